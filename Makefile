@@ -1,0 +1,34 @@
+# Needs Python 3.11 or later and make, nothing else: each target builds its own environment in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check golden bench clean
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Loadstone needs Python 3.11 or later; say make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)  ## a load test against the built-in server
+	$(BIN)/loadstone run -c 16 -n 200
+
+test: $(STAMP)  ## all tests
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## formatting, lint, types and tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+golden: $(STAMP)  ## rewrite the committed example reports and the expected records
+	$(BIN)/python -m pytest --golden
+
+bench: $(STAMP)  ## timing ratios against a plain aiohttp client; two free cores and a few minutes
+	$(BIN)/python tests/bench/truth.py
+
+clean:
+	rm -rf $(VENV)

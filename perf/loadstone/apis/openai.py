@@ -1,0 +1,174 @@
+"""OpenAI's chat and text completions, streamed and not, as vLLM, SGLang, llama.cpp, transformers and LiteLLM speak them.
+
+Servers differ in where usage stands, in the name of the reasoning field, in what an error looks like, and in whether a
+token whose text is held back is sent as an empty delta. All of that is settled here, by typed decoding of the few fields
+that matter; unknown fields are never looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from loadstone.apis import BadEventError, Delta, Event, Function, Settings, ToolCall
+from loadstone.records import Prompt, Usage
+
+_Text = str | list[dict[str, Any]] | None
+
+
+class _Cached(Struct):
+    cached_tokens: int | None = None
+
+
+class _Reasoning(Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Cached | None = None
+    completion_tokens_details: _Reasoning | None = None
+
+
+class _Message(Struct):
+    role: str | None = None
+    content: _Text = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: Function | None = None
+
+
+class _Choice(Struct):
+    index: int = 0
+    delta: _Message | None = None
+    message: _Message | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+    object: str | None = None
+    message: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+_DONE = Event(done=True)
+
+
+class Chat:
+    """POST /v1/chat/completions."""
+
+    path = "/v1/chat/completions"
+
+    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+        messages = prompt.messages
+        if messages is None:
+            messages = [{"role": "user", "content": prompt.text or ""}]
+        return _body({"messages": messages}, prompt, settings)
+
+    def event(self, data: bytes) -> Event:
+        return _DONE if data == b"[DONE]" else _read(data)
+
+    def whole(self, data: bytes) -> Event:
+        return _read(data)
+
+
+class Completions(Chat):
+    """POST /v1/completions. Messages are sent as their contents, one to a line."""
+
+    path = "/v1/completions"
+
+    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+        text = prompt.text
+        if text is None:
+            text = "\n".join(_flat(message.get("content")) for message in prompt.messages or [])
+        return _body({"prompt": text}, prompt, settings)
+
+
+def _body(asked: dict[str, Any], prompt: Prompt, settings: Settings) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": settings.model, **asked}
+    output_len = prompt.output_len if prompt.output_len is not None else settings.output_len
+    if output_len is not None:
+        body["max_tokens"] = output_len
+    if settings.ignore_eos:
+        body["ignore_eos"] = True
+    if settings.temperature is not None:
+        body["temperature"] = settings.temperature
+    body["stream"] = settings.stream
+    if settings.stream and settings.usage != "off":
+        body["stream_options"] = {"include_usage": True}
+        if settings.usage == "each":
+            body["stream_options"]["continuous_usage_stats"] = True
+    return {**body, **settings.extra_body, **prompt.body}
+
+
+def _read(data: bytes) -> Event:
+    try:
+        chunk = _decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise BadEventError(f"not an answer of this API ({exc}): {_excerpt(data)}") from exc
+    error = None
+    if chunk.error or chunk.object == "error":
+        error = _complaint(chunk.error or chunk.message)
+    usage = None if chunk.usage is None else _usage(chunk.usage)
+    return Event([_delta(choice) for choice in chunk.choices or ()], usage, error)
+
+
+def _delta(choice: _Choice) -> Delta:
+    message = choice.delta or choice.message
+    finish = choice.finish_reason
+    if message is None:
+        text = choice.text
+        return Delta(
+            choice.index, text or "", "", None, finish, bool(text) or (text is not None and finish is None)
+        )
+    answer = _flat(message.content) + (message.refusal or "")
+    reasoning = message.reasoning_content or message.reasoning or ""
+    tools = message.tool_calls or None
+    if message.function_call:
+        tools = [*(tools or []), ToolCall(function=message.function_call)]
+    output = bool(answer or reasoning or tools) or (
+        finish is None and message.role is None and _held(message)
+    )
+    return Delta(choice.index, answer, reasoning, tools, finish, output)
+
+
+def _held(message: _Message) -> bool:
+    """An empty string without role or finish reason: a token whose text the server holds back (half a character)."""
+    return message.content == "" or message.reasoning_content == "" or message.reasoning == ""
+
+
+def _flat(content: _Text) -> str:
+    """Content as text: it may also be a list of parts (Mistral's thinking models, and multi-modal prompts)."""
+    if isinstance(content, str):
+        return content
+    texts = (part.get("text") for part in content or () if isinstance(part, dict))
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _usage(usage: _Usage) -> Usage:
+    cached, reasoning = usage.prompt_tokens_details, usage.completion_tokens_details
+    return Usage(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        cached.cached_tokens if cached else None,
+        reasoning.reasoning_tokens if reasoning else None,
+    )
+
+
+def _complaint(error: Any) -> str:
+    if isinstance(error, dict):
+        error = error.get("message") or error
+    return str(error)
+
+
+def _excerpt(data: bytes) -> str:
+    return repr(data[:80].decode("utf-8", "replace")) + ("..." if len(data) > 80 else "")

@@ -1,0 +1,194 @@
+"""The verbs: thin, each a few lines over the library. Everything heavy is imported by the verb that needs it.
+
+One sentence on stderr and status 2 for a mistake of the operator; tracebacks are for our own mistakes only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loadstone.arguments import RUN_ONLY, parser
+from loadstone.config import Config, from_mapping, slo
+from loadstone.records import Summary, UsageError
+
+if TYPE_CHECKING:
+    from loadstone.session import Result
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; returns the exit status."""
+    try:
+        options = parser().parse_args(arguments)
+        return VERBS[options.verb](options)
+    except UsageError as exc:
+        print(f"loadstone: {exc}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the reader of our output has gone; nothing is left to say
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(options: Namespace) -> int:
+    from loadstone import loop, session
+
+    config, view = config_of(options), _view(options)
+    quiet = getattr(options, "quiet", False)
+    with _server(config) as config:
+        result = loop.run(session.load_test(config, notice=_notice, live=None if quiet else _watch))
+    _print(result.summary, view)
+    _notice(f"results are in {result.folder}")
+    return _status(result, config)
+
+
+def report(options: Namespace) -> int:
+    from loadstone import results
+    from loadstone.records import from_lines
+
+    view = _view(options)
+    goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
+    if options.run == "-":
+        summary = results.summarize(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
+    else:
+        summary = results.read(Path(options.run), tokenizer, goodput)
+    _print(summary, view, getattr(options, "output", None))
+    return 0 if summary.counts.succeeded else 1
+
+
+def check(options: Namespace) -> int:
+    from loadstone import results
+
+    verdict = results.read(Path(options.run)).verdict
+    assert verdict is not None
+    print(verdict.status)
+    for doubt in verdict.doubts:
+        print(f"{doubt.severity}: {doubt.what} {doubt.measured} (limit {doubt.limit}): {doubt.advice}")
+    return 0 if verdict.status == "valid" else 1
+
+
+def serve(options: Namespace) -> int:
+    from loadstone import loop
+    from loadstone.sim import Settings, serve
+
+    given = {name: value for name, value in vars(options).items() if name not in ("verb", "api_key_env")}
+    if variable := getattr(options, "api_key_env", None):
+        given["api_key"] = os.environ.get(variable) or _missing(variable)
+    given["faults"] = tuple(given.get("faults", ()))
+    settings = Settings(**{"port": 8000, **given})
+    loop.run(serve(settings, lambda url: print(url, flush=True)))
+    return 0
+
+
+def list_(options: Namespace) -> int:
+    from loadstone.listing import parts
+
+    for kind, names in parts().items():
+        if getattr(options, "what", kind) == kind:
+            print(f"{kind}: {', '.join(names)}")
+    return 0
+
+
+VERBS: dict[str, Callable[[Namespace], int]] = {
+    "run": run,
+    "report": report,
+    "check": check,
+    "serve": serve,
+    "list": list_,
+}
+
+
+def config_of(options: Namespace) -> Config:
+    """Settings of the configuration file, overlaid by the flags."""
+    given = {name: value for name, value in vars(options).items() if name not in RUN_ONLY}
+    for name in ("header", "goodput"):
+        if name in given:
+            given[name] = dict(given[name])
+    path = getattr(options, "config", None)
+    return from_mapping({**(_toml(Path(path)) if path else {}), **given}, path or "the command line")
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        settings = tomllib.loads(path.read_text("utf-8"))
+    except OSError as exc:
+        raise UsageError(f"cannot read --config {path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise UsageError(f"--config {path} is not TOML: {exc}") from exc
+    named = {name.replace("-", "_"): value for name, value in settings.items()}
+    if isinstance(named.get("goodput"), list):
+        named["goodput"] = dict(slo(str(item)) for item in named["goodput"])
+    return named
+
+
+def _server(config: Config) -> Any:
+    """The configuration with an address: the one given, or that of a simulated server for as long as the run lasts."""
+    from loadstone.sim.spawn import with_server
+
+    return with_server(config, _notice)
+
+
+def _view(options: Namespace) -> Callable[[Summary], str]:
+    """The view asked for, found before the run and not after it."""
+    from loadstone import console
+    from loadstone.plugins import find
+    from loadstone.views import VIEWS
+
+    name = getattr(options, "view", "text")
+    if name == "text":
+        return console.render
+    view: Callable[[Summary], str] = find("loadstone.views", name, {"text": "", **VIEWS}, "--as")
+    return view
+
+
+def _print(summary: Summary, view: Callable[[Summary], str], output: str | None = None) -> None:
+    from loadstone import console
+
+    if output is not None and output != "-":
+        try:
+            with open(output, "x", encoding="utf-8") as file:
+                file.write(view(summary))
+        except OSError as exc:
+            raise UsageError(f"cannot write {output}: {exc.strerror}; give another file with -o") from exc
+    elif view is console.render:
+        console.report(summary)
+    else:
+        sys.stdout.write(view(summary))
+    sys.stdout.flush()
+
+
+async def _watch(progress: Any) -> None:
+    from loadstone import console
+
+    await console.watch(progress)
+
+
+def _notice(text: str) -> None:
+    print(f"loadstone: {text}", file=sys.stderr, flush=True)
+
+
+def _status(result: Result, config: Config) -> int:
+    summary = result.summary
+    if summary.run.get("ended") == "interrupted":
+        return 130
+    counts = summary.counts
+    if not counts.succeeded:
+        kind, message, times = summary.failures[0] if summary.failures else ("nothing", "no request was sent", 0)
+        _notice(f"no request succeeded; {times} failed with {kind}: {message}")
+        return 1
+    if counts.failed > config.max_error_rate * counts.completed:
+        _notice(
+            f"{counts.failed} of {counts.completed} requests failed, above --max-error-rate {config.max_error_rate:g}"
+        )
+        return 1
+    return 0 if str(summary.run.get("ended")) in ("done", "duration") else 1
+
+
+def _missing(variable: str) -> str:
+    raise UsageError(f"--api-key-env names {variable}, but it is not set; say export {variable}=...")

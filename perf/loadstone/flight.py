@@ -1,0 +1,134 @@
+"""One request on its way: what the transport and the answer tell of it, its timeouts, and the record it becomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from loadstone.apis import API
+from loadstone.jobs import Job
+from loadstone.records import Choice, Failure, Phase, Record
+from loadstone.reply import Reply
+from loadstone.transport import Clock, Exchange
+
+NS = 1_000_000_000
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Seconds. ttft: from sending to the first output. idle: between two outputs, and from the last to the end. whole: from
+    the start, connecting included. None: no limit."""
+
+    ttft: float | None = None
+    idle: float | None = None
+    whole: float | None = None
+
+
+class Flight:
+    """A request from its dispatch to its record. `land` may be called once."""
+
+    def __init__(
+        self, index: int, phase: Phase, job: Job, api: API, scheduled: int, clock: Clock, limits: Limits
+    ) -> None:
+        self.index = index
+        self.phase = phase
+        self.job = job
+        self.scheduled = scheduled
+        self.reply = Reply(api, stream=job.streamed)
+        self.exchange = Exchange(self._head)
+        self.cut_by: Failure | None = None
+        self._clock = clock
+        self._limits = limits
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+        """Start the timeouts; they end the flight by cancelling `task`."""
+        self._loop, self._task, self._begun = loop, task, self._clock()
+        if self._limits != _NO_LIMITS:
+            self._watch()
+
+    def cut(self, failure: Failure) -> None:
+        """End the flight now, with this failure."""
+        if self.cut_by is None:
+            self.cut_by = failure
+            self._task.cancel()
+
+    def land(self, failure: Failure | None, origin: int, keep_text: Callable[[Flight], bool] | None) -> Record:
+        """The record, with times since `origin`."""
+        if self._timer is not None:
+            self._timer.cancel()
+        exchange, reply = self.exchange, self.reply
+        if exchange.status is not None and reply.status is None:
+            reply.head(exchange.status, exchange.header(b"content-type"))
+        error = reply.finish(failure)
+        kept = reply.choices() if keep_text is not None and keep_text(self) else []
+        first = kept[0] if kept else Choice()
+
+        def since(at: int | None) -> int | None:
+            return None if at is None else at - origin
+
+        return Record(
+            index=self.index,
+            phase=self.phase,
+            prompt=self.job.prompt,
+            streamed=reply.streamed,
+            asked=self.job.asked,
+            scheduled=self.scheduled - origin,
+            sent=since(exchange.sent),
+            connect=exchange.connect,
+            first_byte=since(exchange.first_byte),
+            first=since(reply.first),
+            first_answer=since(reply.first_answer),
+            last=since(reply.last),
+            end=(exchange.end if exchange.end is not None else self._clock()) - origin,
+            pieces=reply.pieces,
+            reads=exchange.reads,
+            retried=exchange.retried,
+            status=exchange.status,
+            finish=reply.finish_reason,
+            usage=reply.usage,
+            text=first.text,
+            reasoning=first.reasoning,
+            tools=reply.tools() if kept else None,
+            choices=kept if len(kept) > 1 else None,
+            error=error,
+        )
+
+    def _head(self, data: bytes, at: int) -> None:
+        """The first piece of the body: by now the status is known, and the rest goes straight to the reply."""
+        assert self.exchange.status is not None
+        self.reply.head(self.exchange.status, self.exchange.header(b"content-type"))
+        self.exchange.sink = self.reply.feed
+        self.reply.feed(data, at)
+
+    def _watch(self) -> None:
+        """One timer a request, moved on lazily: output does not touch it, it looks at the last output when it fires."""
+        due, failure = self._deadline()
+        left = due - self._clock()
+        if left <= 0:
+            self.cut(failure)
+        else:
+            self._timer = self._loop.call_later(left / NS, self._watch)
+
+    def _deadline(self) -> tuple[float, Failure]:
+        """The earliest instant at which the flight ends as things stand now, and as what."""
+        limits, reply, never = self._limits, self.reply, float("inf")
+        sent = self.exchange.sent or self._clock()
+        waits = (
+            (self._begun, limits.whole, "not complete after {:g} s (--timeout)"),
+            (sent, limits.ttft if reply.last is None else None, "no output after {:g} s (--ttft-timeout)"),
+            (
+                reply.last or 0,
+                limits.idle if reply.last is not None else None,
+                "no output for {:g} s (--idle-timeout)",
+            ),
+        )
+        ends = [(begun + wait * NS, text.format(wait)) for begun, wait, text in waits if wait is not None]
+        due, text = min(ends, default=(never, ""))
+        if limits.idle is not None and reply.last is None:
+            due = min(due, self._clock() + limits.idle * NS)
+        return due, Failure("timeout", text)
+
+
+_NO_LIMITS = Limits()

@@ -1,0 +1,75 @@
+"""requests.csv: one row a request for spreadsheets and notebooks. The only file that imports pandas, when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loadstone.records import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
+CHUNK = 50_000
+
+
+def _row(record: Record) -> dict[str, Any]:
+    usage, error = record.usage, record.error
+    return {
+        "index": record.index,
+        "phase": record.phase,
+        "worker": record.worker,
+        "prompt": record.prompt,
+        "conversation": record.conversation,
+        "turn": record.turn,
+        "streamed": record.streamed,
+        "status": record.status,
+        "finish": record.finish,
+        **{f"{name}_s": _seconds(getattr(record, name)) for name in _TIMES},
+        "ttft_s": _seconds(_between(record.sent, record.first)),
+        "latency_s": _seconds(_between(record.sent, record.last if record.streamed else record.end)),
+        "events": len(record.pieces.times) if record.pieces else None,
+        "reads": record.reads,
+        "retried": record.retried,
+        "asked_tokens": record.asked,
+        "input_tokens": usage.prompt if usage else None,
+        "output_tokens": usage.completion if usage else None,
+        "cached_tokens": usage.cached if usage else None,
+        "reasoning_tokens": usage.reasoning if usage else None,
+        "error": error.kind if error else None,
+        "error_message": error.message if error else None,
+    }
+
+
+def table(records: Iterable[Record]) -> pd.DataFrame:
+    """A row a request; times in seconds since the run began, counts as nullable integers."""
+    import pandas as pd
+
+    return pd.DataFrame([_row(record) for record in records]).convert_dtypes()
+
+
+def write_csv(records: Iterable[Record], path: Path) -> None:
+    """Written in pieces, so that a long run does not need the memory of all its rows."""
+    rows: list[Record] = []
+    first = True
+    for record in records:
+        rows.append(record)
+        if len(rows) == CHUNK:
+            _append(rows, path, first)
+            rows, first = [], False
+    if rows or first:
+        _append(rows, path, first)
+
+
+def _append(rows: list[Record], path: Path, first: bool) -> None:
+    table(rows).to_csv(path, mode="w" if first else "a", header=first, index=False)
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _between(begin: int | None, end: int | None) -> int | None:
+    return None if begin is None or end is None else end - begin

@@ -1,0 +1,25 @@
+"""What there is to choose from: built-in parts, those of installed distributions, bundled datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+
+from loadstone.apis import APIS
+from loadstone.readers import READERS
+from loadstone.readers.names import bundled
+from loadstone.views import VIEWS
+
+
+def parts() -> dict[str, list[str]]:
+    """Names by kind."""
+    return {
+        "apis": _with_plugins("loadstone.apis", APIS),
+        "readers": _with_plugins("loadstone.readers", READERS),
+        "views": _with_plugins("loadstone.views", {"text": "", **VIEWS}),
+        "datasets": sorted(bundled()),
+    }
+
+
+def _with_plugins(group: str, built_in: Iterable[str]) -> list[str]:
+    return sorted({*built_in, *(point.name for point in entry_points(group=group))})

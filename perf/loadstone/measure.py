@@ -1,0 +1,195 @@
+"""The numbers: every formula of a report, from request records alone. `reports/README.md` gives them in words.
+
+TTFT, TPOT, ITL, latency and goodput follow vLLM's `bench serve`, with these differences: TTFT waits for output (not for
+a role-only chunk) and starts when the request's bytes go to the kernel on an open connection; tokens are booked when they
+arrive; `*_scheduled` count from when the plan wanted the request, so that a client that falls behind cannot hide it
+(coordinated omission, G. Tene). Failures are counted, never mixed into latencies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from loadstone import windows
+from loadstone.check import judge
+from loadstone.columns import Array, Columns, Count, Mask, Requests, build
+from loadstone.records import Counts, Metric, Record, Summary, Window
+from loadstone.stats import describe
+from loadstone.windows import Span
+
+NS = 1e-9
+Values = dict[str, tuple[Array, str]]
+
+
+def measure(records: Iterable[Record], run: Mapping[str, Any] | None = None, count: Count | None = None) -> Summary:
+    """Everything a report shows. `run` is the content of run.json: what was asked for and how the client fared; without
+    it those figures are None. `count` counts the tokens of kept texts where the server gave no usage."""
+    run = dict(run or {})
+    columns = build(records, count)
+    slos: dict[str, float] = (run.get("config") or {}).get("goodput") or {}
+    span = windows.whole(columns.requests)
+    whole = _window("whole", columns, span, slos) if span else None
+    steady = _window("steady", columns, windows.steady(columns.requests, span), slos) if span else None
+    summary = Summary(
+        run=run,
+        counts=_counts(columns, run.get("expected")),
+        duration=whole.end - whole.start if whole else None,
+        metrics=whole.metrics if whole else {},
+        rates=whole.rates if whole else {},
+        sources=columns.token_source,
+        steady=steady,
+        client=dict(run.get("client") or {}),
+        checks=_checks(columns, steady),
+        failures=[(kind, text, times) for (kind, text), times in columns.failures.most_common(10)],
+    )
+    return msgspec.structs.replace(summary, verdict=judge(summary))
+
+
+def _counts(columns: Columns, expected: int | None) -> Counts:
+    measured, errors = columns.requests.measured, columns.errors
+    failed = sum(errors.values()) - errors["stopped"]
+    succeeded = int((columns.requests.ok & measured).sum())
+    return Counts(
+        expected=expected,
+        completed=succeeded + failed,
+        succeeded=succeeded,
+        failed=failed,
+        empty=errors["empty"],
+        stopped=errors["stopped"],
+        warmup=int((~measured).sum()),
+        by_error=dict(errors.most_common()),
+    )
+
+
+def _window(name: str, columns: Columns, span: Span, slos: Mapping[str, float]) -> Window:
+    """Measured requests sent in the span give the distributions; ends and tokens that fall into it give the rates."""
+    requests = columns.requests
+    sent = requests.measured & (requests.sent >= span[0]) & (requests.sent <= span[1])
+    rows, values = sent & requests.ok, per_request(requests)
+    metrics = {name: describe(column[rows], unit) for name, (column, unit) in values.items()}
+    return Window(
+        name=name,
+        start=span[0] * NS,
+        end=span[1] * NS,
+        requests=int(sent.sum()),
+        metrics=metrics | _per_event(columns, rows),
+        rates=_rates(columns, span) | _service_levels(values, slos, sent & ~requests.stopped, rows, span),
+    )
+
+
+def per_request(requests: Requests) -> Values:
+    """One value a request, in seconds or counts; NaN where it does not apply."""
+    r = requests
+    decoding, done = r.last - r.first, np.where(r.streamed, r.last, r.end)
+    return {
+        "ttft": ((r.first - r.sent) * NS, "s"),
+        "ttft_scheduled": ((r.first - r.scheduled) * NS, "s"),
+        "ttfat": ((r.first_answer - r.sent) * NS, "s"),
+        "latency": ((done - r.sent) * NS, "s"),
+        "latency_scheduled": ((done - r.scheduled) * NS, "s"),
+        "tpot": (_over(decoding, r.output_tokens - 1) * NS, "s"),
+        "packet_time": (_over(decoding, r.packets - 1) * NS, "s"),
+        "packets": (r.packets, "events"),
+        "input_tokens": (r.input_tokens, "tokens"),
+        "output_tokens": (r.output_tokens, "tokens"),
+        "wait": ((r.sent - r.scheduled) * NS, "s"),
+        "connect": (np.where(r.connect > 0, r.connect, np.nan) * NS, "s"),
+    }
+
+
+def _per_event(columns: Columns, rows: Mask) -> dict[str, Metric]:
+    """Gaps between consecutive output events, and the same spread over the tokens of each event, in order of time."""
+    events = columns.events
+    wanted = rows[events.owner] & ~np.isnan(events.gap)
+    order = np.argsort(events.at[wanted], kind="stable")
+    gap, tokens = events.gap[wanted][order] * NS, events.tokens[wanted][order]
+    known = tokens > 0
+    spread = np.repeat(gap[known] / tokens[known], tokens[known].astype(np.int64))
+    note = None
+    if not known.all():
+        note = (
+            f"tokens per event are known for {known.sum()} of {len(gap)} gaps (--usage each asks the server for them)"
+        )
+    return {"gap": describe(gap, "s"), "itl": describe(spread, "s", note)}
+
+
+def _rates(columns: Columns, span: Span) -> dict[str, float | None]:
+    r, seconds = columns.requests, (span[1] - span[0]) * NS
+    if seconds <= 0:
+        return {}
+    ended = r.ok & (r.end >= span[0]) & (r.end <= span[1])
+    sent = (r.sent >= span[0]) & (r.sent <= span[1])
+    incoming, outgoing = windows.input_booked(columns, span), windows.output_booked(columns, span)
+    both = None if incoming is None or outgoing is None else incoming + outgoing
+    return {
+        "qps": float(ended.sum() / seconds),
+        "request_rate": float(sent.sum() / seconds),
+        "output_throughput": None if outgoing is None else outgoing / seconds,
+        "input_throughput": None if incoming is None else incoming / seconds,
+        "total_throughput": None if both is None else both / seconds,
+        "concurrency": windows.mean_in_flight(r, span),
+        "peak_concurrency": float(windows.in_flight(r)[1].max()),
+        "error_rate": _share((~r.ok & ~r.stopped)[r.measured & sent]),
+        "cached_share": _cached_share(r, ended),
+    }
+
+
+def _service_levels(
+    values: Values, slos: Mapping[str, float], judged: Mask, ok: Mask, span: Span
+) -> dict[str, float | None]:
+    """Goodput and attainment. A failure meets no objective; a request that the end of the run cut off is not judged. An
+    objective that does not apply (TPOT of a one-token answer) is met."""
+    if not slos or span[1] <= span[0]:
+        return {}
+    met = {name: ok & ~(values[name][0] > limit) for name, limit in slos.items()}
+    together = np.logical_and.reduce(list(met.values()))
+    rates = {f"attainment.{name}": _share(mask[judged]) for name, mask in met.items()}
+    return {
+        "goodput": float(together.sum() / ((span[1] - span[0]) * NS)),
+        "attainment": _share(together[judged]),
+        **rates,
+    }
+
+
+def _checks(columns: Columns, steady: Window | None) -> dict[str, float | None]:
+    """Figures that only serve to doubt the others; check.py judges them."""
+    r, events = columns.requests, len(columns.events.owner)
+    told = r.ok & ~np.isnan(r.asked) & ~np.isnan(r.output_tokens)
+    checks = {
+        "shared_reads": columns.shared_reads / events if events else None,
+        "length_missed": _share((r.output_tokens != r.asked)[told]),
+        "rate_ratio": _rate_ratio(r),
+        "little": None,
+    }
+    if steady is not None and steady.requests and steady.rates:
+        inside = (r.sent >= steady.start / NS) & (r.sent <= steady.end / NS)
+        stay = float(np.mean((r.end - r.sent)[inside])) * NS
+        level = steady.rates["concurrency"] or 0.0
+        checks["little"] = (steady.rates["request_rate"] or 0.0) * stay / level if level else None
+    return checks
+
+
+def _rate_ratio(r: Requests) -> float | None:
+    """Rate of sending over the rate planned, by the time it took from the first to the last measured request."""
+    rows = r.measured & ~np.isnan(r.sent)
+    if rows.sum() < 2 or np.ptp(r.sent[rows]) == 0:
+        return None
+    return float(np.ptp(r.scheduled[rows]) / np.ptp(r.sent[rows]))
+
+
+def _over(time: Array, count: Array) -> Array:
+    return np.divide(time, count, out=np.full_like(time, np.nan), where=count > 0)
+
+
+def _share(mask: Mask) -> float | None:
+    return float(mask.mean()) if len(mask) else None
+
+
+def _cached_share(r: Requests, rows: Mask) -> float | None:
+    told = rows & ~np.isnan(r.cached_tokens) & ~np.isnan(r.input_tokens)
+    asked = r.input_tokens[told].sum()
+    return float(r.cached_tokens[told].sum() / asked) if asked else None

@@ -1,0 +1,15 @@
+"""Plain text: one prompt a line, as it stands. Blank lines are passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loadstone.readers import Options
+from loadstone.readers.source import Source
+from loadstone.records import Prompt
+
+
+def read(source: Source, _options: Options) -> Iterator[Prompt]:
+    """Prompts named after the file and the number of their line."""
+    for where, text in source.lines():
+        yield Prompt(id=where.id, text=text)

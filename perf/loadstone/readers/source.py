@@ -1,0 +1,109 @@
+"""Where a reader reads from, a file or stdin, as text and as numbered lines; and where it may say something.
+
+Opens, gunzips and decodes; whatever goes wrong there is a UsageError with file and line. What the text means
+is the readers' affair.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from loadstone.records import UsageError
+
+Notice = Callable[[str], None]
+GZIP = b"\x1f\x8b"
+
+
+class Source:
+    """One input. `name` is for messages, `stem` for the ids of prompts; `load` is None for a generator."""
+
+    def __init__(self, name: str, load: Callable[[], bytes] | None, notice: Notice) -> None:
+        base = Path(name).name
+        base = base[:-3] if base.lower().endswith(".gz") else base
+        self.name = name
+        self.stem = Path(base).stem or base
+        self.ending = Path(base).suffix.lower()
+        self.load = load
+        self.notice = notice
+
+    @cached_property
+    def data(self) -> bytes:
+        """The bytes, uncompressed."""
+        if self.load is None:
+            raise UsageError(f"{self.name} reads a file: give it as {self.name}:PATH")
+        data = self.load()
+        if data.startswith(GZIP):
+            data = _gunzip(self.name, data)
+        if not data or data.isspace():
+            raise UsageError(f"{self.name} is empty")
+        return data
+
+    @cached_property
+    def text(self) -> str:
+        """The bytes as UTF-8, without a byte order mark."""
+        try:
+            return self.data.decode("utf-8-sig")
+        except UnicodeDecodeError as exc:
+            line = exc.object.count(b"\n", 0, exc.start) + 1
+            raise UsageError(f"{self.name}, line {line}: not UTF-8 text ({exc.reason}); save it as UTF-8") from exc
+
+    def lines(self) -> Iterator[Line]:
+        """The lines that are not blank. Only \\n and \\r\\n end one: U+2028 and the like are content."""
+        for number, line in enumerate(self.text.split("\n"), 1):
+            if line.strip():
+                yield Line(Where(self, "line", number), line.removesuffix("\r"))
+
+
+class Where(NamedTuple):
+    """A row's place in its file; as a string `FILE, line 7`."""
+
+    source: Source
+    unit: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.source.name}, {self.unit} {self.number}"
+
+    @property
+    def id(self) -> str:
+        return f"{self.source.stem}:{self.number}"
+
+
+class Line(NamedTuple):
+    where: Where
+    text: str
+
+
+def opened(path: str | None, reader: str | None, notice: Notice) -> Source:
+    """The source behind a path; `-` is stdin, None the generator named by `reader`."""
+    if path is None:
+        return Source(reader or "", None, notice)
+    if path == "-":
+        return Source("stdin", sys.stdin.buffer.read, notice)
+    return Source(path, lambda: _bytes(path), notice)
+
+
+def _bytes(path: str) -> bytes:
+    file = Path(os.path.expanduser(path))
+    if file.is_dir():
+        raise UsageError(f"{path} is a folder; give a file in it")
+    try:
+        return file.read_bytes()
+    except OSError as exc:
+        raise UsageError(f"cannot read {path}: {exc.strerror or exc}") from exc
+    except ValueError as exc:  # a NUL byte
+        raise UsageError(f"cannot read {path!r}: {exc}") from exc
+
+
+def _gunzip(name: str, data: bytes) -> bytes:
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as exc:
+        raise UsageError(f"{name} is not a whole gzip file: {exc}") from exc

@@ -1,0 +1,215 @@
+"""The data that flows through Loadstone, and how it is written down: prompts, request records, summaries.
+
+Plain frozen structs with a JSON form. Nothing here computes, reads a clock or opens a file.
+Times in a Record are integer nanoseconds of the monotonic clock since the run began; times in a Summary are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, field
+
+FORMAT = 1
+"""Version of records.jsonl, summary.json and run.json. History: 1 (0.1.0) the first."""
+
+Phase = Literal["warmup", "measure", "cooldown"]
+Kind = Literal["connect", "tls", "timeout", "status", "protocol", "truncated", "empty", "server", "stopped"]
+Status = Literal["valid", "suspect", "invalid"]
+
+
+class UsageError(Exception):
+    """A mistake of the operator: one sentence that says what to type. The command line ends with status 2."""
+
+
+class Failure(Struct, frozen=True):
+    """Why a request did not succeed."""
+
+    kind: Kind
+    message: str
+
+
+class Usage(Struct, frozen=True):
+    """Token counts as the server tells them; None where it does not."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    cached: int | None = None
+    reasoning: int | None = None
+
+
+class Prompt(Struct, frozen=True, kw_only=True):
+    """One row of a dataset. `messages` or `text` says what is asked; the fields of `body` win over all flags."""
+
+    id: str
+    text: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    body: dict[str, Any] = {}
+    output_len: int | None = None
+
+
+class Pieces(Struct, frozen=True):
+    """The output events of one answer, as deltas.
+
+    times: ns since the event before; the first counts from `Record.first`, so it is 0.
+    chars: characters of output text in each event; 0 for a token whose text the server holds back.
+    tokens: tokens in each event, where the server counts them in every event, else None.
+    """
+
+    times: list[int]
+    chars: list[int]
+    tokens: list[int] | None = None
+
+
+class Choice(Struct, frozen=True):
+    """One of several answers to a request (n > 1)."""
+
+    text: str | None = None
+    reasoning: str | None = None
+    finish: str | None = None
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """One request, from its place in the plan to its end. `reports/README.md` explains each field."""
+
+    index: int
+    phase: Phase = "measure"
+    worker: int = 0
+    prompt: str
+    conversation: str | None = None
+    turn: int | None = None
+    streamed: bool = True
+    asked: int | None = None
+    scheduled: int
+    sent: int | None = None
+    connect: int | None = None
+    first_byte: int | None = None
+    first: int | None = None
+    first_answer: int | None = None
+    last: int | None = None
+    end: int
+    pieces: Pieces | None = None
+    reads: int = 0
+    retried: bool = False
+    status: int | None = None
+    finish: str | None = None
+    usage: Usage | None = None
+    text: str | None = None
+    reasoning: str | None = None
+    tools: list[dict[str, Any]] | None = None
+    choices: list[Choice] | None = None
+    error: Failure | None = None
+
+
+class Metric(Struct, frozen=True):
+    """Distribution of one measured quantity: `n` samples, in `unit`. None: nothing was measured, or too few samples."""
+
+    unit: str
+    n: int
+    mean: float | None = None
+    std: float | None = None
+    min: float | None = None
+    p1: float | None = None
+    p5: float | None = None
+    p25: float | None = None
+    p50: float | None = None
+    p75: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    p999: float | None = field(default=None, name="p99.9")
+    max: float | None = None
+    ci95: dict[str, tuple[float, float] | None] = {}
+    note: str | None = None
+
+
+class Counts(Struct, frozen=True):
+    """Measured requests. completed = succeeded + failed; `empty` is part of failed; `stopped` ones did not complete."""
+
+    expected: int | None
+    completed: int
+    succeeded: int
+    failed: int
+    empty: int
+    stopped: int
+    warmup: int
+    by_error: dict[str, int]
+
+
+class Window(Struct, frozen=True):
+    """A stretch of the run, in seconds since it began, and what was measured in it."""
+
+    name: str
+    start: float
+    end: float
+    requests: int
+    metrics: dict[str, Metric]
+    rates: dict[str, float | None]
+
+
+class Doubt(Struct, frozen=True):
+    """A reason not to trust a number: what was measured, against which limit, and what to do about it."""
+
+    what: str
+    severity: Literal["suspect", "invalid"]
+    measured: str
+    limit: str
+    advice: str
+
+
+class Verdict(Struct, frozen=True):
+    status: Status
+    doubts: list[Doubt]
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """What summary.json holds. Times are seconds, shares 0 to 1."""
+
+    format: int = FORMAT
+    run: dict[str, Any]
+    counts: Counts
+    duration: float | None
+    metrics: dict[str, Metric]
+    rates: dict[str, float | None]
+    sources: dict[str, str]
+    steady: Window | None
+    client: dict[str, float | None]
+    checks: dict[str, float | None]
+    verdict: Verdict | None = None
+    failures: list[tuple[str, str, int]] = []
+
+
+_record_encoder = msgspec.json.Encoder()
+_record_decoder = msgspec.json.Decoder(Record)
+
+
+def to_line(record: Record) -> bytes:
+    """The record as one JSON line, with its newline."""
+    return _record_encoder.encode(record) + b"\n"
+
+
+def from_line(line: bytes) -> Record:
+    """Inverse of `to_line`. Raises msgspec.ValidationError or msgspec.DecodeError on anything else."""
+    return _record_decoder.decode(line)
+
+
+def from_lines(lines: Iterable[bytes], name: str = "records") -> Iterator[Record]:
+    """Records of a JSONL file. A last line cut short by a kill is passed over; any other bad line raises UsageError."""
+    bad: tuple[int, str] | None = None
+    for number, line in enumerate(lines, 1):
+        if bad:
+            raise UsageError(f"{name}, line {bad[0]} is not a record: {bad[1]}")
+        if not line.strip():
+            continue
+        try:
+            record = from_line(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+            bad = (number, str(exc))
+            if line.endswith(b"\n"):
+                continue
+            return
+        yield record
+    if bad:
+        raise UsageError(f"{name}, line {bad[0]} is not a record: {bad[1]}")

@@ -1,0 +1,207 @@
+"""One answer, put together from the bytes of its body: when output came, how much, how it finished, what went wrong.
+
+Fed by a transport with (data, stamp of the socket read); pure apart from its own state, so that a captured stream gives
+the same result however it is cut. It never raises: what cannot be read becomes a Failure. Times are passed through.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from loadstone.apis import API, BadEventError, Delta, Event, Function, ToolCall
+from loadstone.records import Choice, Failure, Pieces, Usage
+from loadstone.sse import Events
+
+ERROR_BODY = 65_536
+"""Bytes of an error answer that are kept."""
+
+
+class Reply:
+    """The state of one answer. Call `head`, then `feed` for each piece of the body, then `finish` once."""
+
+    def __init__(self, api: API, *, stream: bool, keep_text: bool = False) -> None:
+        self.api = api
+        self.streamed = stream
+        self.keep_text = keep_text
+        self.feed = self._feed_events if stream else self._feed_bytes
+        self.first: int | None = None
+        self.first_answer: int | None = None
+        self.last: int | None = None
+        self.times: list[int] = []
+        self.chars: list[int] = []
+        self.usage: Usage | None = None
+        self.failure: Failure | None = None
+        self.status: int | None = None
+        self._tokens: list[int] = []
+        self._counted = 0
+        self._done = False
+        self._events = Events()
+        self._body = bytearray()
+        self._finishes: dict[int, str] = {}
+        self._deltas: list[Delta] = []
+
+    def head(self, status: int, content_type: bytes | None) -> None:
+        """The response head has come: an error, or a JSON answer to a streamed request, is read as a whole."""
+        self.status = status
+        if not 200 <= status < 300 or (content_type or b"").startswith(b"application/json"):
+            self.streamed = False
+            self.feed = self._feed_bytes
+
+    def finish(self, failure: Failure | None = None) -> Failure | None:
+        """The exchange is over, by `failure` if one is given. Returns how the request failed, or None."""
+        if not self.streamed and failure is None:
+            self._read_whole()
+        self.failure = self._judge(failure)
+        return self.failure
+
+    @property
+    def output(self) -> bool:
+        """Whether any output has come."""
+        return bool(self.times)
+
+    @property
+    def pieces(self) -> Pieces | None:
+        if not self.streamed or not self.times:
+            return None
+        counted = self._tokens if len(self._tokens) == len(self.times) else None
+        return Pieces(self.times, self.chars, counted)
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self._finishes.get(0, next(iter(self._finishes.values()), None))
+
+    def choices(self) -> list[Choice]:
+        """Text, reasoning and finish reason of every choice, by index. Empty unless text is kept."""
+        indexes = sorted({delta.index for delta in self._deltas})
+        return [self._choice(index) for index in indexes]
+
+    def tools(self) -> list[dict[str, Any]] | None:
+        """The tool calls of the first choice, their pieces joined; None when there are none or text is not kept."""
+        calls: dict[int, ToolCall] = {}
+        for delta in self._deltas:
+            if delta.index == 0:
+                for position, call in enumerate(delta.tools or ()):
+                    index = position if call.index is None else call.index
+                    calls[index] = _join(calls.get(index), call)
+        return [msgspec.to_builtins(call) for call in calls.values()] or None
+
+    def _feed_events(self, data: bytes, at: int) -> None:
+        for event in self._events.feed(data):
+            if event and self.failure is None:
+                self._take(event, at)
+
+    def _take(self, data: bytes, at: int) -> None:
+        try:
+            event = self.api.event(data)
+        except BadEventError as exc:
+            self.failure = Failure("protocol", str(exc))
+            return
+        if event.deltas:
+            self._add(event, at)
+        if event.usage is not None:
+            self.usage = event.usage
+        if event.error is not None:
+            self.failure = Failure("server", event.error)
+        if event.done:
+            self._done = True
+
+    def _add(self, event: Event, at: int) -> None:
+        output, chars, answered = False, 0, False
+        for delta in event.deltas:
+            length = _length(delta) if delta.output else 0
+            if length or (delta.output and delta.index not in self._finishes):
+                output = True
+                chars += length
+                answered = answered or not delta.reasoning or bool(delta.answer or delta.tools)
+            if delta.finish is not None:
+                self._finishes.setdefault(delta.index, delta.finish)
+            if self.keep_text:
+                self._deltas.append(delta)
+        if output:
+            self._stamp(at, chars, answered)
+            if event.usage is not None and event.usage.completion is not None:
+                self._tokens.append(event.usage.completion - self._counted)
+                self._counted = event.usage.completion
+
+    def _stamp(self, at: int, chars: int, answered: bool) -> None:
+        if self.last is None:
+            self.first = self.last = at
+        if answered and self.first_answer is None:
+            self.first_answer = at
+        self.times.append(at - self.last)
+        self.chars.append(chars)
+        self.last = at
+
+    def _feed_bytes(self, data: bytes, at: int) -> None:  # noqa: ARG002  a whole answer has no times of its own
+        self._body += data
+
+    def _read_whole(self) -> None:
+        if not self._body or self.status is None or not 200 <= self.status < 300:
+            return
+        try:
+            event = self.api.whole(bytes(self._body))
+        except BadEventError as exc:
+            self.failure = Failure("protocol", str(exc))
+            return
+        self.usage = event.usage
+        self._add(event, 0)
+        self.first = self.first_answer = self.last = None
+        if event.error is not None:
+            self.failure = Failure("server", event.error)
+
+    def _judge(self, failure: Failure | None) -> Failure | None:
+        if self.status is not None and not 200 <= self.status < 300:
+            return Failure("status", f"HTTP {self.status}: {complaint(bytes(self._body[:ERROR_BODY]))}")
+        failure = self.failure or failure
+        if failure is not None:
+            return failure
+        if self.streamed:
+            return self._judge_stream()
+        return None if self.output else Failure("empty", "the answer holds no output")
+
+    def _judge_stream(self) -> Failure | None:
+        rest = self._events.rest.strip()
+        ended = self._done or bool(self._finishes) or rest == b"data: [DONE]"
+        if rest and rest != b"data: [DONE]":
+            return Failure("truncated", "the stream ended inside an event")
+        if not self.output:
+            return Failure("empty", "the stream ended without any output")
+        return None if ended else Failure("truncated", "the stream ended without finish reason or [DONE]")
+
+    def _choice(self, index: int) -> Choice:
+        deltas = [delta for delta in self._deltas if delta.index == index]
+        text, reasoning = "".join(d.answer for d in deltas), "".join(d.reasoning for d in deltas)
+        return Choice(text, reasoning or None, self._finishes.get(index))
+
+
+def _length(delta: Delta) -> int:
+    chars = len(delta.answer) + len(delta.reasoning)
+    for call in delta.tools or ():
+        if call.function is not None:
+            chars += len(call.function.name or "") + len(call.function.arguments or "")
+    return chars
+
+
+def _join(known: ToolCall | None, piece: ToolCall) -> ToolCall:
+    """Adds one delta of a tool call: arguments come in pieces to join, everything else is told once."""
+    if known is None:
+        return piece
+    old, new = known.function or Function(), piece.function or Function()
+    function = Function(new.name or old.name, (old.arguments or "") + (new.arguments or ""))
+    return ToolCall(known.index, piece.id or known.id, piece.type or known.type, function)
+
+
+def complaint(body: bytes) -> str:
+    """The server's own words in an error answer: `{"error": {"message"}}`, `{"error"}`, `{"detail"}` or plain text."""
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return text[:500] or "no explanation"
+    for key in ("error", "message", "detail"):
+        if isinstance(found, dict) and found.get(key):
+            found = found[key]
+    return str(found)[:500]

@@ -1,0 +1,245 @@
+"""A load test from configuration to results: prompts, server, plan, run, files. What `loadstone run` does, as a function.
+
+Prints nothing: it hands notices and progress to whoever called. Everything that a report needs is in the run folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from loadstone import apis, describe, jobs, plan, preflight, readers, store
+from loadstone.config import HIDDEN, Config
+from loadstone.flight import Flight, Limits
+from loadstone.health import Health
+from loadstone.jobs import Headers, Job
+from loadstone.plan import Plan
+from loadstone.plugins import find
+from loadstone.progress import Progress
+from loadstone.records import Failure, Prompt, Record, Summary, UsageError
+from loadstone.results import finish
+from loadstone.runner import Runner
+from loadstone.transport import Options, Transport
+from loadstone.transport.choose import open_transport, tls_context
+
+Notice = Callable[[str], None]
+Live = Callable[[Progress], Awaitable[None]]
+DEFAULT_KEY = "OPENAI_API_KEY"
+
+
+class Result(Struct, frozen=True):
+    """What a run leaves behind."""
+
+    summary: Summary
+    folder: Path
+
+
+class _Setup(Struct):
+    """What has been settled before the first request."""
+
+    config: Config
+    api: apis.API
+    prompts: list[Prompt]
+    plan: Plan
+    jobs: list[Job]
+    model: str
+    server: preflight.Server
+
+
+async def load_test(config: Config, *, notice: Notice = lambda _: None, live: Live | None = None) -> Result:
+    """Run `config` against `config.url` and write the run folder. Raises UsageError before anything is sent when the
+    configuration, the prompts or the server are not fit; nothing is written then."""
+    config = config.check()
+    path = Path(config.output) if config.output else store.default_path(config.label)
+    if path.exists() and any(path.iterdir()):
+        raise UsageError(f"{path} exists and is not empty; give another folder with -o")
+    api = find("loadstone.apis", config.api, apis.APIS, "--api")
+    prompts = _prompts(config, notice)
+    transport, base = _transport(config)
+    try:
+        setup = await _prepare(config, api, prompts, transport, base, notice)
+        folder = store.Folder(path)
+        await _run(setup, folder, transport, notice, live)
+    finally:
+        await transport.close()
+    return Result(finish(folder, config.tokenizer), folder.path)
+
+
+def _prompts(config: Config, notice: Notice) -> list[Prompt]:
+    options = readers.Options(
+        prompt_field=config.prompt_field,
+        seed=config.seed,
+        count=None if config.requests is None else config.requests + config.warmup,
+        input_len=config.input_len,
+        output_len=config.output_len,
+        range_ratio=config.range_ratio,
+        tokenizer=config.tokenizer,
+    )
+    return readers.read(config.dataset, options, notice)
+
+
+def _transport(config: Config) -> tuple[Transport, str]:
+    if config.url is None:
+        raise UsageError("no server: give its address with --url http://HOST:PORT")
+    target, base = jobs.locate(config.url)
+    tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
+    options = Options(clock=describe.clock, connect_timeout=config.connect_timeout, tls=tls)
+    return open_transport(config.transport, target, options), base
+
+
+async def _prepare(
+    config: Config, api: apis.API, prompts: list[Prompt], transport: Transport, base: str, notice: Notice
+) -> _Setup:
+    headers, url = request_headers(config), str(config.shown()["url"])
+    listing = jobs.sibling(base, api.path, "/v1/models")
+    server = await preflight.look(transport, url, listing, headers, _key_hint(config))
+    model, listed = preflight.choose_model(server, config.model, url)
+    settings = apis.Settings(
+        model=model,
+        stream=config.stream,
+        output_len=config.output_len,
+        ignore_eos=config.ignore_eos,
+        usage=config.usage,
+        temperature=config.temperature,
+        extra_body=config.extra_body,
+    )
+    made = jobs.make(prompts, api, settings, jobs.path_at(base, api.path), headers)
+    if not listed:
+        notice(f"{url} does not list a model {model!r}; asking it once")
+        await preflight.probe(transport, made[0], url, server.models)
+    schedule = plan.make(config.load, len(prompts))
+    if schedule.repeats:
+        notice(f"{len(prompts)} prompts for {schedule.total} requests: prompts repeat, and prefix caches may help")
+    return _Setup(config, api, prompts, schedule, made, model, server)
+
+
+async def _run(setup: _Setup, folder: store.Folder, transport: Transport, notice: Notice, live: Live | None) -> None:
+    config = setup.config
+    folder.write_lines(store.SCHEDULE, plan.lines(setup.plan, setup.prompts))
+    head = describe.run(config, setup.plan, setup.model, setup.server, len(setup.prompts))
+    folder.write_json(store.RUN, head)
+    recorder, progress, health = folder.recorder(), Progress(setup.plan, config.duration), Health()
+    secrets = _secrets(config)
+
+    def keep(record: Record) -> None:
+        record = _scrubbed(record, secrets)
+        recorder.add(record)
+        progress.add(record)
+        if recorder.error is not None and not runner.stopping:
+            runner.stop(f"cannot write records: {recorder.error.strerror}")
+
+    runner = Runner(
+        setup.plan,
+        setup.jobs,
+        setup.api,
+        transport,
+        keep,
+        clock=describe.clock,
+        limits=Limits(ttft=config.ttft_timeout, idle=config.idle_timeout, whole=config.timeout),
+        duration=config.duration,
+        grace=config.grace,
+        keep_text=_keeps_text(config),
+    )
+    progress.runner = runner
+    watcher = None if live is None else asyncio.ensure_future(live(progress))
+    with _quiet_gc(), _interrupts(runner, config.grace, notice):
+        health.start()
+        ended = await runner.run()
+        client = health.stop(runner.lags)
+    if watcher is not None:
+        watcher.cancel()
+        await asyncio.wait([watcher])
+    recorder.close()
+    folder.write_json(store.RUN, head | {"ended": ended, "ended_at": describe.now(), "client": client})
+
+
+def request_headers(config: Config) -> Headers:
+    """The operator's headers, and the key from the environment unless an Authorization is among them."""
+    headers = dict(config.header)
+    variable = config.api_key_env or DEFAULT_KEY
+    key = os.environ.get(variable)
+    if config.api_key_env and not key:
+        raise UsageError(f"--api-key-env names {variable}, but it is not set; say export {variable}=...")
+    if key and not any(name.lower() == "authorization" for name in headers):
+        headers["Authorization"] = f"Bearer {key}"
+    for name, value in headers.items():
+        if not name.isascii() or any(c in name + value for c in "\r\n\0") or not name.strip():
+            raise UsageError(f"--header takes 'NAME: VALUE' on one line; {name!r} is not fit for HTTP")
+    return tuple(headers.items())
+
+
+def _key_hint(config: Config) -> str:
+    variable = config.api_key_env or DEFAULT_KEY
+    if os.environ.get(variable):
+        return f"the key in {variable} is not the right one"
+    return f"put the server's key into the environment as {variable}"
+
+
+def _secrets(config: Config) -> list[str]:
+    """Texts that must not be written down: servers quote keys in their error messages."""
+    shown = config.shown()["header"]
+    values = [value for name, value in request_headers(config) if shown.get(name, HIDDEN) == HIDDEN]
+    return [part for value in values for part in {value, value.rpartition(" ")[2]} if len(part) >= 4]
+
+
+def _scrubbed(record: Record, secrets: list[str]) -> Record:
+    if record.error is None or not any(secret in record.error.message for secret in secrets):
+        return record
+    message = record.error.message
+    for secret in sorted(secrets, key=len, reverse=True):
+        message = message.replace(secret, HIDDEN)
+    return msgspec.structs.replace(record, error=Failure(record.error.kind, message))
+
+
+def _keeps_text(config: Config) -> Callable[[Flight], bool] | None:
+    """Texts are kept when asked for, or where only they can tell the number of tokens."""
+    if config.save_text:
+        return lambda _: True
+    if config.tokenizer is not None:
+        return lambda flight: flight.reply.usage is None
+    return None
+
+
+@contextlib.contextmanager
+def _quiet_gc() -> Iterator[None]:
+    """What exists now is never looked at again: a full collection in mid-run would stall every stream."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@contextlib.contextmanager
+def _interrupts(runner: Runner, grace: float, notice: Notice) -> Iterator[None]:
+    """Ctrl-C (or SIGTERM) once: nothing more is sent, what is in flight may end. Twice: it is cut off."""
+    loop = asyncio.get_running_loop()
+    calls = 0
+
+    def interrupt() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            notice(
+                f"stopping: waiting up to {grace:g} s for {len(runner.flights)} requests in flight; Ctrl-C again cuts them off"
+            )
+        runner.stop("interrupted", grace if calls == 1 else 0.0)
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    before = [signal.getsignal(number) for number in numbers]
+    for number in numbers:
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(interrupt))
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

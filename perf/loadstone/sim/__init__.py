@@ -1,0 +1,12 @@
+"""A simulated OpenAI-compatible server that answers at given times, keeps the true ones, and misbehaves on demand.
+
+It exists to hold a load tester against the truth. An imitation of a batching engine's own timing is left for later.
+"""
+
+from __future__ import annotations
+
+from loadstone.sim.faults import FAULTS
+from loadstone.sim.model import Settings
+from loadstone.sim.server import Server, run, serve
+
+__all__ = ["FAULTS", "Server", "Settings", "run", "serve"]

@@ -1,0 +1,75 @@
+"""One alarm at an absolute time of the monotonic clock: a timerfd on Linux, else a timer of the event loop.
+
+uvloop's and epoll's own timers count whole milliseconds, which would lump the events of a busy server together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+_CLOCK_MONOTONIC = 1
+_ABSTIME = 1
+_SECOND = 1_000_000_000
+
+
+class Alarm(Protocol):
+    def set(self, at: int | None) -> None:
+        """Ring at `at`, ns of the monotonic clock, at once if that is past; None: not at all. Forgets what was set."""
+
+    def close(self) -> None: ...
+
+
+class TimerAlarm:
+    """The event loop's timer; may ring up to a millisecond early or late."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+        self._loop, self._ring = loop, ring
+        self._handle: asyncio.TimerHandle | None = None
+
+    def set(self, at: int | None) -> None:
+        self.close()
+        if at is not None:
+            self._handle = self._loop.call_later(max(0, at - time.monotonic_ns()) / _SECOND, self._ring)
+
+    def close(self) -> None:
+        if self._handle:
+            self._handle.cancel()
+            self._handle = None
+
+
+class FdAlarm:
+    """timerfd_create(2). It is never read: setting it anew also clears it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._settime = libc.timerfd_settime
+        self._fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+        self._spec = (ctypes.c_long * 4)()
+        self._loop = loop
+        loop.add_reader(self._fd, ring)
+
+    def set(self, at: int | None) -> None:
+        self._spec[2], self._spec[3] = divmod(at or 0, _SECOND)
+        self._settime(self._fd, _ABSTIME, self._spec, None)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._fd)
+        os.close(self._fd)
+
+
+def alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> Alarm:
+    """The most exact alarm this machine has."""
+    if sys.platform != "linux" or ctypes.sizeof(ctypes.c_long) != 8:
+        return TimerAlarm(loop, ring)
+    try:
+        return FdAlarm(loop, ring)
+    except (OSError, AttributeError):
+        return TimerAlarm(loop, ring)

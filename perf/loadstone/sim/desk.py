@@ -1,0 +1,49 @@
+"""What all answers of one server share: its settings once read, its counters, the rows of truth, the response head.
+
+Pure but for the date in the head.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from email.utils import formatdate
+from http import HTTPStatus
+
+from loadstone.sim.faults import parse
+from loadstone.sim.model import Settings, duration, timing
+from loadstone.sim.pages import Counters, Page
+from loadstone.sim.truth import Row
+
+
+class Desk:
+    """What all answers of a server share. Raises UsageError for settings that cannot be."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.timing = timing(settings)
+        self.faults = parse(settings.faults, settings.seed)
+        self.slow = duration(settings.slow)
+        self.counters = Counters()
+        self.rows: deque[Row] = deque(maxlen=settings.truth_limit)
+        self.created = int(time.time())
+        self._dated = (0, b"")
+
+    def head(self, status: int, kind: bytes | None, length: int | None, keep: bool, headers: bytes = b"") -> bytes:
+        """Status line and headers in uvicorn's order; `length` None is a chunked body."""
+        size = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
+        kind_line = b"content-type: %b\r\n" % kind if kind else b""
+        lines = (size, kind_line) if length is not None else (kind_line, size)
+        line = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
+        end = b"\r\n" if keep else b"connection: close\r\n\r\n"
+        return b"".join((line, self._date(), headers, *lines, end))
+
+    def _date(self) -> bytes:
+        now = int(time.time())
+        if now != self._dated[0]:
+            date = formatdate(now, usegmt=True).encode()
+            self._dated = (now, b"date: %b\r\nserver: loadstone\r\n" % date)
+        return self._dated[1]
+
+    def page(self, page: Page, keep: bool) -> bytes:
+        return self.head(page.status, page.kind, len(page.body), keep, page.headers) + page.body

@@ -1,0 +1,186 @@
+"""A client's connection to the simulated server: HTTP parsing in, bytes out.
+
+Plain sockets are written to directly, past the transport, as long as the transport holds nothing back: that is faster,
+and the stamp taken before is then the time at which the kernel got the bytes. What is written is decided in `answer`,
+what a request means in `server`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import time
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+import httptools
+from msgspec import Struct
+
+from loadstone.sim import pages
+from loadstone.sim.answer import Answer
+from loadstone.sim.pages import Page
+
+if TYPE_CHECKING:
+    from loadstone.sim.server import Server
+
+
+class Request(Struct):
+    """A parsed request; `received` is the time of the read that completed it."""
+
+    method: bytes
+    path: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+    keep: bool
+    received: int
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection: one request after the other."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._parser = httptools.HttpRequestParser(self)
+        self._queue: deque[Request] = deque()
+        self._answer: Answer | None = None
+        self._busy = False
+        self._stamp = 0
+        self._fd = -1
+        self._held = False
+        self.paused = False
+        self.keep = True
+        self._reset()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+
+    # asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._server.connections.add(self)
+        if os.name == "posix" and transport.get_extra_info("sslcontext") is None:
+            self._fd = transport.get_extra_info("socket").fileno()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        # Both loops close the descriptor only after this: from here on its number may be another's.
+        self._fd = -1
+        self._server.connections.discard(self)
+        self._queue.clear()
+        if self._answer:
+            self._answer.lost()
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        if self._answer and self._answer.parked:
+            self._answer.parked = False
+            self._server.schedule(self._answer, time.monotonic_ns())
+
+    def data_received(self, data: bytes) -> None:
+        self._stamp = time.monotonic_ns()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserError:
+            self._not_http()
+        if self._queue and not self._busy:
+            self._next()
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        self._reset()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._busy:
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        method, keep = self._parser.get_method(), self._parser.should_keep_alive()
+        path = self._url.partition(b"?")[0]
+        body = b"".join(self._body)
+        self._queue.append(Request(method, path, self._headers, body, keep, self._stamp))
+
+    # answers
+
+    def _next(self) -> None:
+        if self._busy or not self._queue or self._transport.is_closing():
+            return
+        request = self._queue.popleft()
+        self._busy, self.keep = True, request.keep
+        self._server.handle(self, request)
+
+    def _not_http(self) -> None:
+        if self._busy:
+            self.drop()
+        else:
+            self.keep = False
+            self.respond(pages.NOT_HTTP)
+
+    def begin(self, answer: Answer) -> None:
+        if self._transport.is_closing():
+            return answer.lost()
+        self._answer = answer
+        return self._server.schedule(answer, answer.due)
+
+    def respond(self, page: Page) -> None:
+        """A whole response at once."""
+        self.send(self._server.desk.page(page, self.keep))
+        self.done()
+
+    def send(self, data: bytes) -> None:
+        if self._held:
+            self._held = self._transport.get_write_buffer_size() > 0
+        if self._fd >= 0 and not self._held:
+            try:
+                written = os.write(self._fd, data)
+            except BlockingIOError:
+                written = 0
+            except OSError:
+                return self.drop()
+            if written == len(data):
+                return None
+            self._held = True
+            data = data[written:]
+        if not self._transport.is_closing():
+            self._transport.write(data)
+        return None
+
+    def done(self) -> None:
+        self._busy, self._answer = False, None
+        if not self.keep:
+            self._transport.close()
+        elif self._queue:
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def reset(self) -> None:
+        """RST instead of FIN. A unix socket knows no such thing: it is closed."""
+        sock, linger = self._transport.get_extra_info("socket"), struct.pack("ii", 1, 0)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.drop()
+
+    def drop(self) -> None:
+        self._fd = -1
+        self._transport.abort()

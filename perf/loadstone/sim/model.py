@@ -1,0 +1,169 @@
+"""What the simulated server is told and what follows from it: settings, times of an answer's chunks, their words.
+
+Pure: no clock, no socket. All times are integer nanoseconds from the moment the request was received.
+The imitation of a batching engine is left to another file; this one only follows given times.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from random import Random
+
+from msgspec import Struct
+
+from loadstone.records import UsageError
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """How to serve. Times are strings that `distribution` reads; faults are specs that `faults.parse` reads."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    unix: str | None = None
+    model: str = "sim"
+    ttft: str = "50ms"
+    itl: str = "10ms"
+    tokens_per_chunk: int = 1
+    default_tokens: int = 128
+    max_model_len: int = 131072
+    seed: int = 0
+    faults: tuple[str, ...] = ()
+    slow: str = "2s"
+    api_key: str | None = None
+    truth_limit: int = 200_000
+    certfile: str | None = None
+    keyfile: str | None = None
+
+
+UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9, "": 1e9}
+_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|ms|s|)")
+_CALL = re.compile(r"(\w+)\((.*)\)")
+FORMS = (
+    "a duration (50ms, 0.05s, 200us, or a number of seconds), "
+    "uniform(a,b), normal(mean,sd), exp(mean) or lognormal(mean,sd)"
+)
+
+
+def _lognormal(rng: Random, mean: float, sd: float) -> float:
+    """`mean` and `sd` are those of the value, not of its logarithm."""
+    if mean <= 0:
+        return 0.0
+    variance = math.log1p((sd / mean) ** 2)
+    return rng.lognormvariate(math.log(mean) - variance / 2, math.sqrt(variance))
+
+
+DRAWS: dict[str, tuple[int, Callable[..., float]]] = {
+    "constant": (1, lambda _, value: value),
+    "uniform": (2, lambda rng, low, high: rng.uniform(low, high)),
+    "normal": (2, lambda rng, mean, sd: max(0.0, rng.gauss(mean, sd))),
+    "exp": (1, lambda rng, mean: rng.expovariate(1 / mean) if mean else 0.0),
+    "lognormal": (2, _lognormal),
+}
+
+
+class Distribution(Struct, frozen=True):
+    """A law of DRAWS and its arguments in ns."""
+
+    name: str
+    args: tuple[float, ...]
+
+    @property
+    def constant(self) -> bool:
+        return self.name == "constant"
+
+    def draw(self, rng: Random) -> int:
+        return round(DRAWS[self.name][1](rng, *self.args))
+
+
+def duration(text: str) -> int:
+    """`50ms`, `0.05s`, `200us`, `1s`, or a number of seconds, as ns. Raises UsageError."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"{text!r} is not a duration: write 50ms, 0.05s, 200us, or a number of seconds")
+    return round(float(match[1]) * UNITS[match[2]])
+
+
+def distribution(text: str) -> Distribution:
+    """A duration, or a law with durations as arguments. Raises UsageError."""
+    call = _CALL.fullmatch(text.strip().lower())
+    name, parts = (call[1], call[2].split(",")) if call else ("constant", [text])
+    wrong = UsageError(f"{text!r} is not a time: write {FORMS}")
+    if name not in DRAWS or DRAWS[name][0] != len(parts):
+        raise wrong
+    try:
+        args = tuple(float(duration(part)) for part in parts)
+    except UsageError as exc:
+        raise wrong from exc
+    if name == "uniform" and args[0] > args[1]:
+        raise wrong
+    return Distribution(name, args)
+
+
+def generator(seed: int, number: int, purpose: str) -> Random:
+    """The random numbers of one request for one purpose: the same in every run, unlike those of its neighbours."""
+    return Random(f"{seed}/{number}/{purpose}")
+
+
+def chunk_ends(tokens: int, per_chunk: int) -> range:
+    """Index of the last token of each chunk. The first chunk has one token, as vLLM's --stream-interval does it."""
+    return range(0, tokens - 1 + per_chunk, per_chunk)
+
+
+@lru_cache(maxsize=1024)
+def _even(ttft: int, itl: int, tokens: int, per_chunk: int) -> tuple[int, ...]:
+    return tuple(ttft + min(end, tokens - 1) * itl for end in chunk_ends(tokens, per_chunk))
+
+
+class Timing(Struct, frozen=True):
+    """When the chunks of an answer are due."""
+
+    ttft: Distribution
+    itl: Distribution
+    per_chunk: int
+    seed: int
+
+    def offsets(self, number: int, tokens: int) -> tuple[int, ...]:
+        """ns after the request, one per chunk: a chunk is due with its last token, token k at ttft + k * itl."""
+        if self.ttft.constant and self.itl.constant:
+            return _even(int(self.ttft.args[0]), int(self.itl.args[0]), tokens, self.per_chunk)
+        rng = generator(self.seed, number, "times")
+        at = [self.ttft.draw(rng)]
+        for _ in range(tokens - 1):
+            at.append(at[-1] + self.itl.draw(rng))
+        return tuple(at[min(end, tokens - 1)] for end in chunk_ends(tokens, self.per_chunk))
+
+
+def timing(settings: Settings) -> Timing:
+    """Raises UsageError for times or counts that cannot be."""
+    for name in ("tokens_per_chunk", "default_tokens", "max_model_len"):
+        if getattr(settings, name) < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(settings, name)}")
+    return Timing(distribution(settings.ttft), distribution(settings.itl), settings.tokens_per_chunk, settings.seed)
+
+
+TEXT = (
+    "the north needle of iron points to a stone and by this compass all ships sail from harbour to harbour at night "
+    "with no star over dark water when wind is high so that one true course on the chart holds for more than a day "
+    "while light current coast island anchor captain voyage distance drift field force pole measure horizon follow"
+)
+VOCABULARY = sorted(set(TEXT.split()))
+
+TABLE_SIZE = 4096
+_rng = Random(1)
+TABLE = tuple(b" " + _rng.choice(VOCABULARY).encode() for _ in range(TABLE_SIZE))
+"""Every answer is a stretch of this fixed text, so that a token costs one look-up."""
+
+
+def first_word(seed: int, number: int, choice: int) -> int:
+    """Where in TABLE the answer begins."""
+    return (seed * 7919 + number * 389 + choice * 1543) % TABLE_SIZE
+
+
+def words(start: int, first: int, last: int) -> bytes:
+    """Tokens `first` to `last` (both included) of the answer that begins at `start`."""
+    if first == last:
+        return TABLE[(start + first) % TABLE_SIZE]
+    return b"".join([TABLE[(start + k) % TABLE_SIZE] for k in range(first, last + 1)])

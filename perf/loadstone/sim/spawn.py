@@ -1,0 +1,35 @@
+"""A simulated server in a process of its own, for a run that names no --url."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from loadstone.config import Config
+from loadstone.records import UsageError
+
+TTFT, ITL = "50ms", "10ms"
+
+
+@contextlib.contextmanager
+def with_server(config: Config, notice: Callable[[str], None]) -> Iterator[Config]:
+    """`config` itself if it has a URL; else with that of a server that lives as long as the context."""
+    if config.url is not None:
+        yield config
+        return
+    command = [sys.executable, "-m", "loadstone", "serve", "--port", "0", "--ttft", TTFT, "--itl", ITL]
+    # A session of its own: Ctrl-C is for the run, which still needs the server to finish what is in flight.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            if not url:
+                raise UsageError("the simulated server did not start; give a server with --url")
+            notice(f"no --url: testing a simulated server at {url} (TTFT {TTFT}, ITL {ITL}), not a real one")
+            yield msgspec.structs.replace(config, url=url)
+        finally:
+            server.terminate()

@@ -1,0 +1,82 @@
+"""Server-sent events: bytes in, the data of each complete event out.
+
+Follows the WHATWG parsing rules (html.spec.whatwg.org, 9.2.6): CR, LF or CRLF end a line, a leading BOM is dropped,
+comments and the fields `event`, `id` and `retry` are passed over, data lines are joined by LF, and an event that the
+stream breaks off is not an event. What the data means is left to the API.
+"""
+
+from __future__ import annotations
+
+import re
+
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class Events:
+    """A splitter for one stream. Feed it bytes as they come, cut anywhere."""
+
+    __slots__ = ("_after_cr", "_data", "_head", "_line")
+
+    def __init__(self) -> None:
+        self._line = bytearray()
+        self._data: list[bytes] = []
+        self._after_cr = False
+        self._head: bytes | None = b""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Data of the events that `chunk` completes, in order."""
+        if self._head is None and not self._line and not self._data and not self._after_cr:
+            events = _plain(chunk)
+            if events is not None:
+                return events
+        return self._by_line(chunk)
+
+    @property
+    def rest(self) -> bytes:
+        """What has come of an event that is not complete; empty between events."""
+        return b"\n".join([*self._data, bytes(self._line)]) if self._data or self._line else b""
+
+    def _by_line(self, chunk: bytes) -> list[bytes]:
+        if self._head is not None:
+            chunk = self._skip_bom(chunk)
+        if self._after_cr and chunk:
+            chunk = chunk.removeprefix(b"\n")
+            self._after_cr = False
+        if not chunk:
+            return []
+        self._after_cr = chunk.endswith(b"\r")
+        *ended, partial = _LINE_END.split(chunk)
+        events = [event for line in ended if (event := self._end_line(line)) is not None]
+        self._line += partial
+        return events
+
+    def _skip_bom(self, chunk: bytes) -> bytes:
+        head = (self._head or b"") + chunk
+        if len(head) < len(_BOM) and _BOM.startswith(head):
+            self._head = head
+            return b""
+        self._head = None
+        return head.removeprefix(_BOM)
+
+    def _end_line(self, rest: bytes) -> bytes | None:
+        line = bytes(self._line) + rest if self._line else rest
+        self._line.clear()
+        if line:
+            field, _, value = line.partition(b":")
+            if field == b"data":
+                self._data.append(value.removeprefix(b" "))
+            return None
+        if not self._data:
+            return None
+        event = b"\n".join(self._data)
+        self._data.clear()
+        return event
+
+
+def _plain(chunk: bytes) -> list[bytes] | None:
+    """The events of a chunk that holds whole one-line events and nothing else, as nearly all do; else None."""
+    if not (chunk.startswith(b"data: ") and chunk.endswith(b"\n\n")) or b"\r" in chunk:
+        return None
+    events = chunk[6:-2].split(b"\n\ndata: ")
+    return events if chunk.count(b"\n") == 2 * len(events) else None

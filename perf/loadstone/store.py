@@ -1,0 +1,112 @@
+"""The folder of a run: records written as they come, everything else written whole. The only file that writes one.
+
+Records go to the kernel line by line from a thread of their own, so that a slow disk does not hold up the load and a
+killed process leaves every finished request behind. An existing run is never overwritten.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import msgspec
+
+from loadstone.records import Record, UsageError, from_lines, to_line
+
+RUN, RECORDS, SCHEDULE = "run.json", "records.jsonl", "schedule.jsonl"
+
+
+class Folder:
+    """A new run folder. Raises UsageError when it cannot be made, or holds anything already."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise UsageError(f"{path} exists and is not empty; give another folder with -o")
+        except OSError as exc:
+            raise UsageError(f"cannot make the folder {path}: {exc.strerror}; give another with -o") from exc
+
+    def write(self, name: str, content: bytes | str) -> Path:
+        """Write a whole file, so that no reader ever sees half of it."""
+        path, half = self.path / name, self.path / f".{name}.part"
+        half.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(half, path)
+        return path
+
+    def write_json(self, name: str, content: Any) -> Path:
+        return self.write(name, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+
+    def write_lines(self, name: str, lines: Iterable[bytes]) -> Path:
+        with (self.path / name).open("wb") as file:
+            file.writelines(lines)
+        return self.path / name
+
+    def recorder(self) -> Recorder:
+        return Recorder(self.path / RECORDS)
+
+
+class Recorder:
+    """Appends records to a file. `error` tells of a disk that is full or gone; records after it are lost."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        self._lines: SimpleQueue[bytes | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
+        self._thread.start()
+        self.error: OSError | None = None
+
+    def add(self, record: Record) -> None:
+        self._lines.put(to_line(record))
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        self._lines.put(None)
+        self._thread.join()
+        os.close(self._file)
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                while line:
+                    line = line[os.write(self._file, line) :]
+            except OSError as exc:
+                self.error = self.error or exc
+
+
+def default_path(label: str | None, root: Path = Path("reports")) -> Path:
+    """`reports/<time>-<label>`, with a number behind it where two runs begin in one second."""
+    words = re.sub(r"[^A-Za-z0-9._-]+", "-", label or "run").strip("-") or "run"
+    base = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{words}"
+    path, number = base, 2
+    while path.exists():
+        path, number = Path(f"{base}-{number}"), number + 1
+    return path
+
+
+def load_run(path: Path) -> dict[str, Any]:
+    """run.json of a folder; UsageError where there is none."""
+    try:
+        content = (path / RUN).read_bytes()
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except OSError as exc:
+        raise UsageError(f"{path} is not a run: no {RUN} in it ({exc.strerror})") from exc
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{path / RUN} is not readable: {exc}") from exc
+
+
+def load_records(path: Path) -> Iterator[Record]:
+    """Records of a run folder, or of a records file."""
+    file = path / RECORDS if path.is_dir() else path
+    try:
+        with file.open("rb") as lines:
+            yield from from_lines(lines, str(file))
+    except OSError as exc:
+        raise UsageError(f"cannot read {file}: {exc.strerror}") from exc

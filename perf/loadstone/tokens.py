@@ -1,0 +1,97 @@
+"""Tokenizers: exact prompt lengths, and local token counts. The only door to transformers.
+
+Loaded lazily and never needed for a plain run. A folder is read without any network attempt; a model's name
+on the Hub is left to the library, which honours HF_HUB_OFFLINE.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+from loadstone.records import UsageError
+
+INSTALL = "--tokenizer needs the transformers library: pip install 'loadstone[tokenizer]'"
+REPLACEMENT = "\ufffd"
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back; no special tokens are added, and none are left out of the text."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+    def count(self, text: str) -> int: ...
+
+    def vocabulary(self) -> list[int]:
+        """Ids of plain text, rising: not special, and encoding what one decodes to gives it back."""
+        ...
+
+
+def load(name: str) -> Tokenizer:
+    """The tokenizer in a folder, or of a model on the Hub. Raises UsageError."""
+    transformers = _library()
+    path = os.path.expanduser(name)
+    local = os.path.isdir(path)
+    if not local and (os.path.exists(path) or not _is_hub_name(name)):
+        raise UsageError(f"no tokenizer at {name!r}: give a folder with a tokenizer.json, or a model's name on the Hub")
+    try:
+        found = transformers.AutoTokenizer.from_pretrained(path, local_files_only=local)
+    except Exception as exc:  # the library and its Rust core raise bare exceptions of every kind
+        raise UsageError(f"cannot load the tokenizer {name}: {_first_line(exc)}") from exc
+    return _Pretrained(found)
+
+
+class _Pretrained:
+    """A tokenizer of transformers behind our protocol."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False, verbose=False))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def count(self, text: str) -> int:
+        return len(self.encode(text))
+
+    def vocabulary(self) -> list[int]:
+        return list(self._vocabulary)
+
+    @cached_property
+    def _vocabulary(self) -> list[int]:
+        added = {*self._tokenizer.all_special_ids, *self._tokenizer.get_added_vocab().values()}
+        ids = sorted(set(self._tokenizer.get_vocab().values()) - added)
+        texts = {token: text for token in ids if (text := self.decode([token])) and REPLACEMENT not in text}
+        encoded = self._encode_all([*texts.values()])
+        return [token for token, back in zip(texts, encoded, strict=True) if back == [token]]
+
+    def _encode_all(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        encoded = self._tokenizer(texts, add_special_tokens=False, verbose=False)
+        return [list(ids) for ids in encoded["input_ids"]]
+
+
+def _library() -> Any:
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it gives advice about PyTorch on import
+    try:
+        import transformers
+    except ImportError as exc:
+        raise UsageError(INSTALL) from exc
+    return transformers
+
+
+def _is_hub_name(name: str) -> bool:
+    """`model` or `owner/model`; anything else was meant as a path."""
+    return bool(name) and not name.startswith((".", "~", "/")) and name.count("/") < 2 and "\\" not in name
+
+
+def _first_line(exc: Exception) -> str:
+    lines = str(exc).strip().splitlines()
+    return lines[0][:200] if lines else type(exc).__name__

@@ -1,0 +1,83 @@
+"""The seam between the runner and the sockets: what is sent, what a transport writes down, what it raises.
+
+A transport opens connections, sends one request, stamps and hands over what comes back. It never retries a request that
+was answered, never parses JSON, and turns every foreign exception into `TransportError`. Times are ns of the run's clock.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from loadstone.records import Failure
+
+Clock = Callable[[], int]
+Sink = Callable[[bytes, int], None]
+
+
+class Request(Struct, frozen=True):
+    """One HTTP request; `path` includes the query. Host, Content-Length and Accept-Encoding are the transport's."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+class Target(Struct, frozen=True):
+    """Where requests go: host and port, or a unix socket; `secure` is TLS."""
+
+    host: str
+    port: int
+    secure: bool = False
+    unix: str | None = None
+
+
+class Options(Struct, frozen=True):
+    """What every transport takes: the run's clock (ns), seconds to connect, and the TLS settings."""
+
+    clock: Clock
+    connect_timeout: float = 30.0
+    tls: ssl.SSLContext | None = None
+
+
+class Exchange:
+    """One request's course, written by the transport. `sink(data, at)` gets each piece of the body with its read's stamp."""
+
+    __slots__ = ("connect", "end", "first_byte", "headers", "reads", "retried", "sent", "sink", "status")
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.connect: int | None = None
+        self.sent: int | None = None
+        self.first_byte: int | None = None
+        self.end: int | None = None
+        self.status: int | None = None
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.reads = 0
+        self.retried = False
+
+    def header(self, name: bytes) -> bytes | None:
+        """Value of a response header by its lower-case name."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+class TransportError(Exception):
+    """A request that did not come back whole; `failure` says how."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.kind}: {failure.message}")
+        self.failure = failure
+
+
+class Transport(Protocol):
+    """Sends requests to one target. May be cancelled at any time: it then drops the connection."""
+
+    async def exchange(self, request: Request, exchange: Exchange) -> None:
+        """Send, and return when the response is complete. Raises TransportError."""
+
+    async def close(self) -> None:
+        """Close every connection."""

@@ -1,0 +1,77 @@
+"""What both transports share: where requests go, how failures of the network are named, the version they announce.
+
+Pure: nothing here opens a socket.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+
+from loadstone import __version__
+from loadstone.records import Failure
+from loadstone.transport import Target
+
+AGENT = f"loadstone/{__version__}"
+
+_REASONS = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset",
+    errno.ETIMEDOUT: "connection timed out in the network",
+    errno.EHOSTUNREACH: "no route to the host",
+    errno.ENETUNREACH: "network unreachable",
+    errno.ENOENT: "no such socket",
+    errno.EMFILE: "too many open files; raise the limit with ulimit -n",
+    errno.ENFILE: "too many open files on this machine",
+    errno.EADDRNOTAVAIL: "no local port is free; use more client addresses or fewer connections",
+    errno.EACCES: "permission denied",
+}
+
+
+def place(target: Target) -> str:
+    """`host:port` as messages and the Host header show it; the path of a unix socket."""
+    if target.unix is not None:
+        return target.unix
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return f"{host}:{target.port}"
+
+
+def host_header(target: Target) -> str:
+    """RFC 9110, 7.2: the port is left out where it is the scheme's own."""
+    if target.unix is not None:
+        return "localhost"
+    full = place(target)
+    return full.rpartition(":")[0] if target.port == (443 if target.secure else 80) else full
+
+
+def connect_failure(exc: OSError, target: Target) -> Failure:
+    """The failure behind an exception that was raised while a connection was opened."""
+    if isinstance(exc, ssl.SSLError):
+        return Failure("tls", f"TLS with {place(target)} failed: {_ssl_reason(exc)}")
+    if isinstance(exc, socket.gaierror):
+        return Failure("connect", f"the host name {target.host} does not resolve: {exc.strerror or exc}")
+    reason = _REASONS.get(exc.errno or 0) or exc.strerror or str(exc) or type(exc).__name__
+    if target.secure and isinstance(exc, ConnectionError) and exc.errno != errno.ECONNREFUSED:
+        return Failure("tls", f"TLS with {place(target)} failed: {reason}")
+    return Failure("connect", f"{place(target)}: {reason}")
+
+
+def _ssl_reason(exc: ssl.SSLError) -> str:
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"{exc.verify_message} (--ca-file FILE trusts a certificate, --insecure trusts all)"
+    reason = (exc.reason or str(exc)).replace("_", " ").lower()
+    hint = "; is it a plain http:// server?" if "wrong version" in reason or "http request" in reason else ""
+    return reason + hint
+
+
+def connect_timeout(seconds: float) -> Failure:
+    return Failure("timeout", f"no connection after {seconds:g} s (--connect-timeout)")
+
+
+def lost(before_answer: bool, reset: bool) -> Failure:
+    """A connection that went away: before any byte of the answer, or inside it."""
+    how = "connection reset by the server" if reset else "the server closed the connection"
+    if before_answer:
+        return Failure("connect", f"{how} before it answered")
+    return Failure("truncated", f"{how} inside the answer")

@@ -1,0 +1,17 @@
+"""Views: a Summary as text. Each is a pure function; opening files and computing statistics is done elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from loadstone.records import Summary
+
+View = Callable[[Summary], str]
+
+VIEWS: dict[str, str] = {
+    "classic": "loadstone.views.classic:render",
+    "csv": "loadstone.views.csv:render",
+    "json": "loadstone.views.json:render",
+    "md": "loadstone.views.markdown:render",
+}
+"""Built-in views by name: where their function is. `text` is drawn by console.py from views/tables.py."""

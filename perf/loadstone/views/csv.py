@@ -1,0 +1,35 @@
+"""summary.csv: a row a metric and window, plain numbers in base units, empty where there is none."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from loadstone.records import Summary
+from loadstone.stats import PERCENTILES
+
+_FIGURES = ["mean", "std", "min", *PERCENTILES, "max"]
+_HEAD = ["window", "metric", "unit", "n", *_FIGURES, "mean_low", "mean_high"]
+_RATE_UNITS = {"qps": "1/s", "request_rate": "1/s", "goodput": "1/s"}
+
+
+def render(summary: Summary) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEAD)
+    writer.writerows(_rows(summary))
+    return text.getvalue()
+
+
+def _rows(summary: Summary) -> Iterator[list[object]]:
+    windows = [("whole", summary.metrics, summary.rates)]
+    if summary.steady is not None:
+        windows.append(("steady", summary.steady.metrics, summary.steady.rates))
+    for window, metrics, rates in windows:
+        for name, metric in metrics.items():
+            figures = [getattr(metric, figure.replace(".", "")) for figure in _FIGURES]
+            yield [window, name, metric.unit, metric.n, *figures, *(metric.ci95.get("mean") or (None, None))]
+        for name, rate in rates.items():
+            unit = _RATE_UNITS.get(name, "tokens/s" if "throughput" in name else "1")
+            yield [window, name, unit, None, rate]

@@ -1,0 +1,25 @@
+"""The report as GitHub-flavoured Markdown, for pull requests and notes."""
+
+from __future__ import annotations
+
+from loadstone.records import Summary
+from loadstone.views.tables import Table, tables
+
+_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", ">": "&gt;", "\n": " "})
+
+
+def render(summary: Summary) -> str:
+    return "\n".join(_table(table) for table in tables(summary))
+
+
+def _table(table: Table) -> str:
+    lines = [f"### {table.title}", ""]
+    if table.rows:
+        lines += [_row(table.columns), _row(["---"] + ["---:"] * (len(table.columns) - 1)), *map(_row, table.rows), ""]
+    if table.note:
+        lines += [table.note.translate(_ESCAPES), ""]
+    return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.translate(_ESCAPES) for cell in cells) + " |"
