@@ -98,7 +98,7 @@ def test_a_path_that_is_no_folder_never_asks_the_library(
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
-        (OSError("not found\nand a long story"), "not found"),
+        (OSError("not found:\n  try " + "x" * 300), "not found: try " + "x" * 185),
         (Exception("EOF while parsing a value"), "EOF while parsing a value"),
         (KeyError(), "KeyError"),
     ],

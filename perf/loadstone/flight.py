@@ -29,13 +29,13 @@ class Flight:
     """A request from its dispatch to its record. `land` may be called once."""
 
     def __init__(
-        self, index: int, phase: Phase, job: Job, api: API, scheduled: int, clock: Clock, limits: Limits
+        self, index: int, phase: Phase, job: Job, api: API, scheduled: int, clock: Clock, limits: Limits, collect: bool
     ) -> None:
         self.index = index
         self.phase = phase
         self.job = job
         self.scheduled = scheduled
-        self.reply = Reply(api, stream=job.streamed)
+        self.reply = Reply(api, stream=job.streamed, keep_text=collect)
         self.exchange = Exchange(self._head)
         self.cut_by: Failure | None = None
         self._clock = clock
@@ -114,7 +114,7 @@ class Flight:
     def _deadline(self) -> tuple[float, Failure]:
         """The earliest instant at which the flight ends as things stand now, and as what."""
         limits, reply, never = self._limits, self.reply, float("inf")
-        sent = self.exchange.sent or self._clock()
+        sent = self._clock() if self.exchange.sent is None else self.exchange.sent
         waits = (
             (self._begun, limits.whole, "not complete after {:g} s (--timeout)"),
             (sent, limits.ttft if reply.last is None else None, "no output after {:g} s (--ttft-timeout)"),

@@ -15,6 +15,7 @@ from loadstone.apis import API, BadEventError, Delta, Event, Function, ToolCall
 from loadstone.records import Choice, Failure, Pieces, Usage
 from loadstone.sse import Events
 
+_END = (b"[DONE]", b"data: [DONE]")  # the last event without the blank line behind it: nothing is lost
 ERROR_BODY = 65_536
 """Bytes of an error answer that are kept."""
 
@@ -164,8 +165,8 @@ class Reply:
 
     def _judge_stream(self) -> Failure | None:
         rest = self._events.rest.strip()
-        ended = self._done or bool(self._finishes) or rest == b"data: [DONE]"
-        if rest and rest != b"data: [DONE]":
+        ended = self._done or bool(self._finishes) or rest in _END
+        if rest and rest not in _END:
             return Failure("truncated", "the stream ended inside an event")
         if not self.output:
             return Failure("empty", "the stream ended without any output")

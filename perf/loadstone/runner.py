@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 from loadstone.apis import API
 from loadstone.flight import Flight, Limits
 from loadstone.jobs import Job
 from loadstone.plan import Plan
-from loadstone.records import Failure, Phase, Record
+from loadstone.records import Failure, Record
 from loadstone.transport import Clock, Transport, TransportError
 
 OnRecord = Callable[[Record], None]
@@ -50,6 +50,7 @@ class Runner:
         self._keep_text = keep_text
         self._next = 0
         self._armed = False
+        self._mistake: BaseException | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
@@ -72,6 +73,8 @@ class Runner:
             self._dispatcher.result()
         while self._sending:
             await asyncio.wait(self._sending)
+        if self._mistake is not None:
+            raise self._mistake
         self._record_overdue()
         for timer in self._timers:
             timer.cancel()
@@ -97,17 +100,14 @@ class Runner:
         until = self._stopped_at - self.origin
         for index in range(self._next, int(self._plan.offsets.searchsorted(until, "right"))):
             due = self.origin + int(self._plan.offsets[index])
-            job = self._jobs[self._plan.row(index)]
-            flight = Flight(index, self._plan.phase(index), job, self._api, due, self._clock, self._limits)
-            self._record(flight.land(waited, self.origin, None))
+            self._record(self._flight(index, due).land(waited, self.origin, None))
 
     async def _closed_loop(self) -> None:
         slots = self._plan.load.concurrency or 1
         if self._plan.total is not None:
             slots = min(slots, self._plan.total)
-        self._sending = {self._loop.create_task(self._slot()) for _ in range(slots)}
-        for task in self._sending:
-            task.add_done_callback(self._sending.discard)
+        for _ in range(slots):
+            self._start(self._slot())
 
     async def _slot(self) -> None:
         """One user: the next request is wanted the moment the one before has ended."""
@@ -132,25 +132,40 @@ class Runner:
                 granted = self._clock()
             else:
                 await slots.acquire()
-            task = self._loop.create_task(self._send(index, due, max(due, granted)))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            task = self._start(self._send(index, due, max(due, granted)))
             task.add_done_callback(lambda _: slots.release())
         self._next = len(offsets)
 
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        self._sending.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Failures of requests are records; an exception here is a mistake of ours, and ends the run."""
+        self._sending.discard(task)
+        if not task.cancelled() and (mistake := task.exception()) is not None:
+            self._mistake = self._mistake or mistake
+            self.stop("error")
+
     async def _send(self, index: int, scheduled: int, ready: int) -> None:
         """`ready`: when nothing but this client kept the request from leaving."""
-        plan, phase = self._plan, self._plan.phase(index)
-        flight = Flight(index, phase, self._jobs[plan.row(index)], self._api, scheduled, self._clock, self._limits)
+        flight = self._flight(index, scheduled)
         self.flights.add(flight)
         self.dispatched += 1
-        if phase == "measure" and not self._armed:
+        if flight.phase == "measure" and not self._armed:
             self._arm()
         failure = await self._carry(flight)
         self.flights.discard(flight)
         if flight.exchange.sent is not None:
             self.lags.append(flight.exchange.sent - ready - (flight.exchange.connect or 0))
         self._record(flight.land(failure, self.origin, self._keep_text))
+
+    def _flight(self, index: int, scheduled: int) -> Flight:
+        job, collect = self._jobs[self._plan.row(index)], self._keep_text is not None
+        phase = self._plan.phase(index)
+        return Flight(index, phase, job, self._api, scheduled, self._clock, self._limits, collect)
 
     async def _carry(self, flight: Flight) -> Failure | None:
         task = asyncio.current_task()

@@ -41,7 +41,7 @@ def load(name: str) -> Tokenizer:
     try:
         found = transformers.AutoTokenizer.from_pretrained(path, local_files_only=local)
     except Exception as exc:  # the library and its Rust core raise bare exceptions of every kind
-        raise UsageError(f"cannot load the tokenizer {name}: {_first_line(exc)}") from exc
+        raise UsageError(f"cannot load the tokenizer {name}: {_sentence(exc)}") from exc
     return _Pretrained(found)
 
 
@@ -92,6 +92,5 @@ def _is_hub_name(name: str) -> bool:
     return bool(name) and not name.startswith((".", "~", "/")) and name.count("/") < 2 and "\\" not in name
 
 
-def _first_line(exc: Exception) -> str:
-    lines = str(exc).strip().splitlines()
-    return lines[0][:200] if lines else type(exc).__name__
+def _sentence(exc: Exception) -> str:
+    return " ".join(str(exc).split())[:200] or type(exc).__name__

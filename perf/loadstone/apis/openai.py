@@ -127,17 +127,13 @@ def _delta(choice: _Choice) -> Delta:
     finish = choice.finish_reason
     if message is None:
         text = choice.text
-        return Delta(
-            choice.index, text or "", "", None, finish, bool(text) or (text is not None and finish is None)
-        )
+        return Delta(choice.index, text or "", "", None, finish, bool(text) or (text is not None and finish is None))
     answer = _flat(message.content) + (message.refusal or "")
     reasoning = message.reasoning_content or message.reasoning or ""
     tools = message.tool_calls or None
     if message.function_call:
         tools = [*(tools or []), ToolCall(function=message.function_call)]
-    output = bool(answer or reasoning or tools) or (
-        finish is None and message.role is None and _held(message)
-    )
+    output = bool(answer or reasoning or tools) or (finish is None and message.role is None and _held(message))
     return Delta(choice.index, answer, reasoning, tools, finish, output)
 
 

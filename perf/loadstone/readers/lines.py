@@ -1,4 +1,7 @@
-"""Plain text: one prompt a line, as it stands. Blank lines are passed over."""
+"""Plain text: one prompt a line, as it stands. Blank lines are passed over.
+
+What ends a line, and in which encoding it is read, is settled in source.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Common English words, for prompts that are made without a tokenizer. A list and nothing else."""
+"""Common English words, for prompts that are made without a tokenizer.
+
+A list and nothing else; random.py puts them together.
+"""
 
 from __future__ import annotations
 

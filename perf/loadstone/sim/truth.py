@@ -12,7 +12,7 @@ from loadstone.sim.pages import Page, encode
 
 
 class Row:
-    """One POST request. `planned` and `sent`: an entry per output chunk; `end` is None unless the response was whole."""
+    """One POST request. `planned` and `sent`: an entry per output chunk; `end`: None unless the response was whole."""
 
     __slots__ = (
         "base",
