@@ -1,5 +1,32 @@
+"""Golden files: committed text that what is rendered must equal byte for byte; `pytest --golden` rewrites them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+
+TESTS = Path(__file__).parent
+EXAMPLE = TESTS.parent / "reports" / "example"
+Golden = Callable[[str, str], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="rewrite the golden files instead of comparing with them")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """`golden(name, text)` compares with tests/golden/NAME or, for `example/FILE`, with reports/example/FILE."""
+    rewrite: bool = request.config.getoption("--golden")
+
+    def compare(name: str, text: str) -> None:
+        path = EXAMPLE.parent / name if name.startswith("example/") else TESTS / "golden" / name
+        if rewrite:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+        assert path.exists(), f"{path} is missing; make golden writes it"
+        assert path.read_bytes().decode() == text, f"{path} differs; make golden rewrites it"
+
+    return compare

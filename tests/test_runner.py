@@ -44,7 +44,7 @@ class Run:
         made = jobs.make(rows, Chat(), apis.Settings(model="m"), "/v1/chat/completions", ())
         self.transport = transport
         self.plan = plan.make(load, prompts)
-        self.runner = Runner(self.plan, made, Chat(), transport, self.records.append, clock=virtual.clock, **options)
+        self.runner = Runner(self.plan, made, Chat(), transport, self.records.append, clock=virtual.clock, **{"stagger": 0, **options})
 
     def go(self, also: Callable[[Runner], None] | None = None) -> str:
         async def work() -> str:
@@ -76,6 +76,13 @@ def test_closed_loop_keeps_its_slots_full() -> None:
         round(1.9 * S),
         round(2.1 * S),
     )
+
+
+def test_the_slots_of_a_closed_loop_open_one_after_the_other() -> None:
+    run = Run(Load(concurrency=3, requests=3), Scripted(steady()), stagger=200_000)
+    run.go()
+    assert run.transport.started == pytest.approx([0, 0.0002, 0.0004])
+    assert [r.scheduled for r in run.by_index()] == [0, 200_000, 400_000]
 
 
 def test_a_request_that_waited_for_its_slot_keeps_its_schedule() -> None:

@@ -10,8 +10,9 @@ import errno
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import wraps
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from loadstone import __version__
 from loadstone.records import Failure, UsageError
 from loadstone.transport import Exchange, Options, Request, Target, Transport, TransportError
+from loadstone.transport.http import host_header
 from loadstone.transport.over_aiohttp import Aiohttp
 from loadstone.transport.wire import Wire
 from loopback import CHUNKED, Loop, Peer, Script, Server, Taken, answering, ask, chunk, response, run, ticking, turns
@@ -80,6 +82,16 @@ class Stack(NamedTuple):
 def stack(request: pytest.FixtureRequest) -> Stack:
     assert isinstance(request.param, Stack)
     return request.param
+
+
+def driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """The test on its stack's kind of loop."""
+
+    @wraps(test)
+    def on_the_loop(*values: Any, stack: Stack, **names: Any) -> None:
+        stack.run(test(*values, stack=stack, **names))
+
+    return on_the_loop
 
 
 @pytest.fixture(autouse=True)
@@ -159,64 +171,56 @@ def giving(answer: Answer, *parts: bytes) -> Script:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_an_answer_in_one_read(stack: Stack, name: str) -> None:
+@driven
+async def test_an_answer_in_one_read(stack: Stack, name: str) -> None:
     answer = ANSWERS[name]
-
-    async def main() -> None:
-        async with stack.talking(giving(answer, answer.raw)) as (server, transport):
-            for _ in range(2):
-                exchange, taken = await ask(transport)
-                assert (exchange.status, taken.body) == (answer.status, answer.body)
-                assert exchange.reads == (1 if answer.body else 0)
-                assert set(taken.stamps) <= {exchange.first_byte}
-                assert exchange.end is not None
-                assert exchange.first_byte is not None
-                late = answer.closes and name != "close-length"
-                assert exchange.end > exchange.first_byte if late else exchange.end == exchange.first_byte
-                assert not exchange.retried
-            assert server.connections == (2 if answer.closes else 1)
-
-    stack.run(main())
+    async with stack.talking(giving(answer, answer.raw)) as (server, transport):
+        for _ in range(2):
+            exchange, taken = await ask(transport)
+            assert (exchange.status, taken.body) == (answer.status, answer.body)
+            assert exchange.reads == (1 if answer.body else 0)
+            assert set(taken.stamps) <= {exchange.first_byte}
+            assert exchange.end is not None
+            assert exchange.first_byte is not None
+            late = answer.closes and name != "close-length"
+            assert exchange.end > exchange.first_byte if late else exchange.end == exchange.first_byte
+            assert not exchange.retried
+        assert server.connections == (2 if answer.closes else 1)
 
 
 @pytest.mark.parametrize("name", [name for name in ANSWERS if "-header" not in name])
-def test_an_answer_byte_by_byte(stack: Stack, name: str) -> None:
+@driven
+async def test_an_answer_byte_by_byte(stack: Stack, name: str) -> None:
     answer = ANSWERS[name]
     parts = [answer.raw[n : n + 1] for n in range(len(answer.raw))]
-
-    async def main() -> None:
-        async with stack.talking(giving(answer, *parts)) as (_, transport):
-            exchange, taken = await ask(transport)
-            assert (exchange.status, taken.body) == (answer.status, answer.body)
-            assert bool(answer.body) <= exchange.reads <= len(answer.body)
-            assert len(set(taken.stamps)) == exchange.reads
-            order = [exchange.sent, exchange.first_byte, *taken.stamps, exchange.end]
-            assert order == sorted(order, key=lambda at: at or 0)
-
-    stack.run(main())
+    async with stack.talking(giving(answer, *parts)) as (_, transport):
+        exchange, taken = await ask(transport)
+        assert (exchange.status, taken.body) == (answer.status, answer.body)
+        assert bool(answer.body) <= exchange.reads <= len(answer.body)
+        assert len(set(taken.stamps)) == exchange.reads
+        order = [exchange.sent, exchange.first_byte, *taken.stamps, exchange.end]
+        assert order == sorted(order, key=lambda at: at or 0)
 
 
-def test_headers_are_raw_in_order_and_without_trailers_or_interim_ones(stack: Stack) -> None:
+@driven
+async def test_headers_are_raw_in_order_and_without_trailers_or_interim_ones(stack: Stack) -> None:
     raw = (
         b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nX-Request-Id:  7 \r\nSet-Cookie: a=1\r\n"
         b"set-cookie: b=\xe9\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Trailer: 1\r\n\r\n"
     )
-
-    async def main() -> None:
-        async with stack.talking(answering(raw)) as (_, transport):
-            exchange, _ = await ask(transport)
-            assert [(name, value.strip()) for name, value in exchange.headers] == [
-                (b"X-Request-Id", b"7"),
-                (b"Set-Cookie", b"a=1"),
-                (b"set-cookie", b"b=\xe9"),
-                (b"Transfer-Encoding", b"chunked"),
-            ]
-            assert exchange.header(b"x-request-id") in (b"7", b"7 ")
-
-    stack.run(main())
+    async with stack.talking(answering(raw)) as (_, transport):
+        exchange, _ = await ask(transport)
+        assert [(name, value.strip()) for name, value in exchange.headers] == [
+            (b"X-Request-Id", b"7"),
+            (b"Set-Cookie", b"a=1"),
+            (b"set-cookie", b"b=\xe9"),
+            (b"Transfer-Encoding", b"chunked"),
+        ]
+        assert exchange.header(b"x-request-id") in (b"7", b"7 ")
 
 
-def test_each_read_has_its_stamp(stack: Stack) -> None:
+@driven
+async def test_each_read_has_its_stamp(stack: Stack) -> None:
     """The server sends the next piece only when the one before was handed over: no reads can melt together."""
     taken = Taken()
     pieces = [b"data: 1\n\n", b"data: 2\n\ndata: 3\n\n", b"data: 4\n", b"\n"]
@@ -225,31 +229,29 @@ def test_each_read_has_its_stamp(stack: Stack) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(CHUNKED)
-        for piece in pieces:
+        for number, piece in enumerate(pieces, 1):
             moments.append(peer.clock())
             await peer.send(b"".join(chunk(line) for line in piece.splitlines(keepends=True)))
-            await taken.reached(taken.size + 1 if not taken.size else sum(map(len, pieces[: len(moments)])))
+            await taken.reached(len(b"".join(pieces[:number])))
         moments.append(peer.clock())
         await peer.send(chunk(b""))
 
-    async def main() -> None:
-        async with stack.talking(script) as (_, transport):
-            exchange, _ = await ask(transport, POST, taken)
-            assert taken.body == b"".join(pieces)
-            assert exchange.reads == len(pieces)
-            stamps = sorted(set(taken.stamps))
-            assert len(stamps) == len(pieces)
-            for stamp, before, after in zip(stamps, moments, moments[1:], strict=False):
-                assert before < stamp < after
-            assert exchange.first_byte is not None
-            assert exchange.end is not None
-            assert exchange.first_byte < moments[0]
-            assert exchange.end > moments[-1]
-
-    stack.run(main())
+    async with stack.talking(script) as (_, transport):
+        exchange, _ = await ask(transport, POST, taken)
+        assert taken.body == b"".join(pieces)
+        assert exchange.reads == len(pieces)
+        stamps = sorted(set(taken.stamps))
+        assert len(stamps) == len(pieces)
+        for stamp, (before, after) in zip(stamps, pairwise(moments), strict=True):
+            assert before < stamp < after
+        assert exchange.first_byte is not None
+        assert exchange.end is not None
+        assert exchange.first_byte < moments[0]
+        assert exchange.end > moments[-1]
 
 
-def test_the_first_byte_is_the_read_that_completed_the_head(stack: Stack) -> None:
+@driven
+async def test_the_first_byte_is_the_read_that_completed_the_head(stack: Stack) -> None:
     moments: list[int] = []
 
     async def script(peer: Peer) -> None:
@@ -258,43 +260,34 @@ def test_the_first_byte_is_the_read_that_completed_the_head(stack: Stack) -> Non
         moments.append(peer.clock())
         await peer.send(b"\r\nok")
 
-    async def main() -> None:
-        async with stack.talking(script) as (_, transport):
-            exchange, taken = await ask(transport)
-            assert exchange.first_byte is not None
-            assert exchange.first_byte > moments[0]
-            assert taken.stamps == [exchange.first_byte]
-
-    stack.run(main())
+    async with stack.talking(script) as (_, transport):
+        exchange, taken = await ask(transport)
+        assert exchange.first_byte is not None
+        assert exchange.first_byte > moments[0]
+        assert taken.stamps == [exchange.first_byte]
 
 
-def test_a_large_answer(stack: Stack) -> None:
+@driven
+async def test_a_large_answer(stack: Stack) -> None:
     large = LARGE[:2_000_000]
     pieces = b"".join(chunk(large[start : start + 1000]) for start in range(0, len(large), 1000))
-
-    async def main() -> None:
-        for raw in (response(large), CHUNKED + pieces + chunk(b"")):
-            async with stack.talking(answering(raw)) as (_, transport):
-                exchange, taken = await ask(transport)
-                assert taken.body == large
-                assert exchange.reads == len(set(taken.stamps)) > 1
-
-    stack.run(main())
+    for raw in (response(large), CHUNKED + pieces + chunk(b"")):
+        async with stack.talking(answering(raw)) as (_, transport):
+            exchange, taken = await ask(transport)
+            assert taken.body == large
+            assert exchange.reads == len(set(taken.stamps)) > 1
 
 
 @settings(max_examples=30, deadline=None)
 @given(bodies=st.lists(st.binary(min_size=1, max_size=40), max_size=8), cuts=st.sets(st.integers(1, 400), max_size=12))
-def test_splits_do_not_matter(stack: Stack, bodies: list[bytes], cuts: set[int]) -> None:
+@driven
+async def test_splits_do_not_matter(stack: Stack, bodies: list[bytes], cuts: set[int]) -> None:
     raw = CHUNKED + b"".join(chunk(body) for body in [*bodies, b""])
     edges = [0, *sorted(cut for cut in cuts if cut < len(raw)), len(raw)]
     parts = [raw[start:end] for start, end in pairwise(edges)]
-
-    async def main() -> None:
-        async with stack.talking(answering(*parts)) as (_, transport):
-            _, taken = await ask(transport)
-            assert taken.body == b"".join(bodies)
-
-    stack.run(main())
+    async with stack.talking(answering(*parts)) as (_, transport):
+        _, taken = await ask(transport)
+        assert taken.body == b"".join(bodies)
 
 
 @settings(max_examples=40, deadline=None)
@@ -302,18 +295,16 @@ def test_splits_do_not_matter(stack: Stack, bodies: list[bytes], cuts: set[int])
     head=st.sampled_from([b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\n", CHUNKED, b"HTTP/1.1 200 OK\r\n\r\n"]),
     rest=st.binary(),
 )
-def test_nonsense_is_an_answer_or_a_transport_error(stack: Stack, head: bytes, rest: bytes) -> None:
+@driven
+async def test_nonsense_is_an_answer_or_a_transport_error(stack: Stack, head: bytes, rest: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(head + rest)
         peer.close()
 
-    async def main() -> None:
-        async with stack.talking(script) as (_, transport):
-            with suppress(TransportError):
-                await ask(transport)
-
-    stack.run(main())
+    async with stack.talking(script) as (_, transport):
+        with suppress(TransportError):
+            await ask(transport)
 
 
 # --- what is sent ------------------------------------------------------------------------------------------------
@@ -328,7 +319,8 @@ def recording(heard: list[Any]) -> Script:
     return script
 
 
-def test_the_request_is_sent_as_given(stack: Stack) -> None:
+@driven
+async def test_the_request_is_sent_as_given(stack: Stack) -> None:
     given_headers = (
         ("Authorization", "Bearer k"),
         ("X-Tag", "a"),
@@ -337,219 +329,204 @@ def test_the_request_is_sent_as_given(stack: Stack) -> None:
     )
     request = Request("POST", "/v1/%7Ex/../y?a=%2F&b=c%20d&b=+", given_headers, '{"é": 1}'.encode())
     heard: list[Any] = []
-
-    async def main() -> None:
-        async with stack.talking(recording(heard)) as (server, transport):
-            await ask(transport, request)
-            await ask(transport, request)
-            received = heard[1]
-            assert received.line == "POST /v1/%7Ex/../y?a=%2F&b=c%20d&b=+ HTTP/1.1"
-            assert received.body == request.body
-            transport_own = {
-                ("Host", f"127.0.0.1:{server.port}"),
-                ("User-Agent", f"loadstone/{__version__}"),
-                ("Accept-Encoding", "identity"),
-                ("Content-Length", str(len(request.body))),
-            }
-            assert sorted(received.headers) == sorted([*given_headers, *transport_own])
-            assert received.values("X-Tag") == ["a", "b"]
-
-    stack.run(main())
+    async with stack.talking(recording(heard)) as (server, transport):
+        await ask(transport, request)
+        await ask(transport, request)
+        received = heard[1]
+        assert received.line == "POST /v1/%7Ex/../y?a=%2F&b=c%20d&b=+ HTTP/1.1"
+        assert received.body == request.body
+        transport_own = {
+            ("Host", f"127.0.0.1:{server.port}"),
+            ("User-Agent", f"loadstone/{__version__}"),
+            ("Accept-Encoding", "identity"),
+            ("Content-Length", str(len(request.body))),
+        }
+        assert sorted(received.headers) == sorted([*given_headers, *transport_own])
+        assert received.values("X-Tag") == ["a", "b"]
 
 
-def test_a_get_has_no_body(stack: Stack) -> None:
+@driven
+async def test_a_get_has_no_body(stack: Stack) -> None:
     heard: list[Any] = []
-
-    async def main() -> None:
-        async with stack.talking(recording(heard)) as (_, transport):
-            await ask(transport, Request("GET", "/v1/models"))
-            assert heard[0].line == "GET /v1/models HTTP/1.1"
-            assert heard[0].values("Content-Length") in ([], ["0"])
-            assert heard[0].values("Transfer-Encoding") == []
-
-    stack.run(main())
+    async with stack.talking(recording(heard)) as (_, transport):
+        await ask(transport, Request("GET", "/v1/models"))
+        assert heard[0].line == "GET /v1/models HTTP/1.1"
+        assert heard[0].values("Content-Length") in ([], ["0"])
+        assert heard[0].values("Transfer-Encoding") == []
 
 
-def test_stamps_of_a_fresh_and_of_a_pooled_connection(stack: Stack) -> None:
+@driven
+async def test_stamps_of_a_fresh_and_of_a_pooled_connection(stack: Stack) -> None:
     heard: list[Any] = []
-
-    async def main() -> None:
-        async with stack.talking(recording(heard)) as (server, transport):
-            fresh, _ = await ask(transport, POST)
-            pooled, _ = await ask(transport, POST)
-            assert fresh.connect is not None
-            assert fresh.connect > 0
-            assert pooled.connect == 0
-            for exchange, received in zip((fresh, pooled), heard, strict=True):
-                assert exchange.sent is not None
-                assert exchange.first_byte is not None
-                assert exchange.sent < received.began <= received.ended < exchange.first_byte
-            assert fresh.end is not None
-            assert pooled.sent is not None
-            assert fresh.end < pooled.sent
-            assert server.connections == 1
-
-    stack.run(main())
+    async with stack.talking(recording(heard)) as (server, transport):
+        fresh, _ = await ask(transport, POST)
+        pooled, _ = await ask(transport, POST)
+        assert fresh.connect is not None
+        assert fresh.connect > 0
+        assert pooled.connect == 0
+        for exchange, received in zip((fresh, pooled), heard, strict=True):
+            assert exchange.sent is not None
+            assert exchange.first_byte is not None
+            assert exchange.sent < received.began <= received.ended < exchange.first_byte
+        assert fresh.end is not None
+        assert pooled.sent is not None
+        assert fresh.end < pooled.sent
+        assert server.connections == 1
 
 
-def test_a_large_body_is_sent_whole_to_a_slow_reader(stack: Stack) -> None:
+@driven
+async def test_a_large_body_is_sent_whole_to_a_slow_reader(stack: Stack) -> None:
     heard: list[Any] = []
 
     async def script(peer: Peer) -> None:
         await turns(50)
         await recording(heard)(peer)
 
-    async def main() -> None:
-        async with stack.talking(script) as (_, transport):
-            for _ in range(2):
-                exchange, taken = await ask(transport, Request("POST", "/", (), LARGE))
-                assert taken.body == b"ok"
-                assert heard[-1].body == LARGE
-                assert exchange.sent is not None
-                assert exchange.sent < heard[-1].began
-
-    stack.run(main())
+    async with stack.talking(script) as (_, transport):
+        for _ in range(2):
+            exchange, taken = await ask(transport, Request("POST", "/", (), LARGE))
+            assert taken.body == b"ok"
+            assert heard[-1].body == LARGE
+            assert exchange.sent is not None
+            assert exchange.sent < heard[-1].began
 
 
-def test_an_answer_before_the_whole_body_was_sent(stack: Stack) -> None:
+@driven
+async def test_an_answer_before_the_whole_body_was_sent(stack: Stack) -> None:
     """The rest of the body must not be taken for the next request, so the connection cannot be used again."""
+    answered_twice = asyncio.Event()
 
     async def script(peer: Peer) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")
         await peer.send(response(b"too large", "413 Content Too Large"))
-        if peer.number == 2:
-            await silent(peer)
-        await peer.gone()
+        await answered_twice.wait()
 
-    async def main() -> None:
-        async with stack.talking(script) as (server, transport):
-            exchange, taken = await ask(transport, Request("POST", "/", (), LARGE * 4))
-            assert (exchange.status, taken.body) == (413, b"too large")
-            exchange, _ = await ask(transport)
-            assert (exchange.status, exchange.retried) == (413, False)
-            assert server.connections == 2
-
-    stack.run(main())
+    async with stack.talking(script) as (server, transport):
+        exchange, taken = await ask(transport, Request("POST", "/", (), LARGE * 4))
+        assert (exchange.status, taken.body) == (413, b"too large")
+        exchange, _ = await ask(transport)
+        assert (exchange.status, exchange.retried, server.connections) == (413, False, 2)
+        answered_twice.set()
 
 
-def test_ports_hosts_and_unix_sockets_in_the_host_header(stack: Stack, tmp_path: Path) -> None:
-    if sys.platform == "win32":
-        pytest.skip("Windows has no unix sockets in asyncio")
+@pytest.mark.parametrize(
+    ("target", "header"),
+    [
+        (Target("model.test", 80), "model.test"),
+        (Target("model.test", 443), "model.test:443"),
+        (Target("model.test", 443, secure=True), "model.test"),
+        (Target("model.test", 80, secure=True), "model.test:80"),
+        (Target("::1", 80), "[::1]"),
+        (Target("::1", 8000), "[::1]:8000"),
+        (Target("localhost", 80, unix="/run/model"), "localhost"),
+    ],
+)
+def test_the_host_header(target: Target, header: str) -> None:
+    assert host_header(target) == header
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no unix sockets in asyncio")
+@driven
+async def test_unix_sockets(stack: Stack, tmp_path: Path) -> None:
     heard: list[Any] = []
-
-    async def main() -> None:
-        async with stack.talking(recording(heard), unix=tmp_path / "socket") as (_, transport):
-            exchange, taken = await ask(transport)
-            assert (taken.body, heard[0].values("Host")) == (b"ok", ["localhost"])
-            assert exchange.connect
-
-    stack.run(main())
+    async with stack.talking(recording(heard), unix=tmp_path / "socket") as (_, transport):
+        for fresh in (True, False):
+            exchange, taken = await ask(transport, POST)
+            assert (taken.body, bool(exchange.connect)) == (b"ok", fresh)
+        assert [received.values("Host") for received in heard] == [["localhost"]] * 2
 
 
-def test_ipv6(stack: Stack) -> None:
+@driven
+async def test_ipv6(stack: Stack) -> None:
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
     except OSError:
         pytest.skip("this machine has no ::1")
     heard: list[Any] = []
-
-    async def main() -> None:
-        async with stack.talking(recording(heard), address="::1") as (server, transport):
-            await ask(transport)
-            assert heard[0].values("Host") == [f"[::1]:{server.port}"]
-
-    stack.run(main())
+    async with stack.talking(recording(heard), address="::1") as (server, transport):
+        await ask(transport)
+        assert heard[0].values("Host") == [f"[::1]:{server.port}"]
 
 
-def test_cookies_are_not_kept(stack: Stack) -> None:
+@driven
+async def test_cookies_are_not_kept(stack: Stack) -> None:
     heard: list[Any] = []
-
-    async def main() -> None:
-        async with stack.talking(recording(heard)) as (_, transport):
-            await ask(transport)
-            await ask(transport)
-            assert heard[1].values("Cookie") == []
-
-    stack.run(main())
+    async with stack.talking(recording(heard)) as (_, transport):
+        await ask(transport)
+        await ask(transport)
+        assert heard[1].values("Cookie") == []
 
 
 # --- the pool ----------------------------------------------------------------------------------------------------
 
 
-def test_hundreds_at_once_and_all_reused(stack: Stack) -> None:
+@driven
+async def test_hundreds_at_once_and_all_reused(stack: Stack) -> None:
     """Nothing is answered before 300 requests are there, so there must be as many connections."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 2048)), hard))
+    together = asyncio.Barrier(300)
 
-    async def main() -> None:
-        together = asyncio.Barrier(300)
+    async def script(peer: Peer) -> None:
+        while True:
+            received = await peer.request()
+            await together.wait()
+            await peer.send(response(received.body))
 
-        async def script(peer: Peer) -> None:
-            while True:
-                received = await peer.request()
-                await together.wait()
-                await peer.send(response(received.body))
-
-        async with stack.talking(script) as (server, transport):
-            for reused in (False, True):
-                requests = [Request("POST", "/", (), b"%d" % n) for n in range(300)]
-                answers = await asyncio.gather(*(ask(transport, request) for request in requests))
-                assert [taken.body for _, taken in answers] == [request.body for request in requests]
-                assert {exchange.connect == 0 for exchange, _ in answers} == {reused}
-                assert server.connections == 300
-
-    stack.run(main())
+    async with stack.talking(script) as (server, transport):
+        for reused in (False, True):
+            requests = [Request("POST", "/", (), b"%d" % n) for n in range(300)]
+            answers = await asyncio.gather(*(ask(transport, request) for request in requests))
+            assert [taken.body for _, taken in answers] == [request.body for request in requests]
+            assert {exchange.connect == 0 for exchange, _ in answers} == {reused}
+            assert server.connections == 300
 
 
-def test_the_connection_last_used_is_used_first(stack: Stack) -> None:
+@driven
+async def test_the_connection_last_used_is_used_first(stack: Stack) -> None:
     if stack.name == "aiohttp":
         pytest.skip("aiohttp's pool is first in, first out")
+    both = asyncio.Barrier(2)
+    first_done = asyncio.Event()
 
-    async def main() -> None:
-        both = asyncio.Barrier(2)
-        first_done = asyncio.Event()
-
-        async def script(peer: Peer) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await both.wait()
+        if peer.number == 2:
+            await first_done.wait()
+        while True:
+            await peer.send(response(b"%d" % peer.number))
             await peer.request()
-            await both.wait()
-            if peer.number == 2:
-                await first_done.wait()
-            while True:
-                await peer.send(response(b"%d" % peer.number))
-                await peer.request()
 
-        async with stack.talking(script) as (_, transport):
-            asked = [asyncio.create_task(ask(transport)) for _ in range(2)]
-            await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-            first_done.set()
-            await asyncio.wait(asked)
-            assert [(await ask(transport))[1].body for _ in range(3)] == [b"2"] * 3
-
-    stack.run(main())
+    async with stack.talking(script) as (_, transport):
+        asked = [asyncio.create_task(ask(transport)) for _ in range(2)]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        first_done.set()
+        await asyncio.wait(asked)
+        assert [(await ask(transport))[1].body for _ in range(3)] == [b"2"] * 3
 
 
 @pytest.mark.parametrize(
     "raw", [response(b"ok", "200 OK", b"Connection: close"), b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"]
 )
-def test_the_client_closes_where_the_server_says_so(stack: Stack, raw: bytes) -> None:
+@driven
+async def test_the_client_closes_where_the_server_says_so(stack: Stack, raw: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(raw)
         await peer.gone()
 
-    async def main() -> None:
-        async with stack.talking(script) as (server, transport):
-            for number in (1, 2):
-                exchange, _ = await ask(transport)
-                assert (exchange.retried, server.connections) == (False, number)
-
-    stack.run(main())
+    async with stack.talking(script) as (server, transport):
+        for number in (1, 2):
+            exchange, _ = await ask(transport)
+            assert (exchange.retried, server.connections) == (False, number)
 
 
 @pytest.mark.parametrize("extra", [response(b"second"), b"garbage", b"\r\n"])
-def test_what_nobody_asked_for_does_not_reach_the_next_request(stack: Stack, extra: bytes) -> None:
+@driven
+async def test_what_nobody_asked_for_does_not_reach_the_next_request(stack: Stack, extra: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(response(b"first"))
@@ -557,39 +534,32 @@ def test_what_nobody_asked_for_does_not_reach_the_next_request(stack: Stack, ext
         await peer.request()
         await peer.send(response(b"third"))
 
-    async def main() -> None:
-        async with stack.talking(script) as (_, transport):
-            _, taken = await ask(transport)
-            assert taken.body == b"first"
-            await turns(10)
-            _, taken = await ask(transport)
-            assert taken.body in (b"first", b"third")
-
-    stack.run(main())
+    async with stack.talking(script) as (_, transport):
+        _, taken = await ask(transport)
+        assert taken.body == b"first"
+        await turns(10)
+        _, taken = await ask(transport)
+        assert taken.body in (b"first", b"third")
 
 
-def test_two_answers_in_one_read_do_not_reach_the_next_request(stack: Stack) -> None:
+@driven
+async def test_two_answers_in_one_read_do_not_reach_the_next_request(stack: Stack) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(response(b"first") + (response(b"second") if peer.number == 1 else b""))
         await peer.gone()
 
-    async def main() -> None:
-        async with stack.talking(script) as (server, transport):
-            for number in (1, 2):
-                _, taken = await ask(transport)
-                assert (taken.body, server.connections) == (b"first", number)
-
-    stack.run(main())
+    async with stack.talking(script) as (server, transport):
+        for number in (1, 2):
+            _, taken = await ask(transport)
+            assert (taken.body, server.connections) == (b"first", number)
 
 
-def test_head_requests_do_not_hang(stack: Stack) -> None:
-    async def main() -> None:
-        async with stack.talking(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")) as (_, transport):
-            exchange, taken = await ask(transport, Request("HEAD", "/"))
-            assert (exchange.status, taken.body) == (200, b"")
-
-    stack.run(main())
+@driven
+async def test_head_requests_do_not_hang(stack: Stack) -> None:
+    async with stack.talking(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")) as (_, transport):
+        exchange, taken = await ask(transport, Request("HEAD", "/"))
+        assert (exchange.status, taken.body) == (200, b"")
 
 
 # --- connections that go away ------------------------------------------------------------------------------------
@@ -603,90 +573,82 @@ REQUESTS = {"get": Request("GET", "/"), "post": POST, "large": Request("POST", "
 
 @pytest.mark.parametrize("ending", BEFORE)
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-def test_a_stale_connection_is_replaced_once(stack: Stack, ending: str, request_: Request) -> None:
+@driven
+async def test_a_stale_connection_is_replaced_once(stack: Stack, ending: str, request_: Request) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(response(b"%d" % peer.number))
         await peer.request()
         getattr(peer, ending)()
 
-    async def main() -> None:
-        async with stack.talking(script) as (server, transport):
-            await ask(transport)
-            exchange, taken = await ask(transport, request_)
-            assert (exchange.retried, taken.body, server.connections) == (True, b"2", 2)
-            assert exchange.connect
-            assert exchange.sent is not None
-            assert exchange.first_byte is not None
-            assert exchange.sent < exchange.first_byte
-
-    stack.run(main())
+    async with stack.talking(script) as (server, transport):
+        await ask(transport)
+        exchange, taken = await ask(transport, request_)
+        assert (exchange.retried, taken.body, server.connections) == (True, b"2", 2)
+        assert exchange.connect
+        assert exchange.sent is not None
+        assert exchange.first_byte is not None
+        assert exchange.sent < exchange.first_byte
 
 
 @pytest.mark.parametrize("ending", BEFORE)
-def test_connections_closed_while_idle_are_no_failure(stack: Stack, ending: str) -> None:
+@driven
+async def test_connections_closed_while_idle_are_no_failure(stack: Stack, ending: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(response(b"ok"))
         getattr(peer, ending)()
 
-    async def main() -> None:
-        async with stack.talking(script) as (server, transport):
-            for number in range(1, 4):
-                _, taken = await ask(transport)
-                assert (taken.body, server.connections) == (b"ok", number)
-
-    stack.run(main())
+    async with stack.talking(script) as (server, transport):
+        for number in range(1, 4):
+            _, taken = await ask(transport)
+            assert (taken.body, server.connections) == (b"ok", number)
 
 
 @pytest.mark.parametrize("ending", BEFORE)
-def test_many_stale_connections_cost_one_retry_each(stack: Stack, ending: str) -> None:
+@driven
+async def test_many_stale_connections_cost_one_retry_each(stack: Stack, ending: str) -> None:
     """The retry must not be spent on another stale connection of the pool."""
+    together = asyncio.Barrier(5)
 
-    async def main() -> None:
-        together = asyncio.Barrier(5)
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        if peer.number <= 5:
+            await together.wait()
+        await peer.send(response(b"%d" % peer.number))
+        await peer.request()
+        getattr(peer, ending)()
 
-        async def script(peer: Peer) -> None:
-            await peer.request()
-            if peer.number <= 5:
-                await together.wait()
-            await peer.send(response(b"%d" % peer.number))
-            await peer.request()
-            getattr(peer, ending)()
-
-        async with stack.talking(script) as (server, transport):
-            await asyncio.gather(*(ask(transport) for _ in range(5)))
-            exchange, taken = await ask(transport)
-            assert (exchange.retried, taken.body, server.connections) == (True, b"6", 6)
-
-    stack.run(main())
+    async with stack.talking(script) as (server, transport):
+        await asyncio.gather(*(ask(transport) for _ in range(5)))
+        exchange, taken = await ask(transport)
+        assert (exchange.retried, taken.body, server.connections) == (True, b"6", 6)
 
 
 @pytest.mark.parametrize("ending", BEFORE)
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-def test_a_fresh_connection_is_not_replaced(stack: Stack, ending: str, request_: Request) -> None:
+@driven
+async def test_a_fresh_connection_is_not_replaced(stack: Stack, ending: str, request_: Request) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         getattr(peer, ending)()
 
-    async def main() -> None:
-        async with stack.talking(script) as (server, transport):
-            failure, exchange, _ = await refused(transport, request_)
-            assert failure == Failure("connect", BEFORE[ending])
-            assert (server.connections, exchange.retried, exchange.first_byte, exchange.status) == (
-                1,
-                False,
-                None,
-                None,
-            )
-            assert exchange.sent is not None
-            assert exchange.connect
-
-    stack.run(main())
+    async with stack.talking(script) as (server, transport):
+        failure, exchange, _ = await refused(transport, request_)
+        assert failure == Failure("connect", BEFORE[ending])
+        assert (server.connections, exchange.retried, exchange.first_byte, exchange.status) == (
+            1,
+            False,
+            None,
+            None,
+        )
+        assert exchange.sent is not None
+        assert exchange.connect
 
 
 @pytest.mark.parametrize("ending", BEFORE)
-def test_a_retry_that_fails_is_the_failure(stack: Stack, ending: str) -> None:
+@driven
+async def test_a_retry_that_fails_is_the_failure(stack: Stack, ending: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         if peer.number == 1:
@@ -694,28 +656,23 @@ def test_a_retry_that_fails_is_the_failure(stack: Stack, ending: str) -> None:
             await peer.request()
         getattr(peer, ending)()
 
-    async def main() -> None:
-        async with stack.talking(script) as (server, transport):
-            await ask(transport)
-            failure, exchange, _ = await refused(transport)
-            assert (failure, exchange.retried) == (Failure("connect", BEFORE[ending]), True)
-            assert server.connections == 2
-
-    stack.run(main())
+    async with stack.talking(script) as (server, transport):
+        await ask(transport)
+        failure, exchange, _ = await refused(transport)
+        assert (failure, exchange.retried) == (Failure("connect", BEFORE[ending]), True)
+        assert server.connections == 2
 
 
-def test_closed_right_after_accept(stack: Stack) -> None:
+@driven
+async def test_closed_right_after_accept(stack: Stack) -> None:
     async def script(peer: Peer) -> None:
         peer.close()
 
-    async def main() -> None:
-        async with stack.talking(script) as (server, transport):
-            failure, exchange, _ = await refused(transport, POST)
-            assert failure.kind == "connect"
-            assert failure.message in BEFORE.values()
-            assert (server.connections, exchange.retried) == (1, False)
-
-    stack.run(main())
+    async with stack.talking(script) as (server, transport):
+        failure, exchange, _ = await refused(transport, POST)
+        assert failure.kind == "connect"
+        assert failure.message in BEFORE.values()
+        assert (server.connections, exchange.retried) == (1, False)
 
 
 CUT = {
@@ -736,7 +693,8 @@ CUT = {
 @pytest.mark.parametrize("ending", BEFORE)
 @pytest.mark.parametrize("pooled", [False, True], ids=["fresh", "pooled"])
 @pytest.mark.parametrize("where", CUT)
-def test_an_answer_cut_short_is_truncated(stack: Stack, where: str, pooled: bool, ending: str) -> None:
+@driven
+async def test_an_answer_cut_short_is_truncated(stack: Stack, where: str, pooled: bool, ending: str) -> None:
     raw, status, body = CUT[where]
 
     async def script(peer: Peer) -> None:
@@ -748,33 +706,28 @@ def test_an_answer_cut_short_is_truncated(stack: Stack, where: str, pooled: bool
         await turns(5)
         getattr(peer, ending)()
 
-    async def main() -> None:
-        async with stack.talking(script) as (server, transport):
-            if pooled:
-                await ask(transport)
-            failure, exchange, taken = await refused(transport, POST)
-            assert failure.kind == "truncated"
-            assert {"close": "closed", "reset": "reset"}[ending] in failure.message
-            assert (exchange.status, taken.body, exchange.retried) == (status, body, False)
-            assert (exchange.first_byte is None) == (status is None)
-            assert server.connections == 1
-
-    stack.run(main())
+    async with stack.talking(script) as (server, transport):
+        if pooled:
+            await ask(transport)
+        failure, exchange, taken = await refused(transport, POST)
+        assert failure.kind == "truncated"
+        assert {"close": "closed", "reset": "reset"}[ending] in failure.message
+        assert (exchange.status, taken.body, exchange.retried) == (status, body, False)
+        assert (exchange.first_byte is None) == (status is None)
+        assert server.connections == 1
 
 
-def test_a_reset_does_not_end_a_body_without_length(stack: Stack) -> None:
+@driven
+async def test_a_reset_does_not_end_a_body_without_length(stack: Stack) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
         await turns(5)
         peer.reset()
 
-    async def main() -> None:
-        async with stack.talking(script) as (_, transport):
-            failure, exchange, taken = await refused(transport)
-            assert (failure.kind, exchange.status, taken.body) == ("truncated", 200, b"half")
-
-    stack.run(main())
+    async with stack.talking(script) as (_, transport):
+        failure, exchange, taken = await refused(transport)
+        assert (failure.kind, exchange.status, taken.body) == ("truncated", 200, b"half")
 
 
 NOT_HTTP = {
@@ -796,7 +749,8 @@ NOT_HTTP = {
 
 @pytest.mark.parametrize("splitting", [False, True], ids=["whole", "split"])
 @pytest.mark.parametrize("what", NOT_HTTP)
-def test_what_is_not_http_is_a_protocol_failure(stack: Stack, what: str, splitting: bool) -> None:
+@driven
+async def test_what_is_not_http_is_a_protocol_failure(stack: Stack, what: str, splitting: bool) -> None:
     """The server leaves the connection open: only the client can end this."""
     raw, status = NOT_HTTP[what]
     head = raw.find(b"\r\n\r\n") + 4 if status else len(raw) // 2
@@ -806,15 +760,12 @@ def test_what_is_not_http_is_a_protocol_failure(stack: Stack, what: str, splitti
         await (peer.send(raw[:head], raw[head:]) if splitting else peer.send(raw))
         await peer.gone()
 
-    async def main() -> None:
-        async with stack.talking(script) as (_, transport):
-            failure, exchange, _ = await refused(transport)
-            assert failure.kind == "protocol"
-            assert failure.message.startswith("the answer is not HTTP/1.1")
-            assert "\n" not in failure.message
-            assert exchange.status == (status if splitting else exchange.status)
-
-    stack.run(main())
+    async with stack.talking(script) as (_, transport):
+        failure, exchange, _ = await refused(transport)
+        assert failure.kind == "protocol"
+        assert failure.message.startswith("the answer is not HTTP/1.1")
+        assert "\n" not in failure.message
+        assert exchange.status == (status if splitting else exchange.status)
 
 
 # --- connections that do not come about --------------------------------------------------------------------------
@@ -826,12 +777,12 @@ def unused_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def opening_fails(stack: Stack, target: Target, timeout: float = 5.0, tls: ssl.SSLContext | None = None) -> Failure:
+def opening_fails(stack: Stack, target: Target, patience: float = 5.0) -> Failure:
     """The failure of one exchange with a target that cannot be connected to."""
     failures: list[Failure] = []
 
     async def main() -> None:
-        transport = stack.open(target, Options(ticking(), timeout, tls))
+        transport = stack.open(target, Options(ticking(), patience))
         failure, exchange, _ = await refused(transport, POST)
         assert (exchange.connect, exchange.sent, exchange.status, exchange.retried) == (None, None, None, False)
         failures.append(failure)
@@ -875,21 +826,20 @@ def test_nobody_accepts(stack: Stack) -> None:
         for filler in (one, two):
             filler.setblocking(False)
             assert filler.connect_ex(deaf.getsockname()) == errno.EINPROGRESS
-        failure = opening_fails(stack, Target("127.0.0.1", deaf.getsockname()[1]), timeout=0.1)
+        failure = opening_fails(stack, Target("127.0.0.1", deaf.getsockname()[1]), patience=0.1)
         assert failure == Failure("timeout", "no connection after 0.1 s (--connect-timeout)")
 
 
-def test_nobody_answers_the_tls_handshake(stack: Stack) -> None:
-    async def main() -> None:
-        async with stack.talking(silent, patience=0.1, secure=True) as (server, transport):
-            failure, exchange, _ = await refused(transport)
-            assert failure == Failure("timeout", "no connection after 0.1 s (--connect-timeout)")
-            assert (exchange.connect, exchange.sent, server.connections) == (None, None, 1)
-
-    stack.run(main())
+@driven
+async def test_nobody_answers_the_tls_handshake(stack: Stack) -> None:
+    async with stack.talking(silent, patience=0.1, secure=True) as (server, transport):
+        failure, exchange, _ = await refused(transport)
+        assert failure == Failure("timeout", "no connection after 0.1 s (--connect-timeout)")
+        assert (exchange.connect, exchange.sent, server.connections) == (None, None, 1)
 
 
-def test_the_connect_timeout_ends_with_the_connection(stack: Stack) -> None:
+@driven
+async def test_the_connect_timeout_ends_with_the_connection(stack: Stack) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await asyncio.sleep(0.1)
@@ -897,12 +847,9 @@ def test_the_connect_timeout_ends_with_the_connection(stack: Stack) -> None:
         await asyncio.sleep(0.1)
         await peer.send(b"ok")
 
-    async def main() -> None:
-        async with stack.talking(script, patience=0.05) as (_, transport):
-            _, taken = await ask(transport)
-            assert taken.body == b"ok"
-
-    stack.run(main())
+    async with stack.talking(script, patience=0.05) as (_, transport):
+        _, taken = await ask(transport)
+        assert taken.body == b"ok"
 
 
 # --- TLS ---------------------------------------------------------------------------------------------------------
@@ -931,29 +878,24 @@ def certificates() -> Certificates:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_tls_with_a_trusted_certificate(stack: Stack, certificates: Certificates, host: str) -> None:
+@driven
+async def test_tls_with_a_trusted_certificate(stack: Stack, certificates: Certificates, host: str) -> None:
     script = answering(CHUNKED, chunk(LARGE[:100_000]), chunk(b""))
-
-    async def main() -> None:
-        talking = stack.talking(script, certificates.trusting, tls=certificates.server, host=host)
-        async with talking as (server, transport):
-            for fresh in (True, False):
-                exchange, taken = await ask(transport, REQUESTS["large"])
-                assert taken.body == LARGE[:100_000]
-                assert exchange.reads == len(set(taken.stamps))
-                assert bool(exchange.connect) == fresh
-            assert server.connections == 1
-
-    stack.run(main())
+    talking = stack.talking(script, certificates.trusting, tls=certificates.server, host=host)
+    async with talking as (server, transport):
+        for fresh in (True, False):
+            exchange, taken = await ask(transport, REQUESTS["large"])
+            assert taken.body == LARGE[:100_000]
+            assert exchange.reads == len(set(taken.stamps))
+            assert bool(exchange.connect) == fresh
+        assert server.connections == 1
 
 
-def test_tls_without_verification(stack: Stack, certificates: Certificates) -> None:
-    async def main() -> None:
-        talking = stack.talking(answering(response(b"ok")), certificates.insecure, tls=certificates.other)
-        async with talking as (_, transport):
-            assert (await ask(transport))[1].body == b"ok"
-
-    stack.run(main())
+@driven
+async def test_tls_without_verification(stack: Stack, certificates: Certificates) -> None:
+    talking = stack.talking(answering(response(b"ok")), certificates.insecure, tls=certificates.other)
+    async with talking as (_, transport):
+        assert (await ask(transport))[1].body == b"ok"
 
 
 @pytest.mark.parametrize(
@@ -961,21 +903,18 @@ def test_tls_without_verification(stack: Stack, certificates: Certificates) -> N
     [("server", None, "certificate"), ("other", "trusting", "127.0.0.1"), ("other", None, "certificate")],
     ids=["unknown authority", "other host", "both"],
 )
-def test_a_certificate_that_is_not_trusted(
+@driven
+async def test_a_certificate_that_is_not_trusted(
     stack: Stack, certificates: Certificates, server: str, trust: str | None, says: str
 ) -> None:
     trusted = getattr(certificates, trust) if trust else None
-
-    async def main() -> None:
-        talking = stack.talking(silent, trusted, tls=getattr(certificates, server))
-        async with talking as (serving, transport):
-            failure, exchange, _ = await refused(transport, POST)
-            assert failure.kind == "tls"
-            assert failure.message.startswith(f"TLS with 127.0.0.1:{serving.port} failed: ")
-            assert says in failure.message
-            assert (exchange.connect, exchange.sent) == (None, None)
-
-    stack.run(main())
+    talking = stack.talking(silent, trusted, tls=getattr(certificates, server))
+    async with talking as (serving, transport):
+        failure, exchange, _ = await refused(transport, POST)
+        assert failure.kind == "tls"
+        assert failure.message.startswith(f"TLS with 127.0.0.1:{serving.port} failed: ")
+        assert says in failure.message
+        assert (exchange.connect, exchange.sent) == (None, None)
 
 
 async def plain(peer: Peer) -> None:
@@ -995,20 +934,19 @@ async def resetting(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("script", [plain, hanging_up, resetting])
-def test_a_handshake_that_fails(stack: Stack, script: Script) -> None:
-    async def main() -> None:
-        async with stack.talking(script, secure=True) as (server, transport):
-            failure, exchange, _ = await refused(transport)
-            assert failure.kind == "tls"
-            assert failure.message.startswith(f"TLS with 127.0.0.1:{server.port} failed: ")
-            assert ("plain http://" in failure.message) == (script is plain)
-            assert (exchange.connect, exchange.sent) == (None, None)
-
-    stack.run(main())
+@driven
+async def test_a_handshake_that_fails(stack: Stack, script: Script) -> None:
+    async with stack.talking(script, secure=True) as (server, transport):
+        failure, exchange, _ = await refused(transport)
+        assert failure.kind == "tls"
+        assert failure.message.startswith(f"TLS with 127.0.0.1:{server.port} failed: ")
+        assert ("plain http://" in failure.message) == (script is plain)
+        assert (exchange.connect, exchange.sent) == (None, None)
 
 
 @pytest.mark.parametrize("ending", BEFORE)
-def test_tls_connections_that_go_away(stack: Stack, certificates: Certificates, ending: str) -> None:
+@driven
+async def test_tls_connections_that_go_away(stack: Stack, certificates: Certificates, ending: str) -> None:
     """Stale, then cut short: as without TLS. The connection of a retry need not be kept."""
 
     async def script(peer: Peer) -> None:
@@ -1021,15 +959,12 @@ def test_tls_connections_that_go_away(stack: Stack, certificates: Certificates, 
             await turns(5)
         getattr(peer, ending)()
 
-    async def main() -> None:
-        async with stack.talking(script, certificates.trusting, tls=certificates.server) as (server, transport):
-            await ask(transport)
-            exchange, taken = await ask(transport)
-            assert (exchange.retried, taken.body, server.connections) == (True, b"2", 2)
-            failure, exchange, taken = await refused(transport)
-            assert (failure.kind, taken.body) == ("truncated", b"ab")
-
-    stack.run(main())
+    async with stack.talking(script, certificates.trusting, tls=certificates.server) as (server, transport):
+        await ask(transport)
+        exchange, taken = await ask(transport)
+        assert (exchange.retried, taken.body, server.connections) == (True, b"2", 2)
+        failure, exchange, taken = await refused(transport)
+        assert (failure.kind, taken.body) == ("truncated", b"ab")
 
 
 # --- cancelling --------------------------------------------------------------------------------------------------
@@ -1043,109 +978,97 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200", CHUNKED, CHUNKED + chunk(b"ab") + b"5\r\nx"])
 @pytest.mark.parametrize("pooled", [False, True], ids=["fresh", "pooled"])
-def test_cancelling_closes_the_connection(stack: Stack, raw: bytes, pooled: bool) -> None:
-    async def main() -> None:
-        waiting, gone = asyncio.Event(), asyncio.Event()
+@driven
+async def test_cancelling_closes_the_connection(stack: Stack, raw: bytes, pooled: bool) -> None:
+    waiting, gone = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        if pooled or peer.number == 2:
+            await peer.request()
+            await peer.send(response(b"%d" % peer.number))
+        await peer.request()
+        await peer.send(raw)
+        waiting.set()
+        await peer.gone()
+        gone.set()
+
+    async with stack.talking(script) as (server, transport):
+        if pooled:
+            await ask(transport)
+        task = asyncio.create_task(ask(transport))
+        await waiting.wait()
+        await cancelled(task)
+        await gone.wait()
+        exchange, taken = await ask(transport)
+        assert (taken.body, exchange.retried, server.connections) == (b"2", False, 2)
+        assert exchange.connect
+
+
+@driven
+async def test_cancelling_while_the_body_is_being_sent(stack: Stack) -> None:
+    begun, gone = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        if peer.number == 2:
+            await peer.request()
+            await peer.send(response(b"ok"))
+            return
+        await peer.reader.readuntil(b"\r\n\r\n")
+        begun.set()
+        await gone.wait()
+
+    async with stack.talking(script) as (server, transport):
+        task = asyncio.create_task(ask(transport, Request("POST", "/", (), LARGE * 4)))
+        await begun.wait()
+        await cancelled(task)
+        _, taken = await ask(transport)
+        assert (taken.body, server.connections) == (b"ok", 2)
+        gone.set()
+
+
+@driven
+async def test_cancelling_while_connecting(stack: Stack, certificates: Certificates) -> None:
+    """In the middle of a TLS handshake; the next exchange is let through to a server that answers."""
+    waiting, gone = asyncio.Event(), asyncio.Event()
+    async with Server(answering(response(b"ok")), tls=certificates.server) as behind:
 
         async def script(peer: Peer) -> None:
-            if pooled or peer.number == 2:
-                await peer.request()
-                await peer.send(response(b"%d" % peer.number))
-            await peer.request()
-            await peer.send(raw)
+            if peer.number == 2:
+                await relay(peer, behind.port)
             waiting.set()
             await peer.gone()
             gone.set()
 
-        async with stack.talking(script) as (server, transport):
-            if pooled:
-                await ask(transport)
+        async with stack.talking(script, certificates.trusting, secure=True) as (_, transport):
             task = asyncio.create_task(ask(transport))
             await waiting.wait()
             await cancelled(task)
             await gone.wait()
-            exchange, taken = await ask(transport)
-            assert (taken.body, exchange.retried, server.connections) == (b"2", False, 2)
-            assert exchange.connect
-
-    stack.run(main())
-
-
-def test_cancelling_while_the_body_is_being_sent(stack: Stack) -> None:
-    async def main() -> None:
-        begun, gone = asyncio.Event(), asyncio.Event()
-
-        async def script(peer: Peer) -> None:
-            if peer.number == 2:
-                await peer.request()
-                await peer.send(response(b"ok"))
-                return
-            await peer.reader.readuntil(b"\r\n\r\n")
-            begun.set()
-            await gone.wait()
-
-        async with stack.talking(script) as (server, transport):
-            task = asyncio.create_task(ask(transport, Request("POST", "/", (), LARGE * 4)))
-            await begun.wait()
-            await cancelled(task)
             _, taken = await ask(transport)
-            assert (taken.body, server.connections) == (b"ok", 2)
-            gone.set()
-
-    stack.run(main())
+            assert taken.body == b"ok"
 
 
-def test_cancelling_while_connecting(stack: Stack, certificates: Certificates) -> None:
-    """In the middle of a TLS handshake; the next exchange is let through to a server that answers."""
-
-    async def main() -> None:
-        waiting, gone = asyncio.Event(), asyncio.Event()
-        async with Server(answering(response(b"ok")), tls=certificates.server) as behind:
-
-            async def script(peer: Peer) -> None:
-                if peer.number == 2:
-                    await relay(peer, behind.port)
-                waiting.set()
-                await peer.gone()
-                gone.set()
-
-            async with stack.talking(script, certificates.trusting, secure=True) as (_, transport):
-                task = asyncio.create_task(ask(transport))
-                await waiting.wait()
-                await cancelled(task)
-                await gone.wait()
-                _, taken = await ask(transport)
-                assert taken.body == b"ok"
-
-    stack.run(main())
-
-
-def test_cancelling_at_any_moment_leaves_nothing_behind(stack: Stack) -> None:
+@driven
+async def test_cancelling_at_any_moment_leaves_nothing_behind(stack: Stack) -> None:
     """After each possible number of rounds of the event loop; the exchange may have been complete by then."""
-
-    async def main() -> None:
-        async with stack.talking(answering(CHUNKED + chunk(b"ok"), chunk(b""))) as (_, transport):
-            for rounds in range(40):
-                task = asyncio.create_task(ask(transport, POST))
-                await turns(rounds)
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
-                _, taken = await ask(transport, POST)
-                assert taken.body == b"ok"
-
-    stack.run(main())
+    async with stack.talking(answering(CHUNKED + chunk(b"ok"), chunk(b""))) as (_, transport):
+        for rounds in range(40):
+            task = asyncio.create_task(ask(transport, POST))
+            await turns(rounds)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            _, taken = await ask(transport, POST)
+            assert taken.body == b"ok"
 
 
-def test_closing_twice_and_closing_unused(stack: Stack) -> None:
-    async def main() -> None:
-        async with stack.talking(answering(response(b"ok"))) as (_, transport):
-            await transport.close()
-        async with stack.talking(answering(response(b"ok"))) as (_, transport):
-            await ask(transport)
-            await transport.close()
-
-    stack.run(main())
+@driven
+async def test_closing_twice_and_closing_unused(stack: Stack) -> None:
+    async with stack.talking(answering(response(b"ok"))) as (_, transport):
+        await transport.close()
+    async with stack.talking(answering(response(b"ok"))) as (_, transport):
+        await ask(transport)
+        await transport.close()
 
 
 # --- proxies of the environment: aiohttp's own -------------------------------------------------------------------
@@ -1233,9 +1156,9 @@ def test_what_goes_past_the_proxy(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("no_proxy", "" if unix else "127.0.0.1")
 
     async def main() -> None:
-        async with Server(answering(response(b"ok")), unix=tmp_path / "socket" if unix else None) as server:
-            async with closing(Aiohttp(server.target(), Options(server.clock))) as transport:
-                assert (await ask(transport))[1].body == b"ok"
+        place = tmp_path / "socket" if unix else None
+        async with Stack("aiohttp", "asyncio").talking(answering(response(b"ok")), unix=place) as (_, transport):
+            assert (await ask(transport))[1].body == b"ok"
 
     run(main())
 
@@ -1272,10 +1195,9 @@ def test_passwords_of_netrc_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_pa
     heard: list[Any] = []
 
     async def main() -> None:
-        async with Server(recording(heard)) as server:
-            async with closing(Aiohttp(server.target(), Options(server.clock))) as transport:
-                await ask(transport)
-                await ask(transport, Request("GET", "/", (("Authorization", "Bearer k"),)))
+        async with Stack("aiohttp", "asyncio").talking(recording(heard)) as (_, transport):
+            await ask(transport)
+            await ask(transport, Request("GET", "/", (("Authorization", "Bearer k"),)))
 
     run(main())
     assert [received.values("Authorization") for received in heard] == [[], ["Bearer k"]]

@@ -1,7 +1,7 @@
 """Whether a run can be believed: a Summary in, a verdict with reasons and advice out.
 
-Pure. Each rule is one row of a table: the figure, its limit, what it means when the figure is beyond it, what to do. The
-limits are first ones; docs and self-test will derive them from the error they cause.
+Pure. Each rule is one row of a table: the figure, its limit, what it means when the figure is beyond it, what to do.
+The limits are first ones; docs and self-test will derive them from the error they cause.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from loadstone.records import Doubt, Summary, Verdict
+from loadstone.records import Doubt, Status, Summary, Verdict
 
 Severity = Literal["suspect", "invalid"]
 Rule = Callable[[Summary], Iterator[Doubt]]
@@ -18,11 +18,8 @@ Rule = Callable[[Summary], Iterator[Doubt]]
 def judge(summary: Summary) -> Verdict:
     """`invalid` when any doubt is, else `suspect` when there is one, else `valid`."""
     doubts = [doubt for rule in RULES for doubt in rule(summary)]
-    severities = {doubt.severity for doubt in doubts}
-    status: Literal["valid", "suspect", "invalid"] = "valid"
-    if severities:
-        status = "invalid" if "invalid" in severities else "suspect"
-    return Verdict(status, doubts)
+    worst: Status = max((doubt.severity for doubt in doubts), key=("suspect", "invalid").index, default="valid")
+    return Verdict(worst, doubts)
 
 
 def _success(summary: Summary) -> Iterator[Doubt]:
@@ -45,14 +42,15 @@ def _cut_off(summary: Summary) -> Iterator[Doubt]:
 
 
 def _end(summary: Summary) -> Iterator[Doubt]:
-    if not summary.run:
+    ended = summary.run.get("ended")
+    if "began" not in summary.run:
         advice = "these are records alone; report the run's folder to judge the client too"
         yield Doubt("client not known", "suspect", "no run.json", "a run folder", advice)
-    elif not summary.run.get("ended"):
+    elif not ended:
         advice = "the run was killed or is still going on: what is shown is what had been written"
         yield Doubt("no end", "suspect", "the run has no end", "an end", advice)
-    elif summary.run["ended"] == "interrupted":
-        yield Doubt("interrupted", "suspect", "stopped by hand", "a whole run", "let the run end by itself")
+    elif ended not in ("done", "duration"):
+        yield Doubt("ended early", "suspect", ended, "a whole run", "fewer requests were sent than planned; let it end")
 
 
 def _loop_lag(summary: Summary) -> Iterator[Doubt]:
@@ -68,7 +66,7 @@ def _send_lag(summary: Summary) -> Iterator[Doubt]:
 
 
 def _lag_limit(summary: Summary) -> float:
-    """A tenth of the median TTFT, or half a median gap where that is more, but at least 5 ms: less is noise of timers."""
+    """A tenth of the median TTFT, or half a median gap where that is more, but at least 5 ms: less is timers' noise."""
     ttft, gap = summary.metrics.get("ttft"), summary.metrics.get("gap")
     return max(0.005, 0.1 * (ttft.p50 or 0 if ttft else 0), 0.5 * (gap.p50 or 0 if gap else 0))
 

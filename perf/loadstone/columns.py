@@ -26,7 +26,7 @@ _NAN = float("nan")
 
 @dataclass(slots=True)
 class Requests:
-    """Arrays of equal length, in order of sending. `ok`: succeeded; `measured`: not warm-up; `stopped`: cut at the end."""
+    """Arrays of equal length, in order of sending. `ok`: succeeded; `measured`: not warm-up; `stopped`: cut off."""
 
     scheduled: Array
     sent: Array
@@ -50,8 +50,8 @@ class Requests:
 
 @dataclass(slots=True)
 class Events:
-    """Output events of all successful streamed requests. `owner` is the row in Requests; `gap` is NaN for a first event.
-    `tokens` is how many tokens the event stands for: told by the server, or one each, or NaN where that is not known."""
+    """Output events of all successful streamed requests. `owner` is the row in Requests; `gap` is NaN for a first
+    event. `tokens`: how many the event stands for, as told by the server, or one each; NaN where that is not known."""
 
     at: Array
     gap: Array

@@ -6,8 +6,9 @@ Pure. The command line and TOML files fill it; library users build it themselves
 from __future__ import annotations
 
 import difflib
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -19,8 +20,9 @@ from loadstone.records import UsageError
 
 DEFAULT_REQUESTS = 100
 DEFAULT_CONCURRENCY = 8
-_SECRET = re.compile(r"auth|key|token|secret|cookie|passw|credential", re.IGNORECASE)
 HIDDEN = "***"
+_SECRET = re.compile(r"auth|key|token|secret|cookie|passw|credential|signature|^sig$", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"\s*(bearer|basic|digest|token)\s|sk-", re.IGNORECASE)
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,19 +72,15 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def check(self) -> Config:
         """This configuration with what follows from it filled in. Raises UsageError."""
-        for name, low in _AT_LEAST.items():
+        for name, (fits, text) in _LIMITS.items():
             value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise UsageError(f"--{flag(name)} takes {low} or more, not {value}")
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"--{flag(name)} takes a number above 0, not {value}")
-        for name, high in _AT_MOST.items():
-            if not getattr(self, name) <= high:
-                raise UsageError(f"--{flag(name)} takes 0 to {high:g}, not {getattr(self, name)}")
+            if value is not None and not (math.isfinite(value) and fits(value)):
+                raise UsageError(f"--{flag(name)} takes {text}, not {value}")
         if self.arrivals not in ARRIVALS:
             raise UsageError(f"--arrivals takes {' or '.join(ARRIVALS)}, not {self.arrivals}")
+        for name, limit in self.goodput.items():
+            if name not in SLOS or not limit > 0:
+                raise UsageError(f"--goodput takes {_SLO_FORM}, not {name}:{limit:g}s")
         return self._filled()
 
     def _filled(self) -> Config:
@@ -100,15 +98,23 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def shown(self) -> dict[str, Any]:
         """As it may be written down: keys, tokens and passwords are hidden."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
-        fields["header"] = {name: HIDDEN if _SECRET.search(name) else value for name, value in self.header.items()}
+        fields["header"] = {name: _header(name, value) for name, value in self.header.items()}
         fields["extra_body"] = hide(self.extra_body)
-        fields["url"] = None if self.url is None else re.sub(r"(?<=[?&])([^=&]+)=[^&]*", _hide_parameter, self.url)
+        fields["url"] = None if self.url is None else _hide_in_url(self.url)
         return fields
 
 
-_AT_LEAST = {"requests": 1, "concurrency": 1, "input_len": 1, "output_len": 1, "warmup": 0, "grace": 0, "seed": 0}
-_POSITIVE = ("rate", "duration", "connect_timeout", "ttft_timeout", "idle_timeout", "timeout")
-_AT_MOST = {"range_ratio": 1.0, "max_error_rate": 1.0}
+_Limit = tuple[Callable[[float], bool], str]
+_FROM_0: _Limit = (lambda value: value >= 0, "0 or more")
+_FROM_1: _Limit = (lambda value: value >= 1, "1 or more")
+_POSITIVE: _Limit = (lambda value: value > 0, "a number above 0")
+_SHARE: _Limit = (lambda value: 0 <= value <= 1, "0 to 1")
+_LIMITS = {
+    **dict.fromkeys(("requests", "concurrency", "input_len", "output_len"), _FROM_1),
+    **dict.fromkeys(("warmup", "grace", "seed"), _FROM_0),
+    **dict.fromkeys(("rate", "duration", "connect_timeout", "ttft_timeout", "idle_timeout", "timeout"), _POSITIVE),
+    **dict.fromkeys(("range_ratio", "max_error_rate"), _SHARE),
+}
 
 
 def flag(field: str) -> str:
@@ -116,11 +122,21 @@ def flag(field: str) -> str:
     return field.replace("_", "-")
 
 
-def hide(value: Any) -> Any:
-    """A JSON value with the values of secret-sounding names hidden; `max_tokens` and its like are numbers, not secrets."""
+def hide(value: Any, secret: bool = False) -> Any:
+    """A JSON value with all texts under secret-sounding names hidden; `max_tokens` and the like are numbers."""
     if isinstance(value, dict):
-        return {k: HIDDEN if _SECRET.search(k) and isinstance(v, str) else hide(v) for k, v in value.items()}
-    return [hide(item) for item in value] if isinstance(value, list) else value
+        return {name: hide(item, secret or bool(_SECRET.search(name))) for name, item in value.items()}
+    if isinstance(value, list):
+        return [hide(item, secret) for item in value]
+    return HIDDEN if secret and isinstance(value, str) else value
+
+
+def _header(name: str, value: str) -> str:
+    return HIDDEN if _SECRET.search(name) or _SECRET_VALUE.match(value) else value
+
+
+def _hide_in_url(url: str) -> str:
+    return re.sub(r"(?<=[?&])([^=&]+)=[^&#]*", _hide_parameter, re.sub(r"(?<=//)[^/?#]*@", f"{HIDDEN}@", url))
 
 
 def _hide_parameter(match: re.Match[str]) -> str:
@@ -141,26 +157,26 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
         raise UsageError(f"{where}: {exc}") from exc
 
 
+_DECIMAL = r"[0-9]+\.?[0-9]*|\.[0-9]+"
 _UNITS = {"": 1e-3, "ms": 1e-3, "us": 1e-6, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _SLO_NAMES = {"e2el": "latency"}
 SLOS = ("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "packet_time")
+_SLO_FORM = f"METRIC:TIME such as ttft:200ms or latency:5s ({', '.join(SLOS)})"
 
 
 def slo(text: str) -> tuple[str, float]:
-    """One service-level objective: `ttft:200ms`, `latency:5s`; a bare number is ms and `e2el` is latency, as in vLLM."""
+    """One service-level objective: `ttft:200ms`, `latency:5s`; a bare number is ms, `e2el` is latency, as in vLLM."""
     name, _, limit = text.partition(":")
     name = _SLO_NAMES.get(name, name)
-    match = re.fullmatch(r"([0-9.]+)(us|ms|s|)", limit)
-    if name not in SLOS or not match or match[1].count(".") > 1 or match[1] == ".":
-        raise UsageError(
-            f"--goodput takes METRIC:TIME such as ttft:200ms or latency:5s ({', '.join(SLOS)}), not {text!r}"
-        )
+    match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|)", limit)
+    if name not in SLOS or not match or not float(match[1]):
+        raise UsageError(f"--goodput takes {_SLO_FORM}, not {text!r}")
     return name, float(match[1]) * _UNITS[match[2]]
 
 
 def seconds(text: str) -> float:
     """`30`, `30s`, `500ms`, `2m`, `1h`; a bare number is seconds. Raises ValueError."""
-    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)(us|ms|s|m|min|h|)", text)
+    match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|m|min|h|)", text)
     if not match:
         raise ValueError(text)
     return float(match[1]) * (_UNITS[match[2]] if match[2] else 1.0)

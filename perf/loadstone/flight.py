@@ -24,9 +24,30 @@ class Limits(Struct, frozen=True, kw_only=True):
     idle: float | None = None
     whole: float | None = None
 
+    @property
+    def soonest(self) -> float | None:
+        """No flight can break a limit earlier than this after its start."""
+        return min((wait for wait in (self.ttft, self.idle, self.whole) if wait is not None), default=None)
+
 
 class Flight:
     """A request from its dispatch to its record. `land` may be called once."""
+
+    __slots__ = (
+        "_begun",
+        "_clock",
+        "_limits",
+        "_loop",
+        "_task",
+        "_timer",
+        "cut_by",
+        "exchange",
+        "index",
+        "job",
+        "phase",
+        "reply",
+        "scheduled",
+    )
 
     def __init__(
         self, index: int, phase: Phase, job: Job, api: API, scheduled: int, clock: Clock, limits: Limits, collect: bool
@@ -45,8 +66,8 @@ class Flight:
     def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
         """Start the timeouts; they end the flight by cancelling `task`."""
         self._loop, self._task, self._begun = loop, task, self._clock()
-        if self._limits != _NO_LIMITS:
-            self._watch()
+        if (soonest := self._limits.soonest) is not None:
+            self._timer = loop.call_later(soonest, self._watch)
 
     def cut(self, failure: Failure) -> None:
         """End the flight now, with this failure."""
@@ -129,6 +150,3 @@ class Flight:
         if limits.idle is not None and reply.last is None:
             due = min(due, self._clock() + limits.idle * NS)
         return due, Failure("timeout", text)
-
-
-_NO_LIMITS = Limits()

@@ -1,12 +1,13 @@
-"""requests.csv: one row a request for spreadsheets and notebooks. The only file that imports pandas, when it is used."""
+"""requests.csv: one row a request for spreadsheets and notebooks. The only file that imports pandas, when used."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loadstone.records import Record
+from loadstone.records import Record, Usage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +17,7 @@ CHUNK = 50_000
 
 
 def _row(record: Record) -> dict[str, Any]:
-    usage, error = record.usage, record.error
+    usage, error = record.usage or Usage(), record.error
     return {
         "index": record.index,
         "phase": record.phase,
@@ -34,10 +35,10 @@ def _row(record: Record) -> dict[str, Any]:
         "reads": record.reads,
         "retried": record.retried,
         "asked_tokens": record.asked,
-        "input_tokens": usage.prompt if usage else None,
-        "output_tokens": usage.completion if usage else None,
-        "cached_tokens": usage.cached if usage else None,
-        "reasoning_tokens": usage.reasoning if usage else None,
+        "input_tokens": usage.prompt,
+        "output_tokens": usage.completion,
+        "cached_tokens": usage.cached,
+        "reasoning_tokens": usage.reasoning,
         "error": error.kind if error else None,
         "error_message": error.message if error else None,
     }
@@ -47,24 +48,18 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     """A row a request; times in seconds since the run began, counts as nullable integers."""
     import pandas as pd
 
-    return pd.DataFrame([_row(record) for record in records]).convert_dtypes()
+    rows = [_row(record) for record in records]
+    columns = list(_row(Record(index=0, prompt="", scheduled=0, end=0)))
+    return pd.DataFrame(rows, columns=columns).convert_dtypes()
 
 
 def write_csv(records: Iterable[Record], path: Path) -> None:
     """Written in pieces, so that a long run does not need the memory of all its rows."""
-    rows: list[Record] = []
-    first = True
-    for record in records:
-        rows.append(record)
-        if len(rows) == CHUNK:
-            _append(rows, path, first)
-            rows, first = [], False
-    if rows or first:
-        _append(rows, path, first)
-
-
-def _append(rows: list[Record], path: Path, first: bool) -> None:
-    table(rows).to_csv(path, mode="w" if first else "a", header=first, index=False)
+    rows = iter(records)
+    chunk, first = list(islice(rows, CHUNK)), True
+    while chunk or first:
+        table(chunk).to_csv(path, mode="w" if first else "a", header=first, index=False, lineterminator="\n")
+        chunk, first = list(islice(rows, CHUNK)), False
 
 
 def _seconds(nanoseconds: int | None) -> float | None:

@@ -5,9 +5,10 @@ Pure; also reads the URL that the operator gave. Nothing here opens a socket.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +18,8 @@ from loadstone.records import Prompt, UsageError
 from loadstone.transport import Request, Target
 
 _PORTS = {"http": 80, "https": 443}
+_PATH = "/%?:@!$&'()*+,;=-._~"
+"""Characters that stay as they are in a path or query."""
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -31,24 +34,33 @@ class Job(Struct, frozen=True):
 
 def locate(url: str) -> tuple[Target, str]:
     """Target and path of `http://host[:port][/path]`, `https://...`, `unix:/path.sock` or `http+unix://%2Fpath.sock/v1`."""
-    if url.startswith("unix:"):
-        return Target("localhost", 0, unix="/" + url[5:].lstrip("/")), ""
-    parts = urlsplit(url)
-    if parts.scheme == "http+unix":
-        return Target("localhost", 0, unix=unquote(parts.netloc)), parts.path.rstrip("/")
     try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if parts.scheme not in _PORTS or not parts.hostname or port == 0 or parts.username is not None:
-        raise UsageError(f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {_safe(url)!r}")
-    query = f"?{parts.query}" if parts.query else ""
-    target = Target(parts.hostname, port or _PORTS[parts.scheme], secure=parts.scheme == "https")
-    return target, parts.path.rstrip("/") + query
+        parts = urlsplit(url)
+        target = _unix(parts) if parts.scheme in ("unix", "http+unix") else _tcp(parts)
+    except ValueError as exc:
+        shown = re.sub(r"[^/]*@", "***@", url)
+        raise UsageError(f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {shown!r}") from exc
+    path = "" if parts.scheme == "unix" else quote(parts.path.rstrip("/"), safe=_PATH)
+    return target, path + (f"?{quote(parts.query, safe=_PATH)}" if parts.query else "")
+
+
+def _unix(parts: SplitResult) -> Target:
+    path = parts.path if parts.scheme == "unix" else unquote(parts.netloc)
+    if not path.strip("/") or not path.startswith("/"):
+        raise ValueError(path)
+    return Target("localhost", 0, unix=path)
+
+
+def _tcp(parts: SplitResult) -> Target:
+    if not parts.hostname or parts.port == 0 or "@" in parts.netloc or re.search(r"\s", parts.netloc):
+        raise ValueError(parts.netloc)
+    if parts.scheme not in _PORTS:
+        raise ValueError(parts.scheme)
+    return Target(parts.hostname, parts.port or _PORTS[parts.scheme], secure=parts.scheme == "https")
 
 
 def path_at(base: str, path: str) -> str:
-    """Where an API's path lies under the path of the URL: that may be empty, a prefix, end in /v1, or be the whole path."""
+    """Where an API's path lies under the URL's: that may be empty, a prefix, end in /v1, or be the whole path."""
     base, mark, query = base.partition("?")
     if base.endswith(path):
         full = base
@@ -75,8 +87,3 @@ def _job(prompt: Prompt, body: dict[str, Any], path: str, headers: Headers) -> J
     asked = body.get("max_completion_tokens") or body.get("max_tokens")
     request = Request("POST", path, headers, msgspec.json.encode(body))
     return Job(prompt.id, request, bool(body.get("stream")), asked if isinstance(asked, int) else None)
-
-
-def _safe(url: str) -> str:
-    """Without user and password."""
-    return url.partition("://")[0] + "://***@" + url.rpartition("@")[2] if "@" in url else url

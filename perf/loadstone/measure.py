@@ -1,9 +1,9 @@
 """The numbers: every formula of a report, from request records alone. `reports/README.md` gives them in words.
 
-TTFT, TPOT, ITL, latency and goodput follow vLLM's `bench serve`, with these differences: TTFT waits for output (not for
-a role-only chunk) and starts when the request's bytes go to the kernel on an open connection; tokens are booked when they
-arrive; `*_scheduled` count from when the plan wanted the request, so that a client that falls behind cannot hide it
-(coordinated omission, G. Tene). Failures are counted, never mixed into latencies.
+TTFT, TPOT, ITL, latency and goodput follow vLLM's `bench serve`, with these differences: TTFT waits for output (not
+for a role-only chunk) and starts when the request's bytes go to the kernel on an open connection; tokens are booked
+when they arrive; `*_scheduled` count from when the plan wanted the request, so that a client that falls behind cannot
+hide it (coordinated omission, G. Tene). Failures are counted, never mixed into latencies.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def measure(records: Iterable[Record], run: Mapping[str, Any] | None = None, cou
     slos: dict[str, float] = (run.get("config") or {}).get("goodput") or {}
     span = windows.whole(columns.requests)
     whole = _window("whole", columns, span, slos) if span else None
-    steady = _window("steady", columns, windows.steady(columns.requests, span), slos) if span else None
+    high = windows.steady(columns.requests, span) if span else None
+    steady = _window("steady", columns, high, slos) if high else None
     summary = Summary(
         run=run,
         counts=_counts(columns, run.get("expected")),
@@ -68,16 +69,16 @@ def _counts(columns: Columns, expected: int | None) -> Counts:
 def _window(name: str, columns: Columns, span: Span, slos: Mapping[str, float]) -> Window:
     """Measured requests sent in the span give the distributions; ends and tokens that fall into it give the rates."""
     requests = columns.requests
-    sent = requests.measured & (requests.sent >= span[0]) & (requests.sent <= span[1])
-    rows, values = sent & requests.ok, per_request(requests)
-    metrics = {name: describe(column[rows], unit) for name, (column, unit) in values.items()}
+    begun = requests.measured & windows.begun_within(requests, span)
+    rows, values = begun & requests.ok, per_request(requests)
+    metrics = {metric: describe(column[rows], unit) for metric, (column, unit) in values.items()}
     return Window(
         name=name,
         start=span[0] * NS,
         end=span[1] * NS,
-        requests=int(sent.sum()),
+        requests=int(begun.sum()),
         metrics=metrics | _per_event(columns, rows),
-        rates=_rates(columns, span) | _service_levels(values, slos, sent & ~requests.stopped, rows, span),
+        rates=_rates(columns, span, begun) | _service_levels(requests, slos, begun, span),
     )
 
 
@@ -117,7 +118,7 @@ def _per_event(columns: Columns, rows: Mask) -> dict[str, Metric]:
     return {"gap": describe(gap, "s"), "itl": describe(spread, "s", note)}
 
 
-def _rates(columns: Columns, span: Span) -> dict[str, float | None]:
+def _rates(columns: Columns, span: Span, begun: Mask) -> dict[str, float | None]:
     r, seconds = columns.requests, (span[1] - span[0]) * NS
     if seconds <= 0:
         return {}
@@ -132,27 +133,34 @@ def _rates(columns: Columns, span: Span) -> dict[str, float | None]:
         "input_throughput": None if incoming is None else incoming / seconds,
         "total_throughput": None if both is None else both / seconds,
         "concurrency": windows.mean_in_flight(r, span),
-        "peak_concurrency": float(windows.in_flight(r)[1].max()),
-        "error_rate": _share((~r.ok & ~r.stopped)[r.measured & sent]),
+        "peak_concurrency": windows.peak_in_flight(r, span),
+        "error_rate": _share(~r.ok[begun & ~r.stopped]),
         "cached_share": _cached_share(r, ended),
     }
 
 
-def _service_levels(
-    values: Values, slos: Mapping[str, float], judged: Mask, ok: Mask, span: Span
-) -> dict[str, float | None]:
-    """Goodput and attainment. A failure meets no objective; a request that the end of the run cut off is not judged. An
-    objective that does not apply (TPOT of a one-token answer) is met."""
+def _service_levels(r: Requests, slos: Mapping[str, float], begun: Mask, span: Span) -> dict[str, float | None]:
+    """Goodput and attainment. A failure meets no objective; a request that the end of the run cut off is not judged."""
     if not slos or span[1] <= span[0]:
         return {}
-    met = {name: ok & ~(values[name][0] > limit) for name, limit in slos.items()}
-    together = np.logical_and.reduce(list(met.values()))
-    rates = {f"attainment.{name}": _share(mask[judged]) for name, mask in met.items()}
+    judged, rows = begun & ~r.stopped, begun & r.ok
+    met = {name: _meets(r, rows, name, limit) for name, limit in slos.items()}
+    known = [mask for mask in met.values() if mask is not None]
+    together = np.logical_and.reduce(known) if len(known) == len(met) else None
     return {
-        "goodput": float(together.sum() / ((span[1] - span[0]) * NS)),
-        "attainment": _share(together[judged]),
-        **rates,
+        "goodput": None if together is None else float(together.sum() / ((span[1] - span[0]) * NS)),
+        "attainment": None if together is None else _share(together[judged]),
+        **{f"attainment.{name}": None if mask is None else _share(mask[judged]) for name, mask in met.items()},
     }
+
+
+def _meets(r: Requests, rows: Mask, name: str, limit: float) -> Mask | None:
+    """Which of the successful `rows` meet one objective; None where that cannot be told of all. TPOT of a one-token
+    answer is met, as it cannot be missed; an answer that never came (all reasoning) misses `ttfat`."""
+    value = per_request(r)[name][0]
+    single = {"tpot": r.output_tokens <= 1, "packet_time": r.packets <= 1}.get(name, np.zeros_like(rows))
+    told = ~np.isnan(value) | single | (r.streamed if name == "ttfat" else False)
+    return rows & (single | (value <= limit)) if told[rows].all() else None
 
 
 def _checks(columns: Columns, steady: Window | None) -> dict[str, float | None]:

@@ -33,8 +33,8 @@ class Load(Struct, frozen=True, kw_only=True):
 
 
 class Plan:
-    """Request i takes prompt `row(i)` and is wanted at `offsets[i]`; closed loop: `offsets` is None and a free slot takes
-    the next. `total` counts warm-up and measured requests; None: until the duration ends."""
+    """Request i takes prompt `row(i)` and is wanted at `offsets[i]`; closed loop: `offsets` is None and a free slot
+    takes the next. `total` counts warm-up and measured requests; None: until the duration ends."""
 
     def __init__(self, load: Load, prompts: int, total: int | None, offsets: Offsets | None) -> None:
         self.load = load
@@ -72,7 +72,7 @@ def make(load: Load, prompts: int) -> Plan:
         return Plan(load, prompts, total, None)
     count = load.requests
     if load.duration is not None:
-        fitting = max(1, math.floor(load.rate * load.duration))
+        fitting = max(1, math.floor(load.rate * load.duration + 1e-6))  # 0.29 x 100 is 28.999999999999996
         count = fitting if count is None else min(count, fitting)
     if count is None:
         raise UsageError("an open loop needs an end: give -n REQUESTS or --duration SECONDS")
@@ -82,7 +82,7 @@ def make(load: Load, prompts: int) -> Plan:
 
 
 def lines(plan: Plan, prompts: list[Prompt]) -> Iterator[bytes]:
-    """The schedule as JSON lines: one a request, or, where the number is open, one a prompt in the order of first use."""
+    """The schedule as JSON lines: one a request or, where their number is open, one a prompt in order of first use."""
     for index in range(plan.total if plan.total is not None else plan.prompts):
         offset = None if plan.offsets is None else int(plan.offsets[index])
         row = {

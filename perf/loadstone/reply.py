@@ -23,11 +23,32 @@ ERROR_BODY = 65_536
 class Reply:
     """The state of one answer. Call `head`, then `feed` for each piece of the body, then `finish` once."""
 
+    __slots__ = (
+        "_body",
+        "_counted",
+        "_deltas",
+        "_done",
+        "_event",
+        "_events",
+        "_finishes",
+        "_keep_text",
+        "_tokens",
+        "_whole",
+        "chars",
+        "failure",
+        "first",
+        "first_answer",
+        "last",
+        "status",
+        "streamed",
+        "times",
+        "usage",
+    )
+
     def __init__(self, api: API, *, stream: bool, keep_text: bool = False) -> None:
-        self.api = api
+        self._event, self._whole = api.event, api.whole
         self.streamed = stream
-        self.keep_text = keep_text
-        self.feed = self._feed_events if stream else self._feed_bytes
+        self._keep_text = keep_text
         self.first: int | None = None
         self.first_answer: int | None = None
         self.last: int | None = None
@@ -49,7 +70,15 @@ class Reply:
         self.status = status
         if not 200 <= status < 300 or (content_type or b"").startswith(b"application/json"):
             self.streamed = False
-            self.feed = self._feed_bytes
+
+    def feed(self, data: bytes, at: int) -> None:
+        """A piece of the body, which came with the read stamped `at`."""
+        if not self.streamed:
+            self._body += data
+            return
+        for event in self._events.feed(data):
+            if event and self.failure is None:
+                self._take(event, at)
 
     def finish(self, failure: Failure | None = None) -> Failure | None:
         """The exchange is over, by `failure` if one is given. Returns how the request failed, or None."""
@@ -89,14 +118,9 @@ class Reply:
                     calls[index] = _join(calls.get(index), call)
         return [msgspec.to_builtins(call) for call in calls.values()] or None
 
-    def _feed_events(self, data: bytes, at: int) -> None:
-        for event in self._events.feed(data):
-            if event and self.failure is None:
-                self._take(event, at)
-
     def _take(self, data: bytes, at: int) -> None:
         try:
-            event = self.api.event(data)
+            event = self._event(data)
         except BadEventError as exc:
             self.failure = Failure("protocol", str(exc))
             return
@@ -110,40 +134,38 @@ class Reply:
             self._done = True
 
     def _add(self, event: Event, at: int) -> None:
-        output, chars, answered = False, 0, False
+        chars, output, answered = 0, False, False
         for delta in event.deltas:
-            length = _length(delta) if delta.output else 0
+            length = len(delta.answer) + len(delta.reasoning) + (_length(delta.tools) if delta.tools else 0)
             if length or (delta.output and delta.index not in self._finishes):
                 output = True
                 chars += length
                 answered = answered or not delta.reasoning or bool(delta.answer or delta.tools)
             if delta.finish is not None:
                 self._finishes.setdefault(delta.index, delta.finish)
-            if self.keep_text:
-                self._deltas.append(delta)
         if output:
             self._stamp(at, chars, answered)
             if event.usage is not None and event.usage.completion is not None:
                 self._tokens.append(event.usage.completion - self._counted)
                 self._counted = event.usage.completion
+        if self._keep_text:
+            self._deltas += event.deltas
 
     def _stamp(self, at: int, chars: int, answered: bool) -> None:
-        if self.last is None:
-            self.first = self.last = at
+        last = self.last
+        if last is None:
+            self.first = last = at
         if answered and self.first_answer is None:
             self.first_answer = at
-        self.times.append(at - self.last)
+        self.times.append(at - last)
         self.chars.append(chars)
         self.last = at
-
-    def _feed_bytes(self, data: bytes, at: int) -> None:  # noqa: ARG002  a whole answer has no times of its own
-        self._body += data
 
     def _read_whole(self) -> None:
         if not self._body or self.status is None or not 200 <= self.status < 300:
             return
         try:
-            event = self.api.whole(bytes(self._body))
+            event = self._whole(bytes(self._body))
         except BadEventError as exc:
             self.failure = Failure("protocol", str(exc))
             return
@@ -178,12 +200,9 @@ class Reply:
         return Choice(text, reasoning or None, self._finishes.get(index))
 
 
-def _length(delta: Delta) -> int:
-    chars = len(delta.answer) + len(delta.reasoning)
-    for call in delta.tools or ():
-        if call.function is not None:
-            chars += len(call.function.name or "") + len(call.function.arguments or "")
-    return chars
+def _length(tools: list[ToolCall]) -> int:
+    functions = [call.function for call in tools if call.function is not None]
+    return sum(len(function.name or "") + len(function.arguments or "") for function in functions)
 
 
 def _join(known: ToolCall | None, piece: ToolCall) -> ToolCall:

@@ -16,9 +16,10 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 class Events:
     """A splitter for one stream. Feed it bytes as they come, cut anywhere."""
 
-    __slots__ = ("_after_cr", "_data", "_head", "_line")
+    __slots__ = ("_after_cr", "_clean", "_data", "_head", "_line")
 
     def __init__(self) -> None:
+        self._clean = True
         self._line = bytearray()
         self._data: list[bytes] = []
         self._after_cr = False
@@ -26,9 +27,10 @@ class Events:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Data of the events that `chunk` completes, in order."""
-        if self._head is None and not self._line and not self._data and not self._after_cr:
+        if self._clean:
             events = _plain(chunk)
             if events is not None:
+                self._head = None
                 return events
         return self._by_line(chunk)
 
@@ -43,12 +45,12 @@ class Events:
         if self._after_cr and chunk:
             chunk = chunk.removeprefix(b"\n")
             self._after_cr = False
-        if not chunk:
-            return []
-        self._after_cr = chunk.endswith(b"\r")
+        if chunk:
+            self._after_cr = chunk.endswith(b"\r")
         *ended, partial = _LINE_END.split(chunk)
         events = [event for line in ended if (event := self._end_line(line)) is not None]
         self._line += partial
+        self._clean = not (self._line or self._data or self._after_cr or self._head)
         return events
 
     def _skip_bom(self, chunk: bytes) -> bytes:
@@ -76,7 +78,9 @@ class Events:
 
 def _plain(chunk: bytes) -> list[bytes] | None:
     """The events of a chunk that holds whole one-line events and nothing else, as nearly all do; else None."""
-    if not (chunk.startswith(b"data: ") and chunk.endswith(b"\n\n")) or b"\r" in chunk:
+    if chunk[:6] != b"data: " or chunk[-2:] != b"\n\n" or b"\r" in chunk:
         return None
+    if chunk.find(b"\n") == len(chunk) - 2:
+        return [chunk[6:-2]]
     events = chunk[6:-2].split(b"\n\ndata: ")
     return events if chunk.count(b"\n") == 2 * len(events) else None

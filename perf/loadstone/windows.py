@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadstone.columns import Array, Columns, Requests
+from loadstone.columns import Array, Columns, Mask, Requests
 
 STEADY_SHARE = 0.8
 DIP_SHARE = 0.01
@@ -15,36 +15,52 @@ Span = tuple[float, float]
 
 
 def whole(requests: Requests) -> Span | None:
-    """From the instant the first measured request was wanted to the end of the last; None when none was sent."""
-    rows = requests.measured & ~np.isnan(requests.sent)
+    """From the instant the first measured request was wanted to the end of the last; None when there is none."""
+    rows = requests.measured
     if not rows.any():
         return None
     return float(requests.scheduled[rows].min()), float(requests.end[rows].max())
 
 
-def steady(requests: Requests, span: Span) -> Span:
-    """The longest stretch inside `span` at or above 80 % of the peak number in flight. Dips shorter than 1 % of the
-    span do not end it: requests that end together leave their slots empty for an instant."""
-    times, level = in_flight(requests)
-    inside = (times >= span[0]) & (times <= span[1])
-    times, high = times[inside], level[inside] >= STEADY_SHARE * level[inside].max()
-    before = np.r_[False, high[:-1]]
-    starts, ends = times[high & ~before], times[~high & before]
-    stops = ends if len(ends) == len(starts) else np.r_[ends, span[1]]
+def begun_within(requests: Requests, span: Span) -> Mask:
+    """Requests sent in the span or, where connecting failed and they never were, wanted in it."""
+    return _within(np.where(np.isnan(requests.sent), requests.scheduled, requests.sent), span)
+
+
+def steady(requests: Requests, span: Span) -> Span | None:
+    """The longest stretch inside `span` at or above 80 % of its peak number in flight; None when nothing was in flight.
+    Dips of up to 1 % of the span do not end it: requests that end together leave their slots empty for an instant."""
+    times, level = in_flight(requests, span)
+    if level.max(initial=0.0) < 1:
+        return None
+    starts, stops = _stretches(times, level >= STEADY_SHARE * level.max(), span[1])
     apart = starts[1:] - stops[:-1] > DIP_SHARE * (span[1] - span[0])
     starts, stops = starts[np.r_[True, apart]], stops[np.r_[apart, True]]
     longest = int(np.argmax(stops - starts))
     return float(starts[longest]), float(stops[longest])
 
 
-def in_flight(requests: Requests) -> tuple[Array, Array]:
-    """Instants at which the number of requests in flight changes, and the number from then on. At one instant ends go
-    before starts, so that a slot handed over does not count twice."""
+def _stretches(times: Array, high: Mask, end: float) -> tuple[Array, Array]:
+    """Where the stretches of `high` start and stop, the last at `end` if it is open."""
+    before = np.r_[False, high[:-1]]
+    starts, stops = times[high & ~before], times[~high & before]
+    return starts, stops if len(stops) == len(starts) else np.r_[stops, end]
+
+
+def in_flight(requests: Requests, span: Span) -> tuple[Array, Array]:
+    """Instants in the span at which the number of requests in flight changes, its start among them, and the number from
+    then on. At one instant ends go before starts, so that a slot handed over does not count twice."""
     sent = ~np.isnan(requests.sent)
     times = np.r_[requests.end[sent], requests.sent[sent]]
-    steps = np.repeat([-1.0, 1.0], int(sent.sum()))
     order = np.argsort(times, kind="stable")
-    return times[order], np.cumsum(steps[order])
+    times, level = times[order], np.cumsum(np.repeat([-1.0, 1.0], int(sent.sum()))[order])
+    first, after = np.searchsorted(times, span, "right")
+    inside = slice(max(first - 1, 0), after)
+    return np.maximum(times[inside], span[0]), level[inside]
+
+
+def peak_in_flight(requests: Requests, span: Span) -> float:
+    return float(in_flight(requests, span)[1].max(initial=0.0))
 
 
 def mean_in_flight(requests: Requests, span: Span) -> float:
@@ -74,5 +90,5 @@ def input_booked(columns: Columns, span: Span) -> float | None:
     return float(r.input_tokens[r.ok & _within(at, span)].sum())
 
 
-def _within(at: Array, span: Span) -> np.typing.NDArray[np.bool_]:
+def _within(at: Array, span: Span) -> Mask:
     return (at >= span[0]) & (at <= span[1])

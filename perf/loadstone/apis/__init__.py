@@ -26,12 +26,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     extra_body: dict[str, Any] = {}
 
 
-class Function(Struct, omit_defaults=True):
+class Function(Struct, omit_defaults=True, gc=False):
     name: str | None = None
     arguments: str | None = None
 
 
-class ToolCall(Struct, omit_defaults=True):
+class ToolCall(Struct, omit_defaults=True, gc=False):
     """A tool call, or a piece of one: `arguments` come in pieces to be joined."""
 
     index: int | None = None
@@ -40,7 +40,7 @@ class ToolCall(Struct, omit_defaults=True):
     function: Function | None = None
 
 
-class Delta(Struct):
+class Delta(Struct, gc=False):
     """What one event adds to one choice. `output`: it stands for at least one token, even if its text is held back."""
 
     index: int = 0
@@ -51,7 +51,7 @@ class Delta(Struct):
     output: bool = False
 
 
-class Event(Struct):
+class Event(Struct, gc=False):
     """One event of a stream, or a whole answer. `done` marks the end of the stream, `error` what the server complains of."""
 
     deltas: list[Delta] = []

@@ -18,22 +18,22 @@ from loadstone.records import Prompt, Usage
 _Text = str | list[dict[str, Any]] | None
 
 
-class _Cached(Struct):
+class _Cached(Struct, gc=False):
     cached_tokens: int | None = None
 
 
-class _Reasoning(Struct):
+class _Reasoning(Struct, gc=False):
     reasoning_tokens: int | None = None
 
 
-class _Usage(Struct):
+class _Usage(Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _Cached | None = None
     completion_tokens_details: _Reasoning | None = None
 
 
-class _Message(Struct):
+class _Message(Struct, gc=False):
     role: str | None = None
     content: _Text = None
     reasoning_content: str | None = None
@@ -43,7 +43,7 @@ class _Message(Struct):
     function_call: Function | None = None
 
 
-class _Choice(Struct):
+class _Choice(Struct, gc=False):
     index: int = 0
     delta: _Message | None = None
     message: _Message | None = None
@@ -51,7 +51,7 @@ class _Choice(Struct):
     finish_reason: str | None = None
 
 
-class _Chunk(Struct):
+class _Chunk(Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: Any = None
@@ -115,11 +115,12 @@ def _read(data: bytes) -> Event:
         chunk = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise BadEventError(f"not an answer of this API ({exc}): {_excerpt(data)}") from exc
-    error = None
-    if chunk.error or chunk.object == "error":
-        error = _complaint(chunk.error or chunk.message)
-    usage = None if chunk.usage is None else _usage(chunk.usage)
-    return Event([_delta(choice) for choice in chunk.choices or ()], usage, error)
+    deltas = list(map(_delta, chunk.choices)) if chunk.choices else []
+    if chunk.usage is None and chunk.error is None and chunk.object != "error":
+        return Event(deltas)
+    failed = chunk.error or chunk.object == "error"
+    error = _complaint(chunk.error or chunk.message) if failed else None
+    return Event(deltas, None if chunk.usage is None else _usage(chunk.usage), error)
 
 
 def _delta(choice: _Choice) -> Delta:
@@ -128,7 +129,10 @@ def _delta(choice: _Choice) -> Delta:
     if message is None:
         text = choice.text
         return Delta(choice.index, text or "", "", None, finish, bool(text) or (text is not None and finish is None))
-    answer = _flat(message.content) + (message.refusal or "")
+    content = message.content
+    answer = content if type(content) is str else _flat(content)
+    if message.refusal:
+        answer += message.refusal
     reasoning = message.reasoning_content or message.reasoning or ""
     tools = message.tool_calls or None
     if message.function_call:

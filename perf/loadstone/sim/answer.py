@@ -40,12 +40,13 @@ class Wire(Protocol):
 class Answer:
     """Begins at once; `advance` is called when `due` has come, and gives the next time or 0 for never."""
 
-    __slots__ = ("ask", "desk", "due", "over", "parked", "row", "start", "wire")
+    __slots__ = ("ask", "desk", "due", "over", "parked", "row", "sent", "start", "wire")
 
     def __init__(self, desk: Desk, wire: Wire, row: Row, ask: Ask) -> None:
         self.desk, self.wire, self.row, self.ask = desk, wire, row, ask
         self.over = self.parked = False
         self.start = [first_word(desk.settings.seed, row.number, choice) for choice in range(ask.choices)]
+        self.sent: list[int] = []
         self.due = 0
         if row.fault == "slow-head":
             row.base += desk.slow
@@ -59,7 +60,8 @@ class Answer:
         if self.over:
             return
         self.over = True
-        self.row.end = end
+        self.row.sent = self.sent
+        self.row.seal(end)
         counters = self.desk.counters
         counters.running -= 1
         counters.finished[reason] += 1
@@ -161,9 +163,9 @@ class Streamed(Answer):
         row.tokens = tokens
         count = (k - self._k) * choices
         if count == 1:
-            row.sent.append(stamp)
+            self.sent.append(stamp)
         else:
-            row.sent.extend([stamp] * count)
+            self.sent.extend([stamp] * count)
         self._k = k
 
     def _step(self, k: int, spoilt: bool = False) -> bytes:
@@ -246,8 +248,8 @@ class Whole(Answer):
     def _book(self, stamp: int) -> None:
         row, ask, counters = self.row, self.ask, self.desk.counters
         if row.fault in ("empty", "error-event"):
-            return self.settle(stamp, "error")
-        row.sent.append(stamp)
+            return self.settle(stamp, "error" if row.fault == "error-event" else "abort")
+        self.sent.append(stamp)
         row.tokens = ask.tokens * ask.choices
         counters.prompt += ask.prompt_tokens
         counters.generated += row.tokens

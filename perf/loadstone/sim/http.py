@@ -74,6 +74,8 @@ class Connection(asyncio.Protocol):
         self._queue.clear()
         if self._answer:
             self._answer.lost()
+            self._answer = None
+        del self._parser  # it holds this object in turn
 
     def pause_writing(self) -> None:
         self.paused = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import socket
@@ -20,7 +21,7 @@ from typing import Any
 
 from loadstone.records import UsageError
 from loadstone.sim import asks, pages, truth
-from loadstone.sim.alarm import alarm
+from loadstone.sim.alarm import Alarm, alarm
 from loadstone.sim.answer import Answer, Streamed, Whole
 from loadstone.sim.desk import Desk
 from loadstone.sim.http import Connection, Request
@@ -48,6 +49,7 @@ class Server:
         self._number = 0
         self._heap: list[tuple[int, int, Answer]] = []
         self._set: int | None = None
+        self._alarm: Alarm | None = None
         self._listener: asyncio.AbstractServer | None = None
         self._reopening: asyncio.TimerHandle | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -76,7 +78,9 @@ class Server:
         for connection in list(self.connections):
             connection.drop()
         self._heap.clear()
-        self._alarm.close()
+        if self._alarm:
+            self._alarm.close()
+            self._alarm = None
         if self.settings.unix:
             _unlink(self.settings.unix)
         for _ in range(1000):
@@ -114,7 +118,8 @@ class Server:
 
     def _arm(self, at: int | None) -> None:
         self._set = at
-        self._alarm.set(at)
+        if self._alarm:
+            self._alarm.set(at)
 
     # requests
 
@@ -158,10 +163,10 @@ class Server:
         header = request.headers.get(b"x-request-id")
         name = header.decode("latin-1") if header is not None else None
         own = f"{'chatcmpl' if request.path == CHAT else 'cmpl'}-{name or f'{random.getrandbits(64):016x}'}"
-        return Row(number, own, name, request.received, self.desk.faults.choose(number))
+        return Row(number, own, name, request.received, self.desk.faults.choose(number), request.received)
 
     def _refuse_politely(self, wire: Connection, row: Row, page: Page) -> None:
-        row.end = time.monotonic_ns()
+        row.seal(time.monotonic_ns())
         self.desk.rows.append(row)
         wire.respond(page)
 
@@ -258,7 +263,12 @@ async def serve(
 
 
 def run(settings: Settings, started: Callable[[str], None] | None = None) -> None:
-    """`serve` on the fastest event loop there is, until interrupted."""
+    """`serve` on the fastest event loop there is, until interrupted. For a process of its own.
+
+    What was loaded so far is frozen: else the garbage collector would visit it again and again, and halt all streams.
+    """
+    gc.collect()
+    gc.freeze()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, started))
 

@@ -330,6 +330,7 @@ _FAILURES: tuple[tuple[type[Exception], Callable[[Any, Target], Failure]], ...] 
     (HttpProcessingError, _not_http),
     (aiohttp.ClientConnectorDNSError, _not_resolved),
     (aiohttp.ClientProxyConnectionError, _no_proxy),
+    (aiohttp.ClientConnectorCertificateError, lambda exc, target: connect_failure(exc.certificate_error, target)),
     (aiohttp.ClientConnectorError, lambda exc, target: connect_failure(exc.os_error, target)),
     (aiohttp.ClientConnectionError, lambda *_: lost(before_answer=True, reset=True)),
 )

@@ -127,13 +127,14 @@ class _Connection(asyncio.Protocol):
         self._clock = clock
         self._idle = idle
         self._open = open_
+        self._body: list[bytes] = []
+        self.on_body = self._body.append  # called by the parser, without a Python frame of ours in between
         self._parser = httptools.HttpResponseParser(self)
         self._exchange: Exchange | None = None
         self._waiter: asyncio.Future[bool] | None = None
         self._at = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._answered = False
-        self._body_in_read = False
         self._complete = False
         self._reusable = False
         self.was_reset = False
@@ -184,17 +185,25 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._at = self._clock()
-        self._body_in_read = False
         self._answered = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserCallbackError) as exc:
+            self._hand_over()
             self._fail(Failure("protocol", f"the answer is not HTTP/1.1: {exc}"))
             return
-        if self._body_in_read and self._exchange is not None:
-            self._exchange.reads += 1
+        if self._body:
+            self._hand_over()
         if self._complete:
             self._finish()
+
+    def _hand_over(self) -> None:
+        """What one read brought of the body, in one piece: its HTTP chunks have one stamp anyway."""
+        body, exchange = self._body, self._exchange
+        if body and exchange is not None:
+            exchange.reads += 1
+            exchange.sink(body[0] if len(body) == 1 else b"".join(body), self._at)
+        body.clear()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open.discard(self)
@@ -223,11 +232,6 @@ class _Connection(asyncio.Protocol):
             exchange.first_byte = self._at
             exchange.headers = self._headers
         self._headers = []
-
-    def on_body(self, data: bytes) -> None:
-        if self._exchange is not None:
-            self._body_in_read = True
-            self._exchange.sink(data, self._at)
 
     def on_message_complete(self) -> None:
         """Also called for interim answers (100 Continue), which are passed over: they leave no status."""

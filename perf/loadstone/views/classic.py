@@ -7,40 +7,42 @@ from __future__ import annotations
 
 from loadstone.records import Metric, Summary
 
+Row = tuple[str, str, str]
+
 
 def render(summary: Summary) -> str:
-    rows = _rows(summary) + _percentiles(summary)
-    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
-    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
-    body = [f"| {key:<{widths[0]}} | {value:>{widths[1]}} |" for key, value in rows]
-    return "\n".join([rule, f"| {'Key':<{widths[0]}} | {'Value':>{widths[1]}} |", rule, *body, rule]) + "\n"
+    rows = [("Key", "Value", "Unit"), *_rows(summary), *_percentiles(summary)]
+    key, value, unit = (max(len(row[i]) for row in rows) for i in range(3))
+    rule = "+" + "+".join("-" * (width + 2) for width in (key, value, unit)) + "+"
+    head, *body = (f"| {row[0]:<{key}} | {row[1]:>{value}} | {row[2]:<{unit}} |" for row in rows)
+    return "\n".join([rule, head, rule, *body, rule]) + "\n"
 
 
-def _rows(summary: Summary) -> list[tuple[str, str]]:
+def _rows(summary: Summary) -> list[Row]:
     counts, config = summary.counts, summary.run.get("config") or {}
     return [
-        ("Time taken for tests (s)", _number(summary.duration)),
-        ("Expected number of requests", _count(counts.expected)),
-        ("Concurrency", _count(config.get("concurrency"))),
-        ("Completed", _count(counts.completed)),
-        ("Succeed", _count(counts.succeeded)),
-        ("Failed", _count(counts.failed)),
-        ("QPS", _number(summary.rates.get("qps"))),
-        ("Latency (s)", _mean(summary, "latency")),
-        ("Time to first token (s)", _mean(summary, "ttft")),
-        ("Throughput (output tokens/s)", _number(summary.rates.get("output_throughput"))),
-        ("Time per output token (s)", _mean(summary, "tpot")),
-        ("Package per request", _mean(summary, "packets")),
-        ("Time per package (s)", _mean(summary, "packet_time")),
-        ("Input tokens per request", _mean(summary, "input_tokens")),
-        ("Output tokens per request", _mean(summary, "output_tokens")),
+        ("Time taken", _number(summary.duration), "s"),
+        ("Expected number of requests", _count(counts.expected), ""),
+        ("Concurrency", _count(config.get("concurrency")), ""),
+        ("Completed", _count(counts.completed), ""),
+        ("Succeed", _count(counts.succeeded), ""),
+        ("Failed", _count(counts.failed), ""),
+        ("QPS", _number(summary.rates.get("qps")), "1/s"),
+        ("Latency", _mean(summary, "latency"), "s"),
+        ("Time to first token", _mean(summary, "ttft"), "s"),
+        ("Throughput", _number(summary.rates.get("output_throughput")), "output tokens/s"),
+        ("Time per output token", _mean(summary, "tpot"), "s"),
+        ("Package per request", _mean(summary, "packets"), ""),
+        ("Time per package", _mean(summary, "packet_time"), "s"),
+        ("Input tokens per request", _mean(summary, "input_tokens"), ""),
+        ("Output tokens per request", _mean(summary, "output_tokens"), ""),
     ]
 
 
-def _percentiles(summary: Summary) -> list[tuple[str, str]]:
+def _percentiles(summary: Summary) -> list[Row]:
     shown = (("latency", "Latency"), ("ttft", "Time to first token"))
     return [
-        (f"{label} {name} (s)", _number(getattr(summary.metrics.get(metric, Metric("s", 0)), name)))
+        (f"{label} {name}", _number(getattr(summary.metrics.get(metric, Metric("s", 0)), name)), "s")
         for metric, label in shown
         for name in ("p50", "p90", "p95", "p99")
     ]

@@ -32,4 +32,4 @@ def _rows(summary: Summary) -> Iterator[list[object]]:
             yield [window, name, metric.unit, metric.n, *figures, *(metric.ci95.get("mean") or (None, None))]
         for name, rate in rates.items():
             unit = _RATE_UNITS.get(name, "tokens/s" if "throughput" in name else "1")
-            yield [window, name, unit, None, rate]
+            yield [window, name, unit, None, rate, *[None] * (len(_HEAD) - 5)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from loadstone.records import Summary
 from loadstone.views.tables import Table, tables
 
-_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", ">": "&gt;", "\n": " "})
+_ESCAPES = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "} | {mark: f"\\{mark}" for mark in "\\|`*[]"}
+)
 
 
 def render(summary: Summary) -> str:
@@ -15,7 +17,8 @@ def render(summary: Summary) -> str:
 def _table(table: Table) -> str:
     lines = [f"### {table.title}", ""]
     if table.rows:
-        lines += [_row(table.columns), _row(["---"] + ["---:"] * (len(table.columns) - 1)), *map(_row, table.rows), ""]
+        rule = ["---", *["---:" if table.numeric else "---"] * (len(table.columns) - 1)]
+        lines += [_row(table.columns), _row(rule), *map(_row, table.rows), ""]
     if table.note:
         lines += [table.note.translate(_ESCAPES), ""]
     return "\n".join(lines)

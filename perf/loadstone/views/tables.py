@@ -38,12 +38,13 @@ _RATES = {
 
 
 class Table(Struct, frozen=True):
-    """A titled table; `rows` are as wide as `columns`, all cells are text."""
+    """A titled table; `rows` are as wide as `columns`, cells are text; `numeric`: all but the first column are numbers."""
 
     title: str
     columns: list[str]
     rows: list[list[str]]
     note: str = ""
+    numeric: bool = False
 
 
 def tables(summary: Summary) -> list[Table]:
@@ -53,11 +54,12 @@ def tables(summary: Summary) -> list[Table]:
 
 
 def _requests(summary: Summary) -> Table:
-    c, run = summary.counts, summary.run
+    c, run, sources = summary.counts, summary.run, summary.sources
     config = run.get("config") or {}
     expected = "-" if c.expected is None else f"{c.expected:,}"
+    server = f"{config.get('url') or '-'}, model {run.get('model') or '-'}, {config.get('api') or '-'}"
     rows = [
-        ["server", f"{config.get('url') or '-'}, model {run.get('model') or '-'}, {config.get('api') or '-'}"],
+        ["server", _line(server)],
         ["load", _load(summary)],
         [
             "duration",
@@ -66,10 +68,7 @@ def _requests(summary: Summary) -> Table:
         ["requests", f"{c.completed:,} completed of {expected} ({c.warmup:,} more to warm up)"],
         ["succeeded", f"{c.succeeded:,}"],
         ["failed", f"{c.failed:,}" + (f", {c.stopped:,} cut off at the end" if c.stopped else "")],
-        [
-            "tokens counted by",
-            f"input: {summary.sources.get('input', '-')}, output: {summary.sources.get('output', '-')}",
-        ],
+        ["tokens counted by", f"input: {sources.get('input', '-')}, output: {sources.get('output', '-')}"],
     ]
     return Table("Run", ["", ""], rows)
 
@@ -90,7 +89,7 @@ def _rates(summary: Summary) -> Table:
         cells = [rates.get(name) for _, rates in windows]
         if any(cell is not None for cell in cells):
             rows.append([label, *("-" if cell is None else form.format(cell) for cell in cells)])
-    return Table("Rates", ["", *(title for title, _ in windows)], rows, _span(steady))
+    return Table("Rates", ["", *(title for title, _ in windows)], rows, _span(steady), numeric=True)
 
 
 def _span(steady: Window | None) -> str:
@@ -109,7 +108,7 @@ def _metrics(summary: Summary) -> Table:
         if metric.note:
             notes.append(f"{label}: {metric.note}")
     columns = ["whole run (ms, or as named)", "mean ± 95 %", *_COLUMNS[1:], "n"]
-    return Table("Distributions of successful requests", columns, rows, "; ".join(notes))
+    return Table("Distributions of successful requests", columns, rows, "; ".join(notes), numeric=True)
 
 
 def _cell(metric: Metric, column: str) -> str:

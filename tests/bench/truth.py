@@ -1,0 +1,126 @@
+"""What Loadstone shows against what the server did, and what it costs against a plain aiohttp client, in one run.
+
+The server runs on core 0, the clients one after the other on core 1 (Linux; elsewhere unpinned, and worth less). Asserts
+ratios and errors, never absolute speeds. `make bench` runs it; it takes about a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+TTFT, ITL, TOKENS = 0.1, 0.01, 128
+
+
+def pinned(core: int, *command: str) -> list[str]:
+    return ["taskset", "-c", str(core), *command] if shutil.which("taskset") else list(command)
+
+
+@contextmanager
+def server(ttft: str, itl: str) -> Iterator[str]:
+    command = [sys.executable, "-m", "loadstone", "serve", "--port", "0", "--ttft", ttft, "--itl", itl]
+    with subprocess.Popen(pinned(0, *command), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+def ours(url: str, concurrency: int, requests: int, tokens: int, *more: str) -> dict[str, Any]:
+    """summary.json of a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "loadstone", "run", "--url", url, "-c", str(concurrency), "-n", str(requests)]
+        command += ["--output-len", str(tokens), "-o", f"{folder}/run", "--as", "json", *more]
+        done = subprocess.run(pinned(1, *command), capture_output=True, text=True, check=True)
+    summary: dict[str, Any] = json.loads(done.stdout)
+    return summary
+
+
+def plain(url: str, concurrency: int, requests: int, tokens: int) -> dict[str, Any]:
+    command = [sys.executable, str(HERE / "plain_aiohttp.py"), url, str(concurrency), str(requests), str(tokens)]
+    result: dict[str, Any] = json.loads(subprocess.check_output(pinned(1, *command)))
+    return result
+
+
+def truth(url: str) -> dict[str, float]:
+    """The server's own record since it was last asked: from the receipt of a request to the sending of its tokens."""
+    with urllib.request.urlopen(url + "/truth") as answer:
+        rows = [json.loads(line) for line in answer]
+    urllib.request.urlopen(urllib.request.Request(url + "/truth", method="DELETE")).close()
+    ttft = np.array([row["sent"][0] - row["received"] for row in rows]) / 1e9
+    gaps = np.concatenate([np.diff(row["sent"]) for row in rows]) / 1e9
+    late = np.concatenate([np.subtract(row["sent"], row["planned"]) for row in rows]) / 1e9
+    return {
+        "ttft_mean": float(ttft.mean()),
+        "ttft_p99": float(np.percentile(ttft, 99)),
+        "gap_mean": float(gaps.mean()) if len(gaps) else float("nan"),
+        "late_p99": float(np.percentile(late, 99)),
+    }
+
+
+def streams() -> list[tuple[str, bool]]:
+    """256 streams: the error of the times, and CPU per event."""
+    with server(f"{TTFT}s", f"{ITL}s") as url:
+        wire, wire_truth = ours(url, 256, 1024, TOKENS), truth(url)
+        other, other_truth = ours(url, 256, 1024, TOKENS, "--transport", "aiohttp"), truth(url)
+        reference, reference_truth = plain(url, 256, 1024, TOKENS), truth(url)
+    print(f"256 streams, TTFT {TTFT * 1e3:g} ms, gap {ITL * 1e3:g} ms, {TOKENS} tokens (shown - true, ms; CPU in us)")
+    print(f"{'client':<16}{'TTFT mean':>12}{'TTFT p99':>12}{'gap mean':>12}{'CPU/event':>12}{'CPU share':>12}")
+    rows = {"wire": (_shown(wire), wire_truth), "aiohttp": (_shown(other), other_truth)}
+    rows["plain aiohttp"] = (reference, reference_truth)
+    for name, (shown, true) in rows.items():
+        errors = [(shown[key] - true[key]) * 1e3 for key in ("ttft_mean", "ttft_p99", "gap_mean")]
+        cells = "".join(f"{error:>+12.3f}" for error in errors)
+        print(f"{name:<16}{cells}{shown['cpu_per_event'] * 1e6:>12.2f}{shown['cpu_share']:>12.0%}")
+    print(f"server: {json.dumps({k: round(v * 1e3, 3) for k, v in wire_truth.items()})} ms")
+    shown = _shown(wire)
+    ratio = reference["cpu_per_event"] / shown["cpu_per_event"]
+    return [
+        ("mean TTFT within 1 ms of the truth", abs(shown["ttft_mean"] - wire_truth["ttft_mean"]) < 1e-3),
+        ("p99 TTFT within 5 ms of the truth", abs(shown["ttft_p99"] - wire_truth["ttft_p99"]) < 5e-3),
+        ("mean gap within 0.1 ms of the truth", abs(shown["gap_mean"] - wire_truth["gap_mean"]) < 1e-4),
+        (f"CPU per event {ratio:.1f} times lower than plain aiohttp (2.5 wanted)", ratio >= 2.5),
+    ]
+
+
+def _shown(summary: dict[str, Any]) -> dict[str, float]:
+    metrics, client = summary["metrics"], summary["client"]
+    return {
+        "ttft_mean": metrics["ttft"]["mean"],
+        "ttft_p99": metrics["ttft"]["p99"],
+        "gap_mean": metrics["gap"]["mean"],
+        "cpu_per_event": client["cpu_seconds"] / (metrics["gap"]["n"] + metrics["ttft"]["n"]),
+        "cpu_share": client["cpu_share"],
+    }
+
+
+def requests() -> list[tuple[str, bool]]:
+    """64 streams of one token, answered at once: requests a second."""
+    with server("0s", "0s") as url:
+        mine = ours(url, 64, 20_000, 1)["rates"]["qps"]
+        theirs = plain(url, 64, 4_992, 1)["requests_per_second"]
+    print(f"one-token answers, 64 in flight: wire {mine:,.0f} /s, plain aiohttp {theirs:,.0f} /s")
+    return [(f"requests a second {mine / theirs:.1f} times those of plain aiohttp (3 wanted)", mine >= 3 * theirs)]
+
+
+def main() -> int:
+    results = streams() + requests()
+    for text, held in results:
+        print(f"{'ok  ' if held else 'MISS'} {text}")
+    return 0 if all(held for _, held in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
