@@ -135,8 +135,7 @@ class _Connection(asyncio.Protocol):
         self._at = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._answered = False
-        self._complete = False
-        self._reusable = False
+        self._complete = self._surplus = self._reusable = self._bodyless = False
         self.was_reset = False
 
     @property
@@ -145,7 +144,8 @@ class _Connection(asyncio.Protocol):
 
     async def carry(self, payload: bytes, exchange: Exchange) -> bool:
         """Send and wait for the answer. False: the connection was gone before a byte of it came."""
-        self._exchange, self._answered, self._complete = exchange, False, False
+        self._exchange, self._answered, self._complete, self._surplus = exchange, False, False, False
+        self._bodyless = payload.startswith(b"HEAD ")
         self._waiter = asyncio.get_running_loop().create_future()
         self._send(payload, exchange)
         try:
@@ -192,10 +192,10 @@ class _Connection(asyncio.Protocol):
             self._hand_over()
             self._fail(Failure("protocol", f"the answer is not HTTP/1.1: {exc}"))
             return
-        if self._body:
-            self._hand_over()
         if self._complete:
             self._finish()
+        elif self._body:
+            self._hand_over()
 
     def _hand_over(self) -> None:
         """What one read brought of the body, in one piece: its HTTP chunks have one stamp anyway."""
@@ -221,22 +221,29 @@ class _Connection(asyncio.Protocol):
         else:
             self._fail(lost(before_answer=False, reset=self.was_reset))
 
+    def on_message_begin(self) -> None:
+        """A second answer to one request is nobody's: the connection cannot be trusted any more."""
+        self._surplus = self._complete
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         exchange = self._exchange
-        if exchange is not None and (status >= 200 or status == 101):
+        if exchange is not None and not self._complete and (status >= 200 or status == 101):
             exchange.status = status
             exchange.first_byte = self._at
             exchange.headers = self._headers
+            self._complete = self._surplus = self._bodyless
         self._headers = []
 
     def on_message_complete(self) -> None:
         """Also called for interim answers (100 Continue), which are passed over: they leave no status."""
-        self._complete = self._exchange is not None and self._exchange.status is not None
-        self._reusable = self._parser.should_keep_alive()
+        if not self._complete and self._exchange is not None and self._exchange.status is not None:
+            self._hand_over()
+            self._complete = True
+            self._reusable = self._parser.should_keep_alive()
 
     def _ends_at_close(self) -> bool:
         """RFC 9112, 6.3: a body with neither length nor chunks ends where the connection does."""
@@ -250,7 +257,9 @@ class _Connection(asyncio.Protocol):
             self.drop()
             return
         exchange.end = self._at
-        if self._reusable and not self._transport.is_closing():
+        self._body.clear()
+        sent_whole = not self._transport.get_write_buffer_size()
+        if self._reusable and sent_whole and not self._surplus and not self._transport.is_closing():
             self._idle.append(self)
         else:
             self.drop()

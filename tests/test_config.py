@@ -1,0 +1,304 @@
+"""Settings: what is refused and in which words, what is filled in, what is hidden; and how URLs are read."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+
+from loadstone import jobs
+from loadstone.apis import Settings
+from loadstone.apis.openai import Chat
+from loadstone.config import HIDDEN, Config, from_mapping, seconds, slo
+from loadstone.plan import Load
+from loadstone.records import Prompt, UsageError
+from loadstone.transport import Target
+
+KEY = "sk-very-secret"
+SLO_FORM = (
+    "--goodput takes METRIC:TIME such as ttft:200ms or latency:5s "
+    "(ttft, ttft_scheduled, ttfat, latency, latency_scheduled, tpot, packet_time), not "
+)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"requests": 0}, "--requests takes 1 or more, not 0"),
+        ({"concurrency": -1}, "--concurrency takes 1 or more, not -1"),
+        ({"input_len": 0}, "--input-len takes 1 or more, not 0"),
+        ({"output_len": 0}, "--output-len takes 1 or more, not 0"),
+        ({"warmup": -1}, "--warmup takes 0 or more, not -1"),
+        ({"grace": -0.5}, "--grace takes 0 or more, not -0.5"),
+        ({"grace": math.inf}, "--grace takes 0 or more, not inf"),
+        ({"seed": -1}, "--seed takes 0 or more, not -1"),
+        ({"rate": 0.0}, "--rate takes a number above 0, not 0.0"),
+        ({"rate": math.nan}, "--rate takes a number above 0, not nan"),
+        ({"rate": math.inf}, "--rate takes a number above 0, not inf"),
+        ({"duration": -3.0}, "--duration takes a number above 0, not -3.0"),
+        ({"connect_timeout": 0.0}, "--connect-timeout takes a number above 0, not 0.0"),
+        ({"ttft_timeout": 0.0}, "--ttft-timeout takes a number above 0, not 0.0"),
+        ({"idle_timeout": -1.0}, "--idle-timeout takes a number above 0, not -1.0"),
+        ({"timeout": 0.0}, "--timeout takes a number above 0, not 0.0"),
+        ({"range_ratio": 1.5}, "--range-ratio takes 0 to 1, not 1.5"),
+        ({"range_ratio": -0.5}, "--range-ratio takes 0 to 1, not -0.5"),
+        ({"max_error_rate": 2.0}, "--max-error-rate takes 0 to 1, not 2.0"),
+        ({"max_error_rate": -0.1}, "--max-error-rate takes 0 to 1, not -0.1"),
+        ({"arrivals": "gauss"}, "--arrivals takes constant or poisson, not gauss"),
+        ({"goodput": {"speed": 1.0}}, SLO_FORM + "speed:1s"),
+        ({"goodput": {"ttft": 0.0}}, SLO_FORM + "ttft:0s"),
+    ],
+)  # fmt: skip
+def test_settings_out_of_range(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Config(**setting).check()
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"warmup": 0},
+        {"grace": 0.0},
+        {"range_ratio": 0.0},
+        {"range_ratio": 1.0},
+        {"timeout": None},
+        {"rate": 0.001},
+        {"seed": 0},
+    ],
+)
+def test_settings_at_their_limits(setting: dict[str, Any]) -> None:
+    Config(**setting).check()
+
+
+@pytest.mark.parametrize(
+    ("given", "requests", "concurrency"),
+    [
+        ({}, 100, 8),
+        ({"requests": 5}, 5, 8),
+        ({"duration": 5.0}, None, 8),
+        ({"rate": 5.0}, 100, None),
+        ({"rate": 5.0, "duration": 5.0, "concurrency": 3}, None, 3),
+    ],
+)
+def test_what_follows_is_filled_in(given: dict[str, Any], requests: int | None, concurrency: int | None) -> None:
+    config = Config(**given).check()
+    assert (config.requests, config.concurrency) == (requests, concurrency)
+
+
+def test_load() -> None:
+    config = Config(rate=3.0, requests=7, warmup=2, seed=5, shuffle=True, arrivals="constant", concurrency=4)
+    assert config.load == Load(rate=3.0, requests=7, warmup=2, seed=5, shuffle=True, arrivals="constant", concurrency=4)
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "authorization", "api-key", "X-API-Key", "Cookie", "X-Auth-Token", "Proxy-Authorization"]
+)
+def test_secret_headers_are_hidden(name: str) -> None:
+    assert Config(header={name: KEY, "X-Trace": "7"}).shown()["header"] == {name: HIDDEN, "X-Trace": "7"}
+
+
+@pytest.mark.parametrize("value", [f"Bearer {KEY}", "basic YWxpY2U6cHc=", KEY])
+def test_headers_that_look_secret_are_hidden(value: str) -> None:
+    assert Config(header={"X-Upstream": value}).shown()["header"] == {"X-Upstream": HIDDEN}
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://h/v1", "http://h/v1"),
+        ("http://h/v1?api_key=k&x=1", "http://h/v1?api_key=***&x=1"),
+        ("http://h/v1?x=1&token=k", "http://h/v1?x=1&token=***"),
+        ("http://h/v1?sig=k#end", "http://h/v1?sig=***#end"),
+        ("http://h/v1?api-version=2024", "http://h/v1?api-version=2024"),
+        ("http://alice:pw@h/v1", "http://***@h/v1"),
+        (None, None),
+    ],
+)
+def test_secrets_in_the_url_are_hidden(url: str | None, shown: str | None) -> None:
+    assert Config(url=url).shown()["url"] == shown
+
+
+def test_secrets_in_the_extra_body_are_hidden() -> None:
+    body = {
+        "api_key": KEY,
+        "max_tokens": 5,
+        "stop_token_ids": [1, 2],
+        "nested": [{"password": KEY, "top_p": 0.5}],
+        "auth": {"user": "alice", "levels": [KEY, 3]},
+        "stop": ["\n"],
+    }
+    assert Config(extra_body=body).shown()["extra_body"] == {
+        "api_key": HIDDEN,
+        "max_tokens": 5,
+        "stop_token_ids": [1, 2],
+        "nested": [{"password": HIDDEN, "top_p": 0.5}],
+        "auth": {"user": HIDDEN, "levels": [HIDDEN, 3]},
+        "stop": ["\n"],
+    }
+
+
+def test_what_is_shown_is_json_and_reads_back() -> None:
+    config = Config(url="http://h", extra_body={"a": [1]}, goodput={"ttft": 0.2}).check()
+    assert from_mapping(msgspec.json.decode(msgspec.json.encode(config.shown())), "run.json") == config
+
+
+# TOML and flags
+
+
+def test_from_mapping_takes_both_spellings() -> None:
+    assert from_mapping({"output-len": 5, "save_text": True}, "x.toml") == Config(output_len=5, save_text=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"concurency": 5}, "x.toml has a setting 'concurency' that `run` does not know; did you mean concurrency?"),
+        ({"output_lenn": 5}, "x.toml has a setting 'output-lenn' that `run` does not know; did you mean output-len?"),
+        ({"zzz": 5}, "x.toml has a setting 'zzz' that `run` does not know"),
+        ({"requests": "many"}, "x.toml: Expected `int | null`, got `str` - at `$.requests`"),
+        ({"transport": "pigeon"}, "x.toml: Invalid enum value 'pigeon' - at `$.transport`"),
+    ],
+)
+def test_from_mapping_refuses(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        from_mapping(fields, "x.toml")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "objective"),
+    [
+        ("ttft:200ms", ("ttft", 0.2)),
+        ("ttft:200", ("ttft", 0.2)),
+        ("latency:5s", ("latency", 5.0)),
+        ("e2el:1500", ("latency", 1.5)),
+        ("tpot:1.5ms", ("tpot", 0.0015)),
+        ("packet_time:250us", ("packet_time", 0.00025)),
+        ("ttfat:.5s", ("ttfat", 0.5)),
+        ("latency_scheduled:1s", ("latency_scheduled", 1.0)),
+    ],
+)
+def test_slo(text: str, objective: tuple[str, float]) -> None:
+    assert slo(text) == (objective[0], pytest.approx(objective[1]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ttft", "ttft:", "ttft:fast", "ttft:5m", "ttft:-1ms", "ttft:1.2.3s", "ttft:.", "ttft:0", "itl:5ms", ":5ms"],
+)
+def test_slo_refuses(text: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"^--goodput takes METRIC:TIME such as ttft:200ms or latency:5s \(ttft, .*\), not '"
+    ):
+        slo(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("30", 30),
+        ("30s", 30),
+        ("500ms", 0.5),
+        ("250us", 0.00025),
+        ("2m", 120),
+        ("2min", 120),
+        ("1h", 3600),
+        (".5", 0.5),
+        ("1.", 1),
+    ],
+)
+def test_seconds(text: str, value: float) -> None:
+    assert seconds(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1", "1d", "1 s", "1e3", "inf", "nan", ".", "1.2.3"])
+def test_seconds_refuses(text: str) -> None:
+    with pytest.raises(ValueError, match="^" + text.replace(".", r"\.") + "$"):
+        seconds(text)
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "target", "path"),
+    [
+        ("http://localhost:8000", Target("localhost", 8000), ""),
+        ("http://localhost:8000/", Target("localhost", 8000), ""),
+        ("http://h", Target("h", 80), ""),
+        ("https://h", Target("h", 443, secure=True), ""),
+        ("HTTPS://H:8443/v1/", Target("h", 8443, secure=True), "/v1"),
+        ("http://127.0.0.1:1/a/b", Target("127.0.0.1", 1), "/a/b"),
+        ("http://[::1]:8000/v1", Target("::1", 8000), "/v1"),
+        ("https://[fe80::1]", Target("fe80::1", 443, secure=True), ""),
+        ("https://h/openai?api-version=1", Target("h", 443, secure=True), "/openai?api-version=1"),
+        ("http://h/a b/é", Target("h", 80), "/a%20b/%C3%A9"),
+        ("http://h/a%20b", Target("h", 80), "/a%20b"),
+        ("unix:/run/llm.sock", Target("localhost", 0, unix="/run/llm.sock"), ""),
+        ("unix:///run/llm.sock", Target("localhost", 0, unix="/run/llm.sock"), ""),
+        ("http+unix://%2Frun%2Fllm.sock", Target("localhost", 0, unix="/run/llm.sock"), ""),
+        ("http+unix://%2Frun%2Fllm.sock/v1/", Target("localhost", 0, unix="/run/llm.sock"), "/v1"),
+    ],
+)
+def test_locate(url: str, target: Target, path: str) -> None:
+    assert jobs.locate(url) == (target, path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "localhost", "localhost:8000", "127.0.0.1:8000", "ftp://h", "http://", "http:///v1", "http://h:port",
+        "http://h:0", "http://h:70000", "http://[::1", "http://a b/", "unix:", "unix:/", "unix:relative.sock",
+        "http+unix:///v1",
+    ],
+)  # fmt: skip
+def test_locate_refuses(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        jobs.locate(url)
+    assert str(caught.value) == f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {url!r}"
+
+
+@pytest.mark.parametrize("url", ["http://alice:pw@h/v1", "alice:pw@h", "http://pw@h"])
+def test_locate_does_not_repeat_passwords(url: str) -> None:
+    with pytest.raises(UsageError, match=r"\*\*\*@h") as caught:
+        jobs.locate(url)
+    assert "pw" not in str(caught.value)
+
+
+CHAT, MODELS = "/v1/chat/completions", "/v1/models"
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "models"),
+    [
+        ("", "/v1/chat/completions", "/v1/models"),
+        ("/v1", "/v1/chat/completions", "/v1/models"),
+        ("/proxy", "/proxy/v1/chat/completions", "/proxy/v1/models"),
+        ("/proxy/v1", "/proxy/v1/chat/completions", "/proxy/v1/models"),
+        ("/v1/chat/completions", "/v1/chat/completions", "/v1/models"),
+        ("/proxy/v1/chat/completions", "/proxy/v1/chat/completions", "/proxy/v1/models"),
+        ("?k=1", "/v1/chat/completions?k=1", "/v1/models?k=1"),
+        ("/v1?k=/v1", "/v1/chat/completions?k=/v1", "/v1/models?k=/v1"),
+        ("/v1/chat/completions?k=1", "/v1/chat/completions?k=1", "/v1/models?k=1"),
+        ("/v10", "/v10/v1/chat/completions", "/v10/v1/models"),
+    ],
+)
+def test_paths(base: str, path: str, models: str) -> None:
+    assert jobs.path_at(base, CHAT) == path
+    assert jobs.sibling(base, CHAT, MODELS) == models
+
+
+def test_jobs() -> None:
+    prompts = [Prompt(id="a", text="Hi", output_len=9), Prompt(id="b", text="Ho", body={"stream": False})]
+    first, second = jobs.make(prompts, Chat(), Settings(model="m"), "/x", (("X-A", "1"),))
+    assert (first.prompt, first.streamed, first.asked) == ("a", True, 9)
+    assert (second.prompt, second.streamed, second.asked) == ("b", False, None)
+    assert (first.request.method, first.request.path) == ("POST", "/x")
+    assert first.request.headers == (("Content-Type", "application/json"), ("Accept", "*/*"), ("X-A", "1"))
+    assert msgspec.json.decode(first.request.body)["messages"] == [{"role": "user", "content": "Hi"}]

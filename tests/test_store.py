@@ -1,0 +1,266 @@
+"""The run folder: nothing is overwritten, what ended is on disk, what is broken is said in one sentence."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas as pd
+import pytest
+
+from loadstone import frame, results, store
+from loadstone.records import Choice, Failure, Pieces, Record, Usage, UsageError, from_line, from_lines, to_line
+
+FULL = Path("/dev/full")
+
+
+def record(index: int = 0, **fields: Any) -> Record:
+    return Record(index=index, prompt="p", scheduled=0, end=5, **fields)
+
+
+RICH = record(
+    sent=1,
+    connect=0,
+    first_byte=2,
+    first=3,
+    first_answer=3,
+    last=4,
+    pieces=Pieces([0, 1], [2, 0], [1, 2]),
+    usage=Usage(7, 2, 0, None),
+    text="a\nb\u2028c\x00é",
+    tools=[{"id": "t", "function": {"arguments": '{"a": 1}'}}],
+    choices=[Choice("x", None, "stop"), Choice("y")],
+    error=Failure("server", 'it said "no"\n'),
+)
+
+
+def lines(count: int) -> bytes:
+    return b"".join(to_line(record(index)) for index in range(count))
+
+
+def split(content: bytes) -> list[bytes]:
+    return content.splitlines(keepends=True)
+
+
+# Records
+
+
+@pytest.mark.parametrize("given", [record(), RICH])
+def test_a_record_reads_back_from_its_line(given: Record) -> None:
+    line = to_line(given)
+    assert from_line(line) == given
+    assert (line.count(b"\n"), line[-1:]) == (1, b"\n")
+
+
+def test_what_did_not_happen_is_null() -> None:
+    written = msgspec.json.decode(to_line(record()))
+    assert {written[name] for name in ("sent", "connect", "first_byte", "first", "last", "usage", "error")} == {None}
+
+
+def test_fields_of_a_later_version_are_passed_over() -> None:
+    assert from_line(to_line(record()).replace(b"{", b'{"novel":1,', 1)) == record()
+
+
+@pytest.mark.parametrize("cut", [1, 2, 30])
+def test_a_cut_last_line_is_passed_over(cut: int) -> None:
+    found = list(from_lines(split(lines(3)[:-cut])))
+    assert len(found) == (3 if cut == 1 else 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (lines(1) + b"{oops\n" + lines(1), 2),
+        (lines(1) + b"{oops\n", 2),
+        (lines(2)[:-20] + b"\n" + lines(1), 2),
+        (b'{"index":0}\n', 1),
+        (b"[1,2]\n", 1),
+        (b"\xff\xfe\n" + lines(1), 1),
+    ],
+)
+def test_any_other_bad_line_is_named(content: bytes, line: int) -> None:
+    with pytest.raises(UsageError, match=rf"^r\.jsonl, line {line} is not a record: "):
+        list(from_lines(split(content), "r.jsonl"))
+
+
+def test_empty_lines_are_passed_over() -> None:
+    assert len(list(from_lines(split(b"\n" + lines(1) + b"  \n" + lines(1) + b"\n")))) == 2
+
+
+# The folder
+
+
+def test_a_new_folder_is_made_with_its_parents(tmp_path: Path) -> None:
+    assert store.Folder(tmp_path / "a" / "b").path.is_dir()
+
+
+def test_an_empty_folder_will_do(tmp_path: Path) -> None:
+    assert store.Folder(tmp_path).path == tmp_path
+
+
+def test_an_existing_run_is_refused_and_untouched(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(b"{}")
+    with pytest.raises(UsageError, match=r"exists and is not empty; give another folder with -o$"):
+        store.Folder(tmp_path)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("run.json", b"{}")]
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"mine")
+    for path in (tmp_path / "x", tmp_path / "x" / "y"):
+        with pytest.raises(UsageError, match=r"^cannot make the folder .*; give another with -o$"):
+            store.Folder(path)
+    assert (tmp_path / "x").read_bytes() == b"mine"
+
+
+def test_files_are_written_whole(tmp_path: Path) -> None:
+    folder = store.Folder(tmp_path)
+    folder.write("a.txt", "één")
+    folder.write("a.txt", b"two")
+    folder.write_json("b.json", {"x": None})
+    folder.write_lines("c.jsonl", iter([b"1\n", b"2\n"]))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
+        "a.txt": b"two",
+        "b.json": b'{\n  "x": null\n}\n',
+        "c.jsonl": b"1\n2\n",
+    }
+
+
+def test_default_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store.time, "strftime", lambda _: "20250101-120000")
+    names = []
+    for label in (None, "my run/../x", "///", None, None):
+        path = store.default_path(label, tmp_path)
+        path.mkdir()
+        names.append(path.name.removeprefix("20250101-120000-"))
+    assert names == ["run", "my-run-..-x", "run-2", "run-3", "run-4"]
+
+
+# Recording
+
+
+def test_each_record_is_on_disk_before_the_end(tmp_path: Path) -> None:
+    recorder = store.Folder(tmp_path).recorder()
+    for index in range(3):
+        recorder.add(record(index))
+        while len(found := list(store.load_records(tmp_path))) <= index:
+            assert recorder.error is None
+        assert found[-1] == record(index)
+    recorder.close()
+    assert (tmp_path / store.RECORDS).read_bytes() == lines(3)
+
+
+def test_closing_waits_for_what_is_still_to_be_written(tmp_path: Path) -> None:
+    recorder = store.Folder(tmp_path).recorder()
+    for index in range(5000):
+        recorder.add(record(index))
+    recorder.close()
+    assert [found.index for found in store.load_records(tmp_path)] == list(range(5000))
+    assert recorder.error is None
+
+
+def test_records_are_never_written_over(tmp_path: Path) -> None:
+    (tmp_path / store.RECORDS).write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        store.Recorder(tmp_path / store.RECORDS)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+    monkeypatch.setattr(store.os, "open", lambda *_: opened(FULL, os.O_WRONLY))
+    recorder = store.Recorder(tmp_path / "x")
+    recorder.add(record())
+    recorder.add(record())
+    recorder.close()
+    assert recorder.error is not None
+    assert recorder.error.strerror == "No space left on device"
+
+
+# Reading
+
+
+def test_load_run(tmp_path: Path) -> None:
+    (tmp_path / store.RUN).write_bytes(b'{"format": 1}')
+    assert store.load_run(tmp_path) == {"format": 1}
+
+
+def test_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is not a run: no run\.json in it \(No such file or directory\)$"):
+        results.read(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+def test_a_broken_run(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / store.RUN).write_bytes(content)
+    with pytest.raises(UsageError, match=r"run\.json is not readable: "):
+        store.load_run(tmp_path)
+
+
+def test_records_that_are_not_there(tmp_path: Path) -> None:
+    for path, name in ((tmp_path, "records.jsonl"), (tmp_path / "x.jsonl", "x.jsonl")):
+        with pytest.raises(UsageError, match=rf"^cannot read .*{name}: No such file or directory$"):
+            list(store.load_records(path))
+
+
+def test_a_killed_run_reads(tmp_path: Path) -> None:
+    (tmp_path / store.RUN).write_bytes(b'{"began": "now", "expected": 9}')
+    (tmp_path / store.RECORDS).write_bytes(lines(3)[:-10])
+    summary = results.read(tmp_path)
+    assert (summary.counts.succeeded, summary.counts.expected) == (2, 9)
+    assert summary.verdict is not None
+    assert "no end" in [doubt.what for doubt in summary.verdict.doubts]
+
+
+def test_objectives_given_later_replace_those_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / store.RUN).write_bytes(b'{"began": "now", "config": {"goodput": {"ttft": 1.0}, "rate": 2}}')
+    (tmp_path / store.RECORDS).write_bytes(to_line(record(sent=0, first=3, last=4, pieces=Pieces([0], [1]))))
+    summary = results.read(tmp_path, goodput={"latency": 5.0})
+    assert summary.run["config"] == {"goodput": {"latency": 5.0}, "rate": 2}
+    assert summary.rates["attainment.latency"] == 1
+    assert "attainment.ttft" not in summary.rates
+
+
+# requests.csv
+
+
+def test_table() -> None:
+    [row] = frame.table([RICH]).to_dict("records")
+    times = {name: row[f"{name}_s"] for name in ("scheduled", "sent", "first", "last", "end", "ttft", "latency")}
+    assert times == pytest.approx(
+        {"scheduled": 0, "sent": 1e-9, "first": 3e-9, "last": 4e-9, "end": 5e-9, "ttft": 2e-9, "latency": 3e-9}
+    )
+    assert (row["events"], row["input_tokens"], row["output_tokens"], row["error"]) == (2, 7, 2, "server")
+
+
+def test_an_answer_that_was_not_streamed_ends_at_its_end() -> None:
+    [row] = frame.table([record(sent=1, streamed=False)]).to_dict("records")
+    assert row["latency_s"] == pytest.approx(4e-9)
+
+
+def test_requests_csv_reads_back(tmp_path: Path) -> None:
+    frame.write_csv([RICH, record(1)], tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["index"] for row in rows] == ["0", "1"]
+    assert rows[0]["error_message"] == 'it said "no"\n'
+    assert {rows[1][name] for name in ("sent_s", "ttft_s", "input_tokens", "status", "error", "events")} == {""}
+    assert list(pd.read_csv(tmp_path / "r.csv").columns) == list(rows[0])
+
+
+def test_requests_csv_in_pieces_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [record(index, status=200 if index < 4 else None) for index in range(10)]
+    frame.write_csv(records, tmp_path / "whole.csv")
+    for size in (3, 5, 10):
+        monkeypatch.setattr(frame, "CHUNK", size)
+        frame.write_csv(records, tmp_path / "pieces.csv")
+        assert (tmp_path / "pieces.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_requests_csv_of_nothing_is_its_head(tmp_path: Path) -> None:
+    frame.write_csv([], tmp_path / "none.csv")
+    frame.write_csv([record()], tmp_path / "one.csv")
+    assert (tmp_path / "none.csv").read_text() == (tmp_path / "one.csv").read_text().splitlines(keepends=True)[0]
