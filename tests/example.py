@@ -60,7 +60,7 @@ def _request(
     rng: Random, schedule: Plan, index: int, scheduled: int, failure: Failure | None, status: int | None
 ) -> Record:
     kind = failure.kind if failure else None
-    begin = {
+    begin: dict[str, Any] = {
         "index": index,
         "phase": schedule.phase(index),
         "prompt": PROMPTS[schedule.row(index)].id,

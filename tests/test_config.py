@@ -185,7 +185,8 @@ def test_from_mapping_refuses(fields: dict[str, Any], message: str) -> None:
     ],
 )
 def test_slo(text: str, objective: tuple[str, float]) -> None:
-    assert slo(text) == (objective[0], pytest.approx(objective[1]))
+    name, limit = slo(text)
+    assert (name, pytest.approx(limit)) == objective
 
 
 @pytest.mark.parametrize(

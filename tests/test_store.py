@@ -130,7 +130,7 @@ def test_files_are_written_whole(tmp_path: Path) -> None:
 
 
 def test_default_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.time, "strftime", lambda _: "20250101-120000")
+    monkeypatch.setattr("loadstone.store.time.strftime", lambda _: "20250101-120000")
     names = []
     for label in (None, "my run/../x", "///", None, None):
         path = store.default_path(label, tmp_path)
@@ -171,7 +171,7 @@ def test_records_are_never_written_over(tmp_path: Path) -> None:
 @pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = os.open
-    monkeypatch.setattr(store.os, "open", lambda *_: opened(FULL, os.O_WRONLY))
+    monkeypatch.setattr("loadstone.store.os.open", lambda *_: opened(FULL, os.O_WRONLY))
     recorder = store.Recorder(tmp_path / "x")
     recorder.add(record())
     recorder.add(record())

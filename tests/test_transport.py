@@ -1063,6 +1063,23 @@ async def test_cancelling_at_any_moment_leaves_nothing_behind(stack: Stack) -> N
 
 
 @driven
+async def test_cancelling_what_is_complete_leaves_the_next_user_of_the_connection_alone(stack: Stack) -> None:
+    """The answer is there and its connection in use again, when the task that asked is cancelled before it wakes up."""
+    later: list[asyncio.Task[tuple[Exchange, Taken]]] = []
+
+    def sink(_data: bytes, _at: int) -> None:
+        later.append(asyncio.create_task(ask(transport)))
+        asyncio.get_running_loop().call_soon(task.cancel)
+
+    async with stack.talking(answering(response(b"ok"))) as (_, transport):
+        task = asyncio.create_task(transport.exchange(POST, Exchange(sink)))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        exchange, taken = await later[0]
+        assert (taken.body, exchange.retried) == (b"ok", False)
+
+
+@driven
 async def test_closing_twice_and_closing_unused(stack: Stack) -> None:
     async with stack.talking(answering(response(b"ok"))) as (_, transport):
         await transport.close()
