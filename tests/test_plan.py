@@ -36,7 +36,7 @@ def written(load: Load, prompts: list[Prompt] = PROMPTS) -> bytes:
 )
 def test_constant_is_exact(rate: float, expected: list[int]) -> None:
     offsets = constant(rate, 4, rng())
-    assert (offsets.tolist(), offsets.dtype) == (expected, np.int64)
+    assert offsets.tolist() == expected
 
 
 def test_constant_does_not_drift() -> None:
@@ -46,7 +46,7 @@ def test_constant_does_not_drift() -> None:
 @pytest.mark.parametrize(("rate", "count"), [(0.25, 1), (10.0, 7), (333.3, 1000), (20_000.0, 50_000)])
 def test_poisson_ends_at_count_over_rate(rate: float, count: int) -> None:
     offsets = poisson(rate, count, rng())
-    assert (len(offsets), offsets.dtype, int(offsets[-1])) == (count, np.int64, round(count / rate * S))
+    assert (len(offsets), int(offsets[-1])) == (count, round(count / rate * S))
     assert (np.diff(offsets) >= 0).all()
     assert offsets[0] >= 0
 

@@ -74,15 +74,15 @@ def check(options: Namespace) -> int:
 
 
 def serve(options: Namespace) -> int:
-    from loadstone import loop
-    from loadstone.sim import Settings, serve
+    from loadstone.sim import Settings
+    from loadstone.sim import run as run_server
 
     given = {name: value for name, value in vars(options).items() if name not in ("verb", "api_key_env")}
     if variable := getattr(options, "api_key_env", None):
         given["api_key"] = os.environ.get(variable) or _missing(variable)
     given["faults"] = tuple(given.get("faults", ()))
     settings = Settings(**{"port": 8000, **given})
-    loop.run(serve(settings, lambda url: print(url, flush=True)))
+    run_server(settings, lambda url: print(url, flush=True))
     return 0
 
 

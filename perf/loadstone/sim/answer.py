@@ -98,7 +98,7 @@ class Streamed(Answer):
     def _begin(self) -> None:
         """The head goes out at once, as vLLM's does, unless the first token is due at once too."""
         row = self.row
-        head = self.desk.head(200, b"text/event-stream; charset=utf-8", None, self.wire.keep)
+        head = self.desk.stream_head(self.wire.keep)
         self._opening = b"" if row.fault == "empty" else self._chunks.roles()
         self.due = row.base + row.offsets[0]
         if row.fault == "slow-head":

