@@ -323,6 +323,13 @@ def test_warmup_is_excluded_from_distributions_and_counts() -> None:
     assert summary.failures == []
 
 
+def test_warmup_that_waited_into_the_window_is_not_measured() -> None:
+    late = streamed(60, 100, 200, scheduled=0, phase="warmup")
+    summary = of(late, streamed(70, 80, 90, scheduled=50))
+    assert (summary.metrics["ttft"].n, mean(summary, "ttft")) == pytest.approx((1, 0.010))
+    assert summary.rates["error_rate"] == 0
+
+
 def test_the_peak_is_of_the_window() -> None:
     warm = [streamed(0, 10, 20, phase="warmup") for _ in range(5)]
     assert of(*warm, streamed(30, 40, 50)).rates["peak_concurrency"] == 1

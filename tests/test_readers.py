@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadstone import plugins
 from loadstone.readers import READERS, Options, names, read
 from loadstone.readers.detect import detect
 from loadstone.readers.jsonl import read as read_jsonl
@@ -343,12 +344,12 @@ USE = "give a file, - for stdin, FORMAT:PATH, path/to/file.py:Name, or a name"
         ("jsonl:no.jsonl", "cannot read no.jsonl: No such file or directory"),
         ("jsonl:a\0b", "cannot read 'a\\x00b': embedded null byte"),
         ("jsonl:~nobody-here/x", "cannot read ~nobody-here/x: No such file or directory"),
-        ("own.py:Name", "no file 'own.py'; a reader of your own is given as path/to/file.py:Name"),
+        ("own.py:Name", "no file 'own.py'; a part of your own is given as path/to/file.py:Name"),
     ],
 )
 def test_what_does_not_exist(folder: Path, monkeypatch: pytest.MonkeyPatch, spec: str, message: str) -> None:
     monkeypatch.setattr(names, "bundled", lambda: {"x": folder / "x.jsonl"})
-    monkeypatch.setattr(names, "plugins", dict)
+    monkeypatch.setattr(names, "installed", lambda _: {})
     Path("dir").mkdir()
     Path("dir/prompts.jsonl").touch()
     assert refusal(spec) == message
@@ -380,8 +381,8 @@ def test_a_reader_of_ones_own() -> None:
     ("code", "name", "message"),
     [
         (OWN, "number", "the reader own.py:number is not callable; it must take (source, options) and yield prompts"),
-        ("1/0", "x", "cannot load the reader own.py:x: ZeroDivisionError: division by zero"),
-        ("", "x", "cannot load the reader own.py:x: AttributeError: module 'loadstone_own_own' has no attribute 'x'"),
+        ("1/0", "x", "--dataset: cannot load own.py:x: ZeroDivisionError: division by zero"),
+        ("", "x", "--dataset: cannot load own.py:x: AttributeError: module 'loadstone_own_own' has no attribute 'x'"),
     ],
 )
 @pytest.mark.usefixtures("folder")
@@ -402,7 +403,8 @@ def test_a_reader_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> No
     def stars(source: Source, _options: Options) -> list[Prompt]:
         return [Prompt(id="s", text=source.text if source.load else "*")]
 
-    monkeypatch.setattr(names, "plugins", lambda: {"stars": Point(lambda: stars)})
+    for module in (names, plugins):
+        monkeypatch.setattr(module, "installed", lambda _: {"stars": Point(lambda: stars)})
     Path("f.txt").write_text("one")
     assert read("stars", Options(), ignore) == [Prompt(id="s", text="*")]
     assert read("stars:f.txt", Options(), ignore) == [Prompt(id="s", text="one")]
@@ -411,7 +413,7 @@ def test_a_reader_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("name", READERS)
 def test_every_built_in_reader_can_be_imported(name: str) -> None:
-    assert callable(names.load(name, READERS))
+    assert callable(plugins.find(names.GROUP, name, READERS, "--dataset"))
 
 
 JSON = st.recursive(

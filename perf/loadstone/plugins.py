@@ -1,4 +1,7 @@
-"""Finding a part by its name: a built-in, an entry point of another distribution, or `path/to/file.py:Name`."""
+"""Finding a part by its name: a built-in, an entry point of another distribution, or `path/to/file.py:Name`.
+
+The one place where third-party code is imported; whatever its import raises becomes a UsageError.
+"""
 
 from __future__ import annotations
 
@@ -6,47 +9,50 @@ import difflib
 import importlib.util
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from loadstone.records import UsageError
 
 
 def find(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
-    """The part called `name`, made if it is a class. Raises UsageError listing what there is."""
+    """The part called `name`, made if it is a class. Raises UsageError; for an unknown name it lists what there is."""
+    known = [*built_in, *installed(group)]
+    if ".py:" not in name and name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UsageError(f"{flag} takes {', '.join(known)} or FILE.py:NAME, not {name!r}{hint}")
+    try:
+        part = _load(group, name, built_in)
+        return part() if isinstance(part, type) else part
+    except UsageError:
+        raise
+    except Exception as exc:  # somebody else's code may raise anything
+        raise UsageError(f"{flag}: cannot load {name}: {type(exc).__name__}: {exc}") from exc
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    """What other distributions offer in an entry point group."""
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def _load(group: str, name: str, built_in: Mapping[str, str]) -> Any:
     if ".py:" in name:
-        path, _, attribute = name.rpartition(":")
-        part = _attribute(_from_file(Path(path), flag), attribute, flag)
-    elif name in built_in:
-        module, _, attribute = built_in[name].partition(":")
-        part = getattr(import_module(module), attribute)
-    else:
-        part = _entry_point(group, name, built_in, flag)
-    return part() if isinstance(part, type) else part
+        file, _, attribute = name.rpartition(":")
+        return getattr(_module(Path(file).expanduser()), attribute)
+    if name not in built_in:
+        return installed(group)[name].load()
+    module, _, attribute = built_in[name].partition(":")
+    return getattr(import_module(module), attribute)
 
 
-def _entry_point(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
-    others = {point.name: point for point in entry_points(group=group)}
-    if name in others:
-        return others[name].load()
-    known = [*built_in, *others]
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    raise UsageError(f"{flag} takes {', '.join(known)} or FILE.py:NAME, not {name!r}{hint}")
-
-
-def _from_file(path: Path, flag: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise UsageError(f"{flag} names {path}, which is not a file")
+def _module(path: Path) -> Any:
+    if not path.is_file():
+        raise UsageError(f"no file {str(path)!r}; a part of your own is given as path/to/file.py:Name")
+    spec = importlib.util.spec_from_file_location(f"loadstone_own_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def _attribute(module: ModuleType, name: str, flag: str) -> Any:
-    if not hasattr(module, name):
-        raise UsageError(f"{flag}: {module.__file__} has no {name!r}")
-    return getattr(module, name)

@@ -9,28 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import msgspec
-
+from loadstone.plugins import find
 from loadstone.readers import names
-from loadstone.readers.source import Notice, Source, opened
+from loadstone.readers.source import Notice, Options, Source, opened
 from loadstone.records import Prompt, UsageError
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator asked of the prompts. `count` is how many the run needs; None: not known."""
-
-    prompt_field: str | None = None
-    seed: int = 0
-    count: int | None = None
-    input_len: int | None = None
-    output_len: int | None = None
-    range_ratio: float = 0.0
-    tokenizer: str | None = None
-
 
 Reader = Callable[[Source, Options], Iterator[Prompt]]
 
-READERS: dict[str, Reader | str] = {
+READERS: dict[str, str] = {
     "lines": "loadstone.readers.lines:read",
     "jsonl": "loadstone.readers.jsonl:read",
     "csv": "loadstone.readers.csv:read",
@@ -46,7 +32,9 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
     """
     name, path = names.resolve(spec, READERS)
     source = opened(path, name, notice)
-    reader: Reader = names.load(name or _format(source, options), READERS)
+    reader: Reader = find(names.GROUP, name or _format(source, options), READERS, "--dataset")
+    if not callable(reader):
+        raise UsageError(f"the reader {name} is not callable; it must take (source, options) and yield prompts")
     prompts = list(reader(source, options))
     if not prompts:
         raise UsageError(f"{source.name} holds no prompt")
@@ -55,7 +43,7 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
 
 
 def _format(source: Source, options: Options) -> str:
-    from loadstone.readers.detect import detect  # it imports the formats, which import this seam
+    from loadstone.readers.detect import detect  # with it come the formats, which a generator does not need
 
     return detect(source, options)
 
@@ -66,3 +54,6 @@ def _tell_bodies(source: Source, prompts: list[Prompt]) -> None:
     if bodies:
         fields = ", ".join(sorted(set().union(*bodies)))
         source.notice(f"{source.name}: {len(bodies)} rows are request bodies; their fields win over flags: {fields}")
+
+
+__all__ = ["READERS", "Notice", "Options", "Reader", "Source", "read"]

@@ -10,9 +10,8 @@ import io
 import re
 from collections.abc import Iterator
 
-from loadstone.readers import Options
 from loadstone.readers.rows import FIELDS, from_fields
-from loadstone.readers.source import Source, Where
+from loadstone.readers.source import Options, Source, Where
 from loadstone.records import Prompt, UsageError
 
 NAME = re.compile(r"[\w.-]+")

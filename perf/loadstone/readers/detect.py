@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 
-from loadstone.readers import Options
 from loadstone.readers.csv import looks_like
 from loadstone.readers.jsonl import parse
-from loadstone.readers.source import Source
+from loadstone.readers.source import Options, Source
 from loadstone.records import UsageError
 
 HEAD = 65536

@@ -11,9 +11,8 @@ from typing import Any
 
 import msgspec
 
-from loadstone.readers import Options
 from loadstone.readers.rows import is_messages, to_prompt
-from loadstone.readers.source import Line, Source, Where
+from loadstone.readers.source import Line, Options, Source, Where
 from loadstone.records import Prompt, UsageError
 
 

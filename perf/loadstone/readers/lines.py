@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loadstone.readers import Options
-from loadstone.readers.source import Source
+from loadstone.readers.source import Options, Source
 from loadstone.records import Prompt
 
 

@@ -15,9 +15,8 @@ from typing import Protocol
 import numpy as np
 
 from loadstone import tokens
-from loadstone.readers import Options
 from loadstone.readers.pools import Pools, pools
-from loadstone.readers.source import Notice, Source
+from loadstone.readers.source import Notice, Options, Source
 from loadstone.readers.words import WORDS
 from loadstone.records import Prompt, UsageError
 

@@ -10,8 +10,7 @@ from typing import Any, NoReturn, TypeGuard
 
 import msgspec
 
-from loadstone.readers import Options
-from loadstone.readers.source import Where
+from loadstone.readers.source import Options, Where
 from loadstone.records import Prompt, UsageError
 
 FIELDS = ("prompt", "question", "text", "input")

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from loadstone.readers import Options
 from loadstone.readers.jsonl import rows
-from loadstone.readers.source import Source, Where
+from loadstone.readers.source import Options, Source, Where
 from loadstone.records import Prompt, UsageError
 
 HUMAN = ("human", "user")

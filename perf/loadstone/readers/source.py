@@ -15,10 +15,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from loadstone.records import UsageError
 
 Notice = Callable[[str], None]
 GZIP = b"\x1f\x8b"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator asked of the prompts. `count` is how many the run needs; None: not known."""
+
+    prompt_field: str | None = None
+    seed: int = 0
+    count: int | None = None
+    input_len: int | None = None
+    output_len: int | None = None
+    range_ratio: float = 0.0
+    tokenizer: str | None = None
 
 
 class Source:

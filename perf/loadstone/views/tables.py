@@ -38,7 +38,7 @@ _RATES = {
 
 
 class Table(Struct, frozen=True):
-    """A titled table; `rows` are as wide as `columns`, cells are text; `numeric`: all but the first column are numbers."""
+    """A titled table; `rows` are as wide as `columns`, cells are text; `numeric`: all but the first hold numbers."""
 
     title: str
     columns: list[str]

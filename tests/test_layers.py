@@ -1,0 +1,120 @@
+"""The table of layers, held by the imports themselves: who may import whom, and which library has which door."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
+LAYERS: dict[int, tuple[str, ...]] = {
+    0: ("__init__", "records"),
+    1: (
+        *("sse", "apis", "reply", "arrivals", "plan", "stats", "columns", "windows", "measure", "check", "config"),
+        *("views", "plugins"),
+    ),
+    2: ("transport", "jobs", "tokens", "frame", "store", "readers", "loop"),
+    3: ("flight", "runner", "health", "preflight", "describe", "progress", "results", "console", "session"),
+    4: ("arguments", "listing", "cli", "__main__", "sim"),
+}
+LAYER = {name: layer for layer, names in LAYERS.items() for name in names}
+DOORS = {
+    "transformers": {"tokens.py"},
+    "pandas": {"frame.py"},
+    "rich": {"console.py"},
+    "aiohttp": {"transport/over_aiohttp.py"},
+    "httptools": {"transport/wire.py", "sim/http.py"},
+    "uvloop": {"loop.py"},
+    "argparse": {"arguments.py", "cli.py"},
+}
+PURE_NEVER = {"socket", "asyncio", "time", "subprocess", "threading", "random"}
+PURE_EXCEPT: set[tuple[str, str]] = set()
+
+
+def files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Modules imported anywhere in a file; True for those behind TYPE_CHECKING, which do not run."""
+    tree = ast.parse(path.read_text("utf-8"))
+    guarded = {id(inner) for node in ast.walk(tree) if _guard(node) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in guarded) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                inner = PACKAGE.parent.joinpath(*node.module.split("."), alias.name)
+                whole = inner.is_dir() or inner.with_suffix(".py").is_file()
+                yield f"{node.module}.{alias.name}" if whole else node.module, id(node) in guarded
+
+
+def _guard(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def name(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def unit(path: Path) -> str:
+    return name(path).removesuffix(".py").split("/")[0]
+
+
+@pytest.mark.parametrize("path", files(), ids=name)
+def test_a_file_imports_only_from_its_layer_and_those_above(path: Path) -> None:
+    for module, typing_only in imports(path):
+        parts = module.split(".")
+        if parts[0] == "loadstone" and len(parts) > 1 and not typing_only:
+            assert LAYER[parts[1]] <= LAYER[unit(path)], f"{name(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", files(), ids=name)
+def test_each_library_has_one_door(path: Path) -> None:
+    for module, typing_only in imports(path):
+        doors = DOORS.get(module.split(".")[0])
+        assert doors is None or typing_only or name(path) in doors, f"{name(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", [path for path in files() if LAYER[unit(path)] <= 1], ids=name)
+def test_the_pure_layers_know_no_clock_and_no_socket(path: Path) -> None:
+    assert not {module.split(".")[0] for module, _ in imports(path)} & PURE_NEVER
+
+
+def test_every_file_has_a_place_in_the_table() -> None:
+    assert {unit(path) for path in files()} == set(LAYER)
+
+
+@pytest.mark.parametrize("path", files(), ids=name)
+def test_files_say_what_they_are_for_and_stay_short(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert ast.get_docstring(ast.parse(text)), "a file opens with what it is for"
+    assert text.count("\n") <= 400
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Within a layer imports go one way."""
+    edges = {
+        (name(path), found)
+        for path in files()
+        for module, typing in imports(path)
+        if not typing and (found := _file(module))
+    }
+    assert not [edge for edge in edges if edge[0] != edge[1] and (edge[1], edge[0]) in edges]
+
+
+def _file(module: str) -> str | None:
+    parts = module.split(".")[1:]
+    if module.split(".")[0] != "loadstone" or not parts:
+        return None
+    plain = PACKAGE.joinpath(*parts).with_suffix(".py")
+    return "/".join(parts) + (".py" if plain.is_file() else "/__init__.py")
+
+
+def test_the_folders_of_the_project() -> None:
+    root = PACKAGE.parents[1]
+    assert not list((root / "datasets").rglob("*.py"))
+    assert not (PACKAGE / "datasets").exists()
+    assert not (PACKAGE / "reports").exists()
