@@ -48,6 +48,13 @@ RENDERED = {
 HOSTILE = "a|b <script> `x` [y](z) *c* \\ & line\ntwo\r\x1b[31mred\x00"
 
 
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No colour, whatever the environment of the tests says."""
+    for variable in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(variable, raising=False)
+
+
 @pytest.fixture
 def summary() -> Summary:
     return measure(records(), run())
@@ -66,9 +73,7 @@ def test_example_records(golden: Golden) -> None:
 
 
 @pytest.mark.parametrize("name", RENDERED)
-def test_example_rendered(name: str, golden: Golden, summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
-        monkeypatch.delenv(variable, raising=False)
+def test_example_rendered(name: str, golden: Golden, summary: Summary) -> None:
     golden(f"example/{name}", RENDERED[name](summary))
 
 

@@ -136,6 +136,7 @@ class _Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._answered = False
         self._complete = self._surplus = self._reusable = self._bodyless = False
+        self._pieces: int | None = None
         self.was_reset = False
 
     @property
@@ -145,14 +146,17 @@ class _Connection(asyncio.Protocol):
     async def carry(self, payload: bytes, exchange: Exchange) -> bool:
         """Send and wait for the answer. False: the connection was gone before a byte of it came."""
         self._exchange, self._answered, self._complete, self._surplus = exchange, False, False, False
+        self._pieces = None
         self._bodyless = payload.startswith(b"HEAD ")
-        self._waiter = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiter = waiter
         self._send(payload, exchange)
         try:
-            return await self._waiter
+            return await waiter
         except asyncio.CancelledError:
-            self._exchange = self._waiter = None
-            self.drop()
+            if self._waiter is waiter:  # else the answer was complete, and the connection is somebody else's by now
+                self._exchange = self._waiter = None
+                self.drop()
             raise
 
     def drop(self) -> asyncio.Future[None]:
@@ -186,24 +190,32 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._at = self._clock()
         self._answered = True
+        garbage = None
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserCallbackError) as exc:
+            garbage = TransportError(Failure("protocol", f"the answer is not HTTP/1.1: {exc}"))
+            self._surplus = True
+        try:
             self._hand_over()
-            self._fail(Failure("protocol", f"the answer is not HTTP/1.1: {exc}"))
+        except Exception as exc:  # a mistake of the sink's must reach whoever waits for the answer
+            self._fail(exc)
             return
         if self._complete:
             self._finish()
-        elif self._body:
-            self._hand_over()
+        elif garbage is not None:
+            self._fail(garbage)
 
     def _hand_over(self) -> None:
         """What one read brought of the body, in one piece: its HTTP chunks have one stamp anyway."""
         body, exchange = self._body, self._exchange
-        if body and exchange is not None:
-            exchange.reads += 1
-            exchange.sink(body[0] if len(body) == 1 else b"".join(body), self._at)
+        if not body:
+            return
+        whole = body[0] if len(body) == 1 else b"".join(body[: self._pieces])
         body.clear()
+        if exchange is not None and whole:
+            exchange.reads += 1
+            exchange.sink(whole, self._at)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open.discard(self)
@@ -219,7 +231,7 @@ class _Connection(asyncio.Protocol):
             self._at, self._reusable = self._clock(), False
             self._finish()
         else:
-            self._fail(lost(before_answer=False, reset=self.was_reset))
+            self._fail(TransportError(lost(before_answer=False, reset=self.was_reset)))
 
     def on_message_begin(self) -> None:
         """A second answer to one request is nobody's: the connection cannot be trusted any more."""
@@ -241,8 +253,8 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Also called for interim answers (100 Continue), which are passed over: they leave no status."""
         if not self._complete and self._exchange is not None and self._exchange.status is not None:
-            self._hand_over()
             self._complete = True
+            self._pieces = len(self._body)  # what follows in this read belongs to a surplus answer
             self._reusable = self._parser.should_keep_alive()
 
     def _ends_at_close(self) -> bool:
@@ -257,7 +269,6 @@ class _Connection(asyncio.Protocol):
             self.drop()
             return
         exchange.end = self._at
-        self._body.clear()
         sent_whole = not self._transport.get_write_buffer_size()
         if self._reusable and sent_whole and not self._surplus and not self._transport.is_closing():
             self._idle.append(self)
@@ -265,11 +276,11 @@ class _Connection(asyncio.Protocol):
             self.drop()
         self._release(True)
 
-    def _fail(self, failure: Failure) -> None:
+    def _fail(self, exc: Exception) -> None:
         waiter, self._exchange, self._waiter = self._waiter, None, None
         self.drop()
         if waiter is not None and not waiter.done():
-            waiter.set_exception(TransportError(failure))
+            waiter.set_exception(exc)
 
     def _release(self, answered: bool) -> None:
         waiter, self._exchange, self._waiter = self._waiter, None, None
