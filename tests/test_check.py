@@ -85,6 +85,7 @@ def test_a_sound_run_is_valid() -> None:
         (checks(little=1.3), "Little's law", "suspect", "ratio 1.30", "0.8 to 1.25"),
         (checks(little=0.7), "Little's law", "suspect", "ratio 0.70", "0.8 to 1.25"),
         (checks(shared_reads=0.5), "events that share a read", "suspect", "50%", "20%"),
+        (checks(unfinished=0.02), "no finish reason", "suspect", "2%", "1%"),
         (
             configured(ignore_eos=True) | checks(length_missed=0.25),
             "output length",

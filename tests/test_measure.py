@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from loadstone import windows
+from loadstone.columns import build
 from loadstone.measure import measure
 from loadstone.records import Failure, Kind, Metric, Pieces, Record, Summary, Usage, from_lines, to_line
 
@@ -214,18 +216,23 @@ def test_gaps_are_pooled_in_order_of_time() -> None:
 
 
 def test_tokens_are_booked_when_they_arrive() -> None:
-    """10 tokens in 1 s of warm-up and 10 in 1 s of measurement: the rate is that of the second."""
+    """A warm-up request sends ten tokens into the window: the steady rate counts them, the whole run's does not."""
     warm = streamed(0, *range(100, 2001, 100), phase="warmup", usage=Usage(50, 20))
     summary = of(warm, streamed(1050, 2050, index=1, usage=Usage(7, 1)))
     assert summary.duration == pytest.approx(1.0)
-    assert summary.rates["output_throughput"] == pytest.approx(11)
+    assert summary.rates["output_throughput"] == pytest.approx(1)
     assert summary.rates["input_throughput"] == pytest.approx(7)
+    assert summary.steady is not None
+    assert (summary.steady.start, summary.steady.end) == pytest.approx((1.05, 2.0))
+    assert summary.steady.rates["output_throughput"] == pytest.approx(10 / 0.95)
 
 
 def test_tokens_of_an_event_are_their_even_share() -> None:
     """Two events, six tokens: three of them arrive in the second half."""
-    warm = streamed(0, 100, 1100, phase="warmup", usage=Usage(50, 6))
-    assert of(warm, streamed(1000, 2000, index=1)).rates["output_throughput"] == pytest.approx(3 + 1)
+    columns = build([streamed(0, 100, 1100, usage=Usage(50, 6))])
+    everyone = columns.requests.measured
+    assert windows.output_booked(columns, (1e9, 2e9), everyone) == pytest.approx(3)
+    assert windows.output_booked(columns, (0, 2e9), ~everyone) == 0
 
 
 @pytest.mark.parametrize("usage", [None, Usage(None, None)])

@@ -112,6 +112,13 @@ def _reads(summary: Summary) -> Iterator[Doubt]:
     yield from _over("events that share a read", summary.checks.get("shared_reads"), 0.2, 2.0, advice, _percent)
 
 
+def _unfinished(summary: Summary) -> Iterator[Doubt]:
+    advice = (
+        "answers ended with [DONE] but no finish reason: some servers end cut-off answers so; look at their lengths"
+    )
+    yield from _over("no finish reason", summary.checks.get("unfinished"), 0.01, 2.0, advice, _percent)
+
+
 def _lengths(summary: Summary) -> Iterator[Doubt]:
     config = summary.run.get("config") or {}
     missed = summary.checks.get("length_missed")
@@ -123,7 +130,7 @@ def _lengths(summary: Summary) -> Iterator[Doubt]:
 
 
 RULES: tuple[Rule, ...] = (
-    _success, _end, _cut_off, _cpu, _run_queue, _loop_lag, _send_lag, _rate, _concurrency, _little, _reads, _lengths,
+    _success, _end, _cut_off, _cpu, _run_queue, _loop_lag, _send_lag, _rate, _concurrency, _little, _reads, _unfinished, _lengths,
 )  # fmt: skip
 
 

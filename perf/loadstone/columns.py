@@ -46,6 +46,7 @@ class Requests:
     measured: Mask
     streamed: Mask
     stopped: Mask
+    finished: Mask
 
 
 @dataclass(slots=True)
@@ -97,6 +98,7 @@ class _Builder:
         rows["ok"].append(ok)
         rows["measured"].append(record.phase == "measure")
         rows["streamed"].append(record.streamed)
+        rows["finished"].append(record.finish is not None)
         rows["stopped"].append(record.error is not None and record.error.kind == "stopped")
         rows["packets"].append(len(record.pieces.times) if record.pieces else _NAN)
         if ok:
@@ -145,7 +147,7 @@ class _Builder:
         place[order] = np.arange(len(order))
         events.owner = place[events.owner]
         arrays = {name: np.frombuffer(column)[order] for name, column in self.rows.items()}
-        masks = {name: arrays[name].astype(bool) for name in ("ok", "measured", "streamed", "stopped")}
+        masks = {name: arrays[name].astype(bool) for name in ("ok", "measured", "streamed", "stopped", "finished")}
         requests = Requests(**{**arrays, **masks})
         return Columns(requests, events, self.errors, self.failures, sources, self.shared_reads)
 

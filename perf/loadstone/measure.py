@@ -32,9 +32,10 @@ def measure(records: Iterable[Record], run: Mapping[str, Any] | None = None, cou
     columns = build(records, count)
     slos: dict[str, float] = (run.get("config") or {}).get("goodput") or {}
     span = windows.whole(columns.requests)
-    whole = _window("whole", columns, span, slos) if span else None
+    measured, everyone = columns.requests.measured, np.ones_like(columns.requests.measured)
+    whole = _window("whole", columns, span, slos, measured) if span else None
     high = windows.steady(columns.requests, span) if span else None
-    steady = _window("steady", columns, high, slos) if high else None
+    steady = _window("steady", columns, high, slos, everyone) if high else None
     summary = Summary(
         run=run,
         counts=_counts(columns, run.get("expected")),
@@ -66,8 +67,9 @@ def _counts(columns: Columns, expected: int | None) -> Counts:
     )
 
 
-def _window(name: str, columns: Columns, span: Span, slos: Mapping[str, float]) -> Window:
-    """Measured requests sent in the span give the distributions; ends and tokens that fall into it give the rates."""
+def _window(name: str, columns: Columns, span: Span, slos: Mapping[str, float], counted: Mask) -> Window:
+    """Measured requests sent in the span give the distributions; the rates are those of ends and tokens that fall into
+    it: of measured requests over the whole run, of everybody in the steady window, which warm-up requests may reach."""
     requests = columns.requests
     begun = requests.measured & windows.begun_within(requests, span)
     rows, values = begun & requests.ok, per_request(requests)
@@ -78,7 +80,7 @@ def _window(name: str, columns: Columns, span: Span, slos: Mapping[str, float]) 
         end=span[1] * NS,
         requests=int(begun.sum()),
         metrics=metrics | _per_event(columns, rows),
-        rates=_rates(columns, span, begun) | _service_levels(requests, slos, begun, span),
+        rates=_rates(columns, span, begun, counted) | _service_levels(requests, slos, begun, span),
     )
 
 
@@ -118,13 +120,13 @@ def _per_event(columns: Columns, rows: Mask) -> dict[str, Metric]:
     return {"gap": describe(gap, "s"), "itl": describe(spread, "s", note)}
 
 
-def _rates(columns: Columns, span: Span, begun: Mask) -> dict[str, float | None]:
+def _rates(columns: Columns, span: Span, begun: Mask, counted: Mask) -> dict[str, float | None]:
     r, seconds = columns.requests, (span[1] - span[0]) * NS
     if seconds <= 0:
         return {}
-    ended = r.ok & (r.end >= span[0]) & (r.end <= span[1])
-    sent = (r.sent >= span[0]) & (r.sent <= span[1])
-    incoming, outgoing = windows.input_booked(columns, span), windows.output_booked(columns, span)
+    ended = counted & r.ok & (r.end >= span[0]) & (r.end <= span[1])
+    sent = counted & (r.sent >= span[0]) & (r.sent <= span[1])
+    incoming, outgoing = windows.input_booked(columns, span, counted), windows.output_booked(columns, span, counted)
     both = None if incoming is None or outgoing is None else incoming + outgoing
     return {
         "qps": float(ended.sum() / seconds),
@@ -170,6 +172,7 @@ def _checks(columns: Columns, steady: Window | None) -> dict[str, float | None]:
     checks = {
         "shared_reads": columns.shared_reads / events if events else None,
         "length_missed": _share((r.output_tokens != r.asked)[told]),
+        "unfinished": _share(~r.finished[r.ok & r.streamed]),
         "rate_ratio": _rate_ratio(r),
         "little": None,
     }

@@ -69,25 +69,27 @@ def mean_in_flight(requests: Requests, span: Span) -> float:
     return float(np.nansum(np.clip(overlap, 0, None)) / (span[1] - span[0]))
 
 
-def output_booked(columns: Columns, span: Span) -> float | None:
-    """Output tokens that arrived in the span, warm-up included. A request's tokens are spread evenly over its events;
+def output_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
+    """Output tokens of `counted` requests that arrived in the span. A request's tokens are spread evenly over its events;
     an answer that was not streamed is booked at its end. None where a successful answer's tokens are not known."""
     r, events = columns.requests, columns.events
-    if np.isnan(r.output_tokens[r.ok]).any():
+    rows = counted & r.ok
+    if np.isnan(r.output_tokens[rows]).any():
         return None
-    each = r.output_tokens / r.packets
-    streamed = each[events.owner][_within(events.at, span)].sum() if len(events.owner) else 0.0
-    at_end = r.output_tokens[r.ok & np.isnan(r.packets) & _within(r.end, span)].sum()
+    each = np.where(rows, r.output_tokens / r.packets, 0.0)
+    streamed = each[events.owner][_within(events.at, span)].sum()
+    at_end = r.output_tokens[rows & np.isnan(r.packets) & _within(r.end, span)].sum()
     return float(streamed + at_end)
 
 
-def input_booked(columns: Columns, span: Span) -> float | None:
-    """Input tokens of successful requests, booked with the first output event (not streamed: at the end)."""
+def input_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
+    """Input tokens of `counted` requests, booked with the first output event (not streamed: at the end)."""
     r = columns.requests
-    if np.isnan(r.input_tokens[r.ok]).any():
+    rows = counted & r.ok
+    if np.isnan(r.input_tokens[rows]).any():
         return None
     at = np.where(np.isnan(r.first), r.end, r.first)
-    return float(r.input_tokens[r.ok & _within(at, span)].sum())
+    return float(r.input_tokens[rows & _within(at, span)].sum())
 
 
 def _within(at: Array, span: Span) -> Mask:
