@@ -1,4 +1,4 @@
-"""Every way in which a server can fail, end to end: a request that fails is a row of the right kind, and none is lost."""
+"""Every way in which a server can fail, end to end: each failed request is a row of the right kind, none is lost."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import pytest
 import trustme
-from servers import PATIENCE, Done, Sim, clean, loadstone, read_json, records
 
 from loadstone.records import Record
 from loadstone.sim import FAULTS
+from servers import PATIENCE, Done, Sim, clean, loadstone, read_json, records
 
 TRANSPORTS = ("wire", "aiohttp")
 DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."

@@ -12,7 +12,20 @@ PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, tuple[str, ...]] = {
     0: ("records",),
     1: (
-        *("sse", "apis", "reply", "arrivals", "plan", "stats", "columns", "windows", "measure", "check", "config"),
+        *(
+            "sse",
+            "apis",
+            "template",
+            "reply",
+            "arrivals",
+            "plan",
+            "stats",
+            "columns",
+            "windows",
+            "measure",
+            "check",
+            "config",
+        ),
         *("views", "plugins"),
     ),
     2: ("transport", "jobs", "tokens", "frame", "store", "readers", "loop"),

@@ -1,7 +1,8 @@
-"""Answers put together: hand-made cases, every captured stream of a real server, and anything hypothesis can think of."""
+"""Answers put together: hand-made cases, captured streams of real servers, and whatever hypothesis can think of."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streams import DONE, answer, chunk, event, token, usage
 
 from loadstone.apis.openai import Chat, Completions
 from loadstone.records import Failure, Usage
 from loadstone.reply import Reply, complaint
+from streams import DONE, answer, chunk, event, token, usage
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
 EXPECTED = Path(__file__).with_name("expected_captures.json")
@@ -28,7 +29,7 @@ def read(
     reply = Reply(api(), stream=True, keep_text=True)
     reply.head(status, kind.encode() or b"text/event-stream")
     places = [0, *(cuts or []), len(stream)]
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in itertools.pairwise(places):
         reply.feed(stream[begin:end], 5)
     failure = reply.finish()
     pieces = reply.pieces
@@ -291,14 +292,36 @@ def test_a_status_is_a_failure_with_the_servers_words() -> None:
     assert reply.failure == Failure("status", "HTTP 503: busy")
 
 
+FIELDS = [
+    "choices",
+    "delta",
+    "message",
+    "content",
+    "text",
+    "index",
+    "finish_reason",
+    "usage",
+    "error",
+    "role",
+    "tool_calls",
+    "function",
+    "function_call",
+    "name",
+    "arguments",
+    "reasoning",
+    "refusal",
+    "object",
+    "prompt_tokens",
+    "completion_tokens",
+    "prompt_tokens_details",
+    "cached_tokens",
+    "detail",
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
-        st.sampled_from(["choices", "delta", "message", "content", "text", "index", "finish_reason", "usage", "error", "role",
-                         "tool_calls", "function", "function_call", "name", "arguments", "reasoning", "refusal", "object",
-                         "prompt_tokens", "completion_tokens", "prompt_tokens_details", "cached_tokens", "detail"]),
-        inner, max_size=4),
+        st.sampled_from(FIELDS), inner, max_size=4),
     max_leaves=12,
 )  # fmt: skip
 

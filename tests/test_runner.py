@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-import virtual
-from streams import DONE, answer, chunk, token
 
+import virtual
 from loadstone import apis, jobs, plan
 from loadstone.apis.openai import Chat
 from loadstone.flight import Limits
@@ -18,6 +17,7 @@ from loadstone.plan import Load
 from loadstone.records import Failure, Prompt, Record
 from loadstone.runner import Runner
 from loadstone.transport import Request, TransportError
+from streams import DONE, answer, chunk, token
 from virtual import Scripted, Step
 
 S = 1_000_000_000
@@ -44,7 +44,9 @@ class Run:
         made = jobs.make(rows, Chat(), apis.Settings(model="m"), "/v1/chat/completions", ())
         self.transport = transport
         self.plan = plan.make(load, prompts)
-        self.runner = Runner(self.plan, made, Chat(), transport, self.records.append, clock=virtual.clock, **{"stagger": 0, **options})
+        self.runner = Runner(
+            self.plan, made, Chat(), transport, self.records.append, clock=virtual.clock, **{"stagger": 0, **options}
+        )
 
     def go(self, also: Callable[[Runner], None] | None = None) -> str:
         async def work() -> str:

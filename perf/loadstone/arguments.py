@@ -1,7 +1,7 @@
 """The command line's grammar: verbs, flags, their help. What a verb does is in cli.py.
 
-Flags carry the names that vLLM bench and EvalScope users know. A flag that is not given is absent from the parsed values,
-so that a configuration file can fill it and defaults stand in one place, config.py.
+Flags carry the names that vLLM bench and EvalScope users know. A flag that is not given is absent from the parsed
+values, so that a configuration file can fill it and defaults stand in one place, config.py.
 """
 
 from __future__ import annotations

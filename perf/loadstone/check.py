@@ -130,7 +130,8 @@ def _lengths(summary: Summary) -> Iterator[Doubt]:
 
 
 RULES: tuple[Rule, ...] = (
-    _success, _end, _cut_off, _cpu, _run_queue, _loop_lag, _send_lag, _rate, _concurrency, _little, _reads, _unfinished, _lengths,
+    _success, _end, _cut_off, _cpu, _run_queue, _loop_lag, _send_lag,
+    _rate, _concurrency, _little, _reads, _unfinished, _lengths,
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
-"""The terminal: tables of a report, and the live display of a run. The only file that imports rich, and only when used.
+"""The terminal: tables of a report, and the live display of a run. Alone in importing rich, and only when it is used.
 
-Results go to stdout, progress to stderr; without a terminal there is no colour, and progress is a plain line now and then.
+Results go to stdout, progress to stderr; without a terminal there is no colour, and progress is a line now and then.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def report(summary: Summary, file: TextIO | None = None) -> None:
 
     file = file or sys.stdout
     terminal = file.isatty()
-    console = Console(file=file, width=None if terminal else PLAIN_WIDTH, highlight=False, no_color=not terminal)
+    width = None if terminal else PLAIN_WIDTH
+    console = Console(file=file, width=width, force_terminal=terminal, highlight=False, no_color=not terminal)
     for table in tables(summary):
         console.print(_table(table))
         console.print()
@@ -58,7 +59,7 @@ def _table(table: Table) -> RichTable:
         show_header=any(table.columns) and bool(table.rows),
         pad_edge=False,
     )
-    numeric = len(table.columns) > 4 or table.title == "Rates"
+    numeric = table.numeric
     for place, column in enumerate(table.columns if table.rows else [""]):
         drawn.add_column(column, justify="right" if numeric and place else "left", no_wrap=numeric, overflow="fold")
     for row in table.rows:

@@ -17,8 +17,8 @@ NS = 1_000_000_000
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """Seconds. ttft: from sending to the first output. idle: between two outputs, and from the last to the end. whole: from
-    the start, connecting included. None: no limit."""
+    """Seconds. ttft: from sending to the first output. idle: between two outputs, and from the last to the end.
+    whole: from the start, connecting included. None: no limit."""
 
     ttft: float | None = None
     idle: float | None = None

@@ -22,7 +22,7 @@ RECENT = 5.0
 
 
 class Figures(Struct, frozen=True):
-    """A glance at a run. Times are seconds; None where nothing has been measured. `share` done, where the end is known."""
+    """A glance at a run. Times are seconds, None where nothing was measured. `share`: done, where the end is known."""
 
     elapsed: float
     remaining: float | None

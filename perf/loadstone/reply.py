@@ -14,6 +14,7 @@ import msgspec
 from loadstone.apis import API, BadEventError, Delta, Event, Function, ToolCall
 from loadstone.records import Choice, Failure, Pieces, Usage
 from loadstone.sse import Events
+from loadstone.template import Template
 
 _END = (b"[DONE]", b"data: [DONE]")  # the last event without the blank line behind it: nothing is lost
 ERROR_BODY = 65_536
@@ -32,6 +33,7 @@ class Reply:
         "_events",
         "_finishes",
         "_keep_text",
+        "_template",
         "_tokens",
         "_whole",
         "chars",
@@ -61,6 +63,7 @@ class Reply:
         self._counted = 0
         self._done = False
         self._events = Events()
+        self._template = Template()
         self._body = bytearray()
         self._finishes: dict[int, str] = {}
         self._deltas: list[Delta] = []
@@ -77,8 +80,16 @@ class Reply:
             self._body += data
             return
         for event in self._events.feed(data):
-            if event and self.failure is None:
-                self._take(event, at)
+            if self.failure is not None:
+                return
+            text = self._template.text(event)
+            if text is None:
+                if event:
+                    self._take(event, at)
+                continue
+            self._stamp(at, len(text), not self._template.reasoning)
+            if self._keep_text:
+                self._deltas.append(self._template.delta(text))
 
     def finish(self, failure: Failure | None = None) -> Failure | None:
         """The exchange is over, by `failure` if one is given. Returns how the request failed, or None."""
@@ -126,6 +137,7 @@ class Reply:
             return
         if event.deltas:
             self._add(event, at)
+            self._template.learn(data, event)
         if event.usage is not None:
             self.usage = event.usage
         if event.error is not None:

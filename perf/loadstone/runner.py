@@ -157,7 +157,7 @@ class Runner:
             self.stop("error")
 
     async def _until(self, due: int) -> None:
-        while (early := due - self._clock()) > 0:
+        while (early := due - self._clock()) > 0:  # noqa: ASYNC110  timers of the loop are coarse, and may be early
             await asyncio.sleep(early / 1e9)
 
     async def _send(self, index: int, scheduled: int, ready: int) -> None:

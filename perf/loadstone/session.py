@@ -1,4 +1,4 @@
-"""A load test from configuration to results: prompts, server, plan, run, files. What `loadstone run` does, as a function.
+"""A load test from configuration to results: prompts, server, plan, run, files. `loadstone run`, as a function.
 
 Prints nothing: it hands notices and progress to whoever called. Everything that a report needs is in the run folder.
 """
@@ -234,7 +234,8 @@ def _interrupts(runner: Runner, grace: float, notice: Notice) -> Iterator[None]:
         calls += 1
         if calls == 1:
             notice(
-                f"stopping: waiting up to {grace:g} s for {len(runner.flights)} requests in flight; Ctrl-C again cuts them off"
+                f"stopping: waiting up to {grace:g} s for {len(runner.flights)} requests in flight; "
+                "Ctrl-C again cuts them off"
             )
         runner.stop("interrupted", grace if calls == 1 else 0.0)
 

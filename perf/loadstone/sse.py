@@ -26,11 +26,14 @@ class Events:
         self._head: bytes | None = b""
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Data of the events that `chunk` completes, in order."""
-        if self._clean:
-            events = _plain(chunk)
-            if events is not None:
-                self._head = None
+        """Data of the events that `chunk` completes, in order. The quick way is for chunks that hold whole one-line
+        events and nothing else, as nearly all do."""
+        if self._clean and chunk[:6] == b"data: " and chunk[-2:] == b"\n\n" and b"\r" not in chunk:
+            self._head = None
+            if chunk.find(b"\n") == len(chunk) - 2:
+                return [chunk[6:-2]]
+            events = chunk[6:-2].split(b"\n\ndata: ")
+            if chunk.count(b"\n") == 2 * len(events):
                 return events
         return self._by_line(chunk)
 
@@ -74,13 +77,3 @@ class Events:
         event = b"\n".join(self._data)
         self._data.clear()
         return event
-
-
-def _plain(chunk: bytes) -> list[bytes] | None:
-    """The events of a chunk that holds whole one-line events and nothing else, as nearly all do; else None."""
-    if chunk[:6] != b"data: " or chunk[-2:] != b"\n\n" or b"\r" in chunk:
-        return None
-    if chunk.find(b"\n") == len(chunk) - 2:
-        return [chunk[6:-2]]
-    events = chunk[6:-2].split(b"\n\ndata: ")
-    return events if chunk.count(b"\n") == 2 * len(events) else None

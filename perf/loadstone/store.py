@@ -56,7 +56,8 @@ class Folder:
 
 
 class Recorder:
-    """Appends records to a file. `error` tells of a disk that is full or gone; records after it are lost."""
+    """Appends records to a file. `error` tells of a disk that is full or gone; nothing is written after it, so that the
+    file stays readable up to there."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
@@ -89,10 +90,10 @@ class Recorder:
 
     def _append(self, data: bytes) -> None:
         try:
-            while data:
+            while data and self.error is None:
                 data = data[os.write(self._file, data) :]
         except OSError as exc:
-            self.error = self.error or exc
+            self.error = exc
 
 
 def default_path(label: str | None, root: Path = Path("reports")) -> Path:

@@ -70,8 +70,8 @@ def mean_in_flight(requests: Requests, span: Span) -> float:
 
 
 def output_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
-    """Output tokens of `counted` requests that arrived in the span. A request's tokens are spread evenly over its events;
-    an answer that was not streamed is booked at its end. None where a successful answer's tokens are not known."""
+    """Output tokens of `counted` requests that arrived in the span. A request's tokens are spread evenly over its
+    events; an answer that was not streamed is booked at its end. None where a success's tokens are not known."""
     r, events = columns.requests, columns.events
     rows = counted & r.ok
     if np.isnan(r.output_tokens[rows]).any():

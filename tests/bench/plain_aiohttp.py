@@ -1,4 +1,4 @@
-"""The reference client of the benchmarks: aiohttp on asyncio's own loop, one `json.loads` an event, as most tools do it.
+"""The reference client of the benchmarks: aiohttp on asyncio's own loop, one `json.loads` an event, as most tools do.
 
 Usage: plain_aiohttp.py URL CONCURRENCY REQUESTS TOKENS. Prints one JSON object; times are seconds, measured as such
 clients measure them: from before the POST to after the parsing.

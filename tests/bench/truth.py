@@ -1,7 +1,7 @@
 """What Loadstone shows against what the server did, and what it costs against a plain aiohttp client, in one run.
 
-The server runs on core 0, the clients one after the other on core 1 (Linux; elsewhere unpinned, and worth less). Asserts
-ratios and errors, never absolute speeds. `make bench` runs it; it takes about a minute.
+The server runs on core 0, the clients one after the other on core 1 (Linux; elsewhere unpinned, and worth less).
+Asserts ratios and errors, never absolute speeds. `make bench` runs it; it takes about a minute.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Delta(Struct, gc=False):
 
 
 class Event(Struct, gc=False):
-    """One event of a stream, or a whole answer. `done` marks the end of the stream, `error` what the server complains of."""
+    """One event of a stream, or a whole answer. `done`: the stream ends; `error`: what the server complains of."""
 
     deltas: list[Delta] = []
     usage: Usage | None = None

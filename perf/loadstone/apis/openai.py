@@ -1,8 +1,8 @@
-"""OpenAI's chat and text completions, streamed and not, as vLLM, SGLang, llama.cpp, transformers and LiteLLM speak them.
+"""OpenAI's chat and text completions, streamed and not, as vLLM, SGLang, llama.cpp, transformers and LiteLLM do it.
 
-Servers differ in where usage stands, in the name of the reasoning field, in what an error looks like, and in whether a
-token whose text is held back is sent as an empty delta. All of that is settled here, by typed decoding of the few fields
-that matter; unknown fields are never looked at.
+Servers differ in where usage stands, in the name of the reasoning field, in what an error looks like, and in whether
+a token whose text is held back is sent as an empty delta. All of that is settled here, by typed decoding of the few
+fields that matter; unknown fields are never looked at.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The seam between the runner and the sockets: what is sent, what a transport writes down, what it raises.
 
-A transport opens connections, sends one request, stamps and hands over what comes back. It never retries a request that
-was answered, never parses JSON, and turns every foreign exception into `TransportError`. Times are ns of the run's clock.
+A transport opens connections, sends one request, stamps and hands over what comes back. It never retries a request
+that was answered, never parses JSON, and turns every foreign exception into `TransportError`. Times are ns of the
+run's clock.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Options(Struct, frozen=True):
 
 
 class Exchange:
-    """One request's course, written by the transport. `sink(data, at)` gets each piece of the body with its read's stamp."""
+    """One request's course, written by the transport. `sink(data, at)` gets the body, with the stamp of each read."""
 
     __slots__ = ("connect", "end", "first_byte", "headers", "reads", "retried", "sent", "sink", "status")
 

@@ -91,7 +91,7 @@ class Wire:
         raise refused or OSError("no address")
 
     async def _resolve(self) -> list[str]:
-        """Looked up once a run: a name service that answers slowly must not show as connection time of every request."""
+        """Looked up once a run: a slow name service must not show as connection time of every request."""
         if self._addresses is None or (self._addresses.done() and self._addresses.exception()):
             self._addresses = asyncio.ensure_future(self._look_up())
         return await asyncio.shield(self._addresses)
@@ -122,6 +122,29 @@ class Wire:
 
 class _Connection(asyncio.Protocol):
     """One connection: carries one exchange at a time, and goes back to the pool when the answer was whole."""
+
+    __slots__ = (
+        "_answered",
+        "_at",
+        "_body",
+        "_bodyless",
+        "_clock",
+        "_closed",
+        "_complete",
+        "_exchange",
+        "_fd",
+        "_headers",
+        "_idle",
+        "_open",
+        "_parser",
+        "_pieces",
+        "_reusable",
+        "_surplus",
+        "_transport",
+        "_waiter",
+        "on_body",
+        "was_reset",
+    )
 
     def __init__(self, clock: Callable[[], int], idle: list[_Connection], open_: set[_Connection]) -> None:
         self._clock = clock
