@@ -292,31 +292,11 @@ def test_a_status_is_a_failure_with_the_servers_words() -> None:
     assert reply.failure == Failure("status", "HTTP 503: busy")
 
 
-FIELDS = [
-    "choices",
-    "delta",
-    "message",
-    "content",
-    "text",
-    "index",
-    "finish_reason",
-    "usage",
-    "error",
-    "role",
-    "tool_calls",
-    "function",
-    "function_call",
-    "name",
-    "arguments",
-    "reasoning",
-    "refusal",
-    "object",
-    "prompt_tokens",
-    "completion_tokens",
-    "prompt_tokens_details",
-    "cached_tokens",
-    "detail",
-]
+FIELDS = tuple(
+    "choices delta message content text index finish_reason usage error role tool_calls function function_call name "
+    "arguments reasoning refusal object prompt_tokens completion_tokens prompt_tokens_details cached_tokens "
+    "detail".split()
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3)
