@@ -18,11 +18,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
-    """`golden(name, text)` compares with tests/golden/NAME or, for `example/FILE`, with reports/example/FILE."""
+    """`golden(name, text)` compares with tests/golden/NAME, `example/FILE` with reports/example/FILE, `docs/FILE` with it."""
     rewrite: bool = request.config.getoption("--golden")
 
     def compare(name: str, text: str) -> None:
-        path = EXAMPLE.parent / name if name.startswith("example/") else TESTS / "golden" / name
+        homes = {"example": EXAMPLE.parent, "docs": TESTS.parent}
+        path = homes.get(name.partition("/")[0], TESTS / "golden") / name
         if rewrite:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text.encode())

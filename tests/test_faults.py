@@ -98,7 +98,7 @@ def test_fault(fault: str, streamed: bool, transport: str, capsys: Capture) -> N
     assert done.status == 0
     assert failed(rows) == (dict.fromkeys(case.rows, kind) if kind else {})
     for row in rows:
-        assert row.streamed is streamed
+        assert row.streamed is (streamed and row.status in (200, None))
         if row.error is None:
             assert (row.status, row.finish) == (200, "stop")
             assert row.usage is not None
@@ -202,14 +202,18 @@ def after(sim: Sim, count: int, act: Callable[[], None]) -> Iterator[None]:
     assert acted.is_set()
 
 
+# A connection that is being accepted while the server closes may be left without an answer, hence the timeouts.
+GONE = {"connect", "truncated", "timeout"}
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_server_gone_in_mid_run(transport: str, capsys: Capture) -> None:
     with Sim(ttft="10ms") as sim, after(sim, 5, lambda: sim.call(sim.server.close())):
-        done, rows = run(capsys, sim, "-n", 300, "-c", 4, "--transport", transport)
+        done, rows = run(capsys, sim, "-n", 300, "-c", 4, "--timeout", 3, "--transport", transport)
     assert len(rows) == 300
     assert done.status == 0
     bad = failed(rows)
-    assert set(bad.values()) <= {"connect", "truncated"}
+    assert set(bad.values()) <= GONE
     assert 5 <= 300 - len(bad) < 300
     assert rows[-1].error is not None
     assert rows[-1].error.kind == "connect"
@@ -224,10 +228,10 @@ def test_tls_gone_in_mid_run(transport: str, tmp_path: Path, capsys: Capture) ->
     certificate.cert_chain_pems[0].write_to_path(pem)
     certificate.private_key_pem.write_to_path(key)
     with Sim(certfile=str(pem), keyfile=str(key)) as sim, after(sim, 5, sim.replace):
-        load = ("-n", 60, "--rate", 150, "--arrivals", "constant", "--insecure", "--transport", transport)
-        _, rows = run(capsys, sim, *load)
+        load = ("-n", 60, "--rate", 150, "--arrivals", "constant", "--insecure", "--timeout", 3)
+        _, rows = run(capsys, sim, *load, "--transport", transport)
     assert len(rows) == 60
-    assert set(failed(rows).values()) <= {"connect", "truncated", "tls"}
+    assert set(failed(rows).values()) <= GONE | {"tls"}
     assert rows[0].error is None
     assert rows[-1].error is not None
     assert rows[-1].error.kind == "tls"

@@ -132,7 +132,7 @@ def _check(verb: argparse.ArgumentParser) -> None:
 
 def _serve(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--host", help="address to bind (127.0.0.1)")
-    verb.add_argument("--port", type=_whole, help="port to bind; 0 is any free one (8000)")
+    verb.add_argument("--port", type=_port, help="port to bind; 0 is any free one (8000)")
     verb.add_argument("--unix", metavar="PATH", help="bind a unix socket instead")
     verb.add_argument("--model", help="name of the model (sim)")
     verb.add_argument(
@@ -157,7 +157,9 @@ def _serve(verb: argparse.ArgumentParser) -> None:
 
 
 def _list(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("what", nargs="?", choices=["apis", "readers", "views", "datasets"], help="one kind only")
+    verb.add_argument(
+        "what", nargs="?", default=None, choices=["apis", "readers", "views", "datasets"], help="one kind only"
+    )
 
 
 VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
@@ -174,6 +176,12 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(f"takes a whole number, not {text!r}") from exc
+
+
+def _port(text: str) -> int:
+    if not 0 <= (port := _whole(text)) <= 65535:
+        raise argparse.ArgumentTypeError(f"takes a number from 0 to 65535, not {text}")
+    return port
 
 
 def _seconds(text: str) -> float:

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
         options = parser().parse_args(arguments)
         return VERBS[options.verb](options)
     except UsageError as exc:
-        print(f"loadstone: {exc}", file=sys.stderr)
+        _notice(str(exc))
         return 2
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the reader of our output has gone; nothing is left to say
@@ -90,7 +90,7 @@ def list_(options: Namespace) -> int:
     from loadstone.listing import parts
 
     for kind, names in parts().items():
-        if getattr(options, "what", kind) == kind:
+        if options.what in (None, kind):
             print(f"{kind}: {', '.join(names)}")
     return 0
 
@@ -170,7 +170,8 @@ async def _watch(progress: Any) -> None:
 
 
 def _notice(text: str) -> None:
-    print(f"loadstone: {text}", file=sys.stderr, flush=True)
+    """On one line, whatever a server or a file has put into it."""
+    print(f"loadstone: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 def _status(result: Result, config: Config) -> int:

@@ -9,14 +9,15 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import Struct
 
-from loadstone.arrivals import ARRIVALS
-from loadstone.plan import Load
 from loadstone.records import UsageError
+
+if TYPE_CHECKING:
+    from loadstone.plan import Load
 
 DEFAULT_REQUESTS = 100
 DEFAULT_CONCURRENCY = 8
@@ -72,6 +73,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def check(self) -> Config:
         """This configuration with what follows from it filled in. Raises UsageError."""
+        from loadstone.arrivals import ARRIVALS  # it needs numpy, for which --help does not wait
+
         for name, (fits, text) in _LIMITS.items():
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and fits(value)):
@@ -93,6 +96,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def load(self) -> Load:
+        from loadstone.plan import Load
+
         return Load(**{name: getattr(self, name) for name in Load.__struct_fields__})
 
     def shown(self) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from loadstone.views.tables import Table, tables
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table as RichTable
 
 REFRESH = 0.5
 PLAIN_EVERY = 10.0
@@ -44,23 +43,25 @@ def render(summary: Summary) -> str:
     return text.getvalue()
 
 
-def _table(table: Table) -> RichTable:
+def _table(table: Table) -> RenderableType:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
     style = _STYLES.get(table.title, "bold")
+    if not table.rows:
+        return Text.assemble((table.title, style), "\n", table.note)
     drawn = RichTable(
         title=Text(table.title, style=style),
         caption=Text(table.note) if table.note else None,
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
-        show_header=any(table.columns) and bool(table.rows),
+        show_header=any(table.columns),
         pad_edge=False,
     )
     numeric = table.numeric
-    for place, column in enumerate(table.columns if table.rows else [""]):
+    for place, column in enumerate(table.columns):
         drawn.add_column(column, justify="right" if numeric and place else "left", no_wrap=numeric, overflow="fold")
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))

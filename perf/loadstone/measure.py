@@ -178,9 +178,10 @@ def _checks(columns: Columns, steady: Window | None) -> dict[str, float | None]:
     }
     if steady is not None and steady.requests and steady.rates:
         inside = (r.sent >= steady.start / NS) & (r.sent <= steady.end / NS)
-        stay = float(np.mean((r.end - r.sent)[inside])) * NS
         level = steady.rates["concurrency"] or 0.0
-        checks["little"] = (steady.rates["request_rate"] or 0.0) * stay / level if level else None
+        if level and inside.any():
+            stay = float(np.mean((r.end - r.sent)[inside])) * NS
+            checks["little"] = (steady.rates["request_rate"] or 0.0) * stay / level
     return checks
 
 

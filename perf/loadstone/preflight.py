@@ -17,6 +17,7 @@ from loadstone.reply import complaint
 from loadstone.transport import Exchange, Request, Transport, TransportError
 
 PATIENCE = 30.0
+_BUSY = (429, 503)
 
 
 class Server(Struct, frozen=True):
@@ -50,7 +51,7 @@ def choose_model(server: Server, asked: str | None, url: str) -> tuple[str, bool
 async def probe(transport: Transport, job: Job, url: str, models: list[str] | None) -> None:
     """Send one real request, for a model that the server does not list. Raises UsageError when it is refused."""
     status, body, _ = await _ask(transport, job.request, url)
-    if status in (400, 401, 403, 404, 405, 422):
+    if not 200 <= status < 300 and status not in _BUSY:
         known = f"; it lists {', '.join(models[:5])}" if models else ""
         raise UsageError(f"{url} refuses the first request (HTTP {status}: {complaint(body)}){known}")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,11 +15,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone import apis, describe, jobs, plan, preflight, readers, store
-from loadstone.config import HIDDEN, Config
+from loadstone import apis, describe, jobs, keys, plan, preflight, readers, store
+from loadstone.config import Config
 from loadstone.flight import Flight, Limits
 from loadstone.health import Health
-from loadstone.jobs import Headers, Job
+from loadstone.jobs import Job
 from loadstone.plan import Plan
 from loadstone.plugins import find
 from loadstone.progress import Progress
@@ -32,7 +31,6 @@ from loadstone.transport.choose import open_transport, tls_context
 
 Notice = Callable[[str], None]
 Live = Callable[[Progress], Awaitable[None]]
-DEFAULT_KEY = "OPENAI_API_KEY"
 
 
 class Result(Struct, frozen=True):
@@ -59,13 +57,13 @@ async def load_test(config: Config, *, notice: Notice = lambda _: None, live: Li
     configuration, the prompts or the server are not fit; nothing is written then."""
     config = config.check()
     path = Path(config.output) if config.output else store.default_path(config.label)
-    if path.exists() and any(path.iterdir()):
-        raise UsageError(f"{path} exists and is not empty; give another folder with -o")
+    store.check_free(path)
     api = find("loadstone.apis", config.api, apis.APIS, "--api")
     prompts = _prompts(config, notice)
     transport, base = _transport(config)
     try:
-        setup = await _prepare(config, api, prompts, transport, base, notice)
+        with _discreet(config):
+            setup = await _prepare(config, api, prompts, transport, base, notice)
         folder = store.Folder(path)
         await _run(setup, folder, transport, notice, live)
     finally:
@@ -98,9 +96,9 @@ def _transport(config: Config) -> tuple[Transport, str]:
 async def _prepare(
     config: Config, api: apis.API, prompts: list[Prompt], transport: Transport, base: str, notice: Notice
 ) -> _Setup:
-    headers, url = request_headers(config), str(config.shown()["url"])
+    headers, url = keys.request_headers(config), str(config.shown()["url"])
     listing = jobs.sibling(base, api.path, "/v1/models")
-    server = await preflight.look(transport, url, listing, headers, _key_hint(config))
+    server = await preflight.look(transport, url, listing, headers, keys.hint(config))
     model, listed = preflight.choose_model(server, config.model, url)
     settings = apis.Settings(
         model=model,
@@ -113,8 +111,8 @@ async def _prepare(
     )
     made = jobs.make(prompts, api, settings, jobs.path_at(base, api.path), headers)
     if not listed:
-        notice(f"{url} does not list a model {model!r}; asking it once")
         await preflight.probe(transport, made[0], url, server.models)
+        notice(f"{url} does not list a model {model!r}, but takes a request for it")
     schedule = plan.make(config.load, len(prompts))
     if schedule.repeats:
         notice(f"{len(prompts)} prompts for {schedule.total} requests: prompts repeat, and prefix caches may help")
@@ -127,7 +125,7 @@ async def _run(setup: _Setup, folder: store.Folder, transport: Transport, notice
     head = describe.run(config, setup.plan, setup.model, setup.server, len(setup.prompts))
     folder.write_json(store.RUN, head)
     recorder, progress, health = folder.recorder(), Progress(setup.plan, config.duration), Health()
-    secrets = _secrets(config)
+    secrets = keys.secrets(config)
 
     def keep(record: Record) -> None:
         record = _scrubbed(record, secrets)
@@ -161,41 +159,10 @@ async def _run(setup: _Setup, folder: store.Folder, transport: Transport, notice
     folder.write_json(store.RUN, head | {"ended": ended, "ended_at": describe.now(), "client": client})
 
 
-def request_headers(config: Config) -> Headers:
-    """The operator's headers, and the key from the environment unless an Authorization is among them."""
-    headers = dict(config.header)
-    variable = config.api_key_env or DEFAULT_KEY
-    key = os.environ.get(variable)
-    if config.api_key_env and not key:
-        raise UsageError(f"--api-key-env names {variable}, but it is not set; say export {variable}=...")
-    if key and not any(name.lower() == "authorization" for name in headers):
-        headers["Authorization"] = f"Bearer {key}"
-    for name, value in headers.items():
-        if not name.isascii() or any(c in name + value for c in "\r\n\0") or not name.strip():
-            raise UsageError(f"--header takes 'NAME: VALUE' on one line; {name!r} is not fit for HTTP")
-    return tuple(headers.items())
-
-
-def _key_hint(config: Config) -> str:
-    variable = config.api_key_env or DEFAULT_KEY
-    if os.environ.get(variable):
-        return f"the key in {variable} is not the right one"
-    return f"put the server's key into the environment as {variable}"
-
-
-def _secrets(config: Config) -> list[str]:
-    """Texts that must not be written down: servers quote keys in their error messages."""
-    shown = config.shown()["header"]
-    values = [value for name, value in request_headers(config) if shown.get(name, HIDDEN) == HIDDEN]
-    return [part for value in values for part in {value, value.rpartition(" ")[2]} if len(part) >= 4]
-
-
 def _scrubbed(record: Record, secrets: list[str]) -> Record:
-    if record.error is None or not any(secret in record.error.message for secret in secrets):
+    if record.error is None:
         return record
-    message = record.error.message
-    for secret in sorted(secrets, key=len, reverse=True):
-        message = message.replace(secret, HIDDEN)
+    message = keys.without(record.error.message, secrets)
     return msgspec.structs.replace(record, error=Failure(record.error.kind, message))
 
 
@@ -206,6 +173,15 @@ def _keeps_text(config: Config) -> Callable[[Flight], bool] | None:
     if config.tokenizer is not None:
         return lambda flight: flight.reply.usage is None
     return None
+
+
+@contextlib.contextmanager
+def _discreet(config: Config) -> Iterator[None]:
+    """The server's words in a refusal may quote the key."""
+    try:
+        yield
+    except UsageError as exc:
+        raise UsageError(keys.without(str(exc), keys.secrets(config))) from exc
 
 
 @contextlib.contextmanager

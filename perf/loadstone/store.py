@@ -31,10 +31,9 @@ class Folder:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                raise UsageError(f"{path} exists and is not empty; give another folder with -o")
         except OSError as exc:
             raise UsageError(f"cannot make the folder {path}: {exc.strerror}; give another with -o") from exc
+        check_free(path)
 
     def write(self, name: str, content: bytes | str) -> Path:
         """Write a whole file, so that no reader ever sees half of it."""
@@ -94,6 +93,15 @@ class Recorder:
                 data = data[os.write(self._file, data) :]
         except OSError as exc:
             self.error = exc
+
+
+def check_free(path: Path) -> None:
+    """Raises UsageError unless nothing is there, or an empty folder."""
+    try:
+        if path.exists() and any(path.iterdir()):
+            raise UsageError(f"{path} exists and is not empty; give another folder with -o")
+    except OSError as exc:
+        raise UsageError(f"cannot make the folder {path}: {exc.strerror}; give another with -o") from exc
 
 
 def default_path(label: str | None, root: Path = Path("reports")) -> Path:

@@ -71,10 +71,10 @@ def mean_in_flight(requests: Requests, span: Span) -> float:
 
 def output_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
     """Output tokens of `counted` requests that arrived in the span. A request's tokens are spread evenly over its
-    events; an answer that was not streamed is booked at its end. None where a success's tokens are not known."""
+    events; an answer that was not streamed is booked at its end. None where they are not known."""
     r, events = columns.requests, columns.events
     rows = counted & r.ok
-    if np.isnan(r.output_tokens[rows]).any():
+    if not rows.any() or np.isnan(r.output_tokens[rows]).any():
         return None
     each = np.where(rows, r.output_tokens / r.packets, 0.0)
     streamed = each[events.owner][_within(events.at, span)].sum()
@@ -86,7 +86,7 @@ def input_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
     """Input tokens of `counted` requests, booked with the first output event (not streamed: at the end)."""
     r = columns.requests
     rows = counted & r.ok
-    if np.isnan(r.input_tokens[rows]).any():
+    if not rows.any() or np.isnan(r.input_tokens[rows]).any():
         return None
     at = np.where(np.isnan(r.first), r.end, r.first)
     return float(r.input_tokens[rows & _within(at, span)].sum())

@@ -98,15 +98,14 @@ def _span(steady: Window | None) -> str:
     return f"steady: {steady.start:.2f} s to {steady.end:.2f} s, at or above 80 % of the peak number in flight"
 
 
-def _metrics(summary: Summary) -> Table:
-    rows, notes = [], []
-    for name, label in LABELS.items():
-        metric = summary.metrics.get(name)
-        if metric is None or not metric.n:
-            continue
-        rows.append([label, *(_cell(metric, column) for column in _COLUMNS), f"{metric.n:,}"])
-        if metric.note:
-            notes.append(f"{label}: {metric.note}")
+def _metrics(summary: Summary) -> Table | None:
+    shown = [(label, summary.metrics[name]) for name, label in LABELS.items() if name in summary.metrics]
+    rows = [
+        [label, *(_cell(metric, column) for column in _COLUMNS), f"{metric.n:,}"] for label, metric in shown if metric.n
+    ]
+    if not rows:
+        return None
+    notes = [f"{label}: {metric.note}" for label, metric in shown if metric.note]
     columns = ["whole run (ms, or as named)", "mean ± 95 %", *_COLUMNS[1:], "n"]
     return Table("Distributions of successful requests", columns, rows, "; ".join(notes), numeric=True)
 

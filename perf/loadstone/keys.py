@@ -1,0 +1,94 @@
+"""Keys: taken from the environment, put into the headers, and kept out of all that is shown or written down.
+
+Servers quote keys in their error messages, whole or cut short. Which settings are secret is config.py's to say.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from loadstone.config import HIDDEN, Config
+from loadstone.jobs import Headers
+from loadstone.records import UsageError
+
+DEFAULT_KEY = "OPENAI_API_KEY"
+LEAST = 4
+"""Characters of a secret; anything shorter would be found in every second sentence."""
+BEGINNING = 8
+"""Characters by which a secret that was cut short is known."""
+_SCHEMES = ("bearer", "basic", "digest", "token")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
+
+
+def request_headers(config: Config) -> Headers:
+    """The operator's headers, and the key from the environment unless an Authorization is among them."""
+    headers = dict(config.header)
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise UsageError(f"--header takes 'NAME: VALUE' on one line of ASCII; {name!r} is not fit for HTTP")
+    variable = config.api_key_env or DEFAULT_KEY
+    key = os.environ.get(variable)
+    if config.api_key_env and not key:
+        raise UsageError(f"--api-key-env names {variable}, but it is not set; say export {variable}=...")
+    if key and not _VALUE.fullmatch(key):
+        raise UsageError(
+            f"the key in {variable} is not one line of ASCII; say export {variable}=... with the key alone"
+        )
+    if key and not any(name.lower() == "authorization" for name in headers):
+        headers["Authorization"] = f"Bearer {key}"
+    return tuple(headers.items())
+
+
+def hint(config: Config) -> str:
+    """What to do when the server refuses the key."""
+    variable = config.api_key_env or DEFAULT_KEY
+    if any(name.lower() == "authorization" for name in config.header):
+        return "the Authorization given with --header is not the right one"
+    if os.environ.get(variable):
+        return f"the key in {variable} is not the right one"
+    return f"put the server's key into the environment as {variable}"
+
+
+def secrets(config: Config) -> list[str]:
+    """Texts that must not be shown or written down, longest first."""
+    shown = config.shown()
+    headers = {name: HIDDEN for name, _ in request_headers(config)} | shown["header"]
+    values = [
+        *_hidden(dict(request_headers(config)), headers),
+        *_hidden(config.extra_body, shown["extra_body"]),
+        *_hidden(_query(config.url), _query(shown["url"])),
+    ]
+    words = {word for value in values for text in (value, quote(value)) for word in re.split(r"[\s;,=]+", text)}
+    return sorted(
+        (word for word in words if len(word) >= LEAST and word.lower() not in _SCHEMES), key=len, reverse=True
+    )
+
+
+def without(text: str, secrets: list[str]) -> str:
+    """The text with all secrets hidden, and the beginnings of those that were cut short."""
+    for secret in secrets:
+        if secret[:BEGINNING] in text:
+            for length in range(len(secret), min(len(secret), BEGINNING) - 1, -1):
+                text = text.replace(secret[:length], HIDDEN)
+    return text
+
+
+def _query(url: str | None) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(url or "").query))
+
+
+def _hidden(value: Any, shown: Any) -> Iterator[str]:
+    """The texts of `value` that `shown`, otherwise the same, hides."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _hidden(item, shown[name])
+    elif isinstance(value, list):
+        for item, seen in zip(value, shown, strict=True):
+            yield from _hidden(item, seen)
+    elif isinstance(value, str) and shown == HIDDEN:
+        yield value

@@ -1,0 +1,85 @@
+"""What the README promises: its commands run, the flags it names exist, the list of flags is that of the parser."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import servers
+
+from loadstone import cli
+from loadstone.arguments import EPILOG, parser
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "reports/README.md", "datasets/README.md", "docs/command-line.md"]
+
+
+def commands() -> list[list[str]]:
+    """The `$ loadstone ...` lines of the README, without the one that serves for ever."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines if not line.startswith("$ loadstone serve")]
+
+
+def verbs() -> dict[str, argparse.ArgumentParser]:
+    (action,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    found: dict[str, argparse.ArgumentParser] = action.choices
+    return found
+
+
+def test_the_commands_of_the_readme_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with servers.spawned(ttft="5ms", itl="1ms") as url:
+        for command in commands():
+            given = [url if word == "http://127.0.0.1:8000" else word for word in command]
+            status = cli.main(given)
+            error = capsys.readouterr().err
+            assert status == 0 or command[0] == "check", f"{shlex.join(command)}: {error}"
+
+
+def test_the_server_command_of_the_readme_parses() -> None:
+    (line,) = re.findall(r"\$ (loadstone serve .*)", README)
+    assert parser().parse_args(shlex.split(line)[1:]).verb == "serve"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_flags_named_in_the_documents_exist(name: str) -> None:
+    known = {flag for verb in verbs().values() for action in verb._actions for flag in action.option_strings}
+    foreign = {"--golden", "--editable"}
+    text = (ROOT / name).read_text("utf-8")
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | foreign | {"--version"}
+
+
+def test_the_list_of_flags(golden: Callable[[str, str], None]) -> None:
+    """Laid out here and not by argparse, whose form changes from one Python to the next."""
+    lines = [
+        "# Command line",
+        "",
+        "Every flag, from the parser itself (`make golden`). " + EPILOG.replace("\n", " "),
+        "",
+    ]
+    for name, verb in verbs().items():
+        lines += [f"## loadstone {name}", "", f"{(verb.description or '').capitalize()}.", ""]
+        lines += [*(_flag(action) for action in verb._actions if action.dest != "help"), ""]
+    golden("docs/command-line.md", "\n".join(lines))
+
+
+def _flag(action: argparse.Action) -> str:
+    value = action.metavar or ("{" + ",".join(action.choices) + "}" if action.choices else action.dest.upper())
+    words = ", ".join(action.option_strings) or str(value)
+    taken = f" {value}" if action.option_strings and action.nargs != 0 else ""
+    return f"- `{words}{taken}`: {action.help}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    path = ROOT / name
+    for link in re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8")):
+        assert "://" in link or (path.parent / link).exists(), link
