@@ -23,7 +23,7 @@ def commands() -> list[list[str]]:
     """The `$ loadstone ...` lines of the README, without the one that serves for ever."""
     blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
     lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
-    return [shlex.split(line, comments=True)[1:] for line in lines if not line.startswith("$ loadstone serve")]
+    return [shlex.split(line, comments=True)[1:] for line in lines if not line.startswith("loadstone serve")]
 
 
 def verbs() -> dict[str, argparse.ArgumentParser]:
