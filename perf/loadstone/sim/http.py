@@ -66,6 +66,8 @@ class Connection(asyncio.Protocol):
         self._server.connections.add(self)
         if os.name == "posix" and transport.get_extra_info("sslcontext") is None:
             self._fd = transport.get_extra_info("socket").fileno()
+        if self._server.closed:  # accepted while the server was closing
+            self.drop()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         # Both loops close the descriptor only after this: from here on its number may be another's.

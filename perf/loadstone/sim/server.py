@@ -45,6 +45,7 @@ class Server:
         self.desk = Desk(settings)
         self.connections: set[Connection] = set()
         self.url = ""
+        self.closed = False
         self._tls = _tls(settings)
         self._port = settings.port
         self._number = 0
@@ -70,6 +71,7 @@ class Server:
 
     async def close(self) -> None:
         """Stop listening, drop every connection, forget every timer."""
+        self.closed = True
         if self._reopening:
             self._reopening.cancel()
         if self._opening:
