@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
-    """`golden(name, text)` compares with tests/golden/NAME, `example/FILE` with reports/example/FILE, `docs/FILE` with it."""
+    """`golden(name, text)` compares with tests/golden/NAME; example/FILE is in reports/, docs/FILE where it says."""
     rewrite: bool = request.config.getoption("--golden")
 
     def compare(name: str, text: str) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import servers
 
+import servers
 from loadstone import cli
 from loadstone.arguments import EPILOG, parser
 

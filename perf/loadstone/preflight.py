@@ -65,6 +65,8 @@ async def _ask(transport: Transport, request: Request, url: str) -> tuple[int, b
     except TransportError as exc:
         raise UsageError(f"no answer from {url}: {exc.failure.message}; is the server up, and --url right?") from exc
     except TimeoutError as exc:
+        if exchange.status is not None:  # it is answering, only slowly
+            return exchange.status, bytes(body), exchange
         raise UsageError(f"no answer from {url} within {PATIENCE:g} s; is the server up, and --url right?") from exc
     return exchange.status or 0, bytes(body), exchange
 
