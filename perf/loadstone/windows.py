@@ -10,7 +10,7 @@ import numpy as np
 from loadstone.columns import Array, Columns, Mask, Requests
 
 STEADY_SHARE = 0.8
-DIP_SHARE = 0.01
+SLICES = 20
 Span = tuple[float, float]
 
 
@@ -29,22 +29,30 @@ def begun_within(requests: Requests, span: Span) -> Mask:
 
 def steady(requests: Requests, span: Span) -> Span | None:
     """The longest stretch inside `span` at or above 80 % of its peak number in flight; None when nothing was in flight.
-    Dips of up to 1 % of the span do not end it: requests that end together leave their slots empty for an instant."""
-    times, level = in_flight(requests, span)
-    if level.max(initial=0.0) < 1:
+    The number is averaged over twentieths of the span: slots that are empty for an instant, and the ups and downs of
+    random arrivals, are neither peaks nor ends."""
+    edges = np.linspace(*span, SLICES + 1)
+    level = np.diff(_flown(requests, edges))
+    if not level.max(initial=0.0) > 0:
         return None
-    starts, stops = _stretches(times, level >= STEADY_SHARE * level.max(), span[1])
-    apart = starts[1:] - stops[:-1] > DIP_SHARE * (span[1] - span[0])
-    starts, stops = starts[np.r_[True, apart]], stops[np.r_[apart, True]]
+    high = np.r_[False, level >= STEADY_SHARE * level.max(), False]
+    starts, stops = np.flatnonzero(high[1:] & ~high[:-1]), np.flatnonzero(~high[1:] & high[:-1])
     longest = int(np.argmax(stops - starts))
-    return float(starts[longest]), float(stops[longest])
+    return float(edges[starts[longest]]), float(edges[stops[longest]])
 
 
-def _stretches(times: Array, high: Mask, end: float) -> tuple[Array, Array]:
-    """Where the stretches of `high` start and stop, the last at `end` if it is open."""
-    before = np.r_[False, high[:-1]]
-    starts, stops = times[high & ~before], times[~high & before]
-    return starts, stops if len(stops) == len(starts) else np.r_[stops, end]
+def _flown(requests: Requests, until: Array) -> Array:
+    """Time that all requests together have been in flight, up to each instant of `until`."""
+    sent = ~np.isnan(requests.sent)
+    return _passed(requests.sent[sent], until) - _passed(requests.end[sent], until)
+
+
+def _passed(since: Array, until: Array) -> Array:
+    """For each instant of `until`, the time passed since each earlier one of `since`, summed up."""
+    since = np.sort(since)
+    sums = np.r_[0.0, np.cumsum(since)]
+    earlier = np.searchsorted(since, until)
+    return np.asarray(earlier * until - sums[earlier], dtype=np.float64)
 
 
 def in_flight(requests: Requests, span: Span) -> tuple[Array, Array]:
@@ -65,8 +73,8 @@ def peak_in_flight(requests: Requests, span: Span) -> float:
 
 def mean_in_flight(requests: Requests, span: Span) -> float:
     """Time-weighted mean number in flight."""
-    overlap = np.minimum(requests.end, span[1]) - np.maximum(requests.sent, span[0])
-    return float(np.nansum(np.clip(overlap, 0, None)) / (span[1] - span[0]))
+    begun, ended = _flown(requests, np.array(span))
+    return float((ended - begun) / (span[1] - span[0]))
 
 
 def output_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
