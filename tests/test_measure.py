@@ -346,8 +346,8 @@ def test_the_peak_is_of_the_window() -> None:
 
 
 def test_steady_window_by_hand() -> None:
-    """Slices of 50 ms. Eleven in flight from 100 to 910 ms, one less for each 10 ms before and after. Of eleven, 80 % are
-    8.8: the slice at 900 ms holds 9 on average, the one at 50 ms only 8."""
+    """Slices of 50 ms. Eleven in flight from 100 to 910 ms, one less for each 10 ms before and after. 80 % of eleven
+    are 8.8: the slice at 900 ms holds 9 on average, the one at 50 ms only 8."""
     records = [streamed(10 * i, 700, 900 + 10 * i) for i in range(1, 11)]
     steady = of(*records, streamed(0, 1, 1000)).steady
     assert steady is not None

@@ -26,8 +26,8 @@ def taught(event: bytes) -> Template:
 
 def test_an_event_with_another_text_fits() -> None:
     template = taught(token(" hello"))
-    assert template.text(data(token(" world"))) == " world"
-    assert template.text(data(token("x"))) == "x"
+    assert template.text(token(" world")) == " world"
+    assert template.text(token("x")) == "x"
     assert (template.reasoning, template.index) == (False, 0)
 
 
@@ -50,7 +50,7 @@ NOT_PLAIN = {
 
 @pytest.mark.parametrize("event", NOT_PLAIN.values(), ids=NOT_PLAIN)
 def test_everything_else_is_left_to_the_decoder(event: bytes) -> None:
-    assert taught(token(" hello")).text(data(event)) is None
+    assert taught(token(" hello")).text(event) is None
 
 
 NO_LESSON = {
@@ -67,16 +67,16 @@ NO_LESSON = {
 
 @pytest.mark.parametrize("event", NO_LESSON.values(), ids=NO_LESSON)
 def test_some_events_are_no_template(event: bytes) -> None:
-    assert taught(event).text(data(token(" other"))) is None
-    assert taught(event).text(data(event)) is None
+    assert taught(event).text(token(" other")) is None
+    assert taught(event).text(event) is None
 
 
 def test_reasoning_and_then_an_answer_are_both_learnt() -> None:
     template = taught(chunk({"reasoning": " hmm"}))
-    assert (template.text(data(chunk({"reasoning": " so"}))), template.reasoning) == (" so", True)
+    assert (template.text(chunk({"reasoning": " so"})), template.reasoning) == (" so", True)
     answer = data(token(" hello"))
     template.learn(answer, Chat().event(answer))
-    assert (template.text(data(token(" world"))), template.reasoning) == (" world", False)
+    assert (template.text(token(" world")), template.reasoning) == (" world", False)
 
 
 def read(stream: bytes, lessons: int) -> object:
@@ -110,4 +110,4 @@ def test_completions_have_templates_too() -> None:
 
     template = Template()
     template.learn(event(" os"), Completions().event(event(" os")))
-    assert template.text(event(" buf")) == " buf"
+    assert template.text(b"data: " + event(" buf") + b"\n\n") == " buf"

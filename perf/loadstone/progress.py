@@ -19,6 +19,8 @@ from loadstone.runner import Runner
 
 _LOW, _WIDTH, _BINS = 1e3, math.log(1.02), 1200  # ns; 1200 bins reach past six hours
 RECENT = 5.0
+SAMPLE = 5_000
+"""Gaps looked at in one go: more would hold up the load for longer than a millisecond."""
 
 
 class Figures(Struct, frozen=True):
@@ -92,12 +94,14 @@ class Progress:
 
     def _digest(self) -> None:
         records, self._pending = self._pending, []
+        events = sum(len(record.pieces.times) for record in records if record.pieces)
+        step = 1 + events // SAMPLE
         ttft = [
             record.first - record.sent for record in records if record.first is not None and record.sent is not None
         ]
-        gaps = [gap for record in records if record.pieces for gap in record.pieces.times[1:]]
+        gaps = [gap for record in records if record.pieces for gap in record.pieces.times[1::step]]
         self._ttft.add(ttft)
-        self._gap.add(gaps)
+        self._gap.add(gaps, step)
         self._tokens += sum(_tokens(record) for record in records)
 
     def _recent(self, now: float) -> tuple[float, float]:
@@ -123,10 +127,10 @@ class _Histogram:
     def __init__(self) -> None:
         self._counts = np.zeros(_BINS, dtype=np.int64)
 
-    def add(self, nanoseconds: list[int]) -> None:
+    def add(self, nanoseconds: list[int], weight: int = 1) -> None:
         if nanoseconds:
             place = np.log(np.maximum(np.array(nanoseconds, dtype=np.float64), _LOW) / _LOW) / _WIDTH
-            self._counts += np.bincount(np.minimum(place.astype(np.int64), _BINS - 1), minlength=_BINS)
+            self._counts += weight * np.bincount(np.minimum(place.astype(np.int64), _BINS - 1), minlength=_BINS)
 
     def quantile(self, share: float) -> float | None:
         """Seconds; the geometric middle of the bin."""

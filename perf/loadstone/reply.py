@@ -79,17 +79,17 @@ class Reply:
         if not self.streamed:
             self._body += data
             return
-        for event in self._events.feed(data):
-            if self.failure is not None:
-                return
-            text = self._template.text(event)
-            if text is None:
-                if event:
-                    self._take(event, at)
-                continue
+        text = self._template.text(data) if self._events.clean else None
+        if self.failure is not None:
+            return
+        if text is not None:
             self._stamp(at, len(text), not self._template.reasoning)
             if self._keep_text:
                 self._deltas.append(self._template.delta(text))
+            return
+        for event in self._events.feed(data):
+            if event and self.failure is None:
+                self._take(event, at)
 
     def finish(self, failure: Failure | None = None) -> Failure | None:
         """The exchange is over, by `failure` if one is given. Returns how the request failed, or None."""

@@ -130,7 +130,8 @@ async def _run(setup: _Setup, folder: store.Folder, transport: Transport, notice
     def keep(record: Record) -> None:
         record = _scrubbed(record, secrets)
         recorder.add(record)
-        progress.add(record)
+        if live is not None:
+            progress.add(record)
         if recorder.error is not None and not runner.stopping:
             runner.stop(f"cannot write records: {recorder.error.strerror}")
 

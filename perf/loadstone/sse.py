@@ -14,12 +14,12 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class Events:
-    """A splitter for one stream. Feed it bytes as they come, cut anywhere."""
+    """A splitter for one stream. Feed it bytes as they come, cut anywhere. `clean`: between two events."""
 
-    __slots__ = ("_after_cr", "_clean", "_data", "_head", "_line")
+    __slots__ = ("_after_cr", "_data", "_head", "_line", "clean")
 
     def __init__(self) -> None:
-        self._clean = True
+        self.clean = True
         self._line = bytearray()
         self._data: list[bytes] = []
         self._after_cr = False
@@ -28,7 +28,7 @@ class Events:
     def feed(self, chunk: bytes) -> list[bytes]:
         """Data of the events that `chunk` completes, in order. The quick way is for chunks that hold whole one-line
         events and nothing else, as nearly all do."""
-        if self._clean and chunk[:6] == b"data: " and chunk[-2:] == b"\n\n" and b"\r" not in chunk:
+        if self.clean and chunk[:6] == b"data: " and chunk[-2:] == b"\n\n" and b"\r" not in chunk:
             self._head = None
             if chunk.find(b"\n") == len(chunk) - 2:
                 return [chunk[6:-2]]
@@ -53,7 +53,7 @@ class Events:
         *ended, partial = _LINE_END.split(chunk)
         events = [event for line in ended if (event := self._end_line(line)) is not None]
         self._line += partial
-        self._clean = not (self._line or self._data or self._after_cr or self._head)
+        self.clean = not (self._line or self._data or self._after_cr or self._head)
         return events
 
     def _skip_bom(self, chunk: bytes) -> bytes:

@@ -1,8 +1,9 @@
-"""A short cut past the JSON decoder for the events of a stream that differ in nothing but a piece of text.
+"""A short cut past splitter and decoder for the events of a stream that differ in nothing but a piece of text.
 
-Nearly all events of an answer do. Once one has been decoded, the bytes before and after its text are a template: an
-event with the same bytes around a plain string (no quote, escape or control character) is the same JSON with another
-text. Any other event does not match, and is decoded. Saves a fifth of the CPU of an event; changes no result.
+Nearly all events of an answer do. Once one has been decoded, the bytes before and after its text are a template: a
+read with the same bytes around a plain string (no quote, escape or control character) is one event, the same JSON with
+another text. Any other read does not match, and goes the long way. Saves a quarter of the CPU of an event; changes no
+result.
 """
 
 from __future__ import annotations
@@ -16,34 +17,35 @@ LESSONS = 4
 class Template:
     """What surrounds the text in the events of one stream. `reasoning` and `index` tell of whose text it is."""
 
-    __slots__ = ("_head", "_length", "_lessons", "_tail", "index", "reasoning")
+    __slots__ = ("_begin", "_end", "_head", "_lessons", "_tail", "index", "reasoning")
 
     def __init__(self) -> None:
-        self._head = self._tail = b""
-        self._length = 0
+        self._head: bytes | None = None
+        self._tail = b""
+        self._begin = self._end = 0
         self._lessons = LESSONS
         self.reasoning = False
         self.index = 0
 
-    def text(self, data: bytes) -> str | None:
-        """The text of an event that fits the template; None for every other, and before there is one."""
-        if not self._length or not data.startswith(self._head) or not data.endswith(self._tail):
+    def text(self, chunk: bytes) -> str | None:
+        """The text of a chunk that fits the template; None for every other, and before there is one."""
+        if self._head is None or not chunk.startswith(self._head) or not chunk.endswith(self._tail):
             return None
-        middle = data[len(self._head) : -len(self._tail)]
-        if len(data) <= self._length or b'"' in middle or b"\\" in middle:
+        middle = chunk[self._begin : self._end]
+        if b'"' in middle or b"\\" in middle:
             return None
         try:
             text = middle.decode()
         except UnicodeDecodeError:
             return None
-        return text if text.isprintable() else None
+        return text if text and text.isprintable() else None
 
     def delta(self, text: str) -> Delta:
         """What an event that fits adds."""
         return Delta(self.index, *(("", text) if self.reasoning else (text, "")), output=True)
 
     def learn(self, data: bytes, event: Event) -> None:
-        """Take the template from a decoded event, if it brings one plain text and nothing else."""
+        """Take the template from the data of a decoded event, if it brings one plain text and nothing else."""
         if not self._lessons or len(event.deltas) != 1 or event.usage or event.error:
             return
         delta = event.deltas[0]
@@ -53,7 +55,7 @@ class Template:
         self._lessons -= 1
         quoted = b'"%b"' % text.encode()
         head, found, tail = data.partition(quoted)
-        if found and quoted not in tail:  # no escapes and found once: this is where the text stands
-            self._head, self._tail = head + b'"', b'"' + tail
-            self._length = len(self._head) + len(self._tail)
+        if found and quoted not in tail and b"\n" not in data:  # no escapes and found once: here the text stands
+            self._head, self._tail = b'data: %b"' % head, b'"%b\n\n' % tail
+            self._begin, self._end = len(self._head), -len(self._tail)
             self.reasoning, self.index = not delta.answer, delta.index

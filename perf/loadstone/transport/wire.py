@@ -219,11 +219,8 @@ class _Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserCallbackError) as exc:
             garbage = TransportError(Failure("protocol", f"the answer is not HTTP/1.1: {exc}"))
             self._surplus = True
-        try:
+        if self._body:
             self._hand_over()
-        except Exception as exc:  # a mistake of the sink's must reach whoever waits for the answer
-            self._fail(exc)
-            return
         if self._complete:
             self._finish()
         elif garbage is not None:
@@ -232,13 +229,14 @@ class _Connection(asyncio.Protocol):
     def _hand_over(self) -> None:
         """What one read brought of the body, in one piece: its HTTP chunks have one stamp anyway."""
         body, exchange = self._body, self._exchange
-        if not body:
-            return
         whole = body[0] if len(body) == 1 else b"".join(body[: self._pieces])
         body.clear()
         if exchange is not None and whole:
             exchange.reads += 1
-            exchange.sink(whole, self._at)
+            try:
+                exchange.sink(whole, self._at)
+            except Exception as exc:  # a mistake of the sink's must reach whoever waits for the answer
+                self._fail(exc)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open.discard(self)
