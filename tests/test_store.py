@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -264,3 +265,14 @@ def test_requests_csv_of_nothing_is_its_head(tmp_path: Path) -> None:
     frame.write_csv([], tmp_path / "none.csv")
     frame.write_csv([record()], tmp_path / "one.csv")
     assert (tmp_path / "none.csv").read_text() == (tmp_path / "one.csv").read_text().splitlines(keepends=True)[0]
+
+
+def test_a_full_disk_at_the_end_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store.Folder(tmp_path / "run")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UsageError, match=r"^cannot write .*summary.json: No space left on device; the records so far"):
+        folder.write("summary.json", "{}")

@@ -22,7 +22,8 @@ def finish(folder: store.Folder, tokenizer: str | None = None) -> Summary:
     summary = read(folder.path, tokenizer)
     folder.write("summary.json", json.render(summary))
     folder.write("summary.csv", csv.render(summary))
-    frame.write_csv(store.load_records(folder.path), folder.path / REQUESTS_CSV)
+    with store.writing(folder.path / REQUESTS_CSV):
+        frame.write_csv(store.load_records(folder.path), folder.path / REQUESTS_CSV)
     return summary
 
 

@@ -5,10 +5,7 @@ Prints nothing: it hands notices and progress to whoever called. Everything that
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import gc
-import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from msgspec import Struct
 from loadstone import apis, describe, jobs, keys, plan, preflight, readers, store
 from loadstone.config import Config
 from loadstone.flight import Flight, Limits
+from loadstone.guards import interrupts, quiet_gc, watched
 from loadstone.health import Health
 from loadstone.jobs import Job
 from loadstone.plan import Plan
@@ -124,18 +122,29 @@ async def _run(setup: _Setup, folder: store.Folder, transport: Transport, notice
     folder.write_lines(store.SCHEDULE, plan.lines(setup.plan, setup.prompts))
     head = describe.run(config, setup.plan, setup.model, setup.server, len(setup.prompts))
     folder.write_json(store.RUN, head)
-    recorder, progress, health = folder.recorder(), Progress(setup.plan, config.duration), Health()
+    recorder, progress = folder.recorder(), Progress(setup.plan, config.duration)
     secrets = keys.secrets(config)
 
     def keep(record: Record) -> None:
-        record = _scrubbed(record, secrets)
-        recorder.add(record)
+        recorder.add(_scrubbed(record, secrets))
         if live is not None:
             progress.add(record)
         if recorder.error is not None and not runner.stopping:
             runner.stop(f"cannot write records: {recorder.error.strerror}")
 
-    runner = Runner(
+    runner = progress.runner = _runner(setup, transport, keep)
+    try:
+        with quiet_gc(), interrupts(runner, config.grace, notice):
+            async with watched(live(progress) if live else None):
+                client = await _fly(runner)
+    finally:
+        recorder.close()
+    folder.write_json(store.RUN, head | {"ended": runner.ended, "ended_at": describe.now(), "client": client})
+
+
+def _runner(setup: _Setup, transport: Transport, keep: Callable[[Record], None]) -> Runner:
+    config = setup.config
+    return Runner(
         setup.plan,
         setup.jobs,
         setup.api,
@@ -147,17 +156,17 @@ async def _run(setup: _Setup, folder: store.Folder, transport: Transport, notice
         grace=config.grace,
         keep_text=_keeps_text(config),
     )
-    progress.runner = runner
-    watcher = None if live is None else asyncio.ensure_future(live(progress))
-    with _quiet_gc(), _interrupts(runner, config.grace, notice):
-        health.start()
-        ended = await runner.run()
+
+
+async def _fly(runner: Runner) -> dict[str, float | None]:
+    """Run to the end; returns how the client fared meanwhile."""
+    health = Health()
+    health.start()
+    try:
+        await runner.run()
+    finally:
         client = health.stop(runner.lags)
-    if watcher is not None:
-        watcher.cancel()
-        await asyncio.wait([watcher])
-    recorder.close()
-    folder.write_json(store.RUN, head | {"ended": ended, "ended_at": describe.now(), "client": client})
+    return client
 
 
 def _scrubbed(record: Record, secrets: list[str]) -> Record:
@@ -183,45 +192,3 @@ def _discreet(config: Config) -> Iterator[None]:
         yield
     except UsageError as exc:
         raise UsageError(keys.without(str(exc), keys.secrets(config))) from exc
-
-
-@contextlib.contextmanager
-def _quiet_gc() -> Iterator[None]:
-    """What exists now is not looked at again, and the rest seldom: a full collection would stall every stream. Requests
-    leave no cycles behind."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
-
-
-@contextlib.contextmanager
-def _interrupts(runner: Runner, grace: float, notice: Notice) -> Iterator[None]:
-    """Ctrl-C (or SIGTERM) once: nothing more is sent, what is in flight may end. Twice: it is cut off."""
-    loop = asyncio.get_running_loop()
-    calls = 0
-
-    def interrupt() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            notice(
-                f"stopping: waiting up to {grace:g} s for {len(runner.flights)} requests in flight; "
-                "Ctrl-C again cuts them off"
-            )
-        runner.stop("interrupted", grace if calls == 1 else 0.0)
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    before = [signal.getsignal(number) for number in numbers]
-    for number in numbers:
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(interrupt))
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

@@ -24,6 +24,16 @@ PAUSE = 0.002
 RUN, RECORDS, SCHEDULE = "run.json", "records.jsonl", "schedule.jsonl"
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A disk that is full or gone is the operator's to mend; the records stay."""
+    try:
+        yield
+    except OSError as exc:
+        kept = f"the records so far are in {path.parent}: make room, then loadstone report {path.parent}"
+        raise UsageError(f"cannot write {path}: {exc.strerror or exc}; {kept}") from exc
+
+
 class Folder:
     """A new run folder. Raises UsageError when it cannot be made, or holds anything already."""
 
@@ -38,17 +48,19 @@ class Folder:
     def write(self, name: str, content: bytes | str) -> Path:
         """Write a whole file, so that no reader ever sees half of it."""
         path, half = self.path / name, self.path / f".{name}.part"
-        half.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(half, path)
+        with writing(path):
+            half.write_bytes(content.encode() if isinstance(content, str) else content)
+            os.replace(half, path)
         return path
 
     def write_json(self, name: str, content: Any) -> Path:
         return self.write(name, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
     def write_lines(self, name: str, lines: Iterable[bytes]) -> Path:
-        with (self.path / name).open("wb") as file:
+        path = self.path / name
+        with writing(path), path.open("wb") as file:
             file.writelines(lines)
-        return self.path / name
+        return path
 
     def recorder(self) -> Recorder:
         return Recorder(self.path / RECORDS)
@@ -62,8 +74,8 @@ class Recorder:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
-        self._thread.start()
         self.error: OSError | None = None
+        self._thread.start()
 
     def add(self, record: Record) -> None:
         self._lines.put(to_line(record))
