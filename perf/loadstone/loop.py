@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 T = TypeVar("T")
+OPEN_FILES = 65_536
 
 
 def factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -18,6 +20,20 @@ def factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def run(work: Coroutine[object, object, T]) -> T:
-    """Run to completion on the best loop there is."""
+    """Run to completion on the best loop there is, with as many open files as the system lets this process have."""
+    _raise_open_files()
     with asyncio.Runner(loop_factory=factory()) as runner:
         return runner.run(work)
+
+
+def _raise_open_files() -> None:
+    """A stream is an open file, and the usual soft limit of 1024 is far below what the hard limit allows."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
