@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import os
 import platform
-import sys
 import time
 from importlib import metadata
 from typing import Any
@@ -60,7 +60,7 @@ def _host() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "allowed_cores": cores(),
-        "event_loop": "uvloop" if "uvloop" in sys.modules else "asyncio",
+        "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
     }
 
 
