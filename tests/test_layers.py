@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
     0: "records",
     1: "sse apis template reply arrivals plan stats columns windows measure check config views plugins",
-    2: "transport jobs tokens frame store readers loop",
+    2: "alarm transport jobs tokens frame store readers loop",
     3: "flight keys runner guards health preflight describe progress results console session",
     4: "__init__ arguments listing cli __main__ sim",
 }

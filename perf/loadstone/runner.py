@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from array import array
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from loadstone.apis import API
 from loadstone.flight import Flight, Limits
@@ -19,6 +19,8 @@ from loadstone.records import Failure, Record
 from loadstone.transport import Clock, Transport, TransportError
 
 OnRecord = Callable[[Record], None]
+Wait = Callable[[int], Awaitable[None]]
+"""Waits until an instant of the run's clock; may return early."""
 STAGGER = 200_000
 """ns between the first sends of a closed loop: the client's own work of opening connections, some 0.15 ms each, and the
 server's of accepting them would else show as TTFT of the first wave (5 ms on average with 256 streams)."""
@@ -41,6 +43,7 @@ class Runner:
         grace: float = 30.0,
         keep_text: Callable[[Flight], bool] | None = None,
         stagger: int = STAGGER,
+        wait: Wait | None = None,
     ) -> None:
         self._plan = plan
         self._jobs = jobs
@@ -53,6 +56,7 @@ class Runner:
         self._grace = grace
         self._keep_text = keep_text
         self._stagger = stagger
+        self._wait = wait or self._sleep
         self._next = 0
         self._armed = False
         self._mistake: BaseException | None = None
@@ -157,8 +161,11 @@ class Runner:
             self.stop("error")
 
     async def _until(self, due: int) -> None:
-        while (early := due - self._clock()) > 0:  # noqa: ASYNC110  timers of the loop are coarse, and may be early
-            await asyncio.sleep(early / 1e9)
+        while due > self._clock():
+            await self._wait(due)
+
+    async def _sleep(self, due: int) -> None:
+        await asyncio.sleep((due - self._clock()) / 1e9)
 
     async def _send(self, index: int, scheduled: int, ready: int) -> None:
         """`ready`: when nothing but this client kept the request from leaving."""

@@ -5,6 +5,7 @@ Prints nothing: it hands notices and progress to whoever called. Everything that
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone import apis, describe, jobs, keys, plan, preflight, readers, store
+from loadstone.alarm import Waiter
 from loadstone.config import Config
 from loadstone.flight import Flight, Limits
 from loadstone.guards import interrupts, quiet_gc, watched
@@ -132,17 +134,19 @@ async def _run(setup: _Setup, folder: store.Folder, transport: Transport, notice
         if recorder.error is not None and not runner.stopping:
             runner.stop(f"cannot write records: {recorder.error.strerror}")
 
-    runner = progress.runner = _runner(setup, transport, keep)
+    waiter = Waiter(asyncio.get_running_loop())
+    runner = progress.runner = _runner(setup, transport, keep, waiter)
     try:
         with quiet_gc(), interrupts(runner, config.grace, notice):
             async with watched(live(progress) if live else None):
                 client = await _fly(runner)
     finally:
         recorder.close()
+        waiter.close()
     folder.write_json(store.RUN, head | {"ended": runner.ended, "ended_at": describe.now(), "client": client})
 
 
-def _runner(setup: _Setup, transport: Transport, keep: Callable[[Record], None]) -> Runner:
+def _runner(setup: _Setup, transport: Transport, keep: Callable[[Record], None], waiter: Waiter) -> Runner:
     config = setup.config
     return Runner(
         setup.plan,
@@ -155,6 +159,7 @@ def _runner(setup: _Setup, transport: Transport, keep: Callable[[Record], None])
         duration=config.duration,
         grace=config.grace,
         keep_text=_keeps_text(config),
+        wait=waiter.until,
     )
 
 

@@ -20,9 +20,9 @@ from heapq import heappop, heappush, heapreplace
 from typing import Any
 
 from loadstone import loop
+from loadstone.alarm import Alarm, alarm
 from loadstone.records import UsageError
 from loadstone.sim import asks, pages, truth
-from loadstone.sim.alarm import Alarm, alarm
 from loadstone.sim.answer import Answer, Streamed, Whole
 from loadstone.sim.desk import Desk
 from loadstone.sim.http import Connection, Request

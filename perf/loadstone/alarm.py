@@ -1,6 +1,7 @@
 """One alarm at an absolute time of the monotonic clock: a timerfd on Linux, else a timer of the event loop.
 
-uvloop's and epoll's own timers count whole milliseconds, which would lump the events of a busy server together.
+uvloop's and epoll's own timers count whole milliseconds, which would lump the events of a busy server together, and
+send the requests of an open loop up to a millisecond late. `Waiter` makes an alarm something to await.
 """
 
 from __future__ import annotations
@@ -73,3 +74,29 @@ def alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> Alarm:
         return FdAlarm(loop, ring)
     except (OSError, AttributeError):
         return TimerAlarm(loop, ring)
+
+
+class Waiter:
+    """Waits for instants of the monotonic clock, one at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._rung: asyncio.Future[None] | None = None
+        self._alarm = alarm(loop, self._ring)
+
+    async def until(self, at: int) -> None:
+        """Returns at `at` (ns) or, where the system's timers are coarse, up to a millisecond early or late."""
+        self._rung = self._loop.create_future()
+        self._alarm.set(at)
+        try:
+            await self._rung
+        finally:
+            self._alarm.set(None)
+
+    def close(self) -> None:
+        self._alarm.close()
+
+    def _ring(self) -> None:
+        self._alarm.set(None)
+        if self._rung is not None and not self._rung.done():
+            self._rung.set_result(None)
