@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+CR = 0x0D  # an integer, as searching for b"\r" makes CPython raise and swallow a TypeError first
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
@@ -28,7 +29,7 @@ class Events:
     def feed(self, chunk: bytes) -> list[bytes]:
         """Data of the events that `chunk` completes, in order. The quick way is for chunks that hold whole one-line
         events and nothing else, as nearly all do."""
-        if self.clean and chunk[:6] == b"data: " and chunk[-2:] == b"\n\n" and b"\r" not in chunk:
+        if self.clean and chunk[:6] == b"data: " and chunk[-2:] == b"\n\n" and CR not in chunk:
             self._head = None
             if chunk.find(b"\n") == len(chunk) - 2:
                 return [chunk[6:-2]]

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from loadstone.apis import Delta, Event
 
+# Integers: `b'"' in data` makes CPython raise and swallow a TypeError first, which takes longer than the search.
+QUOTE, BACKSLASH = b'"\\'
 LESSONS = 4
 """Events that a stream's template may be taken from: reasoning and answer, and two that did not last."""
 
@@ -32,7 +34,7 @@ class Template:
         if self._head is None or not chunk.startswith(self._head) or not chunk.endswith(self._tail):
             return None
         middle = chunk[self._begin : self._end]
-        if b'"' in middle or b"\\" in middle:
+        if QUOTE in middle or BACKSLASH in middle:
             return None
         try:
             text = middle.decode()
@@ -50,7 +52,7 @@ class Template:
             return
         delta = event.deltas[0]
         text = delta.answer or delta.reasoning
-        if not text or delta.finish or delta.tools or (delta.answer and delta.reasoning) or b"\\" in data:
+        if not text or delta.finish or delta.tools or (delta.answer and delta.reasoning) or BACKSLASH in data:
             return
         self._lessons -= 1
         quoted = b'"%b"' % text.encode()
