@@ -888,3 +888,8 @@ def test_the_loops_own_timer_serves_where_there_is_no_timerfd(live: Any, monkeyp
     reply, row = live(one("POST", CHAT, chat(5)))
     assert len(reply.text.split()) == 5
     assert all(sent >= due for sent, due in zip(row["sent"], row["planned"], strict=True))
+
+
+def test_a_key_without_its_certificate_is_refused() -> None:
+    with pytest.raises(UsageError, match="--certfile FILE"):
+        Server(Settings(keyfile="key.pem"))

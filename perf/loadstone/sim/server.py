@@ -211,6 +211,8 @@ ABRUPT: dict[str | None, Callable[[Server, Connection], None]] = {
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
     if not settings.certfile:
+        if settings.keyfile:
+            raise UsageError("--keyfile is the key of a certificate: give that with --certfile FILE")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
