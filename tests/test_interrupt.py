@@ -135,6 +135,15 @@ def in_flight(count: int) -> Callable[[str], Any]:
     return lambda written: f"{count} in flight" in written
 
 
+def interrupt_twice(tty: Terminal, streams: int) -> None:
+    """Ctrl-C with all streams in flight, and once more when it has been heard; the command ends with its status."""
+    tty.wait_for(in_flight(streams), f"display of {streams} requests in flight")
+    tty.type(CTRL_C)
+    tty.wait_for(lambda written: "stopping: waiting up to" in written, "notice")
+    tty.type(CTRL_C)
+    assert tty.end() == 130
+
+
 def run(sim: Sim, *flags: object) -> tuple[object, ...]:
     return ("run", "--url", sim.url, "-o", "run", "--as", "json", *flags)
 
@@ -166,11 +175,7 @@ def test_ctrl_c_once_lets_the_requests_in_flight_end() -> None:
 
 def test_ctrl_c_twice_cuts_them_off() -> None:
     with Sim(**LONG) as sim, terminal(*run(sim, "-c", 3, "-n", 1000)) as tty:
-        tty.wait_for(in_flight(3), "display of 3 requests in flight")
-        tty.type(CTRL_C)
-        tty.wait_for(lambda written: "stopping: waiting up to" in written, "notice")
-        tty.type(CTRL_C)
-        assert tty.end() == 130
+        interrupt_twice(tty, 3)
     summary, rows, ended = outcome()
     assert ended == "interrupted"
     assert [(row.error.kind, row.error.message) for row in rows if row.error] == [
@@ -192,11 +197,7 @@ def test_ctrl_c_when_the_grace_is_over() -> None:
 
 def test_ctrl_c_in_an_open_loop_keeps_those_that_waited_for_a_slot() -> None:
     with Sim(**LONG) as sim, terminal(*run(sim, "--rate", 50, "--arrivals", "constant", "-c", 2, "-n", 9999)) as tty:
-        tty.wait_for(in_flight(2), "display of 2 requests in flight")
-        tty.type(CTRL_C)
-        tty.wait_for(lambda written: "stopping: waiting up to" in written, "notice")
-        tty.type(CTRL_C)
-        assert tty.end() == 130
+        interrupt_twice(tty, 2)
     _, rows, ended = outcome()
     assert ended == "interrupted"
     assert [row.error.message for row in rows[:2] if row.error] == ["in flight when the run ended (interrupted)"] * 2

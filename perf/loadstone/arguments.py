@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from loadstone import __version__
-from loadstone.config import Config, seconds, slo
+from loadstone.config import seconds, slo
 from loadstone.records import UsageError
 
 EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
@@ -44,6 +44,11 @@ def parser() -> Parser:
 
 
 def _run(verb: argparse.ArgumentParser) -> None:
+    for add in (_server, _timeouts, _prompts, _request, _load, _results):
+        add(verb)
+
+
+def _server(verb: argparse.ArgumentParser) -> None:
     server = verb.add_argument_group("server")
     server.add_argument(
         "--url", help="http://HOST:PORT, https://..., or unix:/PATH; without it a simulated server is started"
@@ -57,11 +62,17 @@ def _run(verb: argparse.ArgumentParser) -> None:
     )
     server.add_argument("--insecure", action="store_true", help="do not verify certificates")
     server.add_argument("--ca-file", metavar="FILE", help="PEM file of a certificate authority to trust")
+
+
+def _timeouts(verb: argparse.ArgumentParser) -> None:
     times = verb.add_argument_group("timeouts (seconds, or 500ms, 2m)")
     times.add_argument("--connect-timeout", type=_seconds, metavar="T", help="to open a connection (30)")
     times.add_argument("--ttft-timeout", type=_seconds, metavar="T", help="from sending to the first output (none)")
     times.add_argument("--idle-timeout", type=_seconds, metavar="T", help="between two outputs (none)")
     times.add_argument("--timeout", type=_seconds, metavar="T", help="for a whole request (6h)")
+
+
+def _prompts(verb: argparse.ArgumentParser) -> None:
     prompts = verb.add_argument_group("prompts")
     prompts.add_argument(
         "--dataset", help="a file (- is stdin), FORMAT:FILE, a bundled set, or random (default: chat-small)"
@@ -76,6 +87,9 @@ def _run(verb: argparse.ArgumentParser) -> None:
     prompts.add_argument("--input-len", type=_whole, metavar="N", help="tokens of a random prompt (1024)")
     prompts.add_argument("--output-len", type=_whole, metavar="N", help="max_tokens of each request; random: 128")
     prompts.add_argument("--range-ratio", type=float, metavar="R", help="random lengths vary from L(1-R) to L(1+R) (0)")
+
+
+def _request(verb: argparse.ArgumentParser) -> None:
     request = verb.add_argument_group("requests")
     request.add_argument("--no-stream", dest="stream", action="store_false", help="ask for the answer in one piece")
     request.add_argument(
@@ -86,6 +100,9 @@ def _run(verb: argparse.ArgumentParser) -> None:
     request.add_argument("--ignore-eos", action="store_true", help="generate up to --output-len")
     request.add_argument("--temperature", type=float, metavar="T", help="(default: the server's)")
     request.add_argument("--extra-body", type=_object, metavar="JSON", help="fields added to every request")
+
+
+def _load(verb: argparse.ArgumentParser) -> None:
     load = verb.add_argument_group("load")
     load.add_argument(
         "-c", "--concurrency", type=_whole, metavar="N", help="requests in flight (8); with --rate a cap (none)"
@@ -99,6 +116,9 @@ def _run(verb: argparse.ArgumentParser) -> None:
     load.add_argument("--grace", type=_seconds, metavar="T", help="time to finish after --duration or Ctrl-C (30)")
     load.add_argument("--warmup", type=_whole, metavar="N", help="requests before the measured ones, not counted (0)")
     load.add_argument("--seed", type=_whole, metavar="N", help="of arrivals, order and random prompts (0)")
+
+
+def _results(verb: argparse.ArgumentParser) -> None:
     results = verb.add_argument_group("results")
     results.add_argument(
         "--goodput",
@@ -209,4 +229,3 @@ def _object(text: str) -> dict[str, Any]:
 
 
 RUN_ONLY = ("verb", "view", "quiet", "config")
-CONFIG_FIELDS = Config.__struct_fields__

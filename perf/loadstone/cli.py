@@ -74,12 +74,13 @@ def check(options: Namespace) -> int:
 
 
 def serve(options: Namespace) -> int:
+    from loadstone import keys
     from loadstone.sim import Settings
     from loadstone.sim import run as run_server
 
     given = {name: value for name, value in vars(options).items() if name not in ("verb", "api_key_env")}
     if variable := getattr(options, "api_key_env", None):
-        given["api_key"] = os.environ.get(variable) or _missing(variable)
+        given["api_key"] = keys.required(variable)
     given["faults"] = tuple(given.get("faults", ()))
     settings = Settings(**{"port": 8000, **given})
     run_server(settings, lambda url: print(url, flush=True))
@@ -189,7 +190,3 @@ def _status(result: Result, config: Config) -> int:
         )
         return 1
     return 0 if str(summary.run.get("ended")) in ("done", "duration") else 1
-
-
-def _missing(variable: str) -> str:
-    raise UsageError(f"--api-key-env names {variable}, but it is not set; say export {variable}=...")

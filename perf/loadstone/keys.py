@@ -32,9 +32,7 @@ def request_headers(config: Config) -> Headers:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise UsageError(f"--header takes 'NAME: VALUE' on one line of ASCII; {name!r} is not fit for HTTP")
     variable = config.api_key_env or DEFAULT_KEY
-    key = os.environ.get(variable)
-    if config.api_key_env and not key:
-        raise UsageError(f"--api-key-env names {variable}, but it is not set; say export {variable}=...")
+    key = required(variable) if config.api_key_env else os.environ.get(variable)
     if key and not _VALUE.fullmatch(key):
         raise UsageError(
             f"the key in {variable} is not one line of ASCII; say export {variable}=... with the key alone"
@@ -42,6 +40,14 @@ def request_headers(config: Config) -> Headers:
     if key and not any(name.lower() == "authorization" for name in headers):
         headers["Authorization"] = f"Bearer {key}"
     return tuple(headers.items())
+
+
+def required(variable: str) -> str:
+    """The value of a variable that --api-key-env names."""
+    key = os.environ.get(variable)
+    if not key:
+        raise UsageError(f"--api-key-env names {variable}, but it is not set; say export {variable}=...")
+    return key
 
 
 def hint(config: Config) -> str:
@@ -56,10 +62,9 @@ def hint(config: Config) -> str:
 
 def secrets(config: Config) -> list[str]:
     """Texts that must not be shown or written down, longest first."""
-    shown = config.shown()
-    headers = {name: HIDDEN for name, _ in request_headers(config)} | shown["header"]
+    shown, headers = config.shown(), dict(request_headers(config))
     values = [
-        *_hidden(dict(request_headers(config)), headers),
+        *_hidden(headers, dict.fromkeys(headers, HIDDEN) | shown["header"]),
         *_hidden(config.extra_body, shown["extra_body"]),
         *_hidden(_query(config.url), _query(shown["url"])),
     ]

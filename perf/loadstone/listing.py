@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import entry_points
 
 from loadstone.apis import APIS
+from loadstone.plugins import installed
 from loadstone.readers import READERS
 from loadstone.readers.names import bundled
 from loadstone.views import VIEWS
@@ -22,4 +22,4 @@ def parts() -> dict[str, list[str]]:
 
 
 def _with_plugins(group: str, built_in: Iterable[str]) -> list[str]:
-    return sorted({*built_in, *(point.name for point in entry_points(group=group))})
+    return sorted({*built_in, *installed(group)})

@@ -80,7 +80,7 @@ def _window(name: str, columns: Columns, span: Span, slos: Mapping[str, float], 
         end=span[1] * NS,
         requests=int(begun.sum()),
         metrics=metrics | _per_event(columns, rows),
-        rates=_rates(columns, span, begun, counted) | _service_levels(requests, slos, begun, span),
+        rates=_rates(columns, span, begun, counted) | _service_levels(requests, values, slos, begun, span),
     )
 
 
@@ -124,8 +124,8 @@ def _rates(columns: Columns, span: Span, begun: Mask, counted: Mask) -> dict[str
     r, seconds = columns.requests, (span[1] - span[0]) * NS
     if seconds <= 0:
         return {}
-    ended = counted & r.ok & (r.end >= span[0]) & (r.end <= span[1])
-    sent = counted & (r.sent >= span[0]) & (r.sent <= span[1])
+    ended = counted & r.ok & windows.within(r.end, span)
+    sent = counted & windows.within(r.sent, span)
     incoming, outgoing = windows.input_booked(columns, span, counted), windows.output_booked(columns, span, counted)
     both = None if incoming is None or outgoing is None else incoming + outgoing
     return {
@@ -141,12 +141,14 @@ def _rates(columns: Columns, span: Span, begun: Mask, counted: Mask) -> dict[str
     }
 
 
-def _service_levels(r: Requests, slos: Mapping[str, float], begun: Mask, span: Span) -> dict[str, float | None]:
+def _service_levels(
+    r: Requests, values: Values, slos: Mapping[str, float], begun: Mask, span: Span
+) -> dict[str, float | None]:
     """Goodput and attainment. A failure meets no objective; a request that the end of the run cut off is not judged."""
     if not slos or span[1] <= span[0]:
         return {}
     judged, rows = begun & ~r.stopped, begun & r.ok
-    met = {name: _meets(r, rows, name, limit) for name, limit in slos.items()}
+    met = {name: _meets(r, values[name][0], rows, name, limit) for name, limit in slos.items()}
     known = [mask for mask in met.values() if mask is not None]
     together = np.logical_and.reduce(known) if len(known) == len(met) else None
     return {
@@ -156,10 +158,9 @@ def _service_levels(r: Requests, slos: Mapping[str, float], begun: Mask, span: S
     }
 
 
-def _meets(r: Requests, rows: Mask, name: str, limit: float) -> Mask | None:
+def _meets(r: Requests, value: Array, rows: Mask, name: str, limit: float) -> Mask | None:
     """Which of the successful `rows` meet one objective; None where that cannot be told of all. TPOT of a one-token
     answer is met, as it cannot be missed; an answer that never came (all reasoning) misses `ttfat`."""
-    value = per_request(r)[name][0]
     single = {"tpot": r.output_tokens <= 1, "packet_time": r.packets <= 1}.get(name, np.zeros_like(rows))
     told = ~np.isnan(value) | single | (r.streamed if name == "ttfat" else False)
     return rows & (single | (value <= limit)) if told[rows].all() else None

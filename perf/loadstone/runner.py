@@ -27,7 +27,7 @@ server's of accepting them would else show as TTFT of the first wave (5 ms on av
 
 
 class Runner:
-    """One run of one plan. `finished`, `failed`, `dispatched` and `flights` may be looked at while it goes on."""
+    """One run of one plan. `finished`, `failed` and `flights` may be looked at while it goes on."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Runner:
         self.ended = "done"
         self.stopping = False
         self.flights: set[Flight] = set()
-        self.dispatched = self.finished = self.failed = 0
+        self.finished = self.failed = 0
         self.lags: array[int] = array("q")
         """ns from ready to sent, connecting aside, of each request."""
 
@@ -171,7 +171,6 @@ class Runner:
         """`ready`: when nothing but this client kept the request from leaving."""
         flight = self._flight(index, scheduled)
         self.flights.add(flight)
-        self.dispatched += 1
         if flight.phase == "measure" and not self._armed:
             self._arm()
         failure = await self._carry(flight)

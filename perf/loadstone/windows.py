@@ -24,7 +24,7 @@ def whole(requests: Requests) -> Span | None:
 
 def begun_within(requests: Requests, span: Span) -> Mask:
     """Requests sent in the span or, where connecting failed and they never were, wanted in it."""
-    return _within(np.where(np.isnan(requests.sent), requests.scheduled, requests.sent), span)
+    return within(np.where(np.isnan(requests.sent), requests.scheduled, requests.sent), span)
 
 
 def steady(requests: Requests, span: Span) -> Span | None:
@@ -85,8 +85,8 @@ def output_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
     if not rows.any() or np.isnan(r.output_tokens[rows]).any():
         return None
     each = np.where(rows, r.output_tokens / r.packets, 0.0)
-    streamed = each[events.owner][_within(events.at, span)].sum()
-    at_end = r.output_tokens[rows & np.isnan(r.packets) & _within(r.end, span)].sum()
+    streamed = each[events.owner][within(events.at, span)].sum()
+    at_end = r.output_tokens[rows & np.isnan(r.packets) & within(r.end, span)].sum()
     return float(streamed + at_end)
 
 
@@ -97,8 +97,8 @@ def input_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
     if not rows.any() or np.isnan(r.input_tokens[rows]).any():
         return None
     at = np.where(np.isnan(r.first), r.end, r.first)
-    return float(r.input_tokens[rows & _within(at, span)].sum())
+    return float(r.input_tokens[rows & within(at, span)].sum())
 
 
-def _within(at: Array, span: Span) -> Mask:
+def within(at: Array, span: Span) -> Mask:
     return (at >= span[0]) & (at <= span[1])
