@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from loadstone.config import Config
-from loadstone.plan import Load, Plan, make
+from loadstone.plan import Load, Plan, Rows, make
 from loadstone.records import FORMAT, Failure, Pieces, Prompt, Record, Usage
 
 USERS, REQUESTS, WARMUP = 8, 120, 8
@@ -39,7 +39,7 @@ FAILURES: dict[int, tuple[Failure, int | None]] = {
 
 
 def plan() -> Plan:
-    return make(Load(concurrency=USERS, requests=REQUESTS, warmup=WARMUP), len(PROMPTS))
+    return make(Load(concurrency=USERS, requests=REQUESTS, warmup=WARMUP), Rows([prompt.id for prompt in PROMPTS]))
 
 
 def records() -> list[Record]:

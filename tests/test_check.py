@@ -13,6 +13,10 @@ from loadstone.records import Counts, Doubt, Metric, Summary, Window
 RUN: dict[str, Any] = {"began": "2025-01-01T00:00:00+00:00", "ended": "done", "config": {"concurrency": 8}}
 
 
+OPEN: dict[str, Any] = {"run": RUN | {"schedule": {"loop": "open"}}}
+"""Stages, or recorded times, with a cap on what is in flight."""
+
+
 def counts(succeeded: int = 1000, failed: int = 0, stopped: int = 0) -> Counts:
     return Counts(None, succeeded + failed, succeeded, failed, 0, stopped, 0, {})
 
@@ -71,6 +75,8 @@ def test_a_sound_run_is_valid() -> None:
         ({"run": {"config": {"goodput": {"ttft": 1}}}}, "client not known", "suspect", "no run.json", "a run folder"),
         ({"run": {"began": "now"}}, "no end", "suspect", "the run has no end", "an end"),
         ({"run": RUN | {"ended": "interrupted"}}, "ended early", "suspect", "interrupted", "a whole run"),
+        ({"run": RUN | {"ended": "saturated"}}, "ended early", "suspect", "saturated", "a whole run"),
+        ({"run": RUN | {"ended": "errors"}}, "ended early", "suspect", "errors", "a whole run"),
         ({"run": RUN | {"ended": "disk is full"}}, "ended early", "suspect", "disk is full", "a whole run"),
         (client(cpu_share=0.81), "client CPU", "suspect", "81%", "80%"),
         (client(cpu_share=0.96), "client CPU", "invalid", "96%", "80%"),
@@ -81,11 +87,19 @@ def test_a_sound_run_is_valid() -> None:
         (client(send_lag_p99=0.011), "send lag p99", "suspect", "11.0 ms", "10.0 ms"),
         (client(send_lag_p99=0.201), "send lag p99", "invalid", "201.0 ms", "10.0 ms"),
         (configured(rate=10.0) | checks(rate_ratio=0.9), "request rate", "suspect", "9/s sent", "10/s asked"),
+        (OPEN | checks(rate_ratio=0.9), "request rate", "suspect", "90% of it", "95%"),
         ({"steady": steady(7.1)}, "concurrency", "suspect", "7.1 in flight while steady", "8 asked"),
         (checks(little=1.3), "Little's law", "suspect", "ratio 1.30", "0.8 to 1.25"),
         (checks(little=0.7), "Little's law", "suspect", "ratio 0.70", "0.8 to 1.25"),
         (checks(shared_reads=0.5), "events that share a read", "suspect", "50%", "20%"),
         (checks(unfinished=0.02), "no finish reason", "suspect", "2%", "1%"),
+        (
+            configured(match_output_length=True) | checks(length_missed=0.25),
+            "output length",
+            "suspect",
+            "25.0% of answers differ",
+            "0%",
+        ),
         (
             configured(ignore_eos=True) | checks(length_missed=0.25),
             "output length",
@@ -106,6 +120,10 @@ def test_a_doubt(changes: dict[str, Any], what: str, severity: str, measured: st
         {"counts": counts(990, 10)},
         {"counts": counts(990, 0, 10)},
         {"run": RUN | {"ended": "duration"}},
+        {"run": RUN | {"ended": "stages"}},
+        OPEN | {"steady": steady(3.0)},
+        OPEN | checks(rate_ratio=0.95),
+        {"groups": {"turn": [steady(1.0), steady(1.0)]}, "steady": steady(3.0)},
         client(cpu_share=0.8, run_queue_share=0.05, loop_lag_p99=0.01, send_lag_p99=0.01),
         client(cpu_share=None, run_queue_share=None, loop_lag_p99=None, send_lag_p99=None),
         client(),

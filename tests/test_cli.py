@@ -101,7 +101,7 @@ RUN = [
     Wrong("-c 0", "--concurrency takes 1 or more, not 0"),
     Wrong("--rate -1", "--rate takes a number above 0, not -1"),
     Wrong("--rate nan", "--rate takes a number above 0, not nan"),
-    Wrong("--rate 5 --arrivals weekly", "--arrivals takes constant or poisson, not weekly"),
+    Wrong("--rate 5 --arrivals weekly", "--arrivals takes constant, poisson, gamma or replay, not weekly"),
     Wrong("--duration 5x", "takes a time such as 30, 500ms or 2m, not '5x'"),
     Wrong("--duration 0", "--duration takes a number above 0"),
     Wrong("--warmup -1", "--warmup takes 0 or more, not -1"),
@@ -115,7 +115,11 @@ RUN = [
     Wrong("--header Bad(name):x", "--header takes 'NAME: VALUE' on one line of ASCII; 'Bad(name)' is not fit for HTTP"),
     Wrong("--header X:\u20ac", "--header takes 'NAME: VALUE' on one line of ASCII; 'X' is not fit for HTTP"),
     Wrong("--as pdf", "--as takes text, classic, csv, json, md or FILE.py:NAME, not 'pdf'"),
-    Wrong("--api chatt", "--api takes chat, completions or FILE.py:NAME, not 'chatt' (did you mean chat?)"),
+    Wrong(
+        "--api chatt",
+        "--api takes chat, completions, responses, messages, embeddings, rerank, generate, tgi, ollama, template"
+        " or FILE.py:NAME, not 'chatt' (did you mean chat?)",
+    ),
     Wrong("--transport pigeon", "invalid choice: 'pigeon'"),
 ]
 OTHER = [
@@ -578,6 +582,13 @@ SECRETS: dict[str, tuple[list[str], dict[str, str], Callable[[Asked], str]]] = {
     ),
     "query": (["--url", f"URL/v1?api_key={KEY}"], {}, lambda asked: asked.path),
 }
+
+
+def at(url: str, flags: list[str]) -> list[str]:
+    """The flags for the server at `url`, which one of them may name itself."""
+    return [*([] if "--url" in flags else ["--url", url]), *(flag.replace("URL", url) for flag in flags)]
+
+
 WHOLE = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}]}
 
 
@@ -611,7 +622,7 @@ def test_keys_are_written_nowhere(secret: str, telltale: str, capsys: Capture, m
         return TELLTALES[telltale](asked, seen[-1].removeprefix("Bearer "))
 
     with scripted(script) as url:
-        arguments = ["--url", url, *(flag.replace("URL", url) for flag in flags), "--no-stream", "--save-text"]
+        arguments = [*at(url, flags), "--no-stream", "--save-text"]
         done = loadstone(capsys, "run", *arguments, "-n", 2, "-c", 1, "-o", "run")
     assert len(seen) == 2
     assert all(KEY in text for text in seen)
@@ -628,7 +639,7 @@ def test_keys_are_not_shown_by_a_refusal(secret: str, capsys: Capture, monkeypat
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with scripted(lambda asked: (401, _error(f"no such key: {look(asked)}"))) as url:
-        said = refused(capsys, "run", "--url", url, *(flag.replace("URL", url) for flag in flags))
+        said = refused(capsys, "run", *at(url, flags))
     assert "(HTTP 401: no such key: " in said
     assert "***" in said
     assert KEY[:10] not in said

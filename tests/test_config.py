@@ -11,10 +11,12 @@ import pytest
 from loadstone import jobs
 from loadstone.apis import Settings
 from loadstone.apis.openai import Chat
-from loadstone.config import HIDDEN, Config, from_mapping, seconds, slo
+from loadstone.config import HIDDEN, Config, from_mapping
 from loadstone.plan import Load
 from loadstone.records import Prompt, UsageError
+from loadstone.stages import Stage
 from loadstone.transport import Target
+from loadstone.typed import seconds, slo
 
 KEY = "sk-very-secret"
 SLO_FORM = (
@@ -46,7 +48,32 @@ SLO_FORM = (
         ({"range_ratio": -0.5}, "--range-ratio takes 0 to 1, not -0.5"),
         ({"max_error_rate": 2.0}, "--max-error-rate takes 0 to 1, not 2.0"),
         ({"max_error_rate": -0.1}, "--max-error-rate takes 0 to 1, not -0.1"),
-        ({"arrivals": "gauss"}, "--arrivals takes constant or poisson, not gauss"),
+        ({"arrivals": "gauss"}, "--arrivals takes constant, poisson, gamma or replay, not gauss"),
+        ({"burstiness": 0.0}, "--burstiness takes a number above 0, not 0.0"),
+        ({"burstiness": 2.0, "arrivals": "constant"}, "--burstiness shapes --arrivals gamma, not constant"),
+        ({"speed": -1.0}, "--speed takes a number above 0, not -1.0"),
+        ({"trace_to": 0.0}, "--to takes a number above 0, not 0.0"),
+        ({"cancel_share": 1.5, "cancel_after": 1.0}, "--cancel-share takes 0 to 1, not 1.5"),
+        ({"choices": 0}, "--n-choices takes 1 or more, not 0"),
+        ({"warmup": "ten"}, "--warmup takes a number of requests or a time such as 10s, not 'ten'"),
+        ({"cooldown": "-3s"}, "--cooldown takes a number of requests or a time such as 10s, not '-3s'"),
+        ({"rate": 2.0, "stages": "30s@2"}, "--rate and --stages exclude each other: stages have rates of their own"),
+        ({"requests": 9, "stages": "30s@2"}, "--requests and --stages exclude each other: stages end by time"),
+        (
+            {"duration": 9.0, "stages": "3s@2"},
+            "--duration and --stages exclude each other: stages have times of their own",
+        ),
+        ({"rate": 2.0, "arrivals": "replay"}, "--arrivals replay takes the recorded times, so leave out --rate"),
+        ({"stages": "3s@2", "arrivals": "replay"}, "--arrivals replay takes the recorded times, so leave out --stages"),
+        ({"tokenize_prompt": True}, "--tokenize-prompt needs --tokenizer: with it the prompts become token ids"),
+        (
+            {"cancel_share": 0.1},
+            "--cancel-share needs --cancel-after: say after how long a request is taken back, such as 500ms",
+        ),
+        (
+            {"cancel_after": 0.1},
+            "--cancel-after needs --cancel-share: say how many requests are taken back, such as 0.1",
+        ),
         ({"goodput": {"speed": 1.0}}, SLO_FORM + "speed:1s"),
         ({"goodput": {"ttft": 0.0}}, SLO_FORM + "ttft:0s"),
     ],
@@ -74,23 +101,56 @@ def test_settings_at_their_limits(setting: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "requests", "concurrency"),
+    ("given", "timed", "requests", "concurrency", "arrivals"),
     [
-        ({}, 100, 8),
-        ({"requests": 5}, 5, 8),
-        ({"duration": 5.0}, None, 8),
-        ({"rate": 5.0}, 100, None),
-        ({"rate": 5.0, "duration": 5.0, "concurrency": 3}, None, 3),
+        ({}, False, 100, 8, "poisson"),
+        ({"requests": 5}, False, 5, 8, "poisson"),
+        ({"duration": 5.0}, False, None, 8, "poisson"),
+        ({"rate": 5.0}, False, 100, None, "poisson"),
+        ({"rate": 5.0, "duration": 5.0, "concurrency": 3}, False, None, 3, "poisson"),
+        ({"rate": 5.0, "burstiness": 0.5}, False, 100, None, "gamma"),
+        ({"stages": "3s@2"}, False, None, None, "poisson"),
+        ({"stages": "3s@c2"}, False, None, None, "poisson"),
+        ({}, True, None, None, "replay"),
+        ({"arrivals": "replay", "concurrency": 4}, True, None, 4, "replay"),
+        ({"concurrency": 4}, True, 100, 4, "poisson"),
+        ({"rate": 5.0}, True, 100, None, "poisson"),
+        ({"requests": 7, "speed": 2.0}, True, 7, None, "replay"),
     ],
 )
-def test_what_follows_is_filled_in(given: dict[str, Any], requests: int | None, concurrency: int | None) -> None:
-    config = Config(**given).check()
-    assert (config.requests, config.concurrency) == (requests, concurrency)
+def test_what_follows_is_filled_in(
+    given: dict[str, Any], timed: bool, requests: int | None, concurrency: int | None, arrivals: str
+) -> None:
+    config = Config(**given).check().filled(timed)
+    assert (config.requests, config.concurrency, config.arrivals) == (requests, concurrency, arrivals)
+
+
+def test_speed_is_for_traces() -> None:
+    with pytest.raises(UsageError, match=r"^--speed is for recorded times"):
+        Config(speed=2.0).filled(timed=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "models"),
+    [
+        ("org/model-7b", [("org/model-7b", 1.0)]),
+        ("a=3,b=1", [("a", 3.0), ("b", 1.0)]),
+        ("base=0.9,org/lora=0.1", [("base", 0.9), ("org/lora", 0.1)]),
+        ("a=3", [("a=3", 1.0)]),
+        ("a,b", [("a,b", 1.0)]),
+    ],
+)
+def test_mixes_of_models(text: str, models: list[tuple[str, float]]) -> None:
+    assert Config(model=text).models == models
 
 
 def test_load() -> None:
     config = Config(rate=3.0, requests=7, warmup=2, seed=5, shuffle=True, arrivals="constant", concurrency=4)
     assert config.load == Load(rate=3.0, requests=7, warmup=2, seed=5, shuffle=True, arrivals="constant", concurrency=4)
+    timed = Config(warmup="10s", cooldown="500ms", stages="3s@c2", model="a=1,b=2", url=["http://a", "http://b"]).load
+    assert timed == Load(
+        warmup_time=10.0, cooldown_time=0.5, stages=(Stage(3, 2, 2, True),), models=(1.0, 2.0), servers=2
+    )
 
 
 # Secrets
@@ -298,9 +358,10 @@ def test_paths(base: str, path: str, models: str) -> None:
 
 def test_jobs() -> None:
     prompts = [Prompt(id="a", text="Hi", output_len=9), Prompt(id="b", text="Ho", body={"stream": False})]
-    first, second = jobs.make(prompts, Chat(), Settings(model="m"), "/x", (("X-A", "1"),))
-    assert (first.prompt, first.streamed, first.asked) == ("a", True, 9)
-    assert (second.prompt, second.streamed, second.asked) == ("b", False, None)
+    made = jobs.Jobs(prompts, jobs.Maker(Chat(), [Settings(model="m")], "/x", (("X-A", "1"),)))
+    first, second = made.at(0), made.at(1)
+    assert (first.prompt.id, first.streamed, first.asked) == ("a", True, 9)
+    assert (second.prompt.id, second.streamed, second.asked) == ("b", False, None)
     assert (first.request.method, first.request.path) == ("POST", "/x")
     assert first.request.headers == (("Content-Type", "application/json"), ("Accept", "*/*"), ("X-A", "1"))
     assert msgspec.json.decode(first.request.body)["messages"] == [{"role": "user", "content": "Hi"}]

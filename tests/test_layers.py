@@ -11,15 +11,18 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
     0: "records",
-    1: "sse apis template reply arrivals plan stats columns windows measure check config views plugins",
-    2: "alarm transport jobs tokens frame store readers loop",
-    3: "flight keys runner guards health preflight describe progress results console session",
+    1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
+    " stats columns windows groups measure check stops saturation config views plugins",
+    2: "alarm transport jobs tokens frame store readers wording loop",
+    3: "flight keys runner guards health preflight describe progress results console watchers setup session",
     4: "__init__ arguments listing cli __main__ sim",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 DOORS = {
     "transformers": {"tokens.py"},
     "pandas": {"frame.py"},
+    "pyarrow": {"readers/parquet.py"},
+    "datasets": {"readers/hub.py"},
     "rich": {"console.py"},
     "aiohttp": {"transport/over_aiohttp.py"},
     "httptools": {"transport/wire.py", "sim/http.py"},

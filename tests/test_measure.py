@@ -117,8 +117,7 @@ def test_units_are_named() -> None:
         **dict.fromkeys(("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot"), "s"),
         **dict.fromkeys(("packet_time", "wait", "connect", "gap", "itl"), "s"),
         "packets": "events",
-        "input_tokens": "tokens",
-        "output_tokens": "tokens",
+        **dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens"), "tokens"),
     }
 
 
@@ -256,6 +255,13 @@ def test_the_server_s_count_wins_over_the_tokenizer_s() -> None:
     assert (mean(summary, "output_tokens"), summary.sources["output"]) == (2, "server")
 
 
+def test_cached_tokens_are_those_the_server_tells() -> None:
+    told, none, untold = Usage(40, 1, 30), Usage(40, 1, 0), Usage(40, 1)
+    cached = of(*(streamed(0, 10, usage=usage) for usage in (told, none, untold))).metrics["cached_tokens"]
+    assert (cached.n, cached.mean) == (2, 15)
+    assert of(streamed(0, 10, usage=untold)).metrics["cached_tokens"] == Metric("tokens", 0)
+
+
 def test_cached_share_is_of_the_tokens_the_server_told_it_for() -> None:
     told, untold = streamed(0, 10, usage=Usage(40, 1, 30)), streamed(0, 10, usage=Usage(100, 1))
     assert of(told, streamed(0, 10, usage=Usage(60, 1, 20)), untold).rates["cached_share"] == pytest.approx(0.5)
@@ -283,6 +289,24 @@ def test_stopped_requests_did_not_complete() -> None:
     counts = summary.counts
     assert (counts.completed, counts.succeeded, counts.failed, counts.stopped) == (1, 1, 0, 2)
     assert summary.rates["error_rate"] == 0
+
+
+def test_cancelled_requests_are_neither_success_nor_failure() -> None:
+    """They were sent and in flight, and nothing else of them is told."""
+    slow = streamed(0, 900, 990, error=Failure("cancelled", "after 990 ms"), abandoned=2)
+    summary = of(streamed(0, 10, 20), slow, goodput={"ttft": 1.0})
+    counts = summary.counts
+    assert (counts.completed, counts.succeeded, counts.failed, counts.cancelled) == (1, 1, 0, 1)
+    assert (counts.stopped, counts.abandoned, counts.by_error) == (0, 2, {"cancelled": 1})
+    assert (summary.rates["error_rate"], summary.rates["attainment"], summary.failures) == (0, 1, [])
+    assert (summary.metrics["ttft"].n, mean(summary, "latency")) == pytest.approx((1, 0.020))
+    assert summary.rates["request_rate"] == pytest.approx(2 / 0.990)
+    assert summary.rates["concurrency"] == pytest.approx((20 + 990) / 990)
+
+
+def test_only_cancelled() -> None:
+    summary = of(failed("cancelled", 0, 10), goodput={"ttft": 1.0})
+    assert (summary.rates["error_rate"], summary.rates["attainment"], summary.counts.completed) == (None, None, 0)
 
 
 def test_only_failures() -> None:
@@ -335,6 +359,17 @@ def test_warmup_that_waited_into_the_window_is_not_measured() -> None:
     summary = of(late, streamed(70, 80, 90, scheduled=50))
     assert (summary.metrics["ttft"].n, mean(summary, "ttft")) == pytest.approx((1, 0.010))
     assert summary.rates["error_rate"] == 0
+
+
+def test_cooldown_is_not_measured_but_keeps_the_load_up() -> None:
+    cooling = [streamed(100, 150, 400, phase="cooldown"), failed("status", 100, 400, phase="cooldown")]
+    summary = of(streamed(0, 10, 100), streamed(100, 120, 200), *cooling)
+    counts = summary.counts
+    assert (counts.cooldown, counts.warmup, counts.completed, counts.by_error) == (2, 0, 2, {})
+    assert (summary.duration, summary.metrics["ttft"].n) == (pytest.approx(0.2), 2)
+    assert (summary.rates["qps"], summary.rates["peak_concurrency"]) == pytest.approx((10, 3))
+    assert summary.steady is not None
+    assert (summary.steady.start, summary.steady.end) == pytest.approx((0.1, 0.2))
 
 
 def test_the_peak_is_of_the_window() -> None:
@@ -467,6 +502,15 @@ def test_shared_reads() -> None:
 def test_length_missed() -> None:
     assert of(streamed(0, 10, 20, asked=2), streamed(0, 10, 20, asked=8)).checks["length_missed"] == 0.5
     assert of(streamed(0, 10, 20)).checks["length_missed"] is None
+
+
+def test_rate_ratio_takes_the_stages_as_they_were_planned() -> None:
+    planned = [*range(0, 1000, 100), *range(1000, 1500, 20)]
+    punctual = [streamed(at, at + 5, stage=at // 1000) for at in planned]
+    late = [streamed(2 * at, 2 * at + 5, scheduled=at, stage=at // 1000) for at in planned]
+    around = [streamed(-900, -800, phase="warmup"), streamed(9000, 9100, phase="cooldown")]
+    assert of(*punctual, *around).checks["rate_ratio"] == pytest.approx(1)
+    assert of(*late, *around).checks["rate_ratio"] == pytest.approx(0.5)
 
 
 def test_rate_ratio() -> None:

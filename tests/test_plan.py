@@ -1,71 +1,32 @@
-"""Arrivals and plans: one seed, one schedule; rates as asked for; every prompt once before any comes twice."""
+"""Plans: one seed, one schedule; every row once before any comes twice; what is measured, and what is around it."""
 
 from __future__ import annotations
 
 import itertools
-import math
+from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
 from loadstone import plan
-from loadstone.arrivals import ARRIVALS, constant, poisson
-from loadstone.plan import Load, Plan
-from loadstone.records import Prompt, UsageError
+from loadstone.arrivals import ARRIVALS
+from loadstone.plan import Load, Plan, Rows
+from loadstone.records import UsageError
+from loadstone.stages import parse
 
-PROMPTS = [Prompt(id=f"p{number}", text="x") for number in range(7)]
 S = 1_000_000_000
 
 
-def rng(seed: int = 1) -> np.random.Generator:
-    return np.random.default_rng(seed)
+def rows(count: int = 7, **more: Any) -> Rows:
+    return Rows([f"p{number}" for number in range(count)], **more)
 
 
-def written(load: Load, prompts: list[Prompt] = PROMPTS) -> bytes:
-    return b"".join(plan.lines(plan.make(load, len(prompts)), prompts))
+def written(load: Load, of: Rows | None = None) -> bytes:
+    return b"".join(plan.lines(plan.make(load, of or rows())))
 
 
-@pytest.mark.parametrize(
-    ("rate", "expected"),
-    [
-        (1000.0, [0, 1_000_000, 2_000_000, 3_000_000]),
-        (0.5, [0, 2 * S, 4 * S, 6 * S]),
-        (3.0, [0, 333_333_333, 666_666_667, S]),
-    ],
-)
-def test_constant_is_exact(rate: float, expected: list[int]) -> None:
-    offsets = constant(rate, 4, rng())
-    assert offsets.tolist() == expected
-
-
-def test_constant_does_not_drift() -> None:
-    assert constant(7.0, 7_000_001, rng())[-1] == 1_000_000 * S
-
-
-@pytest.mark.parametrize(("rate", "count"), [(0.25, 1), (10.0, 7), (333.3, 1000), (20_000.0, 50_000)])
-def test_poisson_ends_at_count_over_rate(rate: float, count: int) -> None:
-    offsets = poisson(rate, count, rng())
-    assert (len(offsets), int(offsets[-1])) == (count, round(count / rate * S))
-    assert (np.diff(offsets) >= 0).all()
-    assert offsets[0] >= 0
-
-
-def test_poisson_gaps_are_exponential() -> None:
-    """Mean and dispersion of an exponential law are equal, and its distribution function is close throughout (KS)."""
-    count = 20_000
-    gaps = np.sort(np.diff(poisson(50.0, count, rng()), prepend=0) / S)
-    assert gaps.mean() == pytest.approx(1 / 50, rel=1e-6)
-    assert gaps.std() / gaps.mean() == pytest.approx(1, abs=0.02)
-    model = 1 - np.exp(-50 * gaps)
-    steps = np.arange(count + 1) / count
-    distance = max(np.abs(model - steps[1:]).max(), np.abs(model - steps[:-1]).max())
-    assert distance < 1.36 / math.sqrt(count)
-
-
-def test_poisson_counts_are_as_variable_as_their_mean() -> None:
-    counts = np.histogram(poisson(100.0, 20_000, rng()) / S, bins=200, range=(0, 200))[0]
-    assert counts.var(ddof=1) / counts.mean() == pytest.approx(1, abs=0.25)
+def lines(load: Load, of: Rows | None = None) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(line) for line in written(load, of).splitlines()]
 
 
 @pytest.mark.parametrize("name", ARRIVALS)
@@ -81,25 +42,25 @@ def test_constant_in_file_order_does_not_depend_on_the_seed() -> None:
 
 
 def test_shuffling_leaves_the_arrivals_as_they_are() -> None:
-    straight, shuffled = (plan.make(Load(rate=5.0, requests=30, shuffle=shuffle), 7) for shuffle in (False, True))
+    straight, shuffled = (plan.make(Load(rate=5.0, requests=30, shuffle=shuffle), rows(7)) for shuffle in (False, True))
     assert straight.offsets is not None
     assert shuffled.offsets is not None
     assert straight.offsets.tolist() == shuffled.offsets.tolist()
 
 
 def test_file_order_repeats() -> None:
-    assert [plan.make(Load(requests=9), 4).row(i) for i in range(9)] == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+    assert [plan.make(Load(requests=9), rows(4)).row(i) for i in range(9)] == [0, 1, 2, 3, 0, 1, 2, 3, 0]
 
 
 def test_shuffle_takes_every_prompt_once_an_epoch() -> None:
-    shuffled = plan.make(Load(requests=100, shuffle=True), 20)
+    shuffled = plan.make(Load(requests=100, shuffle=True), rows(20))
     epochs = [tuple(shuffled.row(i) for i in range(start, start + 20)) for start in range(0, 100, 20)]
     assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
     assert len(set(epochs)) == 5
 
 
 def test_rows_may_be_asked_for_in_any_order() -> None:
-    shuffled = plan.make(Load(requests=100, shuffle=True), 20)
+    shuffled = plan.make(Load(requests=100, shuffle=True), rows(20))
     forth = [shuffled.row(i) for i in range(100)]
     assert [shuffled.row(i) for i in reversed(range(100))] == forth[::-1]
 
@@ -121,7 +82,7 @@ def test_rows_may_be_asked_for_in_any_order() -> None:
     ],
 )
 def test_how_many(load: Load, total: int | None, expected: int | None) -> None:
-    made = plan.make(load, 5)
+    made = plan.make(load, rows(5))
     assert (made.total, made.expected) == (total, expected)
     assert (made.offsets is None) == (load.rate is None)
     assert made.offsets is None or len(made.offsets) == total
@@ -129,7 +90,7 @@ def test_how_many(load: Load, total: int | None, expected: int | None) -> None:
 
 def test_arrivals_of_a_duration_fit_into_it() -> None:
     for name in ARRIVALS:
-        offsets = plan.make(Load(rate=9.0, duration=11.0, arrivals=name), 5).offsets
+        offsets = plan.make(Load(rate=9.0, duration=11.0, arrivals=name), rows(5)).offsets
         assert offsets is not None
         assert len(offsets) == 99
         assert offsets[-1] <= 11 * S
@@ -137,11 +98,11 @@ def test_arrivals_of_a_duration_fit_into_it() -> None:
 
 def test_an_open_loop_needs_an_end() -> None:
     with pytest.raises(UsageError, match=r"^an open loop needs an end: give -n REQUESTS or --duration SECONDS$"):
-        plan.make(Load(rate=1.0), 5)
+        plan.make(Load(rate=1.0), rows(5))
 
 
 def test_warmup_comes_first() -> None:
-    made = plan.make(Load(requests=3, warmup=2), 5)
+    made = plan.make(Load(requests=3, warmup=2), rows(5))
     assert [made.phase(i) for i in range(5)] == ["warmup", "warmup", "measure", "measure", "measure"]
 
 
@@ -150,14 +111,11 @@ def test_warmup_comes_first() -> None:
     [(Load(requests=5), 5, False), (Load(requests=5, warmup=1), 5, True), (Load(duration=9.0), 1, False)],
 )
 def test_repeats(load: Load, prompts: int, repeats: bool) -> None:
-    assert plan.make(load, prompts).repeats is repeats
+    assert plan.make(load, rows(prompts)).repeats is repeats
 
 
 def test_lines_open_loop() -> None:
-    rows = [
-        msgspec.json.decode(line) for line in written(Load(rate=4.0, arrivals="constant", requests=2, warmup=1)).split()
-    ]
-    assert rows == [
+    assert lines(Load(rate=4.0, arrivals="constant", requests=2, warmup=1)) == [
         {"index": 0, "phase": "warmup", "prompt": "p0", "offset": 0},
         {"index": 1, "phase": "measure", "prompt": "p1", "offset": 250_000_000},
         {"index": 2, "phase": "measure", "prompt": "p2", "offset": 500_000_000},
@@ -165,16 +123,108 @@ def test_lines_open_loop() -> None:
 
 
 def test_lines_closed_loop() -> None:
-    rows = [msgspec.json.decode(line) for line in written(Load(requests=9)).split()]
-    assert [(row["prompt"], row["offset"]) for row in rows] == [
-        (name, None) for name in itertools.islice(itertools.cycle([prompt.id for prompt in PROMPTS]), 9)
+    assert [(line["prompt"], line["offset"]) for line in lines(Load(requests=9))] == [
+        (name, None) for name in itertools.islice(itertools.cycle([f"p{number}" for number in range(7)]), 9)
     ]
 
 
 def test_lines_where_the_number_is_open_are_one_a_prompt() -> None:
-    rows = [msgspec.json.decode(line) for line in written(Load(duration=1.0, shuffle=True)).split()]
-    assert sorted(row["prompt"] for row in rows) == sorted(prompt.id for prompt in PROMPTS)
+    assert sorted(line["prompt"] for line in lines(Load(duration=1.0, shuffle=True))) == sorted(
+        f"p{number}" for number in range(7)
+    )
 
 
 def test_one_prompt_is_enough() -> None:
-    assert {Plan(Load(shuffle=True), 1, None, None).row(i) for i in range(50)} == {0}
+    assert {Plan(Load(shuffle=True), rows(1), None, None).row(i) for i in range(50)} == {0}
+
+
+TALKS = rows(3, turns=[1, 3, 2])
+
+
+def test_requests_of_conversations_are_numbered_through() -> None:
+    made = plan.make(Load(requests=5), TALKS)
+    assert [made.index(place) for place in range(6)] == [0, 1, 4, 6, 7, 10]
+    assert made.index(1, turn=2) == 3
+    assert (made.total, made.expected, made.requests) == (5, 10, 10)
+    assert [line.get("turns") for line in lines(Load(requests=3), TALKS)] == [None, 3, 2]
+
+
+def test_numbers_of_shuffled_conversations_leave_no_hole() -> None:
+    made = plan.make(Load(requests=9, shuffle=True, seed=5), TALKS)
+    numbers = [made.index(place, turn) for place in range(9) for turn in range(int(made.turns[made.row(place)]))]
+    assert numbers == list(range(18))
+
+
+def test_names_of_conversations_differ_when_rows_repeat() -> None:
+    made = plan.make(Load(requests=6), TALKS)
+    assert [made.conversation(place) for place in range(6)] == [None, "p1", "p2", None, "p1#2", "p2#2"]
+
+
+@pytest.mark.parametrize(
+    ("load", "phases"),
+    [
+        (Load(requests=2, warmup=1, cooldown=2), "wmmcc"),
+        (Load(rate=2.0, requests=2, warmup_time=1.0, cooldown_time=1.5), "wwmmccc"),
+        (Load(rate=1.0, duration=2.0, warmup=1, cooldown_time=2.0), "wmmcc"),
+        (Load(arrivals="constant", stages=parse("4s@1"), warmup_time=1.5, cooldown_time=0.5), "wwmc"),
+        (Load(stages=parse("6s@1"), arrivals="constant", cooldown=2), "mmmmcc"),
+    ],
+)
+def test_what_is_around_the_measured_requests(load: Load, phases: str) -> None:
+    made = plan.make(load, rows())
+    assert made.total is not None
+    assert "".join(made.phase(place)[0] for place in range(made.total)) == phases
+    assert made.expected == phases.count("m")
+
+
+def test_replay_takes_recorded_instants_at_its_speed() -> None:
+    recorded = rows(3, at=[0, 3 * S, 7 * S])
+    made = plan.make(Load(arrivals="replay", speed=2.0), recorded)
+    assert made.offsets is not None
+    assert made.offsets.tolist() == [0, 3 * S // 2, 7 * S // 2]
+    with pytest.raises(UsageError, match=r"^--arrivals replay needs a dataset with recorded times"):
+        plan.make(Load(arrivals="replay"), rows(3))
+
+
+def test_stages_of_rates() -> None:
+    made = plan.make(Load(stages=parse("4s@2,2s@5"), arrivals="constant"), rows())
+    assert made.offsets is not None
+    assert [made.stage(place, 0) for place in range(18)] == [0] * 8 + [1] * 10
+    assert (made.total, made.end) == (18, 6 * S)
+    assert [line["stage"] for line in lines(made.load)] == [0] * 8 + [1] * 10
+
+
+def test_stages_of_concurrencies_are_levels() -> None:
+    made = plan.make(Load(stages=parse("4s@c2,3s@c2..c4")), rows())
+    assert made.offsets is None
+    assert made.levels == [(0, 2), (4 * S, 2), (5 * S, 3), (6 * S, 4)]
+    assert (made.total, made.end, made.stage(0, S), made.stage(0, 4 * S), made.stage(0, 99 * S)) == (
+        None,
+        7 * S,
+        0,
+        1,
+        1,
+    )
+
+
+def test_models_are_mixed_by_their_shares() -> None:
+    made = plan.make(Load(requests=20_000, models=(3.0, 1.0), seed=2), rows())
+    drawn = [made.model(place) for place in range(20_000)]
+    assert drawn.count(1) / 20_000 == pytest.approx(0.25, abs=0.01)
+    assert drawn != [
+        plan.make(Load(requests=20_000, models=(3.0, 1.0), seed=3), rows()).model(p) for p in range(20_000)
+    ]
+    assert {line["model"] for line in lines(Load(requests=50, models=(3.0, 1.0)))} == {0, 1}
+
+
+def test_cancelled_requests_are_known_before() -> None:
+    made = plan.make(Load(requests=1000, cancel_share=0.3), rows())
+    assert sum(made.cancelled(index) for index in range(10_000)) == pytest.approx(3000, abs=150)
+    assert [line["index"] for line in lines(made.load) if "cancelled" in line] == [
+        index for index in range(1000) if made.cancelled(index)
+    ]
+
+
+def test_requests_go_round_and_conversations_may_stick() -> None:
+    assert [plan.make(Load(servers=2), TALKS).server(1, turn) for turn in range(3)] == [1, 0, 1]
+    assert [plan.make(Load(servers=2, sticky=True), TALKS).server(1, turn) for turn in range(3)] == [1, 1, 1]

@@ -87,6 +87,12 @@ ROWS: list[tuple[str, str | None, Prompt]] = [
         Prompt(id="b-1", messages=HELLO, body={"model": "m"}),
     ),
     ('{"row": {"question": "a"}}', "row", Prompt(id="f:1", text="a")),
+    ('{"query": "q", "documents": ["a", "b"]}', None, Prompt(id="f:1", text="q", documents=["a", "b"])),
+    ('{"query": "q", "passages": [{"text": "a"}]}', None, Prompt(id="f:1", text="q", documents=["a"])),
+    ('{"texts": ["a", "b"]}', None, Prompt(id="f:1", documents=["a", "b"])),
+    ('{"id": 4, "input": ["a"]}', None, Prompt(id="4", documents=["a"])),
+    ('{"x": {"texts": ["a"]}}', "x.texts", Prompt(id="f:1", documents=["a"])),
+    ('{"question": "a", "texts": ["b"]}', None, Prompt(id="f:1", text="a")),
 ]
 
 
@@ -142,12 +148,28 @@ DETECTED = [
     ("f", "prompt\na\n", "lines"),
     ("f.csv", "a\n", "csv"),
     ("f", SHARED % HUMAN, "sharegpt"),
+    ("f", '[\n {"id": "x", "conversations": []}]', "sharegpt"),
+    ("f", '{"conversation": [{"human": "a"}]}', "sharegpt"),
+    ("f", '{"conversation": "c-7", "prompt": "a"}', "jsonl"),
+    ("f", '[{"conversation": "c-7", "prompt": "a"}]', "jsonl"),
+    ("f", '{"timestamp": 0, "input_length": 9, "output_length": 2, "hash_ids": [0]}', "mooncake"),
+    ("f", '{"timestamp": 0, "body": {"prompt": "a"}}', "workload_trace"),
+    ("f", '{"prompt": "a", "meta": {"timestamp": 0, "body": "b"}}', "jsonl"),
+    ("f", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n", "azure"),
+    ("f.csv", "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,x,1,2,3,y\n", "burstgpt"),
+    ("f", "PAR1...", "parquet"),
+    ("f.parquet", "x", "parquet"),
 ]
 
 
 @pytest.mark.parametrize(("name", "content", "expected"), DETECTED)
 def test_detection(name: str, content: str, expected: str) -> None:
     assert detect(Source(name, content.encode, ignore), Options()) == expected
+
+
+def test_with_a_prompt_field_a_trace_is_rows() -> None:
+    source = Source("f", '{"timestamp": 0, "body": {"prompt": "a"}}'.encode, ignore)
+    assert detect(source, Options(prompt_field="body")) == "jsonl"
 
 
 @pytest.mark.usefixtures("folder")
@@ -234,7 +256,68 @@ BAD: list[tuple[str, str | bytes, str | None, str]] = [
         "f.jsonl, line 1: a turn of `conversations` lacks `from` or `value`",
     ),
     ("f.jsonl", SHARED % GPT, None, "f.jsonl holds no prompt"),
+    ("f.jsonl", '{"query": "q", "documents": [7]}', None, "f.jsonl, line 1: documents is not a list of texts"),
+    ("f.jsonl", '{"turns": [7]}', None, "f.jsonl, line 1: a turn of `turns` lacks a text"),
+    ("f.jsonl", '{"turns": [" "]}', None, "f.jsonl, line 1: turns has no turn of the user"),
 ]
+
+
+SPECIAL: list[tuple[str, str, list[Prompt]]] = [
+    ("openqa", '{"question": "a", "human_answers": ["b"]}', [Prompt(id="f:1", text="a")]),
+    ("openqa", '{"prompt": "b", "question": "a", "model": "m"}', [Prompt(id="f:1", text="a")]),
+    ("longalpaca", '[{"instruction": "a", "input": "", "output": "b"}]', [Prompt(id="f:1", text="a")]),
+    ("custom", '{"prompt": "a", "output_tokens": 9}', [Prompt(id="f:1", text="a", output_len=9)]),
+    ("custom", '{"prompt": "a", "temperature": 1}', [Prompt(id="f:1", text="a")]),
+    ("line_by_line", "[INST] one\n{x} two", [Prompt(id="f:1", text="[INST] one"), Prompt(id="f:2", text="{x} two")]),
+    (
+        "line_by_line",
+        'a\n[{"role": "user", "content": "Hello"}]\n{"prompt": "b", "top_k": 3, "mine": 4}\n{"question": "c"}',
+        [
+            Prompt(id="f:1", text="a"),
+            Prompt(id="f:2", messages=HELLO),
+            Prompt(id="f:3", text="b", body={"top_k": 3, "mine": 4}),
+            Prompt(id="f:4", text="c"),
+        ],
+    ),
+    ("line_by_line", '{"messages": [{"role": "user", "content": "Hello"}]}', [Prompt(id="f:1", messages=HELLO)]),
+    ("line_by_line", '{"prompt": "b", "mine": 4}', [Prompt(id="f:1", text="b", body={"mine": 4})]),
+]
+
+
+@pytest.mark.parametrize(("reader", "content", "expected"), SPECIAL)
+@pytest.mark.usefixtures("folder")
+def test_a_format_that_must_be_named(reader: str, content: str, expected: list[Prompt]) -> None:
+    Path("f.jsonl").write_text(content)
+    assert read(f"{reader}:f.jsonl", Options(), ignore) == expected
+
+
+@pytest.mark.parametrize(
+    ("reader", "content", "message"),
+    [
+        (
+            "openqa",
+            '{"prompt": "a"}',
+            "f, line 1: no prompt in question; say with --prompt-field which field it is (prompt)",
+        ),
+        ("longalpaca", '["a"]', "f, item 1: not an object with a field 'instruction'"),
+        ("custom", "a", "f, line 1: not JSON (invalid character (byte 0))"),
+        (
+            "custom",
+            '{"prompt": "a", "output_tokens": -1}',
+            "f, line 1: output_tokens is '-1', not a whole number of at least 1",
+        ),
+        ("line_by_line", 'one\n{"prompt": }', "f, line 2: not JSON (invalid character (byte 11))"),
+        (
+            "line_by_line",
+            '["a", 7]',
+            "f, line 1: the row is neither a text nor a list of messages with a role each",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_bad_row_of_a_format_that_must_be_named(reader: str, content: str, message: str) -> None:
+    Path("f").write_text(content)
+    assert refusal(f"{reader}:f") == message
 
 
 @pytest.mark.parametrize(("name", "content", "prompt_field", "message"), BAD)
@@ -325,7 +408,7 @@ def test_bundled_sets_lie_in_the_wheel_or_beside_the_source(
     assert names.bundled() == {"x": folder.resolve() / "x.jsonl"}
 
 
-KNOWN = "(formats and generators: lines, jsonl, csv, sharegpt, random; bundled: x)"
+KNOWN = f"(formats and generators: {', '.join(READERS)}; bundled: x)"
 USE = "give a file, - for stdin, FORMAT:PATH, path/to/file.py:Name, or a name"
 
 
@@ -408,7 +491,7 @@ def test_a_reader_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> No
     Path("f.txt").write_text("one")
     assert read("stars", Options(), ignore) == [Prompt(id="s", text="*")]
     assert read("stars:f.txt", Options(), ignore) == [Prompt(id="s", text="one")]
-    assert "random, stars;" in refusal("nothing")
+    assert "workload_trace, stars;" in refusal("nothing")
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -9,18 +9,20 @@ from typing import Any
 import pytest
 
 import virtual
-from loadstone import apis, jobs, plan
+from loadstone import apis, plan
 from loadstone.apis.openai import Chat
 from loadstone.flight import Limits
+from loadstone.jobs import Jobs, Maker
 from loadstone.measure import measure
-from loadstone.plan import Load
+from loadstone.plan import Load, Rows
 from loadstone.records import Failure, Prompt, Record
-from loadstone.runner import Runner
+from loadstone.runner import Door, Runner, Ways
 from loadstone.transport import Request, TransportError
 from streams import DONE, answer, chunk, token
 from virtual import Scripted, Step
 
 S = 1_000_000_000
+PATH = "/v1/chat/completions"
 
 
 def steady(ttft: float = 0.5, itl: float = 0.1, tokens: int = 3) -> Callable[[int, Request], Sequence[Step]]:
@@ -38,15 +40,17 @@ def steady(ttft: float = 0.5, itl: float = 0.1, tokens: int = 3) -> Callable[[in
 class Run:
     """A runner on scripts: `records` are what came of it, in order of their ends."""
 
-    def __init__(self, load: Load, transport: Scripted, prompts: int = 4, **options: Any) -> None:
+    def __init__(
+        self, load: Load, transport: Scripted, prompts: int = 4, rows: Sequence[Prompt] = (), **options: Any
+    ) -> None:
         self.records: list[Record] = []
-        rows = [Prompt(id=f"p{i}", text="hello") for i in range(prompts)]
-        made = jobs.make(rows, Chat(), apis.Settings(model="m"), "/v1/chat/completions", ())
+        rows = rows or [Prompt(id=f"p{i}", text="hello") for i in range(prompts)]
+        made = Jobs(rows, Maker(Chat(), [apis.Settings(model="m")], PATH, ()))
         self.transport = transport
-        self.plan = plan.make(load, prompts)
-        self.runner = Runner(
-            self.plan, made, Chat(), transport, self.records.append, clock=virtual.clock, **{"stagger": 0, **options}
-        )
+        self.plan = plan.make(load, Rows([row.id for row in rows], [1 + len(row.later) for row in rows]))
+        ways = Ways(**{"stagger": 0, **options})
+        doors = [Door(transport, PATH)]
+        self.runner = Runner(self.plan, made, Chat(), doors, self.records.append, clock=virtual.clock, ways=ways)
 
     def go(self, also: Callable[[Runner], None] | None = None) -> str:
         async def work() -> str:
@@ -108,7 +112,9 @@ def test_open_loop_sends_at_absolute_times_whatever_comes_back() -> None:
 def test_poisson_arrivals_are_those_of_the_plan() -> None:
     run = Run(Load(rate=50, requests=100, seed=3), Scripted(steady()))
     run.go()
-    assert [r.scheduled for r in run.by_index()] == plan.make(Load(rate=50, requests=100, seed=3), 4).offsets.tolist()
+    assert [r.scheduled for r in run.by_index()] == plan.make(
+        Load(rate=50, requests=100, seed=3), Rows(["p"])
+    ).offsets.tolist()
 
 
 def test_connecting_is_not_part_of_ttft() -> None:

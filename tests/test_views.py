@@ -6,20 +6,21 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from conftest import EXAMPLE, Golden
-from example import PROMPTS as EXAMPLE_PROMPTS
 from example import plan, records, run
 from loadstone import console, frame, results, store
 from loadstone.measure import measure
 from loadstone.plan import lines
-from loadstone.records import Failure, Record, Summary, from_line, to_line
+from loadstone.records import Failure, Record, Summary, Usage, from_line, to_line
 from loadstone.views import VIEWS, classic, markdown, tables
 from loadstone.views import csv as csv_view
 from loadstone.views import json as json_view
+from test_measure import failed, streamed
 
 CLASSIC = [
     "Time taken",
@@ -69,7 +70,7 @@ def hostile() -> Summary:
 def test_example_records(golden: Golden) -> None:
     golden("example/records.jsonl", b"".join(map(to_line, records())).decode())
     golden("example/run.json", json.dumps(run(), indent=2) + "\n")
-    golden("example/schedule.jsonl", b"".join(lines(plan(), EXAMPLE_PROMPTS)).decode())
+    golden("example/schedule.jsonl", b"".join(lines(plan())).decode())
 
 
 @pytest.mark.parametrize("name", RENDERED)
@@ -110,11 +111,12 @@ def test_summary_json_is_the_documented_layout(summary: Summary) -> None:
     shown = json.loads(json_view.render(summary))
     assert list(shown) == [
         "format", "run", "counts", "duration", "metrics", "rates", "sources", "steady", "client", "checks", "verdict",
-        "failures",
+        "failures", "groups",
     ]  # fmt: skip
     assert shown["format"] == 1
     assert list(shown["counts"]) == [
-        "expected", "completed", "succeeded", "failed", "empty", "stopped", "warmup", "by_error",
+        "expected", "completed", "succeeded", "failed", "empty", "stopped", "warmup", "by_error", "cooldown",
+        "cancelled", "abandoned",
     ]  # fmt: skip
     assert list(shown["metrics"]["ttft"]) == [
         "unit", "n", "mean", "std", "min", "p1", "p5", "p25", "p50", "p75", "p90", "p95", "p99", "p99.9", "max", "ci95",
@@ -129,6 +131,10 @@ def test_summary_json_is_the_documented_layout(summary: Summary) -> None:
     assert list(shown["verdict"]) == ["status", "doubts"]
     assert list(shown["verdict"]["doubts"][0]) == ["what", "severity", "measured", "limit", "advice"]
     assert shown["metrics"]["ttft"]["p99.9"] is None
+    assert {kind: [part["name"] for part in parts] for kind, parts in shown["groups"].items()} == {
+        "input": ["8-15", "16-31", "32-63", "64-127", "128-255"]
+    }
+    assert list(shown["groups"]["input"][0]) == list(shown["steady"])
 
 
 def test_summary_json_reads_back(summary: Summary) -> None:
@@ -191,6 +197,14 @@ def test_summary_csv_parses_back(summary: Summary) -> None:
     assert {len(row) for row in csv.reader(io.StringIO(csv_view.render(summary)))} == {len(rows[0])}
 
 
+def test_summary_csv_names_the_windows_of_groups(summary: Summary) -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_view.render(summary))))
+    windows = list(dict.fromkeys(row["window"] for row in rows))
+    assert windows == ["whole", "steady", *(f"input={part.name}" for part in summary.groups["input"])]
+    latency = next(row for row in rows if (row["window"], row["metric"]) == ("input=64-127", "latency"))
+    assert float(latency["mean"]) == summary.groups["input"][3].metrics["latency"].mean
+
+
 def test_summary_csv_of_nothing_is_a_head() -> None:
     assert csv_view.render(measure([])).count("\n") == 1
 
@@ -216,12 +230,107 @@ def test_a_run_of_which_nothing_is_known_renders_in_every_view() -> None:
         assert render(measure([])).endswith("\n")
 
 
-def test_open_loop_is_described() -> None:
-    base = run()
-    for cap, text in ((None, "12.5 requests/s, poisson"), (4, "12.5 requests/s, poisson, at most 4 in flight")):
-        config = base["config"] | {"rate": 12.5, "concurrency": cap}
-        [table] = [t for t in tables.tables(measure([], base | {"config": config})) if t.title == "Run"]
-        assert ["load", text] in table.rows
+@pytest.mark.parametrize(
+    ("load", "text"),
+    [
+        ({"concurrency": 4}, "4 in flight"),
+        ({"rate": 12.5}, "12.5 requests/s, poisson"),
+        ({"rate": 12.5, "concurrency": 4}, "12.5 requests/s, poisson, at most 4 in flight"),
+        ({"stages": "30s@2,60s@8", "concurrency": 4}, "stages 30s@2,60s@8, at most 4 in flight"),
+        ({"arrivals": "replay"}, "recorded times, speed 1"),
+        ({"arrivals": "replay", "speed": 2.5}, "recorded times, speed 2.5"),
+        ({}, "-"),
+    ],
+)
+def test_the_load_is_described(load: dict[str, Any], text: str) -> None:
+    assert shown("Run", {"config": {"arrivals": "poisson"} | load})["load"] == [text]
+
+
+def shown(title: str, run: dict[str, Any], *records: Record) -> dict[str, list[str]]:
+    """Rows of the table with this title, by their first cell."""
+    [table] = [table for table in tables.tables(measure(records, run)) if table.title == title]
+    return {row[0]: row[1:] for row in table.rows}
+
+
+def test_why_a_run_ended() -> None:
+    because = "in flight rose from 31 to 212 in 40 s"
+    rows = shown("Run", {"ended": "saturated", "ended_because": because}, streamed(0, 10, 20))
+    assert rows["duration"] == [f"0.02 s, ended: saturated ({because})"]
+    assert shown("Run", {"ended": "done"}, streamed(0, 10, 20))["duration"] == ["0.02 s, ended: done"]
+    assert shown("Run", {}, streamed(0, 10, 20))["duration"] == ["0.02 s, ended: -"]
+
+
+def test_what_was_not_measured_is_counted() -> None:
+    records = [
+        streamed(0, 10, 20),
+        streamed(0, 10, 20, phase="warmup"),
+        streamed(0, 10, 20, phase="cooldown"),
+        failed("cancelled", 0, 10, abandoned=3),
+        failed("server", 0, 10, abandoned=2),
+        failed("stopped", 0, 10),
+    ]
+    rows = shown("Run", {"expected": 9}, *records)
+    assert rows["requests"] == ["2 completed of 9 (1 more to warm up, 1 more to cool down)"]
+    assert rows["failed"] == ["1, 1 cut off at the end"]
+    assert rows["cancelled"] == ["1 by the client, on purpose"]
+    assert rows["abandoned"] == ["5 later turns were not sent, as the turn before had no answer"]
+    assert {"cancelled", "abandoned"}.isdisjoint(shown("Run", {}, streamed(0, 10, 20)))
+
+
+def test_several_servers_and_models_are_named() -> None:
+    run = {"config": {"url": ["http://one", "http://two"], "api": "chat"}, "model": "a", "models": ["a", "b"]}
+    assert shown("Run", run)["server"] == ["http://one, http://two, model a and b, chat"]
+
+
+def test_objectives_one_by_one_and_together() -> None:
+    records = [streamed(0, 100, 110), streamed(0, 300, 310), failed("server", 0, 500), failed("stopped", 0, 500)]
+    run = {"config": {"goodput": {"ttft": 0.2, "output_tokens": 2, "latency": 5.0}}}
+    assert shown("Objectives", run, *records) == {
+        "TTFT": ["200 ms", "33.3%", "33.3%"],
+        "output tokens": ["2", "66.7%", "66.7%"],
+        "latency": ["5000 ms", "66.7%", "66.7%"],
+        "all together": ["", "33.3%", "33.3%"],
+        "goodput": ["", "2 /s", "8 /s"],
+    }
+    [table] = [table for table in tables.tables(measure(records, run)) if table.title == "Objectives"]
+    assert table.note == "of 3 requests judged; a failure meets none"
+
+
+def test_an_objective_that_cannot_be_told_is_not_shown_as_met() -> None:
+    run = {"config": {"goodput": {"tpot": 0.1}}}
+    rows = shown("Objectives", run, streamed(0, 10, 20, usage=None))
+    assert (rows["TPOT"], rows["all together"], rows["goodput"]) == (
+        ["100 ms", "-", "-"],
+        ["", "-", "-"],
+        ["", "-", "-"],
+    )
+
+
+TALK = [
+    streamed(0, 100, 150, 200, turn=1, usage=Usage(10, 3, 0)),
+    streamed(200, 220, 230, 400, turn=2, usage=Usage(10, 3, 8)),
+    failed("server", 400, 500, 400, turn=2),
+]
+
+
+def test_a_group_is_a_table_without_the_columns_nobody_told() -> None:
+    [table] = [table for table in tables.tables(measure(TALK)) if table.title == "By turn of the conversation"]
+    assert table.columns == [
+        "times in ms", "requests", "QPS", "TTFT mean", "TPOT mean", "output/s", "cached", "errors",
+    ]  # fmt: skip
+    assert table.rows == [
+        ["1", "1", "2", "100.00", "50.00", "6.0", "0.0%", "0.00%"],
+        ["later", "2", "2", "20.00", "90.00", "6.0", "80.0%", "50.00%"],
+    ]
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 100, 160])
+def test_no_number_is_cut_however_narrow_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "PLAIN_WIDTH", width)
+    summary = measure(TALK, {"config": {"goodput": {"ttft": 0.2}}})
+    lines = console.render(summary).splitlines()
+    for row in (row for table in tables.tables(summary) if table.numeric for row in table.rows):
+        assert any(all(cell in line for cell in row) for line in lines), row
 
 
 def test_built_in_views_are_where_the_table_says() -> None:

@@ -13,6 +13,11 @@ from loadstone.records import Doubt, Status, Summary, Verdict
 
 Severity = Literal["suspect", "invalid"]
 Rule = Callable[[Summary], Iterator[Doubt]]
+_ENDED = {
+    "saturated": "the load was more than the server carries: latencies grew with the time it lasted; offer less",
+    "errors": "too many requests failed; the failures below say how",
+}
+"""Advice by the reason of an early end."""
 
 
 def judge(summary: Summary) -> Verdict:
@@ -49,8 +54,9 @@ def _end(summary: Summary) -> Iterator[Doubt]:
     elif not ended:
         advice = "the run was killed or is still going on: what is shown is what had been written"
         yield Doubt("no end", "suspect", "the run has no end", "an end", advice)
-    elif ended not in ("done", "duration"):
-        yield Doubt("ended early", "suspect", ended, "a whole run", "fewer requests were sent than planned; let it end")
+    elif ended not in ("done", "duration", "stages"):
+        advice = _ENDED.get(ended, "fewer requests were sent than planned; let it end")
+        yield Doubt("ended early", "suspect", ended, "a whole run", advice)
 
 
 def _loop_lag(summary: Summary) -> Iterator[Doubt]:
@@ -84,15 +90,18 @@ def _run_queue(summary: Summary) -> Iterator[Doubt]:
 def _rate(summary: Summary) -> Iterator[Doubt]:
     asked = (summary.run.get("config") or {}).get("rate")
     ratio = summary.checks.get("rate_ratio")
-    if asked and ratio is not None and ratio < 0.95:
-        advice = "fewer requests left than planned: raise -c if it caps the rate, or use another client"
-        yield Doubt("request rate", "suspect", f"{asked * ratio:.4g}/s sent", f"{asked:.4g}/s asked", advice)
+    if not _open(summary) or ratio is None or ratio >= 0.95:
+        return
+    advice = "fewer requests left than planned: raise -c if it caps the rate, or use another client"
+    got, limit = (f"{asked * ratio:.4g}/s sent", f"{asked:.4g}/s asked") if asked else (f"{ratio:.0%} of it", "95%")
+    yield Doubt("request rate", "suspect", got, limit, advice)
 
 
 def _concurrency(summary: Summary) -> Iterator[Doubt]:
     config = summary.run.get("config") or {}
     asked, steady = config.get("concurrency"), summary.steady
-    if not asked or config.get("rate") or steady is None:
+    thinking = "turn" in summary.groups  # users who think, or have said all, are not in flight
+    if not asked or _open(summary) or steady is None or thinking:
         return
     got = steady.rates.get("concurrency")
     if got is not None and got < 0.9 * asked:
@@ -122,9 +131,9 @@ def _unfinished(summary: Summary) -> Iterator[Doubt]:
 def _lengths(summary: Summary) -> Iterator[Doubt]:
     config = summary.run.get("config") or {}
     missed = summary.checks.get("length_missed")
-    if config.get("ignore_eos") and missed:
+    if (config.get("ignore_eos") or config.get("match_output_length")) and missed:
         advice = (
-            "answers differ from the length asked for: the server does not honour --ignore-eos, or its limit is lower"
+            "answers differ from the length asked for: the server does not honour ignore_eos, or its limit is lower"
         )
         yield Doubt("output length", "suspect", f"{missed:.1%} of answers differ", "0%", advice)
 
@@ -133,6 +142,12 @@ RULES: tuple[Rule, ...] = (
     _success, _end, _cut_off, _cpu, _run_queue, _loop_lag, _send_lag,
     _rate, _concurrency, _little, _reads, _unfinished, _lengths,
 )  # fmt: skip
+
+
+def _open(summary: Summary) -> bool:
+    """Requests leave at planned times, whatever the server does."""
+    run = summary.run
+    return bool((run.get("config") or {}).get("rate")) or (run.get("schedule") or {}).get("loop") == "open"
 
 
 def _over(

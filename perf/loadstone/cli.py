@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loadstone.arguments import RUN_ONLY, parser
-from loadstone.config import Config, from_mapping, slo
+from loadstone.config import Config, from_mapping
 from loadstone.records import Summary, UsageError
+from loadstone.typed import slo
 
 if TYPE_CHECKING:
     from loadstone.session import Result
@@ -111,6 +112,8 @@ def config_of(options: Namespace) -> Config:
     for name in ("header", "goodput"):
         if name in given:
             given[name] = dict(given[name])
+    if len(given.get("url", ())) == 1:
+        given["url"] = given["url"][0]
     path = getattr(options, "config", None)
     return from_mapping({**(_toml(Path(path)) if path else {}), **given}, path or "the command line")
 

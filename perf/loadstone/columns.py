@@ -19,14 +19,19 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Count = Callable[[str], int]
 """A tokenizer's count of the tokens in a text."""
+NOT_COMPLETED = ("stopped", "cancelled")
+"""Kinds of error that are neither success nor failure: the client took the request back."""
 
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
+_MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished")
+_AS_THEY_ARE = ("asked", "turn", "abandoned", "stage", "server")
 _NAN = float("nan")
 
 
 @dataclass(slots=True)
 class Requests:
-    """Arrays of equal length, in order of sending. `ok`: succeeded; `measured`: not warm-up; `stopped`: cut off."""
+    """Arrays of equal length, in order of sending. `ok`: succeeded; `measured`: not warm-up, not cool-down; `judged`:
+    succeeded or failed, neither cut off at the end nor cancelled on purpose. `model`: place in `Columns.models`."""
 
     scheduled: Array
     sent: Array
@@ -42,10 +47,17 @@ class Requests:
     packets: Array
     reads: Array
     asked: Array
+    turn: Array
+    abandoned: Array
+    stage: Array
+    server: Array
+    model: Array
     ok: Mask
+    warmup: Mask
+    cooldown: Mask
     measured: Mask
     streamed: Mask
-    stopped: Mask
+    judged: Mask
     finished: Mask
 
 
@@ -64,6 +76,7 @@ class Events:
 class Columns:
     requests: Requests
     events: Events
+    models: list[str]
     errors: Counter[str]
     failures: Counter[tuple[str, str]]
     token_source: dict[str, str]
@@ -78,6 +91,7 @@ class _Builder:
         self.firsts: array[int] = array("q")
         self.lengths: array[int] = array("q")
         self.told: array[float] = array("d")
+        self.models: dict[str, int] = {}
         self.errors: Counter[str] = Counter()
         self.failures: Counter[tuple[str, str]] = Counter()
         self.sources: dict[str, Counter[str]] = {"input": Counter(), "output": Counter()}
@@ -85,21 +99,22 @@ class _Builder:
 
     def add(self, record: Record) -> None:
         rows, ok = self.rows, record.error is None
-        for name in _TIMES:
-            value = getattr(record, name)
-            rows[name].append(_NAN if value is None else value)
+        for name in (*_TIMES, *_AS_THEY_ARE):
+            rows[name].append(_number(getattr(record, name)))
         usage = record.usage
         output = self._output(record)
         rows["input_tokens"].append(_number(usage.prompt if usage else None))
         rows["output_tokens"].append(output)
         rows["cached_tokens"].append(_number(usage.cached if usage else None))
-        rows["asked"].append(_number(record.asked))
+        rows["model"].append(_number(self._model(record.model)))
         rows["reads"].append(record.reads)
         rows["ok"].append(ok)
+        rows["warmup"].append(record.phase == "warmup")
+        rows["cooldown"].append(record.phase == "cooldown")
         rows["measured"].append(record.phase == "measure")
         rows["streamed"].append(record.streamed)
         rows["finished"].append(record.finish is not None)
-        rows["stopped"].append(record.error is not None and record.error.kind == "stopped")
+        rows["judged"].append(record.error is None or record.error.kind not in NOT_COMPLETED)
         rows["packets"].append(len(record.pieces.times) if record.pieces else _NAN)
         if ok:
             self._source("input", "server" if usage and usage.prompt is not None else "unknown")
@@ -119,6 +134,9 @@ class _Builder:
             self._source("output", source)
         return value
 
+    def _model(self, name: str | None) -> int | None:
+        return None if name is None else self.models.setdefault(name, len(self.models))
+
     def _source(self, which: str, source: str) -> None:
         self.sources[which][source] += 1
 
@@ -137,7 +155,8 @@ class _Builder:
     def _add_failure(self, record: Record) -> None:
         assert record.error is not None
         self.errors[record.error.kind] += 1
-        self.failures[(record.error.kind, record.error.message)] += 1
+        if record.error.kind != "cancelled":
+            self.failures[(record.error.kind, record.error.message)] += 1
 
     def build(self) -> Columns:
         sources = {which: _name_source(counts) for which, counts in self.sources.items()}
@@ -147,9 +166,8 @@ class _Builder:
         place[order] = np.arange(len(order))
         events.owner = place[events.owner]
         arrays = {name: np.frombuffer(column)[order] for name, column in self.rows.items()}
-        masks = {name: arrays[name].astype(bool) for name in ("ok", "measured", "streamed", "stopped", "finished")}
-        requests = Requests(**{**arrays, **masks})
-        return Columns(requests, events, self.errors, self.failures, sources, self.shared_reads)
+        requests = Requests(**{**arrays, **{name: arrays[name].astype(bool) for name in _MASKS}})
+        return Columns(requests, events, list(self.models), self.errors, self.failures, sources, self.shared_reads)
 
     def _events(self) -> Events:
         """Times of all events: each request's deltas summed up from its first event."""

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.records import UsageError
+from loadstone.typed import SLO_FORM, SLOS, extent, mix
 
 if TYPE_CHECKING:
     from loadstone.plan import Load
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 DEFAULT_REQUESTS = 100
 DEFAULT_CONCURRENCY = 8
 HIDDEN = "***"
+REPLAY = "replay"
+FLAGS = {"trace_from": "from", "trace_to": "to", "choices": "n-choices"}
+"""Fields whose flag has another name."""
 _SECRET = re.compile(r"auth|key|token|secret|cookie|passw|credential|signature|^sig$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"\s*(bearer|basic|digest|token)\s|sk-", re.IGNORECASE)
 
@@ -29,11 +33,13 @@ _SECRET_VALUE = re.compile(r"\s*(bearer|basic|digest|token)\s|sk-", re.IGNORECAS
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One run. `check()` raises UsageError when it makes no sense."""
 
-    url: str | None = None
+    url: str | list[str] | None = None
+    balance: Literal["round-robin", "sticky"] = "round-robin"
     model: str | None = None
     api: str = "chat"
     transport: Literal["wire", "aiohttp"] = "wire"
     header: dict[str, str] = {}
+    request_id: str | None = None
     api_key_env: str | None = None
     insecure: bool = False
     ca_file: str | None = None
@@ -46,66 +52,167 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prompt_field: str | None = None
     shuffle: bool = False
     tokenizer: str | None = None
-    input_len: int | None = None
-    output_len: int | None = None
+    input_len: int | str | None = None
+    output_len: int | str | None = None
     range_ratio: float = 0.0
+    prefix_len: int | str | None = None
+    prefix_count: int | None = None
+    system_len: int | str | None = None
+    turns: int | str | None = None
+    think_time: float | str | None = None
+    history: Literal["first", "recorded", "live"] | None = None
+    scale_lengths: float = 1.0
+    min_input_len: int | None = None
+    max_input_len: int | None = None
+    max_total_len: int | None = None
 
     stream: bool = True
     usage: Literal["final", "each", "off"] = "final"
     ignore_eos: bool = False
+    match_output_length: bool = False
     temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    min_tokens: int | None = None
+    stop: list[str] | None = None
+    sampling_seed: int | None = None
+    logprobs: int | None = None
+    choices: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
     extra_body: dict[str, Any] = {}
+    tokenize_prompt: bool = False
+    apply_chat_template: bool = False
+    body_template: str | None = None
+    text_path: str | None = None
+    usage_path: str | None = None
+    cancel_share: float = 0.0
+    cancel_after: float | None = None
 
     concurrency: int | None = None
     rate: float | None = None
-    arrivals: str = "poisson"
+    arrivals: str | None = None
+    burstiness: float | None = None
+    rescale: bool = True
+    stages: str | None = None
+    speed: float | None = None
+    trace_from: float | None = None
+    trace_to: float | None = None
     requests: int | None = None
     duration: float | None = None
     grace: float = 30.0
-    warmup: int = 0
+    warmup: int | str = 0
+    cooldown: int | str = 0
     seed: int = 0
+    stop_error_rate: float | None = None
+    stop_saturated: bool = False
 
     goodput: dict[str, float] = {}
     max_error_rate: float = 1.0
     save_text: bool = False
+    save_bodies: bool = False
     output: str | None = None
     label: str | None = None
 
     def check(self) -> Config:
-        """This configuration with what follows from it filled in. Raises UsageError."""
-        from loadstone.arrivals import ARRIVALS  # it needs numpy, for which --help does not wait
-
+        """This configuration, if it makes sense. Raises UsageError."""
         for name, (fits, text) in _LIMITS.items():
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and fits(value)):
+            if isinstance(value, int | float) and not (math.isfinite(value) and fits(value)):
                 raise UsageError(f"--{flag(name)} takes {text}, not {value}")
-        if self.arrivals not in ARRIVALS:
-            raise UsageError(f"--arrivals takes {' or '.join(ARRIVALS)}, not {self.arrivals}")
         for name, limit in self.goodput.items():
             if name not in SLOS or not limit > 0:
-                raise UsageError(f"--goodput takes {_SLO_FORM}, not {name}:{limit:g}s")
-        return self._filled()
+                raise UsageError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s")
+        self._check_arrivals()
+        for given, clashing, text in _CLASHES:
+            if _given(self, given) and _given(self, clashing):
+                raise UsageError(f"--{flag(given)} and --{flag(clashing)} exclude each other: {text}")
+        for given, needed, text in _NEEDS:
+            if _given(self, given) and not any(_given(self, name) for name in needed):
+                raise UsageError(f"--{flag(given)} needs {' or '.join(f'--{flag(name)}' for name in needed)}: {text}")
+        self.load  # noqa: B018  its texts are read there
+        return self
 
-    def _filled(self) -> Config:
+    def _check_arrivals(self) -> None:
+        from loadstone.arrivals import ARRIVALS  # it needs numpy, for which --help does not wait
+
+        if self.arrivals not in (None, REPLAY, *ARRIVALS):
+            raise UsageError(f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}")
+        if self.burstiness is not None and self.arrivals not in (None, "gamma"):
+            raise UsageError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}")
+        steady = next((name for name in ("rate", "stages") if _given(self, name)), None)
+        if self.arrivals == REPLAY and steady:
+            raise UsageError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
+
+    def filled(self, timed: bool) -> Config:
+        """With the defaults that depend on the dataset: one with recorded times (`timed`) is replayed, unless another
+        load is asked for."""
         changes: dict[str, Any] = {}
-        if self.requests is None and self.duration is None:
+        named = self.rate is not None or self.stages is not None
+        if timed and self.arrivals is None and not named and self.concurrency is None:
+            changes["arrivals"] = REPLAY
+        replay = REPLAY in (self.arrivals, changes.get("arrivals"))
+        if not replay and not self.stages and self.requests is None and self.duration is None:
             changes["requests"] = DEFAULT_REQUESTS
-        if self.concurrency is None and self.rate is None:
+        if not replay and not named and self.concurrency is None:
             changes["concurrency"] = DEFAULT_CONCURRENCY
+        if not timed and (self.trace_from is not None or self.trace_to is not None):
+            raise UsageError("--from and --to take a stretch of recorded times, and this dataset has none")
+        if self.speed is not None and not replay:
+            raise UsageError("--speed is for recorded times: give a trace, and neither --rate, --stages nor -c alone")
+        if not replay and self.arrivals is None:
+            changes["arrivals"] = "poisson" if self.burstiness is None else "gamma"
         return msgspec.structs.replace(self, **changes)
+
+    @property
+    def urls(self) -> list[str]:
+        """The servers' addresses."""
+        return [self.url] if isinstance(self.url, str) else list(self.url or [])
+
+    @property
+    def models(self) -> list[tuple[str | None, float]]:
+        """Models to ask for, with their shares; None is the first that the server lists."""
+        return mix(self.model) if self.model else [(None, 1.0)]
 
     @property
     def load(self) -> Load:
         from loadstone.plan import Load
+        from loadstone.stages import parse
 
-        return Load(**{name: getattr(self, name) for name in Load.__struct_fields__})
+        warmup, warmup_time = extent("warmup", self.warmup)
+        cooldown, cooldown_time = extent("cooldown", self.cooldown)
+        return Load(
+            concurrency=self.concurrency,
+            rate=self.rate,
+            arrivals=self.arrivals or "poisson",
+            burstiness=1.0 if self.burstiness is None else self.burstiness,
+            rescale=self.rescale,
+            stages=parse(self.stages) if self.stages else (),
+            speed=self.speed or 1.0,
+            requests=self.requests,
+            duration=self.duration,
+            warmup=warmup,
+            warmup_time=warmup_time,
+            cooldown=cooldown,
+            cooldown_time=cooldown_time,
+            models=tuple(share for _, share in self.models),
+            servers=max(1, len(self.urls)),
+            sticky=self.balance == "sticky",
+            cancel_share=self.cancel_share,
+            seed=self.seed,
+            shuffle=self.shuffle,
+        )
 
     def shown(self) -> dict[str, Any]:
         """As it may be written down: keys, tokens and passwords are hidden."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         fields["header"] = {name: _header(name, value) for name, value in self.header.items()}
         fields["extra_body"] = hide(self.extra_body)
-        fields["url"] = None if self.url is None else _hide_in_url(self.url)
+        shown = [hide_in_url(url) for url in self.urls]
+        fields["url"] = shown if isinstance(self.url, list) else next(iter(shown), None)
         return fields
 
 
@@ -115,16 +222,41 @@ _FROM_1: _Limit = (lambda value: value >= 1, "1 or more")
 _POSITIVE: _Limit = (lambda value: value > 0, "a number above 0")
 _SHARE: _Limit = (lambda value: 0 <= value <= 1, "0 to 1")
 _LIMITS = {
-    **dict.fromkeys(("requests", "concurrency", "input_len", "output_len"), _FROM_1),
-    **dict.fromkeys(("warmup", "grace", "seed"), _FROM_0),
-    **dict.fromkeys(("rate", "duration", "connect_timeout", "ttft_timeout", "idle_timeout", "timeout"), _POSITIVE),
-    **dict.fromkeys(("range_ratio", "max_error_rate"), _SHARE),
+    **dict.fromkeys(("requests", "concurrency", "prefix_count", "choices"), _FROM_1),
+    **dict.fromkeys(("min_input_len", "max_input_len", "max_total_len"), _FROM_1),
+    **dict.fromkeys(("input_len", "output_len", "turns"), _FROM_1),
+    **dict.fromkeys(("prefix_len", "system_len", "think_time", "min_tokens", "logprobs"), _FROM_0),
+    **dict.fromkeys(("warmup", "cooldown", "grace", "seed", "trace_from"), _FROM_0),
+    **dict.fromkeys(
+        ("rate", "duration", "burstiness", "speed", "scale_lengths", "trace_to", "cancel_after"), _POSITIVE
+    ),
+    **dict.fromkeys(("connect_timeout", "ttft_timeout", "idle_timeout", "timeout"), _POSITIVE),
+    **dict.fromkeys(("range_ratio", "max_error_rate", "stop_error_rate", "cancel_share"), _SHARE),
 }
+_CLASHES = (
+    ("rate", "stages", "stages have rates of their own"),
+    ("duration", "stages", "stages have times of their own"),
+    ("requests", "stages", "stages end by time"),
+    ("tokenize_prompt", "apply_chat_template", "give the template's text as it is, or token ids"),
+)
+_NEEDS = (
+    ("tokenize_prompt", ("tokenizer",), "with it the prompts become token ids"),
+    ("apply_chat_template", ("tokenizer",), "the chat template is the tokenizer's"),
+    ("cancel_share", ("cancel_after",), "say after how long a request is taken back, such as 500ms"),
+    ("cancel_after", ("cancel_share",), "say how many requests are taken back, such as 0.1"),
+    ("text_path", ("body_template",), "both are for --api template"),
+    ("usage_path", ("body_template",), "both are for --api template"),
+)
+
+
+def _given(config: Config, name: str) -> bool:
+    """Whether a setting is anything but its default."""
+    return bool(getattr(config, name) != getattr(Config(), name))
 
 
 def flag(field: str) -> str:
     """The flag of a field, as typed: `output-len` for `output_len`."""
-    return field.replace("_", "-")
+    return FLAGS.get(field, field).replace("_", "-")
 
 
 def hide(value: Any, secret: bool = False) -> Any:
@@ -140,7 +272,8 @@ def _header(name: str, value: str) -> str:
     return HIDDEN if _SECRET.search(name) or _SECRET_VALUE.match(value) else value
 
 
-def _hide_in_url(url: str) -> str:
+def hide_in_url(url: str) -> str:
+    """An address without the passwords and keys in it."""
     return re.sub(r"(?<=[?&])([^=&]+)=[^&#]*", _hide_parameter, re.sub(r"(?<=//)[^/?#]*@", f"{HIDDEN}@", url))
 
 
@@ -150,7 +283,8 @@ def _hide_parameter(match: re.Match[str]) -> str:
 
 def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
     """A Config from parsed TOML or flags; names may be written with - or _. Raises UsageError naming `where`."""
-    named = {name.replace("-", "_"): value for name, value in fields.items()}
+    fields_of = {name: field for field, name in FLAGS.items()}
+    named = {fields_of.get(name, name).replace("-", "_"): value for name, value in fields.items()}
     for name in named:
         if name not in Config.__struct_fields__:
             near = difflib.get_close_matches(name, Config.__struct_fields__, 1)
@@ -160,28 +294,3 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
         return msgspec.convert(named, Config)
     except msgspec.ValidationError as exc:
         raise UsageError(f"{where}: {exc}") from exc
-
-
-_DECIMAL = r"[0-9]+\.?[0-9]*|\.[0-9]+"
-_UNITS = {"": 1e-3, "ms": 1e-3, "us": 1e-6, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_SLO_NAMES = {"e2el": "latency"}
-SLOS = ("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "packet_time")
-_SLO_FORM = f"METRIC:TIME such as ttft:200ms or latency:5s ({', '.join(SLOS)})"
-
-
-def slo(text: str) -> tuple[str, float]:
-    """One service-level objective: `ttft:200ms`, `latency:5s`; a bare number is ms, `e2el` is latency, as in vLLM."""
-    name, _, limit = text.partition(":")
-    name = _SLO_NAMES.get(name, name)
-    match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|)", limit)
-    if name not in SLOS or not match or not float(match[1]):
-        raise UsageError(f"--goodput takes {_SLO_FORM}, not {text!r}")
-    return name, float(match[1]) * _UNITS[match[2]]
-
-
-def seconds(text: str) -> float:
-    """`30`, `30s`, `500ms`, `2m`, `1h`; a bare number is seconds. Raises ValueError."""
-    match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|m|min|h|)", text)
-    if not match:
-        raise ValueError(text)
-    return float(match[1]) * (_UNITS[match[2]] if match[2] else 1.0)

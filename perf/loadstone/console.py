@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from loadstone.progress import Figures, Progress
 from loadstone.records import Summary
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 REFRESH = 0.5
 PLAIN_EVERY = 10.0
-PLAIN_WIDTH = 160
+PLAIN_WIDTH, WIDE = 160, 1000
 _STYLES = {"Check: valid": "bold green", "Check: suspect": "bold yellow", "Check: invalid": "bold red"}
 
 
@@ -32,7 +32,9 @@ def report(summary: Summary, file: TextIO | None = None) -> None:
     width = None if terminal else PLAIN_WIDTH
     console = Console(file=file, width=width, force_terminal=terminal, highlight=False, no_color=not terminal)
     for table in tables(summary):
-        console.print(_table(table))
+        drawn = _table(table)
+        least = console.measure(drawn, options=console.options.update(width=WIDE)).minimum
+        console.print(drawn, width=max(console.width, least), crop=False)
         console.print()
 
 
@@ -60,9 +62,12 @@ def _table(table: Table) -> RenderableType:
         show_header=any(table.columns),
         pad_edge=False,
     )
-    numeric = table.numeric
     for place, column in enumerate(table.columns):
-        drawn.add_column(column, justify="right" if numeric and place else "left", no_wrap=numeric, overflow="fold")
+        # Where there is little room the headings of numbers wrap, never the numbers.
+        words = [*column.split(), *(row[place] for row in table.rows)]
+        widest = max(map(len, words)) if table.numeric else None
+        justify: Literal["left", "right"] = "right" if table.numeric and place else "left"
+        drawn.add_column(column, justify=justify, min_width=widest, overflow="fold")
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))
     return drawn

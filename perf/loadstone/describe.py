@@ -7,17 +7,20 @@ import datetime
 import os
 import platform
 import time
+from collections.abc import Iterator, Sequence
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from loadstone import __version__
-from loadstone.config import Config
 from loadstone.health import cores
 from loadstone.plan import Plan
-from loadstone.preflight import Server
 from loadstone.records import FORMAT
+from loadstone.stages import Stage
+
+if TYPE_CHECKING:
+    from loadstone.setup import Setup
 
 clock = time.monotonic_ns
 _LIBRARIES = ("aiohttp", "httptools", "msgspec", "numpy", "uvloop")
@@ -28,30 +31,40 @@ def now() -> str:
     return datetime.datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
-def run(config: Config, plan: Plan, model: str, server: Server, prompts: int) -> dict[str, Any]:
-    """The content of run.json when the run begins; `ended` and `client` are added when it ends."""
+def run(made: Setup) -> dict[str, Any]:
+    """The content of run.json when the run begins; its end is added when it ends."""
     return {
         "format": FORMAT,
         "began": now(),
-        "config": config.shown(),
-        "model": model,
-        "expected": plan.expected,
-        "schedule": _schedule(plan, prompts),
-        "server": msgspec.to_builtins(server),
+        "config": made.config.shown(),
+        "model": made.models[0],
+        "models": made.models,
+        "expected": made.plan.expected,
+        "schedule": _schedule(made.plan),
+        "stages": list(_stages(made.plan.load.stages)),
+        "server": msgspec.to_builtins(made.servers[0]),
+        "servers": msgspec.to_builtins(made.servers),
         "host": _host(),
         "versions": {"loadstone": __version__, "python": platform.python_version(), **_versions()},
     }
 
 
-def _schedule(plan: Plan, prompts: int) -> dict[str, Any]:
+def _schedule(plan: Plan) -> dict[str, Any]:
     return {
         "file": "schedule.jsonl",
         "loop": "closed" if plan.offsets is None else "open",
-        "requests": plan.total,
-        "prompts": prompts,
+        "requests": plan.requests,
+        "prompts": len(plan.turns),
         "repeats": plan.repeats,
         "seed": plan.load.seed,
     }
+
+
+def _stages(stages: Sequence[Stage]) -> Iterator[dict[str, Any]]:
+    begin = 0.0
+    for index, stage in enumerate(stages):
+        yield {"index": index, "name": stage.name, "start": begin, "end": begin + stage.seconds}
+        begin += stage.seconds
 
 
 def _host() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from loadstone.apis import API
 from loadstone.jobs import Job
-from loadstone.records import Choice, Failure, Phase, Record
+from loadstone.records import Choice, Failure, Kind, Phase, Record
 from loadstone.reply import Reply
 from loadstone.transport import Clock, Exchange
 
@@ -18,16 +18,32 @@ NS = 1_000_000_000
 
 class Limits(Struct, frozen=True, kw_only=True):
     """Seconds. ttft: from sending to the first output. idle: between two outputs, and from the last to the end.
-    whole: from the start, connecting included. None: no limit."""
+    whole: from the start, connecting included. cancel: after which the client takes back a request that is to be
+    cancelled. None: no limit."""
 
     ttft: float | None = None
     idle: float | None = None
     whole: float | None = None
+    cancel: float | None = None
 
-    @property
-    def soonest(self) -> float | None:
+    def soonest(self, cancelled: bool) -> float | None:
         """No flight can break a limit earlier than this after its start."""
-        return min((wait for wait in (self.ttft, self.idle, self.whole) if wait is not None), default=None)
+        waits = (self.ttft, self.idle, self.whole, self.cancel if cancelled else None)
+        return min((wait for wait in waits if wait is not None), default=None)
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What the plan says of one request. `scheduled`: ns of the run's clock."""
+
+    index: int
+    scheduled: int
+    phase: Phase = "measure"
+    conversation: str | None = None
+    turn: int | None = None
+    stage: int | None = None
+    server: int | None = None
+    request_id: str | None = None
+    cancelled: bool = False
 
 
 class Flight:
@@ -42,20 +58,14 @@ class Flight:
         "_timer",
         "cut_by",
         "exchange",
-        "index",
         "job",
-        "phase",
+        "order",
         "reply",
-        "scheduled",
     )
 
-    def __init__(
-        self, index: int, phase: Phase, job: Job, api: API, scheduled: int, clock: Clock, limits: Limits, collect: bool
-    ) -> None:
-        self.index = index
-        self.phase = phase
+    def __init__(self, order: Order, job: Job, api: API, clock: Clock, limits: Limits, collect: bool) -> None:
+        self.order = order
         self.job = job
-        self.scheduled = scheduled
         self.reply = Reply(api, stream=job.streamed, keep_text=collect)
         self.exchange = Exchange(self._head)
         self.cut_by: Failure | None = None
@@ -66,7 +76,7 @@ class Flight:
     def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
         """Start the timeouts; they end the flight by cancelling `task`."""
         self._loop, self._task, self._begun = loop, task, self._clock()
-        if (soonest := self._limits.soonest) is not None:
+        if (soonest := self._limits.soonest(self.order.cancelled)) is not None:
             self._timer = loop.call_later(soonest, self._watch)
 
     def cut(self, failure: Failure) -> None:
@@ -75,11 +85,19 @@ class Flight:
             self.cut_by = failure
             self._task.cancel()
 
-    def land(self, failure: Failure | None, origin: int, keep_text: Callable[[Flight], bool] | None) -> Record:
-        """The record, with times since `origin`."""
+    @property
+    def answer(self) -> str:
+        """The text of the first choice, if the answer was collected."""
+        choices = self.reply.choices()
+        return (choices[0].text or "") if choices else ""
+
+    def land(
+        self, failure: Failure | None, origin: int, keep_text: Callable[[Flight], bool] | None, later: int = 0
+    ) -> Record:
+        """The record, with times since `origin`. `later`: turns that follow this one, if it does not fail."""
         if self._timer is not None:
             self._timer.cancel()
-        exchange, reply = self.exchange, self.reply
+        exchange, reply, order = self.exchange, self.reply, self.order
         if exchange.status is not None and reply.status is None:
             reply.head(exchange.status, exchange.header(b"content-type"))
         error = reply.finish(failure)
@@ -90,12 +108,19 @@ class Flight:
             return None if at is None else at - origin
 
         return Record(
-            index=self.index,
-            phase=self.phase,
-            prompt=self.job.prompt,
+            index=order.index,
+            phase=order.phase,
+            prompt=self.job.prompt.id,
+            conversation=order.conversation,
+            turn=order.turn,
+            abandoned=0 if error is None else later,
+            stage=order.stage,
+            model=self.job.model,
+            server=order.server,
+            request_id=order.request_id,
             streamed=reply.streamed,
             asked=self.job.asked,
-            scheduled=self.scheduled - origin,
+            scheduled=order.scheduled - origin,
             sent=since(exchange.sent),
             connect=exchange.connect,
             first_byte=since(exchange.first_byte),
@@ -134,19 +159,21 @@ class Flight:
 
     def _deadline(self) -> tuple[float, Failure]:
         """The earliest instant at which the flight ends as things stand now, and as what."""
-        limits, reply, never = self._limits, self.reply, float("inf")
-        sent = self._clock() if self.exchange.sent is None else self.exchange.sent
-        waits = (
-            (self._begun, limits.whole, "not complete after {:g} s (--timeout)"),
-            (sent, limits.ttft if reply.last is None else None, "no output after {:g} s (--ttft-timeout)"),
+        limits, last, now = self._limits, self.reply.last, self._clock()
+        sent = now if self.exchange.sent is None else self.exchange.sent
+        waits: tuple[tuple[int, float | None, Kind, str], ...] = (
+            (self._begun, limits.whole, "timeout", "not complete after {:g} s (--timeout)"),
+            (sent, limits.ttft if last is None else None, "timeout", "no output after {:g} s (--ttft-timeout)"),
+            (last or 0, limits.idle if last is not None else None, "timeout", "no output for {:g} s (--idle-timeout)"),
             (
-                reply.last or 0,
-                limits.idle if reply.last is not None else None,
-                "no output for {:g} s (--idle-timeout)",
+                sent,
+                limits.cancel if self.order.cancelled else None,
+                "cancelled",
+                "taken back after {:g} s (--cancel-after)",
             ),
         )
-        ends = [(begun + wait * NS, text.format(wait)) for begun, wait, text in waits if wait is not None]
-        due, text = min(ends, default=(never, ""))
-        if limits.idle is not None and reply.last is None:
-            due = min(due, self._clock() + limits.idle * NS)
-        return due, Failure("timeout", text)
+        ends = [(begun + wait * NS, kind, text.format(wait)) for begun, wait, kind, text in waits if wait is not None]
+        due, kind, text = min(ends, default=(float("inf"), "timeout", ""))
+        if limits.idle is not None and last is None:
+            due = min(due, now + limits.idle * NS)
+        return due, Failure(kind, text)

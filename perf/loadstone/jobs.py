@@ -6,7 +6,7 @@ Pure; also reads the URL that the operator gave. Nothing here opens a socket.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -14,22 +14,25 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API, Settings
+from loadstone.dialogue import messages
+from loadstone.plan import Plan
 from loadstone.records import Prompt, UsageError
-from loadstone.transport import Request, Target
+from loadstone.transport import Headers, Request, Target
 
 _PORTS = {"http": 80, "https": 443}
 _PATH = "/%?:@!$&'()*+,;=-._~"
 """Characters that stay as they are in a path or query."""
-Headers = tuple[tuple[str, str], ...]
 
 
 class Job(Struct, frozen=True):
-    """A request that can be sent any number of times. `asked`: output tokens it asks for, where it does."""
+    """A request that can be sent any number of times. `asked`: output tokens it asks for, where it does. `model`: which
+    of several it is for."""
 
-    prompt: str
+    prompt: Prompt
     request: Request
     streamed: bool
     asked: int | None
+    model: str | None = None
 
 
 def locate(url: str) -> tuple[Target, str]:
@@ -77,13 +80,60 @@ def sibling(base: str, api_path: str, other: str) -> str:
     return path_at(prefix.removesuffix(api_path), other) + mark + query
 
 
-def make(prompts: Sequence[Prompt], api: API, settings: Settings, path: str, headers: Headers) -> list[Job]:
-    """One job for each prompt, in their order."""
-    headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *headers)
-    return [_job(prompt, api.body(prompt, settings), path, headers) for prompt in prompts]
+class Maker:
+    """Turns prompts into jobs: the same prompt for the same model always gives the same bytes."""
+
+    def __init__(self, api: API, settings: Sequence[Settings], path: str, headers: Headers) -> None:
+        self._api = api
+        self._settings = settings
+        self._path = path
+        self._headers: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *api.headers, *headers)
+
+    def make(self, prompt: Prompt, model: int = 0) -> Job:
+        """The job of a prompt, for one of the models."""
+        settings = self._settings[model]
+        body = self._api.body(prompt, settings)
+        request = Request("POST", self._path, self._headers, msgspec.json.encode(body), tuple(prompt.headers.items()))
+        streamed = self._api.streams and bool(body.get("stream", settings.stream))
+        asked = body.get("max_completion_tokens") or body.get("max_tokens") or prompt.output_len
+        return Job(
+            prompt=prompt,
+            request=request,
+            streamed=streamed,
+            asked=asked if isinstance(asked, int) else settings.output_len,
+            model=settings.model if len(self._settings) > 1 else None,
+        )
 
 
-def _job(prompt: Prompt, body: dict[str, Any], path: str, headers: Headers) -> Job:
-    asked = body.get("max_completion_tokens") or body.get("max_tokens")
-    request = Request("POST", path, headers, msgspec.json.encode(body))
-    return Job(prompt.id, request, bool(body.get("stream")), asked if isinstance(asked, int) else None)
+class Jobs:
+    """The first requests of all rows, encoded before the run; those of other models when they are first wanted."""
+
+    def __init__(self, prompts: Sequence[Prompt], maker: Maker) -> None:
+        self.maker = maker
+        self._first = [maker.make(prompt) for prompt in prompts]
+        self._others: dict[tuple[int, int], Job] = {}
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def at(self, row: int, model: int = 0) -> Job:
+        job = self._first[row]
+        if not model:
+            return job
+        if (row, model) not in self._others:
+            self._others[row, model] = self.maker.make(job.prompt, model)
+        return self._others[row, model]
+
+    def lines(self, plan: Plan) -> Iterator[bytes]:
+        """The bodies as JSON lines, each once, in the order in which the plan first wants them. Of a conversation, the
+        first request whole and what the later turns add."""
+        places = range(plan.total if plan.total is not None else len(self))
+        for row, model in dict.fromkeys((plan.row(place), plan.model(place)) for place in places):
+            yield _line(self.at(row, model))
+
+
+def _line(job: Job) -> bytes:
+    line: dict[str, Any] = {"prompt": job.prompt.id, "model": job.model, "headers": dict(job.request.own)}
+    line["later"] = [{"messages": messages(turn), "think": turn.think} for turn in job.prompt.later]
+    given = {name: value for name, value in line.items() if value}
+    return msgspec.json.encode({**given, "body": msgspec.Raw(job.request.body)}) + b"\n"

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from loadstone.config import HIDDEN, Config
-from loadstone.jobs import Headers
+from loadstone.config import HIDDEN, Config, hide_in_url
 from loadstone.records import UsageError
+from loadstone.transport import Headers
 
 DEFAULT_KEY = "OPENAI_API_KEY"
 LEAST = 4
@@ -66,7 +66,7 @@ def secrets(config: Config) -> list[str]:
     values = [
         *_hidden(headers, dict.fromkeys(headers, HIDDEN) | shown["header"]),
         *_hidden(config.extra_body, shown["extra_body"]),
-        *_hidden(_query(config.url), _query(shown["url"])),
+        *(text for url in config.urls for text in _hidden(_query(url), _query(hide_in_url(url)))),
     ]
     words = {word for value in values for text in (value, quote(value)) for word in re.split(r"[\s;,=]+", text)}
     return sorted(
@@ -83,8 +83,8 @@ def without(text: str, secrets: list[str]) -> str:
     return text
 
 
-def _query(url: str | None) -> dict[str, str]:
-    return dict(parse_qsl(urlsplit(url or "").query))
+def _query(url: str) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(url).query))
 
 
 def _hidden(value: Any, shown: Any) -> Iterator[str]:

@@ -8,21 +8,25 @@ hide it (coordinated omission, G. Tene). Failures are counted, never mixed into 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from loadstone import windows
+from loadstone import groups, windows
 from loadstone.check import judge
 from loadstone.columns import Array, Columns, Count, Mask, Requests, build
+from loadstone.groups import Part
 from loadstone.records import Counts, Metric, Record, Summary, Window
 from loadstone.stats import describe
-from loadstone.windows import Span
 
 NS = 1e-9
 Values = dict[str, tuple[Array, str]]
+GROUPED = (
+    "ttft", "ttft_scheduled", "latency", "tpot", "input_tokens", "output_tokens", "cached_tokens", "gap", "itl",
+)  # fmt: skip
+"""Metrics that groups have."""
 
 
 def measure(records: Iterable[Record], run: Mapping[str, Any] | None = None, count: Count | None = None) -> Summary:
@@ -32,10 +36,9 @@ def measure(records: Iterable[Record], run: Mapping[str, Any] | None = None, cou
     columns = build(records, count)
     slos: dict[str, float] = (run.get("config") or {}).get("goodput") or {}
     span = windows.whole(columns.requests)
-    measured, everyone = columns.requests.measured, np.ones_like(columns.requests.measured)
-    whole = _window("whole", columns, span, slos, measured) if span else None
+    whole = _window(groups.whole(columns.requests, span), columns, slos) if span else None
     high = windows.steady(columns.requests, span) if span else None
-    steady = _window("steady", columns, high, slos, everyone) if high else None
+    steady = _window(groups.steady(columns.requests, high), columns, slos) if high else None
     summary = Summary(
         run=run,
         counts=_counts(columns, run.get("expected")),
@@ -46,15 +49,18 @@ def measure(records: Iterable[Record], run: Mapping[str, Any] | None = None, cou
         steady=steady,
         client=dict(run.get("client") or {}),
         checks=_checks(columns, steady),
+        groups={
+            kind: [_window(part, columns, slos, GROUPED) for part in parts]
+            for kind, parts in (groups.split(columns, run, span) if span else {}).items()
+        },
         failures=[(kind, text, times) for (kind, text), times in columns.failures.most_common(10)],
     )
     return msgspec.structs.replace(summary, verdict=judge(summary))
 
 
 def _counts(columns: Columns, expected: int | None) -> Counts:
-    measured, errors = columns.requests.measured, columns.errors
-    failed = sum(errors.values()) - errors["stopped"]
-    succeeded = int((columns.requests.ok & measured).sum())
+    r, errors = columns.requests, columns.errors
+    succeeded, failed = int((r.measured & r.ok).sum()), int((r.measured & r.judged & ~r.ok).sum())
     return Counts(
         expected=expected,
         completed=succeeded + failed,
@@ -62,25 +68,29 @@ def _counts(columns: Columns, expected: int | None) -> Counts:
         failed=failed,
         empty=errors["empty"],
         stopped=errors["stopped"],
-        warmup=int((~measured).sum()),
+        warmup=int(r.warmup.sum()),
         by_error=dict(errors.most_common()),
+        cooldown=int(r.cooldown.sum()),
+        cancelled=errors["cancelled"],
+        abandoned=int(r.abandoned[r.measured].sum()),
     )
 
 
-def _window(name: str, columns: Columns, span: Span, slos: Mapping[str, float], counted: Mask) -> Window:
-    """Measured requests sent in the span give the distributions; the rates are those of ends and tokens that fall into
-    it: of measured requests over the whole run, of everybody in the steady window, which warm-up requests may reach."""
-    requests = columns.requests
-    begun = requests.measured & windows.begun_within(requests, span)
-    rows, values = begun & requests.ok, per_request(requests)
-    metrics = {metric: describe(column[rows], unit) for metric, (column, unit) in values.items()}
+def _window(part: Part, columns: Columns, slos: Mapping[str, float], wanted: Collection[str] | None = None) -> Window:
+    """Rates, and the `wanted` distributions; None wants all."""
+    values, rows = per_request(columns.requests), part.members & columns.requests.ok
+    metrics = {
+        name: describe(column[rows], unit)
+        for name, (column, unit) in values.items()
+        if wanted is None or name in wanted
+    }
     return Window(
-        name=name,
-        start=span[0] * NS,
-        end=span[1] * NS,
-        requests=int(begun.sum()),
+        name=part.name,
+        start=part.span[0] * NS,
+        end=part.span[1] * NS,
+        requests=int(part.members.sum()),
         metrics=metrics | _per_event(columns, rows),
-        rates=_rates(columns, span, begun, counted) | _service_levels(requests, values, slos, begun, span),
+        rates=_rates(columns, part) | _service_levels(columns.requests, values, slos, part),
     )
 
 
@@ -99,6 +109,7 @@ def per_request(requests: Requests) -> Values:
         "packets": (r.packets, "events"),
         "input_tokens": (r.input_tokens, "tokens"),
         "output_tokens": (r.output_tokens, "tokens"),
+        "cached_tokens": (r.cached_tokens, "tokens"),
         "wait": ((r.sent - r.scheduled) * NS, "s"),
         "connect": (np.where(r.connect > 0, r.connect, np.nan) * NS, "s"),
     }
@@ -120,8 +131,9 @@ def _per_event(columns: Columns, rows: Mask) -> dict[str, Metric]:
     return {"gap": describe(gap, "s"), "itl": describe(spread, "s", note)}
 
 
-def _rates(columns: Columns, span: Span, begun: Mask, counted: Mask) -> dict[str, float | None]:
-    r, seconds = columns.requests, (span[1] - span[0]) * NS
+def _rates(columns: Columns, part: Part) -> dict[str, float | None]:
+    r, span, counted = columns.requests, part.span, part.counted
+    seconds = (span[1] - span[0]) * NS
     if seconds <= 0:
         return {}
     ended = counted & r.ok & windows.within(r.end, span)
@@ -134,25 +146,24 @@ def _rates(columns: Columns, span: Span, begun: Mask, counted: Mask) -> dict[str
         "output_throughput": None if outgoing is None else outgoing / seconds,
         "input_throughput": None if incoming is None else incoming / seconds,
         "total_throughput": None if both is None else both / seconds,
-        "concurrency": windows.mean_in_flight(r, span),
-        "peak_concurrency": windows.peak_in_flight(r, span),
-        "error_rate": _share(~r.ok[begun & ~r.stopped]),
+        "concurrency": windows.mean_in_flight(r, span, part.present),
+        "peak_concurrency": windows.peak_in_flight(r, span, part.present),
+        "error_rate": _share(~r.ok[part.members & r.judged]) if part.failures else None,
         "cached_share": _cached_share(r, ended),
     }
 
 
-def _service_levels(
-    r: Requests, values: Values, slos: Mapping[str, float], begun: Mask, span: Span
-) -> dict[str, float | None]:
-    """Goodput and attainment. A failure meets no objective; a request that the end of the run cut off is not judged."""
-    if not slos or span[1] <= span[0]:
+def _service_levels(r: Requests, values: Values, slos: Mapping[str, float], part: Part) -> dict[str, float | None]:
+    """Goodput and attainment. A failure meets no objective; a request that the client took back is not judged."""
+    seconds = (part.span[1] - part.span[0]) * NS
+    if not slos or seconds <= 0:
         return {}
-    judged, rows = begun & ~r.stopped, begun & r.ok
+    judged, rows = part.members & r.judged, part.members & r.ok
     met = {name: _meets(r, values[name][0], rows, name, limit) for name, limit in slos.items()}
     known = [mask for mask in met.values() if mask is not None]
     together = np.logical_and.reduce(known) if len(known) == len(met) else None
     return {
-        "goodput": None if together is None else float(together.sum() / ((span[1] - span[0]) * NS)),
+        "goodput": None if together is None else float(together.sum() / seconds),
         "attainment": None if together is None else _share(together[judged]),
         **{f"attainment.{name}": None if mask is None else _share(mask[judged]) for name, mask in met.items()},
     }

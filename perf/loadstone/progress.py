@@ -48,7 +48,7 @@ class Progress:
     def __init__(self, plan: Plan, duration: float | None) -> None:
         self.plan = plan
         self.runner: Runner | None = None
-        self._duration = duration
+        self._duration = duration if plan.end is None else plan.end / 1e9
         self._began = time.monotonic()
         self._pending: list[Record] = []
         self._tokens = 0
@@ -61,7 +61,7 @@ class Progress:
     def figures(self) -> Figures:
         assert self.runner is not None
         self._digest()
-        now, runner, total = time.monotonic(), self.runner, self.plan.total
+        now, runner, total = time.monotonic(), self.runner, self.plan.requests
         share = self._share(now)
         elapsed = now - self._began
         qps, tokens = self._recent(now)
@@ -86,8 +86,8 @@ class Progress:
         """The further of two ends: requests done, and time passed."""
         assert self.runner is not None
         shares = []
-        if self.plan.total:
-            shares.append(self.runner.finished / self.plan.total)
+        if self.plan.requests:
+            shares.append(self.runner.finished / self.plan.requests)
         if self._duration:
             shares.append(min(1.0, (now - self._began) / self._duration))
         return max(shares, default=None)

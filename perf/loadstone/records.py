@@ -16,7 +16,9 @@ FORMAT = 1
 """Version of records.jsonl, summary.json and run.json. History: 1 (0.1.0) the first."""
 
 Phase = Literal["warmup", "measure", "cooldown"]
-Kind = Literal["connect", "tls", "timeout", "status", "protocol", "truncated", "empty", "server", "stopped"]
+Kind = Literal[
+    "connect", "tls", "timeout", "status", "protocol", "truncated", "empty", "server", "stopped", "cancelled"
+]
 Status = Literal["valid", "suspect", "invalid"]
 
 
@@ -41,13 +43,30 @@ class Usage(Struct, frozen=True):
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
-    """One row of a dataset. `messages` or `text` says what is asked; the fields of `body` win over all flags."""
+    """One row of a dataset: what is asked, and how. The fields of `body` win over all flags.
+
+    text, messages or tokens: what is asked, as text, chat messages or token ids.
+    documents: what `rerank` ranks by the text, and what `embeddings` embeds in one request instead of it.
+    headers: of this request alone.
+    output_len: tokens to ask for; for a trace, the tokens that were generated when it was recorded.
+    input_len: tokens that the row is said or made to have, where that is known.
+    at: ns since the first request of a recorded trace.
+    later: the turns that follow in this conversation; each adds its text or messages to what was said before.
+    think: seconds between the end of the turn before and this turn.
+    """
 
     id: str
     text: str | None = None
     messages: list[dict[str, Any]] | None = None
+    tokens: list[int] | None = None
+    documents: list[str] | None = None
     body: dict[str, Any] = {}
+    headers: dict[str, str] = {}
     output_len: int | None = None
+    input_len: int | None = None
+    at: int | None = None
+    later: list[Prompt] = []
+    think: float = 0.0
 
 
 class Pieces(Struct, frozen=True):
@@ -80,6 +99,11 @@ class Record(Struct, frozen=True, kw_only=True):
     prompt: str
     conversation: str | None = None
     turn: int | None = None
+    abandoned: int = 0
+    stage: int | None = None
+    model: str | None = None
+    server: int | None = None
+    request_id: str | None = None
     streamed: bool = True
     asked: int | None = None
     scheduled: int
@@ -126,7 +150,8 @@ class Metric(Struct, frozen=True):
 
 
 class Counts(Struct, frozen=True):
-    """Measured requests. completed = succeeded + failed; `empty` is part of failed; `stopped` ones did not complete."""
+    """Measured requests. completed = succeeded + failed; `empty` is part of failed; `stopped` and `cancelled` ones did
+    not complete. `abandoned`: later turns of conversations that were not sent, as a turn before had failed."""
 
     expected: int | None
     completed: int
@@ -136,6 +161,9 @@ class Counts(Struct, frozen=True):
     stopped: int
     warmup: int
     by_error: dict[str, int]
+    cooldown: int = 0
+    cancelled: int = 0
+    abandoned: int = 0
 
 
 class Window(Struct, frozen=True):
@@ -179,6 +207,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     checks: dict[str, float | None]
     verdict: Verdict | None = None
     failures: list[tuple[str, str, int]] = []
+    groups: dict[str, list[Window]] = {}
 
 
 _record_encoder = msgspec.json.Encoder()

@@ -13,7 +13,6 @@ import msgspec
 
 from loadstone.apis import API, BadEventError, Delta, Event, Function, ToolCall
 from loadstone.records import Choice, Failure, Pieces, Usage
-from loadstone.sse import Events
 from loadstone.template import Template
 
 _END = (b"[DONE]", b"data: [DONE]")  # the last event without the blank line behind it: nothing is lost
@@ -33,6 +32,7 @@ class Reply:
         "_events",
         "_finishes",
         "_keep_text",
+        "_lacking",
         "_template",
         "_tokens",
         "_whole",
@@ -48,7 +48,8 @@ class Reply:
     )
 
     def __init__(self, api: API, *, stream: bool, keep_text: bool = False) -> None:
-        self._event, self._whole = api.event, api.whole
+        decoder = api.fresh()
+        self._event, self._whole, self._lacking = decoder.event, decoder.whole, decoder.lacking
         self.streamed = stream
         self._keep_text = keep_text
         self.first: int | None = None
@@ -62,8 +63,8 @@ class Reply:
         self._tokens: list[int] = []
         self._counted = 0
         self._done = False
-        self._events = Events()
-        self._template = Template()
+        self._events = api.splitter()
+        self._template = Template(usable=decoder is api)
         self._body = bytearray()
         self._finishes: dict[int, str] = {}
         self._deltas: list[Delta] = []
@@ -139,7 +140,7 @@ class Reply:
             self._add(event, at)
             self._template.learn(data, event)
         if event.usage is not None:
-            self.usage = event.usage
+            self.usage = merged(self.usage, event.usage)
         if event.error is not None:
             self.failure = Failure("server", event.error)
         if event.done:
@@ -202,6 +203,9 @@ class Reply:
         ended = self._done or bool(self._finishes) or rest in _END
         if rest and rest not in _END:
             return Failure("truncated", "the stream ended inside an event")
+        lacking = self._lacking()
+        if lacking is not None:
+            return Failure("protocol", lacking)
         if not self.output:
             return Failure("empty", "the stream ended without any output")
         return None if ended else Failure("truncated", "the stream ended without finish reason or [DONE]")
@@ -210,6 +214,14 @@ class Reply:
         deltas = [delta for delta in self._deltas if delta.index == index]
         text, reasoning = "".join(d.answer for d in deltas), "".join(d.reasoning for d in deltas)
         return Choice(text, reasoning or None, self._finishes.get(index))
+
+
+def merged(known: Usage | None, told: Usage) -> Usage:
+    """Some protocols tell the prompt's tokens at the beginning of a stream and the answer's at its end."""
+    if known is None:
+        return told
+    pairs = ((getattr(known, name), getattr(told, name)) for name in Usage.__struct_fields__)
+    return Usage(*(old if new is None else new for old, new in pairs))
 
 
 def _length(tools: list[ToolCall]) -> int:

@@ -7,6 +7,7 @@ killed process leaves every finished request behind. An existing run is never ov
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import threading
@@ -21,7 +22,7 @@ import msgspec
 from loadstone.records import Record, UsageError, from_lines, to_line
 
 PAUSE = 0.002
-RUN, RECORDS, SCHEDULE = "run.json", "records.jsonl", "schedule.jsonl"
+RUN, RECORDS, SCHEDULE, BODIES = "run.json", "records.jsonl", "schedule.jsonl", "bodies.jsonl"
 
 
 @contextlib.contextmanager
@@ -56,11 +57,14 @@ class Folder:
     def write_json(self, name: str, content: Any) -> Path:
         return self.write(name, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
-    def write_lines(self, name: str, lines: Iterable[bytes]) -> Path:
-        path = self.path / name
+    def write_lines(self, name: str, lines: Iterable[bytes]) -> str:
+        """Write line by line; returns their digest, by which two files are known to be the same."""
+        path, hasher = self.path / name, hashlib.sha256()
         with writing(path), path.open("wb") as file:
-            file.writelines(lines)
-        return path
+            for line in lines:
+                hasher.update(line)
+                file.write(line)
+        return hasher.hexdigest()
 
     def recorder(self) -> Recorder:
         return Recorder(self.path / RECORDS)
@@ -105,6 +109,14 @@ class Recorder:
                 data = data[os.write(self._file, data) :]
         except OSError as exc:
             self.error = exc
+
+
+def digest(lines: Iterable[bytes]) -> str:
+    """What `write_lines` would return, without writing."""
+    hasher = hashlib.sha256()
+    for line in lines:
+        hasher.update(line)
+    return hasher.hexdigest()
 
 
 def check_free(path: Path) -> None:

@@ -17,15 +17,18 @@ LESSONS = 4
 
 
 class Template:
-    """What surrounds the text in the events of one stream. `reasoning` and `index` tell of whose text it is."""
+    """What surrounds the text in the events of one stream. `reasoning` and `index` tell of whose text it is.
+
+    usable: whether an event can be understood without those before it; otherwise there is no short cut.
+    """
 
     __slots__ = ("_begin", "_end", "_head", "_lessons", "_tail", "index", "reasoning")
 
-    def __init__(self) -> None:
+    def __init__(self, usable: bool = True) -> None:
         self._head: bytes | None = None
         self._tail = b""
         self._begin = self._end = 0
-        self._lessons = LESSONS
+        self._lessons = LESSONS if usable else 0
         self.reasoning = False
         self.index = 0
 

@@ -26,6 +26,10 @@ class Tokenizer(Protocol):
 
     def count(self, text: str) -> int: ...
 
+    def template(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
+        """The messages in the model's own chat template, up to where the assistant is to speak. Raises UsageError."""
+        ...
+
     def vocabulary(self) -> list[int]:
         """Ids of plain text, rising: not special, and encoding what one decodes to gives it back."""
         ...
@@ -59,6 +63,13 @@ class _Pretrained:
 
     def count(self, text: str) -> int:
         return len(self.encode(text))
+
+    def template(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
+        try:
+            text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
+        except Exception as exc:  # templates are programs, and raise whatever they like
+            raise UsageError(f"--apply-chat-template: the tokenizer cannot do it: {_sentence(exc)}") from exc
+        return str(text)
 
     def vocabulary(self) -> list[int]:
         return list(self._vocabulary)

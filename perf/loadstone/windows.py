@@ -41,10 +41,15 @@ def steady(requests: Requests, span: Span) -> Span | None:
     return float(edges[starts[longest]]), float(edges[stops[longest]])
 
 
-def _flown(requests: Requests, until: Array) -> Array:
-    """Time that all requests together have been in flight, up to each instant of `until`."""
-    sent = ~np.isnan(requests.sent)
+def _flown(requests: Requests, until: Array, rows: Mask | None = None) -> Array:
+    """Time that requests (all, or `rows`) together have been in flight, up to each instant of `until`."""
+    sent = _sent(requests, rows)
     return _passed(requests.sent[sent], until) - _passed(requests.end[sent], until)
+
+
+def _sent(requests: Requests, rows: Mask | None) -> Mask:
+    sent = ~np.isnan(requests.sent)
+    return sent if rows is None else sent & rows
 
 
 def _passed(since: Array, until: Array) -> Array:
@@ -55,10 +60,10 @@ def _passed(since: Array, until: Array) -> Array:
     return np.asarray(earlier * until - sums[earlier], dtype=np.float64)
 
 
-def in_flight(requests: Requests, span: Span) -> tuple[Array, Array]:
+def in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> tuple[Array, Array]:
     """Instants in the span at which the number of requests in flight changes, its start among them, and the number from
     then on. At one instant ends go before starts, so that a slot handed over does not count twice."""
-    sent = ~np.isnan(requests.sent)
+    sent = _sent(requests, rows)
     times = np.r_[requests.end[sent], requests.sent[sent]]
     order = np.argsort(times, kind="stable")
     times, level = times[order], np.cumsum(np.repeat([-1.0, 1.0], int(sent.sum()))[order])
@@ -67,13 +72,13 @@ def in_flight(requests: Requests, span: Span) -> tuple[Array, Array]:
     return np.maximum(times[inside], span[0]), level[inside]
 
 
-def peak_in_flight(requests: Requests, span: Span) -> float:
-    return float(in_flight(requests, span)[1].max(initial=0.0))
+def peak_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> float:
+    return float(in_flight(requests, span, rows)[1].max(initial=0.0))
 
 
-def mean_in_flight(requests: Requests, span: Span) -> float:
-    """Time-weighted mean number in flight."""
-    begun, ended = _flown(requests, np.array(span))
+def mean_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> float:
+    """Time-weighted mean number in flight, of all or of `rows`."""
+    begun, ended = _flown(requests, np.array(span), rows)
     return float((ended - begun) / (span[1] - span[0]))
 
 

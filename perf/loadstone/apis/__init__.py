@@ -1,28 +1,36 @@
 """The seam to a protocol: what a prompt looks like as a request, and what an event of the answer means.
 
-An API is a stateless object with a path, a body builder and two decoders. `reply.py` puts the events of one answer
-together; sockets and clocks are somebody else's.
+An API is an object with a path, a body builder and two decoders. `reply.py` puts the events of one answer together;
+sockets and clocks are somebody else's.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from msgspec import Struct
 
-from loadstone.records import Prompt, Usage
+from loadstone.records import Prompt, Usage, UsageError
+from loadstone.sse import Events
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What every request of a run asks for beside its prompt."""
+    """What every request of a run asks for beside its prompt. None: not said, the server's default holds.
+
+    match: generate exactly `output_len` tokens, neither fewer nor more (`--match-output-length`).
+    sampling: `top_p top_k min_p presence_penalty frequency_penalty repetition_penalty min_tokens stop seed logprobs n`
+    under these names, those that were given; each API knows where its protocol wants them.
+    """
 
     model: str
     stream: bool = True
     output_len: int | None = None
     ignore_eos: bool = False
+    match: bool = False
     usage: str = "final"
     temperature: float | None = None
+    sampling: dict[str, Any] = {}
     extra_body: dict[str, Any] = {}
 
 
@@ -52,7 +60,8 @@ class Delta(Struct, gc=False):
 
 
 class Event(Struct, gc=False):
-    """One event of a stream, or a whole answer. `done`: the stream ends; `error`: what the server complains of."""
+    """One event of a stream, or a whole answer. `usage`: what this event tells, laid over what was told before.
+    `done`: the stream ends; `error`: what the server complains of."""
 
     deltas: list[Delta] = []
     usage: Usage | None = None
@@ -64,27 +73,75 @@ class BadEventError(Exception):
     """An event that the protocol does not allow; the text says what is wrong with it."""
 
 
-class API(Protocol):
-    """One request protocol. `event` and `whole` raise BadEventError on bytes they cannot read, and nothing else."""
+class Splitter(Protocol):
+    """Bytes of a stream as they come, cut anywhere, to the data of each complete event. `clean`: between two events;
+    `rest`: what has come of an event that is not complete."""
 
-    path: str
+    clean: bool
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]: ...
+    def feed(self, chunk: bytes) -> list[bytes]: ...
 
-    def event(self, data: bytes) -> Event: ...
+    @property
+    def rest(self) -> bytes: ...
 
-    def whole(self, data: bytes) -> Event: ...
+
+class API:
+    """One request protocol; subclass it. `event` and `whole` raise BadEventError on bytes they cannot read, and nothing
+    else. An object holds no state unless `fresh` gives a new one for each answer.
+
+    path: where requests go, empty if the URL says it all; path_whole: where those go that want their answer in one
+    piece, if elsewhere.
+    headers: what every request of the protocol carries.
+    streams: whether the protocol can stream at all.
+    splitter: what cuts a stream into events; server-sent events by default.
+    """
+
+    path: str = ""
+    path_whole: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    streams: bool = True
+    splitter: Callable[[], Splitter] = Events
+
+    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+        """The JSON body of a request."""
+        raise NotImplementedError
+
+    def event(self, data: bytes) -> Event:
+        """What one event of a stream says."""
+        raise NotImplementedError
+
+    def whole(self, data: bytes) -> Event:
+        """What the body of an answer in one piece says."""
+        raise NotImplementedError
+
+    def fresh(self) -> API:
+        """The decoder of one answer: itself, or a new object where events only make sense after those before them."""
+        return self
+
+    def lacking(self) -> str | None:
+        """What a stream that has ended should have told and did not; None when nothing is missed."""
+        return None
 
 
 APIS: dict[str, str] = {
     "chat": "loadstone.apis.openai:Chat",
     "completions": "loadstone.apis.openai:Completions",
+    "responses": "loadstone.apis.responses:Responses",
+    "messages": "loadstone.apis.messages:Messages",
+    "embeddings": "loadstone.apis.pooling:Embeddings",
+    "rerank": "loadstone.apis.pooling:Rerank",
+    "generate": "loadstone.apis.generate:Generate",
+    "tgi": "loadstone.apis.tgi:TGI",
+    "ollama": "loadstone.apis.ollama:Ollama",
+    "template": "loadstone.apis.fill:Fill",
 }
 """Built-in protocols by name: where their class is."""
 
 
-def load(place: str) -> API:
-    """The API at `module:Class`."""
-    module, _, name = place.partition(":")
-    api: API = getattr(import_module(module), name)()
-    return api
+def checked(part: object, name: str) -> API:
+    """The part that was found as `--api NAME`, if it is an API. Raises UsageError."""
+    if not isinstance(part, API):
+        raise UsageError(
+            f"--api {name} is {type(part).__name__!r}, not an API: make it a subclass of loadstone.apis.API"
+        )
+    return part

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis import BadEventError, Delta, Event, Function, Settings, ToolCall
+from loadstone.apis import API, Delta, Event, Function, Settings, ToolCall
+from loadstone.apis.shared import SAMPLING, complaint, exact, flat, limit, messages, sampling, text, unreadable
 from loadstone.records import Prompt, Usage
 
 _Text = str | list[dict[str, Any]] | None
@@ -61,18 +62,20 @@ class _Chunk(Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Chunk).decode
 _DONE = Event(done=True)
+_GRAMMARS = ("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar")
+_NAMES = {name: name for name in SAMPLING}
 
 
-class Chat:
+class Chat(API):
     """POST /v1/chat/completions."""
 
     path = "/v1/chat/completions"
 
     def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        messages = prompt.messages
-        if messages is None:
-            messages = [{"role": "user", "content": prompt.text or ""}]
-        return _body({"messages": messages}, prompt, settings)
+        body = _body({"messages": messages(prompt, "chat")}, prompt, settings)
+        if "logprobs" in settings.sampling:
+            body |= {"logprobs": True, "top_logprobs": settings.sampling["logprobs"]}
+        return _overlaid(body, prompt, settings)
 
     def event(self, data: bytes) -> Event:
         return _DONE if data == b"[DONE]" else _read(data)
@@ -82,44 +85,61 @@ class Chat:
 
 
 class Completions(Chat):
-    """POST /v1/completions. Messages are sent as their contents, one to a line."""
+    """POST /v1/completions. Token ids are sent as they are, messages as their contents, one to a line."""
 
     path = "/v1/completions"
 
     def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        text = prompt.text
-        if text is None:
-            text = "\n".join(_flat(message.get("content")) for message in prompt.messages or [])
-        return _body({"prompt": text}, prompt, settings)
+        asked = prompt.tokens if prompt.tokens is not None else text(prompt)
+        return _overlaid(_body({"prompt": asked}, prompt, settings), prompt, settings)
 
 
 def _body(asked: dict[str, Any], prompt: Prompt, settings: Settings) -> dict[str, Any]:
+    """What both have, in an order of its own: equal requests are equal bytes."""
     body: dict[str, Any] = {"model": settings.model, **asked}
-    output_len = prompt.output_len if prompt.output_len is not None else settings.output_len
+    output_len = limit(prompt, settings)
     if output_len is not None:
         body["max_tokens"] = output_len
     if settings.ignore_eos:
         body["ignore_eos"] = True
     if settings.temperature is not None:
         body["temperature"] = settings.temperature
+    body |= sampling(settings, _NAMES, "chat")
     body["stream"] = settings.stream
     if settings.stream and settings.usage != "off":
         body["stream_options"] = {"include_usage": True}
         if settings.usage == "each":
             body["stream_options"]["continuous_usage_stats"] = True
-    return {**body, **settings.extra_body, **prompt.body}
+    return body
+
+
+def _overlaid(body: dict[str, Any], prompt: Prompt, settings: Settings) -> dict[str, Any]:
+    """The fields of the run and of the row over those of ours; a length to be matched goes over them all."""
+    body = {**body, **settings.extra_body, **prompt.body}
+    if not exact(prompt, settings) or _constrained(body):
+        return body
+    body.pop("max_completion_tokens", None)
+    length = limit(prompt, settings)
+    return body | {"max_tokens": length, "min_tokens": length, "ignore_eos": True}
+
+
+def _constrained(body: dict[str, Any]) -> bool:
+    """A grammar says where such an answer ends: made to go on, it would never be right."""
+    choice, form = body.get("tool_choice"), body.get("response_format") or {}
+    forced = isinstance(choice, dict) or choice == "required"
+    return forced or form.get("type") not in (None, "text") or any(name in body for name in _GRAMMARS)
 
 
 def _read(data: bytes) -> Event:
     try:
         chunk = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise BadEventError(f"not an answer of this API ({exc}): {_excerpt(data)}") from exc
+        raise unreadable(data, exc) from exc
     deltas = list(map(_delta, chunk.choices)) if chunk.choices else []
     if chunk.usage is None and chunk.error is None and chunk.object != "error":
         return Event(deltas)
     failed = chunk.error or chunk.object == "error"
-    error = _complaint(chunk.error or chunk.message) if failed else None
+    error = complaint(chunk.error or chunk.message) if failed else None
     return Event(deltas, None if chunk.usage is None else _usage(chunk.usage), error)
 
 
@@ -130,7 +150,7 @@ def _delta(choice: _Choice) -> Delta:
         text = choice.text
         return Delta(choice.index, text or "", "", None, finish, bool(text) or (text is not None and finish is None))
     content = message.content
-    answer = content if type(content) is str else _flat(content)
+    answer = content if type(content) is str else flat(content)
     if message.refusal:
         answer += message.refusal
     reasoning = message.reasoning_content or message.reasoning or ""
@@ -146,14 +166,6 @@ def _held(message: _Message) -> bool:
     return message.content == "" or message.reasoning_content == "" or message.reasoning == ""
 
 
-def _flat(content: _Text) -> str:
-    """Content as text: it may also be a list of parts (Mistral's thinking models, and multi-modal prompts)."""
-    if isinstance(content, str):
-        return content
-    texts = (part.get("text") for part in content or () if isinstance(part, dict))
-    return "".join(text for text in texts if isinstance(text, str))
-
-
 def _usage(usage: _Usage) -> Usage:
     cached, reasoning = usage.prompt_tokens_details, usage.completion_tokens_details
     return Usage(
@@ -162,13 +174,3 @@ def _usage(usage: _Usage) -> Usage:
         cached.cached_tokens if cached else None,
         reasoning.reasoning_tokens if reasoning else None,
     )
-
-
-def _complaint(error: Any) -> str:
-    if isinstance(error, dict):
-        error = error.get("message") or error
-    return str(error)
-
-
-def _excerpt(data: bytes) -> str:
-    return repr(data[:80].decode("utf-8", "replace")) + ("..." if len(data) > 80 else "")

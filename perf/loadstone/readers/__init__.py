@@ -7,7 +7,7 @@ plan.py's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from loadstone.plugins import find
 from loadstone.readers import names
@@ -20,9 +20,26 @@ READERS: dict[str, str] = {
     "lines": "loadstone.readers.lines:read",
     "jsonl": "loadstone.readers.jsonl:read",
     "csv": "loadstone.readers.csv:read",
+    "line_by_line": "loadstone.readers.lines:line_by_line",
+    "openqa": "loadstone.readers.fields:openqa",
+    "longalpaca": "loadstone.readers.fields:longalpaca",
+    "custom": "loadstone.readers.fields:custom",
     "sharegpt": "loadstone.readers.sharegpt:read",
-    "random": "loadstone.readers.random:read",
+    "sonnet": "loadstone.readers.sonnet:read",
+    "parquet": "loadstone.readers.parquet:read",
+    "hf": "loadstone.readers.hub:read",
+    "random": "loadstone.readers.synthetic:random",
+    "synthetic": "loadstone.readers.synthetic:synthetic",
+    "prefix_repetition": "loadstone.readers.synthetic:prefix_repetition",
+    "generated-shared-prefix": "loadstone.readers.synthetic:shared_prefix",
+    "mooncake": "loadstone.readers.mooncake:read",
+    "azure": "loadstone.readers.token_traces:azure",
+    "burstgpt": "loadstone.readers.token_traces:burstgpt",
+    "workload_trace": "loadstone.readers.workload_trace:read",
 }
+
+TEXTS = {"lines", "jsonl", "csv", "line_by_line", "openqa", "longalpaca", "custom", "sharegpt", "parquet", "hf"}
+"""Readers of texts that are as long as they are; the others make their own lengths, or replay recorded ones."""
 
 
 def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
@@ -32,10 +49,11 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
     """
     name, path = names.resolve(spec, READERS)
     source = opened(path, name, notice)
-    reader: Reader = find(names.GROUP, name or _format(source, options), READERS, "--dataset")
+    name = name or _format(source, options)
+    reader: Reader = find(names.GROUP, name, READERS, "--dataset")
     if not callable(reader):
         raise UsageError(f"the reader {name} is not callable; it must take (source, options) and yield prompts")
-    prompts = list(reader(source, options))
+    prompts = _fitted(reader(source, options), name, source, options)
     if not prompts:
         raise UsageError(f"{source.name} holds no prompt")
     _tell_bodies(source, prompts)
@@ -46,6 +64,16 @@ def _format(source: Source, options: Options) -> str:
     from loadstone.readers.detect import detect  # with it come the formats, which a generator does not need
 
     return detect(source, options)
+
+
+def _fitted(prompts: Iterable[Prompt], name: str, source: Source, options: Options) -> list[Prompt]:
+    from loadstone.readers import fit
+
+    if name in TEXTS:
+        return fit.fitted(prompts, source, options)
+    if name in READERS and fit.limits(options):
+        raise UsageError(f"{name} makes its own lengths: leave out {' and '.join(fit.limits(options))}")
+    return list(prompts)
 
 
 def _tell_bodies(source: Source, prompts: list[Prompt]) -> None:

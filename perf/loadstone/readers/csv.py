@@ -10,6 +10,8 @@ import io
 import re
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from loadstone.readers.rows import FIELDS, from_fields
 from loadstone.readers.source import Options, Source, Where
 from loadstone.records import Prompt, UsageError
@@ -26,11 +28,12 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
     if header is None:
         return
     names = [name.strip() for name in header[1]]
-    only = names[0] if len(names) == 1 else None
+    if len(names) == 1 and options.prompt_field is None:
+        options = replace(options, prompt_field=names[0])
     for where, cells in found:
         if len(cells) != len(names):
             raise UsageError(f"{where}: {len(cells)} cells where the header has {len(names)}")
-        yield from_fields(dict(zip(names, cells, strict=True)), where, options.prompt_field or only)
+        yield from_fields(dict(zip(names, cells, strict=True)), where, options)
 
 
 def table(source: Source) -> Iterator[tuple[Where, list[str]]]:

@@ -9,25 +9,60 @@ from __future__ import annotations
 import re
 
 from loadstone.readers.csv import looks_like
-from loadstone.readers.jsonl import parse
-from loadstone.readers.source import Options, Source
+from loadstone.readers.jsonl import OPENING, parse
+from loadstone.readers.parquet import MAGIC
+from loadstone.readers.source import Line, Options, Source
 from loadstone.records import UsageError
 
 HEAD = 65536
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 TEXT_ENDINGS = (".txt", ".csv", ".tsv")
-OPENING = re.compile(r'\s*(\{\s*["}]|\[\s*["{\[\]])')
-CONVERSATIONS = re.compile(r'(?<!\\)"conversations"\s*:')
+FORMS: dict[str, tuple[set[str], ...]] = {
+    "mooncake": ({"hash_ids", "input_length"},),
+    "workload_trace": ({"timestamp", "body"},),
+    "sharegpt": ({"conversations"}, {"conversation"}),
+}
+"""JSON formats by the fields of their rows: any of these sets."""
+HEADERS: dict[str, set[str]] = {
+    "azure": {"TIMESTAMP", "ContextTokens", "GeneratedTokens"},
+    "burstgpt": {"Timestamp", "Request tokens", "Response tokens"},
+}
+"""Traces in CSV by their columns."""
+_FIELD = re.compile(r'(?<!\\)"(\w+)"\s*:\s*(\[)?')
 
 
 def detect(source: Source, options: Options) -> str:
-    """The name of a reader. With --prompt-field ShareGPT is JSON like any other."""
+    """The name of a reader. With --prompt-field rows are rows, whatever else they hold."""
+    if source.data.startswith(MAGIC) or source.ending == ".parquet":
+        return "parquet"
     if _is_json(source):
-        shared = options.prompt_field is None and CONVERSATIONS.search(source.text, 0, HEAD)
-        return "sharegpt" if shared else "jsonl"
+        return _known(FORMS, _fields(source), options) or "jsonl"
+    if name := _known({name: (columns,) for name, columns in HEADERS.items()}, _columns(source), options):
+        return name
     if source.ending in (".csv", ".tsv") or looks_like(source, options.prompt_field):
         return "csv"
     return "lines"
+
+
+def _known(forms: dict[str, tuple[set[str], ...]], fields: set[str], options: Options) -> str | None:
+    if options.prompt_field is not None:
+        return None
+    return next((name for name, sets in forms.items() if any(wanted <= fields for wanted in sets)), None)
+
+
+def _columns(source: Source) -> set[str]:
+    first = next(source.lines(), None)
+    return {name.strip().strip('"') for name in first.text.split(",")} if first else set()
+
+
+def _fields(source: Source) -> set[str]:
+    """Of the first row; of a JSON array, those that are found near its beginning. A `conversation` that is no list is
+    the name of one."""
+    first = next(source.lines(), None)
+    row = _value(first) if first and first.text.lstrip().startswith("{") else None
+    if isinstance(row, dict):
+        return {name for name, value in row.items() if name != "conversation" or isinstance(value, list)}
+    return {name for name, opens in _FIELD.findall(source.text, 0, HEAD) if name != "conversation" or opens}
 
 
 def _is_json(source: Source) -> bool:
@@ -36,8 +71,11 @@ def _is_json(source: Source) -> bool:
     first = next(source.lines(), None)
     if first is None or source.ending in TEXT_ENDINGS or not first.text.lstrip().startswith('"'):
         return False
+    return _value(first) is not None
+
+
+def _value(line: Line) -> object:
     try:
-        parse(first)
+        return parse(line)
     except UsageError:
-        return False
-    return True
+        return None

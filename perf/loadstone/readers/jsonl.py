@@ -15,6 +15,9 @@ from loadstone.readers.rows import is_messages, to_prompt
 from loadstone.readers.source import Line, Options, Source, Where
 from loadstone.records import Prompt, UsageError
 
+OPENING = re.compile(r'\s*(\{\s*["}]|\[\s*["{\[\]])')
+"""How JSON begins, and hardly any other text: `{name} ...` and `[INST] ...` do not."""
+
 
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Prompts of a JSONL file or of a JSON array of rows."""

@@ -10,11 +10,14 @@ from typing import Any, NoReturn, TypeGuard
 
 import msgspec
 
+from loadstone.readers import conversations, images
 from loadstone.readers.source import Options, Where
 from loadstone.records import Prompt, UsageError
 
 FIELDS = ("prompt", "question", "text", "input")
-IDS = ("id", "_id", "task_id")
+BATCHES = ("texts", "input")
+RANKED = ("documents", "passages", "texts")
+IDS = ("id", "_id", "task_id", "question_id")
 LENGTHS = ("output_len", "output_tokens")
 _REQUEST = """
     model max_tokens max_completion_tokens min_tokens temperature top_p top_k min_p stream stream_options stop
@@ -31,31 +34,79 @@ Row = Mapping[str, Any]
 def to_prompt(row: object, where: Where, options: Options) -> Prompt:
     """The prompt of a JSON row: an object, a string, or a list of messages. Raises UsageError."""
     if not isinstance(row, dict):
-        return _value(row, where, "the row", id=where.id)
+        return _value(row, where, "the row", options, id=where.id)
     if options.prompt_field is not None:
-        return _chosen(row, where, options.prompt_field)
-    if _is_body(row):
-        return _body(row, where)
-    return from_fields(row, where)
+        return _chosen(row, where, options, options.prompt_field)
+    if is_request(row) and not REQUEST.isdisjoint(row):
+        return request(row, where)
+    return from_fields(row, where, options)
 
 
-def from_fields(row: Row, where: Where, prompt_field: str | None = None) -> Prompt:
-    """The prompt of a row that is no request: the field asked for, or the first of FIELDS, or `messages`."""
-    names = (prompt_field,) if prompt_field else (*FIELDS, "messages")
-    found = next((name for name in names if not _blank(row.get(name))), None)
-    if found is None:
-        _refuse(row, where, names)
-    return _value(row[found], where, found, id=_id(row, where), output_len=_output_len(row, where))
+def from_fields(row: Row, where: Where, options: Options) -> Prompt:
+    """The prompt of a row that is no request: the field asked for, or else what rerank takes, the first of FIELDS,
+    messages, turns, or texts to embed."""
+    if options.prompt_field is None and (ranked := _ranked(row, where)):
+        return ranked
+    found = _field(row, where, options.prompt_field)
+    return _made(row, row[found], found, where, options)
 
 
-def _chosen(row: Row, where: Where, path: str) -> Prompt:
+def request(row: Row, where: Where, drop: tuple[str, ...] = (*IDS, *LENGTHS)) -> Prompt:
+    """The prompt of a row that is a request body with `messages` or a `prompt`, less the fields to drop."""
+    asked = "prompt" if _blank(row.get("messages")) else "messages"
+    name, length = row_id(row, where), output_len(row, where)
+    body = {key: value for key, value in row.items() if key not in drop}
+    if asked == "prompt" and _is_tokens(
+        row[asked]
+    ):  # token ids have no text here; the completions API sends them as they are
+        return Prompt(id=name, body=body, output_len=length)
+    del body[asked]
+    return _plain(row[asked], where, asked, id=name, body=body, output_len=length)
+
+
+def is_request(row: Row) -> bool:
+    """Whether the row says what to ask under the names of a request."""
+    return not (_blank(row.get("messages")) and _blank(row.get("prompt")))
+
+
+def is_messages(value: object) -> TypeGuard[list[dict[str, Any]]]:
+    """Whether this is a list of chat messages, not empty."""
+    return isinstance(value, list) and bool(value) and all(map(_is_message, value))
+
+
+def row_id(row: Row, where: Where, names: tuple[str, ...] = IDS) -> str:
+    """The row's own id, or else its place."""
+    values = (row.get(name) for name in names)
+    return next((str(value) for value in values if isinstance(value, str | int) and not _blank(value)), where.id)
+
+
+def output_len(row: Row, where: Where, names: tuple[str, ...] = LENGTHS) -> int | None:
+    """The output tokens that the row asks for. Raises UsageError."""
+    for name in names:
+        value = row.get(name)
+        if _blank(value):
+            continue
+        if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 10:
+            value = int(value)
+        if type(value) is not int or value < 1:
+            raise UsageError(f"{where}: {name} is {str(value)[:40]!r}, not a whole number of at least 1")
+        return value
+    return None
+
+
+def _chosen(row: Row, where: Where, options: Options, path: str) -> Prompt:
     value = _dig(row, path)
     if _blank(value):
         _refuse(row, where, (path,))
-    if isinstance(value, dict):  # a request inside a row, as in a batch file
-        prompt = _body(value, where) if _is_body(value) else from_fields(value, where)
-        return msgspec.structs.replace(prompt, id=_id(row, where))
-    return _value(value, where, path, id=_id(row, where), output_len=_output_len(row, where))
+    if not isinstance(value, dict):
+        return _made(row, value, path, where, options)
+    inner = to_prompt(value, where, msgspec.structs.replace(options, prompt_field=None))  # a batch file's request
+    return msgspec.structs.replace(inner, id=row_id(row, where))
+
+
+def _made(row: Row, value: object, name: str, where: Where, options: Options) -> Prompt:
+    prompt = _value(value, where, name, options, id=row_id(row, where), output_len=output_len(row, where))
+    return images.attached(prompt, row, where)
 
 
 def _dig(row: Row, path: str) -> Any:
@@ -73,35 +124,58 @@ def _dig(row: Row, path: str) -> Any:
     return value
 
 
-def _is_body(row: Row) -> bool:
-    return not (_blank(row.get("messages")) and _blank(row.get("prompt"))) and not REQUEST.isdisjoint(row)
+def _field(row: Row, where: Where, asked: str | None) -> str:
+    names = (asked,) if asked else (*FIELDS, "messages")
+    found = next((name for name in names if not _blank(row.get(name))), None)
+    lists = () if asked else (*conversations.LISTS, *BATCHES)
+    found = found or next((name for name in lists if row.get(name) and isinstance(row[name], list)), None)
+    return found or _refuse(row, where, names)
 
 
-def _body(row: Row, where: Where) -> Prompt:
-    asked = "prompt" if _blank(row.get("messages")) else "messages"
-    name, output_len = _id(row, where), _output_len(row, where)
-    body = {key: value for key, value in row.items() if key not in (*IDS, *LENGTHS)}
-    if _is_tokens(row[asked]):  # token ids have no text here; the completions API sends them as they are
-        return Prompt(id=name, body=body, output_len=output_len)
-    del body[asked]
-    return _value(row[asked], where, asked, id=name, body=body, output_len=output_len)
+def _ranked(row: Row, where: Where) -> Prompt | None:
+    """A query with the documents to rank by it."""
+    found = next((name for name in RANKED if isinstance(row.get(name), list) and row[name]), None)
+    if found is None or not isinstance(row.get("query"), str) or _blank(row["query"]):
+        return None
+    texts = [entry.get("text") if isinstance(entry, dict) else entry for entry in row[found]]
+    if not _is_texts(texts):
+        raise UsageError(f"{where}: {found} is not a list of texts")
+    return Prompt(id=row_id(row, where), text=row["query"], documents=texts)
 
 
-def _value(value: object, where: Where, name: str, **rest: Any) -> Prompt:
+def _value(value: object, where: Where, name: str, options: Options, **rest: Any) -> Prompt:
+    last = name.rpartition(".")[2]
+    if last in BATCHES and _is_texts(value):
+        return Prompt(documents=value, **rest)
+    if last in conversations.LISTS or _is_texts(value) or (is_messages(value) and options.history):
+        return _conversation(value, where, name, options, **rest)
+    if is_messages(value):
+        value = [turn.message for turn in conversations.turns(value, where, name)]
+    return _plain(value, where, name, **rest)
+
+
+def _conversation(value: object, where: Where, name: str, options: Options, **rest: Any) -> Prompt:
+    said = conversations.turns(images.inlined(value, where) if isinstance(value, list) else value, where, name)
+    prompt = conversations.prompt(said, where, options, "first", **rest)
+    if prompt is None:
+        raise UsageError(f"{where}: {name} has no turn of the user")
+    return prompt
+
+
+def _plain(value: object, where: Where, name: str, **rest: Any) -> Prompt:
     if isinstance(value, str) and value.strip():
         return Prompt(text=value, **rest)
     if is_messages(value):
-        return Prompt(messages=value, **rest)
+        return Prompt(messages=images.inlined(value, where), **rest)
     raise UsageError(f"{where}: {name} is neither a text nor a list of messages with a role each")
-
-
-def is_messages(value: object) -> TypeGuard[list[dict[str, Any]]]:
-    """Whether this is a list of chat messages, not empty."""
-    return isinstance(value, list) and bool(value) and all(map(_is_message, value))
 
 
 def _is_message(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("role"), str)
+
+
+def _is_texts(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
 
 
 def _is_tokens(value: object) -> bool:
@@ -110,24 +184,6 @@ def _is_tokens(value: object) -> bool:
 
 def _blank(value: object) -> bool:
     return value is None or value == [] or (isinstance(value, str) and not value.strip())
-
-
-def _id(row: Row, where: Where) -> str:
-    values = (row.get(name) for name in IDS)
-    return next((str(value) for value in values if isinstance(value, str | int) and not _blank(value)), where.id)
-
-
-def _output_len(row: Row, where: Where) -> int | None:
-    for name in LENGTHS:
-        value = row.get(name)
-        if _blank(value):
-            continue
-        if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 10:
-            value = int(value)
-        if type(value) is not int or value < 1:
-            raise UsageError(f"{where}: {name} is {str(value)[:40]!r}, not a whole number of at least 1")
-        return value
-    return None
 
 
 def _refuse(row: Row, where: Where, names: tuple[str, ...]) -> NoReturn:

@@ -1,26 +1,38 @@
-"""ShareGPT: rows with `conversations`, of which the first human turn is the prompt, as in vLLM's benchmark.
+"""ShareGPT: rows with `conversations`, or with the `conversation` of swift's form.
 
-A leading system turn is kept as the system message. Conversations without a human turn are passed over and
-counted.
+Of each the first human turn is the prompt, as in vLLM's benchmark, unless --history says otherwise. Conversations
+without a human turn are passed over and counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from loadstone import tokens
+from loadstone.readers import conversations
 from loadstone.readers.jsonl import rows
+from loadstone.readers.rows import row_id
 from loadstone.readers.source import Options, Source, Where
 from loadstone.records import Prompt, UsageError
 
-HUMAN = ("human", "user")
+LISTS = ("conversations", "conversation")
+IDS = ("id", "conversation_id")
 
 
-def read(source: Source, _options: Options) -> Iterator[Prompt]:
+def read(source: Source, options: Options) -> Iterator[Prompt]:
     """One prompt a conversation; how many were passed over is told at the end."""
+    return prompts(rows(source), source, options)
+
+
+def prompts(found: Iterable[tuple[Where, Any]], source: Source, options: Options) -> Iterator[Prompt]:
+    """Prompts of rows from wherever. A tokenizer counts the recorded answers, and as many tokens are asked for, unless
+    --output-len says how many, as in vLLM."""
+    count = tokens.load(options.tokenizer).count if options.tokenizer and options.output_len is None else None
     passed = 0
-    for where, row in rows(source):
-        prompt = _prompt(row, where)
+    for where, row in found:
+        said = conversations.turns(*_turns(row, where))
+        prompt = conversations.prompt(said, where, options, "first", count, id=row_id(row, where, IDS))
         passed += prompt is None
         if prompt:
             yield prompt
@@ -28,28 +40,8 @@ def read(source: Source, _options: Options) -> Iterator[Prompt]:
         source.notice(f"{source.name}: {passed} conversations without a human turn were passed over")
 
 
-def _prompt(row: Any, where: Where) -> Prompt | None:
-    turns = _turns(row, where)
-    human = next((text for who, text in turns if who in HUMAN), "")
-    if not human.strip():
-        return None
-    given = row.get("id")
-    name = str(given) if isinstance(given, str | int) and given != "" else where.id
-    if turns[0][0] != "system":
-        return Prompt(id=name, text=human)
-    system = {"role": "system", "content": turns[0][1]}
-    return Prompt(id=name, messages=[system, {"role": "user", "content": human}])
-
-
-def _turns(row: Any, where: Where) -> list[tuple[str, str]]:
-    turns = row.get("conversations") if isinstance(row, dict) else None
-    if not isinstance(turns, list):
-        raise UsageError(f"{where}: no list of `conversations` in the row; is this file ShareGPT?")
-    return [_turn(turn, where) for turn in turns]
-
-
-def _turn(turn: Any, where: Where) -> tuple[str, str]:
-    who, text = (turn.get("from"), turn.get("value")) if isinstance(turn, dict) else (None, None)
-    if not isinstance(who, str) or not isinstance(text, str):
-        raise UsageError(f"{where}: a turn of `conversations` lacks `from` or `value`")
-    return who, text
+def _turns(row: Any, where: Where) -> tuple[list[Any], Where, str]:
+    for name in LISTS:
+        if isinstance(row, dict) and isinstance(row.get(name), list):
+            return row[name], where, name
+    raise UsageError(f"{where}: no list of `conversations` in the row; is this file ShareGPT?")

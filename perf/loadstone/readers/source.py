@@ -24,15 +24,37 @@ GZIP = b"\x1f\x8b"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator asked of the prompts. `count` is how many the run needs; None: not known."""
+    """What the operator asked of the prompts; None: not said. Lengths are numbers or laws (laws.py).
+
+    count: rows that the run needs; None: not known. in_order: it takes them as they lie in the file, so that no more of
+    them need be counted and cut than `count`.
+    history: what is asked of a recorded conversation: its `first` turn; its last with all before it as they were
+    `recorded`; or all turns, one after the other, `live`, with the server's own answers between them. Not said:
+    messages as they stand, of other forms the first turn.
+    scale: factor of the lengths of a trace.
+    min_input, max_input, max_total: rows outside these token lengths are passed over.
+    """
 
     prompt_field: str | None = None
     seed: int = 0
     count: int | None = None
-    input_len: int | None = None
-    output_len: int | None = None
-    range_ratio: float = 0.0
+    in_order: bool = False
     tokenizer: str | None = None
+    input_len: int | str | None = None
+    output_len: int | str | None = None
+    range_ratio: float = 0.0
+    prefix_len: int | str | None = None
+    prefix_count: int | None = None
+    system_len: int | str | None = None
+    turns: int | str | None = None
+    think_time: float | str | None = None
+    history: str | None = None
+    scale: float = 1.0
+    min_input: int | None = None
+    max_input: int | None = None
+    max_total: int | None = None
+    trace_from: float | None = None
+    trace_to: float | None = None
 
 
 class Source:
@@ -46,6 +68,11 @@ class Source:
         self.ending = Path(base).suffix.lower()
         self.load = load
         self.notice = notice
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie that a row names by a relative path."""
+        return Path(os.path.expanduser(self.name)).parent
 
     @cached_property
     def data(self) -> bytes:

@@ -1,6 +1,6 @@
 """Common English words, for prompts that are made without a tokenizer.
 
-A list and nothing else; random.py puts them together.
+A list and nothing else; texts.py puts them together.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A simulated OpenAI-compatible server that answers at given times, keeps the true ones, and misbehaves on demand.
 
-It exists to hold a load tester against the truth. An imitation of a batching engine's own timing is left for later.
+It exists to hold a load tester against the truth. With `engine="vllm"` the times are those of a model of vLLM's engine.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from loadstone.sim import chunks, pages
 from loadstone.sim.asks import Ask
-from loadstone.sim.chunks import Chunks
+from loadstone.sim.chunks import Facts
 from loadstone.sim.desk import Desk
 from loadstone.sim.model import first_word, words
 from loadstone.sim.pages import Page
@@ -52,6 +52,10 @@ class Answer:
             row.base += desk.slow
         desk.counters.running += 1
 
+    def facts(self, texts: list[str]) -> Facts:
+        """What the answer tells of itself, as it begins."""
+        return Facts(self.ask, self.row.id, int(time.time()), self.desk.settings.model, texts)
+
     def advance(self, now: int) -> int:
         raise NotImplementedError
 
@@ -86,7 +90,7 @@ class Streamed(Answer):
 
     def __init__(self, desk: Desk, wire: Wire, row: Row, ask: Ask) -> None:
         super().__init__(desk, wire, row, ask)
-        self._chunks = Chunks(ask, row.id, int(time.time()), desk.settings.model)
+        self._chunks = ask.format.chunks(self.facts([]))
         self._per = desk.timing.per_chunk
         row.offsets = desk.timing.offsets(row.number, ask.tokens)
         row.repeat = ask.choices
@@ -98,8 +102,8 @@ class Streamed(Answer):
     def _begin(self) -> None:
         """The head goes out at once, as vLLM's does, unless the first token is due at once too."""
         row = self.row
-        head = self.desk.stream_head(self.wire.keep)
-        self._opening = b"" if row.fault == "empty" else self._chunks.roles()
+        head = self.desk.stream_head(self.wire.keep, self.ask.format.kind)
+        self._opening = b"" if row.fault == "empty" else self._chunks.opening()
         self.due = row.base + row.offsets[0]
         if row.fault == "slow-head":
             self._k, self.due, self._opening = -1, row.base, head
@@ -138,7 +142,7 @@ class Streamed(Answer):
         self._opening = b""
         if k < 0:
             self.wire.send(opening)
-            self._opening, self._k = self._chunks.roles(), 0
+            self._opening, self._k = self._chunks.opening(), 0
             return row.base + row.offsets[0]
         if k == self._cut and row.fault in STRIKES:
             return STRIKES[row.fault](self, opening)
@@ -183,12 +187,13 @@ class Streamed(Answer):
         return self._chunks.text(choice, piece + chunks.BAD_UTF8, done)
 
     def _ending(self, k: int) -> bytes:
-        """The last step, usage and [DONE]."""
+        """The last step, and all that follows."""
         first, last = (k - 1) * self._per + 1 if k else 0, self.ask.tokens - 1
         render = self._spoil if k == self._cut else self._chunks.last
         texts = [render(n, words(at, first, last), last + 1) for n, at in enumerate(self.start)]
-        done = b"" if self.row.fault == "no-done" else chunks.DONE
-        return b"".join((*texts, self._chunks.usage(), done, chunks.END))
+        ending = self._chunks.ending()
+        closing = b"" if self.row.fault == "no-done" else self._chunks.closing()
+        return b"".join((*texts, ending, closing, chunks.END))
 
     def _break(self, opening: bytes, then: Callable[[], None] | None) -> int:
         if opening:
@@ -209,7 +214,7 @@ STRIKES: dict[str, Callable[[Streamed, bytes], int]] = {
     "truncate": lambda self, opening: self._break(opening, self.wire.close),
     "truncate-clean": lambda self, opening: self._finish_early(opening, "abort"),
     "empty": lambda self, opening: self._finish_early(opening, "abort"),
-    "error-event": lambda self, opening: self._finish_early(opening + chunks.ERROR + chunks.DONE, "error"),
+    "error-event": lambda self, opening: self._finish_early(opening + self._chunks.death(), "error"),
 }
 MIDWAY = ("reset-mid", "stall", "truncate", "truncate-clean", "error-event", "bad-json", "bad-utf8")
 
@@ -221,12 +226,16 @@ class Whole(Answer):
 
     def __init__(self, desk: Desk, wire: Wire, row: Row, ask: Ask) -> None:
         super().__init__(desk, wire, row, ask)
-        row.offsets = desk.timing.offsets(row.number, ask.tokens)[-1:]
+        row.offsets = desk.timing.offsets(row.number, max(ask.tokens, 1))[-1:]
         self.due = row.base + row.offsets[0]
-        texts = [words(at, 0, ask.tokens - 1).decode() for at in self.start]
-        tokens = pages.usage(ask.prompt_tokens, ask.tokens * ask.choices)
-        body = pages.whole(ask.chat, row.id, int(time.time()), desk.settings.model, texts, ask.finish, tokens)
-        self._page = SPOILT.get(row.fault or "", _as_it_is)(body)
+        self._page = self._compose(None)
+
+    def _compose(self, cached: int | None) -> Page:
+        texts = [words(at, 0, self.ask.tokens - 1).decode() for at in self.start]
+        facts = self.facts(texts)
+        facts.cached = cached
+        page = SPOILT.get(self.row.fault or "", _as_it_is)(self.ask.format.whole(facts))
+        return page if page.status == 200 else self.ask.format.refusal(page)
 
     def advance(self, now: int) -> int:  # noqa: ARG002 - the signature of all answers
         if self.over:
@@ -260,9 +269,15 @@ def _as_it_is(body: bytes) -> Page:
     return Page(200, body)
 
 
+def _bad_utf8(body: bytes) -> bytes:
+    """In the text, which begins with a space; an answer without text is spoilt where a value begins."""
+    place = b'" ' if b'" ' in body else b'":'
+    return body.replace(place, place[:1] + chunks.BAD_UTF8 + place[2:], 1)
+
+
 SPOILT: dict[str, Callable[[bytes], Page]] = {
-    "bad-json": lambda body: Page(200, body.replace(b'"choices":', b'"choices"', 1)),
-    "bad-utf8": lambda body: Page(200, body.replace(b'" ', b'"' + chunks.BAD_UTF8, 1)),
+    "bad-json": lambda body: Page(200, body.replace(b'":', b'"', 1)),
+    "bad-utf8": lambda body: Page(200, _bad_utf8(body)),
     "truncate-clean": lambda body: Page(200, body[: len(body) // 2]),
     "empty": lambda _: Page(200, b""),
     "error-event": lambda _: pages.DEAD,

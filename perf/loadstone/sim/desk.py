@@ -11,8 +11,9 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from loadstone.sim.faults import parse
+from loadstone.sim.metrics import Counters
 from loadstone.sim.model import Settings, duration, timing
-from loadstone.sim.pages import Counters, Page
+from loadstone.sim.pages import Page
 from loadstone.sim.truth import Row
 
 
@@ -28,7 +29,7 @@ class Desk:
         self.rows: deque[Row] = deque(maxlen=settings.truth_limit)
         self.created = int(time.time())
         self._dated = (0, b"")
-        self._stream_heads: dict[bool, tuple[int, bytes]] = {}
+        self._stream_heads: dict[tuple[bool, bytes], tuple[int, bytes]] = {}
 
     def head(self, status: int, kind: bytes | None, length: int | None, keep: bool, headers: bytes = b"") -> bytes:
         """Status line and headers in uvicorn's order; `length` None is a chunked body."""
@@ -39,13 +40,13 @@ class Desk:
         end = b"\r\n" if keep else b"connection: close\r\n\r\n"
         return b"".join((line, self._date(), headers, *lines, end))
 
-    def stream_head(self, keep: bool) -> bytes:
-        """The head of an event stream, made once a second."""
+    def stream_head(self, keep: bool, kind: bytes) -> bytes:
+        """The head of a stream of this content type, made once a second."""
         now = int(time.time())
-        made, head = self._stream_heads.get(keep, (0, b""))
+        made, head = self._stream_heads.get((keep, kind), (0, b""))
         if made != now:
-            head = self.head(200, b"text/event-stream; charset=utf-8", None, keep)
-            self._stream_heads[keep] = (now, head)
+            head = self.head(200, kind, None, keep)
+            self._stream_heads[keep, kind] = (now, head)
         return head
 
     def _date(self) -> bytes:

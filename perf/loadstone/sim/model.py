@@ -1,7 +1,7 @@
 """What the simulated server is told and what follows from it: settings, times of an answer's chunks, their words.
 
 Pure: no clock, no socket. All times are integer nanoseconds from the moment the request was received.
-The imitation of a batching engine is left to another file; this one only follows given times.
+The imitation of a batching engine is in `engine`; this one only follows given times.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from loadstone.records import UsageError
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """How to serve. Times are strings that `distribution` reads; faults are specs that `faults.parse` reads."""
+    """How to serve. Times are strings that `distribution` reads; faults are specs that `faults.parse` reads.
+
+    engine: `exact` follows ttft, itl and tokens_per_chunk; `vllm` is for `presets.profile`, which fills what is None.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -36,6 +39,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     truth_limit: int = 200_000
     certfile: str | None = None
     keyfile: str | None = None
+    engine: str = "exact"
+    preset: str | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    num_gpu_blocks: int | None = None
+    block_size: int | None = None
+    prefix_caching: bool | None = None
+    num_speculative_tokens: int | None = None
+    acceptance_rate: float | None = None
+    speedup: float | None = None
 
 
 UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9, "": 1e9}
@@ -155,6 +168,7 @@ TABLE_SIZE = 4096
 _rng = Random(1)
 TABLE = tuple(b" " + _rng.choice(VOCABULARY).encode() for _ in range(TABLE_SIZE))
 """Every answer is a stretch of this fixed text, so that a token costs one look-up."""
+WORDS = tuple(piece.decode().strip() for piece in TABLE)
 
 
 def first_word(seed: int, number: int, choice: int) -> int:
@@ -167,3 +181,8 @@ def words(start: int, first: int, last: int) -> bytes:
     if first == last:
         return TABLE[(start + first) % TABLE_SIZE]
     return b"".join([TABLE[(start + k) % TABLE_SIZE] for k in range(first, last + 1)])
+
+
+def word(start: int, k: int) -> str:
+    """Token k of the answer that begins at `start`, as it is found again in a later prompt."""
+    return WORDS[(start + k) % TABLE_SIZE]

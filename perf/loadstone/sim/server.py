@@ -19,29 +19,37 @@ from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
+import msgspec
+
 from loadstone import loop
 from loadstone.alarm import Alarm, alarm
 from loadstone.records import UsageError
-from loadstone.sim import asks, pages, truth
+from loadstone.sim import asks, metrics, pages, truth
 from loadstone.sim.answer import Answer, Streamed, Whole
+from loadstone.sim.asks import Ask
+from loadstone.sim.batched import BatchedStream, BatchedWhole
+from loadstone.sim.chunks import Format
 from loadstone.sim.desk import Desk
+from loadstone.sim.drive import Drive
+from loadstone.sim.formats import FORMATS
 from loadstone.sim.http import Connection, Request
 from loadstone.sim.model import Settings
 from loadstone.sim.pages import Page
+from loadstone.sim.presets import profile
 from loadstone.sim.truth import Row
 
 REFUSAL = 0.3
 """Seconds for which the fault `refuse` keeps the listener closed."""
 BACKLOG = 4096
-CHAT = b"/v1/chat/completions"
-ANSWERS = (CHAT, b"/v1/completions")
 
 
 class Server:
     """`await start()`, then `url` says where; `truth` has the rows so far; `await close()` ends everything."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        if wanted := profile(settings):
+            settings = msgspec.structs.replace(settings, max_model_len=wanted.limits.longest)
+        self.settings, self.profile = settings, wanted
         self.desk = Desk(settings)
         self.connections: set[Connection] = set()
         self.url = ""
@@ -52,6 +60,7 @@ class Server:
         self._heap: list[tuple[int, int, Answer]] = []
         self._set: int | None = None
         self._alarm: Alarm | None = None
+        self._drive: Drive | None = None
         self._listener: asyncio.AbstractServer | None = None
         self._reopening: asyncio.TimerHandle | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -65,6 +74,8 @@ class Server:
         self._loop = asyncio.get_running_loop()
         await self._listen()
         self._alarm = alarm(self._loop, self._ring)
+        if self.profile:
+            self._drive = Drive(self.desk, self.profile, self._loop)
         scheme = "https" if self._tls else "http"
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         self.url = f"unix:{self.settings.unix}" if self.settings.unix else f"{scheme}://{host}:{self._port}"
@@ -81,6 +92,8 @@ class Server:
         for connection in list(self.connections):
             connection.drop()
         self._heap.clear()
+        if self._drive:
+            self._drive.close()
         if self._alarm:
             self._alarm.close()
             self._alarm = None
@@ -127,7 +140,7 @@ class Server:
     # requests
 
     def handle(self, wire: Connection, request: Request) -> None:
-        if request.path in ANSWERS and request.method == b"POST":
+        if request.path in FORMATS and request.method == b"POST":
             self._post(wire, request)
         else:
             wire.respond(self._page(request))
@@ -137,7 +150,7 @@ class Server:
             return pages.UNAUTHORIZED
         route = ROUTES.get(request.path)
         if route is None:
-            return pages.not_allowed(b"POST") if request.path in ANSWERS else pages.NOT_FOUND
+            return pages.not_allowed(b"POST") if request.path in FORMATS else pages.NOT_FOUND
         action = route.get(request.method)
         return action(self) if action else pages.not_allowed(b", ".join(route))
 
@@ -149,24 +162,31 @@ class Server:
         return scheme.lower() == b"bearer" and given == key.encode()
 
     def _post(self, wire: Connection, request: Request) -> None:
-        row = self._row(request)
+        form = FORMATS[request.path]
+        row = self._row(request, form)
         if row.fault in ABRUPT:
             self.desk.rows.append(row)
             return ABRUPT[row.fault](self, wire)
         page = None if self._allowed(request) else pages.UNAUTHORIZED
         if row.fault is not None:
             page = page or pages.fault_page(row.fault, self.settings.model)
-        asked = page or asks.read(request.body, request.path == CHAT, self.settings)
+        asked = form.refusal(page) if page else asks.read(request.body, form, self.settings)
+        if self._drive and isinstance(asked, Ask) and not self._drive.fits(asked):
+            asked = form.refusal(pages.EMPTY)
         if isinstance(asked, Page):
             return self._refuse_politely(wire, row, asked)
-        kind = Streamed if asked.stream else Whole
-        return wire.begin(kind(self.desk, wire, row, asked))
+        return wire.begin(self._answer(wire, row, asked))
 
-    def _row(self, request: Request) -> Row:
+    def _answer(self, wire: Connection, row: Row, ask: Ask) -> Answer:
+        if self._drive:
+            return (BatchedStream if ask.stream else BatchedWhole)(self._drive, wire, row, ask)
+        return (Streamed if ask.stream else Whole)(self.desk, wire, row, ask)
+
+    def _row(self, request: Request, form: Format) -> Row:
         number, self._number = self._number, self._number + 1
         header = request.headers.get(b"x-request-id")
         name = header.decode("latin-1") if header is not None else None
-        own = f"{'chatcmpl' if request.path == CHAT else 'cmpl'}-{name or f'{random.getrandbits(64):016x}'}"
+        own = form.prefix + (name or f"{random.getrandbits(64):016x}")
         return Row(number, own, name, request.received, self.desk.faults.choose(number), request.received)
 
     def _refuse_politely(self, wire: Connection, row: Row, page: Page) -> None:
@@ -191,6 +211,12 @@ class Server:
         except UsageError:  # an outgoing connection of this machine may have got the port meanwhile
             self._reopening = self._loop.call_later(REFUSAL / 10, self._reopen)
 
+    def metrics(self) -> Page:
+        """GET /metrics."""
+        if self._drive:
+            return self._drive.metrics()
+        return metrics.exact(self.desk.counters, self.settings.model)
+
     def clear(self) -> Page:
         """DELETE /truth."""
         self.desk.rows.clear()
@@ -200,7 +226,7 @@ class Server:
 ROUTES: dict[bytes, dict[bytes, Callable[[Server], Page]]] = {
     b"/v1/models": {b"GET": lambda s: pages.models(s.settings.model, s.desk.created, s.settings.max_model_len)},
     b"/health": {b"GET": lambda _: pages.HEALTH},
-    b"/metrics": {b"GET": lambda s: pages.metrics(s.desk.counters, s.settings.model)},
+    b"/metrics": {b"GET": Server.metrics},
     b"/truth": {b"GET": lambda s: truth.page(list(s.desk.rows)), b"DELETE": Server.clear},
 }
 ABRUPT: dict[str | None, Callable[[Server, Connection], None]] = {

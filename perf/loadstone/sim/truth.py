@@ -25,7 +25,7 @@ class Row(Struct, gc=False):
     received: int
     fault: str | None
     base: int
-    offsets: tuple[int, ...] = ()
+    offsets: tuple[int, ...] | array[int] = ()
     repeat: int = 1
     sent: list[int] | bytes = b""
     tokens: int = 0

@@ -19,13 +19,18 @@ Clock = Callable[[], int]
 Sink = Callable[[bytes, int], None]
 
 
+Headers = tuple[tuple[str, str], ...]
+
+
 class Request(Struct, frozen=True):
-    """One HTTP request; `path` includes the query. Host, Content-Length and Accept-Encoding are the transport's."""
+    """One HTTP request; `path` includes the query. Host, Content-Length and Accept-Encoding are the transport's.
+    `headers` are those that many requests share, `own` those of this one alone."""
 
     method: str
     path: str
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
     body: bytes = b""
+    own: Headers = ()
 
 
 class Target(Struct, frozen=True):

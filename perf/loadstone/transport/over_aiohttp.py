@@ -83,7 +83,7 @@ class Aiohttp:
         return await session.request(
             request.method,
             URL(self._origin + request.path, encoded=True),
-            headers=CIMultiDict(request.headers),
+            headers=CIMultiDict((*request.headers, *request.own)),
             data=io.BytesIO(request.body) if large else request.body or None,
             allow_redirects=False,
             proxy=self._proxy,

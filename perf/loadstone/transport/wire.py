@@ -16,7 +16,7 @@ from typing import cast
 import httptools
 
 from loadstone.records import Failure
-from loadstone.transport import Exchange, Options, Request, Target, TransportError
+from loadstone.transport import Exchange, Headers, Options, Request, Target, TransportError
 from loadstone.transport.http import AGENT, connect_failure, connect_timeout, host_header, lost
 
 
@@ -29,7 +29,7 @@ class Wire:
         self._tls = (options.tls or ssl.create_default_context()) if target.secure else None
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
-        self._heads: dict[tuple[str, str, tuple[tuple[str, str], ...]], bytes] = {}
+        self._heads: dict[tuple[str, str, Headers], bytes] = {}
         self._addresses: asyncio.Task[list[str]] | None = None
 
     async def exchange(self, request: Request, exchange: Exchange) -> None:
@@ -111,13 +111,17 @@ class Wire:
         head = self._heads.get(key)
         if head is None:
             head = self._heads[key] = self._head(request)
-        return b"%b%d\r\n\r\n%b" % (head, len(request.body), request.body)
+        own = _lines(request.own) if request.own else b""
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, own, len(request.body), request.body)
 
     def _head(self, request: Request) -> bytes:
+        """Request line and the headers that many requests share."""
         fixed = (("Host", host_header(self._target)), ("User-Agent", AGENT), ("Accept-Encoding", "identity"))
-        lines = [f"{request.method} {request.path} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in (*fixed, *request.headers)]
-        return "\r\n".join([*lines, "Content-Length: "]).encode("latin-1")
+        return f"{request.method} {request.path} HTTP/1.1\r\n".encode("latin-1") + _lines((*fixed, *request.headers))
+
+
+def _lines(headers: Headers) -> bytes:
+    return "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
 
 
 class _Connection(asyncio.Protocol):

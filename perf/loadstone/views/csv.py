@@ -1,4 +1,7 @@
-"""summary.csv: a row a metric and window, plain numbers in base units, empty where there is none."""
+"""summary.csv: a row a metric and window, plain numbers in base units, empty where there is none.
+
+The windows are `whole`, `steady`, and those of the groups as KIND=NAME, such as `turn=later`.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,8 @@ def _rows(summary: Summary) -> Iterator[list[object]]:
     windows = [("whole", summary.metrics, summary.rates)]
     if summary.steady is not None:
         windows.append(("steady", summary.steady.metrics, summary.steady.rates))
+    for kind, parts in summary.groups.items():
+        windows += [(f"{kind}={part.name}", part.metrics, part.rates) for part in parts]
     for window, metrics, rates in windows:
         for name, metric in metrics.items():
             figures = [getattr(metric, figure.replace(".", "")) for figure in _FIGURES]

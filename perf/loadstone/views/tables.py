@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from msgspec import Struct
 
 from loadstone.records import Metric, Summary, Window
@@ -20,6 +23,7 @@ LABELS = {
     "packets": "packets per request",
     "input_tokens": "input tokens",
     "output_tokens": "output tokens",
+    "cached_tokens": "cached input tokens",
     "wait": "wait before sending",
     "connect": "connecting",
 }
@@ -32,8 +36,28 @@ _RATES = {
     "peak_concurrency": ("concurrency, peak", "{:.0f}"),
     "error_rate": ("error rate", "{:.2%}"),
     "cached_share": ("cached input tokens", "{:.1%}"),
-    "goodput": ("goodput", "{:.4g} /s"),
-    "attainment": ("SLO attainment", "{:.1%}"),
+}
+
+
+_GROUPS = {
+    "stage": ("By stage", "requests: those that arrived in it; rates: what the server carried meanwhile"),
+    "turn": ("By turn of the conversation", ""),
+    "model": ("By model", ""),
+    "server": ("By server", ""),
+    "input": ("By input tokens", "successes alone: of a failure the server does not tell its input"),
+}
+_GROUP_COLUMNS = {
+    "QPS": ("qps", "{:.4g}"),
+    "TTFT mean": ("ttft", "mean"),
+    "TTFT p50": ("ttft", "p50"),
+    "TTFT p99": ("ttft", "p99"),
+    "TPOT mean": ("tpot", "mean"),
+    "latency p50": ("latency", "p50"),
+    "latency p99": ("latency", "p99"),
+    "output/s": ("output_throughput", "{:,.1f}"),
+    "cached": ("cached_share", "{:.1%}"),
+    "errors": ("error_rate", "{:.2%}"),
+    "SLOs met": ("attainment", "{:.1%}"),
 }
 
 
@@ -49,7 +73,8 @@ class Table(Struct, frozen=True):
 
 def tables(summary: Summary) -> list[Table]:
     """The whole report, verdict last."""
-    parts = [_requests(summary), _rates(summary), _metrics(summary), _failures(summary), _verdict(summary)]
+    first = [_requests(summary), _rates(summary), _objectives(summary), _metrics(summary)]
+    parts = [*first, *_groups(summary), _failures(summary), _verdict(summary)]
     return [part for part in parts if part is not None]
 
 
@@ -57,27 +82,44 @@ def _requests(summary: Summary) -> Table:
     c, run, sources = summary.counts, summary.run, summary.sources
     config = run.get("config") or {}
     expected = "-" if c.expected is None else f"{c.expected:,}"
-    server = f"{config.get('url') or '-'}, model {run.get('model') or '-'}, {config.get('api') or '-'}"
+    url, models = config.get("url") or "-", run.get("models") or [run.get("model") or "-"]
+    places = ", ".join(url) if isinstance(url, list) else url
+    server = f"{places}, model {' and '.join(models)}, {config.get('api') or '-'}"
+    around = [
+        f"{count:,} more to {what}" for count, what in ((c.warmup, "warm up"), (c.cooldown, "cool down")) if count
+    ]
     rows = [
         ["server", _line(server)],
         ["load", _load(summary)],
-        [
-            "duration",
-            "-" if summary.duration is None else f"{summary.duration:.2f} s, ended: {run.get('ended') or '-'}",
-        ],
-        ["requests", f"{c.completed:,} completed of {expected} ({c.warmup:,} more to warm up)"],
+        ["duration", "-" if summary.duration is None else f"{summary.duration:.2f} s, ended: {_ended(run)}"],
+        ["requests", f"{c.completed:,} completed of {expected}" + (f" ({', '.join(around)})" if around else "")],
         ["succeeded", f"{c.succeeded:,}"],
         ["failed", f"{c.failed:,}" + (f", {c.stopped:,} cut off at the end" if c.stopped else "")],
+        ["cancelled", f"{c.cancelled:,} by the client, on purpose" if c.cancelled else ""],
+        [
+            "abandoned",
+            f"{c.abandoned:,} later turns were not sent, as the turn before had no answer" if c.abandoned else "",
+        ],
         ["tokens counted by", f"input: {sources.get('input', '-')}, output: {sources.get('output', '-')}"],
     ]
-    return Table("Run", ["", ""], rows)
+    return Table("Run", ["", ""], [row for row in rows if row[1]])
+
+
+def _ended(run: dict[str, Any]) -> str:
+    because = run.get("ended_because")
+    return (run.get("ended") or "-") + (f" ({_line(because, 400)})" if because else "")
 
 
 def _load(summary: Summary) -> str:
-    config = summary.run.get("config") or {}
+    run = summary.run
+    config = run.get("config") or {}
+    cap = f", at most {config['concurrency']} in flight" if config.get("concurrency") else ""
     if config.get("rate"):
-        cap = f", at most {config['concurrency']} in flight" if config.get("concurrency") else ""
         return f"{config['rate']:g} requests/s, {config.get('arrivals')}{cap}"
+    if config.get("stages"):
+        return f"stages {config['stages']}{cap}"
+    if config.get("arrivals") == "replay":
+        return f"recorded times, speed {config.get('speed') or 1:g}{cap}"
     return f"{config['concurrency']} in flight" if config.get("concurrency") else "-"
 
 
@@ -88,7 +130,7 @@ def _rates(summary: Summary) -> Table:
     for name, (label, form) in _RATES.items():
         cells = [rates.get(name) for _, rates in windows]
         if any(cell is not None for cell in cells):
-            rows.append([label, *("-" if cell is None else form.format(cell) for cell in cells)])
+            rows.append([label, *(_form(cell, form) for cell in cells)])
     return Table("Rates", ["", *(title for title, _ in windows)], rows, _span(steady), numeric=True)
 
 
@@ -96,6 +138,34 @@ def _span(steady: Window | None) -> str:
     if steady is None:
         return ""
     return f"steady: {steady.start:.2f} s to {steady.end:.2f} s, at or above 80 % of the peak number in flight"
+
+
+def _objectives(summary: Summary) -> Table | None:
+    """What was asked of the server, and the share of the judged requests that met it: one by one, and together."""
+    slos: dict[str, float] = (summary.run.get("config") or {}).get("goodput") or {}
+    if not slos or not summary.metrics:
+        return None
+    rates = [summary.rates, summary.steady.rates if summary.steady else {}]
+    shares = {
+        LABELS.get(name, name): (_limit(summary, name, limit), f"attainment.{name}") for name, limit in slos.items()
+    }
+    shares["all together"] = ("", "attainment")
+    rows = [
+        [label, limit, *(_form(window.get(key), "{:.1%}") for window in rates)]
+        for label, (limit, key) in shares.items()
+    ]
+    rows.append(["goodput", "", *(_form(window.get("goodput"), "{:.4g} /s") for window in rates)])
+    note = f"of {summary.counts.completed:,} requests judged; a failure meets none"
+    return Table("Objectives", ["", "limit", "met, whole run", "steady"], rows, note, numeric=True)
+
+
+def _limit(summary: Summary, name: str, limit: float) -> str:
+    unit = summary.metrics[name].unit if name in summary.metrics else "s"
+    return f"{limit * 1e3:g} ms" if unit == "s" else f"{limit:g}"
+
+
+def _form(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
 
 
 def _metrics(summary: Summary) -> Table | None:
@@ -128,15 +198,32 @@ def number(value: float | None, unit: str) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.2f}" if abs(value) < 1_000 else f"{value:.1f}"
 
 
+def _groups(summary: Summary) -> Iterator[Table]:
+    for kind, parts in summary.groups.items():
+        cells = {label: [_of(part, *place) for part in parts] for label, place in _GROUP_COLUMNS.items()}
+        shown = {label: column for label, column in cells.items() if set(column) != {"-"}}
+        rows = [[part.name, f"{part.requests:,}", *row] for part, *row in zip(parts, *shown.values(), strict=True)]
+        title, note = _GROUPS.get(kind, (f"By {kind}", ""))
+        yield Table(title, ["times in ms", "requests", *shown], rows, note, numeric=True)
+
+
+def _of(part: Window, name: str, what: str) -> str:
+    """A figure of a metric or, where `what` is a form, a rate."""
+    if "{" in what:
+        return _form(part.rates.get(name), what)
+    metric = part.metrics.get(name)
+    return "-" if metric is None else number(getattr(metric, what), metric.unit)
+
+
 def _failures(summary: Summary) -> Table | None:
     rows = [[kind, f"{count:,}", _line(message)] for kind, message, count in summary.failures]
     return Table("Failures", ["kind", "requests", "first words"], rows) if rows else None
 
 
-def _line(text: str) -> str:
+def _line(text: str, most: int = 160) -> str:
     """One printable line: servers put all kinds of things into error messages."""
     text = "".join(char if char.isprintable() else " " for char in text)
-    return text if len(text) <= 160 else text[:157] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _verdict(summary: Summary) -> Table | None:

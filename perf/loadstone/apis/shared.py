@@ -1,0 +1,118 @@
+"""What the protocols share: typed JSON, the words of an error, prompts as texts or messages, lengths, sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from loadstone.apis import BadEventError, Settings
+from loadstone.records import Prompt, UsageError
+
+Message = dict[str, Any]
+SAMPLING = (
+    *("top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
+    *("min_tokens", "stop", "seed", "logprobs", "n"),
+)
+"""All that `Settings.sampling` may hold, in the order in which bodies have it."""
+
+
+def reader(form: Any) -> Callable[[bytes], Any]:
+    """Decodes the fields of a type from JSON, and never looks at others. The reader raises BadEventError."""
+    decode = msgspec.json.Decoder(form).decode
+
+    def read(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+            raise unreadable(data, exc) from exc
+
+    return read
+
+
+def unreadable(data: bytes, exc: Exception) -> BadEventError:
+    """What is said of bytes that are no event."""
+    excerpt = repr(data[:80].decode("utf-8", "replace")) + ("..." if len(data) > 80 else "")
+    return BadEventError(f"not an answer of this API ({exc}): {excerpt}")
+
+
+def complaint(error: Any) -> str:
+    """The server's words in an error, which may be an object or a text."""
+    if isinstance(error, dict):
+        error = error.get("message") or error
+    return str(error)
+
+
+def flat(content: Any) -> str:
+    """Content as text: it may also be a list of parts (Mistral's thinking models, and multi-modal prompts)."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else ()
+    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def text(prompt: Prompt) -> str:
+    """The prompt as one text; messages as their contents, one to a line."""
+    if prompt.text is not None:
+        return prompt.text
+    return "\n".join(flat(message.get("content")) for message in prompt.messages or [])
+
+
+def messages(prompt: Prompt, api: str) -> list[Message]:
+    """The prompt as messages. Raises UsageError for token ids."""
+    no_tokens(prompt, api)
+    return prompt.messages if prompt.messages is not None else [{"role": "user", "content": prompt.text or ""}]
+
+
+def no_tokens(prompt: Prompt, api: str) -> None:
+    """Raises UsageError for a prompt of token ids."""
+    if prompt.tokens is not None:
+        raise UsageError(f"--api {api} takes no token ids ({prompt.id}): say --api completions, or leave them as text")
+
+
+def limit(prompt: Prompt, settings: Settings) -> int | None:
+    """Output tokens to ask for: the row's own, else the run's."""
+    return prompt.output_len if prompt.output_len is not None else settings.output_len
+
+
+def exact(prompt: Prompt, settings: Settings) -> bool:
+    """Whether the answer is to have just the length that was asked for."""
+    return settings.match and limit(prompt, settings) is not None
+
+
+def same(names: str) -> dict[str, str]:
+    """Names that a protocol has in common with us, for `sampling`."""
+    return {name: name for name in names.split()}
+
+
+def sampling(settings: Settings, names: Mapping[str, str], api: str) -> dict[str, Any]:
+    """The sampling parameters under the names of a protocol. Raises UsageError for those that it does not know."""
+    foreign = next((name for name in settings.sampling if name not in names), None)
+    if foreign:
+        raise UsageError(f"--api {api} knows no {foreign}: leave it out, or send what the server takes by --extra-body")
+    return {names[name]: settings.sampling[name] for name in SAMPLING if name in settings.sampling}
+
+
+def no_lengths(settings: Settings, api: str) -> None:
+    """Raises UsageError where a length is to be enforced that the protocol cannot enforce."""
+    if settings.ignore_eos or settings.match:
+        flag = "--match-output-length" if settings.match else "--ignore-eos"
+        raise UsageError(
+            f"--api {api} cannot make a server go on to a given length: leave out {flag}, or take --api chat"
+        )
+
+
+def stops(found: dict[str, Any], name: str) -> dict[str, Any]:
+    """Stop texts as a list, for protocols that take nothing else."""
+    return {**found, name: [found[name]]} if isinstance(found.get(name), str) else found
+
+
+def overlaid(body: dict[str, Any], *extras: dict[str, Any]) -> dict[str, Any]:
+    """The body with fields of the run and of the row over it; those inside an object are laid over one by one."""
+    for extra in extras:
+        for name, value in extra.items():
+            known = body.get(name)
+            body[name] = {**known, **value} if isinstance(known, dict) and isinstance(value, dict) else value
+    return body

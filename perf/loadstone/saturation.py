@@ -1,0 +1,181 @@
+"""Over-saturation of an open loop: the server falls behind for good, as the number in flight and TTFT both show.
+
+Pure: whoever runs the load tells what goes on, about once a second, and asks for the verdict. Random arrivals near
+capacity pile up by themselves, so a rise counts when it is large against what chance does in as many requests.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean, median
+
+from msgspec import Struct
+
+STEP = 0.9
+ROWS = 1024
+"""The last so many at least are kept, STEP seconds or more apart: some 17 minutes."""
+BLOCKS = 16
+"""Equal parts of a window: independent enough for their increments to tell the size of chance."""
+WINDOWS = tuple(BLOCKS * parts for parts in (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64))
+SHORTEST = 30.0
+SIGNIFICANT = 4.5
+"""Standard errors. In simulations of 10 minutes at 95 % of capacity, chance reaches 4 in one run of hundreds."""
+DRIFT = 0.02
+"""Seconds that the time in the server must rise a second, beyond chance: a load 2 % above capacity."""
+RISE = 1.5
+"""Factor by which the time in the server and TTFT must have risen. An empty server that fills up stays below it from
+the instant that `SETTLED` names on, whatever the spread of its answers' lengths."""
+SETTLED = 1.5
+LASTING = 0.6
+"""The second half of a rise against the first: filling up slows down, falling behind does not."""
+WAITING = 0.05
+"""Share of the rise that is in the wait for the first output: the rest is longer answers, or larger batches."""
+LOOKS = 3
+"""In a row that must agree."""
+
+
+class Saturation(Struct, frozen=True):
+    """The evidence: levels at the begin and at the end of `seconds`, rates a second. `margin`: 95 % half-width."""
+
+    seconds: float
+    in_flight: tuple[float, float]
+    ttft: tuple[float, float]
+    growth: float
+    margin: float
+    sent: float
+    ended: float
+
+    def __str__(self) -> str:
+        return (
+            f"in flight rose from {self.in_flight[0]:.0f} to {self.in_flight[1]:.0f} in {self.seconds:.0f} s "
+            f"({self.growth:.2g}/s ± {self.margin:.2g}), TTFT from {self.ttft[0]:.2g} s to {self.ttft[1]:.2g} s: "
+            f"{self.sent:.3g} requests/s were sent, {self.ended:.3g}/s ended"
+        )
+
+
+class _Row(Struct, frozen=True):
+    """`age`: how long ago the last request was sent that has ended, were they to end in order. It stands for the number
+    in flight over the rate (Little's law), but holds while the rate changes."""
+
+    at: float
+    sent: int
+    in_flight: int
+    age: float
+    ttft: float | None
+    settled: bool
+
+
+class Detector:
+    """Tell `first` of every TTFT and `look` about once a second how many were sent and are in flight; then ask."""
+
+    def __init__(self) -> None:
+        self._rows: list[_Row] = []
+        self._ttfts: list[float] = []
+        self._begun: float | None = None
+        self._agreed = 0
+        self._found: Saturation | None = None
+
+    def first(self, ttft: float) -> None:
+        """Seconds to a first output that has come since the last look; not streamed: to the whole answer."""
+        self._ttfts.append(ttft)
+
+    def look(self, at: float, sent: int, in_flight: int) -> None:
+        """`at`: seconds of any clock. `sent`: requests so far. `in_flight`: with those that wait for a slot."""
+        rows = self._rows
+        if rows and at - rows[-1].at < STEP:
+            return
+        rows.append(self._row(at, sent, in_flight))
+        if len(rows) > 2 * ROWS:
+            del rows[:-ROWS]
+        found = next(filter(None, (_judge(rows, size) for size in WINDOWS if size < len(rows))), None)
+        self._agreed = self._agreed + 1 if found else 0
+        self._found = found if self._agreed >= LOOKS else None
+
+    def verdict(self) -> Saturation | None:
+        """What there is to say after the last look; None while the server keeps up, or chance could explain it."""
+        return self._found
+
+    def _row(self, at: float, sent: int, in_flight: int) -> _Row:
+        ttft = median(self._ttfts) if self._ttfts else self._rows[-1].ttft if self._rows else None
+        self._ttfts.clear()
+        age = at - self._when(sent - in_flight) if in_flight else 0.0
+        self._begun = at if self._begun is None else self._begun
+        settled = ttft is not None and sent > in_flight and at - self._begun >= SETTLED * (age - ttft)
+        return _Row(at, sent, in_flight, age, ttft, settled)
+
+    def _when(self, count: int) -> float:
+        """The instant by which so many had been sent."""
+        place = bisect_left(self._rows, count, key=lambda row: row.sent)
+        if place in (0, len(self._rows)):
+            return self._rows[min(place, len(self._rows) - 1)].at if self._rows else 0.0
+        before, after = self._rows[place - 1], self._rows[place]
+        return before.at + (after.at - before.at) * (count - before.sent) / (after.sent - before.sent)
+
+
+def _judge(rows: Sequence[_Row], size: int) -> Saturation | None:
+    """The last `size` rows, a multiple of BLOCKS."""
+    window = rows[-size - 1 :]
+    first, last = window[0], window[-1]
+    seconds, sent = last.at - first.at, last.sent - first.sent
+    if seconds < SHORTEST or not sent or not first.settled:
+        return None
+    rate = sent / seconds
+    rise = (last.age - first.age) * rate - DRIFT * sent
+    if rise < SIGNIFICANT * math.sqrt(sent) or not _rises(window):
+        return None
+    chance = _chance(rows, window, rate, sent)
+    return _evidence(window, rate, chance) if rise >= SIGNIFICANT * chance else None
+
+
+def _chance(rows: Sequence[_Row], window: Sequence[_Row], rate: float, sent: int) -> float:
+    """Standard error of the rise over a window, in requests. Poisson arrivals vary as much as there are of them; bursts
+    and answers of unlike lengths show in the increments, those of the window or, where larger, of all that went before:
+    a few increments tell their variance badly."""
+    step = (len(window) - 1) // BLOCKS
+    before = [row for row in rows if row.settled]
+    spread = max(_spread(window[::step]), _spread(before[::-step]))
+    return math.sqrt(max(sent, BLOCKS * rate**2 * spread))
+
+
+def _spread(rows: Sequence[_Row]) -> float:
+    """Variance of the increments of age."""
+    steps = [later.age - earlier.age for earlier, later in pairwise(rows)]
+    mean = fmean(steps)
+    return math.fsum((step - mean) ** 2 for step in steps) / (len(steps) - 1)
+
+
+def _rises(rows: Sequence[_Row]) -> bool:
+    """All that chance has nothing to do with: how much, where, and whether it goes on."""
+    size = (len(rows) - 1) // BLOCKS
+    (age, then), (ttft, later) = _ends([row.age for row in rows], size), _ends([row.ttft or 0.0 for row in rows], size)
+    crowd, more = _ends([float(row.in_flight) for row in rows], size)
+    middle = rows[len(rows) // 2].age
+    return (
+        then >= RISE * age
+        and later >= RISE * ttft
+        and more >= RISE * crowd
+        and later - ttft >= WAITING * (then - age)
+        and rows[-1].age - middle >= LASTING * (middle - rows[0].age)
+    )
+
+
+def _ends(values: Sequence[float], size: int) -> tuple[float, float]:
+    """Means of the first and of the last `size`."""
+    return fmean(values[:size]), fmean(values[-size:])
+
+
+def _evidence(rows: Sequence[_Row], rate: float, chance: float) -> Saturation:
+    first, last = rows[0], rows[-1]
+    seconds, size = last.at - first.at, (len(rows) - 1) // BLOCKS
+    return Saturation(
+        seconds=seconds,
+        in_flight=(first.in_flight, last.in_flight),
+        ttft=_ends([row.ttft or 0.0 for row in rows], size),
+        growth=(last.in_flight - first.in_flight) / seconds,
+        margin=1.96 * chance / seconds,
+        sent=rate,
+        ended=rate - (last.in_flight - first.in_flight) / seconds,
+    )

@@ -1,0 +1,198 @@
+"""What is settled before the first request: prompts, protocol, servers, models, plan, encoded requests.
+
+Asks the servers who they are and what they serve; sends nothing else, except one probe of a model that is not listed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from msgspec import Struct
+
+from loadstone import apis, describe, jobs, keys, plan, preflight, readers, wording
+from loadstone.config import Config, hide_in_url
+from loadstone.plan import Plan
+from loadstone.plugins import find
+from loadstone.preflight import Server
+from loadstone.readers import names
+from loadstone.records import Prompt, UsageError
+from loadstone.runner import Door
+from loadstone.transport import Options
+from loadstone.transport.choose import open_transport, tls_context
+
+Notice = Callable[[str], None]
+_SAMPLING = {"choices": "n", "sampling_seed": "seed"}
+"""Settings that requests know by another name."""
+_PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
+_SAMPLED = ("top_p", "top_k", "min_p", *_PENALTIES, "min_tokens", "stop", "logprobs", "choices", "sampling_seed")
+
+
+class Setup(Struct, frozen=True):
+    """A run that can begin. `models` and `servers` are in the order of their numbers in the plan."""
+
+    config: Config
+    api: apis.API
+    plan: Plan
+    jobs: jobs.Jobs
+    doors: list[Door]
+    models: list[str]
+    servers: list[Server]
+
+
+class _Entrance(Struct, frozen=True):
+    """One of the servers before it is known: where requests go, where its list of models is, how it is called."""
+
+    door: Door
+    listing: str
+    url: str
+
+
+@contextlib.asynccontextmanager
+async def ready(config: Config, notice: Notice) -> AsyncIterator[Setup]:
+    """Everything that a run needs, for as long as it lasts. Raises UsageError for whatever is not fit."""
+    api = protocol(config)
+    prompts = read(config, notice)
+    config = config.filled(timed=all(prompt.at is not None for prompt in prompts))
+    schedule = _plan(config, prompts, notice)
+    entrances = _entrances(config, api)
+    try:
+        with _discreet(config):
+            yield await _meet(config, api, prompts, schedule, entrances, notice)
+    finally:
+        for entrance in entrances:
+            await entrance.door.transport.close()
+
+
+def protocol(config: Config) -> apis.API:
+    """The API asked for."""
+    if (config.api == "template") != (config.body_template is not None):
+        raise UsageError("--api template and --body-template go together: give both, with --text-path")
+    if config.body_template is not None:
+        from loadstone.apis.fill import Fill
+
+        return Fill(config.body_template, config.text_path, config.usage_path)
+    return apis.checked(find("loadstone.apis", config.api, apis.APIS, "--api"), config.api)
+
+
+def read(config: Config, notice: Notice) -> list[Prompt]:
+    """The prompts, worded as asked for."""
+    prompts = readers.read(config.dataset, _options(config), notice)
+    if config.apply_chat_template:
+        prompts = wording.templated(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
+    if config.tokenize_prompt:
+        prompts = wording.tokenized(prompts, config.tokenizer or "")
+    return prompts
+
+
+def _options(config: Config) -> readers.Options:
+    named = config.filled(timed=not _made_up(config.dataset))
+    load = named.load
+    extra = load.warmup + load.cooldown
+    return readers.Options(
+        prompt_field=config.prompt_field,
+        seed=config.seed,
+        count=None if named.requests is None else named.requests + extra,
+        in_order=not config.shuffle,
+        tokenizer=config.tokenizer,
+        input_len=config.input_len,
+        output_len=config.output_len,
+        range_ratio=config.range_ratio,
+        prefix_len=config.prefix_len,
+        prefix_count=config.prefix_count,
+        system_len=config.system_len,
+        turns=config.turns,
+        think_time=config.think_time,
+        history=config.history,
+        scale=config.scale_lengths,
+        min_input=config.min_input_len,
+        max_input=config.max_input_len,
+        max_total=config.max_total_len,
+        trace_from=config.trace_from,
+        trace_to=config.trace_to,
+    )
+
+
+def _made_up(dataset: str) -> bool:
+    """Whether the prompts come from a generator, which makes as many as it is asked for."""
+    return names.resolve(dataset, readers.READERS)[1] is None
+
+
+def _plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
+    instants = [prompt.at for prompt in prompts if prompt.at is not None]
+    turns = [1 + len(prompt.later) for prompt in prompts]
+    rows = plan.Rows([prompt.id for prompt in prompts], turns, instants if len(instants) == len(prompts) else None)
+    made = plan.make(config.load, rows)
+    if made.offsets is None and config.stop_saturated:
+        raise UsageError("--stop-saturated is for open loops, whose load does not wait for the server: give --rate")
+    if made.repeats:
+        notice(f"{len(prompts)} prompts for {made.total} requests: prompts repeat, and prefix caches may help")
+    if config.load.arrivals == "replay":
+        notice(f"replaying {len(prompts):,} requests recorded over {_span(made):,.0f} s")
+    return made
+
+
+def _span(made: Plan) -> float:
+    instants = made.rows.at or [0]
+    return (instants[-1] - instants[0]) / 1e9
+
+
+def _entrances(config: Config, api: apis.API) -> list[_Entrance]:
+    if not config.urls:
+        raise UsageError("no server: give its address with --url http://HOST:PORT")
+    path = api.path if config.stream and api.streams else api.path_whole or api.path
+    return [_entrance(config, url, path) for url in config.urls]
+
+
+def _entrance(config: Config, url: str, path: str) -> _Entrance:
+    target, base = jobs.locate(url)
+    tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
+    options = Options(clock=describe.clock, connect_timeout=config.connect_timeout, tls=tls)
+    transport = open_transport(config.transport, target, options)
+    listing = jobs.sibling(base, path, "/v1/models") if path else "/v1/models"
+    return _Entrance(Door(transport, jobs.path_at(base, path) or "/"), listing, hide_in_url(url))
+
+
+async def _meet(
+    config: Config, api: apis.API, prompts: list[Prompt], schedule: Plan, entrances: list[_Entrance], notice: Notice
+) -> Setup:
+    headers, hint = keys.request_headers(config), keys.hint(config)
+    servers = [await preflight.look(at.door.transport, at.url, at.listing, headers, hint) for at in entrances]
+    first = entrances[0]
+    chosen = [preflight.choose_model(servers[0], asked, first.url) for asked, _ in config.models]
+    settings = [_settings(config, model) for model, _ in chosen]
+    made = jobs.Jobs(prompts, jobs.Maker(api, settings, first.door.path, headers))
+    for number, (model, listed) in enumerate(chosen):
+        if not listed:
+            await preflight.probe(first.door.transport, made.at(0, number), first.url, servers[0].models)
+            notice(f"{first.url} does not list a model {model!r}, but takes a request for it")
+    doors = [entrance.door for entrance in entrances]
+    return Setup(config, api, schedule, made, doors, [model for model, _ in chosen], servers)
+
+
+def _settings(config: Config, model: str) -> apis.Settings:
+    given = {name: getattr(config, name) for name in _SAMPLED}
+    sampling = {_SAMPLING.get(name, name): value for name, value in given.items() if value is not None}
+    extra = dict(config.extra_body)
+    if config.chat_template_kwargs is not None and not config.apply_chat_template:
+        extra["chat_template_kwargs"] = config.chat_template_kwargs
+    return apis.Settings(
+        model=model,
+        stream=config.stream,
+        output_len=config.output_len if isinstance(config.output_len, int) else None,
+        ignore_eos=config.ignore_eos,
+        match=config.match_output_length,
+        usage=config.usage,
+        temperature=config.temperature,
+        sampling=sampling,
+        extra_body=extra,
+    )
+
+
+@contextlib.contextmanager
+def _discreet(config: Config) -> Iterator[None]:
+    """The server's words in a refusal may quote the key."""
+    try:
+        yield
+    except UsageError as exc:
+        raise UsageError(keys.without(str(exc), keys.secrets(config))) from exc

@@ -1,0 +1,92 @@
+"""Anthropic's messages: named events, one text block. Pure.
+
+The shapes are those of Anthropic's documentation and of vLLM 0.32, which serves the same path.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loadstone.sim import asks
+from loadstone.sim.asks import Ask
+from loadstone.sim.chunks import Chunks, Facts, Format, frame
+from loadstone.sim.model import Settings
+from loadstone.sim.pages import ENGINE_DEAD, Page, encode, message
+
+_REASONS = {"length": "max_tokens", "stop": "end_turn"}
+_DELTA = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"'
+)
+
+
+def _event(kind: str, **fields: Any) -> bytes:
+    return frame(b"event: %b\ndata: %b\n\n" % (kind.encode(), encode({"type": kind, **fields})))
+
+
+class _Events(Chunks):
+    __slots__ = ()
+
+    def opening(self) -> bytes:
+        begun = _head(self.facts) | {"content": [], "stop_reason": None, "stop_sequence": None}
+        block = {"type": "text", "text": ""}
+        return b"".join(
+            (
+                _event("message_start", message=begun | {"usage": _usage(self.facts, 0)}),
+                _event("content_block_start", index=0, content_block=block),
+                _event("ping"),
+            )
+        )
+
+    def text(self, choice: int, piece: bytes, done: int) -> bytes:
+        return frame(_DELTA + piece + b'"}}\n\n')
+
+    def broken(self, choice: int, piece: bytes) -> bytes:
+        return frame(_DELTA + piece + b"\n\n")
+
+    def ending(self) -> bytes:
+        delta = {"stop_reason": _REASONS[self.ask.finish], "stop_sequence": None}
+        usage = _usage(self.facts, self.ask.tokens)
+        return _event("content_block_stop", index=0) + _event("message_delta", delta=delta, usage=usage)
+
+    def closing(self) -> bytes:
+        return _event("message_stop")
+
+    def death(self) -> bytes:
+        return _event("error", error={"type": "api_error", "message": ENGINE_DEAD})
+
+
+class Messages(Format):
+    """POST /v1/messages."""
+
+    prefix = "msg_"
+
+    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+        limit = asks.integer(data, "max_tokens")
+        if limit is None:
+            raise asks.invalid("missing", "body.max_tokens", "Field required", data)
+        prompt = (*asks.texts(data.get("system")), *asks.messages(data))
+        return asks.make(self, data, settings, [prompt], limit, 1, (asks.flag(data), True, False))
+
+    def chunks(self, facts: Facts) -> Chunks:
+        return _Events(facts)
+
+    def whole(self, facts: Facts) -> bytes:
+        content = [{"type": "text", "text": facts.texts[0]}]
+        told = {"content": content, "stop_reason": _REASONS[facts.ask.finish], "stop_sequence": None}
+        return encode(_head(facts) | told | {"usage": _usage(facts, facts.ask.tokens)})
+
+    def refusal(self, page: Page) -> Page:
+        kind = "authentication_error" if page.status == 401 else "invalid_request_error"
+        body = {"type": "error", "error": {"type": kind, "message": message(page)}}
+        return Page(page.status, encode(body), headers=page.headers)
+
+
+def _head(facts: Facts) -> dict[str, Any]:
+    return {"id": facts.id, "type": "message", "role": "assistant", "model": facts.model}
+
+
+def _usage(facts: Facts, done: int) -> dict[str, Any]:
+    """Tokens of the prompt that were read from the cache are not among the input tokens."""
+    cached = facts.cached
+    told = {} if cached is None else {"cache_creation_input_tokens": 0, "cache_read_input_tokens": cached}
+    return {"input_tokens": facts.ask.prompt_tokens - (cached or 0), "output_tokens": done, **told}

@@ -1,0 +1,167 @@
+"""OpenAI's chat and text completions as vLLM 0.32 answers them, key for key. Pure.
+
+An event is two concatenations: everything but the words is built once per request.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loadstone.sim import asks
+from loadstone.sim.asks import Ask, Content
+from loadstone.sim.chunks import Chunks, Facts, Format, frame
+from loadstone.sim.model import Settings
+from loadstone.sim.pages import FINGERPRINT, encode, usage
+
+_DETAILS = ("prompt_tokens_details", "completion_tokens_details")
+_TRANSFER = {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": None}
+
+
+class _Events(Chunks):
+    """The events of chat and completions; they differ in what surrounds the words."""
+
+    __slots__ = ("_chat", "_heads", "_last", "_middle", "_prefixes", "_start", "_suffix")
+
+    def __init__(self, facts: Facts, chat: bool) -> None:
+        super().__init__(facts)
+        ask = self.ask
+        kind = "chat.completion.chunk" if chat else "text_completion"
+        body = encode({"id": facts.id, "object": kind, "created": facts.created, "model": facts.model})
+        opening = b'"delta":{"content":"' if chat else b'"text":"'
+        closing = b'"},' if chat else b'",'
+        more = b'"token_ids":null}]' if chat else b'"prompt_token_ids":null,"token_ids":null}]'
+        stop = b"" if chat else b'"stop_reason":null,'
+        self._chat = chat
+        self._start = b"data: " + body[:-1] + b',"choices":['
+        self._prefixes = [self._start + b'{"index":%d,%b' % (n, opening) for n in range(ask.choices)]
+        self._middle = closing + b'"logprobs":null,"finish_reason":null,' + stop + more
+        self._last = closing + b'"logprobs":null,"finish_reason":"%b","stop_reason":null,%b' % (
+            ask.finish.encode(),
+            more,
+        )
+        self._suffix = self._middle + b"}\n\n\r\n"
+        self._heads: list[dict[int, bytes]] = [{} for _ in range(ask.choices)]
+
+    def opening(self) -> bytes:
+        """The role-only chunk of each choice; completions have none."""
+        if not self._chat:
+            return b""
+        delta = b'"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]'
+        more = self._usage(0) + b',"prompt_token_ids":null,"prompt_text":null}\n\n'
+        return b"".join([frame(self._start + b'{"index":%d,%b%b' % (n, delta, more)) for n in range(self.ask.choices)])
+
+    def text(self, choice: int, piece: bytes, done: int) -> bytes:
+        if self.ask.continuous:
+            return frame(self._prefixes[choice] + piece + self._middle + self._usage(done) + b"}\n\n")
+        heads = self._heads[choice]
+        head = heads.get(len(piece)) or self._head(choice, len(piece))
+        return head + piece + self._suffix
+
+    def _head(self, choice: int, size: int) -> bytes:
+        prefix = self._prefixes[choice]
+        whole = len(prefix) + size + len(self._suffix) - 2
+        self._heads[choice][size] = head = b"%x\r\n%b" % (whole, prefix)
+        return head
+
+    def last(self, choice: int, piece: bytes, done: int) -> bytes:
+        """The chunk with the finish reason; with the fingerprint too when no usage chunk follows."""
+        mark = b"" if self.ask.usage else b',"system_fingerprint":"%b"' % FINGERPRINT.encode()
+        return frame(self._prefixes[choice] + piece + self._last + self._usage(done) + mark + b"}\n\n")
+
+    def broken(self, choice: int, piece: bytes) -> bytes:
+        return frame(self._prefixes[choice] + piece + b"\n\n")
+
+    def ending(self) -> bytes:
+        """The usage chunk, if it was asked for."""
+        if not self.ask.usage:
+            return b""
+        total = encode(usage(self.ask.prompt_tokens, self.ask.tokens * self.ask.choices, self.facts.cached))
+        mark = FINGERPRINT.encode()
+        return frame(self._start + b'],"usage":%b,"system_fingerprint":"%b"}\n\n' % (total, mark))
+
+    def _usage(self, done: int) -> bytes:
+        if not self.ask.continuous:
+            return b""
+        details = {"completion_tokens_details": None} if self._chat else {}
+        return b',"usage":' + encode(usage(self.ask.prompt_tokens, done, self.facts.cached) | details)
+
+
+class Chat(Format):
+    """POST /v1/chat/completions."""
+
+    prefix = "chatcmpl-"
+    chat = True
+
+    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+        prompts = self._prompts(data)
+        stream = _streaming(data)
+        limit = asks.integer(data, "max_completion_tokens") if self.chat else None
+        limit = asks.integer(data, "max_tokens") if limit is None else limit
+        return asks.make(self, data, settings, prompts, limit, asks.integer(data, "n", 1), stream)
+
+    def _prompts(self, data: dict[str, Any]) -> list[Content]:
+        return [asks.messages(data)]
+
+    def chunks(self, facts: Facts) -> Chunks:
+        return _Events(facts, self.chat)
+
+    def whole(self, facts: Facts) -> bytes:
+        ask = facts.ask
+        choice = _chat_choice if self.chat else _text_choice
+        prompt = dict.fromkeys(("prompt_logprobs", "prompt_token_ids", "prompt_text")) if self.chat else {}
+        return encode(
+            {
+                "id": facts.id,
+                "object": "chat.completion" if self.chat else "text_completion",
+                "created": facts.created,
+                "model": facts.model,
+                "choices": [choice(index, text, ask.finish) for index, text in enumerate(facts.texts)],
+                "service_tier": None,
+                "system_fingerprint": FINGERPRINT,
+                "usage": _detailed(usage(ask.prompt_tokens, ask.tokens * ask.choices, facts.cached)),
+                **prompt,
+                **_TRANSFER,
+            }
+        )
+
+
+class Completions(Chat):
+    """POST /v1/completions."""
+
+    prefix = "cmpl-"
+    chat = False
+
+    def _prompts(self, data: dict[str, Any]) -> list[Content]:
+        return asks.prompts(data, "prompt", "Either prompt or prompt_embeds must be provided and non-empty.")
+
+
+def _streaming(data: dict[str, Any]) -> tuple[bool, bool, bool]:
+    """stream, include_usage, continuous_usage_stats."""
+    stream = asks.flag(data)
+    options = data.get("stream_options")
+    if options and not stream:
+        raise asks.bad("Stream options can only be defined when `stream=True`.", "stream_options")
+    options = options if isinstance(options, dict) else {}
+    return stream, bool(options.get("include_usage")), bool(options.get("continuous_usage_stats"))
+
+
+def _detailed(told: dict[str, Any]) -> dict[str, Any]:
+    return told | {name: told.get(name) for name in _DETAILS}
+
+
+def _chat_choice(index: int, text: str, finish: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(("refusal", "annotations", "audio", "function_call", "reasoning"))
+    return {
+        "index": index,
+        "message": {"role": "assistant", "content": text, **nothing},
+        "logprobs": None,
+        "finish_reason": finish,
+        "stop_reason": None,
+        "token_ids": None,
+        "routed_experts": None,
+    }
+
+
+def _text_choice(index: int, text: str, finish: str) -> dict[str, Any]:
+    nothing = ("stop_reason", "token_ids", "prompt_logprobs", "prompt_token_ids", "routed_experts")
+    return {"index": index, "text": text, "logprobs": None, "finish_reason": finish, **dict.fromkeys(nothing)}

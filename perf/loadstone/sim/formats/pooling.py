@@ -1,0 +1,75 @@
+"""Embeddings and rerank as vLLM 0.32 answers them: nothing is generated, the answer comes in one piece. Pure.
+
+The numbers are made up, but the same for the same text.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from loadstone.sim import asks
+from loadstone.sim.asks import Ask, Content
+from loadstone.sim.chunks import Facts, Format
+from loadstone.sim.model import Settings
+from loadstone.sim.pages import encode, usage
+
+DIMENSIONS = 32
+
+
+class Pooling(Format):
+    """What both share: no tokens, one answer."""
+
+    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+        prompts = self._prompts(data)
+        asks.make(self, data, settings, prompts, 1)  # for its checks
+        sizes = sum(asks.size(prompt) for prompt in prompts)
+        return Ask(self, False, 0, 1, sizes, "stop", tuple(prompts))
+
+    def _prompts(self, data: dict[str, Any]) -> list[Content]:
+        raise NotImplementedError
+
+
+class Embeddings(Pooling):
+    """POST /v1/embeddings."""
+
+    prefix = "embd-"
+
+    def _prompts(self, data: dict[str, Any]) -> list[Content]:
+        if "messages" in data:
+            return [asks.messages(data)]
+        return asks.prompts(data, "input", "Either input or messages must be provided and non-empty.")
+
+    def whole(self, facts: Facts) -> bytes:
+        rows = [
+            {"index": index, "object": "embedding", "embedding": _vector(prompt)}
+            for index, prompt in enumerate(facts.ask.prompts)
+        ]
+        told = usage(facts.ask.prompt_tokens, 0, facts.cached)
+        head = {"id": facts.id, "object": "list", "created": facts.created, "model": facts.model}
+        return encode({**head, "data": rows, "usage": told})
+
+
+class Rerank(Pooling):
+    """POST /v1/rerank, also at /rerank and /v2/rerank. The query counts with every document."""
+
+    prefix = "rerank-"
+
+    def _prompts(self, data: dict[str, Any]) -> list[Content]:
+        (query,) = asks.prompts(data, "query", "query must be provided and non-empty.")[:1]
+        documents = asks.prompts(data, "documents", "documents must be provided and non-empty.")
+        return [(*map(str, query), *map(str, document)) for document in documents]
+
+    def whole(self, facts: Facts) -> bytes:
+        rows = [
+            {"index": index, "document": {"text": str(prompt[-1])}, "relevance_score": abs(_vector(prompt)[0])}
+            for index, prompt in enumerate(facts.ask.prompts)
+        ]
+        rows.sort(key=lambda row: -float(str(row["relevance_score"])))
+        told = dict.fromkeys(("prompt_tokens", "total_tokens"), facts.ask.prompt_tokens)
+        return encode({"id": facts.id, "model": facts.model, "usage": told, "results": rows})
+
+
+def _vector(prompt: Content) -> list[float]:
+    rng = Random(repr(prompt))
+    return [round(rng.uniform(-1, 1), 6) for _ in range(DIMENSIONS)]

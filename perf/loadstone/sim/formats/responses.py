@@ -1,0 +1,130 @@
+"""OpenAI's responses: typed, numbered events. Pure.
+
+The shapes are vLLM 0.32's, without the fields that only repeat the request.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loadstone.sim import asks
+from loadstone.sim.asks import Ask, Content
+from loadstone.sim.chunks import Chunks, Facts, Format, frame
+from loadstone.sim.model import Settings
+from loadstone.sim.pages import ENGINE_DEAD, encode
+
+_SPOT = {"item_id": "msg_0", "output_index": 0, "content_index": 0}
+_DELTA = b'"item_id":"msg_0","output_index":0,"content_index":0,"delta":"'
+
+
+class _Events(Chunks):
+    """One message with one text. Every event carries the next number of the stream."""
+
+    __slots__ = ("_next", "_response", "_told")
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._response = _head(facts)
+        self._next = 0
+        self._told: list[bytes] = []
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        body = encode({"type": kind, "sequence_number": self._number(), **fields})
+        return frame(b"event: %b\ndata: %b\n\n" % (kind.encode(), body))
+
+    def _number(self) -> int:
+        number, self._next = self._next, self._next + 1
+        return number
+
+    def opening(self) -> bytes:
+        started = self._response | {"status": "in_progress", "output": [], "usage": None}
+        part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+        return b"".join(
+            (
+                self._event("response.created", response=started),
+                self._event("response.in_progress", response=started),
+                self._event("response.output_item.added", output_index=0, item=_message([], "in_progress")),
+                self._event("response.content_part.added", **_SPOT, part=part),
+            )
+        )
+
+    def text(self, choice: int, piece: bytes, done: int) -> bytes:
+        self._told.append(piece)
+        head = b'"type":"response.output_text.delta","sequence_number":%d,' % self._number()
+        return frame(b'event: response.output_text.delta\ndata: {%b%b%b","logprobs":[]}\n\n' % (head, _DELTA, piece))
+
+    def broken(self, choice: int, piece: bytes) -> bytes:
+        return frame(b"event: response.output_text.delta\ndata: {%b%b\n\n" % (_DELTA, piece))
+
+    def ending(self) -> bytes:
+        text = self._text()
+        part = _part(text)
+        return b"".join(
+            (
+                self._event("response.output_text.done", **_SPOT, text=text, logprobs=[]),
+                self._event("response.content_part.done", **_SPOT, part=part),
+                self._event("response.output_item.done", output_index=0, item=_message([part], "completed")),
+            )
+        )
+
+    def _text(self) -> str:
+        return b"".join(self._told).decode("utf-8", "replace")
+
+    def closing(self) -> bytes:
+        done = _done(self.facts, self._text())
+        return self._event("response.completed", response=done)
+
+    def death(self) -> bytes:
+        return self._event("error", code="server_error", message=ENGINE_DEAD, param=None)
+
+
+class Responses(Format):
+    """POST /v1/responses."""
+
+    prefix = "resp_"
+
+    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+        limit = asks.integer(data, "max_output_tokens")
+        return asks.make(self, data, settings, [_prompt(data)], limit, 1, (asks.flag(data), True, False))
+
+    def chunks(self, facts: Facts) -> Chunks:
+        return _Events(facts)
+
+    def whole(self, facts: Facts) -> bytes:
+        return encode(_done(facts, facts.texts[0]))
+
+
+def _prompt(data: dict[str, Any]) -> Content:
+    instructions = asks.texts(data.get("instructions"))
+    given = data.get("input")
+    return (*instructions, *((given,) if isinstance(given, str) else asks.messages(data, "input")))
+
+
+def _part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": None}
+
+
+def _message(parts: list[dict[str, Any]], status: str) -> dict[str, Any]:
+    return {"id": "msg_0", "type": "message", "role": "assistant", "content": parts, "status": status}
+
+
+def _head(facts: Facts) -> dict[str, Any]:
+    return {"id": facts.id, "object": "response", "created_at": facts.created, "model": facts.model}
+
+
+def _done(facts: Facts, text: str) -> dict[str, Any]:
+    ask = facts.ask
+    cut = ask.finish == "length"
+    return {
+        **_head(facts),
+        "status": "incomplete" if cut else "completed",
+        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "output": [_message([_part(text)], "completed")],
+        "usage": {
+            "input_tokens": ask.prompt_tokens,
+            "input_tokens_details": {"cached_tokens": facts.cached or 0, "cache_write_tokens": 0},
+            "output_tokens": ask.tokens,
+            "output_tokens_details": {"reasoning_tokens": 0, "tool_output_tokens": 0},
+            "total_tokens": ask.prompt_tokens + ask.tokens,
+        },
+    }

@@ -1,0 +1,83 @@
+"""SGLang's native /generate, streamed and not: each event of a stream holds the text so far. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loadstone.sim import asks
+from loadstone.sim.asks import Ask
+from loadstone.sim.chunks import Chunks, Facts, Format, events, frame
+from loadstone.sim.formats.tgi import TGI
+from loadstone.sim.model import Settings
+from loadstone.sim.pages import ENGINE_DEAD, encode
+
+
+class _Events(Chunks):
+    __slots__ = ("_told",)
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._told = [b""] * self.ask.choices
+
+    def text(self, choice: int, piece: bytes, done: int) -> bytes:
+        return self._event(choice, piece, done, None)
+
+    def last(self, choice: int, piece: bytes, done: int) -> bytes:
+        return self._event(choice, piece, done, _reason(self.ask))
+
+    def broken(self, choice: int, piece: bytes) -> bytes:
+        return frame(b'data: {"text":"%b\n\n' % (self._told[choice] + piece))
+
+    def death(self) -> bytes:
+        return events(encode({"error": {"message": ENGINE_DEAD}}), b"[DONE]")
+
+    def _event(self, choice: int, piece: bytes, done: int, reason: dict[str, Any] | None) -> bytes:
+        self._told[choice] = told = self._told[choice] + piece
+        meta = encode(_meta(self.facts, choice, done, reason))
+        place = b',"index":%d' % choice if self.ask.choices > 1 else b""
+        return events(b'{"text":"%b","output_ids":[],"meta_info":%b%b}' % (told, meta, place))
+
+
+class Generate(Format):
+    """POST /generate; a body with `inputs` is for TGI, which has the same path."""
+
+    def pick(self, data: dict[str, Any]) -> Format:
+        return _TGI if "inputs" in data else self
+
+    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+        name = "input_ids" if data.get("input_ids") is not None else "text"
+        prompts = asks.prompts(data, name, "Either text, input_ids or input_embeds should be provided.")
+        wanted = asks.section(data, "sampling_params")
+        limit, choices = asks.integer(wanted, "max_new_tokens"), asks.integer(wanted, "n", 1)
+        return asks.make(self, data, settings, prompts, limit, choices, (asks.flag(data), True, False))
+
+    def chunks(self, facts: Facts) -> Chunks:
+        return _Events(facts)
+
+    def whole(self, facts: Facts) -> bytes:
+        ask, reason = facts.ask, _reason(facts.ask)
+        answers = [
+            {"text": text, "output_ids": [], "meta_info": _meta(facts, choice, ask.tokens, reason)}
+            for choice, text in enumerate(facts.texts)
+        ]
+        return encode(answers if len(answers) > 1 else answers[0])
+
+
+_TGI = TGI(stream=False)
+
+
+def _reason(ask: Ask) -> dict[str, Any]:
+    return {"type": "length", "length": ask.tokens} if ask.finish == "length" else {"type": "stop", "matched": 2}
+
+
+def _meta(facts: Facts, choice: int, done: int, reason: dict[str, Any] | None) -> dict[str, Any]:
+    """Told with every event, for its own prompt alone."""
+    ask = facts.ask
+    each = ask.choices // len(ask.prompts)
+    return {
+        "id": facts.id,
+        "finish_reason": reason,
+        "prompt_tokens": asks.size(ask.prompts[choice // each]),
+        "completion_tokens": done,
+        "cached_tokens": facts.cached or 0,
+    }

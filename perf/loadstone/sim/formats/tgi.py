@@ -1,0 +1,80 @@
+"""Text Generation Inference: /generate_stream with a token in each event, /generate in one piece. Pure.
+
+The shapes are those of its router (router/src/lib.rs: StreamResponse, GenerateResponse, ErrorResponse).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loadstone.sim import asks
+from loadstone.sim.asks import Ask
+from loadstone.sim.chunks import Chunks, Facts, Format, events, frame
+from loadstone.sim.model import Settings
+from loadstone.sim.pages import ENGINE_DEAD, Page, encode, message
+
+_REASONS = {"length": "length", "stop": "eos_token"}
+
+
+class _Events(Chunks):
+    """One token an event; nothing marks the end but the finish reason."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._told: list[bytes] = []
+
+    def text(self, choice: int, piece: bytes, done: int) -> bytes:
+        self._told.append(piece)
+        tail = b'","logprob":-1.0,"special":false},"generated_text":null,"details":null}'
+        return events(_head(done) + piece + tail)
+
+    def last(self, choice: int, piece: bytes, done: int) -> bytes:
+        whole = b"".join((*self._told, piece))
+        details = encode(_details(self.ask) | {"input_length": self.ask.prompt_tokens})
+        tail = b'"generated_text":"%b","details":%b}' % (whole, details if self.ask.usage else b"null")
+        return events(b'%b%b","logprob":-1.0,"special":false},%b' % (_head(done), piece, tail))
+
+    def broken(self, choice: int, piece: bytes) -> bytes:
+        return frame(b"data: %b%b\n\n" % (_head(0), piece))
+
+    def closing(self) -> bytes:
+        return b""
+
+    def death(self) -> bytes:
+        return events(encode({"error": ENGINE_DEAD, "error_type": "generation"}))
+
+
+class TGI(Format):
+    """POST /generate_stream, and /generate for an answer in one piece."""
+
+    def __init__(self, stream: bool) -> None:
+        self._stream = stream
+
+    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+        text = data.get("inputs")
+        if not isinstance(text, str):
+            raise asks.invalid("string_type", "body.inputs", "Input should be a valid string", text)
+        wanted = asks.section(data, "parameters")
+        stream = (self._stream, asks.flag(wanted, "details"), False)
+        return asks.make(self, data, settings, [(text,)], asks.integer(wanted, "max_new_tokens"), 1, stream)
+
+    def chunks(self, facts: Facts) -> Chunks:
+        return _Events(facts)
+
+    def whole(self, facts: Facts) -> bytes:
+        details = _details(facts.ask) | {"prefill": [], "tokens": []} if facts.ask.usage else None
+        return encode({"generated_text": facts.texts[0], "details": details})
+
+    def refusal(self, page: Page) -> Page:
+        status, kind = (422, "validation") if page.status == 400 else (page.status, "generation")
+        return Page(status, encode({"error": message(page), "error_type": kind}), headers=page.headers)
+
+
+def _head(done: int) -> bytes:
+    return b'{"index":%d,"token":{"id":%d,"text":"' % (done, done)
+
+
+def _details(ask: Ask) -> dict[str, Any]:
+    return {"finish_reason": _REASONS[ask.finish], "generated_tokens": ask.tokens, "seed": None}

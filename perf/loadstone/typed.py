@@ -1,0 +1,50 @@
+"""Values as they are typed: times, objectives, numbers of requests or seconds, mixes of models. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from loadstone.records import UsageError
+
+_DECIMAL = r"[0-9]+\.?[0-9]*|\.[0-9]+"
+_UNITS = {"": 1e-3, "ms": 1e-3, "us": 1e-6, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_SLO_NAMES = {"e2el": "latency"}
+SLOS = ("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "packet_time")
+SLO_FORM = f"METRIC:TIME such as ttft:200ms or latency:5s ({', '.join(SLOS)})"
+_MIX = re.compile(r"[^,=]+=(\d+\.?\d*|\.\d+)(,[^,=]+=(\d+\.?\d*|\.\d+))+")
+
+
+def slo(text: str) -> tuple[str, float]:
+    """One service-level objective: `ttft:200ms`, `latency:5s`; a bare number is ms, `e2el` is latency, as in vLLM."""
+    name, _, limit = text.partition(":")
+    name = _SLO_NAMES.get(name, name)
+    match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|)", limit)
+    if name not in SLOS or not match or not float(match[1]):
+        raise UsageError(f"--goodput takes {SLO_FORM}, not {text!r}")
+    return name, float(match[1]) * _UNITS[match[2]]
+
+
+def seconds(text: str) -> float:
+    """`30`, `30s`, `500ms`, `2m`, `1h`; a bare number is seconds. Raises ValueError."""
+    match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|m|min|h|)", text)
+    if not match:
+        raise ValueError(text)
+    return float(match[1]) * (_UNITS[match[2]] if match[2] else 1.0)
+
+
+def mix(text: str) -> list[tuple[str | None, float]]:
+    """`a=3,b=1` as models with their shares; anything else is the name of one model."""
+    if not _MIX.fullmatch(text):
+        return [(text, 1.0)]
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    return [(name, float(share)) for name, _, share in pairs]
+
+
+def extent(flag: str, value: int | str) -> tuple[int, float]:
+    """A number of requests (`20`), or seconds (`10s`), of which the other is 0. Raises UsageError."""
+    if isinstance(value, int) or value.isdigit():
+        return int(value), 0.0
+    try:
+        return 0, seconds(value)
+    except ValueError as exc:
+        raise UsageError(f"--{flag} takes a number of requests or a time such as 10s, not {value!r}") from exc
