@@ -12,12 +12,13 @@ import pytest
 import virtual
 from loadstone.apis import Settings
 from loadstone.apis.openai import Chat
+from loadstone.carrier import Carrier, Door
 from loadstone.dialogue import following
 from loadstone.flight import Limits
 from loadstone.jobs import Jobs, Maker
 from loadstone.plan import Load, Rows, make
 from loadstone.records import Failure, Prompt, Record
-from loadstone.runner import Door, Runner, Ways
+from loadstone.runner import Runner, Times
 from loadstone.stages import parse
 from loadstone.transport import Request, TransportError
 from streams import DONE, chunk
@@ -62,7 +63,7 @@ def test_turns_wait_for_the_answer_and_the_thought() -> None:
         (1, 2, "talk", 3 * S, 3 * S),
         (2, 3, "talk", 9 * S // 2, 9 * S // 2),
     ]
-    assert run.runner.lags.tolist() == [0, 0, 0]
+    assert run.carrier.lags.tolist() == [0, 0, 0]
 
 
 def test_the_history_holds_the_answers_and_not_the_reasoning() -> None:
@@ -207,7 +208,8 @@ def test_several_servers_and_models() -> None:
     plan = make(Load(concurrency=1, requests=40, servers=2, models=(1.0, 1.0)), Rows([row.id for row in rows]))
     jobs = Jobs(rows, Maker(Chat(), settings, PATH, ()))
     doors = [Door(transports[0], PATH), Door(transports[1], "/other/chat/completions")]
-    virtual.run(Runner(plan, jobs, Chat(), doors, records.append, clock=virtual.clock, ways=Ways(stagger=0)).run())
+    carrier = Carrier(plan, jobs, Chat(), doors, records.append, clock=virtual.clock)
+    virtual.run(Runner(carrier, Times(stagger=0)).run())
     assert [r.server for r in records] == [0, 1] * 20
     assert [len(transport.asked) for transport in transports] == [20, 20]
     asked = [transports[r.server or 0].asked[number // 2]["model"] for number, r in enumerate(records)]
@@ -237,7 +239,7 @@ def test_requests_are_taken_back_after_a_while() -> None:
     assert [r.index for r in taken] == [index for index in range(40) if run.plan.cancelled(index)]
     assert {r.error for r in taken} == {Failure("cancelled", "taken back after 0.75 s (--cancel-after)")}
     assert {r.end - (r.sent or 0) for r in taken} == {3 * S // 4}
-    assert run.runner.failed == 0
+    assert run.carrier.failed == 0
     assert run.transport.cancelled == len(taken)
 
 

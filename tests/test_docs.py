@@ -16,7 +16,10 @@ from loadstone.arguments import EPILOG, parser
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "reports/README.md", "datasets/README.md", "docs/command-line.md"]
+DOCUMENTS = [
+    *("README.md", "CONTRIBUTING.md", "reports/README.md", "datasets/README.md"),
+    *("docs/command-line.md", "docs/workloads.md", "docs/own-api.md"),
+]
 
 
 def commands() -> list[list[str]]:
@@ -44,9 +47,9 @@ def test_the_commands_of_the_readme_run(
             assert status == 0 or command[0] == "check", f"{shlex.join(command)}: {error}"
 
 
-def test_the_server_command_of_the_readme_parses() -> None:
-    (line,) = re.findall(r"\$ (loadstone serve .*)", README)
-    assert parser().parse_args(shlex.split(line)[1:]).verb == "serve"
+def test_the_server_commands_of_the_readme_parse() -> None:
+    for line in re.findall(r"\$ (loadstone serve .*)", README):
+        assert parser().parse_args(shlex.split(line)[1:]).verb == "serve"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

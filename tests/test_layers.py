@@ -14,8 +14,8 @@ LAYERS: dict[int, str] = {
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
     " stats columns windows groups measure check stops saturation config views plugins",
     2: "alarm transport jobs tokens frame store readers wording loop",
-    3: "flight keys runner guards health preflight describe progress results console watchers setup session",
-    4: "__init__ arguments listing cli __main__ sim",
+    3: "flight keys carrier runner guards health preflight describe progress results console watchers setup session",
+    4: "__init__ values flags arguments listing cli __main__ sim",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 DOORS = {
@@ -27,7 +27,7 @@ DOORS = {
     "aiohttp": {"transport/over_aiohttp.py"},
     "httptools": {"transport/wire.py", "sim/http.py"},
     "uvloop": {"loop.py"},
-    "argparse": {"arguments.py", "cli.py"},
+    "argparse": {"arguments.py", "flags.py", "values.py", "cli.py"},
 }
 PURE_NEVER = {"socket", "asyncio", "time", "subprocess", "threading", "random"}
 PURE_EXCEPT: set[tuple[str, str]] = set()

@@ -116,6 +116,8 @@ ENDS = {
     "no bytes": (b"", "empty"),
     "only a role": (chunk() + DONE, "empty"),
     "only a finish reason": (chunk() + chunk({}, "stop") + DONE, "empty"),
+    "one token, its text held back": (chunk() + token("", "length") + DONE, None),
+    "nothing but the end of a turn": (chunk() + token("", "stop") + DONE, "empty"),
     "only comments": (b": ping\n\n: ping\n\n", "empty"),
     "not JSON": (token("a") + b"data: {oops\n\n" + DONE, "protocol"),
     "bad UTF-8": (b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n' + DONE, "protocol"),

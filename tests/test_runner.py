@@ -11,12 +11,13 @@ import pytest
 import virtual
 from loadstone import apis, plan
 from loadstone.apis.openai import Chat
+from loadstone.carrier import Carrier, Door, Style
 from loadstone.flight import Limits
 from loadstone.jobs import Jobs, Maker
 from loadstone.measure import measure
 from loadstone.plan import Load, Rows
 from loadstone.records import Failure, Prompt, Record
-from loadstone.runner import Door, Runner, Ways
+from loadstone.runner import Runner, Times
 from loadstone.transport import Request, TransportError
 from streams import DONE, answer, chunk, token
 from virtual import Scripted, Step
@@ -48,9 +49,17 @@ class Run:
         made = Jobs(rows, Maker(Chat(), [apis.Settings(model="m")], PATH, ()))
         self.transport = transport
         self.plan = plan.make(load, Rows([row.id for row in rows], [1 + len(row.later) for row in rows]))
-        ways = Ways(**{"stagger": 0, **options})
-        doors = [Door(transport, PATH)]
-        self.runner = Runner(self.plan, made, Chat(), doors, self.records.append, clock=virtual.clock, ways=ways)
+        times = {name: options.pop(name) for name in Times.__struct_fields__ if name in options}
+        self.carrier = Carrier(
+            self.plan,
+            made,
+            Chat(),
+            [Door(transport, PATH)],
+            self.records.append,
+            clock=virtual.clock,
+            style=Style(**options),
+        )
+        self.runner = Runner(self.carrier, Times(**{"stagger": 0, **times}))
 
     def go(self, also: Callable[[Runner], None] | None = None) -> str:
         async def work() -> str:
@@ -122,7 +131,7 @@ def test_connecting_is_not_part_of_ttft() -> None:
     run.go()
     (record,) = run.records
     assert (record.connect, record.sent, record.first) == (2 * S, 2 * S, round(2.5 * S))
-    assert run.runner.lags.tolist() == [0]
+    assert run.carrier.lags.tolist() == [0]
 
 
 def test_warm_up_hands_over_without_draining() -> None:
@@ -194,7 +203,7 @@ def test_every_failure_is_a_row_and_the_load_goes_on() -> None:
     run = Run(Load(concurrency=1, requests=5), Scripted(script))
     assert run.go() == "done"
     assert [r.error for r in run.by_index()] == [*failures, None, None]
-    assert run.runner.failed == 3
+    assert run.carrier.failed == 3
 
 
 TIMEOUTS: list[tuple[str, Limits, list[Step], str, float]] = [

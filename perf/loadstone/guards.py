@@ -39,7 +39,7 @@ def interrupts(runner: Runner, grace: float, notice: Callable[[str], None]) -> I
         nonlocal calls
         calls += 1
         if calls == 1:
-            waiting = f"stopping: waiting up to {grace:g} s for {len(runner.flights)} requests in flight"
+            waiting = f"stopping: waiting up to {grace:g} s for {len(runner.carrier.flights)} requests in flight"
             notice(f"{waiting}; Ctrl-C again cuts them off")
         runner.stop("interrupted", grace if calls == 1 else 0.0)
 

@@ -38,9 +38,10 @@ async def look(
     return Server(_models(body) if status == 200 else None, software.decode("latin-1") if software else None)
 
 
-def choose_model(server: Server, asked: str | None, url: str) -> tuple[str, bool]:
-    """The model to ask for, and whether the server lists it. Raises UsageError when there is no way to know."""
-    models = server.models or []
+def choose_model(server: Server, asked: str | None, url: str, needed: bool = True) -> tuple[str, bool]:
+    """The model to ask for, and whether the server lists it. Raises UsageError when there is no way to know, and
+    requests have to say it (`needed`)."""
+    models = server.models or ([] if needed else [""])
     if asked is not None:
         return asked, asked in models
     if not models:

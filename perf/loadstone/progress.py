@@ -69,10 +69,10 @@ class Progress:
             elapsed=elapsed,
             remaining=None if not share or elapsed < 1 else elapsed * (1 - share) / share,
             share=share,
-            finished=runner.finished,
+            finished=runner.carrier.finished,
             expected=total,
-            in_flight=len(runner.flights),
-            failed=runner.failed,
+            in_flight=len(runner.carrier.flights),
+            failed=runner.carrier.failed,
             qps=qps,
             tokens_per_second=tokens,
             ttft_p50=self._ttft.quantile(0.5),
@@ -87,7 +87,7 @@ class Progress:
         assert self.runner is not None
         shares = []
         if self.plan.requests:
-            shares.append(self.runner.finished / self.plan.requests)
+            shares.append(self.runner.carrier.finished / self.plan.requests)
         if self._duration:
             shares.append(min(1.0, (now - self._began) / self._duration))
         return max(shares, default=None)
@@ -107,8 +107,8 @@ class Progress:
     def _recent(self, now: float) -> tuple[float, float]:
         """Successes and output tokens a second over the last few seconds; answers under way count their events."""
         assert self.runner is not None
-        done = self.runner.finished - self.runner.failed
-        tokens = self._tokens + sum(len(flight.reply.times) for flight in self.runner.flights)
+        done = self.runner.carrier.finished - self.runner.carrier.failed
+        tokens = self._tokens + sum(len(flight.reply.times) for flight in self.runner.carrier.flights)
         self._history.append((now, done, tokens))
         while len(self._history) > 2 and now - self._history[0][0] > RECENT:
             self._history.popleft()

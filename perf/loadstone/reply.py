@@ -150,7 +150,8 @@ class Reply:
         chars, output, answered = 0, False, False
         for delta in event.deltas:
             length = len(delta.answer) + len(delta.reasoning) + (_length(delta.tools) if delta.tools else 0)
-            if length or (delta.output and delta.index not in self._finishes):
+            held = delta.output and delta.index not in self._finishes and not (delta.finish and self.times)
+            if length or held:
                 output = True
                 chars += length
                 answered = answered or not delta.reasoning or bool(delta.answer or delta.tools)

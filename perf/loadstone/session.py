@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from loadstone import describe, keys, setup, store
 from loadstone.alarm import Waiter
+from loadstone.carrier import Carrier, Style
 from loadstone.config import Config
 from loadstone.flight import Flight, Limits
 from loadstone.guards import interrupts, quiet_gc, watched
@@ -23,7 +24,7 @@ from loadstone.plan import lines
 from loadstone.progress import Progress
 from loadstone.records import Failure, Record, Summary
 from loadstone.results import finish
-from loadstone.runner import Runner, Ways
+from loadstone.runner import Runner, Times
 from loadstone.setup import Notice, Setup
 from loadstone.watchers import Watchers
 
@@ -95,16 +96,12 @@ def _write_plan(made: Setup, folder: store.Folder) -> dict[str, str]:
 
 def _runner(made: Setup, keep: Callable[[Record], None], waiter: Waiter) -> Runner:
     config = made.config
-    ways = Ways(
-        limits=Limits(
-            ttft=config.ttft_timeout, idle=config.idle_timeout, whole=config.timeout, cancel=config.cancel_after
-        ),
-        duration=config.duration,
-        grace=config.grace,
-        keep_text=_keeps_text(config),
-        request_ids=_request_ids(config),
+    limits = Limits(
+        ttft=config.ttft_timeout, idle=config.idle_timeout, whole=config.timeout, cancel=config.cancel_after
     )
-    return Runner(made.plan, made.jobs, made.api, made.doors, keep, clock=describe.clock, ways=ways, wait=waiter.until)
+    style = Style(limits=limits, keep_text=_keeps_text(config), request_ids=_request_ids(config))
+    carrier = Carrier(made.plan, made.jobs, made.api, made.doors, keep, clock=describe.clock, style=style)
+    return Runner(carrier, Times(duration=config.duration, grace=config.grace), waiter.until)
 
 
 def _request_ids(config: Config) -> str | None:
@@ -119,7 +116,7 @@ async def _fly(runner: Runner) -> dict[str, float | None]:
     try:
         await runner.run()
     finally:
-        client = health.stop(runner.lags)
+        client = health.stop(runner.carrier.lags)
     return client
 
 

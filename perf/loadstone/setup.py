@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from msgspec import Struct
 
 from loadstone import apis, describe, jobs, keys, plan, preflight, readers, wording
+from loadstone.carrier import Door
 from loadstone.config import Config, hide_in_url
 from loadstone.plan import Plan
 from loadstone.plugins import find
 from loadstone.preflight import Server
 from loadstone.readers import names
 from loadstone.records import Prompt, UsageError
-from loadstone.runner import Door
 from loadstone.transport import Options
 from loadstone.transport.choose import open_transport, tls_context
 
@@ -159,7 +159,7 @@ async def _meet(
     headers, hint = keys.request_headers(config), keys.hint(config)
     servers = [await preflight.look(at.door.transport, at.url, at.listing, headers, hint) for at in entrances]
     first = entrances[0]
-    chosen = [preflight.choose_model(servers[0], asked, first.url) for asked, _ in config.models]
+    chosen = [preflight.choose_model(servers[0], asked, first.url, api.names_model) for asked, _ in config.models]
     settings = [_settings(config, model) for model, _ in chosen]
     made = jobs.Jobs(prompts, jobs.Maker(api, settings, first.door.path, headers))
     for number, (model, listed) in enumerate(chosen):

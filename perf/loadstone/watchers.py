@@ -52,13 +52,13 @@ class Watchers:
 
     def _look(self, runner: Runner, detector: Detector) -> None:
         since = self._looked + runner.origin
-        for flight in runner.flights:
+        for flight in runner.carrier.flights:
             first = flight.reply.first
             if first is not None and first > since:
                 detector.first((first - flight.order.scheduled) / NS)
         self._looked = runner.now
-        in_flight = len(runner.flights) + runner.overdue
-        detector.look(runner.now / NS, runner.finished + in_flight, in_flight)
+        in_flight = len(runner.carrier.flights) + runner.overdue
+        detector.look(runner.now / NS, runner.carrier.finished + in_flight, in_flight)
         found = detector.verdict()
         self._end("saturated", None if found is None else f"over-saturated: {found}")
 

@@ -93,6 +93,7 @@ class API:
     piece, if elsewhere.
     headers: what every request of the protocol carries.
     streams: whether the protocol can stream at all.
+    names_model: whether a request says which model it is for.
     splitter: what cuts a stream into events; server-sent events by default.
     """
 
@@ -100,6 +101,7 @@ class API:
     path_whole: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     streams: bool = True
+    names_model: bool = True
     splitter: Callable[[], Splitter] = Events
 
     def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Fill(API):
         self._template = _template(template)
         if not text_path:
             raise UsageError("--body-template needs --text-path, where the text of an answer is: choices.0.text, say")
+        self.names_model = "%m" in json.dumps(self._template)
         self._text_path, self._usage_path = text_path, usage_path
         self._unseen = dict.fromkeys(filter(None, (text_path, usage_path)))
         self._fields: str | None = None

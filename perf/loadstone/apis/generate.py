@@ -50,6 +50,7 @@ class Generate(API):
     """POST /generate with text or token ids; messages are sent as their contents, one to a line."""
 
     path = "/generate"
+    names_model = False
 
     def __init__(self) -> None:
         self._told: dict[int, str] = {}

@@ -62,6 +62,8 @@ class _Chunk(Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Chunk).decode
 _DONE = Event(done=True)
+_GOING_ON = (None, "length")
+"""Finish reasons with which an event may still bring a token: an answer that is cut at its length ends with one."""
 _GRAMMARS = ("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar")
 _NAMES = {name: name for name in SAMPLING}
 
@@ -140,7 +142,11 @@ def _read(data: bytes) -> Event:
         return Event(deltas)
     failed = chunk.error or chunk.object == "error"
     error = complaint(chunk.error or chunk.message) if failed else None
-    return Event(deltas, None if chunk.usage is None else _usage(chunk.usage), error)
+    usage = None if chunk.usage is None else _usage(chunk.usage)
+    if usage is not None and usage.completion == 0:
+        for delta in deltas:
+            delta.output = False
+    return Event(deltas, usage, error)
 
 
 def _delta(choice: _Choice) -> Delta:
@@ -148,7 +154,9 @@ def _delta(choice: _Choice) -> Delta:
     finish = choice.finish_reason
     if message is None:
         text = choice.text
-        return Delta(choice.index, text or "", "", None, finish, bool(text) or (text is not None and finish is None))
+        return Delta(
+            choice.index, text or "", "", None, finish, bool(text) or (text is not None and finish in _GOING_ON)
+        )
     content = message.content
     answer = content if type(content) is str else flat(content)
     if message.refusal:
@@ -157,13 +165,15 @@ def _delta(choice: _Choice) -> Delta:
     tools = message.tool_calls or None
     if message.function_call:
         tools = [*(tools or []), ToolCall(function=message.function_call)]
-    output = bool(answer or reasoning or tools) or (finish is None and message.role is None and _held(message))
+    output = bool(answer or reasoning or tools) or _held(message, finish)
     return Delta(choice.index, answer, reasoning, tools, finish, output)
 
 
-def _held(message: _Message) -> bool:
-    """An empty string without role or finish reason: a token whose text the server holds back (half a character)."""
-    return message.content == "" or message.reasoning_content == "" or message.reasoning == ""
+def _held(message: _Message, finish: str | None) -> bool:
+    """An empty string without role or finish reason: a token whose text the server holds back (half a character). One
+    that ends an answer at its length may be the only token of it."""
+    empty = message.content == "" or message.reasoning_content == "" or message.reasoning == ""
+    return empty and (finish == "length" or (finish is None and message.role is None))
 
 
 def _usage(usage: _Usage) -> Usage:

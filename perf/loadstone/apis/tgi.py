@@ -45,6 +45,7 @@ class TGI(API):
     """POST /generate_stream or /generate. Messages are sent as their contents, one to a line."""
 
     path = "/generate_stream"
+    names_model = False
     path_whole = "/generate"
 
     def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""How the values of flags are read: whole numbers, times, laws, headers, JSON objects.
+
+What argparse shows of a wrong one is one sentence that says what to type.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from loadstone.typed import seconds
+
+
+def whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"takes a whole number, not {text!r}") from exc
+
+
+def port(text: str) -> int:
+    if not 0 <= (port := whole(text)) <= 65535:
+        raise argparse.ArgumentTypeError(f"takes a number from 0 to 65535, not {text}")
+    return port
+
+
+def time(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"takes a time such as 30, 500ms or 2m, not {text!r}") from exc
+
+
+def law(text: str) -> int | str:
+    """A whole number, or something else that is not for here to read: a law (laws.py), a time."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def think(text: str) -> float | str:
+    try:
+        return seconds(text)
+    except ValueError:
+        return text
+
+
+def header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise argparse.ArgumentTypeError("takes 'NAME: VALUE'")
+    return name.strip(), value.strip()
+
+
+def json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"takes a JSON object, but this is not JSON: {exc}") from exc
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("takes a JSON object such as '{\"top_p\": 0.9}'")
+    return value
