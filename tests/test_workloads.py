@@ -142,6 +142,64 @@ def test_the_line_runs(line: str, url: str, capsys: pytest.CaptureFixture[str]) 
     assert run["expected"] in (None, sum(row.phase == "measure" for row in rows))
 
 
+SEEDED = (
+    "--rate 90 --arrivals gamma --burstiness 0.5 --dataset synthetic -n 12 --turns uniform(1,3) --input-len exp(9)"
+    " --output-len uniform(2,4) --model sim=2,sim=1 --shuffle --cancel-share 0.2 --cancel-after 9s",
+    "--stages 100ms@40..200 --dataset prefix_repetition --input-len 8 --prefix-len 8 --output-len 2",
+    "--rate 90 -n 12 --dataset prompts.jsonl --shuffle --output-len 2",
+)
+
+
+@pytest.mark.parametrize("flags", SEEDED)
+def test_one_seed_sends_the_same_and_another_does_not(flags: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, seed in (("one", 5), ("again", 5), ("other", 6)):
+        given = ("--url", url, *flags.split(), "--seed", seed, "--save-bodies", "-o", name, "--quiet")
+        assert loadstone(capsys, "run", *given).status == 0
+    kept = {
+        name: [Path(name, file).read_bytes() for file in ("schedule.jsonl", "bodies.jsonl")]
+        for name in ("one", "again")
+    }
+    assert kept["one"] == kept["again"]
+    digests = [read_json(Path(name, "run.json"))["digest"] for name in ("one", "again", "other")]
+    assert digests[0] == digests[1]
+    assert digests[0]["schedule"] != digests[2]["schedule"]
+    assert digests[0]["bodies"] != digests[2]["bodies"]
+
+
+CLASHES = [
+    ("--rate 5 --stages 3s@2", "--rate and --stages exclude each other: stages have rates of their own"),
+    ("--arrivals replay", "--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl"),
+    ("--from 3s", "--from and --to take a stretch of recorded times, and this dataset has none"),
+    ("--speed 3", "--speed is for recorded times: give a trace, and neither --rate, --stages nor -c alone"),
+    (
+        "--stop-saturated -c 4",
+        "--stop-saturated is for open loops, whose load does not wait for the server: give --rate",
+    ),
+    ("--api template", "--api template and --body-template go together: give both, with --text-path"),
+    ("--dataset azure:untimed.csv", "untimed.csv has no column 'TIMESTAMP'"),
+    ("--dataset production.jsonl --rate 5 --arrivals replay", "--arrivals replay takes the recorded times"),
+    ("--dataset broken.jsonl", "broken.jsonl, line 2: not JSON"),
+    ("--config own.toml", "own.toml has a setting 'burstyness' that `run` does not know; did you mean burstiness?"),
+]
+
+
+@pytest.mark.parametrize(("flags", "words"), CLASHES)
+def test_what_does_not_go_together(flags: str, words: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("untimed.csv").write_text("ContextTokens,GeneratedTokens\n12,3\n")
+    Path("broken.jsonl").write_text('{"prompt": "a"}\n{"prompt": \n')
+    Path("own.toml").write_text("burstyness = 3\n")
+    assert words in servers.refused(capsys, "run", "--url", url, *flags.split(), "-o", "run")
+    assert not Path("run").exists()
+
+
+def test_a_template_with_a_path_that_is_not_there(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    template = '{"model": "%m", "prompt": "%p", "max_tokens": 2}'
+    given = ("--api", "template", "--body-template", template, "--text-path", "choices.0.txt")
+    said = servers.refused(capsys, "run", "--url", f"{url}/v1/completions", *given, "-o", "run")
+    assert "answers, but not as --api expects: nothing at choices.0.txt in the answer" in said
+    assert not Path("run").exists()
+
+
 def _told(flag: str) -> set[str]:
     return {word for line in RUNS for word in re.findall(rf"{flag} ([\w-]+)", line)}
 

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from loadstone.apis import API
 from loadstone.jobs import Job
 from loadstone.records import UsageError
-from loadstone.reply import complaint
+from loadstone.reply import Reply, complaint
 from loadstone.transport import Exchange, Request, Transport, TransportError
 
 PATIENCE = 30.0
@@ -49,12 +50,21 @@ def choose_model(server: Server, asked: str | None, url: str, needed: bool = Tru
     return models[0], True
 
 
-async def probe(transport: Transport, job: Job, url: str, models: list[str] | None) -> None:
-    """Send one real request, for a model that the server does not list. Raises UsageError when it is refused."""
-    status, body, _ = await _ask(transport, job.request, url)
-    if not 200 <= status < 300 and status not in _BUSY:
+async def probe(transport: Transport, job: Job, api: API, url: str, models: list[str] | None) -> None:
+    """Send one real request: for a model that the server does not list, or to see whether the answer is one of this
+    API. Raises UsageError when it is refused, or cannot be read."""
+    status, body, exchange = await _ask(transport, job.request, url)
+    if status in _BUSY:
+        return
+    if not 200 <= status < 300:
         known = f"; it lists {', '.join(models[:5])}" if models else ""
         raise UsageError(f"{url} refuses the first request (HTTP {status}: {complaint(body)}){known}")
+    reply = Reply(api, stream=job.streamed)
+    reply.head(status, exchange.header(b"content-type"))
+    reply.feed(body, 0)
+    failure = reply.finish()
+    if failure is not None and failure.kind == "protocol":
+        raise UsageError(f"{url} answers, but not as --api expects: {failure.message}")
 
 
 async def _ask(transport: Transport, request: Request, url: str) -> tuple[int, bytes, Exchange]:

@@ -163,8 +163,9 @@ async def _meet(
     settings = [_settings(config, model) for model, _ in chosen]
     made = jobs.Jobs(prompts, jobs.Maker(api, settings, first.door.path, headers))
     for number, (model, listed) in enumerate(chosen):
+        if not listed or api.guessed:
+            await preflight.probe(first.door.transport, made.at(0, number), api, first.url, servers[0].models)
         if not listed:
-            await preflight.probe(first.door.transport, made.at(0, number), first.url, servers[0].models)
             notice(f"{first.url} does not list a model {model!r}, but takes a request for it")
     doors = [entrance.door for entrance in entrances]
     return Setup(config, api, schedule, made, doors, [model for model, _ in chosen], servers)

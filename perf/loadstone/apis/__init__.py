@@ -94,6 +94,7 @@ class API:
     headers: what every request of the protocol carries.
     streams: whether the protocol can stream at all.
     names_model: whether a request says which model it is for.
+    guessed: whether somebody told where things stand in an answer, so that one is looked at before a run.
     splitter: what cuts a stream into events; server-sent events by default.
     """
 
@@ -102,6 +103,7 @@ class API:
     headers: tuple[tuple[str, str], ...] = ()
     streams: bool = True
     names_model: bool = True
+    guessed: bool = False
     splitter: Callable[[], Splitter] = Events
 
     def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:

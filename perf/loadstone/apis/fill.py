@@ -34,6 +34,8 @@ class Fill(API):
     or `input_tokens` and `output_tokens`. Raises UsageError.
     """
 
+    guessed = True
+
     def __init__(self, template: str, text_path: str | None, usage_path: str | None = None, path: str = "") -> None:
         self.path = path
         self._template = _template(template)
