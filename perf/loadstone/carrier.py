@@ -60,6 +60,7 @@ class Carrier:
         self._doors = doors
         self._on_record = on_record
         self._style = style or Style()
+        self._plain = plan.plain and self._style.request_ids is None
         self.origin = 0
         self.flights: set[Flight] = set()
         self.finished = self.failed = 0
@@ -77,27 +78,45 @@ class Carrier:
 
     def flight(self, place: int, turn: int, job: Job, scheduled: int, phase: Phase) -> Flight:
         """The request, ready to go. `turn` counts from 0."""
-        plan, talking = self.plan, int(self.plan.turns[self.plan.row(place)]) > 1
-        index, prefix = plan.index(place, turn), self._style.request_ids
-        order = Order(
+        if self._plain and not job.request.own:
+            order = Order(index=place, scheduled=scheduled, phase=phase)
+        else:
+            order = self._order(place, turn, job, scheduled, phase)
+        collect = order.turn is not None or self._style.keep_text is not None
+        return Flight(order, job, self._api, self.clock, self._style.limits, collect)
+
+    def _order(self, place: int, turn: int, job: Job, scheduled: int, phase: Phase) -> Order:
+        plan, prefix = self.plan, self._style.request_ids
+        index, conversation = plan.index(place, turn), plan.conversation(place)
+        return Order(
             index=index,
             scheduled=scheduled,
             phase=phase,
-            conversation=plan.conversation(place),
-            turn=turn + 1 if talking else None,
+            conversation=conversation,
+            turn=None if conversation is None else turn + 1,
             stage=plan.stage(place, scheduled - self.origin),
             server=plan.server(place, turn) if len(self._doors) > 1 else None,
             request_id=_own_id(job) or (None if prefix is None else f"{prefix}{index}"),
             cancelled=plan.cancelled(index),
         )
-        collect = talking or self._style.keep_text is not None
-        return Flight(order, job, self._api, self.clock, self._style.limits, collect)
 
     async def carry(self, flight: Flight, ready: int, later: int) -> bool:
         """Send, wait, record; whether it succeeded. `ready`: when nothing but this client kept it from leaving;
         `later`: turns that follow it."""
+        task, failure = asyncio.current_task(), None
+        assert task is not None
+        door = self._doors[flight.order.server or 0]
         self.flights.add(flight)
-        failure = await self._exchange(flight)
+        flight.begin(asyncio.get_running_loop(), task)
+        try:
+            await door.transport.exchange(_addressed(flight, door), flight.exchange)
+        except TransportError as exc:
+            failure = exc.failure
+        except asyncio.CancelledError:
+            if flight.cut_by is None:
+                raise
+            task.uncancel()
+            failure = flight.cut_by
         self.flights.discard(flight)
         if flight.exchange.sent is not None:
             self.lags.append(flight.exchange.sent - ready - (flight.exchange.connect or 0))
@@ -116,22 +135,6 @@ class Carrier:
         for flight in list(self.flights):
             flight.cut(failure)
 
-    async def _exchange(self, flight: Flight) -> Failure | None:
-        task = asyncio.current_task()
-        assert task is not None
-        door = self._doors[flight.order.server or 0]
-        flight.begin(asyncio.get_running_loop(), task)
-        try:
-            await door.transport.exchange(_addressed(flight, door), flight.exchange)
-        except TransportError as exc:
-            return exc.failure
-        except asyncio.CancelledError:
-            if flight.cut_by is None:
-                raise
-            task.uncancel()
-            return flight.cut_by
-        return None
-
 
 def _own_id(job: Job) -> str | None:
     return next((value for name, value in job.request.own if name.lower() == REQUEST_ID.lower()), None)
@@ -140,6 +143,6 @@ def _own_id(job: Job) -> str | None:
 def _addressed(flight: Flight, door: Door) -> Request:
     """The request as this server is to get it."""
     request, name = flight.job.request, flight.order.request_id
-    if name is not None and _own_id(flight.job) is None:
+    if name is not None and name != _own_id(flight.job):
         request = msgspec.structs.replace(request, own=(*request.own, (REQUEST_ID, name)))
     return request if request.path == door.path else msgspec.structs.replace(request, path=door.path)

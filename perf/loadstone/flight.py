@@ -32,7 +32,7 @@ class Limits(Struct, frozen=True, kw_only=True):
         return min((wait for wait in waits if wait is not None), default=None)
 
 
-class Order(Struct, frozen=True, kw_only=True):
+class Order(Struct, frozen=True, kw_only=True, gc=False):
     """What the plan says of one request. `scheduled`: ns of the run's clock."""
 
     index: int

@@ -82,6 +82,8 @@ class Plan:
         self.warm = warm
         self.cool = cool
         self.turns: Counts = np.ones(len(rows.ids), np.int64) if rows.turns is None else np.array(rows.turns, np.int64)
+        self._rows = len(self.turns)
+        self._single = bool((self.turns == 1).all())
         self._order = lru_cache(maxsize=2)(self._epoch)
         self._starts = lru_cache(maxsize=2)(self._begins)
         self._draws = lru_cache(maxsize=8)(self._uniform)
@@ -91,16 +93,20 @@ class Plan:
 
     def row(self, place: int) -> int:
         """Row of the dataset: file order, or a new shuffle each time the dataset is used up."""
-        epoch, rest = divmod(place, len(self.turns))
+        epoch, rest = divmod(place, self._rows)
         return int(self._order(epoch)[rest]) if self.load.shuffle else rest
 
     def index(self, place: int, turn: int = 0) -> int:
         """Number of a request among all: places in their order, and within them turns, counted from 0."""
+        if self._single:
+            return place
         epoch, rest = divmod(place, len(self.turns))
         return epoch * int(self.turns.sum()) + int(self._starts(epoch)[rest]) + turn
 
     def conversation(self, place: int) -> str | None:
         """Name of the conversation, unlike any other in the run; None for a single request."""
+        if self._single:
+            return None
         epoch, row = place // len(self.turns), self.row(place)
         if self.turns[row] == 1:
             return None
@@ -132,6 +138,12 @@ class Plan:
     def cancelled(self, index: int) -> bool:
         """Whether the client is to lose its patience with this request."""
         return self.load.cancel_share > 0 and bool(self._drawn(_CANCELS, index) < self.load.cancel_share)
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing to know of a request but its number: thousands of them may begin in a second."""
+        load = self.load
+        return self._single and not load.stages and load.servers == 1 and not load.cancel_share
 
     @property
     def levels(self) -> list[tuple[int, int]]:

@@ -26,16 +26,15 @@ class Reply:
     __slots__ = (
         "_body",
         "_counted",
+        "_decoder",
         "_deltas",
         "_done",
         "_event",
         "_events",
         "_finishes",
         "_keep_text",
-        "_lacking",
         "_template",
         "_tokens",
-        "_whole",
         "chars",
         "failure",
         "first",
@@ -49,7 +48,7 @@ class Reply:
 
     def __init__(self, api: API, *, stream: bool, keep_text: bool = False) -> None:
         decoder = api.fresh()
-        self._event, self._whole, self._lacking = decoder.event, decoder.whole, decoder.lacking
+        self._decoder, self._event = decoder, decoder.event
         self.streamed = stream
         self._keep_text = keep_text
         self.first: int | None = None
@@ -64,7 +63,7 @@ class Reply:
         self._counted = 0
         self._done = False
         self._events = api.splitter()
-        self._template = Template(usable=decoder is api)
+        self._template = Template(decoder is api)
         self._body = bytearray()
         self._finishes: dict[int, str] = {}
         self._deltas: list[Delta] = []
@@ -140,7 +139,7 @@ class Reply:
             self._add(event, at)
             self._template.learn(data, event)
         if event.usage is not None:
-            self.usage = merged(self.usage, event.usage)
+            self.usage = event.usage if self.usage is None else merged(self.usage, event.usage)
         if event.error is not None:
             self.failure = Failure("server", event.error)
         if event.done:
@@ -150,8 +149,7 @@ class Reply:
         chars, output, answered = 0, False, False
         for delta in event.deltas:
             length = len(delta.answer) + len(delta.reasoning) + (_length(delta.tools) if delta.tools else 0)
-            held = delta.output and delta.index not in self._finishes and not (delta.finish and self.times)
-            if length or held:
+            if length or (delta.output and not (delta.finish and self.times) and delta.index not in self._finishes):
                 output = True
                 chars += length
                 answered = answered or not delta.reasoning or bool(delta.answer or delta.tools)
@@ -179,7 +177,7 @@ class Reply:
         if not self._body or self.status is None or not 200 <= self.status < 300:
             return
         try:
-            event = self._whole(bytes(self._body))
+            event = self._decoder.whole(bytes(self._body))
         except BadEventError as exc:
             self.failure = Failure("protocol", str(exc))
             return
@@ -204,7 +202,7 @@ class Reply:
         ended = self._done or bool(self._finishes) or rest in _END
         if rest and rest not in _END:
             return Failure("truncated", "the stream ended inside an event")
-        lacking = self._lacking()
+        lacking = self._decoder.lacking()
         if lacking is not None:
             return Failure("protocol", lacking)
         if not self.output:
@@ -217,10 +215,8 @@ class Reply:
         return Choice(text, reasoning or None, self._finishes.get(index))
 
 
-def merged(known: Usage | None, told: Usage) -> Usage:
+def merged(known: Usage, told: Usage) -> Usage:
     """Some protocols tell the prompt's tokens at the beginning of a stream and the answer's at its end."""
-    if known is None:
-        return told
     pairs = ((getattr(known, name), getattr(told, name)) for name in Usage.__struct_fields__)
     return Usage(*(old if new is None else new for old, new in pairs))
 

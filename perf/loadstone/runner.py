@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from msgspec import Struct
 
 from loadstone.carrier import Carrier
-from loadstone.flight import NS
-from loadstone.records import Failure, Phase
+from loadstone.flight import NS, Flight
+from loadstone.jobs import Job
+from loadstone.records import Failure, Phase, Prompt
 
 Wait = Callable[[int], Awaitable[None]]
 """Waits until an instant of the run's clock; may return early."""
@@ -185,22 +186,33 @@ class Runner:
     # one place
 
     async def _converse(self, place: int, scheduled: int, ready: int) -> None:
-        """The turns of a place, each when the one before has ended well and been thought over. `ready`: when nothing
-        but this client kept the first request from leaving."""
+        """The first request of a place and, if it ends well, the turns that follow. `ready`: when nothing but this
+        client kept it from leaving."""
         job = self.carrier.job(place)
+        flight = self._flight(place, 0, job, scheduled)
         later = job.prompt.later
-        for turn in range(1 + len(later)):
-            flight = self.carrier.flight(place, turn, job, scheduled, self._phase(place, scheduled))
-            if flight.order.phase == "measure" and not self._armed:
-                self._arm()
-            well = await self.carrier.carry(flight, ready, len(later) - turn)
-            if not well or turn == len(later) or self.stopping:
-                return
-            scheduled = ready = self._clock() + round(later[turn].think * NS)
-            job = self.carrier.next_job(place, turn + 1, flight)
-            await self._think(scheduled)
+        if await self.carrier.carry(flight, ready, len(later)) and later:
+            await self._follow(place, flight, later)
+
+    async def _follow(self, place: int, flight: Flight, later: Sequence[Prompt]) -> None:
+        """The later turns, each when the one before has ended well and been thought over."""
+        for turn, said in enumerate(later, 1):
             if self.stopping:
                 return
+            due = self._clock() + round(said.think * NS)
+            job = self.carrier.next_job(place, turn, flight)
+            await self._think(due)
+            if self.stopping:
+                return
+            flight = self._flight(place, turn, job, due)
+            if not await self.carrier.carry(flight, due, len(later) - turn):
+                return
+
+    def _flight(self, place: int, turn: int, job: Job, scheduled: int) -> Flight:
+        phase = self._phase(place, scheduled)
+        if not self._armed and phase == "measure":
+            self._arm()
+        return self.carrier.flight(place, turn, job, scheduled, phase)
 
     def _phase(self, place: int, scheduled: int) -> Phase:
         """By time where warm-up or cool-down of a closed loop are times, else by place."""

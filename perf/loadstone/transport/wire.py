@@ -19,6 +19,9 @@ from loadstone.records import Failure
 from loadstone.transport import Exchange, Headers, Options, Request, Target, TransportError
 from loadstone.transport.http import AGENT, connect_failure, connect_timeout, host_header, lost
 
+CLOSING = 1.0
+"""Seconds to wait for closed connections: uvloop does not tell of one whose opening was cancelled as it succeeded."""
+
 
 class Wire:
     """Plain HTTP/1.1 over TCP, TLS or a unix socket."""
@@ -51,7 +54,7 @@ class Wire:
             self._addresses.cancel()
         gone = [connection.drop() for connection in list(self._open)]
         if gone:
-            await asyncio.wait(gone)
+            await asyncio.wait(gone, timeout=CLOSING)
 
     def _pooled(self) -> _Connection | None:
         while self._idle:
