@@ -149,13 +149,13 @@ ROWS = [
 @pytest.mark.parametrize(
     ("options", "left", "flags"),
     [
-        ({"min_input": 2}, "2345", "--min-input-len"),
-        ({"max_input": 3}, "123", "--max-input-len"),
-        ({"min_input": 2, "max_input": 4}, "23", "--min-input-len and --max-input-len"),
-        ({"max_total": 6}, "1345", "--max-total-len"),
-        ({"max_total": 6, "output_len": 3}, "13", "--max-total-len"),
-        ({"max_input": 6}, "12345", None),
-        ({"min_input": 4, "history": "live"}, "345", "--min-input-len"),
+        ({"min_input_len": 2}, "2345", "--min-input-len"),
+        ({"max_input_len": 3}, "123", "--max-input-len"),
+        ({"min_input_len": 2, "max_input_len": 4}, "23", "--min-input-len and --max-input-len"),
+        ({"max_total_len": 6}, "1345", "--max-total-len"),
+        ({"max_total_len": 6, "output_len": 3}, "13", "--max-total-len"),
+        ({"max_input_len": 6}, "12345", None),
+        ({"min_input_len": 4, "history": "live"}, "345", "--min-input-len"),
     ],
 )
 def test_rows_outside_the_lengths_are_passed_over(
@@ -168,7 +168,7 @@ def test_rows_outside_the_lengths_are_passed_over(
 
 
 def test_lengths_are_counted_in_tokens_with_a_tokenizer(load: Load) -> None:
-    prompts, notices = load({"prompt": "abc"}, {"prompt": "abcde"}, max_input=2, tokenizer="pairs")
+    prompts, notices = load({"prompt": "abc"}, {"prompt": "abcde"}, max_input_len=2, tokenizer="pairs")
     assert [prompt.text for prompt in prompts] == ["abc"]
     assert notices == ["f.jsonl: 1 of 2 rows lie outside --max-input-len and were passed over"]
 
@@ -176,7 +176,7 @@ def test_lengths_are_counted_in_tokens_with_a_tokenizer(load: Load) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"min_input": 9}, "f.jsonl: none of 1 rows lies within --min-input-len, counted in words"),
+        ({"min_input_len": 9}, "f.jsonl: none of 1 rows lies within --min-input-len, counted in words"),
         ({"input_len": 0}, "--input-len must be at least 1, not 0"),
         ({"output_len": "uniform(3,1)"}, "--output-len takes a number, uniform(LOW,HIGH), "),
         ({"input_len": "some"}, "--input-len takes a number, uniform(LOW,HIGH), "),
@@ -193,7 +193,7 @@ def test_bad_lengths(load: Load, options: dict[str, Any], message: str) -> None:
     ("options", "left"),
     [
         ({"count": 2, "in_order": True, "input_len": 1}, "12"),
-        ({"count": 2, "in_order": True, "min_input": 2}, "23"),
+        ({"count": 2, "in_order": True, "min_input_len": 2}, "23"),
         ({"count": 2, "in_order": True, "tokenizer": "pairs"}, "12"),
         ({"count": 2, "in_order": True}, "12345"),
         ({"count": 2, "input_len": 1}, "12345"),
@@ -206,4 +206,4 @@ def test_no_more_rows_are_counted_than_the_run_needs(load: Load, options: dict[s
 
 def test_a_generator_has_no_rows_to_pass_over() -> None:
     with pytest.raises(UsageError, match="random makes its own lengths: leave out --min-input-len"):
-        read("random", Options(count=1, min_input=3), lambda _: None)
+        read("random", Options(count=1, min_input_len=3), lambda _: None)

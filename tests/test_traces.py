@@ -74,7 +74,7 @@ def test_equal_blocks_are_equal_tokens_and_others_are_not(
     tokenizer: Spaced | None, scale: float, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "load", lambda _name: tokenizer)
-    options = Options(scale=scale, tokenizer=tokenizer and "toy")
+    options = Options(scale_lengths=scale, tokenizer=tokenizer and "toy")
     prompts = {prompt.id: prompt for prompt in read(trace(tmp_path, ROWS), options, ignore)}
     texts = {line: text(prompts[f"trace:{line}"], tokenizer) for line in range(1, 7)}
     assert all(len(texts[line]) == prompts[f"trace:{line}"].input_len for line in texts)
@@ -202,7 +202,7 @@ def test_a_cache_that_sees_only_tokens_finds_that_share(
 ) -> None:
     tokenizer = Spaced(WORDS)
     monkeypatch.setattr(tokens, "load", lambda _name: tokenizer)
-    prompts = read(trace(tmp_path, ROWS), Options(scale=scale, tokenizer="toy"), ignore)
+    prompts = read(trace(tmp_path, ROWS), Options(scale_lengths=scale, tokenizer="toy"), ignore)
     order = sorted(ROWS, key=lambda each: float(each["timestamp"]))
     found = cached_share((text(prompt, tokenizer) for prompt in prompts), 16)
     assert found == hit_share(asked(*order), scale, page=16)
@@ -221,12 +221,15 @@ def test_the_real_mooncake_traces_load_whole(name: str, count: int, length: int)
 
 @real
 def test_the_first_ten_minutes_of_the_real_trace_share_what_was_recorded() -> None:
-    path, options = str(TRACES / "mooncake_conversation.jsonl"), Options(trace_from=0.0, trace_to=600.0, scale=0.05)
+    path, options = (
+        str(TRACES / "mooncake_conversation.jsonl"),
+        Options(trace_from=0.0, trace_to=600.0, scale_lengths=0.05),
+    )
     rows = [each for _, (_, each) in requests(opened(path, "mooncake", ignore), options)]
     prompts = read(f"mooncake:{path}", options, ignore)
     assert len(prompts) == len(rows) == 1750
     assert hit_share(rows) == pytest.approx(0.2887, abs=1e-4)
-    assert cached_share(map(text, prompts), 16) == hit_share(rows, options.scale, page=16)
+    assert cached_share(map(text, prompts), 16) == hit_share(rows, options.scale_lengths, page=16)
 
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
@@ -286,9 +289,9 @@ def test_token_traces(
 
 
 def test_token_traces_are_scaled_and_cut(tmp_path: Path) -> None:
-    whole, _, _ = table(tmp_path, "azure", AZURE, scale=0.01)
+    whole, _, _ = table(tmp_path, "azure", AZURE, scale_lengths=0.01)
     assert [(prompt.input_len, prompt.output_len) for prompt in whole] == [(48, 1), (32, 1), (1, 1)]
-    part, _, _ = table(tmp_path, "azure", AZURE, scale=0.01, trace_from=0.05, trace_to=10.0)
+    part, _, _ = table(tmp_path, "azure", AZURE, scale_lengths=0.01, trace_from=0.05, trace_to=10.0)
     assert [(prompt.id, prompt.at, prompt.text) for prompt in part] == [("t:3", 2_000_100, whole[1].text)]
     first, _, _ = table(tmp_path, "azure", AZURE, count=1)
     assert [prompt.id for prompt in first] == ["t:2"]
@@ -346,7 +349,7 @@ def test_bad_rows_of_token_traces(reader: str, content: str, message: str, tmp_p
 )
 def test_the_real_azure_traces(name: str, count: int, length: int, seconds: float) -> None:
     path = TRACES / f"azure_llm_2023_{name}.csv"
-    prompts = read(f"azure:{path}", Options(scale=0.01), ignore)
+    prompts = read(f"azure:{path}", Options(scale_lengths=0.01), ignore)
     assert len(prompts) == count
     assert prompts[-1].at == round(seconds * S)
     assert sum(map(len, map(text, prompts))) == pytest.approx(length * 0.01, rel=0.02)

@@ -28,7 +28,22 @@ from loadstone.transport import Exchange, Options, Request, Target, Transport, T
 from loadstone.transport.http import host_header
 from loadstone.transport.over_aiohttp import Aiohttp
 from loadstone.transport.wire import Wire
-from loopback import CHUNKED, Loop, Peer, Script, Server, Taken, answering, ask, chunk, response, run, ticking, turns
+from loopback import (
+    CHUNKED,
+    Loop,
+    Peer,
+    Received,
+    Script,
+    Server,
+    Taken,
+    answering,
+    ask,
+    chunk,
+    response,
+    run,
+    ticking,
+    turns,
+)
 
 try:
     import uvloop
@@ -200,6 +215,24 @@ async def test_an_answer_byte_by_byte(stack: Stack, name: str) -> None:
         assert len(set(taken.stamps)) == exchange.reads
         order = [exchange.sent, exchange.first_byte, *taken.stamps, exchange.end]
         assert order == sorted(order, key=lambda at: at or 0)
+
+
+@driven
+async def test_headers_of_one_request_do_not_reach_the_next(stack: Stack) -> None:
+    heads: list[Received] = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            heads.append(await peer.request())
+            await peer.send(response(b"ok"))
+
+    async with stack.talking(script) as (_, transport):
+        for own in ((("X-Request-Id", "1"), ("X-Tenant", "a")), (("X-Request-Id", "2"),), ()):
+            await ask(transport, Request("POST", "/x", (("X-Team", "t"),), b"{}", own))
+    assert [head.values("X-Team") for head in heads] == [["t"]] * 3
+    assert [head.values("X-Request-Id") for head in heads] == [["1"], ["2"], []]
+    assert [head.values("X-Tenant") for head in heads] == [["a"], [], []]
+    assert {head.body for head in heads} == {b"{}"}
 
 
 @driven

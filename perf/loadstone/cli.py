@@ -82,6 +82,9 @@ def serve(options: Namespace) -> int:
     given = {name: value for name, value in vars(options).items() if name not in ("verb", "api_key_env")}
     if variable := getattr(options, "api_key_env", None):
         given["api_key"] = keys.required(variable)
+    timed = [name for name in ("ttft", "itl", "tokens_per_chunk") if name in given]
+    if timed and given.get("engine") == "vllm":
+        raise UsageError(f"--{timed[0].replace('_', '-')} is for --engine exact: with vllm the engine's steps say when")
     given["faults"] = tuple(given.get("faults", ()))
     settings = Settings(**{"port": 8000, **given})
     run_server(settings, lambda url: print(url, flush=True))

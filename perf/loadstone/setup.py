@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from loadstone import apis, describe, jobs, keys, plan, preflight, readers, wording
 from loadstone.carrier import Door
-from loadstone.config import Config, hide_in_url
+from loadstone.config import REPLAY, Config, hide_in_url
 from loadstone.plan import Plan
 from loadstone.plugins import find
 from loadstone.preflight import Server
@@ -86,31 +86,14 @@ def read(config: Config, notice: Notice) -> list[Prompt]:
 
 
 def _options(config: Config) -> readers.Options:
-    named = config.filled(timed=not _made_up(config.dataset))
-    load = named.load
-    extra = load.warmup + load.cooldown
-    return readers.Options(
-        prompt_field=config.prompt_field,
-        seed=config.seed,
-        count=None if named.requests is None else named.requests + extra,
-        in_order=not config.shuffle,
-        tokenizer=config.tokenizer,
-        input_len=config.input_len,
-        output_len=config.output_len,
-        range_ratio=config.range_ratio,
-        prefix_len=config.prefix_len,
-        prefix_count=config.prefix_count,
-        system_len=config.system_len,
-        turns=config.turns,
-        think_time=config.think_time,
-        history=config.history,
-        scale=config.scale_lengths,
-        min_input=config.min_input_len,
-        max_input=config.max_input_len,
-        max_total=config.max_total_len,
-        trace_from=config.trace_from,
-        trace_to=config.trace_to,
-    )
+    said = {name: getattr(config, name) for name in readers.Options.__struct_fields__ if hasattr(config, name)}
+    return readers.Options(**said, count=_rows(config), in_order=not config.shuffle)
+
+
+def _rows(config: Config) -> int | None:
+    """How many rows the run will take; None where the dataset, or only time, will tell."""
+    load = config.filled(timed=not _made_up(config.dataset)).load
+    return None if load.arrivals == REPLAY else plan.make(load, plan.Rows([""])).total
 
 
 def _made_up(dataset: str) -> bool:

@@ -17,7 +17,7 @@ from loadstone.readers.ruler import Ruler, ruler
 from loadstone.readers.source import Options, Source
 from loadstone.records import Prompt, UsageError
 
-LIMITS = {"min_input": "--min-input-len", "max_input": "--max-input-len", "max_total": "--max-total-len"}
+LIMITS = {"min_input_len": "--min-input-len", "max_input_len": "--max-input-len", "max_total_len": "--max-total-len"}
 
 
 def limits(options: Options) -> list[str]:
@@ -80,9 +80,9 @@ def _inside(prompt: Prompt, options: Options, measure: Ruler) -> bool:
     """A conversation is as long as all that is asked in it. Answers count where their length is said or recorded."""
     asked = sum(measure.count(text) for turn in _turns(prompt) for text in _texts(turn))
     answers = sum(turn.output_len or _constant(options) for turn in _turns(prompt))
-    low, high = options.min_input or 0, options.max_input
+    low, high = options.min_input_len or 0, options.max_input_len
     fits = low <= asked and (high is None or asked <= high)
-    return fits and (options.max_total is None or asked + answers <= options.max_total)
+    return fits and (options.max_total_len is None or asked + answers <= options.max_total_len)
 
 
 def _constant(options: Options) -> int:

@@ -36,12 +36,12 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
     kept = requests(source, options)
     texts = writer(source, options)
     for at, (where, row) in kept:
-        made = parts(row, options.scale)
+        made = parts(row, options.scale_lengths)
         yield Prompt(
             id=where.id,
             text=texts.write(made),
             input_len=sum(part.length for part in made),
-            output_len=scaled(row.output_length, options.scale),
+            output_len=scaled(row.output_length, options.scale_lengths),
             at=at,
         )
     texts.finish()

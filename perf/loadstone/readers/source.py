@@ -31,8 +31,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     history: what is asked of a recorded conversation: its `first` turn; its last with all before it as they were
     `recorded`; or all turns, one after the other, `live`, with the server's own answers between them. Not said:
     messages as they stand, of other forms the first turn.
-    scale: factor of the lengths of a trace.
-    min_input, max_input, max_total: rows outside these token lengths are passed over.
+    scale_lengths: factor of the lengths of a trace.
+    min_input_len, max_input_len, max_total_len: rows outside these token lengths are passed over.
     """
 
     prompt_field: str | None = None
@@ -49,10 +49,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     turns: int | str | None = None
     think_time: float | str | None = None
     history: str | None = None
-    scale: float = 1.0
-    min_input: int | None = None
-    max_input: int | None = None
-    max_total: int | None = None
+    scale_lengths: float = 1.0
+    min_input_len: int | None = None
+    max_input_len: int | None = None
+    max_total_len: int | None = None
     trace_from: float | None = None
     trace_to: float | None = None
 

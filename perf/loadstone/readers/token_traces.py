@@ -72,8 +72,8 @@ def read(trace: Trace, source: Source, options: Options) -> Iterator[Prompt]:
     kept = window(_answered(trace, source), source, options)
     texts = writer(source, options)
     for at, row in kept:
-        part = Part(OWN, row.where.number, scaled(row.input, options.scale))
-        output_len = scaled(row.output, options.scale)
+        part = Part(OWN, row.where.number, scaled(row.input, options.scale_lengths))
+        output_len = scaled(row.output, options.scale_lengths)
         yield Prompt(id=row.where.id, text=texts.write([part]), input_len=part.length, output_len=output_len, at=at)
     texts.finish()
 
