@@ -18,7 +18,7 @@ from loadstone.flight import Limits
 from loadstone.jobs import Jobs, Maker
 from loadstone.plan import Load, Rows, make
 from loadstone.records import Failure, Prompt, Record
-from loadstone.runner import Runner, Times
+from loadstone.runner import LAST, Runner, Times
 from loadstone.stages import parse
 from loadstone.transport import Request, TransportError
 from streams import DONE, chunk
@@ -144,7 +144,7 @@ def in_flight(records: Sequence[Record], when: float) -> int:
 
 def test_concurrency_follows_its_stages() -> None:
     run = Run(Load(stages=parse("10s@c1,10s@c3,10s@c2")), Scripted(steady(ttft=0.4, itl=0.1)), grace=5.0)
-    assert run.go() == "done"
+    assert run.go() == "stages"
     assert [in_flight(run.records, when) for when in (5.05, 15.05, 25.05)] == [1, 3, 2]
     assert {r.stage for r in run.records if (r.sent or 0) < 10 * S} == {0}
     assert max(r.sent or 0 for r in run.records) < 30 * S
@@ -160,7 +160,7 @@ def test_a_level_that_falls_lets_what_is_in_flight_finish() -> None:
 
 def test_stages_of_rates_end_with_what_they_brought() -> None:
     run = Run(Load(stages=parse("4s@2,2s@5"), arrivals="constant"), Scripted(steady(ttft=0.5)), grace=1.0)
-    assert run.go() == "done"
+    assert run.go() == "stages"
     assert [r.stage for r in run.by_index()] == [0] * 8 + [1] * 10
     assert {r.error for r in run.records} == {None}
 
@@ -169,7 +169,43 @@ def test_what_outlives_the_stages_has_the_grace() -> None:
     run = Run(Load(stages=parse("2s@1"), arrivals="constant"), Scripted(steady(ttft=30)), grace=1.0)
     run.go()
     assert [(r.error or Failure("empty", "")).kind for r in run.records] == ["stopped", "stopped"]
-    assert {r.end for r in run.records} == {3 * S}
+    assert {r.end for r in run.records} == {3 * S + LAST}
+
+
+def test_stages_end_by_time_under_a_cap() -> None:
+    load = Load(stages=parse("2s@10"), arrivals="constant", concurrency=1)
+    run = Run(load, Scripted(steady(ttft=5.0)), grace=1.0)
+    assert run.go() == "stages"
+    assert max(r.end for r in run.records) == 3 * S + LAST
+    assert [r.sent is None for r in run.by_index()] == [False] + [True] * 19
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("around", [{"warmup_time": 5.0}, {"warmup": 50}, {"cooldown": 20}, {"cooldown_time": 2.0}])
+def test_an_open_loop_sends_all_that_it_planned(seed: int, around: dict[str, Any]) -> None:
+    run = Run(Load(rate=10.0, duration=10.0, seed=seed, **around), Scripted(steady()), duration=10.0)
+    run.go()
+    assert len(run.records) == run.plan.total
+    assert sum(r.phase == "measure" for r in run.records) == run.plan.expected == 100
+
+
+def test_a_cooldown_by_time_lasts_its_time() -> None:
+    load = Load(concurrency=1, requests=8, cooldown_time=3.0)
+    run = Run(load, Scripted(steady(ttft=1.0, itl=0.0)), duration=5.0, grace=9.0)
+    assert run.go() == "duration"
+    assert "".join(r.phase[0] for r in run.by_index()) == "mmmmmccc"
+
+
+def test_stages_of_concurrencies_cool_down_by_time() -> None:
+    run = Run(Load(stages=parse("5s@c1"), cooldown_time=2.0), Scripted(steady(ttft=1.0, itl=0.0)), grace=9.0)
+    run.go()
+    assert "".join(r.phase[0] for r in run.by_index()) == "mmmcc"
+
+
+def test_turns_that_there_was_no_time_for_are_counted() -> None:
+    run = Run(Load(concurrency=1), Talker(), rows=[TALK], duration=2.0, grace=9.0)
+    run.go()
+    assert (len(run.records), run.runner.unsent) == (1, 2)
 
 
 @pytest.mark.parametrize(

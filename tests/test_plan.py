@@ -78,7 +78,9 @@ def test_rows_may_be_asked_for_in_any_order() -> None:
         (Load(rate=2.0, duration=3.0, requests=4), 4, 4),
         (Load(rate=2.0, duration=3.0, requests=40, warmup=1), 7, 6),
         (Load(rate=0.29, duration=100.0), 29, 29),
-        (Load(rate=0.1, duration=1.0), 1, 1),
+        (Load(rate=0.1, duration=1.0, arrivals="constant"), 1, 1),
+        (Load(rate=1.0, requests=10, warmup_time=0.5, cooldown_time=0.5), 10, 10),
+        (Load(rate=0.3, requests=10, warmup_time=5.0, cooldown_time=5.0), 14, 10),
     ],
 )
 def test_how_many(load: Load, total: int | None, expected: int | None) -> None:
@@ -99,6 +101,42 @@ def test_arrivals_of_a_duration_fit_into_it() -> None:
 def test_an_open_loop_needs_an_end() -> None:
     with pytest.raises(UsageError, match=r"^an open loop needs an end: give -n REQUESTS or --duration SECONDS$"):
         plan.make(Load(rate=1.0), rows(5))
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        Load(rate=0.1, duration=1.0),
+        Load(rate=0.1, duration=1.0, rescale=False),
+        Load(stages=parse("1s@0.1"), rescale=False),
+    ],
+)
+def test_a_load_without_requests_is_refused(load: Load) -> None:
+    with pytest.raises(UsageError, match=r"^this load brings no request at all: give it more time, or a higher rate$"):
+        plan.make(load, rows())
+
+
+@pytest.mark.parametrize("load", [Load(duration=5.0, cooldown=3), Load(stages=parse("5s@c2"), cooldown=3)])
+def test_a_cooldown_by_number_needs_a_number(load: Load) -> None:
+    with pytest.raises(
+        UsageError, match=r"^--cooldown takes a time, such as 10s, where it is a time that ends the run$"
+    ):
+        plan.make(load, rows())
+
+
+@pytest.mark.parametrize(
+    ("load", "counts"),
+    [
+        (Load(arrivals="replay", requests=10, warmup=2, cooldown=3), (2, 10, 3)),
+        (Load(arrivals="replay", duration=10.0, cooldown_time=5.0), (0, 10, 5)),
+        (Load(arrivals="replay", duration=10.0, warmup_time=2.0, speed=2.0), (4, 20, 0)),
+    ],
+)
+def test_a_replay_may_be_cut(load: Load, counts: tuple[int, int, int]) -> None:
+    made = plan.make(load, rows(60, at=[number * S for number in range(60)]))
+    assert made.total is not None
+    phases = [made.phase(place) for place in range(made.total)]
+    assert (phases.count("warmup"), phases.count("measure"), phases.count("cooldown")) == counts
 
 
 def test_warmup_comes_first() -> None:

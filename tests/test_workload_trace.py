@@ -51,7 +51,7 @@ def test_times_are_seconds_or_iso_8601(stamps: tuple[Any, ...]) -> None:
 def test_order_and_window() -> None:
     assert times(3, 1, 2, 9) == [("t:2", 0), ("t:3", NS), ("t:1", 2 * NS), ("t:4", 8 * NS)]
     assert times(3, 1, 2, 9, trace_from=1, trace_to=8) == [("t:3", 0), ("t:1", NS)]
-    assert times(3, 1, 2, 9, count=2) == [("t:2", 0), ("t:3", NS)]
+    assert times(3, 1, 2, 9, count=2, in_order=True) == [("t:2", 0), ("t:3", NS)]
 
 
 BODY = {"model": "big", "messages": ASKED, "max_tokens": 5, "id": 9}

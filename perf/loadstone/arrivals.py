@@ -6,6 +6,7 @@ changing rate of a stage, stretches them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -59,17 +60,26 @@ class Process:
         return self.over([Stage(seconds, rate, rate)])[0]
 
     def over(self, stages: Sequence[Stage]) -> list[Offsets]:
-        """Arrivals at the rates of stages that follow each other, those of each stage apart."""
+        """Arrivals at the rates of stages that follow each other, those of each stage apart. What is left of a stage's
+        last request counts for the next."""
         begins = np.cumsum([0.0, *(stage.seconds for stage in stages)])
+        areas = np.cumsum([0.0, *(stage.area for stage in stages)])
         return [
-            _whole(begin + stage.when(self._fitting(stage.area))) for begin, stage in zip(begins, stages, strict=False)
+            _whole(begins[place] + stage.when(self._fitting(areas[place], areas[place + 1])))
+            for place, stage in enumerate(stages)
         ]
 
-    def _fitting(self, area: float) -> Floats:
-        count = int(area + 1e-6)  # 0.29 x 100 is 28.999999999999996
-        if self._rescale or self._law is constant:
-            return self._units(max(1, count))
-        units = self._units(count + 10 * int(area**0.5 / min(1.0, self._burstiness**0.5)) + 100)
+    def _fitting(self, before: float, after: float) -> Floats:
+        """Units from the begin of a stage, which reaches from `before` to `after` of all units."""
+        area, slack = after - before, 1e-6  # 0.29 x 100 is 28.999999999999996
+        if self._law is constant:
+            first, last = math.ceil(before - slack), math.ceil(after - slack)
+            return np.maximum(np.arange(first, last, dtype=np.float64) - before, 0.0)
+        if self._rescale:
+            count = int(after + slack) - int(before + slack)
+            units = self._law(count, self._rng, self._burstiness)
+            return np.asarray(units * (area / units[-1]) if count else units)
+        units = self._units(int(area) + 10 * int(area**0.5 / min(1.0, self._burstiness**0.5)) + 100)
         return units[units < area]
 
     def _units(self, count: int) -> Floats:

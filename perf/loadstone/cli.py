@@ -195,4 +195,4 @@ def _status(result: Result, config: Config) -> int:
             f"{counts.failed} of {counts.completed} requests failed, above --max-error-rate {config.max_error_rate:g}"
         )
         return 1
-    return 0 if str(summary.run.get("ended")) in ("done", "duration") else 1
+    return 0 if str(summary.run.get("ended")) in ("done", "duration", "stages") else 1

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.records import UsageError
-from loadstone.typed import SLO_FORM, SLOS, extent, mix
+from loadstone.typed import REPLAY, SLO_FORM, SLOS, extent, mix, seconds
 
 if TYPE_CHECKING:
     from loadstone.plan import Load
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 DEFAULT_REQUESTS = 100
 DEFAULT_CONCURRENCY = 8
 HIDDEN = "***"
-REPLAY = "replay"
 FLAGS = {"trace_from": "from", "trace_to": "to", "choices": "n-choices"}
 """Fields whose flag has another name."""
 _SECRET = re.compile(r"auth|key|token|secret|cookie|passw|credential|signature|^sig$", re.IGNORECASE)
@@ -127,6 +126,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if name not in SLOS or not limit > 0:
                 raise UsageError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s")
         self._check_arrivals()
+        if self.request_id is not None and any(name.lower() == "x-request-id" for name in self.header):
+            raise UsageError("--request-id and a --header X-Request-Id say the same thing twice: give one of them")
         for given, clashing, text in _CLASHES:
             if _given(self, given) and _given(self, clashing):
                 raise UsageError(f"--{flag(given)} and --{flag(clashing)} exclude each other: {text}")
@@ -144,6 +145,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.burstiness is not None and self.arrivals not in (None, "gamma"):
             raise UsageError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}")
         steady = next((name for name in ("rate", "stages") if _given(self, name)), None)
+        law = next((name for name in ("arrivals", "burstiness") if _given(self, name)), None)
+        if self.arrivals != REPLAY and law and not steady:
+            raise UsageError(f"--{law} says how requests arrive at a rate: give --rate or --stages with it")
         if self.arrivals == REPLAY and steady:
             raise UsageError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
 
@@ -209,8 +213,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def shown(self) -> dict[str, Any]:
         """As it may be written down: keys, tokens and passwords are hidden."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
-        fields["header"] = {name: _header(name, value) for name, value in self.header.items()}
+        fields["header"] = {name: hide_header(name, value) for name, value in self.header.items()}
         fields["extra_body"] = hide(self.extra_body)
+        fields["chat_template_kwargs"] = hide(self.chat_template_kwargs)
+        fields["body_template"] = _hide_in_template(self.body_template)
         shown = [hide_in_url(url) for url in self.urls]
         fields["url"] = shown if isinstance(self.url, list) else next(iter(shown), None)
         return fields
@@ -233,6 +239,10 @@ _LIMITS = {
     **dict.fromkeys(("connect_timeout", "ttft_timeout", "idle_timeout", "timeout"), _POSITIVE),
     **dict.fromkeys(("range_ratio", "max_error_rate", "stop_error_rate", "cancel_share"), _SHARE),
 }
+_TIMES = (
+    *("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "duration", "grace"),
+    *("trace_from", "trace_to", "cancel_after"),
+)
 _CLASHES = (
     ("rate", "stages", "stages have rates of their own"),
     ("duration", "stages", "stages have times of their own"),
@@ -262,14 +272,27 @@ def flag(field: str) -> str:
 def hide(value: Any, secret: bool = False) -> Any:
     """A JSON value with all texts under secret-sounding names hidden; `max_tokens` and the like are numbers."""
     if isinstance(value, dict):
-        return {name: hide(item, secret or bool(_SECRET.search(name))) for name, item in value.items()}
+        return {name: hide(item, secret or is_secret(name)) for name, item in value.items()}
     if isinstance(value, list):
         return [hide(item, secret) for item in value]
     return HIDDEN if secret and isinstance(value, str) else value
 
 
-def _header(name: str, value: str) -> str:
-    return HIDDEN if _SECRET.search(name) or _SECRET_VALUE.match(value) else value
+def _hide_in_template(template: str | None) -> str | None:
+    try:
+        return template and msgspec.json.encode(hide(msgspec.json.decode(template))).decode()
+    except msgspec.DecodeError:  # a file's name, or something that is refused later
+        return template
+
+
+def is_secret(name: str) -> bool:
+    """Whether a header or field of this name holds a key, by the sound of it."""
+    return bool(_SECRET.search(name))
+
+
+def hide_header(name: str, value: str) -> str:
+    """The value of a header, unless it looks like a secret."""
+    return HIDDEN if is_secret(name) or _SECRET_VALUE.match(value) else value
 
 
 def hide_in_url(url: str) -> str:
@@ -283,14 +306,19 @@ def _hide_parameter(match: re.Match[str]) -> str:
 
 def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
     """A Config from parsed TOML or flags; names may be written with - or _. Raises UsageError naming `where`."""
-    fields_of = {name: field for field, name in FLAGS.items()}
-    named = {fields_of.get(name, name).replace("-", "_"): value for name, value in fields.items()}
+    fields_of = {name.replace("-", "_"): field for field, name in FLAGS.items()}
+    plain = {name.replace("-", "_"): value for name, value in fields.items()}
+    named = {fields_of.get(name, name): value for name, value in plain.items()}
     for name in named:
         if name not in Config.__struct_fields__:
             near = difflib.get_close_matches(name, Config.__struct_fields__, 1)
             hint = f"; did you mean {flag(near[0])}?" if near else ""
             raise UsageError(f"{where} has a setting {flag(name)!r} that `run` does not know{hint}")
     try:
-        return msgspec.convert(named, Config)
+        timed = {name: seconds(named[name]) for name in _TIMES if isinstance(named.get(name), str)}
+    except ValueError as exc:
+        raise UsageError(f"{where}: a time is 30, 30s, 500ms or 2m, not {exc}") from exc
+    try:
+        return msgspec.convert({**named, **timed}, Config)
     except msgspec.ValidationError as exc:
         raise UsageError(f"{where}: {exc}") from exc

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API, Settings
-from loadstone.dialogue import messages
+from loadstone.config import hide_header
+from loadstone.dialogue import following, messages
 from loadstone.plan import Plan
 from loadstone.records import Prompt, UsageError
 from loadstone.transport import Headers, Request, Target
@@ -33,6 +34,10 @@ class Job(Struct, frozen=True):
     streamed: bool
     asked: int | None
     model: str | None = None
+
+    def at(self, path: str) -> Job:
+        """The same for a server that has the API at another path."""
+        return msgspec.structs.replace(self, request=msgspec.structs.replace(self.request, path=path))
 
 
 def locate(url: str) -> tuple[Target, str]:
@@ -87,13 +92,14 @@ class Maker:
         self._api = api
         self._settings = settings
         self._path = path
-        self._headers: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *api.headers, *headers)
+        self._shared: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *api.headers, *headers)
 
     def make(self, prompt: Prompt, model: int = 0) -> Job:
         """The job of a prompt, for one of the models."""
         settings = self._settings[model]
-        body = self._api.body(prompt, settings)
-        request = Request("POST", self._path, self._headers, msgspec.json.encode(body), tuple(prompt.headers.items()))
+        body = self._body(prompt, settings)
+        own = tuple(prompt.headers.items())
+        request = Request("POST", self._path, self._beside(own), msgspec.json.encode(body), own)
         streamed = self._api.streams and bool(body.get("stream", settings.stream))
         asked = body.get("max_completion_tokens") or body.get("max_tokens") or prompt.output_len
         return Job(
@@ -104,6 +110,27 @@ class Maker:
             model=settings.model if len(self._settings) > 1 else None,
         )
 
+    def try_later(self, prompt: Prompt) -> None:
+        """Raises UsageError for a later turn that the API cannot ask, before anything is sent."""
+        asked = prompt
+        for turn in prompt.later:
+            asked = following(asked, "", turn)
+            self._body(asked, self._settings[0])
+
+    def _body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+        try:
+            return self._api.body(prompt, settings)
+        except UsageError:
+            raise
+        except Exception as exc:  # the class may be somebody else's
+            name = type(self._api).__name__
+            raise UsageError(f"--api: {name}.body cannot take {prompt.id}: {type(exc).__name__}: {exc}") from exc
+
+    def _beside(self, own: Headers) -> Headers:
+        """The headers of all requests that this one does not have of its own."""
+        names = {name.lower() for name, _ in own}
+        return tuple(pair for pair in self._shared if pair[0].lower() not in names) if names else self._shared
+
 
 class Jobs:
     """The first requests of all rows, encoded before the run; those of other models when they are first wanted."""
@@ -111,6 +138,8 @@ class Jobs:
     def __init__(self, prompts: Sequence[Prompt], maker: Maker) -> None:
         self.maker = maker
         self._first = [maker.make(prompt) for prompt in prompts]
+        for prompt in prompts:
+            maker.try_later(prompt)
         self._others: dict[tuple[int, int], Job] = {}
 
     def __len__(self) -> int:
@@ -132,8 +161,12 @@ class Jobs:
             yield _line(self.at(row, model))
 
 
+def _shown(headers: Headers) -> dict[str, str]:
+    return {name: hide_header(name, value) for name, value in headers}
+
+
 def _line(job: Job) -> bytes:
-    line: dict[str, Any] = {"prompt": job.prompt.id, "model": job.model, "headers": dict(job.request.own)}
+    line: dict[str, Any] = {"prompt": job.prompt.id, "model": job.model, "headers": _shown(job.request.own)}
     line["later"] = [{"messages": messages(turn), "think": turn.think} for turn in job.prompt.later]
     given = {name: value for name, value in line.items() if value}
     return msgspec.json.encode({**given, "body": msgspec.Raw(job.request.body)}) + b"\n"

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
+import msgspec
+
 from loadstone.config import HIDDEN, Config, hide_in_url
 from loadstone.records import UsageError
 from loadstone.transport import Headers
@@ -66,6 +68,8 @@ def secrets(config: Config) -> list[str]:
     values = [
         *_hidden(headers, dict.fromkeys(headers, HIDDEN) | shown["header"]),
         *_hidden(config.extra_body, shown["extra_body"]),
+        *_hidden(config.chat_template_kwargs, shown["chat_template_kwargs"]),
+        *_hidden(*(_template(text) for text in (config.body_template, shown["body_template"]))),
         *(text for url in config.urls for text in _hidden(_query(url), _query(hide_in_url(url)))),
     ]
     words = {word for value in values for text in (value, quote(value)) for word in re.split(r"[\s;,=]+", text)}
@@ -81,6 +85,13 @@ def without(text: str, secrets: list[str]) -> str:
             for length in range(len(secret), min(len(secret), BEGINNING) - 1, -1):
                 text = text.replace(secret[:length], HIDDEN)
     return text
+
+
+def _template(text: str | None) -> Any:
+    try:
+        return msgspec.json.decode(text or "null")
+    except msgspec.DecodeError:
+        return None
 
 
 def _query(url: str) -> dict[str, str]:

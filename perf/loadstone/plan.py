@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from loadstone.arrivals import Offsets, Process, replayed
 from loadstone.records import Phase, UsageError
 from loadstone.stages import NS, Stage
+from loadstone.typed import REPLAY
 
 _ARRIVALS, _ORDER, _MODELS, _CANCELS = 1, 2, 3, 4  # streams of the one seed
 _BLOCK = 4096
@@ -74,6 +75,7 @@ class Plan:
         warm: int = 0,
         cool: int = 0,
         brought: Sequence[int] = (),
+        end: int | None = None,
     ) -> None:
         self.load = load
         self.rows = rows
@@ -81,9 +83,11 @@ class Plan:
         self.offsets = offsets
         self.warm = warm
         self.cool = cool
+        self.end = end
         self.turns: Counts = np.ones(len(rows.ids), np.int64) if rows.turns is None else np.array(rows.turns, np.int64)
         self._rows = len(self.turns)
         self._single = bool((self.turns == 1).all())
+        self._all_turns = int(self.turns.sum())
         self._order = lru_cache(maxsize=2)(self._epoch)
         self._starts = lru_cache(maxsize=2)(self._begins)
         self._draws = lru_cache(maxsize=8)(self._uniform)
@@ -101,7 +105,7 @@ class Plan:
         if self._single:
             return place
         epoch, rest = divmod(place, len(self.turns))
-        return epoch * int(self.turns.sum()) + int(self._starts(epoch)[rest]) + turn
+        return epoch * self._all_turns + int(self._starts(epoch)[rest]) + turn
 
     def conversation(self, place: int) -> str | None:
         """Name of the conversation, unlike any other in the run; None for a single request."""
@@ -157,11 +161,6 @@ class Plan:
         return steps or [(0, self.load.concurrency or 1)]
 
     @property
-    def end(self) -> int | None:
-        """ns at which the stages are over; None without stages."""
-        return int(self._edges[-1]) if len(self._edges) else None
-
-    @property
     def expected(self) -> int | None:
         """Measured requests planned; None where only time will tell."""
         timed = self.offsets is None and (self.load.warmup_time or self.load.cooldown_time)
@@ -200,32 +199,63 @@ class Plan:
 
 
 def make(load: Load, rows: Rows) -> Plan:
-    """The plan for a load over a dataset of at least one row. Raises UsageError for a load without an end or times."""
-    parts = _arrivals(load, rows)
+    """The plan for a load over a dataset of at least one row. Raises UsageError for a load without an end, without
+    times or without requests."""
+    parts, end = _arrivals(load, rows), _end(load)
     if parts is None:
-        total = None if load.requests is None or load.stages else load.requests + load.warmup + load.cooldown
-        return Plan(load, rows, total, None, load.warmup, load.cooldown)
+        return _closed(load, rows, end)
     offsets = np.concatenate(parts)
-    return Plan(load, rows, len(offsets), offsets, *_edges(load, offsets), [len(part) for part in parts])
+    if not len(offsets):
+        raise UsageError("this load brings no request at all: give it more time, or a higher rate")
+    return Plan(load, rows, len(offsets), offsets, *_edges(load, offsets), [len(part) for part in parts], end)
+
+
+def _closed(load: Load, rows: Rows, end: int | None) -> Plan:
+    total = None if load.requests is None or load.stages else load.requests + load.warmup + load.cooldown
+    if load.cooldown and total is None:
+        raise UsageError("--cooldown takes a time, such as 10s, where it is a time that ends the run")
+    return Plan(load, rows, total, None, load.warmup, load.cooldown, end=end)
+
+
+def _end(load: Load) -> int | None:
+    """ns after which nothing is sent any more; None: after the last request, or a time from the first measured one."""
+    if load.stages:
+        return round(sum(stage.seconds for stage in load.stages) * NS)
+    if load.duration is None or (load.rate is None and load.arrivals != REPLAY):
+        return None
+    if load.rate is None:
+        return round((load.warmup_time + load.duration + load.cooldown_time) * NS)
+    return round((load.duration + sum(_around(load, load.rate)) / load.rate) * NS)
 
 
 def _arrivals(load: Load, rows: Rows) -> list[Offsets] | None:
     """Instants of an open loop, those of each stage apart; None for a closed one."""
-    if load.arrivals == "replay":
-        if rows.at is None:
-            raise UsageError("--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl")
-        return [replayed(rows.at, load.speed)]
+    if load.arrivals == REPLAY:
+        return [_replayed(load, rows)]
     process = Process(load.arrivals, np.random.default_rng([load.seed, _ARRIVALS]), load.burstiness, load.rescale)
     if load.stages:
         return None if load.stages[0].concurrency else process.over(load.stages)
     return None if load.rate is None else [_at_rate(load, load.rate, process)]
 
 
+def _replayed(load: Load, rows: Rows) -> Offsets:
+    if rows.at is None:
+        raise UsageError("--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl")
+    offsets, end = replayed(rows.at, load.speed), _end(load)
+    kept = offsets if end is None else offsets[: offsets.searchsorted(end, "left")]
+    return kept if load.requests is None else kept[: load.warmup + load.requests + load.cooldown]
+
+
+def _around(load: Load, rate: float) -> tuple[int, int]:
+    """Places before and after the measured ones of an open loop with one rate."""
+    return load.warmup + round(rate * load.warmup_time), load.cooldown + round(rate * load.cooldown_time)
+
+
 def _at_rate(load: Load, rate: float, process: Process) -> Offsets:
     """So many requests, or as many as fit into the time, whichever are fewer."""
     if load.requests is None and load.duration is None:
         raise UsageError("an open loop needs an end: give -n REQUESTS or --duration SECONDS")
-    around = load.warmup + load.cooldown + round(rate * (load.warmup_time + load.cooldown_time))
+    around = sum(_around(load, rate))
     if load.duration is None or (load.requests is not None and load.requests <= rate * load.duration):
         return process.at_rate(rate, (load.requests or 0) + around)
     return process.within(rate, load.duration + around / rate)
@@ -233,9 +263,8 @@ def _at_rate(load: Load, rate: float, process: Process) -> Offsets:
 
 def _edges(load: Load, offsets: Offsets) -> tuple[int, int]:
     """Places before and after the measured ones."""
-    timed = load.rate is not None and not load.stages
-    if timed and load.rate is not None:  # so many requests, that the measured ones are exactly as many as asked for
-        return load.warmup + round(load.rate * load.warmup_time), load.cooldown + round(load.rate * load.cooldown_time)
+    if load.rate is not None:  # so many requests, that the measured ones are exactly as many as asked for
+        return _around(load, load.rate)
     last = int(offsets[-1])
     warm = int(offsets.searchsorted(round(load.warmup_time * NS), "left"))
     cool = len(offsets) - int(offsets.searchsorted(last - round(load.cooldown_time * NS), "right"))

@@ -87,7 +87,7 @@ class Progress:
         assert self.runner is not None
         shares = []
         if self.plan.requests:
-            shares.append(self.runner.carrier.finished / self.plan.requests)
+            shares.append(min(1.0, self.runner.carrier.finished / self.plan.requests))
         if self._duration:
             shares.append(min(1.0, (now - self._began) / self._duration))
         return max(shares, default=None)

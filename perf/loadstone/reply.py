@@ -135,6 +135,9 @@ class Reply:
         except BadEventError as exc:
             self.failure = Failure("protocol", str(exc))
             return
+        except Exception as exc:  # the class may be somebody else's, and its mistake is not the server's
+            self.failure = Failure("protocol", f"{type(self._decoder).__name__}.event: {type(exc).__name__}: {exc}")
+            return
         if event.deltas:
             self._add(event, at)
             self._template.learn(data, event)

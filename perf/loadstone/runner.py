@@ -24,6 +24,10 @@ STAGGER = 200_000
 server's of accepting them would else show as TTFT of the first wave (5 ms on average with 256 streams)."""
 
 
+LAST = 1_000_000
+"""ns after the end of an open loop's time at which it is over: the last arrival may fall on the end itself."""
+
+
 class Times(Struct, frozen=True, kw_only=True):
     """duration: seconds from the first measured request on; grace: seconds for what is in flight at an end by time;
     stagger: ns between the slots of a closed loop."""
@@ -56,6 +60,8 @@ class Runner:
         self.origin = 0
         self.ended = "done"
         self.stopping = False
+        self.unsent = 0
+        """Later turns of conversations that there was no time for."""
 
     async def run(self) -> str:
         """Run to the end; returns why it ended: `done`, `duration`, or the reason given to `stop`."""
@@ -118,7 +124,7 @@ class Runner:
             await self._open_slots()
         if self._plan.end is not None:
             await self._until(self.origin + self._plan.end)
-            self.stop("done", self._times.grace)
+            self.stop("stages", self._times.grace)
 
     async def _open_slots(self) -> None:
         """As many as the level asks for, and never more than there is work for; those above it close by themselves."""
@@ -144,7 +150,6 @@ class Runner:
         if self._total is not None and now - self.origin < load.warmup_time * NS:
             self._total, self._warmed = self._total + 1, self._warmed + 1
         if self._total is not None and self._next >= self._total and load.cooldown_time and not self._cooling:
-            self._total = None
             self._cool("done")
         if self.stopping or (self._total is not None and self._next >= self._total):
             return None
@@ -155,6 +160,9 @@ class Runner:
         """Absolute times: a late request does not make the next one late. A cap makes requests wait in their order."""
         offsets, cap = self._plan.offsets, self._plan.load.concurrency
         assert offsets is not None
+        if self._plan.end is not None:
+            reason = "stages" if self._plan.load.stages else "duration"
+            self._later((self._plan.end + LAST) / NS, self.stop, reason, self._times.grace)
         slots, granted = asyncio.Semaphore(cap or sys.maxsize), 0
         for place, offset in enumerate(offsets.tolist()):
             due = self.origin + offset
@@ -167,8 +175,6 @@ class Runner:
             task = self._start(self._converse(place, due, max(due, granted)))
             task.add_done_callback(lambda _: slots.release())
             self._next = place + 1
-        if self._plan.end is not None:
-            self._later((self._plan.end - self.now) / NS, self.stop, "done", self._times.grace)
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
@@ -197,12 +203,12 @@ class Runner:
     async def _follow(self, place: int, flight: Flight, later: Sequence[Prompt]) -> None:
         """The later turns, each when the one before has ended well and been thought over."""
         for turn, said in enumerate(later, 1):
-            if self.stopping:
-                return
             due = self._clock() + round(said.think * NS)
             job = self.carrier.next_job(place, turn, flight)
-            await self._think(due)
+            if not self.stopping:
+                await self._think(due)
             if self.stopping:
+                self.unsent += len(later) - turn + 1
                 return
             flight = self._flight(place, turn, job, due)
             if not await self.carrier.carry(flight, due, len(later) - turn):
@@ -218,9 +224,11 @@ class Runner:
         """By time where warm-up or cool-down of a closed loop are times, else by place."""
         if self._cooling:
             return "cooldown"
-        closed = self._plan.offsets is None
-        if closed and scheduled - self.origin < self._plan.load.warmup_time * NS:
+        load, at = self._plan.load, scheduled - self.origin
+        if self._plan.offsets is None and at < load.warmup_time * NS:
             return "warmup"
+        if self._plan.offsets is None and self._plan.end is not None and at >= self._plan.end - load.cooldown_time * NS:
+            return "cooldown"
         return self._plan.phase(place - self._warmed)
 
     # time
@@ -252,17 +260,16 @@ class Runner:
         self._timers.append(self._loop.call_later(max(0.0, seconds), call, *given))
 
     def _arm(self) -> None:
-        """The clock of --duration starts with the first measured request."""
+        """In a closed loop the clock of --duration starts with the first measured request; an open one has a plan."""
         self._armed = True
-        if self._times.duration is None:
+        if self._times.duration is None or self._plan.offsets is not None:
             return
-        if self._plan.offsets is None and self._plan.load.cooldown_time:
+        if self._plan.load.cooldown_time:
             self._later(self._times.duration, self._cool, "duration")
         else:
-            whole = self._times.duration + self._plan.load.cooldown_time
-            self._later(whole, self.stop, "duration", self._times.grace)
+            self._later(self._times.duration, self.stop, "duration", self._times.grace)
 
     def _cool(self, reason: str) -> None:
         """The load is kept up, unmeasured, while the last measured requests end."""
-        self._cooling = True
+        self._cooling, self._total = True, None
         self._later(self._plan.load.cooldown_time, self.stop, reason, self._times.grace)

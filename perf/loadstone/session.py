@@ -32,6 +32,7 @@ Live = Callable[[Progress], Awaitable[None]]
 ENDS = {
     "done": "everything that was planned has been sent",
     "duration": "the time given by --duration was over",
+    "stages": "the stages were over",
     "interrupted": "interrupted by the operator",
 }
 """In words, where nobody had a special reason."""
@@ -81,13 +82,15 @@ async def _run(made: Setup, folder: store.Folder, notice: Notice, live: Live | N
         recorder.close()
         waiter.close()
     because = watchers.because or ENDS.get(runner.ended, runner.ended)
-    end = {"ended": runner.ended, "ended_because": because, "ended_at": describe.now(), "client": client}
+    end = {"ended": runner.ended, "ended_because": because, "unsent_turns": runner.unsent}
+    end |= {"ended_at": describe.now(), "client": client}
     folder.write_json(store.RUN, head | end)
 
 
 def _write_plan(made: Setup, folder: store.Folder) -> dict[str, str]:
     """The schedule, and the bodies if wanted; the digests of both tell whether two runs sent the same."""
-    bodies = made.jobs.lines(made.plan)
+    hidden = keys.secrets(made.config)
+    bodies = (keys.without(line.decode(), hidden).encode() if hidden else line for line in made.jobs.lines(made.plan))
     return {
         "schedule": folder.write_lines(store.SCHEDULE, lines(made.plan)),
         "bodies": folder.write_lines(store.BODIES, bodies) if made.config.save_bodies else store.digest(bodies),

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from loadstone import apis, describe, jobs, keys, plan, preflight, readers, wording
 from loadstone.carrier import Door
-from loadstone.config import REPLAY, Config, hide_in_url
+from loadstone.config import Config, hide_in_url
 from loadstone.plan import Plan
 from loadstone.plugins import find
 from loadstone.preflight import Server
@@ -20,6 +20,7 @@ from loadstone.readers import names
 from loadstone.records import Prompt, UsageError
 from loadstone.transport import Options
 from loadstone.transport.choose import open_transport, tls_context
+from loadstone.typed import REPLAY
 
 Notice = Callable[[str], None]
 _SAMPLING = {"choices": "n", "sampling_seed": "seed"}
@@ -93,7 +94,10 @@ def _options(config: Config) -> readers.Options:
 def _rows(config: Config) -> int | None:
     """How many rows the run will take; None where the dataset, or only time, will tell."""
     load = config.filled(timed=not _made_up(config.dataset)).load
-    return None if load.arrivals == REPLAY else plan.make(load, plan.Rows([""])).total
+    if load.arrivals == REPLAY:
+        return None if load.requests is None else load.requests + load.warmup + load.cooldown
+    made = plan.make(load, plan.Rows([""]))
+    return None if made.offsets is None and (load.warmup_time or load.cooldown_time) else made.total
 
 
 def _made_up(dataset: str) -> bool:
@@ -110,8 +114,8 @@ def _plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
         raise UsageError("--stop-saturated is for open loops, whose load does not wait for the server: give --rate")
     if made.repeats:
         notice(f"{len(prompts)} prompts for {made.total} requests: prompts repeat, and prefix caches may help")
-    if config.load.arrivals == "replay":
-        notice(f"replaying {len(prompts):,} requests recorded over {_span(made):,.0f} s")
+    if config.load.arrivals == REPLAY:
+        notice(f"replaying {made.total:,} requests recorded over {_span(made):,.0f} s")
     return made
 
 
@@ -145,13 +149,20 @@ async def _meet(
     chosen = [preflight.choose_model(servers[0], asked, first.url, api.names_model) for asked, _ in config.models]
     settings = [_settings(config, model) for model, _ in chosen]
     made = jobs.Jobs(prompts, jobs.Maker(api, settings, first.door.path, headers))
-    for number, (model, listed) in enumerate(chosen):
-        if not listed or api.guessed:
-            await preflight.probe(first.door.transport, made.at(0, number), api, first.url, servers[0].models)
-        if not listed:
-            notice(f"{first.url} does not list a model {model!r}, but takes a request for it")
+    for entrance, server in zip(entrances, servers, strict=True):
+        for number, (model, _) in enumerate(chosen):
+            await _try(entrance, server, api, made.at(0, number), model, notice)
     doors = [entrance.door for entrance in entrances]
     return Setup(config, api, schedule, made, doors, [model for model, _ in chosen], servers)
+
+
+async def _try(entrance: _Entrance, server: Server, api: apis.API, job: jobs.Job, model: str, notice: Notice) -> None:
+    """A model that the server does not list, or an answer of which only the operator knows the form, is tried once."""
+    listed = not model or model in (server.models or ())
+    if not listed or api.guessed:
+        await preflight.probe(entrance.door.transport, job.at(entrance.door.path), api, entrance.url, server.models)
+    if not listed:
+        notice(f"{entrance.url} does not list a model {model!r}, but takes a request for it")
 
 
 def _settings(config: Config, model: str) -> apis.Settings:

@@ -6,6 +6,8 @@ import re
 
 from loadstone.records import UsageError
 
+REPLAY = "replay"
+"""The arrivals that a trace has recorded."""
 _DECIMAL = r"[0-9]+\.?[0-9]*|\.[0-9]+"
 _UNITS = {"": 1e-3, "ms": 1e-3, "us": 1e-6, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _SLO_NAMES = {"e2el": "latency"}
@@ -37,6 +39,8 @@ def mix(text: str) -> list[tuple[str | None, float]]:
     if not _MIX.fullmatch(text):
         return [(text, 1.0)]
     pairs = [part.rpartition("=") for part in text.split(",")]
+    if not all(float(share) > 0 for _, _, share in pairs):
+        raise UsageError(f"--model takes shares above 0, not {text!r}")
     return [(name, float(share)) for name, _, share in pairs]
 
 

@@ -118,6 +118,8 @@ def _body(asked: dict[str, Any], prompt: Prompt, settings: Settings) -> dict[str
 def _overlaid(body: dict[str, Any], prompt: Prompt, settings: Settings) -> dict[str, Any]:
     """The fields of the run and of the row over those of ours; a length to be matched goes over them all."""
     body = {**body, **settings.extra_body, **prompt.body}
+    if not body["stream"]:
+        body.pop("stream_options", None)
     if not exact(prompt, settings) or _constrained(body):
         return body
     body.pop("max_completion_tokens", None)

@@ -27,7 +27,7 @@ def window(rows: Iterable[tuple[int, T]], source: Source, options: Options) -> l
     kept = [(at - low, row) for at, row in ordered if at >= low and (high is None or at < high)]
     if not kept:
         raise UsageError(f"{source.name} is {length / NS:g} s long: no request lies between --from and --to")
-    return kept if options.count is None else kept[: options.count]
+    return kept[: options.count] if options.in_order else kept
 
 
 def scaled(length: int, scale: float) -> int:

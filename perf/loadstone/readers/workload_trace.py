@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from loadstone.config import is_secret
 from loadstone.readers import recorded
 from loadstone.readers.jsonl import rows
 from loadstone.readers.rows import is_request, output_len, request, row_id
@@ -122,4 +123,4 @@ def _headers(row: Row, where: Where) -> dict[str, str]:
 
 
 def _unsent(name: str) -> bool:
-    return name.lower() in UNSENT
+    return name.lower() in UNSENT or is_secret(name)

@@ -119,7 +119,9 @@ class Wire:
 
     def _head(self, request: Request) -> bytes:
         """Request line and the headers that many requests share."""
-        fixed = (("Host", host_header(self._target)), ("User-Agent", AGENT), ("Accept-Encoding", "identity"))
+        given = {name.lower() for name, _ in (*request.headers, *request.own)}
+        agent = () if "user-agent" in given else (("User-Agent", AGENT),)
+        fixed = (("Host", host_header(self._target)), *agent, ("Accept-Encoding", "identity"))
         return f"{request.method} {request.path} HTTP/1.1\r\n".encode("latin-1") + _lines((*fixed, *request.headers))
 
 

@@ -100,6 +100,7 @@ def _requests(summary: Summary) -> Table:
             "abandoned",
             f"{c.abandoned:,} later turns were not sent, as the turn before had no answer" if c.abandoned else "",
         ],
+        ["not sent", f"{late:,} later turns, as the run had ended" if (late := run.get("unsent_turns")) else ""],
         ["tokens counted by", f"input: {sources.get('input', '-')}, output: {sources.get('output', '-')}"],
     ]
     return Table("Run", ["", ""], [row for row in rows if row[1]])
