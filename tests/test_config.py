@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone import jobs
+from loadstone import jobs, keys
 from loadstone.apis import Settings
 from loadstone.apis.openai import Chat
 from loadstone.config import HIDDEN, Config, from_mapping
-from loadstone.plan import Load
+from loadstone.plan import Load, Rows, make
 from loadstone.records import Prompt, UsageError
 from loadstone.stages import Stage
 from loadstone.transport import Target
@@ -125,6 +125,30 @@ def test_what_follows_is_filled_in(
     assert (config.requests, config.concurrency, config.arrivals) == (requests, concurrency, arrivals)
 
 
+def test_arrivals_need_a_rate() -> None:
+    for given in ({"arrivals": "gamma"}, {"burstiness": 0.5}):
+        with pytest.raises(UsageError, match=r"how requests arrive at a rate: give --rate or --stages with it$"):
+            Config(**given).check()  # type: ignore[arg-type]
+
+
+def test_names_and_times_of_a_file_are_those_of_the_flags() -> None:
+    found = from_mapping({"n-choices": 2, "from": "1s", "to": 2.5, "duration": "2m", "cancel-after": "20ms"}, "x.toml")
+    assert (found.choices, found.trace_from, found.trace_to) == (2, 1.0, 2.5)
+    assert (found.duration, found.cancel_after) == (120.0, 0.02)
+    with pytest.raises(UsageError, match=r"^x\.toml: a time is 30, 30s, 500ms or 2m, not soon$"):
+        from_mapping({"duration": "soon"}, "x.toml")
+
+
+def test_a_mix_has_shares_above_0() -> None:
+    with pytest.raises(UsageError, match=r"^--model takes shares above 0, not 'a=0,b=1'$"):
+        Config(model="a=0,b=1").check()
+
+
+def test_request_ids_are_not_given_twice() -> None:
+    with pytest.raises(UsageError, match=r"^--request-id and a --header X-Request-Id"):
+        Config(request_id="a-", header={"x-request-id": "b"}).check()
+
+
 def test_speed_is_for_traces() -> None:
     with pytest.raises(UsageError, match=r"^--speed is for recorded times"):
         Config(speed=2.0).filled(timed=False)
@@ -182,6 +206,16 @@ def test_headers_that_look_secret_are_hidden(value: str) -> None:
 )
 def test_secrets_in_the_url_are_hidden(url: str | None, shown: str | None) -> None:
     assert Config(url=url).shown()["url"] == shown
+
+
+def test_secrets_in_templates_are_hidden() -> None:
+    config = Config(
+        body_template=f'{{"p": "%p", "api_key": "{KEY}"}}', chat_template_kwargs={"auth_token": KEY, "thinking": True}
+    )
+    shown = config.shown()
+    assert shown["body_template"] == '{"p":"%p","api_key":"***"}'
+    assert shown["chat_template_kwargs"] == {"auth_token": HIDDEN, "thinking": True}
+    assert KEY in keys.secrets(config)
 
 
 def test_secrets_in_the_extra_body_are_hidden() -> None:
@@ -354,6 +388,44 @@ CHAT, MODELS = "/v1/chat/completions", "/v1/models"
 def test_paths(base: str, path: str, models: str) -> None:
     assert jobs.path_at(base, CHAT) == path
     assert jobs.sibling(base, CHAT, MODELS) == models
+
+
+def test_headers_of_a_row_stand_for_those_of_the_run() -> None:
+    row = Prompt(id="a", text="Hi", headers={"x-tenant": "row", "X-Auth-Token": KEY})
+    maker = jobs.Maker(Chat(), [Settings(model="m")], "/x", (("X-Tenant", "run"), ("X-Team", "t")))
+    request = maker.make(row).request
+    assert request.own == (("x-tenant", "row"), ("X-Auth-Token", KEY))
+    assert [name for name, _ in request.headers] == ["Content-Type", "Accept", "X-Team"]
+    plan = make(Load(requests=1), Rows(["a"]))
+    (line,) = jobs.Jobs([row], maker).lines(plan)
+    assert msgspec.json.decode(line)["headers"] == {"x-tenant": "row", "X-Auth-Token": HIDDEN}
+
+
+class Broken(Chat):
+    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+        raise KeyError("oops")
+
+
+def test_mistakes_of_somebody_elses_class_are_named() -> None:
+    maker = jobs.Maker(Broken(), [Settings(model="m")], "/x", ())
+    with pytest.raises(UsageError, match=r"^--api: Broken\.body cannot take a: KeyError: 'oops'$"):
+        maker.make(Prompt(id="a", text="Hi"))
+
+
+def test_later_turns_are_tried_before_anything_is_sent() -> None:
+    talk = Prompt(id="a", text="Hi", later=[Prompt(id="a.2", messages=[{"role": "user", "content": None}])])
+    seen: list[int] = []
+
+    class Picky(Chat):
+        def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+            seen.append(len(prompt.messages or []))
+            if len(prompt.messages or []) == 3:
+                raise UsageError("no")
+            return super().body(prompt, settings)
+
+    with pytest.raises(UsageError, match=r"^no$"):
+        jobs.Jobs([talk], jobs.Maker(Picky(), [Settings(model="m")], "/x", ()))
+    assert seen == [0, 3]
 
 
 def test_jobs() -> None:

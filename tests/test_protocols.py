@@ -116,6 +116,12 @@ BODIES: dict[str, tuple[str, Prompt, dict[str, Any], str]] = {
         {"match": True, "stream": False},
         f'{{"model":"m","messages":[{{"role":"user","content":"hi"}}],"max_tokens":7,"stream":false,{LENGTH}}}',
     ),
+    "chat, a row that does not stream": (
+        "chat",
+        Prompt(id="x", text="hi", body={"stream": False}),
+        {},
+        '{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":false}',
+    ),
     "chat, match leaves a grammar its end": (
         "chat",
         Prompt(id="x", text="hi", output_len=7, body={"response_format": {"type": "json_object"}}),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadstone.apis import Event
 from loadstone.apis.openai import Chat, Completions
 from loadstone.records import Failure, Usage
 from loadstone.reply import Reply, complaint
@@ -321,3 +322,14 @@ def test_deep_nesting_is_a_protocol_failure() -> None:
     failure = error(b"data: " + b'{"error":' * 100_000 + b"\n\n")
     assert failure is not None
     assert failure.kind == "protocol"
+
+
+def test_a_mistake_in_an_own_class_is_not_the_servers() -> None:
+    class Broken(Chat):
+        def event(self, data: bytes) -> Event:
+            raise KeyError("oops")
+
+    reply = Reply(Broken(), stream=True)
+    reply.head(200, b"text/event-stream")
+    reply.feed(token("a"), 1)
+    assert reply.finish() == Failure("protocol", "Broken.event: KeyError: 'oops'")

@@ -93,7 +93,10 @@ def test_a_stretch_of_the_trace_has_the_prompts_of_the_whole(tmp_path: Path) -> 
         f"trace:{line}": whole[f"trace:{line}"] for line in (3, 2, 4)
     }
     assert [prompt.at for prompt in part] == [0, 500_500_000, 8 * S]
-    assert read(spec, Options(trace_from=1.0, count=2, in_order=True), ignore) == read(spec, Options(trace_from=1.0), ignore)[:2]
+    assert (
+        read(spec, Options(trace_from=1.0, count=2, in_order=True), ignore)
+        == read(spec, Options(trace_from=1.0), ignore)[:2]
+    )
     other = read(spec, Options(seed=1), ignore)
     assert not {prompt.text for prompt in other} & set(whole.values())
 
