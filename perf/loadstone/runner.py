@@ -160,10 +160,10 @@ class Runner:
         """Absolute times: a late request does not make the next one late. A cap makes requests wait in their order."""
         offsets, cap = self._plan.offsets, self._plan.load.concurrency
         assert offsets is not None
-        if self._plan.end is not None:
-            reason = "stages" if self._plan.load.stages else "duration"
-            self._later((self._plan.end + LAST) / NS, self.stop, reason, self._times.grace)
         slots, granted = asyncio.Semaphore(cap or sys.maxsize), 0
+        if self._plan.end is not None:
+            due = int(offsets.searchsorted(self._plan.end, "right"))
+            self._later((self._plan.end + LAST) / NS, self._over, slots, due)
         for place, offset in enumerate(offsets.tolist()):
             due = self.origin + offset
             await self._until(due)
@@ -175,6 +175,13 @@ class Runner:
             task = self._start(self._converse(place, due, max(due, granted)))
             task.add_done_callback(lambda _: slots.release())
             self._next = place + 1
+
+    def _over(self, slots: asyncio.Semaphore, due: int) -> None:
+        """The time of an open loop has passed: it ends, unless an arrival is only late, and not for want of a slot."""
+        if slots.locked() or self._next >= due:
+            self.stop("stages" if self._plan.load.stages else "duration", self._times.grace)
+        else:
+            self._later(LAST / NS, self._over, slots, due)
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
