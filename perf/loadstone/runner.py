@@ -52,6 +52,8 @@ class Runner:
         self._level = 0
         self._warmed = 0
         self._armed = self._cooling = False
+        load = self._plan.load
+        self._timed = self._plan.offsets is None and bool(load.warmup_time or load.cooldown_time)
         self._mistake: BaseException | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._sending: set[asyncio.Task[None]] = set()
@@ -144,17 +146,22 @@ class Runner:
         self._slots.discard(slot)
 
     def _take(self, now: int) -> int | None:
-        """The next place of a closed loop, while there is one. Warm-up and cool-down by time come on top of the
-        number of places."""
-        load = self._plan.load
-        if self._total is not None and now - self.origin < load.warmup_time * NS:
-            self._total, self._warmed = self._total + 1, self._warmed + 1
-        if self._total is not None and self._next >= self._total and load.cooldown_time and not self._cooling:
-            self._cool("done")
+        """The next place of a closed loop, while there is one."""
+        if self._timed and self._total is not None:
+            self._extend(now)
         if self.stopping or (self._total is not None and self._next >= self._total):
             return None
         place, self._next = self._next, self._next + 1
         return place
+
+    def _extend(self, now: int) -> None:
+        """Warm-up and cool-down by time come on top of the number of places."""
+        load = self._plan.load
+        assert self._total is not None
+        if now - self.origin < load.warmup_time * NS:
+            self._total, self._warmed = self._total + 1, self._warmed + 1
+        if self._next >= self._total and load.cooldown_time and not self._cooling:
+            self._cool("done")
 
     async def _open_loop(self) -> None:
         """Absolute times: a late request does not make the next one late. A cap makes requests wait in their order."""
@@ -162,8 +169,8 @@ class Runner:
         assert offsets is not None
         slots, granted = asyncio.Semaphore(cap or sys.maxsize), 0
         if self._plan.end is not None:
-            due = int(offsets.searchsorted(self._plan.end, "right"))
-            self._later((self._plan.end + LAST) / NS, self._over, slots, due)
+            arrivals = int(offsets.searchsorted(self._plan.end, "right"))
+            self._later((self._plan.end + LAST) / NS, self._over, slots, arrivals)
         for place, offset in enumerate(offsets.tolist()):
             due = self.origin + offset
             await self._until(due)
@@ -176,12 +183,12 @@ class Runner:
             task.add_done_callback(lambda _: slots.release())
             self._next = place + 1
 
-    def _over(self, slots: asyncio.Semaphore, due: int) -> None:
+    def _over(self, slots: asyncio.Semaphore, arrivals: int) -> None:
         """The time of an open loop has passed: it ends, unless an arrival is only late, and not for want of a slot."""
-        if slots.locked() or self._next >= due:
+        if slots.locked() or self._next >= arrivals:
             self.stop("stages" if self._plan.load.stages else "duration", self._times.grace)
         else:
-            self._later(LAST / NS, self._over, slots, due)
+            self._later(LAST / NS, self._over, slots, arrivals)
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
@@ -231,11 +238,12 @@ class Runner:
         """By time where warm-up or cool-down of a closed loop are times, else by place."""
         if self._cooling:
             return "cooldown"
-        load, at = self._plan.load, scheduled - self.origin
-        if self._plan.offsets is None and at < load.warmup_time * NS:
-            return "warmup"
-        if self._plan.offsets is None and self._plan.end is not None and at >= self._plan.end - load.cooldown_time * NS:
-            return "cooldown"
+        if self._timed:
+            load, at, end = self._plan.load, scheduled - self.origin, self._plan.end
+            if at < load.warmup_time * NS:
+                return "warmup"
+            if end is not None and at >= end - load.cooldown_time * NS:
+                return "cooldown"
         return self._plan.phase(place - self._warmed)
 
     # time
