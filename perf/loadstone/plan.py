@@ -104,14 +104,14 @@ class Plan:
         """Number of a request among all: places in their order, and within them turns, counted from 0."""
         if self._single:
             return place
-        epoch, rest = divmod(place, len(self.turns))
+        epoch, rest = divmod(place, self._rows)
         return epoch * self._all_turns + int(self._starts(epoch)[rest]) + turn
 
     def conversation(self, place: int) -> str | None:
         """Name of the conversation, unlike any other in the run; None for a single request."""
         if self._single:
             return None
-        epoch, row = place // len(self.turns), self.row(place)
+        epoch, row = place // self._rows, self.row(place)
         if self.turns[row] == 1:
             return None
         return self.rows.ids[row] + (f"#{epoch + 1}" if epoch else "")
@@ -178,13 +178,13 @@ class Plan:
     @property
     def repeats(self) -> bool:
         """Whether rows are used more than once."""
-        return self.total is not None and self.total > len(self.turns)
+        return self.total is not None and self.total > self._rows
 
     def _requests(self, first: int, last: int) -> int:
         return self.index(last) - self.index(first) if last > first else 0
 
     def _epoch(self, epoch: int) -> Counts:
-        return np.random.default_rng([self.load.seed, _ORDER, epoch]).permutation(len(self.turns))
+        return np.random.default_rng([self.load.seed, _ORDER, epoch]).permutation(self._rows)
 
     def _begins(self, epoch: int) -> Counts:
         """Requests of an epoch before each of its places."""

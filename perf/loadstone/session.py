@@ -58,11 +58,11 @@ async def load_test(config: Config, *, notice: Notice = lambda _: None, live: Li
 
 
 async def _run(made: Setup, folder: store.Folder, notice: Notice, live: Live | None) -> None:
-    config = made.config
-    head = describe.run(made) | {"digest": _write_plan(made, folder)}
+    config, secrets = made.config, keys.secrets(made.config)
+    head = describe.run(made) | {"digest": _write_plan(made, folder, secrets)}
     folder.write_json(store.RUN, head)
     recorder, progress = folder.recorder(), Progress(made.plan, config.duration)
-    watchers, secrets = Watchers(config, notice), keys.secrets(config)
+    watchers = Watchers(config, notice)
 
     def keep(record: Record) -> None:
         recorder.add(_scrubbed(record, secrets))
@@ -87,10 +87,9 @@ async def _run(made: Setup, folder: store.Folder, notice: Notice, live: Live | N
     folder.write_json(store.RUN, head | end)
 
 
-def _write_plan(made: Setup, folder: store.Folder) -> dict[str, str]:
+def _write_plan(made: Setup, folder: store.Folder, secrets: list[str]) -> dict[str, str]:
     """The schedule, and the bodies if wanted; the digests of both tell whether two runs sent the same."""
-    hidden = keys.secrets(made.config)
-    bodies = (keys.without(line.decode(), hidden).encode() if hidden else line for line in made.jobs.lines(made.plan))
+    bodies = (keys.without(line.decode(), secrets).encode() if secrets else line for line in made.jobs.lines(made.plan))
     return {
         "schedule": folder.write_lines(store.SCHEDULE, lines(made.plan)),
         "bodies": folder.write_lines(store.BODIES, bodies) if made.config.save_bodies else store.digest(bodies),

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from loadstone.config import Config
+from loadstone.flight import NS
 from loadstone.records import Record
 from loadstone.runner import Runner
 from loadstone.saturation import Detector
@@ -16,7 +17,6 @@ from loadstone.stops import ErrorRate
 
 LOOK = 1.0
 """Seconds between two looks at the requests in flight."""
-NS = 1e9
 
 
 class Watchers:

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from loadstone import dialogue
 from loadstone.apis import BadEventError, Settings
 from loadstone.records import Prompt, UsageError
 
-Message = dict[str, Any]
+Message = dialogue.Message
 SAMPLING = (
     *("top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
     *("min_tokens", "stop", "seed", "logprobs", "n"),
@@ -63,7 +64,7 @@ def text(prompt: Prompt) -> str:
 def messages(prompt: Prompt, api: str) -> list[Message]:
     """The prompt as messages. Raises UsageError for token ids."""
     no_tokens(prompt, api)
-    return prompt.messages if prompt.messages is not None else [{"role": "user", "content": prompt.text or ""}]
+    return dialogue.messages(prompt)
 
 
 def no_tokens(prompt: Prompt, api: str) -> None:
