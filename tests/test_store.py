@@ -144,7 +144,7 @@ def test_default_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_record_is_on_disk_before_the_end(tmp_path: Path) -> None:
-    recorder = store.Folder(tmp_path).recorder()
+    recorder = store.Recorder(store.Folder(tmp_path).path / store.RECORDS)
     for index in range(3):
         recorder.add(record(index))
         while len(found := list(store.load_records(tmp_path))) <= index:
@@ -155,7 +155,7 @@ def test_each_record_is_on_disk_before_the_end(tmp_path: Path) -> None:
 
 
 def test_closing_waits_for_what_is_still_to_be_written(tmp_path: Path) -> None:
-    recorder = store.Folder(tmp_path).recorder()
+    recorder = store.Recorder(store.Folder(tmp_path).path / store.RECORDS)
     for index in range(5000):
         recorder.add(record(index))
     recorder.close()

@@ -32,11 +32,13 @@ class Door(Struct, frozen=True):
 
 
 class Style(Struct, frozen=True, kw_only=True):
-    """What holds for every request. request_ids: what their ids begin with; None for no ids."""
+    """What holds for every request. request_ids: what their ids begin with; None for no ids. worker: the number of this
+    process among those of the run."""
 
     limits: Limits = Limits()
     keep_text: Callable[[Flight], bool] | None = None
     request_ids: str | None = None
+    worker: int = 0
 
 
 class Carrier:
@@ -124,7 +126,7 @@ class Carrier:
 
     def record(self, flight: Flight, failure: Failure | None, later: int) -> bool:
         """Write down how a request ended; whether well."""
-        record = flight.land(failure, self.origin, self._style.keep_text, later)
+        record = flight.land(failure, self.origin, self._style.keep_text, later, self._style.worker)
         self.finished += 1
         self.failed += record.error is not None and record.error.kind != "cancelled"
         self._on_record(record)

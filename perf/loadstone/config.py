@@ -91,6 +91,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cancel_share: float = 0.0
     cancel_after: float | None = None
 
+    workers: int | Literal["auto"] = "auto"
     concurrency: int | None = None
     rate: float | None = None
     arrivals: str | None = None
@@ -228,7 +229,7 @@ _FROM_1: _Limit = (lambda value: value >= 1, "1 or more")
 _POSITIVE: _Limit = (lambda value: value > 0, "a number above 0")
 _SHARE: _Limit = (lambda value: 0 <= value <= 1, "0 to 1")
 _LIMITS = {
-    **dict.fromkeys(("requests", "concurrency", "prefix_count", "choices"), _FROM_1),
+    **dict.fromkeys(("requests", "concurrency", "workers", "prefix_count", "choices"), _FROM_1),
     **dict.fromkeys(("min_input_len", "max_input_len", "max_total_len"), _FROM_1),
     **dict.fromkeys(("input_len", "output_len", "turns"), _FROM_1),
     **dict.fromkeys(("prefix_len", "system_len", "think_time", "min_tokens", "logprobs"), _FROM_0),

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 
 from loadstone.typed import slo
-from loadstone.values import header, json_object, law, think, time, whole
+from loadstone.values import header, json_object, law, think, time, whole, workers
 
 _SAMPLING: dict[str, Callable[[str], float]] = {
     **dict.fromkeys(("top-p", "min-p", "presence-penalty", "frequency-penalty", "repetition-penalty"), float),
@@ -187,6 +187,9 @@ def _load(verb: argparse.ArgumentParser) -> None:
     )
     load.add_argument(
         "--stop-saturated", action="store_true", help="stop when in-flight requests and TTFT both keep rising"
+    )
+    load.add_argument(
+        "--workers", type=workers, metavar="N|auto", help="processes to share the load (auto: as many as it needs)"
     )
     load.add_argument("--seed", type=whole, metavar="N", help="of arrivals, order and made-up prompts (0)")
 

@@ -92,9 +92,15 @@ class Flight:
         return (choices[0].text or "") if choices else ""
 
     def land(
-        self, failure: Failure | None, origin: int, keep_text: Callable[[Flight], bool] | None, later: int = 0
+        self,
+        failure: Failure | None,
+        origin: int,
+        keep_text: Callable[[Flight], bool] | None,
+        later: int = 0,
+        worker: int = 0,
     ) -> Record:
-        """The record, with times since `origin`. `later`: turns that follow this one, if it does not fail."""
+        """The record, with times since `origin`. `later`: turns that follow this one, if it does not fail; `worker`: by
+        which process."""
         if self._timer is not None:
             self._timer.cancel()
         exchange, reply, order = self.exchange, self.reply, self.order
@@ -110,6 +116,7 @@ class Flight:
         return Record(
             index=order.index,
             phase=order.phase,
+            worker=worker,
             prompt=self.job.prompt.id,
             conversation=order.conversation,
             turn=order.turn,

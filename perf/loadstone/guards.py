@@ -10,8 +10,16 @@ import contextlib
 import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Protocol
 
-from loadstone.runner import Runner
+
+class Stoppable(Protocol):
+    """A run, in one process or many."""
+
+    @property
+    def in_flight(self) -> int: ...
+
+    def stop(self, reason: str, grace: float) -> None: ...
 
 
 @contextlib.contextmanager
@@ -30,7 +38,7 @@ def quiet_gc() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def interrupts(runner: Runner, grace: float, notice: Callable[[str], None]) -> Iterator[None]:
+def interrupts(team: Stoppable, grace: float, notice: Callable[[str], None]) -> Iterator[None]:
     """Ctrl-C (or SIGTERM) once: nothing more is sent, what is in flight may end. Twice: it is cut off."""
     loop = asyncio.get_running_loop()
     calls = 0
@@ -39,9 +47,9 @@ def interrupts(runner: Runner, grace: float, notice: Callable[[str], None]) -> I
         nonlocal calls
         calls += 1
         if calls == 1:
-            waiting = f"stopping: waiting up to {grace:g} s for {len(runner.carrier.flights)} requests in flight"
+            waiting = f"stopping: waiting up to {grace:g} s for {team.in_flight} requests in flight"
             notice(f"{waiting}; Ctrl-C again cuts them off")
-        runner.stop("interrupted", grace if calls == 1 else 0.0)
+        team.stop("interrupted", grace if calls == 1 else 0.0)
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     before = [signal.getsignal(number) for number in numbers]

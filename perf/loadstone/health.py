@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,15 @@ class Health:
             due = time.monotonic() + INTERVAL
             await asyncio.sleep(INTERVAL)
             self._lags.append(max(0.0, time.monotonic() - due))
+
+
+def worst(clients: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """One client out of several: the worst figure of each kind, but CPU seconds together."""
+    merged: dict[str, float | None] = {}
+    for name in clients[0] if clients else ():
+        known = [value for client in clients if (value := client.get(name)) is not None]
+        merged[name] = None if not known else sum(known) if name == "cpu_seconds" else max(known)
+    return merged
 
 
 def _tail(name: str, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> dict[str, float | None]:

@@ -6,7 +6,7 @@ Pure; also reads the URL that the operator gave. Nothing here opens a socket.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -135,15 +135,21 @@ class Maker:
 class Jobs:
     """The first requests of all rows, encoded before the run; those of other models when they are first wanted."""
 
-    def __init__(self, prompts: Sequence[Prompt], maker: Maker) -> None:
+    def __init__(self, prompts: Sequence[Prompt] | Mapping[int, Prompt], maker: Maker) -> None:
+        """`prompts`: all rows, or some by their number."""
         self.maker = maker
-        self._first = [maker.make(prompt) for prompt in prompts]
-        for prompt in prompts:
+        rows = prompts if isinstance(prompts, Mapping) else dict(enumerate(prompts))
+        self._first = {row: maker.make(prompt) for row, prompt in rows.items()}
+        for prompt in rows.values():
             maker.try_later(prompt)
         self._others: dict[tuple[int, int], Job] = {}
 
     def __len__(self) -> int:
         return len(self._first)
+
+    def prompts(self, rows: Iterable[int]) -> dict[int, Prompt]:
+        """Prompts by the number of their row."""
+        return {row: self._first[row].prompt for row in rows}
 
     def at(self, row: int, model: int = 0) -> Job:
         job = self._first[row]

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from loadstone.config import Config
-from loadstone.plan import Load
+from loadstone.plan import Load, Plan, Rows
 from loadstone.records import Prompt
 from loadstone.shares import Share
 
@@ -32,6 +33,28 @@ class Schedule(Struct, frozen=True, kw_only=True):
     cool: int
     brought: list[int]
     end: int | None
+
+
+def packed(plan: Plan) -> Schedule:
+    """A plan, ready to travel."""
+    return Schedule(
+        load=plan.load,
+        ids=list(plan.rows.ids),
+        turns=plan.turns.tolist(),
+        total=plan.total,
+        offsets=None if plan.offsets is None else plan.offsets.astype("<i8").tobytes(),
+        warm=plan.warm,
+        cool=plan.cool,
+        brought=list(plan.brought),
+        end=plan.end,
+    )
+
+
+def unpacked(schedule: Schedule) -> Plan:
+    """Inverse of `packed`; the recorded instants of the rows stay behind, the offsets are made of them."""
+    s = schedule
+    offsets = None if s.offsets is None else np.frombuffer(s.offsets, "<i8").astype(np.int64)
+    return Plan(s.load, Rows(s.ids, s.turns), s.total, offsets, s.warm, s.cool, s.brought, s.end)
 
 
 class Commission(Struct, frozen=True, kw_only=True, tag=True):
@@ -126,7 +149,8 @@ Up = Ready | Refusal | Pulse | Outcome
 """What it tells."""
 
 _encoder = msgspec.msgpack.Encoder()
-_down, _up = msgspec.msgpack.Decoder(Down), msgspec.msgpack.Decoder(Up)
+_down: msgspec.msgpack.Decoder[Down] = msgspec.msgpack.Decoder(Down)
+_up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)
 
 
 def frame(message: Down | Up) -> bytes:

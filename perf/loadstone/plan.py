@@ -6,7 +6,7 @@ with the run. Nobody else draws a random number for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -84,6 +84,7 @@ class Plan:
         self.warm = warm
         self.cool = cool
         self.end = end
+        self.brought = brought
         self.turns: Counts = np.ones(len(rows.ids), np.int64) if rows.turns is None else np.array(rows.turns, np.int64)
         self._rows = len(self.turns)
         self._single = bool((self.turns == 1).all())
@@ -174,6 +175,10 @@ class Plan:
     def requests(self) -> int | None:
         """All requests planned, measured or not."""
         return None if self.total is None else self._requests(0, self.total)
+
+    def rows_of(self, places: Iterable[int]) -> list[int]:
+        """The rows that these places take, each once."""
+        return list(dict.fromkeys(self.row(place) for place in places))
 
     @property
     def repeats(self) -> bool:

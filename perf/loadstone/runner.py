@@ -12,10 +12,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from msgspec import Struct
 
+from loadstone.arrivals import Offsets
 from loadstone.carrier import Carrier
 from loadstone.flight import NS, Flight
 from loadstone.jobs import Job
 from loadstone.records import Failure, Phase, Prompt
+from loadstone.shares import Share
 
 Wait = Callable[[int], Awaitable[None]]
 """Waits until an instant of the run's clock; may return early."""
@@ -38,16 +40,27 @@ class Times(Struct, frozen=True, kw_only=True):
 
 
 class Runner:
-    """One run of one plan, by a carrier, which may be looked at while it goes on."""
+    """One run of one plan, or of a share in it, by a carrier, which may be looked at while it goes on. Places go by
+    their ordinal in the share. `led`: the number of slots is not the plan's, but told by `lead`."""
 
-    def __init__(self, carrier: Carrier, times: Times | None = None, wait: Wait | None = None) -> None:
+    def __init__(
+        self,
+        carrier: Carrier,
+        times: Times | None = None,
+        wait: Wait | None = None,
+        share: Share | None = None,
+        led: bool = False,
+    ) -> None:
         self.carrier = carrier
         self._plan = carrier.plan
         self._clock = carrier.clock
         self._times = times or Times()
         self._wait = wait or self._sleep
+        self._share = share or Share()
+        self._led = asyncio.Event() if led else None
         self._next = 0
-        self._total = self._plan.total
+        self._total = None if self._plan.total is None else self._share.count(self._plan.total)
+        self._due = None if self._plan.offsets is None else self._dues(self._plan.offsets)
         self._slots: set[int] = set()
         self._level = 0
         self._warmed = 0
@@ -65,12 +78,12 @@ class Runner:
         self.unsent = 0
         """Later turns of conversations that there was no time for."""
 
-    async def run(self) -> str:
-        """Run to the end; returns why it ended: `done`, `duration`, or the reason given to `stop`."""
+    async def run(self, origin: int | None = None) -> str:
+        """Run to the end; returns why it ended: `done`, `duration`, or the reason given to `stop`. `origin`: when the
+        run begins, ns of the clock; at once if None."""
         self._loop = asyncio.get_running_loop()
-        self.origin = self.carrier.origin = self._clock()
-        work = self._open_loop() if self._plan.offsets is not None else self._closed_loop()
-        self._dispatcher = asyncio.ensure_future(work)
+        self.origin = self.carrier.origin = self._clock() if origin is None else origin
+        self._dispatcher = asyncio.ensure_future(self._begin())
         await asyncio.wait([self._dispatcher])
         if not self._dispatcher.cancelled():
             self._dispatcher.result()
@@ -103,56 +116,84 @@ class Runner:
         cut = Failure("stopped", f"in flight when the run ended ({reason})")
         self._later(grace, self.carrier.cut_off, cut)
 
+    def lead(self, slots: int) -> None:
+        """From now on so many requests or conversations in flight; more are begun at once, fewer as they end."""
+        assert self._led is not None
+        self._level = slots
+        self._led.set()
+
+    def _dues(self, offsets: Offsets) -> Offsets:
+        return offsets[self._share.places(len(offsets))]
+
     def _waiting(self, until: int) -> range:
         """Places of an open loop that were due by then and have not begun."""
-        offsets = self._plan.offsets
-        return range(0) if offsets is None else range(self._next, int(offsets.searchsorted(until, "right")))
+        return range(0) if self._due is None else range(self._next, int(self._due.searchsorted(until, "right")))
 
     def _record_overdue(self) -> None:
         """Arrivals that were due but never got a slot before the run was stopped: nothing is dropped silently."""
         waited = Failure("stopped", f"waiting for a slot when the run ended ({self.ended})")
-        for place in self._waiting(self._stopped_at) if self.stopping else ():
-            assert self._plan.offsets is not None
-            job, due = self.carrier.job(place), self.origin + int(self._plan.offsets[place])
-            flight = self.carrier.flight(place, 0, job, due, self._phase(place, due))
+        for ordinal in self._waiting(self._stopped_at) if self.stopping else ():
+            assert self._due is not None
+            place, due = self._share.place(ordinal), self.origin + int(self._due[ordinal])
+            job = self.carrier.job(place)
+            flight = self.carrier.flight(place, 0, job, due, self._phase(ordinal, due))
             self.carrier.record(flight, waited, len(job.prompt.later))
 
     # who begins when
 
+    async def _begin(self) -> None:
+        await self._until(self.origin)
+        if self._due is not None:
+            await self._open_loop(self._due)
+        elif self._led is not None:
+            await self._led_loop(self._led)
+        else:
+            await self._closed_loop()
+
+    async def _led_loop(self, led: asyncio.Event) -> None:
+        """Until everything is sent, or for ever."""
+        while self._total is None or self._next < self._total:
+            await led.wait()
+            led.clear()
+            await self._open_slots()
+
     async def _closed_loop(self) -> None:
         for at, level in self._plan.levels:
             await self._until(self.origin + at)
-            self._level = level
+            self._level = self._share.slots(level)
             await self._open_slots()
         if self._plan.end is not None:
             await self._until(self.origin + self._plan.end)
             self.stop("stages", self._times.grace)
 
     async def _open_slots(self) -> None:
-        """As many as the level asks for, and never more than there is work for; those above it close by themselves."""
+        """As many as the level asks for, and never more than there is work for; those above it close by themselves.
+        Processes take turns."""
         missing = [slot for slot in range(min(self._level, self._total or self._level)) if slot not in self._slots]
-        begin = self._clock()
+        begin, share = self._clock(), self._share
         for number, slot in enumerate(missing):
-            await self._until(begin + number * self._times.stagger)
+            await self._until(begin + (number * share.workers + share.worker) * self._times.stagger)
             self._slots.add(slot)
             self._start(self._slot(slot))
 
     async def _slot(self, slot: int) -> None:
         """One user: the next request, or conversation, is wanted the moment the one before has ended."""
         free = self._clock()
-        while slot < self._level and (place := self._take(free)) is not None:
-            await self._converse(place, free, free)
+        while slot < self._level and (ordinal := self._take(free)) is not None:
+            await self._converse(ordinal, free, free)
             free = self._clock()
         self._slots.discard(slot)
+        if self._led is not None:
+            self._led.set()
 
     def _take(self, now: int) -> int | None:
-        """The next place of a closed loop, while there is one."""
+        """The next place of a closed loop, by its ordinal, while there is one."""
         if self._timed and self._total is not None:
             self._extend(now)
         if self.stopping or (self._total is not None and self._next >= self._total):
             return None
-        place, self._next = self._next, self._next + 1
-        return place
+        ordinal, self._next = self._next, self._next + 1
+        return ordinal
 
     def _extend(self, now: int) -> None:
         """Warm-up and cool-down by time come on top of the number of places."""
@@ -163,15 +204,14 @@ class Runner:
         if self._next >= self._total and load.cooldown_time and not self._cooling:
             self._cool("done")
 
-    async def _open_loop(self) -> None:
+    async def _open_loop(self, dues: Offsets) -> None:
         """Absolute times: a late request does not make the next one late. A cap makes requests wait in their order."""
-        offsets, cap = self._plan.offsets, self._plan.load.concurrency
-        assert offsets is not None
-        slots, granted = asyncio.Semaphore(cap or sys.maxsize), 0
+        cap = self._plan.load.concurrency
+        slots, granted = asyncio.Semaphore(self._share.slots(cap) if cap else sys.maxsize), 0
         if self._plan.end is not None:
-            arrivals = int(offsets.searchsorted(self._plan.end, "right"))
+            arrivals = int(dues.searchsorted(self._plan.end, "right"))
             self._later((self._plan.end + LAST) / NS, self._over, slots, arrivals)
-        for place, offset in enumerate(offsets.tolist()):
+        for ordinal, offset in enumerate(dues.tolist()):
             due = self.origin + offset
             await self._until(due)
             if slots.locked():
@@ -179,9 +219,9 @@ class Runner:
                 granted = self._clock()
             else:
                 await slots.acquire()
-            task = self._start(self._converse(place, due, max(due, granted)))
+            task = self._start(self._converse(ordinal, due, max(due, granted)))
             task.add_done_callback(lambda _: slots.release())
-            self._next = place + 1
+            self._next = ordinal + 1
 
     def _over(self, slots: asyncio.Semaphore, arrivals: int) -> None:
         """The time of an open loop has passed: it ends, unless an arrival is only late, and not for want of a slot."""
@@ -205,36 +245,36 @@ class Runner:
 
     # one place
 
-    async def _converse(self, place: int, scheduled: int, ready: int) -> None:
+    async def _converse(self, ordinal: int, scheduled: int, ready: int) -> None:
         """The first request of a place and, if it ends well, the turns that follow. `ready`: when nothing but this
         client kept it from leaving."""
-        job = self.carrier.job(place)
-        flight = self._flight(place, 0, job, scheduled)
+        job = self.carrier.job(self._share.place(ordinal))
+        flight = self._flight(ordinal, 0, job, scheduled)
         later = job.prompt.later
         if await self.carrier.carry(flight, ready, len(later)) and later:
-            await self._follow(place, flight, later)
+            await self._follow(ordinal, flight, later)
 
-    async def _follow(self, place: int, flight: Flight, later: Sequence[Prompt]) -> None:
+    async def _follow(self, ordinal: int, flight: Flight, later: Sequence[Prompt]) -> None:
         """The later turns, each when the one before has ended well and been thought over."""
         for turn, said in enumerate(later, 1):
             due = self._clock() + round(said.think * NS)
-            job = self.carrier.next_job(place, turn, flight)
+            job = self.carrier.next_job(self._share.place(ordinal), turn, flight)
             if not self.stopping:
                 await self._think(due)
             if self.stopping:
                 self.unsent += len(later) - turn + 1
                 return
-            flight = self._flight(place, turn, job, due)
+            flight = self._flight(ordinal, turn, job, due)
             if not await self.carrier.carry(flight, due, len(later) - turn):
                 return
 
-    def _flight(self, place: int, turn: int, job: Job, scheduled: int) -> Flight:
-        phase = self._phase(place, scheduled)
+    def _flight(self, ordinal: int, turn: int, job: Job, scheduled: int) -> Flight:
+        phase = self._phase(ordinal, scheduled)
         if not self._armed and phase == "measure":
             self._arm()
-        return self.carrier.flight(place, turn, job, scheduled, phase)
+        return self.carrier.flight(self._share.place(ordinal), turn, job, scheduled, phase)
 
-    def _phase(self, place: int, scheduled: int) -> Phase:
+    def _phase(self, ordinal: int, scheduled: int) -> Phase:
         """By time where warm-up or cool-down of a closed loop are times, else by place."""
         if self._cooling:
             return "cooldown"
@@ -244,7 +284,7 @@ class Runner:
                 return "warmup"
             if end is not None and at >= end - load.cooldown_time * NS:
                 return "cooldown"
-        return self._plan.phase(place - self._warmed)
+        return self._plan.phase(self._share.place(ordinal - self._warmed))
 
     # time
 

@@ -41,7 +41,7 @@ class Setup(Struct, frozen=True):
     servers: list[Server]
 
 
-class _Entrance(Struct, frozen=True):
+class Entrance(Struct, frozen=True):
     """One of the servers before it is known: where requests go, where its list of models is, how it is called."""
 
     door: Door
@@ -56,12 +56,12 @@ async def ready(config: Config, notice: Notice) -> AsyncIterator[Setup]:
     prompts = read(config, notice)
     config = config.filled(timed=all(prompt.at is not None for prompt in prompts))
     schedule = _plan(config, prompts, notice)
-    entrances = _entrances(config, api)
+    ways = entrances(config, api)
     try:
         with _discreet(config):
-            yield await _meet(config, api, prompts, schedule, entrances, notice)
+            yield await _meet(config, api, prompts, schedule, ways, notice)
     finally:
-        for entrance in entrances:
+        for entrance in ways:
             await entrance.door.transport.close()
 
 
@@ -124,39 +124,45 @@ def _span(made: Plan) -> float:
     return (instants[-1] - instants[0]) / 1e9
 
 
-def _entrances(config: Config, api: apis.API) -> list[_Entrance]:
+def entrances(config: Config, api: apis.API) -> list[Entrance]:
+    """A way in to each of the servers; nothing is sent yet."""
     if not config.urls:
         raise UsageError("no server: give its address with --url http://HOST:PORT")
     path = api.path if config.stream and api.streams else api.path_whole or api.path
     return [_entrance(config, url, path) for url in config.urls]
 
 
-def _entrance(config: Config, url: str, path: str) -> _Entrance:
+def _entrance(config: Config, url: str, path: str) -> Entrance:
     target, base = jobs.locate(url)
     tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
     options = Options(clock=describe.clock, connect_timeout=config.connect_timeout, tls=tls)
     transport = open_transport(config.transport, target, options)
     listing = jobs.sibling(base, path, "/v1/models") if path else "/v1/models"
-    return _Entrance(Door(transport, jobs.path_at(base, path) or "/"), listing, hide_in_url(url))
+    return Entrance(Door(transport, jobs.path_at(base, path) or "/"), listing, hide_in_url(url))
 
 
 async def _meet(
-    config: Config, api: apis.API, prompts: list[Prompt], schedule: Plan, entrances: list[_Entrance], notice: Notice
+    config: Config, api: apis.API, prompts: list[Prompt], schedule: Plan, ways: list[Entrance], notice: Notice
 ) -> Setup:
     headers, hint = keys.request_headers(config), keys.hint(config)
-    servers = [await preflight.look(at.door.transport, at.url, at.listing, headers, hint) for at in entrances]
-    first = entrances[0]
+    servers = [await preflight.look(at.door.transport, at.url, at.listing, headers, hint) for at in ways]
+    first, doors = ways[0], [at.door for at in ways]
     chosen = [preflight.choose_model(servers[0], asked, first.url, api.names_model) for asked, _ in config.models]
-    settings = [_settings(config, model) for model, _ in chosen]
-    made = jobs.Jobs(prompts, jobs.Maker(api, settings, first.door.path, headers))
-    for entrance, server in zip(entrances, servers, strict=True):
+    models = [model for model, _ in chosen]
+    made = jobs.Jobs(prompts, maker(config, api, doors, models))
+    for entrance, server in zip(ways, servers, strict=True):
         for number, (model, _) in enumerate(chosen):
             await _try(entrance, server, api, made.at(0, number), model, notice)
-    doors = [entrance.door for entrance in entrances]
-    return Setup(config, api, schedule, made, doors, [model for model, _ in chosen], servers)
+    return Setup(config, api, schedule, made, doors, models, servers)
 
 
-async def _try(entrance: _Entrance, server: Server, api: apis.API, job: jobs.Job, model: str, notice: Notice) -> None:
+def maker(config: Config, api: apis.API, doors: list[Door], models: list[str]) -> jobs.Maker:
+    """What encodes the requests: the same bytes from the same configuration, in whatever process."""
+    settings = [_settings(config, model) for model in models]
+    return jobs.Maker(api, settings, doors[0].path, keys.request_headers(config))
+
+
+async def _try(entrance: Entrance, server: Server, api: apis.API, job: jobs.Job, model: str, notice: Notice) -> None:
     """A model that the server does not list, or an answer of which only the operator knows the form, is tried once."""
     listed = not model or model in (server.models or ())
     if not listed or api.guessed:

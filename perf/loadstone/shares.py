@@ -42,8 +42,9 @@ class Share(Struct, frozen=True, kw_only=True):
 
     def places(self, total: int) -> NDArray[np.int64]:
         """Those of the first `total` places, in order."""
-        numbers = np.arange(total)
-        return numbers[numbers % self.cycle % self.workers == self.worker]
+        numbers = np.arange(total, dtype=np.int64)
+        mine: NDArray[np.int64] = numbers[numbers % self.cycle % self.workers == self.worker]
+        return mine
 
     def slots(self, level: int) -> int:
         """How many of `level` slots are this one's; those that do not divide evenly go to the first processes."""

@@ -1,13 +1,11 @@
 """When a run had better end early: too many requests fail. Over-saturation has a file of its own, saturation.py.
 
-Pure: told of records, says why to stop.
+Pure: told how requests ended, says why to stop.
 """
 
 from __future__ import annotations
 
 from collections import deque
-
-from loadstone.records import Record
 
 RECENT, LEAST = 50, 20
 """Requests by which the error rate is judged: so many of the last, once there are so many at all."""
@@ -20,12 +18,9 @@ class ErrorRate:
         self._limit = limit
         self._failed: deque[bool] = deque(maxlen=RECENT)
 
-    def add(self, record: Record) -> str | None:
-        """Why to stop, or None."""
-        kind = None if record.error is None else record.error.kind
-        if kind in ("stopped", "cancelled"):
-            return None
-        self._failed.append(kind is not None)
+    def add(self, bad: bool) -> str | None:
+        """One more request has ended; why to stop, or None."""
+        self._failed.append(bad)
         failed, seen = sum(self._failed), len(self._failed)
         if seen < LEAST or failed <= self._limit * seen:
             return None

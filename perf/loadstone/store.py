@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -23,6 +23,7 @@ from loadstone.records import Record, UsageError, from_lines, to_line
 
 PAUSE = 0.002
 RUN, RECORDS, SCHEDULE, BODIES = "run.json", "records.jsonl", "schedule.jsonl", "bodies.jsonl"
+SHARD, _SHARD = "records.{}.jsonl", re.compile(r"records\.(\d+)\.jsonl")
 
 
 @contextlib.contextmanager
@@ -66,8 +67,27 @@ class Folder:
                 file.write(line)
         return hasher.hexdigest()
 
-    def recorder(self) -> Recorder:
-        return Recorder(self.path / RECORDS)
+    def shard(self, worker: int) -> Path:
+        """Where one of several processes writes its records."""
+        return self.path / SHARD.format(worker)
+
+    def append(self, path: Path, records: Iterable[Record]) -> None:
+        """Write records that nobody else has written."""
+        with writing(path), path.open("ab") as file:
+            file.writelines(map(to_line, records))
+
+    def merge(self) -> None:
+        """The shards become one file of records. Until it is whole they stay, and are read in its stead."""
+        whole, half = self.path / RECORDS, self.path / f".{RECORDS}.part"
+        found = shards(self.path)
+        with writing(whole), half.open("wb") as file:
+            for shard in found:
+                with shard.open("rb") as part:
+                    _copy_lines(part, file)
+        with writing(whole):
+            os.replace(half, whole)
+        for shard in found:
+            shard.unlink()
 
 
 class Recorder:
@@ -109,6 +129,20 @@ class Recorder:
                 data = data[os.write(self._file, data) :]
         except OSError as exc:
             self.error = exc
+
+
+def shards(path: Path) -> list[Path]:
+    """Files of records that several processes have left in a run folder, in the order of their numbers."""
+    found = {int(match[1]): file for file in path.iterdir() if (match := _SHARD.fullmatch(file.name))}
+    return [found[number] for number in sorted(found)]
+
+
+def _copy_lines(source: BinaryIO, target: BinaryIO) -> None:
+    """Whole lines only: one that a kill has cut short would run into the next file's first."""
+    rest = b""
+    while data := source.read(1 << 20):
+        whole, newline, rest = (rest + data).rpartition(b"\n")
+        target.write(whole + newline)
 
 
 def digest(lines: Iterable[bytes]) -> str:

@@ -19,6 +19,13 @@ def whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"takes a whole number, not {text!r}") from exc
 
 
+def workers(text: str) -> int | str:
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"takes auto or a number of processes, not {text!r}") from exc
+
+
 def port(text: str) -> int:
     if not 0 <= (port := whole(text)) <= 65535:
         raise argparse.ArgumentTypeError(f"takes a number from 0 to 65535, not {text}")

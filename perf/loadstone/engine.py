@@ -1,0 +1,153 @@
+"""What one process does of a run: it carries its share of the plan, writes the records, and tells how things stand.
+
+The only process, or one of several, here or on other machines: it does not know. It plans nothing and reports nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from loadstone import describe, keys
+from loadstone.alarm import Waiter
+from loadstone.apis import API
+from loadstone.carrier import Carrier, Door, Style
+from loadstone.config import Config
+from loadstone.flight import NS, Flight, Limits
+from loadstone.guards import quiet_gc, watched
+from loadstone.health import Health
+from loadstone.jobs import Jobs
+from loadstone.messages import Outcome, Pulse
+from loadstone.plan import Plan
+from loadstone.pulses import Digest
+from loadstone.records import Failure, Record
+from loadstone.runner import Runner, Times
+from loadstone.shares import Share
+from loadstone.store import Recorder
+
+BEAT = 0.2
+"""Seconds between two pulses."""
+Hear = Callable[[Pulse], None]
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """What there is to do: as Commission says it, made ready."""
+
+    config: Config
+    api: API
+    plan: Plan
+    jobs: Jobs
+    doors: list[Door]
+    records: Path
+    share: Share = Share()
+    request_ids: str | None = None
+    led: bool = False
+
+
+class Engine:
+    """A part under way."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._hear: Hear | None = None
+        self._secrets = keys.secrets(part.config)
+        self._digest = Digest()
+        self._looked, self._cpu = 0, time.process_time()
+        self._recorder = Recorder(part.records)
+        self._waiter = Waiter(asyncio.get_running_loop())
+        self.runner = _runner(part, self._keep, self._waiter)
+
+    async def run(self, hear: Hear | None = None, origin: int | None = None) -> Outcome:
+        """To the end: why it ended, and how this process fared. `hear` is called a few times a second with how things
+        stand. `origin`: when the run begins, ns of the clock."""
+        self._hear, health = hear, Health()
+        try:
+            with quiet_gc():
+                async with watched(self._beat(hear) if hear else None):
+                    health.start()
+                    ended = await self.runner.run(origin)
+        finally:
+            client = health.stop(self.runner.carrier.lags)
+            self.close()
+        if hear:
+            hear(self._pulse())
+        carrier, worker = self.runner.carrier, self._part.share.worker
+        return Outcome(worker=worker, ended=ended, written=carrier.finished, unsent=self.runner.unsent, client=client)
+
+    def close(self) -> None:
+        """All records are in the file then."""
+        self._recorder.close()
+        self._waiter.close()
+
+    def stop(self, reason: str, grace: float) -> None:
+        self.runner.stop(reason, grace)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.runner.carrier.flights)
+
+    def _keep(self, record: Record) -> None:
+        self._recorder.add(_scrubbed(record, self._secrets))
+        if self._hear:
+            self._digest.add(record)
+        if self._recorder.error is not None and not self.runner.stopping:
+            self.runner.stop(f"cannot write records: {self._recorder.error.strerror}")
+
+    async def _beat(self, hear: Hear) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            hear(self._pulse())
+
+    def _pulse(self) -> Pulse:
+        runner, carrier = self.runner, self.runner.carrier
+        since, cpu = self._looked, self._cpu
+        self._looked, self._cpu = runner.now, time.process_time()
+        pulse = self._digest.pulse(self._part.share.worker, self._looked)
+        return msgspec.structs.replace(
+            pulse,
+            finished=carrier.finished,
+            failed=carrier.failed,
+            in_flight=len(carrier.flights),
+            overdue=runner.overdue,
+            stopping=runner.stopping,
+            tokens=pulse.tokens + sum(len(flight.reply.times) for flight in carrier.flights),
+            waits=pulse.waits + self._waits(since + runner.origin),
+            cpu=(self._cpu - cpu) * NS / max(self._looked - since, 1),
+        )
+
+    def _waits(self, since: int) -> list[float]:
+        """Seconds from schedule to first output, of the answers that began since then and are still under way."""
+        begun = ((flight.reply.first, flight.order.scheduled) for flight in self.runner.carrier.flights)
+        return [(first - scheduled) / NS for first, scheduled in begun if first is not None and first > since]
+
+
+def _runner(part: Part, keep: Callable[[Record], None], waiter: Waiter) -> Runner:
+    config = part.config
+    limits = Limits(
+        ttft=config.ttft_timeout, idle=config.idle_timeout, whole=config.timeout, cancel=config.cancel_after
+    )
+    style = Style(limits=limits, keep_text=_keeps_text(config), request_ids=part.request_ids, worker=part.share.worker)
+    carrier = Carrier(part.plan, part.jobs, part.api, part.doors, keep, clock=describe.clock, style=style)
+    times = Times(duration=config.duration, grace=config.grace)
+    return Runner(carrier, times, waiter.until, part.share, part.led)
+
+
+def _scrubbed(record: Record, secrets: list[str]) -> Record:
+    if record.error is None:
+        return record
+    message = keys.without(record.error.message, secrets)
+    return msgspec.structs.replace(record, error=Failure(record.error.kind, message))
+
+
+def _keeps_text(config: Config) -> Callable[[Flight], bool] | None:
+    """Texts are kept when asked for, or where only they can tell the number of tokens."""
+    if config.save_text:
+        return lambda _: True
+    if config.tokenizer is not None:
+        return lambda flight: flight.reply.usage is None
+    return None

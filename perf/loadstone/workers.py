@@ -1,0 +1,245 @@
+"""The processes of a run, seen from the one that plans it: this one alone, or several more that it starts and leads.
+
+Each gets its share of the plan and writes its own records; nothing passes between them while requests are sent. One
+that dies ends the run: what it had written stays, what it owed is written down as `stopped`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+from loadstone import describe, losses, store
+from loadstone.engine import Engine, Hear, Part
+from loadstone.messages import (
+    Commission,
+    Frames,
+    Go,
+    Outcome,
+    Pulse,
+    Ready,
+    Refusal,
+    Stop,
+    frame,
+    packed,
+    up,
+)  # fmt: skip
+from loadstone.records import Record, UsageError
+from loadstone.setup import Setup
+from loadstone.shares import Share, deal
+
+LEAD = 100_000_000
+"""ns from the word to go to the beginning: each process hears it by then."""
+HURRY = 10.0
+"""Seconds for the others to end when one has died."""
+
+
+class Ending(Struct, frozen=True):
+    """How a run ended: why, in words where there was a special reason, and what each process says."""
+
+    ended: str
+    because: str | None
+    outcomes: list[Outcome]
+
+
+class Team(Protocol):
+    """Whoever carries out a run."""
+
+    @property
+    def in_flight(self) -> int: ...
+
+    def stop(self, reason: str, grace: float) -> None: ...
+
+    async def run(self, hear: Hear | None) -> Ending: ...
+
+
+class Solo:
+    """This process alone."""
+
+    def __init__(self, made: Setup, folder: store.Folder, request_ids: str | None) -> None:
+        part = Part(
+            config=made.config, api=made.api, plan=made.plan, jobs=made.jobs, doors=made.doors,
+            records=folder.path / store.RECORDS, request_ids=request_ids,
+        )  # fmt: skip
+        self._engine = Engine(part)
+
+    @property
+    def in_flight(self) -> int:
+        return self._engine.in_flight
+
+    def stop(self, reason: str, grace: float) -> None:
+        self._engine.stop(reason, grace)
+
+    async def run(self, hear: Hear | None) -> Ending:
+        outcome = await self._engine.run(hear)
+        return Ending(outcome.ended, None, [outcome])
+
+
+def commission(made: Setup, share: Share, records: Path, request_ids: str | None, led: bool = False) -> Commission:
+    """What a process is told of its share. `led`: it will be told, too, how many requests are to be in flight."""
+    plan = made.plan
+    once = plan.total is not None and not plan.repeats
+    places = share.places(plan.total).tolist() if once and plan.total else range(len(plan.turns))
+    return Commission(
+        share=share,
+        config=made.config,
+        schedule=packed(plan),
+        prompts=made.jobs.prompts(plan.rows_of(places)),
+        models=made.models,
+        records=str(records.absolute()),
+        request_ids=request_ids,
+        led=led,
+    )
+
+
+class Crew:
+    """Several processes on this machine."""
+
+    def __init__(self, made: Setup, folder: store.Folder, workers: int, request_ids: str | None) -> None:
+        self._plan, self._grace, self._folder = made.plan, made.config.grace, folder
+        self._shares = deal(made.plan, workers)
+        self._commissions = [commission(made, share, folder.shard(share.worker), request_ids) for share in self._shares]
+        self._hands: list[_Hand] = []
+        self._stopped: str | None = None
+
+    @property
+    def in_flight(self) -> int:
+        return sum(hand.in_flight for hand in self._hands)
+
+    def stop(self, reason: str, grace: float) -> None:
+        self._stopped = self._stopped or reason
+        for hand in self._hands:
+            hand.tell(Stop(reason, grace))
+
+    async def run(self, hear: Hear | None) -> Ending:
+        """From the start of the processes to the end of the last; the records are in one file then. Raises UsageError
+        when one of them does not begin."""
+        try:
+            self._hands = [await _Hand.hire(wanted, hear) for wanted in self._commissions]
+            await asyncio.gather(*(hand.ready() for hand in self._hands))
+            self._origin = describe.clock() + LEAD
+            for hand in self._hands:
+                hand.tell(Go(self._origin))
+            await asyncio.gather(*(self._followed(hand) for hand in self._hands))
+        finally:
+            await asyncio.gather(*(hand.dismiss() for hand in self._hands))
+        lost = [hand for hand in self._hands if hand.outcome is None]
+        if lost:
+            self._folder.append(self._folder.shard(len(self._hands)), self._owed(lost))
+        self._folder.merge()
+        return self._ending(lost)
+
+    async def _followed(self, hand: _Hand) -> None:
+        """To its end; its death ends the others."""
+        await hand.ended()
+        if hand.outcome is None:
+            hand.died = describe.clock() - self._origin
+            self.stop("worker", min(self._grace, HURRY))
+        elif hand.outcome.ended.startswith("cannot write"):
+            self.stop(hand.outcome.ended, 0.0)
+
+    def _owed(self, lost: Sequence[_Hand]) -> list[Record]:
+        owed: list[Record] = []
+        for hand in lost:
+            share = self._shares[hand.worker]
+            written = losses.Written(store.load_records(self._folder.shard(hand.worker)))
+            slots = share.slots(max(level for _, level in self._plan.levels))
+            owed += losses.missing(self._plan, share, written, hand.died, slots, f"its process died: {hand.fate}")
+        return owed
+
+    def _ending(self, lost: Sequence[_Hand]) -> Ending:
+        outcomes = [hand.outcome for hand in self._hands if hand.outcome is not None]
+        if lost:
+            number = f"{lost[0].worker + 1} of {len(self._hands)}"
+            return Ending("worker", f"worker process {number} died: {lost[0].fate}", outcomes)
+        reasons = [outcome.ended for outcome in outcomes]
+        special = next((reason for reason in reasons if reason != "done"), "done")
+        return Ending(self._stopped or special, None, outcomes)
+
+
+def assemble(made: Setup, folder: store.Folder, request_ids: str | None) -> Team:
+    """Whoever is to carry out a run: as many processes as its configuration says."""
+    workers = made.config.workers
+    if workers == "auto" or len(deal(made.plan, workers)) == 1:
+        return Solo(made, folder, request_ids)
+    return Crew(made, folder, workers, request_ids)
+
+
+class _Hand:
+    """One process: what it says, and what it is told."""
+
+    def __init__(self, worker: int, process: Process, hear: Hear | None) -> None:
+        self.worker = worker
+        self.outcome: Outcome | None = None
+        self.in_flight = self.died = 0
+        self._process = process
+        self._hear = hear
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._listening = asyncio.ensure_future(self._listen())
+
+    @classmethod
+    async def hire(cls, wanted: Commission, hear: Hear | None) -> _Hand:
+        """A session of its own keeps Ctrl-C from it: that is for us to hear, and to say what follows."""
+        command = (sys.executable, "-m", "loadstone.worker")
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
+        hand = cls(wanted.share.worker, process, hear)
+        hand.tell(wanted)
+        return hand
+
+    def tell(self, message: Commission | Go | Stop) -> None:
+        assert self._process.stdin is not None
+        if not self._process.stdin.is_closing():
+            self._process.stdin.write(frame(message))
+
+    def ready(self) -> Awaitable[None]:
+        return self._ready
+
+    async def ended(self) -> None:
+        await self._listening
+
+    @property
+    def fate(self) -> str:
+        """What became of it, in words."""
+        status = self._process.returncode
+        if status is None or status >= 0:
+            return f"it ended with status {status}"
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(-status).name}"
+        return f"killed by signal {-status}"
+
+    async def dismiss(self) -> None:
+        """Its stdin ends, so it ends too."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._listening
+        await self._process.wait()
+
+    async def _listen(self) -> None:
+        assert self._process.stdout is not None
+        frames = Frames()
+        while data := await self._process.stdout.read(1 << 16):
+            for body in frames.feed(data):
+                self._take(up(body))
+        await self._process.wait()
+        if not self._ready.done():
+            self._ready.set_exception(UsageError(f"a worker process did not begin: {self.fate}"))
+
+    def _take(self, message: Ready | Refusal | Pulse | Outcome) -> None:
+        if isinstance(message, Ready):
+            self._ready.set_result(None)
+        elif isinstance(message, Refusal):
+            self._ready.set_exception(UsageError(message.text))
+        elif isinstance(message, Pulse):
+            self.in_flight = message.in_flight
+            if self._hear:
+                self._hear(message)
+        else:
+            self.outcome, self.in_flight = message, 0
