@@ -38,7 +38,7 @@ from loadstone.shares import Share, deal
 
 LEAD = 100_000_000
 """ns from the word to go to the beginning: each process hears it by then."""
-HURRY = 10.0
+HURRY = 5.0
 """Seconds for the others to end when one has died, and for each to end after its time is over."""
 
 
