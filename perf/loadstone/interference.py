@@ -54,7 +54,7 @@ def lag(summary: Summary) -> Iterator[Finding]:
     first = "ttft" if _known(summary, "ttft") else "latency"
     figures = [(first, "mean", EVENTS), (first, "p99", 1.0), (first, "p99.9", 1.0), ("gap", "p99", 1.0)]
     figures.append(("gap", "p99.9", 1.0))
-    doing = _because(summary) or f"something holds up the client's loop; {_fewer(summary)}"
+    doing = _because(summary) or f"look for what holds up the client's loop, or use {_fewer(summary)}"
     yield from _worst("event-loop lag", summary, "loop_lag", figures, f"stamps of arrivals are late: {doing}")
 
 
@@ -72,7 +72,7 @@ def send_lag(summary: Summary) -> Iterator[Finding]:
     figures = [("ttft_scheduled", point, 1.0) for point in LIMITS]
     if not _known(summary, "ttft_scheduled"):
         figures = [("latency_scheduled", point, 1.0) for point in LIMITS]
-    doing = _because(summary) or f"lower the rate per client: {_fewer(summary)}"
+    doing = _because(summary) or f"use {_fewer(summary)} per client"
     yield from _worst("send lag", summary, "send_lag", figures, f"requests left later than planned: {doing}")
 
 
@@ -167,7 +167,7 @@ def _more(summary: Summary, share: float) -> str:
 
 def _fewer(summary: Summary) -> str:
     rate, streams = config(summary).get("rate"), config(summary).get("concurrency")
-    return f"a lower --rate than {rate:g}" if rate else f"fewer streams than {streams}" if streams else "offer less"
+    return f"a lower --rate than {rate:g}" if rate else f"fewer streams than {streams}" if streams else "a lighter load"
 
 
 def _pin(summary: Summary) -> str:
