@@ -228,6 +228,10 @@ def test_late_sends_count_whatever_clock_stamps_arrivals() -> None:
     assert only({"run": RUN | {"clock": "kernel"}} | client(send_lag_mean=0.1)).what == "send lag"
 
 
+def test_waiting_for_a_core_spoils_less_where_the_kernel_stamps() -> None:
+    assert only({"run": RUN | {"clock": "kernel"}} | client(run_queue_share=0.9)).severity == "suspect"
+
+
 def test_the_worst_doubt_decides() -> None:
     verdict = judge(summary(counts=counts(900, 100), **client(cpu_share=0.99, run_queue_share=0.1)))
     assert verdict.status == "invalid"

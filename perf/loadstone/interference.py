@@ -49,7 +49,7 @@ class _Moved(Struct, frozen=True):
 
 def lag(summary: Summary) -> Iterator[Finding]:
     """Stamps of arrivals are late by the lag of the loop, unless the kernel stamps."""
-    if summary.run.get("clock") == "kernel":
+    if _kernel(summary):
         return
     first = "ttft" if _known(summary, "ttft") else "latency"
     figures = [(first, "mean", EVENTS), (first, "p99", 1.0), (first, "p99.9", 1.0), ("gap", "p99", 1.0)]
@@ -106,6 +106,10 @@ _ORDER: tuple[Severity | None, ...] = (None, "suspect", "invalid")
 _LABELS = {"ttft": "TTFT", "ttft_scheduled": "TTFT from schedule", "latency_scheduled": "latency from schedule"}
 
 
+def _kernel(summary: Summary) -> bool:
+    return summary.run.get("clock") == "kernel"
+
+
 def _point(metric: Metric | None, point: str) -> float | None:
     value: float | None = getattr(metric, point.replace(".", ""), None)
     return value
@@ -125,7 +129,8 @@ def cpu(summary: Summary) -> Iterator[Finding]:
 def core(summary: Summary) -> Iterator[Finding]:
     """Share of time that the client was ready and had no core: so much of what arrives finds it waiting."""
     advice = f"something else ran on the client's core: {_pin(summary)}"
-    yield from against("wait for a core", summary.client.get("run_queue_share"), 0.05, 0.5, percent, advice)
+    invalid = math.inf if _kernel(summary) else 0.5
+    yield from against("wait for a core", summary.client.get("run_queue_share"), 0.05, invalid, percent, advice)
 
 
 def ceiling(summary: Summary) -> Iterator[Finding]:

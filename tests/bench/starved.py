@@ -48,7 +48,7 @@ class Scenario(Struct, frozen=True):
 
 SCENARIOS = [
     Scenario("left alone", suffers=False),
-    Scenario("on the server's core", core=SERVER),
+    Scenario("on the server's core", 128, core=SERVER),
     Scenario("stress-ng on its core", stress=100),
     Scenario("50 ms block 5 times a second", block=0.05),
     Scenario("50 ms block once a second", block=0.05, every=1.0),
