@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
     0: "records",
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
-    " stats columns windows groups measure check stops saturation config views plugins",
+    " stats histogram pool spool events columns windows groups measure check stops saturation config views plugins",
     2: "alarm transport jobs tokens frame store readers wording loop",
     3: "flight keys carrier runner guards health preflight describe progress results console watchers setup session",
     4: "__init__ values flags arguments listing cli __main__ sim",

@@ -23,6 +23,7 @@ from loadstone.records import Record, UsageError, from_lines, to_line
 
 PAUSE = 0.002
 RUN, RECORDS, SCHEDULE, BODIES = "run.json", "records.jsonl", "schedule.jsonl", "bodies.jsonl"
+SHARD = re.compile(r"records\.(\d+)\.jsonl")
 
 
 @contextlib.contextmanager
@@ -150,10 +151,24 @@ def load_run(path: Path) -> dict[str, Any]:
 
 
 def load_records(path: Path) -> Iterator[Record]:
-    """Records of a run folder, or of a records file."""
-    file = path / RECORDS if path.is_dir() else path
-    try:
-        with file.open("rb") as lines:
-            yield from from_lines(lines, str(file))
-    except OSError as exc:
-        raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
+    """Records of a run folder, or of a records file. A run that was killed before the records of its worker processes
+    were put together is read from those, one after the other."""
+    for file in _files(path):
+        try:
+            with file.open("rb") as lines:
+                yield from from_lines(lines, str(file))
+        except OSError as exc:
+            raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
+
+
+def shards(path: Path) -> list[Path]:
+    """`records.0.jsonl`, `records.1.jsonl`, ...: what each worker process wrote, in order of their numbers."""
+    found = {int(match[1]): file for file in path.iterdir() if (match := SHARD.fullmatch(file.name))}
+    return [found[number] for number in sorted(found)]
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    whole = path / RECORDS
+    return [whole] if whole.exists() else shards(path) or [whole]
