@@ -34,8 +34,8 @@ _NAN = float("nan")
 _UNTOLD = Usage()
 _taken = attrgetter(*_NUMBERS)
 _counted = attrgetter("prompt", "cached")
-BATCH = 2_000
-"""Records worked on at once."""
+BATCH = 100
+"""Records worked on at once: as many as stay in the processor's cache."""
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class Columns:
 
 
 class _Builder:
-    """Takes records some thousand at a time: a column of them is quickly made, and they need not be kept."""
+    """Takes records a hundred at a time: a column of them is quickly made, and none is kept."""
 
     def __init__(self, count: Count | None) -> None:
         self.count = count

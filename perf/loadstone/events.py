@@ -6,7 +6,7 @@ A hundred million of them take 0.4 GB of a temporary file and a few MB of memory
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from msgspec import Struct
@@ -104,15 +104,16 @@ class Collector:
         self._lasts: array[int] = array("q")
         self._counting = bytearray()
 
-    def add(self, row: int, first: int, deltas: Sequence[int], tokens: Sequence[int] | None, one_each: bool) -> None:
+    def add(self, row: int, first: int, deltas: list[int], tokens: list[int] | None, one_each: bool) -> None:
         """Events of the request recorded as number `row`: instant of the first, deltas, and tokens of each where they
         were told; or whether they are one each."""
         self._rows.append(row)
         self._firsts.append(first)
         self._lengths.append(len(deltas))
         self._counting.append(TOLD if tokens is not None else ONE if one_each else UNKNOWN)
-        self._deltas.extend(deltas)
-        self._tokens.extend(tokens or ())
+        self._deltas.fromlist(deltas)
+        if tokens is not None:
+            self._tokens.fromlist(tokens)
         if len(self._deltas) >= CHUNK:
             self._close()
 

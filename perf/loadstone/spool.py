@@ -7,6 +7,7 @@ chunk means is left to events.py.
 from __future__ import annotations
 
 import tempfile
+import weakref
 from typing import IO
 
 import numpy as np
@@ -68,6 +69,7 @@ class Spool:
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="loadstone-")  # noqa: SIM115  it lives as long as the spool
+                weakref.finalize(self, self._file.close)
             offset = self._file.seek(0, 2)
             self._file.write(values.data)
             self._file.flush()
