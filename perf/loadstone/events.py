@@ -122,9 +122,9 @@ class Collector:
         if self._deltas:
             self._close()
         events = self._events
-        events.rows = place[np.array(self._rows, dtype=np.int64)]
+        events.rows = place[np.frombuffer(self._rows, dtype=np.int64)]
         events.lengths, events.firsts, events.lasts = (
-            np.array(column, dtype=np.int64) for column in (self._lengths, self._firsts, self._lasts)
+            np.frombuffer(column, dtype=np.int64) for column in (self._lengths, self._firsts, self._lasts)
         )
         events.counting = np.frombuffer(self._counting, dtype=np.uint8)
         return events

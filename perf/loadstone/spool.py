@@ -37,7 +37,7 @@ class Spool:
     def __init__(self, hold: int | None = None) -> None:
         self._hold = HOLD if hold is None else hold
         self._chunks: list[NDArray[np.uint32] | Integers | _Spilled] = []
-        self._held = 0
+        self._count = 0
         self._file: IO[bytes] | None = None
 
     def __len__(self) -> int:
@@ -52,8 +52,8 @@ class Spool:
         """Put away one chunk. Raises UsageError when there is no room for the file."""
         small = not len(values) or (values.min() >= 0 and values.max() <= np.iinfo(SMALL).max)
         packed = values.astype(SMALL) if small else values.astype(np.int64)
-        self._held += len(values)
-        self._chunks.append(packed if self._held <= self._hold else self._spill(packed))
+        self._count += len(values)
+        self._chunks.append(packed if self._count <= self._hold else self._spill(packed))
 
     def __getitem__(self, place: int) -> Integers:
         chunk = self._chunks[place]
@@ -74,6 +74,6 @@ class Spool:
             self._file.write(values.data)
             self._file.flush()
         except OSError as exc:
-            room = f"{self._held * values.itemsize / 1e6:,.0f} MB or more in {tempfile.gettempdir()}"
+            room = f"{self._count * values.itemsize / 1e6:,.0f} MB or more in {tempfile.gettempdir()}"
             raise UsageError(f"no room for {room}: {exc.strerror}; set TMPDIR to a folder that has it") from exc
         return _Spilled(offset, len(values), values.dtype)
