@@ -209,7 +209,7 @@ def test_records_that_are_not_there(tmp_path: Path) -> None:
 
 def test_shards_of_a_run_that_was_killed_read_as_one(tmp_path: Path) -> None:
     for number, at in ((10, 4), (0, 0), (2, 2)):
-        (tmp_path / f"records.{number}.jsonl").write_bytes(to_line(record(at)) + to_line(record(at + 1)))
+        (tmp_path / store.SHARD.format(number)).write_bytes(to_line(record(at)) + to_line(record(at + 1)))
     (tmp_path / "records.x.jsonl").write_bytes(b"not one of them")
     assert [file.name for file in store.shards(tmp_path)] == [f"records.{number}.jsonl" for number in (0, 2, 10)]
     assert [found.index for found in store.load_records(tmp_path)] == [0, 1, 2, 3, 4, 5]
@@ -217,7 +217,7 @@ def test_shards_of_a_run_that_was_killed_read_as_one(tmp_path: Path) -> None:
 
 def test_each_shard_may_end_in_mid_line(tmp_path: Path) -> None:
     for number in range(3):
-        (tmp_path / f"records.{number}.jsonl").write_bytes(to_line(record(number)) + lines(1)[:-9])
+        (tmp_path / store.SHARD.format(number)).write_bytes(to_line(record(number)) + lines(1)[:-9])
     assert [found.index for found in store.load_records(tmp_path)] == [0, 1, 2]
 
 

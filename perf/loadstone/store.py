@@ -23,7 +23,7 @@ from loadstone.records import Record, UsageError, from_lines, to_line
 
 PAUSE = 0.002
 RUN, RECORDS, SCHEDULE, BODIES = "run.json", "records.jsonl", "schedule.jsonl", "bodies.jsonl"
-SHARD = re.compile(r"records\.(\d+)\.jsonl")
+SHARD, _SHARD = "records.{}.jsonl", re.compile(r"records\.(\d+)\.jsonl")
 
 
 @contextlib.contextmanager
@@ -112,6 +112,12 @@ class Recorder:
             self.error = exc
 
 
+def shards(path: Path) -> list[Path]:
+    """Files of records that several processes have left in a run folder, in the order of their numbers."""
+    found = {int(match[1]): file for file in path.iterdir() if (match := _SHARD.fullmatch(file.name))}
+    return [found[number] for number in sorted(found)]
+
+
 def digest(lines: Iterable[bytes]) -> str:
     """What `write_lines` would return, without writing."""
     hasher = hashlib.sha256()
@@ -159,12 +165,6 @@ def load_records(path: Path) -> Iterator[Record]:
                 yield from from_lines(lines, str(file))
         except OSError as exc:
             raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
-
-
-def shards(path: Path) -> list[Path]:
-    """`records.0.jsonl`, `records.1.jsonl`, ...: what each worker process wrote, in order of their numbers."""
-    found = {int(match[1]): file for file in path.iterdir() if (match := SHARD.fullmatch(file.name))}
-    return [found[number] for number in sorted(found)]
 
 
 def _files(path: Path) -> list[Path]:
