@@ -1,8 +1,8 @@
 """What Loadstone shows against what the server did, and what it costs against other clients: one table, in one run.
 
 The server runs on core 0, the clients one after the other on core 1 (Linux; elsewhere unpinned, and worth less).
-Asserts ratios and errors, never absolute speeds. `make bench` runs it, in under five minutes; `--write` puts the table into
-docs/performance.md. Exit status 1 when something misses.
+Asserts ratios and errors, never absolute speeds. `make bench` runs it, in under five minutes; `--write` puts the table
+into docs/performance.md. Exit status 1 when something misses.
 """
 
 from __future__ import annotations
