@@ -112,7 +112,8 @@ class Reply:
 
     @property
     def finish_reason(self) -> str | None:
-        return self._finishes.get(0, next(iter(self._finishes.values()), None))
+        finishes = self._finishes
+        return finishes[0] if 0 in finishes else next(iter(finishes.values()), None)
 
     def choices(self) -> list[Choice]:
         """Text, reasoning and finish reason of every choice, by index. Empty unless text is kept."""
