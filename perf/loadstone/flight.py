@@ -201,8 +201,11 @@ class Watch:
                 self._timer = loop.call_later(self._soonest, self._ring, loop)
 
     def end(self, flight: Flight) -> None:
-        """The flight is over."""
+        """The flight is over. The timer goes with the last of them: nothing of a run is left in its event loop."""
         self._fresh.pop(flight, None)
+        if not self._fresh and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         assert self._soonest is not None

@@ -111,14 +111,15 @@ def ceilings(clients: Sequence[Client], costs: dict[str, float], rate: Rate) -> 
 def _top(client: Client, url: str, rate: Rate, cost: float, most: float) -> tuple[float, bool]:
     """Events a second at the client's ceiling and True, or at the server's and False."""
     wanted = MARGIN / cost
-    while True:
+    for _ in range(TURNS):
         asked = min(wanted, most)
         made = _turn(client, url, _streams(asked, rate))
         if made.share >= FULL:
             return made.rate, True
         if asked == most or made.rate < 0.9 * asked:
-            return made.rate, False
+            break
         wanted = MARGIN * max(wanted, 1 / made.cpu)
+    return made.rate, False
 
 
 def _streams(events: float, rate: Rate) -> int:
