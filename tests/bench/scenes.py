@@ -18,7 +18,10 @@ TTFT, TOKENS, ROUNDS = 0.1, 128, 2
 """Seconds, tokens of an answer, requests of a stream."""
 FULL = 0.95
 """Share of its core from which a client counts as at its ceiling."""
-MARGIN = 1.15
+STEP, MARGIN = 1.25, 1.1
+"""Factors by which the load is raised: from step to step, and over what should fill the client's core."""
+LATE = 0.005
+"""Seconds by which the server's p99 event may be late where its times count."""
 MEMORY = Load(2000, 2000, 32)
 
 
@@ -95,31 +98,29 @@ def _turn(client: Client, url: str, streams: int) -> Turn:
     return made
 
 
-def ceilings(clients: Sequence[Client], costs: dict[str, float], rate: Rate) -> dict[str, Ceiling]:
-    """`costs`: CPU seconds per event as known so far, by which the loads are chosen. What one client has found to be
-    the most that the server can do is asked of it no second time."""
-    found: dict[str, Ceiling] = {}
-    most = float("inf")
+def ceilings(clients: Sequence[Client], known: dict[str, list[Turn]], rate: Rate) -> dict[str, Ceiling]:
+    """`known`: the turns at that rate, from which the search begins."""
+    found = {}
     with server(f"{TTFT}s", f"{rate.itl}s") as url:
         for client in clients:
-            top, reached = _top(client, url, rate, costs[client.name], most)
-            most = most if reached else top
+            top, reached = _top(client, url, rate, known[client.name])
             found[client.name] = Ceiling(top, reached, _turn(client, url, _streams(0.8 * top, rate)))
     return found
 
 
-def _top(client: Client, url: str, rate: Rate, cost: float, most: float) -> tuple[float, bool]:
-    """Events a second at the client's ceiling and True, or at the server's and False."""
-    wanted = MARGIN / cost
+def _top(client: Client, url: str, rate: Rate, known: Sequence[Turn]) -> tuple[float, bool]:
+    """Events a second at the client's ceiling and True, or the most that the server kept its times at and False."""
+    held, cost = median(known, lambda turn: turn.rate), median(known, lambda turn: turn.cpu)
+    asked = min(STEP * held, FULL / cost)
     for _ in range(TURNS):
-        asked = min(wanted, most)
         made = _turn(client, url, _streams(asked, rate))
         if made.share >= FULL:
             return made.rate, True
-        if asked == most or made.rate < 0.9 * asked:
+        if made.late > LATE or made.rate < 0.9 * asked:
             break
-        wanted = MARGIN * max(wanted, 1 / made.cpu)
-    return made.rate, False
+        held = made.rate
+        asked = min(STEP * asked, MARGIN / made.cpu)
+    return held, False
 
 
 def _streams(events: float, rate: Rate) -> int:
