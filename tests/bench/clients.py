@@ -72,9 +72,10 @@ class Client(NamedTuple):
 
 def everyone(folder: Path) -> list[Client]:
     """All clients that this machine can run; the C client is compiled into `folder`."""
+    clocks = _knows("--clock")
     clients = [
-        _ours("wire"),
-        _ours("wire, kernel clock", "--clock", "kernel") if _knows("--clock") else None,
+        _ours("wire", *(("--clock", "user") if clocks else ())),
+        _ours("wire, kernel clock", "--clock", "kernel") if clocks else None,
         _ours("aiohttp", "--transport", "aiohttp")._replace(lean=False),
         _plain("plain, by reads", "reads"),
         _plain("plain, by lines", "lines"),

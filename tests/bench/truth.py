@@ -37,7 +37,7 @@ class Truth(NamedTuple):
         """Tokens a second while half of the load was done: without its beginning and its end."""
         times = np.sort(np.concatenate([row.times for row in self.rows.values()]))
         early, late = times[len(times) // 4], times[3 * len(times) // 4]
-        return len(times) / 2 / max((late - early) / 1e9, 1e-9)
+        return len(times) / 2 / max(float(late - early) / 1e9, 1e-9)
 
 
 class Errors(NamedTuple):
