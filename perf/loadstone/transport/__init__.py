@@ -68,7 +68,10 @@ class Exchange:
 
     def header(self, name: bytes) -> bytes | None:
         """Value of a response header by its lower-case name."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return None
 
 
 class TransportError(Exception):
