@@ -38,6 +38,7 @@ def _row(record: Record) -> dict[str, Any]:
         "latency_s": _seconds(_between(record.sent, record.last if record.streamed else record.end)),
         "events": len(record.pieces.times) if record.pieces else None,
         "reads": record.reads,
+        "clock": record.clock,
         "retried": record.retried,
         "asked_tokens": record.asked,
         "input_tokens": usage.prompt,
