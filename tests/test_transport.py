@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
+import struct
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -776,6 +778,24 @@ async def test_a_reset_does_not_end_a_body_without_length(stack: Stack) -> None:
     async with stack.talking(script) as (_, transport):
         failure, exchange, taken = await refused(transport)
         assert (failure.kind, exchange.status, taken.body) == ("truncated", 200, b"half")
+
+
+@driven
+async def test_a_reset_right_behind_the_data_is_noticed(stack: Stack) -> None:
+    """Data and reset are there when the client looks: what is left of the answer may be lost, its end may not."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        raw = peer.writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.write(raw.fileno(), CHUNKED + chunk(b"ab"))
+        peer.writer.transport.abort()
+
+    async with stack.talking(script) as (_, transport):
+        for _ in range(20):
+            failure, _, _ = await refused(transport)
+            assert failure.kind in ("connect", "truncated")
+            assert "reset" in failure.message
 
 
 NOT_HTTP = {

@@ -7,7 +7,9 @@ a transport is here; what a stamp is worth is decided in `stamps.py`.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
+import sys
 from typing import Any, Protocol
 
 from loadstone.transport import Clock
@@ -31,11 +33,57 @@ class Receiver(Protocol):
     def connection_lost(self, exc: Exception | None) -> None: ...
 
 
+IN, OUT = (select.EPOLLIN, select.EPOLLOUT) if sys.platform == "linux" else (1, 4)
+
+
+class Watch:
+    """Calls pipes whose sockets are ready, by an epoll of its own, of which the loop sees one descriptor.
+
+    uvloop's `add_reader` will not do: when a socket is reset, libuv reports an error instead of calling the reader.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._epoll = select.epoll()
+        self._pipes: dict[int, Pipe] = {}
+        loop.add_reader(self._epoll.fileno(), self._ready)
+
+    def add(self, fd: int, pipe: Pipe) -> None:
+        """Call its `readable`, also for errors, until it is removed."""
+        self._pipes[fd] = pipe
+        self._epoll.register(fd, IN)
+
+    def writing(self, fd: int, wanted: bool) -> None:
+        """Whether to call its `writable` too."""
+        self._epoll.modify(fd, IN | OUT if wanted else IN)
+
+    def remove(self, fd: int) -> None:
+        """Before the socket is closed."""
+        if self._pipes.pop(fd, None) is not None and not self._epoll.closed:
+            self._epoll.unregister(fd)
+
+    def close(self) -> None:
+        """Call nobody any more."""
+        if not self._epoll.closed:
+            self._loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+
+    def _ready(self) -> None:
+        pipes = self._pipes
+        for fd, events in self._epoll.poll(0):
+            pipe = pipes.get(fd)  # one called before may have closed it
+            if pipe is not None and events & OUT:
+                pipe.writable()
+            if pipe is not None and events != OUT:
+                pipe.readable()
+
+
 class Stamping:
     """What all connections of a run share: the clocks, and the buffer that one read after the other fills."""
 
     def __init__(self, clock: Clock) -> None:
         self._keeper = keep()
+        self._watch: Watch | None = None
         self.clock = clock
         self.converter = Converter(clock)
         self.buffer = memoryview(bytearray(LARGEST_READ))
@@ -51,18 +99,27 @@ class Stamping:
         except BaseException:
             sock.close()
             raise
-        receiver.connection_made(Pipe(loop, sock, receiver, self))
+        self._watch = self._watch or Watch(loop)
+        receiver.connection_made(Pipe(loop, sock, receiver, self, self._watch))
 
     def close(self) -> None:
-        """Let the kernel stop stamping."""
+        """Let the kernel stop stamping, and read no more."""
         self._keeper.close()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
 
 class Pipe(asyncio.Transport):
     """The socket's owner. `floor`: nothing that is read from now on can have arrived before; whoever sends sets it."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, receiver: Receiver, stamping: Stamping
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        receiver: Receiver,
+        stamping: Stamping,
+        watch: Watch,
     ) -> None:
         self.floor = 0
         self._loop = loop
@@ -75,10 +132,13 @@ class Pipe(asyncio.Transport):
         self._receive = sock.recvmsg_into
         self._unsent = bytearray()
         self._closing = False
-        loop.add_reader(sock.fileno(), self._readable)
+        self._watch = watch
+        watch.add(sock.fileno(), self)
 
-    def _readable(self) -> None:
+    def readable(self) -> None:
         """One read a round: it takes all that is there."""
+        if self._closing:
+            return
         now = self._clock()
         try:
             size, control, _, _ = self._receive(self._buffers, SPACE)
@@ -102,9 +162,10 @@ class Pipe(asyncio.Transport):
         """Send as the socket takes it."""
         if not self._closing:
             self._unsent += data
-            self._loop.add_writer(self._sock.fileno(), self._writable)
+            self._watch.writing(self._sock.fileno(), True)
 
-    def _writable(self) -> None:
+    def writable(self) -> None:
+        """Send what the socket takes by now."""
         try:
             sent = self._sock.send(self._unsent)
         except (BlockingIOError, InterruptedError):
@@ -114,7 +175,7 @@ class Pipe(asyncio.Transport):
             return
         del self._unsent[:sent]
         if not self._unsent:
-            self._loop.remove_writer(self._sock.fileno())
+            self._watch.writing(self._sock.fileno(), False)
 
     def get_write_buffer_size(self) -> int:
         """Bytes not yet sent."""
@@ -135,8 +196,7 @@ class Pipe(asyncio.Transport):
     def _end(self, exc: Exception | None) -> None:
         if not self._closing:
             self._closing = True
-            self._loop.remove_reader(self._sock.fileno())
-            self._loop.remove_writer(self._sock.fileno())
+            self._watch.remove(self._sock.fileno())
             self._loop.call_soon(self._ended, exc)
 
     def _ended(self, exc: Exception | None) -> None:

@@ -50,11 +50,11 @@ class Wire:
         """Close every connection, and wait until they are closed."""
         if self._addresses is not None:
             self._addresses.cancel()
-        if self._stamping is not None:
-            self._stamping.close()
         gone = [connection.drop() for connection in list(self._open)]
         if gone:
             await asyncio.wait(gone, timeout=CLOSING)
+        if self._stamping is not None:
+            self._stamping.close()
 
     def _pooled(self) -> Connection | None:
         while self._idle:
