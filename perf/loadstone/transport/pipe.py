@@ -39,7 +39,7 @@ IN, OUT = (select.EPOLLIN, select.EPOLLOUT) if sys.platform == "linux" else (1, 
 class Watch:
     """Calls pipes whose sockets are ready, by an epoll of its own, of which the loop sees one descriptor.
 
-    uvloop's `add_reader` will not do: when a socket is reset, libuv reports an error instead of calling the reader.
+    uvloop's `add_reader` will not do: of sockets reset while data waited, some never were called (test_faults.py).
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
