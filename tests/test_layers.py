@@ -27,7 +27,7 @@ DOORS = {
     "datasets": {"readers/hub.py"},
     "rich": {"console.py"},
     "aiohttp": {"transport/over_aiohttp.py"},
-    "httptools": {"transport/wire.py", "sim/http.py"},
+    "httptools": {"transport/connection.py", "sim/http.py"},
     "uvloop": {"loop.py"},
     "argparse": {"arguments.py", "flags.py", "values.py", "cli.py"},
 }

@@ -132,6 +132,7 @@ class Flight:
             end=(exchange.end if exchange.end is not None else self._clock()) - origin,
             pieces=reply.pieces,
             reads=exchange.reads,
+            clock=exchange.clock,
             retried=exchange.retried,
             status=exchange.status,
             finish=reply.finish_reason,

@@ -21,7 +21,7 @@ _COUNTED = ("asked", "input", "output", "cached", "reasoning")
 COLUMNS = [
     *_PLAIN,
     *(f"{name}_s" for name in (*_TIMES, "ttft", "latency")),
-    "events", "reads", "retried",
+    "events", "reads", "clock", "retried",
     *(f"{name}_tokens" for name in _COUNTED),
     "error", "error_message",
 ]  # fmt: skip
@@ -40,6 +40,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         _seconds(_between(record.sent, record.last if record.streamed else record.end)),
         len(record.pieces.times) if record.pieces else None,
         record.reads,
+        record.clock,
         record.retried,
         record.asked,
         *_counts(record.usage or _UNTOLD),
