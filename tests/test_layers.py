@@ -12,9 +12,11 @@ PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
     0: "records",
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
-    " stats columns windows groups measure check stops saturation config views plugins",
-    2: "alarm transport jobs tokens frame store readers wording loop",
-    3: "flight keys carrier runner guards health preflight describe progress results console watchers setup session",
+    " stats columns windows groups measure check stops saturation config views plugins"
+    " ceiling climb against scale",
+    2: "alarm transport jobs tokens frame store readers wording loop machine usage room",
+    3: "flight keys carrier runner guards health preflight describe progress results console watchers setup session"
+    " lab selftest",
     4: "__init__ values flags arguments listing cli __main__ sim",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}

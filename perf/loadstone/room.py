@@ -1,0 +1,42 @@
+"""How many streams this machine has room for, before one is opened: open files, ports, memory. None: not told here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loadstone import usage
+
+SPARE = 200
+"""Open files that are not streams."""
+_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def files() -> int | None:
+    """Streams that the hard limit of open files leaves room for."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return None if hard == resource.RLIM_INFINITY else max(1, hard - SPARE)
+
+
+def ports(servers: int) -> int | None:
+    """Streams that have a port of their own: each address that is connected to has all of them."""
+    try:
+        low, high = (int(word) for word in _PORTS.read_text("ascii").split())
+    except (OSError, ValueError):
+        return None
+    return servers * (high - low + 1)
+
+
+def memory(each: float | None) -> int | None:
+    """Streams of `each` bytes that fit into what is free now."""
+    free = usage.available()
+    return None if free is None or not each else int(free / each)
+
+
+def smallest(limits: dict[str, int | None]) -> tuple[str, int] | None:
+    """The limit that comes first, of those that are told."""
+    told = [(value, name) for name, value in limits.items() if value is not None]
+    return min(told)[::-1] if told else None

@@ -1,0 +1,278 @@
+"""`loadstone selftest`: the ceiling of one client process here, and how wrong its times are on the way up to it.
+
+Short runs of the client, as anybody starts them, against exact servers that keep the truth. The search is climb.py's,
+the comparison against.py's, processes and cores are lab.py's; the result is kept by machine.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+
+from loadstone import against, climb, lab, machine, room
+from loadstone.ceiling import Bound, Ceiling, Level
+from loadstone.climb import Step
+from loadstone.config import Config
+from loadstone.lab import Server, Trial
+from loadstone.records import Record, UsageError
+
+Notice = Callable[[str], None]
+TOKENS = 128
+PROBES = (50, 200)
+IN_FLIGHT = 64
+EASY = 20_000
+"""One-token answers a second for which a server that thinks first still finds enough in flight."""
+RISE, SETTLE, EDGE, HOLD = 0.4, 0.1, 0.02, 1.5
+"""Seconds: to the first stair; after a change of the load, and before one, that are not looked at; with all open."""
+STEADY, INSTANT, SLOW = ("10ms", "10ms"), ("0s", "0s"), ("1s", "2s")
+"""TTFT and gap of the servers. They are the same in the first, so that a stream brings events evenly for ever."""
+
+
+class Pace(Struct, frozen=True):
+    """Seconds of each part; fine: 0 for none. streams: to be opened. judged: runs go to their end for a verdict."""
+
+    probe: float
+    stair: float
+    fine: float
+    ramp: float
+    hold: float
+    asking: float
+    opening: float
+    streams: int
+    judged: bool
+
+    @property
+    def seconds(self) -> float:
+        """All that is planned, without what each of `runs` takes to begin and to end."""
+        stairs = RISE + len(climb.STAIRS) * self.stair
+        fine = ROUNDS * (RISE + climb.FINE * self.fine) if self.fine else 0.0
+        drain = TOKENS * 0.01 if self.judged else 0.0
+        levels = len(climb.LEVELS) * (self.ramp + self.hold + drain)
+        return RISE + len(PROBES) * self.probe + stairs + fine + levels + self.asking + self.opening + HOLD
+
+    @property
+    def runs(self) -> int:
+        return 4 + len(climb.LEVELS) + (ROUNDS if self.fine else 0)
+
+
+ROUNDS = 2
+QUICK = Pace(probe=0.5, stair=0.5, fine=0.0, ramp=0.5, hold=1.0, asking=0.8, opening=1.0, streams=2_000, judged=False)
+FULL = Pace(probe=1.5, stair=1.5, fine=3.0, ramp=1.3, hold=8.0, asking=6.0, opening=5.0, streams=10_000, judged=True)
+
+
+class Bench(Struct, frozen=True):
+    """What is measured, and with what. `remote`: servers on another machine, whose times are not ours to set."""
+
+    pace: Pace
+    cores: lab.Cores
+    flags: tuple[str, ...]
+    remote: list[Server]
+
+    @contextlib.contextmanager
+    def servers(self, ttft: str, itl: str) -> Iterator[list[Server]]:
+        if self.remote:
+            yield self.remote
+            return
+        with lab.serving(ttft, itl, self.cores.servers) as servers:
+            yield servers
+
+    def run(self, servers: Sequence[Server], seconds: float, *flags: str) -> Trial:
+        return lab.run(servers, self.cores.client, seconds, *self.flags, *flags)
+
+
+def measure(
+    urls: Sequence[str] = (), *, quick: bool = False, transport: str = "wire", notice: Notice = lambda _: None
+) -> Ceiling:
+    """Find the ceiling, against servers on this machine or the exact ones at `urls`. Takes 3 minutes at most, half a
+    minute if `quick`. Raises UsageError when there is no second core, no exact server, or no load was held."""
+    remote = [lab.check(url) for url in urls]
+    cores = lab.Cores(None, None) if remote else lab.divided()
+    bench = Bench(QUICK if quick else FULL, cores, _flags(transport), remote)
+    notice(_where(bench))
+    with bench.servers(*STEADY) as servers:
+        steps, each, think = _climb(bench, servers, notice)
+        best, bound = climb.top(steps), climb.found(steps)
+        if best is None or bound is None:
+            least = min(step.asked for step in steps)
+            raise UsageError(
+                f"not even {least:,.0f} events/s were held: end what else runs on this machine and try again"
+            )
+        notice(f"ceiling: {bound.value:,.0f} events/s ({climb.LIMITS[bound.limit]})")
+        if bound.limit in ("others", "unknown"):
+            notice("something else ran on these cores: try again when the machine is quiet, the ceiling is higher then")
+        levels = [_level(bench, servers, *level, notice) for level in climb.levels(bound.value, each)]
+    return Ceiling(
+        identity=machine.identity(transport, machine.clock(Config())),
+        measured_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        quick=quick,
+        server=", ".join(urls) or f"{len(servers)} on this machine, {_pinned(cores)}",
+        events=bound,
+        beside=best.requests,
+        levels=levels,
+        requests=_requests(bench, think, notice),
+        streams=_streams(bench, bound.value / each, notice),
+    )
+
+
+def _flags(transport: str) -> tuple[str, ...]:
+    """Settings that every run has; one process, where runs can have several."""
+    wanted = {"transport": transport, "workers": "1"}
+    return tuple(
+        word for name, value in wanted.items() if name in Config.__struct_fields__ for word in (f"--{name}", value)
+    )
+
+
+def _pinned(cores: lab.Cores) -> str:
+    if cores.servers is None or cores.client is None:
+        return "not pinned: this system cannot"
+    return f"cores {_list(cores.servers)}; client on {_list(cores.client)}"
+
+
+def _list(cores: Sequence[int]) -> str:
+    return ",".join(map(str, cores))
+
+
+def _where(bench: Bench) -> str:
+    servers = "the servers given" if bench.remote else f"servers here ({_pinned(bench.cores)})"
+    return f"testing one client process against {servers}; about {bench.pace.seconds + bench.pace.runs:.0f} s"
+
+
+def _climb(bench: Bench, servers: list[Server], notice: Notice) -> tuple[list[Step], float, float]:
+    """Steps up to the ceiling; events a second of one stream; seconds that the server thinks before the first."""
+    pace, most = bench.pace, (room.files() or 10**9)
+    first = _staircase(bench, servers, PROBES, pace.probe)
+    row = next((row for row in first.rows if row.planned), None)
+    each = _each(first)
+    if row is None or each is None:
+        raise UsageError("no answer of the server was whole enough to learn from: is it an exact one?")
+    steps = easy = _steps(first, PROBES, pace.probe, each)
+    notice(f"an easy load: {easy[-1].events:,.0f} events/s, client CPU {_percent(easy[-1].spent.client)}")
+    numbers, seconds = climb.stairs(climb.estimate(easy), each, most), pace.stair
+    for last in range(1 + (ROUNDS if pace.fine else 0)):
+        tried = _steps(_staircase(bench, servers, numbers, seconds), numbers, seconds, each)
+        notice(f"tried {numbers[0] * each:,.0f} to {numbers[-1] * each:,.0f} events/s, held {_held(tried)}")
+        # Longer stairs count more than shorter ones, and those count where nothing was held on the longer ones.
+        steps = tried if climb.top(tried) else [*steps, *tried]
+        bound = climb.found(tried)
+        if last and bound and bound.limit != "not reached":
+            break
+        numbers, seconds = climb.fine(steps, most), pace.fine
+    return steps, each, (row.planned[0] - row.received) * against.NS
+
+
+def _held(steps: Sequence[Step]) -> str:
+    best = climb.top(steps)
+    return f"{best.events:,.0f}" if best else "none"
+
+
+def _staircase(bench: Bench, servers: list[Server], numbers: Sequence[int], seconds: float) -> Trial:
+    stages = ",".join([f"{RISE}s@c1..c{numbers[0]}", *(f"{seconds}s@c{number}" for number in numbers)])
+    length = RISE + seconds * len(numbers)
+    return bench.run(servers, length, "--stages", stages, *_answers(TOKENS), "--grace", "0")
+
+
+def _answers(tokens: int) -> tuple[str, ...]:
+    return "--output-len", str(tokens), "--request-id", "selftest-"
+
+
+def _each(trial: Trial) -> float | None:
+    return against.per_stream(trial.rows, against.way(list(_pairs(trial))))
+
+
+def _pairs(trial: Trial) -> Iterator[against.Pair]:
+    return against.pairs(trial.records, {row.request_id: row for row in trial.rows if row.request_id})
+
+
+def _steps(trial: Trial, numbers: Sequence[int], seconds: float, each: float) -> list[Step]:
+    begins = [RISE + seconds * place for place in range(len(numbers))]
+    spans = [(begin + SETTLE, begin + seconds - EDGE) for begin in begins]
+    return [_step(trial, number, number * each, span) for number, span in zip(numbers, spans, strict=True)]
+
+
+def _step(trial: Trial, streams: int, asked: float, span: against.Span) -> Step:
+    events, sent = against.arrivals(trial.records), against.sendings(trial.records)
+    spent = climb.spent(trial.looks, trial.origin + span[0], trial.origin + span[1])
+    return Step(streams, asked, against.rate(events, span), against.rate(sent, span), spent)
+
+
+def _level(bench: Bench, servers: list[Server], share: float, streams: int, notice: Notice) -> Level:
+    """A run at a share of the ceiling."""
+    pace = bench.pace
+    stages = f"{pace.ramp}s@c1..c{streams},{pace.hold}s@c{streams}"
+    more = () if pace.judged else ("--grace", "0")
+    trial = bench.run(servers, pace.ramp + pace.hold, "--stages", stages, *_answers(TOKENS), *more)
+    span = (pace.ramp, pace.ramp + pace.hold)
+    step, errors = _step(trial, streams, 0.0, span), against.errors(list(_pairs(trial)), span)
+    doubts = [doubt["what"] for doubt in trial.verdict["doubts"]] if pace.judged else []
+    notice(f"at {share:.0%}: {step.events:,.0f} events/s, TTFT wrong by {_ms(errors.ttft_mean)}")
+    return Level(
+        share=share,
+        streams=streams,
+        events=step.events,
+        errors=errors,
+        client_share=step.spent.client,
+        lag_p99=trial.client.get("loop_lag_p99"),
+        status=trial.verdict["status"] if pace.judged else None,
+        doubts=doubts,
+    )
+
+
+def _requests(bench: Bench, think: float, notice: Notice) -> Bound:
+    """One-token answers, as fast as they come."""
+    seconds = bench.pace.asking
+    in_flight = IN_FLIGHT + (round(think * EASY) if bench.remote else 0)
+    with bench.servers(*INSTANT) as servers:
+        flags = ("-c", str(in_flight), "--duration", f"{seconds}s", "--output-len", "1", "--grace", "5")
+        trial = bench.run(servers, seconds, *flags)
+    span = (0.2 * seconds, seconds - EDGE)
+    spent = climb.spent(trial.looks, trial.origin + span[0], trial.origin + span[1])
+    bound = climb.requests(against.rate(against.sendings(trial.records), span), spent)
+    notice(f"one-token answers: {bound.value:,.0f} requests/s ({climb.LIMITS[bound.limit]})")
+    return bound
+
+
+def _streams(bench: Bench, carried: float, notice: Notice) -> Bound:
+    """Streams that are open at the same time; where the servers' gaps are not ours to set, half of those `carried`."""
+    pace = bench.pace
+    limits: dict[str, int | None] = {"open files": room.files(), "ports": room.ports(len(bench.remote or bench.cores.servers or [0]))}
+    first = room.smallest(limits)
+    wanted = min(pace.streams, first[1] if first else pace.streams)
+    if bench.remote:
+        wanted = min(wanted, max(1, int(carried / 2)))
+    with bench.servers(*SLOW) as servers:
+        stages = f"{pace.opening}s@c1..c{wanted},{HOLD}s@c{wanted}"
+        trial = bench.run(servers, pace.opening + HOLD, "--stages", stages, *_answers(TOKENS), "--grace", "0")
+    opened = _open(trial.records, pace.opening + HOLD - EDGE)
+    limits["memory"] = room.memory(climb.growth(trial.looks, trial.origin) / max(1, opened))
+    bound = _limited(opened, wanted, trial.records, limits)
+    notice(f"streams open at once: {opened:,} ({bound.limit})")
+    return bound
+
+
+def _open(records: Sequence[Record], at: float) -> int:
+    """Streams that have begun to answer, and not ended."""
+    instant = at / against.NS
+    return sum(record.first is not None and record.first <= instant <= record.end for record in records)
+
+
+def _limited(opened: int, wanted: int, records: Sequence[Record], limits: dict[str, int | None]) -> Bound:
+    """What kept streams from being more, or will."""
+    failed = [record.error for record in records if record.error and record.error.kind != "stopped"]
+    if failed:
+        return Bound(opened, f"{len(failed)} failed: {failed[0].message}", lower=False)
+    if opened < wanted:
+        return Bound(opened, f"{wanted:,} were asked for, and did not begin in time", lower=True)
+    first = room.smallest(limits)
+    end = f"; {first[0]} would end it at {first[1]:,}" if first else ""
+    return Bound(opened, f"more was not tried{end}", lower=True)
+
+
+def _percent(share: float | None) -> str:
+    return "not known" if share is None else f"{share:.0%}"
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e3:+.2f} ms"
