@@ -29,7 +29,7 @@ LIMITS = {
 
 
 class Spent(Struct, frozen=True):
-    """Shares of a core, over a stretch: CPU, and time of waiting for a core, of the client and of the busiest server."""
+    """Shares of a core, over a stretch: CPU and waiting for a core, of the client and of the busiest server."""
 
     client: float | None = None
     client_waited: float | None = None
@@ -77,9 +77,7 @@ def spent(looks: Sequence[Look], begin: float, end: float) -> Spent:
     return Spent(*client, *max(servers, key=lambda rates: rates[0] or 0.0, default=(None, None)))
 
 
-def _rates(
-    looks: Sequence[Look], used: Sequence[Usage], begin: float, end: float
-) -> tuple[float | None, float | None]:
+def _rates(looks: Sequence[Look], used: Sequence[Usage], begin: float, end: float) -> tuple[float | None, float | None]:
     at = [look.at for look in looks]
     return (
         _rate(at, [usage.cpu for usage in used], begin, end),
@@ -117,13 +115,11 @@ def limit(spent: Spent) -> str:
     return "others" if max(sums) >= FULL else "unknown"
 
 
-def estimate(steps: Sequence[Step]) -> float:
-    """Events a second at which the first core would be full, from CPU per event at the busiest of a few easy steps.
-    Where CPU is not told: twice what was reached."""
-    busiest = max(steps, key=lambda step: step.events)
-    shares = (busiest.spent.client, busiest.spent.server)
-    used = max((share for share in shares if share), default=0.5)
-    return busiest.events / max(used, 0.01)
+def estimate(easy: Step) -> float:
+    """Events a second at which the first core would be full, from CPU per event at an easy load. Where CPU is not told,
+    as if half of one had been used."""
+    used = max((share for share in (easy.spent.client, easy.spent.server) if share), default=0.5)
+    return easy.events / max(used, 0.01)
 
 
 def stairs(most: float, each: float, streams: int) -> list[int]:

@@ -32,11 +32,13 @@ STEADY, INSTANT, SLOW = ("10ms", "10ms"), ("0s", "0s"), ("1s", "2s")
 
 
 class Pace(Struct, frozen=True):
-    """Seconds of each part; fine: 0 for none. streams: to be opened. judged: runs go to their end for a verdict."""
+    """Seconds of each part; rounds: of finer stairs, at most. streams: to be opened. judged: each level is a run of its
+    own that goes to its end, to have a verdict; else they are stretches of one run."""
 
     probe: float
     stair: float
     fine: float
+    rounds: int
     ramp: float
     hold: float
     asking: float
@@ -46,21 +48,41 @@ class Pace(Struct, frozen=True):
 
     @property
     def seconds(self) -> float:
-        """All that is planned, without what each of `runs` takes to begin and to end."""
-        stairs = RISE + len(climb.STAIRS) * self.stair
-        fine = ROUNDS * (RISE + climb.FINE * self.fine) if self.fine else 0.0
-        drain = TOKENS * 0.01 if self.judged else 0.0
-        levels = len(climb.LEVELS) * (self.ramp + self.hold + drain)
-        return RISE + len(PROBES) * self.probe + stairs + fine + levels + self.asking + self.opening + HOLD
+        """The most that is planned, without what each of `runs` takes to begin and to end."""
+        probe = RISE + len(PROBES) * self.probe
+        stairs = RISE + len(climb.STAIRS) * self.stair + self.rounds * (RISE + climb.FINE * self.fine)
+        levels = len(climb.LEVELS) * (self.ramp + self.hold + (TOKENS * 0.01 if self.judged else 0.0))
+        return probe + stairs + levels + self.asking + self.opening + HOLD
 
     @property
     def runs(self) -> int:
-        return 4 + len(climb.LEVELS) + (ROUNDS if self.fine else 0)
+        return 4 + self.rounds + (len(climb.LEVELS) if self.judged else 1)
 
 
-ROUNDS = 2
-QUICK = Pace(probe=0.5, stair=0.5, fine=0.0, ramp=0.5, hold=1.0, asking=0.8, opening=1.0, streams=2_000, judged=False)
-FULL = Pace(probe=1.5, stair=1.5, fine=3.0, ramp=1.3, hold=8.0, asking=6.0, opening=5.0, streams=10_000, judged=True)
+QUICK = Pace(
+    probe=0.5,
+    stair=0.5,
+    fine=0.5,
+    rounds=1,
+    ramp=0.4,
+    hold=1.2,
+    asking=0.8,
+    opening=1.0,
+    streams=2_000,
+    judged=False,
+)
+FULL = Pace(
+    probe=1.5,
+    stair=1.5,
+    fine=3.0,
+    rounds=2,
+    ramp=1.3,
+    hold=8.0,
+    asking=6.0,
+    opening=5.0,
+    streams=10_000,
+    judged=True,
+)
 
 
 class Bench(Struct, frozen=True):
@@ -103,7 +125,7 @@ def measure(
         notice(f"ceiling: {bound.value:,.0f} events/s ({climb.LIMITS[bound.limit]})")
         if bound.limit in ("others", "unknown"):
             notice("something else ran on these cores: try again when the machine is quiet, the ceiling is higher then")
-        levels = [_level(bench, servers, *level, notice) for level in climb.levels(bound.value, each)]
+        levels = list(_levels(bench, servers, climb.levels(bound.value, each), notice))
     return Ceiling(
         identity=machine.identity(transport, machine.clock(Config())),
         measured_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -148,16 +170,17 @@ def _climb(bench: Bench, servers: list[Server], notice: Notice) -> tuple[list[St
     each = _each(first)
     if row is None or each is None:
         raise UsageError("no answer of the server was whole enough to learn from: is it an exact one?")
-    steps = easy = _steps(first, PROBES, pace.probe, each)
-    notice(f"an easy load: {easy[-1].events:,.0f} events/s, client CPU {_percent(easy[-1].spent.client)}")
+    steps = _steps(first, PROBES, pace.probe, each)
+    easy = _step(first, 0, 0.0, (RISE + SETTLE, RISE + pace.probe * len(PROBES) - EDGE))
+    notice(f"an easy load: {easy.events:,.0f} events/s, client CPU {_percent(easy.spent.client)}")
     numbers, seconds = climb.stairs(climb.estimate(easy), each, most), pace.stair
-    for last in range(1 + (ROUNDS if pace.fine else 0)):
+    for turn in range(1 + pace.rounds):
         tried = _steps(_staircase(bench, servers, numbers, seconds), numbers, seconds, each)
         notice(f"tried {numbers[0] * each:,.0f} to {numbers[-1] * each:,.0f} events/s, held {_held(tried)}")
         # Longer stairs count more than shorter ones, and those count where nothing was held on the longer ones.
         steps = tried if climb.top(tried) else [*steps, *tried]
         bound = climb.found(tried)
-        if last and bound and bound.limit != "not reached":
+        if bound and bound.limit != "not reached" and (turn or not pace.judged):
             break
         numbers, seconds = climb.fine(steps, most), pace.fine
     return steps, each, (row.planned[0] - row.received) * against.NS
@@ -198,25 +221,44 @@ def _step(trial: Trial, streams: int, asked: float, span: against.Span) -> Step:
     return Step(streams, asked, against.rate(events, span), against.rate(sent, span), spent)
 
 
-def _level(bench: Bench, servers: list[Server], share: float, streams: int, notice: Notice) -> Level:
-    """A run at a share of the ceiling."""
+def _levels(
+    bench: Bench, servers: list[Server], wanted: Sequence[tuple[float, int]], notice: Notice
+) -> Iterator[Level]:
+    """Runs at shares of the ceiling, or stretches of one."""
+    for runs in [[level] for level in wanted] if bench.pace.judged else [wanted]:
+        trial = _rising(bench, servers, [streams for _, streams in runs])
+        both = list(_pairs(trial))
+        for place, (share, streams) in enumerate(runs):
+            level = _level(bench.pace, trial, both, share, streams, place)
+            notice(f"at {share:.0%}: {level.events:,.0f} events/s, mean TTFT wrong by {_ms(level.errors.ttft_mean)}")
+            yield level
+
+
+def _rising(bench: Bench, servers: list[Server], numbers: Sequence[int]) -> Trial:
+    """A run that goes gently from each number of streams to the next, and stays there for a while."""
     pace = bench.pace
-    stages = f"{pace.ramp}s@c1..c{streams},{pace.hold}s@c{streams}"
+    stages = [
+        f"{pace.ramp}s@c{low}..c{high},{pace.hold}s@c{high}" for low, high in zip([1, *numbers], numbers, strict=False)
+    ]
     more = () if pace.judged else ("--grace", "0")
-    trial = bench.run(servers, pace.ramp + pace.hold, "--stages", stages, *_answers(TOKENS), *more)
-    span = (pace.ramp, pace.ramp + pace.hold)
-    step, errors = _step(trial, streams, 0.0, span), against.errors(list(_pairs(trial)), span)
-    doubts = [doubt["what"] for doubt in trial.verdict["doubts"]] if pace.judged else []
-    notice(f"at {share:.0%}: {step.events:,.0f} events/s, TTFT wrong by {_ms(errors.ttft_mean)}")
+    length = len(numbers) * (pace.ramp + pace.hold)
+    return bench.run(servers, length, "--stages", ",".join(stages), *_answers(TOKENS), *more)
+
+
+def _level(pace: Pace, trial: Trial, both: Sequence[against.Pair], share: float, streams: int, place: int) -> Level:
+    """The stretch at this place of a run; lag and verdict are those of a run that has one stretch only."""
+    begin = place * (pace.ramp + pace.hold) + pace.ramp
+    span = (begin, begin + pace.hold - EDGE)
+    step = _step(trial, streams, 0.0, span)
     return Level(
         share=share,
         streams=streams,
         events=step.events,
-        errors=errors,
+        errors=against.errors(both, span),
         client_share=step.spent.client,
-        lag_p99=trial.client.get("loop_lag_p99"),
+        lag_p99=trial.client.get("loop_lag_p99") if pace.judged else None,
         status=trial.verdict["status"] if pace.judged else None,
-        doubts=doubts,
+        doubts=[doubt["what"] for doubt in trial.verdict["doubts"]] if pace.judged else [],
     )
 
 
@@ -237,7 +279,10 @@ def _requests(bench: Bench, think: float, notice: Notice) -> Bound:
 def _streams(bench: Bench, carried: float, notice: Notice) -> Bound:
     """Streams that are open at the same time; where the servers' gaps are not ours to set, half of those `carried`."""
     pace = bench.pace
-    limits: dict[str, int | None] = {"open files": room.files(), "ports": room.ports(len(bench.remote or bench.cores.servers or [0]))}
+    limits: dict[str, int | None] = {
+        "open files": room.files(),
+        "ports": room.ports(len(bench.remote or bench.cores.servers or [0])),
+    }
     first = room.smallest(limits)
     wanted = min(pace.streams, first[1] if first else pace.streams)
     if bench.remote:

@@ -7,7 +7,7 @@ from loadstone.climb import LIMITS
 from loadstone.views.tables import Table
 
 _NOTE = "shown minus true, ms, as means and p99 of both; what the way takes is part of it; -: too few samples"
-_QUICK = "; too short to be judged: leave out --quick for a verdict"
+_QUICK = "; leave out --quick for more samples, lag and verdict"
 _COLUMNS = [
     "of the ceiling", "streams", "events/s", "TTFT mean", "TTFT p99", "gap mean", "gap p99", "client CPU",
     "loop lag p99", "requests", "gaps",
