@@ -99,11 +99,12 @@ def selftest(options: Namespace) -> int:
     from loadstone import selftest as test
     from loadstone.views import ceiling as view
 
+    machine.check_place()
     if wrong := machine.saved()[1]:
         _notice(f"{wrong}; what is found now replaces it")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers of ours must not outlive us
-    given = {name: getattr(options, name) for name in ("quick", "transport") if hasattr(options, name)}
-    found = test.measure(getattr(options, "url", ()), notice=_notice, **given)
+    pace = test.QUICK if getattr(options, "quick", False) else test.FULL
+    found = test.measure(getattr(options, "url", ()), pace, getattr(options, "transport", "wire"), _notice)
     file = machine.save(found)
     if getattr(options, "view", "text") == "json":
         print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())

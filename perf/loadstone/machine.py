@@ -5,9 +5,11 @@ The file is read leniently: what is unreadable, of another version or of another
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,18 +83,35 @@ def saved() -> tuple[list[Ceiling], str | None]:
     return kept.ceilings, None
 
 
+def check_place() -> None:
+    """Raises UsageError where no ceiling can be kept: better known before than after minutes of measuring."""
+    file = path()
+    with _writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(file.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def save(ceiling: Ceiling) -> Path:
     """Keep it, in place of an earlier one of the same identity. The file is whole at any time. Raises UsageError."""
+    check_place()
     file, others = path(), [other for other in saved()[0] if other.identity != ceiling.identity]
     content = msgspec.json.format(msgspec.json.encode(Saved([ceiling, *others][:KEPT])), indent=2)
     half = file.with_name(f"{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(file):
         half.write_bytes(content + b"\n")
         os.replace(half, file)
+    return file
+
+
+@contextlib.contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as exc:
         raise UsageError(f"cannot write {file}: {exc.strerror}; name another file in {VARIABLE}") from exc
-    return file
 
 
 def divide(cores: Sequence[int], siblings: Callable[[int], object]) -> tuple[list[int], list[int]]:

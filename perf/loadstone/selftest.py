@@ -106,13 +106,13 @@ class Bench(Struct, frozen=True):
 
 
 def measure(
-    urls: Sequence[str] = (), *, quick: bool = False, transport: str = "wire", notice: Notice = lambda _: None
+    urls: Sequence[str] = (), pace: Pace = FULL, transport: str = "wire", notice: Notice = lambda _: None
 ) -> Ceiling:
-    """Find the ceiling, against servers on this machine or the exact ones at `urls`. Takes 3 minutes at most, half a
-    minute if `quick`. Raises UsageError when there is no second core, no exact server, or no load was held."""
+    """Find the ceiling, against servers on this machine or the exact ones at `urls`; FULL takes three minutes at most,
+    QUICK half a minute. Raises UsageError when there is no second core, no exact server, or no load was held."""
     remote = [lab.check(url) for url in urls]
     cores = lab.Cores(None, None) if remote else lab.divided()
-    bench = Bench(QUICK if quick else FULL, cores, _flags(transport), remote)
+    bench = Bench(pace, cores, _flags(transport), remote)
     notice(_where(bench))
     with bench.servers(*STEADY) as servers:
         steps, each, think = _climb(bench, servers, notice)
@@ -129,7 +129,7 @@ def measure(
     return Ceiling(
         identity=machine.identity(transport, machine.clock(Config())),
         measured_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        quick=quick,
+        quick=not pace.judged,
         server=", ".join(urls) or f"{len(servers)} on this machine, {_pinned(cores)}",
         events=bound,
         beside=best.requests,
