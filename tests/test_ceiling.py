@@ -70,19 +70,20 @@ def test_what_kept_a_step_from_more(spent: Spent, limit: str) -> None:
 
 def test_the_ceiling_is_the_most_that_was_held_when_the_client_gave_way() -> None:
     steps = [step(300), step(500, 49_800.0), step(700, 60_000.0, Spent(0.99, 0.0, 0.7, 0.0))]
-    assert climb.found(steps) == Bound(49_800.0, "client", False, 0.3, 0.4)
+    assert climb.found(steps, steps) == Bound(49_800.0, "client", False, 0.3, 0.4)
 
 
 def test_where_the_server_gave_way_it_is_a_lower_bound() -> None:
-    bound = climb.found([step(500), step(700, 60_000.0, Spent(0.6, 0.0, 0.99, 0.0))])
+    tried = [step(500), step(700, 60_000.0, Spent(0.6, 0.0, 0.99, 0.0))]
+    bound = climb.found(tried[:1], tried)
     assert bound is not None
     assert (bound.value, bound.limit, bound.lower) == (50_000.0, "server", True)
 
 
 def test_where_all_was_held_it_is_a_lower_bound_and_where_nothing_was_there_is_none() -> None:
-    bound = climb.found([step(500), step(600)])
+    bound = climb.found([step(500), step(600)], [step(500), step(600)])
     assert bound == Bound(60_000.0, "not reached", True, 0.3, 0.4)
-    assert climb.found([step(500, 20_000.0)]) is None
+    assert climb.found([step(500, 20_000.0)], []) is None
 
 
 def test_the_first_estimate_is_the_core_that_would_be_full_first() -> None:
@@ -107,7 +108,7 @@ def test_stairs_rise_around_the_estimate_and_never_above_what_can_be_open() -> N
     ids=["between", "beyond", "below"],
 )
 def test_finer_stairs(steps: list[Step], numbers: list[int]) -> None:
-    assert climb.fine(steps, 10_000) == numbers
+    assert climb.fine(steps, steps, 10_000) == numbers
 
 
 def test_levels_are_shares_of_the_ceiling() -> None:

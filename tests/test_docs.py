@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = [
     *("README.md", "CONTRIBUTING.md", "reports/README.md", "datasets/README.md"),
-    *("docs/command-line.md", "docs/workloads.md", "docs/own-api.md"),
+    *("docs/command-line.md", "docs/workloads.md", "docs/own-api.md", "docs/selftest.md"),
 ]
 
 

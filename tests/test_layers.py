@@ -13,7 +13,7 @@ LAYERS: dict[int, str] = {
     0: "records",
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
     " stats columns windows groups measure check stops saturation config views plugins"
-    " ceiling climb against scale",
+    " ceiling climb against pace scale",
     2: "alarm transport jobs tokens frame store readers wording loop machine usage room",
     3: "flight keys carrier runner guards health preflight describe progress results console watchers setup session"
     " lab selftest",

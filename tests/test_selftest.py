@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone import lab, machine, room, selftest
+from loadstone import lab, machine, pace, room, selftest
 from loadstone.config import Config
 from loadstone.lab import Cores
+from loadstone.pace import FULL, QUICK, Pace
 from loadstone.records import Failure, Record, UsageError
-from loadstone.selftest import FULL, QUICK
 from servers import PATIENCE, Sim, clean, closed_port, command, loadstone, posix, refused, scripted
 
 TINY = msgspec.structs.replace(
@@ -37,7 +37,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_whole_way_against_a_server_that_is_given(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(selftest, "QUICK", TINY)
+    monkeypatch.setattr(pace, "QUICK", TINY)
     monkeypatch.setattr("loadstone.climb.STAIRS", (0.1, 0.2))
     with Sim(ttft="10ms", itl="10ms") as sim:
         done = loadstone(capsys, "selftest", "--quick", "--url", sim.url, "--as", "json")
@@ -57,10 +57,10 @@ def test_the_whole_way_against_a_server_that_is_given(
         assert part in done.err
 
 
-@pytest.mark.parametrize(("pace", "run", "most"), [(QUICK, 1.3, 30), (FULL, 4.0, 180)], ids=["quick", "full"])
-def test_it_fits_into_its_time(pace: selftest.Pace, run: float, most: float) -> None:
+@pytest.mark.parametrize(("planned", "run", "most"), [(QUICK, 1.3, 30), (FULL, 4.0, 180)], ids=["quick", "full"])
+def test_it_fits_into_its_time(planned: Pace, run: float, most: float) -> None:
     """`run`: seconds for a run to begin and to end; on the machine of docs/selftest.md it takes two thirds of them."""
-    assert pace.seconds + pace.runs * run < most
+    assert planned.seconds + planned.runs * run < most
 
 
 def test_a_server_that_keeps_no_truth_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +132,7 @@ def record(first: int | None, end: int, error: Failure | None = None) -> Record:
 
 def test_streams_that_are_open_have_begun_and_not_ended() -> None:
     records = [record(10, 500), record(10, 90), record(200, 500), record(None, 500)]
-    assert selftest._open(records, 0.1) == 1
+    assert room.opened(records, 0.1) == 1
 
 
 REFUSED = Failure("connect", "too many open files")
@@ -151,7 +151,7 @@ REFUSED = Failure("connect", "too many open files")
 def test_what_kept_streams_from_being_more(
     opened: int, records: list[Record], limits: dict[str, int | None], limit: str, lower: bool
 ) -> None:
-    bound = selftest._limited(opened, 40, records, limits)
+    bound = room.bound(opened, 40, records, limits)
     assert (bound.value, bound.limit, bound.lower) == (opened, limit, lower)
 
 

@@ -95,7 +95,7 @@ def serve(options: Namespace) -> int:
 
 
 def selftest(options: Namespace) -> int:
-    from loadstone import console, machine
+    from loadstone import console, machine, pace
     from loadstone import selftest as test
     from loadstone.views import ceiling as view
 
@@ -103,8 +103,8 @@ def selftest(options: Namespace) -> int:
     if wrong := machine.saved()[1]:
         _notice(f"{wrong}; what is found now replaces it")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers of ours must not outlive us
-    pace = test.QUICK if getattr(options, "quick", False) else test.FULL
-    found = test.measure(getattr(options, "url", ()), pace, getattr(options, "transport", "wire"), _notice)
+    wanted = pace.QUICK if getattr(options, "quick", False) else pace.FULL
+    found = test.measure(getattr(options, "url", ()), wanted, getattr(options, "transport", "wire"), _notice)
     file = machine.save(found)
     if getattr(options, "view", "text") == "json":
         print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())

@@ -127,16 +127,17 @@ def stairs(most: float, each: float, streams: int) -> list[int]:
     return _rising([part * most / each for part in STAIRS], streams)
 
 
-def fine(steps: Sequence[Step], streams: int) -> list[int]:
-    """The next numbers of streams: between the best that held and the first that did not, or beyond the best."""
+def fine(steps: Sequence[Step], tried: Sequence[Step], streams: int) -> list[int]:
+    """The next numbers of streams: between the best of `steps` and the first of all `tried` that did not hold, or
+    beyond the best."""
     best = top(steps)
     if best is None:
-        low, high = 1.0, float(min(step.streams for step in steps))
+        low, high = 1.0, float(min(step.streams for step in tried))
         return _rising(list(np.linspace(low, high, FINE + 2)[1:-1]), streams)
-    failed = [step.streams for step in steps if step.streams > best.streams]
-    if not failed:
+    failed = _beyond(best, tried)
+    if failed is None:
         return _rising([best.streams * part for part in (1.1, 1.3, 1.6, 2.0, 2.5)], streams)
-    return _rising(list(np.linspace(best.streams, min(failed), FINE)), streams)
+    return _rising(list(np.linspace(best.streams, failed.streams, FINE)), streams)
 
 
 def _rising(wanted: Sequence[float], most: int) -> list[int]:
@@ -149,15 +150,21 @@ def top(steps: Sequence[Step]) -> Step | None:
     return max((step for step in steps if step.held), key=lambda step: step.events, default=None)
 
 
-def found(steps: Sequence[Step]) -> Bound | None:
-    """The ceiling for events; a lower bound unless it was the client that gave way first. None: nothing was held."""
+def found(steps: Sequence[Step], tried: Sequence[Step]) -> Bound | None:
+    """The ceiling for events: the best of `steps`; a lower bound unless it was the client that gave way first in all
+    that was `tried` beyond. None: nothing was held."""
     best = top(steps)
     if best is None:
         return None
-    beyond = [step for step in steps if step.streams > best.streams and not step.held]
-    first = min(beyond, key=lambda step: step.streams, default=None)
-    why = limit(first.spent) if first else "not reached"
+    failed = _beyond(best, tried)
+    why = limit(failed.spent) if failed else "not reached"
     return Bound(best.events, why, why != "client", best.spent.client, best.spent.server)
+
+
+def _beyond(best: Step, tried: Sequence[Step]) -> Step | None:
+    """The first that did not hold."""
+    failed = [step for step in tried if step.streams > best.streams and not step.held]
+    return min(failed, key=lambda step: step.streams, default=None)
 
 
 def requests(rate: float, spent: Spent) -> Bound:

@@ -17,72 +17,15 @@ from loadstone.ceiling import Bound, Ceiling, Level
 from loadstone.climb import Step
 from loadstone.config import Config
 from loadstone.lab import Server, Trial
-from loadstone.records import Record, UsageError
+from loadstone.pace import EDGE, FULL, HOLD, PROBES, RISE, SETTLE, TOKENS, Pace
+from loadstone.records import UsageError
 
 Notice = Callable[[str], None]
-TOKENS = 128
-PROBES = (50, 200)
 IN_FLIGHT = 64
 EASY = 20_000
 """One-token answers a second for which a server that thinks first still finds enough in flight."""
-RISE, SETTLE, EDGE, HOLD = 0.4, 0.1, 0.02, 1.5
-"""Seconds: to the first stair; after a change of the load, and before one, that are not looked at; with all open."""
 STEADY, INSTANT, SLOW = ("10ms", "10ms"), ("0s", "0s"), ("1s", "2s")
 """TTFT and gap of the servers. They are the same in the first, so that a stream brings events evenly for ever."""
-
-
-class Pace(Struct, frozen=True):
-    """Seconds of each part; rounds: of finer stairs, at most. streams: to be opened. judged: each level is a run of its
-    own that goes to its end, to have a verdict; else they are stretches of one run."""
-
-    probe: float
-    stair: float
-    fine: float
-    rounds: int
-    ramp: float
-    hold: float
-    asking: float
-    opening: float
-    streams: int
-    judged: bool
-
-    @property
-    def seconds(self) -> float:
-        """The most that is planned, without what each of `runs` takes to begin and to end."""
-        probe = RISE + len(PROBES) * self.probe
-        stairs = RISE + len(climb.STAIRS) * self.stair + self.rounds * (RISE + climb.FINE * self.fine)
-        levels = len(climb.LEVELS) * (self.ramp + self.hold + (TOKENS * 0.01 if self.judged else 0.0))
-        return probe + stairs + levels + self.asking + self.opening + HOLD
-
-    @property
-    def runs(self) -> int:
-        return 4 + self.rounds + (len(climb.LEVELS) if self.judged else 1)
-
-
-QUICK = Pace(
-    probe=0.5,
-    stair=0.5,
-    fine=0.5,
-    rounds=1,
-    ramp=0.4,
-    hold=1.2,
-    asking=0.8,
-    opening=1.0,
-    streams=2_000,
-    judged=False,
-)
-FULL = Pace(
-    probe=1.5,
-    stair=1.5,
-    fine=3.0,
-    rounds=2,
-    ramp=1.3,
-    hold=8.0,
-    asking=6.0,
-    opening=5.0,
-    streams=10_000,
-    judged=True,
-)
 
 
 class Bench(Struct, frozen=True):
@@ -115,17 +58,15 @@ def measure(
     bench = Bench(pace, cores, _flags(transport), remote)
     notice(_where(bench))
     with bench.servers(*STEADY) as servers:
-        steps, each, think = _climb(bench, servers, notice)
-        best, bound = climb.top(steps), climb.found(steps)
+        climbed = _climb(bench, servers, notice)
+        best, bound = climbed.best, climbed.bound
         if best is None or bound is None:
-            least = min(step.asked for step in steps)
-            raise UsageError(
-                f"not even {least:,.0f} events/s were held: end what else runs on this machine and try again"
-            )
+            text = f"not even {climbed.least:,.0f} events/s were held"
+            raise UsageError(f"{text}: end what else runs on this machine and try again")
         notice(f"ceiling: {bound.value:,.0f} events/s ({climb.LIMITS[bound.limit]})")
         if bound.limit in ("others", "unknown"):
             notice("something else ran on these cores: try again when the machine is quiet, the ceiling is higher then")
-        levels = list(_levels(bench, servers, climb.levels(bound.value, each), notice))
+        levels = list(_levels(bench, servers, climb.levels(bound.value, climbed.each), notice))
     return Ceiling(
         identity=machine.identity(transport, machine.clock(Config())),
         measured_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -134,8 +75,8 @@ def measure(
         events=bound,
         beside=best.requests,
         levels=levels,
-        requests=_requests(bench, think, notice),
-        streams=_streams(bench, bound.value / each, notice),
+        requests=_requests(bench, climbed.thinks, notice),
+        streams=_streams(bench, bound.value / climbed.each, notice),
     )
 
 
@@ -162,28 +103,40 @@ def _where(bench: Bench) -> str:
     return f"testing one client process against {servers}; about {bench.pace.seconds + bench.pace.runs:.0f} s"
 
 
-def _climb(bench: Bench, servers: list[Server], notice: Notice) -> tuple[list[Step], float, float]:
-    """Steps up to the ceiling; events a second of one stream; seconds that the server thinks before the first."""
+class Climbed(Struct, frozen=True):
+    """The way up: its best step and what that bounds, where any was held; the least that was asked for; events a second
+    of one stream; seconds before its first."""
+
+    best: Step | None
+    bound: Bound | None
+    least: float
+    each: float
+    thinks: float
+
+
+def _climb(bench: Bench, servers: list[Server], notice: Notice) -> Climbed:
+    """Find the most events a second that are held."""
     pace, most = bench.pace, (room.files() or 10**9)
     first = _staircase(bench, servers, PROBES, pace.probe)
     row = next((row for row in first.rows if row.planned), None)
     each = _each(first)
     if row is None or each is None:
         raise UsageError("no answer of the server was whole enough to learn from: is it an exact one?")
-    steps = _steps(first, PROBES, pace.probe, each)
     easy = _step(first, 0, 0.0, (RISE + SETTLE, RISE + pace.probe * len(PROBES) - EDGE))
     notice(f"an easy load: {easy.events:,.0f} events/s, client CPU {_percent(easy.spent.client)}")
+    steps = tried = _steps(first, PROBES, pace.probe, each)
     numbers, seconds = climb.stairs(climb.estimate(easy), each, most), pace.stair
     for turn in range(1 + pace.rounds):
-        tried = _steps(_staircase(bench, servers, numbers, seconds), numbers, seconds, each)
-        notice(f"tried {numbers[0] * each:,.0f} to {numbers[-1] * each:,.0f} events/s, held {_held(tried)}")
-        # Longer stairs count more than shorter ones, and those count where nothing was held on the longer ones.
-        steps = tried if climb.top(tried) else [*steps, *tried]
-        bound = climb.found(tried)
+        new = _steps(_staircase(bench, servers, numbers, seconds), numbers, seconds, each)
+        notice(f"tried {numbers[0] * each:,.0f} to {numbers[-1] * each:,.0f} events/s, held {_held(new)}")
+        # Longer stairs count more than shorter ones, which count where nothing was held on the longer ones.
+        tried, steps = [*tried, *new], new if climb.top(new) else steps
+        bound = climb.found(new, tried)
         if bound and bound.limit != "not reached" and (turn or not pace.judged):
             break
-        numbers, seconds = climb.fine(steps, most), pace.fine
-    return steps, each, (row.planned[0] - row.received) * against.NS
+        numbers, seconds = climb.fine(steps, tried, most), pace.fine
+    thinks = (row.planned[0] - row.received) * against.NS
+    return Climbed(climb.top(steps), climb.found(steps, tried), min(step.asked for step in tried), each, thinks)
 
 
 def _held(steps: Sequence[Step]) -> str:
@@ -288,31 +241,13 @@ def _streams(bench: Bench, carried: float, notice: Notice) -> Bound:
     if bench.remote:
         wanted = min(wanted, max(1, int(carried / 2)))
     with bench.servers(*SLOW) as servers:
-        stages = f"{pace.opening}s@c1..c{wanted},{HOLD}s@c{wanted}"
-        trial = bench.run(servers, pace.opening + HOLD, "--stages", stages, *_answers(TOKENS), "--grace", "0")
-    opened = _open(trial.records, pace.opening + HOLD - EDGE)
-    limits["memory"] = room.memory(climb.growth(trial.looks, trial.origin) / max(1, opened))
-    bound = _limited(opened, wanted, trial.records, limits)
-    notice(f"streams open at once: {opened:,} ({bound.limit})")
+        stages = [*room.opening(wanted, pace.opening), f"{HOLD}s@c{wanted}"]
+        trial = bench.run(servers, pace.opening + HOLD, "--stages", ",".join(stages), *_answers(TOKENS), "--grace", "0")
+    count = room.opened(trial.records, pace.opening + HOLD - EDGE)
+    limits["memory"] = room.memory(climb.growth(trial.looks, trial.origin) / max(1, count))
+    bound = room.bound(count, wanted, trial.records, limits)
+    notice(f"streams open at once: {count:,} ({bound.limit})")
     return bound
-
-
-def _open(records: Sequence[Record], at: float) -> int:
-    """Streams that have begun to answer, and not ended."""
-    instant = at / against.NS
-    return sum(record.first is not None and record.first <= instant <= record.end for record in records)
-
-
-def _limited(opened: int, wanted: int, records: Sequence[Record], limits: dict[str, int | None]) -> Bound:
-    """What kept streams from being more, or will."""
-    failed = [record.error for record in records if record.error and record.error.kind != "stopped"]
-    if failed:
-        return Bound(opened, f"{len(failed)} failed: {failed[0].message}", lower=False)
-    if opened < wanted:
-        return Bound(opened, f"{wanted:,} were asked for, and did not begin in time", lower=True)
-    first = room.smallest(limits)
-    end = f"; {first[0]} would end it at {first[1]:,}" if first else ""
-    return Bound(opened, f"more was not tried{end}", lower=True)
 
 
 def _percent(share: float | None) -> str:
