@@ -254,7 +254,7 @@ def test_a_run_quotes_the_ceiling_saved_with_it() -> None:
     assert found is not None
     assert found["share"] == pytest.approx(share(FIGURES, 50_000, 800))
     assert found["events_per_second"] == 100_000.0
-    halved = quote(summary(ceiling=FIGURES, config={"workers": 2}))
+    halved = quote(summary(ceiling=FIGURES, workers=[{}, {}]))
     assert halved is not None
     assert halved["share"] == pytest.approx(found["share"] / 2)
 

@@ -70,8 +70,14 @@ def test_a_server_that_keeps_no_truth_is_refused(capsys: pytest.CaptureFixture[s
 
 
 def test_a_truth_of_another_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with scripted(lambda _: (200, '{"truth": 42}')) as url:
-        assert refused(capsys, "selftest", "--url", url).startswith(f"{url}/truth is not that of a `loadstone serve`: ")
+    with scripted(lambda _: (200, '{"truth": 42}\n')) as url:
+        said = refused(capsys, "selftest", "--url", url)
+    assert said.startswith(f"{url}/truth is text/plain, not the application/x-ndjson of a `loadstone serve`")
+
+
+def test_a_truth_of_another_version_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"http://a/truth is not that of a `loadstone serve` of this version: "):
+        lab._told("http://a", b'{"received": "yesterday"}\n')
 
 
 def test_a_server_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,9 +111,9 @@ def quote(summary: Summary) -> dict[str, Any] | None:
     figures = summary.run.get("ceiling")
     if not isinstance(figures, Mapping):
         return None
-    workers = _number((summary.run.get("config") or {}).get("workers")) or 1
-    rates = flow(summary)
-    used = share(figures, *rates, workers=int(workers)) if rates else None
+    rates, told = flow(summary), summary.run.get("workers")
+    workers = len(told) if isinstance(told, list) else 1  # each of several says how it fared
+    used = share(figures, *rates, workers=workers) if rates else None
     return {**figures, "share": used}
 
 

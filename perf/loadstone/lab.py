@@ -30,6 +30,9 @@ EVERY = 0.1
 """Seconds between looks at the CPU time of both ends."""
 PATIENCE = 30.0
 """Seconds that a run may take beyond what it was meant to."""
+FIRST = 1_000_000
+"""Bytes that tell whether something is a truth: a server may have kept a gigabyte of it."""
+KIND = "application/x-ndjson"
 _rows = msgspec.json.Decoder(Row)
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -154,29 +157,37 @@ def _trial(folder: Path, servers: Sequence[Server], looks: list[Look]) -> Trial:
 
 def truth(url: str) -> list[Row]:
     """What the server at `url` says it did since it was told to forget. Raises UsageError."""
-    try:
-        return [_rows.decode(line) for line in _ask(url, "GET").splitlines()]
-    except msgspec.MsgspecError as exc:
-        raise UsageError(f"{url}/truth is not that of a `loadstone serve`: {exc}") from exc
+    return _told(url, _ask(url, "GET"))
 
 
 def check(url: str) -> Server:
     """The server at `url`, if it is an exact one. Raises UsageError when nobody answers, or it keeps no truth."""
-    truth(url)
+    _told(url, _ask(url, "GET", FIRST))
     return Server(url)
 
 
-def _ask(url: str, method: str) -> bytes:
+def _told(url: str, content: bytes) -> list[Row]:
+    try:
+        return [_rows.decode(line) for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{url}/truth is not that of a `loadstone serve` of this version: {exc}") from exc
+
+
+def _ask(url: str, method: str, most: int | None = None) -> bytes:
+    """The answer, or its first bytes, at `most` so many. Raises UsageError."""
     advice = "selftest needs `loadstone serve` there"
     try:
         with _direct.open(
             urllib.request.Request(f"{url.rstrip('/')}/truth", method=method), timeout=PATIENCE
         ) as answer:
-            content: bytes = answer.read()
+            content: bytes = answer.read(most)
+            kind = answer.headers.get_content_type()
     except urllib.error.HTTPError as exc:
         raise UsageError(f"{url} has no /truth (HTTP {exc.code}): {advice}, not another server") from exc
     except (OSError, ValueError, HTTPException) as exc:
         raise UsageError(f"no answer from {url}: {getattr(exc, 'reason', None) or exc}; {advice}") from exc
+    if method == "GET" and kind != KIND:
+        raise UsageError(f"{url}/truth is {kind}, not the {KIND} of a `loadstone serve`: give the --url of one")
     return content
 
 
