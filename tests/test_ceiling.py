@@ -259,6 +259,15 @@ def test_a_run_quotes_the_ceiling_saved_with_it() -> None:
     assert halved["share"] == pytest.approx(found["share"] / 2)
 
 
+def test_a_run_that_did_more_than_a_lower_bound_has_no_share_of_it() -> None:
+    low = {**FIGURES, "events_per_second": 40_000.0}
+    exact, bound = quote(summary(ceiling=low)), quote(summary(ceiling={**low, "lower_bound": True}))
+    assert exact is not None
+    assert bound is not None
+    assert exact["share"] > 1
+    assert bound["share"] is None
+
+
 def test_without_a_saved_ceiling_nothing_is_quoted() -> None:
     assert quote(summary()) is None
     assert quote(summary(ceiling=None)) is None

@@ -107,14 +107,15 @@ def share(figures: Mapping[str, Any], events: float, requests: float, workers: i
 
 def quote(summary: Summary) -> dict[str, Any] | None:
     """The ceiling saved when the run began, with the `share` of it that the busiest stretch of the run used; None where
-    none was saved. With a lower bound the share is the most that it can have been."""
+    none was saved. With a lower bound the share is the most that it can have been, and None where the run did more."""
     figures = summary.run.get("ceiling")
     if not isinstance(figures, Mapping):
         return None
     rates, told = flow(summary), summary.run.get("workers")
     workers = len(told) if isinstance(told, list) else 1  # each of several says how it fared
     used = share(figures, *rates, workers=workers) if rates else None
-    return {**figures, "share": used}
+    beyond = used is not None and used > 1 and figures.get("lower_bound")
+    return {**figures, "share": None if beyond else used}
 
 
 def flow(summary: Summary) -> tuple[float, float] | None:
