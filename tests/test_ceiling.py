@@ -93,8 +93,8 @@ def test_the_first_estimate_is_the_core_that_would_be_full_first() -> None:
 
 
 def test_stairs_rise_around_the_estimate_and_never_above_what_can_be_open() -> None:
-    assert climb.stairs(50_000, 100, 10_000) == [350, 450, 550, 650, 750, 900]
-    assert climb.stairs(50_000, 100, 600) == [350, 450, 550, 600]
+    assert climb.stairs(50_000, 100, 10_000) == [250, 375, 500, 650, 825, 1050]
+    assert climb.stairs(50_000, 100, 600) == [250, 375, 500, 600]
     assert climb.stairs(10, 100, 600) == [climb.LEAST_STREAMS]
 
 

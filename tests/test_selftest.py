@@ -21,9 +21,7 @@ from loadstone.pace import FULL, QUICK, Pace
 from loadstone.records import Failure, Record, UsageError
 from servers import PATIENCE, Sim, clean, closed_port, command, loadstone, posix, refused, scripted
 
-TINY = msgspec.structs.replace(
-    QUICK, probe=0.3, stair=0.3, fine=0.3, ramp=0.2, hold=0.5, asking=0.5, opening=0.2, streams=40, rounds=0
-)
+TINY = msgspec.structs.replace(QUICK, probe=0.3, stair=0.3, ramp=0.2, hold=0.5, asking=0.5, opening=0.2, streams=40)
 MS = 1_000_000
 
 

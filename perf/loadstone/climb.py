@@ -14,7 +14,7 @@ from loadstone.ceiling import Bound
 
 FULL = 0.97
 """Share of a core from which on it counts as used up, and share of the asked rate from which on it counts as held."""
-STAIRS = (0.7, 0.9, 1.1, 1.3, 1.5, 1.8)
+STAIRS = (0.5, 0.75, 1.0, 1.3, 1.65, 2.1)
 """Parts of the estimate: it is made at a low rate, where an event costs more than in a crowd, and so is too low."""
 FINE = 5
 LEVELS = (0.10, 0.50, 0.80, 0.95)
