@@ -209,6 +209,22 @@ def test_an_interrupt_leaves_nobody_behind(number: signal.Signals, tmp_path: Pat
     assert not (tmp_path / "ceiling.json").exists()
 
 
+@posix
+def test_an_interrupt_in_the_middle_of_a_start_waits_for_its_end() -> None:
+    done: list[str] = []
+
+    def start() -> None:
+        with lab._deferred():
+            signal.raise_signal(signal.SIGINT)
+            done.append("started")
+        done.append("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert done == ["started"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_help_names_the_second_machine(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         loadstone(capsys, "selftest", "--help")

@@ -6,9 +6,11 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -98,18 +100,44 @@ def _server(ttft: str, itl: str, core: int | None) -> Iterator[Server]:
 @contextlib.contextmanager
 def _child(command: list[str], places: Sequence[int] | None, **files: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, so that Ctrl-C is for us alone to hear, which never outlives the context."""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **files) as process:
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with _deferred():
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **files)
+        if places is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(process.pid, places)
+        yield process
+    finally:
+        if process is not None:
+            _end(process)
+
+
+@contextlib.contextmanager
+def _deferred() -> Iterator[None]:
+    """An interrupt waits until the end of the context: in the middle of a start it would leave a process to nobody."""
+    if threading.current_thread() is not threading.main_thread():  # others are not interrupted
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    for late in came:
+        signal.raise_signal(late)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with process:
+        process.terminate()
         try:
-            if places is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.sched_setaffinity(process.pid, places)
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(1.0)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def run(servers: Sequence[Server], places: Sequence[int] | None, seconds: float, *flags: str) -> Trial:
