@@ -6,12 +6,15 @@ One sentence on stderr and status 2 for a mistake of the operator; tracebacks ar
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tomllib
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from loadstone.arguments import RUN_ONLY, parser
 from loadstone.config import Config, from_mapping
@@ -90,6 +93,26 @@ def serve(options: Namespace) -> int:
     return 0
 
 
+def selftest(options: Namespace) -> int:
+    from loadstone import console, machine, pace
+    from loadstone import selftest as test
+    from loadstone.views import ceiling as view
+
+    machine.check_place()
+    if wrong := machine.saved()[1]:
+        _notice(f"{wrong}; what is found now replaces it")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers of ours must not outlive us
+    wanted = pace.QUICK if getattr(options, "quick", False) else pace.FULL
+    found = test.measure(getattr(options, "url", ()), wanted, getattr(options, "transport", "wire"), _notice)
+    file = machine.save(found)
+    if getattr(options, "view", "text") == "json":
+        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        console.draw(view.tables(found))
+    _notice(f"saved in {file}; runs on this machine quote it")
+    return 0
+
+
 def list_(options: Namespace) -> int:
     from loadstone.listing import parts
 
@@ -104,6 +127,7 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "report": report,
     "check": check,
     "serve": serve,
+    "selftest": selftest,
     "list": list_,
 }
 

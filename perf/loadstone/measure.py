@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone import checks, groups, windows
+from loadstone import ceiling, checks, groups, windows
 from loadstone.check import judge
 from loadstone.columns import Array, Columns, Count, Mask, Requests, build
 from loadstone.events import ONE, Events, Gaps
@@ -58,6 +58,8 @@ def measure(records: Iterable[Record], run: Mapping[str, Any] | None = None, cou
         },
         failures=[(kind, text, times) for (kind, text), times in columns.failures.most_common(10)],
     )
+    if told := ceiling.quote(summary):
+        summary = msgspec.structs.replace(summary, run=run | {"ceiling": told})
     return msgspec.structs.replace(summary, verdict=judge(summary))
 
 

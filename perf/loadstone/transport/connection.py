@@ -141,16 +141,18 @@ class Connection(asyncio.Protocol):
             self._exchange.clock = "user"
 
     def _hand_over(self) -> None:
-        """What one read brought of the body, in one piece: its HTTP chunks have one stamp anyway."""
+        """What one read brought of the body, HTTP chunk by HTTP chunk: nearly always each is one event."""
         body, exchange = self._body, self._exchange
-        whole = body[0] if len(body) == 1 else b"".join(body[: self._pieces])
-        body.clear()
-        if exchange is not None and whole:
+        if self._pieces is not None:
+            del body[self._pieces :]
+        if exchange is not None and body:
             exchange.reads += 1
             try:
-                exchange.sink(whole, self._at)
+                for piece in body:
+                    exchange.sink(piece, self._at)
             except Exception as exc:  # a mistake of the sink's must reach whoever waits for the answer
                 self._fail(exc)
+        body.clear()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open.discard(self)
