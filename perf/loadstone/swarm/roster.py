@@ -1,0 +1,175 @@
+"""The machines of a run as the master sees them: who they are, what has come from each, who has fallen silent.
+
+Knows no Locust and no clock of its own. Records are appended to their shard as they come and never read here.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from loadstone.messages import Outcome
+from loadstone.swarm import clocks, letters
+from loadstone.swarm.batches import Inbox
+
+SILENCE = 20.0
+"""Seconds without a letter after which a machine is lost: a cut shorter than this is only a cut."""
+NS = 1_000_000_000
+
+
+class Shard:
+    """The records of one process, as far as they have come. `ended`: all of them, up to its end mark."""
+
+    def __init__(self, engine: int, path: Path) -> None:
+        self.engine = engine
+        self.path = path
+        self.inbox = Inbox()
+        self.ended = False
+        self.outcome: Outcome | None = None
+
+    def take(self, batch: letters.Batch) -> None:
+        lines = zlib.decompress(batch.data)
+        if self.inbox.take(batch.number, lines):
+            with self.path.open("ab") as file:
+                file.write(lines)
+
+    def close(self, end: letters.End) -> None:
+        self.inbox.close(end.mark)
+        self.outcome, self.ended = end.outcome, self.inbox.whole
+
+    @property
+    def done(self) -> bool:
+        """It ended by itself, and everything of it is here."""
+        return self.ended and self.outcome is not None
+
+    def ack(self, run: str) -> letters.Ack:
+        return letters.Ack(run=run, engine=self.engine, count=self.inbox.count, ended=self.ended)
+
+
+class Machine:
+    """One worker of the run. `heard`: when its last letter came, seconds; `level`: slots of each of its processes."""
+
+    def __init__(self, name: str, hello: letters.Hello, now: float) -> None:
+        self.name = name
+        self.host = hello.host
+        self.processes = hello.processes
+        self.versions = hello.versions
+        self.shards: list[Shard] = []
+        self.heard = now
+        self.begun = False
+        self.levels: list[int] = []
+        self.got = -1
+        self.standing = False
+        self.declined: str | None = None
+        self.pongs: dict[int, tuple[int, int]] = {}
+        self.before: clocks.Estimate | None = None
+        self.after: clocks.Estimate | None = None
+
+    @property
+    def ended(self) -> bool:
+        return all(shard.ended for shard in self.shards)
+
+    def silent(self, now: float) -> bool:
+        return now - self.heard > SILENCE
+
+    def slots(self, shard: Shard) -> int:
+        """What was in flight at most in one of its processes, by its last sign of life."""
+        at = self.shards.index(shard)
+        return self.levels[at] if at < len(self.levels) else 0
+
+
+class Roster:
+    """All of them, by their Locust names."""
+
+    def __init__(self, run: str, seconds: Callable[[], float], ns: Callable[[], int]) -> None:
+        self.run = run
+        self.machines: dict[str, Machine] = {}
+        self._seconds, self._ns = seconds, ns
+
+    def __iter__(self) -> Iterator[Machine]:
+        return iter(self.machines.values())
+
+    def hear(self, name: str, letter: letters.Any_) -> letters.Letter | None:
+        """Take in a letter; returns the answer, where it has one."""
+        if isinstance(letter, letters.Hello):
+            self.machines.setdefault(name, Machine(name, letter, self._seconds()))
+        machine = self.machines.get(name)
+        if machine is None:
+            return None
+        machine.heard = self._seconds()
+        return self._read(machine, letter)
+
+    def _read(self, machine: Machine, letter: letters.Any_) -> letters.Letter | None:
+        if isinstance(letter, letters.Got):
+            machine.got = max(machine.got, letter.number)
+        elif isinstance(letter, letters.Standing):
+            machine.standing = True
+        elif isinstance(letter, letters.Declined):
+            machine.declined = letter.text
+        elif isinstance(letter, letters.Pong):
+            machine.pongs[letter.number] = (letter.at, self._ns())
+        elif isinstance(letter, letters.Beat):
+            machine.begun, machine.levels = letter.begun, letter.levels
+        elif isinstance(letter, letters.Batch | letters.End):
+            return self._records(machine, letter)
+        return None
+
+    def _records(self, machine: Machine, letter: letters.Batch | letters.End) -> letters.Ack | None:
+        shard = next((shard for shard in machine.shards if shard.engine == letter.engine), None)
+        if shard is None:
+            return None
+        if isinstance(letter, letters.Batch):
+            shard.take(letter)
+        else:
+            shard.close(letter)
+        return shard.ack(self.run)
+
+    def over(self, now: float) -> bool:
+        """Nobody is left to wait for."""
+        return all(machine.ended or machine.silent(now) for machine in self)
+
+    @property
+    def records(self) -> int:
+        """How many have come."""
+        return sum(shard.inbox.lines for machine in self for shard in machine.shards)
+
+    # what is told of them in the end
+
+    def lost(self, origin: int) -> Iterator[str]:
+        """A sentence for each machine and process that did not deliver all. `origin`: seconds, when the run began."""
+        for machine in self:
+            for shard in machine.shards:
+                if not shard.done:
+                    yield f"{_whose(machine, shard)} {self._fate(machine, shard, origin)}"
+
+    def _fate(self, machine: Machine, shard: Shard, origin: int) -> str:
+        records = f"{shard.inbox.lines} of its records are here"
+        if shard.ended:
+            return f"died; {records}"
+        at = f"{max(0.0, machine.heard - origin / NS):.1f} s"
+        return f"was lost: last heard of at {at}, {shard.inbox.missing}; {records}"
+
+    def clocks(self) -> list[dict[str, Any]]:
+        return [
+            {"worker": machine.name, "host": machine.host, **clocks.told(machine.before, machine.after)}
+            for machine in self
+            if machine.before is not None
+        ]
+
+    def clients(self) -> list[dict[str, Any]]:
+        """How each process fared, by itself."""
+        return [
+            {"worker": shard.engine, "machine": machine.name, "host": machine.host, **shard.outcome.client}
+            for machine in self
+            for shard in machine.shards
+            if shard.outcome is not None
+        ]
+
+    def outcomes(self) -> list[Outcome]:
+        return [shard.outcome for machine in self for shard in machine.shards if shard.outcome is not None]
+
+
+def _whose(machine: Machine, shard: Shard) -> str:
+    return f"process {shard.engine} on {machine.host} ({machine.name})"
