@@ -12,6 +12,8 @@ from typing import Literal
 from loadstone.records import Doubt, Status, Summary, Verdict
 
 Severity = Literal["suspect", "invalid"]
+CLOCK = 0.005
+"""Seconds by which machines may be shifted against each other: what timers are off by anyway."""
 Rule = Callable[[Summary], Iterator[Doubt]]
 _ENDED = {
     "saturated": "the load was more than the server carries: latencies grew with the time it lasted; offer less",
@@ -57,6 +59,19 @@ def _end(summary: Summary) -> Iterator[Doubt]:
     elif ended not in ("done", "duration", "stages"):
         advice = _ENDED.get(ended, "fewer requests were sent than planned; let it end")
         yield Doubt("ended early", "suspect", ended, "a whole run", advice)
+
+
+def _lost(summary: Summary) -> Iterator[Doubt]:
+    advice = "the load was smaller than asked for, and what that machine had in flight is unknown; run again"
+    for sentence in summary.run.get("lost") or ():
+        yield Doubt("lost", "invalid", sentence, "nothing lost", advice)
+
+
+def _clocks(summary: Summary) -> Iterator[Doubt]:
+    advice = "the machines' parts may be shifted against each other by this much: use a quieter network between them"
+    for clock in summary.run.get("clocks") or ():
+        what = f"clock of {clock['host']}"
+        yield from _over(what, clock["error"] + abs(clock["drift"] or 0.0), CLOCK, 20 * CLOCK, advice, _ms)
 
 
 def _loop_lag(summary: Summary) -> Iterator[Doubt]:
@@ -139,7 +154,7 @@ def _lengths(summary: Summary) -> Iterator[Doubt]:
 
 
 RULES: tuple[Rule, ...] = (
-    _success, _end, _cut_off, _cpu, _run_queue, _loop_lag, _send_lag,
+    _success, _end, _lost, _clocks, _cut_off, _cpu, _run_queue, _loop_lag, _send_lag,
     _rate, _concurrency, _little, _reads, _unfinished, _lengths,
 )  # fmt: skip
 
