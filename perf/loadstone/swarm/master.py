@@ -17,7 +17,7 @@ from typing import Any
 import gevent
 import msgspec
 from gevent import subprocess
-from locust.runners import STATE_MISSING
+from locust.runners import STATE_INIT, STATE_MISSING, STATE_SPAWNING
 
 from loadstone.config import Config
 from loadstone.records import UsageError
@@ -70,6 +70,8 @@ class Master:
         self._interrupted = False
         self.run: Run | None = None
         self._post = Post(environment.runner, self._take)
+        if len(config.urls) == 1 and not environment.host:
+            environment.host = config.urls[0]
         events = environment.events
         events.test_start.add_listener(self._start)
         events.test_stopping.add_listener(self._stopping)
@@ -99,7 +101,9 @@ class Master:
     # the beginning
 
     def _start(self, **_: Any) -> None:
-        """Locust's users come after this returns. What is not fit ends the start, by what Locust lets through."""
+        """Locust's users come after this returns. What is not fit ends the start, by what Locust lets through. Its web
+        interface has to see a test that is starting, or it would offer to start one."""
+        self._environment.runner.update_state(STATE_SPAWNING)
         try:
             self.run = self._mustered()
         except UsageError as exc:
@@ -110,14 +114,20 @@ class Master:
     def _refuse(self, text: str) -> None:
         log.error("%s", text)
         self._environment.process_exit_code = 2
+        self._abandon()
+        self._environment.runner.update_state(STATE_INIT)
+        if self._options.headless:
+            gevent.spawn(self._environment.runner.quit)
+
+    def _abandon(self) -> None:
+        """A run that has not begun leaves nothing behind."""
         run, self.run = self.run, None
-        assert run is not None
+        if run is None:
+            return
         for machine in run.roster:
             self._post.send(letters.Over(run=run.roster.run, whole=True), machine.name)
         if run.made is not None:
             shutil.rmtree(run.made.folder, ignore_errors=True)
-        if self._options.headless:
-            gevent.spawn(self._environment.runner.quit)
 
     def _mustered(self) -> Run:
         run = self.run = Run(sendable(self._settings()))
@@ -145,7 +155,7 @@ class Master:
         """The run's settings; a folder that was asked for can hold the first run only."""
         self._runs += 1
         config = self._config
-        if not config.urls and self._environment.host:
+        if self._environment.host and len(config.urls) <= 1:
             config = msgspec.structs.replace(config, url=self._environment.host)
         if config.output and self._runs > 1:
             config = msgspec.structs.replace(config, output=f"{config.output}-{self._runs}")
@@ -219,6 +229,7 @@ class Master:
         """Held until every record is here, or nobody is left to wait for; then the results."""
         run = self.run
         if run is None or run.made is None or run.halt is None:
+            self._abandon()
             return
         try:
             self._collect(run)
