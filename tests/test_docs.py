@@ -18,13 +18,13 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = [
     *("README.md", "CONTRIBUTING.md", "reports/README.md", "datasets/README.md"),
-    *("docs/command-line.md", "docs/workloads.md", "docs/own-api.md"),
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
 ]
 
 
 def commands() -> list[list[str]]:
-    """The `$ loadstone ...` lines of the README, without the one that serves for ever."""
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    """The `$ loadstone ...` lines of the README and of docs/scale.md, without the one that serves for ever."""
+    blocks = re.findall(r"```console\n(.*?)```", README + (ROOT / "docs/scale.md").read_text("utf-8"), re.DOTALL)
     lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
     return [shlex.split(line, comments=True)[1:] for line in lines if not line.startswith("loadstone serve")]
 

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 def run(options: Namespace) -> int:
     from loadstone import loop, session
 
-    config, view = config_of(options), _view(options)
+    config, view = config_of(options).check(), _view(options)
     quiet = getattr(options, "quiet", False)
     with _server(config) as config:
         result = loop.run(session.load_test(config, notice=notice, live=None if quiet else _watch))

@@ -122,10 +122,14 @@ def _panel(figures: Figures, width: int) -> RenderableType:
     rows = (
         f"{bar} {_clock(figures.elapsed)}{left}{state}",
         f"requests  {_done(figures)}",
-        f"rate      {figures.qps:.1f} QPS  {figures.tokens_per_second:,.0f} tokens/s",
+        f"rate      {figures.qps:.1f} QPS  {figures.tokens_per_second:,.0f} tokens/s{_client(figures)}",
         f"so far    TTFT {_pair(figures.ttft_p50, figures.ttft_p99)}   gap {_pair(figures.gap_p50, figures.gap_p99)}",
     )
     return Text("\n".join(row[: max(20, width - 1)] for row in rows))
+
+
+def _client(figures: Figures) -> str:
+    return "" if figures.busiest is None else f"  client CPU {figures.busiest:.0%}"
 
 
 def _done(figures: Figures) -> str:

@@ -69,6 +69,7 @@ async def _run(made: Setup, folder: store.Folder, notice: Notice, live: Live | N
         async with watched(live(progress) if live else None):
             ending = await team.run(hear if live or watchers.any else None)
     folder.write_json(store.RUN, head | _end(ending, watchers.because))
+    folder.merge()
 
 
 def _end(ending: Ending, because: str | None) -> dict[str, Any]:

@@ -78,15 +78,16 @@ class Folder:
             file.writelines(map(to_line, records))
 
     def merge(self) -> None:
-        """The shards become one file of records. Until it is whole they stay, and are read in its stead."""
-        whole, half = self.path / RECORDS, self.path / f".{RECORDS}.part"
-        found = shards(self.path)
-        with writing(whole), half.open("wb") as file:
-            for shard in found:
-                with shard.open("rb") as part:
-                    _copy_lines(part, file)
-        with writing(whole):
-            os.replace(half, whole)
+        """The shards, if any, become one file of records. Until it is whole they stay, and are read in its stead."""
+        whole, half, found = self.path / RECORDS, self.path / f".{RECORDS}.part", shards(self.path)
+        if not found:
+            return
+        try:
+            with writing(whole):
+                _join(found, half)
+                os.replace(half, whole)
+        finally:
+            half.unlink(missing_ok=True)
         for shard in found:
             shard.unlink()
 
@@ -136,6 +137,13 @@ def shards(path: Path) -> list[Path]:
     """Files of records that several processes have left in a run folder, in the order of their numbers."""
     found = {int(match[1]): file for file in path.iterdir() if (match := _SHARD.fullmatch(file.name))}
     return [found[number] for number in sorted(found)]
+
+
+def _join(parts: Iterable[Path], whole: Path) -> None:
+    with whole.open("wb") as file:
+        for part in parts:
+            with part.open("rb") as lines:
+                _copy_lines(lines, file)
 
 
 def _copy_lines(source: BinaryIO, target: BinaryIO) -> None:

@@ -75,15 +75,24 @@ async def _serve(commission: Commission, pipe_in: int, pipe_out: int) -> None:
 
 async def _carry_out(engine: Engine, talk: _Talk) -> None:
     talk.say(Ready(os.getpid()))
-    message = await talk.hear()
-    if not isinstance(message, Go):
+    if (origin := await _word(talk)) is None:
         engine.close()
         return
     listening = asyncio.ensure_future(_obey(engine, talk))
-    talk.say(await engine.run(talk.say, message.origin))
+    talk.say(await engine.run(talk.say, origin))
     listening.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await listening
+
+
+async def _word(talk: _Talk) -> int | None:
+    """When to begin; None when that is not to be."""
+    while (message := await talk.hear()) is not None:
+        if isinstance(message, Go):
+            return message.origin
+        if isinstance(message, Stop):
+            break
+    return None
 
 
 async def _obey(engine: Engine, talk: _Talk) -> None:

@@ -38,8 +38,8 @@ from loadstone.shares import Share, deal
 
 LEAD = 100_000_000
 """ns from the word to go to the beginning: each process hears it by then."""
-HURRY = 10.0
-"""Seconds for the others to end when one has died."""
+HURRY = 5.0
+"""Seconds for the others to end when one has died, and for each to end after its time is over."""
 
 
 class Ending(Struct, frozen=True):
@@ -109,6 +109,7 @@ class Crew:
         self._commissions = [commission(made, share, folder.shard(share.worker), request_ids) for share in self._shares]
         self._hands: list[_Hand] = []
         self._stopped: str | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
     @property
     def in_flight(self) -> int:
@@ -118,23 +119,32 @@ class Crew:
         self._stopped = self._stopped or reason
         for hand in self._hands:
             hand.tell(Stop(reason, grace))
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = asyncio.get_running_loop().call_later(grace + HURRY, self._kill)
+
+    def _kill(self) -> None:
+        """One that hangs would keep us for ever."""
+        for hand in self._hands:
+            hand.kill()
 
     async def run(self, hear: Hear | None) -> Ending:
-        """From the start of the processes to the end of the last; the records are in one file then. Raises UsageError
-        when one of them does not begin."""
+        """From the start of the processes to the end of the last. Raises UsageError when one of them does not begin."""
         try:
             self._hands = [await _Hand.hire(wanted, hear) for wanted in self._commissions]
             await asyncio.gather(*(hand.ready() for hand in self._hands))
             self._origin = describe.clock() + LEAD
-            for hand in self._hands:
+            begun = self._stopped is None
+            for hand in self._hands if begun else ():
                 hand.tell(Go(self._origin))
-            await asyncio.gather(*(self._followed(hand) for hand in self._hands))
+            await asyncio.gather(*(self._followed(hand) for hand in self._hands if begun))
         finally:
             await asyncio.gather(*(hand.dismiss() for hand in self._hands))
-        lost = [hand for hand in self._hands if hand.outcome is None]
+            if self._patience is not None:
+                self._patience.cancel()
+        lost = [hand for hand in self._hands if begun and hand.outcome is None]
         if lost:
             self._folder.append(self._folder.shard(len(self._hands)), self._owed(lost))
-        self._folder.merge()
         return self._ending(lost)
 
     async def _followed(self, hand: _Hand) -> None:
@@ -204,6 +214,11 @@ class _Hand:
 
     async def ended(self) -> None:
         await self._listening
+
+    def kill(self) -> None:
+        """The last resort."""
+        if self._process.returncode is None:
+            self._process.kill()
 
     @property
     def fate(self) -> str:
