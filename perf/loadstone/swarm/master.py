@@ -26,7 +26,7 @@ from loadstone.swarm.endings import Patience, Why, reason, tail
 from loadstone.swarm.plans import Closing, Gone, Made, Order
 from loadstone.swarm.post import Post, log
 from loadstone.swarm.roster import NS, Roster
-from loadstone.swarm.settings import sendable, shaped
+from loadstone.swarm.settings import sendable, shaped, silence
 
 WATCH, REMIND, HURRY, STUCK = 0.2, 2.0, 60.0, 30.0
 
@@ -34,9 +34,9 @@ WATCH, REMIND, HURRY, STUCK = 0.2, 2.0, 60.0, 30.0
 class Run:
     """One test, from Locust's start to its end."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, silence: float) -> None:
         self.config = config
-        self.roster = Roster(secrets.token_hex(4), time.monotonic, time.monotonic_ns)
+        self.roster = Roster(secrets.token_hex(4), silence, time.monotonic_ns)
         self.parcels = tempfile.TemporaryDirectory(prefix="loadstone-")
         self.made: Made | None = None
         self.asked = time.monotonic()
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def over(self) -> bool:
-        return self.begun and self.roster.over(time.monotonic())
+        return self.begun and self.roster.over
 
 
 class Master:
@@ -126,11 +126,11 @@ class Master:
             return
         for machine in run.roster:
             self._post.send(letters.Over(run=run.roster.run, whole=True), machine.name)
-        if run.made is not None:
+        if run.made is not None and not run.begun:
             shutil.rmtree(run.made.folder, ignore_errors=True)
 
     def _mustered(self) -> Run:
-        run = self.run = Run(sendable(self._settings()))
+        run = self.run = Run(sendable(self._settings()), silence())
         post, roster = self._post, run.roster
         clients = self._environment.runner.clients
         muster.call(post, roster, [name for name, client in clients.items() if client.state != STATE_MISSING])
@@ -248,7 +248,7 @@ class Master:
     def _collect(self, run: Run) -> None:
         assert run.halt is not None
         for machine in run.roster:
-            if not machine.silent(time.monotonic()):
+            if not run.roster.silent(machine):
                 machine.after = muster.compare(self._post, run.roster.run, machine)
         patience = Patience(run.halt.grace + STUCK)
         while not run.over and not patience.lost(run.roster.records, time.monotonic()):
@@ -283,6 +283,6 @@ def _gone(run: Run, made: Made, led: bool) -> Iterator[Gone]:
     for machine in run.roster:
         for shard in machine.shards:
             if not shard.done:
-                at = now if made.open else max(0, round(machine.heard * NS) - run.origin)
+                at = now if made.open else max(0, machine.heard - run.origin)
                 slots = machine.slots(shard) if led else None
                 yield Gone(engine=shard.engine, at=at, slots=slots, why=f"lost with {machine.host}")

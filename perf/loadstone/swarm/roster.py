@@ -1,6 +1,7 @@
 """The machines of a run as the master sees them: who they are, what has come from each, who has fallen silent.
 
-Knows no Locust and no clock of its own. Records are appended to their shard as they come and never read here.
+Knows no Locust and has no clock of its own; times are ns of the master's. Records are appended to their shard as they
+come, and never read here.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from loadstone.messages import Outcome
 from loadstone.swarm import clocks, letters
 from loadstone.swarm.batches import Inbox
 
-SILENCE = 20.0
-"""Seconds without a letter after which a machine is lost: a cut shorter than this is only a cut."""
 NS = 1_000_000_000
 
 
@@ -49,9 +48,9 @@ class Shard:
 
 
 class Machine:
-    """One worker of the run. `heard`: when its last letter came, seconds; `level`: slots of each of its processes."""
+    """One worker of the run. `heard`: when its last letter came; `levels`: slots of each of its processes."""
 
-    def __init__(self, name: str, hello: letters.Hello, now: float) -> None:
+    def __init__(self, name: str, hello: letters.Hello, now: int) -> None:
         self.name = name
         self.host = hello.host
         self.processes = hello.processes
@@ -71,9 +70,6 @@ class Machine:
     def ended(self) -> bool:
         return all(shard.ended for shard in self.shards)
 
-    def silent(self, now: float) -> bool:
-        return now - self.heard > SILENCE
-
     def slots(self, shard: Shard) -> int:
         """What was in flight at most in one of its processes, by its last sign of life."""
         at = self.shards.index(shard)
@@ -81,12 +77,13 @@ class Machine:
 
 
 class Roster:
-    """All of them, by their Locust names."""
+    """All of them, by their Locust names. `silence`: seconds without a letter after which a machine is lost; a cut
+    shorter than this is only a cut. `clock`: ns."""
 
-    def __init__(self, run: str, seconds: Callable[[], float], ns: Callable[[], int]) -> None:
+    def __init__(self, run: str, silence: float, clock: Callable[[], int]) -> None:
         self.run = run
         self.machines: dict[str, Machine] = {}
-        self._seconds, self._ns = seconds, ns
+        self._silence, self._clock = round(silence * NS), clock
 
     def __iter__(self) -> Iterator[Machine]:
         return iter(self.machines.values())
@@ -94,11 +91,11 @@ class Roster:
     def hear(self, name: str, letter: letters.Any_) -> letters.Letter | None:
         """Take in a letter; returns the answer, where it has one."""
         if isinstance(letter, letters.Hello):
-            self.machines.setdefault(name, Machine(name, letter, self._seconds()))
+            self.machines.setdefault(name, Machine(name, letter, self._clock()))
         machine = self.machines.get(name)
         if machine is None:
             return None
-        machine.heard = self._seconds()
+        machine.heard = self._clock()
         return self._read(machine, letter)
 
     def _read(self, machine: Machine, letter: letters.Any_) -> letters.Letter | None:
@@ -109,7 +106,7 @@ class Roster:
         elif isinstance(letter, letters.Declined):
             machine.declined = letter.text
         elif isinstance(letter, letters.Pong):
-            machine.pongs[letter.number] = (letter.at, self._ns())
+            machine.pongs[letter.number] = (letter.at, self._clock())
         elif isinstance(letter, letters.Beat):
             machine.begun, machine.levels = letter.begun, letter.levels
         elif isinstance(letter, letters.Batch | letters.End):
@@ -126,9 +123,13 @@ class Roster:
             shard.close(letter)
         return shard.ack(self.run)
 
-    def over(self, now: float) -> bool:
+    def silent(self, machine: Machine) -> bool:
+        return self._clock() - machine.heard > self._silence
+
+    @property
+    def over(self) -> bool:
         """Nobody is left to wait for."""
-        return all(machine.ended or machine.silent(now) for machine in self)
+        return all(machine.ended or self.silent(machine) for machine in self)
 
     @property
     def records(self) -> int:
@@ -138,7 +139,7 @@ class Roster:
     # what is told of them in the end
 
     def lost(self, origin: int) -> Iterator[str]:
-        """A sentence for each machine and process that did not deliver all. `origin`: seconds, when the run began."""
+        """A sentence for each machine and process that did not deliver all. `origin`: when the run began."""
         for machine in self:
             for shard in machine.shards:
                 if not shard.done:
@@ -148,7 +149,7 @@ class Roster:
         records = f"{shard.inbox.lines} of its records are here"
         if shard.ended:
             return f"died; {records}"
-        at = f"{max(0.0, machine.heard - origin / NS):.1f} s"
+        at = f"{max(0, machine.heard - origin) / NS:.1f} s"
         return f"was lost: last heard of at {at}, {shard.inbox.missing}; {records}"
 
     def clocks(self) -> list[dict[str, Any]]:

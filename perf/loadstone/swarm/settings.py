@@ -17,9 +17,10 @@ from msgspec import Struct
 from loadstone import health
 from loadstone.config import HIDDEN, Config, flag
 from loadstone.records import UsageError
-from loadstone.typed import REPLAY
+from loadstone.typed import REPLAY, seconds
 
 RUN, CONFIG, VIEW = "LOADSTONE_RUN", "LOADSTONE_CONFIG", "LOADSTONE_AS"
+SILENCE = "LOADSTONE_SILENCE"
 PROCESSES, SPOOL = "LOADSTONE_PROCESSES", "LOADSTONE_SPOOL"
 
 
@@ -58,6 +59,15 @@ def shaped(config: Config) -> bool:
 def view(environ: Mapping[str, str] = os.environ) -> str:
     """The view to print the report in."""
     return environ.get(VIEW) or "text"
+
+
+def silence(environ: Mapping[str, str] = os.environ) -> float:
+    """Seconds without a word after which the master gives a machine up. Raises UsageError."""
+    said = environ.get(SILENCE, "20s")
+    try:
+        return seconds(said)
+    except ValueError as exc:
+        raise UsageError(f"{SILENCE} takes a time such as 20s, not {said!r}") from exc
 
 
 class Here(Struct, frozen=True):

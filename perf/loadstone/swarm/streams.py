@@ -9,12 +9,14 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from loadstone.swarm import letters
 from loadstone.swarm.batches import AGE, PATIENCE, SIZE, Batch, Outbox, whole_lines
-from loadstone.swarm.engines import Engine
 from loadstone.swarm.letters import Letter
+
+if TYPE_CHECKING:
+    from loadstone.swarm.engines import Engine
 
 
 class Stream:
@@ -33,6 +35,13 @@ class Stream:
         if ack.engine == self._engine.number:
             self._outbox.acknowledged(ack.count, time.monotonic())
             self.done = self.done or ack.ended
+            if self.done:
+                self.close()
+
+    def close(self) -> None:
+        """Nothing more is read."""
+        if self._file is not None:
+            self._file.close()
 
     def move(self, now: float) -> None:
         """Send what there is to send."""

@@ -150,6 +150,7 @@ class Worker:
         self._dismiss()
         task.over = True
         for stream in task.streams:
+            stream.close()
             if whole:
                 stream.path.unlink(missing_ok=True)
             else:
