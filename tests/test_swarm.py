@@ -156,6 +156,9 @@ def test_a_file_is_sent_while_it_grows_and_again_until_it_has_arrived(tmp_path: 
     assert not stream.done
     stream.acknowledged(letters.Ack(run=RUN, engine=7, count=2, ended=True))
     assert stream.done
+    count = len(said)
+    stream.move(99.0)
+    assert len(said) == count
 
 
 # seats

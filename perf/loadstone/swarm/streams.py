@@ -45,6 +45,8 @@ class Stream:
 
     def move(self, now: float) -> None:
         """Send what there is to send."""
+        if self.done:
+            return
         for batch in self._outbox.again(now):
             self._send(batch)
         over = self._engine.over.is_set()
