@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import zlib
 from collections import defaultdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -453,3 +455,28 @@ def test_a_loss_makes_a_run_invalid_and_a_bad_clock_makes_it_suspect(tmp_path: P
     assert "clock of b" not in doubts(clocks=[clock])
     assert doubts(clocks=[{**clock, "error": 0.01}])["clock of b"] == "suspect"
     assert doubts(clocks=[{**clock, "drift": -0.2}])["clock of b"] == "invalid"
+
+
+# the documents
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+FILES = ("deploy/compose.yaml", "deploy/kubernetes.yaml", "many-machines.md")
+
+
+def commands(text: str) -> list[list[str]]:
+    """Words behind `loadstone` in a document, or in the lists of a manifest."""
+    lists = re.findall(r"\[(swarm,.*?)\]", text, re.DOTALL)
+    lines = re.findall(r"^    loadstone (swarm .*)$", text.replace("\\\n", " "), re.MULTILINE)
+    return [[word.strip().strip('"') for word in each.split(",")] for each in lists] + [line.split() for line in lines]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_commands_of_the_documents_name_real_flags(name: str) -> None:
+    locust = find_spec("locust")
+    found = commands((DOCS / name).read_text("utf-8"))
+    assert {words[1] for words in found} == {"master", "worker"}
+    for words in found:
+        rest = [word for word in parse(words).rest if word.startswith("-")]
+        if locust is not None and locust.origin is not None:
+            known = Path(locust.origin).with_name("argument_parser.py").read_text("utf-8")
+            assert not [flag for flag in rest if f'"{flag}"' not in known]
