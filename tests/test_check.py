@@ -1,18 +1,33 @@
-"""Each doubt: raised beyond its limit, silent at it, and in words that say what to do."""
+"""Each doubt: raised beyond its limit, silent at it, in words that say what to do, and with a heading in the docs."""
 
 from __future__ import annotations
 
+import ast
+import errno
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from loadstone.check import judge
+from loadstone.check import examine, judge
+from loadstone.means import too_many
 from loadstone.records import Counts, Doubt, Metric, Summary, Window
+from loadstone.transport import Target
+from loadstone.transport.http import connect_failure
+from loadstone.views import evidence
 
-RUN: dict[str, Any] = {"began": "2025-01-01T00:00:00+00:00", "ended": "done", "config": {"concurrency": 8}}
+HOST = {"cores": 8, "allowed_cores": list(range(8)), "open_files": 1024, "local_ports": [101, 200]}
+RUN: dict[str, Any] = {"began": "2025-01-01", "ended": "done", "config": {"concurrency": 8}, "host": HOST}
 
 
+METRICS = {
+    "ttft": Metric("s", 1000, mean=0.1, p50=0.1, p99=0.15, p999=0.2),
+    "ttft_scheduled": Metric("s", 1000, mean=0.1, p50=0.1, p99=0.15, p999=0.2),
+    "latency": Metric("s", 1000, mean=1.0, p50=1.0, p99=1.5),
+    "gap": Metric("s", 1000, mean=0.01, p50=0.01, p99=0.02, p999=0.04),
+}
 OPEN: dict[str, Any] = {"run": RUN | {"schedule": {"loop": "open"}}}
 """Stages, or recorded times, with a cap on what is in flight."""
 
@@ -30,11 +45,11 @@ def summary(**changes: Any) -> Summary:
         run=RUN,
         counts=counts(),
         duration=10.0,
-        metrics={"ttft": Metric("s", 1000, p50=0.1), "gap": Metric("s", 1000, p50=0.01)},
+        metrics=METRICS,
         rates={},
         sources={},
         steady=steady(8.0),
-        client={"loop_lag_p99": 0.001, "send_lag_p99": 0.001, "cpu_share": 0.3, "run_queue_share": 0.01},
+        client={"loop_lag_mean": 0.0001, "loop_lag_p99": 0.001, "cpu_share": 0.3, "run_queue_share": 0.01},
         checks={"little": 1.0, "shared_reads": 0.0, "length_missed": 0.0, "rate_ratio": 1.0},
     )
     return msgspec.structs.replace(sound, **changes)
@@ -50,6 +65,18 @@ def client(**figures: float | None) -> dict[str, Any]:
 
 def checks(**figures: float | None) -> dict[str, Any]:
     return {"checks": figures}
+
+
+def clock(error: float) -> dict[str, Any]:
+    told = [
+        {"worker": 0, "host": "a", "offset": 0.3, "error": 0.0001},
+        {"worker": 1, "host": "b", "offset": 0.0, "error": error},
+    ]
+    return {"run": RUN | {"clocks": told}}
+
+
+def failing(message: str) -> dict[str, Any]:
+    return {"failures": [("connect", f"10.0.0.1:80: {message}", 7), ("timeout", "no output", 1)]}
 
 
 def only(changes: dict[str, Any]) -> Doubt:
@@ -81,11 +108,40 @@ def test_a_sound_run_is_valid() -> None:
         (client(cpu_share=0.81), "client CPU", "suspect", "81%", "80%"),
         (client(cpu_share=0.96), "client CPU", "invalid", "96%", "80%"),
         (client(run_queue_share=0.06), "wait for a core", "suspect", "6%", "5%"),
-        (client(run_queue_share=0.3), "wait for a core", "invalid", "30%", "5%"),
-        (client(loop_lag_p99=0.011), "event-loop lag p99", "suspect", "11.0 ms", "10.0 ms"),
-        (client(loop_lag_p99=0.051), "event-loop lag p99", "invalid", "51.0 ms", "10.0 ms"),
-        (client(send_lag_p99=0.011), "send lag p99", "suspect", "11.0 ms", "10.0 ms"),
-        (client(send_lag_p99=0.201), "send lag p99", "invalid", "201.0 ms", "10.0 ms"),
+        (client(run_queue_share=0.51), "wait for a core", "invalid", "51%", "5%"),
+        (client(loop_lag_mean=0.002), "event-loop lag", "suspect", "6.0 ms of TTFT mean 100.0 ms", "5.0 ms"),
+        (client(loop_lag_mean=0.009), "event-loop lag", "invalid", "27.0 ms of TTFT mean 100.0 ms", "5.0 ms"),
+        (client(loop_lag_p99=0.0021), "event-loop lag", "suspect", "2.1 ms of gap p99 20.0 ms", "2.0 ms"),
+        (client(loop_lag_p999=0.5), "event-loop lag", "suspect", "30.0 ms of gap p99.9 40.0 ms", "12.0 ms"),
+        (client(loop_lag_max=0.51), "longest stall", "suspect", "510.0 ms", "500.0 ms"),
+        (client(loop_lag_max=2.51), "longest stall", "invalid", "2510.0 ms", "500.0 ms"),
+        (client(asleep=0.2), "suspended", "suspect", "0.2 s", "0.1 s"),
+        (client(asleep=2.6), "suspended", "invalid", "2.6 s", "0.1 s"),
+        (client(send_lag_mean=0.006), "send lag", "suspect", "6.0 ms of TTFT from schedule mean 100.0 ms", "5.0 ms"),
+        (client(send_lag_p99=0.02), "send lag", "suspect", "20.0 ms of TTFT from schedule p99 150.0 ms", "15.0 ms"),
+        ({"run": RUN | {"ceiling": {"share": 0.85}}}, "share of this machine's ceiling", "suspect", "85%", "80%"),
+        ({"run": RUN | {"ended": "worker"}}, "lost workers", "invalid", "a worker process died", "none"),
+        ({"run": RUN | {"lost": ["w1: batch 3", "w2"]}}, "lost workers", "invalid", "w1: batch 3; w2", "none"),
+        (failing("too many open files; raise"), "open files", "invalid", "7 requests failed", "1024 files"),
+        (failing("no local port is free; use"), "local ports", "invalid", "7 requests failed", "0"),
+        (checks(opened_a_minute=81.0), "local ports", "suspect", "81 connections opened in a minute", "80% of 100"),
+        (clock(0.051), "clocks", "suspect", "51.0 ms on b", "50.0 ms"),
+        (clock(0.251), "clocks", "invalid", "251.0 ms on b", "50.0 ms"),
+        (
+            checks(drift_ttft=0.5, drift_ttft_margin=0.3),
+            "drift",
+            "suspect",
+            "TTFT +50% ± 30% in the steady window",
+            "10%",
+        ),
+        (
+            checks(drift_qps=-0.3, drift_qps_margin=0.1),
+            "drift",
+            "suspect",
+            "QPS -30% ± 10% in the steady window",
+            "10%",
+        ),
+        ({"counts": counts(19)}, "sample size", "suspect", "19 successes, p99.9 without interval", "20"),
         (configured(rate=10.0) | checks(rate_ratio=0.9), "request rate", "suspect", "9/s sent", "10/s asked"),
         (OPEN | checks(rate_ratio=0.9), "request rate", "suspect", "90% of it", "95%"),
         ({"steady": steady(7.1)}, "concurrency", "suspect", "7.1 in flight while steady", "8 asked"),
@@ -124,7 +180,23 @@ def test_a_doubt(changes: dict[str, Any], what: str, severity: str, measured: st
         OPEN | {"steady": steady(3.0)},
         OPEN | checks(rate_ratio=0.95),
         {"groups": {"turn": [steady(1.0), steady(1.0)]}, "steady": steady(3.0)},
-        client(cpu_share=0.8, run_queue_share=0.05, loop_lag_p99=0.01, send_lag_p99=0.01),
+        client(cpu_share=0.8, run_queue_share=0.05, loop_lag_p99=0.002, send_lag_p99=0.015, asleep=0.1),
+        client(loop_lag_mean=0.0016, loop_lag_p999=0.012, loop_lag_max=0.5, send_lag_mean=0.005),
+        {"run": RUN | {"clock": "kernel"}} | client(loop_lag_mean=0.4, loop_lag_p99=0.4),
+        {"metrics": {}} | client(loop_lag_p99=0.4, send_lag_p99=0.4),
+        {"metrics": {"gap": Metric("s", 1000, p50=0.0195, p99=0.02)}} | client(loop_lag_p99=0.4),
+        {"metrics": {"gap": Metric("s", 1000, p50=0.0005, p99=0.001)}} | client(loop_lag_p99=0.4),
+        {"run": RUN | {"ceiling": {"share": 0.31}}},
+        {"run": RUN | {"clocks": []}},
+        clock(0.05),
+        checks(opened_a_minute=80.0),
+        checks(drift_ttft=0.5, drift_ttft_margin=0.4),
+        checks(drift_ttft=None, drift_ttft_margin=None),
+        OPEN | checks(drift_qps=0.9, drift_qps_margin=0.1),
+        {"run": RUN | {"stages": [{"index": 0}]}} | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
+        configured(concurrency=8, arrivals="replay") | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
+        {"groups": {"turn": [steady(1.0)]}} | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
+        {"counts": counts(20)},
         client(cpu_share=None, run_queue_share=None, loop_lag_p99=None, send_lag_p99=None),
         client(),
         configured(rate=10.0) | checks(rate_ratio=0.95),
@@ -146,26 +218,127 @@ def test_no_doubt(changes: dict[str, Any]) -> None:
     assert judge(summary(**changes)).status == "valid"
 
 
-@pytest.mark.parametrize(
-    ("ttft", "gap", "limit"),
-    [
-        (0.1, 0.01, "10.0 ms"),
-        (0.1, 0.05, "25.0 ms"),
-        (0.01, 0.001, "5.0 ms"),
-        (None, None, "5.0 ms"),
-        (2.0, 0.01, "200.0 ms"),
-    ],
-)
-def test_lag_is_judged_by_what_it_could_spoil(ttft: float | None, gap: float | None, limit: str) -> None:
-    metrics = {"ttft": Metric("s", 9, p50=ttft), "gap": Metric("s", 9, p50=gap)}
-    assert only({"metrics": metrics} | client(loop_lag_p99=2.0)).limit == limit
+def test_where_nothing_is_streamed_lag_is_held_against_the_latency() -> None:
+    metrics = {"ttft": Metric("s", 0), "latency": Metric("s", 1000, mean=0.02, p50=0.02)}
+    doubt = only({"metrics": metrics} | client(loop_lag_mean=0.001))
+    assert (doubt.measured, doubt.limit) == ("3.0 ms of latency mean 20.0 ms", "1.0 ms")
 
 
-def test_lag_is_judged_without_any_latency() -> None:
-    assert only({"metrics": {}} | client(loop_lag_p99=0.006)).limit == "5.0 ms"
+def test_late_sends_count_whatever_clock_stamps_arrivals() -> None:
+    assert only({"run": RUN | {"clock": "kernel"}} | client(send_lag_mean=0.1)).what == "send lag"
+
+
+def test_waiting_for_a_core_spoils_less_where_the_kernel_stamps() -> None:
+    assert only({"run": RUN | {"clock": "kernel"}} | client(run_queue_share=0.9)).severity == "suspect"
 
 
 def test_the_worst_doubt_decides() -> None:
     verdict = judge(summary(counts=counts(900, 100), **client(cpu_share=0.99, run_queue_share=0.1)))
     assert verdict.status == "invalid"
     assert [doubt.what for doubt in verdict.doubts] == ["error rate", "client CPU", "wait for a core"]
+
+
+HERE = {"url": "http://127.0.0.1:8000", "concurrency": 64}
+AWAY = {"url": ["http://10.0.0.2", "http://10.0.0.3"], "concurrency": 64}
+
+
+def on(cores: list[int], config: dict[str, Any], figures: dict[str, Any], workers: int = 1, of: int = 8) -> str:
+    host = {"cores": of, "allowed_cores": cores}
+    run = RUN | {"config": config, "host": host, "workers": [{}] * workers}
+    return judge(summary(run=run, steady=None, **figures)).doubts[-1].advice
+
+
+@pytest.mark.parametrize(
+    ("advice", "says"),
+    [
+        (on([0, 1, 2, 3, 4, 5, 6, 7], HERE, client(cpu_share=0.97)), "use --workers 2"),
+        (on([0, 1, 2, 3, 4, 5, 6, 7], AWAY, client(cpu_share=0.97), workers=2), "use --workers 4"),
+        (on([0, 1, 2, 3], HERE, client(cpu_share=0.97), workers=2), "use --workers 3 and another client machine"),
+        (on([0, 1], HERE, client(cpu_share=0.97)), "use another client machine, or fewer streams than 64"),
+        (on([0, 1], AWAY, client(cpu_share=0.97)), "use --workers 2"),
+        (on([0], {"rate": 50.0}, client(cpu_share=0.97)), "use another client machine, or a lower --rate than 50"),
+        (
+            on([0, 1, 2], HERE, client(run_queue_share=0.2)),
+            "pin the server elsewhere: taskset -c 0,1 SERVER, and taskset -c 2 loadstone run ...",
+        ),
+        (on([0, 1, 2], AWAY, client(run_queue_share=0.2)), "keep it off one core: taskset -c 2 loadstone run ..."),
+        (on([0], HERE, client(run_queue_share=0.2)), "give it one of its own: taskset -c 1 loadstone run ..."),
+        (on([0], HERE, client(run_queue_share=0.2), of=1), "use another client machine"),
+        (
+            on([0, 1], HERE, client(loop_lag_mean=0.1)),
+            "look for what holds up the client's loop, or use fewer streams than 64",
+        ),
+        (on([0, 1], {}, client(send_lag_mean=0.1)), "use a lighter load per client"),
+        (on([0, 1, 2], HERE, client(cpu_share=0.7, loop_lag_mean=0.1)), "core is busy; use --workers 2"),
+        (
+            on([0, 1], {"url": "unix:/run/x"}, client(run_queue_share=0.06, loop_lag_mean=0.1)),
+            "the client waited for a core; pin the server elsewhere: taskset -c 0 SERVER",
+        ),
+    ],
+)
+def test_advice_is_for_this_run(advice: str, says: str) -> None:
+    assert says in advice
+
+
+def test_a_rise_of_an_open_loop_hints_at_an_overloaded_server() -> None:
+    rising = OPEN | checks(drift_ttft=0.9, drift_ttft_margin=0.2)
+    assert "falling behind; lower the --rate" in only(rising).advice
+    assert "--warmup" in only(OPEN | checks(drift_ttft=-0.9, drift_ttft_margin=0.2)).advice
+
+
+@pytest.mark.parametrize(("number", "what"), [(errno.EMFILE, "open files"), (errno.EADDRNOTAVAIL, "local ports")])
+def test_what_ran_out_is_told_from_the_words_of_the_transport(number: int, what: str) -> None:
+    failure = connect_failure(OSError(number, "?"), Target("10.0.0.1", 80))
+    assert only({"failures": [(failure.kind, failure.message, 3)]}).what == what
+
+
+@pytest.mark.parametrize(
+    ("streams", "limit", "workers", "says"),
+    [
+        (1100, 1024, 1, "1100 streams need 1132 open files in a process, and the hard limit is 1024"),
+        (1100, 1024, 1, "(ulimit -Hn 2200), or stay at -c 992"),
+        (1100, 1024, 2, None),
+        (992, 1024, 1, None),
+        (993, 1024, 1, "-c 992"),
+        (100_000, None, 1, None),
+    ],
+)
+def test_streams_that_do_not_fit_the_limit_of_open_files(
+    streams: int, limit: int | None, workers: int, says: str | None
+) -> None:
+    found = too_many(streams, limit, workers)
+    assert found is None if says is None else says in (found or "")
+
+
+def test_the_innocent_are_shown_with_their_evidence() -> None:
+    found = summary(run=RUN | {"ceiling": {"share": 0.31}}, **client(cpu_share=0.97, run_queue_share=0.01))
+    status, doubt, blank, head, *rows = evidence.render(found).splitlines()
+    assert (status, blank) == ("invalid", "")
+    assert doubt.startswith("invalid: client CPU: 97% (limit 80%): ")
+    assert re.split("  +", head) == ["in order", "measured", "limit"]
+    shown = [re.split("  +", row) for row in rows]
+    assert ["wait for a core", "1%", "5%"] in shown
+    assert ["share of this machine's ceiling", "31%", "80%"] in shown
+    assert len(shown) == sum(finding.severity is None for finding in examine(found))
+
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def raised() -> set[str]:
+    """What the findings of all rules are called, from the code."""
+    names = set()
+    for file in ("check", "interference", "means"):
+        for node in ast.walk(ast.parse((ROOT / f"perf/loadstone/{file}.py").read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "against", "_worst"):
+                first = node.args[0]
+                if isinstance(first, ast.Constant):
+                    names.add(str(first.value))
+    return names
+
+
+def test_each_doubt_has_a_heading_in_the_docs_and_each_heading_is_a_doubt() -> None:
+    text = (ROOT / "docs/doubts.md").read_text("utf-8")
+    headings = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
+    assert headings == raised()
+    assert len(headings) > 20

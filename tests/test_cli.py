@@ -360,7 +360,8 @@ def test_check_of_a_run(sim: Sim, capsys: Capture) -> None:
     done = loadstone(capsys, "check", "killed")
     assert done.status == 1
     assert done.out.splitlines()[0] in ("suspect", "invalid")  # invalid on a machine that is busy with other things
-    assert "suspect: no end the run has no end (limit an end): the run was killed" in done.out
+    assert "suspect: no end: the run has no end (limit an end): the run was killed" in done.out
+    assert "sample size: 3 successes" in done.out
 
 
 def test_nobody_reads_the_output(sim: Sim) -> None:

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
     0: "records",
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
-    " stats columns windows groups measure check stops saturation config views plugins shares messages pulses losses",
+    " stats columns windows groups checks finding interference means check measure stops saturation"
+    " config views plugins shares messages pulses losses",
     2: "alarm transport jobs tokens frame store readers wording loop",
     3: "flight keys carrier runner guards health engine workers worker"
     " preflight describe progress results console watchers setup session",

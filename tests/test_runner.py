@@ -18,7 +18,7 @@ from loadstone.measure import measure
 from loadstone.plan import Load, Rows
 from loadstone.records import Failure, Prompt, Record
 from loadstone.runner import Runner, Times
-from loadstone.transport import Request, TransportError
+from loadstone.transport import Exchange, Request, TransportError
 from streams import DONE, answer, chunk, token
 from virtual import Scripted, Step
 
@@ -269,3 +269,18 @@ def test_reads_and_pieces_of_a_record() -> None:
     assert record.pieces is not None
     assert (record.pieces.times, record.pieces.chars, record.reads) == ([0, 0, 2 * S], [5, 2, 1], 2)
     assert (record.first_byte, record.first, record.last, record.end) == (S, S, 3 * S, 3 * S)
+
+
+def test_requests_that_fail_at_once_do_not_keep_the_loop_for_themselves() -> None:
+    """As they do when no file or port is free: the run could not be stopped by time, nor by Ctrl-C."""
+
+    class Full(Scripted):
+        async def exchange(self, request: Request, exchange: Exchange) -> None:
+            self.started.append(0.0)
+            if len(self.started) == 10:
+                asyncio.get_running_loop().call_soon(run.runner.stop, "enough")
+            raise TransportError(Failure("connect", "too many open files"))
+
+    run = Run(Load(concurrency=2, requests=10_000), Full(lambda number, request: []))
+    assert run.go() == "enough"
+    assert len(run.records) < 20

@@ -18,7 +18,7 @@ from loadstone.arguments import parse
 from loadstone.config import Config
 from loadstone.messages import Outcome, Pulse
 from loadstone.pulses import bins, middle
-from loadstone.records import Summary, UsageError
+from loadstone.records import UsageError
 from loadstone.swarm import batches, clocks, command, endings, letters, settings
 from loadstone.swarm.figures import Figures, milliseconds
 from loadstone.swarm.roster import Machine, Roster, Shard
@@ -437,24 +437,6 @@ def test_times_have_three_digits() -> None:
     for number in range(0, 1200, 37):
         assert milliseconds(number) == pytest.approx(middle(number) * 1e3, rel=0.005)
     assert milliseconds(600) == float(f"{milliseconds(600):.3g}")
-
-
-# the verdict
-
-
-def test_a_loss_makes_a_run_invalid_and_a_bad_clock_makes_it_suspect(tmp_path: Path) -> None:
-    from loadstone.check import judge
-    from loadstone.results import summarize
-
-    def doubts(**run: Any) -> dict[str, str]:
-        summary: Summary = summarize([], {"began": "x", "ended": "done", **run})
-        return {doubt.what: doubt.severity for doubt in judge(summary).doubts}
-
-    assert doubts(lost=["process 1 on b was lost"])["lost"] == "invalid"
-    clock = {"worker": "w", "host": "b", "offset": 5.0, "error": 0.001, "drift": 0.0}
-    assert "clock of b" not in doubts(clocks=[clock])
-    assert doubts(clocks=[{**clock, "error": 0.01}])["clock of b"] == "suspect"
-    assert doubts(clocks=[{**clock, "drift": -0.2}])["clock of b"] == "invalid"
 
 
 # the documents

@@ -137,7 +137,7 @@ VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "report": (_report, "recompute a report from the records of a run"),
     "check": (_check, "judge whether a run can be believed"),
     "serve": (_serve, "simulated server with exact timing and faults"),
-    "swarm": (_swarm, "one run from many machines, with Locust"),
+    "swarm": (_swarm, "be the master or a worker of a run from many machines (docs/many-machines.md)"),
     "list": (_list, "names of what is built in or installed"),
 }
 

@@ -122,7 +122,10 @@ class Carrier:
         self.flights.discard(flight)
         if flight.exchange.sent is not None:
             self.lags.append(flight.exchange.sent - ready - (flight.exchange.connect or 0))
-        return self.record(flight, failure, later)
+        well = self.record(flight, failure, later)
+        if failure is not None:
+            await asyncio.sleep(0)  # for want of a file or a port it fails before it ever waits: let others have a turn
+        return well
 
     def record(self, flight: Flight, failure: Failure | None, later: int) -> bool:
         """Write down how a request ended; whether well."""

@@ -1,181 +1,194 @@
 """Whether a run can be believed: a Summary in, a verdict with reasons and advice out.
 
-Pure. Each rule is one row of a table: the figure, its limit, what it means when the figure is beyond it, what to do.
-The limits are first ones; docs and self-test will derive them from the error they cause.
+Pure. A rule looks at one thing and says what it found, innocent or not. Those about the client's own lag and CPU are in
+interference.py, those about machines and processes in means.py. docs/doubts.md has a heading for each doubt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Literal
+import math
+from collections.abc import Iterator
 
-from loadstone.records import Doubt, Status, Summary, Verdict
+from loadstone import interference, means
+from loadstone.finding import Finding, Rule, Severity, against, config, grade, percent
+from loadstone.records import Doubt, Metric, Status, Summary, Verdict
 
-Severity = Literal["suspect", "invalid"]
-CLOCK = 0.005
-"""Seconds by which machines may be shifted against each other: what timers are off by anyway."""
-Rule = Callable[[Summary], Iterator[Doubt]]
 _ENDED = {
     "saturated": "the load was more than the server carries: latencies grew with the time it lasted; offer less",
     "errors": "too many requests failed; the failures below say how",
 }
 """Advice by the reason of an early end."""
+ENOUGH = 20
+"""Successes below which there is no interval for any figure (stats.ENOUGH)."""
+DRIFT = 0.1
+"""Change over the steady window that is beyond doubt and matters."""
+_DRIFTS = {"ttft": "TTFT", "latency": "latency", "tpot": "TPOT", "qps": "QPS"}
 
 
 def judge(summary: Summary) -> Verdict:
     """`invalid` when any doubt is, else `suspect` when there is one, else `valid`."""
-    doubts = [doubt for rule in RULES for doubt in rule(summary)]
+    doubts = [
+        Doubt(found.what, found.severity, found.measured, found.limit, found.advice)
+        for found in examine(summary)
+        if found.severity is not None
+    ]
     worst: Status = max((doubt.severity for doubt in doubts), key=("suspect", "invalid").index, default="valid")
     return Verdict(worst, doubts)
 
 
-def _success(summary: Summary) -> Iterator[Doubt]:
+def examine(summary: Summary) -> list[Finding]:
+    """All that was looked at, the innocent too."""
+    return [found for rule in RULES for found in rule(summary)]
+
+
+def _success(summary: Summary) -> Iterator[Finding]:
     counts = summary.counts
     if not counts.succeeded:
-        yield Doubt("no success", "invalid", f"0 of {counts.completed} requests", "1", "read the errors below")
+        measured = f"0 of {counts.completed} requests"
+        yield Finding("no success", "invalid", measured, "1", "read the errors below")
         return
     rate = counts.failed / counts.completed
-    if rate > 0.01:
-        advice = "latencies tell of the survivors only; find out why the others failed"
-        yield Doubt("error rate", "suspect", f"{rate:.1%}", "1%", advice)
+    advice = "latencies tell of the survivors only; find out why the others failed"
+    yield Finding("error rate", grade(rate, 0.01, math.inf), f"{rate:.1%}", "1%", advice)
 
 
-def _cut_off(summary: Summary) -> Iterator[Doubt]:
+def _sample(summary: Summary) -> Iterator[Finding]:
+    """Percentiles beyond the sample are not shown at all; what is left to doubt is a run of a few requests."""
+    count = summary.counts.succeeded
+    if count:
+        few: Severity | None = "suspect" if count < ENOUGH else None
+        told = _told(summary.metrics.get("ttft") or summary.metrics.get("latency"))
+        advice = f"no interval can be given, and single requests decide; ask for more (-n {5 * ENOUGH})"
+        yield Finding("sample size", few, f"{count} successes{told}", str(ENOUGH), advice)
+
+
+def _told(metric: Metric | None) -> str:
+    """The highest percentile that is shown, and how sure it is."""
+    points = [("p99.9", "p999"), ("p99", "p99"), ("p95", "p95"), ("p90", "p90"), ("p50", "p50")]
+    name, value = next(
+        ((name, value) for name, field in points if (value := getattr(metric, field, None)) is not None), ("", None)
+    )
+    if metric is None or value is None:
+        return ""
+    interval = metric.ci95.get(name)
+    if interval is None:
+        return f", {name} without interval"
+    return f", {name} ± {percent((interval[1] - interval[0]) / 2 / value)}" if value else f", up to {name}"
+
+
+def _cut_off(summary: Summary) -> Iterator[Finding]:
     counts = summary.counts
     total = counts.completed + counts.stopped
-    if counts.stopped > 0.01 * total:
-        advice = "the slowest requests are missing from the latencies; give a longer --grace or --duration"
-        yield Doubt("cut off at the end", "suspect", f"{counts.stopped} of {total} requests", "1%", advice)
+    severity = grade(counts.stopped, 0.01 * total, math.inf)
+    advice = "the slowest requests are missing from the latencies; give a longer --grace or --duration"
+    yield Finding("cut off at the end", severity, f"{counts.stopped} of {total} requests", "1%", advice)
 
 
-def _end(summary: Summary) -> Iterator[Doubt]:
+def _end(summary: Summary) -> Iterator[Finding]:
     ended = summary.run.get("ended")
     if "began" not in summary.run:
         advice = "these are records alone; report the run's folder to judge the client too"
-        yield Doubt("client not known", "suspect", "no run.json", "a run folder", advice)
+        yield Finding("client not known", "suspect", "no run.json", "a run folder", advice)
     elif not ended:
         advice = "the run was killed or is still going on: what is shown is what had been written"
-        yield Doubt("no end", "suspect", "the run has no end", "an end", advice)
-    elif ended not in ("done", "duration", "stages"):
+        yield Finding("no end", "suspect", "the run has no end", "an end", advice)
+    elif ended not in ("done", "duration", "stages", "worker"):
         advice = _ENDED.get(ended, "fewer requests were sent than planned; let it end")
-        yield Doubt("ended early", "suspect", ended, "a whole run", advice)
+        yield Finding("ended early", "suspect", ended, "a whole run", advice)
 
 
-def _lost(summary: Summary) -> Iterator[Doubt]:
-    advice = "the load was smaller than asked for, and what that machine had in flight is unknown; run again"
-    for sentence in summary.run.get("lost") or ():
-        yield Doubt("lost", "invalid", sentence, "nothing lost", advice)
-
-
-def _clocks(summary: Summary) -> Iterator[Doubt]:
-    advice = "the machines' parts may be shifted against each other by this much: use a quieter network between them"
-    for clock in summary.run.get("clocks") or ():
-        what = f"clock of {clock['host']}"
-        yield from _over(what, clock["error"] + abs(clock["drift"] or 0.0), CLOCK, 20 * CLOCK, advice, _ms)
-
-
-def _loop_lag(summary: Summary) -> Iterator[Doubt]:
-    limit = _lag_limit(summary)
-    advice = "stamps are late by up to this much; use fewer streams per client, or a core of its own (taskset)"
-    yield from _over("event-loop lag p99", summary.client.get("loop_lag_p99"), limit, 5 * limit, advice, _ms)
-
-
-def _send_lag(summary: Summary) -> Iterator[Doubt]:
-    limit = _lag_limit(summary)
-    advice = "requests left later than planned; the load was not the one asked for: lower the rate per client"
-    yield from _over("send lag p99", summary.client.get("send_lag_p99"), limit, 20 * limit, advice, _ms)
-
-
-def _lag_limit(summary: Summary) -> float:
-    """A tenth of the median TTFT, or half a median gap where that is more, but at least 5 ms: less is timers' noise."""
-    ttft, gap = summary.metrics.get("ttft"), summary.metrics.get("gap")
-    return max(0.005, 0.1 * (ttft.p50 or 0 if ttft else 0), 0.5 * (gap.p50 or 0 if gap else 0))
-
-
-def _cpu(summary: Summary) -> Iterator[Doubt]:
-    advice = "the client is near the end of its core: stamps queue up behind each other; use fewer streams per client"
-    yield from _over("client CPU", summary.client.get("cpu_share"), 0.8, 0.95, advice, _percent)
-
-
-def _run_queue(summary: Summary) -> Iterator[Doubt]:
-    advice = "something else ran on the client's core: pin the client and the server to different cores"
-    yield from _over("wait for a core", summary.client.get("run_queue_share"), 0.05, 0.25, advice, _percent)
-
-
-def _rate(summary: Summary) -> Iterator[Doubt]:
-    asked = (summary.run.get("config") or {}).get("rate")
-    ratio = summary.checks.get("rate_ratio")
-    if not _open(summary) or ratio is None or ratio >= 0.95:
+def _rate(summary: Summary) -> Iterator[Finding]:
+    asked, ratio = config(summary).get("rate"), summary.checks.get("rate_ratio")
+    if not _open(summary) or ratio is None:
         return
+    severity = grade(-ratio, -0.95, math.inf)
     advice = "fewer requests left than planned: raise -c if it caps the rate, or use another client"
     got, limit = (f"{asked * ratio:.4g}/s sent", f"{asked:.4g}/s asked") if asked else (f"{ratio:.0%} of it", "95%")
-    yield Doubt("request rate", "suspect", got, limit, advice)
+    yield Finding("request rate", severity, got, limit, advice)
 
 
-def _concurrency(summary: Summary) -> Iterator[Doubt]:
-    config = summary.run.get("config") or {}
-    asked, steady = config.get("concurrency"), summary.steady
-    thinking = "turn" in summary.groups  # users who think, or have said all, are not in flight
-    if not asked or _open(summary) or steady is None or thinking:
+def _concurrency(summary: Summary) -> Iterator[Finding]:
+    asked, steady = config(summary).get("concurrency"), summary.steady
+    if not asked or _open(summary) or steady is None or _thinking(summary):
         return
     got = steady.rates.get("concurrency")
-    if got is not None and got < 0.9 * asked:
+    if got is not None:
         advice = "the load never held: ask for more requests (-n) than slots, or look at connect times and errors"
-        yield Doubt("concurrency", "suspect", f"{got:.4g} in flight while steady", f"{asked} asked", advice)
+        severity = grade(-got, -0.9 * asked, math.inf)
+        yield Finding("concurrency", severity, f"{got:.4g} in flight while steady", f"{asked} asked", advice)
 
 
-def _little(summary: Summary) -> Iterator[Doubt]:
+def _little(summary: Summary) -> Iterator[Finding]:
     ratio = summary.checks.get("little")
-    if ratio is not None and summary.counts.succeeded >= 100 and not 0.8 <= ratio <= 1.25:
+    if ratio is not None and summary.counts.succeeded >= 100:
+        severity: Severity | None = None if 0.8 <= ratio <= 1.25 else "suspect"
         advice = "rate x time in flight does not give the number in flight: the run was not steady; run longer"
-        yield Doubt("Little's law", "suspect", f"ratio {ratio:.2f}", "0.8 to 1.25", advice)
+        yield Finding("Little's law", severity, f"ratio {ratio:.2f}", "0.8 to 1.25", advice)
 
 
-def _reads(summary: Summary) -> Iterator[Doubt]:
+def _drift(summary: Summary) -> Iterator[Finding]:
+    """Only where the load was meant to be steady. A rise counts by the end of its interval that is nearer to none."""
+    if summary.run.get("stages") or config(summary).get("arrivals") == "replay" or _thinking(summary):
+        return
+    known = {name: _change(summary, name) for name in _DRIFTS if not (name == "qps" and _open(summary))}
+    found = {name: change for name, change in known.items() if change is not None}
+    if found:
+        name = max(found, key=lambda name: (_sure(*found[name]), abs(found[name][0])))
+        change, margin = found[name]
+        measured = f"{_DRIFTS[name]} {change:+.0%} ± {percent(margin)} in the steady window"
+        advice = "the figures depend on how long the run lasts: " + _settle(summary, change)
+        yield Finding("drift", grade(_sure(change, margin), DRIFT, math.inf), measured, percent(DRIFT), advice)
+
+
+def _change(summary: Summary, name: str) -> tuple[float, float] | None:
+    change, margin = summary.checks.get(f"drift_{name}"), summary.checks.get(f"drift_{name}_margin")
+    return None if change is None or margin is None else (change, margin)
+
+
+def _sure(change: float, margin: float) -> float:
+    return max(0.0, abs(change) - margin)
+
+
+def _settle(summary: Summary, change: float) -> str:
+    if _open(summary) and change > 0:
+        return "the server may be falling behind; lower the --rate, or run longer to see whether it settles"
+    return "give a longer --warmup, and run longer"
+
+
+def _reads(summary: Summary) -> Iterator[Finding]:
     advice = "events came in one read and share its stamp: gap and ITL show packets, not tokens; TPOT holds"
-    yield from _over("events that share a read", summary.checks.get("shared_reads"), 0.2, 2.0, advice, _percent)
+    shared = summary.checks.get("shared_reads")
+    yield from against("events that share a read", shared, 0.2, 2.0, percent, advice)
 
 
-def _unfinished(summary: Summary) -> Iterator[Doubt]:
+def _unfinished(summary: Summary) -> Iterator[Finding]:
     advice = (
         "answers ended with [DONE] but no finish reason: some servers end cut-off answers so; look at their lengths"
     )
-    yield from _over("no finish reason", summary.checks.get("unfinished"), 0.01, 2.0, advice, _percent)
+    yield from against("no finish reason", summary.checks.get("unfinished"), 0.01, 2.0, percent, advice)
 
 
-def _lengths(summary: Summary) -> Iterator[Doubt]:
-    config = summary.run.get("config") or {}
+def _lengths(summary: Summary) -> Iterator[Finding]:
     missed = summary.checks.get("length_missed")
-    if (config.get("ignore_eos") or config.get("match_output_length")) and missed:
+    if (config(summary).get("ignore_eos") or config(summary).get("match_output_length")) and missed is not None:
         advice = (
             "answers differ from the length asked for: the server does not honour ignore_eos, or its limit is lower"
         )
-        yield Doubt("output length", "suspect", f"{missed:.1%} of answers differ", "0%", advice)
+        severity = grade(missed, 0.0, math.inf)
+        yield Finding("output length", severity, f"{missed:.1%} of answers differ", "0%", advice)
 
 
 RULES: tuple[Rule, ...] = (
-    _success, _end, _lost, _clocks, _cut_off, _cpu, _run_queue, _loop_lag, _send_lag,
-    _rate, _concurrency, _little, _reads, _unfinished, _lengths,
+    _success, _end, *means.RULES, _cut_off, *interference.RULES,
+    _rate, _concurrency, _little, _drift, _sample, _reads, _unfinished, _lengths,
 )  # fmt: skip
 
 
 def _open(summary: Summary) -> bool:
     """Requests leave at planned times, whatever the server does."""
-    run = summary.run
-    return bool((run.get("config") or {}).get("rate")) or (run.get("schedule") or {}).get("loop") == "open"
+    return bool(config(summary).get("rate")) or (summary.run.get("schedule") or {}).get("loop") == "open"
 
 
-def _over(
-    what: str, value: float | None, suspect: float, invalid: float, advice: str, show: Callable[[float], str]
-) -> Iterator[Doubt]:
-    if value is not None and value > suspect:
-        severity: Severity = "invalid" if value > invalid else "suspect"
-        yield Doubt(what, severity, show(value), show(suspect), advice)
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.1f} ms"
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}"
+def _thinking(summary: Summary) -> bool:
+    """Users who think, or have said all, are not in flight, and their later turns are longer."""
+    return "turn" in summary.groups

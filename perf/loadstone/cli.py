@@ -65,13 +65,12 @@ def report(options: Namespace) -> int:
 
 def check(options: Namespace) -> int:
     from loadstone import results
+    from loadstone.check import judge
+    from loadstone.views import evidence
 
-    verdict = results.read(Path(options.run)).verdict
-    assert verdict is not None
-    print(verdict.status)
-    for doubt in verdict.doubts:
-        print(f"{doubt.severity}: {doubt.what} {doubt.measured} (limit {doubt.limit}): {doubt.advice}")
-    return 0 if verdict.status == "valid" else 1
+    summary = results.read(Path(options.run))
+    sys.stdout.write(evidence.render(summary))
+    return 0 if judge(summary).status == "valid" else 1
 
 
 def serve(options: Namespace) -> int:

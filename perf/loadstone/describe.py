@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from loadstone import __version__
-from loadstone.health import cores
+from loadstone.health import cores, local_ports, open_files
 from loadstone.plan import Plan
 from loadstone.records import FORMAT
 from loadstone.stages import Stage
@@ -73,6 +73,8 @@ def _host() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "allowed_cores": cores(),
+        "open_files": open_files(),
+        "local_ports": local_ports(),
         "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
     }
 

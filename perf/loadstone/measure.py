@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from loadstone import groups, windows
+from loadstone import checks, groups, windows
 from loadstone.check import judge
 from loadstone.columns import Array, Columns, Count, Mask, Requests, build
 from loadstone.groups import Part
@@ -48,7 +48,7 @@ def measure(records: Iterable[Record], run: Mapping[str, Any] | None = None, cou
         sources=columns.token_source,
         steady=steady,
         client=dict(run.get("client") or {}),
-        checks=_checks(columns, steady),
+        checks=checks.figures(columns, steady),
         groups={
             kind: [_window(part, columns, slos, GROUPED) for part in parts]
             for kind, parts in (groups.split(columns, run, span) if span else {}).items()
@@ -175,34 +175,6 @@ def _meets(r: Requests, value: Array, rows: Mask, name: str, limit: float) -> Ma
     single = {"tpot": r.output_tokens <= 1, "packet_time": r.packets <= 1}.get(name, np.zeros_like(rows))
     told = ~np.isnan(value) | single | (r.streamed if name == "ttfat" else False)
     return rows & (single | (value <= limit)) if told[rows].all() else None
-
-
-def _checks(columns: Columns, steady: Window | None) -> dict[str, float | None]:
-    """Figures that only serve to doubt the others; check.py judges them."""
-    r, events = columns.requests, len(columns.events.owner)
-    told = r.ok & ~np.isnan(r.asked) & ~np.isnan(r.output_tokens)
-    checks = {
-        "shared_reads": columns.shared_reads / events if events else None,
-        "length_missed": _share((r.output_tokens != r.asked)[told]),
-        "unfinished": _share(~r.finished[r.ok & r.streamed]),
-        "rate_ratio": _rate_ratio(r),
-        "little": None,
-    }
-    if steady is not None and steady.requests and steady.rates:
-        inside = (r.sent >= steady.start / NS) & (r.sent <= steady.end / NS)
-        level = steady.rates["concurrency"] or 0.0
-        if level and inside.any():
-            stay = float(np.mean((r.end - r.sent)[inside])) * NS
-            checks["little"] = (steady.rates["request_rate"] or 0.0) * stay / level
-    return checks
-
-
-def _rate_ratio(r: Requests) -> float | None:
-    """Rate of sending over the rate planned, by the time it took from the first to the last measured request."""
-    rows = r.measured & ~np.isnan(r.sent)
-    if rows.sum() < 2 or np.ptp(r.sent[rows]) == 0:
-        return None
-    return float(np.ptp(r.scheduled[rows]) / np.ptp(r.sent[rows]))
 
 
 def _over(time: Array, count: Array) -> Array:

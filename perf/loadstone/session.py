@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone import describe, keys, setup, store, workers
+from loadstone import describe, keys, means, setup, store, workers
 from loadstone.config import Config
 from loadstone.guards import interrupts, watched
 from loadstone.health import worst
@@ -59,6 +59,8 @@ async def _run(made: Setup, folder: store.Folder, notice: Notice, live: Live | N
     head = describe.run(made) | {"digest": write_plan(made, folder, secrets)}
     folder.write_json(store.RUN, head)
     team = workers.assemble(made, folder, request_ids(config))
+    if short := means.too_many(config.concurrency or 0, head["host"]["open_files"], team.size):
+        notice(short)
     progress, watchers = Progress(made.plan, config.duration), Watchers(config, notice, team.stop)
 
     def hear(pulse: Pulse) -> None:

@@ -53,6 +53,9 @@ class Ending(Struct, frozen=True):
 class Team(Protocol):
     """Whoever carries out a run."""
 
+    size: int
+    """Processes."""
+
     @property
     def in_flight(self) -> int: ...
 
@@ -63,6 +66,8 @@ class Team(Protocol):
 
 class Solo:
     """This process alone."""
+
+    size = 1
 
     def __init__(self, made: Setup, folder: store.Folder, request_ids: str | None) -> None:
         part = Part(
@@ -106,6 +111,7 @@ class Crew:
     def __init__(self, made: Setup, folder: store.Folder, workers: int, request_ids: str | None) -> None:
         self._plan, self._grace, self._folder = made.plan, made.config.grace, folder
         self._shares = deal(made.plan, workers)
+        self.size = len(self._shares)
         self._commissions = [commission(made, share, folder.shard(share.worker), request_ids) for share in self._shares]
         self._hands: list[_Hand] = []
         self._stopped: str | None = None
