@@ -65,7 +65,7 @@ def test_exchanges_that_contradict_each_other_leave_it_to_the_quickest() -> None
 
 def test_the_drift_is_what_the_offset_changed_by() -> None:
     before, after = clocks.Estimate(1000, 200, 0), clocks.Estimate(4000, 300, 60)
-    assert clocks.told(before, after) == {"offset": 1e-6, "error": 3e-7, "drift": 3e-6}
+    assert clocks.told(before, after) == {"offset": 1e-6, "error": 3.3e-6, "drift": 3e-6}
     assert clocks.told(before, None)["drift"] is None
     assert before.there(50) == 1050
 
@@ -259,7 +259,7 @@ def test_a_process_that_died_is_named_though_its_records_are_here(tmp_path: Path
     field.end("b")
     assert field.roster.over
     assert list(field.roster.lost(0)) == ["process 0 on host-a (a) died; 1 of its records are here"]
-    tail = endings.tail(field.roster, "duration", 0)
+    tail = endings.tail(field.roster, "duration", None, 0)
     assert tail["ended"] == "worker"
     assert tail["lost"] == [tail["ended_because"]]
     assert [client["worker"] for client in tail["workers"]] == [1]
@@ -277,6 +277,7 @@ def test_strangers_are_not_heard(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("why", "expected"),
     [
+        ({"watcher": "errors", "over": True}, "errors"),
         ({"over": True}, "done"),
         ({"endless": True}, "duration"),
         ({"timed": True}, "duration"),
@@ -284,8 +285,8 @@ def test_strangers_are_not_heard(tmp_path: Path) -> None:
         ({"endless": True, "interrupted": True}, "interrupted"),
     ],
 )
-def test_why_a_test_ended(why: dict[str, bool], expected: str) -> None:
-    known = {"over": False, "endless": False, "interrupted": False, "timed": False}
+def test_why_a_test_ended(why: dict[str, Any], expected: str) -> None:
+    known = {"watcher": None, "over": False, "endless": False, "interrupted": False, "timed": False}
     assert endings.reason(endings.Why(**{**known, **why})) == expected
 
 

@@ -46,8 +46,10 @@ def estimate(exchanges: Sequence[Exchange]) -> Estimate:
 
 
 def told(before: Estimate, after: Estimate | None) -> dict[str, Any]:
-    """As run.json has it, in seconds. `drift`: by how much the offset changed until the end, None if the end was not
-    seen; what of it is less than both errors together is not known to be any."""
-    drift = None if after is None else (after.offset - before.offset) / 1e9
-    error = before.error if after is None else max(before.error, after.error)
-    return {"offset": before.offset / 1e9, "error": error / 1e9, "drift": drift}
+    """As run.json has it, in seconds. The offset is that of the beginning, by which the run went. `drift`: by how much
+    it had changed at the end, None if the end was not seen; what the change may be adds to the error."""
+    if after is None:
+        return {"offset": before.offset / 1e9, "error": before.error / 1e9, "drift": None}
+    drift = after.offset - before.offset
+    error = max(before.error, abs(drift) + after.error)
+    return {"offset": before.offset / 1e9, "error": error / 1e9, "drift": drift / 1e9}

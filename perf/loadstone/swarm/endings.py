@@ -15,9 +15,10 @@ LOST = "worker"
 
 
 class Why(Struct, frozen=True, kw_only=True):
-    """What is known when Locust stops a test. over: the plan was; endless: it had no end of its own; interrupted:
-    Ctrl-C or SIGTERM; timed: --run-time had passed."""
+    """What is known when Locust stops a test. watcher: the reason of --stop-error-rate or --stop-saturated; over: the
+    plan was; endless: it had no end of its own; interrupted: Ctrl-C or SIGTERM; timed: --run-time had passed."""
 
+    watcher: str | None
     over: bool
     endless: bool
     interrupted: bool
@@ -26,6 +27,8 @@ class Why(Struct, frozen=True, kw_only=True):
 
 def reason(why: Why) -> str:
     """As `ended` in run.json, for the processes that have not ended by themselves."""
+    if why.watcher is not None:
+        return why.watcher
     if why.over:
         return "done"
     if why.interrupted:
@@ -47,13 +50,13 @@ class Patience:
         return now - self._since > self._seconds
 
 
-def tail(roster: Roster, halted: str, origin: int) -> dict[str, Any]:
-    """What is added to run.json at the end."""
+def tail(roster: Roster, halted: str, because: str | None, origin: int) -> dict[str, Any]:
+    """What is added to run.json at the end. `because`: in words, where there was a special reason."""
     lost, outcomes = list(roster.lost(origin)), roster.outcomes()
     special = next((outcome.ended for outcome in outcomes if outcome.ended != "done"), "done" if outcomes else halted)
     return {
         "ended": LOST if lost else special,
-        "ended_because": "; ".join(lost) if lost else BECAUSE.get(special, special),
+        "ended_because": "; ".join(lost) if lost else because or BECAUSE.get(special, special),
         "unsent_turns": sum(outcome.unsent for outcome in outcomes),
         "ended_at": describe.now(),
         "client": worst([outcome.client for outcome in outcomes]) if outcomes else {},

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from loadstone.messages import Commission, Outcome
+from loadstone.messages import Commission, Outcome, Pulse
 from loadstone.swarm.batches import Mark
 
 KIND = "loadstone"
@@ -87,6 +87,12 @@ class Beat(Letter, frozen=True, kw_only=True):
     begun: bool
     levels: list[int]
     finished: int
+
+
+class Note(Letter, frozen=True, kw_only=True):
+    """A pulse of one process, without its bins: only where --stop-error-rate or --stop-saturated has to see it."""
+
+    pulse: Pulse
 
 
 class Batch(Letter, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ from loadstone.swarm.plans import Closing, Gone, Made, Order
 from loadstone.swarm.post import Post, log
 from loadstone.swarm.roster import NS, Roster
 from loadstone.swarm.settings import sendable, shaped, silence
+from loadstone.watchers import Watchers
 
 WATCH, REMIND, HURRY, STUCK = 0.2, 2.0, 60.0, 30.0
 
@@ -43,6 +44,8 @@ class Run:
         self.origin = 0
         self.users = 0
         self.halt: letters.Halt | None = None
+        self.watcher: str | None = None
+        self.watchers: Watchers | None = None
         self.idle: list[str] = []
 
     @property
@@ -87,6 +90,8 @@ class Master:
             answer = self.run.roster.hear(name, letter)
             if answer is not None:
                 self._post.send(answer, name)
+            if isinstance(letter, letters.Note) and self.run.watchers is not None:
+                self.run.watchers.add(letter.pulse)
 
     def has_part(self, name: str) -> bool:
         """Whether a worker takes part in the run that is under way; all may, while there is none."""
@@ -145,6 +150,7 @@ class Master:
             machine.before = muster.compare(post, roster.run, machine)
             if machine.before is None:
                 raise UsageError(f"{machine.host} was ready, but answers no more")
+        run.watchers = Watchers(run.config, log.warning, lambda reason, _: self._seen(run, reason))
         run.origin = muster.begin(post, roster)
         log.info(
             "%d processes on %d machines begin; results go to %s", run.made.shares, len(list(roster)), run.made.folder
@@ -184,6 +190,11 @@ class Master:
                     letters.Begin(run=run.roster.run, origin=machine.before.there(run.origin)), machine.name
                 )
 
+    def _seen(self, run: Run, reason: str) -> None:
+        """--stop-error-rate or --stop-saturated has seen enough."""
+        run.watcher = reason
+        gevent.spawn(self._end)
+
     def _end(self) -> None:
         """What Locust does when its --run-time is over."""
         runner, options = self._environment.runner, self._options
@@ -212,6 +223,7 @@ class Master:
             return
         limit = self._options.run_time
         why = Why(
+            watcher=run.watcher,
             over=run.over,
             endless=run.made.endless,
             interrupted=self._interrupted,
@@ -264,13 +276,14 @@ class Master:
         """The results, by a process of its own; returns the exit status."""
         assert run.halt is not None
         led = not shaped(run.config)
+        because = run.watchers.because if run.watchers is not None else None
         closing = Closing(
             config=run.config,
             folder=made.folder,
             parcels=run.parcels.name,
             view=self._view,
             gone=list(_gone(run, made, led)),
-            tail=tail(run.roster, run.halt.reason, run.origin) | ({"idle": run.idle} if run.idle else {}),
+            tail=tail(run.roster, run.halt.reason, because, run.origin) | ({"idle": run.idle} if run.idle else {}),
             users=run.users if led else None,
         )
         command = [sys.executable, "-m", "loadstone.swarm.closing"]

@@ -56,6 +56,11 @@ def shaped(config: Config) -> bool:
     return config.rate is not None or config.stages is not None or config.arrivals == REPLAY
 
 
+def watched(config: Config) -> bool:
+    """Whether what goes on may end the run."""
+    return config.stop_error_rate is not None or config.stop_saturated
+
+
 def view(environ: Mapping[str, str] = os.environ) -> str:
     """The view to print the report in."""
     return environ.get(VIEW) or "text"

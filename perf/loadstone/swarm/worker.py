@@ -18,13 +18,12 @@ import numpy
 from loadstone import __version__
 from loadstone.messages import Pulse
 from loadstone.records import UsageError
-from loadstone.swarm import letters
+from loadstone.swarm import letters, settings
 from loadstone.swarm.engines import Engine
 from loadstone.swarm.figures import Figures
 from loadstone.swarm.letters import Letter
 from loadstone.swarm.post import Post, log
 from loadstone.swarm.seats import levels
-from loadstone.swarm.settings import Here
 from loadstone.swarm.streams import Stream
 
 TICK, BEAT = 0.1, 1.0
@@ -45,14 +44,14 @@ class Task:
         self.pieces: dict[int, bytes] = {}
         self.engines: list[Engine] = []
         self.streams: list[Stream] = []
-        self.led = self.begun = self.reported = self.over = False
+        self.led = self.watched = self.begun = self.reported = self.over = False
         self.halt: tuple[str, float] | None = None
 
 
 class Worker:
     """Bound to a Locust worker's environment; `seat` is called as its users come and go."""
 
-    def __init__(self, environment: Any, here: Here) -> None:
+    def __init__(self, environment: Any, here: settings.Here) -> None:
         self._here = here
         self._environment = environment
         self._stats = Figures(environment.stats)
@@ -124,7 +123,7 @@ class Worker:
         for wanted in letters.unpacked(data):
             path = self._here.spool.absolute() / f"{task.run}.{wanted.share.worker}.jsonl"
             engine = Engine(msgspec.structs.replace(wanted, records=str(path)), self._pulse)
-            task.led = wanted.led
+            task.led, task.watched = wanted.led, settings.watched(wanted.config)
             task.engines.append(engine)
             task.streams.append(Stream(task.run, engine, path, self._say))
         with gevent.Timeout(START, UsageError(f"its processes were not ready within {START:g} s")):
@@ -193,6 +192,9 @@ class Worker:
 
     def _pulse(self, pulse: Pulse) -> None:
         """Locust clears its statistics when the first users come: what was told before is added after."""
+        if self._task is not None and self._task.watched:
+            slim = msgspec.structs.replace(pulse, ttft={}, gap={}, tpot={}, latency={}, kinds={})
+            self._say(letters.Note(run=self._task.run, pulse=slim))
         if self._early is not None:
             self._early.append(pulse)
         else:
