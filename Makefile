@@ -28,8 +28,9 @@ check: $(STAMP)  ## formatting, lint, types and tests
 golden: $(STAMP)  ## rewrite the committed example reports and the expected records
 	$(BIN)/python -m pytest --golden
 
-bench: $(STAMP)  ## timing ratios against a plain aiohttp client; two free cores and a few minutes
-	$(BIN)/python tests/bench/truth.py
+bench: $(STAMP)  ## cost, errors and ceilings against other clients, and the end of a long run; two free cores and five minutes
+	$(BIN)/python tests/bench/bench.py
+	$(BIN)/python tests/bench/large.py
 
 clean:
 	rm -rf $(VENV)

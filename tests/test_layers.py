@@ -12,11 +12,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
     0: "records",
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
-    " stats columns windows groups checks finding interference means check measure stops saturation"
-    " config views plugins shares messages pulses losses",
-    2: "alarm transport jobs tokens frame store readers wording loop",
+    " stats histogram pool spool events columns windows groups checks finding interference means check measure"
+    " stops saturation config views plugins shares messages pulses losses"
+    " ceiling climb against pace scale",
+    2: "alarm transport jobs tokens frame store readers wording loop machine usage room",
     3: "flight keys carrier runner guards health engine workers worker"
-    " preflight describe progress results console watchers setup session",
+    " preflight describe progress results console watchers setup session lab selftest",
     4: "__init__ values flags arguments listing cli __main__ sim swarm",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
@@ -27,7 +28,7 @@ DOORS = {
     "datasets": {"readers/hub.py"},
     "rich": {"console.py"},
     "aiohttp": {"transport/over_aiohttp.py"},
-    "httptools": {"transport/wire.py", "sim/http.py"},
+    "httptools": {"transport/connection.py", "sim/http.py"},
     "uvloop": {"loop.py"},
     "locust": {f"swarm/{name}.py" for name in ("locustfile", "post", "master", "shape", "dispatch", "command")},
     "gevent": {f"swarm/{name}.py" for name in ("engines", "worker", "master", "muster")},

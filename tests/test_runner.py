@@ -235,6 +235,20 @@ def test_timeouts(limits: Limits, steps: list[Step], message: str, end: float) -
     assert run.transport.cancelled == 1
 
 
+def test_each_of_many_requests_has_its_limits_from_its_own_start() -> None:
+    """Though one timer serves them all: the first ends in time, those that began behind it do not."""
+    waits = {0: 1.0, 1: 50.0, 2: 1.5, 3: 50.0}
+    run = Run(
+        Load(concurrency=4, requests=4),
+        Scripted(lambda number, _: [(waits[number], token("a", "stop") + DONE)]),
+        limits=Limits(whole=2),
+    )
+    run.go()
+    failed = [record for record in run.by_index() if record.error]
+    assert [record.index for record in failed] == [1, 3]
+    assert [record.end - record.scheduled for record in failed] == pytest.approx([2 * S, 2 * S], abs=10)
+
+
 def test_a_run_within_its_limits_is_not_touched() -> None:
     run = Run(Load(concurrency=1, requests=3), Scripted(steady()), limits=Limits(ttft=0.6, idle=0.2, whole=0.8))
     run.go()

@@ -17,8 +17,8 @@ from loadstone.stats import (
     mean_interval,
     percentile,
     quantile_interval,
+    student,
 )
-from loadstone.stats import _t as student
 
 FIGURES = ["mean", "std", "min", *(name.replace(".", "") for name in PERCENTILES), "max"]
 

@@ -207,6 +207,35 @@ def test_records_that_are_not_there(tmp_path: Path) -> None:
             list(store.load_records(path))
 
 
+def test_shards_of_a_run_that_was_killed_read_as_one(tmp_path: Path) -> None:
+    for number, at in ((10, 4), (0, 0), (2, 2)):
+        (tmp_path / store.SHARD.format(number)).write_bytes(to_line(record(at)) + to_line(record(at + 1)))
+    (tmp_path / "records.x.jsonl").write_bytes(b"not one of them")
+    assert [file.name for file in store.shards(tmp_path)] == [f"records.{number}.jsonl" for number in (0, 2, 10)]
+    assert [found.index for found in store.load_records(tmp_path)] == [0, 1, 2, 3, 4, 5]
+
+
+def test_each_shard_may_end_in_mid_line(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / store.SHARD.format(number)).write_bytes(to_line(record(number)) + lines(1)[:-9])
+    assert [found.index for found in store.load_records(tmp_path)] == [0, 1, 2]
+
+
+def test_a_bad_line_in_a_shard_names_it(tmp_path: Path) -> None:
+    (tmp_path / "records.0.jsonl").write_bytes(lines(1))
+    (tmp_path / "records.1.jsonl").write_bytes(b"{}\n" + lines(1))
+    with pytest.raises(UsageError, match=r"records\.1\.jsonl, line 1 is not a record"):
+        list(store.load_records(tmp_path))
+
+
+def test_merged_records_win_over_shards(tmp_path: Path) -> None:
+    (tmp_path / store.RECORDS).write_bytes(lines(1))
+    (tmp_path / "records.0.jsonl").write_bytes(lines(5))
+    assert [found.index for found in store.load_records(tmp_path)] == [0]
+    (tmp_path / store.RECORDS).write_bytes(b"")
+    assert list(store.load_records(tmp_path)) == []
+
+
 def test_a_killed_run_reads(tmp_path: Path) -> None:
     (tmp_path / store.RUN).write_bytes(b'{"began": "now", "expected": 9}')
     (tmp_path / store.RECORDS).write_bytes(lines(3)[:-10])
@@ -253,9 +282,10 @@ def test_requests_csv_reads_back(tmp_path: Path) -> None:
 
 
 def test_requests_csv_in_pieces_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = [record(index, status=200 if index < 4 else None) for index in range(10)]
+    """A column that is whole, or empty, in one piece alone is written as in the others."""
+    records = [record(index, status=200 if index < 4 else None, connect=0 if index < 6 else 7) for index in range(10)]
     frame.write_csv(records, tmp_path / "whole.csv")
-    for size in (3, 5, 10):
+    for size in (1, 3, 5, 10):
         monkeypatch.setattr(frame, "CHUNK", size)
         frame.write_csv(records, tmp_path / "pieces.csv")
         assert (tmp_path / "pieces.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
@@ -265,6 +295,39 @@ def test_requests_csv_of_nothing_is_its_head(tmp_path: Path) -> None:
     frame.write_csv([], tmp_path / "none.csv")
     frame.write_csv([record()], tmp_path / "one.csv")
     assert (tmp_path / "none.csv").read_text() == (tmp_path / "one.csv").read_text().splitlines(keepends=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "counts"),
+    [
+        (b"", (0, 0, 0)),
+        (lines(3)[:-10], (2, 2, 0)),
+        (b"".join(to_line(record(at, sent=1, error=Failure("status", "429"))) for at in range(3)), (3, 0, 3)),
+        (b"".join(to_line(record(at, sent=1, streamed=False)) for at in range(3)), (3, 3, 0)),
+    ],
+    ids=["empty", "cut", "all failed", "not streamed"],
+)
+def test_the_end_of_an_odd_run(tmp_path: Path, content: bytes, counts: tuple[int, int, int]) -> None:
+    folder = store.Folder(tmp_path / "run")
+    folder.write(store.RUN, '{"began": "now"}')
+    folder.write(store.RECORDS, content)
+    found = results.finish(folder).counts
+    assert (found.completed, found.succeeded, found.failed) == counts
+    with (folder.path / results.REQUESTS_CSV).open(newline="") as file:
+        assert len(list(csv.reader(file))) == 1 + found.completed
+    assert results.load_summary((folder.path / "summary.json").read_bytes()).counts == found
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+def test_no_room_for_requests_csv_leaves_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame, "CHUNK", 2)
+    folder = store.Folder(tmp_path / "run")
+    folder.write(store.RUN, '{"began": "now"}')
+    folder.write(store.RECORDS, lines(5))
+    (folder.path / results.REQUESTS_CSV).symlink_to(FULL)
+    with pytest.raises(UsageError, match=r"^cannot write .*requests.csv: No space left on device; the records so far"):
+        results.finish(folder)
+    assert results.load_summary((folder.path / "summary.json").read_bytes()).counts.succeeded == 5
 
 
 def test_a_full_disk_at_the_end_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

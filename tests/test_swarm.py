@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import typing
 import zlib
 from collections import defaultdict
 from importlib.util import find_spec
@@ -176,6 +177,10 @@ def test_users_are_spread_evenly_over_processes(seats: int, engines: int) -> Non
 # letters
 
 
+def test_every_letter_can_be_read() -> None:
+    assert set(typing.get_args(letters.Any_)) == set(letters.Letter.__subclasses__())
+
+
 def test_letters_come_out_as_they_went_in() -> None:
     outcome = Outcome(worker=1, ended="done", written=3, unsent=0, client={"cpu_share": None})
     end = letters.End(run=RUN, engine=1, mark=batches.Mark(1, 3, "d"), outcome=outcome, file="/x")
@@ -206,9 +211,9 @@ class Field:
             name, letters.Batch(run=RUN, engine=shard.engine, number=number, data=zlib.compress(lines))
         )
 
-    def end(self, name: str, died: bool = False) -> letters.Letter | None:
+    def end(self, name: str, died: bool = False, ended: str = "done") -> letters.Letter | None:
         shard = self[name].shards[0]
-        outcome = Outcome(worker=shard.engine, ended="done", written=0, unsent=0, client={"cpu_share": 0.1})
+        outcome = Outcome(worker=shard.engine, ended=ended, written=0, unsent=0, client={"cpu_share": 0.1})
         mark = shard.inbox._tally.mark
         end = letters.End(run=RUN, engine=shard.engine, mark=mark, outcome=None if died else outcome, file="")
         return self.roster.hear(name, end)
@@ -263,6 +268,14 @@ def test_a_process_that_died_is_named_though_its_records_are_here(tmp_path: Path
     assert tail["ended"] == "worker"
     assert tail["lost"] == [tail["ended_because"]]
     assert [client["worker"] for client in tail["workers"]] == [1]
+
+
+def test_a_worker_that_was_told_to_end_before_the_run_is_named_too(tmp_path: Path) -> None:
+    field = Field(tmp_path)
+    field.end("a", ended="orphaned")
+    field.end("b")
+    (sentence,) = field.roster.lost(0)
+    assert "ended with its worker, before the run" in sentence
 
 
 def test_strangers_are_not_heard(tmp_path: Path) -> None:

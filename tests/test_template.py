@@ -79,11 +79,12 @@ def test_reasoning_and_then_an_answer_are_both_learnt() -> None:
     assert (template.text(token(" world")), template.reasoning) == (" world", False)
 
 
-def read(stream: bytes, lessons: int) -> object:
+def read(stream: bytes, lessons: int, size: int) -> object:
+    """`size`: bytes of a read."""
     reply = Reply(Chat(), stream=True, keep_text=True)
     reply._template._lessons = lessons
-    for place in range(0, len(stream), 40):
-        reply.feed(stream[place : place + 40], place)
+    for place in range(0, len(stream), size):
+        reply.feed(stream[place : place + size], place)
     failure = reply.finish()
     return failure, reply.choices(), reply.pieces, reply.finish_reason, reply.first_answer, reply.usage
 
@@ -95,13 +96,26 @@ DELTAS = st.fixed_dictionaries({}, optional={"content": TEXTS, "reasoning": TEXT
 EVENTS = st.tuples(DELTAS, st.sampled_from([None, None, None, "stop"]), st.integers(0, 1), st.booleans())
 
 
-@given(st.lists(EVENTS, max_size=12))
-def test_a_stream_reads_the_same_with_and_without(events: list[tuple[dict[str, str], str | None, int, bool]]) -> None:
+@given(st.lists(EVENTS, max_size=12), st.sampled_from([40, 400, 10_000]))
+def test_a_stream_reads_the_same_with_and_without(
+    events: list[tuple[dict[str, str], str | None, int, bool]], size: int
+) -> None:
     parts = []
     for delta, finish, index, ascii_only in events:
         payload = {"id": "x", "choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
         parts.append(b"data: " + json.dumps(payload, ensure_ascii=ascii_only).encode("utf-8", "replace") + b"\n\n")
-    assert read(b"".join(parts), 4) == read(b"".join(parts), 0)
+    assert read(b"".join(parts), 4, size) == read(b"".join(parts), 0, size)
+
+
+def test_each_of_several_events_in_a_read_takes_the_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    event = Chat.event
+    monkeypatch.setattr(Chat, "event", lambda self, data: decoded.append(data) or event(self, data))
+    reply = Reply(Chat(), stream=True, keep_text=True)
+    reply.feed(chunk() + token("a") + token("b") + token("c") + token("d", "stop"), 7)
+    assert reply.finish() is None
+    assert (reply.times, reply.choices()[0].text) == ([0, 0, 0, 0], "abcd")
+    assert decoded == [data(chunk()), data(token("a")), data(token("d", "stop"))]
 
 
 def test_completions_have_templates_too() -> None:

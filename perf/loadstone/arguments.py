@@ -117,6 +117,17 @@ def _engine(verb: argparse.ArgumentParser) -> None:
     engine.add_argument("--speedup", type=float, metavar="X", help="let steps take this many times less time (1)")
 
 
+def _selftest(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--quick", action="store_true", help="in half a minute, with fewer samples and no verdicts")
+    verb.add_argument(
+        "--url",
+        action="append",
+        help="a `loadstone serve --ttft 10ms --itl 10ms` on a second machine; again for more; without it here",
+    )
+    verb.add_argument("--transport", choices=["wire", "aiohttp"], help="the client's way of speaking HTTP (wire)")
+    verb.add_argument("--as", dest="view", choices=["text", "json"], help="text (default) or json")
+
+
 def _list(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "what", nargs="?", default=None, choices=["apis", "readers", "views", "datasets"], help="one kind only"
@@ -138,6 +149,7 @@ VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "check": (_check, "judge whether a run can be believed"),
     "serve": (_serve, "simulated server with exact timing and faults"),
     "swarm": (_swarm, "be the master or a worker of a run from many machines (docs/many-machines.md)"),
+    "selftest": (_selftest, "find the most that this machine can measure truly, and how wrong it is on the way there"),
     "list": (_list, "names of what is built in or installed"),
 }
 

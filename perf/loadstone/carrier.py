@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from loadstone.apis import API
 from loadstone.dialogue import following
-from loadstone.flight import Flight, Limits, Order
+from loadstone.flight import Flight, Limits, Order, Watch
 from loadstone.jobs import Job, Jobs
 from loadstone.plan import Plan
 from loadstone.records import Failure, Phase, Record
@@ -62,6 +62,7 @@ class Carrier:
         self._doors = doors
         self._on_record = on_record
         self._style = style or Style()
+        self._watch = Watch(self._style.limits, clock)
         self._plain = plan.plain and self._style.request_ids is None
         self.origin = 0
         self.flights: set[Flight] = set()
@@ -109,7 +110,7 @@ class Carrier:
         assert task is not None
         door = self._doors[flight.order.server or 0]
         self.flights.add(flight)
-        flight.begin(asyncio.get_running_loop(), task)
+        self._watch.begin(flight, asyncio.get_running_loop(), task)
         try:
             await door.transport.exchange(_addressed(flight, door), flight.exchange)
         except TransportError as exc:
@@ -120,6 +121,7 @@ class Carrier:
             task.uncancel()
             failure = flight.cut_by
         self.flights.discard(flight)
+        self._watch.end(flight)
         if flight.exchange.sent is not None:
             self.lags.append(flight.exchange.sent - ready - (flight.exchange.connect or 0))
         well = self.record(flight, failure, later)

@@ -21,10 +21,10 @@ TIME_WAIT = 60.0
 
 def figures(columns: Columns, steady: Window | None) -> dict[str, float | None]:
     """By name, shares and ratios; None where they cannot be told."""
-    r, events = columns.requests, len(columns.events.owner)
+    r, events = columns.requests, len(columns.events)
     told = r.ok & ~np.isnan(r.asked) & ~np.isnan(r.output_tokens)
     return {
-        "shared_reads": columns.shared_reads / events if events else None,
+        "shared_reads": columns.events.shared_reads / events if events else None,
         "length_missed": _share((r.output_tokens != r.asked)[told]),
         "unfinished": _share(~r.finished[r.ok & r.streamed]),
         "rate_ratio": _rate_ratio(r),

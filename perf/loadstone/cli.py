@@ -6,12 +6,15 @@ One sentence on stderr and status 2 for a mistake of the operator; tracebacks ar
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tomllib
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from loadstone.arguments import RUN_ONLY, parse
 from loadstone.config import Config, from_mapping
@@ -96,6 +99,26 @@ def swarm(options: Namespace) -> int:
     return command.run(options.role, config_of(options.settings), options)
 
 
+def selftest(options: Namespace) -> int:
+    from loadstone import console, machine, pace
+    from loadstone import selftest as test
+    from loadstone.views import ceiling as view
+
+    machine.check_place()
+    if wrong := machine.saved()[1]:
+        notice(f"{wrong}; what is found now replaces it")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers of ours must not outlive us
+    wanted = pace.QUICK if getattr(options, "quick", False) else pace.FULL
+    found = test.measure(getattr(options, "url", ()), wanted, getattr(options, "transport", "wire"), notice)
+    file = machine.save(found)
+    if getattr(options, "view", "text") == "json":
+        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        console.draw(view.tables(found))
+    notice(f"saved in {file}; runs on this machine quote it")
+    return 0
+
+
 def list_(options: Namespace) -> int:
     from loadstone.listing import parts
 
@@ -111,6 +134,7 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "check": check,
     "serve": serve,
     "swarm": swarm,
+    "selftest": selftest,
     "list": list_,
 }
 

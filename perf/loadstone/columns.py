@@ -1,19 +1,24 @@
-"""Request records as arrays: one entry a request in `Requests`, one entry an output event in `Events`.
+"""Request records as arrays, one entry a request. What they hold of output events goes to events.py.
 
-Built in one pass over a stream of records; ns throughout, NaN for what did not happen. Formulas are in measure.py.
+Built in one pass over a stream of records, none of which is kept; ns throughout, NaN for what did not happen.
+Formulas are in measure.py.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone.records import Pieces, Record
+from loadstone.events import Collector, Events
+from loadstone.records import Failure, Record, Usage
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -24,8 +29,13 @@ NOT_COMPLETED = ("stopped", "cancelled")
 
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
 _MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished")
-_AS_THEY_ARE = ("asked", "turn", "abandoned", "stage", "server")
+_NUMBERS = (*_TIMES, "asked", "turn", "abandoned", "stage", "server", "reads")
 _NAN = float("nan")
+_UNTOLD = Usage()
+_taken = attrgetter(*_NUMBERS)
+_counted = attrgetter("prompt", "cached")
+BATCH = 100
+"""Records worked on at once: as many as stay in the processor's cache."""
 
 
 @dataclass(slots=True)
@@ -62,17 +72,6 @@ class Requests:
 
 
 @dataclass(slots=True)
-class Events:
-    """Output events of all successful streamed requests. `owner` is the row in Requests; `gap` is NaN for a first
-    event. `tokens`: how many the event stands for, as told by the server, or one each; NaN where that is not known."""
-
-    at: Array
-    gap: Array
-    owner: NDArray[np.int64]
-    tokens: Array
-
-
-@dataclass(slots=True)
 class Columns:
     requests: Requests
     events: Events
@@ -80,132 +79,114 @@ class Columns:
     errors: Counter[str]
     failures: Counter[tuple[str, str]]
     token_source: dict[str, str]
-    shared_reads: int
 
 
 class _Builder:
+    """Takes records a hundred at a time: a column of them is quickly made, and none is kept."""
+
     def __init__(self, count: Count | None) -> None:
         self.count = count
-        self.rows: dict[str, array[float]] = {name: array("d") for name in Requests.__slots__}
-        self.gaps: array[int] = array("q")
-        self.firsts: array[int] = array("q")
-        self.lengths: array[int] = array("q")
-        self.told: array[float] = array("d")
+        self.rows: dict[str, array[float]] = {
+            name: array("b" if name in _MASKS else "d") for name in Requests.__slots__
+        }
+        self.events = Collector()
+        self.added = 0
         self.models: dict[str, int] = {}
         self.errors: Counter[str] = Counter()
         self.failures: Counter[tuple[str, str]] = Counter()
         self.sources: dict[str, Counter[str]] = {"input": Counter(), "output": Counter()}
-        self.shared_reads = 0
 
-    def add(self, record: Record) -> None:
-        rows, ok = self.rows, record.error is None
-        for name in (*_TIMES, *_AS_THEY_ARE):
-            rows[name].append(_number(getattr(record, name)))
-        usage = record.usage
-        output = self._output(record)
-        rows["input_tokens"].append(_number(usage.prompt if usage else None))
-        rows["output_tokens"].append(output)
-        rows["cached_tokens"].append(_number(usage.cached if usage else None))
-        rows["model"].append(_number(self._model(record.model)))
-        rows["reads"].append(record.reads)
-        rows["ok"].append(ok)
-        rows["warmup"].append(record.phase == "warmup")
-        rows["cooldown"].append(record.phase == "cooldown")
-        rows["measured"].append(record.phase == "measure")
-        rows["streamed"].append(record.streamed)
-        rows["finished"].append(record.finish is not None)
-        rows["judged"].append(record.error is None or record.error.kind not in NOT_COMPLETED)
-        rows["packets"].append(len(record.pieces.times) if record.pieces else _NAN)
-        if ok:
-            self._source("input", "server" if usage and usage.prompt is not None else "unknown")
-            self._add_pieces(record, output)
-        elif record.phase == "measure":
-            self._add_failure(record)
+    def add(self, records: Sequence[Record]) -> None:
+        told = [self._output(record) for record in records]
+        output = np.array([value for value, _ in told])
+        for name, column in (_numbers(records) | _flags(records) | {"output_tokens": output}).items():
+            self.rows[name].frombytes(column.tobytes())
+        self.rows["model"].extend(self._model(record.model) for record in records)
+        for row, (record, (tokens, source)) in enumerate(zip(records, told, strict=True), self.added):
+            if record.error is None:
+                counted = record.usage is not None and record.usage.prompt is not None
+                self.sources["input"]["server" if counted else "unknown"] += 1
+                self.sources["output"][source] += 1
+                self._add_pieces(row, record, tokens)
+            elif record.phase == "measure":
+                self._add_failure(record.error)
+        self.added += len(records)
 
-    def _output(self, record: Record) -> float:
-        """Output tokens: the server's count, else the tokenizer's of the text kept, else not known."""
+    def _output(self, record: Record) -> tuple[float, str]:
+        """Output tokens, and who counted: the server, else the tokenizer in the text kept, else nobody."""
         if record.usage is not None and record.usage.completion is not None:
-            source, value = "server", float(record.usage.completion)
-        elif self.count is not None and record.text is not None:
-            source, value = "tokenizer", float(self.count(record.text) + self.count(record.reasoning or ""))
-        else:
-            source, value = "unknown", _NAN
-        if record.error is None:
-            self._source("output", source)
-        return value
+            return float(record.usage.completion), "server"
+        if self.count is not None and record.text is not None:
+            return float(self.count(record.text) + self.count(record.reasoning or "")), "tokenizer"
+        return _NAN, "unknown"
 
-    def _model(self, name: str | None) -> int | None:
-        return None if name is None else self.models.setdefault(name, len(self.models))
+    def _model(self, name: str | None) -> float:
+        return _NAN if name is None else self.models.setdefault(name, len(self.models))
 
-    def _source(self, which: str, source: str) -> None:
-        self.sources[which][source] += 1
-
-    def _add_pieces(self, record: Record, output: float) -> None:
+    def _add_pieces(self, row: int, record: Record, output: float) -> None:
         pieces = record.pieces
-        if pieces is None or record.first is None:
-            self.lengths.append(0)
-            self.firsts.append(0)
+        if pieces is None or record.first is None or not pieces.times:
             return
-        self.gaps.extend(pieces.times)
-        self.firsts.append(record.first)
-        self.lengths.append(len(pieces.times))
-        self.told.extend(_tokens(pieces, output, record.finish))
-        self.shared_reads += pieces.times.count(0) - 1
+        told = pieces.tokens if pieces.tokens is not None and len(pieces.tokens) == len(pieces.times) else None
+        self.events.add(row, record.first, pieces.times, told, _one_each(len(pieces.times), output, record.finish))
 
-    def _add_failure(self, record: Record) -> None:
-        assert record.error is not None
-        self.errors[record.error.kind] += 1
-        if record.error.kind != "cancelled":
-            self.failures[(record.error.kind, record.error.message)] += 1
+    def _add_failure(self, error: Failure) -> None:
+        self.errors[error.kind] += 1
+        if error.kind != "cancelled":
+            self.failures[(error.kind, error.message)] += 1
 
     def build(self) -> Columns:
+        """Empties the builder column by column, so that there is never a second copy of all."""
         sources = {which: _name_source(counts) for which, counts in self.sources.items()}
-        events = self._events()
-        order = np.argsort(np.nan_to_num(np.array(self.rows["sent"]), nan=np.inf), kind="stable")
+        order = np.argsort(np.nan_to_num(np.frombuffer(self.rows["sent"]), nan=np.inf), kind="stable")
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
-        events.owner = place[events.owner]
-        arrays = {name: np.frombuffer(column)[order] for name, column in self.rows.items()}
-        requests = Requests(**{**arrays, **{name: arrays[name].astype(bool) for name in _MASKS}})
-        return Columns(requests, events, list(self.models), self.errors, self.failures, sources, self.shared_reads)
+        arrays = {name: self._column(name)[order] for name in list(self.rows)}
+        return Columns(
+            Requests(**arrays), self.events.finish(place), list(self.models), self.errors, self.failures, sources
+        )
 
-    def _events(self) -> Events:
-        """Times of all events: each request's deltas summed up from its first event."""
-        lengths = np.frombuffer(self.lengths, dtype=np.int64)
-        deltas = np.array(self.gaps, dtype=np.int64)
-        owners_ok = np.flatnonzero(np.array(self.rows["ok"], dtype=bool))
-        owner = np.repeat(owners_ok, lengths)
-        begins = np.cumsum(lengths) - lengths
-        running = np.cumsum(deltas)
-        full = lengths > 0
-        base = np.zeros(len(lengths), dtype=np.int64)
-        base[full] = np.frombuffer(self.firsts, dtype=np.int64)[full] - running[begins[full]]
-        at = running + np.repeat(base, lengths)
-        gap = deltas.astype(np.float64)
-        gap[begins[full]] = np.nan
-        return Events(at.astype(np.float64), gap, owner, np.array(self.told))
+    def _column(self, name: str) -> NDArray[Any]:
+        return np.frombuffer(self.rows.pop(name), dtype=bool if name in _MASKS else np.float64)
 
 
 def build(records: Iterable[Record], count: Count | None = None) -> Columns:
     """Columns of all records; `count` counts tokens of texts where the server did not."""
-    builder = _Builder(count)
-    for record in records:
-        builder.add(record)
+    builder, coming = _Builder(count), iter(records)
+    while batch := list(islice(coming, BATCH)):
+        builder.add(batch)
     return builder.build()
 
 
-def _number(value: int | None) -> float:
-    return _NAN if value is None else float(value)
+def _numbers(records: Sequence[Record]) -> dict[str, Array]:
+    """numpy takes None for NaN."""
+    taken = np.array([_taken(record) for record in records], dtype=np.float64)
+    usages = [_counted(record.usage or _UNTOLD) for record in records]
+    packets = [len(record.pieces.times) if record.pieces else None for record in records]
+    return {
+        **dict(zip(_NUMBERS, taken.T, strict=True)),
+        **dict(zip(("input_tokens", "cached_tokens"), np.array(usages, dtype=np.float64).T, strict=True)),
+        "packets": np.array(packets, dtype=np.float64),
+    }
 
 
-def _tokens(pieces: Pieces, output: float, finish: str | None) -> list[float]:
-    """Tokens of each event: as told with it; or one each, when there are as many events as tokens. A stop token is
-    counted by servers but has no event of its own."""
-    events = len(pieces.times)
-    if pieces.tokens is not None:
-        return [float(tokens) for tokens in pieces.tokens]
-    known = output == events or (output == events + 1 and finish == "stop")
-    return [1.0 if known else _NAN] * events
+def _flags(records: Sequence[Record]) -> dict[str, Mask]:
+    phases = np.array([record.phase for record in records])
+    kinds = [None if record.error is None else record.error.kind for record in records]
+    return {
+        "ok": np.array([kind is None for kind in kinds]),
+        "warmup": phases == "warmup",
+        "cooldown": phases == "cooldown",
+        "measured": phases == "measure",
+        "streamed": np.array([record.streamed for record in records]),
+        "judged": np.array([kind not in NOT_COMPLETED for kind in kinds]),
+        "finished": np.array([record.finish is not None for record in records]),
+    }
+
+
+def _one_each(events: int, output: float, finish: str | None) -> bool:
+    """Whether there are as many events as tokens. A stop token is counted by servers but has no event of its own."""
+    return output == events or (output == events + 1 and finish == "stop")
 
 
 def _name_source(counts: Counter[str]) -> str:

@@ -37,6 +37,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: str | None = None
     api: str = "chat"
     transport: Literal["wire", "aiohttp"] = "wire"
+    clock: Literal["auto", "kernel", "user"] = "auto"
     header: dict[str, str] = {}
     request_id: str | None = None
     api_key_env: str | None = None

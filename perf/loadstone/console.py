@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from loadstone.progress import Figures, Progress
@@ -25,13 +26,18 @@ _STYLES = {"Check: valid": "bold green", "Check: suspect": "bold yellow", "Check
 
 def report(summary: Summary, file: TextIO | None = None) -> None:
     """Print the tables of a report to `file`, stdout by default."""
+    draw(tables(summary), file)
+
+
+def draw(parts: Sequence[Table], file: TextIO | None = None) -> None:
+    """Print tables to `file`, stdout by default."""
     from rich.console import Console
 
     file = file or sys.stdout
     terminal = file.isatty()
     width = None if terminal else PLAIN_WIDTH
     console = Console(file=file, width=width, force_terminal=terminal, highlight=False, no_color=not terminal)
-    for table in tables(summary):
+    for table in parts:
         drawn = _table(table)
         least = console.measure(drawn, options=console.options.update(width=WIDE)).minimum
         console.print(drawn, width=max(console.width, least), crop=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loadstone import __version__
+from loadstone import __version__, machine
 from loadstone.health import cores, local_ports, open_files
 from loadstone.plan import Plan
 from loadstone.records import FORMAT
@@ -44,6 +44,8 @@ def run(made: Setup) -> dict[str, Any]:
         "stages": list(_stages(made.plan.load.stages)),
         "server": msgspec.to_builtins(made.servers[0]),
         "servers": msgspec.to_builtins(made.servers),
+        "clock": machine.clock(made.config),
+        "ceiling": machine.load(made.config),
         "host": _host(),
         "versions": {"loadstone": __version__, "python": platform.python_version(), **_versions()},
     }

@@ -54,6 +54,11 @@ def _server(verb: argparse.ArgumentParser) -> None:
     )
     server.add_argument("--usage-path", metavar="PATH", help="where the token counts stand in them, such as usage")
     server.add_argument("--transport", choices=["wire", "aiohttp"], help="wire (default), or aiohttp for proxies")
+    server.add_argument(
+        "--clock",
+        choices=["auto", "kernel", "user"],
+        help="who stamps arrivals: the kernel, this program, or auto (default): the kernel where it can",
+    )
     server.add_argument("--header", action="append", type=header, metavar="'NAME: VALUE'", help="may be repeated")
     server.add_argument(
         "--request-id",

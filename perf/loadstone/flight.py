@@ -47,15 +47,15 @@ class Order(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Flight:
-    """A request from its dispatch to its record. `land` may be called once."""
+    """A request from its dispatch to its record. `land` may be called once. `begun`: ns, when its limits began."""
 
     __slots__ = (
-        "_begun",
         "_clock",
         "_limits",
         "_loop",
         "_task",
         "_timer",
+        "begun",
         "cut_by",
         "exchange",
         "job",
@@ -74,10 +74,8 @@ class Flight:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
-        """Start the timeouts; they end the flight by cancelling `task`."""
-        self._loop, self._task, self._begun = loop, task, self._clock()
-        if (soonest := self._limits.soonest(self.order.cancelled)) is not None:
-            self._timer = loop.call_later(soonest, self._watch)
+        """From now on `watch` may be called, which ends a flight by cancelling `task`."""
+        self._loop, self._task, self.begun = loop, task, self._clock()
 
     def cut(self, failure: Failure) -> None:
         """End the flight now, with this failure."""
@@ -110,9 +108,6 @@ class Flight:
         kept = reply.choices() if keep_text is not None and keep_text(self) else []
         first = kept[0] if kept else Choice()
 
-        def since(at: int | None) -> int | None:
-            return None if at is None else at - origin
-
         return Record(
             index=order.index,
             phase=order.phase,
@@ -128,15 +123,16 @@ class Flight:
             streamed=reply.streamed,
             asked=self.job.asked,
             scheduled=order.scheduled - origin,
-            sent=since(exchange.sent),
+            sent=_since(exchange.sent, origin),
             connect=exchange.connect,
-            first_byte=since(exchange.first_byte),
-            first=since(reply.first),
-            first_answer=since(reply.first_answer),
-            last=since(reply.last),
+            first_byte=_since(exchange.first_byte, origin),
+            first=_since(reply.first, origin),
+            first_answer=_since(reply.first_answer, origin),
+            last=_since(reply.last, origin),
             end=(exchange.end if exchange.end is not None else self._clock()) - origin,
             pieces=reply.pieces,
             reads=exchange.reads,
+            clock=exchange.clock,
             retried=exchange.retried,
             status=exchange.status,
             finish=reply.finish_reason,
@@ -155,21 +151,21 @@ class Flight:
         self.exchange.sink = self.reply.feed
         self.reply.feed(data, at)
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """One timer a request, moved on lazily: output does not touch it, it looks at the last output when it fires."""
         due, failure = self._deadline()
         left = due - self._clock()
         if left <= 0:
             self.cut(failure)
         else:
-            self._timer = self._loop.call_later(left / NS, self._watch)
+            self._timer = self._loop.call_later(left / NS, self.watch)
 
     def _deadline(self) -> tuple[float, Failure]:
         """The earliest instant at which the flight ends as things stand now, and as what."""
         limits, last, now = self._limits, self.reply.last, self._clock()
         sent = now if self.exchange.sent is None else self.exchange.sent
         waits: tuple[tuple[int, float | None, Kind, str], ...] = (
-            (self._begun, limits.whole, "timeout", "not complete after {:g} s (--timeout)"),
+            (self.begun, limits.whole, "timeout", "not complete after {:g} s (--timeout)"),
             (sent, limits.ttft if last is None else None, "timeout", "no output after {:g} s (--ttft-timeout)"),
             (last or 0, limits.idle if last is not None else None, "timeout", "no output for {:g} s (--idle-timeout)"),
             (
@@ -184,3 +180,49 @@ class Flight:
         if limits.idle is not None and last is None:
             due = min(due, now + limits.idle * NS)
         return due, Failure(kind, text)
+
+
+def _since(at: int | None, origin: int) -> int | None:
+    return None if at is None else at - origin
+
+
+class Watch:
+    """The limits of many flights by one timer until the soonest of them may break: most flights have landed by then,
+    and have cost no timer of their own. All have the same limits, so they become due in the order in which they began.
+    """
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._soonest = limits.soonest(False)
+        self._fresh: dict[Flight, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, flight: Flight, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+        """Start the timeouts; they end the flight by cancelling `task`."""
+        flight.begin(loop, task)
+        if flight.order.cancelled:
+            flight.watch()
+        elif self._soonest is not None:
+            self._fresh[flight] = None
+            if self._timer is None:
+                self._timer = loop.call_later(self._soonest, self._ring, loop)
+
+    def end(self, flight: Flight) -> None:
+        """The flight is over. The timer goes with the last of them: nothing of a run is left in its event loop."""
+        self._fresh.pop(flight, None)
+        if not self._fresh and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        assert self._soonest is not None
+        now, self._timer = self._clock(), None
+        while self._fresh:
+            flight = next(iter(self._fresh))
+            left = self._soonest - (now - flight.begun) / NS
+            if left > 0:
+                self._timer = loop.call_later(left, self._ring, loop)
+                return
+            del self._fresh[flight]
+            flight.watch()

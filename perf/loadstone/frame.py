@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,59 +12,96 @@ from loadstone.records import Record, Usage
 if TYPE_CHECKING:
     import pandas as pd
 
+_PLAIN = (
+    "index", "phase", "worker", "prompt", "conversation", "turn", "abandoned", "stage", "model", "server",
+    "request_id", "streamed", "status", "finish",
+)  # fmt: skip
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
-CHUNK = 50_000
+_COUNTED = ("asked", "input", "output", "cached", "reasoning")
+COLUMNS = [
+    *_PLAIN,
+    *(f"{name}_s" for name in (*_TIMES, "ttft", "latency")),
+    "events", "reads", "clock", "retried",
+    *(f"{name}_tokens" for name in _COUNTED),
+    "error", "error_message",
+]  # fmt: skip
+_plain, _times = attrgetter(*_PLAIN), attrgetter(*_TIMES)
+_counts = attrgetter("prompt", "completion", "cached", "reasoning")
+_UNTOLD = Usage()
+CHUNK = 10_000
 
 
-def _row(record: Record) -> dict[str, Any]:
-    usage, error = record.usage or Usage(), record.error
-    return {
-        "index": record.index,
-        "phase": record.phase,
-        "worker": record.worker,
-        "prompt": record.prompt,
-        "conversation": record.conversation,
-        "turn": record.turn,
-        "abandoned": record.abandoned,
-        "stage": record.stage,
-        "model": record.model,
-        "server": record.server,
-        "request_id": record.request_id,
-        "streamed": record.streamed,
-        "status": record.status,
-        "finish": record.finish,
-        **{f"{name}_s": _seconds(getattr(record, name)) for name in _TIMES},
-        "ttft_s": _seconds(_between(record.sent, record.first)),
-        "latency_s": _seconds(_between(record.sent, record.last if record.streamed else record.end)),
-        "events": len(record.pieces.times) if record.pieces else None,
-        "reads": record.reads,
-        "retried": record.retried,
-        "asked_tokens": record.asked,
-        "input_tokens": usage.prompt,
-        "output_tokens": usage.completion,
-        "cached_tokens": usage.cached,
-        "reasoning_tokens": usage.reasoning,
-        "error": error.kind if error else None,
-        "error_message": error.message if error else None,
-    }
+def _row(record: Record) -> tuple[Any, ...]:
+    error = record.error
+    return (
+        *_plain(record),
+        *map(_seconds, _times(record)),
+        _seconds(_between(record.sent, record.first)),
+        _seconds(_between(record.sent, record.last if record.streamed else record.end)),
+        len(record.pieces.times) if record.pieces else None,
+        record.reads,
+        record.clock,
+        record.retried,
+        record.asked,
+        *_counts(record.usage or _UNTOLD),
+        error.kind if error else None,
+        error.message if error else None,
+    )
 
 
 def table(records: Iterable[Record]) -> pd.DataFrame:
-    """A row a request; times in seconds since the run began, counts as nullable integers."""
+    """A row a request; times in seconds since the run began; None for what did not happen."""
+    return _table([_row(record) for record in records])
+
+
+def _table(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    """Columns of Python's own objects: a count with gaps stays whole, and every row is written alike."""
     import pandas as pd
 
-    rows = [_row(record) for record in records]
-    columns = list(_row(Record(index=0, prompt="", scheduled=0, end=0)))
-    return pd.DataFrame(rows, columns=columns).convert_dtypes()
+    return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
+
+
+class Writer:
+    """Writes requests.csv while its records are on their way to be measured, some thousand rows at a time. After an
+    error of the disk it writes no more and lets them pass; `close` raises it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: list[tuple[Any, ...]] = []
+        self._begun = False
+        self._error: OSError | None = None
+
+    def through(self, records: Iterable[Record]) -> Iterator[Record]:
+        for record in records:
+            self._rows.append(_row(record))
+            if len(self._rows) == CHUNK:
+                self._write()
+            yield record
+
+    def close(self) -> None:
+        """Write what is left. Raises OSError."""
+        if self._rows or not self._begun:
+            self._write()
+        if self._error is not None:
+            raise self._error
+
+    def _write(self) -> None:
+        rows, self._rows = self._rows, []
+        if self._error is not None:
+            return
+        head, self._begun = not self._begun, True
+        try:
+            _table(rows).to_csv(self._path, mode="w" if head else "a", header=head, index=False, lineterminator="\n")
+        except OSError as exc:
+            self._error = exc
 
 
 def write_csv(records: Iterable[Record], path: Path) -> None:
-    """Written in pieces, so that a long run does not need the memory of all its rows."""
-    rows = iter(records)
-    chunk, first = list(islice(rows, CHUNK)), True
-    while chunk or first:
-        table(chunk).to_csv(path, mode="w" if first else "a", header=first, index=False, lineterminator="\n")
-        chunk, first = list(islice(rows, CHUNK)), False
+    """requests.csv of records that nobody else reads."""
+    writer = Writer(path)
+    for _ in writer.through(records):
+        pass
+    writer.close()
 
 
 def _seconds(nanoseconds: int | None) -> float | None:

@@ -13,11 +13,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from loadstone import checks, groups, windows
+from loadstone import ceiling, checks, groups, windows
 from loadstone.check import judge
 from loadstone.columns import Array, Columns, Count, Mask, Requests, build
+from loadstone.events import ONE, Events, Gaps
 from loadstone.groups import Part
+from loadstone.pool import Pool
 from loadstone.records import Counts, Metric, Record, Summary, Window
 from loadstone.stats import describe
 
@@ -55,6 +58,8 @@ def measure(records: Iterable[Record], run: Mapping[str, Any] | None = None, cou
         },
         failures=[(kind, text, times) for (kind, text), times in columns.failures.most_common(10)],
     )
+    if told := ceiling.quote(summary):
+        summary = msgspec.structs.replace(summary, run=run | {"ceiling": told})
     return msgspec.structs.replace(summary, verdict=judge(summary))
 
 
@@ -89,7 +94,7 @@ def _window(part: Part, columns: Columns, slos: Mapping[str, float], wanted: Col
         start=part.span[0] * NS,
         end=part.span[1] * NS,
         requests=int(part.members.sum()),
-        metrics=metrics | _per_event(columns, rows),
+        metrics=metrics | _per_event(columns.events, rows),
         rates=_rates(columns, part) | _service_levels(columns.requests, values, slos, part),
     )
 
@@ -115,20 +120,37 @@ def per_request(requests: Requests) -> Values:
     }
 
 
-def _per_event(columns: Columns, rows: Mask) -> dict[str, Metric]:
-    """Gaps between consecutive output events, and the same spread over the tokens of each event, in order of time."""
-    events = columns.events
-    wanted = rows[events.owner] & ~np.isnan(events.gap)
-    order = np.argsort(events.at[wanted], kind="stable")
-    gap, tokens = events.gap[wanted][order] * NS, events.tokens[wanted][order]
-    known = tokens > 0
-    spread = np.repeat(gap[known] / tokens[known], tokens[known].astype(np.int64))
-    note = None
-    if not known.all():
-        note = (
-            f"tokens per event are known for {known.sum()} of {len(gap)} gaps (--usage each asks the server for them)"
-        )
-    return {"gap": describe(gap, "s"), "itl": describe(spread, "s", note)}
+def _per_event(events: Events, rows: Mask) -> dict[str, Metric]:
+    """Gaps between consecutive output events, and the same spread over the tokens of each event."""
+    span = events.span(rows)
+    gaps, spread = Pool(span), Pool(span)
+    one_each = bool((events.counting[rows[events.rows]] == ONE).all())
+    count = known = 0
+    for chunk in events.gaps(rows):
+        gap: Array = chunk.gap * np.float64(NS)
+        gaps.add(gap, chunk.at)
+        if not one_each:
+            told = _known(chunk)
+            spread.add(*_spread(gap, chunk, told))
+            count, known = count + len(gap), known + int(told.sum())
+    gap_metric = gaps.metric("s")
+    if one_each:
+        return {"gap": gap_metric, "itl": gap_metric}
+    note = f"tokens per event are known for {known} of {count} gaps (--usage each asks the server for them)"
+    return {"gap": gap_metric, "itl": spread.metric("s", None if known == count else note)}
+
+
+def _known(chunk: Gaps) -> Mask:
+    return np.ones(len(chunk.gap), dtype=bool) if chunk.tokens is None else chunk.tokens > 0
+
+
+def _spread(gap: Array, chunk: Gaps, known: Mask) -> tuple[Array, NDArray[np.int64]]:
+    """A value a token, and the instant it came."""
+    if chunk.tokens is None:
+        return gap, chunk.at
+    tokens = chunk.tokens[known]
+    times = tokens.astype(np.int64)
+    return np.repeat(gap[known] / tokens, times), np.repeat(chunk.at[known], times)
 
 
 def _rates(columns: Columns, part: Part) -> dict[str, float | None]:

@@ -19,6 +19,8 @@ Phase = Literal["warmup", "measure", "cooldown"]
 Kind = Literal[
     "connect", "tls", "timeout", "status", "protocol", "truncated", "empty", "server", "stopped", "cancelled"
 ]
+Stamper = Literal["user", "kernel"]
+"""Whose clock stamped what arrived: this program's at each read, or the kernel's at each packet."""
 Status = Literal["valid", "suspect", "invalid"]
 
 
@@ -116,6 +118,7 @@ class Record(Struct, frozen=True, kw_only=True):
     end: int
     pieces: Pieces | None = None
     reads: int = 0
+    clock: Stamper = "user"
     retried: bool = False
     status: int | None = None
     finish: str | None = None

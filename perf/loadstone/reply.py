@@ -83,13 +83,13 @@ class Reply:
         if self.failure is not None:
             return
         if text is not None:
-            self._stamp(at, len(text), not self._template.reasoning)
-            if self._keep_text:
-                self._deltas.append(self._template.delta(text))
+            self._add_text(text, at)
             return
-        for event in self._events.feed(data):
+        events = self._events.feed(data)
+        several = len(events) > 1
+        for event in events:
             if event and self.failure is None:
-                self._take(event, at)
+                self._take(event, at, several)
 
     def finish(self, failure: Failure | None = None) -> Failure | None:
         """The exchange is over, by `failure` if one is given. Returns how the request failed, or None."""
@@ -112,7 +112,8 @@ class Reply:
 
     @property
     def finish_reason(self) -> str | None:
-        return self._finishes.get(0, next(iter(self._finishes.values()), None))
+        finishes = self._finishes
+        return finishes[0] if 0 in finishes else next(iter(finishes.values()), None)
 
     def choices(self) -> list[Choice]:
         """Text, reasoning and finish reason of every choice, by index. Empty unless text is kept."""
@@ -129,7 +130,11 @@ class Reply:
                     calls[index] = _join(calls.get(index), call)
         return [msgspec.to_builtins(call) for call in calls.values()] or None
 
-    def _take(self, data: bytes, at: int) -> None:
+    def _take(self, data: bytes, at: int, several: bool) -> None:
+        """An event. `several` came in one read, as they do the more the busier a client is: the short cut for each."""
+        if several and (text := self._template.text(b"data: %b\n\n" % data)) is not None:
+            self._add_text(text, at)
+            return
         try:
             event = self._event(data)
         except BadEventError as exc:
@@ -165,6 +170,12 @@ class Reply:
                 self._counted = event.usage.completion
         if self._keep_text:
             self._deltas += event.deltas
+
+    def _add_text(self, text: str, at: int) -> None:
+        """What an event that fits the template adds."""
+        self._stamp(at, len(text), not self._template.reasoning)
+        if self._keep_text:
+            self._deltas.append(self._template.delta(text))
 
     def _stamp(self, at: int, chars: int, answered: bool) -> None:
         last = self.last

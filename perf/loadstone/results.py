@@ -18,12 +18,14 @@ REQUESTS_CSV = "requests.csv"
 
 
 def finish(folder: store.Folder, tokenizer: str | None = None) -> Summary:
-    """Measure a finished run from its records file and write summary.json, summary.csv and requests.csv."""
-    summary = read(folder.path, tokenizer)
+    """Measure a finished run from its records and write requests.csv on the way, then summary.json and summary.csv."""
+    table = frame.Writer(folder.path / REQUESTS_CSV)
+    records = table.through(store.load_records(folder.path))
+    summary = summarize(records, store.load_run(folder.path), tokenizer)
     folder.write("summary.json", json.render(summary))
     folder.write("summary.csv", csv.render(summary))
     with store.writing(folder.path / REQUESTS_CSV):
-        frame.write_csv(store.load_records(folder.path), folder.path / REQUESTS_CSV)
+        table.close()
     return summary
 
 

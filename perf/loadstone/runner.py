@@ -61,8 +61,8 @@ class Runner:
         self._next = 0
         self._total = None if self._plan.total is None else self._share.count(self._plan.total)
         self._due = None if self._plan.offsets is None else self._dues(self._plan.offsets)
-        self._slots: set[int] = set()
-        self._level = 0
+        self._level = self._highest = 0
+        self._closed: set[int] = set()
         self._warmed = 0
         self._armed = self._cooling = False
         load = self._plan.load
@@ -169,12 +169,17 @@ class Runner:
     async def _open_slots(self) -> None:
         """As many as the level asks for, and never more than there is work for; those above it close by themselves.
         Processes take turns."""
-        missing = [slot for slot in range(min(self._level, self._total or self._level)) if slot not in self._slots]
         begin, share = self._clock(), self._share
-        for number, slot in enumerate(missing):
+        for number, slot in enumerate(self._missing(min(self._level, self._total or self._level))):
             await self._until(begin + (number * share.workers + share.worker) * self._times.stagger)
-            self._slots.add(slot)
+            self._highest = max(self._highest, slot + 1)
+            self._closed.discard(slot)
             self._start(self._slot(slot))
+
+    def _missing(self, level: int) -> list[int]:
+        """Slots below the level that are not open: those that have closed, and those never opened."""
+        again = sorted(slot for slot in self._closed if slot < level) if level else []
+        return [*again, *range(self._highest, level)]
 
     async def _slot(self, slot: int) -> None:
         """One user: the next request, or conversation, is wanted the moment the one before has ended."""
@@ -182,7 +187,7 @@ class Runner:
         while slot < self._level and (ordinal := self._take(free)) is not None:
             await self._converse(ordinal, free, free)
             free = self._clock()
-        self._slots.discard(slot)
+        self._closed.add(slot)
         if self._led is not None:
             self._led.set()
 

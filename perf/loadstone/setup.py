@@ -19,7 +19,7 @@ from loadstone.preflight import Server
 from loadstone.readers import names
 from loadstone.records import Prompt, UsageError
 from loadstone.transport import Options
-from loadstone.transport.choose import open_transport, tls_context
+from loadstone.transport.choose import open_transport, stamper, tls_context
 from loadstone.typed import REPLAY
 
 Notice = Callable[[str], None]
@@ -135,7 +135,8 @@ def entrances(config: Config, api: apis.API) -> list[Entrance]:
 def _entrance(config: Config, url: str, path: str) -> Entrance:
     target, base = jobs.locate(url)
     tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
-    options = Options(clock=describe.clock, connect_timeout=config.connect_timeout, tls=tls)
+    arrivals = stamper(config.clock, config.transport, target)
+    options = Options(clock=describe.clock, connect_timeout=config.connect_timeout, tls=tls, arrivals=arrivals)
     transport = open_transport(config.transport, target, options)
     listing = jobs.sibling(base, path, "/v1/models") if path else "/v1/models"
     return Entrance(Door(transport, jobs.path_at(base, path) or "/"), listing, hide_in_url(url))

@@ -28,6 +28,8 @@ PERCENTILES = {
 BATCHES = 32
 ENOUGH = 20
 """Below this many samples no interval is given."""
+FEWEST = 5
+"""Batches, or slices of time, that an interval takes."""
 
 
 def describe(values: Array, unit: str, note: str | None = None) -> Metric:
@@ -60,16 +62,18 @@ def describe(values: Array, unit: str, note: str | None = None) -> Metric:
 def percentile(ranked: Array, share: float) -> float | None:
     """Linear interpolation between order statistics (numpy's default, as the peers use). None where fewer than one
     sample is expected beyond it: a p99 takes 100 samples."""
-    if len(ranked) * min(share, 1 - share) < 1 - 1e-9:
-        return None
-    return _at(ranked, share)
+    return _at(ranked, share) if enough(len(ranked), share) else None
+
+
+def enough(count: int, share: float) -> bool:
+    return count * min(share, 1 - share) >= 1 - 1e-9
 
 
 def mean_interval(values: Array) -> tuple[float, float] | None:
     """95 % interval of the mean, by batch means (Law & Kelton, Simulation Modeling and Analysis, 9.5.3)."""
     if len(values) < ENOUGH:
         return None
-    half = _t(_batches(len(values)) - 1) * math.sqrt(float(values.var(ddof=1)) / effective(values))
+    half = student(_batches(len(values)) - 1) * math.sqrt(float(values.var(ddof=1)) / effective(values))
     mean = float(values.mean())
     return mean - half, mean + half
 
@@ -80,7 +84,7 @@ def quantile_interval(values: Array, ranked: Array, share: float) -> tuple[float
     if len(values) < ENOUGH:
         return None
     below = (values <= _at(ranked, share)).astype(np.float64)
-    half = _t(_batches(len(values)) - 1) * math.sqrt(share * (1 - share) / effective(below))
+    half = student(_batches(len(values)) - 1) * math.sqrt(share * (1 - share) / effective(below))
     if share - half < 0 or share + half > 1:
         return None
     return _at(ranked, share - half), _at(ranked, share + half)
@@ -98,8 +102,19 @@ def effective(values: Array) -> float:
     return count / max(1.0, size * float(means.var(ddof=1)) / spread)
 
 
+def effective_of(sums: Array | NDArray[np.int64], sizes: NDArray[np.int64], spread: float) -> float:
+    """The same for batches of unlike sizes, from the sums over them: the variance of a ratio (Cochran, Sampling
+    Techniques, chapter 6), which for equal sizes is that of the means of batches. `spread`: variance of the samples."""
+    count, batches = int(sizes.sum()), len(sizes)
+    if spread <= 0:
+        return float(count)
+    apart = sums - sums.sum() / count * sizes
+    varies = batches / (batches - 1) * float(apart @ apart) / count**2
+    return count / max(1.0, varies * count / spread)
+
+
 def _batches(count: int) -> int:
-    return max(5, min(BATCHES, math.isqrt(count)))
+    return max(FEWEST, min(BATCHES, math.isqrt(count)))
 
 
 def _at(ranked: Array, share: float) -> float:
@@ -109,7 +124,7 @@ def _at(ranked: Array, share: float) -> float:
     return float(ranked[low] + (ranked[high] - ranked[low]) * (place - low))
 
 
-def _t(freedom: int) -> float:
+def student(freedom: int) -> float:
     """Student's t at 97.5 % (Cornish-Fisher expansion, Abramowitz & Stegun 26.7.5; within 0.1 % from 5 degrees on)."""
     z = 1.959963984540054
     terms = (

@@ -193,10 +193,18 @@ def load_run(path: Path) -> dict[str, Any]:
 
 
 def load_records(path: Path) -> Iterator[Record]:
-    """Records of a run folder, or of a records file."""
-    file = path / RECORDS if path.is_dir() else path
-    try:
-        with file.open("rb") as lines:
-            yield from from_lines(lines, str(file))
-    except OSError as exc:
-        raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
+    """Records of a run folder, or of a records file. A run that was killed before the records of its worker processes
+    were put together is read from those, one after the other."""
+    for file in _files(path):
+        try:
+            with file.open("rb") as lines:
+                yield from from_lines(lines, str(file))
+        except OSError as exc:
+            raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    whole = path / RECORDS
+    return [whole] if whole.exists() else shards(path) or [whole]

@@ -6,6 +6,7 @@ Pure functions on columns; a span is a pair of instants in ns.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadstone.columns import Array, Columns, Mask, Requests
 
@@ -89,10 +90,20 @@ def output_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
     rows = counted & r.ok
     if not rows.any() or np.isnan(r.output_tokens[rows]).any():
         return None
-    each = np.where(rows, r.output_tokens / r.packets, 0.0)
-    streamed = each[events.owner][within(events.at, span)].sum()
+    mine = rows[events.rows]
+    inside = mine & (events.firsts >= span[0]) & (events.lasts <= span[1])
+    across = mine & ~inside & (events.firsts <= span[1]) & (events.lasts >= span[0])
+    streamed = r.output_tokens[events.rows[inside]].sum() + _part_booked(columns, span, events.rows[across])
     at_end = r.output_tokens[rows & np.isnan(r.packets) & within(r.end, span)].sum()
     return float(streamed + at_end)
+
+
+def _part_booked(columns: Columns, span: Span, places: NDArray[np.int64]) -> float:
+    """What of these requests' tokens arrived in the span."""
+    r, chosen = columns.requests, np.zeros(len(columns.requests.ok), dtype=bool)
+    chosen[places] = True
+    each = np.where(chosen, r.output_tokens / r.packets, 0.0)
+    return sum(float(each[row[within(at, span)]].sum()) for row, at in columns.events.arrivals(chosen))
 
 
 def input_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
@@ -105,5 +116,5 @@ def input_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
     return float(r.input_tokens[rows & within(at, span)].sum())
 
 
-def within(at: Array, span: Span) -> Mask:
+def within(at: Array | NDArray[np.int64], span: Span) -> Mask:
     return (at >= span[0]) & (at <= span[1])

@@ -17,8 +17,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from loadstone import describe, losses, store
+from loadstone import describe, jobs, losses, machine, scale, store
 from loadstone.engine import Engine, Hear, Part
+from loadstone.flight import NS
+from loadstone.health import cores
 from loadstone.messages import (
     Commission,
     Frames,
@@ -36,6 +38,8 @@ from loadstone.records import Record, UsageError
 from loadstone.setup import Setup
 from loadstone.shares import Share, deal
 
+SAMPLE = 1000
+"""Rows of which the length of the answers is looked up beforehand."""
 LEAD = 100_000_000
 """ns from the word to go to the beginning: each process hears it by then."""
 HURRY = 5.0
@@ -184,9 +188,22 @@ class Crew:
 def assemble(made: Setup, folder: store.Folder, request_ids: str | None) -> Team:
     """Whoever is to carry out a run: as many processes as its configuration says."""
     workers = made.config.workers
-    if workers == "auto" or len(deal(made.plan, workers)) == 1:
+    if workers == "auto":
+        workers = _wanted(made)
+    if len(deal(made.plan, workers)) == 1:
         return Solo(made, folder, request_ids)
     return Crew(made, folder, workers, request_ids)
+
+
+def _wanted(made: Setup) -> int:
+    """As many as the load needs and this machine can use."""
+    config, plan = made.config, made.plan
+    lengths = [asked for row in range(min(len(plan.turns), SAMPLE)) if (asked := made.jobs.at(row).asked)]
+    output = round(sum(lengths) / len(lengths)) if lengths else None
+    recorded = len(plan.offsets) * NS / max(1, int(plan.offsets[-1])) if plan.offsets is not None else None
+    most = (machine.load(config) or {}).get("events_per_second")
+    local = any(machine.is_here(jobs.locate(url)[0]) for url in config.urls)
+    return scale.workers(plan.load, output, len(cores() or [0]), local, most, recorded)
 
 
 class _Hand:

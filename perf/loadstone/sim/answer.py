@@ -13,7 +13,7 @@ from loadstone.sim import chunks, pages
 from loadstone.sim.asks import Ask
 from loadstone.sim.chunks import Facts
 from loadstone.sim.desk import Desk
-from loadstone.sim.model import first_word, words
+from loadstone.sim.model import TABLE, TABLE_SIZE, first_word, words
 from loadstone.sim.pages import Page
 from loadstone.sim.truth import Row
 
@@ -86,12 +86,13 @@ class Answer:
 class Streamed(Answer):
     """An answer in events. Step k is chunk k of every choice; at `_stop` the next step is not an ordinary one."""
 
-    __slots__ = ("_chunks", "_cut", "_k", "_last", "_opening", "_per", "_stop")
+    __slots__ = ("_chunks", "_cut", "_k", "_last", "_opening", "_per", "_single", "_stop")
 
     def __init__(self, desk: Desk, wire: Wire, row: Row, ask: Ask) -> None:
         super().__init__(desk, wire, row, ask)
         self._chunks = ask.format.chunks(self.facts([]))
         self._per = desk.timing.per_chunk
+        self._single = ask.choices == self._per == 1
         row.offsets = desk.timing.offsets(row.number, ask.tokens)
         row.repeat = ask.choices
         self._last = len(row.offsets) - 1
@@ -123,18 +124,31 @@ class Streamed(Answer):
             return self._turn(k)
         row = self.row
         base, offsets = row.base, row.offsets
-        data = self._step(k)
+        due = base + offsets[k + 1]
+        if self._single and due > now:
+            return self._advance_one(k, due)
+        late = [self._step(k)]
         k += 1
-        if k < stop and base + offsets[k] <= now:
-            late = [data]
-            while k < stop and base + offsets[k] <= now and len(late) < BURST:
-                late.append(self._step(k))
-                k += 1
-            data = b"".join(late)
+        while k < stop and base + offsets[k] <= now and len(late) < BURST:
+            late.append(self._step(k))
+            k += 1
         stamp = time.monotonic_ns()
-        self.wire.send(data)
+        self.wire.send(b"".join(late))
         self._book(k, stamp)
         return base + offsets[k]
+
+    def _advance_one(self, k: int, due: int) -> int:
+        """One token of one choice, in time: nearly every event of nearly every server, so all in one place."""
+        data = self._chunks.text(0, TABLE[(self.start[0] + k) % TABLE_SIZE], k + 1)
+        stamp = time.monotonic_ns()
+        self.wire.send(data)
+        if k == 0:
+            self._book(1, stamp)
+        else:
+            self.desk.counters.generated += 1
+            self.row.tokens = self._k = k + 1
+            self.sent.append(stamp)
+        return due
 
     def _turn(self, k: int) -> int:
         """The first step, the last one, a fault's, or the late head."""

@@ -41,6 +41,10 @@ from loadstone.sim.truth import Row
 REFUSAL = 0.3
 """Seconds for which the fault `refuse` keeps the listener closed."""
 BACKLOG = 4096
+AWAKE = 10_000
+"""ns that the queue waits for its next chunk without going to sleep, which with the waking up takes as long."""
+STRETCH = 200_000
+"""ns after which it lets requests be read, if there are any."""
 
 
 class Server:
@@ -123,8 +127,14 @@ class Server:
 
     def _ring(self) -> None:
         heap, now = self._heap, time.monotonic_ns()
-        while heap and heap[0][0] <= now:
-            _, number, answer = heap[0]
+        end = now + STRETCH
+        while heap and now < end:
+            due, number, answer = heap[0]
+            if due > now:
+                if due > (now := time.monotonic_ns()) + AWAKE:
+                    break
+                while due > now:
+                    now = time.monotonic_ns()
             due = answer.advance(now)
             if due:
                 heapreplace(heap, (due, number, answer))

@@ -133,7 +133,24 @@ class Over(Letter, frozen=True, kw_only=True):
     whole: bool
 
 
-Any_ = Call | Hello | Parcel | Got | Standing | Declined | Ping | Pong | Begin | Beat | Batch | Ack | End | Halt | Over
+Any_ = (
+    Call
+    | Hello
+    | Parcel
+    | Got
+    | Standing
+    | Declined
+    | Ping
+    | Pong
+    | Begin
+    | Beat
+    | Note
+    | Batch
+    | Ack
+    | End
+    | Halt
+    | Over
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Any_] = msgspec.msgpack.Decoder(Any_)

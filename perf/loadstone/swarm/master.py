@@ -291,11 +291,12 @@ class Master:
 
 
 def _gone(run: Run, made: Made, led: bool) -> Iterator[Gone]:
-    """What did not come: arrivals that were due by now, or what was in flight when the machine was last heard of."""
+    """What did not come: arrivals that were due by now, or what was in flight when the machine was last heard of. Of a
+    closed loop, whoever could still say how it ended has written that down itself."""
     now = time.monotonic_ns() - run.origin
     for machine in run.roster:
         for shard in machine.shards:
-            if not shard.done:
+            if not shard.done and (shard.outcome is None or made.open):
                 at = now if made.open else max(0, machine.heard - run.origin)
                 slots = machine.slots(shard) if led else None
                 yield Gone(engine=shard.engine, at=at, slots=slots, why=f"lost with {machine.host}")

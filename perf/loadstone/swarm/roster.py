@@ -16,6 +16,8 @@ from loadstone.swarm import clocks, letters
 from loadstone.swarm.batches import Inbox
 
 NS = 1_000_000_000
+ORPHANED = "orphaned"
+"""How a process ends whose Locust worker has."""
 
 
 class Shard:
@@ -40,8 +42,8 @@ class Shard:
 
     @property
     def done(self) -> bool:
-        """It ended by itself, and everything of it is here."""
-        return self.ended and self.outcome is not None
+        """It ended with the run, and everything of it is here."""
+        return self.ended and self.outcome is not None and self.outcome.ended != ORPHANED
 
     def ack(self, run: str) -> letters.Ack:
         return letters.Ack(run=run, engine=self.engine, count=self.inbox.count, ended=self.ended)
@@ -148,7 +150,7 @@ class Roster:
     def _fate(self, machine: Machine, shard: Shard, origin: int) -> str:
         records = f"{shard.inbox.lines} of its records are here"
         if shard.ended:
-            return f"died; {records}"
+            return f"died; {records}" if shard.outcome is None else f"ended with its worker, before the run; {records}"
         at = f"{max(0, machine.heard - origin) / NS:.1f} s"
         return f"was lost: last heard of at {at}, {shard.inbox.missing}; {records}"
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from loadstone.records import Failure
+from loadstone.records import Failure, Stamper
 
 Clock = Callable[[], int]
 Sink = Callable[[bytes, int], None]
@@ -43,17 +43,20 @@ class Target(Struct, frozen=True):
 
 
 class Options(Struct, frozen=True):
-    """What every transport takes: the run's clock (ns), seconds to connect, and the TLS settings."""
+    """What every transport takes: the run's clock (ns), seconds to connect, the TLS settings, and whose clock is to
+    stamp arrivals. A transport that cannot have the kernel's stamps does without: `choose.stamper` says who can."""
 
     clock: Clock
     connect_timeout: float = 30.0
     tls: ssl.SSLContext | None = None
+    arrivals: Stamper = "user"
 
 
 class Exchange:
-    """One request's course, written by the transport. `sink(data, at)` gets the body, with the stamp of each read."""
+    """One request's course, written by the transport. `sink(data, at)` gets the body, with the stamp of each read.
+    `clock` is "kernel" when the kernel stamped all that arrived."""
 
-    __slots__ = ("connect", "end", "first_byte", "headers", "reads", "retried", "sent", "sink", "status")
+    __slots__ = ("clock", "connect", "end", "first_byte", "headers", "reads", "retried", "sent", "sink", "status")
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
@@ -63,12 +66,16 @@ class Exchange:
         self.end: int | None = None
         self.status: int | None = None
         self.headers: list[tuple[bytes, bytes]] = []
+        self.clock: Stamper = "user"
         self.reads = 0
         self.retried = False
 
     def header(self, name: bytes) -> bytes | None:
         """Value of a response header by its lower-case name."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return None
 
 
 class TransportError(Exception):

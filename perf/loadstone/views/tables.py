@@ -245,4 +245,14 @@ def _client(summary: Summary) -> str:
         ("Little's law ratio", little, "{:.3f}", 1.0),
         ("events sharing a read", summary.checks.get("shared_reads"), "{:.1f} %", 1e2),
     ]
-    return ", ".join(f"{name} " + ("-" if v is None else form.format(v * scale)) for name, v, form, scale in parts)
+    shown = [f"{name} " + ("-" if v is None else form.format(v * scale)) for name, v, form, scale in parts]
+    return ", ".join([*shown, *_machine(summary.run)])
+
+
+def _machine(run: dict[str, Any]) -> Iterator[str]:
+    """How much of this machine the run took, where that is known."""
+    if len(workers := run.get("workers") or ()) > 1:
+        yield f"the worst of {len(workers)} processes"
+    told = run.get("ceiling") or {}
+    if told.get("share") is not None:
+        yield f"{'at most ' if told.get('lower_bound') else ''}{told['share']:.0%} of this machine's ceiling"

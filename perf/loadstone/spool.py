@@ -1,0 +1,79 @@
+"""Many integers put away chunk by chunk: the first few million in memory, the rest in an unnamed temporary file.
+
+The file is in the folder for temporary files (TMPDIR) and goes with the spool. What a
+chunk means is left to events.py.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from typing import IO
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from loadstone.records import UsageError
+
+Integers = NDArray[np.int64]
+HOLD = 4_000_000
+"""Integers that are kept in memory."""
+SMALL = np.dtype(np.uint32)
+"""Chunks that fit are kept in half the room: gaps of up to 4.3 s in ns."""
+
+
+class _Spilled(Struct, frozen=True):
+    """Where in the file a chunk is."""
+
+    offset: int
+    count: int
+    kind: np.dtype[np.uint32] | np.dtype[np.int64]
+
+
+class Spool:
+    """Chunks of integers, which come back as they were: `spool.add(values)`, then `spool[0]`, `spool[1]`, ..."""
+
+    def __init__(self, hold: int | None = None) -> None:
+        self._hold = HOLD if hold is None else hold
+        self._chunks: list[NDArray[np.uint32] | Integers | _Spilled] = []
+        self._count = 0
+        self._file: IO[bytes] | None = None
+
+    def __len__(self) -> int:
+        """Number of chunks."""
+        return len(self._chunks)
+
+    @property
+    def spilled(self) -> bool:
+        return self._file is not None
+
+    def add(self, values: Integers) -> None:
+        """Put away one chunk. Raises UsageError when there is no room for the file."""
+        small = not len(values) or (values.min() >= 0 and values.max() <= np.iinfo(SMALL).max)
+        packed = values.astype(SMALL) if small else values.astype(np.int64)
+        self._count += len(values)
+        self._chunks.append(packed if self._count <= self._hold else self._spill(packed))
+
+    def __getitem__(self, place: int) -> Integers:
+        chunk = self._chunks[place]
+        if isinstance(chunk, _Spilled):
+            assert self._file is not None
+            values = np.empty(chunk.count, chunk.kind)
+            self._file.seek(chunk.offset)
+            self._file.readinto(values.data)  # type: ignore[attr-defined]
+            return values.astype(np.int64)
+        return chunk.astype(np.int64)
+
+    def _spill(self, values: NDArray[np.uint32] | Integers) -> _Spilled:
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="loadstone-")  # noqa: SIM115  it lives as long as the spool
+                weakref.finalize(self, self._file.close)
+            offset = self._file.seek(0, 2)
+            self._file.write(values.data)
+            self._file.flush()
+        except OSError as exc:
+            room = f"{self._count * values.itemsize / 1e6:,.0f} MB or more in {tempfile.gettempdir()}"
+            raise UsageError(f"no room for {room}: {exc.strerror}; set TMPDIR to a folder that has it") from exc
+        return _Spilled(offset, len(values), values.dtype)

@@ -1,0 +1,227 @@
+"""One connection of `wire.py`: one request after the other, httptools for the parsing, a stamp for each read.
+
+A read is stamped before anything looks at it, by the kernel where `pipe.py` reads the socket, else by the run's clock;
+and a request goes from its stamp straight to the kernel. What is sent, and over which connection, is the pool's affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+from loadstone.records import Failure, Stamper
+from loadstone.transport import Exchange, TransportError
+from loadstone.transport.http import lost
+from loadstone.transport.pipe import Pipe
+
+
+class Connection(asyncio.Protocol):
+    """One connection: carries one exchange at a time, and goes back to the pool when the answer was whole."""
+
+    __slots__ = (
+        "_answered",
+        "_at",
+        "_body",
+        "_bodyless",
+        "_by",
+        "_clock",
+        "_closed",
+        "_complete",
+        "_exchange",
+        "_fd",
+        "_headers",
+        "_idle",
+        "_open",
+        "_parser",
+        "_pieces",
+        "_pipe",
+        "_reusable",
+        "_surplus",
+        "_transport",
+        "_waiter",
+        "on_body",
+        "was_reset",
+    )
+
+    def __init__(self, clock: Callable[[], int], idle: list[Connection], open_: set[Connection]) -> None:
+        self._clock = clock
+        self._idle = idle
+        self._open = open_
+        self._body: list[bytes] = []
+        self.on_body = self._body.append  # called by the parser, without a Python frame of ours in between
+        self._parser = httptools.HttpResponseParser(self)
+        self._exchange: Exchange | None = None
+        self._waiter: asyncio.Future[bool] | None = None
+        self._at = 0
+        self._by: Stamper = "user"
+        self._pipe: Pipe | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._answered = False
+        self._complete = self._surplus = self._reusable = self._bodyless = False
+        self._pieces: int | None = None
+        self.was_reset = False
+
+    @property
+    def usable(self) -> bool:
+        return not self._transport.is_closing()
+
+    async def carry(self, payload: bytes, exchange: Exchange) -> bool:
+        """Send and wait for the answer. False: the connection was gone before a byte of it came."""
+        self._exchange, self._answered, self._complete, self._surplus = exchange, False, False, False
+        self._pieces = None
+        self._bodyless = payload.startswith(b"HEAD ")
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiter = waiter
+        self._send(payload, exchange)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if self._waiter is waiter:  # else the answer was complete, and the connection is somebody else's by now
+                self._exchange = self._waiter = None
+                self.drop()
+            raise
+
+    def drop(self) -> asyncio.Future[None]:
+        """Close at once; the future is done when the socket is closed."""
+        self._transport.abort()
+        return self._closed
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour only
+        self._pipe = transport if isinstance(transport, Pipe) else None
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._open.add(self)
+        plain = transport.get_extra_info("sslcontext") is None and sys.platform != "win32"
+        self._fd = transport.get_extra_info("socket").fileno() if plain else -1
+
+    def _send(self, payload: bytes, exchange: Exchange) -> None:
+        """Past the event loop's own write queue where that is possible: uvloop would send at the end of its round,
+        after everything else that is ready, and the stamp would be early by that much."""
+        exchange.sent = self._clock()
+        if self._pipe is not None:
+            self._pipe.floor, self._by = exchange.sent, "kernel"
+        if self._fd >= 0 and not self._transport.is_closing():
+            try:
+                payload = payload[os.write(self._fd, payload) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.was_reset = True
+                self._transport.abort()
+                return
+        if payload:
+            self._transport.write(payload)
+
+    def data_received(self, data: bytes | memoryview, at: int | None = None) -> None:
+        """A read, which arrived `at`; asyncio does not say when."""
+        self._at = self._clock() if at is None else at
+        self._answered = True
+        garbage = None
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserCallbackError) as exc:
+            garbage = TransportError(Failure("protocol", f"the answer is not HTTP/1.1: {exc}"))
+            self._surplus = True
+        if self._body:
+            self._hand_over()
+        if self._complete:
+            self._finish()
+        elif garbage is not None:
+            self._fail(garbage)
+
+    def unstamped(self) -> None:
+        """The kernel has no stamp for the read that follows: what comes of this answer is not by its clock alone."""
+        self._by = "user"
+        if self._exchange is not None:
+            self._exchange.clock = "user"
+
+    def _hand_over(self) -> None:
+        """What one read brought of the body, HTTP chunk by HTTP chunk: nearly always each is one event."""
+        body, exchange = self._body, self._exchange
+        if self._pieces is not None:
+            del body[self._pieces :]
+        if exchange is not None and body:
+            exchange.reads += 1
+            try:
+                for piece in body:
+                    exchange.sink(piece, self._at)
+            except Exception as exc:  # a mistake of the sink's must reach whoever waits for the answer
+                self._fail(exc)
+        body.clear()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open.discard(self)
+        if self in self._idle:
+            self._idle.remove(self)
+        self._closed.set_result(None)
+        self.was_reset = self.was_reset or isinstance(exc, ConnectionError)
+        if self._exchange is None:
+            return
+        if not self._answered:
+            self._release(False)
+        elif exc is None and self._ends_at_close():
+            self._at, self._reusable = self._clock(), False
+            self.unstamped()
+            self._finish()
+        else:
+            self._fail(TransportError(lost(before_answer=False, reset=self.was_reset)))
+
+    def on_message_begin(self) -> None:
+        """A second answer to one request is nobody's: the connection cannot be trusted any more."""
+        self._surplus = self._complete
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        exchange = self._exchange
+        if exchange is not None and not self._complete and (status >= 200 or status == 101):
+            exchange.status = status
+            exchange.first_byte = self._at
+            exchange.clock = self._by
+            exchange.headers = self._headers
+            self._complete = self._surplus = self._bodyless
+        self._headers = []
+
+    def on_message_complete(self) -> None:
+        """Also called for interim answers (100 Continue), which are passed over: they leave no status."""
+        if not self._complete and self._exchange is not None and self._exchange.status is not None:
+            self._complete = True
+            self._pieces = len(self._body)  # what follows in this read belongs to a surplus answer
+            self._reusable = self._parser.should_keep_alive()
+
+    def _ends_at_close(self) -> bool:
+        """RFC 9112, 6.3: a body with neither length nor chunks ends where the connection does."""
+        assert self._exchange is not None
+        framed = any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self._exchange.headers)
+        return self._exchange.status is not None and not framed
+
+    def _finish(self) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self.drop()
+            return
+        exchange.end = self._at
+        sent_whole = not self._transport.get_write_buffer_size()
+        if self._reusable and sent_whole and not self._surplus and not self._transport.is_closing():
+            self._idle.append(self)
+        else:
+            self.drop()
+        self._release(True)
+
+    def _fail(self, exc: Exception) -> None:
+        waiter, self._exchange, self._waiter = self._waiter, None, None
+        self.drop()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(exc)
+
+    def _release(self, answered: bool) -> None:
+        waiter, self._exchange, self._waiter = self._waiter, None, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(answered)
