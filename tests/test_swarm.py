@@ -230,6 +230,15 @@ def test_batches_are_appended_once_and_acknowledged(tmp_path: Path) -> None:
     assert field.roster.records == 2
 
 
+def test_a_batch_that_could_not_be_written_is_not_acknowledged(tmp_path: Path) -> None:
+    field = Field(tmp_path / "later")
+    with pytest.raises(OSError, match="later"):
+        field.batch("a", 0, b"1\n")
+    (tmp_path / "later").mkdir()
+    assert field.batch("a", 0, b"1\n") == letters.Ack(run=RUN, engine=0, count=1, ended=False)
+    assert (tmp_path / "later" / "records.0.jsonl").read_bytes() == b"1\n"
+
+
 def test_a_machine_that_was_only_cut_off_is_waited_for(tmp_path: Path) -> None:
     field = Field(tmp_path)
     field.end("a")

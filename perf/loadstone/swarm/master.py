@@ -179,7 +179,7 @@ class Master:
             if now - reminded > REMIND:
                 reminded = now
                 self._remind(run)
-            if run.over and run.halt is None and self._environment.shape_class is None:
+            if run.over and run.halt is None and not shaped(run.config):
                 gevent.spawn(self._end)
                 return
 

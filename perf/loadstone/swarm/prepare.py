@@ -42,6 +42,7 @@ async def prepare(order: Order) -> Made:
     async with setup.ready(config, cli.notice) as made:
         folder = store.Folder(path)
         head = describe.run(made) | {"digest": session.write_plan(made, folder, keys.secrets(made.config))}
+        head["ceiling"] = None  # it would be the master's, which sends nothing
         if endless:
             head["config"]["duration"] = None
         folder.write_json(store.RUN, head)

@@ -6,6 +6,8 @@ come, and never read here.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,14 +29,25 @@ class Shard:
         self.engine = engine
         self.path = path
         self.inbox = Inbox()
+        self._size = 0
         self.ended = False
         self.outcome: Outcome | None = None
 
     def take(self, batch: letters.Batch) -> None:
+        """Append the batch that comes next. A disk that is full raises OSError, and leaves neither half a batch behind
+        nor one that counts as here: it will be sent again."""
+        if batch.number != self.inbox.count:
+            return
         lines = zlib.decompress(batch.data)
-        if self.inbox.take(batch.number, lines):
+        try:
             with self.path.open("ab") as file:
                 file.write(lines)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, self._size)
+            raise
+        self._size += len(lines)
+        self.inbox.take(batch.number, lines)
 
     def close(self, end: letters.End) -> None:
         self.inbox.close(end.mark)
