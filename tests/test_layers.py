@@ -18,7 +18,7 @@ LAYERS: dict[int, str] = {
     2: "alarm transport jobs tokens frame store readers wording loop machine usage room",
     3: "flight keys carrier runner guards health engine workers worker"
     " preflight describe progress results console watchers setup session lab selftest",
-    4: "__init__ values flags arguments listing cli __main__ sim",
+    4: "__init__ values flags arguments listing cli __main__ sim swarm",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 DOORS = {
@@ -30,7 +30,9 @@ DOORS = {
     "aiohttp": {"transport/over_aiohttp.py"},
     "httptools": {"transport/connection.py", "sim/http.py"},
     "uvloop": {"loop.py"},
-    "argparse": {"arguments.py", "flags.py", "values.py", "cli.py"},
+    "locust": {f"swarm/{name}.py" for name in ("locustfile", "post", "master", "shape", "dispatch", "command")},
+    "gevent": {f"swarm/{name}.py" for name in ("engines", "worker", "master", "muster")},
+    "argparse": {"arguments.py", "flags.py", "values.py", "cli.py", "swarm/settings.py", "swarm/command.py"},
 }
 PURE_NEVER = {"socket", "asyncio", "time", "subprocess", "threading", "random"}
 PURE_EXCEPT: set[tuple[str, str]] = set()

@@ -7,7 +7,7 @@ values, so that a configuration file can fill it and defaults stand in one place
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from loadstone import __version__, flags
@@ -41,6 +41,17 @@ def parser() -> Parser:
         )
         add(verb)
     return top
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command; `rest` of a swarm is for Locust. Raises UsageError."""
+    if not arguments or arguments[0] != "swarm":
+        return parser().parse_args(arguments)
+    options, rest = parser().parse_known_args(arguments)
+    settings = Parser(prog="loadstone swarm", argument_default=argparse.SUPPRESS, allow_abbrev=False, add_help=False)
+    flags.add(settings)
+    options.settings, options.rest = settings.parse_known_args(rest)
+    return options
 
 
 def _report(verb: argparse.ArgumentParser) -> None:
@@ -123,11 +134,21 @@ def _list(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def _swarm(verb: argparse.ArgumentParser) -> None:
+    verb.epilog = "All flags of `loadstone run` too, on the master, and Locust's own: docs/many-machines.md. " + EPILOG
+    verb.add_argument("role", choices=["master", "worker"], help="the one that plans and reports, or one per machine")
+    verb.add_argument(
+        "--processes", metavar="N", help="of a worker: processes that send load (default: one for each core)"
+    )
+    verb.add_argument("--spool", metavar="DIR", help="of a worker: where records wait for the master (loadstone-spool)")
+
+
 VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "run": (flags.add, "replay prompts against a server and report"),
     "report": (_report, "recompute a report from the records of a run"),
     "check": (_check, "judge whether a run can be believed"),
     "serve": (_serve, "simulated server with exact timing and faults"),
+    "swarm": (_swarm, "be the master or a worker of a run from many machines (docs/many-machines.md)"),
     "selftest": (_selftest, "find the most that this machine can measure truly, and how wrong it is on the way there"),
     "list": (_list, "names of what is built in or installed"),
 }

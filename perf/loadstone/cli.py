@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loadstone.arguments import RUN_ONLY, parser
+from loadstone.arguments import RUN_ONLY, parse
 from loadstone.config import Config, from_mapping
 from loadstone.records import Summary, UsageError
 from loadstone.typed import slo
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
     try:
-        options = parser().parse_args(arguments)
+        options = parse(arguments)
         return VERBS[options.verb](options)
     except UsageError as exc:
-        _notice(str(exc))
+        notice(str(exc))
         return 2
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the reader of our output has gone; nothing is left to say
@@ -46,10 +46,10 @@ def run(options: Namespace) -> int:
     config, view = config_of(options).check(), _view(options)
     quiet = getattr(options, "quiet", False)
     with _server(config) as config:
-        result = loop.run(session.load_test(config, notice=_notice, live=None if quiet else _watch))
-    _print(result.summary, view)
-    _notice(f"results are in {result.folder}")
-    return _status(result, config)
+        result = loop.run(session.load_test(config, notice=notice, live=None if quiet else _watch))
+    show(result.summary, view)
+    notice(f"results are in {result.folder}")
+    return status(result, config)
 
 
 def report(options: Namespace) -> int:
@@ -62,7 +62,7 @@ def report(options: Namespace) -> int:
         summary = results.summarize(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
     else:
         summary = results.read(Path(options.run), tokenizer, goodput)
-    _print(summary, view, getattr(options, "output", None))
+    show(summary, view, getattr(options, "output", None))
     return 0 if summary.counts.succeeded else 1
 
 
@@ -93,6 +93,12 @@ def serve(options: Namespace) -> int:
     return 0
 
 
+def swarm(options: Namespace) -> int:
+    from loadstone.swarm import command
+
+    return command.run(options.role, config_of(options.settings), options)
+
+
 def selftest(options: Namespace) -> int:
     from loadstone import console, machine, pace
     from loadstone import selftest as test
@@ -100,16 +106,16 @@ def selftest(options: Namespace) -> int:
 
     machine.check_place()
     if wrong := machine.saved()[1]:
-        _notice(f"{wrong}; what is found now replaces it")
+        notice(f"{wrong}; what is found now replaces it")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers of ours must not outlive us
     wanted = pace.QUICK if getattr(options, "quick", False) else pace.FULL
-    found = test.measure(getattr(options, "url", ()), wanted, getattr(options, "transport", "wire"), _notice)
+    found = test.measure(getattr(options, "url", ()), wanted, getattr(options, "transport", "wire"), notice)
     file = machine.save(found)
     if getattr(options, "view", "text") == "json":
         print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
         console.draw(view.tables(found))
-    _notice(f"saved in {file}; runs on this machine quote it")
+    notice(f"saved in {file}; runs on this machine quote it")
     return 0
 
 
@@ -127,6 +133,7 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "report": report,
     "check": check,
     "serve": serve,
+    "swarm": swarm,
     "selftest": selftest,
     "list": list_,
 }
@@ -161,23 +168,26 @@ def _server(config: Config) -> Any:
     """The configuration with an address: the one given, or that of a simulated server for as long as the run lasts."""
     from loadstone.sim.spawn import with_server
 
-    return with_server(config, _notice)
+    return with_server(config, notice)
 
 
 def _view(options: Namespace) -> Callable[[Summary], str]:
     """The view asked for, found before the run and not after it."""
+    return view_of(getattr(options, "view", "text"))
+
+
+def view_of(name: str) -> Callable[[Summary], str]:
     from loadstone import console
     from loadstone.plugins import find
     from loadstone.views import VIEWS
 
-    name = getattr(options, "view", "text")
     if name == "text":
         return console.render
     view: Callable[[Summary], str] = find("loadstone.views", name, {"text": "", **VIEWS}, "--as")
     return view
 
 
-def _print(summary: Summary, view: Callable[[Summary], str], output: str | None = None) -> None:
+def show(summary: Summary, view: Callable[[Summary], str], output: str | None = None) -> None:
     from loadstone import console
 
     if output is not None and output != "-":
@@ -199,22 +209,22 @@ async def _watch(progress: Any) -> None:
     await console.watch(progress)
 
 
-def _notice(text: str) -> None:
+def notice(text: str) -> None:
     """On one line, whatever a server or a file has put into it."""
     print(f"loadstone: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
-def _status(result: Result, config: Config) -> int:
+def status(result: Result, config: Config) -> int:
     summary = result.summary
     if summary.run.get("ended") == "interrupted":
         return 130
     counts = summary.counts
     if not counts.succeeded:
         kind, message, times = summary.failures[0] if summary.failures else ("nothing", "no request was sent", 0)
-        _notice(f"no request succeeded; {times} failed with {kind}: {message}")
+        notice(f"no request succeeded; {times} failed with {kind}: {message}")
         return 1
     if counts.failed > config.max_error_rate * counts.completed:
-        _notice(
+        notice(
             f"{counts.failed} of {counts.completed} requests failed, above --max-error-rate {config.max_error_rate:g}"
         )
         return 1

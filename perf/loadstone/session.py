@@ -56,9 +56,9 @@ async def load_test(config: Config, *, notice: Notice = lambda _: None, live: Li
 
 async def _run(made: Setup, folder: store.Folder, notice: Notice, live: Live | None) -> None:
     config, secrets = made.config, keys.secrets(made.config)
-    head = describe.run(made) | {"digest": _write_plan(made, folder, secrets)}
+    head = describe.run(made) | {"digest": write_plan(made, folder, secrets)}
     folder.write_json(store.RUN, head)
-    team = workers.assemble(made, folder, _request_ids(config))
+    team = workers.assemble(made, folder, request_ids(config))
     if short := means.too_many(config.concurrency or 0, head["host"]["open_files"], team.size):
         notice(short)
     progress, watchers = Progress(made.plan, config.duration), Watchers(config, notice, team.stop)
@@ -87,7 +87,7 @@ def _end(ending: Ending, because: str | None) -> dict[str, Any]:
     return end | ({"workers": clients} if len(clients) > 1 else {})
 
 
-def _write_plan(made: Setup, folder: store.Folder, secrets: list[str]) -> dict[str, str]:
+def write_plan(made: Setup, folder: store.Folder, secrets: list[str]) -> dict[str, str]:
     """The schedule, and the bodies if wanted; the digests of both tell whether two runs sent the same."""
     bodies = (keys.without(line.decode(), secrets).encode() if secrets else line for line in made.jobs.lines(made.plan))
     return {
@@ -96,6 +96,6 @@ def _write_plan(made: Setup, folder: store.Folder, secrets: list[str]) -> dict[s
     }
 
 
-def _request_ids(config: Config) -> str | None:
+def request_ids(config: Config) -> str | None:
     """What ids begin with: as given, or, as server logs hold many runs, unlike those of any other run."""
     return f"loadstone-{token_hex(4)}-" if config.request_id == "" else config.request_id

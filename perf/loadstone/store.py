@@ -37,15 +37,16 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class Folder:
-    """A new run folder. Raises UsageError when it cannot be made, or holds anything already."""
+    """A run folder. Raises UsageError when it cannot be made or, being `new`, holds anything already."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, new: bool = True) -> None:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise UsageError(f"cannot make the folder {path}: {exc.strerror}; give another with -o") from exc
-        check_free(path)
+        if new:
+            check_free(path)
 
     def write(self, name: str, content: bytes | str) -> Path:
         """Write a whole file, so that no reader ever sees half of it."""

@@ -1,0 +1,302 @@
+"""The master's side: a run for each time that Locust starts a test, and its end before Locust is let go on.
+
+Locust's events say when; what is done is in muster.py (before the load), roster.py (meanwhile) and closing.py (after).
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import msgspec
+from gevent import subprocess
+from locust.runners import STATE_INIT, STATE_MISSING, STATE_SPAWNING
+
+from loadstone.config import Config
+from loadstone.records import UsageError
+from loadstone.swarm import letters, muster
+from loadstone.swarm.endings import Patience, Why, reason, tail
+from loadstone.swarm.plans import Closing, Gone, Made, Order
+from loadstone.swarm.post import Post, log
+from loadstone.swarm.roster import NS, Roster
+from loadstone.swarm.settings import sendable, shaped, silence
+from loadstone.watchers import Watchers
+
+WATCH, REMIND, HURRY, STUCK = 0.2, 2.0, 60.0, 30.0
+
+
+class Run:
+    """One test, from Locust's start to its end."""
+
+    def __init__(self, config: Config, silence: float) -> None:
+        self.config = config
+        self.roster = Roster(secrets.token_hex(4), silence, time.monotonic_ns)
+        self.parcels = tempfile.TemporaryDirectory(prefix="loadstone-")
+        self.made: Made | None = None
+        self.asked = time.monotonic()
+        self.origin = 0
+        self.users = 0
+        self.halt: letters.Halt | None = None
+        self.watcher: str | None = None
+        self.watchers: Watchers | None = None
+        self.idle: list[str] = []
+
+    @property
+    def begun(self) -> bool:
+        return self.origin > 0
+
+    def elapsed(self) -> float:
+        """Seconds since the run's time was 0; below 0 before."""
+        return (time.monotonic_ns() - self.origin) / NS if self.begun else -1.0
+
+    @property
+    def over(self) -> bool:
+        return self.begun and self.roster.over
+
+
+class Master:
+    """Bound to a Locust master's environment."""
+
+    def __init__(self, environment: Any, config: Config, versions: dict[str, str], view: str) -> None:
+        self._environment = environment
+        self._config = config
+        self._versions = versions
+        self._view = view
+        self._runs = 0
+        self._interrupted = False
+        self.run: Run | None = None
+        self._post = Post(environment.runner, self._take)
+        if len(config.urls) == 1 and not environment.host:
+            environment.host = config.urls[0]
+        events = environment.events
+        events.test_start.add_listener(self._start)
+        events.test_stopping.add_listener(self._stopping)
+        events.test_stop.add_listener(self._stopped)
+        events.quitting.add_listener(self._quitting)
+
+    @property
+    def _options(self) -> Any:
+        return self._environment.parsed_options
+
+    def _take(self, name: str, letter: letters.Any_) -> None:
+        if self.run is not None and letter.run == self.run.roster.run:
+            answer = self.run.roster.hear(name, letter)
+            if answer is not None:
+                self._post.send(answer, name)
+            if isinstance(letter, letters.Note) and self.run.watchers is not None:
+                self.run.watchers.add(letter.pulse)
+
+    def has_part(self, name: str) -> bool:
+        """Whether a worker takes part in the run that is under way; all may, while there is none."""
+        run = self.run
+        if run is None or not run.begun or name in run.roster.machines:
+            return True
+        if name not in run.idle:
+            log.warning("%s joined after the run had begun and has no part in it", name)
+            run.idle.append(name)
+        return False
+
+    # the beginning
+
+    def _start(self, **_: Any) -> None:
+        """Locust's users come after this returns. What is not fit ends the start, by what Locust lets through. Its web
+        interface has to see a test that is starting, or it would offer to start one."""
+        self._environment.runner.update_state(STATE_SPAWNING)
+        try:
+            self.run = self._mustered()
+        except UsageError as exc:
+            self._refuse(str(exc))
+            raise gevent.GreenletExit from exc
+        gevent.spawn(self._watch, self.run)
+
+    def _refuse(self, text: str) -> None:
+        log.error("%s", text)
+        self._environment.process_exit_code = 2
+        self._abandon()
+        self._environment.runner.update_state(STATE_INIT)
+        if self._options.headless:
+            gevent.spawn(self._environment.runner.quit)
+
+    def _abandon(self) -> None:
+        """A run that has not begun leaves nothing behind."""
+        run, self.run = self.run, None
+        if run is None:
+            return
+        for machine in run.roster:
+            self._post.send(letters.Over(run=run.roster.run, whole=True), machine.name)
+        if run.made is not None and not run.begun:
+            shutil.rmtree(run.made.folder, ignore_errors=True)
+
+    def _mustered(self) -> Run:
+        run = self.run = Run(sendable(self._settings()), silence())
+        post, roster = self._post, run.roster
+        clients = self._environment.runner.clients
+        muster.call(post, roster, [name for name, client in clients.items() if client.state != STATE_MISSING])
+        muster.agree(roster, self._versions)
+        processes = sum(machine.processes for machine in roster)
+        led = not shaped(run.config)
+        run.made = muster.plan(Order(config=run.config, processes=processes, led=led, parcels=run.parcels.name))
+        muster.assign(roster, run.made)
+        muster.each(roster, lambda machine: muster.deliver(post, roster.run, machine, Path(run.parcels.name)))
+        muster.each(roster, muster.stand)
+        for machine in roster:
+            machine.before = muster.compare(post, roster.run, machine)
+            if machine.before is None:
+                raise UsageError(f"{machine.host} was ready, but answers no more")
+        run.watchers = Watchers(run.config, log.warning, lambda reason, _: self._seen(run, reason))
+        run.origin = muster.begin(post, roster)
+        log.info(
+            "%d processes on %d machines begin; results go to %s", run.made.shares, len(list(roster)), run.made.folder
+        )
+        return run
+
+    def _settings(self) -> Config:
+        """The run's settings; a folder that was asked for can hold the first run only."""
+        self._runs += 1
+        config = self._config
+        if self._environment.host and len(config.urls) <= 1:
+            config = msgspec.structs.replace(config, url=self._environment.host)
+        if config.output and self._runs > 1:
+            config = msgspec.structs.replace(config, output=f"{config.output}-{self._runs}")
+        return config
+
+    # meanwhile
+
+    def _watch(self, run: Run) -> None:
+        """Remind whoever has not heard, and end the test when the plan is over."""
+        reminded = 0.0
+        while self.run is run:
+            gevent.sleep(WATCH)
+            run.users = max(run.users, self._environment.runner.user_count)
+            now = time.monotonic()
+            if now - reminded > REMIND:
+                reminded = now
+                self._remind(run)
+            if run.over and run.halt is None and not shaped(run.config):
+                gevent.spawn(self._end)
+                return
+
+    def _remind(self, run: Run) -> None:
+        for machine in run.roster:
+            if not machine.begun and machine.before is not None:
+                self._post.send(
+                    letters.Begin(run=run.roster.run, origin=machine.before.there(run.origin)), machine.name
+                )
+
+    def _seen(self, run: Run, reason: str) -> None:
+        """--stop-error-rate or --stop-saturated has seen enough."""
+        run.watcher = reason
+        gevent.spawn(self._end)
+
+    def _end(self) -> None:
+        """What Locust does when its --run-time is over."""
+        runner, options = self._environment.runner, self._options
+        if options.headless:
+            runner.quit()
+            return
+        runner.stop()
+        if options.autostart and options.autoquit >= 0:
+            gevent.sleep(options.autoquit)
+            runner.quit()
+            self._environment.web_ui.stop()
+
+    # the end
+
+    def _quitting(self, **_: Any) -> None:
+        """Fired before Locust's own: a run that is still under way then has been interrupted."""
+        self._interrupted = self.run is not None and self.run.halt is None
+        if self.run is not None and self.run.halt is not None:
+            self.run.halt = msgspec.structs.replace(self.run.halt, grace=0.0)
+            muster.until(lambda: self.run is None, HURRY)
+
+    def _stopping(self, **_: Any) -> None:
+        """Before Locust takes the users away: the processes are told why, so that they end in one way."""
+        run = self.run
+        if run is None or run.made is None or not run.begun:
+            return
+        limit = self._options.run_time
+        why = Why(
+            watcher=run.watcher,
+            over=run.over,
+            endless=run.made.endless,
+            interrupted=self._interrupted,
+            timed=bool(limit) and time.monotonic() - run.asked >= limit - 1,
+        )
+        run.halt = letters.Halt(run=run.roster.run, reason=reason(why), grace=run.made.grace)
+        self._halt(run, run.halt)
+
+    def _halt(self, run: Run, halt: letters.Halt) -> None:
+        for machine in run.roster:
+            if not machine.ended:
+                self._post.send(halt, machine.name)
+
+    def _stopped(self, **_: Any) -> None:
+        """Held until every record is here, or nobody is left to wait for; then the results."""
+        run = self.run
+        if run is None or run.made is None or run.halt is None:
+            self._abandon()
+            return
+        try:
+            self._collect(run)
+            status = self._close(run, run.made)
+        finally:
+            self.run = None
+            run.parcels.cleanup()
+        self._environment.process_exit_code = max(status, self._locusts_code())
+        if self._options.headless:
+            gevent.spawn(self._environment.runner.quit)
+
+    def _locusts_code(self) -> int:
+        runner = self._environment.runner
+        return int(self._options.exit_code_on_error) if runner.errors or runner.exceptions else 0
+
+    def _collect(self, run: Run) -> None:
+        assert run.halt is not None
+        for machine in run.roster:
+            if not run.roster.silent(machine):
+                machine.after = muster.compare(self._post, run.roster.run, machine)
+        patience = Patience(run.halt.grace + STUCK)
+        while not run.over and not patience.lost(run.roster.records, time.monotonic()):
+            try:
+                self._halt(run, run.halt)
+                muster.until(lambda: run.over, REMIND)
+            except KeyboardInterrupt:
+                run.halt = msgspec.structs.replace(run.halt, grace=0.0)
+        for machine in run.roster:
+            self._post.send(letters.Over(run=run.roster.run, whole=machine.ended), machine.name)
+
+    def _close(self, run: Run, made: Made) -> int:
+        """The results, by a process of its own; returns the exit status."""
+        assert run.halt is not None
+        led = not shaped(run.config)
+        because = run.watchers.because if run.watchers is not None else None
+        closing = Closing(
+            config=run.config,
+            folder=made.folder,
+            parcels=run.parcels.name,
+            view=self._view,
+            gone=list(_gone(run, made, led)),
+            tail=tail(run.roster, run.halt.reason, because, run.origin) | ({"idle": run.idle} if run.idle else {}),
+            users=run.users if led else None,
+        )
+        command = [sys.executable, "-m", "loadstone.swarm.closing"]
+        return int(subprocess.run(command, input=msgspec.json.encode(closing), check=False).returncode)
+
+
+def _gone(run: Run, made: Made, led: bool) -> Iterator[Gone]:
+    """What did not come: arrivals that were due by now, or what was in flight when the machine was last heard of. Of a
+    closed loop, whoever could still say how it ended has written that down itself."""
+    now = time.monotonic_ns() - run.origin
+    for machine in run.roster:
+        for shard in machine.shards:
+            if not shard.done and (shard.outcome is None or made.open):
+                at = now if made.open else max(0, machine.heard - run.origin)
+                slots = machine.slots(shard) if led else None
+                yield Gone(engine=shard.engine, at=at, slots=slots, why=f"lost with {machine.host}")
