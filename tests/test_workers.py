@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,6 +108,18 @@ def test_any_number_of_workers_sends_the_same_requests(load: tuple[object, ...],
     assert digests[0] == digests[1] == digests[2]
     assert not list(Path("run4").glob("records.*.jsonl")), "the shards have become one file"
     assert len(read_json(Path("run4/run.json"))["workers"]) == 4
+
+
+def test_warm_up_and_cool_down_by_time_go_on_for_several_workers(capsys: Capture) -> None:
+    """They bring more places than were asked for, whose prompts each worker has to have."""
+    with Sim() as sim:
+        load = ("-c", 4, "-n", 20, "--warmup", "200ms", "--cooldown", "200ms", "--output-len", 4)
+        assert loadstone(capsys, "run", "--url", sim.url, "--workers", 2, "-o", "run", "--quiet", *load).status == 0
+        assert len(sim.truth) == len(found := records(Path("run")))
+    phases = Counter(record.phase for record in found)
+    assert phases["measure"] == 20
+    assert min(phases["warmup"], phases["cooldown"]) >= 4
+    assert read_json(Path("run/run.json"))["ended"] == "done"
 
 
 def test_the_worst_of_the_workers_counts(capsys: Capture) -> None:

@@ -36,7 +36,7 @@ from loadstone.messages import (
 )  # fmt: skip
 from loadstone.records import Record, UsageError
 from loadstone.setup import Setup
-from loadstone.shares import Share, deal
+from loadstone.shares import Share, deal, known
 
 SAMPLE = 1000
 """Rows of which the length of the answers is looked up beforehand."""
@@ -94,9 +94,8 @@ class Solo:
 
 def commission(made: Setup, share: Share, records: Path, request_ids: str | None, led: bool = False) -> Commission:
     """What a process is told of its share. `led`: it will be told, too, how many requests are to be in flight."""
-    plan = made.plan
-    once = plan.total is not None and not plan.repeats
-    places = share.places(plan.total).tolist() if once and plan.total else range(len(plan.turns))
+    plan, total = made.plan, known(made.plan)
+    places = range(len(plan.turns)) if total is None or plan.repeats else share.places(total).tolist()
     return Commission(
         share=share,
         config=made.config,
