@@ -52,8 +52,8 @@ class Share(Struct, frozen=True, kw_only=True):
 
 
 def known(plan: Plan) -> int | None:
-    """How many places there are; None where that turns out: a time ends the run, or warm-up and cool-down are times, which
-    come on top of the number asked for."""
+    """How many places there are; None where that turns out: a time ends the run, or warm-up and cool-down are times,
+    which come on top of the number asked for."""
     timed = plan.offsets is None and (plan.load.warmup_time or plan.load.cooldown_time)
     return None if timed else plan.total
 

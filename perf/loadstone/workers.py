@@ -170,7 +170,7 @@ class Crew:
         for hand in lost:
             share = self._shares[hand.worker]
             written = losses.Written(store.load_records(self._folder.shard(hand.worker)))
-            slots = share.slots(max(level for _, level in self._plan.levels))
+            slots = losses.slots(self._plan, share, hand.died, hand.in_flight)
             owed += losses.missing(self._plan, share, written, hand.died, slots, f"its process died: {hand.fate}")
         return owed
 
