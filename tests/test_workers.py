@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -222,13 +224,38 @@ def test_a_wrong_number_of_workers(given: str, capsys: Capture) -> None:
     assert "--workers" in refused(capsys, "run", "--workers", given)
 
 
-def test_a_worker_that_hangs_is_not_waited_for_without_end() -> None:
-    """Stopped in mid-run, it neither ends nor answers; the run ends all the same, and its requests are `stopped`."""
-    with Sim(**SLOW) as sim, running(sim, "-c", 6, "-n", 5000, "--grace", 0.2) as process:
+@pytest.mark.parametrize("load", [("-c", 6), ("--rate", 40)], ids=["closed", "open"])
+def test_a_worker_that_hangs_is_not_waited_for_without_end(load: tuple[object, ...]) -> None:
+    """Stopped in mid-run, it neither ends nor answers; the run ends all the same, and its requests are `stopped`: those
+    that were due before the end, not those of the seconds in which it was waited for."""
+    with Sim(**SLOW) as sim, running(sim, *load, "-n", 5000, "--grace", 0.2) as process:
         frozen = children(process.pid)[2]
         os.kill(frozen, signal.SIGSTOP)
         process.send_signal(signal.SIGINT)
         status, _, err = ended(process)
     assert status in (1, 130), err
-    assert {record.worker for record in records(Path("run")) if record.error is not None} == {2}
+    found = records(Path("run"))
+    assert {record.worker for record in found if record.error is not None} == {2}
+    assert (
+        max(record.scheduled for record in found) - max(record.scheduled for record in found if not record.error) < 2e9
+    )
     assert gone(frozen)
+
+
+def test_no_worker_is_left_behind_when_the_next_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    started: list[Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def scarce(*command: str, **options: Any) -> Process:
+        if started:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        started.append(await start(*command, **options))
+        return started[0]
+
+    monkeypatch.setattr("loadstone.workers.asyncio.create_subprocess_exec", scarce)
+    with Sim() as sim:
+        sentence = refused(capsys, "run", "--url", sim.url, "--workers", 3, "-o", "run", "--quiet")
+    assert sentence == "cannot start worker process 2 of 3: Resource temporarily unavailable; take fewer with --workers"
+    assert started[0].returncode == 0

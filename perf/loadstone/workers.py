@@ -125,7 +125,8 @@ class Crew:
         return sum(hand.in_flight for hand in self._hands)
 
     def stop(self, reason: str, grace: float) -> None:
-        self._stopped = self._stopped or reason
+        if self._stopped is None:
+            self._stopped, self._last = reason, describe.clock()
         for hand in self._hands:
             hand.tell(Stop(reason, grace))
         if self._patience is not None:
@@ -140,7 +141,8 @@ class Crew:
     async def run(self, hear: Hear | None) -> Ending:
         """From the start of the processes to the end of the last. Raises UsageError when one of them does not begin."""
         try:
-            self._hands = [await _Hand.hire(wanted, hear) for wanted in self._commissions]
+            for wanted in self._commissions:
+                self._hands.append(await _Hand.hire(wanted, hear))
             await asyncio.gather(*(hand.ready() for hand in self._hands))
             self._origin = describe.clock() + LEAD
             begun = self._stopped is None
@@ -160,8 +162,8 @@ class Crew:
         """To its end; its death ends the others."""
         await hand.ended()
         if hand.outcome is None:
-            hand.died = describe.clock() - self._origin
             self.stop("worker", min(self._grace, HURRY))
+            hand.died = self._last - self._origin  # nothing is due after an end, however long one hung
         elif hand.outcome.ended.startswith("cannot write"):
             self.stop(hand.outcome.ended, 0.0)
 
@@ -221,7 +223,13 @@ class _Hand:
     async def hire(cls, wanted: Commission, hear: Hear | None) -> _Hand:
         """A session of its own keeps Ctrl-C from it: that is for us to hear, and to say what follows."""
         command = (sys.executable, "-m", "loadstone.worker")
-        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
+        try:
+            process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
+        except OSError as exc:
+            number = f"{wanted.share.worker + 1} of {wanted.share.workers}"
+            raise UsageError(
+                f"cannot start worker process {number}: {exc.strerror}; take fewer with --workers"
+            ) from exc
         hand = cls(wanted.share.worker, process, hear)
         hand.tell(wanted)
         return hand
