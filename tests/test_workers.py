@@ -208,6 +208,22 @@ def test_a_file_that_cannot_grow_ends_the_run_and_what_fits_is_kept() -> None:
     assert {record.worker for record in found} == {0, 1, 2}
 
 
+def test_a_disk_that_is_full_at_the_very_end_is_told(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """When the last of the records are written the requests are over: nobody is left to stop for it."""
+    write = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if data.startswith(b'{"index":'):
+            raise OSError(28, "No space left on device")
+        return write(file, data)
+
+    monkeypatch.setattr("loadstone.store.os.write", full)
+    with Sim() as sim:
+        arguments = ("--url", sim.url, "--workers", 1, "-c", 1, "-n", 1, "-o", "run", "--quiet")
+        assert loadstone(capsys, "run", *arguments).status == 1
+    assert read_json(Path("run/run.json"))["ended"] == "cannot write records: No space left on device"
+
+
 def test_a_worker_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path) -> None:
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\nexit 3\n")
@@ -217,6 +233,13 @@ def test_a_worker_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, capsys: C
         sentence = refused(capsys, "run", "--url", sim.url, "--workers", 2, "-o", "run", "--quiet")
         assert len(sim.truth) == 0
     assert sentence == "a worker process did not begin: it ended with status 3"
+
+
+def test_modules_in_the_working_folder_are_not_taken_for_those_of_python(capsys: Capture) -> None:
+    Path("random.py").write_text("raise SystemExit('not the one of Python')\n")
+    with Sim() as sim:
+        arguments = ("--url", sim.url, "--workers", 2, "-c", 2, "-n", 4, "-o", "run", "--quiet")
+        assert loadstone(capsys, "run", *arguments).status == 0
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "some", "1.5"])

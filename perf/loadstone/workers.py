@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -182,8 +183,9 @@ class Crew:
             number = f"{lost[0].worker + 1} of {len(self._hands)}"
             return Ending("worker", f"worker process {number} died: {lost[0].fate}", outcomes)
         reasons = [outcome.ended for outcome in outcomes]
+        unwritten = next((reason for reason in reasons if reason.startswith("cannot write")), None)
         special = next((reason for reason in reasons if reason != "done"), "done")
-        return Ending(self._stopped or special, None, outcomes)
+        return Ending(unwritten or self._stopped or special, None, outcomes)
 
 
 def assemble(made: Setup, folder: store.Folder, request_ids: str | None) -> Team:
@@ -207,6 +209,12 @@ def _wanted(made: Setup) -> int:
     return scale.workers(plan.load, output, len(cores() or [0]), local, most, recorded)
 
 
+def _environment() -> dict[str, str]:
+    """Ours, and modules from where ours are from: `-m` would look in the working folder first, whatever is there."""
+    places = [place or os.getcwd() for place in sys.path]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1"}
+
+
 class _Hand:
     """One process: what it says, and what it is told."""
 
@@ -224,7 +232,9 @@ class _Hand:
         """A session of its own keeps Ctrl-C from it: that is for us to hear, and to say what follows."""
         command = (sys.executable, "-m", "loadstone.worker")
         try:
-            process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=PIPE, start_new_session=True, env=_environment()
+            )
         except OSError as exc:
             number = f"{wanted.share.worker + 1} of {wanted.share.workers}"
             raise UsageError(
