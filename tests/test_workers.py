@@ -242,6 +242,22 @@ def test_modules_in_the_working_folder_are_not_taken_for_those_of_python(capsys:
         assert loadstone(capsys, "run", *arguments).status == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_standard_files_that_are_closed(closed: tuple[int, ...], workers: int) -> None:
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    with Sim() as sim:
+        flags = ("--url", sim.url, "--workers", workers, "-c", 2, "-n", 4, "-o", "run", "--quiet")
+        done = subprocess.run(
+            command("run", *flags), preexec_fn=close, timeout=PATIENCE, capture_output=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    assert len(records(Path("run"))) == 4
+
+
 @pytest.mark.parametrize("given", ["0", "-1", "some", "1.5"])
 def test_a_wrong_number_of_workers(given: str, capsys: Capture) -> None:
     assert "--workers" in refused(capsys, "run", "--workers", given)
