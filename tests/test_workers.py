@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from loadstone.messages import Go, frame
 from loadstone.records import Record
 from servers import PATIENCE, Sim, clean, command, loadstone, read_json, records, refused
 
@@ -256,6 +257,13 @@ def test_standard_files_that_are_closed(closed: tuple[int, ...], workers: int) -
         )
     assert done.returncode == 0, done.stderr
     assert len(records(Path("run"))) == 4
+
+
+@pytest.mark.parametrize("heard", [0, 3, 4, 7])
+def test_a_worker_whose_parent_dies_in_mid_sentence_just_ends(heard: int) -> None:
+    command = (sys.executable, "-m", "loadstone.worker")
+    done = subprocess.run(command, input=frame(Go(1))[:heard], capture_output=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "some", "1.5"])
