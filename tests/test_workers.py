@@ -118,8 +118,9 @@ def test_warm_up_and_cool_down_by_time_go_on_for_several_workers(capsys: Capture
     with Sim() as sim:
         load = ("-c", 4, "-n", 20, "--warmup", "200ms", "--cooldown", "200ms", "--output-len", 4)
         assert loadstone(capsys, "run", "--url", sim.url, "--workers", 2, "-o", "run", "--quiet", *load).status == 0
+        sent = len(sim.truth)
     found = records(Path("run"))
-    assert len(found) == len(sim.truth)
+    assert len(found) == sent
     phases = Counter(record.phase for record in found)
     assert phases["measure"] == 20
     assert min(phases["warmup"], phases["cooldown"]) >= 4
