@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from loadstone import plan
-from loadstone.losses import Written, missing
+from loadstone.losses import Written, missing, slots
 from loadstone.plan import Load, Plan, Rows
 from loadstone.records import Failure, Record
 from loadstone.shares import Share, deal
+from loadstone.stages import parse
 
 S = 1_000_000_000
 SINGLE = [1] * 5
@@ -81,3 +82,26 @@ def test_a_conversation_that_failed_owes_nothing() -> None:
 def test_warm_up_stays_warm_up() -> None:
     whole = made(Load(concurrency=2, requests=4, warmup=2))
     assert [record.phase for record in lost(whole, Share(cycle=2), wrote(), 1.0, slots=2)] == ["warmup", "warmup"]
+
+
+def test_before_the_beginning_nothing_was_due() -> None:
+    whole = made(Load(concurrency=2, requests=4))
+    assert lost(whole, deal(whole, 2)[0], wrote(), -0.05) == []
+
+
+@pytest.mark.parametrize("around", [{"warmup_time": 2.0}, {"cooldown_time": 2.0}], ids=["warm-up", "cool-down"])
+def test_places_that_a_time_has_added_are_owed_too(around: dict[str, float]) -> None:
+    whole = made(Load(concurrency=2, requests=4, **around))
+    (record,) = lost(whole, deal(whole, 2)[1], wrote(1, 3, 5), 1.0)
+    assert record.index == 7
+    assert record.phase == ("warmup" if "warmup_time" in around else "measure")
+
+
+@pytest.mark.parametrize(
+    ("at", "in_flight", "worker", "expected"),
+    [(0.5, 0, 2, 0), (0.5, 0, 0, 1), (1.5, 0, 2, 3), (2.5, 0, 2, 0), (2.5, 2, 2, 2)],
+    ids=["none yet", "the only one", "high", "low again", "low again, and two not over"],
+)
+def test_slots_are_those_of_the_time(at: float, in_flight: int, worker: int, expected: int) -> None:
+    whole = made(Load(stages=parse("1s@c1,1s@c9,1s@c1")))
+    assert slots(whole, deal(whole, 3)[worker], round(at * S), in_flight) == expected

@@ -222,6 +222,12 @@ def test_messages_survive_a_pipe_that_cuts_them_anywhere(size: int) -> None:
         assert [read(body) for piece in pieces for body in frames.feed(piece)] == messages
 
 
+def test_numbers_of_any_size_survive_a_pipe() -> None:
+    told = commission()
+    large = msgspec.structs.replace(told, prompts={3: Prompt(id="x", text="é", body={"seed": 10**30})})
+    assert down(next(Frames().feed(frame(large)))) == large
+
+
 def test_what_is_not_a_message_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError):
         down(frame(Ready(1))[4:])

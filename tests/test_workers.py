@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from asyncio.subprocess import Process
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from loadstone.messages import Go, frame
 from loadstone.records import Record
 from servers import PATIENCE, Sim, clean, command, loadstone, read_json, records, refused
 
@@ -109,6 +113,20 @@ def test_any_number_of_workers_sends_the_same_requests(load: tuple[object, ...],
     assert len(read_json(Path("run4/run.json"))["workers"]) == 4
 
 
+def test_warm_up_and_cool_down_by_time_go_on_for_several_workers(capsys: Capture) -> None:
+    """They bring more places than were asked for, whose prompts each worker has to have."""
+    with Sim() as sim:
+        load = ("-c", 4, "-n", 20, "--warmup", "200ms", "--cooldown", "200ms", "--output-len", 4)
+        assert loadstone(capsys, "run", "--url", sim.url, "--workers", 2, "-o", "run", "--quiet", *load).status == 0
+        sent = len(sim.truth)
+    found = records(Path("run"))
+    assert len(found) == sent
+    phases = Counter(record.phase for record in found)
+    assert phases["measure"] == 20
+    assert min(phases["warmup"], phases["cooldown"]) >= 4
+    assert read_json(Path("run/run.json"))["ended"] == "done"
+
+
 def test_the_worst_of_the_workers_counts(capsys: Capture) -> None:
     with Sim() as sim:
         arguments = ("--url", sim.url, "--workers", 2, "-c", 4, "-n", 20, "-o", "run", "--quiet")
@@ -192,6 +210,22 @@ def test_a_file_that_cannot_grow_ends_the_run_and_what_fits_is_kept() -> None:
     assert {record.worker for record in found} == {0, 1, 2}
 
 
+def test_a_disk_that_is_full_at_the_very_end_is_told(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """When the last of the records are written the requests are over: nobody is left to stop for it."""
+    write = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if data.startswith(b'{"index":'):
+            raise OSError(28, "No space left on device")
+        return write(file, data)
+
+    monkeypatch.setattr("loadstone.store.os.write", full)
+    with Sim() as sim:
+        arguments = ("--url", sim.url, "--workers", 1, "-c", 1, "-n", 1, "-o", "run", "--quiet")
+        assert loadstone(capsys, "run", *arguments).status == 1
+    assert read_json(Path("run/run.json"))["ended"] == "cannot write records: No space left on device"
+
+
 def test_a_worker_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path) -> None:
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\nexit 3\n")
@@ -203,18 +237,73 @@ def test_a_worker_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, capsys: C
     assert sentence == "a worker process did not begin: it ended with status 3"
 
 
+def test_modules_in_the_working_folder_are_not_taken_for_those_of_python(capsys: Capture) -> None:
+    Path("random.py").write_text("raise SystemExit('not the one of Python')\n")
+    with Sim() as sim:
+        arguments = ("--url", sim.url, "--workers", 2, "-c", 2, "-n", 4, "-o", "run", "--quiet")
+        assert loadstone(capsys, "run", *arguments).status == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_standard_files_that_are_closed(closed: tuple[int, ...], workers: int) -> None:
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    with Sim() as sim:
+        flags = ("--url", sim.url, "--workers", workers, "-c", 2, "-n", 4, "-o", "run", "--quiet")
+        done = subprocess.run(
+            command("run", *flags), preexec_fn=close, timeout=PATIENCE, capture_output=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    assert len(records(Path("run"))) == 4
+
+
+@pytest.mark.parametrize("heard", [0, 3, 4, 7])
+def test_a_worker_whose_parent_dies_in_mid_sentence_just_ends(heard: int) -> None:
+    command = (sys.executable, "-m", "loadstone.worker")
+    done = subprocess.run(command, input=frame(Go(1))[:heard], capture_output=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 @pytest.mark.parametrize("given", ["0", "-1", "some", "1.5"])
 def test_a_wrong_number_of_workers(given: str, capsys: Capture) -> None:
     assert "--workers" in refused(capsys, "run", "--workers", given)
 
 
-def test_a_worker_that_hangs_is_not_waited_for_without_end() -> None:
-    """Stopped in mid-run, it neither ends nor answers; the run ends all the same, and its requests are `stopped`."""
-    with Sim(**SLOW) as sim, running(sim, "-c", 6, "-n", 5000, "--grace", 0.2) as process:
+@pytest.mark.parametrize("load", [("-c", 6), ("--rate", 40)], ids=["closed", "open"])
+def test_a_worker_that_hangs_is_not_waited_for_without_end(load: tuple[object, ...]) -> None:
+    """Stopped in mid-run, it neither ends nor answers; the run ends all the same, and its requests are `stopped`: those
+    that were due before the end, not those of the seconds in which it was waited for."""
+    with Sim(**SLOW) as sim, running(sim, *load, "-n", 5000, "--grace", 0.2) as process:
         frozen = children(process.pid)[2]
         os.kill(frozen, signal.SIGSTOP)
         process.send_signal(signal.SIGINT)
         status, _, err = ended(process)
     assert status in (1, 130), err
-    assert {record.worker for record in records(Path("run")) if record.error is not None} == {2}
+    found = records(Path("run"))
+    assert {record.worker for record in found if record.error is not None} == {2}
+    assert (
+        max(record.scheduled for record in found) - max(record.scheduled for record in found if not record.error) < 2e9
+    )
     assert gone(frozen)
+
+
+def test_no_worker_is_left_behind_when_the_next_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    started: list[Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def scarce(*command: str, **options: Any) -> Process:
+        if started:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        started.append(await start(*command, **options))
+        return started[0]
+
+    monkeypatch.setattr("loadstone.workers.asyncio.create_subprocess_exec", scarce)
+    with Sim() as sim:
+        sentence = refused(capsys, "run", "--url", sim.url, "--workers", 3, "-o", "run", "--quiet")
+    assert sentence == "cannot start worker process 2 of 3: Resource temporarily unavailable; take fewer with --workers"
+    assert started[0].returncode == 0

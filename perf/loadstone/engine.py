@@ -76,6 +76,8 @@ class Engine:
             self.close()
         if hear:
             hear(self._pulse())
+        if self._recorder.error is not None:  # it may have come with the last of the records
+            ended = _unwritten(self._recorder.error)
         carrier, worker = self.runner.carrier, self._part.share.worker
         return Outcome(worker=worker, ended=ended, written=carrier.finished, unsent=self.runner.unsent, client=client)
 
@@ -96,7 +98,7 @@ class Engine:
         if self._hear:
             self._digest.add(record)
         if self._recorder.error is not None and not self.runner.stopping:
-            self.runner.stop(f"cannot write records: {self._recorder.error.strerror}")
+            self.runner.stop(_unwritten(self._recorder.error))
 
     async def _beat(self, hear: Hear) -> None:
         while True:
@@ -135,6 +137,10 @@ def _runner(part: Part, keep: Callable[[Record], None], waiter: Waiter) -> Runne
     carrier = Carrier(part.plan, part.jobs, part.api, part.doors, keep, clock=describe.clock, style=style)
     times = Times(duration=config.duration, grace=config.grace)
     return Runner(carrier, times, waiter.until, part.share, part.led)
+
+
+def _unwritten(error: OSError) -> str:
+    return f"cannot write records: {error.strerror}"
 
 
 def _scrubbed(record: Record, secrets: list[str]) -> Record:

@@ -6,10 +6,11 @@ Pure. A request that was not due yet is not lost, only not sent, as after any ea
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import count, islice
 
 from loadstone.plan import Plan
-from loadstone.records import Failure, Record
-from loadstone.shares import Share
+from loadstone.records import Failure, Phase, Record
+from loadstone.shares import Share, known
 
 
 class Written:
@@ -32,15 +33,15 @@ class Written:
 
 
 def missing(plan: Plan, share: Share, written: Written, at: int, slots: int, why: str) -> Iterator[Record]:
-    """A `stopped` record for each request of `share` that was due at `at` (ns of the run's clock) and is not written;
-    of a closed loop, for those in its `slots`, which take places in their order."""
-    for place in _open(plan, share, written, at, slots):
+    """A `stopped` record for each request of `share` that was due at `at` (ns of the run's clock; before 0 nothing was)
+    and is not written; of a closed loop, for those in its `slots`, which take places in their order."""
+    for place in _open(plan, share, written, at, slots) if at >= 0 else ():
         turn, turns = written.turns(plan, place), int(plan.turns[plan.row(place)])
         due = at if plan.offsets is None or turn else int(plan.offsets[place])
         conversation = plan.conversation(place)
         yield Record(
             index=plan.index(place, turn),
-            phase=plan.phase(place),
+            phase=_phase(plan, place, at),
             worker=share.worker,
             prompt=plan.rows.ids[plan.row(place)],
             conversation=conversation,
@@ -57,10 +58,7 @@ def _open(plan: Plan, share: Share, written: Written, at: int, slots: int) -> It
     """Places that had been begun, or were due, and are not over."""
     places = _begun(plan, share, at)
     found = (place for place in places if written.turns(plan, place) < int(plan.turns[plan.row(place)]))
-    for count, place in enumerate(found):
-        if plan.offsets is None and count >= slots:
-            return
-        yield place
+    yield from found if plan.offsets is not None else islice(found, slots)
 
 
 def _begun(plan: Plan, share: Share, at: int) -> Iterator[int]:
@@ -68,7 +66,21 @@ def _begun(plan: Plan, share: Share, at: int) -> Iterator[int]:
         due = int(plan.offsets.searchsorted(at, "right"))
         yield from share.places(due).tolist()
         return
-    ordinal = 0
-    while plan.total is None or ordinal < share.count(plan.total):
+    total = known(plan)
+    for ordinal in count() if total is None else range(share.count(total)):
         yield share.place(ordinal)
-        ordinal += 1
+
+
+def _phase(plan: Plan, place: int, at: int) -> Phase:
+    """By time where warm-up is a time, which takes places of its own."""
+    timed = plan.offsets is None and plan.load.warmup_time
+    if timed:
+        return "warmup" if at < plan.load.warmup_time * 1e9 else "measure"
+    return plan.phase(place)
+
+
+def slots(plan: Plan, share: Share, at: int, in_flight: int) -> int:
+    """Slots of a closed loop that `share` may have had open at `at`: those of the level then and, where it has fallen,
+    those that still had a request `in_flight`."""
+    level = next((level for begin, level in reversed(plan.levels) if begin <= at), 0)
+    return max(share.slots(level), in_flight)

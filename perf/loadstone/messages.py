@@ -1,7 +1,7 @@
 """What the process that plans a run and those that carry it out say to each other, and the form it has on a pipe.
 
-Pure. A message is four bytes of length, big-endian, and a MessagePack map with its type's name under `type`. A handful
-a second: requests and records never go this way.
+Pure. A message is four bytes of length, big-endian, and a MessagePack map with its type's name under `type`, or the
+same as a JSON object, which has room for any number. A handful a second: requests and records never go this way.
 """
 
 from __future__ import annotations
@@ -150,18 +150,22 @@ Up = Ready | Refusal | Pulse | Outcome
 
 _encoder = msgspec.msgpack.Encoder()
 _down: msgspec.msgpack.Decoder[Down] = msgspec.msgpack.Decoder(Down)
+_down_json: msgspec.json.Decoder[Down] = msgspec.json.Decoder(Down)
 _up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)
 
 
 def frame(message: Down | Up) -> bytes:
     """A message with its length in front."""
-    body = _encoder.encode(message)
+    try:
+        body = _encoder.encode(message)
+    except OverflowError:  # a whole number of more than 64 bits, in a body that the operator gave: JSON has room for it
+        body = msgspec.json.encode(message)
     return len(body).to_bytes(LENGTH, "big") + body
 
 
 def down(body: bytes) -> Down:
     """What a process has been told. Raises msgspec.ValidationError or DecodeError for anything else."""
-    return _down.decode(body)
+    return _down_json.decode(body) if body.startswith(b"{") else _down.decode(body)
 
 
 def up(body: bytes) -> Up:

@@ -51,6 +51,13 @@ class Share(Struct, frozen=True, kw_only=True):
         return len(range(self.worker, level, self.workers))
 
 
+def known(plan: Plan) -> int | None:
+    """How many places there are; None where that turns out: a time ends the run, or warm-up and cool-down are times,
+    which come on top of the number asked for."""
+    timed = plan.offsets is None and (plan.load.warmup_time or plan.load.cooldown_time)
+    return None if timed else plan.total
+
+
 def deal(plan: Plan, workers: int) -> list[Share]:
     """The plan in `workers` shares, or in fewer where there are not as many slots or requests."""
     closed, cap = plan.offsets is None, plan.load.concurrency

@@ -45,9 +45,10 @@ def main() -> None:
 
 
 def _first(pipe: int) -> Commission | None:
-    """The commission; None when there is nobody to give one."""
+    """The commission; None when there is nobody to give one, or no longer to its end."""
     length = _exactly(pipe, LENGTH)
-    message = down(_exactly(pipe, int.from_bytes(length, "big"))) if length else None
+    body = _exactly(pipe, int.from_bytes(length, "big"))
+    message = down(body) if body else None
     assert message is None or isinstance(message, Commission)
     return message
 

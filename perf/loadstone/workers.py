@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -36,7 +37,7 @@ from loadstone.messages import (
 )  # fmt: skip
 from loadstone.records import Record, UsageError
 from loadstone.setup import Setup
-from loadstone.shares import Share, deal
+from loadstone.shares import Share, deal, known
 
 SAMPLE = 1000
 """Rows of which the length of the answers is looked up beforehand."""
@@ -94,9 +95,8 @@ class Solo:
 
 def commission(made: Setup, share: Share, records: Path, request_ids: str | None, led: bool = False) -> Commission:
     """What a process is told of its share. `led`: it will be told, too, how many requests are to be in flight."""
-    plan = made.plan
-    once = plan.total is not None and not plan.repeats
-    places = share.places(plan.total).tolist() if once and plan.total else range(len(plan.turns))
+    plan, total = made.plan, known(made.plan)
+    places = range(len(plan.turns)) if total is None or plan.repeats else share.places(total).tolist()
     return Commission(
         share=share,
         config=made.config,
@@ -126,7 +126,8 @@ class Crew:
         return sum(hand.in_flight for hand in self._hands)
 
     def stop(self, reason: str, grace: float) -> None:
-        self._stopped = self._stopped or reason
+        if self._stopped is None:
+            self._stopped, self._last = reason, describe.clock()
         for hand in self._hands:
             hand.tell(Stop(reason, grace))
         if self._patience is not None:
@@ -141,7 +142,8 @@ class Crew:
     async def run(self, hear: Hear | None) -> Ending:
         """From the start of the processes to the end of the last. Raises UsageError when one of them does not begin."""
         try:
-            self._hands = [await _Hand.hire(wanted, hear) for wanted in self._commissions]
+            for wanted in self._commissions:
+                self._hands.append(await _Hand.hire(wanted, hear))
             await asyncio.gather(*(hand.ready() for hand in self._hands))
             self._origin = describe.clock() + LEAD
             begun = self._stopped is None
@@ -161,8 +163,8 @@ class Crew:
         """To its end; its death ends the others."""
         await hand.ended()
         if hand.outcome is None:
-            hand.died = describe.clock() - self._origin
             self.stop("worker", min(self._grace, HURRY))
+            hand.died = self._last - self._origin  # nothing is due after an end, however long one hung
         elif hand.outcome.ended.startswith("cannot write"):
             self.stop(hand.outcome.ended, 0.0)
 
@@ -171,7 +173,7 @@ class Crew:
         for hand in lost:
             share = self._shares[hand.worker]
             written = losses.Written(store.load_records(self._folder.shard(hand.worker)))
-            slots = share.slots(max(level for _, level in self._plan.levels))
+            slots = losses.slots(self._plan, share, hand.died, hand.in_flight)
             owed += losses.missing(self._plan, share, written, hand.died, slots, f"its process died: {hand.fate}")
         return owed
 
@@ -181,8 +183,9 @@ class Crew:
             number = f"{lost[0].worker + 1} of {len(self._hands)}"
             return Ending("worker", f"worker process {number} died: {lost[0].fate}", outcomes)
         reasons = [outcome.ended for outcome in outcomes]
+        unwritten = next((reason for reason in reasons if reason.startswith("cannot write")), None)
         special = next((reason for reason in reasons if reason != "done"), "done")
-        return Ending(self._stopped or special, None, outcomes)
+        return Ending(unwritten or self._stopped or special, None, outcomes)
 
 
 def assemble(made: Setup, folder: store.Folder, request_ids: str | None) -> Team:
@@ -206,6 +209,12 @@ def _wanted(made: Setup) -> int:
     return scale.workers(plan.load, output, len(cores() or [0]), local, most, recorded)
 
 
+def _environment() -> dict[str, str]:
+    """Ours, and modules from where ours are from: `-m` would look in the working folder first, whatever is there."""
+    places = [place or os.getcwd() for place in sys.path]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1"}
+
+
 class _Hand:
     """One process: what it says, and what it is told."""
 
@@ -222,7 +231,15 @@ class _Hand:
     async def hire(cls, wanted: Commission, hear: Hear | None) -> _Hand:
         """A session of its own keeps Ctrl-C from it: that is for us to hear, and to say what follows."""
         command = (sys.executable, "-m", "loadstone.worker")
-        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=PIPE, start_new_session=True, env=_environment()
+            )
+        except OSError as exc:
+            number = f"{wanted.share.worker + 1} of {wanted.share.workers}"
+            raise UsageError(
+                f"cannot start worker process {number}: {exc.strerror}; take fewer with --workers"
+            ) from exc
         hand = cls(wanted.share.worker, process, hear)
         hand.tell(wanted)
         return hand
