@@ -15,7 +15,7 @@ LAYERS: dict[int, str] = {
     " stats histogram pool spool events columns windows groups checks finding interference means check measure"
     " stops saturation config views plugins shares messages pulses losses"
     " ceiling climb against pace scale",
-    2: "alarm transport jobs tokens frame store readers wording loop machine usage room",
+    2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room",
     3: "flight keys carrier runner guards health engine workers worker"
     " preflight describe progress results console watchers setup session lab selftest",
     4: "__init__ values flags arguments listing cli __main__ sim swarm",

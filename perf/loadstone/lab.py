@@ -8,7 +8,6 @@ import datetime
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,7 +21,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone import machine, store, usage
+from loadstone import launch, machine, store, usage
 from loadstone.against import Row, origin
 from loadstone.climb import Look, Usage
 from loadstone.health import cores
@@ -88,7 +87,7 @@ def serving(ttft: str, itl: str, places: Sequence[int] | None) -> Iterator[list[
 
 @contextlib.contextmanager
 def _server(ttft: str, itl: str, core: int | None) -> Iterator[Server]:
-    command = [sys.executable, "-m", "loadstone", "serve", "--port", "0", "--ttft", ttft, "--itl", itl]
+    command = launch.command("loadstone", "serve", "--port", "0", "--ttft", ttft, "--itl", itl)
     with _child(command, None if core is None else [core], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         url = process.stdout.readline().decode().strip()
@@ -103,7 +102,9 @@ def _child(command: list[str], places: Sequence[int] | None, **files: Any) -> It
     process: subprocess.Popen[bytes] | None = None
     try:
         with _deferred():
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **files)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, start_new_session=True, env=launch.environment(), **files
+            )
         if places is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(process.pid, places)
@@ -146,7 +147,7 @@ def run(servers: Sequence[Server], places: Sequence[int] | None, seconds: float,
         _ask(server.url, "DELETE")
     with tempfile.TemporaryDirectory(prefix="loadstone-") as made:
         folder, said = Path(made, "run"), Path(made, "said")
-        command = [sys.executable, "-m", "loadstone", "run", *_urls(servers), *flags]
+        command = launch.command("loadstone", "run", *_urls(servers), *flags)
         with said.open("wb") as file:
             quiet = [*command, "--quiet", "--as", "json", "-o", str(folder)]
             with _child(quiet, places, stdout=subprocess.DEVNULL, stderr=file) as process:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from loadstone import describe, jobs, losses, machine, scale, store
+from loadstone import describe, jobs, launch, losses, machine, scale, store
 from loadstone.engine import Engine, Hear, Part
 from loadstone.flight import NS
 from loadstone.health import cores
@@ -209,12 +207,6 @@ def _wanted(made: Setup) -> int:
     return scale.workers(plan.load, output, len(cores() or [0]), local, most, recorded)
 
 
-def _environment() -> dict[str, str]:
-    """Ours, and modules from where ours are from: `-m` would look in the working folder first, whatever is there."""
-    places = [place or os.getcwd() for place in sys.path]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1"}
-
-
 class _Hand:
     """One process: what it says, and what it is told."""
 
@@ -230,10 +222,10 @@ class _Hand:
     @classmethod
     async def hire(cls, wanted: Commission, hear: Hear | None) -> _Hand:
         """A session of its own keeps Ctrl-C from it: that is for us to hear, and to say what follows."""
-        command = (sys.executable, "-m", "loadstone.worker")
+        command = launch.command("loadstone.worker")
         try:
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=PIPE, stdout=PIPE, start_new_session=True, env=_environment()
+                *command, stdin=PIPE, stdout=PIPE, start_new_session=True, env=launch.environment()
             )
         except OSError as exc:
             number = f"{wanted.share.worker + 1} of {wanted.share.workers}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import msgspec
 
+from loadstone import launch
 from loadstone.config import Config
 from loadstone.records import UsageError
 
@@ -21,9 +21,11 @@ def with_server(config: Config, notice: Callable[[str], None]) -> Iterator[Confi
     if config.url is not None:
         yield config
         return
-    command = [sys.executable, "-m", "loadstone", "serve", "--port", "0", "--ttft", TTFT, "--itl", ITL]
+    command = launch.command("loadstone", "serve", "--port", "0", "--ttft", TTFT, "--itl", ITL)
     # A session of its own: Ctrl-C is for the run, which still needs the server to finish what is in flight.
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=launch.environment()
+    ) as server:
         try:
             assert server.stdout is not None
             url = server.stdout.readline().strip()

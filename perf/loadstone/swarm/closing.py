@@ -59,7 +59,7 @@ def owed(folder: store.Folder, parcels: Path, gone: Gone) -> Iterator[Record]:
     wanted = msgspec.msgpack.decode((parcels / str(gone.engine)).read_bytes(), type=Commission)
     plan, share, shard = unpacked(wanted.schedule), wanted.share, folder.shard(gone.engine)
     written = losses.Written(store.load_records(shard) if shard.exists() else ())
-    slots = share.slots(max(level for _, level in plan.levels)) if gone.slots is None else gone.slots
+    slots = losses.slots(plan, share, gone.at, 0) if gone.slots is None else gone.slots
     return losses.missing(plan, share, written, gone.at, slots, gone.why)
 
 

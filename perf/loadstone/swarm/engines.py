@@ -7,7 +7,6 @@ gevent in them. They end when their stdin does, so none outlives its Locust work
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from gevent.event import Event
 from gevent.os import make_nonblocking, nb_read, nb_write
 from gevent.queue import Queue
 
+from loadstone import launch
 from loadstone.messages import Commission, Down, Frames, Go, Level, Outcome, Pulse, Ready, Refusal, Stop, frame, up
 
 SIZE = 1 << 16
@@ -36,9 +36,14 @@ class Engine:
         self.outcome: Outcome | None = None
         self.finished = 0
         self._hear = hear
-        command = [sys.executable, "-m", "loadstone.worker"]
+        command = launch.command("loadstone.worker")
         self._process: Any = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+            env=launch.environment(),
         )
         self._in, self._out = os.dup(self._process.stdin.fileno()), os.dup(self._process.stdout.fileno())
         self._process.stdin.close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import msgspec
 from gevent import subprocess
 from locust.runners import STATE_INIT, STATE_MISSING, STATE_SPAWNING
 
+from loadstone import launch
 from loadstone.config import Config
 from loadstone.records import UsageError
 from loadstone.swarm import letters, muster
@@ -286,8 +286,12 @@ class Master:
             tail=tail(run.roster, run.halt.reason, because, run.origin) | ({"idle": run.idle} if run.idle else {}),
             users=run.users if led else None,
         )
-        command = [sys.executable, "-m", "loadstone.swarm.closing"]
-        return int(subprocess.run(command, input=msgspec.json.encode(closing), check=False).returncode)
+        command = launch.command("loadstone.swarm.closing")
+        return int(
+            subprocess.run(
+                command, input=msgspec.json.encode(closing), env=launch.environment(), check=False
+            ).returncode
+        )
 
 
 def _gone(run: Run, made: Made, led: bool) -> Iterator[Gone]:

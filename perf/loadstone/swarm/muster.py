@@ -6,7 +6,6 @@ on what that has written. Everything here waits by greenlets, so that Locust's h
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import gevent
 import msgspec
 from gevent import subprocess
 
+from loadstone import launch
 from loadstone.records import UsageError
 from loadstone.swarm import clocks, letters
 from loadstone.swarm.plans import Made, Order
@@ -62,8 +62,10 @@ def agree(roster: Roster, ours: dict[str, str]) -> None:
 
 def plan(order: Order) -> Made:
     """Have the run prepared, in a process of its own. Raises UsageError with its sentence."""
-    command = [sys.executable, "-m", "loadstone.swarm.prepare"]
-    done = subprocess.run(command, input=msgspec.json.encode(order), stdout=subprocess.PIPE, check=False)
+    command = launch.command("loadstone.swarm.prepare")
+    done = subprocess.run(
+        command, input=msgspec.json.encode(order), stdout=subprocess.PIPE, env=launch.environment(), check=False
+    )
     if done.returncode:
         raise UsageError("the run could not be prepared")
     made = msgspec.json.decode(done.stdout, type=Made)
