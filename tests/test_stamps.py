@@ -289,6 +289,22 @@ def test_one_read_without_a_stamp_is_enough_for_its_answer_alone(monkeypatch: py
 
 
 @stamping
+def test_an_answer_is_read_before_sending_to_a_server_that_has_gone_fails() -> None:
+    """It refused a large body by its head, and closed with the rest unread: the connection is reset."""
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        os.write(peer.writer.get_extra_info("socket").fileno(), response(b"too large", "413 Content Too Large"))
+        peer.reset()
+
+    async def work(wire: Wire) -> None:
+        exchange, taken = await ask(wire, Request("POST", "/", (), bytes(20_000_000)))
+        assert (exchange.status, taken.body) == (413, b"too large")
+
+    talking(work, script)
+
+
+@stamping
 def test_an_end_by_closing_has_no_stamp() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()

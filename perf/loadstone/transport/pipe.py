@@ -72,10 +72,10 @@ class Watch:
         pipes = self._pipes
         for fd, events in self._epoll.poll(0):
             pipe = pipes.get(fd)  # one called before may have closed it
+            if pipe is not None and events != OUT:
+                pipe.readable()  # first: sending to a server that answered and has gone would fail, its answer be lost
             if pipe is not None and events & OUT:
                 pipe.writable()
-            if pipe is not None and events != OUT:
-                pipe.readable()
 
 
 class Stamping:
@@ -166,6 +166,8 @@ class Pipe(asyncio.Transport):
 
     def writable(self) -> None:
         """Send what the socket takes by now."""
+        if self._closing:
+            return
         try:
             sent = self._sock.send(self._unsent)
         except (BlockingIOError, InterruptedError):
