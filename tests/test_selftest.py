@@ -85,9 +85,15 @@ def test_a_server_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str
     assert said.endswith("; selftest needs `loadstone serve` there")
 
 
-@pytest.mark.parametrize("url", ["nonsense", "unix:/nowhere", "http://[::1"])
+@pytest.mark.parametrize("url", ["http://", "http://[::1"])
 def test_what_is_no_url_is_refused(capsys: pytest.CaptureFixture[str], url: str) -> None:
     assert refused(capsys, "selftest", "--url", url).startswith(f"no answer from {url}: ")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "unix:/nowhere", "https://localhost"])
+def test_what_is_no_plain_http_is_refused(capsys: pytest.CaptureFixture[str], url: str) -> None:
+    """A ceiling found over TLS would be taken for one of this machine over plain HTTP."""
+    assert refused(capsys, "selftest", "--url", url).startswith(f"{url} is no plain http:// address")
 
 
 @pytest.mark.parametrize("flags", [("--transport", "pigeon"), ("--as", "html"), ("--quickly",), ("x",)])

@@ -189,7 +189,12 @@ def truth(url: str) -> list[Row]:
 
 
 def check(url: str) -> Server:
-    """The server at `url`, if it is an exact one. Raises UsageError when nobody answers, or it keeps no truth."""
+    """The server at `url`, if it is an exact one. Raises UsageError when nobody answers, or it keeps no truth, or over
+    TLS: what that costs is in no ceiling."""
+    if not url.lower().startswith("http://"):
+        raise UsageError(
+            f"{url} is no plain http:// address, over which ceilings are found: give --url http://HOST:PORT"
+        )
     _told(url, _ask(url, "GET", FIRST))
     return Server(url)
 
