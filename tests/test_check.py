@@ -32,6 +32,7 @@ OPEN: dict[str, Any] = {"run": RUN | {"schedule": {"loop": "open"}}}
 """Stages, or recorded times, with a cap on what is in flight."""
 
 
+SHORT = Counts(120, 91, 91, 0, 0, 0, 5, {}, cancelled=3, abandoned=6)
 CANCELLED = Counts(None, 0, 0, 0, 0, 0, 0, {}, cancelled=40)
 
 
@@ -100,6 +101,7 @@ def test_a_sound_run_is_valid() -> None:
     [
         ({"counts": counts(0, 5)}, "no success", "invalid", "0 of 5 requests", "1"),
         ({"counts": CANCELLED}, "no success", "invalid", "0 of 40 requests", "1"),
+        ({"counts": SHORT}, "missing records", "suspect", "20 of 120 requests", "0"),
         ({"counts": counts(989, 11)}, "error rate", "suspect", "1.1%", "1%"),
         ({"counts": counts(900, 0, 10)}, "cut off at the end", "suspect", "10 of 910 requests", "1%"),
         ({"run": {}}, "client not known", "suspect", "no run.json", "a run folder"),
@@ -376,3 +378,11 @@ def test_the_advice_says_what_failed(changes: dict[str, Any], why: str) -> None:
 def test_a_stall_is_held_against_a_run_that_lasted(duration: float | None) -> None:
     found = examine(summary(duration=duration, client={"loop_lag_max": 0.5}))
     assert "longest stall" not in {finding.what for finding in found}
+
+
+@pytest.mark.parametrize("ended", ["done", "duration"])
+def test_no_records_are_missed_that_were_never_due(ended: str) -> None:
+    """A run that went to its end has all of them; another may have sent fewer than planned."""
+    number = 100 if ended == "done" else 120
+    short = msgspec.structs.replace(SHORT, expected=number)
+    assert judge(summary(run=RUN | {"ended": ended}, counts=short)).status == "valid"

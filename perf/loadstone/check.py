@@ -108,6 +108,17 @@ def _end(summary: Summary) -> Iterator[Finding]:
         yield Finding("ended early", "suspect", ended, "a whole run", advice)
 
 
+def _missing(summary: Summary) -> Iterator[Finding]:
+    """A run that sent all that was planned has a record of each request."""
+    c = summary.counts
+    if summary.run.get("ended") == "done" and c.expected is not None:
+        there = c.completed + c.stopped + c.cancelled + c.abandoned + c.cooldown
+        if there < c.expected:
+            advice = "the run ended well, so records were lost since: get records.jsonl again from where it was written"
+            measured = f"{c.expected - there} of {c.expected} requests"
+            yield Finding("missing records", "suspect", measured, "0", advice)
+
+
 def _rate(summary: Summary) -> Iterator[Finding]:
     asked, ratio = config(summary).get("rate"), summary.checks.get("rate_ratio")
     if not _open(summary) or ratio is None:
@@ -190,7 +201,7 @@ def _lengths(summary: Summary) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    _success, _end, *means.RULES, _cut_off, *interference.RULES,
+    _success, _end, _missing, *means.RULES, _cut_off, *interference.RULES,
     _rate, _concurrency, _little, _drift, _sample, _reads, _unfinished, _lengths,
 )  # fmt: skip
 
