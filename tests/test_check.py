@@ -32,6 +32,10 @@ OPEN: dict[str, Any] = {"run": RUN | {"schedule": {"loop": "open"}}}
 """Stages, or recorded times, with a cap on what is in flight."""
 
 
+SHORT = Counts(120, 91, 91, 0, 0, 0, 5, {}, cancelled=3, abandoned=6)
+CANCELLED = Counts(None, 0, 0, 0, 0, 0, 0, {}, cancelled=40)
+
+
 def counts(succeeded: int = 1000, failed: int = 0, stopped: int = 0) -> Counts:
     return Counts(None, succeeded + failed, succeeded, failed, 0, stopped, 0, {})
 
@@ -96,6 +100,8 @@ def test_a_sound_run_is_valid() -> None:
     ("changes", "what", "severity", "measured", "limit"),
     [
         ({"counts": counts(0, 5)}, "no success", "invalid", "0 of 5 requests", "1"),
+        ({"counts": CANCELLED}, "no success", "invalid", "0 of 40 requests", "1"),
+        ({"counts": SHORT}, "missing records", "suspect", "20 of 120 requests", "0"),
         ({"counts": counts(989, 11)}, "error rate", "suspect", "1.1%", "1%"),
         ({"counts": counts(900, 0, 10)}, "cut off at the end", "suspect", "10 of 910 requests", "1%"),
         ({"run": {}}, "client not known", "suspect", "no run.json", "a run folder"),
@@ -342,3 +348,41 @@ def test_each_doubt_has_a_heading_in_the_docs_and_each_heading_is_a_doubt() -> N
     headings = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
     assert headings == raised()
     assert len(headings) > 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"counts": counts(0, 5), "failures": [("status", "HTTP 500", 1), ("timeout", "no output", 4)]},
+            "4 ended with timeout: no output",
+        ),
+        (
+            {"counts": counts(0, 1), "failures": [("server", "no\x1b[2Jway\n" * 50, 1)]},
+            "1 ended with server: " + ("no [2Jway " * 50)[:157] + "...",
+        ),
+        ({"counts": CANCELLED}, "each was taken back: give a lower --cancel-share or a later --cancel-after"),
+        ({"counts": counts(0, 0)}, "none was sent and ended in time: give a longer --duration"),
+        (
+            {"run": RUN | {"ended": "errors"}, "failures": [("status", "HTTP 500", 9)]},
+            "too many requests failed: 9 ended with status: HTTP 500",
+        ),
+    ],
+)
+def test_the_advice_says_what_failed(changes: dict[str, Any], why: str) -> None:
+    """`loadstone check` prints no list of failures that it could point to."""
+    assert only(changes).advice == why
+
+
+@pytest.mark.parametrize("duration", [None, 0.0])
+def test_a_stall_is_held_against_a_run_that_lasted(duration: float | None) -> None:
+    found = examine(summary(duration=duration, client={"loop_lag_max": 0.5}))
+    assert "longest stall" not in {finding.what for finding in found}
+
+
+@pytest.mark.parametrize("ended", ["done", "duration"])
+def test_no_records_are_missed_that_were_never_due(ended: str) -> None:
+    """A run that went to its end has all of them; another may have sent fewer than planned."""
+    number = 100 if ended == "done" else 120
+    short = msgspec.structs.replace(SHORT, expected=number)
+    assert judge(summary(run=RUN | {"ended": ended}, counts=short)).status == "valid"

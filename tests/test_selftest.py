@@ -85,9 +85,15 @@ def test_a_server_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str
     assert said.endswith("; selftest needs `loadstone serve` there")
 
 
-@pytest.mark.parametrize("url", ["nonsense", "unix:/nowhere", "http://[::1"])
+@pytest.mark.parametrize("url", ["http://", "http://[::1"])
 def test_what_is_no_url_is_refused(capsys: pytest.CaptureFixture[str], url: str) -> None:
     assert refused(capsys, "selftest", "--url", url).startswith(f"no answer from {url}: ")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "unix:/nowhere", "https://localhost"])
+def test_what_is_no_plain_http_is_refused(capsys: pytest.CaptureFixture[str], url: str) -> None:
+    """A ceiling found over TLS would be taken for one of this machine over plain HTTP."""
+    assert refused(capsys, "selftest", "--url", url).startswith(f"{url} is no plain http:// address")
 
 
 @pytest.mark.parametrize("flags", [("--transport", "pigeon"), ("--as", "html"), ("--quickly",), ("x",)])
@@ -187,8 +193,8 @@ def alive(pid: int) -> bool:
 
 @posix
 @pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda _: [0, 1])(0)) < 2, reason="needs two cores")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-def test_an_interrupt_leaves_nobody_behind(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"], ids=["ctrl-c", "sigterm", "terminal closed"])
+def test_an_interrupt_leaves_nobody_behind(name: str, tmp_path: Path) -> None:
     with Path("said").open("wb") as said:
         process = subprocess.Popen(command("selftest", "--quick"), stdout=subprocess.PIPE, stderr=said)
     with process:
@@ -198,7 +204,7 @@ def test_an_interrupt_leaves_nobody_behind(number: signal.Signals, tmp_path: Pat
                 assert time.monotonic() < until
                 assert process.poll() is None
                 time.sleep(0.05)
-            process.send_signal(number)
+            process.send_signal(getattr(signal, name))
             out, _ = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
@@ -207,6 +213,23 @@ def test_an_interrupt_leaves_nobody_behind(number: signal.Signals, tmp_path: Pat
     assert "Traceback" not in Path("said").read_text("utf-8")
     assert not [pid for pid in started if alive(pid)]
     assert not (tmp_path / "ceiling.json").exists()
+
+
+@posix
+def test_what_is_ignored_stays_so() -> None:
+    """As under nohup."""
+    before = {number: signal.getsignal(number) for number in lab._ENDINGS}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        lab.heed()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        with lab._deferred():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @posix

@@ -5,6 +5,7 @@ That a transport which stamps so keeps all promises of the others is tested in t
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -23,7 +24,7 @@ from loadstone.transport import Exchange, Options, Request, Target, TransportErr
 from loadstone.transport.choose import stamper
 from loadstone.transport.stamps import NS, REFRESH, Converter, stamp_of
 from loadstone.transport.wire import Wire
-from loopback import CHUNKED, Peer, Server, Taken, answering, ask, chunk, response, run
+from loopback import CHUNKED, Peer, Server, Taken, answering, ask, chunk, response, run, turns
 from servers import Sim
 
 MS = NS // 1000
@@ -286,6 +287,40 @@ def test_one_read_without_a_stamp_is_enough_for_its_answer_alone(monkeypatch: py
         assert clocks == ["user", "kernel"]
 
     talking(work, answering(CHUNKED, chunk(b"a"), chunk(b"b") + chunk(b"")))
+
+
+@stamping
+def test_an_answer_is_read_before_sending_to_a_server_that_has_gone_fails() -> None:
+    """It refused a large body by its head, and closed with the rest unread: the connection is reset."""
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        os.write(peer.writer.get_extra_info("socket").fileno(), response(b"too large", "413 Content Too Large"))
+        peer.reset()
+
+    async def work(wire: Wire) -> None:
+        exchange, taken = await ask(wire, Request("POST", "/", (), bytes(20_000_000)))
+        assert (exchange.status, taken.body) == (413, b"too large")
+
+    talking(work, script)
+
+
+@stamping
+@pytest.mark.parametrize("call", ["__init__", "add"])
+def test_a_socket_that_cannot_be_watched_is_closed(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file is left for an epoll, or the kernel watches as many as it may. Unclosed, it would warn when collected."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(pipe.Watch, call, refuse)
+
+    async def work(wire: Wire) -> None:
+        with pytest.raises(TransportError, match="too many open files"):
+            await wire.exchange(Request("GET", "/"), Exchange(Taken()))
+        await turns(5)  # until the server has seen it come and go
+
+    talking(work, answering(response(b"ok")))
 
 
 @stamping

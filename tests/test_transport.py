@@ -459,6 +459,20 @@ async def test_an_answer_before_the_whole_body_was_sent(stack: Stack) -> None:
         answered_twice.set()
 
 
+@driven
+async def test_a_switch_of_protocols_is_an_answer(stack: Stack) -> None:
+    """Nobody asked for one: its status is all there is to it, and what follows is not HTTP."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n??")
+
+    async with stack.talking(script) as (server, transport):
+        for connections in (1, 2):
+            exchange, taken = await ask(transport)
+            assert (exchange.status, taken.body, server.connections) == (101, b"", connections)
+
+
 @pytest.mark.parametrize(
     ("target", "header"),
     [

@@ -10,12 +10,12 @@ import math
 from collections.abc import Iterator
 
 from loadstone import interference, means
-from loadstone.finding import Finding, Rule, Severity, against, config, grade, percent
+from loadstone.finding import Finding, Rule, Severity, against, config, grade, percent, plain
 from loadstone.records import Doubt, Metric, Status, Summary, Verdict
 
 _ENDED = {
     "saturated": "the load was more than the server carries: latencies grew with the time it lasted; offer less",
-    "errors": "too many requests failed; the failures below say how",
+    "errors": "too many requests failed",
 }
 """Advice by the reason of an early end."""
 ENOUGH = 20
@@ -44,12 +44,22 @@ def examine(summary: Summary) -> list[Finding]:
 def _success(summary: Summary) -> Iterator[Finding]:
     counts = summary.counts
     if not counts.succeeded:
-        measured = f"0 of {counts.completed} requests"
-        yield Finding("no success", "invalid", measured, "1", "read the errors below")
+        measured = f"0 of {counts.completed + counts.stopped + counts.cancelled} requests"
+        yield Finding("no success", "invalid", measured, "1", _why(summary))
         return
     rate = counts.failed / counts.completed
     advice = "latencies tell of the survivors only; find out why the others failed"
     yield Finding("error rate", grade(rate, 0.01, math.inf), f"{rate:.1%}", "1%", advice)
+
+
+def _why(summary: Summary) -> str:
+    """The failure that was met most often."""
+    if summary.failures:
+        kind, message, count = max(summary.failures, key=lambda failure: failure[2])
+        return f"{count} ended with {kind}: {plain(message)}"
+    if summary.counts.cancelled:
+        return "each was taken back: give a lower --cancel-share or a later --cancel-after"
+    return "none was sent and ended in time: give a longer --duration"
 
 
 def _sample(summary: Summary) -> Iterator[Finding]:
@@ -94,7 +104,19 @@ def _end(summary: Summary) -> Iterator[Finding]:
         yield Finding("no end", "suspect", "the run has no end", "an end", advice)
     elif ended not in ("done", "duration", "stages", "worker"):
         advice = _ENDED.get(ended, "fewer requests were sent than planned; let it end")
+        advice += f": {_why(summary)}" if ended == "errors" else ""
         yield Finding("ended early", "suspect", ended, "a whole run", advice)
+
+
+def _missing(summary: Summary) -> Iterator[Finding]:
+    """A run that sent all that was planned has a record of each request."""
+    c = summary.counts
+    if summary.run.get("ended") == "done" and c.expected is not None:
+        there = c.completed + c.stopped + c.cancelled + c.abandoned + c.cooldown
+        if there < c.expected:
+            advice = "the run ended well, so records were lost since: get records.jsonl again from where it was written"
+            measured = f"{c.expected - there} of {c.expected} requests"
+            yield Finding("missing records", "suspect", measured, "0", advice)
 
 
 def _rate(summary: Summary) -> Iterator[Finding]:
@@ -179,7 +201,7 @@ def _lengths(summary: Summary) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    _success, _end, *means.RULES, _cut_off, *interference.RULES,
+    _success, _end, _missing, *means.RULES, _cut_off, *interference.RULES,
     _rate, _concurrency, _little, _drift, _sample, _reads, _unfinished, _lengths,
 )  # fmt: skip
 

@@ -6,7 +6,6 @@ One sentence on stderr and status 2 for a mistake of the operator; tracebacks ar
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tomllib
 from argparse import Namespace
@@ -100,14 +99,14 @@ def swarm(options: Namespace) -> int:
 
 
 def selftest(options: Namespace) -> int:
-    from loadstone import console, machine, pace
+    from loadstone import console, lab, machine, pace
     from loadstone import selftest as test
     from loadstone.views import ceiling as view
 
     machine.check_place()
     if wrong := machine.saved()[1]:
         notice(f"{wrong}; what is found now replaces it")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers of ours must not outlive us
+    lab.heed()
     wanted = pace.QUICK if getattr(options, "quick", False) else pace.FULL
     found = test.measure(getattr(options, "url", ()), wanted, getattr(options, "transport", "wire"), notice)
     file = machine.save(found)

@@ -49,3 +49,9 @@ def ms(seconds: float) -> str:
 
 def percent(share: float) -> str:
     return f"{share:.0%}"
+
+
+def plain(text: str, most: int = 160) -> str:
+    """One printable line: servers put all kinds of things into error messages."""
+    text = "".join(char if char.isprintable() else " " for char in text)
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -60,11 +60,11 @@ def lag(summary: Summary) -> Iterator[Finding]:
 
 def stall(summary: Summary) -> Iterator[Finding]:
     """A single one moves the largest values by its length, each of which is one request, and the rates by its share."""
-    duration = summary.duration or math.inf
     advice = "nothing was read or sent meanwhile: was the process stopped, or the machine paused or swapping?"
-    longest = summary.client.get("loop_lag_max")
-    suspect, invalid = (share * duration for share in STALLED)
-    yield from against("longest stall", longest, suspect, invalid, ms, advice)
+    longest, duration = summary.client.get("loop_lag_max"), summary.duration
+    if duration:
+        suspect, invalid = (share * duration for share in STALLED)
+        yield from against("longest stall", longest, suspect, invalid, ms, advice)
 
 
 def send_lag(summary: Summary) -> Iterator[Finding]:

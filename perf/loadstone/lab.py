@@ -34,6 +34,7 @@ PATIENCE = 30.0
 FIRST = 1_000_000
 """Bytes that tell whether something is a truth: a server may have kept a gigabyte of it."""
 KIND = "application/x-ndjson"
+_ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _rows = msgspec.json.Decoder(Row)
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -114,6 +115,14 @@ def _child(command: list[str], places: Sequence[int] | None, **files: Any) -> It
             _end(process)
 
 
+def heed() -> None:
+    """Take being told to end, and the closing of the terminal, for Ctrl-C: servers of ours must not outlive us. What is
+    ignored stays so (nohup)."""
+    for number in _ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
 @contextlib.contextmanager
 def _deferred() -> Iterator[None]:
     """An interrupt waits until the end of the context: in the middle of a start it would leave a process to nobody."""
@@ -121,12 +130,11 @@ def _deferred() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
+    before = [signal.signal(number, lambda number, _: came.append(number)) for number in _ENDINGS]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(_ENDINGS, before, strict=True):
             signal.signal(number, handler)
     for late in came:
         signal.raise_signal(late)
@@ -190,7 +198,12 @@ def truth(url: str) -> list[Row]:
 
 
 def check(url: str) -> Server:
-    """The server at `url`, if it is an exact one. Raises UsageError when nobody answers, or it keeps no truth."""
+    """The server at `url`, if it is an exact one. Raises UsageError when nobody answers, or it keeps no truth, or over
+    TLS: what that costs is in no ceiling."""
+    if not url.lower().startswith("http://"):
+        raise UsageError(
+            f"{url} is no plain http:// address, over which ceilings are found: give --url http://HOST:PORT"
+        )
     _told(url, _ask(url, "GET", FIRST))
     return Server(url)
 

@@ -127,6 +127,8 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserCallbackError) as exc:
             garbage = TransportError(Failure("protocol", f"the answer is not HTTP/1.1: {exc}"))
             self._surplus = True
+        except httptools.HttpParserUpgrade:  # nobody asked for another protocol; the answer ends with its head
+            self._surplus = True
         if self._body:
             self._hand_over()
         if self._complete:

@@ -50,8 +50,8 @@ class Watch:
 
     def add(self, fd: int, pipe: Pipe) -> None:
         """Call its `readable`, also for errors, until it is removed."""
-        self._pipes[fd] = pipe
         self._epoll.register(fd, IN)
+        self._pipes[fd] = pipe
 
     def writing(self, fd: int, wanted: bool) -> None:
         """Whether to call its `writable` too."""
@@ -72,10 +72,10 @@ class Watch:
         pipes = self._pipes
         for fd, events in self._epoll.poll(0):
             pipe = pipes.get(fd)  # one called before may have closed it
+            if pipe is not None and events != OUT:
+                pipe.readable()  # first: sending to a server that answered and has gone would fail, its answer be lost
             if pipe is not None and events & OUT:
                 pipe.writable()
-            if pipe is not None and events != OUT:
-                pipe.readable()
 
 
 class Stamping:
@@ -96,11 +96,12 @@ class Stamping:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             enable(sock)
             await loop.sock_connect(sock, address[1])
+            self._watch = self._watch or Watch(loop)
+            pipe = Pipe(loop, sock, receiver, self, self._watch)
         except BaseException:
             sock.close()
             raise
-        self._watch = self._watch or Watch(loop)
-        receiver.connection_made(Pipe(loop, sock, receiver, self, self._watch))
+        receiver.connection_made(pipe)
 
     def close(self) -> None:
         """Let the kernel stop stamping, and read no more."""
@@ -166,6 +167,8 @@ class Pipe(asyncio.Transport):
 
     def writable(self) -> None:
         """Send what the socket takes by now."""
+        if self._closing:
+            return
         try:
             sent = self._sock.send(self._unsent)
         except (BlockingIOError, InterruptedError):

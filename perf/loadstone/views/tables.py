@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from loadstone.finding import plain
 from loadstone.records import Metric, Summary, Window
 
 _COLUMNS = ["mean", "p50", "p90", "p95", "p99", "max"]
@@ -89,7 +90,7 @@ def _requests(summary: Summary) -> Table:
         f"{count:,} more to {what}" for count, what in ((c.warmup, "warm up"), (c.cooldown, "cool down")) if count
     ]
     rows = [
-        ["server", _line(server)],
+        ["server", plain(server)],
         ["load", _load(summary)],
         ["duration", "-" if summary.duration is None else f"{summary.duration:.2f} s, ended: {_ended(run)}"],
         ["requests", f"{c.completed:,} completed of {expected}" + (f" ({', '.join(around)})" if around else "")],
@@ -108,7 +109,7 @@ def _requests(summary: Summary) -> Table:
 
 def _ended(run: dict[str, Any]) -> str:
     because = run.get("ended_because")
-    return (run.get("ended") or "-") + (f" ({_line(because, 400)})" if because else "")
+    return (run.get("ended") or "-") + (f" ({plain(because, 400)})" if because else "")
 
 
 def _load(summary: Summary) -> str:
@@ -217,14 +218,8 @@ def _of(part: Window, name: str, what: str) -> str:
 
 
 def _failures(summary: Summary) -> Table | None:
-    rows = [[kind, f"{count:,}", _line(message)] for kind, message, count in summary.failures]
+    rows = [[kind, f"{count:,}", plain(message)] for kind, message, count in summary.failures]
     return Table("Failures", ["kind", "requests", "first words"], rows) if rows else None
-
-
-def _line(text: str, most: int = 160) -> str:
-    """One printable line: servers put all kinds of things into error messages."""
-    text = "".join(char if char.isprintable() else " " for char in text)
-    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _verdict(summary: Summary) -> Table | None:
