@@ -63,6 +63,9 @@ def configured(**config: Any) -> dict[str, Any]:
     return {"run": RUN | {"config": config}}
 
 
+KERNEL: dict[str, Any] = {"run": RUN | {"clock": "kernel"}}
+
+
 def client(**figures: float | None) -> dict[str, Any]:
     return {"client": figures}
 
@@ -188,7 +191,8 @@ def test_a_doubt(changes: dict[str, Any], what: str, severity: str, measured: st
         {"groups": {"turn": [steady(1.0), steady(1.0)]}, "steady": steady(3.0)},
         client(cpu_share=0.8, run_queue_share=0.05, loop_lag_p99=0.002, send_lag_p99=0.015, asleep=0.1),
         client(loop_lag_mean=0.0016, loop_lag_p999=0.012, loop_lag_max=0.5, send_lag_mean=0.005),
-        {"run": RUN | {"clock": "kernel"}} | client(loop_lag_mean=0.4, loop_lag_p99=0.4),
+        KERNEL | client(loop_lag_mean=0.004, loop_lag_p99=0.009),
+        KERNEL | checks(kernel_stamped=0.995) | client(loop_lag_mean=0.004, loop_lag_p99=0.009),
         {"metrics": {}} | client(loop_lag_p99=0.4, send_lag_p99=0.4),
         {"metrics": {"gap": Metric("s", 1000, p50=0.0195, p99=0.02)}} | client(loop_lag_p99=0.4),
         {"metrics": {"gap": Metric("s", 1000, p50=0.0005, p99=0.001)}} | client(loop_lag_p99=0.4),
@@ -228,6 +232,27 @@ def test_where_nothing_is_streamed_lag_is_held_against_the_latency() -> None:
     metrics = {"ttft": Metric("s", 0), "latency": Metric("s", 1000, mean=0.02, p50=0.02)}
     doubt = only({"metrics": metrics} | client(loop_lag_mean=0.001))
     assert (doubt.measured, doubt.limit) == ("3.0 ms of latency mean 20.0 ms", "1.0 ms")
+
+
+@pytest.mark.parametrize(
+    ("late", "measured"),
+    [
+        ({"loop_lag_p99": 0.05, "loop_lag_mean": 0.0001}, "gap p99"),
+        ({"loop_lag_p99": 0.021, "loop_lag_mean": 0.01}, "TTFT mean"),
+        ({"loop_lag_p999": 0.09, "loop_lag_p99": 0.001}, "gap p99.9"),
+    ],
+)
+def test_a_lag_longer_than_a_gap_moves_stamps_of_the_kernel_too(late: dict[str, float], measured: str) -> None:
+    """The next event of the stream has come by then, and both have the stamp of the last."""
+    gap = Metric("s", 10_000, mean=0.02, p50=0.02, p99=0.05, p999=0.08)
+    ttft = Metric("s", 1000, mean=0.1, p50=0.1, p99=0.101)
+    doubt = only(KERNEL | {"metrics": {"ttft": ttft, "gap": gap}} | client(**late))
+    assert doubt.what == "event-loop lag"
+    assert measured in doubt.measured
+
+
+def test_a_kernel_that_stamped_little_is_no_kernel_clock() -> None:
+    assert only(KERNEL | checks(kernel_stamped=0.9) | client(loop_lag_p99=0.009)).what == "event-loop lag"
 
 
 def test_late_sends_count_whatever_clock_stamps_arrivals() -> None:

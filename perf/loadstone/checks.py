@@ -26,6 +26,7 @@ def figures(columns: Columns, steady: Window | None) -> dict[str, float | None]:
     return {
         "shared_reads": columns.events.shared_reads / events if events else None,
         "length_missed": _share((r.output_tokens != r.asked)[told]),
+        "kernel_stamped": _share(r.stamped[r.ok & r.streamed]),
         "unfinished": _share(~r.finished[r.ok & r.streamed]),
         "rate_ratio": _rate_ratio(r),
         "little": _little(r, steady),

@@ -28,7 +28,7 @@ NOT_COMPLETED = ("stopped", "cancelled")
 """Kinds of error that are neither success nor failure: the client took the request back."""
 
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
-_MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished")
+_MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished", "stamped")
 _NUMBERS = (*_TIMES, "asked", "turn", "abandoned", "stage", "server", "reads")
 _NAN = float("nan")
 _UNTOLD = Usage()
@@ -41,7 +41,8 @@ BATCH = 100
 @dataclass(slots=True)
 class Requests:
     """Arrays of equal length, in order of sending. `ok`: succeeded; `measured`: not warm-up, not cool-down; `judged`:
-    succeeded or failed, neither cut off at the end nor cancelled on purpose. `model`: place in `Columns.models`."""
+    succeeded or failed, neither cut off at the end nor cancelled on purpose. `model`: place in `Columns.models`.
+    `stamped`: all arrivals bear the kernel's time."""
 
     scheduled: Array
     sent: Array
@@ -69,6 +70,7 @@ class Requests:
     streamed: Mask
     judged: Mask
     finished: Mask
+    stamped: Mask
 
 
 @dataclass(slots=True)
@@ -181,6 +183,7 @@ def _flags(records: Sequence[Record]) -> dict[str, Mask]:
         "streamed": np.array([record.streamed for record in records]),
         "judged": np.array([kind not in NOT_COMPLETED for kind in kinds]),
         "finished": np.array([record.finish is not None for record in records]),
+        "stamped": np.array([record.clock == "kernel" for record in records]),
     }
 
 

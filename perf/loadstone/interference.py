@@ -23,6 +23,8 @@ LEAST = 0.0005
 EVENTS = 3.0
 """Events come together, and meet the loop busy more often than an instant taken at random does: the mean TTFT is moved
 by up to this many times the mean lag."""
+STAMPED = 0.99
+"""Share of answers with stamps of the kernel alone that makes a run one by its clock."""
 STALLED = (0.05, 0.25)
 """Shares of the run."""
 COMFORT = 0.5
@@ -48,9 +50,8 @@ class _Moved(Struct, frozen=True):
 
 
 def lag(summary: Summary) -> Iterator[Finding]:
-    """Stamps of arrivals are late by the lag of the loop, unless the kernel stamps."""
-    if _kernel(summary):
-        return
+    """Stamps of arrivals are late by the lag of the loop; those of the kernel only where it is so long that the next
+    event of a stream comes meanwhile: both are one read then, with the stamp of the last."""
     first = "ttft" if _known(summary, "ttft") else "latency"
     figures = [(first, "mean", EVENTS), (first, "p99", 1.0), (first, "p99.9", 1.0), ("gap", "p99", 1.0)]
     figures.append(("gap", "p99.9", 1.0))
@@ -99,7 +100,17 @@ def _moved(summary: Summary, source: str, name: str, point: str, times: float) -
     if metric is None or shown is None or late is None:
         return None
     above = shown - (metric.p50 or 0.0) if point != "mean" else shown
+    if source == "loop_lag" and _kernel(summary):
+        late = _merged(summary, point, late)
     return _Moved(_LABELS.get(name, name), point, shown, min(times * late, above))
+
+
+def _merged(summary: Summary, point: str, late: float) -> float:
+    """By how much a lag moves stamps of the kernel: by whole gaps, so by nothing while it is shorter than one."""
+    gap = _point(summary.metrics.get("gap"), "p50") or math.inf
+    if point != "mean":
+        return max(0.0, late - gap)
+    return late if (summary.client.get("loop_lag_p99") or 0.0) > gap else 0.0
 
 
 _ORDER: tuple[Severity | None, ...] = (None, "suspect", "invalid")
@@ -107,7 +118,9 @@ _LABELS = {"ttft": "TTFT", "ttft_scheduled": "TTFT from schedule", "latency_sche
 
 
 def _kernel(summary: Summary) -> bool:
-    return summary.run.get("clock") == "kernel"
+    """Whether the kernel stamped what arrived: it was to, and did."""
+    stamped = summary.checks.get("kernel_stamped")
+    return summary.run.get("clock") == "kernel" and (stamped is None or stamped > STAMPED)
 
 
 def _point(metric: Metric | None, point: str) -> float | None:
