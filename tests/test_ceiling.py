@@ -324,6 +324,14 @@ def test_one_is_kept_for_each_way_of_measuring_and_the_newest_counts() -> None:
     assert len(machine.saved()[0]) == 2
 
 
+def test_quick_figures_do_not_take_the_place_of_full_ones() -> None:
+    quick = ceiling(quick=True, events=Bound(50_000.0, "server", True))
+    assert machine.save(quick) is not None
+    assert machine.save(ceiling()) is not None
+    assert machine.save(quick) is None
+    assert machine.saved() == ([ceiling()], None)
+
+
 @pytest.mark.parametrize("field", ["host", "cpu", "loadstone", "python", "event_loop", "clock"])
 def test_that_of_another_machine_or_version_is_not_ours(field: str) -> None:
     machine.save(ceiling(identity=msgspec.structs.replace(ceiling().identity, **{field: "another"})))

@@ -114,7 +114,7 @@ def selftest(options: Namespace) -> int:
         print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
         console.draw(view.tables(found))
-    notice(f"saved in {file}; runs on this machine quote it")
+    notice(f"saved in {file}; runs on this machine quote it" if file else "not saved: a full self-test is there")
     return 0
 
 

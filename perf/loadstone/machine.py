@@ -104,10 +104,14 @@ def check_place() -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def save(ceiling: Ceiling) -> Path:
-    """Keep it, in place of an earlier one of the same identity. The file is whole at any time. Raises UsageError."""
+def save(ceiling: Ceiling) -> Path | None:
+    """Keep it, in place of an earlier one of the same identity; not a quick one in place of a full one, which gives
+    None. The file is whole at any time. Raises UsageError."""
     check_place()
-    file, others = path(), [other for other in saved()[0] if other.identity != ceiling.identity]
+    kept = saved()[0]
+    if ceiling.quick and any(other.identity == ceiling.identity and not other.quick for other in kept):
+        return None
+    file, others = path(), [other for other in kept if other.identity != ceiling.identity]
     content = msgspec.json.format(msgspec.json.encode(Saved([ceiling, *others][:KEPT])), indent=2)
     half = file.with_name(f"{file.name}.{os.getpid()}")
     with _writing(file):
