@@ -64,6 +64,7 @@ class Carrier:
         self._style = style or Style()
         self._watch = Watch(self._style.limits, clock)
         self._plain = plan.plain and self._style.request_ids is None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.origin = 0
         self.flights: set[Flight] = set()
         self.finished = self.failed = 0
@@ -103,14 +104,20 @@ class Carrier:
             cancelled=plan.cancelled(index),
         )
 
+    def _bound(self) -> asyncio.AbstractEventLoop:
+        """The loop, looked up once: Python 3.11 asks the kernel for the process id each time."""
+        self._loop = asyncio.get_running_loop()
+        return self._loop
+
     async def carry(self, flight: Flight, ready: int, later: int) -> bool:
         """Send, wait, record; whether it succeeded. `ready`: when nothing but this client kept it from leaving;
         `later`: turns that follow it."""
-        task, failure = asyncio.current_task(), None
+        loop, failure = self._loop or self._bound(), None
+        task = asyncio.current_task(loop)
         assert task is not None
         door = self._doors[flight.order.server or 0]
         self.flights.add(flight)
-        self._watch.begin(flight, asyncio.get_running_loop(), task)
+        self._watch.begin(flight, loop, task)
         try:
             await door.transport.exchange(_addressed(flight, door), flight.exchange)
         except TransportError as exc:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from truth import pinned, server
+from machine import pinned
+from truth import server
 
 TURNS = 3
 CLOCKS = ("user", "kernel")
@@ -41,7 +42,7 @@ LOADS = {"20,000 events/s": Load(256, 12.8, 128), "40,000 events/s": Load(450, 1
 @contextmanager
 def busy() -> Iterator[None]:
     """Somebody else on the client's core."""
-    with subprocess.Popen(pinned(1, sys.executable, "-c", "while True: pass")) as process:
+    with subprocess.Popen(pinned(1, [sys.executable, "-c", "while True: pass"])) as process:
         try:
             yield
         finally:
@@ -54,7 +55,7 @@ def run(url: str, clock: str, load: Load) -> tuple[dict[str, Any], list[dict[str
         command = [sys.executable, "-m", "loadstone", "run", "--url", url, "-c", str(load.streams), "--clock", clock]
         command += ["-n", str(4 * load.streams), "--output-len", str(load.tokens), "--request-id", "bench-"]
         command += ["-o", f"{folder}/run", "--quiet"]
-        subprocess.run(pinned(1, *command), capture_output=True, check=True)
+        subprocess.run(pinned(1, [*command]), capture_output=True, check=True)
         summary = json.loads(Path(folder, "run/summary.json").read_bytes())
         return summary, [json.loads(line) for line in Path(folder, "run/records.jsonl").open()]
 

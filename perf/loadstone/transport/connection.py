@@ -36,6 +36,7 @@ class Connection(asyncio.Protocol):
         "_fd",
         "_headers",
         "_idle",
+        "_loop",
         "_open",
         "_parser",
         "_pieces",
@@ -75,7 +76,7 @@ class Connection(asyncio.Protocol):
         self._exchange, self._answered, self._complete, self._surplus = exchange, False, False, False
         self._pieces = None
         self._bodyless = payload.startswith(b"HEAD ")
-        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[bool] = self._loop.create_future()
         self._waiter = waiter
         self._send(payload, exchange)
         try:
@@ -94,7 +95,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour only
         self._pipe = transport if isinstance(transport, Pipe) else None
-        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
         self._open.add(self)
         plain = transport.get_extra_info("sslcontext") is None and sys.platform != "win32"
         self._fd = transport.get_extra_info("socket").fileno() if plain else -1
