@@ -23,6 +23,7 @@ from scenes import LATE, RATES, ceilings, median, memory, one_token, take_turns
 BUSY = 0.5
 """Average number of running processes before anything begins."""
 OFF = ("ttft_mean", "ttft_p99", "gap_bias")
+OURS, KERNEL = "wire", "wire, kernel clock"
 LINES, READS = "plain, by lines", "plain, by reads"
 
 
@@ -42,22 +43,37 @@ def measured(clients: list[Client]) -> Found:
 
 def verdicts(found: Found) -> Iterator[tuple[str, bool]]:
     """What is promised, and whether it held."""
-    slow, fast = RATES
+    slow = min(RATES)
+    for name in (OURS, KERNEL):
+        if name in found.rates[slow]:
+            yield from _of(found, name)
     for rate in RATES:
-        times = found.ratio(rate, "wire", C)
+        times = found.ratio(rate, KERNEL, OURS)
         if times is not None:
-            yield f"wire: {times:.2f} times the CPU per event of the C client at {rate:,} events/s (2.5)", times <= 2.5
-    wire = found.rates[slow]["wire"]
-    mean, p99, bias = (median(wire, lambda t, n=n: abs(getattr(t.off, n))) * 1e3 for n in OFF)
-    yield f"wire: mean TTFT error {mean:.2f} ms at {slow:,} events/s (0.5)", mean < 0.5
-    yield f"wire: p99 TTFT error {p99:.2f} ms at {slow:,} events/s (3)", p99 < 3
-    yield f"wire: mean gap off by {bias:.4f} ms at {slow:,} events/s (0.1)", bias < 0.1
+            yield f"{KERNEL}: {times:.2f} times the CPU of the user clock at {rate:,} events/s (1.5)", times <= 1.5
     less = 1 / (found.ratio(slow, "wire", LINES) or 1)
     yield f"wire: CPU per event {less:.2f} times lower than plain aiohttp by lines (2.5)", less >= 2.5
     more = found.one_token["wire"].rate / max(found.one_token[name].rate for name in (LINES, READS))
     yield f"wire: one-token requests/s {more:.2f} times those of the better plain client (3)", more >= 3
-    late = median(found.rates[fast]["wire"], lambda turn: turn.late)
-    yield f"the simulated server is {late * 1e3:.2f} ms late at p99 at {fast:,} events/s (5)", late < LATE
+    turns = [turn for at in found.rates.values() for turns in at.values() for turn in turns]
+    turns += [top.near for top in found.ceilings.values()]
+    most = max((turn.rate for turn in turns if turn.late < LATE), default=0.0)
+    yield f"the simulated server sent {most:,.0f} events/s, 5 ms late at most at p99 (40,000)", most >= 40_000
+
+
+def _of(found: Found, name: str) -> Iterator[tuple[str, bool]]:
+    slow = min(RATES)
+    for rate in RATES:
+        times = found.ratio(rate, name, C)
+        if times is not None:
+            yield (
+                f"{name}: {times:.2f} times the CPU per event of the C client at {rate:,} events/s (2.5)",
+                times <= 2.5,
+            )
+    mean, p99, bias = (median(found.rates[slow][name], lambda t, n=n: abs(getattr(t.off, n))) * 1e3 for n in OFF)
+    yield f"{name}: mean TTFT error {mean:.2f} ms at {slow:,} events/s (0.5)", mean < 0.5
+    yield f"{name}: p99 TTFT error {p99:.2f} ms at {slow:,} events/s (3)", p99 < 3
+    yield f"{name}: mean gap off by {bias:.4f} ms at {slow:,} events/s (0.1)", bias < 0.1
 
 
 def main() -> int:
