@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests start hundreds of processes: without bytecode each of them compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check golden bench clean
 
