@@ -230,7 +230,7 @@ def test_a_server_that_refuses_every_request(capsys: Capture) -> None:
     with scripted(script) as url:
         done = loadstone(capsys, "run", "--url", url, "-n", 3, "-o", "run")
     assert done.status == 1
-    assert "loadstone: no request succeeded; 3 failed with status: HTTP 404: no model scripted" in done.err
+    assert "loadstone: no request succeeded; 3 ended with status: HTTP 404: no model scripted" in done.err
     assert [row.error.message for row in records(Path("run")) if row.error] == ["HTTP 404: no model scripted"] * 3
 
 
@@ -673,3 +673,10 @@ def test_a_killed_run_keeps_what_had_ended(capsys: Capture) -> None:
     assert summary["verdict"]["status"] != "valid"
     assert "no end" in [doubt["what"] for doubt in summary["verdict"]["doubts"]]
     assert "Check: " in loadstone(capsys, "report", "run").out
+
+
+def test_a_run_of_which_everything_was_taken_back_says_so(sim: Sim, capsys: Capture) -> None:
+    flags = ("--cancel-share", 1, "--cancel-after", "1ms", "-o", "run", "--quiet")
+    done = loadstone(capsys, "run", "--url", sim.url, "-n", 3, *flags)
+    assert done.status == 1
+    assert "no request succeeded; each was taken back: give a lower --cancel-share" in done.err

@@ -243,7 +243,7 @@ def test_nothing_succeeded(capsys: Capture) -> None:
         done, rows = run(capsys, sim, "-n", 5, "-c", 2)
     assert done.status == 1
     assert failed(rows) == dict.fromkeys(range(5), "status")
-    assert "no request succeeded; 5 failed with status: HTTP 503" in done.err
+    assert "no request succeeded; 5 ended with status: HTTP 503" in done.err
 
 
 @pytest.mark.parametrize(("limit", "status"), [("0.5", 0), ("0.49", 1), ("0", 1), ("1", 0)])

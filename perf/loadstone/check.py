@@ -45,15 +45,15 @@ def _success(summary: Summary) -> Iterator[Finding]:
     counts = summary.counts
     if not counts.succeeded:
         measured = f"0 of {counts.completed + counts.stopped + counts.cancelled} requests"
-        yield Finding("no success", "invalid", measured, "1", _why(summary))
+        yield Finding("no success", "invalid", measured, "1", why(summary))
         return
     rate = counts.failed / counts.completed
     advice = "latencies tell of the survivors only; find out why the others failed"
     yield Finding("error rate", grade(rate, 0.01, math.inf), f"{rate:.1%}", "1%", advice)
 
 
-def _why(summary: Summary) -> str:
-    """The failure that was met most often."""
+def why(summary: Summary) -> str:
+    """Why nothing succeeded: the failure that was met most often."""
     if summary.failures:
         kind, message, count = max(summary.failures, key=lambda failure: failure[2])
         return f"{count} ended with {kind}: {plain(message)}"
@@ -104,7 +104,7 @@ def _end(summary: Summary) -> Iterator[Finding]:
         yield Finding("no end", "suspect", "the run has no end", "an end", advice)
     elif ended not in ("done", "duration", "stages", "worker"):
         advice = _ENDED.get(ended, "fewer requests were sent than planned; let it end")
-        advice += f": {_why(summary)}" if ended == "errors" else ""
+        advice += f": {why(summary)}" if ended == "errors" else ""
         yield Finding("ended early", "suspect", ended, "a whole run", advice)
 
 

@@ -219,8 +219,9 @@ def status(result: Result, config: Config) -> int:
         return 130
     counts = summary.counts
     if not counts.succeeded:
-        kind, message, times = summary.failures[0] if summary.failures else ("nothing", "no request was sent", 0)
-        notice(f"no request succeeded; {times} failed with {kind}: {message}")
+        from loadstone.check import why
+
+        notice(f"no request succeeded; {why(summary)}")
         return 1
     if counts.failed > config.max_error_rate * counts.completed:
         notice(
