@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadstone import health
+from loadstone import health, room
 from loadstone.health import INTERVAL, Health, late
 
 
@@ -54,18 +54,18 @@ def test_send_lags_are_seconds() -> None:
 
 def test_what_the_system_does_not_tell_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(health, "_SCHEDSTAT", tmp_path / "none")
-    monkeypatch.setattr(health, "_PORTS", tmp_path / "none")
+    monkeypatch.setattr(room, "_PORTS", tmp_path / "none")
     monkeypatch.setattr(health, "_ASLEEP", None)
     found = watched(0.0, [])
     assert [found[name] for name in ("run_queue_share", "core_wait_mean", "asleep")] == [None, None, None]
     assert found["cpu_share"] is not None
-    assert health.local_ports() is None
+    assert room.local_ports() is None
 
 
 def test_local_ports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "range").write_text("32768\t60999\n")
-    monkeypatch.setattr(health, "_PORTS", tmp_path / "range")
-    assert health.local_ports() == [32768, 60999]
+    monkeypatch.setattr(room, "_PORTS", tmp_path / "range")
+    assert room.local_ports() == [32768, 60999]
 
 
 def test_counters_of_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

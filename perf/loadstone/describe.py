@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from loadstone import __version__, machine
-from loadstone.health import cores, local_ports, open_files
+from loadstone.health import cores, open_files
 from loadstone.plan import Plan
 from loadstone.records import FORMAT
+from loadstone.room import local_ports
 from loadstone.stages import Stage
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ INTERVAL = 13_763_819
 """ns between two samples: no simple part of the round intervals at which servers send tokens and timers ring."""
 TAIL = {"p50": 50, "p99": 99, "p999": 99.9, "max": 100}
 _SCHEDSTAT = Path("/proc/thread-self/schedstat")
-_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _ASLEEP = getattr(time, "CLOCK_BOOTTIME", None)
 
 
@@ -113,14 +112,6 @@ def _passed(before: Sequence[float | None], now: Sequence[float | None]) -> list
         None if then is None or later is None else max(0.0, later - then)
         for then, later in zip(before, now, strict=True)
     ]
-
-
-def local_ports() -> list[int] | None:
-    """First and last of the ports that connections are opened from (Linux)."""
-    try:
-        return [int(port) for port in _PORTS.read_text().split()]
-    except (OSError, ValueError):
-        return None
 
 
 def open_files() -> int | None:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from loadstone.columns import NOT_COMPLETED
 from loadstone.messages import Pulse
 from loadstone.records import Record
 
 _LOW, _WIDTH, _BINS = 1e3, math.log(1.02), 1200  # ns; 1200 bins reach past six hours
 SAMPLE = 5_000
 """Gaps looked at in one go: more would hold up the load for longer than a millisecond."""
-NOT_JUDGED = ("stopped", "cancelled")
 
 
 def bins(nanoseconds: Sequence[float], weight: int = 1) -> dict[int, int]:
@@ -86,7 +86,7 @@ class Digest:
 
 
 def _judged(record: Record) -> bool:
-    return record.error is None or record.error.kind not in NOT_JUDGED
+    return record.error is None or record.error.kind not in NOT_COMPLETED
 
 
 def _first(record: Record) -> int:

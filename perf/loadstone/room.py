@@ -27,13 +27,18 @@ def files() -> int | None:
     return None if hard == resource.RLIM_INFINITY else max(1, hard - SPARE)
 
 
-def ports(servers: int) -> int | None:
-    """Streams that have a port of their own: each address that is connected to has all of them."""
+def local_ports() -> list[int] | None:
+    """First and last of the ports that connections are opened from (Linux)."""
     try:
-        low, high = (int(word) for word in _PORTS.read_text("ascii").split())
+        return [int(port) for port in _PORTS.read_text().split()]
     except (OSError, ValueError):
         return None
-    return servers * (high - low + 1)
+
+
+def ports(servers: int) -> int | None:
+    """Streams that have a port of their own: each address that is connected to has all of them."""
+    span = local_ports()
+    return None if span is None else servers * (span[1] - span[0] + 1)
 
 
 def memory(each: float | None) -> int | None:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from loadstone import describe, jobs, launch, losses, machine, scale, store
 from loadstone.engine import Engine, Hear, Part
 from loadstone.flight import NS
+from loadstone.guards import Stoppable
 from loadstone.health import cores
 from loadstone.messages import (
     Commission,
@@ -53,16 +54,11 @@ class Ending(Struct, frozen=True):
     outcomes: list[Outcome]
 
 
-class Team(Protocol):
+class Team(Stoppable, Protocol):
     """Whoever carries out a run."""
 
     size: int
     """Processes."""
-
-    @property
-    def in_flight(self) -> int: ...
-
-    def stop(self, reason: str, grace: float) -> None: ...
 
     async def run(self, hear: Hear | None) -> Ending: ...
 

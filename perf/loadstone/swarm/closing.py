@@ -33,7 +33,7 @@ def close(closing: Closing) -> int:
     """The exit status, as of `loadstone run`."""
     folder = store.Folder(Path(closing.folder), new=False)
     for gone in closing.gone:
-        folder.append(folder.path / f"records.{NUMBER + gone.engine}.jsonl", owed(folder, Path(closing.parcels), gone))
+        folder.append(folder.shard(NUMBER + gone.engine), owed(folder, Path(closing.parcels), gone))
     folder.merge()
     folder.write_json(store.RUN, _told(store.load_run(folder.path), closing))
     summary = results.finish(folder, closing.config.tokenizer)

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from loadstone import pulses
+from loadstone.columns import NOT_COMPLETED
 from loadstone.messages import Pulse
 
 REQUESTS = ("request", "POST")
@@ -33,7 +34,7 @@ class Figures:
             for entry in (self._stats.total, self._stats.get(*REQUESTS)):
                 _requests(entry, finished, pulse.latency)
         for kind, count in pulse.kinds.items():
-            for _ in range(count if kind not in pulses.NOT_JUDGED else 0):
+            for _ in range(count if kind not in NOT_COMPLETED else 0):
                 self._stats.log_error(REQUESTS[1], REQUESTS[0], kind)
         for name in TIMES:
             counts = getattr(pulse, name)

@@ -14,7 +14,7 @@ import gevent
 import msgspec
 from gevent import subprocess
 
-from loadstone import launch
+from loadstone import launch, store
 from loadstone.records import UsageError
 from loadstone.swarm import clocks, letters
 from loadstone.swarm.plans import Made, Order
@@ -85,7 +85,7 @@ def assign(roster: Roster, made: Made) -> None:
     for turn in range(max(machine.processes for machine in machines)):
         for machine in machines:
             if turn < machine.processes and (number := next(numbers, None)) is not None:
-                machine.shards.append(Shard(number, Path(made.folder) / f"records.{number}.jsonl"))
+                machine.shards.append(Shard(number, Path(made.folder) / store.SHARD.format(number)))
 
 
 def deliver(post: Post, run: str, machine: Machine, parcels: Path) -> None:

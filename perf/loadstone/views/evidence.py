@@ -16,4 +16,5 @@ def render(summary: Summary) -> str:
     innocent = [_HEAD, *(finding for finding in found if finding.severity is None)]
     wide = [max(len(getattr(finding, name)) for finding in innocent) for name in ("what", "measured")]
     rows = [f"{row.what:<{wide[0]}}  {row.measured:<{wide[1]}}  {row.limit}" for row in innocent]
-    return "\n".join([judge(summary).status, *doubts, "", *rows]) + "\n"
+    status = (summary.verdict or judge(summary)).status
+    return "\n".join([status, *doubts, "", *rows]) + "\n"
