@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 from loadstone.progress import Figures, Progress
 from loadstone.records import Summary
-from loadstone.views.tables import Table, tables
+from loadstone.views.page import Block, Page, Prose, Table, Tone
+from loadstone.views.tables import tables
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 REFRESH = 0.5
 PLAIN_EVERY = 10.0
 PLAIN_WIDTH, WIDE = 160, 1000
+_TONES: dict[Tone, str] = {"good": "bold green", "doubt": "bold yellow", "bad": "bold red", "plain": ""}
 _STYLES = {"Check: valid": "bold green", "Check: suspect": "bold yellow", "Check: invalid": "bold red"}
 
 
@@ -29,16 +31,25 @@ def report(summary: Summary, file: TextIO | None = None) -> None:
     draw(tables(summary), file)
 
 
-def draw(parts: Sequence[Table], file: TextIO | None = None) -> None:
-    """Print tables to `file`, stdout by default."""
+def show(page: Page, file: TextIO | None = None) -> None:
+    """Print what of a page has a form in text to `file`, stdout by default."""
+    draw(list(page.blocks), file)
+
+
+def draw(parts: Sequence[Block], file: TextIO | None = None) -> None:
+    """Print tables and prose to `file`, stdout by default."""
     from rich.console import Console
 
     file = file or sys.stdout
     terminal = file.isatty()
     width = None if terminal else PLAIN_WIDTH
     console = Console(file=file, width=width, force_terminal=terminal, highlight=False, no_color=not terminal)
-    for table in parts:
-        drawn = _table(table)
+    for part in parts:
+        if isinstance(part, Prose):
+            console.print(_prose(part), end="\n\n")
+        if not isinstance(part, Table):
+            continue
+        drawn = _table(part)
         least = console.measure(drawn, options=console.options.update(width=WIDE)).minimum
         console.print(drawn, width=max(console.width, least), crop=False)
         console.print()
@@ -49,6 +60,19 @@ def render(summary: Summary) -> str:
     text = io.StringIO()
     report(summary, text)
     return text.getvalue()
+
+
+def written(page: Page) -> str:
+    """The same page as text."""
+    text = io.StringIO()
+    show(page, text)
+    return text.getvalue()
+
+
+def _prose(prose: Prose) -> RenderableType:
+    from rich.text import Text
+
+    return Text(prose.text, style=_TONES[prose.tone])
 
 
 def _table(table: Table) -> RenderableType:

@@ -35,8 +35,12 @@ GROUPED = (
 def measure(records: Iterable[Record], run: Mapping[str, Any] | None = None, count: Count | None = None) -> Summary:
     """Everything a report shows. `run` is the content of run.json: what was asked for and how the client fared; without
     it those figures are None. `count` counts the tokens of kept texts where the server gave no usage."""
+    return measure_columns(build(records, count), run)
+
+
+def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None) -> Summary:
+    """The same, from columns that the caller has further use for."""
     run = dict(run or {})
-    columns = build(records, count)
     slos: dict[str, float] = (run.get("config") or {}).get("goodput") or {}
     span = windows.whole(columns.requests)
     whole = _window(groups.whole(columns.requests, span), columns, slos) if span else None

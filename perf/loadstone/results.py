@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from loadstone import frame, store, tokens
-from loadstone.columns import Count
-from loadstone.measure import measure
+from loadstone.columns import Columns, Count, build
+from loadstone.measure import measure, measure_columns
 from loadstone.records import Record, Summary
 from loadstone.views import csv, json
 
@@ -33,6 +33,13 @@ def read(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | N
     """Measure a run folder, or a records file on its own. `goodput` replaces the run's objectives."""
     run = store.load_run(path) if path.is_dir() else None
     return summarize(store.load_records(path), run, tokenizer, goodput)
+
+
+def load(path: Path, tokenizer: str | None = None) -> tuple[Summary, Columns]:
+    """A run folder measured, and the columns it was measured from."""
+    count: Count | None = tokens.load(tokenizer).count if tokenizer else None
+    columns = build(store.load_records(path), count)
+    return measure_columns(columns, store.load_run(path) if path.is_dir() else None), columns
 
 
 def summarize(

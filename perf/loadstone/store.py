@@ -133,6 +133,20 @@ class Recorder:
             self.error = exc
 
 
+def runs(path: Path) -> list[Path]:
+    """The run that a folder is or, where it holds the repeats of one, those in order of their names; UsageError where
+    it is neither."""
+    if not path.is_dir():
+        raise UsageError(f"{path} is not a run: give a folder that loadstone run has written")
+    if (path / RUN).exists():
+        return [path]
+    found = [folder for folder in path.iterdir() if (folder / RUN).exists()]
+    if not found:
+        raise UsageError(f"{path} is not a run: no {RUN} in it, nor in a folder in it")
+    return sorted(found, key=lambda folder: [int(part) if part.isdigit() else part.lower()
+                                             for part in re.split(r"(\d+)", folder.name)])  # fmt: skip
+
+
 def shards(path: Path) -> list[Path]:
     """Files of records that several processes have left in a run folder, in the order of their numbers."""
     found = {int(match[1]): file for file in path.iterdir() if (match := _SHARD.fullmatch(file.name))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loadstone.ceiling import Bound, Ceiling, Level
 from loadstone.climb import LIMITS
-from loadstone.views.tables import Table
+from loadstone.views.page import Table
 
 _NOTE = "shown minus true, ms, as means and p99 of both; what the way takes is part of it; -: too few samples"
 _QUICK = "; leave out --quick for more samples, lag and verdict"

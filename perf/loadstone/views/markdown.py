@@ -1,9 +1,10 @@
-"""The report as GitHub-flavoured Markdown, for pull requests and notes."""
+"""Reports and pages as GitHub-flavoured Markdown, for pull requests and notes. Charts are left to web pages."""
 
 from __future__ import annotations
 
 from loadstone.records import Summary
-from loadstone.views.tables import Table, tables
+from loadstone.views.page import Page, Prose, Table
+from loadstone.views.tables import tables
 
 _ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "} | {mark: f"\\{mark}" for mark in "\\|`*[]"}
@@ -12,6 +13,18 @@ _ESCAPES = str.maketrans(
 
 def render(summary: Summary) -> str:
     return "\n".join(_table(table) for table in tables(summary))
+
+
+def draw(page: Page) -> str:
+    """A page, its title as heading of the second order."""
+    parts = [_table(block) if isinstance(block, Table) else _prose(block)
+             for block in page.blocks if isinstance(block, Table | Prose)]  # fmt: skip
+    return "\n".join([f"## {page.title.translate(_ESCAPES)}", "", *parts])
+
+
+def _prose(prose: Prose) -> str:
+    text = prose.text.translate(_ESCAPES)
+    return f"**{text}**\n" if prose.tone != "plain" else f"{text}\n"
 
 
 def _table(table: Table) -> str:

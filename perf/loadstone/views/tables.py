@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec import Struct
-
 from loadstone.finding import plain
 from loadstone.records import Metric, Summary, Window
+from loadstone.views.page import Table
 
 _COLUMNS = ["mean", "p50", "p90", "p95", "p99", "max"]
 LABELS = {
@@ -60,16 +59,6 @@ _GROUP_COLUMNS = {
     "errors": ("error_rate", "{:.2%}"),
     "SLOs met": ("attainment", "{:.1%}"),
 }
-
-
-class Table(Struct, frozen=True):
-    """A titled table; `rows` are as wide as `columns`, cells are text; `numeric`: all but the first hold numbers."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    note: str = ""
-    numeric: bool = False
 
 
 def tables(summary: Summary) -> list[Table]:
