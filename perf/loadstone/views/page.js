@@ -43,11 +43,11 @@
     const spec = figure.spec ??= JSON.parse(figure.querySelector("script").textContent);
     width ??= plot.clientWidth;
     if (!width) return;         // in a closed fold
-    Plotly.react(plot, looked(spec.data, ""), layout(spec.layout, width, figure.dataset.group), {
+    Plotly.newPlot(plot, looked(spec.data, ""), layout(spec.layout, width, figure.dataset.group), {
       displaylogo: false, responsive: false, scrollZoom: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       toImageButtonOptions: {filename: figure.id, scale: 2},
     });
-    if (!drawn.has(figure)) plot.on("plotly_relayout", change => follow(figure, change));
+    plot.on("plotly_relayout", change => follow(figure, change));
     drawn.set(figure, width);
   }
 
@@ -72,7 +72,9 @@
     const sized = new ResizeObserver(seen => {
       for (const {target} of seen) {
         const width = target.querySelector(".plot").clientWidth;
-        if (width && drawn.has(target) && drawn.get(target) !== width && !printing) draw(target);
+        if (!width || !drawn.has(target) || drawn.get(target) === width || printing) continue;
+        drawn.set(target, width);
+        Plotly.relayout(target.querySelector(".plot"), {width});
       }
     });
     for (const figure of figures) { near.observe(figure); sized.observe(figure); }
