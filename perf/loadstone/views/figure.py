@@ -160,12 +160,13 @@ def _layout(chart: Chart) -> dict[str, Any]:
 
 
 def _axis(axis: Axis, values: Sequence[float | str | None]) -> dict[str, Any]:
-    """Its type is said, never guessed: a name that looks like a date stays a name."""
+    """Its type is said, never guessed: a name that looks like a date stays a name. Its ends are not said as `range`,
+    which the library forgets with the next change if one of them is open."""
     title = label(f"{axis.title} ({axis.unit})" if axis.unit else axis.title)
     words = any(isinstance(value, str) for value in values)
     drawn: dict[str, Any] = {"title": {"text": title}, "type": "category" if words else "log" if axis.log else "linear"}
-    if axis.low is not None or axis.high is not None:
-        drawn["range"] = [_end(axis.low, axis.log), _end(axis.high, axis.log)]
+    ends = {"minallowed": _end(axis.low, axis.log), "maxallowed": _end(axis.high, axis.log)}
+    drawn["autorangeoptions"] = {key: value for key, value in ends.items() if value is not None}
     return drawn
 
 
