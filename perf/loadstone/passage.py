@@ -54,7 +54,7 @@ def walk(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> Passage:
     least = np.iinfo(np.int64).max
     for chunk in events.places(rows):
         if each is not None:
-            tokens += np.histogram(chunk.at, edges, weights=each[chunk.row])[0]
+            tokens += sliced(chunk.at, edges, each[chunk.row])
         counted = (chunk.before > 0) & shown[chunk.row]
         gap, place = chunk.gap[counted], chunk.before[counted] // width
         cells += np.bincount(place * BINS + _bins(gap), minlength=cells.size).reshape(cells.shape)
@@ -64,6 +64,14 @@ def walk(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> Passage:
     return Passage(
         tokens if each is not None else None, values, below, int(cells.sum()), _growth(cells, largest, width)
     )
+
+
+def sliced(at: Array | Integers, edges: Array, weights: Array | None = None) -> Array:
+    """How many instants, or what they weigh, in each slice between edges at equal distances; all lie between them."""
+    slices = len(edges) - 1
+    rate = slices / max(float(edges[-1] - edges[0]), 1.0)
+    place = np.minimum(((at - edges[0]) * rate).astype(np.int64), slices - 1)
+    return np.bincount(place, weights, minlength=slices).astype(np.float64, copy=False)
 
 
 def _tokens_each(columns: Columns, rows: Mask) -> Array | None:

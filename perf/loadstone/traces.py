@@ -21,7 +21,7 @@ POINTS = 800
 """Of a distribution."""
 SLICES, FEWEST, EACH = 200, 20, 4
 """Of time: at most, at least, and the requests that a slice should hold."""
-REQUESTS, FAILURES, SLOWEST = 4000, 1000, 40
+REQUESTS, FAILURES, SLOWEST = 3000, 500, 40
 
 
 class Curve(Struct, frozen=True):
@@ -130,12 +130,14 @@ def keep(at: Array, measures: list[Array], most: int) -> Places:
         return np.argsort(at, kind="stable")
     slices = most // (4 * len(measures))
     low, high = float(at.min()), float(at.max())
-    of = np.minimum((at - low) / max(high - low, 1.0) * slices, slices - 1).astype(np.int64)
-    chosen = np.unique(np.concatenate([_extremes(of, measure) for measure in measures]))
-    others = np.setdiff1d(np.arange(len(at)), chosen)
-    spaced = others[np.linspace(0, len(others) - 1, most - len(chosen)).round().astype(np.int64)]
-    chosen = np.union1d(chosen, spaced)
-    return np.asarray(chosen[np.argsort(at[chosen], kind="stable")], dtype=np.int64)
+    of = np.minimum((at - low) / max(high - low, 1e-9) * slices, slices - 1).astype(np.int64)
+    chosen = np.zeros(len(at), dtype=bool)
+    for measure in measures:
+        chosen[_extremes(of, measure)] = True
+    others = np.flatnonzero(~chosen)
+    chosen[others[np.linspace(0, len(others) - 1, most - int(chosen.sum())).round().astype(np.int64)]] = True
+    places = np.flatnonzero(chosen)
+    return np.asarray(places[np.argsort(at[places], kind="stable")], dtype=np.int64)
 
 
 def _extremes(of: Places, measure: Array) -> Places:
@@ -144,7 +146,7 @@ def _extremes(of: Places, measure: Array) -> Places:
     order = there[np.lexsort((measure[there], of[there]))]
     changes = np.flatnonzero(np.diff(of[order]))
     ends = np.r_[changes, len(order) - 1] if len(order) else changes
-    return np.r_[order[: len(ends[:1])], order[changes + 1], order[ends]]
+    return np.asarray(np.r_[order[: len(ends[:1])], order[changes + 1], order[ends]], dtype=np.int64)
 
 
 def _edges(r: Requests) -> Array:
@@ -156,12 +158,12 @@ def _edges(r: Requests) -> Array:
 def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Flow:
     r, seconds = columns.requests, np.diff(edges) * NS
     whole = r.ok & np.isnan(r.packets)
-    at_once = np.histogram(r.end[whole], edges, weights=r.output_tokens[whole])[0]
+    at_once = passage.sliced(r.end[whole], edges, r.output_tokens[whole])
     return Flow(
         edges=edges * NS,
         tokens=None if streamed is None else (streamed + at_once) / seconds,
-        succeeded=np.histogram(r.end[r.ok], edges)[0] / seconds,
-        failed=np.histogram(r.end[r.judged & ~r.ok], edges)[0] / seconds,
+        succeeded=passage.sliced(r.end[r.ok], edges) / seconds,
+        failed=passage.sliced(r.end[r.judged & ~r.ok], edges) / seconds,
         in_flight=np.diff(windows.flown(r, edges)) / np.diff(edges),
     )
 
@@ -169,8 +171,7 @@ def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Flow:
 def _slowest(lasted: Array, rows: Mask) -> Places:
     there = np.flatnonzero(rows)
     order = np.argsort(-lasted[there], kind="stable")
-    slowest: Places = there[order[:SLOWEST]]
-    return slowest
+    return np.asarray(there[order[:SLOWEST]], dtype=np.int64)
 
 
 def _at(r: Requests) -> Array:

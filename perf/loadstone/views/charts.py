@@ -19,7 +19,7 @@ from loadstone.views.tables import LABELS, number
 Times = Mapping[str, tuple[Sequence[float], Sequence[float | None]]]
 TIME = "time"
 """The group of charts along the run."""
-_SECONDS, _MS = Axis("time since the run began", "s"), 1e3
+_MS = 1e3
 _MARKS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}
 _SPREAD = 20.0
 """From this many times the median on, the highest value calls for an axis in powers of ten."""
@@ -66,7 +66,7 @@ def _percentiles(metric: Metric) -> Iterator[Mark]:
 def _objective(summary: Summary, name: str) -> Iterator[Mark]:
     limit = ((summary.run.get("config") or {}).get("goodput") or {}).get(name)
     if limit is not None:
-        yield Mark(limit * _MS, "objective")
+        yield Mark(limit * _MS, "SLO")
 
 
 def _extremes(metric: Metric) -> str:
@@ -86,7 +86,7 @@ def over_time(summary: Summary, traces: Traces) -> list[Chart]:
     return [
         Chart(
             title="Throughput and requests in flight" if tokens else "Requests in flight",
-            x=_SECONDS,
+            x=_seconds(traces),
             y=level if flow.tokens is None else _upwards("output tokens", flow.tokens, "tokens/s"),
             y2=level if tokens else None,
             series=[*tokens, flight],
@@ -98,7 +98,7 @@ def over_time(summary: Summary, traces: Traces) -> list[Chart]:
         ),
         Chart(
             title="Requests that ended",
-            x=_SECONDS,
+            x=_seconds(traces),
             y=_upwards("requests", np.r_[flow.succeeded, flow.failed], "1/s"),
             series=[Series("succeeded", edges, _held(flow.succeeded), kind="step", role="good"), *failed],
             bands=bands,
@@ -107,6 +107,12 @@ def over_time(summary: Summary, traces: Traces) -> list[Chart]:
             note=f"In {slices}.",
         ),
     ]
+
+
+def _seconds(traces: Traces, what: str = "") -> Axis:
+    """The same stretch for all charts of the group."""
+    edges = traces.flow.edges
+    return Axis(f"{what}time since the run began", "s", low=float(edges[0]), high=float(edges[-1]))
 
 
 def _upwards(title: str, values: Array, unit: str = "") -> Axis:
@@ -142,7 +148,7 @@ def requests(summary: Summary, traces: Traces) -> Chart:
     ]
     return Chart(
         title="Each request",
-        x=Axis("sent, time since the run began", "s"),
+        x=_seconds(traces, "sent, "),
         y=Axis("TTFT and latency", "ms", log=True),
         series=[part for part in series if any(y is not None for y in part.y)],
         bands=_windows(summary, traces),
@@ -178,7 +184,7 @@ def _shown(traces: Traces) -> str:
 
 def told(shot: Shot) -> str:
     """One request, a few lines."""
-    prompt = f", prompt {plain(shot.prompt, 60)}" if shot.prompt else ""
+    prompt = f", prompt {plain(shot.prompt, 40)}" if shot.prompt else ""
     phase = {"measure": "", "warmup": ", warm-up", "cooldown": ", cool-down"}[shot.phase]
     times = [f"TTFT {number(shot.ttft, 's')} ms"] if shot.ttft is not None else []
     times.append(f"{'failed after' if shot.error else 'latency'} {number(shot.lasted, 's')} ms")
@@ -267,7 +273,7 @@ def server(metrics: Times, summary: Summary, traces: Traces) -> list[Chart]:
     return [
         Chart(
             title=name,
-            x=_SECONDS,
+            x=_seconds(traces),
             y=Axis(""),
             series=[Series(name, times, values)],
             bands=bands,

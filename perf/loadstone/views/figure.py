@@ -152,7 +152,7 @@ def _layout(chart: Chart) -> dict[str, Any]:
     legend = len({series.name for series in chart.series}) > 1
     layout: dict[str, Any] = {
         "height": chart.height,
-        "margin": _MARGIN | {"t": 28 if legend else 8},
+        "margin": _MARGIN | {"t": 28 if legend else 8} | ({"r": 64} if chart.group and not chart.half else {}),
         "xaxis": _axis(chart.x, [value for series in chart.series for value in series.x]),
         "yaxis": _axis(chart.y, [value for series in chart.series if not series.right for value in series.y]),
         "shapes": [*map(_shade, chart.bands, count()), *(_line(mark, place) for place, mark in enumerate(chart.marks))],

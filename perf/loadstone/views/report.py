@@ -32,6 +32,7 @@ _RATES = {
     "goodput": ("Goodput, requests/s", "{:.4g}"),
     "attainment": ("Requests that met all objectives", "{:.1%}"),
 }
+_WITHOUT = "There are none here: they are drawn from the records. Say loadstone report RUN --as html."
 _FIGURES = ["mean", "p50", "p90", "p95", "p99", "max"]
 _LOWER = {"p99": "p95", "p95": "p90", "p90": "p50"}
 """What a card shows where the sample is too small."""
@@ -39,7 +40,7 @@ _PLACES = {"Run": "run", "Failures": "failures", "Distributions of successful re
 """Tables that stand elsewhere than among the numbers."""
 
 
-def render(summary: Summary, traces: Traces | None, server: Times | None = None) -> str:
+def render(summary: Summary, traces: Traces | None = None, server: Times | None = None) -> str:
     """The file: the view called `html`."""
     return html.draw(page(summary, traces, server))
 
@@ -50,6 +51,7 @@ def page(summary: Summary, traces: Traces | None, server: Times | None = None) -
     sections = [
         Section("Numbers", [_cards(summary), *_whole(summary), *placed["numbers"]]),
         *(_pictures(summary, traces, server or {}) if traces else []),
+        Section("Charts", [Prose(_WITHOUT)] if traces is None and summary.metrics else []),
         Section("Steady window", [*_steady(summary)], folded=True),
         Section("Parts of the load", placed["parts"]),
         Section("Failures", placed["failures"]),
