@@ -14,7 +14,7 @@ LAYERS: dict[int, str] = {
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
     " stats histogram pool spool events columns windows groups checks finding interference means check measure"
     " stops saturation config views plugins points shares messages pulses losses"
-    " ceiling climb against pace scale gauges scraped served",
+    " ceiling climb against pace scale gauges buckets scraped served",
     2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room"
     " exposition server_csv lookout",
     3: "flight keys carrier runner guards health engine workers worker"

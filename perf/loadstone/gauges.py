@@ -54,6 +54,16 @@ FIGURES = {
 """In the order of reports. `times` are histograms; gauges of a share are 0 to 1."""
 
 
+RATIOS = {"prefix_hit_rate": ("prefix_hits", "prefix_queries"), "acceptance": ("accepted", "drafted")}
+"""What follows from two counters: a part, and the whole."""
+
+
+def figure(name: str) -> Figure:
+    """Of ours, or of a series that is shown as the server has it."""
+    counts = name.endswith(("_total", "_sum", "_count"))
+    return FIGURES.get(name) or Figure(name, "counter" if counts else "gauge", "")
+
+
 class Name(Struct, frozen=True):
     """A server's name for a figure; `labels` must be among the series', `scale` brings it to our unit."""
 
@@ -193,12 +203,17 @@ def _there(name: str, names: set[str]) -> bool:
     return name in names or f"{name}_count" in names
 
 
-def chosen(names: Iterable[str]) -> dict[str, Name]:
-    """Our figures that series of these names give, and the name that each is under."""
+def chosen(names: Iterable[str], also: str | None = None) -> dict[str, Name]:
+    """Our figures that series of these names give, and the name that each is under; those that `also` finds have no
+    other name than the server's."""
     there, found = set(names), dict[str, Name]()
     for server in kinds(there):
-        for figure, alternatives in SERVERS[server].items():
+        for ours, alternatives in SERVERS[server].items():
             name = next((one for one in alternatives if _there(one.name, there)), None)
             if name is not None:
-                found.setdefault(figure, name)
-    return {figure: found[figure] for figure in FIGURES if figure in found}
+                found.setdefault(ours, name)
+    others = there.difference(raw_names()) if also else set()
+    plain = sorted(
+        name for name in others if re.search(also or "", name) and not name.endswith(("_bucket", "_created"))
+    )
+    return {ours: found[ours] for ours in FIGURES if ours in found} | {name: Name(name) for name in plain}

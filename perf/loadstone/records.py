@@ -219,10 +219,12 @@ class Source(Struct, frozen=True, kw_only=True):
 
 class Beside(Struct, frozen=True):
     """The same quantity by the client and by the server, in seconds over the whole run: (client, server) for `mean` and
-    percentiles; `difference` of the means; what it is made of, in a sentence."""
+    percentiles; `bounds` of the server's histogram between which a percentile lies, in words; `difference` of the
+    means; what it is made of, in a sentence."""
 
     name: str
     points: dict[str, tuple[float | None, float | None]]
+    bounds: dict[str, str]
     difference: float | None
     explanation: str
 

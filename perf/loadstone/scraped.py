@@ -7,23 +7,21 @@ what came between the last look before the run and its beginning was no time at 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone.gauges import FIGURES, SUFFIXES, Figure, Key, Name, chosen
+from loadstone.buckets import Timed
+from loadstone.gauges import RATIOS, SUFFIXES, Figure, Key, Name, chosen, figure
 from loadstone.records import Metric
-from loadstone.stats import describe, enough
+from loadstone.stats import describe
 
 Array = NDArray[np.float64]
 Span = tuple[float, float]
 """Seconds of the run."""
 UP, BUCKET, SUM, COUNT = "up", *SUFFIXES
-_POINTS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 class Rows:
@@ -86,114 +84,67 @@ def grown(values: Array) -> Array:
 
 def resets(scraped: Scraped) -> int:
     """Looks at which a counter of requests or tokens had fallen."""
-    counters = [name for figure, name in chosen(scraped.names).items() if FIGURES[figure].kind == "counter"]
+    counters = [name for ours, name in chosen(scraped.names).items() if figure(ours).kind == "counter"]
     fallen = [np.diff(values) < 0 for name in counters for values in _each(scraped, name)]
     return int(np.logical_or.reduce(fallen).sum()) if fallen else 0
-
-
-@dataclass(slots=True)
-class Timed:
-    """What a histogram grew by: the number and sum of its times in seconds, and how many were at or below each bound,
-    the last of which is infinite."""
-
-    count: float
-    sum: float
-    bounds: tuple[float, ...]
-    below: Array
-
-    @property
-    def mean(self) -> float | None:
-        return self.sum / self.count if self.count > 0.5 else None
-
-    def __add__(self, other: Timed) -> Timed:
-        """Of two servers; percentiles are known where their bounds are the same."""
-        same = self.bounds == other.bounds
-        bounds, below = (self.bounds, self.below + other.below) if same else ((), np.empty(0))
-        return Timed(self.count + other.count, self.sum + other.sum, bounds, below)
-
-    def metric(self) -> Metric:
-        """Percentiles by linear interpolation within a bucket, as Prometheus' `histogram_quantile` has them; the note has
-        its bounds. None in the first bucket and beyond the last bound, where a value would be made up, and where the
-        sample is too small."""
-        count = round(self.count)
-        places = {name: place for name, share in _POINTS.items()
-                  if enough(count, share) and (place := self._at(share)) is not None}  # fmt: skip
-        points = {name: place.value for name, place in places.items()}
-        told = ", ".join(f"{name} {place}" for name, place in places.items())
-        note = f"known by the bounds of its histogram: {told}" if told else None
-        return Metric("s", count, mean=self.mean, **points, note=note)  # type: ignore[arg-type]
-
-    def _at(self, share: float) -> _Place | None:
-        if not len(self.below) or self.below[-1] <= 0:
-            return None
-        rank = share * float(self.below[-1])
-        place = min(int(np.searchsorted(self.below, rank)), len(self.bounds) - 1)
-        low, before = (self.bounds[place - 1], float(self.below[place - 1])) if place else (None, 0.0)
-        inside = float(self.below[place]) - before
-        return _Place(low, self.bounds[place], (rank - before) / inside if inside > 0 else 1.0)
-
-
-class _Place(NamedTuple):
-    """A quantile: between which bounds it lies, in seconds, and how far on its way from one to the other."""
-
-    low: float | None
-    high: float
-    part: float
-
-    @property
-    def value(self) -> float | None:
-        if self.low is None or math.isinf(self.high):
-            return None
-        return self.low + (self.high - self.low) * self.part
-
-    def __str__(self) -> str:
-        if self.low is None:
-            return f"below {self.high * 1e3:g} ms"
-        return (
-            f"above {self.low * 1e3:g} ms" if math.isinf(self.high) else f"{self.low * 1e3:g} to {self.high * 1e3:g} ms"
-        )
 
 
 class Figures:
     """A source by our names: `gauges` as they stood at each look; `counts` and `times` over a stretch."""
 
-    def __init__(self, scraped: Scraped, load: Span) -> None:
-        """`load`: from the first request that was sent to the end of the last."""
+    def __init__(self, scraped: Scraped, load: Span, also: str | None = None) -> None:
+        """`load`: from the first request that was sent to the end of the last. `also`: a pattern of names that are
+        shown as the server has them."""
         self.scraped, self._load = scraped, load
-        self.names = chosen(scraped.names)
+        self.names = chosen(scraped.names, also)
+        looks = len(scraped.at)
         self.gauges = {
-            figure: _together(list(_each(scraped, name)), FIGURES[figure], len(scraped.at)) * name.scale
-            for figure, name in self._of("gauge")
+            ours: _together(list(_each(scraped, name)), figure(ours), looks) * name.scale
+            for ours, name in self._of("gauge")
         }
-        self._counters = {figure: _sum(_each(scraped, name), len(scraped.at)) for figure, name in self._of("counter")}
-        self._times = {figure: _Histogram(scraped, name) for figure, name in self._of("times")}
+        self._counters = {ours: _sum(_each(scraped, name), looks) for ours, name in self._of("counter")}
+        self._times = {ours: _Histogram(scraped, name) for ours, name in self._of("times")}
 
     def _of(self, kind: str) -> Iterator[tuple[str, Name]]:
-        return ((figure, name) for figure, name in self.names.items() if FIGURES[figure].kind == kind)
+        return ((ours, name) for ours, name in self.names.items() if figure(ours).kind == kind)
 
-    def gauge(self, figure: str, span: Span) -> Metric:
+    def gauge(self, ours: str, span: Span) -> Metric:
         """Of the looks in the stretch."""
         inside = (self.scraped.at >= span[0]) & (self.scraped.at <= span[1])
-        return describe(self.gauges[figure][inside], FIGURES[figure].unit)
+        return describe(self.gauges[ours][inside], figure(ours).unit)
 
     def counts(self, span: Span) -> dict[str, float]:
-        return {
-            figure: float(between(self.scraped.at, values, self._load, span))
-            for figure, values in self._counters.items()
-        }
+        """What counters grew by."""
+        at = self.scraped.at
+        return {ours: float(between(at, values, self._load, span)) for ours, values in self._counters.items()}
 
     def times(self, span: Span) -> dict[str, Timed]:
-        return {figure: histogram.within(self._load, span) for figure, histogram in self._times.items()}
+        return {ours: histogram.within(self._load, span) for ours, histogram in self._times.items()}
 
-    def steps(self) -> Iterator[tuple[str, Array, Array]]:
-        """For charts: gauges as they stood, counters a second, and means of times, from each look to the next."""
-        at = self.scraped.at
-        yield from ((figure, at, values) for figure, values in self.gauges.items())
-        passed = np.diff(at)
-        for figure, values in self._counters.items():
-            yield figure, at[1:], np.diff(values) / passed
-        for figure, histogram in self._times.items():
-            yield figure, at[1:], _over(np.diff(histogram.sum), np.diff(histogram.count))
+    def series(self) -> Iterator[tuple[str, Array, Array]]:
+        """For charts, with instants: gauges as they stood, counters a second, ratios and means of times from each look
+        to the next."""
+        at, steps = self.scraped.at, {ours: np.diff(values) for ours, values in self._counters.items()}
+        yield from ((ours, at, values) for ours, values in self.gauges.items())
+        yield from ((ours, at[1:], _over(step, np.diff(at))) for ours, step in steps.items())
+        for ours, (part, whole) in RATIOS.items():
+            if part in steps and whole in steps:
+                yield ours, at[1:], _over(steps[part], steps[whole])
+        for ours, histogram in self._times.items():
+            yield ours, at[1:], _over(np.diff(histogram.sum), np.diff(histogram.count))
+
+
+def series(sources: Sequence[Scraped], also: str | None = None) -> dict[str, tuple[list[float], list[float]]]:
+    """For charts: instants (s of the run) and values by our names, of several sources with their addresses. Counters
+    are a second; instants at which there is no value are left out."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for one in sources:
+        for ours, at, values in Figures(one, (0.0, 0.0), also).series():
+            known = ~np.isnan(values)
+            name = f"{ours} ({one.source})" if len(sources) > 1 else ours
+            if known.any():
+                found[name] = at[known].tolist(), values[known].tolist()
+    return found
 
 
 def between(at: Array, grown: Array, load: Span, span: Span) -> Array:

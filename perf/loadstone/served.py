@@ -12,10 +12,11 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
+from loadstone.buckets import POINTS, Timed
 from loadstone.columns import Columns
-from loadstone.gauges import FIGURES, kinds
+from loadstone.gauges import FIGURES, RATIOS, kinds
 from loadstone.records import Beside, Counts, Metric, ServerSide, Source, Stretch, Summary, Tally
-from loadstone.scraped import Figures, Scraped, Span, Timed, resets
+from loadstone.scraped import Figures, Scraped, Span, resets
 
 NS = 1e-9
 FULL = 0.95
@@ -32,10 +33,6 @@ _MORE = {
 }
 _LESS = "the server's figures have requests that the client's have not (failed ones, warm-up, other traffic), or it \
 counts outputs in another way"
-_RATIOS = {
-    "prefix_hit_rate": ("prefix_hits", "prefix_queries"),
-    "acceptance": ("accepted", "drafted"),
-}
 _RATES = {"prompt_throughput": "prompt_tokens", "generation_throughput": "generation_tokens"}
 
 
@@ -44,7 +41,8 @@ def describe(scraped: Sequence[Scraped], columns: Columns, summary: Summary) -> 
     load, found = _load(columns), [one for one in scraped if len(one.at) or len(one.missed)]
     if load is None or not found:
         return None
-    figures = [Figures(one, load) for one in found]
+    also = (summary.run.get("config") or {}).get("scrape_name")
+    figures = [Figures(one, load, also) for one in found]
     windows = _windows(columns, summary, load)
     sources = [_source(one, windows) for one in figures]
     times = _pooled([one.times(windows[0]) for one in figures])
@@ -83,7 +81,7 @@ def _stretch(figures: Figures, span: Span) -> Stretch:
     counts, times = figures.counts(span), figures.times(span)
     metrics = {name: figures.gauge(name, span) for name in figures.gauges}
     metrics |= {name: timed.metric() for name, timed in times.items()}
-    ordered = {name: metrics[name] for name in FIGURES if name in metrics}
+    ordered = {name: metrics[name] for name in [*FIGURES, *metrics] if name in metrics}
     return Stretch(*span, ordered, counts, _rates(counts, span[1] - span[0]))
 
 
@@ -91,7 +89,7 @@ def _rates(counts: Mapping[str, float], seconds: float) -> dict[str, float | Non
     rates: dict[str, float | None] = {
         name: counts[counter] / seconds for name, counter in _RATES.items() if counter in counts and seconds > 0
     }
-    for name, (part, whole) in _RATIOS.items():
+    for name, (part, whole) in RATIOS.items():
         if part in counts and whole in counts:
             rates[name] = counts[part] / counts[whole] if counts[whole] > 0 else None
     return rates
@@ -109,12 +107,13 @@ def _beside(times: Mapping[str, Timed], metrics: Mapping[str, Metric], counts: C
         if ours is None or name not in times or times[name].mean is None:
             continue
         theirs = times[name].metric()
-        points = {point: (getattr(ours, point), getattr(theirs, point)) for point in ("mean", "p50", "p95", "p99")}
+        points = {point: (getattr(ours, point), getattr(theirs, point)) for point in ("mean", *POINTS)}
+        bounds = {point: str(place) for point, place in times[name].places().items()}
         difference = (ours.mean or 0.0) - (theirs.mean or 0.0)
-        yield Beside(name, points, difference, _explained(name, difference, counts, theirs.note))
+        yield Beside(name, points, bounds, difference, _explained(name, difference, counts))
 
 
-def _explained(name: str, difference: float, counts: Counts, note: str | None) -> str:
+def _explained(name: str, difference: float, counts: Counts) -> str:
     shown = f"{abs(difference) * 1e3:.2f} ms"
     if abs(difference) < CLOSE:
         text = f"both agree to {CLOSE * 1e3:g} ms on average"
@@ -122,9 +121,7 @@ def _explained(name: str, difference: float, counts: Counts, note: str | None) -
         text = f"the client sees {shown} more: {_MORE[name]}"
     else:
         text = f"the client sees {shown} less: {_LESS}"
-    if counts.failed:
-        text += f"; the client's is of {counts.succeeded:,} successes, the server's of all it finished"
-    return f"{text}; the server's are {note}" if note else text
+    return text + (f"; the client's is of {counts.succeeded:,} successes, the server's of all" if counts.failed else "")
 
 
 def _tallies(columns: Columns, counts: Sequence[Mapping[str, float]], choices: int) -> Iterator[Tally]:

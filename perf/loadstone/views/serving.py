@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadstone.finding import plain
-from loadstone.gauges import FIGURES
-from loadstone.records import Metric, ServerSide, Source, Stretch, Tally
+from loadstone.gauges import FIGURES, figure
+from loadstone.records import Beside, Metric, ServerSide, Source, Stretch, Tally
 from loadstone.views.page import Table
 
 _RATES = {
@@ -31,24 +31,22 @@ def tables(side: ServerSide | None) -> Iterator[Table]:
                 "Server" if alone else f"Server {plain(source.url)}", columns, rows, _note(source), numeric=True
             )
     if side.beside:
-        yield Table(
-            "Client and server", ["ms", "client", "server", "difference", "p50", "server", "p99", "server"],
-            [_beside(one.name, one.points, one.difference) for one in side.beside],
-            "; ".join([*(f"{FIGURES[one.name].label}: {one.explanation}" for one in side.beside)]), numeric=True,
-        )  # fmt: skip
+        columns = ["ms", "client mean", "server", "difference", "client p50", "server", "client p99", "server"]
+        told = [f"{figure(one.name).label}: {one.explanation}" for one in side.beside]
+        limits = "percentiles of the server are known by the bounds of its histogram, in brackets"
+        rows = [_beside(one) for one in side.beside]
+        yield Table("Client and server", columns, rows, "; ".join([*told, limits]), numeric=True)
     if side.tallies:
         rows = [_tally(tally) for tally in side.tallies]
         note = "from the first request sent to the end of the last, warm-up and all"
-        yield Table(
-            "Counted", ["", "client", "server"], rows, "; ".join([note, *map(plain, side.remarks)]), numeric=True
-        )
-    elif side.remarks:
+        yield Table("Counted by both", ["", "client", "server"], rows, note, numeric=True)
+    if side.remarks:
         yield Table("Of the server", [""], [[plain(remark, 300)] for remark in side.remarks])
 
 
 def _note(source: Source) -> str:
-    missed = f", {source.missed:,} without an answer" if source.missed else ""
-    return f"{plain(' and '.join(source.kinds) or 'metrics')} at {plain(source.url)}, asked {source.scrapes:,} times{missed}"
+    kinds, missed = " and ".join(source.kinds) or "metrics", f", {source.missed:,} times in vain"
+    return f"{kinds} at {plain(source.url)}, asked {source.scrapes:,} times" + (missed if source.missed else "")
 
 
 def _rows(source: Source) -> Iterator[list[str]]:
@@ -60,21 +58,21 @@ def _rows(source: Source) -> Iterator[list[str]]:
     for name, (label, form) in _RATES.items():
         if name in whole.rates:
             yield [label, _rate(whole, name, form), "", _rate(steady, name, form), ""]
-    for name in _COUNTS:
-        if name in whole.counts:
-            yield [FIGURES[name].label, _count(whole, name), "", _count(steady, name), ""]
+    for name in whole.counts:
+        if name in _COUNTS or name not in FIGURES:
+            yield [figure(name).label, _count(whole, name), "", _count(steady, name), ""]
 
 
 def _label(name: str) -> str:
-    figure = FIGURES[name]
-    return f"{figure.label}, mean and p99 (ms)" if figure.kind == "times" else figure.label
+    label = plain(figure(name).label)
+    return f"{label}, mean and p99 (ms)" if figure(name).kind == "times" else label
 
 
 def _pair(name: str, metric: Metric | None) -> list[str]:
     """Mean and highest; of times, whose highest no histogram knows, p99."""
     if metric is None:
         return ["-", "-"]
-    highest = metric.p99 if FIGURES[name].kind == "times" else metric.max
+    highest = metric.p99 if figure(name).kind == "times" else metric.max
     return [_form(metric.mean, metric.unit), _form(highest, metric.unit)]
 
 
@@ -97,13 +95,19 @@ def _count(stretch: Stretch | None, name: str) -> str:
     return f"{stretch.counts[name]:,.0f}" if stretch and name in stretch.counts else "-"
 
 
-def _beside(name: str, points: dict[str, tuple[float | None, float | None]], difference: float | None) -> list[str]:
-    mean, *tails = (points.get(point, (None, None)) for point in ("mean", "p50", "p99"))
-    more = "-" if difference is None else f"{difference * 1e3:+,.2f}"
-    return [FIGURES[name].label, *(_form(one, "s") for one in mean), more,
-            *(_form(one, "s") for pair in tails for one in pair)]  # fmt: skip
+def _beside(one: Beside) -> list[str]:
+    more = "-" if one.difference is None else f"{one.difference * 1e3:+,.2f}"
+    client, server = one.points["mean"]
+    tails = [cell for point in ("p50", "p99") for cell in _tail(one, point)]
+    return [figure(one.name).label, _form(client, "s"), _form(server, "s"), more, *tails]
+
+
+def _tail(one: Beside, point: str) -> list[str]:
+    client, server = one.points.get(point, (None, None))
+    bounds = one.bounds.get(point, "-").removesuffix(" ms")
+    return [_form(client, "s"), bounds if server is None else f"{_form(server, 's')} ({bounds})"]
 
 
 def _tally(tally: Tally) -> list[str]:
-    label = "requests, sent and finished" if tally.name == "finished" else FIGURES[tally.name].label
+    label = "requests, sent and finished" if tally.name == "finished" else figure(tally.name).label
     return [label, "-" if tally.client is None else f"{tally.client:,.0f}", f"{tally.server:,.0f}"]
