@@ -208,12 +208,12 @@ def _company(summary: Summary) -> Iterator[Finding]:
     """By the server's count of requests or, where it has none, of tokens. One request more may be a health check."""
     tallies = {tally.name: tally for tally in summary.server.tallies} if summary.server else {}
     told = tallies.get("finished") or tallies.get("generation_tokens")
-    if told is None or not told.client or config(summary).get("api") in _MANY_IN_ONE:
+    if told is None or not told.most or config(summary).get("api") in _MANY_IN_ONE:
         return
-    more, what = told.server - told.client, "requests" if told.name == "finished" else "tokens"
+    more, what = told.server - told.most, "requests" if told.name == "finished" else "tokens"
     advice = "others used the server meanwhile, and the figures are of both loads: keep it to yourself, and run again"
-    severity = grade(more, max(1.0, OTHERS[0] * told.client), max(1.0, OTHERS[1] * told.client))
-    measured = f"the server counts {told.server:,.0f} {what}, we sent {told.client:,.0f}"
+    severity = grade(more, max(1.0, OTHERS[0] * told.most), max(1.0, OTHERS[1] * told.most))
+    measured = f"the server counts {told.server:,.0f} {what}, we sent {told.most:,.0f}"
     yield Finding("other traffic", severity, measured, percent(OTHERS[0]), advice)
 
 

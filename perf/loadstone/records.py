@@ -231,10 +231,11 @@ class Beside(Struct, frozen=True):
 
 class Tally(Struct, frozen=True):
     """How many the client and the server counted from the first request sent to the end of the last, warm-up and all.
-    None where the client cannot know."""
+    `client`: of requests that had output; `most`: with those that failed without. None where the client cannot know."""
 
     name: str
     client: float | None
+    most: float | None
     server: float
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadstone.buckets import Timed
-from loadstone.gauges import RATIOS, SUFFIXES, Figure, Key, Name, chosen, figure
+from loadstone.gauges import RATIOS, SUFFIXES, Figure, Key, Labels, Name, chosen, figure
 from loadstone.records import Metric
 from loadstone.stats import describe
 
@@ -165,16 +165,22 @@ class _Histogram:
         self.count = _sum(_each(scraped, name, COUNT), len(scraped.at))
         buckets: dict[float, Array] = {}
         for (raw, labels), values in scraped.series.items():
-            if raw == name.name + BUCKET and "le" in dict(labels):
-                bound = float(dict(labels)["le"])
+            if raw == name.name + BUCKET and (bound := _bound(labels)) is not None:
                 buckets[bound] = buckets.get(bound, np.zeros(len(values))) + grown(values)
         self._bounds = tuple(sorted(buckets))
-        self._below = np.array([buckets[bound] for bound in self._bounds]).reshape(len(buckets), -1).T
+        self._below = np.array([buckets[bound] for bound in self._bounds]).reshape(len(buckets), len(self._bucketed)).T
 
     def within(self, load: Span, span: Span) -> Timed:
         count, total = (float(between(self._at, grown, load, span)) for grown in (self.count, self.sum))
         below = between(self._bucketed, self._below, load, span) if self._bounds else np.empty(0)
         return Timed(count, total, self._bounds, below)
+
+
+def _bound(labels: Labels) -> float | None:
+    try:
+        return float(dict(labels).get("le", ""))
+    except ValueError:
+        return None
 
 
 def _each(scraped: Scraped, name: Name, suffix: str = "") -> Iterator[Array]:

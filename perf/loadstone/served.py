@@ -10,19 +10,18 @@ from functools import reduce
 from operator import add
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loadstone.buckets import POINTS, Timed
-from loadstone.columns import Columns
+from loadstone.columns import Array, Columns, Mask
 from loadstone.gauges import FIGURES, RATIOS, kinds
-from loadstone.records import Beside, Counts, Metric, ServerSide, Source, Stretch, Summary, Tally
+from loadstone.records import Beside, Metric, ServerSide, Source, Stretch, Summary, Tally
 from loadstone.scraped import Figures, Scraped, Span, resets
 
 NS = 1e-9
 FULL = 0.95
 """Share of the KV cache in use at which there is no room for a burst."""
-CLOSE = 0.00005
-"""Seconds between two means that are as good as the same."""
+CLOSE = (0.00005, 0.005)
+"""Seconds, and share of a mean, by which two means may differ that are as good as the same."""
 _CLIENT = {"ttft": ("ttft",), "itl": ("itl", "gap"), "tpot": ("tpot",), "latency": ("latency",)}
 """The client's metrics for the server's times, of which the first that is known stands beside it."""
 _MORE = {
@@ -47,7 +46,7 @@ def describe(scraped: Sequence[Scraped], columns: Columns, summary: Summary) -> 
     sources = [_source(one, windows) for one in figures]
     times = _pooled([one.times(windows[0]) for one in figures])
     tallies = list(_tallies(columns, [one.counts(load) for one in figures], _choices(summary)))
-    beside = list(_beside(times, summary.metrics, summary.counts))
+    beside = list(_beside(times, summary.metrics))
     return ServerSide(sources, beside, tallies, [*_remarks(found, sources), *_partial(columns, tallies)])
 
 
@@ -101,7 +100,7 @@ def _pooled(sources: Sequence[Mapping[str, Timed]]) -> dict[str, Timed]:
     return {name: reduce(add, [times[name] for times in sources if name in times]) for name in names}
 
 
-def _beside(times: Mapping[str, Timed], metrics: Mapping[str, Metric], counts: Counts) -> Iterator[Beside]:
+def _beside(times: Mapping[str, Timed], metrics: Mapping[str, Metric]) -> Iterator[Beside]:
     for name, names in _CLIENT.items():
         ours = next((metrics[one] for one in names if one in metrics and metrics[one].mean is not None), None)
         if ours is None or name not in times or times[name].mean is None:
@@ -110,36 +109,37 @@ def _beside(times: Mapping[str, Timed], metrics: Mapping[str, Metric], counts: C
         points = {point: (getattr(ours, point), getattr(theirs, point)) for point in ("mean", *POINTS)}
         bounds = {point: str(place) for point, place in times[name].places().items()}
         difference = (ours.mean or 0.0) - (theirs.mean or 0.0)
-        yield Beside(name, points, bounds, difference, _explained(name, difference, counts))
+        yield Beside(name, points, bounds, difference, _explained(name, difference, theirs.mean or 0.0))
 
 
-def _explained(name: str, difference: float, counts: Counts) -> str:
+def _explained(name: str, difference: float, mean: float) -> str:
     shown = f"{abs(difference) * 1e3:.2f} ms"
-    if abs(difference) < CLOSE:
-        text = f"both agree to {CLOSE * 1e3:g} ms on average"
-    elif difference > 0:
-        text = f"the client sees {shown} more: {_MORE[name]}"
-    else:
-        text = f"the client sees {shown} less: {_LESS}"
-    return text + (f"; the client's is of {counts.succeeded:,} successes, the server's of all" if counts.failed else "")
+    if abs(difference) <= max(CLOSE[0], CLOSE[1] * mean):
+        return f"both agree to {shown} on average"
+    if difference > 0:
+        return f"the client sees {shown} more: {_MORE[name]}"
+    return f"the client sees {shown} less: {_LESS}"
 
 
 def _tallies(columns: Columns, counts: Sequence[Mapping[str, float]], choices: int) -> Iterator[Tally]:
-    """The client knows the tokens only where every request succeeded and was counted."""
+    """A request that failed without output may have been refused, or the server may have worked on it."""
     r = columns.requests
     sent = ~np.isnan(r.sent)
-    known = {
-        "finished": float(sent.sum()) * choices,
-        "prompt_tokens": _known(r.input_tokens[sent], r.ok[sent]),
-        "generation_tokens": _known(r.output_tokens[sent], r.ok[sent]),
+    begun = sent & (r.ok | ~np.isnan(r.first))
+    ours = {
+        "finished": (float(begun.sum()) * choices, float(sent.sum()) * choices),
+        "prompt_tokens": _known(r.input_tokens[begun], r.ok, sent),
+        "generation_tokens": _known(r.output_tokens[begun], r.ok, sent),
     }
-    for name, ours in known.items():
+    for name, (least, most) in ours.items():
         if theirs := [one[name] for one in counts if name in one]:
-            yield Tally(name, ours, sum(theirs))
+            yield Tally(name, least, most, sum(theirs))
 
 
-def _known(tokens: NDArray[np.float64], ok: NDArray[np.bool_]) -> float | None:
-    return float(tokens.sum()) if ok.all() and not np.isnan(tokens).any() else None
+def _known(tokens: Array, ok: Mask, sent: Mask) -> tuple[float | None, float | None]:
+    """None where some were not counted; what was spent on failures the client never knows."""
+    total = None if np.isnan(tokens).any() else float(tokens.sum())
+    return total, total if ok[sent].all() else None
 
 
 def _choices(summary: Summary) -> int:

@@ -33,7 +33,8 @@ def tables(side: ServerSide | None) -> Iterator[Table]:
     if side.beside:
         columns = ["ms", "client mean", "server", "difference", "client p50", "server", "client p99", "server"]
         told = [f"{figure(one.name).label}: {one.explanation}" for one in side.beside]
-        limits = "percentiles of the server are known by the bounds of its histogram, in brackets"
+        limits = "the client's are of its successes, the server's of all it finished, with percentiles as good as the"
+        limits += " bounds of its histogram, in brackets"
         rows = [_beside(one) for one in side.beside]
         yield Table("Client and server", columns, rows, "; ".join([*told, limits]), numeric=True)
     if side.tallies:
@@ -109,5 +110,7 @@ def _tail(one: Beside, point: str) -> list[str]:
 
 
 def _tally(tally: Tally) -> list[str]:
-    label = "requests, sent and finished" if tally.name == "finished" else figure(tally.name).label
-    return [label, "-" if tally.client is None else f"{tally.client:,.0f}", f"{tally.server:,.0f}"]
+    label = "requests with output" if tally.name == "finished" else figure(tally.name).label
+    client = "-" if tally.client is None else f"{tally.client:,.0f}"
+    more = f" ({tally.most:,.0f} sent)" if tally.most is not None and tally.most != tally.client else ""
+    return [label, client + more, f"{tally.server:,.0f}"]
