@@ -372,6 +372,14 @@ def test_other_traffic_is_doubted(api: str, choices: int | None, more: int, seve
     assert doubt.measured == f"the server counts {SENT + more} requests, we sent {SENT * (choices or 1)}"
 
 
+@pytest.mark.parametrize("changes", [{"ended": None}, {"ended": "worker"}, {"lost": ["a machine"]}])
+def test_where_records_are_missing_nobody_else_is_blamed(changes: dict[str, Any]) -> None:
+    found = summary(scraped(vllm(-0.1, 40), vllm(99.0, 90 + SENT)))
+    assert "other traffic" in {one.what for one in examine(found)}
+    found = msgspec.structs.replace(found, run=found.run | changes)
+    assert "other traffic" not in {one.what for one in examine(found)}
+
+
 def test_without_a_count_of_requests_tokens_tell() -> None:
     page = [(at, {key("llamacpp:tokens_predicted_total"): float(n)}) for at, n in ((-1.0, 0), (99.0, 10**6))]
     found = summary(scraped(*page))

@@ -208,7 +208,7 @@ def _company(summary: Summary) -> Iterator[Finding]:
     """By the server's count of requests or, where it has none, of tokens. One request more may be a health check."""
     tallies = {tally.name: tally for tally in summary.server.tallies} if summary.server else {}
     told = tallies.get("finished") or tallies.get("generation_tokens")
-    if told is None or not told.most or config(summary).get("api") in _MANY_IN_ONE:
+    if told is None or not told.most or config(summary).get("api") in _MANY_IN_ONE or not _whole(summary):
         return
     more, what = told.server - told.most, "requests" if told.name == "finished" else "tokens"
     advice = "others used the server meanwhile, and the figures are of both loads: keep it to yourself, and run again"
@@ -221,6 +221,11 @@ RULES: tuple[Rule, ...] = (
     _success, _end, _missing, *means.RULES, _cut_off, *interference.RULES,
     _rate, _concurrency, _little, _drift, _sample, _reads, _unfinished, _lengths, _company,
 )  # fmt: skip
+
+
+def _whole(summary: Summary) -> bool:
+    """There is a record of every request that was sent."""
+    return summary.run.get("ended") not in (None, "worker") and not summary.run.get("lost")
 
 
 def _open(summary: Summary) -> bool:
