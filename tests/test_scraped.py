@@ -91,7 +91,7 @@ def test_open_metrics_with_exemplars_is_read_too() -> None:
 
 
 def test_all_or_some_more_can_be_kept() -> None:
-    lines = ("vllm:num_requests_running 1", "gpu_heat_celsius 60", "nothing_at_all 2", "worthless NaN")
+    lines = ("vllm:num_requests_running 1", "gpu_heat_celsius 60", "nothing_at_all 2", "worthless NaN", "endless +Inf")
     everything = Filter(gauges.wanted(everything=True))
     assert set(values(*lines, keep=everything)) == {key(line.split()[0]) for line in lines[:3]}
     also = Filter(gauges.wanted(also="heat|cold"))
@@ -137,7 +137,9 @@ def test_a_row_is_written_when_a_value_changes_and_buckets_now_and_then() -> Non
     assert writer.rows(6.0, {key("a"): 2, bucket: 3}, whole=True).splitlines()[1:] == ["6.000,s,x_bucket,le=1,3"]
 
 
-@pytest.mark.parametrize("value", ["", "plain", "a;b=c", "back\\slash", 'quo"te, comma', "line\nbreak", "=1+1"])
+@pytest.mark.parametrize(
+    "value", ["", "plain", "a;b=c", "back\\slash", 'quo"te, comma', "line\nbreak", "re\r\nturn\r", "a\0b", "=1+1"]
+)
 def test_labels_come_back_as_they_were(value: str, tmp_path: Path) -> None:
     labels = (("engine", "0"), ("model_name", value))
     assert server_csv.unpacked(server_csv.packed(labels)) == labels

@@ -113,6 +113,7 @@ def test_the_page_is_beside_the_api(url: str, page: str) -> None:
 
 def test_a_bare_host_has_its_metrics_where_all_have() -> None:
     assert scraping.with_path("http://gpu7:9400/") == "http://gpu7:9400/metrics"
+    assert scraping.with_path("unix:/run/x.sock") == "http+unix://%2Frun%2Fx.sock/metrics"
     assert scraping.with_path("http://h/prometheus/metrics?x=1") == "http://h/prometheus/metrics?x=1"
 
 

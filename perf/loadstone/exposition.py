@@ -55,7 +55,7 @@ def read(body: bytes, content_type: str, encoding: str, keep: Filter) -> Values:
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): float(sample.value)
             for sample in found
-            if keep.has(sample.name) and not math.isnan(sample.value)
+            if keep.has(sample.name) and math.isfinite(sample.value)
         }
     except (ValueError, KeyError, IndexError, AttributeError, TypeError) as exc:  # all of them come from broken text
         if isinstance(exc, NotMetrics):

@@ -52,6 +52,8 @@ def _places(config: Config, urls: Iterable[str]) -> list[Place]:
 def with_path(url: str) -> str:
     """`http://gpu7:9400` is `http://gpu7:9400/metrics`."""
     parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return beside(url, ())
     return url if parts.path.strip("/") else parts._replace(path=METRICS).geturl()
 
 

@@ -75,7 +75,7 @@ def read(folder: Path) -> list[Scraped]:
         return []
     sources: dict[str, Rows] = {}
     try:
-        whole = path.read_text("utf-8").rpartition("\n")[0]
+        whole = path.read_bytes().decode().rpartition("\n")[0]
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"cannot read {path}: {exc}") from exc
     for source, name, labels, at, value in _rows(io.StringIO(whole, newline=""), path):
