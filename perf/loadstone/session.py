@@ -16,7 +16,6 @@ from msgspec import Struct
 
 from loadstone import describe, keys, means, scraping, setup, store, workers
 from loadstone.config import Config
-from loadstone.engine import Began
 from loadstone.guards import interrupts, watched
 from loadstone.health import worst
 from loadstone.lookout import Lookout, Place
@@ -72,21 +71,20 @@ async def _run(made: Setup, folder: store.Folder, places: list[Place], notice: N
         progress.add(pulse)
         watchers.add(pulse)
 
-    async with _scraped(Lookout(scraping.quest(config, places, folder.path)), notice) as began:
-        with interrupts(team, config.grace, notice):
-            async with watched(live(progress) if live else None):
-                ending = await team.run(hear if live or watchers.any else None, began)
+    lookout = Lookout(scraping.quest(config, places, folder.path))
+    if not await asyncio.to_thread(lookout.start):
+        notice("the metrics of the server are not scraped: the process that asks for them has not begun")
+    with interrupts(team, config.grace, notice):
+        async with _stopping(lookout), watched(live(progress) if live else None):
+            ending = await team.run(hear if live or watchers.any else None, lookout.began)
     folder.write_json(store.RUN, head | _end(ending, watchers.because))
     folder.merge()
 
 
 @contextlib.asynccontextmanager
-async def _scraped(lookout: Lookout, notice: Notice) -> AsyncIterator[Began]:
-    """Servers' metrics are asked for meanwhile."""
-    if not await asyncio.to_thread(lookout.start):
-        notice("the metrics of the server are not scraped: the process that asks for them has not begun")
+async def _stopping(lookout: Lookout) -> AsyncIterator[None]:
     try:
-        yield lookout.began
+        yield
     finally:
         await asyncio.to_thread(lookout.stop)
 
