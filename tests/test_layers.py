@@ -14,10 +14,11 @@ LAYERS: dict[int, str] = {
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
     " stats histogram pool spool events columns windows groups checks finding interference means check measure"
     " stops saturation config views plugins points shares messages pulses losses"
-    " ceiling climb against pace scale passage traces",
-    2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room",
+    " ceiling climb against pace scale gauges buckets scraped served passage traces",
+    2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room"
+    " exposition server_csv lookout",
     3: "flight keys carrier runner guards health engine workers worker"
-    " preflight describe progress results console watchers setup session lab selftest sweeps",
+    " preflight describe progress results console watchers setup session lab selftest sweeps scraper scraping",
     4: "__init__ values flags arguments listing cli __main__ sim swarm verbs",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
@@ -26,6 +27,7 @@ DOORS = {
     "pandas": {"frame.py"},
     "pyarrow": {"readers/parquet.py"},
     "datasets": {"readers/hub.py"},
+    "prometheus_client": {"exposition.py"},
     "rich": {"console.py"},
     "plotly": set(),  # a file of it is read, views/assets.py
     "aiohttp": {"transport/over_aiohttp.py"},

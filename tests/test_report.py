@@ -131,6 +131,15 @@ def test_a_long_answer_has_a_hundred_places() -> None:
     assert (found.growth.start[0], found.growth.end[-1] >= 1249) == (1, True)
 
 
+def test_a_long_series_keeps_its_extremes() -> None:
+    values = [float(n % 7) for n in range(5000)]
+    values[1234], values[4000] = 99.0, -1.0
+    times, kept = traces.along({"running": ([n / 2 for n in range(5000)], values)})["running"]
+    assert (len(times), max(kept), min(kept)) == (traces.INSTANTS, 99.0, -1.0)
+    assert times == sorted(times)
+    assert traces.along({"short": ([0.0, 1.0], [5.0, 6.0])}) == {"short": ([0.0, 1.0], [5.0, 6.0])}
+
+
 def test_the_slowest_come_first(example: Measured) -> None:
     summary, _, found = example
     lasted = [shot.lasted for shot in found.slowest]
@@ -244,9 +253,14 @@ def test_every_number_is_that_of_the_summary(example: Measured) -> None:
 
 def test_series_of_the_server_lie_on_the_same_time(example: Measured) -> None:
     summary, _, found = example
-    made = blocks(page(summary, found, {"KV cache use": ([0.0, 1.0], [0.1, None])}))["KV cache use"]
+    told = {"kv_use": ([0.0, 1.0], [0.1, None]), "preemptions (http://a:1)": ([0.0], [2.0]), "own": ([0.0], [3.0])}
+    drawn = blocks(page(summary, found, told))
+    made, counted, own = (drawn[f"Server: {n}"] for n in ("KV cache in use", "preemptions (http://a:1)", "own"))
     assert isinstance(made, Chart)
-    assert (made.group, made.series[0].y) == (charts.TIME, [0.1, None])
+    assert isinstance(counted, Chart)
+    assert isinstance(own, Chart)
+    assert (made.group, made.y.unit, list(made.series[0].y)) == (charts.TIME, "%", [10.0, None])
+    assert (counted.y.unit, list(counted.series[0].y), own.y.unit) == ("times/s", [2.0], "")
     other = blocks(page(summary, found))["Requests that ended"]
     assert isinstance(other, Chart)
     assert made.x == other.x

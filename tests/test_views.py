@@ -143,7 +143,7 @@ def test_summary_json_is_the_documented_layout(summary: Summary) -> None:
     shown = json.loads(json_view.render(summary))
     assert list(shown) == [
         "format", "run", "counts", "duration", "metrics", "rates", "sources", "steady", "client", "checks", "verdict",
-        "failures", "groups",
+        "failures", "groups", "server",
     ]  # fmt: skip
     assert shown["format"] == 1
     assert list(shown["counts"]) == [

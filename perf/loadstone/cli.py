@@ -52,7 +52,7 @@ def run(options: Namespace) -> int:
 
 
 def report(options: Namespace) -> int:
-    from loadstone import results
+    from loadstone import results, server_csv
     from loadstone.records import from_lines
 
     view = _view(options)
@@ -61,7 +61,8 @@ def report(options: Namespace) -> int:
         summary, columns = results.measured(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
     else:
         summary, columns = results.load(Path(options.run), tokenizer, goodput)
-    show(summary, view, getattr(options, "output", None), lambda: results.web_page(summary, columns))
+    output, scraped = getattr(options, "output", None), server_csv.read(Path(options.run))
+    show(summary, view, output, lambda: results.web_page(summary, columns, scraped))
     return 0 if summary.counts.succeeded else 1
 
 
