@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
     0: "records",
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
-    " stats histogram pool spool events columns windows groups checks finding interference means check measure"
+    " correlation intervals stats histogram pool spool events columns windows"
+    " groups checks finding interference means check measure"
     " stops saturation config views plugins points shares messages pulses losses"
     " ceiling climb against pace scale",
     2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room",
