@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
     0: "records",
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
-    " correlation intervals stats histogram pool spool events columns windows"
+    " correlation intervals transient stats histogram pool spool events columns windows"
     " groups checks finding interference means check measure"
     " stops saturation config views plugins points shares messages pulses losses"
     " ceiling climb against pace scale",

@@ -72,14 +72,16 @@ def power(centred: Array) -> Array:
     images have no others."""
     count = centred.shape[1]
     both = np.fft.rfft(np.concatenate([centred, centred[:, ::-1]], axis=1), axis=1)[:, 1:count]
-    return np.asarray((both.real**2 + both.imag**2) / (2 * count), dtype=np.float64)
+    squares: Array = (both.real**2 + both.imag**2) / (2 * count)
+    return squares
 
 
 def corners(centred: Array) -> Array:
     """For each row the lowest frequency (radians a column) at which the spectrum of an autoregressive series as alike
     as its batch means would have fallen to a half, over batches of 1, 2, 4 ... columns of which neighbours are
     significantly alike (von Neumann's ratio is 2 less twice this correlation). Infinite where none are."""
-    lowest, size = np.full(len(centred), np.inf), 1
+    lowest: Array = np.full(len(centred), np.inf)
+    size = 1
     while True:
         lowest = np.minimum(lowest, _corner(centred) / size)
         half = centred.shape[1] // 2
@@ -98,7 +100,8 @@ def _corner(centred: Array) -> Array:
     rho = np.divide(shared, total, out=np.zeros(len(centred)), where=total > 0) + 1 / count
     fair = np.clip(rho * (1 + 3 / count), 1e-9, 0.999)
     alike = rho > CRITICAL / math.sqrt(count)
-    return np.asarray(np.where(alike, (1 - fair) / np.sqrt(fair), np.inf), dtype=np.float64)
+    corner: Array = np.where(alike, (1 - fair) / np.sqrt(fair), np.inf)
+    return corner
 
 
 def _bend(reach: Array) -> Array:

@@ -53,9 +53,9 @@ def intervals(
         if why := _hangs_together(stretches, share):
             refused[name] = why
         elif share is None:
-            given[name] = mean_interval(sample, sample.count / inflation, half)
+            given[name] = _rounded(mean_interval(sample, sample.count / inflation, half))
         elif ends := quantile_places(sample.count, share, inflation, half):
-            given[name] = sample.at(ends[0]), sample.at(ends[1])
+            given[name] = _rounded((sample.at(ends[0]), sample.at(ends[1])))
         else:
             refused[name] = _beyond(sample.count, share, inflation, half)
     return given, refused
@@ -78,6 +78,11 @@ def quantile_places(count: int, share: float, inflation: float, quantile: float)
     half = quantile * math.sqrt(share * (1 - share) * inflation * count)
     middle = share * count - 0.5 + (NORMAL**2 - 1) / 6 * (1 - 2 * share) * inflation
     return (middle - half, middle + half) if middle - half >= 0 and middle + half <= count - 1 else None
+
+
+def _rounded(interval: Interval) -> Interval:
+    """To nine digits: in those behind, the libraries of two machines differ."""
+    return float(f"{interval[0]:.9g}"), float(f"{interval[1]:.9g}")
 
 
 def _hangs_together(stretches: float, share: float | None) -> str | None:

@@ -166,9 +166,18 @@ def _metrics(summary: Summary) -> Table | None:
     ]
     if not rows:
         return None
-    notes = [f"{label}: {metric.note}" for label, metric in shown if metric.note]
+    notes = [f"{label}: {metric.note}" for label, metric in shown if metric.note] + _refusals(shown)
     columns = ["whole run (ms, or as named)", "mean ± 95 %", *_COLUMNS[1:], "n"]
     return Table("Distributions of successful requests", columns, rows, "; ".join(notes), numeric=True)
+
+
+def _refusals(shown: list[tuple[str, Metric]]) -> list[str]:
+    """Why a mean has no interval, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for label, metric in shown:
+        if metric.n and (why := metric.refused.get("mean")):
+            reasons.setdefault(why, []).append(label)
+    return [f"no ± for {', '.join(labels)}: {why}" for why, labels in reasons.items()]
 
 
 def _cell(metric: Metric, column: str) -> str:
