@@ -56,7 +56,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _report(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("run", metavar="RUN", help="folder of a run, a records file, or - for records on stdin")
-    verb.add_argument("--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json")
+    verb.add_argument("--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json, html")
     verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
     verb.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
     verb.add_argument("--tokenizer", metavar="PATH", help="counts tokens of kept texts where the server did not")
