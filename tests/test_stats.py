@@ -144,7 +144,9 @@ def test_effective_allows_for_correlation() -> None:
     assert np.mean(estimates) == pytest.approx(2000 / 3, rel=0.2)
 
 
-@pytest.mark.parametrize(("freedom", "value"), [(4, 2.776), (5, 2.571), (9, 2.262), (19, 2.093), (31, 2.040)])
+@pytest.mark.parametrize(
+    ("freedom", "value"), [(1, 12.706), (2, 4.303), (4, 2.776), (5, 2.571), (9, 2.262), (19, 2.093), (31, 2.040)]
+)
 def test_student(freedom: int, value: float) -> None:
     assert student(freedom) == pytest.approx(value, rel=0.005)
 

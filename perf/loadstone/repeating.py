@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from loadstone import repeats, results, store
 from loadstone.config import Config
@@ -22,28 +23,48 @@ REPEATS, SWEEP = "repeats.json", "sweep.json"
 Notice = Callable[[str], None]
 
 
+class Done(Struct, frozen=True):
+    """The runs that there are results of, and whether the operator has ended them."""
+
+    results: list[Result]
+    folder: Path
+    interrupted: bool
+
+    @property
+    def table(self) -> Repeats:
+        return repeats.table({result.folder.name: result.summary for result in self.results})
+
+
 def run(config: Config, count: int, one: Callable[[Config], Result], *, rest: float = 0.0, same: bool = False,
-        notice: Notice = lambda _: None, pause: Callable[[float], None] = time.sleep) -> list[Result]:  # fmt: skip
+        notice: Notice = lambda _: None, pause: Callable[[float], None] = time.sleep) -> Done:  # fmt: skip
     """`count` runs by `one`, in folders 1, 2 ... of `config.output`, and repeats.json beside them. `rest`: seconds
-    between two. An interruption, in a run or between two, ends them; what is done is kept, as it is when a later run
-    cannot begin (UsageError)."""
+    between two. An interruption, in a run or between two, ends them. What is done is kept, also when a later run cannot
+    begin (UsageError)."""
     if count < 2:
         raise UsageError(f"--repeat takes 2 or more, not {count}")
-    if not rest >= 0:
-        raise UsageError(f"--rest takes a time of 0 or more, not {rest:g}")
-    folder = store.Folder(Path(config.output) if config.output else store.default_path(config.label))
+    folder = Path(config.output) if config.output else store.default_path(config.label)
+    store.check_free(folder)
     done: list[Result] = []
     try:
         for number in range(1, count + 1):
             if number > 1:
                 pause(rest)
             notice(f"run {number} of {count}")
-            done.append(one(_settings(config, number, folder.path, same, done)))
+            done.append(one(_settings(config, number, folder, same, done)))
             if done[-1].summary.run.get("ended") == "interrupted":
-                break
-    finally:
+                return _kept(Done(done, folder, True))
+    except (UsageError, KeyboardInterrupt) as exc:
         if done:
-            folder.write_json(REPEATS, repeats.table({one.folder.name: one.summary for one in done}))
+            notice(f"{len(done)} of {count} runs are in {folder}")
+            found = _kept(Done(done, folder, True))
+        if not done or isinstance(exc, UsageError):
+            raise
+        return found
+    return _kept(Done(done, folder, False))
+
+
+def _kept(done: Done) -> Done:
+    store.Folder(done.folder, new=False).write_json(REPEATS, done.table)
     return done
 
 

@@ -119,7 +119,9 @@ def figure(name: str, unit: str, values: list[float], within: float | None) -> F
         return Figure(name, unit, values, mean, within=within)
     between = statistics.stdev(values)
     half = student(count - 1) * between / math.sqrt(count)
-    return Figure(name, unit, values, mean, between, (mean - half, mean + half), within, _remark(between, within, count))
+    return Figure(
+        name, unit, values, mean, between, (mean - half, mean + half), within, _remark(between, within, count)
+    )
 
 
 def _remark(between: float, within: float | None, count: int) -> str | None:

@@ -16,6 +16,7 @@ from loadstone.records import UsageError
 from loadstone.values import time, whole
 
 if TYPE_CHECKING:
+    from loadstone.repeating import Done
     from loadstone.repeats import Repeats
     from loadstone.session import Result
 
@@ -31,18 +32,24 @@ def add(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: Namespace, config: Config, one: Callable[[Config], Result], notice: Callable[[str], None]) -> int:
-    """The runs and their table; the worst status of all, as `status` tells that of one."""
-    from loadstone import repeating, repeats
-    from loadstone.cli import status
+def wanted(options: Namespace) -> bool:
+    """Raises UsageError where only what belongs to it is given."""
+    for name in ("rest", "same_prompts"):
+        if hasattr(options, name) and not hasattr(options, "repeat"):
+            raise UsageError(f"--{name.replace('_', '-')} is between several runs: give --repeat N with it")
+    return hasattr(options, "repeat")
+
+
+def run(options: Namespace, config: Config, one: Callable[[Config], Result], notice: Callable[[str], None]) -> Done:
+    """The runs, and their table on stdout."""
+    from loadstone import repeating
 
     form = _form(options)
     rest, same = getattr(options, "rest", 0.0), hasattr(options, "same_prompts")
     done = repeating.run(config, options.repeat, one, rest=rest, same=same, notice=notice)
-    folder = done[0].folder.parent
-    _show(repeats.table({result.folder.name: result.summary for result in done}), folder, form, None)
-    notice(f"results are in {folder}")
-    return max(status(result, config) for result in done)
+    _show(done.table, done.folder, form, None)
+    notice(f"results are in {done.folder}")
+    return done
 
 
 def report(options: Namespace, path: Path) -> int:

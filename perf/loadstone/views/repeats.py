@@ -25,6 +25,8 @@ def _lead(repeats: Repeats) -> Prose:
     if told < 2:
         return Prose(f"{told} whole run: there is no spread between runs to tell.{left}", "doubt")
     wide = [figure for figure in repeats.figures if figure.remark]
+    if not any(figure.within for figure in repeats.figures):
+        return Prose(f"{told} runs, none of which knows how much of their spread is chance.{left}")
     if not wide:
         return Prose(f"{told} runs differ by no more than chance within each explains.{left}", "good")
     names = ", ".join(_label(figure.name) for figure in wide)
@@ -73,5 +75,3 @@ def _charts(repeats: Repeats) -> list[Block]:
         for figure in shown
     ]
     return [Chart(title="Run by run", x=Axis("run"), y=Axis("from the mean", "%"), series=series)]
-
-
