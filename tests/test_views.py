@@ -346,3 +346,13 @@ def test_example_records_read_back() -> None:
     raw = (EXAMPLE / "records.jsonl").read_bytes().splitlines()
     assert [from_line(line) for line in raw] == records()
     assert msgspec.json.decode((EXAMPLE / "run.json").read_bytes()) == run()
+
+
+def test_the_report_says_why_a_mean_has_no_interval(summary: Summary) -> None:
+    why = "neighbours are alike: worth {} independent values, and an interval takes 20"
+    lone = {
+        name: msgspec.structs.replace(summary.metrics[name], ci95={"mean": None}, refused={"mean": why.format(count)})
+        for name, count in (("ttft", 7), ("tpot", 19))
+    }
+    told = " ".join(console.render(msgspec.structs.replace(summary, metrics=summary.metrics | lone)).split())
+    assert f"no ± for TTFT, TPOT: {why.format('7 to 19')}" in told

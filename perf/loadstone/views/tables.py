@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from loadstone.finding import plain
@@ -175,12 +176,18 @@ def _metrics(summary: Summary) -> Table | None:
 
 
 def _refusals(shown: list[tuple[str, Metric]]) -> list[str]:
-    """Why a mean has no interval, each reason once."""
-    reasons: dict[str, list[str]] = {}
+    """Why means have no interval, each kind of reason once; the first number in it is how many values there are."""
+    reasons: dict[str, dict[str, int]] = {}
     for label, metric in shown:
-        if metric.n and (why := metric.refused.get("mean")):
-            reasons.setdefault(why, []).append(label)
-    return [f"no ± for {', '.join(labels)}: {why}" for why, labels in reasons.items()]
+        if metric.n and (found := re.search(r"\d+", metric.refused.get("mean", ""))):
+            kind = found.string.replace(found[0], "{}", 1)
+            reasons.setdefault(kind, {})[label] = int(found[0])
+    return [f"no ± for {', '.join(told)}: {kind.format(_range(told.values()))}" for kind, told in reasons.items()]
+
+
+def _range(counts: Collection[int]) -> str:
+    least, most = min(counts), max(counts)
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _cell(metric: Metric, column: str) -> str:
