@@ -120,6 +120,14 @@ def test_the_page_says_first_whether_one_run_is_enough() -> None:
     assert unknown.lead.text == "2 runs, none of which knows how much of their spread is chance."
 
 
+def test_the_page_of_too_few_runs() -> None:
+    one = page(repeats.table(of([0.1], 0.02)), "R")
+    assert one.lead.text == "There is 1 whole run, and no spread between runs to tell."
+    none = page(repeats.table({"1": summary(ended="interrupted")}), "R")
+    assert none.lead.text.startswith("There is no whole run, and no spread between runs to tell. Run 1 did not end")
+    assert [section.title for section in none.sections] == ["Runs"]
+
+
 def test_the_page_has_a_row_for_each_figure_and_each_run() -> None:
     made = page(repeats.table(of([0.1, 0.2, 0.3], 0.02)), "Repeats: r")
     figures, runs = (block for block in made.blocks if isinstance(block, Table))
@@ -217,6 +225,22 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "r" / "notes").touch()
     with pytest.raises(UsageError, match="not empty"):
         Runs().go(tmp_path)
+
+
+def test_what_repeats_are(tmp_path: Path) -> None:
+    """A folder of unlike runs is none; one whose command was killed is."""
+    for name in ("1", "2"):
+        (tmp_path / "r" / name).mkdir(parents=True)
+        (tmp_path / "r" / name / "run.json").touch()
+    assert repeating.is_repeated(tmp_path / "r")
+    assert not repeating.is_repeated(tmp_path / "r" / "1")
+    assert not repeating.is_repeated(tmp_path)
+    assert not repeating.is_repeated(tmp_path / "nowhere")
+    (tmp_path / "r" / "20250101-base").mkdir()
+    (tmp_path / "r" / "20250101-base" / "run.json").touch()
+    assert not repeating.is_repeated(tmp_path / "r")
+    (tmp_path / "r" / "repeats.json").touch()
+    assert repeating.is_repeated(tmp_path / "r")
 
 
 @pytest.mark.parametrize(

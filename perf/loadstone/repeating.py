@@ -79,10 +79,11 @@ def _settings(config: Config, number: int, folder: Path, same: bool, done: list[
 
 
 def is_repeated(path: Path) -> bool:
-    """Whether a folder holds repeats of a run, and is neither a run nor a sweep itself."""
+    """Whether a folder holds repeats of a run: says so, or, where they were killed, has numbered runs in it."""
     if not path.is_dir() or (path / store.RUN).exists() or (path / SWEEP).exists():
         return False
-    return (path / REPEATS).exists() or any((run / store.RUN).exists() for run in path.iterdir())
+    runs = [run.name for run in path.iterdir() if (run / store.RUN).exists()]
+    return bool(runs) and ((path / REPEATS).exists() or all(name.isdigit() for name in runs))
 
 
 def read(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Repeats:

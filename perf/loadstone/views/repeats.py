@@ -14,8 +14,8 @@ _CHARTED = ("ttft.mean", "ttft.p99", "tpot.mean", "output_throughput", "qps")
 
 
 def page(repeats: Repeats, title: str) -> Page:
-    figures = Section("Figures", [_figures(repeats), *_charts(repeats)])
-    return Page(title, _lead(repeats), [figures, Section("Runs", [_runs(repeats)])])
+    figures = [Section("Figures", [_figures(repeats), *_charts(repeats)])] if repeats.figures else []
+    return Page(title, _lead(repeats), [*figures, Section("Runs", [_runs(repeats)])])
 
 
 def _lead(repeats: Repeats) -> Prose:
@@ -23,7 +23,8 @@ def _lead(repeats: Repeats) -> Prose:
     out = [once.name for once in repeats.runs if not once.counts]
     left = f" Run {', '.join(out)} did not end as planned and is left out." if out else ""
     if told < 2:
-        return Prose(f"{told} whole run: there is no spread between runs to tell.{left}", "doubt")
+        whole = "1 whole run" if told else "no whole run"
+        return Prose(f"There is {whole}, and no spread between runs to tell.{left}", "doubt")
     wide = [figure for figure in repeats.figures if figure.remark]
     if not any(figure.within for figure in repeats.figures):
         return Prose(f"{told} runs, none of which knows how much of their spread is chance.{left}")
