@@ -150,9 +150,10 @@ def _extremes(of: Places, measure: Array) -> Places:
 
 
 def _edges(r: Requests) -> Array:
-    """ns; from the first request wanted to the end of the last."""
+    """ns; from the first request wanted to the end of the last, a microsecond at least."""
     slices = min(SLICES, max(FEWEST, len(r.ok) // EACH))
-    return np.linspace(float(r.scheduled.min()), float(r.end.max()), slices + 1)
+    begin, end = float(r.scheduled.min()), float(r.end.max())
+    return np.linspace(begin, max(end, begin + 1e3), slices + 1)
 
 
 def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Flow:

@@ -23,7 +23,7 @@ _MS = 1e3
 _MARKS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}
 _SPREAD = 20.0
 """From this many times the median on, the highest value calls for an axis in powers of ten."""
-_STEPS: dict[str, Role] = {"wait": "muted", "connect": "doubt", "to first token": "new", "decode": "base"}
+_STEPS: dict[str, Role] = {"wait": "doubt", "connect": "bad", "to first token": "new", "decode": "base"}
 
 
 def distributions(summary: Summary, traces: Traces) -> list[Chart]:
@@ -111,8 +111,9 @@ def over_time(summary: Summary, traces: Traces) -> list[Chart]:
 
 def _seconds(traces: Traces, what: str = "") -> Axis:
     """The same stretch for all charts of the group."""
-    edges = traces.flow.edges
-    return Axis(f"{what}time since the run began", "s", low=float(edges[0]), high=float(edges[-1]))
+    low, high = float(traces.flow.edges[0]), float(traces.flow.edges[-1])
+    room = 0.01 * (high - low)
+    return Axis(f"{what}time since the run began", "s", low=low - room, high=high + room)
 
 
 def _upwards(title: str, values: Array, unit: str = "") -> Axis:

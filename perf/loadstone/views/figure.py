@@ -21,6 +21,8 @@ DIGITS = 6
 _MODES = {"line": "lines", "step": "lines", "area": "lines", "points": "markers", "linepoints": "lines+markers"}
 _BARS_AROUND = ("points", "linepoints", "bars")
 _MARGIN = {"l": 56, "r": 16, "b": 48}
+_WIDE = {"l": 76, "r": 64}
+"""Of charts in a group, so that their x axes lie below each other."""
 
 
 def figure(chart: Chart) -> dict[str, Any]:
@@ -152,7 +154,7 @@ def _layout(chart: Chart) -> dict[str, Any]:
     legend = len({series.name for series in chart.series}) > 1
     layout: dict[str, Any] = {
         "height": chart.height,
-        "margin": _MARGIN | {"t": 28 if legend else 8} | ({"r": 64} if chart.group and not chart.half else {}),
+        "margin": _MARGIN | {"t": 28 if legend else 8} | (_WIDE if chart.group and not chart.half else {}),
         "xaxis": _axis(chart.x, [value for series in chart.series for value in series.x]),
         "yaxis": _axis(chart.y, [value for series in chart.series if not series.right for value in series.y]),
         "shapes": [*map(_shade, chart.bands, count()), *(_line(mark, place) for place, mark in enumerate(chart.marks))],

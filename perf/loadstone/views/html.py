@@ -107,7 +107,7 @@ def _table(table: Table) -> str:
     top = f"<thead><tr>{head}</tr></thead>\n" if any(table.columns) else ""
     rows = "".join(_row(table, place) for place in range(len(table.rows)))
     return (
-        f'{heading}<div class="scroll" role="region" aria-label="{title}" tabindex="0"><table'
+        f'{heading}<div class="scroll" role="region" aria-label="{title or "Table"}" tabindex="0"><table'
         f"{' class=numeric' if table.numeric else ''}>\n{top}<tbody>\n{rows}</tbody>\n</table></div>\n{note}"
     )
 

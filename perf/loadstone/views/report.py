@@ -74,7 +74,8 @@ def _placed(summary: Summary) -> dict[str, list[Block]]:
         if table.title.startswith("Check:"):
             places["check"].append(Prose(f"{table.note}."))
         elif place := _PLACES.get(table.title, "parts" if table.title.startswith("By ") else "numbers"):
-            places[place].append(table)
+            alone = place in ("run", "failures")
+            places[place].append(msgspec.structs.replace(table, title="") if alone else table)
     return places
 
 
@@ -199,4 +200,6 @@ def _environment(summary: Summary) -> Iterator[Table]:
 
 
 def _json(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return plain(value if isinstance(value, str) else msgspec.json.encode(value).decode(), 2000)
