@@ -32,7 +32,7 @@ def counted(values: Array, unit: str) -> Metric:
 
 def main(rounds: int) -> int:
     chance, wrong = np.random.default_rng(20250101), []
-    print("covered %, refused % in brackets", *(f"{name:>12}" for name in ("mean", "p50", "p95", "p99")))
+    print("covered %, refused % in brackets".ljust(43), *(f"{name:>12}" for name in ("mean", "p50", "p95", "p99")))
     plans = [(name, size, rounds, describe) for name in SERIES for size in SIZES]
     plans += [(name, COUNTED, rounds // 5, counted) for name in SERIES if min(SERIES[name].truth.values()) > 0]
     for name, size, times, how in plans:
