@@ -37,7 +37,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @contextmanager
 def running(sim: Sim, *arguments: object, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """`loadstone run` in a process of its own, of three workers, when the first request has been recorded."""
-    flags = ("--url", sim.url, "--workers", 3, "-o", "run", *arguments)
+    flags = ("--url", sim.url, "--workers", 3, "--no-scrape", "-o", "run", *arguments)
     with subprocess.Popen(
         command("run", *flags), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
     ) as process:

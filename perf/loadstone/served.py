@@ -11,6 +11,7 @@ from operator import add
 
 import numpy as np
 
+from loadstone import windows
 from loadstone.buckets import POINTS, Timed
 from loadstone.columns import Array, Columns, Mask
 from loadstone.gauges import FIGURES, RATIOS, kinds
@@ -42,9 +43,9 @@ def describe(scraped: Sequence[Scraped], columns: Columns, summary: Summary) -> 
         return None
     also = (summary.run.get("config") or {}).get("scrape_name")
     figures = [Figures(one, load, also) for one in found]
-    windows = _windows(columns, summary, load)
-    sources = [_source(one, windows) for one in figures]
-    times = _pooled([one.times(windows[0]) for one in figures])
+    whole, steady = _windows(columns, summary, load)
+    sources = [_source(one, whole, steady) for one in figures]
+    times = _pooled([one.times(whole) for one in figures])
     tallies = list(_tallies(columns, [one.counts(load) for one in figures], _choices(summary)))
     beside = list(_beside(times, summary.metrics))
     return ServerSide(sources, beside, tallies, [*_remarks(found, sources), *_partial(columns, tallies)])
@@ -58,14 +59,13 @@ def _load(columns: Columns) -> Span | None:
 
 def _windows(columns: Columns, summary: Summary, load: Span) -> tuple[Span, Span | None]:
     """The client's, whole and steady."""
-    r, steady = columns.requests, summary.steady
-    measured = r.measured
-    whole = (float(r.scheduled[measured].min()) * NS, float(r.end[measured].max()) * NS) if measured.any() else load
+    span, steady = windows.whole(columns.requests), summary.steady
+    whole = (span[0] * NS, span[1] * NS) if span else load
     return whole, (steady.start, steady.end) if steady else None
 
 
-def _source(figures: Figures, windows: tuple[Span, Span | None]) -> Source:
-    scraped, (whole, steady) = figures.scraped, windows
+def _source(figures: Figures, whole: Span, steady: Span | None) -> Source:
+    scraped = figures.scraped
     return Source(
         url=scraped.source,
         kinds=kinds(scraped.names),
