@@ -11,14 +11,14 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
     0: "records",
-    1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
-    " stats histogram pool spool events columns windows groups checks finding interference means check measure"
-    " stops saturation config views plugins points shares messages pulses losses"
-    " ceiling climb against pace scale gauges buckets scraped served passage traces",
-    2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room"
-    " exposition server_csv lookout",
-    3: "flight keys carrier runner guards health engine workers worker"
-    " preflight describe progress results console watchers setup session lab selftest sweeps scraper scraping",
+    1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan stats histogram pool spool"
+    " events columns windows groups checks finding interference means check measure stops saturation config"
+    " views plugins points shares messages pulses losses ceiling climb against pace scale gauges buckets"
+    " scraped served passage traces correlation intervals transient repeats",
+    2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room exposition"
+    " server_csv lookout",
+    3: "flight keys carrier runner guards health engine workers worker preflight describe progress results"
+    " console watchers setup session lab selftest sweeps scraper scraping repeating",
     4: "__init__ values flags arguments listing cli __main__ sim swarm verbs",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
@@ -35,7 +35,8 @@ DOORS = {
     "uvloop": {"loop.py"},
     "locust": {f"swarm/{name}.py" for name in ("locustfile", "post", "master", "shape", "dispatch", "command")},
     "gevent": {f"swarm/{name}.py" for name in ("engines", "worker", "master", "muster")},
-    "argparse": {"arguments.py", "flags.py", "values.py", "cli.py", "swarm/settings.py", "swarm/command.py"},
+    "argparse": {"arguments.py", "flags.py", "values.py", "cli.py", "swarm/settings.py", "swarm/command.py"}
+    | {f"verbs/{path.name}" for path in (PACKAGE / "verbs").glob("*.py")},
 }
 PURE_NEVER = {"socket", "asyncio", "time", "subprocess", "threading", "random"}
 PURE_EXCEPT: set[tuple[str, str]] = set()

@@ -19,6 +19,7 @@ from loadstone.arguments import RUN_ONLY, parse
 from loadstone.config import Config, from_mapping
 from loadstone.records import Summary, UsageError
 from loadstone.typed import slo
+from loadstone.verbs import repeat
 
 if TYPE_CHECKING:
     from loadstone.session import Result
@@ -43,18 +44,25 @@ def run(options: Namespace) -> int:
     from loadstone import loop, results, session
 
     config, view = config_of(options).check(), _view(options)
-    quiet = getattr(options, "quiet", False)
+    live = None if getattr(options, "quiet", False) else _watch
     with _server(config) as config:
-        result = loop.run(session.load_test(config, notice=notice, live=None if quiet else _watch))
+        if repeat.wanted(options):
+            done = repeat.run(
+                options, config, lambda c: loop.run(session.load_test(c, notice=notice, live=live)), notice
+            )
+            return 130 if done.interrupted else max(status(result, config) for result in done.results)
+        result = loop.run(session.load_test(config, notice=notice, live=live))
     show(result.summary, view, page=lambda: results.written_page(result.folder))
     notice(f"results are in {result.folder}")
     return status(result, config)
 
 
 def report(options: Namespace) -> int:
-    from loadstone import results, server_csv
+    from loadstone import repeating, results, server_csv
     from loadstone.records import from_lines
 
+    if options.run != "-" and repeating.is_repeated(Path(options.run)):
+        return repeat.report(options, Path(options.run))
     view = _view(options)
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
     if options.run == "-":
