@@ -251,3 +251,11 @@ def test_texts_in_common_are_written_once() -> None:
         )
     )["data"]
     assert (first["text"], second["text"], third["text"]) == (["one<br>&lt;two>"], 0, ["x"])
+
+
+def test_halves_stand_in_pairs() -> None:
+    half = chart(half=True)
+    text = html.draw(page(half, half, chart(), half))
+    assert re.findall(r'<div class="pairs">|<figure|</div>\n<figure', text.replace("\n<figure", "<figure")) == [
+        '<div class="pairs">', "<figure", "<figure", "<figure", '<div class="pairs">', "<figure",
+    ]  # fmt: skip

@@ -16,7 +16,7 @@ from loadstone.columns import Columns, build
 from loadstone.measure import measure_columns
 from loadstone.records import Record, Summary, Verdict
 from loadstone.traces import Shot, Traces, curve, keep
-from loadstone.views import charts, report
+from loadstone.views import charts, report, shots
 from loadstone.views.page import Chart, Page, Table
 from loadstone.views.report import page
 from test_html import Reader
@@ -150,15 +150,15 @@ def test_the_slowest_come_first(example: Measured) -> None:
 
 def test_a_request_is_shown_as_it_was_recorded(example: Measured) -> None:
     recorded = {record.index: record for record in records()}
-    shots = [*example[2].answered, *example[2].failed]
-    assert {shot.index for shot in shots} == set(recorded)
-    for shot in shots:
+    shown = [*example[2].answered, *example[2].failed]
+    assert {shot.index for shot in shown} == set(recorded)
+    for shot in shown:
         record = recorded[shot.index]
         assert (shot.prompt, shot.phase, shot.status) == (record.prompt, record.phase, record.status)
         assert shot.error == (record.error and record.error.kind)
         if record.first is not None and record.sent is not None:
             assert shot.ttft == pytest.approx((record.first - record.sent) / 1e9)
-    never = next(shot for shot in shots if shot.error == "connect")
+    never = next(shot for shot in shown if shot.error == "connect")
     assert (never.wait, never.ttft, never.connect) == (None, None, None)
 
 
@@ -181,12 +181,12 @@ def test_a_request_is_shown_as_it_was_recorded(example: Measured) -> None:
     ],
 )
 def test_what_a_pointer_shows(shot: Shot, text: str) -> None:
-    assert charts.told(shot) == text
+    assert shots.told(shot) == text
 
 
 def test_the_steps_of_a_request_follow_each_other() -> None:
     _, _, found = measured(streamed(40, 90, 190, scheduled=10, connect=20 * MS), whole(0, 50, index=1))
-    made = charts.waterfall(found)
+    made = shots.waterfall(found)
     spans = {
         (series.name, row): (begin, end)
         for series in made.series
@@ -207,7 +207,7 @@ def test_more_requests_than_a_chart_has_room_for(monkeypatch: pytest.MonkeyPatch
     rows = [streamed(n, n + 10, n + 20, index=n) for n in range(200)]
     summary, _, found = measured(*rows, *(failed("timeout", n, n + 5) for n in range(30)))
     assert (len(found.answered), found.answers, len(found.failed), found.failures) == (40, 200, 16, 30)
-    note = charts.requests(summary, found).note
+    note = shots.requests(summary, found).note
     assert note.startswith("40 of 200 answered requests are shown: the extremes of every slice of time, and others")
     assert "16 of 30 failed requests are shown: " in note
 
@@ -303,11 +303,13 @@ def test_a_report_is_less_than_3_mb_at_its_largest(example: Measured) -> None:
     """As many requests as are shown at most, with long names."""
     summary, _, found = example
     name = "prompt-" + "x" * 60
-    shots = [msgspec.structs.replace(found.answered[3], index=100_000 + n, at=n / 7, prompt=name) for n in range(3000)]
+    many_shots = [
+        msgspec.structs.replace(found.answered[3], index=100_000 + n, at=n / 7, prompt=name) for n in range(3000)
+    ]
     lost = [msgspec.structs.replace(found.failed[1], index=200_000 + n, at=n / 3, prompt=name) for n in range(500)]
     many = np.linspace(0.1234567, 1.234567, traces.POINTS)
     dense = {key: traces.Curve(many, many / many.max(), 10**6) for key in found.curves}
-    full = msgspec.structs.replace(found, answered=shots, failed=lost, curves=dense)
+    full = msgspec.structs.replace(found, answered=many_shots, failed=lost, curves=dense)
     server = {f"metric {n}": ([i / 3 for i in range(300)], [i / 7 for i in range(300)]) for n in range(15)}
     assert len(report.render(summary, full, server).encode()) < 3_000_000
 

@@ -6,7 +6,7 @@ Tables and prose are HTML; charts are data, drawn by page.js when they come into
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, groupby
 
 from loadstone.views import assets, safe
 from loadstone.views.figure import figure
@@ -67,9 +67,14 @@ def _section(section: Section, numbers: Iterator[int]) -> Iterator[str]:
         yield f"<section>\n<details>\n<summary><h2>{title}</h2></summary>\n"
     else:
         yield f"<section>\n<h2>{title}</h2>\n"
-    for block in section.blocks:
-        yield _block(block, numbers)
+    for pairs, blocks in groupby(section.blocks, _is_half):
+        drawn = "".join(_block(block, numbers) for block in blocks)
+        yield f'<div class="pairs">\n{drawn}</div>\n' if pairs else drawn
     yield "</details>\n</section>\n" if section.folded else "</section>\n"
+
+
+def _is_half(block: Block) -> bool:
+    return isinstance(block, Chart) and block.half
 
 
 def _block(block: Block, numbers: Iterator[int]) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from loadstone.finding import plain
 from loadstone.records import Metric, Summary
 from loadstone.traces import Traces
-from loadstone.views import charts, html
+from loadstone.views import charts, html, shots
 from loadstone.views.charts import Times
 from loadstone.views.page import Block, Page, Prose, Section, Table, Tone
 from loadstone.views.tables import LABELS, number, tables
@@ -187,10 +187,10 @@ def _cell(metric: Metric, figure: str) -> str:
 
 
 def _pictures(summary: Summary, traces: Traces, server: Times) -> Iterator[Section]:
-    along: list[Block] = [*charts.over_time(summary, traces), charts.requests(summary, traces)]
+    along: list[Block] = [*charts.over_time(summary, traces), shots.requests(summary, traces)]
     if server:
         along += charts.server(server, summary, traces)
-    single: list[Block] = [charts.waterfall(traces)] if traces.slowest else []
+    single: list[Block] = [shots.waterfall(traces)] if traces.slowest else []
     gaps = charts.growth(traces)
     yield Section("Distributions", charts.distributions(summary, traces))
     yield Section("Over time", along)
