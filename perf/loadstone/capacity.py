@@ -1,0 +1,164 @@
+"""How much one replica carries within objectives, and what its figures are at a load: a Curve read as a law.
+
+Pure. Capacity is an interval between loads that were measured: the highest at which all objectives are surely met, and
+the lowest at which one is surely missed. Nothing is said of loads above the highest measured. Between two points
+figures are interpolated linearly after they have been made to rise with load (isotonic regression).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from loadstone.curves import Curve, Spot
+from loadstone.objectives import Estimate, Judgement, Objective, judge, shown, together
+
+Basis = Literal["measured", "interpolated", "extrapolated"]
+SAME = 0.01
+"""A load this near to a measured one, relative to it, is that one."""
+
+
+class Judged(Struct, frozen=True):
+    """A spot held against the objectives: what of them is not met, in words."""
+
+    spot: Spot
+    judgement: Judgement
+    against: list[str]
+
+
+class Capacity(Struct, frozen=True, kw_only=True):
+    """Requests a second of one replica. `low`: surely carried, None where nothing is; `high`: surely too much, None
+    where nothing was. `limits`: what stands against more than `low`; `reason`: why there is no `low`."""
+
+    low: float | None
+    high: float | None
+    spots: list[Judged]
+    limits: list[str]
+    reason: str = ""
+
+    @property
+    def usable(self) -> list[Judged]:
+        """The part of the curve that a plan may use."""
+        return [one for one in self.spots if self.low is not None and one.spot.load <= self.low]
+
+
+def capacity(curve: Curve, objectives: Sequence[Objective]) -> Capacity:
+    """By rising load, up to the first that is missed."""
+    spots = [_judged(spot, objectives) for spot in curve.spots]
+    missed = next((place for place, one in enumerate(spots) if one.judgement == "missed"), len(spots))
+    met = [place for place in range(missed) if spots[place].judgement == "met"]
+    best = max(met, key=lambda place: spots[place].spot.load, default=None)
+    low = None if best is None else spots[best].spot.load
+    high = min((one.spot.load for one in spots[missed:] if one.judgement == "missed" and one.spot.load > (low or 0.0)),
+               default=None)  # fmt: skip
+    after = spots[0 if best is None else best + 1 :]
+    return Capacity(
+        low=low,
+        high=high,
+        spots=spots,
+        limits=_limits(after),
+        reason="" if low is not None else _reason(spots, objectives),
+    )
+
+
+def _judged(spot: Spot, objectives: Sequence[Objective]) -> Judged:
+    found = {objective: judge(spot.figures.get(objective.name), objective) for objective in objectives}
+    against = [_against(spot, objective, result) for objective, result in found.items() if result != "met"]
+    results = list(found.values())
+    if spot.saturated:
+        results, against = [*results, "missed"], [*against, "saturation"]
+    elif spot.drifting:
+        results, against = [*results, "unresolved"], [*against, "TTFT still rising: not settled"]
+    return Judged(spot, together(results), against)
+
+
+def _against(spot: Spot, objective: Objective, result: Judgement) -> str:
+    found = spot.figures.get(objective.name)
+    if found is None:
+        return f"{objective.name} not known: too few requests ({spot.requests})"
+    if result == "unresolved" and None in (found.low, found.high):
+        return f"{objective.name} {_pair(objective, found)}, without interval: too few requests ({spot.requests})"
+    return f"{objective.name} {_pair(objective, found)} of {shown(objective.metric, objective.limit)}"
+
+
+def _pair(objective: Objective, found: Estimate) -> str:
+    ends = "" if None in (found.low, found.high) else f" ({_ms(objective, found.low)} to {_ms(objective, found.high)})"
+    return shown(objective.metric, found.value) + ends
+
+
+def _ms(objective: Objective, value: float | None) -> str:
+    return shown(objective.metric, value)
+
+
+def _limits(after: Sequence[Judged]) -> list[str]:
+    """What is missed at the first load that is missed; failing that, what is unresolved at the first."""
+    first = next((one for one in after if one.judgement == "missed"), after[0] if after else None)
+    return [] if first is None else first.against
+
+
+def _reason(spots: Sequence[Judged], objectives: Sequence[Objective]) -> str:
+    """Why nothing is surely met, by the lightest load."""
+    first = spots[0]
+    least = f"even at the least load, {first.spot.load:.4g}/s"
+    if first.judgement == "missed":
+        return f"{least}: {'; '.join(first.against)}"
+    advice = "ask for more requests a point" + (
+        ", or for a lower percentile" if any(objective.figure in ("p99", "p99.9") for objective in objectives) else ""
+    )
+    return f"nothing is surely met, {least}: {'; '.join(first.against)}; {advice}"
+
+
+# figures at a load
+
+
+class Law:
+    """The figures of the usable part of a curve, at any load up to the highest."""
+
+    def __init__(self, spots: Sequence[Spot]) -> None:
+        rising: dict[float, Spot] = {}
+        for spot in sorted(spots, key=lambda spot: spot.load):
+            rising.setdefault(spot.load, spot)
+        self.spots = list(rising.values())
+        self.loads = list(rising)
+
+    def at(self, load: float, name: str) -> Estimate | None:
+        """A figure at this load; below the lowest measured, what it is there. None where some spot has none."""
+        found = [spot.figures.get(name) for spot in self.spots]
+        known = [one for one in found if one is not None]
+        if len(known) < len(self.spots):
+            return None
+
+        def side(pick: Callable[[Estimate], float | None]) -> float | None:
+            values = [value for one in known if (value := pick(one)) is not None]
+            return self._read(isotonic(values), load) if len(values) == len(known) else None
+
+        middle = self._read(isotonic([one.value for one in known]), load)
+        return Estimate(middle, side(lambda one: one.low), side(lambda one: one.high))
+
+    def basis(self, load: float) -> Basis:
+        if any(abs(load - other) <= SAME * other for other in self.loads):
+            return "measured"
+        return "interpolated" if self.loads[0] < load < self.loads[-1] else "extrapolated"
+
+    def _read(self, values: Sequence[float], load: float) -> float:
+        after = bisect_left(self.loads, load)
+        if after == 0 or after == len(self.loads):
+            return values[min(after, len(values) - 1)]
+        share = (load - self.loads[after - 1]) / (self.loads[after] - self.loads[after - 1])
+        return values[after - 1] + share * (values[after] - values[after - 1])
+
+
+def isotonic(values: Sequence[float]) -> list[float]:
+    """The rising sequence that is nearest in least squares: pool adjacent violators (Barlow et al., Statistical
+    Inference under Order Restrictions, 1972)."""
+    pools: list[tuple[float, int]] = []
+    for value in values:
+        total, count = value, 1
+        while pools and pools[-1][0] / pools[-1][1] >= total / count:
+            before, times = pools.pop()
+            total, count = total + before, count + times
+        pools.append((total, count))
+    return [total / count for total, count in pools for _ in range(count)]
