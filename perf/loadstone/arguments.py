@@ -14,6 +14,7 @@ from loadstone import __version__, flags
 from loadstone.records import UsageError
 from loadstone.typed import slo
 from loadstone.values import port, whole
+from loadstone.verbs import plan
 
 EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
 2 usage; 130 interrupted, results saved. Keys are taken from the environment (OPENAI_API_KEY) and never written down."""
@@ -147,6 +148,7 @@ VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "run": (flags.add, "replay prompts against a server and report"),
     "report": (_report, "recompute a report from the records of a run"),
     "check": (_check, "judge whether a run can be believed"),
+    "plan": (plan.add, "how many replicas a demand takes and what they cost, from sweeps (docs/planning.md)"),
     "serve": (_serve, "simulated server with exact timing and faults"),
     "swarm": (_swarm, "be the master or a worker of a run from many machines (docs/many-machines.md)"),
     "selftest": (_selftest, "find the most that this machine can measure truly, and how wrong it is on the way there"),

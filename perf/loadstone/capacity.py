@@ -8,7 +8,7 @@ figures are interpolated linearly after they have been made to rise with load (i
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -17,6 +17,8 @@ from loadstone.curves import Curve, Spot
 from loadstone.objectives import Estimate, Judgement, Objective, judge, shown, together
 
 Basis = Literal["measured", "interpolated", "extrapolated"]
+Side = list[float] | None
+"""An estimate's values, or the ends of their intervals, along the loads; None where one of them is not known."""
 SAME = 0.01
 """A load this near to a measured one, relative to it, is that one."""
 
@@ -123,20 +125,22 @@ class Law:
             rising.setdefault(spot.load, spot)
         self.spots = list(rising.values())
         self.loads = list(rising)
+        self._known: dict[str, tuple[Side, Side, Side]] = {}
 
     def at(self, load: float, name: str) -> Estimate | None:
         """A figure at this load; below the lowest measured, what it is there. None where some spot has none."""
+        if name not in self._known:
+            self._known[name] = self._sides(name)
+        value, low, high = (None if side is None else self._read(side, load) for side in self._known[name])
+        return None if value is None else Estimate(value, low, high)
+
+    def _sides(self, name: str) -> tuple[Side, Side, Side]:
         found = [spot.figures.get(name) for spot in self.spots]
         known = [one for one in found if one is not None]
         if len(known) < len(self.spots):
-            return None
-
-        def side(pick: Callable[[Estimate], float | None]) -> float | None:
-            values = [value for one in known if (value := pick(one)) is not None]
-            return self._read(isotonic(values), load) if len(values) == len(known) else None
-
-        middle = self._read(isotonic([one.value for one in known]), load)
-        return Estimate(middle, side(lambda one: one.low), side(lambda one: one.high))
+            return None, None, None
+        value, low, high = zip(*((one.value, one.low, one.high) for one in known), strict=True)
+        return _rising(value), _rising(low), _rising(high)
 
     def basis(self, load: float) -> Basis:
         if any(abs(load - other) <= SAME * other for other in self.loads):
@@ -149,6 +153,11 @@ class Law:
             return values[min(after, len(values) - 1)]
         share = (load - self.loads[after - 1]) / (self.loads[after] - self.loads[after - 1])
         return values[after - 1] + share * (values[after] - values[after - 1])
+
+
+def _rising(values: Sequence[float | None]) -> Side:
+    known = [value for value in values if value is not None]
+    return isotonic(known) if len(known) == len(values) else None
 
 
 def isotonic(values: Sequence[float]) -> list[float]:

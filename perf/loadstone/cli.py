@@ -19,6 +19,7 @@ from loadstone.arguments import RUN_ONLY, parse
 from loadstone.config import Config, from_mapping
 from loadstone.records import Summary, UsageError
 from loadstone.typed import slo
+from loadstone.verbs import plan
 
 if TYPE_CHECKING:
     from loadstone.session import Result
@@ -130,6 +131,7 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "run": run,
     "report": report,
     "check": check,
+    "plan": plan.run,
     "serve": serve,
     "swarm": swarm,
     "selftest": selftest,

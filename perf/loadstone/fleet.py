@@ -23,6 +23,8 @@ HOURS = 730.0
 UNLIKE = 0.1
 """Relative difference from which on token counts of the demand are not those of the sweep."""
 RESPONSE = "latency.mean"
+STAIRS, BEYOND = 200, 1.25
+"""Demands along a chart, and how far beyond the largest it goes."""
 
 
 class Terms(Struct, frozen=True, kw_only=True):
@@ -78,14 +80,25 @@ class Size(Struct, frozen=True, kw_only=True):
     cost: Cost | None
 
 
+class Stair(Struct, frozen=True):
+    """The fleet of today at another demand, in requests/s or users: for charts."""
+
+    demand: float
+    replicas: int
+    month: float | None
+    million_output: float | None
+
+
 class Stack(Struct, frozen=True, kw_only=True):
-    """What a sweep says of one stack, and its plan; no sizes where the objectives are never met."""
+    """What a sweep says of one stack, and its plan; no sizes where the objectives are never met. `stairs`: sizes for
+    demands from nothing to beyond the largest."""
 
     curve: Curve
     capacity: Capacity
     price: float | None
     gpus: int | None
     sizes: list[Size]
+    stairs: list[Stair]
     remarks: list[str]
 
 
@@ -129,22 +142,18 @@ def _worth(size: Size, by: str) -> float:
 
 def _stack(offer: Offer, terms: Terms) -> Stack:
     found = capacity(offer.curve, terms.objectives)
-    sizes = list(_sizes(offer, found, terms)) if found.low is not None else []
+    sizer = Sizer(offer, found, terms) if found.low is not None else None
     return Stack(
         curve=offer.curve,
         capacity=found,
         price=offer.price,
         gpus=offer.gpus,
-        sizes=sizes,
+        sizes=[sizer.size(demand, month) for demand in terms.demands for month in range(terms.months + 1)]
+        if sizer
+        else [],
+        stairs=sizer.stairs() if sizer else [],
         remarks=[*_remarks(offer.curve, found, terms)],
     )
-
-
-def _sizes(offer: Offer, found: Capacity, terms: Terms) -> Iterator[Size]:
-    sizer = Sizer(offer, found, terms)
-    for demand in terms.demands:
-        for month in range(terms.months + 1):
-            yield sizer.size(demand, month)
 
 
 class Sizer:
@@ -193,6 +202,24 @@ class Sizer:
             figures={name: value for name, value in found.items() if value is not None},
             cost=self._cost(count, mean),
         )
+
+    def stairs(self) -> list[Stair]:
+        """Evenly along the demand, and just beyond each demand at which another replica is needed."""
+        largest = max(self.terms.demands, key=lambda demand: demand.size)
+        end = BEYOND * largest.size
+        step = self._most(largest.times(self.terms.peak), 1) / self.terms.peak
+        corners = [step * count * (1 + 1e-6) for count in range(1, min(STAIRS, int(end / step)) + 1)]
+        at = sorted([*(end * (place + 1) / STAIRS for place in range(STAIRS)), *corners])
+        sizes = [self.size(largest.times(demand / largest.size)) for demand in at]
+        return [
+            Stair(
+                size.demand.size,
+                size.replicas,
+                size.cost.month if size.cost else None,
+                size.cost.million_output if size.cost else None,
+            )
+            for size in sizes
+        ]
 
     def _optimistic(self, busy: Demand) -> int | None:
         """Were a replica to carry all but the load that was too much. None where nothing was too much."""

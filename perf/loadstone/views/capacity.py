@@ -11,7 +11,7 @@ from loadstone.capacity import Judged
 from loadstone.curves import FIGURES
 from loadstone.demand import Demand
 from loadstone.fleet import Plan, Size, Stack, Terms
-from loadstone.objectives import Estimate, shown
+from loadstone.objectives import Estimate
 from loadstone.views import capacity_charts as charts
 from loadstone.views.page import Block, Page, Prose, Section, Table
 
@@ -187,8 +187,8 @@ def _growth(plan: Plan) -> Iterator[Block]:
         for size in _changes(stack.sizes)
     ]  # fmt: skip
     columns = ["demand today", *(["stack"] if several else []), "month", "mean /s", "peak /s", "replicas", "a month"]
-    note = f"{plan.terms.growth - 1:+.3g} a month, compounded; months in which the number of replicas changes"
-    yield Table("Growth", columns, rows, note.replace(f"{plan.terms.growth - 1:+.3g}", f"{plan.terms.growth - 1:+.1%}"))
+    note = f"{plan.terms.growth - 1:+.1%} a month, compounded; the months in which the number of replicas changes"
+    yield Table("Growth", columns, rows, note)
     yield from charts.growth(plan)
 
 
@@ -276,6 +276,3 @@ def _assumptions(plan: Plan) -> Iterator[str]:
 def _lengths(stack: Stack) -> str:
     told = ["not known" if mean is None else f"{mean:,.0f}" for mean in stack.curve.tokens]
     return f"requests had {told[0]} input and {told[1]} output tokens on average, as in the sweep; others need another."
-
-
-__all__ = ["interval", "money", "page", "today"]

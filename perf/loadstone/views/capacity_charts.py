@@ -1,54 +1,46 @@
-"""The charts of a capacity plan: replicas and cost over demand, over months, and the curves that a plan rests on. Pure."""
+"""The charts of a capacity plan: replicas and cost over demand, over months, and the curves below them. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 from loadstone.capacity import Judged
-from loadstone.demand import Demand
-from loadstone.fleet import Offer, Plan, Size, Sizer, Stack, Terms
+from loadstone.fleet import Plan, Stack, Stair, Terms
 from loadstone.objectives import Objective, shown
 from loadstone.views.page import Axis, Chart, Mark, Role, Series
 
-STEPS = 200
-"""Demands along a chart."""
-BEYOND = 1.25
-"""A chart goes so far beyond the largest demand."""
 _ROLES: dict[str, Role] = {"met": "good", "missed": "bad", "unresolved": "muted"}
 _WORDS = {"met": "met", "missed": "missed", "unresolved": "cannot be told"}
 
 
 def demand(plan: Plan) -> Iterator[Chart]:
     """Replicas over the mean demand: a staircase for each stack."""
-    series = [*_series(plan, lambda size: float(size.replicas), "step"), *_asked(plan)]
-    if series:
+    stairs = _series(plan, lambda stair: float(stair.replicas), "step")
+    if stairs:
         yield Chart(
             title="Replicas over demand",
             x=_demand_axis(plan.terms),
             y=Axis("replicas", low=0),
-            series=series,
+            series=[*stairs, *_asked(plan)],
             note="mean demand; peak, headroom and spare replicas are counted in",
         )
 
 
 def cost(plan: Plan) -> Iterator[Chart]:
-    series = _series(plan, lambda size: size.cost.month if size.cost else None, "step")
-    if series:
-        yield Chart(
-            title="Cost over demand",
-            x=_demand_axis(plan.terms),
-            y=Axis("cost of a month", plan.terms.currency, low=0),
-            series=series,
-        )
-    each = _series(plan, lambda size: size.cost.million_output if size.cost else None, "line")
-    if each:
+    """What a month costs, and a million tokens."""
+    months = _series(plan, lambda stair: stair.month, "step")
+    tokens = _series(plan, lambda stair: stair.million_output, "line")
+    if months:
+        axis = Axis("cost of a month", plan.terms.currency, low=0)
+        yield Chart(title="Cost over demand", x=_demand_axis(plan.terms), y=axis, series=months)
+    if tokens:
         yield Chart(
             title="Cost of a million output tokens over demand",
             x=_demand_axis(plan.terms),
             y=Axis("a million output tokens", plan.terms.currency, log=True),
-            series=each,
-            note="a small fleet is dear by the token: spare replicas and the last one's free share weigh most there",
+            series=tokens,
+            note="small fleets are dear by the token: spare replicas, and what the last one does not use, weigh more",
         )
 
 
@@ -81,14 +73,14 @@ def curves(stack: Stack, terms: Terms) -> Iterator[Chart]:
 def _curve(stack: Stack, objective: Objective, spots: Sequence[Judged]) -> Chart:
     found, scale = stack.capacity, 100.0 if objective.metric == "error_rate" else 1e3
     ends = [("carried", found.low), ("too much", found.high)]
-    values = [_value(one, objective) * scale for one in spots]
+    loads, values = [one.spot.load for one in spots], [_value(one, objective) * scale for one in spots]
     far = max(values) > 20 * objective.limit * scale and min(values) > 0
     return Chart(
         title=f"{objective.name} over the load of a replica",
         x=Axis("requests/s of a replica", low=0),
         y=Axis(objective.name, "%" if scale == 100 else "ms", log=far, low=None if far else 0),
         series=[
-            Series("measured", [one.spot.load for one in spots], values, "line", "muted", *_bounds(spots, objective, scale)),
+            Series("measured", loads, values, "line", "muted", *_bounds(spots, objective, scale)),
             *_points(spots, objective, scale),
             *_working(stack, objective, scale),
         ],
@@ -152,12 +144,22 @@ def _demand_axis(terms: Terms) -> Axis:
     return Axis("mean demand", unit, low=0)
 
 
-def _series(plan: Plan, value, kind) -> list[Series]:  # type: ignore[no-untyped-def]
-    raise NotImplementedError
+def _series(plan: Plan, pick: Callable[[Stair], float | None], kind: Literal["step", "line"]) -> list[Series]:
+    """One for each stack that has any of it."""
+    picked = {stack.curve.label: [(stair.demand, pick(stair)) for stair in stack.stairs] for stack in plan.stacks}
+    return [
+        Series(label, [at for at, _ in pairs], [value for _, value in pairs], kind)
+        for label, pairs in picked.items()
+        if any(value is not None for _, value in pairs)
+    ]
 
 
 def _asked(plan: Plan) -> Iterator[Series]:
-    raise NotImplementedError
+    """The demands that were asked for."""
+    sizes = [(stack, size) for stack in plan.stacks for size in stack.sizes if size.month == 0]
+    texts = [f"{stack.curve.label}: {size.demand}, {size.replicas:,} replicas" for stack, size in sizes]
+    at, counts = [size.demand.size for _, size in sizes], [float(size.replicas) for _, size in sizes]
+    yield Series("asked for", at, counts, "points", "new", texts=texts)
 
 
 def _join(*parts: str) -> str:
