@@ -15,9 +15,12 @@ import msgspec
 import numpy as np
 
 from loadstone.arrivals import Process
+from loadstone.capacity import capacity
+from loadstone.curves import curves
 from loadstone.finding import config
 from loadstone.measure import measure
-from loadstone.points import Grid, Place
+from loadstone.objectives import parse
+from loadstone.points import Grid, Place, Point, Sweep
 from loadstone.records import Pieces, Record, Summary, Usage
 from loadstone.sim.engine import Engine
 from loadstone.sim.engine import Sequence as Job
@@ -150,3 +153,52 @@ def save(path: Path, points: dict[str, list[Summary]], varied: str = "rate", **g
             (folder / "run.json").write_bytes(msgspec.json.encode(run.run))
             (folder / "summary.json").write_bytes(msgspec.json.encode(run))
     return path
+
+
+def fleet(profile: Profile, replicas: int, rate: float, count: int, seed: int) -> Summary:
+    """`count` requests at a Poisson rate, each sent to one of `replicas` at random."""
+    arrivals = list(zip(poisson(rate, count, seed), lengths(count, seed), strict=True))
+    places = np.random.default_rng([seed, 17]).integers(replicas, size=count)
+    parts = ([one for one, place in zip(arrivals, places, strict=True) if place == replica]
+             for replica in range(replicas))  # fmt: skip
+    records = [record for replica, part in enumerate(parts) for record in serve(profile, part, seed + replica)]
+    return summary(records, rate=rate)
+
+
+def crowd(profile: Profile, replicas: int, users: int, think: float, count: int, seed: int) -> Summary:
+    """`users` who think, spread over `replicas` and staying there; `count` requests in all."""
+    records = []
+    for replica in range(replicas):
+        mine = users // replicas + (replica < users % replicas)
+        sizes = lengths(count // replicas, seed + replica)
+        records += busy(profile, mine, sizes, seed + replica, think)
+    return summary(records, concurrency=users)
+
+
+def refined(profile: Profile, rates: Sequence[float], objectives: str, count: int, seed: int, narrow: float) -> Sweep:
+    """A sweep over `rates`, and then between the highest that meets the objectives and the lowest that misses them,
+    until these are a factor of `narrow` apart or no probe between them is told."""
+    held = parse(objectives)
+    points: dict[float, Summary] = {}
+
+    def probe(rate: float) -> None:
+        points[rate] = at_rate(profile, rate, count, seed * 1000 + len(points))
+
+    def ends() -> tuple[float, float]:
+        found = capacity(next(iter(curves(sweep(), "fast", held))), held)
+        return found.low or min(points), found.high or max(points)
+
+    def sweep() -> Sweep:
+        runs = [Point(f"rate-{rate:g}", {"rate": rate}, [points[rate]]) for rate in sorted(points)]
+        return Sweep(Grid(config={}, varied=["rate"], places=[]), runs)
+
+    for rate in rates:
+        probe(rate)
+    for _ in range(8):
+        low, high = ends()
+        inner = sorted(rate for rate in points if low <= rate <= high)
+        wide = max(itertools.pairwise(inner), key=lambda pair: pair[1] / pair[0])
+        if wide[1] / wide[0] <= narrow:
+            break
+        probe((wide[0] * wide[1]) ** 0.5)
+    return sweep()

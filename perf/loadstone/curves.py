@@ -27,7 +27,7 @@ FIGURES = (
 LOAD = ("rate", "concurrency")
 LENGTH = ("requests", "duration", "warmup", "cooldown", "grace", "seed", "skip", "output", "label")
 """Settings of how long is measured, which make no other stack."""
-GAIN = 0.05
+GAIN = 0.1
 """Least share of a rise in concurrency that must show in throughput; below it the server is saturated."""
 
 

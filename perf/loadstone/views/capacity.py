@@ -6,6 +6,7 @@ Pure. Its charts are in capacity_charts.py, the rows for a spreadsheet in capaci
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from loadstone.capacity import Judged
 from loadstone.curves import FIGURES
@@ -16,6 +17,8 @@ from loadstone.views import capacity_charts as charts
 from loadstone.views.page import Block, Page, Prose, Section, Table
 
 _FEWER = {"met": "would do too", "unresolved": "cannot be told", "missed": "misses"}
+MILESTONES = 5
+_EXPECTED = "of a replica at its share of the peak, in ms; in brackets the 95 % interval of what was measured"
 _BASIS = {
     "measured": "measured",
     "interpolated": "interpolated",
@@ -56,7 +59,8 @@ def _lead(plan: Plan) -> Prose:
     best = next((stack for stack in able if stack.curve.label == plan.cheapest[-1]), able[0])
     last = plan.terms.demands[-1]
     today = next(size for size in best.sizes if size.demand == last and size.month == 0)
-    text = f"{last} take {_replicas(today)}{_of(best, plan)}{_spending(today, plan.terms)}."
+    busiest = f" (peak {today.peak:,.4g} requests/s)" if plan.terms.peak > 1 else ""
+    text = f"{last}{busiest} take {_replicas(today)}{_of(best, plan)}{_spending(today, plan.terms)}."
     if plan.terms.months:
         text += f" In {plan.terms.months} months: {_replicas(best.sizes[-1])}{_spending(best.sizes[-1], plan.terms)}."
     text += f" {_carries(best)}"
@@ -116,7 +120,14 @@ def _sizes(plan: Plan) -> Table:
         "demand", *(["stack"] if several else []), "replicas", "at best", "GPUs", "peak /s", "each /s", "used",
         "used, spares down", "one fewer", "basis",
     ]  # fmt: skip
-    return Table("Replicas", columns, rows, _note(plan.terms))
+    return _without_empty(Table("Replicas", columns, rows, _note(plan.terms)))
+
+
+def _without_empty(table: Table) -> Table:
+    """Without the columns in which nothing is known of any row."""
+    kept = [place for place in range(len(table.columns)) if any(row[place] != "-" for row in table.rows)]
+    rows = [[row[place] for place in kept] for row in table.rows]
+    return Table(table.title, [table.columns[place] for place in kept], rows, table.note)
 
 
 def _name(stack: Stack, cheapest: str | None, plan: Plan) -> str:
@@ -147,6 +158,7 @@ def _note(terms: Terms) -> str:
         f"{terms.headroom:.0%} of the capacity kept free" if terms.headroom else "",
         f"{terms.spare} spare" if terms.spare else "",
         "at best: were the capacity at the upper end of its interval; used: of the capacity, at the peak",
+        "one fewer: what that would do to the objectives, with none kept free and none spare",
     ]
     return "; ".join(filter(None, parts))
 
@@ -176,7 +188,7 @@ def _cost(size: Size | None, terms: Terms) -> list[str]:
 
 
 def _growth(plan: Plan) -> Iterator[Block]:
-    """The months in which the fleet changes, and the last."""
+    """Milestones of the months ahead."""
     if not plan.terms.months:
         return
     several = len(plan.stacks) > 1
@@ -184,36 +196,43 @@ def _growth(plan: Plan) -> Iterator[Block]:
         [str(size.demand), *([stack.curve.label] if several else []), str(size.month), f"{size.mean:.4g}",
          f"{size.peak:.4g}", f"{size.replicas:,}", money(size.cost.month if size.cost else None, plan.terms)]
         for stack in plan.stacks
-        for size in _changes(stack.sizes)
+        for size in _milestones(stack.sizes, plan.terms)
     ]  # fmt: skip
     columns = ["demand today", *(["stack"] if several else []), "month", "mean /s", "peak /s", "replicas", "a month"]
-    note = f"{plan.terms.growth - 1:+.1%} a month, compounded; the months in which the number of replicas changes"
+    note = f"{plan.terms.growth - 1:+.1%} a month, compounded; JSON and CSV have every month"
     yield Table("Growth", columns, rows, note)
     yield from charts.growth(plan)
 
 
-def _changes(sizes: Sequence[Size]) -> Iterator[Size]:
-    for place, size in enumerate(sizes):
-        before = sizes[place - 1] if place else None
-        first = before is None or before.demand != size.demand
-        last = place + 1 == len(sizes) or sizes[place + 1].demand != size.demand
-        if first or last or (before is not None and before.replicas != size.replicas):
-            yield size
+def _milestones(sizes: Sequence[Size], terms: Terms) -> Iterator[Size]:
+    """The months of a demand at which its fleet changes or, where that is more than a few, months evenly apart."""
+    for demand in terms.demands:
+        months = [size for size in sizes if size.demand == demand]
+        changed = [now for before, now in pairwise(months) if now.replicas != before.replicas]
+        step = -(-terms.months // MILESTONES)
+        chosen = {size.month for size in changed} if len(changed) <= MILESTONES else set(range(0, terms.months, step))
+        yield from (size for size in months if size.month in chosen | {0, terms.months})
 
 
 def _expected(plan: Plan) -> Iterator[Block]:
     several = len(plan.stacks) > 1
     sized = [(stack, size) for _, _, stack, size in today(plan) if size is not None]
-    names = [name for name in dict.fromkeys((*(one.name for one in plan.terms.objectives), *FIGURES))
-             if any(name in size.figures for _, size in sized) and name != "error_rate"]  # fmt: skip
-    rows = [
-        [str(size.demand), *([stack.curve.label] if several else []), f"{size.load:.4g}",
-         *(interval(name, size.figures.get(name)) for name in names)]
-        for stack, size in sized
-    ]  # fmt: skip
-    if rows:
-        note = "of a replica at its share of the peak, in ms; in brackets the 95 % interval of what was measured"
-        yield Table("At the peak", ["demand", *(["stack"] if several else []), "each /s", *names], rows, note)
+    objectives = [objective.name for objective in plan.terms.objectives if objective.metric != "error_rate"]
+    others = [name for name in FIGURES if name not in objectives]
+    head = ["demand", *(["stack"] if several else []), "each /s"]
+    for title, names, form in (("At the peak", objectives, interval), ("Other figures at the peak", others, _plain)):
+        known = [name for name in names if any(name in size.figures for _, size in sized)]
+        rows = [
+            [str(size.demand), *([stack.curve.label] if several else []), f"{size.load:.4g}",
+             *(form(name, size.figures.get(name)) for name in known)]
+            for stack, size in sized
+        ]  # fmt: skip
+        if rows and known:
+            yield Table(title, [*head, *(name.replace(".", " ") for name in known)], rows, _EXPECTED)
+
+
+def _plain(name: str, found: Estimate | None) -> str:
+    return "-" if found is None else interval(name, Estimate(found.value))
 
 
 def interval(name: str, found: Estimate | None) -> str:
@@ -230,11 +249,12 @@ def interval(name: str, found: Estimate | None) -> str:
 def _stack(stack: Stack, terms: Terms) -> Iterator[Block]:
     found = stack.capacity
     yield Prose(_carries(stack) if found.low is not None else found.reason, "plain" if found.low is not None else "bad")
-    if stack.remarks:
-        yield Prose("; ".join(stack.remarks) + ".", "doubt")
+    for remark in stack.remarks:
+        yield Prose(f"{remark[0].upper()}{remark[1:]}.", "doubt")
     yield from charts.curves(stack, terms)
     names = [objective.name for objective in terms.objectives]
-    columns = ["point", "requests/s", "in flight", "requests", "runs", "objectives", *names, "because"]
+    columns = ["point", "requests/s", "in flight", "requests", "runs", "objectives",
+               *(name.replace(".", " ") for name in names), "because"]  # fmt: skip
     yield Table("Points of the sweep", columns, [_point(one, names) for one in found.spots], "times in ms")
 
 
