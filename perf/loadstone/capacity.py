@@ -2,7 +2,8 @@
 
 Pure. Capacity is an interval between loads that were measured: the highest at which all objectives are surely met, and
 the lowest at which one is surely missed. Nothing is said of loads above the highest measured. Between two points
-figures are interpolated linearly after they have been made to rise with load (isotonic regression).
+figures are interpolated linearly after they have been made to rise with load (isotonic regression). Loads of a closed
+loop are those at random arrivals that the objectives' figures stand for (bursts.py).
 """
 
 from __future__ import annotations
@@ -16,17 +17,16 @@ from msgspec import Struct
 from loadstone.curves import Curve, Spot
 from loadstone.objectives import Estimate, Judgement, Objective, judge, shown, together
 
-Basis = Literal["measured", "interpolated", "extrapolated"]
-Side = list[float] | None
-"""An estimate's values, or the ends of their intervals, along the loads; None where one of them is not known."""
+Basis = Literal["measured", "interpolated", "extrapolated", "derived"]
 SAME = 0.01
 """A load this near to a measured one, relative to it, is that one."""
 
 
 class Judged(Struct, frozen=True):
-    """A spot held against the objectives: what of them is not met, in words."""
+    """A spot held against the objectives, at the load (requests/s) that it stands for: what is not met, in words."""
 
     spot: Spot
+    load: float
     judgement: Judgement
     against: list[str]
 
@@ -44,18 +44,18 @@ class Capacity(Struct, frozen=True, kw_only=True):
     @property
     def usable(self) -> list[Judged]:
         """The part of the curve that a plan may use."""
-        return [one for one in self.spots if self.low is not None and one.spot.load <= self.low]
+        return [one for one in self.spots if self.low is not None and one.load <= self.low]
 
 
 def capacity(curve: Curve, objectives: Sequence[Objective]) -> Capacity:
     """By rising load, up to the first that is missed."""
     spots = [_judged(spot, objectives) for spot in curve.spots]
     missed = next((place for place, one in enumerate(spots) if one.judgement == "missed"), len(spots))
-    met = [place for place in range(missed) if spots[place].judgement == "met"]
-    best = max(met, key=lambda place: spots[place].spot.load, default=None)
-    low = None if best is None else spots[best].spot.load
-    high = min((one.spot.load for one in spots[missed:] if one.judgement == "missed" and one.spot.load > (low or 0.0)),
-               default=None)  # fmt: skip
+    met = [place for place in range(missed) if spots[place].judgement == "met" and spots[place].load > 0]
+    best = max(met, key=lambda place: spots[place].load, default=None)
+    low = None if best is None else spots[best].load
+    too_much = [one.spot.load for one in spots[missed:] if one.judgement == "missed"]
+    high = min((load for load in too_much if load > (low or 0.0)), default=None)
     after = spots[0 if best is None else best + 1 :]
     return Capacity(
         low=low,
@@ -74,7 +74,7 @@ def _judged(spot: Spot, objectives: Sequence[Objective]) -> Judged:
         results, against = [*results, "missed"], [*against, "saturation"]
     elif spot.drifting:
         results, against = [*results, "unresolved"], [*against, "TTFT still rising: not settled"]
-    return Judged(spot, together(results), against)
+    return Judged(spot, min(spot.at(objective.name) for objective in objectives), together(results), against)
 
 
 def _against(spot: Spot, objective: Objective, result: Judgement) -> str:
@@ -104,7 +104,7 @@ def _limits(after: Sequence[Judged]) -> list[str]:
 def _reason(spots: Sequence[Judged], objectives: Sequence[Objective]) -> str:
     """Why nothing is surely met, by the lightest load."""
     first = spots[0]
-    least = f"even at the least load, {first.spot.load:.4g}/s"
+    least = f"even at the least load, {first.load:.4g}/s"
     if first.judgement == "missed":
         return f"{least}: {'; '.join(first.against)}"
     advice = "ask for more requests a point" + (
@@ -116,46 +116,64 @@ def _reason(spots: Sequence[Judged], objectives: Sequence[Objective]) -> str:
 # figures at a load
 
 
+class _Line(Struct, frozen=True):
+    """A figure along loads; an end of its interval is None where one of them is not known."""
+
+    loads: list[float]
+    value: list[float]
+    low: list[float] | None
+    high: list[float] | None
+
+
 class Law:
     """The figures of the usable part of a curve, at any load up to the highest."""
 
     def __init__(self, spots: Sequence[Spot]) -> None:
-        rising: dict[float, Spot] = {}
-        for spot in sorted(spots, key=lambda spot: spot.load):
-            rising.setdefault(spot.load, spot)
-        self.spots = list(rising.values())
-        self.loads = list(rising)
-        self._known: dict[str, tuple[Side, Side, Side]] = {}
+        self.spots = sorted(spots, key=lambda spot: spot.load)
+        self._known: dict[str, _Line | None] = {}
 
     def at(self, load: float, name: str) -> Estimate | None:
         """A figure at this load; below the lowest measured, what it is there. None where some spot has none."""
         if name not in self._known:
-            self._known[name] = self._sides(name)
-        value, low, high = (None if side is None else self._read(side, load) for side in self._known[name])
-        return None if value is None else Estimate(value, low, high)
+            self._known[name] = self._line(name)
+        line = self._known[name]
+        if line is None:
+            return None
+        low, high = (None if side is None else _read(line.loads, side, load) for side in (line.low, line.high))
+        return Estimate(_read(line.loads, line.value, load), low, high)
 
-    def _sides(self, name: str) -> tuple[Side, Side, Side]:
-        found = [spot.figures.get(name) for spot in self.spots]
-        known = [one for one in found if one is not None]
-        if len(known) < len(self.spots):
-            return None, None, None
-        value, low, high = zip(*((one.value, one.low, one.high) for one in known), strict=True)
-        return _rising(value), _rising(low), _rising(high)
+    def _line(self, name: str) -> _Line | None:
+        """Along loads that rise: of several spots at one load the first, which has fewer in flight."""
+        known = [(spot.at(name), spot.figures.get(name)) for spot in self.spots]
+        loads = [
+            load for place, (load, _) in enumerate(known) if not place or load > max(at for at, _ in known[:place])
+        ]
+        found = [next(one for at, one in known if at == load) for load in loads]
+        values = [one for one in found if one is not None]
+        if len(values) < len(found):
+            return None
+        lows, highs = _rising([one.low for one in values]), _rising([one.high for one in values])
+        return _Line(loads, isotonic([one.value for one in values]), lows, highs)
 
     def basis(self, load: float) -> Basis:
-        if any(abs(load - other) <= SAME * other for other in self.loads):
+        """Where figures at a load come from."""
+        loads = [spot.load for spot in self.spots]
+        if any(spot.carried for spot in self.spots):
+            return "derived"
+        if any(abs(load - other) <= SAME * other for other in loads):
             return "measured"
-        return "interpolated" if self.loads[0] < load < self.loads[-1] else "extrapolated"
-
-    def _read(self, values: Sequence[float], load: float) -> float:
-        after = bisect_left(self.loads, load)
-        if after == 0 or after == len(self.loads):
-            return values[min(after, len(values) - 1)]
-        share = (load - self.loads[after - 1]) / (self.loads[after] - self.loads[after - 1])
-        return values[after - 1] + share * (values[after] - values[after - 1])
+        return "interpolated" if loads[0] < load < loads[-1] else "extrapolated"
 
 
-def _rising(values: Sequence[float | None]) -> Side:
+def _read(loads: Sequence[float], values: Sequence[float], load: float) -> float:
+    after = bisect_left(loads, load)
+    if after == 0 or after == len(loads):
+        return values[min(after, len(values) - 1)]
+    share = (load - loads[after - 1]) / (loads[after] - loads[after - 1])
+    return values[after - 1] + share * (values[after] - values[after - 1])
+
+
+def _rising(values: Sequence[float | None]) -> list[float] | None:
     known = [value for value in values if value is not None]
     return isotonic(known) if len(known) == len(values) else None
 

@@ -13,8 +13,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from loadstone import bursts
 from loadstone.check import DRIFT
 from loadstone.finding import config
+from loadstone.objectives import FIGURES as KINDS
 from loadstone.objectives import Estimate, Objective, estimate
 from loadstone.points import Point, Sweep
 from loadstone.records import Summary, UsageError
@@ -35,7 +37,8 @@ class Spot(Struct, frozen=True, kw_only=True):
     """A point of a curve. `asked`: the rate or concurrency that was set; `load`: requests a second of one replica;
     `figures` by name such as `ttft.p99`; `doubts`: why its runs are suspect; tokens: means of a request.
 
-    saturated: more load would not come through; drifting: latencies rose with the time it lasted, beyond chance."""
+    saturated: more load would not come through; drifting: latencies rose with the time it lasted, beyond chance.
+    carried: of a closed loop, the load at random arrivals that each kind of figure stands for (bursts.py)."""
 
     name: str
     asked: float
@@ -49,6 +52,11 @@ class Spot(Struct, frozen=True, kw_only=True):
     saturated: bool = False
     drifting: bool = False
     doubts: list[str] = []
+    carried: dict[str, float] = {}
+
+    def at(self, name: str) -> float:
+        """The load at which a figure such as `ttft.p99` is expected to be what it is here."""
+        return self.carried.get(name.partition(".")[2], self.load)
 
 
 class Curve(Struct, frozen=True, kw_only=True):
@@ -97,7 +105,7 @@ def _curve(points: Sequence[Point], label: str, gpus: int | None, objectives: Se
     if len(loops) > 1:
         raise UsageError(f"the sweep {label} mixes rates and concurrencies: plan from one with either of them")
     spots = sorted(spots, key=lambda spot: (spot.asked, spot.load))
-    spots = list(_saturated(spots)) if "closed" in loops else spots
+    spots = _random(list(_saturated(spots))) if "closed" in loops else spots
     if len({spot.load for spot in spots}) < 2:
         reasons = f" ({'; '.join(left_out)})" if left_out else ""
         raise UsageError(
@@ -198,6 +206,16 @@ def _saturated(spots: Sequence[Spot]) -> Iterator[Spot]:
         full = best is not None and spot.load / best.load - 1 < GAIN * (spot.asked / best.asked - 1)
         yield msgspec.structs.replace(spot, saturated=full or spot.saturated)
         best = spot if best is None or spot.load > best.load else best
+
+
+def _random(spots: Sequence[Spot]) -> list[Spot]:
+    """Of a closed loop: with the loads at random arrivals."""
+    levels, throughput = [spot.asked for spot in spots], [spot.load for spot in spots]
+    loads = {figure: bursts.rates(levels, throughput, figure) for figure in KINDS} if spots else {}
+    return [
+        msgspec.structs.replace(spot, carried={figure: loads[figure][place] for figure in loads})
+        for place, spot in enumerate(spots)
+    ]
 
 
 def _tokens(run: Summary, name: str) -> float | None:

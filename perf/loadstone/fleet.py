@@ -163,7 +163,7 @@ class Sizer:
         self.offer, self.terms, self.high = offer, terms, found.high
         self.low = found.low or 0.0
         self.law = Law([one.spot for one in found.usable])
-        self.beyond = Law([one.spot for one in found.spots if one.spot.load <= (found.high or self.low)])
+        self.beyond = Law([one.spot for one in found.spots if one.load <= (found.high or self.low)])
         self.names = dict.fromkeys((*(objective.name for objective in terms.objectives), *FIGURES))
 
     def response(self, at: float) -> float:
@@ -266,8 +266,8 @@ def _remarks(curve: Curve, found: Capacity, terms: Terms) -> Iterator[str]:
     yield from _lengths(curve, terms)
     if curve.loop == "closed":
         yield (
-            "the sweep kept a number of clients busy, so its arrivals had no bursts; requests that come when they like"
-            " do, and wait longer: keep headroom, or sweep --rate for a plan without this doubt"
+            "the sweep kept numbers of clients busy, so that nothing ever came at once; what a replica carries when"
+            " requests come at random is derived from it, not measured: sweep --rate to measure it"
         )
     elif curve.arrivals not in ("poisson", "gamma"):
         yield f"arrivals in the sweep were {curve.arrivals}; requests that come when they like come in bursts"

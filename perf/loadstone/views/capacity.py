@@ -20,6 +20,7 @@ _FEWER = {"met": "would do too", "unresolved": "cannot be told", "missed": "miss
 MILESTONES = 5
 _EXPECTED = "of a replica at its share of the peak, in ms; in brackets the 95 % interval of what was measured"
 _BASIS = {
+    "derived": "derived from concurrency",
     "measured": "measured",
     "interpolated": "interpolated",
     "extrapolated": "extrapolated: below the least load measured",
@@ -29,8 +30,10 @@ _LOOPS = {
         "Loads are those of a sweep over rates: requests came when they liked ({arrivals}), whatever the server did."
     ),
     "closed": (
-        "Loads are those of a sweep over concurrency, taken at the requests a second that came through: a client sent"
-        " its next request when it had its answer, so the server was never offered more than it carried."
+        "Loads come from a sweep over concurrency, in which a client sends its next request when it has its answer: the"
+        " server is never offered more than it carries. At random arrivals the number in flight goes up and down, and"
+        " a percentile is met at the rate at which no more arrivals than it leaves out find as many in flight as were"
+        " when it was met; the throughput measured at each number in flight says how it goes up and down."
     ),
 }
 
@@ -253,9 +256,11 @@ def _stack(stack: Stack, terms: Terms) -> Iterator[Block]:
         yield Prose(f"{remark[0].upper()}{remark[1:]}.", "doubt")
     yield from charts.curves(stack, terms)
     names = [objective.name for objective in terms.objectives]
-    columns = ["point", "requests/s", "in flight", "requests", "runs", "objectives",
+    columns = ["point", "requests/s", "stands for /s", "in flight", "requests", "runs", "objectives",
                *(name.replace(".", " ") for name in names), "because"]  # fmt: skip
-    yield Table("Points of the sweep", columns, [_point(one, names) for one in found.spots], "times in ms")
+    yield _without_empty(
+        Table("Points of the sweep", columns, [_point(one, names) for one in found.spots], "times in ms")
+    )
 
 
 def _point(one: Judged, names: Sequence[str]) -> list[str]:
@@ -264,7 +269,18 @@ def _point(one: Judged, names: Sequence[str]) -> list[str]:
     figures = [interval(name, spot.figures.get(name)) for name in names]
     verdict = one.judgement + (", suspect" if spot.doubts else "")
     because = "; ".join(one.against)
-    return [spot.name, f"{spot.load:.4g}", flying, f"{spot.requests:,}", str(spot.runs), verdict, *figures, because]
+    stands = f"{one.load:.4g}" if spot.carried else "-"
+    return [
+        spot.name,
+        f"{spot.load:.4g}",
+        stands,
+        flying,
+        f"{spot.requests:,}",
+        str(spot.runs),
+        verdict,
+        *figures,
+        because,
+    ]
 
 
 # words

@@ -73,7 +73,7 @@ def curves(stack: Stack, terms: Terms) -> Iterator[Chart]:
 def _curve(stack: Stack, objective: Objective, spots: Sequence[Judged]) -> Chart:
     found, scale = stack.capacity, 100.0 if objective.metric == "error_rate" else 1e3
     ends = [("carried", found.low), ("too much", found.high)]
-    loads, values = [one.spot.load for one in spots], [_value(one, objective) * scale for one in spots]
+    loads, values = [one.spot.at(objective.name) for one in spots], [_value(one, objective) * scale for one in spots]
     far = max(values) > 20 * objective.limit * scale and min(values) > 0
     return Chart(
         title=f"{objective.name} over the load of a replica",
@@ -98,7 +98,7 @@ def _points(spots: Sequence[Judged], objective: Objective, scale: float) -> Iter
         if chosen:
             yield Series(
                 f"objectives {_WORDS[judgement]}",
-                [one.spot.load for one in chosen],
+                [one.spot.at(objective.name) for one in chosen],
                 [_value(one, objective) * scale for one in chosen],
                 "points",
                 role,
