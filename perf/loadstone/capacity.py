@@ -67,7 +67,7 @@ def capacity(curve: Curve, objectives: Sequence[Objective]) -> Capacity:
 
 
 def _judged(spot: Spot, objectives: Sequence[Objective]) -> Judged:
-    found = {objective: judge(spot.figures.get(objective.name), objective) for objective in objectives}
+    found = {one: spot.called.get(one.name) or judge(spot.figures.get(one.name), one) for one in objectives}
     against = [_against(spot, objective, result) for objective, result in found.items() if result != "met"]
     results = list(found.values())
     if spot.saturated:
@@ -87,12 +87,8 @@ def _against(spot: Spot, objective: Objective, result: Judgement) -> str:
 
 
 def _pair(objective: Objective, found: Estimate) -> str:
-    ends = "" if None in (found.low, found.high) else f" ({_ms(objective, found.low)} to {_ms(objective, found.high)})"
-    return shown(objective.metric, found.value) + ends
-
-
-def _ms(objective: Objective, value: float | None) -> str:
-    return shown(objective.metric, value)
+    low, value, high = (shown(objective.metric, one) for one in (found.low, found.value, found.high))
+    return value if "-" in (low, high) else f"{value} ({low} to {high})"
 
 
 def _limits(after: Sequence[Judged]) -> list[str]:

@@ -7,7 +7,7 @@ where a number of clients was kept busy (closed loop).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -17,7 +17,7 @@ from loadstone import bursts
 from loadstone.check import DRIFT
 from loadstone.finding import config
 from loadstone.objectives import FIGURES as KINDS
-from loadstone.objectives import Estimate, Objective, estimate
+from loadstone.objectives import Estimate, Judgement, Objective, estimate
 from loadstone.points import Point, Sweep
 from loadstone.records import Summary, UsageError
 
@@ -38,7 +38,8 @@ class Spot(Struct, frozen=True, kw_only=True):
     `figures` by name such as `ttft.p99`; `doubts`: why its runs are suspect; tokens: means of a request.
 
     saturated: more load would not come through; drifting: latencies rose with the time it lasted, beyond chance.
-    carried: of a closed loop, the load at random arrivals that each kind of figure stands for (bursts.py)."""
+    carried: of a closed loop, the load at random arrivals that each kind of figure stands for (bursts.py).
+    called: objectives by name that somebody who knows every request has judged already."""
 
     name: str
     asked: float
@@ -53,6 +54,7 @@ class Spot(Struct, frozen=True, kw_only=True):
     drifting: bool = False
     doubts: list[str] = []
     carried: dict[str, float] = {}
+    called: dict[str, Judgement] = {}
 
     def at(self, name: str) -> float:
         """The load at which a figure such as `ttft.p99` is expected to be what it is here."""
@@ -72,15 +74,20 @@ class Curve(Struct, frozen=True, kw_only=True):
     """Input and output tokens of a request, means over all."""
 
 
-def curves(sweep: Sweep, label: str, objectives: Sequence[Objective]) -> list[Curve]:
-    """The stacks of a sweep. Raises UsageError where one has fewer than two loads."""
+Calls = Mapping[str, Mapping[str, Judgement]]
+"""By name of a point, and of an objective."""
+
+
+def curves(sweep: Sweep, label: str, objectives: Sequence[Objective], calls: Calls | None = None) -> list[Curve]:
+    """The stacks of a sweep. `calls` go before what summaries say. Raises UsageError where one has fewer than two
+    loads."""
     stacks: dict[str, list[Point]] = {}
     for point in sweep.points:
         stacks.setdefault(_stack(point.settings), []).append(point)
     if not stacks:
         raise UsageError(f"the sweep {label} has no points: run it with two rates or more")
     return [
-        _curve(points, f"{label} ({settings})" if len(stacks) > 1 else label, sweep.grid.gpus, objectives)
+        _curve(points, f"{label} ({settings})" if len(stacks) > 1 else label, sweep.grid.gpus, objectives, calls or {})
         for settings, points in stacks.items()
     ]
 
@@ -91,37 +98,37 @@ def _stack(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in sorted(others.items())) or "all"
 
 
-def _curve(points: Sequence[Point], label: str, gpus: int | None, objectives: Sequence[Objective]) -> Curve:
-    left_out: list[str] = []
-    spots, loops, arrivals = [], set(), set()
-    for point in points:
-        runs = [run for run in point.runs if _usable(run)]
-        if why := _why_not(point, runs):
-            left_out.append(f"{point.name}: {why}")
-            continue
-        loops.add("open" if config(runs[0]).get("rate") else "closed")
-        arrivals.add(config(runs[0]).get("arrivals"))
-        spots.append(_spot(point.name, runs, objectives))
-    if len(loops) > 1:
+def _curve(
+    points: Sequence[Point], label: str, gpus: int | None, objectives: Sequence[Objective], calls: Calls
+) -> Curve:
+    usable = {point.name: [run for run in point.runs if _usable(run)] for point in points}
+    reasons = {point.name: _why_not(point, usable[point.name]) for point in points}
+    left_out = [f"{name}: {why}" for name, why in reasons.items() if why]
+    runs = {name: found for name, found in usable.items() if not reasons[name]}
+    rates = {bool(config(found[0]).get("rate")) for found in runs.values()}
+    if len(rates) > 1:
         raise UsageError(f"the sweep {label} mixes rates and concurrencies: plan from one with either of them")
-    spots = sorted(spots, key=lambda spot: (spot.asked, spot.load))
-    spots = _random(list(_saturated(spots))) if "closed" in loops else spots
+    spots = [_spot(name, found, objectives, calls.get(name, {})) for name, found in runs.items()]
+    spots.sort(key=lambda spot: (spot.asked, spot.load))
     if len({spot.load for spot in spots}) < 2:
-        reasons = f" ({'; '.join(left_out)})" if left_out else ""
-        raise UsageError(
-            f"the sweep {label} has {len(spots)} usable point{'' if len(spots) == 1 else 's'}{reasons}:"
-            " a plan takes two loads or more; sweep more rates"
-        )
-    open_ = "open" in loops
+        raise UsageError(_too_few(label, len(spots), left_out))
+    open_ = True in rates
+    arrivals = sorted({str(config(found[0]).get("arrivals")) for found in runs.values()})
     return Curve(
         label=label,
         loop="open" if open_ else "closed",
-        arrivals=" and ".join(sorted(str(name) for name in arrivals)) if open_ else None,
-        spots=spots,
+        arrivals=" and ".join(arrivals) if open_ else None,
+        spots=spots if open_ else _random(list(_saturated(spots))),
         left_out=left_out,
         gpus=gpus,
         tokens=(_mean(spot.input_tokens for spot in spots), _mean(spot.output_tokens for spot in spots)),
     )
+
+
+def _too_few(label: str, count: int, left_out: Sequence[str]) -> str:
+    reasons = f" ({'; '.join(left_out)})" if left_out else ""
+    points = "point" if count == 1 else "points"
+    return f"the sweep {label} has {count} usable {points}{reasons}: a plan takes two loads or more; sweep more"
 
 
 def _usable(run: Summary) -> bool:
@@ -131,7 +138,7 @@ def _usable(run: Summary) -> bool:
 def _why_not(point: Point, usable: Sequence[Summary]) -> str:
     """Why a point is left out; empty where it is not."""
     if not point.runs:
-        return "not run yet"
+        return f"could not be run: {point.failed}" if point.failed else "not run yet"
     if not usable:
         doubts = [doubt.what for run in point.runs if run.verdict for doubt in run.verdict.doubts
                   if doubt.severity == "invalid"]  # fmt: skip
@@ -153,7 +160,7 @@ def _load(run: Summary) -> tuple[float, float] | None:
     return (float(asked["concurrency"]), through) if asked.get("concurrency") and through else None
 
 
-def _spot(name: str, runs: Sequence[Summary], objectives: Sequence[Objective]) -> Spot:
+def _spot(name: str, runs: Sequence[Summary], objectives: Sequence[Objective], called: Mapping[str, Judgement]) -> Spot:
     loads = [load for run in runs if (load := _load(run)) is not None]
     wanted = dict.fromkeys((*FIGURES, *(objective.name for objective in objectives)))
     found = {name: _pooled([_figure(name, run) for run in runs]) for name in wanted}
@@ -171,6 +178,7 @@ def _spot(name: str, runs: Sequence[Summary], objectives: Sequence[Objective]) -
         saturated=any(run.run.get("ended") == "saturated" for run in runs),
         drifting=any(map(_drifts, runs)),
         doubts=list(dict.fromkeys(doubts)),
+        called=dict(called),
     )
 
 

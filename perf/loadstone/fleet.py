@@ -15,6 +15,7 @@ from loadstone.capacity import Basis, Capacity, Law, capacity
 from loadstone.curves import FIGURES, Curve
 from loadstone.demand import Demand, load, replicas
 from loadstone.objectives import Estimate, Judgement, Objective
+from loadstone.records import UsageError
 
 FORMAT = 1
 """Version of the plan's JSON. History: 1 the first."""
@@ -164,6 +165,10 @@ class Sizer:
         self.low = found.low or 0.0
         self.law = Law([one.spot for one in found.usable])
         self.beyond = Law([one.spot for one in found.spots if one.load <= (found.high or self.low)])
+        if any(demand.rate is None for demand in terms.demands) and self.beyond.at(self.low, RESPONSE) is None:
+            raise UsageError(
+                f"of {offer.curve.label} how long answers take is not known: give --rate instead of --users"
+            )
         self.names = dict.fromkeys((*(objective.name for objective in terms.objectives), *FIGURES))
 
     def response(self, at: float) -> float:
