@@ -44,17 +44,20 @@ def run(options: Namespace) -> int:
 
     config, view = config_of(options).check(), _view(options)
     quiet = getattr(options, "quiet", False)
-    with _server(config) as config:
-        result = loop.run(session.load_test(config, notice=notice, live=None if quiet else _watch))
+    with server(config) as config:
+        result = loop.run(session.load_test(config, notice=notice, live=None if quiet else watch))
     show(result.summary, view)
     notice(f"results are in {result.folder}")
     return status(result, config)
 
 
 def report(options: Namespace) -> int:
-    from loadstone import results
+    from loadstone import results, sweeps
     from loadstone.records import from_lines
+    from loadstone.verbs import sweep as sweep_verb
 
+    if options.run != "-" and sweeps.is_sweep(Path(options.run)):
+        return sweep_verb.report(Path(options.run), options)
     view = _view(options)
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
     if options.run == "-":
@@ -89,6 +92,12 @@ def serve(options: Namespace) -> int:
     settings = Settings(**{"port": 8000, **given})
     run_server(settings, lambda url: print(url, flush=True))
     return 0
+
+
+def sweep(options: Namespace) -> int:
+    from loadstone.verbs import sweep as verb
+
+    return verb.run(options)
 
 
 def swarm(options: Namespace) -> int:
@@ -132,6 +141,7 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "check": check,
     "serve": serve,
     "swarm": swarm,
+    "sweep": sweep,
     "selftest": selftest,
     "list": list_,
 }
@@ -139,6 +149,11 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
 
 def config_of(options: Namespace) -> Config:
     """Settings of the configuration file, overlaid by the flags."""
+    return from_mapping(settings_of(options), getattr(options, "config", None) or "the command line")
+
+
+def settings_of(options: Namespace) -> dict[str, Any]:
+    """The same, before anybody has looked whether they make sense."""
     given = {name: value for name, value in vars(options).items() if name not in RUN_ONLY}
     for name in ("header", "goodput"):
         if name in given:
@@ -146,7 +161,7 @@ def config_of(options: Namespace) -> Config:
     if len(given.get("url", ())) == 1:
         given["url"] = given["url"][0]
     path = getattr(options, "config", None)
-    return from_mapping({**(_toml(Path(path)) if path else {}), **given}, path or "the command line")
+    return {**(_toml(Path(path)) if path else {}), **given}
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -162,7 +177,7 @@ def _toml(path: Path) -> dict[str, Any]:
     return named
 
 
-def _server(config: Config) -> Any:
+def server(config: Config) -> Any:
     """The configuration with an address: the one given, or that of a simulated server for as long as the run lasts."""
     from loadstone.sim.spawn import with_server
 
@@ -201,7 +216,7 @@ def show(summary: Summary, view: Callable[[Summary], str], output: str | None = 
     sys.stdout.flush()
 
 
-async def _watch(progress: Any) -> None:
+async def watch(progress: Any) -> None:
     from loadstone import console
 
     await console.watch(progress)
