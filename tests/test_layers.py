@@ -27,6 +27,7 @@ DOORS = {
     "pyarrow": {"readers/parquet.py"},
     "datasets": {"readers/hub.py"},
     "rich": {"console.py"},
+    "plotly": set(),  # a file of it is read, views/assets.py
     "aiohttp": {"transport/over_aiohttp.py"},
     "httptools": {"transport/connection.py", "sim/http.py"},
     "uvloop": {"loop.py"},

@@ -6,7 +6,7 @@ charts are in the unit that the axis names; tables hold ready text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -17,13 +17,17 @@ Tone = Literal["good", "doubt", "bad", "plain"]
 
 
 class Table(Struct, frozen=True):
-    """A titled table; `rows` are as wide as `columns`, cells are text; `numeric`: all but the first hold numbers."""
+    """A titled table; `rows` are as wide as `columns`, cells are text; `numeric`: all but the first hold numbers.
+    `cards`: a web page shows each row as a card of label, figure and remarks. `figures`: by row and column, what a
+    program may read there: where the figure stands in the results, and its value with all digits."""
 
     title: str
     columns: list[str]
     rows: list[list[str]]
     note: str = ""
     numeric: bool = False
+    cards: bool = False
+    figures: Mapping[tuple[int, int], tuple[str, float]] | None = None
 
 
 class Prose(Struct, frozen=True):
@@ -43,16 +47,17 @@ class Axis(Struct, frozen=True):
 
 class Series(Struct, frozen=True):
     """Points in order; None breaks a line. `low` and `high` are intervals around y: a band for a line, bars for points.
-    `texts` are shown when one points at them."""
+    `texts` are shown when one points at them. `spans` are horizontal bars from `x` to `ends`, at y."""
 
     name: str
     x: Sequence[float | str]
-    y: Sequence[float | None]
-    kind: Literal["line", "step", "points", "linepoints", "bars", "area"] = "line"
+    y: Sequence[float | str | None]
+    kind: Literal["line", "step", "points", "linepoints", "bars", "area", "spans"] = "line"
     role: Role = "plain"
     low: Sequence[float | None] | None = None
     high: Sequence[float | None] | None = None
     texts: Sequence[str] | None = None
+    ends: Sequence[float] | None = None
     dashed: bool = False
     right: bool = False
     """Against the second y axis."""
