@@ -56,7 +56,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _report(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("run", metavar="RUN", help="folder of a run or of a sweep, a records file, or - for records on stdin")
+    verb.add_argument(
+        "run", metavar="RUN", help="folder of a run or of a sweep, a records file, or - for records on stdin"
+    )
     verb.add_argument("--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json")
     verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
     verb.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")

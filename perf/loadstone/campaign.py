@@ -121,9 +121,7 @@ class Campaign:
     def _note(self, place: Place, failed: str | None) -> None:
         """What has become of a place."""
         grid = self.sweep.grid
-        places = [
-            msgspec.structs.replace(old, failed=failed) if old.name == place.name else old for old in grid.places
-        ]
+        places = [msgspec.structs.replace(old, failed=failed) if old.name == place.name else old for old in grid.places]
         known = {point.name: point for point in self.sweep.points}
         known[place.name] = sweeps.point(self.path, Place(place.name, place.settings, failed))
         self.sweep = Sweep(msgspec.structs.replace(grid, places=places), list(known.values()))

@@ -1,7 +1,7 @@
 """Lists of settings as they are typed, and the points that they make: every combination, or one after the other. Pure.
 
-`1,2,4`, `1..64x2`, `10..50+10`; commas in brackets or quotes belong to a value, as in `uniform(1,2),64`, and where a `;`
-is given it parts the values instead.
+`1,2,4`, `1..64x2`, `10..50+10`; commas in brackets or quotes belong to a value, as in `uniform(1,2),64`, and where a
+`;` is given it parts the values instead.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def _part(text: str, kind: Kind) -> Iterator[Any]:
 
 def _range(text: str, low: float, high: float, how: str, step: float) -> Iterator[float]:
     """Up to `high`, which is among them where a step leads there. A factor of whole numbers gives whole numbers."""
-    if how == "+" and not step > 0 or how != "+" and not (step > 1 and low > 0) or high < low:
+    forward = step > 0 if how == "+" else step > 1 and low > 0
+    if not forward or high < low:
         raise ValueError(f"{text!r} leads nowhere: {RANGE_FORM}")
     for number in range(MOST + 1):
         value = low + number * step if how == "+" else low * step**number

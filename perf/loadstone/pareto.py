@@ -1,4 +1,4 @@
-"""What a point of a sweep comes to: tokens/s that a user gets, tokens/s in all, and which points no other one beats. Pure.
+"""What a point of a sweep comes to: tokens/s of a user, tokens/s in all, and which points no other one beats. Pure.
 
 A user's tokens/s are those of an answer while it streams, 1 over the median TPOT, as InferenceMAX counts interactivity;
 `vllm bench sweep plot_pareto` divides the throughput by the number of users instead, which counts the wait as well.

@@ -1,6 +1,7 @@
 """Sweeps on disk: a folder with sweep.json, and below it the folder of a run (or of its repeats) for each point.
 
-A run counts when it has come to its end. What was interrupted or killed is moved aside, into `unfinished`, and made again.
+A run counts when it has come to its end. What was interrupted or killed is moved aside, into `unfinished`, and made
+again.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -17,7 +17,11 @@ from loadstone import flags, grid
 from loadstone.config import FLAGS, Config, flag, from_mapping
 from loadstone.points import Grid, Sweep
 from loadstone.records import Summary, UsageError
-from loadstone.values import Listed, law, listed, one_of, switch, think, time as seconds, whole, workers
+from loadstone.values import Listed, law, listed, one_of, switch, think, whole, workers
+from loadstone.values import time as seconds
+
+if TYPE_CHECKING:
+    from loadstone.campaign import Campaign
 
 NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "save_bodies", "max_error_rate")
 """Settings that are the whole sweep's."""
@@ -37,7 +41,8 @@ class _Lists:
 
     def add_argument(self, *names: str, **options: Any) -> None:
         kind = options.get("type", str)
-        if choices := options.pop("choices", None):
+        choices = options.pop("choices", None)
+        if choices:
             kind, options["metavar"] = one_of(choices), "{" + ",".join(choices) + "}"
         if choices or kind in _LISTS:
             options["type"] = listed(kind)
@@ -52,7 +57,10 @@ def add(verb: ArgumentParser) -> None:
     verb.set_defaults(kinds=kinds)
     sweep = verb.add_argument_group("sweep (docs/sweeps.md; every number, length, time and choice may be a list)")
     sweep.add_argument(
-        "--vary", action="append", metavar="FLAG=LIST", help="a list for any flag: 'dataset=a.jsonl,b.jsonl'; repeatable"
+        "--vary",
+        action="append",
+        metavar="FLAG=LIST",
+        help="a list for any flag: 'dataset=a.jsonl,b.jsonl'; repeatable",
     )
     order = sweep.add_mutually_exclusive_group()
     order.add_argument("--grid", dest="order", action="store_const", const="grid", help="every combination (default)")
@@ -63,26 +71,135 @@ def add(verb: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    from loadstone import cli, loop, session, store
+    from loadstone import cli, store
     from loadstone.campaign import Campaign, every
 
     fixed, lists = split(vars(options), options.kinds)
-    config = cli.config_of(Namespace(**fixed))
+    config = from_mapping(fixed, getattr(options, "config", None) or "the command line")
+    view = drawn(getattr(options, "view", "text"))
     path = Path(config.output) if config.output else store.default_path(config.label or "sweep")
     campaign = Campaign(path, planned(options, config, lists), config, cli.notice)
-    raise NotImplementedError
+    with cli.server(config) as served:
+        ended = campaign.run(every, _goer(served, options), _pause(getattr(options, "rest", 0.0)))
+    return _finish(campaign, ended, view, config)
+
+
+def report(path: Path, options: Namespace) -> int:
+    """`loadstone report` of a sweep."""
+    from loadstone import sweeps
+
+    sweep = sweeps.read(path)
+    _put(drawn(getattr(options, "view", "text"))(sweep), getattr(options, "output", None))
+    return 0 if any(run.counts.succeeded for point in sweep.points for run in point.runs) else 1
+
+
+def drawn(view: str) -> Callable[[Sweep], str]:
+    """The view of a sweep by its name. Raises UsageError."""
+    from loadstone import console
+    from loadstone.views import html, markdown, sweep_csv, sweep_json
+    from loadstone.views.sweep import page
+
+    views: dict[str, Callable[[Sweep], str]] = {
+        "text": lambda sweep: console.written(page(sweep)),
+        "md": lambda sweep: markdown.draw(page(sweep)),
+        "html": lambda sweep: html.draw(page(sweep)),
+        "csv": sweep_csv.render,
+        "json": sweep_json.render,
+    }
+    if view not in views:
+        raise UsageError(f"--as takes {', '.join(views)} for a sweep, not {view!r}")
+    return views[view]
+
+
+def _goer(served: Config, options: Namespace) -> Callable[[Config], Summary]:
+    """Makes a run against the one server of the sweep, and says what came of it in a line."""
+    from loadstone import cli, loop, session
+    from loadstone.views.sweep import line
+
+    live, said = None if getattr(options, "quiet", False) else cli.watch, set[str]()
+
+    def once(text: str) -> None:
+        """What holds for one run holds for the next."""
+        if text not in said:
+            said.add(text)
+            cli.notice(text)
+
+    def go(config: Config) -> Summary:
+        config = msgspec.structs.replace(config, url=config.url or served.url)
+        cli.notice(f"{config.label}: begins")
+        summary = loop.run(session.load_test(config, notice=once, live=live)).summary
+        cli.notice(f"{config.label}: {line(summary)}")
+        return summary
+
+    return go
+
+
+def _pause(rest: float) -> Callable[[], None]:
+    return lambda: time.sleep(rest)
+
+
+def _finish(campaign: Campaign, ended: str, view: Callable[[Sweep], str], config: Config) -> int:
+    """Everything derived is written, however the sweep ended."""
+    from loadstone import cli, store
+
+    folder = store.Folder(campaign.path, new=False)
+    for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
+        folder.write(name, drawn(kind)(campaign.sweep))
+    _put(view(campaign.sweep), None)
+    cli.notice(f"results are in {campaign.path}")
+    if ended == "interrupted":
+        cli.notice(f"interrupted: the same command with -o {campaign.path} goes on")
+        return 130
+    return status(campaign.sweep, config.max_error_rate)
+
+
+def status(sweep: Sweep, most: float) -> int:
+    """1 where a point could not be run, had no success, or more errors than allowed."""
+    from loadstone import cli
+
+    bad = [point.name for point in sweep.points if not point.runs or any(_failed(run, most) for run in point.runs)]
+    if bad:
+        cli.notice(f"{len(bad)} of {len(sweep.points)} points failed: {', '.join(bad[:3])}{'...' if bad[3:] else ''}")
+    return 1 if bad else 0
+
+
+def _failed(summary: Summary, most: float) -> bool:
+    counts = summary.counts
+    return not counts.succeeded or counts.failed > most * counts.completed
+
+
+def _put(text: str, output: str | None) -> None:
+    import sys
+
+    if output is None or output == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    try:
+        with open(output, "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as exc:
+        raise UsageError(f"cannot write {output}: {exc.strerror}; give another file with -o") from exc
 
 
 def split(given: Mapping[str, Any], kinds: Kinds) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """The flags of one run, and lists by field, in the order typed; those of --vary behind. Raises UsageError."""
-    lists = {name: list(value) for name, value in given.items() if isinstance(value, Listed)}
-    fixed = {name: value for name, value in given.items() if name not in lists and name not in OWN}
+    from loadstone.cli import settings_of
+
+    settings = settings_of(Namespace(**{name: value for name, value in given.items() if name not in OWN}))
+    lists = {name: list(value) for name, value in settings.items() if _is_list(name, value)}
+    fixed = {name: value for name, value in settings.items() if name not in lists}
     for text in given.get("vary", ()):
         name, found = varied(text, kinds)
         if name in lists or name in fixed:
             raise UsageError(f"--{flag(name)} is given twice: leave it out beside --vary {text}")
         lists[name] = found
     return fixed, lists
+
+
+def _is_list(name: str, value: Any) -> bool:
+    """Of the command line, or of a configuration file."""
+    return isinstance(value, Listed) or (isinstance(value, list) and name not in ("url", "stop", *NEVER))
 
 
 def varied(text: str, kinds: Kinds) -> tuple[str, list[Any]]:

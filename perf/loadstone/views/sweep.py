@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from statistics import stdev
 from typing import Any
 
-from loadstone.config import flag
+from loadstone.config import Config, flag
 from loadstone.finding import plain
 from loadstone.grid import shown, told
 from loadstone.objectives import Estimate
@@ -24,6 +24,8 @@ LOADS = ("concurrency", "rate")
 FIGURES = ((("ttft", "p50"), "TTFT p50"), (("ttft", "p99"), "TTFT p99"), (("tpot", "p50"), "TPOT p50"),
            (("latency", "p50"), "latency p50"), (("latency", "p99"), "latency p99"))  # fmt: skip
 CURVES = (("ttft", "TTFT"), ("tpot", "TPOT"), ("latency", "latency"))
+_ALWAYS = ("dataset", "api", "seed")
+"""Settings that are told even where nobody gave them."""
 FEW = 3
 """Runs of a point from which their spread is told."""
 
@@ -83,6 +85,19 @@ def verdict(runs: Sequence[Summary]) -> str:
     return max(statuses, key=("valid", "suspect", "invalid").index, default="-")
 
 
+def line(summary: Summary) -> str:
+    """A run of it in a line, for the log."""
+    rates, ttft = summary.steady.rates if summary.steady else summary.rates, summary.metrics.get("ttft")
+    waits = f", TTFT p50 {_time(_plain(ttft.p50))} p99 {_time(_plain(ttft.p99))}" if ttft else ""
+    failed = f", {summary.counts.failed} failed" if summary.counts.failed else ""
+    output = f"{_number(rates.get('qps'))} QPS, {_number(rates.get('output_throughput'))} tokens/s"
+    return f"{output}{waits}{failed}, {verdict([summary])}"
+
+
+def _plain(value: float | None) -> Estimate | None:
+    return None if value is None else Estimate(value)
+
+
 def _row(point: Point, one: Trade, best: bool) -> list[str]:
     name = shown(point.settings)
     if not point.runs:
@@ -110,7 +125,9 @@ def _notes(sweep: Sweep) -> Iterator[Prose]:
     if doubts:
         told = "; ".join(f"{what} ({_some(names)})" for what, names in doubts.items())
         yield Prose(f"Doubts: {told}. loadstone check tells more of a point's folder.", "doubt")
-    again = [shown(p.settings) for p in sweep.points if any((r.run.get("schedule") or {}).get("repeats") for r in p.runs)]
+    again = [
+        shown(p.settings) for p in sweep.points if any((r.run.get("schedule") or {}).get("repeats") for r in p.runs)
+    ]
     if again:
         yield Prose(
             f"The dataset is too small for prompts of their own at every point: they repeat at {_some(again)},"
@@ -212,7 +229,9 @@ def _over(lines: dict[str, list[Point]], load: str) -> Iterator[Chart]:
 
 
 def _settings(sweep: Sweep) -> Section:
-    given = [[flag(name), told(value)] for name, value in sweep.grid.config.items() if value not in (None, [], {}, "")]
+    default = Config().shown()
+    given = [[flag(name), told(value)] for name, value in sweep.grid.config.items()
+             if name in _ALWAYS or value != default.get(name)]  # fmt: skip
     varied = [[f"{flag(name)} (varied)", ", ".join(dict.fromkeys(told(p.settings.get(name)) for p in sweep.points))]
               for name in sweep.grid.varied]  # fmt: skip
     more = [["gpus", told(sweep.grid.gpus)]] if sweep.grid.gpus else []
@@ -241,4 +260,3 @@ def _time(found: Estimate | None) -> str:
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1e3
-
