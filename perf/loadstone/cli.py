@@ -9,7 +9,7 @@ import os
 import sys
 import tomllib
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,18 +149,18 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
 
 def config_of(options: Namespace) -> Config:
     """Settings of the configuration file, overlaid by the flags."""
-    return from_mapping(settings_of(options), getattr(options, "config", None) or "the command line")
+    return from_mapping(settings_of(vars(options)), getattr(options, "config", None) or "the command line")
 
 
-def settings_of(options: Namespace) -> dict[str, Any]:
+def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """The same, before anybody has looked whether they make sense."""
-    given = {name: value for name, value in vars(options).items() if name not in RUN_ONLY}
+    given = {name: value for name, value in options.items() if name not in RUN_ONLY}
     for name in ("header", "goodput"):
         if name in given:
             given[name] = dict(given[name])
     if len(given.get("url", ())) == 1:
         given["url"] = given["url"][0]
-    path = getattr(options, "config", None)
+    path = options.get("config")
     return {**(_toml(Path(path)) if path else {}), **given}
 
 

@@ -88,13 +88,22 @@ def listed(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 
     def read(text: str) -> Any:
         try:
-            found = grid.values(text, kind)
+            found = several(text, kind)
         except ValueError as exc:
-            words = str(exc) if text in str(exc) else f"takes a value, a list or {grid.RANGE_FORM}, not {text!r}"
-            raise argparse.ArgumentTypeError(words) from exc
+            raise argparse.ArgumentTypeError(str(exc)) from exc
         return found[0] if len(found) == 1 else Listed(found)
 
     return read
+
+
+def several(text: str, kind: Callable[[str], Any]) -> list[Any]:
+    """The values of a list. Raises ValueError with what to type instead."""
+    try:
+        return grid.values(text, kind)
+    except (ValueError, argparse.ArgumentTypeError) as exc:
+        said = "could not convert" not in str(exc) and str(exc) != text
+        words = str(exc) if said else f"takes numbers, a list of them or {grid.RANGE_FORM}, not {text!r}"
+        raise ValueError(words) from exc
 
 
 def one_of(choices: Sequence[str]) -> Callable[[str], str]:

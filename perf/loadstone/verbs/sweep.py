@@ -6,10 +6,9 @@ The grammar of lists is grid.py's, what is run and in which order is a guide's, 
 from __future__ import annotations
 
 import time
-from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,10 +16,12 @@ from loadstone import flags, grid
 from loadstone.config import FLAGS, Config, flag, from_mapping
 from loadstone.points import Grid, Sweep
 from loadstone.records import Summary, UsageError
-from loadstone.values import Listed, law, listed, one_of, switch, think, whole, workers
+from loadstone.values import Listed, law, listed, one_of, several, switch, think, whole, workers
 from loadstone.values import time as seconds
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
     from loadstone.campaign import Campaign
 
 NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "save_bodies", "max_error_rate")
@@ -53,7 +54,8 @@ class _Lists:
 
 def add(verb: ArgumentParser) -> None:
     kinds: dict[str, Callable[[str], Any]] = {}
-    flags.add(cast(ArgumentParser, _Lists(verb, kinds)))
+    lists: Any = _Lists(verb, kinds)
+    flags.add(lists)
     verb.set_defaults(kinds=kinds)
     sweep = verb.add_argument_group("sweep (docs/sweeps.md; every number, length, time and choice may be a list)")
     sweep.add_argument(
@@ -186,7 +188,7 @@ def split(given: Mapping[str, Any], kinds: Kinds) -> tuple[dict[str, Any], dict[
     """The flags of one run, and lists by field, in the order typed; those of --vary behind. Raises UsageError."""
     from loadstone.cli import settings_of
 
-    settings = settings_of(Namespace(**{name: value for name, value in given.items() if name not in OWN}))
+    settings = settings_of({name: value for name, value in given.items() if name not in OWN})
     lists = {name: list(value) for name, value in settings.items() if _is_list(name, value)}
     fixed = {name: value for name, value in settings.items() if name not in lists}
     for text in given.get("vary", ()):
@@ -204,8 +206,6 @@ def _is_list(name: str, value: Any) -> bool:
 
 def varied(text: str, kinds: Kinds) -> tuple[str, list[Any]]:
     """A field and its values, from `FLAG=LIST`. Raises UsageError."""
-    from argparse import ArgumentTypeError
-
     named, equals, values = text.partition("=")
     plain = named.strip().lstrip("-").replace("-", "_")
     name = {other.replace("-", "_"): field for field, other in FLAGS.items()}.get(plain, plain)
@@ -214,8 +214,8 @@ def varied(text: str, kinds: Kinds) -> tuple[str, list[Any]]:
     if name not in kinds or name in NEVER or name not in Config.__struct_fields__:
         raise UsageError(f"--vary takes a flag of `loadstone run` that points can differ in, not {named!r}")
     try:
-        return name, grid.values(values, kinds[name])
-    except (ValueError, ArgumentTypeError) as exc:
+        return name, several(values, kinds[name])
+    except ValueError as exc:
         raise UsageError(f"--vary {named}: {exc}") from exc
 
 
