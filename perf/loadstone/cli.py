@@ -44,8 +44,8 @@ def run(options: Namespace) -> int:
 
     config, view = config_of(options).check(), _view(options)
     quiet = getattr(options, "quiet", False)
-    with server(config) as config:
-        result = loop.run(session.load_test(config, notice=notice, live=None if quiet else watch))
+    with _server(config) as config:
+        result = loop.run(session.load_test(config, notice=notice, live=None if quiet else _watch))
     show(result.summary, view)
     notice(f"results are in {result.folder}")
     return status(result, config)
@@ -97,7 +97,7 @@ def serve(options: Namespace) -> int:
 def sweep(options: Namespace) -> int:
     from loadstone.verbs import sweep as verb
 
-    return verb.run(options)
+    return verb.run(options, verb.Edge(settings_of(vars(options)), notice, _server, _watch))
 
 
 def swarm(options: Namespace) -> int:
@@ -177,7 +177,7 @@ def _toml(path: Path) -> dict[str, Any]:
     return named
 
 
-def server(config: Config) -> Any:
+def _server(config: Config) -> Any:
     """The configuration with an address: the one given, or that of a simulated server for as long as the run lasts."""
     from loadstone.sim.spawn import with_server
 
@@ -216,7 +216,7 @@ def show(summary: Summary, view: Callable[[Summary], str], output: str | None = 
     sys.stdout.flush()
 
 
-async def watch(progress: Any) -> None:
+async def _watch(progress: Any) -> None:
     from loadstone import console
 
     await console.watch(progress)

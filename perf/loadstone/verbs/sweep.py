@@ -6,11 +6,13 @@ The grammar of lists is grid.py's, what is run and in which order is a guide's, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from loadstone import flags, grid
 from loadstone.config import FLAGS, Config, flag, from_mapping
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
 
     from loadstone.campaign import Campaign
 
-NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "save_bodies", "max_error_rate")
+NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "save_bodies", "max_error_rate", "repeat")
 """Settings that are the whole sweep's."""
-OWN = ("vary", "order", "repeat", "rest", "gpus", "kinds")
+OWN = ("--vary", "--grid", "--zip", "--repeat", "--rest", "--gpus")
+"""Flags of a sweep; one of `run` with the same name is left out."""
+SWEEP_ONLY = ("vary", "order", "repeat", "rest", "gpus", "kinds")
 _LISTS: tuple[Any, ...] = (whole, float, seconds, law, think, workers)
 Kinds = Mapping[str, Callable[[str], Any]]
 
@@ -41,6 +45,8 @@ class _Lists:
         return _Lists(self._target.add_argument_group(*given), self._kinds)
 
     def add_argument(self, *names: str, **options: Any) -> None:
+        if set(names) & set(OWN):
+            return
         kind = options.get("type", str)
         choices = options.pop("choices", None)
         if choices:
@@ -50,6 +56,16 @@ class _Lists:
         plain = options.get("action") in (None, "append") and "nargs" not in options
         action = self._target.add_argument(*names, **options)
         self._kinds[action.dest] = kind if plain else switch
+
+
+class Edge(Struct, frozen=True):
+    """What the command line lends to the verb: the settings as given, stderr, a server for the time it takes, and the
+    live display."""
+
+    settings: dict[str, Any]
+    notice: Callable[[str], None]
+    server: Callable[[Config], AbstractContextManager[Config]]
+    live: Callable[[Any], Awaitable[None]]
 
 
 def add(verb: ArgumentParser) -> None:
@@ -72,18 +88,19 @@ def add(verb: ArgumentParser) -> None:
     sweep.add_argument("--gpus", type=whole, metavar="N", help="of the server: tokens/s are told for each of them")
 
 
-def run(options: Namespace) -> int:
-    from loadstone import cli, store
+def run(options: Namespace, edge: Edge) -> int:
+    from loadstone import store
     from loadstone.campaign import Campaign, every
 
-    fixed, lists = split(vars(options), options.kinds)
+    fixed, lists = split(edge.settings, getattr(options, "vary", ()), options.kinds)
     config = from_mapping(fixed, getattr(options, "config", None) or "the command line")
     view = drawn(getattr(options, "view", "text"))
     path = Path(config.output) if config.output else store.default_path(config.label or "sweep")
-    campaign = Campaign(path, planned(options, config, lists), config, cli.notice)
-    with cli.server(config) as served:
-        ended = campaign.run(every, _goer(served, options), _pause(getattr(options, "rest", 0.0)))
-    return _finish(campaign, ended, view, config)
+    campaign = Campaign(path, planned(options, config, lists), config, edge.notice)
+    with edge.server(config) as served:
+        live = None if getattr(options, "quiet", False) else edge.live
+        ended = campaign.run(every, _goer(served.url, edge.notice, live), _pause(getattr(options, "rest", 0.0)))
+    return _finish(campaign, ended, view, edge.notice)
 
 
 def report(path: Path, options: Namespace) -> int:
@@ -113,24 +130,24 @@ def drawn(view: str) -> Callable[[Sweep], str]:
     return views[view]
 
 
-def _goer(served: Config, options: Namespace) -> Callable[[Config], Summary]:
+def _goer(url: Any, notice: Callable[[str], None], live: Any) -> Callable[[Config], Summary]:
     """Makes a run against the one server of the sweep, and says what came of it in a line."""
-    from loadstone import cli, loop, session
+    from loadstone import loop, session
     from loadstone.views.sweep import line
 
-    live, said = None if getattr(options, "quiet", False) else cli.watch, set[str]()
+    said = set[str]()
 
     def once(text: str) -> None:
         """What holds for one run holds for the next."""
         if text not in said:
             said.add(text)
-            cli.notice(text)
+            notice(text)
 
     def go(config: Config) -> Summary:
-        config = msgspec.structs.replace(config, url=config.url or served.url)
-        cli.notice(f"{config.label}: begins")
+        config = msgspec.structs.replace(config, url=config.url or url)
+        notice(f"{config.label}: begins")
         summary = loop.run(session.load_test(config, notice=once, live=live)).summary
-        cli.notice(f"{config.label}: {line(summary)}")
+        notice(f"{config.label}: {line(summary)}")
         return summary
 
     return go
@@ -140,29 +157,30 @@ def _pause(rest: float) -> Callable[[], None]:
     return lambda: time.sleep(rest)
 
 
-def _finish(campaign: Campaign, ended: str, view: Callable[[Sweep], str], config: Config) -> int:
+def _finish(campaign: Campaign, ended: str, view: Callable[[Sweep], str], notice: Callable[[str], None]) -> int:
     """Everything derived is written, however the sweep ended."""
-    from loadstone import cli, store
+    from loadstone import store
 
     folder = store.Folder(campaign.path, new=False)
     for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
         folder.write(name, drawn(kind)(campaign.sweep))
     _put(view(campaign.sweep), None)
-    cli.notice(f"results are in {campaign.path}")
+    notice(f"results are in {campaign.path}")
     if ended == "interrupted":
-        cli.notice(f"interrupted: the same command with -o {campaign.path} goes on")
+        notice(f"interrupted: the same command with -o {campaign.path} goes on")
         return 130
-    return status(campaign.sweep, config.max_error_rate)
-
-
-def status(sweep: Sweep, most: float) -> int:
-    """1 where a point could not be run, had no success, or more errors than allowed."""
-    from loadstone import cli
-
-    bad = [point.name for point in sweep.points if not point.runs or any(_failed(run, most) for run in point.runs)]
+    bad = failed(campaign.sweep)
     if bad:
-        cli.notice(f"{len(bad)} of {len(sweep.points)} points failed: {', '.join(bad[:3])}{'...' if bad[3:] else ''}")
+        notice(
+            f"{len(bad)} of {len(campaign.sweep.points)} points failed: {', '.join(bad[:3])}{', ...' * bool(bad[3:])}"
+        )
     return 1 if bad else 0
+
+
+def failed(sweep: Sweep) -> list[str]:
+    """Points that could not be run, had no success, or more errors than allowed."""
+    most = float(sweep.grid.config.get("max_error_rate") or 0.0)
+    return [p.name for p in sweep.points if not p.runs or any(_failed(run, most) for run in p.runs)]
 
 
 def _failed(summary: Summary, most: float) -> bool:
@@ -184,14 +202,13 @@ def _put(text: str, output: str | None) -> None:
         raise UsageError(f"cannot write {output}: {exc.strerror}; give another file with -o") from exc
 
 
-def split(given: Mapping[str, Any], kinds: Kinds) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """The flags of one run, and lists by field, in the order typed; those of --vary behind. Raises UsageError."""
-    from loadstone.cli import settings_of
-
-    settings = settings_of({name: value for name, value in given.items() if name not in OWN})
+def split(
+    settings: Mapping[str, Any], vary: Sequence[str], kinds: Kinds
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """The settings of one run, and lists by field, in the order typed; those of --vary behind. Raises UsageError."""
     lists = {name: list(value) for name, value in settings.items() if _is_list(name, value)}
-    fixed = {name: value for name, value in settings.items() if name not in lists}
-    for text in given.get("vary", ()):
+    fixed = {name: value for name, value in settings.items() if name not in lists and name not in SWEEP_ONLY}
+    for text in vary:
         name, found = varied(text, kinds)
         if name in lists or name in fixed:
             raise UsageError(f"--{flag(name)} is given twice: leave it out beside --vary {text}")
