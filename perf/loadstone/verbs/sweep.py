@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from loadstone import flags, grid
+from loadstone import flags
 from loadstone.config import FLAGS, Config, flag, from_mapping
-from loadstone.points import Grid, Sweep
+from loadstone.points import Sweep
 from loadstone.records import Summary, UsageError
 from loadstone.values import Listed, law, listed, one_of, several, switch, think, whole, workers
 from loadstone.values import time as seconds
@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from loadstone.campaign import Campaign
+    from loadstone.courses import Course
+    from loadstone.search import Found
 
 NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "save_bodies", "max_error_rate", "repeat")
 """Settings that are the whole sweep's."""
-OWN = ("--vary", "--grid", "--zip", "--repeat", "--rest", "--gpus")
+OWN = ("--vary", "--grid", "--zip", "--repeat", "--rest", "--gpus", "--auto", "--slo", "--search", "--within",
+       "--at-least", "--at-most", "--max-points", "--probe-max")  # fmt: skip
 """Flags of a sweep; one of `run` with the same name is left out."""
-SWEEP_ONLY = ("vary", "order", "repeat", "rest", "gpus", "kinds")
+SWEEP_ONLY = ("order", "kinds", *(name[2:].replace("-", "_") for name in OWN))
 _LISTS: tuple[Any, ...] = (whole, float, seconds, law, think, workers)
 Kinds = Mapping[str, Callable[[str], Any]]
+Drawn = Callable[["Sweep", "Found | None"], str]
 
 
 class _Lists:
@@ -86,43 +90,64 @@ def add(verb: ArgumentParser) -> None:
     sweep.add_argument("--repeat", type=whole, metavar="N", help="runs of each point (1)")
     sweep.add_argument("--rest", type=seconds, metavar="T", help="pause before each run but the first (0)")
     sweep.add_argument("--gpus", type=whole, metavar="N", help="of the server: tokens/s are told for each of them")
+    _add_searches(verb)
+
+
+def _add_searches(verb: ArgumentParser) -> None:
+    search = verb.add_argument_group("points found on the way (beginning at -c or --rate, else at 1)")
+    loads = ["concurrency", "rate"]
+    search.add_argument(
+        "--auto", nargs="?", const="concurrency", choices=loads, help="double it to saturation, then refine the knee"
+    )
+    search.add_argument("--slo", metavar="TERMS", help="find the most load with 'ttft.p99<500ms tpot.p95<50ms'")
+    search.add_argument("--search", choices=loads, help="which load --slo searches for (rate)")
+    search.add_argument("--within", metavar="P", help="how near neighbours must come: 5%% (--slo 5%%, --auto 25%%)")
+    search.add_argument("--at-least", type=float, metavar="X", help="the lowest load to try")
+    search.add_argument("--at-most", type=float, metavar="X", help="the highest load to try")
+    search.add_argument("--max-points", type=whole, metavar="N", help="loads to try (--slo 40, --auto 16)")
+    search.add_argument(
+        "--probe-max", type=law, metavar="N|T", help="requests, or seconds (10m), a load may take to be decided (20000)"
+    )
 
 
 def run(options: Namespace, edge: Edge) -> int:
-    from loadstone import store
-    from loadstone.campaign import Campaign, every
+    from loadstone import courses, store
+    from loadstone.campaign import Campaign
 
     fixed, lists = split(edge.settings, getattr(options, "vary", ()), options.kinds)
     config = from_mapping(fixed, getattr(options, "config", None) or "the command line")
     view = drawn(getattr(options, "view", "text"))
     path = Path(config.output) if config.output else store.default_path(config.label or "sweep")
-    campaign = Campaign(path, planned(options, config, lists), config, edge.notice)
+    course = courses.course(vars(options), config, lists, path)
+    campaign = Campaign(path, course.grid, config, edge.notice)
+    if course.warning:
+        edge.notice(course.warning)
     with edge.server(config) as served:
         live = None if getattr(options, "quiet", False) else edge.live
-        ended = campaign.run(every, _goer(served.url, edge.notice, live), _pause(getattr(options, "rest", 0.0)))
-    return _finish(campaign, ended, view, edge.notice)
+        ended = campaign.run(course.guide, _goer(served.url, edge.notice, live), _pause(getattr(options, "rest", 0.0)))
+    return _finish(campaign, ended, course, view, edge.notice)
 
 
 def report(path: Path, options: Namespace) -> int:
     """`loadstone report` of a sweep."""
-    from loadstone import sweeps
+    from loadstone import guides, sweeps
 
-    sweep = sweeps.read(path)
-    _put(drawn(getattr(options, "view", "text"))(sweep), getattr(options, "output", None))
+    sweep, found = sweeps.read(path), guides.load_found(path)
+    _put(drawn(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
     return 0 if any(run.counts.succeeded for point in sweep.points for run in point.runs) else 1
 
 
-def drawn(view: str) -> Callable[[Sweep], str]:
+def drawn(view: str) -> Drawn:
     """The view of a sweep by its name. Raises UsageError."""
     from loadstone import console
     from loadstone.views import html, markdown, sweep_csv, sweep_json
     from loadstone.views.sweep import page
 
-    views: dict[str, Callable[[Sweep], str]] = {
-        "text": lambda sweep: console.written(page(sweep)),
-        "md": lambda sweep: markdown.draw(page(sweep)),
-        "html": lambda sweep: html.draw(page(sweep)),
-        "csv": sweep_csv.render,
+    views: dict[str, Drawn] = {
+        "text": lambda sweep, found: console.written(page(sweep, found)),
+        "md": lambda sweep, found: markdown.draw(page(sweep, found)),
+        "html": lambda sweep, found: html.draw(page(sweep, found)),
+        "csv": lambda sweep, _: sweep_csv.render(sweep),
         "json": sweep_json.render,
     }
     if view not in views:
@@ -157,23 +182,37 @@ def _pause(rest: float) -> Callable[[], None]:
     return lambda: time.sleep(rest)
 
 
-def _finish(campaign: Campaign, ended: str, view: Callable[[Sweep], str], notice: Callable[[str], None]) -> int:
+def _finish(campaign: Campaign, ended: str, course: Course, view: Drawn, notice: Callable[[str], None]) -> int:
     """Everything derived is written, however the sweep ended."""
-    from loadstone import store
+    from loadstone import guides, store
 
-    folder = store.Folder(campaign.path, new=False)
+    folder, found = store.Folder(campaign.path, new=False), None
+    if course.search:
+        found = course.search.found(campaign.sweep)
+        folder.write_json(guides.SEARCH, found)
+    if course.auto:
+        campaign.say(course.auto.said(campaign.sweep))
     for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
-        folder.write(name, drawn(kind)(campaign.sweep))
-    _put(view(campaign.sweep), None)
+        folder.write(name, drawn(kind)(campaign.sweep, found))
+    _put(view(campaign.sweep, found), None)
     notice(f"results are in {campaign.path}")
     if ended == "interrupted":
         notice(f"interrupted: the same command with -o {campaign.path} goes on")
         return 130
-    bad = failed(campaign.sweep)
+    return _status(campaign.sweep, found, notice)
+
+
+def _status(sweep: Sweep, found: Found | None, notice: Callable[[str], None]) -> int:
+    """1 where a point failed, or where no load meets the objectives. A search goes where the server gives way."""
+    if found is not None:
+        unmet = [outcome for outcome in found.outcomes if outcome.answer.low is None]
+        for outcome in unmet:
+            notice(f"the objectives are not met: {outcome.said}")
+        return 1 if unmet or any(point.failed for point in sweep.points) else 0
+    bad = failed(sweep)
     if bad:
-        notice(
-            f"{len(bad)} of {len(campaign.sweep.points)} points failed: {', '.join(bad[:3])}{', ...' * bool(bad[3:])}"
-        )
+        more = ", ..." if bad[3:] else ""
+        notice(f"{len(bad)} of {len(sweep.points)} points failed: {', '.join(bad[:3])}{more}")
     return 1 if bad else 0
 
 
@@ -234,17 +273,3 @@ def varied(text: str, kinds: Kinds) -> tuple[str, list[Any]]:
         return name, several(values, kinds[name])
     except ValueError as exc:
         raise UsageError(f"--vary {named}: {exc}") from exc
-
-
-def planned(options: Namespace, config: Config, lists: dict[str, list[Any]]) -> Grid:
-    """What sweep.json says before anything has run."""
-    order = grid.paired if getattr(options, "order", "grid") == "zip" else grid.product
-    shared = config.shown() | {"output": None}
-    return Grid(
-        label=config.label or "",
-        config=shared,
-        varied=list(lists),
-        places=grid.places(order(lists)),
-        gpus=getattr(options, "gpus", None),
-        repeat=getattr(options, "repeat", 1),
-    )

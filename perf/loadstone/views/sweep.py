@@ -17,7 +17,9 @@ from loadstone.objectives import Estimate
 from loadstone.pareto import Trade, front, mean, trade
 from loadstone.points import Point, Sweep
 from loadstone.records import Summary
+from loadstone.search import Found
 from loadstone.stats import student
+from loadstone.views import search
 from loadstone.views.page import Axis, Chart, Page, Prose, Section, Series, Table, Tone
 
 LOADS = ("concurrency", "rate")
@@ -30,10 +32,12 @@ FEW = 3
 """Runs of a point from which their spread is told."""
 
 
-def page(sweep: Sweep) -> Page:
+def page(sweep: Sweep, found: Found | None = None) -> Page:
+    """`found`: by a search for objectives, which then comes first."""
     title = f"Sweep {sweep.grid.label}".strip()
-    sections = [Section("Points", [table(sweep), *_notes(sweep)]), *_charts(sweep), _settings(sweep)]
-    return Page(title, lead(sweep), sections)
+    searched = list(search.sections(found)) if found else []
+    sections = [*searched, Section("Points", [table(sweep), *_notes(sweep)]), *_charts(sweep), _settings(sweep)]
+    return Page(title, search.lead(found) if found else lead(sweep), sections)
 
 
 def lead(sweep: Sweep) -> Prose:
