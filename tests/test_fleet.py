@@ -13,6 +13,7 @@ import pytest
 
 import fast
 from loadstone import cli, console, fleet
+from loadstone.capacity import capacity
 from loadstone.curves import curves
 from loadstone.demand import Demand
 from loadstone.fleet import Offer, Plan, Size, Terms
@@ -341,14 +342,12 @@ def test_no_sweep_and_the_same_twice(folder: Path, tmp_path: Path, capsys: pytes
 
 def test_a_planned_fleet_meets_the_objectives_and_one_replica_fewer_does_not() -> None:
     objectives = parse(SEEN)
-    found = fast.refined(fast.SMALL, (20.0, 40.0, 60.0), SEEN, 2000, seed=1, narrow=1.1)
-    plan = fleet.plan(
-        [Offer(curves(found, "fast", objectives)[0])], Terms(objectives=objectives, demands=(Demand(rate=75),))
-    )
-    (size,) = plan.stacks[0].sizes
+    (found,) = curves(fast.refined(fast.SMALL, (20.0, 40.0, 60.0), SEEN, 2000, seed=1, narrow=1.2), "fast", objectives)
+    rate = 1.9 * (capacity(found, objectives).low or 0.0)
+    (size,) = fleet.plan([Offer(found)], Terms(objectives=objectives, demands=(Demand(rate=rate),))).stacks[0].sizes
     assert (size.replicas, size.fewer) == (2, "missed")
     for replicas, wanted in ((2, True), (1, False)):
-        seen = fast.fleet(fast.SMALL, replicas, 75, 3000, seed=9)
+        seen = fast.fleet(fast.SMALL, replicas, rate, 3000, seed=9)
         figures = [estimate(one.metric, one.figure, seen.metrics, seen.rates) for one in objectives]
         met = [figure is not None and figure.value < one.limit for figure, one in zip(figures, objectives, strict=True)]
         assert all(met) is wanted

@@ -14,7 +14,7 @@ from loadstone import __version__, flags
 from loadstone.records import UsageError
 from loadstone.typed import slo
 from loadstone.values import port, whole
-from loadstone.verbs import plan
+from loadstone.verbs import plan, sweep
 
 EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
 2 usage; 130 interrupted, results saved. Keys are taken from the environment (OPENAI_API_KEY) and never written down."""
@@ -56,7 +56,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _report(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("run", metavar="RUN", help="folder of a run, a records file, or - for records on stdin")
+    verb.add_argument(
+        "run", metavar="RUN", help="folder of a run or of a sweep, a records file, or - for records on stdin"
+    )
     verb.add_argument("--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json")
     verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
     verb.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
@@ -146,6 +148,7 @@ def _swarm(verb: argparse.ArgumentParser) -> None:
 
 VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "run": (flags.add, "replay prompts against a server and report"),
+    "sweep": (sweep.add, "run at every point of lists of settings, or search the most load that meets objectives"),
     "report": (_report, "recompute a report from the records of a run"),
     "check": (_check, "judge whether a run can be believed"),
     "plan": (plan.add, "how many replicas a demand takes and what they cost, from sweeps (docs/planning.md)"),

@@ -9,7 +9,7 @@ import os
 import sys
 import tomllib
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +53,12 @@ def run(options: Namespace) -> int:
 
 
 def report(options: Namespace) -> int:
-    from loadstone import results
+    from loadstone import results, sweeps
     from loadstone.records import from_lines
+    from loadstone.verbs import sweep as sweep_verb
 
+    if options.run != "-" and sweeps.is_sweep(Path(options.run)):
+        return sweep_verb.report(Path(options.run), options)
     view = _view(options)
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
     if options.run == "-":
@@ -90,6 +93,12 @@ def serve(options: Namespace) -> int:
     settings = Settings(**{"port": 8000, **given})
     run_server(settings, lambda url: print(url, flush=True))
     return 0
+
+
+def sweep(options: Namespace) -> int:
+    from loadstone.verbs import sweep as verb
+
+    return verb.run(options, verb.Edge(settings_of(vars(options)), notice, _server, _watch))
 
 
 def swarm(options: Namespace) -> int:
@@ -134,6 +143,7 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "plan": plan.run,
     "serve": serve,
     "swarm": swarm,
+    "sweep": sweep,
     "selftest": selftest,
     "list": list_,
 }
@@ -141,14 +151,19 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
 
 def config_of(options: Namespace) -> Config:
     """Settings of the configuration file, overlaid by the flags."""
-    given = {name: value for name, value in vars(options).items() if name not in RUN_ONLY}
+    return from_mapping(settings_of(vars(options)), getattr(options, "config", None) or "the command line")
+
+
+def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, before anybody has looked whether they make sense."""
+    given = {name: value for name, value in options.items() if name not in RUN_ONLY}
     for name in ("header", "goodput"):
         if name in given:
             given[name] = dict(given[name])
     if len(given.get("url", ())) == 1:
         given["url"] = given["url"][0]
-    path = getattr(options, "config", None)
-    return from_mapping({**(_toml(Path(path)) if path else {}), **given}, path or "the command line")
+    path = options.get("config")
+    return {**(_toml(Path(path)) if path else {}), **given}
 
 
 def _toml(path: Path) -> dict[str, Any]:

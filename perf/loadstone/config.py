@@ -51,6 +51,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dataset: str = "chat-small"
     prompt_field: str | None = None
     shuffle: bool = False
+    skip: int = 0
     tokenizer: str | None = None
     input_len: int | str | None = None
     output_len: int | str | None = None
@@ -210,6 +211,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             cancel_share=self.cancel_share,
             seed=self.seed,
             shuffle=self.shuffle,
+            skip=self.skip,
         )
 
     def shown(self) -> dict[str, Any]:
@@ -234,7 +236,7 @@ _LIMITS = {
     **dict.fromkeys(("min_input_len", "max_input_len", "max_total_len"), _FROM_1),
     **dict.fromkeys(("input_len", "output_len", "turns"), _FROM_1),
     **dict.fromkeys(("prefix_len", "system_len", "think_time", "min_tokens", "logprobs"), _FROM_0),
-    **dict.fromkeys(("warmup", "cooldown", "grace", "seed", "trace_from"), _FROM_0),
+    **dict.fromkeys(("warmup", "cooldown", "grace", "seed", "skip", "trace_from"), _FROM_0),
     **dict.fromkeys(
         ("rate", "duration", "burstiness", "speed", "scale_lengths", "trace_to", "cancel_after"), _POSITIVE
     ),

@@ -22,10 +22,13 @@ METRICS = (
 )
 FIGURES = ("mean", *PERCENTILES)
 FORM = "METRIC.FIGURE<TIME such as 'ttft.p99<500ms tpot.p95<50ms latency.mean<5s error_rate<1%'"
+ATTAINMENT = "attainment"
+"""Share of requests that meet what --goodput says, typed `goodput>=99%`: the one figure that must not be low."""
 ERRORS = 0.01
 """Error rate above which percentiles tell of the survivors only (check.py): the limit where none is given."""
 _ALIASES = {"e2el": "latency"}
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1e-3}
+_SHARE = re.compile(r"(?:goodput|attainment)>=?([0-9]+\.?[0-9]*|\.[0-9]+)(%?)")
 _TERM = re.compile(r"([a-z_0-9]+)(?:\.([a-z0-9.]+))?<=?([0-9]+\.?[0-9]*|\.[0-9]+)(us|ms|s|%|)")
 
 
@@ -49,20 +52,31 @@ class Objective(Struct, frozen=True):
         return f"{self.metric}.{self.figure}" if self.figure else self.metric
 
     def __str__(self) -> str:
-        return f"{self.name} < {shown(self.metric, self.limit)}"
+        return f"{self.name} {'>=' if self.metric == ATTAINMENT else '<'} {shown(self.metric, self.limit)}"
 
 
-def parse(text: str) -> tuple[Objective, ...]:
-    """Objectives with spaces, commas or `and` between them; a bare number is ms, `e2el` is latency. Or UsageError."""
-    joined = re.sub(r"\s*(<=?)\s*", r"\1", text.strip())
+def parse(text: str, shares: bool = False) -> tuple[Objective, ...]:
+    """Objectives with spaces, commas or `and` between them; a bare number is ms, `e2el` is latency. `shares`: that of
+    requests within --goodput too. Raises UsageError."""
+    joined = re.sub(r"\s*([<>]=?)\s*", r"\1", text.strip())
     terms = [term for term in re.split(r"[\s,;&]+", joined) if term and term != "and"]
-    found = tuple(map(_term, terms))
+    found = tuple((_share(term) if shares else None) or _term(term) for term in terms)
     names = [objective.name for objective in found]
     if not found:
         raise UsageError(f"--slo takes {FORM}, not {text!r}")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"--slo has two limits for {twice}: give one")
     return found
+
+
+def _share(text: str) -> Objective | None:
+    match = _SHARE.fullmatch(text.lower())
+    if match is None:
+        return None
+    limit = float(match[1]) / (100 if match[2] else 1)
+    if not 0 < limit < 1:
+        raise UsageError(f"--slo takes goodput>=99% or goodput>=0.99, a share below 1, not {text!r}")
+    return Objective(ATTAINMENT, "", limit)
 
 
 def _term(text: str) -> Objective:
@@ -135,6 +149,6 @@ def shown(metric: str, value: float | None) -> str:
     """A figure for people: shares in percent, times in ms or s."""
     if value is None:
         return "-"
-    if metric == "error_rate":
+    if metric in ("error_rate", ATTAINMENT):
         return f"{value * 100:.3g}%"
     return f"{value * 1e3:.4g} ms" if value < 10 else f"{value:.4g} s"

@@ -1,6 +1,7 @@
 """Sweeps on disk: a folder with sweep.json, and below it the folder of a run (or of its repeats) for each point.
 
-A run counts when it has come to its end. What was interrupted or killed is moved aside, into `unfinished`, and made again.
+A run counts when it has come to its end. What was interrupted or killed is moved aside, into `unfinished`, and made
+again.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ def set_aside(path: Path, place: str) -> list[Path]:
     return [_move(run, path / ASIDE, place if run == folder else f"{place}-{run.name}") for run in left]
 
 
-def all_runs(path: Path) -> Iterator[dict[str, Any]]:
-    """run.json of every run in a sweep's folder, whether it came to its end or not."""
+def all_runs(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Of every run in a sweep's folder, whether it came to its end or not: its configuration, and requests sent."""
     for file in sorted(path.rglob(store.RUN)):
-        yield store.load_run(file.parent)
+        yield store.load_run(file.parent).get("config") or {}, sent(file.parent)
 
 
 def _runs(path: Path) -> list[Path]:
@@ -87,3 +88,16 @@ def _move(run: Path, to: Path, name: str) -> Path:
     while (there := to / f"{name}-{number}").exists():
         number += 1
     return run.rename(there)
+
+
+def sent(run: Path) -> int:
+    """Requests that a run has recorded, finished or not."""
+    whole = run / store.RECORDS
+    files = [whole] if whole.exists() else store.shards(run)
+    return sum(chunk.count(b"\n") for file in files for chunk in _chunks(file))
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as lines:
+        while data := lines.read(1 << 20):
+            yield data

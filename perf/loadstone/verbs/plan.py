@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from loadstone.records import UsageError
 from loadstone.values import time, whole
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
     from loadstone.demand import Demand
     from loadstone.fleet import Offer, Plan, Terms
 
@@ -20,7 +21,7 @@ _VIEWS = ("text", "md", "json", "html", "csv")
 _MONTHS = 120
 
 
-def add(verb: argparse.ArgumentParser) -> None:
+def add(verb: ArgumentParser) -> None:
     verb.add_argument("sweeps", nargs="+", metavar="SWEEP", help="folder of a sweep; several are stacks to compare")
     asked = verb.add_argument_group("demand (on average; lengths are those of the sweep)")
     asked.add_argument("--rate", metavar="R[,R...]", help="requests a second: 40, or several: 10,40,160")
@@ -45,7 +46,7 @@ def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Namespace) -> int:
     """Exit status 0; 1 where no stack meets the objectives."""
     from loadstone import console, fleet
     from loadstone.views import capacity
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     return 0 if any(stack.sizes for stack in plan.stacks) else 1
 
 
-def _terms(options: argparse.Namespace) -> Terms:
+def _terms(options: Namespace) -> Terms:
     from loadstone import demand, fleet, objectives
 
     given = vars(options)
@@ -96,7 +97,7 @@ def _slo_of(paths: Sequence[str]) -> str:
     return str(slo)
 
 
-def _demands(options: argparse.Namespace) -> tuple[Demand, ...]:
+def _demands(options: Namespace) -> tuple[Demand, ...]:
     from loadstone import demand
 
     rates, users, think = (getattr(options, name, None) for name in ("rate", "users", "think"))
@@ -111,7 +112,7 @@ def _demands(options: argparse.Namespace) -> tuple[Demand, ...]:
     return tuple(demand.Demand(users=count, think=think) for count in demand.users(users))
 
 
-def _offers(options: argparse.Namespace, terms: Terms) -> list[Offer]:
+def _offers(options: Namespace, terms: Terms) -> list[Offer]:
     """A stack for each curve of each sweep, with the price and GPUs of its sweep."""
     from loadstone import curves, demand, fleet, sweeps
 
@@ -129,7 +130,7 @@ def _offers(options: argparse.Namespace, terms: Terms) -> list[Offer]:
     return offers
 
 
-def _each(options: argparse.Namespace, name: str, read: Callable[[str], tuple[T, ...]]) -> Sequence[T | None]:
+def _each(options: Namespace, name: str, read: Callable[[str], tuple[T, ...]]) -> Sequence[T | None]:
     """One for each sweep: what was given, once or as often as there are sweeps."""
     sweeps = options.sweeps
     text = getattr(options, name, None)
