@@ -12,14 +12,14 @@ import msgspec
 import pytest
 
 import fast
-from loadstone import cli, console, fleet
+from loadstone import calls, cli, console, fleet, sweeps
 from loadstone.capacity import capacity
 from loadstone.curves import curves
 from loadstone.demand import Demand
 from loadstone.fleet import Offer, Plan, Size, Terms
 from loadstone.objectives import estimate, parse
 from loadstone.points import Point
-from loadstone.records import UsageError
+from loadstone.records import UsageError, to_line
 from loadstone.views import capacity as view
 from loadstone.views import capacity_csv, html, markdown
 from loadstone.views.page import Chart, Table
@@ -335,6 +335,25 @@ def test_no_sweep_and_the_same_twice(folder: Path, tmp_path: Path, capsys: pytes
     one = fast.save(tmp_path / "one", {"rate-9": [fast.at_rate(fast.SMALL, 9, 100, 1)]})
     assert command(one, *asked) == 2
     assert "has 1 usable point" in capsys.readouterr().err
+
+
+def test_records_tell_more_than_summaries(tmp_path: Path) -> None:
+    """420 requests are too few for an interval of p99, and enough to see that none of them was slow."""
+    objectives = parse("ttft.p99<60ms")
+    sizes = {rate: list(zip(fast.poisson(rate, 420, 1), fast.lengths(420, 1), strict=True)) for rate in (5, 10, 70)}
+    records = {rate: fast.serve(fast.SMALL, arrivals) for rate, arrivals in sizes.items()}
+    runs = {f"rate-{rate}": [fast.summary(found, rate=rate)] for rate, found in records.items()}
+    path = fast.save(tmp_path / "short", runs)
+    assert calls.of(path, sweeps.read(path), objectives) == {}
+    for rate, found in records.items():
+        (path / f"rate-{rate}" / "0" / "records.jsonl").write_bytes(b"".join(map(to_line, found)))
+    called = calls.of(path, sweeps.read(path), objectives)
+    assert [called[f"rate-{rate}"]["ttft.p99"] for rate in (5, 10, 70)] == ["met", "met", "missed"]
+    read = sweeps.read(path)
+    assert capacity(curves(read, "short", objectives)[0], objectives).low is None
+    assert capacity(curves(read, "short", objectives, called)[0], objectives).low == 10
+    assert command(path, "--slo", "ttft.p99<60ms", "--rate", "40", "-o", tmp_path / "plan.txt") == 0
+    assert "take 4 replicas" in (tmp_path / "plan.txt").read_text("utf-8")
 
 
 # the proof, in small: tests/bench/fleet.py has it at length

@@ -18,7 +18,8 @@ LAYERS: dict[int, str] = {
     " bursts curves capacity demand fleet",
     2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room",
     3: "flight keys carrier runner guards health engine workers worker"
-    " preflight describe progress results console watchers setup session lab selftest sweeps campaign guides courses",
+    " preflight describe progress results console watchers setup session lab selftest sweeps campaign guides courses"
+    " calls",
     4: "__init__ values flags arguments listing cli __main__ sim swarm verbs",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}

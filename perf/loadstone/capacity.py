@@ -15,7 +15,7 @@ from typing import Literal
 from msgspec import Struct
 
 from loadstone.curves import Curve, Spot
-from loadstone.objectives import Estimate, Judgement, Objective, judge, shown, together
+from loadstone.objectives import ATTAINMENT, Estimate, Judgement, Objective, judge, shown, together
 
 Basis = Literal["measured", "interpolated", "extrapolated", "derived"]
 SAME = 0.01
@@ -148,8 +148,9 @@ class Law:
         values = [one for one in found if one is not None]
         if len(values) < len(found):
             return None
-        lows, highs = _rising([one.low for one in values]), _rising([one.high for one in values])
-        return _Line(loads, isotonic([one.value for one in values]), lows, highs)
+        sides = ([one.value for one in values], [one.low for one in values], [one.high for one in values])
+        value, low, high = (_monotone(side, falls=name == ATTAINMENT) for side in sides)
+        return _Line(loads, value or [], low, high)
 
     def basis(self, load: float) -> Basis:
         """Where figures at a load come from."""
@@ -169,9 +170,9 @@ def _read(loads: Sequence[float], values: Sequence[float], load: float) -> float
     return values[after - 1] + share * (values[after] - values[after - 1])
 
 
-def _rising(values: Sequence[float | None]) -> list[float] | None:
-    known = [value for value in values if value is not None]
-    return isotonic(known) if len(known) == len(values) else None
+def _monotone(values: Sequence[float | None], falls: bool) -> list[float] | None:
+    known = [-value if falls else value for value in values if value is not None]
+    return [-value if falls else value for value in isotonic(known)] if len(known) == len(values) else None
 
 
 def isotonic(values: Sequence[float]) -> list[float]:

@@ -75,7 +75,9 @@ class Curve(Struct, frozen=True, kw_only=True):
 
 
 Calls = Mapping[str, Mapping[str, Judgement]]
-"""By name of a point, and of an objective."""
+"""By name of a point, and of an objective, or QUEUE."""
+QUEUE = "queue"
+"""Called missed where the queue grew to the end, whatever the objectives."""
 
 
 def curves(sweep: Sweep, label: str, objectives: Sequence[Objective], calls: Calls | None = None) -> list[Curve]:
@@ -175,7 +177,7 @@ def _spot(name: str, runs: Sequence[Summary], objectives: Sequence[Objective], c
         output_tokens=_mean(_tokens(run, "output_tokens") for run in runs),
         requests=sum(run.counts.succeeded for run in runs),
         runs=len(runs),
-        saturated=any(run.run.get("ended") == "saturated" for run in runs),
+        saturated=called.get(QUEUE) == "missed" or any(run.run.get("ended") == "saturated" for run in runs),
         drifting=any(map(_drifts, runs)),
         doubts=list(dict.fromkeys(doubts)),
         called=dict(called),

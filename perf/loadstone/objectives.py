@@ -24,6 +24,8 @@ FIGURES = ("mean", *PERCENTILES)
 FORM = "METRIC.FIGURE<TIME such as 'ttft.p99<500ms tpot.p95<50ms latency.mean<5s error_rate<1%'"
 ATTAINMENT = "attainment"
 """Share of requests that meet what --goodput says, typed `goodput>=99%`: the one figure that must not be low."""
+SHARES = ("error_rate", ATTAINMENT)
+"""Figures of a run as a whole, 0 to 1."""
 ERRORS = 0.01
 """Error rate above which percentiles tell of the survivors only (check.py): the limit where none is given."""
 _ALIASES = {"e2el": "latency"}
@@ -149,6 +151,6 @@ def shown(metric: str, value: float | None) -> str:
     """A figure for people: shares in percent, times in ms or s."""
     if value is None:
         return "-"
-    if metric in ("error_rate", ATTAINMENT):
+    if metric in SHARES:
         return f"{value * 100:.3g}%"
     return f"{value * 1e3:.4g} ms" if value < 10 else f"{value:.4g} s"

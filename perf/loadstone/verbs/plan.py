@@ -74,7 +74,7 @@ def _terms(options: Namespace) -> Terms:
     if (spare := given.get("spare", 0)) < 0:
         raise UsageError(f"--spare takes 0 or more replicas, not {spare}")
     return fleet.Terms(
-        objectives=objectives.with_errors(objectives.parse(slo)),
+        objectives=objectives.with_errors(objectives.parse(slo, shares=True)),
         demands=_demands(options),
         peak=demand.peak(given.get("peak", "1")),
         growth=demand.growth(given["growth"]) if "growth" in given else 1.0,
@@ -114,7 +114,7 @@ def _demands(options: Namespace) -> tuple[Demand, ...]:
 
 def _offers(options: Namespace, terms: Terms) -> list[Offer]:
     """A stack for each curve of each sweep, with the price and GPUs of its sweep."""
-    from loadstone import curves, demand, fleet, sweeps
+    from loadstone import calls, curves, demand, fleet, sweeps
 
     prices = _each(options, "price", demand.prices)
     gpus = _each(options, "gpus", demand.gpus)
@@ -122,8 +122,9 @@ def _offers(options: Namespace, terms: Terms) -> list[Offer]:
     for path, price, count in zip(options.sweeps, prices, gpus, strict=True):
         sweep = sweeps.read(Path(path))
         label = sweep.grid.label or Path(path).resolve().name
+        called = calls.of(Path(path), sweep, terms.objectives)
         offers += [fleet.Offer(curve, price, count or curve.gpus)
-                   for curve in curves.curves(sweep, label, terms.objectives)]  # fmt: skip
+                   for curve in curves.curves(sweep, label, terms.objectives, called)]  # fmt: skip
     labels = [offer.curve.label for offer in offers]
     if twice := next((label for label in labels if labels.count(label) > 1), None):
         raise UsageError(f"two of these sweeps are called {twice}: give copies of them other names")

@@ -12,7 +12,7 @@ from loadstone.capacity import Judged
 from loadstone.curves import FIGURES
 from loadstone.demand import Demand
 from loadstone.fleet import Plan, Size, Stack, Terms
-from loadstone.objectives import Estimate
+from loadstone.objectives import SHARES, Estimate
 from loadstone.views import capacity_charts as charts
 from loadstone.views.page import Block, Page, Prose, Section, Table
 
@@ -242,7 +242,7 @@ def interval(name: str, found: Estimate | None) -> str:
     """A figure in ms with its interval; an error rate in percent."""
     if found is None:
         return "-"
-    scale, form = (100.0, "{:.3g}%") if name == "error_rate" else (1e3, "{:,.4g}")
+    scale, form = (100.0, "{:.3g}%") if name in SHARES else (1e3, "{:,.4g}")
     value = form.format(found.value * scale)
     if found.low is None or found.high is None:
         return value

@@ -7,7 +7,7 @@ from typing import Literal
 
 from loadstone.capacity import Judged
 from loadstone.fleet import Plan, Stack, Stair, Terms
-from loadstone.objectives import Objective, shown
+from loadstone.objectives import SHARES, Objective, shown
 from loadstone.views.page import Axis, Chart, Mark, Role, Series
 
 _ROLES: dict[str, Role] = {"met": "good", "missed": "bad", "unresolved": "muted"}
@@ -71,7 +71,7 @@ def curves(stack: Stack, terms: Terms) -> Iterator[Chart]:
 
 
 def _curve(stack: Stack, objective: Objective, spots: Sequence[Judged]) -> Chart:
-    found, scale = stack.capacity, 100.0 if objective.metric == "error_rate" else 1e3
+    found, scale = stack.capacity, 100.0 if objective.metric in SHARES else 1e3
     ends = [("carried", found.low), ("too much", found.high)]
     loads, values = [one.spot.at(objective.name) for one in spots], [_value(one, objective) * scale for one in spots]
     far = max(values) > 20 * objective.limit * scale and min(values) > 0
