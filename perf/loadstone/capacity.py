@@ -94,7 +94,7 @@ def _pair(objective: Objective, found: Estimate) -> str:
 def _limits(after: Sequence[Judged]) -> list[str]:
     """What is missed at the first load that is missed; failing that, what is unresolved at the first."""
     first = next((one for one in after if one.judgement == "missed"), after[0] if after else None)
-    return [] if first is None else first.against
+    return [] if first is None else [*first.against, *first.spot.server]
 
 
 def _reason(spots: Sequence[Judged], objectives: Sequence[Objective]) -> str:

@@ -39,7 +39,8 @@ class Spot(Struct, frozen=True, kw_only=True):
 
     saturated: more load would not come through; drifting: latencies rose with the time it lasted, beyond chance.
     carried: of a closed loop, the load at random arrivals that each kind of figure stands for (bursts.py).
-    called: objectives by name that somebody who knows every request has judged already."""
+    called: objectives by name that somebody who knows every request has judged already.
+    server: limits that the server itself told of."""
 
     name: str
     asked: float
@@ -53,6 +54,7 @@ class Spot(Struct, frozen=True, kw_only=True):
     saturated: bool = False
     drifting: bool = False
     doubts: list[str] = []
+    server: list[str] = []
     carried: dict[str, float] = {}
     called: dict[str, Judgement] = {}
 
@@ -180,6 +182,7 @@ def _spot(name: str, runs: Sequence[Summary], objectives: Sequence[Objective], c
         saturated=called.get(QUEUE) == "missed" or any(run.run.get("ended") == "saturated" for run in runs),
         drifting=any(map(_drifts, runs)),
         doubts=list(dict.fromkeys(doubts)),
+        server=list(dict.fromkeys(said for run in runs for said in _said(run))),
         called=dict(called),
     )
 
@@ -187,6 +190,18 @@ def _spot(name: str, runs: Sequence[Summary], objectives: Sequence[Objective], c
 def _figure(name: str, run: Summary) -> Estimate | None:
     metric, _, figure = name.partition(".")
     return estimate(metric, figure, run.metrics, run.rates)
+
+
+def _said(run: Summary) -> Iterator[str]:
+    """Limits that the server's own metrics tell of, where they were asked for: its KV cache, and how many it runs."""
+    side = getattr(run, "server", None)
+    if side is None:
+        return
+    yield from side.remarks
+    for source in side.sources:
+        waiting, running = (source.whole.metrics.get(name) for name in ("waiting", "running"))
+        if waiting is not None and running is not None and (waiting.mean or 0.0) >= 1:
+            yield f"{waiting.mean:.3g} requests waited in the server on average, where at most {running.max:.0f} ran"
 
 
 def _pooled(found: Sequence[Estimate | None]) -> Estimate | None:

@@ -65,7 +65,7 @@ def main(seeds: int) -> int:
 
 
 def clients(seed: int, objectives: tuple[Objective, ...]) -> tuple[bool, bool]:
-    """Whether a replica meets the objectives at the rate derived from a sweep over concurrency; and at its throughput."""
+    """Whether a replica meets the objectives at the rate derived from a sweep over concurrency, and at its own."""
     runs = [fast.with_clients(fast.SMALL, busy, REQUESTS, seed * 1000 + busy) for busy in CLIENTS]
     points = [Point(f"c-{busy}", {"concurrency": busy}, [run]) for busy, run in zip(CLIENTS, runs, strict=True)]
     (curve,) = curves(Sweep(Grid(config={}, varied=["concurrency"], places=[]), points), "closed", objectives)

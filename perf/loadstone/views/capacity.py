@@ -18,7 +18,8 @@ from loadstone.views.page import Block, Page, Prose, Section, Table
 
 _FEWER = {"met": "would do too", "unresolved": "cannot be told", "missed": "misses"}
 MILESTONES = 5
-_EXPECTED = "of a replica at its share of the peak, in ms; in brackets the 95 % interval of what was measured"
+_EXPECTED = "of a replica at its share of the peak, in ms"
+_INTERVAL = f"{_EXPECTED}; in brackets the 95 % interval of what was measured"
 _BASIS = {
     "derived": "derived from concurrency",
     "measured": "measured",
@@ -223,7 +224,10 @@ def _expected(plan: Plan) -> Iterator[Block]:
     objectives = [objective.name for objective in plan.terms.objectives if objective.metric != "error_rate"]
     others = [name for name in FIGURES if name not in objectives]
     head = ["demand", *(["stack"] if several else []), "each /s"]
-    for title, names, form in (("At the peak", objectives, interval), ("Other figures at the peak", others, _plain)):
+    for title, names, form, note in (
+        ("At the peak", objectives, interval, _INTERVAL),
+        ("Other figures at the peak", others, _plain, _EXPECTED),
+    ):
         known = [name for name in names if any(name in size.figures for _, size in sized)]
         rows = [
             [str(size.demand), *([stack.curve.label] if several else []), f"{size.load:.4g}",
@@ -231,7 +235,7 @@ def _expected(plan: Plan) -> Iterator[Block]:
             for stack, size in sized
         ]  # fmt: skip
         if rows and known:
-            yield Table(title, [*head, *(name.replace(".", " ") for name in known)], rows, _EXPECTED)
+            yield Table(title, [*head, *(name.replace(".", " ") for name in known)], rows, note)
 
 
 def _plain(name: str, found: Estimate | None) -> str:
