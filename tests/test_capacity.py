@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -194,6 +195,26 @@ def test_latencies_that_still_rise_meet_nothing() -> None:
     assert [one.judgement for one in found.spots] == ["met", "unresolved", "missed"]
     assert found.spots[1].against == ["TTFT still rising: not settled"]
     assert (found.low, found.high, found.limits) == (10, 30, ["saturation"])
+
+
+class Told(Summary, frozen=True, kw_only=True):
+    """A summary with what the server said of itself."""
+
+    server: Any = None
+
+
+def test_the_server_may_tell_what_its_limit_is() -> None:
+    gauges = {"waiting": Metric("requests", 9, mean=3.0, max=9.0), "running": Metric("requests", 9, mean=7.5, max=8.0)}
+    source = SimpleNamespace(whole=SimpleNamespace(metrics=gauges))
+    said = SimpleNamespace(remarks=["the KV cache was 99% full at its fullest"], sources=[source])
+    (full,) = at(30, 0.3).runs
+    fields = {name: getattr(full, name) for name in Summary.__struct_fields__}
+    slow = Point("rate-30", {"rate": 30}, [Told(**fields | {"server": said})])
+    assert capacity(curve(at(10, 0.02), at(20, 0.05), slow), SLO).limits == [
+        "ttft.p95 300 ms (299 ms to 301 ms) of 100 ms",
+        "the KV cache was 99% full at its fullest",
+        "3 requests waited in the server on average, where at most 8 ran",
+    ]
 
 
 def test_who_knows_every_request_is_believed() -> None:

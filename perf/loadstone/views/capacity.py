@@ -54,27 +54,30 @@ def page(plan: Plan) -> Page:
 
 
 def _lead(plan: Plan) -> Prose:
-    """The busiest demand of today and of the horizon, on the cheapest stack or the only one."""
+    """The largest demand, today and at the end of the months ahead, on the cheapest stack or the first that can."""
     able = [stack for stack in plan.stacks if stack.sizes]
     if not able:
         return Prose("No stack meets the objectives: " + "; ".join(
             f"{stack.curve.label}: {stack.capacity.reason}" for stack in plan.stacks
         ), "bad")  # fmt: skip
-    best = next((stack for stack in able if stack.curve.label == plan.cheapest[-1]), able[0])
-    last = plan.terms.demands[-1]
-    today = next(size for size in best.sizes if size.demand == last and size.month == 0)
+    place, largest = max(enumerate(plan.terms.demands), key=lambda pair: pair[1].size)
+    best = next((stack for stack in able if stack.curve.label == plan.cheapest[place]), able[0])
+    months = [size for size in best.sizes if size.demand == largest]
+    today, then = months[0], months[-1]
     busiest = f" (peak {today.peak:,.4g} requests/s)" if plan.terms.peak > 1 else ""
-    text = f"{last}{busiest} take {_replicas(today)}{_of(best, plan)}{_spending(today, plan.terms)}."
+    text = f"{largest}{busiest} take {_replicas(today)}{_of(best, plan, place)}{_spending(today, plan.terms)}."
     if plan.terms.months:
-        text += f" In {plan.terms.months} months: {_replicas(best.sizes[-1])}{_spending(best.sizes[-1], plan.terms)}."
+        text += f" In {plan.terms.months} months: {_replicas(then)}{_spending(then, plan.terms)}."
     text += f" {_carries(best)}"
     return Prose(text, "doubt" if best.remarks else "good")
 
 
-def _of(stack: Stack, plan: Plan) -> str:
+def _of(stack: Stack, plan: Plan, place: int) -> str:
     if len(plan.stacks) == 1:
         return ""
-    least = f", the {'cheapest' if plan.by == 'cost' else 'fewest'}" if stack.curve.label in plan.cheapest else ""
+    least = (
+        f", the {'cheapest' if plan.by == 'cost' else 'fewest'}" if stack.curve.label == plan.cheapest[place] else ""
+    )
     return f" of {stack.curve.label}{least}"
 
 
