@@ -30,8 +30,8 @@ Seen = Callable[[Path], Evidence]
 
 
 class Limits(Struct, frozen=True):
-    """Of one probe: requests of its first run, and in all; `seconds` in all where they end it before. `warm`: runs get a
-    warm-up by what they are."""
+    """Of one probe: requests of its first run, and in all; `seconds` in all where they end it before. `warm`: its runs
+    get a warm-up."""
 
     first: int = FIRST
     most: int = 20_000
