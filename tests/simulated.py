@@ -1,4 +1,4 @@
-"""A server with the simulated engine in virtual time, and whole runs against it: folders as `loadstone run` leaves them.
+"""A server with the simulated engine in virtual time, and whole runs against it, with folders as a run leaves them.
 
 Also the same engine by itself under a very long load, which tells what is true of it at a rate.
 """

@@ -110,7 +110,7 @@ class Search:
 
     def _outcome(self, settings: Mapping[str, Any], found: list[Probe]) -> Outcome:
         ordered = sorted(found, key=lambda probe: probe.load)
-        return Outcome(dict(settings), search.answer(found), ordered, search.done(found, self.bounds))
+        return Outcome(dict(settings), search.answer(found), ordered, search.done(found))
 
     def _evidence(self, run: Path) -> Evidence:
         if run not in self._known:
