@@ -94,10 +94,10 @@ def go(profile: Profile = SMALL, prompts: int = 1000) -> Callable[[Config], Summ
 
     def run(config: Config) -> Summary:
         filled = config.filled(timed=False)
-        rows = [Prompt(id="p", text="hello")]
-        made = plan.make(filled.load, Rows([f"p{row}" for row in range(prompts)]))
+        rows = [Prompt(id=f"p{row}", text="hello") for row in range(prompts)]
+        made = plan.make(filled.load, Rows([row.id for row in rows]))
         records: list[Record] = []
-        jobs = Jobs(rows * prompts, Maker(Chat(), [apis.Settings(model="m")], PATH, ()))
+        jobs = Jobs(rows, Maker(Chat(), [apis.Settings(model="m")], PATH, ()))
         served = Served(profile, config.seed * 1_000_003 + config.skip)
         carrier = Carrier(made, jobs, Chat(), [Door(served, PATH)], records.append, clock=virtual.clock)
         ended = virtual.run(Runner(carrier, Times(stagger=0)).run())

@@ -6,6 +6,7 @@ themselves are handed to whoever called; a run that cannot be made is a point wi
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,16 +86,17 @@ class Campaign:
         self._save()
 
     def _make(self, task: Task, go: Go) -> Summary | None:
-        config = self._config_of(task)
         failed = summary = None
         try:
             for there in sweeps.set_aside(self.path, task.place.name):
                 self._notice(f"{task.place.name} was not finished: what there is of it is now in {there}")
             self._prepare(task.place)
+            config = self._config_of(task)
             summary = go(config)
             self._stock.add(summary.run.get("config") or {}, sweeps.sent(Path(config.output or "")))
         except UsageError as exc:
             if not any(point.runs or point.failed for point in self.sweep.points):
+                self._leave()
                 raise
             failed = str(exc)
             self._notice(f"{shown(task.place.settings)} could not be run: {failed}")
@@ -121,6 +123,12 @@ class Campaign:
             grid = msgspec.structs.replace(self.sweep.grid, places=places)
             self.sweep = Sweep(grid, [known[place.name] for place in places])
         self._save()
+
+    def _leave(self) -> None:
+        """Nothing has been run, so nothing is left behind."""
+        (self.path / sweeps.SWEEP).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something else is in it
+            self.path.rmdir()
 
     def _note(self, place: Place, failed: str | None) -> None:
         """What has become of a place."""
@@ -192,8 +200,11 @@ def _places(before: Grid, now: Grid) -> list[Place]:
 def _in_order(places: Sequence[Place], grid: Grid) -> list[Place]:
     """Places that were found on the way, by the load that was looked for."""
     field = str(grid.rule.get("field"))
-    others = [shown({name: value for name, value in place.settings.items() if name != field}) for place in places]
-    return sorted(places, key=lambda place: (others.index(others[places.index(place)]), place.settings[field]))
+    others = {
+        place.name: shown({name: value for name, value in place.settings.items() if name != field}) for place in places
+    }
+    order = list(dict.fromkeys(others.values()))
+    return sorted(places, key=lambda place: (order.index(others[place.name]), place.settings[field]))
 
 
 def _free(folder: Path) -> int:
