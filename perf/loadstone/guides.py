@@ -137,7 +137,7 @@ class Search:
         return room >= probe.requests / 10 and probe.seconds < self.limits.seconds and probe.runs < search.MOST_RUNS
 
     def _task(self, settings: Mapping[str, Any], load: float, requests: int) -> Task:
-        only: dict[str, Any] = {"requests": requests}
+        only: dict[str, Any] = {"requests": requests, "html": False}
         if self.limits.warm:
             only["warmup"] = math.ceil(max(WARMUP * requests, 0 if self.field == "rate" else load))
         return Task(place(settings, self.field, load), only, many=True)

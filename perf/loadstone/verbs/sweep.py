@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from loadstone.courses import Course
     from loadstone.search import Found
 
-NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "save_bodies", "max_error_rate", "repeat")
+NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "save_bodies", "max_error_rate", "html")
 """Settings that are the whole sweep's."""
 OWN = ("--vary", "--grid", "--zip", "--repeat", "--rest", "--gpus", "--auto", "--slo", "--search", "--within",
        "--at-least", "--at-most", "--max-points", "--probe-max")  # fmt: skip
