@@ -137,6 +137,13 @@ def test_a_sound_run_is_valid() -> None:
         (clock(0.051), "clocks", "suspect", "51.0 ms on b", "50.0 ms"),
         (clock(0.251), "clocks", "invalid", "251.0 ms on b", "50.0 ms"),
         (
+            checks(warmup_ttft=130.0, warmup_ttft_shift=0.2, warmup_tpot=40.0, warmup_tpot_shift=0.01),
+            "warm-up",
+            "suspect",
+            "mean TTFT +20% by the first 130 requests",
+            "2%",
+        ),
+        (
             checks(drift_ttft=0.5, drift_ttft_margin=0.3),
             "drift",
             "suspect",
@@ -202,6 +209,8 @@ def test_a_doubt(changes: dict[str, Any], what: str, severity: str, measured: st
         checks(opened_a_minute=80.0),
         checks(drift_ttft=0.5, drift_ttft_margin=0.4),
         checks(drift_ttft=None, drift_ttft_margin=None),
+        checks(warmup_ttft=130.0, warmup_ttft_shift=-0.019),
+        {"run": RUN | {"stages": [{"index": 0}]}} | checks(warmup_ttft=130.0, warmup_ttft_shift=0.5),
         OPEN | checks(drift_qps=0.9, drift_qps_margin=0.1),
         {"run": RUN | {"stages": [{"index": 0}]}} | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
         configured(concurrency=8, arrivals="replay") | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
@@ -411,3 +420,11 @@ def test_no_records_are_missed_that_were_never_due(ended: str) -> None:
     number = 100 if ended == "done" else 120
     short = msgspec.structs.replace(SHORT, expected=number)
     assert judge(summary(run=RUN | {"ended": ended}, counts=short)).status == "valid"
+
+
+@pytest.mark.parametrize(("warm", "advised"), [(0, "--warmup 130"), (8, "--warmup 140"), (1000, "--warmup 1200")])
+def test_a_warm_up_is_advised_on_top_of_what_was_warmed_up_already(warm: int, advised: str) -> None:
+    found = checks(warmup_ttft=130.0, warmup_ttft_shift=0.2, warmup_tpot=40.0, warmup_tpot_shift=0.5)
+    doubt = only(found | {"counts": msgspec.structs.replace(counts(1000), warmup=warm)})
+    assert doubt.measured == "mean TPOT +50% by the first 130 requests"
+    assert doubt.advice.endswith(advised)

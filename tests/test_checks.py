@@ -60,6 +60,25 @@ def test_a_rise_of_ttft_is_found_beside_a_steady_tpot() -> None:
     assert checks["drift_latency"] is None, "answers were streamed"
 
 
+def test_a_warm_up_is_told_in_requests_and_not_called_a_drift_as_well() -> None:
+    """The first tokens of the first 150 of 1,000 come late; TPOT is the same all along."""
+    chance = np.random.default_rng(1).uniform(0.08, 0.12, 1000)
+    rows = [request(i, i * 0.01, ttft=chance[i] * (2.5 if i < 150 else 1), gap=0.1) for i in range(1000)]
+    checks = measure(rows).checks
+    assert checks["warmup_ttft"] == pytest.approx(150, abs=15)
+    assert checks["warmup_ttft_shift"] == pytest.approx(0.225, abs=0.02)
+    assert (checks["warmup_tpot"], checks["warmup_tpot_shift"]) == (None, None)
+    change, margin = checks["drift_ttft"], checks["drift_ttft_margin"]
+    assert change is not None
+    assert margin is not None
+    assert abs(change) < margin
+    verdict = measure(rows).verdict
+    assert verdict is not None
+    assert [(doubt.what, doubt.severity) for doubt in verdict.doubts if doubt.what in ("warm-up", "drift")] == [
+        ("warm-up", "suspect")
+    ]
+
+
 def test_a_short_run_has_no_drift() -> None:
     checks = measure([request(i, i * 0.01, ttft=0.1 + i * 2e-4) for i in range(99)]).checks
     assert {value for name, value in checks.items() if name.startswith("drift")} == {None}

@@ -12,14 +12,15 @@ PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
     0: "records",
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
-    " stats histogram pool spool events columns windows groups checks finding interference means check measure"
+    " correlation intervals transient stats histogram pool spool events columns windows"
+    " groups checks finding interference means check measure"
     " stops saturation config views plugins points shares messages pulses losses"
-    " ceiling climb against pace scale objectives grid stock pareto binomial probes search knee"
-    " bursts curves capacity demand fleet",
+    " repeats ceiling climb against pace scale objectives grid stock pareto binomial probes search knee"
+    " passage traces bursts curves capacity demand fleet",
     2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room",
     3: "flight keys carrier runner guards health engine workers worker"
-    " preflight describe progress results console watchers setup session lab selftest sweeps campaign guides courses"
-    " calls",
+    " preflight describe progress results console watchers setup session lab selftest sweeps repeating"
+    " campaign guides courses calls",
     4: "__init__ values flags arguments listing cli __main__ sim swarm verbs",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
@@ -35,7 +36,15 @@ DOORS = {
     "uvloop": {"loop.py"},
     "locust": {f"swarm/{name}.py" for name in ("locustfile", "post", "master", "shape", "dispatch", "command")},
     "gevent": {f"swarm/{name}.py" for name in ("engines", "worker", "master", "muster")},
-    "argparse": {"arguments.py", "flags.py", "values.py", "cli.py", "swarm/settings.py", "swarm/command.py"},
+    "argparse": {
+        "arguments.py",
+        "flags.py",
+        "values.py",
+        "cli.py",
+        "swarm/settings.py",
+        "swarm/command.py",
+        "verbs/repeat.py",
+    },
 }
 PURE_NEVER = {"socket", "asyncio", "time", "subprocess", "threading", "random"}
 PURE_EXCEPT: set[tuple[str, str]] = set()

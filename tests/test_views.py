@@ -97,7 +97,7 @@ def test_finish_writes_the_derived_files(tmp_path: Path) -> None:
 
 
 def test_example_is_small() -> None:
-    assert sum(file.stat().st_size for file in EXAMPLE.iterdir()) < 300_000
+    assert sum(file.stat().st_size for file in EXAMPLE.iterdir()) < 320_000
 
 
 def test_records_alone_give_the_same_numbers(summary: Summary) -> None:
@@ -120,7 +120,7 @@ def test_summary_json_is_the_documented_layout(summary: Summary) -> None:
     ]  # fmt: skip
     assert list(shown["metrics"]["ttft"]) == [
         "unit", "n", "mean", "std", "min", "p1", "p5", "p25", "p50", "p75", "p90", "p95", "p99", "p99.9", "max", "ci95",
-        "note",
+        "note", "refused",
     ]  # fmt: skip
     assert set(shown["metrics"]) == set(tables.LABELS)
     assert {"mean", "p50"} <= set(shown["metrics"]["ttft"]["ci95"])
@@ -346,3 +346,13 @@ def test_example_records_read_back() -> None:
     raw = (EXAMPLE / "records.jsonl").read_bytes().splitlines()
     assert [from_line(line) for line in raw] == records()
     assert msgspec.json.decode((EXAMPLE / "run.json").read_bytes()) == run()
+
+
+def test_the_report_says_why_a_mean_has_no_interval(summary: Summary) -> None:
+    why = "neighbours are alike: worth {} independent values, and an interval takes 20"
+    lone = {
+        name: msgspec.structs.replace(summary.metrics[name], ci95={"mean": None}, refused={"mean": why.format(count)})
+        for name, count in (("ttft", 7), ("tpot", 19))
+    }
+    told = " ".join(console.render(msgspec.structs.replace(summary, metrics=summary.metrics | lone)).split())
+    assert f"no ± for TTFT, TPOT: {why.format('7 to 19')}" in told

@@ -14,7 +14,7 @@ from loadstone import __version__, flags
 from loadstone.records import UsageError
 from loadstone.typed import slo
 from loadstone.values import port, whole
-from loadstone.verbs import plan, sweep
+from loadstone.verbs import plan, repeat, sweep
 
 EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
 2 usage; 130 interrupted, results saved. Keys are taken from the environment (OPENAI_API_KEY) and never written down."""
@@ -55,11 +55,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def _run(verb: argparse.ArgumentParser) -> None:
+    flags.add(verb)
+    repeat.add(verb)
+
+
 def _report(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "run", metavar="RUN", help="folder of a run or of a sweep, a records file, or - for records on stdin"
+        "run",
+        metavar="RUN",
+        help="folder of a run, of its repeats or of a sweep; a records file; or - for records",
     )
-    verb.add_argument("--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json")
+    verb.add_argument("--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json, html")
     verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
     verb.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
     verb.add_argument("--tokenizer", metavar="PATH", help="counts tokens of kept texts where the server did not")
@@ -147,7 +154,7 @@ def _swarm(verb: argparse.ArgumentParser) -> None:
 
 
 VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
-    "run": (flags.add, "replay prompts against a server and report"),
+    "run": (_run, "replay prompts against a server and report"),
     "sweep": (sweep.add, "run at every point of lists of settings, or search the most load that meets objectives"),
     "report": (_report, "recompute a report from the records of a run"),
     "check": (_check, "judge whether a run can be believed"),
@@ -159,4 +166,4 @@ VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
 }
 
 
-RUN_ONLY = ("verb", "view", "quiet", "config")
+RUN_ONLY = ("verb", "view", "quiet", "config", "repeat", "rest", "same_prompts")

@@ -6,7 +6,8 @@ themselves are handed to whoever called; a run that cannot be made is a point wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ class Campaign:
             grid = msgspec.structs.replace(grid, places=_places(before.grid, grid), note=before.grid.note)
         else:
             store.check_free(path)
+        if config.dataset == "-":
+            raise UsageError("--dataset - can be read once, and a sweep reads it at every point: give a file")
         for place in grid.places:
             configured(config, place.settings)
         self.sweep = Sweep(grid, [sweeps.point(path, place) for place in grid.places])
@@ -83,16 +86,17 @@ class Campaign:
         self._save()
 
     def _make(self, task: Task, go: Go) -> Summary | None:
-        config = self._config_of(task)
         failed = summary = None
         try:
             for there in sweeps.set_aside(self.path, task.place.name):
                 self._notice(f"{task.place.name} was not finished: what there is of it is now in {there}")
             self._prepare(task.place)
+            config = self._config_of(task)
             summary = go(config)
             self._stock.add(summary.run.get("config") or {}, sweeps.sent(Path(config.output or "")))
         except UsageError as exc:
             if not any(point.runs or point.failed for point in self.sweep.points):
+                self._leave()
                 raise
             failed = str(exc)
             self._notice(f"{shown(task.place.settings)} could not be run: {failed}")
@@ -113,10 +117,18 @@ class Campaign:
         """The folder is made with the first run, and knows every place before it is run."""
         self._folder = self._folder or store.Folder(self.path, new=False)
         if place.name not in {point.name for point in self.sweep.points}:
-            grid = self.sweep.grid
-            grid = msgspec.structs.replace(grid, places=[*grid.places, msgspec.structs.replace(place, failed=None)])
-            self.sweep = Sweep(grid, [*self.sweep.points, Point(place.name, place.settings, [])])
+            known = {point.name: point for point in self.sweep.points}
+            known[place.name] = Point(place.name, place.settings, [])
+            places = _in_order([*self.sweep.grid.places, place], self.sweep.grid)
+            grid = msgspec.structs.replace(self.sweep.grid, places=places)
+            self.sweep = Sweep(grid, [known[place.name] for place in places])
         self._save()
+
+    def _leave(self) -> None:
+        """Nothing has been run, so nothing is left behind."""
+        (self.path / sweeps.SWEEP).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something else is in it
+            self.path.rmdir()
 
     def _note(self, place: Place, failed: str | None) -> None:
         """What has become of a place."""
@@ -183,6 +195,16 @@ def _places(before: Grid, now: Grid) -> list[Place]:
     """Those of before where they were chosen on the way; what could not be run is tried again."""
     places = before.places if now.rule else now.places
     return [msgspec.structs.replace(place, failed=None) for place in places]
+
+
+def _in_order(places: Sequence[Place], grid: Grid) -> list[Place]:
+    """Places that were found on the way, by the load that was looked for."""
+    field = str(grid.rule.get("field"))
+    others = {
+        place.name: shown({name: value for name, value in place.settings.items() if name != field}) for place in places
+    }
+    order = list(dict.fromkeys(others.values()))
+    return sorted(places, key=lambda place: (order.index(others[place.name]), place.settings[field]))
 
 
 def _free(folder: Path) -> int:

@@ -19,10 +19,13 @@ _ENDED = {
 }
 """Advice by the reason of an early end."""
 ENOUGH = 20
-"""Successes below which there is no interval for any figure (stats.ENOUGH)."""
+"""Successes below which there is no interval for any figure (intervals.ENOUGH)."""
 DRIFT = 0.1
 """Change over the steady window that is beyond doubt and matters."""
-_DRIFTS = {"ttft": "TTFT", "latency": "latency", "tpot": "TPOT", "qps": "QPS"}
+WARMUP = 0.02
+"""Change of a mean by a transient at the beginning that matters."""
+_FIGURES = {"ttft": "TTFT", "latency": "latency", "tpot": "TPOT"}
+_DRIFTS = _FIGURES | {"qps": "QPS"}
 
 
 def judge(summary: Summary) -> Verdict:
@@ -82,7 +85,8 @@ def _told(metric: Metric | None) -> str:
         return ""
     interval = metric.ci95.get(name)
     if interval is None:
-        return f", {name} without interval"
+        why = metric.refused.get(name)
+        return f", {name} without interval" + (f" ({why})" if why else "")
     return f", {name} ± {percent((interval[1] - interval[0]) / 2 / value)}" if value else f", up to {name}"
 
 
@@ -148,9 +152,40 @@ def _little(summary: Summary) -> Iterator[Finding]:
         yield Finding("Little's law", severity, f"ratio {ratio:.2f}", "0.8 to 1.25", advice)
 
 
+def _warmup(summary: Summary) -> Iterator[Finding]:
+    """Only where the load was meant to be steady. The cut is that of the figure which takes longest to settle."""
+    if _unsteady(summary):
+        return
+    checks = summary.checks
+    cuts = {name: cut for name in _FIGURES if (cut := checks.get(f"warmup_{name}")) is not None}
+    shifts = {name: checks.get(f"warmup_{name}_shift") or 0.0 for name in cuts}
+    mattering = {name: cuts[name] for name, shift in shifts.items() if abs(shift) > WARMUP}
+    if not mattering:
+        if any(checks.get(f"drift_{name}") is not None for name in _FIGURES):
+            yield Finding("warm-up", None, "no transient at the beginning", percent(WARMUP), "")
+        return
+    worst = max(mattering, key=lambda name: abs(shifts[name]))
+    cut = round(max(mattering.values()))
+    measured = f"mean {_FIGURES[worst]} {shifts[worst]:+.0%} by the first {cut} requests"
+    advice = f"the run had not settled when it was measured: --warmup {_rounded_up(cut + summary.counts.warmup)}"
+    yield Finding("warm-up", "suspect", measured, percent(WARMUP), advice)
+
+
+def _rounded_up(count: int) -> int:
+    """To two digits."""
+    step = int(10 ** max(0, len(str(count)) - 2))
+    return -(-count // step) * step
+
+
+def _unsteady(summary: Summary) -> bool:
+    replayed = config(summary).get("arrivals") == "replay"
+    return bool(summary.run.get("stages")) or replayed or _thinking(summary)
+
+
 def _drift(summary: Summary) -> Iterator[Finding]:
-    """Only where the load was meant to be steady. A rise counts by the end of its interval that is nearer to none."""
-    if summary.run.get("stages") or config(summary).get("arrivals") == "replay" or _thinking(summary):
+    """Only where the load was meant to be steady. A rise counts by the end of its interval that is nearer to none. What
+    a warm-up explains has been left out."""
+    if _unsteady(summary):
         return
     known = {name: _change(summary, name) for name in _DRIFTS if not (name == "qps" and _open(summary))}
     found = {name: change for name, change in known.items() if change is not None}
@@ -202,7 +237,7 @@ def _lengths(summary: Summary) -> Iterator[Finding]:
 
 RULES: tuple[Rule, ...] = (
     _success, _end, _missing, *means.RULES, _cut_off, *interference.RULES,
-    _rate, _concurrency, _little, _drift, _sample, _reads, _unfinished, _lengths,
+    _rate, _concurrency, _little, _warmup, _drift, _sample, _reads, _unfinished, _lengths,
 )  # fmt: skip
 
 

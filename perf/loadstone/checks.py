@@ -5,8 +5,11 @@ Pure. What the client tells of itself (lag, CPU) is in `Summary.client` and come
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from loadstone import transient
 from loadstone.columns import Array, Columns, Mask, Requests
 from loadstone.records import Window
 
@@ -31,7 +34,7 @@ def figures(columns: Columns, steady: Window | None) -> dict[str, float | None]:
         "rate_ratio": _rate_ratio(r),
         "little": _little(r, steady),
         "opened_a_minute": _opened(r),
-        **_drifts(r, steady),
+        **_settling(r, steady),
     }
 
 
@@ -67,23 +70,35 @@ def _most_within(at: Array) -> float:
     return float((np.searchsorted(at, at + TIME_WAIT / NS, "right") - np.arange(len(at))).max(initial=0))
 
 
-def _drifts(r: Requests, steady: Window | None) -> dict[str, float | None]:
-    """Change of a figure over the steady window and the half-width of its interval, both relative to its mean."""
-    changes: dict[str, tuple[float, float] | None] = dict.fromkeys(("ttft", "latency", "tpot", "qps"))
-    if steady is not None:
-        begin, end = steady.start / NS, steady.end / NS
+def _settling(r: Requests, steady: Window | None) -> dict[str, float | None]:
+    """How the measured part begins, and how its steady window goes on. `warmup_*`: measured requests up to where a
+    transient of this figure ends, and `_shift`, by how much the mean is off for it. `drift_*`: change of the figure
+    over what comes after, and `_margin`, the half-width of its interval; both relative to its mean."""
+    found: dict[str, float | None] = {}
+    begin, end = (math.inf, -math.inf) if steady is None else (steady.start / NS, steady.end / NS)
+    for name, values in _watched(r).items():
+        rows = r.measured & r.ok & ~np.isnan(values)
+        start, sent = transient.find(values[rows]), r.sent[rows]
+        since = -math.inf if start is None else float(sent[start.length])
+        begin = max(begin, since)
+        found[f"warmup_{name}"] = None if start is None else float((r.measured & (r.sent < since)).sum())
+        found[f"warmup_{name}_shift"] = None if start is None else start.shift
+    for name, values in _watched(r).items():
         rows = r.measured & r.ok & (r.sent >= begin) & (r.sent <= end)
-        ended = r.ok & (r.end >= begin) & (r.end < end)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            tpot = np.where(r.output_tokens > 1, (r.last - r.first) / (r.output_tokens - 1), np.nan)
-        changes = {
-            "ttft": drift(_means((r.first - r.sent)[rows])),
-            "latency": drift(_means(np.where(r.streamed, np.nan, r.end - r.sent)[rows])),
-            "tpot": drift(_means(tpot[rows])),
-            "qps": drift(np.histogram(r.end[ended], BATCHES, (begin, end))[0]) if ended.sum() >= BATCHES**2 else None,
-        }
-    flat = {name: change or (None, None) for name, change in changes.items()}
-    return {f"drift_{name}{end}": flat[name][at] for name in flat for at, end in enumerate(("", "_margin"))}
+        found |= _change(name, drift(_means(values[rows])))
+    ended = r.end[r.ok & (r.end >= begin) & (r.end < end)]
+    rate = np.histogram(ended, BATCHES, (begin, end))[0] if len(ended) >= BATCHES**2 else np.empty(0)
+    return found | _change("qps", drift(rate))
+
+
+def _change(name: str, change: tuple[float, float] | None) -> dict[str, float | None]:
+    return dict(zip((f"drift_{name}", f"drift_{name}_margin"), change or (None, None), strict=True))
+
+
+def _watched(r: Requests) -> dict[str, Array]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tpot = np.where(r.output_tokens > 1, (r.last - r.first) / (r.output_tokens - 1), np.nan)
+    return {"ttft": r.first - r.sent, "latency": np.where(r.streamed, np.nan, r.end - r.sent), "tpot": tpot}
 
 
 def _means(values: Array) -> Array:

@@ -19,7 +19,7 @@ from loadstone.arguments import RUN_ONLY, parse
 from loadstone.config import Config, from_mapping
 from loadstone.records import Summary, UsageError
 from loadstone.typed import slo
-from loadstone.verbs import plan
+from loadstone.verbs import plan, repeat
 
 if TYPE_CHECKING:
     from loadstone.session import Result
@@ -41,31 +41,38 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(options: Namespace) -> int:
-    from loadstone import loop, session
+    from loadstone import loop, results, session
 
     config, view = config_of(options).check(), _view(options)
-    quiet = getattr(options, "quiet", False)
+    live = None if getattr(options, "quiet", False) else _watch
     with _server(config) as config:
-        result = loop.run(session.load_test(config, notice=notice, live=None if quiet else _watch))
-    show(result.summary, view)
+        if repeat.wanted(options):
+            done = repeat.run(
+                options, config, lambda c: loop.run(session.load_test(c, notice=notice, live=live)), notice
+            )
+            return 130 if done.interrupted else max(status(result, config) for result in done.results)
+        result = loop.run(session.load_test(config, notice=notice, live=live))
+    show(result.summary, view, page=lambda: results.written_page(result.folder))
     notice(f"results are in {result.folder}")
     return status(result, config)
 
 
 def report(options: Namespace) -> int:
-    from loadstone import results, sweeps
+    from loadstone import repeating, results, sweeps
     from loadstone.records import from_lines
     from loadstone.verbs import sweep as sweep_verb
 
     if options.run != "-" and sweeps.is_sweep(Path(options.run)):
         return sweep_verb.report(Path(options.run), options)
+    if options.run != "-" and repeating.is_repeated(Path(options.run)):
+        return repeat.report(options, Path(options.run))
     view = _view(options)
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
     if options.run == "-":
-        summary = results.summarize(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
+        summary, columns = results.measured(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
     else:
-        summary = results.read(Path(options.run), tokenizer, goodput)
-    show(summary, view, getattr(options, "output", None))
+        summary, columns = results.load(Path(options.run), tokenizer, goodput)
+    show(summary, view, getattr(options, "output", None), lambda: results.web_page(summary, columns))
     return 0 if summary.counts.succeeded else 1
 
 
@@ -202,19 +209,26 @@ def view_of(name: str) -> Callable[[Summary], str]:
     return view
 
 
-def show(summary: Summary, view: Callable[[Summary], str], output: str | None = None) -> None:
+def show(
+    summary: Summary,
+    view: Callable[[Summary], str],
+    output: str | None = None,
+    page: Callable[[], str | None] = lambda: None,
+) -> None:
+    """`page`: the report with its charts, for the view that has any."""
     from loadstone import console
+    from loadstone.views import report
 
     if output is not None and output != "-":
         try:
             with open(output, "x", encoding="utf-8") as file:
-                file.write(view(summary))
+                file.write((page() if view is report.render else None) or view(summary))
         except OSError as exc:
             raise UsageError(f"cannot write {output}: {exc.strerror}; give another file with -o") from exc
     elif view is console.render:
         console.report(summary)
     else:
-        sys.stdout.write(view(summary))
+        sys.stdout.write((page() if view is report.render else None) or view(summary))
     sys.stdout.flush()
 
 

@@ -30,8 +30,8 @@ Seen = Callable[[Path], Evidence]
 
 
 class Limits(Struct, frozen=True):
-    """Of one probe: requests of its first run, and in all; `seconds` in all where they end it before. `warm`: runs get a
-    warm-up by what they are."""
+    """Of one probe: requests of its first run, and in all; `seconds` in all where they end it before. `warm`: its runs
+    get a warm-up."""
 
     first: int = FIRST
     most: int = 20_000
@@ -110,7 +110,7 @@ class Search:
 
     def _outcome(self, settings: Mapping[str, Any], found: list[Probe]) -> Outcome:
         ordered = sorted(found, key=lambda probe: probe.load)
-        return Outcome(dict(settings), search.answer(found), ordered, search.done(found, self.bounds))
+        return Outcome(dict(settings), search.answer(found), ordered, search.done(found))
 
     def _evidence(self, run: Path) -> Evidence:
         if run not in self._known:
@@ -137,7 +137,7 @@ class Search:
         return room >= probe.requests / 10 and probe.seconds < self.limits.seconds and probe.runs < search.MOST_RUNS
 
     def _task(self, settings: Mapping[str, Any], load: float, requests: int) -> Task:
-        only: dict[str, Any] = {"requests": requests}
+        only: dict[str, Any] = {"requests": requests, "html": False}
         if self.limits.warm:
             only["warmup"] = math.ceil(max(WARMUP * requests, 0 if self.field == "rate" else load))
         return Task(place(settings, self.field, load), only, many=True)

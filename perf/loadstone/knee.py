@@ -56,8 +56,8 @@ def next_load(levels: Sequence[Level], bounds: Range) -> float | None:
         return fit(bounds.start, bounds)
     if len(levels) >= bounds.probes:
         return None
-    if levels[-1].load < bounds.most and not saturated(levels):
-        return fit(2 * levels[-1].load, bounds)
+    if not saturated(levels):
+        return fit(2 * levels[-1].load, bounds) if levels[-1].load < bounds.most else None
     return _around(levels, bounds)
 
 
@@ -79,12 +79,13 @@ def why(levels: Sequence[Level]) -> str:
     best, levels = knee(levels), sorted(levels, key=lambda level: level.load)
     if best is None:
         return "nothing succeeded at any load"
-    end = "" if saturated(levels) else f"; at {levels[-1].load:g}, the most that was tried, throughput still grew"
+    if not saturated(levels):
+        return f"there is no knee up to {levels[-1].load:g}, the most that was tried: throughput still grew"
     near = [one.load for one in levels if one.load != best.load]
     below = max((load for load in near if load < best.load), default=None)
     above = min((load for load in near if load > best.load), default=None)
     span = f" (between {below or best.load:g} and {above or best.load:g})" if near else ""
-    return f"the knee is at {best.load:g}{span}: beyond it latency grows faster than throughput{end}"
+    return f"the knee is at {best.load:g}{span}: beyond it latency grows faster than throughput"
 
 
 def _half(levels: Sequence[Level], top: Level) -> Level | None:

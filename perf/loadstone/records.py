@@ -131,7 +131,8 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 class Metric(Struct, frozen=True):
-    """Distribution of one measured quantity: `n` samples, in `unit`. None: nothing was measured, or too few samples."""
+    """Distribution of one measured quantity: `n` samples, in `unit`. None: nothing was measured, or too few samples.
+    `refused`: why there is no interval, by the name of the figure."""
 
     unit: str
     n: int
@@ -150,6 +151,7 @@ class Metric(Struct, frozen=True):
     max: float | None = None
     ci95: dict[str, tuple[float, float] | None] = {}
     note: str | None = None
+    refused: dict[str, str] = {}
 
 
 class Counts(Struct, frozen=True):

@@ -90,13 +90,13 @@ def next_load(probes: Sequence[Probe], bounds: Range) -> float | None:
     return _to_confirm(probes, found)
 
 
-def done(probes: Sequence[Probe], bounds: Range) -> str:
+def done(probes: Sequence[Probe]) -> str:
     """What keeps the interval from being narrower, in words; empty where nothing does."""
     found = answer(probes)
     if found.low is None:
-        return f"not even {bounds.least:g} was met" if probes and _lowest(probes) <= bounds.least else "nothing was met"
+        return f"not even {_lowest(probes):g} was met" if probes else "nothing was probed"
     if found.high is None:
-        return f"{bounds.most:g}, the most that was tried, was not missed"
+        return f"{max(probe.load for probe in probes):g} is the most that was tried"
     if found.against:
         told = ", ".join(f"{load:g}" for load in found.against)
         return f"probes at {told} stayed open or contradict others"

@@ -5,6 +5,7 @@ The grammar of lists is grid.py's, what is run and in which order is a guide's, 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from loadstone.courses import Course
     from loadstone.search import Found
 
-NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "save_bodies", "max_error_rate", "repeat")
+NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "save_bodies", "max_error_rate", "html")
 """Settings that are the whole sweep's."""
 OWN = ("--vary", "--grid", "--zip", "--repeat", "--rest", "--gpus", "--auto", "--slo", "--search", "--within",
        "--at-least", "--at-most", "--max-points", "--probe-max")  # fmt: skip
@@ -163,9 +164,9 @@ def _goer(url: Any, notice: Callable[[str], None], live: Any) -> Callable[[Confi
     said = set[str]()
 
     def once(text: str) -> None:
-        """What holds for one run holds for the next."""
-        if text not in said:
-            said.add(text)
+        """What holds for one run holds for the next, whatever its numbers."""
+        if (kind := re.sub(r"\d+", "0", text)) not in said:
+            said.add(kind)
             notice(text)
 
     def go(config: Config) -> Summary:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 from loadstone.views.page import Axis, Band, Chart, Mark, Series
@@ -19,7 +20,7 @@ DIGITS = 6
 """Significant digits of the numbers in a chart: more than a screen can show."""
 _MODES = {"line": "lines", "step": "lines", "area": "lines", "points": "markers", "linepoints": "lines+markers"}
 _BARS_AROUND = ("points", "linepoints", "bars")
-_MARGIN = {"l": 56, "r": 16, "t": 28, "b": 48, "pad": 0}
+_MARGIN = {"l": 56, "r": 16, "b": 48}
 
 
 def figure(chart: Chart) -> dict[str, Any]:
@@ -31,7 +32,18 @@ def figure(chart: Chart) -> dict[str, Any]:
         if series.role == "plain":
             colour, plain = f"--c{plain % PALETTE}", plain + 1
         traces += _traces(series, colour, chart)
+    _share_texts(chart, traces)
     return {"data": traces, "layout": _layout(chart)}
+
+
+def _share_texts(chart: Chart, traces: list[Trace]) -> None:
+    """Texts that several series have in common, the same list, are written once: further ones say in which trace."""
+    told = [trace for trace in traces if "text" in trace]
+    first: dict[int, int] = {}
+    for series, trace in zip([series for series in chart.series if series.texts is not None], told, strict=True):
+        if id(series.texts) in first:
+            trace["text"] = first[id(series.texts)]
+        first.setdefault(id(series.texts), traces.index(trace))
 
 
 def _traces(series: Series, colour: str, chart: Chart) -> Iterator[Trace]:
@@ -55,7 +67,7 @@ def _trace(series: Series, colour: str, chart: Chart) -> Trace:
         "hovertemplate": _hover(chart.x, y, series),
     }
     if series.texts is not None:
-        trace["text"] = [label(text) for text in series.texts]
+        trace["text"] = ["<br>".join(map(label, text.split("\n"))) for text in series.texts]
     if series.right and chart.y2:
         trace["yaxis"] = "y2"
     return trace | _look(series, colour)
@@ -66,9 +78,9 @@ def _look(series: Series, colour: str) -> Trace:
         ends = series.ends or ()
         wide = [end - begin for begin, end in zip(map(float, series.x), ends, strict=True)]
         return {"type": "bar", "orientation": "h", "base": _values(series.x), "x": _values(wide),
-                "marker": {"color": colour}}  # fmt: skip
+                "textposition": "none", "marker": {"color": colour}}  # fmt: skip
     if series.kind == "bars":
-        return {"type": "bar", "marker": {"color": colour}}
+        return {"type": "bar", "textposition": "none", "marker": {"color": colour}}
     line: Trace = {"color": colour, "width": 2, "shape": "hv" if series.kind == "step" else "linear"}
     if series.dashed:
         line["dash"] = "dash"
@@ -137,13 +149,14 @@ def _unit(axis: Axis) -> str:
 
 
 def _layout(chart: Chart) -> dict[str, Any]:
+    legend = len({series.name for series in chart.series}) > 1
     layout: dict[str, Any] = {
         "height": chart.height,
-        "margin": _MARGIN,
+        "margin": _MARGIN | {"t": 28 if legend else 8} | ({"r": 64} if chart.group and not chart.half else {}),
         "xaxis": _axis(chart.x, [value for series in chart.series for value in series.x]),
         "yaxis": _axis(chart.y, [value for series in chart.series if not series.right for value in series.y]),
-        "shapes": [*map(_shade, chart.bands), *(_line(mark, place) for place, mark in enumerate(chart.marks))],
-        "showlegend": len({series.name for series in chart.series}) > 1,
+        "shapes": [*map(_shade, chart.bands, count()), *(_line(mark, place) for place, mark in enumerate(chart.marks))],
+        "showlegend": legend,
         "hovermode": "closest",
     }
     if chart.y2:
@@ -174,11 +187,13 @@ def _end(value: float | None, log: bool) -> float | None:
     return math.log10(value) if log and value is not None and value > 0 else None if log else value
 
 
-def _shade(band: Band) -> dict[str, Any]:
+def _shade(band: Band, place: int) -> dict[str, Any]:
+    """The labels of neighbours keep to different sides."""
+    side = "right" if place % 2 else "left"
     return {
         "type": "rect", "xref": "x", "yref": "paper", "x0": _short(band.start), "x1": _short(band.end), "y0": 0,
         "y1": 1, "layer": "below", "line": {"width": 0}, "fillcolor": "--shade",
-        "label": {"text": label(band.label), "textposition": "top left", "font": {"size": 11, "color": "--muted"}},
+        "label": {"text": label(band.label), "textposition": f"top {side}", "font": {"size": 11, "color": "--muted"}},
     }  # fmt: skip
 
 

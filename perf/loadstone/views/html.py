@@ -87,10 +87,11 @@ def _prose(prose: Prose, kind: str = "") -> str:
 
 
 def _chart(chart: Chart, number: int) -> str:
+    half = ' class="half"' if chart.half else ""
     told = f"{chart.title}. {chart.note}" if chart.note else chart.title
     note = f'<p class="note">{safe.text(chart.note)}</p>' if chart.note else ""
     return (
-        f'<figure id="chart-{number}" data-group="{safe.text(chart.group)}">\n<h3>{safe.text(chart.title)}</h3>\n'
+        f'<figure id="chart-{number}"{half} data-group="{safe.text(chart.group)}">\n<h3>{safe.text(chart.title)}</h3>\n'
         f'<div class="plot" role="img" aria-label="{safe.text(told)}" style="height:{int(chart.height)}px"></div>\n'
         f'{note}<script type="application/json">{safe.script(figure(chart))}</script>\n</figure>\n'
     )
@@ -113,8 +114,14 @@ def _table(table: Table) -> str:
 
 def _row(table: Table, place: int) -> str:
     first, *cells = table.rows[place]
-    data = "".join(f"<td{_data(table, place, at)}>{safe.text(cell)}</td>" for at, cell in enumerate(cells, 1))
+    data = "".join(f"<td{_data(table, place, at)}>{_cell(cell)}</td>" for at, cell in enumerate(cells, 1))
     return f'<tr><th scope="row">{safe.text(first)}</th>{data}</tr>\n'
+
+
+def _cell(text: str) -> str:
+    """What stands below the first line is small."""
+    first, *rest = text.split("\n")
+    return safe.text(first) + "".join(f"<small>{safe.text(line)}</small>" for line in rest)
 
 
 def _cards(table: Table) -> str:

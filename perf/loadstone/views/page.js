@@ -6,7 +6,7 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const drawn = new Map();      // figure -> its plot
   const zooms = new Map();      // group -> range of x in view, where somebody has zoomed
-  const PAPER = 660;            // px that both A4 and Letter have room for
+  const PAPER = 660, HALF = 315; // px that both A4 and Letter have room for
 
   const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const looked = (value, key) =>
@@ -38,9 +38,16 @@
     return looked(made, "");
   }
 
+  function parsed(figure) {
+    const spec = JSON.parse(figure.querySelector("script").textContent);
+    for (const trace of spec.data)      // a number: the texts of that trace
+      if (typeof trace.text === "number") trace.text = spec.data[trace.text].text;
+    return spec;
+  }
+
   function draw(figure, width) {
     const plot = figure.querySelector(".plot");
-    const spec = figure.spec ??= JSON.parse(figure.querySelector("script").textContent);
+    const spec = figure.spec ??= parsed(figure);
     width ??= plot.clientWidth;
     if (!width) return;         // in a closed fold
     Plotly.newPlot(plot, looked(spec.data, ""), layout(spec.layout, width, figure.dataset.group), {
@@ -90,7 +97,7 @@
     opened = [...document.querySelectorAll("details:not([open])")];
     for (const fold of opened) fold.open = true;
     document.documentElement.classList.add("paper");
-    for (const figure of figures) draw(figure, PAPER);
+    for (const figure of figures) draw(figure, figure.className === "half" ? HALF : PAPER);
   }
   function toScreen() {
     if (!printing) return;

@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-Role = Literal["plain", "good", "bad", "base", "new", "muted"]
+Role = Literal["plain", "good", "doubt", "bad", "base", "new", "muted"]
 """What a series stands for; a page has one colour for each, and a palette for further `plain` ones."""
 Tone = Literal["good", "doubt", "bad", "plain"]
 
@@ -80,7 +80,7 @@ class Mark(Struct, frozen=True):
 
 
 class Chart(Struct, frozen=True, kw_only=True):
-    """`group`: charts of one group keep the same stretch of x in view."""
+    """`group`: charts of one group keep the same stretch of x in view. `half`: two fit side by side."""
 
     title: str
     x: Axis
@@ -92,6 +92,7 @@ class Chart(Struct, frozen=True, kw_only=True):
     note: str = ""
     group: str = ""
     height: int = 320
+    half: bool = False
 
 
 Block = Table | Prose | Chart

@@ -20,6 +20,7 @@ def lead(found: Found) -> Prose:
     unmet = any(one.answer.low is None for one in found.outcomes)
     open_end = any(one.answer.high is None or one.answer.against for one in found.outcomes)
     tone: Tone = "bad" if unmet else "doubt" if open_end else "good"
+    told = [f"{one[0].upper()}{one[1:]}" for one in told]
     return Prose(f"Objectives: {', '.join(found.objectives)}. {' '.join(told)}", tone)
 
 
@@ -27,11 +28,11 @@ def answer(found: Found, one: Outcome) -> str:
     """As an interval, and what keeps it from being narrower."""
     unit, low, high = _UNITS[found.field], one.answer.low, one.answer.high
     if low is None:
-        said = f"no load that was tried meets them; {high:g} {unit} misses them" if high else "no load was decided"
-    elif high is None:
-        said = f"they are met at {low:g} {unit}, and no higher load was missed"
-    else:
-        said = f"they are met up to {low:g} {unit} and missed from {high:g} on ({high / low - 1:.1%} apart)"
+        tried = min((probe.load for probe in one.probes), default=0.0)
+        return f"no load that was tried meets them, down to {tried:g} {unit}"
+    if high is None:
+        return f"they are met at {low:g} {unit}, and no higher load was missed: {one.said}"
+    said = f"they are met up to {low:g} {unit} and missed from {high:g} on ({high / low - 1:.1%} apart)"
     return said + (f"; {one.said}" if one.said else "")
 
 
@@ -39,7 +40,8 @@ def sections(found: Found) -> Iterator[Section]:
     for one in found.outcomes:
         title = f"Search for the {flag(found.field)}"
         title += f" at {shown(one.settings)}" if one.settings else ""
-        yield Section(title, [Prose(f"{answer(found, one).capitalize()}."), _table(found, one), *_charts(found, one)])
+        said = [Prose(f"{answer(found, one).capitalize()}.")] if one.settings else []
+        yield Section(title, [*said, _table(found, one), *_charts(found, one)])
 
 
 def _table(found: Found, one: Outcome) -> Table:

@@ -13,12 +13,12 @@ from typing import Any
 from loadstone.config import Config, flag
 from loadstone.finding import plain
 from loadstone.grid import shown, told
+from loadstone.intervals import student
 from loadstone.objectives import Estimate
 from loadstone.pareto import Trade, front, mean, trade
 from loadstone.points import Point, Sweep
 from loadstone.records import Summary
 from loadstone.search import Found
-from loadstone.stats import student
 from loadstone.views import search
 from loadstone.views.page import Axis, Chart, Page, Prose, Section, Series, Table, Tone
 

@@ -20,8 +20,13 @@ from loadstone.records import Metric, Summary
 METRICS = ("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "gap", "itl",
            "packets", "packet_time", "input_tokens", "output_tokens", "cached_tokens", "wait", "connect")  # fmt: skip
 FIGURES = ("mean", "p50", "p90", "p95", "p99")
-RATES = ("qps", "request_rate", "output_throughput", "input_throughput", "total_throughput", "concurrency",
-         "peak_concurrency", "error_rate", "cached_share", "goodput", "attainment")  # fmt: skip
+RATES = {
+    **{name: name for name in ("qps", "request_rate", "output_throughput", "input_throughput", "total_throughput")},
+    "in_flight": "concurrency",
+    "peak_in_flight": "peak_concurrency",
+    **{name: name for name in ("error_rate", "cached_share", "goodput", "attainment")},
+}
+"""Columns, and the rates that stand in them: the concurrency asked for has a column of its own."""
 COUNTS = ("expected", "completed", "succeeded", "failed", "empty", "stopped", "cancelled")
 
 
@@ -71,7 +76,7 @@ def _measured(summary: Summary, gpus: int | None, best: bool) -> list[Any]:
     return [
         *(getattr(summary.counts, name) for name in COUNTS),
         summary.duration,
-        *(summary.rates.get(name) for name in RATES),
+        *(summary.rates.get(name) for name in RATES.values()),
         *(cell for name in METRICS for cell in _figures(summary.metrics.get(name))),
         per_user(summary),
         total / gpus if gpus and total is not None else None,

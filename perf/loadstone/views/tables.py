@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from loadstone.finding import plain
@@ -117,12 +118,15 @@ def _load(summary: Summary) -> str:
 def _rates(summary: Summary) -> Table:
     steady = summary.steady
     windows = [("whole run", summary.rates), ("steady", steady.rates if steady else {})]
-    rows = []
+    rows: list[list[str]] = []
+    figures: dict[tuple[int, int], tuple[str, float]] = {}
     for name, (label, form) in _RATES.items():
         cells = [rates.get(name) for _, rates in windows]
         if any(cell is not None for cell in cells):
+            places = [(len(rows), 1), (len(rows), 2)], [f"rates.{name}", f"steady.rates.{name}"]
+            figures |= {at: (key, cell) for at, key, cell in zip(*places, cells, strict=True) if cell is not None}
             rows.append([label, *(_form(cell, form) for cell in cells)])
-    return Table("Rates", ["", *(title for title, _ in windows)], rows, _span(steady), numeric=True)
+    return Table("Rates", ["", *(title for title, _ in windows)], rows, _span(steady), numeric=True, figures=figures)
 
 
 def _span(steady: Window | None) -> str:
@@ -166,9 +170,24 @@ def _metrics(summary: Summary) -> Table | None:
     ]
     if not rows:
         return None
-    notes = [f"{label}: {metric.note}" for label, metric in shown if metric.note]
+    notes = [f"{label}: {metric.note}" for label, metric in shown if metric.note] + _refusals(shown)
     columns = ["whole run (ms, or as named)", "mean ± 95 %", *_COLUMNS[1:], "n"]
     return Table("Distributions of successful requests", columns, rows, "; ".join(notes), numeric=True)
+
+
+def _refusals(shown: list[tuple[str, Metric]]) -> list[str]:
+    """Why means have no interval, each kind of reason once; the first number in it is how many values there are."""
+    reasons: dict[str, dict[str, int]] = {}
+    for label, metric in shown:
+        if metric.n and (found := re.search(r"\d+", metric.refused.get("mean", ""))):
+            kind = found.string.replace(found[0], "{}", 1)
+            reasons.setdefault(kind, {})[label] = int(found[0])
+    return [f"no ± for {', '.join(told)}: {kind.format(_range(told.values()))}" for kind, told in reasons.items()]
+
+
+def _range(counts: Collection[int]) -> str:
+    least, most = min(counts), max(counts)
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _cell(metric: Metric, column: str) -> str:

@@ -1,0 +1,97 @@
+"""`loadstone run --repeat N`, and `loadstone report` of what it leaves: several runs of one load, and their spread."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from loadstone.config import Config
+from loadstone.records import UsageError
+from loadstone.values import time, whole
+
+if TYPE_CHECKING:
+    from loadstone.repeating import Done
+    from loadstone.repeats import Repeats
+    from loadstone.session import Result
+
+FORMS = ("text", "md", "json", "html")
+
+
+def add(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group("repeats (docs/statistics.md)")
+    group.add_argument("--repeat", type=whole, metavar="N", help="run N times, in folders DIR/1 to DIR/N, and compare")
+    group.add_argument("--rest", type=time, metavar="T", help="pause between two runs (0)")
+    group.add_argument(
+        "--same-prompts", action="store_true", help="the same seed, order and prompts each time; caches will know them"
+    )
+
+
+def wanted(options: Namespace) -> bool:
+    """Raises UsageError where only what belongs to it is given."""
+    for name in ("rest", "same_prompts"):
+        if hasattr(options, name) and not hasattr(options, "repeat"):
+            raise UsageError(f"--{name.replace('_', '-')} is between several runs: give --repeat N with it")
+    return hasattr(options, "repeat")
+
+
+def run(options: Namespace, config: Config, one: Callable[[Config], Result], notice: Callable[[str], None]) -> Done:
+    """The runs, and their table on stdout."""
+    from loadstone import repeating
+
+    form = _form(options)
+    rest, same = getattr(options, "rest", 0.0), hasattr(options, "same_prompts")
+    done = repeating.run(config, options.repeat, one, rest=rest, same=same, notice=notice)
+    _show(done.table, done.folder, form, None)
+    notice(f"results are in {done.folder}")
+    return done
+
+
+def report(options: Namespace, path: Path) -> int:
+    """The table of a folder that holds repeats, from their records."""
+    from loadstone import repeating
+
+    form = _form(options)
+    goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
+    found = repeating.read(path, tokenizer, goodput)
+    _show(found, path, form, getattr(options, "output", None))
+    return 0 if any(once.succeeded for once in found.runs) else 1
+
+
+def _form(options: Namespace) -> str:
+    form: str = getattr(options, "view", "text")
+    if form not in FORMS:
+        raise UsageError(f"--as takes {', '.join(FORMS)} for repeats, not {form}; a run among them has all views")
+    return form
+
+
+def _show(repeats: Repeats, path: Path, form: str, output: str | None) -> None:
+    if output is None or output == "-":
+        sys.stdout.write(_drawn(repeats, path, form))
+        sys.stdout.flush()
+        return
+    try:
+        with open(output, "x", encoding="utf-8") as file:
+            file.write(_drawn(repeats, path, form))
+    except OSError as exc:
+        raise UsageError(f"cannot write {output}: {exc.strerror}; give another file with -o") from exc
+
+
+def _drawn(repeats: Repeats, path: Path, form: str) -> str:
+    from loadstone import console
+    from loadstone.views import markdown
+    from loadstone.views.repeats import page
+
+    if form == "json":
+        return msgspec.json.format(msgspec.json.encode(repeats), indent=2).decode() + "\n"
+    made = page(repeats, f"Repeats: {path.name or path}")
+    if form == "html":
+        from loadstone.views import html
+
+        return html.draw(made)
+    return markdown.draw(made) if form == "md" else console.written(made)
