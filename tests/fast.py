@@ -14,13 +14,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from loadstone import calls
 from loadstone.arrivals import Process
 from loadstone.capacity import capacity
-from loadstone.curves import curves
+from loadstone.columns import Columns, build
+from loadstone.curves import Curve, curves
 from loadstone.finding import config
-from loadstone.measure import measure
-from loadstone.objectives import parse
+from loadstone.measure import measure_columns
+from loadstone.objectives import Judgement, parse
 from loadstone.points import Grid, Place, Point, Sweep
+from loadstone.probes import evidence
 from loadstone.records import Pieces, Record, Summary, Usage
 from loadstone.sim.engine import Engine
 from loadstone.sim.engine import Sequence as Job
@@ -117,7 +120,11 @@ def _record(number: int, at: int, size: Lengths, times: list[int]) -> Record:
 
 
 def summary(records: Sequence[Record], **config: Any) -> Summary:
-    """Measured as a run with these settings, on a machine with time to spare."""
+    return measured(records, **config)[0]
+
+
+def measured(records: Sequence[Record], **config: Any) -> tuple[Summary, Columns]:
+    """As a run with these settings, on a machine with time to spare."""
     loop = "open" if config.get("rate") else "closed"
     run = {
         "began": "2025-01-01T12:00:00.000+00:00",
@@ -127,13 +134,17 @@ def summary(records: Sequence[Record], **config: Any) -> Summary:
         "schedule": {"loop": loop},
         "client": CLIENT,
     }
-    return measure(sorted(records, key=lambda record: record.end), run)
+    columns = build(sorted(records, key=lambda record: record.end))
+    return measure_columns(columns, run), columns
 
 
 def at_rate(profile: Profile, rate: float, count: int, seed: int) -> Summary:
     """A run of `count` requests at a Poisson rate."""
-    records = serve(profile, list(zip(poisson(rate, count, seed), lengths(count, seed), strict=True)), seed)
-    return summary(records, rate=rate)
+    return summary(_at_rate(profile, rate, count, seed), rate=rate)
+
+
+def _at_rate(profile: Profile, rate: float, count: int, seed: int) -> list[Record]:
+    return serve(profile, list(zip(poisson(rate, count, seed), lengths(count, seed), strict=True)), seed)
 
 
 def with_clients(profile: Profile, clients: int, count: int, seed: int) -> Summary:
@@ -175,30 +186,30 @@ def crowd(profile: Profile, replicas: int, users: int, think: float, count: int,
     return summary(records, concurrency=users)
 
 
-def refined(profile: Profile, rates: Sequence[float], objectives: str, count: int, seed: int, narrow: float) -> Sweep:
+def refined(profile: Profile, rates: Sequence[float], slo: str, count: int, seed: int, narrow: float) -> Curve:
     """A sweep over `rates`, and then between the highest that meets the objectives and the lowest that misses them,
     until these are a factor of `narrow` apart or no probe between them is told."""
-    held = parse(objectives)
-    points: dict[float, Summary] = {}
+    held = parse(slo)
+    points: dict[float, Point] = {}
+    called: dict[str, dict[str, Judgement]] = {}
 
     def probe(rate: float) -> None:
-        points[rate] = at_rate(profile, rate, count, seed * 1000 + len(points))
+        found, columns = measured(_at_rate(profile, rate, count, seed * 1000 + len(points)), rate=rate)
+        points[rate] = Point(f"rate-{rate:g}", {"rate": rate}, [found])
+        called[points[rate].name] = calls.called([evidence(columns, found, held)], held)
 
-    def ends() -> tuple[float, float]:
-        found = capacity(next(iter(curves(sweep(), "fast", held))), held)
-        return found.low or min(points), found.high or max(points)
-
-    def sweep() -> Sweep:
-        runs = [Point(f"rate-{rate:g}", {"rate": rate}, [points[rate]]) for rate in sorted(points)]
-        return Sweep(Grid(config={}, varied=["rate"], places=[]), runs)
+    def curve() -> Curve:
+        sweep = Sweep(Grid(config={}, varied=["rate"], places=[]), list(points.values()))
+        return curves(sweep, "fast", held, called)[0]
 
     for rate in rates:
         probe(rate)
     for _ in range(8):
-        low, high = ends()
+        found = capacity(curve(), held)
+        low, high = found.low or min(points), found.high or max(points)
         inner = sorted(rate for rate in points if low <= rate <= high)
         wide = max(itertools.pairwise(inner), key=lambda pair: pair[1] / pair[0])
         if wide[1] / wide[0] <= narrow:
             break
         probe((wide[0] * wide[1]) ** 0.5)
-    return sweep()
+    return curve()

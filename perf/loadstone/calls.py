@@ -13,6 +13,7 @@ from loadstone import probes, results, store, sweeps
 from loadstone.curves import QUEUE, Calls
 from loadstone.objectives import Judgement, Objective
 from loadstone.points import Sweep
+from loadstone.probes import Evidence
 
 
 def of(path: Path, sweep: Sweep, objectives: Sequence[Objective]) -> Calls:
@@ -32,6 +33,11 @@ def _point(path: Path, objectives: Sequence[Objective]) -> dict[str, Judgement]:
     for run in runs:
         summary, columns = results.load(run)
         seen.append(probes.evidence(columns, summary, objectives))
-    called = probes.call(0.0, seen, objectives, len(seen))
-    calls = {one.name: look.call for one, look in zip(objectives, called.looks, strict=True)}
+    return called(seen, objectives)
+
+
+def called(seen: Sequence[Evidence], objectives: Sequence[Objective]) -> dict[str, Judgement]:
+    """A point by the evidence of its runs."""
+    found = probes.call(0.0, seen, objectives, len(seen))
+    calls = {one.name: look.call for one, look in zip(objectives, found.looks, strict=True)}
     return calls | ({QUEUE: "missed"} if seen[-1].growing else {})

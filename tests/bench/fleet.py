@@ -19,13 +19,14 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import fast
-from loadstone import fleet
+from loadstone import calls, fleet
 from loadstone.capacity import Capacity, Law, capacity
 from loadstone.curves import Curve, curves
 from loadstone.demand import Demand
 from loadstone.fleet import Offer, Size, Terms
 from loadstone.objectives import Objective, estimate, parse
 from loadstone.points import Grid, Point, Sweep
+from loadstone.probes import evidence
 from loadstone.records import Summary
 
 SLO = "ttft.p95<100ms tpot.p95<20ms"
@@ -41,7 +42,7 @@ def main(seeds: int) -> int:
     tally = {"sizes": 0, "meet": 0, "told to miss": 0, "miss": 0}
     print("seed  capacity        demand                        replicas  ttft.p95 ms  one fewer: told, ttft.p95 ms")
     for seed in range(seeds):
-        (curve,) = curves(fast.refined(fast.SMALL, RATES, SLO, REQUESTS, seed, 1.04), "fast", objectives)
+        curve = fast.refined(fast.SMALL, RATES, SLO, REQUESTS, seed, 1.04)
         asked = Terms(objectives=objectives, demands=demands(curve, capacity(curve, objectives), Random(seed)))
         found = fleet.plan([Offer(curve)], asked)
         for size in found.stacks[0].sizes:
@@ -66,9 +67,14 @@ def main(seeds: int) -> int:
 
 def clients(seed: int, objectives: tuple[Objective, ...]) -> tuple[bool, bool]:
     """Whether a replica meets the objectives at the rate derived from a sweep over concurrency, and at its own."""
-    runs = [fast.with_clients(fast.SMALL, busy, REQUESTS, seed * 1000 + busy) for busy in CLIENTS]
-    points = [Point(f"c-{busy}", {"concurrency": busy}, [run]) for busy, run in zip(CLIENTS, runs, strict=True)]
-    (curve,) = curves(Sweep(Grid(config={}, varied=["concurrency"], places=[]), points), "closed", objectives)
+    points, called = [], {}
+    for busy in CLIENTS:
+        records = fast.busy(fast.SMALL, busy, fast.lengths(REQUESTS, seed * 1000 + busy), seed)
+        run, columns = fast.measured(records, concurrency=busy)
+        points.append(Point(f"c-{busy}", {"concurrency": busy}, [run]))
+        called[f"c-{busy}"] = calls.called([evidence(columns, run, objectives)], objectives)
+    sweep = Sweep(Grid(config={}, varied=["concurrency"], places=[]), points)
+    (curve,) = curves(sweep, "closed", objectives, called)
     found = capacity(curve, objectives)
     through = max(one.spot.load for one in found.usable)
     seen = [fast.at_rate(fast.SMALL, rate, 4 * EACH, seed + 700) for rate in (found.low or 0.0, through)]
