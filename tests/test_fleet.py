@@ -361,12 +361,12 @@ def test_records_tell_more_than_summaries(tmp_path: Path) -> None:
 
 def test_a_planned_fleet_meets_the_objectives_and_one_replica_fewer_does_not() -> None:
     objectives = parse(SEEN)
-    found = fast.refined(fast.SMALL, (20.0, 40.0, 60.0), SEEN, 1500, seed=1, narrow=1.3)
+    found = fast.refined(fast.SMALL, (20.0, 40.0, 60.0), SEEN, 2000, seed=1, narrow=1.2)
     rate = 1.9 * (capacity(found, objectives).low or 0.0)
     (size,) = fleet.plan([Offer(found)], Terms(objectives=objectives, demands=(Demand(rate=rate),))).stacks[0].sizes
     assert (size.replicas, size.fewer) == (2, "missed")
     for replicas, wanted in ((2, True), (1, False)):
-        seen = fast.fleet(fast.SMALL, replicas, rate, 2000, seed=9)
+        seen = fast.fleet(fast.SMALL, replicas, rate, 3000, seed=9)
         figures = [estimate(one.metric, one.figure, seen.metrics, seen.rates) for one in objectives]
         met = [figure is not None and figure.value < one.limit for figure, one in zip(figures, objectives, strict=True)]
         assert all(met) is wanted
