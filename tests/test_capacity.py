@@ -176,11 +176,11 @@ def test_no_load_that_meets_has_a_reason() -> None:
 def test_too_few_requests_are_a_reason_of_their_own() -> None:
     found = capacity(curve(at(10, 0.02, half=None), at(20, 0.03, half=None)), SLO)
     assert (found.low, found.high) == (None, None)
-    assert found.reason.startswith("nothing is surely met, even at the least load, 10/s: ttft.p95 20 ms, without inter")
+    assert found.reason.startswith("nothing is surely met, even at the least load, 10/s: ttft.p95 20 ms of 100 ms, not")
     assert found.reason.endswith("ask for more requests a point")
     never = with_errors(parse("tpot.p99<1s"))
     found = capacity(curves(sweep(at(1, 0.1), at(2, 0.1)), "s", never)[0], never)
-    assert "tpot.p99 not known: too few requests (1000)" in found.reason
+    assert "tpot.p99 not known from 1,000 requests" in found.reason
     assert found.reason.endswith("or for a lower percentile")
 
 

@@ -79,7 +79,14 @@ def test_nothing_too_much_leaves_the_best_case_open() -> None:
     found = fleet.plan([offer], terms(Demand(rate=60)))
     assert found.stacks[0].sizes[0].optimistic is None
     assert found.stacks[0].sizes[0].fewer == "unresolved"
-    assert "the capacity is at least that" in found.stacks[0].remarks[0]
+    assert found.stacks[0].remarks[0].startswith("the objectives are met at the highest load measured, 20/s")
+    offer = Offer(curve(at(10, 0.02), at(20, 0.05), at(30, 0.0995)))
+    assert (
+        fleet.plan([offer], terms(Demand(rate=60)))
+        .stacks[0]
+        .remarks[0]
+        .startswith("no load was surely too much, and of 30/s it cannot be told: the capacity is at least 20/s")
+    )
 
 
 def test_users_with_think_time_by_hand() -> None:

@@ -80,10 +80,9 @@ def _judged(spot: Spot, objectives: Sequence[Objective]) -> Judged:
 def _against(spot: Spot, objective: Objective, result: Judgement) -> str:
     found = spot.figures.get(objective.name)
     if found is None:
-        return f"{objective.name} not known: too few requests ({spot.requests})"
-    if result == "unresolved" and None in (found.low, found.high):
-        return f"{objective.name} {_pair(objective, found)}, without interval: too few requests ({spot.requests})"
-    return f"{objective.name} {_pair(objective, found)} of {shown(objective.metric, objective.limit)}"
+        return f"{objective.name} not known from {spot.requests:,} requests"
+    told = f"{objective.name} {_pair(objective, found)} of {shown(objective.metric, objective.limit)}"
+    return told if result == "missed" else f"{told}, not told by {spot.requests:,} requests"
 
 
 def _pair(objective: Objective, found: Estimate) -> str:

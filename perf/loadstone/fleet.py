@@ -264,10 +264,7 @@ class Sizer:
 def _remarks(curve: Curve, found: Capacity, terms: Terms) -> Iterator[str]:
     """What one must know besides, most important first."""
     if found.low is not None and found.high is None:
-        yield (
-            f"the objectives are met at the highest load measured, {found.low:.4g}/s: the capacity is at least that,"
-            " and fewer replicas may do; sweep higher rates to find out"
-        )
+        yield _at_least(found, found.low)
     yield from _lengths(curve, terms)
     if curve.loop == "closed":
         yield (
@@ -281,6 +278,19 @@ def _remarks(curve: Curve, found: Capacity, terms: Terms) -> Iterator[str]:
         told = ", ".join(f"{spot.name} ({', '.join(spot.doubts)})" for spot in doubted)
         yield f"points that the plan rests on are suspect: {told}"
     yield from (f"left out: {why}" for why in curve.left_out)
+
+
+def _at_least(found: Capacity, low: float) -> str:
+    open_ = [f"{one.load:.4g}" for one in found.spots if one.load > low]
+    if open_:
+        return (
+            f"no load was surely too much, and of {', '.join(open_)}/s it cannot be told: the capacity is at least"
+            f" {low:.4g}/s, and fewer replicas may do; measure these longer to find out"
+        )
+    return (
+        f"the objectives are met at the highest load measured, {low:.4g}/s: the capacity is at least that, and fewer"
+        " replicas may do; sweep higher loads to find out"
+    )
 
 
 def _lengths(curve: Curve, terms: Terms) -> Iterator[str]:
