@@ -14,7 +14,7 @@ from loadstone import __version__, flags
 from loadstone.records import UsageError
 from loadstone.typed import slo
 from loadstone.values import port, whole
-from loadstone.verbs import repeat
+from loadstone.verbs import plan, repeat, sweep
 
 EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
 2 usage; 130 interrupted, results saved. Keys are taken from the environment (OPENAI_API_KEY) and never written down."""
@@ -62,7 +62,9 @@ def _run(verb: argparse.ArgumentParser) -> None:
 
 def _report(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "run", metavar="RUN", help="folder of a run or of its repeats, a records file, or - for records on stdin"
+        "run",
+        metavar="RUN",
+        help="folder of a run, of its repeats or of a sweep; a records file; or - for records",
     )
     verb.add_argument("--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json, html")
     verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
@@ -153,8 +155,10 @@ def _swarm(verb: argparse.ArgumentParser) -> None:
 
 VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "run": (_run, "replay prompts against a server and report"),
+    "sweep": (sweep.add, "run at every point of lists of settings, or search the most load that meets objectives"),
     "report": (_report, "recompute a report from the records of a run"),
     "check": (_check, "judge whether a run can be believed"),
+    "plan": (plan.add, "how many replicas a demand takes and what they cost, from sweeps (docs/planning.md)"),
     "serve": (_serve, "simulated server with exact timing and faults"),
     "swarm": (_swarm, "be the master or a worker of a run from many machines (docs/many-machines.md)"),
     "selftest": (_selftest, "find the most that this machine can measure truly, and how wrong it is on the way there"),

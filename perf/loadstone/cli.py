@@ -9,7 +9,7 @@ import os
 import sys
 import tomllib
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from loadstone.arguments import RUN_ONLY, parse
 from loadstone.config import Config, from_mapping
 from loadstone.records import Summary, UsageError
 from loadstone.typed import slo
-from loadstone.verbs import repeat
+from loadstone.verbs import plan, repeat
 
 if TYPE_CHECKING:
     from loadstone.session import Result
@@ -58,9 +58,12 @@ def run(options: Namespace) -> int:
 
 
 def report(options: Namespace) -> int:
-    from loadstone import repeating, results, server_csv
+    from loadstone import repeating, results, server_csv, sweeps
     from loadstone.records import from_lines
+    from loadstone.verbs import sweep as sweep_verb
 
+    if options.run != "-" and sweeps.is_sweep(Path(options.run)):
+        return sweep_verb.report(Path(options.run), options)
     if options.run != "-" and repeating.is_repeated(Path(options.run)):
         return repeat.report(options, Path(options.run))
     view = _view(options)
@@ -98,6 +101,12 @@ def serve(options: Namespace) -> int:
     settings = Settings(**{"port": 8000, **given})
     run_server(settings, lambda url: print(url, flush=True))
     return 0
+
+
+def sweep(options: Namespace) -> int:
+    from loadstone.verbs import sweep as verb
+
+    return verb.run(options, verb.Edge(settings_of(vars(options)), notice, _server, _watch))
 
 
 def swarm(options: Namespace) -> int:
@@ -139,8 +148,10 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "run": run,
     "report": report,
     "check": check,
+    "plan": plan.run,
     "serve": serve,
     "swarm": swarm,
+    "sweep": sweep,
     "selftest": selftest,
     "list": list_,
 }
@@ -148,14 +159,19 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
 
 def config_of(options: Namespace) -> Config:
     """Settings of the configuration file, overlaid by the flags."""
-    given = {name: value for name, value in vars(options).items() if name not in RUN_ONLY}
+    return from_mapping(settings_of(vars(options)), getattr(options, "config", None) or "the command line")
+
+
+def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, before anybody has looked whether they make sense."""
+    given = {name: value for name, value in options.items() if name not in RUN_ONLY}
     for name in ("header", "goodput"):
         if name in given:
             given[name] = dict(given[name])
     if len(given.get("url", ())) == 1:
         given["url"] = given["url"][0]
-    path = getattr(options, "config", None)
-    return from_mapping({**(_toml(Path(path)) if path else {}), **given}, path or "the command line")
+    path = options.get("config")
+    return {**(_toml(Path(path)) if path else {}), **given}
 
 
 def _toml(path: Path) -> dict[str, Any]:
