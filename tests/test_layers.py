@@ -15,16 +15,16 @@ LAYERS: dict[int, str] = {
     " stats histogram pool spool events columns windows groups checks finding interference means check measure"
     " stops saturation config views plugins points shares messages pulses losses"
     " ceiling climb against pace scale",
-    2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room",
+    2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room outputs",
     3: "flight keys carrier runner guards health engine workers worker"
-    " preflight describe progress results console watchers setup session lab selftest sweeps",
+    " preflight describe progress results console watchers setup session lab selftest sweeps exports",
     4: "__init__ values flags arguments listing cli __main__ sim swarm verbs",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 DOORS = {
     "transformers": {"tokens.py"},
     "pandas": {"frame.py"},
-    "pyarrow": {"readers/parquet.py"},
+    "pyarrow": {"readers/parquet.py", "exports/parquet.py"},
     "datasets": {"readers/hub.py"},
     "rich": {"console.py"},
     "aiohttp": {"transport/over_aiohttp.py"},

@@ -55,9 +55,21 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _report(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("run", metavar="RUN", help="folder of a run, a records file, or - for records on stdin")
-    verb.add_argument("--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json")
-    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
+    verb.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        help="folder of a run, a records file, or - for records on stdin; several"
+        " are laid side by side; for vllm-sweep the folder of a sweep",
+    )
+    verb.add_argument(
+        "--as",
+        dest="view",
+        metavar="VIEW",
+        help="text (default), classic, md, csv, json, junit, vllm, vllm-sweep, parquet; html, md, csv, json of several",
+    )
+    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file (vllm-sweep: folder), not to stdout")
+    verb.add_argument("--summary", action="store_true", help=flags.SUMMARY)
     verb.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
     verb.add_argument("--tokenizer", metavar="PATH", help="counts tokens of kept texts where the server did not")
 
@@ -154,4 +166,4 @@ VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
 }
 
 
-RUN_ONLY = ("verb", "view", "quiet", "config")
+RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit")

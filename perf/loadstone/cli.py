@@ -40,13 +40,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(options: Namespace) -> int:
-    from loadstone import loop, session
+    from loadstone import loop, outputs, session
 
     config, view = config_of(options).check(), _view(options)
     quiet = getattr(options, "quiet", False)
+    outputs.check_new(getattr(options, "junit", None), "--junit")
     with _server(config) as config:
         result = loop.run(session.load_test(config, notice=notice, live=None if quiet else _watch))
     show(result.summary, view)
+    _for_ci(options, result.summary)
     notice(f"results are in {result.folder}")
     return status(result, config)
 
@@ -54,14 +56,18 @@ def run(options: Namespace) -> int:
 def report(options: Namespace) -> int:
     from loadstone import results
     from loadstone.records import from_lines
+    from loadstone.verbs import report as beyond
 
-    view = _view(options)
+    if beyond.knows(options):
+        return beyond.run(options, notice)
+    (path,), view = options.runs, _view(options)
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
-    if options.run == "-":
+    if path == "-":
         summary = results.summarize(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
     else:
-        summary = results.read(Path(options.run), tokenizer, goodput)
+        summary = results.read(Path(path), tokenizer, goodput)
     show(summary, view, getattr(options, "output", None))
+    _for_ci(options, summary)
     return 0 if summary.counts.succeeded else 1
 
 
@@ -199,6 +205,18 @@ def show(summary: Summary, view: Callable[[Summary], str], output: str | None = 
     else:
         sys.stdout.write(view(summary))
     sys.stdout.flush()
+
+
+def _for_ci(options: Namespace, summary: Summary) -> None:
+    """What --junit and --summary ask for."""
+    from loadstone import outputs
+    from loadstone.views import junit, markdown
+
+    if file := getattr(options, "junit", None):
+        with outputs.target(file, "--junit") as made:
+            made.write(junit.render(summary).encode())
+    if getattr(options, "summary", False):
+        outputs.step_summary(markdown.render(summary), notice)
 
 
 async def _watch(progress: Any) -> None:

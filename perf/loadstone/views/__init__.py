@@ -12,6 +12,7 @@ VIEWS: dict[str, str] = {
     "classic": "loadstone.views.classic:render",
     "csv": "loadstone.views.csv:render",
     "json": "loadstone.views.json:render",
+    "junit": "loadstone.views.junit:render",
     "md": "loadstone.views.markdown:render",
 }
 """Built-in views by name: where their function is. `text` is drawn by console.py from views/tables.py."""

@@ -27,7 +27,7 @@ LABELS = {
     "wait": "wait before sending",
     "connect": "connecting",
 }
-_RATES = {
+RATES = {
     "qps": ("QPS (successes)", "{:.4g} /s"),
     "request_rate": ("request rate sent", "{:.4g} /s"),
     "output_throughput": ("output throughput", "{:,.1f} tokens/s"),
@@ -118,7 +118,7 @@ def _rates(summary: Summary) -> Table:
     steady = summary.steady
     windows = [("whole run", summary.rates), ("steady", steady.rates if steady else {})]
     rows = []
-    for name, (label, form) in _RATES.items():
+    for name, (label, form) in RATES.items():
         cells = [rates.get(name) for _, rates in windows]
         if any(cell is not None for cell in cells):
             rows.append([label, *(_form(cell, form) for cell in cells)])
