@@ -220,9 +220,9 @@ def _for_ci(options: Namespace, summary: Summary) -> None:
 
 
 async def _watch(progress: Any) -> None:
-    from loadstone import console
+    from loadstone import live
 
-    await console.watch(progress)
+    await live.watch(progress)
 
 
 def notice(text: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loadstone.records import UsageError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 Notice = Callable[[str], None]
 SIDE_BY_SIDE = ("text", "md", "html", "csv", "json")
