@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO, cast
 
-from loadstone.views.live import ASCII, BLOCKS, Glyphs, Line, columns
+from loadstone.views.live import ASCII, BLOCKS, Glyphs, Line
 from loadstone.views.page import Tone
 
 _COLOURS: dict[Tone, str] = {"good": "\x1b[1;32m", "doubt": "\x1b[1;33m", "bad": "\x1b[1;31m", "plain": ""}
@@ -40,7 +40,7 @@ class Screen:
     def __init__(self, file: TextIO, colour: bool | None = None) -> None:
         self._file = file
         self._colour = "NO_COLOR" not in os.environ if colour is None else colour
-        self._drawn: list[int] = []
+        self._drawn, self._width = 0, 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,23 +51,27 @@ class Screen:
             return 80, 24
 
     def draw(self, lines: Sequence[Line]) -> None:
-        """Instead of the lines before; not more of them than fit."""
-        _, rows = self.size
+        """Instead of the lines before; not more of them than fit. Line by line: terminals with a memory of what has
+        scrolled away (tmux) would keep a copy of a screen that is cleared as a whole."""
+        width, rows = self.size
         lines = lines[: max(1, rows - 1)]
-        text = "".join(f"{self._styled(line)}\n" for line in lines)
-        self._write(self._erased() + text)
-        self._drawn = [columns(line.text) for line in lines]
+        body = "".join(f"{self._styled(line)}\x1b[K\n" for line in lines)
+        self._write(self._back() + body + "\x1b[J")
+        self._drawn, self._width = len(lines), width
 
     def erase(self) -> None:
         if self._drawn:
-            self._write(self._erased())
+            begin = self._back()
+            self._write(begin + "\x1b[2K\n" * self._drawn + _up(self._drawn))
+            self._drawn = 0
 
-    def _erased(self) -> str:
-        """Up to where the lines begin: a terminal that has become narrower has wrapped them."""
-        width = max(1, self.size[0])
-        rows = sum(max(1, -(-length // width)) for length in self._drawn)
-        self._drawn = []
-        return f"\x1b[{rows}A\r\x1b[J" if rows else ""
+    def _back(self) -> str:
+        """To where the lines begin. After a change of width nobody knows where that is: some terminals wrap the lines
+        that no longer fit, some cut them, some say so late. What is on the screen then scrolls away."""
+        width, rows = self.size
+        if self._drawn and width != self._width:
+            return f"\x1b[{rows};1H" + "\n" * rows + "\x1b[H"
+        return _up(self._drawn)
 
     def _styled(self, line: Line) -> str:
         colour = _COLOURS[line.tone] if self._colour else ""
@@ -76,6 +80,10 @@ class Screen:
     def _write(self, text: str) -> None:
         self._file.write(text)
         self._file.flush()
+
+
+def _up(rows: int) -> str:
+    return f"\x1b[{rows}A\r" if rows else ""
 
 
 class _Above:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 
@@ -42,7 +43,7 @@ class Line(Struct, frozen=True):
 
 
 def panel(figures: Figures, width: int, glyphs: Glyphs = BLOCKS) -> list[Line]:
-    """At most 13 lines of less than `width` columns, so that none of them wraps."""
+    """At most 15 lines of less than `width` columns, so that none of them wraps."""
     return [Line(crop(row.text, width - 1), row.tone) for row in _rows(figures, width - 1, glyphs)]
 
 
@@ -82,23 +83,15 @@ def resampled(values: Sequence[float | None], width: int) -> list[float | None]:
 
 
 def crop(text: str, width: int) -> str:
-    """What fits into `width` columns; letters of the Far East take two."""
+    """What fits into `width` columns; letters of the Far East take two, accents none."""
     if text.isascii():
         return text[:width]
     taken = 0
     for place, letter in enumerate(text):
-        taken += columns(letter)
+        taken += 0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
         if taken > width:
             return text[:place]
     return text
-
-
-def columns(text: str) -> int:
-    """That a text takes on a terminal."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
-               for letter in text)  # fmt: skip
 
 
 def _rows(figures: Figures, width: int, glyphs: Glyphs) -> Iterator[Line]:
@@ -116,7 +109,9 @@ def _rows(figures: Figures, width: int, glyphs: Glyphs) -> Iterator[Line]:
     )
     yield Line(_spark("in flight", course.in_flight, "{:,.0f}", width, glyphs))
     for found in figures.doubts[:DOUBTS]:
-        yield Line(_row(str(found.severity), _doubt(found)), _TONES[found.severity])
+        first, *rest = textwrap.wrap(_doubt(found), max(LEAST, width - LABEL), max_lines=2, placeholder=" ...")
+        yield Line(_row(str(found.severity), first), _TONES[found.severity])
+        yield from (Line(_row("", row), _TONES[found.severity]) for row in rest)
     if (more := len(figures.doubts) - DOUBTS) > 0:
         yield Line(_row("", f"and {more} more doubt{'s' if more > 1 else ''}"), "doubt")
 
