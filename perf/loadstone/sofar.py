@@ -22,6 +22,8 @@ from loadstone.stats import enough
 
 SETTLED = 3.0
 """Seconds before which nothing is doubted: connections are opened, and a mean is that of a moment."""
+LOOK = 1.0
+"""Seconds between two looks."""
 EARLY = ("sample size",)
 """Doubts that every run has at first."""
 DIFFERENT = 100
@@ -64,6 +66,7 @@ class SoFar:
         self._clients: dict[int, Client] = {}
         self._times = {name: Histogram() for name in ("ttft", "ttft_scheduled", "gap", "latency")}
         self._failures: Counter[tuple[str, str]] = Counter()
+        self._looked, self._doubts = 0.0, list[Finding]()
 
     def add(self, pulse: Pulse, scheduled: dict[int, int]) -> None:
         """`scheduled`: the waits of the pulse by bin."""
@@ -81,12 +84,14 @@ class SoFar:
     def doubts(self, last: Collection[Pulse], behind: float) -> list[Finding]:
         """`last`: the last pulse of each process; `behind`: seconds by which sending is behind the schedule."""
         seconds = max((pulse.at for pulse in last), default=0) * NS
-        if seconds < SETTLED:
-            return []
+        if seconds < SETTLED or seconds - self._looked < LOOK:
+            return self._doubts
+        self._looked = seconds
         found = examine(self._summary(seconds, last, behind))
         ended = any(pulse.finished for pulse in last)
         early = EARLY if ended else (*EARLY, "no success")
-        return [doubt for doubt in found if doubt.severity is not None and doubt.what not in early]
+        self._doubts = [doubt for doubt in found if doubt.severity is not None and doubt.what not in early]
+        return self._doubts
 
     def _summary(self, seconds: float, last: Collection[Pulse], behind: float) -> Summary:
         finished, failed = sum(pulse.finished for pulse in last), sum(pulse.failed for pulse in last)
