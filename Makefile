@@ -7,6 +7,9 @@ STAMP := $(VENV)/.installed
 # Tests start hundreds of processes: without bytecode each of them compiles the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Tests at a time: two fill two cores, and leave the servers and processes that tests start enough of them.
+TWO := --numprocesses 2 --dist worksteal
+
 .PHONY: demo test check golden bench clean
 
 $(STAMP): pyproject.toml
@@ -19,13 +22,13 @@ demo: $(STAMP)  ## a load test against the built-in server
 	$(BIN)/loadstone run -c 16 -n 200
 
 test: $(STAMP)  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO)
 
 check: $(STAMP)  ## formatting, lint, types and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO)
 
 golden: $(STAMP)  ## rewrite the committed example reports and the expected records
 	$(BIN)/python -m pytest --golden

@@ -49,7 +49,7 @@ SLO_FORM = (
         ({"max_error_rate": 2.0}, "--max-error-rate takes 0 to 1, not 2.0"),
         ({"max_error_rate": -0.1}, "--max-error-rate takes 0 to 1, not -0.1"),
         ({"arrivals": "gauss"}, "--arrivals takes constant, poisson, gamma or replay, not gauss"),
-        ({"burstiness": 0.0}, "--burstiness takes a number above 0, not 0.0"),
+        ({"burstiness": 0.001}, "--burstiness takes 0.01 or more (gaps would be 0 or hours), not 0.001"),
         ({"burstiness": 2.0, "arrivals": "constant"}, "--burstiness shapes --arrivals gamma, not constant"),
         ({"speed": -1.0}, "--speed takes a number above 0, not -1.0"),
         ({"trace_to": 0.0}, "--to takes a number above 0, not 0.0"),
@@ -437,3 +437,9 @@ def test_jobs() -> None:
     assert (first.request.method, first.request.path) == ("POST", "/x")
     assert first.request.headers == (("Content-Type", "application/json"), ("Accept", "*/*"), ("X-A", "1"))
     assert msgspec.json.decode(first.request.body)["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize("name", ["label", "dataset", "model"])
+def test_text_that_is_not_utf_8_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"^the command line: --{name} is not UTF-8: type it anew$"):
+        from_mapping({name: "a\udcff"}, "the command line")

@@ -116,8 +116,8 @@ FILES: list[tuple[str, str | bytes, list[tuple[str, str]]]] = [
     ("f.json", '[{"prompt": "a"},\n {"prompt": "b"}]', [("f:1", "a"), ("f:2", "b")]),
     ("f.json", '[{"prompt": "a"}, "b"]', [("f:1", "a"), ("f:2", "b")]),
     ("f.json", '{\n  "prompt": "a"\n}', [("f:1", "a")]),
-    ("f.jsonl.gz", gzip.compress(b'{"text": "a"}\n'), [("f:1", "a")]),
-    ("f.bin", gzip.compress(b"one\n"), [("f:1", "one")]),
+    ("f.jsonl.gz", gzip.compress(b'{"text": "a"}\n', mtime=0), [("f:1", "a")]),
+    ("f.bin", gzip.compress(b"one\n", mtime=0), [("f:1", "one")]),
     ("f.csv", 'id,prompt\n1,a\n\n2,"b, c"\n', [("1", "a"), ("2", "b, c")]),
     ("f.csv", "id, question\n1,a\n", [("1", "a")]),
     ("f.csv", 'anything\na\n"b\nc"\nd\n', [("f:2", "a"), ("f:3", "b\nc"), ("f:5", "d")]),
@@ -246,8 +246,8 @@ BAD: list[tuple[str, str | bytes, str | None, str]] = [
     ("f.txt", "", None, "f.txt is empty"),
     ("f.txt", " \n\n", None, "f.txt is empty"),
     ("f.txt", "\u2003\n", None, "f.txt holds no prompt"),
-    ("f.gz", gzip.compress(b"one" * 100)[:-9], None, "f.gz is not a whole gzip file: "),
-    ("f.gz", gzip.compress(b""), None, "f.gz is empty"),
+    ("f.gz", gzip.compress(b"one" * 100, mtime=0)[:-9], None, "f.gz is not a whole gzip file: "),
+    ("f.gz", gzip.compress(b"", mtime=0), None, "f.gz is empty"),
     ("f.json", '[{"conversations": 7}]', None, "f.json, item 1: no list of `conversations` in the row; "),
     (
         "f.jsonl",
@@ -359,7 +359,7 @@ class Stdin:
         ("-", b'{"prompt": "a"}\n', ["a"]),
         ("-", b"one\ntwo\n", ["one", "two"]),
         ("lines:-", b'{"prompt": "a"}\n', ['{"prompt": "a"}']),
-        ("jsonl:-", gzip.compress(b'"a"\n'), ["a"]),
+        ("jsonl:-", gzip.compress(b'"a"\n', mtime=0), ["a"]),
     ],
 )
 def test_stdin(monkeypatch: pytest.MonkeyPatch, spec: str, data: bytes, texts: list[str]) -> None:

@@ -201,6 +201,16 @@ def test_a_broken_run(tmp_path: Path, content: bytes) -> None:
         store.load_run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"config": []}, {"config": {"goodput": [1]}}, {"stages": {}}, {"ended": 5}, {"workers": [1]}, {"host": "h"}],
+)
+def test_a_run_json_that_was_changed_by_hand_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
+    (tmp_path / "run.json").write_bytes(msgspec.json.encode(fields))
+    with pytest.raises(UsageError, match=r"run\.json is not readable: Expected .* at `\$\."):
+        store.load_run(tmp_path)
+
+
 def test_records_that_are_not_there(tmp_path: Path) -> None:
     for path, name in ((tmp_path, "records.jsonl"), (tmp_path / "x.jsonl", "x.jsonl")):
         with pytest.raises(UsageError, match=rf"^cannot read .*{name}: No such file or directory$"):

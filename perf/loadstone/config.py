@@ -229,15 +229,14 @@ _FROM_0: _Limit = (lambda value: value >= 0, "0 or more")
 _FROM_1: _Limit = (lambda value: value >= 1, "1 or more")
 _POSITIVE: _Limit = (lambda value: value > 0, "a number above 0")
 _SHARE: _Limit = (lambda value: 0 <= value <= 1, "0 to 1")
-_LIMITS = {
+_LIMITS: dict[str, _Limit] = {
+    "burstiness": (lambda value: value >= 0.01, "0.01 or more (gaps would be 0 or hours)"),
     **dict.fromkeys(("requests", "concurrency", "workers", "prefix_count", "choices"), _FROM_1),
     **dict.fromkeys(("min_input_len", "max_input_len", "max_total_len"), _FROM_1),
     **dict.fromkeys(("input_len", "output_len", "turns"), _FROM_1),
     **dict.fromkeys(("prefix_len", "system_len", "think_time", "min_tokens", "logprobs"), _FROM_0),
     **dict.fromkeys(("warmup", "cooldown", "grace", "seed", "trace_from"), _FROM_0),
-    **dict.fromkeys(
-        ("rate", "duration", "burstiness", "speed", "scale_lengths", "trace_to", "cancel_after"), _POSITIVE
-    ),
+    **dict.fromkeys(("rate", "duration", "speed", "scale_lengths", "trace_to", "cancel_after"), _POSITIVE),
     **dict.fromkeys(("connect_timeout", "ttft_timeout", "idle_timeout", "timeout"), _POSITIVE),
     **dict.fromkeys(("range_ratio", "max_error_rate", "stop_error_rate", "cancel_share"), _SHARE),
 }
@@ -306,6 +305,11 @@ def _hide_parameter(match: re.Match[str]) -> str:
     return f"{match[1]}={HIDDEN}" if _SECRET.search(match[1]) else match[0]
 
 
+def _broken(text: str) -> bool:
+    """Whether there are bytes in it that were no UTF-8 (PEP 383)."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
     """A Config from parsed TOML or flags; names may be written with - or _. Raises UsageError naming `where`."""
     fields_of = {name.replace("-", "_"): field for field, name in FLAGS.items()}
@@ -316,6 +320,8 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
             near = difflib.get_close_matches(name, Config.__struct_fields__, 1)
             hint = f"; did you mean {flag(near[0])}?" if near else ""
             raise UsageError(f"{where} has a setting {flag(name)!r} that `run` does not know{hint}")
+        if isinstance(named[name], str) and _broken(named[name]):
+            raise UsageError(f"{where}: --{flag(name)} is not UTF-8: type it anew")
     try:
         timed = {name: seconds(named[name]) for name in _TIMES if isinstance(named.get(name), str)}
     except ValueError as exc:

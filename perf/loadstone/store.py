@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO
 
 import msgspec
+from msgspec import Struct
 
 from loadstone.records import Record, UsageError, from_lines, to_line
 
@@ -195,11 +196,42 @@ def default_path(label: str | None, root: Path = Path("reports")) -> Path:
     return path
 
 
+class _Asked(Struct):
+    url: str | list[str] | None = None
+    api: str | None = None
+    goodput: dict[str, float] | None = None
+    concurrency: int | None = None
+    rate: float | None = None
+    stages: str | None = None
+
+
+class _Told(Struct):
+    """Of run.json what reports reckon with: a file that was changed by hand is refused before it confuses them."""
+
+    config: _Asked | None = None
+    model: str | None = None
+    models: list[str | None] | None = None
+    expected: int | None = None
+    unsent_turns: int | None = None
+    schedule: dict[str, Any] | None = None
+    stages: list[dict[str, Any]] | None = None
+    host: dict[str, Any] | None = None
+    client: dict[str, float | None] | None = None
+    workers: list[dict[str, Any]] | None = None
+    ceiling: dict[str, Any] | None = None
+    clocks: list[dict[str, Any]] | None = None
+    lost: list[str] | None = None
+    ended: str | None = None
+    ended_because: str | None = None
+
+
 def load_run(path: Path) -> dict[str, Any]:
     """run.json of a folder; UsageError where there is none."""
     try:
         content = (path / RUN).read_bytes()
-        return msgspec.json.decode(content, type=dict[str, Any])
+        run = msgspec.json.decode(content, type=dict[str, Any])
+        msgspec.convert(run, _Told)
+        return run
     except OSError as exc:
         raise UsageError(f"{path} is not a run: no {RUN} in it ({exc.strerror})") from exc
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
