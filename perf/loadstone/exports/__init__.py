@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
-from loadstone.columns import Count
 from loadstone.records import Record, Summary
 
-Export = Callable[[Summary, Iterable[Record], Count | None, BinaryIO], None]
+if TYPE_CHECKING:
+    from loadstone.columns import Count
+
+Export: TypeAlias = "Callable[[Summary, Iterable[Record], Count | None, BinaryIO], None]"
 """Writes a run as it reads the records; `Count` counts tokens of kept texts where the server did not."""
-Folder = Callable[[Path, Path], None]
+Folder: TypeAlias = Callable[[Path, Path], None]
 """Writes a new folder of that of a sweep."""
 
 DETAILED: dict[str, str] = {"vllm": "loadstone.exports.vllm:write"}

@@ -34,7 +34,15 @@ def write(summary: Summary, records: Iterable[Record], _: Count | None, file: Bi
     columns = arrow.schema([(name, _type(arrow, name)) for name in Record.__struct_fields__], metadata=told)
     with ParquetWriter(file, columns, compression="zstd") as writer:
         for rows in _groups(records):
-            writer.write_table(arrow.Table.from_pylist(rows, schema=columns), row_group_size=GROUP)
+            writer.write_table(_table(arrow, rows, columns), row_group_size=GROUP)
+
+
+def _table(arrow: Any, rows: list[dict[str, Any]], columns: Any) -> Any:
+    """A server may have told any number."""
+    try:
+        return arrow.Table.from_pylist(rows, schema=columns)
+    except (OverflowError, arrow.ArrowInvalid) as exc:
+        raise UsageError(f"Parquet has no room for a number in these records ({exc}); requests.csv has") from exc
 
 
 def _groups(records: Iterable[Record]) -> Iterator[list[dict[str, Any]]]:
