@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import example
-from loadstone import outputs, results, store
+from loadstone import outputs, results, sources, store
 from loadstone.exports import parquet, vllm, vllm_sweep
 from loadstone.measure import measure
 from loadstone.points import Grid, Place
@@ -451,8 +451,8 @@ def test_runs_that_are_alike() -> None:
 
 
 def test_names_are_as_short_as_they_can_be() -> None:
-    assert results.names([Path("x/a"), Path("x/b")]) == ["a", "b"]
-    assert results.names([Path("x/1"), Path("y/1"), Path("y/2")]) == ["x/1", "y/1", "y/2"]
+    assert sources.names([Path("x/a"), Path("x/b")]) == ["a", "b"]
+    assert sources.names([Path("x/1"), Path("y/1"), Path("y/2")]) == ["x/1", "y/1", "y/2"]
 
 
 def test_the_command_lays_runs_side_by_side(capsys: Capture) -> None:

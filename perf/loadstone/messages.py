@@ -112,7 +112,7 @@ class Pulse(Struct, frozen=True, kw_only=True, tag=True):
     included. unsent: later turns that there was no time for.
     since: outcomes: whether each judged request failed; waits: seconds from schedule to first output. ttft, gap, tpot,
     latency: counts by bin of `pulses.Bins`; lags, sends: the same of what health.py samples, the loop's lag and that of
-    sends. kinds: failures by kind; failures: the most frequent, with their messages. slos: see objectives.Tally. cpu:
+    sends. kinds: failures by kind; failures: the most frequent, with their messages. slos: see attained.Tally. cpu:
     share of one core; waited: share of the time that the process was ready and had no core.
     """
 

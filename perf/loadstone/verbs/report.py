@@ -42,12 +42,12 @@ def _repeats(path: Path) -> bool:
 
 
 def _side_by_side(options: Namespace, view: str, notice: Notice) -> int:
-    from loadstone import outputs, results
+    from loadstone import outputs, sources
     from loadstone.views import matrix
 
     if view not in SIDE_BY_SIDE:
         raise UsageError(f"--as takes {', '.join(SIDE_BY_SIDE)} for several runs, not {view!r}")
-    found, unreadable = results.several(map(Path, options.runs), *_measures(options))
+    found, unreadable = sources.several(map(Path, options.runs), *_measures(options))
     for sentence in unreadable:
         notice(f"left out: {sentence}")
     if not found:
@@ -93,7 +93,7 @@ def _folder(options: Namespace, view: str, notice: Notice) -> int:
 
 def _export(options: Namespace, view: str) -> int:
     """Two passes over the records: what is measured of all of them, then the records themselves."""
-    from loadstone import outputs, results, tokens
+    from loadstone import outputs, sources, tokens
     from loadstone.exports import BINARY, EXPORTS
     from loadstone.plugins import find
 
@@ -101,7 +101,7 @@ def _export(options: Namespace, view: str) -> int:
     if view in BINARY and output in (None, "-") and sys.stdout.isatty():
         raise UsageError(f"--as {view} is not for a terminal: name a file with -o")
     tokenizer, goodput = _measures(options)
-    source = results.Source(options.runs[0])
+    source = sources.Source(options.runs[0])
     summary = source.summary(tokenizer, goodput)
     with outputs.target(output) as file:
         part(summary, source.records(), tokens.load(tokenizer).count if tokenizer else None, file)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from loadstone.finding import Finding, plain
 from loadstone.history import Figures
-from loadstone.objectives import TOGETHER
+from loadstone.attained import TOGETHER
 from loadstone.views.page import Tone
 
 LABEL = 10
