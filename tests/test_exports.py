@@ -463,6 +463,10 @@ def test_the_command_lays_runs_side_by_side(capsys: Capture) -> None:
     assert "2 runs side by side" in done.out
     assert loadstone(capsys, "report", "a", "b", "--as", "md", "-o", "m.md").status == 0
     assert Path("m.md").read_text("utf-8") == loadstone(capsys, "report", "a", "b", "--as", "md").out
+    page = loadstone(capsys, "report", "a", "b", "--as", "html")
+    assert page.status == 0
+    assert page.out.startswith("<!DOCTYPE html>")
+    assert "2 runs side by side" in page.out
     assert "for several runs, not 'classic'" in refused(capsys, "report", "a", "b", "--as", "classic")
 
 

@@ -14,10 +14,12 @@ LAYERS: dict[int, str] = {
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
     " stats histogram pool spool events columns windows groups checks finding interference means check measure"
     " stops saturation config views plugins points shares messages pulses losses"
-    " ceiling climb against pace scale history attained",
+    " ceiling climb against pace scale passage traces"
+    " history attained",
     2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room outputs",
     3: "flight keys carrier runner guards health engine workers worker"
-    " preflight describe progress results console watchers setup session lab selftest sweeps exports sources sofar screen live",
+    " preflight describe progress results console watchers setup session lab selftest sweeps"
+    " exports sources sofar screen live",
     4: "__init__ values flags arguments listing cli __main__ sim swarm verbs",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
@@ -27,6 +29,7 @@ DOORS = {
     "pyarrow": {"readers/parquet.py", "exports/parquet.py"},
     "datasets": {"readers/hub.py"},
     "rich": {"console.py"},
+    "plotly": set(),  # a file of it is read, views/assets.py
     "aiohttp": {"transport/over_aiohttp.py"},
     "httptools": {"transport/connection.py", "sim/http.py"},
     "uvloop": {"loop.py"},

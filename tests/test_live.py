@@ -14,12 +14,12 @@ import pytest
 import example
 import virtual
 from loadstone import live, screen
+from loadstone.attained import TOGETHER, met, tally
 from loadstone.columns import build
 from loadstone.finding import Finding
 from loadstone.history import BEGIN, MOST, Course, Figures, History
 from loadstone.measure import measure
 from loadstone.messages import Pulse
-from loadstone.attained import TOGETHER, met, tally
 from loadstone.plan import Load, Plan, Rows, make
 from loadstone.progress import Progress
 from loadstone.pulses import Digest, bins

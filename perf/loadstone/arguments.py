@@ -66,7 +66,7 @@ def _report(verb: argparse.ArgumentParser) -> None:
         "--as",
         dest="view",
         metavar="VIEW",
-        help="text (default), classic, md, csv, json, junit, vllm, vllm-sweep, parquet; html, md, csv, json of several",
+        help="text (default), classic, md, csv, json, html, junit, vllm, vllm-sweep, parquet",
     )
     verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file (vllm-sweep: folder), not to stdout")
     verb.add_argument("--summary", action="store_true", help=flags.SUMMARY)

@@ -40,14 +40,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(options: Namespace) -> int:
-    from loadstone import loop, outputs, session
+    from loadstone import loop, outputs, results, session
 
     config, view = config_of(options).check(), _view(options)
     quiet = getattr(options, "quiet", False)
     outputs.check_new(getattr(options, "junit", None), "--junit")
     with _server(config) as config:
         result = loop.run(session.load_test(config, notice=notice, live=None if quiet else _watch))
-    show(result.summary, view)
+    show(result.summary, view, page=lambda: results.written_page(result.folder))
     _for_ci(options, result.summary)
     notice(f"results are in {result.folder}")
     return status(result, config)
@@ -64,10 +64,10 @@ def report(options: Namespace) -> int:
     (path,), view = options.runs, _view(options, EXPORTS)
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
     if path == "-":
-        summary = results.summarize(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
+        summary, columns = results.measured(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
     else:
-        summary = results.read(Path(path), tokenizer, goodput)
-    show(summary, view, getattr(options, "output", None))
+        summary, columns = results.load(Path(path), tokenizer, goodput)
+    show(summary, view, getattr(options, "output", None), lambda: results.web_page(summary, columns))
     _for_ci(options, summary)
     return 0 if summary.counts.succeeded else 1
 
@@ -193,19 +193,26 @@ def view_of(name: str, others: Mapping[str, str] | None = None) -> Callable[[Sum
     return view
 
 
-def show(summary: Summary, view: Callable[[Summary], str], output: str | None = None) -> None:
+def show(
+    summary: Summary,
+    view: Callable[[Summary], str],
+    output: str | None = None,
+    page: Callable[[], str | None] = lambda: None,
+) -> None:
+    """`page`: the report with its charts, for the view that has any."""
     from loadstone import console
+    from loadstone.views import report
 
     if output is not None and output != "-":
         try:
             with open(output, "x", encoding="utf-8") as file:
-                file.write(view(summary))
+                file.write((page() if view is report.render else None) or view(summary))
         except OSError as exc:
             raise UsageError(f"cannot write {output}: {exc.strerror}; give another file with -o") from exc
     elif view is console.render:
         console.report(summary)
     else:
-        sys.stdout.write(view(summary))
+        sys.stdout.write((page() if view is report.render else None) or view(summary))
     sys.stdout.flush()
 
 

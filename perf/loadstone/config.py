@@ -115,6 +115,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_error_rate: float = 1.0
     save_text: bool = False
     save_bodies: bool = False
+    html: bool = True
     output: str | None = None
     label: str | None = None
 

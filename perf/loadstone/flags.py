@@ -212,9 +212,12 @@ def _results(verb: argparse.ArgumentParser) -> None:
     results.add_argument("--max-error-rate", type=float, metavar="SHARE", help="exit status 1 above this (1)")
     results.add_argument("--save-text", action="store_true", help="keep the answers in the records")
     results.add_argument("--save-bodies", action="store_true", help="keep the request bodies, as bodies.jsonl")
+    results.add_argument("--no-html", dest="html", action="store_false", help="leave out report.html (2 MB)")
     results.add_argument("-o", "--output", metavar="DIR", help="folder of the run (default: reports/TIME-LABEL)")
     results.add_argument("--label", help="name of the run")
-    results.add_argument("--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json, junit")
+    results.add_argument(
+        "--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json, html, junit"
+    )
     results.add_argument("--summary", action="store_true", help=SUMMARY)
     results.add_argument("--junit", metavar="FILE", help="write what was checked to a new file as JUnit XML")
     results.add_argument("--quiet", action="store_true", help="no progress")

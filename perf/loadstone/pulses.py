@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from loadstone.attained import tally
 from loadstone.columns import NOT_COMPLETED
 from loadstone.messages import Pulse
-from loadstone.attained import tally
 from loadstone.records import Record
 
 _LOW, _WIDTH, _BINS = 1e3, math.log(1.02), 1200  # ns; 1200 bins reach past six hours

@@ -8,51 +8,64 @@ from typing import Any
 
 import msgspec
 
-from loadstone import frame, store, tokens
+from loadstone import frame, store, tokens, traces
 from loadstone.columns import Columns, Count, build
-from loadstone.measure import measure, measure_columns
+from loadstone.measure import measure_columns
 from loadstone.records import Record, Summary
-from loadstone.views import csv, json
+from loadstone.views import csv, json, report
 
-REQUESTS_CSV = "requests.csv"
+REQUESTS_CSV, PAGE = "requests.csv", "report.html"
 
 
-def finish(folder: store.Folder, tokenizer: str | None = None) -> Summary:
-    """Measure a finished run from its records and write requests.csv on the way, then summary.json and summary.csv."""
+def finish(folder: store.Folder, tokenizer: str | None = None, html: bool = True) -> Summary:
+    """Measure a finished run from its records and write requests.csv on the way, then summary.json, summary.csv and, if
+    wanted, the web page."""
     table = frame.Writer(folder.path / REQUESTS_CSV)
     records = table.through(store.load_records(folder.path))
-    summary = summarize(records, store.load_run(folder.path), tokenizer)
+    summary, columns = measured(records, store.load_run(folder.path), tokenizer)
     folder.write("summary.json", json.render(summary))
     folder.write("summary.csv", csv.render(summary))
     with store.writing(folder.path / REQUESTS_CSV):
         table.close()
+    if html:
+        folder.write(PAGE, web_page(summary, columns))
     return summary
+
+
+def web_page(summary: Summary, columns: Columns) -> str:
+    """The report with its charts."""
+    return report.render(summary, traces.trace(columns))
+
+
+def written_page(folder: Path) -> str | None:
+    """The one in a run folder, if there is any."""
+    path = folder / PAGE
+    return path.read_text("utf-8") if path.exists() else None
 
 
 def read(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Summary:
     """Measure a run folder, or a records file on its own. `goodput` replaces the run's objectives."""
+    return load(path, tokenizer, goodput)[0]
+
+
+def load(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> tuple[Summary, Columns]:
+    """The same, and the columns it was measured from."""
     run = store.load_run(path) if path.is_dir() else None
-    return summarize(store.load_records(path), run, tokenizer, goodput)
+    return measured(store.load_records(path), run, tokenizer, goodput)
 
 
-def load(path: Path, tokenizer: str | None = None) -> tuple[Summary, Columns]:
-    """A run folder measured, and the columns it was measured from."""
-    count: Count | None = tokens.load(tokenizer).count if tokenizer else None
-    columns = build(store.load_records(path), count)
-    return measure_columns(columns, store.load_run(path) if path.is_dir() else None), columns
-
-
-def summarize(
+def measured(
     records: Iterable[Record],
     run: dict[str, Any] | None,
     tokenizer: str | None = None,
     goodput: dict[str, float] | None = None,
-) -> Summary:
+) -> tuple[Summary, Columns]:
     if goodput:
         run = dict(run or {})
         run["config"] = dict(run.get("config") or {}) | {"goodput": goodput}
     count: Count | None = tokens.load(tokenizer).count if tokenizer else None
-    return measure(records, run, count)
+    columns = build(records, count)
+    return measure_columns(columns, run), columns
 
 
 def load_summary(content: bytes) -> Summary:

@@ -51,7 +51,7 @@ async def load_test(config: Config, *, notice: Notice = lambda _: None, live: Li
     async with setup.ready(config, notice) as made:
         folder = store.Folder(path)
         await _run(made, folder, notice, live)
-    return Result(finish(folder, config.tokenizer), folder.path)
+    return Result(finish(folder, config.tokenizer, config.html), folder.path)
 
 
 async def _run(made: Setup, folder: store.Folder, notice: Notice, live: Live | None) -> None:

@@ -36,8 +36,8 @@ def close(closing: Closing) -> int:
         folder.append(folder.shard(NUMBER + gone.engine), owed(folder, Path(closing.parcels), gone))
     folder.merge()
     folder.write_json(store.RUN, _told(store.load_run(folder.path), closing))
-    summary = results.finish(folder, closing.config.tokenizer)
-    cli.show(summary, cli.view_of(closing.view))
+    summary = results.finish(folder, closing.config.tokenizer, closing.config.html)
+    cli.show(summary, cli.view_of(closing.view), page=lambda: results.written_page(folder.path))
     cli.notice(f"results are in {folder.path}")
     for sentence in closing.tail["lost"]:
         cli.notice(sentence)

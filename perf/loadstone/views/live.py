@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from loadstone.attained import TOGETHER
 from loadstone.finding import Finding, plain
 from loadstone.history import Figures
-from loadstone.attained import TOGETHER
 from loadstone.views.page import Tone
 
 LABEL = 10
