@@ -18,8 +18,9 @@ import example
 from loadstone import outputs, results, sources, store
 from loadstone.exports import parquet, vllm, vllm_sweep
 from loadstone.measure import measure
-from loadstone.points import Grid, Place
+from loadstone.points import Grid, Place, Sweep
 from loadstone.records import Choice, Record, Usage, UsageError, to_line
+from loadstone.search import Answer, Found, Outcome
 from loadstone.sweeps import SWEEP
 from loadstone.views import junit, markdown, matrix
 from loadstone.views.junit import Case, Suite
@@ -224,7 +225,7 @@ def test_the_command_writes_it(capsys: Capture) -> None:
 
 def sweep(*levels: int, gpus: int | None = None, runs: int = 1) -> Path:
     places = [Place(f"concurrency-{level}", {"concurrency": level}) for level in (*levels, 99)]
-    grid = Grid(config={}, varied=["concurrency"], places=places, gpus=gpus)
+    grid = Grid(config={"max_error_rate": 1.0}, varied=["concurrency"], places=places, gpus=gpus)
     for level in levels:
         for number in range(runs):
             folder(f"sweep/concurrency-{level}/run-{number}", concurrency=level)
@@ -338,6 +339,23 @@ def test_an_invalid_run_fails_and_so_does_too_high_an_error_rate() -> None:
     root = ET.fromstring(junit.render(summary))
     missed = {case.attrib["name"] for case in root.iter("testcase") if case.find("failure") is not None}
     assert missed == {"no success", "--max-error-rate"}
+
+
+def test_the_points_of_a_sweep_are_tests(capsys: Capture) -> None:
+    sweep(2, 4)
+    root = ET.fromstring(loadstone(capsys, "report", "sweep", "--as", "junit").out)
+    outcomes = {case.attrib["name"]: case.find("failure") is None for case in root.iter("testcase")}
+    assert outcomes == {"concurrency-2": True, "concurrency-4": True, "concurrency-99": False}
+
+
+def test_an_objective_that_was_searched_for_is_a_test() -> None:
+    answers = {"met": Answer(8.0, 9.0, []), "missed": Answer(None, 1.0, []), "unresolved": Answer(None, None, [])}
+    outcomes = [Outcome({"input_len": 9}, answer, [], "said") for answer in answers.values()]
+    found = Found("rate", ["ttft.p99<500ms"], 0.05, outcomes)
+    _, searched = junit.of_sweep(Sweep(Grid(config={}, varied=[], places=[]), []), found, [])
+    assert [case.outcome for case in searched.cases] == list(answers)
+    assert searched.cases[0].name == "ttft.p99<500ms, input_len=9"
+    assert searched.cases[1].reason == "highest rate that meets them: - to 1; said"
 
 
 # Parquet
@@ -465,7 +483,7 @@ def test_the_command_lays_runs_side_by_side(capsys: Capture) -> None:
     assert Path("m.md").read_text("utf-8") == loadstone(capsys, "report", "a", "b", "--as", "md").out
     page = loadstone(capsys, "report", "a", "b", "--as", "html")
     assert page.status == 0
-    assert page.out.startswith("<!DOCTYPE html>")
+    assert page.out.startswith("<!doctype html>")
     assert "2 runs side by side" in page.out
     assert "for several runs, not 'classic'" in refused(capsys, "report", "a", "b", "--as", "classic")
 

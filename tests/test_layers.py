@@ -15,10 +15,12 @@ LAYERS: dict[int, str] = {
     " stats histogram pool spool events columns windows groups checks finding interference means check measure"
     " stops saturation config views plugins points shares messages pulses losses"
     " ceiling climb against pace scale passage traces"
+    " objectives grid stock pareto binomial probes search knee"
     " history attained",
     2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room outputs",
     3: "flight keys carrier runner guards health engine workers worker"
     " preflight describe progress results console watchers setup session lab selftest sweeps"
+    " campaign guides courses"
     " exports sources sofar screen live",
     4: "__init__ values flags arguments listing cli __main__ sim swarm verbs",
 }

@@ -14,6 +14,7 @@ from loadstone import __version__, flags
 from loadstone.records import UsageError
 from loadstone.typed import slo
 from loadstone.values import port, whole
+from loadstone.verbs import sweep
 
 EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
 2 usage; 130 interrupted, results saved. Keys are taken from the environment (OPENAI_API_KEY) and never written down."""
@@ -59,8 +60,7 @@ def _report(verb: argparse.ArgumentParser) -> None:
         "runs",
         metavar="RUN",
         nargs="+",
-        help="folder of a run, a records file, or - for records on stdin; several"
-        " are laid side by side; for vllm-sweep the folder of a sweep",
+        help="folder of a run or of a sweep, a records file, or - for records on stdin; several are laid side by side",
     )
     verb.add_argument(
         "--as",
@@ -157,6 +157,7 @@ def _swarm(verb: argparse.ArgumentParser) -> None:
 
 VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "run": (flags.add, "replay prompts against a server and report"),
+    "sweep": (sweep.add, "run at every point of lists of settings, or search the most load that meets objectives"),
     "report": (_report, "recompute a report from the records of a run"),
     "check": (_check, "judge whether a run can be believed"),
     "serve": (_serve, "simulated server with exact timing and faults"),

@@ -98,6 +98,12 @@ def serve(options: Namespace) -> int:
     return 0
 
 
+def sweep(options: Namespace) -> int:
+    from loadstone.verbs import sweep as verb
+
+    return verb.run(options, verb.Edge(settings_of(vars(options)), notice, _server, _watch))
+
+
 def swarm(options: Namespace) -> int:
     from loadstone.swarm import command
 
@@ -139,6 +145,7 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "check": check,
     "serve": serve,
     "swarm": swarm,
+    "sweep": sweep,
     "selftest": selftest,
     "list": list_,
 }
@@ -146,14 +153,19 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
 
 def config_of(options: Namespace) -> Config:
     """Settings of the configuration file, overlaid by the flags."""
-    given = {name: value for name, value in vars(options).items() if name not in RUN_ONLY}
+    return from_mapping(settings_of(vars(options)), getattr(options, "config", None) or "the command line")
+
+
+def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, before anybody has looked whether they make sense."""
+    given = {name: value for name, value in options.items() if name not in RUN_ONLY}
     for name in ("header", "goodput"):
         if name in given:
             given[name] = dict(given[name])
     if len(given.get("url", ())) == 1:
         given["url"] = given["url"][0]
-    path = getattr(options, "config", None)
-    return from_mapping({**(_toml(Path(path)) if path else {}), **given}, path or "the command line")
+    path = options.get("config")
+    return {**(_toml(Path(path)) if path else {}), **given}
 
 
 def _toml(path: Path) -> dict[str, Any]:

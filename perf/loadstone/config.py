@@ -51,6 +51,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dataset: str = "chat-small"
     prompt_field: str | None = None
     shuffle: bool = False
+    skip: int = 0
     tokenizer: str | None = None
     input_len: int | str | None = None
     output_len: int | str | None = None
@@ -211,6 +212,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             cancel_share=self.cancel_share,
             seed=self.seed,
             shuffle=self.shuffle,
+            skip=self.skip,
         )
 
     def shown(self) -> dict[str, Any]:
@@ -236,7 +238,7 @@ _LIMITS: dict[str, _Limit] = {
     **dict.fromkeys(("min_input_len", "max_input_len", "max_total_len"), _FROM_1),
     **dict.fromkeys(("input_len", "output_len", "turns"), _FROM_1),
     **dict.fromkeys(("prefix_len", "system_len", "think_time", "min_tokens", "logprobs"), _FROM_0),
-    **dict.fromkeys(("warmup", "cooldown", "grace", "seed", "trace_from"), _FROM_0),
+    **dict.fromkeys(("warmup", "cooldown", "grace", "seed", "skip", "trace_from"), _FROM_0),
     **dict.fromkeys(("rate", "duration", "speed", "scale_lengths", "trace_to", "cancel_after"), _POSITIVE),
     **dict.fromkeys(("connect_timeout", "ttft_timeout", "idle_timeout", "timeout"), _POSITIVE),
     **dict.fromkeys(("range_ratio", "max_error_rate", "stop_error_rate", "cancel_share"), _SHARE),

@@ -95,6 +95,7 @@ def _prompts(verb: argparse.ArgumentParser) -> None:
         "--prompt-field", metavar="NAME", help="field that holds the prompt (prompt, question, text, input)"
     )
     prompts.add_argument("--shuffle", action="store_true", help="shuffle by --seed; else file order")
+    prompts.add_argument("--skip", type=whole, metavar="N", help="pass over so many prompts, as used before (0)")
     prompts.add_argument(
         "--tokenizer", metavar="PATH", help="exact token lengths, and token counts where usage is missing"
     )

@@ -30,6 +30,7 @@ class Load(Struct, frozen=True, kw_only=True):
     `concurrency` is a cap. Warm-up and cool-down are so many places, or so many seconds, around the measured ones.
 
     models: shares of the models; servers: how many there are; sticky: a conversation stays with one of them.
+    skip: rows passed over in the order of the run, as they were used before.
     """
 
     concurrency: int | None = None
@@ -51,6 +52,7 @@ class Load(Struct, frozen=True, kw_only=True):
     cancel_share: float = 0.0
     seed: int = 0
     shuffle: bool = False
+    skip: int = 0
 
 
 class Rows(Struct, frozen=True):
@@ -95,24 +97,24 @@ class Plan:
         self._edges = np.cumsum([round(stage.seconds * NS) for stage in load.stages])
         self._brought = np.cumsum(brought)
         self._shares = np.cumsum(load.models) / sum(load.models)
+        self._skipped = 0 if self._single else self._before(load.skip)
 
     def row(self, place: int) -> int:
         """Row of the dataset: file order, or a new shuffle each time the dataset is used up."""
-        epoch, rest = divmod(place, self._rows)
+        epoch, rest = divmod(place + self.load.skip, self._rows)
         return int(self._order(epoch)[rest]) if self.load.shuffle else rest
 
     def index(self, place: int, turn: int = 0) -> int:
         """Number of a request among all: places in their order, and within them turns, counted from 0."""
         if self._single:
             return place
-        epoch, rest = divmod(place, self._rows)
-        return epoch * self._all_turns + int(self._starts(epoch)[rest]) + turn
+        return self._before(place + self.load.skip) - self._skipped + turn
 
     def conversation(self, place: int) -> str | None:
         """Name of the conversation, unlike any other in the run; None for a single request."""
         if self._single:
             return None
-        epoch, row = place // self._rows, self.row(place)
+        epoch, row = (place + self.load.skip) // self._rows, self.row(place)
         if self.turns[row] == 1:
             return None
         return self.rows.ids[row] + (f"#{epoch + 1}" if epoch else "")
@@ -182,11 +184,16 @@ class Plan:
 
     @property
     def repeats(self) -> bool:
-        """Whether rows are used more than once."""
-        return self.total is not None and self.total > self._rows
+        """Whether rows are used more than once, or were before."""
+        return self.load.skip + (self.total or 0) > self._rows
 
     def _requests(self, first: int, last: int) -> int:
         return self.index(last) - self.index(first) if last > first else 0
+
+    def _before(self, place: int) -> int:
+        """Requests of all places before one, had none been passed over."""
+        epoch, rest = divmod(place, self._rows)
+        return epoch * self._all_turns + int(self._starts(epoch)[rest])
 
     def _epoch(self, epoch: int) -> Counts:
         return np.random.default_rng([self.load.seed, _ORDER, epoch]).permutation(self._rows)
@@ -237,7 +244,8 @@ def _arrivals(load: Load, rows: Rows) -> list[Offsets] | None:
     """Instants of an open loop, those of each stage apart; None for a closed one."""
     if load.arrivals == REPLAY:
         return [_replayed(load, rows)]
-    process = Process(load.arrivals, np.random.default_rng([load.seed, _ARRIVALS]), load.burstiness, load.rescale)
+    chance = np.random.default_rng([load.seed, _ARRIVALS, *([load.skip] if load.skip else [])])
+    process = Process(load.arrivals, chance, load.burstiness, load.rescale)
     if load.stages:
         return None if load.stages[0].concurrency else process.over(load.stages)
     return None if load.rate is None else [_at_rate(load, load.rate, process)]
@@ -246,6 +254,8 @@ def _arrivals(load: Load, rows: Rows) -> list[Offsets] | None:
 def _replayed(load: Load, rows: Rows) -> Offsets:
     if rows.at is None:
         raise UsageError("--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl")
+    if load.skip:
+        raise UsageError("--skip is for prompts in a row: give --from to begin so far into recorded times")
     offsets, end = replayed(rows.at, load.speed), _end(load)
     kept = offsets if end is None else offsets[: offsets.searchsorted(end, "left")]
     return kept if load.requests is None else kept[: load.warmup + load.requests + load.cooldown]

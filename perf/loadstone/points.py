@@ -14,15 +14,17 @@ FORMAT = 1
 
 class Place(Struct, frozen=True):
     """A point as planned: the name of its folder, and the settings that make it differ from the others, by field of
-    Config."""
+    Config. `failed`: why it could not be run at all, when it was last tried."""
 
     name: str
     settings: dict[str, Any]
+    failed: str | None = None
 
 
 class Grid(Struct, frozen=True, kw_only=True):
-    """What sweep.json holds. `config`: the settings that all points share; `gpus`: of the server, where that is told;
-    `note`: by what rule the points were chosen."""
+    """What sweep.json holds. `config`: the settings that all points share, secrets hidden; `gpus`: of the server, where
+    that is told; `repeat`: runs of each point; `rule`: how the points are chosen, with what is needed to go on choosing
+    them; `note`: the same in words, and what came of it."""
 
     format: int = FORMAT
     label: str = ""
@@ -30,6 +32,8 @@ class Grid(Struct, frozen=True, kw_only=True):
     varied: list[str]
     places: list[Place]
     gpus: int | None = None
+    repeat: int = 1
+    rule: dict[str, Any] = {}
     note: str = ""
 
 
@@ -39,6 +43,7 @@ class Point(Struct, frozen=True):
     name: str
     settings: dict[str, Any]
     runs: list[Summary]
+    failed: str | None = None
 
 
 class Sweep(Struct, frozen=True):

@@ -93,14 +93,15 @@ def _options(config: Config) -> readers.Options:
 
 def _rows(config: Config) -> int | None:
     """How many rows the run will take; None where the dataset, or only time, will tell."""
-    load = config.filled(timed=not _made_up(config.dataset)).load
+    load = config.filled(timed=not made_up(config.dataset)).load
     if load.arrivals == REPLAY:
         return None if load.requests is None else load.requests + load.warmup + load.cooldown
     made = plan.make(load, plan.Rows([""]))
-    return None if made.offsets is None and (load.warmup_time or load.cooldown_time) else made.total
+    timed = made.offsets is None and (load.warmup_time or load.cooldown_time)
+    return None if timed or made.total is None else made.total + load.skip
 
 
-def _made_up(dataset: str) -> bool:
+def made_up(dataset: str) -> bool:
     """Whether the prompts come from a generator, which makes as many as it is asked for."""
     return names.resolve(dataset, readers.READERS)[1] is None
 
@@ -113,7 +114,9 @@ def _plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
     if made.offsets is None and config.stop_saturated:
         raise UsageError("--stop-saturated is for open loops, whose load does not wait for the server: give --rate")
     if made.repeats:
-        notice(f"{len(prompts)} prompts for {made.total} requests: prompts repeat, and prefix caches may help")
+        before = f" after {config.skip}" if config.skip else ""
+        wanted = f"{made.total} requests" if made.total else "requests"
+        notice(f"{len(prompts)} prompts for {wanted}{before}: prompts repeat, and prefix caches may help")
     if config.load.arrivals == REPLAY:
         notice(f"replaying {made.total:,} requests recorded over {_span(made):,.0f} s")
     return made

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from loadstone import grid
 from loadstone.typed import seconds
 
 
@@ -24,6 +26,12 @@ def workers(text: str) -> int | str:
         return text if text == "auto" else int(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(f"takes auto or a number of processes, not {text!r}") from exc
+
+
+def switch(text: str) -> bool:
+    if text.lower() not in ("on", "off", "true", "false", "yes", "no"):
+        raise argparse.ArgumentTypeError(f"takes on or off, not {text!r}")
+    return text.lower() in ("on", "true", "yes")
 
 
 def port(text: str) -> int:
@@ -69,3 +77,39 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError("takes a JSON object such as '{\"top_p\": 0.9}'")
     return value
+
+
+class Listed(tuple[Any, ...]):
+    """Several values of a flag that takes one: a sweep goes through them."""
+
+
+def listed(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Reads one value as `kind` does, several as Listed."""
+
+    def read(text: str) -> Any:
+        try:
+            found = several(text, kind)
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from exc
+        return found[0] if len(found) == 1 else Listed(found)
+
+    return read
+
+
+def several(text: str, kind: Callable[[str], Any]) -> list[Any]:
+    """The values of a list. Raises ValueError with what to type instead."""
+    try:
+        return grid.values(text, kind)
+    except (ValueError, argparse.ArgumentTypeError) as exc:
+        said = "could not convert" not in str(exc) and str(exc) != text
+        words = str(exc) if said else f"takes numbers, a list of them or {grid.RANGE_FORM}, not {text!r}"
+        raise ValueError(words) from exc
+
+
+def one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"takes {', '.join(choices)}, not {text!r}")
+        return text
+
+    return read

@@ -11,10 +11,10 @@ import io
 from pathlib import Path
 from typing import Any
 
-from loadstone import results, store, sweeps
+from loadstone import store, sweeps
 from loadstone.exports import vllm
-from loadstone.points import Grid, Place
-from loadstone.records import UsageError
+from loadstone.points import Place
+from loadstone.records import Summary, UsageError
 
 NAMES = {"concurrency": "max_concurrency", "rate": "request_rate", "requests": "num_prompts"}
 """What vLLM calls the settings that a sweep varies most; the others keep the names they have here."""
@@ -27,7 +27,14 @@ def write(source: Path, target: Path) -> None:
     grid = sweeps.read(source).grid
     if target.resolve().is_relative_to(source.resolve()):
         raise UsageError(f"{target} is in the sweep itself, whose own files vLLM would read: give a folder elsewhere")
-    found = [(place, data) for place in grid.places if (data := _runs(source / place.name, place, grid))]
+    found = [
+        (
+            place,
+            [_run(*run, place, grid.gpus, number) for number, run in enumerate(sweeps.finished(source / place.name))],
+        )
+        for place in grid.places
+    ]
+    found = [(place, data) for place, data in found if data]
     if not found:
         raise UsageError(f"{source} holds no finished run yet: loadstone sweep goes on where it stopped")
     folder = store.Folder(target)
@@ -55,19 +62,10 @@ def table(runs: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _runs(path: Path, place: Place, grid: Grid) -> list[dict[str, Any]]:
-    """The finished ones."""
-    folders = [folder for folder in store.runs(path) if (folder / "summary.json").exists()] if path.is_dir() else []
-    return [_run(folder, place, grid, number) for number, folder in enumerate(folders)]
-
-
-def _run(folder: Path, place: Place, grid: Grid, number: int) -> dict[str, Any]:
-    summary = results.load_summary((folder / "summary.json").read_bytes())
+def _run(folder: Path, summary: Summary, place: Place, gpus: int | None, number: int) -> dict[str, Any]:
     whole = vllm.result(summary, store.load_records(folder))
     found = {key: value for key, value in whole.items() if key not in vllm.DETAILS} | {"run_number": number}
-    if grid.gpus is not None:
-        found["num_gpus"] = grid.gpus
-    return found | dict(_overrides(place))
+    return found | ({} if gpus is None else {"num_gpus": gpus}) | _overrides(place)
 
 
 def _overrides(place: Place) -> dict[str, Any]:

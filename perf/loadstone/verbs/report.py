@@ -18,20 +18,30 @@ SIDE_BY_SIDE = ("text", "md", "html", "csv", "json")
 
 def knows(options: Namespace) -> bool:
     """Whether what is asked for is done here."""
+    from loadstone import sweeps
     from loadstone.exports import EXPORTS
 
-    return len(options.runs) > 1 or getattr(options, "view", "text") in EXPORTS or _repeats(Path(options.runs[0]))
+    path = Path(options.runs[0])
+    return len(options.runs) > 1 or _view(options) in EXPORTS or sweeps.is_sweep(path) or _repeats(path)
 
 
 def run(options: Namespace, notice: Notice) -> int:
+    from loadstone import sweeps
     from loadstone.exports import EXPORTS, FOLDERS
+    from loadstone.verbs import sweep
 
-    view = getattr(options, "view", "text")
+    view = _view(options)
+    if view not in EXPORTS and len(options.runs) == 1 and sweeps.is_sweep(path := Path(options.runs[0])):
+        return sweep.report(path, options, notice)
     if view not in EXPORTS:
         return _side_by_side(options, view, notice)
     if len(options.runs) > 1:
         raise UsageError(f"--as {view} takes one {'sweep' if view in FOLDERS else 'run'}, not {len(options.runs)}")
     return _folder(options, view, notice) if view in FOLDERS else _export(options, view)
+
+
+def _view(options: Namespace) -> str:
+    return getattr(options, "view", "text")
 
 
 def _repeats(path: Path) -> bool:

@@ -1,0 +1,231 @@
+"""Whether a load meets objectives: called met, missed or unresolved by the interval of what was measured at it. Pure.
+
+A percentile below a limit means that at most so many requests are above it: a share, which can be counted over several
+runs, and called long before the percentile itself is known. Failures are above every limit. A met load must also last:
+an open loop whose queue is growing, or that ended before its answers did, has shown nothing yet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import NormalDist
+
+import numpy as np
+from msgspec import Struct
+
+from loadstone.binomial import lower, upper
+from loadstone.columns import Array, Columns, Mask, Requests
+from loadstone.measure import per_request
+from loadstone.objectives import Judgement, Objective, estimate, judge, together
+from loadstone.records import Summary
+from loadstone.saturation import Detector
+from loadstone.stats import PERCENTILES, effective
+
+NS = 1e-9
+RISK = 0.05
+"""Chance that a load is called wrongly, shared among the looks at it."""
+LOOKS = 128
+"""At the number in flight, in the time of a probe. The detector's own time is a second a look."""
+LASTS = 4
+"""The load must last so many times the median answer before it can be called met."""
+RISING = 0.1
+"""Rise of TTFT over the steady window that forbids to call a load met: what check.py calls drift."""
+
+
+class Tally(Struct, frozen=True):
+    """One objective in one run: how many of `count` requests were on the wrong side, and of how many independent ones
+    that tells as much; for a mean, `share` is the mean and `error` its standard error."""
+
+    count: int
+    share: float
+    worth: float
+    error: float | None = None
+    whole: Judgement | None = None
+    """Where nothing can be counted: how the run's own interval has it."""
+
+
+class Evidence(Struct, frozen=True):
+    """What one run says of each objective. `growing`: the server fell behind, in words; `short`: it may have, but the
+    run was too short to tell, or TTFT was still on the rise."""
+
+    tallies: list[Tally]
+    seconds: float
+    growing: str | None = None
+    short: str | None = None
+
+
+class Look(Struct, frozen=True):
+    """An objective, called: `value` with its interval against `limit`. `share`: they are the share of requests on the
+    wrong side and what is allowed of it, else seconds."""
+
+    objective: str
+    call: Judgement
+    value: float | None
+    low: float | None
+    high: float | None
+    limit: float
+    share: bool
+
+
+class Probe(Struct, frozen=True):
+    """A load, called from all its runs. `why`: what decided, where it is not the looks alone."""
+
+    load: float
+    call: Judgement
+    runs: int
+    requests: int
+    seconds: float
+    looks: list[Look]
+    why: str | None = None
+    confirmed: bool = False
+    """Called the same way before its last run, which was made to see whether it holds."""
+
+
+def evidence(columns: Columns, summary: Summary, objectives: Sequence[Objective]) -> Evidence:
+    """What a run has to say. `summary` is that of the same records."""
+    r, open_loop = columns.requests, (summary.run.get("schedule") or {}).get("loop") == "open"
+    sent = r.sent[~np.isnan(r.sent)]
+    seconds = float(sent.max() - sent.min()) * NS if len(sent) else 0.0
+    found = growing(r) if open_loop else None
+    return Evidence(
+        tallies=[_tally(columns, summary, objective) for objective in objectives],
+        seconds=seconds,
+        growing=found,
+        short=_short(summary, seconds, open_loop),
+    )
+
+
+def call(load: float, found: Sequence[Evidence], objectives: Sequence[Objective], looks: int) -> Probe:
+    """The load by all its runs together. `looks`: how often it may be called before it has to be decided."""
+    risk = RISK / 2 / max(1, looks)
+    seen = [_look(one, [run.tallies[at] for run in found], risk) for at, one in enumerate(objectives)]
+    judged, why = together(look.call for look in seen), None
+    last = found[-1]
+    if last.growing:
+        judged, why = "missed", last.growing
+    elif judged == "met" and last.short:
+        judged, why = "unresolved", last.short
+    requests = sum(max((tally.count for tally in run.tallies), default=0) for run in found)
+    return Probe(load, judged, len(found), requests, sum(run.seconds for run in found), seen, why)
+
+
+def probe(load: float, found: Sequence[Evidence], objectives: Sequence[Objective], looks: int) -> Probe:
+    """The same, and whether a further run has confirmed it."""
+    now = call(load, found, objectives, looks)
+    before = call(load, found[:-1], objectives, looks) if len(found) > 1 else None
+    confirmed = before is not None and before.call == now.call != "unresolved"
+    return Probe(now.load, now.call, now.runs, now.requests, now.seconds, now.looks, now.why, confirmed)
+
+
+def growing(r: Requests) -> str | None:
+    """That the queue of an open loop grew to the end, in words; None where it did not. The detector of --stop-saturated
+    looks again at what is over, in a time in which the probe took as long as it needs to judge."""
+    sent, ends = np.sort(r.sent[~np.isnan(r.sent)]), np.sort(r.end[~np.isnan(r.sent)])
+    if len(sent) < LOOKS:
+        return None
+    answered = ~np.isnan(r.first) & ~np.isnan(r.scheduled)
+    at, waits = r.first[answered], ((r.first - r.scheduled)[answered]) * NS
+    order = np.argsort(at)
+    at, waits = at[order], waits[order]
+    edges = np.linspace(sent[0], sent[-1], LOOKS + 1)
+    scale, detector = LOOKS / ((sent[-1] - sent[0]) * NS), Detector()
+    for number, (begin, end) in enumerate(pairwise(edges), 1):
+        for wait in waits[np.searchsorted(at, begin, "right") : np.searchsorted(at, end, "right")].tolist():
+            detector.first(wait * scale)
+        gone = int(np.searchsorted(sent, end, "right"))
+        detector.look(float(number), gone, gone - int(np.searchsorted(ends, end, "right")))
+    found = detector.verdict()
+    if found is None:
+        return None
+    return f"the queue grew: in flight rose from {found.in_flight[0]:.0f} to {found.in_flight[1]:.0f}"
+
+
+def _short(summary: Summary, seconds: float, open_loop: bool) -> str | None:
+    """Why the end of the run may have come before the load had shown what it does."""
+    latency = summary.metrics.get("latency")
+    usual = latency.p50 if latency else None
+    if usual and seconds < LASTS * usual:
+        return f"an answer takes {usual:.3g} s, and the load lasted {seconds:.3g} s"
+    change, margin = summary.checks.get("drift_ttft"), summary.checks.get("drift_ttft_margin")
+    if open_loop and change is not None and margin is not None and change - margin > RISING:
+        return f"TTFT was still rising ({change:+.0%} over the steady window)"
+    return None
+
+
+def _tally(columns: Columns, summary: Summary, objective: Objective) -> Tally:
+    wrong, values = _wrong(columns, summary, objective)
+    if wrong is not None:
+        return _counted(wrong, values)
+    metric = summary.metrics.get(objective.metric)
+    interval = metric.ci95.get("mean") if metric else None
+    if objective.figure == "mean" and metric and metric.mean is not None and interval:
+        error = (interval[1] - interval[0]) / 2 / NormalDist().inv_cdf(0.975)
+        return Tally(metric.n, metric.mean, metric.n, error)
+    found = estimate(objective.metric, objective.figure, summary.metrics, summary.rates)
+    return Tally(metric.n if metric else 0, found.value if found else 0.0, 0.0, whole=judge(found, objective))
+
+
+def _wrong(columns: Columns, summary: Summary, objective: Objective) -> tuple[Mask | None, Array]:
+    """Which of the judged requests, in the order sent, are on the wrong side, and the values behind it; None where the
+    objective is not one of single requests."""
+    r = columns.requests
+    rows, values = r.measured & r.judged, per_request(r)
+    if objective.metric == "error_rate":
+        return ~r.ok[rows], np.zeros(0)
+    if objective.metric == "attainment":
+        return _missing(r, values, summary)[rows], np.zeros(0)
+    if objective.metric not in values or objective.figure not in PERCENTILES:
+        return None, np.zeros(0)
+    value = values[objective.metric][0]
+    rows &= ~(r.ok & np.isnan(value))
+    return (~r.ok | ~(value <= objective.limit))[rows], value[rows & r.ok]
+
+
+def _missing(r: Requests, values: dict[str, tuple[Array, str]], summary: Summary) -> Mask:
+    """Requests that do not meet all objectives of --goodput."""
+    slos: dict[str, float] = (summary.run.get("config") or {}).get("goodput") or {}
+    wrong = ~r.ok
+    for name, limit in slos.items():
+        wrong |= values[name][0] > limit
+    return wrong
+
+
+def _counted(wrong: Mask, values: Array) -> Tally:
+    """Where none or few are wrong, how they come together is not seen in them, but in the slowest tenth."""
+    if not len(wrong):
+        return Tally(0, 0.0, 0.0)
+    worth = effective(wrong.astype(np.float64))
+    if len(values) >= LOOKS:
+        worth = min(worth, effective((values > np.quantile(values, 0.9)).astype(np.float64)))
+    return Tally(len(wrong), float(wrong.mean()), worth)
+
+
+def _look(objective: Objective, tallies: Sequence[Tally], risk: float) -> Look:
+    whole = [tally.whole for tally in tallies if tally.whole is not None]
+    weighed = [tally for tally in tallies if tally.count]
+    count = sum(tally.count for tally in weighed)
+    if whole or not count:
+        last, judged = tallies[-1], whole[-1] if whole else "unresolved"
+        return Look(str(objective), judged, last.share, None, None, objective.limit, share=False)
+    value = sum(tally.share * tally.count for tally in weighed) / count
+    if any(tally.error is not None for tally in weighed):
+        error = math.sqrt(sum(((tally.error or 0.0) * tally.count) ** 2 for tally in weighed)) / count
+        half = NormalDist().inv_cdf(1 - risk) * error
+        return _called(objective, value, value - half, value + half, objective.limit, share=False)
+    worth = sum(tally.worth for tally in weighed)
+    low, high = lower(value, worth, risk), upper(value, worth, risk)
+    return _called(objective, value, low, high, allowed(objective), share=True)
+
+
+def _called(objective: Objective, value: float, low: float, high: float, limit: float, share: bool) -> Look:
+    judged: Judgement = "met" if high <= limit else "missed" if low > limit else "unresolved"
+    return Look(str(objective), judged, value, low, high, limit, share)
+
+
+def allowed(objective: Objective) -> float:
+    """The share of requests that may be on the wrong side."""
+    if objective.metric == "attainment":
+        return 1 - objective.limit
+    return objective.limit if objective.metric == "error_rate" else 1 - PERCENTILES[objective.figure]
