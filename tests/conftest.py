@@ -16,6 +16,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="rewrite the golden files instead of comparing with them")
 
 
+@pytest.fixture(autouse=True)
+def _unscraped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of the tests leave the server's metrics alone, which would take one more process each, but for those of
+    test_scraping.py."""
+
+    async def find(*_: object) -> list[object]:
+        return []
+
+    if not request.node.nodeid.startswith("tests/test_scraping.py"):
+        monkeypatch.setattr("loadstone.scraping.find", find)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     """`golden(name, text)` compares with tests/golden/NAME; example/FILE is in reports/, docs/FILE where it says."""

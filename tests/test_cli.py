@@ -38,7 +38,7 @@ from servers import (
 )
 
 Capture = pytest.CaptureFixture[str]
-PARTS = ["records.jsonl", "requests.csv", "run.json", "schedule.jsonl", "summary.csv", "summary.json"]
+PARTS = ["records.jsonl", "report.html", "requests.csv", "run.json", "schedule.jsonl", "summary.csv", "summary.json"]
 HEAVY = ("numpy", "pandas", "aiohttp", "rich", "transformers", "uvloop", "httptools")
 
 
@@ -303,6 +303,7 @@ VIEWS = {
     "md": "| --- |",
     "csv": "window,metric,unit,n,mean",
     "json": '"format": 1',
+    "html": "<!doctype html>",
 }
 
 
@@ -313,6 +314,20 @@ def test_views(view: str, sim: Sim, capsys: Capture) -> None:
     assert VIEWS[view] in done.out
     assert "\x1b" not in done.out + done.err
     assert loadstone(capsys, "report", "run", "--as", view).out == done.out
+
+
+def test_a_web_page_of_records_from_a_pipe_and_into_a_file(
+    sim: Sim, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = loadstone(capsys, "run", "--url", sim.url, "-n", 4, "-o", "run", "--no-html", "--as", "html")
+    assert not Path("run/report.html").exists()
+    assert "<figure" not in done.out
+    assert loadstone(capsys, "report", "run", "--as", "html", "-o", "page.html").out == ""
+    assert Path("page.html").read_text("utf-8").count("<figure") == 9
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("run/records.jsonl").read_bytes())))
+    assert loadstone(capsys, "report", "-", "--as", "html").out.count("<figure") == 9
+    again = loadstone(capsys, "report", "run", "--as", "html", "-o", "page.html")
+    assert (again.status, again.err.count("\n")) == (2, 1)
 
 
 def test_a_view_of_ones_own(sim: Sim, capsys: Capture) -> None:
@@ -381,7 +396,7 @@ def test_list_and_version(capsys: Capture) -> None:
     assert done.status == 0
     assert [line.partition(":")[0] for line in done.out.splitlines()] == ["apis", "readers", "views", "datasets"]
     assert "chat, completions" in done.out
-    assert loadstone(capsys, "list", "views").out == "views: classic, csv, json, md, text\n"
+    assert loadstone(capsys, "list", "views").out == "views: classic, csv, html, json, md, text\n"
     assert loadstone(capsys, "list", "datasets").out.startswith("datasets: chat-small")
     with pytest.raises(SystemExit) as left:
         main(["--version"])

@@ -14,12 +14,14 @@ LAYERS: dict[int, str] = {
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
     " stats histogram pool spool events columns windows groups checks finding interference means check measure"
     " stops saturation config views plugins points shares messages pulses losses"
-    " ceiling climb against pace scale passage traces"
+    " ceiling climb against pace scale gauges buckets scraped served passage traces"
     " objectives grid stock pareto binomial probes search knee"
     " history attained",
-    2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room outputs",
+    2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room"
+    " exposition server_csv lookout"
+    " outputs",
     3: "flight keys carrier runner guards health engine workers worker"
-    " preflight describe progress results console watchers setup session lab selftest sweeps"
+    " preflight describe progress results console watchers setup session lab selftest sweeps scraper scraping"
     " campaign guides courses"
     " exports sources sofar screen live",
     4: "__init__ values flags arguments listing cli __main__ sim swarm verbs",
@@ -30,6 +32,7 @@ DOORS = {
     "pandas": {"frame.py"},
     "pyarrow": {"readers/parquet.py", "exports/parquet.py"},
     "datasets": {"readers/hub.py"},
+    "prometheus_client": {"exposition.py"},
     "rich": {"console.py"},
     "plotly": set(),  # a file of it is read, views/assets.py
     "aiohttp": {"transport/over_aiohttp.py"},

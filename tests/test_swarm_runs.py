@@ -99,6 +99,8 @@ def test_totals_are_the_servers(swarm: Swarm) -> None:
     assert run["lost"] == []
     assert run["ended"] == "done"
     assert run["config"]["concurrency"] == 6
+    tallies = read_json(swarm.folder / "run" / "summary.json")["server"]["tallies"]
+    assert (tallies[0]["client"], tallies[0]["server"]) == (60, 60)
     assert [client["worker"] for client in run["workers"]] == [0, 1]
     for clock in run["clocks"]:  # one machine has one clock
         assert abs(clock["offset"]) <= clock["error"]

@@ -22,6 +22,10 @@ ENOUGH = 20
 """Successes below which there is no interval for any figure (stats.ENOUGH)."""
 DRIFT = 0.1
 """Change over the steady window that is beyond doubt and matters."""
+OTHERS = (0.01, 0.1)
+"""Requests of others, as shares of ours."""
+_MANY_IN_ONE = ("embeddings", "rerank")
+"""APIs of which a server may count each text of a request."""
 _DRIFTS = {"ttft": "TTFT", "latency": "latency", "tpot": "TPOT", "qps": "QPS"}
 
 
@@ -200,10 +204,28 @@ def _lengths(summary: Summary) -> Iterator[Finding]:
         yield Finding("output length", severity, f"{missed:.1%} of answers differ", "0%", advice)
 
 
+def _company(summary: Summary) -> Iterator[Finding]:
+    """By the server's count of requests or, where it has none, of tokens. One request more may be a health check."""
+    tallies = {tally.name: tally for tally in summary.server.tallies} if summary.server else {}
+    told = tallies.get("finished") or tallies.get("generation_tokens")
+    if told is None or not told.most or config(summary).get("api") in _MANY_IN_ONE or not _whole(summary):
+        return
+    more, what = told.server - told.most, "requests" if told.name == "finished" else "tokens"
+    advice = "others used the server meanwhile, and the figures are of both loads: keep it to yourself, and run again"
+    severity = grade(more, max(1.0, OTHERS[0] * told.most), max(1.0, OTHERS[1] * told.most))
+    measured = f"the server counts {told.server:,.0f} {what}, we sent {told.most:,.0f}"
+    yield Finding("other traffic", severity, measured, percent(OTHERS[0]), advice)
+
+
 RULES: tuple[Rule, ...] = (
     _success, _end, _missing, *means.RULES, _cut_off, *interference.RULES,
-    _rate, _concurrency, _little, _drift, _sample, _reads, _unfinished, _lengths,
+    _rate, _concurrency, _little, _drift, _sample, _reads, _unfinished, _lengths, _company,
 )  # fmt: skip
+
+
+def _whole(summary: Summary) -> bool:
+    """There is a record of every request that was sent."""
+    return summary.run.get("ended") not in (None, "worker") and not summary.run.get("lost")
 
 
 def _open(summary: Summary) -> bool:

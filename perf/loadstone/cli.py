@@ -54,7 +54,7 @@ def run(options: Namespace) -> int:
 
 
 def report(options: Namespace) -> int:
-    from loadstone import results
+    from loadstone import results, server_csv
     from loadstone.exports import EXPORTS
     from loadstone.records import from_lines
     from loadstone.verbs import report as beyond
@@ -67,7 +67,8 @@ def report(options: Namespace) -> int:
         summary, columns = results.measured(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
     else:
         summary, columns = results.load(Path(path), tokenizer, goodput)
-    show(summary, view, getattr(options, "output", None), lambda: results.web_page(summary, columns))
+    output, scraped = getattr(options, "output", None), server_csv.read(Path(path))
+    show(summary, view, output, lambda: results.web_page(summary, columns, scraped))
     _for_ci(options, summary)
     return 0 if summary.counts.succeeded else 1
 

@@ -114,6 +114,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     goodput: dict[str, float] = {}
     max_error_rate: float = 1.0
+    scrape: bool | str | list[str] = True
+    scrape_every: float = 1.0
+    scrape_all: bool = False
+    scrape_name: str | None = None
     save_text: bool = False
     save_bodies: bool = False
     html: bool = True
@@ -130,6 +134,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if name not in SLOS or not limit > 0:
                 raise UsageError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s")
         self._check_arrivals()
+        self._check_scrape()
         if self.request_id is not None and any(name.lower() == "x-request-id" for name in self.header):
             raise UsageError("--request-id and a --header X-Request-Id say the same thing twice: give one of them")
         for given, clashing, text in _CLASHES:
@@ -140,6 +145,12 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise UsageError(f"--{flag(given)} needs {' or '.join(f'--{flag(name)}' for name in needed)}: {text}")
         self.load  # noqa: B018  its texts are read there
         return self
+
+    def _check_scrape(self) -> None:
+        try:
+            re.compile(self.scrape_name or "")
+        except re.error as exc:
+            raise UsageError(f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}") from exc
 
     def _check_arrivals(self) -> None:
         from loadstone.arrivals import ARRIVALS  # it needs numpy, for which --help does not wait
@@ -179,6 +190,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def urls(self) -> list[str]:
         """The servers' addresses."""
         return [self.url] if isinstance(self.url, str) else list(self.url or [])
+
+    @property
+    def scraped(self) -> list[str]:
+        """Addresses of metrics that were asked for; none where those of the servers are to be found."""
+        return [self.scrape] if isinstance(self.scrape, str) else self.scrape if isinstance(self.scrape, list) else []
 
     @property
     def models(self) -> list[tuple[str | None, float]]:
@@ -223,6 +239,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         fields["chat_template_kwargs"] = hide(self.chat_template_kwargs)
         fields["body_template"] = _hide_in_template(self.body_template)
         shown = [hide_in_url(url) for url in self.urls]
+        fields["scrape"] = [hide_in_url(url) for url in self.scraped] or self.scrape
         fields["url"] = shown if isinstance(self.url, list) else next(iter(shown), None)
         return fields
 
@@ -240,12 +257,12 @@ _LIMITS: dict[str, _Limit] = {
     **dict.fromkeys(("prefix_len", "system_len", "think_time", "min_tokens", "logprobs"), _FROM_0),
     **dict.fromkeys(("warmup", "cooldown", "grace", "seed", "skip", "trace_from"), _FROM_0),
     **dict.fromkeys(("rate", "duration", "speed", "scale_lengths", "trace_to", "cancel_after"), _POSITIVE),
-    **dict.fromkeys(("connect_timeout", "ttft_timeout", "idle_timeout", "timeout"), _POSITIVE),
+    **dict.fromkeys(("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "scrape_every"), _POSITIVE),
     **dict.fromkeys(("range_ratio", "max_error_rate", "stop_error_rate", "cancel_share"), _SHARE),
 }
 _TIMES = (
     *("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "duration", "grace"),
-    *("trace_from", "trace_to", "cancel_after"),
+    *("trace_from", "trace_to", "cancel_after", "scrape_every"),
 )
 _CLASHES = (
     ("rate", "stages", "stages have rates of their own"),

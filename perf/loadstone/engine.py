@@ -33,6 +33,8 @@ from loadstone.store import Recorder
 BEAT = 0.2
 """Seconds between two pulses."""
 Hear = Callable[[Pulse], None]
+Began = Callable[[int], None]
+"""Is told when the run's time is 0, ns of the clock."""
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -63,7 +65,7 @@ class Engine:
         self._waiter = Waiter(asyncio.get_running_loop())
         self.runner = _runner(part, self._keep, self._waiter)
 
-    async def run(self, hear: Hear | None = None, origin: int | None = None) -> Outcome:
+    async def run(self, hear: Hear | None = None, origin: int | None = None, began: Began = lambda _: None) -> Outcome:
         """To the end: why it ended, and how this process fared. `hear` is called a few times a second with how things
         stand. `origin`: when the run begins, ns of the clock."""
         self._hear = hear
@@ -71,6 +73,7 @@ class Engine:
             with quiet_gc():
                 async with watched(self._beat(hear) if hear else None):
                     self._health.start()
+                    asyncio.get_running_loop().call_soon(lambda: began(self.runner.origin))
                     ended = await self.runner.run(origin)
         finally:
             client = self._health.stop(self.runner.carrier.lags)

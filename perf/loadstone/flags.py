@@ -21,7 +21,7 @@ SUMMARY = "add it as Markdown to the job summary of GitHub Actions (the file tha
 
 def add(verb: argparse.ArgumentParser) -> None:
     """All flags of `run`."""
-    for group in (_server, _timeouts, _prompts, _request, _load, _results):
+    for group in (_server, _timeouts, _prompts, _request, _load, _metrics, _results):
         group(verb)
 
 
@@ -199,6 +199,18 @@ def _load(verb: argparse.ArgumentParser) -> None:
         "--workers", type=workers, metavar="N|auto", help="processes to share the load (auto: as many as it needs)"
     )
     load.add_argument("--seed", type=whole, metavar="N", help="of arrivals, order and made-up prompts (0)")
+
+
+def _metrics(verb: argparse.ArgumentParser) -> None:
+    metrics = verb.add_argument_group("metrics of the server (docs/server-metrics.md)")
+    places = metrics.add_mutually_exclusive_group()
+    places.add_argument(
+        "--scrape", action="append", metavar="URL", help="its Prometheus page; again for more (default: its /metrics)"
+    )
+    places.add_argument("--no-scrape", dest="scrape", action="store_false", help="do not ask for them")
+    metrics.add_argument("--scrape-every", type=time, metavar="T", help="how often to ask (1s)")
+    metrics.add_argument("--scrape-name", metavar="REGEX", help="keep series with such names too")
+    metrics.add_argument("--scrape-all", action="store_true", help="keep all series that the page has")
 
 
 def _results(verb: argparse.ArgumentParser) -> None:

@@ -70,7 +70,7 @@ def secrets(config: Config) -> list[str]:
         *_hidden(config.extra_body, shown["extra_body"]),
         *_hidden(config.chat_template_kwargs, shown["chat_template_kwargs"]),
         *_hidden(*(_template(text) for text in (config.body_template, shown["body_template"]))),
-        *(text for url in config.urls for text in _hidden(_query(url), _query(hide_in_url(url)))),
+        *(text for url in (*config.urls, *config.scraped) for text in _hidden(_query(url), _query(hide_in_url(url)))),
     ]
     words = {word for value in values for text in (value, quote(value)) for word in re.split(r"[\s;,=]+", text)}
     return sorted(

@@ -8,20 +8,21 @@ hide it (coordinated omission, G. Tene). Failures are counted, never mixed into 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone import ceiling, checks, groups, windows
+from loadstone import ceiling, checks, groups, served, windows
 from loadstone.check import judge
 from loadstone.columns import Array, Columns, Count, Mask, Requests, build
 from loadstone.events import ONE, Events, Gaps
 from loadstone.groups import Part
 from loadstone.pool import Pool
 from loadstone.records import Counts, Metric, Record, Summary, Window
+from loadstone.scraped import Scraped
 from loadstone.stats import describe
 
 NS = 1e-9
@@ -32,13 +33,19 @@ GROUPED = (
 """Metrics that groups have."""
 
 
-def measure(records: Iterable[Record], run: Mapping[str, Any] | None = None, count: Count | None = None) -> Summary:
+def measure(
+    records: Iterable[Record],
+    run: Mapping[str, Any] | None = None,
+    count: Count | None = None,
+    scraped: Sequence[Scraped] = (),
+) -> Summary:
     """Everything a report shows. `run` is the content of run.json: what was asked for and how the client fared; without
-    it those figures are None. `count` counts the tokens of kept texts where the server gave no usage."""
-    return measure_columns(build(records, count), run)
+    it those figures are None. `count` counts the tokens of kept texts where the server gave no usage. `scraped`:
+    what the servers said of themselves."""
+    return measure_columns(build(records, count), run, scraped)
 
 
-def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None) -> Summary:
+def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None, scraped: Sequence[Scraped] = ()) -> Summary:
     """The same, from columns that the caller has further use for."""
     run = dict(run or {})
     slos: dict[str, float] = (run.get("config") or {}).get("goodput") or {}
@@ -62,6 +69,8 @@ def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None) -> S
         },
         failures=[(kind, text, times) for (kind, text), times in columns.failures.most_common(10)],
     )
+    if scraped:
+        summary = msgspec.structs.replace(summary, server=served.describe(scraped, columns, summary))
     if told := ceiling.quote(summary):
         summary = msgspec.structs.replace(summary, run=run | {"ceiling": told})
     return msgspec.structs.replace(summary, verdict=judge(summary))

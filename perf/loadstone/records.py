@@ -195,6 +195,59 @@ class Verdict(Struct, frozen=True):
     doubts: list[Doubt]
 
 
+class Stretch(Struct, frozen=True):
+    """A stretch of the run, in seconds since it began, by a server's own account. `metrics`: gauges as it showed them,
+    and times from its histograms; `counts`: what its counters grew by; `rates`: what follows from these."""
+
+    start: float
+    end: float
+    metrics: dict[str, Metric]
+    counts: dict[str, float]
+    rates: dict[str, float | None]
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """A page of metrics: whose it is (`kinds`), how often it was asked for, and how often in vain."""
+
+    url: str
+    kinds: list[str]
+    scrapes: int
+    missed: int
+    whole: Stretch
+    steady: Stretch | None
+
+
+class Beside(Struct, frozen=True):
+    """The same quantity by the client and by the server, in seconds over the whole run: (client, server) for `mean` and
+    percentiles; `bounds` of the server's histogram between which a percentile lies, in words; `difference` of the
+    means; what it is made of, in a sentence."""
+
+    name: str
+    points: dict[str, tuple[float | None, float | None]]
+    bounds: dict[str, str]
+    difference: float | None
+    explanation: str
+
+
+class Tally(Struct, frozen=True):
+    """How many the client and the server counted from the first request sent to the end of the last, warm-up and all.
+    `client`: of requests that had output; `most`: with those that failed without. None where the client cannot know."""
+
+    name: str
+    client: float | None
+    most: float | None
+    server: float
+
+
+class ServerSide(Struct, frozen=True):
+    """What the servers said of themselves; of several the sum stands beside the client's."""
+
+    sources: list[Source]
+    beside: list[Beside]
+    tallies: list[Tally]
+    remarks: list[str]
+
+
 class Summary(Struct, frozen=True, kw_only=True):
     """What summary.json holds. Times are seconds, shares 0 to 1."""
 
@@ -211,6 +264,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     failures: list[tuple[str, str, int]] = []
     groups: dict[str, list[Window]] = {}
+    server: ServerSide | None = None
 
 
 _record_encoder = msgspec.json.Encoder()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from loadstone import frame, store, tokens, traces
+from loadstone import frame, server_csv, store, tokens, traces
 from loadstone.columns import Columns, Count, build
 from loadstone.measure import measure_columns
 from loadstone.records import Record, Summary
+from loadstone.scraped import Scraped, series
 from loadstone.views import csv, json, report
 
 REQUESTS_CSV, PAGE = "requests.csv", "report.html"
@@ -22,19 +23,21 @@ def finish(folder: store.Folder, tokenizer: str | None = None, html: bool = True
     wanted, the web page."""
     table = frame.Writer(folder.path / REQUESTS_CSV)
     records = table.through(store.load_records(folder.path))
-    summary, columns = measured(records, store.load_run(folder.path), tokenizer)
+    scraped = server_csv.read(folder.path)
+    summary, columns = measured(records, store.load_run(folder.path), tokenizer, scraped=scraped)
     folder.write("summary.json", json.render(summary))
     folder.write("summary.csv", csv.render(summary))
     with store.writing(folder.path / REQUESTS_CSV):
         table.close()
     if html:
-        folder.write(PAGE, web_page(summary, columns))
+        folder.write(PAGE, web_page(summary, columns, scraped))
     return summary
 
 
-def web_page(summary: Summary, columns: Columns) -> str:
+def web_page(summary: Summary, columns: Columns, scraped: Sequence[Scraped] = ()) -> str:
     """The report with its charts."""
-    return report.render(summary, traces.trace(columns))
+    also = (summary.run.get("config") or {}).get("scrape_name")
+    return report.render(summary, traces.trace(columns), traces.along(series(scraped, also)))
 
 
 def written_page(folder: Path) -> str | None:
@@ -51,7 +54,7 @@ def read(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | N
 def load(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> tuple[Summary, Columns]:
     """The same, and the columns it was measured from."""
     run = store.load_run(path) if path.is_dir() else None
-    return measured(store.load_records(path), run, tokenizer, goodput)
+    return measured(store.load_records(path), run, tokenizer, goodput, server_csv.read(path))
 
 
 def measured(
@@ -59,13 +62,14 @@ def measured(
     run: dict[str, Any] | None,
     tokenizer: str | None = None,
     goodput: dict[str, float] | None = None,
+    scraped: Sequence[Scraped] = (),
 ) -> tuple[Summary, Columns]:
     if goodput:
         run = dict(run or {})
         run["config"] = dict(run.get("config") or {}) | {"goodput": goodput}
     count: Count | None = tokens.load(tokenizer).count if tokenizer else None
     columns = build(records, count)
-    return measure_columns(columns, run), columns
+    return measure_columns(columns, run, scraped), columns
 
 
 def load_summary(content: bytes) -> Summary:

@@ -5,17 +5,20 @@ Prints nothing: it hands notices and progress to whoever called. Everything that
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 from msgspec import Struct
 
-from loadstone import describe, keys, means, setup, store, workers
+from loadstone import describe, keys, means, scraping, setup, store, workers
 from loadstone.config import Config
 from loadstone.guards import interrupts, watched
 from loadstone.health import worst
+from loadstone.lookout import Lookout, Place
 from loadstone.messages import Pulse
 from loadstone.plan import lines
 from loadstone.progress import Progress
@@ -49,12 +52,13 @@ async def load_test(config: Config, *, notice: Notice = lambda _: None, live: Li
     path = Path(config.output) if config.output else store.default_path(config.label)
     store.check_free(path)
     async with setup.ready(config, notice) as made:
+        places = await scraping.find(made.config, scraping.paths(made.api), notice)
         folder = store.Folder(path)
-        await _run(made, folder, notice, live)
+        await _run(made, folder, places, notice, live)
     return Result(finish(folder, config.tokenizer, config.html), folder.path)
 
 
-async def _run(made: Setup, folder: store.Folder, notice: Notice, live: Live | None) -> None:
+async def _run(made: Setup, folder: store.Folder, places: list[Place], notice: Notice, live: Live | None) -> None:
     config, secrets = made.config, keys.secrets(made.config)
     head = describe.run(made) | {"digest": write_plan(made, folder, secrets)}
     folder.write_json(store.RUN, head)
@@ -67,11 +71,22 @@ async def _run(made: Setup, folder: store.Folder, notice: Notice, live: Live | N
         progress.add(pulse)
         watchers.add(pulse)
 
+    lookout = Lookout(scraping.quest(config, places, folder.path))
+    if not await asyncio.to_thread(lookout.start):
+        notice("the metrics of the server are not scraped: the process that asks for them has not begun")
     with interrupts(team, config.grace, notice):
-        async with watched(live(progress) if live else None):
-            ending = await team.run(hear if live or watchers.any else None)
+        async with _stopping(lookout), watched(live(progress) if live else None):
+            ending = await team.run(hear if live or watchers.any else None, lookout.began)
     folder.write_json(store.RUN, head | _end(ending, watchers.because))
     folder.merge()
+
+
+@contextlib.asynccontextmanager
+async def _stopping(lookout: Lookout) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(lookout.stop)
 
 
 def _end(ending: Ending, because: str | None) -> dict[str, Any]:

@@ -6,6 +6,8 @@ many are shown is told with them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ POINTS = 800
 SLICES, FEWEST, EACH = 200, 20, 4
 """Of time: at most, at least, and the requests that a slice should hold."""
 REQUESTS, FAILURES, SLOWEST = 3000, 500, 40
+INSTANTS = 300
+"""Of a series that is not of requests."""
 
 
 class Curve(Struct, frozen=True):
@@ -107,6 +111,16 @@ def trace(columns: Columns) -> Traces | None:
     )
 
 
+def along(series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> dict[str, tuple[list[float], list[float]]]:
+    """Instants and values by name, no more than a chart has room for."""
+    found = {}
+    for name, (times, values) in series.items():
+        at, level = np.array(times), np.array(values)
+        places = keep(at, [level], INSTANTS)
+        found[name] = at[places].tolist(), level[places].tolist()
+    return found
+
+
 def curve(values: Array) -> Curve:
     """Of samples in any order, NaN left out."""
     ranked = np.sort(values[~np.isnan(values)])
@@ -150,9 +164,10 @@ def _extremes(of: Places, measure: Array) -> Places:
 
 
 def _edges(r: Requests) -> Array:
-    """ns; from the first request wanted to the end of the last."""
+    """ns; from the first request wanted to the end of the last, a microsecond at least."""
     slices = min(SLICES, max(FEWEST, len(r.ok) // EACH))
-    return np.linspace(float(r.scheduled.min()), float(r.end.max()), slices + 1)
+    begin, end = float(r.scheduled.min()), float(r.end.max())
+    return np.linspace(begin, max(end, begin + 1e3), slices + 1)
 
 
 def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Flow:

@@ -17,7 +17,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from loadstone import describe, jobs, launch, losses, machine, scale, store
-from loadstone.engine import Engine, Hear, Part
+from loadstone.engine import Began, Engine, Hear, Part
 from loadstone.flight import NS
 from loadstone.guards import Stoppable
 from loadstone.health import cores
@@ -60,7 +60,8 @@ class Team(Stoppable, Protocol):
     size: int
     """Processes."""
 
-    async def run(self, hear: Hear | None) -> Ending: ...
+    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> Ending:
+        """`began` is told when the run's time is 0, ns of the clock."""
 
 
 class Solo:
@@ -82,8 +83,8 @@ class Solo:
     def stop(self, reason: str, grace: float) -> None:
         self._engine.stop(reason, grace)
 
-    async def run(self, hear: Hear | None) -> Ending:
-        outcome = await self._engine.run(hear)
+    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> Ending:
+        outcome = await self._engine.run(hear, began=began)
         return Ending(outcome.ended, None, [outcome])
 
 
@@ -133,13 +134,14 @@ class Crew:
         for hand in self._hands:
             hand.kill()
 
-    async def run(self, hear: Hear | None) -> Ending:
+    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> Ending:
         """From the start of the processes to the end of the last. Raises UsageError when one of them does not begin."""
         try:
             for wanted in self._commissions:
                 self._hands.append(await _Hand.hire(wanted, hear))
             await asyncio.gather(*(hand.ready() for hand in self._hands))
             self._origin = describe.clock() + LEAD
+            began(self._origin)
             begun = self._stopped is None
             for hand in self._hands if begun else ():
                 hand.tell(Go(self._origin))

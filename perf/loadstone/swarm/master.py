@@ -20,6 +20,7 @@ from locust.runners import STATE_INIT, STATE_MISSING, STATE_SPAWNING
 
 from loadstone import launch
 from loadstone.config import Config
+from loadstone.lookout import Lookout
 from loadstone.records import UsageError
 from loadstone.swarm import letters, muster
 from loadstone.swarm.endings import Patience, Why, reason, tail
@@ -46,6 +47,7 @@ class Run:
         self.halt: letters.Halt | None = None
         self.watcher: str | None = None
         self.watchers: Watchers | None = None
+        self.lookout: Lookout | None = None
         self.idle: list[str] = []
 
     @property
@@ -55,6 +57,11 @@ class Run:
     def elapsed(self) -> float:
         """Seconds since the run's time was 0; below 0 before."""
         return (time.monotonic_ns() - self.origin) / NS if self.begun else -1.0
+
+    def look_no_more(self) -> None:
+        """At the servers' metrics; called again, it does nothing."""
+        if self.lookout is not None:
+            self.lookout.stop()
 
     @property
     def over(self) -> bool:
@@ -129,6 +136,7 @@ class Master:
         run, self.run = self.run, None
         if run is None:
             return
+        run.look_no_more()
         for machine in run.roster:
             self._post.send(letters.Over(run=run.roster.run, whole=True), machine.name)
         if run.made is not None and not run.begun:
@@ -150,8 +158,13 @@ class Master:
             machine.before = muster.compare(post, roster.run, machine)
             if machine.before is None:
                 raise UsageError(f"{machine.host} was ready, but answers no more")
+        if run.made.quest is not None:
+            run.lookout = Lookout(run.made.quest, subprocess.Popen)
+            run.lookout.start()
         run.watchers = Watchers(run.config, log.warning, lambda reason, _: self._seen(run, reason))
         run.origin = muster.begin(post, roster)
+        if run.lookout is not None:
+            run.lookout.began(run.origin)
         log.info(
             "%d processes on %d machines begin; results go to %s", run.made.shares, len(list(roster)), run.made.folder
         )
@@ -245,8 +258,10 @@ class Master:
             return
         try:
             self._collect(run)
+            run.look_no_more()
             status = self._close(run, run.made)
         finally:
+            run.look_no_more()
             self.run = None
             run.parcels.cleanup()
         self._environment.process_exit_code = max(status, self._locusts_code())

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.config import Config
+from loadstone.lookout import Quest
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -21,7 +22,8 @@ class Order(Struct, frozen=True, kw_only=True):
 
 class Made(Struct, frozen=True, kw_only=True):
     """What came of it: the run folder, and how many shares there are; or why it is refused. `levels`: users of a
-    closed loop by plan, (seconds, users); empty for an open one. `endless`: only Locust ends it."""
+    closed loop by plan, (seconds, users); empty for an open one. `endless`: only Locust ends it. `quest`: metrics
+    of the servers to ask for."""
 
     folder: str = ""
     shares: int = 0
@@ -29,6 +31,7 @@ class Made(Struct, frozen=True, kw_only=True):
     endless: bool = False
     levels: list[tuple[float, int]] = []
     grace: float = 0.0
+    quest: Quest | None = None
     refused: str | None = None
 
 

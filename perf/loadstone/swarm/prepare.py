@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from loadstone import cli, describe, keys, loop, session, setup, store, workers
+from loadstone import cli, describe, keys, loop, scraping, session, setup, store, workers
+from loadstone.lookout import Quest
 from loadstone.records import UsageError
 from loadstone.setup import Setup
 from loadstone.shares import deal
@@ -40,6 +41,7 @@ async def prepare(order: Order) -> Made:
     path = Path(config.output) if config.output else store.default_path(config.label)
     store.check_free(path)
     async with setup.ready(config, cli.notice) as made:
+        places = await scraping.find(made.config, scraping.paths(made.api), cli.notice)
         folder = store.Folder(path)
         head = describe.run(made) | {"digest": session.write_plan(made, folder, keys.secrets(made.config))}
         head["ceiling"] = None  # it would be the master's, which sends nothing
@@ -47,7 +49,8 @@ async def prepare(order: Order) -> Made:
             head["config"]["duration"] = None
         folder.write_json(store.RUN, head)
         shares = await asyncio.to_thread(_commissions, made, order)
-    return _made(made, path, shares, endless)
+    quest = scraping.quest(config, places, path) if places else None
+    return _made(made, path, shares, endless, quest)
 
 
 def _commissions(made: Setup, order: Order) -> int:
@@ -58,7 +61,7 @@ def _commissions(made: Setup, order: Order) -> int:
     return len(shares)
 
 
-def _made(made: Setup, path: Path, shares: int, endless: bool) -> Made:
+def _made(made: Setup, path: Path, shares: int, endless: bool, quest: Quest | None) -> Made:
     plan = made.plan
     levels = [] if plan.offsets is not None else [(at / 1e9, level) for at, level in plan.levels]
     return Made(
@@ -68,6 +71,7 @@ def _made(made: Setup, path: Path, shares: int, endless: bool) -> Made:
         endless=endless,
         levels=levels,
         grace=made.config.grace,
+        quest=quest,
     )
 
 

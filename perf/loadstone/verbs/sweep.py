@@ -49,6 +49,9 @@ class _Lists:
     def add_argument_group(self, *given: Any) -> _Lists:
         return _Lists(self._target.add_argument_group(*given), self._kinds)
 
+    def add_mutually_exclusive_group(self) -> _Lists:
+        return _Lists(self._target.add_mutually_exclusive_group(), self._kinds)
+
     def add_argument(self, *names: str, **options: Any) -> None:
         if set(names) & set(OWN):
             return
@@ -276,7 +279,7 @@ def split(
 
 def _is_list(name: str, value: Any) -> bool:
     """Of the command line, or of a configuration file."""
-    return isinstance(value, Listed) or (isinstance(value, list) and name not in ("url", "stop", *NEVER))
+    return isinstance(value, Listed) or (isinstance(value, list) and name not in ("url", "stop", "scrape", *NEVER))
 
 
 def varied(text: str, kinds: Kinds) -> tuple[str, list[Any]]:

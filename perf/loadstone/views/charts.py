@@ -11,6 +11,7 @@ import numpy as np
 
 from loadstone.columns import Array
 from loadstone.finding import plain
+from loadstone.gauges import figure
 from loadstone.records import Metric, Summary
 from loadstone.traces import Curve, Shot, Traces
 from loadstone.views.page import Axis, Band, Chart, Mark, Role, Series
@@ -23,6 +24,8 @@ _MS = 1e3
 _MARKS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}
 _SPREAD = 20.0
 """From this many times the median on, the highest value calls for an axis in powers of ten."""
+_UNITS = {"share": ("%", 100.0), "s": ("ms, mean", 1e3), "bytes": ("GiB", 2.0**-30)}
+_RATIOS = {"prefix_hit_rate": "prefix cache hits", "acceptance": "drafts accepted"}
 _STEPS: dict[str, Role] = {"wait": "doubt", "connect": "bad", "to first token": "new", "decode": "base"}
 
 
@@ -269,18 +272,35 @@ def _three(median: float, p95: float, largest: float) -> str:
 
 
 def server(metrics: Times, summary: Summary, traces: Traces) -> list[Chart]:
-    """What the server told of itself, on the time of the client's charts."""
+    """What the servers told of themselves, by our names (gauges.py), on the time of the client's charts."""
     bands = _windows(summary, traces)
-    return [
-        Chart(
-            title=name,
-            x=_seconds(traces),
-            y=Axis(""),
-            series=[Series(name, times, values)],
-            bands=bands,
-            group=TIME,
-            height=240,
-            half=True,
-        )
-        for name, (times, values) in metrics.items()
-    ]
+    return [_of_server(name, *told, traces, bands) for name, told in metrics.items()]
+
+
+def _of_server(
+    name: str, times: Sequence[float], values: Sequence[float | None], traces: Traces, bands: Sequence[Band]
+) -> Chart:
+    """`name` may end with whose it is, in brackets."""
+    ours, _, source = name.partition(" (")
+    unit, scale = _unit(ours)
+    known = [None if value is None else value * scale for value in values]
+    label = _RATIOS.get(ours) or figure(ours).label
+    return Chart(
+        title=f"Server: {label}" + (f" ({source}" if source else ""),
+        x=_seconds(traces),
+        y=Axis("", unit, low=0.0),
+        series=[Series(label, times, known, role="new")],
+        bands=bands,
+        group=TIME,
+        height=240,
+        half=True,
+    )
+
+
+def _unit(ours: str) -> tuple[str, float]:
+    """Of the axis, and how many of it the figure's own unit is. Counters are a second, times are means."""
+    what = figure(ours)
+    if ours in _RATIOS:
+        return "%", 100.0
+    unit, scale = _UNITS.get(what.unit, (what.unit, 1.0))
+    return (f"{unit}/s" if what.kind == "counter" else unit), scale

@@ -1,6 +1,6 @@
 """summary.csv: a row a metric and window, plain numbers in base units, empty where there is none.
 
-The windows are `whole`, `steady`, and those of the groups as KIND=NAME, such as `turn=later`.
+The windows are `whole`, `steady`, those of the groups as KIND=NAME, such as `turn=later`, and those of the server.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from loadstone.records import Summary
+from loadstone.records import Metric, Summary
 from loadstone.stats import PERCENTILES
 
 _FIGURES = ["mean", "std", "min", *PERCENTILES, "max"]
@@ -31,6 +31,7 @@ def _rows(summary: Summary) -> Iterator[list[object]]:
         windows.append(("steady", summary.steady.metrics, summary.steady.rates))
     for kind, parts in summary.groups.items():
         windows += [(f"{kind}={part.name}", part.metrics, part.rates) for part in parts]
+    windows += _server(summary)
     for window, metrics, rates in windows:
         for name, metric in metrics.items():
             figures = [getattr(metric, figure.replace(".", "")) for figure in _FIGURES]
@@ -38,3 +39,13 @@ def _rows(summary: Summary) -> Iterator[list[object]]:
         for name, rate in rates.items():
             unit = _RATE_UNITS.get(name, "tokens/s" if "throughput" in name else "1")
             yield [window, name, unit, None, rate, *[None] * (len(_HEAD) - 5)]
+
+
+def _server(summary: Summary) -> Iterator[tuple[str, dict[str, Metric], dict[str, float | None]]]:
+    """By the server's own account, as `server` and `server_steady`; of several with their addresses."""
+    sources = summary.server.sources if summary.server else []
+    for source in sources:
+        where = "" if len(sources) == 1 else f"={source.url}"
+        for name, stretch in (("server", source.whole), ("server_steady", source.steady)):
+            if stretch is not None:
+                yield name + where, stretch.metrics, {**stretch.rates, **stretch.counts}

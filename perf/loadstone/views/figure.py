@@ -177,7 +177,7 @@ def _layout(chart: Chart) -> dict[str, Any]:
 def _axis(axis: Axis, values: Sequence[float | str | None]) -> dict[str, Any]:
     """Its type is said, never guessed: a name that looks like a date stays a name. Its ends are not said as `range`,
     which the library forgets with the next change if one of them is open."""
-    title = label(f"{axis.title} ({axis.unit})" if axis.unit else axis.title)
+    title = label(f"{axis.title} ({axis.unit})" if axis.unit and axis.title else axis.title or axis.unit)
     words = any(isinstance(value, str) for value in values)
     drawn: dict[str, Any] = {"title": {"text": title}, "type": "category" if words else "log" if axis.log else "linear"}
     ends = {"minallowed": _end(axis.low, axis.log), "maxallowed": _end(axis.high, axis.log)}

@@ -36,8 +36,17 @@ _WITHOUT = "There are none here: they are drawn from the records. Say loadstone 
 _FIGURES = ["mean", "p50", "p90", "p95", "p99", "max"]
 _LOWER = {"p99": "p95", "p95": "p90", "p90": "p50"}
 """What a card shows where the sample is too small."""
-_PLACES = {"Run": "run", "Failures": "failures", "Distributions of successful requests": ""}
-"""Tables that stand elsewhere than among the numbers."""
+_PLACES = {
+    "Run": "run",
+    "Failures": "failures",
+    "Distributions of successful requests": "",
+    "By ": "parts",
+    "Server": "server",
+    "Client and server": "server",
+    "Counted by both": "server",
+    "Of the server": "server",
+}
+"""By how their titles begin, tables that stand elsewhere than among the numbers."""
 
 
 def render(summary: Summary, traces: Traces | None = None, server: Times | None = None) -> str:
@@ -53,6 +62,7 @@ def page(summary: Summary, traces: Traces | None, server: Times | None = None) -
         *(_pictures(summary, traces, server or {}) if traces else []),
         Section("Charts", [Prose(_WITHOUT)] if traces is None and summary.metrics else []),
         Section("Steady window", [*_steady(summary)], folded=True),
+        Section("The server's side", placed["server"]),
         Section("Parts of the load", placed["parts"]),
         Section("Failures", placed["failures"]),
         Section("Run", placed["run"]),
@@ -69,11 +79,12 @@ def _filled(section: Section) -> Iterator[bool]:
 
 def _placed(summary: Summary) -> dict[str, list[Block]]:
     """The tables that all reports have, by where they stand here."""
-    places: dict[str, list[Block]] = {"numbers": [], "parts": [], "run": [], "failures": [], "check": []}
+    places: dict[str, list[Block]] = {name: [] for name in ("numbers", "check", *_PLACES.values())}
     for table in tables(summary):
+        place = next((place for title, place in _PLACES.items() if table.title.startswith(title)), "numbers")
         if table.title.startswith("Check:"):
             places["check"].append(Prose(f"{table.note}."))
-        elif place := _PLACES.get(table.title, "parts" if table.title.startswith("By ") else "numbers"):
+        else:
             alone = place in ("run", "failures")
             places[place].append(msgspec.structs.replace(table, title="") if alone else table)
     return places

@@ -7,6 +7,7 @@ from typing import Any
 
 from loadstone.finding import plain
 from loadstone.records import Metric, Summary, Window
+from loadstone.views import serving
 from loadstone.views.page import Table
 
 _COLUMNS = ["mean", "p50", "p90", "p95", "p99", "max"]
@@ -64,7 +65,7 @@ _GROUP_COLUMNS = {
 def tables(summary: Summary) -> list[Table]:
     """The whole report, verdict last."""
     first = [_requests(summary), _rates(summary), _objectives(summary), _metrics(summary)]
-    parts = [*first, *_groups(summary), _failures(summary), _verdict(summary)]
+    parts = [*first, *_groups(summary), *serving.tables(summary.server), _failures(summary), _verdict(summary)]
     return [part for part in parts if part is not None]
 
 
