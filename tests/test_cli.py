@@ -396,7 +396,10 @@ def test_list_and_version(capsys: Capture) -> None:
     assert done.status == 0
     assert [line.partition(":")[0] for line in done.out.splitlines()] == ["apis", "readers", "views", "datasets"]
     assert "chat, completions" in done.out
-    assert loadstone(capsys, "list", "views").out == "views: classic, csv, html, json, junit, md, parquet, text, vllm, vllm-sweep\n"
+    assert (
+        loadstone(capsys, "list", "views").out
+        == "views: classic, csv, html, json, junit, md, parquet, text, vllm, vllm-sweep\n"
+    )
     assert loadstone(capsys, "list", "datasets").out.startswith("datasets: chat-small")
     with pytest.raises(SystemExit) as left:
         main(["--version"])
