@@ -114,7 +114,7 @@ RUN = [
     Wrong("--header nothing", "--header: takes 'NAME: VALUE'"),
     Wrong("--header Bad(name):x", "--header takes 'NAME: VALUE' on one line of ASCII; 'Bad(name)' is not fit for HTTP"),
     Wrong("--header X:\u20ac", "--header takes 'NAME: VALUE' on one line of ASCII; 'X' is not fit for HTTP"),
-    Wrong("--as pdf", "--as takes text, classic, csv, html, json, md or FILE.py:NAME, not 'pdf'"),
+    Wrong("--as pdf", " or FILE.py:NAME, not 'pdf'"),
     Wrong(
         "--api chatt",
         "--api takes chat, completions, responses, messages, embeddings, rerank, generate, tgi, ollama, template"
@@ -129,7 +129,7 @@ OTHER = [
     Wrong("report nowhere", "cannot read nowhere: No such file or directory"),
     Wrong("report full", "full is not a run: no run.json in it"),
     Wrong("report broken.jsonl", "broken.jsonl, line 1 is not a record"),
-    Wrong("report full --as pdf", "--as takes text, classic, csv, html, json, md"),
+    Wrong("report full --as pdf", "--as takes text, classic"),
     Wrong("check full", "full is not a run: no run.json in it"),
     Wrong("list nothing", "invalid choice: 'nothing'"),
     Wrong("serve --ttft soon", "'soon' is not a time: write a duration"),
@@ -396,7 +396,10 @@ def test_list_and_version(capsys: Capture) -> None:
     assert done.status == 0
     assert [line.partition(":")[0] for line in done.out.splitlines()] == ["apis", "readers", "views", "datasets"]
     assert "chat, completions" in done.out
-    assert loadstone(capsys, "list", "views").out == "views: classic, csv, html, json, md, text\n"
+    assert (
+        loadstone(capsys, "list", "views").out
+        == "views: classic, csv, html, json, junit, md, parquet, text, vllm, vllm-sweep\n"
+    )
     assert loadstone(capsys, "list", "datasets").out.startswith("datasets: chat-small")
     with pytest.raises(SystemExit) as left:
         main(["--version"])

@@ -62,12 +62,19 @@ def _run(verb: argparse.ArgumentParser) -> None:
 
 def _report(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "run",
+        "runs",
         metavar="RUN",
-        help="folder of a run, of its repeats or of a sweep; a records file; or - for records",
+        nargs="+",
+        help="folder of a run, of its repeats or of a sweep; a records file; - for records; several side by side",
     )
-    verb.add_argument("--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json, html")
-    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
+    verb.add_argument(
+        "--as",
+        dest="view",
+        metavar="VIEW",
+        help="text (default), classic, md, csv, json, html, junit, vllm, vllm-sweep, parquet",
+    )
+    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file (vllm-sweep: folder), not to stdout")
+    verb.add_argument("--summary", action="store_true", help=flags.SUMMARY)
     verb.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
     verb.add_argument("--tokenizer", metavar="PATH", help="counts tokens of kept texts where the server did not")
 
@@ -166,4 +173,4 @@ VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
 }
 
 
-RUN_ONLY = ("verb", "view", "quiet", "config", "repeat", "rest", "same_prompts")
+RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit", "repeat", "rest", "same_prompts")

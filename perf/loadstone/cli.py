@@ -41,10 +41,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(options: Namespace) -> int:
-    from loadstone import loop, results, session
+    from loadstone import loop, outputs, results, session
 
     config, view = config_of(options).check(), _view(options)
     live = None if getattr(options, "quiet", False) else _watch
+    outputs.check_new(getattr(options, "junit", None), "--junit")
     with _server(config) as config:
         if repeat.wanted(options):
             done = repeat.run(
@@ -53,27 +54,28 @@ def run(options: Namespace) -> int:
             return 130 if done.interrupted else max(status(result, config) for result in done.results)
         result = loop.run(session.load_test(config, notice=notice, live=live))
     show(result.summary, view, page=lambda: results.written_page(result.folder))
+    _for_ci(options, result.summary)
     notice(f"results are in {result.folder}")
     return status(result, config)
 
 
 def report(options: Namespace) -> int:
-    from loadstone import repeating, results, server_csv, sweeps
+    from loadstone import results, server_csv
+    from loadstone.exports import EXPORTS
     from loadstone.records import from_lines
-    from loadstone.verbs import sweep as sweep_verb
+    from loadstone.verbs import report as beyond
 
-    if options.run != "-" and sweeps.is_sweep(Path(options.run)):
-        return sweep_verb.report(Path(options.run), options)
-    if options.run != "-" and repeating.is_repeated(Path(options.run)):
-        return repeat.report(options, Path(options.run))
-    view = _view(options)
+    if beyond.knows(options):
+        return beyond.run(options, notice)
+    (path,), view = options.runs, _view(options, EXPORTS)
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
-    if options.run == "-":
+    if path == "-":
         summary, columns = results.measured(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
     else:
-        summary, columns = results.load(Path(options.run), tokenizer, goodput)
-    output, scraped = getattr(options, "output", None), server_csv.read(Path(options.run))
+        summary, columns = results.load(Path(path), tokenizer, goodput)
+    output, scraped = getattr(options, "output", None), server_csv.read(Path(path))
     show(summary, view, output, lambda: results.web_page(summary, columns, scraped))
+    _for_ci(options, summary)
     return 0 if summary.counts.succeeded else 1
 
 
@@ -194,19 +196,20 @@ def _server(config: Config) -> Any:
     return with_server(config, notice)
 
 
-def _view(options: Namespace) -> Callable[[Summary], str]:
+def _view(options: Namespace, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
     """The view asked for, found before the run and not after it."""
-    return view_of(getattr(options, "view", "text"))
+    return view_of(getattr(options, "view", "text"), others)
 
 
-def view_of(name: str) -> Callable[[Summary], str]:
+def view_of(name: str, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
+    """`others`: names that are known as well, but done elsewhere."""
     from loadstone import console
     from loadstone.plugins import find
     from loadstone.views import VIEWS
 
     if name == "text":
         return console.render
-    view: Callable[[Summary], str] = find("loadstone.views", name, {"text": "", **VIEWS}, "--as")
+    view: Callable[[Summary], str] = find("loadstone.views", name, {"text": "", **VIEWS, **(others or {})}, "--as")
     return view
 
 
@@ -233,10 +236,22 @@ def show(
     sys.stdout.flush()
 
 
-async def _watch(progress: Any) -> None:
-    from loadstone import console
+def _for_ci(options: Namespace, summary: Summary) -> None:
+    """What --junit and --summary ask for."""
+    from loadstone import outputs
+    from loadstone.views import junit, markdown
 
-    await console.watch(progress)
+    if file := getattr(options, "junit", None):
+        with outputs.target(file, "--junit") as made:
+            made.write(junit.render(summary).encode())
+    if getattr(options, "summary", False):
+        outputs.step_summary(markdown.render(summary), notice)
+
+
+async def _watch(progress: Any) -> None:
+    from loadstone import live
+
+    await live.watch(progress)
 
 
 def notice(text: str) -> None:

@@ -1,17 +1,15 @@
-"""The terminal: tables of a report, and the live display of a run. Alone in importing rich, and only when it is used.
+"""The terminal: tables and prose of reports. Alone in importing rich, and only when it is used.
 
-Results go to stdout, progress to stderr; without a terminal there is no colour, and progress is a line now and then.
+Without a terminal there is no colour, and a table is as wide as it needs.
 """
 
 from __future__ import annotations
 
-import asyncio
 import io
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TextIO
 
-from loadstone.progress import Figures, Progress
 from loadstone.records import Summary
 from loadstone.views.page import Block, Page, Prose, Table, Tone
 from loadstone.views.tables import tables
@@ -19,8 +17,6 @@ from loadstone.views.tables import tables
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-REFRESH = 0.5
-PLAIN_EVERY = 10.0
 PLAIN_WIDTH, WIDE = 160, 1000
 _TONES: dict[Tone, str] = {"good": "bold green", "doubt": "bold yellow", "bad": "bold red", "plain": ""}
 _STYLES = {"Check: valid": "bold green", "Check: suspect": "bold yellow", "Check: invalid": "bold red"}
@@ -101,76 +97,3 @@ def _table(table: Table) -> RenderableType:
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))
     return drawn
-
-
-async def watch(progress: Progress) -> None:
-    """Show progress on stderr until cancelled."""
-    if sys.stderr.isatty():
-        await _watch_live(progress)
-    else:
-        await _watch_plain(progress)
-
-
-async def _watch_live(progress: Progress) -> None:
-    from rich.console import Console
-    from rich.live import Live
-
-    console = Console(stderr=True)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        while True:
-            live.update(_panel(progress.figures(), console.width), refresh=True)
-            await asyncio.sleep(REFRESH)
-
-
-async def _watch_plain(progress: Progress) -> None:
-    """Figures are gathered often and in small portions, so that no single look holds up the load."""
-    ticks = 0
-    while True:
-        await asyncio.sleep(REFRESH)
-        figures, ticks = progress.figures(), ticks + 1
-        if ticks % round(PLAIN_EVERY / REFRESH) == 0:
-            print(line(figures), file=sys.stderr, flush=True)
-
-
-def line(figures: Figures) -> str:
-    """One line on how a run stands."""
-    left = "" if figures.remaining is None else f", {_clock(figures.remaining)} left"
-    return (
-        f"{_clock(figures.elapsed)}{left}: {_done(figures)}, {figures.qps:.1f} QPS, "
-        f"{figures.tokens_per_second:,.0f} tokens/s, TTFT {_pair(figures.ttft_p50, figures.ttft_p99)}, "
-        f"gap {_pair(figures.gap_p50, figures.gap_p99)}"
-    )
-
-
-def _panel(figures: Figures, width: int) -> RenderableType:
-    from rich.text import Text
-
-    done = round((figures.share or 0.0) * max(10, min(40, width - 40)))
-    bar = "━" * done + "╌" * (max(10, min(40, width - 40)) - done)
-    left = "" if figures.remaining is None else f"  {_clock(figures.remaining)} left"
-    state = "  stopping" if figures.stopping else ""
-    rows = (
-        f"{bar} {_clock(figures.elapsed)}{left}{state}",
-        f"requests  {_done(figures)}",
-        f"rate      {figures.qps:.1f} QPS  {figures.tokens_per_second:,.0f} tokens/s{_client(figures)}",
-        f"so far    TTFT {_pair(figures.ttft_p50, figures.ttft_p99)}   gap {_pair(figures.gap_p50, figures.gap_p99)}",
-    )
-    return Text("\n".join(row[: max(20, width - 1)] for row in rows))
-
-
-def _client(figures: Figures) -> str:
-    return "" if figures.busiest is None else f"  client CPU {figures.busiest:.0%}"
-
-
-def _done(figures: Figures) -> str:
-    expected = "" if figures.expected is None else f" of {figures.expected:,}"
-    return f"{figures.finished:,}{expected} done, {figures.in_flight:,} in flight, {figures.failed:,} failed"
-
-
-def _pair(median: float | None, tail: float | None) -> str:
-    return "-" if median is None or tail is None else f"p50 {median * 1e3:.4g} p99 {tail * 1e3:.4g} ms"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

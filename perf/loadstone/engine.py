@@ -24,7 +24,7 @@ from loadstone.health import Health
 from loadstone.jobs import Jobs
 from loadstone.messages import Outcome, Pulse
 from loadstone.plan import Plan
-from loadstone.pulses import Digest
+from loadstone.pulses import Digest, bins
 from loadstone.records import Failure, Record
 from loadstone.runner import Runner, Times
 from loadstone.shares import Share
@@ -58,8 +58,9 @@ class Engine:
         self._part = part
         self._hear: Hear | None = None
         self._secrets = keys.secrets(part.config)
-        self._digest = Digest()
-        self._looked, self._cpu = 0, time.process_time()
+        self._digest = Digest(part.config.goodput)
+        self._health = Health()
+        self._looked, self._sends, self._cpu = 0, 0, time.process_time()
         self._recorder = Recorder(part.records)
         self._waiter = Waiter(asyncio.get_running_loop())
         self.runner = _runner(part, self._keep, self._waiter)
@@ -67,15 +68,15 @@ class Engine:
     async def run(self, hear: Hear | None = None, origin: int | None = None, began: Began = lambda _: None) -> Outcome:
         """To the end: why it ended, and how this process fared. `hear` is called a few times a second with how things
         stand. `origin`: when the run begins, ns of the clock."""
-        self._hear, health = hear, Health()
+        self._hear = hear
         try:
             with quiet_gc():
                 async with watched(self._beat(hear) if hear else None):
-                    health.start()
+                    self._health.start()
                     asyncio.get_running_loop().call_soon(lambda: began(self.runner.origin))
                     ended = await self.runner.run(origin)
         finally:
-            client = health.stop(self.runner.carrier.lags)
+            client = self._health.stop(self.runner.carrier.lags)
             self.close()
         if hear:
             hear(self._pulse())
@@ -113,6 +114,9 @@ class Engine:
         since, cpu = self._looked, self._cpu
         self._looked, self._cpu = runner.now, time.process_time()
         pulse = self._digest.pulse(self._part.share.worker, self._looked)
+        sends, self._sends = carrier.lags[self._sends :], len(carrier.lags)
+        lags, waited = self._health.since()
+        passed = max(self._looked - since, 1)
         return msgspec.structs.replace(
             pulse,
             finished=carrier.finished,
@@ -122,7 +126,10 @@ class Engine:
             stopping=runner.stopping,
             tokens=pulse.tokens + sum(len(flight.reply.times) for flight in carrier.flights),
             waits=pulse.waits + self._waits(since + runner.origin),
-            cpu=(self._cpu - cpu) * NS / max(self._looked - since, 1),
+            cpu=(self._cpu - cpu) * NS / passed,
+            waited=None if waited is None else waited * NS / passed,
+            lags=bins(lags),
+            sends=bins(sends),
         )
 
     def _waits(self, since: int) -> list[float]:

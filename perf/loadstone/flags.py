@@ -16,6 +16,7 @@ _SAMPLING: dict[str, Callable[[str], float]] = {
     **dict.fromkeys(("top-k", "min-tokens", "logprobs", "n-choices", "sampling-seed"), whole),
 }
 _DESTINATION = {"n-choices": "choices"}
+SUMMARY = "add it as Markdown to the job summary of GitHub Actions (the file that $GITHUB_STEP_SUMMARY names)"
 
 
 def add(verb: argparse.ArgumentParser) -> None:
@@ -227,7 +228,11 @@ def _results(verb: argparse.ArgumentParser) -> None:
     results.add_argument("--no-html", dest="html", action="store_false", help="leave out report.html (2 MB)")
     results.add_argument("-o", "--output", metavar="DIR", help="folder of the run (default: reports/TIME-LABEL)")
     results.add_argument("--label", help="name of the run")
-    results.add_argument("--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json, html")
+    results.add_argument(
+        "--as", dest="view", metavar="VIEW", help="text (default), classic, md, csv, json, html, junit"
+    )
+    results.add_argument("--summary", action="store_true", help=SUMMARY)
+    results.add_argument("--junit", metavar="FILE", help="write what was checked to a new file as JUnit XML")
     results.add_argument("--quiet", action="store_true", help="no progress")
     results.add_argument(
         "--config", metavar="FILE", help="TOML file with these settings by their long names; flags win"

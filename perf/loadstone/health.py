@@ -38,10 +38,17 @@ class Health:
 
     def start(self) -> None:
         self._began, self._cpu, self._waited = time.monotonic(), time.process_time(), _run_queue()
+        self._told, self._heard = 0, self._waited
         self._slept = _asleep()
         self._due = time.monotonic_ns() + INTERVAL
         self._alarm = alarm(asyncio.get_running_loop(), self._ring)
         self._alarm.set(self._due)
+
+    def since(self) -> tuple[list[int], float | None]:
+        """Lags sampled since it was last asked, ns, and the seconds that this thread waited for a core meanwhile."""
+        lags, self._told = self._lags[self._told :].tolist(), len(self._lags)
+        before, self._heard = self._heard, _run_queue()
+        return lags, _passed(before[:1], self._heard[:1])[0]
 
     def stop(self, send_lags: Iterable[int] = ()) -> dict[str, float | None]:
         """Figures of the client in seconds and shares; None where this system cannot tell. `send_lags` are ns."""

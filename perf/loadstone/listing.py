@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from loadstone.apis import APIS
+from loadstone.exports import EXPORTS
 from loadstone.plugins import installed
 from loadstone.readers import READERS
 from loadstone.readers.names import bundled
@@ -16,7 +17,7 @@ def parts() -> dict[str, list[str]]:
     return {
         "apis": _with_plugins("loadstone.apis", APIS),
         "readers": _with_plugins("loadstone.readers", READERS),
-        "views": _with_plugins("loadstone.views", {"text": "", **VIEWS}),
+        "views": _with_plugins("loadstone.views", {"text": "", **VIEWS, **EXPORTS}),
         "datasets": sorted(bundled()),
     }
 

@@ -111,7 +111,9 @@ class Pulse(Struct, frozen=True, kw_only=True, tag=True):
     requests under way; overdue: arrivals that wait for a slot. tokens: output tokens, those of answers under way
     included. unsent: later turns that there was no time for.
     since: outcomes: whether each judged request failed; waits: seconds from schedule to first output. ttft, gap, tpot,
-    latency: counts by bin of `pulses.Bins`. kinds: failures by kind. cpu: share of one core.
+    latency: counts by bin of `pulses.Bins`; lags, sends: the same of what health.py samples, the loop's lag and that of
+    sends. kinds: failures by kind; failures: the most frequent, with their messages. slos: see attained.Tally. cpu:
+    share of one core; waited: share of the time that the process was ready and had no core.
     """
 
     worker: int
@@ -130,6 +132,11 @@ class Pulse(Struct, frozen=True, kw_only=True, tag=True):
     latency: dict[int, int] = {}
     kinds: dict[str, int] = {}
     cpu: float | None = None
+    waited: float | None = None
+    lags: dict[int, int] = {}
+    sends: dict[int, int] = {}
+    failures: list[tuple[str, str, int]] = []
+    slos: dict[str, tuple[int, int]] = {}
 
 
 class Outcome(Struct, frozen=True, kw_only=True, tag=True):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from loadstone.attained import tally
 from loadstone.columns import NOT_COMPLETED
 from loadstone.messages import Pulse
 from loadstone.records import Record
@@ -18,6 +19,9 @@ from loadstone.records import Record
 _LOW, _WIDTH, _BINS = 1e3, math.log(1.02), 1200  # ns; 1200 bins reach past six hours
 SAMPLE = 5_000
 """Gaps looked at in one go: more would hold up the load for longer than a millisecond."""
+
+MESSAGE, DISTINCT = 200, 10
+"""Characters of a failure's message, and how many different failures a pulse tells of."""
 
 
 def bins(nanoseconds: Sequence[float], weight: int = 1) -> dict[int, int]:
@@ -34,6 +38,9 @@ def middle(number: int) -> float:
     return _LOW * math.exp((number + 0.5) * _WIDTH) / 1e9
 
 
+_MIDDLES = _LOW * np.exp((np.arange(_BINS) + 0.5) * _WIDTH) / 1e9
+
+
 class Histogram:
     """Counts by bin, added up."""
 
@@ -43,6 +50,14 @@ class Histogram:
     def add(self, counts: dict[int, int]) -> None:
         for number, count in counts.items():
             self._counts[number] += count
+
+    def __len__(self) -> int:
+        return int(self._counts.sum())
+
+    def mean(self) -> float | None:
+        """Seconds; None where there is nothing."""
+        total = len(self)
+        return float(self._counts @ _MIDDLES) / total if total else None
 
     def quantile(self, share: float) -> float | None:
         """Seconds; None where there is nothing."""
@@ -56,7 +71,8 @@ class Histogram:
 class Digest:
     """The records that ended since the last look, and the tokens of all."""
 
-    def __init__(self) -> None:
+    def __init__(self, slos: Mapping[str, float] | None = None) -> None:
+        self._slos = slos or {}
         self._records: list[Record] = []
         self._tokens = self._at = 0
 
@@ -82,7 +98,15 @@ class Digest:
             tpot=bins([time for record in answered if (time := _tpot(record)) is not None]),
             latency=bins([_done(record) - record.sent for record in answered if record.sent is not None]),
             kinds=Counter(record.error.kind for record in records if record.error is not None),
+            failures=_failures(records),
+            slos=tally(records, self._slos) if self._slos else {},
         )
+
+
+def _failures(records: Sequence[Record]) -> list[tuple[str, str, int]]:
+    failed = Counter((record.error.kind, record.error.message[:MESSAGE]) for record in records
+                     if record.error is not None and record.error.kind != "cancelled")  # fmt: skip
+    return [(kind, message, count) for (kind, message), count in failed.most_common(DISTINCT)]
 
 
 def _judged(record: Record) -> bool:

@@ -65,7 +65,7 @@ async def _run(made: Setup, folder: store.Folder, places: list[Place], notice: N
     team = workers.assemble(made, folder, request_ids(config))
     if short := means.too_many(config.concurrency or 0, head["host"]["open_files"], team.size):
         notice(short)
-    progress, watchers = Progress(made.plan, config.duration), Watchers(config, notice, team.stop)
+    progress, watchers = Progress(made.plan, config.duration, head), Watchers(config, notice, team.stop)
 
     def hear(pulse: Pulse) -> None:
         progress.add(pulse)

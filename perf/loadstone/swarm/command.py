@@ -24,6 +24,10 @@ def environment(role: str, config: Config, options: Namespace) -> dict[str, str]
     if role == "master":
         if hasattr(options, "processes") or hasattr(options, "spool"):
             raise UsageError("--processes and --spool are for workers: the master sends no load")
+        if hasattr(options.settings, "junit") or hasattr(options.settings, "summary"):
+            raise UsageError(
+                "--junit and --summary are not for a swarm: loadstone report its run with --as junit, --summary"
+            )
         told = {settings.RUN: msgspec.json.encode(settings.sendable(config.check())).decode()}
         return told | {settings.VIEW: getattr(options.settings, "view", "text")}
     names = {"processes": settings.PROCESSES, "spool": settings.SPOOL}

@@ -89,6 +89,10 @@ class Beat(Letter, frozen=True, kw_only=True):
     finished: int
 
 
+BINS = ("ttft", "gap", "tpot", "latency", "kinds", "lags", "sends", "slos")
+"""Fields of a pulse that no detector looks at."""
+
+
 class Note(Letter, frozen=True, kw_only=True):
     """A pulse of one process, without its bins: only where --stop-error-rate or --stop-saturated has to see it."""
 

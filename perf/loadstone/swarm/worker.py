@@ -193,7 +193,7 @@ class Worker:
     def _pulse(self, pulse: Pulse) -> None:
         """Locust clears its statistics when the first users come: what was told before is added after."""
         if self._task is not None and self._task.watched:
-            slim = msgspec.structs.replace(pulse, ttft={}, gap={}, tpot={}, latency={}, kinds={})
+            slim = msgspec.structs.replace(pulse, **{name: {} for name in letters.BINS})
             self._say(letters.Note(run=self._task.run, pulse=slim))
         if self._early is not None:
             self._early.append(pulse)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from loadstone.config import Config
-from loadstone.records import UsageError
+from loadstone.records import Summary, UsageError
 from loadstone.values import time, whole
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from loadstone.repeats import Repeats
     from loadstone.session import Result
 
+Notice = Callable[[str], None]
 FORMS = ("text", "md", "json", "html")
 
 
@@ -40,7 +40,7 @@ def wanted(options: Namespace) -> bool:
     return hasattr(options, "repeat")
 
 
-def run(options: Namespace, config: Config, one: Callable[[Config], Result], notice: Callable[[str], None]) -> Done:
+def run(options: Namespace, config: Config, one: Callable[[Config], Result], notice: Notice) -> Done:
     """The runs, and their table on stdout."""
     from loadstone import repeating
 
@@ -48,11 +48,12 @@ def run(options: Namespace, config: Config, one: Callable[[Config], Result], not
     rest, same = getattr(options, "rest", 0.0), hasattr(options, "same_prompts")
     done = repeating.run(config, options.repeat, one, rest=rest, same=same, notice=notice)
     _show(done.table, done.folder, form, None)
+    _for_ci(options, done.table, done.folder, notice, [result.summary for result in done.results])
     notice(f"results are in {done.folder}")
     return done
 
 
-def report(options: Namespace, path: Path) -> int:
+def report(options: Namespace, path: Path, notice: Notice) -> int:
     """The table of a folder that holds repeats, from their records."""
     from loadstone import repeating
 
@@ -60,6 +61,7 @@ def report(options: Namespace, path: Path) -> int:
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
     found = repeating.read(path, tokenizer, goodput)
     _show(found, path, form, getattr(options, "output", None))
+    _for_ci(options, found, path, notice)
     return 0 if any(once.succeeded for once in found.runs) else 1
 
 
@@ -71,15 +73,22 @@ def _form(options: Namespace) -> str:
 
 
 def _show(repeats: Repeats, path: Path, form: str, output: str | None) -> None:
-    if output is None or output == "-":
-        sys.stdout.write(_drawn(repeats, path, form))
-        sys.stdout.flush()
-        return
-    try:
-        with open(output, "x", encoding="utf-8") as file:
-            file.write(_drawn(repeats, path, form))
-    except OSError as exc:
-        raise UsageError(f"cannot write {output}: {exc.strerror}; give another file with -o") from exc
+    from loadstone import outputs
+
+    with outputs.target(output) as file:
+        file.write(_drawn(repeats, path, form).encode())
+
+
+def _for_ci(options: Namespace, repeats: Repeats, path: Path, notice: Notice, runs: Sequence[Summary] = ()) -> None:
+    """What --junit and --summary ask for."""
+    from loadstone import outputs
+    from loadstone.views import junit
+
+    if file := getattr(options, "junit", None):
+        with outputs.target(file, "--junit") as made:
+            made.write(junit.draw([junit.of_run(summary) for summary in runs]).encode())
+    if getattr(options, "summary", False):
+        outputs.step_summary(_drawn(repeats, path, "md"), notice)
 
 
 def _drawn(repeats: Repeats, path: Path, form: str) -> str:

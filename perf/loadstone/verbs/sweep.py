@@ -49,6 +49,9 @@ class _Lists:
     def add_argument_group(self, *given: Any) -> _Lists:
         return _Lists(self._target.add_argument_group(*given), self._kinds)
 
+    def add_mutually_exclusive_group(self) -> _Lists:
+        return _Lists(self._target.add_mutually_exclusive_group(), self._kinds)
+
     def add_argument(self, *names: str, **options: Any) -> None:
         if set(names) & set(OWN):
             return
@@ -112,9 +115,10 @@ def _add_searches(verb: ArgumentParser) -> None:
 
 
 def run(options: Namespace, edge: Edge) -> int:
-    from loadstone import courses, store
+    from loadstone import courses, outputs, store
     from loadstone.campaign import Campaign
 
+    outputs.check_new(getattr(options, "junit", None), "--junit")
     fixed, lists = split(edge.settings, getattr(options, "vary", ()), options.kinds)
     config = from_mapping(fixed, getattr(options, "config", None) or "the command line")
     view = drawn(getattr(options, "view", "text"))
@@ -126,22 +130,38 @@ def run(options: Namespace, edge: Edge) -> int:
     with edge.server(config) as served:
         live = None if getattr(options, "quiet", False) else edge.live
         ended = campaign.run(course.guide, _goer(served.url, edge.notice, live), _pause(getattr(options, "rest", 0.0)))
-    return _finish(campaign, ended, course, view, edge.notice)
+    status = _finish(campaign, ended, course, view, edge.notice)
+    _for_ci(options, campaign.path, edge.notice)
+    return status
 
 
-def report(path: Path, options: Namespace) -> int:
+def report(path: Path, options: Namespace, notice: Callable[[str], None]) -> int:
     """`loadstone report` of a sweep."""
     from loadstone import guides, sweeps
 
     sweep, found = sweeps.read(path), guides.load_found(path)
     _put(drawn(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
+    _for_ci(options, path, notice)
     return 0 if any(run.counts.succeeded for point in sweep.points for run in point.runs) else 1
+
+
+def _for_ci(options: Namespace, path: Path, notice: Callable[[str], None]) -> None:
+    """What --junit and --summary ask for."""
+    from loadstone import guides, outputs, sweeps
+    from loadstone.views import junit
+
+    sweep, found = sweeps.read(path), guides.load_found(path)
+    if file := getattr(options, "junit", None):
+        with outputs.target(file, "--junit") as made:
+            made.write(junit.draw(junit.of_sweep(sweep, found, failed(sweep))).encode())
+    if getattr(options, "summary", False):
+        outputs.step_summary(drawn("md")(sweep, found), notice)
 
 
 def drawn(view: str) -> Drawn:
     """The view of a sweep by its name. Raises UsageError."""
     from loadstone import console
-    from loadstone.views import html, markdown, sweep_csv, sweep_json
+    from loadstone.views import html, junit, markdown, sweep_csv, sweep_json
     from loadstone.views.sweep import page
 
     views: dict[str, Drawn] = {
@@ -150,6 +170,7 @@ def drawn(view: str) -> Drawn:
         "html": lambda sweep, found: html.draw(page(sweep, found)),
         "csv": lambda sweep, _: sweep_csv.render(sweep),
         "json": sweep_json.render,
+        "junit": lambda sweep, found: junit.draw(junit.of_sweep(sweep, found, failed(sweep))),
     }
     if view not in views:
         raise UsageError(f"--as takes {', '.join(views)} for a sweep, not {view!r}")
@@ -258,7 +279,7 @@ def split(
 
 def _is_list(name: str, value: Any) -> bool:
     """Of the command line, or of a configuration file."""
-    return isinstance(value, Listed) or (isinstance(value, list) and name not in ("url", "stop", *NEVER))
+    return isinstance(value, Listed) or (isinstance(value, list) and name not in ("url", "stop", "scrape", *NEVER))
 
 
 def varied(text: str, kinds: Kinds) -> tuple[str, list[Any]]:

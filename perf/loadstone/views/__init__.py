@@ -13,6 +13,7 @@ VIEWS: dict[str, str] = {
     "csv": "loadstone.views.csv:render",
     "html": "loadstone.views.report:render",
     "json": "loadstone.views.json:render",
+    "junit": "loadstone.views.junit:render",
     "md": "loadstone.views.markdown:render",
 }
 """Built-in views by name: where their function is. `text` is drawn by console.py from views/tables.py.

@@ -29,7 +29,7 @@ LABELS = {
     "wait": "wait before sending",
     "connect": "connecting",
 }
-_RATES = {
+RATES = {
     "qps": ("QPS (successes)", "{:.4g} /s"),
     "request_rate": ("request rate sent", "{:.4g} /s"),
     "output_throughput": ("output throughput", "{:,.1f} tokens/s"),
@@ -121,7 +121,7 @@ def _rates(summary: Summary) -> Table:
     windows = [("whole run", summary.rates), ("steady", steady.rates if steady else {})]
     rows: list[list[str]] = []
     figures: dict[tuple[int, int], tuple[str, float]] = {}
-    for name, (label, form) in _RATES.items():
+    for name, (label, form) in RATES.items():
         cells = [rates.get(name) for _, rates in windows]
         if any(cell is not None for cell in cells):
             places = [(len(rows), 1), (len(rows), 2)], [f"rates.{name}", f"steady.rates.{name}"]

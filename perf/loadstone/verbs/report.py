@@ -1,0 +1,118 @@
+"""`loadstone report` beyond the views of one run: several runs side by side, and what other programs read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loadstone.records import UsageError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+Notice = Callable[[str], None]
+SIDE_BY_SIDE = ("text", "md", "html", "csv", "json")
+
+
+def knows(options: Namespace) -> bool:
+    """Whether what is asked for is done here."""
+    from loadstone import store, sweeps
+    from loadstone.exports import EXPORTS
+
+    path = Path(options.runs[0])
+    many = sweeps.is_sweep(path) or (not (path / store.RUN).exists() and any(path.glob(f"*/{store.RUN}")))
+    return len(options.runs) > 1 or _view(options) in EXPORTS or many
+
+
+def run(options: Namespace, notice: Notice) -> int:
+    from loadstone import repeating, sweeps
+    from loadstone.exports import EXPORTS, FOLDERS
+    from loadstone.verbs import repeat, sweep
+
+    view, path = _view(options), Path(options.runs[0])
+    if view not in EXPORTS and len(options.runs) == 1 and sweeps.is_sweep(path):
+        return sweep.report(path, options, notice)
+    if view in repeat.FORMS and len(options.runs) == 1 and repeating.is_repeated(path):
+        return repeat.report(options, path, notice)
+    if view not in EXPORTS:
+        return _side_by_side(options, view, notice)
+    if len(options.runs) > 1:
+        raise UsageError(f"--as {view} takes one {'sweep' if view in FOLDERS else 'run'}, not {len(options.runs)}")
+    return _folder(options, view, notice) if view in FOLDERS else _export(options, view)
+
+
+def _view(options: Namespace) -> str:
+    return getattr(options, "view", "text")
+
+
+def _side_by_side(options: Namespace, view: str, notice: Notice) -> int:
+    from loadstone import outputs, sources
+    from loadstone.views import matrix
+
+    if view not in SIDE_BY_SIDE:
+        raise UsageError(f"--as takes {', '.join(SIDE_BY_SIDE)} for several runs, not {view!r}")
+    found, unreadable = sources.several(map(Path, options.runs), *_measures(options))
+    for sentence in unreadable:
+        notice(f"left out: {sentence}")
+    if not found:
+        raise UsageError("none of these runs can be read: give folders that loadstone run has written")
+    _write(matrix.Runs(found, unreadable), view, getattr(options, "output", None))
+    if getattr(options, "summary", False):
+        outputs.step_summary(matrix.as_markdown(matrix.Runs(found, unreadable)), notice)
+    return 1 if unreadable or not all(summary.counts.succeeded for summary in found.values()) else 0
+
+
+def _write(runs: Any, view: str, output: str | None) -> None:
+    from loadstone import console, outputs
+    from loadstone.views import matrix
+
+    if view == "text" and output in (None, "-"):
+        console.show(matrix.page(runs))
+        return
+    forms = {"csv": matrix.as_csv, "json": matrix.as_json, "md": matrix.as_markdown, "html": _html}
+    text = forms[view](runs) if view in forms else console.written(matrix.page(runs))
+    with outputs.target(output) as file:
+        file.write(text.encode())
+
+
+def _html(runs: Any) -> str:
+    from importlib import import_module
+
+    from loadstone.views import matrix
+
+    return str(import_module("loadstone.views.html").draw(matrix.page(runs)))
+
+
+def _folder(options: Namespace, view: str, notice: Notice) -> int:
+    from loadstone.exports import EXPORTS
+    from loadstone.plugins import find
+
+    output = getattr(options, "output", None)
+    if output is None:
+        raise UsageError(f"--as {view} writes a folder: name a new one with -o")
+    find("loadstone.views", view, EXPORTS, "--as")(Path(options.runs[0]), Path(output))
+    notice(f"written to {output}")
+    return 0
+
+
+def _export(options: Namespace, view: str) -> int:
+    """Two passes over the records: what is measured of all of them, then the records themselves."""
+    from loadstone import outputs, sources, tokens
+    from loadstone.exports import BINARY, EXPORTS
+    from loadstone.plugins import find
+
+    part, output = find("loadstone.views", view, EXPORTS, "--as"), getattr(options, "output", None)
+    if view in BINARY and output in (None, "-") and sys.stdout.isatty():
+        raise UsageError(f"--as {view} is not for a terminal: name a file with -o")
+    tokenizer, goodput = _measures(options)
+    source = sources.Source(options.runs[0])
+    summary = source.summary(tokenizer, goodput)
+    with outputs.target(output) as file:
+        part(summary, source.records(), tokens.load(tokenizer).count if tokenizer else None, file)
+    return 0 if summary.counts.succeeded else 1
+
+
+def _measures(options: Namespace) -> tuple[str | None, dict[str, float]]:
+    return getattr(options, "tokenizer", None), dict(getattr(options, "goodput", []))

@@ -1,0 +1,74 @@
+"""What the live display costs: CPU of a refresh and of a pulse, as shares of a core. By hand.
+
+    python tests/bench/display.py
+
+Fails where the display takes more than 0.4 % of a core for one process: twice what a quiet machine has shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sys
+import threading
+import time
+from importlib import import_module
+from pathlib import Path
+
+import msgspec
+
+from loadstone import screen
+from loadstone.engine import BEAT
+from loadstone.live import REFRESH
+from loadstone.progress import Progress
+from loadstone.pulses import Digest, bins
+from loadstone.views import live
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+example = import_module("example")
+MOST, STEPS, REQUESTS = 0.004, 1500, 20
+"""Share of a core; pulses of each process; requests that end in each."""
+
+
+def cost(workers: int, width: int) -> tuple[float, float]:
+    """Shares of a core that refreshes and pulses take while `workers` processes tell of their requests."""
+    run, records, rng = example.run(), example.records(), random.Random(1)
+    progress, digest = Progress(example.plan(), None, run), Digest(run["config"]["goodput"])
+    lags = bins([rng.expovariate(1 / 2e5) for _ in range(15)])
+    reader, writer = os.openpty()
+    threading.Thread(target=_drain, args=(reader,), daemon=True).start()
+    drawn, adding, drawing, looks = screen.Screen(os.fdopen(writer, "w")), 0.0, 0.0, 0
+    for step in range(1, STEPS + 1):
+        for worker in range(workers):
+            for record in rng.choices(records, k=REQUESTS):
+                digest.add(record)
+            told = digest.pulse(worker, round(step * BEAT * 1e9))
+            told = msgspec.structs.replace(
+                told, finished=step * REQUESTS, failed=step, in_flight=16, lags=lags, sends=lags, cpu=0.9, waited=0.1
+            )
+            began = time.thread_time()
+            progress.add(told)
+            adding += time.thread_time() - began
+        if step * BEAT // REFRESH > looks:
+            looks += 1
+            began = time.thread_time()
+            drawn.draw(live.panel(progress.figures(), width))
+            drawing += time.thread_time() - began
+    return drawing / (STEPS * BEAT), adding / (STEPS * BEAT)
+
+
+def _drain(terminal: int) -> None:
+    with contextlib.suppress(OSError):  # the other end is closed
+        while os.read(terminal, 65536):
+            pass
+
+
+def main() -> None:
+    for workers, width in ((1, 80), (1, 200), (8, 200)):
+        drawing, adding = cost(workers, width)
+        print(f"{workers} processes, {width} columns: drawing {drawing:.3%}, pulses {adding:.3%} of a core")
+        assert workers > 1 or drawing + adding < MOST
+
+
+main()
