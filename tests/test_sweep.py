@@ -54,7 +54,7 @@ TYPED: list[tuple[str, dict[str, list[object]]]] = [
     ("--input-len uniform(1,9),64", {"input_len": ["uniform(1,9)", 64]}),
     ("--workers auto,2", {"workers": ["auto", 2]}),
     ("-c 8 --vary temperature=0,0.5", {"temperature": [0.0, 0.5]}),
-    ("--vary dataset=a.jsonl,b.jsonl --vary --shuffle=on,off", {"dataset": ["a.jsonl", "b.jsonl"], "shuffle": [True, False]}),
+    ("--vary dataset=a,b --vary shuffle=on,off", {"dataset": ["a", "b"], "shuffle": [True, False]}),
     ("--vary n-choices=1,2", {"choices": [1, 2]}),
     ("--vary extra-body={},{\"a\":1}", {"extra_body": [{}, {"a": 1}]}),
     ("--vary stages=30s@2,60s@4;30s@8", {"stages": ["30s@2,60s@4", "30s@8"]}),
