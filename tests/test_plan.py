@@ -266,3 +266,39 @@ def test_cancelled_requests_are_known_before() -> None:
 def test_requests_go_round_and_conversations_may_stick() -> None:
     assert [plan.make(Load(servers=2), TALKS).server(1, turn) for turn in range(3)] == [1, 0, 1]
     assert [plan.make(Load(servers=2, sticky=True), TALKS).server(1, turn) for turn in range(3)] == [1, 1, 1]
+
+
+def test_rows_that_were_used_before_are_passed_over() -> None:
+    rows = Rows([f"p{row}" for row in range(5)])
+    made = plan.make(Load(concurrency=1, requests=3, skip=4), rows)
+    assert [made.row(place) for place in range(3)] == [4, 0, 1]
+    assert [made.index(place) for place in range(3)] == [0, 1, 2]
+    assert made.repeats
+    assert not plan.make(Load(concurrency=1, requests=3, skip=2), rows).repeats
+
+
+def test_a_shuffle_goes_on_where_it_stopped() -> None:
+    rows = Rows([f"p{row}" for row in range(10)])
+    whole = plan.make(Load(concurrency=1, requests=10, shuffle=True, seed=3), rows)
+    second = plan.make(Load(concurrency=1, requests=5, shuffle=True, seed=3, skip=5), rows)
+    assert [second.row(place) for place in range(5)] == [whole.row(place) for place in range(5, 10)]
+
+
+def test_conversations_behind_others_are_numbered_from_0() -> None:
+    rows = Rows(["a", "b", "c"], turns=[3, 1, 2])
+    made = plan.make(Load(concurrency=1, requests=3, skip=2), rows)
+    assert [made.index(place) for place in range(3)] == [0, 2, 5]
+    assert [made.conversation(place) for place in range(3)] == ["c", "a#2", None]
+
+
+def test_arrivals_behind_others_are_others() -> None:
+    rows = Rows([f"p{row}" for row in range(100)])
+    first, second = (plan.make(Load(rate=10.0, requests=20, skip=skip), rows).offsets for skip in (0, 20))
+    assert first is not None
+    assert second is not None
+    assert first.tolist() != second.tolist()
+
+
+def test_recorded_times_cannot_be_passed_over() -> None:
+    with pytest.raises(UsageError, match="give --from to begin so far into recorded times"):
+        plan.make(Load(arrivals="replay", skip=3), Rows(["a", "b"], at=[0, 5]))

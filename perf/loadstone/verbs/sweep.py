@@ -215,7 +215,8 @@ def _finish(campaign: Campaign, ended: str, course: Course, view: Drawn, notice:
     if course.auto:
         campaign.say(course.auto.said(campaign.sweep))
     for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
-        folder.write(name, drawn(kind)(campaign.sweep, found))
+        if kind != "html" or campaign.sweep.grid.config.get("html", True):
+            folder.write(name, drawn(kind)(campaign.sweep, found))
     _put(view(campaign.sweep, found), None)
     notice(f"results are in {campaign.path}")
     if ended == "interrupted":
@@ -279,7 +280,8 @@ def split(
 
 def _is_list(name: str, value: Any) -> bool:
     """Of the command line, or of a configuration file."""
-    return isinstance(value, Listed) or (isinstance(value, list) and name not in ("url", "stop", "scrape", *NEVER))
+    own = ("url", "stop", "scrape", *NEVER, *SWEEP_ONLY)
+    return isinstance(value, Listed) or (isinstance(value, list) and name not in own)
 
 
 def varied(text: str, kinds: Kinds) -> tuple[str, list[Any]]:
