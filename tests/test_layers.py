@@ -14,7 +14,7 @@ LAYERS: dict[int, str] = {
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
     " stats histogram pool spool events columns windows groups checks finding interference means check measure"
     " stops saturation config views plugins points shares messages pulses losses"
-    " ceiling climb against pace scale",
+    " ceiling climb against pace scale passage traces",
     2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room",
     3: "flight keys carrier runner guards health engine workers worker"
     " preflight describe progress results console watchers setup session lab selftest sweeps",
@@ -27,6 +27,7 @@ DOORS = {
     "pyarrow": {"readers/parquet.py"},
     "datasets": {"readers/hub.py"},
     "rich": {"console.py"},
+    "plotly": set(),  # a file of it is read, views/assets.py
     "aiohttp": {"transport/over_aiohttp.py"},
     "httptools": {"transport/connection.py", "sim/http.py"},
     "uvloop": {"loop.py"},

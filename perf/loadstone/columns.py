@@ -29,11 +29,13 @@ NOT_COMPLETED = ("stopped", "cancelled")
 
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
 _MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished", "stamped")
-_NUMBERS = (*_TIMES, "asked", "turn", "abandoned", "stage", "server", "reads")
+_NUMBERS = (*_TIMES, "asked", "turn", "abandoned", "stage", "server", "reads", "index", "status")
 _NAN = float("nan")
 _UNTOLD = Usage()
 _taken = attrgetter(*_NUMBERS)
 _counted = attrgetter("prompt", "cached")
+NAMED = 100_000
+"""Different prompts whose names are kept: those of a million would take 150 MB."""
 BATCH = 100
 """Records worked on at once: as many as stay in the processor's cache."""
 
@@ -41,8 +43,8 @@ BATCH = 100
 @dataclass(slots=True)
 class Requests:
     """Arrays of equal length, in order of sending. `ok`: succeeded; `measured`: not warm-up, not cool-down; `judged`:
-    succeeded or failed, neither cut off at the end nor cancelled on purpose. `model`: place in `Columns.models`.
-    `stamped`: all arrivals bear the kernel's time."""
+    succeeded or failed, neither cut off at the end nor cancelled on purpose. `stamped`: all arrivals bear the kernel's
+    time. `model`, `prompt` and `error`: places in `models`, `prompts` and `kinds` of Columns."""
 
     scheduled: Array
     sent: Array
@@ -57,12 +59,16 @@ class Requests:
     cached_tokens: Array
     packets: Array
     reads: Array
+    index: Array
+    status: Array
     asked: Array
     turn: Array
     abandoned: Array
     stage: Array
     server: Array
     model: Array
+    prompt: Array
+    error: Array
     ok: Mask
     warmup: Mask
     cooldown: Mask
@@ -78,6 +84,8 @@ class Columns:
     requests: Requests
     events: Events
     models: list[str]
+    prompts: list[str]
+    kinds: list[str]
     errors: Counter[str]
     failures: Counter[tuple[str, str]]
     token_source: dict[str, str]
@@ -94,6 +102,8 @@ class _Builder:
         self.events = Collector()
         self.added = 0
         self.models: dict[str, int] = {}
+        self.prompts: dict[str, int] = {}
+        self.kinds: dict[str, int] = {}
         self.errors: Counter[str] = Counter()
         self.failures: Counter[tuple[str, str]] = Counter()
         self.sources: dict[str, Counter[str]] = {"input": Counter(), "output": Counter()}
@@ -103,7 +113,9 @@ class _Builder:
         output = np.array([value for value, _ in told])
         for name, column in (_numbers(records) | _flags(records) | {"output_tokens": output}).items():
             self.rows[name].frombytes(column.tobytes())
-        self.rows["model"].extend(self._model(record.model) for record in records)
+        self.rows["model"].extend(_code(self.models, record.model) for record in records)
+        self.rows["prompt"].extend(_code(self.prompts, record.prompt, NAMED) for record in records)
+        self.rows["error"].extend(_code(self.kinds, record.error.kind if record.error else None) for record in records)
         for row, (record, (tokens, source)) in enumerate(zip(records, told, strict=True), self.added):
             if record.error is None:
                 counted = record.usage is not None and record.usage.prompt is not None
@@ -121,9 +133,6 @@ class _Builder:
         if self.count is not None and record.text is not None:
             return float(self.count(record.text) + self.count(record.reasoning or "")), "tokenizer"
         return _NAN, "unknown"
-
-    def _model(self, name: str | None) -> float:
-        return _NAN if name is None else self.models.setdefault(name, len(self.models))
 
     def _add_pieces(self, row: int, record: Record, output: float) -> None:
         pieces = record.pieces
@@ -144,9 +153,8 @@ class _Builder:
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         arrays = {name: self._column(name)[order] for name in list(self.rows)}
-        return Columns(
-            Requests(**arrays), self.events.finish(place), list(self.models), self.errors, self.failures, sources
-        )
+        names = list(self.models), list(self.prompts), list(self.kinds)
+        return Columns(Requests(**arrays), self.events.finish(place), *names, self.errors, self.failures, sources)
 
     def _column(self, name: str) -> NDArray[Any]:
         return np.frombuffer(self.rows.pop(name), dtype=bool if name in _MASKS else np.float64)
@@ -158,6 +166,13 @@ def build(records: Iterable[Record], count: Count | None = None) -> Columns:
     while batch := list(islice(coming, BATCH)):
         builder.add(batch)
     return builder.build()
+
+
+def _code(names: dict[str, int], name: str | None, most: int | None = None) -> float:
+    """The number of a name, a new one for a new name as long as there are not `most`."""
+    if name is None or (most is not None and len(names) >= most and name not in names):
+        return _NAN
+    return names.setdefault(name, len(names))
 
 
 def _numbers(records: Sequence[Record]) -> dict[str, Array]:

@@ -31,6 +31,16 @@ class Gaps(Struct, frozen=True):
     tokens: Array | None
 
 
+class Place(Struct, frozen=True):
+    """Events: place of the request in Requests, instant and gap before it in ns (0 for the first), and how many events
+    of the answer came before it."""
+
+    row: Integers
+    at: Integers
+    gap: Integers
+    before: Integers
+
+
 class Events:
     """Of successful streamed requests. One entry a request, in order of recording, in `rows` (its place in Requests),
     `lengths`, `firsts`, `lasts` (ns) and `counting` (UNKNOWN, ONE or TOLD); `len` is the number of events.
@@ -70,6 +80,15 @@ class Events:
             at = self._instants(here, deltas)[keep]
             one_each = (self.counting[here][mine] == ONE).all()
             yield Gaps(at, deltas[keep], None if one_each else self._tokens(place, here)[keep])
+
+    def places(self, rows: Mask) -> Iterator[Place]:
+        """Chunks of all events of these requests, with how many of the same answer came before each."""
+        for place, here, mine in self._chunks(rows):
+            lengths, deltas = self.lengths[here], self.deltas[place]
+            keep = np.repeat(mine, lengths)
+            before = np.arange(len(deltas)) - np.repeat(_begins(lengths), lengths)
+            row = np.repeat(self.rows[here], lengths)
+            yield Place(row[keep], self._instants(here, deltas)[keep], deltas[keep], before[keep])
 
     def _chunks(self, rows: Mask) -> Iterator[tuple[int, slice, Mask]]:
         """Chunks that hold any of these requests: number, which requests, and which of them are wanted."""

@@ -33,7 +33,7 @@ def steady(requests: Requests, span: Span) -> Span | None:
     The number is averaged over twentieths of the span: slots that are empty for an instant, and the ups and downs of
     random arrivals, are neither peaks nor ends."""
     edges = np.linspace(*span, SLICES + 1)
-    level = np.diff(_flown(requests, edges))
+    level = np.diff(flown(requests, edges))
     if not level.max(initial=0.0) > 0:
         return None
     high = np.r_[False, level >= STEADY_SHARE * level.max(), False]
@@ -42,7 +42,7 @@ def steady(requests: Requests, span: Span) -> Span | None:
     return float(edges[starts[longest]]), float(edges[stops[longest]])
 
 
-def _flown(requests: Requests, until: Array, rows: Mask | None = None) -> Array:
+def flown(requests: Requests, until: Array, rows: Mask | None = None) -> Array:
     """Time that requests (all, or `rows`) together have been in flight, up to each instant of `until`."""
     sent = _sent(requests, rows)
     return _passed(requests.sent[sent], until) - _passed(requests.end[sent], until)
@@ -79,7 +79,7 @@ def peak_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> 
 
 def mean_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> float:
     """Time-weighted mean number in flight, of all or of `rows`."""
-    begun, ended = _flown(requests, np.array(span), rows)
+    begun, ended = flown(requests, np.array(span), rows)
     return float((ended - begun) / (span[1] - span[0]))
 
 

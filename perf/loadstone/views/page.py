@@ -6,24 +6,28 @@ charts are in the unit that the axis names; tables hold ready text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
-Role = Literal["plain", "good", "bad", "base", "new", "muted"]
+Role = Literal["plain", "good", "doubt", "bad", "base", "new", "muted"]
 """What a series stands for; a page has one colour for each, and a palette for further `plain` ones."""
 Tone = Literal["good", "doubt", "bad", "plain"]
 
 
 class Table(Struct, frozen=True):
-    """A titled table; `rows` are as wide as `columns`, cells are text; `numeric`: all but the first hold numbers."""
+    """A titled table; `rows` are as wide as `columns`, cells are text; `numeric`: all but the first hold numbers.
+    `cards`: a web page shows each row as a card of label, figure and remarks. `figures`: by row and column, what a
+    program may read there: where the figure stands in the results, and its value with all digits."""
 
     title: str
     columns: list[str]
     rows: list[list[str]]
     note: str = ""
     numeric: bool = False
+    cards: bool = False
+    figures: Mapping[tuple[int, int], tuple[str, float]] | None = None
 
 
 class Prose(Struct, frozen=True):
@@ -43,16 +47,17 @@ class Axis(Struct, frozen=True):
 
 class Series(Struct, frozen=True):
     """Points in order; None breaks a line. `low` and `high` are intervals around y: a band for a line, bars for points.
-    `texts` are shown when one points at them."""
+    `texts` are shown when one points at them. `spans` are horizontal bars from `x` to `ends`, at y."""
 
     name: str
     x: Sequence[float | str]
-    y: Sequence[float | None]
-    kind: Literal["line", "step", "points", "linepoints", "bars", "area"] = "line"
+    y: Sequence[float | str | None]
+    kind: Literal["line", "step", "points", "linepoints", "bars", "area", "spans"] = "line"
     role: Role = "plain"
     low: Sequence[float | None] | None = None
     high: Sequence[float | None] | None = None
     texts: Sequence[str] | None = None
+    ends: Sequence[float] | None = None
     dashed: bool = False
     right: bool = False
     """Against the second y axis."""
@@ -75,7 +80,7 @@ class Mark(Struct, frozen=True):
 
 
 class Chart(Struct, frozen=True, kw_only=True):
-    """`group`: charts of one group keep the same stretch of x in view."""
+    """`group`: charts of one group keep the same stretch of x in view. `half`: two fit side by side."""
 
     title: str
     x: Axis
@@ -87,6 +92,7 @@ class Chart(Struct, frozen=True, kw_only=True):
     note: str = ""
     group: str = ""
     height: int = 320
+    half: bool = False
 
 
 Block = Table | Prose | Chart

@@ -117,12 +117,15 @@ def _load(summary: Summary) -> str:
 def _rates(summary: Summary) -> Table:
     steady = summary.steady
     windows = [("whole run", summary.rates), ("steady", steady.rates if steady else {})]
-    rows = []
+    rows: list[list[str]] = []
+    figures: dict[tuple[int, int], tuple[str, float]] = {}
     for name, (label, form) in _RATES.items():
         cells = [rates.get(name) for _, rates in windows]
         if any(cell is not None for cell in cells):
+            places = [(len(rows), 1), (len(rows), 2)], [f"rates.{name}", f"steady.rates.{name}"]
+            figures |= {at: (key, cell) for at, key, cell in zip(*places, cells, strict=True) if cell is not None}
             rows.append([label, *(_form(cell, form) for cell in cells)])
-    return Table("Rates", ["", *(title for title, _ in windows)], rows, _span(steady), numeric=True)
+    return Table("Rates", ["", *(title for title, _ in windows)], rows, _span(steady), numeric=True, figures=figures)
 
 
 def _span(steady: Window | None) -> str:
