@@ -21,14 +21,15 @@ NS = 1_000_000_000
 
 class Load(Struct, frozen=True):
     """Closed loop with so many in flight or, with `rate`, Poisson arrivals a second. `slower`: every first token comes
-    later by this share of its time, and the rest of the answer with it. `drift`: how much faster (below 1) or slower the
-    whole machine is on the day of a run, at random, one standard deviation."""
+    later by this share of its time, and the rest of the answer with it. `drift`: the machine is faster or slower in
+    each run, at random, by this share (one standard deviation). `spread`: of the logarithm of prompt lengths."""
 
     requests: int = 500
     concurrency: int = 16
     rate: float | None = None
     slower: float = 0.0
     drift: float = 0.0
+    spread: float = 0.8
     preset: str = "h100-8b"
 
 
@@ -50,7 +51,7 @@ def records(load: Load, seed: int) -> list[Record]:
     now, number = 0, 0
     while len(ended) < load.requests:
         while arrivals and arrivals[0] <= now and number < load.requests:
-            request = _draw(rng, heapq.heappop(arrivals))
+            request = _draw(rng, heapq.heappop(arrivals), load.spread)
             requests[number] = request
             engine.add(Sequence(number, request.prompt, request.length))
             number += 1
@@ -81,8 +82,8 @@ def _arrivals(load: Load, rng: Random) -> list[int]:
     return instants
 
 
-def _draw(rng: Random, sent: int) -> _Request:
-    prompt = min(4000, max(8, round(rng.lognormvariate(5.5, 0.8))))
+def _draw(rng: Random, sent: int, spread: float) -> _Request:
+    prompt = min(4000, max(8, round(rng.lognormvariate(5.5, spread))))
     return _Request(sent, prompt, min(400, 2 + round(rng.expovariate(1 / 50))), times=[])
 
 

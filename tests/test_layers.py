@@ -14,10 +14,10 @@ LAYERS: dict[int, str] = {
     1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan"
     " stats histogram pool spool events columns windows groups checks finding interference means check measure"
     " stops saturation config views plugins points shares messages pulses losses"
-    " ceiling climb against pace scale passage traces",
+    " ceiling climb against pace scale passage traces student blocks contrast estimate compare differing gates",
     2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room",
     3: "flight keys carrier runner guards health engine workers worker"
-    " preflight describe progress results console watchers setup session lab selftest sweeps",
+    " preflight describe progress results console watchers setup session lab selftest sweeps sides",
     4: "__init__ values flags arguments listing cli __main__ sim swarm verbs",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
@@ -33,7 +33,15 @@ DOORS = {
     "uvloop": {"loop.py"},
     "locust": {f"swarm/{name}.py" for name in ("locustfile", "post", "master", "shape", "dispatch", "command")},
     "gevent": {f"swarm/{name}.py" for name in ("engines", "worker", "master", "muster")},
-    "argparse": {"arguments.py", "flags.py", "values.py", "cli.py", "swarm/settings.py", "swarm/command.py"},
+    "argparse": {
+        "arguments.py",
+        "flags.py",
+        "values.py",
+        "cli.py",
+        "swarm/settings.py",
+        "swarm/command.py",
+        "verbs/compare.py",
+    },
 }
 PURE_NEVER = {"socket", "asyncio", "time", "subprocess", "threading", "random"}
 PURE_EXCEPT: set[tuple[str, str]] = set()

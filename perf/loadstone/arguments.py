@@ -14,6 +14,7 @@ from loadstone import __version__, flags
 from loadstone.records import UsageError
 from loadstone.typed import slo
 from loadstone.values import port, whole
+from loadstone.verbs import compare
 
 EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
 2 usage; 130 interrupted, results saved. Keys are taken from the environment (OPENAI_API_KEY) and never written down."""
@@ -146,6 +147,7 @@ def _swarm(verb: argparse.ArgumentParser) -> None:
 VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "run": (flags.add, "replay prompts against a server and report"),
     "report": (_report, "recompute a report from the records of a run"),
+    "compare": (compare.add, "hold runs against each other: better, worse, same or inconclusive (docs/comparing.md)"),
     "check": (_check, "judge whether a run can be believed"),
     "serve": (_serve, "simulated server with exact timing and faults"),
     "swarm": (_swarm, "be the master or a worker of a run from many machines (docs/many-machines.md)"),

@@ -31,19 +31,27 @@ def spread(values: Array, least: float = 1.0, floor: bool = True) -> Spread:
     """Of the mean of at least two values, by blocks of `least` values or longer. `floor`: never less than independent
     values would have; without, neighbours may make up for each other, as counts of consecutive slices of time do.
 
-    The estimator of overlapping batch means with its correction for n / b (Meketon & Schmeiser 1984)."""
+    What correlation across the ends of blocks leaves out is made up for by how much longer blocks vary more than
+    shorter ones (the lugsail of Vats & Flegal 2021, with r = 3 and c = 1/2)."""
     count, independent = len(values), float(values.var(ddof=1)) / len(values)
     block = min(math.ceil(max(STRETCH * length(values), least)), max(1, count // 4))
     sums = np.cumsum(np.r_[0.0, values - values.mean()])
+    long = _variance(sums, block)
+    found = max(long, 2 * long - _variance(sums, max(1, block // 3)), independent if floor else 0.0)
+    return Spread(found, max(1.0, count / block - 1), block)
+
+
+def _variance(sums: Array, block: int) -> float:
+    """By the differences over blocks of the running `sums`, corrected for blocks that are no small part of it all
+    (overlapping batch means, Meketon & Schmeiser 1984)."""
+    count = len(sums) - 1
     means = (sums[block:] - sums[:-block]) / block
-    variance = float(means @ means) * block / ((count - block) * len(means))
-    freedom = max(1.0, 1.5 * (count / block - 1)) if block > 1 else count - 1.0
-    return Spread(max(variance, independent if floor else 0.0), freedom, block)
+    return float(means @ means) * block / ((count - block) * len(means))
 
 
 def memory(series: Iterable[Array]) -> float:
-    """Length of blocks for all figures of a run, from the `series` that show the state of the server best. A figure with
-    much noise of its own, as latency has by the lengths of answers, hides how slowly the state changes below it."""
+    """Length of blocks for all figures of a run, from the `series` that show the state of the server best. A figure
+    with much noise of its own, as latency has by the lengths of answers, hides how slowly the state changes below."""
     return max([1.0, *(STRETCH * length(values) for values in series if len(values) > 1)])
 
 

@@ -19,6 +19,7 @@ from loadstone.arguments import RUN_ONLY, parse
 from loadstone.config import Config, from_mapping
 from loadstone.records import Summary, UsageError
 from loadstone.typed import slo
+from loadstone.verbs import compare
 
 if TYPE_CHECKING:
     from loadstone.session import Result
@@ -129,6 +130,7 @@ def list_(options: Namespace) -> int:
 VERBS: dict[str, Callable[[Namespace], int]] = {
     "run": run,
     "report": report,
+    "compare": compare.run,
     "check": check,
     "serve": serve,
     "swarm": swarm,

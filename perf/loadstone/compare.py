@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from loadstone import contrast
+from loadstone import contrast, student
 from loadstone.contrast import LEVEL, Difference, Estimate
 from loadstone.estimate import POOLED, RATES, SERIES, STATS, Which
 
@@ -32,8 +32,8 @@ UNITS = {
     "output_throughput": "tokens/s", "total_throughput": "tokens/s", "error_rate": "share",
 }  # fmt: skip
 """Of all that is not seconds."""
-LEAST = 100
-"""Requests to ask for where there are too few to say more."""
+LEAST, FEWEST = 100, {"p95": 100, "p99": 500}
+"""Requests to ask for where there are too few to say more, and of a percentile that one side is too small for."""
 AGAIN = 1.5
 """Times as many requests at least: as many as there are have not been enough."""
 
@@ -195,14 +195,19 @@ def _figure(name: str, pair: _Pair, p: float, tests: int, margin: float) -> Figu
 
 def _lone(name: str, base: Estimate | None, new: Estimate | None) -> Figure:
     """A figure that one side alone has."""
+    stat = name.partition(".")[2]
+    values = [side.value if side else None for side in (base, new)]
+    intervals = [side.interval if side else None for side in (base, new)]
     return Figure(
         name=name,
         family=family(name),
         unit=unit(name),
-        base=base and base.value,
-        new=new and new.value,
-        base_interval=base and base.interval,
-        new_interval=new and new.interval,
+        base=values[0],
+        new=values[1],
+        base_interval=intervals[0],
+        new_interval=intervals[1],
+        wanted=FEWEST.get(stat),
+        wanted_of="requests" if stat in FEWEST else None,
     )
 
 
@@ -227,26 +232,28 @@ def _limit(name: str, found: Difference, margin: float) -> float:
     return POINTS if name == "error_rate" else 0.0 if found.relative_interval is None else margin
 
 
-def _wanted(
-    name: str, pair: _Pair, tests: int, margin: float
-) -> tuple[int | None, Literal["requests", "runs"] | None]:
-    effect = POINTS if name == "error_rate" else margin
+def _wanted(name: str, pair: _Pair, tests: int, margin: float) -> tuple[int | None, Literal["requests", "runs"] | None]:
     runs, found = max(pair.base.runs, pair.new.runs), pair.found
-    if found.relative is None and name != "error_rate":
+    if name == "error_rate":
+        return _wanted_failures(pair), "requests"
+    if found.relative is None:
         return None, None
     if runs > 1:
-        return contrast.wanted_runs(found, effect, tests, runs), "runs"
-    count, known = max(pair.base.count, pair.new.count), min(pair.base.known, pair.new.known)
-    times = contrast.wanted(found, effect, tests)
-    if not known:
-        return LEAST, "requests"
-    edge = (contrast.student.quantile(1 - LEVEL / 2, found.freedom) / known) ** 2
-    return up(count * max(AGAIN, times or 0.0, edge)), "requests"
+        return contrast.wanted_runs(found, margin, tests, runs), "runs"
+    most = max(pair.base.count, pair.new.count)
+    asked = contrast.wanted(pair.base, pair.new, found, margin, tests)
+    return up(max(AGAIN * most, asked or LEAST)), "requests"
+
+
+def _wanted_failures(pair: _Pair) -> int:
+    """As for independent trials with the share of failures there was, or half of what is to be told apart."""
+    share = max((pair.base.value + pair.new.value) / 2, POINTS / 2)
+    return up(2 * share * (1 - share) * (contrast.steps_of(student.MANY, 1) / POINTS) ** 2)
 
 
 def up(value: float) -> int:
     """Rounded up to two figures."""
-    step = 10 ** max(0, math.floor(math.log10(value)) - 1)
+    step: int = 10 ** max(0, math.floor(math.log10(value)) - 1)
     return math.ceil(value / step) * step
 
 

@@ -63,8 +63,8 @@ class Estimate(Struct, frozen=True):
 
 class Difference(Struct, frozen=True):
     """From base to new. `relative` (share of base) and its `interval` are None where base or new is not above 0; the
-    interval is None too, and `p` 1, where the sample is too small. `error`: standard error of the relative difference on the
-    scale of logarithms; of the absolute one where there is no relative one."""
+    interval is None too, and `p` 1, where the sample is too small. `error`: standard error of the relative difference
+    on the scale of logarithms; of the absolute one where there is no relative one."""
 
     absolute: float
     interval: tuple[float, float] | None
@@ -97,9 +97,12 @@ def quantile(values: Array, ranked: Array, share: float, least: float = 1.0) -> 
     value = float(np.quantile(ranked, share))
     if len(ranked) < ENOUGH:
         return Estimate(value, None, None, 1.0, len(values))
+    if ranked[0] == ranked[-1]:
+        return even(value, 0.0, len(values) - 1.0, len(values))
     below = (values <= value).astype(np.float64)
     found = blocks.spread(below, least)
-    return reach(value, ranked, share, math.sqrt(inflated(below, found) * share * (1 - share)), found.freedom, len(below))
+    error = math.sqrt(inflated(below, found) * share * (1 - share))
+    return reach(value, ranked, share, error, found.freedom, len(below))
 
 
 def inflated(below: Array, found: blocks.Spread) -> float:
@@ -136,12 +139,11 @@ def difference(base: Estimate, new: Estimate, shares: bool = False) -> Differenc
     absolute = new.value - base.value
     ratio = base.value > 0 and new.value > 0 and not shares
     relative = new.value / base.value - 1 if ratio else None
-    sides = _reaches(base, ratio), _reaches(new, ratio)
-    if sides[0] is None or sides[1] is None:
+    reaches = _joined(_reaches(base, ratio), _reaches(new, ratio))
+    if reaches is None:
         return Difference(absolute, None, relative, None, 1.0, 1.0, None)
     apart = math.log(new.value / base.value) if ratio else absolute
-    (base_down, base_up), (new_down, new_up) = sides
-    down, up = np.hypot(new_down, base_up), np.hypot(new_up, base_down)
+    down, up = reaches
     freedom, error = _welch(base, new, ratio)
     p = student.both_tails(_steps(abs(apart), down if apart > 0 else up), freedom)
     t = student.quantile(1 - LEVEL / 2, freedom)
@@ -152,6 +154,13 @@ def difference(base: Estimate, new: Estimate, shares: bool = False) -> Differenc
         return Difference(absolute, (low, high), None, None, p, freedom, error)
     low, high = math.expm1(low), math.expm1(high)
     return Difference(absolute, (base.value * low, base.value * high), relative, (low, high), p, freedom, error)
+
+
+def _joined(base: tuple[Array, Array] | None, new: tuple[Array, Array] | None) -> tuple[Array, Array] | None:
+    """How far down and up the difference may be off."""
+    if base is None or new is None:
+        return None
+    return np.hypot(new[0], base[1]), np.hypot(new[1], base[0])
 
 
 def _reaches(side: Estimate, ratio: bool) -> tuple[Array, Array] | None:
@@ -191,26 +200,37 @@ def _at(reach: Array, t: float) -> float:
     return float(reach[-1]) * t / last if t > last else float(np.interp(t, STEPS, reach))
 
 
-def wanted(difference: Difference, effect: float, tests: int) -> float | None:
-    """How many times as many requests it takes to find a difference of `effect` (a share, or absolute where there is no
-    relative one) in 80 % of trials, tested beside `tests` - 1 others; by what is known so far (Stein 1945)."""
-    if difference.error is None:
+def wanted(base: Estimate, new: Estimate, found: Difference, effect: float, tests: int) -> float | None:
+    """How many requests a side it takes to find a difference of `effect` (a share, or absolute where there is no
+    relative one) in 80 % of trials, tested beside `tests` - 1 others; by what is known so far (Stein 1945). None where
+    the samples are too small to say."""
+    if found.error is None or not base.known or not new.known:
         return None
-    scale = math.log1p(effect) if difference.relative is not None else effect
-    steps = student.quantile(1 - LEVEL / 2 / tests, difference.freedom) + student.quantile(POWER, difference.freedom)
-    return (steps * difference.error / scale) ** 2
+    t = student.quantile(1 - LEVEL / 2, found.freedom)
+    apart = _scale(found, effect) / steps_of(found.freedom, tests)
+    single = sum(
+        (side.error or 0.0) ** 2 * side.count / (1.0 if found.relative is None else side.value**2)
+        for side in (base, new)
+    )
+    return max(single / apart**2, *(side.count * (t / side.known) ** 2 for side in (base, new)))
+
+
+def steps_of(freedom: float, tests: int) -> float:
+    """Standard errors that an effect must be large to be found in 80 % of trials."""
+    return student.quantile(1 - LEVEL / 2 / tests, freedom) + student.quantile(POWER, freedom)
+
+
+def _scale(found: Difference, effect: float) -> float:
+    return effect if found.relative is None else math.log1p(effect)
 
 
 def wanted_runs(difference: Difference, effect: float, tests: int, runs: int, most: int = 1000) -> int | None:
     """How many runs a side that takes, where there are `runs` now; None for more than `most`."""
     if difference.error is None:
         return None
-    scale = math.log1p(effect) if difference.relative is not None else effect
     single = difference.error * math.sqrt(runs)
     for count in range(runs + 1, most):
-        freedom = 2.0 * (count - 1)
-        steps = student.quantile(1 - LEVEL / 2 / tests, freedom) + student.quantile(POWER, freedom)
-        if steps * single / math.sqrt(count) <= scale:
+        if steps_of(2.0 * (count - 1), tests) * single / math.sqrt(count) <= _scale(difference, effect):
             return count
     return None
 

@@ -51,8 +51,7 @@ def health(name: str, summary: Summary) -> Health:
 def _flat(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Names with dots, and values as text."""
     for place in PLACES:
-        for name, value in _leaves(place, run.get(place)):
-            yield name, value
+        yield from _leaves(place, run.get(place))
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:

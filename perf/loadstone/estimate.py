@@ -14,13 +14,14 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from loadstone import blocks, contrast, groups, windows
+from loadstone import blocks, contrast, groups, traces, windows
 from loadstone.columns import Array, Columns, Mask, Requests
 from loadstone.contrast import Estimate
 from loadstone.groups import Part
 from loadstone.measure import NS, Values, meeting, per_request
-from loadstone.records import Metric, Summary, Window
+from loadstone.records import Metric, Summary
 from loadstone.stats import ENOUGH
+from loadstone.traces import Curve
 
 Which = Literal["whole", "steady"]
 STATS = {"mean": None, "p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -31,18 +32,9 @@ POOLED = ("gap", "itl")
 RATES = ("qps", "output_throughput", "total_throughput", "goodput", "error_rate")
 DRAWN = ("ttft", "tpot", "latency", "gap")
 """Metrics of which the distribution is kept, to be drawn."""
-POINTS = 200
-"""Of a drawn distribution, from each of three sets of ranks."""
 THIN = 2_000_000
 """Pooled values that are sorted; of more, every so-manieth."""
 SLICES = 20, 400
-
-
-class Curve(Struct, frozen=True):
-    """A distribution as points of its cumulative form, in the metric's unit; both ends and the tails are kept."""
-
-    values: list[float]
-    shares: list[float]
 
 
 class Figures(Struct, frozen=True):
@@ -84,8 +76,8 @@ def _figures(
 
 
 def _memory(r: Requests, values: Values, rows: Mask) -> float:
-    """How many requests it takes until the server's state is another: by TTFT, by TPOT, and by the number in flight that
-    each request found when it was sent."""
+    """How many requests it takes until the server's state is another: by TTFT, by TPOT, and by the number in flight
+    that each request found when it was sent."""
     sent = ~np.isnan(r.sent)
     found = np.arange(int(sent.sum())) - np.searchsorted(np.sort(r.end[sent]), r.sent[sent])
     series = [values[name][0][rows] for name in ("ttft", "tpot")]
@@ -103,7 +95,7 @@ def _series(found: Figures, name: str, values: Array, least: float) -> None:
         if figure is not None:
             found.estimates[f"{name}.{stat}"] = figure
     if name in DRAWN:
-        found.curves[name] = curve(ranked)
+        found.curves[name] = traces.curve(ranked)
 
 
 class _Chunk(Struct, frozen=True):
@@ -150,7 +142,7 @@ def _pooled(found: Figures, name: str, metric: Metric, columns: Columns, rows: M
         apart = max(error[0], independent)
         found.estimates[f"{name}.{stat}"] = contrast.reach(value, ranked, share, apart, error[1], count)
     if name in DRAWN:
-        found.curves[name] = curve(ranked)
+        found.curves[name] = traces.curve(ranked)
 
 
 def _ratio(sums: Array, counts: Array, least: float) -> tuple[float, float] | None:
@@ -172,7 +164,7 @@ def _chunks(columns: Columns, rows: Mask, spread: bool) -> Iterator[_Chunk]:
             continue
         known = gap.tokens > 0
         tokens = gap.tokens[known]
-        yield _Chunk(values[known] / tokens, owners[known], tokens)
+        yield _Chunk(np.asarray(values[known] / tokens, dtype=np.float64), owners[known], tokens)
 
 
 def _rates(
@@ -197,9 +189,7 @@ def _rates(
     return found
 
 
-def _counts(
-    columns: Columns, part: Part, done: Mask, slos: Mapping[str, float]
-) -> dict[str, Callable[[Array], Array]]:
+def _counts(columns: Columns, part: Part, done: Mask, slos: Mapping[str, float]) -> dict[str, Callable[[Array], Array]]:
     """What is counted for each rate: a function from the edges of slices to the number in each."""
     r, rows = columns.requests, part.counted & columns.requests.ok
     incoming = np.where(np.isnan(r.first), r.end, r.first)[rows], r.input_tokens[rows]
@@ -230,7 +220,7 @@ def _booked(columns: Columns, rows: Mask, edges: Array) -> Array:
     counted = np.histogram(r.end[whole], edges, weights=r.output_tokens[whole])[0]
     for places, at in columns.events.arrivals(rows):
         counted = counted + np.histogram(at, edges, weights=each[places])[0]
-    return counted
+    return np.asarray(counted, dtype=np.float64)
 
 
 def _rate(value: float, counted: Array, edges: Array, count: int, least: float) -> Estimate:
@@ -251,11 +241,3 @@ def _failing(failed: Mask, least: float) -> Estimate:
     found, likely = blocks.spread(failed.astype(np.float64), least), (failed.sum() + 1) / (count + 2)
     error = math.sqrt(max(found.variance, float(likely * (1 - likely)) / (count + 2)))
     return contrast.even(value, error, found.freedom, count)
-
-
-def curve(ranked: Array) -> Curve:
-    """At most three times POINTS of them: evenly over the ranks, and ever closer towards both ends."""
-    last = len(ranked) - 1
-    near = np.geomspace(1, len(ranked), POINTS) - 1
-    ranks = np.unique(np.rint(np.r_[np.linspace(0, last, POINTS), near, last - near]).astype(np.int64))
-    return Curve(ranked[ranks].tolist(), ((ranks + 1) / len(ranked)).tolist())

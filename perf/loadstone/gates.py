@@ -7,6 +7,7 @@ where even the end of the interval that favours it breaks it, met where the whol
 from __future__ import annotations
 
 import difflib
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -21,6 +22,7 @@ Status = Literal["met", "missed", "unresolved"]
 FORM = "METRIC[.STAT] <= LIMIT, such as 'ttft.p99 <= +5%, output_throughput >= -2%' or 'ttft.p99 <= 500ms'"
 _ALIASES = {"e2el": "latency"}
 _GATE = re.compile(r"([a-z0-9_]+)(?:\.([a-z0-9_.]+))?\s*(<=|>=|<|>)\s*([+-]?)(\d+\.?\d*|\.\d+)\s*(%|us|ms|s|m|min|/s|)")
+_SENSES = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0}
 
 
@@ -29,7 +31,7 @@ class Gate(Struct, frozen=True):
 
     text: str
     figure: str
-    sense: Literal["<=", ">=", "<", ">"]
+    sense: str
     limit: float
     relative: bool
 
@@ -72,7 +74,9 @@ def _figure(metric: str, stat: str, text: str) -> str:
         known = [*dict.fromkeys(name.partition(".")[0] for name in names())]
         near = difflib.get_close_matches(metric, known, 1)
         what = f"did you mean {near[0]}?" if near and near[0] != metric else f"statistics are {', '.join(STATS)}"
-        raise UsageError(f"--gate {text!r}: there is no figure {name}; {what if near else 'known: ' + ', '.join(known)}")
+        raise UsageError(
+            f"--gate {text!r}: there is no figure {name}; {what if near else 'known: ' + ', '.join(known)}"
+        )
     return name
 
 
@@ -102,7 +106,7 @@ def _judged(gate: Gate, side: str, figures: Mapping[str, Figure]) -> Judged:
     figure = figures.get(gate.figure)
     value = None if figure is None else figure.change if gate.relative else figure.new
     if figure is None or value is None:
-        return Judged(gate.text, side, "missed", f"{gate.figure} {_absent(figure, gate)}")
+        return Judged(gate.text, side, "missed", f"{gate.figure} {_absent(figure)}")
     interval = figure.change_interval if gate.relative else figure.new_interval
     shown = _show(value, figure.unit, gate.relative)
     if interval is None:
@@ -119,7 +123,7 @@ _WORDS: dict[Status, str] = {
 }
 
 
-def _absent(figure: Figure | None, gate: Gate) -> str:
+def _absent(figure: Figure | None) -> str:
     if figure is None or figure.new is None:
         return "was not measured, or of too few requests"
     return "has no change: " + ("base has none" if figure.base is None else "it is 0 on one side")
@@ -131,13 +135,7 @@ def _status(gate: Gate, interval: Interval) -> Status:
 
 
 def _keeps(value: float, gate: Gate) -> bool:
-    keeps = {
-        "<=": value <= gate.limit,
-        ">=": value >= gate.limit,
-        "<": value < gate.limit,
-        ">": value > gate.limit,
-    }
-    return keeps[gate.sense]
+    return bool(_SENSES[gate.sense](value, gate.limit))
 
 
 def _show(value: float, of: str, relative: bool) -> str:

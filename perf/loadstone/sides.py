@@ -13,9 +13,10 @@ from msgspec import Struct
 from loadstone import contrast, differing, estimate, results, store
 from loadstone.compare import MARGIN, Comparison, Side, against
 from loadstone.contrast import Estimate
-from loadstone.estimate import Curve, Figures, Which
+from loadstone.estimate import Figures, Which
 from loadstone.records import Summary, UsageError
 from loadstone.sweeps import SWEEP
+from loadstone.traces import Curve
 
 
 class Run(Struct, frozen=True):
@@ -76,6 +77,11 @@ def _measured(path: Path, which: Which, force: bool) -> Run:
             "repeat it, or compare all the same with --force"
         )
     return Run(path, summary, estimate.estimate(summary, columns, which))
+
+
+def curves(sides: Sequence[Read]) -> dict[str, list[list[Curve]]]:
+    """By metric, the distributions of each run of each side."""
+    return {metric: [side.curves(metric) for side in sides] for metric in estimate.DRAWN}
 
 
 def compare(sides: Sequence[Read], margin: float = MARGIN, which: Which = "whole") -> Comparison:

@@ -1,4 +1,4 @@
-"""Student's t distribution: how likely a figure is so many of its own standard errors away by chance. Pure, stdlib alone."""
+"""Student's t distribution: how likely a figure is so many of its standard errors away by chance. Pure, stdlib only."""
 
 from __future__ import annotations
 
