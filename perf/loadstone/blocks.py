@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 STRETCH = 2.0
 """Politis & White's length gives the variance with the least mean squared error, a little too small a variance; longer
 blocks give intervals that hold (tests/bench/verdicts.py)."""
+FEWEST, MOST = 4, 20
+"""Blocks: more would be too short wherever chance makes a series look less correlated than it is."""
 
 
 class Spread(Struct, frozen=True):
@@ -34,11 +36,11 @@ def spread(values: Array, least: float = 1.0, floor: bool = True) -> Spread:
     What correlation across the ends of blocks leaves out is made up for by how much longer blocks vary more than
     shorter ones (the lugsail of Vats & Flegal 2021, with r = 3 and c = 1/2)."""
     count, independent = len(values), float(values.var(ddof=1)) / len(values)
-    block = min(math.ceil(max(STRETCH * length(values), least)), max(1, count // 4))
+    block = min(math.ceil(max(STRETCH * length(values), least, count / MOST)), max(1, count // FEWEST))
     sums = np.cumsum(np.r_[0.0, values - values.mean()])
     long = _variance(sums, block)
     found = max(long, 2 * long - _variance(sums, max(1, block // 3)), independent if floor else 0.0)
-    return Spread(found, max(1.0, count / block - 1), block)
+    return Spread(found, max(1.0, 0.75 * (count / block - 1)), block)
 
 
 def _variance(sums: Array, block: int) -> float:

@@ -158,7 +158,7 @@ def _chunks(columns: Columns, rows: Mask, spread: bool) -> Iterator[_Chunk]:
     """Gaps in seconds or, `spread`, those over the tokens of each event where they are known, with their requests."""
     gaps = columns.events.gaps(rows)
     for (places, _), gap in zip(columns.events.arrivals(rows), gaps, strict=True):
-        owners, values = places[1:][places[1:] == places[:-1]], gap.gap * NS
+        owners, values = places[1:][places[1:] == places[:-1]], np.asarray(gap.gap * NS, dtype=np.float64)
         if not spread or gap.tokens is None:
             yield _Chunk(values, owners, None)
             continue
@@ -198,7 +198,8 @@ def _counts(columns: Columns, part: Part, done: Mask, slos: Mapping[str, float])
         return _booked(columns, rows, edges)
 
     def total(edges: Array) -> Array:
-        return output(edges) + np.histogram(incoming[0], edges, weights=incoming[1])[0]
+        came = np.histogram(incoming[0], edges, weights=incoming[1])[0]
+        return np.asarray(output(edges) + came, dtype=np.float64)
 
     made: dict[str, Callable[[Array], Array]] = {
         "qps": lambda edges: np.histogram(r.end[done], edges)[0].astype(np.float64),
