@@ -17,6 +17,8 @@ from loadstone.sim.engine import Engine, Sequence
 from loadstone.sim.presets import PRESETS
 
 NS = 1_000_000_000
+WAY = 1_000_000
+"""ns, and up to twice that, from the end of an answer to the server's receipt of the next request."""
 
 
 class Load(Struct, frozen=True):
@@ -37,7 +39,6 @@ class _Request(Struct):
     sent: int
     prompt: int
     length: int
-    delay: int = 0
     times: list[int] = []
 
 
@@ -62,13 +63,11 @@ def records(load: Load, seed: int) -> list[Record]:
         now += round(step.duration * pace)
         for which, _, last in step.outputs:
             request = requests[which]
-            if not request.times:
-                request.delay = round(load.slower * (now - request.sent))
-            request.times.append(now + request.delay)
+            request.times.append(now)
             if last:
-                ended.append(_record(which, requests.pop(which)))
+                ended.append(_record(which, requests.pop(which), load.slower))
                 if load.rate is None:
-                    heapq.heappush(arrivals, now + request.delay + 50_000)
+                    heapq.heappush(arrivals, now + round(WAY * (1 + rng.random())))
     return ended
 
 
@@ -87,8 +86,9 @@ def _draw(rng: Random, sent: int, spread: float) -> _Request:
     return _Request(sent, prompt, min(400, 2 + round(rng.expovariate(1 / 50))), times=[])
 
 
-def _record(number: int, request: _Request) -> Record:
-    first, last = request.times[0], request.times[-1]
+def _record(number: int, request: _Request, slower: float) -> Record:
+    late = round(slower * (request.times[0] - request.sent))
+    first, last = request.times[0] + late, request.times[-1] + late
     deltas = [0, *(after - before for before, after in zip(request.times, request.times[1:], strict=False))]
     return Record(
         index=number,

@@ -62,7 +62,7 @@ def test_several_in_one() -> None:
     ],
 )
 def test_refused(text: str, words: str) -> None:
-    with pytest.raises(UsageError, match=".") as caught:
+    with pytest.raises(UsageError) as caught:
         parse(text)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -104,8 +104,8 @@ def test_what_was_not_measured_is_missed() -> None:
 
 
 def test_what_stops_a_build() -> None:
-    sides = [Against(name, "same", [figure(change=change)])
-             for name, change in (("one", (0.0, 0.01, 0.02)), ("two", (0.0, 0.05, 0.2)), ("three", (0.1, 0.2, 0.3)))]  # fmt: skip
+    changes = {"one": (0.0, 0.01, 0.02), "two": (0.0, 0.05, 0.2), "three": (0.1, 0.2, 0.3)}
+    sides = [Against(name, "same", [figure(change=change)]) for name, change in changes.items()]
     judged = judge(parse("ttft.p99 <= +5%"), sides)
     assert [gate.side for gate in failed(judged)] == ["three"]
     assert [gate.side for gate in failed(judged, strict=True)] == ["two", "three"]

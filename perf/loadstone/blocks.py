@@ -1,7 +1,7 @@
 """How sure a mean of correlated neighbours is: overlapping blocks of a length that the series itself asks for.
 
-The variance is that of the moving block bootstrap (Kuensch 1989) in closed form, as if resampled for ever: no seed, and
-no error of its own. Pure numpy, on values in time order.
+The variance is that of the circular block bootstrap (Politis & Romano 1992) in closed form, as if resampled for ever:
+no seed, and no error of its own. Pure numpy, on values in time order.
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ def spread(values: Array, least: float = 1.0, floor: bool = True) -> Spread:
     shorter ones (the lugsail of Vats & Flegal 2021, with r = 3 and c = 1/2)."""
     count, independent = len(values), float(values.var(ddof=1)) / len(values)
     block = min(math.ceil(max(STRETCH * length(values), least, count / MOST)), max(1, count // FEWEST))
-    sums = np.cumsum(np.r_[0.0, values - values.mean()])
-    long = _variance(sums, block)
-    found = max(long, 2 * long - _variance(sums, max(1, block // 3)), independent if floor else 0.0)
+    apart = values - values.mean()
+    long = _variance(apart, block)
+    found = max(long, 2 * long - _variance(apart, max(1, block // 3)), independent if floor else 0.0)
     return Spread(found, max(1.0, 0.75 * (count / block - 1)), block)
 
 
-def _variance(sums: Array, block: int) -> float:
-    """By the differences over blocks of the running `sums`, corrected for blocks that are no small part of it all
-    (overlapping batch means, Meketon & Schmeiser 1984)."""
-    count = len(sums) - 1
+def _variance(apart: Array, block: int) -> float:
+    """By the means of all blocks, those across the end too, which go on at the beginning: else the first values would
+    count little. Corrected for blocks that are no small part of it all."""
+    count = len(apart)
+    sums = np.cumsum(np.r_[0.0, apart, apart[: block - 1]])
     means = (sums[block:] - sums[:-block]) / block
-    return float(means @ means) * block / ((count - block) * len(means))
+    return float(means @ means) * block / ((count - block) * count)
 
 
 def memory(series: Iterable[Array]) -> float:

@@ -99,16 +99,16 @@ def quantile(values: Array, ranked: Array, share: float, least: float = 1.0) -> 
         return Estimate(value, None, None, 1.0, len(values))
     if ranked[0] == ranked[-1]:
         return even(value, 0.0, len(values) - 1.0, len(values))
-    below = (values <= value).astype(np.float64)
-    found = blocks.spread(below, least)
-    error = math.sqrt(inflated(below, found) * share * (1 - share))
-    return reach(value, ranked, share, error, found.freedom, len(below))
+    alone = 1 / len(values)
+    worst, freedom = max(_inflated(below.astype(np.float64), least) for below in (values <= value, values < value))
+    return reach(value, ranked, share, math.sqrt(worst * alone * share * (1 - share)), freedom, len(values))
 
 
-def inflated(below: Array, found: blocks.Spread) -> float:
-    """Variance of the share below over share x (1 - share): 1 / n for independent values, more for others."""
-    independent = float(below.var(ddof=1)) / len(below)
-    return max(1.0, found.variance / independent) / len(below) if independent else 1 / len(below)
+def _inflated(below: Array, least: float) -> tuple[float, float]:
+    """How many times as much a share varies as one of independent values, and the degrees of freedom of that. Of values
+    that are alike, those below and those not above count: a burst of equals is one event."""
+    independent, found = float(below.var(ddof=1)) / len(below), blocks.spread(below, least)
+    return (max(1.0, found.variance / independent), found.freedom) if independent else (1.0, found.freedom)
 
 
 def reach(value: float, ranked: Array, share: float, error: float, freedom: float, count: int) -> Estimate:
@@ -220,6 +220,10 @@ def steps_of(freedom: float, tests: int) -> float:
     return student.quantile(1 - LEVEL / 2 / tests, freedom) + student.quantile(POWER, freedom)
 
 
+def _steps_at_best(tests: int) -> float:
+    return steps_of(student.MANY, tests)
+
+
 def _scale(found: Difference, effect: float) -> float:
     return effect if found.relative is None else math.log1p(effect)
 
@@ -229,7 +233,8 @@ def wanted_runs(difference: Difference, effect: float, tests: int, runs: int, mo
     if difference.error is None:
         return None
     single = difference.error * math.sqrt(runs)
-    for count in range(runs + 1, most):
+    least = (steps_of(student.MANY, tests) * single / _scale(difference, effect)) ** 2
+    for count in range(max(runs + 1, math.floor(least)), most):
         if steps_of(2.0 * (count - 1), tests) * single / math.sqrt(count) <= _scale(difference, effect):
             return count
     return None

@@ -116,14 +116,15 @@ def _pooled(found: Figures, name: str, metric: Metric, columns: Columns, rows: M
     points = {stat: share for stat, share in STATS.items() if share and getattr(metric, stat) is not None}
     size, stride = len(rows), max(1, metric.n // THIN)
     counts, totals, kept = np.zeros(size), np.zeros(size), []
-    below = {stat: np.zeros(size) for stat in points}
+    below = {(stat, equal): np.zeros(size) for stat in points for equal in (True, False)}
     for chunk in _chunks(columns, rows, spread=name == "itl"):
         counts += chunk.sums(None, size)
         totals += chunk.sums(chunk.values, size)
         thinned = chunk.values if chunk.times is None else np.repeat(chunk.values, chunk.times.astype(np.int64))
         kept.append(thinned[::stride])
         for stat in points:
-            below[stat] += chunk.sums(chunk.values <= getattr(metric, stat), size)
+            below[stat, True] += chunk.sums(chunk.values <= getattr(metric, stat), size)
+            below[stat, False] += chunk.sums(chunk.values < getattr(metric, stat), size)
     own = counts > 0
     if not own.any():
         return
@@ -134,7 +135,9 @@ def _pooled(found: Figures, name: str, metric: Metric, columns: Columns, rows: M
     else:
         found.estimates[f"{name}.mean"] = Estimate(mean, None, None, 1.0, count)
     for stat, share in points.items():
-        value, error = float(getattr(metric, stat)), _ratio(below[stat][own], counts[own], least)
+        value = float(getattr(metric, stat))
+        errors = [_ratio(below[stat, equal][own], counts[own], least) for equal in (True, False)]
+        error = max((each for each in errors if each is not None), default=None)
         if error is None:
             found.estimates[f"{name}.{stat}"] = Estimate(value, None, None, 1.0, count)
             continue

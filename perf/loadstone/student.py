@@ -25,16 +25,21 @@ def both_tails(t: float, freedom: float) -> float:
 
 
 def quantile(share: float, freedom: float) -> float:
-    """Inverse of `cdf`, for shares from 0.5 on; good to nine digits."""
+    """Inverse of `cdf`, for shares from 0.5 on: Newton's method, from the normal quantile upwards, as `cdf` bends down."""
     if freedom >= MANY:
         return _NORMAL.inv_cdf(share)
-    low, high = 0.0, 2.0
-    while cdf(high, freedom) < share:
-        low, high = high, 2 * high
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if cdf(middle, freedom) < share else (low, middle)
-    return (low + high) / 2
+    t = _NORMAL.inv_cdf(share)
+    for _ in range(100):
+        step = (share - cdf(t, freedom)) / _density(t, freedom)
+        t += step
+        if step <= 1e-12 * t:
+            break
+    return t
+
+
+def _density(t: float, freedom: float) -> float:
+    front = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - math.log(freedom * math.pi) / 2
+    return math.exp(front - (freedom + 1) / 2 * math.log1p(t * t / freedom))
 
 
 def _beta(x: float, a: float, b: float) -> float:

@@ -19,11 +19,11 @@ import msgspec
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
-from engine_runs import Load, measured
-from loadstone import contrast
-from loadstone.compare import Against, Figure, against
-from loadstone.contrast import Estimate
-from loadstone.estimate import estimate
+from engine_runs import Load, measured  # noqa: E402
+from loadstone import contrast  # noqa: E402
+from loadstone.compare import Against, Figure, against  # noqa: E402
+from loadstone.contrast import Estimate  # noqa: E402
+from loadstone.estimate import estimate  # noqa: E402
 
 DIFFERENT = ("better", "worse", "differs")
 FAMILIES = (
