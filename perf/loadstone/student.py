@@ -25,7 +25,7 @@ def both_tails(t: float, freedom: float) -> float:
 
 
 def quantile(share: float, freedom: float) -> float:
-    """Inverse of `cdf`, for shares from 0.5 on: Newton's method, from the normal quantile upwards, as `cdf` bends down."""
+    """Inverse of `cdf`, for shares from 0.5 on: Newton's method, upwards from the normal quantile."""
     if freedom >= MANY:
         return _NORMAL.inv_cdf(share)
     t = _NORMAL.inv_cdf(share)
