@@ -15,12 +15,13 @@ LAYERS: dict[int, str] = {
     " events columns windows groups checks finding interference means check measure stops saturation config"
     " views plugins points shares messages pulses losses ceiling climb against pace scale gauges buckets"
     " scraped served passage traces correlation intervals transient repeats objectives grid stock pareto"
-    " binomial probes search knee bursts curves capacity demand fleet history attained",
+    " binomial probes search knee bursts curves capacity demand fleet history attained student blocks contrast"
+    " estimate compare differing gates",
     2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room exposition"
     " server_csv lookout outputs",
     3: "flight keys carrier runner guards health engine workers worker preflight describe progress results"
     " console watchers setup session lab selftest sweeps scraper scraping repeating campaign guides courses"
-    " calls exports sources sofar screen live",
+    " calls exports sources sofar screen live sides",
     4: "__init__ values flags arguments listing cli __main__ sim swarm verbs",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}

@@ -14,7 +14,7 @@ from loadstone import __version__, flags
 from loadstone.records import UsageError
 from loadstone.typed import slo
 from loadstone.values import port, whole
-from loadstone.verbs import plan, repeat, sweep
+from loadstone.verbs import compare, plan, repeat, sweep
 
 EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
 2 usage; 130 interrupted, results saved. Keys are taken from the environment (OPENAI_API_KEY) and never written down."""
@@ -164,6 +164,7 @@ VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "run": (_run, "replay prompts against a server and report"),
     "sweep": (sweep.add, "run at every point of lists of settings, or search the most load that meets objectives"),
     "report": (_report, "recompute a report from the records of a run"),
+    "compare": (compare.add, "hold runs against each other: better, worse, same or inconclusive (docs/comparing.md)"),
     "check": (_check, "judge whether a run can be believed"),
     "plan": (plan.add, "how many replicas a demand takes and what they cost, from sweeps (docs/planning.md)"),
     "serve": (_serve, "simulated server with exact timing and faults"),

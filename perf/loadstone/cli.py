@@ -19,7 +19,7 @@ from loadstone.arguments import RUN_ONLY, parse
 from loadstone.config import Config, from_mapping
 from loadstone.records import Summary, UsageError
 from loadstone.typed import slo
-from loadstone.verbs import plan, repeat
+from loadstone.verbs import compare, plan, repeat
 
 if TYPE_CHECKING:
     from loadstone.session import Result
@@ -149,6 +149,7 @@ def list_(options: Namespace) -> int:
 VERBS: dict[str, Callable[[Namespace], int]] = {
     "run": run,
     "report": report,
+    "compare": compare.run,
     "check": check,
     "plan": plan.run,
     "serve": serve,

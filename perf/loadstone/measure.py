@@ -195,13 +195,23 @@ def _service_levels(r: Requests, values: Values, slos: Mapping[str, float], part
         return {}
     judged, rows = part.members & r.judged, part.members & r.ok
     met = {name: _meets(r, values[name][0], rows, name, limit) for name, limit in slos.items()}
-    known = [mask for mask in met.values() if mask is not None]
-    together = np.logical_and.reduce(known) if len(known) == len(met) else None
+    together = _all_met(met)
     return {
         "goodput": None if together is None else float(together.sum() / seconds),
         "attainment": None if together is None else _share(together[judged]),
         **{f"attainment.{name}": None if mask is None else _share(mask[judged]) for name, mask in met.items()},
     }
+
+
+def meeting(r: Requests, slos: Mapping[str, float], rows: Mask) -> Mask | None:
+    """Which of the successful `rows` meet every objective; None where that cannot be told of all."""
+    values = per_request(r)
+    return _all_met({name: _meets(r, values[name][0], rows, name, limit) for name, limit in slos.items()})
+
+
+def _all_met(met: Mapping[str, Mask | None]) -> Mask | None:
+    known = [mask for mask in met.values() if mask is not None]
+    return np.logical_and.reduce(known) if len(known) == len(met) else None
 
 
 def _meets(r: Requests, value: Array, rows: Mask, name: str, limit: float) -> Mask | None:

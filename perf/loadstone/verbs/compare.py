@@ -1,0 +1,82 @@
+"""`loadstone compare BASE NEW [MORE...]`: what is better, worse or the same, and whether gates are met."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from loadstone.records import UsageError
+
+if TYPE_CHECKING:
+    from loadstone.views.page import Page
+
+_VIEWS = ("text", "md", "json", "html")
+
+
+def add(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("base", metavar="BASE", help="a run, a folder with the repeats of one, or several runs: A1,A2,A3")
+    verb.add_argument("new", nargs="+", metavar="NEW", help="the same; each of several is held against BASE")
+    verb.add_argument("--margin", type=_margin, metavar="PCT", help="changes within it are the same: 2%% (5%%)")
+    verb.add_argument("--window", choices=["whole", "steady"], help="the whole runs (default), or their steady windows")
+    verb.add_argument(
+        "--gate",
+        dest="gates",
+        action="append",
+        metavar="TERMS",
+        help="'ttft.p99 <= +5%%, output_throughput >= -2%%, error_rate <= 1%%': exit status 1 where one is missed",
+    )
+    verb.add_argument("--gate-strict", action="store_true", help="a gate that the runs cannot tell is missed too")
+    verb.add_argument("--force", action="store_true", help="compare invalid runs too")
+    verb.add_argument("--as", dest="view", choices=_VIEWS, help="text (default), md, json, html")
+    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit status 0; 1 where a gate is missed."""
+    from loadstone import console, gates, sides
+    from loadstone.compare import MARGIN
+    from loadstone.views import comparison
+
+    given = vars(options)
+    asked = [gate for text in given.get("gates", ()) for gate in gates.parse(text)]
+    read = sides.read([options.base, *options.new], given.get("window", "whole"), given.get("force", False))
+    found = sides.compare(read, given.get("margin", MARGIN), given.get("window", "whole"))
+    judged = gates.judge(asked, found.against)
+    view, output = given.get("view", "text"), given.get("output", "-")
+    if view == "json":
+        _write(comparison.json(found, judged), output)
+    elif (view, output) == ("text", "-"):
+        console.show(comparison.page(found, judged))
+    else:
+        _write(_drawn(comparison.page(found, judged, sides.curves(read)), view), output)
+    failed = gates.failed(judged, given.get("gate_strict", False))
+    for gate in failed:
+        sys.stderr.write(f"loadstone: gate {gate.status}: {gate.name}: {gate.reason}\n")
+    return 1 if failed else 0
+
+
+def _drawn(page: Page, view: str) -> str:
+    from loadstone import console
+    from loadstone.views import html, markdown
+
+    return {"text": console.written, "md": markdown.draw, "html": html.draw}[view](page)
+
+
+def _write(text: str, output: str) -> None:
+    if output == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        with open(output, "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as exc:
+        raise UsageError(f"cannot write {output}: {exc.strerror}; give another file with -o") from exc
+
+
+def _margin(text: str) -> float:
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*%", text)
+    if not match or not 0 < float(match[1]) < 100:
+        raise argparse.ArgumentTypeError(f"takes a percentage such as 5%, not {text!r}")
+    return float(match[1]) / 100
