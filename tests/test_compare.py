@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
@@ -232,6 +233,21 @@ def test_an_unresolved_gate_fails_if_strict(capsys: Capture) -> None:
     strict = loadstone(capsys, *gate, "--gate-strict")
     assert strict.status == 1
     assert "gate unresolved: latency.p50" in strict.err
+
+
+def test_gates_as_junit_and_in_the_summary_of_a_job(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "job.md"))
+    gates = ("--gate", "ttft.p50 <= +5%, qps >= 0.001", "--junit", tmp_path / "gates.xml", "--summary")
+    assert loadstone(capsys, "compare", "base", "slower", *gates).status == 1
+    (suite,) = ElementTree.parse(tmp_path / "gates.xml").getroot()
+    assert [(case.get("name"), case.find("failure") is None) for case in suite.iter("testcase")] == [
+        ("ttft.p50 <= +5%", False),
+        ("qps >= 0.001", True),
+    ]
+    assert "1 of 2 gates missed" in (tmp_path / "job.md").read_text("utf-8")
+    assert "gates.xml exists" in refused(capsys, "compare", "base", "slower", *gates)
 
 
 # What is refused

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from loadstone.records import UsageError
+from loadstone.flags import SUMMARY
 
 if TYPE_CHECKING:
+    from loadstone.compare import Comparison
+    from loadstone.gates import Judged
     from loadstone.views.page import Page
 
 _VIEWS = ("text", "md", "json", "html")
@@ -31,15 +34,18 @@ def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--force", action="store_true", help="compare invalid runs too")
     verb.add_argument("--as", dest="view", choices=_VIEWS, help="text (default), md, json, html")
     verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
+    verb.add_argument("--summary", action="store_true", help=SUMMARY)
+    verb.add_argument("--junit", metavar="FILE", help="write what became of the gates to a new file as JUnit XML")
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0; 1 where a gate is missed."""
-    from loadstone import console, gates, sides
+    from loadstone import console, gates, outputs, sides
     from loadstone.compare import MARGIN
     from loadstone.views import comparison
 
     given = vars(options)
+    outputs.check_new(given.get("junit"), "--junit")
     asked = [gate for text in given.get("gates", ()) for gate in gates.parse(text)]
     read = sides.read([options.base, *options.new], given.get("window", "whole"), given.get("force", False))
     found = sides.compare(read, given.get("margin", MARGIN), given.get("window", "whole"))
@@ -51,9 +57,10 @@ def run(options: argparse.Namespace) -> int:
         console.show(comparison.page(found, judged))
     else:
         _write(_drawn(comparison.page(found, judged, sides.curves(read)), view), output)
+    _for_ci(given, found, judged)
     failed = gates.failed(judged, given.get("gate_strict", False))
     for gate in failed:
-        sys.stderr.write(f"loadstone: gate {gate.status}: {gate.name}: {gate.reason}\n")
+        _notice(f"gate {gate.status}: {gate.name}: {gate.reason}")
     return 1 if failed else 0
 
 
@@ -65,14 +72,27 @@ def _drawn(page: Page, view: str) -> str:
 
 
 def _write(text: str, output: str) -> None:
-    if output == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        with open(output, "x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as exc:
-        raise UsageError(f"cannot write {output}: {exc.strerror}; give another file with -o") from exc
+    from loadstone import outputs
+
+    with outputs.target(output) as file:
+        file.write(text.encode())
+
+
+def _for_ci(given: Mapping[str, Any], found: Comparison, judged: Sequence[Judged]) -> None:
+    """What --junit and --summary ask for."""
+    from loadstone import outputs
+    from loadstone.views import comparison, junit, markdown
+
+    if file := given.get("junit"):
+        cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
+        with outputs.target(file, "--junit") as made:
+            made.write(junit.draw([junit.Suite("loadstone compare", cases)]).encode())
+    if given.get("summary"):
+        outputs.step_summary(markdown.draw(comparison.page(found, judged)), _notice)
+
+
+def _notice(text: str) -> None:
+    sys.stderr.write(f"loadstone: {text}\n")
 
 
 def _margin(text: str) -> float:
