@@ -140,7 +140,7 @@ def test_more_gaps_than_are_sorted_say_so(monkeypatch: pytest.MonkeyPatch) -> No
     assert (gap.n, gap.min, gap.max) == (sorted_gap.n, sorted_gap.min, sorted_gap.max)
     assert (gap.mean, gap.std) == pytest.approx((sorted_gap.mean, sorted_gap.std), rel=1e-12)
     assert gap.p99 == pytest.approx(sorted_gap.p99, rel=1e-3)
-    assert gap.note == "percentiles from a histogram, within 0.1 %; intervals from 32 slices of time"
+    assert gap.note == "percentiles from a histogram, within 0.1 %; intervals from 64 slices of time"
     assert found.metrics["ttft"] == exact.metrics["ttft"]
     assert found.rates == exact.rates
 

@@ -88,7 +88,7 @@ class Terminal:
 
 
 def screen(written: str) -> list[str]:
-    """The lines left to be seen: of a terminal's control sequences those that rich uses to move and to erase."""
+    """The lines left to be seen: of a terminal's control sequences those that the display uses to move and to erase."""
     lines, row, column = [""], 0, 0
     for part in re.findall(r"\x1b\[[?\d;]*[A-Za-z]|\x1b.|\r|\n|[^\x1b\r\n]+", written):
         if part == "\n":
@@ -100,6 +100,9 @@ def screen(written: str) -> list[str]:
             row = max(0, row - int(part[2:-1] or 1))
         elif part == "\x1b[2K":
             lines[row] = ""
+        elif part in ("\x1b[K", "\x1b[J"):
+            lines[row] = lines[row][:column]
+            del lines[row + 1 : None if part == "\x1b[J" else row + 1]
         elif not part.startswith("\x1b"):
             lines[row] = lines[row][:column].ljust(column) + part + lines[row][column + len(part) :]
             column += len(part)
@@ -111,6 +114,7 @@ def test_the_screen_of_a_live_display() -> None:
     second = "\r\x1b[2K\x1b[1A\x1b[2Kbar 2\r\nrate 2"
     assert screen(first + second) == ["before", "bar 2", "rate 2"]
     assert screen(first + second + "\r\n\x1b[1A\x1b[2K\x1b[1A\x1b[2K\x1b[?25h") == ["before"]
+    assert screen(first + "\r\n^C\x1b[3A\rbegin\x1b[K\r\nbar\x1b[J") == ["begin", "bar"]
 
 
 @contextmanager

@@ -77,7 +77,7 @@ REFUSED = [
     ("-c 1,2 --output-len 1,2,3 --zip", "--zip takes lists of one length"),
     ("-c 1,2 --grid --zip", "not allowed with argument"),
     ("-c 1,x", "takes a whole number, not 'x'"),
-    ("-c 1,2 --as pdf", "--as takes text, md, html, csv, json for a sweep, not 'pdf'"),
+    ("-c 1,2 --as pdf", "--as takes text, md, html, csv, json, junit for a sweep, not 'pdf'"),
     ("-c 0,1", "at concurrency 0: --concurrency takes 1 or more, not 0"),
     ("-c 1,2 --dataset -", "--dataset - can be read once"),
     ("-c 1,2 --auto", "--auto finds its own loads"),

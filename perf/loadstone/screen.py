@@ -62,7 +62,7 @@ class Screen:
     def erase(self) -> None:
         if self._drawn:
             begin = self._back()
-            self._write(begin + "\x1b[2K\n" * self._drawn + _up(self._drawn))
+            self._write(begin + "\x1b[2K\n" * self._drawn + "\x1b[J" + _up(self._drawn))  # below: the echo of a Ctrl-C
             self._drawn = 0
 
     def _back(self) -> str:
