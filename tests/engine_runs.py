@@ -27,6 +27,7 @@ class Load(Struct, frozen=True):
     each run, at random, by this share (one standard deviation). `spread`: of the logarithm of prompt lengths."""
 
     requests: int = 500
+    warmup: int = 0
     concurrency: int = 16
     rate: float | None = None
     slower: float = 0.0
@@ -50,8 +51,8 @@ def records(load: Load, seed: int) -> list[Record]:
     requests: dict[int, _Request] = {}
     ended: list[Record] = []
     now, number = 0, 0
-    while len(ended) < load.requests:
-        while arrivals and arrivals[0] <= now and number < load.requests:
+    while len(ended) < load.warmup + load.requests:
+        while arrivals and arrivals[0] <= now and number < load.warmup + load.requests:
             request = _draw(rng, heapq.heappop(arrivals), load.spread)
             requests[number] = request
             engine.add(Sequence(number, request.prompt, request.length))
@@ -65,7 +66,7 @@ def records(load: Load, seed: int) -> list[Record]:
             request = requests[which]
             request.times.append(now)
             if last:
-                ended.append(_record(which, requests.pop(which), load.slower))
+                ended.append(_record(which, requests.pop(which), load))
                 if load.rate is None:
                     heapq.heappush(arrivals, now + round(WAY * (1 + rng.random())))
     return ended
@@ -75,7 +76,7 @@ def _arrivals(load: Load, rng: Random) -> list[int]:
     if load.rate is None:
         return [number * 1_000 for number in range(load.concurrency)]
     now, instants = 0.0, []
-    for _ in range(load.requests):
+    for _ in range(load.warmup + load.requests):
         now += rng.expovariate(load.rate)
         instants.append(round(now * NS))
     return instants
@@ -86,12 +87,13 @@ def _draw(rng: Random, sent: int, spread: float) -> _Request:
     return _Request(sent, prompt, min(400, 2 + round(rng.expovariate(1 / 50))), times=[])
 
 
-def _record(number: int, request: _Request, slower: float) -> Record:
-    late = round(slower * (request.times[0] - request.sent))
+def _record(number: int, request: _Request, load: Load) -> Record:
+    late = round(load.slower * (request.times[0] - request.sent))
     first, last = request.times[0] + late, request.times[-1] + late
     deltas = [0, *(after - before for before, after in zip(request.times, request.times[1:], strict=False))]
     return Record(
         index=number,
+        phase="warmup" if number < load.warmup else "measure",
         prompt=f"p{number}",
         scheduled=request.sent,
         sent=request.sent,

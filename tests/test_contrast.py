@@ -165,7 +165,7 @@ def test_wanted_requests_halve_the_error_by_four_times_as_many() -> None:
     sides = [contrast.even(1.0, error, 1e6, 1000) for error in (0.02, 0.02)]
     found = contrast.difference(*sides)
     asked = contrast.wanted(*sides, found, 0.05, 1)
-    assert asked == pytest.approx(1000 * (2.8 * 0.02 * math.sqrt(2) / math.log(1.05)) ** 2, rel=0.01)
+    assert asked == pytest.approx(1000 * (3.2415 * 0.02 * math.sqrt(2) / math.log(1.05)) ** 2, rel=0.01)
     assert (contrast.wanted(*sides, found, 0.05, 4) or 0) > asked
     runs = contrast.wanted_runs(found, 0.05, 1, 1)
     assert runs is not None

@@ -41,9 +41,9 @@ UNKNOWN = {"one run a side, machine differs by 2 %": (Load(requests=500, drift=0
 """What one run a side cannot see: shown, not promised."""
 CHANGE = 0.05
 PILOTS = {
-    "closed loop, 300 requests": (Load(requests=300, spread=0.3), 1),
+    "closed loop, 500 requests": (Load(requests=500, warmup=32, spread=0.3), 1),
     "20 requests/s, 500 requests": (Load(requests=500, rate=20, spread=0.3), 1),
-    "two runs a side, machine differs by 1 %": (Load(requests=600, drift=0.01, spread=0.3), 2),
+    "two runs a side, machine differs by 1 %": (Load(requests=600, warmup=32, drift=0.01, spread=0.3), 2),
 }
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
