@@ -18,7 +18,7 @@ from loadstone.check import DRIFT
 from loadstone.finding import config
 from loadstone.objectives import FIGURES as KINDS
 from loadstone.objectives import Estimate, Judgement, Objective, estimate
-from loadstone.points import Point, Sweep
+from loadstone.points import Point, Sweep, carried
 from loadstone.records import Summary, UsageError
 
 FIGURES = (
@@ -153,14 +153,13 @@ def _why_not(point: Point, usable: Sequence[Summary]) -> str:
 
 
 def _load(run: Summary) -> tuple[float, float] | None:
-    """What was asked, and requests a second. Of a closed loop those of the steady window, when all slots were busy."""
+    """What was asked, and requests a second."""
     asked = config(run)
     if asked.get("stages") or asked.get("arrivals") == "replay":
         return None
     if asked.get("rate"):
         return asked["rate"], asked["rate"]
-    rates = run.steady.rates if run.steady and run.steady.rates.get("qps") else run.rates
-    through = rates.get("qps")
+    through = carried(run).get("qps")
     return (float(asked["concurrency"]), through) if asked.get("concurrency") and through else None
 
 

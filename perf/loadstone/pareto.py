@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from loadstone.points import Point
+from loadstone.points import Point, carried
 from loadstone.records import Summary
 
 
@@ -46,9 +46,8 @@ def per_user(summary: Summary) -> float | None:
 
 
 def throughput(summary: Summary) -> float | None:
-    """Output tokens/s of the steady window where there is one: a ramp at both ends is not the load asked for."""
-    window = summary.steady.rates if summary.steady else summary.rates
-    return window.get("output_throughput")
+    """Output tokens/s under the load that was asked for."""
+    return carried(summary).get("output_throughput")
 
 
 def mean(values: Sequence[float | None]) -> float | None:

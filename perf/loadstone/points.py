@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -49,3 +50,14 @@ class Point(Struct, frozen=True):
 class Sweep(Struct, frozen=True):
     grid: Grid
     points: list[Point]
+
+
+def carried(run: Summary) -> Mapping[str, float | None]:
+    """Rates under the load that was asked for. Of a closed loop those of the steady window, as a ramp at both ends is
+    not that load, unless fewer requests ended in it than were in flight: too few to tell a rate. Of an open loop those
+    of the whole run: its window of many in flight is one of many arrivals."""
+    steady = run.steady
+    if steady is None or (run.run.get("schedule") or {}).get("loop") == "open":
+        return run.rates
+    ended = (steady.rates.get("qps") or 0.0) * (steady.end - steady.start)
+    return steady.rates if ended >= (steady.rates.get("concurrency") or 0.0) else run.rates

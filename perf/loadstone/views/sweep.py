@@ -16,7 +16,7 @@ from loadstone.grid import shown, told
 from loadstone.intervals import student
 from loadstone.objectives import Estimate
 from loadstone.pareto import Trade, front, mean, trade
-from loadstone.points import Point, Sweep
+from loadstone.points import Point, Sweep, carried
 from loadstone.records import Summary
 from loadstone.search import Found
 from loadstone.views import search
@@ -91,7 +91,7 @@ def verdict(runs: Sequence[Summary]) -> str:
 
 def line(summary: Summary) -> str:
     """A run of it in a line, for the log."""
-    rates, ttft = summary.steady.rates if summary.steady else summary.rates, summary.metrics.get("ttft")
+    rates, ttft = carried(summary), summary.metrics.get("ttft")
     waits = f", TTFT p50 {_time(_plain(ttft.p50))} p99 {_time(_plain(ttft.p99))}" if ttft else ""
     failed = f", {summary.counts.failed} failed" if summary.counts.failed else ""
     output = f"{_number(rates.get('qps'))} QPS, {_number(rates.get('output_throughput'))} tokens/s"
@@ -243,8 +243,8 @@ def _settings(sweep: Sweep) -> Section:
 
 
 def _value(point: Point, rate: str) -> float | None:
-    """Mean over the runs of a rate of their steady windows, where there is one."""
-    return mean([(run.steady.rates if run.steady else run.rates).get(rate) for run in point.runs])
+    """Mean over the runs of a rate."""
+    return mean([carried(run).get(rate) for run in point.runs])
 
 
 def _tone(sweep: Sweep) -> Tone:
