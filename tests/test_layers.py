@@ -18,10 +18,10 @@ LAYERS: dict[int, str] = {
     " binomial probes search knee bursts curves capacity demand fleet history attained student blocks contrast"
     " estimate compare differing gates",
     2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room exposition"
-    " server_csv lookout outputs",
+    " server_csv lookout",
     3: "flight keys carrier runner guards health engine workers worker preflight describe progress results"
     " console watchers setup session lab selftest sweeps scraper scraping repeating campaign guides courses"
-    " calls exports sources sofar screen live sides",
+    " calls exports outputs sources sofar screen live sides",
     4: "__init__ values flags arguments listing cli __main__ sim swarm verbs",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}

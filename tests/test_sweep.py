@@ -149,7 +149,7 @@ def test_a_server_that_is_not_there(capsys: Capture) -> None:
 
 @posix
 def test_ctrl_c_and_going_on(capsys: Capture) -> None:
-    """In a process of its own: the second point, of four seconds, is cut short; then made again, by a server that is fast."""
+    """In a process of its own: the second point, of four seconds, is cut short, and made again by a faster server."""
     with Sim(ttft="5ms", itl="80ms", default_tokens=5) as sim:
         load = ("-c", "4,1", "-n", 12, "-o", "sweep", "--no-html", "--quiet", "--as", "csv")
         line, written = ("sweep", "--url", sim.url, *load), Path("sweep/concurrency-1/records.jsonl")

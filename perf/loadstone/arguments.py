@@ -172,6 +172,3 @@ VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "selftest": (_selftest, "find the most that this machine can measure truly, and how wrong it is on the way there"),
     "list": (_list, "names of what is built in or installed"),
 }
-
-
-RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit", "repeat", "rest", "same_prompts")
