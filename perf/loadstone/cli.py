@@ -1,4 +1,5 @@
-"""The verbs: thin, each a few lines over the library. Everything heavy is imported by the verb that needs it.
+"""The verbs: thin, each a few lines over the library, the larger ones in verbs/. Everything heavy is imported by the
+verb that needs it.
 
 One sentence on stderr and status 2 for a mistake of the operator; tracebacks are for our own mistakes only.
 """

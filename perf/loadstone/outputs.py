@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from loadstone.records import UsageError
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from loadstone.views.page import Page
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -43,6 +45,14 @@ def put(text: str, output: str | None, flag: str = "-o") -> None:
     """To a new file, or to stdout for None and `-`. Raises UsageError."""
     with target(output, flag) as file:
         file.write(text.encode())
+
+
+def for_ci(options: Namespace, junit: Callable[[], str], markdown: Callable[[], str]) -> None:
+    """What --junit and --summary ask for."""
+    if file := getattr(options, "junit", None):
+        put(junit(), file, "--junit")
+    if getattr(options, "summary", False):
+        step_summary(markdown())
 
 
 def step_summary(

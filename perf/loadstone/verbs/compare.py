@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from loadstone import outputs
 from loadstone.flags import SUMMARY
@@ -56,22 +56,22 @@ def run(options: argparse.Namespace) -> int:
         console.show(comparison.page(found, judged))
     else:
         outputs.put(outputs.drawn(comparison.page(found, judged, sides.curves(read)), view), output)
-    _for_ci(given, found, judged)
+    _for_ci(options, found, judged)
     failed = gates.failed(judged, given.get("gate_strict", False))
     for gate in failed:
         outputs.notice(f"gate {gate.status}: {gate.name}: {gate.reason}")
     return 1 if failed else 0
 
 
-def _for_ci(given: Mapping[str, Any], found: Comparison, judged: Sequence[Judged]) -> None:
-    """What --junit and --summary ask for."""
+def _for_ci(options: argparse.Namespace, found: Comparison, judged: Sequence[Judged]) -> None:
     from loadstone.views import comparison, junit, markdown
 
-    if file := given.get("junit"):
-        cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
-        outputs.put(junit.draw([junit.Suite("loadstone compare", cases)]), file, "--junit")
-    if given.get("summary"):
-        outputs.step_summary(markdown.draw(comparison.page(found, judged)))
+    cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
+    outputs.for_ci(
+        options,
+        lambda: junit.draw([junit.Suite("loadstone compare", cases)]),
+        lambda: markdown.draw(comparison.page(found, judged)),
+    )
 
 
 def _margin(text: str) -> float:

@@ -76,13 +76,11 @@ def _show(repeats: Repeats, path: Path, form: str, output: str | None) -> None:
 
 
 def _for_ci(options: Namespace, repeats: Repeats, path: Path, runs: Sequence[Summary] = ()) -> None:
-    """What --junit and --summary ask for."""
     from loadstone.views import junit
 
-    if file := getattr(options, "junit", None):
-        outputs.put(junit.draw([junit.of_run(summary) for summary in runs]), file, "--junit")
-    if getattr(options, "summary", False):
-        outputs.step_summary(_drawn(repeats, path, "md"))
+    outputs.for_ci(
+        options, lambda: junit.draw([junit.of_run(run) for run in runs]), lambda: _drawn(repeats, path, "md")
+    )
 
 
 def _drawn(repeats: Repeats, path: Path, form: str) -> str:

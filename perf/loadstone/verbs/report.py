@@ -6,15 +6,36 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loadstone import flags
 from loadstone.outputs import notice
 from loadstone.records import UsageError
+from loadstone.typed import slo
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
     from loadstone.views.matrix import Runs
 
 SIDE_BY_SIDE = ("text", "md", "html", "csv", "json")
+
+
+def add(verb: ArgumentParser) -> None:
+    verb.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        help="folder of a run, of its repeats or of a sweep; a records file; - for records; several side by side",
+    )
+    verb.add_argument(
+        "--as",
+        dest="view",
+        metavar="VIEW",
+        help="text (default), classic, md, csv, json, html, junit, vllm, vllm-sweep, parquet",
+    )
+    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file (vllm-sweep: folder), not to stdout")
+    verb.add_argument("--summary", action="store_true", help=flags.SUMMARY)
+    verb.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
+    verb.add_argument("--tokenizer", metavar="PATH", help="counts tokens of kept texts where the server did not")
 
 
 def run(options: Namespace) -> int:

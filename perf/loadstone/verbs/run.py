@@ -6,19 +6,25 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from loadstone import flags, outputs
 from loadstone.outputs import notice
 from loadstone.verbs import given, repeat
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
     from loadstone.config import Config
     from loadstone.records import Summary
     from loadstone.session import Result
 
 
+def add(verb: ArgumentParser) -> None:
+    flags.add(verb)
+    repeat.add(verb)
+
+
 def run(options: Namespace) -> int:
-    from loadstone import loop, outputs, results, session
+    from loadstone import loop, results, session
 
     config, view = given.config_of(options).check(), asked(options)
     live = None if getattr(options, "quiet", False) else watched
@@ -71,7 +77,7 @@ def show(
     page: Callable[[], str | None] = lambda: None,
 ) -> None:
     """`page`: the report with its charts, for the view that has any."""
-    from loadstone import console, outputs
+    from loadstone import console
     from loadstone.views import report
 
     if view is console.render and output in (None, "-"):
@@ -81,14 +87,9 @@ def show(
 
 
 def for_ci(options: Namespace, summary: Summary) -> None:
-    """What --junit and --summary ask for."""
-    from loadstone import outputs
     from loadstone.views import junit, markdown
 
-    if file := getattr(options, "junit", None):
-        outputs.put(junit.render(summary), file, "--junit")
-    if getattr(options, "summary", False):
-        outputs.step_summary(markdown.render(summary))
+    outputs.for_ci(options, lambda: junit.render(summary), lambda: markdown.render(summary))
 
 
 def status(result: Result, config: Config) -> int:

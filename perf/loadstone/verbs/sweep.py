@@ -137,15 +137,10 @@ def report(path: Path, options: Namespace) -> int:
 
 
 def _for_ci(options: Namespace, path: Path) -> None:
-    """What --junit and --summary ask for."""
     from loadstone import guides, sweeps
-    from loadstone.views import junit
 
     sweep, found = sweeps.read(path), guides.load_found(path)
-    if file := getattr(options, "junit", None):
-        outputs.put(junit.draw(junit.of_sweep(sweep, found, failed(sweep))), file, "--junit")
-    if getattr(options, "summary", False):
-        outputs.step_summary(drawn("md")(sweep, found))
+    outputs.for_ci(options, lambda: drawn("junit")(sweep, found), lambda: drawn("md")(sweep, found))
 
 
 def drawn(view: str) -> Drawn:
