@@ -224,11 +224,11 @@ def test_phases_of_a_closed_loop(load: Load, duration: float | None, phases: str
     assert {r.error for r in run.records} == {None}
 
 
-def test_ten_minutes_at_200_a_second_drift_by_nothing() -> None:
-    run = Run(Load(rate=200.0, requests=120_000), Scripted(lambda *_: [(0.0, DONE)]), prompts=3)
+def test_ten_minutes_at_50_a_second_drift_by_nothing() -> None:
+    run = Run(Load(rate=50.0, requests=30_000), Scripted(lambda *_: [(0.0, DONE)]), prompts=3)
     run.go()
     drift = [(r.sent or 0) - r.scheduled for r in run.records]
-    assert len(drift) == 120_000
+    assert len(drift) == 30_000
     assert max(map(abs, drift)) <= 1_000  # ns: the virtual clock is a float
     assert max(r.scheduled for r in run.records) == 600 * S
 

@@ -251,16 +251,23 @@ def test_ctrl_c_before_the_first_request() -> None:
 def test_sigterm_is_like_ctrl_c(times: int) -> None:
     with Sim(**(SLOW if times == 1 else LONG)) as sim:
         line = command(*run(sim, "-c", 2, "-n", 1000))
-        with open("out.txt", "wb") as out, subprocess.Popen(line, stdout=out, stderr=subprocess.PIPE) as process:
+        with (
+            open("out.txt", "wb") as out,
+            open("said.txt", "wb") as file,
+            subprocess.Popen(line, stdout=out, stderr=file) as process,
+        ):
             until = time.monotonic() + PATIENCE
             while not Path("run/records.jsonl").exists() or sim.server.desk.counters.running < 2:
                 assert time.monotonic() < until
                 time.sleep(0.01)
-            for _ in range(times):
+            process.send_signal(signal.SIGTERM)
+            if times == 2:  # two at once would be one
+                while b"stopping" not in Path("said.txt").read_bytes():
+                    assert time.monotonic() < until
+                    time.sleep(0.01)
                 process.send_signal(signal.SIGTERM)
-                time.sleep(0.1)
-            _, said = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 130
+            assert process.wait(PATIENCE) == 130
+        said = Path("said.txt").read_bytes()
     _, rows, ended = outcome()
     assert ended == "interrupted"
     assert b"loadstone: stopping: waiting up to 30 s" in said

@@ -11,18 +11,28 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
     0: "records",
-    1: "sse ndjson apis laws template reply dialogue typed stages arrivals plan stats histogram pool spool"
-    " events columns windows groups checks finding interference means check measure stops saturation config"
-    " views plugins points shares messages pulses losses ceiling climb against pace scale gauges buckets"
-    " scraped served passage traces correlation intervals transient repeats objectives grid stock pareto"
-    " binomial probes search knee bursts curves capacity demand fleet history attained student blocks contrast"
-    " estimate compare differing gates",
-    2: "alarm transport jobs tokens frame store readers wording loop launch machine usage room exposition"
-    " server_csv lookout outputs",
-    3: "flight keys carrier runner guards health engine workers worker preflight describe progress results"
-    " console watchers setup session lab selftest sweeps scraper scraping repeating campaign guides courses"
-    " calls exports sources sofar screen live sides",
-    4: "__init__ values flags arguments listing cli __main__ sim swarm verbs",
+    # from bytes to a reply; what a run is asked to do
+    1: "sse ndjson apis template reply typed config plugins laws stages arrivals plan dialogue"
+    # when it ends early, and how it stands
+    " stops saturation pulses history attained"
+    # from records to numbers
+    " stats correlation blocks intervals transient student binomial histogram pool spool buckets"
+    " events columns windows groups passage checks measure traces gauges scraped served"
+    # whether they can be believed
+    " check finding interference means ceiling climb against pace"
+    # several processes
+    " shares messages losses scale"
+    # several runs: repeats, comparisons, sweeps, searches, capacity
+    " repeats compare contrast estimate differing gates"
+    " points grid stock pareto knee objectives probes search"
+    " bursts curves capacity demand fleet views",
+    2: "transport jobs alarm loop launch readers tokens wording frame store machine usage room"
+    " exposition server_csv lookout",
+    # a process, and several; the server's metrics; before and around a run; what comes of it; self-test; many runs
+    3: "flight carrier runner engine worker workers scraper scraping preflight setup keys describe session"
+    " guards health watchers progress sofar screen live results console outputs exports sources lab selftest"
+    " repeating sides sweeps campaign guides courses calls",
+    4: "__init__ __main__ cli arguments flags values listing verbs sim swarm",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 DOORS = {

@@ -247,11 +247,10 @@ def test_stages_of_concurrencies_are_levels() -> None:
 
 def test_models_are_mixed_by_their_shares() -> None:
     made = plan.make(Load(requests=20_000, models=(3.0, 1.0), seed=2), rows())
+    other = plan.make(Load(requests=20_000, models=(3.0, 1.0), seed=3), rows())
     drawn = [made.model(place) for place in range(20_000)]
     assert drawn.count(1) / 20_000 == pytest.approx(0.25, abs=0.01)
-    assert drawn != [
-        plan.make(Load(requests=20_000, models=(3.0, 1.0), seed=3), rows()).model(p) for p in range(20_000)
-    ]
+    assert drawn != [other.model(place) for place in range(20_000)]
     assert {line["model"] for line in lines(Load(requests=50, models=(3.0, 1.0)))} == {0, 1}
 
 

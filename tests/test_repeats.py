@@ -250,7 +250,7 @@ def test_what_repeats_are(tmp_path: Path) -> None:
         ("--repeat 3 --rest=-1", "--rest: takes a time such as 30, 500ms or 2m, not '-1'"),
         ("--rest 5", "--rest is between several runs: give --repeat N with it"),
         ("--same-prompts", "--same-prompts is between several runs: give --repeat N with it"),
-        ("--repeat 2 --as csv", "--as takes text, md, json, html for repeats, not csv"),
+        ("--repeat 2 --as csv", "--as takes text, md, html, json for repeats, not csv"),
     ],
 )
 def test_what_is_refused(

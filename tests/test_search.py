@@ -249,7 +249,7 @@ TRUE = 77.6
 
 def test_a_search_of_the_simulated_server(tmp_path: Path) -> None:
     """The small form of tests/bench/search.py."""
-    found = simulated_search(tmp_path / "search")
+    found = simulated_search(tmp_path / "search", probe_max="800", within="25%")
     (outcome,) = found.outcomes
     assert outcome.answer.low is not None
     assert outcome.answer.high is not None

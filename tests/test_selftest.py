@@ -36,6 +36,7 @@ def test_the_whole_way_against_a_server_that_is_given(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(pace, "QUICK", TINY)
+    monkeypatch.setattr(selftest, "HOLD", 0.5)
     monkeypatch.setattr("loadstone.climb.STAIRS", (0.1, 0.2))
     with Sim(ttft="10ms", itl="10ms") as sim:
         done = loadstone(capsys, "selftest", "--quick", "--url", sim.url, "--as", "json")

@@ -1,4 +1,4 @@
-"""The command line's grammar: verbs, flags, their help. What a verb does is in cli.py.
+"""The command line's grammar: verbs, flags, their help. What a verb does is in verbs/ or cli.py.
 
 Flags carry the names that vLLM bench and EvalScope users know. A flag that is not given is absent from the parsed
 values, so that a configuration file can fill it and defaults stand in one place, config.py.
@@ -12,9 +12,8 @@ from typing import NoReturn
 
 from loadstone import __version__, flags
 from loadstone.records import UsageError
-from loadstone.typed import slo
 from loadstone.values import port, whole
-from loadstone.verbs import compare, plan, repeat, sweep
+from loadstone.verbs import compare, plan, report, run, sweep
 
 EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
 2 usage; 130 interrupted, results saved. Keys are taken from the environment (OPENAI_API_KEY) and never written down."""
@@ -53,30 +52,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     flags.add(settings)
     options.settings, options.rest = settings.parse_known_args(rest)
     return options
-
-
-def _run(verb: argparse.ArgumentParser) -> None:
-    flags.add(verb)
-    repeat.add(verb)
-
-
-def _report(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "runs",
-        metavar="RUN",
-        nargs="+",
-        help="folder of a run, of its repeats or of a sweep; a records file; - for records; several side by side",
-    )
-    verb.add_argument(
-        "--as",
-        dest="view",
-        metavar="VIEW",
-        help="text (default), classic, md, csv, json, html, junit, vllm, vllm-sweep, parquet",
-    )
-    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file (vllm-sweep: folder), not to stdout")
-    verb.add_argument("--summary", action="store_true", help=flags.SUMMARY)
-    verb.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
-    verb.add_argument("--tokenizer", metavar="PATH", help="counts tokens of kept texts where the server did not")
 
 
 def _check(verb: argparse.ArgumentParser) -> None:
@@ -161,9 +136,9 @@ def _swarm(verb: argparse.ArgumentParser) -> None:
 
 
 VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
-    "run": (_run, "replay prompts against a server and report"),
+    "run": (run.add, "replay prompts against a server and report"),
     "sweep": (sweep.add, "run at every point of lists of settings, or search the most load that meets objectives"),
-    "report": (_report, "recompute a report from the records of a run"),
+    "report": (report.add, "recompute a report from the records of a run"),
     "compare": (compare.add, "hold runs against each other: better, worse, same or inconclusive (docs/comparing.md)"),
     "check": (_check, "judge whether a run can be believed"),
     "plan": (plan.add, "how many replicas a demand takes and what they cost, from sweeps (docs/planning.md)"),
@@ -172,6 +147,3 @@ VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "selftest": (_selftest, "find the most that this machine can measure truly, and how wrong it is on the way there"),
     "list": (_list, "names of what is built in or installed"),
 }
-
-
-RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit", "repeat", "rest", "same_prompts")

@@ -1,6 +1,7 @@
-"""Where results go beside a run's folder: stdout, a new file that is whole or not there, the summary of a GitHub job.
+"""Where results go beside a run's folder: stdout, a new file that is whole or not there, the summary of a GitHub job;
+and a page in the form that is asked for. What is said on the way goes to stderr.
 
-The last only when asked to (`--summary`): a job may make twenty runs and want to show one.
+To a job's summary only when asked to (`--summary`): a job may make twenty runs and want to show one.
 """
 
 from __future__ import annotations
@@ -10,16 +11,53 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from loadstone.records import UsageError
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from loadstone.views.page import Page
+
 VARIABLE = "GITHUB_STEP_SUMMARY"
+FORMS = ("text", "md", "html")
+"""Of every page."""
 MOST = 1_000_000
 """Bytes that GitHub takes of a step (it says 1 MiB)."""
 
 
-def step_summary(markdown: str, notice: Callable[[str], None], environment: Mapping[str, str] = os.environ) -> None:
+def notice(text: str) -> None:
+    """To people, on stderr, on one line, whatever a server or a file has put into it."""
+    print(f"loadstone: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+
+def drawn(page: Page, form: str) -> str:
+    """A page as one of FORMS."""
+    from loadstone import console
+    from loadstone.views import html, markdown
+
+    forms: dict[str, Callable[[Page], str]] = {"text": console.written, "md": markdown.draw, "html": html.draw}
+    return forms[form](page)
+
+
+def put(text: str, output: str | None, flag: str = "-o") -> None:
+    """To a new file, or to stdout for None and `-`. Raises UsageError."""
+    with target(output, flag) as file:
+        file.write(text.encode())
+
+
+def for_ci(options: Namespace, junit: Callable[[], str], markdown: Callable[[], str]) -> None:
+    """What --junit and --summary ask for."""
+    if file := getattr(options, "junit", None):
+        put(junit(), file, "--junit")
+    if getattr(options, "summary", False):
+        step_summary(markdown())
+
+
+def step_summary(
+    markdown: str, notice: Callable[[str], None] = notice, environment: Mapping[str, str] = os.environ
+) -> None:
     """Add `markdown` to the summary of the job. Elsewhere than on GitHub, and when that does not work, a notice: what a
     command has measured must not be lost by it."""
     path = environment.get(VARIABLE)
@@ -55,6 +93,7 @@ def check_new(path: str | None, flag: str) -> None:
 def target(output: str | None, flag: str = "-o") -> Iterator[BinaryIO]:
     """A new file, removed again when it could not be written whole; stdout for None and `-`. Raises UsageError."""
     if output is None or output == "-":
+        sys.stdout.flush()
         yield sys.stdout.buffer
         sys.stdout.flush()
         return

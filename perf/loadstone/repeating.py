@@ -12,14 +12,14 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone import repeats, results, store
+from loadstone import repeats, results, store, sweeps
 from loadstone.config import Config
 from loadstone.records import Summary, UsageError
 from loadstone.repeats import Repeats
 from loadstone.session import Result
 from loadstone.typed import REPLAY
 
-REPEATS, SWEEP = "repeats.json", "sweep.json"
+REPEATS = "repeats.json"
 Notice = Callable[[str], None]
 
 
@@ -80,7 +80,7 @@ def _settings(config: Config, number: int, folder: Path, same: bool, done: list[
 
 def is_repeated(path: Path) -> bool:
     """Whether a folder holds repeats of a run: says so, or, where they were killed, has numbered runs in it."""
-    if not path.is_dir() or (path / store.RUN).exists() or (path / SWEEP).exists():
+    if not path.is_dir() or (path / store.RUN).exists() or sweeps.is_sweep(path):
         return False
     runs = [run.name for run in path.iterdir() if (run / store.RUN).exists()]
     return bool(runs) and ((path / REPEATS).exists() or all(name.isdigit() for name in runs))

@@ -15,7 +15,7 @@ from loadstone.compare import MARGIN, Comparison, Side, against
 from loadstone.contrast import Estimate
 from loadstone.estimate import Figures, Which
 from loadstone.records import Summary, UsageError
-from loadstone.sweeps import SWEEP
+from loadstone.sweeps import is_sweep
 from loadstone.traces import Curve
 
 
@@ -52,7 +52,7 @@ def paths(text: str) -> list[Path]:
 
 
 def _no_sweep(path: Path) -> Path:
-    if (path / SWEEP).exists():
+    if is_sweep(path):
         raise UsageError(f"{path} is a sweep: give two of the points in it, such as {path}/POINT")
     return path
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import msgspec
 
-from loadstone import cli, losses, results, store
+from loadstone import losses, results, store
 from loadstone.messages import Commission, unpacked
+from loadstone.outputs import notice
 from loadstone.records import Record, UsageError
 from loadstone.session import Result
 from loadstone.swarm.plans import Closing, Gone
+from loadstone.verbs import run
 
 
 def main() -> None:
@@ -25,7 +27,7 @@ def main() -> None:
     try:
         sys.exit(close(closing))
     except UsageError as exc:
-        cli.notice(str(exc))
+        notice(str(exc))
         sys.exit(2)
 
 
@@ -37,11 +39,11 @@ def close(closing: Closing) -> int:
     folder.merge()
     folder.write_json(store.RUN, _told(store.load_run(folder.path), closing))
     summary = results.finish(folder, closing.config.tokenizer, closing.config.html)
-    cli.show(summary, cli.view_of(closing.view), page=lambda: results.written_page(folder.path))
-    cli.notice(f"results are in {folder.path}")
+    run.show(summary, run.view_of(closing.view), page=lambda: results.written_page(folder.path))
+    notice(f"results are in {folder.path}")
     for sentence in closing.tail["lost"]:
-        cli.notice(sentence)
-    return cli.status(Result(summary, folder.path), closing.config)
+        notice(sentence)
+    return run.status(Result(summary, folder.path), closing.config)
 
 
 NUMBER = 1_000_000

@@ -12,7 +12,7 @@ from typing import Any
 from locust import User, constant, events, task
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadstone import cli
+from loadstone.outputs import notice
 from loadstone.records import UsageError
 from loadstone.swarm import settings
 from loadstone.swarm.dispatch import PartsOnly
@@ -43,7 +43,7 @@ class Seat(User):
 
 
 def _refuse(text: str) -> None:
-    cli.notice(text)
+    notice(text)
     sys.exit(2)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadstone import cli, describe, keys, loop, scraping, session, setup, store, workers
+from loadstone import describe, keys, loop, outputs, scraping, session, setup, store, workers
 from loadstone.lookout import Quest
 from loadstone.records import UsageError
 from loadstone.setup import Setup
@@ -40,8 +40,8 @@ async def prepare(order: Order) -> Made:
         config = msgspec.structs.replace(config, **changes)
     path = Path(config.output) if config.output else store.default_path(config.label)
     store.check_free(path)
-    async with setup.ready(config, cli.notice) as made:
-        places = await scraping.find(made.config, scraping.paths(made.api), cli.notice)
+    async with setup.ready(config, outputs.notice) as made:
+        places = await scraping.find(made.config, scraping.paths(made.api), outputs.notice)
         folder = store.Folder(path)
         head = describe.run(made) | {"digest": session.write_plan(made, folder, keys.secrets(made.config))}
         head["ceiling"] = None  # it would be the master's, which sends nothing

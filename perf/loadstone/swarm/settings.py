@@ -31,7 +31,7 @@ def config(environ: Mapping[str, str] = os.environ) -> Config:
             return msgspec.json.decode(text, type=Config)
         except msgspec.MsgspecError as exc:
             raise UsageError(f"{RUN} is not a run: {exc}") from exc
-    from loadstone.cli import config_of
+    from loadstone.verbs.given import config_of
 
     path = environ.get(CONFIG)
     return config_of(Namespace(config=path) if path else Namespace())

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from loadstone import outputs
 from loadstone.flags import SUMMARY
 
 if TYPE_CHECKING:
     from loadstone.compare import Comparison
     from loadstone.gates import Judged
-    from loadstone.views.page import Page
 
-_VIEWS = ("text", "md", "json", "html")
+_VIEWS = (*outputs.FORMS, "json")
 
 
 def add(verb: argparse.ArgumentParser) -> None:
@@ -32,7 +31,7 @@ def add(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--gate-strict", action="store_true", help="a gate that the runs cannot tell is missed too")
     verb.add_argument("--force", action="store_true", help="compare invalid runs too")
-    verb.add_argument("--as", dest="view", choices=_VIEWS, help="text (default), md, json, html")
+    verb.add_argument("--as", dest="view", choices=_VIEWS, help="text (default), md, html, json")
     verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
     verb.add_argument("--summary", action="store_true", help=SUMMARY)
     verb.add_argument("--junit", metavar="FILE", help="write what became of the gates to a new file as JUnit XML")
@@ -40,7 +39,7 @@ def add(verb: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0; 1 where a gate is missed."""
-    from loadstone import console, gates, outputs, sides
+    from loadstone import console, gates, sides
     from loadstone.compare import MARGIN
     from loadstone.views import comparison
 
@@ -52,47 +51,27 @@ def run(options: argparse.Namespace) -> int:
     judged = gates.judge(asked, found.against)
     view, output = given.get("view", "text"), given.get("output", "-")
     if view == "json":
-        _write(comparison.json(found, judged), output)
+        outputs.put(comparison.json(found, judged), output)
     elif (view, output) == ("text", "-"):
         console.show(comparison.page(found, judged))
     else:
-        _write(_drawn(comparison.page(found, judged, sides.curves(read)), view), output)
-    _for_ci(given, found, judged)
+        outputs.put(outputs.drawn(comparison.page(found, judged, sides.curves(read)), view), output)
+    _for_ci(options, found, judged)
     failed = gates.failed(judged, given.get("gate_strict", False))
     for gate in failed:
-        _notice(f"gate {gate.status}: {gate.name}: {gate.reason}")
+        outputs.notice(f"gate {gate.status}: {gate.name}: {gate.reason}")
     return 1 if failed else 0
 
 
-def _drawn(page: Page, view: str) -> str:
-    from loadstone import console
-    from loadstone.views import html, markdown
-
-    return {"text": console.written, "md": markdown.draw, "html": html.draw}[view](page)
-
-
-def _write(text: str, output: str) -> None:
-    from loadstone import outputs
-
-    with outputs.target(output) as file:
-        file.write(text.encode())
-
-
-def _for_ci(given: Mapping[str, Any], found: Comparison, judged: Sequence[Judged]) -> None:
-    """What --junit and --summary ask for."""
-    from loadstone import outputs
+def _for_ci(options: argparse.Namespace, found: Comparison, judged: Sequence[Judged]) -> None:
     from loadstone.views import comparison, junit, markdown
 
-    if file := given.get("junit"):
-        cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
-        with outputs.target(file, "--junit") as made:
-            made.write(junit.draw([junit.Suite("loadstone compare", cases)]).encode())
-    if given.get("summary"):
-        outputs.step_summary(markdown.draw(comparison.page(found, judged)), _notice)
-
-
-def _notice(text: str) -> None:
-    sys.stderr.write(f"loadstone: {text}\n")
+    cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
+    outputs.for_ci(
+        options,
+        lambda: junit.draw([junit.Suite("loadstone compare", cases)]),
+        lambda: markdown.draw(comparison.page(found, judged)),
+    )
 
 
 def _margin(text: str) -> float:

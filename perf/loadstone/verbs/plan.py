@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from loadstone import outputs
 from loadstone.records import UsageError
 from loadstone.values import time, whole
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from loadstone.fleet import Offer, Plan, Terms
 
 T = TypeVar("T")
-_VIEWS = ("text", "md", "json", "html", "csv")
+_VIEWS = (*outputs.FORMS, "json", "csv")
 _MONTHS = 120
 
 
@@ -42,7 +42,7 @@ def add(verb: ArgumentParser) -> None:
     paid.add_argument("--price", metavar="X[,X...]", help="of a replica hour: 2.50, or one for each sweep")
     paid.add_argument("--currency", metavar="NAME", help="of the price (USD)")
     paid.add_argument("--gpus", metavar="N[,N...]", help="of a replica, or one for each sweep (as the sweep says)")
-    verb.add_argument("--as", dest="view", choices=_VIEWS, help="text (default), md, json, html, csv")
+    verb.add_argument("--as", dest="view", choices=_VIEWS, help="text (default), md, html, json, csv")
     verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
 
 
@@ -57,7 +57,7 @@ def run(options: Namespace) -> int:
     if (view, output) == ("text", "-"):
         console.show(capacity.page(plan))
     else:
-        _write(_views()[view](plan), output)
+        outputs.put(_drawn(plan, view), output)
     return 0 if any(stack.sizes for stack in plan.stacks) else 1
 
 
@@ -141,27 +141,9 @@ def _each(options: Namespace, name: str, read: Callable[[str], tuple[T, ...]]) -
     return found if len(found) > 1 else [found[0] if found else None] * len(sweeps)
 
 
-def _views() -> dict[str, Callable[[Plan], str]]:
-    import msgspec
+def _drawn(plan: Plan, view: str) -> str:
+    from loadstone.views import capacity, capacity_csv
+    from loadstone.views.json import indented
 
-    from loadstone import console
-    from loadstone.views import capacity, capacity_csv, html, markdown
-
-    return {
-        "text": lambda plan: console.written(capacity.page(plan)),
-        "md": lambda plan: markdown.draw(capacity.page(plan)),
-        "html": lambda plan: html.draw(capacity.page(plan)),
-        "json": lambda plan: msgspec.json.format(msgspec.json.encode(plan), indent=2).decode() + "\n",
-        "csv": capacity_csv.render,
-    }
-
-
-def _write(text: str, output: str) -> None:
-    if output == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        with open(output, "x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as exc:
-        raise UsageError(f"cannot write {output}: {exc.strerror}; give another file with -o") from exc
+    forms: dict[str, Callable[[Plan], str]] = {"json": indented, "csv": capacity_csv.render}
+    return forms[view](plan) if view in forms else outputs.drawn(capacity.page(plan), view)

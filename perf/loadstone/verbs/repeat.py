@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from loadstone import outputs
 from loadstone.config import Config
+from loadstone.outputs import notice
 from loadstone.records import Summary, UsageError
 from loadstone.values import time, whole
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from loadstone.repeats import Repeats
     from loadstone.session import Result
 
-Notice = Callable[[str], None]
-FORMS = ("text", "md", "json", "html")
+FORMS = (*outputs.FORMS, "json")
 
 
 def add(verb: argparse.ArgumentParser) -> None:
@@ -40,7 +39,7 @@ def wanted(options: Namespace) -> bool:
     return hasattr(options, "repeat")
 
 
-def run(options: Namespace, config: Config, one: Callable[[Config], Result], notice: Notice) -> Done:
+def run(options: Namespace, config: Config, one: Callable[[Config], Result]) -> Done:
     """The runs, and their table on stdout."""
     from loadstone import repeating
 
@@ -48,12 +47,12 @@ def run(options: Namespace, config: Config, one: Callable[[Config], Result], not
     rest, same = getattr(options, "rest", 0.0), hasattr(options, "same_prompts")
     done = repeating.run(config, options.repeat, one, rest=rest, same=same, notice=notice)
     _show(done.table, done.folder, form, None)
-    _for_ci(options, done.table, done.folder, notice, [result.summary for result in done.results])
+    _for_ci(options, done.table, done.folder, [result.summary for result in done.results])
     notice(f"results are in {done.folder}")
     return done
 
 
-def report(options: Namespace, path: Path, notice: Notice) -> int:
+def report(options: Namespace, path: Path) -> int:
     """The table of a folder that holds repeats, from their records."""
     from loadstone import repeating
 
@@ -61,7 +60,7 @@ def report(options: Namespace, path: Path, notice: Notice) -> int:
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
     found = repeating.read(path, tokenizer, goodput)
     _show(found, path, form, getattr(options, "output", None))
-    _for_ci(options, found, path, notice)
+    _for_ci(options, found, path)
     return 0 if any(once.succeeded for once in found.runs) else 1
 
 
@@ -73,34 +72,19 @@ def _form(options: Namespace) -> str:
 
 
 def _show(repeats: Repeats, path: Path, form: str, output: str | None) -> None:
-    from loadstone import outputs
-
-    with outputs.target(output) as file:
-        file.write(_drawn(repeats, path, form).encode())
+    outputs.put(_drawn(repeats, path, form), output)
 
 
-def _for_ci(options: Namespace, repeats: Repeats, path: Path, notice: Notice, runs: Sequence[Summary] = ()) -> None:
-    """What --junit and --summary ask for."""
-    from loadstone import outputs
+def _for_ci(options: Namespace, repeats: Repeats, path: Path, runs: Sequence[Summary] = ()) -> None:
     from loadstone.views import junit
 
-    if file := getattr(options, "junit", None):
-        with outputs.target(file, "--junit") as made:
-            made.write(junit.draw([junit.of_run(summary) for summary in runs]).encode())
-    if getattr(options, "summary", False):
-        outputs.step_summary(_drawn(repeats, path, "md"), notice)
+    outputs.for_ci(
+        options, lambda: junit.draw([junit.of_run(run) for run in runs]), lambda: _drawn(repeats, path, "md")
+    )
 
 
 def _drawn(repeats: Repeats, path: Path, form: str) -> str:
-    from loadstone import console
-    from loadstone.views import markdown
+    from loadstone.views.json import indented
     from loadstone.views.repeats import page
 
-    if form == "json":
-        return msgspec.json.format(msgspec.json.encode(repeats), indent=2).decode() + "\n"
-    made = page(repeats, f"Repeats: {path.name or path}")
-    if form == "html":
-        from loadstone.views import html
-
-        return html.draw(made)
-    return markdown.draw(made) if form == "md" else console.written(made)
+    return indented(repeats) if form == "json" else outputs.drawn(page(repeats, f"Repeats: {path.name or path}"), form)

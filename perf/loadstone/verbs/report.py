@@ -1,23 +1,69 @@
-"""`loadstone report` beyond the views of one run: several runs side by side, and what other programs read."""
+"""`loadstone report`: one run recomputed from its records, several side by side, and what other programs read."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from loadstone import flags
+from loadstone.outputs import notice
 from loadstone.records import UsageError
+from loadstone.typed import slo
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
-Notice = Callable[[str], None]
+    from loadstone.views.matrix import Runs
+
 SIDE_BY_SIDE = ("text", "md", "html", "csv", "json")
 
 
-def knows(options: Namespace) -> bool:
-    """Whether what is asked for is done here."""
+def add(verb: ArgumentParser) -> None:
+    verb.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        help="folder of a run, of its repeats or of a sweep; a records file; - for records; several side by side",
+    )
+    verb.add_argument(
+        "--as",
+        dest="view",
+        metavar="VIEW",
+        help="text (default), classic, md, csv, json, html, junit, vllm, vllm-sweep, parquet",
+    )
+    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file (vllm-sweep: folder), not to stdout")
+    verb.add_argument("--summary", action="store_true", help=flags.SUMMARY)
+    verb.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
+    verb.add_argument("--tokenizer", metavar="PATH", help="counts tokens of kept texts where the server did not")
+
+
+def run(options: Namespace) -> int:
+    """Exit status 0; 1 where no request succeeded, or a run cannot be read."""
+    return _beyond(options) if _is_beyond(options) else _one(options)
+
+
+def _one(options: Namespace) -> int:
+    """A run, or records on stdin, in one of the views."""
+    from loadstone import results, server_csv
+    from loadstone.exports import EXPORTS
+    from loadstone.records import from_lines
+    from loadstone.verbs import run as verb
+
+    (path,), view = options.runs, verb.asked(options, EXPORTS)
+    tokenizer, goodput = _measures(options)
+    if path == "-":
+        summary, columns = results.measured(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
+    else:
+        summary, columns = results.load(Path(path), tokenizer, goodput)
+    output, scraped = getattr(options, "output", None), server_csv.read(Path(path))
+    verb.show(summary, view, output, lambda: results.web_page(summary, columns, scraped))
+    verb.for_ci(options, summary)
+    return 0 if summary.counts.succeeded else 1
+
+
+def _is_beyond(options: Namespace) -> bool:
+    """Whether it is more than one run in one of the views."""
     from loadstone import store, sweeps
     from loadstone.exports import EXPORTS
 
@@ -26,28 +72,28 @@ def knows(options: Namespace) -> bool:
     return len(options.runs) > 1 or _view(options) in EXPORTS or many
 
 
-def run(options: Namespace, notice: Notice) -> int:
+def _beyond(options: Namespace) -> int:
     from loadstone import repeating, sweeps
     from loadstone.exports import EXPORTS, FOLDERS
     from loadstone.verbs import repeat, sweep
 
     view, path = _view(options), Path(options.runs[0])
     if view not in EXPORTS and len(options.runs) == 1 and sweeps.is_sweep(path):
-        return sweep.report(path, options, notice)
+        return sweep.report(path, options)
     if view in repeat.FORMS and len(options.runs) == 1 and repeating.is_repeated(path):
-        return repeat.report(options, path, notice)
+        return repeat.report(options, path)
     if view not in EXPORTS:
-        return _side_by_side(options, view, notice)
+        return _side_by_side(options, view)
     if len(options.runs) > 1:
         raise UsageError(f"--as {view} takes one {'sweep' if view in FOLDERS else 'run'}, not {len(options.runs)}")
-    return _folder(options, view, notice) if view in FOLDERS else _export(options, view)
+    return _folder(options, view) if view in FOLDERS else _export(options, view)
 
 
 def _view(options: Namespace) -> str:
     return getattr(options, "view", "text")
 
 
-def _side_by_side(options: Namespace, view: str, notice: Notice) -> int:
+def _side_by_side(options: Namespace, view: str) -> int:
     from loadstone import outputs, sources
     from loadstone.views import matrix
 
@@ -60,32 +106,22 @@ def _side_by_side(options: Namespace, view: str, notice: Notice) -> int:
         raise UsageError("none of these runs can be read: give folders that loadstone run has written")
     _write(matrix.Runs(found, unreadable), view, getattr(options, "output", None))
     if getattr(options, "summary", False):
-        outputs.step_summary(matrix.as_markdown(matrix.Runs(found, unreadable)), notice)
+        outputs.step_summary(matrix.as_markdown(matrix.Runs(found, unreadable)))
     return 1 if unreadable or not all(summary.counts.succeeded for summary in found.values()) else 0
 
 
-def _write(runs: Any, view: str, output: str | None) -> None:
+def _write(runs: Runs, view: str, output: str | None) -> None:
     from loadstone import console, outputs
     from loadstone.views import matrix
 
     if view == "text" and output in (None, "-"):
         console.show(matrix.page(runs))
         return
-    forms = {"csv": matrix.as_csv, "json": matrix.as_json, "md": matrix.as_markdown, "html": _html}
-    text = forms[view](runs) if view in forms else console.written(matrix.page(runs))
-    with outputs.target(output) as file:
-        file.write(text.encode())
+    forms = {"csv": matrix.as_csv, "json": matrix.as_json}
+    outputs.put(forms[view](runs) if view in forms else outputs.drawn(matrix.page(runs), view), output)
 
 
-def _html(runs: Any) -> str:
-    from importlib import import_module
-
-    from loadstone.views import matrix
-
-    return str(import_module("loadstone.views.html").draw(matrix.page(runs)))
-
-
-def _folder(options: Namespace, view: str, notice: Notice) -> int:
+def _folder(options: Namespace, view: str) -> int:
     from loadstone.exports import EXPORTS
     from loadstone.plugins import find
 

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 
-from loadstone import flags
+from loadstone import flags, outputs
 from loadstone.config import FLAGS, Config, flag, from_mapping
+from loadstone.outputs import notice
 from loadstone.points import Sweep
 from loadstone.records import Summary, UsageError
 from loadstone.values import Listed, law, listed, one_of, several, switch, think, whole, workers
@@ -66,16 +65,6 @@ class _Lists:
         self._kinds[action.dest] = kind if plain else switch
 
 
-class Edge(Struct, frozen=True):
-    """What the command line lends to the verb: the settings as given, stderr, a server for the time it takes, and the
-    live display."""
-
-    settings: dict[str, Any]
-    notice: Callable[[str], None]
-    server: Callable[[Config], AbstractContextManager[Config]]
-    live: Callable[[Any], Awaitable[None]]
-
-
 def add(verb: ArgumentParser) -> None:
     kinds: dict[str, Callable[[str], Any]] = {}
     lists: Any = _Lists(verb, kinds)
@@ -114,60 +103,56 @@ def _add_searches(verb: ArgumentParser) -> None:
     )
 
 
-def run(options: Namespace, edge: Edge) -> int:
-    from loadstone import courses, outputs, store
+def run(options: Namespace) -> int:
+    from loadstone import courses, store
     from loadstone.campaign import Campaign
+    from loadstone.verbs import given
+    from loadstone.verbs import run as one
 
     outputs.check_new(getattr(options, "junit", None), "--junit")
-    fixed, lists = split(edge.settings, getattr(options, "vary", ()), options.kinds)
+    fixed, lists = split(given.settings_of(vars(options)), getattr(options, "vary", ()), options.kinds)
     config = from_mapping(fixed, getattr(options, "config", None) or "the command line")
     view = drawn(getattr(options, "view", "text"))
     path = Path(config.output) if config.output else store.default_path(config.label or "sweep")
     course = courses.course(vars(options), config, lists, path)
-    campaign = Campaign(path, course.grid, config, edge.notice)
+    campaign = Campaign(path, course.grid, config, notice)
     if course.warning:
-        edge.notice(course.warning)
-    with edge.server(config) as served:
-        live = None if getattr(options, "quiet", False) else edge.live
-        ended = campaign.run(course.guide, _goer(served.url, edge.notice, live), _pause(getattr(options, "rest", 0.0)))
-    status = _finish(campaign, ended, course, view, edge.notice)
-    _for_ci(options, campaign.path, edge.notice)
+        notice(course.warning)
+    with one.served(config) as served:
+        live = None if getattr(options, "quiet", False) else one.watched
+        ended = campaign.run(course.guide, _goer(served.url, live), _pause(getattr(options, "rest", 0.0)))
+    status = _finish(campaign, ended, course, view)
+    _for_ci(options, campaign.path)
     return status
 
 
-def report(path: Path, options: Namespace, notice: Callable[[str], None]) -> int:
+def report(path: Path, options: Namespace) -> int:
     """`loadstone report` of a sweep."""
     from loadstone import guides, sweeps
 
     sweep, found = sweeps.read(path), guides.load_found(path)
-    _put(drawn(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
-    _for_ci(options, path, notice)
+    outputs.put(drawn(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
+    _for_ci(options, path)
     return 0 if any(run.counts.succeeded for point in sweep.points for run in point.runs) else 1
 
 
-def _for_ci(options: Namespace, path: Path, notice: Callable[[str], None]) -> None:
-    """What --junit and --summary ask for."""
-    from loadstone import guides, outputs, sweeps
-    from loadstone.views import junit
+def _for_ci(options: Namespace, path: Path) -> None:
+    from loadstone import guides, sweeps
 
     sweep, found = sweeps.read(path), guides.load_found(path)
-    if file := getattr(options, "junit", None):
-        with outputs.target(file, "--junit") as made:
-            made.write(junit.draw(junit.of_sweep(sweep, found, failed(sweep))).encode())
-    if getattr(options, "summary", False):
-        outputs.step_summary(drawn("md")(sweep, found), notice)
+    outputs.for_ci(options, lambda: drawn("junit")(sweep, found), lambda: drawn("md")(sweep, found))
 
 
 def drawn(view: str) -> Drawn:
     """The view of a sweep by its name. Raises UsageError."""
-    from loadstone import console
-    from loadstone.views import html, junit, markdown, sweep_csv, sweep_json
+    from loadstone.views import junit, sweep_csv, sweep_json
     from loadstone.views.sweep import page
 
+    def paged(form: str) -> Drawn:
+        return lambda sweep, found: outputs.drawn(page(sweep, found), form)
+
     views: dict[str, Drawn] = {
-        "text": lambda sweep, found: console.written(page(sweep, found)),
-        "md": lambda sweep, found: markdown.draw(page(sweep, found)),
-        "html": lambda sweep, found: html.draw(page(sweep, found)),
+        **{form: paged(form) for form in outputs.FORMS},
         "csv": lambda sweep, _: sweep_csv.render(sweep),
         "json": sweep_json.render,
         "junit": lambda sweep, found: junit.draw(junit.of_sweep(sweep, found, failed(sweep))),
@@ -177,7 +162,7 @@ def drawn(view: str) -> Drawn:
     return views[view]
 
 
-def _goer(url: Any, notice: Callable[[str], None], live: Any) -> Callable[[Config], Summary]:
+def _goer(url: Any, live: Any) -> Callable[[Config], Summary]:
     """Makes a run against the one server of the sweep, and says what came of it in a line."""
     from loadstone import loop, session
     from loadstone.views.sweep import line
@@ -204,7 +189,7 @@ def _pause(rest: float) -> Callable[[], None]:
     return lambda: time.sleep(rest)
 
 
-def _finish(campaign: Campaign, ended: str, course: Course, view: Drawn, notice: Callable[[str], None]) -> int:
+def _finish(campaign: Campaign, ended: str, course: Course, view: Drawn) -> int:
     """Everything derived is written, however the sweep ended."""
     from loadstone import guides, store
 
@@ -217,15 +202,15 @@ def _finish(campaign: Campaign, ended: str, course: Course, view: Drawn, notice:
     for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
         if kind != "html" or campaign.sweep.grid.config.get("html", True):
             folder.write(name, drawn(kind)(campaign.sweep, found))
-    _put(view(campaign.sweep, found), None)
+    outputs.put(view(campaign.sweep, found), None)
     notice(f"results are in {campaign.path}")
     if ended == "interrupted":
         notice(f"interrupted: the same command with -o {campaign.path} goes on")
         return 130
-    return _status(campaign.sweep, found, notice)
+    return _status(campaign.sweep, found)
 
 
-def _status(sweep: Sweep, found: Found | None, notice: Callable[[str], None]) -> int:
+def _status(sweep: Sweep, found: Found | None) -> int:
     """1 where a point failed, or where no load meets the objectives. A search goes where the server gives way."""
     if found is not None:
         unmet = [outcome for outcome in found.outcomes if outcome.answer.low is None]
@@ -248,20 +233,6 @@ def failed(sweep: Sweep) -> list[str]:
 def _failed(summary: Summary, most: float) -> bool:
     counts = summary.counts
     return not counts.succeeded or counts.failed > most * counts.completed
-
-
-def _put(text: str, output: str | None) -> None:
-    import sys
-
-    if output is None or output == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        return
-    try:
-        with open(output, "x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as exc:
-        raise UsageError(f"cannot write {output}: {exc.strerror}; give another file with -o") from exc
 
 
 def split(

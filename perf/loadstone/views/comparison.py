@@ -14,6 +14,7 @@ from loadstone.finding import plain
 from loadstone.gates import Judged
 from loadstone.traces import Curve
 from loadstone.views import overlay
+from loadstone.views.json import indented
 from loadstone.views.page import Block, Page, Prose, Section, Table, Tone
 from loadstone.views.tables import LABELS, number
 
@@ -49,8 +50,7 @@ def page(
 
 def json(comparison: Comparison, judged: Sequence[Judged] = ()) -> str:
     """The comparison as it is, with its gates; docs/comparing.md tells the fields."""
-    whole = msgspec.to_builtins(comparison) | {"gates": msgspec.to_builtins(judged)}
-    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
+    return indented(msgspec.to_builtins(comparison) | {"gates": msgspec.to_builtins(judged)})
 
 
 def label(name: str) -> str:

@@ -1,6 +1,8 @@
-"""summary.json: the summary as it is, indented. `results.load_summary` reads it back."""
+"""JSON for people and programs: indented, as it is. summary.json is this; `results.load_summary` reads it back."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 
@@ -8,4 +10,9 @@ from loadstone.records import Summary
 
 
 def render(summary: Summary) -> str:
-    return msgspec.json.format(msgspec.json.encode(summary), indent=2).decode() + "\n"
+    return indented(summary)
+
+
+def indented(value: Any) -> str:
+    """Whatever msgspec can write."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"

@@ -17,6 +17,7 @@ from loadstone.finding import plain
 from loadstone.records import Metric, Summary
 from loadstone.stats import PERCENTILES
 from loadstone.views import markdown
+from loadstone.views.json import indented
 from loadstone.views.page import Block, Page, Prose, Section, Table
 from loadstone.views.tables import LABELS, RATES, number
 
@@ -86,8 +87,7 @@ def as_json(runs: Runs) -> str:
     "metrics"}], "unreadable": [a sentence each]}; the forms within are those of summary.json."""
     wanted = ("verdict", "counts", "duration", "rates", "metrics")
     told = [{"name": name} | {part: getattr(summary, part) for part in wanted} for name, summary in runs.found.items()]
-    whole = {"differing": differing(runs), "runs": told, "unreadable": runs.unreadable}
-    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
+    return indented({"differing": differing(runs), "runs": told, "unreadable": runs.unreadable})
 
 
 def _told(summary: Summary) -> dict[str, Any]:

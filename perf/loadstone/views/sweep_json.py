@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import Struct
 
 from loadstone.points import Grid, Point, Sweep
 from loadstone.search import Found
+from loadstone.views.json import indented
 
 
 class _Whole(Struct):
@@ -16,5 +16,4 @@ class _Whole(Struct):
 
 
 def render(sweep: Sweep, found: Found | None) -> str:
-    whole = _Whole(sweep.grid, sweep.points, found)
-    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
+    return indented(_Whole(sweep.grid, sweep.points, found))

@@ -1,0 +1,49 @@
+"""The settings as they are given: the configuration file, overlaid by the flags.
+
+Whether they make sense is config.py's to say.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from loadstone.config import Config, from_mapping
+from loadstone.records import UsageError
+from loadstone.typed import slo
+
+RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit", "repeat", "rest", "same_prompts")
+"""Flags that are no settings of a run."""
+
+
+def config_of(options: Namespace) -> Config:
+    """Settings of the configuration file, overlaid by the flags."""
+    return from_mapping(settings_of(vars(options)), getattr(options, "config", None) or "the command line")
+
+
+def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, before anybody has looked whether they make sense."""
+    given = {name: value for name, value in options.items() if name not in RUN_ONLY}
+    for name in ("header", "goodput"):
+        if name in given:
+            given[name] = dict(given[name])
+    if len(given.get("url", ())) == 1:
+        given["url"] = given["url"][0]
+    path = options.get("config")
+    return {**(_toml(Path(path)) if path else {}), **given}
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        settings = tomllib.loads(path.read_text("utf-8"))
+    except OSError as exc:
+        raise UsageError(f"cannot read --config {path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise UsageError(f"--config {path} is not TOML: {exc}") from exc
+    named = {name.replace("-", "_"): value for name, value in settings.items()}
+    if isinstance(named.get("goodput"), list):
+        named["goodput"] = dict(slo(str(item)) for item in named["goodput"])
+    return named
