@@ -282,6 +282,15 @@ def test_goodput_is_judged_by_single_requests(tmp_path: Path) -> None:
     assert probes.allowed(parse("goodput>=99%", shares=True)[0]) == pytest.approx(0.01)
 
 
+def test_an_answer_that_never_came_is_no_goodput(tmp_path: Path) -> None:
+    """Where all of it was reasoning, time to the first answer is not known, which is not the same as short."""
+    run(tmp_path, rate=50.0, requests=200, goodput={"ttfat": 1.0})
+    summary, columns = results.load(tmp_path / "run")
+    columns.requests.first_answer[:] = np.nan
+    (found,) = probes.evidence(columns, summary, parse("goodput>=99%", shares=True)).tallies
+    assert found.share == 1.0
+
+
 def simulated_search(path: Path, seed: int = 1, **given: object) -> guides.Found:
     config = Config(url="http://x", dataset="random", rate=40.0, seed=seed)
     asked = {"slo": "ttft.p90<60ms", "probe_max": "1500", "within": "15%", "at_most": 200.0, **given}

@@ -19,7 +19,7 @@ from msgspec import Struct
 from loadstone.binomial import lower, upper
 from loadstone.check import of_client
 from loadstone.columns import Array, Columns, Mask, Requests
-from loadstone.measure import per_request
+from loadstone.measure import meeting, per_request
 from loadstone.objectives import Judgement, Objective, estimate, judge, together
 from loadstone.records import Summary
 from loadstone.saturation import Detector
@@ -209,7 +209,8 @@ def _wrong(columns: Columns, summary: Summary, objective: Objective) -> tuple[Ma
     if objective.metric == "error_rate":
         return ~r.ok[rows], np.zeros(0)
     if objective.metric == "attainment":
-        return _missing(r, values, summary)[rows], np.zeros(0)
+        missing = _missing(r, summary)
+        return None if missing is None else missing[rows], np.zeros(0)
     if objective.metric not in values or objective.figure not in PERCENTILES:
         return None, np.zeros(0)
     value = values[objective.metric][0]
@@ -217,13 +218,11 @@ def _wrong(columns: Columns, summary: Summary, objective: Objective) -> tuple[Ma
     return (~r.ok | ~(value <= objective.limit))[rows], value[rows & r.ok]
 
 
-def _missing(r: Requests, values: dict[str, tuple[Array, str]], summary: Summary) -> Mask:
-    """Requests that do not meet all objectives of --goodput."""
+def _missing(r: Requests, summary: Summary) -> Mask | None:
+    """Requests that do not meet all objectives of --goodput; None where that cannot be told of all."""
     slos: dict[str, float] = (summary.run.get("config") or {}).get("goodput") or {}
-    wrong = ~r.ok
-    for name, limit in slos.items():
-        wrong |= values[name][0] > limit
-    return wrong
+    met = meeting(r, slos, r.measured & r.ok)
+    return None if met is None else ~met
 
 
 def _counted(wrong: Mask, values: Array) -> Tally:
