@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from engine_runs import Load, records, run
-from loadstone import compare, differing, sides
+from loadstone import compare, contrast, differing, sides
 from loadstone.compare import MARGIN, Against, Figure, against, names, overall, up
 from loadstone.contrast import Estimate, even
 from loadstone.estimate import estimate
@@ -317,6 +317,15 @@ def test_answers_that_were_not_streamed() -> None:
     assert found["output_throughput"].error == pytest.approx(0, abs=20)
     assert "ttft.mean" not in found
     assert "gap.mean" not in found
+
+
+def test_more_requests_are_asked_for_only_where_they_help() -> None:
+    """A side without streams has no TTFT however long it runs; one with few requests has a p99 if it has more."""
+    few, many = contrast.even(0.1, 0.01, 50.0, 60), contrast.even(0.2, 0.01, 50.0, 600)
+    base = {"ttft.mean": many, "ttft.p99": many, "latency.mean": many, "latency.p99": many}
+    (side,) = against(base, {"new": {"latency.mean": few}})
+    wanted = {figure.name: (figure.wanted, figure.wanted_of) for figure in side.figures if figure.new is None}
+    assert wanted == {"ttft.mean": (None, None), "ttft.p99": (None, None), "latency.p99": (500, "requests")}
 
 
 def by_twos(record: Record) -> Record:
