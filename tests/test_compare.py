@@ -280,6 +280,17 @@ def test_an_invalid_run_is_refused_unless_forced(capsys: Capture) -> None:
     assert (gate.status, "was not measured" in gate.err) == (1, True)
 
 
+def test_a_repeat_that_was_cut_short_is_refused_unless_forced(capsys: Capture, tmp_path: Path) -> None:
+    for number in (1, 2):
+        save(tmp_path / "five" / str(number), records(SMALL, 20 + number), ended="done")
+    save(tmp_path / "five" / "3", records(SMALL, 23)[:40], ended="interrupted")
+    told = refused(capsys, "compare", "base", str(tmp_path / "five"))
+    assert f"{tmp_path}/five/3 did not end as planned (interrupted)" in told
+    assert f"give {tmp_path}/five/1,{tmp_path}/five/2, or compare all the same with --force" in told
+    ok(loadstone(capsys, "compare", "base", str(tmp_path / "five"), "--force"))
+    ok(loadstone(capsys, "compare", "base", str(tmp_path / "five" / "3")))
+
+
 def test_a_single_request_tells_nothing(capsys: Capture) -> None:
     found = shown(capsys, "base", "single")["found"]
     assert found["ttft.mean"]["verdict"] == "inconclusive"
