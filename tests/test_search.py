@@ -19,6 +19,7 @@ from loadstone.objectives import Judgement, parse
 from loadstone.probes import Probe, Tally
 from loadstone.records import UsageError
 from loadstone.search import Answer, Range
+from loadstone.views.search import answer
 
 RATES = Range(start=1.0, least=1 / 1024, most=1024.0)
 SLOTS = Range(start=1.0, least=1.0, most=1000.0, whole=True)
@@ -209,6 +210,29 @@ def test_what_is_met_with_an_unfit_client_is_met_but_said() -> None:
     found = probes.probe(1, [spoiled(0.0, 5000)] * 2, P99, 5)
     assert (found.call, found.confirmed) == ("met", True)
     assert "in 2 of 2 runs the client was unfit (event-loop lag: 14 ms), which makes answers" in (found.why or "")
+
+
+def test_nothing_surely_met_is_not_all_missed() -> None:
+    def told(*calls: Judgement) -> str:
+        tried = [Probe(load, call, 1, 100, 1.0, []) for load, call in enumerate(calls, 1)]
+        outcome = search.Outcome({}, search.answer(tried), tried, search.done(tried))
+        return answer(search.Found("concurrency", [], 1.05, [outcome]), outcome)
+
+    assert told("missed", "missed") == "no load that was tried meets them, down to 1 request in flight"
+    assert told("unresolved") == (
+        "no load that was tried surely meets them, down to 1 request in flight, which stayed unresolved"
+    )
+
+
+def test_what_the_client_cannot_spoil_counts_all_the_same() -> None:
+    """Failures are failures; a queue that grew is not met."""
+    both = parse("ttft.p99<100ms error_rate<1%")
+    late = probes.Evidence([Tally(500, 1.0, 500), Tally(500, 0.0, 500)], 10.0, client="CPU")
+    good = probes.Evidence([Tally(500, 0.0, 500), Tally(500, 0.0, 500)], 10.0)
+    found = probes.probe(1, [late, good], both, 2)
+    assert (found.call, [look.value for look in found.looks]) == ("met", [0.0, 0.0])
+    grew = msgspec.structs.replace(spoiled(0.0, 5000), growing="the queue grew")
+    assert probes.probe(1, [grew], P99, 5).call == "unresolved"
 
 
 def test_a_rate_that_was_not_sent_is_not_met(tmp_path: Path) -> None:

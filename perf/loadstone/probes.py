@@ -76,8 +76,8 @@ class Look(Struct, frozen=True):
 
 
 class Probe(Struct, frozen=True):
-    """A load, called from all its runs. `why`: what decided, where it is not the looks alone. `unfit`: how many of the
-    last runs in a row the client spoiled."""
+    """A load, called from all its runs. `why`: what decided, where it is not the looks alone. `unfit`: where it
+    would be missed, how many of the last runs in a row the client spoiled."""
 
     load: float
     call: Judgement
@@ -111,25 +111,22 @@ def call(load: float, found: Sequence[Evidence], objectives: Sequence[Objective]
     all the same is met, but what is missed only if the other runs say so. `looks`: how often the load may be called
     before it has to be decided."""
     risk, fit = RISK / 2 / max(1, looks), [run for run in found if run.client is None]
-    seen, judged, why = _judged(found, objectives, risk)
-    if judged != "met" and len(fit) < len(found):
-        seen, judged, why = _judged(fit, objectives, risk)
+    every = _looks(found, objectives, risk)
+    seen = [one if one.call == "met" else fair for one, fair in zip(every, _looks(fit, objectives, risk), strict=True)]
+    judged, why = together(look.call for look in seen), None
+    if fit and fit[-1].growing:
+        judged, why = "missed", fit[-1].growing
+    elif judged == "met" and found and (why := found[-1].growing or found[-1].short):
+        judged = "unresolved"
     requests = sum(max((tally.count for tally in run.tallies), default=0) for run in found)
-    unfit = len(list(takewhile(lambda run: run.client, reversed(found))))
+    late = found and (found[-1].growing or together(look.call for look in every) == "missed")
+    unfit = len(list(takewhile(lambda run: run.client, reversed(found)))) if late else 0
     told = "; ".join(part for part in (why, _spoiled(found, judged)) if part) or None
     return Probe(load, judged, len(found), requests, sum(run.seconds for run in found), seen, told, unfit=unfit)
 
 
-def _judged(
-    found: Sequence[Evidence], objectives: Sequence[Objective], risk: float
-) -> tuple[list[Look], Judgement, str | None]:
-    seen = [_look(one, [run.tallies[at] for run in found], risk) for at, one in enumerate(objectives)]
-    judged = together(look.call for look in seen)
-    if found and found[-1].growing:
-        return seen, "missed", found[-1].growing
-    if judged == "met" and found[-1].short:
-        return seen, "unresolved", found[-1].short
-    return seen, judged, None
+def _looks(found: Sequence[Evidence], objectives: Sequence[Objective], risk: float) -> list[Look]:
+    return [_look(one, [run.tallies[at] for run in found], risk) for at, one in enumerate(objectives)]
 
 
 def _spoiled(found: Sequence[Evidence], judged: Judgement) -> str | None:

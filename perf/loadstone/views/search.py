@@ -29,7 +29,10 @@ def answer(found: Found, one: Outcome) -> str:
     low, high = one.answer.low, one.answer.high
     if low is None:
         tried = min((probe.load for probe in one.probes), default=0.0)
-        said = f"no load that was tried meets them, down to {_load(found, tried)}"
+        open_ = any(probe.call == "unresolved" for probe in one.probes if probe.load == tried)
+        surely = "surely " if open_ else ""
+        said = f"no load that was tried {surely}meets them, down to {_load(found, tried)}"
+        said += ", which stayed unresolved" if open_ else ""
         return f"{said}; {one.said}" if beyond(one.probes) else said
     if high is None:
         return f"they are met at {_load(found, low)}, and no higher load was missed: {one.said}"
