@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from engine_runs import Load, records, run
-from loadstone import compare, differing, sides
+from loadstone import compare, contrast, differing, sides
 from loadstone.compare import MARGIN, Against, Figure, against, names, overall, up
 from loadstone.contrast import Estimate, even
 from loadstone.estimate import estimate
@@ -280,6 +280,17 @@ def test_an_invalid_run_is_refused_unless_forced(capsys: Capture) -> None:
     assert (gate.status, "was not measured" in gate.err) == (1, True)
 
 
+def test_a_repeat_that_was_cut_short_is_refused_unless_forced(capsys: Capture, tmp_path: Path) -> None:
+    for number in (1, 2):
+        save(tmp_path / "five" / str(number), records(SMALL, 20 + number), ended="done")
+    save(tmp_path / "five" / "3", records(SMALL, 23)[:40], ended="interrupted")
+    told = refused(capsys, "compare", "base", str(tmp_path / "five"))
+    assert f"{tmp_path}/five/3 did not end as planned (interrupted)" in told
+    assert f"give {tmp_path}/five/1,{tmp_path}/five/2, or compare all the same with --force" in told
+    ok(loadstone(capsys, "compare", "base", str(tmp_path / "five"), "--force"))
+    ok(loadstone(capsys, "compare", "base", str(tmp_path / "five" / "3")))
+
+
 def test_a_single_request_tells_nothing(capsys: Capture) -> None:
     found = shown(capsys, "base", "single")["found"]
     assert found["ttft.mean"]["verdict"] == "inconclusive"
@@ -317,6 +328,15 @@ def test_answers_that_were_not_streamed() -> None:
     assert found["output_throughput"].error == pytest.approx(0, abs=20)
     assert "ttft.mean" not in found
     assert "gap.mean" not in found
+
+
+def test_more_requests_are_asked_for_only_where_they_help() -> None:
+    """A side without streams has no TTFT however long it runs; one with few requests has a p99 if it has more."""
+    few, many = contrast.even(0.1, 0.01, 50.0, 60), contrast.even(0.2, 0.01, 50.0, 600)
+    base = {"ttft.mean": many, "ttft.p99": many, "latency.mean": many, "latency.p99": many}
+    (side,) = against(base, {"new": {"latency.mean": few}})
+    wanted = {figure.name: (figure.wanted, figure.wanted_of) for figure in side.figures if figure.new is None}
+    assert wanted == {"ttft.mean": (None, None), "ttft.p99": (None, None), "latency.p99": (500, "requests")}
 
 
 def by_twos(record: Record) -> Record:

@@ -99,6 +99,11 @@ def test_no_interval_beyond_the_sample() -> None:
     assert contrast.difference(found, found).interval is None
 
 
+def test_no_figure_is_below_0() -> None:
+    assert contrast.even(0.01, 0.02, 50.0, 100).interval == pytest.approx((0.0, 0.0502), abs=1e-4)
+    assert contrast.even(0.0, 0.02, 50.0, 100).interval == pytest.approx((0.0, 0.0402), abs=1e-4)
+
+
 def test_a_constant_is_known_exactly() -> None:
     values = np.full(50, 8.0)
     found = contrast.quantile(values, values, 0.95)

@@ -37,6 +37,7 @@ def test_grammar(text: str, wanted: list[tuple[str, str, float]]) -> None:
         ("ttft.p99<5%", "not 'ttft.p99<5%'"),
         ("error_rate<500ms", "takes error_rate<1%"),
         ("error_rate<120%", "takes error_rate<1%"),
+        ("error_rate<1", "takes error_rate<1%"),
         ("error_rate.p99<1%", "takes error_rate<1%"),
         ("ttft.p99<1s ttft.p99<2s", "two limits for ttft.p99"),
     ],

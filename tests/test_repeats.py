@@ -13,7 +13,7 @@ import pytest
 
 from loadstone import cli, console, repeating, repeats, store
 from loadstone.config import Config
-from loadstone.records import Counts, Metric, Summary, UsageError
+from loadstone.records import Counts, Metric, Summary, UsageError, Verdict
 from loadstone.session import Result
 from loadstone.stats import describe
 from loadstone.views import markdown
@@ -113,6 +113,11 @@ def test_intervals_over_runs_hold_and_remarks_are_rare_where_runs_are_alike() ->
 def test_the_page_says_first_whether_one_run_is_enough() -> None:
     alike = page(repeats.table(of([0.1, 0.11, 0.105], 0.02)), "R")
     assert (alike.lead.tone, alike.lead.text) == ("good", "3 runs differ by no more than chance within each explains.")
+    runs = of([0.1, 0.1, 0.1], 0.1)
+    runs["2"] = msgspec.structs.replace(runs["2"], verdict=Verdict("invalid", []))
+    spoiled = page(repeats.table(runs), "Repeats")
+    assert spoiled.lead.tone == "doubt"
+    assert spoiled.lead.text.endswith("Run 2 is invalid: the figures are the client's as much as the server's.")
     apart = page(repeats.table(of([0.1, 0.2, 0.3], 0.02)), "R")
     assert apart.lead.tone == "doubt"
     assert "intervals of a single run understate what TTFT mean may be" in apart.lead.text

@@ -19,6 +19,7 @@ from loadstone.objectives import Judgement, parse
 from loadstone.probes import Probe, Tally
 from loadstone.records import UsageError
 from loadstone.search import Answer, Range
+from loadstone.views.search import answer
 
 RATES = Range(start=1.0, least=1 / 1024, most=1024.0)
 SLOTS = Range(start=1.0, least=1.0, most=1000.0, whole=True)
@@ -191,6 +192,78 @@ def test_a_load_that_did_not_last_is_not_met() -> None:
     assert (found.call, found.why) == ("unresolved", "too short")
 
 
+def spoiled(share: float, count: int) -> probes.Evidence:
+    return msgspec.structs.replace(evidence(share, count), client="event-loop lag: 14 ms")
+
+
+def test_what_is_missed_with_an_unfit_client_is_not_the_servers() -> None:
+    found = probes.probe(1, [spoiled(1.0, 5000)] * 2, P99, 5)
+    assert (found.call, found.confirmed, found.unfit, found.requests) == ("unresolved", False, 2, 10_000)
+    assert found.why == "in 2 of 2 runs the client was unfit (event-loop lag: 14 ms), and they do not count"
+    mixed = probes.probe(1, [spoiled(1.0, 5000), evidence(0.0, 5000), spoiled(1.0, 5000)], P99, 5)
+    assert (mixed.call, mixed.confirmed, mixed.unfit) == ("met", False, 1)
+    assert probes.probe(1, [spoiled(1.0, 9), *[evidence(1.0, 5000)] * 2], P99, 5).confirmed
+
+
+def test_what_is_met_with_an_unfit_client_is_met_but_said() -> None:
+    """It makes answers look later than they are, never earlier."""
+    found = probes.probe(1, [spoiled(0.0, 5000)] * 2, P99, 5)
+    assert (found.call, found.confirmed) == ("met", True)
+    assert "in 2 of 2 runs the client was unfit (event-loop lag: 14 ms), which makes answers" in (found.why or "")
+
+
+def test_nothing_surely_met_is_not_all_missed() -> None:
+    def told(*calls: Judgement) -> str:
+        tried = [Probe(load, call, 1, 100, 1.0, []) for load, call in enumerate(calls, 1)]
+        outcome = search.Outcome({}, search.answer(tried), tried, search.done(tried))
+        return answer(search.Found("concurrency", [], 1.05, [outcome]), outcome)
+
+    assert told("missed", "missed") == "no load that was tried meets them, down to 1 request in flight"
+    assert told("unresolved") == (
+        "no load that was tried surely meets them, down to 1 request in flight, which stayed unresolved"
+    )
+
+
+def test_what_the_client_cannot_spoil_counts_all_the_same() -> None:
+    """Failures are failures; a queue that grew is not met."""
+    both = parse("ttft.p99<100ms error_rate<1%")
+    late = probes.Evidence([Tally(500, 1.0, 500), Tally(500, 0.0, 500)], 10.0, client="CPU")
+    good = probes.Evidence([Tally(500, 0.0, 500), Tally(500, 0.0, 500)], 10.0)
+    found = probes.probe(1, [late, good], both, 2)
+    assert (found.call, [look.value for look in found.looks]) == ("met", [0.0, 0.0])
+    grew = msgspec.structs.replace(spoiled(0.0, 5000), growing="the queue grew")
+    assert probes.probe(1, [grew], P99, 5).call == "unresolved"
+
+
+def test_a_rate_that_was_not_sent_is_not_met(tmp_path: Path) -> None:
+    run(tmp_path, rate=50.0, requests=200)
+    summary, columns = results.load(tmp_path / "run")
+    summary.checks["rate_ratio"] = 0.8
+    assert probes.evidence(columns, summary, P99).short == "only 80% of the rate was sent"
+
+
+def test_a_search_ends_where_the_client_does() -> None:
+    """Neither more requests nor more load help a client that is not up to it."""
+    calls: list[Probe] = [Probe(4, "met", 2, 400, 1.0, [], confirmed=True)]
+    assert search.next_load(calls, SLOTS) == 8
+    calls.append(Probe(8, "unresolved", 3, 600, 1.0, [], unfit=search.UNFIT))
+    assert search.next_load(calls, SLOTS) is None
+    assert search.answer(calls) == Answer(4, None, [8])
+    assert search.done(calls) == "8 is the most that was tried, and the client was not up to 8"
+    assert search.next_load(calls[1:], SLOTS) == 4
+    alone = [Probe(1, "unresolved", 3, 600, 1.0, [], unfit=search.UNFIT)]
+    assert search.next_load(alone, SLOTS) is None
+    assert search.done(alone) == "the client was not up to 1, which tells nothing of the server"
+
+
+def test_evidence_names_what_the_client_did(tmp_path: Path) -> None:
+    run(tmp_path, rate=50.0, requests=200)
+    summary, columns = results.load(tmp_path / "run")
+    assert probes.evidence(columns, summary, P99).client is None
+    summary.client.update(loop_lag_mean=0.5, loop_lag_p99=0.9, loop_lag_p999=1.0)
+    assert "event-loop lag" in (probes.evidence(columns, summary, P99).client or "")
+
+
 def run(path: Path, **settings: object) -> probes.Evidence:
     """Evidence of a run in virtual time."""
     slo = parse(str(settings.pop("slo", "ttft.p99<200ms error_rate<1% ttft.mean<100ms")), shares=True)
@@ -231,6 +304,15 @@ def test_goodput_is_judged_by_single_requests(tmp_path: Path) -> None:
     summary, _ = results.load(tmp_path / "run")
     assert wrong.share == pytest.approx(1 - (summary.rates["attainment"] or 0))
     assert probes.allowed(parse("goodput>=99%", shares=True)[0]) == pytest.approx(0.01)
+
+
+def test_an_answer_that_never_came_is_no_goodput(tmp_path: Path) -> None:
+    """Where all of it was reasoning, time to the first answer is not known, which is not the same as short."""
+    run(tmp_path, rate=50.0, requests=200, goodput={"ttfat": 1.0})
+    summary, columns = results.load(tmp_path / "run")
+    columns.requests.first_answer[:] = np.nan
+    (found,) = probes.evidence(columns, summary, parse("goodput>=99%", shares=True)).tallies
+    assert found.share == 1.0
 
 
 def simulated_search(path: Path, seed: int = 1, **given: object) -> guides.Found:

@@ -48,6 +48,12 @@ def examine(summary: Summary) -> list[Finding]:
     return [found for rule in RULES for found in rule(summary)]
 
 
+def of_client(summary: Summary) -> list[str]:
+    """What was so wrong with the client that a run tells nothing of the server, in words."""
+    found = [found for rule in (*means.RULES, *interference.RULES) for found in rule(summary)]
+    return [f"{one.what}: {one.measured}, limit {one.limit}" for one in found if one.severity == "invalid"]
+
+
 def _success(summary: Summary) -> Iterator[Finding]:
     counts = summary.counts
     if not counts.succeeded:

@@ -152,7 +152,7 @@ def against(
         figures = [
             _figure(name, pairs[side, name], adjusted[side, name], max(1, tests[family(name)]), margin)
             if (side, name) in pairs
-            else _lone(name, base.get(name), new.get(name))
+            else _lone(name, base, new)
             for name in names()
             if name in base or name in new
         ]
@@ -193,11 +193,13 @@ def _figure(name: str, pair: _Pair, p: float, tests: int, margin: float) -> Figu
     )
 
 
-def _lone(name: str, base: Estimate | None, new: Estimate | None) -> Figure:
-    """A figure that one side alone has."""
-    stat = name.partition(".")[2]
-    values = [side.value if side else None for side in (base, new)]
-    intervals = [side.interval if side else None for side in (base, new)]
+def _lone(name: str, *sides: Mapping[str, Estimate]) -> Figure:
+    """A figure that one side alone has. More requests help where the other has measured the metric at all."""
+    metric, _, stat = name.partition(".")
+    found = [side.get(name) for side in sides]
+    few = stat in STATS and all(f"{metric}.mean" in side for side in sides)
+    values = [one.value if one else None for one in found]
+    intervals = [one.interval if one else None for one in found]
     return Figure(
         name=name,
         family=family(name),
@@ -206,8 +208,8 @@ def _lone(name: str, base: Estimate | None, new: Estimate | None) -> Figure:
         new=values[1],
         base_interval=intervals[0],
         new_interval=intervals[1],
-        wanted=FEWEST.get(stat),
-        wanted_of="requests" if stat in FEWEST else None,
+        wanted=FEWEST.get(stat, LEAST) if few else None,
+        wanted_of="requests" if few else None,
     )
 
 

@@ -47,11 +47,11 @@ class Estimate(Struct, frozen=True):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 % interval of the value; None where the sample is too small."""
+        """95 % interval of the value; None where the sample is too small. No figure there is can be below 0."""
         t = student.quantile(1 - LEVEL / 2, self.freedom)
         if self.down is None or self.up is None:
             return None
-        low, high = self.value - _at(self.down, t), self.value + _at(self.up, t)
+        low, high = self.value - min(_at(self.down, t), abs(self.value)), self.value + _at(self.up, t)
         return None if math.isnan(low + high) else (low, high)
 
     @property
@@ -220,10 +220,6 @@ def wanted(base: Estimate, new: Estimate, found: Difference, effect: float, test
 def steps_of(freedom: float, tests: int) -> float:
     """Standard errors that an effect must be large to be found."""
     return student.quantile(1 - LEVEL / 2 / tests, freedom) + student.quantile(POWER, freedom)
-
-
-def _steps_at_best(tests: int) -> float:
-    return steps_of(student.MANY, tests)
 
 
 def _scale(found: Difference, effect: float) -> float:

@@ -134,7 +134,8 @@ class Search:
 
     def _may_go_on(self, probe: Probe) -> bool:
         room = self.limits.most - probe.requests
-        return room >= probe.requests / 10 and probe.seconds < self.limits.seconds and probe.runs < search.MOST_RUNS
+        able = probe.runs < search.MOST_RUNS and probe.unfit < search.UNFIT
+        return room >= probe.requests / 10 and probe.seconds < self.limits.seconds and able
 
     def _task(self, settings: Mapping[str, Any], load: float, requests: int) -> Task:
         only: dict[str, Any] = {"requests": requests, "html": False}

@@ -90,7 +90,7 @@ def _term(text: str) -> Objective:
     if metric not in METRICS:
         raise UsageError(f"--slo knows no metric {match[1]!r}: take one of {', '.join(METRICS)}")
     if metric == "error_rate":
-        if figure or unit not in ("%", "") or (limit := number / 100 if unit else number) > 1:
+        if figure or unit not in ("%", "") or (limit := number / 100 if unit else number) >= 1:
             raise UsageError(f"--slo takes error_rate<1% or error_rate<0.01, not {text!r}")
         return Objective(metric, "", limit)
     if figure not in FIGURES:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from statistics import NormalDist
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
 from loadstone.binomial import lower, upper
+from loadstone.check import of_client
 from loadstone.columns import Array, Columns, Mask, Requests
-from loadstone.measure import per_request
+from loadstone.measure import meeting, per_request
 from loadstone.objectives import Judgement, Objective, estimate, judge, together
 from loadstone.records import Summary
 from loadstone.saturation import Detector
@@ -30,6 +32,8 @@ LOOKS = 128
 """At the number in flight, in the time of a probe. The detector's own time is a second a look."""
 LASTS = 4
 """The load must last so many times the median answer before it can be called met."""
+SENT = 0.95
+"""Share of the rate below which it is not that rate that was met: what check.py calls request rate."""
 RISING = 0.1
 """Rise of TTFT over the steady window that forbids to call a load met: what check.py calls drift."""
 
@@ -48,12 +52,14 @@ class Tally(Struct, frozen=True):
 
 class Evidence(Struct, frozen=True):
     """What one run says of each objective. `growing`: the server fell behind, in words; `short`: it may have, but the
-    run was too short to tell, or TTFT was still on the rise."""
+    run was too short to tell, TTFT was still on the rise, or not all of the load was sent; `client`: why it cannot tell
+    that a load is missed, as the client itself has made answers late."""
 
     tallies: list[Tally]
     seconds: float
     growing: str | None = None
     short: str | None = None
+    client: str | None = None
 
 
 class Look(Struct, frozen=True):
@@ -70,7 +76,8 @@ class Look(Struct, frozen=True):
 
 
 class Probe(Struct, frozen=True):
-    """A load, called from all its runs. `why`: what decided, where it is not the looks alone."""
+    """A load, called from all its runs. `why`: what decided, where it is not the looks alone. `unfit`: where it
+    would be missed, how many of the last runs in a row the client spoiled."""
 
     load: float
     call: Judgement
@@ -81,6 +88,7 @@ class Probe(Struct, frozen=True):
     why: str | None = None
     confirmed: bool = False
     """Called the same way before its last run, which was made to see whether it holds."""
+    unfit: int = 0
 
 
 def evidence(columns: Columns, summary: Summary, objectives: Sequence[Objective]) -> Evidence:
@@ -94,29 +102,49 @@ def evidence(columns: Columns, summary: Summary, objectives: Sequence[Objective]
         seconds=seconds,
         growing=found,
         short=_short(summary, seconds, open_loop),
+        client=next(iter(of_client(summary)), None),
     )
 
 
 def call(load: float, found: Sequence[Evidence], objectives: Sequence[Objective], looks: int) -> Probe:
-    """The load by all its runs together. `looks`: how often it may be called before it has to be decided."""
-    risk = RISK / 2 / max(1, looks)
-    seen = [_look(one, [run.tallies[at] for run in found], risk) for at, one in enumerate(objectives)]
+    """The load by all its runs together. A client that was unfit makes answers look later than they were: what is met
+    all the same is met, but what is missed only if the other runs say so. `looks`: how often the load may be called
+    before it has to be decided."""
+    risk, fit = RISK / 2 / max(1, looks), [run for run in found if run.client is None]
+    every = _looks(found, objectives, risk)
+    seen = [one if one.call == "met" else fair for one, fair in zip(every, _looks(fit, objectives, risk), strict=True)]
     judged, why = together(look.call for look in seen), None
-    last = found[-1]
-    if last.growing:
-        judged, why = "missed", last.growing
-    elif judged == "met" and last.short:
-        judged, why = "unresolved", last.short
+    if fit and fit[-1].growing:
+        judged, why = "missed", fit[-1].growing
+    elif judged == "met" and found and (why := found[-1].growing or found[-1].short):
+        judged = "unresolved"
     requests = sum(max((tally.count for tally in run.tallies), default=0) for run in found)
-    return Probe(load, judged, len(found), requests, sum(run.seconds for run in found), seen, why)
+    late = found and (found[-1].growing or together(look.call for look in every) == "missed")
+    unfit = len(list(takewhile(lambda run: run.client, reversed(found)))) if late else 0
+    told = "; ".join(part for part in (why, _spoiled(found, judged)) if part) or None
+    return Probe(load, judged, len(found), requests, sum(run.seconds for run in found), seen, told, unfit=unfit)
+
+
+def _looks(found: Sequence[Evidence], objectives: Sequence[Objective], risk: float) -> list[Look]:
+    return [_look(one, [run.tallies[at] for run in found], risk) for at, one in enumerate(objectives)]
+
+
+def _spoiled(found: Sequence[Evidence], judged: Judgement) -> str | None:
+    """Runs with an unfit client, and what they count for."""
+    told = [run.client for run in found if run.client]
+    if not told:
+        return None
+    said = "which makes answers look late: met all the same" if judged == "met" else "and they do not count"
+    return f"in {len(told)} of {len(found)} runs the client was unfit ({told[-1]}), {said}"
 
 
 def probe(load: float, found: Sequence[Evidence], objectives: Sequence[Objective], looks: int) -> Probe:
     """The same, and whether a further run has confirmed it."""
-    now = call(load, found, objectives, looks)
-    before = call(load, found[:-1], objectives, looks) if len(found) > 1 else None
+    now, fit = call(load, found, objectives, looks), [run for run in found if run.client is None]
+    counts = fit if call(load, fit, objectives, looks).call == now.call else found
+    before = call(load, counts[:-1], objectives, looks) if len(counts) > 1 else None
     confirmed = before is not None and before.call == now.call != "unresolved"
-    return Probe(now.load, now.call, now.runs, now.requests, now.seconds, now.looks, now.why, confirmed)
+    return msgspec.structs.replace(now, confirmed=confirmed)
 
 
 def growing(r: Requests) -> str | None:
@@ -149,6 +177,9 @@ def _short(summary: Summary, seconds: float, open_loop: bool) -> str | None:
     if usual and seconds < LASTS * usual:
         return f"an answer takes {usual:.3g} s, and the load lasted {seconds:.3g} s"
     change, margin = summary.checks.get("drift_ttft"), summary.checks.get("drift_ttft_margin")
+    sent = summary.checks.get("rate_ratio")
+    if open_loop and sent is not None and sent < SENT:
+        return f"only {sent:.0%} of the rate was sent"
     if open_loop and change is not None and margin is not None and change - margin > RISING:
         return f"TTFT was still rising ({change:+.0%} over the steady window)"
     return None
@@ -175,7 +206,8 @@ def _wrong(columns: Columns, summary: Summary, objective: Objective) -> tuple[Ma
     if objective.metric == "error_rate":
         return ~r.ok[rows], np.zeros(0)
     if objective.metric == "attainment":
-        return _missing(r, values, summary)[rows], np.zeros(0)
+        missing = _missing(r, summary)
+        return None if missing is None else missing[rows], np.zeros(0)
     if objective.metric not in values or objective.figure not in PERCENTILES:
         return None, np.zeros(0)
     value = values[objective.metric][0]
@@ -183,13 +215,11 @@ def _wrong(columns: Columns, summary: Summary, objective: Objective) -> tuple[Ma
     return (~r.ok | ~(value <= objective.limit))[rows], value[rows & r.ok]
 
 
-def _missing(r: Requests, values: dict[str, tuple[Array, str]], summary: Summary) -> Mask:
-    """Requests that do not meet all objectives of --goodput."""
+def _missing(r: Requests, summary: Summary) -> Mask | None:
+    """Requests that do not meet all objectives of --goodput; None where that cannot be told of all."""
     slos: dict[str, float] = (summary.run.get("config") or {}).get("goodput") or {}
-    wrong = ~r.ok
-    for name, limit in slos.items():
-        wrong |= values[name][0] > limit
-    return wrong
+    met = meeting(r, slos, r.measured & r.ok)
+    return None if met is None else ~met
 
 
 def _counted(wrong: Mask, values: Array) -> Tally:
@@ -206,6 +236,8 @@ def _look(objective: Objective, tallies: Sequence[Tally], risk: float) -> Look:
     whole = [tally.whole for tally in tallies if tally.whole is not None]
     weighed = [tally for tally in tallies if tally.count]
     count = sum(tally.count for tally in weighed)
+    if not tallies:
+        return Look(str(objective), "unresolved", None, None, None, objective.limit, share=False)
     if whole or not count:
         last, judged = tallies[-1], whole[-1] if whole else "unresolved"
         return Look(str(objective), judged, last.share, None, None, objective.limit, share=False)

@@ -19,6 +19,8 @@ DIGITS = 4
 """Of a load that is chosen."""
 MOST_RUNS = 16
 """Of one load."""
+UNFIT = 3
+"""Runs in a row that the client spoils, after which a load is beyond it."""
 
 
 class Range(Struct, frozen=True):
@@ -81,7 +83,7 @@ def next_load(probes: Sequence[Probe], bounds: Range) -> float | None:
         return fit(bounds.start, bounds)
     loads, found = sorted(probe.load for probe in probes), answer(probes)
     if len(probes) < bounds.probes:
-        if found.high is None and loads[-1] < bounds.most:
+        if found.high is None and loads[-1] < bounds.most and not beyond(probes):
             return fit(2 * loads[-1], bounds)
         if found.low is None and loads[0] > bounds.least:
             return fit(loads[0] / 2, bounds)
@@ -93,10 +95,13 @@ def next_load(probes: Sequence[Probe], bounds: Range) -> float | None:
 def done(probes: Sequence[Probe]) -> str:
     """What keeps the interval from being narrower, in words; empty where nothing does."""
     found = answer(probes)
+    if found.low is None and (unfit := beyond(probes)):
+        return f"the client was not up to {', '.join(f'{load:g}' for load in unfit)}, which tells nothing of the server"
     if found.low is None:
         return f"not even {_lowest(probes):g} was met" if probes else "nothing was probed"
     if found.high is None:
-        return f"{max(probe.load for probe in probes):g} is the most that was tried"
+        told = f"{max(probe.load for probe in probes):g} is the most that was tried"
+        return f"{told}, and the client was not up to {beyond(probes)[0]:g}" if beyond(probes) else told
     if found.against:
         told = ", ".join(f"{load:g}" for load in found.against)
         return f"probes at {told} stayed open or contradict others"
@@ -118,7 +123,7 @@ def _between(found: Answer, bounds: Range) -> float | None:
 
 def _to_confirm(probes: Sequence[Probe], found: Answer) -> float | None:
     """An end of the interval that only one probe speaks for; one that wavers is not asked for ever."""
-    once = {probe.load for probe in probes if not probe.confirmed and probe.runs < MOST_RUNS}
+    once = {probe.load for probe in probes if not probe.confirmed and probe.runs < MOST_RUNS and probe.unfit < UNFIT}
     return next((load for load in (found.low, found.high) if load in once), None)
 
 
@@ -130,6 +135,11 @@ def fit(load: float, bounds: Range) -> float:
 
 def _loads(probes: Sequence[Probe], call: str) -> list[float]:
     return [probe.load for probe in probes if probe.call == call]
+
+
+def beyond(probes: Sequence[Probe]) -> list[float]:
+    """Loads that stayed open because the client was not up to them."""
+    return sorted(probe.load for probe in probes if probe.call == "unresolved" and probe.unfit >= UNFIT)
 
 
 def _lowest(probes: Sequence[Probe]) -> float:

@@ -15,6 +15,7 @@ from loadstone.compare import MARGIN, Comparison, Side, against
 from loadstone.contrast import Estimate
 from loadstone.estimate import Figures, Which
 from loadstone.records import Summary, UsageError
+from loadstone.repeats import WHOLE
 from loadstone.sweeps import is_sweep
 from loadstone.traces import Curve
 
@@ -59,12 +60,32 @@ def _no_sweep(path: Path) -> Path:
 
 def read(texts: Sequence[str], which: Which = "whole", force: bool = False) -> list[Read]:
     """All sides, base first. Raises UsageError where a run cannot be read, is given twice or, without `force`, is
-    invalid."""
+    invalid or the one of several that was cut short."""
     sides = [(text, paths(text)) for text in texts]
     found = [path.resolve() for _, runs in sides for path in runs]
     if twice := next((path for path in found if found.count(path) > 1), None):
         raise UsageError(f"{twice} is given twice: a run says nothing about itself; give another run")
-    return [Read(text, [_measured(path, which, force) for path in runs]) for text, runs in sides]
+    read = [Read(text, [_measured(path, which, force) for path in runs]) for text, runs in sides]
+    for side in read if not force else ():
+        _ended_alike(side)
+    return read
+
+
+def _ended_alike(side: Read) -> None:
+    """A run that was cut short is no repeat of the others."""
+    ends = {run.path: _ended(run.summary) for run in side.runs}
+    cut = next((path for path, ended in ends.items() if ended not in WHOLE), None)
+    if cut is not None and len(ends) > 1:
+        whole = ",".join(str(path) for path, ended in ends.items() if ended in WHOLE)
+        raise UsageError(
+            f"{cut} did not end as planned ({ends[cut]}), so it is no repeat of the others: "
+            f"{f'give {whole}' if whole else 'repeat them'}, or compare all the same with --force"
+        )
+
+
+def _ended(summary: Summary) -> str:
+    """Records alone do not tell, and are taken as whole."""
+    return str(summary.run.get("ended") or ("killed" if "began" in summary.run else "done"))
 
 
 def _measured(path: Path, which: Which, force: bool) -> Run:

@@ -1,21 +1,22 @@
-"""Student's t distribution: how likely a figure is so many of its standard errors away by chance. Pure, stdlib only."""
+"""Student's t distribution: how likely a figure is so many of its standard errors away by chance. Pure."""
 
 from __future__ import annotations
 
 import math
 from statistics import NormalDist
 
+from loadstone.binomial import beta
+
 _NORMAL = NormalDist()
 MANY = 1e6
 """Degrees of freedom from which on it is the normal distribution."""
-_TINY = 1e-300
 
 
 def cdf(t: float, freedom: float) -> float:
     """Probability of a value below `t` (Abramowitz & Stegun 26.7.1, by the incomplete beta function)."""
     if freedom >= MANY or math.isinf(t):
         return _NORMAL.cdf(t)
-    tail = _beta(freedom / (freedom + t * t), freedom / 2, 0.5) / 2
+    tail = beta(freedom / (freedom + t * t), freedom / 2, 0.5) / 2
     return 1 - tail if t > 0 else tail
 
 
@@ -40,33 +41,3 @@ def quantile(share: float, freedom: float) -> float:
 def _density(t: float, freedom: float) -> float:
     front = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - math.log(freedom * math.pi) / 2
     return math.exp(front - (freedom + 1) / 2 * math.log1p(t * t / freedom))
-
-
-def _beta(x: float, a: float, b: float) -> float:
-    """Regularized incomplete beta function, by the continued fraction on the side where it converges fast."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
-    if x < (a + 1) / (a + b + 2):
-        return front * _fraction(x, a, b) / a
-    return 1 - front * _fraction(1 - x, b, a) / b
-
-
-def _fraction(x: float, a: float, b: float) -> float:
-    """Abramowitz & Stegun 26.5.8, by Lentz's method (Press et al., Numerical Recipes, 6.4)."""
-    d = 1 / _apart(1 - (a + b) * x / (a + 1))
-    c, value = 1.0, d
-    for m in range(1, 500):
-        for term in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d, c = 1 / _apart(1 + term * d), _apart(1 + term / c)
-            value *= d * c
-        if abs(d * c - 1) < 1e-14:
-            break
-    return value
-
-
-def _apart(value: float) -> float:
-    return value if abs(value) > _TINY else _TINY

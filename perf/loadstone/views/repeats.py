@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadstone.repeats import Figure, Repeats
-from loadstone.views.page import Axis, Block, Chart, Page, Prose, Section, Series, Table
+from loadstone.views.page import Axis, Block, Chart, Page, Prose, Section, Series, Table, Tone
 from loadstone.views.tables import LABELS, number
 
 _NOTE = (
@@ -22,6 +22,8 @@ def _lead(repeats: Repeats) -> Prose:
     told = sum(once.counts for once in repeats.runs)
     out = [once.name for once in repeats.runs if not once.counts]
     left = f" Run {', '.join(out)} did not end as planned and is left out." if out else ""
+    if invalid := [once.name for once in repeats.runs if once.counts and once.verdict == "invalid"]:
+        left += f" Run {', '.join(invalid)} is invalid: the figures are the client's as much as the server's."
     if told < 2:
         whole = "1 whole run" if told else "no whole run"
         return Prose(f"There is {whole}, and no spread between runs to tell.{left}", "doubt")
@@ -29,7 +31,8 @@ def _lead(repeats: Repeats) -> Prose:
     if not any(figure.within for figure in repeats.figures):
         return Prose(f"{told} runs, none of which knows how much of their spread is chance.{left}")
     if not wide:
-        return Prose(f"{told} runs differ by no more than chance within each explains.{left}", "good")
+        tone: Tone = "doubt" if invalid else "good"
+        return Prose(f"{told} runs differ by no more than chance within each explains.{left}", tone)
     names = ", ".join(_label(figure.name) for figure in wide)
     text = f"Over {told} runs, intervals of a single run understate what {names} may be: {wide[0].remark}."
     return Prose(f"{text} Go by the intervals here.{left}", "doubt")

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from loadstone.config import flag
 from loadstone.grid import shown
 from loadstone.probes import Look, Probe
-from loadstone.search import Found, Outcome
+from loadstone.search import Found, Outcome, beyond
 from loadstone.views.page import Axis, Chart, Mark, Prose, Role, Section, Series, Table, Tone
 
 _UNITS = {"rate": "requests/s", "concurrency": "requests in flight"}
@@ -26,14 +26,23 @@ def lead(found: Found) -> Prose:
 
 def answer(found: Found, one: Outcome) -> str:
     """As an interval, and what keeps it from being narrower."""
-    unit, low, high = _UNITS[found.field], one.answer.low, one.answer.high
+    low, high = one.answer.low, one.answer.high
     if low is None:
         tried = min((probe.load for probe in one.probes), default=0.0)
-        return f"no load that was tried meets them, down to {tried:g} {unit}"
+        open_ = any(probe.call == "unresolved" for probe in one.probes if probe.load == tried)
+        surely = "surely " if open_ else ""
+        said = f"no load that was tried {surely}meets them, down to {_load(found, tried)}"
+        said += ", which stayed unresolved" if open_ else ""
+        return f"{said}; {one.said}" if beyond(one.probes) else said
     if high is None:
-        return f"they are met at {low:g} {unit}, and no higher load was missed: {one.said}"
-    said = f"they are met up to {low:g} {unit} and missed from {high:g} on ({high / low - 1:.1%} apart)"
+        return f"they are met at {_load(found, low)}, and no higher load was missed: {one.said}"
+    said = f"they are met up to {_load(found, low)} and missed from {high:g} on ({high / low - 1:.1%} apart)"
     return said + (f"; {one.said}" if one.said else "")
+
+
+def _load(found: Found, load: float) -> str:
+    unit = _UNITS[found.field]
+    return f"{load:g} {unit.replace('requests', 'request', 1) if load == 1 else unit}"
 
 
 def sections(found: Found) -> Iterator[Section]:

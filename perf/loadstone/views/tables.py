@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -177,13 +178,21 @@ def _metrics(summary: Summary) -> Table | None:
 
 
 def _refusals(shown: list[tuple[str, Metric]]) -> list[str]:
-    """Why means have no interval, each kind of reason once; the first number in it is how many values there are."""
+    """Why means have no interval, each kind of reason once, and what would help; the first number in it is how many
+    values there are, or as how many they count, and the second how many it takes."""
     reasons: dict[str, dict[str, int]] = {}
     for label, metric in shown:
         if metric.n and (found := re.search(r"\d+", metric.refused.get("mean", ""))):
             kind = found.string.replace(found[0], "{}", 1)
             reasons.setdefault(kind, {})[label] = int(found[0])
-    return [f"no ± for {', '.join(told)}: {kind.format(_range(told.values()))}" for kind, told in reasons.items()]
+    return [f"no ± for {', '.join(told)}: {kind.format(_range(told.values()))}{_longer(kind, told.values())}"
+            for kind, told in reasons.items()]  # fmt: skip
+
+
+def _longer(kind: str, counts: Collection[int]) -> str:
+    needed = re.search(r"\d+", kind)
+    factor = int(needed[0]) / max(1, min(counts)) if needed else 0.0
+    return f" (a run {math.ceil(factor)} times as long would have them all)" if factor > 1 else ""
 
 
 def _range(counts: Collection[int]) -> str:
