@@ -162,7 +162,7 @@ def windows(summary: Summary, traces: Traces) -> list[Band]:
 
 def _shaded(summary: Summary, traces: Traces) -> str:
     """What the bands are: their names have no room in narrow ones."""
-    told = [f"{band.label} {band.start:,.2f} to {band.end:,.2f} s" for band in windows(summary, traces)]
+    told = [f"{band.label} {band.start:,.4g} to {band.end:,.4g} s" for band in windows(summary, traces)]
     return f" Shaded: {', '.join(told)}." if told else ""
 
 
