@@ -253,7 +253,9 @@ def test_logarithms_have_no_more_labels_than_there_is_room_for(values: list[floa
 def test_neighbouring_bands_differ_and_narrow_ones_are_not_labelled() -> None:
     bands = [Band(0, 5, "warm-up"), Band(5, 100, "steady")]
     narrow, wide = figure(chart(x=Axis("t", "s", low=0, high=100), bands=bands))["layout"]["shapes"]
-    assert narrow["fillcolor"] != wide["fillcolor"]
+    assert (narrow["fillcolor"], wide["fillcolor"]) == ("--shade-more", "--shade")
+    [alone] = figure(chart(bands=bands[1:]))["layout"]["shapes"]
+    assert alone["fillcolor"] == "--shade"
     assert (narrow["label"]["text"], wide["label"]["text"]) == ("", "steady")
 
 

@@ -45,5 +45,6 @@ def test_small_runs_have_no_lines_of_p99() -> None:
     page = sweep.page(Sweep(Grid(config={}, varied=["concurrency"], places=[]), points))
     drawn = {block.title: block for block in page.blocks if isinstance(block, Chart)}
     assert [series.name for series in drawn["Latency against throughput"].series] == ["p50"]
+    assert drawn["TTFT against throughput"].y.title == "TTFT p50"
     assert "Output throughput" in drawn
     assert "TTFT p99" not in drawn

@@ -162,7 +162,7 @@ def _layout(chart: Chart) -> dict[str, Any]:
         "xaxis": _axis(chart.x, [value for series in chart.series for value in series.x]),
         "yaxis": _axis(chart.y, [value for series in chart.series if not series.right for value in series.y]),
         "shapes": [
-            *(_shade(band, place, chart.x) for place, band in enumerate(chart.bands)),
+            *_shades(chart.bands, chart.x),
             *(_line(mark, place) for place, mark in enumerate(chart.marks)),
         ],
         "showlegend": legend,
@@ -210,9 +210,16 @@ def _ends(axis: Axis) -> dict[str, Any]:
     return known | ({"include": [*known.values()]} if known else {})
 
 
-def _shade(band: Band, place: int, x: Axis) -> dict[str, Any]:
-    """Neighbours differ in shade, and their labels keep to different sides."""
-    side, colour = ("right", "--shade") if place % 2 else ("left", "--shade-more")
+def _shades(bands: Sequence[Band], x: Axis) -> Iterator[dict[str, Any]]:
+    """The longest is lighter than its neighbours."""
+    longest = max((band.end - band.start for band in bands), default=0.0)
+    for place, band in enumerate(bands):
+        yield _shade(band, place, x, "--shade" if band.end - band.start == longest else "--shade-more")
+
+
+def _shade(band: Band, place: int, x: Axis, colour: str) -> dict[str, Any]:
+    """The labels of neighbours keep to different sides."""
+    side = "right" if place % 2 else "left"
     wide = x.low is None or x.high is None or band.end - band.start >= _NARROW * (x.high - x.low)
     return {
         "type": "rect", "xref": "x", "yref": "paper", "x0": _short(band.start), "x1": _short(band.end), "y0": 0,

@@ -187,8 +187,13 @@ def _curve(lines: dict[str, list[Point]], metric: str, label: str) -> Chart:
         for name, points in parts
         for share in (50, 99)
     )
-    axes = Axis("output throughput", "tokens/s", low=0), Axis(label, "ms", log=True)
+    axes = Axis("output throughput", "tokens/s", low=0), Axis(_named(label, series), "ms", log=True)
     return Chart(title=f"{label[0].upper()}{label[1:]} against throughput", x=axes[0], y=axes[1], series=series)
+
+
+def _named(label: str, series: Sequence[Series]) -> str:
+    """One line has no legend that tells what it is."""
+    return f"{label} {series[0].name}" if len(series) == 1 else label
 
 
 def _known(series: Iterable[Series]) -> list[Series]:
