@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from loadstone import traces
 from loadstone.columns import build
 from loadstone.measure import measure_columns
 from loadstone.records import Failure, Summary
-from loadstone.views import report
+from loadstone.views import html, report
+from loadstone.views.page import Axis, Chart, Page, Prose, Section, Series, Table
 
 pytestmark = pytest.mark.skipif(chromium.installed() is None, reason="no Chromium or Chrome in PATH")
 READY = "document.documentElement.dataset.charts === 'ready'"
@@ -121,6 +123,53 @@ def test_it_fits_a_phone(browser: Browser, page: tuple[Path, Summary]) -> None:
         assert max(await tab.ask(right)) <= 400
 
     browser.visit(page[0], look, width=400)
+
+
+def test_axes_of_logarithms_keep_their_ends_and_labels_apart(browser: Browser, tmp_path: Path) -> None:
+    """Ends below 1, and figures in full: the library would else give the digits 2 and 5, and 100µ of a ms."""
+    axis = Axis("gap", "ms", log=True, low=0.0131, high=170.0)
+    line = Series("a", [0.0000027, 0.11, 1.5, 47.8], [1.0, 2.0, 20.0, 30.0], "line")
+    chart = Chart(title="Gaps", x=axis, y=Axis("gap", "ms", log=True), series=[line], half=True)
+    path = tmp_path / "page.html"
+    path.write_text(html.draw(Page("p", Prose("p"), [Section("s", [chart])])), "utf-8")
+    boxes = (
+        "[...document.querySelectorAll('.ytick text, .xtick text')].map(label => [label.textContent,"
+        " label.parentNode.getAttribute('class'), label.getBoundingClientRect().toJSON()])"
+    )
+
+    async def look(tab: Tab) -> None:
+        await _draw_all(tab)
+        ends = await tab.ask("document.querySelector('.plot')._fullLayout.xaxis.range.map(end => 10 ** end)")
+        assert ends == pytest.approx([0.0131, 170.0])
+        assert await tab.ask("matchMedia('(hover: none)').matches")
+        assert await tab.ask("document.querySelector('.modebar-btn') === null"), "it would stay over the legend"
+        found = await tab.ask(boxes)
+        assert [text for text, kind, _ in found if kind == "xtick"] == ["0.1", "1", "10", "100"]
+        up = [box for _, kind, box in found if kind == "ytick"]
+        assert {text for text, kind, _ in found if kind == "ytick"} >= {"1", "2", "5", "10", "20"}
+        assert all(lower["top"] >= upper["bottom"] for lower, upper in pairwise(up))
+
+    browser.visit(path, look, width=400)
+
+
+def test_words_in_tables_stay_whole(browser: Browser, tmp_path: Path) -> None:
+    columns = ["run", "check", "succeeded", "failed", "doubts"]
+    told = "wait for a core: 11% (limit 5%); event-loop lag: 12.9 ms of gap p99 24.6 ms (limit 2.5 ms)"
+    table = Table("Runs", columns, [["base", "suspect", "12,345", "6.93", told]])
+    path = tmp_path / "page.html"
+    path.write_text(
+        html.draw(Page("p", Prose("p"), [Section("s", [table, Table("x", ["a"], [["y" * 4000]])])])), "utf-8"
+    )
+
+    async def look(tab: Tab) -> None:
+        heights = await tab.ask(
+            "[...document.querySelectorAll('thead th')].map(cell => cell.getClientRects()[0].height)"
+        )
+        assert max(heights) < 40, "no heading of one word takes two lines"
+        assert await tab.ask("document.querySelector('tbody tr').getBoundingClientRect().height") < 200
+        assert await tab.ask("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+    browser.visit(path, look, width=400)
 
 
 def test_the_dark_and_paper(browser: Browser, page: tuple[Path, Summary]) -> None:

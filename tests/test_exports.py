@@ -329,6 +329,8 @@ def test_the_verdict_of_a_run() -> None:
     skipped = [case.attrib["name"] for case in root.iter("testcase") if case.find("skipped") is not None]
     assert summary.verdict is not None
     assert skipped == [doubt.what for doubt in summary.verdict.doubts if doubt.severity == "suspect"]
+    told = [case.find("system-out") for case in root.iter("testcase")]
+    assert [one.text for one in told if one is not None and not (one.text or "").endswith(")")] == [], "no advice"
     figures = {item.attrib["name"]: item.attrib["value"] for item in root.iter("property")}
     assert figures["failed"] == "6"
     assert float(figures["ttft.p50"]) == summary.metrics["ttft"].p50

@@ -98,9 +98,9 @@ def test_hostile_text_makes_no_element_and_no_attribute() -> None:
     table = Table(bad, [bad, bad], [[bad, bad]], bad, figures={(0, 1): (bad, 1.0)})
     cards = Table(bad, ["", "", ""], [[bad, bad, bad]], bad, cards=True)
     drawing = chart(Series(bad, [bad], [1.0], texts=[bad]), title=bad, note=bad, group=bad, bands=[Band(0, 1, bad)])
-    text = html.draw(Page(bad, Prose(bad), [Section(bad, [table, cards, drawing], folded=True)]))
+    text = html.draw(Page(bad, Prose(bad), [Section(f"of {bad}", [table, cards, drawing], folded=True)]))
     plain = html.draw(Page("p", Prose("p"), [Section("s", [
-        Table("t", ["a", "b"], [["a", "b"]], "n", figures={(0, 1): ("m", 1.0)}),
+        Table("t", ["a", "b"], [["a", "b" * 80]], "n", figures={(0, 1): ("m", 1.0)}),
         Table("t", ["", "", ""], [["a", "b", "c"]], "n", cards=True),
         chart(Series("s", ["x"], [1.0], texts=["t"]), title="t", note="n", group="g", bands=[Band(0, 1, "b")]),
     ], folded=True)]))  # fmt: skip
@@ -230,12 +230,50 @@ def test_names_are_never_taken_for_dates() -> None:
     [
         (Axis("a"), {}),
         (Axis("a", low=0), {"minallowed": 0}),
-        (Axis("a", log=True, low=10, high=1000), {"minallowed": 1.0, "maxallowed": 3.0}),
+        (Axis("a", log=True, low=10, high=1000), {"clipmin": 10, "clipmax": 1000, "include": [10, 1000]}),
         (Axis("a", log=True, low=0), {}),
     ],
 )
 def test_ends_of_axes(axis: Axis, ends: dict[str, float]) -> None:
     assert figure(chart(y=axis))["layout"]["yaxis"]["autorangeoptions"] == ends
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [([5.0], 2), ([20.0, 900.0], 4), ([0.1, None, 2000.0], 5), (["a"], 2), ([0.0, -1.0], 2)],
+)
+def test_logarithms_have_no_more_labels_than_there_is_room_for(values: list[float | str | None], ticks: int) -> None:
+    drawn = figure(chart(Series("a", [0] * len(values), values), y=Axis("t", "ms", log=True)))["layout"]
+    assert drawn["yaxis"]["nticks"] == ticks
+    assert "nticks" not in drawn["xaxis"]
+    ends = figure(chart(y=Axis("t", "ms", log=True, low=0.01, high=100.0)))["layout"]
+    assert ends["yaxis"]["nticks"] == 5
+
+
+def test_neighbouring_bands_differ_and_narrow_ones_are_not_labelled() -> None:
+    bands = [Band(0, 5, "warm-up"), Band(5, 100, "steady")]
+    narrow, wide = figure(chart(x=Axis("t", "s", low=0, high=100), bands=bands))["layout"]["shapes"]
+    assert (narrow["fillcolor"], wide["fillcolor"]) == ("--shade-more", "--shade")
+    [alone] = figure(chart(bands=bands[1:]))["layout"]["shapes"]
+    assert alone["fillcolor"] == "--shade"
+    assert (narrow["label"]["text"], wide["label"]["text"]) == ("", "steady")
+
+
+def test_labels_around_zero_keep_to_their_sides() -> None:
+    above, below = figure(chart(marks=[Mark(5, "+5%", "y"), Mark(-5, "-5%", "y")]))["layout"]["shapes"]
+    assert (above["label"]["yanchor"], below["label"]["yanchor"]) == ("bottom", "top")
+
+
+def test_a_table_called_as_its_section_has_one_heading() -> None:
+    text = html.draw(page(Table("Numbers", ["a"], [["1"]]), Table("Others", ["a"], [["1"]])))
+    assert text.count(">Numbers<") == 1
+    assert "<h3>Others</h3>" in text
+
+
+def test_prose_in_a_cell_keeps_its_width() -> None:
+    text = html.draw(page(Table("t", ["a", "b", "c"], [["1", "short", "word " * 20]])))
+    assert "<td>short</td>" in text
+    assert '<td class="long">word' in text
 
 
 def test_spans_lie_from_x_to_ends() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from loadstone import cli, console, repeating, repeats, store
 from loadstone.config import Config
@@ -123,6 +124,26 @@ def test_the_page_says_first_whether_one_run_is_enough() -> None:
     assert "intervals of a single run understate what TTFT mean may be" in apart.lead.text
     unknown = page(repeats.table(of([0.1, 0.2], None)), "R")
     assert unknown.lead.text == "2 runs, none of which knows how much of their spread is chance."
+
+
+def test_what_no_run_knows_and_runs_that_are_not_valid_are_no_good_news() -> None:
+    """A TTFT that doubles is not called chance because the gaps alone had intervals."""
+    runs = {
+        name: replace(
+            summary({
+                "ttft": Metric("s", 40, mean=value, ci95={"mean": None}),
+                "gap": Metric("s", 800, mean=0.007, ci95={"mean": (0.006, 0.008)}),
+            }),
+            verdict=Verdict("suspect" if name == "2" else "valid", []),
+        )
+        for name, value in (("1", 0.012), ("2", 0.026), ("3", 0.034))
+    }  # fmt: skip
+    lead = page(repeats.table(runs), "R").lead
+    assert lead.tone == "doubt"
+    assert lead.text == (
+        "3 runs differ by no more than chance within each explains, of what is known;"
+        " no run knows how much of the spread of TTFT is chance. Not valid: run 2."
+    )
 
 
 def test_the_page_of_too_few_runs() -> None:

@@ -98,6 +98,13 @@ def test_all_or_some_more_can_be_kept() -> None:
     assert set(values(*lines, keep=also)) == {key("vllm:num_requests_running"), key("gpu_heat_celsius")}
 
 
+def test_only_line_feeds_end_lines() -> None:
+    """Not what Python takes for ends of lines besides, which labels may hold."""
+    everything = Filter(gauges.wanted(everything=True))
+    body = 'a{model="x\u2028y\x85z\x0b"} 3\nb 4'.encode()
+    assert exposition.read(body, TEXT, "", everything) == {key("a", model="x\u2028y\x85z\x0b"): 3.0, key("b"): 4.0}
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_packed_page_is_unpacked(encoding: str) -> None:
     body = b"vllm:num_requests_running 4\n"

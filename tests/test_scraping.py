@@ -163,6 +163,18 @@ def test_a_server_without_metrics_is_no_matter(status: int, text: str) -> None:
     assert notices == []
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"), [({"scrape_all": True}, "not Prometheus text"), ({"scrape_name": "warm"}, "none of the names")]
+)
+def test_who_says_what_to_keep_hears_that_nothing_is(asked: dict[str, Any], told: str) -> None:
+    notices: list[str] = []
+    text = "heat_celsius 60\n" + ("garbage{ here\n" if "scrape_all" in asked else "")
+    with scripted(lambda _: (200, text)) as url:
+        assert found(Config(url=url, **asked), notices) == []
+    assert len(notices) == 1
+    assert told in notices[0]
+
+
 def test_a_page_of_other_names_is_kept_when_asked_for() -> None:
     notices: list[str] = []
     with scripted(lambda _: (200, "heat_celsius 60\n")) as url:

@@ -38,7 +38,7 @@ class Filter:
     def lines(self, text: str) -> str:
         """Comments go too: without them every sample keeps the name that the server gave it."""
         if self._everything:
-            return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+            return "\n".join(line for line in text.split("\n") if not line.startswith("#")) + "\n"
         return "\n".join(match[0] for match in self._line.finditer(text)) + "\n"
 
     def has(self, name: str) -> bool:

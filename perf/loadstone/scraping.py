@@ -36,7 +36,7 @@ async def find(config: Config, paths: Sequence[str], notice: Notice) -> list[Pla
     if config.scraped:
         return [await _asked(config, place, notice) for place in _places(config, map(with_path, config.scraped))]
     own = (beside(url, paths) for url in config.urls)
-    looks = [_there(config, place) for place in _places(config, own)]
+    looks = [_there(config, place, notice) for place in _places(config, own)]
     return [place for place in await asyncio.gather(*looks) if place is not None]
 
 
@@ -91,8 +91,12 @@ async def _asked(config: Config, place: Place, notice: Notice) -> Place:
     return place
 
 
-async def _there(config: Config, place: Place) -> Place | None:
-    return place if (await _try(config, place, PROMPT))[1] else None
+async def _there(config: Config, place: Place, notice: Notice) -> Place | None:
+    """Who has said what to keep is told where nothing is kept."""
+    why, known = await _try(config, place, PROMPT)
+    if not known and (config.scrape_all or config.scrape_name):
+        notice(f"{place.shown}: {why or 'it has none of the names that are to be kept'}; no metrics are kept")
+    return place if known else None
 
 
 async def _try(config: Config, place: Place, patience: float) -> tuple[str, bool]:

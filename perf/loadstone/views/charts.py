@@ -24,6 +24,8 @@ MS = 1e3
 _MARKS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}
 _SPREAD = 20.0
 """From this many times the median on, the highest value calls for an axis in powers of ten."""
+_BELOW = 100.0
+"""So far below the median such an axis begins."""
 _UNITS = {"share": ("%", 100.0), "s": ("ms, mean", 1e3), "bytes": ("GiB", 2.0**-30)}
 _RATIOS = {"prefix_hit_rate": "prefix cache hits", "acceptance": "drafts accepted"}
 
@@ -36,7 +38,8 @@ def _ecdf(summary: Summary, name: str, curve: Curve) -> Chart:
     metric, title = summary.metrics[name], LABELS[name]
     wide = metric.max is not None and bool(metric.p50) and metric.max > _SPREAD * (metric.p50 or 0.0)
     marks = [*_percentiles(metric), *_objective(summary, name)]
-    hidden = "; gaps of 0, of events that came in one read, have no place on this axis" if metric.min == 0 else ""
+    low = _least(curve) if wide else 0.0
+    hidden = f"; what is below {number(low, 's')} ms is left of the chart, at whose edge the line has its share"
     return Chart(
         title=f"{title[0].upper()}{title[1:]}",
         x=Axis(title, "ms", wide, *_ends(curve, wide, marks)),
@@ -44,19 +47,24 @@ def _ecdf(summary: Summary, name: str, curve: Curve) -> Chart:
         series=[Series(title, [*curve.values * MS], [*curve.shares * 1e2], kind="line" if name == "gap" else "step")],
         marks=marks,
         note=f"{curve.n:,} {'gaps' if name == 'gap' else 'successful requests'} of the whole run; {_extremes(metric)}"
-        + (hidden if wide else ""),
+        + (hidden if curve.values[0] < low else ""),
         half=True,
     )
 
 
 def _ends(curve: Curve, wide: bool, marks: Sequence[Mark]) -> tuple[float, float]:
     """From the lowest to the highest, with room for labels; marks far beyond stay outside."""
-    shown = curve.values[curve.values > 0] * MS if wide else curve.values * MS
-    low, high = float(shown[0]), float(shown[-1])
+    low, high = (_least(curve) if wide else float(curve.values[0])) * MS, float(curve.values[-1]) * MS
     high = max([high, *(mark.at for mark in marks if mark.at < 1.5 * high)])
     if wide:
         return low / 1.1, high * (high / low) ** 0.1
     return max(0.0, low - 0.04 * (high - low)), high + 0.12 * ((high - low) or high or 1.0)
+
+
+def _least(curve: Curve) -> float:
+    """Where an axis in powers of ten begins: few and tiny values, such as gaps inside a read, do not stretch it."""
+    above = curve.values[curve.values > 0]
+    return max(float(above[0]), float(np.interp(0.5, curve.shares, curve.values)) / _BELOW)
 
 
 def _percentiles(metric: Metric) -> Iterator[Mark]:
@@ -98,7 +106,7 @@ def _throughput(summary: Summary, traces: Traces) -> Chart:
         series=[*tokens, Series("in flight", edges, flight, kind="step", role="base", right=known)],
         bands=windows(summary, traces),
         group=TIME,
-        note=f"Means of {_slices(traces)}. {why}",
+        note=f"Means of {_slices(traces)}. {why}{_shaded(summary, traces)}",
     )
 
 
@@ -152,6 +160,12 @@ def windows(summary: Summary, traces: Traces) -> list[Band]:
     return bands
 
 
+def _shaded(summary: Summary, traces: Traces) -> str:
+    """What the bands are: their names have no room in narrow ones."""
+    told = [f"{band.label} {band.start:,.4g} to {band.end:,.4g} s" for band in windows(summary, traces)]
+    return f" Shaded: {', '.join(told)}." if told else ""
+
+
 def growth(traces: Traces) -> Chart | None:
     """Gaps by the place in the answer."""
     g = traces.growth
@@ -199,7 +213,7 @@ def _of_server(
     return Chart(
         title=f"Server: {label}" + (f" ({source}" if source else ""),
         x=seconds(traces),
-        y=Axis("", unit, low=0.0),
+        y=_upwards("", np.array([value for value in known if value is not None] or [0.0]), unit),
         series=[Series(label, times, known, role="new")],
         bands=bands,
         group=TIME,

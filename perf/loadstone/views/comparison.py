@@ -177,7 +177,7 @@ def _table(title: str, figures: Sequence[Figure]) -> Table:
             _value(figure.new, figure),
             _change(figure),
             _interval(figure),
-            _form(figure.p, "{:.3f}"),
+            chance(figure.p),
             figure.verdict,
             _wanted(figure),
         ]
@@ -217,6 +217,11 @@ def _signed(value: float, figure: Figure) -> str:
 
 def _wanted(figure: Figure) -> str:
     return "" if figure.wanted is None else f"{figure.wanted:,} {figure.wanted_of} a side"
+
+
+def chance(p: float | None) -> str:
+    """No p is 0."""
+    return "below 0.001" if p is not None and p < 0.0005 else _form(p, "{:.3f}")
 
 
 def _form(value: float | None, form: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import count
 from typing import Any
 
 from loadstone.views.page import Axis, Band, Chart, Mark, Series
@@ -20,7 +19,12 @@ DIGITS = 6
 """Significant digits of the numbers in a chart: more than a screen can show."""
 _MODES = {"line": "lines", "step": "lines", "area": "lines", "points": "markers", "linepoints": "lines+markers"}
 _BARS_AROUND = ("points", "linepoints", "bars")
-_MARGIN = {"l": 56, "r": 16, "b": 48}
+_MARGIN = {"l": 56, "r": 16, "t": 28, "b": 48}
+"""The top has the legend, and the buttons that would else lie over the data."""
+_FINE = 2.2
+"""Decades below which an axis has room for labels between them."""
+_NARROW = 0.15
+"""Share of the width below which the name of a stretch would stand in the next one."""
 _WIDE = {"l": 76, "r": 64}
 """Of charts in a group, so that their x axes lie below each other."""
 
@@ -154,10 +158,13 @@ def _layout(chart: Chart) -> dict[str, Any]:
     legend = len({series.name for series in chart.series}) > 1
     layout: dict[str, Any] = {
         "height": chart.height,
-        "margin": _MARGIN | {"t": 28 if legend else 8} | (_WIDE if chart.group and not chart.half else {}),
+        "margin": _MARGIN | (_WIDE if chart.group and not chart.half else {}),
         "xaxis": _axis(chart.x, [value for series in chart.series for value in series.x]),
         "yaxis": _axis(chart.y, [value for series in chart.series if not series.right for value in series.y]),
-        "shapes": [*map(_shade, chart.bands, count()), *(_line(mark, place) for place, mark in enumerate(chart.marks))],
+        "shapes": [
+            *_shades(chart.bands, chart.x),
+            *(_line(mark, place) for place, mark in enumerate(chart.marks)),
+        ],
         "showlegend": legend,
         "hovermode": "closest",
     }
@@ -180,34 +187,57 @@ def _axis(axis: Axis, values: Sequence[float | str | None]) -> dict[str, Any]:
     title = label(f"{axis.title} ({axis.unit})" if axis.unit and axis.title else axis.title or axis.unit)
     words = any(isinstance(value, str) for value in values)
     drawn: dict[str, Any] = {"title": {"text": title}, "type": "category" if words else "log" if axis.log else "linear"}
-    ends = {"minallowed": _end(axis.low, axis.log), "maxallowed": _end(axis.high, axis.log)}
-    drawn["autorangeoptions"] = {key: value for key, value in ends.items() if value is not None}
-    return drawn
+    drawn["autorangeoptions"] = _ends(axis)
+    return drawn | ({"nticks": _ticks(axis, values)} if axis.log else {})
 
 
-def _end(value: float | None, log: bool) -> float | None:
-    return math.log10(value) if log and value is not None and value > 0 else None if log else value
+def _ticks(axis: Axis, values: Sequence[float | str | None]) -> int:
+    """So many that the library labels 1, 2, 5 of each decade, and of many decades each: more would overlap."""
+    known = [float(value) for value in values if value is not None and not isinstance(value, str) and value > 0]
+    low, high = axis.low or min(known, default=1.0), axis.high or max(known, default=1.0)
+    decades = 1.1 * math.log10(high / low) if 0 < low < high else 0.0
+    return max(2, round(2 * decades) if decades < _FINE else math.ceil(decades))
 
 
-def _shade(band: Band, place: int) -> dict[str, Any]:
+def _ends(axis: Axis) -> dict[str, Any]:
+    """Of an axis in powers of ten they are clipped and included: the library ignores ends below 1 that it is told of as
+    it takes the ends of others, as it compares what are logarithms as if they were values."""
+    if not axis.log:
+        ends = {"minallowed": axis.low, "maxallowed": axis.high}
+        return {key: value for key, value in ends.items() if value is not None}
+    clips = {"clipmin": axis.low, "clipmax": axis.high}
+    known = {key: value for key, value in clips.items() if value is not None and value > 0}
+    return known | ({"include": [*known.values()]} if known else {})
+
+
+def _shades(bands: Sequence[Band], x: Axis) -> Iterator[dict[str, Any]]:
+    """The longest is lighter than its neighbours."""
+    longest = max((band.end - band.start for band in bands), default=0.0)
+    for place, band in enumerate(bands):
+        yield _shade(band, place, x, "--shade" if band.end - band.start == longest else "--shade-more")
+
+
+def _shade(band: Band, place: int, x: Axis, colour: str) -> dict[str, Any]:
     """The labels of neighbours keep to different sides."""
     side = "right" if place % 2 else "left"
+    wide = x.low is None or x.high is None or band.end - band.start >= _NARROW * (x.high - x.low)
     return {
         "type": "rect", "xref": "x", "yref": "paper", "x0": _short(band.start), "x1": _short(band.end), "y0": 0,
-        "y1": 1, "layer": "below", "line": {"width": 0}, "fillcolor": "--shade",
-        "label": {"text": label(band.label), "textposition": f"top {side}", "font": {"size": 11, "color": "--muted"}},
+        "y1": 1, "layer": "below", "line": {"width": 0}, "fillcolor": colour,
+        "label": {"text": label(band.label) if wide else "", "textposition": f"top {side}",
+                  "font": {"size": 11, "color": "--muted"}},
     }  # fmt: skip
 
 
 def _line(mark: Mark, place: int) -> dict[str, Any]:
-    """Labels of neighbours stand at different heights."""
+    """Labels of neighbours along x stand at different heights; that of a y below 0 is under its line."""
     across = {"xref": "paper", "x0": 0, "x1": 1, "yref": "y", "y0": _short(mark.at), "y1": _short(mark.at)}
     up = {"xref": "x", "x0": _short(mark.at), "x1": _short(mark.at), "yref": "paper", "y0": 0, "y1": 1 - place % 4 / 10}
     return (up if mark.axis == "x" else across) | {
         "type": "line", "line": {"color": "--muted", "width": 1, "dash": "dot"},
-        "label": {"text": label(mark.label), "textposition": "end", "textangle": 0,
-                  "xanchor": "left" if mark.axis == "x" else "right",
-                  "yanchor": "top" if mark.axis == "x" else "bottom", "font": {"size": 11, "color": "--text"}},
+        "label": {"text": label(mark.label), "textposition": "end" if mark.axis == "x" else "start", "textangle": 0,
+                  "xanchor": "left", "yanchor": "top" if mark.axis == "x" or mark.at < 0 else "bottom",
+                  "font": {"size": 11, "color": "--text"}},
     }  # fmt: skip
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count, groupby
 
+from msgspec.structs import replace
+
 from loadstone.views import assets, safe
 from loadstone.views.figure import figure
 from loadstone.views.page import Block, Chart, Page, Prose, Section, Table
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+_LONG = 40
+"""Characters from which on a cell is prose."""
 _HEAD = """<!doctype html>
 <html lang="en">
 <head>
@@ -67,7 +71,7 @@ def _section(section: Section, numbers: Iterator[int]) -> Iterator[str]:
         yield f"<section>\n<details>\n<summary><h2>{title}</h2></summary>\n"
     else:
         yield f"<section>\n<h2>{title}</h2>\n"
-    for pairs, blocks in groupby(section.blocks, _is_half):
+    for pairs, blocks in groupby(_once(section), _is_half):
         drawn = "".join(_block(block, numbers) for block in blocks)
         yield f'<div class="pairs">\n{drawn}</div>\n' if pairs else drawn
     yield "</details>\n</section>\n" if section.folded else "</section>\n"
@@ -83,6 +87,13 @@ def _block(block: Block, numbers: Iterator[int]) -> str:
     if isinstance(block, Prose):
         return _prose(block)
     return _cards(block) if block.cards else _table(block)
+
+
+def _once(section: Section) -> Iterator[Block]:
+    """A table that is called as its section needs no heading of its own."""
+    for block in section.blocks:
+        same = isinstance(block, Table) and block.title == section.title
+        yield replace(block, title="") if same else block
 
 
 def _prose(prose: Prose, kind: str = "") -> str:
@@ -119,8 +130,15 @@ def _table(table: Table) -> str:
 
 def _row(table: Table, place: int) -> str:
     first, *cells = table.rows[place]
-    data = "".join(f"<td{_data(table, place, at)}>{_cell(cell)}</td>" for at, cell in enumerate(cells, 1))
+    data = "".join(
+        f"<td{_long(table, cell)}{_data(table, place, at)}>{_cell(cell)}</td>" for at, cell in enumerate(cells, 1)
+    )
     return f'<tr><th scope="row">{safe.text(first)}</th>{data}</tr>\n'
+
+
+def _long(table: Table, cell: str) -> str:
+    """Prose in a column keeps a width that can be read, and the table scrolls."""
+    return ' class="long"' if not table.numeric and len(cell) > _LONG else ""
 
 
 def _cell(text: str) -> str:

@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 from msgspec import Struct
 
 from loadstone.check import examine
-from loadstone.finding import Severity
+from loadstone.finding import Finding, Severity
 from loadstone.points import Point, Sweep
 from loadstone.records import Summary
 from loadstone.search import Found
@@ -52,7 +52,7 @@ def render(summary: Summary) -> str:
 
 def of_run(summary: Summary) -> Suite:
     """The verdict of a run: a test for each thing that its check has looked at, and for --max-error-rate."""
-    cases = [Case(found.what, _OUTCOMES[found.severity], _reason(found.measured, found.limit, found.advice))
+    cases = [Case(found.what, _OUTCOMES[found.severity], _reason(found))
              for found in examine(summary)]  # fmt: skip
     cases += _error_rate(summary)
     label = (summary.run.get("config") or {}).get("label")
@@ -95,8 +95,10 @@ def draw(suites: Sequence[Suite]) -> str:
     )
 
 
-def _reason(measured: str, limit: str, advice: str) -> str:
-    return f"{measured} (limit {limit})" + (f": {advice}" if advice else "")
+def _reason(found: Finding) -> str:
+    """Where all is well there is nothing to advise."""
+    advice = found.advice if _OUTCOMES[found.severity] != "met" else ""
+    return f"{found.measured} (limit {found.limit})" + (f": {advice}" if advice else "")
 
 
 def _error_rate(summary: Summary) -> list[Case]:

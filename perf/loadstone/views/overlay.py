@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 from loadstone.compare import Figure, Verdict
 from loadstone.traces import Curve
@@ -15,7 +16,7 @@ _ROLES: dict[Verdict, Role] = {
 _SPREAD = 20.0
 """From this many times the smallest value on, an axis is in powers of ten."""
 _FAR = 1.0
-"""A change beyond this leaves the chart, or all others would be one point."""
+"""A change beyond this and twice the common one leaves the chart, or all others would be one point. None is lower."""
 
 
 def distributions(names: Sequence[str], curves: Mapping[str, Sequence[Sequence[Curve]]]) -> list[Chart]:
@@ -57,15 +58,17 @@ def forest(figures: Sequence[tuple[str, Figure]], margin: float) -> Chart:
     """The change of each figure in %, with its interval; margins are marked."""
     shown = [(label, figure) for label, figure in figures if figure.change is not None]
     found = {verdict: [(label, figure) for label, figure in shown if figure.verdict == verdict] for verdict in _ROLES}
-    far = [label for label, figure in shown if max(map(abs, figure.change_interval or (figure.change or 0.0,))) > _FAR]
+    reach = {label: max(map(abs, figure.change_interval or (figure.change or 0.0,))) for label, figure in shown}
+    edge = max(_FAR, 2 * median(reach.values())) if reach else _FAR
+    far = [label for label, most in reach.items() if most > edge]
     return Chart(
         title="Changes against base, with 95 % intervals",
         x=Axis("", ""),
-        y=Axis("change", "%", low=-100 * _FAR if far else None, high=100 * _FAR if far else None),
+        y=Axis("change", "%", low=-100 * _FAR if far else None, high=100 * edge if far else None),
         series=[_changes(verdict, group) for verdict, group in found.items() if group],
         marks=[
             Mark(0.0, "", axis="y"),
-            *(Mark(sign * margin * 100, f"{sign * margin:+.0%}", axis="y") for sign in (1, -1)),
+            *(Mark(sign * margin * 100, f"{sign * margin * 100:+.3g}%", axis="y") for sign in (1, -1)),
         ],
         note=f"beyond the chart: {', '.join(far)}" if far else "",
     )

@@ -4,6 +4,7 @@
 (() => {
   const figures = [...document.querySelectorAll("figure")];
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const hovers = matchMedia("(hover: hover)"); // without, the buttons would stay, over the legend
   const drawn = new Map();      // figure -> its plot
   const zooms = new Map();      // group -> range of x in view, where somebody has zoomed
   const PAPER = 660, HALF = 315; // px that both A4 and Letter have room for
@@ -17,7 +18,7 @@
 
   const axis = (own, narrow) => ({
     gridcolor: "--grid", linecolor: "--edge", zerolinecolor: "--edge", tickfont: {color: "--muted"}, automargin: true,
-    tickformat: own.type === "linear" ? ",~g" : undefined, nticks: narrow ? 5 : undefined, ...own,
+    tickformat: own.type === "category" ? undefined : ",~g", nticks: narrow ? 5 : undefined, ...own,
     title: {...own.title, font: {size: 12, color: "--muted"}, standoff: 10},
   });
 
@@ -51,7 +52,7 @@
     width ??= plot.clientWidth;
     if (!width) return;         // in a closed fold
     Plotly.newPlot(plot, looked(spec.data, ""), layout(spec.layout, width, figure.dataset.group), {
-      displaylogo: false, responsive: false, scrollZoom: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+      displaylogo: false, responsive: false, displayModeBar: hovers.matches ? "hover" : false, scrollZoom: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       toImageButtonOptions: {filename: figure.id, scale: 2},
     });
     plot.on("plotly_relayout", change => follow(figure, change));

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadstone.repeats import Figure, Repeats
-from loadstone.views.page import Axis, Block, Chart, Page, Prose, Section, Series, Table, Tone
+from loadstone.views.page import Axis, Block, Chart, Page, Prose, Section, Series, Table
 from loadstone.views.tables import LABELS, number
 
 _NOTE = (
@@ -24,6 +24,8 @@ def _lead(repeats: Repeats) -> Prose:
     left = f" Run {', '.join(out)} did not end as planned and is left out." if out else ""
     if invalid := [once.name for once in repeats.runs if once.counts and once.verdict == "invalid"]:
         left += f" Run {', '.join(invalid)} is invalid: the figures are the client's as much as the server's."
+    doubted = [once.name for once in repeats.runs if once.counts and once.verdict not in (None, "valid")]
+    left += f" Not valid: run {', '.join(doubted)}." if doubted and not invalid else ""
     if told < 2:
         whole = "1 whole run" if told else "no whole run"
         return Prose(f"There is {whole}, and no spread between runs to tell.{left}", "doubt")
@@ -31,11 +33,20 @@ def _lead(repeats: Repeats) -> Prose:
     if not any(figure.within for figure in repeats.figures):
         return Prose(f"{told} runs, none of which knows how much of their spread is chance.{left}")
     if not wide:
-        tone: Tone = "doubt" if invalid else "good"
-        return Prose(f"{told} runs differ by no more than chance within each explains.{left}", tone)
+        unknown = _unknown(repeats)
+        of = f", of what is known; no run knows how much of the spread of {', '.join(unknown)} is chance"
+        text = f"{told} runs differ by no more than chance within each explains{of if unknown else ''}.{left}"
+        return Prose(text, "doubt" if doubted or unknown else "good")
     names = ", ".join(_label(figure.name) for figure in wide)
     text = f"Over {told} runs, intervals of a single run understate what {names} may be: {wide[0].remark}."
     return Prose(f"{text} Go by the intervals here.{left}", "doubt")
+
+
+def _unknown(repeats: Repeats) -> list[str]:
+    """Distributions of which no run has an interval."""
+    known = {figure.name.partition(".")[0] for figure in repeats.figures if figure.within is not None}
+    found = (figure.name.partition(".")[0] for figure in repeats.figures if "." in figure.name)
+    return [_label(metric) for metric in dict.fromkeys(found) if metric not in known]
 
 
 def _label(name: str) -> str:

@@ -6,7 +6,7 @@ Pure. A point of several runs shows their mean, and the interval between runs; a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import stdev
 from typing import Any
 
@@ -60,7 +60,8 @@ def table(sweep: Sweep) -> Table:
     gpus = "tokens/s per GPU" if sweep.grid.gpus else "tokens/s"
     columns = ["point", "QPS", gpus, "tokens/s per user", *(name for _, name in FIGURES), "errors", "Pareto", "check"]
     rows = [_row(point, one, point.name in best) for point, one in zip(sweep.points, trades(sweep), strict=True)]
-    note = "check: the worst verdict of a point's runs; Pareto: no other point has more for a user and more in all"
+    note = "check: the worst verdict of a point's runs; Pareto: no other point has more for a user and more in all;"
+    note += " rates are of steady windows, where QPS counts what ends inside: few requests for the load make it too low"
     return Table("Points", columns, rows, note, numeric=True)
 
 
@@ -149,7 +150,7 @@ def _charts(sweep: Sweep) -> Iterator[Section]:
     if not any(point.runs for point in sweep.points):
         return
     curves = [_curve(lines, metric, label) for metric, label in CURVES]
-    yield Section("Latency against throughput", curves)
+    yield Section("Latency against throughput", [curve for curve in curves if curve.series])
     yield Section("A user's share against the whole", [_pareto(sweep, lines)])
     if load := _load(sweep):
         yield Section("Over the load", list(_over(lines, load)))
@@ -180,10 +181,24 @@ def _is_number(value: Any) -> bool:
 
 def _curve(lines: dict[str, list[Point]], metric: str, label: str) -> Chart:
     """Throughput along x, as a load tester reads it: the knee is where the line turns up."""
-    series = [_series(f"{name}, p{share}" if len(lines) > 1 else f"p{share}", points, metric, f"p{share}", share == 99)
-              for name, points in lines.items() for share in (50, 99)]  # fmt: skip
-    axes = Axis("output throughput", "tokens/s", low=0), Axis(label, "ms", log=True)
-    return Chart(title=f"{label} against throughput", x=axes[0], y=axes[1], series=series)
+    parts = [(f"{name}, " if len(lines) > 1 else "", points) for name, points in lines.items()]
+    series = _known(
+        _series(f"{name}p{share}", points, metric, f"p{share}", share == 99)
+        for name, points in parts
+        for share in (50, 99)
+    )
+    axes = Axis("output throughput", "tokens/s", low=0), Axis(_named(label, series), "ms", log=True)
+    return Chart(title=f"{label[0].upper()}{label[1:]} against throughput", x=axes[0], y=axes[1], series=series)
+
+
+def _named(label: str, series: Sequence[Series]) -> str:
+    """One line has no legend that tells what it is."""
+    return f"{label} {series[0].name}" if len(series) == 1 else label
+
+
+def _known(series: Iterable[Series]) -> list[Series]:
+    """Those that have anything to draw: a small run has no p99."""
+    return [one for one in series if any(y is not None for y in one.y)]
 
 
 def _series(name: str, points: list[Point], metric: str, which: str, dashed: bool, load: str = "") -> Series:
@@ -228,8 +243,9 @@ def _over(lines: dict[str, list[Point]], load: str) -> Iterator[Chart]:
         for name, points in lines.items()
     ]  # fmt: skip
     yield Chart(title="Output throughput", x=x, y=Axis("output", "tokens/s", low=0), series=along, group="load")
-    waits = [_series(name, points, "ttft", "p99", False, load) for name, points in lines.items()]
-    yield Chart(title="TTFT p99", x=x, y=Axis("TTFT p99", "ms", log=True), series=waits, group="load")
+    waits = _known(_series(name, points, "ttft", "p99", False, load) for name, points in lines.items())
+    if waits:
+        yield Chart(title="TTFT p99", x=x, y=Axis("TTFT p99", "ms", log=True), series=waits, group="load")
 
 
 def _settings(sweep: Sweep) -> Section:
