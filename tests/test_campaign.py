@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,10 @@ import pytest
 
 import simulated
 from loadstone import courses, guides, sweeps
-from loadstone.campaign import Campaign, configured, every
+from loadstone.campaign import Campaign, Task, configured, every
 from loadstone.config import Config
 from loadstone.pareto import Trade, front
-from loadstone.points import Grid, Point, Sweep
+from loadstone.points import Grid, Place, Point, Sweep
 from loadstone.records import Summary, UsageError
 from loadstone.stock import Stock
 from loadstone.views import markdown, sweep_csv
@@ -157,8 +158,22 @@ CHANGES: list[tuple[dict[str, list[Any]], Config, dict[str, Any], str]] = [
     ({"rate": [1, 2]}, CONFIG, {}, "(points)"),
     ({"concurrency": [1, 2]}, msgspec.structs.replace(CONFIG, output_len=9, requests=30), {}, "(output-len, requests)"),
     ({"concurrency": [1, 2]}, CONFIG, {"repeat": 2}, "(repeat)"),
-    ({}, CONFIG, {"auto": "concurrency"}, "(rule)"),
+    ({}, CONFIG, {"auto": "concurrency"}, "(auto or slo)"),
 ]
+
+
+def test_a_search_goes_on_with_more_requests_a_probe_but_not_elsewhere(tmp_path: Path) -> None:
+    def searched(**given: Any) -> Campaign:
+        slo = {"slo": "ttft.p90<1s", "search": "concurrency", "at_most": 8.0, "probe_max": "50", **given}
+        course = courses.course(slo, CONFIG, {}, tmp_path)
+        return Campaign(tmp_path, course.grid, CONFIG)
+
+    made = searched()
+    made.run(lambda sweep: None if sweep.points else Task(Place("concurrency-1", {"concurrency": 1})), Log())
+    assert searched(probe_max="5000").sweep.grid.rule["most"] == 5000
+    for given, said in (({"at_most": 9.0}, "(at-most)"), ({"slo": "ttft.p90<2s", "within": "9%"}, "(within, slo)")):
+        with pytest.raises(UsageError, match=re.escape(said)):
+            searched(**given)
 
 
 @pytest.mark.parametrize(("lists", "config", "given", "said"), CHANGES, ids=[said for *_, said in CHANGES])

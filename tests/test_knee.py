@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+import msgspec
 import pytest
 
 from loadstone import knee
@@ -87,6 +88,19 @@ def test_a_server_that_breaks_down_under_load_is_saturated() -> None:
     assert best is not None
     assert best.load >= 8 / 1.25
     assert max(level.load for level in levels) == 16
+
+
+def test_a_knee_of_the_client_is_said_to_be_one() -> None:
+    levels = [Level(1, 100.0, 1.0), Level(2, 200.0, 1.0, unfit=True), Level(4, 202.0, 2.0), Level(8, 202.0, 4.0)]
+    spoiled = [*levels[:2], Level(4, 202.0, 2.0, unfit=True), levels[3]]
+    early = [msgspec.structs.replace(levels[0], unfit=True), msgspec.structs.replace(levels[1], unfit=False)]
+    assert knee.why(spoiled).endswith(
+        "at 2, 4 the client was unfit, so the knee may be the client's and not the server's"
+    )
+    assert knee.why([*early, Level(3, 202.0, 1.5), *levels[2:]]).endswith(
+        "at 1 the client was unfit, so the knee may be the client's and not the server's"
+    )
+    assert knee.why([early[0], early[1], Level(3, 290.0, 1.04), *levels[2:]]).endswith("faster than throughput")
 
 
 def test_nothing_succeeds() -> None:

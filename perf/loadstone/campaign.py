@@ -24,6 +24,11 @@ from loadstone.stock import Stock
 
 PER_SLOT, SECONDS, LEAST = 10, 30, 100
 """Requests of a point for which neither -n nor a time is given: so many a slot, or as arrive in so many seconds."""
+RULES = {
+    "field": "search", "first": "requests", "range_start": "begin", "range_least": "at_least",
+    "range_most": "at_most", "range_within": "within", "range_probes": "max_points",
+}  # fmt: skip
+"""What of the rule of a search is given by which flag."""
 
 
 class Task(Struct, frozen=True):
@@ -176,13 +181,21 @@ def _same(path: Path, before: Grid, now: Grid) -> None:
     settings = [name for name in now.config if now.config[name] != before.config.get(name)]
     if not settings:
         lists = before.varied != now.varied or (not now.rule and before.places and not _equal(before, now))
-        unlike = [("points", lists), ("repeat", before.repeat != now.repeat), ("rule", before.rule != now.rule)]
-        settings = [name for name, differs in unlike if differs]
+        unlike = [("points", lists), ("repeat", before.repeat != now.repeat)]
+        settings = [name for name, differs in unlike if differs] + _unlike_rules(before.rule, now.rule)
     if settings:
         told = ", ".join(flag(name) for name in settings[:5])
         raise UsageError(
             f"{path} holds a sweep with other settings ({told}): give the same command to go on with it, or another -o"
         )
+
+
+def _unlike_rules(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """By the flags that say how points are found. More requests for a probe go on with what there is."""
+    if before.get("by") != now.get("by"):
+        return ["auto or slo"]
+    names = [name for name in {**before, **now} if name != "most" and before.get(name) != now.get(name)]
+    return list(dict.fromkeys(RULES.get(name, name) for name in names))
 
 
 def _equal(before: Grid, now: Grid) -> bool:

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
+from loadstone.check import of_client
 from loadstone.pareto import mean, throughput
 from loadstone.points import Point
 from loadstone.search import Range, fit
@@ -25,12 +26,13 @@ POINTS = 16
 
 class Level(Struct, frozen=True):
     """A load as measured. `margin`: half-width of the interval of the throughput, as a share of it; `latency`: mean,
-    seconds. A load at which nothing succeeded has no throughput."""
+    seconds. A load at which nothing succeeded has no throughput. `unfit`: the client spoiled a run."""
 
     load: float
     throughput: float
     latency: float
     margin: float = 0.0
+    unfit: bool = False
 
 
 def level(point: Point, field: str) -> Level | None:
@@ -38,15 +40,16 @@ def level(point: Point, field: str) -> Level | None:
     by Little's law, and that of an open loop is no less sure."""
     if not point.runs:
         return None
+    unfit = any(map(of_client, point.runs))
     output = mean([throughput(run) or run.rates.get("qps") for run in point.runs])
     latencies = [run.metrics.get("latency") for run in point.runs]
     middle = mean([metric.mean if metric else None for metric in latencies])
     if not output or not middle:
-        return Level(float(point.settings[field]), 0.0, math.inf)
+        return Level(float(point.settings[field]), 0.0, math.inf, unfit=unfit)
     margins = [(interval[1] - interval[0]) / 2 / middle for metric in latencies
                if metric and (interval := metric.ci95.get("mean"))]  # fmt: skip
     margin = max(margins, default=0.0) / math.sqrt(len(point.runs))
-    return Level(float(point.settings[field]), output, middle, margin)
+    return Level(float(point.settings[field]), output, middle, margin, unfit)
 
 
 def next_load(levels: Sequence[Level], bounds: Range) -> float | None:
@@ -85,7 +88,9 @@ def why(levels: Sequence[Level]) -> str:
     below = max((load for load in near if load < best.load), default=None)
     above = min((load for load in near if load > best.load), default=None)
     span = f" (between {below or best.load:g} and {above or best.load:g})" if near else ""
-    return f"the knee is at {best.load:g}{span}: beyond it latency grows faster than throughput"
+    unfit = ", ".join(f"{one.load:g}" for one in levels if one.unfit and one.load >= (below or best.load))
+    whose = f"; at {unfit} the client was unfit, so the knee may be the client's and not the server's" if unfit else ""
+    return f"the knee is at {best.load:g}{span}: beyond it latency grows faster than throughput{whose}"
 
 
 def _half(levels: Sequence[Level], top: Level) -> Level | None:
