@@ -310,6 +310,16 @@ def test_progress_adds_up_what_the_processes_tell() -> None:
     assert figures.course.in_flight == [6.0], "4 and 8 in flight were seen"
 
 
+def test_a_run_that_is_being_stopped_has_no_time_left_of_its_plan() -> None:
+    progress = Progress(plan(), None, example.run())
+    progress._began -= 10
+    progress.add(pulse(9, finished=64, in_flight=8))
+    assert progress.figures().remaining == pytest.approx(10, rel=0.05)
+    progress.add(pulse(10, finished=64, in_flight=8, stopping=True))
+    told = progress.figures()
+    assert (told.remaining, told.stopping) == (None, True)
+
+
 def test_progress_knows_how_far_sending_is_behind() -> None:
     open_loop = make(Load(rate=10.0, arrivals="constant", requests=100), Rows(["p"]))
     progress = Progress(open_loop, None, example.run())

@@ -1,7 +1,8 @@
-"""Charts and cells of comparisons and sweeps that are easily misread: far changes, chances near 0, what is unknown."""
+"""Charts and cells that are easily misread: far changes, chances near 0, axes of tiny values, what is not known."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -10,7 +11,9 @@ from loadstone.columns import build
 from loadstone.compare import Figure
 from loadstone.measure import measure_columns
 from loadstone.points import Grid, Point, Sweep
-from loadstone.views import comparison, overlay, sweep
+from loadstone.records import Metric
+from loadstone.traces import Curve, trace
+from loadstone.views import charts, comparison, overlay, sweep
 from loadstone.views.page import Chart
 
 
@@ -48,3 +51,35 @@ def test_small_runs_have_no_lines_of_p99() -> None:
     assert drawn["TTFT against throughput"].y.title == "TTFT p50"
     assert "Output throughput" in drawn
     assert "TTFT p99" not in drawn
+
+
+def test_a_few_tiny_gaps_do_not_stretch_an_axis() -> None:
+    """Gaps inside a read are of nanoseconds; the line has their share where the axis begins."""
+    values = np.array([0.0, 3e-9, 1e-4, 1.5e-3, 4e-3, 0.05])
+    curve = Curve(values, np.array([0.05, 0.1, 0.2, 0.6, 0.9, 1.0]), 1000)
+    gap = Metric("s", 1000, min=0.0, p50=1.2e-3, p95=0.02, max=0.05)
+    summary = replace(measure_columns(build(records()), run()), metrics={"gap": gap})
+    traced = replace(trace(build(records())), curves={"gap": curve})
+    [chart] = charts.distributions(summary, traced)
+    assert chart.x.log
+    assert 0.005 < (chart.x.low or 0.0) < 0.02
+    assert "what is below 0.01 ms is left of the chart" in chart.note
+    [usual] = charts.distributions(summary, replace(traced, curves={"gap": replace(curve, values=values + 0.001)}))
+    assert "left of the chart" not in usual.note
+
+
+def test_charts_of_the_server_leave_room_above_the_line() -> None:
+    columns = build(records())
+    summary = measure_columns(columns, run())
+    [running] = charts.server({"running": ([0.0, 1.0, 2.0], [10.0, None, 40.0])}, summary, trace(columns))
+    [idle] = charts.server({"preemptions": ([0.0, 1.0], [0.0, 0.0])}, summary, trace(columns))
+    assert running.y.high == pytest.approx(46.0)
+    assert idle.y.high == 1.0
+
+
+def test_what_is_shaded_is_told_to_the_millisecond() -> None:
+    columns = build(records())
+    summary = measure_columns(columns, run())
+    throughput, _ = charts.over_time(summary, trace(columns))
+    assert summary.steady is not None
+    assert f"steady {summary.steady.start:,.4g} to {summary.steady.end:,.4g} s." in throughput.note

@@ -24,6 +24,7 @@ from loadstone.records import Summary, Tally, UsageError
 from loadstone.scraped import Figures, Scraped, between, grown, resets, series
 from loadstone.scraped import Rows as ScrapedRows
 from loadstone.sim import metrics as simulated
+from loadstone.traces import along
 from loadstone.views import csv as csv_view
 from loadstone.views import serving
 
@@ -338,7 +339,8 @@ def test_the_servers_side_stands_beside_the_clients() -> None:
 @pytest.mark.parametrize(
     ("client", "words"),
     [(0.1032, "the client sees 3.20 ms more: network, HTTP parsing, templating and tokenising"),
-     (0.1004, "both agree to 0.40 ms on average"), (0.09, "the client sees 10.00 ms less: the server's figures have")],
+     (0.1004, "both agree to 0.40 ms on average"), (0.1, "both agree to less than 0.01 ms on average"),
+     (0.09, "the client sees 10.00 ms less: the server's figures have")],
 )  # fmt: skip
 def test_the_difference_is_explained(client: float, words: str) -> None:
     times = {"ttft": Timed(100, 10.0, (), np.empty(0))}
@@ -443,6 +445,19 @@ def test_series_for_charts_are_on_the_runs_axis() -> None:
     assert found["finished"] == ([2.0, 4.0], [5.0, 0.0])
     assert found["ttft"] == ([2.0], [pytest.approx(0.1)])
     assert "ttft (http://a)" in series([scraped(vllm(0.0, 0), vllm(2.0, 10), source="http://a")] * 2)
+
+
+def test_lines_break_where_looks_had_no_answer() -> None:
+    """Once in each stretch, and not at the ends: nobody knows what a dead server did."""
+    looks = [(-1.0, None), vllm(0.0, 0), vllm(2.0, 10), (3.0, None), (4.0, None), vllm(5.0, 10), (6.0, None)]
+    found = series([scraped(*looks)])
+    assert str(found["running"]) == str(([0.0, 2.0, 3.0, 5.0], [0.0, 8.0, math.nan, 8.0]))
+    assert along(found)["running"] == ([0.0, 2.0, 3.0, 5.0], [0.0, 8.0, None, 8.0])
+    assert str(found["finished"]) == str(([2.0, 3.0, 5.0], [5.0, math.nan, 0.0]))
+    many = {"running": ([*map(float, range(2000))], [math.nan if at == 777 else 1.0 for at in range(2000)])}
+    times, values = along(many)["running"]
+    assert len(times) <= 301
+    assert times[values.index(None)] == 777.0
 
 
 def test_a_run_that_was_not_scraped_has_no_servers_side() -> None:

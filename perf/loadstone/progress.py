@@ -46,10 +46,11 @@ class Progress:
         now, last, quantile = time.monotonic(), self._last.values(), self._so_far.quantile
         finished, failed = sum(pulse.finished for pulse in last), sum(pulse.failed for pulse in last)
         share, elapsed = self._share(now, finished), now - self._began
+        stopping = any(pulse.stopping for pulse in last)
         qps, tokens = self._recent(now, finished - failed, sum(pulse.tokens for pulse in last))
         return Figures(
             elapsed=elapsed,
-            remaining=None if not share or elapsed < 1 else elapsed * (1 - share) / share,
+            remaining=None if not share or elapsed < 1 or stopping else elapsed * (1 - share) / share,
             share=share,
             finished=finished,
             expected=self._plan.requests,
@@ -61,7 +62,7 @@ class Progress:
             ttft_p99=quantile("ttft", 0.99),
             gap_p50=quantile("gap", 0.5),
             gap_p99=quantile("gap", 0.99),
-            stopping=any(pulse.stopping for pulse in last),
+            stopping=stopping,
             busiest=max((pulse.cpu for pulse in last if pulse.cpu is not None), default=None),
             kinds=dict(self._kinds.most_common()),
             slos={name: met / told if told == self._judged else None for name, (met, told) in self._slos.items()},

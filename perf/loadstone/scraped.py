@@ -136,15 +136,24 @@ class Figures:
 
 def series(sources: Sequence[Scraped], also: str | None = None) -> dict[str, tuple[list[float], list[float]]]:
     """For charts: instants (s of the run) and values by our names, of several sources with their addresses. Counters
-    are a second; instants at which there is no value are left out."""
+    are a second; instants at which there is no value are left out, but for one NaN where looks had no answer."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for one in sources:
         for ours, at, values in Figures(one, (0.0, 0.0), also).series():
             known = ~np.isnan(values)
             name = f"{ours} ({one.source})" if len(sources) > 1 else ours
             if known.any():
-                found[name] = at[known].tolist(), values[known].tolist()
+                found[name] = _broken(at[known], values[known], one.missed)
     return found
+
+
+def _broken(at: Array, values: Array, missed: Array) -> tuple[list[float], list[float]]:
+    """With a NaN in each stretch in which nothing was seen: nobody knows how things went there."""
+    places = np.searchsorted(at, missed)
+    places, first = np.unique(places, return_index=True)
+    inside = (places > 0) & (places < len(at))
+    places, when = places[inside], missed[first[inside]] if len(missed) else missed
+    return np.insert(at, places, when).tolist(), np.insert(values, places, np.nan).tolist()
 
 
 def between(at: Array, grown: Array, load: Span, span: Span) -> Array:

@@ -115,7 +115,7 @@ def _beside(times: Mapping[str, Timed], metrics: Mapping[str, Metric]) -> Iterat
 def _explained(name: str, difference: float, mean: float) -> str:
     shown = f"{abs(difference) * 1e3:.2f} ms"
     if abs(difference) <= max(CLOSE[0], CLOSE[1] * mean):
-        return f"both agree to {shown} on average"
+        return f"both agree to {'less than 0.01 ms' if shown == '0.00 ms' else shown} on average"
     if difference > 0:
         return f"the client sees {shown} more: {_MORE[name]}"
     return f"the client sees {shown} less: {_LESS}"
@@ -159,7 +159,8 @@ def _remarks(found: Sequence[Scraped], sources: Sequence[Source]) -> Iterator[st
         if full is not None and full.max is not None and full.max > FULL:
             yield f"{who}the KV cache was {full.max:.0%} full at its fullest: more load waits, or preempts"
         if again := resets(scraped):
-            yield f"{who}its counters began anew {again} times: was the server restarted during the run?"
+            often = f" {again} times" if again > 1 else ""
+            yield f"{who}its counters began anew{often}: was the server restarted during the run?"
         if source.missed:
             yield f"{who}{source.missed} of {source.scrapes} looks had no answer"
 

@@ -111,13 +111,16 @@ def trace(columns: Columns) -> Traces | None:
     )
 
 
-def along(series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> dict[str, tuple[list[float], list[float]]]:
-    """Instants and values by name, no more than a chart has room for."""
+def along(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+) -> dict[str, tuple[list[float], list[float | None]]]:
+    """Instants and values by name, no more than a chart has room for; None for each NaN, where a line breaks."""
     found = {}
     for name, (times, values) in series.items():
         at, level = np.array(times), np.array(values)
-        places = keep(at, [level], INSTANTS)
-        found[name] = at[places].tolist(), level[places].tolist()
+        known, breaks = np.flatnonzero(~np.isnan(level)), np.flatnonzero(np.isnan(level))
+        places = np.sort(np.r_[known[keep(at[known], [level[known]], INSTANTS)], breaks])
+        found[name] = at[places].tolist(), [None if np.isnan(value) else float(value) for value in level[places]]
     return found
 
 

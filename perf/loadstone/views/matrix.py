@@ -36,7 +36,7 @@ class Runs(Struct, frozen=True):
 
 def page(runs: Runs) -> Page:
     doubtful = [name for name, summary in runs.found.items() if _status(summary) != "valid"]
-    said = f"{len(runs.found)} runs side by side" + (
+    said = f"{len(runs.found)} run{'s' if len(runs.found) != 1 else ''} side by side" + (
         f"; not valid: {', '.join(doubtful)}" if doubtful else ", all valid"
     )
     blocks: list[Block] = [

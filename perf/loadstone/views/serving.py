@@ -97,10 +97,15 @@ def _count(stretch: Stretch | None, name: str) -> str:
 
 
 def _beside(one: Beside) -> list[str]:
-    more = "-" if one.difference is None else f"{one.difference * 1e3:+,.2f}"
+    more = "-" if one.difference is None else _signed(one.difference * 1e3)
     client, server = one.points["mean"]
     tails = [cell for point in ("p50", "p99") for cell in _tail(one, point)]
     return [figure(one.name).label, _form(client, "s"), _form(server, "s"), more, *tails]
+
+
+def _signed(value: float) -> str:
+    """Without a sign where it rounds to nothing."""
+    return f"{value:+,.2f}" if abs(value) >= 0.005 else "0.00"
 
 
 def _tail(one: Beside, point: str) -> list[str]:
