@@ -61,7 +61,7 @@ def table(sweep: Sweep) -> Table:
     columns = ["point", "QPS", gpus, "tokens/s per user", *(name for _, name in FIGURES), "errors", "Pareto", "check"]
     rows = [_row(point, one, point.name in best) for point, one in zip(sweep.points, trades(sweep), strict=True)]
     note = "check: the worst verdict of a point's runs; Pareto: no other point has more for a user and more in all;"
-    note += " rates are of steady windows, where QPS counts what ends inside: few requests for the load make it too low"
+    note += " rates: of the steady window where the load is a number in flight, else of the whole run"
     return Table("Points", columns, rows, note, numeric=True)
 
 
