@@ -152,6 +152,21 @@ def test_axes_of_logarithms_keep_their_ends_and_labels_apart(browser: Browser, t
     browser.visit(path, look, width=400)
 
 
+def test_a_point_without_an_interval_has_no_bar(browser: Browser, tmp_path: Path) -> None:
+    points = Series("a", ["p50", "p99", "max"], [1.0, 2.0, 3.0], "points", low=[0.5, None, 2.0], high=[2.0, None, 4.0])
+    chart = Chart(title="Changes", x=Axis(""), y=Axis("change", "%"), series=[points])
+    path = tmp_path / "page.html"
+    path.write_text(html.draw(Page("p", Prose("p"), [Section("s", [chart])])), "utf-8")
+
+    async def look(tab: Tab) -> None:
+        await _draw_all(tab)
+        assert await tab.ask("document.querySelectorAll('.points path.point').length") == 3
+        assert await tab.ask("document.querySelectorAll('.errorbars path.yerror').length") == 2
+        _quiet(tab, path)
+
+    browser.visit(path, look)
+
+
 def test_words_in_tables_stay_whole(browser: Browser, tmp_path: Path) -> None:
     columns = ["run", "check", "succeeded", "failed", "doubts"]
     told = "wait for a core: 11% (limit 5%); event-loop lag: 12.9 ms of gap p99 24.6 ms (limit 2.5 ms)"

@@ -209,7 +209,7 @@ def test_bands_leave_out_what_is_not_known() -> None:
 
 def test_intervals_of_points_are_bars_around_them() -> None:
     [trace] = figure(chart(Series("a", [0, 1], [2, None], kind="points", low=[1, None], high=[5, None])))["data"]
-    assert (trace["error_y"]["array"], trace["error_y"]["arrayminus"]) == ([3, 0.0], [1, 0.0])
+    assert (trace["error_y"]["array"], trace["error_y"]["arrayminus"]) == ([3, None], [1, None])
 
 
 def test_plain_series_take_the_palette_in_turn() -> None:
@@ -274,6 +274,14 @@ def test_prose_in_a_cell_keeps_its_width() -> None:
     text = html.draw(page(Table("t", ["a", "b", "c"], [["1", "short", "word " * 20]])))
     assert "<td>short</td>" in text
     assert '<td class="long">word' in text
+
+
+def test_each_of_some_names_has_its_label() -> None:
+    some, many = ([f"name {number}" for number in range(count)] for count in (15, 40))
+    drawn = [
+        figure(chart(Series("a", names, [1.0] * len(names), "points")))["layout"]["xaxis"] for names in (some, many)
+    ]
+    assert [axis.get("dtick") for axis in drawn] == [1, None]
 
 
 def test_spans_lie_from_x_to_ends() -> None:

@@ -13,7 +13,7 @@ from loadstone.measure import measure_columns
 from loadstone.points import Grid, Point, Sweep
 from loadstone.records import Metric
 from loadstone.traces import Curve, trace
-from loadstone.views import charts, comparison, overlay, sweep
+from loadstone.views import charts, comparison, overlay, report, sweep
 from loadstone.views.page import Chart
 
 
@@ -83,3 +83,9 @@ def test_what_is_shaded_is_told_to_the_millisecond() -> None:
     throughput, _ = charts.over_time(summary, trace(columns))
     assert summary.steady is not None
     assert f"steady {summary.steady.start:,.4g} to {summary.steady.end:,.4g} s." in throughput.note
+
+
+def test_marks_of_direction_in_a_models_name_do_not_turn_the_date_behind_it() -> None:
+    summary = measure_columns(build(records()), run() | {"model": "live\u202e\x1b[31m"})
+    page = report.page(summary, trace(build(records())))
+    assert page.title.startswith("Load test: live  [31m, 20")

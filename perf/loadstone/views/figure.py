@@ -23,6 +23,8 @@ _MARGIN = {"l": 56, "r": 16, "t": 28, "b": 48}
 """The top has the legend, and the buttons that would else lie over the data."""
 _FINE = 2.2
 """Decades below which an axis has room for labels between them."""
+_NAMES = 24
+"""So many names all have their label, upright where the chart is narrow."""
 _NARROW = 0.15
 """Share of the width below which the name of a stretch would stand in the next one."""
 _WIDE = {"l": 76, "r": 64}
@@ -109,8 +111,9 @@ def _errors(series: Series, colour: str) -> Trace:
     return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": colour, "thickness": 1.25}
 
 
-def _minus(high: float | None, low: float | None) -> float:
-    return 0.0 if high is None or low is None else max(0.0, high - low)
+def _minus(high: float | None, low: float | None) -> float | None:
+    """None has no bar; one of length 0 would be drawn as if there were no doubt."""
+    return None if high is None or low is None else max(0.0, high - low)
 
 
 def _band(series: Series, colour: str, trace: Trace) -> Trace:
@@ -188,6 +191,8 @@ def _axis(axis: Axis, values: Sequence[float | str | None]) -> dict[str, Any]:
     words = any(isinstance(value, str) for value in values)
     drawn: dict[str, Any] = {"title": {"text": title}, "type": "category" if words else "log" if axis.log else "linear"}
     drawn["autorangeoptions"] = _ends(axis)
+    if words and len(set(values)) <= _NAMES:
+        drawn["dtick"] = 1
     return drawn | ({"nticks": _ticks(axis, values)} if axis.log else {})
 
 

@@ -43,6 +43,8 @@
     const spec = JSON.parse(figure.querySelector("script").textContent);
     for (const trace of spec.data)      // a number: the texts of that trace
       if (typeof trace.text === "number") trace.text = spec.data[trace.text].text;
+    for (const {error_y: bars} of spec.data)      // null would be a bar of length 0
+      for (const side of bars ? ["array", "arrayminus"] : []) bars[side] = bars[side].map(length => length ?? NaN);
     return spec;
   }
 

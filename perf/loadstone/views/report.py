@@ -94,7 +94,9 @@ def _title(summary: Summary) -> str:
     run = summary.run
     config = run.get("config") or {}
     model = " and ".join(run.get("models") or [run.get("model") or "requests"])
-    return f"{config.get('label') or 'Load test'}: {model}" + (f", {began[:16]}" if (began := _began(run)) else "")
+    return plain(f"{config.get('label') or 'Load test'}: {model}") + (
+        f", {began[:16]}" if (began := _began(run)) else ""
+    )
 
 
 def _began(run: dict[str, Any]) -> str:

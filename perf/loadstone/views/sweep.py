@@ -34,7 +34,7 @@ FEW = 3
 
 def page(sweep: Sweep, found: Found | None = None) -> Page:
     """`found`: by a search for objectives, which then comes first."""
-    title = f"Sweep {sweep.grid.label}".strip()
+    title = plain(f"Sweep {sweep.grid.label}").strip()
     searched = list(search.sections(found)) if found else []
     sections = [*searched, Section("Points", [table(sweep), *_notes(sweep)]), *_charts(sweep), _settings(sweep)]
     return Page(title, search.lead(found) if found else lead(sweep), sections)
