@@ -74,7 +74,7 @@ def _sentence(against: Against, comparison: Comparison) -> str:
     parts = [f"{verdict}: {_most(found)}" for verdict in ("worse", "better")
              if (found := [figure for figure in head if figure.verdict == verdict])]  # fmt: skip
     count = sum(figure.verdict == "same" for figure in head)
-    parts += [f"same within {comparison.margin:.0%}: {count} figures"] if count else []
+    parts += [f"same within {comparison.margin * 100:g}%: {count} figures"] if count else []
     parts += [_undecided(open_)] if (open_ := [figure for figure in head if figure.verdict == "inconclusive"]) else []
     return f"{plain(against.name)} is {_WORDS[against.verdict]} {plain(comparison.sides[0].name)}. " + _capital(
         "; ".join(parts) + "." if parts else ""
@@ -177,7 +177,7 @@ def _table(title: str, figures: Sequence[Figure]) -> Table:
             _value(figure.new, figure),
             _change(figure),
             _interval(figure),
-            _form(figure.p, "{:.3f}"),
+            _chance(figure.p),
             figure.verdict,
             _wanted(figure),
         ]
@@ -219,12 +219,16 @@ def _wanted(figure: Figure) -> str:
     return "" if figure.wanted is None else f"{figure.wanted:,} {figure.wanted_of} a side"
 
 
+def _chance(p: float | None) -> str:
+    return "<0.001" if p is not None and p < 0.001 else _form(p, "{:.3f}")
+
+
 def _form(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
 
 
 def _reading(comparison: Comparison) -> Iterator[str]:
-    margin = f"{comparison.margin:.0%}"
+    margin = f"{comparison.margin * 100:g}%"
     yield (
         f"same: the whole 95 % interval of the change is within {margin} (--margin; error rates: within "
         f"{POINTS * 100:g} points). better, worse, differs: outside, and not by chance (p below 0.05). inconclusive: "

@@ -65,7 +65,7 @@ def forest(figures: Sequence[tuple[str, Figure]], margin: float) -> Chart:
         series=[_changes(verdict, group) for verdict, group in found.items() if group],
         marks=[
             Mark(0.0, "", axis="y"),
-            *(Mark(sign * margin * 100, f"{sign * margin:+.0%}", axis="y") for sign in (1, -1)),
+            *(Mark(sign * margin * 100, f"{sign * margin * 100:+g}%", axis="y") for sign in (1, -1)),
         ],
         note=f"beyond the chart: {', '.join(far)}" if far else "",
     )
