@@ -149,6 +149,14 @@ def test_a_margin_decides_what_is_the_same(capsys: Capture) -> None:
     assert (narrow["tpot.mean"]["wanted"] or 0) > 100_000
 
 
+def test_margins_and_chances_are_shown_as_they_are(capsys: Capture) -> None:
+    text = ok(loadstone(capsys, "compare", "base", "slower", "--margin", "2.5%"))
+    assert "within 2.5% (--margin" in " ".join(text.split())
+    assert "ame within 2.5%:" in " ".join(text.split())
+    assert "below 0.001" in text
+    assert " 0.000 " not in text
+
+
 def test_steady_windows(capsys: Capture) -> None:
     whole = shown(capsys, "base", "again", "--window", "steady")
     summary, _ = load_run(Path("base"))

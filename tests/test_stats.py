@@ -108,9 +108,21 @@ def test_what_hangs_together_has_no_interval_and_says_why() -> None:
     metric = describe(np.random.default_rng(3).normal(size=300).cumsum(), "s")
     assert set(metric.ci95.values()) == {None}
     assert re.fullmatch(
-        r"neighbours are alike: worth \d+ independent values, and an interval takes 20", metric.refused["mean"]
+        r"neighbours are alike: worth \d+ independent values, and an interval takes 14", metric.refused["mean"]
     )
     assert metric.refused["p99"].endswith("takes 100")
+
+
+def test_waves_of_a_closed_loop_count_as_one_value_each() -> None:
+    """Sixteen clients in lockstep: forty waves have an interval, and it holds; nineteen have none."""
+    chance = np.random.default_rng(8)
+    levels = np.exp(chance.normal(0, 0.4, (200, 40)))
+    runs = [describe(np.repeat(one, 16) * (1 + chance.normal(0, 0.01, 640)), "s") for one in levels]
+    given = [interval for run in runs if (interval := run.ci95["mean"])]
+    assert len(given) > 0.8 * len(runs)
+    assert 0.91 < np.mean([low <= math.exp(0.08) <= high for low, high in given]) < 0.99
+    short = [describe(np.repeat(one[:19], 16)[:300], "s") for one in levels]
+    assert all(run.ci95["mean"] is None and "takes 14" in run.refused["mean"] for run in short)
 
 
 def test_every_figure_has_an_interval_or_a_reason() -> None:

@@ -381,10 +381,10 @@ def test_example_records_read_back() -> None:
 
 
 def test_the_report_says_why_a_mean_has_no_interval(summary: Summary) -> None:
-    why = "neighbours are alike: worth {} independent values, and an interval takes 20"
+    why = "neighbours are alike: worth {} independent values, and an interval takes 14"
     lone = {
         name: msgspec.structs.replace(summary.metrics[name], ci95={"mean": None}, refused={"mean": why.format(count)})
-        for name, count in (("ttft", 7), ("tpot", 19))
+        for name, count in (("ttft", 7), ("tpot", 13))
     }
     told = " ".join(console.render(msgspec.structs.replace(summary, metrics=summary.metrics | lone)).split())
-    assert f"no ± for TTFT, TPOT: {why.format('7 to 19')} (a run 3 times as long would have them all)" in told
+    assert f"no ± for TTFT, TPOT: {why.format('7 to 13')} (a run 2 times as long would have them all)" in told

@@ -13,7 +13,10 @@ from loadstone.correlation import Memory
 
 Interval = tuple[float, float]
 ENOUGH = 20
-"""Below this many samples, or independent stretches, no interval is given."""
+"""Below this many samples no interval is given."""
+STRETCHES = 14
+"""Nor below this many stretches independent of each other: with fewer, more runs have intervals, and too many of those
+miss in which chance hides how long the series remembers (tests/bench/coverage.py)."""
 LEADERS = ("mean", "p50", "p90")
 """Whose correlation counts for all figures."""
 NORMAL = 1.959963984540054
@@ -88,7 +91,7 @@ def _rounded(interval: Interval) -> Interval:
 
 def _hangs_together(stretches: float, share: float | None) -> str | None:
     """A percentile takes a stretch beyond it, as it takes a sample beyond it to be shown at all."""
-    needed = max(ENOUGH, 0 if share is None else math.ceil(1 / min(share, 1 - share) - 1e-9))
+    needed = max(STRETCHES, 0 if share is None else math.ceil(1 / min(share, 1 - share) - 1e-9))
     if stretches >= needed - 1e-9:
         return None
     return f"neighbours are alike: worth {max(1, int(stretches))} independent values, and an interval takes {needed}"

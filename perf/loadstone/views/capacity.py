@@ -162,7 +162,7 @@ def _note(terms: Terms) -> str:
     parts = [
         f"objectives: {', '.join(map(str, terms.objectives))}",
         f"peak {terms.peak:g} times the mean" if terms.peak != 1 else "",
-        f"{terms.headroom:.0%} of the capacity kept free" if terms.headroom else "",
+        f"{terms.headroom * 100:g}% of the capacity kept free" if terms.headroom else "",
         f"{terms.spare} spare" if terms.spare else "",
         "at best: were the capacity at the upper end of its interval; used: of the capacity, at the peak",
         "one fewer: what that would do to the objectives, with none kept free and none spare",

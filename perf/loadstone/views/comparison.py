@@ -74,7 +74,7 @@ def _sentence(against: Against, comparison: Comparison) -> str:
     parts = [f"{verdict}: {_most(found)}" for verdict in ("worse", "better")
              if (found := [figure for figure in head if figure.verdict == verdict])]  # fmt: skip
     count = sum(figure.verdict == "same" for figure in head)
-    parts += [f"same within {comparison.margin:.0%}: {count} figures"] if count else []
+    parts += [f"same within {comparison.margin * 100:g}%: {count} figures"] if count else []
     parts += [_undecided(open_)] if (open_ := [figure for figure in head if figure.verdict == "inconclusive"]) else []
     return f"{plain(against.name)} is {_WORDS[against.verdict]} {plain(comparison.sides[0].name)}. " + _capital(
         "; ".join(parts) + "." if parts else ""
@@ -229,7 +229,7 @@ def _form(value: float | None, form: str) -> str:
 
 
 def _reading(comparison: Comparison) -> Iterator[str]:
-    margin = f"{comparison.margin:.0%}"
+    margin = f"{comparison.margin * 100:g}%"
     yield (
         f"same: the whole 95 % interval of the change is within {margin} (--margin; error rates: within "
         f"{POINTS * 100:g} points). better, worse, differs: outside, and not by chance (p below 0.05). inconclusive: "
