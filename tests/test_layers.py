@@ -24,7 +24,7 @@ LAYERS: dict[int, str] = {
     " shares messages losses scale"
     # several runs: repeats, comparisons, sweeps, searches, capacity
     " repeats compare contrast estimate differing gates"
-    " points grid stock pareto knee objectives probes search"
+    " points grid stock pareto knee objectives far probes search"
     " bursts curves capacity demand fleet views",
     2: "transport jobs alarm loop launch readers tokens wording frame store machine usage room"
     " exposition server_csv lookout",

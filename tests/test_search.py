@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import simulated
-from loadstone import binomial, courses, guides, probes, results, search
+from loadstone import binomial, courses, far, guides, probes, results, search
 from loadstone.campaign import Campaign
 from loadstone.config import Config
 from loadstone.objectives import Judgement, parse
@@ -210,6 +210,43 @@ def test_what_is_met_with_an_unfit_client_is_met_but_said() -> None:
     found = probes.probe(1, [spoiled(0.0, 5000)] * 2, P99, 5)
     assert (found.call, found.confirmed) == ("met", True)
     assert "in 2 of 2 runs the client was unfit (event-loop lag: 14 ms), which makes answers" in (found.why or "")
+
+
+FAR: list[tuple[list[float], Judgement]] = [
+    ([0.5, 0.6, 0.5, 0.6, 0.5], "met"),
+    ([0.5, 0.6, 0.5, 0.6, 0.9], "unresolved"),  # a stretch came near
+    ([0.1, 0.79, 0.1, 0.1, 0.79], "unresolved"),  # so far apart that a further one may be above
+    ([1.5, 1.6, 1.5, 1.6, 1.5], "missed"),
+    ([math.inf] * 5, "missed"),
+    ([1.5, 1.6, 1.5, 1.6, 1.1], "unresolved"),
+    ([0.5] * 4, "unresolved"),
+    ([], "unresolved"),
+]
+
+
+@pytest.mark.parametrize(("figures", "judged"), FAR)
+def test_stretches_far_from_the_limit(figures: list[float], judged: Judgement) -> None:
+    assert far.call(figures, 1.0, 0.005) == judged
+
+
+def test_the_stretches_of_a_run() -> None:
+    values = np.repeat([1.0, 2.0, 3.0, 4.0, 5.0], 20)
+    assert far.stretches(values, 0.95) == (1.0, 2.0, 3.0, 4.0, 5.0)
+    assert far.stretches(values, 0.99) == ()
+    values[[3, 7]] = math.inf
+    assert far.stretches(values, 0.95)[0] == math.inf
+
+
+def test_requests_that_are_alike_are_called_where_none_came_near_the_limit() -> None:
+    """Worth 12 independent ones, 400 requests of which none is above the limit do not tell that 5 % are not."""
+    objective = parse("tpot.p95<20ms")
+    near, away = (Tally(400, 0.0, 12.0, stretches=(at, at, at * 1.1, at, at)) for at in (0.018, 0.012))
+    called = {
+        tally: probes.call(20.0, [probes.Evidence([tally], 10.0)], objective, looks=1).looks[0]
+        for tally in (near, away)
+    }
+    assert (called[near].call, called[near].far) == ("unresolved", False)
+    assert (called[away].call, called[away].far) == ("met", True)
 
 
 def test_nothing_surely_met_is_not_all_missed() -> None:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from loadstone import far
 from loadstone.binomial import lower, upper
 from loadstone.check import of_client
 from loadstone.columns import Array, Columns, Mask, Requests
@@ -48,6 +49,8 @@ class Tally(Struct, frozen=True):
     error: float | None = None
     whole: Judgement | None = None
     """Where nothing can be counted: how the run's own interval has it."""
+    stretches: tuple[float, ...] = ()
+    """The percentile in each fifth of the run, s."""
 
 
 class Evidence(Struct, frozen=True):
@@ -73,6 +76,8 @@ class Look(Struct, frozen=True):
     high: float | None
     limit: float
     share: bool
+    far: bool = False
+    """Called because all stretches of the runs were far on one side of the limit."""
 
 
 class Probe(Struct, frozen=True):
@@ -188,7 +193,7 @@ def _short(summary: Summary, seconds: float, open_loop: bool) -> str | None:
 def _tally(columns: Columns, summary: Summary, objective: Objective) -> Tally:
     wrong, values = _wrong(columns, summary, objective)
     if wrong is not None:
-        return _counted(wrong, values)
+        return msgspec.structs.replace(_counted(wrong, values), stretches=_stretches(columns, objective))
     metric = summary.metrics.get(objective.metric)
     interval = metric.ci95.get("mean") if metric else None
     if objective.figure == "mean" and metric and metric.mean is not None and interval:
@@ -213,6 +218,14 @@ def _wrong(columns: Columns, summary: Summary, objective: Objective) -> tuple[Ma
     value = values[objective.metric][0]
     rows &= ~(r.ok & np.isnan(value))
     return (~r.ok | ~(value <= objective.limit))[rows], value[rows & r.ok]
+
+
+def _stretches(columns: Columns, objective: Objective) -> tuple[float, ...]:
+    r = columns.requests
+    if objective.figure not in PERCENTILES:
+        return ()
+    value = np.where(r.ok, per_request(r)[objective.metric][0], np.inf)
+    return far.stretches(value[r.measured & r.judged & ~np.isnan(value)], PERCENTILES[objective.figure])
 
 
 def _missing(r: Requests, summary: Summary) -> Mask | None:
@@ -248,7 +261,11 @@ def _look(objective: Objective, tallies: Sequence[Tally], risk: float) -> Look:
         return _called(objective, value, value - half, value + half, objective.limit, share=False)
     worth = sum(tally.worth for tally in weighed)
     low, high = lower(value, worth, risk), upper(value, worth, risk)
-    return _called(objective, value, low, high, allowed(objective), share=True)
+    look = _called(objective, value, low, high, allowed(objective), share=True)
+    if look.call == "unresolved" and all(tally.stretches for tally in weighed):
+        judged = far.call([figure for tally in weighed for figure in tally.stretches], objective.limit, risk)
+        return msgspec.structs.replace(look, call=judged, far=judged != "unresolved")
+    return look
 
 
 def _called(objective: Objective, value: float, low: float, high: float, limit: float, share: bool) -> Look:

@@ -73,7 +73,8 @@ def _look(look: Look) -> str:
     ends = (
         "" if look.low is None or look.high is None else f" ({_figure(look, look.low)} to {_figure(look, look.high)})"
     )
-    return f"{_figure(look, look.value)}{ends} of {_figure(look, look.limit)}: {look.call}"
+    far = ", far from the limit all through" if look.far else ""
+    return f"{_figure(look, look.value)}{ends} of {_figure(look, look.limit)}: {look.call}{far}"
 
 
 def _figure(look: Look, value: float) -> str:
