@@ -489,3 +489,22 @@ def _two(base: Load, new: Load, seed: int) -> tuple[dict[str, Estimate], dict[st
 
 def _different(found: Against, family: str) -> bool:
     return any(figure.verdict in ("better", "worse", "differs") for figure in found.figures if figure.family == family)
+
+
+@pytest.mark.parametrize(
+    ("sides", "same"),
+    [
+        ([["a"], ["a"]], True),
+        ([["a"], ["b"]], False),
+        ([["a", "b"], ["b", "a"]], True),
+        ([["a", "b"], ["a", "a"]], False),
+        ([["a", "a"], ["a"]], True),
+        ([["a", "b"], ["a"]], False),
+        ([["a"], [None]], None),
+    ],
+)
+def test_sides_that_sent_the_same(sides: list[list[str | None]], same: bool | None) -> None:
+    """Repeats have seeds of their own, and two sides the same ones."""
+    one = measure(records(Load(requests=2), 0), None)
+    runs = [[msgspec.structs.replace(one, run={"digest": {"bodies": name}}) for name in side] for side in sides]
+    assert differing.same(runs, "bodies") is same

@@ -29,9 +29,13 @@ def settings(sides: Sequence[Runs]) -> list[Setting]:
 
 
 def same(sides: Sequence[Runs], what: str) -> bool | None:
-    """Whether the digests of `bodies` or of the `schedule` are those of one and the same; None where a run has none."""
-    found = [(summary.run.get("digest") or {}).get(what) for runs in sides for summary in runs]
-    return None if None in found else len(set(found)) == 1
+    """Whether all sides have sent the same, by the digests of `bodies` or of the `schedule`: run by run where they have
+    as many, in all where they have not. None where a run has no digest."""
+    found = [[(summary.run.get("digest") or {}).get(what) for summary in runs] for runs in sides]
+    if any(None in digests for digests in found):
+        return None
+    alike = len({len(digests) for digests in found}) == 1
+    return len({tuple(sorted(map(str, digests if alike else set(digests)))) for digests in found}) == 1
 
 
 def health(name: str, summary: Summary) -> Health:

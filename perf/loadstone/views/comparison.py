@@ -99,11 +99,12 @@ def _most(found: Sequence[Figure]) -> str:
 
 def _undecided(found: Sequence[Figure]) -> str:
     told = [figure for figure in found if figure.wanted is not None]
+    figures = "1 figure" if len(found) == 1 else f"{len(found)} figures"
     if not told:
-        return f"inconclusive: {len(found)} figures"
+        return f"inconclusive: {figures}"
     least, most = (pick(told, key=lambda figure: figure.wanted or 0) for pick in (min, max))
     ends = f"{label(least.name)} {_wanted(least)}" + (f", {label(most.name)} {_wanted(most)}" if most != least else "")
-    return f"inconclusive: {len(found)} figures, which would take ({ends})"
+    return f"inconclusive: {figures}, which would take ({ends})"
 
 
 def _capital(text: str) -> str:
