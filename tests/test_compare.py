@@ -179,7 +179,7 @@ def test_what_differs_comes_first(capsys: Capture) -> None:
 
 def test_what_is_the_same_is_said(capsys: Capture) -> None:
     text = ok(loadstone(capsys, "compare", "base", "again"))
-    assert "All runs sent the same requests, in the same order." in text
+    assert "All sides sent the same requests, in the same order." in text
     assert "No setting, server, host or version differs" in text
 
 

@@ -117,7 +117,7 @@ def _setting(comparison: Comparison) -> Iterator[Block]:
     if comparison.same_prompts is False:
         yield Prose("The runs did not send the same requests: a difference may be that of the prompts.", "doubt")
     elif comparison.same_prompts:
-        yield Prose("All runs sent the same requests" + (", in the same order." if comparison.same_schedule else "."))
+        yield Prose("All sides sent the same requests" + (", in the same order." if comparison.same_schedule else "."))
     rows = [[setting.name, *(plain(" | ".join(value), _LONGEST) for value in setting.values)]
             for setting in comparison.settings]  # fmt: skip
     if rows:
