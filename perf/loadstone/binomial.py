@@ -10,16 +10,6 @@ import math
 _TINY = 1e-300
 
 
-def surely_below(share: float, count: float, limit: float, risk: float) -> bool:
-    """Whether so low a share of `count` samples comes by a chance below `risk` where the true one is `limit`."""
-    return upper(share, count, risk) <= limit
-
-
-def surely_above(share: float, count: float, limit: float, risk: float) -> bool:
-    """Whether so high a share comes by a chance below `risk` where the true one is `limit`."""
-    return lower(share, count, risk) > limit
-
-
 def upper(share: float, count: float, risk: float) -> float:
     """The one-sided bound of Clopper and Pearson (Biometrika 26, 1934)."""
     hits = share * count

@@ -64,10 +64,6 @@ class Campaign:
         self._stock = Stock(config.seed, frozenset(grid.varied))
         self._folder: store.Folder | None = None
 
-    @property
-    def resumed(self) -> bool:
-        return any(point.runs for point in self.sweep.points)
-
     def run(self, guide: Guide, go: Go, between: Callable[[], None] = lambda: None) -> str:
         """To the end; returns `done`, or `interrupted`. `between` is called before every run but the first."""
         for used in sweeps.all_runs(self.path):

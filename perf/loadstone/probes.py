@@ -193,7 +193,7 @@ def _short(summary: Summary, seconds: float, open_loop: bool) -> str | None:
 def _tally(columns: Columns, summary: Summary, objective: Objective) -> Tally:
     wrong, values = _wrong(columns, summary, objective)
     if wrong is not None:
-        return msgspec.structs.replace(_counted(wrong, values), stretches=_stretches(columns, objective))
+        return _counted(wrong, values, objective)
     metric = summary.metrics.get(objective.metric)
     interval = metric.ci95.get("mean") if metric else None
     if objective.figure == "mean" and metric and metric.mean is not None and interval:
@@ -204,8 +204,8 @@ def _tally(columns: Columns, summary: Summary, objective: Objective) -> Tally:
 
 
 def _wrong(columns: Columns, summary: Summary, objective: Objective) -> tuple[Mask | None, Array]:
-    """Which of the judged requests, in the order sent, are on the wrong side, and the values behind it; None where the
-    objective is not one of single requests."""
+    """Which of the judged requests, in the order sent, are on the wrong side, and the values behind it, inf for a
+    failure; None where the objective is not one of single requests."""
     r = columns.requests
     rows, values = r.measured & r.judged, per_request(r)
     if objective.metric == "error_rate":
@@ -215,17 +215,9 @@ def _wrong(columns: Columns, summary: Summary, objective: Objective) -> tuple[Ma
         return None if missing is None else missing[rows], np.zeros(0)
     if objective.metric not in values or objective.figure not in PERCENTILES:
         return None, np.zeros(0)
-    value = values[objective.metric][0]
-    rows &= ~(r.ok & np.isnan(value))
-    return (~r.ok | ~(value <= objective.limit))[rows], value[rows & r.ok]
-
-
-def _stretches(columns: Columns, objective: Objective) -> tuple[float, ...]:
-    r = columns.requests
-    if objective.figure not in PERCENTILES:
-        return ()
-    value = np.where(r.ok, per_request(r)[objective.metric][0], np.inf)
-    return far.stretches(value[r.measured & r.judged & ~np.isnan(value)], PERCENTILES[objective.figure])
+    value = np.where(r.ok, values[objective.metric][0], np.inf)[rows]
+    value = value[~np.isnan(value)]
+    return value > objective.limit, value
 
 
 def _missing(r: Requests, summary: Summary) -> Mask | None:
@@ -235,14 +227,16 @@ def _missing(r: Requests, summary: Summary) -> Mask | None:
     return None if met is None else ~met
 
 
-def _counted(wrong: Mask, values: Array) -> Tally:
+def _counted(wrong: Mask, values: Array, objective: Objective) -> Tally:
     """Where none or few are wrong, how they come together is not seen in them, but in the slowest tenth."""
     if not len(wrong):
         return Tally(0, 0.0, 0.0)
     worth = effective(wrong.astype(np.float64))
-    if len(values) >= LOOKS:
-        worth = min(worth, effective((values > np.quantile(values, 0.9)).astype(np.float64)))
-    return Tally(len(wrong), float(wrong.mean()), worth)
+    answered = values[np.isfinite(values)]
+    if len(answered) >= LOOKS:
+        worth = min(worth, effective((answered > np.quantile(answered, 0.9)).astype(np.float64)))
+    stretches = far.stretches(values, PERCENTILES[objective.figure]) if len(values) else ()
+    return Tally(len(wrong), float(wrong.mean()), worth, stretches=stretches)
 
 
 def _look(objective: Objective, tallies: Sequence[Tally], risk: float) -> Look:

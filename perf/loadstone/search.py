@@ -43,11 +43,6 @@ class Answer(Struct, frozen=True):
     high: float | None
     against: list[float]
 
-    @property
-    def resolution(self) -> float | None:
-        """How far the ends are apart, as a share of the lower."""
-        return None if self.low is None or self.high is None else self.high / self.low - 1
-
 
 class Outcome(Struct, frozen=True):
     """The search at one combination of the other settings. `said`: what keeps the answer from being narrower."""

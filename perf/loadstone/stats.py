@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadstone.correlation import Memory, batches, memory
-from loadstone.intervals import ENOUGH, Sample, few, intervals, leaders, student
+from loadstone.intervals import ENOUGH, Sample, few, intervals, leaders
 from loadstone.records import Metric
 
-__all__ = ["ENOUGH", "PERCENTILES", "Array", "describe", "effective", "enough", "percentile", "student"]
+__all__ = ["ENOUGH", "PERCENTILES", "Array", "describe", "effective", "enough", "percentile"]
 
 Array = NDArray[np.float64]
 

@@ -56,8 +56,8 @@ def _one(options: Namespace) -> int:
         summary, columns = results.measured(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
     else:
         summary, columns = results.load(Path(path), tokenizer, goodput)
-    output, scraped = getattr(options, "output", None), server_csv.read(Path(path))
-    verb.show(summary, view, output, lambda: results.web_page(summary, columns, scraped))
+    output = getattr(options, "output", None)
+    verb.show(summary, view, output, lambda: results.web_page(summary, columns, server_csv.read(Path(path))))
     verb.for_ci(options, summary)
     return 0 if summary.counts.succeeded else 1
 
