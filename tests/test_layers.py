@@ -25,13 +25,15 @@ LAYERS: dict[int, str] = {
     # several runs: repeats, comparisons, sweeps, searches, capacity
     " repeats compare contrast estimate differing gates"
     " points grid stock pareto knee objectives far probes search"
-    " bursts curves capacity demand fleet views",
+    " bursts curves capacity demand fleet views"
+    # evals: benchmarks, reading and judging answers
+    " tasks scorers",
     2: "transport jobs alarm loop launch readers tokens wording frame store machine usage room"
     " exposition server_csv lookout",
     # a process, and several; the server's metrics; before and around a run; what comes of it; self-test; many runs
     3: "flight carrier runner engine worker workers scraper scraping preflight setup keys describe session"
     " guards health watchers progress sofar screen live results console outputs exports sources lab selftest"
-    " repeating sides sweeps campaign guides courses calls",
+    " repeating sides sweeps campaign guides courses calls evals",
     4: "__init__ __main__ cli arguments flags values listing verbs sim swarm",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}

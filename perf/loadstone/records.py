@@ -84,6 +84,25 @@ class Pieces(Struct, frozen=True):
     tokens: list[int] | None = None
 
 
+class Logprobs(Struct, frozen=True):
+    """What the server says of the log-probabilities of tokens, in the order of the text: those of the prompt, where it
+    tells them, then those generated. All lists have a token each.
+
+    values: log-probability; None where there is none, as for the first token of a prompt.
+    best: whether no other token was likelier; None where that is not told.
+    offsets: where each token begins in the text that was sent, in characters; None where that is not told.
+    prompt: how many of the tokens are the prompt's.
+    top: of the generated tokens, the likeliest and their log-probabilities.
+    """
+
+    tokens: list[str]
+    values: list[float | None]
+    best: list[bool | None]
+    offsets: list[int] | None = None
+    prompt: int = 0
+    top: list[dict[str, float]] = []
+
+
 class Choice(Struct, frozen=True):
     """One of several answers to a request (n > 1)."""
 
@@ -127,7 +146,90 @@ class Record(Struct, frozen=True, kw_only=True):
     reasoning: str | None = None
     tools: list[dict[str, Any]] | None = None
     choices: list[Choice] | None = None
+    logprobs: Logprobs | None = None
+    attempt: int = 0
     error: Failure | None = None
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A question with all that stands before it. What it looks like as a text or as messages is evals/asking.py's.
+
+    description: what all questions of the task begin with; with messages, the system's.
+    shots: worked examples, (question, answer).
+    prefix: what the answer is made to begin with.
+    delimiter: between a question and its answer; between: between examples.
+    """
+
+    query: str
+    description: str = ""
+    shots: list[tuple[str, str]] = []
+    prefix: str = ""
+    delimiter: str = " "
+    between: str = "\n\n"
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """One item of a task, ready to be asked.
+
+    doc: the row of the dataset, in the schema of its Hugging Face original; doc_id: its number in its split, from 0.
+    target: what is right, as text; answers: all texts that are right, where there are several.
+    choices: the continuations to choose from, without delimiter; gold: which of them are right, by number.
+    cluster: what it shares with other items, such as a passage; they are no independent samples.
+    """
+
+    task: str
+    doc_id: int
+    doc: dict[str, Any]
+    target: str
+    ask: Asked
+    answers: list[str] = []
+    choices: list[str] = []
+    gold: list[int] = []
+    cluster: str | None = None
+
+
+Outcome = Literal["right", "wrong", "unparsed", "truncated", "failed"]
+"""What became of an answer, each exactly one: `right`; `wrong`, finished properly, also when empty; `unparsed`,
+finished, but nothing in it that could be held against the target; `truncated`, cut at its length limit and not right;
+`failed`, no answer came, which says nothing of the model."""
+
+
+class Answered(Struct, frozen=True, kw_only=True):
+    """What came back for one item, from the records of a run or from a samples file of ours or of lm-eval. Neither says
+    whether it is right.
+
+    arguments: of each request of the item (a choice has one for each continuation), what was asked, as text or JSON of
+    messages, and what went with it: the generation's settings, or the continuation.
+    responses: of each request, one a pass: a text, or (sum of log-probabilities, whether greedy); None where it failed.
+    finishes, failures: alike, as far as they are known: finish reason, kind of failure.
+    records: alike, (run, index) of the record.
+    """
+
+    task: str
+    doc_id: int
+    doc: dict[str, Any]
+    target: str
+    arguments: list[tuple[str, dict[str, Any] | str]]
+    responses: list[list[str | tuple[float, bool] | None]]
+    finishes: list[list[str | None]] = []
+    failures: list[list[str | None]] = []
+    records: list[list[tuple[str, int] | None]] = []
+
+
+class Score(Struct, frozen=True, kw_only=True):
+    """One pass of one item, judged through one filter. `extracted`: what was held against the target; of choices, the
+    number of the one taken. `metrics`: by name, 0 to 1 where right and wrong are all there is, 0 for what failed, which
+    `outcome` tells; several for an item are means over all of them (IFEval's instructions).
+    `attempt`: the pass, from 0."""
+
+    task: str
+    doc_id: int
+    attempt: int
+    filter: str
+    extracted: Any
+    metrics: dict[str, float | list[float]]
+    outcome: Outcome
+    cluster: str | None = None
 
 
 class Metric(Struct, frozen=True):

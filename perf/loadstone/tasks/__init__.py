@@ -1,0 +1,6 @@
+"""The benchmarks, by name: one file each, found when it is asked for. `catalogue` knows what a list of names means."""
+
+from __future__ import annotations
+
+BENCHMARKS: dict[str, str] = {}
+"""Name of the benchmark, which tasks' names begin with, to `module:BENCHMARK`."""
