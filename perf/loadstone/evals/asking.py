@@ -1,4 +1,4 @@
-"""From an item to what is sent: the question as one text or as messages, and one request for each answer that is wanted."""
+"""From an item to what is sent: the question as a text or as messages, a request for each answer that is wanted."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from loadstone.records import Sample
 Extractor = Callable[[str, Sample], str | None]
 """(text of the answer, item) -> what the model answers, or None where the text does not say."""
 Scorer = Callable[[str, Sample], Mapping[str, float | list[float]]]
-"""(what was extracted, item) -> metrics by name, 1.0 for right and 0.0 for wrong, or shares of it; a list where an item has several parts."""
+"""(what was extracted, item) -> metrics by name, 1.0 for right and 0.0 for wrong, or shares of it;
+a list where an item has several parts."""
 
 EXTRACTORS: dict[str, str] = {}
 SCORERS: dict[str, str] = {}
