@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from loadstone.records import Sample
+from loadstone.samples import Sample
 
 Extractor = Callable[[str, Sample], str | None]
 """(text of the answer, item) -> what the model answers, or None where the text does not say."""
