@@ -17,6 +17,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     settings: of a generation: `max_tokens`, `stop`, `temperature` and whatever else the request is to say.
     continuation: of which the log-likelihood is wanted after the context, with its delimiter; letters: those of which
     the log-probability as first token is wanted, with their delimiter.
+    tokens: ids of context and continuation, which go instead of the text where a tokenizer is asked; context: how many
+    of them are the context's.
     """
 
     id: str
@@ -25,3 +27,5 @@ class Wanted(Struct, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
     continuation: str | None = None
     letters: list[str] = []
+    tokens: list[int] | None = None
+    context: int | None = None
