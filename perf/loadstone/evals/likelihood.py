@@ -1,8 +1,8 @@
 """How likely a continuation is: the fields of a request that asks for it, and the sum taken from what comes back.
 
 Pure, and by lm-eval's rules, so that numbers are equal: spaces at the end of the context belong to the continuation,
-and the context has as many tokens as it has alone (`Wanted.context`, evals/tokenising.py). Where no tokenizer tells, the
-continuation's tokens are found from the end of the text that the server sent back.
+and the context has as many tokens as it has alone (`Wanted.context`, evals/tokenising.py). Where no tokenizer tells,
+the continuation's tokens are found from the end of the text that the server sent back.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ class UntoldError(Exception):
 class Way(Struct, frozen=True):
     """How a server is asked for log-probabilities.
 
-    plain: whether it leaves special tokens away when asked to, which it must be: lm-eval sends none.
+    plain: whether it leaves special tokens away when asked to, as lm-eval sends none; ids: whether texts go to it as
+    the ids that its `/tokenize` gives.
     top: of the first token, so many of the likeliest.
     """
 
     kind: Kind
     api: Literal["chat", "completions"] = "completions"
     plain: bool = False
+    ids: bool = False
     top: int = 20
 
 
