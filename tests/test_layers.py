@@ -29,7 +29,7 @@ LAYERS: dict[int, str] = {
     # evals: benchmarks, reading and judging answers
     " tasks scorers",
     2: "transport jobs alarm loop launch readers tokens wording frame store machine usage room"
-    " exposition server_csv lookout",
+    " exposition server_csv lookout mappings",
     # a process, and several; the server's metrics; before and around a run; what comes of it; self-test; many runs
     3: "flight carrier runner engine worker workers scraper scraping preflight setup keys describe session"
     " guards health watchers progress sofar screen live results console outputs exports sources lab selftest"
@@ -39,6 +39,7 @@ LAYERS: dict[int, str] = {
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 DOORS = {
     "transformers": {"tokens.py"},
+    "yaml": {"mappings.py"},
     "pandas": {"frame.py"},
     "pyarrow": {"readers/parquet.py", "exports/parquet.py"},
     "datasets": {"readers/hub.py"},
