@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone import store
+from loadstone.evals import likelihood
 from loadstone.evals.asking import Item, Wanted
 from loadstone.records import Record, Usage, from_lines
 from loadstone.samples import Answered
@@ -128,6 +129,4 @@ def _failure(record: Record) -> str | None:
 def _responses(record: Record, wanted: Wanted) -> list[Response] | None:
     if wanted.mode == "generation":
         return [record.text or ""]
-    from loadstone.evals import likelihood
-
     return likelihood.responses(record, wanted)

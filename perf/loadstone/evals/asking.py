@@ -31,6 +31,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     continuation: of which the log-likelihood is wanted after the context, with its delimiter; letters: those of which
     the log-probability as first token is wanted, with their delimiter.
     attempt: the pass, from 0.
+    tokens: ids of context and continuation, which go instead of the text where a tokenizer is asked; context: how many
+    of them are the context's.
     """
 
     id: str
@@ -40,6 +42,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     continuation: str | None = None
     letters: list[str] = []
     attempt: int = 0
+    tokens: list[int] | None = None
+    context: int | None = None
 
 
 class How(Struct, frozen=True, kw_only=True):

@@ -17,8 +17,10 @@ import msgspec
 from loadstone import apis, results, session, setup, store
 from loadstone.apis.shared import SAMPLING
 from loadstone.config import Config
+from loadstone.evals import likelihood
 from loadstone.evals.answers import RUNS, runs
 from loadstone.evals.asking import Wanted
+from loadstone.evals.likelihood import Way
 from loadstone.readers.rows import REQUEST
 from loadstone.records import Prompt, UsageError
 from loadstone.session import Live, Result
@@ -34,7 +36,7 @@ async def infer(
     wanted: Sequence[Wanted],
     load: Config,
     folder: Path,
-    way: Any = None,
+    way: Way | None = None,
     notice: Notice = lambda _: None,
     live: Live | None = None,
 ) -> list[Result]:
@@ -68,7 +70,7 @@ def of_api(load: Config, api: str) -> Config:
 
 
 async def _run(
-    batch: Sequence[Wanted], load: Config, folder: Path, way: Any, notice: Notice, live: Live | None
+    batch: Sequence[Wanted], load: Config, folder: Path, way: Way | None, notice: Notice, live: Live | None
 ) -> Result:
     number = _next(folder)
     path = folder / REQUESTS.format(number)
@@ -86,7 +88,7 @@ async def _run(
         raise
 
 
-def rows(batch: Iterable[Wanted], load: Config, way: Any = None) -> Iterator[Row]:
+def rows(batch: Iterable[Wanted], load: Config, way: Way | None = None) -> Iterator[Row]:
     """The rows of a dataset: request bodies, each with its id."""
     api, known = setup.protocol(load), dict[bytes, Row]()
     for one in batch:
@@ -97,9 +99,7 @@ def rows(batch: Iterable[Wanted], load: Config, way: Any = None) -> Iterator[Row
             asked = "prompt" if isinstance(one.asked, str) else "messages"
             yield {"id": one.id, asked: one.asked, **known[key]}
         else:
-            from loadstone.evals import likelihood
-
-            yield {"id": one.id, **likelihood.body(one, way)}
+            yield {"id": one.id, **likelihood.body(one, way or Way("echo"))}
 
 
 def fields(api: apis.API, settings: Row, stream: bool = True) -> Row:

@@ -68,10 +68,10 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             value = getattr(self, name)
             if value is not None and not fits(value):
                 raise UsageError(f"--{name.replace('_', '-')} takes {text}, not {value}")
-        for wrong, text in _CLASHES:
+        for wrong, sentence in _CLASHES:
             if wrong(self):
-                raise UsageError(text)
-        if name := next((name for name in self.gen if name in _OURS), None):
+                raise UsageError(sentence)
+        for name in self.gen.keys() & _OURS.keys():
             raise UsageError(f"--gen {name}: {_OURS[name]}")
         self._check_load()
         shaping = {name: value for name in _SHAPING if (value := getattr(self.load, name)) is not None}
