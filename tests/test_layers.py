@@ -39,12 +39,12 @@ LAYERS: dict[int, str] = {
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 DOORS = {
     "transformers": {"tokens.py"},
-    "yaml": {"mappings.py"},
     "pandas": {"frame.py"},
     "pyarrow": {"readers/parquet.py", "exports/parquet.py"},
     "datasets": {"readers/hub.py"},
     "prometheus_client": {"exposition.py"},
     "rich": {"console.py"},
+    "yaml": {"mappings.py"},
     "plotly": set(),  # a file of it is read, views/assets.py
     "aiohttp": {"transport/over_aiohttp.py"},
     "httptools": {"transport/connection.py", "sim/http.py"},

@@ -32,14 +32,15 @@ def read(path: Path, flag: str = "--config") -> dict[str, Any]:
 
 def _parser(ending: str) -> tuple[str, Callable[[str], Any]]:
     if ending in YAML:
-        return "YAML", _yaml
+        return "YAML", lambda text: yaml(text) or {}
     return ("JSON", json.loads) if ending == ".json" else ("TOML", tomllib.loads)
 
 
-def _yaml(text: str) -> Any:
-    import yaml
+def yaml(text: str) -> Any:
+    """What a YAML text says. Raises ValueError."""
+    from yaml import YAMLError, safe_load
 
     try:
-        return yaml.safe_load(text) or {}
-    except yaml.YAMLError as exc:
+        return safe_load(text)
+    except YAMLError as exc:
         raise ValueError(" ".join(str(exc).split())) from exc
