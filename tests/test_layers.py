@@ -17,7 +17,7 @@ LAYERS: dict[int, str] = {
     " stops saturation pulses history attained"
     # from records to numbers
     " stats correlation blocks intervals transient student binomial histogram pool spool buckets"
-    " events columns windows groups passage checks measure traces gauges scraped served"
+    " events columns windows groups passage checks accuracy measure traces gauges scraped served"
     # whether they can be believed
     " check finding interference means ceiling climb against pace"
     # several processes
