@@ -31,6 +31,7 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One evaluation of one model; `load` is the run that its questions make. `check()` raises UsageError.
 
     tasks: names of tasks, groups or benchmarks, `qa:FILE`, `mcq:FILE`, `lm-eval:NAME`, `FILE.py:NAME`.
+    api: the one that all is asked over; None: the one that a task needs.
     data: the folder with the data, or `bundled` for the small sets that come with Loadstone; None: the cache of Hugging
     Face's `datasets`.
     limit: so many items of each task, or below 1 that share; samples: doc_ids, by task.
@@ -43,6 +44,7 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     tasks: list[str]
     load: Config = Config()
+    api: str | None = None
     provider: str | None = None
     data: str | None = None
     limit: float | None = None
@@ -76,8 +78,9 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         self._check_load()
         shaping = {name: value for name in _SHAPING if (value := getattr(self.load, name)) is not None}
         gen = plain_gen({**{_SHAPING[name]: value for name, value in shaping.items()}, **self.gen})
-        load = msgspec.structs.replace(self.load, **dict.fromkeys(shaping)).check()
-        return msgspec.structs.replace(self, load=load, gen=gen)
+        api = self.api or (self.load.api if self.load.api != Config().api else None)
+        load = msgspec.structs.replace(self.load, **dict.fromkeys(shaping), api=api or Config().api).check()
+        return msgspec.structs.replace(self, load=load, gen=gen, api=api)
 
     def _check_load(self) -> None:
         usual = Config()
@@ -214,8 +217,8 @@ REFUSED: dict[str, str] = {
     "save_text": "answers are always kept",
 }
 """Settings of `run` that make no sense here, and why."""
-_SAME = ("tasks", "provider", "data", "num_fewshot", "multiturn", "mode", "gen", "system")
-_SAME_LOAD = ("url", "model", "api", "extra_body", "chat_template_kwargs", "body_template", "text_path")
+_SAME = ("tasks", "api", "provider", "data", "num_fewshot", "multiturn", "mode", "gen", "system")
+_SAME_LOAD = ("url", "model", "extra_body", "chat_template_kwargs", "body_template", "text_path")
 _Fits = tuple[Callable[[Any], bool], str]
 _PRICE: _Fits = (lambda value: math.isfinite(value) and value >= 0, "a price of a million tokens, 0 or more")
 _LIMITS: dict[str, _Fits] = {
