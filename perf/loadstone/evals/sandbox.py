@@ -44,9 +44,12 @@ How = Literal["passed", "raised", "exited", "time", "memory", "output", "killed"
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What became of a program. `how`: `passed`, it came to its end; `raised`; `exited` before its end; over its `time`,
-    `memory` or `output`; `killed` by a signal; `unrun`, the sandbox failed, which says nothing of the program.
-    `said`: the end of what it printed, or why it was not run; seconds: of the whole, by the wall clock."""
+    """What became of a program.
+
+    how: `passed`, it came to its end; `raised`; `exited` before its end; over its `time`, `memory` or `output`;
+    `killed` by a signal; `unrun`, the sandbox failed, which says nothing of the program.
+    said: the end of what it printed, or why it was not run; seconds: of the whole, by the wall clock.
+    """
 
     passed: bool
     how: How
@@ -55,8 +58,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a program may use. memory: of each process, in bytes; file: of each file, and of all that it writes where the
-    folder is in memory; processes: with threads; output: bytes that it may print."""
+    """What a program may use. memory: of each process, in bytes; file: of each file, and of all that it writes where
+    its folder is in memory; processes: with threads; output: bytes that it may print."""
 
     memory: int = 1 << 30
     file: int = 64 << 20
@@ -86,7 +89,7 @@ def run(program: str, *, seconds: float = 10.0, limits: Limits = Limits(), means
     """Run a program to its end or to its limits, and clean up after it. `means`: None for the best that can be had."""
     began = time.monotonic()
     chosen = containment().means if means is None else means
-    with tempfile.TemporaryDirectory(prefix="loadstone-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="loadstone-answer-", ignore_cleanup_errors=True) as folder:
         proven, told, printed, over = _guarded(program, seconds, limits, chosen, folder)
     how = "output" if over else _how(proven, told)
     said = told.get("refused") or printed.decode(errors="replace").strip()
