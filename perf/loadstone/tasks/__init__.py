@@ -2,5 +2,8 @@
 
 from __future__ import annotations
 
-BENCHMARKS: dict[str, str] = {}
+BENCHMARKS: dict[str, str] = {
+    "humaneval": "loadstone.tasks.humaneval:BENCHMARK",
+    "ifeval": "loadstone.tasks.ifeval:BENCHMARK",
+}
 """Name of the benchmark, which tasks' names begin with, to `module:BENCHMARK`."""
