@@ -19,11 +19,14 @@ a list where an item has several parts."""
 EXTRACTORS: dict[str, str] = {
     "letter": "loadstone.scorers.letter:letter",
     "letters": "loadstone.scorers.letter:letters",
+    "continued": "loadstone.scorers.code:continued",
+    "program": "loadstone.scorers.code:program",
 }
 SCORERS: dict[str, str] = {
     "letter": "loadstone.scorers.letter:right",
     "letters": "loadstone.scorers.letter:all_right",
     "overlap": "loadstone.scorers.overlap:truthful",
+    "ifeval": "loadstone.scorers.ifeval:follow",
 }
 """By the name that `loadstone score --extractor NAME --scorer NAME` takes: `module:attribute`. Also `FILE.py:NAME`, an
 entry point in the group loadstone.scorers, and for extractors `regex:PATTERN`."""

@@ -10,5 +10,7 @@ BENCHMARKS: dict[str, str] = {
     "mmlu": "loadstone.tasks.mmlu:BENCHMARK",
     "race": "loadstone.tasks.race:BENCHMARK",
     "truthful_qa": "loadstone.tasks.truthful_qa:BENCHMARK",
+    "humaneval": "loadstone.tasks.humaneval:BENCHMARK",
+    "ifeval": "loadstone.tasks.ifeval:BENCHMARK",
 }
 """Name of the benchmark, which tasks' names begin with, to `module:BENCHMARK`."""
