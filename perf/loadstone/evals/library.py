@@ -194,7 +194,9 @@ def _whole(data: Data, split: str) -> str:
 def _missing(data: Data, root: Path, split: str, shots: bool) -> str:
     looked = ", ".join(_looked_for(data, split, shots))
     if root == _bundled():
-        return f"the small sets that come with Loadstone have no {_whole(data, split)}: give --data-dir DIR with its files"
+        return (
+            f"the small sets that come with Loadstone have no {_whole(data, split)}: give --data-dir DIR with its files"
+        )
     return (
         f"no data of {_whole(data, split)}, in {root}: looked for {looked}; put one of them there, give another"
         f" --data-dir, or --data-dir {BUNDLED} for a small set of our own"
