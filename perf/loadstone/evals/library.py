@@ -19,6 +19,7 @@ from loadstone.evals import formats, hubfiles
 from loadstone.readers import hub
 from loadstone.readers.names import bundled_folder
 from loadstone.records import UsageError
+from loadstone.tasks import own
 from loadstone.tasks.spec import Data, Doc
 
 BUNDLED = "bundled"
@@ -53,6 +54,18 @@ def rows(data: Data, root: str | None, *, shots: bool = False) -> Rows:
     if not files:
         raise UsageError(_missing(data, folder, split, shots))
     return _read(files, data, split, BUNDLED if root == BUNDLED else "files")
+
+
+def held(data: Data, root: str) -> bool:
+    """Whether the folder, or `bundled`, has the rows of the questions: of a benchmark with many tasks the small sets
+    have a few."""
+    return bool(_own(data, False) or _found(data, _folder(root), data.split, False))
+
+
+def categories(data: Data) -> list[str]:
+    """What the rows of a file of one's own say that they belong to, in the order of the file; for catalogue.find."""
+    found = (own.category(doc) or own.NONE for doc in rows(data, None).docs)
+    return list(dict.fromkeys(found))
 
 
 def _split(data: Data, shots: bool) -> str:
@@ -125,7 +138,7 @@ def _plain(name: str) -> str:
 def _first(folder: Path, names: Iterable[str]) -> list[Path]:
     """Files of the first name, or pattern, that is there."""
     for name in names:
-        for form in (name, f"{name}.gz"):
+        for form in dict.fromkeys((name, f"{name}.gz", name.removesuffix(".gz"))):
             if files := [file for file in folder.glob(form) if file.is_file()]:
                 return hubfiles.in_order(files)
     return []

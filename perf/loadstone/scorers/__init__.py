@@ -16,7 +16,14 @@ Scorer = Callable[[str, Sample], Mapping[str, float | list[float]]]
 """(what was extracted, item) -> metrics by name, 1.0 for right and 0.0 for wrong, or shares of it;
 a list where an item has several parts."""
 
-EXTRACTORS: dict[str, str] = {}
-SCORERS: dict[str, str] = {}
+EXTRACTORS: dict[str, str] = {
+    "letter": "loadstone.scorers.letter:letter",
+    "letters": "loadstone.scorers.letter:letters",
+}
+SCORERS: dict[str, str] = {
+    "letter": "loadstone.scorers.letter:right",
+    "letters": "loadstone.scorers.letter:all_right",
+    "overlap": "loadstone.scorers.overlap:truthful",
+}
 """By the name that `loadstone score --extractor NAME --scorer NAME` takes: `module:attribute`. Also `FILE.py:NAME`, an
 entry point in the group loadstone.scorers, and for extractors `regex:PATTERN`."""
