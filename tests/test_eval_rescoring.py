@@ -153,8 +153,10 @@ def test_answers_are_read_by_another_extractor(tmp_path: Path) -> None:
     assert values(found) == {r"unheard exact_match,regex:is (\d)": 0.5}
     assert values(rescore(path, extractor=r"regex:\d")) == {r"unheard exact_match,regex:\d": 0.0}
     own = tmp_path / "mine.py"
-    own.write_text("def first(text, sample):\n    return text.split()[3]\n\n\n"
-                   "def near(extracted, sample):\n    return {'near': float(abs(int(extracted) - 4) <= 1)}\n")  # fmt: skip
+    own.write_text(
+        "def first(text, sample):\n    return text.split()[3]\n\n\n"
+        "def near(extracted, sample):\n    return {'near': float(abs(int(extracted) - 4) <= 1)}\n"
+    )
     found = rescore(path, extractor=f"{own}:first", scorer=f"{own}:near")
     assert list(values(found).values()) == [1.0]
 
@@ -191,7 +193,7 @@ def test_ours_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_only_some_are_judged(tmp_path: Path) -> None:
     path = written(tmp_path / "x.jsonl", [text(number) for number in range(20)])
     assert rescore(path, only="3,5-9").evaluation.tasks[0].items == 6
-    with pytest.raises(UsageError, match="nothing to judge: no item of .* is wanted"):
+    with pytest.raises(UsageError, match=r"nothing to judge: no item of .* is wanted"):
         rescore(path, only="77")
     with pytest.raises(UsageError, match="--only takes doc_ids such as 3,5-9, not '7-'"):
         rescore(path, only="7-")
@@ -227,7 +229,7 @@ def test_a_choice_whose_target_is_none_of_it_is_named(tmp_path: Path) -> None:
 def test_what_cannot_be_judged_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no samples_\*.jsonl"):
         rescore(tmp_path)
-    with pytest.raises(UsageError, match="cannot read .*absent.jsonl: No such file"):
+    with pytest.raises(UsageError, match=r"cannot read .*absent.jsonl: No such file"):
         rescore(tmp_path / "absent.jsonl")
     path = written(tmp_path / "x.jsonl", [choice(0)])
     with pytest.raises(UsageError, match="--extractor and --scorer are for generated answers"):
@@ -237,7 +239,7 @@ def test_what_cannot_be_judged_is_told(tmp_path: Path) -> None:
     for model in ("a", "b"):
         (tmp_path / model).mkdir()
         written(tmp_path / model / f"samples_t_{TIME}.jsonl", [text(0)])
-    with pytest.raises(UsageError, match="holds several evaluations: give one of .*a, .*b"):
+    with pytest.raises(UsageError, match=r"holds several evaluations: give one of .*a, .*b"):
         rescore(tmp_path)
 
 
