@@ -73,7 +73,7 @@ async def evaluate(
 async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sitting:
     """Everything that is settled before the first request. Raises UsageError."""
     settings = settings.check()
-    load = served if served is not None else settings.load
+    load = settings.load if served is None else msgspec.structs.replace(settings.load, url=served.url)
     selection = select(settings)
     folder = Path(load.output) if load.output else store.default_path(load.label or "eval")
     before = journal.before(folder, settings)
@@ -83,7 +83,7 @@ async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sittin
         model, choices, seen = await _look(load, settings, selection, notice)
     else:
         model, choices, seen = before.model, before.choices, before.abilities
-    load = load if load.model else msgspec.structs.replace(load, model=model or None)
+    load = msgspec.structs.replace(load, model=model or None, provider=None)
     made = [papers.paper(task, choices[task.name], settings, notice) for task in selection.tasks]
     placed = await _placed(made, load, folder, seen, settings)
     inference.check_same(folder, posts.lines(placed, load))

@@ -19,6 +19,7 @@ from msgspec import Struct
 from loadstone import config as configs
 from loadstone import mappings
 from loadstone.config import Config, flag
+from loadstone.providers import resolve
 from loadstone.records import UsageError
 from loadstone.tasks.spec import MODES, Mode
 
@@ -45,7 +46,6 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tasks: list[str]
     load: Config = Config()
     api: str | None = None
-    provider: str | None = None
     data: str | None = None
     limit: float | None = None
     samples: dict[str, list[int]] = {}
@@ -76,11 +76,18 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for name in self.gen.keys() & _OURS.keys():
             raise UsageError(f"--gen {name}: {_OURS[name]}")
         self._check_load()
-        shaping = {name: value for name in _SHAPING if (value := getattr(self.load, name)) is not None}
+        load = resolve(
+            self.load if self.api is None else msgspec.structs.replace(self.load, api=self.api), given=self._said
+        )
+        shaping = {name: value for name in _SHAPING if (value := getattr(load, name)) is not None}
         gen = plain_gen({**{_SHAPING[name]: value for name, value in shaping.items()}, **self.gen})
-        api = self.api or (self.load.api if self.load.api != Config().api else None)
-        load = msgspec.structs.replace(self.load, **dict.fromkeys(shaping), api=api or Config().api).check()
+        api = self.api or (load.api if load.api != Config().api else None)
+        load = msgspec.structs.replace(load, **dict.fromkeys(shaping)).check()
         return msgspec.structs.replace(self, load=load, gen=gen, api=api)
+
+    @property
+    def _said(self) -> tuple[str, ...]:
+        return () if self.api is None else ("api",)
 
     def _check_load(self) -> None:
         usual = Config()
@@ -217,8 +224,8 @@ REFUSED: dict[str, str] = {
     "save_text": "answers are always kept",
 }
 """Settings of `run` that make no sense here, and why."""
-_SAME = ("tasks", "api", "provider", "data", "num_fewshot", "multiturn", "mode", "gen", "system")
-_SAME_LOAD = ("url", "model", "extra_body", "chat_template_kwargs", "body_template", "text_path")
+_SAME = ("tasks", "api", "data", "num_fewshot", "multiturn", "mode", "gen", "system")
+_SAME_LOAD = ("url", "model", "provider", "extra_body", "chat_template_kwargs", "body_template", "text_path")
 _Fits = tuple[Callable[[Any], bool], str]
 _PRICE: _Fits = (lambda value: math.isfinite(value) and value >= 0, "a price of a million tokens, 0 or more")
 _LIMITS: dict[str, _Fits] = {
