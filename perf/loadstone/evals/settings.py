@@ -76,18 +76,13 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for name in self.gen.keys() & _OURS.keys():
             raise UsageError(f"--gen {name}: {_OURS[name]}")
         self._check_load()
-        load = resolve(
-            self.load if self.api is None else msgspec.structs.replace(self.load, api=self.api), given=self._said
-        )
+        asked = self.load if self.api is None else msgspec.structs.replace(self.load, api=self.api)
+        load = resolve(asked, given=() if self.api is None else ("api",))
         shaping = {name: value for name in _SHAPING if (value := getattr(load, name)) is not None}
         gen = plain_gen({**{_SHAPING[name]: value for name, value in shaping.items()}, **self.gen})
         api = self.api or (load.api if load.api != Config().api else None)
         load = msgspec.structs.replace(load, **dict.fromkeys(shaping)).check()
         return msgspec.structs.replace(self, load=load, gen=gen, api=api)
-
-    @property
-    def _said(self) -> tuple[str, ...]:
-        return () if self.api is None else ("api",)
 
     def _check_load(self) -> None:
         usual = Config()
