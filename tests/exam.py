@@ -1,4 +1,4 @@
-"""A benchmark to evaluate with: sums, asked with worked examples, and a choice; its rows are written where a test says."""
+"""A benchmark to evaluate with: sums with worked examples, and a choice; its rows are written where a test says."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ what is there already is not asked again.
 from __future__ import annotations
 
 import datetime
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,14 +16,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone import samples, store
+from loadstone import mappings, samples, store
 from loadstone.config import Config
 from loadstone.evals import answers, choice, inference, items, journal, line, papers, posts, probe, results, tokenising
+from loadstone.evals import settings as given
 from loadstone.evals.answers import Answer
 from loadstone.evals.choice import Choice
 from loadstone.evals.inference import Placed
 from loadstone.evals.journal import Journal
-from loadstone.evals.layout import About
+from loadstone.evals.layout import About, sanitized
 from loadstone.evals.papers import Paper
 from loadstone.evals.settings import Eval
 from loadstone.records import Summary, UsageError
@@ -53,6 +55,32 @@ class Sitting(Struct, frozen=True, kw_only=True):
     journal: Journal
 
 
+def meant(config: Eval | Mapping[str, Any] | str | os.PathLike[str]) -> list[Eval]:
+    """An evaluation for each model, checked, with a folder of its own where there are several. Raises UsageError."""
+    if isinstance(config, Eval):
+        return [config.check()]
+    if not isinstance(config, Mapping):
+        config, where = mappings.read(Path(config)), str(config)
+    else:
+        where = "the configuration"
+    return apart([each.check() for each in given.from_mapping(config, where)])
+
+
+def apart(each: list[Eval]) -> list[Eval]:
+    """Several models have a folder each, below the one that was given."""
+    if len(each) == 1:
+        return each
+    load = each[0].load
+    root = Path(load.output) if load.output else store.default_path(load.label or "eval")
+    names = [str(root / sanitized(one.load.model or "")) for one in each]
+    if len(set(names)) < len(names):
+        raise UsageError(f"the folders of two models have the same name: {', '.join(names)}; evaluate them apart")
+    return [
+        msgspec.structs.replace(one, load=msgspec.structs.replace(one.load, output=name))
+        for one, name in zip(each, names, strict=True)
+    ]
+
+
 async def evaluate(
     settings: Eval, *, served: Config | None = None, notice: Notice = lambda _: None, live: Live | None = None
 ) -> Evaluated:
@@ -73,6 +101,8 @@ async def evaluate(
 async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sitting:
     """Everything that is settled before the first request. Raises UsageError."""
     settings = settings.check()
+    if settings.dry_run:
+        raise UsageError("--dry-run asks nothing: loadstone.evals.dry.look(settings) tells what would be asked")
     load = settings.load if served is None else msgspec.structs.replace(settings.load, url=served.url)
     selection = select(settings)
     folder = Path(load.output) if load.output else store.default_path(load.label or "eval")
@@ -89,7 +119,7 @@ async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sittin
     inference.check_same(folder, posts.lines(placed, load))
     told = Journal(
         model=model,
-        settings=msgspec.to_builtins(settings.shown()),
+        settings=before.settings if before and settings.stage == "score" else msgspec.to_builtins(settings.shown()),
         choices=choices,
         abilities=seen,
         tasks=[journal.asked(paper, posts.digest(placed, paper, load)) for paper in made],

@@ -110,9 +110,10 @@ def plain_gen(gen: Mapping[str, Any]) -> dict[str, Any]:
 
 def unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Settings, by their flags, in which two evaluations (as `shown`) differ so that their answers do not go together.
-    More items, or more passes, do."""
+    More items, or more passes, do. To score, nobody needs to say who was asked."""
     pairs = [(name, before.get(name), now.get(name)) for name in _SAME]
-    pairs += [(name, before.get("load", {}).get(name), now["load"].get(name)) for name in _SAME_LOAD]
+    asked = [] if now.get("stage") == "score" else _SAME_LOAD
+    pairs += [(name, before.get("load", {}).get(name), now["load"].get(name)) for name in asked]
     return [NAMES.get(name, name).replace("_", "-") for name, old, new in pairs if old != new]
 
 

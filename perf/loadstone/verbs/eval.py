@@ -5,14 +5,11 @@ Which flags of `loadstone run` fit is settled here; what they mean is evals/sett
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from loadstone import flags, outputs
 from loadstone.outputs import notice
-from loadstone.records import UsageError
 from loadstone.values import pairs, whole
 
 if TYPE_CHECKING:
@@ -92,34 +89,15 @@ def _add_stages(verb: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    from loadstone.evals import settings
+    from loadstone.evals import session, settings
     from loadstone.verbs import given
 
-    each = settings.from_mapping(
-        given.settings_of(vars(options)), getattr(options, "config", None) or "the command line"
-    )
-    each = apart([one.check() for one in each])
+    named = given.settings_of(vars(options))
+    each = settings.from_mapping(named, getattr(options, "config", None) or "the command line")
+    each = session.apart([one.check() for one in each])
     if each[0].dry_run:
         return _dry(each[0], getattr(options, "view", "text"))
     return max([_one(one, options) for one in each])
-
-
-def apart(each: list[Eval]) -> list[Eval]:
-    """Several models have a folder each, below the one that was given."""
-    from loadstone import store
-    from loadstone.evals.layout import sanitized
-
-    if len(each) == 1:
-        return each
-    load = each[0].load
-    root = Path(load.output) if load.output else store.default_path(load.label or "eval")
-    names = [str(root / sanitized(one.load.model or "")) for one in each]
-    if len(set(names)) < len(names):
-        raise UsageError(f"the folders of two models have the same name: {', '.join(names)}; evaluate them apart")
-    return [
-        msgspec.structs.replace(one, load=msgspec.structs.replace(one.load, output=name))
-        for one, name in zip(each, names, strict=True)
-    ]
 
 
 def _one(settings: Eval, options: Namespace) -> int:
@@ -128,7 +106,8 @@ def _one(settings: Eval, options: Namespace) -> int:
     from loadstone.verbs import run as one
 
     live = None if getattr(options, "quiet", False) else one.watched
-    with one.served(settings.load) as served:
+    scoring = settings.stage == "score"
+    with contextlib.nullcontext(settings.load) if scoring else one.served(settings.load) as served:
         done = loop.run(session.evaluate(settings, served=served, notice=notice, live=live))
     if done.results is not None:
         _show(done, getattr(options, "view", "text"))
