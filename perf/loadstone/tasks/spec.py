@@ -34,6 +34,8 @@ class Data(Struct, frozen=True, kw_only=True):
     folder: of the original files, under the folder with all data; None: the benchmark's name, or the last part of
     `path`.
     column: of a file that holds several splits, the column that tells them; a row that says nothing is of `split`.
+    parse: from the whole text of a file in `shots_files` that is no table (`.txt`) to rows in the task's schema. It
+    raises ValueError for what it cannot read.
     """
 
     path: str
@@ -48,6 +50,7 @@ class Data(Struct, frozen=True, kw_only=True):
     field: str | None = None
     folder: str | None = None
     column: str | None = None
+    parse: Callable[[str], list[Doc]] | None = None
 
 
 class Filter(Struct, frozen=True):
@@ -92,9 +95,9 @@ class Task(Struct, frozen=True, kw_only=True):
     """One row of a results table.
 
     version: of the template, as lm-eval numbers it; every change that may move a number moves it.
-    query: what is asked; target: what is right, as text; answers, choices, gold, cluster: see Sample.
+    query: what is asked; target: what is right, as text; answers, choices, gold, cluster, later: see Sample.
     shots: worked examples by default, `most` at the most; draw: the first of the split, lm-eval's seeded draw from it,
-    or `fixed`. shot: (question, answer) of a row as an example, where not (query, target).
+    or `fixed`, whose questions are worded as `query` would. shot: (question, answer) of a row as an example, where not (query, target).
     keep: which rows belong to the task (a level, a subject).
     generation, likelihood: how it can be answered; `default` is taken where the server allows it.
     source: paper or address; repeats: passes by default.
@@ -111,6 +114,7 @@ class Task(Struct, frozen=True, kw_only=True):
     choices: Callable[[Doc], list[str]] | None = None
     gold: Callable[[Doc], list[int]] | None = None
     cluster: Callable[[Doc], str] | None = None
+    later: Callable[[Doc], list[str]] | None = None
     keep: Callable[[Doc], bool] | None = None
     description: str = ""
     delimiter: str = " "
