@@ -136,7 +136,7 @@ def _unknown(name: str) -> UsageError:
     known = [part.name for benchmark in benchmarks() for part in _parts(benchmark)]
     near = difflib.get_close_matches(name, [*known, *_known()], 1)
     hint = f"did you mean {near[0]}? " if near else ""
-    own_files = ", ".join(f"{kind}:FILE" for kind in own.KINDS)
+    files = ", ".join(f"{kind}:FILE" for kind in own.KINDS)
     return UsageError(
-        f"no task {name!r}: {hint}give a name that `loadstone list tasks` shows, {own_files}, {FOREIGN}NAME or FILE.py:NAME"
+        f"no task {name!r}: {hint}give a name that `loadstone list tasks` shows, {files}, {FOREIGN}NAME or FILE.py:NAME"
     )
