@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from loadstone import mappings
 from loadstone.records import UsageError
 
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -202,9 +203,7 @@ def _configs(card: Path) -> list[dict[str, Any]]:
 
 
 def _yaml(card: Path, text: str) -> Any:
-    import yaml
-
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise UsageError(f"{card}: its head is not YAML ({' '.join(str(exc).split())[:160]})") from exc
+        return mappings.yaml(text)
+    except ValueError as exc:
+        raise UsageError(f"{card}: its head is not YAML ({str(exc)[:160]})") from exc

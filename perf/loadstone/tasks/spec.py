@@ -26,6 +26,8 @@ class Data(Struct, frozen=True, kw_only=True):
     files, shots_files: names of the original files, relative to the benchmark's folder, the first that exists is read:
     `test.jsonl`, `data/test/{config}_test.csv`, `HumanEval.jsonl.gz`.
     columns: of CSV files without a head.
+    rows: from a row of the original files that holds several items, such as an article with its questions, to a row for
+    each; from any other to itself alone. It comes before `row`, and raises as that does.
     row: from a row of the original files, or of a hub variant, to the schema that the task reads; from any other to
     itself. It raises KeyError, TypeError or ValueError for what it cannot read.
     field: of a JSON file that is one object, where its rows are (`examples` in BIG-Bench Hard).
@@ -41,6 +43,7 @@ class Data(Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     shots_files: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    rows: Callable[[Doc], list[Doc]] | None = None
     row: Callable[[Doc], Doc] | None = None
     field: str | None = None
     folder: str | None = None
