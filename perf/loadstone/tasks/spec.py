@@ -31,8 +31,8 @@ class Data(Struct, frozen=True, kw_only=True):
     row: from a row of the original files, or of a hub variant, to the schema that the task reads; from any other to
     itself. It raises KeyError, TypeError or ValueError for what it cannot read.
     field: of a JSON file that is one object, where its rows are (`examples` in BIG-Bench Hard).
-    folder: of the original files, under the folder with all data; None: the benchmark's name, or the last part of
-    `path`.
+    folder: what the original distribution calls itself, where that is neither the benchmark's name nor the last part
+    of `path`: either may be the name of its folder too. `benchmark`: that name, which the catalogue fills in.
     column: of a file that holds several splits, the column that tells them; a row that says nothing is of `split`.
     """
 
@@ -47,6 +47,7 @@ class Data(Struct, frozen=True, kw_only=True):
     row: Callable[[Doc], Doc] | None = None
     field: str | None = None
     folder: str | None = None
+    benchmark: str | None = None
     column: str | None = None
 
 
