@@ -147,7 +147,11 @@ def _selftest(verb: argparse.ArgumentParser) -> None:
 
 def _list(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "what", nargs="?", default=None, choices=["apis", "readers", "views", "datasets"], help="one kind only"
+        "what",
+        nargs="?",
+        default=None,
+        choices=["apis", "readers", "views", "datasets", "tasks"],
+        help="one kind only; tasks with what they are",
     )
 
 
