@@ -172,13 +172,14 @@ def _cached(data: Data, split: str) -> Rows:
     for row in found:
         digest.update(msgspec.json.encode(row, order="sorted") + b"\n")
     numbered = ((f"{data.path}, row {number}", row) for number, row in enumerate(found, 1))
-    return Rows([_normal(row, where, data) for where, row in numbered], digest.hexdigest(), [], "datasets")
+    docs = [doc for where, row in numbered for doc in _normal(row, where, data)]
+    return Rows(docs, digest.hexdigest(), [], "datasets")
 
 
 def _read(files: list[Path], data: Data, split: str, origin: str) -> Rows:
     table = formats.read(files, data)
     kept = ((where, row) for where, row in table.rows if _is_of(row, split, data))
-    docs = [_normal(row, str(where), data) for where, row in kept]
+    docs = [doc for where, row in kept for doc in _normal(row, str(where), data)]
     if not docs:
         raise UsageError(f"{files[0]} has no rows of the split {split}")
     return Rows(docs, table.sha256, [str(file) for file in files], origin)
@@ -189,11 +190,11 @@ def _is_of(row: Doc, split: str, data: Data) -> bool:
     return data.column is None or (row.get(data.column) or data.split) == split
 
 
-def _normal(row: Doc, where: str, data: Data) -> Doc:
-    if data.row is None:
-        return row
+def _normal(row: Doc, where: str, data: Data) -> list[Doc]:
+    """The row in the task's schema, or the several rows that it holds."""
     try:
-        return data.row(row)
+        several = data.rows(row) if data.rows else [row]
+        return [data.row(one) for one in several] if data.row else several
     except KeyError as exc:
         raise UsageError(f"{where}: no field {exc}; there are {', '.join(map(str, row)) or 'none'}") from exc
     except (TypeError, ValueError, IndexError, AttributeError) as exc:
