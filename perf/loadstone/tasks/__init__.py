@@ -5,7 +5,7 @@ from __future__ import annotations
 BENCHMARKS: dict[str, str] = {
     "arc": "loadstone.tasks.arc:BENCHMARK",
     "ceval": "loadstone.tasks.ceval:BENCHMARK",
-    "gpqa": "loadstone.tasks.gpqa:BENCHMARK",
+    "gpqa_diamond": "loadstone.tasks.gpqa_diamond:BENCHMARK",
     "hellaswag": "loadstone.tasks.hellaswag:BENCHMARK",
     "mmlu": "loadstone.tasks.mmlu:BENCHMARK",
     "race": "loadstone.tasks.race:BENCHMARK",
