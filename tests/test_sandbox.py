@@ -21,7 +21,8 @@ from loadstone.samples import Asked, Sample
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux confines programs")
 SHORT = 0.3
 BENCH_ONLY = {
-    "sparse file", "exit in a thread", "exit by a hook", "exit at the end", "datagram", "unix socket", "removes outside",
+    "sparse file", "exit in a thread", "exit by a hook", "exit at the end", "datagram", "unix socket",
+    "removes outside",
     "memory by steps", "more memory", "runs a program", "other user", "mounts", "catches all", "listens", "recursion",
     "reads passwords", "environment", "thread bomb",
 }  # fmt: skip
