@@ -126,7 +126,9 @@ def spent(usages: Iterable[Usage | None], settings: Eval) -> Spent:
     for usage in usages:
         untold += usage is None
         if usage is not None:
-            told = [old + (new or 0) for old, new in zip(told, (usage.prompt, usage.completion, usage.cached), strict=True)]
+            told = [
+                old + (new or 0) for old, new in zip(told, (usage.prompt, usage.completion, usage.cached), strict=True)
+            ]
     return Spent(
         input_tokens=told[0], output_tokens=told[1], cached_tokens=told[2], untold=untold,
         cost=cost(told[0], told[1], settings),

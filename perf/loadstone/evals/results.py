@@ -18,7 +18,7 @@ from loadstone.evals import items, layout, scoring, tally
 from loadstone.evals.items import Timing
 from loadstone.evals.layout import About, Setup
 from loadstone.records import UsageError
-from loadstone.samples import Answered, Evaluation, Score
+from loadstone.samples import Answered, Evaluation, Score, Tallied
 from loadstone.scorers import Scorer
 from loadstone.tasks.spec import Group
 
@@ -54,7 +54,7 @@ def finish(
             tallies[setup.task.name], hashes[setup.task.name] = tallied, task_hash(path, setup.filters)
     evaluation = Evaluation(
         model=about.model,
-        tasks=[tallied.done() for tallied in tallies.values()],
+        tasks=[(setup.figures or _as_is)(tallies[setup.task.name].done()) for setup in setups],
         groups=tally.grouped(groups, tallies),
         leaderboard=tally.standings(groups, tallies, target),
         data={setup.task.name: setup.sha256 for setup in setups},
@@ -65,14 +65,22 @@ def finish(
     return evaluation
 
 
+def _as_is(tallied: Tallied) -> Tallied:
+    return tallied
+
+
 def _judged(
     setup: Setup, answered: Iterable[Answered], tallied: tally.Tally, rows: items.Writer, run_code: Scorer | None
 ) -> Iterator[bytes]:
     for one in answered:
-        scores: list[Score] = scoring.score(setup.task, setup.mode, one, run_code) if setup.judged else []
+        scores = _scores(setup, one, run_code) if setup.judged else []
         tallied.add(scores, passes=max(map(len, one.responses), default=0))
         rows.add(one, scores, setup.filters[0])
         yield from map(layout.dumped, layout.lines(setup, one, scores))
+
+
+def _scores(setup: Setup, one: Answered, run_code: Scorer | None) -> list[Score]:
+    return setup.judge(one) if setup.judge else scoring.score(setup.task, setup.mode, one, run_code)
 
 
 class _Hashes(Struct):
