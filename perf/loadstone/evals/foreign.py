@@ -80,7 +80,7 @@ class Foreign:
 
     def settings(self, gen: Mapping[str, Any]) -> Raw:
         """Of its generation, as sent; none for a choice."""
-        return _settings(self._task.config.generation_kwargs or {}, gen) if self.mode == "generation" else {}
+        return generation(self._task.config.generation_kwargs or {}, gen) if self.mode == "generation" else {}
 
     def _build(self, ask: Ask, form: Form) -> None:
         task, limit = self._task, ask.limit
@@ -133,7 +133,7 @@ class Foreign:
         asked: Any = json.loads(context) if form == "messages" and context else context
         if instance.request_type == "loglikelihood":
             return Wanted(id=ident, mode="loglikelihood", asked=asked, continuation=what, attempt=attempt)
-        settings = _settings(what, gen)
+        settings = generation(what, gen)
         if settings.get("temperature"):
             settings = {**settings, "seed": settings.get("seed", SEED) + attempt}
         return Wanted(id=ident, mode="generation", asked=asked, settings=settings, attempt=attempt)
@@ -183,7 +183,7 @@ def _as_json(history: list[Raw], add_generation_prompt: bool = True) -> str:  # 
 _RENAMED = {"until": "stop", **dict.fromkeys(("max_gen_toks", "max_new_tokens"), "max_tokens")}
 
 
-def _settings(given: Mapping[str, Any], gen: Mapping[str, Any]) -> Raw:
+def generation(given: Mapping[str, Any], gen: Mapping[str, Any]) -> Raw:
     """lm-eval's `generation_kwargs` under the names of a request, as its `local-completions` has them: temperature 0
     unless given, `do_sample` without a meaning."""
     named = {_RENAMED.get(name, name): value for name, value in given.items() if name != "do_sample"}
