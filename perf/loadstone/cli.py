@@ -15,7 +15,7 @@ from pathlib import Path
 from loadstone.arguments import parse
 from loadstone.outputs import notice
 from loadstone.records import UsageError
-from loadstone.verbs import compare, given, plan, report, run, sweep
+from loadstone.verbs import compare, given, plan, report, run, score, sweep
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -97,6 +97,7 @@ def list_(options: Namespace) -> int:
 VERBS: dict[str, Callable[[Namespace], int]] = {
     "run": run.run,
     "report": report.run,
+    "score": score.run,
     "compare": compare.run,
     "check": check,
     "plan": plan.run,
