@@ -129,7 +129,8 @@ class Loadstone(LM):
         sent = asked
         if choice is not None and choice.way is not None and choice.way.ids:
             sent, cuts = await tokenising.tokenised(asked, load, self.folder, self._limit)
-        await inference.infer(sent, load, self.folder, choice.way if choice else None)
+        way = choice or Choice("generation", load.api)
+        await inference.infer([(one, way) for one in sent], load, self.folder)
         came = tokenising.joined(answers.read(self.folder, {one.id: one for one in sent}), cuts)
         return {one.id: came.get(one.id, Answer(failure="unsent")) for one in asked}
 

@@ -5,7 +5,7 @@ Reads the data, asks nobody. How a task can be answered here is choice.py's, how
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from msgspec import Struct
 from loadstone.evals import asking, library, questions
 from loadstone.evals.asking import How, Item, Wanted
 from loadstone.evals.choice import Choice
+from loadstone.evals.foreign import Ask, Foreign
 from loadstone.evals.layout import Setup
 from loadstone.evals.library import Rows
 from loadstone.evals.questions import Which
@@ -26,7 +27,7 @@ Notice = Callable[[str], None]
 
 class Paper(Struct, frozen=True, kw_only=True):
     """A task as it is asked. `settings`: of the generation; `original`: rows of its split; `sha256`: of the files read,
-    by name."""
+    by name; `foreign`: lm-eval's task, which judges by itself."""
 
     task: Task
     choice: Choice
@@ -35,7 +36,8 @@ class Paper(Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     items: list[Item]
     original: int
-    sha256: dict[str, str]
+    sha256: dict[str, str] = {}
+    foreign: Foreign | None = None
 
     def wanted(self) -> Iterator[Wanted]:
         """All requests, item by item."""
@@ -52,6 +54,9 @@ class Paper(Struct, frozen=True, kw_only=True):
             sha256=self.sha256,
             chat=self.choice.form == "messages",
             judged=judged,
+            judge=self.foreign.judging.judge if self.foreign else None,
+            figures=self.foreign.judging.figures if self.foreign else None,
+            foreign=self.foreign.config if self.foreign else None,
         )
 
 
@@ -76,9 +81,27 @@ def paper(task: Task, choice: Choice, settings: Eval, notice: Notice = lambda _:
     )
 
 
-def check_samples(asked: Iterable[str], tasks: Iterable[Task]) -> None:
-    """Raises UsageError where --samples names a task that is not among them."""
-    known = [task.name for task in tasks]
+def of_lm_eval(task: Foreign, choice: Choice, settings: Eval) -> Paper:
+    """A task of lm-eval's with the items that are wanted of it. Raises UsageError."""
+    repeat = settings.repeat or 1
+    asked = Ask(
+        limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot, repeat=repeat,
+        system=settings.system, multiturn=settings.multiturn, gen=settings.gen,
+    )  # fmt: skip
+    return Paper(
+        task=task.spec,
+        choice=choice,
+        items=task.items(asked, choice.form),
+        shots=task.shots,
+        repeats=max(repeat, task.spec.repeats),
+        settings=task.settings(settings.gen),
+        original=task.original,
+        foreign=task,
+    )
+
+
+def check_samples(asked: Iterable[str], known: Sequence[str]) -> None:
+    """Raises UsageError where --samples names a task that is not among those known."""
     for name in asked:
         if name not in known:
             raise UsageError(f"--samples names {name}, which is none of the tasks asked: {', '.join(known[:8])}")
