@@ -19,6 +19,7 @@ from loadstone.evals import formats, hubfiles
 from loadstone.readers import hub
 from loadstone.readers.names import bundled_folder
 from loadstone.records import UsageError
+from loadstone.tasks import own
 from loadstone.tasks.spec import Data, Doc
 
 BUNDLED = "bundled"
@@ -53,6 +54,18 @@ def rows(data: Data, root: str | None, *, shots: bool = False) -> Rows:
     if not files:
         raise UsageError(_missing(data, folder, split, shots))
     return _read(files, data, split, BUNDLED if root == BUNDLED else "files")
+
+
+def held(data: Data, root: str) -> bool:
+    """Whether the folder, or `bundled`, has the rows of the questions: of a benchmark with many tasks the small sets
+    have a few."""
+    return bool(_own(data, False) or _found(data, _folder(root), data.split, False))
+
+
+def categories(data: Data) -> list[str]:
+    """What the rows of a file of one's own say that they belong to, in the order of the file; for catalogue.find."""
+    found = (own.category(doc) or own.NONE for doc in rows(data, None).docs)
+    return list(dict.fromkeys(found))
 
 
 def _split(data: Data, shots: bool) -> str:
@@ -110,7 +123,7 @@ def _found(data: Data, root: Path, split: str, shots: bool) -> list[Path]:
 
 def _places(data: Data, root: Path) -> list[Path]:
     """Folders that are called as the data are: on the hub, in its cache, or as the benchmark is."""
-    wanted = [_plain(name) for name in (data.folder, data.path.rpartition("/")[2]) if name]
+    wanted = [_plain(name) for name in (data.benchmark, data.folder, data.path.rpartition("/")[2]) if name]
     beside = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
     called = [folder for name in wanted for folder in beside if _plain(folder.name) == name]
     itself = [root] if _plain(root.resolve().name) in wanted else []
@@ -125,7 +138,7 @@ def _plain(name: str) -> str:
 def _first(folder: Path, names: Iterable[str]) -> list[Path]:
     """Files of the first name, or pattern, that is there."""
     for name in names:
-        for form in (name, f"{name}.gz"):
+        for form in dict.fromkeys((name, f"{name}.gz", name.removesuffix(".gz"))):
             if files := [file for file in folder.glob(form) if file.is_file()]:
                 return hubfiles.in_order(files)
     return []
@@ -159,13 +172,14 @@ def _cached(data: Data, split: str) -> Rows:
     for row in found:
         digest.update(msgspec.json.encode(row, order="sorted") + b"\n")
     numbered = ((f"{data.path}, row {number}", row) for number, row in enumerate(found, 1))
-    return Rows([_normal(row, where, data) for where, row in numbered], digest.hexdigest(), [], "datasets")
+    docs = [doc for where, row in numbered for doc in _normal(row, where, data)]
+    return Rows(docs, digest.hexdigest(), [], "datasets")
 
 
 def _read(files: list[Path], data: Data, split: str, origin: str) -> Rows:
     table = formats.read(files, data)
     kept = ((where, row) for where, row in table.rows if _is_of(row, split, data))
-    docs = [_normal(row, str(where), data) for where, row in kept]
+    docs = [doc for where, row in kept for doc in _normal(row, str(where), data)]
     if not docs:
         raise UsageError(f"{files[0]} has no rows of the split {split}")
     return Rows(docs, table.sha256, [str(file) for file in files], origin)
@@ -176,11 +190,11 @@ def _is_of(row: Doc, split: str, data: Data) -> bool:
     return data.column is None or (row.get(data.column) or data.split) == split
 
 
-def _normal(row: Doc, where: str, data: Data) -> Doc:
-    if data.row is None:
-        return row
+def _normal(row: Doc, where: str, data: Data) -> list[Doc]:
+    """The items that a row holds, in the schema that the task reads."""
     try:
-        return data.row(row)
+        parts = [row] if data.rows is None else data.rows(row)
+        return parts if data.row is None else [data.row(part) for part in parts]
     except KeyError as exc:
         raise UsageError(f"{where}: no field {exc}; there are {', '.join(map(str, row)) or 'none'}") from exc
     except (TypeError, ValueError, IndexError, AttributeError) as exc:
@@ -204,6 +218,6 @@ def _missing(data: Data, root: Path, split: str, shots: bool) -> str:
 
 
 def _looked_for(data: Data, split: str, shots: bool) -> Iterator[str]:
-    home = data.folder or data.path.rpartition("/")[2]
+    home = data.folder or data.benchmark or data.path.rpartition("/")[2]
     yield from (f"{home}/{name}" for name in _names(data, shots))
     yield f"{data.path}/{f'{data.config}/' if data.config else ''}{split}*.{{jsonl,json,csv,parquet}}"
