@@ -18,7 +18,20 @@ from msgspec import Struct
 
 from loadstone import mappings, samples, store
 from loadstone.config import Config
-from loadstone.evals import answers, choice, inference, items, journal, line, papers, posts, probe, results, tokenising
+from loadstone.evals import (
+    answers,
+    bridge,
+    choice,
+    inference,
+    items,
+    journal,
+    line,
+    papers,
+    posts,
+    probe,
+    results,
+    tokenising,
+)
 from loadstone.evals import settings as given
 from loadstone.evals.answers import Answer
 from loadstone.evals.choice import Choice
@@ -135,7 +148,7 @@ async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sittin
 
 def select(settings: Eval) -> Selection:
     """The tasks that are meant. Raises UsageError."""
-    found = catalogue.find(settings.tasks)
+    found = bridge.added(catalogue.find(settings.tasks), settings.include_path)
     papers.check_samples(settings.samples, found.tasks)
     return found
 
@@ -167,8 +180,7 @@ async def _placed(
         store.Folder(folder, new=False)
         async with line.lines(load) as found:
             cuts = await tokenising.cut(cut, folder, found[0], seen.get("context"))
-    with_ids = tokenising.apply((one for one, _ in placed), cuts)
-    return [(one, way) for one, (_, way) in zip(with_ids, placed, strict=True)]
+    return [(made, way) for one, way in placed for made in tokenising.apply([one], cuts)]
 
 
 async def _ask(sitting: Sitting, notice: Notice, live: Live | None) -> list[Summary]:
@@ -220,6 +232,7 @@ def _score(sitting: Sitting, found: Mapping[str, Answer], took: float) -> sample
         began=now.timestamp() - took,
         took=took,
     )
+    found = tokenising.joined(found, tokenising.known(sitting.folder))
     timings = {(run, record.index): items.timing(record) for run, record in answers.records(sitting.folder) if run}
     return results.finish(
         store.Folder(sitting.folder, new=False),
