@@ -5,25 +5,35 @@ foreign.py's and judging.py's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loadstone.evals.foreign import PREFIX, Foreign
+from msgspec.structs import replace
+
+from loadstone.evals.foreign import Foreign
 from loadstone.records import UsageError
+from loadstone.tasks.catalogue import Selection
 from loadstone.tasks.spec import Group
 
 INSTALL = "--tasks lm-eval:NAME needs lm-eval: pip install 'loadstone[lm-eval]'"
 
 
-def names(tasks: Iterable[str]) -> list[str]:
-    """Those of the names that are lm-eval's."""
-    return [name for name in tasks if name.startswith(PREFIX)]
+def added(selection: Selection, include_path: str | None = None) -> Selection:
+    """With the tasks of lm-eval's that are meant, and the groups that hold them. Raises UsageError."""
+    if not selection.foreign:
+        return selection
+    tasks, groups = load(selection.foreign, include_path)
+    known = {task.name for task in selection.tasks}
+    if twice := [task.name for task in tasks if task.name in known]:
+        raise UsageError(f"{twice[0]} and lm-eval:{twice[0]} have the same name: evaluate them apart")
+    specs = [task.spec for task in tasks]
+    return replace(selection, tasks=[*selection.tasks, *specs], groups=[*selection.groups, *groups])
 
 
 def load(names: Sequence[str], include_path: str | None = None) -> tuple[list[Foreign], list[Group]]:
-    """The tasks that lm-eval has under these names (`lm-eval:NAME`, or `lm-eval:FOLDER/NAME` for one of a folder of
-    one's own), with the groups that hold them. Raises UsageError."""
+    """The tasks that lm-eval has under these names (`FOLDER/NAME` for one of a folder of one's own), with the groups
+    that hold them. Raises UsageError."""
     found: dict[str, Foreign] = {}
     groups: list[Group] = []
     for folder, inside in _by_folder(names, include_path).items():
@@ -39,10 +49,10 @@ def load(names: Sequence[str], include_path: str | None = None) -> tuple[list[Fo
 def _by_folder(names: Sequence[str], include_path: str | None) -> dict[str | None, list[str]]:
     found: dict[str | None, list[str]] = {}
     for name in names:
-        path = Path(name.removeprefix(PREFIX)).expanduser()
+        path = Path(name).expanduser()
         folder = str(path.parent) if len(path.parts) > 1 else include_path
         if folder is not None and not Path(folder).is_dir():
-            raise UsageError(f"--tasks {name}: there is no folder {folder}")
+            raise UsageError(f"--tasks lm-eval:{name}: there is no folder {folder}")
         found.setdefault(folder, []).append(path.name.removesuffix(".yaml") if len(path.parts) > 1 else path.name)
     return found
 

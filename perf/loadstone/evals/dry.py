@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from loadstone import tokens
-from loadstone.evals import asking, journal, session
+from loadstone.evals import asking, journal, papers, session
 from loadstone.evals.asking import Wanted
 from loadstone.evals.choice import Choice
-from loadstone.evals.foreign import Foreign
 from loadstone.evals.likelihood import Way
 from loadstone.evals.papers import Notice, Paper
 from loadstone.evals.settings import Eval
@@ -54,14 +53,12 @@ def look(settings: Eval, notice: Notice = lambda _: None) -> Plan:
     settings = settings.check()
     name = settings.load.tokenizer
     count = tokens.load(name).count if name else _estimate
-    tasks, _ = session.select(settings)
-    made = [session.papered(task, way(task, settings), settings, notice) for task in tasks]
+    made = [papers.paper(task, way(task, settings), settings, notice) for task in session.select(settings).tasks]
     return Plan([_planned(paper, count, settings) for paper in made], counted=name is not None)
 
 
-def way(task: Task | Foreign, settings: Eval) -> Choice:
+def way(task: Task, settings: Eval) -> Choice:
     """As the task is answered where nothing is known of the server."""
-    task = task.spec if isinstance(task, Foreign) else task
     mode = task.default if settings.mode == "auto" else settings.mode
     if mode not in task.modes:
         raise UsageError(f"{task.name} cannot be answered by {mode}; it can by {' or '.join(task.modes)}")

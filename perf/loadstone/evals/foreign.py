@@ -26,6 +26,12 @@ LENGTH = 256
 Raw = dict[str, Any]
 
 
+class Bridged(Task, frozen=True, kw_only=True):
+    """The task in our terms. `foreign`: lm-eval's, with what it is asked and judged by."""
+
+    foreign: Foreign
+
+
 class Ask(Struct, frozen=True, kw_only=True):
     """What is asked of a task, by the names of settings.Eval. `gen`: fields of the request over those of the task."""
 
@@ -138,7 +144,7 @@ class Foreign:
             settings = {**settings, "seed": settings.get("seed", SEED) + attempt}
         return Wanted(id=ident, mode="generation", asked=asked, settings=settings, attempt=attempt)
 
-    def _spec(self) -> Task:
+    def _spec(self) -> Bridged:
         """The task in our terms, as far as others have to know it: its name, how it is answered, what counts."""
         template = f"{PREFIX}{self.name}"
         filters = tuple(Filter(name, _unread, _unscored) for name in self.judging.filters)
@@ -147,7 +153,8 @@ class Foreign:
             template=template, metrics=tuple(sorted(self.judging.names, key=lambda one: one != self.judging.headline))
         )
         config = self._task.config
-        return Task(
+        return Bridged(
+            foreign=self,
             name=self.name,
             title=str(config.task_alias or self.name),
             version=_version((config.metadata or {}).get("version")),

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from lm_eval.__main__ import cli_evaluate
 from lm_eval.api.model import LM
 from lm_eval.api.registry import model_registry
@@ -125,18 +124,16 @@ class Loadstone(LM):
 
     async def _sent(self, asked: list[Wanted], choice: Choice | None) -> dict[str, Answer]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        load, cuts = self._of(asked), dict[str, tokenising.Cut]()
-        sent = asked
+        sent, cuts = asked, dict[str, tokenising.Cut]()
         if choice is not None and choice.way is not None and choice.way.ids:
-            sent, cuts = await tokenising.tokenised(asked, load, self.folder, self._limit)
-        way = choice or Choice("generation", load.api)
-        await inference.infer([(one, way) for one in sent], load, self.folder)
+            sent, cuts = await tokenising.tokenised(asked, self.load, self.folder, self._limit)
+        await inference.infer(((one, choice or self._generation(one)) for one in sent), self.load, self.folder)
         came = tokenising.joined(answers.read(self.folder, {one.id: one for one in sent}), cuts)
         return {one.id: came.get(one.id, Answer(failure="unsent")) for one in asked}
 
-    def _of(self, asked: Sequence[Wanted]) -> Config:
-        chat = any(not isinstance(one.asked, str) for one in asked)
-        return msgspec.structs.replace(self.load, api="chat") if chat else self.load
+    def _generation(self, wanted: Wanted) -> Choice:
+        """A chat goes to where chats go, whatever was said."""
+        return Choice("generation", self.load.api if isinstance(wanted.asked, str) else "chat")
 
 
 def _asked(context: str) -> Any:

@@ -5,7 +5,7 @@ Reads the data, asks nobody. How a task can be answered here is choice.py's, how
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from msgspec import Struct
 from loadstone.evals import asking, library, questions
 from loadstone.evals.asking import How, Item, Wanted
 from loadstone.evals.choice import Choice
-from loadstone.evals.foreign import Ask, Foreign
+from loadstone.evals.foreign import Ask, Bridged
 from loadstone.evals.layout import Setup
 from loadstone.evals.library import Rows
 from loadstone.evals.questions import Which
@@ -27,7 +27,7 @@ Notice = Callable[[str], None]
 
 class Paper(Struct, frozen=True, kw_only=True):
     """A task as it is asked. `settings`: of the generation; `original`: rows of its split; `sha256`: of the files read,
-    by name; `foreign`: lm-eval's task, which judges by itself."""
+    by name."""
 
     task: Task
     choice: Choice
@@ -37,7 +37,6 @@ class Paper(Struct, frozen=True, kw_only=True):
     items: list[Item]
     original: int
     sha256: dict[str, str] = {}
-    foreign: Foreign | None = None
 
     def wanted(self) -> Iterator[Wanted]:
         """All requests, item by item."""
@@ -54,14 +53,14 @@ class Paper(Struct, frozen=True, kw_only=True):
             sha256=self.sha256,
             chat=self.choice.form == "messages",
             judged=judged,
-            judge=self.foreign.judging.judge if self.foreign else None,
-            figures=self.foreign.judging.figures if self.foreign else None,
-            foreign=self.foreign.config if self.foreign else None,
+            **_judges(self.task),
         )
 
 
 def paper(task: Task, choice: Choice, settings: Eval, notice: Notice = lambda _: None) -> Paper:
     """A task with the items that are wanted of it. Raises UsageError."""
+    if isinstance(task, Bridged):
+        return _bridged(task, choice, settings)
     shots = questions.shots_of(task, settings.num_fewshot)
     if settings.num_fewshot is not None and shots != settings.num_fewshot:
         notice(f"{task.name} has {shots} worked examples, not {settings.num_fewshot}")
@@ -81,27 +80,29 @@ def paper(task: Task, choice: Choice, settings: Eval, notice: Notice = lambda _:
     )
 
 
-def of_lm_eval(task: Foreign, choice: Choice, settings: Eval) -> Paper:
-    """A task of lm-eval's with the items that are wanted of it. Raises UsageError."""
-    repeat = settings.repeat or 1
-    asked = Ask(
-        limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot, repeat=repeat,
-        system=settings.system, multiturn=settings.multiturn, gen=settings.gen,
+def _bridged(task: Bridged, choice: Choice, settings: Eval) -> Paper:
+    """A task of lm-eval's, which puts its questions itself."""
+    ask = Ask(
+        limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot,
+        repeat=settings.repeat or 1, system=settings.system, multiturn=settings.multiturn, gen=settings.gen,
     )  # fmt: skip
-    return Paper(
-        task=task.spec,
-        choice=choice,
-        items=task.items(asked, choice.form),
-        shots=task.shots,
-        repeats=max(repeat, task.spec.repeats),
-        settings=task.settings(settings.gen),
-        original=task.original,
-        foreign=task,
-    )
+    foreign, repeats = task.foreign, max(task.repeats, settings.repeat or 1)
+    items = foreign.items(ask, choice.form)
+    return Paper(task=task, choice=choice, shots=foreign.shots, repeats=repeats, items=items,
+                 settings=foreign.settings(settings.gen), original=foreign.original)  # fmt: skip
 
 
-def check_samples(asked: Iterable[str], known: Sequence[str]) -> None:
-    """Raises UsageError where --samples names a task that is not among those known."""
+def _judges(task: Task) -> dict[str, Any]:
+    """Of a task of lm-eval's, what judges it."""
+    if not isinstance(task, Bridged):
+        return {}
+    judging = task.foreign.judging
+    return {"judge": judging.judge, "figures": judging.figures, "foreign": task.foreign.config}
+
+
+def check_samples(asked: Iterable[str], tasks: Iterable[Task]) -> None:
+    """Raises UsageError where --samples names a task that is not among them."""
+    known = [task.name for task in tasks]
     for name in asked:
         if name not in known:
             raise UsageError(f"--samples names {name}, which is none of the tasks asked: {', '.join(known[:8])}")

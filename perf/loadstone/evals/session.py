@@ -38,7 +38,6 @@ from loadstone.evals import (
 from loadstone.evals import settings as given
 from loadstone.evals.answers import Answer
 from loadstone.evals.choice import Choice
-from loadstone.evals.foreign import Foreign
 from loadstone.evals.inference import Placed
 from loadstone.evals.journal import Journal
 from loadstone.evals.layout import About, sanitized
@@ -49,6 +48,7 @@ from loadstone.records import Summary, UsageError
 from loadstone.session import Live
 from loadstone.setup import Notice
 from loadstone.tasks import catalogue
+from loadstone.tasks.catalogue import Selection
 from loadstone.tasks.spec import Group, Task
 
 
@@ -125,7 +125,8 @@ async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sittin
     if settings.dry_run:
         raise UsageError("--dry-run asks nothing: loadstone.evals.dry.look(settings) tells what would be asked")
     load = settings.load if served is None else msgspec.structs.replace(settings.load, url=served.url)
-    tasks, groups = select(settings)
+    selection = select(settings)
+    tasks = selection.tasks
     folder = Path(load.output) if load.output else store.default_path(load.label or "eval")
     before = journal.before(folder, settings)
     if settings.stage == "score" and before is None:
@@ -134,7 +135,7 @@ async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sittin
         (before.model, before.choices, before.abilities) if before else await _look(load, settings, tasks, notice)
     )
     load = msgspec.structs.replace(load, model=model or None, provider=None)
-    made = [papered(task, choices[task.name], settings, notice) for task in tasks]
+    made = [papers.paper(task, choices[task.name], settings, notice) for task in tasks]
     if not settings.predict_only and settings.stage != "infer":
         programs.demand(made, settings.allow_code)
     placed, cuts = await _placed(made, load, folder, seen, settings)
@@ -145,44 +146,38 @@ async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sittin
         choices=choices,
         abilities=seen,
         tasks=[journal.asked(paper, posts.digest(placed, paper, load)) for paper in made],
-        groups=[group.name for group in groups],
+        groups=[group.name for group in selection.groups],
         began=before.began if before else journal.now(),
     )
     store.Folder(folder, new=False)
     journal.write(folder, told)
     return Sitting(
-        settings=settings, load=load, folder=folder, groups=groups, papers=made, placed=placed, cuts=cuts, journal=told
+        settings=settings,
+        load=load,
+        folder=folder,
+        groups=selection.groups,
+        papers=made,
+        placed=placed,
+        cuts=cuts,
+        journal=told,
     )
 
 
-def select(settings: Eval) -> tuple[list[Task | Foreign], list[Group]]:
+def select(settings: Eval) -> Selection:
     """The tasks that are meant, ours and lm-eval's. Raises UsageError."""
-    found = catalogue.find(settings.tasks, library.categories)
-    tasks: list[Task | Foreign] = list(found.tasks)
-    groups = list(found.groups)
-    if found.foreign:
-        foreign, more = bridge.load([f"{catalogue.FOREIGN}{name}" for name in found.foreign])
-        tasks, groups = [*tasks, *foreign], [*groups, *more]
-    papers.check_samples(settings.samples, [task.name for task in tasks])
-    return tasks, groups
-
-
-def papered(task: Task | Foreign, choice: Choice, settings: Eval, notice: Notice) -> Paper:
-    """A task with the items that are wanted of it."""
-    if isinstance(task, Foreign):
-        return papers.of_lm_eval(task, choice, settings)
-    return papers.paper(task, choice, settings, notice)
+    found = bridge.added(catalogue.find(settings.tasks, library.categories), settings.include_path)
+    papers.check_samples(settings.samples, found.tasks)
+    return found
 
 
 async def _look(
-    load: Config, settings: Eval, tasks: Sequence[Task | Foreign], notice: Notice
+    load: Config, settings: Eval, tasks: Sequence[Task], notice: Notice
 ) -> tuple[str, dict[str, Choice], dict[str, Any]]:
     """The model's name, how each task is answered, and what the server was seen to do."""
     async with line.lines(load) as found:
         model = found[0].model
     seen = choice.together(await probe.survey(load))
-    specs = [task.spec if isinstance(task, Foreign) else task for task in tasks]
-    choices = {task.name: choice.choose(task, settings.mode, settings.api, seen) for task in specs}
+    choices = {task.name: choice.choose(task, settings.mode, settings.api, seen) for task in tasks}
     for told in dict.fromkeys(each.notice for each in choices.values() if each.notice):
         notice(told)
     return model, choices, msgspec.to_builtins(seen)

@@ -61,6 +61,7 @@ def add(verb: ArgumentParser) -> None:
     asked = verb.add_argument_group("evaluation (docs/evals.md)")
     asked.add_argument("--tasks", metavar="LIST", help="gsm8k,mmlu,qa:FILE ... (loadstone list tasks)")
     asked.add_argument("--data-dir", metavar="DIR", help="folder with the data, or bundled (default: hub cache)")
+    asked.add_argument("--include-path", metavar="DIR", help="lm-eval tasks of one's own, for lm-eval:NAME")
     asked.add_argument("--limit", type=float, metavar="N|SHARE", help="items of each task, below 1 a share (all)")
     asked.add_argument("--samples", metavar="JSON|FILE", help='doc_ids to ask, as {"gsm8k": [0, 7]}')
     asked.add_argument("--num-fewshot", type=whole, metavar="N", help="worked examples (default: the task's)")
