@@ -89,7 +89,8 @@ class Task(Struct, frozen=True, kw_only=True):
     version: of the template, as lm-eval numbers it; every change that may move a number moves it.
     query: what is asked; target: what is right, as text; answers, choices, gold, cluster, later: see Sample.
     shots: worked examples by default, `most` at the most; draw: the first of the split, lm-eval's seeded draw from it,
-    or `fixed`, whose questions are worded as `query` would. shot: (question, answer) of a row as an example, where not (query, target).
+    or `fixed`, whose questions are worded as `query` would. shot: (question, answer) of a row as an example, where not
+    (query, target).
     keep: which rows belong to the task (a level, a subject).
     generation, likelihood: how it can be answered; `default` is taken where the server allows it.
     source: paper or address; repeats: passes by default.
