@@ -17,7 +17,7 @@ LAYERS: dict[int, str] = {
     " stops saturation pulses history attained"
     # from records to numbers
     " stats correlation blocks intervals transient student binomial histogram pool spool buckets"
-    " events columns windows groups passage checks measure traces gauges scraped served"
+    " events columns windows groups passage checks accuracy measure traces gauges scraped served"
     # whether they can be believed
     " check finding interference means ceiling climb against pace"
     # several processes
@@ -29,7 +29,7 @@ LAYERS: dict[int, str] = {
     # evals: benchmarks, reading and judging answers
     " tasks scorers",
     2: "transport jobs alarm loop launch readers tokens wording frame store machine usage room"
-    " exposition server_csv lookout",
+    " exposition server_csv lookout mappings",
     # a process, and several; the server's metrics; before and around a run; what comes of it; self-test; many runs
     3: "flight carrier runner engine worker workers scraper scraping preflight setup keys describe session"
     " guards health watchers progress sofar screen live results console outputs exports sources lab selftest"
@@ -44,6 +44,7 @@ DOORS = {
     "datasets": {"readers/hub.py"},
     "prometheus_client": {"exposition.py"},
     "rich": {"console.py"},
+    "yaml": {"mappings.py"},
     "plotly": set(),  # a file of it is read, views/assets.py
     "aiohttp": {"transport/over_aiohttp.py"},
     "httptools": {"transport/connection.py", "sim/http.py"},

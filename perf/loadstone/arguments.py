@@ -82,7 +82,31 @@ def _serve(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--api-key-env", metavar="NAME", help="environment variable with a key that requests must bring")
     verb.add_argument("--certfile", metavar="FILE", help="serve TLS with this certificate")
     verb.add_argument("--keyfile", metavar="FILE", help="and this key")
+    _answers(verb)
     _engine(verb)
+
+
+def _answers(verb: argparse.ArgumentParser) -> None:
+    answers = verb.add_argument_group(
+        "recorded answers (docs/recorded-answers.md; SHARE of the rows, or a number above 1)"
+    )
+    answers.add_argument(
+        "--answers",
+        metavar="FILE",
+        help="JSONL of question (or prompt, messages) and answer, which known questions get",
+    )
+    for kind, text in _PLANTED.items():
+        answers.add_argument(f"--answer-{kind}", type=float, metavar="SHARE", help=text)
+    answers.add_argument("--planted", metavar="FILE", help="where to write which row got which")
+
+
+_PLANTED = {
+    "wrong": "rows answered wrongly (0)",
+    "truncated": "rows cut off before the final answer (0)",
+    "unparsable": "rows answered without any answer in it (0)",
+    "empty": "rows answered without any text (0)",
+    "failing": "rows answered with HTTP 500 each time (0)",
+}
 
 
 def _engine(verb: argparse.ArgumentParser) -> None:
@@ -122,7 +146,11 @@ def _selftest(verb: argparse.ArgumentParser) -> None:
 
 def _list(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "what", nargs="?", default=None, choices=["apis", "readers", "views", "datasets"], help="one kind only"
+        "what",
+        nargs="?",
+        default=None,
+        choices=["apis", "readers", "views", "datasets", "tasks"],
+        help="one kind only; tasks with what they are",
     )
 
 

@@ -88,6 +88,13 @@ def selftest(options: Namespace) -> int:
 def list_(options: Namespace) -> int:
     from loadstone.listing import parts
 
+    if options.what == "tasks":
+        from loadstone import console
+        from loadstone.tasks import catalogue
+        from loadstone.views import benchmarks
+
+        console.draw([benchmarks.table(catalogue.benchmarks())])
+        return 0
     for kind, names in parts().items():
         if options.what in (None, kind):
             print(f"{kind}: {', '.join(names)}")

@@ -141,6 +141,7 @@ class Flight:
             reasoning=first.reasoning,
             tools=reply.tools() if kept else None,
             choices=kept if len(kept) > 1 else None,
+            logprobs=reply.logprobs() if kept else None,
             error=error,
         )
 

@@ -17,6 +17,8 @@ Scorer = Callable[[str, Sample], Mapping[str, float | list[float]]]
 a list where an item has several parts."""
 
 EXTRACTORS: dict[str, str] = {
+    "letter": "loadstone.scorers.letter:letter",
+    "letters": "loadstone.scorers.letter:letters",
     "whole": "loadstone.scorers.match:whole",
     "stripped": "loadstone.scorers.match:stripped",
     "first_line": "loadstone.scorers.match:first_line",
@@ -36,6 +38,9 @@ EXTRACTORS: dict[str, str] = {
     "brackets": "loadstone.scorers.conclusion:brackets",
 }
 SCORERS: dict[str, str] = {
+    "letter": "loadstone.scorers.letter:right",
+    "letters": "loadstone.scorers.letter:all_right",
+    "overlap": "loadstone.scorers.overlap:truthful",
     "exact_match": "loadstone.scorers.match:strict",
     "loose_match": "loadstone.scorers.match:loose",
     "squad": "loadstone.scorers.match:squad",

@@ -30,8 +30,8 @@ WORD = re.compile(r"(?<![\\A-Za-z])(?!(?:sqrt|sin|cos|tan|log|ln|exp|pi|arc\w{3}
 
 
 class Shape(Struct, frozen=True):
-    """An answer and its parts. `kind`: `one`, `set` (in any order), `union`, a pair of brackets, `matrix 2 x 6` (rows,
-    cells)."""
+    """An answer and its parts. `kind`: `one`, `set` (in any order), `union`, a pair of brackets, `matrix` with its rows
+    and cells."""
 
     kind: str
     parts: list[str]

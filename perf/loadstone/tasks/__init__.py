@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 BENCHMARKS: dict[str, str] = {
-    "gsm8k": "loadstone.tasks.gsm8k:BENCHMARK",
-    "math": "loadstone.tasks.math:BENCHMARK",
-    "math500": "loadstone.tasks.competition:MATH500",
     "aime24": "loadstone.tasks.competition:AIME24",
     "aime25": "loadstone.tasks.competition:AIME25",
+    "arc": "loadstone.tasks.arc:BENCHMARK",
     "bbh": "loadstone.tasks.bbh:BENCHMARK",
-    "trivia_qa": "loadstone.tasks.trivia_qa:BENCHMARK",
+    "ceval": "loadstone.tasks.ceval:BENCHMARK",
+    "gpqa": "loadstone.tasks.gpqa:BENCHMARK",
+    "gsm8k": "loadstone.tasks.gsm8k:BENCHMARK",
+    "hellaswag": "loadstone.tasks.hellaswag:BENCHMARK",
+    "math": "loadstone.tasks.math:BENCHMARK",
+    "math500": "loadstone.tasks.competition:MATH500",
+    "mmlu": "loadstone.tasks.mmlu:BENCHMARK",
     "mt_bench": "loadstone.tasks.mt_bench:BENCHMARK",
+    "race": "loadstone.tasks.race:BENCHMARK",
+    "trivia_qa": "loadstone.tasks.trivia_qa:BENCHMARK",
+    "truthful_qa": "loadstone.tasks.truthful_qa:BENCHMARK",
 }
 """Name of the benchmark, which tasks' names begin with, to `module:BENCHMARK`."""

@@ -5,14 +5,13 @@ Whether they make sense is config.py's to say.
 
 from __future__ import annotations
 
-import tomllib
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from loadstone import mappings
 from loadstone.config import Config, from_mapping
-from loadstone.records import UsageError
 from loadstone.typed import slo
 
 RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit", "repeat", "rest", "same_prompts")
@@ -33,17 +32,11 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
     if len(given.get("url", ())) == 1:
         given["url"] = given["url"][0]
     path = options.get("config")
-    return {**(_toml(Path(path)) if path else {}), **given}
+    return {**(_read(Path(path)) if path else {}), **given}
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        settings = tomllib.loads(path.read_text("utf-8"))
-    except OSError as exc:
-        raise UsageError(f"cannot read --config {path}: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise UsageError(f"--config {path} is not TOML: {exc}") from exc
-    named = {name.replace("-", "_"): value for name, value in settings.items()}
+def _read(path: Path) -> dict[str, Any]:
+    named = {name.replace("-", "_"): value for name, value in mappings.read(path).items()}
     if isinstance(named.get("goodput"), list):
         named["goodput"] = dict(slo(str(item)) for item in named["goodput"])
     return named
