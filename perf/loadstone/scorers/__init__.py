@@ -19,6 +19,8 @@ a list where an item has several parts."""
 EXTRACTORS: dict[str, str] = {
     "letter": "loadstone.scorers.letter:letter",
     "letters": "loadstone.scorers.letter:letters",
+    "continued": "loadstone.scorers.code:continued",
+    "program": "loadstone.scorers.code:program",
     "whole": "loadstone.scorers.match:whole",
     "stripped": "loadstone.scorers.match:stripped",
     "first_line": "loadstone.scorers.match:first_line",
@@ -41,6 +43,7 @@ SCORERS: dict[str, str] = {
     "letter": "loadstone.scorers.letter:right",
     "letters": "loadstone.scorers.letter:all_right",
     "overlap": "loadstone.scorers.overlap:truthful",
+    "ifeval": "loadstone.scorers.ifeval:follow",
     "exact_match": "loadstone.scorers.match:strict",
     "loose_match": "loadstone.scorers.match:loose",
     "squad": "loadstone.scorers.match:squad",
