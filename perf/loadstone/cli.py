@@ -16,6 +16,7 @@ from loadstone.arguments import parse
 from loadstone.outputs import notice
 from loadstone.records import UsageError
 from loadstone.verbs import compare, given, plan, report, run, sweep
+from loadstone.verbs import eval as eval_
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -103,6 +104,7 @@ def list_(options: Namespace) -> int:
 
 VERBS: dict[str, Callable[[Namespace], int]] = {
     "run": run.run,
+    "eval": eval_.run,
     "report": report.run,
     "compare": compare.run,
     "check": check,

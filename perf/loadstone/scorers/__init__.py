@@ -19,6 +19,8 @@ a list where an item has several parts."""
 EXTRACTORS: dict[str, str] = {
     "letter": "loadstone.scorers.letter:letter",
     "letters": "loadstone.scorers.letter:letters",
+    "continued": "loadstone.scorers.code:continued",
+    "program": "loadstone.scorers.code:program",
     "whole": "loadstone.scorers.match:whole",
     "stripped": "loadstone.scorers.match:stripped",
     "first_line": "loadstone.scorers.match:first_line",
@@ -32,17 +34,23 @@ EXTRACTORS: dict[str, str] = {
     "boxed_number": "loadstone.scorers.boxed:boxed_number",
     "minerva": "loadstone.scorers.boxed:minerva",
     "math_answer": "loadstone.scorers.boxed:math_answer",
+    "bbh": "loadstone.scorers.conclusion:strict",
+    "option": "loadstone.scorers.conclusion:option",
+    "ordered_words": "loadstone.scorers.conclusion:ordered",
+    "brackets": "loadstone.scorers.conclusion:brackets",
 }
 SCORERS: dict[str, str] = {
     "letter": "loadstone.scorers.letter:right",
     "letters": "loadstone.scorers.letter:all_right",
     "overlap": "loadstone.scorers.overlap:truthful",
+    "ifeval": "loadstone.scorers.ifeval:follow",
     "exact_match": "loadstone.scorers.match:strict",
     "loose_match": "loadstone.scorers.match:loose",
     "squad": "loadstone.scorers.match:squad",
     "aliases": "loadstone.scorers.match:aliases",
     "answered": "loadstone.scorers.match:answered",
     "gsm8k": "loadstone.scorers.number:gsm8k",
+    "bbh": "loadstone.scorers.conclusion:same",
     "number": "loadstone.scorers.number:numeric",
     "mathematics": "loadstone.scorers.mathematics:equal",
 }

@@ -53,7 +53,7 @@ TASK = Task(
     target=lambda doc: doc["choices"][doc["gold"]],
     choices=lambda doc: doc["choices"],
     gold=lambda doc: [doc["gold"]],
-    draw="random",
+    draw="spare",
     generation=lettered("hellaswag", asked, lambda doc: doc["choices"], lambda doc: doc["gold"]),
     likelihood=Likelihood(template="lm-eval hellaswag 1", metrics=("acc_norm", "acc")),
     default="loglikelihood",

@@ -96,4 +96,4 @@ TASK = Task(
     generation=GENERATION,
     likelihood=Likelihood(template="lm-eval gpqa_diamond_zeroshot 2.2", metrics=("acc", "acc_norm")),
 )
-BENCHMARK = Benchmark(name="gpqa", tasks=(TASK,), licence="CC-BY-4.0; do not publish the questions")
+BENCHMARK = Benchmark(name="gpqa_diamond", tasks=(TASK,), licence="CC-BY-4.0; do not publish the questions")
