@@ -19,7 +19,8 @@ from loadstone.views.page import Axis, Block, Chart, Page, Prose, Section, Serie
 
 LOUD = 0.01
 """From this share on, answers that failed or were cut make a figure doubtful."""
-FEW, MOST_CHARTED = 3, 80
+FEW, MOST_CHARTED, MOST_OPEN = 3, 80, 12
+"""Benchmarks told in the lead; tasks in a chart; rows of a table of details that is open from the start."""
 SHARES = ("right", "wrong", "unparsed", "truncated", "failed")
 COLUMNS = ("Humanities", "STEM", "SocialScience", "Other")
 """Of llmuses' leaderboard, in its order; others follow."""
@@ -141,10 +142,10 @@ def _warnings(judged: Sequence[Tallied]) -> Iterator[Prose]:
 
 
 def _tasks(tasks: Sequence[Tallied]) -> Iterator[Block]:
-    columns = ["task", "mode", "template", "shots", "items", "passes", "metric", "accuracy", "95 % interval",
-               "over answered", *SHARES]  # fmt: skip
-    note = "accuracy: over all items; shares: of all answers"
-    figures = {(row, 7): (f"{each.task}.{each.figures[0].metric}", each.figures[0].all.value)
+    columns = ["task", "accuracy", "95 % interval", "over answered", *SHARES, "items", "passes", "mode", "template",
+               "shots", "metric"]  # fmt: skip
+    note = "accuracy: over all items; right to failed: shares of all answers"
+    figures = {(row, 1): (f"{each.task}.{each.figures[0].metric}", each.figures[0].all.value)
                for row, each in enumerate(tasks) if each.figures}  # fmt: skip
     yield Table("Tasks", columns, [_task(each) for each in tasks], note, numeric=True, figures=figures)
     charted = [each for each in tasks if each.figures]
@@ -153,12 +154,10 @@ def _tasks(tasks: Sequence[Tallied]) -> Iterator[Block]:
 
 
 def _task(each: Tallied) -> list[str]:
-    head = [plain(each.task), each.mode, f"{each.template} v{each.version:g}", str(each.shots), f"{each.items:,}",
-            str(each.passes)]  # fmt: skip
-    if not each.figures:
-        return [*head, "-", "-", "-", "-", *("-" for _ in SHARES)]
-    figure = each.figures[0]
-    return [*head, figure.metric, *_figure(figure), *_shares(figure.outcomes)]
+    figure = each.figures[0] if each.figures else None
+    told = [*_figure(figure), *_shares(figure.outcomes)] if figure else ["-"] * (3 + len(SHARES))
+    about = [f"{each.items:,}", str(each.passes), each.mode, f"{each.template} v{each.version:g}", str(each.shots)]
+    return [plain(each.task), *told, *about, figure.metric if figure else "-"]
 
 
 def _figure(figure: Figure) -> list[str]:
@@ -171,28 +170,19 @@ def _shares(outcomes: Mapping[str, int]) -> list[str]:
 
 
 def _chart(tasks: Sequence[Tallied]) -> Chart:
+    """With the figure over the answered beside it, where there is any that differs."""
     names = [plain(each.task) for each in tasks]
-    found = [each.figures[0].all for each in tasks]
-    series = [_series("over all items", names, found)]
-    answered = [each.figures[0].answered for each in tasks]
-    if any(one is not None and abs(one.value - all_.value) > 0.001 for one, all_ in zip(answered, found, strict=True)):
-        series.append(_series("over the answered", names, answered))
-    return Chart(
-        title="Accuracy by task", x=Axis("task"), y=Axis("accuracy", "%", low=0, high=100), series=series,
-        note="bars: 95 % intervals", height=420 if len(tasks) > 20 else 320,
-    )  # fmt: skip
-
-
-def _series(name: str, names: Sequence[str], found: Sequence[Estimate | None]) -> Series:
-    sure = [each.interval if each else None for each in found]
-    return Series(
-        name,
-        list(names),
-        [100 * each.value if each else None for each in found],
-        "points",
-        low=[100 * each[0] if each else None for each in sure],
-        high=[100 * each[1] if each else None for each in sure],
-    )
+    found, answered = [each.figures[0].all for each in tasks], [each.figures[0].answered for each in tasks]
+    sure = [each.interval for each in found]
+    series = [Series(
+        "over all items", names, [100 * each.value for each in found], "points",
+        low=[100 * each[0] if each else None for each in sure], high=[100 * each[1] if each else None for each in sure],
+    )]  # fmt: skip
+    if any(one is None or one.n < all_.n for one, all_ in zip(answered, found, strict=True)):
+        values = [100 * each.value if each else None for each in answered]
+        series.append(Series("over the answered", names, values, "points", role="muted"))
+    return Chart(title="Accuracy by task", x=Axis("task"), y=Axis("accuracy", "%"), series=series,
+                 note="bars: 95 % intervals", height=420)  # fmt: skip
 
 
 def _groups(groups: Sequence[Grouped]) -> Table:
@@ -239,7 +229,8 @@ def _further(tasks: Sequence[Tallied]) -> Iterator[Section]:
     ]
     rows = [_one(each, figure) for each in tasks if len(each.figures) > 1 for figure in each.figures]
     if rows:
-        yield Section("Metrics and filters", [Table("Metrics and filters", columns, rows, numeric=False)])
+        table = Table("Metrics and filters", columns, rows)
+        yield Section("Metrics and filters", [table], folded=len(rows) > MOST_OPEN)
     rows = [[plain(each.task), name, percent(found.value), ends(found), found.method]
             for each in tasks for name, found in each.at.items()]  # fmt: skip
     if rows:

@@ -43,7 +43,7 @@ def served(runs: Mapping[str, Summary]) -> Iterator[Block]:
     columns = ["run", "requests", "failed", "duration, s", *(label for *_, label in _FIGURES), "QPS", "output tokens/s",
                "concurrency", "check"]  # fmt: skip
     rows = [_run(name, summary) for name, summary in runs.items()]
-    yield Table("Serving", columns, rows, "times in ms; docs of `loadstone report` tell the figures", numeric=True)
+    yield Table("Serving", columns, rows, "times in ms; failed: without an answer", numeric=True)
 
 
 def _verdicts(runs: Mapping[str, Summary]) -> Iterator[Prose]:
@@ -101,7 +101,7 @@ def _chart(bins: Sequence[Bin]) -> Chart:
         "right", [each.name for each in bins], [100 * each.right.value for each in bins], "points",
         low=[100 * each[0] if each else None for each in sure], high=[100 * each[1] if each else None for each in sure],
     )  # fmt: skip
-    return Chart(title="Right answers by latency", x=Axis("latency"), y=Axis("right", "%", low=0, high=100),
+    return Chart(title="Right answers by latency", x=Axis("latency"), y=Axis("right", "%"),
                  series=[series], note="bars: 95 % intervals", height=280)  # fmt: skip
 
 
