@@ -124,13 +124,6 @@ def test_repeats_are_averaged_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "right", "k", "chance"), [(5, 1, 1, 0.2), (5, 2, 2, 0.7), (4, 4, 2, 1.0), (4, 0, 4, 0.0)]
-)
-def test_pass_at_k_is_unbiased(n: int, right: int, k: int, chance: float) -> None:
-    assert tally.pass_at(n, right, k) == pytest.approx(chance)
-
-
-@pytest.mark.parametrize(
     ("answers", "right"),
     [
         ([("4", "right"), ("5", "wrong"), ("4", "right")], True),

@@ -14,6 +14,7 @@ from loadstone import __version__, flags
 from loadstone.records import UsageError
 from loadstone.values import port, whole
 from loadstone.verbs import compare, plan, report, run, sweep
+from loadstone.verbs import eval as eval_
 
 EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
 2 usage; 130 interrupted, results saved. Keys are taken from the environment (OPENAI_API_KEY) and never written down."""
@@ -146,7 +147,11 @@ def _selftest(verb: argparse.ArgumentParser) -> None:
 
 def _list(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "what", nargs="?", default=None, choices=["apis", "readers", "views", "datasets"], help="one kind only"
+        "what",
+        nargs="?",
+        default=None,
+        choices=["apis", "readers", "views", "datasets", "tasks"],
+        help="one kind only; tasks with what they are",
     )
 
 
@@ -162,6 +167,7 @@ def _swarm(verb: argparse.ArgumentParser) -> None:
 VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "run": (run.add, "replay prompts against a server and report"),
     "sweep": (sweep.add, "run at every point of lists of settings, or search the most load that meets objectives"),
+    "eval": (eval_.add, "ask benchmarks as any other load, and score the answers (docs/evals.md)"),
     "report": (report.add, "recompute a report from the records of a run"),
     "compare": (compare.add, "hold runs against each other: better, worse, same or inconclusive (docs/comparing.md)"),
     "check": (_check, "judge whether a run can be believed"),

@@ -35,6 +35,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url: str | list[str] | None = None
     balance: Literal["round-robin", "sticky"] = "round-robin"
     model: str | None = None
+    provider: str | None = None
     api: str = "chat"
     transport: Literal["wire", "aiohttp"] = "wire"
     clock: Literal["auto", "kernel", "user"] = "auto"

@@ -41,6 +41,11 @@ def _server(verb: argparse.ArgumentParser) -> None:
         "--model", help="model to ask for (default: the first that the server lists), or a mix such as base=3,lora=1"
     )
     server.add_argument(
+        "--provider",
+        metavar="NAME",
+        help="whose --url, --api-key-env and --api to take where not given (docs/own-models.md); or --model NAME/MODEL",
+    )
+    server.add_argument(
         "--api",
         help="chat (default), completions, responses, messages, embeddings, rerank, generate, tgi, ollama, template,"
         " or FILE.py:CLASS",

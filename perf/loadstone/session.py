@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone import describe, keys, means, scraping, setup, store, workers
+from loadstone import describe, keys, means, providers, scraping, setup, store, workers
 from loadstone.config import Config
 from loadstone.guards import interrupts, watched
 from loadstone.health import worst
@@ -48,7 +48,7 @@ class Result(Struct, frozen=True):
 async def load_test(config: Config, *, notice: Notice = lambda _: None, live: Live | None = None) -> Result:
     """Run `config` against `config.url` and write the run folder. Raises UsageError before anything is sent when the
     configuration, the prompts or the server are not fit; nothing is written then."""
-    config = config.check()
+    config = providers.resolve(config).check()
     path = Path(config.output) if config.output else store.default_path(config.label)
     store.check_free(path)
     async with setup.ready(config, notice) as made:

@@ -20,86 +20,79 @@ from loadstone.config import Config
 from loadstone.evals import likelihood
 from loadstone.evals.answers import RUNS, runs
 from loadstone.evals.asking import Wanted
-from loadstone.evals.likelihood import Way
+from loadstone.evals.choice import Choice
 from loadstone.readers.rows import REQUEST
 from loadstone.records import Prompt, UsageError
 from loadstone.session import Live, Result
 from loadstone.setup import Notice
 
 REQUESTS, _REQUESTS = "requests-{}.jsonl", re.compile(r"requests-(\d+)\.jsonl")
-TEXTS = ("completions", "generate", "tgi")
-"""Protocols whose prompts are texts."""
 Row = dict[str, Any]
+Placed = tuple[Wanted, Choice]
+"""A request, and the way it goes."""
 
 
 async def infer(
-    wanted: Sequence[Wanted],
-    load: Config,
-    folder: Path,
-    way: Way | None = None,
-    notice: Notice = lambda _: None,
-    live: Live | None = None,
+    wanted: Iterable[Placed], load: Config, folder: Path, notice: Notice = lambda _: None, live: Live | None = None
 ) -> list[Result]:
-    """Send these requests, by a run for each API that they need, into the evaluation's folder. `way`: how the server
-    tells log-probabilities, for likelihood.py. Returns the runs, the last of which may have been interrupted."""
+    """Send these requests, by a run for each API that they need, into the evaluation's folder. Returns the runs, of
+    which the last may have been interrupted: then what is left has not been sent."""
     made: list[Result] = []
-    for api, batch in by_api(wanted, load).items():
-        made.append(await _run(batch, of_api(load, api), folder, way, notice, live))
-        if made[-1].summary.run.get("ended") not in ("done",):
+    for api, batch in by_api(wanted).items():
+        made.append(await _run(batch, msgspec.structs.replace(load, api=api), folder, notice, live))
+        if made[-1].summary.run.get("ended") != "done":
             break
     return made
 
 
-def by_api(wanted: Iterable[Wanted], load: Config) -> dict[str, list[Wanted]]:
-    """Requests by the API that they go to: generation to the one asked for, log-likelihoods to completions."""
-    found: dict[str, list[Wanted]] = {}
-    for one in wanted:
-        found.setdefault(api_of(one, load), []).append(one)
+def by_api(wanted: Iterable[Placed]) -> dict[str, list[Placed]]:
+    """Requests by the API that they go to."""
+    found: dict[str, list[Placed]] = {}
+    for placed in wanted:
+        found.setdefault(placed[1].api, []).append(placed)
     return found
 
 
-def api_of(wanted: Wanted, load: Config) -> str:
-    if wanted.mode == "generation":
-        return load.api
-    return "completions" if isinstance(wanted.asked, str) else "chat"
-
-
-def of_api(load: Config, api: str) -> Config:
-    """Log-likelihoods come in one piece."""
-    return load if api == load.api else msgspec.structs.replace(load, api=api)
-
-
-async def _run(
-    batch: Sequence[Wanted], load: Config, folder: Path, way: Way | None, notice: Notice, live: Live | None
-) -> Result:
+async def _run(batch: Sequence[Placed], load: Config, folder: Path, notice: Notice, live: Live | None) -> Result:
     number = _next(folder)
     path = folder / REQUESTS.format(number)
-    store.Folder(folder, new=False).write_lines(path.name, map(line, rows(batch, load, way)))
-    stream = load.stream and any(one.mode == "generation" for one in batch)
+    store.Folder(folder, new=False).write_lines(path.name, map(line, rows(batch, load)))
+    stream = load.stream and any(one.mode == "generation" for one, _ in batch)
     config = msgspec.structs.replace(
         load, dataset=f"jsonl:{path}", requests=len(batch), stream=stream, save_text=True,
         output=str(folder / RUNS / str(number)),
     )  # fmt: skip
     try:
-        return await session.load_test(config, notice=notice, live=live)
+        return await session.load_test(config, notice=_quieter(path, notice), live=live)
     except UsageError:
         if not (folder / RUNS / str(number)).exists():
             path.unlink()
         raise
 
 
-def rows(batch: Iterable[Wanted], load: Config, way: Way | None = None) -> Iterator[Row]:
-    """The rows of a dataset: request bodies, each with its id."""
-    api, known = setup.protocol(load), dict[bytes, Row]()
-    for one in batch:
-        if one.mode == "generation":
-            key = msgspec.json.encode(one.settings)
-            if key not in known:
-                known[key] = fields(api, one.settings, load.stream)
-            asked = "prompt" if isinstance(one.asked, str) else "messages"
-            yield {"id": one.id, asked: one.asked, **known[key]}
-        else:
-            yield {"id": one.id, **likelihood.body(one, way or Way("echo"))}
+def _quieter(path: Path, notice: Notice) -> Notice:
+    """That the rows are request bodies is news to nobody here."""
+
+    def say(text: str) -> None:
+        if not (text.startswith(str(path)) and "request bodies" in text):
+            notice(text)
+
+    return say
+
+
+def rows(batch: Iterable[Placed], load: Config) -> Iterator[Row]:
+    """The rows of a dataset: request bodies, each with its id. All go to one API."""
+    api, known = None, dict[bytes, Row]()
+    for one, choice in batch:
+        if choice.way is not None:
+            yield {"id": one.id, **likelihood.body(one, choice.way)}
+            continue
+        api = api or setup.protocol(msgspec.structs.replace(load, api=choice.api))
+        key = msgspec.json.encode(one.settings)
+        if key not in known:
+            known[key] = fields(api, one.settings, load.stream)
+        asked = "prompt" if isinstance(one.asked, str) else "messages"
+        yield {"id": one.id, asked: one.asked, **known[key]}
 
 
 def fields(api: apis.API, settings: Row, stream: bool = True) -> Row:

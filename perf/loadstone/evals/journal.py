@@ -5,7 +5,7 @@ It is written before the first request, so that whoever goes on knows what was a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from loadstone import __version__, describe, store
 from loadstone.evals import settings as given
 from loadstone.evals.answers import Answer
 from loadstone.evals.choice import Choice
+from loadstone.evals.papers import Paper
 from loadstone.evals.settings import Eval
 from loadstone.records import Usage, UsageError
 
@@ -122,16 +123,14 @@ def counted(wanted: Iterable[str], answers: Mapping[str, Answer]) -> tuple[dict[
 
 def spent(usages: Iterable[Usage | None], settings: Eval) -> Spent:
     """Tokens, and what they cost."""
-    told, untold = [0, 0, 0], 0
-    for usage in usages:
-        untold += usage is None
-        if usage is not None:
-            told = [
-                old + (new or 0) for old, new in zip(told, (usage.prompt, usage.completion, usage.cached), strict=True)
-            ]
+    told = list(usages)
+    known = [usage for usage in told if usage is not None]
+    prompt, completion, cached = (
+        sum(getattr(usage, name) or 0 for usage in known) for name in ("prompt", "completion", "cached")
+    )
     return Spent(
-        input_tokens=told[0], output_tokens=told[1], cached_tokens=told[2], untold=untold,
-        cost=cost(told[0], told[1], settings),
+        input_tokens=prompt, output_tokens=completion, cached_tokens=cached, untold=len(told) - len(known),
+        cost=cost(prompt, completion, settings),
     )  # fmt: skip
 
 
@@ -146,5 +145,23 @@ def now() -> str:
     return describe.now()
 
 
-def names(parts: Sequence[Any]) -> list[str]:
-    return [part.name for part in parts]
+def asked(paper: Paper, digest: str) -> Asked:
+    """A task as eval.json tells it. `digest`: of its requests."""
+    task, setup = paper.task, paper.setup(True)
+    return Asked(
+        task=task.name,
+        title=task.title,
+        source=task.source,
+        version=task.version,
+        template=setup.template,
+        mode=paper.choice.mode,
+        api=paper.choice.api,
+        shots=paper.shots,
+        repeats=paper.repeats,
+        items=len(paper.items),
+        requests=sum(len(passes) for item in paper.items for passes in item.wanted),
+        original=paper.original,
+        settings=setup.settings,
+        sha256=paper.sha256,
+        prompts=digest,
+    )

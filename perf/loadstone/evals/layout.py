@@ -148,7 +148,7 @@ def _target(setup: Setup, answered: Answered) -> str:
 
 def _argument(what: dict[str, Any] | str) -> dict[str, Any] | str:
     """Under lm-eval's names: `until`, `max_gen_toks`, `do_sample`, and the rest as it was sent."""
-    if isinstance(what, str):
+    if isinstance(what, str) or "until" in what:
         return what
     rest = {name: value for name, value in what.items() if name not in _RENAMED}
     named = {_RENAMED[name]: value for name, value in what.items() if name in _RENAMED}

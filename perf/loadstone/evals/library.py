@@ -123,7 +123,7 @@ def _found(data: Data, root: Path, split: str, shots: bool) -> list[Path]:
 
 def _places(data: Data, root: Path) -> list[Path]:
     """Folders that are called as the data are: on the hub, in its cache, or as the benchmark is."""
-    wanted = [_plain(name) for name in (data.folder, data.path.rpartition("/")[2]) if name]
+    wanted = [_plain(name) for name in (data.benchmark, data.folder, data.path.rpartition("/")[2]) if name]
     beside = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
     called = [folder for name in wanted for folder in beside if _plain(folder.name) == name]
     itself = [root] if _plain(root.resolve().name) in wanted else []
@@ -191,10 +191,10 @@ def _is_of(row: Doc, split: str, data: Data) -> bool:
 
 
 def _normal(row: Doc, where: str, data: Data) -> list[Doc]:
-    """The row in the task's schema, or the several rows that it holds."""
+    """The items that a row holds, in the schema that the task reads."""
     try:
-        several = data.rows(row) if data.rows else [row]
-        return [data.row(one) for one in several] if data.row else several
+        parts = [row] if data.rows is None else data.rows(row)
+        return parts if data.row is None else [data.row(part) for part in parts]
     except KeyError as exc:
         raise UsageError(f"{where}: no field {exc}; there are {', '.join(map(str, row)) or 'none'}") from exc
     except (TypeError, ValueError, IndexError, AttributeError) as exc:
@@ -218,6 +218,6 @@ def _missing(data: Data, root: Path, split: str, shots: bool) -> str:
 
 
 def _looked_for(data: Data, split: str, shots: bool) -> Iterator[str]:
-    home = data.folder or data.path.rpartition("/")[2]
+    home = data.folder or data.benchmark or data.path.rpartition("/")[2]
     yield from (f"{home}/{name}" for name in _names(data, shots))
     yield f"{data.path}/{f'{data.config}/' if data.config else ''}{split}*.{{jsonl,json,csv,parquet}}"

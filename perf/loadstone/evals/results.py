@@ -23,7 +23,9 @@ from loadstone.scorers import Scorer
 from loadstone.tasks.spec import Group
 
 ITEMS = "items.csv"
-Part = tuple[Setup, Iterable[Answered]]
+Judged = tuple[Answered, list[Score]]
+Part = tuple[Setup, Iterable[Answered | Judged]]
+"""A task and what was answered; with its scores, where others than the task's own have judged."""
 
 
 def stamp(now: datetime) -> str:
@@ -52,27 +54,42 @@ def finish(
             path = folder.path / layout.samples_name(setup.task.name, when)
             folder.write_lines(path.name, _judged(setup, answered, tallied, rows, run_code))
             tallies[setup.task.name], hashes[setup.task.name] = tallied, task_hash(path, setup.filters)
-    evaluation = Evaluation(
-        model=about.model,
+    evaluation = whole(about.model, setups, tallies, groups, target)
+    told = layout.results(about, setups, groups, evaluation, hashes)
+    folder.write(layout.results_name(when), msgspec.json.format(layout.dumped(told), indent=2))
+    return evaluation
+
+
+def whole(
+    model: str,
+    setups: Sequence[Setup],
+    tallies: Mapping[str, tally.Tally],
+    groups: Sequence[Group],
+    target: Mapping[str, float] | None = None,
+) -> Evaluation:
+    """What all tasks came to."""
+    return Evaluation(
+        model=model,
         tasks=[tallied.done() for tallied in tallies.values()],
         groups=tally.grouped(groups, tallies),
         leaderboard=tally.standings(groups, tallies, target),
         data={setup.task.name: setup.sha256 for setup in setups},
         settings={setup.task.name: setup.settings for setup in setups},
     )
-    told = layout.results(about, setups, groups, evaluation, hashes)
-    folder.write(layout.results_name(when), msgspec.json.format(layout.dumped(told), indent=2))
-    return evaluation
 
 
 def _judged(
-    setup: Setup, answered: Iterable[Answered], tallied: tally.Tally, rows: items.Writer, run_code: Scorer | None
+    setup: Setup, parts: Iterable[Answered | Judged], tallied: tally.Tally, rows: items.Writer, run_code: Scorer | None
 ) -> Iterator[bytes]:
-    for one in answered:
-        scores: list[Score] = scoring.score(setup.task, setup.mode, one, run_code) if setup.judged else []
+    for part in parts:
+        one, scores = part if isinstance(part, tuple) else (part, _scores(setup, part, run_code))
         tallied.add(scores, passes=max(map(len, one.responses), default=0))
         rows.add(one, scores, setup.filters[0])
         yield from map(layout.dumped, layout.lines(setup, one, scores))
+
+
+def _scores(setup: Setup, answered: Answered, run_code: Scorer | None) -> list[Score]:
+    return scoring.score(setup.task, setup.mode, answered, run_code) if setup.judged else []
 
 
 class _Hashes(Struct):

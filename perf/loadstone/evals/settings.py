@@ -19,6 +19,7 @@ from msgspec import Struct
 from loadstone import config as configs
 from loadstone import mappings
 from loadstone.config import Config, flag
+from loadstone.providers import resolve
 from loadstone.records import UsageError
 from loadstone.tasks.spec import MODES, Mode
 
@@ -31,6 +32,7 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One evaluation of one model; `load` is the run that its questions make. `check()` raises UsageError.
 
     tasks: names of tasks, groups or benchmarks, `qa:FILE`, `mcq:FILE`, `lm-eval:NAME`, `FILE.py:NAME`.
+    api: the one that all is asked over; None: the one that a task needs.
     data: the folder with the data, or `bundled` for the small sets that come with Loadstone; None: the cache of Hugging
     Face's `datasets`.
     limit: so many items of each task, or below 1 that share; samples: doc_ids, by task.
@@ -43,7 +45,7 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     tasks: list[str]
     load: Config = Config()
-    provider: str | None = None
+    api: str | None = None
     data: str | None = None
     limit: float | None = None
     samples: dict[str, list[int]] = {}
@@ -74,10 +76,13 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for name in self.gen.keys() & _OURS.keys():
             raise UsageError(f"--gen {name}: {_OURS[name]}")
         self._check_load()
-        shaping = {name: value for name in _SHAPING if (value := getattr(self.load, name)) is not None}
+        asked = self.load if self.api is None else msgspec.structs.replace(self.load, api=self.api)
+        load = resolve(asked, given=() if self.api is None else ("api",))
+        shaping = {name: value for name in _SHAPING if (value := getattr(load, name)) is not None}
         gen = plain_gen({**{_SHAPING[name]: value for name, value in shaping.items()}, **self.gen})
-        load = msgspec.structs.replace(self.load, **dict.fromkeys(shaping)).check()
-        return msgspec.structs.replace(self, load=load, gen=gen)
+        api = self.api or (load.api if load.api != Config().api else None)
+        load = msgspec.structs.replace(load, **dict.fromkeys(shaping)).check()
+        return msgspec.structs.replace(self, load=load, gen=gen, api=api)
 
     def _check_load(self) -> None:
         usual = Config()
@@ -105,9 +110,10 @@ def plain_gen(gen: Mapping[str, Any]) -> dict[str, Any]:
 
 def unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Settings, by their flags, in which two evaluations (as `shown`) differ so that their answers do not go together.
-    More items, or more passes, do."""
+    More items, or more passes, do. To score, nobody needs to say who was asked."""
     pairs = [(name, before.get(name), now.get(name)) for name in _SAME]
-    pairs += [(name, before.get("load", {}).get(name), now["load"].get(name)) for name in _SAME_LOAD]
+    asked = [] if now.get("stage") == "score" else _SAME_LOAD
+    pairs += [(name, before.get("load", {}).get(name), now["load"].get(name)) for name in asked]
     return [NAMES.get(name, name).replace("_", "-") for name, old, new in pairs if old != new]
 
 
@@ -214,8 +220,8 @@ REFUSED: dict[str, str] = {
     "save_text": "answers are always kept",
 }
 """Settings of `run` that make no sense here, and why."""
-_SAME = ("tasks", "provider", "data", "num_fewshot", "multiturn", "mode", "gen", "system")
-_SAME_LOAD = ("url", "model", "api", "extra_body", "chat_template_kwargs", "body_template", "text_path")
+_SAME = ("tasks", "api", "data", "num_fewshot", "multiturn", "mode", "gen", "system")
+_SAME_LOAD = ("url", "model", "provider", "extra_body", "chat_template_kwargs", "body_template", "text_path")
 _Fits = tuple[Callable[[Any], bool], str]
 _PRICE: _Fits = (lambda value: math.isfinite(value) and value >= 0, "a price of a million tokens, 0 or more")
 _LIMITS: dict[str, _Fits] = {

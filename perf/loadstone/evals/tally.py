@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from math import comb
 from typing import get_args
 
 from msgspec import Struct
@@ -15,6 +14,7 @@ from msgspec import Struct
 from loadstone import accuracy
 from loadstone.evals.scoring import value
 from loadstone.samples import Estimate, Figure, Grouped, Outcome, Score, Standing, Tallied
+from loadstone.scorers.passes import pass_at
 from loadstone.tasks.spec import Group, Mode
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -158,11 +158,6 @@ def over_passes(passes: Sequence[Score], metric: str) -> dict[str, float]:
 def _ks(n: int) -> list[int]:
     """Powers of two below n, and n."""
     return [*(k for k in (2**power for power in range(1, n.bit_length())) if k < n), n]
-
-
-def pass_at(n: int, right: int, k: int) -> float:
-    """The chance that one of k passes drawn from n is right: Chen et al., arXiv:2107.03374, equation 1."""
-    return 1.0 - comb(n - right, k) / comb(n, k)
 
 
 def majority(passes: Sequence[Score]) -> bool:

@@ -31,9 +31,11 @@ class Data(Struct, frozen=True, kw_only=True):
     row: from a row of the original files, or of a hub variant, to the schema that the task reads; from any other to
     itself. It raises KeyError, TypeError or ValueError for what it cannot read.
     field: of a JSON file that is one object, where its rows are (`examples` in BIG-Bench Hard).
-    folder: of the original files, under the folder with all data; None: the benchmark's name, or the last part of
-    `path`.
+    folder: what the original distribution calls itself, where that is neither the benchmark's name nor the last part
+    of `path`: either may be the name of its folder too. `benchmark`: that name, which the catalogue fills in.
     column: of a file that holds several splits, the column that tells them; a row that says nothing is of `split`.
+    parse: from the whole text of a file in `shots_files` that is no table (`.txt`) to rows in the task's schema. It
+    raises ValueError for what it cannot read.
     """
 
     path: str
@@ -47,7 +49,9 @@ class Data(Struct, frozen=True, kw_only=True):
     row: Callable[[Doc], Doc] | None = None
     field: str | None = None
     folder: str | None = None
+    benchmark: str | None = None
     column: str | None = None
+    parse: Callable[[str], list[Doc]] | None = None
 
 
 class Filter(Struct, frozen=True):
@@ -92,9 +96,10 @@ class Task(Struct, frozen=True, kw_only=True):
     """One row of a results table.
 
     version: of the template, as lm-eval numbers it; every change that may move a number moves it.
-    query: what is asked; target: what is right, as text; answers, choices, gold, cluster: see Sample.
+    query: what is asked; target: what is right, as text; answers, choices, gold, cluster, later: see Sample.
     shots: worked examples by default, `most` at the most; draw: the first of the split, lm-eval's seeded draw from it,
-    or `fixed`. shot: (question, answer) of a row as an example, where not (query, target).
+    or `fixed`, whose questions are worded as `query` would. shot: (question, answer) of a row as an example, where
+    not (query, target).
     keep: which rows belong to the task (a level, a subject).
     generation, likelihood: how it can be answered; `default` is taken where the server allows it.
     source: paper or address; repeats: passes by default.
@@ -112,6 +117,7 @@ class Task(Struct, frozen=True, kw_only=True):
     choices: Callable[[Doc], list[str]] | None = None
     gold: Callable[[Doc], list[int]] | None = None
     cluster: Callable[[Doc], str] | None = None
+    later: Callable[[Doc], list[str]] | None = None
     keep: Callable[[Doc], bool] | None = None
     description: str = ""
     delimiter: str = " "

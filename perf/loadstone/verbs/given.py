@@ -12,6 +12,7 @@ from typing import Any
 
 from loadstone import mappings
 from loadstone.config import Config, from_mapping
+from loadstone.providers import resolve
 from loadstone.typed import slo
 
 RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit", "repeat", "rest", "same_prompts")
@@ -19,8 +20,13 @@ RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit", "repeat", "re
 
 
 def config_of(options: Namespace) -> Config:
-    """Settings of the configuration file, overlaid by the flags."""
-    return from_mapping(settings_of(vars(options)), getattr(options, "config", None) or "the command line")
+    """Settings of the configuration file, overlaid by the flags, and what a provider adds to them."""
+    return configured(settings_of(vars(options)), getattr(options, "config", None))
+
+
+def configured(settings: Mapping[str, Any], file: str | None) -> Config:
+    """The configuration that has these settings, of `file` or the command line."""
+    return resolve(from_mapping(settings, file or "the command line"), given=settings)
 
 
 def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
