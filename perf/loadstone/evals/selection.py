@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from loadstone.evals import library
 from loadstone.evals.library import BUNDLED
+from loadstone.records import UsageError
 from loadstone.tasks import catalogue, own
 from loadstone.tasks.catalogue import Selection
 from loadstone.tasks.spec import Data, Task
@@ -25,6 +26,7 @@ def chosen(names: Sequence[str], root: str | None) -> Selection:
     tasks = [task for task in found.tasks if stocked(task)]
     if found.tasks and not tasks:
         library.rows(found.tasks[0].data, BUNDLED)  # says what is missing
+        raise UsageError(f"the small sets have no question of {found.tasks[0].name}: give --data-dir DIR with its files")
     absent = [task.name for task in found.tasks if task not in tasks]
     return replace(found, tasks=tasks, absent=absent)
 
