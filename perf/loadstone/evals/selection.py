@@ -25,8 +25,9 @@ def chosen(names: Sequence[str], root: str | None) -> Selection:
         return found
     tasks = [task for task in found.tasks if stocked(task)]
     if found.tasks and not tasks:
-        library.rows(found.tasks[0].data, BUNDLED)  # says what is missing
-        raise UsageError(f"the small sets have no question of {found.tasks[0].name}: give --data-dir DIR with its files")
+        first = found.tasks[0]
+        library.rows(first.data, BUNDLED)  # says what is missing
+        raise UsageError(f"the small sets have no question of {first.name}: give --data-dir DIR with its files")
     absent = [task.name for task in found.tasks if task not in tasks]
     return replace(found, tasks=tasks, absent=absent)
 
