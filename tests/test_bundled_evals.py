@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from loadstone import cli
 from loadstone.evals import library, selection
 from loadstone.readers.names import bundled_folder
 from loadstone.records import UsageError
@@ -249,6 +250,13 @@ def test_of_large_benchmarks_the_small_sets_have_a_few_tasks() -> None:
         UsageError, match=r"the small sets that come with Loadstone have no data of cais/mmlu \(anatomy\)"
     ):
         selection.chosen(["mmlu_anatomy"], "bundled")
+
+
+@pytest.mark.parametrize(("flags", "requests"), [("", 50), ("--repeat 2", 10), ("--repeat 1 --limit 3", 3)])
+def test_a_dry_run_over_a_small_set(flags: str, requests: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["eval", "--tasks", "aime24", "--data-dir", "bundled", "--dry-run", *flags.split()]) == 0
+    (row,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(" aime24 ")]
+    assert str(requests) in row
 
 
 def test_names_of_benchmarks_are_those_of_the_folders() -> None:
