@@ -11,16 +11,33 @@ ctypes.CDLL(None).prctl(15, b"{mark}", 0, 0, 0)
 PROGRAMS: dict[str, str] = {
     "loop": "while True: pass",
     "sleep": "import time\ntime.sleep(3600)",
-    "deaf loop": "import signal\nfor n in range(1, 65):\n  try: signal.signal(n, signal.SIG_IGN)\n  except (OSError, ValueError): pass\nwhile True: pass",
+    "deaf loop": """
+import signal
+for n in range(1, 65):
+  try: signal.signal(n, signal.SIG_IGN)
+  except (OSError, ValueError): pass
+while True: pass
+""",
     "catches all": "while True:\n  try:\n    while True: pass\n  except BaseException: pass",
     "exit": "import sys\nsys.exit(0)\nassert False",
     "hard exit": "import os\nos._exit(0)",
-    "exit in a thread": "import os, threading\nthreading.Thread(target=os._exit, args=(0,)).start()\nimport time\ntime.sleep(9)",
+    "exit in a thread": """
+import os, threading
+threading.Thread(target=os._exit, args=(0,)).start()
+import time
+time.sleep(9)
+""",
     "exit by a hook": "import os, sys\nsys.excepthook = lambda *a: os._exit(0)\nassert False",
     "exit at the end": "import atexit, os\natexit.register(os._exit, 0)\nassert False",
     "no errors": "import builtins\nbuiltins.AssertionError = builtins.BaseException = int\nassert False",
     "no exit": "import os\nos._exit = lambda status: None\nassert False",
-    "own token": "import os\nfor n in range(3, 64):\n  try: os.write(n, b'x' * 32)\n  except OSError: pass\nos._exit(0)",
+    "own token": """
+import os
+for n in range(3, 64):
+  try: os.write(n, b'x' * 32)
+  except OSError: pass
+os._exit(0)
+""",
     "memory": "kept = bytearray(100 << 30)",
     "memory by steps": "kept = []\nwhile True: kept.append(bytearray(16 << 20))",
     "recursion": "def f(x): return f(x + 1)\nf(0)",
@@ -44,7 +61,16 @@ PROGRAMS: dict[str, str] = {
     "kills the tester": "import os\nos.kill({pid}, 0)",
     "fork bomb": "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass",
     "thread bomb": "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(99,)).start()",
-    "daemon": "import os, signal, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0:\n    signal.signal(15, signal.SIG_IGN)\n    time.sleep(3600)\n  os._exit(0)\nos._exit(0)",
+    "daemon": """
+import os, signal, time
+if os.fork() == 0:
+  os.setsid()
+  if os.fork() == 0:
+    signal.signal(15, signal.SIG_IGN)
+    time.sleep(3600)
+  os._exit(0)
+os._exit(0)
+""",
     "traces": "import ctypes\nassert ctypes.CDLL(None).ptrace(16, {pid}, 0, 0) == 0",
     "mounts": "import ctypes\nassert ctypes.CDLL(None).mount(b'none', b'/tmp', b'tmpfs', 0, None) == 0",
     "new namespace": "import ctypes\nassert ctypes.CDLL(None).unshare(0x10000000) == 0",

@@ -31,6 +31,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     target: what is right, as text; answers: all texts that are right, where there are several.
     choices: the continuations to choose from, without delimiter; gold: which of them are right, by number.
     cluster: what it shares with other items, such as a passage; they are no independent samples.
+    later: further turns of the user, each asked after the answer to the one before; what is scored is the last answer.
     """
 
     task: str
@@ -42,6 +43,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     choices: list[str] = []
     gold: list[int] = []
     cluster: str | None = None
+    later: list[str] = []
 
 
 Outcome = Literal["right", "wrong", "unparsed", "truncated", "failed"]

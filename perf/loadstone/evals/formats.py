@@ -5,7 +5,7 @@ also gzipped. What the rows mean is the tasks' affair.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,21 @@ def read(files: Iterable[Path], data: Data) -> Table:
 
 
 def _rows(source: Source, data: Data) -> Iterator[tuple[Where, Any]]:
+    if data.parse is not None and source.ending == ".txt":
+        return _parsed(source, data.parse)
     if source.ending == ".parquet":
         return ((Where(source, "row", number), row) for number, row in enumerate(parquet.rows(source), 1))
     if source.ending in (".csv", ".tsv"):
         return _cells(source, data.columns)
     return _json(source, data.field)
+
+
+def _parsed(source: Source, parse: Callable[[str], list[Doc]]) -> Iterator[tuple[Where, Any]]:
+    try:
+        found = parse(source.text)
+    except ValueError as exc:
+        raise UsageError(f"{source.name} is not what it should be: {exc}") from exc
+    return ((Where(source, "item", number), row) for number, row in enumerate(found, 1))
 
 
 def _json(source: Source, field: str | None) -> Iterator[tuple[Where, Any]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from loadstone import mappings
 from loadstone.records import UsageError
 
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -135,7 +136,7 @@ def _complete(files: list[Path]) -> list[Path]:
     shards = [match for file in files if (match := SHARD.search(file.name))]
     if shards and len(shards) < int(shards[0][2]):
         raise UsageError(
-            f"of the {int(shards[0][2])} files {files[0].name} and so on only {len(shards)} are in {files[0].parent}:"
+            f"{files[0].parent} has {len(shards)} of the {int(shards[0][2])} files that {files[0].name} is of:"
             f" put the others there too"
         )
     return files
@@ -202,9 +203,7 @@ def _configs(card: Path) -> list[dict[str, Any]]:
 
 
 def _yaml(card: Path, text: str) -> Any:
-    import yaml
-
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise UsageError(f"{card}: its head is not YAML ({' '.join(str(exc).split())[:160]})") from exc
+        return mappings.yaml(text)
+    except ValueError as exc:
+        raise UsageError(f"{card}: its head is not YAML ({str(exc)[:160]})") from exc

@@ -123,7 +123,7 @@ def _found(data: Data, root: Path, split: str, shots: bool) -> list[Path]:
 
 def _places(data: Data, root: Path) -> list[Path]:
     """Folders that are called as the data are: on the hub, in its cache, or as the benchmark is."""
-    wanted = [_plain(name) for name in (data.folder, data.path.rpartition("/")[2]) if name]
+    wanted = [_plain(name) for name in (data.benchmark, data.folder, data.path.rpartition("/")[2]) if name]
     beside = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
     called = [folder for name in wanted for folder in beside if _plain(folder.name) == name]
     itself = [root] if _plain(root.resolve().name) in wanted else []
@@ -172,13 +172,14 @@ def _cached(data: Data, split: str) -> Rows:
     for row in found:
         digest.update(msgspec.json.encode(row, order="sorted") + b"\n")
     numbered = ((f"{data.path}, row {number}", row) for number, row in enumerate(found, 1))
-    return Rows([_normal(row, where, data) for where, row in numbered], digest.hexdigest(), [], "datasets")
+    docs = [doc for where, row in numbered for doc in _normal(row, where, data)]
+    return Rows(docs, digest.hexdigest(), [], "datasets")
 
 
 def _read(files: list[Path], data: Data, split: str, origin: str) -> Rows:
     table = formats.read(files, data)
     kept = ((where, row) for where, row in table.rows if _is_of(row, split, data))
-    docs = [_normal(row, str(where), data) for where, row in kept]
+    docs = [doc for where, row in kept for doc in _normal(row, str(where), data)]
     if not docs:
         raise UsageError(f"{files[0]} has no rows of the split {split}")
     return Rows(docs, table.sha256, [str(file) for file in files], origin)
@@ -189,11 +190,11 @@ def _is_of(row: Doc, split: str, data: Data) -> bool:
     return data.column is None or (row.get(data.column) or data.split) == split
 
 
-def _normal(row: Doc, where: str, data: Data) -> Doc:
-    if data.row is None:
-        return row
+def _normal(row: Doc, where: str, data: Data) -> list[Doc]:
+    """The items that a row holds, in the schema that the task reads."""
     try:
-        return data.row(row)
+        parts = [row] if data.rows is None else data.rows(row)
+        return parts if data.row is None else [data.row(part) for part in parts]
     except KeyError as exc:
         raise UsageError(f"{where}: no field {exc}; there are {', '.join(map(str, row)) or 'none'}") from exc
     except (TypeError, ValueError, IndexError, AttributeError) as exc:
@@ -217,6 +218,6 @@ def _missing(data: Data, root: Path, split: str, shots: bool) -> str:
 
 
 def _looked_for(data: Data, split: str, shots: bool) -> Iterator[str]:
-    home = data.folder or data.path.rpartition("/")[2]
+    home = data.folder or data.benchmark or data.path.rpartition("/")[2]
     yield from (f"{home}/{name}" for name in _names(data, shots))
     yield f"{data.path}/{f'{data.config}/' if data.config else ''}{split}*.{{jsonl,json,csv,parquet}}"

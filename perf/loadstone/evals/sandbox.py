@@ -25,6 +25,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from loadstone.records import UsageError
+from loadstone.samples import Sample
 
 GUARD = Path(__file__).with_name("guard.py")
 GRACE = 5.0
@@ -101,6 +102,29 @@ def run_all(programs: Iterable[str], *, seconds: float = 10.0, at_once: int | No
     containment()
     with ThreadPoolExecutor(at_once or os.cpu_count() or 1) as pool:
         yield from pool.map(lambda program: run(program, seconds=seconds), programs)
+
+
+class Runs:
+    """A scorer of programs, as evals/scoring.py wants one: pass@1 by running them. What was run `ahead`, several at a
+    time, is not run again; `verdicts` keeps what became of each."""
+
+    def __init__(self, seconds: float = 10.0, at_once: int | None = None) -> None:
+        self.seconds, self.at_once = seconds, at_once
+        self.verdicts: dict[str, Verdict] = {}
+
+    def ahead(self, programs: Iterable[str]) -> None:
+        new = list(dict.fromkeys(program for program in programs if program not in self.verdicts))
+        self.verdicts.update(zip(new, run_all(new, seconds=self.seconds, at_once=self.at_once), strict=True))
+
+    def __call__(self, program: str, sample: Sample) -> dict[str, float]:
+        """Raises UsageError where the sandbox failed, which says nothing of the program."""
+        if program not in self.verdicts:
+            self.verdicts[program] = run(program, seconds=self.seconds)
+        verdict = self.verdicts[program]
+        if verdict.how == "unrun":
+            raise UsageError(f"the sandbox failed at item {sample.doc_id} of {sample.task}: {verdict.said}; all answers"
+                             " are kept, score them with --stage score")  # fmt: skip
+        return {"pass@1": float(verdict.passed)}
 
 
 @functools.cache

@@ -77,17 +77,19 @@ def _known() -> list[str]:
 
 
 def _benchmark(name: str) -> Benchmark:
-    """The benchmark of that name, whose tasks know its folder."""
+    """The benchmark of that name, which the data of its tasks know."""
     part = plugins.find(GROUP, name, BENCHMARKS, "--tasks")
     if isinstance(part, Task):
         part = Benchmark(name=part.name, tasks=(part,))
     if not isinstance(part, Benchmark):
-        raise UsageError(f"--tasks: {name} is a {type(part).__name__}, not a Benchmark or Task of loadstone.tasks.spec")
-    return replace(part, tasks=tuple(_at_home(task, part.name) for task in part.tasks))
+        raise UsageError(
+            f"--tasks: {name} is of type {type(part).__name__}, not Benchmark or Task of loadstone.tasks.spec"
+        )
+    return replace(part, tasks=tuple(_known_as(task, part.name) for task in part.tasks))
 
 
-def _at_home(task: Task, folder: str) -> Task:
-    return task if task.data.folder else replace(task, data=replace(task.data, folder=folder))
+def _known_as(task: Task, benchmark: str) -> Task:
+    return replace(task, data=replace(task.data, benchmark=benchmark))
 
 
 def _called(name: str, among: Sequence[Benchmark]) -> list[Task | Group]:
@@ -136,7 +138,7 @@ def _unknown(name: str) -> UsageError:
     known = [part.name for benchmark in benchmarks() for part in _parts(benchmark)]
     near = difflib.get_close_matches(name, [*known, *_known()], 1)
     hint = f"did you mean {near[0]}? " if near else ""
-    own_files = ", ".join(f"{kind}:FILE" for kind in own.KINDS)
+    files = ", ".join(f"{kind}:FILE" for kind in own.KINDS)
     return UsageError(
-        f"no task {name!r}: {hint}give a name that `loadstone list tasks` shows, {own_files}, {FOREIGN}NAME or FILE.py:NAME"
+        f"no task {name!r}: {hint}give a name that `loadstone list tasks` shows, {files}, {FOREIGN}NAME or FILE.py:NAME"
     )

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from loadstone.samples import Sample
-from loadstone.scorers.letter import LETTERS, among, right
+from loadstone.scorers.letter import LETTERS
+from loadstone.scorers.match import either, squad, stripped, the_answer_is
+from loadstone.tasks.lettered import TOKENS, TOLD, letter_filter, listed
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Likelihood, Task
 
 QUESTIONS = ("question", "prompt", "query")
@@ -155,12 +156,28 @@ def _text(value: object) -> str:
 
 
 def _lettered(doc: Doc) -> str:
-    lines = (f"{letter}. {choice}" for letter, choice in zip(LETTERS, doc["choices"], strict=False))
-    return "\n".join([doc["question"], *lines, "Answer:"])
+    return f"{doc['question']}\n{listed(doc['choices'])}\nAnswer:"
 
 
-def _options(sample: Sample) -> list[str]:
-    return list(sample.doc["choices"])
+def _words_task(name: str, title: str, data: Data) -> Task:
+    spoken = either(the_answer_is, stripped)
+    return Task(
+        name=name,
+        title=title,
+        version=1.0,
+        source="own data",
+        data=data,
+        query=lambda doc: str(doc["question"]),
+        target=lambda doc: str(doc["answers"][0]),
+        answers=lambda doc: list(doc["answers"]),
+        delimiter="\n",
+        generation=Generation(
+            template="loadstone qa",
+            filters=(Filter("flexible", spoken, squad), Filter("strict", stripped, squad)),
+            tokens=512,
+            settings={"temperature": 0.0},
+        ),
+    )
 
 
 def _choice_task(name: str, title: str, data: Data) -> Task:
@@ -177,16 +194,15 @@ def _choice_task(name: str, title: str, data: Data) -> Task:
         description="The following are multiple choice questions (with answers).\n\n",
         generation=Generation(
             template="loadstone mcq",
-            filters=(Filter("letter", among(_options), right),),
-            tokens=1024,
+            filters=(letter_filter(lambda doc: doc["choices"]),),
+            tokens=TOKENS,
             settings={"temperature": 0.0},
-            description="The following are multiple choice questions."
-            " Answer each with the letter of the right choice.\n\n",
+            description=TOLD,
         ),
         likelihood=Likelihood(template="loadstone mcq (the form of lm-eval mmlu)", metrics=("acc",), letters=True),
     )
 
 
-KINDS: Mapping[str, Made] = {"mcq": _choice_task}
+KINDS: Mapping[str, Made] = {"qa": _words_task, "mcq": _choice_task}
 TITLES = {"qa": "own questions", "mcq": "own questions with choices"}
 ROWS = {"qa": question_row, "mcq": choice_row}
