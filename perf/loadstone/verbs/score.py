@@ -128,7 +128,8 @@ def _told(changes: Sequence[Change] | None) -> list[Any]:
         return [] if changes is None else [Prose("The files hold no figures of the same metrics to compare with.")]
     moved = [change for change in changes if change.gained or change.lost]
     if not moved:
-        return [Prose(f"All {max(change.items for change in changes):,} items are worth what the files say.", "good")]
+        items = {change.task: change.items for change in changes}
+        return [Prose(f"All {sum(items.values()):,} items are worth what the files say.", "good")]
     return [Prose(_moved(change), "doubt") for change in moved]
 
 
