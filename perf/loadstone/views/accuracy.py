@@ -156,8 +156,12 @@ def _tasks(tasks: Sequence[Tallied]) -> Iterator[Block]:
 def _task(each: Tallied) -> list[str]:
     figure = each.figures[0] if each.figures else None
     told = [*_figure(figure), *_shares(figure.outcomes)] if figure else ["-"] * (3 + len(SHARES))
-    about = [f"{each.items:,}", str(each.passes), each.mode, f"{each.template} v{each.version:g}", str(each.shots)]
+    about = [f"{each.items:,}", str(each.passes), each.mode, _template(each), str(each.shots)]
     return [plain(each.task), *told, *about, figure.metric if figure else "-"]
+
+
+def _template(each: Tallied) -> str:
+    return f"{plain(each.template, 40)} v{each.version:g}"
 
 
 def _figure(figure: Figure) -> list[str]:
@@ -262,16 +266,18 @@ def _data(evaluation: Evaluation) -> Iterator[Section]:
     """What the figures stand on, to the byte."""
     rows = [[plain(task), plain(name, 100), digest] for task, files in evaluation.data.items()
             for name, digest in files.items()]  # fmt: skip
+    asked = [[plain(each.task), plain(each.title, 200), plain(each.template, 200), f"{each.version:g}"]
+             for each in evaluation.tasks]  # fmt: skip
     sent = [[plain(task), ", ".join(f"{name}={value!r}" for name, value in settings.items())]
             for task, settings in evaluation.settings.items() if settings]  # fmt: skip
-    tables = [Table("Data", ["task", "file", "sha256"], rows)] if rows else []
+    tables = [Table("Templates", ["task", "title", "template", "version"], asked)]
+    tables += [Table("Data", ["task", "file", "sha256"], rows)] if rows else []
     tables += (
         [Table("Sent with each request", ["task", ""], [[task, plain(text, 300)] for task, text in sent])]
         if sent
         else []
     )
-    if tables:
-        yield Section("Data and settings", tables, folded=True)
+    yield Section("Data and settings", tables, folded=True)
 
 
 def percent(value: float) -> str:
