@@ -82,7 +82,9 @@ def _benchmark(name: str) -> Benchmark:
     if isinstance(part, Task):
         part = Benchmark(name=part.name, tasks=(part,))
     if not isinstance(part, Benchmark):
-        raise UsageError(f"--tasks: {name} is a {type(part).__name__}, not a Benchmark or Task of loadstone.tasks.spec")
+        raise UsageError(
+            f"--tasks: {name} is of type {type(part).__name__}, not Benchmark or Task of loadstone.tasks.spec"
+        )
     return replace(part, tasks=tuple(_known_as(task, part.name) for task in part.tasks))
 
 
