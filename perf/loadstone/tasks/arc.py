@@ -58,7 +58,7 @@ def task(name: str, config: str, metrics: tuple[str, ...]) -> Task:
         gold=lambda doc: [gold(doc)],
         draw="random",
         generation=lettered(name, question, texts, gold),
-        likelihood=Likelihood(template=f"lm-eval {name} 1", metrics=metrics),
+        likelihood=Likelihood(template=f"lm-eval {name}", metrics=metrics),
         default="loglikelihood",
     )
 

@@ -58,7 +58,7 @@ def response(text: str, _: Sample) -> str | None:
 
 
 GENERATION = Generation(
-    template="lm-eval mmlu_generative 3",
+    template="lm-eval mmlu_generative (3)",
     filters=(letter_filter(lambda doc: doc["choices"]), Filter("get_response", response, loose)),
     stop=("</s>", "\n"),
 )
@@ -88,7 +88,7 @@ def task(subject: str) -> Task:
         shots=5,
         most=5,
         generation=GENERATION,
-        likelihood=Likelihood(template="lm-eval mmlu 1", metrics=("acc",), letters=True),
+        likelihood=Likelihood(template="lm-eval mmlu", metrics=("acc",), letters=True),
         default="loglikelihood",
     )
 

@@ -110,7 +110,7 @@ PACKED = Task(
         lambda doc: gold(last(doc)),
         STOP,
     ),
-    likelihood=Likelihood(template="lm-eval race 3", metrics=("acc",)),
+    likelihood=Likelihood(template="lm-eval race", metrics=("acc",)),
     default="loglikelihood",
 )
 SCHOOLS = ("middle", "high")

@@ -117,7 +117,7 @@ def choice(number: int, generation: Generation, metric: str, version: float) -> 
         gold=true(targets),
         most=0,
         generation=generation,
-        likelihood=Likelihood(template=f"lm-eval truthfulqa_mc{number} {version:g}", metrics=(metric,)),
+        likelihood=Likelihood(template=f"lm-eval truthfulqa_mc{number}", metrics=(metric,)),
         default="loglikelihood",
     )
 
@@ -139,7 +139,7 @@ WORDS = Task(
     answers=lambda doc: doc["correct_answers"],
     most=0,
     generation=Generation(
-        template="lm-eval truthfulqa_gen 3",
+        template="lm-eval truthfulqa_gen",
         filters=(Filter("none", whole, truthful),),
         headline="rouge1_acc",
         stop=("\n\n",),
