@@ -215,7 +215,8 @@ def _ours(setup: Setup, answered: Answered, passes: Sequence[Score]) -> dict[str
         for attempt, one in enumerate(told):
             known = [lane[attempt] for lane in table if lane[attempt] is not None]
             one.update({name: known[0]} if known else {})
-    return {"mode": setup.mode, "passes": told}
+    cluster = passes[0].cluster if passes else None
+    return {"mode": setup.mode, **({"cluster": cluster} if cluster is not None else {}), "passes": told}
 
 
 def config(setup: Setup, about: About) -> dict[str, Any]:
