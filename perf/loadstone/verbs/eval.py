@@ -94,6 +94,8 @@ def run(options: Namespace) -> int:
     from loadstone.verbs import given
 
     named = given.settings_of(vars(options))
+    if "repeat" in options:  # of `run`, which has a flag of that name, it is no setting
+        named["repeat"] = options.repeat
     each = settings.from_mapping(named, getattr(options, "config", None) or "the command line")
     each = session.apart([one.check() for one in each])
     if each[0].dry_run:
