@@ -43,7 +43,7 @@ def task(name: str, config: str, metrics: tuple[str, ...]) -> Task:
         name=name,
         title=config.replace("-", " "),
         version=1.0,
-        source="arXiv:1803.05457",
+        source="https://arxiv.org/abs/1803.05457",
         data=Data(
             path="allenai/ai2_arc",
             config=config,

@@ -107,7 +107,7 @@ def task(subject: str, chinese: str) -> Task:
         name=f"ceval-valid_{subject}",
         title=f"C-Eval, {subject.replace('_', ' ')} {chinese}",
         version=2.0,
-        source="arXiv:2305.08322",
+        source="https://arxiv.org/abs/2305.08322",
         data=Data(
             path="ceval/ceval-exam",
             config=subject,

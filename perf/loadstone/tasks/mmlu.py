@@ -70,7 +70,7 @@ def task(subject: str) -> Task:
         name=f"mmlu_{subject}",
         title=f"MMLU, {words}",
         version=1.0,
-        source="arXiv:2009.03300",
+        source="https://arxiv.org/abs/2009.03300",
         data=Data(
             path="cais/mmlu",
             config=subject,
