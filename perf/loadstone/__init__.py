@@ -37,14 +37,15 @@ __all__ = [
 _HOMES = {"Config": "config", "measure": "measure", "Result": "session", "load_test": "session"}
 
 
-def run(config: Config) -> Result:
+def run(config: Config, model: object | None = None) -> Result:
     """Run a load test to its end and return its results; `load_test` does the same inside a running event loop.
+    `model`: an object with `predict` to ask instead of a server.
 
     Raises UsageError when the configuration, the prompts or the server are not fit for it.
     """
     from loadstone import loop, session
 
-    return loop.run(session.load_test(config))
+    return loop.run(session.load_test(config, model=model))
 
 
 def __getattr__(name: str) -> Any:
