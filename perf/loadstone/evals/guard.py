@@ -14,13 +14,11 @@ import errno
 import json
 import math
 import os
-import platform
 import resource
 import select
 import signal
 import struct
 import sys
-import traceback
 import types
 from typing import Any, NoReturn
 
@@ -58,6 +56,8 @@ def needed() -> list[str]:
 
 def separate() -> None:
     """Leave the namespaces of the machine; as root plainly, else as the only user of a new user namespace."""
+    if not LINUX:
+        raise OSError(errno.ENOSYS, "namespaces are Linux's")
     uid, gid = os.getuid(), os.getgid()
     call("unshare", NAMESPACES | (NEW_USER if uid else 0))
     if uid:
@@ -108,6 +108,8 @@ LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 def landlock(folder: str) -> None:
     """Read the libraries, write the folder, and nothing else; where the kernel can, no TCP and no signals either.
     Source: Documentation/userspace-api/landlock.rst."""
+    if not LINUX:
+        raise OSError(errno.ENOSYS, "Landlock is Linux's")
     version = call("syscall", LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
     files = (1 << (13 + (version >= 2) + (version >= 3) + (version >= 5))) - 1
     size = 8 + 8 * (version >= 4) + 8 * (version >= 6)
@@ -153,9 +155,10 @@ ALLOW, ERROR, KILL = 0x7FFF0000, 0x00050000, 0x80000000
 
 def filtering() -> list[tuple[int, int, int, int]]:
     """The BPF program: (operation, jump if true, jump if false, operand). Source: seccomp(2). Raises OSError."""
-    if platform.machine() not in MACHINES:
-        raise OSError(errno.ENOSYS, f"no filter of system calls for {platform.machine()}")
-    architecture, column = MACHINES[platform.machine()]
+    machine = os.uname().machine
+    if not LINUX or machine not in MACHINES:
+        raise OSError(errno.ENOSYS, f"no filter of system calls for {machine}")
+    architecture, column = MACHINES[machine]
     no, unknown = (RETURN, 0, 0, ERROR | errno.EPERM), (RETURN, 0, 0, ERROR | errno.ENOSYS)
     yes = (RETURN, 0, 0, ALLOW)
     program = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
@@ -229,7 +232,7 @@ def execute(program: str, token: int, proof: int) -> NoReturn:
     except BaseException as exc:
         status = status and (STARVED if isinstance(exc, MemoryError) else RAISED)
         sys.stdout.flush()
-        write(2, "".join(traceback.format_exception_only(exc))[-2000:].encode(errors="replace"))
+        write(2, f"{type(exc).__name__}: {exc}".rstrip(": ")[:2000].encode(errors="replace"))
     finally:
         leave(status)
 

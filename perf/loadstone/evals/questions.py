@@ -66,7 +66,7 @@ def _drawn(task: Task, mode: Mode, docs: Sequence[Doc], pool: Sequence[Doc], cou
     if task.draw == "fixed":
         yield from (list(task.fixed[:count]) for _ in docs)
         return
-    own = pool is docs
+    own = pool is docs or task.draw == "spare"
     if count > (most := len(pool) - own):
         raise UsageError(f"{task.name} has {most} rows to take examples from: give --num-fewshot {most} or fewer")
     take, made = _DRAWS[task.draw](pool, own), _Shots(task, mode, pool)
@@ -115,7 +115,7 @@ def _random(pool: Sequence[Doc], own: bool) -> Take:
     return take
 
 
-_DRAWS: dict[str, Callable[[Sequence[Doc], bool], Take]] = {"first": _first, "random": _random}
+_DRAWS: dict[str, Callable[[Sequence[Doc], bool], Take]] = {"first": _first, "random": _random, "spare": _random}
 
 
 def _pair(task: Task, mode: Mode) -> Callable[[Doc], Shot]:

@@ -92,10 +92,10 @@ def _judged(
         yield from map(layout.dumped, layout.lines(setup, one, scores))
 
 
-def _scores(setup: Setup, answered: Answered, run_code: Scorer | None) -> list[Score]:
-    if setup.judge is not None and setup.judged:
-        return setup.judge(answered)
-    return scoring.score(setup.task, setup.mode, answered, run_code) if setup.judged else []
+def _scores(setup: Setup, one: Answered, run_code: Scorer | None) -> list[Score]:
+    if not setup.judged:
+        return []
+    return setup.judge(one) if setup.judge else scoring.score(setup.task, setup.mode, one, run_code)
 
 
 class _Hashes(Struct):
@@ -127,4 +127,5 @@ def read(path: Path) -> Evaluation:
     try:
         return getattr(msgspec.json.decode(path.read_bytes(), type=class_), layout.OURS)  # type: ignore[no-any-return]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{path} holds no evaluation of loadstone: {exc}") from exc
+        hint = f"`loadstone score {path.parent}` judges what lm-eval has written"
+        raise UsageError(f"{path} holds no evaluation of loadstone: {exc}; {hint}") from exc

@@ -34,6 +34,10 @@ EXTRACTORS: dict[str, str] = {
     "boxed_number": "loadstone.scorers.boxed:boxed_number",
     "minerva": "loadstone.scorers.boxed:minerva",
     "math_answer": "loadstone.scorers.boxed:math_answer",
+    "bbh": "loadstone.scorers.conclusion:strict",
+    "option": "loadstone.scorers.conclusion:option",
+    "ordered_words": "loadstone.scorers.conclusion:ordered",
+    "brackets": "loadstone.scorers.conclusion:brackets",
 }
 SCORERS: dict[str, str] = {
     "letter": "loadstone.scorers.letter:right",
@@ -46,6 +50,7 @@ SCORERS: dict[str, str] = {
     "aliases": "loadstone.scorers.match:aliases",
     "answered": "loadstone.scorers.match:answered",
     "gsm8k": "loadstone.scorers.number:gsm8k",
+    "bbh": "loadstone.scorers.conclusion:same",
     "number": "loadstone.scorers.number:numeric",
     "mathematics": "loadstone.scorers.mathematics:equal",
 }

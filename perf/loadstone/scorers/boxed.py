@@ -19,6 +19,11 @@ FINAL, HOPE = "Final Answer: The final answer is", " I hope it is correct"
 
 
 def boxed(text: str, _: Sample) -> str | None:
+    """`last_box`, as an extractor."""
+    return last_box(text)
+
+
+def last_box(text: str) -> str | None:
     r"""What is in the last `\boxed{}` or `\fbox{}` that is closed, of nested ones in the inner; also `\boxed 5`."""
     found, at = _braced(text)
     bare = deque(BARE.finditer(text, at), maxlen=1)

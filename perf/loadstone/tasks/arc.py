@@ -9,7 +9,11 @@ from __future__ import annotations
 from loadstone.tasks.lettered import lettered
 from loadstone.tasks.spec import Benchmark, Data, Doc, Group, Likelihood, Task
 
-ORIGINAL = "ARC-V1-Feb2018-2"
+
+def original(config: str, split: str) -> tuple[str, ...]:
+    """Where the file may lie in ARC-V1-Feb2018.zip, or taken out of it."""
+    file = f"{config}-{split}.jsonl"
+    return file, f"{config}/{file}", f"ARC-V1-Feb2018-2/{config}/{file}"
 
 
 def row(doc: Doc) -> Doc:
@@ -39,14 +43,13 @@ def task(name: str, config: str, metrics: tuple[str, ...]) -> Task:
         name=name,
         title=config.replace("-", " "),
         version=1.0,
-        source="arXiv:1803.05457",
+        source="https://arxiv.org/abs/1803.05457",
         data=Data(
             path="allenai/ai2_arc",
             config=config,
             shots_split="train",
-            files=(f"{config}-Test.jsonl", f"{config}/{config}-Test.jsonl"),
-            shots_files=(f"{config}-Train.jsonl", f"{config}/{config}-Train.jsonl"),
-            folder=ORIGINAL,
+            files=original(config, "Test"),
+            shots_files=original(config, "Train"),
             row=row,
         ),
         query=lambda doc: f"{question(doc)}\nAnswer:",
@@ -55,7 +58,7 @@ def task(name: str, config: str, metrics: tuple[str, ...]) -> Task:
         gold=lambda doc: [gold(doc)],
         draw="random",
         generation=lettered(name, question, texts, gold),
-        likelihood=Likelihood(template=f"lm-eval {name} 1", metrics=metrics),
+        likelihood=Likelihood(template=f"lm-eval {name}", metrics=metrics),
         default="loglikelihood",
     )
 

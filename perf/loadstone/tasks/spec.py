@@ -103,6 +103,7 @@ class Task(Struct, frozen=True, kw_only=True):
     keep: which rows belong to the task (a level, a subject).
     generation, likelihood: how it can be answered; `default` is taken where the server allows it.
     source: paper or address; repeats: passes by default.
+    The draw `spare` is lm-eval's where its task has no test split: one row more, as the question itself may be drawn.
     """
 
     name: str
@@ -123,7 +124,7 @@ class Task(Struct, frozen=True, kw_only=True):
     between: str = "\n\n"
     shots: int = 0
     most: int | None = None
-    draw: Literal["first", "random", "fixed"] = "first"
+    draw: Literal["first", "random", "spare", "fixed"] = "first"
     fixed: tuple[tuple[str, str], ...] = ()
     shot: Callable[[Doc], tuple[str, str]] | None = None
     generation: Generation | None = None
