@@ -95,6 +95,17 @@ def dumped(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line, default=str, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
+def loaded(line: bytes) -> Any:
+    """Inverse of `dumped`. lm-eval also writes NaN and Infinity, which are no JSON. Raises ValueError."""
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        try:
+            return json.loads(line)
+        except RecursionError:
+            raise ValueError(str(exc)) from exc
+
+
 def samples_name(task: str, stamp: str) -> str:
     return f"samples_{task}_{stamp}.jsonl"
 
