@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from loadstone.evals import library
+from loadstone import cli
+from loadstone.evals import library, selection
 from loadstone.readers.names import bundled_folder
+from loadstone.records import UsageError
 from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Benchmark
 
@@ -203,8 +205,9 @@ def test_ifeval_has_every_instruction() -> None:
 def test_transcripts_have_one_of_each_kind_for_items_that_are_there() -> None:
     said = rows("transcripts.jsonl")
     kinds = {"good", "wrong", "unparsable", "truncated", "empty", "refusal"}
-    for name in ("gsm8k", "mmlu_astronomy"):
-        ours = [row for row in said if row["task"] == name]
+    assert len({row["prompt"] for row in said}) == len(said), "a server could not tell the same questions apart"
+    for name in ("gsm8k", "mmlu"):
+        ours = [row for row in said if row["task"].startswith(name)]
         assert {row["kind"] for row in ours} == kinds
         assert all((row["finish"] == "length") == (row["kind"] == "truncated") for row in ours)
         assert all(row["reasoning"] and not row["answer"] for row in ours if row["kind"] == "empty")
@@ -221,12 +224,12 @@ def benchmarks() -> list[Benchmark]:
 
 @pytest.mark.parametrize("benchmark", benchmarks(), ids=lambda benchmark: benchmark.name)
 def test_every_benchmark_reads_its_set(benchmark: Benchmark) -> None:
-    there = [task for task in benchmark.tasks if library.held(task.data, "bundled")]
+    there = [task for task in benchmark.tasks if selection.stocked(task)]
     assert there, f"datasets/evals has nothing that a task of {benchmark.name} finds"
     for task in there:
         docs = library.rows(task.data, "bundled").docs
         kept = [doc for doc in docs if task.keep is None or task.keep(doc)]
-        assert 2 <= len(kept) <= 15
+        assert 1 <= len(kept) <= 15
         for doc in kept:
             assert task.query(doc).strip()
             assert isinstance(task.target(doc), str)
@@ -235,6 +238,25 @@ def test_every_benchmark_reads_its_set(benchmark: Benchmark) -> None:
         if task.shots and task.draw != "fixed":
             examples = library.rows(task.data, "bundled", shots=True).docs
             assert len(examples) >= task.shots, f"{task.name} takes {task.shots} examples"
+
+
+def test_of_large_benchmarks_the_small_sets_have_a_few_tasks() -> None:
+    found = selection.chosen(["mmlu", "gsm8k"], "bundled")
+    assert [task.name for task in found.tasks] == ["mmlu_astronomy", "mmlu_philosophy", "gsm8k"]
+    assert len(found.absent) == 55
+    assert found.absent[0] == "mmlu_abstract_algebra"
+    assert len(selection.chosen(["mmlu"], "elsewhere").tasks) == 57
+    with pytest.raises(
+        UsageError, match=r"the small sets that come with Loadstone have no data of cais/mmlu \(anatomy\)"
+    ):
+        selection.chosen(["mmlu_anatomy"], "bundled")
+
+
+@pytest.mark.parametrize(("flags", "requests"), [("", 50), ("--repeat 2", 10), ("--repeat 1 --limit 3", 3)])
+def test_a_dry_run_over_a_small_set(flags: str, requests: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["eval", "--tasks", "aime24", "--data-dir", "bundled", "--dry-run", *flags.split()]) == 0
+    (row,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(" aime24 ")]
+    assert str(requests) in row
 
 
 def test_names_of_benchmarks_are_those_of_the_folders() -> None:
@@ -248,7 +270,7 @@ def examples() -> dict[str, tuple[str, list[str]]]:
     """A question of each task that has one in the small sets, as it is put by default."""
     found = {}
     for task in (task for benchmark in benchmarks() for task in benchmark.tasks):
-        if not library.held(task.data, "bundled"):
+        if not selection.stocked(task):
             continue
         doc = next(doc for doc in library.rows(task.data, "bundled").docs if task.keep is None or task.keep(doc))
         spec = task.generation if task.default == "generation" else None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loadstone.evals import library
+from loadstone.evals import library, selection
 from loadstone.records import UsageError
 from loadstone.samples import Asked, Sample
 from loadstone.tasks import BENCHMARKS, catalogue
@@ -86,7 +86,7 @@ def test_the_data_know_their_benchmark() -> None:
 )
 def test_a_name_that_is_not_known(name: str, says: str) -> None:
     with pytest.raises(UsageError) as info:
-        catalogue.find([name], library.categories)
+        catalogue.find([name], selection.categories)
     assert says in str(info.value)
 
 
@@ -120,7 +120,7 @@ def test_two_tasks_of_one_name_are_a_mistake(tmp_path: Path) -> None:
 
 def own(kind: str, path: Path, rows: list[dict[str, Any]]) -> catalogue.Selection:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return catalogue.find([f"{kind}:{path}"], library.categories)
+    return catalogue.find([f"{kind}:{path}"], selection.categories)
 
 
 def test_own_questions(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_own_csv_with_examples_beside_it(tmp_path: Path) -> None:
     for name, question in (("exam.csv", "?"), ("exam_dev.csv", "example")):
         with (tmp_path / name).open("w", newline="") as file:
             csv.writer(file).writerows([["question", "A", "B", "answer"], [question, "x", "y, z", "b"]])
-    (only,) = catalogue.find([f"mcq:{tmp_path}/exam.csv"], library.categories).tasks
+    (only,) = catalogue.find([f"mcq:{tmp_path}/exam.csv"], selection.categories).tasks
     assert library.rows(only.data, None).docs[0]["choices"] == ["x", "y, z"]
     examples = library.rows(only.data, None, shots=True)
     assert [doc["question"] for doc in examples.docs] == ["example"]

@@ -167,8 +167,23 @@ def test_original_files_right_in_the_folder_and_by_their_telling_name(tmp_path: 
     assert found(data, tmp_path) == ["a/Quiz24.jsonl"]
     laid(tmp_path, "Quiz24.jsonl")
     assert found(data, tmp_path) == ["Quiz24.jsonl"]
-    with pytest.raises(UsageError, match="no data of hub/other"):
-        found(Data(path="hub/other", files=("test.jsonl",)), tmp_path)
+
+
+def test_a_name_that_says_nothing_is_read_only_in_a_folder_of_the_benchmarks_name(tmp_path: Path) -> None:
+    """The folder of one benchmark is given while two are asked: the other must not be asked the questions of the
+    first."""
+    laid(tmp_path / "quiz", "test.jsonl")
+    assert found(Data(path="hub/other", benchmark="quiz", files=("test.jsonl",)), tmp_path / "quiz") == ["test.jsonl"]
+    for root in (tmp_path, tmp_path / "quiz"):
+        with pytest.raises(UsageError, match="no data of hub/other"):
+            found(Data(path="hub/other", benchmark="exam", files=("test.jsonl",)), root)
+
+
+def test_a_telling_name_is_enough_right_in_the_folder(tmp_path: Path) -> None:
+    """As where `data` of the original MMLU was unpacked."""
+    laid(tmp_path, "data/test/law_test.csv").joinpath("data/test/law_test.csv").write_text("why,42\n")
+    data = Data(path="cais/mmlu", config="law", files=("data/test/{config}_test.csv",), columns=("from", "answer"))
+    assert found(data, tmp_path) == ["why"]
 
 
 def test_examples_come_from_their_own_files(tmp_path: Path) -> None:
@@ -179,6 +194,21 @@ def test_examples_come_from_their_own_files(tmp_path: Path) -> None:
     ]
     with pytest.raises(UsageError, match="has no worked examples"):
         found(QUIZ, tmp_path, shots=True)
+
+
+def test_examples_that_are_in_no_split_are_looked_for_in_files_alone(tmp_path: Path) -> None:
+    laid(tmp_path, "quiz/test.jsonl", "quiz/train.jsonl")
+    data = Data(path="org/quiz", shots_files=("prompts.txt",), parse=lambda text: [{"from": text.strip()}])
+    with pytest.raises(UsageError) as info:
+        found(data, tmp_path, shots=True)
+    assert str(info.value) == (
+        f"no worked examples of org/quiz, in {tmp_path}: looked for quiz/prompts.txt; put one of them there, give"
+        " another --data-dir, or --data-dir bundled for a small set of our own, or --num-fewshot 0 to ask without"
+    )
+    with pytest.raises(UsageError, match=r"on the hub: give --data-dir DIR with prompts\.txt"):
+        library.rows(data, None, shots=True)
+    (tmp_path / "quiz" / "prompts.txt").write_text("one\n")
+    assert found(data, tmp_path, shots=True) == ["one"]
 
 
 ROWS = [{"q": "a", "n": "1"}, {"q": "b, c", "n": "2"}]
@@ -203,7 +233,8 @@ def parquet(path: Path) -> None:
 )
 def test_every_format_gives_the_same_rows(name: str, text: str, packed: bool, tmp_path: Path) -> None:
     raw = gzip.compress(text.encode()) if packed else text.encode()
-    file = tmp_path / (name + (".gz" if packed else ""))
+    file = tmp_path / "x" / (name + (".gz" if packed else ""))
+    file.parent.mkdir()
     file.write_bytes(raw)
     rows = library.rows(Data(path="org/x", files=(name,)), str(tmp_path))
     assert (rows.docs, rows.files, rows.origin) == (ROWS, [str(file)], "files")
@@ -276,7 +307,7 @@ def test_what_is_missing_is_said_with_what_to_type(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match="no folder '/nowhere' with data: give --data-dir DIR"):
         library.rows(data, "/nowhere")
-    with pytest.raises(UsageError, match="the small sets that come with Loadstone have no cais/mmlu"):
+    with pytest.raises(UsageError, match="the small sets that come with Loadstone have no data of cais/mmlu"):
         library.rows(data, "bundled")
 
 

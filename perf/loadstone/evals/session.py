@@ -25,7 +25,6 @@ from loadstone.evals import (
     inference,
     items,
     journal,
-    library,
     line,
     papers,
     posts,
@@ -42,12 +41,12 @@ from loadstone.evals.inference import Placed
 from loadstone.evals.journal import Journal
 from loadstone.evals.layout import About, sanitized
 from loadstone.evals.papers import Paper
+from loadstone.evals.selection import chosen
 from loadstone.evals.settings import Eval
 from loadstone.evals.tokenising import Cut
 from loadstone.records import Summary, UsageError
 from loadstone.session import Live
 from loadstone.setup import Notice
-from loadstone.tasks import catalogue
 from loadstone.tasks.catalogue import Selection
 from loadstone.tasks.spec import Group, Task
 
@@ -125,7 +124,7 @@ async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sittin
     if settings.dry_run:
         raise UsageError("--dry-run asks nothing: loadstone.evals.dry.look(settings) tells what would be asked")
     load = settings.load if served is None else msgspec.structs.replace(settings.load, url=served.url)
-    selection = select(settings)
+    selection = select(settings, notice)
     tasks = selection.tasks
     folder = Path(load.output) if load.output else store.default_path(load.label or "eval")
     before = journal.before(folder, settings)
@@ -163,9 +162,13 @@ async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sittin
     )
 
 
-def select(settings: Eval) -> Selection:
+def select(settings: Eval, notice: Notice) -> Selection:
     """The tasks that are meant, ours and lm-eval's. Raises UsageError."""
-    found = bridge.added(catalogue.find(settings.tasks, library.categories), settings.include_path)
+    ours = chosen(settings.tasks, settings.data)
+    if ours.absent:
+        first, left = ours.absent[0], len(ours.absent)
+        notice(f"the small sets have no questions of {left} of the tasks, such as {first}: they are left out")
+    found = bridge.added(ours, settings.include_path)
     papers.check_samples(settings.samples, found.tasks)
     return found
 

@@ -29,11 +29,12 @@ Categories = Callable[[Data], list[str]]
 
 class Selection(Struct, frozen=True):
     """Tasks in the order asked for, each once; the groups that they were asked for by, inner ones too. `foreign`: names
-    of lm-eval's tasks, without `lm-eval:`."""
+    of lm-eval's tasks, without `lm-eval:`; `absent`: of tasks that were left out for want of data."""
 
     tasks: list[Task]
     groups: list[Group]
     foreign: list[str] = []
+    absent: list[str] = []
 
 
 def find(names: Sequence[str], categories: Categories | None = None) -> Selection:

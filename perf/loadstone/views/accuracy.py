@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from loadstone.accuracy import scaled
 from loadstone.finding import plain
 from loadstone.records import Summary
 from loadstone.samples import Estimate, Evaluation, Figure, Grouped, Standing, Tallied
@@ -165,6 +166,9 @@ def _template(each: Tallied) -> str:
 
 
 def _figure(figure: Figure) -> list[str]:
+    if scaled(figure.metric):
+        answered = f"{figure.answered.value:.2f}" if figure.answered else "-"
+        return [f"{figure.all.value:.2f}", ends(figure.all, 1), answered]
     return [percent(figure.all.value), ends(figure.all), percent(figure.answered.value) if figure.answered else "-"]
 
 
@@ -244,7 +248,8 @@ def _further(tasks: Sequence[Tallied]) -> Iterator[Section]:
 
 
 def _one(each: Tallied, figure: Figure) -> list[str]:
-    error = "-" if figure.all.stderr is None else f"{100 * figure.all.stderr:.2f}"
+    times = 1 if scaled(figure.metric) else 100
+    error = "-" if figure.all.stderr is None else f"{times * figure.all.stderr:.2f}"
     value, interval, answered = _figure(figure)
     unparsed = figure.outcomes["unparsed"]
     return [plain(each.task), figure.metric, plain(figure.filter, 60), value, error, interval, figure.all.method,
@@ -284,6 +289,6 @@ def percent(value: float) -> str:
     return f"{100 * value:.2f}%"
 
 
-def ends(found: Estimate) -> str:
+def ends(found: Estimate, times: float = 100) -> str:
     """`67.45 to 72.39`, in per cent."""
-    return "-" if found.interval is None else f"{100 * found.interval[0]:.2f} to {100 * found.interval[1]:.2f}"
+    return "-" if found.interval is None else f"{times * found.interval[0]:.2f} to {times * found.interval[1]:.2f}"

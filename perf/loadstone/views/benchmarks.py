@@ -6,7 +6,7 @@ Tasks of a benchmark that differ in name and configuration alone are told togeth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from loadstone.tasks.spec import Benchmark, Data, Task
 from loadstone.views.page import Table
@@ -25,7 +25,8 @@ ANSWERS = {
     "loglikelihood": "by the log-likelihood of each choice",
     "letters": "by the log-probability of each letter as first token",
 }
-DRAWS = {"first": "the first of", "random": "drawn as lm-eval draws them from"}
+DRAWN = "drawn as lm-eval draws them from"
+DRAWS = {"first": "the first of", "random": DRAWN, "spare": DRAWN}
 
 
 def table(benchmarks: Sequence[Benchmark]) -> Table:
@@ -128,8 +129,8 @@ def _examples(task: Task) -> str:
     if task.draw == "fixed":
         return f"{task.shots} of {len(task.fixed)} fixed ones"
     data = task.data
-    place = f"`{data.shots_split}`" if data.shots_split else ""
-    if not place:
+    place = f"`{data.shots_split}`" if data.shots_split else ", ".join(map(_plainly(data), data.shots_files))
+    if not place or task.most == 0:
         return "none"
     most = f", at most {task.most}" if task.most is not None and task.most != task.shots else ""
     return f"{task.shots or 'none by default; if asked for'}{most}, {DRAWS[task.draw]} {place}"
@@ -151,8 +152,13 @@ def _counted(task: Task) -> str:
 
 
 def _data(data: Data, config: str | None) -> str:
-    files = [name.replace(data.config, "{config}") if data.config else name for name in data.files]
+    files = ", ".join(map(_plainly(data), data.files))
     said = f"`{data.path}`"
     if data.config:
         said += f", configuration `{config}`" if config else ", a configuration each"
-    return f"{said}, split `{data.split}`" + (f"; files {', '.join(f'`{name}`' for name in files)}" if files else "")
+    return f"{said}, split `{data.split}`" + (f"; files {files}" if files else "")
+
+
+def _plainly(data: Data) -> Callable[[str], str]:
+    """Names of files with `{config}` for the configuration."""
+    return lambda name: f"`{name.replace(data.config, '{config}') if data.config else name}`"
