@@ -126,4 +126,6 @@ if __name__ == "__main__":
     kept["expected"] = list(expected(kept["rows"]))
     kept["descriptions"] = descriptions()
     PROMPTS.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    print(f"{len(kept['expected'])} prompts and {len(kept['descriptions'])} descriptions of lm-eval {lm_eval.__version__}")
+    print(
+        f"{len(kept['expected'])} prompts and {len(kept['descriptions'])} descriptions of lm-eval {lm_eval.__version__}"
+    )
