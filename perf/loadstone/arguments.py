@@ -13,7 +13,7 @@ from typing import NoReturn
 from loadstone import __version__, flags
 from loadstone.records import UsageError
 from loadstone.values import port, whole
-from loadstone.verbs import compare, plan, report, run, sweep
+from loadstone.verbs import compare, plan, report, run, score, sweep
 from loadstone.verbs import eval as eval_
 
 EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
@@ -170,6 +170,7 @@ VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "eval": (eval_.add, "ask benchmarks as any other load, and score the answers (docs/evals.md)"),
     "report": (report.add, "recompute a report from the records of a run"),
     "compare": (compare.add, "hold runs against each other: better, worse, same or inconclusive (docs/comparing.md)"),
+    "score": (score.add, "judge saved answers again, ours or lm-eval's; nothing is sent (docs/accuracy.md)"),
     "check": (_check, "judge whether a run can be believed"),
     "plan": (plan.add, "how many replicas a demand takes and what they cost, from sweeps (docs/planning.md)"),
     "serve": (_serve, "simulated server with exact timing and faults"),

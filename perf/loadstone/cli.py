@@ -15,7 +15,7 @@ from pathlib import Path
 from loadstone.arguments import parse
 from loadstone.outputs import notice
 from loadstone.records import UsageError
-from loadstone.verbs import compare, given, plan, report, run, sweep
+from loadstone.verbs import compare, given, plan, report, run, score, sweep
 from loadstone.verbs import eval as eval_
 
 
@@ -106,6 +106,7 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "run": run.run,
     "eval": eval_.run,
     "report": report.run,
+    "score": score.run,
     "compare": compare.run,
     "check": check,
     "plan": plan.run,

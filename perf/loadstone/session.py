@@ -77,7 +77,7 @@ async def _run(made: Setup, folder: store.Folder, places: list[Place], notice: N
     with interrupts(team, config.grace, notice):
         async with _stopping(lookout), watched(live(progress) if live else None):
             ending = await team.run(hear if live or watchers.any else None, lookout.began)
-    folder.write_json(store.RUN, head | _end(ending, watchers.because))
+    folder.write_json(store.RUN, head | _end(ending, watchers.because) | _held_back(config, ending))
     folder.merge()
 
 
@@ -100,6 +100,14 @@ def _end(ending: Ending, because: str | None) -> dict[str, Any]:
         "client": worst([outcome.client for outcome in ending.outcomes]),
     }
     return end | ({"workers": clients} if len(clients) > 1 else {})
+
+
+def _held_back(config: Config, ending: Ending) -> dict[str, Any]:
+    """How many requests the limits a minute held back, and for how many seconds all together."""
+    if config.rpm is None and config.tpm is None:
+        return {}
+    requests, waited = (sum(outcome.held[place] for outcome in ending.outcomes) for place in range(2))
+    return {"held_back": {"requests": requests, "seconds": waited / 1e9}}
 
 
 def write_plan(made: Setup, folder: store.Folder, secrets: list[str]) -> dict[str, str]:

@@ -53,7 +53,9 @@ def look(settings: Eval, notice: Notice = lambda _: None) -> Plan:
     settings = settings.check()
     name = settings.load.tokenizer
     count = tokens.load(name).count if name else _estimate
-    made = [papers.paper(task, way(task, settings), settings, notice) for task in session.select(settings).tasks]
+    made = [
+        papers.paper(task, way(task, settings), settings, notice) for task in session.select(settings, notice).tasks
+    ]
     return Plan([_planned(paper, count, settings) for paper in made], counted=name is not None)
 
 

@@ -136,7 +136,7 @@ def _complete(files: list[Path]) -> list[Path]:
     shards = [match for file in files if (match := SHARD.search(file.name))]
     if shards and len(shards) < int(shards[0][2]):
         raise UsageError(
-            f"of the {int(shards[0][2])} files {files[0].name} and so on only {len(shards)} are in {files[0].parent}:"
+            f"{files[0].parent} has {len(shards)} of the {int(shards[0][2])} files that {files[0].name} is of:"
             f" put the others there too"
         )
     return files

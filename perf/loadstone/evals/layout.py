@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,7 +31,9 @@ OURS = "loadstone"
 
 class Setup(Struct, frozen=True, kw_only=True):
     """How a task was asked. `settings`: of the generation, as sent; `original`: rows of the split; `sha256`: of the
-    files read, by name; `chat`: asked as messages; `judged`: False where only predictions are wanted."""
+    files read, by name; `chat`: asked as messages; `judged`: False where only predictions are wanted.
+    judge, figures, foreign: of a task of lm-eval's: what judges an item, what adds its own figures, its configuration.
+    """
 
     task: Task
     mode: Mode
@@ -42,6 +44,9 @@ class Setup(Struct, frozen=True, kw_only=True):
     sha256: dict[str, str] = {}
     chat: bool = False
     judged: bool = True
+    judge: Callable[[Answered], list[Score]] | None = None
+    figures: Callable[[Tallied], Tallied] | None = None
+    foreign: dict[str, Any] | None = None
 
     @property
     def template(self) -> str:
@@ -208,13 +213,16 @@ def _ours(setup: Setup, answered: Answered, passes: Sequence[Score]) -> dict[str
         told[score.attempt] |= {"note": score.note} if score.note else {}
     for name, table in (("finish", answered.finishes), ("failure", answered.failures)):
         for attempt, one in enumerate(told):
-            known = [lane[attempt] for lane in table if lane[attempt] is not None]
+            known = [lane[attempt] for lane in table if attempt < len(lane) and lane[attempt] is not None]
             one.update({name: known[0]} if known else {})
-    return {"mode": setup.mode, "passes": told}
+    cluster = passes[0].cluster if passes else None
+    return {"mode": setup.mode, **({"cluster": cluster} if cluster is not None else {}), "passes": told}
 
 
 def config(setup: Setup, about: About) -> dict[str, Any]:
     """A task's configuration, as near as one that is no YAML comes to it."""
+    if setup.foreign is not None:
+        return setup.foreign
     task, data = setup.task, setup.task.data
     spec = task.generation if setup.mode == "generation" else None
     description = task.description if spec is None or spec.description is None else spec.description

@@ -19,12 +19,11 @@ from loadstone.evals import formats, hubfiles
 from loadstone.readers import hub
 from loadstone.readers.names import bundled_folder
 from loadstone.records import UsageError
-from loadstone.tasks import own
 from loadstone.tasks.spec import Data, Doc
 
 BUNDLED = "bundled"
-GENERIC = re.compile(r"(train|test|val|valid|validation|dev|data|questions?)[^a-z]", re.IGNORECASE)
-"""Names of files that say nothing of whose they are."""
+GENERIC = re.compile(r"(train|test|val|valid|validation|dev|data|questions?|\*)[^a-z]", re.IGNORECASE)
+"""Names of files that say nothing of whose they are: they are read only in a folder that does."""
 
 
 class Rows(Struct, frozen=True):
@@ -48,7 +47,7 @@ def rows(data: Data, root: str | None, *, shots: bool = False) -> Rows:
     if own := _own(data, shots):
         return _read(own, _of_one_split(data, own), split, "files")
     if root is None:
-        return _cached(data, split)
+        return _cached(data, split, shots)
     folder = _folder(root)
     files = _found(data, folder, split, shots)
     if not files:
@@ -57,23 +56,17 @@ def rows(data: Data, root: str | None, *, shots: bool = False) -> Rows:
 
 
 def held(data: Data, root: str) -> bool:
-    """Whether the folder, or `bundled`, has the rows of the questions: of a benchmark with many tasks the small sets
-    have a few."""
+    """Whether the folder, or `bundled`, has rows for the questions."""
     return bool(_own(data, False) or _found(data, _folder(root), data.split, False))
 
 
-def categories(data: Data) -> list[str]:
-    """What the rows of a file of one's own say that they belong to, in the order of the file; for catalogue.find."""
-    found = (own.category(doc) or own.NONE for doc in rows(data, None).docs)
-    return list(dict.fromkeys(found))
-
-
-def _split(data: Data, shots: bool) -> str:
+def _split(data: Data, shots: bool) -> str | None:
+    """Of the questions, or of the worked examples; None where these lie in files of their own only."""
     if not shots:
         return data.split
     if data.shots_split is None and not data.shots_files:
         raise UsageError(f"{data.path} has no worked examples to draw from: ask it with --num-fewshot 0")
-    return data.shots_split or "train"
+    return data.shots_split
 
 
 def _names(data: Data, shots: bool) -> list[str]:
@@ -112,13 +105,14 @@ def _bundled() -> Path:
     return bundled_folder() / "evals"
 
 
-def _found(data: Data, root: Path, split: str, shots: bool) -> list[Path]:
+def _found(data: Data, root: Path, split: str | None, shots: bool) -> list[Path]:
     """The files of a split: in the folders that bear the data's name, else by name where that says enough."""
     names = _names(data, shots)
     for folder in _places(data, root):
-        if files := _first(folder, names) or hubfiles.split_files(folder, data.config, split):
+        if files := _first(folder, names) or (split and hubfiles.split_files(folder, data.config, split)):
             return files
-    return _first(root, names) or _elsewhere(root, names)
+    telling = [name for name in names if not GENERIC.match(Path(name).name)]
+    return _first(root, telling) or _elsewhere(root, telling)
 
 
 def _places(data: Data, root: Path) -> list[Path]:
@@ -147,7 +141,7 @@ def _first(folder: Path, names: Iterable[str]) -> list[Path]:
 def _elsewhere(root: Path, names: Iterable[str]) -> list[Path]:
     """A file of a telling name in any one of the folders, as aime/aime24.json."""
     for name in names:
-        if "/" not in name and not GENERIC.match(name):
+        if "/" not in name:
             found = [
                 files for folder in sorted(root.iterdir()) if folder.is_dir() and (files := _first(folder, [name]))
             ]
@@ -156,8 +150,10 @@ def _elsewhere(root: Path, names: Iterable[str]) -> list[Path]:
     return []
 
 
-def _cached(data: Data, split: str) -> Rows:
+def _cached(data: Data, split: str | None, shots: bool) -> Rows:
     """From the hub's cache; what is not there the `datasets` library may have, or fetch."""
+    if split is None:
+        raise UsageError(f"no {_whole(data, split, shots)} on the hub: give --data-dir DIR with {data.shots_files[0]}")
     for folder in hubfiles.folders(hubfiles.cache(), data.path):
         if files := hubfiles.split_files(folder, data.config, split):
             return _read(files, data, split, "cache")
@@ -176,16 +172,16 @@ def _cached(data: Data, split: str) -> Rows:
     return Rows(docs, digest.hexdigest(), [], "datasets")
 
 
-def _read(files: list[Path], data: Data, split: str, origin: str) -> Rows:
+def _read(files: list[Path], data: Data, split: str | None, origin: str) -> Rows:
     table = formats.read(files, data)
     kept = ((where, row) for where, row in table.rows if _is_of(row, split, data))
     docs = [doc for where, row in kept for doc in _normal(row, str(where), data)]
     if not docs:
-        raise UsageError(f"{files[0]} has no rows of the split {split}")
+        raise UsageError(f"{files[0]} has no rows" + (f" of the split {split}" if split else ""))
     return Rows(docs, table.sha256, [str(file) for file in files], origin)
 
 
-def _is_of(row: Doc, split: str, data: Data) -> bool:
+def _is_of(row: Doc, split: str | None, data: Data) -> bool:
     """Whether a row is of the split, where a column tells."""
     return data.column is None or (row.get(data.column) or data.split) == split
 
@@ -201,23 +197,26 @@ def _normal(row: Doc, where: str, data: Data) -> list[Doc]:
         raise UsageError(f"{where}: not a row of {data.path} ({exc})") from exc
 
 
-def _whole(data: Data, split: str) -> str:
-    return f"{data.path}{f' ({data.config})' if data.config else ''}, split {split}"
+def _whole(data: Data, split: str | None, shots: bool = False) -> str:
+    what = "worked examples" if shots else "data"
+    config = f" ({data.config})" if data.config else ""
+    return f"{what} of {data.path}{config}" + (f", split {split}" if split else "")
 
 
-def _missing(data: Data, root: Path, split: str, shots: bool) -> str:
-    looked = ", ".join(_looked_for(data, split, shots))
+def _missing(data: Data, root: Path, split: str | None, shots: bool) -> str:
+    whole = _whole(data, split, shots)
+    without = ", or --num-fewshot 0 to ask without" if shots else ""
     if root == _bundled():
-        return (
-            f"the small sets that come with Loadstone have no {_whole(data, split)}: give --data-dir DIR with its files"
-        )
+        return f"the small sets that come with Loadstone have no {whole}: give --data-dir DIR with its files{without}"
+    looked = ", ".join(_looked_for(data, split, shots))
     return (
-        f"no data of {_whole(data, split)}, in {root}: looked for {looked}; put one of them there, give another"
-        f" --data-dir, or --data-dir {BUNDLED} for a small set of our own"
+        f"no {whole}, in {root}: looked for {looked}; put one of them there, give another --data-dir, or"
+        f" --data-dir {BUNDLED} for a small set of our own{without}"
     )
 
 
-def _looked_for(data: Data, split: str, shots: bool) -> Iterator[str]:
+def _looked_for(data: Data, split: str | None, shots: bool) -> Iterator[str]:
     home = data.folder or data.benchmark or data.path.rpartition("/")[2]
     yield from (f"{home}/{name}" for name in _names(data, shots))
-    yield f"{data.path}/{f'{data.config}/' if data.config else ''}{split}*.{{jsonl,json,csv,parquet}}"
+    if split:
+        yield f"{data.path}/{f'{data.config}/' if data.config else ''}{split}*.{{jsonl,json,csv,parquet}}"

@@ -14,6 +14,7 @@ from msgspec import Struct
 from loadstone.evals import asking, library, questions
 from loadstone.evals.asking import How, Item, Wanted
 from loadstone.evals.choice import Choice
+from loadstone.evals.foreign import Ask, Bridged
 from loadstone.evals.layout import Setup
 from loadstone.evals.library import Rows
 from loadstone.evals.questions import Which
@@ -35,7 +36,7 @@ class Paper(Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     items: list[Item]
     original: int
-    sha256: dict[str, str]
+    sha256: dict[str, str] = {}
 
     def wanted(self) -> Iterator[Wanted]:
         """All requests, item by item."""
@@ -52,11 +53,14 @@ class Paper(Struct, frozen=True, kw_only=True):
             sha256=self.sha256,
             chat=self.choice.form == "messages",
             judged=judged,
+            **_judges(self.task),
         )
 
 
 def paper(task: Task, choice: Choice, settings: Eval, notice: Notice = lambda _: None) -> Paper:
     """A task with the items that are wanted of it. Raises UsageError."""
+    if isinstance(task, Bridged):
+        return _bridged(task, choice, settings)
     shots = questions.shots_of(task, settings.num_fewshot)
     if settings.num_fewshot is not None and shots != settings.num_fewshot:
         notice(f"{task.name} has {shots} worked examples, not {settings.num_fewshot}")
@@ -74,6 +78,26 @@ def paper(task: Task, choice: Choice, settings: Eval, notice: Notice = lambda _:
         original=len(rows.docs),
         sha256={_name(each): each.sha256 for each in (rows, examples)},
     )
+
+
+def _bridged(task: Bridged, choice: Choice, settings: Eval) -> Paper:
+    """A task of lm-eval's, which puts its questions itself."""
+    ask = Ask(
+        limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot,
+        repeat=settings.repeat or 1, system=settings.system, multiturn=settings.multiturn, gen=settings.gen,
+    )  # fmt: skip
+    foreign, repeats = task.foreign, max(task.repeats, settings.repeat or 1)
+    items = foreign.items(ask, choice.form)
+    return Paper(task=task, choice=choice, shots=foreign.shots, repeats=repeats, items=items,
+                 settings=foreign.settings(settings.gen), original=foreign.original)  # fmt: skip
+
+
+def _judges(task: Task) -> dict[str, Any]:
+    """Of a task of lm-eval's, what judges it."""
+    if not isinstance(task, Bridged):
+        return {}
+    judging = task.foreign.judging
+    return {"judge": judging.judge, "figures": judging.figures, "foreign": task.foreign.config}
 
 
 def check_samples(asked: Iterable[str], tasks: Iterable[Task]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,9 +32,14 @@ def digest(placed: Iterable[Placed], paper: Paper, load: Config) -> str:
     """Of all requests of a task: equal where the same is asked."""
     own = {one.id for one in paper.wanted()}
     hasher = hashlib.sha256()
-    for _, said in lines([each for each in placed if each[0].id in own], load):
+    for _, said in lines([each for each in placed if _whole(each[0].id) in own], load):
         hasher.update(said)
     return hasher.hexdigest()
+
+
+def _whole(name: str) -> str:
+    """Of a text that is asked about in several windows, the first (tokenising.py)."""
+    return re.sub(r"~\d+$", "", name)
 
 
 class Cached:

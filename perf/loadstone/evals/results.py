@@ -18,7 +18,7 @@ from loadstone.evals import items, layout, scoring, tally
 from loadstone.evals.items import Timing
 from loadstone.evals.layout import About, Setup
 from loadstone.records import UsageError
-from loadstone.samples import Answered, Evaluation, Score
+from loadstone.samples import Answered, Evaluation, Score, Tallied
 from loadstone.scorers import Scorer
 from loadstone.tasks.spec import Group
 
@@ -70,12 +70,16 @@ def whole(
     """What all tasks came to."""
     return Evaluation(
         model=model,
-        tasks=[tallied.done() for tallied in tallies.values()],
+        tasks=[(setup.figures or _as_is)(tallies[setup.task.name].done()) for setup in setups],
         groups=tally.grouped(groups, tallies),
         leaderboard=tally.standings(groups, tallies, target),
         data={setup.task.name: setup.sha256 for setup in setups},
         settings={setup.task.name: setup.settings for setup in setups},
     )
+
+
+def _as_is(tallied: Tallied) -> Tallied:
+    return tallied
 
 
 def _judged(
@@ -88,8 +92,10 @@ def _judged(
         yield from map(layout.dumped, layout.lines(setup, one, scores))
 
 
-def _scores(setup: Setup, answered: Answered, run_code: Scorer | None) -> list[Score]:
-    return scoring.score(setup.task, setup.mode, answered, run_code) if setup.judged else []
+def _scores(setup: Setup, one: Answered, run_code: Scorer | None) -> list[Score]:
+    if not setup.judged:
+        return []
+    return setup.judge(one) if setup.judge else scoring.score(setup.task, setup.mode, one, run_code)
 
 
 class _Hashes(Struct):
@@ -121,4 +127,5 @@ def read(path: Path) -> Evaluation:
     try:
         return getattr(msgspec.json.decode(path.read_bytes(), type=class_), layout.OURS)  # type: ignore[no-any-return]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{path} holds no evaluation of loadstone: {exc}") from exc
+        hint = f"`loadstone score {path.parent}` judges what lm-eval has written"
+        raise UsageError(f"{path} holds no evaluation of loadstone: {exc}; {hint}") from exc

@@ -18,7 +18,22 @@ from msgspec import Struct
 
 from loadstone import mappings, samples, store
 from loadstone.config import Config
-from loadstone.evals import answers, choice, inference, items, journal, line, papers, posts, probe, results, tokenising
+from loadstone.evals import (
+    answers,
+    bridge,
+    choice,
+    inference,
+    items,
+    journal,
+    line,
+    papers,
+    posts,
+    probe,
+    programs,
+    reporting,
+    results,
+    tokenising,
+)  # fmt: skip
 from loadstone.evals import settings as given
 from loadstone.evals.answers import Answer
 from loadstone.evals.choice import Choice
@@ -26,12 +41,14 @@ from loadstone.evals.inference import Placed
 from loadstone.evals.journal import Journal
 from loadstone.evals.layout import About, sanitized
 from loadstone.evals.papers import Paper
+from loadstone.evals.selection import chosen
 from loadstone.evals.settings import Eval
+from loadstone.evals.tokenising import Cut
 from loadstone.records import Summary, UsageError
 from loadstone.session import Live
 from loadstone.setup import Notice
-from loadstone.tasks import catalogue
 from loadstone.tasks.catalogue import Selection
+from loadstone.tasks.spec import Group, Task
 
 
 class Evaluated(Struct, frozen=True, kw_only=True):
@@ -44,14 +61,16 @@ class Evaluated(Struct, frozen=True, kw_only=True):
 
 
 class Sitting(Struct, frozen=True, kw_only=True):
-    """An evaluation that can begin, or go on. `load`: as its requests are sent; `placed`: all of them, in order."""
+    """An evaluation that can begin, or go on. `load`: as its requests are sent; `placed`: all of them, in order;
+    `cuts`: as token ids, those that are."""
 
     settings: Eval
     load: Config
     folder: Path
-    selection: Selection
+    groups: list[Group]
     papers: list[Paper]
     placed: list[Placed]
+    cuts: dict[str, Cut]
     journal: Journal
 
 
@@ -89,12 +108,13 @@ async def evaluate(
     began = time.monotonic()
     sitting = await ready(settings, served, notice)
     runs = [] if sitting.settings.stage == "score" else await _ask(sitting, notice, live)
-    found = answers.read(sitting.folder, {one.id: one for one, _ in sitting.placed})
+    found = _answers(sitting)
     told = _told(sitting, found, runs)
     journal.write(sitting.folder, told)
     if told.interrupted or sitting.settings.stage == "infer":
         return Evaluated(folder=sitting.folder, journal=told, runs=runs)
     scored = _score(sitting, found, time.monotonic() - began)
+    reporting.write(store.Folder(sitting.folder, new=False), sitting.load.html)
     return Evaluated(folder=sitting.folder, journal=told, results=scored, runs=runs)
 
 
@@ -104,18 +124,20 @@ async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sittin
     if settings.dry_run:
         raise UsageError("--dry-run asks nothing: loadstone.evals.dry.look(settings) tells what would be asked")
     load = settings.load if served is None else msgspec.structs.replace(settings.load, url=served.url)
-    selection = select(settings)
+    selection = select(settings, notice)
+    tasks = selection.tasks
     folder = Path(load.output) if load.output else store.default_path(load.label or "eval")
     before = journal.before(folder, settings)
     if settings.stage == "score" and before is None:
         raise UsageError(f"{folder} is no evaluation: leave out --stage score to make one")
-    if before is None:
-        model, choices, seen = await _look(load, settings, selection, notice)
-    else:
-        model, choices, seen = before.model, before.choices, before.abilities
+    model, choices, seen = (
+        (before.model, before.choices, before.abilities) if before else await _look(load, settings, tasks, notice)
+    )
     load = msgspec.structs.replace(load, model=model or None, provider=None)
-    made = [papers.paper(task, choices[task.name], settings, notice) for task in selection.tasks]
-    placed = await _placed(made, load, folder, seen, settings)
+    made = [papers.paper(task, choices[task.name], settings, notice) for task in tasks]
+    if not settings.predict_only and settings.stage != "infer":
+        programs.demand(made, settings.allow_code)
+    placed, cuts = await _placed(made, load, folder, seen, settings)
     inference.check_same(folder, posts.lines(placed, load))
     told = Journal(
         model=model,
@@ -129,25 +151,40 @@ async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sittin
     store.Folder(folder, new=False)
     journal.write(folder, told)
     return Sitting(
-        settings=settings, load=load, folder=folder, selection=selection, papers=made, placed=placed, journal=told
+        settings=settings,
+        load=load,
+        folder=folder,
+        groups=selection.groups,
+        papers=made,
+        placed=placed,
+        cuts=cuts,
+        journal=told,
     )
 
 
-def select(settings: Eval) -> Selection:
-    """The tasks that are meant. Raises UsageError."""
-    found = catalogue.find(settings.tasks)
+def select(settings: Eval, notice: Notice) -> Selection:
+    """The tasks that are meant, ours and lm-eval's. Raises UsageError."""
+    ours = chosen(settings.tasks, settings.data)
+    if ours.absent:
+        first, left = ours.absent[0], len(ours.absent)
+        notice(f"the small sets have no questions of {left} of the tasks, such as {first}: they are left out")
+    found = bridge.added(ours, settings.include_path)
     papers.check_samples(settings.samples, found.tasks)
     return found
 
 
 async def _look(
-    load: Config, settings: Eval, selection: Selection, notice: Notice
+    load: Config, settings: Eval, tasks: Sequence[Task], notice: Notice
 ) -> tuple[str, dict[str, Choice], dict[str, Any]]:
     """The model's name, how each task is answered, and what the server was seen to do."""
     async with line.lines(load) as found:
-        model = found[0].model
+        model, listed = found[0].model, (await found[0].get(line.MODELS)).json()
     seen = choice.together(await probe.survey(load))
-    choices = {task.name: choice.choose(task, settings.mode, settings.api, seen) for task in selection.tasks}
+    known = [row.get("id") for row in listed.get("data") or ()] if isinstance(listed, dict) else []
+    if known and model not in known and settings.api in (None, *choice.SPOKEN) and not (seen.chat or seen.completions):
+        names = ", ".join(map(str, known[:5]))
+        raise UsageError(f"{load.urls[0]} does not answer for a model {model!r}; it lists {names}: give --model")
+    choices = {task.name: choice.choose(task, settings.mode, settings.api, seen) for task in tasks}
     for told in dict.fromkeys(each.notice for each in choices.values() if each.notice):
         notice(told)
     return model, choices, msgspec.to_builtins(seen)
@@ -155,20 +192,23 @@ async def _look(
 
 async def _placed(
     made: Sequence[Paper], load: Config, folder: Path, seen: Mapping[str, Any], settings: Eval
-) -> list[Placed]:
+) -> tuple[list[Placed], dict[str, Cut]]:
     """All requests with the way they go, as token ids where the server's tokenizer is asked."""
     placed = [(one, paper.choice) for paper in made for one in paper.wanted()]
     cut = [one for one, way in placed if way.way is not None and way.way.ids]
     if not cut:
-        return placed
+        return placed, {}
     if settings.stage == "score":
         cuts = tokenising.known(folder)
     else:
         store.Folder(folder, new=False)
-        async with line.lines(load) as found:
-            cuts = await tokenising.cut(cut, folder, found[0], seen.get("context"))
-    with_ids = tokenising.apply((one for one, _ in placed), cuts)
-    return [(one, way) for one, (_, way) in zip(with_ids, placed, strict=True)]
+        _, cuts = await tokenising.tokenised(cut, load, folder, seen.get("context"))
+    return [(part, way) for one, way in placed for part in tokenising.apply([one], cuts)], cuts
+
+
+def _answers(sitting: Sitting) -> dict[str, Answer]:
+    found = answers.read(sitting.folder, {one.id: one for one, _ in sitting.placed})
+    return tokenising.joined(found, sitting.cuts)
 
 
 async def _ask(sitting: Sitting, notice: Notice, live: Live | None) -> list[Summary]:
@@ -225,8 +265,9 @@ def _score(sitting: Sitting, found: Mapping[str, Answer], took: float) -> sample
         store.Folder(sitting.folder, new=False),
         about,
         [(paper.setup(not settings.predict_only), answers.answered(paper.items, found)) for paper in sitting.papers],
-        sitting.selection.groups,
+        sitting.groups,
         results.stamp(now),
+        run_code=None if settings.predict_only else programs.judged(sitting.papers, found),
         timings=timings,
         target=settings.target,
     )

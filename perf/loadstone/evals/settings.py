@@ -38,6 +38,7 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limit: so many items of each task, or below 1 that share; samples: doc_ids, by task.
     num_fewshot, mode, gen, repeat, system: over those of the tasks; None: the task's own. `gen`: fields of the request.
     multiturn: examples as turns of a chat rather than in one message.
+    include_path: folder with tasks of one's own in lm-eval's form.
     cache: folder of answers that need not be asked again.
     price_in, price_out: of a million tokens.
     target: official scores by group, for the leaderboard row.
@@ -59,6 +60,7 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stage: Stage = "all"
     dry_run: bool = False
     allow_code: bool = False
+    include_path: str | None = None
     cache: str | None = None
     price_in: float | None = None
     price_out: float | None = None

@@ -8,15 +8,18 @@ evaluation's folder, so that its records can be judged without a server.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from loadstone.config import Config
+from loadstone.evals.answers import Answer
 from loadstone.evals.asking import Wanted
 from loadstone.evals.likelihood import moved
-from loadstone.evals.line import Line
+from loadstone.evals.line import Line, lines
 from loadstone.evals.probe import token_ids
 from loadstone.records import UsageError
 
@@ -26,12 +29,14 @@ AT_ONCE = 16
 
 class Cut(Struct, frozen=True):
     """A line of tokens.jsonl: the ids of a request, and how many of them are the context's. `lost`: how many were cut
-    off at the beginning, as the model takes no more."""
+    off at the beginning, as the model takes no more. `windows`: a text with nothing before it that is too long for one
+    request, in several: of each ids and context; together they score every token once."""
 
     id: str
     tokens: list[int]
     context: int
     lost: int = 0
+    windows: list[tuple[list[int], int]] = []
 
 
 def known(folder: Path) -> dict[str, Cut]:
@@ -48,13 +53,50 @@ def known(folder: Path) -> dict[str, Cut]:
 
 
 def apply(wanted: Iterable[Wanted], cuts: Mapping[str, Cut]) -> list[Wanted]:
-    """Requests with their token ids, where these are known."""
+    """Requests with their token ids, where these are known; one of several windows becomes as many requests."""
+    return [made for one in wanted for made in _applied(one, cuts.get(one.id))]
+
+
+def _applied(wanted: Wanted, cut: Cut | None) -> list[Wanted]:
+    if cut is None:
+        return [wanted]
+    parts = cut.windows or [(cut.tokens, cut.context)]
     return [
-        msgspec.structs.replace(one, tokens=cuts[one.id].tokens, context=cuts[one.id].context)
-        if one.id in cuts
-        else one
-        for one in wanted
+        msgspec.structs.replace(wanted, id=_part(wanted.id, number), tokens=tokens, context=context)
+        for number, (tokens, context) in enumerate(parts)
     ]
+
+
+def _part(name: str, number: int) -> str:
+    return f"{name}~{number}" if number else name
+
+
+def joined(answers: Mapping[str, Answer], cuts: Mapping[str, Cut]) -> dict[str, Answer]:
+    """The answers with those to the windows of one text added up; one that has failed fails all."""
+    found = dict(answers)
+    for cut in cuts.values():
+        names = [_part(cut.id, number) for number in range(len(cut.windows))]
+        if len(names) > 1 and any(name in answers for name in names):
+            found[cut.id] = _sum([answers.get(name, Answer(failure="unsent")) for name in names])
+    return found
+
+
+def _sum(parts: Sequence[Answer]) -> Answer:
+    if failed := next((part for part in parts if not part.good), None):
+        return failed
+    pairs = [pair for part in parts for pair in part.responses if isinstance(pair, tuple)]
+    whole = math.fsum(value for value, _ in pairs), all(greedy for _, greedy in pairs)
+    return msgspec.structs.replace(parts[0], responses=[whole])
+
+
+async def tokenised(
+    wanted: Sequence[Wanted], config: Config, folder: Path, limit: int | None
+) -> tuple[list[Wanted], dict[str, Cut]]:
+    """The requests as token ids, by the tokenizer of the run's first server, and the cuts, for `joined`. Raises
+    UsageError."""
+    async with lines(config) as found:
+        cuts = await cut(wanted, folder, found[0], limit)
+    return apply(wanted, cuts), cuts
 
 
 async def cut(wanted: Sequence[Wanted], folder: Path, line: Line, limit: int | None) -> dict[str, Cut]:
@@ -63,10 +105,10 @@ async def cut(wanted: Sequence[Wanted], folder: Path, line: Line, limit: int | N
     server's own rule is left out. Raises UsageError when `/tokenize` fails."""
     found, tokenizer = known(folder), Tokenizer(line)
     missing = [one for one in wanted if one.id not in found and one.continuation is not None and _text(one)]
-    with (folder / FILE).open("ab") as lines:
+    with (folder / FILE).open("ab") as file:
         for begin in range(0, len(missing), AT_ONCE * 8):
             cuts = await tokenizer.cuts(missing[begin : begin + AT_ONCE * 8], limit)
-            lines.writelines(msgspec.json.encode(one) + b"\n" for one in cuts)
+            file.writelines(msgspec.json.encode(one) + b"\n" for one in cuts)
             found |= {one.id: one for one in cuts}
     return found
 
@@ -124,6 +166,23 @@ class Tokenizer:
         if text not in self._contexts:
             self._contexts[text] = asyncio.ensure_future(self.ids(text))
         return await self._contexts[text]
+
+
+def _alone(name: str, prefix: list[int], text: list[int], limit: int | None) -> Cut:
+    """A text with nothing before it but the prefix."""
+    parts = windows(prefix, text, limit - 2) if limit is not None and len(text) > limit - 2 else []
+    return Cut(name, [] if parts else prefix + text, len(prefix), 0, parts)
+
+
+def windows(prefix: list[int], text: list[int], size: int) -> list[tuple[list[int], int]]:
+    """A long text in pieces of at most `size` tokens that are scored, each after a token of context, the last after as
+    many as there is room for: lm_eval.utils.get_rolling_token_windows and make_disjoint_window."""
+    found = [(prefix + text[:size], len(prefix))]
+    for done in range(size, len(text), size):
+        end = min(done + size, len(text))
+        begin = end - size - 1
+        found.append((text[begin:end], done - begin))
+    return found
 
 
 def shortened(name: str, context: list[int], text: list[int], limit: int | None) -> Cut | None:

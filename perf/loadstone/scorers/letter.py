@@ -14,7 +14,18 @@ from itertools import pairwise
 
 from loadstone.samples import Sample
 from loadstone.scorers import Extractor
-from loadstone.scorers.statements import REFUSAL, bare, final, letter_at, named, plain, run, stated, without_negated
+from loadstone.scorers.statements import (
+    NEGATION,
+    REFUSAL,
+    bare,
+    final,
+    letter_at,
+    named,
+    plain,
+    run,
+    stated,
+    without_negated,
+)
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Options = Callable[[Sample], Sequence[str]]
@@ -65,11 +76,11 @@ def read(text: str, options: Sequence[str]) -> str | None:
     simple = plain(marked)
     if statements := stated(simple, options):
         return _one(statements[-1], options)
-    if marks := _marked_lines(simple):
+    rest = without_negated(simple)
+    if marks := _marked_lines(rest):
         return _one(marks, options)
     if REFUSAL.search(simple):
         return None
-    rest = without_negated(simple)
     weaker = (_bold(marked), _worded(simple, options), _bracketed(rest), _alone(rest))
     return next((_one(found, options) for found in weaker if found), None)
 
@@ -134,10 +145,11 @@ def _marked_lines(text: str) -> str:
     for line in (*lines[-1:], *lines[:1]):
         if (found := run(line, 0, ())) and _only(line, found):
             return found
-    marks = [(match[1] or match[2]).upper() for line in lines if (match := MARKED.match(line))]
-    if not marks or not MARKED.match(lines[0]):
+    marked = [match for line in lines if (match := MARKED.match(line))]
+    marks = [(match[1] or match[2]).upper() for match in marked]
+    if not marks or marked[0].string != lines[0]:
         return ""
-    return "".join(marks) if marks[:2] == ["A", "B"] else marks[0]
+    return "".join(marks) if marks[:2] == ["A", "B"] else marks[0] + run(lines[0], marked[0].end(), ())
 
 
 BOLD = re.compile(r"(\*\*|__)\s*(?:option\s+|choice\s+)?[(\[]?([A-Z])[)\]]?\s*(?:[.:)].{0,200}?)?\1", re.I)
@@ -147,10 +159,16 @@ def _bold(text: str) -> str:
     return "".join(match[2].upper() for match in BOLD.finditer(text))
 
 
+SHORT = 200
+"""Characters of an answer that is not likely to name a choice but to choose it."""
+
+
 def _worded(text: str, options: Sequence[str]) -> str:
-    """The letter of the choice that the answer, its first line or its last is."""
+    """The letter of the choice that the answer, its first line or its last is, or that it names if it is short."""
     lines = [line for line in text.splitlines() if line.strip()]
-    return next((found for part in (text, *lines[:1], *lines[-1:]) if (found := named(part, options, whole=True))), "")
+    whole = (named(part, options, whole=True) for part in (text, *lines[:1], *lines[-1:]))
+    inside = named(text, options) if len(lines) == 1 and len(text) <= SHORT and not NEGATION.search(text) else ""
+    return next((found for found in whole if found), inside)
 
 
 BRACKETED = re.compile(r"\(\s*([A-Za-z])\s*\)|\[\s*([A-Z])\s*\]")

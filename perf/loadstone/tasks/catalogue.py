@@ -29,11 +29,12 @@ Categories = Callable[[Data], list[str]]
 
 class Selection(Struct, frozen=True):
     """Tasks in the order asked for, each once; the groups that they were asked for by, inner ones too. `foreign`: names
-    of lm-eval's tasks, without `lm-eval:`."""
+    of lm-eval's tasks, without `lm-eval:`; `absent`: of tasks that were left out for want of data."""
 
     tasks: list[Task]
     groups: list[Group]
     foreign: list[str] = []
+    absent: list[str] = []
 
 
 def find(names: Sequence[str], categories: Categories | None = None) -> Selection:
@@ -82,7 +83,9 @@ def _benchmark(name: str) -> Benchmark:
     if isinstance(part, Task):
         part = Benchmark(name=part.name, tasks=(part,))
     if not isinstance(part, Benchmark):
-        raise UsageError(f"--tasks: {name} is a {type(part).__name__}, not a Benchmark or Task of loadstone.tasks.spec")
+        raise UsageError(
+            f"--tasks: {name} is of type {type(part).__name__}, not Benchmark or Task of loadstone.tasks.spec"
+        )
     return replace(part, tasks=tuple(_known_as(task, part.name) for task in part.tasks))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loadstone import flags, outputs
 from loadstone.outputs import notice
 from loadstone.values import pairs, whole
+from loadstone.verbs.score import VIEWS
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -27,7 +28,6 @@ LEFT_OUT = (
     *("--as", "--junit", "--summary"),
 )
 """Flags of `loadstone run` that an evaluation has no use for."""
-VIEWS = ("text", "md", "html", "json")
 
 
 class _Fitting:
@@ -61,6 +61,7 @@ def add(verb: ArgumentParser) -> None:
     asked = verb.add_argument_group("evaluation (docs/evals.md)")
     asked.add_argument("--tasks", metavar="LIST", help="gsm8k,mmlu,qa:FILE ... (loadstone list tasks)")
     asked.add_argument("--data-dir", metavar="DIR", help="folder with the data, or bundled (default: hub cache)")
+    asked.add_argument("--include-path", metavar="DIR", help="lm-eval tasks of one's own, for lm-eval:NAME")
     asked.add_argument("--limit", type=float, metavar="N|SHARE", help="items of each task, below 1 a share (all)")
     asked.add_argument("--samples", metavar="JSON|FILE", help='doc_ids to ask, as {"gsm8k": [0, 7]}')
     asked.add_argument("--num-fewshot", type=whole, metavar="N", help="worked examples (default: the task's)")
@@ -85,7 +86,7 @@ def _add_stages(verb: ArgumentParser) -> None:
     stages.add_argument("--price-in", type=float, metavar="X", help="of a million input tokens")
     stages.add_argument("--price-out", type=float, metavar="X", help="of a million output tokens")
     stages.add_argument("--target", type=pairs, metavar="K=V,K=V", help="official scores, for the leaderboard row")
-    stages.add_argument("--as", dest="view", choices=VIEWS, help="text (default), md, html, json")
+    stages.add_argument("--as", dest="view", choices=VIEWS, help="text (default), md, html, json, csv, leaderboard")
 
 
 def run(options: Namespace) -> int:
@@ -93,41 +94,33 @@ def run(options: Namespace) -> int:
     from loadstone.verbs import given
 
     named = given.settings_of(vars(options))
+    named |= {"repeat": options.repeat} if "repeat" in options else {}  # not run's, which counts runs
     each = settings.from_mapping(named, getattr(options, "config", None) or "the command line")
     each = session.apart([one.check() for one in each])
     if each[0].dry_run:
         return _dry(each[0], getattr(options, "view", "text"))
-    return max([_one(one, options) for one in each])
+    statuses = []
+    for one in each:
+        statuses.append(_one(one, options))
+        if statuses[-1] == 130:
+            break
+    return max(statuses)
 
 
 def _one(settings: Eval, options: Namespace) -> int:
     from loadstone import loop
-    from loadstone.evals import session
+    from loadstone.evals import reporting, session
     from loadstone.verbs import run as one
+    from loadstone.verbs import score
 
     live = None if getattr(options, "quiet", False) else one.watched
     scoring = settings.stage == "score"
     with contextlib.nullcontext(settings.load) if scoring else one.served(settings.load) as served:
         done = loop.run(session.evaluate(settings, served=served, notice=notice, live=live))
     if done.results is not None:
-        _show(done, getattr(options, "view", "text"))
+        score.show(done.results, reporting.meanwhile(done.folder), getattr(options, "view", "text"), None)
     notice(f"results are in {done.folder}")
     return status(done, settings)
-
-
-def _show(done: Evaluated, view: str) -> None:
-    from loadstone.views import json
-
-    if view == "json":
-        outputs.put(json.indented(done.results), None)
-    else:
-        outputs.put(outputs.drawn(_page(done), view), None)
-
-
-def _page(done: Evaluated) -> Any:
-    from loadstone.views import accuracy
-
-    return accuracy.page(done.results)
 
 
 def _dry(settings: Eval, view: str) -> int:
@@ -135,7 +128,7 @@ def _dry(settings: Eval, view: str) -> int:
     from loadstone.views import dry as page
 
     told = dry.look(settings, notice)
-    outputs.put(outputs.drawn(page.page(told), "text" if view == "json" else view), None)
+    outputs.put(outputs.drawn(page.page(told), view if view in outputs.FORMS else "text"), None)
     return 0
 
 
@@ -145,7 +138,7 @@ def status(done: Evaluated, settings: Eval) -> int:
     if done.journal.interrupted:
         notice(f"interrupted with {counts['answered']:,} of {counts['wanted']:,} requests answered: the same command"
                f" with -o {done.folder} goes on")  # fmt: skip
-        return 130
+        return 130 if any(run.run.get("ended") == "interrupted" for run in done.runs) else 1
     if not counts["answered"]:
         notice("nothing was answered: " + ", ".join(f"{count} {kind}" for kind, count in done.journal.failures.items()))
         return 1

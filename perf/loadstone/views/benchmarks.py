@@ -6,9 +6,9 @@ Tasks of a benchmark that differ in name and configuration alone are told togeth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from loadstone.tasks.spec import Benchmark, Task
+from loadstone.tasks.spec import Benchmark, Data, Task
 from loadstone.views.page import Table
 
 HEAD = """\
@@ -19,12 +19,14 @@ are read and counted, and where the data are looked for. Files are those of the 
 called as the benchmark; the layout of the Hugging Face hub is found too. An example is the first item of our own small
 set, without worked examples.
 """
+Example = tuple[str, Sequence[str]]
 ANSWERS = {
     "generation": "in words",
     "loglikelihood": "by the log-likelihood of each choice",
     "letters": "by the log-probability of each letter as first token",
 }
-DRAWS = {"first": "the first of", "random": "drawn as lm-eval draws them from"}
+DRAWN = "drawn as lm-eval draws them from"
+DRAWS = {"first": "the first of", "random": DRAWN, "spare": DRAWN}
 
 
 def table(benchmarks: Sequence[Benchmark]) -> Table:
@@ -33,8 +35,9 @@ def table(benchmarks: Sequence[Benchmark]) -> Table:
     return Table("tasks", ["name", "what", "answers", "shots", "tasks"], rows)
 
 
-def document(benchmarks: Sequence[Benchmark], examples: Mapping[str, str]) -> str:
-    """All benchmarks as Markdown. `examples`: by name of the task, a question as it is put."""
+def document(benchmarks: Sequence[Benchmark], examples: Mapping[str, Example]) -> str:
+    """All benchmarks as Markdown. `examples`: by name of the task, a question as it is put, and the choices among its
+    continuations, where it is answered by these."""
     return "\n".join([HEAD, *(line for benchmark in benchmarks for line in _chapter(benchmark, examples))])
 
 
@@ -64,7 +67,7 @@ def _shots_of(tasks: Sequence[Task]) -> str:
     return ", ".join(dict.fromkeys(str(task.shots) for task in tasks))
 
 
-def _chapter(benchmark: Benchmark, examples: Mapping[str, str]) -> Iterator[str]:
+def _chapter(benchmark: Benchmark, examples: Mapping[str, Example]) -> Iterator[str]:
     title = next((group.title for group in benchmark.groups), benchmark.tasks[0].title)
     yield f"## {benchmark.name}\n"
     licence = f" Licence of the data: {benchmark.licence}." if benchmark.licence else ""
@@ -73,12 +76,17 @@ def _chapter(benchmark: Benchmark, examples: Mapping[str, str]) -> Iterator[str]
         yield f"Groups: {', '.join(f'`{group.name}`' for group in benchmark.groups)}.\n"
     for tasks in _alike(benchmark):
         yield f"### {_together(tasks)}\n"
-        yield from (f"- {what}: {text}" for what, text in _facts(tasks[0]).items() if text)
+        config = tasks[0].data.config if len(tasks) == 1 else None
+        yield from (f"- {what}: {text}" for what, text in _facts(tasks[0], config).items() if text)
         yield ""
-        shown = next((examples[task.name] for task in tasks if task.name in examples), None)
-        if shown is not None:
-            fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", shown)), default=0))
-            yield f"{fence}text\n{shown}\n{fence}\n"
+        yield from next((_shown(*examples[task.name]) for task in tasks if task.name in examples), ())
+
+
+def _shown(question: str, choices: Sequence[str]) -> Iterator[str]:
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", question)), default=0))
+    yield f"{fence}text\n{question}\n{fence}\n"
+    if choices:
+        yield f"It goes on with one of: {', '.join(f'`{choice}`' for choice in choices)}.\n"
 
 
 def _alike(benchmark: Benchmark) -> list[list[Task]]:
@@ -94,8 +102,8 @@ def _together(tasks: Sequence[Task]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]} ({len(names)} tasks)"
 
 
-def _facts(task: Task) -> dict[str, str]:
-    """What there is to know of a task, without its name and configuration."""
+def _facts(task: Task, config: str | None = None) -> dict[str, str]:
+    """What there is to know of a task but its name; its configuration where that is given."""
     return {
         "answered": ", or ".join(ANSWERS[mode] for mode in dict.fromkeys([task.default, *task.modes])),
         "prompt": _templates(task),
@@ -105,7 +113,7 @@ def _facts(task: Task) -> dict[str, str]:
         "settings": ", ".join(f"{name} {value}" for name, value in _settings(task)),
         "read and counted": _counted(task),
         "passes": str(task.repeats) if task.repeats > 1 else "",
-        "data": _data(task),
+        "data": _data(task.data, config),
         "source": task.source,
     }
 
@@ -121,8 +129,8 @@ def _examples(task: Task) -> str:
     if task.draw == "fixed":
         return f"{task.shots} of {len(task.fixed)} fixed ones"
     data = task.data
-    place = f"`{data.shots_split}`" if data.shots_split else ""
-    if not place:
+    place = f"`{data.shots_split}`" if data.shots_split else ", ".join(map(_plainly(data), data.shots_files))
+    if not place or task.most == 0:
         return "none"
     most = f", at most {task.most}" if task.most is not None and task.most != task.shots else ""
     return f"{task.shots or 'none by default; if asked for'}{most}, {DRAWS[task.draw]} {place}"
@@ -143,8 +151,14 @@ def _counted(task: Task) -> str:
     return "; ".join(said)
 
 
-def _data(task: Task) -> str:
-    data = task.data
-    files = ", ".join(f"`{name.replace(data.config or '{config}', '{config}')}`" for name in data.files)
-    config = " (a configuration each)" if data.config else ""
-    return f"`{data.path}`{config}, split `{data.split}`" + (f"; files {files}" if files else "")
+def _data(data: Data, config: str | None) -> str:
+    files = ", ".join(map(_plainly(data), data.files))
+    said = f"`{data.path}`"
+    if data.config:
+        said += f", configuration `{config}`" if config else ", a configuration each"
+    return f"{said}, split `{data.split}`" + (f"; files {files}" if files else "")
+
+
+def _plainly(data: Data) -> Callable[[str], str]:
+    """Names of files with `{config}` for the configuration."""
+    return lambda name: f"`{name.replace(data.config, '{config}') if data.config else name}`"
