@@ -166,8 +166,7 @@ def test_every_question_of_mt_bench_has_its_turns_and_temperature() -> None:
     assert len(asked) == 80
     for of, sample in asked:
         assert of.generation is not None
-        assert of.later is not None
-        assert [sample.ask.query, *of.later(sample.doc)] == sample.doc["turns"]
+        assert [sample.ask.query, *sample.later] == sample.doc["turns"]
         assert of.generation.settings["temperature"] == mt_bench.TEMPERATURES[sample.doc["category"]]
         for said in references.get(sample.doc["question_id"], ["words"]):
             assert right(of, sample, said)
