@@ -252,6 +252,29 @@ def test_of_large_benchmarks_the_small_sets_have_a_few_tasks() -> None:
         selection.chosen(["mmlu_anatomy"], "bundled")
 
 
+@pytest.mark.parametrize("benchmark", benchmarks(), ids=lambda benchmark: benchmark.name)
+def test_every_benchmark_reads_parquet_as_it_lies_on_the_hub(benchmark: Benchmark, tmp_path: Path) -> None:
+    """The rows of the small sets, in the hub's schema, in the hub's place: they are the same when read again."""
+    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    for task in filter(selection.stocked, benchmark.tasks):
+        data, docs = task.data, library.rows(task.data, "bundled").docs
+        folder = tmp_path / data.path / (data.config or "data")
+        folder.mkdir(parents=True, exist_ok=True)
+        columns = {name: [doc.get(name) for doc in docs] for doc in docs for name in doc}
+        parquet.write_table(pyarrow.table(columns), folder / f"{data.split}-00000-of-00001.parquet")
+        again = library.rows(data, str(tmp_path)).docs
+        assert [_said(doc) for doc in again] == [_said(doc) for doc in docs], task.name
+
+
+def _said(value: Any) -> Any:
+    """Without the Nones by which a column of the hub says that a row has no such field."""
+    if isinstance(value, dict):
+        return {name: _said(each) for name, each in value.items() if each is not None}
+    return [_said(each) for each in value] if isinstance(value, list) else value
+
+
 @pytest.mark.parametrize(("flags", "requests"), [("", 50), ("--repeat 2", 10), ("--repeat 1 --limit 3", 3)])
 def test_a_dry_run_over_a_small_set(flags: str, requests: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["eval", "--tasks", "aime24", "--data-dir", "bundled", "--dry-run", *flags.split()]) == 0

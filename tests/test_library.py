@@ -340,7 +340,9 @@ def test_the_library_is_asked_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise UsageError("it is offline")
 
     monkeypatch.setattr("loadstone.readers.hub.rows", refuse)
-    with pytest.raises(UsageError, match=r"in the cache of the hub \(it is offline\): give --data-dir DIR"):
+    with pytest.raises(
+        UsageError, match=r"^no data of org/quiz, split test, in the cache of the hub \(it is offline\): give"
+    ):
         library.rows(QUIZ, None)
 
 

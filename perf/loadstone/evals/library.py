@@ -118,10 +118,16 @@ def _found(data: Data, root: Path, split: str | None, shots: bool) -> list[Path]
 def _places(data: Data, root: Path) -> list[Path]:
     """Folders that are called as the data are: on the hub, in its cache, or as the benchmark is."""
     wanted = [_plain(name) for name in (data.benchmark, data.folder, data.path.rpartition("/")[2]) if name]
-    beside = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
-    called = [folder for name in wanted for folder in beside if _plain(folder.name) == name]
+    called = [folder for name in wanted for folder in _inside(root) if _plain(folder.name) == name]
     itself = [root] if _plain(root.resolve().name) in wanted else []
     return list(dict.fromkeys([*hubfiles.folders(root, data.path), *called, *itself]))
+
+
+def _inside(root: Path) -> list[Path]:
+    try:
+        return [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
+    except OSError as exc:
+        raise UsageError(f"cannot read the folder {root}: {exc.strerror or exc}; give another --data-dir") from exc
 
 
 def _plain(name: str) -> str:
@@ -161,7 +167,7 @@ def _cached(data: Data, split: str | None, shots: bool) -> Rows:
         found = hub.rows(data.path, data.config, split)
     except UsageError as exc:
         raise UsageError(
-            f"no data of {_whole(data, split)}, in the cache of the hub ({exc}): give --data-dir DIR with its files, or"
+            f"no {_whole(data, split, shots)}, in the cache of the hub ({exc}): give --data-dir DIR with its files, or"
             f" --data-dir {BUNDLED} for a small set of our own"
         ) from exc
     digest = hashlib.sha256()
