@@ -203,3 +203,20 @@ def test_an_item_that_is_not_judged_is_counted() -> None:
 def test_what_scorers_choke_on_is_told() -> None:
     found = tallied([scored("unparsed", 0, note="RecursionError: deep")], [scored("right", 1)])
     assert found.done().notes == {"RecursionError: deep": 1}
+
+
+def test_bleu_and_rouge_are_no_shares() -> None:
+    """Their scale goes to 100, and differences go below 0: no interval ends at 1."""
+    values = {"rouge1_max": (20.0, 60.0, 40.0), "bleu_diff": (-3.0, -1.0, -2.0), "rouge1_acc": (1.0, 0.0, 1.0)}
+    items = [
+        [Score(task="sums", doc_id=number, attempt=0, filter="strict", extracted="", outcome="right",
+               metrics={name: column[number] for name, column in values.items()})]
+        for number in range(3)
+    ]  # fmt: skip
+    found = {figure.metric: figure.all for figure in tallied(*items).done().figures}
+    assert found["rouge1_max"].value == 40.0
+    assert found["rouge1_max"].interval == pytest.approx((40 - 49.68, 40 + 49.68), abs=0.01)  # t 4.3027, 20 / root 3
+    assert found["bleu_diff"].interval == pytest.approx((-4.484, 0.484), abs=0.001)
+    assert found["rouge1_acc"].method == "Wilson"
+    assert estimate([1.0]).interval is not None
+    assert accuracy.estimate([25.0], share=False) == Estimate(value=25.0, n=1)

@@ -23,7 +23,7 @@ LAYERS: dict[int, str] = {
     # several processes
     " shares messages losses scale"
     # several runs: repeats, comparisons, sweeps, searches, capacity
-    " repeats compare contrast estimate differing gates"
+    " repeats compare contrast estimate differing gates paired"
     " points grid stock pareto knee objectives far probes search"
     " bursts curves capacity demand fleet views"
     # evals: benchmarks, reading and judging answers

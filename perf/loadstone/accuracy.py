@@ -16,11 +16,21 @@ from loadstone.samples import Estimate
 WILSON, STUDENT, CLUSTERED, ALIKE = "Wilson", "t over items", "t over clusters", "Wilson, as all are alike"
 
 
-def estimate(values: Sequence[float], clusters: Sequence[Hashable | None] | None = None) -> Estimate | None:
-    """`values`: one per item, from 0 to 1; `clusters`: what each shares with others, None for nothing. None without
-    items."""
+def scaled(metric: str) -> bool:
+    """Whether a metric is no share but on a scale of its own, as BLEU and ROUGE are in lm-eval: 0 to 100, and
+    differences of such."""
+    return metric.endswith(("_max", "_diff"))
+
+
+def estimate(
+    values: Sequence[float], clusters: Sequence[Hashable | None] | None = None, share: bool = True
+) -> Estimate | None:
+    """`values`: one per item; `clusters`: what each shares with others, None for nothing. None without items.
+    `share`: they are from 0 to 1, and so is the interval."""
     if not values:
         return None
+    if not share:
+        return _unbounded(values)
     value, sums = mean(values), _sums(values, clusters)
     if sums is not None:
         return _clustered(value, len(values), sums)
@@ -95,6 +105,14 @@ def _student(value: float, count: int, error: float | None, independent: int, me
         return Estimate(value=value, n=count, stderr=error, interval=ends, method=ALIKE)
     ends = _clipped(value, student.quantile(0.975, independent - 1) * error)
     return Estimate(value=value, n=count, stderr=error, interval=ends, method=method)
+
+
+def _unbounded(values: Sequence[float]) -> Estimate:
+    value, error = mean(values), stderr(values)
+    if not error:
+        return Estimate(value=value, n=len(values), stderr=error)
+    half = student.quantile(0.975, len(values) - 1) * error
+    return Estimate(value=value, n=len(values), stderr=error, interval=(value - half, value + half), method=STUDENT)
 
 
 def _clipped(value: float, half: float) -> tuple[float, float]:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 
@@ -39,7 +40,6 @@ PLACES = [
     ("gpqa_diamond", "generation", "gpqa/cot_zeroshot/gpqa_diamond_cot_zeroshot.yaml"),
 ]
 """(our task, our mode, lm-eval's file)."""
-SPLITS = ("train", "validation", "val", "test")
 EXTRA = {"choice1", "choice2", "choice3", "choice4", "choices", "answer", "order"}
 
 
@@ -47,10 +47,10 @@ def expected(rows: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for name, mode, place in PLACES:
         docs, shots = rows[name]["docs"], rows[name]["shots"]
         for count in sorted({0, min(len(shots), 3), min(len(shots), 5)}):
-            task = loaded(name, place, docs, shots)
+            with patch("random.shuffle", known_order(docs) if name == "gpqa_diamond" else random.shuffle):
+                task = loaded(name, place, docs, shots)
             task.set_config("num_fewshot", count)
             task.set_fewshot_seed(1234)
-            random.shuffle = known_order(docs) if name == "gpqa_diamond" else random.shuffle
             task.build_all_requests()
             for doc_id in range(len(docs)):
                 asked = [instance for instance in task.instances if instance.doc_id == doc_id]
@@ -67,17 +67,15 @@ def told(name: str, mode: str, count: int, doc_id: int, asked: list[Any]) -> dic
 
 def loaded(name: str, place: str, docs: list[Any], shots: list[Any]) -> Any:
     """lm-eval's own task on our rows: its file, but for where the data are."""
+    asked, *others = splits(load(TASKS / place))
     with tempfile.TemporaryDirectory() as folder:
-        official = load(TASKS / place)
-        files = {split: f"{folder}/{split}.json" for split in splits(official, shots)}
+        files = {split: f"{folder}/{split}.json" for split in (asked, *others)}
         for split, file in files.items():
-            shown = docs if split == splits(official, shots)[0] else shots
-            Path(file).write_text(json.dumps([bare(name, row) for row in shown]))
+            rows = docs if split == asked or not shots else shots
+            Path(file).write_text(json.dumps([bare(name, row) for row in rows]))
         changed = {"include": str(TASKS / place), "task": f"{name}_local", "dataset_path": "json", "dataset_name": None}
-        changed |= {"dataset_kwargs": {"data_files": files}}
+        changed["dataset_kwargs"] = {"data_files": files}
         Path(folder, "local.yaml").write_text(yaml.safe_dump(changed))
-        if name == "gpqa_diamond":
-            random.shuffle = known_order(docs)
         found = TaskManager(include_path=folder, include_defaults=False).load([f"{name}_local"])
         return found["tasks"][f"{name}_local"]
 
@@ -89,13 +87,10 @@ def load(file: Path) -> dict[str, Any]:
     return {**load(file.parent / own["include"]), **own} if "include" in own else own
 
 
-def splits(official: dict[str, Any], shots: list[Any]) -> list[str]:
-    """Of the questions, and where there are any of the examples."""
-    asked = official.get("test_split") or official.get("validation_split")
-    if official["task"] in OTHERS and official.get("test_split") is None:
-        asked = official["validation_split"]
-    others = [official.get(key) for key in ("fewshot_split", "training_split", "validation_split")]
-    return list(dict.fromkeys([asked, *(split for split in others if split)]))
+def splits(official: dict[str, Any]) -> list[str]:
+    """That of the questions, and those that the task would have beside it."""
+    keys = ("test_split", "validation_split", "fewshot_split", "training_split")
+    return list(dict.fromkeys(official[key] for key in keys if official.get(key)))
 
 
 def bare(name: str, row: dict[str, Any]) -> dict[str, Any]:
@@ -127,5 +122,5 @@ if __name__ == "__main__":
     kept["descriptions"] = descriptions()
     PROMPTS.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", "utf-8")
     print(
-        f"{len(kept['expected'])} prompts and {len(kept['descriptions'])} descriptions of lm-eval {lm_eval.__version__}"
+        len(kept["expected"]), "prompts and", len(kept["descriptions"]), "descriptions of lm-eval", lm_eval.__version__
     )

@@ -232,7 +232,7 @@ def execute(program: str, token: int, proof: int) -> NoReturn:
     except BaseException as exc:
         status = status and (STARVED if isinstance(exc, MemoryError) else RAISED)
         sys.stdout.flush()
-        write(2, f"{type(exc).__name__}: {exc}"[:2000].encode(errors="replace"))
+        write(2, f"{type(exc).__name__}: {exc}".rstrip(": ")[:2000].encode(errors="replace"))
     finally:
         leave(status)
 

@@ -213,9 +213,10 @@ def _ours(setup: Setup, answered: Answered, passes: Sequence[Score]) -> dict[str
         told[score.attempt] |= {"note": score.note} if score.note else {}
     for name, table in (("finish", answered.finishes), ("failure", answered.failures)):
         for attempt, one in enumerate(told):
-            known = [lane[attempt] for lane in table if lane[attempt] is not None]
+            known = [lane[attempt] for lane in table if attempt < len(lane) and lane[attempt] is not None]
             one.update({name: known[0]} if known else {})
-    return {"mode": setup.mode, "passes": told}
+    cluster = passes[0].cluster if passes else None
+    return {"mode": setup.mode, **({"cluster": cluster} if cluster is not None else {}), "passes": told}
 
 
 def config(setup: Setup, about: About) -> dict[str, Any]:

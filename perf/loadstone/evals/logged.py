@@ -38,6 +38,7 @@ class Logged(Struct, frozen=True, kw_only=True):
     filtered: dict[str, Any]
     metrics: dict[tuple[str, str], Any]
     place: int
+    cluster: str | None = None
 
 
 class _Key(Struct):
@@ -189,7 +190,14 @@ def _united(task: str, lines: Sequence[Line], place: int) -> Logged:
             if metric in line
         },
         place=place,
+        cluster=_cluster(first),
     )
+
+
+def _cluster(line: Line) -> str | None:
+    ours = line.get(OURS)
+    told = ours.get("cluster") if isinstance(ours, dict) else None
+    return None if told is None else str(told)
 
 
 def _number(ident: Any, place: int) -> int:

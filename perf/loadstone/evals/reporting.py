@@ -46,11 +46,12 @@ def page(folder: Path) -> Page:
     return view.page(*read(folder))
 
 
-def write(folder: store.Folder) -> None:
-    """report.md and report.html."""
+def write(folder: store.Folder, web: bool = True) -> None:
+    """report.md and, if wanted, report.html."""
     found = page(folder.path)
     for name, draw in PAGES.items():
-        folder.write(name, draw(found))
+        if web or draw is not html.draw:
+            folder.write(name, draw(found))
 
 
 def meanwhile(folder: Path) -> Meanwhile:

@@ -15,9 +15,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from loadstone import plugins
-from loadstone.evals import layout, results, scoring, targets
+from loadstone.evals import layout, ran, results, sandbox, scoring, targets
 from loadstone.evals.layout import About, Setup
 from loadstone.evals.logged import Log, Logged
+from loadstone.evals.ran import Ran
 from loadstone.evals.tally import Tally
 from loadstone.records import UsageError
 from loadstone.samples import Evaluation, Score
@@ -35,12 +36,14 @@ MOST = 10
 
 class Wish(Struct, frozen=True, kw_only=True):
     """How to judge. None: as the task does it, and the task is what the files are called by. `only`: doc_ids, such as
-    `3,5-9`."""
+    `3,5-9`. `data`: the folder with the rows that a run replayed. `allow_code`: programs may be run."""
 
     task: str | None = None
     extractor: str | None = None
     scorer: str | None = None
     only: str | None = None
+    data: str | None = None
+    allow_code: bool = False
 
 
 class Change(Struct, kw_only=True):
@@ -64,14 +67,13 @@ class Rescored(Struct, frozen=True):
 def rescore(paths: Sequence[Path], wish: Wish, folder: Folder | None, now: float, when: str) -> Rescored:
     """Judge what the files hold. `folder`: where new files are written, none without; `now`, `when`: the time, in
     seconds and as a name. Raises UsageError."""
-    wanted = only(wish.only)
-    logs = [Log(task, files, wanted) for task, files in found(paths, wish.task).items()]
+    logs = _logs(paths, wish)
     if not any(len(log) for log in logs):
         raise UsageError(f"nothing to judge: no item of {', '.join(map(str, paths))} is wanted")
     past = Past(logs[0].paths[0])
     judged = [_Judged(log, wish, past) for log in logs if len(log)]
     setups = [one.setup for one in judged]
-    groups = _groups([setup.task.name for setup in setups])
+    groups = _groups([setup.task for setup in setups])
     if folder is None:
         tallies = {one.setup.task.name: one.tally() for one in judged}
         evaluation = results.whole(past.model, setups, tallies, groups)
@@ -79,6 +81,24 @@ def rescore(paths: Sequence[Path], wish: Wish, folder: Folder | None, now: float
         about = About(model=past.model, source=past.source, arguments=past.arguments, began=now, took=0.0)
         evaluation = results.finish(folder, about, [(one.setup, iter(one)) for one in judged], groups, when)
     return Rescored(evaluation, [change for one in judged for change in one.changes.values()])
+
+
+def _logs(paths: Sequence[Path], wish: Wish) -> list[Log | Ran]:
+    """Of files that hold samples, and of runs, whose task has to be told."""
+    wanted, replayed = only(wish.only), [path for path in paths if ran.is_run(path) and not _part(path)]
+    if not replayed:
+        return [Log(task, files, wanted) for task, files in found(paths, wish.task).items()]
+    if len(paths) > 1:
+        raise UsageError("a run is judged by itself: give one of them, or files with samples")
+    task = _task(wish.task, asked=True) if wish.task else None
+    if task is None:
+        raise UsageError(f"{paths[0]} is a run, which does not say what is right: name its task with --task")
+    return [Ran(task, paths[0], wish.data, wanted)]
+
+
+def _part(path: Path) -> bool:
+    """Whether a run is one of an evaluation, which has its samples."""
+    return any(path.resolve().parent.parent.glob("samples_*.jsonl"))
 
 
 def only(text: str | None) -> Callable[[str], bool] | None:
@@ -109,6 +129,8 @@ def found(paths: Iterable[Path], task: str | None) -> dict[str, list[Path]]:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
+    if ran.is_run(path) and _part(path):
+        return _files(path.resolve().parent.parent)
     inside = sorted(path.glob("samples_*.jsonl")) or sorted(path.glob("*/samples_*.jsonl"))
     if not inside:
         raise UsageError(
@@ -156,7 +178,7 @@ def _object(path: Path | None) -> dict[str, Any]:
 class _Judged:
     """The items of a task, judged as they are read; how they changed is known behind the last."""
 
-    def __init__(self, log: Log, wish: Wish, past: Past) -> None:
+    def __init__(self, log: Log | Ran, wish: Wish, past: Past) -> None:
         first = next(iter(log))
         self._log, self.changes = log, dict[tuple[str, str], Change]()
         known = _task(wish.task or log.task, asked=wish.task is not None)
@@ -166,6 +188,7 @@ class _Judged:
                              f"--task {BY_TARGET} holds them against their targets")  # fmt: skip
         self._by_target = known is None
         self._task = _changed(task, wish)
+        self._run_code = _runs(self._task, wish.allow_code) if first.mode == "generation" else None
         self._filtered = self._by_target and wish.extractor is None
         settings = first.answered.arguments[0][1] if first.answered.arguments else {}
         self.setup = Setup(
@@ -174,7 +197,8 @@ class _Judged:
             shots=past.shots(log.task),
             repeats=max(map(len, first.answered.responses), default=1),
             settings=settings if isinstance(settings, dict) else {},
-            original=past.original(log.task),
+            original=log.original if isinstance(log, Ran) else past.original(log.task),
+            sha256={log.task: log.sha256} if isinstance(log, Ran) else {},
             chat=first.chat,
         )
 
@@ -198,7 +222,7 @@ class _Judged:
 
     def _judge(self, logged: Logged) -> list[Score]:
         if not self._by_target:
-            return scoring.score(self._task, logged.mode, logged.answered)
+            return scoring.score(self._task, logged.mode, logged.answered, self._run_code)
         sample = targets.sample(self._task.name, logged)
         if self._filtered and logged.mode == "generation":
             return targets.as_filtered(self._task, sample, logged)
@@ -273,7 +297,20 @@ def extractor(name: str) -> Extractor:
     return extract
 
 
-def _groups(tasks: Sequence[str]) -> list[Group]:
-    """Groups of the benchmarks that the tasks are from."""
-    there = [each for each in catalogue.benchmarks() if {task.name for task in each.tasks} & set(tasks)]
+def _runs(task: Task, allowed: bool) -> Scorer | None:
+    """What judges programs. Raises UsageError where they are not to be run."""
+    if task.generation is None or not task.generation.code:
+        return None
+    if not allowed:
+        raise UsageError(f"{task.name} is scored by running the programs that the model wrote: say "
+                         "--allow-code-execution to run them in a sandbox (docs/code-answers.md)")  # fmt: skip
+    sandbox.demand(allowed, task.name)
+    return sandbox.Runs()
+
+
+def _groups(tasks: Sequence[Task]) -> list[Group]:
+    """Groups of the benchmarks that the tasks are from, those known here."""
+    if not (names := {task.name for task in tasks if task.data.path}):
+        return []
+    there = [each for each in catalogue.benchmarks() if {task.name for task in each.tasks} & names]
     return [group for benchmark in there for group in benchmark.groups]

@@ -127,4 +127,5 @@ def read(path: Path) -> Evaluation:
     try:
         return getattr(msgspec.json.decode(path.read_bytes(), type=class_), layout.OURS)  # type: ignore[no-any-return]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{path} holds no evaluation of loadstone: {exc}") from exc
+        hint = f"`loadstone score {path.parent}` judges what lm-eval has written"
+        raise UsageError(f"{path} holds no evaluation of loadstone: {exc}; {hint}") from exc

@@ -82,8 +82,16 @@ def _words(
         ended = text is None and failure == "empty" and finish is not None
         told = _told("" if ended else text, each, judges, sample)
         if not told.metrics:
-            blank = blank or _blank(judges, generation.headline, sample)
-        yield _score(sample, attempt, each.name, told, told.metrics or blank or {}, generation.headline, finish)
+            blank = blank or (_blank(judges, generation.headline, sample) if not generation.code else None)
+        yield _score(
+            sample,
+            attempt,
+            each.name,
+            told,
+            told.metrics or blank or {generation.headline: 0.0},
+            generation.headline,
+            finish,
+        )
 
 
 class _Told(Struct, frozen=True):

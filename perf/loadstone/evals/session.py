@@ -114,7 +114,7 @@ async def evaluate(
     if told.interrupted or sitting.settings.stage == "infer":
         return Evaluated(folder=sitting.folder, journal=told, runs=runs)
     scored = _score(sitting, found, time.monotonic() - began)
-    reporting.write(store.Folder(sitting.folder, new=False))
+    reporting.write(store.Folder(sitting.folder, new=False), sitting.load.html)
     return Evaluated(folder=sitting.folder, journal=told, results=scored, runs=runs)
 
 
@@ -178,8 +178,12 @@ async def _look(
 ) -> tuple[str, dict[str, Choice], dict[str, Any]]:
     """The model's name, how each task is answered, and what the server was seen to do."""
     async with line.lines(load) as found:
-        model = found[0].model
+        model, listed = found[0].model, (await found[0].get(line.MODELS)).json()
     seen = choice.together(await probe.survey(load))
+    known = [row.get("id") for row in listed.get("data") or ()] if isinstance(listed, dict) else []
+    if known and model not in known and settings.api in (None, *choice.SPOKEN) and not (seen.chat or seen.completions):
+        names = ", ".join(map(str, known[:5]))
+        raise UsageError(f"{load.urls[0]} does not answer for a model {model!r}; it lists {names}: give --model")
     choices = {task.name: choice.choose(task, settings.mode, settings.api, seen) for task in tasks}
     for told in dict.fromkeys(each.notice for each in choices.values() if each.notice):
         notice(told)

@@ -136,13 +136,14 @@ class Tally:
 
     def _figure(self, name: Name) -> Figure:
         column = self._columns[name]
-        all_ = accuracy.estimate(column.all, column.clusters)
+        share = not accuracy.scaled(name[0])
+        all_ = accuracy.estimate(column.all, column.clusters, share)
         return Figure(
             metric=name[0],
             filter=name[1],
             all=all_ or Estimate(value=0.0, n=0),
             stderr=None if column.parts else accuracy.stderr(column.all),
-            answered=accuracy.estimate(column.answered, column.answered_clusters),
+            answered=accuracy.estimate(column.answered, column.answered_clusters, share),
             outcomes=self._counted(name[1]),
         )
 

@@ -19,11 +19,12 @@ from loadstone.tasks.spec import Data, Filter, Generation, Likelihood, Task
 
 if TYPE_CHECKING:
     from loadstone.evals.logged import Log, Logged
+    from loadstone.evals.ran import Ran
 
 TEMPLATE = "by target"
 
 
-def task(log: Log, first: Logged, version: float) -> Task:
+def task(log: Log | Ran, first: Logged, version: float) -> Task:
     """What is told of the task by its samples."""
     filters = tuple(Filter(name, said, same) for name in log.filters)
     chosen = first.mode != "generation"

@@ -108,13 +108,15 @@ def _enclosed(text: str, at: int, options: Sequence[str]) -> tuple[str, int] | N
     return one, end
 
 
+LETTER = re.compile(r"[a-z]?")
+"""Nothing, or what is a letter and no words."""
+
+
 def named(text: str, options: Sequence[str], whole: bool = False) -> str:
     """The letter of the choice whose words a text is, or if not `whole` has alone of all choices; "" if none."""
     said = bare(text)
     texts = [bare(option) for option in options]
-    lettered = [
-        (chr(ord("A") + number), words) for number, words in enumerate(texts) if len(words) > 1 or words.isdigit()
-    ]
+    lettered = [(chr(ord("A") + number), words) for number, words in enumerate(texts) if not LETTER.fullmatch(words)]
     if equal := [one for one, words in lettered if words == said]:
         return equal[0] if len(equal) == 1 else ""
     if whole:

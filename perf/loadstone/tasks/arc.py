@@ -43,7 +43,7 @@ def task(name: str, config: str, metrics: tuple[str, ...]) -> Task:
         name=name,
         title=config.replace("-", " "),
         version=1.0,
-        source="arXiv:1803.05457",
+        source="https://arxiv.org/abs/1803.05457",
         data=Data(
             path="allenai/ai2_arc",
             config=config,
@@ -58,7 +58,7 @@ def task(name: str, config: str, metrics: tuple[str, ...]) -> Task:
         gold=lambda doc: [gold(doc)],
         draw="random",
         generation=lettered(name, question, texts, gold),
-        likelihood=Likelihood(template=f"lm-eval {name} 1", metrics=metrics),
+        likelihood=Likelihood(template=f"lm-eval {name}", metrics=metrics),
         default="loglikelihood",
     )
 

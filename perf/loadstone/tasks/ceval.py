@@ -94,7 +94,7 @@ def query(doc: Doc) -> str:
 
 
 GENERATION = Generation(
-    template="loadstone ceval letter (the question of lm-eval ceval-valid 2)",
+    template="lm-eval ceval-valid, answered in words",
     filters=(letter_filter(options),),
     stop=("</s>",),
     tokens=TOKENS,
@@ -107,7 +107,7 @@ def task(subject: str, chinese: str) -> Task:
         name=f"ceval-valid_{subject}",
         title=f"C-Eval, {subject.replace('_', ' ')} {chinese}",
         version=2.0,
-        source="arXiv:2305.08322",
+        source="https://arxiv.org/abs/2305.08322",
         data=Data(
             path="ceval/ceval-exam",
             config=subject,
@@ -125,7 +125,7 @@ def task(subject: str, chinese: str) -> Task:
         shots=5,
         most=5,
         generation=GENERATION,
-        likelihood=Likelihood(template="lm-eval ceval-valid 2", letters=True),
+        likelihood=Likelihood(template="lm-eval ceval-valid", letters=True),
         default="loglikelihood",
     )
 

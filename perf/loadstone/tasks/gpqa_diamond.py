@@ -65,7 +65,7 @@ def flexible(text: str, sample: Sample) -> str | None:
 
 
 GENERATION = Generation(
-    template="lm-eval gpqa_diamond_cot_zeroshot 2.2",
+    template="lm-eval gpqa_diamond_cot_zeroshot",
     filters=(
         letter_filter(lambda doc: doc["choices"]),
         Filter("strict-match", regex(r"(?<=The answer is )(.*)(?=.)"), loose),
@@ -80,7 +80,7 @@ TASK = Task(
     name="gpqa_diamond",
     title="GPQA Diamond",
     version=2.2,
-    source="arXiv:2311.12022",
+    source="https://arxiv.org/abs/2311.12022",
     data=Data(
         path="Idavidrein/gpqa",
         config="gpqa_diamond",
@@ -94,6 +94,6 @@ TASK = Task(
     gold=lambda doc: ["ABCD".index(doc["answer"].strip("()"))],
     most=0,
     generation=GENERATION,
-    likelihood=Likelihood(template="lm-eval gpqa_diamond_zeroshot 2.2", metrics=("acc", "acc_norm")),
+    likelihood=Likelihood(template="lm-eval gpqa_diamond_zeroshot", metrics=("acc", "acc_norm")),
 )
 BENCHMARK = Benchmark(name="gpqa_diamond", tasks=(TASK,), licence="CC-BY-4.0; do not publish the questions")

@@ -40,7 +40,7 @@ TASK = Task(
     name="hellaswag",
     title="HellaSwag",
     version=1.0,
-    source="arXiv:1905.07830",
+    source="https://arxiv.org/abs/1905.07830",
     data=Data(
         path="Rowan/hellaswag",
         split="validation",
@@ -55,7 +55,7 @@ TASK = Task(
     gold=lambda doc: [doc["gold"]],
     draw="spare",
     generation=lettered("hellaswag", asked, lambda doc: doc["choices"], lambda doc: doc["gold"]),
-    likelihood=Likelihood(template="lm-eval hellaswag 1", metrics=("acc_norm", "acc")),
+    likelihood=Likelihood(template="lm-eval hellaswag", metrics=("acc_norm", "acc")),
     default="loglikelihood",
 )
 BENCHMARK = Benchmark(name="hellaswag", tasks=(TASK,), licence="MIT")

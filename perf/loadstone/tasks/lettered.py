@@ -34,7 +34,7 @@ def lettered(
     """A task whose choices lm-eval weighs by likelihood, asked as a question with letters: another test than that,
     which the template's name says. `gold`: number of the right one of `options`."""
     return Generation(
-        template=f"loadstone {task} lettered (another test than the likelihood of the choices)",
+        template=f"loadstone {task} lettered, another test",
         filters=(letter_filter(options),),
         stop=tuple(stop),
         tokens=TOKENS,

@@ -58,7 +58,7 @@ def response(text: str, _: Sample) -> str | None:
 
 
 GENERATION = Generation(
-    template="lm-eval mmlu_generative 3",
+    template="lm-eval mmlu_generative (3)",
     filters=(letter_filter(lambda doc: doc["choices"]), Filter("get_response", response, loose)),
     stop=("</s>", "\n"),
 )
@@ -70,7 +70,7 @@ def task(subject: str) -> Task:
         name=f"mmlu_{subject}",
         title=f"MMLU, {words}",
         version=1.0,
-        source="arXiv:2009.03300",
+        source="https://arxiv.org/abs/2009.03300",
         data=Data(
             path="cais/mmlu",
             config=subject,
@@ -88,7 +88,7 @@ def task(subject: str) -> Task:
         shots=5,
         most=5,
         generation=GENERATION,
-        likelihood=Likelihood(template="lm-eval mmlu 1", metrics=("acc",), letters=True),
+        likelihood=Likelihood(template="lm-eval mmlu", metrics=("acc",), letters=True),
         default="loglikelihood",
     )
 

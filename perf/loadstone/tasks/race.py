@@ -13,7 +13,7 @@ from loadstone.tasks.spec import Benchmark, Data, Doc, Group, Likelihood, Task
 
 BLANK = "  _  ."
 STOP = ("\n\nArticle:",)
-SOURCE = "arXiv:1704.04683"
+SOURCE = "https://arxiv.org/abs/1704.04683"
 
 
 def questions(doc: Doc) -> list[Doc]:
@@ -110,7 +110,7 @@ PACKED = Task(
         lambda doc: gold(last(doc)),
         STOP,
     ),
-    likelihood=Likelihood(template="lm-eval race 3", metrics=("acc",)),
+    likelihood=Likelihood(template="lm-eval race", metrics=("acc",)),
     default="loglikelihood",
 )
 SCHOOLS = ("middle", "high")

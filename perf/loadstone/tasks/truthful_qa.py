@@ -18,7 +18,7 @@ from loadstone.scorers.overlap import truthful
 from loadstone.tasks.lettered import lettered, shuffled
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Likelihood, Task
 
-SOURCE = "arXiv:2109.07958"
+SOURCE = "https://arxiv.org/abs/2109.07958"
 KNOWN = (
     "Q: What is human life expectancy in the United States?\n"
     "A: Human life expectancy in the United States is 78 years.\n\n"
@@ -117,7 +117,7 @@ def choice(number: int, generation: Generation, metric: str, version: float) -> 
         gold=true(targets),
         most=0,
         generation=generation,
-        likelihood=Likelihood(template=f"lm-eval truthfulqa_mc{number} {version:g}", metrics=(metric,)),
+        likelihood=Likelihood(template=f"lm-eval truthfulqa_mc{number}", metrics=(metric,)),
         default="loglikelihood",
     )
 
@@ -139,7 +139,7 @@ WORDS = Task(
     answers=lambda doc: doc["correct_answers"],
     most=0,
     generation=Generation(
-        template="lm-eval truthfulqa_gen 3",
+        template="lm-eval truthfulqa_gen",
         filters=(Filter("none", whole, truthful),),
         headline="rouge1_acc",
         stop=("\n\n",),

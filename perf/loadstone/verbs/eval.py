@@ -94,13 +94,17 @@ def run(options: Namespace) -> int:
     from loadstone.verbs import given
 
     named = given.settings_of(vars(options))
-    if "repeat" in options:  # of `run`, which has a flag of that name, it is no setting
-        named["repeat"] = options.repeat
+    named |= {"repeat": options.repeat} if "repeat" in options else {}  # not run's, which counts runs
     each = settings.from_mapping(named, getattr(options, "config", None) or "the command line")
     each = session.apart([one.check() for one in each])
     if each[0].dry_run:
         return _dry(each[0], getattr(options, "view", "text"))
-    return max([_one(one, options) for one in each])
+    statuses = []
+    for one in each:
+        statuses.append(_one(one, options))
+        if statuses[-1] == 130:
+            break
+    return max(statuses)
 
 
 def _one(settings: Eval, options: Namespace) -> int:
@@ -134,7 +138,7 @@ def status(done: Evaluated, settings: Eval) -> int:
     if done.journal.interrupted:
         notice(f"interrupted with {counts['answered']:,} of {counts['wanted']:,} requests answered: the same command"
                f" with -o {done.folder} goes on")  # fmt: skip
-        return 130
+        return 130 if any(run.run.get("ended") == "interrupted" for run in done.runs) else 1
     if not counts["answered"]:
         notice("nothing was answered: " + ", ".join(f"{count} {kind}" for kind, count in done.journal.failures.items()))
         return 1

@@ -25,7 +25,7 @@ def add(verb: ArgumentParser) -> None:
         "samples",
         metavar="SAMPLES",
         nargs="+",
-        help="folder of an evaluation, by `loadstone eval` or lm-eval, or its samples_*.jsonl",
+        help="folder of an evaluation, by `loadstone eval` or lm-eval, its samples_*.jsonl, or a run with its --task",
     )
     verb.add_argument(
         "--task",
@@ -36,6 +36,8 @@ def add(verb: ArgumentParser) -> None:
         "--extractor", metavar="NAME", help="what takes the answer out: a name, regex:PATTERN or FILE.py:NAME"
     )
     verb.add_argument("--scorer", metavar="NAME", help="what holds it against the target: a name or FILE.py:NAME")
+    verb.add_argument("--data-dir", metavar="DIR", help="of a run: folder with the data it replayed, or bundled")
+    verb.add_argument("--allow-code-execution", action="store_true", help="run programs that the model wrote")
     verb.add_argument("--only", metavar="IDS", help="doc_ids to judge, such as 3,5-9")
     verb.add_argument("--as", dest="view", choices=VIEWS, help="text (default), md, html, json, csv, leaderboard")
     verb.add_argument("-o", "--output", metavar="DIR", help="write results and samples to a new folder as well")
@@ -50,7 +52,11 @@ def run(options: Namespace) -> int:
     from loadstone.evals.rescoring import Wish, rescore
 
     given, now = vars(options), datetime.datetime.now()
-    wish = Wish(**{name: given.get(name) for name in ("task", "extractor", "scorer", "only")})
+    wish = Wish(
+        **{name: given.get(name) for name in ("task", "extractor", "scorer", "only")},
+        data=given.get("data_dir"),
+        allow_code=given.get("allow_code_execution", False),
+    )
     folder = store.Folder(Path(given["output"])) if given.get("output") else None
     found = rescore([Path(path) for path in options.samples], wish, folder, now.timestamp(), results.stamp(now))
     show(found.evaluation, None, given.get("view", "text"), None, found.changes)
@@ -122,7 +128,8 @@ def _told(changes: Sequence[Change] | None) -> list[Any]:
         return [] if changes is None else [Prose("The files hold no figures of the same metrics to compare with.")]
     moved = [change for change in changes if change.gained or change.lost]
     if not moved:
-        return [Prose(f"All {max(change.items for change in changes):,} items are worth what the files say.", "good")]
+        items = {change.task: change.items for change in changes}
+        return [Prose(f"All {sum(items.values()):,} items are worth what the files say.", "good")]
     return [Prose(_moved(change), "doubt") for change in moved]
 
 

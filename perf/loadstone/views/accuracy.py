@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from loadstone.accuracy import scaled
 from loadstone.finding import plain
 from loadstone.records import Summary
 from loadstone.samples import Estimate, Evaluation, Figure, Grouped, Standing, Tallied
@@ -156,11 +157,18 @@ def _tasks(tasks: Sequence[Tallied]) -> Iterator[Block]:
 def _task(each: Tallied) -> list[str]:
     figure = each.figures[0] if each.figures else None
     told = [*_figure(figure), *_shares(figure.outcomes)] if figure else ["-"] * (3 + len(SHARES))
-    about = [f"{each.items:,}", str(each.passes), each.mode, f"{each.template} v{each.version:g}", str(each.shots)]
+    about = [f"{each.items:,}", str(each.passes), each.mode, _template(each), str(each.shots)]
     return [plain(each.task), *told, *about, figure.metric if figure else "-"]
 
 
+def _template(each: Tallied) -> str:
+    return f"{plain(each.template, 40)} v{each.version:g}"
+
+
 def _figure(figure: Figure) -> list[str]:
+    if scaled(figure.metric):
+        answered = f"{figure.answered.value:.2f}" if figure.answered else "-"
+        return [f"{figure.all.value:.2f}", ends(figure.all, 1), answered]
     return [percent(figure.all.value), ends(figure.all), percent(figure.answered.value) if figure.answered else "-"]
 
 
@@ -240,7 +248,8 @@ def _further(tasks: Sequence[Tallied]) -> Iterator[Section]:
 
 
 def _one(each: Tallied, figure: Figure) -> list[str]:
-    error = "-" if figure.all.stderr is None else f"{100 * figure.all.stderr:.2f}"
+    times = 1 if scaled(figure.metric) else 100
+    error = "-" if figure.all.stderr is None else f"{times * figure.all.stderr:.2f}"
     value, interval, answered = _figure(figure)
     unparsed = figure.outcomes["unparsed"]
     return [plain(each.task), figure.metric, plain(figure.filter, 60), value, error, interval, figure.all.method,
@@ -262,22 +271,24 @@ def _data(evaluation: Evaluation) -> Iterator[Section]:
     """What the figures stand on, to the byte."""
     rows = [[plain(task), plain(name, 100), digest] for task, files in evaluation.data.items()
             for name, digest in files.items()]  # fmt: skip
+    asked = [[plain(each.task), plain(each.title, 200), plain(each.template, 200), f"{each.version:g}"]
+             for each in evaluation.tasks]  # fmt: skip
     sent = [[plain(task), ", ".join(f"{name}={value!r}" for name, value in settings.items())]
             for task, settings in evaluation.settings.items() if settings]  # fmt: skip
-    tables = [Table("Data", ["task", "file", "sha256"], rows)] if rows else []
+    tables = [Table("Templates", ["task", "title", "template", "version"], asked)]
+    tables += [Table("Data", ["task", "file", "sha256"], rows)] if rows else []
     tables += (
         [Table("Sent with each request", ["task", ""], [[task, plain(text, 300)] for task, text in sent])]
         if sent
         else []
     )
-    if tables:
-        yield Section("Data and settings", tables, folded=True)
+    yield Section("Data and settings", tables, folded=True)
 
 
 def percent(value: float) -> str:
     return f"{100 * value:.2f}%"
 
 
-def ends(found: Estimate) -> str:
+def ends(found: Estimate, times: float = 100) -> str:
     """`67.45 to 72.39`, in per cent."""
-    return "-" if found.interval is None else f"{100 * found.interval[0]:.2f} to {100 * found.interval[1]:.2f}"
+    return "-" if found.interval is None else f"{times * found.interval[0]:.2f} to {times * found.interval[1]:.2f}"

@@ -3,7 +3,7 @@
 Sentences: the decisions of Punkt (Kiss and Strunk, Unsupervised Multilingual Sentence Boundary Detection, 2006) with
 its English abbreviations and sentence starters, but without its table of 20,366 words and their capitals: after an
 abbreviation, words of COMMON are taken for those that have a capital only where a sentence begins. Words:
-NLTKWordTokenizer's splits, as far as they change how many are in capitals. docs/code-answers.md: how often that differs.
+NLTKWordTokenizer's splits, as far as they change how many are in capitals. tests/bench/ifeval.py measures it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 WORDS: dict[str, dict[str, str]] = {
     "LATIN": {
         "en": (
-            "the of and to in is that for it as with was on are be this by have from or not at you "
+            "the of and a to in is that for it as with was on are be this by have from or not at you "
             "which but they an his her their all has can will one we there if would more when who so "
             "what your my he she i do how"
         ),

@@ -1,7 +1,7 @@
 """Which language a text is in, for the 30 of IFEval and their neighbours: by script, then by frequent short words.
 
 IFEval's original asks langdetect, which is not kept any more, draws lots (two calls may differ), and takes English in
-capitals for German. This always says the same, and how often the two agree stands in docs/code-answers.md.
+capitals for German. This always says the same, and how often the two agree, tests/bench/ifeval.py tells.
 """
 
 from __future__ import annotations
@@ -41,13 +41,18 @@ def _script(letter: str) -> str:
     return "LATIN" if letter.isascii() else unicodedata.name(letter, "UNKNOWN").partition(" ")[0]
 
 
+def _weight(word: str) -> float:
+    """A lone letter is as often one of mathematics."""
+    return 0.3 if len(word) == 1 and word.isascii() else 1.0
+
+
 def _by_words(text: str, script: str) -> str:
     """By words and letters; in doubt the first of its script, which for Latin is English."""
     words = Counter(re.findall(r"[^\W\d_]+(?:[\u0900-\u0903\u093a-\u094f\u0962\u0963]+[^\W\d_]*)*", text))
     letters = Counter(text)
     best, most = next(iter(WORDS.get(script, {"und": ""}))), 0.0
     for code, frequent in _SETS.get(script, {}).items():
-        value = sum(count for word, count in words.items() if word in frequent) / len(frequent) ** 0.25
+        value = sum(count * _weight(word) for word, count in words.items() if word in frequent) / len(frequent) ** 0.25
         value += FOR * sum(letters[letter] for letter in LETTERS.get(code, ""))
         value -= AGAINST * sum(letters[letter] for letter in FOREIGN.get(code, ""))
         if value > most:
