@@ -18,7 +18,8 @@ from loadstone.evals import library, selection
 from loadstone.readers.names import bundled_folder
 from loadstone.records import UsageError
 from loadstone.tasks import catalogue
-from loadstone.tasks.spec import Benchmark
+from loadstone.tasks.spec import Benchmark, Task
+from loadstone.views import benchmarks as view
 
 EVALS = bundled_folder() / "evals"
 ROOT = Path(__file__).resolve().parents[1]
@@ -289,23 +290,27 @@ def test_names_of_benchmarks_are_those_of_the_folders() -> None:
     assert unread == []
 
 
-def examples() -> dict[str, tuple[str, list[str]]]:
-    """A question of each task that has one in the small sets, as it is put by default."""
+def examples() -> dict[str, list[view.Example]]:
+    """Questions of each task that has some in the small sets, as they are put, in the default way first."""
     found = {}
-    for task in (task for benchmark in benchmarks() for task in benchmark.tasks):
-        if not selection.stocked(task):
-            continue
+    for task in (task for benchmark in benchmarks() for task in benchmark.tasks if selection.stocked(task)):
         doc = next(doc for doc in library.rows(task.data, "bundled").docs if task.keep is None or task.keep(doc))
-        spec = task.generation if task.default == "generation" else None
-        description = spec.description if spec is not None and spec.description is not None else task.description
-        text = description + ((spec and spec.query) or task.query)(doc)
-        found[task.name] = text, [] if spec is not None or task.choices is None else task.choices(doc)
+        put = [view.Example(text(task, mode, doc), choices(task, mode, doc)) for mode in (task.default, *task.modes)]
+        found[task.name] = list({(each.text, *each.choices): each for each in put}.values())
     return found
 
 
-def test_the_document_of_all_benchmarks(golden: Callable[[str, str], None]) -> None:
-    from loadstone.views import benchmarks as view
+def text(task: Task, mode: str, doc: dict[str, Any]) -> str:
+    spec = task.generation if mode == "generation" else None
+    description = spec.description if spec is not None and spec.description is not None else task.description
+    return description + ((spec and spec.query) or task.query)(doc)
 
+
+def choices(task: Task, mode: str, doc: dict[str, Any]) -> list[str]:
+    return [] if mode == "generation" or task.choices is None else task.choices(doc)
+
+
+def test_the_document_of_all_benchmarks(golden: Callable[[str, str], None]) -> None:
     golden("docs/benchmarks.md", view.document(benchmarks(), examples()))
 
 
