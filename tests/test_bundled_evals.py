@@ -283,6 +283,21 @@ def test_a_dry_run_over_a_small_set(flags: str, requests: int, capsys: pytest.Ca
     assert str(requests) in row
 
 
+def test_the_list_of_tasks_says_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", "tasks"]) == 0
+    rows = {line.split()[0]: line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert (rows["mmlu"], rows["mmlu_stem"], rows["gsm8k"], rows["bbh"]) == ("57", "19", "1", "27")
+
+
+def test_math_as_its_archive_is_unpacked(tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        file = tmp_path / "MATH" / "test" / "algebra" / f"{number}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"problem": str(number), "level": "Level 1", "type": "Algebra", "solution": ""}))
+    (task,) = catalogue.find(["math_algebra"]).tasks
+    assert [doc["problem"] for doc in library.rows(task.data, str(tmp_path)).docs] == ["1", "2", "10"]
+
+
 def test_names_of_benchmarks_are_those_of_the_folders() -> None:
     """But for those that share a folder, such as gpqa and gpqa_diamond."""
     folders = {file.name for file in EVALS.iterdir() if file.is_dir()}
