@@ -148,9 +148,7 @@ def _elsewhere(root: Path, names: Iterable[str]) -> list[Path]:
     """A file of a telling name in any one of the folders, as aime/aime24.json."""
     for name in names:
         if "/" not in name:
-            found = [
-                files for folder in sorted(root.iterdir()) if folder.is_dir() and (files := _first(folder, [name]))
-            ]
+            found = [files for folder in _inside(root) if (files := _first(folder, [name]))]
             if len(found) == 1:
                 return found[0]
     return []
@@ -161,7 +159,7 @@ def _cached(data: Data, split: str | None, shots: bool) -> Rows:
     if split is None:
         raise UsageError(f"no {_whole(data, split, shots)} on the hub: give --data-dir DIR with {data.shots_files[0]}")
     for folder in hubfiles.folders(hubfiles.cache(), data.path):
-        if files := hubfiles.split_files(folder, data.config, split):
+        if files := hubfiles.split_files(folder, data.config, split) or _first(folder, _names(data, shots)):
             return _read(files, data, split, "cache")
     try:
         found = hub.rows(data.path, data.config, split)
