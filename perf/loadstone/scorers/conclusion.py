@@ -11,6 +11,7 @@ from loadstone.scorers import Extractor
 from loadstone.scorers.boxed import boxed
 from loadstone.scorers.match import either, exact_match, last_line, regex, the_answer_is
 from loadstone.scorers.number import last_number
+from loadstone.scorers.number import number as value
 
 LETTER = re.compile(r"\(([A-Z])\)|(?<![A-Za-z'])(?![AI]\s(?!is\b)[a-z])([A-Z])(?![A-Za-z'(])")
 """In brackets, or alone; `A dog` and `I think` begin with words."""
@@ -54,9 +55,10 @@ def one_of(*words: str) -> Extractor:
 
 
 def number(text: str, sample: Sample) -> str | None:
-    """The last number of the conclusion, or of the text."""
+    """The last number of the conclusion, or of the text, in digits: `eight` and `8.0` are 8."""
     found = last_number(said(text, sample) or "", sample) or last_number(text, sample)
-    return found.lstrip("$").replace(",", "") if found else None
+    worth = value(found) if found else None
+    return str(worth) if worth is not None and worth.denominator == 1 else found
 
 
 def ordered(text: str, sample: Sample) -> str | None:
