@@ -35,6 +35,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url: str | list[str] | None = None
     balance: Literal["round-robin", "sticky"] = "round-robin"
     model: str | None = None
+    provider: str | None = None
     api: str = "chat"
     transport: Literal["wire", "aiohttp"] = "wire"
     clock: Literal["auto", "kernel", "user"] = "auto"
@@ -47,6 +48,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ttft_timeout: float | None = None
     idle_timeout: float | None = None
     timeout: float | None = 21_600.0
+    retries: int = 0
+    retry_longest: float = 60.0
 
     dataset: str = "chat-small"
     prompt_field: str | None = None
@@ -109,6 +112,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     warmup: int | str = 0
     cooldown: int | str = 0
     seed: int = 0
+    rpm: float | None = None
+    tpm: float | None = None
     stop_error_rate: float | None = None
     stop_saturated: bool = False
 
@@ -255,14 +260,15 @@ _LIMITS: dict[str, _Limit] = {
     **dict.fromkeys(("min_input_len", "max_input_len", "max_total_len"), _FROM_1),
     **dict.fromkeys(("input_len", "output_len", "turns"), _FROM_1),
     **dict.fromkeys(("prefix_len", "system_len", "think_time", "min_tokens", "logprobs"), _FROM_0),
-    **dict.fromkeys(("warmup", "cooldown", "grace", "seed", "skip", "trace_from"), _FROM_0),
+    **dict.fromkeys(("warmup", "cooldown", "grace", "seed", "skip", "trace_from", "retries"), _FROM_0),
     **dict.fromkeys(("rate", "duration", "speed", "scale_lengths", "trace_to", "cancel_after"), _POSITIVE),
+    **dict.fromkeys(("rpm", "tpm", "retry_longest"), _POSITIVE),
     **dict.fromkeys(("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "scrape_every"), _POSITIVE),
     **dict.fromkeys(("range_ratio", "max_error_rate", "stop_error_rate", "cancel_share"), _SHARE),
 }
 _TIMES = (
     *("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "duration", "grace"),
-    *("trace_from", "trace_to", "cancel_after", "scrape_every"),
+    *("trace_from", "trace_to", "cancel_after", "scrape_every", "retry_longest"),
 )
 _CLASHES = (
     ("rate", "stages", "stages have rates of their own"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone import describe, keys, means, scraping, setup, store, workers
+from loadstone import describe, keys, means, providers, scraping, setup, store, workers
 from loadstone.config import Config
 from loadstone.guards import interrupts, watched
 from loadstone.health import worst
@@ -48,7 +48,7 @@ class Result(Struct, frozen=True):
 async def load_test(config: Config, *, notice: Notice = lambda _: None, live: Live | None = None) -> Result:
     """Run `config` against `config.url` and write the run folder. Raises UsageError before anything is sent when the
     configuration, the prompts or the server are not fit; nothing is written then."""
-    config = config.check()
+    config = providers.resolve(config).check()
     path = Path(config.output) if config.output else store.default_path(config.label)
     store.check_free(path)
     async with setup.ready(config, notice) as made:
@@ -77,7 +77,7 @@ async def _run(made: Setup, folder: store.Folder, places: list[Place], notice: N
     with interrupts(team, config.grace, notice):
         async with _stopping(lookout), watched(live(progress) if live else None):
             ending = await team.run(hear if live or watchers.any else None, lookout.began)
-    folder.write_json(store.RUN, head | _end(ending, watchers.because))
+    folder.write_json(store.RUN, head | _end(ending, watchers.because) | _held_back(config, ending))
     folder.merge()
 
 
@@ -100,6 +100,14 @@ def _end(ending: Ending, because: str | None) -> dict[str, Any]:
         "client": worst([outcome.client for outcome in ending.outcomes]),
     }
     return end | ({"workers": clients} if len(clients) > 1 else {})
+
+
+def _held_back(config: Config, ending: Ending) -> dict[str, Any]:
+    """How many requests the limits a minute held back, and for how many seconds all together."""
+    if config.rpm is None and config.tpm is None:
+        return {}
+    requests, waited = (sum(outcome.held[place] for outcome in ending.outcomes) for place in range(2))
+    return {"held_back": {"requests": requests, "seconds": waited / 1e9}}
 
 
 def write_plan(made: Setup, folder: store.Folder, secrets: list[str]) -> dict[str, str]:

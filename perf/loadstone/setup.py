@@ -148,7 +148,7 @@ def _entrance(config: Config, url: str, path: str) -> Entrance:
 async def _meet(
     config: Config, api: apis.API, prompts: list[Prompt], schedule: Plan, ways: list[Entrance], notice: Notice
 ) -> Setup:
-    headers, hint = keys.request_headers(config), keys.hint(config)
+    headers, hint = (*api.headers, *keys.request_headers(config)), keys.hint(config)
     servers = [await preflight.look(at.door.transport, at.url, at.listing, headers, hint) for at in ways]
     first, doors = ways[0], [at.door for at in ways]
     chosen = [preflight.choose_model(servers[0], asked, first.url, api.names_model) for asked, _ in config.models]
