@@ -10,10 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from loadstone.evals import sandbox
 from loadstone.evals.answers import Answer
 from loadstone.evals.papers import Paper
-from loadstone.evals.sandbox import Verdict
-from loadstone.samples import Sample
 from loadstone.scorers import Scorer
-from loadstone.scorers.code import tested
 
 
 def demand(papers: Iterable[Paper], allowed: bool) -> None:
@@ -28,13 +25,9 @@ def judged(papers: Iterable[Paper], answers: Mapping[str, Answer]) -> Scorer | N
     coded = [paper for paper in papers if _coded(paper)]
     if not coded:
         return None
-    found = list(dict.fromkeys(program for paper in coded for program in _programs(paper, answers)))
-    verdicts = dict(zip(found, sandbox.run_all(found), strict=True))
-
-    def score(extracted: str, sample: Sample) -> Mapping[str, float | list[float]]:
-        return {"pass@1": _worth(verdicts.get(tested(extracted, sample)))}
-
-    return score
+    runs = sandbox.Runs()
+    runs.ahead(program for paper in coded for program in _programs(paper, answers))
+    return runs
 
 
 def _coded(paper: Paper) -> bool:
@@ -49,15 +42,8 @@ def _programs(paper: Paper, answers: Mapping[str, Answer]) -> Iterator[str]:
             for text in texts:
                 extracted = each.extract(text, item.sample) if isinstance(text, str) and text.strip() else None
                 if extracted is not None:
-                    yield tested(extracted, item.sample)
+                    yield extracted
 
 
 def _good(answer: Answer | None) -> bool:
     return answer is not None and answer.good
-
-
-def _worth(verdict: Verdict | None) -> float:
-    """What the sandbox could not run is not the program's fault. Raises RuntimeError, which leaves it unparsed."""
-    if verdict is not None and verdict.how == "unrun":
-        raise RuntimeError(f"the sandbox failed: {verdict.said}")
-    return float(verdict is not None and verdict.passed)
