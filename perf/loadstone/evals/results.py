@@ -18,6 +18,7 @@ from loadstone import store
 from loadstone.evals import items, layout, scoring, tally
 from loadstone.evals.items import Timing
 from loadstone.evals.layout import About, Setup
+from loadstone.evals.sandbox import Runs
 from loadstone.records import UsageError
 from loadstone.samples import Answered, Evaluation, Score, Tallied
 from loadstone.scorers import Scorer
@@ -56,6 +57,8 @@ def finish(
             folder.write_lines(path.name, _judged(setup, answered, tallied, rows, run_code))
             tallies[setup.task.name], hashes[setup.task.name] = tallied, task_hash(path, setup.filters)
     evaluation = whole(about.model, setups, tallies, groups, target)
+    if isinstance(run_code, Runs):
+        evaluation = msgspec.structs.replace(evaluation, confined=run_code.confined)
     told = layout.results(about, setups, groups, evaluation, hashes)
     folder.write(layout.results_name(when), json.dumps(told, indent=2, default=str, ensure_ascii=False))
     return evaluation
