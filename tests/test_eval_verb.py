@@ -290,3 +290,9 @@ def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> N
     found = answers.read(Path("out"), {one.id: one for one, _ in sitting.placed})
     assert first.prompt not in found
     assert len(found) == SUMS - 1
+
+
+def test_answers_longer_than_the_server_takes_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    with Sim(answers="answers.jsonl", ttft="0ms", itl="0ms", max_model_len=64) as sim:
+        done = evaluate(capsys, sim.url, "--limit", 1, "--num-fewshot", 0)
+    assert "exam_sums: answers may have 64 tokens, but the server takes 64 with the prompt: give a lower" in done.err
