@@ -263,6 +263,22 @@ def test_a_folder_that_is_not_there() -> None:
     assert bridge.added(Selection([], [])) == Selection([], [])
 
 
+FOLDERS = [
+    (["arc_easy", "gsm8k"], None, {None: ["arc_easy", "gsm8k"]}),
+    (["./mine", "./other.yaml"], None, {".": ["mine", "other"]}),
+    (["mine", "FOLDER/my.task"], "FOLDER", {"FOLDER": ["mine", "my.task"]}),
+]
+
+
+@pytest.mark.parametrize(("names", "include_path", "folders"), FOLDERS)
+def test_where_the_tasks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], include_path: str | None, folders: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FOLDER").mkdir()
+    assert bridge._by_folder(names, include_path) == folders
+
+
 YAML = """task: mine
 dataset_path: json
 dataset_kwargs: {data_files: {test: mine.jsonl}}

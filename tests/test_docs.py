@@ -24,6 +24,8 @@ LOCUSTS = (
     *("--headless", "--expect-workers", "--master-host", "--host", "--master", "--worker"),
     *("--builtin-schema", "--strict"),
 )
+LM_EVALS = {"--apply", "--log", "--use", "--enable-tokenizer-info-endpoint"}
+"""lm-eval's own, up to their underscores, and one of vLLM's."""
 """Flags of Locust and of the validators in the document about both."""
 VLLMS = ("--save-result", "--save-detailed", "--gpu-count-var", "--var-x", "--var-y")
 """And of vLLM where its tools read what Loadstone writes."""
@@ -70,6 +72,7 @@ def test_flags_named_in_the_documents_exist(name: str) -> None:
         "--write",
         *(VLLMS if name == "docs/exports.md" else ()),
         *(LOCUSTS if name in ("README.md", "docs/many-machines.md") else ()),
+        *(LM_EVALS if name == "docs/lm-eval.md" else ()),
     }
     text = (ROOT / name).read_text("utf-8")
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | foreign | {"--version"}

@@ -50,10 +50,10 @@ def _by_folder(names: Sequence[str], include_path: str | None) -> dict[str | Non
     found: dict[str | None, list[str]] = {}
     for name in names:
         path = Path(name).expanduser()
-        folder = str(path.parent) if len(path.parts) > 1 else include_path
+        folder = str(path.parent) if "/" in name else include_path
         if folder is not None and not Path(folder).is_dir():
             raise UsageError(f"--tasks lm-eval:{name}: there is no folder {folder}")
-        found.setdefault(folder, []).append(path.name.removesuffix(".yaml") if len(path.parts) > 1 else path.name)
+        found.setdefault(folder, []).append(path.stem if path.suffix == ".yaml" else path.name)
     return found
 
 
