@@ -147,6 +147,9 @@ def test_groups_stand_among_the_results_and_apart(tmp_path: Path) -> None:
     assert told["groups"]["maths"]["exact_match,strict"] == 0.25
     assert told["groups"]["maths"]["sample_count"] == {"exact_match,strict": 4, "exact_match,whole": 4}
     assert told["group_subtasks"] == {"maths": ["sums", "absent"]}
+    assert told["versions"] == {"maths": "N/A", "sums": 1.0}
+    assert told["n-shot"] == {"maths": 0, "sums": 0}
+    assert told["higher_is_better"]["maths"] == {"exact_match": True}
 
 
 def test_ours_is_read_back(tmp_path: Path) -> None:

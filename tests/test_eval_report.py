@@ -66,7 +66,7 @@ def test_it_says_what_it_comes_to_and_how_sure_that_is(tmp_path: Path) -> None:
     assert page.lead.text == "Both: 45.00% of 200 items by generation, 95 % interval 38.26 to 51.92."
     row = dict(zip(table(page, "Tasks").columns, table(page, "Tasks").rows[0], strict=True))
     assert row["task"] == "a"
-    assert (row["accuracy"], row["95 % interval"]) == ("70.00%", "60.42 to 78.11")
+    assert (row["accuracy"], row["95 % interval"], row["std. error"]) == ("70.00%", "60.42 to 78.11", "4.61")
     assert (row["mode"], row["template"], row["shots"]) == ("generation", "sums v1", "5")
 
 
@@ -96,7 +96,8 @@ def test_groups_and_the_leaderboard_row(tmp_path: Path) -> None:
     evaluation, _ = reporting.read(evaluated(tmp_path, planted(3, 1), planted(1, 1)))
     page = accuracy.leaderboard(evaluation)
     (row,) = table(page, "Leaderboard").rows
-    assert row == ["org/m", "both", "50.00%", "75.00%", "66.67%", "62.50%", "50.00%", "+16.67 points"]
+    assert row == ["org/m", "both", "50.00%", "75.00%", "66.67%", "62.50%", "50.00%", "+16.67 points",
+                   "generation"]  # fmt: skip
     assert table(page, "Leaderboard").columns[2:4] == ["Humanities", "STEM"]
     groups = table(accuracy.page(evaluation), "Groups")
     assert groups.rows[0][:4] == ["both", "2", "6", "66.67%"]

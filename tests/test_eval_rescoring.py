@@ -220,6 +220,16 @@ def test_a_broken_line_is_named(line: bytes, said_: str, tmp_path: Path) -> None
         rescore(path)
 
 
+def test_nan_is_borne_though_it_is_no_json(tmp_path: Path) -> None:
+    """Python writes it, and with it lm-eval."""
+    lines = [text(0, bleu=float("nan")), text(1, doc={"n": float("inf")})]
+    path = written(tmp_path / "x.jsonl", lines)
+    assert b"NaN" in path.read_bytes()
+    assert b"Infinity" in path.read_bytes()
+    assert values(rescore(path, folder=tmp_path / "new")) == {"x exact_match,strict": 1.0}
+    assert rescore(tmp_path / "new").evaluation.tasks[0].items == 2
+
+
 def test_a_choice_whose_target_is_none_of_it_is_named(tmp_path: Path) -> None:
     path = written(tmp_path / "x.jsonl", [choice(0), choice(1, target="7")])
     with pytest.raises(UsageError, match=r"x.jsonl, line 2 .*its target '7' is none of its 3 choices"):

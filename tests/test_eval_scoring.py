@@ -122,6 +122,15 @@ def test_a_choice_of_which_a_request_failed_has_failed() -> None:
     assert (score.extracted, score.outcome, score.metrics) == (None, "failed", {"acc": 0.0, "acc_norm": 0.0})
 
 
+def test_what_is_no_number_is_no_judgement() -> None:
+    (score,) = scoring.score(CAPTURED_MC, "loglikelihood", chosen((-2.0, False), (float("nan"), False), (-3.0, True)))
+    assert (score.outcome, score.note) == ("failed", "a log-likelihood is not a number")
+    task = generating(Filter("f", whole, lambda _, __: {"exact_match": float("inf")}))
+    (score,) = scoring.score(task, "generation", said("4"))
+    assert (score.outcome, score.note) == ("unparsed", "ValueError: exact_match is inf")
+    assert score.metrics == {"exact_match": 0.0}
+
+
 def test_mistakes_are_told_in_a_sentence() -> None:
     with pytest.raises(UsageError, match="sums cannot be answered by loglikelihood; it can by generation"):
         scoring.score(SUMS, "loglikelihood", said("4"))

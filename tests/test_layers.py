@@ -12,7 +12,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
     0: "records samples",
     # from bytes to a reply; what a run is asked to do
-    1: "sse ndjson apis template reply typed config providers retries budget plugins laws stages arrivals plan dialogue"
+    1: "sse ndjson apis template reply typed config plugins laws stages arrivals plan dialogue"
+    # whom it asks, and how often
+    " providers dummy retries budget"
     # when it ends early, and how it stands
     " stops saturation pulses history attained"
     # from records to numbers

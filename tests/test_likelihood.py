@@ -157,7 +157,6 @@ def test_requests(wanted: Wanted, way: Way, body: dict[str, object]) -> None:
 def test_records_say_it_or_not() -> None:
     record = Record(index=0, prompt="t", scheduled=0, end=1, logprobs=told("Q", ":", " four"))
     silent = Record(index=0, prompt="t", scheduled=0, end=1)
-    assert likelihood.responses(record, TEXT) == [(-2.0, False)]
-    assert likelihood.responses(silent, TEXT) is None
+    assert likelihood.judged(record, TEXT) == [(-2.0, False)]
     with pytest.raises(UntoldError, match="no log-probabilities"):
         likelihood.judged(silent, TEXT)

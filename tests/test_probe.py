@@ -17,6 +17,7 @@ import pytest
 
 from loadstone.config import Config
 from loadstone.evals import line, tokenising
+from loadstone.evals.answers import Answer
 from loadstone.evals.asking import Wanted
 from loadstone.evals.choice import choose, together
 from loadstone.evals.likelihood import Way
@@ -323,7 +324,7 @@ def test_token_ids_as_lm_eval_has_them(tmp_path: Path) -> None:
         "plain": (["a", " b"], [" c", " d"]),
         "space": (["a", " b"], [" c"]),
         "none": ([BOS], [" c"]),
-        "joined": (["abcd"], [" ef"]),
+        "joined": (["ab"], [" ef"]),
     }
     assert tokenising.known(tmp_path) == found
     before = len(model.asked)
@@ -343,6 +344,29 @@ def test_what_has_no_token_before_it_stays_a_text(tmp_path: Path) -> None:
     assert cut(Model(), tmp_path, wanted("", " c")) == {}
     chat = Wanted(id="c", mode="loglikelihood", asked=[], continuation="x")
     assert cut(Model(), tmp_path, chat) == {}
+
+
+def test_a_long_text_is_scored_in_windows(tmp_path: Path) -> None:
+    """Every token once, the first after the token that begins texts, each window as long as the model takes."""
+    model = Model("info", bos=True)
+    text = " ".join(map(str, range(12)))
+    asked = wanted("", text)
+    cuts = cut(model, tmp_path, asked, limit=7)
+    parts = tokenising.apply([asked], cuts)
+    assert [part.id for part in parts] == ["t", "t~1", "t~2"]
+    said = [[model.vocabulary[token].strip() for token in part.tokens or []] for part in parts]
+    assert said == [[BOS, *"01234"], list("456789"), ["6", "7", "8", "9", "10", "11"]]
+    assert [part.context for part in parts] == [1, 1, 4]
+
+
+def test_windows_add_up() -> None:
+    cuts = {"t": tokenising.Cut("t", [], 1, 0, [([1, 2], 1), ([2, 3], 1)])}
+    first, second = Answer(responses=[(-1.0, True)]), Answer(responses=[(-2.5, False)])
+    lost = Answer(failure="timeout")
+    assert tokenising.joined({"t": first, "t~1": second}, cuts)["t"].responses == [(-3.5, False)]
+    assert tokenising.joined({"t": first, "t~1": lost}, cuts)["t"].failure == "timeout"
+    assert tokenising.joined({"t": first}, cuts)["t"].failure == "unsent"
+    assert tokenising.joined({"u": first}, cuts) == {"u": first}
 
 
 def test_ids_go_with_their_requests(tmp_path: Path) -> None:

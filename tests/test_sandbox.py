@@ -165,6 +165,8 @@ def test_programs_run_ahead_are_not_run_again(monkeypatch: pytest.MonkeyPatch) -
     runs = sandbox.Runs(at_once=2)
     runs.ahead(["x = 1", "assert 0", "x = 1"])
     assert len(runs.verdicts) == 2
+    assert runs.confined == {"by": [*sandbox.containment().means, "limits"], "open": sandbox.containment().open}
+    assert sandbox.Runs().confined == {}
     monkeypatch.setattr(sandbox, "run", None)
     assert runs("x = 1", ITEM) == {"pass@1": 1.0}
     assert runs("assert 0", ITEM) == {"pass@1": 0.0}

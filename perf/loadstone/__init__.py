@@ -47,14 +47,15 @@ _HOMES = {
 }
 
 
-def run(config: Config) -> Result:
+def run(config: Config, model: object | None = None) -> Result:
     """Run a load test to its end and return its results; `load_test` does the same inside a running event loop.
+    `model`: an object with `predict` to ask instead of a server.
 
     Raises UsageError when the configuration, the prompts or the server are not fit for it.
     """
     from loadstone import loop, session
 
-    return loop.run(session.load_test(config))
+    return loop.run(session.load_test(config, model=model))
 
 
 def evaluate(config: Eval | Mapping[str, Any] | str | PathLike[str]) -> list[Evaluated]:

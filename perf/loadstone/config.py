@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_REQUESTS = 100
 DEFAULT_CONCURRENCY = 8
+DUMMY = "dummy"
 HIDDEN = "***"
 FLAGS = {"trace_from": "from", "trace_to": "to", "choices": "n-choices"}
 """Fields whose flag has another name."""
@@ -35,6 +36,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url: str | list[str] | None = None
     balance: Literal["round-robin", "sticky"] = "round-robin"
     model: str | None = None
+    batch_size: int = 1
     provider: str | None = None
     api: str = "chat"
     transport: Literal["wire", "aiohttp"] = "wire"
@@ -197,6 +199,12 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return [self.url] if isinstance(self.url, str) else list(self.url or [])
 
     @property
+    def own(self) -> bool:
+        """Whether the model is a class of one's own, FILE.py:CLASS or the dummy, and no server is needed."""
+        name = self.model or ""
+        return self.url is None and (".py:" in name or name.partition(":")[0] == DUMMY)
+
+    @property
     def scraped(self) -> list[str]:
         """Addresses of metrics that were asked for; none where those of the servers are to be found."""
         return [self.scrape] if isinstance(self.scrape, str) else self.scrape if isinstance(self.scrape, list) else []
@@ -204,7 +212,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def models(self) -> list[tuple[str | None, float]]:
         """Models to ask for, with their shares; None is the first that the server lists."""
-        return mix(self.model) if self.model else [(None, 1.0)]
+        return [(self.model, 1.0)] if self.own else mix(self.model) if self.model else [(None, 1.0)]
 
     @property
     def load(self) -> Load:
@@ -256,7 +264,7 @@ _POSITIVE: _Limit = (lambda value: value > 0, "a number above 0")
 _SHARE: _Limit = (lambda value: 0 <= value <= 1, "0 to 1")
 _LIMITS: dict[str, _Limit] = {
     "burstiness": (lambda value: value >= 0.01, "0.01 or more (gaps would be 0 or hours)"),
-    **dict.fromkeys(("requests", "concurrency", "workers", "prefix_count", "choices"), _FROM_1),
+    **dict.fromkeys(("requests", "concurrency", "workers", "prefix_count", "choices", "batch_size"), _FROM_1),
     **dict.fromkeys(("min_input_len", "max_input_len", "max_total_len"), _FROM_1),
     **dict.fromkeys(("input_len", "output_len", "turns"), _FROM_1),
     **dict.fromkeys(("prefix_len", "system_len", "think_time", "min_tokens", "logprobs"), _FROM_0),

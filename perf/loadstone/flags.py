@@ -38,12 +38,17 @@ def _server(verb: argparse.ArgumentParser) -> None:
         help="over several --url: each request to the next (default), or a whole conversation to one",
     )
     server.add_argument(
-        "--model", help="model to ask for (default: the first that the server lists), or a mix such as base=3,lora=1"
+        "--model",
+        help="model to ask for (default: the first that the server lists), a mix such as base=3,lora=1,"
+        " or one of your own instead of a server: FILE.py:CLASS or dummy",
+    )
+    server.add_argument(
+        "--batch-size", type=whole, metavar="N", help="prompts that a class of your own is given together (1)"
     )
     server.add_argument(
         "--provider",
         metavar="NAME",
-        help="whose --url, --api-key-env and --api to take where not given (docs/workloads.md); or --model NAME/MODEL",
+        help="whose --url, --api-key-env and --api to take where not given (docs/own-models.md); or --model NAME/MODEL",
     )
     server.add_argument(
         "--api",

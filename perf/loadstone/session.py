@@ -12,6 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from loadstone import describe, keys, means, providers, scraping, setup, store, workers
@@ -22,7 +23,7 @@ from loadstone.lookout import Lookout, Place
 from loadstone.messages import Pulse
 from loadstone.plan import lines
 from loadstone.progress import Progress
-from loadstone.records import Summary
+from loadstone.records import Summary, UsageError
 from loadstone.results import finish
 from loadstone.setup import Notice, Setup
 from loadstone.watchers import Watchers
@@ -45,17 +46,27 @@ class Result(Struct, frozen=True):
     folder: Path
 
 
-async def load_test(config: Config, *, notice: Notice = lambda _: None, live: Live | None = None) -> Result:
-    """Run `config` against `config.url` and write the run folder. Raises UsageError before anything is sent when the
-    configuration, the prompts or the server are not fit; nothing is written then."""
-    config = providers.resolve(config).check()
+async def load_test(
+    config: Config, *, model: object | None = None, notice: Notice = lambda _: None, live: Live | None = None
+) -> Result:
+    """Run `config` against `config.url` and write the run folder. `model`: an object with `predict` to ask instead of
+    a server (docs/own-models.md). Raises UsageError before anything is sent when the configuration, the prompts or the
+    server are not fit; nothing is written then."""
+    config = (providers.resolve(config) if model is None else _inside(config, model)).check()
     path = Path(config.output) if config.output else store.default_path(config.label)
     store.check_free(path)
-    async with setup.ready(config, notice) as made:
+    async with setup.ready(config, notice, model) as made:
         places = await scraping.find(made.config, scraping.paths(made.api), notice)
         folder = store.Folder(path)
         await _run(made, folder, places, notice, live)
     return Result(finish(folder, config.tokenizer, config.html), folder.path)
+
+
+def _inside(config: Config, model: object) -> Config:
+    """The run of an object, which has no address, and cannot be given to other processes."""
+    if config.url is not None or config.workers not in ("auto", 1):
+        raise UsageError("a model given as an object is asked in this process alone: leave out url and workers")
+    return msgspec.structs.replace(config, model=config.model or type(model).__name__, workers=1, clock="user")
 
 
 async def _run(made: Setup, folder: store.Folder, places: list[Place], notice: Notice, live: Live | None) -> None:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from loadstone import store
 from loadstone.evals import likelihood
 from loadstone.evals.asking import Item, Wanted
+from loadstone.evals.likelihood import UntoldError
 from loadstone.records import Record, Usage, from_lines
 from loadstone.samples import Answered
 
@@ -72,12 +73,15 @@ def runs(folder: Path) -> list[Path]:
 
 def answer(record: Record, wanted: Wanted, run: str | None) -> Answer:
     """What a record says to what was wanted."""
-    failure = _failure(record)
-    responses = [] if failure else _responses(record, wanted)
+    failure, responses = _failure(record), list[Response]()
+    try:
+        responses = [] if failure else _responses(record, wanted)
+    except UntoldError as exc:
+        failure = f"untold: {exc}"
     return Answer(
-        responses=responses or [],
+        responses=responses,
         finish=record.finish,
-        failure=failure or (None if responses is not None else "protocol"),
+        failure=failure,
         usage=record.usage,
         record=None if run is None else (run, record.index),
     )
@@ -126,7 +130,7 @@ def _failure(record: Record) -> str | None:
     return None if proper else record.error.kind
 
 
-def _responses(record: Record, wanted: Wanted) -> list[Response] | None:
+def _responses(record: Record, wanted: Wanted) -> list[Response]:
     if wanted.mode == "generation":
         return [record.text or ""]
-    return likelihood.responses(record, wanted)
+    return list(likelihood.judged(record, wanted))

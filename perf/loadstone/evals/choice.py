@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from loadstone.evals.foreign import Bridged
 from loadstone.evals.likelihood import Way
 from loadstone.evals.probe import Abilities
 from loadstone.records import UsageError
@@ -54,7 +55,10 @@ def together(seen: Sequence[Abilities]) -> Abilities:
 
 
 def choose(task: Task, asked: Mode | Literal["auto"], api: str | None, seen: Abilities) -> Choice:
-    """The way of a task. `api`: the one asked for; None leaves it open. Raises UsageError in a sentence."""
+    """The way of a task. `api`: the one asked for; None leaves it open, and a task of lm-eval's is put as a text then,
+    as lm-eval does. Raises UsageError in a sentence."""
+    if api is None and isinstance(task, Bridged) and seen.completions:
+        api = "completions"
     if asked != "auto" and asked not in task.modes:
         raise UsageError(f"{task.name} cannot be answered by {asked}: leave --mode out, or say {_or(task.modes)}")
     modes = [asked] if asked != "auto" else [task.default, *(mode for mode in task.modes if mode != task.default)]

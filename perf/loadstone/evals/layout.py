@@ -22,6 +22,7 @@ from loadstone.samples import Answered, Evaluation, Grouped, Score, Tallied
 from loadstone.tasks.spec import Group, Mode, Task
 
 LM_EVAL = "0.4.13"
+"""Whose layout it is."""
 INVALID = "[invalid]"
 """lm-eval's filters say so where they find nothing."""
 BYPASS = 999
@@ -93,6 +94,17 @@ def doc_hash(doc: Mapping[str, Any]) -> str:
 def dumped(line: Mapping[str, Any]) -> bytes:
     """As lm-eval writes it."""
     return json.dumps(line, default=str, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def loaded(line: bytes) -> Any:
+    """Inverse of `dumped`. lm-eval also writes NaN and Infinity, which are no JSON. Raises ValueError."""
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        try:
+            return json.loads(line)
+        except RecursionError:
+            raise ValueError(str(exc)) from exc
 
 
 def samples_name(task: str, stamp: str) -> str:
@@ -263,13 +275,19 @@ def results(
     grouped = {group.name: _group(group) for group in evaluation.groups}
     names = {group.name: list(group.tasks) for group in groups if group.name in grouped}
     better = {name: {figure.metric: True for figure in each.figures} for name, each in tallied.items()}
+    shots = {setup.task.name: setup.shots for setup in setups}
+    for group in evaluation.groups:
+        better[group.name] = {metric: True for name in group.tasks for metric in better[name]}
+        if len(same := {shots[name] for name in group.tasks}) == 1:
+            shots[group.name] = same.pop()
+    versions: dict[str, Any] = {setup.task.name: setup.task.version for setup in setups}
     return {
         "results": {**{name: _task(each) for name, each in tallied.items()}, **grouped},
         **({"groups": grouped} if grouped else {}),
         "group_subtasks": names,
         "configs": dict(sorted((setup.task.name, config(setup, about)) for setup in setups)),
-        "versions": dict(sorted((setup.task.name, setup.task.version) for setup in setups)),
-        "n-shot": dict(sorted((setup.task.name, setup.shots) for setup in setups)),
+        "versions": dict(sorted({**versions, **dict.fromkeys(grouped, "N/A")}.items())),
+        "n-shot": dict(sorted(shots.items())),
         "higher_is_better": dict(sorted(better.items())),
         "n-samples": {
             setup.task.name: {"original": setup.original, "effective": tallied[setup.task.name].items}

@@ -75,16 +75,8 @@ def _whole(wanted: Wanted, way: Way) -> dict[str, Any]:
     return {"messages": said, "add_generation_prompt": False, "continue_final_message": True}
 
 
-def responses(record: Record, wanted: Wanted) -> list[str | tuple[float, bool]] | None:
-    """What a record says of the continuation, or of each of the letters; None where it does not say it."""
-    try:
-        return list(judged(record, wanted))
-    except UntoldError:
-        return None
-
-
 def judged(record: Record, wanted: Wanted) -> list[tuple[float, bool]]:
-    """The same; raises UntoldError with the reason."""
+    """What a record says of the continuation, or of each of the letters. Raises UntoldError."""
     if record.logprobs is None:
         raise UntoldError("the answer has no log-probabilities")
     if wanted.mode == "letters":

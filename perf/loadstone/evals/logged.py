@@ -7,6 +7,7 @@ by item.
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from loadstone.evals.layout import OURS, digest
+from loadstone.evals.layout import OURS, digest, loaded
 from loadstone.records import UsageError
 from loadstone.samples import Answered
 from loadstone.tasks.spec import Mode
@@ -98,8 +99,8 @@ class Log:
             files[number].seek(self._offsets[place])
             line = files[number].readline()
             try:
-                found.append(_checked(msgspec.json.decode(line)))
-            except (msgspec.MsgspecError, ValueError) as exc:
+                found.append(_checked(loaded(line)))
+            except ValueError as exc:
                 raise self.wrong(place, exc) from exc
         try:
             return _united(self.task, found, int(places[0]))
@@ -131,7 +132,18 @@ def _decoded(decode: Callable[[bytes], _Key], line: bytes, path: Path, place: in
     try:
         return decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{path}, line {place} is no sample: {exc}") from exc
+        try:
+            return _key(loaded(line))
+        except (ValueError, msgspec.MsgspecError) as other:
+            raise UsageError(f"{path}, line {place} is no sample: {exc}") from other
+
+
+def _key(line: Any) -> _Key:
+    """Of a line that is not quite JSON."""
+    doc = json.dumps(line.get("doc") if isinstance(line, dict) else None, default=str).encode()
+    given = {name: line.get(name) for name in ("doc_id", "doc_hash")} if isinstance(line, dict) else line
+    found = msgspec.convert(given, _Key)
+    return _Key(found.doc_id, found.doc_hash, msgspec.Raw(doc), str(line.get("filter", "none")))
 
 
 def _hashed(ident: str, key: _Key) -> int:

@@ -5,15 +5,15 @@ How a program is confined is sandbox.py's; which part of an answer is the progra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from loadstone.evals import sandbox
 from loadstone.evals.answers import Answer
 from loadstone.evals.papers import Paper
-from loadstone.evals.sandbox import Verdict
 from loadstone.samples import Sample
 from loadstone.scorers import Scorer
-from loadstone.scorers.code import tested
+from loadstone.tasks.spec import Filter
 
 
 def demand(papers: Iterable[Paper], allowed: bool) -> None:
@@ -24,17 +24,13 @@ def demand(papers: Iterable[Paper], allowed: bool) -> None:
 
 
 def judged(papers: Iterable[Paper], answers: Mapping[str, Answer]) -> Scorer | None:
-    """What scores programs, from what became of each of them; None where no task has any."""
+    """What scores programs, all of which have been run; None where no task has any."""
     coded = [paper for paper in papers if _coded(paper)]
     if not coded:
         return None
-    found = list(dict.fromkeys(program for paper in coded for program in _programs(paper, answers)))
-    verdicts = dict(zip(found, sandbox.run_all(found), strict=True))
-
-    def score(extracted: str, sample: Sample) -> Mapping[str, float | list[float]]:
-        return {"pass@1": _worth(verdicts.get(tested(extracted, sample)))}
-
-    return score
+    runs = sandbox.Runs()
+    runs.ahead(program for paper in coded for program in _programs(paper, answers))
+    return runs
 
 
 def _coded(paper: Paper) -> bool:
@@ -42,22 +38,18 @@ def _coded(paper: Paper) -> bool:
 
 
 def _programs(paper: Paper, answers: Mapping[str, Answer]) -> Iterator[str]:
-    assert paper.task.generation is not None
+    filters = paper.task.generation.filters if paper.task.generation else ()
     for item in paper.items:
-        texts = [answers[one.id].responses[0] for passes in item.wanted for one in passes if _good(answers.get(one.id))]
-        for each in paper.task.generation.filters:
-            for text in texts:
-                extracted = each.extract(text, item.sample) if isinstance(text, str) and text.strip() else None
-                if extracted is not None:
-                    yield tested(extracted, item.sample)
+        came = [answers.get(wanted.id) for passes in item.wanted for wanted in passes]
+        texts = [answer.responses[0] for answer in came if answer is not None and answer.good]
+        for text in texts:
+            yield from _found(filters, str(text), item.sample)
 
 
-def _good(answer: Answer | None) -> bool:
-    return answer is not None and answer.good
-
-
-def _worth(verdict: Verdict | None) -> float:
-    """What the sandbox could not run is not the program's fault. Raises RuntimeError, which leaves it unparsed."""
-    if verdict is not None and verdict.how == "unrun":
-        raise RuntimeError(f"the sandbox failed: {verdict.said}")
-    return float(verdict is not None and verdict.passed)
+def _found(filters: Sequence[Filter], text: str, sample: Sample) -> list[str]:
+    """Without those of a text that breaks its extractor, which scoring has to say."""
+    found = []
+    for each in filters:
+        with contextlib.suppress(Exception):
+            found.append(each.extract(text, sample) if text.strip() else None)
+    return [program for program in found if program is not None]

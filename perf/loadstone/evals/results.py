@@ -6,6 +6,7 @@ Only figures are kept of what has passed, so that it is the same for eight items
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from loadstone import store
 from loadstone.evals import items, layout, scoring, tally
 from loadstone.evals.items import Timing
 from loadstone.evals.layout import About, Setup
+from loadstone.evals.sandbox import Runs
 from loadstone.records import UsageError
 from loadstone.samples import Answered, Evaluation, Score, Tallied
 from loadstone.scorers import Scorer
@@ -55,8 +57,10 @@ def finish(
             folder.write_lines(path.name, _judged(setup, answered, tallied, rows, run_code))
             tallies[setup.task.name], hashes[setup.task.name] = tallied, task_hash(path, setup.filters)
     evaluation = whole(about.model, setups, tallies, groups, target)
+    if isinstance(run_code, Runs):
+        evaluation = msgspec.structs.replace(evaluation, confined=run_code.confined)
     told = layout.results(about, setups, groups, evaluation, hashes)
-    folder.write(layout.results_name(when), msgspec.json.format(layout.dumped(told), indent=2))
+    folder.write(layout.results_name(when), json.dumps(told, indent=2, default=str, ensure_ascii=False))
     return evaluation
 
 
@@ -108,9 +112,16 @@ class _Hashes(Struct):
 def task_hash(path: Path, filters: Sequence[str]) -> str:
     """lm-eval's hash of a task's lines, which stand there filter by filter, as here they do item by item."""
     decoder, hasher = msgspec.json.Decoder(_Hashes), hashlib.sha256()
+
+    def decoded(line: bytes) -> _Hashes:
+        try:
+            return decoder.decode(line)
+        except msgspec.DecodeError:
+            return msgspec.convert(layout.loaded(line), _Hashes)
+
     for name in filters:
         with path.open("rb") as file:
-            for line in map(decoder.decode, file):
+            for line in map(decoded, file):
                 if line.filter == name:
                     hasher.update((line.doc_hash + line.prompt_hash + line.target_hash).encode())
     return hasher.hexdigest()

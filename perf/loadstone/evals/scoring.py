@@ -6,6 +6,7 @@ scorer that chokes on a text does not end the evaluation: the answer counts as u
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -113,11 +114,19 @@ def _told(text: str | Pair | None, each: Filter, judges: Scorer, sample: Sample)
         extracted = each.extract(text, sample)
         if extracted is None:
             return _Told("unparsed")
-        return _Told(None, extracted, judges(extracted, sample))
+        return _Told(None, extracted, _finite(judges(extracted, sample)))
     except UsageError:
         raise
     except Exception as exc:  # a text that breaks a scorer must not cost the others their scores
         return _Told("unparsed", note=_said(exc))
+
+
+def _finite(metrics: Metrics) -> Metrics:
+    """Raises ValueError for a figure that is none."""
+    for name, found in metrics.items():
+        if not all(map(math.isfinite, found if isinstance(found, list) else [found])):
+            raise ValueError(f"{name} is {found}")
+    return metrics
 
 
 def _blank(judges: Scorer, headline: str, sample: Sample) -> Metrics:
@@ -153,7 +162,9 @@ def _choices(likelihood: Likelihood, sample: Sample, answered: Answered) -> list
     for attempt, lane in enumerate(zip(*lanes, strict=True)):
         pairs = [pair for pair, _, _ in lane]
         told = _Told("failed")
-        if all(isinstance(pair, tuple) for pair in pairs):
+        if any(isinstance(pair, tuple) and math.isnan(pair[0]) for pair in pairs):
+            told = _Told("failed", note="a log-likelihood is not a number")
+        elif all(isinstance(pair, tuple) for pair in pairs):
             told = _taken(likelihood, cast(Sequence[Pair], pairs), sample)
         metrics = told.metrics or blank
         found.append(_score(sample, attempt, "none", told, metrics, likelihood.metrics[0], None))

@@ -1,8 +1,8 @@
 """Contexts and continuations as token ids of the server's own tokenizer, as lm-eval sends them.
 
-The context has as many tokens as it has alone, and what is too long for the model loses its beginning: both as in
-lm-eval 0.4.13 (TemplateLM._encode_pair, TemplateAPI.batch_loglikelihood_requests). What was asked is kept in the
-evaluation's folder, so that its records can be judged without a server.
+The context has the tokens that it has alone, the continuation those that follow when both are one text, and what is too
+long loses its beginning: as in lm-eval 0.4.13 (TemplateLM._encode_pair, TemplateAPI.batch_loglikelihood_requests). What
+was asked is kept in the evaluation's folder, so that its records can be judged without a server.
 """
 
 from __future__ import annotations
@@ -137,11 +137,9 @@ class Tokenizer:
         if not context:
             prefix = await self.prefix()
             own = await self.ids(text)
-            return (
-                shortened(wanted.id, prefix, own[len(prefix) if own[:1] == prefix else 0 :], limit) if prefix else None
-            )
+            return _alone(wanted.id, prefix, own[1:] if own[:1] == prefix else own, limit) if prefix else None
         whole, alone = await asyncio.gather(self.ids(context + text), self._once(context))
-        return shortened(wanted.id, whole[: len(alone)], whole[len(alone) :], limit)
+        return shortened(wanted.id, alone, whole[len(alone) :], limit)
 
     async def prefix(self) -> list[int]:
         """The token before a text that has nothing before it: what the tokenizer puts before an empty one, or what it

@@ -53,7 +53,7 @@ def page(evaluation: Evaluation, meanwhile: Meanwhile | None = None, remarks: Se
     judged = [each for each in evaluation.tasks if each.figures]
     sections = [
         Section("Tasks", [*remarks, *_warnings(judged), *_tasks(evaluation.tasks)]),
-        *([Section("Groups", [_groups(evaluation.groups)])] if evaluation.groups else []),
+        *([Section("Groups", [_groups(evaluation)])] if evaluation.groups else []),
         *([Section("Leaderboard", [_standings(evaluation)])] if evaluation.leaderboard else []),
         *_further(judged),
         *_meanwhile(meanwhile),
@@ -143,8 +143,8 @@ def _warnings(judged: Sequence[Tallied]) -> Iterator[Prose]:
 
 
 def _tasks(tasks: Sequence[Tallied]) -> Iterator[Block]:
-    columns = ["task", "accuracy", "95 % interval", "over answered", *SHARES, "items", "passes", "mode", "template",
-               "shots", "metric"]  # fmt: skip
+    columns = ["task", "accuracy", "95 % interval", "std. error", "over answered", *SHARES, "items", "passes", "mode",
+               "template", "shots", "metric"]  # fmt: skip
     note = "accuracy: over all items; right to failed: shares of all answers"
     figures = {(row, 1): (f"{each.task}.{each.figures[0].metric}", each.figures[0].all.value)
                for row, each in enumerate(tasks) if each.figures}  # fmt: skip
@@ -156,9 +156,19 @@ def _tasks(tasks: Sequence[Tallied]) -> Iterator[Block]:
 
 def _task(each: Tallied) -> list[str]:
     figure = each.figures[0] if each.figures else None
-    told = [*_figure(figure), *_shares(figure.outcomes)] if figure else ["-"] * (3 + len(SHARES))
+    told = [*_with_error(figure), *_shares(figure.outcomes)] if figure else ["-"] * (4 + len(SHARES))
     about = [f"{each.items:,}", str(each.passes), each.mode, _template(each), str(each.shots)]
     return [plain(each.task), *told, *about, figure.metric if figure else "-"]
+
+
+def _with_error(figure: Figure) -> list[str]:
+    value, interval, answered = _figure(figure)
+    return [value, interval, _error(figure), answered]
+
+
+def _error(figure: Figure) -> str:
+    times = 1 if scaled(figure.metric) else 100
+    return "-" if figure.all.stderr is None else f"{times * figure.all.stderr:.2f}"
 
 
 def _template(each: Tallied) -> str:
@@ -193,25 +203,28 @@ def _chart(tasks: Sequence[Tallied]) -> Chart:
                  note="bars: 95 % intervals", height=420)  # fmt: skip
 
 
-def _groups(groups: Sequence[Grouped]) -> Table:
-    columns = ["group", "tasks", "items", "micro", "95 % interval", "macro", "95 % interval", "over answered", *SHARES]
-    rows = [
-        [plain(group.name), str(len(group.tasks)), f"{group.items:,}", percent(group.micro.value), ends(group.micro),
-         percent(group.macro.value), ends(group.macro), percent(group.answered.value) if group.answered else "-",
-         *_shares(group.outcomes)] for group in groups
-    ]  # fmt: skip
+def _groups(evaluation: Evaluation) -> Table:
+    columns = ["group", "tasks", "items", "micro", "95 % interval", "macro", "95 % interval", "over answered", *SHARES,
+               "mode"]  # fmt: skip
     note = "micro: over all items of its tasks; macro: mean of the tasks, each counting as one"
+    rows = [_group(group, _modes(group.tasks, evaluation.tasks)) for group in evaluation.groups]
     return Table("Groups", columns, rows, note, numeric=True)
+
+
+def _group(group: Grouped, modes: str) -> list[str]:
+    means = [percent(group.micro.value), ends(group.micro), percent(group.macro.value), ends(group.macro)]
+    answered = percent(group.answered.value) if group.answered else "-"
+    counts = [str(len(group.tasks)), f"{group.items:,}"]
+    return [plain(group.name), *counts, *means, answered, *_shares(group.outcomes), modes]
 
 
 def _standings(evaluation: Evaluation) -> Table:
     found = {column for row in evaluation.leaderboard for column in row.columns}
     names = [*(column for column in COLUMNS if column in found), *sorted(found - set(COLUMNS))]
-    rows = [_standing(evaluation.model, row, names) for row in evaluation.leaderboard]
-    columns = ["model", "benchmark", *names, "WeightedAvg", "Avg", "Target", "Delta"]
-    note = (
-        "WeightedAvg: over all items; Avg: mean of the subjects; Target: the official score; Delta: WeightedAvg to it"
-    )
+    modes = {group.name: _modes(group.tasks, evaluation.tasks) for group in evaluation.groups}
+    rows = [[*_standing(evaluation.model, row, names), modes.get(row.name, "-")] for row in evaluation.leaderboard]
+    columns = ["model", "benchmark", *names, "WeightedAvg", "Avg", "Target", "Delta", "mode"]
+    note = "WeightedAvg: over all items; Avg: of the subjects; Target: the official score; Delta: WeightedAvg to it"
     return Table("Leaderboard", columns, rows, note, numeric=True)
 
 
@@ -248,12 +261,10 @@ def _further(tasks: Sequence[Tallied]) -> Iterator[Section]:
 
 
 def _one(each: Tallied, figure: Figure) -> list[str]:
-    times = 1 if scaled(figure.metric) else 100
-    error = "-" if figure.all.stderr is None else f"{times * figure.all.stderr:.2f}"
     value, interval, answered = _figure(figure)
     unparsed = figure.outcomes["unparsed"]
-    return [plain(each.task), figure.metric, plain(figure.filter, 60), value, error, interval, figure.all.method,
-            answered, f"{unparsed:,}"]  # fmt: skip
+    return [plain(each.task), figure.metric, plain(figure.filter, 60), value, _error(figure), interval,
+            figure.all.method, answered, f"{unparsed:,}"]  # fmt: skip
 
 
 def _meanwhile(found: Meanwhile | None) -> Iterator[Section]:
@@ -282,6 +293,9 @@ def _data(evaluation: Evaluation) -> Iterator[Section]:
         if sent
         else []
     )
+    if found := evaluation.confined:
+        rows = [["confined by", ", ".join(found["by"])], ["still possible", ", ".join(found["open"]) or "-"]]
+        tables.append(Table("Programs that the model wrote", ["", ""], rows, "docs/code-answers.md"))
     yield Section("Data and settings", tables, folded=True)
 
 

@@ -75,7 +75,8 @@ def _requests(summary: Summary) -> Table:
     c, run, sources = summary.counts, summary.run, summary.sources
     config = run.get("config") or {}
     expected = "-" if c.expected is None else f"{c.expected:,}"
-    url, models = config.get("url") or "-", run.get("models") or [run.get("model") or "-"]
+    url = config.get("url") or ("in this process" if config.get("model") else "-")
+    models = run.get("models") or [run.get("model") or "-"]
     places = ", ".join(url) if isinstance(url, list) else url
     server = f"{places}, model {' and '.join(models)}, {config.get('api') or '-'}"
     around = [
