@@ -124,7 +124,7 @@ def test_what_was_not_asked_has_failed() -> None:
 
 def test_log_probabilities_that_are_missing_are_a_failure() -> None:
     wanted = Wanted(id="t:0", mode="loglikelihood", asked="Q:", continuation=" Paris")
-    assert answers.answer(record(), wanted, "1").failure == "protocol"
+    assert answers.answer(record(), wanted, "1").failure == "untold: the answer has no log-probabilities"
 
 
 SAID = {"max_tokens": 64, "temperature": 0.0, "stop": ["Q:"], "seed": 1234}
