@@ -18,7 +18,8 @@ from loadstone.evals import library, selection
 from loadstone.readers.names import bundled_folder
 from loadstone.records import UsageError
 from loadstone.tasks import catalogue
-from loadstone.tasks.spec import Benchmark
+from loadstone.tasks.spec import Benchmark, Task
+from loadstone.views import benchmarks as view
 
 EVALS = bundled_folder() / "evals"
 ROOT = Path(__file__).resolve().parents[1]
@@ -252,11 +253,49 @@ def test_of_large_benchmarks_the_small_sets_have_a_few_tasks() -> None:
         selection.chosen(["mmlu_anatomy"], "bundled")
 
 
+@pytest.mark.parametrize("benchmark", benchmarks(), ids=lambda benchmark: benchmark.name)
+def test_every_benchmark_reads_parquet_as_it_lies_on_the_hub(benchmark: Benchmark, tmp_path: Path) -> None:
+    """The rows of the small sets, in the hub's schema, in the hub's place: they are the same when read again."""
+    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    for task in filter(selection.stocked, benchmark.tasks):
+        data, docs = task.data, library.rows(task.data, "bundled").docs
+        folder = tmp_path / data.path / (data.config or "data")
+        folder.mkdir(parents=True, exist_ok=True)
+        columns = {name: [doc.get(name) for doc in docs] for doc in docs for name in doc}
+        parquet.write_table(pyarrow.table(columns), folder / f"{data.split}-00000-of-00001.parquet")
+        again = library.rows(data, str(tmp_path)).docs
+        assert [_said(doc) for doc in again] == [_said(doc) for doc in docs], task.name
+
+
+def _said(value: Any) -> Any:
+    """Without the Nones by which a column of the hub says that a row has no such field."""
+    if isinstance(value, dict):
+        return {name: _said(each) for name, each in value.items() if each is not None}
+    return [_said(each) for each in value] if isinstance(value, list) else value
+
+
 @pytest.mark.parametrize(("flags", "requests"), [("", 50), ("--repeat 2", 10), ("--repeat 1 --limit 3", 3)])
 def test_a_dry_run_over_a_small_set(flags: str, requests: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["eval", "--tasks", "aime24", "--data-dir", "bundled", "--dry-run", *flags.split()]) == 0
     (row,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(" aime24 ")]
     assert str(requests) in row
+
+
+def test_the_list_of_tasks_says_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", "tasks"]) == 0
+    rows = {line.split()[0]: line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert (rows["mmlu"], rows["mmlu_stem"], rows["gsm8k"], rows["bbh"]) == ("57", "19", "1", "27")
+
+
+def test_math_as_its_archive_is_unpacked(tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        file = tmp_path / "MATH" / "test" / "algebra" / f"{number}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"problem": str(number), "level": "Level 1", "type": "Algebra", "solution": ""}))
+    (task,) = catalogue.find(["math_algebra"]).tasks
+    assert [doc["problem"] for doc in library.rows(task.data, str(tmp_path)).docs] == ["1", "2", "10"]
 
 
 def test_names_of_benchmarks_are_those_of_the_folders() -> None:
@@ -266,23 +305,27 @@ def test_names_of_benchmarks_are_those_of_the_folders() -> None:
     assert unread == []
 
 
-def examples() -> dict[str, tuple[str, list[str]]]:
-    """A question of each task that has one in the small sets, as it is put by default."""
+def examples() -> dict[str, list[view.Example]]:
+    """Questions of each task that has some in the small sets, as they are put, in the default way first."""
     found = {}
-    for task in (task for benchmark in benchmarks() for task in benchmark.tasks):
-        if not selection.stocked(task):
-            continue
+    for task in (task for benchmark in benchmarks() for task in benchmark.tasks if selection.stocked(task)):
         doc = next(doc for doc in library.rows(task.data, "bundled").docs if task.keep is None or task.keep(doc))
-        spec = task.generation if task.default == "generation" else None
-        description = spec.description if spec is not None and spec.description is not None else task.description
-        text = description + ((spec and spec.query) or task.query)(doc)
-        found[task.name] = text, [] if spec is not None or task.choices is None else task.choices(doc)
+        put = [view.Example(text(task, mode, doc), choices(task, mode, doc)) for mode in (task.default, *task.modes)]
+        found[task.name] = list({(each.text, *each.choices): each for each in put}.values())
     return found
 
 
-def test_the_document_of_all_benchmarks(golden: Callable[[str, str], None]) -> None:
-    from loadstone.views import benchmarks as view
+def text(task: Task, mode: str, doc: dict[str, Any]) -> str:
+    spec = task.generation if mode == "generation" else None
+    description = spec.description if spec is not None and spec.description is not None else task.description
+    return description + ((spec and spec.query) or task.query)(doc)
 
+
+def choices(task: Task, mode: str, doc: dict[str, Any]) -> list[str]:
+    return [] if mode == "generation" or task.choices is None else task.choices(doc)
+
+
+def test_the_document_of_all_benchmarks(golden: Callable[[str, str], None]) -> None:
     golden("docs/benchmarks.md", view.document(benchmarks(), examples()))
 
 

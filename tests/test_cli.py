@@ -394,7 +394,13 @@ def test_nobody_reads_the_output(sim: Sim) -> None:
 def test_list_and_version(capsys: Capture) -> None:
     done = loadstone(capsys, "list")
     assert done.status == 0
-    assert [line.partition(":")[0] for line in done.out.splitlines()] == ["apis", "readers", "views", "datasets"]
+    assert [line.partition(":")[0] for line in done.out.splitlines()] == [
+        "apis",
+        "readers",
+        "views",
+        "datasets",
+        "tasks",
+    ]
     assert "chat, completions" in done.out
     assert (
         loadstone(capsys, "list", "views").out

@@ -32,8 +32,9 @@ VLLMS = ("--save-result", "--save-detailed", "--gpu-count-var", "--var-x", "--va
 
 
 def commands() -> list[list[str]]:
-    """The `$ loadstone ...` lines of the README and of docs/scale.md, without the one that serves for ever."""
-    blocks = re.findall(r"```console\n(.*?)```", README + (ROOT / "docs/scale.md").read_text("utf-8"), re.DOTALL)
+    """The `$ loadstone ...` lines of the README and of some documents, without the one that serves for ever."""
+    text = README + "".join((ROOT / f"docs/{name}.md").read_text("utf-8") for name in ("scale", "evals"))
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
     return [shlex.split(line, comments=True)[1:] for line in lines if not line.startswith("loadstone serve")]
 

@@ -253,6 +253,21 @@ def test_what_cannot_be_judged_is_told(tmp_path: Path) -> None:
         rescore(tmp_path)
 
 
+def test_a_failure_leaves_nothing_half_done(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.jsonl", [text(0), {"doc_id": 1}])
+    with pytest.raises(UsageError, match="line 2"):
+        rescore(path, folder=tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_one_task_is_not_made_of_several(tmp_path: Path) -> None:
+    files = [written(tmp_path / f"samples_{name}_{TIME}.jsonl", [text(0)]) for name in ("a", "b")]
+    with pytest.raises(UsageError, match="--task gsm8k is one task, and the files are of a, b: give those of one"):
+        rescore(*files, task="gsm8k")
+    assert len(rescore(*files, task="target").evaluation.tasks) == 2
+    assert [task.task for task in rescore(*files, task="b").evaluation.tasks] == ["b"]
+
+
 def test_of_a_folder_the_last_of_each_task_counts(tmp_path: Path) -> None:
     written(tmp_path / "samples_t_2026-01-01T00-00-00.000000.jsonl", [text(0), text(1)])
     written(tmp_path / "samples_t_2026-02-01T00-00-00.000000.jsonl", [text(0)])

@@ -80,6 +80,7 @@ WRONG = [
     Wrong("--model takes one model each time", {"model": "base=3,lora=1"}),
     Wrong("the command line: each --model is given once", {"model": ["x", "x"]}),
     Wrong("--output-len takes a number of tokens here, not normal(3,1)", {"output_len": "normal(3,1)"}),
+    Wrong("--cache knows answers by the server's address", {"cache": "kept", "model": "mine.py:Model"}),
     Wrong("--arrivals replay is for traces", {"arrivals": "replay"}),
     Wrong("the command line: Expected `int", {"num_fewshot": "many"}),
     Wrong("--samples {nonsense is not JSON", {"samples": "{nonsense"}),

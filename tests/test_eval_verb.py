@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -266,6 +267,18 @@ def test_from_python_an_evaluation_is_a_call(sim: Sim) -> None:
         library.evaluate({**given, "modes": 1})
 
 
+def test_the_task_of_the_document_can_be_asked(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[1] / "docs/evals.md").read_text("utf-8")
+    (task,) = re.findall(r'```python\n("""Capitals.*?)```', text, re.DOTALL)
+    (row,) = re.findall(r"`(\{\"country.*?\})`", text)
+    Path("capitals.py").write_text(task)
+    Path("data/capitals.jsonl").write_text(f"{row}\n")
+    Path("answers.jsonl").write_text(json.dumps({"question": "the capital of France?", "answer": "It is Paris."}))
+    sim.replace(answers="answers.jsonl", ttft="0ms", itl="0ms")
+    assert evaluate(capsys, sim.url, tasks="capitals.py:CAPITALS").status == 0
+    assert figure()["outcomes"]["right"] == 1
+
+
 def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> None:
     (settings,) = from_mapping({"url": sim.url, "tasks": [exam.ONLY_SUMS], "data_dir": "data", "output": "out"}, "here")
     loop.run(session.evaluate(settings))
@@ -277,3 +290,9 @@ def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> N
     found = answers.read(Path("out"), {one.id: one for one, _ in sitting.placed})
     assert first.prompt not in found
     assert len(found) == SUMS - 1
+
+
+def test_answers_longer_than_the_server_takes_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    with Sim(answers="answers.jsonl", ttft="0ms", itl="0ms", max_model_len=64) as sim:
+        done = evaluate(capsys, sim.url, "--limit", 1, "--num-fewshot", 0)
+    assert "exam_sums: answers may have 64 tokens, but the server takes 64 with the prompt: give a lower" in done.err

@@ -139,6 +139,20 @@ def test_a_card_says_whose_the_files_are(config: str | None, split: str, names: 
     assert [str(file.relative_to(folder)) for file in split_files(folder, config, split)] == names
 
 
+def test_files_that_the_card_does_not_know_are_found_by_name(tmp_path: Path) -> None:
+    """As where the hub's card came along with rows that were written down in another form."""
+    (laid(tmp_path / "quiz", "test.jsonl") / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n    path: data/test-*\n---\n"
+    )
+    assert found(QUIZ, tmp_path) == ["test.jsonl"]
+
+
+def test_a_configuration_whose_name_begins_as_another(tmp_path: Path) -> None:
+    laid(tmp_path / "org/quiz", "law_old_test.jsonl", "law_test.jsonl")
+    assert found(Data(path="org/quiz", config="law"), tmp_path) == ["law_test.jsonl"]
+    assert found(Data(path="org/quiz", config="law_old"), tmp_path) == ["law_old_test.jsonl"]
+
+
 def test_a_card_that_is_not_yaml(tmp_path: Path) -> None:
     (laid(tmp_path / "quiz", "test.jsonl") / "README.md").write_text("---\nconfigs:\n- {a\n---\n")
     with pytest.raises(UsageError, match=r"README\.md: "):
@@ -340,7 +354,9 @@ def test_the_library_is_asked_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise UsageError("it is offline")
 
     monkeypatch.setattr("loadstone.readers.hub.rows", refuse)
-    with pytest.raises(UsageError, match=r"in the cache of the hub \(it is offline\): give --data-dir DIR"):
+    with pytest.raises(
+        UsageError, match=r"^no data of org/quiz, split test, in the cache of the hub \(it is offline\): give"
+    ):
         library.rows(QUIZ, None)
 
 

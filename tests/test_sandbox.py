@@ -76,7 +76,7 @@ def left(mark: str) -> list[str]:
 def tried(name: str, places: dict[str, Any], means: sandbox.Means | None = None) -> sandbox.Verdict:
     """The program did not reach its aim, and left neither process nor file."""
     mark = f"ls-{secrets.token_hex(4)}"
-    verdict = sandbox.run(hostile.program(name, mark, **places), seconds=SHORT if name in LONG else 2, means=means)
+    verdict = sandbox.run(hostile.program(name, mark, **places), seconds=SHORT if name in LONG else 20, means=means)
     assert not verdict.passed, verdict
     assert verdict.how != "unrun", verdict
     assert not left(mark)
@@ -126,7 +126,7 @@ def test_without_namespaces_and_filter_a_daemon_is_still_swept_away(places: dict
     ],
 )  # fmt: skip
 def test_what_becomes_of_a_program(program: str, how: str, said: str) -> None:
-    verdict = sandbox.run(program, seconds=5)
+    verdict = sandbox.run(program, seconds=20)
     assert verdict.how == how, verdict
     assert said in verdict.said
     assert verdict.passed == (how == "passed")
@@ -165,6 +165,8 @@ def test_programs_run_ahead_are_not_run_again(monkeypatch: pytest.MonkeyPatch) -
     runs = sandbox.Runs(at_once=2)
     runs.ahead(["x = 1", "assert 0", "x = 1"])
     assert len(runs.verdicts) == 2
+    assert runs.confined == {"by": [*sandbox.containment().means, "limits"], "open": sandbox.containment().open}
+    assert sandbox.Runs().confined == {}
     monkeypatch.setattr(sandbox, "run", None)
     assert runs("x = 1", ITEM) == {"pass@1": 1.0}
     assert runs("assert 0", ITEM) == {"pass@1": 0.0}

@@ -161,7 +161,8 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 class Evaluation(Struct, frozen=True, kw_only=True):
     """What results_*.json holds of ours, under `loadstone`. The same for the same answers, whenever they came.
-    `data`: sha256 of the files read, by task. `settings`: of the generation, by task."""
+    `data`: sha256 of the files read, by task. `settings`: of the generation, by task. `confined`: where programs were
+    run, `by` what means, and what these leave `open`."""
 
     format: int = 1
     model: str
@@ -170,3 +171,4 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     leaderboard: list[Standing] = []
     data: dict[str, dict[str, str]] = {}
     settings: dict[str, dict[str, Any]] = {}
+    confined: dict[str, list[str]] = {}

@@ -1,8 +1,8 @@
 """Every hostile program of tests/hostile.py, at the size it means, under all means that this machine has.
 
 By hand: `python tests/bench/hostile.py`. Asserts that none reaches its aim where that is contained, that no process and
-no file is left, and that the machine is alive: an honest program passes in two seconds after each. Exit status 1 where that does not
-hold.
+no file is left, and that the machine is alive: an honest program passes in two seconds after each. Exit status 1 where
+that does not hold.
 """
 
 from __future__ import annotations

@@ -277,6 +277,16 @@ def below(root: int) -> set[int]:
     return found - {root}
 
 
+def running() -> int:
+    """Processes and threads of this user, on Linux."""
+    count = 0
+    for name in filter(str.isdigit, os.listdir("/proc") if LINUX else []):
+        with contextlib.suppress(OSError):
+            if os.stat(f"/proc/{name}").st_uid == os.getuid():
+                count += len(os.listdir(f"/proc/{name}/task"))
+    return count
+
+
 def sweep() -> None:
     """End all that is left below the guard: first bring it to a stand, so that it does not multiply meanwhile."""
     while True:
@@ -314,9 +324,11 @@ def confine(job: Job) -> None:
         call("prctl", PR_REAPER, 1, 0, 0, 0)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # where memory runs short, this goes first
-    job["user"] = 0
-    if "namespaces" in job["means"]:
-        job["user"] = 0 if os.getuid() else 60000 + os.getpid() % 1000
+    apart = "namespaces" in job["means"]
+    job["user"] = 60000 + os.getpid() % 1000 if apart and not os.getuid() else 0
+    if not job["user"]:
+        job["processes"] += running()  # the limit is on all that the user runs
+    if apart:
         separate()
         enclose(job["folder"], job["file"], job["user"] or os.getuid())
 

@@ -48,10 +48,7 @@ def cache() -> Path:
 def split_files(folder: Path, config: str | None, split: str) -> list[Path]:
     """Files of a split in a stable order, none where there are none. Raises UsageError where some of them are missing
     or the card cannot be read."""
-    found = _by_card(folder, config, split)
-    if found is None:
-        found = _by_name(folder, config, split)
-    return _complete(found)
+    return _complete(_by_card(folder, config, split) or _by_name(folder, config, split))
 
 
 def in_order(files: Iterator[Path] | list[Path]) -> list[Path]:
@@ -90,7 +87,8 @@ def _homes(folder: Path, config: str | None) -> list[tuple[Path, str]]:
 def _named(inside: Path, prefix: str, word: str) -> list[Path]:
     """Files whose name has the split's as a word, those first that begin with it; or all in a folder of its name."""
     files = [file for file in _data(inside) if file.name.startswith(prefix)]
-    for form in (rf"[-_.]?{word}(?![a-z])", rf".*[^a-zA-Z0-9]{word}(?![a-z])"):
+    forms = (rf"[-_.]?{word}(?![a-z])", rf".*[^a-zA-Z0-9]{word}(?![a-z])")
+    for form in forms[:1] if prefix else forms:
         if found := [file for file in files if re.match(form, file.name[len(prefix) :], re.IGNORECASE)]:
             return _one_form(found)
     return [] if prefix else _one_form(_data(inside / word))
@@ -142,12 +140,12 @@ def _complete(files: list[Path]) -> list[Path]:
     return files
 
 
-def _by_card(folder: Path, config: str | None, split: str) -> list[Path] | None:
-    """Files that the card gives the split; None where it says nothing of files."""
+def _by_card(folder: Path, config: str | None, split: str) -> list[Path]:
+    """Files that are there of those that the card gives the split."""
     configs = _configs(folder / "README.md")
     chosen = _chosen(configs, config)
     if chosen is None:
-        return None
+        return []
     if "data_files" not in chosen:
         inside = folder / str(chosen.get("data_dir", "."))
         return _by_name(inside, None, split) if inside.is_dir() else []
@@ -156,7 +154,7 @@ def _by_card(folder: Path, config: str | None, split: str) -> list[Path] | None:
         if word in patterns:
             files = {file for pattern in patterns[word] for file in _matching(folder, pattern)}
             return _without_twins(in_order(list(files)))
-    return None
+    return []
 
 
 def _chosen(configs: list[dict[str, Any]], config: str | None) -> dict[str, Any] | None:

@@ -118,10 +118,16 @@ def _found(data: Data, root: Path, split: str | None, shots: bool) -> list[Path]
 def _places(data: Data, root: Path) -> list[Path]:
     """Folders that are called as the data are: on the hub, in its cache, or as the benchmark is."""
     wanted = [_plain(name) for name in (data.benchmark, data.folder, data.path.rpartition("/")[2]) if name]
-    beside = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
-    called = [folder for name in wanted for folder in beside if _plain(folder.name) == name]
+    called = [folder for name in wanted for folder in _inside(root) if _plain(folder.name) == name]
     itself = [root] if _plain(root.resolve().name) in wanted else []
     return list(dict.fromkeys([*hubfiles.folders(root, data.path), *called, *itself]))
+
+
+def _inside(root: Path) -> list[Path]:
+    try:
+        return [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
+    except OSError as exc:
+        raise UsageError(f"cannot read the folder {root}: {exc.strerror or exc}; give another --data-dir") from exc
 
 
 def _plain(name: str) -> str:
@@ -142,9 +148,7 @@ def _elsewhere(root: Path, names: Iterable[str]) -> list[Path]:
     """A file of a telling name in any one of the folders, as aime/aime24.json."""
     for name in names:
         if "/" not in name:
-            found = [
-                files for folder in sorted(root.iterdir()) if folder.is_dir() and (files := _first(folder, [name]))
-            ]
+            found = [files for folder in _inside(root) if (files := _first(folder, [name]))]
             if len(found) == 1:
                 return found[0]
     return []
@@ -155,13 +159,13 @@ def _cached(data: Data, split: str | None, shots: bool) -> Rows:
     if split is None:
         raise UsageError(f"no {_whole(data, split, shots)} on the hub: give --data-dir DIR with {data.shots_files[0]}")
     for folder in hubfiles.folders(hubfiles.cache(), data.path):
-        if files := hubfiles.split_files(folder, data.config, split):
+        if files := hubfiles.split_files(folder, data.config, split) or _first(folder, _names(data, shots)):
             return _read(files, data, split, "cache")
     try:
         found = hub.rows(data.path, data.config, split)
     except UsageError as exc:
         raise UsageError(
-            f"no data of {_whole(data, split)}, in the cache of the hub ({exc}): give --data-dir DIR with its files, or"
+            f"no {_whole(data, split, shots)}, in the cache of the hub ({exc}): give --data-dir DIR with its files, or"
             f" --data-dir {BUNDLED} for a small set of our own"
         ) from exc
     digest = hashlib.sha256()

@@ -5,12 +5,15 @@ How a program is confined is sandbox.py's; which part of an answer is the progra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from loadstone.evals import sandbox
 from loadstone.evals.answers import Answer
 from loadstone.evals.papers import Paper
+from loadstone.samples import Sample
 from loadstone.scorers import Scorer
+from loadstone.tasks.spec import Filter
 
 
 def demand(papers: Iterable[Paper], allowed: bool) -> None:
@@ -39,7 +42,14 @@ def _programs(paper: Paper, answers: Mapping[str, Answer]) -> Iterator[str]:
     for item in paper.items:
         came = [answers.get(wanted.id) for passes in item.wanted for wanted in passes]
         texts = [answer.responses[0] for answer in came if answer is not None and answer.good]
-        found = (
-            each.extract(text, item.sample) for each in filters for text in texts if isinstance(text, str) and text
-        )
-        yield from (program for program in found if program is not None)
+        for text in texts:
+            yield from _found(filters, str(text), item.sample)
+
+
+def _found(filters: Sequence[Filter], text: str, sample: Sample) -> list[str]:
+    """Without those of a text that breaks its extractor, which scoring has to say."""
+    found = []
+    for each in filters:
+        with contextlib.suppress(Exception):
+            found.append(each.extract(text, sample) if text.strip() else None)
+    return [program for program in found if program is not None]

@@ -139,4 +139,4 @@ def _sample(task: Task, mode: Mode, number: int, doc: Doc, shots: list[Shot]) ->
     return Sample(task=task.name, doc_id=number, doc=doc, target=target(doc), ask=asked, **more)
 
 
-_MORE = ("answers", "choices", "gold", "cluster")
+_MORE = ("answers", "choices", "gold", "cluster", "later")

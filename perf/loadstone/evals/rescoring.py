@@ -122,8 +122,16 @@ def found(paths: Iterable[Path], task: str | None) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     for path in paths:
         for file in _files(path):
-            files.setdefault(layout.task_of(file.name) or task or file.stem, []).append(file)
-    return {task: files[task]} if task in files else files
+            files.setdefault(layout.task_of(file.name) or _named(task, file), []).append(file)
+    if task is None or task == BY_TARGET:
+        return files
+    if task not in files and _task(task, asked=True) and len(files) > 1:
+        raise UsageError(f"--task {task} is one task, and the files are of {', '.join(files)}: give those of one")
+    return {task: files.get(task) or next(iter(files.values()))}
+
+
+def _named(task: str | None, file: Path) -> str:
+    return file.stem if task is None or task == BY_TARGET else task
 
 
 def _files(path: Path) -> list[Path]:
@@ -181,7 +189,7 @@ class _Judged:
     def __init__(self, log: Log | Ran, wish: Wish, past: Past) -> None:
         first = next(iter(log))
         self._log, self.changes = log, dict[tuple[str, str], Change]()
-        known = _task(wish.task or log.task, asked=wish.task is not None)
+        known = _task(wish.task or log.task, asked=wish.task not in (None, log.task))
         task = known or targets.task(log, first, past.version(log.task))
         if known and first.mode not in task.modes:
             raise UsageError(f"{log.paths[0]} holds answers by {first.mode}, which {task.name} does not know; "

@@ -5,6 +5,7 @@ Only figures are kept of what has passed, so that it is the same for eight items
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from loadstone import store
 from loadstone.evals import items, layout, scoring, tally
 from loadstone.evals.items import Timing
 from loadstone.evals.layout import About, Setup
+from loadstone.evals.sandbox import Runs
 from loadstone.records import UsageError
 from loadstone.samples import Answered, Evaluation, Score, Tallied
 from loadstone.scorers import Scorer
@@ -48,17 +50,32 @@ def finish(
     """Judge all answers and write `samples_*`, `results_*` and items.csv. `when`: see `stamp`. `timings`: of the
     records, by (run, index). `target`: official scores, by group. Raises UsageError."""
     tallies, setups, hashes = {}, [], {}
-    with items.Writer(folder.path / ITEMS, timings or {}) as rows:
+    with _whole_or_none() as made, items.Writer(folder.path / ITEMS, timings or {}) as rows:
         for setup, answered in parts:
             setups.append(setup)
             tallied = tally.Tally(setup.row)
             path = folder.path / layout.samples_name(setup.task.name, when)
+            made.append(path)
             folder.write_lines(path.name, _judged(setup, answered, tallied, rows, run_code))
             tallies[setup.task.name], hashes[setup.task.name] = tallied, task_hash(path, setup.filters)
     evaluation = whole(about.model, setups, tallies, groups, target)
+    if isinstance(run_code, Runs):
+        evaluation = msgspec.structs.replace(evaluation, confined=run_code.confined)
     told = layout.results(about, setups, groups, evaluation, hashes)
     folder.write(layout.results_name(when), json.dumps(told, indent=2, default=str, ensure_ascii=False))
     return evaluation
+
+
+@contextlib.contextmanager
+def _whole_or_none() -> Iterator[list[Path]]:
+    """Takes away the files that are noted in the list when what comes between fails."""
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def whole(

@@ -116,6 +116,12 @@ class Runs:
         new = list(dict.fromkeys(program for program in programs if program not in self.verdicts))
         self.verdicts.update(zip(new, run_all(new, seconds=self.seconds, at_once=self.at_once), strict=True))
 
+    @property
+    def confined(self) -> dict[str, list[str]]:
+        """By what means, and what these leave open; nothing where nothing was run."""
+        found = containment() if self.verdicts else None
+        return {} if found is None else {"by": [*found.means, "limits"], "open": found.open}
+
     def __call__(self, program: str, sample: Sample) -> dict[str, float]:
         """Raises UsageError where the sandbox failed, which says nothing of the program."""
         if program not in self.verdicts:

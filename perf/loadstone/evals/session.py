@@ -137,6 +137,7 @@ async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sittin
     made = [papers.paper(task, choices[task.name], settings, notice) for task in tasks]
     if not settings.predict_only and settings.stage != "infer":
         programs.demand(made, settings.allow_code)
+    _fit(made, seen.get("context"), notice)
     placed, cuts = await _placed(made, load, folder, seen, settings)
     inference.check_same(folder, posts.lines(placed, load))
     told = Journal(
@@ -171,6 +172,17 @@ def select(settings: Eval, notice: Notice) -> Selection:
     found = bridge.added(ours, settings.include_path)
     papers.check_samples(settings.samples, found.tasks)
     return found
+
+
+def _fit(made: Sequence[Paper], context: int | None, notice: Notice) -> None:
+    """A server that says how much it takes may refuse each request that could come to more."""
+    for paper in made:
+        most = paper.settings.get("max_tokens") if paper.choice.mode == "generation" else None
+        if context is not None and isinstance(most, int) and most >= context:
+            told = (
+                f"{paper.task.name}: answers may have {most:,} tokens, but the server takes {context:,} with the prompt"
+            )
+            notice(f"{told}: give a lower --output-len")
 
 
 async def _look(

@@ -241,5 +241,10 @@ _CLASHES: tuple[tuple[Callable[[Eval], bool], str], ...] = (
     (lambda e: e.predict_only and e.stage == "score", "--predict-only scores nothing: leave out --stage score"),
     (lambda e: e.dry_run and e.stage == "score", "--dry-run shows what would be asked: leave out --stage score"),
     (lambda e: e.stage == "score" and not e.load.output, "--stage score needs the evaluation: give its folder with -o"),
+    (
+        lambda e: bool(e.cache) and e.load.own,
+        "--cache knows answers by the server's address: leave it out with a model of"
+        " your own, which may change in its file",
+    ),
     (lambda e: e.load.arrivals == "replay", "--arrivals replay is for traces: give --rate or -c"),
 )

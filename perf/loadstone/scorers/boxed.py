@@ -38,8 +38,9 @@ def _braced(text: str) -> tuple[str | None, int]:
         if mark.group()[-1] == "{" and mark.group() != "\\{":
             opened.append(mark.end() if len(mark.group()) > 1 else -1)
         elif mark.group() == "}" and opened:
-            best = max(best, (opened.pop(), mark.start()))
-    return (text[best[0] : best[1]].strip(), best[0]) if best[0] >= 0 else (None, 0)
+            begin = opened.pop()
+            best = max(best, (begin, mark.start())) if begin < mark.start() else best
+    return (text[best[0] : best[1]].strip() or None, best[0]) if best[0] >= 0 else (None, 0)
 
 
 def minerva(text: str, _: Sample) -> str | None:

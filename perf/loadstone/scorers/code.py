@@ -23,9 +23,15 @@ TRIES = 50
 """So many lines of prose after a program without fences are looked past."""
 
 
+STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+"""Where a function's body has ended, and something else begins."""
+
+
 def continued(text: str, sample: Sample) -> str:
-    """The answer as what goes on where the prompt ends, as lm-eval's `build_predictions` takes it."""
-    return tested(str(sample.doc["prompt"]) + text, sample)
+    """The answer as what goes on where the prompt ends, as lm-eval's `build_predictions` takes it. It is cut at the
+    stop texts here too, as not every server takes five."""
+    ends = [found for stop in STOPS if (found := text.find(stop)) >= 0]
+    return tested(str(sample.doc["prompt"]) + text[: min(ends, default=len(text))], sample)
 
 
 def program(text: str, sample: Sample) -> str | None:

@@ -11,8 +11,10 @@ from loadstone.scorers import Extractor
 from loadstone.scorers.boxed import boxed
 from loadstone.scorers.match import either, exact_match, last_line, regex, the_answer_is
 from loadstone.scorers.number import last_number
+from loadstone.scorers.number import number as value
 
-LETTER = re.compile(r"\(([A-Z])\)|(?<![A-Za-z'])([A-Z])(?![A-Za-z'(])")
+LETTER = re.compile(r"\(([A-Z])\)|(?<![A-Za-z'])(?![AI]\s(?!is\b)[a-z])([A-Z])(?![A-Za-z'(])")
+"""In brackets, or alone; `A dog` and `I think` begin with words."""
 OPTION = re.compile(r"^\(([A-Z])\)\s*(.*?)\s*$", re.MULTILINE)
 WORD = re.compile(r"[^\W\d_][\w'&-]*|\d+")
 BRACKETS = re.compile(r"[\[\](){}<>](?:[\s\[\](){}<>]*[\[\](){}<>])?")
@@ -27,15 +29,15 @@ said = either(the_answer_is, boxed, last_line)
 def option(text: str, sample: Sample) -> str | None:
     """`(B)`: by its letter in the conclusion, or by the words of the one option that the conclusion has; otherwise by
     the last letter in brackets anywhere."""
+    options = dict(OPTION.findall(str(sample.doc.get("input", sample.ask.query))))
     concluded = said(text, sample) or ""
-    if found := LETTER.search(concluded):
-        return f"({found[1] or found[2]})"
-    asked = str(sample.doc.get("input", sample.ask.query))
-    named = [letter for letter, words in OPTION.findall(asked) if words and words.lower() in concluded.lower()]
-    if len(named) == 1:
-        return f"({named[0]})"
-    anywhere = re.findall(r"\(([A-Z])\)", text)
-    return f"({anywhere[-1]})" if anywhere else None
+    letters = [bracketed or alone for bracketed, alone in LETTER.findall(concluded)]
+    named = [letter for letter, words in options.items() if words and words.lower() in concluded.lower()]
+    anywhere = re.findall(r"\(([A-Z])\)", text)[-1:]
+    for found in (letters[:1], named if len(named) == 1 else [], anywhere):
+        if found and (not options or found[0] in options):
+            return f"({found[0]})"
+    return None
 
 
 def one_of(*words: str) -> Extractor:
@@ -53,9 +55,10 @@ def one_of(*words: str) -> Extractor:
 
 
 def number(text: str, sample: Sample) -> str | None:
-    """The last number of the conclusion, or of the text."""
+    """The last number of the conclusion, or of the text, in digits: `eight` and `8.0` are 8."""
     found = last_number(said(text, sample) or "", sample) or last_number(text, sample)
-    return found.lstrip("$").replace(",", "") if found else None
+    worth = value(found) if found else None
+    return str(worth) if worth is not None and worth.denominator == 1 else found
 
 
 def ordered(text: str, sample: Sample) -> str | None:

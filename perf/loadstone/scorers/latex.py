@@ -33,7 +33,7 @@ RULES = [
     for pattern, into in (
         (r"\\(?:left|right)\s*\.|\\(?:boxed|fbox)\s*(?=\{)", ""),
         (r"\\(?:displaystyle|textstyle|limits|[Bb]igg?[lrm]?|left|right)(?![A-Za-z])", ""),
-        (r"(?<=\d)(?:\\[,!;: ]|\{,\}|,\\!)+(?=\d{3}(?!\d))", ""),
+        (r"(?<=\d)(?:\\[,!;: ]|\{,\}|,\s?\\!\s?)+(?=\d{3}(?!\d))", ""),
         (r"\\[()!$\[\]]|\$", ""),
         (r"\\[,;: ]|\\q?quad(?![A-Za-z])", " "),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),

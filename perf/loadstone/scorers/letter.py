@@ -19,7 +19,6 @@ from loadstone.scorers.statements import (
     REFUSAL,
     bare,
     final,
-    letter_at,
     named,
     plain,
     run,
@@ -178,13 +177,19 @@ def _bracketed(text: str) -> str:
     return "".join((match[1] or match[2]).upper() for match in BRACKETED.finditer(text))
 
 
-ALONE = re.compile(r"(?<![A-Za-z0-9'’.])[A-Z](?![A-Za-z0-9'’])")
+ALONE = re.compile(
+    r"(?:^|[^\w\s'’)\]]|\b(?:so|hence|thus|therefore|towards?|with|be|is|only|leaves|option|choice|answer|pick|say|likely"
+    r"|probably|definitely)\b|[\u4e00-\u9fff])\s*(?=[A-Z](?![A-Za-z0-9'’]))",
+    re.IGNORECASE,
+)
 
 
 def _alone(text: str) -> str:
-    """Capital letters that are no words, in the last line."""
-    last = next((line for line in reversed(text.splitlines()) if line.strip()), "")
-    return "".join(match[0] for match in ALONE.finditer(last) if letter_at(last, match.start(), ()))
+    """Capital letters that are no words, in the last line, where a clause begins or a word leads up to them: not the
+    name of a thing, such as vitamin C."""
+    last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    places = [match.end() for match in ALONE.finditer(last) if last[match.end()].isupper()]
+    return "".join(run(last, place, ()) for place in places)
 
 
 def right(extracted: str, sample: Sample) -> dict[str, float]:

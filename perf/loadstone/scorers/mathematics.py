@@ -23,6 +23,7 @@ POINTS = 3
 RELATION = r"\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z])|<|>|="
 FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
 NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'*(?:\([A-Za-z](?:,[A-Za-z])*\))?|[A-Z]{2,3}")
+NAMES = re.compile(rf"(?:{NAME.pattern})|\((?:{NAME.pattern})(?:,(?:{NAME.pattern}))*\)")
 MATRIX = re.compile(r"\\begin\{[pbvB]?(?:small)?(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\w+\}", re.DOTALL)
 BASED = re.compile(r"([0-9A-Fa-f.]+)(?:_\{?(\d+)\}?)?")
 LETTER = re.compile(r"\(?([A-Za-z])\)?")
@@ -49,7 +50,14 @@ def equivalent(said: str, right: str) -> bool:
     ours, theirs = plain(said), plain(right)
     if not ours or not theirs:
         return said.strip() == right.strip()
+    ours = ours if "=" in theirs else _unnamed(ours)
     return same(ours, theirs) or same(ungrouped(ours), ungrouped(theirs))
+
+
+def _unnamed(formula: str) -> str:
+    """What stands behind `x =` or `(x, y) =`."""
+    parts = pieces(formula, "=")
+    return parts[1] if len(parts) == 2 and NAMES.fullmatch(squeezed(parts[0])) else formula
 
 
 def same(said: str, right: str, depth: int = 0) -> bool:

@@ -36,8 +36,9 @@ SPELT = re.compile(rf"\b({'|'.join(TENS.split())})[\s-]({'|'.join(UNITS.split()[
 strict = regex(r"#### (\-?[0-9\.\,]+)")
 cot_strict = regex(r"The answer is (\-?[0-9\.\,]+).")
 flexible = regex(r"(-?[$0-9.,]{2,})|(-?[0-9]+)", group_select=-1)
-gsm8k = exact_match(ignore_case=True, regexes_to_ignore=(",", r"\$", r"(?s).*#### ", r"\.$"))
-"""The filters and the metric of lm-eval's gsm8k 3.0 as they are; `flexible` takes `...` for a number, too."""
+gsm8k = exact_match(ignore_case=True, regexes_to_ignore=(",", r"\$", r"(?s)\A.*#### ", r"\.$"))
+"""The filters and the metric of lm-eval's gsm8k 3.0 as they are; `flexible` takes `...` for a number, too. The anchor
+changes nothing but that a long text takes no longer than it is."""
 
 
 def last_number(text: str, _: Sample) -> str | None:

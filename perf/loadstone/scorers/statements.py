@@ -148,7 +148,7 @@ def _statements(text: str, options: Sequence[str]) -> Iterator[tuple[int, int, s
     for pattern in (CUE, BOXED):
         for match in pattern.finditer(text):
             after = re.split(r"[\n}]|[.!?](?=\s|$)|。", text[match.end() : match.end() + WIDTH], maxsplit=1)[0]
-            if found := run(text, match.end(), options) or named(after, options):
+            if found := run(text, match.end(), options) or named(after, options, whole=bool(NEGATION.search(after))):
                 yield match.start(), match.end() + len(after), found
     for match in POINTED.finditer(text):
         if found := run(text, match.end(), options):

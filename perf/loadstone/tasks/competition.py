@@ -44,7 +44,7 @@ def _aime(year: int, path: str, split: str) -> Benchmark:
     name = f"aime{year - 2000}"
     task = Task(
         name=name,
-        title=f"AIME {year}, mean over 10 passes",
+        title=f"AIME {year}",
         version=1.0,
         source=f"{EVALCHEMY}/{name.upper()}",
         data=Data(path=path, split=split, files=(f"{name}.json", f"{name}.jsonl", "test.jsonl"), row=row),

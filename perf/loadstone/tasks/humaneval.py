@@ -14,7 +14,6 @@ DATA = Data(
     config="openai_humaneval",
     files=("HumanEval.jsonl.gz", "HumanEval.jsonl"),
 )
-STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 ASKS = "Write a solution to the following problem and make sure that it passes the tests:\n```python\n{prompt}\n```\n"
 
 
@@ -48,7 +47,7 @@ COMPLETED = Generation(
     template="lm-eval 0.4.13 humaneval",
     filters=(Filter("create_test", code.continued, code.by_running),),
     headline="pass@1",
-    stop=STOPS,
+    stop=code.STOPS,
     tokens=1024,
     settings={"temperature": 0.0},
     code=True,

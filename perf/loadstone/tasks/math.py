@@ -84,7 +84,10 @@ def _task(subject: str, only: int | None = None) -> Task:
         data=Data(
             path="EleutherAI/hendrycks_math",
             config=config,
-            files=(f"{config}/test.jsonl", f"test/{config}.jsonl", f"{config}.jsonl", "test.jsonl"),
+            files=(
+                *(f"{config}/test.jsonl", f"test/{config}.jsonl", f"{config}.jsonl", "test.jsonl"),
+                f"test/{config}/*.json",  # the original archive: a file for each problem
+            ),
         ),
         query=asked,
         target=answer,

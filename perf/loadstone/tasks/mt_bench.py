@@ -37,7 +37,7 @@ def _task(category: str) -> Task:
 
     return Task(
         name=f"mt_bench_{category}",
-        title=f"MT-Bench, {category}, not judged",
+        title=f"MT-Bench, {category}: answered, not judged",
         version=1.0,
         source="https://arxiv.org/abs/2306.05685",
         data=Data(path="HuggingFaceH4/mt_bench_prompts", split="train", files=("question.jsonl",), row=row),
@@ -63,7 +63,7 @@ BENCHMARK = Benchmark(
     groups=(
         Group(
             name="mt_bench",
-            title="MT-Bench, two turns, not judged",
+            title="MT-Bench: answered, not judged",
             tasks=tuple(f"mt_bench_{category}" for category in TEMPERATURES),
         ),
     ),

@@ -293,6 +293,9 @@ def _data(evaluation: Evaluation) -> Iterator[Section]:
         if sent
         else []
     )
+    if found := evaluation.confined:
+        rows = [["confined by", ", ".join(found["by"])], ["still possible", ", ".join(found["open"]) or "-"]]
+        tables.append(Table("Programs that the model wrote", ["", ""], rows, "docs/code-answers.md"))
     yield Section("Data and settings", tables, folded=True)
 
 

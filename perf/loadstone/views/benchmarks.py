@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from msgspec import Struct
+
 from loadstone.tasks.spec import Benchmark, Data, Task
 from loadstone.views.page import Table
 
@@ -17,9 +19,17 @@ HEAD = """\
 Every benchmark, from its specification itself (`make golden`): what is asked, with which worked examples, how answers
 are read and counted, and where the data are looked for. Files are those of the original distribution, in a folder
 called as the benchmark; the layout of the Hugging Face hub is found too. An example is the first item of our own small
-set, without worked examples.
+set, without worked examples, as it is put by default and, where that differs, in the other ways.
 """
-Example = tuple[str, Sequence[str]]
+
+
+class Example(Struct, frozen=True):
+    """A question as it is put, for an answer in words or, with `choices`, for the likelihood of these."""
+
+    text: str
+    choices: Sequence[str] = ()
+
+
 ANSWERS = {
     "generation": "in words",
     "loglikelihood": "by the log-likelihood of each choice",
@@ -35,9 +45,8 @@ def table(benchmarks: Sequence[Benchmark]) -> Table:
     return Table("tasks", ["name", "what", "answers", "shots", "tasks"], rows)
 
 
-def document(benchmarks: Sequence[Benchmark], examples: Mapping[str, Example]) -> str:
-    """All benchmarks as Markdown. `examples`: by name of the task, a question as it is put, and the choices among its
-    continuations, where it is answered by these."""
+def document(benchmarks: Sequence[Benchmark], examples: Mapping[str, Sequence[Example]]) -> str:
+    """All benchmarks as Markdown. `examples`: by name of the task, a question as it is put."""
     return "\n".join([HEAD, *(line for benchmark in benchmarks for line in _chapter(benchmark, examples))])
 
 
@@ -67,7 +76,7 @@ def _shots_of(tasks: Sequence[Task]) -> str:
     return ", ".join(dict.fromkeys(str(task.shots) for task in tasks))
 
 
-def _chapter(benchmark: Benchmark, examples: Mapping[str, Example]) -> Iterator[str]:
+def _chapter(benchmark: Benchmark, examples: Mapping[str, Sequence[Example]]) -> Iterator[str]:
     title = next((group.title for group in benchmark.groups), benchmark.tasks[0].title)
     yield f"## {benchmark.name}\n"
     licence = f" Licence of the data: {benchmark.licence}." if benchmark.licence else ""
@@ -79,14 +88,17 @@ def _chapter(benchmark: Benchmark, examples: Mapping[str, Example]) -> Iterator[
         config = tasks[0].data.config if len(tasks) == 1 else None
         yield from (f"- {what}: {text}" for what, text in _facts(tasks[0], config).items() if text)
         yield ""
-        yield from next((_shown(*examples[task.name]) for task in tasks if task.name in examples), ())
+        shown = next((examples[task.name] for task in tasks if task.name in examples), ())
+        yield from (line for example in shown for line in _shown(example, len(shown) > 1))
 
 
-def _shown(question: str, choices: Sequence[str]) -> Iterator[str]:
-    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", question)), default=0))
-    yield f"{fence}text\n{question}\n{fence}\n"
-    if choices:
-        yield f"It goes on with one of: {', '.join(f'`{choice}`' for choice in choices)}.\n"
+def _shown(example: Example, several: bool) -> Iterator[str]:
+    if several:
+        yield "By likelihood:\n" if example.choices else "In words:\n"
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", example.text)), default=0))
+    yield f"{fence}text\n{example.text}\n{fence}\n"
+    if example.choices:
+        yield f"It goes on with one of: {', '.join(f'`{choice}`' for choice in example.choices)}.\n"
 
 
 def _alike(benchmark: Benchmark) -> list[list[Task]]:
