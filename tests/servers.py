@@ -55,7 +55,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     done = loadstone(capsys, *arguments)
     assert done.status == 2, done
     assert done.out == ""
-    assert done.err.startswith("loadstone: ")
+    assert done.err.startswith("loadstone: "), done.err
     assert done.err.count("\n") == 1, done.err
     assert done.err.endswith("\n")
     return done.err.removeprefix("loadstone: ").rstrip("\n")
