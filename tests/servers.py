@@ -12,6 +12,8 @@ import os
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +28,7 @@ from loadstone.sim import Server, Settings
 from loadstone.store import load_records
 
 T = TypeVar("T")
+Capture = pytest.CaptureFixture[str]
 PATIENCE = 20.0
 """Seconds after which a test that hangs is given up."""
 QUICK = {"ttft": "2ms", "itl": "500us", "default_tokens": 6}
@@ -52,7 +55,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     done = loadstone(capsys, *arguments)
     assert done.status == 2, done
     assert done.out == ""
-    assert done.err.startswith("loadstone: ")
+    assert done.err.startswith("loadstone: "), done.err
     assert done.err.count("\n") == 1, done.err
     assert done.err.endswith("\n")
     return done.err.removeprefix("loadstone: ").rstrip("\n")
@@ -64,6 +67,16 @@ def clean(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(folder)
+
+
+def post(url: str, body: dict[str, Any]) -> tuple[int, bytes, bytes]:
+    """Status, content type and body of the answer to a JSON request."""
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return answer.status, answer.headers.get("content-type", "").encode(), answer.read()
+    except urllib.error.HTTPError as exc:
+        return exc.code, exc.headers.get("content-type", "").encode(), exc.read()
 
 
 def records(folder: Path) -> list[Record]:

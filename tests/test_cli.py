@@ -86,7 +86,7 @@ RUN = [
     Wrong("--dataset full", "full is a folder; give a file in it"),
     Wrong("--dataset empty.txt", "empty.txt is empty"),
     Wrong("--model gpt-9", "(HTTP 404: The model `gpt-9` does not exist. Valid aliases: sim.); it lists sim"),
-    Wrong("--api-key-env NO_KEY", "--api-key-env names NO_KEY, but it is not set; say export NO_KEY=..."),
+    Wrong("--api-key-env NO_KEY", "the key is to be in NO_KEY, but it is not set; say export NO_KEY=..."),
     Wrong("-o full", "full exists and is not empty; give another folder with -o"),
     Wrong("-o empty.txt", "cannot make the folder empty.txt"),
     Wrong("-o empty.txt/run", "cannot make the folder empty.txt/run"),
@@ -144,7 +144,7 @@ OTHER = [
     Wrong("serve --port {port}", "cannot listen on {place} (Address already in use): choose another --host or --port"),
     Wrong("serve --default-tokens 0", "--default-tokens must be at least 1, not 0"),
     Wrong("serve --certfile prose.txt", "cannot use prose.txt for TLS: give a PEM certificate and its key"),
-    Wrong("serve --api-key-env NO_KEY", "--api-key-env names NO_KEY, but it is not set"),
+    Wrong("serve --api-key-env NO_KEY", "the key is to be in NO_KEY, but it is not set"),
 ]
 
 
@@ -394,7 +394,13 @@ def test_nobody_reads_the_output(sim: Sim) -> None:
 def test_list_and_version(capsys: Capture) -> None:
     done = loadstone(capsys, "list")
     assert done.status == 0
-    assert [line.partition(":")[0] for line in done.out.splitlines()] == ["apis", "readers", "views", "datasets"]
+    assert [line.partition(":")[0] for line in done.out.splitlines()] == [
+        "apis",
+        "readers",
+        "views",
+        "datasets",
+        "tasks",
+    ]
     assert "chat, completions" in done.out
     assert (
         loadstone(capsys, "list", "views").out

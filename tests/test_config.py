@@ -383,6 +383,7 @@ CHAT, MODELS = "/v1/chat/completions", "/v1/models"
         ("/v1?k=/v1", "/v1/chat/completions?k=/v1", "/v1/models?k=/v1"),
         ("/v1/chat/completions?k=1", "/v1/chat/completions?k=1", "/v1/models?k=1"),
         ("/v10", "/v10/v1/chat/completions", "/v10/v1/models"),
+        ("/v1beta/openai", "/v1beta/openai/chat/completions", "/v1beta/openai/models"),
     ],
 )
 def test_paths(base: str, path: str, models: str) -> None:

@@ -24,14 +24,17 @@ LOCUSTS = (
     *("--headless", "--expect-workers", "--master-host", "--host", "--master", "--worker"),
     *("--builtin-schema", "--strict"),
 )
+LM_EVALS = {"--apply", "--log", "--use", "--enable-tokenizer-info-endpoint"}
+"""lm-eval's own, up to their underscores, and one of vLLM's."""
 """Flags of Locust and of the validators in the document about both."""
 VLLMS = ("--save-result", "--save-detailed", "--gpu-count-var", "--var-x", "--var-y")
 """And of vLLM where its tools read what Loadstone writes."""
 
 
 def commands() -> list[list[str]]:
-    """The `$ loadstone ...` lines of the README and of docs/scale.md, without the one that serves for ever."""
-    blocks = re.findall(r"```console\n(.*?)```", README + (ROOT / "docs/scale.md").read_text("utf-8"), re.DOTALL)
+    """The `$ loadstone ...` lines of the README and of some documents, without the one that serves for ever."""
+    text = README + "".join((ROOT / f"docs/{name}.md").read_text("utf-8") for name in ("scale", "evals"))
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
     return [shlex.split(line, comments=True)[1:] for line in lines if not line.startswith("loadstone serve")]
 
@@ -69,6 +72,7 @@ def test_flags_named_in_the_documents_exist(name: str) -> None:
         "--write",
         *(VLLMS if name == "docs/exports.md" else ()),
         *(LOCUSTS if name in ("README.md", "docs/many-machines.md") else ()),
+        *(LM_EVALS if name == "docs/lm-eval.md" else ()),
     }
     text = (ROOT / name).read_text("utf-8")
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | foreign | {"--version"}

@@ -13,25 +13,27 @@ LAYERS: dict[int, str] = {
     0: "records samples",
     # from bytes to a reply; what a run is asked to do
     1: "sse ndjson apis template reply typed config plugins laws stages arrivals plan dialogue"
+    # whom it asks, and how often
+    " providers dummy retries budget"
     # when it ends early, and how it stands
     " stops saturation pulses history attained"
     # from records to numbers
     " stats correlation blocks intervals transient student binomial histogram pool spool buckets"
-    " events columns windows groups passage checks measure traces gauges scraped served"
+    " events columns windows groups passage checks accuracy measure traces gauges scraped served"
     # whether they can be believed
     " check finding interference means ceiling climb against pace"
     # several processes
     " shares messages losses scale"
     # several runs: repeats, comparisons, sweeps, searches, capacity
-    " repeats compare contrast estimate differing gates"
+    " repeats compare contrast estimate differing gates paired"
     " points grid stock pareto knee objectives far probes search"
     " bursts curves capacity demand fleet views"
     # evals: benchmarks, reading and judging answers
     " tasks scorers",
     2: "transport jobs alarm loop launch readers tokens wording frame store machine usage room"
-    " exposition server_csv lookout",
+    " exposition server_csv lookout mappings",
     # a process, and several; the server's metrics; before and around a run; what comes of it; self-test; many runs
-    3: "flight carrier runner engine worker workers scraper scraping preflight setup keys describe session"
+    3: "flight carrier attempts runner engine worker workers scraper scraping preflight setup keys describe session"
     " guards health watchers progress sofar screen live results console outputs exports sources lab selftest"
     " repeating sides sweeps campaign guides courses calls evals",
     4: "__init__ __main__ cli arguments flags values listing verbs sim swarm",
@@ -44,6 +46,8 @@ DOORS = {
     "datasets": {"readers/hub.py"},
     "prometheus_client": {"exposition.py"},
     "rich": {"console.py"},
+    "lm_eval": {"evals/bridge.py", "evals/lm_eval_model.py"},
+    "yaml": {"mappings.py"},
     "plotly": set(),  # a file of it is read, views/assets.py
     "aiohttp": {"transport/over_aiohttp.py"},
     "httptools": {"transport/connection.py", "sim/http.py"},

@@ -9,11 +9,15 @@ Names are imported when they are first used, so that the command line answers at
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loadstone.config import Config
+    from loadstone.evals.session import Evaluated
+    from loadstone.evals.settings import Eval
     from loadstone.measure import measure
     from loadstone.records import Failure, Metric, Prompt, Record, Summary, Usage, UsageError
     from loadstone.session import Result, load_test
@@ -22,6 +26,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Config",
+    "Eval",
+    "Evaluated",
     "Failure",
     "Metric",
     "Prompt",
@@ -30,21 +36,39 @@ __all__ = [
     "Summary",
     "Usage",
     "UsageError",
+    "evaluate",
     "load_test",
     "measure",
     "run",
 ]
-_HOMES = {"Config": "config", "measure": "measure", "Result": "session", "load_test": "session"}
+_HOMES = {
+    **{"Config": "config", "measure": "measure", "Result": "session", "load_test": "session"},
+    **{"Eval": "evals.settings", "Evaluated": "evals.session"},
+}
 
 
-def run(config: Config) -> Result:
+def run(config: Config, model: object | None = None) -> Result:
     """Run a load test to its end and return its results; `load_test` does the same inside a running event loop.
+    `model`: an object with `predict` to ask instead of a server.
 
     Raises UsageError when the configuration, the prompts or the server are not fit for it.
     """
     from loadstone import loop, session
 
-    return loop.run(session.load_test(config))
+    return loop.run(session.load_test(config, model=model))
+
+
+def evaluate(config: Eval | Mapping[str, Any] | str | PathLike[str]) -> list[Evaluated]:
+    """Evaluate a model, or several, to the end and return what came of each; `loadstone.evals.session.evaluate` does it
+    for one inside a running event loop.
+
+    config: an Eval, a mapping of the settings of `loadstone eval` by their long names, or a TOML or YAML file of them.
+    Raises UsageError when the settings, the data or the server are not fit for it, before anything is sent.
+    """
+    from loadstone import loop
+    from loadstone.evals import session
+
+    return [loop.run(session.evaluate(each)) for each in session.meant(config)]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,8 @@ from typing import NoReturn
 from loadstone import __version__, flags
 from loadstone.records import UsageError
 from loadstone.values import port, whole
-from loadstone.verbs import compare, plan, report, run, sweep
+from loadstone.verbs import compare, plan, report, run, score, sweep
+from loadstone.verbs import eval as eval_
 
 EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
 2 usage; 130 interrupted, results saved. Keys are taken from the environment (OPENAI_API_KEY) and never written down."""
@@ -82,7 +83,31 @@ def _serve(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--api-key-env", metavar="NAME", help="environment variable with a key that requests must bring")
     verb.add_argument("--certfile", metavar="FILE", help="serve TLS with this certificate")
     verb.add_argument("--keyfile", metavar="FILE", help="and this key")
+    _answers(verb)
     _engine(verb)
+
+
+def _answers(verb: argparse.ArgumentParser) -> None:
+    answers = verb.add_argument_group(
+        "recorded answers (docs/recorded-answers.md; SHARE of the rows, or a number above 1)"
+    )
+    answers.add_argument(
+        "--answers",
+        metavar="FILE",
+        help="JSONL of question (or prompt, messages) and answer, which known questions get",
+    )
+    for kind, text in _PLANTED.items():
+        answers.add_argument(f"--answer-{kind}", type=float, metavar="SHARE", help=text)
+    answers.add_argument("--planted", metavar="FILE", help="where to write which row got which")
+
+
+_PLANTED = {
+    "wrong": "rows answered wrongly (0)",
+    "truncated": "rows cut off before the final answer (0)",
+    "unparsable": "rows answered without any answer in it (0)",
+    "empty": "rows answered without any text (0)",
+    "failing": "rows answered with HTTP 500 each time (0)",
+}
 
 
 def _engine(verb: argparse.ArgumentParser) -> None:
@@ -122,7 +147,11 @@ def _selftest(verb: argparse.ArgumentParser) -> None:
 
 def _list(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "what", nargs="?", default=None, choices=["apis", "readers", "views", "datasets"], help="one kind only"
+        "what",
+        nargs="?",
+        default=None,
+        choices=["apis", "readers", "views", "datasets", "tasks"],
+        help="one kind only; tasks with what they are",
     )
 
 
@@ -138,8 +167,10 @@ def _swarm(verb: argparse.ArgumentParser) -> None:
 VERBS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "run": (run.add, "replay prompts against a server and report"),
     "sweep": (sweep.add, "run at every point of lists of settings, or search the most load that meets objectives"),
+    "eval": (eval_.add, "ask benchmarks as any other load, and score the answers (docs/evals.md)"),
     "report": (report.add, "recompute a report from the records of a run"),
     "compare": (compare.add, "hold runs against each other: better, worse, same or inconclusive (docs/comparing.md)"),
+    "score": (score.add, "judge saved answers again, ours or lm-eval's; nothing is sent (docs/accuracy.md)"),
     "check": (_check, "judge whether a run can be believed"),
     "plan": (plan.add, "how many replicas a demand takes and what they cost, from sweeps (docs/planning.md)"),
     "serve": (_serve, "simulated server with exact timing and faults"),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 
 _TINY = 1e-300
+NORMAL = 1.959963984540054
+"""97.5 % of the normal distribution."""
 
 
 def upper(share: float, count: float, risk: float) -> float:
@@ -19,6 +21,15 @@ def upper(share: float, count: float, risk: float) -> float:
 def lower(share: float, count: float, risk: float) -> float:
     hits = share * count
     return 0.0 if hits <= 0 else _quantile(risk, hits, count - hits + 1)
+
+
+def wilson(hits: float, count: float, z: float = NORMAL) -> tuple[float, float]:
+    """The score interval of Wilson (J. Am. Stat. Assoc. 22, 1927), 95 % at this `z`; of Newcombe's comparison (Stat.
+    Med. 17, 1998) method 3. Also for counts that are not whole."""
+    share, spread = hits / count, z * z / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    return (0.0 if hits <= 0 else max(0.0, middle - half)), (1.0 if hits >= count else min(1.0, middle + half))
 
 
 def _quantile(share: float, a: float, b: float) -> float:

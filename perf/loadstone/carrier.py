@@ -18,6 +18,7 @@ from loadstone.flight import Flight, Limits, Order, Watch
 from loadstone.jobs import Job, Jobs
 from loadstone.plan import Plan
 from loadstone.records import Failure, Phase, Record
+from loadstone.retries import Retries
 from loadstone.transport import Clock, Request, Transport, TransportError
 
 OnRecord = Callable[[Record], None]
@@ -39,10 +40,12 @@ class Style(Struct, frozen=True, kw_only=True):
     keep_text: Callable[[Flight], bool] | None = None
     request_ids: str | None = None
     worker: int = 0
+    retries: Retries = Retries()
 
 
 class Carrier:
-    """Carries the requests of one run. `flights`: those under way; `lags`: ns from ready to sent, connecting aside."""
+    """Carries the requests of one run. `flights`: those under way; `lags`: ns from ready to sent, connecting aside;
+    `written`: records, those of attempts among them; `closing`: nothing is to be made again any more."""
 
     def __init__(
         self,
@@ -67,7 +70,8 @@ class Carrier:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.origin = 0
         self.flights: set[Flight] = set()
-        self.finished = self.failed = 0
+        self.finished = self.failed = self.written = 0
+        self.closing = False
         self.lags: array[int] = array("q")
 
     def job(self, place: int) -> Job:
@@ -109,6 +113,17 @@ class Carrier:
         self._loop = asyncio.get_running_loop()
         return self._loop
 
+    def next_attempt(self, flight: Flight) -> Flight:
+        """The same request once more. It keeps its schedule: what it was wanted for has not come yet."""
+        order = flight.order
+        attempt, name = order.attempt + 1, order.request_id
+        own = _own_id(flight.job)
+        if name is not None and name != own:
+            name = f"{name.removesuffix(f'.{order.attempt}') if order.attempt else name}.{attempt}"
+        collect = order.turn is not None or self._style.keep_text is not None
+        order = msgspec.structs.replace(order, attempt=attempt, request_id=name)
+        return Flight(order, flight.job, self._api, self.clock, self._style.limits, collect)
+
     async def carry(self, flight: Flight, ready: int, later: int) -> bool:
         """Send, wait, record; whether it succeeded. `ready`: when nothing but this client kept it from leaving;
         `later`: turns that follow it."""
@@ -138,11 +153,18 @@ class Carrier:
 
     def record(self, flight: Flight, failure: Failure | None, later: int) -> bool:
         """Write down how a request ended; whether well."""
-        record = flight.land(failure, self.origin, self._style.keep_text, later, self._style.worker)
-        self.finished += 1
-        self.failed += record.error is not None and record.error.kind != "cancelled"
+        error, exchange, order = flight.finish(failure), flight.exchange, flight.order
+        if error is not None and not self.closing:
+            retries = self._style.retries
+            flight.again = retries.wait(error, exchange.status, exchange.header, order.index, order.attempt)
+        record = flight.land(error, self.origin, self._style.keep_text, later, self._style.worker)
+        self.written += 1
+        if flight.again is None:
+            self.finished += 1
+            self.failed += record.error is not None and record.error.kind != "cancelled"
         self._on_record(record)
-        return record.error is None
+        flight.well = record.error is None
+        return flight.well
 
     def cut_off(self, failure: Failure) -> None:
         """End whatever is under way."""

@@ -135,7 +135,7 @@ def _missing(summary: Summary) -> Iterator[Finding]:
 
 def _rate(summary: Summary) -> Iterator[Finding]:
     asked, ratio = config(summary).get("rate"), summary.checks.get("rate_ratio")
-    if not _open(summary) or ratio is None:
+    if not _open(summary) or ratio is None or _limited(summary):
         return
     severity = grade(-ratio, -0.95, math.inf)
     advice = "fewer requests left than planned: raise -c if it caps the rate, or use another client"
@@ -145,7 +145,7 @@ def _rate(summary: Summary) -> Iterator[Finding]:
 
 def _concurrency(summary: Summary) -> Iterator[Finding]:
     asked, steady = config(summary).get("concurrency"), summary.steady
-    if not asked or _open(summary) or steady is None or _thinking(summary):
+    if not asked or _open(summary) or steady is None or _thinking(summary) or _limited(summary):
         return
     got = steady.rates.get("concurrency")
     if got is not None:
@@ -272,6 +272,11 @@ def _whole(summary: Summary) -> bool:
 def _open(summary: Summary) -> bool:
     """Requests leave at planned times, whatever the server does."""
     return bool(config(summary).get("rate")) or (summary.run.get("schedule") or {}).get("loop") == "open"
+
+
+def _limited(summary: Summary) -> bool:
+    """The limits a minute say how much is sent, not the load beside them."""
+    return bool(config(summary).get("rpm") or config(summary).get("tpm"))
 
 
 def _thinking(summary: Summary) -> bool:

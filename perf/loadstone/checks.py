@@ -51,8 +51,9 @@ def _little(r: Requests, steady: Window | None) -> float | None:
 
 
 def _rate_ratio(r: Requests) -> float | None:
-    """Rate of sending over the rate planned, by the time it took from the first to the last measured request."""
-    rows = r.measured & ~np.isnan(r.sent)
+    """Rate of sending over the rate planned, by the time it took from the first to the last measured request; of those
+    made again by their first attempts."""
+    rows = (r.measured | r.superseded) & (r.attempt == 0) & ~np.isnan(r.sent)
     if rows.sum() < 2 or np.ptp(r.sent[rows]) == 0:
         return None
     return float(np.ptp(r.scheduled[rows]) / np.ptp(r.sent[rows]))

@@ -15,7 +15,8 @@ from pathlib import Path
 from loadstone.arguments import parse
 from loadstone.outputs import notice
 from loadstone.records import UsageError
-from loadstone.verbs import compare, given, plan, report, run, sweep
+from loadstone.verbs import compare, given, plan, report, run, score, sweep
+from loadstone.verbs import eval as eval_
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -88,6 +89,13 @@ def selftest(options: Namespace) -> int:
 def list_(options: Namespace) -> int:
     from loadstone.listing import parts
 
+    if options.what == "tasks":
+        from loadstone import console
+        from loadstone.tasks import catalogue
+        from loadstone.views import benchmarks
+
+        console.draw([benchmarks.table(catalogue.benchmarks())])
+        return 0
     for kind, names in parts().items():
         if options.what in (None, kind):
             print(f"{kind}: {', '.join(names)}")
@@ -96,7 +104,9 @@ def list_(options: Namespace) -> int:
 
 VERBS: dict[str, Callable[[Namespace], int]] = {
     "run": run.run,
+    "eval": eval_.run,
     "report": report.run,
+    "score": score.run,
     "compare": compare.run,
     "check": check,
     "plan": plan.run,

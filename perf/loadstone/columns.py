@@ -28,8 +28,8 @@ NOT_COMPLETED = ("stopped", "cancelled")
 """Kinds of error that are neither success nor failure: the client took the request back."""
 
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
-_MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished", "stamped")
-_NUMBERS = (*_TIMES, "asked", "turn", "abandoned", "stage", "server", "reads", "index", "status")
+_MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished", "stamped", "superseded")
+_NUMBERS = (*_TIMES, "asked", "turn", "abandoned", "stage", "server", "reads", "index", "status", "attempt")
 _NAN = float("nan")
 _UNTOLD = Usage()
 _taken = attrgetter(*_NUMBERS)
@@ -44,7 +44,8 @@ BATCH = 100
 class Requests:
     """Arrays of equal length, in order of sending. `ok`: succeeded; `measured`: not warm-up, not cool-down; `judged`:
     succeeded or failed, neither cut off at the end nor cancelled on purpose. `stamped`: all arrivals bear the kernel's
-    time. `model`, `prompt` and `error`: places in `models`, `prompts` and `kinds` of Columns."""
+    time. `superseded`: attempts that were made again, which are none of warm-up, measured, cool-down, judged. `model`,
+    `prompt` and `error`: places in `models`, `prompts` and `kinds` of Columns."""
 
     scheduled: Array
     sent: Array
@@ -61,6 +62,7 @@ class Requests:
     reads: Array
     index: Array
     status: Array
+    attempt: Array
     asked: Array
     turn: Array
     abandoned: Array
@@ -77,6 +79,7 @@ class Requests:
     judged: Mask
     finished: Mask
     stamped: Mask
+    superseded: Mask
 
 
 @dataclass(slots=True)
@@ -122,7 +125,7 @@ class _Builder:
                 self.sources["input"]["server" if counted else "unknown"] += 1
                 self.sources["output"][source] += 1
                 self._add_pieces(row, record, tokens)
-            elif record.phase == "measure":
+            elif record.phase == "measure" and not record.superseded:
                 self._add_failure(record.error)
         self.added += len(records)
 
@@ -188,7 +191,7 @@ def _numbers(records: Sequence[Record]) -> dict[str, Array]:
 
 
 def _flags(records: Sequence[Record]) -> dict[str, Mask]:
-    phases = np.array([record.phase for record in records])
+    phases = np.array(["superseded" if record.superseded else record.phase for record in records])
     kinds = [None if record.error is None else record.error.kind for record in records]
     return {
         "ok": np.array([kind is None for kind in kinds]),
@@ -196,7 +199,8 @@ def _flags(records: Sequence[Record]) -> dict[str, Mask]:
         "cooldown": phases == "cooldown",
         "measured": phases == "measure",
         "streamed": np.array([record.streamed for record in records]),
-        "judged": np.array([kind not in NOT_COMPLETED for kind in kinds]),
+        "judged": np.array([kind not in NOT_COMPLETED for kind in kinds]) & (phases != "superseded"),
+        "superseded": phases == "superseded",
         "finished": np.array([record.finish is not None for record in records]),
         "stamped": np.array([record.clock == "kernel" for record in records]),
     }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_REQUESTS = 100
 DEFAULT_CONCURRENCY = 8
+DUMMY = "dummy"
 HIDDEN = "***"
 FLAGS = {"trace_from": "from", "trace_to": "to", "choices": "n-choices"}
 """Fields whose flag has another name."""
@@ -35,6 +36,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url: str | list[str] | None = None
     balance: Literal["round-robin", "sticky"] = "round-robin"
     model: str | None = None
+    batch_size: int = 1
+    provider: str | None = None
     api: str = "chat"
     transport: Literal["wire", "aiohttp"] = "wire"
     clock: Literal["auto", "kernel", "user"] = "auto"
@@ -47,6 +50,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ttft_timeout: float | None = None
     idle_timeout: float | None = None
     timeout: float | None = 21_600.0
+    retries: int = 0
+    retry_longest: float = 60.0
 
     dataset: str = "chat-small"
     prompt_field: str | None = None
@@ -109,6 +114,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     warmup: int | str = 0
     cooldown: int | str = 0
     seed: int = 0
+    rpm: float | None = None
+    tpm: float | None = None
     stop_error_rate: float | None = None
     stop_saturated: bool = False
 
@@ -192,6 +199,12 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return [self.url] if isinstance(self.url, str) else list(self.url or [])
 
     @property
+    def own(self) -> bool:
+        """Whether the model is a class of one's own, FILE.py:CLASS or the dummy, and no server is needed."""
+        name = self.model or ""
+        return self.url is None and (".py:" in name or name.partition(":")[0] == DUMMY)
+
+    @property
     def scraped(self) -> list[str]:
         """Addresses of metrics that were asked for; none where those of the servers are to be found."""
         return [self.scrape] if isinstance(self.scrape, str) else self.scrape if isinstance(self.scrape, list) else []
@@ -199,7 +212,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def models(self) -> list[tuple[str | None, float]]:
         """Models to ask for, with their shares; None is the first that the server lists."""
-        return mix(self.model) if self.model else [(None, 1.0)]
+        return [(self.model, 1.0)] if self.own else mix(self.model) if self.model else [(None, 1.0)]
 
     @property
     def load(self) -> Load:
@@ -251,18 +264,19 @@ _POSITIVE: _Limit = (lambda value: value > 0, "a number above 0")
 _SHARE: _Limit = (lambda value: 0 <= value <= 1, "0 to 1")
 _LIMITS: dict[str, _Limit] = {
     "burstiness": (lambda value: value >= 0.01, "0.01 or more (gaps would be 0 or hours)"),
-    **dict.fromkeys(("requests", "concurrency", "workers", "prefix_count", "choices"), _FROM_1),
+    **dict.fromkeys(("requests", "concurrency", "workers", "prefix_count", "choices", "batch_size"), _FROM_1),
     **dict.fromkeys(("min_input_len", "max_input_len", "max_total_len"), _FROM_1),
     **dict.fromkeys(("input_len", "output_len", "turns"), _FROM_1),
     **dict.fromkeys(("prefix_len", "system_len", "think_time", "min_tokens", "logprobs"), _FROM_0),
-    **dict.fromkeys(("warmup", "cooldown", "grace", "seed", "skip", "trace_from"), _FROM_0),
+    **dict.fromkeys(("warmup", "cooldown", "grace", "seed", "skip", "trace_from", "retries"), _FROM_0),
     **dict.fromkeys(("rate", "duration", "speed", "scale_lengths", "trace_to", "cancel_after"), _POSITIVE),
+    **dict.fromkeys(("rpm", "tpm", "retry_longest"), _POSITIVE),
     **dict.fromkeys(("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "scrape_every"), _POSITIVE),
     **dict.fromkeys(("range_ratio", "max_error_rate", "stop_error_rate", "cancel_share"), _SHARE),
 }
 _TIMES = (
     *("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "duration", "grace"),
-    *("trace_from", "trace_to", "cancel_after", "scrape_every"),
+    *("trace_from", "trace_to", "cancel_after", "scrape_every", "retry_longest"),
 )
 _CLASHES = (
     ("rate", "stages", "stages have rates of their own"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone import describe, keys
+from loadstone import budget, describe, keys
 from loadstone.alarm import Waiter
 from loadstone.apis import API
 from loadstone.carrier import Carrier, Door, Style
@@ -26,6 +26,7 @@ from loadstone.messages import Outcome, Pulse
 from loadstone.plan import Plan
 from loadstone.pulses import Digest, bins
 from loadstone.records import Failure, Record
+from loadstone.retries import Retries
 from loadstone.runner import Runner, Times
 from loadstone.shares import Share
 from loadstone.store import Recorder
@@ -82,8 +83,15 @@ class Engine:
             hear(self._pulse())
         if self._recorder.error is not None:  # it may have come with the last of the records
             ended = _unwritten(self._recorder.error)
-        carrier, worker = self.runner.carrier, self._part.share.worker
-        return Outcome(worker=worker, ended=ended, written=carrier.finished, unsent=self.runner.unsent, client=client)
+        runner = self.runner
+        return Outcome(
+            worker=self._part.share.worker,
+            ended=ended,
+            written=runner.carrier.written,
+            unsent=runner.unsent,
+            client=client,
+            held=runner.attempts.held,
+        )
 
     def close(self) -> None:
         """All records are in the file then."""
@@ -99,7 +107,7 @@ class Engine:
 
     def _keep(self, record: Record) -> None:
         self._recorder.add(_scrubbed(record, self._secrets))
-        if self._hear:
+        if self._hear and not record.superseded:
             self._digest.add(record)
         if self._recorder.error is not None and not self.runner.stopping:
             self.runner.stop(_unwritten(self._recorder.error))
@@ -134,7 +142,8 @@ class Engine:
 
     def _waits(self, since: int) -> list[float]:
         """Seconds from schedule to first output, of the answers that began since then and are still under way."""
-        begun = ((flight.reply.first, flight.order.scheduled) for flight in self.runner.carrier.flights)
+        flights = (flight for flight in self.runner.carrier.flights if not flight.order.attempt)
+        begun = ((flight.reply.first, flight.order.scheduled) for flight in flights)
         return [(first - scheduled) / NS for first, scheduled in begun if first is not None and first > since]
 
 
@@ -143,10 +152,18 @@ def _runner(part: Part, keep: Callable[[Record], None], waiter: Waiter) -> Runne
     limits = Limits(
         ttft=config.ttft_timeout, idle=config.idle_timeout, whole=config.timeout, cancel=config.cancel_after
     )
-    style = Style(limits=limits, keep_text=_keeps_text(config), request_ids=part.request_ids, worker=part.share.worker)
+    style = Style(
+        limits=limits,
+        keep_text=_keeps_text(config),
+        request_ids=part.request_ids,
+        worker=part.share.worker,
+        retries=Retries(most=config.retries, longest=config.retry_longest, seed=config.seed),
+    )
     carrier = Carrier(part.plan, part.jobs, part.api, part.doors, keep, clock=describe.clock, style=style)
     times = Times(duration=config.duration, grace=config.grace)
-    return Runner(carrier, times, waiter.until, part.share, part.led)
+    limited = budget.Limits(rpm=config.rpm, tpm=config.tpm)
+    spending = None if limited == budget.Limits() else budget.Budget(limited.part(part.share.workers))
+    return Runner(carrier, times, waiter.until, part.share, part.led, spending)
 
 
 def _unwritten(error: OSError) -> str:

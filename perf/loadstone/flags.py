@@ -38,7 +38,17 @@ def _server(verb: argparse.ArgumentParser) -> None:
         help="over several --url: each request to the next (default), or a whole conversation to one",
     )
     server.add_argument(
-        "--model", help="model to ask for (default: the first that the server lists), or a mix such as base=3,lora=1"
+        "--model",
+        help="model to ask for (default: the first that the server lists), a mix such as base=3,lora=1,"
+        " or one of your own instead of a server: FILE.py:CLASS or dummy",
+    )
+    server.add_argument(
+        "--batch-size", type=whole, metavar="N", help="prompts that a class of your own is given together (1)"
+    )
+    server.add_argument(
+        "--provider",
+        metavar="NAME",
+        help="whose --url, --api-key-env and --api to take where not given (docs/own-models.md); or --model NAME/MODEL",
     )
     server.add_argument(
         "--api",
@@ -81,6 +91,10 @@ def _timeouts(verb: argparse.ArgumentParser) -> None:
     times.add_argument("--ttft-timeout", type=time, metavar="T", help="from sending to the first output (none)")
     times.add_argument("--idle-timeout", type=time, metavar="T", help="between two outputs (none)")
     times.add_argument("--timeout", type=time, metavar="T", help="for a whole request (6h)")
+    times.add_argument(
+        "--retries", type=whole, metavar="N", help="attempts more for HTTP 429, 5xx and lost connections (0)"
+    )
+    times.add_argument("--retry-longest", type=time, metavar="T", help="to wait for one of them at most (60)")
 
 
 def _prompts(verb: argparse.ArgumentParser) -> None:
@@ -164,6 +178,8 @@ def _load(verb: argparse.ArgumentParser) -> None:
         help="requests or conversations in flight (8); else a cap (none)",
     )
     load.add_argument("--rate", type=float, metavar="R", help="requests a second, sent when due whatever comes back")
+    load.add_argument("--rpm", type=float, metavar="N", help="requests a minute at most, whatever else the load is")
+    load.add_argument("--tpm", type=float, metavar="N", help="tokens a minute at most, of prompts and answers")
     load.add_argument("--arrivals", help="constant, poisson (default), gamma, or replay (default for a trace)")
     load.add_argument(
         "--burstiness",

@@ -44,10 +44,13 @@ class Order(Struct, frozen=True, kw_only=True, gc=False):
     server: int | None = None
     request_id: str | None = None
     cancelled: bool = False
+    attempt: int = 0
 
 
 class Flight:
-    """A request from its dispatch to its record. `land` may be called once. `begun`: ns, when its limits began."""
+    """A request from its dispatch to its record. `finish` and then `land` may be called once. `begun`: ns, when its
+    limits began. `again`: seconds until it is to be made once more, if it is; to be set before it lands. `well`: it has
+    landed, and succeeded."""
 
     __slots__ = (
         "_clock",
@@ -55,12 +58,14 @@ class Flight:
         "_loop",
         "_task",
         "_timer",
+        "again",
         "begun",
         "cut_by",
         "exchange",
         "job",
         "order",
         "reply",
+        "well",
     )
 
     def __init__(self, order: Order, job: Job, api: API, clock: Clock, limits: Limits, collect: bool) -> None:
@@ -69,6 +74,8 @@ class Flight:
         self.reply = Reply(api, stream=job.streamed, keep_text=collect)
         self.exchange = Exchange(self._head)
         self.cut_by: Failure | None = None
+        self.again: float | None = None
+        self.well = False
         self._clock = clock
         self._limits = limits
         self._timer: asyncio.TimerHandle | None = None
@@ -97,14 +104,9 @@ class Flight:
         later: int = 0,
         worker: int = 0,
     ) -> Record:
-        """The record, with times since `origin`. `later`: turns that follow this one, if it does not fail; `worker`: by
-        which process."""
-        if self._timer is not None:
-            self._timer.cancel()
-        exchange, reply, order = self.exchange, self.reply, self.order
-        if exchange.status is not None and reply.status is None:
-            reply.head(exchange.status, exchange.header(b"content-type"))
-        error = reply.finish(failure)
+        """The record, with times since `origin`. `failure`: as `finish` gave it. `later`: turns that follow this one,
+        if it does not fail; `worker`: by which process."""
+        exchange, reply, order, error = self.exchange, self.reply, self.order, failure
         kept = reply.choices() if keep_text is not None and keep_text(self) else []
         first = kept[0] if kept else Choice()
 
@@ -115,7 +117,7 @@ class Flight:
             prompt=self.job.prompt.id,
             conversation=order.conversation,
             turn=order.turn,
-            abandoned=0 if error is None else later,
+            abandoned=0 if error is None or self.again is not None else later,
             stage=order.stage,
             model=self.job.model,
             server=order.server,
@@ -141,8 +143,19 @@ class Flight:
             reasoning=first.reasoning,
             tools=reply.tools() if kept else None,
             choices=kept if len(kept) > 1 else None,
+            logprobs=reply.logprobs() if kept else None,
+            attempt=order.attempt,
+            superseded=self.again is not None,
             error=error,
         )
+
+    def finish(self, failure: Failure | None) -> Failure | None:
+        """The exchange is over, by `failure` if one is given. Returns how the request failed, or None. Once."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.exchange.status is not None and self.reply.status is None:
+            self.reply.head(self.exchange.status, self.exchange.header(b"content-type"))
+        return self.reply.finish(failure)
 
     def _head(self, data: bytes, at: int) -> None:
         """The first piece of the body: by now the status is known, and the rest goes straight to the reply."""

@@ -20,6 +20,7 @@ from loadstone.plan import Plan
 from loadstone.records import Prompt, UsageError
 from loadstone.transport import Headers, Request, Target
 
+_VERSIONS = ("/v1", "/v1beta/openai")
 _PORTS = {"http": 80, "https": 443}
 _PATH = "/%?:@!$&'()*+,;=-._~"
 """Characters that stay as they are in a path or query."""
@@ -68,11 +69,12 @@ def _tcp(parts: SplitResult) -> Target:
 
 
 def path_at(base: str, path: str) -> str:
-    """Where an API's path lies under the URL's: that may be empty, a prefix, end in /v1, or be the whole path."""
+    """Where an API's path lies under the URL's: that may be empty, a prefix, end in /v1 (Gemini's in
+    /v1beta/openai), or be the whole path."""
     base, mark, query = base.partition("?")
     if base.endswith(path):
         full = base
-    elif base.endswith("/v1") and path.startswith("/v1/"):
+    elif base.endswith(_VERSIONS) and path.startswith("/v1/"):
         full = base + path.removeprefix("/v1")
     else:
         full = base + path

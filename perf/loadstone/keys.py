@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import msgspec
 
 from loadstone.config import HIDDEN, Config, hide_in_url
+from loadstone.providers import brings_key, key_header
 from loadstone.records import UsageError
 from loadstone.transport import Headers
 
@@ -28,7 +29,7 @@ _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 def request_headers(config: Config) -> Headers:
-    """The operator's headers, and the key from the environment unless an Authorization is among them."""
+    """The operator's headers, and the key from the environment unless one that brings a key is among them."""
     headers = dict(config.header)
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
@@ -39,24 +40,24 @@ def request_headers(config: Config) -> Headers:
         raise UsageError(
             f"the key in {variable} is not one line of ASCII; say export {variable}=... with the key alone"
         )
-    if key and not any(name.lower() == "authorization" for name in headers):
-        headers["Authorization"] = f"Bearer {key}"
+    if key and not any(map(brings_key, headers)):
+        headers |= [key_header(variable, key)]
     return tuple(headers.items())
 
 
 def required(variable: str) -> str:
-    """The value of a variable that --api-key-env names."""
+    """The value of a variable that --api-key-env names, or a provider has."""
     key = os.environ.get(variable)
     if not key:
-        raise UsageError(f"--api-key-env names {variable}, but it is not set; say export {variable}=...")
+        raise UsageError(f"the key is to be in {variable}, but it is not set; say export {variable}=...")
     return key
 
 
 def hint(config: Config) -> str:
     """What to do when the server refuses the key."""
     variable = config.api_key_env or DEFAULT_KEY
-    if any(name.lower() == "authorization" for name in config.header):
-        return "the Authorization given with --header is not the right one"
+    if given := next(filter(brings_key, config.header), None):
+        return f"the {given} given with --header is not the right one"
     if os.environ.get(variable):
         return f"the key in {variable} is not the right one"
     return f"put the server's key into the environment as {variable}"

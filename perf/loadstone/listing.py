@@ -9,6 +9,7 @@ from loadstone.exports import EXPORTS
 from loadstone.plugins import installed
 from loadstone.readers import READERS
 from loadstone.readers.names import bundled
+from loadstone.tasks import BENCHMARKS
 from loadstone.views import VIEWS
 
 
@@ -19,6 +20,7 @@ def parts() -> dict[str, list[str]]:
         "readers": _with_plugins("loadstone.readers", READERS),
         "views": _with_plugins("loadstone.views", {"text": "", **VIEWS, **EXPORTS}),
         "datasets": sorted(bundled()),
+        "tasks": _with_plugins("loadstone.tasks", BENCHMARKS),
     }
 
 

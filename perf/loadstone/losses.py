@@ -19,6 +19,8 @@ class Written:
     def __init__(self, records: Iterable[Record]) -> None:
         self._failed: dict[int, bool] = {}
         for record in records:
+            if record.superseded:
+                continue
             self._failed[record.index] = record.error is not None
 
     def turns(self, plan: Plan, place: int) -> int:

@@ -59,7 +59,7 @@ def identity(transport: str, clock: str) -> Identity:
 def clock(config: Config) -> Stamper:
     """Whose clock stamps the arrivals of a run: the kernel's if it does for each of the servers."""
     targets = [jobs.locate(url)[0] for url in config.urls or ["http://127.0.0.1"]]
-    own = any(stamper(config.clock, config.transport, target) == "user" for target in targets)
+    own = config.own or any(stamper(config.clock, config.transport, target) == "user" for target in targets)
     return "user" if own else "kernel"
 
 

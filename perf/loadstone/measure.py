@@ -91,6 +91,7 @@ def _counts(columns: Columns, expected: int | None) -> Counts:
         cooldown=int(r.cooldown.sum()),
         cancelled=errors["cancelled"],
         abandoned=int(r.abandoned[r.measured].sum()),
+        retried=int(r.superseded.sum()),
     )
 
 

@@ -141,13 +141,15 @@ class Pulse(Struct, frozen=True, kw_only=True, tag=True):
 
 class Outcome(Struct, frozen=True, kw_only=True, tag=True):
     """The last message: all records are in the file. `ended`: why, as in run.json; `written`: how many records;
-    `client`: how this process fared (health.py)."""
+    `client`: how this process fared (health.py); `held`: requests that limits a minute held back, and for how many ns
+    all together."""
 
     worker: int
     ended: str
     written: int
     unsent: int
     client: dict[str, float | None]
+    held: tuple[int, int] = (0, 0)
 
 
 Down = Commission | Go | Level | Stop

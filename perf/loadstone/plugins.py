@@ -18,18 +18,32 @@ from loadstone.records import UsageError
 
 def find(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
     """The part called `name`, made if it is a class. Raises UsageError; for an unknown name it lists what there is."""
+    found = part(group, name, built_in, flag)
+    try:
+        return found() if isinstance(found, type) else found
+    except UsageError:
+        raise
+    except Exception as exc:  # somebody else's code may raise anything
+        raise _broken(flag, name, exc) from exc
+
+
+def part(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
+    """The same, where a class is not made."""
     known = [*built_in, *installed(group)]
     if ".py:" not in name and name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise UsageError(f"{flag} takes {', '.join(known)} or FILE.py:NAME, not {name!r}{hint}")
     try:
-        part = _load(group, name, built_in)
-        return part() if isinstance(part, type) else part
+        return _load(group, name, built_in)
     except UsageError:
         raise
     except Exception as exc:  # somebody else's code may raise anything
-        raise UsageError(f"{flag}: cannot load {name}: {type(exc).__name__}: {exc}") from exc
+        raise _broken(flag, name, exc) from exc
+
+
+def _broken(flag: str, name: str, exc: Exception) -> UsageError:
+    return UsageError(f"{flag}: cannot load {name}: {type(exc).__name__}: {exc}")
 
 
 def installed(group: str) -> dict[str, EntryPoint]:

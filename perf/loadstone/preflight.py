@@ -32,7 +32,7 @@ async def look(
     transport: Transport, url: str, path: str, headers: tuple[tuple[str, str], ...], key_hint: str
 ) -> Server:
     """Ask for the list of models. Raises UsageError when nobody answers or the key is refused."""
-    status, body, exchange = await _ask(transport, Request("GET", path, headers), url)
+    status, body, exchange = await ask(transport, Request("GET", path, headers), url)
     if status in (401, 403):
         raise UsageError(f"{url} refuses the request (HTTP {status}: {complaint(body)}); {key_hint}")
     software = exchange.header(b"server")
@@ -53,7 +53,7 @@ def choose_model(server: Server, asked: str | None, url: str, needed: bool = Tru
 async def probe(transport: Transport, job: Job, api: API, url: str, models: list[str] | None) -> None:
     """Send one real request: for a model that the server does not list, or to see whether the answer is one of this
     API. Raises UsageError when it is refused, or cannot be read."""
-    status, body, exchange = await _ask(transport, job.request, url)
+    status, body, exchange = await ask(transport, job.request, url)
     if status in _BUSY:
         return
     if not 200 <= status < 300:
@@ -67,7 +67,8 @@ async def probe(transport: Transport, job: Job, api: API, url: str, models: list
         raise UsageError(f"{url} answers, but not as --api expects: {failure.message}")
 
 
-async def _ask(transport: Transport, request: Request, url: str) -> tuple[int, bytes, Exchange]:
+async def ask(transport: Transport, request: Request, url: str) -> tuple[int, bytes, Exchange]:
+    """Status, body and the rest of one answer. Raises UsageError when nobody answers."""
     body = bytearray()
     exchange = Exchange(lambda data, _: body.extend(data))
     try:

@@ -92,7 +92,11 @@ class Digest:
             at=at,
             tokens=self._tokens,
             outcomes=[record.error is not None for record in records if _judged(record)],
-            waits=[(first - record.scheduled) / 1e9 for record in records if (first := _first(record)) > since],
+            waits=[
+                (first - record.scheduled) / 1e9
+                for record in records
+                if (first := _first(record)) > since and not record.attempt
+            ],
             ttft=bins([record.first - record.sent for record in records if record.first and record.sent]),
             gap=bins([gap for record in records if record.pieces for gap in record.pieces.times[1::step]], step),
             tpot=bins([time for record in answered if (time := _tpot(record)) is not None]),

@@ -148,6 +148,7 @@ class Record(Struct, frozen=True, kw_only=True):
     choices: list[Choice] | None = None
     logprobs: Logprobs | None = None
     attempt: int = 0
+    superseded: bool = False
     error: Failure | None = None
 
 
@@ -177,7 +178,8 @@ class Metric(Struct, frozen=True):
 
 class Counts(Struct, frozen=True):
     """Measured requests. completed = succeeded + failed; `empty` is part of failed; `stopped` and `cancelled` ones did
-    not complete. `abandoned`: later turns of conversations that were not sent, as a turn before had failed."""
+    not complete. `abandoned`: later turns of conversations that were not sent, as a turn before had failed. `retried`:
+    attempts that failed and were made again (--retries), which are in no other count."""
 
     expected: int | None
     completed: int
@@ -190,6 +192,7 @@ class Counts(Struct, frozen=True):
     cooldown: int = 0
     cancelled: int = 0
     abandoned: int = 0
+    retried: int = 0
 
 
 class Window(Struct, frozen=True):

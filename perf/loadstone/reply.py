@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from loadstone.apis import API, BadEventError, Delta, Event, Function, ToolCall
-from loadstone.records import Choice, Failure, Pieces, Usage
+from loadstone.apis.logprobs import gathered
+from loadstone.records import Choice, Failure, Logprobs, Pieces, Usage
 from loadstone.template import Template
 
 _END = (b"[DONE]", b"data: [DONE]")  # the last event without the blank line behind it: nothing is lost
@@ -129,6 +130,12 @@ class Reply:
                     index = position if call.index is None else call.index
                     calls[index] = _join(calls.get(index), call)
         return [msgspec.to_builtins(call) for call in calls.values()] or None
+
+    def logprobs(self) -> Logprobs | None:
+        """Log-probabilities of the first choice; None when none are told or text is not kept."""
+        deltas = [delta for delta in self._deltas if delta.index == 0]
+        told = [delta.told for delta in deltas if delta.told is not None]
+        return gathered(told, "".join(delta.answer for delta in deltas), self.usage) if told else None
 
     def _take(self, data: bytes, at: int, several: bool) -> None:
         """An event. `several` came in one read, as they do the more the busier a client is: the short cut for each."""

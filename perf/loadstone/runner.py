@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from msgspec import Struct
 
 from loadstone.arrivals import Offsets
+from loadstone.attempts import Attempts
+from loadstone.budget import Budget
 from loadstone.carrier import Carrier
 from loadstone.flight import NS, Flight
 from loadstone.jobs import Job
@@ -41,7 +43,8 @@ class Times(Struct, frozen=True, kw_only=True):
 
 class Runner:
     """One run of one plan, or of a share in it, by a carrier, which may be looked at while it goes on. Places go by
-    their ordinal in the share. `led`: the number of slots is not the plan's, but told by `lead`."""
+    their ordinal in the share. `led`: the number of slots is not the plan's, but told by `lead`. `budget`: what the
+    limits a minute let through; a request that they hold back is wanted when they let it go."""
 
     def __init__(
         self,
@@ -50,8 +53,10 @@ class Runner:
         wait: Wait | None = None,
         share: Share | None = None,
         led: bool = False,
+        budget: Budget | None = None,
     ) -> None:
         self.carrier = carrier
+        self.attempts = Attempts(carrier, budget, self._think)
         self._plan = carrier.plan
         self._clock = carrier.clock
         self._times = times or Times()
@@ -110,6 +115,7 @@ class Runner:
         """Send nothing more; what is in flight has `grace` seconds to end, then it is cut off. Call again to hurry."""
         if not self.stopping:
             self.stopping, self.ended, self._stopped_at = True, reason, self.now
+            self.carrier.closing = True
             for waiting in (self._dispatcher, *self._thinking):
                 if waiting is not None:
                     waiting.cancel()
@@ -253,24 +259,42 @@ class Runner:
     async def _converse(self, ordinal: int, scheduled: int, ready: int) -> None:
         """The first request of a place and, if it ends well, the turns that follow. `ready`: when nothing but this
         client kept it from leaving."""
-        job = self.carrier.job(self._share.place(ordinal))
-        flight = self._flight(ordinal, 0, job, scheduled)
+        job, tokens = self.carrier.job(self._share.place(ordinal)), 0.0
         later = job.prompt.later
-        if await self.carrier.carry(flight, ready, len(later)) and later:
+        if self.attempts.limited:
+            allowed, tokens = await self.attempts.allowed(job, ready)
+            if self.stopping:
+                return self._record_held(ordinal, job, scheduled)
+            scheduled, ready = (scheduled, ready) if allowed == ready else (allowed, allowed)
+        flight = self._flight(ordinal, 0, job, scheduled)
+        flight = await self.attempts.carry(flight, ready, len(later), tokens)
+        if flight.well and later:
             await self._follow(ordinal, flight, later)
+        return None
+
+    def _record_held(self, ordinal: int, job: Job, due: int) -> None:
+        """An arrival of an open loop had come; for what a slot would have sent next nobody had asked yet."""
+        if self._due is not None:
+            flight = self._flight(ordinal, 0, job, due)
+            held = Failure("stopped", f"held back by --rpm or --tpm when the run ended ({self.ended})")
+            self.carrier.record(flight, held, len(job.prompt.later))
 
     async def _follow(self, ordinal: int, flight: Flight, later: Sequence[Prompt]) -> None:
         """The later turns, each when the one before has ended well and been thought over."""
         for turn, said in enumerate(later, 1):
             due = self._clock() + round(said.think * NS)
             job = self.carrier.next_job(self._share.place(ordinal), turn, flight)
+            tokens = 0.0
             if not self.stopping:
                 await self._think(due)
+            if self.attempts.limited and not self.stopping:
+                due, tokens = await self.attempts.allowed(job, due)
             if self.stopping:
                 self.unsent += len(later) - turn + 1
                 return
             flight = self._flight(ordinal, turn, job, due)
-            if not await self.carrier.carry(flight, due, len(later) - turn):
+            flight = await self.attempts.carry(flight, due, len(later) - turn, tokens)
+            if not flight.well:
                 return
 
     def _flight(self, ordinal: int, turn: int, job: Job, scheduled: int) -> Flight:

@@ -31,6 +31,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     target: what is right, as text; answers: all texts that are right, where there are several.
     choices: the continuations to choose from, without delimiter; gold: which of them are right, by number.
     cluster: what it shares with other items, such as a passage; they are no independent samples.
+    later: further turns of the user, each asked after the answer to the one before; what is scored is the last answer.
     """
 
     task: str
@@ -42,6 +43,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     choices: list[str] = []
     gold: list[int] = []
     cluster: str | None = None
+    later: list[str] = []
 
 
 Outcome = Literal["right", "wrong", "unparsed", "truncated", "failed"]
@@ -76,7 +78,7 @@ class Score(Struct, frozen=True, kw_only=True):
     """One pass of one item, judged through one filter. `extracted`: what was held against the target; of choices, the
     number of the one taken. `metrics`: by name, 0 to 1 where right and wrong are all there is, 0 for what failed, which
     `outcome` tells; several for an item are means over all of them (IFEval's instructions).
-    `attempt`: the pass, from 0."""
+    `attempt`: the pass, from 0. `note`: why a scorer could not judge it."""
 
     task: str
     doc_id: int
@@ -86,3 +88,87 @@ class Score(Struct, frozen=True, kw_only=True):
     metrics: dict[str, float | list[float]]
     outcome: Outcome
     cluster: str | None = None
+    note: str | None = None
+
+
+class Estimate(Struct, frozen=True, kw_only=True):
+    """A mean over `n` items and how sure it is: standard error, 95 % interval, and how the interval was made. None
+    where there are too few items for it."""
+
+    value: float
+    n: int
+    stderr: float | None = None
+    interval: tuple[float, float] | None = None
+    method: str = ""
+
+
+class Figure(Struct, frozen=True, kw_only=True):
+    """One metric through one filter. `all`: over all items, a failed one counts as 0, as in lm-eval; `stderr`: that of
+    lm-eval. `answered`: over the passes with a whole answer. `outcomes`: of all passes, through this filter."""
+
+    metric: str
+    filter: str
+    all: Estimate
+    stderr: float | None
+    answered: Estimate | None
+    outcomes: dict[str, int]
+
+
+class Tallied(Struct, frozen=True, kw_only=True):
+    """What a task came to: a row of the results. `figures`: the headline is the first; none where nothing was judged.
+    `at`: over the passes, by name: `avg@4`, `pass@2`, `maj@4`. `notes`: what the scorers choked on, with its count."""
+
+    task: str
+    title: str
+    mode: str
+    template: str
+    version: float
+    shots: int
+    items: int
+    passes: int
+    figures: list[Figure]
+    at: dict[str, Estimate] = {}
+    notes: dict[str, int] = {}
+
+
+class Grouped(Struct, frozen=True, kw_only=True):
+    """Tasks told together. `micro`: over all their items; `macro`: mean of the tasks' headlines. `tasks`: those of them
+    that were run. `figures`: lm-eval's, by `metric,filter`: mean weighted by size, pooled standard error, items."""
+
+    name: str
+    title: str
+    column: str | None
+    tasks: list[str]
+    items: int
+    outcomes: dict[str, int]
+    micro: Estimate
+    macro: Estimate
+    answered: Estimate | None
+    figures: dict[str, tuple[float, float | None, int]] = {}
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """A leaderboard row, as llmuses reports it: accuracy by column (`Humanities`, `STEM` ...) over their items; over
+    all items; mean of the tasks; the official score and how far this one is from it."""
+
+    name: str
+    columns: dict[str, float]
+    weighted: float
+    mean: float
+    target: float | None = None
+    delta: float | None = None
+
+
+class Evaluation(Struct, frozen=True, kw_only=True):
+    """What results_*.json holds of ours, under `loadstone`. The same for the same answers, whenever they came.
+    `data`: sha256 of the files read, by task. `settings`: of the generation, by task. `confined`: where programs were
+    run, `by` what means, and what these leave `open`."""
+
+    format: int = 1
+    model: str
+    tasks: list[Tallied]
+    groups: list[Grouped] = []
+    leaderboard: list[Standing] = []
+    data: dict[str, dict[str, str]] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    confined: dict[str, list[str]] = {}

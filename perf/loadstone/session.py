@@ -12,9 +12,10 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from loadstone import describe, keys, means, scraping, setup, store, workers
+from loadstone import describe, keys, means, providers, scraping, setup, store, workers
 from loadstone.config import Config
 from loadstone.guards import interrupts, watched
 from loadstone.health import worst
@@ -22,7 +23,7 @@ from loadstone.lookout import Lookout, Place
 from loadstone.messages import Pulse
 from loadstone.plan import lines
 from loadstone.progress import Progress
-from loadstone.records import Summary
+from loadstone.records import Summary, UsageError
 from loadstone.results import finish
 from loadstone.setup import Notice, Setup
 from loadstone.watchers import Watchers
@@ -45,17 +46,27 @@ class Result(Struct, frozen=True):
     folder: Path
 
 
-async def load_test(config: Config, *, notice: Notice = lambda _: None, live: Live | None = None) -> Result:
-    """Run `config` against `config.url` and write the run folder. Raises UsageError before anything is sent when the
-    configuration, the prompts or the server are not fit; nothing is written then."""
-    config = config.check()
+async def load_test(
+    config: Config, *, model: object | None = None, notice: Notice = lambda _: None, live: Live | None = None
+) -> Result:
+    """Run `config` against `config.url` and write the run folder. `model`: an object with `predict` to ask instead of
+    a server (docs/own-models.md). Raises UsageError before anything is sent when the configuration, the prompts or the
+    server are not fit; nothing is written then."""
+    config = (providers.resolve(config) if model is None else _inside(config, model)).check()
     path = Path(config.output) if config.output else store.default_path(config.label)
     store.check_free(path)
-    async with setup.ready(config, notice) as made:
+    async with setup.ready(config, notice, model) as made:
         places = await scraping.find(made.config, scraping.paths(made.api), notice)
         folder = store.Folder(path)
         await _run(made, folder, places, notice, live)
     return Result(finish(folder, config.tokenizer, config.html), folder.path)
+
+
+def _inside(config: Config, model: object) -> Config:
+    """The run of an object, which has no address, and cannot be given to other processes."""
+    if config.url is not None or config.workers not in ("auto", 1):
+        raise UsageError("a model given as an object is asked in this process alone: leave out url and workers")
+    return msgspec.structs.replace(config, model=config.model or type(model).__name__, workers=1, clock="user")
 
 
 async def _run(made: Setup, folder: store.Folder, places: list[Place], notice: Notice, live: Live | None) -> None:
@@ -77,7 +88,7 @@ async def _run(made: Setup, folder: store.Folder, places: list[Place], notice: N
     with interrupts(team, config.grace, notice):
         async with _stopping(lookout), watched(live(progress) if live else None):
             ending = await team.run(hear if live or watchers.any else None, lookout.began)
-    folder.write_json(store.RUN, head | _end(ending, watchers.because))
+    folder.write_json(store.RUN, head | _end(ending, watchers.because) | _held_back(config, ending))
     folder.merge()
 
 
@@ -100,6 +111,14 @@ def _end(ending: Ending, because: str | None) -> dict[str, Any]:
         "client": worst([outcome.client for outcome in ending.outcomes]),
     }
     return end | ({"workers": clients} if len(clients) > 1 else {})
+
+
+def _held_back(config: Config, ending: Ending) -> dict[str, Any]:
+    """How many requests the limits a minute held back, and for how many seconds all together."""
+    if config.rpm is None and config.tpm is None:
+        return {}
+    requests, waited = (sum(outcome.held[place] for outcome in ending.outcomes) for place in range(2))
+    return {"held_back": {"requests": requests, "seconds": waited / 1e9}}
 
 
 def write_plan(made: Setup, folder: store.Folder, secrets: list[str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from loadstone.plugins import find
 from loadstone.preflight import Server
 from loadstone.readers import names
 from loadstone.records import Prompt, UsageError
-from loadstone.transport import Options
+from loadstone.transport import Options, own
 from loadstone.transport.choose import open_transport, stamper, tls_context
 from loadstone.typed import REPLAY
 
@@ -50,13 +50,14 @@ class Entrance(Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def ready(config: Config, notice: Notice) -> AsyncIterator[Setup]:
-    """Everything that a run needs, for as long as it lasts. Raises UsageError for whatever is not fit."""
+async def ready(config: Config, notice: Notice, model: object | None = None) -> AsyncIterator[Setup]:
+    """Everything that a run needs, for as long as it lasts. `model`: an object to ask instead of a server. Raises
+    UsageError for whatever is not fit."""
     api = protocol(config)
     prompts = read(config, notice)
     config = config.filled(timed=all(prompt.at is not None for prompt in prompts))
     schedule = _plan(config, prompts, notice)
-    ways = entrances(config, api)
+    ways = entrances(config, api, model)
     try:
         with _discreet(config):
             yield await _meet(config, api, prompts, schedule, ways, notice)
@@ -127,12 +128,24 @@ def _span(made: Plan) -> float:
     return (instants[-1] - instants[0]) / 1e9
 
 
-def entrances(config: Config, api: apis.API) -> list[Entrance]:
-    """A way in to each of the servers; nothing is sent yet."""
+def entrances(config: Config, api: apis.API, model: object | None = None) -> list[Entrance]:
+    """A way in to each of the servers, or to a model of one's own; nothing is sent yet."""
+    if model is not None or config.own:
+        return [_inside(config, model)]
     if not config.urls:
         raise UsageError("no server: give its address with --url http://HOST:PORT")
     path = api.path if config.stream and api.streams else api.path_whole or api.path
     return [_entrance(config, url, path) for url in config.urls]
+
+
+def _inside(config: Config, model: object | None) -> Entrance:
+    """The way to a model in this process."""
+    if config.api not in ("chat", "completions"):
+        raise UsageError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
+    if model is None:
+        model = own.made(config.model or "", config.shown())
+    name = config.model or type(model).__name__
+    return Entrance(Door(own.Own(model, name, describe.clock, config.batch_size), "/"), "/v1/models", name)
 
 
 def _entrance(config: Config, url: str, path: str) -> Entrance:
@@ -148,7 +161,7 @@ def _entrance(config: Config, url: str, path: str) -> Entrance:
 async def _meet(
     config: Config, api: apis.API, prompts: list[Prompt], schedule: Plan, ways: list[Entrance], notice: Notice
 ) -> Setup:
-    headers, hint = keys.request_headers(config), keys.hint(config)
+    headers, hint = (*api.headers, *keys.request_headers(config)), keys.hint(config)
     servers = [await preflight.look(at.door.transport, at.url, at.listing, headers, hint) for at in ways]
     first, doors = ways[0], [at.door for at in ways]
     chosen = [preflight.choose_model(servers[0], asked, first.url, api.names_model) for asked, _ in config.models]

@@ -55,7 +55,14 @@ class Template:
             return
         delta = event.deltas[0]
         text = delta.answer or delta.reasoning
-        if not text or delta.finish or delta.tools or (delta.answer and delta.reasoning) or BACKSLASH in data:
+        if (
+            not text
+            or delta.finish
+            or delta.tools
+            or delta.told
+            or (delta.answer and delta.reasoning)
+            or BACKSLASH in data
+        ):
             return
         self._lessons -= 1
         quoted = b'"%b"' % text.encode()

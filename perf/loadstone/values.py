@@ -113,3 +113,29 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def pairs(text: str) -> dict[str, Any]:
+    """Names and values as lm-eval takes them: `temperature=0.6,until=["Q:"],do_sample=true`. A value is JSON where it
+    reads as such, else a text."""
+    try:
+        parts = [part.partition("=") for part in grid.split(text)]
+    except ValueError:
+        parts = [("", "", "")]
+    if not all(name.strip() and equals for name, equals, _ in parts):
+        raise argparse.ArgumentTypeError(f"takes NAME=VALUE,NAME=VALUE, not {text!r}")
+    return {name.strip(): _value(value.strip()) for name, _, value in parts}
+
+
+_WORDS = {"true": True, "false": False, "none": None}
+
+
+def _value(text: str) -> Any:
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -188,7 +188,7 @@ def assemble(made: Setup, folder: store.Folder, request_ids: str | None) -> Team
     """Whoever is to carry out a run: as many processes as its configuration says."""
     workers = made.config.workers
     if workers == "auto":
-        workers = _wanted(made)
+        workers = 1 if made.config.own else _wanted(made)  # each process would make a model of its own
     if len(deal(made.plan, workers)) == 1:
         return Solo(made, folder, request_ids)
     return Crew(made, folder, workers, request_ids)

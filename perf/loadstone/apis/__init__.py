@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from loadstone.apis.logprobs import Told
 from loadstone.records import Prompt, Usage, UsageError
 from loadstone.sse import Events
 
@@ -49,7 +50,8 @@ class ToolCall(Struct, omit_defaults=True, gc=False):
 
 
 class Delta(Struct, gc=False):
-    """What one event adds to one choice. `output`: it stands for at least one token, even if its text is held back."""
+    """What one event adds to one choice. `output`: it stands for at least one token, even if its text is held back.
+    `told`: of log-probabilities, as the server has it."""
 
     index: int = 0
     answer: str = ""
@@ -57,6 +59,7 @@ class Delta(Struct, gc=False):
     tools: list[ToolCall] | None = None
     finish: str | None = None
     output: bool = False
+    told: Told | None = None
 
 
 class Event(Struct, gc=False):

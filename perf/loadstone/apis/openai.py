@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API, Delta, Event, Function, Settings, ToolCall
+from loadstone.apis.logprobs import Told
 from loadstone.apis.shared import SAMPLING, complaint, exact, flat, limit, messages, sampling, text, unreadable
 from loadstone.records import Prompt, Usage
 
@@ -50,6 +51,8 @@ class _Choice(Struct, gc=False):
     message: _Message | None = None
     text: str | None = None
     finish_reason: str | None = None
+    logprobs: Any = None
+    prompt_logprobs: Any = None
 
 
 class _Chunk(Struct, gc=False):
@@ -58,6 +61,7 @@ class _Chunk(Struct, gc=False):
     error: Any = None
     object: str | None = None
     message: str | None = None
+    prompt_logprobs: Any = None
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
@@ -140,6 +144,8 @@ def _read(data: bytes) -> Event:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise unreadable(data, exc) from exc
     deltas = list(map(_delta, chunk.choices)) if chunk.choices else []
+    if chunk.prompt_logprobs is not None:
+        _add_prompt(deltas, chunk.prompt_logprobs)
     if chunk.usage is None and chunk.error is None and chunk.object != "error":
         return Event(deltas)
     failed = chunk.error or chunk.object == "error"
@@ -147,18 +153,26 @@ def _read(data: bytes) -> Event:
     usage = None if chunk.usage is None else _usage(chunk.usage)
     if usage is not None and usage.completion == 0:
         for delta in deltas:
-            delta.output = False
+            delta.output = delta.told is not None and delta.told.prompt is not None
     return Event(deltas, usage, error)
 
 
+def _add_prompt(deltas: list[Delta], told: Any) -> None:
+    """Chat tells of the prompt beside its choices. It is output, and may be all there is of it."""
+    for delta in deltas:
+        delta.told = Told(delta.told.generated if delta.told else None, told)
+        delta.output = True
+
+
 def _delta(choice: _Choice) -> Delta:
+    prompted = choice.prompt_logprobs is not None
+    told = Told(choice.logprobs, choice.prompt_logprobs) if prompted or choice.logprobs is not None else None
     message = choice.delta or choice.message
     finish = choice.finish_reason
     if message is None:
         text = choice.text
-        return Delta(
-            choice.index, text or "", "", None, finish, bool(text) or (text is not None and finish in _GOING_ON)
-        )
+        output = bool(text) or prompted or (text is not None and finish in _GOING_ON)
+        return Delta(choice.index, text or "", "", None, finish, output, told)
     content = message.content
     answer = content if type(content) is str else flat(content)
     if message.refusal:
@@ -167,8 +181,8 @@ def _delta(choice: _Choice) -> Delta:
     tools = message.tool_calls or None
     if message.function_call:
         tools = [*(tools or []), ToolCall(function=message.function_call)]
-    output = bool(answer or reasoning or tools) or _held(message, finish)
-    return Delta(choice.index, answer, reasoning, tools, finish, output)
+    output = bool(answer or reasoning or tools) or prompted or _held(message, finish)
+    return Delta(choice.index, answer, reasoning, tools, finish, output, told)
 
 
 def _held(message: _Message, finish: str | None) -> bool:

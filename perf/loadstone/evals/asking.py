@@ -1,12 +1,25 @@
-"""From an item to what is sent: the question as a text or as messages, a request for each answer that is wanted."""
+"""From an item to what is sent: the question as a text or as messages, a request for each answer that is wanted.
+
+Texts and messages are put together as lm-eval 0.4.13 does it (api/task.py, fewshot_context and build_qa_turn;
+api/utils.py), so that equal templates give equal prompts. Pure.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from msgspec import Struct
 
-from loadstone.tasks.spec import Mode
+from loadstone.samples import Asked, Sample
+from loadstone.tasks.spec import Generation, Mode, Task
+
+SEED = 1234
+"""Of the first pass, where answers are sampled; the next pass has the next number."""
+MOST_STOPS = 4
+"""Stop texts that a chat request may have, by OpenAI's rule; lm-eval cuts them alike."""
+Form = Literal["text", "messages"]
+Message = dict[str, Any]
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -17,11 +30,149 @@ class Wanted(Struct, frozen=True, kw_only=True):
     settings: of a generation: `max_tokens`, `stop`, `temperature` and whatever else the request is to say.
     continuation: of which the log-likelihood is wanted after the context, with its delimiter; letters: those of which
     the log-probability as first token is wanted, with their delimiter.
+    attempt: the pass, from 0.
+    tokens: ids of context and continuation, which go instead of the text where a tokenizer is asked; context: how many
+    of them are the context's.
     """
 
     id: str
     mode: Mode
-    asked: str | list[dict[str, Any]]
+    asked: str | list[Message]
     settings: dict[str, Any] = {}
     continuation: str | None = None
     letters: list[str] = []
+    attempt: int = 0
+    tokens: list[int] | None = None
+    context: int | None = None
+
+
+class How(Struct, frozen=True, kw_only=True):
+    """What all items of a task have in common. `settings`: of a generation; `repeat`: passes."""
+
+    mode: Mode
+    form: Form = "messages"
+    system: str | None = None
+    multiturn: bool = False
+    settings: dict[str, Any] = {}
+    repeat: int = 1
+
+
+class Item(Struct, frozen=True):
+    """A sample and what is asked for it: of each request (a choice has one for each continuation), one a pass."""
+
+    sample: Sample
+    wanted: list[list[Wanted]]
+
+
+def generation(task: Task, gen: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the task's generation, those asked for over them. lm-eval's default temperature is 0."""
+    spec = task.generation or Generation(template="", filters=())
+    limit = {} if "max_completion_tokens" in gen else {"max_tokens": spec.tokens}
+    found = {**limit, "temperature": 0.0, "stop": list(spec.stop), **spec.settings, **gen}
+    return {name: value for name, value in found.items() if value is not None and value != []}
+
+
+def cut_stops(settings: dict[str, Any], form: Form) -> dict[str, Any]:
+    """With no more stop texts than a chat request may have."""
+    stop = settings.get("stop")
+    too_many = form == "messages" and isinstance(stop, list) and len(stop) > MOST_STOPS
+    return {**settings, "stop": stop[:MOST_STOPS]} if too_many and stop else settings
+
+
+def item(sample: Sample, how: How) -> Item:
+    """All requests of a sample."""
+    asked = text(sample.ask, how.system) if how.form == "text" else messages(sample.ask, how.system, how.multiturn)
+    between = _delimiter(sample.ask, how.form)
+    name = f"{sample.task}:{sample.doc_id}"
+    parts = _PARTS[how.mode](sample, between)
+    return Item(sample, [
+        [_wanted(f"{name}{suffix}", asked, how, attempt, part) for attempt in range(how.repeat)]
+        for suffix, part in parts
+    ])  # fmt: skip
+
+
+def text(asked: Asked, system: str | None = None) -> str:
+    """Everything as one text, for completions."""
+    opening = joined(system, asked.description, asked.between)
+    shots = "".join(_turns_text(asked, shot) for shot in asked.shots)
+    return opening + shots + _question(asked) + asked.prefix
+
+
+def messages(asked: Asked, system: str | None = None, multiturn: bool = False) -> list[Message]:
+    """As a chat: description and system prompt as the system's words; examples before the question in the message of
+    the user, or as turns of their own; what the answer is to begin with as the beginning of the assistant's."""
+    opening = joined(system, asked.description, asked.between)
+    said = [_message("system", opening)] if opening else []
+    if multiturn:
+        for question, answer in asked.shots:
+            said += [_message("user", question), _message("assistant", joined(asked.prefix, answer))]
+        said.append(_message("user", asked.query))
+    else:
+        shots = "".join(_turns_text(asked, shot) for shot in asked.shots)
+        said.append(_message("user", shots + asked.query))
+    return [*said, _message("assistant", asked.prefix)] if asked.prefix else said
+
+
+def joined(first: str | None, second: str | None, delimiter: str = " ") -> str:
+    """Both, with the delimiter between them unless one of them has white space there."""
+    if not first or not second:
+        return first or second or ""
+    return first + (delimiter if _needs(first, second) else "") + second
+
+
+def shown(asked: str | Sequence[Message]) -> str:
+    """What was asked, for people to read."""
+    if isinstance(asked, str):
+        return asked
+    return "\n".join(f"<{message.get('role')}>\n{message.get('content')}" for message in asked)
+
+
+def _message(role: str, content: str) -> Message:
+    return {"role": role, "content": content}
+
+
+def _turns_text(asked: Asked, shot: tuple[str, str]) -> str:
+    question, answer = shot
+    between = asked.delimiter if not asked.prefix or _needs(question, asked.prefix) else ""
+    return question + between + joined(asked.prefix, answer) + asked.between
+
+
+def _question(asked: Asked) -> str:
+    between = asked.delimiter if asked.prefix and _needs(asked.query, asked.prefix) else ""
+    return asked.query + between
+
+
+def _needs(first: str, second: str) -> bool:
+    return bool(first) and not (first[-1].isspace() or second[0].isspace())
+
+
+def _delimiter(asked: Asked, form: Form) -> str:
+    """Before a continuation: the turn of a chat begins with it, unless it was begun already."""
+    begun = asked.prefix and not asked.prefix[-1].isspace()
+    return asked.delimiter if form == "text" or begun else ""
+
+
+Part = dict[str, Any]
+
+
+def _generated(sample: Sample, between: str) -> list[tuple[str, Part]]:  # noqa: ARG001  as the others
+    return [("", {})]
+
+
+def _continued(sample: Sample, between: str) -> list[tuple[str, Part]]:
+    return [(f"/{number}", {"continuation": between + choice}) for number, choice in enumerate(sample.choices)]
+
+
+def _lettered(sample: Sample, between: str) -> list[tuple[str, Part]]:
+    return [("", {"letters": [between + choice for choice in sample.choices]})]
+
+
+_PARTS = {"generation": _generated, "loglikelihood": _continued, "letters": _lettered}
+
+
+def _wanted(name: str, asked: str | list[Message], how: How, attempt: int, part: Part) -> Wanted:
+    settings = how.settings if how.mode == "generation" else {}
+    if settings.get("temperature"):
+        settings = {**settings, "seed": settings.get("seed", SEED) + attempt}
+    ident = f"{name}#{attempt}" if attempt else name
+    return Wanted(id=ident, mode=how.mode, asked=asked, settings=settings, attempt=attempt, **part)

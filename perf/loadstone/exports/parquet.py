@@ -18,9 +18,10 @@ from loadstone.records import Record, Summary, UsageError
 GROUP = 5_000
 """Rows of a group: some 30 MB of Python while it is put together, at 256 tokens a request."""
 INSTALL = "Parquet files need the pyarrow library: pip install 'loadstone[parquet]'"
-_NUMBERS = ("index", "worker", "turn", "abandoned", "stage", "server", "asked", "reads", "status")
+_NUMBERS = ("index", "worker", "turn", "abandoned", "stage", "server", "asked", "reads", "status", "attempt")
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
-_TEXTS = ("phase", "prompt", "conversation", "model", "request_id", "clock", "finish", "text", "reasoning", "tools")
+_TEXTS = ("phase", "prompt", "conversation", "model", "request_id", "clock", "finish", "text", "reasoning", "tools",
+          "logprobs")  # fmt: skip
 
 
 def write(summary: Summary, records: Iterable[Record], _: Count | None, file: BinaryIO) -> None:
@@ -52,9 +53,10 @@ def _groups(records: Iterable[Record]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _row(record: Record) -> dict[str, Any]:
-    """Tools have the shape that the server gave them, so they are a JSON text."""
+    """Tools have the shape that the server gave them, so they are a JSON text; log-probabilities too."""
     row: dict[str, Any] = msgspec.to_builtins(record)
-    row["tools"] = None if record.tools is None else msgspec.json.encode(record.tools).decode()
+    for name in ("tools", "logprobs"):
+        row[name] = None if row[name] is None else msgspec.json.encode(row[name]).decode()
     return row
 
 
@@ -68,7 +70,7 @@ def _type(arrow: Any, name: str) -> Any:
         "choices": [(what, arrow.string()) for what in ("text", "reasoning", "finish")],
     }  # fmt: skip
     plain = dict.fromkeys((*_NUMBERS, *_TIMES), arrow.int64()) | dict.fromkeys(_TEXTS, arrow.string())
-    plain |= dict.fromkeys(("streamed", "retried"), arrow.bool_())
+    plain |= dict.fromkeys(("streamed", "retried", "superseded"), arrow.bool_())
     if name in plain:
         return plain[name]
     return arrow.list_(arrow.struct(nested[name])) if name == "choices" else arrow.struct(nested[name])

@@ -56,9 +56,8 @@ def write(summary: Summary, records: Iterable[Record], count: Count | None, file
 
 def result(summary: Summary, records: Iterable[Record], count: Count | None = None) -> dict[str, Any]:
     """The JSON object; arrays of gaps are numpy's."""
-    rows = sorted(
-        (_row(record, count) for record in records if record.phase == "measure"), key=lambda row: row.index
-    )  # fmt: skip
+    wanted = (record for record in records if record.phase == "measure" and not record.superseded)
+    rows = sorted((_row(record, count) for record in wanted), key=lambda row: row.index)
     head = _head(summary, len(rows))
     body = _pooled if _config(summary).get("api") in POOLING else _generated
     return head | body(rows, summary)

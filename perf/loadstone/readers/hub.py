@@ -36,6 +36,12 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
     return prompts(_rows(table), source, replace(options, prompt_field=field))
 
 
+def rows(name: str, config: str | None, split: str) -> list[dict[str, Any]]:
+    """All rows of a split, from the library's cache or, unless it is told to stay offline, from the Hub. Raises
+    UsageError."""
+    return list(_rows(_load(name, config, split)))
+
+
 def _load(name: str, config: str | None, split: str | None) -> Any:
     library = _library()
     try:

@@ -41,13 +41,17 @@ def resolve(spec: str, known: Known) -> tuple[str | None, str | None]:
 
 
 def bundled() -> dict[str, Path]:
-    """The data sets that come with Loadstone: in the wheel, or beside the source in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    folder = package / "bundled"
-    if not folder.is_dir():
-        folder = package.parents[1] / "datasets"
+    """The data sets that come with Loadstone, by name."""
+    folder = bundled_folder()
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     return {file.stem: file for file in files if file.suffix in BUNDLED_ENDINGS}
+
+
+def bundled_folder() -> Path:
+    """Where they lie: in the wheel, or beside the source in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    folder = package / "bundled"
+    return folder if folder.is_dir() else package.parents[1] / "datasets"
 
 
 def _path(text: str | None) -> str | None:

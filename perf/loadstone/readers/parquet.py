@@ -21,20 +21,21 @@ INSTALL = "Parquet files need the pyarrow library: pip install 'loadstone[datase
 
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Prompts of the chosen or default column."""
-    return prompts(_rows(source), source, options)
+    return prompts(rows(source), source, options)
 
 
-def prompts(rows: Iterable[dict[str, Any]], source: Source, options: Options) -> Iterator[Prompt]:
+def prompts(table: Iterable[dict[str, Any]], source: Source, options: Options) -> Iterator[Prompt]:
     """Prompts of the rows of a table; a table of conversations is read as ShareGPT."""
-    places = ((Where(source, "row", number), row) for number, row in enumerate(rows, 1))
+    places = ((Where(source, "row", number), row) for number, row in enumerate(table, 1))
     head = list(islice(places, 1))
-    table = chain(head, places)
+    whole = chain(head, places)
     if options.prompt_field is None and head and any(isinstance(head[0][1].get(name), list) for name in sharegpt.LISTS):
-        return sharegpt.prompts(table, source, options)
-    return (to_prompt(row, where, options) for where, row in table)
+        return sharegpt.prompts(whole, source, options)
+    return (to_prompt(row, where, options) for where, row in whole)
 
 
-def _rows(source: Source) -> Iterator[dict[str, Any]]:
+def rows(source: Source) -> Iterator[dict[str, Any]]:
+    """The rows as they are. Raises UsageError."""
     data = source.data
     try:
         import pyarrow.parquet as library

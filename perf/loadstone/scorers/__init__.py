@@ -16,7 +16,43 @@ Scorer = Callable[[str, Sample], Mapping[str, float | list[float]]]
 """(what was extracted, item) -> metrics by name, 1.0 for right and 0.0 for wrong, or shares of it;
 a list where an item has several parts."""
 
-EXTRACTORS: dict[str, str] = {}
-SCORERS: dict[str, str] = {}
+EXTRACTORS: dict[str, str] = {
+    "letter": "loadstone.scorers.letter:letter",
+    "letters": "loadstone.scorers.letter:letters",
+    "continued": "loadstone.scorers.code:continued",
+    "program": "loadstone.scorers.code:program",
+    "whole": "loadstone.scorers.match:whole",
+    "stripped": "loadstone.scorers.match:stripped",
+    "first_line": "loadstone.scorers.match:first_line",
+    "last_line": "loadstone.scorers.match:last_line",
+    "the_answer_is": "loadstone.scorers.match:the_answer_is",
+    "gsm8k_strict": "loadstone.scorers.number:strict",
+    "gsm8k_cot_strict": "loadstone.scorers.number:cot_strict",
+    "gsm8k_flexible": "loadstone.scorers.number:flexible",
+    "last_number": "loadstone.scorers.number:last_number",
+    "boxed": "loadstone.scorers.boxed:boxed",
+    "boxed_number": "loadstone.scorers.boxed:boxed_number",
+    "minerva": "loadstone.scorers.boxed:minerva",
+    "math_answer": "loadstone.scorers.boxed:math_answer",
+    "bbh": "loadstone.scorers.conclusion:strict",
+    "option": "loadstone.scorers.conclusion:option",
+    "ordered_words": "loadstone.scorers.conclusion:ordered",
+    "brackets": "loadstone.scorers.conclusion:brackets",
+}
+SCORERS: dict[str, str] = {
+    "letter": "loadstone.scorers.letter:right",
+    "letters": "loadstone.scorers.letter:all_right",
+    "overlap": "loadstone.scorers.overlap:truthful",
+    "ifeval": "loadstone.scorers.ifeval:follow",
+    "exact_match": "loadstone.scorers.match:strict",
+    "loose_match": "loadstone.scorers.match:loose",
+    "squad": "loadstone.scorers.match:squad",
+    "aliases": "loadstone.scorers.match:aliases",
+    "answered": "loadstone.scorers.match:answered",
+    "gsm8k": "loadstone.scorers.number:gsm8k",
+    "bbh": "loadstone.scorers.conclusion:same",
+    "number": "loadstone.scorers.number:numeric",
+    "mathematics": "loadstone.scorers.mathematics:equal",
+}
 """By the name that `loadstone score --extractor NAME --scorer NAME` takes: `module:attribute`. Also `FILE.py:NAME`, an
 entry point in the group loadstone.scorers, and for extractors `regex:PATTERN`."""

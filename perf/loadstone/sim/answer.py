@@ -14,7 +14,7 @@ from loadstone.sim.asks import Ask
 from loadstone.sim.chunks import Facts
 from loadstone.sim.desk import Desk
 from loadstone.sim.model import TABLE, TABLE_SIZE, first_word, words
-from loadstone.sim.pages import Page
+from loadstone.sim.pages import Page, encode
 from loadstone.sim.truth import Row
 
 BURST = 64
@@ -56,6 +56,18 @@ class Answer:
         """What the answer tells of itself, as it begins."""
         return Facts(self.ask, self.row.id, int(time.time()), self.desk.settings.model, texts)
 
+    def words(self, choice: int, first: int, last: int) -> bytes:
+        """Tokens `first` to `last` (both included) of a choice, as they stand in JSON."""
+        if self.ask.said:
+            return encode("".join(self.ask.said[choice][first : last + 1]))[1:-1]
+        return words(self.start[choice], first, last)
+
+    def text(self, choice: int) -> str:
+        """All of a choice."""
+        if self.ask.said:
+            return "".join(self.ask.said[choice])
+        return words(self.start[choice], 0, self.ask.tokens - 1).decode()
+
     def advance(self, now: int) -> int:
         raise NotImplementedError
 
@@ -92,7 +104,7 @@ class Streamed(Answer):
         super().__init__(desk, wire, row, ask)
         self._chunks = ask.format.chunks(self.facts([]))
         self._per = desk.timing.per_chunk
-        self._single = ask.choices == self._per == 1
+        self._single = ask.choices == self._per == 1 and not ask.said
         row.offsets = desk.timing.offsets(row.number, ask.tokens)
         row.repeat = ask.choices
         self._last = len(row.offsets) - 1
@@ -192,8 +204,8 @@ class Streamed(Answer):
         first = (k - 1) * self._per + 1 if k else 0
         render = self._spoil if spoilt else self._chunks.text
         if self.ask.choices == 1:
-            return render(0, words(self.start[0], first, last), last + 1)
-        return b"".join([render(n, words(at, first, last), last + 1) for n, at in enumerate(self.start)])
+            return render(0, self.words(0, first, last), last + 1)
+        return b"".join([render(n, self.words(n, first, last), last + 1) for n in range(self.ask.choices)])
 
     def _spoil(self, choice: int, piece: bytes, done: int) -> bytes:
         if self.row.fault == "bad-json":
@@ -204,7 +216,7 @@ class Streamed(Answer):
         """The last step, and all that follows."""
         first, last = (k - 1) * self._per + 1 if k else 0, self.ask.tokens - 1
         render = self._spoil if k == self._cut else self._chunks.last
-        texts = [render(n, words(at, first, last), last + 1) for n, at in enumerate(self.start)]
+        texts = [render(n, self.words(n, first, last), last + 1) for n in range(self.ask.choices)]
         ending = self._chunks.ending()
         closing = b"" if self.row.fault == "no-done" else self._chunks.closing()
         return b"".join((*texts, ending, closing, chunks.END))
@@ -245,7 +257,7 @@ class Whole(Answer):
         self._page = self._compose(None)
 
     def _compose(self, cached: int | None) -> Page:
-        texts = [words(at, 0, self.ask.tokens - 1).decode() for at in self.start]
+        texts = [self.text(choice) for choice in range(self.ask.choices)]
         facts = self.facts(texts)
         facts.cached = cached
         page = SPOILT.get(self.row.fault or "", _as_it_is)(self.ask.format.whole(facts))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from loadstone.sim.likely import Scores
 from loadstone.sim.model import Settings
 from loadstone.sim.pages import Page, error, no_model
 
@@ -33,6 +34,8 @@ class Ask(Struct, frozen=True):
 
     prompts: what was asked, `prompt_tokens` in all. finish: `stop` or `length`.
     usage, continuous: whether a stream tells its tokens, and in every event, where a protocol leaves that open.
+    scores: what is to be told of log-probabilities. stop: texts that end an answer.
+    said: the tokens of each choice where they are known, else some of the server's own.
     """
 
     format: Format
@@ -44,6 +47,9 @@ class Ask(Struct, frozen=True):
     prompts: tuple[Content, ...]
     usage: bool = True
     continuous: bool = False
+    scores: Scores | None = None
+    stop: tuple[str, ...] = ()
+    said: tuple[tuple[str, ...], ...] = ()
 
 
 def tokens(content: Content) -> list[str | int]:
@@ -82,8 +88,11 @@ def make(
     limit: int | None,
     choices: int | None = 1,
     stream: tuple[bool, bool, bool] = (False, True, False),
+    scores: Scores | None = None,
 ) -> Ask:
     """An Ask, once its numbers have been found sound. `stream`: as `streaming` gives it."""
+    if scores is not None and scores.silent:
+        limit = 1
     sampling(data, limit, choices, settings)
     sizes = [size(prompt) for prompt in prompts]
     return Ask(
@@ -96,7 +105,15 @@ def make(
         prompts=tuple(prompts),
         usage=stream[1],
         continuous=stream[1] and stream[2],
+        scores=scores,
+        stop=_stops(data),
     )
+
+
+def _stops(data: dict[str, Any]) -> tuple[str, ...]:
+    found = data.get("stop")
+    texts = [found] if isinstance(found, str) else found if isinstance(found, list) else []
+    return tuple(text for text in texts if isinstance(text, str) and text)
 
 
 def _decode(body: bytes) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from loadstone.sim import chunks
 from loadstone.sim.answer import MIDWAY, STRIKES, Answer, Streamed, Whole, Wire
 from loadstone.sim.asks import Ask
-from loadstone.sim.model import words
 from loadstone.sim.truth import Row
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class BatchedStream(Streamed):
     def _event(self, choice: int, tokens: int, spoilt: bool) -> bytes:
         first = self._done[choice]
         self._done[choice] = done = first + tokens
-        piece = words(self.start[choice], first, done - 1)
+        piece = self.words(choice, first, done - 1)
         last = done == self.ask.tokens
         render = self._spoil if spoilt else self._chunks.last if last else self._chunks.text
         data = render(choice, piece, done)

@@ -1,6 +1,6 @@
 """What all answers of one server share: its settings once read, its counters, the rows of truth, the response head.
 
-Pure but for the date in the head.
+Pure but for the date in the head, and the file of recorded answers.
 """
 
 from __future__ import annotations
@@ -9,12 +9,30 @@ import time
 from collections import deque
 from email.utils import formatdate
 from http import HTTPStatus
+from pathlib import Path
 
+from loadstone.records import UsageError
 from loadstone.sim.faults import parse
 from loadstone.sim.metrics import Counters
 from loadstone.sim.model import Settings, duration, timing
 from loadstone.sim.pages import Page
+from loadstone.sim.recall import Memory
+from loadstone.sim.recorded import KINDS, Book
+from loadstone.sim.recorded import parse as parse_answers
 from loadstone.sim.truth import Row
+
+
+def recorded(settings: Settings) -> Book:
+    """The recorded answers, with what is planted in them, which is told in a file if that is wanted."""
+    path = Path(settings.answers or "")
+    try:
+        book = parse_answers(path.read_bytes().splitlines(), str(path))
+        book.plant({kind: getattr(settings, f"answer_{kind}") for kind in KINDS}, settings.seed)
+        if settings.planted is not None:
+            Path(settings.planted).write_bytes(b"".join(book.planted()))
+    except OSError as exc:
+        raise UsageError(f"cannot open {exc.filename} of --answers or --planted: {exc.strerror}") from exc
+    return book
 
 
 class Desk:
@@ -25,6 +43,7 @@ class Desk:
         self.timing = timing(settings)
         self.faults = parse(settings.faults, settings.seed)
         self.slow = duration(settings.slow)
+        self.memory = None if settings.answers is None else Memory(recorded(settings))
         self.counters = Counters()
         self.rows: deque[Row] = deque(maxlen=settings.truth_limit)
         self.created = int(time.time())

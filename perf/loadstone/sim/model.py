@@ -20,6 +20,7 @@ from loadstone.records import UsageError
 class Settings(Struct, frozen=True, kw_only=True):
     """How to serve. Times are strings that `distribution` reads; faults are specs that `faults.parse` reads.
 
+    answers: a file of recorded answers (`recorded.parse`), answer_*: what is planted in it, planted: where to tell.
     engine: `exact` follows ttft, itl and tokens_per_chunk; `vllm` is for `presets.profile`, which fills what is None.
     """
 
@@ -49,6 +50,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     num_speculative_tokens: int | None = None
     acceptance_rate: float | None = None
     speedup: float | None = None
+    answers: str | None = None
+    answer_wrong: float = 0.0
+    answer_truncated: float = 0.0
+    answer_unparsable: float = 0.0
+    answer_empty: float = 0.0
+    answer_failing: float = 0.0
+    planted: str | None = None
 
 
 UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9, "": 1e9}

@@ -181,6 +181,9 @@ class Server:
         if row.fault is not None:
             page = page or pages.fault_page(row.fault, self.settings.model)
         asked = form.refusal(page) if page else asks.read(request.body, form, self.settings)
+        if self.desk.memory and isinstance(asked, Ask):
+            known = self.desk.memory.recall(asked)
+            asked = form.refusal(known) if isinstance(known, Page) else known
         if self._drive and isinstance(asked, Ask) and not self._drive.fits(asked):
             asked = form.refusal(pages.EMPTY)
         if isinstance(asked, Page):

@@ -17,8 +17,9 @@ TTFT, ITL = "50ms", "10ms"
 
 @contextlib.contextmanager
 def with_server(config: Config, notice: Callable[[str], None]) -> Iterator[Config]:
-    """`config` itself if it has a URL; else with that of a server that lives as long as the context."""
-    if config.url is not None:
+    """`config` itself if it has a URL, or a model that needs none; else with the URL of a server that lives as long as
+    the context."""
+    if config.url is not None or config.own:
         yield config
         return
     command = launch.command("loadstone", "serve", "--port", "0", "--ttft", TTFT, "--itl", ITL)

@@ -2,5 +2,23 @@
 
 from __future__ import annotations
 
-BENCHMARKS: dict[str, str] = {}
+BENCHMARKS: dict[str, str] = {
+    "aime24": "loadstone.tasks.competition:AIME24",
+    "aime25": "loadstone.tasks.competition:AIME25",
+    "arc": "loadstone.tasks.arc:BENCHMARK",
+    "bbh": "loadstone.tasks.bbh:BENCHMARK",
+    "ceval": "loadstone.tasks.ceval:BENCHMARK",
+    "gpqa_diamond": "loadstone.tasks.gpqa_diamond:BENCHMARK",
+    "gsm8k": "loadstone.tasks.gsm8k:BENCHMARK",
+    "hellaswag": "loadstone.tasks.hellaswag:BENCHMARK",
+    "humaneval": "loadstone.tasks.humaneval:BENCHMARK",
+    "ifeval": "loadstone.tasks.ifeval:BENCHMARK",
+    "math": "loadstone.tasks.math:BENCHMARK",
+    "math500": "loadstone.tasks.competition:MATH500",
+    "mmlu": "loadstone.tasks.mmlu:BENCHMARK",
+    "mt_bench": "loadstone.tasks.mt_bench:BENCHMARK",
+    "race": "loadstone.tasks.race:BENCHMARK",
+    "trivia_qa": "loadstone.tasks.trivia_qa:BENCHMARK",
+    "truthful_qa": "loadstone.tasks.truthful_qa:BENCHMARK",
+}
 """Name of the benchmark, which tasks' names begin with, to `module:BENCHMARK`."""

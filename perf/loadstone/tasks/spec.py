@@ -26,9 +26,16 @@ class Data(Struct, frozen=True, kw_only=True):
     files, shots_files: names of the original files, relative to the benchmark's folder, the first that exists is read:
     `test.jsonl`, `data/test/{config}_test.csv`, `HumanEval.jsonl.gz`.
     columns: of CSV files without a head.
+    rows: from a row of the original files that holds several items, such as an article with its questions, to a row for
+    each; from any other to itself alone. It comes before `row`, and raises as that does.
     row: from a row of the original files, or of a hub variant, to the schema that the task reads; from any other to
     itself. It raises KeyError, TypeError or ValueError for what it cannot read.
     field: of a JSON file that is one object, where its rows are (`examples` in BIG-Bench Hard).
+    folder: what the original distribution calls itself, where that is neither the benchmark's name nor the last part
+    of `path`: either may be the name of its folder too. `benchmark`: that name, which the catalogue fills in.
+    column: of a file that holds several splits, the column that tells them; a row that says nothing is of `split`.
+    parse: from the whole text of a file in `shots_files` that is no table (`.txt`) to rows in the task's schema. It
+    raises ValueError for what it cannot read.
     """
 
     path: str
@@ -38,8 +45,13 @@ class Data(Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     shots_files: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    rows: Callable[[Doc], list[Doc]] | None = None
     row: Callable[[Doc], Doc] | None = None
     field: str | None = None
+    folder: str | None = None
+    benchmark: str | None = None
+    column: str | None = None
+    parse: Callable[[str], list[Doc]] | None = None
 
 
 class Filter(Struct, frozen=True):
@@ -84,12 +96,14 @@ class Task(Struct, frozen=True, kw_only=True):
     """One row of a results table.
 
     version: of the template, as lm-eval numbers it; every change that may move a number moves it.
-    query: what is asked; target: what is right, as text; answers, choices, gold, cluster: see Sample.
+    query: what is asked; target: what is right, as text; answers, choices, gold, cluster, later: see Sample.
     shots: worked examples by default, `most` at the most; draw: the first of the split, lm-eval's seeded draw from it,
-    or `fixed`. shot: (question, answer) of a row as an example, where not (query, target).
+    or `fixed`, whose questions are worded as `query` would. shot: (question, answer) of a row as an example, where
+    not (query, target).
     keep: which rows belong to the task (a level, a subject).
     generation, likelihood: how it can be answered; `default` is taken where the server allows it.
     source: paper or address; repeats: passes by default.
+    The draw `spare` is lm-eval's where its task has no test split: one row more, as the question itself may be drawn.
     """
 
     name: str
@@ -103,13 +117,14 @@ class Task(Struct, frozen=True, kw_only=True):
     choices: Callable[[Doc], list[str]] | None = None
     gold: Callable[[Doc], list[int]] | None = None
     cluster: Callable[[Doc], str] | None = None
+    later: Callable[[Doc], list[str]] | None = None
     keep: Callable[[Doc], bool] | None = None
     description: str = ""
     delimiter: str = " "
     between: str = "\n\n"
     shots: int = 0
     most: int | None = None
-    draw: Literal["first", "random", "fixed"] = "first"
+    draw: Literal["first", "random", "spare", "fixed"] = "first"
     fixed: tuple[tuple[str, str], ...] = ()
     shot: Callable[[Doc], tuple[str, str]] | None = None
     generation: Generation | None = None

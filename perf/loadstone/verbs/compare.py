@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from loadstone import outputs
 from loadstone.flags import SUMMARY
+from loadstone.verbs import paired
 
 if TYPE_CHECKING:
     from loadstone.compare import Comparison
@@ -18,7 +19,9 @@ _VIEWS = (*outputs.FORMS, "json")
 
 
 def add(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("base", metavar="BASE", help="a run, a folder with the repeats of one, or several runs: A1,A2,A3")
+    verb.add_argument(
+        "base", metavar="BASE", help="a run, a folder with the repeats of one, several runs: A1,A2,A3, or an evaluation"
+    )
     verb.add_argument("new", nargs="+", metavar="NEW", help="the same; each of several is held against BASE")
     verb.add_argument("--margin", type=_margin, metavar="PCT", help="changes within it are the same: 2%% (5%%)")
     verb.add_argument("--window", choices=["whole", "steady"], help="the whole runs (default), or their steady windows")
@@ -43,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
     from loadstone.compare import MARGIN
     from loadstone.views import comparison
 
+    if paired.wanted(options):
+        return paired.run(options)
     given = vars(options)
     outputs.check_new(given.get("junit"), "--junit")
     asked = [gate for text in given.get("gates", ()) for gate in gates.parse(text)]

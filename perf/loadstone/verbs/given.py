@@ -5,14 +5,14 @@ Whether they make sense is config.py's to say.
 
 from __future__ import annotations
 
-import tomllib
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from loadstone import mappings
 from loadstone.config import Config, from_mapping
-from loadstone.records import UsageError
+from loadstone.providers import resolve
 from loadstone.typed import slo
 
 RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit", "repeat", "rest", "same_prompts")
@@ -20,8 +20,13 @@ RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit", "repeat", "re
 
 
 def config_of(options: Namespace) -> Config:
-    """Settings of the configuration file, overlaid by the flags."""
-    return from_mapping(settings_of(vars(options)), getattr(options, "config", None) or "the command line")
+    """Settings of the configuration file, overlaid by the flags, and what a provider adds to them."""
+    return configured(settings_of(vars(options)), getattr(options, "config", None))
+
+
+def configured(settings: Mapping[str, Any], file: str | None) -> Config:
+    """The configuration that has these settings, of `file` or the command line."""
+    return resolve(from_mapping(settings, file or "the command line"), given=settings)
 
 
 def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,17 +38,11 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
     if len(given.get("url", ())) == 1:
         given["url"] = given["url"][0]
     path = options.get("config")
-    return {**(_toml(Path(path)) if path else {}), **given}
+    return {**(_read(Path(path)) if path else {}), **given}
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        settings = tomllib.loads(path.read_text("utf-8"))
-    except OSError as exc:
-        raise UsageError(f"cannot read --config {path}: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise UsageError(f"--config {path} is not TOML: {exc}") from exc
-    named = {name.replace("-", "_"): value for name, value in settings.items()}
+def _read(path: Path) -> dict[str, Any]:
+    named = {name.replace("-", "_"): value for name, value in mappings.read(path).items()}
     if isinstance(named.get("goodput"), list):
         named["goodput"] = dict(slo(str(item)) for item in named["goodput"])
     return named

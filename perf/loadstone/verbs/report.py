@@ -10,6 +10,7 @@ from loadstone import flags
 from loadstone.outputs import notice
 from loadstone.records import UsageError
 from loadstone.typed import slo
+from loadstone.verbs import score
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -24,13 +25,14 @@ def add(verb: ArgumentParser) -> None:
         "runs",
         metavar="RUN",
         nargs="+",
-        help="folder of a run, of its repeats or of a sweep; a records file; - for records; several side by side",
+        help="folder of a run, of its repeats, of a sweep or an evaluation; a records file; - for records; several side"
+        " by side",
     )
     verb.add_argument(
         "--as",
         dest="view",
         metavar="VIEW",
-        help="text (default), classic, md, csv, json, html, junit, vllm, vllm-sweep, parquet",
+        help="text (default), classic, md, csv, json, html, junit, vllm, vllm-sweep, parquet, leaderboard",
     )
     verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file (vllm-sweep: folder), not to stdout")
     verb.add_argument("--summary", action="store_true", help=flags.SUMMARY)
@@ -40,6 +42,8 @@ def add(verb: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Exit status 0; 1 where no request succeeded, or a run cannot be read."""
+    if len(options.runs) == 1 and score.is_evaluation(Path(options.runs[0])):
+        return score.report(options, Path(options.runs[0]))
     return _beyond(options) if _is_beyond(options) else _one(options)
 
 

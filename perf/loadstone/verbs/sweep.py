@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from loadstone import flags, outputs
-from loadstone.config import FLAGS, Config, flag, from_mapping
+from loadstone.config import FLAGS, Config, flag
 from loadstone.outputs import notice
 from loadstone.points import Sweep
 from loadstone.records import Summary, UsageError
@@ -111,7 +111,7 @@ def run(options: Namespace) -> int:
 
     outputs.check_new(getattr(options, "junit", None), "--junit")
     fixed, lists = split(given.settings_of(vars(options)), getattr(options, "vary", ()), options.kinds)
-    config = from_mapping(fixed, getattr(options, "config", None) or "the command line")
+    config = given.configured(fixed, getattr(options, "config", None))
     view = drawn(getattr(options, "view", "text"))
     path = Path(config.output) if config.output else store.default_path(config.label or "sweep")
     course = courses.course(vars(options), config, lists, path)

@@ -75,7 +75,8 @@ def _requests(summary: Summary) -> Table:
     c, run, sources = summary.counts, summary.run, summary.sources
     config = run.get("config") or {}
     expected = "-" if c.expected is None else f"{c.expected:,}"
-    url, models = config.get("url") or "-", run.get("models") or [run.get("model") or "-"]
+    url = config.get("url") or ("in this process" if config.get("model") else "-")
+    models = run.get("models") or [run.get("model") or "-"]
     places = ", ".join(url) if isinstance(url, list) else url
     server = f"{places}, model {' and '.join(models)}, {config.get('api') or '-'}"
     around = [
@@ -88,6 +89,8 @@ def _requests(summary: Summary) -> Table:
         ["requests", f"{c.completed:,} completed of {expected}" + (f" ({', '.join(around)})" if around else "")],
         ["succeeded", f"{c.succeeded:,}"],
         ["failed", f"{c.failed:,}" + (f", {c.stopped:,} cut off at the end" if c.stopped else "")],
+        ["held back", _held_back(run)],
+        ["made again", f"{c.retried:,} attempts that had failed, in no other figure" if c.retried else ""],
         ["cancelled", f"{c.cancelled:,} by the client, on purpose" if c.cancelled else ""],
         [
             "abandoned",
@@ -107,14 +110,29 @@ def _ended(run: dict[str, Any]) -> str:
 def _load(summary: Summary) -> str:
     run = summary.run
     config = run.get("config") or {}
-    cap = f", at most {config['concurrency']} in flight" if config.get("concurrency") else ""
+    most = _most(config)
+    cap = (f", at most {config['concurrency']} in flight" if config.get("concurrency") else "") + most
     if config.get("rate"):
         return f"{config['rate']:g} requests/s, {config.get('arrivals')}{cap}"
     if config.get("stages"):
         return f"stages {config['stages']}{cap}"
     if config.get("arrivals") == "replay":
         return f"recorded times, speed {config.get('speed') or 1:g}{cap}"
-    return f"{config['concurrency']} in flight" if config.get("concurrency") else "-"
+    return f"{config['concurrency']} in flight{most}" if config.get("concurrency") else "-"
+
+
+def _most(config: dict[str, Any]) -> str:
+    """The limits a minute."""
+    told = (("rpm", "requests"), ("tpm", "tokens"))
+    return "".join(f", at most {config[name]:,.6g} {what} a minute" for name, what in told if config.get(name))
+
+
+def _held_back(run: dict[str, Any]) -> str:
+    held = run.get("held_back") or {}
+    if not held.get("requests"):
+        return ""
+    mean = held["seconds"] / held["requests"]
+    return f"{held['requests']:,} by the limits a minute, {mean:.3g} s on average before they were wanted"
 
 
 def _rates(summary: Summary) -> Table:

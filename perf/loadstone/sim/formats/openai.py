@@ -5,11 +5,13 @@ An event is two concatenations: everything but the words is built once per reque
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from loadstone.sim import asks
+from loadstone.sim import asks, likely
 from loadstone.sim.asks import Ask, Content
 from loadstone.sim.chunks import Chunks, Facts, Format, frame
+from loadstone.sim.likely import Scores
 from loadstone.sim.model import Settings
 from loadstone.sim.pages import FINGERPRINT, encode, usage
 
@@ -86,6 +88,48 @@ class _Events(Chunks):
         return b',"usage":' + encode(usage(self.ask.prompt_tokens, done, self.facts.cached) | details)
 
 
+class _Scored(_Events):
+    """Events that tell log-probabilities, and begin with the prompt where it is echoed."""
+
+    __slots__ = ("_offsets",)
+
+    def __init__(self, facts: Facts, chat: bool, scores: Scores) -> None:
+        super().__init__(facts, chat)
+        self._offsets = [0] * self.ask.choices
+
+    def opening(self) -> bytes:
+        scores = self.ask.scores
+        if self._chat or scores is None or not scores.echo:
+            return super().opening()
+        texts = _texts(self.ask)
+        return b"".join([self._put(n, encode("".join(texts))[1:-1], self._middle, 0) for n in range(self.ask.choices)])
+
+    def text(self, choice: int, piece: bytes, done: int) -> bytes:
+        return self._put(choice, piece, self._middle, done)
+
+    def last(self, choice: int, piece: bytes, done: int) -> bytes:
+        return self._put(choice, piece, self._last, done)
+
+    def _put(self, choice: int, piece: bytes, rest: bytes, done: int) -> bytes:
+        scores, text = self.ask.scores, str(json.loads(b'"%b"' % piece))
+        assert scores is not None
+        if self._silent(done):
+            piece, text = b"", ""
+        told = b"null" if scores.tops is None else encode(self._told(choice, text, done, scores.tops))
+        self._offsets[choice] += len(text)
+        rest = rest.replace(b'"logprobs":null', b'"logprobs":%b' % told, 1)
+        return frame(self._prefixes[choice] + piece + rest + self._usage(done) + b"}\n\n")
+
+    def _silent(self, done: int) -> bool:
+        return bool(done) and self.ask.scores is not None and self.ask.scores.silent
+
+    def _told(self, choice: int, text: str, done: int, tops: int) -> dict[str, Any]:
+        """`done` is 0 for the prompt."""
+        known = self.ask.scores.known if self.ask.scores else ()
+        tokens = likely.generated(likely.pieces(text), tops) if done else likely.of_prompt([text], tops, known)
+        return likely.chat(tokens, tops) if self._chat else likely.completion(tokens, self._offsets[choice])
+
+
 class Chat(Format):
     """POST /v1/chat/completions."""
 
@@ -97,25 +141,43 @@ class Chat(Format):
         stream = _streaming(data)
         limit = asks.integer(data, "max_completion_tokens") if self.chat else None
         limit = asks.integer(data, "max_tokens") if limit is None else limit
-        return asks.make(self, data, settings, prompts, limit, asks.integer(data, "n", 1), stream)
+        scores = self._scores(data, limit, stream[0])
+        return asks.make(self, data, settings, prompts, limit, asks.integer(data, "n", 1), stream, scores)
+
+    def _scores(self, data: dict[str, Any], limit: int | None, stream: bool) -> Scores | None:
+        """What is to be told of log-probabilities, if anything."""
+        prompt_tops = asks.integer(data, "prompt_logprobs")
+        if prompt_tops is not None and stream:
+            raise asks.bad("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
+        if self.chat:
+            tops = (asks.integer(data, "top_logprobs") or 0) if asks.flag(data, "logprobs") else None
+            scores = Scores(tops=tops, prompt_tops=prompt_tops)
+        else:
+            echo, tops = asks.flag(data, "echo"), asks.integer(data, "logprobs")
+            told = tops if echo and prompt_tops is None else prompt_tops
+            scores = Scores(echo=echo, tops=tops, prompt_tops=told, silent=echo and limit == 0)
+        return None if scores == Scores() else scores
 
     def _prompts(self, data: dict[str, Any]) -> list[Content]:
         return [asks.messages(data)]
 
     def chunks(self, facts: Facts) -> Chunks:
-        return _Events(facts, self.chat)
+        scores = facts.ask.scores
+        return _Events(facts, self.chat) if scores is None else _Scored(facts, self.chat, scores)
 
     def whole(self, facts: Facts) -> bytes:
         ask = facts.ask
-        choice = _chat_choice if self.chat else _text_choice
         prompt = dict.fromkeys(("prompt_logprobs", "prompt_token_ids", "prompt_text")) if self.chat else {}
+        if self.chat:
+            prompt["prompt_logprobs"] = _of_prompt(ask)
+        choice = self._choice
         return encode(
             {
                 "id": facts.id,
                 "object": "chat.completion" if self.chat else "text_completion",
                 "created": facts.created,
                 "model": facts.model,
-                "choices": [choice(index, text, ask.finish) for index, text in enumerate(facts.texts)],
+                "choices": [choice(ask, index, text) for index, text in enumerate(facts.texts)],
                 "service_tier": None,
                 "system_fingerprint": FINGERPRINT,
                 "usage": _detailed(usage(ask.prompt_tokens, ask.tokens * ask.choices, facts.cached)),
@@ -123,6 +185,14 @@ class Chat(Format):
                 **_TRANSFER,
             }
         )
+
+    def _choice(self, ask: Ask, index: int, text: str) -> dict[str, Any]:
+        told = None
+        if ask.scores is not None and ask.scores.tops is not None:
+            tops = ask.scores.tops
+            tokens = likely.generated(likely.pieces(text), tops)
+            told = likely.chat(tokens, tops)
+        return _chat_choice(index, text, ask.finish) | {"logprobs": told}
 
 
 class Completions(Chat):
@@ -133,6 +203,10 @@ class Completions(Chat):
 
     def _prompts(self, data: dict[str, Any]) -> list[Content]:
         return asks.prompts(data, "prompt", "Either prompt or prompt_embeds must be provided and non-empty.")
+
+    def _choice(self, ask: Ask, index: int, text: str) -> dict[str, Any]:
+        choice = _text_choice(index, text, ask.finish)
+        return choice if ask.scores is None else choice | _echoed(ask, text, ask.scores)
 
 
 def _streaming(data: dict[str, Any]) -> tuple[bool, bool, bool]:
@@ -165,3 +239,25 @@ def _chat_choice(index: int, text: str, finish: str) -> dict[str, Any]:
 def _text_choice(index: int, text: str, finish: str) -> dict[str, Any]:
     nothing = ("stop_reason", "token_ids", "prompt_logprobs", "prompt_token_ids", "routed_experts")
     return {"index": index, "text": text, "logprobs": None, "finish_reason": finish, **dict.fromkeys(nothing)}
+
+
+def _texts(ask: Ask) -> list[str]:
+    """The texts of the first prompt; tokens by number are shown as such."""
+    return [one if isinstance(one, str) else f" {one}" for one in ask.prompts[0]]
+
+
+def _of_prompt(ask: Ask) -> list[dict[str, Any] | None] | None:
+    if ask.scores is None or ask.scores.prompt_tops is None:
+        return None
+    return likely.prompt(likely.of_prompt(_texts(ask), ask.scores.prompt_tops, ask.scores.known))
+
+
+def _echoed(ask: Ask, text: str, scores: Scores) -> dict[str, Any]:
+    """What log-probabilities and an echo change of a text choice."""
+    tops, text = scores.tops, "" if scores.silent else text
+    tokens = likely.generated(likely.pieces(text), tops or 0)
+    if scores.echo:
+        tokens = likely.of_prompt(_texts(ask), tops or 0, scores.known) + tokens
+        text = "".join(_texts(ask)) + text
+    told = None if tops is None else likely.completion(tokens)
+    return {"text": text, "logprobs": told, "prompt_logprobs": _of_prompt(ask)}

@@ -5,6 +5,7 @@ The shapes are vLLM 0.32's, without the fields that only repeat the request.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from loadstone.sim import asks
@@ -68,7 +69,7 @@ class _Events(Chunks):
         )
 
     def _text(self) -> str:
-        return b"".join(self._told).decode("utf-8", "replace")
+        return str(json.loads('"' + b"".join(self._told).decode("utf-8", "replace") + '"'))
 
     def closing(self) -> bytes:
         done = _done(self.facts, self._text())

@@ -1,0 +1,323 @@
+"""Samples files read back, ours and lm-eval's of any age: what was asked and answered, and what it was worth to them.
+
+An item is what has the same doc_id and doc_hash, wherever its lines stand: one for each filter, and in older files
+one for each continuation. A first pass over the file notes where they stand, 18 bytes a line; the second reads item
+by item.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from loadstone.evals.layout import OURS, digest, loaded
+from loadstone.records import UsageError
+from loadstone.samples import Answered
+from loadstone.tasks.spec import Mode
+
+Response = str | tuple[float, bool] | None
+Line = dict[str, Any]
+Wanted = Callable[[str], bool]
+
+
+class Logged(Struct, frozen=True, kw_only=True):
+    """An item of a samples file. `filtered`: by filter, what lm-eval made of the first pass; `metrics`: by filter and
+    metric, what it was worth; `mode` and `chat`: how it was asked, as far as the line tells; `place`: of its first line
+    in the log."""
+
+    answered: Answered
+    mode: Mode
+    chat: bool
+    filtered: dict[str, Any]
+    metrics: dict[tuple[str, str], Any]
+    place: int
+    cluster: str | None = None
+
+
+class _Key(Struct):
+    """What tells which item a line is of."""
+
+    doc_id: int | str | None = None
+    doc_hash: str | None = None
+    doc: msgspec.Raw = msgspec.Raw(b"")
+    filter: str = "none"
+
+
+class Log:
+    """The samples of one task, in one file or several. Raises UsageError, naming file and line, for what is no sample.
+
+    filters: in the order in which they first stand there. `wanted`: which items, by their doc_id.
+    """
+
+    def __init__(self, task: str, paths: Sequence[Path], wanted: Wanted | None = None) -> None:
+        self.task, self.paths = task, list(paths)
+        self._wanted = wanted
+        self._keys, self._files, self._offsets = array("Q"), array("H"), array("Q")
+        names: dict[str, None] = {}
+        for number, path in enumerate(self.paths):
+            self._note(number, path, names)
+        self.filters = list(names)
+
+    def _note(self, number: int, path: Path, names: dict[str, None]) -> None:
+        decoder, place, offset = msgspec.json.Decoder(_Key), 0, 0
+        with _opened(path) as file:
+            for place, line in enumerate(file, 1):
+                if line.strip():
+                    key = _decoded(decoder.decode, line, path, place)
+                    ident = str(place - 1 if key.doc_id is None else key.doc_id)
+                    if self._wanted is None or self._wanted(ident):
+                        self._keys.append(_hashed(ident, key))
+                        self._files.append(number)
+                        self._offsets.append(offset)
+                        names[key.filter] = None
+                offset += len(line)
+
+    def __len__(self) -> int:
+        return len(set(self._keys)) if len(self._keys) < 1000 else int(np.unique(np.asarray(self._keys)).size)
+
+    def __iter__(self) -> Iterator[Logged]:
+        files = [_opened(path) for path in self.paths]
+        try:
+            for places in _together(np.asarray(self._keys, np.uint64)):
+                yield self._item(files, places)
+        finally:
+            for file in files:
+                file.close()
+
+    def _item(self, files: Sequence[BinaryIO], places: NDArray[np.int64]) -> Logged:
+        found: list[Line] = []
+        for place in places.tolist():
+            number = self._files[place]
+            files[number].seek(self._offsets[place])
+            line = files[number].readline()
+            try:
+                found.append(_checked(loaded(line)))
+            except ValueError as exc:
+                raise self.wrong(place, exc) from exc
+        try:
+            return _united(self.task, found, int(places[0]))
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as exc:
+            raise self.wrong(int(places[0]), exc) from exc
+
+    def wrong(self, place: int, exc: Exception) -> UsageError:
+        """A mistake in the line at `place`, named."""
+        path, offset = self.paths[self._files[place]], self._offsets[place]
+        with _opened(path) as file:
+            before = sum(block.count(b"\n") for block in _blocks(file, offset))
+        return UsageError(f"{path}, line {before + 1} is no sample: {str(exc) or type(exc).__name__}")
+
+
+def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    while size and (block := file.read(min(size, 1 << 20))):
+        size -= len(block)
+        yield block
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as exc:
+        raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
+
+
+def _decoded(decode: Callable[[bytes], _Key], line: bytes, path: Path, place: int) -> _Key:
+    try:
+        return decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        try:
+            return _key(loaded(line))
+        except (ValueError, msgspec.MsgspecError) as other:
+            raise UsageError(f"{path}, line {place} is no sample: {exc}") from other
+
+
+def _key(line: Any) -> _Key:
+    """Of a line that is not quite JSON."""
+    doc = json.dumps(line.get("doc") if isinstance(line, dict) else None, default=str).encode()
+    given = {name: line.get(name) for name in ("doc_id", "doc_hash")} if isinstance(line, dict) else line
+    found = msgspec.convert(given, _Key)
+    return _Key(found.doc_id, found.doc_hash, msgspec.Raw(doc), str(line.get("filter", "none")))
+
+
+def _hashed(ident: str, key: _Key) -> int:
+    """64 bits that two items of a file do not share but by a chance of one in 10^8 for 600,000 of them."""
+    same = key.doc_hash or digest(bytes(key.doc).decode("utf-8", "replace"))
+    return int(digest(f"{ident} {same}")[:16], 16)
+
+
+def _together(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+    """Places of the lines of each item, items in the order of their first line."""
+    if not keys.size:
+        return
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    by_item = np.argsort(first[inverse], kind="stable")
+    ends = np.flatnonzero(np.diff(first[inverse][by_item])) + 1
+    yield from np.split(by_item, ends) if ends.size < 1000 else _pieces(by_item, ends)
+
+
+def _pieces(order: NDArray[np.int64], ends: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """As np.split, one at a time."""
+    start = 0
+    for end in [*ends.tolist(), len(order)]:
+        yield order[start:end]
+        start = end
+
+
+def _checked(line: Any) -> Line:
+    if not isinstance(line, dict):
+        raise ValueError("not an object")
+    if not isinstance(line.get("resps", line.get("filtered_resps")), list):
+        raise ValueError("it has no list `resps`")
+    return line
+
+
+def _united(task: str, lines: Sequence[Line], place: int) -> Logged:
+    """One item of all its lines. What was answered is the same whatever filter a line is of."""
+    first = lines[0]
+    name = str(first.get("filter", "none"))
+    lanes: list[_Lane] = []
+    for line in lines:
+        if str(line.get("filter", "none")) == name:
+            _add(lanes, _lanes(line))
+    chosen = any(isinstance(response, tuple) for lane in lanes for response in lane.responses)
+    doc, ident = first.get("doc"), first.get("doc_id", place)
+    return Logged(
+        answered=_answered(
+            task, _number(ident, place), doc if isinstance(doc, dict) else {}, first.get("target"), lanes
+        ),
+        mode=_mode(first, chosen),
+        chat=any(lane.chat for lane in lanes),
+        filtered={str(line.get("filter", "none")): line.get("filtered_resps") for line in lines},
+        metrics={
+            (str(line.get("filter", "none")), metric): line[metric]
+            for line in lines
+            for metric in _metrics(line)
+            if metric in line
+        },
+        place=place,
+        cluster=_cluster(first),
+    )
+
+
+def _cluster(line: Line) -> str | None:
+    ours = line.get(OURS)
+    told = ours.get("cluster") if isinstance(ours, dict) else None
+    return None if told is None else str(told)
+
+
+def _number(ident: Any, place: int) -> int:
+    """A doc_id that is no number is replaced by the place of its line."""
+    return int(ident) if isinstance(ident, int) or str(ident).isdigit() else place
+
+
+def _metrics(line: Line) -> list[str]:
+    """Their names; where those are not told, the numbers that are nothing else."""
+    if isinstance(names := line.get("metrics"), list):
+        return [name for name in names if isinstance(name, str)]
+    return [name for name, value in line.items() if isinstance(value, (int, float)) and name != "doc_id"]
+
+
+def _mode(line: Line, chosen: bool) -> Mode:
+    ours = line.get(OURS)
+    told = ours.get("mode") if isinstance(ours, dict) else None
+    return cast(Mode, told) if chosen and told == "letters" else "loglikelihood" if chosen else "generation"
+
+
+class _Lane(Struct):
+    """One request: what was asked, and each pass."""
+
+    context: str
+    what: dict[str, Any] | str
+    responses: list[Response]
+    finishes: list[str | None]
+    failures: list[str | None]
+    chat: bool
+
+
+def _add(lanes: list[_Lane], more: list[_Lane]) -> None:
+    """Of one filter another line has the other continuations of the item, or else further passes of the same."""
+    by_asked = {(lane.context, str(lane.what)): lane for lane in lanes}
+    for lane in more:
+        same = by_asked.get((lane.context, str(lane.what)))
+        if same is None:
+            lanes.append(lane)
+        else:
+            same.responses += lane.responses
+            same.finishes += lane.finishes
+            same.failures += lane.failures
+
+
+def _lanes(line: Line) -> list[_Lane]:
+    resps = line.get("resps", line.get("filtered_resps")) or []
+    asked = _arguments(line.get("arguments"), len(resps))
+    passes = _passes(line)
+    found = []
+    for (context, what, chat), lane in zip(asked, resps, strict=True):
+        responses = _responses(lane, isinstance(what, str) and what != "")
+        told = passes if len(passes) == len(responses) else [{} for _ in responses]
+        came = [None if one.get("outcome") == "failed" else response
+                for one, response in zip(told, responses, strict=True)]  # fmt: skip
+        found.append(_Lane(context, what, came, [one.get("finish") for one in told],
+                           [one.get("failure") for one in told], chat))  # fmt: skip
+    return found
+
+
+def _passes(line: Line) -> list[dict[str, Any]]:
+    ours = line.get(OURS)
+    found = ours.get("passes") if isinstance(ours, dict) else None
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _arguments(told: Any, count: int) -> list[tuple[str, dict[str, Any] | str, bool]]:
+    """Context, settings or continuation, whether it was a chat; of each request."""
+    parts = list(told.values()) if isinstance(told, dict) else told if isinstance(told, list) else []
+    found = [_argument(list(part.values()) if isinstance(part, dict) else list(part)) for part in parts]
+    if found and len(found) != count:
+        raise ValueError(f"{len(found)} arguments and {count} responses")
+    return found or [("", "", False)] * count
+
+
+def _argument(pair: list[Any]) -> tuple[str, dict[str, Any] | str, bool]:
+    context, what = (*pair, "", "")[:2]
+    chat = isinstance(context, list)
+    context = context[0] if chat and context else context
+    text = context if isinstance(context, str) else msgspec.json.encode(context).decode()
+    return text, what if isinstance(what, (dict, str)) else str(what), chat
+
+
+def _responses(lane: Any, chosen: bool) -> list[Response]:
+    """All passes of a request. Older files have no list around the one pass of a choice."""
+    if not isinstance(lane, list):
+        return [str(lane)]
+    if chosen and lane and not isinstance(lane[0], list):
+        return [_pair(lane)]
+    return [_pair(one) if isinstance(one, list) else one if one is None else str(one) for one in lane]
+
+
+def _pair(told: Sequence[Any]) -> tuple[float, bool]:
+    """(log-likelihood, whether greedy); either may be text."""
+    value, greedy = (*told, False)[:2]
+    return float(value), greedy is True or str(greedy).strip().lower() in ("true", "1", "1.0")
+
+
+def _answered(task: str, ident: int, doc: dict[str, Any], target: Any, lanes: Sequence[_Lane]) -> Answered:
+    many = {len(lane.responses) for lane in lanes}
+    if len(many) > 1:
+        raise ValueError(f"its requests have {' and '.join(map(str, sorted(many)))} responses")
+    return Answered(
+        task=task,
+        doc_id=ident,
+        doc=doc,
+        target="" if target is None else str(target),
+        arguments=[(lane.context, lane.what) for lane in lanes],
+        responses=[lane.responses for lane in lanes],
+        finishes=[lane.finishes for lane in lanes],
+        failures=[lane.failures for lane in lanes],
+    )

@@ -1,0 +1,137 @@
+"""What a task asks of one model: its rows, how it is answered, and every request, by item and pass.
+
+Reads the data, asks nobody. How a task can be answered here is choice.py's, how its items are put asking.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from loadstone.evals import asking, library, questions
+from loadstone.evals.asking import How, Item, Wanted
+from loadstone.evals.choice import Choice
+from loadstone.evals.foreign import Ask, Bridged
+from loadstone.evals.layout import Setup
+from loadstone.evals.library import Rows
+from loadstone.evals.questions import Which
+from loadstone.evals.settings import Eval
+from loadstone.records import UsageError
+from loadstone.tasks.spec import Task
+
+Notice = Callable[[str], None]
+
+
+class Paper(Struct, frozen=True, kw_only=True):
+    """A task as it is asked. `settings`: of the generation; `original`: rows of its split; `sha256`: of the files read,
+    by name."""
+
+    task: Task
+    choice: Choice
+    shots: int
+    repeats: int
+    settings: dict[str, Any]
+    items: list[Item]
+    original: int
+    sha256: dict[str, str] = {}
+
+    def wanted(self) -> Iterator[Wanted]:
+        """All requests, item by item."""
+        return (one for item in self.items for passes in item.wanted for one in passes)
+
+    def setup(self, judged: bool) -> Setup:
+        return Setup(
+            task=self.task,
+            mode=self.choice.mode,
+            shots=self.shots,
+            repeats=self.repeats,
+            settings=self.settings if self.choice.mode == "generation" else {},
+            original=self.original,
+            sha256=self.sha256,
+            chat=self.choice.form == "messages",
+            judged=judged,
+            **_judges(self.task),
+        )
+
+
+def paper(task: Task, choice: Choice, settings: Eval, notice: Notice = lambda _: None) -> Paper:
+    """A task with the items that are wanted of it. Raises UsageError."""
+    if isinstance(task, Bridged):
+        return _bridged(task, choice, settings)
+    shots = questions.shots_of(task, settings.num_fewshot)
+    if settings.num_fewshot is not None and shots != settings.num_fewshot:
+        notice(f"{task.name} has {shots} worked examples, not {settings.num_fewshot}")
+    rows, examples = _rows(task, settings.data, shots)
+    which = Which(limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot)
+    drawn = questions.samples(task, choice.mode, rows.docs, examples.docs, which)
+    how = _how(task, choice, settings, notice)
+    return Paper(
+        task=task,
+        choice=choice,
+        shots=shots,
+        repeats=how.repeat,
+        settings=how.settings,
+        items=[asking.item(sample, how) for sample in drawn],
+        original=len(rows.docs),
+        sha256={_name(each): each.sha256 for each in (rows, examples)},
+    )
+
+
+def _bridged(task: Bridged, choice: Choice, settings: Eval) -> Paper:
+    """A task of lm-eval's, which puts its questions itself."""
+    ask = Ask(
+        limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot,
+        repeat=settings.repeat or 1, system=settings.system, multiturn=settings.multiturn, gen=settings.gen,
+    )  # fmt: skip
+    foreign, repeats = task.foreign, max(task.repeats, settings.repeat or 1)
+    items = foreign.items(ask, choice.form)
+    return Paper(task=task, choice=choice, shots=foreign.shots, repeats=repeats, items=items,
+                 settings=foreign.settings(settings.gen), original=foreign.original)  # fmt: skip
+
+
+def _judges(task: Task) -> dict[str, Any]:
+    """Of a task of lm-eval's, what judges it."""
+    if not isinstance(task, Bridged):
+        return {}
+    judging = task.foreign.judging
+    return {"judge": judging.judge, "figures": judging.figures, "foreign": task.foreign.config}
+
+
+def check_samples(asked: Iterable[str], tasks: Iterable[Task]) -> None:
+    """Raises UsageError where --samples names a task that is not among them."""
+    known = [task.name for task in tasks]
+    for name in asked:
+        if name not in known:
+            raise UsageError(f"--samples names {name}, which is none of the tasks asked: {', '.join(known[:8])}")
+
+
+def _rows(task: Task, root: str | None, shots: int) -> tuple[Rows, Rows]:
+    """Rows of the questions, and those to take examples from: the same object where they are the same split."""
+    rows, data = library.rows(task.data, root), task.data
+    if not shots or task.draw == "fixed":
+        return rows, rows
+    examples = library.rows(data, root, shots=True)
+    return rows, rows if data.shots_split == data.split and examples.sha256 == rows.sha256 else examples
+
+
+def _how(task: Task, choice: Choice, settings: Eval, notice: Notice) -> How:
+    said = asking.generation(task, settings.gen) if choice.mode == "generation" else {}
+    cut = asking.cut_stops(said, choice.form)
+    if cut != said:
+        notice(f"{task.name}: of {len(said['stop'])} stop texts the first {asking.MOST_STOPS} are sent, as chats allow")
+    repeat = task.repeats if settings.repeat is None else settings.repeat
+    if repeat > 1 and not cut.get("temperature"):
+        notice(f"{task.name}: {repeat} passes at temperature 0 will hardly differ; sample with --temperature 0.6")
+    return How(
+        mode=choice.mode, form=choice.form, system=settings.system, multiturn=settings.multiturn, settings=cut,
+        repeat=repeat,
+    )  # fmt: skip
+
+
+def _name(rows: Rows) -> str:
+    """The files as they are called, without where they lie on this machine."""
+    names = [str(Path(*Path(file).parts[-2:])) for file in rows.files]
+    return ", ".join(names) or rows.origin

@@ -1,0 +1,91 @@
+"""The requests of an evaluation beside their sending: as lines of a dataset, their digest, and what a cache knows."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from loadstone.config import Config
+from loadstone.evals import inference
+from loadstone.evals.answers import CACHED, answer
+from loadstone.evals.cache import Cache, key
+from loadstone.evals.inference import Placed, Row
+from loadstone.evals.papers import Paper
+from loadstone.records import Record, to_line
+
+
+def bodies(placed: Iterable[Placed], load: Config) -> Iterator[tuple[Placed, Row]]:
+    """Each request with its row, those of one API after the other."""
+    for batch in inference.by_api(placed).values():
+        yield from zip(batch, inference.rows(batch, load), strict=True)
+
+
+def lines(placed: Iterable[Placed], load: Config) -> Iterator[tuple[str, bytes]]:
+    """The id of each request, and its line."""
+    return ((one.id, inference.line(row)) for (one, _), row in bodies(placed, load))
+
+
+def digest(placed: Iterable[Placed], paper: Paper, load: Config) -> str:
+    """Of all requests of a task: equal where the same is asked."""
+    own = {one.id for one in paper.wanted()}
+    hasher = hashlib.sha256()
+    for _, said in lines([each for each in placed if _whole(each[0].id) in own], load):
+        hasher.update(said)
+    return hasher.hexdigest()
+
+
+def _whole(name: str) -> str:
+    """Of a text that is asked about in several windows, the first (tokenising.py)."""
+    return re.sub(r"~\d+$", "", name)
+
+
+class Cached:
+    """The cache of an evaluation; without a folder it knows nothing and keeps nothing."""
+
+    def __init__(self, folder: str | None, load: Config, model: str) -> None:
+        self._cache = None if folder is None else Cache(Path(folder).expanduser())
+        self._load = load
+        self._place: Row = {
+            "urls": sorted(load.urls), "model": model, "extra_body": load.extra_body,
+            "chat_template_kwargs": load.chat_template_kwargs,
+        }  # fmt: skip
+
+    def __enter__(self) -> Cached:
+        if self._cache is not None:
+            self._cache.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        if self._cache is not None:
+            self._cache.__exit__(kind, exc, at)
+
+    def take(self, missing: Sequence[Placed], folder: Path) -> list[Placed]:
+        """What the cache does not know of what is missing; what it knows goes into the evaluation's folder."""
+        if self._cache is None:
+            return list(missing)
+        known = self._cache.known(self._keys(missing))
+        if known:
+            with (folder / CACHED).open("ab") as file:
+                file.writelines(map(to_line, known.values()))
+        return [placed for placed in missing if placed[0].id not in known]
+
+    def keep(self, placed: Sequence[Placed], records: Iterable[tuple[str | None, Record]]) -> None:
+        """Good answers of the evaluation's runs."""
+        if self._cache is None:
+            return
+        keys, wanted = self._keys(placed), {one.id: one for one, _ in placed}
+        good = (
+            (keys[record.prompt], record)
+            for run, record in records
+            if run is not None and record.prompt in keys and answer(record, wanted[record.prompt], run).good
+        )
+        self._cache.add(good)
+
+    def _keys(self, placed: Iterable[Placed]) -> dict[str, bytes]:
+        return {
+            one.id: key({**self._place, "api": way.api}, row, one.attempt)
+            for (one, way), row in bodies(placed, self._load)
+        }

@@ -1,0 +1,45 @@
+"""Which tasks are asked: what their names mean, and of that what the data at hand allow.
+
+What names mean is tasks/catalogue.py's, where data are found library.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from loadstone.evals import library
+from loadstone.evals.library import BUNDLED
+from loadstone.records import UsageError
+from loadstone.tasks import catalogue, own
+from loadstone.tasks.catalogue import Selection
+from loadstone.tasks.spec import Data, Task
+
+
+def chosen(names: Sequence[str], root: str | None) -> Selection:
+    """What the names mean, with a task for each category of files of one's own. Of benchmarks with many tasks the small
+    sets have a few: with `bundled` the others stand in `absent`. Raises UsageError, also where none is left."""
+    found = catalogue.find(names, categories)
+    if root != BUNDLED:
+        return found
+    tasks = [task for task in found.tasks if stocked(task)]
+    if found.tasks and not tasks:
+        first = found.tasks[0]
+        library.rows(first.data, BUNDLED)  # says what is missing
+        raise UsageError(f"the small sets have no question of {first.name}: give --data-dir DIR with its files")
+    absent = [task.name for task in found.tasks if task not in tasks]
+    return replace(found, tasks=tasks, absent=absent)
+
+
+def stocked(task: Task) -> bool:
+    """Whether the small sets have questions of the task."""
+    if not library.held(task.data, BUNDLED):
+        return False
+    return task.keep is None or any(map(task.keep, library.rows(task.data, BUNDLED).docs))
+
+
+def categories(data: Data) -> list[str]:
+    """What the rows of a file of one's own say that they belong to, in the order of the file."""
+    found = (own.category(doc) or own.NONE for doc in library.rows(data, None).docs)
+    return list(dict.fromkeys(found))

@@ -1,0 +1,78 @@
+"""What a chain of thought concludes, in the form its question asks for: an option's letter, one of a few words, a
+number, words in an order, closing brackets. It is sought in the sentence `the answer is ...`, in a box, at the end.
+"""
+
+from __future__ import annotations
+
+import re
+
+from loadstone.samples import Sample
+from loadstone.scorers import Extractor
+from loadstone.scorers.boxed import boxed
+from loadstone.scorers.match import either, exact_match, last_line, regex, the_answer_is
+from loadstone.scorers.number import last_number
+from loadstone.scorers.number import number as value
+
+LETTER = re.compile(r"\(([A-Z])\)|(?<![A-Za-z'])(?![AI]\s(?!is\b)[a-z])([A-Z])(?![A-Za-z'(])")
+"""In brackets, or alone; `A dog` and `I think` begin with words."""
+OPTION = re.compile(r"^\(([A-Z])\)\s*(.*?)\s*$", re.MULTILINE)
+WORD = re.compile(r"[^\W\d_][\w'&-]*|\d+")
+BRACKETS = re.compile(r"[\[\](){}<>](?:[\s\[\](){}<>]*[\[\](){}<>])?")
+
+strict = regex(r"(?<=the answer is )(.*)(?=.)")
+"""lm-eval's filter `get-answer` of BIG-Bench Hard: all but the last sign of the line."""
+same = exact_match(ignore_case=True, regexes_to_ignore=(r"\.$", ",", r"\\", "\n", '"'))
+"""lm-eval's metric of BIG-Bench Hard without examples."""
+said = either(the_answer_is, boxed, last_line)
+
+
+def option(text: str, sample: Sample) -> str | None:
+    """`(B)`: by its letter in the conclusion, or by the words of the one option that the conclusion has; otherwise by
+    the last letter in brackets anywhere."""
+    options = dict(OPTION.findall(str(sample.doc.get("input", sample.ask.query))))
+    concluded = said(text, sample) or ""
+    letters = [bracketed or alone for bracketed, alone in LETTER.findall(concluded)]
+    named = [letter for letter, words in options.items() if words and words.lower() in concluded.lower()]
+    anywhere = re.findall(r"\(([A-Z])\)", text)[-1:]
+    for found in (letters[:1], named if len(named) == 1 else [], anywhere):
+        if found and (not options or found[0] in options):
+            return f"({found[0]})"
+    return None
+
+
+def one_of(*words: str) -> Extractor:
+    """The first of these words in the conclusion, or the last anywhere."""
+    pattern = re.compile(rf"\b({'|'.join(words)})\b", re.IGNORECASE)
+    written = {word.lower(): word for word in words}
+
+    def extract(text: str, sample: Sample) -> str | None:
+        concluded = pattern.search(said(text, sample) or "")
+        anywhere = pattern.findall(text)
+        found = concluded[1] if concluded else anywhere[-1] if anywhere else None
+        return written[found.lower()] if found else None
+
+    return extract
+
+
+def number(text: str, sample: Sample) -> str | None:
+    """The last number of the conclusion, or of the text, in digits: `eight` and `8.0` are 8."""
+    found = last_number(said(text, sample) or "", sample) or last_number(text, sample)
+    worth = value(found) if found else None
+    return str(worth) if worth is not None and worth.denominator == 1 else found
+
+
+def ordered(text: str, sample: Sample) -> str | None:
+    """The words that the question lists, in the order of the conclusion, or of the end of the text; each once."""
+    listed = set(WORD.findall(str(sample.doc["input"]).rsplit("List:", 1)[-1].lower()))
+    for part in (said(text, sample) or "", text):
+        found = [word for word in WORD.findall(part.lower()) if word in listed]
+        last = list(dict.fromkeys(reversed(found)))[::-1]
+        if len(last) == len(listed):
+            return " ".join(last)
+    return None
+
+
+def brackets(text: str, sample: Sample) -> str | None:
+    """The last run of brackets in the conclusion, with one space between."""
+    found = BRACKETS.findall(said(text, sample) or "") or BRACKETS.findall(text)
+    return " ".join("".join(found[-1].split())) if found else None

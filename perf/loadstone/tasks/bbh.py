@@ -1,0 +1,134 @@
+"""BIG-Bench Hard: 27 tasks that need several steps. Suzgun et al. 2022, https://arxiv.org/abs/2210.09261.
+
+As lm-eval's `bbh_cot_fewshot`: the three worked examples of each task are those of its own file in the benchmark's
+`cot-prompts`, which lies beside the data, as `TASK.cot.txt` or `cot-prompts/TASK.txt`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from loadstone.scorers import Extractor
+from loadstone.scorers.conclusion import brackets, number, one_of, option, ordered, same, strict
+from loadstone.scorers.match import strict as exactly
+from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Task
+
+THINK = "\nA: Let's think step by step.\n"
+EXAMPLE = re.compile(r"^Q: (.*?)\nA: Let's think step by step\.\s*(.*?)(?=\n\s*\nQ: |\Z)", re.DOTALL | re.MULTILINE)
+DEDUCE = "A logical deduction task which requires deducing the order of a sequence of objects."
+TRACK = (
+    "A task requiring determining the final positions of a set of objects given their initial positions and a"
+    " description of a sequence of swaps."
+)
+SNARK = (
+    "Determine which of two sentences is sarcastic.\n\nAccording to Cambridge University Dictionary, sarcasm is "
+    "\"the use of remarks that clearly mean the opposite of what they say, made in order to hurt someone's feelings or "
+    'to criticize something in a humorous way." Sarcastic sentences often contain satirical or ironic utterances, '
+    "hyperboles, ambivalent or witty remarks."
+)
+YES = one_of("Yes", "No")
+TASKS: dict[str, tuple[str, Extractor]] = {
+    "boolean_expressions": ("Evaluate the result of a random Boolean expression.", one_of("True", "False")),
+    "causal_judgement": ("Answer questions about causal attribution.", YES),
+    "date_understanding": ("Infer the date from context.", option),
+    "disambiguation_qa": ("Clarify the meaning of sentences with ambiguous pronouns.", option),
+    "dyck_languages": ("Correctly close a Dyck-n word.", brackets),
+    "formal_fallacies": (
+        "Distinguish deductively valid arguments from formal fallacies.",
+        one_of("valid", "invalid"),
+    ),
+    "geometric_shapes": ("Name geometric shapes from their SVG paths.", option),
+    "hyperbaton": ("Order adjectives correctly in English sentences.", option),
+    "logical_deduction_five_objects": (DEDUCE, option),
+    "logical_deduction_seven_objects": (DEDUCE, option),
+    "logical_deduction_three_objects": (DEDUCE, option),
+    "movie_recommendation": ("Recommend movies similar to the given list of movies.", option),
+    "multistep_arithmetic_two": ("Solve multi-step arithmetic problems.", number),
+    "navigate": (
+        "Given a series of navigation instructions, determine whether one would end up back at the starting point.",
+        YES,
+    ),
+    "object_counting": (
+        "Questions that involve enumerating objects and asking the model to count them.",
+        number,
+    ),
+    "penguins_in_a_table": ("Answer questions about a table of penguins and their attributes.", option),
+    "reasoning_about_colored_objects": (
+        "Answer extremely simple questions about the colors of objects on a surface.",
+        option,
+    ),
+    "ruin_names": ("Select the humorous edit that 'ruins' the input movie or musical artist name.", option),
+    "salient_translation_error_detection": (
+        "Detect the type of error in an English translation of a German source sentence.",
+        option,
+    ),
+    "snarks": (SNARK, option),
+    "sports_understanding": (
+        "Determine whether an artificially constructed sentence relating to sports is plausible or not.",
+        one_of("yes", "no"),
+    ),
+    "temporal_sequences": (
+        "Task description: Answer questions about which times certain events could have occurred.",
+        option,
+    ),
+    "tracking_shuffled_objects_five_objects": (TRACK, option),
+    "tracking_shuffled_objects_seven_objects": (TRACK, option),
+    "tracking_shuffled_objects_three_objects": (TRACK, option),
+    "web_of_lies": ("Evaluate a random boolean function expressed as a word problem.", YES),
+    "word_sorting": ("Sort a list of words.", ordered),
+}
+"""What the benchmark says above each task, and the form of its answers."""
+
+
+def asked(doc: Doc) -> str:
+    return f"Q: {doc['input']}{THINK}"
+
+
+def target(doc: Doc) -> str:
+    return str(doc["target"])
+
+
+def examples(text: str) -> list[Doc]:
+    """Of a file of `cot-prompts`: its worked examples as rows. Raises ValueError where there are none."""
+    found = [{"input": asked, "target": worked.strip()} for asked, worked in EXAMPLE.findall(text)]
+    if not found:
+        raise ValueError("no example that begins with `Q: ` and thinks step by step")
+    return found
+
+
+def _task(name: str, description: str, flexible: Extractor) -> Task:
+    return Task(
+        name=f"bbh_cot_fewshot_{name}",
+        title=f"BBH, {name.replace('_', ' ')}",
+        version=4.0,
+        source="https://arxiv.org/abs/2210.09261",
+        data=Data(
+            path="SaylorTwift/bbh",
+            config=name,
+            files=(f"{name}.json", f"bbh/{name}.json", f"{name}.jsonl"),
+            shots_files=(f"{name}.cot.txt", f"cot-prompts/{name}.txt"),
+            field="examples",
+            parse=examples,
+        ),
+        query=asked,
+        target=target,
+        description=f"{description}\n\n",
+        delimiter="",
+        shots=3,
+        most=3,
+        generation=Generation(
+            template="lm-eval bbh_cot_fewshot",
+            filters=(Filter("get-answer", strict, exactly), Filter("flexible-extract", flexible, same)),
+            stop=("</s>", "Q", "\n\n"),
+            tokens=1024,
+            settings={"temperature": 0.0},
+        ),
+    )
+
+
+BENCHMARK = Benchmark(
+    name="bbh",
+    licence="MIT",
+    tasks=tuple(_task(name, *rest) for name, rest in TASKS.items()),
+    groups=(Group(name="bbh", title="BIG-Bench Hard", tasks=tuple(f"bbh_cot_fewshot_{name}" for name in TASKS)),),
+)

@@ -1,0 +1,149 @@
+"""GSM8K: grade-school word problems whose answer is a number. Cobbe et al. 2021, https://arxiv.org/abs/2110.14168.
+
+`gsm8k` and `gsm8k_cot` are lm-eval's, with its two filters; `gsm8k_chat` asks a chat model without examples.
+"""
+
+from __future__ import annotations
+
+from loadstone.scorers.boxed import boxed, boxed_number
+from loadstone.scorers.number import cot_strict, flexible, gsm8k, numeric, strict
+from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Task
+
+SOURCE = "https://arxiv.org/abs/2110.14168"
+DATA = Data(
+    path="openai/gsm8k",
+    config="main",
+    shots_split="train",
+    files=("test.jsonl",),
+    shots_files=("train.jsonl", "train-first-200.jsonl"),
+)
+ENDS = ("</s>", "<|im_end|>")
+FLEXIBLE = Filter("flexible-extract", flexible, gsm8k)
+WORKED = (
+    (
+        "There are 15 trees in the grove. Grove workers will plant trees in the grove today. After they are done, "
+        "there will be 21 trees. How many trees did the grove workers plant today?",
+        "There are 15 trees originally. Then there were 21 trees after some more were planted. So there must have "
+        "been 21 - 15 = 6. The answer is 6.",
+    ),
+    (
+        "If there are 3 cars in the parking lot and 2 more cars arrive, how many cars are in the parking lot?",
+        "There are originally 3 cars. 2 more cars arrive. 3 + 2 = 5. The answer is 5.",
+    ),
+    (
+        "Leah had 32 chocolates and her sister had 42. If they ate 35, how many pieces do they have left in total?",
+        "Originally, Leah had 32 chocolates. Her sister had 42. So in total they had 32 + 42 = 74. After eating "
+        "35, they had 74 - 35 = 39. The answer is 39.",
+    ),
+    (
+        "Jason had 20 lollipops. He gave Denny some lollipops. Now Jason has 12 lollipops. How many lollipops did "
+        "Jason give to Denny?",
+        "Jason started with 20 lollipops. Then he had 12 after giving some to Denny. So he gave Denny 20 - 12 = "
+        "8. The answer is 8.",
+    ),
+    (
+        "Shawn has five toys. For Christmas, he got two toys each from his mom and dad. How many toys does he "
+        "have now?",
+        "Shawn started with 5 toys. If he got 2 toys each from his mom and dad, then that is 4 more toys. 5 + 4 = "
+        "9. The answer is 9.",
+    ),
+    (
+        "There were nine computers in the server room. Five more computers were installed each day, from monday "
+        "to thursday. How many computers are now in the server room?",
+        "There were originally 9 computers. For each of 4 days, 5 more computers were added. So 5 * 4 = 20 "
+        "computers were added. 9 + 20 is 29. The answer is 29.",
+    ),
+    (
+        "Michael had 58 golf balls. On tuesday, he lost 23 golf balls. On wednesday, he lost 2 more. How many "
+        "golf balls did he have at the end of wednesday?",
+        "Michael started with 58 golf balls. After losing 23 on tuesday, he had 58 - 23 = 35. After losing 2 "
+        "more, he had 35 - 2 = 33 golf balls. The answer is 33.",
+    ),
+    (
+        "Olivia has $23. She bought five bagels for $3 each. How much money does she have left?",
+        "Olivia had 23 dollars. 5 bagels for 3 dollars each will be 5 x 3 = 15 dollars. So she has 23 - 15 "
+        "dollars left. 23 - 15 is 8. The answer is 8.",
+    ),
+)
+"""Of Wei et al. 2022, https://arxiv.org/abs/2201.11903."""
+
+
+def asked(doc: Doc) -> str:
+    return f"Question: {doc['question']}\nAnswer:"
+
+
+def asked_cot(doc: Doc) -> str:
+    return f"Q: {doc['question']}\nA:"
+
+
+def asked_chat(doc: Doc) -> str:
+    return f"{doc['question']}\n\nPlease reason step by step, and put your final answer within \\boxed{{}}."
+
+
+def solution(doc: Doc) -> str:
+    return str(doc["answer"])
+
+
+def result(doc: Doc) -> str:
+    """The number alone: what stands behind `####`."""
+    return solution(doc).split("####")[-1].strip()
+
+
+BENCHMARK = Benchmark(
+    name="gsm8k",
+    licence="MIT",
+    tasks=(
+        Task(
+            name="gsm8k",
+            title="GSM8K, 5 examples",
+            version=3.0,
+            source=SOURCE,
+            data=DATA,
+            query=asked,
+            target=solution,
+            shots=5,
+            draw="random",
+            generation=Generation(
+                template="lm-eval gsm8k",
+                filters=(Filter("strict-match", strict, gsm8k), FLEXIBLE),
+                stop=("Question:", *ENDS),
+                settings={"temperature": 0.0},
+            ),
+        ),
+        Task(
+            name="gsm8k_cot",
+            title="GSM8K, 8 fixed examples with chain of thought",
+            version=3.0,
+            source=SOURCE,
+            data=DATA,
+            query=asked_cot,
+            target=result,
+            shots=8,
+            most=8,
+            draw="fixed",
+            fixed=tuple((asked_cot({"question": question}), answer) for question, answer in WORKED),
+            generation=Generation(
+                template="lm-eval gsm8k_cot",
+                filters=(Filter("strict-match", cot_strict, gsm8k), FLEXIBLE),
+                stop=("Q:", *ENDS),
+                settings={"temperature": 0.0},
+            ),
+        ),
+        Task(
+            name="gsm8k_chat",
+            title="GSM8K for chat models, no examples, answer in a box",
+            version=1.0,
+            source=SOURCE,
+            data=DATA,
+            query=asked_chat,
+            target=result,
+            most=0,
+            generation=Generation(
+                template="loadstone gsm8k_chat",
+                filters=(Filter("flexible-extract", boxed_number, numeric), Filter("boxed", boxed, numeric)),
+                tokens=4096,
+                settings={"temperature": 0.0},
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,71 @@
+"""HumanEval: write the body of a Python function from its head and docstring; the item's tests decide.
+
+Two tasks over the same 164 rows: `humaneval` goes on where the prompt ends, for models that complete;
+`humaneval_instruct` asks in a chat. What is run, and how it is confined, is evals/sandbox.py's.
+"""
+
+from __future__ import annotations
+
+from loadstone.scorers import code
+from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Task
+
+DATA = Data(
+    path="openai/openai_humaneval",
+    config="openai_humaneval",
+    files=("HumanEval.jsonl.gz", "HumanEval.jsonl"),
+)
+ASKS = "Write a solution to the following problem and make sure that it passes the tests:\n```python\n{prompt}\n```\n"
+
+
+def query(doc: Doc) -> str:
+    return str(doc["prompt"])
+
+
+def target(doc: Doc) -> str:
+    return f"{doc['test']}\ncheck({doc['entry_point']})"
+
+
+def asked(doc: Doc) -> str:
+    return ASKS.format(prompt=doc["prompt"])
+
+
+def _task(name: str, title: str, version: float, generation: Generation) -> Task:
+    return Task(
+        name=name,
+        title=title,
+        version=version,
+        source="https://arxiv.org/abs/2107.03374",
+        data=DATA,
+        query=generation.query or query,
+        target=target,
+        most=0,
+        generation=generation,
+    )
+
+
+COMPLETED = Generation(
+    template="lm-eval 0.4.13 humaneval",
+    filters=(Filter("create_test", code.continued, code.by_running),),
+    headline="pass@1",
+    stop=code.STOPS,
+    tokens=1024,
+    settings={"temperature": 0.0},
+    code=True,
+)
+CHATTED = Generation(
+    template="lm-eval 0.4.13 humaneval_instruct, without its gen_prefix",
+    filters=(Filter("create_test", code.program, code.by_running),),
+    headline="pass@1",
+    tokens=1024,
+    settings={"temperature": 0.0},
+    query=asked,
+    code=True,
+)
+BENCHMARK = Benchmark(
+    name="humaneval",
+    tasks=(
+        _task("humaneval", "HumanEval", 1.0, COMPLETED),
+        _task("humaneval_instruct", "HumanEval, asked in a chat", 4.0, CHATTED),
+    ),
+    licence="MIT",
+)

@@ -1,0 +1,54 @@
+"""IFEval: instructions that a program can check, such as `at least 300 words` or `no commas`.
+
+541 prompts with one to three of 25 kinds of instruction. What each asks of an answer is scorers/ifeval's.
+"""
+
+from __future__ import annotations
+
+from loadstone.scorers import ifeval
+from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Task
+
+
+def query(doc: Doc) -> str:
+    return str(doc["prompt"])
+
+
+def target(_: Doc) -> str:
+    """lm-eval's `doc_to_target: 0`: there is no right text."""
+    return "0"
+
+
+def row(doc: Doc) -> Doc:
+    """Raises UsageError for instructions that nobody knows, before anything is asked."""
+    ifeval.instructions(doc, doc.get("key", 0))
+    return doc
+
+
+BENCHMARK = Benchmark(
+    name="ifeval",
+    tasks=(
+        Task(
+            name="ifeval",
+            title="IFEval",
+            version=4.0,
+            source="https://arxiv.org/abs/2311.07911",
+            data=Data(
+                path="google/IFEval",
+                split="train",
+                files=("ifeval_input_data.jsonl", "input_data.jsonl", "train.jsonl"),
+                row=row,
+            ),
+            query=query,
+            target=target,
+            most=0,
+            generation=Generation(
+                template="lm-eval 0.4.13 ifeval",
+                filters=(Filter("none", ifeval.whole, ifeval.follow),),
+                headline="prompt_level_strict_acc",
+                tokens=1280,
+                settings={"temperature": 0.0},
+            ),
+        ),
+    ),
+    licence="Apache-2.0",
+)

@@ -1,0 +1,106 @@
+"""MMLU: 57 subjects with four choices each, in the groups of the leaderboards.
+
+Likelihood of the letters as lm-eval's `mmlu`, answers in words as its `mmlu_generative`, read also by the letter that
+they mean.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from loadstone.samples import Sample
+from loadstone.scorers.letter import LETTERS
+from loadstone.scorers.match import loose
+from loadstone.tasks.lettered import letter_filter, listed
+from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Likelihood, Task
+
+SUBJECTS = {
+    "stem": "abstract_algebra anatomy astronomy college_biology college_chemistry college_computer_science"
+    " college_mathematics college_physics computer_security conceptual_physics electrical_engineering"
+    " elementary_mathematics high_school_biology high_school_chemistry high_school_computer_science"
+    " high_school_mathematics high_school_physics high_school_statistics machine_learning",
+    "other": "business_ethics clinical_knowledge college_medicine global_facts human_aging management marketing"
+    " medical_genetics miscellaneous nutrition professional_accounting professional_medicine virology",
+    "social_sciences": "econometrics high_school_geography high_school_government_and_politics"
+    " high_school_macroeconomics high_school_microeconomics high_school_psychology human_sexuality"
+    " professional_psychology public_relations security_studies sociology us_foreign_policy",
+    "humanities": "formal_logic high_school_european_history high_school_us_history high_school_world_history"
+    " international_law jurisprudence logical_fallacies moral_disputes moral_scenarios philosophy prehistory"
+    " professional_law world_religions",
+}
+COLUMNS = {"stem": "STEM", "other": "Other", "social_sciences": "SocialScience", "humanities": "Humanities"}
+COLUMN_NAMES = ("question", "A", "B", "C", "D", "answer")
+FIRST_LINE = re.compile(r"^(.*?)(?=\n|$)")
+
+
+def row(subject: str, doc: Doc) -> Doc:
+    """From a line of the original files, which have no head, to the schema of the hub."""
+    if "choices" in doc:
+        return doc
+    choices = [str(doc[letter]) for letter in "ABCD"]
+    answer = "ABCD".index(str(doc["answer"]).strip())
+    return {"question": doc["question"], "subject": subject, "choices": choices, "answer": answer}
+
+
+def query(doc: Doc) -> str:
+    return f"{doc['question'].strip()}\n{listed(doc['choices'])}\nAnswer:"
+
+
+def target(doc: Doc) -> str:
+    return LETTERS[int(doc["answer"])]
+
+
+def response(text: str, _: Sample) -> str | None:
+    """lm-eval's filter `get_response`: the first line, without space around."""
+    match = FIRST_LINE.search(text)
+    return match[0].strip() if match else None
+
+
+GENERATION = Generation(
+    template="lm-eval mmlu_generative (3)",
+    filters=(letter_filter(lambda doc: doc["choices"]), Filter("get_response", response, loose)),
+    stop=("</s>", "\n"),
+)
+
+
+def task(subject: str) -> Task:
+    words = subject.replace("_", " ")
+    return Task(
+        name=f"mmlu_{subject}",
+        title=f"MMLU, {words}",
+        version=1.0,
+        source="https://arxiv.org/abs/2009.03300",
+        data=Data(
+            path="cais/mmlu",
+            config=subject,
+            shots_split="dev",
+            files=(f"data/test/{subject}_test.csv", f"test/{subject}_test.csv"),
+            shots_files=(f"data/dev/{subject}_dev.csv", f"dev/{subject}_dev.csv"),
+            columns=COLUMN_NAMES,
+            row=partial(row, subject),
+        ),
+        query=query,
+        target=target,
+        choices=lambda _: list("ABCD"),
+        gold=lambda doc: [int(doc["answer"])],
+        description=f"The following are multiple choice questions (with answers) about {words}.\n\n",
+        shots=5,
+        most=5,
+        generation=GENERATION,
+        likelihood=Likelihood(template="lm-eval mmlu", metrics=("acc",), letters=True),
+        default="loglikelihood",
+    )
+
+
+def group(name: str) -> Group:
+    tasks = tuple(f"mmlu_{subject}" for subject in SUBJECTS[name].split())
+    return Group(name=f"mmlu_{name}", title=f"MMLU, {name.replace('_', ' ')}", tasks=tasks, column=COLUMNS[name])
+
+
+BENCHMARK = Benchmark(
+    name="mmlu",
+    tasks=tuple(task(subject) for subjects in SUBJECTS.values() for subject in subjects.split()),
+    groups=(Group(name="mmlu", title="MMLU", tasks=tuple(f"mmlu_{name}" for name in SUBJECTS)), *map(group, SUBJECTS)),
+    licence="MIT",
+)

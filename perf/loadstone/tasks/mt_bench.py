@@ -1,0 +1,70 @@
+"""MT-Bench: 80 questions of two turns, in eight categories. Zheng et al. 2023, https://arxiv.org/abs/2306.05685.
+
+They are asked as FastChat asks them, each category at its temperature. Nothing here judges them: what is counted is
+whether words came back.
+"""
+
+from __future__ import annotations
+
+from loadstone.scorers.match import answered, whole
+from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Task
+
+TEMPERATURES = {
+    "writing": 0.7, "roleplay": 0.7, "reasoning": 0.0, "math": 0.0,
+    "coding": 0.0, "extraction": 0.0, "stem": 0.1, "humanities": 0.1,
+}  # fmt: skip
+"""fastchat/llm_judge/common.py, `temperature_config`."""
+
+
+def asked(doc: Doc) -> str:
+    return str(doc["turns"][0])
+
+
+def later(doc: Doc) -> list[str]:
+    return [str(turn) for turn in doc["turns"][1:]]
+
+
+def row(doc: Doc) -> Doc:
+    """FastChat's question.jsonl; HuggingFaceH4/mt_bench_prompts has other names for the same. Raises KeyError."""
+    if "turns" in doc:
+        return doc
+    return {"question_id": doc["prompt_id"], "category": doc["category"], "turns": doc["prompt"]}
+
+
+def _task(category: str) -> Task:
+    def belongs(doc: Doc) -> bool:
+        return bool(doc["category"] == category)
+
+    return Task(
+        name=f"mt_bench_{category}",
+        title=f"MT-Bench, {category}: answered, not judged",
+        version=1.0,
+        source="https://arxiv.org/abs/2306.05685",
+        data=Data(path="HuggingFaceH4/mt_bench_prompts", split="train", files=("question.jsonl",), row=row),
+        query=asked,
+        target=lambda _: "",
+        later=later,
+        keep=belongs,
+        most=0,
+        generation=Generation(
+            template="fastchat llm_judge",
+            filters=(Filter("none", whole, answered),),
+            headline="answered",
+            tokens=1024,
+            settings={"temperature": TEMPERATURES[category]},
+        ),
+    )
+
+
+BENCHMARK = Benchmark(
+    name="mt_bench",
+    licence="Apache-2.0",
+    tasks=tuple(map(_task, TEMPERATURES)),
+    groups=(
+        Group(
+            name="mt_bench",
+            title="MT-Bench: answered, not judged",
+            tasks=tuple(f"mt_bench_{category}" for category in TEMPERATURES),
+        ),
+    ),
+)

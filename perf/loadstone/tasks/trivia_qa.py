@@ -1,0 +1,68 @@
+"""TriviaQA: trivia with all the names of the answer, without the documents. Joshi et al. 2017,
+https://arxiv.org/abs/1705.03551; prompt and stops are lm-eval's, which cut an answer at its first stop or comma.
+"""
+
+from __future__ import annotations
+
+from loadstone.scorers.match import aliases, stripped
+from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Task
+
+
+def asked(doc: Doc) -> str:
+    return f"Question: {doc['question']}?\nAnswer:"
+
+
+def value(doc: Doc) -> str:
+    return str(doc["answer"]["value"])
+
+
+def names(doc: Doc) -> list[str]:
+    return list(doc["answer"]["aliases"]) or [value(doc)]
+
+
+def example(doc: Doc) -> tuple[str, str]:
+    return asked(doc), names(doc)[0]
+
+
+def row(doc: Doc) -> Doc:
+    """From the original's capitals to the schema of the hub; of what is in it already, nothing changes."""
+    if "Question" not in doc:
+        return doc
+    said = doc["Answer"]
+    answer = {"value": said["Value"], "aliases": said["Aliases"], "normalized_aliases": said["NormalizedAliases"]}
+    return {"question": doc["Question"], "question_id": doc.get("QuestionId"), "answer": answer}
+
+
+BENCHMARK = Benchmark(
+    name="trivia_qa",
+    licence="Apache-2.0",
+    tasks=(
+        Task(
+            name="trivia_qa",
+            title="TriviaQA without documents",
+            version=3.0,
+            source="https://arxiv.org/abs/1705.03551",
+            data=Data(
+                path="mandarjoshi/trivia_qa",
+                config="rc.nocontext",
+                split="validation",
+                shots_split="train",
+                files=("validation.jsonl", "wikipedia-dev.json", "web-dev.json", "qa/wikipedia-dev.json"),
+                shots_files=("train.jsonl", "wikipedia-train.json", "web-train.json", "qa/wikipedia-train.json"),
+                row=row,
+                field="Data",
+            ),
+            query=asked,
+            target=value,
+            answers=names,
+            shot=example,
+            draw="spare",
+            generation=Generation(
+                template="lm-eval triviaqa",
+                filters=(Filter("remove_whitespace", stripped, aliases),),
+                stop=("\n", ".", ","),
+                settings={"temperature": 0.0},
+            ),
+        ),
+    ),
+)

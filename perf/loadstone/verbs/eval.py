@@ -1,0 +1,150 @@
+"""`loadstone eval`: the accuracy of one model or several on benchmarks, asked as any other load, scored, and told.
+
+Which flags of `loadstone run` fit is settled here; what they mean is evals/settings.py's to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from loadstone import flags, outputs
+from loadstone.outputs import notice
+from loadstone.values import pairs, whole
+from loadstone.verbs.score import VIEWS
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from loadstone.evals.session import Evaluated
+    from loadstone.evals.settings import Eval
+
+LEFT_OUT = (
+    *("--dataset", "--prompt-field", "--shuffle", "--skip", "--input-len", "--range-ratio", "--prefix-len"),
+    *("--prefix-count", "--system-len", "--turns", "--think-time", "--history", "--scale-lengths", "--min-input-len"),
+    *("--max-input-len", "--max-total-len", "--ignore-eos", "--match-output-length", "--logprobs", "--n-choices"),
+    *("--apply-chat-template", "--tokenize-prompt", "--cancel-share", "--cancel-after", "--stages", "--speed"),
+    *("--from", "--to", "--requests", "--duration", "--warmup", "--cooldown", "--stop-saturated", "--save-text"),
+    *("--as", "--junit", "--summary"),
+)
+"""Flags of `loadstone run` that an evaluation has no use for."""
+
+
+class _Fitting:
+    """Takes the flags of `run` for a parser, but for those that do not fit; a model may be given several times."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def add_argument_group(self, *given: Any) -> _Fitting:
+        return _Fitting(self._target.add_argument_group(*given))
+
+    def add_mutually_exclusive_group(self) -> _Fitting:
+        return _Fitting(self._target.add_mutually_exclusive_group())
+
+    def add_argument(self, *names: str, **options: Any) -> None:
+        if set(names) & set(LEFT_OUT):
+            return
+        self._target.add_argument(*names, **{**options, **_OTHERWISE.get(names[-1], {})})
+
+
+_OTHERWISE: dict[str, dict[str, Any]] = {
+    "--model": {"action": "append", "help": "model to ask; again for more (default: the first that the server lists)"},
+    "--output-len": {"type": whole, "metavar": "N", "help": "tokens of an answer at the most (default: the task's)"},
+    "--temperature": {"help": "(default: the task's, which mostly is 0)"},
+    "--output": {"help": "folder of the evaluation (default: reports/TIME-eval); of several models each has its own"},
+    "--config": {"help": "TOML or YAML file with these settings by their long names; flags win"},
+}
+
+
+def add(verb: ArgumentParser) -> None:
+    asked = verb.add_argument_group("evaluation (docs/evals.md)")
+    asked.add_argument("--tasks", metavar="LIST", help="gsm8k,mmlu,qa:FILE ... (loadstone list tasks)")
+    asked.add_argument("--data-dir", metavar="DIR", help="folder with the data, or bundled (default: hub cache)")
+    asked.add_argument("--include-path", metavar="DIR", help="lm-eval tasks of one's own, for lm-eval:NAME")
+    asked.add_argument("--limit", type=float, metavar="N|SHARE", help="items of each task, below 1 a share (all)")
+    asked.add_argument("--samples", metavar="JSON|FILE", help='doc_ids to ask, as {"gsm8k": [0, 7]}')
+    asked.add_argument("--num-fewshot", type=whole, metavar="N", help="worked examples (default: the task's)")
+    asked.add_argument("--multiturn", action="store_true", help="examples as turns of the chat, not in one message")
+    asked.add_argument(
+        "--mode", choices=["auto", "generation", "loglikelihood", "letters"], help="how to answer (auto: the task's)"
+    )
+    asked.add_argument("--repeat", type=whole, metavar="K", help="passes: avg@k, pass@k, maj@k (default: the task's)")
+    asked.add_argument("--gen", type=pairs, metavar="K=V,K=V", help="fields of the requests, over the task's")
+    asked.add_argument("--system", metavar="TEXT", help="system prompt before all questions")
+    asked.add_argument("--allow-code-execution", action="store_true", help="run programs that the model writes")
+    _add_stages(verb)
+    flags.add(_Fitting(verb))  # type: ignore[arg-type]
+
+
+def _add_stages(verb: ArgumentParser) -> None:
+    stages = verb.add_argument_group("what is done")
+    stages.add_argument("--stage", choices=["all", "infer", "score"], help="ask only, or score what was asked (all)")
+    stages.add_argument("--predict-only", action="store_true", help="write the answers down, score nothing")
+    stages.add_argument("--dry-run", action="store_true", help="send nothing: counts, tokens, first prompts in full")
+    stages.add_argument("--cache", metavar="DIR", help="answers that need not be asked again, of any evaluation")
+    stages.add_argument("--price-in", type=float, metavar="X", help="of a million input tokens")
+    stages.add_argument("--price-out", type=float, metavar="X", help="of a million output tokens")
+    stages.add_argument("--target", type=pairs, metavar="K=V,K=V", help="official scores, for the leaderboard row")
+    stages.add_argument("--as", dest="view", choices=VIEWS, help="text (default), md, html, json, csv, leaderboard")
+
+
+def run(options: Namespace) -> int:
+    from loadstone.evals import session, settings
+    from loadstone.verbs import given
+
+    named = given.settings_of(vars(options))
+    named |= {"repeat": options.repeat} if "repeat" in options else {}  # not run's, which counts runs
+    each = settings.from_mapping(named, getattr(options, "config", None) or "the command line")
+    each = session.apart([one.check() for one in each])
+    if each[0].dry_run:
+        return _dry(each[0], getattr(options, "view", "text"))
+    statuses = []
+    for one in each:
+        statuses.append(_one(one, options))
+        if statuses[-1] == 130:
+            break
+    return max(statuses)
+
+
+def _one(settings: Eval, options: Namespace) -> int:
+    from loadstone import loop
+    from loadstone.evals import reporting, session
+    from loadstone.verbs import run as one
+    from loadstone.verbs import score
+
+    live = None if getattr(options, "quiet", False) else one.watched
+    scoring = settings.stage == "score"
+    with contextlib.nullcontext(settings.load) if scoring else one.served(settings.load) as served:
+        done = loop.run(session.evaluate(settings, served=served, notice=notice, live=live))
+    if done.results is not None:
+        score.show(done.results, reporting.meanwhile(done.folder), getattr(options, "view", "text"), None)
+    notice(f"results are in {done.folder}")
+    return status(done, settings)
+
+
+def _dry(settings: Eval, view: str) -> int:
+    from loadstone.evals import dry
+    from loadstone.views import dry as page
+
+    told = dry.look(settings, notice)
+    outputs.put(outputs.drawn(page.page(told), view if view in outputs.FORMS else "text"), None)
+    return 0
+
+
+def status(done: Evaluated, settings: Eval) -> int:
+    """1 where too little came back; what the answers are worth is no failure."""
+    counts = done.journal.counts
+    if done.journal.interrupted:
+        notice(f"interrupted with {counts['answered']:,} of {counts['wanted']:,} requests answered: the same command"
+               f" with -o {done.folder} goes on")  # fmt: skip
+        return 130 if any(run.run.get("ended") == "interrupted" for run in done.runs) else 1
+    if not counts["answered"]:
+        notice("nothing was answered: " + ", ".join(f"{count} {kind}" for kind, count in done.journal.failures.items()))
+        return 1
+    lost = counts["failed"] + counts["unsent"]
+    if lost > settings.load.max_error_rate * counts["wanted"]:
+        notice(f"{lost} of {counts['wanted']} requests have no answer, above --max-error-rate"
+               f" {settings.load.max_error_rate:g}")  # fmt: skip
+        return 1
+    return 0

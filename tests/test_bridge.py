@@ -1,0 +1,307 @@
+"""Tasks of lm-eval asked and judged, by stand-ins of its objects; with lm-eval itself where it is installed.
+
+tests/bench/likelihoods.py holds the numbers against lm-eval's own on a real server.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from loadstone.evals import bridge, papers, tally
+from loadstone.evals.choice import Choice, choose
+from loadstone.evals.foreign import Ask, Foreign
+from loadstone.evals.layout import Setup, lines
+from loadstone.evals.likelihood import Way
+from loadstone.evals.probe import Abilities
+from loadstone.evals.settings import Eval
+from loadstone.records import UsageError
+from loadstone.samples import Answered, Score
+from loadstone.tasks.catalogue import Selection
+
+DOCS = [{"q": "2 + 2?", "choices": ["three", "four"], "gold": 1}, {"q": "Sky?", "choices": ["blue", "red"], "gold": 0}]
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def weighted(values: list[tuple[float, float]]) -> float:
+    return math.exp(-sum(one for one, _ in values) / sum(count for _, count in values))
+
+
+class Ensemble:
+    """A filter of lm-eval's: of each instance, what it makes of its responses."""
+
+    def __init__(self, name: str, read: Any) -> None:
+        self.name, self._read = name, read
+
+    def apply(self, instances: Any) -> None:
+        for instance in instances:
+            instance.filtered_resps[self.name] = self._read(instance.resps)
+
+
+class Stub:
+    """A task as lm-eval's are, as far as they are looked at."""
+
+    def __init__(self, kind: str, repeats: int = 1, **config: Any) -> None:
+        self.OUTPUT_TYPE = kind
+        told = {"repeats": repeats, "num_fewshot": None, "task_alias": None, "metadata": {"version": "1.0"}}
+        told |= dict.fromkeys(("dataset_path", "dataset_name", "test_split", "validation_split", "fewshot_split"))
+        told |= {"generation_kwargs": {"until": ["\n"], "max_gen_toks": 16, "do_sample": False}}
+        self.config = SimpleNamespace(**{**told, **config})
+        self.eval_docs = DOCS
+        self.asked: dict[str, Any] = {}
+        first = Ensemble("first", lambda resps: resps[0])
+        self._filters = [first, Ensemble("last word", lambda resps: resps[0].split()[-1])]
+        if kind != "generate_until":
+            self._filters = [Ensemble("none", lambda resps: resps[0])]
+
+    def get_config(self, key: str) -> Any:
+        return getattr(self.config, key)
+
+    def set_config(self, key: str, value: Any) -> None:
+        setattr(self.config, key, value)
+
+    def set_fewshot_seed(self, seed: int) -> None:
+        self.asked["seed"] = seed
+
+    def dump_config(self) -> dict[str, Any]:
+        return {"task": "stub", "doc_to_text": len}
+
+    def doc_to_target(self, doc: Any) -> Any:
+        return doc["gold"]
+
+    def doc_to_text(self, doc: Any) -> str:
+        return str(doc["q"])
+
+    def aggregation(self) -> dict[str, Any]:
+        return (
+            {"perplexity": weighted} if self.OUTPUT_TYPE == "loglikelihood_rolling" else {"acc": mean, "ppl": weighted}
+        )
+
+    def build_all_requests(self, *, limit: Any, samples: Any, chat_template: Any, **rest: Any) -> None:
+        self.asked |= {"limit": limit, "samples": samples, **rest}
+        picked = [DOCS[number] for number in samples] if samples else DOCS[:limit]
+        self.instances = [
+            one for number, doc in enumerate(picked) for one in self._instances(number, doc, chat_template)
+        ]
+
+    def _instances(self, number: int, doc: Any, template: Any) -> list[Any]:
+        context = template([{"role": "user", "content": doc["q"]}]) if template else doc["q"]
+        arguments: dict[str, list[Any]] = {
+            "multiple_choice": [(context, f" {choice}") for choice in doc["choices"]],
+            "generate_until": [(context, self.config.generation_kwargs)],
+            "loglikelihood_rolling": [(doc["q"],)],
+        }
+        kind = "loglikelihood" if self.OUTPUT_TYPE == "multiple_choice" else self.OUTPUT_TYPE
+        return [
+            SimpleNamespace(request_type=kind, doc=doc, doc_id=number, idx=at, args=args, resps=[], filtered_resps={})
+            for at, args in reversed(list(enumerate(arguments[self.OUTPUT_TYPE])))
+        ]
+
+    def process_results(self, doc: Any, results: Any) -> dict[str, Any]:
+        if self.OUTPUT_TYPE == "loglikelihood_rolling":
+            return {"perplexity": (results[0], len(doc["q"].split()))}
+        if self.OUTPUT_TYPE == "generate_until":
+            if "boom" in results[0]:
+                raise ValueError("boom")
+            return {"acc": results[0] == doc["choices"][doc["gold"]]}
+        values = [value for value, _ in results]
+        return {"acc": float(values.index(max(values)) == doc["gold"]), "ppl": (max(values), 1)}
+
+
+def answered(doc_id: int, *responses: Any, finish: str | None = None) -> Answered:
+    lanes = [one if isinstance(one, list) else [one] for one in responses]
+    return Answered(
+        task="stub",
+        doc_id=doc_id,
+        doc=DOCS[doc_id],
+        target="",
+        arguments=[("q", "a")] * len(lanes),
+        responses=lanes,
+        finishes=[[finish] * len(lane) for lane in lanes],
+    )
+
+
+def test_a_choice_is_asked_as_lm_eval_puts_it() -> None:
+    stub = Stub("multiple_choice")
+    foreign = Foreign("stub", stub)
+    items = foreign.items(Ask(limit=0.5, num_fewshot=3), "text")
+    ((first, second),) = [item.wanted for item in items]
+    assert (first[0].id, first[0].asked, first[0].continuation) == ("stub:0/0", "2 + 2?", " three")
+    assert (second[0].id, second[0].continuation) == ("stub:0/1", " four")
+    assert (stub.asked["limit"], stub.asked["seed"], stub.config.num_fewshot, foreign.shots) == (1, 1234, 3, 3)
+    assert items[0].sample.target == "1"
+
+
+def test_messages_are_left_to_the_servers_template() -> None:
+    (item, _) = Foreign("stub", Stub("multiple_choice")).items(Ask(system="Be brief."), "messages")
+    assert item.wanted[0][0].asked == [{"role": "user", "content": "2 + 2?"}]
+
+
+def test_settings_of_a_generation() -> None:
+    foreign = Foreign("stub", Stub("generate_until"))
+    (item, _) = foreign.items(Ask(gen={"temperature": 0.5}, repeat=2), "text")
+    expected = {"max_tokens": 16, "temperature": 0.5, "stop": ["\n"]}
+    assert [one.settings for one in item.wanted[0]] == [{**expected, "seed": 1234}, {**expected, "seed": 1235}]
+    assert [one.id for one in item.wanted[0]] == ["stub:0/0", "stub:0/0#1"]
+    assert foreign.settings({}) == {"max_tokens": 16, "temperature": 0.0, "stop": ["\n"]}
+    plain = Foreign("stub", Stub("generate_until", generation_kwargs={"until": "."}))
+    assert plain.settings({}) == {"max_tokens": 256, "temperature": 0.0, "stop": ["."]}
+
+
+def test_doc_ids_are_those_of_the_split() -> None:
+    foreign = Foreign("stub", Stub("multiple_choice"))
+    assert [item.sample.doc_id for item in foreign.items(Ask(ids=[1]), "text")] == [1]
+    with pytest.raises(UsageError, match="--samples asks stub for 2, but its doc_ids are 0 to 1"):
+        foreign.items(Ask(ids=[2]), "text")
+    with pytest.raises(UsageError, match="measures a whole text, which no chat can: say --api completions"):
+        Foreign("stub", Stub("loglikelihood_rolling")).items(Ask(), "messages")
+
+
+def judged(foreign: Foreign, *each: Answered) -> list[list[Score]]:
+    foreign.items(Ask(), "text")
+    return [foreign.judging.judge(one) for one in each]
+
+
+def test_choices_are_judged_by_lm_eval() -> None:
+    foreign = Foreign("stub", Stub("multiple_choice"))
+    (right,), (wrong,) = judged(
+        foreign, answered(0, (-9.0, False), (-2.0, True)), answered(1, (-3.0, False), (-1.0, True))
+    )
+    assert (right.outcome, right.extracted, right.metrics) == ("right", 1, {"acc": 1.0})
+    assert (wrong.outcome, wrong.extracted, wrong.metrics) == ("wrong", 1, {"acc": 0.0})
+
+
+def test_a_failed_request_is_not_given_to_lm_eval() -> None:
+    foreign = Foreign("stub", Stub("multiple_choice"))
+    told = tally.Tally(Setup(task=foreign.spec, mode="loglikelihood").row)
+    for scores in judged(foreign, answered(0, (-9.0, False), (-2.0, True)), answered(1, (-3.0, False), None)):
+        told.add(scores)
+    found = foreign.judging.figures(told.done())
+    assert {figure.metric: figure.all.value for figure in found.figures} == {"acc": 0.5, "ppl": math.exp(2.0)}
+    assert found.figures[0].outcomes["failed"] == 1
+    assert found.notes == {"items that failed are left out of what lm-eval aggregates": 1}
+
+
+def test_words_go_through_each_filter() -> None:
+    foreign = Foreign("stub", Stub("generate_until"))
+    (whole, last), (boom, _) = judged(foreign, answered(0, "it is four", finish="length"), answered(1, "boom"))
+    assert (whole.filter, whole.outcome, last.filter, last.outcome) == ("first", "truncated", "last word", "right")
+    assert last.extracted == "four"
+    assert (boom.outcome, boom.note, boom.metrics) == ("unparsed", "ValueError: boom", {"acc": 0.0})
+
+
+def test_passes_are_judged_apart_unless_the_task_makes_one_of_them() -> None:
+    apart = Foreign("stub", Stub("generate_until"))
+    together = Foreign("stub", Stub("generate_until", repeats=2))
+    (scores,) = judged(apart, answered(0, ["four", "five"]))
+    assert [(score.attempt, score.outcome) for score in scores if score.filter == "first"] == [
+        (0, "right"),
+        (1, "wrong"),
+    ]
+    (scores,) = judged(together, answered(0, ["four", "five"]))
+    assert [(score.attempt, score.outcome) for score in scores if score.filter == "first"] == [(0, "right")]
+    assert [len(item.wanted[0]) for item in together.items(Ask(), "text")] == [2, 2]
+
+
+def test_a_perplexity_is_of_all_items() -> None:
+    foreign = Foreign("stub", Stub("loglikelihood_rolling"))
+    told = tally.Tally(Setup(task=foreign.spec, mode="loglikelihood").row)
+    for scores in judged(foreign, answered(0, (-6.0, False)), answered(1, (-2.0, False))):
+        assert scores == []
+        told.add(scores, passes=1)
+    (figure,) = foreign.judging.figures(told.done()).figures
+    assert (figure.metric, figure.all.value, figure.all.n) == ("perplexity", pytest.approx(math.exp(8 / 4)), 2)
+
+
+def test_the_paper_of_a_task_is_like_any_other() -> None:
+    foreign = Foreign("stub", Stub("multiple_choice"))
+    assert foreign.spec.modes == ["loglikelihood"]
+    paper = papers.paper(
+        foreign.spec, Choice("loglikelihood", "completions", Way("echo")), Eval(tasks=["lm-eval:stub"])
+    )
+    assert [one.id for one in paper.wanted()] == ["stub:0/0", "stub:0/1", "stub:1/0", "stub:1/1"]
+    setup = paper.setup(judged=True)
+    assert (setup.template, setup.foreign, setup.row.headline) == ("lm-eval:stub", foreign.config, ("acc", "none"))
+    one = answered(0, (-9.0, False), (-2.0, True))
+    assert setup.judge is not None
+    (line,) = lines(setup, one, setup.judge(one))
+    assert (line["acc"], line["filter"], line["metrics"]) == (1.0, "none", ["acc"])
+    json.dumps(setup.foreign)
+
+
+def test_it_is_put_as_a_text_unless_a_chat_is_asked_for() -> None:
+    spec = Foreign("stub", Stub("generate_until")).spec
+    both = Abilities(chat=True, completions=True)
+    assert choose(spec, "auto", None, both).api == "completions"
+    assert choose(spec, "auto", "chat", both).api == "chat"
+    assert choose(spec, "auto", None, Abilities(chat=True)).api == "chat"
+
+
+installed = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed")
+
+
+@pytest.mark.skipif(find_spec("lm_eval") is not None, reason="lm-eval is installed")
+def test_without_lm_eval_it_is_said_what_to_install() -> None:
+    with pytest.raises(UsageError, match=r"pip install 'loadstone\[lm-eval\]'"):
+        bridge.added(Selection([], [], ["arc_easy"]))
+
+
+def test_a_folder_that_is_not_there() -> None:
+    with pytest.raises(UsageError, match="--tasks lm-eval:nowhere/mine: there is no folder nowhere"):
+        bridge.load(["nowhere/mine"])
+    assert bridge.added(Selection([], [])) == Selection([], [])
+
+
+FOLDERS = [
+    (["arc_easy", "gsm8k"], None, {None: ["arc_easy", "gsm8k"]}),
+    (["./mine", "./other.yaml"], None, {".": ["mine", "other"]}),
+    (["mine", "FOLDER/my.task"], "FOLDER", {"FOLDER": ["mine", "my.task"]}),
+]
+
+
+@pytest.mark.parametrize(("names", "include_path", "folders"), FOLDERS)
+def test_where_the_tasks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], include_path: str | None, folders: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FOLDER").mkdir()
+    assert bridge._by_folder(names, include_path) == folders
+
+
+YAML = """task: mine
+dataset_path: json
+dataset_kwargs: {data_files: {test: mine.jsonl}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: q
+doc_to_choice: choices
+doc_to_target: gold
+metric_list: [{metric: acc}]
+"""
+
+
+@installed
+def test_with_lm_eval_itself(tmp_path: Path) -> None:
+    """In a process of its own: its libraries warn a lot."""
+    (tmp_path / "mine.yaml").write_text(YAML, "utf-8")
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(doc) + "\n" for doc in DOCS), "utf-8")
+    code = (
+        "from loadstone.evals import bridge; from loadstone.evals.foreign import Ask\n"
+        "((task,), _) = bridge.load(['mine'], '.')\n"
+        "print([one[0].continuation for item in task.items(Ask(), 'text') for one in item.wanted])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.strip() == "[' three', ' four', ' blue', ' red']", done.stderr

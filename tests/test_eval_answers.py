@@ -1,0 +1,234 @@
+"""From records to answers, from settings to bodies, and what a cache keeps."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from loadstone import apis, store
+from loadstone.apis.messages import Messages
+from loadstone.apis.ollama import Ollama
+from loadstone.apis.openai import Chat
+from loadstone.config import Config
+from loadstone.evals import answers, asking, inference, journal
+from loadstone.evals.asking import How, Wanted
+from loadstone.evals.cache import Cache, key
+from loadstone.evals.choice import Choice
+from loadstone.evals.likelihood import Way
+from loadstone.evals.settings import Eval
+from loadstone.readers.jsonl import parse
+from loadstone.readers.rows import to_prompt
+from loadstone.readers.source import Line, Options, Source, Where
+from loadstone.records import Failure, Logprobs, Record, Usage, UsageError
+from loadstone.samples import Asked, Sample
+
+WANTED = Wanted(id="t:0", mode="generation", asked="Q:")
+
+
+def record(name: str = "t:0", error: str | None = None, index: int = 0, **told: Any) -> Record:
+    usual: dict[str, Any] = {"status": 200, "finish": "stop", "text": "Paris", "scheduled": 0, "end": 1}
+    failure = None if error is None else Failure(error, "it failed")  # type: ignore[arg-type]
+    return Record(index=index, prompt=name, error=failure, **{**usual, **told})
+
+
+@dataclass
+class Came:
+    """What a record says, and what it comes to."""
+
+    record: Record
+    response: str | None
+    finish: str | None = "stop"
+    failure: str | None = None
+
+
+CAME = [
+    Came(record(), "Paris"),
+    Came(record(finish="length"), "Paris", "length"),
+    Came(record(text=""), ""),
+    Came(record(text="", reasoning="It is Paris", finish="length"), "", "length"),
+    Came(record(text=None, reasoning="It is Paris"), ""),
+    Came(record(error="empty", text=""), ""),
+    Came(record(error="empty", text="", finish=None), None, None, "empty"),
+    Came(record(error="empty", text="", status=None), None, "stop", "empty"),
+    Came(record(error="status", status=500, text=None, finish=None), None, None, "status"),
+    Came(record(error="truncated", text="Par", finish=None), None, None, "truncated"),
+    Came(record(error="timeout", text="Par", finish=None), None, None, "timeout"),
+]
+
+
+@pytest.mark.parametrize("came", CAME)
+def test_what_ended_properly_is_an_answer(came: Came) -> None:
+    found = answers.answer(came.record, WANTED, "1")
+    assert (found.responses[0] if found.good else None, found.finish, found.failure) == (
+        came.response, came.finish, came.failure,
+    )  # fmt: skip
+    assert found.record == ("1", 0)
+
+
+def _folder(path: Path, runs: dict[str, list[Record]]) -> Path:
+    for name, found in runs.items():
+        folder = path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / store.RECORDS).write_bytes(b"".join(map(answers_line, found)))
+    return path
+
+
+def answers_line(one: Record) -> bytes:
+    return msgspec.json.encode(one) + b"\n"
+
+
+def test_the_last_good_answer_counts(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, {
+        "1": [record("a", text="first"), record("b", "status"), record("c", "timeout"), record("d", "stopped")],
+        "2": [record("a", text="again"), record("b", text="now"), record("c", "status"), record("x")],
+        "10": [record("a", "status")],
+    })  # fmt: skip
+    wanted = {name: msgspec.structs.replace(WANTED, id=name) for name in "abcd"}
+    found = answers.read(folder, wanted)
+    assert [path.name for path in answers.runs(folder)] == ["1", "2", "10"]
+    assert {name: each.responses or each.failure for name, each in found.items()} == {
+        "a": ["again"], "b": ["now"], "c": "status",
+    }  # fmt: skip
+    counts, failures = journal.counted(wanted, found)
+    assert counts == {"wanted": 4, "answered": 2, "failed": 1, "unsent": 1, "cached": 0}
+    assert failures == {"status": 1}
+
+
+def test_letters_answer_as_if_each_had_been_asked() -> None:
+    sample = Sample(task="t", doc_id=0, doc={}, target="B", ask=Asked(query="Q:"), choices=["A", "B"])
+    item = asking.item(sample, How(mode="letters", form="text"))
+    told = Logprobs(tokens=[" B"], values=[-0.1], best=[True], top=[{" B": -0.1, " A": -2.5}])
+    came = answers.answer(record(text=" B", logprobs=told), item.wanted[0][0], "1")
+    (found,) = answers.answered([item], {"t:0": came})
+    assert found.arguments == [("Q:", " A"), ("Q:", " B")]
+    assert found.responses == [[(pytest.approx(-2.5), False)], [(pytest.approx(-0.1), True)]]
+    assert found.records == [[("1", 0)], [("1", 0)]]
+
+
+def test_what_was_not_asked_has_failed() -> None:
+    sample = Sample(task="t", doc_id=0, doc={}, target="", ask=Asked(query="Q:"))
+    item = asking.item(sample, How(mode="generation", settings={"max_tokens": 9}, repeat=2))
+    (found,) = answers.answered([item], {"t:0": answers.answer(record(), WANTED, "1")})
+    assert found.responses == [["Paris", None]]
+    assert found.failures == [[None, "unsent"]]
+    context, said = found.arguments[0]
+    assert json.loads(context) == [{"role": "user", "content": "Q:"}]
+    assert said == {"max_tokens": 9}
+
+
+def test_log_probabilities_that_are_missing_are_a_failure() -> None:
+    wanted = Wanted(id="t:0", mode="loglikelihood", asked="Q:", continuation=" Paris")
+    assert answers.answer(record(), wanted, "1").failure == "untold: the answer has no log-probabilities"
+
+
+SAID = {"max_tokens": 64, "temperature": 0.0, "stop": ["Q:"], "seed": 1234}
+
+
+@pytest.mark.parametrize(
+    ("api", "fields"),
+    [
+        (Chat(), SAID),
+        (Messages(), {"max_tokens": 64, "temperature": 0.0, "stop_sequences": ["Q:"]}),
+        (Ollama(), {"stream": True, "options": {"temperature": 0.0, "num_predict": 64, "stop": ["Q:"], "seed": 1234}}),
+    ],
+)
+def test_settings_go_by_the_names_of_the_protocol(api: apis.API, fields: dict[str, Any]) -> None:
+    """And a row with them is read as a request, so that the API puts them into its body."""
+    found = inference.fields(api, SAID)
+    assert found == fields
+    row = {"id": "t:0", "messages": [{"role": "user", "content": "Q:"}], **found}
+    source = Source("requests.jsonl", lambda: b"", lambda _: None)
+    prompt = to_prompt(parse(Line(Where(source, "line", 1), json.dumps(row))), Where(source, "line", 1), Options())
+    body = api.body(prompt, apis.Settings(model="m"))
+    assert {name: body[name] for name in found} == found
+    assert inference.fields(api, {**SAID, "chat_template_kwargs": {"a": 1}})["chat_template_kwargs"] == {"a": 1}
+
+
+def test_requests_of_several_apis_are_runs_of_their_own() -> None:
+    likely = msgspec.structs.replace(WANTED, id="t:1", mode="loglikelihood", continuation=" x")
+    chat, echo = Choice("generation", "chat"), Choice("loglikelihood", "completions", Way("echo"))
+    found = inference.by_api([(WANTED, chat), (likely, echo), (WANTED, chat)])
+    assert {api: len(batch) for api, batch in found.items()} == {"chat": 2, "completions": 1}
+    (row,) = inference.rows([(likely, echo)], Config())
+    assert (row["id"], row["prompt"], row["echo"]) == ("t:1", "Q: x", True)
+
+
+def test_runs_are_numbered_on(tmp_path: Path) -> None:
+    assert inference._next(tmp_path) == 1
+    (tmp_path / "requests-3.jsonl").touch()
+    (tmp_path / "runs/7").mkdir(parents=True)
+    assert inference._next(tmp_path) == 8
+
+
+def test_a_question_that_reads_otherwise_now_is_not_gone_on_with(tmp_path: Path) -> None:
+    line = inference.line({"id": "a", "prompt": "x"})
+    (tmp_path / "requests-1.jsonl").write_bytes(line + b'{"id": "b", "pro')
+    inference.check_same(tmp_path, [("a", line), ("new", b"{}")])
+    with pytest.raises(UsageError, match="has asked a in other words"):
+        inference.check_same(tmp_path, [("a", inference.line({"id": "a", "prompt": "y"}))])
+
+
+PLACE = {"urls": ["http://a"], "model": "m", "api": "chat"}
+ROW = {"id": "t:0", "prompt": "Q:", "max_tokens": 9}
+
+
+def test_an_answer_is_known_by_all_that_it_depends_on() -> None:
+    keys = [
+        key(PLACE, ROW, 0), key({**PLACE, "model": "n"}, ROW, 0), key({**PLACE, "urls": ["http://b"]}, ROW, 0),
+        key({**PLACE, "api": "completions"}, ROW, 0), key(PLACE, {**ROW, "max_tokens": 8}, 0), key(PLACE, ROW, 1),
+    ]  # fmt: skip
+    assert len(set(keys)) == len(keys)
+    assert key(PLACE, {**ROW, "id": "other"}, 0) == keys[0]
+
+
+def test_a_cache_keeps_good_answers_without_their_times(tmp_path: Path) -> None:
+    at = [key(PLACE, ROW, attempt) for attempt in range(3)]
+    good = record(index=5, sent=7, first=8, usage=Usage(3, 4))
+    with Cache(tmp_path / "new") as cache:
+        cache.add([(at[0], good), (at[1], record(error="status"))])
+        cache.add([(at[0], record(text="another"))])
+    with Cache(tmp_path / "new") as cache:
+        found = cache.known({"mine": at[0], "b": at[1], "c": at[2]})
+    assert list(found) == ["mine"]
+    kept = found["mine"]
+    assert (kept.prompt, kept.text, kept.finish, kept.usage) == ("mine", "Paris", "stop", Usage(3, 4))
+    assert kept.sent is kept.first is None
+
+
+def test_a_cache_may_be_written_by_several_at_once(tmp_path: Path) -> None:
+    def write(number: int) -> None:
+        with Cache(tmp_path) as cache:
+            for attempt in range(5):
+                cache.add([(key(PLACE, ROW, 100 * number + attempt), record(text=f"{number}"))])
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    keys = {
+        f"{number}/{attempt}": key(PLACE, ROW, 100 * number + attempt) for number in range(4) for attempt in range(5)
+    }
+    with Cache(tmp_path) as cache:
+        found = cache.known(keys)
+    assert {name: kept.text for name, kept in found.items()} == {name: name[0] for name in keys}
+
+
+def test_a_cache_that_is_none_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "answers.sqlite3").write_text("no database, but long enough to be looked at as one " * 20)
+    with pytest.raises(UsageError, match="--cache cannot use"), Cache(tmp_path):
+        pass
+
+
+def test_tokens_cost_what_they_cost() -> None:
+    settings = Eval(tasks=["t"], price_in=0.5, price_out=2.0)
+    found = journal.spent([Usage(1000, 500, 200), None, Usage(prompt=1000)], settings)
+    assert (found.input_tokens, found.output_tokens, found.cached_tokens, found.untold) == (2000, 500, 200, 1)
+    assert found.cost == pytest.approx(2000 * 0.5e-6 + 500 * 2e-6)
+    assert journal.spent([Usage(1, 1)], Eval(tasks=["t"])).cost is None

@@ -1,0 +1,129 @@
+"""Two evaluations of the same items: exact tests against hand counts, coverage by enumeration, missing items."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from answers import SUMS, said
+from loadstone import paired, store
+from loadstone.cli import main
+from loadstone.evals import pairing, results
+from loadstone.evals.layout import About, Setup
+from loadstone.paired import Difference
+from loadstone.records import UsageError
+
+TIME = "2026-11-20T15-22-49.651747"
+
+
+def counted(both: int, gained: int, lost: int, neither: int) -> Difference:
+    base = [1.0] * both + [0.0] * gained + [1.0] * lost + [0.0] * neither
+    new = [1.0] * both + [1.0] * gained + [0.0] * lost + [0.0] * neither
+    found = paired.difference(base, new)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "p"), [(0, 5, 1 / 32), (1, 5, 2 * 7 / 64 - 6 / 64), (3, 3, 1.0), (0, 0, 1.0)]
+)
+def test_mcnemars_mid_p_by_hand(gained: int, lost: int, p: float) -> None:
+    assert paired.midp(gained, lost) == pytest.approx(p)
+    assert paired.midp(lost, gained) == pytest.approx(p)
+
+
+def test_many_flips_are_no_matter() -> None:
+    z = (5200 - 4800) / math.sqrt(10000)
+    assert paired.midp(5200, 4800) == pytest.approx(math.erfc(z / math.sqrt(2)), rel=0.01)
+
+
+def test_it_counts_flips_both_ways() -> None:
+    found = counted(50, 12, 3, 35)
+    assert (found.gained, found.lost, found.base, found.new) == (12, 3, 0.53, 0.62)
+    assert found.difference.value == pytest.approx(0.09)
+    low, high = found.difference.interval or (0, 0)
+    assert 0.0 < low < 0.09 < high < 0.17
+    assert found.verdict() == "better"
+    assert counted(50, 3, 12, 35).verdict() == "worse"
+    assert counted(50, 5, 4, 41).verdict() == "inconclusive"
+    assert counted(5000, 5, 4, 4000).verdict() == "same"
+
+
+def test_the_interval_is_mirrored_with_the_sides() -> None:
+    one, other = counted(50, 12, 3, 35).difference.interval, counted(50, 3, 12, 35).difference.interval
+    assert one is not None
+    assert other == pytest.approx((-one[1], -one[0]))
+
+
+def test_the_interval_covers_what_it_says() -> None:
+    """Of all tables of 24 items, weighted by their chance where 60 % are right twice, 15 and 5 % flip: near 95 %."""
+    n, shares, true, covered = 24, (0.60, 0.15, 0.05, 0.20), 0.10, 0.0
+    for both in range(n + 1):
+        for gained in range(n - both + 1):
+            for lost in range(n - both - gained + 1):
+                cells = both, gained, lost, n - both - gained - lost
+                ways = math.factorial(n) / math.prod(map(math.factorial, cells))
+                low, high = counted(*cells).difference.interval or (0, 0)
+                chance = ways * math.prod(share**cell for share, cell in zip(shares, cells, strict=True))
+                covered += chance * (low <= true <= high)
+    assert 0.93 < covered < 0.98
+
+
+def test_parts_and_clusters_have_students_interval() -> None:
+    found = paired.difference([0.5, 0.5, 0.0, 1.0], [1.0, 0.5, 0.5, 1.0])
+    assert found is not None
+    assert found.difference.value == pytest.approx(0.25)
+    error = math.sqrt(4 * 0.0625 / 3) / 2
+    assert found.difference.stderr == pytest.approx(error)
+    assert (found.difference.interval or (0, 0))[1] == pytest.approx(0.25 + 3.182446 * error, abs=1e-6)
+    clustered = paired.difference([0.0] * 6, [1.0, 1.0, 0.0, 0.0, 0.0, 0.0], ["a", "a", "b", "b", "c", "c"])
+    assert clustered is not None
+    assert clustered.difference.method == "t over clusters"
+    alike = paired.difference([0.5] * 8, [0.5] * 8)
+    assert alike is not None
+    assert alike.difference.interval == pytest.approx((-0.3244, 0.3244), abs=1e-4)
+    assert paired.difference([], []) is None
+
+
+def evaluated(folder: Path, answers: dict[int, str | None], model: str = "m") -> Path:
+    parts = [said(text, doc_id=number, answer=4 + number * 0) for number, text in answers.items()]
+    setup = Setup(task=SUMS, mode="generation")
+    results.finish(store.Folder(folder), About(model=model, began=0, took=0), [(setup, parts)], [], TIME)
+    return folder
+
+
+def test_items_are_held_against_each_other_by_what_they_are(tmp_path: Path) -> None:
+    base = evaluated(tmp_path / "a", {0: "4", 1: "4", 2: "5", 3: None, 7: "4"})
+    new = evaluated(tmp_path / "b", {2: "4", 1: "4", 0: "so 5", 3: "4", 8: "4"})
+    (found,) = pairing.compare(pairing.read(base), pairing.read(new))
+    assert found.difference is not None
+    assert (found.difference.gained, found.difference.lost, found.difference.difference.n) == (1, 1, 3)
+    assert (found.alone, found.failed, found.metric) == (2, 1, "exact_match")
+    assert found.same == pytest.approx(1 / 3)
+
+
+def test_compare_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = evaluated(tmp_path / "a", dict.fromkeys(range(40), "5"), "old")
+    new = evaluated(tmp_path / "b", {number: "4" if number < 20 else "5" for number in range(40)}, "new")
+    assert main(["compare", str(base), str(new)]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("sums: better, +50.00 points (95 % interval +32.8")
+    assert "base: old; new: new." in told
+    assert main(["compare", str(base), str(new), "--as", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdicts"] == {"sums": "better"}
+    (tmp_path / "run").mkdir()
+    assert main(["compare", str(base), str(tmp_path / "run")]) == 2
+    assert "give two evaluations, or runs" in capsys.readouterr().err
+    assert main(["compare", str(base), str(new), "--gate", "qps >= 1"]) == 2
+    assert "--gate is for runs, not for evaluations" in capsys.readouterr().err
+
+
+def test_evaluations_of_different_tasks_are_not_compared(tmp_path: Path) -> None:
+    base = pairing.read(evaluated(tmp_path / "a", {0: "4"}))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / f"samples_other_{TIME}.jsonl").write_text("")
+    with pytest.raises(UsageError, match="have no task in common: sums against other"):
+        pairing.compare(base, pairing.read(tmp_path / "b"))
