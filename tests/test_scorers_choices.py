@@ -137,3 +137,9 @@ def test_overlap_as_sacrebleu_and_rouge_score_have_it(case: Case) -> None:
 @pytest.mark.parametrize("name", ["letter", "letters", "choice", "overlap", "letter_filters"])
 def test_each_has_thirty_cases(name: str) -> None:
     assert len(cases(name)) >= 30
+
+
+def test_a_wide_gap_holds_nothing_up() -> None:
+    """Models that lose the thread write blanks to their limit."""
+    assert letter.read("A" + " " * 30_000 + "is correct", ["ice", "stone"]) == "A"
+    assert letter.read("Answer:" + "\n \n" * 10_000 + "B", ["ice", "stone"]) == "B"

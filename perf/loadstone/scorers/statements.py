@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from unicodedata import normalize
 
 THOUGHT = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.I)
 THINKING = re.compile(r"<(?:think|thinking|thought|reasoning)>", re.I)
 DRESSED = re.compile(r"\\(?:text(?:bf|rm|it|sf|tt)?|mathrm|mathbf|mathsf|operatorname)\s*\{([^{}]*)\}")
+GAP = re.compile(r"[^\S\n]+")
+BLANK_LINES = re.compile(r"(?:\n ?){2,}")
 MARKUP = str.maketrans("", "", "*`$#")
 WIDTH = 200
 """Characters after `the answer is` among which the words of a choice are looked for."""
 
 
 def final(text: str) -> str | None:
-    """What stands after the thinking, with full-width signs made plain; None if the thinking never ended."""
+    """What stands after the thinking, with full-width signs made plain and without wide gaps, over which the patterns
+    below would take long; None if the thinking never ended."""
     said = THOUGHT.split(text)[-1]
-    return None if THINKING.search(said) else DRESSED.sub(r"\1", normalize("NFKC", said)).strip()
+    if THINKING.search(said):
+        return None
+    narrow = BLANK_LINES.sub("\n\n", GAP.sub(" ", normalize("NFKC", said)))
+    return DRESSED.sub(r"\1", narrow).strip()
 
 
 def plain(text: str) -> str:
@@ -28,6 +35,7 @@ def plain(text: str) -> str:
     return text.translate(MARKUP)
 
 
+@lru_cache(512)
 def bare(text: str) -> str:
     """For comparing words: lower case, single spaces, no signs around."""
     return " ".join(normalize("NFKC", text).translate(MARKUP).casefold().split()).strip(" .,;:!?\"'“”‘’()[]{}。")
@@ -129,7 +137,7 @@ def named(text: str, options: Sequence[str], whole: bool = False) -> str:
 def _has(said: str, words: str) -> bool:
     left = r"(?<!\w)" if words[:1].isascii() else ""
     right = r"(?!\w)" if words[-1:].isascii() else ""
-    return bool(re.search(left + re.escape(words) + right, said))
+    return words in said and bool(re.search(left + re.escape(words) + right, said))
 
 
 NEGATION = re.compile(
@@ -143,11 +151,14 @@ def _negated(text: str, at: int) -> bool:
     return bool(NEGATION.search(CLAUSE.split(text[max(0, at - 120) : at])[-1]))
 
 
+SENTENCE_END = re.compile(r"[\n}]|[.!?](?=\s|$)|。")
+
+
 def _statements(text: str, options: Sequence[str]) -> Iterator[tuple[int, int, str]]:
     """(start, end, letters) of all that announces or praises a letter or the words of a choice."""
     for pattern in (CUE, BOXED):
         for match in pattern.finditer(text):
-            after = re.split(r"[\n}]|[.!?](?=\s|$)|。", text[match.end() : match.end() + WIDTH], maxsplit=1)[0]
+            after = SENTENCE_END.split(text[match.end() : match.end() + WIDTH], maxsplit=1)[0]
             if found := run(text, match.end(), options) or named(after, options, whole=bool(NEGATION.search(after))):
                 yield match.start(), match.end() + len(after), found
     for match in POINTED.finditer(text):
