@@ -92,9 +92,11 @@ def test_a_batch_has_one_kind_of_settings() -> None:
     Path("p.jsonl").write_text("".join(lines), "utf-8")
     model = Seen()
     run(model, batch_size=6, concurrency=6)
-    assert {(given["infer_cfg"]["max_tokens"], len(prompts)) for prompts, given in model.calls} >= {(5, 3), (6, 3)} or (
-        all(len({body["max_tokens"] for body in given["origin_inputs"]}) == 1 for _, given in model.calls)
-    )
+    for prompts, given in model.calls:
+        lengths = [body["max_tokens"] for body in given["origin_inputs"]]
+        assert lengths == [given["infer_cfg"]["max_tokens"]] * len(prompts)
+    assert {given["infer_cfg"]["max_tokens"] for _, given in model.calls} == {5, 6}
+    assert sum(len(prompts) for prompts, _ in model.calls) == 6
 
 
 def test_one_call_at_a_time_and_waiting_is_latency() -> None:

@@ -50,12 +50,6 @@ def last_number(text: str, _: Sample) -> str | None:
     return spelt[-1] if spelt else None
 
 
-def marked_number(text: str, sample: Sample) -> str | None:
-    """The number after the last `####`, or else the last number."""
-    marked = MARKED.findall(text)
-    return last_number(marked[-1] if marked else text, sample)
-
-
 def number(text: str) -> Fraction | None:
     """The one number that a text is, with its currency and unit: after `####` or `=` where these stand in it. A percent
     sign is a unit. None where there is none, or more than one."""
