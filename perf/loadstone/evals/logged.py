@@ -25,7 +25,8 @@ from loadstone.tasks.spec import Mode
 
 Response = str | tuple[float, bool] | None
 Line = dict[str, Any]
-Wanted = Callable[[str], bool]
+Chosen = Callable[[str], bool]
+"""Whether an item is wanted, by its doc_id."""
 
 
 class Logged(Struct, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ class Log:
     filters: in the order in which they first stand there. `wanted`: which items, by their doc_id.
     """
 
-    def __init__(self, task: str, paths: Sequence[Path], wanted: Wanted | None = None) -> None:
+    def __init__(self, task: str, paths: Sequence[Path], wanted: Chosen | None = None) -> None:
         self.task, self.paths = task, list(paths)
         self._wanted = wanted
         self._keys, self._files, self._offsets = array("Q"), array("H"), array("Q")

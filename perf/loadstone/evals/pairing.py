@@ -10,10 +10,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from loadstone import paired
-from loadstone.evals import results, scoring
+from loadstone.evals import results, saved, scoring
 from loadstone.evals.layout import digest, doc_hash
 from loadstone.evals.logged import Log, Logged
-from loadstone.evals.rescoring import found
 from loadstone.paired import Difference
 from loadstone.records import UsageError
 
@@ -62,7 +61,7 @@ def read(path: Path) -> Side:
         if told is not None:
             model = told.model
             heads = {each.task: (each.figures[0].filter, each.figures[0].metric) for each in told.tasks if each.figures}
-    return Side(name=str(path), model=model, files=found([path], None), heads=heads)
+    return Side(name=str(path), model=model, files=saved.by_task([path], None), heads=heads)
 
 
 def compare(base: Side, new: Side) -> list[Compared]:

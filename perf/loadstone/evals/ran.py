@@ -13,8 +13,7 @@ from loadstone import store
 from loadstone.evals import answers, library
 from loadstone.evals.answers import Answer
 from loadstone.evals.asking import Wanted
-from loadstone.evals.logged import Logged
-from loadstone.evals.logged import Wanted as Chosen
+from loadstone.evals.logged import Chosen, Logged
 from loadstone.readers.rows import IDS
 from loadstone.records import Record, UsageError
 from loadstone.samples import Answered
