@@ -13,7 +13,7 @@ from answers import SUMS, said
 from loadstone import store
 from loadstone.evals import layout, rescoring, results
 from loadstone.evals.layout import About, Setup
-from loadstone.evals.logged import Log
+from loadstone.evals.log import Log
 from loadstone.evals.rescoring import Change, Rescored, Wish
 from loadstone.records import UsageError
 from loadstone.samples import Answered

@@ -12,7 +12,8 @@ from msgspec import Struct
 from loadstone import paired
 from loadstone.evals import results, saved, scoring
 from loadstone.evals.layout import digest, doc_hash
-from loadstone.evals.logged import Log, Logged
+from loadstone.evals.log import Log
+from loadstone.evals.logged import Logged
 from loadstone.paired import Difference
 from loadstone.records import UsageError
 

@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from loadstone import plugins
 from loadstone.evals import results, sandbox, saved, scoring, targets
 from loadstone.evals.layout import About, Setup
-from loadstone.evals.logged import Log, Logged
+from loadstone.evals.log import Log
+from loadstone.evals.logged import Logged
 from loadstone.evals.ran import Ran
 from loadstone.evals.tally import Tally
 from loadstone.records import UsageError

@@ -1,6 +1,6 @@
 """Which saved answers are meant: files with samples by task, or a run, which of their items, and what is told beside.
 
-Of a folder the last evaluation counts. What stands in a file is logged.py's, what it is worth rescoring.py's.
+Of a folder the last evaluation counts. What stands in a file is log.py's, what it is worth rescoring.py's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from loadstone.evals import layout, ran, results, targets
-from loadstone.evals.logged import Chosen, Log
+from loadstone.evals.log import Chosen, Log
 from loadstone.evals.ran import Ran
 from loadstone.records import UsageError
 

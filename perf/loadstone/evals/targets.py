@@ -20,7 +20,8 @@ from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Data, Filter, Generation, Likelihood, Task
 
 if TYPE_CHECKING:
-    from loadstone.evals.logged import Log, Logged
+    from loadstone.evals.log import Log
+    from loadstone.evals.logged import Logged
     from loadstone.evals.ran import Ran
 
 TEMPLATE = "by target"
