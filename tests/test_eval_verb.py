@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -265,18 +264,6 @@ def test_from_python_an_evaluation_is_a_call(sim: Sim) -> None:
     assert done.folder == Path("out")
     with pytest.raises(UsageError, match="the configuration has a setting 'modes'"):
         library.evaluate({**given, "modes": 1})
-
-
-def test_the_task_of_the_document_can_be_asked(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
-    text = (Path(__file__).parents[1] / "docs/evals.md").read_text("utf-8")
-    (task,) = re.findall(r'```python\n("""Capitals.*?)```', text, re.DOTALL)
-    (row,) = re.findall(r"`(\{\"country.*?\})`", text)
-    Path("capitals.py").write_text(task)
-    Path("data/capitals.jsonl").write_text(f"{row}\n")
-    Path("answers.jsonl").write_text(json.dumps({"question": "the capital of France?", "answer": "It is Paris."}))
-    sim.replace(answers="answers.jsonl", ttft="0ms", itl="0ms")
-    assert evaluate(capsys, sim.url, tasks="capitals.py:CAPITALS").status == 0
-    assert figure()["outcomes"]["right"] == 1
 
 
 def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> None:
