@@ -18,10 +18,16 @@ WIDTH = 200
 """Characters after `the answer is` among which the words of a choice are looked for."""
 
 
+def spoken(text: str) -> str | None:
+    """What stands after the thinking; None if that never ended."""
+    said = THOUGHT.split(text)[-1]
+    return None if THINKING.search(said) else said
+
+
 def final(text: str) -> str | None:
     """What stands after the thinking, with full-width signs made plain; None if the thinking never ended."""
-    said = THOUGHT.split(text)[-1]
-    return None if THINKING.search(said) else DRESSED.sub(r"\1", TAGGED.sub(_untagged, normalize("NFKC", said))).strip()
+    said = spoken(text)
+    return None if said is None else DRESSED.sub(r"\1", TAGGED.sub(_untagged, normalize("NFKC", said))).strip()
 
 
 def _untagged(tag: re.Match[str]) -> str:
