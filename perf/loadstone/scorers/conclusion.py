@@ -8,7 +8,7 @@ import re
 
 from loadstone.samples import Sample
 from loadstone.scorers import Extractor
-from loadstone.scorers.boxed import boxed
+from loadstone.scorers.boxed import after_thought, boxed
 from loadstone.scorers.match import either, exact_match, last_line, regex, the_answer_is
 from loadstone.scorers.number import last_number
 from loadstone.scorers.number import number as value
@@ -23,7 +23,7 @@ strict = regex(r"(?<=the answer is )(.*)(?=.)")
 """lm-eval's filter `get-answer` of BIG-Bench Hard: all but the last sign of the line."""
 same = exact_match(ignore_case=True, regexes_to_ignore=(r"\.$", ",", r"\\", "\n", '"'))
 """lm-eval's metric of BIG-Bench Hard without examples."""
-said = either(the_answer_is, boxed, last_line)
+said = after_thought(either(the_answer_is, boxed, last_line))
 
 
 def option(text: str, sample: Sample) -> str | None:
