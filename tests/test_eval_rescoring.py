@@ -272,3 +272,23 @@ def test_of_a_folder_the_last_of_each_task_counts(tmp_path: Path) -> None:
     written(tmp_path / "samples_t_2026-01-01T00-00-00.000000.jsonl", [text(0), text(1)])
     written(tmp_path / "samples_t_2026-02-01T00-00-00.000000.jsonl", [text(0)])
     assert rescore(tmp_path).evaluation.tasks[0].items == 1
+
+
+def test_a_task_in_a_file_of_its_own_judges_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own scorer and name, not by target as a name that nobody knows."""
+    monkeypatch.chdir(tmp_path)
+    Path("odd.py").write_text(
+        "from loadstone.scorers.match import whole\n"
+        "from loadstone.tasks.spec import Data, Filter, Generation, Task\n"
+        "def odd(extracted, sample):\n    return {'exact_match': float(extracted == 'odd')}\n"
+        "TASK = Task(name='odd', title='Odd', version=3.0, source='', data=Data(path='odd'),\n"
+        "            query=str, target=lambda doc: '',\n"
+        "            generation=Generation(template='odd', filters=(Filter('none', whole, odd),)))\n"
+    )
+    line = {"doc_id": 0, "doc": {}, "target": "7", "arguments": [["x", {}]], "resps": [["odd"]],
+            "filtered_resps": ["odd"], "filter": "none", "doc_hash": "1", "prompt_hash": "2", "target_hash": "3"}  # fmt: skip
+    Path(f"samples_odd_{TIME}.jsonl").write_text(json.dumps(line) + "\n")
+    (task,) = rescore(Path(f"samples_odd_{TIME}.jsonl"), task="odd.py:TASK").evaluation.tasks
+    assert (task.task, task.template, task.figures[0].all.value) == ("odd", "odd", 1.0)
+    with pytest.raises(UsageError, match="no task 'ood'"):
+        rescore(Path(f"samples_odd_{TIME}.jsonl"), task="ood")

@@ -14,6 +14,7 @@ import exam
 import loadstone as library
 from loadstone import loop
 from loadstone.evals import answers, session
+from loadstone.evals.alone import alone
 from loadstone.evals.settings import from_mapping
 from loadstone.records import UsageError, from_line, to_line
 from servers import Done, Sim, clean, loadstone, records, refused
@@ -238,7 +239,7 @@ def test_each_model_has_its_folder(sim: Sim, capsys: pytest.CaptureFixture[str])
     done = evaluate(capsys, sim.url, "--model", "sim", "--model", "org/other", "--limit", 1)
     assert journal("out/sim")["model"] == "sim"
     assert results("out/sim")["tasks"][0]["items"] == 1
-    assert done.status == 2
+    assert done.status == 1
     assert f"{sim.url} does not answer for a model 'org/other'; it lists sim: give --model" in done.err
     made = session.meant({"tasks": "x", "model": ["sim", "org/other"], "output": "out"})
     assert [each.load.output for each in made] == ["out/sim", "out/org__other"]
@@ -273,7 +274,7 @@ def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> N
     first, *rest = map(from_line, run.read_bytes().splitlines(keepends=True))
     stopped = json.loads(to_line(first)) | {"error": {"kind": "stopped", "message": "interrupted"}, "text": None}
     run.write_bytes(json.dumps(stopped).encode() + b"\n" + b"".join(map(to_line, rest)))
-    sitting = loop.run(session.ready(settings, None, lambda _: None))
+    sitting = loop.run(session.ready(settings, Path("out"), None, lambda _: None))
     found = answers.read(Path("out"), {one.id: one for one, _ in sitting.placed})
     assert first.prompt not in found
     assert len(found) == SUMS - 1
@@ -283,3 +284,35 @@ def test_answers_longer_than_the_server_takes_are_told_of(capsys: pytest.Capture
     with Sim(answers="answers.jsonl", ttft="0ms", itl="0ms", max_model_len=64) as sim:
         done = evaluate(capsys, sim.url, "--limit", 1, "--num-fewshot", 0)
     assert "exam_sums: answers may have 64 tokens, but the server takes 64 with the prompt: give a lower" in done.err
+
+
+def test_two_evaluations_in_one_folder_are_refused(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second would take the first's run for one that was killed, and put its shards together under way."""
+    with alone(Path("out")):
+        done = evaluate(capsys, sim.url)
+    assert done.status == 2
+    assert done.err == "loadstone: another evaluation is at work in out: wait for its end, or give another -o\n"
+    assert not Path("out").exists()
+    assert evaluate(capsys, sim.url).status == 0
+
+
+def test_a_model_that_cannot_be_asked_does_not_cost_the_others_theirs(
+    sim: Sim, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = evaluate(capsys, sim.url, "--model", "other", "--model", "sim")
+    assert done.status == 1
+    assert f"other was not evaluated: {sim.url} does not answer for a model 'other'; it lists sim" in done.err
+    assert results("out/sim")["tasks"][0]["figures"][0]["all"]["value"] == 1.0
+    assert not Path("out/other").exists()
+    given = {"url": sim.url, "tasks": [exam.ONLY_SUMS], "data-dir": "data", "model": ["other", "sim"], "output": "two"}
+    with pytest.raises(UsageError, match="does not answer for a model 'other'"):
+        library.evaluate(given)
+    assert results("two/sim")["tasks"]
+
+
+def test_inside_an_event_loop_it_is_said_what_to_await() -> None:
+    async def inside() -> None:
+        with pytest.raises(RuntimeError, match=r"await loadstone\.session\.load_test.*or loadstone\.evals\.session"):
+            library.evaluate({"url": "http://127.0.0.1:1", "tasks": [exam.ONLY_SUMS], "data-dir": "data"})
+
+    loop.run(inside())

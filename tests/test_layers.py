@@ -49,6 +49,7 @@ DOORS = {
     "rich": {"console.py"},
     "lm_eval": {"evals/bridge.py", "evals/lm_eval_model.py"},
     "yaml": {"mappings.py"},
+    "fcntl": {"evals/alone.py"},
     "plotly": set(),  # a file of it is read, views/assets.py
     "aiohttp": {"transport/over_aiohttp.py"},
     "httptools": {"transport/connection.py", "sim/http.py"},

@@ -58,16 +58,14 @@ def by_task(paths: Iterable[Path], task: str | None) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     for path in paths:
         for file in _files(path):
-            files.setdefault(layout.task_of(file.name) or _named(task, file), []).append(file)
+            files.setdefault(layout.task_of(file.name) or file.stem, []).append(file)
     if task is None or task == targets.BY_TARGET:
         return files
-    if task not in files and targets.known(task, asked=True) and len(files) > 1:
-        raise UsageError(f"--task {task} is one task, and the files are of {', '.join(files)}: give those of one")
+    if task not in files and (meant := targets.known(task, asked=True)):
+        if len(files) > 1 and meant.name not in files:
+            raise UsageError(f"--task {task} is one task, and the files are of {', '.join(files)}: give those of one")
+        task = meant.name
     return {task: files.get(task) or next(iter(files.values()))}
-
-
-def _named(task: str | None, file: Path) -> str:
-    return file.stem if task is None or task == targets.BY_TARGET else task
 
 
 def _files(path: Path) -> list[Path]:

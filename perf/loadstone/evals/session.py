@@ -35,6 +35,7 @@ from loadstone.evals import (
     tokenising,
 )  # fmt: skip
 from loadstone.evals import settings as given
+from loadstone.evals.alone import alone
 from loadstone.evals.answers import Answer
 from loadstone.evals.choice import Choice
 from loadstone.evals.inference import Placed
@@ -105,8 +106,14 @@ async def evaluate(
 ) -> Evaluated:
     """Ask what has no answer yet, and score what has. `served`: the load with the address of a server that was started
     for it. Raises UsageError before anything is sent when settings, data or server are not fit for it."""
-    began = time.monotonic()
-    sitting = await ready(settings, served, notice)
+    settings, began = settings.check(), time.monotonic()
+    load = settings.load
+    folder = Path(load.output) if load.output else store.default_path(load.label or "eval")
+    with alone(folder):
+        return await _evaluate(await ready(settings, folder, served, notice), began, notice, live)
+
+
+async def _evaluate(sitting: Sitting, began: float, notice: Notice, live: Live | None) -> Evaluated:
     runs = [] if sitting.settings.stage == "score" else await _ask(sitting, notice, live)
     found = _answers(sitting)
     told = _told(sitting, found, runs)
@@ -118,15 +125,13 @@ async def evaluate(
     return Evaluated(folder=sitting.folder, journal=told, results=scored, runs=runs)
 
 
-async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sitting:
+async def ready(settings: Eval, folder: Path, served: Config | None, notice: Notice) -> Sitting:
     """Everything that is settled before the first request. Raises UsageError."""
-    settings = settings.check()
     if settings.dry_run:
         raise UsageError("--dry-run asks nothing: loadstone.evals.dry.look(settings) tells what would be asked")
     load = settings.load if served is None else msgspec.structs.replace(settings.load, url=served.url)
     selection = select(settings, notice)
     tasks = selection.tasks
-    folder = Path(load.output) if load.output else store.default_path(load.label or "eval")
     before = journal.before(folder, settings)
     if settings.stage == "score" and before is None:
         raise UsageError(f"{folder} is no evaluation: leave out --stage score to make one")
@@ -149,7 +154,6 @@ async def ready(settings: Eval, served: Config | None, notice: Notice) -> Sittin
         groups=[group.name for group in selection.groups],
         began=before.began if before else journal.now(),
     )
-    store.Folder(folder, new=False)
     journal.write(folder, told)
     return Sitting(
         settings=settings,
@@ -213,7 +217,6 @@ async def _placed(
     if settings.stage == "score":
         cuts = tokenising.known(folder)
     else:
-        store.Folder(folder, new=False)
         _, cuts = await tokenising.tokenised(cut, load, folder, seen.get("context"))
     return [(part, way) for one, way in placed for part in tokenising.apply([one], cuts)], cuts
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from loadstone import flags, outputs
 from loadstone.outputs import notice
+from loadstone.records import UsageError
 from loadstone.values import pairs, whole
 from loadstone.verbs.score import VIEWS
 
@@ -101,10 +102,19 @@ def run(options: Namespace) -> int:
         return _dry(each[0], getattr(options, "view", "text"))
     statuses = []
     for one in each:
-        statuses.append(_one(one, options))
+        statuses.append(_one(one, options) if len(each) == 1 else _of_several(one, options))
         if statuses[-1] == 130:
             break
     return max(statuses)
+
+
+def _of_several(settings: Eval, options: Namespace) -> int:
+    """A model that cannot be evaluated must not cost the others their results."""
+    try:
+        return _one(settings, options)
+    except UsageError as exc:
+        notice(f"{settings.load.model} was not evaluated: {exc}")
+        return 1
 
 
 def _one(settings: Eval, options: Namespace) -> int:
