@@ -13,7 +13,7 @@ import pytest
 import exam
 import loadstone as library
 from loadstone import loop
-from loadstone.evals import answers, session
+from loadstone.evals import answers, session, sitting
 from loadstone.evals.alone import alone
 from loadstone.evals.settings import from_mapping
 from loadstone.records import UsageError, from_line, to_line
@@ -274,8 +274,8 @@ def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> N
     first, *rest = map(from_line, run.read_bytes().splitlines(keepends=True))
     stopped = json.loads(to_line(first)) | {"error": {"kind": "stopped", "message": "interrupted"}, "text": None}
     run.write_bytes(json.dumps(stopped).encode() + b"\n" + b"".join(map(to_line, rest)))
-    sitting = loop.run(session.ready(settings, Path("out"), None, lambda _: None))
-    found = answers.read(Path("out"), {one.id: one for one, _ in sitting.placed})
+    begun = loop.run(sitting.ready(settings, Path("out"), None, lambda _: None))
+    found = answers.read(Path("out"), {one.id: one for one, _ in begun.placed})
     assert first.prompt not in found
     assert len(found) == SUMS - 1
 

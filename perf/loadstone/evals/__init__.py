@@ -1,6 +1,7 @@
 """Accuracy on the same transport: questions of benchmarks become requests of ordinary runs, whose records are scored.
 
-`session` leads the way, `journal` writes down in eval.json how far it is:
+`session` leads the way, `sitting` as far as the first request; `alone` keeps others out of the folder, and `journal`
+writes down in eval.json how far it is:
 
     settings, Task -> selection -> probe, choice (how each is answered)
     -> papers: library (rows) -> questions (Sample) -> asking (Wanted)

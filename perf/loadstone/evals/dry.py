@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from loadstone import tokens
-from loadstone.evals import asking, journal, papers, session
+from loadstone.evals import asking, journal, papers, selection
 from loadstone.evals.asking import Wanted
 from loadstone.evals.choice import Choice
 from loadstone.evals.likelihood import Way
-from loadstone.evals.papers import Notice, Paper
+from loadstone.evals.papers import Paper
 from loadstone.evals.settings import Eval
 from loadstone.records import UsageError
+from loadstone.setup import Notice
 from loadstone.tasks.spec import Task
 
 CHARACTERS = 4
@@ -54,7 +55,7 @@ def look(settings: Eval, notice: Notice = lambda _: None) -> Plan:
     name = settings.load.tokenizer
     count = tokens.load(name).count if name else _estimate
     made = [
-        papers.paper(task, way(task, settings), settings, notice) for task in session.select(settings, notice).tasks
+        papers.paper(task, way(task, settings), settings, notice) for task in selection.select(settings, notice).tasks
     ]
     return Plan([_planned(paper, count, settings) for paper in made], counted=name is not None)
 

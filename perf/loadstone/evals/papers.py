@@ -5,7 +5,7 @@ Reads the data, asks nobody. How a task can be answered here is choice.py's, how
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,8 @@ from loadstone.evals.layout import Setup
 from loadstone.evals.library import Rows
 from loadstone.evals.questions import Which
 from loadstone.evals.settings import Eval
-from loadstone.records import UsageError
+from loadstone.setup import Notice
 from loadstone.tasks.spec import Task
-
-Notice = Callable[[str], None]
 
 
 class Paper(Struct, frozen=True, kw_only=True):
@@ -98,14 +96,6 @@ def _judges(task: Task) -> dict[str, Any]:
         return {}
     judging = task.foreign.judging
     return {"judge": judging.judge, "figures": judging.figures, "foreign": task.foreign.config}
-
-
-def check_samples(asked: Iterable[str], tasks: Iterable[Task]) -> None:
-    """Raises UsageError where --samples names a task that is not among them."""
-    known = [task.name for task in tasks]
-    for name in asked:
-        if name not in known:
-            raise UsageError(f"--samples names {name}, which is none of the tasks asked: {', '.join(known[:8])}")
 
 
 def _rows(task: Task, root: str | None, shots: int) -> tuple[Rows, Rows]:
