@@ -19,8 +19,8 @@ from loadstone.config import Config
 from loadstone.evals import answers, asking, inference, journal
 from loadstone.evals.asking import How, Wanted
 from loadstone.evals.cache import Cache, key
-from loadstone.evals.choice import Choice
 from loadstone.evals.likelihood import Way
+from loadstone.evals.route import Route
 from loadstone.evals.settings import Eval
 from loadstone.readers.jsonl import parse
 from loadstone.readers.rows import to_prompt
@@ -152,7 +152,7 @@ def test_settings_go_by_the_names_of_the_protocol(api: apis.API, fields: dict[st
 
 def test_requests_of_several_apis_are_runs_of_their_own() -> None:
     likely = msgspec.structs.replace(WANTED, id="t:1", mode="loglikelihood", continuation=" x")
-    chat, echo = Choice("generation", "chat"), Choice("loglikelihood", "completions", Way("echo"))
+    chat, echo = Route("generation", "chat"), Route("loglikelihood", "completions", Way("echo"))
     found = inference.by_api([(WANTED, chat), (likely, echo), (WANTED, chat)])
     assert {api: len(batch) for api, batch in found.items()} == {"chat": 2, "completions": 1}
     (row,) = inference.rows([(likely, echo)], Config())

@@ -275,7 +275,7 @@ def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> N
     stopped = json.loads(to_line(first)) | {"error": {"kind": "stopped", "message": "interrupted"}, "text": None}
     run.write_bytes(json.dumps(stopped).encode() + b"\n" + b"".join(map(to_line, rest)))
     begun = loop.run(sitting.ready(settings, Path("out"), None, lambda _: None))
-    found = answers.read(Path("out"), {one.id: one for one, _ in begun.placed})
+    found = answers.read(Path("out"), {one.id: one for one, _ in begun.routed})
     assert first.prompt not in found
     assert len(found) == SUMS - 1
 

@@ -3,7 +3,7 @@
 `session` leads the way, `sitting` as far as the first request; `alone` keeps others out of the folder, and `journal`
 writes down in eval.json how far it is:
 
-    settings, Task -> selection -> probe, choice (how each is answered)
+    settings, Task -> selection -> probe, route (how each is answered)
     -> papers: library (rows) -> questions (Sample) -> asking (Wanted)
     -> posts (lines), cache -> inference (runs) -> Record -> answers (Answered)
     -> results: scoring (Score) -> tally -> layout, items (files) -> reporting

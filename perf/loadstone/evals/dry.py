@@ -12,9 +12,9 @@ from msgspec import Struct
 from loadstone import tokens
 from loadstone.evals import asking, journal, papers, selection
 from loadstone.evals.asking import Wanted
-from loadstone.evals.choice import Choice
 from loadstone.evals.likelihood import Way
 from loadstone.evals.papers import Paper
+from loadstone.evals.route import Route
 from loadstone.evals.settings import Eval
 from loadstone.records import UsageError
 from loadstone.setup import Notice
@@ -60,25 +60,25 @@ def look(settings: Eval, notice: Notice = lambda _: None) -> Plan:
     return Plan([_planned(paper, count, settings) for paper in made], counted=name is not None)
 
 
-def way(task: Task, settings: Eval) -> Choice:
+def way(task: Task, settings: Eval) -> Route:
     """As the task is answered where nothing is known of the server."""
     mode = task.default if settings.mode == "auto" else settings.mode
     if mode not in task.modes:
         raise UsageError(f"{task.name} cannot be answered by {mode}; it can by {' or '.join(task.modes)}")
     if mode == "generation":
-        return Choice(mode, settings.api or "chat")
-    return Choice(mode, "completions", Way("echo") if mode == "loglikelihood" else Way("letters"))
+        return Route(mode, settings.api or "chat")
+    return Route(mode, "completions", Way("echo") if mode == "loglikelihood" else Way("letters"))
 
 
 def _planned(paper: Paper, count: Callable[[str], int], settings: Eval) -> Planned:
     wanted = list(paper.wanted())
     input_tokens = _counted(wanted, count)
     most = paper.settings.get("max_tokens", paper.settings.get("max_completion_tokens", 1))
-    output_tokens = len(wanted) * (most if paper.choice.mode == "generation" else 1)
+    output_tokens = len(wanted) * (most if paper.route.mode == "generation" else 1)
     setup = paper.setup(True)
     return Planned(
         task=paper.task.name,
-        mode=paper.choice.mode,
+        mode=paper.route.mode,
         template=setup.template,
         version=paper.task.version,
         shots=paper.shots,

@@ -1,6 +1,6 @@
 """What a task asks of one model: its rows, how it is answered, and every request, by item and pass.
 
-Reads the data, asks nobody. How a task can be answered here is choice.py's, how its items are put asking.py's.
+Reads the data, asks nobody. How a task can be answered here is route.py's, how its items are put asking.py's.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from msgspec import Struct
 
 from loadstone.evals import asking, library, questions
 from loadstone.evals.asking import How, Item, Wanted
-from loadstone.evals.choice import Choice
 from loadstone.evals.foreign import Ask, Bridged
 from loadstone.evals.layout import Setup
 from loadstone.evals.library import Rows
 from loadstone.evals.questions import Which
+from loadstone.evals.route import Route
 from loadstone.evals.settings import Eval
 from loadstone.setup import Notice
 from loadstone.tasks.spec import Task
@@ -28,7 +28,7 @@ class Paper(Struct, frozen=True, kw_only=True):
     by name."""
 
     task: Task
-    choice: Choice
+    route: Route
     shots: int
     repeats: int
     settings: dict[str, Any]
@@ -43,32 +43,32 @@ class Paper(Struct, frozen=True, kw_only=True):
     def setup(self, judged: bool) -> Setup:
         return Setup(
             task=self.task,
-            mode=self.choice.mode,
+            mode=self.route.mode,
             shots=self.shots,
             repeats=self.repeats,
-            settings=self.settings if self.choice.mode == "generation" else {},
+            settings=self.settings if self.route.mode == "generation" else {},
             original=self.original,
             sha256=self.sha256,
-            chat=self.choice.form == "messages",
+            chat=self.route.form == "messages",
             judged=judged,
             **_judges(self.task),
         )
 
 
-def paper(task: Task, choice: Choice, settings: Eval, notice: Notice = lambda _: None) -> Paper:
+def paper(task: Task, route: Route, settings: Eval, notice: Notice = lambda _: None) -> Paper:
     """A task with the items that are wanted of it. Raises UsageError."""
     if isinstance(task, Bridged):
-        return _bridged(task, choice, settings)
+        return _bridged(task, route, settings)
     shots = questions.shots_of(task, settings.num_fewshot)
     if settings.num_fewshot is not None and shots != settings.num_fewshot:
         notice(f"{task.name} has {shots} worked examples, not {settings.num_fewshot}")
     rows, examples = _rows(task, settings.data, shots)
     which = Which(limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot)
-    drawn = questions.samples(task, choice.mode, rows.docs, examples.docs, which)
-    how = _how(task, choice, settings, notice)
+    drawn = questions.samples(task, route.mode, rows.docs, examples.docs, which)
+    how = _how(task, route, settings, notice)
     return Paper(
         task=task,
-        choice=choice,
+        route=route,
         shots=shots,
         repeats=how.repeat,
         settings=how.settings,
@@ -78,15 +78,15 @@ def paper(task: Task, choice: Choice, settings: Eval, notice: Notice = lambda _:
     )
 
 
-def _bridged(task: Bridged, choice: Choice, settings: Eval) -> Paper:
+def _bridged(task: Bridged, route: Route, settings: Eval) -> Paper:
     """A task of lm-eval's, which puts its questions itself."""
     ask = Ask(
         limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot,
         repeat=settings.repeat or 1, system=settings.system, multiturn=settings.multiturn, gen=settings.gen,
     )  # fmt: skip
     foreign, repeats = task.foreign, max(task.repeats, settings.repeat or 1)
-    items = foreign.items(ask, choice.form)
-    return Paper(task=task, choice=choice, shots=foreign.shots, repeats=repeats, items=items,
+    items = foreign.items(ask, route.form)
+    return Paper(task=task, route=route, shots=foreign.shots, repeats=repeats, items=items,
                  settings=foreign.settings(settings.gen), original=foreign.original)  # fmt: skip
 
 
@@ -107,16 +107,16 @@ def _rows(task: Task, root: str | None, shots: int) -> tuple[Rows, Rows]:
     return rows, rows if data.shots_split == data.split and examples.sha256 == rows.sha256 else examples
 
 
-def _how(task: Task, choice: Choice, settings: Eval, notice: Notice) -> How:
-    said = asking.generation(task, settings.gen) if choice.mode == "generation" else {}
-    cut = asking.cut_stops(said, choice.form)
+def _how(task: Task, route: Route, settings: Eval, notice: Notice) -> How:
+    said = asking.generation(task, settings.gen) if route.mode == "generation" else {}
+    cut = asking.cut_stops(said, route.form)
     if cut != said:
         notice(f"{task.name}: of {len(said['stop'])} stop texts the first {asking.MOST_STOPS} are sent, as chats allow")
     repeat = task.repeats if settings.repeat is None else settings.repeat
     if repeat > 1 and not cut.get("temperature"):
         notice(f"{task.name}: {repeat} passes at temperature 0 will hardly differ; sample with --temperature 0.6")
     return How(
-        mode=choice.mode, form=choice.form, system=settings.system, multiturn=settings.multiturn, settings=cut,
+        mode=route.mode, form=route.form, system=settings.system, multiturn=settings.multiturn, settings=cut,
         repeat=repeat,
     )  # fmt: skip
 

@@ -101,7 +101,7 @@ async def _evaluate(sitting: Sitting, began: float, notice: Notice, live: Live |
 
 
 def _answers(sitting: Sitting) -> dict[str, Answer]:
-    found = answers.read(sitting.folder, {one.id: one for one, _ in sitting.placed})
+    found = answers.read(sitting.folder, {one.id: one for one, _ in sitting.routed})
     return tokenising.joined(found, sitting.cuts)
 
 
@@ -110,15 +110,15 @@ async def _ask(sitting: Sitting, notice: Notice, live: Live | None) -> list[Summ
     folder, load = sitting.folder, sitting.load
     for left in inference.close(folder, load):
         notice(f"{left} was not finished: its answers count")
-    wanted = {one.id: one for one, _ in sitting.placed}
+    wanted = {one.id: one for one, _ in sitting.routed}
     found = answers.read(folder, wanted)
-    missing = [placed for placed in sitting.placed if not _good(found.get(placed[0].id))]
+    missing = [routed for routed in sitting.routed if not _good(found.get(routed[0].id))]
     with posts.Cached(sitting.settings.cache, load, sitting.journal.model) as cached:
         missing = cached.take(missing, folder)
         if found or len(missing) < len(wanted):
             notice(f"{len(wanted) - len(missing):,} of {len(wanted):,} requests are answered already")
         runs = await inference.infer(missing, load, folder, notice, live) if missing else []
-        cached.keep(sitting.placed, answers.records(folder))
+        cached.keep(sitting.routed, answers.records(folder))
     return [run.summary for run in runs]
 
 
@@ -127,7 +127,7 @@ def _good(answer: Answer | None) -> bool:
 
 
 def _told(sitting: Sitting, found: Mapping[str, Answer], runs: Sequence[Summary]) -> Journal:
-    counts, failures = journal.counted((one.id for one, _ in sitting.placed), found)
+    counts, failures = journal.counted((one.id for one, _ in sitting.routed), found)
     usages = (record.usage for run, record in answers.records(sitting.folder) if run is not None)
     return msgspec.structs.replace(
         sitting.journal,
