@@ -67,6 +67,8 @@ def paper(task: Task, choice: Choice, settings: Eval, notice: Notice = lambda _:
     rows, examples = _rows(task, settings.data, shots)
     which = Which(limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot)
     drawn = questions.samples(task, choice.mode, rows.docs, examples.docs, which)
+    if choice.mode == "generation" and choice.form == "text" and any(sample.later for sample in drawn):
+        raise UsageError(f"{task.name} is conversations, which completions do not hold: say --api chat")
     how = _how(task, choice, settings, notice)
     return Paper(
         task=task,
