@@ -232,3 +232,27 @@ def test_tokens_cost_what_they_cost() -> None:
     assert (found.input_tokens, found.output_tokens, found.cached_tokens, found.untold) == (2000, 500, 200, 1)
     assert found.cost == pytest.approx(2000 * 0.5e-6 + 500 * 2e-6)
     assert journal.spent([Usage(1, 1)], Eval(tasks=["t"])).cost is None
+
+
+def test_a_conversation_that_ends_with_an_empty_answer_is_answered(tmp_path: Path) -> None:
+    """The next turn is not asked then; to ask all of it again would not help."""
+    wanted = Wanted(id="t:0", mode="generation", asked="Q:", later=["More."])
+    folder = tmp_path / "runs/1"
+    folder.mkdir(parents=True)
+    store.Folder(folder, new=False).append(
+        folder / store.RECORDS, [record(error="empty", text="", turn=1, conversation="c0", abandoned=1)]
+    )
+    found = answers.read(tmp_path, {"t:0": wanted})["t:0"]
+    assert (found.good, found.responses) == (True, [""])
+
+
+def test_later_turns_of_a_request_body_have_its_settings() -> None:
+    row = {"id": "a", "messages": [{"role": "user", "content": "Q"}], "temperature": 0.5, "later": ["More.", "Bye."]}
+    where = Where(Source("rows.jsonl", lambda: b"", lambda _: None), "line", 1)
+    made = to_prompt(row, where, Options())
+    assert [(turn.id, turn.text, turn.body) for turn in made.later] == [
+        ("a.2", "More.", {"temperature": 0.5}), ("a.3", "Bye.", {"temperature": 0.5}),
+    ]  # fmt: skip
+    assert made.body == {"temperature": 0.5}
+    other = to_prompt({**row, "later": 7}, where, Options())
+    assert (other.later, other.body) == ([], {"temperature": 0.5, "later": 7})

@@ -286,7 +286,8 @@ def test_a_task_in_a_file_of_its_own_judges_the_answers(tmp_path: Path, monkeypa
         "            generation=Generation(template='odd', filters=(Filter('none', whole, odd),)))\n"
     )
     line = {"doc_id": 0, "doc": {}, "target": "7", "arguments": [["x", {}]], "resps": [["odd"]],
-            "filtered_resps": ["odd"], "filter": "none", "doc_hash": "1", "prompt_hash": "2", "target_hash": "3"}  # fmt: skip
+            "filtered_resps": ["odd"], "filter": "none", "doc_hash": "1", "prompt_hash": "2",
+            "target_hash": "3"}  # fmt: skip
     Path(f"samples_odd_{TIME}.jsonl").write_text(json.dumps(line) + "\n")
     (task,) = rescore(Path(f"samples_odd_{TIME}.jsonl"), task="odd.py:TASK").evaluation.tasks
     assert (task.task, task.template, task.figures[0].all.value) == ("odd", "odd", 1.0)

@@ -316,3 +316,68 @@ def test_inside_an_event_loop_it_is_said_what_to_await() -> None:
             library.evaluate({"url": "http://127.0.0.1:1", "tasks": [exam.ONLY_SUMS], "data-dir": "data"})
 
     loop.run(inside())
+
+
+TALKS = """
+from loadstone.tasks.spec import Data, Task
+from msgspec.structs import replace
+from exam import SUMS
+TALKS = replace(SUMS, name="exam_talks", shots=0, later=lambda doc: ["And doubled?", "Thanks."])
+"""
+
+
+def _talks(capsys: pytest.CaptureFixture[str], url: str, *flags: object) -> Done:
+    Path("talks.py").write_text(TALKS)
+    return evaluate(capsys, url, "--limit", 3, *flags, tasks="talks.py:TALKS")
+
+
+def _turns(folder: str) -> list[tuple[str, int | None, str | None]]:
+    return sorted((record.prompt, record.turn, record.text) for record in records(Path(folder)))
+
+
+def test_a_conversation_is_asked_turn_by_turn(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    done = _talks(capsys, sim.url)
+    assert done.status == 0, done.err
+    told = _turns("out/runs/1")
+    names = [f"exam_talks:{n}{turn}" for n in range(3) for turn in ("", ".2", ".3")]
+    assert [name for name, *_ in told] == names
+    (line, *_) = max(Path("out").glob("samples_exam_talks_*.jsonl")).read_text().splitlines()
+    first, second, third = (text for name, _, text in told if name.startswith("exam_talks:0"))
+    (one,) = json.loads(line)["loadstone"]["passes"]
+    assert one["turns"] == [first, "And doubled?", second, "Thanks.", third]
+    assert json.loads(line)["resps"] == [[third]]
+    assert journal()["counts"]["answered"] == 3
+    assert journal()["tasks"][0]["requests"] == 9
+
+
+def test_a_conversation_that_was_cut_short_is_asked_anew(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whole: a later turn depends on the answer before it."""
+    _talks(capsys, sim.url)
+    run = Path("out/runs/1/records.jsonl")
+    lines = run.read_bytes().splitlines(keepends=True)
+    run.write_bytes(b"".join(line for line in lines if from_line(line).prompt != "exam_talks:1.3"))
+    assert "2 of 3 requests are answered already" in _talks(capsys, sim.url, "--cache", "cached").err
+    assert [name for name, *_ in _turns("out/runs/2")] == ["exam_talks:1", "exam_talks:1.2", "exam_talks:1.3"]
+    assert figure()["outcomes"]["failed"] == 0
+    again = _talks(capsys, sim.url, "--cache", "cached", "-o", "again")
+    assert (again.status, journal("again")["counts"]["cached"]) == (0, 0)
+
+
+def test_a_conversation_with_a_failed_turn_has_failed(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    _talks(capsys, sim.url)
+    run = Path("out/runs/1/records.jsonl")
+    lost = {"error": {"kind": "timeout", "message": "30 s"}, "text": None, "finish": None}
+    made = [
+        json.dumps(json.loads(line) | lost).encode() + b"\n" if from_line(line).prompt == "exam_talks:2.2" else line
+        for line in run.read_bytes().splitlines(keepends=True)
+        if from_line(line).prompt != "exam_talks:2.3"
+    ]
+    run.write_bytes(b"".join(made))
+    assert _talks(capsys, sim.url, "--stage", "score").status == 0
+    assert (figure()["outcomes"]["failed"], journal()["failures"]) == (1, {"timeout": 1})
+
+
+def test_a_conversation_needs_a_chat(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    done = _talks(capsys, sim.url, "--api", "completions")
+    assert done.status == 2
+    assert done.err == "loadstone: exam_talks is conversations, which completions do not hold: say --api chat\n"

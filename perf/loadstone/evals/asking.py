@@ -31,6 +31,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     continuation: of which the log-likelihood is wanted after the context, with its delimiter; letters: those of which
     the log-probability as first token is wanted, with their delimiter.
     attempt: the pass, from 0.
+    later: what the user says after the answer, and after the next: one conversation, answered as a whole or not at all.
     tokens: ids of context and continuation, which go instead of the text where a tokenizer is asked; context: how many
     of them are the context's.
     """
@@ -42,6 +43,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     continuation: str | None = None
     letters: list[str] = []
     attempt: int = 0
+    later: list[str] = []
     tokens: list[int] | None = None
     context: int | None = None
 
@@ -156,7 +158,7 @@ Part = dict[str, Any]
 
 
 def _generated(sample: Sample, between: str) -> list[tuple[str, Part]]:  # noqa: ARG001  as the others
-    return [("", {})]
+    return [("", {"later": sample.later})]
 
 
 def _continued(sample: Sample, between: str) -> list[tuple[str, Part]]:

@@ -6,6 +6,7 @@ Sends nothing, not even to ask the server what it can do: each task is taken the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 
 from msgspec import Struct
 
@@ -74,7 +75,7 @@ def _planned(paper: Paper, count: Callable[[str], int], settings: Eval) -> Plann
     wanted = list(paper.wanted())
     input_tokens = _counted(wanted, count)
     most = paper.settings.get("max_tokens", paper.settings.get("max_completion_tokens", 1))
-    output_tokens = len(wanted) * (most if paper.route.mode == "generation" else 1)
+    output_tokens = sum(1 + len(one.later) for one in wanted) * (most if paper.route.mode == "generation" else 1)
     setup = paper.setup(True)
     return Planned(
         task=paper.task.name,
@@ -84,7 +85,7 @@ def _planned(paper: Paper, count: Callable[[str], int], settings: Eval) -> Plann
         shots=paper.shots,
         items=len(paper.items),
         original=paper.original,
-        requests=len(wanted),
+        requests=sum(1 + len(one.later) for one in wanted),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         cost=journal.cost(input_tokens, output_tokens, settings),
@@ -93,13 +94,15 @@ def _planned(paper: Paper, count: Callable[[str], int], settings: Eval) -> Plann
 
 
 def _counted(wanted: Iterable[Wanted], count: Callable[[str], int]) -> int:
-    """Contexts are shared by the continuations of an item, and counted once."""
+    """Contexts are shared by the continuations of an item, and counted once; a later turn has all that the user said
+    before it."""
     known: dict[int, int] = {}
     total = 0
     for one in wanted:
         if id(one.asked) not in known:
             known[id(one.asked)] = count(asking.shown(one.asked))
         total += known[id(one.asked)] + (count(one.continuation) if one.continuation else 0)
+        total += sum(known[id(one.asked)] + said for said in accumulate(map(count, one.later)))
     return total
 
 

@@ -21,7 +21,7 @@ from loadstone.evals import likelihood
 from loadstone.evals.answers import RUNS, runs
 from loadstone.evals.asking import Wanted
 from loadstone.evals.route import Route
-from loadstone.readers.rows import REQUEST
+from loadstone.readers.rows import LATER, REQUEST
 from loadstone.records import Prompt, UsageError
 from loadstone.session import Live, Result
 from loadstone.setup import Notice
@@ -92,7 +92,8 @@ def rows(batch: Iterable[Routed], load: Config) -> Iterator[Row]:
         if key not in known:
             known[key] = fields(api, one.settings, load.stream)
         asked = "prompt" if isinstance(one.asked, str) else "messages"
-        yield {"id": one.id, asked: one.asked, **known[key]}
+        later = {LATER: one.later} if one.later else {}
+        yield {"id": one.id, asked: one.asked, **known[key], **later}
 
 
 def fields(api: apis.API, settings: Row, stream: bool = True) -> Row:

@@ -159,7 +159,7 @@ def asked(paper: Paper, digest: str) -> Asked:
         shots=paper.shots,
         repeats=paper.repeats,
         items=len(paper.items),
-        requests=sum(len(passes) for item in paper.items for passes in item.wanted),
+        requests=sum(1 + len(one.later) for one in paper.wanted()),
         original=paper.original,
         settings=setup.settings,
         sha256=paper.sha256,

@@ -220,7 +220,7 @@ def _mean(found: Sequence[float | list[float]]) -> float | list[float]:
 
 
 def _ours(setup: Setup, answered: Answered, passes: Sequence[Score]) -> dict[str, Any]:
-    """What became of each pass. `finish` and `failure` only where known."""
+    """What became of each pass. `finish` and `failure` only where known, `turns` of conversations."""
     count = max(map(len, answered.responses), default=0)
     told: list[dict[str, Any]] = [{} for _ in range(count)]
     for score in passes:
@@ -230,5 +230,7 @@ def _ours(setup: Setup, answered: Answered, passes: Sequence[Score]) -> dict[str
         for attempt, one in enumerate(told):
             known = [lane[attempt] for lane in table if attempt < len(lane) and lane[attempt] is not None]
             one.update({name: known[0]} if known else {})
+    for one, turns in zip(told, answered.turns, strict=False):
+        one.update({"turns": turns} if turns else {})
     cluster = passes[0].cluster if passes else None
     return {"mode": setup.mode, **({"cluster": cluster} if cluster is not None else {}), "passes": told}

@@ -19,6 +19,7 @@ from loadstone.evals.library import Rows
 from loadstone.evals.questions import Which
 from loadstone.evals.route import Route
 from loadstone.evals.settings import Eval
+from loadstone.records import UsageError
 from loadstone.setup import Notice
 from loadstone.tasks.spec import Task
 
@@ -65,6 +66,8 @@ def paper(task: Task, route: Route, settings: Eval, notice: Notice = lambda _: N
     rows, examples = _rows(task, settings.data, shots)
     which = Which(limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot)
     drawn = questions.samples(task, route.mode, rows.docs, examples.docs, which)
+    if route.mode == "generation" and route.form == "text" and any(sample.later for sample in drawn):
+        raise UsageError(f"{task.name} is conversations, which completions do not hold: say --api chat")
     how = _how(task, route, settings, notice)
     return Paper(
         task=task,

@@ -85,7 +85,9 @@ class Cached:
         self._cache.add(good)
 
     def _keys(self, routed: Iterable[Routed]) -> dict[str, bytes]:
+        """Conversations have none: what a later turn asks depends on the answer before."""
         return {
             one.id: key({**self._place, "api": way.api}, row, one.attempt)
             for (one, way), row in bodies(routed, self._load)
+            if not one.later
         }
