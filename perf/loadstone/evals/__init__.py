@@ -6,7 +6,7 @@ writes down in eval.json how far it is:
     settings, Task -> selection -> probe, route (how each is answered)
     -> papers: library (rows) -> questions (Sample) -> asking (Wanted)
     -> posts (lines), cache -> inference (runs) -> Record -> answers (Answered)
-    -> results: scoring (Score) -> tally -> layout, items (files) -> reporting
+    -> results: scoring (Score) -> tally, grouping -> layout, items (files) -> reporting
 
 `dry` only looks. `likelihood` and `tokenising` serve continuations; `programs`, `sandbox` and `guard` answers that are
 run. `rescoring` and `pairing` begin at saved answers: `saved`, `log`, `logged`, `ran`, `targets`. Tasks of lm-eval come
