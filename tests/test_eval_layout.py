@@ -13,8 +13,8 @@ import pytest
 
 from answers import CAPTURED_GEN, CAPTURED_MC, SUMS, said
 from loadstone import store
-from loadstone.evals import items, layout, results, scoring
-from loadstone.evals.items import Timing, timing
+from loadstone.evals import layout, results, scoring
+from loadstone.evals.items import Timing, _cell, timing
 from loadstone.evals.layout import About, Setup
 from loadstone.records import Record, UsageError
 from loadstone.samples import Answered, Evaluation
@@ -197,4 +197,4 @@ def test_a_choice_took_from_its_first_request_to_its_last(tmp_path: Path) -> Non
 
 
 def test_an_empty_answer_is_an_empty_cell() -> None:
-    assert [items._cell(said) for said in ("", "=1", "-x", "-5", None)] == ["", "'=1", "'-x", "-5", None]
+    assert [_cell(said) for said in ("", "=1", "-x", "-5", None)] == ["", "'=1", "'-x", "-5", None]
