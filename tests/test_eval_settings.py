@@ -76,6 +76,7 @@ WRONG = [
     Wrong("--dry-run shows what would be asked", {"stage": "score", "dry_run": True, "output": "x"}),
     Wrong("--predict-only scores nothing", {"stage": "score", "predict_only": True, "output": "x"}),
     Wrong("--gen n: give --repeat for several answers", {"gen": {"n": 4}}),
+    Wrong("--extra-body n: give --repeat for several answers", {"extra_body": {"n": 4}}),
     Wrong("--gen messages: that is what the tasks ask", {"gen": {"messages": []}}),
     Wrong("--model takes one model each time", {"model": "base=3,lora=1"}),
     Wrong("the command line: each --model is given once", {"model": ["x", "x"]}),

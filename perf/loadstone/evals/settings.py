@@ -238,6 +238,7 @@ _LIMITS: dict[str, _Fits] = {
 }
 _CLASHES: tuple[tuple[Callable[[Eval], bool], str], ...] = (
     (lambda e: bool(e.samples) and e.limit is not None, "--limit and --samples exclude each other: give one of them"),
+    (lambda e: not {"n", "best_of"}.isdisjoint(e.load.extra_body), "--extra-body n: give --repeat for several answers"),
     (lambda e: e.predict_only and e.stage == "score", "--predict-only scores nothing: leave out --stage score"),
     (lambda e: e.dry_run and e.stage == "score", "--dry-run shows what would be asked: leave out --stage score"),
     (lambda e: e.stage == "score" and not e.load.output, "--stage score needs the evaluation: give its folder with -o"),
