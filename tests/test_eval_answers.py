@@ -256,3 +256,20 @@ def test_later_turns_of_a_request_body_have_its_settings() -> None:
     assert made.body == {"temperature": 0.5}
     other = to_prompt({**row, "later": 7}, where, Options())
     assert (other.later, other.body) == ([], {"temperature": 0.5, "later": 7})
+
+
+def test_an_answer_that_goes_on_behind_a_stop_text_ended_there() -> None:
+    """A server takes four of them; what it wrote behind the fifth until its limit is no part of the answer."""
+    wanted = Wanted(id="t:0", mode="generation", asked="Q:", settings={"stop": ["a", "b", "c", "d", "\nQ:"]})
+    found = answers.answer(record(text="Pris\nQ: and Italy?", finish="length"), wanted, "1")
+    assert (found.responses, found.finish) == (["Pris"], "stop")
+    whole = answers.answer(record(text="Pris", finish="length"), wanted, "1")
+    assert (whole.responses, whole.finish) == (["Pris"], "length")
+
+
+@pytest.mark.parametrize(("api", "seen", "sent"), [("completions", 4, 4), ("chat", None, 4), ("chat", 5, 5)])
+def test_stop_texts_that_are_too_many_are_not_sent(api: str, seen: int | None, sent: int) -> None:
+    asked: Any = "Q:" if api == "completions" else [{"role": "user", "content": "Q:"}]
+    wanted = Wanted(id="t:0", mode="generation", asked=asked, settings={"stop": list("abcde")})
+    (row,) = inference.rows([(wanted, Route("generation", api, stops=seen))], Config(api=api))
+    assert row["stop"] == list("abcde")[:sent]

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from loadstone import store
 from loadstone.evals import likelihood
-from loadstone.evals.asking import Item, Wanted
+from loadstone.evals.asking import Item, Wanted, stopped
 from loadstone.evals.likelihood import UntoldError
 from loadstone.records import Record, Usage, from_lines
 from loadstone.samples import Answered
@@ -96,15 +96,17 @@ def runs(folder: Path) -> list[Path]:
 
 
 def answer(record: Record, wanted: Wanted, run: str | None) -> Answer:
-    """What a record says to what was wanted."""
+    """What a record says to what was wanted. A text that goes on behind a stop text of its settings, as the server took
+    no more of them or heeds none, ended there."""
     failure, responses = _failure(record), list[Response]()
     try:
         responses = [] if failure else _responses(record, wanted)
     except UntoldError as exc:
         failure = f"untold: {exc}"
+    cut = wanted.mode == "generation" and responses and responses[0] != (record.text or "")
     return Answer(
         responses=responses,
-        finish=record.finish,
+        finish="stop" if cut else record.finish,
         failure=failure,
         usage=record.usage,
         record=None if run is None else (run, record.index),
@@ -157,5 +159,5 @@ def _failure(record: Record) -> str | None:
 
 def _responses(record: Record, wanted: Wanted) -> list[Response]:
     if wanted.mode == "generation":
-        return [record.text or ""]
+        return [stopped(record.text or "", wanted.settings)]
     return list(likelihood.judged(record, wanted))

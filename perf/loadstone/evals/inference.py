@@ -19,7 +19,7 @@ from loadstone.apis.shared import SAMPLING
 from loadstone.config import Config
 from loadstone.evals import likelihood
 from loadstone.evals.answers import RUNS, runs
-from loadstone.evals.asking import Wanted
+from loadstone.evals.asking import Wanted, cut_stops
 from loadstone.evals.route import Route
 from loadstone.readers.rows import LATER, REQUEST
 from loadstone.records import Prompt, UsageError
@@ -88,9 +88,10 @@ def rows(batch: Iterable[Routed], load: Config) -> Iterator[Row]:
             yield {"id": one.id, **likelihood.body(one, route.way)}
             continue
         api = api or setup.protocol(msgspec.structs.replace(load, api=route.api))
-        key = msgspec.json.encode(one.settings)
+        settings = cut_stops(one.settings, route.stops)
+        key = msgspec.json.encode(settings)
         if key not in known:
-            known[key] = fields(api, one.settings, load.stream)
+            known[key] = fields(api, settings, load.stream)
         asked = "prompt" if isinstance(one.asked, str) else "messages"
         later = {LATER: one.later} if one.later else {}
         yield {"id": one.id, asked: one.asked, **known[key], **later}

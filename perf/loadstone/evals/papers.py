@@ -59,7 +59,7 @@ class Paper(Struct, frozen=True, kw_only=True):
 def paper(task: Task, route: Route, settings: Eval, notice: Notice = lambda _: None) -> Paper:
     """A task with the items that are wanted of it. Raises UsageError."""
     if isinstance(task, Bridged):
-        return _bridged(task, route, settings)
+        return _bridged(task, route, settings, notice)
     shots = questions.shots_of(task, settings.num_fewshot)
     if settings.num_fewshot is not None and shots != settings.num_fewshot:
         notice(f"{task.name} has {shots} worked examples, not {settings.num_fewshot}")
@@ -74,14 +74,14 @@ def paper(task: Task, route: Route, settings: Eval, notice: Notice = lambda _: N
         route=route,
         shots=shots,
         repeats=how.repeat,
-        settings=how.settings,
+        settings=_sent(task, route, how.settings, notice),
         items=[asking.item(sample, how) for sample in drawn],
         original=len(rows.docs),
         sha256={_name(each): each.sha256 for each in (rows, examples)},
     )
 
 
-def _bridged(task: Bridged, route: Route, settings: Eval) -> Paper:
+def _bridged(task: Bridged, route: Route, settings: Eval, notice: Notice) -> Paper:
     """A task of lm-eval's, which puts its questions itself."""
     ask = Ask(
         limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot,
@@ -89,8 +89,9 @@ def _bridged(task: Bridged, route: Route, settings: Eval) -> Paper:
     )  # fmt: skip
     foreign, repeats = task.foreign, max(task.repeats, settings.repeat or 1)
     items = foreign.items(ask, route.form)
+    sent = _sent(task, route, foreign.settings(settings.gen), notice)
     return Paper(task=task, route=route, shots=foreign.shots, repeats=repeats, items=items,
-                 settings=foreign.settings(settings.gen), original=foreign.original)  # fmt: skip
+                 settings=sent, original=foreign.original)  # fmt: skip
 
 
 def _judges(task: Task) -> dict[str, Any]:
@@ -112,16 +113,22 @@ def _rows(task: Task, root: str | None, shots: int) -> tuple[Rows, Rows]:
 
 def _how(task: Task, route: Route, settings: Eval, notice: Notice) -> How:
     said = asking.generation(task, settings.gen) if route.mode == "generation" else {}
-    cut = asking.cut_stops(said, route.form)
-    if cut != said:
-        notice(f"{task.name}: of {len(said['stop'])} stop texts the first {asking.MOST_STOPS} are sent, as chats allow")
     repeat = task.repeats if settings.repeat is None else settings.repeat
-    if repeat > 1 and not cut.get("temperature"):
+    if repeat > 1 and not said.get("temperature"):
         notice(f"{task.name}: {repeat} passes at temperature 0 will hardly differ; sample with --temperature 0.6")
     return How(
-        mode=route.mode, form=route.form, system=settings.system, multiturn=settings.multiturn, settings=cut,
+        mode=route.mode, form=route.form, system=settings.system, multiturn=settings.multiturn, settings=said,
         repeat=repeat,
     )  # fmt: skip
+
+
+def _sent(task: Task, route: Route, settings: dict[str, Any], notice: Notice) -> dict[str, Any]:
+    """What goes into the requests of a generation."""
+    cut = asking.cut_stops(settings, route.stops)
+    if cut != settings:
+        notice(f"{task.name}: of {len(settings['stop'])} stop texts the first {len(cut['stop'])} are sent, as servers"
+               " take no more; answers are cut at the others when they have come")  # fmt: skip
+    return cut
 
 
 def _name(rows: Rows) -> str:

@@ -23,12 +23,13 @@ SPOKEN = ("chat", "completions")
 
 class Route(Struct, frozen=True):
     """How a task is answered: its mode, over which API, and of log-probabilities in which way. `notice`: what the
-    operator should know of it."""
+    operator should know of it; `stops`: how many stop texts the server was seen to heed, None where nobody knows."""
 
     mode: Mode
     api: str
     way: Way | None = None
     notice: str | None = None
+    stops: int | None = None
 
     @property
     def form(self) -> Literal["text", "messages"]:
@@ -89,8 +90,8 @@ def routes(mode: Mode, api: str | None, seen: Abilities) -> list[Route]:
 def _generation(api: str | None, seen: Abilities) -> list[Route]:
     """Any API generates; of OpenAI's two, the one that was seen to answer."""
     if api is not None and (api not in SPOKEN or getattr(seen, api)):
-        return [Route("generation", api)]
-    return [Route("generation", one) for one in SPOKEN if api is None and getattr(seen, one)]
+        return [Route("generation", api, stops=seen.stops)]
+    return [Route("generation", one, stops=seen.stops) for one in SPOKEN if api is None and getattr(seen, one)]
 
 
 def _doubt(way: Way, seen: Abilities) -> str | None:
