@@ -94,7 +94,12 @@ def show(
     changes: Sequence[Change] | None = None,
 ) -> None:
     """An evaluation in one of VIEWS."""
-    outputs.put(_drawn(evaluation, meanwhile, view, changes), output)
+    if view == "text":
+        from loadstone.views import accuracy
+
+        outputs.show(accuracy.page(evaluation, meanwhile, _told(changes)), view, output)
+    else:
+        outputs.put(_drawn(evaluation, meanwhile, view, changes), output)
 
 
 def _drawn(
