@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,9 +195,9 @@ def test_a_cache_keeps_good_answers_without_their_times(tmp_path: Path) -> None:
         cache.add([(at[0], good), (at[1], record(error="status"))])
         cache.add([(at[0], record(text="another"))])
     with Cache(tmp_path / "new") as cache:
-        found = cache.known({"mine": at[0], "b": at[1], "c": at[2]})
-    assert list(found) == ["mine"]
-    kept = found["mine"]
+        (found,) = cache.known({"mine": at[0], "b": at[1], "c": at[2], "twin": at[0]})
+    assert [each.prompt for each in found] == ["mine", "twin"]
+    kept = found[0]
     assert (kept.prompt, kept.text, kept.finish, kept.usage) == ("mine", "Paris", "stop", Usage(3, 4))
     assert kept.sent is kept.first is None
 
@@ -216,8 +217,25 @@ def test_a_cache_may_be_written_by_several_at_once(tmp_path: Path) -> None:
         f"{number}/{attempt}": key(PLACE, ROW, 100 * number + attempt) for number in range(4) for attempt in range(5)
     }
     with Cache(tmp_path) as cache:
-        found = cache.known(keys)
-    assert {name: kept.text for name, kept in found.items()} == {name: name[0] for name in keys}
+        (found,) = cache.known(keys)
+    assert {kept.prompt: kept.text for kept in found} == {name: name[0] for name in keys}
+
+
+def test_a_kept_answer_that_cannot_be_read_is_asked_again(tmp_path: Path) -> None:
+    at = [key(PLACE, ROW, attempt) for attempt in range(1200)]
+    keys = {str(place): each for place, each in enumerate(at)}
+    with Cache(tmp_path) as cache:
+        cache.add((each, record()) for each in at)
+    base = sqlite3.connect(tmp_path / "answers.sqlite3")
+    base.execute("UPDATE answers SET record = '{\"index\": ' WHERE key IN (?, ?)", [at[3], at[1100]])
+    base.execute("UPDATE answers SET record = 7 WHERE key = ?", [at[4]])
+    base.commit()
+    base.close()
+    with Cache(tmp_path) as cache:
+        found = {kept.prompt for batch in cache.known(keys) for kept in batch}
+        assert set(keys) - found == {"3", "4", "1100"}
+        cache.add((each, record()) for each in at)
+        assert len([kept for batch in cache.known(keys) for kept in batch]) == 1200
 
 
 def test_a_cache_that_is_none_is_said_to_be(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Cached:
         self._load = load
         self._place: Row = {
             "urls": sorted(load.urls), "model": model, "extra_body": load.extra_body,
-            "chat_template_kwargs": load.chat_template_kwargs,
+            "chat_template_kwargs": load.chat_template_kwargs, "template": [load.body_template, load.text_path],
         }  # fmt: skip
 
     def __enter__(self) -> Cached:
@@ -66,10 +66,11 @@ class Cached:
         """What the cache does not know of what is missing; what it knows goes into the evaluation's folder."""
         if self._cache is None:
             return list(missing)
-        known = self._cache.known(self._keys(missing))
-        if known:
+        known = set[str]()
+        for batch in filter(None, self._cache.known(self._keys(missing))):
+            known.update(record.prompt for record in batch)
             with (folder / CACHED).open("ab") as file:
-                file.writelines(map(to_line, known.values()))
+                file.writelines(map(to_line, batch))
         return [routed for routed in missing if routed[0].id not in known]
 
     def keep(self, routed: Sequence[Routed], records: Iterable[tuple[str | None, Record]]) -> None:
