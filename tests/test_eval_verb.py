@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -381,3 +382,31 @@ def test_a_conversation_needs_a_chat(sim: Sim, capsys: pytest.CaptureFixture[str
     done = _talks(capsys, sim.url, "--api", "completions")
     assert done.status == 2
     assert done.err == "loadstone: exam_talks is conversations, which completions do not hold: say --api chat\n"
+
+
+def test_answers_that_are_not_scored_yet_are_said_to_be_so(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(capsys, sim.url, "--stage", "infer").status == 0
+    assert "out holds no results_*.json: its answers are not scored yet" in refused(capsys, "report", "out")
+    for verb in (("score", "out"), ("compare", "out", "out")):
+        assert "out has not been scored yet: give --stage score -o out to the command" in refused(capsys, *verb)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("-n", "5"), "--requests is not for an evaluation: its requests are the items of --tasks: give --limit"),
+        (("--n-choices", "2"), "--n-choices is not for an evaluation: give --repeat for several answers"),
+        (("--duration", "5"), "--duration is not for an evaluation: it ends when all items have been asked"),
+    ],
+)
+def test_flags_of_a_run_that_make_no_sense_say_what_to_type(
+    flags: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in refused(capsys, "eval", "--tasks", "gsm8k", "--data-dir", "bundled", *flags)
+
+
+def test_where_nothing_was_answered_the_servers_words_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with Sim(answers="answers.jsonl", answer_failing=1.0, ttft="0ms", itl="0ms") as sim:
+        done = evaluate(capsys, sim.url, "--retries", 0, "--limit", 2)
+    assert done.status == 1
+    assert re.search(r"nothing was answered: 2 status; the first: .*500", done.err), done.err

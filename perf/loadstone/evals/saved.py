@@ -75,6 +75,10 @@ def _files(path: Path) -> list[Path]:
         return _files(path.resolve().parent.parent)
     inside = sorted(path.glob("samples_*.jsonl")) or sorted(path.glob("*/samples_*.jsonl"))
     if not inside:
+        if (path / "eval.json").is_file():
+            raise UsageError(
+                f"{path} has not been scored yet: give --stage score -o {path} to the command that made it"
+            )
         raise UsageError(
             f"{path} holds no samples_*.jsonl: give a folder of `loadstone eval` or lm-eval, or such a file"
         )

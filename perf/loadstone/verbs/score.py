@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from loadstone.views.accuracy import Meanwhile
 
 VIEWS = (*outputs.FORMS, "json", "csv", "leaderboard")
-RESULTS = "results_"
+RESULTS, EVAL = "results_", "eval.json"
 
 
 def add(verb: ArgumentParser) -> None:
@@ -67,8 +67,8 @@ def run(options: Namespace) -> int:
 
 
 def is_evaluation(path: Path) -> bool:
-    """Whether a folder holds what came of an evaluation; told without opening a file."""
-    return path.is_dir() and next(path.glob(f"{RESULTS}*.json"), None) is not None
+    """Whether a folder holds an evaluation, scored or not; told without opening a file."""
+    return path.is_dir() and ((path / EVAL).is_file() or next(path.glob(f"{RESULTS}*.json"), None) is not None)
 
 
 def report(options: Namespace, path: Path) -> int:
