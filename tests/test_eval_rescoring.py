@@ -145,6 +145,23 @@ def test_further_lines_of_an_item_are_further_passes(tmp_path: Path) -> None:
     assert only.answered.responses == [["so it is 4", "again"]]
 
 
+def test_passes_on_lines_of_their_own_all_count(tmp_path: Path) -> None:
+    """Not the last of them alone."""
+    lines = [
+        text(0, resps=[[said]], filtered_resps=[said], exact_match=worth) for said, worth in (("9", 0.0), ("4", 1.0))
+    ]
+    found = rescore(written(tmp_path / "x.jsonl", lines))
+    (task,) = found.evaluation.tasks
+    assert (task.items, task.passes, task.figures[0].all.value) == (1, 2, 0.5)
+    assert (task.figures[0].outcomes["right"], task.figures[0].outcomes["wrong"]) == (1, 1)
+    assert [(change.items, same(change)) for change in found.changes] == [(1, True)]
+
+
+def test_a_metric_written_as_text_is_compared_too(tmp_path: Path) -> None:
+    found = rescore(written(tmp_path / "x.jsonl", [text(0, exact_match="0.0"), text(1, exact_match="1.0")]))
+    assert [(change.items, change.gained, change.lost) for change in found.changes] == [(2, 1, 0)]
+
+
 def test_answers_are_read_by_another_extractor(tmp_path: Path) -> None:
     lines = [text(number, resps=[[f"so it is {4 + number % 2} or 9"]], filtered_resps=["9"], exact_match=0.0)
              for number in range(4)]  # fmt: skip

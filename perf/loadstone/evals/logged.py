@@ -57,16 +57,46 @@ def united(task: str, lines: Sequence[Line], place: int) -> Logged:
         ),
         mode=_mode(first, chosen),
         chat=any(lane.chat for lane in lanes),
-        filtered={str(line.get("filter", "none")): line.get("filtered_resps") for line in lines},
-        metrics={
-            (str(line.get("filter", "none")), metric): line[metric]
-            for line in lines
-            for metric in _metrics(line)
-            if metric in line
-        },
+        filtered=_filtered(lines, chosen),
+        metrics=_worths(lines),
         place=place,
         cluster=_cluster(first),
     )
+
+
+def _filtered(lines: Sequence[Line], chosen: bool) -> dict[str, Any]:
+    """By filter; of several lines with a text each, which are passes, all in one list."""
+    found: dict[str, list[Any]] = {}
+    for line in lines:
+        found.setdefault(str(line.get("filter", "none")), []).append(line.get("filtered_resps"))
+    return {name: told[-1] if chosen or len(told) == 1 else [[text for one in told for text in _flat(one)]]
+            for name, told in found.items()}  # fmt: skip
+
+
+def _flat(told: Any) -> list[Any]:
+    return [text for one in told for text in _flat(one)] if isinstance(told, list) else [told]
+
+
+def _worths(lines: Sequence[Line]) -> dict[tuple[str, str], Any]:
+    """By filter and metric; means over several lines of one filter."""
+    found: dict[tuple[str, str], list[Any]] = {}
+    for line in lines:
+        for metric in _metrics(line):
+            if metric in line:
+                found.setdefault((str(line.get("filter", "none")), metric), []).append(_figure(line[metric]))
+    return {name: _mean(told) for name, told in found.items()}
+
+
+def _mean(told: list[Any]) -> Any:
+    return sum(told) / len(told) if len(told) > 1 and all(isinstance(one, float | int) for one in told) else told[-1]
+
+
+def _figure(told: Any) -> Any:
+    """A number that was written as text is one."""
+    try:
+        return float(told) if isinstance(told, str) else told
+    except ValueError:
+        return told
 
 
 def _cluster(line: Line) -> str | None:
@@ -80,11 +110,16 @@ def _number(ident: Any, place: int) -> int:
     return int(ident) if isinstance(ident, int) or str(ident).isdigit() else place
 
 
+_NO_METRICS = ("doc_id", "target", "doc_hash", "prompt_hash", "target_hash", "filter")
+
+
 def _metrics(line: Line) -> list[str]:
     """Their names; where those are not told, the numbers that are nothing else."""
     if isinstance(names := line.get("metrics"), list):
         return [name for name in names if isinstance(name, str)]
-    return [name for name, value in line.items() if isinstance(value, (int, float)) and name != "doc_id"]
+    return [
+        name for name, value in line.items() if isinstance(_figure(value), (int, float)) and name not in _NO_METRICS
+    ]
 
 
 def _mode(line: Line, chosen: bool) -> Mode:

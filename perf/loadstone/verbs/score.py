@@ -94,10 +94,12 @@ def show(
     changes: Sequence[Change] | None = None,
 ) -> None:
     """An evaluation in one of VIEWS."""
-    if view == "text":
-        from loadstone.views import accuracy
+    from loadstone.views import accuracy
 
+    if view == "text":
         outputs.show(accuracy.page(evaluation, meanwhile, _told(changes)), view, output)
+    elif view == "leaderboard":
+        outputs.show(accuracy.leaderboard(evaluation), "text", output)
     else:
         outputs.put(_drawn(evaluation, meanwhile, view, changes), output)
 
@@ -112,8 +114,6 @@ def _drawn(
         return accuracy_csv.render(evaluation)
     if view == "json":
         return indented(_json(evaluation, meanwhile, changes))
-    if view == "leaderboard":
-        return outputs.drawn(accuracy.leaderboard(evaluation), "text")
     return outputs.drawn(accuracy.page(evaluation, meanwhile, _told(changes)), view)
 
 
