@@ -224,6 +224,21 @@ def test_a_stop_does_not_wait_for_retries() -> None:
         assert run.records[1].sent is None
 
 
+def test_a_stop_at_the_very_instant_of_a_failure_does_not_wait_for_retries() -> None:
+    run = Run(Load(concurrency=1), lambda _: Failure("connect", "lost"), Retries(most=3, longest=60))
+    keep = run.runner.carrier._on_record
+
+    def stop(record: Record) -> None:
+        keep(record)
+        if len(run.records) == 3:
+            asyncio.get_running_loop().call_soon(run.runner.stop, "interrupted")
+
+    run.runner.carrier._on_record = stop
+    run.go()
+    assert run.told()[2:] == [(0, 2, "connect", True), (0, 3, "stopped", False)]
+    assert run.records[3].end == run.records[2].end
+
+
 def test_what_fails_while_a_run_ends_has_failed() -> None:
     run = Run(Load(concurrency=1), lambda _: BUSY, Retries(most=3), duration=0.2, grace=5)
     assert run.go() == "duration"

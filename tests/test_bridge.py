@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from loadstone.evals import bridge, papers, tally
-from loadstone.evals.choice import Choice, choose
 from loadstone.evals.foreign import Ask, Foreign
 from loadstone.evals.layout import Setup, lines
 from loadstone.evals.likelihood import Way
 from loadstone.evals.probe import Abilities
+from loadstone.evals.route import Route, choose
 from loadstone.evals.settings import Eval
 from loadstone.records import UsageError
 from loadstone.samples import Answered, Score
@@ -227,9 +227,7 @@ def test_a_perplexity_is_of_all_items() -> None:
 def test_the_paper_of_a_task_is_like_any_other() -> None:
     foreign = Foreign("stub", Stub("multiple_choice"))
     assert foreign.spec.modes == ["loglikelihood"]
-    paper = papers.paper(
-        foreign.spec, Choice("loglikelihood", "completions", Way("echo")), Eval(tasks=["lm-eval:stub"])
-    )
+    paper = papers.paper(foreign.spec, Route("loglikelihood", "completions", Way("echo")), Eval(tasks=["lm-eval:stub"]))
     assert [one.id for one in paper.wanted()] == ["stub:0/0", "stub:0/1", "stub:1/0", "stub:1/1"]
     setup = paper.setup(judged=True)
     assert (setup.template, setup.foreign, setup.row.headline) == ("lm-eval:stub", foreign.config, ("acc", "none"))

@@ -88,7 +88,10 @@ def test_the_list_of_flags(golden: Callable[[str, str], None]) -> None:
     ]
     for name, verb in verbs().items():
         lines += [f"## loadstone {name}", "", f"{(verb.description or '').capitalize()}.", ""]
-        lines += [*(_flag(action) for action in verb._actions if action.dest != "help"), ""]
+        lines += [
+            *(_flag(action) for action in verb._actions if action.dest != "help" and action.help != argparse.SUPPRESS),
+            "",
+        ]
     golden("docs/command-line.md", "\n".join(lines))
 
 

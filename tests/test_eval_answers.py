@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ from loadstone.config import Config
 from loadstone.evals import answers, asking, inference, journal
 from loadstone.evals.asking import How, Wanted
 from loadstone.evals.cache import Cache, key
-from loadstone.evals.choice import Choice
 from loadstone.evals.likelihood import Way
+from loadstone.evals.route import Route
 from loadstone.evals.settings import Eval
 from loadstone.readers.jsonl import parse
 from loadstone.readers.rows import to_prompt
@@ -152,7 +153,7 @@ def test_settings_go_by_the_names_of_the_protocol(api: apis.API, fields: dict[st
 
 def test_requests_of_several_apis_are_runs_of_their_own() -> None:
     likely = msgspec.structs.replace(WANTED, id="t:1", mode="loglikelihood", continuation=" x")
-    chat, echo = Choice("generation", "chat"), Choice("loglikelihood", "completions", Way("echo"))
+    chat, echo = Route("generation", "chat"), Route("loglikelihood", "completions", Way("echo"))
     found = inference.by_api([(WANTED, chat), (likely, echo), (WANTED, chat)])
     assert {api: len(batch) for api, batch in found.items()} == {"chat": 2, "completions": 1}
     (row,) = inference.rows([(likely, echo)], Config())
@@ -194,9 +195,9 @@ def test_a_cache_keeps_good_answers_without_their_times(tmp_path: Path) -> None:
         cache.add([(at[0], good), (at[1], record(error="status"))])
         cache.add([(at[0], record(text="another"))])
     with Cache(tmp_path / "new") as cache:
-        found = cache.known({"mine": at[0], "b": at[1], "c": at[2]})
-    assert list(found) == ["mine"]
-    kept = found["mine"]
+        (found,) = cache.known({"mine": at[0], "b": at[1], "c": at[2], "twin": at[0]})
+    assert [each.prompt for each in found] == ["mine", "twin"]
+    kept = found[0]
     assert (kept.prompt, kept.text, kept.finish, kept.usage) == ("mine", "Paris", "stop", Usage(3, 4))
     assert kept.sent is kept.first is None
 
@@ -216,8 +217,25 @@ def test_a_cache_may_be_written_by_several_at_once(tmp_path: Path) -> None:
         f"{number}/{attempt}": key(PLACE, ROW, 100 * number + attempt) for number in range(4) for attempt in range(5)
     }
     with Cache(tmp_path) as cache:
-        found = cache.known(keys)
-    assert {name: kept.text for name, kept in found.items()} == {name: name[0] for name in keys}
+        (found,) = cache.known(keys)
+    assert {kept.prompt: kept.text for kept in found} == {name: name[0] for name in keys}
+
+
+def test_a_kept_answer_that_cannot_be_read_is_asked_again(tmp_path: Path) -> None:
+    at = [key(PLACE, ROW, attempt) for attempt in range(1200)]
+    keys = {str(place): each for place, each in enumerate(at)}
+    with Cache(tmp_path) as cache:
+        cache.add((each, record()) for each in at)
+    base = sqlite3.connect(tmp_path / "answers.sqlite3")
+    base.execute("UPDATE answers SET record = '{\"index\": ' WHERE key IN (?, ?)", [at[3], at[1100]])
+    base.execute("UPDATE answers SET record = 7 WHERE key = ?", [at[4]])
+    base.commit()
+    base.close()
+    with Cache(tmp_path) as cache:
+        found = {kept.prompt for batch in cache.known(keys) for kept in batch}
+        assert set(keys) - found == {"3", "4", "1100"}
+        cache.add((each, record()) for each in at)
+        assert len([kept for batch in cache.known(keys) for kept in batch]) == 1200
 
 
 def test_a_cache_that_is_none_is_said_to_be(tmp_path: Path) -> None:
@@ -232,3 +250,44 @@ def test_tokens_cost_what_they_cost() -> None:
     assert (found.input_tokens, found.output_tokens, found.cached_tokens, found.untold) == (2000, 500, 200, 1)
     assert found.cost == pytest.approx(2000 * 0.5e-6 + 500 * 2e-6)
     assert journal.spent([Usage(1, 1)], Eval(tasks=["t"])).cost is None
+
+
+def test_a_conversation_that_ends_with_an_empty_answer_is_answered(tmp_path: Path) -> None:
+    """The next turn is not asked then; to ask all of it again would not help."""
+    wanted = Wanted(id="t:0", mode="generation", asked="Q:", later=["More."])
+    folder = tmp_path / "runs/1"
+    folder.mkdir(parents=True)
+    store.Folder(folder, new=False).append(
+        folder / store.RECORDS, [record(error="empty", text="", turn=1, conversation="c0", abandoned=1)]
+    )
+    found = answers.read(tmp_path, {"t:0": wanted})["t:0"]
+    assert (found.good, found.responses) == (True, [""])
+
+
+def test_later_turns_of_a_request_body_have_its_settings() -> None:
+    row = {"id": "a", "messages": [{"role": "user", "content": "Q"}], "temperature": 0.5, "later": ["More.", "Bye."]}
+    where = Where(Source("rows.jsonl", lambda: b"", lambda _: None), "line", 1)
+    made = to_prompt(row, where, Options())
+    assert [(turn.id, turn.text, turn.body) for turn in made.later] == [
+        ("a.2", "More.", {"temperature": 0.5}), ("a.3", "Bye.", {"temperature": 0.5}),
+    ]  # fmt: skip
+    assert made.body == {"temperature": 0.5}
+    other = to_prompt({**row, "later": 7}, where, Options())
+    assert (other.later, other.body) == ([], {"temperature": 0.5, "later": 7})
+
+
+def test_an_answer_that_goes_on_behind_a_stop_text_ended_there() -> None:
+    """A server takes four of them; what it wrote behind the fifth until its limit is no part of the answer."""
+    wanted = Wanted(id="t:0", mode="generation", asked="Q:", settings={"stop": ["a", "b", "c", "d", "\nQ:"]})
+    found = answers.answer(record(text="Pris\nQ: and Italy?", finish="length"), wanted, "1")
+    assert (found.responses, found.finish) == (["Pris"], "stop")
+    whole = answers.answer(record(text="Pris", finish="length"), wanted, "1")
+    assert (whole.responses, whole.finish) == (["Pris"], "length")
+
+
+@pytest.mark.parametrize(("api", "seen", "sent"), [("completions", 4, 4), ("chat", None, 4), ("chat", 5, 5)])
+def test_stop_texts_that_are_too_many_are_not_sent(api: str, seen: int | None, sent: int) -> None:
+    asked: Any = "Q:" if api == "completions" else [{"role": "user", "content": "Q:"}]
+    wanted = Wanted(id="t:0", mode="generation", asked=asked, settings={"stop": list("abcde")})
+    (row,) = inference.rows([(wanted, Route("generation", api, stops=seen))], Config(api=api))
+    assert row["stop"] == list("abcde")[:sent]

@@ -115,10 +115,16 @@ def test_a_generation_is_the_tasks_but_for_what_is_asked() -> None:
     assert "max_tokens" not in asking.generation(task, {"max_completion_tokens": 9})
 
 
-def test_a_chat_takes_four_stop_texts_at_the_most() -> None:
+@pytest.mark.parametrize(("seen", "sent"), [(None, "abcd"), (0, "abcd"), (4, "abcd"), (5, "abcde")])
+def test_no_more_stop_texts_are_sent_than_the_server_takes(seen: int | None, sent: str) -> None:
     settings = {"stop": list("abcde"), "max_tokens": 1}
-    assert asking.cut_stops(settings, "messages") == {"stop": list("abcd"), "max_tokens": 1}
-    assert asking.cut_stops(settings, "text") == settings
+    assert asking.cut_stops(settings, seen) == {"stop": list(sent), "max_tokens": 1}
+    assert asking.cut_stops({"stop": ["a"]}, seen) == {"stop": ["a"]}
+
+
+def test_an_answer_ends_at_the_first_of_all_its_stop_texts() -> None:
+    assert asking.stopped("4\n\nQ: 5 + 5", {"stop": ["Q:", "\n\n", ""]}) == "4"
+    assert asking.stopped("4", {"stop": ["Q:"]}) == asking.stopped("4", {}) == "4"
 
 
 DOCS = [{"question": f"{n}", "answer": n} for n in range(20)]

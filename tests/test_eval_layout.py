@@ -14,7 +14,7 @@ import pytest
 from answers import CAPTURED_GEN, CAPTURED_MC, SUMS, said
 from loadstone import store
 from loadstone.evals import layout, results, scoring
-from loadstone.evals.items import Timing, timing
+from loadstone.evals.items import Timing, _cell, timing
 from loadstone.evals.layout import About, Setup
 from loadstone.records import Record, UsageError
 from loadstone.samples import Answered, Evaluation
@@ -194,3 +194,7 @@ def test_a_choice_took_from_its_first_request_to_its_last(tmp_path: Path) -> Non
     setup = Setup(task=CAPTURED_MC, mode="loglikelihood")
     results.finish(store.Folder(tmp_path), ABOUT, [(setup, [one])], [], TIME, timings=timings)
     assert (tmp_path / "items.csv").read_text().splitlines()[1] == "tiny_mc,0,0,right,0,'=a,1.0,,2.5,14,2,,,1,1,0 1"
+
+
+def test_an_empty_answer_is_an_empty_cell() -> None:
+    assert [_cell(said) for said in ("", "=1", "-x", "-5", None)] == ["", "'=1", "'-x", "-5", None]

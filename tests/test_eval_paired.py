@@ -121,6 +121,27 @@ def test_compare_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--gate is for runs, not for evaluations" in capsys.readouterr().err
 
 
+def test_other_prompts_and_metrics_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, new = (evaluated(tmp_path / name, dict.fromkeys(range(4), "4")) for name in "ab")
+    assert main(["compare", str(base), str(new)]) == 0
+    assert "asked in other words" not in capsys.readouterr().out
+    (file,) = new.glob("samples_*.jsonl")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines[::2]:
+        line["arguments"]["gen_args_0"]["arg_0"] = f"Be brief. {line['doc_id']}"
+    file.write_text("\n".join(map(json.dumps, [line for line in lines if line["filter"] == "whole"])))
+    assert main(["compare", str(base), str(new)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "is counted by strict, exact_match and by whole, exact_match" in told
+    for line in lines:
+        line["arguments"]["gen_args_0"]["arg_0"] = f"Be brief. {line['doc_id']}"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    assert main(["compare", str(base), str(new)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "sums: 4 items were asked in other words on either side" in told
+    assert "is counted by" not in told
+
+
 def test_evaluations_of_different_tasks_are_not_compared(tmp_path: Path) -> None:
     base = pairing.read(evaluated(tmp_path / "a", {0: "4"}))
     (tmp_path / "b").mkdir()

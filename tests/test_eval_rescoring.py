@@ -13,7 +13,7 @@ from answers import SUMS, said
 from loadstone import store
 from loadstone.evals import layout, rescoring, results
 from loadstone.evals.layout import About, Setup
-from loadstone.evals.logged import Log
+from loadstone.evals.log import Log
 from loadstone.evals.rescoring import Change, Rescored, Wish
 from loadstone.records import UsageError
 from loadstone.samples import Answered
@@ -145,6 +145,23 @@ def test_further_lines_of_an_item_are_further_passes(tmp_path: Path) -> None:
     assert only.answered.responses == [["so it is 4", "again"]]
 
 
+def test_passes_on_lines_of_their_own_all_count(tmp_path: Path) -> None:
+    """Not the last of them alone."""
+    lines = [
+        text(0, resps=[[said]], filtered_resps=[said], exact_match=worth) for said, worth in (("9", 0.0), ("4", 1.0))
+    ]
+    found = rescore(written(tmp_path / "x.jsonl", lines))
+    (task,) = found.evaluation.tasks
+    assert (task.items, task.passes, task.figures[0].all.value) == (1, 2, 0.5)
+    assert (task.figures[0].outcomes["right"], task.figures[0].outcomes["wrong"]) == (1, 1)
+    assert [(change.items, same(change)) for change in found.changes] == [(1, True)]
+
+
+def test_a_metric_written_as_text_is_compared_too(tmp_path: Path) -> None:
+    found = rescore(written(tmp_path / "x.jsonl", [text(0, exact_match="0.0"), text(1, exact_match="1.0")]))
+    assert [(change.items, change.gained, change.lost) for change in found.changes] == [(2, 1, 0)]
+
+
 def test_answers_are_read_by_another_extractor(tmp_path: Path) -> None:
     lines = [text(number, resps=[[f"so it is {4 + number % 2} or 9"]], filtered_resps=["9"], exact_match=0.0)
              for number in range(4)]  # fmt: skip
@@ -272,3 +289,24 @@ def test_of_a_folder_the_last_of_each_task_counts(tmp_path: Path) -> None:
     written(tmp_path / "samples_t_2026-01-01T00-00-00.000000.jsonl", [text(0), text(1)])
     written(tmp_path / "samples_t_2026-02-01T00-00-00.000000.jsonl", [text(0)])
     assert rescore(tmp_path).evaluation.tasks[0].items == 1
+
+
+def test_a_task_in_a_file_of_its_own_judges_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own scorer and name, not by target as a name that nobody knows."""
+    monkeypatch.chdir(tmp_path)
+    Path("odd.py").write_text(
+        "from loadstone.scorers.match import whole\n"
+        "from loadstone.tasks.spec import Data, Filter, Generation, Task\n"
+        "def odd(extracted, sample):\n    return {'exact_match': float(extracted == 'odd')}\n"
+        "TASK = Task(name='odd', title='Odd', version=3.0, source='', data=Data(path='odd'),\n"
+        "            query=str, target=lambda doc: '',\n"
+        "            generation=Generation(template='odd', filters=(Filter('none', whole, odd),)))\n"
+    )
+    line = {"doc_id": 0, "doc": {}, "target": "7", "arguments": [["x", {}]], "resps": [["odd"]],
+            "filtered_resps": ["odd"], "filter": "none", "doc_hash": "1", "prompt_hash": "2",
+            "target_hash": "3"}  # fmt: skip
+    Path(f"samples_odd_{TIME}.jsonl").write_text(json.dumps(line) + "\n")
+    (task,) = rescore(Path(f"samples_odd_{TIME}.jsonl"), task="odd.py:TASK").evaluation.tasks
+    assert (task.task, task.template, task.figures[0].all.value) == ("odd", "odd", 1.0)
+    with pytest.raises(UsageError, match="no task 'ood'"):
+        rescore(Path(f"samples_odd_{TIME}.jsonl"), task="ood")

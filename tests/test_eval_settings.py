@@ -76,13 +76,14 @@ WRONG = [
     Wrong("--dry-run shows what would be asked", {"stage": "score", "dry_run": True, "output": "x"}),
     Wrong("--predict-only scores nothing", {"stage": "score", "predict_only": True, "output": "x"}),
     Wrong("--gen n: give --repeat for several answers", {"gen": {"n": 4}}),
+    Wrong("--extra-body n: give --repeat for several answers", {"extra_body": {"n": 4}}),
     Wrong("--gen messages: that is what the tasks ask", {"gen": {"messages": []}}),
     Wrong("--model takes one model each time", {"model": "base=3,lora=1"}),
     Wrong("the command line: each --model is given once", {"model": ["x", "x"]}),
     Wrong("--output-len takes a number of tokens here, not normal(3,1)", {"output_len": "normal(3,1)"}),
     Wrong("--cache knows answers by the server's address", {"cache": "kept", "model": "mine.py:Model"}),
     Wrong("--arrivals replay is for traces", {"arrivals": "replay"}),
-    Wrong("the command line: Expected `int", {"num_fewshot": "many"}),
+    Wrong("the command line: --num-fewshot takes a whole number, not many", {"num_fewshot": "many"}),
     Wrong("--samples {nonsense is not JSON", {"samples": "{nonsense"}),
     Wrong("--samples takes '{\"gsm8k\": [0, 7]}' or a file with that", {"samples": "no-such-file"}),
 ]
@@ -155,3 +156,22 @@ def test_fields_are_typed_as_for_lm_eval() -> None:
         "temperature": 0.6, "max_gen_toks": 32, "do_sample": True, "until": ["Q:", ","], "name": "x y", "seed": None,
         "id": "7",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"samples": {"gsm8k": "x"}}, 'here: --samples takes doc_ids by task, such as {"gsm8k": \\[0, 7\\]}, not'),
+        ({"samples": {"gsm8k": []}}, "--samples asks no item of gsm8k: give it doc_ids"),
+        ({"target": {"mmlu": "high"}}, "here: --target takes official scores, such as mmlu=68.9, not {'mmlu': 'high'}"),
+        ({"limit": "many"}, "here: --limit takes a number, not many"),
+        ({"tasks": 5}, "here: --tasks takes names of tasks, such as gsm8k,mmlu, not 5"),
+        ({"allow-code-execution": "x"}, "here: --allow-code-execution takes true or false, not x"),
+        ({"gen": {"max_gen_toks": "abc"}}, r"--output-len \(max_tokens\) takes a number of tokens, not abc"),
+        ({"output-len": 0}, r"--output-len \(max_tokens\) takes a number of tokens, not 0"),
+        ({"temperature": -1}, "--temperature takes 0 or more, not -1"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_by_its_flag(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        from_mapping({"tasks": "gsm8k", **fields}, "here")[0].check()

@@ -9,7 +9,7 @@ import pytest
 from answers import scored
 from loadstone import accuracy
 from loadstone.binomial import wilson
-from loadstone.evals import tally
+from loadstone.evals import grouping, tally
 from loadstone.evals.tally import Row, Tally
 from loadstone.samples import Estimate, Outcome, Score
 from loadstone.tasks.spec import Group
@@ -164,7 +164,7 @@ def three() -> dict[str, Tally]:
 
 
 def test_groups_are_told_by_items_and_by_tasks() -> None:
-    whole, hard, _ = tally.grouped(GROUPS, three())
+    whole, hard, _ = grouping.grouped(GROUPS, three())
     assert whole.tasks == ["a", "b", "c"]
     assert whole.items == 11
     assert whole.micro.value == pytest.approx(5 / 11)
@@ -178,20 +178,20 @@ def test_groups_are_told_by_items_and_by_tasks() -> None:
 
 
 def test_lm_evals_figure_of_a_group_is_pooled() -> None:
-    hard = tally.grouped(GROUPS, three())[1]
+    hard = grouping.grouped(GROUPS, three())[1]
     value, error, count = hard.figures["exact_match,strict"]
     assert (value, count) == (pytest.approx(4 / 6), 6)
     assert error == pytest.approx(math.sqrt((3 * 0.25**2 * 4 + 1 * 0.5**2 * 2) / (6 - 2) / 6))
 
 
 def test_the_leaderboard_row() -> None:
-    (row,) = tally.standings(GROUPS, three(), {"all": 50.0})
+    (row,) = grouping.standings(GROUPS, three(), {"all": 50.0})
     assert row.columns == pytest.approx({"STEM": 4 / 6, "Humanities": 0.2})
     assert row.weighted == pytest.approx(5 / 11)
     assert row.mean == pytest.approx((0.75 + 0.5 + 0.2) / 3)
     assert row.target == 0.5
     assert row.delta == pytest.approx(5 / 11 - 0.5)
-    assert tally.standings(GROUPS, {}) == []
+    assert grouping.standings(GROUPS, {}) == []
 
 
 def test_an_item_that_is_not_judged_is_counted() -> None:

@@ -14,7 +14,8 @@ import pytest
 import exam
 import loadstone as library
 from loadstone import loop
-from loadstone.evals import answers, session
+from loadstone.evals import answers, session, sitting
+from loadstone.evals.alone import alone
 from loadstone.evals.settings import from_mapping
 from loadstone.records import UsageError, from_line, to_line
 from servers import Done, Sim, clean, loadstone, records, refused
@@ -239,7 +240,7 @@ def test_each_model_has_its_folder(sim: Sim, capsys: pytest.CaptureFixture[str])
     done = evaluate(capsys, sim.url, "--model", "sim", "--model", "org/other", "--limit", 1)
     assert journal("out/sim")["model"] == "sim"
     assert results("out/sim")["tasks"][0]["items"] == 1
-    assert done.status == 2
+    assert done.status == 1
     assert f"{sim.url} does not answer for a model 'org/other'; it lists sim: give --model" in done.err
     made = session.meant({"tasks": "x", "model": ["sim", "org/other"], "output": "out"})
     assert [each.load.output for each in made] == ["out/sim", "out/org__other"]
@@ -267,18 +268,6 @@ def test_from_python_an_evaluation_is_a_call(sim: Sim) -> None:
         library.evaluate({**given, "modes": 1})
 
 
-def test_the_task_of_the_document_can_be_asked(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
-    text = (Path(__file__).parents[1] / "docs/evals.md").read_text("utf-8")
-    (task,) = re.findall(r'```python\n("""Capitals.*?)```', text, re.DOTALL)
-    (row,) = re.findall(r"`(\{\"country.*?\})`", text)
-    Path("capitals.py").write_text(task)
-    Path("data/capitals.jsonl").write_text(f"{row}\n")
-    Path("answers.jsonl").write_text(json.dumps({"question": "the capital of France?", "answer": "It is Paris."}))
-    sim.replace(answers="answers.jsonl", ttft="0ms", itl="0ms")
-    assert evaluate(capsys, sim.url, tasks="capitals.py:CAPITALS").status == 0
-    assert figure()["outcomes"]["right"] == 1
-
-
 def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> None:
     (settings,) = from_mapping({"url": sim.url, "tasks": [exam.ONLY_SUMS], "data_dir": "data", "output": "out"}, "here")
     loop.run(session.evaluate(settings))
@@ -286,8 +275,8 @@ def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> N
     first, *rest = map(from_line, run.read_bytes().splitlines(keepends=True))
     stopped = json.loads(to_line(first)) | {"error": {"kind": "stopped", "message": "interrupted"}, "text": None}
     run.write_bytes(json.dumps(stopped).encode() + b"\n" + b"".join(map(to_line, rest)))
-    sitting = loop.run(session.ready(settings, None, lambda _: None))
-    found = answers.read(Path("out"), {one.id: one for one, _ in sitting.placed})
+    begun = loop.run(sitting.ready(settings, Path("out"), None, lambda _: None))
+    found = answers.read(Path("out"), {one.id: one for one, _ in begun.routed})
     assert first.prompt not in found
     assert len(found) == SUMS - 1
 
@@ -296,3 +285,128 @@ def test_answers_longer_than_the_server_takes_are_told_of(capsys: pytest.Capture
     with Sim(answers="answers.jsonl", ttft="0ms", itl="0ms", max_model_len=64) as sim:
         done = evaluate(capsys, sim.url, "--limit", 1, "--num-fewshot", 0)
     assert "exam_sums: answers may have 64 tokens, but the server takes 64 with the prompt: give a lower" in done.err
+
+
+def test_two_evaluations_in_one_folder_are_refused(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second would take the first's run for one that was killed, and put its shards together under way."""
+    with alone(Path("out")):
+        done = evaluate(capsys, sim.url)
+    assert done.status == 2
+    assert done.err == "loadstone: another evaluation is at work in out: wait for its end, or give another -o\n"
+    assert not Path("out").exists()
+    assert evaluate(capsys, sim.url).status == 0
+
+
+def test_a_model_that_cannot_be_asked_does_not_cost_the_others_theirs(
+    sim: Sim, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = evaluate(capsys, sim.url, "--model", "other", "--model", "sim")
+    assert done.status == 1
+    assert f"other was not evaluated: {sim.url} does not answer for a model 'other'; it lists sim" in done.err
+    assert results("out/sim")["tasks"][0]["figures"][0]["all"]["value"] == 1.0
+    assert not Path("out/other").exists()
+    given = {"url": sim.url, "tasks": [exam.ONLY_SUMS], "data-dir": "data", "model": ["other", "sim"], "output": "two"}
+    with pytest.raises(UsageError, match="does not answer for a model 'other'"):
+        library.evaluate(given)
+    assert results("two/sim")["tasks"]
+
+
+def test_inside_an_event_loop_it_is_said_what_to_await() -> None:
+    async def inside() -> None:
+        with pytest.raises(RuntimeError, match=r"await loadstone\.session\.load_test.*or loadstone\.evals\.session"):
+            library.evaluate({"url": "http://127.0.0.1:1", "tasks": [exam.ONLY_SUMS], "data-dir": "data"})
+
+    loop.run(inside())
+
+
+TALKS = """
+from loadstone.tasks.spec import Data, Task
+from msgspec.structs import replace
+from exam import SUMS
+TALKS = replace(SUMS, name="exam_talks", shots=0, later=lambda doc: ["And doubled?", "Thanks."])
+"""
+
+
+def _talks(capsys: pytest.CaptureFixture[str], url: str, *flags: object) -> Done:
+    Path("talks.py").write_text(TALKS)
+    return evaluate(capsys, url, "--limit", 3, *flags, tasks="talks.py:TALKS")
+
+
+def _turns(folder: str) -> list[tuple[str, int | None, str | None]]:
+    return sorted((record.prompt, record.turn, record.text) for record in records(Path(folder)))
+
+
+def test_a_conversation_is_asked_turn_by_turn(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    done = _talks(capsys, sim.url)
+    assert done.status == 0, done.err
+    told = _turns("out/runs/1")
+    names = [f"exam_talks:{n}{turn}" for n in range(3) for turn in ("", ".2", ".3")]
+    assert [name for name, *_ in told] == names
+    (line, *_) = max(Path("out").glob("samples_exam_talks_*.jsonl")).read_text().splitlines()
+    first, second, third = (text for name, _, text in told if name.startswith("exam_talks:0"))
+    (one,) = json.loads(line)["loadstone"]["passes"]
+    assert one["turns"] == [first, "And doubled?", second, "Thanks.", third]
+    assert json.loads(line)["resps"] == [[third]]
+    assert journal()["counts"]["answered"] == 3
+    assert journal()["tasks"][0]["requests"] == 9
+
+
+def test_a_conversation_that_was_cut_short_is_asked_anew(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whole: a later turn depends on the answer before it."""
+    _talks(capsys, sim.url)
+    run = Path("out/runs/1/records.jsonl")
+    lines = run.read_bytes().splitlines(keepends=True)
+    run.write_bytes(b"".join(line for line in lines if from_line(line).prompt != "exam_talks:1.3"))
+    assert "2 of 3 requests are answered already" in _talks(capsys, sim.url, "--cache", "cached").err
+    assert [name for name, *_ in _turns("out/runs/2")] == ["exam_talks:1", "exam_talks:1.2", "exam_talks:1.3"]
+    assert figure()["outcomes"]["failed"] == 0
+    again = _talks(capsys, sim.url, "--cache", "cached", "-o", "again")
+    assert (again.status, journal("again")["counts"]["cached"]) == (0, 0)
+
+
+def test_a_conversation_with_a_failed_turn_has_failed(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    _talks(capsys, sim.url)
+    run = Path("out/runs/1/records.jsonl")
+    lost = {"error": {"kind": "timeout", "message": "30 s"}, "text": None, "finish": None}
+    made = [
+        json.dumps(json.loads(line) | lost).encode() + b"\n" if from_line(line).prompt == "exam_talks:2.2" else line
+        for line in run.read_bytes().splitlines(keepends=True)
+        if from_line(line).prompt != "exam_talks:2.3"
+    ]
+    run.write_bytes(b"".join(made))
+    assert _talks(capsys, sim.url, "--stage", "score").status == 0
+    assert (figure()["outcomes"]["failed"], journal()["failures"]) == (1, {"timeout": 1})
+
+
+def test_a_conversation_needs_a_chat(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    done = _talks(capsys, sim.url, "--api", "completions")
+    assert done.status == 2
+    assert done.err == "loadstone: exam_talks is conversations, which completions do not hold: say --api chat\n"
+
+
+def test_answers_that_are_not_scored_yet_are_said_to_be_so(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(capsys, sim.url, "--stage", "infer").status == 0
+    assert "out holds no results_*.json: its answers are not scored yet" in refused(capsys, "report", "out")
+    for verb in (("score", "out"), ("compare", "out", "out")):
+        assert "out has not been scored yet: give --stage score -o out to the command" in refused(capsys, *verb)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("-n", "5"), "--requests is not for an evaluation: its requests are the items of --tasks: give --limit"),
+        (("--n-choices", "2"), "--n-choices is not for an evaluation: give --repeat for several answers"),
+        (("--duration", "5"), "--duration is not for an evaluation: it ends when all items have been asked"),
+    ],
+)
+def test_flags_of_a_run_that_make_no_sense_say_what_to_type(
+    flags: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in refused(capsys, "eval", "--tasks", "gsm8k", "--data-dir", "bundled", *flags)
+
+
+def test_where_nothing_was_answered_the_servers_words_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with Sim(answers="answers.jsonl", answer_failing=1.0, ttft="0ms", itl="0ms") as sim:
+        done = evaluate(capsys, sim.url, "--retries", 0, "--limit", 2)
+    assert done.status == 1
+    assert re.search(r"nothing was answered: 2 status; the first: .*500", done.err), done.err

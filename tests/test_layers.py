@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,7 @@ DOORS = {
     "rich": {"console.py"},
     "lm_eval": {"evals/bridge.py", "evals/lm_eval_model.py"},
     "yaml": {"mappings.py"},
+    "fcntl": {"evals/alone.py"},
     "plotly": set(),  # a file of it is read, views/assets.py
     "aiohttp": {"transport/over_aiohttp.py"},
     "httptools": {"transport/connection.py", "sim/http.py"},
@@ -139,6 +141,12 @@ def _file(module: str) -> str | None:
         return None
     plain = PACKAGE.joinpath(*parts).with_suffix(".py")
     return "/".join(parts) + (".py" if plain.is_file() else "/__init__.py")
+
+
+def test_contributing_says_what_every_file_of_evaluations_is_for() -> None:
+    text = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text("utf-8")
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", text.partition("of evaluations")[2]))))
+    assert {path.stem for path in (PACKAGE / "evals").glob("*.py")} - named == {"__init__"}
 
 
 def test_the_folders_of_the_project() -> None:

@@ -103,7 +103,6 @@ def test_letters_with_and_without_a_space() -> None:
     assert (math.exp(a), best) == (pytest.approx(0.6), True)
     assert math.exp(b) == pytest.approx(0.2)
     assert (c, never) == (-math.inf, False)
-    assert likelihood.covered(found, [" A", " B", " C"]) == pytest.approx(0.8)
 
 
 def test_letters_that_were_not_told() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -97,9 +100,11 @@ def test_a_batch_has_one_kind_of_settings() -> None:
     Path("p.jsonl").write_text("".join(lines), "utf-8")
     model = Seen()
     run(model, batch_size=6, concurrency=6)
-    assert {(given["infer_cfg"]["max_tokens"], len(prompts)) for prompts, given in model.calls} >= {(5, 3), (6, 3)} or (
-        all(len({body["max_tokens"] for body in given["origin_inputs"]}) == 1 for _, given in model.calls)
-    )
+    for prompts, given in model.calls:
+        lengths = [body["max_tokens"] for body in given["origin_inputs"]]
+        assert lengths == [given["infer_cfg"]["max_tokens"]] * len(prompts)
+    assert {given["infer_cfg"]["max_tokens"] for _, given in model.calls} == {5, 6}
+    assert sum(len(prompts) for prompts, _ in model.calls) == 6
 
 
 def test_one_call_at_a_time_and_waiting_is_latency() -> None:
@@ -160,6 +165,61 @@ def test_mistakes_are_failed_requests_with_a_reason(gives: Callable[[Prompts], A
         assert row.error is not None
         assert row.error.kind == "server"
         assert row.error.message.startswith(message)
+
+
+class Unsayable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("concurrent", [False, True])
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (SystemExit(3), "SystemExit: 3"),
+        (StopIteration(), "StopIteration: "),
+        (asyncio.CancelledError(), "CancelledError: "),
+        (Unsayable(), "Unsayable"),
+    ],
+)
+def test_nothing_that_a_class_raises_ends_or_holds_up_a_run(
+    raised: BaseException, message: str, concurrent: bool, batch_size: int
+) -> None:
+    class Raising(Seen):
+        def predict(self, prompts: Prompts, **_: Any) -> Any:
+            raise raised
+
+    class Concurrent:
+        async def predict(self, prompts: Prompts) -> Any:
+            raise raised
+
+    rows = run(Concurrent() if concurrent else Raising(), batch_size=batch_size, timeout=10)
+    if concurrent and isinstance(raised, StopIteration):
+        message = "RuntimeError: coroutine raised StopIteration"
+    where = "Concurrent.predict" if concurrent else "Raising.predict"
+    assert {row.error for row in rows} == {Failure("server", f"{where}: {message}")}
+    assert len(rows) == 6
+
+
+HANGING = """
+import time
+class Model:
+    def predict(self, prompts):
+        print("thinking")
+        time.sleep(600)
+"""
+
+
+def test_a_call_that_never_comes_back_keeps_no_program_alive() -> None:
+    """And what it prints does not go where the results go."""
+    Path("m.py").write_text(HANGING, "utf-8")
+    program = [sys.executable, "-m", "loadstone", "run", "--model", "m.py:Model", "--timeout", "0.2", "--dataset"]
+    program += ["p.jsonl", "-n", "1", "-c", "1", "--no-html", "--quiet", "-o", "run", "--as", "json"]
+    done = subprocess.run(program, check=False, capture_output=True, timeout=30)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["counts"]["by_error"] == {"timeout": 1}
+    assert b"thinking" in done.stderr
 
 
 def test_an_empty_answer_is_empty_and_a_timeout_ends_the_wait() -> None:

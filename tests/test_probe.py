@@ -19,10 +19,10 @@ from loadstone.config import Config
 from loadstone.evals import line, tokenising
 from loadstone.evals.answers import Answer
 from loadstone.evals.asking import Wanted
-from loadstone.evals.choice import choose, together
 from loadstone.evals.likelihood import Way
 from loadstone.evals.line import Heard, Line
 from loadstone.evals.probe import Abilities, look, survey
+from loadstone.evals.route import choose, together
 from loadstone.records import UsageError
 from loadstone.tasks.spec import Data, Generation, Likelihood, Task
 from servers import Asked, clean, scripted

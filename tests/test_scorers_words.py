@@ -29,6 +29,7 @@ CHAINS: Mapping[str, tuple[Extractor, Scorer]] = {
     "number": (boxed.boxed_number, number.numeric),
     "option": (conclusion.option, conclusion.same),
     "ordered": (conclusion.ordered, conclusion.same),
+    "squad": (boxed.after_thought(match.either(match.the_answer_is, match.stripped)), match.squad),
     "the_answer_is": (match.the_answer_is, match.loose),
 }
 

@@ -19,7 +19,7 @@ from loadstone.columns import build
 from loadstone.measure import measure, measure_columns
 from loadstone.plan import lines
 from loadstone.records import Failure, Record, Summary, Usage, from_line, to_line
-from loadstone.views import VIEWS, classic, markdown, tables
+from loadstone.views import VIEWS, classic, markdown, page, tables
 from loadstone.views import csv as csv_view
 from loadstone.views import json as json_view
 from test_measure import failed, streamed
@@ -364,6 +364,25 @@ def test_no_number_is_cut_however_narrow_the_terminal(width: int, monkeypatch: p
     lines = console.render(summary).splitlines()
     for row in (row for table in tables.tables(summary) if table.numeric for row in table.rows):
         assert any(all(cell in line for cell in row) for line in lines), row
+
+
+def test_a_narrow_terminal_gets_the_columns_of_a_table_below_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["task", *(f"column {place}" for place in range(12))]
+    table = page.Table(
+        "Tasks", names, [["sums", *(f"{place}.00 to 9.99" for place in range(12))]], "a note", numeric=True
+    )
+    file = io.StringIO()
+    monkeypatch.setattr(file, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    console.draw([table], file)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("sums" in line for line in lines) == 3
+    assert [file.getvalue().count(told) for told in ("a note", "Tasks")] == [1, 1]
+    assert all(file.getvalue().count(f"{place}.00 to 9.99") == 1 for place in range(2, 10))
+    console.draw([table], plain := io.StringIO())
+    assert sum("sums" in line for line in plain.getvalue().splitlines()) == 1
 
 
 def test_built_in_views_are_where_the_table_says() -> None:

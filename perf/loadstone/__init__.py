@@ -63,12 +63,22 @@ def evaluate(config: Eval | Mapping[str, Any] | str | PathLike[str]) -> list[Eva
     for one inside a running event loop.
 
     config: an Eval, a mapping of the settings of `loadstone eval` by their long names, or a TOML or YAML file of them.
-    Raises UsageError when the settings, the data or the server are not fit for it, before anything is sent.
+    Raises UsageError when the settings, the data or the server are not fit for it, before anything is sent; of several
+    models the others are evaluated first, and their folders hold what came of them.
     """
     from loadstone import loop
     from loadstone.evals import session
+    from loadstone.records import UsageError
 
-    return [loop.run(session.evaluate(each)) for each in session.meant(config)]
+    done, wrong = [], list[UsageError]()
+    for each in session.meant(config):
+        try:
+            done.append(loop.run(session.evaluate(each)))
+        except UsageError as exc:
+            wrong.append(exc)
+    if wrong:
+        raise wrong[0]
+    return done
 
 
 def __getattr__(name: str) -> Any:

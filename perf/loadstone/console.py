@@ -1,13 +1,14 @@
 """The terminal: tables and prose of reports. Alone in importing rich, and only when it is used.
 
-Without a terminal there is no colour, and a table is as wide as it needs.
+Without a terminal there is no colour, and a table is as wide as it needs. On one that is too narrow for it, its columns
+stand below each other.
 """
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from loadstone.records import Summary
@@ -34,21 +35,51 @@ def show(page: Page, file: TextIO | None = None) -> None:
 
 def draw(parts: Sequence[Block], file: TextIO | None = None) -> None:
     """Print tables and prose to `file`, stdout by default."""
+    from rich.cells import cell_len
     from rich.console import Console
 
     file = file or sys.stdout
     terminal = file.isatty()
     width = None if terminal else PLAIN_WIDTH
     console = Console(file=file, width=width, force_terminal=terminal, highlight=False, no_color=not terminal)
+
+    def least(table: Table) -> int:
+        return console.measure(_table(table), options=console.options.update(width=WIDE)).minimum
+
+    def narrowest(table: Table) -> int:
+        """As drawn: rich's minimum leaves out some of the space between columns."""
+        drawn = console.render(_table(table), console.options.update(width=max(console.width, least(table))))
+        return max(map(cell_len, "".join(segment.text for segment in drawn).splitlines()), default=0)
+
     for part in parts:
         if isinstance(part, Prose):
             console.print(_prose(part), end="\n\n")
         if not isinstance(part, Table):
             continue
-        drawn = _table(part)
-        least = console.measure(drawn, options=console.options.update(width=WIDE)).minimum
-        console.print(drawn, width=max(console.width, least), crop=False)
-        console.print()
+        for table in folded(part, console.width, narrowest) if terminal else [part]:
+            console.print(_table(table), width=max(console.width, least(table)), crop=False)
+            console.print()
+
+
+def folded(table: Table, width: int, least: Callable[[Table], int]) -> list[Table]:
+    """The table in as many as `width` asks for, one below the other: each begins with the columns that tell its rows
+    apart, and has as many of the rest, in their order, as there is room for. `least`: how narrow a table can be."""
+    count = len(table.columns)
+    keys = next((n for n in range(1, count) if len({tuple(row[:n]) for row in table.rows}) == len(table.rows)), count)
+    parts, rest = [table], table
+    while least(rest) > width and len(rest.columns) > keys + 1:
+        numbers = range(len(rest.columns) - 1, keys + 1, -1)
+        fits = next((n for n in numbers if least(_columns(rest, range(n))) <= width), keys + 1)
+        rest, first = _columns(rest, [*range(keys), *range(fits, len(rest.columns))]), _columns(rest, range(fits))
+        parts[-1:] = [first, rest]
+    return [Table(each.title if not place else "", each.columns, each.rows, table.note if each is parts[-1] else "",
+                  table.numeric) for place, each in enumerate(parts)]  # fmt: skip
+
+
+def _columns(table: Table, places: Iterable[int]) -> Table:
+    kept = list(places)
+    rows = [[row[place] for place in kept] for row in table.rows]
+    return Table(table.title, [table.columns[place] for place in kept], rows, table.note, table.numeric)
 
 
 def render(summary: Summary) -> str:
@@ -80,7 +111,7 @@ def _table(table: Table) -> RenderableType:
     if not table.rows:
         return Text.assemble((table.title, style), "\n", table.note)
     drawn = RichTable(
-        title=Text(table.title, style=style),
+        title=Text(table.title, style=style) if table.title else None,
         caption=Text(table.note) if table.note else None,
         title_justify="left",
         caption_justify="left",

@@ -20,10 +20,23 @@ def factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def run(work: Coroutine[object, object, T]) -> T:
-    """Run to completion on the best loop there is, with as many open files as the system lets this process have."""
+    """Run to completion on the best loop there is, with as many open files as the system lets this process have.
+    Raises RuntimeError inside an event loop, where it would have to wait for itself."""
+    if _running():
+        work.close()
+        raise RuntimeError("an event loop is running here already: in it, await loadstone.session.load_test(config),"
+                           " or loadstone.evals.session.evaluate(settings)")  # fmt: skip
     _raise_open_files()
     with asyncio.Runner(loop_factory=factory()) as runner:
         return runner.run(work)
+
+
+def _running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _raise_open_files() -> None:

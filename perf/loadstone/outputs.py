@@ -47,6 +47,16 @@ def put(text: str, output: str | None, flag: str = "-o") -> None:
         file.write(text.encode())
 
 
+def show(page: Page, form: str, output: str | None, flag: str = "-o") -> None:
+    """The same of a page; as text to a terminal, in its width and with colour. Raises UsageError."""
+    from loadstone import console
+
+    if form == "text" and output in (None, "-") and sys.stdout.isatty():
+        console.show(page)
+    else:
+        put(drawn(page, form), output, flag)
+
+
 def for_ci(options: Namespace, junit: Callable[[], str], markdown: Callable[[], str]) -> None:
     """What --junit and --summary ask for."""
     if file := getattr(options, "junit", None):

@@ -324,7 +324,7 @@ class Runner:
         assert task is not None
         self._thinking.add(task)
         try:
-            while until > self._clock():
+            while until > self._clock() and not self.stopping:  # of a stop that came before nobody would tell it
                 await self._sleep(until)
         except asyncio.CancelledError:
             if not self.stopping:

@@ -61,6 +61,8 @@ class Answered(Struct, frozen=True, kw_only=True):
     responses: of each request, one a pass: a text, or (sum of log-probabilities, whether greedy); None where it failed.
     finishes, failures: alike, as far as they are known: finish reason, kind of failure.
     records: alike, (run, index) of the record.
+    turns: of a conversation, for each pass what was said after the first prompt, by both sides in turn; the response is
+    its last.
     """
 
     task: str
@@ -72,6 +74,7 @@ class Answered(Struct, frozen=True, kw_only=True):
     finishes: list[list[str | None]] = []
     failures: list[list[str | None]] = []
     records: list[list[tuple[str, int] | None]] = []
+    turns: list[list[str]] = []
 
 
 class Score(Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ Asks the servers who they are and what they serve; sends nothing else, except on
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from msgspec import Struct
@@ -57,13 +58,22 @@ async def ready(config: Config, notice: Notice, model: object | None = None) -> 
     prompts = read(config, notice)
     config = config.filled(timed=all(prompt.at is not None for prompt in prompts))
     schedule = _plan(config, prompts, notice)
-    ways = entrances(config, api, model)
-    try:
+    async with opened(config, api, model) as ways:
         with _discreet(config):
             yield await _meet(config, api, prompts, schedule, ways, notice)
-    finally:
-        for entrance in ways:
-            await entrance.door.transport.close()
+
+
+@contextlib.asynccontextmanager
+async def opened(config: Config, api: apis.API, model: object | None = None) -> AsyncIterator[list[Entrance]]:
+    """The ways in, for as long as they are needed. What a class of somebody else's prints meanwhile goes to stderr:
+    stdout is for results."""
+    with contextlib.redirect_stdout(sys.stderr) if config.own else contextlib.nullcontext():
+        ways = entrances(config, api, model)
+        try:
+            yield ways
+        finally:
+            for entrance in ways:
+                await entrance.door.transport.close()
 
 
 def protocol(config: Config) -> apis.API:

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from loadstone.config import Config
 from loadstone.evals import answers, inference, probe, tokenising
 from loadstone.evals.asking import Wanted
-from loadstone.evals.choice import Choice, ways
+from loadstone.evals.route import Route, routes
 
 ALLOWED = 1e-5
 ITEMS, TEXTS = 200, 6
@@ -150,7 +150,7 @@ def scores(out: Path, task: str) -> dict[str, float]:
     return {key: value for key, value in told.items() if key.endswith(",none") and "stderr" not in key}
 
 
-def of_way(load: Config, folder: Path, made: list[dict[str, Any]], choice: Choice, limit: int | None) -> Found:
+def of_way(load: Config, folder: Path, made: list[dict[str, Any]], choice: Route, limit: int | None) -> Found:
     """By one way of ours, without the machinery around."""
     wanted = [
         Wanted(id=f"{doc_id}/{at}", mode="loglikelihood", asked=row["context"], continuation=choice_text)
@@ -195,11 +195,11 @@ def main(url: str, tokenizer: str) -> int:
         command(folder, "-m", "lm_eval", "run", "--model", "local-completions", "--model_args", base, *run, "lm-eval")
         truth = of_samples(folder / "lm-eval")
         load = Config(url=url, api="completions", concurrency=16)
-        for choice in ways("loglikelihood", "completions", seen):
+        for choice in routes("loglikelihood", "completions", seen):
             for ids in (True, False):
                 way = replace(choice.way, ids=ids)  # type: ignore[type-var]
                 label = f"{way.kind}, {'token ids' if ids else 'text'}"
-                found = of_way(load, folder / label.replace(" ", ""), made, Choice("loglikelihood", "completions", way),
+                found = of_way(load, folder / label.replace(" ", ""), made, Route("loglikelihood", "completions", way),
                                seen.context)  # fmt: skip
                 held.append(compared(label, found, truth, made, set() if ids else {3, 6}))
         common = ("--url", url, "-c", "16", "--quiet", "--as", "json", "--data-dir", ".", "--mode", "loglikelihood")

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from loadstone import store
 from loadstone.evals import likelihood
-from loadstone.evals.asking import Item, Wanted
+from loadstone.evals.asking import Item, Wanted, stopped
 from loadstone.evals.likelihood import UntoldError
 from loadstone.records import Record, Usage, from_lines
 from loadstone.samples import Answered
@@ -26,13 +26,15 @@ Response = str | tuple[float, bool]
 
 class Answer(Struct, frozen=True, kw_only=True):
     """What came back for one request. `responses`: a text, the log-likelihood of the continuation, or of each of the
-    letters; none where it failed. `record`: (run, index), None where it came from the cache."""
+    letters; none where it failed. Of a conversation the text is the last, and `turns` are all that was said after the
+    first prompt. `record`: (run, index), None where it came from the cache."""
 
     responses: list[Response] = []
     finish: str | None = None
     failure: str | None = None
     usage: Usage | None = None
     record: tuple[str, int] | None = None
+    turns: list[str] = []
 
     @property
     def good(self) -> bool:
@@ -43,15 +45,37 @@ def read(folder: Path, wanted: Mapping[str, Wanted]) -> dict[str, Answer]:
     """Answers by id of the request, from the records of all runs and from what the cache knew. What failed and was
     asked again counts by its good answer; what never had one by its last failure."""
     found: dict[str, Answer] = {}
+    talks: dict[tuple[str | None, str], dict[int, Answer]] = {}
     for run, record in records(folder):
-        asked = wanted.get(record.prompt)
-        before = found.get(record.prompt)
+        name = of(record)
+        asked, before = wanted.get(name), found.get(name)
         if asked is None or (record.error is not None and record.error.kind == "stopped"):
             continue
-        now = answer(record, asked, run)
-        if before is None or now.good or not before.good:
-            found[record.prompt] = now
+        now: Answer | None = answer(record, asked, run)
+        if asked.later and now is not None:
+            said = talks.setdefault((run, name), {})
+            said[record.turn or 1] = now
+            now = now if record.abandoned else conversation(asked, said)
+        if now is not None and (before is None or now.good or not before.good):
+            found[name] = now
     return found
+
+
+def of(record: Record) -> str:
+    """The id of the request; a later turn is of the one that its conversation began with."""
+    return record.prompt.rpartition(".")[0] if record.turn is not None and record.turn > 1 else record.prompt
+
+
+def conversation(wanted: Wanted, said: Mapping[int, Answer]) -> Answer | None:
+    """The answer of a conversation, of its turns by number: the last, or the failure that ended it. None where turns
+    are missing, as it was cut short: those that came say nothing without the rest."""
+    if failed := next((one for one in said.values() if not one.good), None):
+        return failed
+    if len(said) <= len(wanted.later):
+        return None
+    texts = [str(said[turn].responses[0]) for turn in sorted(said)]
+    between = [part for pair in zip(texts, wanted.later, strict=False) for part in pair]
+    return msgspec.structs.replace(said[max(said)], turns=[*between, texts[-1]])
 
 
 def records(folder: Path) -> Iterator[tuple[str | None, Record]]:
@@ -72,15 +96,17 @@ def runs(folder: Path) -> list[Path]:
 
 
 def answer(record: Record, wanted: Wanted, run: str | None) -> Answer:
-    """What a record says to what was wanted."""
+    """What a record says to what was wanted. A text that goes on behind a stop text of its settings, as the server took
+    no more of them or heeds none, ended there."""
     failure, responses = _failure(record), list[Response]()
     try:
         responses = [] if failure else _responses(record, wanted)
     except UntoldError as exc:
         failure = f"untold: {exc}"
+    cut = wanted.mode == "generation" and responses and responses[0] != (record.text or "")
     return Answer(
         responses=responses,
-        finish=record.finish,
+        finish="stop" if cut else record.finish,
         failure=failure,
         usage=record.usage,
         record=None if run is None else (run, record.index),
@@ -104,6 +130,7 @@ def answered(items: Iterable[Item], answers: Mapping[str, Answer]) -> Iterator[A
             finishes=[[one.finish for one in came] for (_, (came, _)) in lanes],
             failures=[[one.failure for one in came] for (_, (came, _)) in lanes],
             records=[[one.record for one in came] for (_, (came, _)) in lanes],
+            turns=[one.turns for one in told[0]] if sample.later and told else [],
         )
 
 
@@ -132,5 +159,5 @@ def _failure(record: Record) -> str | None:
 
 def _responses(record: Record, wanted: Wanted) -> list[Response]:
     if wanted.mode == "generation":
-        return [record.text or ""]
+        return [stopped(record.text or "", wanted.settings)]
     return list(likelihood.judged(record, wanted))

@@ -17,7 +17,7 @@ from loadstone.tasks.spec import Generation, Mode, Task
 SEED = 1234
 """Of the first pass, where answers are sampled; the next pass has the next number."""
 MOST_STOPS = 4
-"""Stop texts that a chat request may have, by OpenAI's rule; lm-eval cuts them alike."""
+"""Stop texts that a request may have, by OpenAI's rule, which vLLM 0.32 has too, of chats and of completions."""
 Form = Literal["text", "messages"]
 Message = dict[str, Any]
 
@@ -31,6 +31,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     continuation: of which the log-likelihood is wanted after the context, with its delimiter; letters: those of which
     the log-probability as first token is wanted, with their delimiter.
     attempt: the pass, from 0.
+    later: what the user says after the answer, and after the next: one conversation, answered as a whole or not at all.
     tokens: ids of context and continuation, which go instead of the text where a tokenizer is asked; context: how many
     of them are the context's.
     """
@@ -42,6 +43,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     continuation: str | None = None
     letters: list[str] = []
     attempt: int = 0
+    later: list[str] = []
     tokens: list[int] | None = None
     context: int | None = None
 
@@ -72,11 +74,20 @@ def generation(task: Task, gen: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None and value != []}
 
 
-def cut_stops(settings: dict[str, Any], form: Form) -> dict[str, Any]:
-    """With no more stop texts than a chat request may have."""
+def cut_stops(settings: dict[str, Any], seen: int | None = None) -> dict[str, Any]:
+    """With no more stop texts than are sure to be taken. `seen`: how many were seen to be heeded, see probe.py."""
+    stop, most = settings.get("stop"), MOST_STOPS
+    if (seen is not None and seen > most) or not isinstance(stop, list) or len(stop) <= most:
+        return settings
+    return {**settings, "stop": stop[:most]}
+
+
+def stopped(text: str, settings: Mapping[str, Any]) -> str:
+    """An answer up to its first stop text, whether that was sent or not; as lm-eval's postprocess_generated_text."""
     stop = settings.get("stop")
-    too_many = form == "messages" and isinstance(stop, list) and len(stop) > MOST_STOPS
-    return {**settings, "stop": stop[:MOST_STOPS]} if too_many and stop else settings
+    for each in stop if isinstance(stop, list) else ():
+        text = text.partition(each)[0] if each else text
+    return text
 
 
 def item(sample: Sample, how: How) -> Item:
@@ -156,7 +167,7 @@ Part = dict[str, Any]
 
 
 def _generated(sample: Sample, between: str) -> list[tuple[str, Part]]:  # noqa: ARG001  as the others
-    return [("", {})]
+    return [("", {"later": sample.later})]
 
 
 def _continued(sample: Sample, between: str) -> list[tuple[str, Part]]:

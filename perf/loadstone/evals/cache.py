@@ -10,9 +10,10 @@ import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,6 +24,7 @@ PATIENCE = 60.0
 """Seconds to wait for another evaluation that is writing."""
 _TABLE = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID"
 _AT_ONCE = 500
+T = TypeVar("T")
 
 
 def key(place: Mapping[str, Any], row: Mapping[str, Any], attempt: int) -> bytes:
@@ -42,30 +44,39 @@ class Cache:
         with self._ours():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
-            self._base.execute(_TABLE)
+            for said in ("BEGIN IMMEDIATE", _TABLE, "COMMIT"):  # a folder that cannot be written to fails here
+                self._base.execute(said)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         self._base.close()
 
-    def known(self, keys: Mapping[str, bytes]) -> dict[str, Record]:
-        """The answers that are there, by the ids of the requests that want them."""
-        found: dict[bytes, Record] = {}
-        wanted = list(dict.fromkeys(keys.values()))
+    def known(self, keys: Mapping[str, bytes]) -> Iterator[list[Record]]:
+        """The answers that are there, some at a time, each once for every request that wants it, with its id. One that
+        cannot be read is forgotten."""
+        names: dict[bytes, list[str]] = {}
+        for name, at in keys.items():
+            names.setdefault(at, []).append(name)
+        for part in _parts(names):
+            yield [_named(record, name) for at, record in self._read(part) for name in names[at]]
+
+    def _read(self, keys: Sequence[bytes]) -> list[tuple[bytes, Record]]:
+        marks, found = ",".join("?" * len(keys)), []
         with self._ours():
-            for part in _parts(wanted):
-                marks = ",".join("?" * len(part))
-                for at, line in self._base.execute(f"SELECT key, record FROM answers WHERE key IN ({marks})", part):
-                    found[bytes(at)] = from_line(line)
-        return {name: _named(found[at], name) for name, at in keys.items() if at in found}
+            for at, line in self._base.execute(f"SELECT key, record FROM answers WHERE key IN ({marks})", keys):
+                try:
+                    found.append((bytes(at), from_line(line)))
+                except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
+                    self._base.execute("DELETE FROM answers WHERE key = ?", [at])
+        return found
 
     def add(self, answers: Iterable[tuple[bytes, Record]]) -> None:
         """Keep these, as far as they are good; those that are there stay."""
-        kept = [(at, to_line(_plain(record))) for at, record in answers if record.error is None]
-        with self._ours():
-            self._base.execute("BEGIN IMMEDIATE")
-            self._base.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", kept)
-            self._base.execute("COMMIT")
+        for part in _parts((at, to_line(_plain(record))) for at, record in answers if record.error is None):
+            with self._ours():
+                self._base.execute("BEGIN IMMEDIATE")
+                self._base.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", part)
+                self._base.execute("COMMIT")
 
     @contextlib.contextmanager
     def _ours(self) -> Iterator[None]:
@@ -75,8 +86,10 @@ class Cache:
             raise UsageError(f"--cache cannot use {self._path}: {exc}; give another folder, or none") from exc
 
 
-def _parts(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    return (keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE))
+def _parts(many: Iterable[T]) -> Iterator[list[T]]:
+    left = iter(many)
+    while part := list(islice(left, _AT_ONCE)):
+        yield part
 
 
 def _named(record: Record, name: str) -> Record:

@@ -6,17 +6,19 @@ Sends nothing, not even to ask the server what it can do: each task is taken the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 
 from msgspec import Struct
 
 from loadstone import tokens
-from loadstone.evals import asking, journal, papers, session
+from loadstone.evals import asking, journal, papers, selection
 from loadstone.evals.asking import Wanted
-from loadstone.evals.choice import Choice
 from loadstone.evals.likelihood import Way
-from loadstone.evals.papers import Notice, Paper
+from loadstone.evals.papers import Paper
+from loadstone.evals.route import Route
 from loadstone.evals.settings import Eval
 from loadstone.records import UsageError
+from loadstone.setup import Notice
 from loadstone.tasks.spec import Task
 
 CHARACTERS = 4
@@ -54,36 +56,36 @@ def look(settings: Eval, notice: Notice = lambda _: None) -> Plan:
     name = settings.load.tokenizer
     count = tokens.load(name).count if name else _estimate
     made = [
-        papers.paper(task, way(task, settings), settings, notice) for task in session.select(settings, notice).tasks
+        papers.paper(task, way(task, settings), settings, notice) for task in selection.select(settings, notice).tasks
     ]
     return Plan([_planned(paper, count, settings) for paper in made], counted=name is not None)
 
 
-def way(task: Task, settings: Eval) -> Choice:
+def way(task: Task, settings: Eval) -> Route:
     """As the task is answered where nothing is known of the server."""
     mode = task.default if settings.mode == "auto" else settings.mode
     if mode not in task.modes:
         raise UsageError(f"{task.name} cannot be answered by {mode}; it can by {' or '.join(task.modes)}")
     if mode == "generation":
-        return Choice(mode, settings.api or "chat")
-    return Choice(mode, "completions", Way("echo") if mode == "loglikelihood" else Way("letters"))
+        return Route(mode, settings.api or "chat")
+    return Route(mode, "completions", Way("echo") if mode == "loglikelihood" else Way("letters"))
 
 
 def _planned(paper: Paper, count: Callable[[str], int], settings: Eval) -> Planned:
     wanted = list(paper.wanted())
     input_tokens = _counted(wanted, count)
     most = paper.settings.get("max_tokens", paper.settings.get("max_completion_tokens", 1))
-    output_tokens = len(wanted) * (most if paper.choice.mode == "generation" else 1)
+    output_tokens = sum(1 + len(one.later) for one in wanted) * (most if paper.route.mode == "generation" else 1)
     setup = paper.setup(True)
     return Planned(
         task=paper.task.name,
-        mode=paper.choice.mode,
+        mode=paper.route.mode,
         template=setup.template,
         version=paper.task.version,
         shots=paper.shots,
         items=len(paper.items),
         original=paper.original,
-        requests=len(wanted),
+        requests=sum(1 + len(one.later) for one in wanted),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         cost=journal.cost(input_tokens, output_tokens, settings),
@@ -92,13 +94,15 @@ def _planned(paper: Paper, count: Callable[[str], int], settings: Eval) -> Plann
 
 
 def _counted(wanted: Iterable[Wanted], count: Callable[[str], int]) -> int:
-    """Contexts are shared by the continuations of an item, and counted once."""
+    """Contexts are shared by the continuations of an item, and counted once; a later turn has all that the user said
+    before it."""
     known: dict[int, int] = {}
     total = 0
     for one in wanted:
         if id(one.asked) not in known:
             known[id(one.asked)] = count(asking.shown(one.asked))
         total += known[id(one.asked)] + (count(one.continuation) if one.continuation else 0)
+        total += sum(known[id(one.asked)] + said for said in accumulate(map(count, one.later)))
     return total
 
 

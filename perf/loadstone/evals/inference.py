@@ -19,21 +19,21 @@ from loadstone.apis.shared import SAMPLING
 from loadstone.config import Config
 from loadstone.evals import likelihood
 from loadstone.evals.answers import RUNS, runs
-from loadstone.evals.asking import Wanted
-from loadstone.evals.choice import Choice
-from loadstone.readers.rows import REQUEST
+from loadstone.evals.asking import Wanted, cut_stops
+from loadstone.evals.route import Route
+from loadstone.readers.rows import LATER, REQUEST
 from loadstone.records import Prompt, UsageError
 from loadstone.session import Live, Result
 from loadstone.setup import Notice
 
 REQUESTS, _REQUESTS = "requests-{}.jsonl", re.compile(r"requests-(\d+)\.jsonl")
 Row = dict[str, Any]
-Placed = tuple[Wanted, Choice]
-"""A request, and the way it goes."""
+Routed = tuple[Wanted, Route]
+"""A request, and its route."""
 
 
 async def infer(
-    wanted: Iterable[Placed], load: Config, folder: Path, notice: Notice = lambda _: None, live: Live | None = None
+    wanted: Iterable[Routed], load: Config, folder: Path, notice: Notice = lambda _: None, live: Live | None = None
 ) -> list[Result]:
     """Send these requests, by a run for each API that they need, into the evaluation's folder. Returns the runs, of
     which the last may have been interrupted: then what is left has not been sent."""
@@ -45,15 +45,15 @@ async def infer(
     return made
 
 
-def by_api(wanted: Iterable[Placed]) -> dict[str, list[Placed]]:
+def by_api(wanted: Iterable[Routed]) -> dict[str, list[Routed]]:
     """Requests by the API that they go to."""
-    found: dict[str, list[Placed]] = {}
-    for placed in wanted:
-        found.setdefault(placed[1].api, []).append(placed)
+    found: dict[str, list[Routed]] = {}
+    for routed in wanted:
+        found.setdefault(routed[1].api, []).append(routed)
     return found
 
 
-async def _run(batch: Sequence[Placed], load: Config, folder: Path, notice: Notice, live: Live | None) -> Result:
+async def _run(batch: Sequence[Routed], load: Config, folder: Path, notice: Notice, live: Live | None) -> Result:
     number = _next(folder)
     path = folder / REQUESTS.format(number)
     store.Folder(folder, new=False).write_lines(path.name, map(line, rows(batch, load)))
@@ -80,19 +80,21 @@ def _quieter(path: Path, notice: Notice) -> Notice:
     return say
 
 
-def rows(batch: Iterable[Placed], load: Config) -> Iterator[Row]:
+def rows(batch: Iterable[Routed], load: Config) -> Iterator[Row]:
     """The rows of a dataset: request bodies, each with its id. All go to one API."""
     api, known = None, dict[bytes, Row]()
-    for one, choice in batch:
-        if choice.way is not None:
-            yield {"id": one.id, **likelihood.body(one, choice.way)}
+    for one, route in batch:
+        if route.way is not None:
+            yield {"id": one.id, **likelihood.body(one, route.way)}
             continue
-        api = api or setup.protocol(msgspec.structs.replace(load, api=choice.api))
-        key = msgspec.json.encode(one.settings)
+        api = api or setup.protocol(msgspec.structs.replace(load, api=route.api))
+        settings = cut_stops(one.settings, route.stops)
+        key = msgspec.json.encode(settings)
         if key not in known:
-            known[key] = fields(api, one.settings, load.stream)
+            known[key] = fields(api, settings, load.stream)
         asked = "prompt" if isinstance(one.asked, str) else "messages"
-        yield {"id": one.id, asked: one.asked, **known[key]}
+        later = {LATER: one.later} if one.later else {}
+        yield {"id": one.id, asked: one.asked, **known[key], **later}
 
 
 def fields(api: apis.API, settings: Row, stream: bool = True) -> Row:

@@ -120,4 +120,4 @@ def _cell(value: Any) -> str | None:
     if value is None:
         return None
     text = " ".join(str(value).split())[:200]
-    return f"'{text}" if text[:1] in "=+@\t" or (text[:1] == "-" and not text[1:2].isdigit()) else text
+    return f"'{text}" if text.startswith(("=", "+", "@")) or (text[:1] == "-" and not text[1:2].isdigit()) else text

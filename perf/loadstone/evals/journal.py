@@ -15,8 +15,8 @@ from msgspec import Struct
 from loadstone import __version__, describe, store
 from loadstone.evals import settings as given
 from loadstone.evals.answers import Answer
-from loadstone.evals.choice import Choice
 from loadstone.evals.papers import Paper
+from loadstone.evals.route import Route
 from loadstone.evals.settings import Eval
 from loadstone.records import Usage, UsageError
 
@@ -63,7 +63,7 @@ class Journal(Struct, frozen=True, kw_only=True):
     loadstone: str = __version__
     model: str
     settings: dict[str, Any]
-    choices: dict[str, Choice]
+    routes: dict[str, Route]
     abilities: dict[str, Any] = {}
     tasks: list[Asked] = []
     groups: list[str] = []
@@ -154,12 +154,12 @@ def asked(paper: Paper, digest: str) -> Asked:
         source=task.source,
         version=task.version,
         template=setup.template,
-        mode=paper.choice.mode,
-        api=paper.choice.api,
+        mode=paper.route.mode,
+        api=paper.route.api,
         shots=paper.shots,
         repeats=paper.repeats,
         items=len(paper.items),
-        requests=sum(len(passes) for item in paper.items for passes in item.wanted),
+        requests=sum(1 + len(one.later) for one in paper.wanted()),
         original=paper.original,
         settings=setup.settings,
         sha256=paper.sha256,

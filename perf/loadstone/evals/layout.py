@@ -1,8 +1,8 @@
-"""lm-eval 0.4.13's files, `results_<time>.json` and `samples_<task>_<time>.jsonl`, key by key; ours under `loadstone`.
+"""lm-eval 0.4.13's files, key by key: their names and hashes, and what stands in `samples_<task>_<time>.jsonl`.
 
-Pure: what stands in them, not where they lie. A failed answer is an empty text there, as lm-eval knows no failure, and
-counts 0; `loadstone` says what became of it. Nothing in a line tells when it was asked: the same answers give the same
-line.
+Pure. The results file is layout_results.py's. A failed answer is an empty text here, as lm-eval knows no failure, and
+counts 0; our own key `loadstone` says what became of it. Nothing in a line tells when it was asked: the same answers
+give the same line.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from msgspec import Struct
 
 from loadstone.evals import scoring
 from loadstone.evals.tally import Row
-from loadstone.samples import Answered, Evaluation, Grouped, Score, Tallied
-from loadstone.tasks.spec import Group, Mode, Task
+from loadstone.samples import Answered, Score, Tallied
+from loadstone.tasks.spec import Mode, Task
 
-LM_EVAL = "0.4.13"
-"""Whose layout it is."""
 INVALID = "[invalid]"
 """lm-eval's filters say so where they find nothing."""
 BYPASS = 999
@@ -107,6 +105,11 @@ def loaded(line: bytes) -> Any:
             raise ValueError(str(exc)) from exc
 
 
+def sanitized(model: str) -> str:
+    """A model's name as lm-eval makes a folder of it."""
+    return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)
+
+
 def samples_name(task: str, stamp: str) -> str:
     return f"samples_{task}_{stamp}.jsonl"
 
@@ -145,7 +148,7 @@ def _shared(setup: Setup, answered: Answered) -> dict[str, Any]:
         "doc": answered.doc,
         "target": target,
         "arguments": {
-            f"gen_args_{number}": {"arg_0": [context] if setup.chat else context, "arg_1": _argument(what)}
+            f"gen_args_{number}": {"arg_0": [context] if setup.chat else context, "arg_1": argument(what)}
             for number, (context, what) in enumerate(answered.arguments)
         },
         "resps": [[_text(response, setup.mode) for response in passes] for passes in answered.responses],
@@ -163,7 +166,7 @@ def _target(setup: Setup, answered: Answered) -> str:
     return str(gold[0] if len(gold) == 1 else gold)
 
 
-def _argument(what: dict[str, Any] | str) -> dict[str, Any] | str:
+def argument(what: dict[str, Any] | str) -> dict[str, Any] | str:
     """Under lm-eval's names: `until`, `max_gen_toks`, `do_sample`, and the rest as it was sent."""
     if isinstance(what, str) or "until" in what:
         return what
@@ -217,7 +220,7 @@ def _mean(found: Sequence[float | list[float]]) -> float | list[float]:
 
 
 def _ours(setup: Setup, answered: Answered, passes: Sequence[Score]) -> dict[str, Any]:
-    """What became of each pass. `finish` and `failure` only where known."""
+    """What became of each pass. `finish` and `failure` only where known, `turns` of conversations."""
     count = max(map(len, answered.responses), default=0)
     told: list[dict[str, Any]] = [{} for _ in range(count)]
     for score in passes:
@@ -227,135 +230,7 @@ def _ours(setup: Setup, answered: Answered, passes: Sequence[Score]) -> dict[str
         for attempt, one in enumerate(told):
             known = [lane[attempt] for lane in table if attempt < len(lane) and lane[attempt] is not None]
             one.update({name: known[0]} if known else {})
+    for one, turns in zip(told, answered.turns, strict=False):
+        one.update({"turns": turns} if turns else {})
     cluster = passes[0].cluster if passes else None
     return {"mode": setup.mode, **({"cluster": cluster} if cluster is not None else {}), "passes": told}
-
-
-def config(setup: Setup, about: About) -> dict[str, Any]:
-    """A task's configuration, as near as one that is no YAML comes to it."""
-    if setup.foreign is not None:
-        return setup.foreign
-    task, data = setup.task, setup.task.data
-    spec = task.generation if setup.mode == "generation" else None
-    description = task.description if spec is None or spec.description is None else spec.description
-    names = [setup.row.headline[0]] if spec else list(task.likelihood.metrics if task.likelihood else ())
-    generation = {"generation_kwargs": _argument(setup.settings)} if spec else {}
-    filters = [{"name": name} for name in setup.filters]
-    return {
-        "task": task.name,
-        "task_alias": task.title,
-        "dataset_path": data.path,
-        **({"dataset_name": data.config} if data.config else {}),
-        "test_split": data.split,
-        **({"fewshot_split": data.shots_split} if data.shots_split else {}),
-        "doc_to_text": f"{OURS}:{setup.template}",
-        "doc_to_target": f"{OURS}:{setup.template}",
-        "unsafe_code": bool(spec and spec.code),
-        **({} if spec else {"doc_to_choice": f"{OURS}:{setup.template}"}),
-        "description": description,
-        "target_delimiter": task.delimiter,
-        "fewshot_delimiter": task.between,
-        "fewshot_config": {"sampler": "default" if task.draw == "random" else "first_n"},
-        "num_fewshot": setup.shots,
-        "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in names],
-        "output_type": "generate_until" if spec else "multiple_choice",
-        **generation,
-        "repeats": setup.repeats,
-        **({"filter_list": filters} if spec and setup.filters != ["none"] else {}),
-        "should_decontaminate": False,
-        "metadata": {"version": task.version, "model": about.model, **about.arguments},
-    }
-
-
-def results(
-    about: About, setups: Sequence[Setup], groups: Sequence[Group], evaluation: Evaluation, hashes: Mapping[str, str]
-) -> dict[str, Any]:
-    """The results file. `hashes`: of the lines of each task."""
-    tallied = {each.task: each for each in evaluation.tasks}
-    grouped = {group.name: _group(group) for group in evaluation.groups}
-    names = {group.name: list(group.tasks) for group in groups if group.name in grouped}
-    better = {name: {figure.metric: True for figure in each.figures} for name, each in tallied.items()}
-    shots = {setup.task.name: setup.shots for setup in setups}
-    for group in evaluation.groups:
-        better[group.name] = {metric: True for name in group.tasks for metric in better[name]}
-        if len(same := {shots[name] for name in group.tasks}) == 1:
-            shots[group.name] = same.pop()
-    versions: dict[str, Any] = {setup.task.name: setup.task.version for setup in setups}
-    return {
-        "results": {**{name: _task(each) for name, each in tallied.items()}, **grouped},
-        **({"groups": grouped} if grouped else {}),
-        "group_subtasks": names,
-        "configs": dict(sorted((setup.task.name, config(setup, about)) for setup in setups)),
-        "versions": dict(sorted({**versions, **dict.fromkeys(grouped, "N/A")}.items())),
-        "n-shot": dict(sorted(shots.items())),
-        "higher_is_better": dict(sorted(better.items())),
-        "n-samples": {
-            setup.task.name: {"original": setup.original, "effective": tallied[setup.task.name].items}
-            for setup in setups
-        },
-        "config": _run(about),
-        "git_hash": None,
-        "date": about.began,
-        "pretty_env_info": None,
-        "transformers_version": None,
-        "lm_eval_version": LM_EVAL,
-        "upper_git_hash": None,
-        "tokenizer_pad_token": None,
-        "tokenizer_eos_token": None,
-        "tokenizer_bos_token": None,
-        "eot_token_id": None,
-        "max_length": None,
-        "task_hashes": dict(hashes),
-        "model_source": about.source,
-        "model_name": about.model,
-        "model_name_sanitized": sanitized(about.model),
-        "system_instruction": about.system,
-        "system_instruction_sha": digest(about.system) if about.system else None,
-        "fewshot_as_multiturn": about.multiturn,
-        "chat_template": None,
-        "chat_template_sha": None,
-        "total_evaluation_time_seconds": str(about.took),
-        OURS: msgspec.to_builtins(evaluation),
-    }
-
-
-def sanitized(model: str) -> str:
-    """A model's name as lm-eval makes a folder of it."""
-    return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)
-
-
-def _run(about: About) -> dict[str, Any]:
-    return {
-        "model": about.source,
-        "model_args": {"model": about.model, **about.arguments},
-        "batch_size": 1,
-        "batch_sizes": [],
-        "device": None,
-        "use_cache": about.cache,
-        "limit": about.limit,
-        "bootstrap_iters": 0,
-        "gen_kwargs": about.gen,
-        "random_seed": about.seed,
-        "numpy_seed": about.seed,
-        "torch_seed": about.seed,
-        "fewshot_seed": 1234,
-    }
-
-
-def _task(tallied: Tallied) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": tallied.task, "alias": tallied.task, "sample_len": tallied.items}
-    for figure in tallied.figures:
-        found |= _pair(figure.metric, figure.filter, figure.all.value, figure.stderr)
-    return found if tallied.figures else {**found, **_pair("bypass", "none", BYPASS, None)}
-
-
-def _pair(metric: str, name: str, value: float, error: float | None) -> dict[str, Any]:
-    return {f"{metric},{name}": value, f"{metric}_stderr,{name}": "N/A" if error is None else error}
-
-
-def _group(group: Grouped) -> dict[str, Any]:
-    found: dict[str, Any] = {"alias": group.name, "name": group.name, "sample_len": group.items}
-    for key, (value, error, _) in group.figures.items():
-        metric, _, name = key.partition(",")
-        found |= _pair(metric, name, value, error)
-    return {**found, "sample_count": {key: count for key, (_, _, count) in group.figures.items()}}

@@ -207,11 +207,5 @@ def letters(told: Logprobs, wanted: list[str]) -> list[tuple[float, bool]]:
     ]
 
 
-def covered(told: Logprobs, wanted: list[str]) -> float:
-    """Probability that the first token is one of the letters at all: what is left is not compared."""
-    top = told.top[0] if told.top else {}
-    return math.fsum(math.exp(value) for letter in wanted for value in _of(top, letter))
-
-
 def _of(top: dict[str, float], letter: str) -> list[float]:
     return [value for token, value in top.items() if token.replace("\u2581", " ").strip() == letter.strip()]

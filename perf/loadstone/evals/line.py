@@ -94,14 +94,11 @@ async def lines(config: Config) -> AsyncIterator[list[Line]]:
     """A line to each server of a run, for as long as they are needed. Raises UsageError when nobody answers, the key is
     refused, or there is no way to know the model."""
     headers, hint = keys.request_headers(config), keys.hint(config)
-    ways = setup.entrances(config, setup.protocol(config))
-    try:
-        yield [await _line(config, at, headers, hint) for at in ways]
-    except UsageError as exc:
-        raise UsageError(keys.without(str(exc), keys.secrets(config))) from exc
-    finally:
-        for at in ways:
-            await at.door.transport.close()
+    async with setup.opened(config, setup.protocol(config)) as ways:
+        try:
+            yield [await _line(config, at, headers, hint) for at in ways]
+        except UsageError as exc:
+            raise UsageError(keys.without(str(exc), keys.secrets(config))) from exc
 
 
 async def _line(config: Config, at: Entrance, headers: Headers, hint: str) -> Line:

@@ -22,8 +22,8 @@ from loadstone.config import Config
 from loadstone.evals import answers, inference, probe, tokenising
 from loadstone.evals.answers import Answer
 from loadstone.evals.asking import Wanted
-from loadstone.evals.choice import Choice, together, ways
 from loadstone.evals.foreign import generation
+from loadstone.evals.route import Route, routes, together
 from loadstone.records import UsageError
 
 LABEL = "lm-eval"
@@ -49,7 +49,7 @@ class Loadstone(LM):
         self.load = configs.from_mapping(said, "--model_args")
         self.folder = Path(self.load.output) if self.load.output else store.default_path(LABEL)
         store.check_free(self.folder)
-        self._way: Choice | None = None
+        self._way: Route | None = None
         self._limit: int | None = None
         self._calls = 0
 
@@ -94,22 +94,22 @@ class Loadstone(LM):
     def _id(self, at: int) -> str:
         return f"{self._calls}:{at}"
 
-    def _likely(self, api: str) -> Choice:
+    def _likely(self, api: str) -> Route:
         """The way of log-likelihoods, found out once."""
         if self._way is None or self._way.api != api:
             seen = together(loop.run(probe.survey(self.load)))
-            found = ways("loglikelihood", api, seen)
+            found = routes("loglikelihood", api, seen)
             if not found:
                 why = "; ".join(dict.fromkeys(seen.why.values()))
                 raise UsageError(f"{self.load.url} tells no log-likelihoods: {why}; take tasks of generate_until")
             self._way, self._limit = found[0], seen.context
         return self._way
 
-    def _answers(self, name: str, requests: Sequence[Any], asked: list[Wanted], choice: Choice | None) -> list[Any]:
+    def _answers(self, name: str, requests: Sequence[Any], asked: list[Wanted], route: Route | None) -> list[Any]:
         """Send, wait, read back; each answer goes to lm-eval's cache as well, so that a second try asks only for what
         failed."""
         self._calls += 1
-        found = loop.run(self._sent(asked, choice))
+        found = loop.run(self._sent(asked, route))
         for request, wanted in zip(requests, asked, strict=True):
             if found[wanted.id].good:
                 self.cache_hook.add_partial(name, request.args, _response(name, found[wanted.id]))
@@ -122,18 +122,18 @@ class Loadstone(LM):
             )
         return [_response(name, found[wanted.id]) for wanted in asked]
 
-    async def _sent(self, asked: list[Wanted], choice: Choice | None) -> dict[str, Answer]:
+    async def _sent(self, asked: list[Wanted], route: Route | None) -> dict[str, Answer]:
         self.folder.mkdir(parents=True, exist_ok=True)
         sent, cuts = asked, dict[str, tokenising.Cut]()
-        if choice is not None and choice.way is not None and choice.way.ids:
+        if route is not None and route.way is not None and route.way.ids:
             sent, cuts = await tokenising.tokenised(asked, self.load, self.folder, self._limit)
-        await inference.infer(((one, choice or self._generation(one)) for one in sent), self.load, self.folder)
+        await inference.infer(((one, route or self._generation(one)) for one in sent), self.load, self.folder)
         came = tokenising.joined(answers.read(self.folder, {one.id: one for one in sent}), cuts)
         return {one.id: came.get(one.id, Answer(failure="unsent")) for one in asked}
 
-    def _generation(self, wanted: Wanted) -> Choice:
+    def _generation(self, wanted: Wanted) -> Route:
         """A chat goes to where chats go, whatever was said."""
-        return Choice("generation", self.load.api if isinstance(wanted.asked, str) else "chat")
+        return Route("generation", self.load.api if isinstance(wanted.asked, str) else "chat")
 
 
 def _asked(context: str) -> Any:

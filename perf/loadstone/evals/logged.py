@@ -1,31 +1,22 @@
-"""Samples files read back, ours and lm-eval's of any age: what was asked and answered, and what it was worth to them.
+"""One item of a samples file, read from all its lines: what was asked and answered, and what it was worth to the file.
 
-An item is what has the same doc_id and doc_hash, wherever its lines stand: one for each filter, and in older files
-one for each continuation. A first pass over the file notes where they stand, 18 bytes a line; the second reads item
-by item.
+lm-eval's of any age, and ours. An item has a line for each filter, and in older files one for each continuation.
 """
 
 from __future__ import annotations
 
-import json
-from array import array
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import msgspec
-import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from loadstone.evals.layout import OURS, digest, loaded
-from loadstone.records import UsageError
+from loadstone.evals.layout import OURS
 from loadstone.samples import Answered
 from loadstone.tasks.spec import Mode
 
 Response = str | tuple[float, bool] | None
 Line = dict[str, Any]
-Wanted = Callable[[str], bool]
 
 
 class Logged(Struct, frozen=True, kw_only=True):
@@ -42,135 +33,7 @@ class Logged(Struct, frozen=True, kw_only=True):
     cluster: str | None = None
 
 
-class _Key(Struct):
-    """What tells which item a line is of."""
-
-    doc_id: int | str | None = None
-    doc_hash: str | None = None
-    doc: msgspec.Raw = msgspec.Raw(b"")
-    filter: str = "none"
-
-
-class Log:
-    """The samples of one task, in one file or several. Raises UsageError, naming file and line, for what is no sample.
-
-    filters: in the order in which they first stand there. `wanted`: which items, by their doc_id.
-    """
-
-    def __init__(self, task: str, paths: Sequence[Path], wanted: Wanted | None = None) -> None:
-        self.task, self.paths = task, list(paths)
-        self._wanted = wanted
-        self._keys, self._files, self._offsets = array("Q"), array("H"), array("Q")
-        names: dict[str, None] = {}
-        for number, path in enumerate(self.paths):
-            self._note(number, path, names)
-        self.filters = list(names)
-
-    def _note(self, number: int, path: Path, names: dict[str, None]) -> None:
-        decoder, place, offset = msgspec.json.Decoder(_Key), 0, 0
-        with _opened(path) as file:
-            for place, line in enumerate(file, 1):
-                if line.strip():
-                    key = _decoded(decoder.decode, line, path, place)
-                    ident = str(place - 1 if key.doc_id is None else key.doc_id)
-                    if self._wanted is None or self._wanted(ident):
-                        self._keys.append(_hashed(ident, key))
-                        self._files.append(number)
-                        self._offsets.append(offset)
-                        names[key.filter] = None
-                offset += len(line)
-
-    def __len__(self) -> int:
-        return len(set(self._keys)) if len(self._keys) < 1000 else int(np.unique(np.asarray(self._keys)).size)
-
-    def __iter__(self) -> Iterator[Logged]:
-        files = [_opened(path) for path in self.paths]
-        try:
-            for places in _together(np.asarray(self._keys, np.uint64)):
-                yield self._item(files, places)
-        finally:
-            for file in files:
-                file.close()
-
-    def _item(self, files: Sequence[BinaryIO], places: NDArray[np.int64]) -> Logged:
-        found: list[Line] = []
-        for place in places.tolist():
-            number = self._files[place]
-            files[number].seek(self._offsets[place])
-            line = files[number].readline()
-            try:
-                found.append(_checked(loaded(line)))
-            except ValueError as exc:
-                raise self.wrong(place, exc) from exc
-        try:
-            return _united(self.task, found, int(places[0]))
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as exc:
-            raise self.wrong(int(places[0]), exc) from exc
-
-    def wrong(self, place: int, exc: Exception) -> UsageError:
-        """A mistake in the line at `place`, named."""
-        path, offset = self.paths[self._files[place]], self._offsets[place]
-        with _opened(path) as file:
-            before = sum(block.count(b"\n") for block in _blocks(file, offset))
-        return UsageError(f"{path}, line {before + 1} is no sample: {str(exc) or type(exc).__name__}")
-
-
-def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    while size and (block := file.read(min(size, 1 << 20))):
-        size -= len(block)
-        yield block
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as exc:
-        raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
-
-
-def _decoded(decode: Callable[[bytes], _Key], line: bytes, path: Path, place: int) -> _Key:
-    try:
-        return decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        try:
-            return _key(loaded(line))
-        except (ValueError, msgspec.MsgspecError) as other:
-            raise UsageError(f"{path}, line {place} is no sample: {exc}") from other
-
-
-def _key(line: Any) -> _Key:
-    """Of a line that is not quite JSON."""
-    doc = json.dumps(line.get("doc") if isinstance(line, dict) else None, default=str).encode()
-    given = {name: line.get(name) for name in ("doc_id", "doc_hash")} if isinstance(line, dict) else line
-    found = msgspec.convert(given, _Key)
-    return _Key(found.doc_id, found.doc_hash, msgspec.Raw(doc), str(line.get("filter", "none")))
-
-
-def _hashed(ident: str, key: _Key) -> int:
-    """64 bits that two items of a file do not share but by a chance of one in 10^8 for 600,000 of them."""
-    same = key.doc_hash or digest(bytes(key.doc).decode("utf-8", "replace"))
-    return int(digest(f"{ident} {same}")[:16], 16)
-
-
-def _together(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
-    """Places of the lines of each item, items in the order of their first line."""
-    if not keys.size:
-        return
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    by_item = np.argsort(first[inverse], kind="stable")
-    ends = np.flatnonzero(np.diff(first[inverse][by_item])) + 1
-    yield from np.split(by_item, ends) if ends.size < 1000 else _pieces(by_item, ends)
-
-
-def _pieces(order: NDArray[np.int64], ends: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """As np.split, one at a time."""
-    start = 0
-    for end in [*ends.tolist(), len(order)]:
-        yield order[start:end]
-        start = end
-
-
-def _checked(line: Any) -> Line:
+def checked(line: Any) -> Line:
     if not isinstance(line, dict):
         raise ValueError("not an object")
     if not isinstance(line.get("resps", line.get("filtered_resps")), list):
@@ -178,7 +41,7 @@ def _checked(line: Any) -> Line:
     return line
 
 
-def _united(task: str, lines: Sequence[Line], place: int) -> Logged:
+def united(task: str, lines: Sequence[Line], place: int) -> Logged:
     """One item of all its lines. What was answered is the same whatever filter a line is of."""
     first = lines[0]
     name = str(first.get("filter", "none"))
@@ -194,16 +57,46 @@ def _united(task: str, lines: Sequence[Line], place: int) -> Logged:
         ),
         mode=_mode(first, chosen),
         chat=any(lane.chat for lane in lanes),
-        filtered={str(line.get("filter", "none")): line.get("filtered_resps") for line in lines},
-        metrics={
-            (str(line.get("filter", "none")), metric): line[metric]
-            for line in lines
-            for metric in _metrics(line)
-            if metric in line
-        },
+        filtered=_filtered(lines, chosen),
+        metrics=_worths(lines),
         place=place,
         cluster=_cluster(first),
     )
+
+
+def _filtered(lines: Sequence[Line], chosen: bool) -> dict[str, Any]:
+    """By filter; of several lines with a text each, which are passes, all in one list."""
+    found: dict[str, list[Any]] = {}
+    for line in lines:
+        found.setdefault(str(line.get("filter", "none")), []).append(line.get("filtered_resps"))
+    return {name: told[-1] if chosen or len(told) == 1 else [[text for one in told for text in _flat(one)]]
+            for name, told in found.items()}  # fmt: skip
+
+
+def _flat(told: Any) -> list[Any]:
+    return [text for one in told for text in _flat(one)] if isinstance(told, list) else [told]
+
+
+def _worths(lines: Sequence[Line]) -> dict[tuple[str, str], Any]:
+    """By filter and metric; means over several lines of one filter."""
+    found: dict[tuple[str, str], list[Any]] = {}
+    for line in lines:
+        for metric in _metrics(line):
+            if metric in line:
+                found.setdefault((str(line.get("filter", "none")), metric), []).append(_figure(line[metric]))
+    return {name: _mean(told) for name, told in found.items()}
+
+
+def _mean(told: list[Any]) -> Any:
+    return sum(told) / len(told) if len(told) > 1 and all(isinstance(one, float | int) for one in told) else told[-1]
+
+
+def _figure(told: Any) -> Any:
+    """A number that was written as text is one."""
+    try:
+        return float(told) if isinstance(told, str) else told
+    except ValueError:
+        return told
 
 
 def _cluster(line: Line) -> str | None:
@@ -217,11 +110,16 @@ def _number(ident: Any, place: int) -> int:
     return int(ident) if isinstance(ident, int) or str(ident).isdigit() else place
 
 
+_NO_METRICS = ("doc_id", "target", "doc_hash", "prompt_hash", "target_hash", "filter")
+
+
 def _metrics(line: Line) -> list[str]:
     """Their names; where those are not told, the numbers that are nothing else."""
     if isinstance(names := line.get("metrics"), list):
         return [name for name in names if isinstance(name, str)]
-    return [name for name, value in line.items() if isinstance(value, (int, float)) and name != "doc_id"]
+    return [
+        name for name, value in line.items() if isinstance(_figure(value), (int, float)) and name not in _NO_METRICS
+    ]
 
 
 def _mode(line: Line, chosen: bool) -> Mode:

@@ -10,10 +10,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from loadstone import paired
-from loadstone.evals import results, scoring
+from loadstone.evals import results, saved, scoring
 from loadstone.evals.layout import digest, doc_hash
-from loadstone.evals.logged import Log, Logged
-from loadstone.evals.rescoring import found
+from loadstone.evals.log import Log
+from loadstone.evals.logged import Logged
 from loadstone.paired import Difference
 from loadstone.records import UsageError
 
@@ -32,11 +32,14 @@ class Side(Struct, frozen=True, kw_only=True):
 
 class Compared(Struct, frozen=True, kw_only=True):
     """One task. `alone`: items that only one side has; `failed`: left out, as no answer came on one of them; `same`:
-    the share of the answers in words that are the same to the letter, None of choices; `modes`: of base and new."""
+    the share of the answers in words that are the same to the letter, None of choices; `modes`, `metrics`: of base and
+    new; `reworded`: items of which both sides tell the prompt, and it is another."""
 
     task: str
     metric: str
     modes: tuple[str, str]
+    metrics: tuple[Name, Name]
+    reworded: int
     difference: Difference | None
     alone: int
     failed: int
@@ -46,6 +49,7 @@ class Compared(Struct, frozen=True, kw_only=True):
 class _Worth(Struct, frozen=True):
     value: float | None
     text: int | None
+    prompt: int | None
     cluster: str | None
 
 
@@ -62,7 +66,7 @@ def read(path: Path) -> Side:
         if told is not None:
             model = told.model
             heads = {each.task: (each.figures[0].filter, each.figures[0].metric) for each in told.tasks if each.figures}
-    return Side(name=str(path), model=model, files=found([path], None), heads=heads)
+    return Side(name=str(path), model=model, files=saved.by_task([path], None), heads=heads)
 
 
 def compare(base: Side, new: Side) -> list[Compared]:
@@ -75,7 +79,8 @@ def compare(base: Side, new: Side) -> list[Compared]:
 
 
 def _task(task: str, base: Side, new: Side) -> Compared:
-    (head, old_mode, before), (_, new_mode, after) = _worths(task, base, None), _worths(task, new, base.heads.get(task))
+    head, old_mode, before = _worths(task, base, base.heads.get(task))
+    other, new_mode, after = _worths(task, new, head, new.heads.get(task))
     keys = [key for key in before if key in after]
     pairs = [(before[key], after[key]) for key in keys]
     told = [(a.value, b.value, a.cluster) for a, b in pairs if a.value is not None and b.value is not None]
@@ -84,6 +89,8 @@ def _task(task: str, base: Side, new: Side) -> Compared:
         task=task,
         metric=head[1],
         modes=(old_mode, new_mode),
+        metrics=(head, other),
+        reworded=sum(None not in (a.prompt, b.prompt) and a.prompt != b.prompt for a, b in pairs),
         difference=paired.difference([a for a, _, _ in told], [b for _, b, _ in told], [c for *_, c in told]),
         alone=len(before) + len(after) - 2 * len(keys),
         failed=len(pairs) - len(told),
@@ -91,12 +98,13 @@ def _task(task: str, base: Side, new: Side) -> Compared:
     )
 
 
-def _worths(task: str, side: Side, head: Name | None) -> tuple[Name, str, dict[tuple[int, str], _Worth]]:
-    """What each item was worth: by the metric `head`, else the side's own headline, else its first."""
+def _worths(task: str, side: Side, *heads: Name | None) -> tuple[Name, str, dict[tuple[int, str], _Worth]]:
+    """What each item was worth: by the first of the metrics `heads` that it has, else by its first."""
     worths: dict[tuple[int, str], _Worth] = {}
-    name, mode = side.heads.get(task) or head, ""
+    name, mode = None, ""
     for logged in Log(task, side.files[task]):
-        name = name if name in logged.metrics else next(iter(logged.metrics), name)
+        if name not in logged.metrics:
+            name = next((head for head in (*heads, *logged.metrics) if head in logged.metrics), name)
         mode = mode or logged.mode
         worths[logged.answered.doc_id, doc_hash(logged.answered.doc)] = _worth(logged, name)
     return name or ("none", "?"), mode, worths
@@ -110,5 +118,6 @@ def _worth(logged: Logged, name: Name | None) -> _Worth:
     return _Worth(
         None if failed or value is None or isinstance(value, str) else scoring.value({"it": value}, "it"),
         None if words is None else int(digest(words)[:15], 16),
+        int(digest(asked[0][0])[:15], 16) if (asked := logged.answered.arguments) and asked[0][0] else None,
         logged.cluster,
     )

@@ -1,11 +1,11 @@
 """What a task asks of one model: its rows, how it is answered, and every request, by item and pass.
 
-Reads the data, asks nobody. How a task can be answered here is choice.py's, how its items are put asking.py's.
+Reads the data, asks nobody. How a task can be answered here is route.py's, how its items are put asking.py's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,15 @@ from msgspec import Struct
 
 from loadstone.evals import asking, library, questions
 from loadstone.evals.asking import How, Item, Wanted
-from loadstone.evals.choice import Choice
 from loadstone.evals.foreign import Ask, Bridged
 from loadstone.evals.layout import Setup
 from loadstone.evals.library import Rows
 from loadstone.evals.questions import Which
+from loadstone.evals.route import Route
 from loadstone.evals.settings import Eval
 from loadstone.records import UsageError
+from loadstone.setup import Notice
 from loadstone.tasks.spec import Task
-
-Notice = Callable[[str], None]
 
 
 class Paper(Struct, frozen=True, kw_only=True):
@@ -30,7 +29,7 @@ class Paper(Struct, frozen=True, kw_only=True):
     by name."""
 
     task: Task
-    choice: Choice
+    route: Route
     shots: int
     repeats: int
     settings: dict[str, Any]
@@ -45,51 +44,54 @@ class Paper(Struct, frozen=True, kw_only=True):
     def setup(self, judged: bool) -> Setup:
         return Setup(
             task=self.task,
-            mode=self.choice.mode,
+            mode=self.route.mode,
             shots=self.shots,
             repeats=self.repeats,
-            settings=self.settings if self.choice.mode == "generation" else {},
+            settings=self.settings if self.route.mode == "generation" else {},
             original=self.original,
             sha256=self.sha256,
-            chat=self.choice.form == "messages",
+            chat=self.route.form == "messages",
             judged=judged,
             **_judges(self.task),
         )
 
 
-def paper(task: Task, choice: Choice, settings: Eval, notice: Notice = lambda _: None) -> Paper:
+def paper(task: Task, route: Route, settings: Eval, notice: Notice = lambda _: None) -> Paper:
     """A task with the items that are wanted of it. Raises UsageError."""
     if isinstance(task, Bridged):
-        return _bridged(task, choice, settings)
+        return _bridged(task, route, settings, notice)
     shots = questions.shots_of(task, settings.num_fewshot)
     if settings.num_fewshot is not None and shots != settings.num_fewshot:
         notice(f"{task.name} has {shots} worked examples, not {settings.num_fewshot}")
     rows, examples = _rows(task, settings.data, shots)
     which = Which(limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot)
-    drawn = questions.samples(task, choice.mode, rows.docs, examples.docs, which)
-    how = _how(task, choice, settings, notice)
+    drawn = questions.samples(task, route.mode, rows.docs, examples.docs, which)
+    if route.mode == "generation" and route.form == "text" and any(sample.later for sample in drawn):
+        raise UsageError(f"{task.name} is conversations, which completions do not hold: say --api chat")
+    how = _how(task, route, settings, notice)
     return Paper(
         task=task,
-        choice=choice,
+        route=route,
         shots=shots,
         repeats=how.repeat,
-        settings=how.settings,
+        settings=_sent(task, route, how.settings, notice),
         items=[asking.item(sample, how) for sample in drawn],
         original=len(rows.docs),
         sha256={_name(each): each.sha256 for each in (rows, examples)},
     )
 
 
-def _bridged(task: Bridged, choice: Choice, settings: Eval) -> Paper:
+def _bridged(task: Bridged, route: Route, settings: Eval, notice: Notice) -> Paper:
     """A task of lm-eval's, which puts its questions itself."""
     ask = Ask(
         limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot,
         repeat=settings.repeat or 1, system=settings.system, multiturn=settings.multiturn, gen=settings.gen,
     )  # fmt: skip
     foreign, repeats = task.foreign, max(task.repeats, settings.repeat or 1)
-    items = foreign.items(ask, choice.form)
-    return Paper(task=task, choice=choice, shots=foreign.shots, repeats=repeats, items=items,
-                 settings=foreign.settings(settings.gen), original=foreign.original)  # fmt: skip
+    items = foreign.items(ask, route.form)
+    sent = _sent(task, route, foreign.settings(settings.gen), notice)
+    return Paper(task=task, route=route, shots=foreign.shots, repeats=repeats, items=items,
+                 settings=sent, original=foreign.original)  # fmt: skip
 
 
 def _judges(task: Task) -> dict[str, Any]:
@@ -98,14 +100,6 @@ def _judges(task: Task) -> dict[str, Any]:
         return {}
     judging = task.foreign.judging
     return {"judge": judging.judge, "figures": judging.figures, "foreign": task.foreign.config}
-
-
-def check_samples(asked: Iterable[str], tasks: Iterable[Task]) -> None:
-    """Raises UsageError where --samples names a task that is not among them."""
-    known = [task.name for task in tasks]
-    for name in asked:
-        if name not in known:
-            raise UsageError(f"--samples names {name}, which is none of the tasks asked: {', '.join(known[:8])}")
 
 
 def _rows(task: Task, root: str | None, shots: int) -> tuple[Rows, Rows]:
@@ -117,18 +111,24 @@ def _rows(task: Task, root: str | None, shots: int) -> tuple[Rows, Rows]:
     return rows, rows if data.shots_split == data.split and examples.sha256 == rows.sha256 else examples
 
 
-def _how(task: Task, choice: Choice, settings: Eval, notice: Notice) -> How:
-    said = asking.generation(task, settings.gen) if choice.mode == "generation" else {}
-    cut = asking.cut_stops(said, choice.form)
-    if cut != said:
-        notice(f"{task.name}: of {len(said['stop'])} stop texts the first {asking.MOST_STOPS} are sent, as chats allow")
+def _how(task: Task, route: Route, settings: Eval, notice: Notice) -> How:
+    said = asking.generation(task, settings.gen) if route.mode == "generation" else {}
     repeat = task.repeats if settings.repeat is None else settings.repeat
-    if repeat > 1 and not cut.get("temperature"):
+    if repeat > 1 and not said.get("temperature"):
         notice(f"{task.name}: {repeat} passes at temperature 0 will hardly differ; sample with --temperature 0.6")
     return How(
-        mode=choice.mode, form=choice.form, system=settings.system, multiturn=settings.multiturn, settings=cut,
+        mode=route.mode, form=route.form, system=settings.system, multiturn=settings.multiturn, settings=said,
         repeat=repeat,
     )  # fmt: skip
+
+
+def _sent(task: Task, route: Route, settings: dict[str, Any], notice: Notice) -> dict[str, Any]:
+    """What goes into the requests of a generation."""
+    cut = asking.cut_stops(settings, route.stops)
+    if cut != settings:
+        notice(f"{task.name}: of {len(settings['stop'])} stop texts the first {len(cut['stop'])} are sent, as servers"
+               " take no more; answers are cut at the others when they have come")  # fmt: skip
+    return cut
 
 
 def _name(rows: Rows) -> str:

@@ -12,27 +12,27 @@ from loadstone.config import Config
 from loadstone.evals import inference
 from loadstone.evals.answers import CACHED, answer
 from loadstone.evals.cache import Cache, key
-from loadstone.evals.inference import Placed, Row
+from loadstone.evals.inference import Routed, Row
 from loadstone.evals.papers import Paper
 from loadstone.records import Record, to_line
 
 
-def bodies(placed: Iterable[Placed], load: Config) -> Iterator[tuple[Placed, Row]]:
+def bodies(routed: Iterable[Routed], load: Config) -> Iterator[tuple[Routed, Row]]:
     """Each request with its row, those of one API after the other."""
-    for batch in inference.by_api(placed).values():
+    for batch in inference.by_api(routed).values():
         yield from zip(batch, inference.rows(batch, load), strict=True)
 
 
-def lines(placed: Iterable[Placed], load: Config) -> Iterator[tuple[str, bytes]]:
+def lines(routed: Iterable[Routed], load: Config) -> Iterator[tuple[str, bytes]]:
     """The id of each request, and its line."""
-    return ((one.id, inference.line(row)) for (one, _), row in bodies(placed, load))
+    return ((one.id, inference.line(row)) for (one, _), row in bodies(routed, load))
 
 
-def digest(placed: Iterable[Placed], paper: Paper, load: Config) -> str:
+def digest(routed: Iterable[Routed], paper: Paper, load: Config) -> str:
     """Of all requests of a task: equal where the same is asked."""
     own = {one.id for one in paper.wanted()}
     hasher = hashlib.sha256()
-    for _, said in lines([each for each in placed if _whole(each[0].id) in own], load):
+    for _, said in lines([each for each in routed if _whole(each[0].id) in own], load):
         hasher.update(said)
     return hasher.hexdigest()
 
@@ -50,7 +50,7 @@ class Cached:
         self._load = load
         self._place: Row = {
             "urls": sorted(load.urls), "model": model, "extra_body": load.extra_body,
-            "chat_template_kwargs": load.chat_template_kwargs,
+            "chat_template_kwargs": load.chat_template_kwargs, "template": [load.body_template, load.text_path],
         }  # fmt: skip
 
     def __enter__(self) -> Cached:
@@ -62,21 +62,22 @@ class Cached:
         if self._cache is not None:
             self._cache.__exit__(kind, exc, at)
 
-    def take(self, missing: Sequence[Placed], folder: Path) -> list[Placed]:
+    def take(self, missing: Sequence[Routed], folder: Path) -> list[Routed]:
         """What the cache does not know of what is missing; what it knows goes into the evaluation's folder."""
         if self._cache is None:
             return list(missing)
-        known = self._cache.known(self._keys(missing))
-        if known:
+        known = set[str]()
+        for batch in filter(None, self._cache.known(self._keys(missing))):
+            known.update(record.prompt for record in batch)
             with (folder / CACHED).open("ab") as file:
-                file.writelines(map(to_line, known.values()))
-        return [placed for placed in missing if placed[0].id not in known]
+                file.writelines(map(to_line, batch))
+        return [routed for routed in missing if routed[0].id not in known]
 
-    def keep(self, placed: Sequence[Placed], records: Iterable[tuple[str | None, Record]]) -> None:
+    def keep(self, routed: Sequence[Routed], records: Iterable[tuple[str | None, Record]]) -> None:
         """Good answers of the evaluation's runs."""
         if self._cache is None:
             return
-        keys, wanted = self._keys(placed), {one.id: one for one, _ in placed}
+        keys, wanted = self._keys(routed), {one.id: one for one, _ in routed}
         good = (
             (keys[record.prompt], record)
             for run, record in records
@@ -84,8 +85,10 @@ class Cached:
         )
         self._cache.add(good)
 
-    def _keys(self, placed: Iterable[Placed]) -> dict[str, bytes]:
+    def _keys(self, routed: Iterable[Routed]) -> dict[str, bytes]:
+        """Conversations have none: what a later turn asks depends on the answer before."""
         return {
             one.id: key({**self._place, "api": way.api}, row, one.attempt)
-            for (one, way), row in bodies(placed, self._load)
+            for (one, way), row in bodies(routed, self._load)
+            if not one.later
         }

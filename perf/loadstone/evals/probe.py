@@ -2,7 +2,7 @@
 
 Log-probabilities are believed only if they are those of the prompt, all of them, and do not change with what follows:
 a server that ignores `echo` would give each choice the same, and a score that is pure chance. What to make of it, which
-mode over which API, is choice.py's.
+mode over which API, is route.py's.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def judged(papers: Iterable[Paper], answers: Mapping[str, Answer]) -> Scorer | N
 
 
 def _coded(paper: Paper) -> bool:
-    return paper.choice.mode == "generation" and paper.task.generation is not None and paper.task.generation.code
+    return paper.route.mode == "generation" and paper.task.generation is not None and paper.task.generation.code
 
 
 def _programs(paper: Paper, answers: Mapping[str, Answer]) -> Iterator[str]:

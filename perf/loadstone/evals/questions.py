@@ -54,7 +54,7 @@ def _chosen(task: Task, docs: Sequence[Doc], which: Which) -> list[int]:
     if which.ids is not None:
         if wrong := [number for number in which.ids if not 0 <= number < len(docs)]:
             raise UsageError(f"--samples asks {task.name} for {wrong[0]}, but its doc_ids are 0 to {len(docs) - 1}")
-        return sorted(which.ids)
+        return sorted(set(which.ids))
     kept = [number for number, doc in enumerate(docs) if task.keep is None or task.keep(doc)]
     if which.limit is None:
         return kept

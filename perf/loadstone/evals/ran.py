@@ -13,8 +13,8 @@ from loadstone import store
 from loadstone.evals import answers, library
 from loadstone.evals.answers import Answer
 from loadstone.evals.asking import Wanted
+from loadstone.evals.log import Chosen
 from loadstone.evals.logged import Logged
-from loadstone.evals.logged import Wanted as Chosen
 from loadstone.readers.rows import IDS
 from loadstone.records import Record, UsageError
 from loadstone.samples import Answered

@@ -38,8 +38,16 @@ def read(folder: Path) -> tuple[Evaluation, Meanwhile]:
     """Raises UsageError where there are no results of ours."""
     found = results.latest(folder)
     if found is None:
-        raise UsageError(f"{folder} holds no results_*.json: give the folder of an evaluation")
+        raise UsageError(f"{folder} holds no results_*.json: {_unscored(folder)}")
     return results.read(found), meanwhile(folder)
+
+
+def _unscored(folder: Path) -> str:
+    if not (folder / "eval.json").is_file():
+        return "give the folder of an evaluation"
+    return (
+        "its answers are not scored yet; the command that made it goes on, and with --stage score scores what is there"
+    )
 
 
 def page(folder: Path) -> Page:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone import store
-from loadstone.evals import items, layout, scoring, tally
+from loadstone.evals import grouping, items, layout, layout_results, scoring, tally
 from loadstone.evals.items import Timing
 from loadstone.evals.layout import About, Setup
 from loadstone.evals.sandbox import Runs
@@ -61,7 +61,7 @@ def finish(
     evaluation = whole(about.model, setups, tallies, groups, target)
     if isinstance(run_code, Runs):
         evaluation = msgspec.structs.replace(evaluation, confined=run_code.confined)
-    told = layout.results(about, setups, groups, evaluation, hashes)
+    told = layout_results.results(about, setups, groups, evaluation, hashes)
     folder.write(layout.results_name(when), json.dumps(told, indent=2, default=str, ensure_ascii=False))
     return evaluation
 
@@ -89,8 +89,8 @@ def whole(
     return Evaluation(
         model=model,
         tasks=[(setup.figures or _as_is)(tallies[setup.task.name].done()) for setup in setups],
-        groups=tally.grouped(groups, tallies),
-        leaderboard=tally.standings(groups, tallies, target),
+        groups=grouping.grouped(groups, tallies),
+        leaderboard=grouping.standings(groups, tallies, target),
         data={setup.task.name: setup.sha256 for setup in setups},
         settings={setup.task.name: setup.settings for setup in setups},
     )

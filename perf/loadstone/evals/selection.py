@@ -5,16 +5,29 @@ What names mean is tasks/catalogue.py's, where data are found library.py's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from loadstone.evals import library
+from loadstone.evals import bridge, library
 from loadstone.evals.library import BUNDLED
+from loadstone.evals.settings import Eval
 from loadstone.records import UsageError
+from loadstone.setup import Notice
 from loadstone.tasks import catalogue, own
 from loadstone.tasks.catalogue import Selection
 from loadstone.tasks.spec import Data, Task
+
+
+def select(settings: Eval, notice: Notice) -> Selection:
+    """The tasks that are meant, ours and lm-eval's. Raises UsageError."""
+    ours = chosen(settings.tasks, settings.data)
+    if ours.absent:
+        first, left = ours.absent[0], len(ours.absent)
+        notice(f"the small sets have no questions of {left} of the tasks, such as {first}: they are left out")
+    found = bridge.added(ours, settings.include_path)
+    _check_samples(settings.samples, found.tasks)
+    return found
 
 
 def chosen(names: Sequence[str], root: str | None) -> Selection:
@@ -43,3 +56,11 @@ def categories(data: Data) -> list[str]:
     """What the rows of a file of one's own say that they belong to, in the order of the file."""
     found = (own.category(doc) or own.NONE for doc in library.rows(data, None).docs)
     return list(dict.fromkeys(found))
+
+
+def _check_samples(asked: Iterable[str], tasks: Iterable[Task]) -> None:
+    """Raises UsageError where --samples names a task that is not among them."""
+    known = [task.name for task in tasks]
+    for name in asked:
+        if name not in known:
+            raise UsageError(f"--samples names {name}, which is none of the tasks asked: {', '.join(known[:8])}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -77,11 +78,14 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise UsageError(sentence)
         for name in self.gen.keys() & _OURS.keys():
             raise UsageError(f"--gen {name}: {_OURS[name]}")
+        for name, ids in self.samples.items():
+            if not ids:
+                raise UsageError(f"--samples asks no item of {name}: give it doc_ids, or leave it out of --tasks")
         self._check_load()
         asked = self.load if self.api is None else msgspec.structs.replace(self.load, api=self.api)
         load = resolve(asked, given=() if self.api is None else ("api",))
         shaping = {name: value for name in _SHAPING if (value := getattr(load, name)) is not None}
-        gen = plain_gen({**{_SHAPING[name]: value for name, value in shaping.items()}, **self.gen})
+        gen = _fit_gen({**{_SHAPING[name]: value for name, value in shaping.items()}, **self.gen})
         api = self.api or (load.api if load.api != Config().api else None)
         load = msgspec.structs.replace(load, **dict.fromkeys(shaping)).check()
         return msgspec.structs.replace(self, load=load, gen=gen, api=api)
@@ -100,6 +104,16 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """As it may be written down: without keys."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         return {**fields, "gen": configs.hide(self.gen), "load": self.load.shown()}
+
+
+def _fit_gen(gen: Mapping[str, Any]) -> dict[str, Any]:
+    """As `plain_gen`; what no server would take is refused before all requests fail for it."""
+    named = plain_gen(gen)
+    for name, (fits, text) in _NUMBERS.items():
+        value = named.get(name)
+        if value is not None and not (type(value) in (int, float) and fits(value)):
+            raise UsageError(f"{_SAID.get(name, f'--gen {name}')} takes {text}, not {str(value)[:40]}")
+    return named
 
 
 def plain_gen(gen: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,8 +157,20 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> list[Eval]:
     try:
         made = msgspec.convert(own, Eval)
     except msgspec.ValidationError as exc:
-        raise UsageError(f"{where}: {exc}") from exc
+        raise UsageError(_misfit(str(exc), own, where)) from exc
     return [msgspec.structs.replace(made, load=load) for load in loads]
+
+
+def _misfit(told: str, own: Mapping[str, Any], where: str) -> str:
+    """What a setting takes, where a value of the wrong kind was given for it."""
+    found = re.search(r"\$\.(\w+)", told)
+    if found is None or found[1] not in _TAKES:
+        return f"{where}: {told}"
+    return f"{where}: --{_flag(found[1])} takes {_TAKES[found[1]]}, not {str(own.get(found[1]))[:60]}"
+
+
+def _flag(name: str) -> str:
+    return NAMES.get(name, name).replace("_", "-")
 
 
 def _known(rest: Mapping[str, Any], where: str) -> None:
@@ -188,12 +214,20 @@ def _same(value: Any) -> Any:
     return value
 
 
+_Fits = tuple[Callable[[Any], bool], str]
 _READ: dict[str, Callable[[Any], Any]] = {"tasks": _names, "samples": ids}
 NAMES = {"data": "data_dir", "allow_code": "allow_code_execution"}
 """Fields whose flag has another name."""
 _FIELDS = {name: field for field, name in NAMES.items()}
 _OWN = tuple(name for name in Eval.__struct_fields__ if name != "load")
 _GEN = {"max_gen_toks": "max_tokens", "max_new_tokens": "max_tokens", "until": "stop"}
+_NUMBERS: dict[str, _Fits] = {
+    **dict.fromkeys(
+        ("max_tokens", "max_completion_tokens"), (lambda n: 1 <= n < math.inf and n == int(n), "a number of tokens")
+    ),
+    "temperature": (lambda t: 0 <= t < math.inf, "0 or more"),
+}
+_SAID = {"max_tokens": "--output-len (max_tokens)", "temperature": "--temperature"}
 _OURS = {
     **dict.fromkeys(("messages", "prompt", "echo", "logprobs", "prompt_logprobs"), "that is what the tasks ask"),
     **dict.fromkeys(("n", "best_of"), "give --repeat for several answers"),
@@ -224,8 +258,17 @@ REFUSED: dict[str, str] = {
 """Settings of `run` that make no sense here, and why."""
 _SAME = ("tasks", "api", "data", "num_fewshot", "multiturn", "mode", "gen", "system")
 _SAME_LOAD = ("url", "model", "provider", "extra_body", "chat_template_kwargs", "body_template", "text_path")
-_Fits = tuple[Callable[[Any], bool], str]
 _PRICE: _Fits = (lambda value: math.isfinite(value) and value >= 0, "a price of a million tokens, 0 or more")
+_TAKES = {
+    "tasks": "names of tasks, such as gsm8k,mmlu",
+    "samples": 'doc_ids by task, such as {"gsm8k": [0, 7]}',
+    "gen": "fields of the requests, such as temperature=0.6,top_p=0.95",
+    "target": "official scores, such as mmlu=68.9",
+    **dict.fromkeys(("limit", "price_in", "price_out"), "a number"),
+    **dict.fromkeys(("num_fewshot", "repeat"), "a whole number"),
+    **dict.fromkeys(("multiturn", "predict_only", "dry_run", "allow_code"), "true or false"),
+}
+"""What is said of a value of the wrong kind."""
 _LIMITS: dict[str, _Fits] = {
     "tasks": (bool, "names of tasks, such as gsm8k,mmlu"),
     "limit": (lambda value: value > 0 and (value < 1 or value == int(value)), "a number of items, or a share below 1"),
@@ -238,6 +281,7 @@ _LIMITS: dict[str, _Fits] = {
 }
 _CLASHES: tuple[tuple[Callable[[Eval], bool], str], ...] = (
     (lambda e: bool(e.samples) and e.limit is not None, "--limit and --samples exclude each other: give one of them"),
+    (lambda e: not {"n", "best_of"}.isdisjoint(e.load.extra_body), "--extra-body n: give --repeat for several answers"),
     (lambda e: e.predict_only and e.stage == "score", "--predict-only scores nothing: leave out --stage score"),
     (lambda e: e.dry_run and e.stage == "score", "--dry-run shows what would be asked: leave out --stage score"),
     (lambda e: e.stage == "score" and not e.load.output, "--stage score needs the evaluation: give its folder with -o"),

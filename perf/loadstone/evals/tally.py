@@ -1,21 +1,22 @@
-"""From scores to what a task came to: outcomes, means over all and over the answered, groups, leaderboard. Pure.
+"""From scores to what a task came to: outcomes, means over all and over the answered, several passes. Pure.
 
-Scores go in item by item and only figures are kept of them, so that a file of any length can be tallied.
+Scores go in item by item and only figures are kept of them, so that a file of any length can be tallied. What several
+tasks come to together is grouping.py's.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import get_args
 
 from msgspec import Struct
 
 from loadstone import accuracy
 from loadstone.evals.scoring import value
-from loadstone.samples import Estimate, Figure, Grouped, Outcome, Score, Standing, Tallied
+from loadstone.samples import Estimate, Figure, Outcome, Score, Tallied
 from loadstone.scorers.passes import pass_at
-from loadstone.tasks.spec import Group, Mode
+from loadstone.tasks.spec import Mode
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 ANSWERED: frozenset[Outcome] = frozenset(("right", "wrong", "unparsed"))
@@ -36,7 +37,7 @@ class Row(Struct, frozen=True, kw_only=True):
     headline: Name
 
 
-class _Column:
+class Column:
     """The figures of one metric through one filter, item by item."""
 
     def __init__(self) -> None:
@@ -79,7 +80,7 @@ class Tally:
     def __init__(self, row: Row) -> None:
         self.row = row
         self.items = self.passes = 0
-        self._columns: dict[Name, _Column] = {}
+        self._columns: dict[Name, Column] = {}
         self._outcomes: dict[str, Counter[Outcome]] = {}
         self._at: dict[str, list[float]] = {}
         self._notes: Counter[str] = Counter()
@@ -96,13 +97,13 @@ class Tally:
         self.passes = max([self.passes, passes if not scores else 0, *map(len, by_filter.values())])
         for name, judged in by_filter.items():
             for metric in dict.fromkeys(metric for score in judged for metric in score.metrics):
-                self._columns.setdefault((metric, name), _Column()).add(judged, metric)
+                self._columns.setdefault((metric, name), Column()).add(judged, metric)
         if len(head := by_filter.get(self.row.headline[1], [])) > 1:
             for at, figure in over_passes(head, self.row.headline[0]).items():
                 self._at.setdefault(at, []).append(figure)
 
     @property
-    def head(self) -> _Column | None:
+    def head(self) -> Column | None:
         """The column of the headline."""
         return self._columns.get(self._names()[0]) if self._columns else None
 
@@ -168,112 +169,3 @@ def majority(passes: Sequence[Score]) -> bool:
         return False
     most = votes.most_common(1)[0][0]
     return next(score.outcome == "right" for score in passes if str(score.extracted) == most)
-
-
-def grouped(groups: Iterable[Group], tallies: Mapping[str, Tally]) -> list[Grouped]:
-    """Those groups of which a task was judged."""
-    by_name = {group.name: group for group in groups}
-    found = (
-        (group, [tallies[name] for name in leaves(group, by_name) if name in tallies]) for group in by_name.values()
-    )
-    return [_group(group, judged) for group, parts in found if (judged := [part for part in parts if part.head])]
-
-
-def leaves(group: Group, groups: Mapping[str, Group]) -> list[str]:
-    """Tasks of a group and of the groups in it, each once."""
-    found: dict[str, None] = {}
-    for name in group.tasks:
-        found |= dict.fromkeys(leaves(groups[name], groups) if name in groups else [name])
-    return list(found)
-
-
-def _group(group: Group, tallies: Sequence[Tally]) -> Grouped:
-    heads = [(tally.row.task, tally.head) for tally in tallies if tally.head is not None]
-    done = [tally.done() for tally in tallies]
-    outcomes: Counter[str] = Counter()
-    for tally in tallies:
-        outcomes.update(tally.outcomes)
-    return Grouped(
-        name=group.name,
-        title=group.title,
-        column=group.column,
-        tasks=[tally.row.task for tally in tallies],
-        items=sum(tally.items for tally in tallies),
-        outcomes={outcome: outcomes[outcome] for outcome in OUTCOMES},
-        micro=_micro(heads) or Estimate(value=0.0, n=0),
-        macro=accuracy.unweighted([tallied.figures[0].all for tallied in done]),
-        answered=_micro(heads, answered=True),
-        figures=_lm_eval(done),
-    )
-
-
-def _micro(heads: Sequence[tuple[str, _Column]], answered: bool = False) -> Estimate | None:
-    """All items of the tasks as one sample; what is a cluster in one task is another in the next."""
-    values: list[float] = []
-    clusters: list[tuple[str, str | int] | None] = []
-    for task, column in heads:
-        values += column.answered if answered else column.all
-        labels = column.answered_clusters if answered else column.clusters
-        clusters += [None if label is None else (task, label) for label in labels]
-    return accuracy.estimate(values, clusters)
-
-
-def _lm_eval(done: Sequence[Tallied]) -> dict[str, tuple[float, float | None, int]]:
-    """What lm-eval says of a group: means weighted by size, standard errors pooled."""
-    found: dict[str, list[tuple[float, float | None, int]]] = {}
-    for tallied in done:
-        for figure in tallied.figures:
-            one = figure.all.value, figure.stderr, tallied.items
-            found.setdefault(f"{figure.metric},{figure.filter}", []).append(one)
-    return {name: _weighted(parts) for name, parts in found.items()}
-
-
-def _weighted(parts: Sequence[tuple[float, float | None, int]]) -> tuple[float, float | None, int]:
-    sizes, errors = [size for _, _, size in parts], [error for _, error, _ in parts if error is not None]
-    weighted = sum(one * size for one, _, size in parts) / sum(sizes)
-    return weighted, accuracy.pooled(errors, sizes) if len(errors) == len(parts) else None, sum(sizes)
-
-
-def standings(
-    groups: Iterable[Group], tallies: Mapping[str, Tally], target: Mapping[str, float] | None = None
-) -> list[Standing]:
-    """A row for each group that holds groups with a column, as mmlu and ceval do. `target`: official scores by name of
-    the group, 0 to 1, or in per cent where above 1."""
-    by_name = {group.name: group for group in groups}
-    whole = [group for group in by_name.values() if group.column is None and _columns(group, by_name)]
-    return [row for group in whole if (row := _standing(group, by_name, tallies, target or {}))]
-
-
-def _columns(group: Group, groups: Mapping[str, Group]) -> dict[str, list[str]]:
-    """Tasks by column."""
-    found: dict[str, list[str]] = {}
-    for name in group.tasks:
-        part = groups.get(name)
-        if part is not None and part.column:
-            found.setdefault(part.column, []).extend(leaves(part, groups))
-    return found
-
-
-def _standing(
-    group: Group, groups: Mapping[str, Group], tallies: Mapping[str, Tally], target: Mapping[str, float]
-) -> Standing | None:
-    columns = {column: _over(names, tallies) for column, names in _columns(group, groups).items()}
-    names = [name for name in leaves(group, groups) if name in tallies]
-    means = [mean for name in names if (mean := _over([name], tallies)) is not None]
-    weighted, official = _over(names, tallies), target.get(group.name)
-    if weighted is None:
-        return None
-    official = official / 100 if official is not None and official > 1 else official
-    return Standing(
-        name=group.name,
-        columns={column: figure for column, figure in columns.items() if figure is not None},
-        weighted=weighted,
-        mean=accuracy.mean(means),
-        target=official,
-        delta=None if official is None else weighted - official,
-    )
-
-
-def _over(names: Iterable[str], tallies: Mapping[str, Tally]) -> float | None:
-    values = [figure for name in names if name in tallies and (head := tallies[name].head) for figure in head.all]
-    return accuracy.mean(values) if values else None

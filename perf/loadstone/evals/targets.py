@@ -13,15 +13,36 @@ from msgspec.structs import replace
 
 from loadstone.evals import scoring
 from loadstone.evals.layout import INVALID
+from loadstone.records import UsageError
 from loadstone.samples import Asked, Sample, Score
 from loadstone.scorers import choice
+from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Data, Filter, Generation, Likelihood, Task
 
 if TYPE_CHECKING:
-    from loadstone.evals.logged import Log, Logged
+    from loadstone.evals.log import Log
+    from loadstone.evals.logged import Logged
     from loadstone.evals.ran import Ran
 
 TEMPLATE = "by target"
+BY_TARGET = "target"
+"""As a task: none, an answer is right where it is the target."""
+
+
+def known(name: str, asked: bool) -> Task | None:
+    """The task of that name; None where it is to be judged by its targets. One asked for must be there."""
+    if name == BY_TARGET:
+        return None
+    try:
+        tasks = catalogue.find([name]).tasks
+    except UsageError:
+        if asked:
+            raise
+        return None
+    exact = [one for one in tasks if one.name == name] or (tasks if asked and len(tasks) == 1 else [])
+    if asked and not exact:
+        raise UsageError(f"--task takes one task, and {name} is {len(tasks)}: {', '.join(one.name for one in tasks)}")
+    return exact[0] if exact else None
 
 
 def task(log: Log | Ran, first: Logged, version: float) -> Task:

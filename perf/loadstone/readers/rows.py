@@ -28,6 +28,9 @@ _REQUEST = """
 REQUEST = frozenset(_REQUEST.split())
 """Fields of OpenAI's requests, and vLLM's own: one of them beside a prompt makes a row a request body."""
 
+LATER = "later"
+"""Beside the messages of a request body: texts of the user, each said after the answer to what was said before."""
+
 Row = Mapping[str, Any]
 
 
@@ -52,16 +55,19 @@ def from_fields(row: Row, where: Where, options: Options) -> Prompt:
 
 
 def request(row: Row, where: Where, drop: tuple[str, ...] = (*IDS, *LENGTHS)) -> Prompt:
-    """The prompt of a row that is a request body with `messages` or a `prompt`, less the fields to drop."""
+    """The prompt of a row that is a request body with `messages` or a `prompt`, less the fields to drop. With LATER its
+    settings are those of each turn."""
     asked = "prompt" if _blank(row.get("messages")) else "messages"
     name, length = row_id(row, where), output_len(row, where)
-    body = {key: value for key, value in row.items() if key not in drop}
+    said = row[LATER] if asked == "messages" and _is_texts(row.get(LATER)) else []
+    body = {key: value for key, value in row.items() if key not in drop and not (said and key == LATER)}
     if asked == "prompt" and _is_tokens(
         row[asked]
     ):  # token ids have no text here; the completions API sends them as they are
         return Prompt(id=name, body=body, output_len=length)
     del body[asked]
-    return _plain(row[asked], where, asked, id=name, body=body, output_len=length)
+    later = [Prompt(id=f"{name}.{turn}", text=text, body=body, output_len=length) for turn, text in enumerate(said, 2)]
+    return _plain(row[asked], where, asked, id=name, body=body, output_len=length, later=later)
 
 
 def is_request(row: Row) -> bool:

@@ -9,12 +9,20 @@ import re
 from collections import deque
 
 from loadstone.samples import Sample
-from loadstone.scorers.match import either, the_answer_is
-from loadstone.scorers.number import last_number
+from loadstone.scorers import Extractor
+from loadstone.scorers.match import either, last_line, the_answer_is
+from loadstone.scorers.number import hashed, last_number
+from loadstone.scorers.statements import spoken
 
 BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 BARE = re.compile(r"\\(?:boxed|fbox)[ \t]*(?=[\d\\(.+-])([^\s$]+)|\\(?:boxed|fbox)[ \t]+([A-Za-z])(?![A-Za-z])")
 DOLLAR = re.compile(r"(?<!\\)\$+")
+BOX = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}")
+BOXES = re.compile(rf"{BOX.pattern}(?:[\s$]*(?:,|,?\s?\b(?:and|or)\b|和|或)[\s$]*{BOX.pattern})+")
+BOLD = re.compile(r"\*\*([^*]+?)[.:]?\*\*[.!]?")
+WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+SHORT = 40
+"""Characters of a line that can be an answer by itself."""
 FINAL, HOPE = "Final Answer: The final answer is", " I hope it is correct"
 
 
@@ -72,6 +80,33 @@ def _between(text: str, opening: str, closing: str) -> tuple[int, int] | None:
     return (start + len(opening), end) if start >= 0 else None
 
 
-math_answer = either(boxed, minerva, the_answer_is, last_formula)
+def after_thought(extract: Extractor) -> Extractor:
+    """The same of what stands after the thinking, where a box is no answer yet; None if that never ended."""
+
+    def extract_spoken(text: str, sample: Sample) -> str | None:
+        said = spoken(text)
+        return None if said is None else extract(said, sample)
+
+    return extract_spoken
+
+
+def joined(text: str, _: Sample) -> str | None:
+    r"""`\boxed{1}` and `\boxed{-2}`: all of the last boxes, where only a conjunction stands between them."""
+    runs = list(BOXES.finditer(text))
+    if not runs or "boxed" in text[runs[-1].end() :]:
+        return None
+    found = dict.fromkeys(part.strip() for part in BOX.findall(runs[-1].group()))
+    return ", ".join(found)
+
+
+def bare(text: str, sample: Sample) -> str | None:
+    """A text that is nothing but an answer, in one short line, or whose last line is nothing but bold."""
+    line = last_line(text, sample) or ""
+    bold = BOLD.fullmatch(line)
+    alone = line == text.strip() and 0 < len(line) <= SHORT and len(WORD.findall(line)) < 3
+    return bold[1] if bold else line if alone else None
+
+
+math_answer = after_thought(either(joined, boxed, minerva, the_answer_is, last_formula, bare))
 """Wherever a solution says it: in a box, else in a closing sentence, else as its last formula."""
-boxed_number = either(boxed, the_answer_is, last_number)
+boxed_number = after_thought(either(boxed, hashed, the_answer_is, last_number))

@@ -19,6 +19,7 @@ FUTURE = re.compile(r"^from __future__ import .*\n", re.MULTILINE)
 OPENING = re.compile(r"(?:from|import|def|async def|class)\s+\w|@\w")
 """How a line begins that can be the first of a program."""
 RETURNS = re.compile(r"^\s*(?:return|yield|raise)\b", re.MULTILINE)
+_HELPERS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 TRIES = 50
 """So many lines of prose after a program without fences are looked past."""
 
@@ -63,7 +64,9 @@ def _candidates(answer: str, sample: Sample) -> Iterator[str]:
     prompt, blocks = str(sample.doc["prompt"]), _blocks(answer)
     if _indented(answer):  # goes on from the prompt; a fence then only closes
         yield prompt + answer.partition("```")[0]
-    yield from (_whole(block, sample) for block in reversed(blocks) if _heads(block, sample))
+    for number, block in reversed(list(enumerate(blocks))):
+        if _heads(block, sample):
+            yield _whole("".join(part for part in blocks[:number] if _helps(part, sample)) + block, sample)
     if not blocks and _heads(answer, sample):
         yield from _out_of_prose(answer, sample)
     for body in [*reversed(blocks), *([answer] if _indented(answer) or RETURNS.search(answer) else [])]:
@@ -81,6 +84,15 @@ def _whole(block: str, sample: Sample) -> str:
     """A block with all that the prompt has before the function: imports, and helpers that the block may leave out."""
     before = re.split(rf"^(?:async )?def {re.escape(sample.doc['entry_point'])}\b", sample.doc["prompt"], flags=re.M)[0]
     return "".join(FUTURE.findall(block)) + before + FUTURE.sub("", block)
+
+
+def _helps(block: str, sample: Sample) -> bool:
+    """Whether it is a block with nothing but helpers, which a later block may call."""
+    try:
+        body = ast.parse(block).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return not _heads(block, sample) and all(isinstance(each, _HELPERS) for each in body)
 
 
 def _out_of_prose(answer: str, sample: Sample) -> Iterator[str]:

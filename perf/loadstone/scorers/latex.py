@@ -44,6 +44,8 @@ RULES = [
         (r"\\(le|ge|ne)q?(?:slant)?(?![A-Za-z])", r"\\\1 "),
         (r"\\(?:cdot|times|ast)(?![A-Za-z])", "*"),
         (r"\\div(?![A-Za-z])", "/"),
+        (r"\\(?:bf|rm|it|sf|tt)(?![A-Za-z])", ""),
+        (r"(?<=[\d})])\s*[\u4e00-\u9fff]{1,4}$", ""),
         (r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])", ""),
         (r"\s*\\?%", ""),
         (r"\\(?:mathrm|mathbf|mathit|mathsf|mathbb|boldsymbol|operatorname)\s*(?=\{)", r"\\text"),
@@ -61,12 +63,23 @@ THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d)")
 BETWEEN = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])")
 
 
+REPEATING = re.compile(r"(?<![\d.])(\d{0,9})\.(\d{0,9})\\overline\s*\{(\d{1,9})\}")
+
+
+def _repeating(number: re.Match[str]) -> str:
+    r"""`0.1\overline{6}` as a fraction."""
+    whole, before, again = number.groups()
+    below = (10 ** len(again) - 1) * 10 ** len(before)
+    return rf"\frac{{{int(whole + before + again) - int(whole + before or '0')}}}{{{below}}}"
+
+
 def plain(formula: str) -> str:
     """The formula as others would write it, without units, text behind it and what only looks."""
     formula = " ".join(re.sub(r"^\*+|\*+$", "", formula.strip()).translate(UNICODE).split())
     formula = NEW_ROW.sub(ROW, formula) if r"\begin" in formula else formula.replace("\\\\", "\\")
     for pattern, into in RULES:
         formula = pattern.sub(into, formula)
+    formula = REPEATING.sub(_repeating, formula)
     formula = TEXT.sub(r" \1 ", TEXT_BEHIND.sub("", formula.strip().rstrip(".,;: ")))
     return BEHIND.sub("", " ".join(formula.split())).strip().rstrip(".,;: ")
 

@@ -90,17 +90,21 @@ def read_several(text: str, options: Sequence[str]) -> str | None:
     if marked is None:
         return None
     simple = GLUED.sub(lambda match: _parted(match[0], options), plain(marked))
-    lines = [found for line in simple.splitlines() if (found := run(line.strip(), 0, options)) and _only(line, found)]
-    statements = [said for said in stated(simple, options) if said] or lines[-1:]
+    lines = [
+        found for line in simple.splitlines() if (found := run(line.strip(" \t-•"), 0, options)) and _only(line, found)
+    ]
+    whole = len(lines) == sum(1 for line in simple.splitlines() if line.strip())
+    statements = [said for said in stated(simple, options) if said] or (["".join(lines)] if whole else lines[-1:])
     found = "".join(sorted(set(statements[-1]))) if statements else ""
     return found if found and all(_within(one, options) for one in found) else None
 
 
-GLUED = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2,}(?![A-Za-z0-9])")
+GLUED = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2,}(?![A-Za-z0-9])|^[ \t]*[A-Z](?:[ \t]+[A-Z])+[ \t]*$", re.MULTILINE)
 
 
 def _parted(word: str, options: Sequence[str]) -> str:
-    """`ACD` as `A,C,D`; another word as it is."""
+    """`ACD` and `A C D` as `A,C,D`; another word as it is."""
+    word = "".join(word.split())
     rising = all(before < after for before, after in pairwise(word))
     return ",".join(word) if rising and all(_within(one, options) for one in word) else word
 

@@ -17,7 +17,10 @@ PUNCTUATION = str.maketrans("", "", string.punctuation)
 DIGITS = str.maketrans("", "", string.digits)
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 CONCLUSION = re.compile(
-    r"\b(?:final\s+answer|correct\s+answer|answer)\b\s*(?:is\s*(?::|therefore|thus)?|:|=)\s*", re.IGNORECASE
+    r"\b(?:final\s+answer|correct\s+answer|answer)\b\s*(?:is\s*(?::|therefore|thus)?|:|=)\s*"
+    r"|\b(?:respuesta|resposta|risposta|réponse|antwort|ответ)\b\s*(?:final\w*\s*)?(?:(?:es|é|è|est|ist|lautet)\b\s*:?|:|=)\s*"
+    r"|(?:答案|答え|正解)\s*(?:是|为|為|は|:|:|=)+\s*",
+    re.IGNORECASE,
 )
 SPOKEN = 1000
 """Characters after `the answer is` that can still be the answer."""
@@ -61,7 +64,8 @@ def regex(pattern: str, group_select: int = 0, flags: int = 0) -> Extractor:
 
 
 def the_answer_is(text: str, _: Sample) -> str | None:
-    """What follows the last `answer is` or `answer:`, up to the end of its sentence, without markup or quotes."""
+    """What follows the last `answer is` or `answer:`, also in some other languages, up to the end of its sentence,
+    without markup or quotes."""
     ends = [match.end() for match in CONCLUSION.finditer(text)]
     return sentence(text[ends[-1] : ends[-1] + SPOKEN]) if ends else None
 
@@ -69,7 +73,7 @@ def the_answer_is(text: str, _: Sample) -> str | None:
 def sentence(text: str) -> str | None:
     """The first line of a text without its closing stop, emphasis and quotes; None where nothing is left."""
     line = text.strip().split("\n", 1)[0].strip()
-    line = re.split(r"[.!](?=\s+[A-Z\"'(])", line, maxsplit=1)[0]
+    line = re.split(r"[.!](?=\s+[A-Z\"'(])|。", line, maxsplit=1)[0]
     while (bare := line.strip().strip("*_`\"'“”").rstrip(".!,;:")) != line:
         line = bare
     return line or None

@@ -25,6 +25,12 @@ NUMBER = re.compile(
 )
 POWER_OF_UNIT = re.compile(r"(?<=[A-Za-z}])\s?\^\s?\{?[23]\}?|[²³]")
 MARKED = re.compile(r"####\s*([^\n]*)")
+HASHED = re.compile(r"^#{4}[ \t]*([$€£]?-?[$€£]?[\d.,]*\d%?)\.?[ \t]*$", re.MULTILINE)
+ASIDE = re.compile(r"\((?!\s*or\b)[^()]*[A-Za-z][^()]*\)")
+APART = re.compile(r"(?<=\d)['’\u00a0\u202f\u2009](?=\d{3}(?!\d))")
+EUROPEAN = re.compile(
+    r"(?<![\d.,])(\d{1,3}(?:\.\d{3})+),(\d{1,2})(?!\d)|(?<![\d.,])(\d+),(\d\d)(?=\s?(?:€|[Ee]uros?\b|EUR\b))"
+)
 UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 WORDS = {
@@ -50,18 +56,19 @@ def last_number(text: str, _: Sample) -> str | None:
     return spelt[-1] if spelt else None
 
 
-def marked_number(text: str, sample: Sample) -> str | None:
-    """The number after the last `####`, or else the last number."""
-    marked = MARKED.findall(text)
-    return last_number(marked[-1] if marked else text, sample)
+def hashed(text: str, _: Sample) -> str | None:
+    """The number that stands alone behind the last `####`, which else begins a heading."""
+    return next(reversed(HASHED.findall(text)), None)
 
 
 def number(text: str) -> Fraction | None:
-    """The one number that a text is, with its currency and unit: after `####` or `=` where these stand in it. A percent
-    sign is a unit. None where there is none, or more than one."""
+    """The one number that a text is, with its currency and unit: after `####` or `=` where these stand in it, words in
+    brackets aside. A percent sign is a unit. None where there is none, or more than one."""
     marked = MARKED.findall(text)
     tail = (marked[-1] if marked else text).rsplit("=", 1)[-1]
     found = list(_numbers(tail))
+    if len(found) > 1:
+        found = list(_numbers(ASIDE.sub(" ", tail))) or found
     if found:
         return _value(found[0]) if len(found) == 1 else None
     spelt = list(SPELT.finditer(tail.lower()))
@@ -84,10 +91,17 @@ def numeric(extracted: str, sample: Sample) -> dict[str, float]:
 
 def plain(text: str) -> str:
     """Numbers as plain text: ASCII minus, no LaTeX spacing or markup, fractions with a slash, `{,}` a comma."""
+    text = EUROPEAN.sub(_english, APART.sub(",", text))
     text = text.translate(SIGNS).replace("{,}", ",").replace(",\\!", ",").replace("\\$", "$").replace("\\%", "%")
     text = POWER_OF_UNIT.sub("", text)
     text = FRACTION.sub(lambda match: " {}/{} ".format(*(group for group in match.groups() if group)), text)
     return MARKUP.sub("", re.sub(r"(?<=\d)\\[, ](?=\d{3})", ",", text))
+
+
+def _english(number: re.Match[str]) -> str:
+    """`1.234,56` as `1234.56`."""
+    grouped, cents, whole, euros = number.groups()
+    return f"{(grouped or whole).replace('.', '')}.{cents or euros}"
 
 
 def _numbers(text: str) -> Iterator[re.Match[str]]:

@@ -15,19 +15,30 @@ THINKING = re.compile(r"<(?:think|thinking|thought|reasoning)>", re.I)
 DRESSED = re.compile(r"\\(?:text(?:bf|rm|it|sf|tt)?|mathrm|mathbf|mathsf|operatorname)\s*\{([^{}]*)\}")
 GAP = re.compile(r"[^\S\n]+")
 BLANK_LINES = re.compile(r"(?:\n ?){2,}")
+TAGGED = re.compile(r"<(/?)(?:final_?)?answer>\s*", re.I)
 MARKUP = str.maketrans("", "", "*`$#")
 WIDTH = 200
 """Characters after `the answer is` among which the words of a choice are looked for."""
 
 
+def spoken(text: str) -> str | None:
+    """What stands after the thinking; None if that never ended."""
+    said = THOUGHT.split(text)[-1]
+    return None if THINKING.search(said) else said
+
+
 def final(text: str) -> str | None:
     """What stands after the thinking, with full-width signs made plain and without wide gaps, over which the patterns
     below would take long; None if the thinking never ended."""
-    said = THOUGHT.split(text)[-1]
-    if THINKING.search(said):
+    said = spoken(text)
+    if said is None:
         return None
     narrow = BLANK_LINES.sub("\n\n", GAP.sub(" ", normalize("NFKC", said)))
-    return DRESSED.sub(r"\1", narrow).strip()
+    return DRESSED.sub(r"\1", TAGGED.sub(_untagged, narrow)).strip()
+
+
+def _untagged(tag: re.Match[str]) -> str:
+    return "\n" if tag[1] else "\nAnswer: "
 
 
 def plain(text: str) -> str:
@@ -46,11 +57,14 @@ ANNOUNCED = (
     r"\b(?:choice|option|letter)\s*(?:is|:|=)(?=\W)",
     r"\b(?:correct|right|best|true)\s+(?:ones?|statements?|choices?|options?|letters?)\b[^.\n:=]{0,40}?(?:\s(?:is|are)\b|:)",
     r"\bI(?:'d|’d|'ll|’ll)?\s*(?:would|will|must|am|'m)?\s*(?:choose|pick|select|say|answer|choosing|go(?:ing)?\s+with)\b",
-    r"(?:答案|正确选项|正确的选项|正确的)\s*(?:应该|应当|应|就|只能)?\s*(?:是|为|选|:|=)+",
+    r"\b(?:respuesta|resposta|risposta|réponse|antwort|antwoord|lösung|ответ|відповідь|đáp\s+án|jawaban|odpowied[zź]|svar(?:et)?"
+    r"|cevap)\b[^.\n:=]{0,40}?(?:\s(?:es|é|è|est|ist|lautet|wäre|là|adalah|to|is|är|er)\b(?:\s+(?:la|el|l['’]|die|de)\b)?|:|=)",
+    r"(?:答案|正确选项|正确的选项|正确的)\s*(?:应该|应当|应|就|只能)?\s*(?:是|为|选|:|=|】)+",
+    r"(?:正解|答え|解答|正答)\s*(?:は|:|】)+|(?:정답|답)\s*(?:은|는|:)+|(?:الإجابة|الجواب)[^.\n:]{0,30}?\s*(?:هي|هو|:)|उत्तर\s*:?(?=\s)",
     r"(?<!不)(?<!不能)(?<!不应)(?<!不该)(?<!不会)(?<!不可)选(?:择|出)?(?!项)\s*:?",
 )
-LEAD = r"\s*:?\s*(?:therefore|thus|clearly|definitely|probably|likely|most likely|simply|hence)?,?\s*"
-LEAD += r"(?:either|both|option|choice|letter|the\s+letter|statement|选项|选择|是)?\s*:?\s*"
+LEAD = r"\s*:?\s*(?:(?:therefore|thus|clearly|definitely|probably|likely|most likely|simply|hence)\b,?\s*){0,3},?\s*"
+LEAD += r"(?:either|both|option|choice|letter|the\s+letter|statement|opción|opção|opzione|选项|选择|是)?\s*:?\s*"
 POINTED = re.compile(rf"\b(?:it|that|this)(?:['’]s|\s+is|\s+(?:must|has\s+to|would|should)\s+be)\b{LEAD}", re.I)
 """It is B: so much else is said in these words that no words of a choice are looked for."""
 CUE = re.compile(f"(?:{'|'.join(ANNOUNCED)}){LEAD}", re.I)
@@ -61,13 +75,19 @@ PRAISE = (
     r"|(?:选项|项)?\s*(?:是|为)?\s*(?:唯一)?正确)"
 )
 PRAISED = re.compile(rf"(?<![A-Za-z0-9'’])[(\[]?([A-Z])[)\]]?[.:]?{PRAISE}")
+CONTRAST = re.compile(
+    r"\bnot\s+(?:option\s+)?[(\[]?[A-Z][)\]]?,?\s+but\s+(?:rather\s+|instead\s+)?(?:option\s+)?"
+    r"(?=[(\[]?[A-Z]\b(?!\s+(?:is|may|might|could|was)\b))"
+)
+LISTED = re.compile(r"[ \t\n>(-]*A[).:].{0,1500}?\n[ \t>(-]*B[).:]", re.DOTALL)
+"""What follows `let us look at each option:`."""
 PAIRED = re.compile(r"(?<![A-Za-z0-9'’])[(\[]?([A-Z])[)\]]?\s*(?:or|and|nor|,|/|或者?|和|、)\s*$")
 OPEN = "([{<\"'“‘"
 CLOSE = ")]}>\"'”’"
 JOIN = re.compile(
     r"\s*(?:,\s*(?:and|or)\b|,|/|&|\band/or\b|\bor\b|\band\b|、|或者?|和|与)\s*(?:maybe|perhaps|option|choice)?\s*"
 )
-ENDED = re.compile(r"\s*(?:$|[\n.,;:!?)\]}>\"'”’/|&、。=–—-]|[\u4e00-\u9fff])")
+ENDED = re.compile(r"\s*(?:$|[\n.,;:!?)\]}>\"'”’/|&、。=–—-]|[\u0370-\u1dff\u3040-\ud7af])")
 GOES_ON = re.compile(r"\s+(?:because|since|as|is|are|was|and|or|nor|but|with|which|for|due|given|here|in\s+this)\b")
 
 
@@ -158,10 +178,15 @@ def _statements(text: str, options: Sequence[str]) -> Iterator[tuple[int, int, s
     """(start, end, letters) of all that announces or praises a letter or the words of a choice."""
     for pattern in (CUE, BOXED):
         for match in pattern.finditer(text):
+            if "answer" not in match[0].lower() and LISTED.match(text, match.end()):
+                continue
             after = SENTENCE_END.split(text[match.end() : match.end() + WIDTH], maxsplit=1)[0]
             if found := run(text, match.end(), options) or named(after, options, whole=bool(NEGATION.search(after))):
                 yield match.start(), match.end() + len(after), found
     for match in POINTED.finditer(text):
+        if found := run(text, match.end(), options):
+            yield match.start(), match.end() + len(found), found
+    for match in CONTRAST.finditer(text):
         if found := run(text, match.end(), options):
             yield match.start(), match.end() + len(found), found
     for match in PRAISED.finditer(text):

@@ -75,10 +75,11 @@ def _token(text: str, value: float | None, tops: int) -> Token:
     """A token that is not the likeliest has one above it; the others are below."""
     if value is None:
         return Token(text, None, [])
-    names = [name for name in _OTHERS if name != text.strip()]
-    first = value / 2 if value < OWN else value - 3.0
-    values = [first, *(min(first, value) - 3.0 - 0.1 * place for place in range(len(names)))]
-    return Token(text, value, list(zip(names, values, strict=False))[:tops])
+    bare, first = text.strip(), value / 2 if value < OWN else value - 3.0
+    names = [name for name in _OTHERS[: tops + 1] if name != bare][:tops]
+    below = min(first, value) - 3.0
+    values = [first, *(below - 0.1 * place for place in range(len(names) - 1))]
+    return Token(text, value, list(zip(names, values, strict=False)))
 
 
 def completion(tokens: Sequence[Token], begin: int = 0) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from loadstone.scorers.boxed import after_thought
 from loadstone.scorers.letter import LETTERS
 from loadstone.scorers.match import either, squad, stripped, the_answer_is
 from loadstone.tasks.lettered import TOKENS, TOLD, letter_filter, listed
@@ -160,7 +161,7 @@ def _lettered(doc: Doc) -> str:
 
 
 def _words_task(name: str, title: str, data: Data) -> Task:
-    spoken = either(the_answer_is, stripped)
+    spoken = after_thought(either(the_answer_is, stripped))
     return Task(
         name=name,
         title=title,

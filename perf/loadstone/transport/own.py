@@ -8,9 +8,12 @@ bytes, answers come out as JSON, and whatever the class does wrong is a failed r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -53,6 +56,65 @@ class _Waiting(Struct):
     answer: asyncio.Future[bytes]
 
 
+class _BrokenError(Exception):
+    """What somebody else's code raised, whatever it was, in words."""
+
+
+def _broken(exc: BaseException) -> _BrokenError:
+    if isinstance(exc, _BrokenError):
+        return exc
+    try:
+        return _BrokenError(f"{type(exc).__name__}: {exc}")
+    except Exception:  # it has a __str__ of its own, which may raise anything too
+        return _BrokenError(type(exc).__name__)
+
+
+def _closing() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class _Calls:
+    """One thread, for one call after the other. Unlike an executor's it is not waited for when the program ends: a call
+    may never come back."""
+
+    def __init__(self) -> None:
+        self._wanted: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    async def make(self, call: Callable[[], Any]) -> Any:
+        """What the call returns. Raises _BrokenError."""
+        if self._thread is None:
+            self._thread = Thread(target=self._work, args=(asyncio.get_running_loop(),), name="own model", daemon=True)
+            self._thread.start()
+        came = asyncio.get_running_loop().create_future()
+        self._wanted.put((call, came))
+        return await came
+
+    def end(self) -> None:
+        """No more calls; one that is under way is left to itself."""
+        self._wanted.put(None)
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        while (wanted := self._wanted.get()) is not None:
+            call, came = wanted
+            try:
+                result = call()
+            except BaseException as exc:  # sys.exit() and StopIteration as well: they must not end the run
+                result = _broken(exc)
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits for it any more
+                loop.call_soon_threadsafe(_settle, came, result)
+
+
+def _settle(came: asyncio.Future[Any], result: Any) -> None:
+    if came.done():
+        return
+    if isinstance(result, _BrokenError):
+        came.set_exception(result)
+    else:
+        came.set_result(result)
+
+
 class Own:
     """The transport to `model`, called `name`. Raises UsageError for an object without `predict`."""
 
@@ -64,10 +126,10 @@ class Own:
         self._predict: Predict = predict
         self._where = f"{type(model).__name__}.predict"
         self._name, self._clock, self._size = name, clock, batch_size
-        self._waiting: list[_Waiting] = []
+        self._waiting: deque[_Waiting] = deque()
         self._working: set[asyncio.Task[None]] = set()
         self._busy = False
-        self._threads = ThreadPoolExecutor(1, "own model")
+        self._calls = _Calls()
         self._concurrent = inspect.iscoroutinefunction(predict)
 
     async def exchange(self, request: Request, exchange: Exchange) -> None:
@@ -83,7 +145,7 @@ class Own:
     async def close(self) -> None:
         for task in self._working:
             task.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._calls.end()
 
     def _models(self) -> bytes:
         return msgspec.json.encode({"data": [{"id": self._name}]})
@@ -114,25 +176,28 @@ class Own:
                 return
             try:
                 answers = await self._ask(batch)
-            except Exception as exc:  # somebody else's code may raise anything
-                answers = [_complaint(f"{self._where}: {type(exc).__name__}: {exc}")] * len(batch)
+            except (Exception, SystemExit, asyncio.CancelledError) as exc:  # somebody else's code may raise anything
+                if isinstance(exc, asyncio.CancelledError) and _closing():
+                    raise
+                answers = [_complaint(f"{self._where}: {_broken(exc)}")] * len(batch)
             for one, answer in zip(batch, answers, strict=True):
                 if not one.answer.done():
                     one.answer.set_result(answer)
 
     def _batch(self) -> list[_Waiting]:
         """The first in line and others with the same settings; whoever has left the line is not asked for."""
-        there = [one for one in self._waiting if not one.answer.done()]
-        batch = [one for one in there if one.settings == there[0].settings][: self._size]
-        chosen = set(map(id, batch))
-        self._waiting = [one for one in there if id(one) not in chosen]
+        batch, others = list[_Waiting](), list[_Waiting]()
+        while self._waiting and len(batch) < self._size:
+            one = self._waiting.popleft()
+            if not one.answer.done():
+                (others if batch and one.settings != batch[0].settings else batch).append(one)
+        self._waiting.extendleft(reversed(others))
         return batch
 
     async def _ask(self, batch: Sequence[_Waiting]) -> list[bytes]:
         """An answer for each; where it is none, what is wrong with it, in the form in which servers complain."""
-        prompts = [item(one.body) for one in batch]
-        given = _fitting(self._predict, {"origin_inputs": [one.body for one in batch], "infer_cfg": _config(batch[0])})
-        answers = await self._call(prompts, given)
+        bodies = [one.body for one in batch]
+        answers = await self._call(bodies, _config(batch[0]))
         if not isinstance(answers, list | tuple) or len(answers) != len(batch):
             got = f"{len(answers)} answers" if isinstance(answers, list | tuple) else type(answers).__name__
             return [_complaint(f"{self._where} gave {got} for {len(batch)} prompts, not a list of as many")] * len(
@@ -140,20 +205,30 @@ class Own:
             )
         return [self._encoded(answer) for answer in answers]
 
-    async def _call(self, prompts: list[dict[str, Any]], given: dict[str, Any]) -> Any:
-        if self._concurrent:
-            return await self._predict(prompts, **given)
-        loop = asyncio.get_running_loop()
-        answers = await loop.run_in_executor(self._threads, lambda: self._predict(prompts, **given))
+    async def _call(self, bodies: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
+        """What `predict` gives."""
+
+        def call() -> Any:
+            given = _fitting(self._predict, {"origin_inputs": bodies, "infer_cfg": settings})
+            return self._predict([item(body) for body in bodies], **given)
+
+        answers = call() if self._concurrent else await self._calls.make(call)
         return await answers if isinstance(answers, Awaitable) else answers
 
     def _encoded(self, answer: Any) -> bytes:
         if not isinstance(answer, dict) or not ("error" in answer or _choices(answer)):
-            return _complaint(f"{self._where} gave {str(answer)[:80]!r} for a prompt, not {_FORM}")
+            return _complaint(f"{self._where} gave {_shown(answer)} for a prompt, not {_FORM}")
         try:
             return msgspec.json.encode(answer)
         except (TypeError, ValueError, RecursionError) as exc:
             return _complaint(f"{self._where} gave what is no JSON: {exc}")
+
+
+def _shown(answer: Any) -> str:
+    try:
+        return repr(str(answer)[:80])
+    except Exception:  # its __str__ is somebody else's code too
+        return type(answer).__name__
 
 
 def item(body: dict[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,13 @@ Which flags of `loadstone run` fit is settled here; what they mean is evals/sett
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 from typing import TYPE_CHECKING, Any
 
 from loadstone import flags, outputs
 from loadstone.outputs import notice
+from loadstone.records import UsageError
 from loadstone.values import pairs, whole
 from loadstone.verbs.score import VIEWS
 
@@ -19,15 +21,16 @@ if TYPE_CHECKING:
     from loadstone.evals.session import Evaluated
     from loadstone.evals.settings import Eval
 
-LEFT_OUT = (
+REFUSED = (
     *("--dataset", "--prompt-field", "--shuffle", "--skip", "--input-len", "--range-ratio", "--prefix-len"),
     *("--prefix-count", "--system-len", "--turns", "--think-time", "--history", "--scale-lengths", "--min-input-len"),
     *("--max-input-len", "--max-total-len", "--ignore-eos", "--match-output-length", "--logprobs", "--n-choices"),
     *("--apply-chat-template", "--tokenize-prompt", "--cancel-share", "--cancel-after", "--stages", "--speed"),
     *("--from", "--to", "--requests", "--duration", "--warmup", "--cooldown", "--stop-saturated", "--save-text"),
-    *("--as", "--junit", "--summary"),
 )
-"""Flags of `loadstone run` that an evaluation has no use for."""
+"""Flags of `loadstone run` that an evaluation has no use for: settings.py says what to type instead."""
+LEFT_OUT = ("--as", "--junit", "--summary")
+"""Those that it has of its own, or not at all."""
 
 
 class _Fitting:
@@ -45,7 +48,8 @@ class _Fitting:
     def add_argument(self, *names: str, **options: Any) -> None:
         if set(names) & set(LEFT_OUT):
             return
-        self._target.add_argument(*names, **{**options, **_OTHERWISE.get(names[-1], {})})
+        hidden = {"help": argparse.SUPPRESS} if set(names) & set(REFUSED) else {}
+        self._target.add_argument(*names, **{**options, **_OTHERWISE.get(names[-1], {}), **hidden})
 
 
 _OTHERWISE: dict[str, dict[str, Any]] = {
@@ -101,10 +105,19 @@ def run(options: Namespace) -> int:
         return _dry(each[0], getattr(options, "view", "text"))
     statuses = []
     for one in each:
-        statuses.append(_one(one, options))
+        statuses.append(_one(one, options) if len(each) == 1 else _of_several(one, options))
         if statuses[-1] == 130:
             break
     return max(statuses)
+
+
+def _of_several(settings: Eval, options: Namespace) -> int:
+    """A model that cannot be evaluated must not cost the others their results."""
+    try:
+        return _one(settings, options)
+    except UsageError as exc:
+        notice(f"{settings.load.model} was not evaluated: {exc}")
+        return 1
 
 
 def _one(settings: Eval, options: Namespace) -> int:
@@ -134,13 +147,17 @@ def _dry(settings: Eval, view: str) -> int:
 
 def status(done: Evaluated, settings: Eval) -> int:
     """1 where too little came back; what the answers are worth is no failure."""
+    from loadstone.evals import answers
+
     counts = done.journal.counts
     if done.journal.interrupted:
         notice(f"interrupted with {counts['answered']:,} of {counts['wanted']:,} requests answered: the same command"
                f" with -o {done.folder} goes on")  # fmt: skip
         return 130 if any(run.run.get("ended") == "interrupted" for run in done.runs) else 1
     if not counts["answered"]:
-        notice("nothing was answered: " + ", ".join(f"{count} {kind}" for kind, count in done.journal.failures.items()))
+        kinds = ", ".join(f"{count} {kind}" for kind, count in done.journal.failures.items())
+        first = next((record.error.message for _, record in answers.records(done.folder) if record.error), None)
+        notice(f"nothing was answered: {kinds}" + (f"; the first: {first}" if first else ""))
         return 1
     lost = counts["failed"] + counts["unsent"]
     if lost > settings.load.max_error_rate * counts["wanted"]:

@@ -43,7 +43,7 @@ def run(options: Namespace) -> int:
         verdicts = {each.task: each.difference.verdict(margin) for each in tasks if each.difference}
         outputs.put(json.indented({"tasks": msgspec.to_builtins(tasks), "verdicts": verdicts}), given.get("output"))
     else:
-        outputs.put(outputs.drawn(page, view), given.get("output"))
+        outputs.show(page, view, given.get("output"))
     if given.get("summary"):
         outputs.step_summary(outputs.drawn(page, "md"))
     return 0

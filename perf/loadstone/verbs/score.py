@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from loadstone.views.accuracy import Meanwhile
 
 VIEWS = (*outputs.FORMS, "json", "csv", "leaderboard")
-RESULTS = "results_"
+RESULTS, EVAL = "results_", "eval.json"
 
 
 def add(verb: ArgumentParser) -> None:
@@ -67,8 +67,8 @@ def run(options: Namespace) -> int:
 
 
 def is_evaluation(path: Path) -> bool:
-    """Whether a folder holds what came of an evaluation; told without opening a file."""
-    return path.is_dir() and next(path.glob(f"{RESULTS}*.json"), None) is not None
+    """Whether a folder holds an evaluation, scored or not; told without opening a file."""
+    return path.is_dir() and ((path / EVAL).is_file() or next(path.glob(f"{RESULTS}*.json"), None) is not None)
 
 
 def report(options: Namespace, path: Path) -> int:
@@ -94,7 +94,14 @@ def show(
     changes: Sequence[Change] | None = None,
 ) -> None:
     """An evaluation in one of VIEWS."""
-    outputs.put(_drawn(evaluation, meanwhile, view, changes), output)
+    from loadstone.views import accuracy
+
+    if view == "text":
+        outputs.show(accuracy.page(evaluation, meanwhile, _told(changes)), view, output)
+    elif view == "leaderboard":
+        outputs.show(accuracy.leaderboard(evaluation), "text", output)
+    else:
+        outputs.put(_drawn(evaluation, meanwhile, view, changes), output)
 
 
 def _drawn(
@@ -107,8 +114,6 @@ def _drawn(
         return accuracy_csv.render(evaluation)
     if view == "json":
         return indented(_json(evaluation, meanwhile, changes))
-    if view == "leaderboard":
-        return outputs.drawn(accuracy.leaderboard(evaluation), "text")
     return outputs.drawn(accuracy.page(evaluation, meanwhile, _told(changes)), view)
 
 

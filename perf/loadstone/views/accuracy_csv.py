@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from loadstone.samples import Estimate, Evaluation
-from loadstone.views.accuracy import SHARES
+from loadstone.views.accuracy_tables import SHARES
 
 COLUMNS = ("model", "kind", "name", "mode", "template", "version", "shots", "items", "passes", "metric", "filter",
            "value", "stderr", "low", "high", "interval", "answered", *SHARES)  # fmt: skip

@@ -52,6 +52,10 @@ def _unlike(tasks: Sequence[Compared]) -> list[Prose]:
     """What makes a comparison one of different things."""
     said = [f"{plain(each.task)} was answered by {each.modes[0]} and by {each.modes[1]}, which may be the difference."
             for each in tasks if each.modes[0] != each.modes[1]]  # fmt: skip
+    said += [f"{plain(each.task)}: {each.reworded:,} items were asked in other words on either side (prompt, examples "
+             "or system prompt), which may be the difference." for each in tasks if each.reworded]  # fmt: skip
+    said += [f"{plain(each.task)} is counted by {', '.join(each.metrics[0])} and by {', '.join(each.metrics[1])}, "
+             "which are no one measure." for each in tasks if each.metrics[0] != each.metrics[1]]  # fmt: skip
     said += [f"{plain(each.task)}: {each.alone:,} items stand on one side only and are left out."
              for each in tasks if each.alone]  # fmt: skip
     return [Prose(text, "doubt") for text in said]

@@ -11,7 +11,7 @@ from typing import Any
 from loadstone.sim import asks, likely
 from loadstone.sim.asks import Ask, Content
 from loadstone.sim.chunks import Chunks, Facts, Format, frame
-from loadstone.sim.likely import Scores
+from loadstone.sim.likely import Scores, Token
 from loadstone.sim.model import Settings
 from loadstone.sim.pages import FINGERPRINT, encode, usage
 
@@ -246,18 +246,20 @@ def _texts(ask: Ask) -> list[str]:
     return [one if isinstance(one, str) else f" {one}" for one in ask.prompts[0]]
 
 
-def _of_prompt(ask: Ask) -> list[dict[str, Any] | None] | None:
+def _of_prompt(ask: Ask, known: list[Token] | None = None) -> list[dict[str, Any] | None] | None:
+    """`known`: the tokens with as many alternatives, where they have been worked out already."""
     if ask.scores is None or ask.scores.prompt_tops is None:
         return None
-    return likely.prompt(likely.of_prompt(_texts(ask), ask.scores.prompt_tops, ask.scores.known))
+    return likely.prompt(known or likely.of_prompt(_texts(ask), ask.scores.prompt_tops, ask.scores.known))
 
 
 def _echoed(ask: Ask, text: str, scores: Scores) -> dict[str, Any]:
     """What log-probabilities and an echo change of a text choice."""
     tops, text = scores.tops, "" if scores.silent else text
-    tokens = likely.generated(likely.pieces(text), tops or 0)
+    tokens, known = likely.generated(likely.pieces(text), tops or 0), None
     if scores.echo:
-        tokens = likely.of_prompt(_texts(ask), tops or 0, scores.known) + tokens
-        text = "".join(_texts(ask)) + text
+        asked = likely.of_prompt(_texts(ask), tops or 0, scores.known)
+        known = asked if tops == scores.prompt_tops else None
+        tokens, text = asked + tokens, "".join(_texts(ask)) + text
     told = None if tops is None else likely.completion(tokens)
-    return {"text": text, "logprobs": told, "prompt_logprobs": _of_prompt(ask)}
+    return {"text": text, "logprobs": told, "prompt_logprobs": _of_prompt(ask, known)}

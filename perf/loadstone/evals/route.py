@@ -21,14 +21,15 @@ from loadstone.tasks.spec import Mode, Task
 SPOKEN = ("chat", "completions")
 
 
-class Choice(Struct, frozen=True):
+class Route(Struct, frozen=True):
     """How a task is answered: its mode, over which API, and of log-probabilities in which way. `notice`: what the
-    operator should know of it."""
+    operator should know of it; `stops`: how many stop texts the server was seen to heed, None where nobody knows."""
 
     mode: Mode
     api: str
     way: Way | None = None
     notice: str | None = None
+    stops: int | None = None
 
     @property
     def form(self) -> Literal["text", "messages"]:
@@ -54,7 +55,7 @@ def together(seen: Sequence[Abilities]) -> Abilities:
     )
 
 
-def choose(task: Task, asked: Mode | Literal["auto"], api: str | None, seen: Abilities) -> Choice:
+def choose(task: Task, asked: Mode | Literal["auto"], api: str | None, seen: Abilities) -> Route:
     """The way of a task. `api`: the one asked for; None leaves it open, and a task of lm-eval's is put as a text then,
     as lm-eval does. Raises UsageError in a sentence."""
     if api is None and isinstance(task, Bridged) and seen.completions:
@@ -63,34 +64,34 @@ def choose(task: Task, asked: Mode | Literal["auto"], api: str | None, seen: Abi
         raise UsageError(f"{task.name} cannot be answered by {asked}: leave --mode out, or say {_or(task.modes)}")
     modes = [asked] if asked != "auto" else [task.default, *(mode for mode in task.modes if mode != task.default)]
     for mode in modes:
-        if made := ways(mode, api, seen):
-            choice = made[0]
+        if made := routes(mode, api, seen):
+            route = made[0]
             told = "" if mode == modes[0] else f"{task.name} is answered by {mode}, as {_lacks(modes[0], api, seen)}"
-            return msgspec.structs.replace(choice, notice="; ".join(filter(None, (told, choice.notice))) or None)
+            return msgspec.structs.replace(route, notice="; ".join(filter(None, (told, route.notice))) or None)
     raise UsageError(_refusal(task, modes[0], api, seen))
 
 
-def ways(mode: Mode, api: str | None, seen: Abilities) -> list[Choice]:
+def routes(mode: Mode, api: str | None, seen: Abilities) -> list[Route]:
     """All that the server can do of a mode, the best first."""
     if mode == "generation":
         return _generation(api, seen)
     if mode == "letters":
         return [
-            Choice("letters", one, Way("letters", one, top=seen.letters[one]))
+            Route("letters", one, Way("letters", one, top=seen.letters[one]))
             for one in ("completions", "chat")
             if api in (None, one) and one in seen.letters
         ]
     texts = [Way("echo")] * seen.echo + [Way("prompt_logprobs")] * seen.prompt_logprobs
     found = [msgspec.structs.replace(way, plain=seen.plain, ids=seen.tokenize and seen.ids) for way in texts]
     found += [Way("prompt_logprobs", "chat")] * seen.chat_prompt_logprobs
-    return [Choice("loglikelihood", way.api, way, _doubt(way, seen)) for way in found if api in (None, way.api)]
+    return [Route("loglikelihood", way.api, way, _doubt(way, seen)) for way in found if api in (None, way.api)]
 
 
-def _generation(api: str | None, seen: Abilities) -> list[Choice]:
+def _generation(api: str | None, seen: Abilities) -> list[Route]:
     """Any API generates; of OpenAI's two, the one that was seen to answer."""
     if api is not None and (api not in SPOKEN or getattr(seen, api)):
-        return [Choice("generation", api)]
-    return [Choice("generation", one) for one in SPOKEN if api is None and getattr(seen, one)]
+        return [Route("generation", api, stops=seen.stops)]
+    return [Route("generation", one, stops=seen.stops) for one in SPOKEN if api is None and getattr(seen, one)]
 
 
 def _doubt(way: Way, seen: Abilities) -> str | None:
@@ -106,10 +107,10 @@ def _doubt(way: Way, seen: Abilities) -> str | None:
 
 
 def _refusal(task: Task, mode: Mode, api: str | None, seen: Abilities) -> str:
-    able = [other for other in task.modes if other != mode and ways(other, api, seen)]
+    able = [other for other in task.modes if other != mode and routes(other, api, seen)]
     if able:
         return f"--mode {mode} of {task.name} is not possible: {_lacks(mode, api, seen)}; say --mode {able[0]}"
-    other = next((one for one in SPOKEN if one != api and ways(mode, one, seen)), None) if api else None
+    other = next((one for one in SPOKEN if one != api and routes(mode, one, seen)), None) if api else None
     advice = f"say --api {other}" if other else f"ask a server that can, or take a task with a mode other than {mode}"
     return f"{task.name} cannot be answered by {mode} here: {_lacks(mode, api, seen)}; {advice}"
 
