@@ -410,3 +410,8 @@ def test_where_nothing_was_answered_the_servers_words_are_told(capsys: pytest.Ca
         done = evaluate(capsys, sim.url, "--retries", 0, "--limit", 2)
     assert done.status == 1
     assert re.search(r"nothing was answered: 2 status; the first: .*500", done.err), done.err
+
+
+def test_a_dry_run_has_no_figures_to_tell_as_data(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, "eval", "--tasks", "gsm8k", "--data-dir", "bundled", "--dry-run", "--as", "json")
+    assert said == "--dry-run can be told as text, md, html, not as json"

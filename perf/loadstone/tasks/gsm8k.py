@@ -95,7 +95,7 @@ BENCHMARK = Benchmark(
     tasks=(
         Task(
             name="gsm8k",
-            title="GSM8K, 5 examples",
+            title="GSM8K",
             version=3.0,
             source=SOURCE,
             data=DATA,
@@ -112,7 +112,7 @@ BENCHMARK = Benchmark(
         ),
         Task(
             name="gsm8k_cot",
-            title="GSM8K, 8 fixed examples with chain of thought",
+            title="GSM8K with chain of thought, fixed examples",
             version=3.0,
             source=SOURCE,
             data=DATA,
@@ -131,7 +131,7 @@ BENCHMARK = Benchmark(
         ),
         Task(
             name="gsm8k_chat",
-            title="GSM8K for chat models, no examples, answer in a box",
+            title="GSM8K for chat models, answer in a box",
             version=1.0,
             source=SOURCE,
             data=DATA,

@@ -140,8 +140,9 @@ def _dry(settings: Eval, view: str) -> int:
     from loadstone.evals import dry
     from loadstone.views import dry as page
 
-    told = dry.look(settings, notice)
-    outputs.put(outputs.drawn(page.page(told), view if view in outputs.FORMS else "text"), None)
+    if view not in outputs.FORMS:
+        raise UsageError(f"--dry-run can be told as {', '.join(outputs.FORMS)}, not as {view}")
+    outputs.put(outputs.drawn(page.page(dry.look(settings, notice)), view), None)
     return 0
 
 
