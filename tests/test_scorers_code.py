@@ -178,6 +178,20 @@ def test_languages(code: str | None, text: str) -> None:
     assert language(text.upper()) == code
 
 
+@pytest.mark.parametrize(
+    "text", ["\n" * 30_000, "[ " * 30_000, "<<" * 30_000, "[" * 30_000 + "]", "<<" * 30_000 + ">>"]
+)
+def test_answers_that_repeat_themselves_are_judged_at_once(text: str) -> None:
+    """Where a search began anew at every sign, each of these took up to half a minute."""
+    kwargs = [{"num_placeholders": 2}, {}]
+    doc = {
+        "instruction_id_list": ["detectable_content:number_placeholders", "detectable_format:title"],
+        "kwargs": kwargs,
+    }
+    assert ifeval.follow(text, item(doc))["inst_level_strict_acc"] == [0.0, 0.0]
+    assert code.program(text, item(cases("program")[0]["doc"], "humaneval")) is None
+
+
 def programs() -> Iterator[tuple[dict[str, Any], str | None]]:
     readers = {"continued": code.continued, "program": code.program}
     for case in cases("program"):

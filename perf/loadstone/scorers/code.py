@@ -18,7 +18,7 @@ FENCED = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*[\w+#.-]*[^\n`]*\n(.*?)(?:^[ \t]
 FUTURE = re.compile(r"^from __future__ import .*\n", re.MULTILINE)
 OPENING = re.compile(r"(?:from|import|def|async def|class)\s+\w|@\w")
 """How a line begins that can be the first of a program."""
-RETURNS = re.compile(r"^\s*(?:return|yield|raise)\b", re.MULTILINE)
+RETURNS = re.compile(r"^[ \t]*(?:return|yield|raise)\b", re.MULTILINE)
 _HELPERS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 TRIES = 50
 """So many lines of prose after a program without fences are looked past."""

@@ -78,7 +78,8 @@ def nth_paragraph_first_word(text: str, num_paragraphs: int, nth_paragraph: int,
 
 
 def number_placeholders(text: str, num_placeholders: int) -> bool:
-    return len(re.findall(r"\[.*?\]", text)) >= num_placeholders
+    lines = (line[: line.rfind("]") + 1] for line in text.split("\n"))  # beyond, a search is in vain and takes long
+    return sum(len(re.findall(r"\[.*?\]", line)) for line in lines) >= num_placeholders
 
 
 def postscript(text: str, postscript_marker: str) -> bool:
@@ -122,7 +123,8 @@ def json_format(text: str) -> bool:
 
 
 def title(text: str) -> bool:
-    return any(found.lstrip("<").rstrip(">").strip() for found in re.findall(r"<<[^\n]+>>", text))
+    lines = (line[: line.rfind(">>") + 2] for line in text.split("\n"))  # as above
+    return any(found.lstrip("<").rstrip(">").strip() for line in lines for found in re.findall(r"<<.+>>", line))
 
 
 def two_responses(text: str) -> bool:
