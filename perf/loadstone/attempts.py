@@ -18,17 +18,13 @@ Think = Callable[[int], Awaitable[None]]
 
 
 class Attempts:
-    """Of one run."""
+    """Of one run. `limited`: whether there are limits at all."""
 
     def __init__(self, carrier: Carrier, budget: Budget | None, think: Think) -> None:
         self._carrier = carrier
         self._budget = budget
         self._think = think
-
-    @property
-    def limited(self) -> bool:
-        """Whether there are limits at all."""
-        return self._budget is not None
+        self.limited = budget is not None
 
     @property
     def held(self) -> tuple[int, int]:
@@ -46,8 +42,13 @@ class Attempts:
 
     async def carry(self, flight: Flight, ready: int, later: int, tokens: float = 0.0) -> Flight:
         """Attempt after attempt, until one succeeds, fails for good, or the run ends. Returns the last."""
+        await self._carrier.carry(flight, ready, later)
+        return await self.go_on(flight, later, tokens)
+
+    async def go_on(self, flight: Flight, later: int, tokens: float) -> Flight:
+        """The same from the end of the first attempt on. Nothing is to be done where that was the last, and there are
+        no limits."""
         while True:
-            await self._carrier.carry(flight, ready, later)
             if self._budget is not None:
                 self._budget.settle(tokens, flight.reply.usage)
             if flight.again is None:
@@ -61,3 +62,4 @@ class Attempts:
                 waited = Failure("stopped", "waiting to be made again when the run ended")
                 self._carrier.record(flight, waited, later)
                 return flight
+            await self._carrier.carry(flight, ready, later)

@@ -79,7 +79,8 @@ async def ask(transport: Transport, request: Request, url: str) -> tuple[int, by
     except TimeoutError as exc:
         if exchange.status is not None:  # it is answering, only slowly
             return exchange.status, bytes(body), exchange
-        raise UsageError(f"no answer from {url} within {PATIENCE:g} s; is the server up, and --url right?") from exc
+        asked = f"no answer from {url} to {request.method} {request.path} within {PATIENCE:g} s"
+        raise UsageError(f"{asked}; is the server up, and --url right?") from exc
     return exchange.status or 0, bytes(body), exchange
 
 

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Struct, field
 
 FORMAT = 1
-"""Version of records.jsonl, summary.json and run.json. History: 1 (0.1.0) the first."""
+"""Version of records.jsonl, summary.json and run.json. History: 1 (0.1.0) the first; fields added
+since have defaults, so that files without them are read (`logprobs`, `attempt`, `superseded`, `Counts.retried`)."""
 
 Phase = Literal["warmup", "measure", "cooldown"]
 Kind = Literal[

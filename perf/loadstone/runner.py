@@ -267,7 +267,9 @@ class Runner:
                 return self._record_held(ordinal, job, scheduled)
             scheduled, ready = (scheduled, ready) if allowed == ready else (allowed, allowed)
         flight = self._flight(ordinal, 0, job, scheduled)
-        flight = await self.attempts.carry(flight, ready, len(later), tokens)
+        await self.carrier.carry(flight, ready, len(later))
+        if flight.again is not None or self.attempts.limited:  # of most requests this is all, and it is the hot path
+            flight = await self.attempts.go_on(flight, len(later), tokens)
         if flight.well and later:
             await self._follow(ordinal, flight, later)
         return None
