@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import re
 import signal
 import subprocess
@@ -27,6 +28,7 @@ import numpy as np
 from loadstone import results, store
 from loadstone.binomial import wilson
 
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 DATA = Path(__file__).resolve().parents[3] / "shared/data"
 ITEMS, RIGHT = 1319, 923
 OURS = [sys.executable, "-m", "loadstone"]
@@ -143,6 +145,7 @@ def serving(data: Path, *flags: object, ttft: str = "50ms", itl: str = "5ms") ->
     answers = data / "gsm8k/test.jsonl"
     given = ["serve", "--port", "0", "--ttft", ttft, "--itl", itl, "--answers", str(answers), *map(str, flags)]
     with subprocess.Popen([*OURS, *given], stdout=subprocess.PIPE, text=True) as server:
+        apart(server.pid)
         try:
             assert server.stdout is not None
             yield server.stdout.readline().strip()
@@ -165,6 +168,13 @@ def evaluate(data: Path, url: str, out: Path, *flags: object) -> Path:
 
 def call(*arguments: object) -> None:
     subprocess.run([*OURS, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+
+
+def apart(pid: int) -> None:
+    """The server on one core and we on the others, where there are several: else each waits for the other's."""
+    if len(CORES) > 1:
+        os.sched_setaffinity(pid, CORES[:1])
+        os.sched_setaffinity(0, CORES[1:])
 
 
 def served(url: str) -> int:
