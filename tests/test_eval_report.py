@@ -135,6 +135,9 @@ def test_how_the_server_did_stands_beside_it(tmp_path: Path) -> None:
     assert "[doubt] Run 1: timings are suspect" in paragraphs(page)
     serving = table(page, "Serving")
     assert dict(zip(serving.columns, serving.rows[0], strict=True))["check"] == "suspect"
+    told = msgspec.json.decode((EXAMPLE / "summary.json").read_bytes())["failures"]
+    assert {tuple(row) for row in table(page, "Failures").rows} == {
+        ("1", kind, str(count), message) for kind, message, count in told if kind != "empty"}  # fmt: skip
     assert [row[:3] for row in table(page, "By latency").rows] == [
         ["0.1 to 0.34 s", "25", "100.00%"], ["0.35 to 0.59 s", "25", "100.00%"],
         ["0.6 to 0.84 s", "25", "40.00%"], ["0.85 to 1.09 s", "25", "0.00%"]]  # fmt: skip

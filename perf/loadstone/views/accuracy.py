@@ -76,7 +76,8 @@ def lead(evaluation: Evaluation) -> Prose:
         count = sum(each.items for each in evaluation.tasks)
         return Prose(f"{count:,} items were asked and their answers kept; nothing was judged.", "doubt")
     told = _headlines(evaluation, judged)
-    more = f" {len(told) - FEW} more are below." if len(told) > FEW else ""
+    left = len(told) - FEW
+    more = f" {left} more {'is' if left == 1 else 'are'} below." if left > 0 else ""
     bad = _loud(judged)
     text = " ".join(told[:FEW]) + more + "".join(f"\n{sentence}" for sentence in bad)
     return Prose(text, "bad" if bad else "good")
@@ -121,18 +122,24 @@ def _of(count: int, total: int) -> str:
 
 def _warnings(judged: Sequence[Tallied]) -> Iterator[Prose]:
     """Of single tasks, where there are several; and what the scorers choked on."""
+    loud = [f"{plain(each.title)}: {', '.join(shares)}" for each in judged if (shares := _much(each))]
+    if loud and len(judged) > 1:
+        more = f"; and {len(loud) - FEW} more tasks" if len(loud) > FEW else ""
+        yield Prose("; ".join(loud[:FEW]) + f"{more}.", "bad")
     for each in judged:
-        outcomes = each.figures[0].outcomes
-        total = sum(outcomes.values())
-        loud = [f"{percent(outcomes[name] / total)} {name}" for name in ("truncated", "failed", "unparsed")
-                if outcomes[name] > 10 * LOUD * total]  # fmt: skip
-        if loud and len(judged) > 1:
-            yield Prose(f"{plain(each.title)}: {', '.join(loud)}.", "bad")
         for note, count in each.notes.items():
             times = "once" if count == 1 else f"{count:,} times"
             yield Prose(
                 f"{plain(each.title)}: a scorer could not judge an answer, {times}: {plain(note, 120)}", "doubt"
             )
+
+
+def _much(task: Tallied) -> list[str]:
+    """What befell so many answers of a task that its accuracy tells little."""
+    outcomes = task.figures[0].outcomes
+    total = sum(outcomes.values())
+    return [f"{percent(outcomes[name] / total)} {name}" for name in ("truncated", "failed", "unparsed")
+            if outcomes[name] > 10 * LOUD * total]  # fmt: skip
 
 
 def _meanwhile(found: Meanwhile | None) -> Iterator[Section]:

@@ -16,6 +16,8 @@ from loadstone.views.tables import number
 _FIGURES = (("ttft", "mean", "TTFT mean"), ("ttft", "p50", "p50"), ("ttft", "p99", "p99"),
             ("tpot", "mean", "TPOT mean"),
             ("latency", "mean", "latency mean"), ("latency", "p50", "p50"), ("latency", "p99", "p99"))  # fmt: skip
+MOST = 8
+"""Kinds of failures that are shown."""
 _TONES = {"valid": "good", "suspect": "doubt", "invalid": "bad"}
 
 
@@ -44,6 +46,16 @@ def served(runs: Mapping[str, Summary]) -> Iterator[Block]:
                "concurrency", "check"]  # fmt: skip
     rows = [_run(name, summary) for name, summary in runs.items()]
     yield Table("Serving", columns, rows, "times in ms; failed: without an answer", numeric=True)
+    if found := [(count, name, kind, said) for name, summary in runs.items()
+                 for kind, said, count in summary.failures if kind != "empty"]:  # fmt: skip
+        yield _failures(found)
+
+
+def _failures(found: Sequence[tuple[int, str, str, str]]) -> Table:
+    """What was said when no answer came, the most frequent first; an empty answer is one."""
+    rows = [[name, kind, f"{count:,}", plain(said)] for count, name, kind, said in sorted(found, reverse=True)[:MOST]]
+    left = f"; {len(found) - MOST:,} more kinds stand in the reports of the runs" if len(found) > MOST else ""
+    return Table("Failures", ["run", "kind", "requests", "what was said"], rows, f"by run{left}")
 
 
 def _verdicts(runs: Mapping[str, Summary]) -> Iterator[Prose]:
