@@ -78,7 +78,7 @@ def holds(name: str, means: sandbox.Means, where: dict[str, Any]) -> bool:
     mark = f"ls-{secrets.token_hex(4)}"
     verdict = sandbox.run(hostile.program(name, mark, **where), seconds=SECONDS, means=means)
     left = [path.parent.name for path in Path("/proc").glob("[0-9]*/comm") if comm(path) == mark]
-    files = [path for path in Path(tempfile.gettempdir()).glob("loadstone-answer-*") if mine(path)]
+    files = [path for path in folders() - BEFORE if mine(path)]
     touched = Path(where["outside"]).exists() or Path(where["secret"]).read_text("utf-8") != "hidden"
     began = time.monotonic()
     alive = sandbox.run("assert sum(range(10)) == 45", means=means).passed and time.monotonic() - began < 2
@@ -86,6 +86,11 @@ def holds(name: str, means: sandbox.Means, where: dict[str, Any]) -> bool:
     said = verdict.said.splitlines()[-1][-60:] if verdict.said else ""
     print(f"{'ok ' if good else 'BAD'} {name:20} {verdict.how:8} {verdict.seconds:5.2f} s  {said}")
     return good
+
+
+def folders() -> set[Path]:
+    """Of programs that run, or have been killed with whoever ran them."""
+    return set(Path(tempfile.gettempdir()).glob("loadstone-answer-*"))
 
 
 def mine(path: Path) -> bool:
@@ -101,6 +106,8 @@ def comm(path: Path) -> str:
     except OSError:
         return ""
 
+
+BEFORE = folders()
 
 if __name__ == "__main__":
     sys.exit(main())
