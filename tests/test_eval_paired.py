@@ -7,14 +7,19 @@ import math
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from answers import SUMS, said
 from loadstone import paired, store
 from loadstone.cli import main
 from loadstone.evals import pairing, results
 from loadstone.evals.layout import About, Setup
+from loadstone.evals.pairing import Compared, adjusted
 from loadstone.paired import Difference
 from loadstone.records import UsageError
+from loadstone.samples import Estimate
+from loadstone.views import paired as paired_view
+from loadstone.views.page import Prose
 
 TIME = "2026-11-20T15-22-49.651747"
 
@@ -124,7 +129,7 @@ def test_compare_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_other_prompts_and_metrics_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base, new = (evaluated(tmp_path / name, dict.fromkeys(range(4), "4")) for name in "ab")
     assert main(["compare", str(base), str(new)]) == 0
-    assert "asked in other words" not in capsys.readouterr().out
+    assert "in other words" not in capsys.readouterr().out
     (file,) = new.glob("samples_*.jsonl")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     for line in lines[::2]:
@@ -132,14 +137,14 @@ def test_other_prompts_and_metrics_are_told(tmp_path: Path, capsys: pytest.Captu
     file.write_text("\n".join(map(json.dumps, [line for line in lines if line["filter"] == "whole"])))
     assert main(["compare", str(base), str(new)]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "is counted by strict, exact_match and by whole, exact_match" in told
+    assert "no one measure: sums by strict, exact_match and by whole, exact_match" in told
     for line in lines:
         line["arguments"]["gen_args_0"]["arg_0"] = f"Be brief. {line['doc_id']}"
     file.write_text("\n".join(map(json.dumps, lines)))
     assert main(["compare", str(base), str(new)]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "sums: 4 items were asked in other words on either side" in told
-    assert "is counted by" not in told
+    assert "may be the difference: sums (4 items)." in told
+    assert "no one measure" not in told
 
 
 def test_evaluations_of_different_tasks_are_not_compared(tmp_path: Path) -> None:
@@ -148,3 +153,23 @@ def test_evaluations_of_different_tasks_are_not_compared(tmp_path: Path) -> None
     (tmp_path / "b" / f"samples_other_{TIME}.jsonl").write_text("")
     with pytest.raises(UsageError, match="have no task in common: sums against other"):
         pairing.compare(base, pairing.read(tmp_path / "b"))
+
+
+def test_p_values_allow_for_how_many_tasks_there_are() -> None:
+    """Holm: three alike tasks of p 0.03, 0.04 and 0.5 are told apart alone, not together."""
+    found = Difference(base=0.5, new=0.6, gained=9, lost=2, difference=Estimate(value=0.1, n=70), p=None)
+    tasks = [Compared(task=str(p), metric="acc", modes=("", ""), metrics=(("", ""), ("", "")), reworded=0, alone=0,
+                      failed=0, same=None, difference=replace(found, p=p))
+             for p in (0.03, 0.04, None, 0.5)]  # fmt: skip
+    assert [each.difference and each.difference.p for each in adjusted(tasks)] == [
+        pytest.approx(0.09), pytest.approx(0.09), None, pytest.approx(0.5)]  # fmt: skip
+    assert adjusted(tasks[:1]) == tasks[:1]
+
+
+def test_many_tasks_with_one_fault_are_named_in_one_sentence() -> None:
+    tasks = [Compared(task=f"t{n}", metric="acc", modes=("", ""), metrics=(("", ""), ("", "")), reworded=n, alone=0,
+                      failed=0, same=None, difference=None) for n in range(60)]  # fmt: skip
+    told = [block.text for block in paired_view.page(("a", "b"), ("m", "m"), tasks).sections[0].blocks
+            if isinstance(block, Prose)]  # fmt: skip
+    assert len(told) == 1
+    assert told[0].endswith("t1 (1 items); t2 (2 items); t3 (3 items); t4 (4 items); t5 (5 items); and 54 more tasks.")

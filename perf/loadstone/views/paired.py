@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from loadstone.evals.pairing import Compared
 
 MOST = 5
-"""Tasks told in the lead."""
+"""Tasks told in a sentence."""
 _READING = (
     "difference: accuracy of the new side less that of the base, over the items that both answered, in points. Each "
     "item is its own control, so the interval is narrower than that of two figures side by side.",
     "95 % interval: Newcombe's for paired shares; where items are worth parts or share a passage, Student's t of the "
-    "differences over items or clusters. p: McNemar's exact test, mid-p, or that t.",
+    "differences over items or clusters. p: McNemar's exact test, mid-p, or that t, after Holm over all tasks.",
 )
 _TONES: dict[str, Tone] = {"better": "good", "same": "good", "worse": "bad", "inconclusive": "doubt"}
 
@@ -31,11 +31,15 @@ def page(names: tuple[str, str], models: tuple[str, str], tasks: Sequence[Compar
                 Section("How to read this", [*(Prose(text) for text in _READING), Prose(_margin(margin))])]  # fmt: skip
     tone = _TONES[min(verdicts, key=("worse", "inconclusive", "better", "same").index)] if verdicts else "doubt"
     about = f"base: {plain(models[0], 60)}; new: {plain(models[1], 60)}."
-    return Page(
-        f"{new} against {base}",
-        Prose("\n".join([" ".join(_said(each, margin) for each in tasks[:MOST]), about]), tone),
-        sections,
-    )
+    return Page(f"{new} against {base}", Prose(f"{_lead(tasks, margin)}\n{about}", tone), sections)
+
+
+def _lead(tasks: Sequence[Compared], margin: float) -> str:
+    """What has changed first, then in the order of the tasks."""
+    changed = [each for each in tasks if each.difference and each.difference.verdict(margin) in ("better", "worse")]
+    told = [*changed, *(each for each in tasks if each not in changed)]
+    more = f" {len(told) - MOST} more below." if len(told) > MOST else ""
+    return " ".join(_said(each, margin) for each in told[:MOST]) + more
 
 
 def _said(each: Compared, margin: float) -> str:
@@ -49,16 +53,26 @@ def _said(each: Compared, margin: float) -> str:
 
 
 def _unlike(tasks: Sequence[Compared]) -> list[Prose]:
-    """What makes a comparison one of different things."""
-    said = [f"{plain(each.task)} was answered by {each.modes[0]} and by {each.modes[1]}, which may be the difference."
-            for each in tasks if each.modes[0] != each.modes[1]]  # fmt: skip
-    said += [f"{plain(each.task)}: {each.reworded:,} items were asked in other words on either side (prompt, examples "
-             "or system prompt), which may be the difference." for each in tasks if each.reworded]  # fmt: skip
-    said += [f"{plain(each.task)} is counted by {', '.join(each.metrics[0])} and by {', '.join(each.metrics[1])}, "
-             "which are no one measure." for each in tasks if each.metrics[0] != each.metrics[1]]  # fmt: skip
-    said += [f"{plain(each.task)}: {each.alone:,} items stand on one side only and are left out."
-             for each in tasks if each.alone]  # fmt: skip
-    return [Prose(text, "doubt") for text in said]
+    """What makes a comparison one of different things, each in one sentence however many tasks it holds for."""
+    modes = [f"{plain(each.task)} by {each.modes[0]} and by {each.modes[1]}"
+             for each in tasks if each.modes[0] != each.modes[1]]  # fmt: skip
+    words = [f"{plain(each.task)} ({each.reworded:,} items)" for each in tasks if each.reworded]
+    metrics = [f"{plain(each.task)} by {', '.join(each.metrics[0])} and by {', '.join(each.metrics[1])}"
+               for each in tasks if each.metrics[0] != each.metrics[1]]  # fmt: skip
+    alone = [f"{plain(each.task)} ({each.alone:,})" for each in tasks if each.alone]
+    said = (
+        ("Answered in different ways, which may be the difference: {}.", modes),
+        ("Asked in other words on either side (prompt, examples or system prompt), which may be the difference: {}.",
+         words),
+        ("Counted by what is no one measure: {}.", metrics),
+        ("Items that stand on one side only are left out: {}.", alone),
+    )  # fmt: skip
+    return [Prose(text.format(_named(found)), "doubt") for text, found in said if found]
+
+
+def _named(tasks: Sequence[str]) -> str:
+    more = f"; and {len(tasks) - MOST} more tasks" if len(tasks) > MOST else ""
+    return "; ".join(tasks[:MOST]) + more
 
 
 def _table(tasks: Sequence[Compared], margin: float) -> Table:
