@@ -28,13 +28,13 @@ def lines(routed: Iterable[Routed], load: Config) -> Iterator[tuple[str, bytes]]
     return ((one.id, inference.line(row)) for (one, _), row in bodies(routed, load))
 
 
-def digest(routed: Iterable[Routed], paper: Paper, load: Config) -> str:
-    """Of all requests of a task: equal where the same is asked."""
-    own = {one.id for one in paper.wanted()}
-    hasher = hashlib.sha256()
-    for _, said in lines([each for each in routed if _whole(each[0].id) in own], load):
-        hasher.update(said)
-    return hasher.hexdigest()
+def digests(routed: Iterable[Routed], papers: Iterable[Paper], load: Config) -> list[str]:
+    """Of all requests of each task: equal where the same is asked."""
+    made = [(hashlib.sha256(), paper) for paper in papers]
+    hashers = {one.id: hasher for hasher, paper in made for one in paper.wanted()}
+    for name, said in lines(routed, load):
+        hashers[_whole(name)].update(said)
+    return [hasher.hexdigest() for hasher, _ in made]
 
 
 def _whole(name: str) -> str:

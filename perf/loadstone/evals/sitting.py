@@ -63,7 +63,7 @@ async def ready(settings: Eval, folder: Path, served: Config | None, notice: Not
         settings=before.settings if before and settings.stage == "score" else msgspec.to_builtins(settings.shown()),
         routes=routes,
         abilities=seen,
-        tasks=[journal.asked(paper, posts.digest(routed, paper, load)) for paper in made],
+        tasks=list(map(journal.asked, made, posts.digests(routed, made, load))),
         groups=[group.name for group in meant.groups],
         began=before.began if before else journal.now(),
     )
