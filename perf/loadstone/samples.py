@@ -175,3 +175,14 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     data: dict[str, dict[str, str]] = {}
     settings: dict[str, dict[str, Any]] = {}
     confined: dict[str, list[str]] = {}
+
+
+class Spent(Struct, frozen=True, kw_only=True):
+    """Tokens of all requests, those of failures and of retries too, as far as the server told. `untold`: requests of
+    which it told none. `cost`: in the currency of the prices; None where there are none."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    untold: int = 0
+    cost: float | None = None

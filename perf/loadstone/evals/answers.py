@@ -6,7 +6,7 @@ by record and keeps only what scoring needs. Judges nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from loadstone.samples import Answered
 
 RUNS, CACHED = "runs", "cached.jsonl"
 Response = str | tuple[float, bool]
+Seen = Callable[[str | None, Record], None]
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -41,12 +42,14 @@ class Answer(Struct, frozen=True, kw_only=True):
         return self.failure is None
 
 
-def read(folder: Path, wanted: Mapping[str, Wanted]) -> dict[str, Answer]:
+def read(folder: Path, wanted: Mapping[str, Wanted], seen: Seen = lambda *_: None) -> dict[str, Answer]:
     """Answers by id of the request, from the records of all runs and from what the cache knew. What failed and was
-    asked again counts by its good answer; what never had one by its last failure."""
+    asked again counts by its good answer; what never had one by its last failure. `seen` is told of every record, so
+    that a file of gigabytes is read once."""
     found: dict[str, Answer] = {}
     talks: dict[tuple[str | None, str], dict[int, Answer]] = {}
     for run, record in records(folder):
+        seen(run, record)
         name = of(record)
         asked, before = wanted.get(name), found.get(name)
         if asked is None or (record.error is not None and record.error.kind == "stopped"):

@@ -5,7 +5,7 @@ It is written before the first request, so that whoever goes on knows what was a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from loadstone.evals.papers import Paper
 from loadstone.evals.route import Route
 from loadstone.evals.settings import Eval
 from loadstone.records import Usage, UsageError
+from loadstone.samples import Spent
 
 EVAL = "eval.json"
 FORMAT = 1
@@ -42,17 +43,6 @@ class Asked(Struct, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
     sha256: dict[str, str] = {}
     prompts: str = ""
-
-
-class Spent(Struct, frozen=True, kw_only=True):
-    """Over all records, those of failures and of retries too, as far as the server told. `cost`: in the currency of the
-    prices; None where there are none."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    untold: int = 0
-    cost: float | None = None
 
 
 class Journal(Struct, frozen=True, kw_only=True):
@@ -121,15 +111,14 @@ def counted(wanted: Iterable[str], answers: Mapping[str, Answer]) -> tuple[dict[
     return counts, failures
 
 
-def spent(usages: Iterable[Usage | None], settings: Eval) -> Spent:
+def spent(usages: Sequence[Usage | None], settings: Eval) -> Spent:
     """Tokens, and what they cost."""
-    told = list(usages)
-    known = [usage for usage in told if usage is not None]
+    known = [usage for usage in usages if usage is not None]
     prompt, completion, cached = (
         sum(getattr(usage, name) or 0 for usage in known) for name in ("prompt", "completion", "cached")
     )
     return Spent(
-        input_tokens=prompt, output_tokens=completion, cached_tokens=cached, untold=len(told) - len(known),
+        input_tokens=prompt, output_tokens=completion, cached_tokens=cached, untold=len(usages) - len(known),
         cost=cost(prompt, completion, settings),
     )  # fmt: skip
 

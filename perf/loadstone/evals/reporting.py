@@ -17,11 +17,11 @@ from loadstone import accuracy, store
 from loadstone import results as runs
 from loadstone.evals import results
 from loadstone.records import Summary, UsageError
-from loadstone.samples import Evaluation
+from loadstone.samples import Evaluation, Spent
 from loadstone.views import accuracy as view
 from loadstone.views import html, markdown
 from loadstone.views.accuracy import Meanwhile
-from loadstone.views.accuracy_serving import Bin, Spent
+from loadstone.views.accuracy_serving import Bin
 from loadstone.views.page import Page
 
 PAGES = {"report.md": markdown.draw, "report.html": html.draw}

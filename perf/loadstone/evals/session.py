@@ -32,11 +32,12 @@ from loadstone.evals import (
 from loadstone.evals import settings as given
 from loadstone.evals.alone import alone
 from loadstone.evals.answers import Answer
+from loadstone.evals.items import Timing
 from loadstone.evals.journal import Journal
 from loadstone.evals.layout import About, sanitized
 from loadstone.evals.settings import Eval
 from loadstone.evals.sitting import Sitting, ready
-from loadstone.records import Summary, UsageError
+from loadstone.records import Record, Summary, Usage, UsageError
 from loadstone.session import Live
 from loadstone.setup import Notice
 
@@ -90,7 +91,7 @@ async def evaluate(
 
 async def _evaluate(sitting: Sitting, began: float, notice: Notice, live: Live | None) -> Evaluated:
     runs = [] if sitting.settings.stage == "score" else await _ask(sitting, notice, live)
-    found = _answers(sitting)
+    found = _gathered(sitting)
     told = _told(sitting, found, runs)
     journal.write(sitting.folder, told)
     if told.interrupted or sitting.settings.stage == "infer":
@@ -100,9 +101,24 @@ async def _evaluate(sitting: Sitting, began: float, notice: Notice, live: Live |
     return Evaluated(folder=sitting.folder, journal=told, results=scored, runs=runs)
 
 
-def _answers(sitting: Sitting) -> dict[str, Answer]:
-    found = answers.read(sitting.folder, {one.id: one for one, _ in sitting.routed})
-    return tokenising.joined(found, sitting.cuts)
+class _Gathered(Struct, frozen=True):
+    """What the records of all runs hold: answers by request, what each cost, how long it took by (run, index)."""
+
+    answers: dict[str, Answer]
+    usages: list[Usage | None]
+    timings: dict[tuple[str, int], Timing]
+
+
+def _gathered(sitting: Sitting) -> _Gathered:
+    usages, timings = list[Usage | None](), dict[tuple[str, int], Timing]()
+
+    def seen(run: str | None, record: Record) -> None:
+        if run is not None:
+            usages.append(record.usage)
+            timings[run, record.index] = items.timing(record)
+
+    found = answers.read(sitting.folder, {one.id: one for one, _ in sitting.routed}, seen)
+    return _Gathered(tokenising.joined(found, sitting.cuts), usages, timings)
 
 
 async def _ask(sitting: Sitting, notice: Notice, live: Live | None) -> list[Summary]:
@@ -126,9 +142,8 @@ def _good(answer: Answer | None) -> bool:
     return answer is not None and answer.good
 
 
-def _told(sitting: Sitting, found: Mapping[str, Answer], runs: Sequence[Summary]) -> Journal:
-    counts, failures = journal.counted((one.id for one, _ in sitting.routed), found)
-    usages = (record.usage for run, record in answers.records(sitting.folder) if run is not None)
+def _told(sitting: Sitting, found: _Gathered, runs: Sequence[Summary]) -> Journal:
+    counts, failures = journal.counted((one.id for one, _ in sitting.routed), found.answers)
     return msgspec.structs.replace(
         sitting.journal,
         ended=journal.now(),
@@ -136,11 +151,11 @@ def _told(sitting: Sitting, found: Mapping[str, Answer], runs: Sequence[Summary]
         runs=[path.name for path in answers.runs(sitting.folder)],
         counts=counts,
         failures=failures,
-        spent=journal.spent(usages, sitting.settings),
+        spent=journal.spent(found.usages, sitting.settings),
     )
 
 
-def _score(sitting: Sitting, found: Mapping[str, Answer], took: float) -> samples.Evaluation:
+def _score(sitting: Sitting, found: _Gathered, took: float) -> samples.Evaluation:
     settings, now = sitting.settings, datetime.datetime.now()
     about = About(
         model=sitting.journal.model,
@@ -154,14 +169,16 @@ def _score(sitting: Sitting, found: Mapping[str, Answer], took: float) -> sample
         began=now.timestamp() - took,
         took=took,
     )
-    timings = {(run, record.index): items.timing(record) for run, record in answers.records(sitting.folder) if run}
     return results.finish(
         store.Folder(sitting.folder, new=False),
         about,
-        [(paper.setup(not settings.predict_only), answers.answered(paper.items, found)) for paper in sitting.papers],
+        [
+            (paper.setup(not settings.predict_only), answers.answered(paper.items, found.answers))
+            for paper in sitting.papers
+        ],
         sitting.groups,
         results.stamp(now),
-        run_code=None if settings.predict_only else programs.judged(sitting.papers, found),
-        timings=timings,
+        run_code=None if settings.predict_only else programs.judged(sitting.papers, found.answers),
+        timings=found.timings,
         target=settings.target,
     )

@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from loadstone.finding import plain
 from loadstone.records import Summary
-from loadstone.samples import Estimate, Evaluation, Tallied
+from loadstone.samples import Estimate, Evaluation, Spent, Tallied
 from loadstone.views import accuracy_serving, accuracy_tables
-from loadstone.views.accuracy_serving import Bin, Spent
+from loadstone.views.accuracy_serving import Bin
 from loadstone.views.accuracy_tables import SHARES, ends, modes, percent
 from loadstone.views.page import Page, Prose, Section
 

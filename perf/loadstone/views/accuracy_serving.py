@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from loadstone.finding import plain
 from loadstone.records import Metric, Summary
-from loadstone.samples import Estimate
+from loadstone.samples import Estimate, Spent
 from loadstone.views.page import Axis, Block, Chart, Prose, Series, Table
 from loadstone.views.tables import number
 
@@ -19,16 +19,6 @@ _FIGURES = (("ttft", "mean", "TTFT mean"), ("ttft", "p50", "p50"), ("ttft", "p99
 MOST = 8
 """Kinds of failures that are shown."""
 _TONES = {"valid": "good", "suspect": "doubt", "invalid": "bad"}
-
-
-class Spent(Struct, frozen=True, kw_only=True):
-    """Tokens of all requests, failures and retries too. `untold`: requests of which the server told none."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    untold: int = 0
-    cost: float | None = None
 
 
 class Bin(Struct, frozen=True, kw_only=True):
