@@ -25,7 +25,7 @@ def _unscraped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         return []
 
     if not request.node.nodeid.startswith("tests/test_scraping.py"):
-        monkeypatch.setattr("loadstone.scraping.find", find)
+        monkeypatch.setattr("loadstone.server_metrics.discovery.find", find)
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.columns import Columns, build
-from loadstone.measure import measure_columns
+from loadstone.metrics.columns import Columns, build
+from loadstone.metrics.measure import measure_columns
 from loadstone.records import Pieces, Record, Summary, Usage
-from loadstone.sim.engine import Engine, Sequence
-from loadstone.sim.presets import PRESETS
+from loadstone.sim.engine.scheduler import Engine, Sequence
+from loadstone.sim.engine.presets import PRESETS
 
 NS = 1_000_000_000
 WAY = 1_000_000

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from loadstone.config import Config
-from loadstone.plan import Load, Plan, Rows, make
+from loadstone.config.schema import Config
+from loadstone.schedule.plan import Load, Plan, Rows, make
 from loadstone.records import FORMAT, Failure, Pieces, Prompt, Record, Usage
 
 USERS, REQUESTS, WARMUP = 8, 120, 8

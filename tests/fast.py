@@ -14,20 +14,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from loadstone import calls
-from loadstone.arrivals import Process
-from loadstone.capacity import capacity
-from loadstone.columns import Columns, build
-from loadstone.curves import Curve, curves
-from loadstone.finding import config
-from loadstone.measure import measure_columns
-from loadstone.objectives import Judgement, parse
-from loadstone.points import Grid, Place, Point, Sweep
-from loadstone.probes import evidence
+from loadstone.capacity import from_sweep as calls
+from loadstone.schedule.arrivals import Process
+from loadstone.capacity.replica import capacity
+from loadstone.metrics.columns import Columns, build
+from loadstone.capacity.curves import Curve, curves
+from loadstone.checks.finding import config
+from loadstone.metrics.measure import measure_columns
+from loadstone.metrics.slo import Judgement, parse
+from loadstone.sweep.points import Grid, Place, Point, Sweep
+from loadstone.sweep.slo_probe import evidence
 from loadstone.records import Pieces, Record, Summary, Usage
-from loadstone.sim.engine import Engine
-from loadstone.sim.engine import Sequence as Job
-from loadstone.sim.presets import Costs, Limits, Profile
+from loadstone.sim.engine.scheduler import Engine
+from loadstone.sim.engine.scheduler import Sequence as Job
+from loadstone.sim.engine.presets import Costs, Limits, Profile
 
 SMALL = Profile(
     about="a small machine, on which a request takes 0.3 s, and 16 run at once",

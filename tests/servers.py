@@ -21,11 +21,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from loadstone import loop
-from loadstone.cli import main
+from loadstone.host import event_loop as loop
+from loadstone.cli.main import main
 from loadstone.records import Record
 from loadstone.sim import Server, Settings
-from loadstone.store import load_records
+from loadstone.engine.run_folder import load_records
 
 T = TypeVar("T")
 Capture = pytest.CaptureFixture[str]

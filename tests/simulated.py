@@ -16,16 +16,18 @@ import msgspec
 import numpy as np
 
 import virtual
-from loadstone import apis, plan, results, store
+from loadstone import apis, results
+from loadstone.schedule import plan
+from loadstone.engine import run_folder as store
 from loadstone.apis.openai import Chat
-from loadstone.carrier import Carrier, Door
-from loadstone.config import Config
-from loadstone.jobs import Jobs, Maker
-from loadstone.plan import Rows
+from loadstone.engine.sender import Carrier, Door
+from loadstone.config.schema import Config
+from loadstone.engine.requests import Jobs, Maker
+from loadstone.schedule.plan import Rows
 from loadstone.records import Prompt, Record, Summary, to_line
-from loadstone.runner import Runner, Times
-from loadstone.sim.engine import Engine, Sequence
-from loadstone.sim.presets import Costs, Limits, Profile
+from loadstone.engine.runner import Runner, Times
+from loadstone.sim.engine.scheduler import Engine, Sequence
+from loadstone.sim.engine.presets import Costs, Limits, Profile
 from loadstone.transport import Exchange, Request
 from streams import answer
 

@@ -11,8 +11,9 @@ import pytest
 
 import servers
 from loadstone import plugins
-from loadstone.evals import asking, library
-from loadstone.evals.questions import Which, samples
+from loadstone.evals.requests import build as asking
+from loadstone.evals.data import rows as library
+from loadstone.evals.data.samples import Which, samples
 from loadstone.samples import Sample
 from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Task

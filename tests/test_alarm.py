@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from loadstone import alarm, loop
+from loadstone.host import timer as alarm, event_loop as loop
 
 MS = 1_000_000
 

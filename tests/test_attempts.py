@@ -12,18 +12,20 @@ import msgspec
 import pytest
 
 import virtual
-from loadstone import apis, budget, losses, plan
+from loadstone import apis
+from loadstone.engine import rate_limit as budget, lost_requests as losses
+from loadstone.schedule import plan
 from loadstone.apis.openai import Chat
-from loadstone.budget import Budget, Limits
-from loadstone.carrier import Carrier, Door, Style
-from loadstone.check import judge
-from loadstone.jobs import Jobs, Maker
-from loadstone.measure import measure
-from loadstone.plan import Load, Rows
+from loadstone.engine.rate_limit import Budget, Limits
+from loadstone.engine.sender import Carrier, Door, Style
+from loadstone.checks.rules import judge
+from loadstone.engine.requests import Jobs, Maker
+from loadstone.metrics.measure import measure
+from loadstone.schedule.plan import Load, Rows
 from loadstone.records import Failure, Prompt, Record, Usage
-from loadstone.retries import Retries, retry_after
-from loadstone.runner import Runner, Times
-from loadstone.shares import Share
+from loadstone.engine.retry_policy import Retries, retry_after
+from loadstone.engine.runner import Runner, Times
+from loadstone.schedule.partition import Share
 from loadstone.transport import Exchange, Request, TransportError
 from servers import Capture, Sim, clean, read_json, records
 from servers import loadstone as command

@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 
-from loadstone.evals import bridge, papers, tally
-from loadstone.evals.foreign import Ask, Foreign
-from loadstone.evals.layout import Setup, lines
-from loadstone.evals.likelihood import Way
-from loadstone.evals.probe import Abilities
-from loadstone.evals.route import Route, choose
+from loadstone.evals.lm_eval import harness as bridge
+from loadstone.evals.requests import task_run as papers
+from loadstone.evals.scoring import aggregate as tally
+from loadstone.evals.lm_eval.tasks import Ask, Foreign
+from loadstone.evals.output.lm_eval_samples import Setup, lines
+from loadstone.evals.requests.loglikelihood import Way
+from loadstone.evals.requests.capabilities import Abilities
+from loadstone.evals.requests.mode import Route, choose
 from loadstone.evals.settings import Eval
 from loadstone.records import UsageError
 from loadstone.samples import Answered, Score

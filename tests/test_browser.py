@@ -15,12 +15,12 @@ import pytest
 import chromium
 from chromium import Browser, Tab
 from example import records, run
-from loadstone import traces
-from loadstone.columns import build
-from loadstone.measure import measure_columns
+from loadstone.metrics import chart_data as traces
+from loadstone.metrics.columns import build
+from loadstone.metrics.measure import measure_columns
 from loadstone.records import Failure, Summary
-from loadstone.views import html, report
-from loadstone.views.page import Axis, Chart, Page, Prose, Section, Series, Table
+from loadstone.report import html, run_page as report
+from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table
 
 pytestmark = pytest.mark.skipif(chromium.installed() is None, reason="no Chromium or Chrome in PATH")
 READY = "document.documentElement.dataset.charts === 'ready'"

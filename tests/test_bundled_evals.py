@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from loadstone import cli
-from loadstone.evals import library, selection
-from loadstone.readers.names import bundled_folder
+from loadstone.cli import main as cli
+from loadstone.evals.data import rows as library, selection
+from loadstone.dataset.resolve import bundled_folder
 from loadstone.records import UsageError
 from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Benchmark, Task
-from loadstone.views import benchmarks as view
+from loadstone.evals.output import benchmarks as view
 
 EVALS = bundled_folder() / "evals"
 ROOT = Path(__file__).resolve().parents[1]

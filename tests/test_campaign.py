@@ -14,15 +14,16 @@ import msgspec
 import pytest
 
 import simulated
-from loadstone import courses, guides, sweeps
-from loadstone.campaign import Campaign, Task, configured, every
-from loadstone.config import Config
-from loadstone.pareto import Trade, front
-from loadstone.points import Grid, Place, Point, Sweep
+from loadstone.sweep import plan as courses, strategies as guides, folder as sweeps
+from loadstone.sweep.run import Campaign, Task, configured, every
+from loadstone.config.schema import Config
+from loadstone.sweep.pareto import Trade, front
+from loadstone.sweep.points import Grid, Place, Point, Sweep
 from loadstone.records import Summary, UsageError
-from loadstone.stock import Stock
-from loadstone.views import markdown, sweep_csv
-from loadstone.views.sweep import page
+from loadstone.sweep.fresh_prompts import Stock
+from loadstone.report import markdown
+from loadstone.sweep import csv as sweep_csv
+from loadstone.sweep.page import page
 
 FILE = "chat-small"
 CONFIG = Config(url="http://x", dataset="random", requests=20)

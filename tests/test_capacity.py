@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from loadstone import bursts
-from loadstone.capacity import Law, capacity, isotonic
-from loadstone.curves import Curve, curves
-from loadstone.objectives import Estimate, parse, with_errors
-from loadstone.points import Grid, Point, Sweep
+from loadstone.capacity import queueing as bursts
+from loadstone.capacity.replica import Law, capacity, isotonic
+from loadstone.capacity.curves import Curve, curves
+from loadstone.metrics.slo import Estimate, parse, with_errors
+from loadstone.sweep.points import Grid, Point, Sweep
 from loadstone.records import Counts, Doubt, Metric, Status, Summary, UsageError, Verdict
 
 SLO = with_errors(parse("ttft.p95<100ms"))

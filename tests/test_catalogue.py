@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from loadstone.evals import library, selection
+from loadstone.evals.data import rows as library, selection
 from loadstone.records import UsageError
 from loadstone.samples import Asked, Sample
 from loadstone.tasks import BENCHMARKS, catalogue
 from loadstone.tasks.spec import Benchmark, Data, Group, Task
-from loadstone.views import benchmarks
+from loadstone.evals.output import benchmarks
 
 
 def task(name: str, **more: Any) -> Task:

@@ -10,12 +10,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from loadstone import against, climb, machine, usage
-from loadstone.ceiling import Bound, Ceiling, Errors, Level, flow, quote, share
-from loadstone.climb import Look, Spent, Step, Usage
-from loadstone.config import Config
+from loadstone.selftest import truth as against, ceiling_search as climb
+from loadstone.host import machine, process_usage as usage
+from loadstone.host.ceiling import Bound, Ceiling, Errors, Level, flow, quote, share
+from loadstone.selftest.ceiling_search import Look, Spent, Step, Usage
+from loadstone.config.schema import Config
 from loadstone.records import Counts, Metric, Pieces, Record, Summary, UsageError
-from loadstone.views.ceiling import tables
+from loadstone.selftest.page import tables
 
 MS = 1_000_000
 IDLE = Spent(0.3, 0.0, 0.4, 0.0)

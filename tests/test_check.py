@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.check import examine, judge
-from loadstone.means import too_many
+from loadstone.checks.rules import examine, judge
+from loadstone.checks.resources import too_many
 from loadstone.records import Counts, Doubt, Metric, Summary, Window
 from loadstone.transport import Target
-from loadstone.transport.http import connect_failure
-from loadstone.views import evidence
+from loadstone.transport.common import connect_failure
+from loadstone.report import evidence
 
 HOST = {"cores": 8, "allowed_cores": list(range(8)), "open_files": 1024, "local_ports": [101, 200]}
 RUN: dict[str, Any] = {"began": "2025-01-01", "ended": "done", "config": {"concurrency": 8}, "host": HOST}

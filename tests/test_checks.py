@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadstone.checks import BATCHES, drift, figures
-from loadstone.columns import build
-from loadstone.measure import measure
+from loadstone.metrics.diagnostics import BATCHES, drift, figures
+from loadstone.metrics.columns import build
+from loadstone.metrics.measure import measure
 from loadstone.records import Pieces, Record, Usage
 
 S = 1_000_000_000

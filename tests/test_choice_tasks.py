@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from loadstone.evals import asking, library, questions
+from loadstone.evals.requests import build as asking
+from loadstone.evals.data import rows as library, samples as questions
 from loadstone.records import UsageError
 from loadstone.samples import Sample
 from loadstone.tasks import arc, ceval, gpqa_diamond, hellaswag, mmlu, race, truthful_qa
-from loadstone.tasks.lettered import shuffled
+from loadstone.tasks.multiple_choice import shuffled
 from loadstone.tasks.spec import Benchmark, Mode, Task
 
 PROMPTS = json.loads((Path(__file__).parent / "prompts" / "choices.json").read_text("utf-8"))

@@ -19,7 +19,7 @@ import pytest
 import trustme
 
 from loadstone import __version__
-from loadstone.cli import main
+from loadstone.cli.main import main
 from servers import (
     MODELS,
     PATIENCE,

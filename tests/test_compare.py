@@ -12,11 +12,11 @@ import msgspec
 import pytest
 
 from engine_runs import Load, records, run
-from loadstone import compare, contrast, differing, sides
-from loadstone.compare import MARGIN, Against, Figure, against, names, overall, up
-from loadstone.contrast import Estimate, even
-from loadstone.estimate import estimate
-from loadstone.measure import measure
+from loadstone.compare import (verdicts as compare, difference as contrast, settings as differing, load as sides)
+from loadstone.compare.verdicts import MARGIN, Against, Figure, against, names, overall, up
+from loadstone.compare.difference import Estimate, even
+from loadstone.compare.estimate import estimate
+from loadstone.metrics.measure import measure
 from loadstone.records import Failure, Record, Usage, to_line
 from loadstone.results import load as load_run
 from servers import Done, loadstone, refused
@@ -319,7 +319,7 @@ def test_records_alone_can_be_compared(capsys: Capture) -> None:
 
 
 def test_nothing_measured_gives_nothing() -> None:
-    from loadstone.columns import build
+    from loadstone.metrics.columns import build
 
     columns = build([])
     assert estimate(measure([]), columns).estimates == {}
@@ -329,7 +329,7 @@ def test_nothing_measured_gives_nothing() -> None:
 def test_answers_that_were_not_streamed() -> None:
     whole = [Record(index=n, prompt="p", scheduled=n * 10**7, sent=n * 10**7, end=(n + 2) * 10**7, streamed=False,
                     status=200, finish="stop", usage=Usage(prompt=5, completion=4)) for n in range(60)]  # fmt: skip
-    from loadstone.columns import build
+    from loadstone.metrics.columns import build
 
     found = estimate(measure(whole), build(whole)).estimates
     assert found["latency.mean"].value == pytest.approx(0.02)

@@ -8,15 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone import jobs, keys
+from loadstone.engine import requests as jobs
+from loadstone.config import secrets as keys
 from loadstone.apis import Settings
 from loadstone.apis.openai import Chat
-from loadstone.config import HIDDEN, Config, from_mapping
-from loadstone.plan import Load, Rows, make
+from loadstone.config.schema import HIDDEN, Config, from_mapping
+from loadstone.schedule.plan import Load, Rows, make
 from loadstone.records import Prompt, UsageError
-from loadstone.stages import Stage
+from loadstone.schedule.stages import Stage
 from loadstone.transport import Target
-from loadstone.typed import seconds, slo
+from loadstone.config.parse import seconds, slo
 
 KEY = "sk-very-secret"
 SLO_FORM = (

@@ -12,14 +12,14 @@ import pytest
 import virtual
 from loadstone.apis import Settings
 from loadstone.apis.openai import Chat
-from loadstone.carrier import Carrier, Door
+from loadstone.engine.sender import Carrier, Door
 from loadstone.dialogue import following
-from loadstone.flight import Limits
-from loadstone.jobs import Jobs, Maker
-from loadstone.plan import Load, Rows, make
+from loadstone.engine.in_flight import Limits
+from loadstone.engine.requests import Jobs, Maker
+from loadstone.schedule.plan import Load, Rows, make
 from loadstone.records import Failure, Prompt, Record
-from loadstone.runner import LAST, Runner, Times
-from loadstone.stages import parse
+from loadstone.engine.runner import LAST, Runner, Times
+from loadstone.schedule.stages import parse
 from loadstone.transport import Request, TransportError
 from streams import DONE, chunk
 from test_runner import PATH, Run, S, at, steady

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from loadstone import demand
-from loadstone.demand import Demand, load, replicas
+from loadstone.capacity import demand
+from loadstone.capacity.demand import Demand, load, replicas
 from loadstone.records import UsageError
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import servers
-from loadstone import cli
-from loadstone.arguments import EPILOG, parser
+from loadstone.cli import main as cli
+from loadstone.cli.parser import EPILOG, parser
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -12,20 +12,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone import apis, store
-from loadstone.apis.messages import Messages
+from loadstone import apis
+from loadstone.engine import run_folder as store
+from loadstone.apis.anthropic import Messages
 from loadstone.apis.ollama import Ollama
 from loadstone.apis.openai import Chat
-from loadstone.config import Config
-from loadstone.evals import answers, asking, inference, journal
-from loadstone.evals.asking import How, Wanted
-from loadstone.evals.cache import Cache, key
-from loadstone.evals.likelihood import Way
-from loadstone.evals.route import Route
+from loadstone.config.schema import Config
+from loadstone.evals.requests import answers, build as asking, send as inference
+from loadstone.evals.output import eval_json as journal
+from loadstone.evals.requests.build import How, Wanted
+from loadstone.evals.requests.cache import Cache, key
+from loadstone.evals.requests.loglikelihood import Way
+from loadstone.evals.requests.mode import Route
 from loadstone.evals.settings import Eval
-from loadstone.readers.jsonl import parse
-from loadstone.readers.rows import to_prompt
-from loadstone.readers.source import Line, Options, Source, Where
+from loadstone.dataset.formats.jsonl import parse
+from loadstone.dataset.rows import to_prompt
+from loadstone.dataset.source import Line, Options, Source, Where
 from loadstone.records import Failure, Logprobs, Record, Usage, UsageError
 from loadstone.samples import Asked, Sample
 

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 import exam
-from loadstone.evals import asking, questions
-from loadstone.evals.asking import How
-from loadstone.evals.questions import Which
+from loadstone.evals.requests import build as asking
+from loadstone.evals.data import samples as questions
+from loadstone.evals.requests.build import How
+from loadstone.evals.data.samples import Which
 from loadstone.records import UsageError
 from loadstone.samples import Asked, Sample
 from loadstone.tasks.spec import Generation

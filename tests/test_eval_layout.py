@@ -12,10 +12,11 @@ import msgspec
 import pytest
 
 from answers import CAPTURED_GEN, CAPTURED_MC, SUMS, said
-from loadstone import store
-from loadstone.evals import layout, results, scoring
-from loadstone.evals.items import Timing, _cell, timing
-from loadstone.evals.layout import About, Setup
+from loadstone.engine import run_folder as store
+from loadstone.evals.output import lm_eval_samples as layout, results
+from loadstone.evals.scoring import score as scoring
+from loadstone.evals.output.items_csv import Timing, _cell, timing
+from loadstone.evals.output.lm_eval_samples import About, Setup
 from loadstone.records import Record, UsageError
 from loadstone.samples import Answered, Evaluation
 from loadstone.tasks.spec import Group, Task

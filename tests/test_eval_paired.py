@@ -10,16 +10,18 @@ import pytest
 from msgspec.structs import replace
 
 from answers import SUMS, said
-from loadstone import paired, store
-from loadstone.cli import main
-from loadstone.evals import pairing, results
-from loadstone.evals.layout import About, Setup
-from loadstone.evals.pairing import Compared, adjusted
-from loadstone.paired import Difference
+from loadstone.evals.compare import test as paired
+from loadstone.engine import run_folder as store
+from loadstone.cli.main import main
+from loadstone.evals.compare import load as pairing
+from loadstone.evals.output import results
+from loadstone.evals.output.lm_eval_samples import About, Setup
+from loadstone.evals.compare.load import Compared, adjusted
+from loadstone.evals.compare.test import Difference
 from loadstone.records import UsageError
 from loadstone.samples import Estimate
-from loadstone.views import paired as paired_view
-from loadstone.views.page import Prose
+from loadstone.evals.compare import page as paired_view
+from loadstone.report.page import Prose
 
 TIME = "2026-11-20T15-22-49.651747"
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from answers import SUMS
-from loadstone import store
-from loadstone.evals import layout, rescoring, results, sandbox
-from loadstone.evals.layout import About, Setup
-from loadstone.evals.rescoring import Rescored, Wish
+from loadstone.engine import run_folder as store
+from loadstone.evals.output import lm_eval_samples as layout, results
+from loadstone.evals.rescore import rescore as rescoring
+from loadstone.evals.scoring import sandbox
+from loadstone.evals.output.lm_eval_samples import About, Setup
+from loadstone.evals.rescore.rescore import Rescored, Wish
 from loadstone.records import Failure, Record, UsageError
 from loadstone.samples import Answered
 from loadstone.tasks import catalogue

@@ -12,16 +12,17 @@ import msgspec
 import pytest
 
 from answers import SUMS, said
-from loadstone import store
-from loadstone.cli import main
-from loadstone.evals import reporting, results
-from loadstone.evals.items import Timing
-from loadstone.evals.layout import About, Setup
+from loadstone.engine import run_folder as store
+from loadstone.cli.main import main
+from loadstone.evals.output import report as reporting, results
+from loadstone.evals.output.items_csv import Timing
+from loadstone.evals.output.lm_eval_samples import About, Setup
 from loadstone.records import UsageError
 from loadstone.samples import Answered
 from loadstone.tasks.spec import Group, Task
-from loadstone.views import accuracy, accuracy_csv, html, markdown
-from loadstone.views.page import Page, Prose, Table
+from loadstone.evals.output import page as accuracy, csv as accuracy_csv
+from loadstone.report import html, markdown
+from loadstone.report.page import Page, Prose, Table
 
 TIME = "2026-11-20T15-22-49.651747"
 EXAMPLE = Path(__file__).resolve().parents[1] / "reports/example"

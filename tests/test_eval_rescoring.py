@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from answers import SUMS, said
-from loadstone import store
-from loadstone.evals import layout, rescoring, results
-from loadstone.evals.layout import About, Setup
-from loadstone.evals.log import Log
-from loadstone.evals.rescoring import Change, Rescored, Wish
+from loadstone.engine import run_folder as store
+from loadstone.evals.output import lm_eval_samples as layout, results
+from loadstone.evals.rescore import rescore as rescoring
+from loadstone.evals.output.lm_eval_samples import About, Setup
+from loadstone.evals.rescore.samples_file import Log
+from loadstone.evals.rescore.rescore import Change, Rescored, Wish
 from loadstone.records import UsageError
 from loadstone.samples import Answered
 from loadstone.tasks import catalogue

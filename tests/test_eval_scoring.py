@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from answers import CAPTURED_MC, SUMS, said, same, whole
-from loadstone.evals import scoring
+from loadstone.evals.scoring import score as scoring
 from loadstone.records import UsageError
 from loadstone.samples import Answered, Sample
 from loadstone.tasks.spec import Filter, Generation

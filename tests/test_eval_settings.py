@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone import mappings, values
-from loadstone.config import Config
+from loadstone.config import files as mappings
+from loadstone.cli import flag_types as values
+from loadstone.config.schema import Config
 from loadstone.evals.settings import RETRIES, Eval, from_mapping, unlike
 from loadstone.records import UsageError
 

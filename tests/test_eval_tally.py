@@ -7,10 +7,10 @@ import math
 import pytest
 
 from answers import scored
-from loadstone import accuracy
-from loadstone.binomial import wilson
-from loadstone.evals import grouping, tally
-from loadstone.evals.tally import Row, Tally
+from loadstone.evals.scoring import intervals as accuracy
+from loadstone.stats.binomial import wilson
+from loadstone.evals.scoring import groups as grouping, aggregate as tally
+from loadstone.evals.scoring.aggregate import Row, Tally
 from loadstone.samples import Estimate, Outcome, Score
 from loadstone.tasks.spec import Group
 

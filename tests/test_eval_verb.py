@@ -13,9 +13,10 @@ import pytest
 
 import exam
 import loadstone as library
-from loadstone import loop
-from loadstone.evals import answers, session, sitting
-from loadstone.evals.alone import alone
+from loadstone.host import event_loop as loop
+from loadstone.evals.requests import answers
+from loadstone.evals import evaluate as session, prepare as sitting
+from loadstone.evals.lock import alone
 from loadstone.evals.settings import from_mapping
 from loadstone.records import UsageError, from_line, to_line
 from servers import Done, Sim, clean, loadstone, records, refused

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 import example
-from loadstone import columns, events, pool, spool
-from loadstone.columns import Columns, build
-from loadstone.measure import measure
+from loadstone.metrics import columns, events, spool
+from loadstone.stats import pool
+from loadstone.metrics.columns import Columns, build
+from loadstone.metrics.measure import measure
 from loadstone.records import Pieces, Record, Usage, UsageError
-from loadstone.spool import Spool
+from loadstone.metrics.spool import Spool
 from test_measure import MS, failed, streamed, whole
 
 # The spool

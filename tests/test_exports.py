@@ -15,15 +15,19 @@ import numpy as np
 import pytest
 
 import example
-from loadstone import outputs, results, sources, store
-from loadstone.exports import parquet, vllm, vllm_sweep
-from loadstone.measure import measure
-from loadstone.points import Grid, Place, Sweep
+from loadstone.report import output as outputs
+from loadstone import results
+from loadstone.cli import run_arguments as sources
+from loadstone.engine import run_folder as store
+from loadstone.report.exports import parquet, vllm
+from loadstone.sweep import vllm_export as vllm_sweep
+from loadstone.metrics.measure import measure
+from loadstone.sweep.points import Grid, Place, Sweep
 from loadstone.records import Choice, Record, Usage, UsageError, to_line
-from loadstone.search import Answer, Found, Outcome
-from loadstone.sweeps import SWEEP
-from loadstone.views import junit, markdown, matrix
-from loadstone.views.junit import Case, Suite
+from loadstone.sweep.slo_search import Answer, Found, Outcome
+from loadstone.sweep.folder import SWEEP
+from loadstone.report import junit, markdown, side_by_side as matrix
+from loadstone.report.junit import Case, Suite
 from servers import clean, loadstone, refused
 from test_measure import failed, streamed, whole
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone import tokens
-from loadstone.readers import Options, read
-from loadstone.readers.ruler import Tokens, Words
+from loadstone.dataset import tokenizer as tokens
+from loadstone.dataset import Options, read
+from loadstone.dataset.synthetic.measure import Tokens, Words
 from loadstone.records import Prompt, UsageError
-from loadstone.tokens import REPLACEMENT
+from loadstone.dataset.tokenizer import REPLACEMENT
 
 IN_WORDS = "f.jsonl: lengths are counted in words, not tokens; give --tokenizer for exact token lengths"
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}

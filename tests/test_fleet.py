@@ -12,17 +12,21 @@ import msgspec
 import pytest
 
 import fast
-from loadstone import calls, cli, console, fleet, sweeps
-from loadstone.capacity import capacity
-from loadstone.curves import curves
-from loadstone.demand import Demand
-from loadstone.fleet import Offer, Plan, Size, Terms
-from loadstone.objectives import estimate, parse
-from loadstone.points import Point
+from loadstone.capacity import from_sweep as calls, plan as fleet
+from loadstone.cli import main as cli
+from loadstone.report import terminal as console
+from loadstone.sweep import folder as sweeps
+from loadstone.capacity.replica import capacity
+from loadstone.capacity.curves import curves
+from loadstone.capacity.demand import Demand
+from loadstone.capacity.plan import Offer, Plan, Size, Terms
+from loadstone.metrics.slo import estimate, parse
+from loadstone.sweep.points import Point
 from loadstone.records import UsageError, to_line
-from loadstone.views import capacity as view
-from loadstone.views import capacity_csv, html, markdown
-from loadstone.views.page import Chart, Table
+from loadstone.capacity import page as view
+from loadstone.capacity import csv as capacity_csv
+from loadstone.report import html, markdown
+from loadstone.report.page import Chart, Table
 from test_capacity import SLO, at, busy, curve, sweep
 
 SEEN = "ttft.p95<100ms tpot.p95<20ms"

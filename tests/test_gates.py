@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadstone.compare import Against, Figure
-from loadstone.gates import Gate, failed, judge, parse
+from loadstone.compare.verdicts import Against, Figure
+from loadstone.compare.gates import Gate, failed, judge, parse
 from loadstone.records import UsageError
 
 

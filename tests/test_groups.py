@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadstone.measure import measure
+from loadstone.metrics.measure import measure
 from loadstone.records import Record, Usage, Window
 from test_measure import failed, streamed
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from loadstone import health, room
-from loadstone.health import INTERVAL, Health, late
+from loadstone.host import client_health as health, limits as room
+from loadstone.host.client_health import INTERVAL, Health, late
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadstone.histogram import BINS, HIGH, HOW, LOW, Histogram, _bins, _edges
-from loadstone.pool import Pool
+from loadstone.stats.histogram import BINS, HIGH, HOW, LOW, Histogram, _bins, _edges
+from loadstone.stats.pool import Pool
 from loadstone.records import Metric
-from loadstone.stats import PERCENTILES, Array, describe
+from loadstone.stats.describe import PERCENTILES, Array, describe
 from series import SERIES as KNOWN
 from series import ar1, cover
 

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from loadstone.records import UsageError
-from loadstone.views import assets, html, safe
-from loadstone.views.figure import figure
-from loadstone.views.page import Axis, Band, Chart, Mark, Page, Prose, Section, Series, Table
+from loadstone.report import assets, html, escape as safe
+from loadstone.report.plotly import figure
+from loadstone.report.page import Axis, Band, Chart, Mark, Page, Prose, Section, Series, Table
 
 X = Axis("time", "s")
 Y = Axis("TTFT", "ms")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from loadstone.readers import Options, images, read
-from loadstone.readers.source import Source, Where
+from loadstone.dataset import Options, images, read
+from loadstone.dataset.source import Source, Where
 from loadstone.records import Prompt, UsageError
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 9

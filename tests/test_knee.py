@@ -8,9 +8,9 @@ from random import Random
 import msgspec
 import pytest
 
-from loadstone import knee
-from loadstone.knee import Level
-from loadstone.search import Range
+from loadstone.sweep import knee
+from loadstone.sweep.knee import Level
+from loadstone.sweep.slo_search import Range
 
 SLOTS = Range(start=1.0, least=1.0, most=4096.0, within=1.25, whole=True, probes=16)
 Curve = Callable[[float], Level]

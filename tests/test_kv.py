@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone.sim.kv import Pool, chain
+from loadstone.sim.engine.kv_cache import Pool, chain
 
 
 def filled(pool: Pool, *keys: int) -> list[int]:

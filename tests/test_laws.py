@@ -8,8 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from loadstone.laws import FORMS, Law, parse
-from loadstone.typed import seconds
+from loadstone.config.distributions import FORMS, Law, parse
+from loadstone.config.parse import seconds
 
 COUNT = 40_000
 INF = math.inf

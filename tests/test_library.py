@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from loadstone.evals import library
-from loadstone.evals.hubfiles import split_files
+from loadstone.evals.data import rows as library
+from loadstone.evals.data.hub_files import split_files
 from loadstone.records import UsageError
 from loadstone.tasks.spec import Data
 
@@ -345,7 +345,7 @@ def test_the_library_is_asked_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         asked.append((name, config, split))
         return ROWS
 
-    monkeypatch.setattr("loadstone.readers.hub.rows", rows)
+    monkeypatch.setattr("loadstone.dataset.formats.huggingface.rows", rows)
     got = library.rows(Data(path="org/quiz", config="a", split="validation"), None)
     assert (got.docs, got.origin, got.files, asked) == (ROWS, "datasets", [], [("org/quiz", "a", "validation")])
     assert got.sha256 == hashlib.sha256(b'{"n":"1","q":"a"}\n{"n":"2","q":"b, c"}\n').hexdigest()
@@ -353,7 +353,7 @@ def test_the_library_is_asked_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def refuse(*_: object) -> list[dict[str, Any]]:
         raise UsageError("it is offline")
 
-    monkeypatch.setattr("loadstone.readers.hub.rows", refuse)
+    monkeypatch.setattr("loadstone.dataset.formats.huggingface.rows", refuse)
     with pytest.raises(
         UsageError, match=r"^no data of org/quiz, split test, in the cache of the hub \(it is offline\): give"
     ):

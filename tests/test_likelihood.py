@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from loadstone.evals import likelihood
-from loadstone.evals.asking import Wanted
-from loadstone.evals.likelihood import UntoldError, Way
+from loadstone.evals.requests import loglikelihood as likelihood
+from loadstone.evals.requests.build import Wanted
+from loadstone.evals.requests.loglikelihood import UntoldError, Way
 from loadstone.records import Logprobs, Record
 
 

@@ -13,20 +13,20 @@ import pytest
 
 import example
 import virtual
-from loadstone import live, screen
-from loadstone.attained import TOGETHER, met, tally
-from loadstone.columns import build
-from loadstone.finding import Finding
-from loadstone.history import BEGIN, MOST, Course, Figures, History
-from loadstone.measure import measure
-from loadstone.messages import Pulse
-from loadstone.plan import Load, Plan, Rows, make
-from loadstone.progress import Progress
-from loadstone.pulses import Digest, bins
+from loadstone.live import display as live, terminal as screen
+from loadstone.metrics.request_slo import TOGETHER, met, tally
+from loadstone.metrics.columns import build
+from loadstone.checks.finding import Finding
+from loadstone.live.history import BEGIN, MOST, Course, Figures, History
+from loadstone.metrics.measure import measure
+from loadstone.engine.worker_messages import Pulse
+from loadstone.schedule.plan import Load, Plan, Rows, make
+from loadstone.live.progress import Progress
+from loadstone.engine.progress_digest import Digest, bins
 from loadstone.records import Record, Usage
-from loadstone.sofar import SETTLED, SoFar
-from loadstone.typed import SLOS
-from loadstone.views.live import ASCII, BLOCKS, Glyphs, Line, crop, doubt, line, panel, spark
+from loadstone.live.checks import SETTLED, SoFar
+from loadstone.config.parse import SLOS
+from loadstone.live.lines import ASCII, BLOCKS, Glyphs, Line, crop, doubt, line, panel, spark
 from test_measure import failed, streamed, whole
 
 S = 1_000_000_000

@@ -10,7 +10,7 @@ import pytest
 from loadstone import records
 from loadstone.apis.openai import Chat, Completions
 from loadstone.records import Failure, Logprobs
-from loadstone.reply import Reply
+from loadstone.apis.response_parser import Reply
 from streams import DONE, event
 from test_reply import CAPTURES, needs_captures, parts
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from loadstone import loop
+from loadstone.host import event_loop as loop
 
 
 async def limit() -> tuple[int, int]:

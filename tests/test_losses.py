@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from loadstone import plan
-from loadstone.losses import Written, missing, slots
-from loadstone.plan import Load, Plan, Rows
+from loadstone.schedule import plan
+from loadstone.engine.lost_requests import Written, missing, slots
+from loadstone.schedule.plan import Load, Plan, Rows
 from loadstone.records import Failure, Record
-from loadstone.shares import Share, deal
-from loadstone.stages import parse
+from loadstone.schedule.partition import Share, deal
+from loadstone.schedule.stages import parse
 
 S = 1_000_000_000
 SINGLE = [1] * 5

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone import windows
-from loadstone.columns import build
-from loadstone.measure import measure
-from loadstone.records import Failure, Kind, Metric, Pieces, Record, Summary, Usage, from_lines, to_line
+from loadstone.metrics import windows
+from loadstone.metrics.columns import build
+from loadstone.metrics.measure import measure
+from loadstone.records import (Failure, Kind, Metric, Pieces, Record, Summary, Usage, from_lines, to_line)
 
 MS = 1_000_000
 FAILURES: list[Kind] = ["connect", "tls", "timeout", "status", "protocol", "truncated", "empty", "server"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadstone.objectives import ERRORS, Estimate, Objective, estimate, judge, parse, shown, together, with_errors
+from loadstone.metrics.slo import (ERRORS, Estimate, Objective, estimate, judge, parse, shown, together, with_errors)
 from loadstone.records import Metric, UsageError
 
 

@@ -7,14 +7,16 @@ import pytest
 from msgspec.structs import replace
 
 from example import records, run
-from loadstone.columns import build
-from loadstone.compare import Figure
-from loadstone.measure import measure_columns
-from loadstone.points import Grid, Point, Sweep
+from loadstone.metrics.columns import build
+from loadstone.compare.verdicts import Figure
+from loadstone.metrics.measure import measure_columns
+from loadstone.sweep.points import Grid, Point, Sweep
 from loadstone.records import Metric
-from loadstone.traces import Curve, trace
-from loadstone.views import charts, comparison, overlay, report, sweep
-from loadstone.views.page import Chart
+from loadstone.metrics.chart_data import Curve, trace
+from loadstone.report import run_charts as charts, run_page as report
+from loadstone.compare import page as comparison, charts as overlay
+from loadstone.sweep import page as sweep
+from loadstone.report.page import Chart
 
 
 def figure(change: float) -> tuple[str, Figure]:

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 import loadstone
-from loadstone import loop, session
-from loadstone.config import Config
+from loadstone.host import event_loop as loop
+from loadstone import load_test as session
+from loadstone.config.schema import Config
 from loadstone.records import Failure, Record, UsageError
 from servers import Capture, clean, read_json, records, refused
 from servers import loadstone as command

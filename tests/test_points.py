@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from example import records, run
-from loadstone.measure import measure
-from loadstone.points import carried
+from loadstone.metrics.measure import measure
+from loadstone.sweep.points import carried
 from loadstone.records import Summary
 
 

@@ -15,14 +15,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.config import Config
-from loadstone.evals import line, tokenising
-from loadstone.evals.answers import Answer
-from loadstone.evals.asking import Wanted
-from loadstone.evals.likelihood import Way
-from loadstone.evals.line import Heard, Line
-from loadstone.evals.probe import Abilities, look, survey
-from loadstone.evals.route import choose, together
+from loadstone.config.schema import Config
+from loadstone.evals.requests import client as line, tokenize as tokenising
+from loadstone.evals.requests.answers import Answer
+from loadstone.evals.requests.build import Wanted
+from loadstone.evals.requests.loglikelihood import Way
+from loadstone.evals.requests.client import Heard, Line
+from loadstone.evals.requests.capabilities import Abilities, look, survey
+from loadstone.evals.requests.mode import choose, together
 from loadstone.records import UsageError
 from loadstone.tasks.spec import Data, Generation, Likelihood, Task
 from servers import Asked, clean, scripted

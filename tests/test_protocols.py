@@ -17,19 +17,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import servers
-from loadstone import apis, ndjson
+from loadstone import apis
+from loadstone.apis import ndjson
 from loadstone.apis import API, Settings
-from loadstone.apis.fill import Fill
-from loadstone.apis.generate import Generate
-from loadstone.apis.messages import Messages
+from loadstone.apis.template import Fill
+from loadstone.apis.sglang import Generate
+from loadstone.apis.anthropic import Messages
 from loadstone.apis.ollama import Ollama
 from loadstone.apis.openai import Chat, Completions
-from loadstone.apis.pooling import Embeddings, Rerank
+from loadstone.apis.embeddings import Embeddings, Rerank
 from loadstone.apis.responses import Responses
 from loadstone.apis.tgi import TGI
 from loadstone.plugins import find
 from loadstone.records import Prompt, Usage, UsageError
-from loadstone.reply import Reply
+from loadstone.apis.response_parser import Reply
 from servers import QUICK, Sim
 from streams import DONE, event
 

@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from loadstone import apis, jobs, keys, providers
-from loadstone.config import Config
-from loadstone.providers import PROVIDERS, resolve
+from loadstone import apis
+from loadstone.engine import requests as jobs
+from loadstone.config import secrets as keys, providers
+from loadstone.config.schema import Config
+from loadstone.config.providers import PROVIDERS, resolve
 from loadstone.records import UsageError
 
 

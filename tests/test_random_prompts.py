@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from loadstone import tokens
-from loadstone.readers import Options, read
-from loadstone.readers.words import WORDS
+from loadstone.dataset import tokenizer as tokens
+from loadstone.dataset import Options, read
+from loadstone.dataset.synthetic.words import WORDS
 from loadstone.records import Prompt, UsageError
 
 

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone import plugins
-from loadstone.readers import READERS, Options, names, read
-from loadstone.readers.detect import detect
-from loadstone.readers.jsonl import read as read_jsonl
-from loadstone.readers.source import Source
+from loadstone.dataset import READERS, Options, resolve as names, read
+from loadstone.dataset.detect import detect
+from loadstone.dataset.formats.jsonl import read as read_jsonl
+from loadstone.dataset.source import Source
 from loadstone.records import Prompt, UsageError
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]

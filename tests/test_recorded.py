@@ -13,12 +13,12 @@ import pytest
 
 from loadstone.apis.openai import Chat, Completions
 from loadstone.records import UsageError
-from loadstone.reply import Reply
-from loadstone.sim import Settings, asks, likely, recorded
-from loadstone.sim.asks import Ask
+from loadstone.apis.response_parser import Reply
+from loadstone.sim import (Settings, request as asks, logprobs as likely, recorded_answers as recorded)
+from loadstone.sim.request import Ask
 from loadstone.sim.formats import FORMATS
-from loadstone.sim.pages import Page
-from loadstone.sim.recall import Memory
+from loadstone.sim.bodies import Page
+from loadstone.sim.answer_lookup import Memory
 from servers import Capture, Sim, clean, post, records, refused
 from servers import loadstone as command
 

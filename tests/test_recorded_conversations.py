@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from loadstone import tokens
-from loadstone.readers import Options, read
+from loadstone.dataset import tokenizer as tokens
+from loadstone.dataset import Options, read
 from loadstone.records import Prompt, UsageError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

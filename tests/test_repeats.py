@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from loadstone import cli, console, repeating, repeats, store
-from loadstone.config import Config
+from loadstone.cli import main as cli
+from loadstone.report import terminal as console
+from loadstone.compare import repeat_runs as repeating, repeats
+from loadstone.engine import run_folder as store
+from loadstone.config.schema import Config
 from loadstone.records import Counts, Metric, Summary, UsageError, Verdict
-from loadstone.session import Result
-from loadstone.stats import describe
-from loadstone.views import markdown
-from loadstone.views.page import Table
-from loadstone.views.repeats import page
+from loadstone.load_test import Result
+from loadstone.stats.describe import describe
+from loadstone.report import markdown
+from loadstone.report.page import Table
+from loadstone.compare.repeats_page import page
 from series import ar1
 from servers import Sim, clean, read_json
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from example import records, run
-from loadstone import passage, traces
-from loadstone.columns import Columns, build
-from loadstone.measure import measure_columns
+from loadstone.metrics import token_timeline as passage, chart_data as traces
+from loadstone.metrics.columns import Columns, build
+from loadstone.metrics.measure import measure_columns
 from loadstone.records import Record, Summary, Verdict
-from loadstone.traces import Shot, Traces, curve, keep
-from loadstone.views import charts, report, shots
-from loadstone.views.page import Chart, Page, Table
-from loadstone.views.report import page
+from loadstone.metrics.chart_data import Shot, Traces, curve, keep
+from loadstone.report import run_charts as charts, run_page as report, request_charts as shots
+from loadstone.report.page import Chart, Page, Table
+from loadstone.report.run_page import page
 from test_html import Reader
 from test_measure import MS, failed, streamed, whole
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import hostile
-from loadstone.evals import sandbox
+from loadstone.evals.scoring import sandbox
 from loadstone.records import UsageError
 from loadstone.samples import Asked, Sample
 

@@ -9,8 +9,8 @@ from random import Random
 
 import pytest
 
-from loadstone import saturation
-from loadstone.saturation import Detector, Saturation
+from loadstone.metrics import saturation
+from loadstone.metrics.saturation import Detector, Saturation
 
 SLOTS, SERVICE, PREFILL = 32, 3.0, 0.1
 CAPACITY = SLOTS / (SERVICE + PREFILL)

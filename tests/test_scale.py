@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from loadstone.plan import Load
-from loadstone.scale import expected, workers
-from loadstone.stages import parse
+from loadstone.schedule.plan import Load
+from loadstone.schedule.worker_count import expected, workers
+from loadstone.schedule.stages import parse
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loadstone.samples import Asked, Sample
-from loadstone.scorers import choice, letter, overlap
+from loadstone.scorers import choice, letter, bleu_rouge as overlap
 from loadstone.tasks import gpqa_diamond, mmlu
 
 CASES = Path(__file__).parent / "scorers"

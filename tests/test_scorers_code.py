@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadstone.evals import sandbox
+from loadstone.evals.scoring import sandbox
 from loadstone.records import UsageError
 from loadstone.samples import Asked, Sample
 from loadstone.scorers import code, ifeval
 from loadstone.scorers.ifeval.checks import CHECKS
 from loadstone.scorers.ifeval.counting import capitals, sentences
 from loadstone.scorers.ifeval.languages import language
-from loadstone.scorers.passes import pass_at
+from loadstone.evals.scoring.passes import pass_at
 from loadstone.tasks import humaneval
 from loadstone.tasks import ifeval as ifeval_task
 

@@ -11,8 +11,8 @@ import pytest
 
 from loadstone import plugins
 from loadstone.samples import Asked, Sample
-from loadstone.scorers import EXTRACTORS, SCORERS, Extractor, Scorer, boxed, conclusion, match, number
-from loadstone.scorers.mathematics import equal, equivalent
+from loadstone.scorers import (EXTRACTORS, SCORERS, Extractor, Scorer, boxed, bbh as conclusion, match, number)
+from loadstone.scorers.math_equivalence import equal, equivalent
 
 SCORERS_OF = Path(__file__).parent / "scorers"
 CHAINS: Mapping[str, tuple[Extractor, Scorer]] = {

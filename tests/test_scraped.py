@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 
 import example
-from loadstone import exposition, gauges, served, server_csv
-from loadstone.buckets import Timed
-from loadstone.check import examine
-from loadstone.columns import build
-from loadstone.exposition import LARGEST, Filter, NotMetrics
-from loadstone.gauges import Key
-from loadstone.measure import measure, measure_columns
+from loadstone.server_metrics import (prometheus as exposition, names as gauges, summary as served, csv as server_csv)
+from loadstone.server_metrics.histograms import Timed
+from loadstone.checks.rules import examine
+from loadstone.metrics.columns import build
+from loadstone.server_metrics.prometheus import LARGEST, Filter, NotMetrics
+from loadstone.server_metrics.names import Key
+from loadstone.metrics.measure import measure, measure_columns
 from loadstone.records import Summary, Tally, UsageError
-from loadstone.scraped import Figures, Scraped, between, grown, resets, series
-from loadstone.scraped import Rows as ScrapedRows
+from loadstone.server_metrics.series import Figures, Scraped, between, grown, resets, series
+from loadstone.server_metrics.series import Rows as ScrapedRows
 from loadstone.sim import metrics as simulated
-from loadstone.traces import along
-from loadstone.views import csv as csv_view
-from loadstone.views import serving
+from loadstone.metrics.chart_data import along
+from loadstone.report import summary_csv as csv_view
+from loadstone.report import server_tables as serving
 
 TEXT = "text/plain; version=0.0.4"
 OURS = Filter(gauges.wanted())
@@ -44,7 +44,7 @@ def scraped(*looks: tuple[float, dict[Key, float] | None], source: str = "http:/
     for line in text.splitlines():
         at, _, name, labels, value = line.split(",")
         rows.add((name, server_csv.unpacked(labels)), float(at), float(value))
-    from loadstone.scraped import build as built
+    from loadstone.server_metrics.series import build as built
 
     return built(source, rows)
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from loadstone import keys, loop, scraping, server_csv
-from loadstone.config import Config
-from loadstone.lookout import Lookout, Place, Quest
+from loadstone.config import secrets as keys
+from loadstone.host import event_loop as loop
+from loadstone.server_metrics import discovery as scraping, csv as server_csv
+from loadstone.config.schema import Config
+from loadstone.server_metrics.process import Lookout, Place, Quest
 from loadstone.records import UsageError
 from servers import (
     MODELS,
@@ -295,7 +297,7 @@ def test_its_death_is_not_the_runs(vllm: Sim, capsys: Capture, monkeypatch: pyte
 
 
 def test_one_that_does_not_begin_is_told(vllm: Sim, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadstone.lookout.launch.command", lambda *_: ["/no/such/python"])
+    monkeypatch.setattr("loadstone.server_metrics.process.launch.command", lambda *_: ["/no/such/python"])
     done = loadstone(capsys, "run", "--url", vllm.url, *SMALL, "-o", "run")
     assert done.status == 0
     assert "the metrics of the server are not scraped: the process that asks for them has not begun" in done.err

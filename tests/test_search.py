@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 
 import simulated
-from loadstone import binomial, courses, far, guides, probes, results, search
-from loadstone.campaign import Campaign
-from loadstone.config import Config
-from loadstone.objectives import Judgement, parse
-from loadstone.probes import Probe, Tally
+from loadstone.stats import binomial
+from loadstone.sweep import (plan as courses, far, strategies as guides, slo_probe as probes, slo_search as search)
+from loadstone import results
+from loadstone.sweep.run import Campaign
+from loadstone.config.schema import Config
+from loadstone.metrics.slo import Judgement, parse
+from loadstone.sweep.slo_probe import Probe, Tally
 from loadstone.records import UsageError
-from loadstone.search import Answer, Range
-from loadstone.views.search import answer
+from loadstone.sweep.slo_search import Answer, Range
+from loadstone.sweep.slo_search_page import answer
 
 RATES = Range(start=1.0, least=1 / 1024, most=1024.0)
 SLOTS = Range(start=1.0, least=1.0, most=1000.0, whole=True)

@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone import lab, machine, pace, room, selftest
-from loadstone.config import Config
-from loadstone.lab import Cores
-from loadstone.pace import FULL, QUICK, Pace
+from loadstone.selftest import processes as lab, timing as pace, run as selftest
+from loadstone.host import machine, limits as room
+from loadstone.config.schema import Config
+from loadstone.selftest.processes import Cores
+from loadstone.selftest.timing import FULL, QUICK, Pace
 from loadstone.records import Failure, Record, UsageError
 from servers import PATIENCE, Sim, clean, closed_port, command, loadstone, posix, refused, scripted
 
@@ -37,7 +38,7 @@ def test_the_whole_way_against_a_server_that_is_given(
 ) -> None:
     monkeypatch.setattr(pace, "QUICK", TINY)
     monkeypatch.setattr(selftest, "HOLD", 0.5)
-    monkeypatch.setattr("loadstone.climb.STAIRS", (0.1, 0.2))
+    monkeypatch.setattr("loadstone.selftest.ceiling_search.STAIRS", (0.1, 0.2))
     with Sim(ttft="10ms", itl="10ms") as sim:
         done = loadstone(capsys, "selftest", "--quick", "--url", sim.url, "--as", "json")
     assert done.status == 0, done.err

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from loadstone.arguments import parser
+from loadstone.cli.parser import parser
 from loadstone.records import UsageError
 from loadstone.sim import FAULTS, Server, Settings
-from loadstone.sim.presets import DEFAULT, PRESETS
+from loadstone.sim.engine.presets import DEFAULT, PRESETS
 from servers import Sim, loadstone, read_json, refused
 
 CAPTURED = Path(__file__).parents[2] / "shared" / "captures" / "vllm" / "metrics.txt"

@@ -10,32 +10,18 @@ import msgspec
 import pytest
 
 import virtual
-from loadstone import apis, plan
+from loadstone import apis
+from loadstone.schedule import plan
 from loadstone.apis.openai import Chat
-from loadstone.carrier import Carrier, Door, Style
-from loadstone.config import Config
-from loadstone.jobs import Jobs, Maker
-from loadstone.messages import (
-    Commission,
-    Frames,
-    Go,
-    Level,
-    Outcome,
-    Pulse,
-    Ready,
-    Refusal,
-    Stop,
-    down,
-    frame,
-    packed,
-    unpacked,
-    up,
-)
-from loadstone.plan import Load, Plan, Rows
+from loadstone.engine.sender import Carrier, Door, Style
+from loadstone.config.schema import Config
+from loadstone.engine.requests import Jobs, Maker
+from loadstone.engine.worker_messages import (Commission, Frames, Go, Level, Outcome, Pulse, Ready, Refusal, Stop, down, frame, packed, unpacked, up)
+from loadstone.schedule.plan import Load, Plan, Rows
 from loadstone.records import Prompt, Record
-from loadstone.runner import Runner, Times
-from loadstone.shares import Share, deal
-from loadstone.stages import parse
+from loadstone.engine.runner import Runner, Times
+from loadstone.schedule.partition import Share, deal
+from loadstone.schedule.stages import parse
 from streams import answer
 from virtual import Scripted, Step
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from loadstone import tokens
-from loadstone.readers import Options, names, read
-from loadstone.readers.sonnet import ASK
+from loadstone.dataset import tokenizer as tokens
+from loadstone.dataset import Options, resolve as names, read
+from loadstone.dataset.synthetic.sonnet import ASK
 from loadstone.records import Prompt, UsageError
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone.sse import Events
+from loadstone.apis.sse import Events
 
 CASES = {
     "one event": (b"data: a\n\n", [b"a"]),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loadstone.records import UsageError
-from loadstone.stages import Stage, parse
+from loadstone.schedule.stages import Stage, parse
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from loadstone.cli import main
+from loadstone.cli.main import main
 from loadstone.records import Stamper, UsageError
-from loadstone.transport import Exchange, Options, Request, Target, TransportError, pipe, stamps
-from loadstone.transport.choose import stamper
-from loadstone.transport.stamps import NS, REFRESH, Converter, stamp_of
+from loadstone.transport import (Exchange, Options, Request, Target, TransportError, kernel_socket as pipe, kernel_timestamps as stamps)
+from loadstone.transport.factory import stamper
+from loadstone.transport.kernel_timestamps import NS, REFRESH, Converter, stamp_of
 from loadstone.transport.wire import Wire
 from loopback import CHUNKED, Peer, Server, Taken, answering, ask, chunk, response, run, turns
 from servers import Sim

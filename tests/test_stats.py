@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from loadstone.correlation import batches, memory
-from loadstone.intervals import ENOUGH, student
+from loadstone.stats.autocorrelation import batches, memory
+from loadstone.stats.intervals import ENOUGH, student
 from loadstone.records import Metric
-from loadstone.stats import PERCENTILES, describe, effective, percentile
+from loadstone.stats.describe import PERCENTILES, describe, effective, percentile
 from series import SERIES, ar1, cover
 
 FIGURES = ["mean", "std", "min", *(name.replace(".", "") for name in PERCENTILES), "max"]

@@ -12,8 +12,10 @@ import msgspec
 import pandas as pd
 import pytest
 
-from loadstone import frame, results, store
-from loadstone.records import Choice, Failure, Pieces, Record, Usage, UsageError, from_line, from_lines, to_line
+from loadstone.report.exports import requests_csv as frame
+from loadstone import results
+from loadstone.engine import run_folder as store
+from loadstone.records import (Choice, Failure, Pieces, Record, Usage, UsageError, from_line, from_lines, to_line)
 
 FULL = Path("/dev/full")
 
@@ -131,7 +133,7 @@ def test_files_are_written_whole(tmp_path: Path) -> None:
 
 
 def test_default_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadstone.store.time.strftime", lambda _: "20250101-120000")
+    monkeypatch.setattr("loadstone.engine.run_folder.time.strftime", lambda _: "20250101-120000")
     names = []
     for label in (None, "my run/../x", "///", None, None):
         path = store.default_path(label, tmp_path)
@@ -172,7 +174,7 @@ def test_records_are_never_written_over(tmp_path: Path) -> None:
 @pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = os.open
-    monkeypatch.setattr("loadstone.store.os.open", lambda *_: opened(FULL, os.O_WRONLY))
+    monkeypatch.setattr("loadstone.engine.run_folder.os.open", lambda *_: opened(FULL, os.O_WRONLY))
     recorder = store.Recorder(tmp_path / "x")
     recorder.add(record())
     recorder.add(record())

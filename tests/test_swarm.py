@@ -15,16 +15,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.arguments import parse
-from loadstone.config import Config
-from loadstone.messages import Outcome, Pulse
-from loadstone.pulses import bins, middle
+from loadstone.cli.parser import parse
+from loadstone.config.schema import Config
+from loadstone.engine.worker_messages import Outcome, Pulse
+from loadstone.engine.progress_digest import bins, middle
 from loadstone.records import UsageError
-from loadstone.swarm import batches, clocks, command, endings, letters, settings
-from loadstone.swarm.figures import Figures, milliseconds
-from loadstone.swarm.roster import Machine, Roster, Shard
+from loadstone.swarm import (record_batches as batches, clock_sync as clocks, command, outcome as endings, messages as letters, settings)
+from loadstone.swarm.locust_stats import Figures, milliseconds
+from loadstone.swarm.members import Machine, Roster, Shard
 from loadstone.swarm.seats import levels
-from loadstone.swarm.streams import Stream
+from loadstone.swarm.record_stream import Stream
 
 MS = 1_000_000
 RUN = "r"

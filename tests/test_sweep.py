@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from loadstone import probes
-from loadstone.arguments import parse
+from loadstone.sweep import slo_probe as probes
+from loadstone.cli.parser import parse
 from loadstone.records import UsageError
-from loadstone.verbs import sweep
+from loadstone.cli import sweep
 from servers import PATIENCE, Sim, clean, closed_port, command, loadstone, posix, read_json, refused
 
 Capture = pytest.CaptureFixture[str]

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from loadstone import tokens
-from loadstone.readers import Options, read
-from loadstone.readers.source import Source
-from loadstone.readers.synthetic import PRESETS, USES
-from loadstone.readers.texts import OWN, Part, writer
-from loadstone.readers.words import WORDS
+from loadstone.dataset import tokenizer as tokens
+from loadstone.dataset import Options, read
+from loadstone.dataset.source import Source
+from loadstone.dataset.synthetic.prompts import PRESETS, USES
+from loadstone.dataset.synthetic.text import OWN, Part, writer
+from loadstone.dataset.synthetic.words import WORDS
 from loadstone.records import Prompt, UsageError
 from test_random_prompts import Merging, Spaced
 

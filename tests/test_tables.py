@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from loadstone.readers import Options, parquet, read
-from loadstone.readers.hub import INSTALL
-from loadstone.readers.source import Source
+from loadstone.dataset import Options, read
+from loadstone.dataset.formats import parquet
+from loadstone.dataset.formats.huggingface import INSTALL
+from loadstone.dataset.source import Source
 from loadstone.records import Prompt, UsageError
 
 GSM = [{"question": "a", "answer": "b"}, {"question": "c", "answer": "d"}]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from loadstone import tokens
-from loadstone.readers import Options, read
+from loadstone.dataset import tokenizer as tokens
+from loadstone.dataset import Options, read
 from loadstone.records import UsageError
 
 MISSING = importlib.util.find_spec("transformers") is None

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from loadstone import tokens
-from loadstone.readers import Options, read
-from loadstone.readers.mooncake import Row, hit_share, requests
-from loadstone.readers.source import opened
-from loadstone.readers.words import WORDS
+from loadstone.dataset import tokenizer as tokens
+from loadstone.dataset import Options, read
+from loadstone.dataset.traces.mooncake import Row, hit_share, requests
+from loadstone.dataset.source import opened
+from loadstone.dataset.synthetic.words import WORDS
 from loadstone.records import Prompt, UsageError
 from test_random_prompts import Spaced
 

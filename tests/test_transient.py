@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadstone import transient
-from loadstone.transient import LONGEST, find, mser
+from loadstone.stats import warmup as transient
+from loadstone.stats.warmup import LONGEST, find, mser
 from series import SERIES
 
 

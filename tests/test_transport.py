@@ -27,9 +27,9 @@ from hypothesis import strategies as st
 
 from loadstone import __version__
 from loadstone.records import Failure, Stamper, UsageError
-from loadstone.transport import Clock, Exchange, Options, Request, Target, Transport, TransportError, stamps
-from loadstone.transport.http import host_header
-from loadstone.transport.over_aiohttp import Aiohttp
+from loadstone.transport import (Clock, Exchange, Options, Request, Target, Transport, TransportError, kernel_timestamps as stamps)
+from loadstone.transport.common import host_header
+from loadstone.transport.aiohttp_client import Aiohttp
 from loadstone.transport.wire import Wire
 from loopback import (
     CHUNKED,

@@ -14,14 +14,17 @@ import pytest
 
 from conftest import EXAMPLE, Golden
 from example import plan, records, run
-from loadstone import console, frame, results, store
-from loadstone.columns import build
-from loadstone.measure import measure, measure_columns
-from loadstone.plan import lines
+from loadstone.report import terminal as console
+from loadstone.report.exports import requests_csv as frame
+from loadstone import results
+from loadstone.engine import run_folder as store
+from loadstone.metrics.columns import build
+from loadstone.metrics.measure import measure, measure_columns
+from loadstone.schedule.plan import lines
 from loadstone.records import Failure, Record, Summary, Usage, from_line, to_line
-from loadstone.views import VIEWS, classic, markdown, page, tables
-from loadstone.views import csv as csv_view
-from loadstone.views import json as json_view
+from loadstone.report import VIEWS, classic, markdown, page, run_tables as tables
+from loadstone.report import summary_csv as csv_view
+from loadstone.report import json as json_view
 from test_measure import failed, streamed
 
 CLASSIC = [

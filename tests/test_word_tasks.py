@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from loadstone.evals import asking, library
-from loadstone.evals.questions import Which, samples
+from loadstone.evals.requests import build as asking
+from loadstone.evals.data import rows as library
+from loadstone.evals.data.samples import Which, samples
 from loadstone.samples import Sample
-from loadstone.tasks import bbh, catalogue, competition, math, mt_bench, trivia_qa
+from loadstone.tasks import (bbh, catalogue, math_competitions as competition, minerva_math as math, mt_bench, trivia_qa)
 from loadstone.tasks.spec import Data, Filter, Task
 
 PROMPTS = json.loads((Path(__file__).parent / "prompts" / "words.json").read_text("utf-8"))

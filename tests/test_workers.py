@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from loadstone.messages import Go, frame
+from loadstone.engine.worker_messages import Go, frame
 from loadstone.records import Record
 from servers import PATIENCE, Sim, clean, command, loadstone, read_json, records, refused
 
@@ -230,7 +230,7 @@ def test_a_disk_that_is_full_at_the_very_end_is_told(monkeypatch: pytest.MonkeyP
             raise OSError(28, "No space left on device")
         return write(file, data)
 
-    monkeypatch.setattr("loadstone.store.os.write", full)
+    monkeypatch.setattr("loadstone.engine.run_folder.os.write", full)
     with Sim() as sim:
         arguments = ("--url", sim.url, "--workers", 1, "-c", 1, "-n", 1, "-o", "run", "--quiet")
         assert loadstone(capsys, "run", *arguments).status == 1
@@ -242,7 +242,7 @@ def test_a_worker_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, capsys: C
     broken.write_text("#!/bin/sh\nexit 3\n")
     broken.chmod(0o755)
     with Sim() as sim:
-        monkeypatch.setattr("loadstone.launch.sys.executable", str(broken))
+        monkeypatch.setattr("loadstone.host.subprocess.sys.executable", str(broken))
         sentence = refused(capsys, "run", "--url", sim.url, "--workers", 2, "-o", "run", "--quiet")
         assert len(sim.truth) == 0
     assert sentence == "a worker process did not begin: it ended with status 3"
@@ -273,7 +273,7 @@ def test_standard_files_that_are_closed(closed: tuple[int, ...], workers: int) -
 
 @pytest.mark.parametrize("heard", [0, 3, 4, 7])
 def test_a_worker_whose_parent_dies_in_mid_sentence_just_ends(heard: int) -> None:
-    command = (sys.executable, "-m", "loadstone.worker")
+    command = (sys.executable, "-m", "loadstone.engine.worker_main")
     done = subprocess.run(command, input=frame(Go(1))[:heard], capture_output=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
@@ -312,7 +312,7 @@ def test_no_worker_is_left_behind_when_the_next_cannot_be_started(
         started.append(await start(*command, **options))
         return started[0]
 
-    monkeypatch.setattr("loadstone.workers.asyncio.create_subprocess_exec", scarce)
+    monkeypatch.setattr("loadstone.engine.worker_pool.asyncio.create_subprocess_exec", scarce)
     with Sim() as sim:
         sentence = refused(capsys, "run", "--url", sim.url, "--workers", 3, "-o", "run", "--quiet")
     assert sentence == "cannot start worker process 2 of 3: Resource temporarily unavailable; take fewer with --workers"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loadstone.readers import Options, read
+from loadstone.dataset import Options, read
 from loadstone.records import Prompt, UsageError
 
 ASKED = [{"role": "user", "content": "a"}]

@@ -15,9 +15,9 @@ import pytest
 
 import servers
 from loadstone.apis import APIS
-from loadstone.arguments import parser
-from loadstone.arrivals import ARRIVALS
-from loadstone.readers import READERS
+from loadstone.cli.parser import parser
+from loadstone.schedule.arrivals import ARRIVALS
+from loadstone.dataset import READERS
 from servers import clean, loadstone, read_json, records
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "workloads.md").read_text("utf-8")

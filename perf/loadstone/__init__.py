@@ -15,12 +15,12 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loadstone.config import Config
-    from loadstone.evals.session import Evaluated
+    from loadstone.config.schema import Config
+    from loadstone.evals.evaluate import Evaluated
     from loadstone.evals.settings import Eval
-    from loadstone.measure import measure
+    from loadstone.metrics.measure import measure
     from loadstone.records import Failure, Metric, Prompt, Record, Summary, Usage, UsageError
-    from loadstone.session import Result, load_test
+    from loadstone.load_test import Result, load_test
 
 __version__ = "0.1.0"
 
@@ -53,21 +53,22 @@ def run(config: Config, model: object | None = None) -> Result:
 
     Raises UsageError when the configuration, the prompts or the server are not fit for it.
     """
-    from loadstone import loop, session
+    from loadstone.host import event_loop as loop
+    from loadstone import load_test as session
 
     return loop.run(session.load_test(config, model=model))
 
 
 def evaluate(config: Eval | Mapping[str, Any] | str | PathLike[str]) -> list[Evaluated]:
-    """Evaluate a model, or several, to the end and return what came of each; `loadstone.evals.session.evaluate` does it
+    """Evaluate a model, or several, to the end and return what came of each; `loadstone.evals.evaluate.evaluate` does it
     for one inside a running event loop.
 
     config: an Eval, a mapping of the settings of `loadstone eval` by their long names, or a TOML or YAML file of them.
     Raises UsageError when the settings, the data or the server are not fit for it, before anything is sent; of several
     models the others are evaluated first, and their folders hold what came of them.
     """
-    from loadstone import loop
-    from loadstone.evals import session
+    from loadstone.host import event_loop as loop
+    from loadstone.evals import evaluate as session
     from loadstone.records import UsageError
 
     done, wrong = [], list[UsageError]()

@@ -8,7 +8,7 @@ import sys
 
 def main() -> None:
     _fill_standard_files()
-    from loadstone.cli import main as run
+    from loadstone.cli.main import main as run
 
     sys.exit(run(sys.argv[1:]))
 

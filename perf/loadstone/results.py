@@ -8,12 +8,16 @@ from typing import Any
 
 import msgspec
 
-from loadstone import frame, server_csv, store, tokens, traces
-from loadstone.columns import Columns, Count, build
-from loadstone.measure import measure_columns
+from loadstone.report.exports import requests_csv as frame
+from loadstone.server_metrics import csv as server_csv
+from loadstone.engine import run_folder as store
+from loadstone.dataset import tokenizer as tokens
+from loadstone.metrics import chart_data as traces
+from loadstone.metrics.columns import Columns, Count, build
+from loadstone.metrics.measure import measure_columns
 from loadstone.records import Record, Summary
-from loadstone.scraped import Scraped, series
-from loadstone.views import csv, json, report
+from loadstone.server_metrics.series import Scraped, series
+from loadstone.report import summary_csv as csv, json, run_page as report
 
 REQUESTS_CSV, PAGE = "requests.csv", "report.html"
 

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import msgspec
 
-from loadstone import screen
-from loadstone.engine import BEAT
-from loadstone.live import REFRESH
-from loadstone.progress import Progress
-from loadstone.pulses import Digest, bins
-from loadstone.views import live
+from loadstone.live import terminal as screen
+from loadstone.engine.worker import BEAT
+from loadstone.live.display import REFRESH
+from loadstone.live.progress import Progress
+from loadstone.engine.progress_digest import Digest, bins
+from loadstone.live import lines as live
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 example = import_module("example")

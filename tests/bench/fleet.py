@@ -19,14 +19,14 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import fast
-from loadstone import calls, fleet
-from loadstone.capacity import Capacity, Law, capacity
-from loadstone.curves import Curve, curves
-from loadstone.demand import Demand
-from loadstone.fleet import Offer, Size, Terms
-from loadstone.objectives import Objective, estimate, parse
-from loadstone.points import Grid, Point, Sweep
-from loadstone.probes import evidence
+from loadstone.capacity import from_sweep as calls, plan as fleet
+from loadstone.capacity.replica import Capacity, Law, capacity
+from loadstone.capacity.curves import Curve, curves
+from loadstone.capacity.demand import Demand
+from loadstone.capacity.plan import Offer, Size, Terms
+from loadstone.metrics.slo import Objective, estimate, parse
+from loadstone.sweep.points import Grid, Point, Sweep
+from loadstone.sweep.slo_probe import evidence
 from loadstone.records import Summary
 
 SLO = "ttft.p95<100ms tpot.p95<20ms"

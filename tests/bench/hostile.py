@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import hostile
-from loadstone.evals import sandbox
+from loadstone.evals.scoring import sandbox
 
 SECONDS = 3.0
 OPEN = {

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from loadstone.evals import sandbox
+from loadstone.evals.scoring import sandbox
 from loadstone.samples import Asked, Sample
 from loadstone.scorers import code
 from loadstone.tasks import humaneval

@@ -23,10 +23,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from loadstone.config import Config
-from loadstone.evals import answers, inference, probe, tokenising
-from loadstone.evals.asking import Wanted
-from loadstone.evals.route import Route, routes
+from loadstone.config.schema import Config
+from loadstone.evals.requests import (answers, send as inference, capabilities as probe, tokenize as tokenising)
+from loadstone.evals.requests.build import Wanted
+from loadstone.evals.requests.mode import Route, routes
 
 ALLOWED = 1e-5
 ITEMS, TEXTS = 200, 6

@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from loadstone import results, store
-from loadstone.binomial import wilson
+from loadstone import results
+from loadstone.engine import run_folder as store
+from loadstone.stats.binomial import wilson
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 DATA = Path(__file__).resolve().parents[3] / "shared/data"

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadstone import launch, loop, session
-from loadstone.config import Config
+from loadstone.host import subprocess as launch, event_loop as loop
+from loadstone import load_test as session
+from loadstone.config.schema import Config
 
 FIGURES = ("loop_lag_mean", "loop_lag_p99", "loop_lag_p999", "loop_lag_max")
 ENGINES, SERIES = 6, 480

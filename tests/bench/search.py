@@ -21,9 +21,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import simulated
-from loadstone import courses
-from loadstone.campaign import Campaign
-from loadstone.config import Config
+from loadstone.sweep import plan as courses
+from loadstone.sweep.run import Campaign
+from loadstone.config.schema import Config
 
 BEGIN = 10.0
 COUNT, SERIES = 100_000, 4

@@ -24,8 +24,10 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from loadstone import check, loop, results, session
-from loadstone.config import Config
+from loadstone.checks import rules as check
+from loadstone.host import event_loop as loop
+from loadstone import results, load_test as session
+from loadstone.config.schema import Config
 
 SERVER, CLIENT = 0, 1
 FIGURES = [(name, point) for name in ("ttft", "gap") for point in ("mean", "p50", "p99", "p999")]

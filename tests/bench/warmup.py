@@ -12,8 +12,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from loadstone import transient
-from loadstone.check import WARMUP
+from loadstone.stats import warmup as transient
+from loadstone.checks.rules import WARMUP
 from series import SERIES, Array, ar1
 
 SIZES = (100, 200, 1_000, 10_000)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from loadstone.apis.logprobs import Told
 from loadstone.records import Prompt, Usage, UsageError
-from loadstone.sse import Events
+from loadstone.apis.sse import Events
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -134,13 +134,13 @@ APIS: dict[str, str] = {
     "chat": "loadstone.apis.openai:Chat",
     "completions": "loadstone.apis.openai:Completions",
     "responses": "loadstone.apis.responses:Responses",
-    "messages": "loadstone.apis.messages:Messages",
-    "embeddings": "loadstone.apis.pooling:Embeddings",
-    "rerank": "loadstone.apis.pooling:Rerank",
-    "generate": "loadstone.apis.generate:Generate",
+    "messages": "loadstone.apis.anthropic:Messages",
+    "embeddings": "loadstone.apis.embeddings:Embeddings",
+    "rerank": "loadstone.apis.embeddings:Rerank",
+    "generate": "loadstone.apis.sglang:Generate",
     "tgi": "loadstone.apis.tgi:TGI",
     "ollama": "loadstone.apis.ollama:Ollama",
-    "template": "loadstone.apis.fill:Fill",
+    "template": "loadstone.apis.template:Fill",
 }
 """Built-in protocols by name: where their class is."""
 

@@ -12,20 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API, Delta, Event, Function, Settings, ToolCall
-from loadstone.apis.shared import (
-    Message,
-    complaint,
-    flat,
-    limit,
-    messages,
-    no_lengths,
-    overlaid,
-    reader,
-    same,
-    sampling,
-    stops,
-)
-from loadstone.ndjson import Lines
+from loadstone.apis.common import (Message, complaint, flat, limit, messages, no_lengths, overlaid, reader, same, sampling, stops)
+from loadstone.apis.ndjson import Lines
 from loadstone.records import Prompt, Usage, UsageError
 
 _NAMES = same("top_p top_k min_p presence_penalty frequency_penalty stop seed logprobs") | {

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from loadstone.apis import API, Delta, Event, Function, Settings, ToolCall
 from loadstone.apis.logprobs import Told
-from loadstone.apis.shared import SAMPLING, complaint, exact, flat, limit, messages, sampling, text, unreadable
+from loadstone.apis.common import (SAMPLING, complaint, exact, flat, limit, messages, sampling, text, unreadable)
 from loadstone.records import Prompt, Usage
 
 _Text = str | list[dict[str, Any]] | None

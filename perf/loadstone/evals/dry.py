@@ -1,114 +1,43 @@
-"""An evaluation that is looked at and not made: how many requests, how long, at what price, and what they say.
-
-Sends nothing, not even to ask the server what it can do: each task is taken the way it is answered by default.
-"""
+"""What an evaluation would ask, as a page: a row a task, and the first prompt of each in full."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import accumulate
+from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from loadstone.report.page import Page, Prose, Section, Table
 
-from loadstone import tokens
-from loadstone.evals import asking, journal, papers, selection
-from loadstone.evals.asking import Wanted
-from loadstone.evals.likelihood import Way
-from loadstone.evals.papers import Paper
-from loadstone.evals.route import Route
-from loadstone.evals.settings import Eval
-from loadstone.records import UsageError
-from loadstone.setup import Notice
-from loadstone.tasks.spec import Task
+if TYPE_CHECKING:
+    from loadstone.evals.dry_run import Plan, Planned
 
-CHARACTERS = 4
-"""Of a token of English, roughly (OpenAI's rule of thumb), where no tokenizer counts."""
+COLUMNS = ["task", "mode", "template", "shots", "items", "of", "requests", "input tokens", "output tokens <="]
 
 
-class Planned(Struct, frozen=True, kw_only=True):
-    """A task as it would be asked. `input_tokens`: of all prompts; `output_tokens`: what the answers may have at the
-    most; `cost`: with answers of that length; `first`: its first prompt as it is sent."""
-
-    task: str
-    mode: str
-    template: str
-    version: float
-    shots: int
-    items: int
-    original: int
-    requests: int
-    input_tokens: int
-    output_tokens: int
-    cost: float | None
-    first: str
+def page(plan: Plan) -> Page:
+    priced = any(task.cost is not None for task in plan.tasks)
+    rows = [_row(task, priced) for task in plan.tasks]
+    requests = sum(task.requests for task in plan.tasks)
+    lead = Prose(f"{requests:,} requests would be sent; none was, not even to ask the server what it can do.")
+    about = "Input tokens by the tokenizer" if plan.counted else "Input tokens about, at 4 characters each"
+    note = f"{about}. Output tokens and cost at the most: every answer as long as it may be."
+    table = Table("Requests", [*COLUMNS, *(["cost <="] if priced else [])], [*rows, *_sum(plan, priced)], note)
+    prompts = [Prose(f"{task.task}, its first prompt:\n\n{task.first}") for task in plan.tasks if task.first]
+    return Page("Dry run", lead, [Section("Requests", [table]), Section("Prompts", prompts)])
 
 
-class Plan(Struct, frozen=True):
-    """`counted`: by the tokenizer, and not estimated from characters."""
-
-    tasks: list[Planned]
-    counted: bool
-
-
-def look(settings: Eval, notice: Notice = lambda _: None) -> Plan:
-    """What would be asked. Raises UsageError as the evaluation itself would, as far as that needs no server."""
-    settings = settings.check()
-    name = settings.load.tokenizer
-    count = tokens.load(name).count if name else _estimate
-    made = [
-        papers.paper(task, way(task, settings), settings, notice) for task in selection.select(settings, notice).tasks
-    ]
-    return Plan([_planned(paper, count, settings) for paper in made], counted=name is not None)
+def _row(task: Planned, priced: bool) -> list[str]:
+    counts = (task.shots, task.items, task.original, task.requests, task.input_tokens, task.output_tokens)
+    cells = [task.task, task.mode, f"{task.template} {task.version:g}", *(f"{count:,}" for count in counts)]
+    return [*cells, *([_cost(task.cost)] if priced else [])]
 
 
-def way(task: Task, settings: Eval) -> Route:
-    """As the task is answered where nothing is known of the server."""
-    mode = task.default if settings.mode == "auto" else settings.mode
-    if mode not in task.modes:
-        raise UsageError(f"{task.name} cannot be answered by {mode}; it can by {' or '.join(task.modes)}")
-    if mode == "generation":
-        return Route(mode, settings.api or "chat")
-    return Route(mode, "completions", Way("echo") if mode == "loglikelihood" else Way("letters"))
+def _sum(plan: Plan, priced: bool) -> list[list[str]]:
+    if len(plan.tasks) < 2:
+        return []
+    names = ("items", "original", "requests", "input_tokens", "output_tokens")
+    totals = [f"{sum(getattr(task, name) for task in plan.tasks):,}" for name in names]
+    cost = sum(task.cost or 0.0 for task in plan.tasks)
+    return [["all", "", "", "", *totals, *([_cost(cost)] if priced else [])]]
 
 
-def _planned(paper: Paper, count: Callable[[str], int], settings: Eval) -> Planned:
-    wanted = list(paper.wanted())
-    input_tokens = _counted(wanted, count)
-    most = paper.settings.get("max_tokens", paper.settings.get("max_completion_tokens", 1))
-    output_tokens = sum(1 + len(one.later) for one in wanted) * (most if paper.route.mode == "generation" else 1)
-    setup = paper.setup(True)
-    return Planned(
-        task=paper.task.name,
-        mode=paper.route.mode,
-        template=setup.template,
-        version=paper.task.version,
-        shots=paper.shots,
-        items=len(paper.items),
-        original=paper.original,
-        requests=sum(1 + len(one.later) for one in wanted),
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cost=journal.cost(input_tokens, output_tokens, settings),
-        first=_shown(wanted[0]) if wanted else "",
-    )
-
-
-def _counted(wanted: Iterable[Wanted], count: Callable[[str], int]) -> int:
-    """Contexts are shared by the continuations of an item, and counted once; a later turn has all that the user said
-    before it."""
-    known: dict[int, int] = {}
-    total = 0
-    for one in wanted:
-        if id(one.asked) not in known:
-            known[id(one.asked)] = count(asking.shown(one.asked))
-        total += known[id(one.asked)] + (count(one.continuation) if one.continuation else 0)
-        total += sum(known[id(one.asked)] + said for said in accumulate(map(count, one.later)))
-    return total
-
-
-def _shown(wanted: Wanted) -> str:
-    return asking.shown(wanted.asked) + (f"[{wanted.continuation}]" if wanted.continuation else "")
-
-
-def _estimate(text: str) -> int:
-    return -(-len(text) // CHARACTERS)
+def _cost(cost: float | None) -> str:
+    return "-" if cost is None else f"{cost:,.4g}"

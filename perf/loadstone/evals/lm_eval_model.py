@@ -16,14 +16,15 @@ from lm_eval.__main__ import cli_evaluate
 from lm_eval.api.model import LM
 from lm_eval.api.registry import model_registry
 
-from loadstone import config as configs
-from loadstone import loop, store
-from loadstone.config import Config
-from loadstone.evals import answers, inference, probe, tokenising
-from loadstone.evals.answers import Answer
-from loadstone.evals.asking import Wanted
-from loadstone.evals.foreign import generation
-from loadstone.evals.route import Route, routes, together
+from loadstone.config import schema as configs
+from loadstone.host import event_loop as loop
+from loadstone.engine import run_folder as store
+from loadstone.config.schema import Config
+from loadstone.evals.requests import (answers, send as inference, capabilities as probe, tokenize as tokenising)
+from loadstone.evals.requests.answers import Answer
+from loadstone.evals.requests.build import Wanted
+from loadstone.evals.lm_eval.tasks import generation
+from loadstone.evals.requests.mode import Route, routes, together
 from loadstone.records import UsageError
 
 LABEL = "lm-eval"

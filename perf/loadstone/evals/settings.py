@@ -17,10 +17,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from loadstone import config as configs
-from loadstone import mappings
-from loadstone.config import Config, flag
-from loadstone.providers import resolve
+from loadstone.config import schema as configs
+from loadstone.config import files as mappings
+from loadstone.config.schema import Config, flag
+from loadstone.config.providers import resolve
 from loadstone.records import UsageError
 from loadstone.tasks.spec import MODES, Mode
 

@@ -34,15 +34,15 @@ EXTRACTORS: dict[str, str] = {
     "boxed_number": "loadstone.scorers.boxed:boxed_number",
     "minerva": "loadstone.scorers.boxed:minerva",
     "math_answer": "loadstone.scorers.boxed:math_answer",
-    "bbh": "loadstone.scorers.conclusion:strict",
-    "option": "loadstone.scorers.conclusion:option",
-    "ordered_words": "loadstone.scorers.conclusion:ordered",
-    "brackets": "loadstone.scorers.conclusion:brackets",
+    "bbh": "loadstone.scorers.bbh:strict",
+    "option": "loadstone.scorers.bbh:option",
+    "ordered_words": "loadstone.scorers.bbh:ordered",
+    "brackets": "loadstone.scorers.bbh:brackets",
 }
 SCORERS: dict[str, str] = {
     "letter": "loadstone.scorers.letter:right",
     "letters": "loadstone.scorers.letter:all_right",
-    "overlap": "loadstone.scorers.overlap:truthful",
+    "overlap": "loadstone.scorers.bleu_rouge:truthful",
     "ifeval": "loadstone.scorers.ifeval:follow",
     "exact_match": "loadstone.scorers.match:strict",
     "loose_match": "loadstone.scorers.match:loose",
@@ -50,9 +50,9 @@ SCORERS: dict[str, str] = {
     "aliases": "loadstone.scorers.match:aliases",
     "answered": "loadstone.scorers.match:answered",
     "gsm8k": "loadstone.scorers.number:gsm8k",
-    "bbh": "loadstone.scorers.conclusion:same",
+    "bbh": "loadstone.scorers.bbh:same",
     "number": "loadstone.scorers.number:numeric",
-    "mathematics": "loadstone.scorers.mathematics:equal",
+    "mathematics": "loadstone.scorers.math_equivalence:equal",
 }
 """By the name that `loadstone score --extractor NAME --scorer NAME` takes: `module:attribute`. Also `FILE.py:NAME`, an
 entry point in the group loadstone.scorers, and for extractors `regex:PATTERN`."""

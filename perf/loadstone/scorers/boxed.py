@@ -12,7 +12,7 @@ from loadstone.samples import Sample
 from loadstone.scorers import Extractor
 from loadstone.scorers.match import either, last_line, the_answer_is
 from loadstone.scorers.number import hashed, last_number
-from loadstone.scorers.statements import spoken
+from loadstone.scorers.letter_phrases import spoken
 
 BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 BARE = re.compile(r"\\(?:boxed|fbox)[ \t]*(?=[\d\\(.+-])([^\s$]+)|\\(?:boxed|fbox)[ \t]+([A-Za-z])(?![A-Za-z])")

@@ -14,17 +14,7 @@ from itertools import pairwise
 
 from loadstone.samples import Sample
 from loadstone.scorers import Extractor
-from loadstone.scorers.statements import (
-    NEGATION,
-    REFUSAL,
-    bare,
-    final,
-    named,
-    plain,
-    run,
-    stated,
-    without_negated,
-)
+from loadstone.scorers.letter_phrases import (NEGATION, REFUSAL, bare, final, named, plain, run, stated, without_negated)
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Options = Callable[[Sample], Sequence[str]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from loadstone.records import UsageError
-from loadstone.sim.model import generator
+from loadstone.sim.settings import generator
 
 FAULTS = {
     "refuse": "the connection is reset, and the listener is closed for 300 ms",

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, cast
 import httptools
 from msgspec import Struct
 
-from loadstone.sim import pages
-from loadstone.sim.answer import Answer
-from loadstone.sim.pages import Page
+from loadstone.sim import bodies as pages
+from loadstone.sim.response import Answer
+from loadstone.sim.bodies import Page
 
 if TYPE_CHECKING:
     from loadstone.sim.server import Server

@@ -21,21 +21,21 @@ from typing import Any
 
 import msgspec
 
-from loadstone import loop
-from loadstone.alarm import Alarm, alarm
+from loadstone.host import event_loop as loop
+from loadstone.host.timer import Alarm, alarm
 from loadstone.records import UsageError
-from loadstone.sim import asks, metrics, pages, truth
-from loadstone.sim.answer import Answer, Streamed, Whole
-from loadstone.sim.asks import Ask
-from loadstone.sim.batched import BatchedStream, BatchedWhole
-from loadstone.sim.chunks import Format
-from loadstone.sim.desk import Desk
-from loadstone.sim.drive import Drive
+from loadstone.sim import request as asks, metrics, bodies as pages, truth
+from loadstone.sim.response import Answer, Streamed, Whole
+from loadstone.sim.request import Ask
+from loadstone.sim.engine.responses import BatchedStream, BatchedWhole
+from loadstone.sim.format import Format
+from loadstone.sim.state import Desk
+from loadstone.sim.engine.loop import Drive
 from loadstone.sim.formats import FORMATS
 from loadstone.sim.http import Connection, Request
-from loadstone.sim.model import Settings
-from loadstone.sim.pages import Page
-from loadstone.sim.presets import profile
+from loadstone.sim.settings import Settings
+from loadstone.sim.bodies import Page
+from loadstone.sim.engine.presets import profile
 from loadstone.sim.truth import Row
 
 REFUSAL = 0.3

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from loadstone import launch
-from loadstone.config import Config
+from loadstone.host import subprocess as launch
+from loadstone.config.schema import Config
 from loadstone.records import UsageError
 
 TTFT, ITL = "50ms", "10ms"

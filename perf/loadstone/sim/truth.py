@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.sim.pages import Page, encode
+from loadstone.sim.bodies import Page, encode
 
 
 class Row(Struct, gc=False):

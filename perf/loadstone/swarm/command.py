@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadstone.config import Config
+from loadstone.config.schema import Config
 from loadstone.records import UsageError
 from loadstone.swarm import settings
 

@@ -12,7 +12,7 @@ from typing import Any
 from locust import User, constant, events, task
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadstone.outputs import notice
+from loadstone.report.output import notice
 from loadstone.records import UsageError
 from loadstone.swarm import settings
 from loadstone.swarm.dispatch import PartsOnly

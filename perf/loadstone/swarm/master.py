@@ -18,17 +18,17 @@ import msgspec
 from gevent import subprocess
 from locust.runners import STATE_INIT, STATE_MISSING, STATE_SPAWNING
 
-from loadstone import launch
-from loadstone.config import Config
-from loadstone.lookout import Lookout
+from loadstone.host import subprocess as launch
+from loadstone.config.schema import Config
+from loadstone.server_metrics.process import Lookout
 from loadstone.records import UsageError
-from loadstone.swarm import letters, muster
-from loadstone.swarm.endings import Patience, Why, reason, tail
-from loadstone.swarm.plans import Closing, Gone, Made, Order
-from loadstone.swarm.post import Post, log
-from loadstone.swarm.roster import NS, Roster
+from loadstone.swarm import messages as letters, startup as muster
+from loadstone.swarm.outcome import Patience, Why, reason, tail
+from loadstone.swarm.process_messages import Closing, Gone, Made, Order
+from loadstone.swarm.channel import Post, log
+from loadstone.swarm.members import NS, Roster
 from loadstone.swarm.settings import sendable, shaped, silence
-from loadstone.watchers import Watchers
+from loadstone.live.stop_conditions import Watchers
 
 WATCH, REMIND, HURRY, STUCK = 0.2, 2.0, 60.0, 30.0
 
@@ -301,7 +301,7 @@ class Master:
             tail=tail(run.roster, run.halt.reason, because, run.origin) | ({"idle": run.idle} if run.idle else {}),
             users=run.users if led else None,
         )
-        command = launch.command("loadstone.swarm.closing")
+        command = launch.command("loadstone.swarm.finish")
         return int(
             subprocess.run(
                 command, input=msgspec.json.encode(closing), env=launch.environment(), check=False

@@ -11,12 +11,17 @@ from pathlib import Path
 
 import msgspec
 
-from loadstone import describe, keys, loop, outputs, scraping, session, setup, store, workers
-from loadstone.lookout import Quest
+from loadstone.engine import (run_metadata as describe, prepare as setup, run_folder as store, worker_pool as workers)
+from loadstone.config import secrets as keys
+from loadstone.host import event_loop as loop
+from loadstone.report import output as outputs
+from loadstone.server_metrics import discovery as scraping
+from loadstone import load_test as session
+from loadstone.server_metrics.process import Quest
 from loadstone.records import UsageError
-from loadstone.setup import Setup
-from loadstone.shares import deal
-from loadstone.swarm.plans import Made, Order
+from loadstone.engine.prepare import Setup
+from loadstone.schedule.partition import deal
+from loadstone.swarm.process_messages import Made, Order
 
 ENDLESS = 30 * 86_400.0
 """Seconds that a run lasts which only Locust ends: longer than any."""

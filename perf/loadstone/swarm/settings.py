@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone import health
-from loadstone.config import HIDDEN, Config, flag
+from loadstone.host import client_health as health
+from loadstone.config.schema import HIDDEN, Config, flag
 from loadstone.records import UsageError
-from loadstone.typed import REPLAY, seconds
+from loadstone.config.parse import REPLAY, seconds
 
 RUN, CONFIG, VIEW = "LOADSTONE_RUN", "LOADSTONE_CONFIG", "LOADSTONE_AS"
 SILENCE = "LOADSTONE_SILENCE"
@@ -31,7 +31,7 @@ def config(environ: Mapping[str, str] = os.environ) -> Config:
             return msgspec.json.decode(text, type=Config)
         except msgspec.MsgspecError as exc:
             raise UsageError(f"{RUN} is not a run: {exc}") from exc
-    from loadstone.verbs.given import config_of
+    from loadstone.config.load import config_of
 
     path = environ.get(CONFIG)
     return config_of(Namespace(config=path) if path else Namespace())

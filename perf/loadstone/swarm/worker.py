@@ -16,15 +16,15 @@ import msgspec
 import numpy
 
 from loadstone import __version__
-from loadstone.messages import Pulse
+from loadstone.engine.worker_messages import Pulse
 from loadstone.records import UsageError
-from loadstone.swarm import letters, settings
-from loadstone.swarm.engines import Engine
-from loadstone.swarm.figures import Figures
-from loadstone.swarm.letters import Letter
-from loadstone.swarm.post import Post, log
+from loadstone.swarm import messages as letters, settings
+from loadstone.swarm.worker_processes import Engine
+from loadstone.swarm.locust_stats import Figures
+from loadstone.swarm.messages import Letter
+from loadstone.swarm.channel import Post, log
 from loadstone.swarm.seats import levels
-from loadstone.swarm.streams import Stream
+from loadstone.swarm.record_stream import Stream
 
 TICK, BEAT = 0.1, 1.0
 START, DRAIN = 60.0, 10.0

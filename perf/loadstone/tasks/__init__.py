@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 BENCHMARKS: dict[str, str] = {
-    "aime24": "loadstone.tasks.competition:AIME24",
-    "aime25": "loadstone.tasks.competition:AIME25",
+    "aime24": "loadstone.tasks.math_competitions:AIME24",
+    "aime25": "loadstone.tasks.math_competitions:AIME25",
     "arc": "loadstone.tasks.arc:BENCHMARK",
     "bbh": "loadstone.tasks.bbh:BENCHMARK",
     "ceval": "loadstone.tasks.ceval:BENCHMARK",
@@ -13,8 +13,8 @@ BENCHMARKS: dict[str, str] = {
     "hellaswag": "loadstone.tasks.hellaswag:BENCHMARK",
     "humaneval": "loadstone.tasks.humaneval:BENCHMARK",
     "ifeval": "loadstone.tasks.ifeval:BENCHMARK",
-    "math": "loadstone.tasks.math:BENCHMARK",
-    "math500": "loadstone.tasks.competition:MATH500",
+    "math": "loadstone.tasks.minerva_math:BENCHMARK",
+    "math500": "loadstone.tasks.math_competitions:MATH500",
     "mmlu": "loadstone.tasks.mmlu:BENCHMARK",
     "mt_bench": "loadstone.tasks.mt_bench:BENCHMARK",
     "race": "loadstone.tasks.race:BENCHMARK",

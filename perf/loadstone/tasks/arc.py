@@ -6,7 +6,7 @@ behind letters, whatever the data call them (some questions have 1 to 4, some th
 
 from __future__ import annotations
 
-from loadstone.tasks.lettered import lettered
+from loadstone.tasks.multiple_choice import lettered
 from loadstone.tasks.spec import Benchmark, Data, Doc, Group, Likelihood, Task
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from loadstone import plugins
 from loadstone.records import UsageError
-from loadstone.tasks import BENCHMARKS, own
+from loadstone.tasks import BENCHMARKS, custom as own
 from loadstone.tasks.spec import Benchmark, Data, Group, Task
 
 GROUP = "loadstone.tasks"

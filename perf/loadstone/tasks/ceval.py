@@ -5,7 +5,7 @@ Likelihood of the letters as lm-eval's `ceval-valid`, the same question for answ
 
 from __future__ import annotations
 
-from loadstone.tasks.lettered import TOKENS, letter_filter, listed
+from loadstone.tasks.multiple_choice import TOKENS, letter_filter, listed
 from loadstone.tasks.spec import Benchmark, Data, Doc, Generation, Group, Likelihood, Task
 
 SUBJECTS = {

@@ -11,7 +11,7 @@ from unicodedata import category
 
 from loadstone.samples import Sample
 from loadstone.scorers.match import loose, regex
-from loadstone.tasks.lettered import letter_filter, shuffled
+from loadstone.tasks.multiple_choice import letter_filter, shuffled
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Likelihood, Task
 
 NAMES = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3", "Correct Answer")

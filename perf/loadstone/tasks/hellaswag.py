@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from loadstone.tasks.lettered import lettered
+from loadstone.tasks.multiple_choice import lettered
 from loadstone.tasks.spec import Benchmark, Data, Doc, Likelihood, Task
 
 ASKED = "Which ending goes on best?"

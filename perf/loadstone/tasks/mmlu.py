@@ -12,7 +12,7 @@ from functools import partial
 from loadstone.samples import Sample
 from loadstone.scorers.letter import LETTERS
 from loadstone.scorers.match import loose
-from loadstone.tasks.lettered import letter_filter, listed
+from loadstone.tasks.multiple_choice import letter_filter, listed
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Likelihood, Task
 
 SUBJECTS = {

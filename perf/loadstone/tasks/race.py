@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 
-from loadstone.tasks.lettered import lettered
+from loadstone.tasks.multiple_choice import lettered
 from loadstone.tasks.spec import Benchmark, Data, Doc, Group, Likelihood, Task
 
 BLANK = "  _  ."

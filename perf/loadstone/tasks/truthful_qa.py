@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from loadstone.scorers.letter import LETTERS, all_right, several_among
 from loadstone.scorers.match import whole
-from loadstone.scorers.overlap import truthful
-from loadstone.tasks.lettered import lettered, shuffled
+from loadstone.scorers.bleu_rouge import truthful
+from loadstone.tasks.multiple_choice import lettered, shuffled
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Likelihood, Task
 
 SOURCE = "https://arxiv.org/abs/2109.07958"

@@ -16,8 +16,8 @@ import httptools
 
 from loadstone.records import Failure, Stamper
 from loadstone.transport import Exchange, TransportError
-from loadstone.transport.http import lost
-from loadstone.transport.pipe import Pipe
+from loadstone.transport.common import lost
+from loadstone.transport.kernel_socket import Pipe
 
 
 class Connection(asyncio.Protocol):

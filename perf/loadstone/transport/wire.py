@@ -12,8 +12,8 @@ import ssl
 
 from loadstone.transport import Exchange, Headers, Options, Request, Target, TransportError
 from loadstone.transport.connection import Connection
-from loadstone.transport.http import AGENT, connect_failure, connect_timeout, host_header, lost
-from loadstone.transport.pipe import Address, Stamping
+from loadstone.transport.common import AGENT, connect_failure, connect_timeout, host_header, lost
+from loadstone.transport.kernel_socket import Address, Stamping
 
 CLOSING = 1.0
 """Seconds to wait for closed connections: uvloop does not tell of one whose opening was cancelled as it succeeded."""

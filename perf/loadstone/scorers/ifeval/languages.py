@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 
-from loadstone.scorers.ifeval.frequent import FOREIGN, LETTERS, WORDS
+from loadstone.scorers.ifeval.language_words import FOREIGN, LETTERS, WORDS
 
 SCRIPTS = {
     "THAI": "th", "TAMIL": "ta", "TELUGU": "te", "HANGUL": "ko", "HEBREW": "he", "KANNADA": "kn", "GUJARATI": "gu",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadstone.sim.chunks import Format
+from loadstone.sim.format import Format
 from loadstone.sim.formats import messages, ollama, openai, pooling, responses, sglang, tgi
 
 _RERANK = pooling.Rerank()

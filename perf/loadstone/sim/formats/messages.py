@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadstone.sim import asks
-from loadstone.sim.asks import Ask
-from loadstone.sim.chunks import Chunks, Facts, Format, frame
-from loadstone.sim.model import Settings
-from loadstone.sim.pages import ENGINE_DEAD, Page, encode, message
+from loadstone.sim import request as asks
+from loadstone.sim.request import Ask
+from loadstone.sim.format import Chunks, Facts, Format, frame
+from loadstone.sim.settings import Settings
+from loadstone.sim.bodies import ENGINE_DEAD, Page, encode, message
 
 _REASONS = {"length": "max_tokens", "stop": "end_turn"}
 _DELTA = (

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from loadstone.sim import asks, likely
-from loadstone.sim.asks import Ask, Content
-from loadstone.sim.chunks import Chunks, Facts, Format, frame
-from loadstone.sim.likely import Scores, Token
-from loadstone.sim.model import Settings
-from loadstone.sim.pages import FINGERPRINT, encode, usage
+from loadstone.sim import request as asks, logprobs as likely
+from loadstone.sim.request import Ask, Content
+from loadstone.sim.format import Chunks, Facts, Format, frame
+from loadstone.sim.logprobs import Scores, Token
+from loadstone.sim.settings import Settings
+from loadstone.sim.bodies import FINGERPRINT, encode, usage
 
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 _TRANSFER = {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": None}

@@ -8,11 +8,11 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from loadstone.sim import asks
-from loadstone.sim.asks import Ask, Content
-from loadstone.sim.chunks import Facts, Format
-from loadstone.sim.model import Settings
-from loadstone.sim.pages import encode, usage
+from loadstone.sim import request as asks
+from loadstone.sim.request import Ask, Content
+from loadstone.sim.format import Facts, Format
+from loadstone.sim.settings import Settings
+from loadstone.sim.bodies import encode, usage
 
 DIMENSIONS = 32
 

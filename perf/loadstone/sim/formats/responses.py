@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from loadstone.sim import asks
-from loadstone.sim.asks import Ask, Content
-from loadstone.sim.chunks import Chunks, Facts, Format, frame
-from loadstone.sim.model import Settings
-from loadstone.sim.pages import ENGINE_DEAD, encode
+from loadstone.sim import request as asks
+from loadstone.sim.request import Ask, Content
+from loadstone.sim.format import Chunks, Facts, Format, frame
+from loadstone.sim.settings import Settings
+from loadstone.sim.bodies import ENGINE_DEAD, encode
 
 _SPOT = {"item_id": "msg_0", "output_index": 0, "content_index": 0}
 _DELTA = b'"item_id":"msg_0","output_index":0,"content_index":0,"delta":"'

@@ -1,0 +1,94 @@
+"""Embeddings and rerank, as OpenAI, vLLM, SGLang and Jina serve them: nothing is generated, answers come in one piece.
+
+An answer with at least one vector or score is output of no characters; the vectors themselves are never decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from loadstone.apis import API, Delta, Event, Settings
+from loadstone.apis.common import complaint, no_lengths, no_tokens, overlaid, reader, sampling, text
+from loadstone.records import Prompt, Usage, UsageError
+
+
+class _Usage(Struct, gc=False):
+    prompt_tokens: int | None = None
+    total_tokens: int | None = None
+
+
+class _Row(Struct, gc=False):
+    embedding: msgspec.Raw = msgspec.Raw(b"")
+    relevance_score: float | None = None
+
+
+class _Answer(Struct, gc=False):
+    data: list[_Row] | None = None
+    results: list[_Row] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+    object: str | None = None
+    message: str | None = None
+
+
+_read: Callable[[bytes], _Answer] = reader(_Answer)
+_NOTHING = (b"", b"[]", b'""', b"null")
+
+
+class Pooling(API):
+    """What both share."""
+
+    streams = False
+
+    def event(self, data: bytes) -> Event:
+        return self.whole(data)
+
+    def whole(self, data: bytes) -> Event:
+        answer = _read(data)
+        failed = answer.error or answer.object == "error"
+        rows = [*(answer.data or ()), *(answer.results or ())]
+        filled = any(row.relevance_score is not None or bytes(row.embedding) not in _NOTHING for row in rows)
+        return Event(
+            [Delta(output=True)] if filled else [],
+            None if answer.usage is None else _usage(answer.usage),
+            complaint(answer.error or answer.message) if failed else None,
+        )
+
+
+class Embeddings(Pooling):
+    """POST /v1/embeddings: the documents of a row in one request, else its text or token ids."""
+
+    path = "/v1/embeddings"
+
+    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+        _nothing_generated(settings, "embeddings")
+        asked: Any = prompt.documents or prompt.tokens or text(prompt)
+        return overlaid({"model": settings.model, "input": asked}, settings.extra_body, prompt.body)
+
+
+class Rerank(Pooling):
+    """POST /v1/rerank: the documents of a row by its text."""
+
+    path = "/v1/rerank"
+
+    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+        _nothing_generated(settings, "rerank")
+        no_tokens(prompt, "rerank")
+        if not prompt.documents:
+            raise UsageError(f"--api rerank needs documents, and {prompt.id} has none: give rows a list `documents`")
+        body = {"model": settings.model, "query": text(prompt), "documents": prompt.documents}
+        return overlaid(body, settings.extra_body, prompt.body)
+
+
+def _nothing_generated(settings: Settings, api: str) -> None:
+    no_lengths(settings, api)
+    sampling(settings, {}, api)
+
+
+def _usage(usage: _Usage) -> Usage:
+    """Jina's servers tell the total alone, and it is the prompt's."""
+    return Usage(usage.total_tokens if usage.prompt_tokens is None else usage.prompt_tokens)

@@ -1,0 +1,45 @@
+"""The points of a sweep on disk, called met or missed from every request of their runs, as the search for a load does.
+
+That tells more than summaries: all runs of a point count together, and whether a share of the requests is too large is
+known before the percentile is. How it is called is probes.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadstone.sweep import slo_probe as probes, folder as sweeps
+from loadstone import results
+from loadstone.engine import run_folder as store
+from loadstone.capacity.curves import QUEUE, Calls
+from loadstone.metrics.slo import Judgement, Objective
+from loadstone.sweep.points import Sweep
+from loadstone.sweep.slo_probe import Evidence
+
+
+def of(path: Path, sweep: Sweep, objectives: Sequence[Objective]) -> Calls:
+    """By point and objective. Error rates are left to the summaries: they are taken as they are, and an error is on the
+    wrong side of every other objective anyway. Points whose records are gone are not in it."""
+    counted = [objective for objective in objectives if objective.metric != "error_rate"]
+    found = {point.name: _point(path / point.name, counted) for point in sweep.points} if counted else {}
+    return {name: calls for name, calls in found.items() if calls}
+
+
+def _point(path: Path, objectives: Sequence[Objective]) -> dict[str, Judgement]:
+    runs = [run for run, summary in sweeps.finished(path)
+            if summary.counts.succeeded and not (summary.verdict and summary.verdict.status == "invalid")]  # fmt: skip
+    if not runs or not all((run / store.RECORDS).exists() for run in runs):
+        return {}
+    seen = []
+    for run in runs:
+        summary, columns = results.load(run)
+        seen.append(probes.evidence(columns, summary, objectives))
+    return called(seen, objectives)
+
+
+def called(seen: Sequence[Evidence], objectives: Sequence[Objective]) -> dict[str, Judgement]:
+    """A point by the evidence of its runs."""
+    found = probes.call(0.0, seen, objectives, len(seen))
+    calls = {one.name: look.call for one, look in zip(objectives, found.looks, strict=True)}
+    return calls | ({QUEUE: "missed"} if seen[-1].growing else {})

@@ -1,0 +1,164 @@
+"""`loadstone report`: one run recomputed from its records, several side by side, and what other programs read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loadstone.cli import run_flags as flags
+from loadstone.report.output import notice
+from loadstone.records import UsageError
+from loadstone.config.parse import slo
+from loadstone.cli import score
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from loadstone.report.side_by_side import Runs
+
+SIDE_BY_SIDE = ("text", "md", "html", "csv", "json")
+
+
+def add(verb: ArgumentParser) -> None:
+    verb.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        help="folder of a run, of its repeats, of a sweep or an evaluation; a records file; - for records; several side"
+        " by side",
+    )
+    verb.add_argument(
+        "--as",
+        dest="view",
+        metavar="VIEW",
+        help="text (default), classic, md, csv, json, html, junit, vllm, vllm-sweep, parquet, leaderboard",
+    )
+    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file (vllm-sweep: folder), not to stdout")
+    verb.add_argument("--summary", action="store_true", help=flags.SUMMARY)
+    verb.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
+    verb.add_argument("--tokenizer", metavar="PATH", help="counts tokens of kept texts where the server did not")
+
+
+def run(options: Namespace) -> int:
+    """Exit status 0; 1 where no request succeeded, or a run cannot be read."""
+    if len(options.runs) == 1 and score.is_evaluation(Path(options.runs[0])):
+        return score.report(options, Path(options.runs[0]))
+    return _beyond(options) if _is_beyond(options) else _one(options)
+
+
+def _one(options: Namespace) -> int:
+    """A run, or records on stdin, in one of the views."""
+    from loadstone import results
+    from loadstone.server_metrics import csv as server_csv
+    from loadstone.report.exports import EXPORTS
+    from loadstone.records import from_lines
+    from loadstone.cli import run as verb
+
+    (path,), view = options.runs, verb.asked(options, EXPORTS)
+    tokenizer, goodput = _measures(options)
+    if path == "-":
+        summary, columns = results.measured(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
+    else:
+        summary, columns = results.load(Path(path), tokenizer, goodput)
+    output = getattr(options, "output", None)
+    verb.show(summary, view, output, lambda: results.web_page(summary, columns, server_csv.read(Path(path))))
+    verb.for_ci(options, summary)
+    return 0 if summary.counts.succeeded else 1
+
+
+def _is_beyond(options: Namespace) -> bool:
+    """Whether it is more than one run in one of the views."""
+    from loadstone.engine import run_folder as store
+    from loadstone.sweep import folder as sweeps
+    from loadstone.report.exports import EXPORTS
+
+    path = Path(options.runs[0])
+    many = sweeps.is_sweep(path) or (not (path / store.RUN).exists() and any(path.glob(f"*/{store.RUN}")))
+    return len(options.runs) > 1 or _view(options) in EXPORTS or many
+
+
+def _beyond(options: Namespace) -> int:
+    from loadstone.compare import repeat_runs as repeating
+    from loadstone.sweep import folder as sweeps
+    from loadstone.report.exports import EXPORTS, FOLDERS
+    from loadstone.cli import repeat, sweep
+
+    view, path = _view(options), Path(options.runs[0])
+    if view not in EXPORTS and len(options.runs) == 1 and sweeps.is_sweep(path):
+        return sweep.report(path, options)
+    if view in repeat.FORMS and len(options.runs) == 1 and repeating.is_repeated(path):
+        return repeat.report(options, path)
+    if view not in EXPORTS:
+        return _side_by_side(options, view)
+    if len(options.runs) > 1:
+        raise UsageError(f"--as {view} takes one {'sweep' if view in FOLDERS else 'run'}, not {len(options.runs)}")
+    return _folder(options, view) if view in FOLDERS else _export(options, view)
+
+
+def _view(options: Namespace) -> str:
+    return getattr(options, "view", "text")
+
+
+def _side_by_side(options: Namespace, view: str) -> int:
+    from loadstone.report import output as outputs
+    from loadstone.cli import run_arguments as sources
+    from loadstone.report import side_by_side as matrix
+
+    if view not in SIDE_BY_SIDE:
+        raise UsageError(f"--as takes {', '.join(SIDE_BY_SIDE)} for several runs, not {view!r}")
+    found, unreadable = sources.several(map(Path, options.runs), *_measures(options))
+    for sentence in unreadable:
+        notice(f"left out: {sentence}")
+    if not found:
+        raise UsageError("none of these runs can be read: give folders that loadstone run has written")
+    _write(matrix.Runs(found, unreadable), view, getattr(options, "output", None))
+    if getattr(options, "summary", False):
+        outputs.step_summary(matrix.as_markdown(matrix.Runs(found, unreadable)))
+    return 1 if unreadable or not all(summary.counts.succeeded for summary in found.values()) else 0
+
+
+def _write(runs: Runs, view: str, output: str | None) -> None:
+    from loadstone.report import terminal as console, output as outputs
+    from loadstone.report import side_by_side as matrix
+
+    if view == "text" and output in (None, "-"):
+        console.show(matrix.page(runs))
+        return
+    forms = {"csv": matrix.as_csv, "json": matrix.as_json}
+    outputs.put(forms[view](runs) if view in forms else outputs.drawn(matrix.page(runs), view), output)
+
+
+def _folder(options: Namespace, view: str) -> int:
+    from loadstone.report.exports import EXPORTS
+    from loadstone.plugins import find
+
+    output = getattr(options, "output", None)
+    if output is None:
+        raise UsageError(f"--as {view} writes a folder: name a new one with -o")
+    find("loadstone.views", view, EXPORTS, "--as")(Path(options.runs[0]), Path(output))
+    notice(f"written to {output}")
+    return 0
+
+
+def _export(options: Namespace, view: str) -> int:
+    """Two passes over the records: what is measured of all of them, then the records themselves."""
+    from loadstone.report import output as outputs
+    from loadstone.cli import run_arguments as sources
+    from loadstone.dataset import tokenizer as tokens
+    from loadstone.report.exports import BINARY, EXPORTS
+    from loadstone.plugins import find
+
+    part, output = find("loadstone.views", view, EXPORTS, "--as"), getattr(options, "output", None)
+    if view in BINARY and output in (None, "-") and sys.stdout.isatty():
+        raise UsageError(f"--as {view} is not for a terminal: name a file with -o")
+    tokenizer, goodput = _measures(options)
+    source = sources.Source(options.runs[0])
+    summary = source.summary(tokenizer, goodput)
+    with outputs.target(output) as file:
+        part(summary, source.records(), tokens.load(tokenizer).count if tokenizer else None, file)
+    return 0 if summary.counts.succeeded else 1
+
+
+def _measures(options: Namespace) -> tuple[str | None, dict[str, float]]:
+    return getattr(options, "tokenizer", None), dict(getattr(options, "goodput", []))

@@ -1,0 +1,53 @@
+"""Runs as they are named on the command line: one that is gone through twice, or several to be laid side by side."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from loadstone import results
+from loadstone.engine import run_folder as store
+from loadstone.dataset import tokenizer as tokens
+from loadstone.metrics.measure import measure
+from loadstone.records import Record, Summary, UsageError, from_lines
+
+
+class Source:
+    """Records that are gone through twice: those of a run folder or file or, of `-`, kept from stdin."""
+
+    def __init__(self, name: str) -> None:
+        self._path = Path(name)
+        self._kept = list(from_lines(sys.stdin.buffer, "stdin")) if name == "-" else None
+
+    def records(self) -> Iterable[Record]:
+        return store.load_records(self._path) if self._kept is None else self._kept
+
+    def summary(self, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Summary:
+        if self._kept is None:
+            return results.read(self._path, tokenizer, goodput)
+        count = tokens.load(tokenizer).count if tokenizer else None
+        return measure(self._kept, {"config": {"goodput": goodput}} if goodput else None, count)
+
+
+def several(
+    paths: Iterable[Path], tokenizer: str | None = None, goodput: dict[str, float] | None = None
+) -> tuple[dict[str, Summary], list[str]]:
+    """Runs by name, those in a folder of repeats one by one, and a sentence for each that cannot be read."""
+    found: dict[Path, Summary] = {}
+    unreadable = []
+    for path in paths:
+        try:
+            for place in [path] if path.is_file() else store.runs(path):
+                found[place] = results.read(place, tokenizer, goodput)
+        except UsageError as exc:
+            unreadable.append(str(exc))
+    return dict(zip(names(list(found)), found.values(), strict=True)), unreadable
+
+
+def names(paths: list[Path]) -> list[str]:
+    """As short as they can be and differ: the last parts of the paths, as many as it takes."""
+    whole = [path.absolute().parts for path in paths]
+    lengths = range(1, max(map(len, whole), default=0) + 1)
+    candidates = (["/".join(parts[-length:]) for parts in whole] for length in lengths)
+    return next((short for short in candidates if len(set(short)) == len(short)), list(map(str, paths)))

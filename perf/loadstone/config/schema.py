@@ -1,0 +1,366 @@
+"""What a run is asked to do: every setting with its default, checked for sense, and its form on disk without secrets.
+
+Pure. The command line and TOML files fill it; library users build it themselves. Times are seconds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from loadstone.records import UsageError
+from loadstone.config.parse import REPLAY, SLO_FORM, SLOS, extent, mix, seconds
+
+if TYPE_CHECKING:
+    from loadstone.schedule.plan import Load
+
+DEFAULT_REQUESTS = 100
+DEFAULT_CONCURRENCY = 8
+DUMMY = "dummy"
+HIDDEN = "***"
+FLAGS = {"trace_from": "from", "trace_to": "to", "choices": "n-choices"}
+"""Fields whose flag has another name."""
+_SECRET = re.compile(r"auth|key|token|secret|cookie|passw|credential|signature|^sig$", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"\s*(bearer|basic|digest|token)\s|sk-", re.IGNORECASE)
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run. `check()` raises UsageError when it makes no sense."""
+
+    url: str | list[str] | None = None
+    balance: Literal["round-robin", "sticky"] = "round-robin"
+    model: str | None = None
+    batch_size: int = 1
+    provider: str | None = None
+    api: str = "chat"
+    transport: Literal["wire", "aiohttp"] = "wire"
+    clock: Literal["auto", "kernel", "user"] = "auto"
+    header: dict[str, str] = {}
+    request_id: str | None = None
+    api_key_env: str | None = None
+    insecure: bool = False
+    ca_file: str | None = None
+    connect_timeout: float = 30.0
+    ttft_timeout: float | None = None
+    idle_timeout: float | None = None
+    timeout: float | None = 21_600.0
+    retries: int = 0
+    retry_longest: float = 60.0
+
+    dataset: str = "chat-small"
+    prompt_field: str | None = None
+    shuffle: bool = False
+    skip: int = 0
+    tokenizer: str | None = None
+    input_len: int | str | None = None
+    output_len: int | str | None = None
+    range_ratio: float = 0.0
+    prefix_len: int | str | None = None
+    prefix_count: int | None = None
+    system_len: int | str | None = None
+    turns: int | str | None = None
+    think_time: float | str | None = None
+    history: Literal["first", "recorded", "live"] | None = None
+    scale_lengths: float = 1.0
+    min_input_len: int | None = None
+    max_input_len: int | None = None
+    max_total_len: int | None = None
+
+    stream: bool = True
+    usage: Literal["final", "each", "off"] = "final"
+    ignore_eos: bool = False
+    match_output_length: bool = False
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    min_tokens: int | None = None
+    stop: list[str] | None = None
+    sampling_seed: int | None = None
+    logprobs: int | None = None
+    choices: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    extra_body: dict[str, Any] = {}
+    tokenize_prompt: bool = False
+    apply_chat_template: bool = False
+    body_template: str | None = None
+    text_path: str | None = None
+    usage_path: str | None = None
+    cancel_share: float = 0.0
+    cancel_after: float | None = None
+
+    workers: int | Literal["auto"] = "auto"
+    concurrency: int | None = None
+    rate: float | None = None
+    arrivals: str | None = None
+    burstiness: float | None = None
+    rescale: bool = True
+    stages: str | None = None
+    speed: float | None = None
+    trace_from: float | None = None
+    trace_to: float | None = None
+    requests: int | None = None
+    duration: float | None = None
+    grace: float = 30.0
+    warmup: int | str = 0
+    cooldown: int | str = 0
+    seed: int = 0
+    rpm: float | None = None
+    tpm: float | None = None
+    stop_error_rate: float | None = None
+    stop_saturated: bool = False
+
+    goodput: dict[str, float] = {}
+    max_error_rate: float = 1.0
+    scrape: bool | str | list[str] = True
+    scrape_every: float = 1.0
+    scrape_all: bool = False
+    scrape_name: str | None = None
+    save_text: bool = False
+    save_bodies: bool = False
+    html: bool = True
+    output: str | None = None
+    label: str | None = None
+
+    def check(self) -> Config:
+        """This configuration, if it makes sense. Raises UsageError."""
+        for name, (fits, text) in _LIMITS.items():
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not (math.isfinite(value) and fits(value)):
+                raise UsageError(f"--{flag(name)} takes {text}, not {value}")
+        for name, limit in self.goodput.items():
+            if name not in SLOS or not limit > 0:
+                raise UsageError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s")
+        self._check_arrivals()
+        self._check_scrape()
+        if self.request_id is not None and any(name.lower() == "x-request-id" for name in self.header):
+            raise UsageError("--request-id and a --header X-Request-Id say the same thing twice: give one of them")
+        for given, clashing, text in _CLASHES:
+            if _given(self, given) and _given(self, clashing):
+                raise UsageError(f"--{flag(given)} and --{flag(clashing)} exclude each other: {text}")
+        for given, needed, text in _NEEDS:
+            if _given(self, given) and not any(_given(self, name) for name in needed):
+                raise UsageError(f"--{flag(given)} needs {' or '.join(f'--{flag(name)}' for name in needed)}: {text}")
+        self.load  # noqa: B018  its texts are read there
+        return self
+
+    def _check_scrape(self) -> None:
+        try:
+            re.compile(self.scrape_name or "")
+        except re.error as exc:
+            raise UsageError(f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}") from exc
+
+    def _check_arrivals(self) -> None:
+        from loadstone.schedule.arrivals import ARRIVALS  # it needs numpy, for which --help does not wait
+
+        if self.arrivals not in (None, REPLAY, *ARRIVALS):
+            raise UsageError(f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}")
+        if self.burstiness is not None and self.arrivals not in (None, "gamma"):
+            raise UsageError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}")
+        steady = next((name for name in ("rate", "stages") if _given(self, name)), None)
+        law = next((name for name in ("arrivals", "burstiness") if _given(self, name)), None)
+        if self.arrivals != REPLAY and law and not steady:
+            raise UsageError(f"--{law} says how requests arrive at a rate: give --rate or --stages with it")
+        if self.arrivals == REPLAY and steady:
+            raise UsageError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
+
+    def filled(self, timed: bool) -> Config:
+        """With the defaults that depend on the dataset: one with recorded times (`timed`) is replayed, unless another
+        load is asked for."""
+        changes: dict[str, Any] = {}
+        named = self.rate is not None or self.stages is not None
+        if timed and self.arrivals is None and not named and self.concurrency is None:
+            changes["arrivals"] = REPLAY
+        replay = REPLAY in (self.arrivals, changes.get("arrivals"))
+        if not replay and not self.stages and self.requests is None and self.duration is None:
+            changes["requests"] = DEFAULT_REQUESTS
+        if not replay and not named and self.concurrency is None:
+            changes["concurrency"] = DEFAULT_CONCURRENCY
+        if not timed and (self.trace_from is not None or self.trace_to is not None):
+            raise UsageError("--from and --to take a stretch of recorded times, and this dataset has none")
+        if self.speed is not None and not replay:
+            raise UsageError("--speed is for recorded times: give a trace, and neither --rate, --stages nor -c alone")
+        if not replay and self.arrivals is None:
+            changes["arrivals"] = "poisson" if self.burstiness is None else "gamma"
+        return msgspec.structs.replace(self, **changes)
+
+    @property
+    def urls(self) -> list[str]:
+        """The servers' addresses."""
+        return [self.url] if isinstance(self.url, str) else list(self.url or [])
+
+    @property
+    def own(self) -> bool:
+        """Whether the model is a class of one's own, FILE.py:CLASS or the dummy, and no server is needed."""
+        name = self.model or ""
+        return self.url is None and (".py:" in name or name.partition(":")[0] == DUMMY)
+
+    @property
+    def scraped(self) -> list[str]:
+        """Addresses of metrics that were asked for; none where those of the servers are to be found."""
+        return [self.scrape] if isinstance(self.scrape, str) else self.scrape if isinstance(self.scrape, list) else []
+
+    @property
+    def models(self) -> list[tuple[str | None, float]]:
+        """Models to ask for, with their shares; None is the first that the server lists."""
+        return [(self.model, 1.0)] if self.own else mix(self.model) if self.model else [(None, 1.0)]
+
+    @property
+    def load(self) -> Load:
+        from loadstone.schedule.plan import Load
+        from loadstone.schedule.stages import parse
+
+        warmup, warmup_time = extent("warmup", self.warmup)
+        cooldown, cooldown_time = extent("cooldown", self.cooldown)
+        return Load(
+            concurrency=self.concurrency,
+            rate=self.rate,
+            arrivals=self.arrivals or "poisson",
+            burstiness=1.0 if self.burstiness is None else self.burstiness,
+            rescale=self.rescale,
+            stages=parse(self.stages) if self.stages else (),
+            speed=self.speed or 1.0,
+            requests=self.requests,
+            duration=self.duration,
+            warmup=warmup,
+            warmup_time=warmup_time,
+            cooldown=cooldown,
+            cooldown_time=cooldown_time,
+            models=tuple(share for _, share in self.models),
+            servers=max(1, len(self.urls)),
+            sticky=self.balance == "sticky",
+            cancel_share=self.cancel_share,
+            seed=self.seed,
+            shuffle=self.shuffle,
+            skip=self.skip,
+        )
+
+    def shown(self) -> dict[str, Any]:
+        """As it may be written down: keys, tokens and passwords are hidden."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        fields["header"] = {name: hide_header(name, value) for name, value in self.header.items()}
+        fields["extra_body"] = hide(self.extra_body)
+        fields["chat_template_kwargs"] = hide(self.chat_template_kwargs)
+        fields["body_template"] = _hide_in_template(self.body_template)
+        shown = [hide_in_url(url) for url in self.urls]
+        fields["scrape"] = [hide_in_url(url) for url in self.scraped] or self.scrape
+        fields["url"] = shown if isinstance(self.url, list) else next(iter(shown), None)
+        return fields
+
+
+_Limit = tuple[Callable[[float], bool], str]
+_FROM_0: _Limit = (lambda value: value >= 0, "0 or more")
+_FROM_1: _Limit = (lambda value: value >= 1, "1 or more")
+_POSITIVE: _Limit = (lambda value: value > 0, "a number above 0")
+_SHARE: _Limit = (lambda value: 0 <= value <= 1, "0 to 1")
+_LIMITS: dict[str, _Limit] = {
+    "burstiness": (lambda value: value >= 0.01, "0.01 or more (gaps would be 0 or hours)"),
+    **dict.fromkeys(("requests", "concurrency", "workers", "prefix_count", "choices", "batch_size"), _FROM_1),
+    **dict.fromkeys(("min_input_len", "max_input_len", "max_total_len"), _FROM_1),
+    **dict.fromkeys(("input_len", "output_len", "turns"), _FROM_1),
+    **dict.fromkeys(("prefix_len", "system_len", "think_time", "min_tokens", "logprobs"), _FROM_0),
+    **dict.fromkeys(("warmup", "cooldown", "grace", "seed", "skip", "trace_from", "retries"), _FROM_0),
+    **dict.fromkeys(("rate", "duration", "speed", "scale_lengths", "trace_to", "cancel_after"), _POSITIVE),
+    **dict.fromkeys(("rpm", "tpm", "retry_longest"), _POSITIVE),
+    **dict.fromkeys(("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "scrape_every"), _POSITIVE),
+    **dict.fromkeys(("range_ratio", "max_error_rate", "stop_error_rate", "cancel_share"), _SHARE),
+}
+_TIMES = (
+    *("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "duration", "grace"),
+    *("trace_from", "trace_to", "cancel_after", "scrape_every", "retry_longest"),
+)
+_CLASHES = (
+    ("rate", "stages", "stages have rates of their own"),
+    ("duration", "stages", "stages have times of their own"),
+    ("requests", "stages", "stages end by time"),
+    ("tokenize_prompt", "apply_chat_template", "give the template's text as it is, or token ids"),
+)
+_NEEDS = (
+    ("tokenize_prompt", ("tokenizer",), "with it the prompts become token ids"),
+    ("apply_chat_template", ("tokenizer",), "the chat template is the tokenizer's"),
+    ("cancel_share", ("cancel_after",), "say after how long a request is taken back, such as 500ms"),
+    ("cancel_after", ("cancel_share",), "say how many requests are taken back, such as 0.1"),
+    ("text_path", ("body_template",), "both are for --api template"),
+    ("usage_path", ("body_template",), "both are for --api template"),
+)
+
+
+def _given(config: Config, name: str) -> bool:
+    """Whether a setting is anything but its default."""
+    return bool(getattr(config, name) != getattr(Config(), name))
+
+
+def flag(field: str) -> str:
+    """The flag of a field, as typed: `output-len` for `output_len`."""
+    return FLAGS.get(field, field).replace("_", "-")
+
+
+def hide(value: Any, secret: bool = False) -> Any:
+    """A JSON value with all texts under secret-sounding names hidden; `max_tokens` and the like are numbers."""
+    if isinstance(value, dict):
+        return {name: hide(item, secret or is_secret(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [hide(item, secret) for item in value]
+    return HIDDEN if secret and isinstance(value, str) else value
+
+
+def _hide_in_template(template: str | None) -> str | None:
+    try:
+        return template and msgspec.json.encode(hide(msgspec.json.decode(template))).decode()
+    except msgspec.DecodeError:  # a file's name, or something that is refused later
+        return template
+
+
+def is_secret(name: str) -> bool:
+    """Whether a header or field of this name holds a key, by the sound of it."""
+    return bool(_SECRET.search(name))
+
+
+def hide_header(name: str, value: str) -> str:
+    """The value of a header, unless it looks like a secret."""
+    return HIDDEN if is_secret(name) or _SECRET_VALUE.match(value) else value
+
+
+def hide_in_url(url: str) -> str:
+    """An address without the passwords and keys in it."""
+    return re.sub(r"(?<=[?&])([^=&]+)=[^&#]*", _hide_parameter, re.sub(r"(?<=//)[^/?#]*@", f"{HIDDEN}@", url))
+
+
+def _hide_parameter(match: re.Match[str]) -> str:
+    return f"{match[1]}={HIDDEN}" if _SECRET.search(match[1]) else match[0]
+
+
+def _broken(text: str) -> bool:
+    """Whether there are bytes in it that were no UTF-8 (PEP 383)."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
+    """A Config from parsed TOML or flags; names may be written with - or _. Raises UsageError naming `where`."""
+    fields_of = {name.replace("-", "_"): field for field, name in FLAGS.items()}
+    plain = {name.replace("-", "_"): value for name, value in fields.items()}
+    named = {fields_of.get(name, name): value for name, value in plain.items()}
+    for name in named:
+        if name not in Config.__struct_fields__:
+            near = difflib.get_close_matches(name, Config.__struct_fields__, 1)
+            hint = f"; did you mean {flag(near[0])}?" if near else ""
+            raise UsageError(f"{where} has a setting {flag(name)!r} that `run` does not know{hint}")
+        if isinstance(named[name], str) and _broken(named[name]):
+            raise UsageError(f"{where}: --{flag(name)} is not UTF-8: type it anew")
+    try:
+        timed = {name: seconds(named[name]) for name in _TIMES if isinstance(named.get(name), str)}
+    except ValueError as exc:
+        raise UsageError(f"{where}: a time is 30, 30s, 500ms or 2m, not {exc}") from exc
+    try:
+        return msgspec.convert({**named, **timed}, Config)
+    except msgspec.ValidationError as exc:
+        raise UsageError(f"{where}: {exc}") from exc

@@ -1,0 +1,111 @@
+"""Keys: taken from the environment, put into the headers, and kept out of all that is shown or written down.
+
+Servers quote keys in their error messages, whole or cut short. Which settings are secret is config.py's to say.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import msgspec
+
+from loadstone.config.schema import HIDDEN, Config, hide_in_url
+from loadstone.config.providers import brings_key, key_header
+from loadstone.records import UsageError
+from loadstone.transport import Headers
+
+DEFAULT_KEY = "OPENAI_API_KEY"
+LEAST = 4
+"""Characters of a secret; anything shorter would be found in every second sentence."""
+BEGINNING = 8
+"""Characters by which a secret that was cut short is known."""
+_SCHEMES = ("bearer", "basic", "digest", "token")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
+
+
+def request_headers(config: Config) -> Headers:
+    """The operator's headers, and the key from the environment unless one that brings a key is among them."""
+    headers = dict(config.header)
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise UsageError(f"--header takes 'NAME: VALUE' on one line of ASCII; {name!r} is not fit for HTTP")
+    variable = config.api_key_env or DEFAULT_KEY
+    key = required(variable) if config.api_key_env else os.environ.get(variable)
+    if key and not _VALUE.fullmatch(key):
+        raise UsageError(
+            f"the key in {variable} is not one line of ASCII; say export {variable}=... with the key alone"
+        )
+    if key and not any(map(brings_key, headers)):
+        headers |= [key_header(variable, key)]
+    return tuple(headers.items())
+
+
+def required(variable: str) -> str:
+    """The value of a variable that --api-key-env names, or a provider has."""
+    key = os.environ.get(variable)
+    if not key:
+        raise UsageError(f"the key is to be in {variable}, but it is not set; say export {variable}=...")
+    return key
+
+
+def hint(config: Config) -> str:
+    """What to do when the server refuses the key."""
+    variable = config.api_key_env or DEFAULT_KEY
+    if given := next(filter(brings_key, config.header), None):
+        return f"the {given} given with --header is not the right one"
+    if os.environ.get(variable):
+        return f"the key in {variable} is not the right one"
+    return f"put the server's key into the environment as {variable}"
+
+
+def secrets(config: Config) -> list[str]:
+    """Texts that must not be shown or written down, longest first."""
+    shown, headers = config.shown(), dict(request_headers(config))
+    values = [
+        *_hidden(headers, dict.fromkeys(headers, HIDDEN) | shown["header"]),
+        *_hidden(config.extra_body, shown["extra_body"]),
+        *_hidden(config.chat_template_kwargs, shown["chat_template_kwargs"]),
+        *_hidden(*(_template(text) for text in (config.body_template, shown["body_template"]))),
+        *(text for url in (*config.urls, *config.scraped) for text in _hidden(_query(url), _query(hide_in_url(url)))),
+    ]
+    words = {word for value in values for text in (value, quote(value)) for word in re.split(r"[\s;,=]+", text)}
+    return sorted(
+        (word for word in words if len(word) >= LEAST and word.lower() not in _SCHEMES), key=len, reverse=True
+    )
+
+
+def without(text: str, secrets: list[str]) -> str:
+    """The text with all secrets hidden, and the beginnings of those that were cut short."""
+    for secret in secrets:
+        if secret[:BEGINNING] in text:
+            for length in range(len(secret), min(len(secret), BEGINNING) - 1, -1):
+                text = text.replace(secret[:length], HIDDEN)
+    return text
+
+
+def _template(text: str | None) -> Any:
+    try:
+        return msgspec.json.decode(text or "null")
+    except msgspec.DecodeError:
+        return None
+
+
+def _query(url: str) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(url).query))
+
+
+def _hidden(value: Any, shown: Any) -> Iterator[str]:
+    """The texts of `value` that `shown`, otherwise the same, hides."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _hidden(item, shown[name])
+    elif isinstance(value, list):
+        for item, seen in zip(value, shown, strict=True):
+            yield from _hidden(item, seen)
+    elif isinstance(value, str) and shown == HIDDEN:
+        yield value

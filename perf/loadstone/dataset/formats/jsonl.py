@@ -1,0 +1,78 @@
+"""JSON rows: one on each line, or all in one array. A line that is not JSON is an error with its number.
+
+What a row means is settled in rows.py; this file only finds and parses them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from loadstone.dataset.rows import is_messages, to_prompt
+from loadstone.dataset.source import Line, Options, Source, Where
+from loadstone.records import Prompt, UsageError
+
+OPENING = re.compile(r'\s*(\{\s*["}]|\[\s*["{\[\]])')
+"""How JSON begins, and hardly any other text: `{name} ...` and `[INST] ...` do not."""
+
+
+def read(source: Source, options: Options) -> Iterator[Prompt]:
+    """Prompts of a JSONL file or of a JSON array of rows."""
+    for where, row in rows(source):
+        yield to_prompt(row, where, options)
+
+
+def rows(source: Source) -> Iterator[tuple[Where, Any]]:
+    """Each JSON row with its place: a line, or an item of the array that the whole file is."""
+    lines = list(source.lines())
+    array = _array(source, lines)
+    if array is None:
+        yield from ((line.where, parse(line)) for line in lines)
+    else:
+        yield from ((Where(source, "item", number), row) for number, row in enumerate(array, 1))
+
+
+def parse(line: Line) -> Any:
+    """The line's JSON value, by the standard: no NaN, no half surrogates. Raises UsageError."""
+    try:
+        return msgspec.json.decode(line.text)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise UsageError(f"{line.where}: not JSON ({_reason(exc)})") from exc
+
+
+def _array(source: Source, lines: list[Line]) -> list[Any] | None:
+    """The rows of a file that is one JSON document; None when each line is a row, or should have been."""
+    opening = lines[0].text.lstrip()[:1] if lines else ""
+    if opening not in ("[", "{") or (_parses(lines[0]) and (len(lines) > 1 or opening == "{")):
+        return None
+    try:
+        document = msgspec.json.decode(source.text)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        if len(lines) == 1 or opening == "{":
+            return None
+        line = _line_of(exc, source.text) or lines[-1].where.number
+        raise UsageError(f"{source.name}, line {line}: not JSON ({_reason(exc)})") from exc
+    return [document] if isinstance(document, dict) or is_messages(document) else list(document)
+
+
+def _parses(line: Line) -> bool:
+    try:
+        parse(line)
+    except UsageError:
+        return False
+    return True
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, RecursionError):
+        return "nested too deeply"
+    return str(exc).removeprefix("JSON is malformed: ")
+
+
+def _line_of(exc: Exception, text: str) -> int | None:
+    """The line of the byte that msgspec names."""
+    byte = re.search(r"\(byte (\d+)\)", str(exc))
+    return text.encode().count(b"\n", 0, int(byte[1])) + 1 if byte else None

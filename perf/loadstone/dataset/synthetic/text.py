@@ -1,0 +1,122 @@
+"""Made-up texts of exact lengths, put together from parts: the same key gives the same text, another key another.
+
+Everything follows from the seed and the key, and a longer part begins with the shorter one of its key. Lengths are
+words, which the operator is told, or tokens of --tokenizer. Which parts a prompt has is the readers' affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from loadstone.dataset import tokenizer as tokens
+from loadstone.dataset.synthetic.draws import generator
+from loadstone.dataset.synthetic.pools import Pools
+from loadstone.dataset.source import Options, Source
+from loadstone.dataset.synthetic.words import WORDS
+
+SYSTEM, PREFIX, BLOCK, OWN = range(4)
+"""Kinds of parts; the own part of a conversation's turn t (from 0) has kind OWN + t."""
+ORDER, FILL = 2, 3  # streams of the seed; synthetic.py and draws.py have the others
+CACHED = 4096
+
+
+class Part(NamedTuple):
+    """A stretch of a text: kind and number are its key, `length` (at least 1) is in words or tokens."""
+
+    kind: int
+    number: int
+    length: int
+
+
+class Writer(Protocol):
+    """Makes texts; `finish` tells what did not come out as asked."""
+
+    def write(self, parts: Sequence[Part]) -> str: ...
+
+    def finish(self) -> None: ...
+
+
+def writer(source: Source, options: Options) -> Writer:
+    """By tokens where a tokenizer is given, else by words. Raises UsageError."""
+    if options.tokenizer is None:
+        source.notice(
+            f"{source.name}: lengths are counted in words, not tokens; give --tokenizer for exact token lengths"
+        )
+        return _Words(options)
+    return _Tokens(source, options, options.tokenizer)
+
+
+class _Words:
+    """Parts of exactly so many words; a number joins the first word once every word has been first."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._first: list[str] = generator(options, ORDER).permutation(WORDS).tolist()
+        self._part = lru_cache(CACHED)(self._made)
+
+    def write(self, parts: Sequence[Part]) -> str:
+        return " ".join(map(self._part, parts))
+
+    def finish(self) -> None:
+        pass
+
+    def _made(self, part: Part) -> str:
+        lap, place = divmod(part.number, len(self._first))
+        first = self._first[place] + (str(lap + 1) if lap else "")
+        more = generator(self._options, FILL, part.kind, part.number).integers(len(WORDS), size=part.length - 1)
+        return " ".join([first, *map(WORDS.__getitem__, more.tolist())])
+
+
+class _Piece(NamedTuple):
+    text: str
+    ids: list[int]
+
+
+class _Tokens:
+    """Parts of exactly so many tokens. First tokens are given out by number, and after the last of them pairs of the
+    first two. Every text is encoded again, and counted as missed where other tokens come back."""
+
+    def __init__(self, source: Source, options: Options, name: str) -> None:
+        self._source = source
+        self._options = options
+        self._name = name
+        self._tokenizer = tokens.load(name)
+        self._pools = Pools(name, self._tokenizer, generator(options, ORDER))
+        self._fill = np.array(self._pools.fill)
+        self._piece = lru_cache(CACHED)(self._made)
+        self._begun: set[int] = set()
+        self._missed = 0
+
+    def write(self, parts: Sequence[Part]) -> str:
+        pieces = [self._piece(part, not place) for place, part in enumerate(parts)]
+        text = "".join(piece.text for piece in pieces)
+        ids = [token for piece in pieces for token in piece.ids]
+        self._missed += self._tokenizer.encode(text) != ids or text != text.strip()  # many chat templates strip
+        return text
+
+    def finish(self) -> None:
+        name, first = self._source.name, len(self._pools.first)
+        if len(self._begun) > first:
+            self._source.notice(
+                f"{name}: {len(self._begun):,} prompts are more than the {first:,} tokens that can begin one in"
+                f" {self._name}; after those, prompts differ within their first two tokens"
+            )
+        if self._missed:
+            missed = f"{self._missed:,} prompts miss their length or begin like another"
+            self._source.notice(f"{name}: {missed}, because the tokenizer merges what it decoded or has too few tokens")
+
+    def _made(self, part: Part, leading: bool) -> _Piece:
+        heads = self._pools.beginnings(part.number) if leading else self._pools.fill
+        lap, place = divmod(part.number, len(heads))
+        if leading:
+            self._begun.add(part.number)
+            self._missed += lap >= (len(self._fill) if part.length > 1 else 1)
+        rng = generator(self._options, FILL, part.kind, part.number)
+        more = self._fill[rng.integers(len(self._fill), size=part.length - 1)]
+        more[:1] = self._fill[(lap + place) % len(self._fill)]  # with the head a pair of its own
+        ids = [heads[place], *more.tolist()]
+        return _Piece(self._tokenizer.decode(ids) if leading else self._pools.after(ids), ids)

@@ -1,0 +1,230 @@
+"""What is settled before the first request: prompts, protocol, servers, models, plan, encoded requests.
+
+Asks the servers who they are and what they serve; sends nothing else, except one probe of a model that is not listed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from msgspec import Struct
+
+from loadstone import apis, dataset as readers
+from loadstone.engine import run_metadata as describe, requests as jobs, preflight
+from loadstone.config import secrets as keys
+from loadstone.schedule import plan
+from loadstone.dataset import wording
+from loadstone.engine.sender import Door
+from loadstone.config.schema import Config, hide_in_url
+from loadstone.schedule.plan import Plan
+from loadstone.plugins import find
+from loadstone.engine.preflight import Server
+from loadstone.dataset import resolve as names
+from loadstone.records import Prompt, UsageError
+from loadstone.transport import Options, in_process as own
+from loadstone.transport.factory import open_transport, stamper, tls_context
+from loadstone.config.parse import REPLAY
+
+Notice = Callable[[str], None]
+_SAMPLING = {"choices": "n", "sampling_seed": "seed"}
+"""Settings that requests know by another name."""
+_PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
+_SAMPLED = ("top_p", "top_k", "min_p", *_PENALTIES, "min_tokens", "stop", "logprobs", "choices", "sampling_seed")
+
+
+class Setup(Struct, frozen=True):
+    """A run that can begin. `models` and `servers` are in the order of their numbers in the plan."""
+
+    config: Config
+    api: apis.API
+    plan: Plan
+    jobs: jobs.Jobs
+    doors: list[Door]
+    models: list[str]
+    servers: list[Server]
+
+
+class Entrance(Struct, frozen=True):
+    """One of the servers before it is known: where requests go, where its list of models is, how it is called."""
+
+    door: Door
+    listing: str
+    url: str
+
+
+@contextlib.asynccontextmanager
+async def ready(config: Config, notice: Notice, model: object | None = None) -> AsyncIterator[Setup]:
+    """Everything that a run needs, for as long as it lasts. `model`: an object to ask instead of a server. Raises
+    UsageError for whatever is not fit."""
+    api = protocol(config)
+    prompts = read(config, notice)
+    config = config.filled(timed=all(prompt.at is not None for prompt in prompts))
+    schedule = _plan(config, prompts, notice)
+    async with opened(config, api, model) as ways:
+        with _discreet(config):
+            yield await _meet(config, api, prompts, schedule, ways, notice)
+
+
+@contextlib.asynccontextmanager
+async def opened(config: Config, api: apis.API, model: object | None = None) -> AsyncIterator[list[Entrance]]:
+    """The ways in, for as long as they are needed. What a class of somebody else's prints meanwhile goes to stderr:
+    stdout is for results."""
+    with contextlib.redirect_stdout(sys.stderr) if config.own else contextlib.nullcontext():
+        ways = entrances(config, api, model)
+        try:
+            yield ways
+        finally:
+            for entrance in ways:
+                await entrance.door.transport.close()
+
+
+def protocol(config: Config) -> apis.API:
+    """The API asked for."""
+    if (config.api == "template") != (config.body_template is not None):
+        raise UsageError("--api template and --body-template go together: give both, with --text-path")
+    if config.body_template is not None:
+        from loadstone.apis.template import Fill
+
+        return Fill(config.body_template, config.text_path, config.usage_path)
+    return apis.checked(find("loadstone.apis", config.api, apis.APIS, "--api"), config.api)
+
+
+def read(config: Config, notice: Notice) -> list[Prompt]:
+    """The prompts, worded as asked for."""
+    prompts = readers.read(config.dataset, _options(config), notice)
+    if config.apply_chat_template:
+        prompts = wording.templated(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
+    if config.tokenize_prompt:
+        prompts = wording.tokenized(prompts, config.tokenizer or "")
+    return prompts
+
+
+def _options(config: Config) -> readers.Options:
+    said = {name: getattr(config, name) for name in readers.Options.__struct_fields__ if hasattr(config, name)}
+    return readers.Options(**said, count=_rows(config), in_order=not config.shuffle)
+
+
+def _rows(config: Config) -> int | None:
+    """How many rows the run will take; None where the dataset, or only time, will tell."""
+    load = config.filled(timed=not made_up(config.dataset)).load
+    if load.arrivals == REPLAY:
+        return None if load.requests is None else load.requests + load.warmup + load.cooldown
+    made = plan.make(load, plan.Rows([""]))
+    timed = made.offsets is None and (load.warmup_time or load.cooldown_time)
+    return None if timed or made.total is None else made.total + load.skip
+
+
+def made_up(dataset: str) -> bool:
+    """Whether the prompts come from a generator, which makes as many as it is asked for."""
+    return names.resolve(dataset, readers.READERS)[1] is None
+
+
+def _plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
+    instants = [prompt.at for prompt in prompts if prompt.at is not None]
+    turns = [1 + len(prompt.later) for prompt in prompts]
+    rows = plan.Rows([prompt.id for prompt in prompts], turns, instants if len(instants) == len(prompts) else None)
+    made = plan.make(config.load, rows)
+    if made.offsets is None and config.stop_saturated:
+        raise UsageError("--stop-saturated is for open loops, whose load does not wait for the server: give --rate")
+    if made.repeats:
+        before = f" after {config.skip}" if config.skip else ""
+        wanted = f"{made.total} requests" if made.total else "requests"
+        notice(f"{len(prompts)} prompts for {wanted}{before}: prompts repeat, and prefix caches may help")
+    if config.load.arrivals == REPLAY:
+        notice(f"replaying {made.total:,} requests recorded over {_span(made):,.0f} s")
+    return made
+
+
+def _span(made: Plan) -> float:
+    instants = made.rows.at or [0]
+    return (instants[-1] - instants[0]) / 1e9
+
+
+def entrances(config: Config, api: apis.API, model: object | None = None) -> list[Entrance]:
+    """A way in to each of the servers, or to a model of one's own; nothing is sent yet."""
+    if model is not None or config.own:
+        return [_inside(config, model)]
+    if not config.urls:
+        raise UsageError("no server: give its address with --url http://HOST:PORT")
+    path = api.path if config.stream and api.streams else api.path_whole or api.path
+    return [_entrance(config, url, path) for url in config.urls]
+
+
+def _inside(config: Config, model: object | None) -> Entrance:
+    """The way to a model in this process."""
+    if config.api not in ("chat", "completions"):
+        raise UsageError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
+    if model is None:
+        model = own.made(config.model or "", config.shown())
+    name = config.model or type(model).__name__
+    return Entrance(Door(own.Own(model, name, describe.clock, config.batch_size), "/"), "/v1/models", name)
+
+
+def _entrance(config: Config, url: str, path: str) -> Entrance:
+    target, base = jobs.locate(url)
+    tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
+    arrivals = stamper(config.clock, config.transport, target)
+    options = Options(clock=describe.clock, connect_timeout=config.connect_timeout, tls=tls, arrivals=arrivals)
+    transport = open_transport(config.transport, target, options)
+    listing = jobs.sibling(base, path, "/v1/models") if path else "/v1/models"
+    return Entrance(Door(transport, jobs.path_at(base, path) or "/"), listing, hide_in_url(url))
+
+
+async def _meet(
+    config: Config, api: apis.API, prompts: list[Prompt], schedule: Plan, ways: list[Entrance], notice: Notice
+) -> Setup:
+    headers, hint = (*api.headers, *keys.request_headers(config)), keys.hint(config)
+    servers = [await preflight.look(at.door.transport, at.url, at.listing, headers, hint) for at in ways]
+    first, doors = ways[0], [at.door for at in ways]
+    chosen = [preflight.choose_model(servers[0], asked, first.url, api.names_model) for asked, _ in config.models]
+    models = [model for model, _ in chosen]
+    made = jobs.Jobs(prompts, maker(config, api, doors, models))
+    for entrance, server in zip(ways, servers, strict=True):
+        for number, (model, _) in enumerate(chosen):
+            await _try(entrance, server, api, made.at(0, number), model, notice)
+    return Setup(config, api, schedule, made, doors, models, servers)
+
+
+def maker(config: Config, api: apis.API, doors: list[Door], models: list[str]) -> jobs.Maker:
+    """What encodes the requests: the same bytes from the same configuration, in whatever process."""
+    settings = [_settings(config, model) for model in models]
+    return jobs.Maker(api, settings, doors[0].path, keys.request_headers(config))
+
+
+async def _try(entrance: Entrance, server: Server, api: apis.API, job: jobs.Job, model: str, notice: Notice) -> None:
+    """A model that the server does not list, or an answer of which only the operator knows the form, is tried once."""
+    listed = not model or model in (server.models or ())
+    if not listed or api.guessed:
+        await preflight.probe(entrance.door.transport, job.at(entrance.door.path), api, entrance.url, server.models)
+    if not listed:
+        notice(f"{entrance.url} does not list a model {model!r}, but takes a request for it")
+
+
+def _settings(config: Config, model: str) -> apis.Settings:
+    given = {name: getattr(config, name) for name in _SAMPLED}
+    sampling = {_SAMPLING.get(name, name): value for name, value in given.items() if value is not None}
+    extra = dict(config.extra_body)
+    if config.chat_template_kwargs is not None and not config.apply_chat_template:
+        extra["chat_template_kwargs"] = config.chat_template_kwargs
+    return apis.Settings(
+        model=model,
+        stream=config.stream,
+        output_len=config.output_len if isinstance(config.output_len, int) else None,
+        ignore_eos=config.ignore_eos,
+        match=config.match_output_length,
+        usage=config.usage,
+        temperature=config.temperature,
+        sampling=sampling,
+        extra_body=extra,
+    )
+
+
+@contextlib.contextmanager
+def _discreet(config: Config) -> Iterator[None]:
+    """The server's words in a refusal may quote the key."""
+    try:
+        yield
+    except UsageError as exc:
+        raise UsageError(keys.without(str(exc), keys.secrets(config))) from exc

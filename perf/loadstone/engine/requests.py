@@ -1,0 +1,180 @@
+"""Prompts made ready to send: each row of the dataset becomes one HTTP request, encoded before the run starts.
+
+Pure; also reads the URL that the operator gave. Nothing here opens a socket.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from loadstone.apis import API, Settings
+from loadstone.config.schema import hide_header
+from loadstone.dialogue import following, messages
+from loadstone.schedule.plan import Plan
+from loadstone.records import Prompt, UsageError
+from loadstone.transport import Headers, Request, Target
+
+_VERSIONS = ("/v1", "/v1beta/openai")
+_PORTS = {"http": 80, "https": 443}
+_PATH = "/%?:@!$&'()*+,;=-._~"
+"""Characters that stay as they are in a path or query."""
+
+
+class Job(Struct, frozen=True):
+    """A request that can be sent any number of times. `asked`: output tokens it asks for, where it does. `model`: which
+    of several it is for."""
+
+    prompt: Prompt
+    request: Request
+    streamed: bool
+    asked: int | None
+    model: str | None = None
+
+    def at(self, path: str) -> Job:
+        """The same for a server that has the API at another path."""
+        return msgspec.structs.replace(self, request=msgspec.structs.replace(self.request, path=path))
+
+
+def locate(url: str) -> tuple[Target, str]:
+    """Target and path of `http://host[:port][/path]`, `https://...`, `unix:/path.sock` or `http+unix://%2Fpath.sock/v1`."""
+    try:
+        parts = urlsplit(url)
+        target = _unix(parts) if parts.scheme in ("unix", "http+unix") else _tcp(parts)
+    except ValueError as exc:
+        shown = re.sub(r"[^/]*@", "***@", url)
+        raise UsageError(f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {shown!r}") from exc
+    path = "" if parts.scheme == "unix" else quote(parts.path.rstrip("/"), safe=_PATH)
+    return target, path + (f"?{quote(parts.query, safe=_PATH)}" if parts.query else "")
+
+
+def _unix(parts: SplitResult) -> Target:
+    path = parts.path if parts.scheme == "unix" else unquote(parts.netloc)
+    if not path.strip("/") or not path.startswith("/"):
+        raise ValueError(path)
+    return Target("localhost", 0, unix=path)
+
+
+def _tcp(parts: SplitResult) -> Target:
+    if not parts.hostname or parts.port == 0 or "@" in parts.netloc or re.search(r"\s", parts.netloc):
+        raise ValueError(parts.netloc)
+    if parts.scheme not in _PORTS:
+        raise ValueError(parts.scheme)
+    return Target(parts.hostname, parts.port or _PORTS[parts.scheme], secure=parts.scheme == "https")
+
+
+def path_at(base: str, path: str) -> str:
+    """Where an API's path lies under the URL's: that may be empty, a prefix, end in /v1 (Gemini's in
+    /v1beta/openai), or be the whole path."""
+    base, mark, query = base.partition("?")
+    if base.endswith(path):
+        full = base
+    elif base.endswith(_VERSIONS) and path.startswith("/v1/"):
+        full = base + path.removeprefix("/v1")
+    else:
+        full = base + path
+    return full + mark + query
+
+
+def sibling(base: str, api_path: str, other: str) -> str:
+    """The path of another service (`/v1/models`) beside the API's, under the same URL."""
+    prefix, mark, query = base.partition("?")
+    return path_at(prefix.removesuffix(api_path), other) + mark + query
+
+
+class Maker:
+    """Turns prompts into jobs: the same prompt for the same model always gives the same bytes."""
+
+    def __init__(self, api: API, settings: Sequence[Settings], path: str, headers: Headers) -> None:
+        self._api = api
+        self._settings = settings
+        self._path = path
+        self._shared: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *api.headers, *headers)
+
+    def make(self, prompt: Prompt, model: int = 0) -> Job:
+        """The job of a prompt, for one of the models."""
+        settings = self._settings[model]
+        body = self._body(prompt, settings)
+        own = tuple(prompt.headers.items())
+        request = Request("POST", self._path, self._beside(own), msgspec.json.encode(body), own)
+        streamed = self._api.streams and bool(body.get("stream", settings.stream))
+        asked = body.get("max_completion_tokens") or body.get("max_tokens") or prompt.output_len
+        return Job(
+            prompt=prompt,
+            request=request,
+            streamed=streamed,
+            asked=asked if isinstance(asked, int) else settings.output_len,
+            model=settings.model if len(self._settings) > 1 else None,
+        )
+
+    def try_later(self, prompt: Prompt) -> None:
+        """Raises UsageError for a later turn that the API cannot ask, before anything is sent."""
+        asked = prompt
+        for turn in prompt.later:
+            asked = following(asked, "", turn)
+            self._body(asked, self._settings[0])
+
+    def _body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+        try:
+            return self._api.body(prompt, settings)
+        except UsageError:
+            raise
+        except Exception as exc:  # the class may be somebody else's
+            name = type(self._api).__name__
+            raise UsageError(f"--api: {name}.body cannot take {prompt.id}: {type(exc).__name__}: {exc}") from exc
+
+    def _beside(self, own: Headers) -> Headers:
+        """The headers of all requests that this one does not have of its own."""
+        names = {name.lower() for name, _ in own}
+        return tuple(pair for pair in self._shared if pair[0].lower() not in names) if names else self._shared
+
+
+class Jobs:
+    """The first requests of all rows, encoded before the run; those of other models when they are first wanted."""
+
+    def __init__(self, prompts: Sequence[Prompt] | Mapping[int, Prompt], maker: Maker) -> None:
+        """`prompts`: all rows, or some by their number."""
+        self.maker = maker
+        rows = prompts if isinstance(prompts, Mapping) else dict(enumerate(prompts))
+        self._first = {row: maker.make(prompt) for row, prompt in rows.items()}
+        for prompt in rows.values():
+            maker.try_later(prompt)
+        self._others: dict[tuple[int, int], Job] = {}
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def prompts(self, rows: Iterable[int]) -> dict[int, Prompt]:
+        """Prompts by the number of their row."""
+        return {row: self._first[row].prompt for row in rows}
+
+    def at(self, row: int, model: int = 0) -> Job:
+        job = self._first[row]
+        if not model:
+            return job
+        if (row, model) not in self._others:
+            self._others[row, model] = self.maker.make(job.prompt, model)
+        return self._others[row, model]
+
+    def lines(self, plan: Plan) -> Iterator[bytes]:
+        """The bodies as JSON lines, each once, in the order in which the plan first wants them. Of a conversation, the
+        first request whole and what the later turns add."""
+        places = range(plan.total if plan.total is not None else len(self))
+        for row, model in dict.fromkeys((plan.row(place), plan.model(place)) for place in places):
+            yield _line(self.at(row, model))
+
+
+def _shown(headers: Headers) -> dict[str, str]:
+    return {name: hide_header(name, value) for name, value in headers}
+
+
+def _line(job: Job) -> bytes:
+    line: dict[str, Any] = {"prompt": job.prompt.id, "model": job.model, "headers": _shown(job.request.own)}
+    line["later"] = [{"messages": messages(turn), "think": turn.think} for turn in job.prompt.later]
+    given = {name: value for name, value in line.items() if value}
+    return msgspec.json.encode({**given, "body": msgspec.Raw(job.request.body)}) + b"\n"

@@ -1,0 +1,93 @@
+"""What a run says of itself in run.json: configuration, versions, host, server, schedule. Also the run's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from loadstone import __version__
+from loadstone.host import machine
+from loadstone.host.client_health import cores, open_files
+from loadstone.schedule.plan import Plan
+from loadstone.records import FORMAT
+from loadstone.host.limits import local_ports
+from loadstone.schedule.stages import Stage
+
+if TYPE_CHECKING:
+    from loadstone.engine.prepare import Setup
+
+clock = time.monotonic_ns
+_LIBRARIES = ("aiohttp", "httptools", "msgspec", "numpy", "uvloop")
+
+
+def now() -> str:
+    """Wall-clock time, ISO 8601 with the offset from UTC."""
+    return datetime.datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
+def run(made: Setup) -> dict[str, Any]:
+    """The content of run.json when the run begins; its end is added when it ends."""
+    return {
+        "format": FORMAT,
+        "began": now(),
+        "config": made.config.shown(),
+        "model": made.models[0],
+        "models": made.models,
+        "expected": made.plan.expected,
+        "schedule": _schedule(made.plan),
+        "stages": list(_stages(made.plan.load.stages)),
+        "server": msgspec.to_builtins(made.servers[0]),
+        "servers": msgspec.to_builtins(made.servers),
+        "clock": machine.clock(made.config),
+        "ceiling": machine.load(made.config),
+        "host": _host(),
+        "versions": {"loadstone": __version__, "python": platform.python_version(), **_versions()},
+    }
+
+
+def _schedule(plan: Plan) -> dict[str, Any]:
+    return {
+        "file": "schedule.jsonl",
+        "loop": "closed" if plan.offsets is None else "open",
+        "requests": plan.requests,
+        "prompts": len(plan.turns),
+        "repeats": plan.repeats,
+        "seed": plan.load.seed,
+    }
+
+
+def _stages(stages: Sequence[Stage]) -> Iterator[dict[str, Any]]:
+    begin = 0.0
+    for index, stage in enumerate(stages):
+        yield {"index": index, "name": stage.name, "start": begin, "end": begin + stage.seconds}
+        begin += stage.seconds
+
+
+def _host() -> dict[str, Any]:
+    return {
+        "system": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "allowed_cores": cores(),
+        "open_files": open_files(),
+        "local_ports": local_ports(),
+        "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

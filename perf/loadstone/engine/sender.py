@@ -1,0 +1,184 @@
+"""One request from the plan to its record: what it is, which server it goes to, how it went.
+
+When it is sent, and what comes after it, is the runner's affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from loadstone.apis import API
+from loadstone.dialogue import following
+from loadstone.engine.in_flight import Flight, Limits, Order, Watch
+from loadstone.engine.requests import Job, Jobs
+from loadstone.schedule.plan import Plan
+from loadstone.records import Failure, Phase, Record
+from loadstone.engine.retry_policy import Retries
+from loadstone.transport import Clock, Request, Transport, TransportError
+
+OnRecord = Callable[[Record], None]
+REQUEST_ID = "X-Request-Id"
+
+
+class Door(Struct, frozen=True):
+    """One of the servers: how to reach it, and the path of the API on it."""
+
+    transport: Transport
+    path: str
+
+
+class Style(Struct, frozen=True, kw_only=True):
+    """What holds for every request. request_ids: what their ids begin with; None for no ids. worker: the number of this
+    process among those of the run."""
+
+    limits: Limits = Limits()
+    keep_text: Callable[[Flight], bool] | None = None
+    request_ids: str | None = None
+    worker: int = 0
+    retries: Retries = Retries()
+
+
+class Carrier:
+    """Carries the requests of one run. `flights`: those under way; `lags`: ns from ready to sent, connecting aside;
+    `written`: records, those of attempts among them; `closing`: nothing is to be made again any more."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        jobs: Jobs,
+        api: API,
+        doors: Sequence[Door],
+        on_record: OnRecord,
+        *,
+        clock: Clock,
+        style: Style | None = None,
+    ) -> None:
+        self.plan = plan
+        self.clock = clock
+        self._jobs = jobs
+        self._api = api
+        self._doors = doors
+        self._on_record = on_record
+        self._style = style or Style()
+        self._watch = Watch(self._style.limits, clock)
+        self._plain = plan.plain and self._style.request_ids is None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.origin = 0
+        self.flights: set[Flight] = set()
+        self.finished = self.failed = self.written = 0
+        self.closing = False
+        self.lags: array[int] = array("q")
+
+    def job(self, place: int) -> Job:
+        """The first request of a place."""
+        return self._jobs.at(self.plan.row(place), self.plan.model(place))
+
+    def next_job(self, place: int, turn: int, before: Flight) -> Job:
+        """The request of a later turn: what `before` asked, its answer, and what is said now."""
+        first = self.job(place).prompt
+        asked = following(before.job.prompt, before.answer, first.later[turn - 1])
+        return self._jobs.maker.make(asked, self.plan.model(place))
+
+    def flight(self, place: int, turn: int, job: Job, scheduled: int, phase: Phase) -> Flight:
+        """The request, ready to go. `turn` counts from 0."""
+        if self._plain and not job.request.own:
+            order = Order(index=place, scheduled=scheduled, phase=phase)
+        else:
+            order = self._order(place, turn, job, scheduled, phase)
+        collect = order.turn is not None or self._style.keep_text is not None
+        return Flight(order, job, self._api, self.clock, self._style.limits, collect)
+
+    def _order(self, place: int, turn: int, job: Job, scheduled: int, phase: Phase) -> Order:
+        plan, prefix = self.plan, self._style.request_ids
+        index, conversation = plan.index(place, turn), plan.conversation(place)
+        return Order(
+            index=index,
+            scheduled=scheduled,
+            phase=phase,
+            conversation=conversation,
+            turn=None if conversation is None else turn + 1,
+            stage=plan.stage(place, scheduled - self.origin),
+            server=plan.server(place, turn) if len(self._doors) > 1 else None,
+            request_id=_own_id(job) or (None if prefix is None else f"{prefix}{index}"),
+            cancelled=plan.cancelled(index),
+        )
+
+    def _bound(self) -> asyncio.AbstractEventLoop:
+        """The loop, looked up once: Python 3.11 asks the kernel for the process id each time."""
+        self._loop = asyncio.get_running_loop()
+        return self._loop
+
+    def next_attempt(self, flight: Flight) -> Flight:
+        """The same request once more. It keeps its schedule: what it was wanted for has not come yet."""
+        order = flight.order
+        attempt, name = order.attempt + 1, order.request_id
+        own = _own_id(flight.job)
+        if name is not None and name != own:
+            name = f"{name.removesuffix(f'.{order.attempt}') if order.attempt else name}.{attempt}"
+        collect = order.turn is not None or self._style.keep_text is not None
+        order = msgspec.structs.replace(order, attempt=attempt, request_id=name)
+        return Flight(order, flight.job, self._api, self.clock, self._style.limits, collect)
+
+    async def carry(self, flight: Flight, ready: int, later: int) -> bool:
+        """Send, wait, record; whether it succeeded. `ready`: when nothing but this client kept it from leaving;
+        `later`: turns that follow it."""
+        loop, failure = self._loop or self._bound(), None
+        task = asyncio.current_task(loop)
+        assert task is not None
+        door = self._doors[flight.order.server or 0]
+        self.flights.add(flight)
+        self._watch.begin(flight, loop, task)
+        try:
+            await door.transport.exchange(_addressed(flight, door), flight.exchange)
+        except TransportError as exc:
+            failure = exc.failure
+        except asyncio.CancelledError:
+            if flight.cut_by is None:
+                raise
+            task.uncancel()
+            failure = flight.cut_by
+        self.flights.discard(flight)
+        self._watch.end(flight)
+        if flight.exchange.sent is not None:
+            self.lags.append(flight.exchange.sent - ready - (flight.exchange.connect or 0))
+        well = self.record(flight, failure, later)
+        if failure is not None:
+            await asyncio.sleep(0)  # for want of a file or a port it fails before it ever waits: let others have a turn
+        return well
+
+    def record(self, flight: Flight, failure: Failure | None, later: int) -> bool:
+        """Write down how a request ended; whether well."""
+        error, exchange, order = flight.finish(failure), flight.exchange, flight.order
+        if error is not None and not self.closing:
+            retries = self._style.retries
+            flight.again = retries.wait(error, exchange.status, exchange.header, order.index, order.attempt)
+        record = flight.land(error, self.origin, self._style.keep_text, later, self._style.worker)
+        self.written += 1
+        if flight.again is None:
+            self.finished += 1
+            self.failed += record.error is not None and record.error.kind != "cancelled"
+        self._on_record(record)
+        flight.well = record.error is None
+        return flight.well
+
+    def cut_off(self, failure: Failure) -> None:
+        """End whatever is under way."""
+        for flight in list(self.flights):
+            flight.cut(failure)
+
+
+def _own_id(job: Job) -> str | None:
+    return next((value for name, value in job.request.own if name.lower() == REQUEST_ID.lower()), None)
+
+
+def _addressed(flight: Flight, door: Door) -> Request:
+    """The request as this server is to get it."""
+    request, name = flight.job.request, flight.order.request_id
+    if name is not None and name != _own_id(flight.job):
+        request = msgspec.structs.replace(request, own=(*request.own, (REQUEST_ID, name)))
+    return request if request.path == door.path else msgspec.structs.replace(request, path=door.path)

@@ -1,0 +1,158 @@
+"""One of several processes that carry out a run: `python -m loadstone.worker`, with messages on stdin and stdout.
+
+Started by workers.py here, by swarm/ on other machines. It lives no longer than whoever started it: when its stdin ends
+it cuts off what is in flight, writes the records down and ends. Ctrl-C is for its parent to hear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+from loadstone.host import event_loop as loop
+from loadstone.engine import prepare as setup
+from loadstone.engine.worker import Engine, Part
+from loadstone.engine.requests import Jobs
+from loadstone.engine.worker_messages import (LENGTH, Commission, Down, Frames, Go, Level, Ready, Refusal, Stop, Up, down, frame, unpacked)  # fmt: skip
+from loadstone.records import UsageError
+
+
+def main() -> None:
+    """Serve one run."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe_in, pipe_out = os.dup(0), os.dup(1)
+    os.dup2(2, 1)  # what a class of somebody else's prints must not go among the messages
+    commission = _first(pipe_in)
+    if commission is not None:
+        loop.run(_serve(commission, pipe_in, pipe_out))
+
+
+def _first(pipe: int) -> Commission | None:
+    """The commission; None when there is nobody to give one, or no longer to its end."""
+    length = _exactly(pipe, LENGTH)
+    body = _exactly(pipe, int.from_bytes(length, "big"))
+    message = down(body) if body else None
+    assert message is None or isinstance(message, Commission)
+    return message
+
+
+def _exactly(pipe: int, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size and (part := os.read(pipe, size - len(parts))):
+        parts += part
+    return bytes(parts) if len(parts) == size else b""
+
+
+async def _serve(commission: Commission, pipe_in: int, pipe_out: int) -> None:
+    talk = await _Talk.open(pipe_in, pipe_out)
+    try:
+        part = _part(commission)
+        engine = Engine(part)
+    except (UsageError, OSError) as exc:
+        talk.say(Refusal(str(exc)))
+    else:
+        await _carry_out(engine, talk)
+        for door in part.doors:
+            await door.transport.close()
+    await talk.close()
+
+
+async def _carry_out(engine: Engine, talk: _Talk) -> None:
+    talk.say(Ready(os.getpid()))
+    if (origin := await _word(talk)) is None:
+        engine.close()
+        return
+    listening = asyncio.ensure_future(_obey(engine, talk))
+    talk.say(await engine.run(talk.say, origin))
+    listening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await listening
+
+
+async def _word(talk: _Talk) -> int | None:
+    """When to begin; None when that is not to be."""
+    while (message := await talk.hear()) is not None:
+        if isinstance(message, Go):
+            return message.origin
+        if isinstance(message, Stop):
+            break
+    return None
+
+
+async def _obey(engine: Engine, talk: _Talk) -> None:
+    while (message := await talk.hear()) is not None:
+        if isinstance(message, Level):
+            engine.runner.lead(message.slots)
+        elif isinstance(message, Stop):
+            engine.stop(message.reason, message.grace)
+    engine.stop("orphaned", 0.0)
+
+
+def _part(commission: Commission) -> Part:
+    config = commission.config
+    api = setup.protocol(config)
+    doors = [entrance.door for entrance in setup.entrances(config, api)]
+    return Part(
+        config=config,
+        api=api,
+        plan=unpacked(commission.schedule),
+        jobs=Jobs(commission.prompts, setup.maker(config, api, doors, commission.models)),
+        doors=doors,
+        records=Path(commission.records),
+        share=commission.share,
+        request_ids=commission.request_ids,
+        led=commission.led,
+    )
+
+
+class _Talk:
+    """Messages to and from whoever started this process. What cannot be written is not waited for."""
+
+    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.WriteTransport, end: _End) -> None:
+        self._reader, self._transport, self._end = reader, transport, end
+        self._frames, self._heard = Frames(), list[Down]()
+
+    @classmethod
+    async def open(cls, pipe_in: int, pipe_out: int) -> _Talk:
+        running, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+        source, target = os.fdopen(pipe_in, "rb", 0), os.fdopen(pipe_out, "wb", 0)
+        await running.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
+        transport, end = await running.connect_write_pipe(_End, target)
+        return cls(reader, transport, end)
+
+    def say(self, message: Up) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(frame(message))
+
+    async def hear(self) -> Down | None:
+        """The next message; None when there are no more."""
+        while not self._heard:
+            data = await self._reader.read(1 << 16)
+            if not data:
+                return None
+            self._heard += map(down, self._frames.feed(data))
+        return self._heard.pop(0)
+
+    async def close(self) -> None:
+        """When everything is written, or cannot be."""
+        self._transport.close()
+        await self._end.gone.wait()
+
+
+class _End(asyncio.BaseProtocol):
+    """Tells when a pipe is closed: all is written by then."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.gone.set()
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit(0)

@@ -1,0 +1,280 @@
+"""The processes of a run, seen from the one that plans it: this one alone, or several more that it starts and leads.
+
+Each gets its share of the plan and writes its own records; nothing passes between them while requests are sent. One
+that dies ends the run: what it had written stays, what it owed is written down as `stopped`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+from loadstone.engine import (run_metadata as describe, requests as jobs, lost_requests as losses, run_folder as store)
+from loadstone.host import subprocess as launch, machine
+from loadstone.schedule import worker_count as scale
+from loadstone.engine.worker import Began, Engine, Hear, Part
+from loadstone.engine.in_flight import NS
+from loadstone.engine.lifecycle import Stoppable
+from loadstone.host.client_health import cores
+from loadstone.engine.worker_messages import (Commission, Frames, Go, Outcome, Pulse, Ready, Refusal, Stop, frame, packed, up)  # fmt: skip
+from loadstone.records import Record, UsageError
+from loadstone.engine.prepare import Setup
+from loadstone.schedule.partition import Share, deal, known
+
+SAMPLE = 1000
+"""Rows of which the length of the answers is looked up beforehand."""
+LEAD = 100_000_000
+"""ns from the word to go to the beginning: each process hears it by then."""
+HURRY = 5.0
+"""Seconds for the others to end when one has died, and for each to end after its time is over."""
+
+
+class Ending(Struct, frozen=True):
+    """How a run ended: why, in words where there was a special reason, and what each process says."""
+
+    ended: str
+    because: str | None
+    outcomes: list[Outcome]
+
+
+class Team(Stoppable, Protocol):
+    """Whoever carries out a run."""
+
+    size: int
+    """Processes."""
+
+    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> Ending:
+        """`began` is told when the run's time is 0, ns of the clock."""
+
+
+class Solo:
+    """This process alone."""
+
+    size = 1
+
+    def __init__(self, made: Setup, folder: store.Folder, request_ids: str | None) -> None:
+        part = Part(
+            config=made.config, api=made.api, plan=made.plan, jobs=made.jobs, doors=made.doors,
+            records=folder.path / store.RECORDS, request_ids=request_ids,
+        )  # fmt: skip
+        self._engine = Engine(part)
+
+    @property
+    def in_flight(self) -> int:
+        return self._engine.in_flight
+
+    def stop(self, reason: str, grace: float) -> None:
+        self._engine.stop(reason, grace)
+
+    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> Ending:
+        outcome = await self._engine.run(hear, began=began)
+        return Ending(outcome.ended, None, [outcome])
+
+
+def commission(made: Setup, share: Share, records: Path, request_ids: str | None, led: bool = False) -> Commission:
+    """What a process is told of its share. `led`: it will be told, too, how many requests are to be in flight."""
+    plan, total = made.plan, known(made.plan)
+    places = range(len(plan.turns)) if total is None or plan.repeats else share.places(total).tolist()
+    return Commission(
+        share=share,
+        config=made.config,
+        schedule=packed(plan),
+        prompts=made.jobs.prompts(plan.rows_of(places)),
+        models=made.models,
+        records=str(records.absolute()),
+        request_ids=request_ids,
+        led=led,
+    )
+
+
+class Crew:
+    """Several processes on this machine."""
+
+    def __init__(self, made: Setup, folder: store.Folder, workers: int, request_ids: str | None) -> None:
+        self._plan, self._grace, self._folder = made.plan, made.config.grace, folder
+        self._shares = deal(made.plan, workers)
+        self.size = len(self._shares)
+        self._commissions = [commission(made, share, folder.shard(share.worker), request_ids) for share in self._shares]
+        self._hands: list[_Hand] = []
+        self._stopped: str | None = None
+        self._patience: asyncio.TimerHandle | None = None
+
+    @property
+    def in_flight(self) -> int:
+        return sum(hand.in_flight for hand in self._hands)
+
+    def stop(self, reason: str, grace: float) -> None:
+        if self._stopped is None:
+            self._stopped, self._last = reason, describe.clock()
+        for hand in self._hands:
+            hand.tell(Stop(reason, grace))
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = asyncio.get_running_loop().call_later(grace + HURRY, self._kill)
+
+    def _kill(self) -> None:
+        """One that hangs would keep us for ever."""
+        for hand in self._hands:
+            hand.kill()
+
+    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> Ending:
+        """From the start of the processes to the end of the last. Raises UsageError when one of them does not begin."""
+        try:
+            for wanted in self._commissions:
+                self._hands.append(await _Hand.hire(wanted, hear))
+            await asyncio.gather(*(hand.ready() for hand in self._hands))
+            self._origin = describe.clock() + LEAD
+            began(self._origin)
+            begun = self._stopped is None
+            for hand in self._hands if begun else ():
+                hand.tell(Go(self._origin))
+            await asyncio.gather(*(self._followed(hand) for hand in self._hands if begun))
+        finally:
+            await asyncio.gather(*(hand.dismiss() for hand in self._hands))
+            if self._patience is not None:
+                self._patience.cancel()
+        lost = [hand for hand in self._hands if begun and hand.outcome is None]
+        if lost:
+            self._folder.append(self._folder.shard(len(self._hands)), self._owed(lost))
+        return self._ending(lost)
+
+    async def _followed(self, hand: _Hand) -> None:
+        """To its end; its death ends the others."""
+        await hand.ended()
+        if hand.outcome is None:
+            self.stop("worker", min(self._grace, HURRY))
+            hand.died = self._last - self._origin  # nothing is due after an end, however long one hung
+        elif hand.outcome.ended.startswith("cannot write"):
+            self.stop(hand.outcome.ended, 0.0)
+
+    def _owed(self, lost: Sequence[_Hand]) -> list[Record]:
+        owed: list[Record] = []
+        for hand in lost:
+            share = self._shares[hand.worker]
+            written = losses.Written(store.load_records(self._folder.shard(hand.worker)))
+            slots = losses.slots(self._plan, share, hand.died, hand.in_flight)
+            owed += losses.missing(self._plan, share, written, hand.died, slots, f"its process died: {hand.fate}")
+        return owed
+
+    def _ending(self, lost: Sequence[_Hand]) -> Ending:
+        outcomes = [hand.outcome for hand in self._hands if hand.outcome is not None]
+        if lost:
+            number = f"{lost[0].worker + 1} of {len(self._hands)}"
+            return Ending("worker", f"worker process {number} died: {lost[0].fate}", outcomes)
+        reasons = [outcome.ended for outcome in outcomes]
+        unwritten = next((reason for reason in reasons if reason.startswith("cannot write")), None)
+        special = next((reason for reason in reasons if reason != "done"), "done")
+        return Ending(unwritten or self._stopped or special, None, outcomes)
+
+
+def assemble(made: Setup, folder: store.Folder, request_ids: str | None) -> Team:
+    """Whoever is to carry out a run: as many processes as its configuration says."""
+    workers = made.config.workers
+    if workers == "auto":
+        workers = 1 if made.config.own else _wanted(made)  # each process would make a model of its own
+    if len(deal(made.plan, workers)) == 1:
+        return Solo(made, folder, request_ids)
+    return Crew(made, folder, workers, request_ids)
+
+
+def _wanted(made: Setup) -> int:
+    """As many as the load needs and this machine can use."""
+    config, plan = made.config, made.plan
+    lengths = [asked for row in range(min(len(plan.turns), SAMPLE)) if (asked := made.jobs.at(row).asked)]
+    output = round(sum(lengths) / len(lengths)) if lengths else None
+    recorded = len(plan.offsets) * NS / max(1, int(plan.offsets[-1])) if plan.offsets is not None else None
+    most = (machine.load(config) or {}).get("events_per_second")
+    local = any(machine.is_here(jobs.locate(url)[0]) for url in config.urls)
+    return scale.workers(plan.load, output, len(cores() or [0]), local, most, recorded)
+
+
+class _Hand:
+    """One process: what it says, and what it is told."""
+
+    def __init__(self, worker: int, process: Process, hear: Hear | None) -> None:
+        self.worker = worker
+        self.outcome: Outcome | None = None
+        self.in_flight = self.died = 0
+        self._process = process
+        self._hear = hear
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._listening = asyncio.ensure_future(self._listen())
+
+    @classmethod
+    async def hire(cls, wanted: Commission, hear: Hear | None) -> _Hand:
+        """A session of its own keeps Ctrl-C from it: that is for us to hear, and to say what follows."""
+        command = launch.command("loadstone.engine.worker_main")
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=PIPE, start_new_session=True, env=launch.environment()
+            )
+        except OSError as exc:
+            number = f"{wanted.share.worker + 1} of {wanted.share.workers}"
+            raise UsageError(
+                f"cannot start worker process {number}: {exc.strerror}; take fewer with --workers"
+            ) from exc
+        hand = cls(wanted.share.worker, process, hear)
+        hand.tell(wanted)
+        return hand
+
+    def tell(self, message: Commission | Go | Stop) -> None:
+        assert self._process.stdin is not None
+        if not self._process.stdin.is_closing():
+            self._process.stdin.write(frame(message))
+
+    def ready(self) -> Awaitable[None]:
+        return self._ready
+
+    async def ended(self) -> None:
+        await self._listening
+
+    def kill(self) -> None:
+        """The last resort."""
+        if self._process.returncode is None:
+            self._process.kill()
+
+    @property
+    def fate(self) -> str:
+        """What became of it, in words."""
+        status = self._process.returncode
+        if status is None or status >= 0:
+            return f"it ended with status {status}"
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(-status).name}"
+        return f"killed by signal {-status}"
+
+    async def dismiss(self) -> None:
+        """Its stdin ends, so it ends too."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._listening
+        await self._process.wait()
+
+    async def _listen(self) -> None:
+        assert self._process.stdout is not None
+        frames = Frames()
+        while data := await self._process.stdout.read(1 << 16):
+            for body in frames.feed(data):
+                self._take(up(body))
+        await self._process.wait()
+        if not self._ready.done():
+            self._ready.set_exception(UsageError(f"a worker process did not begin: {self.fate}"))
+
+    def _take(self, message: Ready | Refusal | Pulse | Outcome) -> None:
+        if isinstance(message, Ready):
+            self._ready.set_result(None)
+        elif isinstance(message, Refusal):
+            self._ready.set_exception(UsageError(message.text))
+        elif isinstance(message, Pulse):
+            self.in_flight = message.in_flight
+            if self._hear:
+                self._hear(message)
+        else:
+            self.outcome, self.in_flight = message, 0

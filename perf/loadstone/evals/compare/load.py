@@ -1,0 +1,138 @@
+"""Two evaluations item by item, ours or lm-eval's: which items both answered, and what each was worth to either.
+
+By doc_id and doc_hash. An item that failed on either side says nothing of the models and is left out, and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from loadstone.compare import difference as contrast
+from loadstone.evals.compare import test as paired
+from loadstone.evals.output import results
+from loadstone.evals.rescore import inputs as saved
+from loadstone.evals.scoring import score as scoring
+from loadstone.evals.output.lm_eval_samples import digest, doc_hash
+from loadstone.evals.rescore.samples_file import Log
+from loadstone.evals.rescore.sample_lines import Logged
+from loadstone.evals.compare.test import Difference
+from loadstone.records import UsageError
+
+Name = tuple[str, str]
+"""Filter and metric."""
+
+
+class Side(Struct, frozen=True, kw_only=True):
+    """One evaluation. `heads`: by task, what it is counted by."""
+
+    name: str
+    model: str
+    files: dict[str, list[Path]]
+    heads: dict[str, Name]
+
+
+class Compared(Struct, frozen=True, kw_only=True):
+    """One task. `alone`: items that only one side has; `failed`: left out, as no answer came on one of them; `same`:
+    the share of the answers in words that are the same to the letter, None of choices; `modes`, `metrics`: of base and
+    new; `reworded`: items of which both sides tell the prompt, and it is another."""
+
+    task: str
+    metric: str
+    modes: tuple[str, str]
+    metrics: tuple[Name, Name]
+    reworded: int
+    difference: Difference | None
+    alone: int
+    failed: int
+    same: float | None
+
+
+class _Worth(Struct, frozen=True):
+    value: float | None
+    text: int | None
+    prompt: int | None
+    cluster: str | None
+
+
+def read(path: Path) -> Side:
+    """Raises UsageError where there are no samples."""
+    latest = results.latest(path) if path.is_dir() else None
+    heads: dict[str, Name] = {}
+    model = path.name
+    if latest is not None:
+        try:
+            told = results.read(latest)
+        except UsageError:
+            told = None
+        if told is not None:
+            model = told.model
+            heads = {each.task: (each.figures[0].filter, each.figures[0].metric) for each in told.tasks if each.figures}
+    return Side(name=str(path), model=model, files=saved.by_task([path], None), heads=heads)
+
+
+def compare(base: Side, new: Side) -> list[Compared]:
+    """Tasks that both have, in the order of the base. Raises UsageError without any."""
+    common = [task for task in base.files if task in new.files]
+    if not common:
+        raise UsageError(f"{base.name} and {new.name} have no task in common: {', '.join(base.files)} against "
+                         f"{', '.join(new.files)}")  # fmt: skip
+    return adjusted([_task(task, base, new) for task in common])
+
+
+def adjusted(tasks: Sequence[Compared]) -> list[Compared]:
+    """The same with p-values after Holm: of many tasks that are alike, one in twenty would else be told apart."""
+    tested = [(number, each.difference) for number, each in enumerate(tasks) if each.difference]
+    known = [(number, found, found.p) for number, found in tested if found.p is not None]
+    told = list(tasks)
+    for (number, found, _), p in zip(known, contrast.holm([p for *_, p in known]), strict=True):
+        told[number] = replace(tasks[number], difference=replace(found, p=p))
+    return told
+
+
+def _task(task: str, base: Side, new: Side) -> Compared:
+    head, old_mode, before = _worths(task, base, base.heads.get(task))
+    other, new_mode, after = _worths(task, new, head, new.heads.get(task))
+    keys = [key for key in before if key in after]
+    pairs = [(before[key], after[key]) for key in keys]
+    told = [(a.value, b.value, a.cluster) for a, b in pairs if a.value is not None and b.value is not None]
+    words = [a.text == b.text for a, b in pairs if a.text is not None and b.text is not None]
+    return Compared(
+        task=task,
+        metric=head[1],
+        modes=(old_mode, new_mode),
+        metrics=(head, other),
+        reworded=sum(None not in (a.prompt, b.prompt) and a.prompt != b.prompt for a, b in pairs),
+        difference=paired.difference([a for a, _, _ in told], [b for _, b, _ in told], [c for *_, c in told]),
+        alone=len(before) + len(after) - 2 * len(keys),
+        failed=len(pairs) - len(told),
+        same=sum(words) / len(words) if words else None,
+    )
+
+
+def _worths(task: str, side: Side, *heads: Name | None) -> tuple[Name, str, dict[tuple[int, str], _Worth]]:
+    """What each item was worth: by the first of the metrics `heads` that it has, else by its first."""
+    worths: dict[tuple[int, str], _Worth] = {}
+    name, mode = None, ""
+    for logged in Log(task, side.files[task]):
+        if name not in logged.metrics:
+            name = next((head for head in (*heads, *logged.metrics) if head in logged.metrics), name)
+        mode = mode or logged.mode
+        worths[logged.answered.doc_id, doc_hash(logged.answered.doc)] = _worth(logged, name)
+    return name or ("none", "?"), mode, worths
+
+
+def _worth(logged: Logged, name: Name | None) -> _Worth:
+    lanes = logged.answered.responses
+    failed = any(response is None for lane in lanes for response in lane)
+    value = logged.metrics.get(name) if name else None
+    words = lanes[0][0] if lanes and lanes[0] and isinstance(lanes[0][0], str) else None
+    return _Worth(
+        None if failed or value is None or isinstance(value, str) else scoring.value({"it": value}, "it"),
+        None if words is None else int(digest(words)[:15], 16),
+        int(digest(asked[0][0])[:15], 16) if (asked := logged.answered.arguments) and asked[0][0] else None,
+        logged.cluster,
+    )

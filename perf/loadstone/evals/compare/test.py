@@ -1,0 +1,123 @@
+"""Two evaluations of the same items: how far apart their accuracy is, and whether it is more than chance. Pure.
+
+Each item is its own control: what is hard for both says nothing of the difference, so its interval is narrower than
+that of two figures held side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from loadstone.evals.scoring import intervals as accuracy
+from loadstone.stats import distributions as student
+from loadstone.stats.binomial import beta, wilson
+from loadstone.samples import Estimate
+
+MARGIN = 0.01
+"""Differences within it are the same: one point."""
+RISK = 0.05
+Verdict = Literal["better", "worse", "same", "inconclusive"]
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """Over the items that both sides answered. `gained`, `lost`: items that only the new side, only the base has right;
+    `difference`: new less base; `p`: chance of one as large where there is none."""
+
+    base: float
+    new: float
+    gained: int
+    lost: int
+    difference: Estimate
+    p: float | None
+
+    def verdict(self, margin: float = MARGIN) -> Verdict:
+        """Sure and of which sign; or surely within the margin; or neither can be told."""
+        ends = self.difference.interval
+        if ends is None:
+            return "inconclusive"
+        if -margin <= ends[0] and ends[1] <= margin:
+            return "same"
+        if self.p is not None and self.p < RISK and (ends[0] > 0 or ends[1] < 0):
+            return "better" if self.difference.value > 0 else "worse"
+        return "inconclusive"
+
+
+def difference(
+    base: Sequence[float], new: Sequence[float], clusters: Sequence[Hashable | None] | None = None
+) -> Difference | None:
+    """`base`, `new`: of each item what it was worth, from 0 to 1; `clusters`: what it shares with others. None without
+    items."""
+    if not base:
+        return None
+    pairs = list(zip(base, new, strict=True))
+    gained, lost = sum(a < 0.5 <= b for a, b in pairs), sum(b < 0.5 <= a for a, b in pairs)
+    binary = {*base, *new} <= {0.0, 1.0}
+    found: tuple[Estimate, float | None]
+    if binary and _independent(base, clusters) == len(base):
+        found = _proportions(base, new, gained, lost), midp(gained, lost)
+    else:
+        found = _means([b - a for a, b in pairs], clusters)
+    return Difference(base=accuracy.mean(base), new=accuracy.mean(new), gained=gained, lost=lost, difference=found[0],
+                      p=found[1])  # fmt: skip
+
+
+def midp(gained: int, lost: int) -> float:
+    """McNemar's exact test, mid-p, both sides (Fagerland et al., BMC Med. Res. Methodol. 13:91, 2013)."""
+    flips, least = gained + lost, min(gained, lost)
+    if not flips:
+        return 1.0
+    below = beta(0.5, flips - least, least + 1)
+    logs = math.lgamma(flips + 1) - math.lgamma(least + 1) - math.lgamma(flips - least + 1)
+    return min(1.0, 2 * below - math.exp(logs - flips * math.log(2)))
+
+
+def _proportions(base: Sequence[float], new: Sequence[float], gained: int, lost: int) -> Estimate:
+    """Newcombe's method 10 for paired proportions (Stat. Med. 17:2635, 1998): Wilson's limits of both, squared and
+    added, less what they have in common."""
+    n, both = len(base), sum(a * b for a, b in zip(base, new, strict=True))
+    neither = n - both - gained - lost
+    p, q = (both + gained) / n, (both + lost) / n
+    (low_p, high_p), (low_q, high_q) = wilson(both + gained, n), wilson(both + lost, n)
+    common = _phi(both, gained, lost, neither)
+    down = _added(p - low_p, high_q - q, common)
+    up = _added(q - low_q, high_p - p, common)
+    error = math.sqrt(max(0.0, gained + lost - (gained - lost) ** 2 / n)) / n
+    return Estimate(value=p - q, n=n, stderr=error, interval=(p - q - down, p - q + up), method="Newcombe, paired")
+
+
+def _phi(both: float, gained: float, lost: float, neither: float) -> float:
+    """The correlation of the sides; where it is positive corrected for continuity, which tells method 10 from 8."""
+    margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
+    above, half = both * neither - gained * lost, (both + gained + lost + neither) / 2
+    corrected = max(0.0, above - half) if above > 0 else above
+    return corrected / math.sqrt(margins) if margins else 0.0
+
+
+def _added(first: float, second: float, common: float) -> float:
+    return math.sqrt(max(0.0, first**2 - 2 * common * first * second + second**2))
+
+
+def _means(apart: Sequence[float], clusters: Sequence[Hashable | None] | None) -> tuple[Estimate, float | None]:
+    """Student's t of the differences, over clusters where items share one. Where no item differs, as many may as chance
+    can hide in so many."""
+    found = accuracy.estimate([(value + 1) / 2 for value in apart], clusters)
+    assert found is not None
+    value, error, free = 2 * found.value - 1, found.stderr, _independent(apart, clusters) - 1
+    if error is None or free < 1:
+        return Estimate(value=value, n=len(apart), stderr=None, method=found.method), None
+    method = "t over clusters" if free + 1 < len(apart) else "t over items"
+    half = student.quantile(0.975, free) * 2 * error if error > 1e-12 else wilson(0, free + 1)[1]
+    ends = max(-1.0, value - half), min(1.0, value + half)
+    p = student.both_tails(value / (2 * error), free) if error > 1e-12 else None
+    return Estimate(value=value, n=len(apart), stderr=2 * error, interval=ends, method=method), p
+
+
+def _independent(values: Sequence[float], clusters: Sequence[Hashable | None] | None) -> int:
+    """How many clusters there are; what shares with nothing is one."""
+    if clusters is None:
+        return len(values)
+    return len(set(clusters) - {None}) + sum(cluster is None for cluster in clusters)

@@ -1,0 +1,67 @@
+"""Which tasks are asked: what their names mean, and of that what the data at hand allow.
+
+What names mean is tasks/catalogue.py's, where data are found library.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from loadstone.evals.lm_eval import harness as bridge
+from loadstone.evals.data import rows as library
+from loadstone.evals.data.rows import BUNDLED
+from loadstone.evals.settings import Eval
+from loadstone.records import UsageError
+from loadstone.engine.prepare import Notice
+from loadstone.tasks import catalogue, custom as own
+from loadstone.tasks.catalogue import Selection
+from loadstone.tasks.spec import Data, Task
+
+
+def select(settings: Eval, notice: Notice) -> Selection:
+    """The tasks that are meant, ours and lm-eval's. Raises UsageError."""
+    ours = chosen(settings.tasks, settings.data)
+    if ours.absent:
+        first, left = ours.absent[0], len(ours.absent)
+        notice(f"the small sets have no questions of {left} of the tasks, such as {first}: they are left out")
+    found = bridge.added(ours, settings.include_path)
+    _check_samples(settings.samples, found.tasks)
+    return found
+
+
+def chosen(names: Sequence[str], root: str | None) -> Selection:
+    """What the names mean, with a task for each category of files of one's own. Of benchmarks with many tasks the small
+    sets have a few: with `bundled` the others stand in `absent`. Raises UsageError, also where none is left."""
+    found = catalogue.find(names, categories)
+    if root != BUNDLED:
+        return found
+    tasks = [task for task in found.tasks if stocked(task)]
+    if found.tasks and not tasks:
+        first = found.tasks[0]
+        library.rows(first.data, BUNDLED)  # says what is missing
+        raise UsageError(f"the small sets have no question of {first.name}: give --data-dir DIR with its files")
+    absent = [task.name for task in found.tasks if task not in tasks]
+    return replace(found, tasks=tasks, absent=absent)
+
+
+def stocked(task: Task) -> bool:
+    """Whether the small sets have questions of the task."""
+    if not library.held(task.data, BUNDLED):
+        return False
+    return task.keep is None or any(map(task.keep, library.rows(task.data, BUNDLED).docs))
+
+
+def categories(data: Data) -> list[str]:
+    """What the rows of a file of one's own say that they belong to, in the order of the file."""
+    found = (own.category(doc) or own.NONE for doc in library.rows(data, None).docs)
+    return list(dict.fromkeys(found))
+
+
+def _check_samples(asked: Iterable[str], tasks: Iterable[Task]) -> None:
+    """Raises UsageError where --samples names a task that is not among them."""
+    known = [task.name for task in tasks]
+    for name in asked:
+        if name not in known:
+            raise UsageError(f"--samples names {name}, which is none of the tasks asked: {', '.join(known[:8])}")

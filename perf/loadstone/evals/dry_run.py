@@ -1,0 +1,116 @@
+"""An evaluation that is looked at and not made: how many requests, how long, at what price, and what they say.
+
+Sends nothing, not even to ask the server what it can do: each task is taken the way it is answered by default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+
+from msgspec import Struct
+
+from loadstone.dataset import tokenizer as tokens
+from loadstone.evals.requests import build as asking, task_run as papers
+from loadstone.evals.output import eval_json as journal
+from loadstone.evals.data import selection
+from loadstone.evals.requests.build import Wanted
+from loadstone.evals.requests.loglikelihood import Way
+from loadstone.evals.requests.task_run import Paper
+from loadstone.evals.requests.mode import Route
+from loadstone.evals.settings import Eval
+from loadstone.records import UsageError
+from loadstone.engine.prepare import Notice
+from loadstone.tasks.spec import Task
+
+CHARACTERS = 4
+"""Of a token of English, roughly (OpenAI's rule of thumb), where no tokenizer counts."""
+
+
+class Planned(Struct, frozen=True, kw_only=True):
+    """A task as it would be asked. `input_tokens`: of all prompts; `output_tokens`: what the answers may have at the
+    most; `cost`: with answers of that length; `first`: its first prompt as it is sent."""
+
+    task: str
+    mode: str
+    template: str
+    version: float
+    shots: int
+    items: int
+    original: int
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    first: str
+
+
+class Plan(Struct, frozen=True):
+    """`counted`: by the tokenizer, and not estimated from characters."""
+
+    tasks: list[Planned]
+    counted: bool
+
+
+def look(settings: Eval, notice: Notice = lambda _: None) -> Plan:
+    """What would be asked. Raises UsageError as the evaluation itself would, as far as that needs no server."""
+    settings = settings.check()
+    name = settings.load.tokenizer
+    count = tokens.load(name).count if name else _estimate
+    made = [
+        papers.paper(task, way(task, settings), settings, notice) for task in selection.select(settings, notice).tasks
+    ]
+    return Plan([_planned(paper, count, settings) for paper in made], counted=name is not None)
+
+
+def way(task: Task, settings: Eval) -> Route:
+    """As the task is answered where nothing is known of the server."""
+    mode = task.default if settings.mode == "auto" else settings.mode
+    if mode not in task.modes:
+        raise UsageError(f"{task.name} cannot be answered by {mode}; it can by {' or '.join(task.modes)}")
+    if mode == "generation":
+        return Route(mode, settings.api or "chat")
+    return Route(mode, "completions", Way("echo") if mode == "loglikelihood" else Way("letters"))
+
+
+def _planned(paper: Paper, count: Callable[[str], int], settings: Eval) -> Planned:
+    wanted = list(paper.wanted())
+    input_tokens = _counted(wanted, count)
+    most = paper.settings.get("max_tokens", paper.settings.get("max_completion_tokens", 1))
+    output_tokens = sum(1 + len(one.later) for one in wanted) * (most if paper.route.mode == "generation" else 1)
+    setup = paper.setup(True)
+    return Planned(
+        task=paper.task.name,
+        mode=paper.route.mode,
+        template=setup.template,
+        version=paper.task.version,
+        shots=paper.shots,
+        items=len(paper.items),
+        original=paper.original,
+        requests=sum(1 + len(one.later) for one in wanted),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cost=journal.cost(input_tokens, output_tokens, settings),
+        first=_shown(wanted[0]) if wanted else "",
+    )
+
+
+def _counted(wanted: Iterable[Wanted], count: Callable[[str], int]) -> int:
+    """Contexts are shared by the continuations of an item, and counted once; a later turn has all that the user said
+    before it."""
+    known: dict[int, int] = {}
+    total = 0
+    for one in wanted:
+        if id(one.asked) not in known:
+            known[id(one.asked)] = count(asking.shown(one.asked))
+        total += known[id(one.asked)] + (count(one.continuation) if one.continuation else 0)
+        total += sum(known[id(one.asked)] + said for said in accumulate(map(count, one.later)))
+    return total
+
+
+def _shown(wanted: Wanted) -> str:
+    return asking.shown(wanted.asked) + (f"[{wanted.continuation}]" if wanted.continuation else "")
+
+
+def _estimate(text: str) -> int:
+    return -(-len(text) // CHARACTERS)

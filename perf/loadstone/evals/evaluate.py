@@ -1,0 +1,178 @@
+"""An evaluation from settings to results: `loadstone eval` as a function. It is made ready, asked, answered and scored.
+
+Prints nothing: it hands notices and progress to whoever called. All that comes of it is in the evaluation's folder, and
+what is there already is not asked again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from loadstone.config import files as mappings
+from loadstone import samples
+from loadstone.engine import run_folder as store
+from loadstone.config.schema import Config
+from loadstone.evals.requests import answers, send as inference, lines as posts, tokenize as tokenising
+from loadstone.evals.output import items_csv as items, eval_json as journal, report as reporting, results
+from loadstone.evals.scoring import programs  # fmt: skip
+from loadstone.evals import settings as given
+from loadstone.evals.lock import alone
+from loadstone.evals.requests.answers import Answer
+from loadstone.evals.output.items_csv import Timing
+from loadstone.evals.output.eval_json import Journal
+from loadstone.evals.output.lm_eval_samples import About, sanitized
+from loadstone.evals.settings import Eval
+from loadstone.evals.prepare import Sitting, ready
+from loadstone.records import Record, Summary, Usage, UsageError
+from loadstone.load_test import Live
+from loadstone.engine.prepare import Notice
+
+
+class Evaluated(Struct, frozen=True, kw_only=True):
+    """What an evaluation of one model leaves behind. `results`: None where nothing was scored; `runs`: of this time."""
+
+    folder: Path
+    journal: Journal
+    results: samples.Evaluation | None = None
+    runs: list[Summary] = []
+
+
+def meant(config: Eval | Mapping[str, Any] | str | os.PathLike[str]) -> list[Eval]:
+    """An evaluation for each model, checked, with a folder of its own where there are several. Raises UsageError."""
+    if isinstance(config, Eval):
+        return [config.check()]
+    if not isinstance(config, Mapping):
+        config, where = mappings.read(Path(config)), str(config)
+    else:
+        where = "the configuration"
+    return apart([each.check() for each in given.from_mapping(config, where)])
+
+
+def apart(each: list[Eval]) -> list[Eval]:
+    """Several models have a folder each, below the one that was given."""
+    if len(each) == 1:
+        return each
+    load = each[0].load
+    root = Path(load.output) if load.output else store.default_path(load.label or "eval")
+    names = [str(root / sanitized(one.load.model or "")) for one in each]
+    if len(set(names)) < len(names):
+        raise UsageError(f"the folders of two models have the same name: {', '.join(names)}; evaluate them apart")
+    return [
+        msgspec.structs.replace(one, load=msgspec.structs.replace(one.load, output=name))
+        for one, name in zip(each, names, strict=True)
+    ]
+
+
+async def evaluate(
+    settings: Eval, *, served: Config | None = None, notice: Notice = lambda _: None, live: Live | None = None
+) -> Evaluated:
+    """Ask what has no answer yet, and score what has. `served`: the load with the address of a server that was started
+    for it. Raises UsageError before anything is sent when settings, data or server are not fit for it."""
+    settings, began = settings.check(), time.monotonic()
+    load = settings.load
+    folder = Path(load.output) if load.output else store.default_path(load.label or "eval")
+    with alone(folder):
+        return await _evaluate(await ready(settings, folder, served, notice), began, notice, live)
+
+
+async def _evaluate(sitting: Sitting, began: float, notice: Notice, live: Live | None) -> Evaluated:
+    runs = [] if sitting.settings.stage == "score" else await _ask(sitting, notice, live)
+    found = _gathered(sitting)
+    told = _told(sitting, found, runs)
+    journal.write(sitting.folder, told)
+    if told.interrupted or sitting.settings.stage == "infer":
+        return Evaluated(folder=sitting.folder, journal=told, runs=runs)
+    scored = _score(sitting, found, time.monotonic() - began)
+    reporting.write(store.Folder(sitting.folder, new=False), sitting.load.html)
+    return Evaluated(folder=sitting.folder, journal=told, results=scored, runs=runs)
+
+
+class _Gathered(Struct, frozen=True):
+    """What the records of all runs hold: answers by request, what each cost, how long it took by (run, index)."""
+
+    answers: dict[str, Answer]
+    usages: list[Usage | None]
+    timings: dict[tuple[str, int], Timing]
+
+
+def _gathered(sitting: Sitting) -> _Gathered:
+    usages, timings = list[Usage | None](), dict[tuple[str, int], Timing]()
+
+    def seen(run: str | None, record: Record) -> None:
+        if run is not None:
+            usages.append(record.usage)
+            timings[run, record.index] = items.timing(record)
+
+    found = answers.read(sitting.folder, {one.id: one for one, _ in sitting.routed}, seen)
+    return _Gathered(tokenising.joined(found, sitting.cuts), usages, timings)
+
+
+async def _ask(sitting: Sitting, notice: Notice, live: Live | None) -> list[Summary]:
+    """Send what has no answer yet; what the cache knows need not be sent."""
+    folder, load = sitting.folder, sitting.load
+    for left in inference.close(folder, load):
+        notice(f"{left} was not finished: its answers count")
+    wanted = {one.id: one for one, _ in sitting.routed}
+    found = answers.read(folder, wanted)
+    missing = [routed for routed in sitting.routed if not _good(found.get(routed[0].id))]
+    with posts.Cached(sitting.settings.cache, load, sitting.journal.model) as cached:
+        missing = cached.take(missing, folder)
+        if found or len(missing) < len(wanted):
+            notice(f"{len(wanted) - len(missing):,} of {len(wanted):,} requests are answered already")
+        runs = await inference.infer(missing, load, folder, notice, live) if missing else []
+        cached.keep(sitting.routed, answers.records(folder))
+    return [run.summary for run in runs]
+
+
+def _good(answer: Answer | None) -> bool:
+    return answer is not None and answer.good
+
+
+def _told(sitting: Sitting, found: _Gathered, runs: Sequence[Summary]) -> Journal:
+    counts, failures = journal.counted((one.id for one, _ in sitting.routed), found.answers)
+    return msgspec.structs.replace(
+        sitting.journal,
+        ended=journal.now(),
+        interrupted=any(run.run.get("ended") != "done" for run in runs),
+        runs=[path.name for path in answers.runs(sitting.folder)],
+        counts=counts,
+        failures=failures,
+        spent=journal.spent(found.usages, sitting.settings),
+    )
+
+
+def _score(sitting: Sitting, found: _Gathered, took: float) -> samples.Evaluation:
+    settings, now = sitting.settings, datetime.datetime.now()
+    about = About(
+        model=sitting.journal.model,
+        arguments={"base_url": sitting.journal.settings["load"]["url"]},
+        limit=settings.limit,
+        gen=settings.gen,
+        seed=None,
+        system=settings.system,
+        multiturn=settings.multiturn,
+        cache=settings.cache,
+        began=now.timestamp() - took,
+        took=took,
+    )
+    return results.finish(
+        store.Folder(sitting.folder, new=False),
+        about,
+        [
+            (paper.setup(not settings.predict_only), answers.answered(paper.items, found.answers))
+            for paper in sitting.papers
+        ],
+        sitting.groups,
+        results.stamp(now),
+        run_code=None if settings.predict_only else programs.judged(sitting.papers, found.answers),
+        timings=found.timings,
+        target=settings.target,
+    )

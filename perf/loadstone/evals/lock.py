@@ -1,0 +1,54 @@
+"""One evaluation at a time in a folder: two would take each other's unfinished runs for killed ones.
+
+The folder itself is locked, by the kernel, so that nothing is left behind by a process that is killed. The only file
+that imports fcntl; without it (Windows), or on a file system that knows no locks, nobody is kept out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from loadstone.engine import run_folder as store
+from loadstone.records import UsageError
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep the folder for this process; one that was made for it and stayed empty is taken away again. Raises
+    UsageError where another evaluation is at work in it, or where it cannot be made."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    store.Folder(folder, new=False)
+    try:
+        with _locked(folder):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            for path in made:
+                path.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as exc:
+        raise UsageError(f"cannot read the folder {folder}: {exc.strerror}; give another with -o") from exc
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        os.close(handle)
+        raise UsageError(f"another evaluation is at work in {folder}: wait for its end, or give another -o") from exc
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,157 @@
+"""eval.json, what an evaluation says of itself: settings, how each task is asked, runs, answers, tokens.
+
+It is written before the first request, so that whoever goes on knows what was asked, and again at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from loadstone import __version__
+from loadstone.engine import run_metadata as describe, run_folder as store
+from loadstone.evals import settings as given
+from loadstone.evals.requests.answers import Answer
+from loadstone.evals.requests.task_run import Paper
+from loadstone.evals.requests.mode import Route
+from loadstone.evals.settings import Eval
+from loadstone.records import Usage, UsageError
+from loadstone.samples import Spent
+
+EVAL = "eval.json"
+FORMAT = 1
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A task as it was asked. `prompts`: digest of all its requests; `sha256`: of the data's files, by name."""
+
+    task: str
+    title: str
+    source: str
+    version: float
+    template: str
+    mode: str
+    api: str
+    shots: int
+    repeats: int
+    items: int
+    requests: int
+    original: int
+    settings: dict[str, Any] = {}
+    sha256: dict[str, str] = {}
+    prompts: str = ""
+
+
+class Journal(Struct, frozen=True, kw_only=True):
+    """What eval.json holds. `abilities`: what the probe saw. `counts`: requests `wanted`, `answered`, `failed`,
+    `unsent`, and of the answered those `cached`."""
+
+    format: int = FORMAT
+    loadstone: str = __version__
+    model: str
+    settings: dict[str, Any]
+    routes: dict[str, Route]
+    abilities: dict[str, Any] = {}
+    tasks: list[Asked] = []
+    groups: list[str] = []
+    began: str
+    ended: str | None = None
+    interrupted: bool = False
+    runs: list[str] = []
+    counts: dict[str, int] = {}
+    failures: dict[str, int] = {}
+    spent: Spent | None = None
+
+
+def is_evaluation(folder: Path) -> bool:
+    return (folder / EVAL).is_file()
+
+
+def read(folder: Path) -> Journal:
+    """Raises UsageError where there is none."""
+    try:
+        return msgspec.json.decode((folder / EVAL).read_bytes(), type=Journal)
+    except OSError as exc:
+        raise UsageError(f"{folder} is no evaluation: no {EVAL} in it ({exc.strerror})") from exc
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{folder / EVAL} is not readable: {exc}") from exc
+
+
+def before(folder: Path, settings: Eval) -> Journal | None:
+    """What an evaluation in this folder has said, None where there is nothing. Raises UsageError where it asked
+    otherwise, or where something else is in the folder."""
+    if not is_evaluation(folder):
+        store.check_free(folder)
+        return None
+    found = read(folder)
+    if unlike := given.unlike(found.settings, msgspec.to_builtins(settings.shown())):
+        names = ", ".join(f"--{name}" for name in unlike[:5])
+        raise UsageError(f"{folder} holds an evaluation with another {names}: give the same to go on, or another -o")
+    return found
+
+
+def write(folder: Path, journal: Journal) -> None:
+    store.Folder(folder, new=False).write_json(EVAL, journal)
+
+
+def counted(wanted: Iterable[str], answers: Mapping[str, Answer]) -> tuple[dict[str, int], dict[str, int]]:
+    """Counts of requests by what became of them, and of failures by their kind."""
+    counts = dict.fromkeys(("wanted", "answered", "failed", "unsent", "cached"), 0)
+    failures: dict[str, int] = {}
+    for name in wanted:
+        answer = answers.get(name)
+        counts["wanted"] += 1
+        counts["unsent" if answer is None else "answered" if answer.good else "failed"] += 1
+        counts["cached"] += answer is not None and answer.record is None
+        if answer is not None and answer.failure is not None:
+            failures[answer.failure] = failures.get(answer.failure, 0) + 1
+    return counts, failures
+
+
+def spent(usages: Sequence[Usage | None], settings: Eval) -> Spent:
+    """Tokens, and what they cost."""
+    known = [usage for usage in usages if usage is not None]
+    prompt, completion, cached = (
+        sum(getattr(usage, name) or 0 for usage in known) for name in ("prompt", "completion", "cached")
+    )
+    return Spent(
+        input_tokens=prompt, output_tokens=completion, cached_tokens=cached, untold=len(usages) - len(known),
+        cost=cost(prompt, completion, settings),
+    )  # fmt: skip
+
+
+def cost(input_tokens: float, output_tokens: float, settings: Eval) -> float | None:
+    """By the prices of a million tokens; None without any."""
+    if settings.price_in is None and settings.price_out is None:
+        return None
+    return (input_tokens * (settings.price_in or 0.0) + output_tokens * (settings.price_out or 0.0)) / 1e6
+
+
+def now() -> str:
+    return describe.now()
+
+
+def asked(paper: Paper, digest: str) -> Asked:
+    """A task as eval.json tells it. `digest`: of its requests."""
+    task, setup = paper.task, paper.setup(True)
+    return Asked(
+        task=task.name,
+        title=task.title,
+        source=task.source,
+        version=task.version,
+        template=setup.template,
+        mode=paper.route.mode,
+        api=paper.route.api,
+        shots=paper.shots,
+        repeats=paper.repeats,
+        items=len(paper.items),
+        requests=sum(1 + len(one.later) for one in paper.wanted()),
+        original=paper.original,
+        settings=setup.settings,
+        sha256=paper.sha256,
+        prompts=digest,
+    )

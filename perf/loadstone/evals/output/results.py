@@ -1,0 +1,157 @@
+"""From answers to every file of an evaluation's folder: each item judged, written and tallied as it comes.
+
+Only figures are kept of what has passed, so that it is the same for eight items and for a samples file of a gigabyte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from loadstone.engine import run_folder as store
+from loadstone.evals.scoring import groups as grouping, score as scoring, aggregate as tally
+from loadstone.evals.output import (items_csv as items, lm_eval_samples as layout, lm_eval_results as layout_results)
+from loadstone.evals.output.items_csv import Timing
+from loadstone.evals.output.lm_eval_samples import About, Setup
+from loadstone.evals.scoring.sandbox import Runs
+from loadstone.records import UsageError
+from loadstone.samples import Answered, Evaluation, Score, Tallied
+from loadstone.scorers import Scorer
+from loadstone.tasks.spec import Group
+
+ITEMS = "items.csv"
+Judged = tuple[Answered, list[Score]]
+Part = tuple[Setup, Iterable[Answered | Judged]]
+"""A task and what was answered; with its scores, where others than the task's own have judged."""
+
+
+def stamp(now: datetime) -> str:
+    """The time in the names of files, as lm-eval writes it."""
+    return now.isoformat().replace(":", "-")
+
+
+def finish(
+    folder: store.Folder,
+    about: About,
+    parts: Iterable[Part],
+    groups: Sequence[Group],
+    when: str,
+    *,
+    run_code: Scorer | None = None,
+    timings: Mapping[tuple[str, int], Timing] | None = None,
+    target: Mapping[str, float] | None = None,
+) -> Evaluation:
+    """Judge all answers and write `samples_*`, `results_*` and items.csv. `when`: see `stamp`. `timings`: of the
+    records, by (run, index). `target`: official scores, by group. Raises UsageError."""
+    tallies, setups, hashes = {}, [], {}
+    with _whole_or_none() as made, items.Writer(folder.path / ITEMS, timings or {}) as rows:
+        for setup, answered in parts:
+            setups.append(setup)
+            tallied = tally.Tally(setup.row)
+            path = folder.path / layout.samples_name(setup.task.name, when)
+            made.append(path)
+            folder.write_lines(path.name, _judged(setup, answered, tallied, rows, run_code))
+            tallies[setup.task.name], hashes[setup.task.name] = tallied, task_hash(path, setup.filters)
+    evaluation = whole(about.model, setups, tallies, groups, target)
+    if isinstance(run_code, Runs):
+        evaluation = msgspec.structs.replace(evaluation, confined=run_code.confined)
+    told = layout_results.results(about, setups, groups, evaluation, hashes)
+    folder.write(layout.results_name(when), json.dumps(told, indent=2, default=str, ensure_ascii=False))
+    return evaluation
+
+
+@contextlib.contextmanager
+def _whole_or_none() -> Iterator[list[Path]]:
+    """Takes away the files that are noted in the list when what comes between fails."""
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def whole(
+    model: str,
+    setups: Sequence[Setup],
+    tallies: Mapping[str, tally.Tally],
+    groups: Sequence[Group],
+    target: Mapping[str, float] | None = None,
+) -> Evaluation:
+    """What all tasks came to."""
+    return Evaluation(
+        model=model,
+        tasks=[(setup.figures or _as_is)(tallies[setup.task.name].done()) for setup in setups],
+        groups=grouping.grouped(groups, tallies),
+        leaderboard=grouping.standings(groups, tallies, target),
+        data={setup.task.name: setup.sha256 for setup in setups},
+        settings={setup.task.name: setup.settings for setup in setups},
+    )
+
+
+def _as_is(tallied: Tallied) -> Tallied:
+    return tallied
+
+
+def _judged(
+    setup: Setup, parts: Iterable[Answered | Judged], tallied: tally.Tally, rows: items.Writer, run_code: Scorer | None
+) -> Iterator[bytes]:
+    for part in parts:
+        one, scores = part if isinstance(part, tuple) else (part, _scores(setup, part, run_code))
+        tallied.add(scores, passes=max(map(len, one.responses), default=0))
+        rows.add(one, scores, setup.filters[0])
+        yield from map(layout.dumped, layout.lines(setup, one, scores))
+
+
+def _scores(setup: Setup, one: Answered, run_code: Scorer | None) -> list[Score]:
+    if not setup.judged:
+        return []
+    return setup.judge(one) if setup.judge else scoring.score(setup.task, setup.mode, one, run_code)
+
+
+class _Hashes(Struct):
+    filter: str
+    doc_hash: str
+    prompt_hash: str
+    target_hash: str
+
+
+def task_hash(path: Path, filters: Sequence[str]) -> str:
+    """lm-eval's hash of a task's lines, which stand there filter by filter, as here they do item by item."""
+    decoder, hasher = msgspec.json.Decoder(_Hashes), hashlib.sha256()
+
+    def decoded(line: bytes) -> _Hashes:
+        try:
+            return decoder.decode(line)
+        except msgspec.DecodeError:
+            return msgspec.convert(layout.loaded(line), _Hashes)
+
+    for name in filters:
+        with path.open("rb") as file:
+            for line in map(decoded, file):
+                if line.filter == name:
+                    hasher.update((line.doc_hash + line.prompt_hash + line.target_hash).encode())
+    return hasher.hexdigest()
+
+
+def latest(folder: Path) -> Path | None:
+    """The results file of a folder; of several the last."""
+    return max(folder.glob("results_*.json"), default=None, key=lambda path: path.name)
+
+
+def read(path: Path) -> Evaluation:
+    """Of a results file, what is ours. Raises UsageError."""
+    class_ = msgspec.defstruct("Held", [(layout.OURS, Evaluation)])
+    try:
+        return getattr(msgspec.json.decode(path.read_bytes(), type=class_), layout.OURS)  # type: ignore[no-any-return]
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        hint = f"`loadstone score {path.parent}` judges what lm-eval has written"
+        raise UsageError(f"{path} holds no evaluation of loadstone: {exc}; {hint}") from exc

@@ -1,0 +1,179 @@
+"""The tables and the chart of an evaluation's report: tasks, groups, leaderboard, metrics, what they stand on. Pure.
+
+Shares are in per cent of all items asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from loadstone.evals.scoring.intervals import scaled
+from loadstone.checks.finding import plain
+from loadstone.samples import Estimate, Evaluation, Figure, Grouped, Standing, Tallied
+from loadstone.report.page import Axis, Block, Chart, Section, Series, Table
+
+MOST_CHARTED, MOST_OPEN = 80, 12
+"""Tasks in a chart; rows of a table of details that is open from the start."""
+SHARES = ("right", "wrong", "unparsed", "truncated", "failed")
+COLUMNS = ("Humanities", "STEM", "SocialScience", "Other")
+"""Of llmuses' leaderboard, in its order; others follow."""
+
+
+def tasks(tasks: Sequence[Tallied]) -> Iterator[Block]:
+    columns = ["task", "accuracy", "95 % interval", "std. error", "over answered", *SHARES, "items", "passes", "mode",
+               "template", "shots", "metric"]  # fmt: skip
+    note = "accuracy: over all items; right to failed: shares of all answers"
+    figures = {(row, 1): (f"{each.task}.{each.figures[0].metric}", each.figures[0].all.value)
+               for row, each in enumerate(tasks) if each.figures}  # fmt: skip
+    yield Table("Tasks", columns, [_task(each) for each in tasks], note, numeric=True, figures=figures)
+    charted = [each for each in tasks if each.figures]
+    if 1 < len(charted) <= MOST_CHARTED:
+        yield _chart(charted)
+
+
+def _task(each: Tallied) -> list[str]:
+    figure = each.figures[0] if each.figures else None
+    told = [*_with_error(figure), *_shares(figure.outcomes)] if figure else ["-"] * (4 + len(SHARES))
+    about = [f"{each.items:,}", str(each.passes), each.mode, _template(each), str(each.shots)]
+    return [plain(each.task), *told, *about, figure.metric if figure else "-"]
+
+
+def _with_error(figure: Figure) -> list[str]:
+    value, interval, answered = _figure(figure)
+    return [value, interval, _error(figure), answered]
+
+
+def _error(figure: Figure) -> str:
+    times = 1 if scaled(figure.metric) else 100
+    return "-" if figure.all.stderr is None else f"{times * figure.all.stderr:.2f}"
+
+
+def _template(each: Tallied) -> str:
+    return f"{plain(each.template, 40)} v{each.version:g}"
+
+
+def _figure(figure: Figure) -> list[str]:
+    if scaled(figure.metric):
+        answered = f"{figure.answered.value:.2f}" if figure.answered else "-"
+        return [f"{figure.all.value:.2f}", ends(figure.all, 1), answered]
+    return [percent(figure.all.value), ends(figure.all), percent(figure.answered.value) if figure.answered else "-"]
+
+
+def _shares(outcomes: Mapping[str, int]) -> list[str]:
+    total = sum(outcomes.values())
+    return [percent(outcomes[name] / total) if total else "-" for name in SHARES]
+
+
+def _chart(tasks: Sequence[Tallied]) -> Chart:
+    """With the figure over the answered beside it, where there is any that differs."""
+    names = [plain(each.task) for each in tasks]
+    found, answered = [each.figures[0].all for each in tasks], [each.figures[0].answered for each in tasks]
+    sure = [each.interval for each in found]
+    series = [Series(
+        "over all items", names, [100 * each.value for each in found], "points",
+        low=[100 * each[0] if each else None for each in sure], high=[100 * each[1] if each else None for each in sure],
+    )]  # fmt: skip
+    if any(one is None or one.n < all_.n for one, all_ in zip(answered, found, strict=True)):
+        values = [100 * each.value if each else None for each in answered]
+        series.append(Series("over the answered", names, values, "points", role="muted"))
+    return Chart(title="Accuracy by task", x=Axis("task"), y=Axis("accuracy", "%"), series=series,
+                 note="bars: 95 % intervals", height=420)  # fmt: skip
+
+
+def groups(evaluation: Evaluation) -> Table:
+    columns = ["group", "tasks", "items", "micro", "95 % interval", "macro", "95 % interval", "over answered", *SHARES,
+               "mode"]  # fmt: skip
+    note = "micro: over all items of its tasks; macro: mean of the tasks, each counting as one"
+    rows = [_group(group, modes(group.tasks, evaluation.tasks)) for group in evaluation.groups]
+    return Table("Groups", columns, rows, note, numeric=True)
+
+
+def _group(group: Grouped, mode: str) -> list[str]:
+    means = [percent(group.micro.value), ends(group.micro), percent(group.macro.value), ends(group.macro)]
+    answered = percent(group.answered.value) if group.answered else "-"
+    counts = [str(len(group.tasks)), f"{group.items:,}"]
+    return [plain(group.name), *counts, *means, answered, *_shares(group.outcomes), mode]
+
+
+def standings(evaluation: Evaluation) -> Table:
+    found = {column for row in evaluation.leaderboard for column in row.columns}
+    names = [*(column for column in COLUMNS if column in found), *sorted(found - set(COLUMNS))]
+    by_group = {group.name: modes(group.tasks, evaluation.tasks) for group in evaluation.groups}
+    rows = [[*_standing(evaluation.model, row, names), by_group.get(row.name, "-")] for row in evaluation.leaderboard]
+    columns = ["model", "benchmark", *names, "WeightedAvg", "Avg", "Target", "Delta", "mode"]
+    note = "WeightedAvg: over all items; Avg: of the subjects; Target: the official score; Delta: WeightedAvg to it"
+    return Table("Leaderboard", columns, rows, note, numeric=True)
+
+
+def _standing(model: str, row: Standing, names: Sequence[str]) -> list[str]:
+    cells = [percent(row.columns[name]) if name in row.columns else "-" for name in names]
+    delta = "-" if row.delta is None else f"{100 * row.delta:+.2f} points"
+    target = "-" if row.target is None else percent(row.target)
+    return [plain(model, 60), row.name, *cells, percent(row.weighted), percent(row.mean), target, delta]
+
+
+def further(tasks: Sequence[Tallied]) -> Iterator[Section]:
+    """All metrics and filters, where a task has more than one; and what several passes come to."""
+    columns = [
+        "task",
+        "metric",
+        "filter",
+        "value",
+        "standard error",
+        "95 % interval",
+        "by",
+        "over answered",
+        "unparsed",
+    ]
+    rows = [_one(each, figure) for each in tasks if len(each.figures) > 1 for figure in each.figures]
+    if rows:
+        table = Table("Metrics and filters", columns, rows)
+        yield Section("Metrics and filters", [table], folded=len(rows) > MOST_OPEN)
+    rows = [[plain(each.task), name, percent(found.value), ends(found), found.method]
+            for each in tasks for name, found in each.at.items()]  # fmt: skip
+    if rows:
+        note = "avg@k: mean; pass@k: one of k is right; maj@k: what most say is right"
+        table = Table("Several passes", ["task", "", "value", "95 % interval", "by"], rows, note)
+        yield Section("Several passes", [table])
+
+
+def _one(each: Tallied, figure: Figure) -> list[str]:
+    value, interval, answered = _figure(figure)
+    unparsed = figure.outcomes["unparsed"]
+    return [plain(each.task), figure.metric, plain(figure.filter, 60), value, _error(figure), interval,
+            figure.all.method, answered, f"{unparsed:,}"]  # fmt: skip
+
+
+def data(evaluation: Evaluation) -> Iterator[Section]:
+    """What the figures stand on, to the byte."""
+    rows = [[plain(task), plain(name, 100), digest] for task, files in evaluation.data.items()
+            for name, digest in files.items()]  # fmt: skip
+    asked = [[plain(each.task), plain(each.title, 200), plain(each.template, 200), f"{each.version:g}"]
+             for each in evaluation.tasks]  # fmt: skip
+    sent = [[plain(task), ", ".join(f"{name}={value!r}" for name, value in settings.items())]
+            for task, settings in evaluation.settings.items() if settings]  # fmt: skip
+    tables = [Table("Templates", ["task", "title", "template", "version"], asked)]
+    tables += [Table("Data", ["task", "file", "sha256"], rows)] if rows else []
+    tables += (
+        [Table("Sent with each request", ["task", ""], [[task, plain(text, 300)] for task, text in sent])]
+        if sent
+        else []
+    )
+    if found := evaluation.confined:
+        rows = [["confined by", ", ".join(found["by"])], ["still possible", ", ".join(found["open"]) or "-"]]
+        tables.append(Table("Programs that the model wrote", ["", ""], rows, "docs/code-answers.md"))
+    yield Section("Data and settings", tables, folded=True)
+
+
+def modes(names: Sequence[str], judged: Sequence[Tallied]) -> str:
+    """How the tasks of a group were answered."""
+    return " and ".join(dict.fromkeys(each.mode for each in judged if each.task in names))
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.2f}%"
+
+
+def ends(found: Estimate, times: float = 100) -> str:
+    """`67.45 to 72.39`, in per cent."""
+    return "-" if found.interval is None else f"{times * found.interval[0]:.2f} to {times * found.interval[1]:.2f}"

@@ -1,0 +1,118 @@
+"""An evaluation made ready: tasks, what the server can do, how each task is answered, every request of it.
+
+Only the probe asks anything. What was settled before, and stands in eval.json, is not looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from loadstone.config.schema import Config
+from loadstone.evals.requests import (send as inference, client as line, task_run as papers, lines as posts, capabilities as probe, mode as route, tokenize as tokenising)
+from loadstone.evals.output import eval_json as journal
+from loadstone.evals.scoring import programs
+from loadstone.evals.data import selection
+from loadstone.evals.requests.send import Routed
+from loadstone.evals.output.eval_json import Journal
+from loadstone.evals.requests.task_run import Paper
+from loadstone.evals.requests.mode import Route
+from loadstone.evals.settings import Eval
+from loadstone.evals.requests.tokenize import Cut
+from loadstone.records import UsageError
+from loadstone.engine.prepare import Notice
+from loadstone.tasks.spec import Group, Task
+
+
+class Sitting(Struct, frozen=True, kw_only=True):
+    """An evaluation that can begin, or go on. `load`: as its requests are sent; `routed`: all of them, in order;
+    `cuts`: as token ids, those that are."""
+
+    settings: Eval
+    load: Config
+    folder: Path
+    groups: list[Group]
+    papers: list[Paper]
+    routed: list[Routed]
+    cuts: dict[str, Cut]
+    journal: Journal
+
+
+async def ready(settings: Eval, folder: Path, served: Config | None, notice: Notice) -> Sitting:
+    """Everything that is settled before the first request. Raises UsageError."""
+    if settings.dry_run:
+        raise UsageError("--dry-run asks nothing: loadstone.evals.dry.look(settings) tells what would be asked")
+    load = settings.load if served is None else msgspec.structs.replace(settings.load, url=served.url)
+    meant = selection.select(settings, notice)
+    before = journal.before(folder, settings)
+    if settings.stage == "score" and before is None:
+        raise UsageError(f"{folder} is no evaluation: leave out --stage score to make one")
+    model, routes, seen = (
+        (before.model, before.routes, before.abilities) if before else await _look(load, settings, meant.tasks, notice)
+    )
+    load = msgspec.structs.replace(load, model=model or None, provider=None)
+    made = [papers.paper(task, routes[task.name], settings, notice) for task in meant.tasks]
+    if not settings.predict_only and settings.stage != "infer":
+        programs.demand(made, settings.allow_code)
+    _fit(made, seen.get("context"), notice)
+    routed, cuts = await _routed(made, load, folder, seen, settings)
+    inference.check_same(folder, posts.lines(routed, load))
+    told = Journal(
+        model=model,
+        settings=before.settings if before and settings.stage == "score" else msgspec.to_builtins(settings.shown()),
+        routes=routes,
+        abilities=seen,
+        tasks=list(map(journal.asked, made, posts.digests(routed, made, load))),
+        groups=[group.name for group in meant.groups],
+        began=before.began if before else journal.now(),
+    )
+    journal.write(folder, told)
+    return Sitting(settings=settings, load=load, folder=folder, groups=meant.groups, papers=made, routed=routed,
+                   cuts=cuts, journal=told)  # fmt: skip
+
+
+def _fit(made: Sequence[Paper], context: int | None, notice: Notice) -> None:
+    """A server that says how much it takes may refuse each request that could come to more."""
+    for paper in made:
+        most = paper.settings.get("max_tokens") if paper.route.mode == "generation" else None
+        if context is not None and isinstance(most, int) and most >= context:
+            told = (
+                f"{paper.task.name}: answers may have {most:,} tokens, but the server takes {context:,} with the prompt"
+            )
+            notice(f"{told}: give a lower --output-len")
+
+
+async def _look(
+    load: Config, settings: Eval, tasks: Sequence[Task], notice: Notice
+) -> tuple[str, dict[str, Route], dict[str, Any]]:
+    """The model's name, how each task is answered, and what the server was seen to do."""
+    async with line.lines(load) as found:
+        model, listed = found[0].model, (await found[0].get(line.MODELS)).json()
+    seen = route.together(await probe.survey(load))
+    known = [row.get("id") for row in listed.get("data") or ()] if isinstance(listed, dict) else []
+    if known and model not in known and settings.api in (None, *route.SPOKEN) and not (seen.chat or seen.completions):
+        names = ", ".join(map(str, known[:5]))
+        raise UsageError(f"{load.urls[0]} does not answer for a model {model!r}; it lists {names}: give --model")
+    routes = {task.name: route.choose(task, settings.mode, settings.api, seen) for task in tasks}
+    for told in dict.fromkeys(each.notice for each in routes.values() if each.notice):
+        notice(told)
+    return model, routes, msgspec.to_builtins(seen)
+
+
+async def _routed(
+    made: Sequence[Paper], load: Config, folder: Path, seen: Mapping[str, Any], settings: Eval
+) -> tuple[list[Routed], dict[str, Cut]]:
+    """All requests with the way they go, as token ids where the server's tokenizer is asked."""
+    routed = [(one, paper.route) for paper in made for one in paper.wanted()]
+    cut = [one for one, way in routed if way.way is not None and way.way.ids]
+    if not cut:
+        return routed, {}
+    if settings.stage == "score":
+        cuts = tokenising.known(folder)
+    else:
+        _, cuts = await tokenising.tokenised(cut, load, folder, seen.get("context"))
+    return [(part, way) for one, way in routed for part in tokenising.apply([one], cuts)], cuts

@@ -1,0 +1,166 @@
+"""From the records of an evaluation's runs to what was answered: of each request the last attempt that came to an end.
+
+An answer that ended properly is an answer, also an empty one; reasoning is never taken for it. Reads run folders record
+by record and keeps only what scoring needs. Judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from loadstone.engine import run_folder as store
+from loadstone.evals.requests import loglikelihood as likelihood
+from loadstone.evals.requests.build import Item, Wanted, stopped
+from loadstone.evals.requests.loglikelihood import UntoldError
+from loadstone.records import Record, Usage, from_lines
+from loadstone.samples import Answered
+
+RUNS, CACHED = "runs", "cached.jsonl"
+Response = str | tuple[float, bool]
+Seen = Callable[[str | None, Record], None]
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What came back for one request. `responses`: a text, the log-likelihood of the continuation, or of each of the
+    letters; none where it failed. Of a conversation the text is the last, and `turns` are all that was said after the
+    first prompt. `record`: (run, index), None where it came from the cache."""
+
+    responses: list[Response] = []
+    finish: str | None = None
+    failure: str | None = None
+    usage: Usage | None = None
+    record: tuple[str, int] | None = None
+    turns: list[str] = []
+
+    @property
+    def good(self) -> bool:
+        return self.failure is None
+
+
+def read(folder: Path, wanted: Mapping[str, Wanted], seen: Seen = lambda *_: None) -> dict[str, Answer]:
+    """Answers by id of the request, from the records of all runs and from what the cache knew. What failed and was
+    asked again counts by its good answer; what never had one by its last failure. `seen` is told of every record, so
+    that a file of gigabytes is read once."""
+    found: dict[str, Answer] = {}
+    talks: dict[tuple[str | None, str], dict[int, Answer]] = {}
+    for run, record in records(folder):
+        seen(run, record)
+        name = of(record)
+        asked, before = wanted.get(name), found.get(name)
+        if asked is None or (record.error is not None and record.error.kind == "stopped"):
+            continue
+        now: Answer | None = answer(record, asked, run)
+        if asked.later and now is not None:
+            said = talks.setdefault((run, name), {})
+            said[record.turn or 1] = now
+            now = now if record.abandoned else conversation(asked, said)
+        if now is not None and (before is None or now.good or not before.good):
+            found[name] = now
+    return found
+
+
+def of(record: Record) -> str:
+    """The id of the request; a later turn is of the one that its conversation began with."""
+    return record.prompt.rpartition(".")[0] if record.turn is not None and record.turn > 1 else record.prompt
+
+
+def conversation(wanted: Wanted, said: Mapping[int, Answer]) -> Answer | None:
+    """The answer of a conversation, of its turns by number: the last, or the failure that ended it. None where turns
+    are missing, as it was cut short: those that came say nothing without the rest."""
+    if failed := next((one for one in said.values() if not one.good), None):
+        return failed
+    if len(said) <= len(wanted.later):
+        return None
+    texts = [str(said[turn].responses[0]) for turn in sorted(said)]
+    between = [part for pair in zip(texts, wanted.later, strict=False) for part in pair]
+    return msgspec.structs.replace(said[max(said)], turns=[*between, texts[-1]])
+
+
+def records(folder: Path) -> Iterator[tuple[str | None, Record]]:
+    """All records of an evaluation with the number of their run; None for those of the cache."""
+    cached = folder / CACHED
+    if cached.exists():
+        with cached.open("rb") as lines:
+            yield from ((None, record) for record in from_lines(lines, str(cached)))
+    for run in runs(folder):
+        yield from ((run.name, record) for record in store.load_records(run))
+
+
+def runs(folder: Path) -> list[Path]:
+    """Run folders of an evaluation that hold records, finished or not, in order."""
+    inside = (folder / RUNS).iterdir() if (folder / RUNS).is_dir() else []
+    found = [path for path in inside if path.name.isdigit() and ((path / store.RECORDS).exists() or store.shards(path))]
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def answer(record: Record, wanted: Wanted, run: str | None) -> Answer:
+    """What a record says to what was wanted. A text that goes on behind a stop text of its settings, as the server took
+    no more of them or heeds none, ended there."""
+    failure, responses = _failure(record), list[Response]()
+    try:
+        responses = [] if failure else _responses(record, wanted)
+    except UntoldError as exc:
+        failure = f"untold: {exc}"
+    cut = wanted.mode == "generation" and responses and responses[0] != (record.text or "")
+    return Answer(
+        responses=responses,
+        finish="stop" if cut else record.finish,
+        failure=failure,
+        usage=record.usage,
+        record=None if run is None else (run, record.index),
+    )
+
+
+def answered(items: Iterable[Item], answers: Mapping[str, Answer]) -> Iterator[Answered]:
+    """What came back for each item, in its order. What has not been asked yet has failed with `unsent`."""
+    unsent = Answer(failure="unsent")
+    for item in items:
+        sample = item.sample
+        told = [[answers.get(wanted.id, unsent) for wanted in passes] for passes in item.wanted]
+        lanes = [lane for passes, came in zip(item.wanted, told, strict=True) for lane in _lanes(passes[0], came)]
+        yield Answered(
+            task=sample.task,
+            doc_id=sample.doc_id,
+            doc=sample.doc,
+            target=sample.target,
+            arguments=[argument for argument, _ in lanes],
+            responses=[[_nth(one, place) for one in came] for (_, (came, place)) in lanes],
+            finishes=[[one.finish for one in came] for (_, (came, _)) in lanes],
+            failures=[[one.failure for one in came] for (_, (came, _)) in lanes],
+            records=[[one.record for one in came] for (_, (came, _)) in lanes],
+            turns=[one.turns for one in told[0]] if sample.later and told else [],
+        )
+
+
+_Lane = tuple[tuple[str, dict[str, Any] | str], tuple[list[Answer], int]]
+
+
+def _lanes(wanted: Wanted, came: list[Answer]) -> list[_Lane]:
+    """A request of letters answers for each of them, as if each had been asked by itself."""
+    context = wanted.asked if isinstance(wanted.asked, str) else msgspec.json.encode(wanted.asked).decode()
+    if wanted.mode == "letters":
+        return [((context, letter), (came, place)) for place, letter in enumerate(wanted.letters)]
+    return [((context, wanted.settings if wanted.continuation is None else wanted.continuation), (came, 0))]
+
+
+def _nth(answer: Answer, place: int) -> Response | None:
+    return answer.responses[place] if answer.good else None
+
+
+def _failure(record: Record) -> str | None:
+    """How it failed; an answer that is empty, but came to its end, did not."""
+    if record.error is None:
+        return None
+    proper = record.error.kind == "empty" and record.status == 200 and record.finish is not None
+    return None if proper else record.error.kind
+
+
+def _responses(record: Record, wanted: Wanted) -> list[Response]:
+    if wanted.mode == "generation":
+        return [stopped(record.text or "", wanted.settings)]
+    return list(likelihood.judged(record, wanted))

@@ -1,0 +1,109 @@
+"""A line to the server beside the run: single requests over the run's own transport, with its headers.
+
+For what has to be known before the run begins (probe.py, tokenising.py). Nothing here is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from loadstone import apis
+from loadstone.config import secrets as keys
+from loadstone.engine import preflight, prepare as setup
+from loadstone.config.schema import Config
+from loadstone.records import UsageError
+from loadstone.apis.response_parser import Reply, complaint
+from loadstone.engine.prepare import Entrance
+from loadstone.transport import Headers, Request
+
+BUSY = (429, 503)
+PAUSES = (1.0, 2.0, 4.0)
+"""Seconds to wait where the server is busy, before it is given up."""
+MODELS = "/v1/models"
+
+
+class Heard(Struct, frozen=True):
+    """What came back: the HTTP status and the body."""
+
+    status: int
+    body: bytes
+
+    @property
+    def good(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def complaint(self) -> str:
+        """The server's words in a refusal, with the status."""
+        return f"HTTP {self.status}: {complaint(self.body)}"
+
+    def json(self) -> Any:
+        """The body, None where it is not JSON."""
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+
+    def reply(self, api: apis.API) -> Reply:
+        """The answer, read as an API does it."""
+        reply = Reply(api, stream=False, keep_text=True)
+        reply.head(self.status, b"application/json")
+        reply.feed(self.body, 0)
+        reply.finish()
+        return reply
+
+
+class Line:
+    """Asks one server for one model."""
+
+    def __init__(self, entrance: Entrance, headers: Headers, model: str) -> None:
+        self._at = entrance
+        self._headers: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *headers)
+        self.model = model
+        self.url = entrance.url
+
+    async def get(self, path: str) -> Heard:
+        """An answer to GET, of a path such as `/v1/models`."""
+        return await self._send(Request("GET", self._path(path), self._headers))
+
+    async def post(self, path: str, fields: dict[str, Any]) -> Heard:
+        """An answer to POST, of the fields with the model's name."""
+        body = msgspec.json.encode({"model": self.model, **fields})
+        return await self._send(Request("POST", self._path(path), self._headers, body))
+
+    def _path(self, path: str) -> str:
+        return self._at.listing.replace(MODELS, path, 1)
+
+    async def _send(self, request: Request) -> Heard:
+        for pause in (*PAUSES, None):
+            status, body, _ = await preflight.ask(self._at.door.transport, request, self.url)
+            if status not in BUSY or pause is None:
+                break
+            await asyncio.sleep(pause)
+        if status in BUSY:
+            raise UsageError(f"{self.url} is too busy to be asked what it can do (HTTP {status}); try again later")
+        return Heard(status, body)
+
+
+@contextlib.asynccontextmanager
+async def lines(config: Config) -> AsyncIterator[list[Line]]:
+    """A line to each server of a run, for as long as they are needed. Raises UsageError when nobody answers, the key is
+    refused, or there is no way to know the model."""
+    headers, hint = keys.request_headers(config), keys.hint(config)
+    async with setup.opened(config, setup.protocol(config)) as ways:
+        try:
+            yield [await _line(config, at, headers, hint) for at in ways]
+        except UsageError as exc:
+            raise UsageError(keys.without(str(exc), keys.secrets(config))) from exc
+
+
+async def _line(config: Config, at: Entrance, headers: Headers, hint: str) -> Line:
+    server = await preflight.look(at.door.transport, at.url, at.listing, headers, hint)
+    asked = config.models[0][0] if config.models else None
+    return Line(at, headers, preflight.choose_model(server, asked, at.url)[0])

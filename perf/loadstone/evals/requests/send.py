@@ -1,0 +1,173 @@
+"""The requests of an evaluation, sent: written down as a dataset, run as any other load, and only those not answered.
+
+An evaluation's folder has `requests-N.jsonl` and `runs/N` for each run. One that was killed leaves its records, so that
+the next sends what they lack; what failed is asked again. Nothing here knows what an answer means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadstone import apis, results, load_test as session
+from loadstone.engine import prepare as setup, run_folder as store
+from loadstone.apis.common import SAMPLING
+from loadstone.config.schema import Config
+from loadstone.evals.requests import loglikelihood as likelihood
+from loadstone.evals.requests.answers import RUNS, runs
+from loadstone.evals.requests.build import Wanted, cut_stops
+from loadstone.evals.requests.mode import Route
+from loadstone.dataset.rows import LATER, REQUEST
+from loadstone.records import Prompt, UsageError
+from loadstone.load_test import Live, Result
+from loadstone.engine.prepare import Notice
+
+REQUESTS, _REQUESTS = "requests-{}.jsonl", re.compile(r"requests-(\d+)\.jsonl")
+Row = dict[str, Any]
+Routed = tuple[Wanted, Route]
+"""A request, and its route."""
+
+
+async def infer(
+    wanted: Iterable[Routed], load: Config, folder: Path, notice: Notice = lambda _: None, live: Live | None = None
+) -> list[Result]:
+    """Send these requests, by a run for each API that they need, into the evaluation's folder. Returns the runs, of
+    which the last may have been interrupted: then what is left has not been sent."""
+    made: list[Result] = []
+    for api, batch in by_api(wanted).items():
+        made.append(await _run(batch, msgspec.structs.replace(load, api=api), folder, notice, live))
+        if made[-1].summary.run.get("ended") != "done":
+            break
+    return made
+
+
+def by_api(wanted: Iterable[Routed]) -> dict[str, list[Routed]]:
+    """Requests by the API that they go to."""
+    found: dict[str, list[Routed]] = {}
+    for routed in wanted:
+        found.setdefault(routed[1].api, []).append(routed)
+    return found
+
+
+async def _run(batch: Sequence[Routed], load: Config, folder: Path, notice: Notice, live: Live | None) -> Result:
+    number = _next(folder)
+    path = folder / REQUESTS.format(number)
+    store.Folder(folder, new=False).write_lines(path.name, map(line, rows(batch, load)))
+    stream = load.stream and any(one.mode == "generation" for one, _ in batch)
+    config = msgspec.structs.replace(
+        load, dataset=f"jsonl:{path}", requests=len(batch), stream=stream, save_text=True,
+        output=str(folder / RUNS / str(number)),
+    )  # fmt: skip
+    try:
+        return await session.load_test(config, notice=_quieter(path, notice), live=live)
+    except UsageError:
+        if not (folder / RUNS / str(number)).exists():
+            path.unlink()
+        raise
+
+
+def _quieter(path: Path, notice: Notice) -> Notice:
+    """That the rows are request bodies is news to nobody here."""
+
+    def say(text: str) -> None:
+        if not (text.startswith(str(path)) and "request bodies" in text):
+            notice(text)
+
+    return say
+
+
+def rows(batch: Iterable[Routed], load: Config) -> Iterator[Row]:
+    """The rows of a dataset: request bodies, each with its id. All go to one API."""
+    api, known = None, dict[bytes, Row]()
+    for one, route in batch:
+        if route.way is not None:
+            yield {"id": one.id, **likelihood.body(one, route.way)}
+            continue
+        api = api or setup.protocol(msgspec.structs.replace(load, api=route.api))
+        settings = cut_stops(one.settings, route.stops)
+        key = msgspec.json.encode(settings)
+        if key not in known:
+            known[key] = fields(api, settings, load.stream)
+        asked = "prompt" if isinstance(one.asked, str) else "messages"
+        later = {LATER: one.later} if one.later else {}
+        yield {"id": one.id, asked: one.asked, **known[key], **later}
+
+
+def fields(api: apis.API, settings: Row, stream: bool = True) -> Row:
+    """The settings of a generation under the names of a protocol. A seed is left out where the protocol has none."""
+    bare = api.body(_EMPTY, apis.Settings(model=""))
+    try:
+        body = _body(api, settings)
+    except UsageError:
+        settings = {name: value for name, value in settings.items() if name != "seed"}
+        body = _body(api, settings)
+    said = {name: value for name, value in body.items() if bare.get(name) != value}
+    own = {name: value for name, value in settings.items() if name not in (*SAMPLING, "max_tokens", "temperature")}
+    return {**said, **own} if not REQUEST.isdisjoint({*said, *own}) else {"stream": stream, **said, **own}
+
+
+_EMPTY = Prompt(id="", text=".")
+
+
+def _body(api: apis.API, settings: Row) -> Row:
+    sampling = {name: settings[name] for name in SAMPLING if name in settings}
+    prompt = Prompt(id="", text=".", output_len=settings.get("max_tokens"))
+    return api.body(prompt, apis.Settings(model="", temperature=settings.get("temperature"), sampling=sampling))
+
+
+def line(row: Row) -> bytes:
+    return msgspec.json.encode(row) + b"\n"
+
+
+def check_same(folder: Path, wanted: Iterable[tuple[str, bytes]]) -> None:
+    """Raises UsageError where an evaluation under way has asked something else under the same id: `wanted` are ids and
+    the lines of their rows."""
+    before = _asked(folder)
+    if not before:
+        return
+    for name, said in wanted:
+        if before.get(name, digest(said)) != digest(said):
+            raise UsageError(
+                f"{folder} has asked {name} in other words: the data, a template or the API has changed since;"
+                " give another -o"
+            )
+
+
+def digest(said: bytes) -> bytes:
+    return hashlib.blake2b(said, digest_size=16).digest()
+
+
+def _asked(folder: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for path in sorted(folder.glob("requests-*.jsonl")):
+        with path.open("rb") as lines:
+            for said in lines:
+                if said.endswith(b"\n"):
+                    found[msgspec.json.decode(said, type=_Named).id] = digest(said)
+    return found
+
+
+class _Named(msgspec.Struct):
+    id: str
+
+
+def close(folder: Path, load: Config) -> list[Path]:
+    """Runs that were killed get their results from the records that they left; returns them."""
+    left = [path for path in runs(folder) if not (path / "summary.json").exists()]
+    for path in left:
+        run = store.Folder(path, new=False)
+        run.merge()
+        results.finish(run, load.tokenizer, load.html)
+    return left
+
+
+def _next(folder: Path) -> int:
+    """The number of the next run: none that a file or a run has had."""
+    files = [match[1] for path in folder.glob("requests-*.jsonl") if (match := _REQUESTS.fullmatch(path.name))]
+    folders = [path.name for path in (folder / RUNS).glob("*") if path.name.isdigit()]
+    return max(map(int, [*files, *folders]), default=0) + 1

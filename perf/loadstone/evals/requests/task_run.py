@@ -1,0 +1,138 @@
+"""What a task asks of one model: its rows, how it is answered, and every request, by item and pass.
+
+Reads the data, asks nobody. How a task can be answered here is route.py's, how its items are put asking.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from loadstone.evals.requests import build as asking
+from loadstone.evals.data import rows as library, samples as questions
+from loadstone.evals.requests.build import How, Item, Wanted
+from loadstone.evals.lm_eval.tasks import Ask, Bridged
+from loadstone.evals.output.lm_eval_samples import Setup
+from loadstone.evals.data.rows import Rows
+from loadstone.evals.data.samples import Which
+from loadstone.evals.requests.mode import Route
+from loadstone.evals.settings import Eval
+from loadstone.records import UsageError
+from loadstone.engine.prepare import Notice
+from loadstone.tasks.spec import Task
+
+
+class Paper(Struct, frozen=True, kw_only=True):
+    """A task as it is asked. `settings`: of the generation; `original`: rows of its split; `sha256`: of the files read,
+    by name."""
+
+    task: Task
+    route: Route
+    shots: int
+    repeats: int
+    settings: dict[str, Any]
+    items: list[Item]
+    original: int
+    sha256: dict[str, str] = {}
+
+    def wanted(self) -> Iterator[Wanted]:
+        """All requests, item by item."""
+        return (one for item in self.items for passes in item.wanted for one in passes)
+
+    def setup(self, judged: bool) -> Setup:
+        return Setup(
+            task=self.task,
+            mode=self.route.mode,
+            shots=self.shots,
+            repeats=self.repeats,
+            settings=self.settings if self.route.mode == "generation" else {},
+            original=self.original,
+            sha256=self.sha256,
+            chat=self.route.form == "messages",
+            judged=judged,
+            **_judges(self.task),
+        )
+
+
+def paper(task: Task, route: Route, settings: Eval, notice: Notice = lambda _: None) -> Paper:
+    """A task with the items that are wanted of it. Raises UsageError."""
+    if isinstance(task, Bridged):
+        return _bridged(task, route, settings, notice)
+    shots = questions.shots_of(task, settings.num_fewshot)
+    if settings.num_fewshot is not None and shots != settings.num_fewshot:
+        notice(f"{task.name} has {shots} worked examples, not {settings.num_fewshot}")
+    rows, examples = _rows(task, settings.data, shots)
+    which = Which(limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot)
+    drawn = questions.samples(task, route.mode, rows.docs, examples.docs, which)
+    if route.mode == "generation" and route.form == "text" and any(sample.later for sample in drawn):
+        raise UsageError(f"{task.name} is conversations, which completions do not hold: say --api chat")
+    how = _how(task, route, settings, notice)
+    return Paper(
+        task=task,
+        route=route,
+        shots=shots,
+        repeats=how.repeat,
+        settings=_sent(task, route, how.settings, notice),
+        items=[asking.item(sample, how) for sample in drawn],
+        original=len(rows.docs),
+        sha256={_name(each): each.sha256 for each in (rows, examples)},
+    )
+
+
+def _bridged(task: Bridged, route: Route, settings: Eval, notice: Notice) -> Paper:
+    """A task of lm-eval's, which puts its questions itself."""
+    ask = Ask(
+        limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot,
+        repeat=settings.repeat or 1, system=settings.system, multiturn=settings.multiturn, gen=settings.gen,
+    )  # fmt: skip
+    foreign, repeats = task.foreign, max(task.repeats, settings.repeat or 1)
+    items = foreign.items(ask, route.form)
+    sent = _sent(task, route, foreign.settings(settings.gen), notice)
+    return Paper(task=task, route=route, shots=foreign.shots, repeats=repeats, items=items,
+                 settings=sent, original=foreign.original)  # fmt: skip
+
+
+def _judges(task: Task) -> dict[str, Any]:
+    """Of a task of lm-eval's, what judges it."""
+    if not isinstance(task, Bridged):
+        return {}
+    judging = task.foreign.judging
+    return {"judge": judging.judge, "figures": judging.figures, "foreign": task.foreign.config}
+
+
+def _rows(task: Task, root: str | None, shots: int) -> tuple[Rows, Rows]:
+    """Rows of the questions, and those to take examples from: the same object where they are the same split."""
+    rows, data = library.rows(task.data, root), task.data
+    if not shots or task.draw == "fixed":
+        return rows, rows
+    examples = library.rows(data, root, shots=True)
+    return rows, rows if data.shots_split == data.split and examples.sha256 == rows.sha256 else examples
+
+
+def _how(task: Task, route: Route, settings: Eval, notice: Notice) -> How:
+    said = asking.generation(task, settings.gen) if route.mode == "generation" else {}
+    repeat = task.repeats if settings.repeat is None else settings.repeat
+    if repeat > 1 and not said.get("temperature"):
+        notice(f"{task.name}: {repeat} passes at temperature 0 will hardly differ; sample with --temperature 0.6")
+    return How(
+        mode=route.mode, form=route.form, system=settings.system, multiturn=settings.multiturn, settings=said,
+        repeat=repeat,
+    )  # fmt: skip
+
+
+def _sent(task: Task, route: Route, settings: dict[str, Any], notice: Notice) -> dict[str, Any]:
+    """What goes into the requests of a generation."""
+    cut = asking.cut_stops(settings, route.stops)
+    if cut != settings:
+        notice(f"{task.name}: of {len(settings['stop'])} stop texts the first {len(cut['stop'])} are sent, as servers"
+               " take no more; answers are cut at the others when they have come")  # fmt: skip
+    return cut
+
+
+def _name(rows: Rows) -> str:
+    """The files as they are called, without where they lie on this machine."""
+    names = [str(Path(*Path(file).parts[-2:])) for file in rows.files]
+    return ", ".join(names) or rows.origin

@@ -1,0 +1,209 @@
+"""Saved answers judged again, by their task, by another extractor or scorer, or by their target alone. Nothing is sent.
+
+Takes what `loadstone eval` and lm-eval have written (saved.py says which files), and tells which items are worth
+something else than before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from loadstone import plugins
+from loadstone.evals.output import results
+from loadstone.evals.scoring import sandbox, score as scoring
+from loadstone.evals.rescore import inputs as saved, target_only as targets
+from loadstone.evals.output.lm_eval_samples import About, Setup
+from loadstone.evals.rescore.samples_file import Log
+from loadstone.evals.rescore.sample_lines import Logged
+from loadstone.evals.rescore.from_run import Ran
+from loadstone.evals.scoring.aggregate import Tally
+from loadstone.records import UsageError
+from loadstone.samples import Evaluation, Score
+from loadstone.scorers import EXTRACTORS, SCORERS, Extractor, Scorer
+from loadstone.engine.run_folder import Folder
+from loadstone.tasks import catalogue
+from loadstone.tasks.spec import Filter, Group, Task
+
+GROUP = "loadstone.scorers"
+MOST = 10
+"""Items that are named among those that change."""
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """How to judge. None: as the task does it, and the task is what the files are called by. `only`: doc_ids, such as
+    `3,5-9`. `data`: the folder with the rows that a run replayed. `allow_code`: programs may be run."""
+
+    task: str | None = None
+    extractor: str | None = None
+    scorer: str | None = None
+    only: str | None = None
+    data: str | None = None
+    allow_code: bool = False
+
+
+class Change(Struct, kw_only=True):
+    """How a metric of a task moved against what the file says. `gained`, `lost`: of those that changed, the number that
+    went up and down; `first`: doc_ids of the first of them."""
+
+    task: str
+    metric: str
+    filter: str
+    items: int = 0
+    gained: int = 0
+    lost: int = 0
+    first: list[int] = []
+
+
+class Rescored(Struct, frozen=True):
+    evaluation: Evaluation
+    changes: list[Change]
+
+
+def rescore(paths: Sequence[Path], wish: Wish, folder: Folder | None, now: float, when: str) -> Rescored:
+    """Judge what the files hold. `folder`: where new files are written, none without; `now`, `when`: the time, in
+    seconds and as a name. Raises UsageError."""
+    logs = saved.logs(paths, wish.task, wish.only, wish.data)
+    if not any(len(log) for log in logs):
+        raise UsageError(f"nothing to judge: no item of {', '.join(map(str, paths))} is wanted")
+    past = saved.Past(logs[0].paths[0])
+    judged = [_Judged(log, wish, past) for log in logs if len(log)]
+    setups = [one.setup for one in judged]
+    groups = _groups([setup.task for setup in setups])
+    if folder is None:
+        tallies = {one.setup.task.name: one.tally() for one in judged}
+        evaluation = results.whole(past.model, setups, tallies, groups)
+    else:
+        about = About(model=past.model, source=past.source, arguments=past.arguments, began=now, took=0.0)
+        evaluation = results.finish(folder, about, [(one.setup, iter(one)) for one in judged], groups, when)
+    return Rescored(evaluation, [change for one in judged for change in one.changes.values()])
+
+
+class _Judged:
+    """The items of a task, judged as they are read; how they changed is known behind the last."""
+
+    def __init__(self, log: Log | Ran, wish: Wish, past: saved.Past) -> None:
+        first = next(iter(log))
+        self._log, self.changes = log, dict[tuple[str, str], Change]()
+        known = targets.known(wish.task or log.task, asked=wish.task not in (None, log.task))
+        task = known or targets.task(log, first, past.version(log.task))
+        if known and first.mode not in task.modes:
+            raise UsageError(f"{log.paths[0]} holds answers by {first.mode}, which {task.name} does not know; "
+                             f"--task {targets.BY_TARGET} holds them against their targets")  # fmt: skip
+        self._by_target = known is None
+        self._task = _changed(task, wish)
+        self._run_code = _runs(self._task, wish.allow_code) if first.mode == "generation" else None
+        self._filtered = self._by_target and wish.extractor is None
+        settings = first.answered.arguments[0][1] if first.answered.arguments else {}
+        self.setup = Setup(
+            task=self._task,
+            mode=first.mode,
+            shots=past.shots(log.task),
+            repeats=max(map(len, first.answered.responses), default=1),
+            settings=settings if isinstance(settings, dict) else {},
+            original=log.original if isinstance(log, Ran) else past.original(log.task),
+            sha256={log.task: log.sha256} if isinstance(log, Ran) else {},
+            chat=first.chat,
+        )
+
+    def __iter__(self) -> Iterator[results.Judged]:
+        for logged in self._log:
+            scores = self._scores(logged)
+            self._compare(logged, scores)
+            yield logged.answered, scores
+
+    def tally(self) -> Tally:
+        tally = Tally(self.setup.row)
+        for answered, scores in self:
+            tally.add(scores, passes=max(map(len, answered.responses), default=0))
+        return tally
+
+    def _scores(self, logged: Logged) -> list[Score]:
+        try:
+            return self._judge(logged)
+        except (UsageError, ValueError) as exc:
+            raise self._log.wrong(logged.place, exc) from exc
+
+    def _judge(self, logged: Logged) -> list[Score]:
+        if not self._by_target:
+            return scoring.score(self._task, logged.mode, logged.answered, self._run_code)
+        sample = targets.sample(self._task.name, logged)
+        if self._filtered and logged.mode == "generation":
+            return targets.as_filtered(self._task, sample, logged)
+        return scoring.judge(self._task, logged.mode, sample, logged.answered)
+
+    def _compare(self, logged: Logged, scores: Sequence[Score]) -> None:
+        for (name, metric), before in logged.metrics.items():
+            passes = [score for score in scores if score.filter == name and metric in score.metrics]
+            if not passes or isinstance(before, str):
+                continue
+            now = sum(scoring.value(score.metrics, metric) for score in passes) / len(passes)
+            change = self.changes.setdefault(
+                (name, metric), Change(task=self._task.name, metric=metric, filter=name, first=[])
+            )
+            _count(change, logged.answered.doc_id, now, scoring.value({metric: before}, metric))
+
+
+def _count(change: Change, doc_id: int, now: float, before: float) -> None:
+    change.items += 1
+    change.gained += now > before + 1e-9
+    change.lost += now < before - 1e-9
+    if abs(now - before) > 1e-9 and len(change.first) < MOST:
+        change.first.append(doc_id)
+
+
+def _changed(task: Task, wish: Wish) -> Task:
+    """The task with another extractor or scorer."""
+    if wish.extractor is None and wish.scorer is None:
+        return task
+    if task.generation is None:
+        raise UsageError(f"{task.name} is no text to extract from: --extractor and --scorer are for generated answers")
+    scorer: Scorer | None = plugins.find(GROUP, wish.scorer, SCORERS, "--scorer") if wish.scorer else None
+    filters = task.generation.filters
+    if wish.extractor is not None:
+        filters = (Filter(wish.extractor, extractor(wish.extractor), filters[0].score),)
+    filters = tuple(Filter(each.name, each.extract, scorer or each.score) for each in filters)
+    return replace(task, generation=replace(task.generation, filters=filters, code=False))
+
+
+def extractor(name: str) -> Extractor:
+    """By name, as `regex:PATTERN` (its first group, or all of it; of several matches the last) or `FILE.py:NAME`."""
+    if not name.startswith("regex:"):
+        found: Extractor = plugins.find(GROUP, name, EXTRACTORS, "--extractor")
+        return found
+    try:
+        pattern = re.compile(name.removeprefix("regex:"))
+    except re.error as exc:
+        raise UsageError(f"--extractor {name}: {exc}") from exc
+
+    def extract(text: str, _: Any) -> str | None:
+        matches = list(pattern.finditer(text))
+        if not matches:
+            return None
+        return next((group.strip() for group in matches[-1].groups() if group), matches[-1].group().strip())
+
+    return extract
+
+
+def _runs(task: Task, allowed: bool) -> Scorer | None:
+    """What judges programs. Raises UsageError where they are not to be run."""
+    if task.generation is None or not task.generation.code:
+        return None
+    if not allowed:
+        raise UsageError(f"{task.name} is scored by running the programs that the model wrote: say "
+                         "--allow-code-execution to run them in a sandbox (docs/code-answers.md)")  # fmt: skip
+    sandbox.demand(allowed, task.name)
+    return sandbox.Runs()
+
+
+def _groups(tasks: Sequence[Task]) -> list[Group]:
+    """Groups of the benchmarks that the tasks are from, those known here."""
+    if not (names := {task.name for task in tasks if task.data.path}):
+        return []
+    there = [each for each in catalogue.benchmarks() if {task.name for task in each.tasks} & names]
+    return [group for benchmark in there for group in benchmark.groups]

@@ -1,0 +1,120 @@
+"""What several tasks came to together: groups with their two means, and the leaderboard row of llmuses. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from loadstone.evals.scoring import intervals as accuracy
+from loadstone.evals.scoring.aggregate import OUTCOMES, Column, Tally
+from loadstone.samples import Estimate, Grouped, Standing, Tallied
+from loadstone.tasks.spec import Group
+
+
+def grouped(groups: Iterable[Group], tallies: Mapping[str, Tally]) -> list[Grouped]:
+    """Those groups of which a task was judged."""
+    by_name = {group.name: group for group in groups}
+    found = (
+        (group, [tallies[name] for name in leaves(group, by_name) if name in tallies]) for group in by_name.values()
+    )
+    return [_group(group, judged) for group, parts in found if (judged := [part for part in parts if part.head])]
+
+
+def leaves(group: Group, groups: Mapping[str, Group]) -> list[str]:
+    """Tasks of a group and of the groups in it, each once."""
+    found: dict[str, None] = {}
+    for name in group.tasks:
+        found |= dict.fromkeys(leaves(groups[name], groups) if name in groups else [name])
+    return list(found)
+
+
+def _group(group: Group, tallies: Sequence[Tally]) -> Grouped:
+    heads = [(tally.row.task, tally.head) for tally in tallies if tally.head is not None]
+    done = [tally.done() for tally in tallies]
+    outcomes: Counter[str] = Counter()
+    for tally in tallies:
+        outcomes.update(tally.outcomes)
+    return Grouped(
+        name=group.name,
+        title=group.title,
+        column=group.column,
+        tasks=[tally.row.task for tally in tallies],
+        items=sum(tally.items for tally in tallies),
+        outcomes={outcome: outcomes[outcome] for outcome in OUTCOMES},
+        micro=_micro(heads) or Estimate(value=0.0, n=0),
+        macro=accuracy.unweighted([tallied.figures[0].all for tallied in done]),
+        answered=_micro(heads, answered=True),
+        figures=_lm_eval(done),
+    )
+
+
+def _micro(heads: Sequence[tuple[str, Column]], answered: bool = False) -> Estimate | None:
+    """All items of the tasks as one sample; what is a cluster in one task is another in the next."""
+    values: list[float] = []
+    clusters: list[tuple[str, str | int] | None] = []
+    for task, column in heads:
+        values += column.answered if answered else column.all
+        labels = column.answered_clusters if answered else column.clusters
+        clusters += [None if label is None else (task, label) for label in labels]
+    return accuracy.estimate(values, clusters)
+
+
+def _lm_eval(done: Sequence[Tallied]) -> dict[str, tuple[float, float | None, int]]:
+    """What lm-eval says of a group: means weighted by size, standard errors pooled."""
+    found: dict[str, list[tuple[float, float | None, int]]] = {}
+    for tallied in done:
+        for figure in tallied.figures:
+            one = figure.all.value, figure.stderr, tallied.items
+            found.setdefault(f"{figure.metric},{figure.filter}", []).append(one)
+    return {name: _weighted(parts) for name, parts in found.items()}
+
+
+def _weighted(parts: Sequence[tuple[float, float | None, int]]) -> tuple[float, float | None, int]:
+    sizes, errors = [size for _, _, size in parts], [error for _, error, _ in parts if error is not None]
+    weighted = sum(one * size for one, _, size in parts) / sum(sizes)
+    return weighted, accuracy.pooled(errors, sizes) if len(errors) == len(parts) else None, sum(sizes)
+
+
+def standings(
+    groups: Iterable[Group], tallies: Mapping[str, Tally], target: Mapping[str, float] | None = None
+) -> list[Standing]:
+    """A row for each group that holds groups with a column, as mmlu and ceval do. `target`: official scores by name of
+    the group, 0 to 1, or in per cent where above 1."""
+    by_name = {group.name: group for group in groups}
+    whole = [group for group in by_name.values() if group.column is None and _columns(group, by_name)]
+    return [row for group in whole if (row := _standing(group, by_name, tallies, target or {}))]
+
+
+def _columns(group: Group, groups: Mapping[str, Group]) -> dict[str, list[str]]:
+    """Tasks by column."""
+    found: dict[str, list[str]] = {}
+    for name in group.tasks:
+        part = groups.get(name)
+        if part is not None and part.column:
+            found.setdefault(part.column, []).extend(leaves(part, groups))
+    return found
+
+
+def _standing(
+    group: Group, groups: Mapping[str, Group], tallies: Mapping[str, Tally], target: Mapping[str, float]
+) -> Standing | None:
+    columns = {column: _over(names, tallies) for column, names in _columns(group, groups).items()}
+    names = [name for name in leaves(group, groups) if name in tallies]
+    means = [mean for name in names if (mean := _over([name], tallies)) is not None]
+    weighted, official = _over(names, tallies), target.get(group.name)
+    if weighted is None:
+        return None
+    official = official / 100 if official is not None and official > 1 else official
+    return Standing(
+        name=group.name,
+        columns={column: figure for column, figure in columns.items() if figure is not None},
+        weighted=weighted,
+        mean=accuracy.mean(means),
+        target=official,
+        delta=None if official is None else weighted - official,
+    )
+
+
+def _over(names: Iterable[str], tallies: Mapping[str, Tally]) -> float | None:
+    values = [figure for name in names if name in tallies and (head := tallies[name].head) for figure in head.all]
+    return accuracy.mean(values) if values else None

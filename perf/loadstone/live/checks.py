@@ -1,0 +1,131 @@
+"""What the check would say if a run ended now, from its pulses: the rules of check.py on what is known by then.
+
+Pure. A summary with gaps goes in; rules stay silent where there is nothing to judge. Warm-up counts here, and
+percentiles are those of bins of 2 %: the report's verdict is computed from the records.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+
+from loadstone.host import ceiling, client_health as health
+from loadstone.checks.rules import examine
+from loadstone.checks.finding import Finding
+from loadstone.engine.worker_messages import Pulse
+from loadstone.engine.progress_digest import Histogram
+from loadstone.records import Counts, Metric, Summary
+from loadstone.stats.describe import enough
+
+SETTLED = 3.0
+"""Seconds before which nothing is doubted: connections are opened, and a mean is that of a moment."""
+LOOK = 1.0
+"""Seconds between two looks."""
+EARLY = ("sample size",)
+"""Doubts that every run has at first."""
+DIFFERENT = 100
+"""Failures with different words that are remembered."""
+NS = 1e-9
+
+
+class Client:
+    """How one process fares, added up from its pulses."""
+
+    def __init__(self) -> None:
+        self._at, self._cpu, self._waited = 0, 0.0, 0.0
+        self._waits_known = True
+        self._lags, self._sends = Histogram(), Histogram()
+
+    def add(self, pulse: Pulse) -> None:
+        passed, self._at = (pulse.at - self._at) * NS, pulse.at
+        self._cpu += (pulse.cpu or 0.0) * passed
+        self._waited += (pulse.waited or 0.0) * passed
+        self._waits_known = self._waits_known and pulse.waited is not None
+        self._lags.add(pulse.lags)
+        self._sends.add(pulse.sends)
+
+    def figures(self) -> dict[str, float | None]:
+        """By the names of health.Health."""
+        passed = max(self._at * NS, 1e-9)
+        return {
+            "cpu_share": self._cpu / passed,
+            "run_queue_share": self._waited / passed if self._waits_known else None,
+            **_tail("loop_lag", self._lags),
+            **_tail("send_lag", self._sends),
+        }
+
+
+class SoFar:
+    """Takes in pulses; `doubts()` tells what they come to. `run`: the content of run.json when the run began."""
+
+    def __init__(self, run: dict[str, Any]) -> None:
+        self._run = run
+        self._clients: dict[int, Client] = {}
+        self._times = {name: Histogram() for name in ("ttft", "ttft_scheduled", "gap", "latency")}
+        self._failures: Counter[tuple[str, str]] = Counter()
+        self._looked, self._doubts = 0.0, list[Finding]()
+
+    def add(self, pulse: Pulse, scheduled: dict[int, int]) -> None:
+        """`scheduled`: the waits of the pulse by bin."""
+        self._clients.setdefault(pulse.worker, Client()).add(pulse)
+        for name, bins in (("ttft", pulse.ttft), ("gap", pulse.gap), ("latency", pulse.latency)):
+            self._times[name].add(bins)
+        self._times["ttft_scheduled"].add(scheduled)
+        for kind, message, count in pulse.failures:
+            if (kind, message) in self._failures or len(self._failures) < DIFFERENT:
+                self._failures[kind, message] += count
+
+    def quantile(self, name: str, share: float) -> float | None:
+        return self._times[name].quantile(share)
+
+    def doubts(self, last: Collection[Pulse], behind: float) -> list[Finding]:
+        """`last`: the last pulse of each process; `behind`: seconds by which sending is behind the schedule."""
+        seconds = max((pulse.at for pulse in last), default=0) * NS
+        if seconds < SETTLED or seconds - self._looked < LOOK:
+            return self._doubts
+        self._looked = seconds
+        found = examine(self._summary(seconds, last, behind))
+        ended = any(pulse.finished for pulse in last)
+        early = EARLY if ended else (*EARLY, "no success")
+        self._doubts = [doubt for doubt in found if doubt.severity is not None and doubt.what not in early]
+        return self._doubts
+
+    def _summary(self, seconds: float, last: Collection[Pulse], behind: float) -> Summary:
+        finished, failed = sum(pulse.finished for pulse in last), sum(pulse.failed for pulse in last)
+        started = finished + sum(pulse.in_flight for pulse in last)
+        clients = [client.figures() for client in self._clients.values()]
+        summary = Summary(
+            run=self._run | {"ended": "duration"} | ({"workers": clients} if len(clients) > 1 else {}),
+            counts=_counts(finished, failed),
+            duration=seconds,
+            metrics={name: _metric(times) for name, times in self._times.items()},
+            rates={
+                "output_throughput": sum(pulse.tokens for pulse in last) / seconds,
+                "request_rate": started / seconds,
+            },
+            sources={},
+            steady=None,
+            client=health.worst(clients),
+            checks={"rate_ratio": max(0.0, 1 - behind / seconds)},
+            failures=[(kind, message, count) for (kind, message), count in self._failures.most_common(10)],
+        )
+        told = ceiling.quote(summary)
+        return msgspec.structs.replace(summary, run=summary.run | {"ceiling": told}) if told else summary
+
+
+def _counts(finished: int, failed: int) -> Counts:
+    return Counts(None, finished, finished - failed, failed, empty=0, stopped=0, warmup=0, by_error={})
+
+
+def _metric(times: Histogram) -> Metric:
+    count = len(times)
+    p50, p99, p999 = (times.quantile(p) if enough(count, p) else None for p in (0.5, 0.99, 0.999))
+    return Metric("s", count, times.mean(), p50=p50, p99=p99, p999=p999)
+
+
+def _tail(name: str, times: Histogram) -> dict[str, float | None]:
+    points = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
+    return {f"{name}_mean": times.mean()} | {f"{name}_{what}": times.quantile(p) for what, p in points.items()}

@@ -1,0 +1,68 @@
+"""Stop conditions beside the number of requests and the time: too many errors, and over-saturation.
+
+Tells the detectors, which are pure, what the pulses of a run say, and its team when they have seen enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from loadstone.config.schema import Config
+from loadstone.engine.worker_messages import Pulse
+from loadstone.metrics.saturation import Detector
+from loadstone.live.stops import ErrorRate
+
+LOOK = 1.0
+"""Seconds between two looks at the requests in flight."""
+NS = 1_000_000_000
+Stop = Callable[[str, float], None]
+
+
+class Watchers:
+    """Those that the configuration asks for. `stop` is called once, with a reason and the time to drain; `because` says
+    why they, if they, ended the run.
+
+    TTFT counts from the schedule here: under a cap on what is in flight it is the client's queue that grows.
+    """
+
+    def __init__(self, config: Config, notice: Callable[[str], None], stop: Stop) -> None:
+        self._notice, self._stop = notice, stop
+        self._grace = config.grace
+        self._errors = None if config.stop_error_rate is None else ErrorRate(config.stop_error_rate)
+        self._saturation = Detector() if config.stop_saturated else None
+        self._looked = 0.0
+        self._last: dict[int, Pulse] = {}
+        self.because: str | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to watch for."""
+        return self._errors is not None or self._saturation is not None
+
+    def add(self, pulse: Pulse) -> None:
+        """How things stand in one of the processes."""
+        self._last[pulse.worker] = pulse
+        if self._errors is not None:
+            for failed in pulse.outcomes:
+                self._end("errors", self._errors.add(failed))
+        if self._saturation is not None:
+            self._look(pulse, self._saturation)
+
+    def _look(self, pulse: Pulse, detector: Detector) -> None:
+        for wait in pulse.waits:
+            detector.first(wait)
+        now = pulse.at / NS
+        if now - self._looked < LOOK:
+            return
+        self._looked, last = now, self._last.values()
+        in_flight = sum(pulse.in_flight + pulse.overdue for pulse in last)
+        detector.look(now, sum(pulse.finished for pulse in last) + in_flight, in_flight)
+        found = detector.verdict()
+        self._end("saturated", None if found is None else f"over-saturated: {found}")
+
+    def _end(self, reason: str, because: str | None) -> None:
+        if because is None or self.because is not None or any(pulse.stopping for pulse in self._last.values()):
+            return
+        self.because = because
+        self._notice(f"stopping: {because}")
+        self._stop(reason, self._grace)

@@ -1,0 +1,138 @@
+"""A load test from configuration to results: prompts, server, plan, run, files. `loadstone run`, as a function.
+
+Prints nothing: it hands notices and progress to whoever called. Everything that a report needs is in the run folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from loadstone.engine import (run_metadata as describe, prepare as setup, run_folder as store, worker_pool as workers)
+from loadstone.config import secrets as keys, providers
+from loadstone.checks import resources as means
+from loadstone.server_metrics import discovery as scraping
+from loadstone.config.schema import Config
+from loadstone.engine.lifecycle import interrupts, watched
+from loadstone.host.client_health import worst
+from loadstone.server_metrics.process import Lookout, Place
+from loadstone.engine.worker_messages import Pulse
+from loadstone.schedule.plan import lines
+from loadstone.live.progress import Progress
+from loadstone.records import Summary, UsageError
+from loadstone.results import finish
+from loadstone.engine.prepare import Notice, Setup
+from loadstone.live.stop_conditions import Watchers
+from loadstone.engine.worker_pool import Ending
+
+Live = Callable[[Progress], Awaitable[None]]
+ENDS = {
+    "done": "everything that was planned has been sent",
+    "duration": "the time given by --duration was over",
+    "stages": "the stages were over",
+    "interrupted": "interrupted by the operator",
+}
+"""In words, where nobody had a special reason."""
+
+
+class Result(Struct, frozen=True):
+    """What a run leaves behind."""
+
+    summary: Summary
+    folder: Path
+
+
+async def load_test(
+    config: Config, *, model: object | None = None, notice: Notice = lambda _: None, live: Live | None = None
+) -> Result:
+    """Run `config` against `config.url` and write the run folder. `model`: an object with `predict` to ask instead of
+    a server (docs/own-models.md). Raises UsageError before anything is sent when the configuration, the prompts or the
+    server are not fit; nothing is written then."""
+    config = (providers.resolve(config) if model is None else _inside(config, model)).check()
+    path = Path(config.output) if config.output else store.default_path(config.label)
+    store.check_free(path)
+    async with setup.ready(config, notice, model) as made:
+        places = await scraping.find(made.config, scraping.paths(made.api), notice)
+        folder = store.Folder(path)
+        await _run(made, folder, places, notice, live)
+    return Result(finish(folder, config.tokenizer, config.html), folder.path)
+
+
+def _inside(config: Config, model: object) -> Config:
+    """The run of an object, which has no address, and cannot be given to other processes."""
+    if config.url is not None or config.workers not in ("auto", 1):
+        raise UsageError("a model given as an object is asked in this process alone: leave out url and workers")
+    return msgspec.structs.replace(config, model=config.model or type(model).__name__, workers=1, clock="user")
+
+
+async def _run(made: Setup, folder: store.Folder, places: list[Place], notice: Notice, live: Live | None) -> None:
+    config, secrets = made.config, keys.secrets(made.config)
+    head = describe.run(made) | {"digest": write_plan(made, folder, secrets)}
+    folder.write_json(store.RUN, head)
+    team = workers.assemble(made, folder, request_ids(config))
+    if short := means.too_many(config.concurrency or 0, head["host"]["open_files"], team.size):
+        notice(short)
+    progress, watchers = Progress(made.plan, config.duration, head), Watchers(config, notice, team.stop)
+
+    def hear(pulse: Pulse) -> None:
+        progress.add(pulse)
+        watchers.add(pulse)
+
+    lookout = Lookout(scraping.quest(config, places, folder.path))
+    if not await asyncio.to_thread(lookout.start):
+        notice("the metrics of the server are not scraped: the process that asks for them has not begun")
+    with interrupts(team, config.grace, notice):
+        async with _stopping(lookout), watched(live(progress) if live else None):
+            ending = await team.run(hear if live or watchers.any else None, lookout.began)
+    folder.write_json(store.RUN, head | _end(ending, watchers.because) | _held_back(config, ending))
+    folder.merge()
+
+
+@contextlib.asynccontextmanager
+async def _stopping(lookout: Lookout) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(lookout.stop)
+
+
+def _end(ending: Ending, because: str | None) -> dict[str, Any]:
+    """What run.json says when the run is over. Of several processes the worst counts."""
+    clients = [{"worker": outcome.worker, **outcome.client} for outcome in ending.outcomes]
+    end = {
+        "ended": ending.ended,
+        "ended_because": because or ending.because or ENDS.get(ending.ended, ending.ended),
+        "unsent_turns": sum(outcome.unsent for outcome in ending.outcomes),
+        "ended_at": describe.now(),
+        "client": worst([outcome.client for outcome in ending.outcomes]),
+    }
+    return end | ({"workers": clients} if len(clients) > 1 else {})
+
+
+def _held_back(config: Config, ending: Ending) -> dict[str, Any]:
+    """How many requests the limits a minute held back, and for how many seconds all together."""
+    if config.rpm is None and config.tpm is None:
+        return {}
+    requests, waited = (sum(outcome.held[place] for outcome in ending.outcomes) for place in range(2))
+    return {"held_back": {"requests": requests, "seconds": waited / 1e9}}
+
+
+def write_plan(made: Setup, folder: store.Folder, secrets: list[str]) -> dict[str, str]:
+    """The schedule, and the bodies if wanted; the digests of both tell whether two runs sent the same."""
+    bodies = (keys.without(line.decode(), secrets).encode() if secrets else line for line in made.jobs.lines(made.plan))
+    return {
+        "schedule": folder.write_lines(store.SCHEDULE, lines(made.plan)),
+        "bodies": folder.write_lines(store.BODIES, bodies) if made.config.save_bodies else store.digest(bodies),
+    }
+
+
+def request_ids(config: Config) -> str | None:
+    """What ids begin with: as given, or, as server logs hold many runs, unlike those of any other run."""
+    return f"loadstone-{token_hex(4)}-" if config.request_id == "" else config.request_id

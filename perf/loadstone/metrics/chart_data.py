@@ -1,0 +1,239 @@
+"""What the charts of a run are drawn from: as many points as a screen has room for, the extremes always among them.
+
+Pure: columns in, plain arrays and a few thousand requests out. ns in, seconds since the run began out. How many of how
+many are shown is told with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from loadstone.metrics import token_timeline as passage, windows
+from loadstone.metrics.columns import Array, Columns, Mask, Requests
+from loadstone.metrics.measure import NS, per_request
+from loadstone.metrics.token_timeline import Growth
+
+Places = NDArray[np.int64]
+CURVES = ("ttft", "latency", "tpot", "gap")
+POINTS = 800
+"""Of a distribution."""
+SLICES, FEWEST, EACH = 200, 20, 4
+"""Of time: at most, at least, and the requests that a slice should hold."""
+REQUESTS, FAILURES, SLOWEST = 3000, 500, 40
+INSTANTS = 300
+"""Of a series that is not of requests."""
+
+
+class Curve(Struct, frozen=True):
+    """An empirical distribution: `shares` of the `n` samples are at or below `values`, which include both extremes."""
+
+    values: Array
+    shares: Array
+    n: int
+
+
+class Flow(Struct, frozen=True):
+    """Slices of time: where each begins and the last one ends (one more than there are slices), and a figure for each:
+    output tokens and ended requests a second, mean number in flight."""
+
+    edges: Array
+    tokens: Array | None
+    succeeded: Array
+    failed: Array
+    in_flight: Array
+
+
+class Shot(Struct, frozen=True):
+    """One request: `at` it was sent (or wanted, if it never was). Times until what did not happen are None. `lasted`:
+    its latency or, of a failure, the time until it had failed."""
+
+    index: int
+    prompt: str | None
+    phase: str
+    at: float
+    wait: float | None
+    connect: float | None
+    ttft: float | None
+    lasted: float
+    input_tokens: int | None
+    output_tokens: int | None
+    status: int | None
+    error: str | None
+
+
+class Traces(Struct, frozen=True):
+    """`answered` and `failed`: requests to show, of `answers` and `failures` that there are. `slowest`: the ones that
+    took longest of those measured, slowest first. `begins`, `ends`: instants between which requests are measured."""
+
+    curves: dict[str, Curve]
+    flow: Flow
+    answered: list[Shot]
+    failed: list[Shot]
+    answers: int
+    failures: int
+    slowest: list[Shot]
+    growth: Growth
+    begins: float
+    ends: float
+    warmed: bool
+    cooled: bool
+
+
+def trace(columns: Columns) -> Traces | None:
+    """None where nothing was measured."""
+    r, span = columns.requests, windows.whole(columns.requests)
+    if span is None:
+        return None
+    edges = _edges(r)
+    seen = passage.walk(columns, r.ok, r.ok & r.measured, edges)
+    values = {name: column[r.ok & r.measured] for name, (column, _) in per_request(r).items() if name in CURVES}
+    curves = {name: curve(column) for name, column in values.items()}
+    curves["gap"] = _thinned(Curve(seen.gaps, seen.below / max(seen.count, 1), seen.count))
+    answered, failed = np.flatnonzero(r.ok), np.flatnonzero(~r.ok)
+    lasted = _lasted(r)
+    return Traces(
+        curves={name: curves[name] for name in CURVES if curves[name].n},
+        flow=_flow(columns, edges, seen.tokens),
+        answered=_shots(columns, answered[keep(_at(r)[answered], [_ttft(r)[answered], lasted[answered]], REQUESTS)]),
+        failed=_shots(columns, failed[keep(_at(r)[failed], [lasted[failed]], FAILURES)]),
+        answers=len(answered),
+        failures=len(failed),
+        slowest=_shots(columns, _slowest(lasted, r.ok & r.measured)),
+        growth=seen.growth,
+        begins=span[0] * NS,
+        ends=span[1] * NS,
+        warmed=bool(r.warmup.any()),
+        cooled=bool(r.cooldown.any()),
+    )
+
+
+def along(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+) -> dict[str, tuple[list[float], list[float | None]]]:
+    """Instants and values by name, no more than a chart has room for; None for each NaN, where a line breaks."""
+    found = {}
+    for name, (times, values) in series.items():
+        at, level = np.array(times), np.array(values)
+        known, breaks = np.flatnonzero(~np.isnan(level)), np.flatnonzero(np.isnan(level))
+        places = np.sort(np.r_[known[keep(at[known], [level[known]], INSTANTS)], breaks])
+        found[name] = at[places].tolist(), [None if np.isnan(value) else float(value) for value in level[places]]
+    return found
+
+
+def curve(values: Array) -> Curve:
+    """Of samples in any order, NaN left out."""
+    ranked = np.sort(values[~np.isnan(values)])
+    return _thinned(Curve(ranked, np.arange(1, len(ranked) + 1) / max(len(ranked), 1), len(ranked)))
+
+
+def _thinned(whole: Curve) -> Curve:
+    """Half of the points evenly spaced, the others denser and denser towards both ends."""
+    count = len(whole.values)
+    if count <= POINTS:
+        return whole
+    tail = np.geomspace(1, count / 2, POINTS // 4)
+    ranks = np.unique(np.r_[np.linspace(0, count - 1, POINTS // 2), tail - 1, count - tail].round().astype(np.int64))
+    return Curve(whole.values[ranks], whole.shares[ranks], whole.n)
+
+
+def keep(at: Array, measures: list[Array], most: int) -> Places:
+    """Places of at most `most` samples in order of time: in every slice of time the lowest and the highest of each
+    measure, and others evenly spaced between them. NaN is neither low nor high."""
+    if len(at) <= most:
+        return np.argsort(at, kind="stable")
+    slices = most // (4 * len(measures))
+    low, high = float(at.min()), float(at.max())
+    of = np.minimum((at - low) / max(high - low, 1e-9) * slices, slices - 1).astype(np.int64)
+    chosen = np.zeros(len(at), dtype=bool)
+    for measure in measures:
+        chosen[_extremes(of, measure)] = True
+    others = np.flatnonzero(~chosen)
+    chosen[others[np.linspace(0, len(others) - 1, most - int(chosen.sum())).round().astype(np.int64)]] = True
+    places = np.flatnonzero(chosen)
+    return np.asarray(places[np.argsort(at[places], kind="stable")], dtype=np.int64)
+
+
+def _extremes(of: Places, measure: Array) -> Places:
+    """Places of the lowest and the highest of each slice."""
+    there = np.flatnonzero(~np.isnan(measure))
+    order = there[np.lexsort((measure[there], of[there]))]
+    changes = np.flatnonzero(np.diff(of[order]))
+    ends = np.r_[changes, len(order) - 1] if len(order) else changes
+    return np.asarray(np.r_[order[: len(ends[:1])], order[changes + 1], order[ends]], dtype=np.int64)
+
+
+def _edges(r: Requests) -> Array:
+    """ns; from the first request wanted to the end of the last, a microsecond at least."""
+    slices = min(SLICES, max(FEWEST, len(r.ok) // EACH))
+    begin, end = float(r.scheduled.min()), float(r.end.max())
+    return np.linspace(begin, max(end, begin + 1e3), slices + 1)
+
+
+def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Flow:
+    r, seconds = columns.requests, np.diff(edges) * NS
+    whole = r.ok & np.isnan(r.packets)
+    at_once = passage.sliced(r.end[whole], edges, r.output_tokens[whole])
+    return Flow(
+        edges=edges * NS,
+        tokens=None if streamed is None else (streamed + at_once) / seconds,
+        succeeded=passage.sliced(r.end[r.ok], edges) / seconds,
+        failed=passage.sliced(r.end[r.judged & ~r.ok], edges) / seconds,
+        in_flight=np.diff(windows.flown(r, edges)) / np.diff(edges),
+    )
+
+
+def _slowest(lasted: Array, rows: Mask) -> Places:
+    there = np.flatnonzero(rows)
+    order = np.argsort(-lasted[there], kind="stable")
+    return np.asarray(there[order[:SLOWEST]], dtype=np.int64)
+
+
+def _at(r: Requests) -> Array:
+    return np.where(np.isnan(r.sent), r.scheduled, r.sent) * NS
+
+
+def _ttft(r: Requests) -> Array:
+    return (r.first - r.sent) * NS
+
+
+def _lasted(r: Requests) -> Array:
+    end = np.where(r.ok & r.streamed, r.last, r.end)
+    return np.asarray(end * NS - _at(r), dtype=np.float64)
+
+
+def _shots(columns: Columns, places: Places) -> list[Shot]:
+    r = columns.requests
+    at, ttft, lasted, wait = _at(r), _ttft(r), _lasted(r), (r.sent - r.scheduled) * NS
+    return [
+        Shot(
+            index=int(r.index[place]),
+            prompt=_name(columns.prompts, r.prompt[place]),
+            phase="warmup" if r.warmup[place] else "cooldown" if r.cooldown[place] else "measure",
+            at=float(at[place]),
+            wait=_known(wait[place]),
+            connect=_known(r.connect[place] * NS),
+            ttft=_known(ttft[place]),
+            lasted=float(lasted[place]),
+            input_tokens=_whole(r.input_tokens[place]),
+            output_tokens=_whole(r.output_tokens[place]),
+            status=_whole(r.status[place]),
+            error=_name(columns.kinds, r.error[place]),
+        )
+        for place in places.tolist()
+    ]
+
+
+def _known(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _whole(value: np.float64) -> int | None:
+    return None if np.isnan(value) else int(value)
+
+
+def _name(names: list[str], code: np.float64) -> str | None:
+    return None if np.isnan(code) else names[int(code)]

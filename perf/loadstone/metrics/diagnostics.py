@@ -1,0 +1,125 @@
+"""Figures that only serve to doubt the others, from the columns of a run; check.py judges them.
+
+Pure. What the client tells of itself (lag, CPU) is in `Summary.client` and comes from health.py.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from loadstone.stats import warmup as transient
+from loadstone.metrics.columns import Array, Columns, Mask, Requests
+from loadstone.records import Window
+
+NS = 1e-9
+BATCHES = 10
+"""Consecutive, so that the correlation of neighbours stays within each."""
+T999 = 5.041
+"""Student's t with BATCHES - 2 degrees of freedom, two-sided 99.9 %: three figures of every run are looked at."""
+TIME_WAIT = 60.0
+"""Seconds that the port of a closed connection stays taken (Linux, TCP_TIMEWAIT_LEN)."""
+
+
+def figures(columns: Columns, steady: Window | None) -> dict[str, float | None]:
+    """By name, shares and ratios; None where they cannot be told."""
+    r, events = columns.requests, len(columns.events)
+    told = r.ok & ~np.isnan(r.asked) & ~np.isnan(r.output_tokens)
+    return {
+        "shared_reads": columns.events.shared_reads / events if events else None,
+        "length_missed": _share((r.output_tokens != r.asked)[told]),
+        "kernel_stamped": _share(r.stamped[r.ok & r.streamed]),
+        "unfinished": _share(~r.finished[r.ok & r.streamed]),
+        "rate_ratio": _rate_ratio(r),
+        "little": _little(r, steady),
+        "opened_a_minute": _opened(r),
+        **_settling(r, steady),
+    }
+
+
+def _little(r: Requests, steady: Window | None) -> float | None:
+    """Rate x mean time in flight over the number in flight, of the steady window."""
+    if steady is None or not steady.requests or not steady.rates:
+        return None
+    inside = (r.sent >= steady.start / NS) & (r.sent <= steady.end / NS)
+    level = steady.rates["concurrency"] or 0.0
+    if not level or not inside.any():
+        return None
+    stay = float(np.mean((r.end - r.sent)[inside])) * NS
+    return (steady.rates["request_rate"] or 0.0) * stay / level
+
+
+def _rate_ratio(r: Requests) -> float | None:
+    """Rate of sending over the rate planned, by the time it took from the first to the last measured request; of those
+    made again by their first attempts."""
+    rows = (r.measured | r.superseded) & (r.attempt == 0) & ~np.isnan(r.sent)
+    if rows.sum() < 2 or np.ptp(r.sent[rows]) == 0:
+        return None
+    return float(np.ptp(r.scheduled[rows]) / np.ptp(r.sent[rows]))
+
+
+def _opened(r: Requests) -> float | None:
+    """Connections opened to one server within the time that a port stays taken, at most."""
+    opened = (r.connect > 0) & ~np.isnan(r.sent)
+    servers = np.nan_to_num(r.server)
+    return max((_most_within(r.sent[opened & (servers == server)]) for server in np.unique(servers)), default=None)
+
+
+def _most_within(at: Array) -> float:
+    at = np.sort(at)
+    return float((np.searchsorted(at, at + TIME_WAIT / NS, "right") - np.arange(len(at))).max(initial=0))
+
+
+def _settling(r: Requests, steady: Window | None) -> dict[str, float | None]:
+    """How the measured part begins, and how its steady window goes on. `warmup_*`: measured requests up to where a
+    transient of this figure ends, and `_shift`, by how much the mean is off for it. `drift_*`: change of the figure
+    over what comes after, and `_margin`, the half-width of its interval; both relative to its mean."""
+    found: dict[str, float | None] = {}
+    begin, end = (math.inf, -math.inf) if steady is None else (steady.start / NS, steady.end / NS)
+    for name, values in _watched(r).items():
+        rows = r.measured & r.ok & ~np.isnan(values)
+        start, sent = transient.find(values[rows]), r.sent[rows]
+        since = -math.inf if start is None else float(sent[start.length])
+        begin = max(begin, since)
+        found[f"warmup_{name}"] = None if start is None else float((r.measured & (r.sent < since)).sum())
+        found[f"warmup_{name}_shift"] = None if start is None else start.shift
+    for name, values in _watched(r).items():
+        rows = r.measured & r.ok & (r.sent >= begin) & (r.sent <= end)
+        found |= _change(name, drift(_means(values[rows])))
+    ended = r.end[r.ok & (r.end >= begin) & (r.end < end)]
+    rate = np.histogram(ended, BATCHES, (begin, end))[0] if len(ended) >= BATCHES**2 else np.empty(0)
+    return found | _change("qps", drift(rate))
+
+
+def _change(name: str, change: tuple[float, float] | None) -> dict[str, float | None]:
+    return dict(zip((f"drift_{name}", f"drift_{name}_margin"), change or (None, None), strict=True))
+
+
+def _watched(r: Requests) -> dict[str, Array]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tpot = np.where(r.output_tokens > 1, (r.last - r.first) / (r.output_tokens - 1), np.nan)
+    return {"ttft": r.first - r.sent, "latency": np.where(r.streamed, np.nan, r.end - r.sent), "tpot": tpot}
+
+
+def _means(values: Array) -> Array:
+    """Of consecutive batches; none where there are too few values."""
+    values = values[~np.isnan(values)]
+    size = len(values) // BATCHES
+    return values[: size * BATCHES].reshape(BATCHES, size).mean(axis=1) if size >= BATCHES else values[:0]
+
+
+def drift(means: Array) -> tuple[float, float] | None:
+    """Change from begin to end by the least-squares line through the means of equal batches, and the half-width of its
+    99.9 % interval, both relative to the mean of all (Draper & Smith, Applied Regression Analysis, 1.4)."""
+    if len(means) != BATCHES or not means.mean() > 0:
+        return None
+    at = (np.arange(BATCHES) + 0.5) / BATCHES - 0.5
+    means = means / means.mean()
+    slope = float(at @ means / (at @ at))
+    rest = means - 1 - slope * at
+    return slope, T999 * float(np.sqrt(rest @ rest / (BATCHES - 2) / (at @ at)))
+
+
+def _share(mask: Mask) -> float | None:
+    return float(mask.mean()) if len(mask) else None

@@ -1,0 +1,121 @@
+"""What needs a look at every output event of a run: tokens over time, gaps over the place in the answer.
+
+One pass over the events, with memory that does not grow with them. Gaps are counted in bins 0.3 % wide, so quantiles
+here are for pictures; those of the reports are in measure.py. ns in, seconds out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from loadstone.metrics.columns import Array, Columns, Mask
+from loadstone.metrics.spool import Integers
+
+NS = 1e-9
+PLACES = 100
+"""Stretches that the longest answer is divided into."""
+FINE, UNIT = 256, 1000.0
+"""Bins to an octave, and the gap in ns below which bins are of one width."""
+BINS = 34 * FINE
+"""Up to four hours."""
+
+
+class Growth(Struct, frozen=True):
+    """Gaps by the number of events before, a row a stretch that holds any: where it begins and ends, and figures."""
+
+    start: Integers
+    end: Integers
+    count: Integers
+    median: Array
+    p95: Array
+    largest: Array
+
+
+class Passage(Struct, frozen=True):
+    """`tokens`: in each slice of time, None where they are not known. `gaps` and `below`: values and how many gaps are
+    at or below each, from the shortest to the longest; `count`: of all gaps."""
+
+    tokens: Array | None
+    gaps: Array
+    below: Integers
+    count: int
+    growth: Growth
+
+
+def walk(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> Passage:
+    """Tokens of the requests `rows` in the slices of time between `edges` (ns), gaps of the requests `shown`."""
+    events, each = columns.events, _tokens_each(columns, rows)
+    longest = int(events.lengths.max(initial=1))
+    width = -(-longest // PLACES)
+    cells = np.zeros((PLACES, BINS), dtype=np.int64)
+    largest, tokens = np.zeros(PLACES, dtype=np.int64), np.zeros(len(edges) - 1)
+    least = np.iinfo(np.int64).max
+    for chunk in events.places(rows):
+        if each is not None:
+            tokens += sliced(chunk.at, edges, each[chunk.row])
+        counted = (chunk.before > 0) & shown[chunk.row]
+        gap, place = chunk.gap[counted], chunk.before[counted] // width
+        cells += np.bincount(place * BINS + _bins(gap), minlength=cells.size).reshape(cells.shape)
+        np.maximum.at(largest, place, gap)
+        least = min(least, int(gap.min(initial=least)))
+    values, below = _curve(cells.sum(axis=0), least, int(largest.max()))
+    return Passage(
+        tokens if each is not None else None, values, below, int(cells.sum()), _growth(cells, largest, width)
+    )
+
+
+def sliced(at: Array | Integers, edges: Array, weights: Array | None = None) -> Array:
+    """How many instants, or what they weigh, in each slice between edges at equal distances; all lie between them."""
+    slices = len(edges) - 1
+    rate = slices / max(float(edges[-1] - edges[0]), 1.0)
+    place = np.minimum(((at - edges[0]) * rate).astype(np.int64), slices - 1)
+    return np.bincount(place, weights, minlength=slices).astype(np.float64, copy=False)
+
+
+def _tokens_each(columns: Columns, rows: Mask) -> Array | None:
+    """Tokens of an event of each request, if evenly spread; None where any request's are not known."""
+    r = columns.requests
+    if np.isnan(r.output_tokens[rows]).any() or not rows.any():
+        return None
+    return r.output_tokens / r.packets
+
+
+def _bins(gap: Integers) -> Integers:
+    bins: Integers = (np.log2(1.0 + gap / UNIT) * FINE).astype(np.int64)
+    return np.minimum(bins, BINS - 1, out=bins)
+
+
+def _value(bins: Integers | Array) -> Array:
+    """Inverse of `_bins`, in ns; a half more is the middle of a bin."""
+    value: Array = UNIT * (np.exp2(bins / FINE) - 1.0)
+    return value
+
+
+def _curve(counts: Integers, least: int, largest: int) -> tuple[Array, Integers]:
+    """Ends of the bins that hold any, within the extremes, which are exact."""
+    filled = np.flatnonzero(counts)
+    if not len(filled):
+        return np.empty(0), np.empty(0, dtype=np.int64)
+    values = np.clip(_value(filled + 1), least, largest)
+    values[-1] = largest
+    below = np.cumsum(counts)[filled]
+    return np.r_[float(least), values] * NS, np.r_[1, below]
+
+
+def _growth(cells: NDArray[np.int64], largest: Integers, width: int) -> Growth:
+    count = cells.sum(axis=1)
+    there = np.flatnonzero(count)
+    start = there * width
+    middle, tail = (_quantiles(cells[there], largest[there], share) for share in (0.5, 0.95))
+    longest: Array = largest[there] * np.float64(NS)
+    return Growth(np.maximum(start, 1), start + width - 1, count[there], middle, tail, longest)
+
+
+def _quantiles(cells: NDArray[np.int64], largest: Integers, share: float) -> Array:
+    """Of each row, to within a bin."""
+    until = np.cumsum(cells, axis=1)
+    rank = share * (until[:, -1] - 1) if len(until) else np.empty(0)
+    place = (until <= rank[:, None]).sum(axis=1)
+    return np.asarray(np.minimum(_value(place + 0.5), largest) * NS, dtype=np.float64)

@@ -1,0 +1,120 @@
+"""Stretches of a run, and what flows through them: requests in flight, and tokens booked when they arrive.
+
+Pure functions on columns; a span is a pair of instants in ns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadstone.metrics.columns import Array, Columns, Mask, Requests
+
+STEADY_SHARE = 0.8
+SLICES = 20
+Span = tuple[float, float]
+
+
+def whole(requests: Requests) -> Span | None:
+    """From the instant the first measured request was wanted to the end of the last; None when there is none."""
+    rows = requests.measured
+    if not rows.any():
+        return None
+    return float(requests.scheduled[rows].min()), float(requests.end[rows].max())
+
+
+def begun_within(requests: Requests, span: Span) -> Mask:
+    """Requests sent in the span or, where connecting failed and they never were, wanted in it."""
+    return within(np.where(np.isnan(requests.sent), requests.scheduled, requests.sent), span)
+
+
+def steady(requests: Requests, span: Span) -> Span | None:
+    """The longest stretch inside `span` at or above 80 % of its peak number in flight; None when nothing was in flight.
+    The number is averaged over twentieths of the span: slots that are empty for an instant, and the ups and downs of
+    random arrivals, are neither peaks nor ends."""
+    edges = np.linspace(*span, SLICES + 1)
+    level = np.diff(flown(requests, edges))
+    if not level.max(initial=0.0) > 0:
+        return None
+    high = np.r_[False, level >= STEADY_SHARE * level.max(), False]
+    starts, stops = np.flatnonzero(high[1:] & ~high[:-1]), np.flatnonzero(~high[1:] & high[:-1])
+    longest = int(np.argmax(stops - starts))
+    return float(edges[starts[longest]]), float(edges[stops[longest]])
+
+
+def flown(requests: Requests, until: Array, rows: Mask | None = None) -> Array:
+    """Time that requests (all, or `rows`) together have been in flight, up to each instant of `until`."""
+    sent = _sent(requests, rows)
+    return _passed(requests.sent[sent], until) - _passed(requests.end[sent], until)
+
+
+def _sent(requests: Requests, rows: Mask | None) -> Mask:
+    sent = ~np.isnan(requests.sent)
+    return sent if rows is None else sent & rows
+
+
+def _passed(since: Array, until: Array) -> Array:
+    """For each instant of `until`, the time passed since each earlier one of `since`, summed up."""
+    since = np.sort(since)
+    sums = np.r_[0.0, np.cumsum(since)]
+    earlier = np.searchsorted(since, until)
+    return np.asarray(earlier * until - sums[earlier], dtype=np.float64)
+
+
+def in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> tuple[Array, Array]:
+    """Instants in the span at which the number of requests in flight changes, its start among them, and the number from
+    then on. At one instant ends go before starts, so that a slot handed over does not count twice."""
+    sent = _sent(requests, rows)
+    times = np.r_[requests.end[sent], requests.sent[sent]]
+    order = np.argsort(times, kind="stable")
+    times, level = times[order], np.cumsum(np.repeat([-1.0, 1.0], int(sent.sum()))[order])
+    first, after = np.searchsorted(times, span, "right")
+    inside = slice(max(first - 1, 0), after)
+    return np.maximum(times[inside], span[0]), level[inside]
+
+
+def peak_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> float:
+    return float(in_flight(requests, span, rows)[1].max(initial=0.0))
+
+
+def mean_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> float:
+    """Time-weighted mean number in flight, of all or of `rows`."""
+    begun, ended = flown(requests, np.array(span), rows)
+    return float((ended - begun) / (span[1] - span[0]))
+
+
+def output_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
+    """Output tokens of `counted` requests that arrived in the span. A request's tokens are spread evenly over its
+    events; an answer that was not streamed is booked at its end. None where they are not known."""
+    r, events = columns.requests, columns.events
+    rows = counted & r.ok
+    if not rows.any() or np.isnan(r.output_tokens[rows]).any():
+        return None
+    mine = rows[events.rows]
+    inside = mine & (events.firsts >= span[0]) & (events.lasts <= span[1])
+    across = mine & ~inside & (events.firsts <= span[1]) & (events.lasts >= span[0])
+    streamed = r.output_tokens[events.rows[inside]].sum() + _part_booked(columns, span, events.rows[across])
+    at_end = r.output_tokens[rows & np.isnan(r.packets) & within(r.end, span)].sum()
+    return float(streamed + at_end)
+
+
+def _part_booked(columns: Columns, span: Span, places: NDArray[np.int64]) -> float:
+    """What of these requests' tokens arrived in the span."""
+    r, chosen = columns.requests, np.zeros(len(columns.requests.ok), dtype=bool)
+    chosen[places] = True
+    each = np.where(chosen, r.output_tokens / r.packets, 0.0)
+    return sum(float(each[row[within(at, span)]].sum()) for row, at in columns.events.arrivals(chosen))
+
+
+def input_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
+    """Input tokens of `counted` requests, booked with the first output event (not streamed: at the end)."""
+    r = columns.requests
+    rows = counted & r.ok
+    if not rows.any() or np.isnan(r.input_tokens[rows]).any():
+        return None
+    at = np.where(np.isnan(r.first), r.end, r.first)
+    return float(r.input_tokens[rows & within(at, span)].sum())
+
+
+def within(at: Array | NDArray[np.int64], span: Span) -> Mask:
+    return (at >= span[0]) & (at <= span[1])

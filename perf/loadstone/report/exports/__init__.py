@@ -1,0 +1,26 @@
+"""What other programs read: results in the form of vLLM's benchmark, and records as Parquet.
+
+Each is named with `report --as`. Views of people and of spreadsheets are in views/; these need the records too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+
+from loadstone.records import Record, Summary
+
+if TYPE_CHECKING:
+    from loadstone.metrics.columns import Count
+
+Export: TypeAlias = "Callable[[Summary, Iterable[Record], Count | None, BinaryIO], None]"
+"""Writes a run as it reads the records; `Count` counts tokens of kept texts where the server did not."""
+Folder: TypeAlias = Callable[[Path, Path], None]
+"""Writes a new folder of that of a sweep."""
+
+DETAILED: dict[str, str] = {"vllm": "loadstone.report.exports.vllm:write"}
+BINARY: dict[str, str] = {"parquet": "loadstone.report.exports.parquet:write"}
+FOLDERS: dict[str, str] = {"vllm-sweep": "loadstone.sweep.vllm_export:write"}
+EXPORTS = {**DETAILED, **BINARY, **FOLDERS}
+"""By name: where the function is."""

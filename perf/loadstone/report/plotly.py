@@ -1,0 +1,255 @@
+"""A chart as plotly.js takes it: traces and layout, plain data that becomes JSON.
+
+Colours are names of CSS variables (`--good`), which the page looks up in its light or dark scheme when it draws.
+Texts are escaped here for the small HTML that the library reads in them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from loadstone.report.page import Axis, Band, Chart, Mark, Series
+from loadstone.report.escape import label
+
+Trace = dict[str, Any]
+PALETTE = 8
+DIGITS = 6
+"""Significant digits of the numbers in a chart: more than a screen can show."""
+_MODES = {"line": "lines", "step": "lines", "area": "lines", "points": "markers", "linepoints": "lines+markers"}
+_BARS_AROUND = ("points", "linepoints", "bars")
+_MARGIN = {"l": 56, "r": 16, "t": 28, "b": 48}
+"""The top has the legend, and the buttons that would else lie over the data."""
+_FINE = 2.2
+"""Decades below which an axis has room for labels between them."""
+_NAMES = 24
+"""So many names all have their label, upright where the chart is narrow."""
+_NARROW = 0.15
+"""Share of the width below which the name of a stretch would stand in the next one."""
+_WIDE = {"l": 76, "r": 64}
+"""Of charts in a group, so that their x axes lie below each other."""
+
+
+def figure(chart: Chart) -> dict[str, Any]:
+    """`data` and `layout`. A series of further `plain` ones takes the next colour of the palette."""
+    plain = 0
+    traces: list[Trace] = []
+    for series in chart.series:
+        colour = f"--{series.role}"
+        if series.role == "plain":
+            colour, plain = f"--c{plain % PALETTE}", plain + 1
+        traces += _traces(series, colour, chart)
+    _share_texts(chart, traces)
+    return {"data": traces, "layout": _layout(chart)}
+
+
+def _share_texts(chart: Chart, traces: list[Trace]) -> None:
+    """Texts that several series have in common, the same list, are written once: further ones say in which trace."""
+    told = [trace for trace in traces if "text" in trace]
+    first: dict[int, int] = {}
+    for series, trace in zip([series for series in chart.series if series.texts is not None], told, strict=True):
+        if id(series.texts) in first:
+            trace["text"] = first[id(series.texts)]
+        first.setdefault(id(series.texts), traces.index(trace))
+
+
+def _traces(series: Series, colour: str, chart: Chart) -> Iterator[Trace]:
+    around = series.low is not None and series.high is not None
+    trace = _trace(series, colour, chart)
+    if around and series.kind in _BARS_AROUND:
+        trace["error_y"] = _errors(series, colour)
+    elif around:
+        yield _band(series, colour, trace)
+    yield trace
+
+
+def _trace(series: Series, colour: str, chart: Chart) -> Trace:
+    name = label(series.name)
+    y = chart.y2 if series.right and chart.y2 else chart.y
+    trace: Trace = {
+        "name": name,
+        "legendgroup": name,
+        "x": _values(series.x),
+        "y": _values(series.y),
+        "hovertemplate": _hover(chart.x, y, series),
+    }
+    if series.texts is not None:
+        trace["text"] = ["<br>".join(map(label, text.split("\n"))) for text in series.texts]
+    if series.right and chart.y2:
+        trace["yaxis"] = "y2"
+    return trace | _look(series, colour)
+
+
+def _look(series: Series, colour: str) -> Trace:
+    if series.kind == "spans":
+        ends = series.ends or ()
+        wide = [end - begin for begin, end in zip(map(float, series.x), ends, strict=True)]
+        return {"type": "bar", "orientation": "h", "base": _values(series.x), "x": _values(wide),
+                "textposition": "none", "marker": {"color": colour}}  # fmt: skip
+    if series.kind == "bars":
+        return {"type": "bar", "textposition": "none", "marker": {"color": colour}}
+    line: Trace = {"color": colour, "width": 2, "shape": "hv" if series.kind == "step" else "linear"}
+    if series.dashed:
+        line["dash"] = "dash"
+    look: Trace = {"type": "scatter", "mode": _MODES[series.kind], "line": line, "connectgaps": False}
+    if "markers" in look["mode"]:
+        shape = "x" if series.role == "bad" else "circle"
+        look["marker"] = {"color": colour, "size": 5 if len(series.x) > 200 else 7, "symbol": shape, "opacity": 0.75}
+    if series.kind == "area":
+        look |= {"fill": "tozeroy", "fillcolor": f"{colour}-soft"}
+    return look
+
+
+def _errors(series: Series, colour: str) -> Trace:
+    """Lengths of the bars from the points up and down."""
+    assert series.low is not None
+    assert series.high is not None
+    middle = [None if y is None else float(y) for y in series.y]
+    up = [_minus(high, y) for high, y in zip(series.high, middle, strict=True)]
+    down = [_minus(y, low) for y, low in zip(middle, series.low, strict=True)]
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": colour, "thickness": 1.25}
+
+
+def _minus(high: float | None, low: float | None) -> float | None:
+    """None has no bar; one of length 0 would be drawn as if there were no doubt."""
+    return None if high is None or low is None else max(0.0, high - low)
+
+
+def _band(series: Series, colour: str, trace: Trace) -> Trace:
+    """A closed shape for each stretch in which both bounds are known."""
+    xs: list[Any] = []
+    ys: list[float | None] = []
+    for stretch in _stretches(series):
+        there, low, high = (list(column) for column in zip(*stretch, strict=True))
+        xs += [*there, *reversed(there), None]
+        ys += [*high, *reversed(low), None]
+    keys = ("name", "legendgroup", "yaxis")
+    return {key: trace[key] for key in keys if key in trace} | {
+        "type": "scatter", "mode": "lines", "x": _values(xs), "y": _values(ys), "fill": "toself", "hoverinfo": "skip",
+        "fillcolor": f"{colour}-soft", "line": {"width": 0}, "showlegend": False,
+    }  # fmt: skip
+
+
+def _stretches(series: Series) -> Iterator[list[tuple[float | str, float, float]]]:
+    run: list[tuple[float | str, float, float]] = []
+    for x, low, high in zip(series.x, series.low or (), series.high or (), strict=True):
+        if low is not None and high is not None:
+            run.append((x, low, high))
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _hover(x: Axis, y: Axis, series: Series) -> str:
+    name = "<extra>%{fullData.name}</extra>"
+    if series.texts is not None:
+        return "%{text}" + name
+    if series.kind == "spans":
+        return f"%{{base:,.5~g}} + %{{x:,.5~g}} {_unit(x)}{name}"
+    words = any(isinstance(value, str) for value in series.x)
+    return f"{'%{x}' if words else f'%{{x:,.5~g}} {_unit(x)}'}<br>%{{y:,.5~g}} {_unit(y)}{name}"
+
+
+def _unit(axis: Axis) -> str:
+    return label(axis.unit).replace("%{", "% {")
+
+
+def _layout(chart: Chart) -> dict[str, Any]:
+    legend = len({series.name for series in chart.series}) > 1
+    layout: dict[str, Any] = {
+        "height": chart.height,
+        "margin": _MARGIN | (_WIDE if chart.group and not chart.half else {}),
+        "xaxis": _axis(chart.x, [value for series in chart.series for value in series.x]),
+        "yaxis": _axis(chart.y, [value for series in chart.series if not series.right for value in series.y]),
+        "shapes": [
+            *_shades(chart.bands, chart.x),
+            *(_line(mark, place) for place, mark in enumerate(chart.marks)),
+        ],
+        "showlegend": legend,
+        "hovermode": "closest",
+    }
+    if chart.y2:
+        right = [value for series in chart.series if series.right for value in series.y]
+        layout["yaxis2"] = _axis(chart.y2, right) | {
+            "overlaying": "y",
+            "side": "right",
+            "showgrid": False,
+            "tickmode": "auto",
+        }
+    if any(series.kind == "spans" for series in chart.series):
+        layout |= {"barmode": "overlay", "bargap": 0.25}
+    return layout
+
+
+def _axis(axis: Axis, values: Sequence[float | str | None]) -> dict[str, Any]:
+    """Its type is said, never guessed: a name that looks like a date stays a name. Its ends are not said as `range`,
+    which the library forgets with the next change if one of them is open."""
+    title = label(f"{axis.title} ({axis.unit})" if axis.unit and axis.title else axis.title or axis.unit)
+    words = any(isinstance(value, str) for value in values)
+    drawn: dict[str, Any] = {"title": {"text": title}, "type": "category" if words else "log" if axis.log else "linear"}
+    drawn["autorangeoptions"] = _ends(axis)
+    if words and len(set(values)) <= _NAMES:
+        drawn["dtick"] = 1
+    return drawn | ({"nticks": _ticks(axis, values)} if axis.log else {})
+
+
+def _ticks(axis: Axis, values: Sequence[float | str | None]) -> int:
+    """So many that the library labels 1, 2, 5 of each decade, and of many decades each: more would overlap."""
+    known = [float(value) for value in values if value is not None and not isinstance(value, str) and value > 0]
+    low, high = axis.low or min(known, default=1.0), axis.high or max(known, default=1.0)
+    decades = 1.1 * math.log10(high / low) if 0 < low < high else 0.0
+    return max(2, round(2 * decades) if decades < _FINE else math.ceil(decades))
+
+
+def _ends(axis: Axis) -> dict[str, Any]:
+    """Of an axis in powers of ten they are clipped and included: the library ignores ends below 1 that it is told of as
+    it takes the ends of others, as it compares what are logarithms as if they were values."""
+    if not axis.log:
+        ends = {"minallowed": axis.low, "maxallowed": axis.high}
+        return {key: value for key, value in ends.items() if value is not None}
+    clips = {"clipmin": axis.low, "clipmax": axis.high}
+    known = {key: value for key, value in clips.items() if value is not None and value > 0}
+    return known | ({"include": [*known.values()]} if known else {})
+
+
+def _shades(bands: Sequence[Band], x: Axis) -> Iterator[dict[str, Any]]:
+    """The longest is lighter than its neighbours."""
+    longest = max((band.end - band.start for band in bands), default=0.0)
+    for place, band in enumerate(bands):
+        yield _shade(band, place, x, "--shade" if band.end - band.start == longest else "--shade-more")
+
+
+def _shade(band: Band, place: int, x: Axis, colour: str) -> dict[str, Any]:
+    """The labels of neighbours keep to different sides."""
+    side = "right" if place % 2 else "left"
+    wide = x.low is None or x.high is None or band.end - band.start >= _NARROW * (x.high - x.low)
+    return {
+        "type": "rect", "xref": "x", "yref": "paper", "x0": _short(band.start), "x1": _short(band.end), "y0": 0,
+        "y1": 1, "layer": "below", "line": {"width": 0}, "fillcolor": colour,
+        "label": {"text": label(band.label) if wide else "", "textposition": f"top {side}",
+                  "font": {"size": 11, "color": "--muted"}},
+    }  # fmt: skip
+
+
+def _line(mark: Mark, place: int) -> dict[str, Any]:
+    """Labels of neighbours along x stand at different heights; that of a y below 0 is under its line."""
+    across = {"xref": "paper", "x0": 0, "x1": 1, "yref": "y", "y0": _short(mark.at), "y1": _short(mark.at)}
+    up = {"xref": "x", "x0": _short(mark.at), "x1": _short(mark.at), "yref": "paper", "y0": 0, "y1": 1 - place % 4 / 10}
+    return (up if mark.axis == "x" else across) | {
+        "type": "line", "line": {"color": "--muted", "width": 1, "dash": "dot"},
+        "label": {"text": label(mark.label), "textposition": "end" if mark.axis == "x" else "start", "textangle": 0,
+                  "xanchor": "left", "yanchor": "top" if mark.axis == "x" or mark.at < 0 else "bottom",
+                  "font": {"size": 11, "color": "--text"}},
+    }  # fmt: skip
+
+
+def _values(values: Sequence[float | str | None]) -> list[float | str | None]:
+    return [label(value) if isinstance(value, str) else None if value is None else _short(value) for value in values]
+
+
+def _short(value: float) -> float | None:
+    """What JSON has no number for is a gap."""
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None

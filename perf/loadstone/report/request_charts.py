@@ -1,0 +1,114 @@
+"""Charts of single requests: each by when it was sent, the slowest in their steps, and what a pointer on one shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from loadstone.checks.finding import plain
+from loadstone.records import Summary
+from loadstone.metrics.chart_data import Shot, Traces
+from loadstone.report.run_charts import MS, TIME, seconds, windows
+from loadstone.report.page import Axis, Chart, Role, Series
+from loadstone.report.run_tables import number
+
+_STEPS: dict[str, Role] = {"wait": "doubt", "connect": "bad", "to first token": "new", "decode": "base"}
+
+
+def requests(summary: Summary, traces: Traces) -> Chart:
+    """TTFT and latency by when a request was sent, failures by how long they had lasted."""
+    answered, texts = traces.answered, [*map(told, traces.answered)]
+    at = [shot.at for shot in answered]
+    series = [
+        Series("latency", at, [_ms(shot.lasted) for shot in answered], kind="points", role="base", texts=texts),
+        Series("TTFT", at, [_ms(shot.ttft) for shot in answered], kind="points", role="new", texts=texts),
+        *_failures(traces.failed),
+    ]
+    return Chart(
+        title="Each request",
+        x=seconds(traces, "sent, "),
+        y=Axis("TTFT and latency", "ms", log=True),
+        series=[part for part in series if any(y is not None for y in part.y)],
+        bands=windows(summary, traces),
+        group=TIME,
+        height=420,
+        note=_shown(traces),
+    )
+
+
+def _failures(shots: Sequence[Shot]) -> Iterator[Series]:
+    taken_back = ("stopped", "cancelled")
+    parts: tuple[tuple[str, Role, list[Shot]], ...] = (
+        ("failed", "bad", [shot for shot in shots if shot.error not in taken_back]),
+        ("cut off or cancelled", "doubt", [shot for shot in shots if shot.error in taken_back]),
+    )
+    for name, role, mine in parts:
+        lasted = [_ms(shot.lasted) for shot in mine]
+        yield Series(name, [shot.at for shot in mine], lasted, kind="points", role=role, texts=[*map(told, mine)])
+
+
+def _shown(traces: Traces) -> str:
+    """How many of how many, and which."""
+    parts = []
+    for word, shots, count in (
+        ("answered", traces.answered, traces.answers),
+        ("failed", traces.failed, traces.failures),
+    ):
+        left = "" if len(shots) == count else ": the extremes of every slice of time, and others evenly between them"
+        if count:
+            parts.append(f"{len(shots):,} of {count:,} {word} requests are shown{left}.")
+    return " ".join(parts) + (" Failures stand at the time until they had failed." if traces.failures else "")
+
+
+def told(shot: Shot) -> str:
+    """One request, a few lines."""
+    prompt = f", prompt {plain(shot.prompt, 40)}" if shot.prompt else ""
+    phase = {"measure": "", "warmup": ", warm-up", "cooldown": ", cool-down"}[shot.phase]
+    times = [f"TTFT {number(shot.ttft, 's')} ms"] if shot.ttft is not None else []
+    times.append(f"{'failed after' if shot.error else 'latency'} {number(shot.lasted, 's')} ms")
+    tokens = f"{_count(shot.input_tokens)} tokens in, {_count(shot.output_tokens)} out"
+    end = f"{shot.error}, HTTP {shot.status}" if shot.error and shot.status else shot.error or tokens
+    return f"request {shot.index}{prompt}{phase}\nsent at {shot.at:.3f} s\n{', '.join(times)}\n{end}"
+
+
+def _count(tokens: int | None) -> str:
+    return "-" if tokens is None else f"{tokens:,}"
+
+
+def _ms(seconds: float | None) -> float | None:
+    """Not positive: has no place on the axis."""
+    return None if seconds is None or seconds <= 0 else seconds * MS
+
+
+def waterfall(traces: Traces) -> Chart:
+    """Slowest on top. Each begins when the plan wanted it sent."""
+    shots = traces.slowest[::-1]
+    steps = {name: [_steps(shot)[name] for shot in shots] for name in _STEPS}
+    names = [f"request {shot.index}" for shot in shots]
+    series = []
+    for name, spans in steps.items():
+        there = [(row, shot, span) for row, shot, span in zip(names, shots, spans, strict=True) if span[1] > span[0]]
+        starts, ends = [span[0] for _, _, span in there], [span[1] for _, _, span in there]
+        rows, texts = [row for row, _, _ in there], [f"{name}: {_long(span)}\n{told(shot)}" for _, shot, span in there]
+        series.append(Series(name, starts, rows, "spans", _STEPS[name], texts=texts, ends=ends))
+    return Chart(
+        title=f"The {len(shots)} slowest requests",
+        x=Axis("time since it was wanted", "ms", low=0.0),
+        y=Axis(""),
+        series=[part for part in series if part.x],
+        height=90 + 17 * len(shots),
+        note="Successful, measured requests with the highest latency. Wait: from when the plan wanted it sent.",
+    )
+
+
+def _steps(shot: Shot) -> dict[str, tuple[float, float]]:
+    """From when it was wanted, ms. An answer that was not streamed is all `to first token`."""
+    wait, connect = (shot.wait or 0.0) * MS, (shot.connect or 0.0) * MS
+    connected = max(0.0, wait - connect)
+    end = wait + shot.lasted * MS
+    first = end if shot.ttft is None else wait + shot.ttft * MS
+    ends = (connected, wait, first, end)
+    return dict(zip(_STEPS, zip((0.0, *ends[:-1]), ends, strict=True), strict=True))
+
+
+def _long(span: tuple[float, float]) -> str:
+    return f"{number((span[1] - span[0]) / MS, 's')} ms"

@@ -1,0 +1,231 @@
+"""The charts of a run as a whole: distributions, what flowed over time, gaps, and what the server told of itself.
+
+Titles, units and marks for what traces.py has found; those of single requests are in shots.py. Times of distributions
+are in ms, those along a run in seconds since it began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from loadstone.metrics.columns import Array
+from loadstone.server_metrics.names import figure
+from loadstone.records import Metric, Summary
+from loadstone.metrics.chart_data import Curve, Traces
+from loadstone.report.page import Axis, Band, Chart, Mark, Role, Series
+from loadstone.report.run_tables import LABELS, number
+
+Times = Mapping[str, tuple[Sequence[float], Sequence[float | None]]]
+TIME = "time"
+"""The group of charts along the run."""
+MS = 1e3
+_MARKS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}
+_SPREAD = 20.0
+"""From this many times the median on, the highest value calls for an axis in powers of ten."""
+_BELOW = 100.0
+"""So far below the median such an axis begins."""
+_UNITS = {"share": ("%", 100.0), "s": ("ms, mean", 1e3), "bytes": ("GiB", 2.0**-30)}
+_RATIOS = {"prefix_hit_rate": "prefix cache hits", "acceptance": "drafts accepted"}
+
+
+def distributions(summary: Summary, traces: Traces) -> list[Chart]:
+    return [_ecdf(summary, name, curve) for name, curve in traces.curves.items()]
+
+
+def _ecdf(summary: Summary, name: str, curve: Curve) -> Chart:
+    metric, title = summary.metrics[name], LABELS[name]
+    wide = metric.max is not None and bool(metric.p50) and metric.max > _SPREAD * (metric.p50 or 0.0)
+    marks = [*_percentiles(metric), *_objective(summary, name)]
+    low = _least(curve) if wide else 0.0
+    hidden = f"; what is below {number(low, 's')} ms is left of the chart, at whose edge the line has its share"
+    return Chart(
+        title=f"{title[0].upper()}{title[1:]}",
+        x=Axis(title, "ms", wide, *_ends(curve, wide, marks)),
+        y=Axis("share at or below", "%", low=0.0, high=102.0),
+        series=[Series(title, [*curve.values * MS], [*curve.shares * 1e2], kind="line" if name == "gap" else "step")],
+        marks=marks,
+        note=f"{curve.n:,} {'gaps' if name == 'gap' else 'successful requests'} of the whole run; {_extremes(metric)}"
+        + (hidden if curve.values[0] < low else ""),
+        half=True,
+    )
+
+
+def _ends(curve: Curve, wide: bool, marks: Sequence[Mark]) -> tuple[float, float]:
+    """From the lowest to the highest, with room for labels; marks far beyond stay outside."""
+    low, high = (_least(curve) if wide else float(curve.values[0])) * MS, float(curve.values[-1]) * MS
+    high = max([high, *(mark.at for mark in marks if mark.at < 1.5 * high)])
+    if wide:
+        return low / 1.1, high * (high / low) ** 0.1
+    return max(0.0, low - 0.04 * (high - low)), high + 0.12 * ((high - low) or high or 1.0)
+
+
+def _least(curve: Curve) -> float:
+    """Where an axis in powers of ten begins: few and tiny values, such as gaps inside a read, do not stretch it."""
+    above = curve.values[curve.values > 0]
+    return max(float(above[0]), float(np.interp(0.5, curve.shares, curve.values)) / _BELOW)
+
+
+def _percentiles(metric: Metric) -> Iterator[Mark]:
+    for field, name in _MARKS.items():
+        if (value := getattr(metric, field)) is not None:
+            yield Mark(value * MS, name)
+
+
+def _objective(summary: Summary, name: str) -> Iterator[Mark]:
+    limit = ((summary.run.get("config") or {}).get("goodput") or {}).get(name)
+    if limit is not None:
+        yield Mark(limit * MS, "SLO")
+
+
+def _extremes(metric: Metric) -> str:
+    return f"lowest {number(metric.min, 's')} ms, highest {number(metric.max, 's')} ms"
+
+
+def over_time(summary: Summary, traces: Traces) -> list[Chart]:
+    return [_throughput(summary, traces), _ended(summary, traces)]
+
+
+def _throughput(summary: Summary, traces: Traces) -> Chart:
+    """Output tokens and the number in flight; that alone where tokens are not known."""
+    flow, edges = traces.flow, traces.flow.edges.tolist()
+    level, flight = _upwards("in flight", flow.in_flight), _held(flow.in_flight)
+    known = flow.tokens is not None
+    tokens = [] if flow.tokens is None else [Series("output tokens", edges, _held(flow.tokens), "step", "new")]
+    why = (
+        "Tokens are booked when they arrive, those of successes alone."
+        if known
+        else "How many tokens the answers held is not known for all of them."
+    )
+    return Chart(
+        title="Throughput and requests in flight" if known else "Requests in flight",
+        x=seconds(traces),
+        y=level if flow.tokens is None else _upwards("output tokens", flow.tokens, "tokens/s"),
+        y2=level if known else None,
+        series=[*tokens, Series("in flight", edges, flight, kind="step", role="base", right=known)],
+        bands=windows(summary, traces),
+        group=TIME,
+        note=f"Means of {_slices(traces)}. {why}{_shaded(summary, traces)}",
+    )
+
+
+def _ended(summary: Summary, traces: Traces) -> Chart:
+    flow, edges = traces.flow, traces.flow.edges.tolist()
+    failed = [Series("failed", edges, _held(flow.failed), kind="step", role="bad")] if flow.failed.any() else []
+    return Chart(
+        title="Requests that ended",
+        x=seconds(traces),
+        y=_upwards("requests", np.r_[flow.succeeded, flow.failed], "1/s"),
+        series=[Series("succeeded", edges, _held(flow.succeeded), kind="step", role="good"), *failed],
+        bands=windows(summary, traces),
+        group=TIME,
+        height=260,
+        note=f"In {_slices(traces)}.",
+    )
+
+
+def _slices(traces: Traces) -> str:
+    edges = traces.flow.edges
+    return f"{len(edges) - 1} slices of {number(edges[1] - edges[0], 's')} ms"
+
+
+def seconds(traces: Traces, what: str = "") -> Axis:
+    """The same stretch for all charts of the group."""
+    low, high = float(traces.flow.edges[0]), float(traces.flow.edges[-1])
+    room = 0.01 * (high - low)
+    return Axis(f"{what}time since the run began", "s", low=low - room, high=high + room)
+
+
+def _upwards(title: str, values: Array, unit: str = "") -> Axis:
+    """From 0, with room for the names of the windows."""
+    return Axis(title, unit, low=0.0, high=1.15 * float(values.max()) or 1.0)
+
+
+def _held(values: Array) -> list[float]:
+    """A step for each slice, the last one drawn to its end."""
+    return [*values.tolist(), float(values[-1])]
+
+
+def windows(summary: Summary, traces: Traces) -> list[Band]:
+    """What is shaded in charts along the run."""
+    edges, steady = traces.flow.edges, summary.steady
+    bands = []
+    if traces.warmed and traces.begins > edges[0]:
+        bands.append(Band(float(edges[0]), traces.begins, "warm-up"))
+    if steady is not None:
+        bands.append(Band(steady.start, steady.end, "steady"))
+    if traces.cooled and traces.ends < edges[-1]:
+        bands.append(Band(traces.ends, float(edges[-1]), "cool-down"))
+    return bands
+
+
+def _shaded(summary: Summary, traces: Traces) -> str:
+    """What the bands are: their names have no room in narrow ones."""
+    told = [f"{band.label} {band.start:,.4g} to {band.end:,.4g} s" for band in windows(summary, traces)]
+    return f" Shaded: {', '.join(told)}." if told else ""
+
+
+def growth(traces: Traces) -> Chart | None:
+    """Gaps by the place in the answer."""
+    g = traces.growth
+    if not len(g.start):
+        return None
+    middle = [*(g.start + g.end) / 2]
+    rows = zip(g.start, g.end, g.count, g.median, g.p95, g.largest, strict=True)
+    texts = [f"events {first:,} to {last:,}, {count:,} gaps\n{_three(*times)}" for first, last, count, *times in rows]
+    lines: tuple[tuple[str, Role, Array], ...] = (
+        ("max", "doubt", g.largest),
+        ("p95", "base", g.p95),
+        ("median", "new", g.median),
+    )
+    wide = bool(g.largest.max() > _SPREAD * max(float(g.median.max()), 1e-9))
+    return Chart(
+        title="Gaps over the answer",
+        x=Axis("output events before", low=0.0),
+        y=Axis("gap", "ms", log=wide, low=None if wide else 0.0),
+        series=[
+            Series(name, middle, [value * MS for value in values], kind="linepoints", role=role, texts=texts)
+            for name, role, values in lines
+        ],
+        note="Time between output events by how many came before, within 0.3 %; the maximum is exact.",
+    )
+
+
+def _three(median: float, p95: float, largest: float) -> str:
+    return f"median {number(median, 's')} ms\np95 {number(p95, 's')} ms\nmax {number(largest, 's')} ms"
+
+
+def server(metrics: Times, summary: Summary, traces: Traces) -> list[Chart]:
+    """What the servers told of themselves, by our names (gauges.py), on the time of the client's charts."""
+    bands = windows(summary, traces)
+    return [_of_server(name, *told, traces, bands) for name, told in metrics.items()]
+
+
+def _of_server(
+    name: str, times: Sequence[float], values: Sequence[float | None], traces: Traces, bands: Sequence[Band]
+) -> Chart:
+    """`name` may end with whose it is, in brackets."""
+    ours, _, source = name.partition(" (")
+    unit, scale = _unit(ours)
+    known = [None if value is None else value * scale for value in values]
+    label = _RATIOS.get(ours) or figure(ours).label
+    return Chart(
+        title=f"Server: {label}" + (f" ({source}" if source else ""),
+        x=seconds(traces),
+        y=_upwards("", np.array([value for value in known if value is not None] or [0.0]), unit),
+        series=[Series(label, times, known, role="new")],
+        bands=bands,
+        group=TIME,
+        height=240,
+        half=True,
+    )
+
+
+def _unit(ours: str) -> tuple[str, float]:
+    """Of the axis, and how many of it the figure's own unit is. Counters are a second, times are means."""
+    what = figure(ours)
+    if ours in _RATIOS:
+        return "%", 100.0
+    unit, scale = _UNITS.get(what.unit, (what.unit, 1.0))
+    return (f"{unit}/s" if what.kind == "counter" else unit), scale

@@ -1,0 +1,160 @@
+"""Runs side by side: a column a run, a row a figure, and above them the settings in which they differ.
+
+Only lays out: whether a difference means anything is for `loadstone compare` to say, which knows the intervals.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from loadstone.checks.finding import plain
+from loadstone.records import Metric, Summary
+from loadstone.stats.describe import PERCENTILES
+from loadstone.report import markdown
+from loadstone.report.json import indented
+from loadstone.report.page import Block, Page, Prose, Section, Table
+from loadstone.report.run_tables import LABELS, RATES, number
+
+POINTS = ("mean", "p50", "p99")
+UNTOLD = ("output", "label", "save_text", "save_bodies")
+"""Settings that do not change what is measured."""
+_RATES = {**RATES, "goodput": ("goodput", "{:.4g} /s"), "attainment": ("SLOs met", "{:.1%}")}
+
+
+class Runs(Struct, frozen=True):
+    """Summaries by the name that their column has, and a sentence for each run that could not be read."""
+
+    found: dict[str, Summary]
+    unreadable: list[str] = []
+
+
+def page(runs: Runs) -> Page:
+    doubtful = [name for name, summary in runs.found.items() if _status(summary) != "valid"]
+    said = f"{len(runs.found)} run{'s' if len(runs.found) != 1 else ''} side by side" + (
+        f"; not valid: {', '.join(doubtful)}" if doubtful else ", all valid"
+    )
+    blocks: list[Block] = [
+        _table("Settings that differ", runs, _settings(runs)),
+        _table("Results", runs, _shown(list(runs.found.values()))),
+        *(Prose(f"left out: {plain(sentence, 400)}", "bad") for sentence in runs.unreadable),
+    ]
+    return Page("Runs side by side", Prose(said, "doubt" if doubtful else "good"), [Section("Runs", blocks)])
+
+
+def differing(runs: Runs) -> dict[str, list[Any]]:
+    """Settings, model, server and host by name, where not all runs have the same; a value a run."""
+    told = [_told(summary) for summary in runs.found.values()]
+    names = list(dict.fromkeys(name for run in told for name in run))
+    columns = {name: [run.get(name) for run in told] for name in names}
+    return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
+
+
+def as_markdown(runs: Runs) -> str:
+    return markdown.draw(page(runs))
+
+
+def as_csv(runs: Runs) -> str:
+    """Plain numbers in base units: a row a setting or figure, a column a run."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["kind", "name", "unit", *runs.found])
+    writer.writerows(["setting", name, "", *map(_plain, values)] for name, values in differing(runs).items())
+    writer.writerows(_figures(list(runs.found.values())))
+    return text.getvalue()
+
+
+def _figures(summaries: Sequence[Summary]) -> Iterator[list[Any]]:
+    yield ["verdict", "verdict", "", *map(_status, summaries)]
+    for name in ("expected", "completed", "succeeded", "failed", "stopped", "cancelled"):
+        yield ["count", name, "", *(getattr(summary.counts, name) for summary in summaries)]
+    for name in _names(summary.rates for summary in summaries):
+        yield ["rate", name, "", *(summary.rates.get(name) for summary in summaries)]
+    for name in _names(summary.metrics for summary in summaries):
+        metrics = [summary.metrics.get(name) for summary in summaries]
+        unit = next(metric.unit for metric in metrics if metric)
+        for point in ("n", "mean", "std", "min", *PERCENTILES, "max"):
+            yield ["metric", f"{name}.{point}", unit, *(_point(metric, point) for metric in metrics)]
+
+
+def as_json(runs: Runs) -> str:
+    """{"differing": {SETTING: [a value a run]}, "runs": [{"name", "verdict", "counts", "duration", "rates",
+    "metrics"}], "unreadable": [a sentence each]}; the forms within are those of summary.json."""
+    wanted = ("verdict", "counts", "duration", "rates", "metrics")
+    told = [{"name": name} | {part: getattr(summary, part) for part in wanted} for name, summary in runs.found.items()]
+    return indented({"differing": differing(runs), "runs": told, "unreadable": runs.unreadable})
+
+
+def _told(summary: Summary) -> dict[str, Any]:
+    run = summary.run
+    config = {name: value for name, value in (run.get("config") or {}).items() if name not in UNTOLD}
+    server, host = run.get("server") or {}, run.get("host") or {}
+    around = {
+        "served model": run.get("model"),
+        "server software": server.get("software"),
+        "client system": host.get("system"),
+        "client cores": host.get("cores"),
+        "client clock": run.get("clock"),
+        "client processes": len(run.get("workers") or ()) or 1,
+        "loadstone": (run.get("versions") or {}).get("loadstone"),
+    }
+    return config | around
+
+
+def _settings(runs: Runs) -> Iterator[list[str]]:
+    for name, values in differing(runs).items():
+        yield [name.replace("_", "-"), *(plain(_plain(value), 60) or "-" for value in values)]
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _shown(summaries: Sequence[Summary]) -> Iterator[list[str]]:
+    yield ["verdict", *map(_status, summaries)]
+    yield ["doubts", *(_doubts(summary) for summary in summaries)]
+    yield ["requests", *(f"{summary.counts.completed:,}" for summary in summaries)]
+    yield ["failed", *(f"{summary.counts.failed:,}" for summary in summaries)]
+    for name, (label, form) in _RATES.items():
+        values = [summary.rates.get(name) for summary in summaries]
+        if any(value is not None for value in values):
+            yield [label, *("-" if value is None else form.format(value) for value in values)]
+    for name, label in LABELS.items():
+        yield from _metric(label, [summary.metrics.get(name) for summary in summaries])
+
+
+def _metric(label: str, metrics: Sequence[Metric | None]) -> Iterator[list[str]]:
+    unit = next((metric.unit for metric in metrics if metric), "")
+    for point in POINTS:
+        values = [_point(metric, point) for metric in metrics]
+        if any(value is not None for value in values):
+            yield [f"{label} {point}{' (ms)' if unit == 's' else ''}", *(number(value, unit) for value in values)]
+
+
+def _point(metric: Metric | None, point: str) -> float | None:
+    value: float | None = getattr(metric, point.replace(".", ""), None)
+    return value
+
+
+def _names(tables: Iterable[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for table in tables for name in table))
+
+
+def _status(summary: Summary) -> str:
+    return summary.verdict.status if summary.verdict else "-"
+
+
+def _doubts(summary: Summary) -> str:
+    return ", ".join(doubt.what for doubt in summary.verdict.doubts) or "-" if summary.verdict else "-"
+
+
+def _table(title: str, runs: Runs, rows: Iterator[list[str]]) -> Table:
+    found = list(rows)
+    return Table(title, ["", *runs.found], found, "" if found else "none")

@@ -1,0 +1,51 @@
+"""summary.csv: a row a metric and window, plain numbers in base units, empty where there is none.
+
+The windows are `whole`, `steady`, those of the groups as KIND=NAME, such as `turn=later`, and those of the server.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from loadstone.records import Metric, Summary
+from loadstone.stats.describe import PERCENTILES
+
+_FIGURES = ["mean", "std", "min", *PERCENTILES, "max"]
+_HEAD = ["window", "metric", "unit", "n", *_FIGURES, "mean_low", "mean_high"]
+_RATE_UNITS = {"qps": "1/s", "request_rate": "1/s", "goodput": "1/s"}
+
+
+def render(summary: Summary) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEAD)
+    writer.writerows(_rows(summary))
+    return text.getvalue()
+
+
+def _rows(summary: Summary) -> Iterator[list[object]]:
+    windows = [("whole", summary.metrics, summary.rates)]
+    if summary.steady is not None:
+        windows.append(("steady", summary.steady.metrics, summary.steady.rates))
+    for kind, parts in summary.groups.items():
+        windows += [(f"{kind}={part.name}", part.metrics, part.rates) for part in parts]
+    windows += _server(summary)
+    for window, metrics, rates in windows:
+        for name, metric in metrics.items():
+            figures = [getattr(metric, figure.replace(".", "")) for figure in _FIGURES]
+            yield [window, name, metric.unit, metric.n, *figures, *(metric.ci95.get("mean") or (None, None))]
+        for name, rate in rates.items():
+            unit = _RATE_UNITS.get(name, "tokens/s" if "throughput" in name else "1")
+            yield [window, name, unit, None, rate, *[None] * (len(_HEAD) - 5)]
+
+
+def _server(summary: Summary) -> Iterator[tuple[str, dict[str, Metric], dict[str, float | None]]]:
+    """By the server's own account, as `server` and `server_steady`; of several with their addresses."""
+    sources = summary.server.sources if summary.server else []
+    for source in sources:
+        where = "" if len(sources) == 1 else f"={source.url}"
+        for name, stretch in (("server", source.whole), ("server_steady", source.steady)):
+            if stretch is not None:
+                yield name + where, stretch.metrics, {**stretch.rates, **stretch.counts}

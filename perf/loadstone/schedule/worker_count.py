@@ -1,0 +1,61 @@
+"""How many processes a load needs: `--workers auto`. Pure; the load is known before a request is sent."""
+
+from __future__ import annotations
+
+import math
+
+from loadstone.schedule.plan import Load
+from loadstone.config.parse import REPLAY
+
+ASSUMED = 40_000.0
+"""Events a second that one process takes where no self-test has found its ceiling: on a quiet machine of two cores it
+held 69,000 with 55 % of its core, and other machines are slower."""
+AIM = 0.5
+"""Share of the ceiling to use, so that bursts have room and stamps seldom queue up behind each other."""
+PER_STREAM = 50.0
+"""Tokens a second of one stream: a fast one, as few servers give a single user more under load."""
+OUTPUT = 256
+"""Tokens of an answer whose length nobody gave."""
+FIRST = 0.1
+"""Seconds to the first token: a good server's, as longer ones make less work."""
+PER_REQUEST = 8
+"""Events that cost as much CPU as one request (7 measured: 62 to 70 us, where an event took 9 us)."""
+SLOTS = 16
+"""Streams that a process should at least have: fewer are never too many for one."""
+
+
+def workers(
+    load: Load,
+    output_len: int | None,
+    cores: int,
+    local_server: bool,
+    ceiling: float | None,
+    recorded: float | None = None,
+) -> int:
+    """Processes for `load` on `cores`: as many as keep each at half of its `ceiling` (events/s; None: not known), at
+    most one a core, of which a server on this machine needs half, and one for every 16 streams; at least 1.
+    `recorded`: requests a second of a replay, which `load` does not tell."""
+    streams, events = expected(load, output_len, recorded)
+    wanted = math.ceil(events / (AIM * (ceiling or ASSUMED)))
+    room = cores // 2 if local_server else cores
+    return max(1, min(wanted, room, math.ceil(streams / SLOTS)))
+
+
+def expected(load: Load, output_len: int | None, recorded: float | None = None) -> tuple[float, float]:
+    """Streams in flight and events a second at the peak of `load`; a request counts as PER_REQUEST events."""
+    tokens = output_len or OUTPUT
+    work, lasts = tokens + PER_REQUEST, FIRST + tokens / PER_STREAM
+    rate = _rate(load, recorded)
+    streams = _slots(load) if rate is None else min(rate * lasts, load.concurrency or math.inf)
+    return streams, streams * work / lasts
+
+
+def _rate(load: Load, recorded: float | None) -> float | None:
+    """Peak of an open loop, requests a second; None for a closed one."""
+    if load.arrivals == REPLAY:
+        return (recorded or 0.0) * load.speed
+    return max((max(stage.low, stage.high) for stage in load.stages if not stage.concurrency), default=load.rate)
+
+
+def _slots(load: Load) -> float:
+    return max((max(stage.low, stage.high) for stage in load.stages), default=float(load.concurrency or 1))

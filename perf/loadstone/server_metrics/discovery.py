@@ -1,0 +1,131 @@
+"""Which pages of metrics a run is to ask for: those of --scrape, or those that its servers turn out to have.
+
+lookout.py asks for them again and again, by a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from loadstone.server_metrics import names as gauges, csv as server_csv
+from loadstone.engine import requests as jobs
+from loadstone.config import secrets as keys
+from loadstone.apis import API
+from loadstone.config.schema import Config, hide_in_url
+from loadstone.server_metrics.process import PATIENCE, Place, Quest
+from loadstone.records import UsageError
+from loadstone.server_metrics.scraper import Page
+from loadstone.transport import Headers, Target
+
+PROMPT = 3.0
+"""Seconds for a server to answer at /metrics that nobody has promised to be there."""
+METRICS = "/metrics"
+Notice = Callable[[str], None]
+
+
+async def find(config: Config, paths: Sequence[str], notice: Notice) -> list[Place]:
+    """The pages to ask for: those of --scrape, which have to be there (UsageError), else those that the servers turn
+    out to have. `paths`: of the API, which a server's address may end in."""
+    if config.scrape is False:
+        return []
+    if config.scraped:
+        return [await _asked(config, place, notice) for place in _places(config, map(with_path, config.scraped))]
+    own = (beside(url, paths) for url in config.urls)
+    looks = [_there(config, place, notice) for place in _places(config, own)]
+    return [place for place in await asyncio.gather(*looks) if place is not None]
+
+
+def paths(api: API) -> tuple[str, ...]:
+    """Where requests of an API go."""
+    return tuple(path for path in (api.path, api.path_whole) if path) or ("",)
+
+
+def _places(config: Config, urls: Iterable[str]) -> list[Place]:
+    return [Place(url, hide_in_url(url), headers(config, url)) for url in dict.fromkeys(urls)]
+
+
+def with_path(url: str) -> str:
+    """`http://gpu7:9400` is `http://gpu7:9400/metrics`."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return beside(url, ())
+    return url if parts.path.strip("/") else parts._replace(path=METRICS).geturl()
+
+
+def beside(url: str, paths: Sequence[str]) -> str:
+    """Where the server at a run's --url would have its metrics: beside the API, not below it."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"http+unix://{quote(parts.path, safe='')}{METRICS}"
+    base = parts.path.rstrip("/")
+    for path in (*paths, "/v1"):
+        base = base.removesuffix(path)
+    return parts._replace(path=base + METRICS, query="", fragment="").geturl()
+
+
+def headers(config: Config, url: str) -> Headers:
+    """The run's key and headers go to the host that is tested, and only as safely as there."""
+    with contextlib.suppress(UsageError):
+        asked = jobs.locate(url)[0]
+        if any(_same(asked, jobs.locate(target)[0]) for target in config.urls):
+            return keys.request_headers(config)
+    return ()
+
+
+def _same(asked: Target, tested: Target) -> bool:
+    return (asked.host, asked.unix) == (tested.host, tested.unix) and asked.secure >= tested.secure
+
+
+async def _asked(config: Config, place: Place, notice: Notice) -> Place:
+    why, known = await _try(config, place, PATIENCE)
+    if why:
+        raise UsageError(f"--scrape {place.shown}: {why}; is it the address of a Prometheus page? else leave it out")
+    if not known:
+        hint = "--scrape-name REGEX or --scrape-all keeps what it has"
+        notice(f"{place.shown} has none of the names that are known here: {hint}")
+    return place
+
+
+async def _there(config: Config, place: Place, notice: Notice) -> Place | None:
+    """Who has said what to keep is told where nothing is kept."""
+    why, known = await _try(config, place, PROMPT)
+    if not known and (config.scrape_all or config.scrape_name):
+        notice(f"{place.shown}: {why or 'it has none of the names that are to be kept'}; no metrics are kept")
+    return place if known else None
+
+
+async def _try(config: Config, place: Place, patience: float) -> tuple[str, bool]:
+    """What is wrong with a page, and whether it has anything that is wanted."""
+    page = Page(place, msgspec.structs.replace(quest(config, [place], Path()), wanted=gauges.wanted(everything=True)))
+    try:
+        look = await page.look(patience)
+    finally:
+        await page.close()
+    keep = re.compile(_wanted(config))
+    names = {name for name, _ in look.values or {}}
+    return look.why or ("" if names else "it is empty"), any(keep.fullmatch(name) for name in names)
+
+
+def _wanted(config: Config) -> str:
+    return gauges.wanted(config.scrape_all, config.scrape_name)
+
+
+def quest(config: Config, places: list[Place], folder: Path) -> Quest:
+    """What the process is told that asks for these pages; it writes to a run's folder."""
+    return Quest(
+        places=places,
+        every=config.scrape_every,
+        wanted=_wanted(config),
+        file=str((folder / server_csv.NAME).absolute()),
+        transport=config.transport,
+        insecure=config.insecure,
+        ca_file=config.ca_file,
+        connect_timeout=config.connect_timeout,
+    )

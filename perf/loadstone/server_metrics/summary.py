@@ -1,0 +1,173 @@
+"""The server's side of a run: its own figures over the windows of the client, and beside the client's. Pure.
+
+What a server calls its figures is gauges.py's to know, how they grow scraped.py's; views/serving.py shows this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import add
+
+import numpy as np
+
+from loadstone.metrics import windows
+from loadstone.server_metrics.histograms import POINTS, Timed
+from loadstone.metrics.columns import Array, Columns, Mask
+from loadstone.server_metrics.names import FIGURES, RATIOS, kinds
+from loadstone.records import Beside, Metric, ServerSide, Source, Stretch, Summary, Tally
+from loadstone.server_metrics.series import Figures, Scraped, Span, resets
+
+NS = 1e-9
+FULL = 0.95
+"""Share of the KV cache in use at which there is no room for a burst."""
+CLOSE = (0.00005, 0.005)
+"""Seconds, and share of a mean, by which two means may differ that are as good as the same."""
+_CLIENT = {"ttft": ("ttft",), "itl": ("itl", "gap"), "tpot": ("tpot",), "latency": ("latency",)}
+"""The client's metrics for the server's times, of which the first that is known stands beside it."""
+_MORE = {
+    "ttft": "network, HTTP parsing, templating and tokenising that the server's own clock does not count",
+    "itl": "outputs that wait on the way: detokenising, HTTP writing, the network",
+    "tpot": "outputs that wait on the way: detokenising, HTTP writing, the network",
+    "latency": "network, HTTP parsing and writing, tokenising and detokenising beside the server's own clock",
+}
+_LESS = "the server's figures have requests that the client's have not (failed ones, warm-up, other traffic), or it \
+counts outputs in another way"
+_RATES = {"prompt_throughput": "prompt_tokens", "generation_throughput": "generation_tokens"}
+
+
+def describe(scraped: Sequence[Scraped], columns: Columns, summary: Summary) -> ServerSide | None:
+    """Of a run that was measured; None where no server has said anything, or nothing was sent."""
+    load, found = _load(columns), [one for one in scraped if len(one.at) or len(one.missed)]
+    if load is None or not found:
+        return None
+    also = (summary.run.get("config") or {}).get("scrape_name")
+    figures = [Figures(one, load, also) for one in found]
+    whole, steady = _windows(columns, summary, load)
+    sources = [_source(one, whole, steady) for one in figures]
+    times = _pooled([one.times(whole) for one in figures])
+    tallies = list(_tallies(columns, [one.counts(load) for one in figures], _choices(summary)))
+    beside = list(_beside(times, summary.metrics))
+    return ServerSide(sources, beside, tallies, [*_remarks(found, sources), *_partial(columns, tallies)])
+
+
+def _load(columns: Columns) -> Span | None:
+    r = columns.requests
+    sent = ~np.isnan(r.sent)
+    return (float(r.sent[sent].min()) * NS, float(r.end[sent].max()) * NS) if sent.any() else None
+
+
+def _windows(columns: Columns, summary: Summary, load: Span) -> tuple[Span, Span | None]:
+    """The client's, whole and steady."""
+    span, steady = windows.whole(columns.requests), summary.steady
+    whole = (span[0] * NS, span[1] * NS) if span else load
+    return whole, (steady.start, steady.end) if steady else None
+
+
+def _source(figures: Figures, whole: Span, steady: Span | None) -> Source:
+    scraped = figures.scraped
+    return Source(
+        url=scraped.source,
+        kinds=kinds(scraped.names),
+        scrapes=len(scraped.at) + len(scraped.missed),
+        missed=len(scraped.missed),
+        whole=_stretch(figures, whole),
+        steady=_stretch(figures, steady) if steady else None,
+    )
+
+
+def _stretch(figures: Figures, span: Span) -> Stretch:
+    counts, times = figures.counts(span), figures.times(span)
+    metrics = {name: figures.gauge(name, span) for name in figures.gauges}
+    metrics |= {name: timed.metric() for name, timed in times.items()}
+    ordered = {name: metrics[name] for name in [*FIGURES, *metrics] if name in metrics}
+    return Stretch(*span, ordered, counts, _rates(counts, span[1] - span[0]))
+
+
+def _rates(counts: Mapping[str, float], seconds: float) -> dict[str, float | None]:
+    rates: dict[str, float | None] = {
+        name: counts[counter] / seconds for name, counter in _RATES.items() if counter in counts and seconds > 0
+    }
+    for name, (part, whole) in RATIOS.items():
+        if part in counts and whole in counts:
+            rates[name] = counts[part] / counts[whole] if counts[whole] > 0 else None
+    return rates
+
+
+def _pooled(sources: Sequence[Mapping[str, Timed]]) -> dict[str, Timed]:
+    """Of all servers together."""
+    names = [name for name in FIGURES if any(name in times for times in sources)]
+    return {name: reduce(add, [times[name] for times in sources if name in times]) for name in names}
+
+
+def _beside(times: Mapping[str, Timed], metrics: Mapping[str, Metric]) -> Iterator[Beside]:
+    for name, names in _CLIENT.items():
+        ours = next((metrics[one] for one in names if one in metrics and metrics[one].mean is not None), None)
+        if ours is None or name not in times or times[name].mean is None:
+            continue
+        theirs = times[name].metric()
+        points = {point: (getattr(ours, point), getattr(theirs, point)) for point in ("mean", *POINTS)}
+        bounds = {point: str(place) for point, place in times[name].places().items()}
+        difference = (ours.mean or 0.0) - (theirs.mean or 0.0)
+        yield Beside(name, points, bounds, difference, _explained(name, difference, theirs.mean or 0.0))
+
+
+def _explained(name: str, difference: float, mean: float) -> str:
+    shown = f"{abs(difference) * 1e3:.2f} ms"
+    if abs(difference) <= max(CLOSE[0], CLOSE[1] * mean):
+        return f"both agree to {'less than 0.01 ms' if shown == '0.00 ms' else shown} on average"
+    if difference > 0:
+        return f"the client sees {shown} more: {_MORE[name]}"
+    return f"the client sees {shown} less: {_LESS}"
+
+
+def _tallies(columns: Columns, counts: Sequence[Mapping[str, float]], choices: int) -> Iterator[Tally]:
+    """A request that failed without output may have been refused, or the server may have worked on it."""
+    r = columns.requests
+    sent = ~np.isnan(r.sent)
+    begun = sent & (r.ok | ~np.isnan(r.first))
+    ours = {
+        "finished": (float(begun.sum()) * choices, float(sent.sum()) * choices),
+        "prompt_tokens": _known(r.input_tokens[begun], r.ok, sent),
+        "generation_tokens": _known(r.output_tokens[begun], r.ok, sent),
+    }
+    for name, (least, most) in ours.items():
+        if theirs := [one[name] for one in counts if name in one]:
+            yield Tally(name, least, most, sum(theirs))
+
+
+def _known(tokens: Array, ok: Mask, sent: Mask) -> tuple[float | None, float | None]:
+    """None where some were not counted; what was spent on failures the client never knows."""
+    total = None if np.isnan(tokens).any() else float(tokens.sum())
+    return total, total if ok[sent].all() else None
+
+
+def _choices(summary: Summary) -> int:
+    """Answers to a request, each of which a server counts."""
+    config = summary.run.get("config") or {}
+    asked = config.get("choices") or (config.get("extra_body") or {}).get("n")
+    return asked if isinstance(asked, int) and asked > 0 else 1
+
+
+def _remarks(found: Sequence[Scraped], sources: Sequence[Source]) -> Iterator[str]:
+    for scraped, source in zip(found, sources, strict=True):
+        who = f"{source.url}: " if len(found) > 1 else ""
+        if times := round(source.whole.counts.get("preemptions", 0.0)):
+            work = "the KV cache was too small for the load, and their work was done again"
+            yield f"{who}{times:,} preemptions: {work}"
+        full = source.whole.metrics.get("kv_use")
+        if full is not None and full.max is not None and full.max > FULL:
+            yield f"{who}the KV cache was {full.max:.0%} full at its fullest: more load waits, or preempts"
+        if again := resets(scraped):
+            often = f" {again} times" if again > 1 else ""
+            yield f"{who}its counters began anew{often}: was the server restarted during the run?"
+        if source.missed:
+            yield f"{who}{source.missed} of {source.scrapes} looks had no answer"
+
+
+def _partial(columns: Columns, tallies: Sequence[Tally]) -> Iterator[str]:
+    finished = next((tally.server for tally in tallies if tally.name == "finished"), None)
+    succeeded = int(columns.requests.ok.sum())
+    if finished is not None and round(finished) < 0.99 * succeeded:
+        why = "these are the figures of one server of several, or of one that was restarted"
+        yield f"the server finished {finished:,.0f} requests, of {succeeded:,} that the client has answers to: {why}"

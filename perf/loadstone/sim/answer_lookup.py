@@ -1,0 +1,67 @@
+"""What is known of a request's question put into what it asks for: the recorded answer, token by token. Pure.
+
+How the tokens are timed and worded is as ever: `answer`, `batched`, `formats`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from loadstone.sim import logprobs as likely, bodies as pages
+from loadstone.sim.request import Ask
+from loadstone.sim.bodies import Page
+from loadstone.sim.recorded_answers import Book, Row
+
+
+class Memory:
+    """The recorded answers, and how often each question has been asked."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._asked: Counter[str] = Counter()
+
+    def recall(self, ask: Ask) -> Ask | Page:
+        """What to answer: as recorded, an error page for a row that fails, or the ask itself where nothing is known."""
+        row = self._row(ask)
+        if row is None:
+            return ask
+        if row.kind == "failing":
+            return pages.DEAD
+        if ask.scores is not None and (ask.scores.echo or ask.scores.prompt_tops is not None):
+            return msgspec.structs.replace(ask, scores=msgspec.structs.replace(ask.scores, known=_known(row)))
+        turn = self._asked[row.id]
+        self._asked[row.id] += ask.choices
+        return _said(ask, [row.text(turn + choice) for choice in range(ask.choices)])
+
+    def _row(self, ask: Ask) -> Row | None:
+        """Of requests with several prompts nothing is known."""
+        if len(ask.prompts) != 1 or not all(isinstance(text, str) for text in ask.prompts[0]):
+            return None
+        return self._book.find("\n".join(map(str, ask.prompts[0])))
+
+
+def _known(row: Row) -> likely.Known:
+    """Log-likelihoods know right and wrong only."""
+    if row.kind != "wrong":
+        return tuple((answer, likely.LIKELY) for answer in row.answers)
+    held = tuple((answer, likely.UNLIKELY) for answer in row.answers)
+    return (*held, *((row.false(answer), likely.LIKELY) for answer in row.answers))
+
+
+def _said(ask: Ask, texts: list[tuple[str, str]]) -> Ask:
+    """Choices end with the longest of them: the others have tokens without text behind them. An answer without text has
+    one such token, its end, as with vLLM."""
+    parts = [likely.pieces(_stopped(text, ask.stop)) for text, _ in texts]
+    length = max(1, *(len(part) for part in parts))
+    finish = texts[0][1]
+    if ask.finish == "length" and ask.tokens < length:
+        length, finish = ask.tokens, "length"
+    said = tuple(tuple((part + [""] * length)[:length]) for part in parts)
+    return msgspec.structs.replace(ask, tokens=length, finish=finish, said=said)
+
+
+def _stopped(text: str, stop: tuple[str, ...]) -> str:
+    """A stop text ends an answer and is not part of it."""
+    return text[: min((text.find(end) for end in stop if end in text), default=len(text))]

@@ -1,0 +1,118 @@
+"""95 % intervals of a mean and of percentiles, or the reason why there is none: from what correlation.py finds in a
+series. Shared by stats.py, which has every value, and histogram.py, which has counted them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from loadstone.stats.autocorrelation import Memory
+
+Interval = tuple[float, float]
+ENOUGH = 20
+"""Below this many samples no interval is given."""
+STRETCHES = 14
+"""Nor below this many stretches independent of each other: with fewer, more runs have intervals, and too many of those
+miss in which chance hides how long the series remembers (tests/bench/coverage.py)."""
+LEADERS = ("mean", "p50", "p90")
+"""Whose correlation counts for all figures."""
+NORMAL = 1.959963984540054
+FEW = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
+
+
+class Sample(Struct, frozen=True):
+    """What intervals take beside the correlation. `at`: the value at a place among the ranked, from 0, with parts
+    between them."""
+
+    count: int
+    mean: float
+    std: float
+    skewness: float
+    at: Callable[[float], float]
+
+
+def leaders(names: list[str]) -> list[int]:
+    return [place for place, name in enumerate(names) if name in LEADERS]
+
+
+def few(count: int, names: list[str], what: str = "values") -> tuple[dict[str, Interval | None], dict[str, str]]:
+    """What a sample of fewer than ENOUGH comes to."""
+    return dict.fromkeys(names), dict.fromkeys(names, f"{count} {what}, and an interval takes {ENOUGH}")
+
+
+def intervals(
+    sample: Sample, found: Memory, shares: Mapping[str, float]
+) -> tuple[dict[str, Interval | None], dict[str, str]]:
+    """By name, of the mean and the percentiles `shares`, which are in `found` in this order; and why those are None
+    that are."""
+    given: dict[str, Interval | None] = {}
+    refused: dict[str, str] = {}
+    for place, name in enumerate(("mean", *shares)):
+        share, stretches = shares.get(name), min(float(found.stretches[place]), sample.count)
+        inflation, half = float(found.inflation[place]), student(int(found.freedom[place]))
+        given[name] = None
+        if why := _hangs_together(stretches, share):
+            refused[name] = why
+        elif share is None:
+            given[name] = _rounded(mean_interval(sample, sample.count / inflation, half))
+        elif ends := quantile_places(sample.count, share, inflation, half):
+            given[name] = _rounded((sample.at(ends[0]), sample.at(ends[1])))
+        else:
+            refused[name] = _beyond(sample.count, share, inflation, half)
+    return given, refused
+
+
+def mean_interval(sample: Sample, effective: float, quantile: float) -> Interval:
+    """Student's interval, its ends moved by the skewness (P. Hall, J. R. Statist. Soc. B 54, 1992, transformation 2),
+    which for a long tail to the right reaches further up than down."""
+    error, lean = sample.std / math.sqrt(effective), sample.skewness / math.sqrt(min(effective, sample.count))
+
+    def moved(by: float) -> float:
+        return 3 * (math.cbrt(1 + lean * (by - lean / 6)) - 1) / lean if abs(lean) > 1e-6 else by
+
+    return sample.mean - error * moved(quantile), sample.mean - error * moved(-quantile)
+
+
+def quantile_places(count: int, share: float, inflation: float, quantile: float) -> tuple[float, float] | None:
+    """Places among the ranked: as far around the percentile's own as a binomial count of so many independent values
+    varies, with its skewness (Cornish & Fisher 1937). None where the sample ends before."""
+    half = quantile * math.sqrt(share * (1 - share) * inflation * count)
+    middle = share * count - 0.5 + (NORMAL**2 - 1) / 6 * (1 - 2 * share) * inflation
+    return (middle - half, middle + half) if middle - half >= 0 and middle + half <= count - 1 else None
+
+
+def _rounded(interval: Interval) -> Interval:
+    """To nine digits: in those behind, the libraries of two machines differ."""
+    return float(f"{interval[0]:.9g}"), float(f"{interval[1]:.9g}")
+
+
+def _hangs_together(stretches: float, share: float | None) -> str | None:
+    """A percentile takes a stretch beyond it, as it takes a sample beyond it to be shown at all."""
+    needed = max(STRETCHES, 0 if share is None else math.ceil(1 / min(share, 1 - share) - 1e-9))
+    if stretches >= needed - 1e-9:
+        return None
+    return f"neighbours are alike: worth {max(1, int(stretches))} independent values, and an interval takes {needed}"
+
+
+def _beyond(count: int, share: float, inflation: float, quantile: float) -> str:
+    part = min(share, 1 - share)
+    needed = max(count + 1, quantile**2 * (1 - part) / part * inflation)
+    digits = 10 ** max(0, int(math.log10(needed)) - 1)
+    return f"{count} values, and an interval takes about {math.ceil(needed / digits) * digits}"
+
+
+def student(freedom: int) -> float:
+    """Student's t at 97.5 %: Abramowitz & Stegun, table 26.10, and from 5 degrees of freedom on the Cornish-Fisher
+    expansion 26.7.5, which is within 0.1 % there."""
+    if freedom in FEW:
+        return FEW[freedom]
+    z = NORMAL
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + math.fsum(term / freedom ** (order + 1) for order, term in enumerate(terms))

@@ -1,0 +1,60 @@
+"""What a point of a sweep comes to: tokens/s of a user, tokens/s in all, and which points no other one beats. Pure.
+
+A user's tokens/s are those of an answer while it streams, 1 over the median TPOT, as InferenceMAX counts interactivity;
+`vllm bench sweep plot_pareto` divides the throughput by the number of users instead, which counts the wait as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from loadstone.sweep.points import Point, carried
+from loadstone.records import Summary
+
+
+class Trade(Struct, frozen=True):
+    """`each`: output tokens/s of one user; `all`: of the server, or of each of its GPUs. None: not known."""
+
+    name: str
+    each: float | None
+    all: float | None
+
+
+def trade(point: Point, gpus: int | None = None) -> Trade:
+    """The mean over the runs of a point."""
+    each, total = mean([per_user(run) for run in point.runs]), mean([throughput(run) for run in point.runs])
+    return Trade(point.name, each, None if total is None else total / (gpus or 1))
+
+
+def front(trades: Sequence[Trade]) -> list[Trade]:
+    """Those that no other beats on both sides, in order of a user's tokens/s."""
+    known = sorted((t for t in trades if t.each is not None and t.all is not None), key=_by_user)
+    best, found = -1.0, list[Trade]()
+    for one in reversed(known):
+        if (one.all or 0.0) > best:
+            best = one.all or 0.0
+            found.append(one)
+    return found[::-1]
+
+
+def per_user(summary: Summary) -> float | None:
+    """Output tokens/s of an answer while it streams."""
+    tpot = summary.metrics.get("tpot")
+    return None if tpot is None or not tpot.p50 else 1 / tpot.p50
+
+
+def throughput(summary: Summary) -> float | None:
+    """Output tokens/s under the load that was asked for."""
+    return carried(summary).get("output_throughput")
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """None where any is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _by_user(one: Trade) -> tuple[float, float]:
+    return one.each or 0.0, one.all or 0.0

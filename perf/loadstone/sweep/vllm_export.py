@@ -1,0 +1,73 @@
+"""A sweep as `vllm bench sweep serve` leaves it, for `vllm bench sweep plot` and `plot_pareto`.
+
+A folder a point with `run=N.json` and summary.json, which lists them, and summary.csv above. Without the arrays of
+--save-detailed, as vLLM's own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from loadstone.engine import run_folder as store
+from loadstone.sweep import folder as sweeps
+from loadstone.report.exports import vllm
+from loadstone.sweep.points import Place
+from loadstone.records import Summary, UsageError
+
+NAMES = {"concurrency": "max_concurrency", "rate": "request_rate", "requests": "num_prompts"}
+"""What vLLM calls the settings that a sweep varies most; the others keep the names they have here."""
+LONGEST = 200
+"""Characters of a folder's name; file systems end at 255 bytes."""
+
+
+def write(source: Path, target: Path) -> None:
+    """Export the sweep in `source` into the new folder `target`. Raises UsageError."""
+    grid = sweeps.read(source).grid
+    if target.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"{target} is in the sweep itself, whose own files vLLM would read: give a folder elsewhere")
+    found = [
+        (
+            place,
+            [_run(*run, place, grid.gpus, number) for number, run in enumerate(sweeps.finished(source / place.name))],
+        )
+        for place in grid.places
+    ]
+    found = [(place, data) for place, data in found if data]
+    if not found:
+        raise UsageError(f"{source} holds no finished run yet: loadstone sweep goes on where it stopped")
+    folder = store.Folder(target)
+    for place, data in found:
+        point = store.Folder(target / folder_name(place))
+        for number, run in enumerate(data):
+            point.write_json(f"run={number}.json", run)
+        point.write_json("summary.json", data)
+    folder.write("summary.csv", table([run for _, data in found for run in data]))
+
+
+def folder_name(place: Place) -> str:
+    """As vLLM makes it of the parameters that vary."""
+    named = "-".join(f"{name}={value}" for name, value in _overrides(place).items()) or place.name
+    return f"BENCH--{named if len(named) < LONGEST else place.name}".replace("/", "_").replace("..", "__")
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """As pandas writes records: numbered rows, a column for each key that any has."""
+    columns = list(dict.fromkeys(key for run in runs for key in run))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["", *columns])
+    writer.writerows([number, *(run.get(name) for name in columns)] for number, run in enumerate(runs))
+    return text.getvalue()
+
+
+def _run(folder: Path, summary: Summary, place: Place, gpus: int | None, number: int) -> dict[str, Any]:
+    whole = vllm.result(summary, store.load_records(folder))
+    found = {key: value for key, value in whole.items() if key not in vllm.DETAILS} | {"run_number": number}
+    return found | ({} if gpus is None else {"num_gpus": gpus}) | _overrides(place)
+
+
+def _overrides(place: Place) -> dict[str, Any]:
+    return {NAMES.get(name, name): value for name, value in place.settings.items()}

@@ -1,0 +1,124 @@
+"""MATH: competition problems in seven subjects and five levels, answered by a formula. Hendrycks et al. 2021,
+https://arxiv.org/abs/2103.03874; prompt and four fixed examples are Minerva's, as in lm-eval's `minerva_math`.
+"""
+
+from __future__ import annotations
+
+from loadstone.scorers.boxed import last_box, math_answer, minerva
+from loadstone.scorers.math_equivalence import equal
+from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Task
+
+SUBJECTS = {
+    "algebra": ("algebra", "Algebra"),
+    "counting_and_prob": ("counting_and_probability", "Counting & Probability"),
+    "geometry": ("geometry", "Geometry"),
+    "intermediate_algebra": ("intermediate_algebra", "Intermediate Algebra"),
+    "num_theory": ("number_theory", "Number Theory"),
+    "prealgebra": ("prealgebra", "Prealgebra"),
+    "precalc": ("precalculus", "Precalculus"),
+}
+"""lm-eval's names: name on the hub and type in the rows."""
+LEVELS = (1, 2, 3, 4, 5)
+WORKED = (
+    (
+        r"Find the domain of the expression  $\frac{\sqrt{x-2}}{\sqrt{5-x}}$.",
+        r"The expressions inside each square root must be non-negative. Therefore, $x-2 \ge 0$, so $x\ge2$, and $5 - x"
+        r" \ge 0$, so $x \le 5$. Also, the denominator cannot be equal to zero, so $5-x>0$, which gives $x<5$."
+        r" Therefore, the domain of the expression is $\boxed{[2,5)}$."
+        "\nFinal Answer: The final answer is $[2,5)$. I hope it is correct.",
+    ),
+    (
+        r"If $\det \mathbf{A} = 2$ and $\det \mathbf{B} = 12,$ then find $\det (\mathbf{A} \mathbf{B}).$",
+        r"We have that $\det (\mathbf{A} \mathbf{B}) = (\det \mathbf{A})(\det \mathbf{B}) = (2)(12) = \boxed{24}.$"
+        "\nFinal Answer: The final answer is $24$. I hope it is correct.",
+    ),
+    (
+        "Terrell usually lifts two 20-pound weights 12 times. If he uses two 15-pound weights instead, how many times"
+        " must Terrell lift them in order to lift the same total weight?",
+        r"If Terrell lifts two 20-pound weights 12 times, he lifts a total of $2\cdot 12\cdot20=480$ pounds of weight. "
+        r" If he lifts two 15-pound weights instead for $n$ times, he will lift a total of $2\cdot15\cdot n=30n$ pounds"
+        " of weight.  Equating this to 480 pounds, we can solve for $n$:\n\\begin{align*}\n30n&=480\\\\\n"
+        "\\Rightarrow\\qquad n&=480/30=\\boxed{16}\n\\end{align*}"
+        "\nFinal Answer: The final answer is $16$. I hope it is correct.",
+    ),
+    (
+        "If the system of equations\n\n\\begin{align*}\n6x-4y&=a,\\\\\n6y-9x &=b.\n\\end{align*}has a solution $(x, y)$"
+        " where $x$ and $y$ are both nonzero,\nfind $\\frac{a}{b},$ assuming $b$ is nonzero.",
+        "If we multiply the first equation by $-\\frac{3}{2}$, we obtain\n\n$$6y-9x=-\\frac{3}{2}a.$$Since we also know"
+        " that $6y-9x=b$, we have\n\n$$-\\frac{3}{2}a=b\\Rightarrow\\frac{a}{b}=\\boxed{-\\frac{2}{3}}.$$"
+        "\nFinal Answer: The final answer is $-\\frac{2}{3}$. I hope it is correct.",
+    ),
+)
+"""Of Lewkowycz et al. 2022, appendix D.2, https://arxiv.org/abs/2206.14858."""
+
+
+def asked(doc: Doc) -> str:
+    return f"Problem:\n{doc['problem']}\n\nSolution:"
+
+
+def answer(doc: Doc) -> str:
+    """What the solution has in its box. Raises ValueError where it has none."""
+    found = last_box(str(doc["solution"]))
+    if found is None:
+        raise ValueError(f"a solution without \\boxed{{}}: {doc['problem']}")
+    return found
+
+
+def level(doc: Doc) -> int | None:
+    """`Level 5` is 5; a few rows have none."""
+    digits = "".join(filter(str.isdigit, str(doc.get("level", ""))))
+    return int(digits) if digits else None
+
+
+def _task(subject: str, only: int | None = None) -> Task:
+    config, kind = SUBJECTS[subject]
+
+    def belongs(doc: Doc) -> bool:
+        return doc.get("type", kind) == kind and only in (None, level(doc))
+
+    return Task(
+        name=f"math_{subject}" + (f"_level_{only}" if only else ""),
+        title=f"MATH, {kind}" + (f", level {only}" if only else ""),
+        version=3.1,
+        source="https://arxiv.org/abs/2103.03874",
+        data=Data(
+            path="EleutherAI/hendrycks_math",
+            config=config,
+            files=(
+                *(f"{config}/test.jsonl", f"test/{config}.jsonl", f"{config}.jsonl", "test.jsonl"),
+                f"test/{config}/*.json",  # the original archive: a file for each problem
+            ),
+        ),
+        query=asked,
+        target=answer,
+        keep=belongs,
+        shots=4,
+        most=4,
+        draw="fixed",
+        fixed=tuple((asked({"problem": problem}), solution) for problem, solution in WORKED),
+        generation=Generation(
+            template="lm-eval minerva_math",
+            filters=(Filter("none", minerva, equal), Filter("flexible-extract", math_answer, equal)),
+            stop=("Problem:",),
+            tokens=1024,
+            settings={"temperature": 0.0},
+        ),
+    )
+
+
+BENCHMARK = Benchmark(
+    name="math",
+    licence="MIT",
+    tasks=tuple(_task(subject, only) for only in (None, *LEVELS) for subject in SUBJECTS),
+    groups=(
+        Group(name="math", title="MATH", tasks=tuple(f"math_{subject}" for subject in SUBJECTS)),
+        *(
+            Group(
+                name=f"math_level_{only}",
+                title=f"MATH, level {only}",
+                tasks=tuple(f"math_{subject}_level_{only}" for subject in SUBJECTS),
+            )
+            for only in LEVELS
+        ),
+    ),
+)

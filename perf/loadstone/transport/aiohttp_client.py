@@ -1,0 +1,337 @@
+"""The second transport: aiohttp, for environment proxies and whatever else of HTTP `wire` leaves out.
+
+A tap between the socket and aiohttp's protocol stamps each read, and hands its body bytes on before aiohttp
+queues them. The stamps are later than wire's all the same, for aiohttp needs several times the CPU and other
+sockets wait meanwhile. Also unlike wire: pooled connections are reused first in, first out; the connection of
+a retry is not kept; no TLS over a unix socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import math
+import ssl
+import urllib.request
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError
+from multidict import CIMultiDict
+from yarl import URL
+
+from loadstone.records import Failure, UsageError
+from loadstone.transport import Clock, Exchange, Options, Request, Target, TransportError
+from loadstone.transport.common import AGENT, connect_failure, connect_timeout, host_header, lost, place
+
+READ_BUFFER = 2**22
+LONGEST_LINE = 2**16
+KEEP_IDLE = 3600.0
+LARGE_BODY = 2**20
+"""Bytes. aiohttp warns of larger bodies, unless they come as a file, which it sends in pieces."""
+
+
+class Aiohttp:
+    """HTTP through one aiohttp session, by way of the environment's proxy where there is one."""
+
+    def __init__(self, target: Target, options: Options) -> None:
+        if target.secure and target.unix is not None:
+            raise UsageError("aiohttp has no TLS over a unix socket; say http:// instead, or --transport wire")
+        self._target = target
+        self._options = options
+        self._tls = options.tls or (ssl.create_default_context() if target.secure else None)
+        self._proxy = environment_proxy(target)
+        self._origin = f"{_scheme(target)}://{host_header(target)}"
+        self._session: aiohttp.ClientSession | None = None
+
+    async def exchange(self, request: Request, exchange: Exchange) -> None:
+        """Send, and return when the response is complete. Raises TransportError."""
+        self._session = self._session or self._open()
+        try:
+            await self._attempt(self._session, request, exchange)
+        except _StaleConnection:
+            exchange.retried = True
+            # A session of its own: aiohttp cannot be asked for a fresh connection while its pool has one.
+            async with self._open() as session:
+                await self._attempt(session, request, exchange)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _attempt(self, session: aiohttp.ClientSession, request: Request, exchange: Exchange) -> None:
+        tap = _Tap(self._options.clock, exchange)
+        token = _current.set(tap)
+        try:
+            await tap.follow(await self._send(session, request))
+        except (aiohttp.ClientError, HttpProcessingError, _Lost) as exc:
+            if tap.reused and not tap.answered:
+                raise _StaleConnection from exc
+            raise TransportError(self._failure(exc, tap)) from exc
+        finally:
+            _current.reset(token)
+            tap.leave()
+
+    async def _send(self, session: aiohttp.ClientSession, request: Request) -> aiohttp.ClientResponse:
+        large = len(request.body) > LARGE_BODY
+        return await session.request(
+            request.method,
+            URL(self._origin + request.path, encoded=True),
+            headers=CIMultiDict((*request.headers, *request.own)),
+            data=io.BytesIO(request.body) if large else request.body or None,
+            allow_redirects=False,
+            proxy=self._proxy,
+        )
+
+    def _failure(self, exc: Exception, tap: _Tap) -> Failure:
+        if isinstance(exc, _Lost):
+            return lost(before_answer=not tap.answered, reset=exc.reset)
+        if isinstance(exc, aiohttp.ConnectionTimeoutError):
+            return connect_timeout(self._options.connect_timeout)
+        named = next((failure for kind, failure in _FAILURES if isinstance(exc, kind)), None)
+        return named(exc, self._target) if named else Failure("connect", f"{place(self._target)}: {exc}")
+
+    def _open(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=self._connector(),
+            headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},
+            skip_auto_headers=("Accept", "Content-Type"),
+            # Above its ceil_threshold aiohttp rounds up to whole seconds.
+            timeout=aiohttp.ClientTimeout(connect=self._options.connect_timeout, ceil_threshold=math.inf),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            read_bufsize=READ_BUFFER,
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+            response_class=_Response,
+            trace_configs=[_trace()],
+        )
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        if self._target.unix is not None:
+            return aiohttp.UnixConnector(self._target.unix, limit=0, keepalive_timeout=KEEP_IDLE)
+        return aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_IDLE, ttl_dns_cache=None, ssl=self._tls or True)
+
+
+def environment_proxy(target: Target) -> URL | None:
+    """Proxy of HTTP_PROXY or HTTPS_PROXY, unless NO_PROXY names the host.
+
+    Looked up once. aiohttp's own `trust_env` does it in a thread for every request, and takes passwords from
+    ~/.netrc, which collide with an Authorization header.
+    """
+    if target.unix is not None or urllib.request.proxy_bypass(target.host):
+        return None
+    address = urllib.request.getproxies().get(_scheme(target))
+    if address is None:
+        return None
+    proxy = URL(address if "://" in address else f"http://{address}")
+    if proxy.scheme not in ("http", "https") or proxy.host is None:
+        name = f"{_scheme(target).upper()}_PROXY"
+        raise UsageError(f"set {name} to an http:// address or unset it; a {proxy.scheme} proxy is of no use here")
+    return proxy
+
+
+def _scheme(target: Target) -> str:
+    return "https" if target.secure else "http"
+
+
+class _StaleConnection(Exception):
+    """A pooled connection turned out to be closed before a byte of the response came."""
+
+
+class _Lost(Exception):
+    """The connection went away. Not a ClientError, some of which aiohttp retries by rules of its own."""
+
+    def __init__(self, reset: bool) -> None:
+        super().__init__(reset)
+        self.reset = reset
+
+
+class _Tap(asyncio.Protocol):
+    """Stands between the socket and aiohttp's protocol for one attempt, and writes down what it sees.
+
+    On a pooled connection it stays in place until the next attempt puts its own there.
+    """
+
+    def __init__(self, clock: Clock, exchange: Exchange) -> None:
+        self.clock = clock
+        self.exchange = exchange
+        self.reused = False
+        self.answered = False
+        self._at = 0
+        self._began = 0
+        self._head_waits = False
+        self._transport: asyncio.Transport | None = None
+        self._handler: ResponseHandler
+        self._response: aiohttp.ClientResponse | None = None
+        self._outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    def attach(self, connection: Connection) -> None:
+        """Step in, after the request was handed over and before any of the response was read."""
+        if connection.transport is not None and connection.protocol is not None:
+            self._transport, self._handler = connection.transport, connection.protocol
+            self._transport.set_protocol(self)
+
+    async def follow(self, response: aiohttp.ClientResponse) -> None:
+        """Hand on the body to its end; what came with the head has its stamp. Raises what broke it."""
+        self.exchange.first_byte = self._at
+        self.exchange.status = response.status
+        self.exchange.headers = list(response.raw_headers)
+        self._response = response
+        self._hand_on()
+        broken = await self._outcome
+        if broken is not None:
+            raise broken
+
+    def leave(self) -> None:
+        """Done with it: an exchange that is not complete takes its connection with it."""
+        response, self._response = self._response, None
+        if self.exchange.end is not None:
+            return
+        self._outcome.cancel()
+        self._drop()
+        if response is not None:
+            response.close()
+
+    def _drop(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._outcome.done():
+            # Nobody asked for this; aiohttp would take it for the answer to the next request.
+            self._drop()
+            return
+        self._at = self.clock()
+        self.answered = True
+        self._handler.data_received(data)
+        self._hand_on()
+
+    def eof_received(self) -> bool | None:
+        self._at = self.clock()
+        self._handler.eof_received()
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._handler.connection_lost(exc)
+        if self._response is None or self._outcome.done():
+            return
+        if exc is None:
+            self._hand_on(ended=True)
+        else:
+            self._end(_Lost(reset=True) if isinstance(exc, OSError) else exc)
+
+    def pause_writing(self) -> None:
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._handler.resume_writing()
+
+    def _hand_on(self, ended: bool = False) -> None:
+        if self._response is None or self._outcome.done():
+            return
+        content, exchange, body = self._response.content, self.exchange, False
+        while content.exception() is None and (piece := content.read_nowait()):
+            exchange.sink(piece, self._at)
+            body = True
+        exchange.reads += body
+        if content.is_eof():
+            exchange.end = self._at
+            self._end(None)
+        elif ended:
+            self._end(_Lost(reset=False))
+        elif broken := content.exception() or self._handler.exception():
+            self._end(broken)
+
+    def _end(self, broken: Any) -> None:
+        if not self._outcome.done():
+            self._outcome.set_result(broken)
+
+    def opening(self) -> None:
+        self._began = self.clock()
+
+    def opened(self) -> None:
+        self.exchange.connect = self.clock() - self._began
+
+    def reuse(self) -> None:
+        self.exchange.connect = 0
+        self.reused = True
+
+    def sending_head(self) -> None:
+        self.exchange.sent = self.clock()
+        self._head_waits = True
+
+    def sending_body(self) -> None:
+        """aiohttp holds the head back for the first piece of the body, and writes both at once."""
+        if self._head_waits:
+            self.exchange.sent = self.clock()
+        self._head_waits = False
+
+
+_current: ContextVar[_Tap] = ContextVar("_current")
+
+
+class _Response(aiohttp.ClientResponse):
+    """aiohttp's response, with the current tap put on its connection before anything of it is read."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        _current.get().attach(connection)
+        try:
+            return await super().start(connection)
+        except aiohttp.ClientConnectionError as exc:
+            raise _Lost(reset=not isinstance(exc, aiohttp.ServerDisconnectedError)) from exc
+
+
+def _trace() -> aiohttp.TraceConfig:
+    """aiohttp's hooks, each of which tells the current tap."""
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_start.append(_telling(_Tap.opening))
+    trace.on_connection_create_end.append(_telling(_Tap.opened))
+    trace.on_connection_reuseconn.append(_telling(_Tap.reuse))
+    trace.on_request_headers_sent.append(_telling(_Tap.sending_head))
+    trace.on_request_chunk_sent.append(_telling(_Tap.sending_body))
+    return trace
+
+
+def _telling(
+    note: Callable[[_Tap], None],
+) -> Callable[[aiohttp.ClientSession, SimpleNamespace, Any], Awaitable[None]]:
+    async def hook(_session: aiohttp.ClientSession, _context: SimpleNamespace, _parameters: Any) -> None:
+        note(_current.get())
+
+    return hook
+
+
+def _not_http(exc: Any, _target: Target) -> Failure:
+    return Failure("protocol", f"the answer is not HTTP/1.1: {exc.message.partition(chr(10))[0].rstrip(':')}")
+
+
+def _not_resolved(exc: Any, _target: Target) -> Failure:
+    return Failure("connect", f"the host name {exc.host} does not resolve: {exc.os_error.strerror or exc.os_error}")
+
+
+def _no_proxy(exc: Any, _target: Target) -> Failure:
+    return Failure("connect", f"the proxy {connect_failure(exc.os_error, Target(exc.host, exc.port)).message}")
+
+
+def _no_tunnel(exc: Any, _target: Target) -> Failure:
+    return Failure("connect", f"the proxy refused the tunnel: {exc.status} {exc.message}")
+
+
+_FAILURES: tuple[tuple[type[Exception], Callable[[Any, Target], Failure]], ...] = (
+    (aiohttp.ClientHttpProxyError, _no_tunnel),
+    (aiohttp.ClientResponseError, _not_http),
+    (HttpProcessingError, _not_http),
+    (aiohttp.ClientConnectorDNSError, _not_resolved),
+    (aiohttp.ClientProxyConnectionError, _no_proxy),
+    (aiohttp.ClientConnectorCertificateError, lambda exc, target: connect_failure(exc.certificate_error, target)),
+    (aiohttp.ClientConnectorError, lambda exc, target: connect_failure(exc.os_error, target)),
+    (aiohttp.ClientConnectionError, lambda *_: lost(before_answer=True, reset=True)),
+)
+"""What a failure is called; sub-classes stand before what they derive from."""

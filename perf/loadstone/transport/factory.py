@@ -1,0 +1,57 @@
+"""The transports by name, the TLS settings they share, and whose clock stamps what arrives over them."""
+
+from __future__ import annotations
+
+import ssl
+from importlib import import_module
+from typing import Literal
+
+from loadstone.records import Stamper, UsageError
+from loadstone.transport import Options, Target, Transport, kernel_timestamps as stamps
+
+TRANSPORTS = {
+    "wire": "loadstone.transport.wire:Wire",
+    "aiohttp": "loadstone.transport.aiohttp_client:Aiohttp",
+}
+
+
+def open_transport(name: str, target: Target, options: Options) -> Transport:
+    """A transport to `target`; it connects when it is first used."""
+    module, _, cls = TRANSPORTS[name].partition(":")
+    transport: Transport = getattr(import_module(module), cls)(target, options)
+    return transport
+
+
+def stamper(asked: Literal["auto", "kernel", "user"], name: str, target: Target) -> Stamper:
+    """Whose clock stamps arrivals over this transport. Raises UsageError where the kernel's was asked for in vain."""
+    if asked == "user":
+        return "user"
+    reason = _without_stamps(name, target)
+    if reason is None:
+        return "kernel"
+    if asked == "kernel":
+        raise UsageError(f"--clock kernel cannot be had {reason}; leave it out, or say --clock user")
+    return "user"
+
+
+def _without_stamps(name: str, target: Target) -> str | None:
+    """Why arrivals cannot be stamped by the kernel, if so."""
+    if name != "wire":
+        return f"with --transport {name}, which reads its sockets by itself"
+    if target.unix is not None:
+        return "over a unix socket, whose data the kernel does not stamp"
+    if target.secure:
+        return "over https://, where the time of a packet is not that of the text in it"
+    return None if stamps.available() else "on this system, whose kernel stamps no packets (Linux does)"
+
+
+def tls_context(*, insecure: bool, ca_file: str | None) -> ssl.SSLContext:
+    """Verifies by the system's certificates and those of `ca_file`; `insecure` trusts anybody."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as exc:
+        raise UsageError(f"--ca-file {ca_file} holds no certificates ({exc.strerror or exc}); give a PEM file") from exc
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
