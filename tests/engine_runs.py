@@ -12,13 +12,14 @@ from msgspec import Struct
 
 from loadstone.metrics.columns import Columns, build
 from loadstone.metrics.measure import measure_columns
-from loadstone.records import Pieces, Record, Summary, Usage
-from loadstone.sim.engine.scheduler import Engine, Sequence
+from loadstone.records import Pieces, Record, Usage
 from loadstone.sim.engine.presets import PRESETS
+from loadstone.sim.engine.scheduler import Engine, Sequence
+from loadstone.summary import Summary
 
 NS = 1_000_000_000
+# ns, and up to twice that, from the end of an answer to the server's receipt of the next request.
 WAY = 1_000_000
-"""ns, and up to twice that, from the end of an answer to the server's receipt of the next request."""
 
 
 class Load(Struct, frozen=True):

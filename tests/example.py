@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from loadstone.config.schema import Config
-from loadstone.schedule.plan import Load, Plan, Rows, make
 from loadstone.records import FORMAT, Failure, Pieces, Prompt, Record, Usage
+from loadstone.schedule.plan import Load, Plan, Rows, make
 
 USERS, REQUESTS, WARMUP = 8, 120, 8
 MS = 1_000_000
@@ -27,6 +27,7 @@ CONFIG = Config(
     goodput={"ttft": 0.15, "tpot": 0.015},
 )
 
+# By index: how the request fails, and its HTTP status.
 FAILURES: dict[int, tuple[Failure, int | None]] = {
     23: (Failure("status", "HTTP 429: too many requests | please <wait>"), 429),
     41: (Failure("timeout", "no output after 2 s (--ttft-timeout)"), 200),
@@ -35,7 +36,6 @@ FAILURES: dict[int, tuple[Failure, int | None]] = {
     90: (Failure("server", "engine ran out of memory"), 200),
     104: (Failure("empty", "the stream ended without any output"), 200),
 }
-"""By index: how the request fails, and its HTTP status."""
 
 
 def plan() -> Plan:

@@ -14,20 +14,21 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from loadstone.capacity import from_sweep as calls
-from loadstone.schedule.arrivals import Process
-from loadstone.capacity.replica import capacity
-from loadstone.metrics.columns import Columns, build
+from loadstone.capacity import from_sweep
 from loadstone.capacity.curves import Curve, curves
+from loadstone.capacity.replica import capacity
 from loadstone.checks.finding import config
+from loadstone.metrics.columns import Columns, build
 from loadstone.metrics.measure import measure_columns
 from loadstone.metrics.slo import Judgement, parse
-from loadstone.sweep.points import Grid, Place, Point, Sweep
-from loadstone.sweep.slo_probe import evidence
-from loadstone.records import Pieces, Record, Summary, Usage
+from loadstone.records import Pieces, Record, Usage
+from loadstone.schedule.arrivals import Process
+from loadstone.sim.engine.presets import Costs, Limits, Profile
 from loadstone.sim.engine.scheduler import Engine
 from loadstone.sim.engine.scheduler import Sequence as Job
-from loadstone.sim.engine.presets import Costs, Limits, Profile
+from loadstone.summary import Summary
+from loadstone.sweep.points import Grid, Place, Point, Sweep
+from loadstone.sweep.slo_probe import evidence
 
 SMALL = Profile(
     about="a small machine, on which a request takes 0.3 s, and 16 run at once",
@@ -35,8 +36,8 @@ SMALL = Profile(
     costs=Costs(overhead=6e-3, weights=1e-3, token=20e-6, context=0.4e-6),
 )
 CLIENT = {"cpu_share": 0.05, "loop_lag_p99": 1e-4, "loop_lag_mean": 1e-5, "send_lag_p99": 1e-4, "send_lag_mean": 1e-5}
+# Tokens of a prompt and of its answer.
 Lengths = tuple[int, int]
-"""Tokens of a prompt and of its answer."""
 
 
 def lengths(count: int, seed: int, prompt: int = 100, answer: int = 32) -> list[Lengths]:
@@ -196,7 +197,7 @@ def refined(profile: Profile, rates: Sequence[float], slo: str, count: int, seed
     def probe(rate: float) -> None:
         found, columns = measured(_at_rate(profile, rate, count, seed * 1000 + len(points)), rate=rate)
         points[rate] = Point(f"rate-{rate:g}", {"rate": rate}, [found])
-        called[points[rate].name] = calls.called([evidence(columns, found, held)], held)
+        called[points[rate].name] = from_sweep.called([evidence(columns, found, held)], held)
 
     def curve() -> Curve:
         sweep = Sweep(Grid(config={}, varied=["rate"], places=[]), list(points.values()))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+# Names the process and those that come from it, so that one left behind is found.
 MARK = """
 import ctypes
 ctypes.CDLL(None).prctl(15, b"{mark}", 0, 0, 0)
 """
-"""Names the process and those that come from it, so that one left behind is found."""
 
 PROGRAMS: dict[str, str] = {
     "loop": "while True: pass",

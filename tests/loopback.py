@@ -19,8 +19,8 @@ from typing import Any
 
 from loadstone.transport import Clock, Exchange, Request, Target, Transport
 
+# Seconds after which a test that hangs is given up.
 PATIENCE = 5.0
-"""Seconds after which a test that hangs is given up."""
 
 Loop = Callable[[], asyncio.AbstractEventLoop]
 

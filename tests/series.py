@@ -13,15 +13,15 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from loadstone.records import Metric
+from loadstone.summary import Metric
 
 Array = NDArray[np.float64]
 Chance = np.random.Generator
 How = Callable[[Array, str], Metric]
 NORMAL = NormalDist()
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+# Bursts: lognormal noise, and a fifth of the requests takes three times as long.
 NOISE, SLOW, SLOW_SHARE = 0.25, 3.0, 0.2
-"""Bursts: lognormal noise, and a fifth of the requests takes three times as long."""
 
 
 class Series(Struct, frozen=True):
@@ -67,6 +67,7 @@ def _truth(mean: float, quantile: Callable[[float], float]) -> dict[str, float]:
 
 _BURSTS = _truth(math.exp(NOISE**2 / 2) * (1 + SLOW_SHARE * (SLOW - 1)), _burst_quantile)
 _NORMAL = _truth(0.0, NORMAL.inv_cdf)
+# By name. Of bursts, a fifth of the requests is slow.
 SERIES = {
     "independent, normal": Series(lambda c, r, n: c.normal(size=(r, n)), _NORMAL),
     "independent, exponential": Series(
@@ -84,13 +85,12 @@ SERIES = {
         lambda c, r, n: (1 - c.random((r, n))) ** -0.4, _truth(2.5 / 1.5, lambda share: (1 - share) ** -0.4)
     ),
 }
-"""By name. Of bursts, a fifth of the requests is slow."""
 
 
+# Coverage promised where at least nine in ten intervals are given.
 LOW, HIGH, GIVEN = 0.93, 0.97, 0.9
-"""Coverage promised where at least nine in ten intervals are given."""
+# Intervals that miss, of all repetitions, where more are refused: those left are not a fair choice.
 WRONG = 0.07
-"""Intervals that miss, of all repetitions, where more are refused: those left are not a fair choice."""
 SIGMAS = 3.0
 
 

@@ -21,16 +21,16 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from loadstone.host import event_loop as loop
 from loadstone.cli.main import main
+from loadstone.engine.run_folder import load_records
+from loadstone.host import event_loop
 from loadstone.records import Record
 from loadstone.sim import Server, Settings
-from loadstone.engine.run_folder import load_records
 
 T = TypeVar("T")
 Capture = pytest.CaptureFixture[str]
+# Seconds after which a test that hangs is given up.
 PATIENCE = 20.0
-"""Seconds after which a test that hangs is given up."""
 QUICK = {"ttft": "2ms", "itl": "500us", "default_tokens": 6}
 ENVIRONMENT = ("OPENAI_API_KEY", *(f"{name}_proxy" for name in ("http", "https", "all", "no")))
 
@@ -94,7 +94,7 @@ class Sim:
     def __init__(self, *faults: str, **settings: Any) -> None:
         self.settings = Settings(**{**QUICK, "faults": faults, **settings})
         self.server = Server(self.settings)
-        self._loop = loop.factory()()
+        self._loop = event_loop.factory()()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulated server")
 
     def __enter__(self) -> Sim:

@@ -17,17 +17,18 @@ import numpy as np
 
 import virtual
 from loadstone import apis, results
-from loadstone.schedule import plan
-from loadstone.engine import run_folder as store
 from loadstone.apis.openai import Chat
-from loadstone.engine.sender import Carrier, Door
 from loadstone.config.schema import Config
+from loadstone.engine import run_folder
 from loadstone.engine.requests import Jobs, Maker
-from loadstone.schedule.plan import Rows
-from loadstone.records import Prompt, Record, Summary, to_line
 from loadstone.engine.runner import Runner, Times
-from loadstone.sim.engine.scheduler import Engine, Sequence
+from loadstone.engine.sender import Carrier, Door
+from loadstone.records import Prompt, Record, to_line
+from loadstone.schedule import plan
+from loadstone.schedule.plan import Rows
 from loadstone.sim.engine.presets import Costs, Limits, Profile
+from loadstone.sim.engine.scheduler import Engine, Sequence
+from loadstone.summary import Summary
 from loadstone.transport import Exchange, Request
 from streams import answer
 
@@ -37,8 +38,8 @@ SMALL = Profile(
     limits=Limits(max_num_seqs=8, max_num_batched_tokens=512, num_gpu_blocks=1000, prefix_caching=False),
     costs=Costs(overhead=5e-3, weights=5e-3, token=2e-5, context=0.0),
 )
+# Tokens of a prompt, and of its answer: from SHORTEST to LONGEST, each as likely.
 PROMPT, SHORTEST, LONGEST = 128, 4, 12
-"""Tokens of a prompt, and of its answer: from SHORTEST to LONGEST, each as likely."""
 NS = 1_000_000_000
 
 
@@ -109,12 +110,12 @@ def go(profile: Profile = SMALL, prompts: int = 1000) -> Callable[[Config], Summ
 
 
 def _kept(config: Config, made: plan.Plan, records: list[Record], ended: str) -> Summary:
-    folder = store.Folder(Path(config.output or ""))
+    folder = run_folder.Folder(Path(config.output or ""))
     loop = "closed" if made.offsets is None else "open"
     head = {"began": "then", "config": config.shown(), "expected": made.expected, "ended": ended, "client": {},
             "schedule": {"loop": loop, "requests": made.requests, "repeats": made.repeats}}  # fmt: skip
-    folder.write_json(store.RUN, head)
-    folder.write(store.RECORDS, b"".join(map(to_line, records)))
+    folder.write_json(run_folder.RUN, head)
+    folder.write(run_folder.RECORDS, b"".join(map(to_line, records)))
     summary, _ = results.load(folder.path)
     folder.write("summary.json", msgspec.json.encode(summary))
     return summary

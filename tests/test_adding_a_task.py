@@ -11,9 +11,9 @@ import pytest
 
 import servers
 from loadstone import plugins
-from loadstone.evals.requests import build as asking
-from loadstone.evals.data import rows as library
+from loadstone.evals.data import rows
 from loadstone.evals.data.samples import Which, samples
+from loadstone.evals.requests import build
 from loadstone.samples import Sample
 from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Task
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def asked(of: Task, root: str) -> list[Sample]:
-    docs, shots = (library.rows(of.data, root, shots=shots).docs for shots in (False, True))
+    docs, shots = (rows.rows(of.data, root, shots=shots).docs for shots in (False, True))
     return samples(of, "generation", docs, shots, Which())
 
 
@@ -46,7 +46,7 @@ def test_the_task_asks_what_it_says() -> None:
     (sample,) = asked(of, ".")
     question = "In which year was {}? End with `Year: `.\n\nAnswer:"
     before = question.format("the fall of the Berlin Wall") + " Year: 1989\n\n"
-    assert asking.text(sample.ask) == before + question.format("the first moon landing")
+    assert build.text(sample.ask) == before + question.format("the first moon landing")
     assert (sample.target, sample.cluster) == ("1969", "science")
 
 

@@ -8,21 +8,21 @@ from collections.abc import Callable
 
 import pytest
 
-from loadstone.host import timer as alarm, event_loop as loop
+from loadstone.host import event_loop, timer
 
 MS = 1_000_000
 
 
 @pytest.fixture(params=["best", "timer"])
-def waiter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], alarm.Waiter]:
+def waiter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], timer.Waiter]:
     if request.param == "timer":
-        monkeypatch.setattr(alarm, "alarm", alarm.TimerAlarm)
-    return lambda: alarm.Waiter(asyncio.get_running_loop())
+        monkeypatch.setattr(timer, "alarm", timer.TimerAlarm)
+    return lambda: timer.Waiter(asyncio.get_running_loop())
 
 
-@pytest.mark.parametrize("run", [asyncio.run, loop.run], ids=["asyncio", "best loop"])
+@pytest.mark.parametrize("run", [asyncio.run, event_loop.run], ids=["asyncio", "best loop"])
 def test_instants_are_waited_for_one_after_the_other(
-    waiter: Callable[[], alarm.Waiter], run: Callable[..., None]
+    waiter: Callable[[], timer.Waiter], run: Callable[..., None]
 ) -> None:
     async def main() -> None:
         until, began = waiter(), time.monotonic_ns()
@@ -36,16 +36,16 @@ def test_instants_are_waited_for_one_after_the_other(
     run(main())
 
 
-def test_an_instant_that_is_past_is_not_waited_for(waiter: Callable[[], alarm.Waiter]) -> None:
+def test_an_instant_that_is_past_is_not_waited_for(waiter: Callable[[], timer.Waiter]) -> None:
     async def main() -> None:
         until = waiter()
         await asyncio.wait_for(until.until(time.monotonic_ns() - 5 * MS), 5)
         until.close()
 
-    loop.run(main())
+    event_loop.run(main())
 
 
-def test_a_wait_that_is_cancelled_leaves_the_next_one_alone(waiter: Callable[[], alarm.Waiter]) -> None:
+def test_a_wait_that_is_cancelled_leaves_the_next_one_alone(waiter: Callable[[], timer.Waiter]) -> None:
     async def main() -> None:
         until = waiter()
         task = asyncio.ensure_future(until.until(time.monotonic_ns() + 3_600_000 * MS))
@@ -58,4 +58,4 @@ def test_a_wait_that_is_cancelled_leaves_the_next_one_alone(waiter: Callable[[],
             await asyncio.wait_for(until.until(due), 5)
         until.close()
 
-    loop.run(main())
+    event_loop.run(main())

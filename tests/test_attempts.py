@@ -13,19 +13,19 @@ import pytest
 
 import virtual
 from loadstone import apis
-from loadstone.engine import rate_limit as budget, lost_requests as losses
-from loadstone.schedule import plan
 from loadstone.apis.openai import Chat
-from loadstone.engine.rate_limit import Budget, Limits
-from loadstone.engine.sender import Carrier, Door, Style
 from loadstone.checks.rules import judge
+from loadstone.engine import lost_requests, rate_limit
+from loadstone.engine.rate_limit import Budget, Limits
 from loadstone.engine.requests import Jobs, Maker
-from loadstone.metrics.measure import measure
-from loadstone.schedule.plan import Load, Rows
-from loadstone.records import Failure, Prompt, Record, Usage
 from loadstone.engine.retry_policy import Retries, retry_after
 from loadstone.engine.runner import Runner, Times
+from loadstone.engine.sender import Carrier, Door, Style
+from loadstone.metrics.measure import measure
+from loadstone.records import Failure, Prompt, Record, Usage
+from loadstone.schedule import plan
 from loadstone.schedule.partition import Share
+from loadstone.schedule.plan import Load, Rows
 from loadstone.transport import Exchange, Request, TransportError
 from servers import Capture, Sim, clean, read_json, records
 from servers import loadstone as command
@@ -34,8 +34,8 @@ from streams import answer
 S = 1_000_000_000
 PATH = "/v1/chat/completions"
 Headers = list[tuple[bytes, bytes]]
+# Status and headers of an error, how the exchange fails, or None for a good answer.
 Reply = tuple[int, Headers] | Failure | None
-"""Status and headers of an error, how the exchange fails, or None for a good answer."""
 
 
 class Failing:
@@ -286,7 +286,7 @@ def test_a_rate_with_retries_is_not_called_late() -> None:
 def test_a_process_that_died_before_it_tried_again_owes_the_request() -> None:
     run = Run(Load(concurrency=1, requests=2), lambda _: BUSY, Retries(most=1))
     run.go()
-    written = losses.Written(run.records[:3])
+    written = lost_requests.Written(run.records[:3])
     assert (written.turns(run.plan, 0), written.turns(run.plan, 1)) == (1, 0)
 
 
@@ -363,9 +363,9 @@ def test_later_turns_are_held_back_too() -> None:
 
 
 def test_estimates() -> None:
-    assert budget.prompt_tokens(Prompt(id="p", tokens=[1, 2, 3])) == 3
+    assert rate_limit.prompt_tokens(Prompt(id="p", tokens=[1, 2, 3])) == 3
     parts = [{"type": "text", "text": "abcd" * 5}, {"type": "image_url", "image_url": {"url": "data:" + "x" * 10_000}}]
-    assert budget.prompt_tokens(Prompt(id="p", messages=[{"role": "user", "content": parts}])) == 5
+    assert rate_limit.prompt_tokens(Prompt(id="p", messages=[{"role": "user", "content": parts}])) == 5
     spending = Budget(Limits(tpm=60))
     plain = Prompt(id="p", text="abcd")
     assert spending.tokens(plain, None) == 1

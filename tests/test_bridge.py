@@ -16,16 +16,17 @@ from typing import Any
 
 import pytest
 
-from loadstone.evals.lm_eval import harness as bridge
-from loadstone.evals.requests import task_run as papers
-from loadstone.evals.scoring import aggregate as tally
+from loadstone.errors import UsageError
+from loadstone.evals.lm_eval import harness
 from loadstone.evals.lm_eval.tasks import Ask, Foreign
-from loadstone.evals.output.lm_eval_samples import Setup, lines
-from loadstone.evals.requests.loglikelihood import Way
+from loadstone.evals.output.lm_eval_samples import lines
+from loadstone.evals.requests import task_run
 from loadstone.evals.requests.capabilities import Abilities
+from loadstone.evals.requests.loglikelihood import Way
 from loadstone.evals.requests.mode import Route, choose
+from loadstone.evals.requests.task_run import Setup
+from loadstone.evals.scoring import aggregate
 from loadstone.evals.settings import Eval
-from loadstone.records import UsageError
 from loadstone.samples import Answered, Score
 from loadstone.tasks.catalogue import Selection
 
@@ -186,7 +187,7 @@ def test_choices_are_judged_by_lm_eval() -> None:
 
 def test_a_failed_request_is_not_given_to_lm_eval() -> None:
     foreign = Foreign("stub", Stub("multiple_choice"))
-    told = tally.Tally(Setup(task=foreign.spec, mode="loglikelihood").row)
+    told = aggregate.Tally(Setup(task=foreign.spec, mode="loglikelihood").row)
     for scores in judged(foreign, answered(0, (-9.0, False), (-2.0, True)), answered(1, (-3.0, False), None)):
         told.add(scores)
     found = foreign.judging.figures(told.done())
@@ -218,7 +219,7 @@ def test_passes_are_judged_apart_unless_the_task_makes_one_of_them() -> None:
 
 def test_a_perplexity_is_of_all_items() -> None:
     foreign = Foreign("stub", Stub("loglikelihood_rolling"))
-    told = tally.Tally(Setup(task=foreign.spec, mode="loglikelihood").row)
+    told = aggregate.Tally(Setup(task=foreign.spec, mode="loglikelihood").row)
     for scores in judged(foreign, answered(0, (-6.0, False)), answered(1, (-2.0, False))):
         assert scores == []
         told.add(scores, passes=1)
@@ -229,7 +230,9 @@ def test_a_perplexity_is_of_all_items() -> None:
 def test_the_paper_of_a_task_is_like_any_other() -> None:
     foreign = Foreign("stub", Stub("multiple_choice"))
     assert foreign.spec.modes == ["loglikelihood"]
-    paper = papers.paper(foreign.spec, Route("loglikelihood", "completions", Way("echo")), Eval(tasks=["lm-eval:stub"]))
+    paper = task_run.paper(
+        foreign.spec, Route("loglikelihood", "completions", Way("echo")), Eval(tasks=["lm-eval:stub"])
+    )
     assert [one.id for one in paper.wanted()] == ["stub:0/0", "stub:0/1", "stub:1/0", "stub:1/1"]
     setup = paper.setup(judged=True)
     assert (setup.template, setup.foreign, setup.row.headline) == ("lm-eval:stub", foreign.config, ("acc", "none"))
@@ -254,13 +257,13 @@ installed = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is 
 @pytest.mark.skipif(find_spec("lm_eval") is not None, reason="lm-eval is installed")
 def test_without_lm_eval_it_is_said_what_to_install() -> None:
     with pytest.raises(UsageError, match=r"pip install 'loadstone\[lm-eval\]'"):
-        bridge.added(Selection([], [], ["arc_easy"]))
+        harness.added(Selection([], [], ["arc_easy"]))
 
 
 def test_a_folder_that_is_not_there() -> None:
     with pytest.raises(UsageError, match="--tasks lm-eval:nowhere/mine: there is no folder nowhere"):
-        bridge.load(["nowhere/mine"])
-    assert bridge.added(Selection([], [])) == Selection([], [])
+        harness.load(["nowhere/mine"])
+    assert harness.added(Selection([], [])) == Selection([], [])
 
 
 FOLDERS = [
@@ -276,7 +279,7 @@ def test_where_the_tasks_are(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FOLDER").mkdir()
-    assert bridge._by_folder(names, include_path) == folders
+    assert harness._by_folder(names, include_path) == folders
 
 
 YAML = """task: mine

@@ -15,12 +15,13 @@ import pytest
 import chromium
 from chromium import Browser, Tab
 from example import records, run
-from loadstone.metrics import chart_data as traces
+from loadstone.metrics import chart_data
 from loadstone.metrics.columns import build
 from loadstone.metrics.measure import measure_columns
-from loadstone.records import Failure, Summary
-from loadstone.report import html, run_page as report
+from loadstone.records import Failure
+from loadstone.report import html, run_page
 from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table
+from loadstone.summary import Summary
 
 pytestmark = pytest.mark.skipif(chromium.installed() is None, reason="no Chromium or Chrome in PATH")
 READY = "document.documentElement.dataset.charts === 'ready'"
@@ -41,7 +42,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
     summary = measure_columns(columns, run())
     server = {"requests running": ([0.0, 5.0, 9.0], [1.0, None, 8.0])}
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(report.render(summary, traces.trace(columns), server), "utf-8")
+    path.write_text(run_page.render(summary, chart_data.trace(columns), server), "utf-8")
     return path, summary
 
 
@@ -230,7 +231,7 @@ def test_hostile_text_stays_text(browser: Browser, tmp_path: Path) -> None:
     columns = build(hostile)
     summary = measure_columns(columns, run() | {"model": HOSTILE, "server": {"software": HOSTILE}})
     path = tmp_path / "hostile.html"
-    path.write_text(report.render(summary, traces.trace(columns), {HOSTILE: ([0, 1], [1, 2])}), "utf-8")
+    path.write_text(run_page.render(summary, chart_data.trace(columns), {HOSTILE: ([0, 1], [1, 2])}), "utf-8")
     assert path.stat().st_size < 3_000_000
 
     async def look(tab: Tab) -> None:

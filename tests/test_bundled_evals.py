@@ -13,17 +13,19 @@ from typing import Any
 
 import pytest
 
-from loadstone.cli import main as cli
-from loadstone.evals.data import rows as library, selection
+from loadstone.cli import main
 from loadstone.dataset.resolve import bundled_folder
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
+from loadstone.evals.data import rows as library
+from loadstone.evals.data import selection
+from loadstone.evals.output import benchmarks as view
 from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Benchmark, Task
-from loadstone.evals.output import benchmarks as view
 
 EVALS = bundled_folder() / "evals"
 ROOT = Path(__file__).resolve().parents[1]
 MC = {"choices": [str], "labels": [int]}
+# Pattern of files to fields and their types, as on the hub or in the original distribution.
 SCHEMAS: dict[str, dict[str, Any]] = {
     "gsm8k/*.jsonl": {"question": str, "answer": str},
     "arc/*/*.jsonl": {"id": str, "question": str, "choices": {"text": [str], "label": [str]}, "answerKey": str},
@@ -64,7 +66,6 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "doc_id": int,
     },
 }
-"""Pattern of files to fields and their types, as on the hub or in the original distribution."""
 HEADS = {
     "ceval/*/dev.csv": "id,question,A,B,C,D,answer,explanation",
     "ceval/*/val.csv": "id,question,A,B,C,D,answer",
@@ -278,13 +279,13 @@ def _said(value: Any) -> Any:
 
 @pytest.mark.parametrize(("flags", "requests"), [("", 50), ("--repeat 2", 10), ("--repeat 1 --limit 3", 3)])
 def test_a_dry_run_over_a_small_set(flags: str, requests: int, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["eval", "--tasks", "aime24", "--data-dir", "bundled", "--dry-run", *flags.split()]) == 0
+    assert main.main(["eval", "--tasks", "aime24", "--data-dir", "bundled", "--dry-run", *flags.split()]) == 0
     (row,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(" aime24 ")]
     assert str(requests) in row
 
 
 def test_the_list_of_tasks_says_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["list", "tasks"]) == 0
+    assert main.main(["list", "tasks"]) == 0
     rows = {line.split()[0]: line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert (rows["mmlu"], rows["mmlu_stem"], rows["gsm8k"], rows["bbh"]) == ("57", "19", "1", "27")
 

@@ -14,16 +14,17 @@ import msgspec
 import pytest
 
 import simulated
-from loadstone.sweep import plan as courses, strategies as guides, folder as sweeps
-from loadstone.sweep.run import Campaign, Task, configured, every
 from loadstone.config.schema import Config
+from loadstone.errors import UsageError
+from loadstone.report import markdown
+from loadstone.summary import Summary
+from loadstone.sweep import csv as sweep_csv
+from loadstone.sweep import folder, plan, strategies
+from loadstone.sweep.fresh_prompts import Stock
+from loadstone.sweep.page import page
 from loadstone.sweep.pareto import Trade, front
 from loadstone.sweep.points import Grid, Place, Point, Sweep
-from loadstone.records import Summary, UsageError
-from loadstone.sweep.fresh_prompts import Stock
-from loadstone.report import markdown
-from loadstone.sweep import csv as sweep_csv
-from loadstone.sweep.page import page
+from loadstone.sweep.run import Campaign, Task, configured, every
 
 FILE = "chat-small"
 CONFIG = Config(url="http://x", dataset="random", requests=20)
@@ -49,7 +50,7 @@ class Log:
 
 
 def campaign(path: Path, lists: dict[str, list[Any]], config: Config = CONFIG, **given: Any) -> Campaign:
-    return Campaign(path, courses.course(given, config, lists, path).grid, config)
+    return Campaign(path, plan.course(given, config, lists, path).grid, config)
 
 
 def folders(path: Path) -> list[str]:
@@ -61,7 +62,7 @@ def test_a_sweep_is_a_folder_with_a_run_for_each_point(tmp_path: Path) -> None:
     assert campaign(tmp_path, {"concurrency": [1, 2], "output_len": [4, 8]}).run(every, log) == "done"
     assert [(one.concurrency, one.output_len) for one in log.asked] == [(1, 4), (1, 8), (2, 4), (2, 8)]
     assert folders(tmp_path) == [f"concurrency-{c}_output-len-{n}" for c in (1, 2) for n in (4, 8)]
-    read = sweeps.read(tmp_path)
+    read = folder.read(tmp_path)
     assert read.grid.varied == ["concurrency", "output_len"]
     assert [point.settings for point in read.points][1] == {"concurrency": 1, "output_len": 8}
     assert [len(point.runs) for point in read.points] == [1, 1, 1, 1]
@@ -70,7 +71,7 @@ def test_a_sweep_is_a_folder_with_a_run_for_each_point(tmp_path: Path) -> None:
 def test_repeats_are_runs_beside_each_other(tmp_path: Path) -> None:
     campaign(tmp_path, {"concurrency": [1, 2]}, repeat=2).run(every, Log())
     assert folders(tmp_path) == ["concurrency-1/1", "concurrency-1/2", "concurrency-2/1", "concurrency-2/2"]
-    assert [len(point.runs) for point in sweeps.read(tmp_path).points] == [2, 2]
+    assert [len(point.runs) for point in folder.read(tmp_path).points] == [2, 2]
 
 
 def test_a_rest_before_each_run_but_the_first(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     """The point that was cut short is made again; what there was of it is kept."""
     lists: dict[str, list[Any]] = {"concurrency": [1, 2, 4]}
     assert campaign(tmp_path, lists).run(every, Log(interrupt=2)) == "interrupted"
-    assert [len(point.runs) for point in sweeps.read(tmp_path).points] == [1, 0, 0]
+    assert [len(point.runs) for point in folder.read(tmp_path).points] == [1, 0, 0]
     log = Log()
     assert campaign(tmp_path, lists).run(every, log) == "done"
     assert [one.concurrency for one in log.asked] == [2, 4]
@@ -166,7 +167,7 @@ CHANGES: list[tuple[dict[str, list[Any]], Config, dict[str, Any], str]] = [
 def test_a_search_goes_on_with_more_requests_a_probe_but_not_elsewhere(tmp_path: Path) -> None:
     def searched(**given: Any) -> Campaign:
         slo = {"slo": "ttft.p90<1s", "search": "concurrency", "at_most": 8.0, "probe_max": "50", **given}
-        course = courses.course(slo, CONFIG, {}, tmp_path)
+        course = plan.course(slo, CONFIG, {}, tmp_path)
         return Campaign(tmp_path, course.grid, CONFIG)
 
     made = searched()
@@ -291,8 +292,8 @@ def test_the_way_to_the_knee_is_a_sweep_that_goes_on(tmp_path: Path) -> None:
     """Eight seats: beyond eight users there is no more to be had. Interrupted on the way, the same points follow."""
     config = msgspec.structs.replace(CONFIG, requests=100)
 
-    def begin() -> tuple[Campaign, guides.Auto]:
-        course = courses.course({"auto": "concurrency", "at_most": 128}, config, {}, tmp_path)
+    def begin() -> tuple[Campaign, strategies.Auto]:
+        course = plan.course({"auto": "concurrency", "at_most": 128}, config, {}, tmp_path)
         assert course.auto is not None
         return Campaign(tmp_path, course.grid, config), course.auto
 

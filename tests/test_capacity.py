@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from loadstone.capacity import queueing as bursts
-from loadstone.capacity.replica import Law, capacity, isotonic
+from loadstone.capacity import queueing
 from loadstone.capacity.curves import Curve, curves
+from loadstone.capacity.replica import Law, capacity, isotonic
+from loadstone.errors import UsageError
 from loadstone.metrics.slo import Estimate, parse, with_errors
+from loadstone.records import Status
+from loadstone.summary import Counts, Doubt, Metric, Summary, Verdict
 from loadstone.sweep.points import Grid, Point, Sweep
-from loadstone.records import Counts, Doubt, Metric, Status, Summary, UsageError, Verdict
 
 SLO = with_errors(parse("ttft.p95<100ms"))
 
@@ -270,7 +272,7 @@ def test_isotonic(values: list[float], wanted: list[float]) -> None:
 def test_random_arrivals_find_a_full_server_as_often_as_erlang_says() -> None:
     """16 servers in parallel, each 3.5 requests/s: M/M/16, of which Erlang C gives the share that waits."""
     levels = [1, 2, 4, 8, 16, 24]
-    (_, _, _, _, rate, _) = bursts.rates(levels, [3.5 * min(level, 16) for level in levels], "p95")
+    (_, _, _, _, rate, _) = queueing.rates(levels, [3.5 * min(level, 16) for level in levels], "p95")
     offered = rate / 3.5
     free = sum(offered**count / math.factorial(count) for count in range(16))
     full = offered**16 / math.factorial(16) * 16 / (16 - offered)
@@ -279,14 +281,14 @@ def test_random_arrivals_find_a_full_server_as_often_as_erlang_says() -> None:
 
 def test_one_at_a_time_at_random_arrivals_is_an_mm1_queue() -> None:
     """Throughput 1 whatever is in flight: P(n or more) = rho^n, and rho / (1 - rho) in flight on average."""
-    assert bursts.rates([1, 2, 4], [1, 1, 1], "p50") == pytest.approx([0.5, 0.5**0.5, 0.5**0.25])
-    assert bursts.rates([1, 2, 4], [1, 1, 1], "mean") == pytest.approx([0, 1 / 2, 3 / 4], abs=1e-9)
+    assert queueing.rates([1, 2, 4], [1, 1, 1], "p50") == pytest.approx([0.5, 0.5**0.5, 0.5**0.25])
+    assert queueing.rates([1, 2, 4], [1, 1, 1], "mean") == pytest.approx([0, 1 / 2, 3 / 4], abs=1e-9)
 
 
 def test_rates_rise_with_the_level_and_stay_below_the_throughput() -> None:
     levels, throughput = [1, 8, 32, 128], [2.0, 14.0, 40.0, 39.0]
     for figure in ("mean", "p50", "p99", "p99.9"):
-        found = bursts.rates(levels, throughput, figure)
+        found = queueing.rates(levels, throughput, figure)
         assert found == sorted(found)
         assert all(rate < 40 for rate in found)
 
@@ -295,7 +297,7 @@ def test_a_closed_loop_carries_less_at_random_arrivals_than_came_through() -> No
     found = curve(busy(1, 3.5, 0.01), busy(8, 28, 0.01), busy(16, 56, 0.02), busy(24, 57, 0.3))
     assert found.loop == "closed"
     limit = capacity(found, SLO)
-    assert limit.low == pytest.approx(bursts.rates([1, 8, 16, 24], [3.5, 28, 56, 57], "p95")[2])
+    assert limit.low == pytest.approx(queueing.rates([1, 8, 16, 24], [3.5, 28, 56, 57], "p95")[2])
     assert limit.low is not None
     assert limit.low < 0.7 * 56
     assert limit.high == 57

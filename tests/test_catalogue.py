@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from loadstone.evals.data import rows as library, selection
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
+from loadstone.evals.data import rows as library
+from loadstone.evals.data import selection
+from loadstone.evals.output import benchmarks
 from loadstone.samples import Asked, Sample
 from loadstone.tasks import BENCHMARKS, catalogue
 from loadstone.tasks.spec import Benchmark, Data, Group, Task
-from loadstone.evals.output import benchmarks
 
 
 def task(name: str, **more: Any) -> Task:

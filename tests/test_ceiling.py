@@ -10,13 +10,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from loadstone.selftest import truth as against, ceiling_search as climb
-from loadstone.host import machine, process_usage as usage
-from loadstone.host.ceiling import Bound, Ceiling, Errors, Level, flow, quote, share
-from loadstone.selftest.ceiling_search import Look, Spent, Step, Usage
 from loadstone.config.schema import Config
-from loadstone.records import Counts, Metric, Pieces, Record, Summary, UsageError
+from loadstone.errors import UsageError
+from loadstone.host import machine, process_usage
+from loadstone.host.ceiling import Bound, Ceiling, Errors, Level, flow, quote, share
+from loadstone.host.process_usage import Usage
+from loadstone.records import Pieces, Record
+from loadstone.selftest import ceiling_search, truth
+from loadstone.selftest.ceiling_search import Look, Spent, Step
 from loadstone.selftest.page import tables
+from loadstone.summary import Counts, Metric, Summary
 
 MS = 1_000_000
 IDLE = Spent(0.3, 0.0, 0.4, 0.0)
@@ -65,38 +68,38 @@ def test_a_step_is_held_at_the_asked_rate_with_cpu_to_spare(tried: Step, held: b
     ],
 )
 def test_what_kept_a_step_from_more(spent: Spent, limit: str) -> None:
-    assert climb.limit(spent) == limit
-    assert climb.requests(5_000.0, spent).lower is (limit != "client")
+    assert ceiling_search.limit(spent) == limit
+    assert ceiling_search.requests(5_000.0, spent).lower is (limit != "client")
 
 
 def test_the_ceiling_is_the_most_that_was_held_when_the_client_gave_way() -> None:
     steps = [step(300), step(500, 49_800.0), step(700, 60_000.0, Spent(0.99, 0.0, 0.7, 0.0))]
-    assert climb.found(steps, steps) == Bound(49_800.0, "client", False, 0.3, 0.4)
+    assert ceiling_search.found(steps, steps) == Bound(49_800.0, "client", False, 0.3, 0.4)
 
 
 def test_where_the_server_gave_way_it_is_a_lower_bound() -> None:
     tried = [step(500), step(700, 60_000.0, Spent(0.6, 0.0, 0.99, 0.0))]
-    bound = climb.found(tried[:1], tried)
+    bound = ceiling_search.found(tried[:1], tried)
     assert bound is not None
     assert (bound.value, bound.limit, bound.lower) == (50_000.0, "server", True)
 
 
 def test_where_all_was_held_it_is_a_lower_bound_and_where_nothing_was_there_is_none() -> None:
-    bound = climb.found([step(500), step(600)], [step(500), step(600)])
+    bound = ceiling_search.found([step(500), step(600)], [step(500), step(600)])
     assert bound == Bound(60_000.0, "not reached", True, 0.3, 0.4)
-    assert climb.found([step(500, 20_000.0)], []) is None
+    assert ceiling_search.found([step(500, 20_000.0)], []) is None
 
 
 def test_the_first_estimate_is_the_core_that_would_be_full_first() -> None:
-    assert climb.estimate(step(200, 20_000.0, Spent(0.2, 0.0, 0.4, 0.0))) == pytest.approx(50_000)
-    assert climb.estimate(step(200, 20_000.0, Spent(0.4, 0.0, None, None))) == pytest.approx(50_000)
-    assert climb.estimate(step(200, 20_000.0, Spent())) == pytest.approx(40_000)
+    assert ceiling_search.estimate(step(200, 20_000.0, Spent(0.2, 0.0, 0.4, 0.0))) == pytest.approx(50_000)
+    assert ceiling_search.estimate(step(200, 20_000.0, Spent(0.4, 0.0, None, None))) == pytest.approx(50_000)
+    assert ceiling_search.estimate(step(200, 20_000.0, Spent())) == pytest.approx(40_000)
 
 
 def test_stairs_rise_around_the_estimate_and_never_above_what_can_be_open() -> None:
-    assert climb.stairs(50_000, 100, 10_000) == [250, 375, 500, 650, 825, 1050]
-    assert climb.stairs(50_000, 100, 600) == [250, 375, 500, 600]
-    assert climb.stairs(10, 100, 600) == [climb.LEAST_STREAMS]
+    assert ceiling_search.stairs(50_000, 100, 10_000) == [250, 375, 500, 650, 825, 1050]
+    assert ceiling_search.stairs(50_000, 100, 600) == [250, 375, 500, 600]
+    assert ceiling_search.stairs(10, 100, 600) == [ceiling_search.LEAST_STREAMS]
 
 
 @pytest.mark.parametrize(
@@ -109,11 +112,11 @@ def test_stairs_rise_around_the_estimate_and_never_above_what_can_be_open() -> N
     ids=["between", "beyond", "below"],
 )
 def test_finer_stairs(steps: list[Step], numbers: list[int]) -> None:
-    assert climb.fine(steps, steps, 10_000) == numbers
+    assert ceiling_search.fine(steps, steps, 10_000) == numbers
 
 
 def test_levels_are_shares_of_the_ceiling() -> None:
-    assert climb.levels(70_000, 100) == [(0.10, 70), (0.50, 350), (0.80, 560), (0.95, 665)]
+    assert ceiling_search.levels(70_000, 100) == [(0.10, 70), (0.50, 350), (0.80, 560), (0.95, 665)]
 
 
 def test_cpu_is_told_for_a_stretch_between_looks() -> None:
@@ -121,19 +124,19 @@ def test_cpu_is_told_for_a_stretch_between_looks() -> None:
         Look(float(at), Usage(0.5 * at, 0.1 * at), [Usage(0.2 * at, 0.0), Usage(0.9 * at, 0.05 * at)])
         for at in range(5)
     ]
-    assert climb.spent(looks, 1.25, 2.75) == Spent(*map(pytest.approx, (0.5, 0.1, 0.9, 0.05)))  # type: ignore[arg-type]
-    assert climb.spent(looks, 3.5, 9.0).client == pytest.approx(0.5)
-    assert climb.spent(looks, 7.0, 9.0) == Spent()
-    assert climb.spent(looks[:1], 0.0, 1.0) == Spent()
-    assert climb.spent([], 0.0, 1.0) == Spent()
-    assert climb.spent([Look(0.0, Usage(), [Usage()]), Look(1.0, Usage(), [Usage()])], 0.0, 1.0) == Spent()
+    assert ceiling_search.spent(looks, 1.25, 2.75) == Spent(*map(pytest.approx, (0.5, 0.1, 0.9, 0.05)))  # type: ignore[arg-type]
+    assert ceiling_search.spent(looks, 3.5, 9.0).client == pytest.approx(0.5)
+    assert ceiling_search.spent(looks, 7.0, 9.0) == Spent()
+    assert ceiling_search.spent(looks[:1], 0.0, 1.0) == Spent()
+    assert ceiling_search.spent([], 0.0, 1.0) == Spent()
+    assert ceiling_search.spent([Look(0.0, Usage(), [Usage()]), Look(1.0, Usage(), [Usage()])], 0.0, 1.0) == Spent()
 
 
 def test_memory_grows_from_the_begin_of_the_run() -> None:
     looks = [Look(at, Usage(memory=size), []) for at, size in ((0.0, 10), (1.0, 50), (2.0, 90), (3.0, 80))]
-    assert climb.growth(looks, 1.5) == 40
-    assert climb.growth(looks, -1.0) == 0
-    assert climb.growth([Look(0.0, Usage(), [])], 1.0) == 0
+    assert ceiling_search.growth(looks, 1.5) == 40
+    assert ceiling_search.growth(looks, -1.0) == 0
+    assert ceiling_search.growth([Look(0.0, Usage(), [])], 1.0) == 0
 
 
 # shown against true
@@ -150,19 +153,19 @@ def record(index: int, sent: int, *times: int, error: Any = None) -> Record:
     )  # fmt: skip
 
 
-def row(index: int, received: int, *sent: int) -> against.Row:
+def row(index: int, received: int, *sent: int) -> truth.Row:
     times = [at * MS for at in sent]
-    return against.Row(f"t{index}", received * MS, times, times)
+    return truth.Row(f"t{index}", received * MS, times, times)
 
 
-def paired(records: list[Record], rows: list[against.Row]) -> list[against.Pair]:
-    return list(against.pairs(records, {row.request_id or "": row for row in rows}))
+def paired(records: list[Record], rows: list[truth.Row]) -> list[truth.Pair]:
+    return list(truth.pairs(records, {row.request_id or "": row for row in rows}))
 
 
 def test_errors_are_shown_minus_true_whatever_the_clocks_say() -> None:
     records = [record(0, 100, 113, 125, 131), record(1, 200, 214, 221, 233)]
     rows = [row(0, 7000, 7010, 7020, 7030), row(1, 7100, 7110, 7120, 7130)]
-    found = against.errors(paired(records, rows), (0.0, 1.0))
+    found = truth.errors(paired(records, rows), (0.0, 1.0))
     assert (found.requests, found.gaps) == (2, 4)
     assert found.ttft_mean == pytest.approx(0.0035)
     assert found.gap_mean == pytest.approx((18 + 19) / 4000 - 0.010)
@@ -172,16 +175,16 @@ def test_errors_are_shown_minus_true_whatever_the_clocks_say() -> None:
 def test_p99_is_told_from_100_samples_on() -> None:
     records = [record(place, 0, 12, 24) for place in range(100)]
     rows = [row(place, 50, 60, 70) for place in range(100)]
-    found = against.errors(paired(records, rows), (0.0, 1.0))
+    found = truth.errors(paired(records, rows), (0.0, 1.0))
     assert found.ttft_p99 == pytest.approx(0.002)
     assert found.gap_p99 == pytest.approx(0.002)
 
 
 def test_only_what_is_in_the_span_counts() -> None:
     found = paired([record(0, 100, 110, 500, 900), record(1, 600, 610)], [row(0, 0, 10, 400, 800), row(1, 500, 510)])
-    errors = against.errors(found, (0.05, 0.55))
+    errors = truth.errors(found, (0.05, 0.55))
     assert (errors.requests, errors.gaps) == (1, 1)
-    assert against.errors([], (0.0, 1.0)) == Errors()
+    assert truth.errors([], (0.0, 1.0)) == Errors()
 
 
 def test_a_request_cut_off_is_compared_as_far_as_both_saw_it() -> None:
@@ -194,23 +197,23 @@ def test_requests_without_output_or_unknown_to_the_server_are_left_out() -> None
 
 
 def test_the_rate_of_a_stream_is_what_the_server_plans() -> None:
-    rows = [row(0, 0, *range(10, 110, 10)), against.Row("cut", 0)]
-    assert against.per_stream(rows) == pytest.approx(100)
-    assert against.per_stream(rows, way=0.1) == pytest.approx(50)
-    assert against.per_stream([]) is None
-    assert against.way(paired([record(0, 0, 15)], [row(0, 0, 10)])) == pytest.approx(0.005)
+    rows = [row(0, 0, *range(10, 110, 10)), truth.Row("cut", 0)]
+    assert truth.per_stream(rows) == pytest.approx(100)
+    assert truth.per_stream(rows, way=0.1) == pytest.approx(50)
+    assert truth.per_stream([]) is None
+    assert truth.way(paired([record(0, 0, 15)], [row(0, 0, 10)])) == pytest.approx(0.005)
 
 
 def test_a_run_began_when_its_first_request_was_received_less_its_sending() -> None:
-    assert against.origin([record(0, 30), record(1, 20)], [row(1, 5020), row(0, 5031)]) == pytest.approx(5.0)
-    assert against.origin([], []) is None
+    assert truth.origin([record(0, 30), record(1, 20)], [row(1, 5020), row(0, 5031)]) == pytest.approx(5.0)
+    assert truth.origin([], []) is None
 
 
 def test_events_and_requests_of_a_span() -> None:
     records = [record(0, 100, 110, 120, 130), record(1, 150)]
-    assert against.rate(against.arrivals(records), (0.105, 0.125)) == pytest.approx(100)
-    assert against.rate(against.sendings(records), (0.0, 1.0)) == pytest.approx(2)
-    assert len(against.arrivals([])) == 0
+    assert truth.rate(truth.arrivals(records), (0.105, 0.125)) == pytest.approx(100)
+    assert truth.rate(truth.sendings(records), (0.0, 1.0)) == pytest.approx(2)
+    assert len(truth.arrivals([])) == 0
 
 
 # what runs make of it
@@ -424,11 +427,11 @@ def test_a_quick_one_has_no_verdicts() -> None:
     [("0:01.23", 1.23), (" 12:00\n", 720.0), ("1:00:05", 3605.0), ("2-01:00:00", 176_400.0), ("", None), ("-", None)],
 )
 def test_times_as_ps_prints_them(text: str, value: float | None) -> None:
-    assert usage.seconds(text) == value
+    assert process_usage.seconds(text) == value
 
 
 def test_what_a_process_has_used() -> None:
-    mine = usage.of(os.getpid())
+    mine = process_usage.of(os.getpid())
     assert mine.cpu is None or mine.cpu > 0
     assert mine.memory is None or mine.memory > 1_000_000
-    assert usage.of(2**22 + 1) == Usage()
+    assert process_usage.of(2**22 + 1) == Usage()

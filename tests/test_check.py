@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.checks.rules import examine, judge
 from loadstone.checks.resources import too_many
-from loadstone.records import Counts, Doubt, Metric, Summary, Window
+from loadstone.checks.rules import examine, judge
+from loadstone.report import run_tables
+from loadstone.summary import Counts, Doubt, Metric, Summary, Window
 from loadstone.transport import Target
 from loadstone.transport.common import connect_failure
-from loadstone.report import evidence
 
 HOST = {"cores": 8, "allowed_cores": list(range(8)), "open_files": 1024, "local_ports": [101, 200]}
 RUN: dict[str, Any] = {"began": "2025-01-01", "ended": "done", "config": {"concurrency": 8}, "host": HOST}
@@ -28,8 +28,8 @@ METRICS = {
     "latency": Metric("s", 1000, mean=1.0, p50=1.0, p99=1.5),
     "gap": Metric("s", 1000, mean=0.01, p50=0.01, p99=0.02, p999=0.04),
 }
+# Stages, or recorded times, with a cap on what is in flight.
 OPEN: dict[str, Any] = {"run": RUN | {"schedule": {"loop": "open"}}}
-"""Stages, or recorded times, with a cap on what is in flight."""
 
 
 SHORT = Counts(120, 91, 91, 0, 0, 0, 5, {}, cancelled=3, abandoned=6)
@@ -352,7 +352,7 @@ def test_streams_that_do_not_fit_the_limit_of_open_files(
 
 def test_the_innocent_are_shown_with_their_evidence() -> None:
     found = summary(run=RUN | {"ceiling": {"share": 0.31}}, **client(cpu_share=0.97, run_queue_share=0.01))
-    status, doubt, blank, head, *rows = evidence.render(found).splitlines()
+    status, doubt, blank, head, *rows = run_tables.check_text(found).splitlines()
     assert (status, blank) == ("invalid", "")
     assert doubt.startswith("invalid: client CPU: 97% (limit 80%): ")
     assert re.split("  +", head) == ["in order", "measured", "limit"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadstone.metrics.diagnostics import BATCHES, drift, figures
 from loadstone.metrics.columns import build
+from loadstone.metrics.diagnostics import BATCHES, drift, figures
 from loadstone.metrics.measure import measure
 from loadstone.records import Pieces, Record, Usage
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from loadstone.evals.requests import build as asking
-from loadstone.evals.data import rows as library, samples as questions
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
+from loadstone.evals.data import rows as library
+from loadstone.evals.data import samples as questions
+from loadstone.evals.requests import build
 from loadstone.samples import Sample
 from loadstone.tasks import arc, ceval, gpqa_diamond, hellaswag, mmlu, race, truthful_qa
 from loadstone.tasks.multiple_choice import shuffled
@@ -42,12 +43,12 @@ def called(case: Row) -> str:
 def test_a_prompt_is_that_of_lm_eval(case: Row) -> None:
     task, rows = TASKS[case["task"]], PROMPTS["rows"][case["task"]]
     sample = made(task, case["mode"], rows["docs"], rows["shots"], case["shots"])[case["doc_id"]]
-    assert asking.text(sample.ask) == case["context"]
+    assert build.text(sample.ask) == case["context"]
     if case["mode"] == "generation":
         assert task.generation is not None
         assert list(task.generation.stop) == case["stop"]
     else:
-        parts = asking.item(sample, asking.How(mode=case["mode"], form="text")).wanted
+        parts = build.item(sample, build.How(mode=case["mode"], form="text")).wanted
         assert [part[0].continuation for part in parts] == case["continuations"]
 
 

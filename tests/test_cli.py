@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import pytest
 import trustme
 
-from loadstone import __version__
 from loadstone.cli.main import main
+from loadstone.version import __version__
 from servers import (
     MODELS,
     PATIENCE,

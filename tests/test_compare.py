@@ -12,10 +12,12 @@ import msgspec
 import pytest
 
 from engine_runs import Load, records, run
-from loadstone.compare import (verdicts as compare, difference as contrast, settings as differing, load as sides)
-from loadstone.compare.verdicts import MARGIN, Against, Figure, against, names, overall, up
+from loadstone.compare import difference, settings
+from loadstone.compare import load as sides
+from loadstone.compare import verdicts as compare
 from loadstone.compare.difference import Estimate, even
 from loadstone.compare.estimate import estimate
+from loadstone.compare.verdicts import MARGIN, Against, Figure, against, names, overall, up
 from loadstone.metrics.measure import measure
 from loadstone.records import Failure, Record, Usage, to_line
 from loadstone.results import load as load_run
@@ -340,7 +342,7 @@ def test_answers_that_were_not_streamed() -> None:
 
 def test_more_requests_are_asked_for_only_where_they_help() -> None:
     """A side without streams has no TTFT however long it runs; one with few requests has a p99 if it has more."""
-    few, many = contrast.even(0.1, 0.01, 50.0, 60), contrast.even(0.2, 0.01, 50.0, 600)
+    few, many = difference.even(0.1, 0.01, 50.0, 60), difference.even(0.2, 0.01, 50.0, 600)
     base = {"ttft.mean": many, "ttft.p99": many, "latency.mean": many, "latency.p99": many}
     (side,) = against(base, {"new": {"latency.mean": few}})
     wanted = {figure.name: (figure.wanted, figure.wanted_of) for figure in side.figures if figure.new is None}
@@ -442,8 +444,8 @@ def test_settings_that_differ() -> None:
         told(rate=5, soft="v2"),
         told(rate=6, soft="v1", deep={"a": [1]}),
     )
-    assert differing.settings([[one], [one]]) == []
-    found = {setting.name: setting.values for setting in differing.settings([[one], [two, three]])}
+    assert settings.settings([[one], [one]]) == []
+    found = {setting.name: setting.values for setting in settings.settings([[one], [two, three]])}
     assert found == {
         "config.rate": [["5"], ["5", "6"]],
         "config.deep.a": [["-"], ["-", "[1]"]],
@@ -507,4 +509,4 @@ def test_sides_that_sent_the_same(sides: list[list[str | None]], same: bool | No
     """Repeats have seeds of their own, and two sides the same ones."""
     one = measure(records(Load(requests=2), 0), None)
     runs = [[msgspec.structs.replace(one, run={"digest": {"bodies": name}}) for name in side] for side in sides]
-    assert differing.same(runs, "bodies") is same
+    assert settings.same(runs, "bodies") is same

@@ -8,16 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.engine import requests as jobs
-from loadstone.config import secrets as keys
 from loadstone.apis import Settings
 from loadstone.apis.openai import Chat
-from loadstone.config.schema import HIDDEN, Config, from_mapping
-from loadstone.schedule.plan import Load, Rows, make
-from loadstone.records import Prompt, UsageError
-from loadstone.schedule.stages import Stage
-from loadstone.transport import Target
+from loadstone.config import secrets
 from loadstone.config.parse import seconds, slo
+from loadstone.config.redact import HIDDEN
+from loadstone.config.schema import Config, from_mapping
+from loadstone.engine import requests as jobs
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
+from loadstone.schedule.plan import Load, Rows, make
+from loadstone.schedule.stages import Stage
+from loadstone.transport import Target, address
 
 KEY = "sk-very-secret"
 SLO_FORM = (
@@ -216,7 +218,7 @@ def test_secrets_in_templates_are_hidden() -> None:
     shown = config.shown()
     assert shown["body_template"] == '{"p":"%p","api_key":"***"}'
     assert shown["chat_template_kwargs"] == {"auth_token": HIDDEN, "thinking": True}
-    assert KEY in keys.secrets(config)
+    assert KEY in secrets.secrets(config)
 
 
 def test_secrets_in_the_extra_body_are_hidden() -> None:
@@ -344,7 +346,7 @@ def test_seconds_refuses(text: str) -> None:
     ],
 )
 def test_locate(url: str, target: Target, path: str) -> None:
-    assert jobs.locate(url) == (target, path)
+    assert address.locate(url) == (target, path)
 
 
 @pytest.mark.parametrize(
@@ -357,14 +359,14 @@ def test_locate(url: str, target: Target, path: str) -> None:
 )  # fmt: skip
 def test_locate_refuses(url: str) -> None:
     with pytest.raises(UsageError) as caught:
-        jobs.locate(url)
+        address.locate(url)
     assert str(caught.value) == f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {url!r}"
 
 
 @pytest.mark.parametrize("url", ["http://alice:pw@h/v1", "alice:pw@h", "http://pw@h"])
 def test_locate_does_not_repeat_passwords(url: str) -> None:
     with pytest.raises(UsageError, match=r"\*\*\*@h") as caught:
-        jobs.locate(url)
+        address.locate(url)
     assert "pw" not in str(caught.value)
 
 
@@ -388,8 +390,8 @@ CHAT, MODELS = "/v1/chat/completions", "/v1/models"
     ],
 )
 def test_paths(base: str, path: str, models: str) -> None:
-    assert jobs.path_at(base, CHAT) == path
-    assert jobs.sibling(base, CHAT, MODELS) == models
+    assert address.path_at(base, CHAT) == path
+    assert address.sibling(base, CHAT, MODELS) == models
 
 
 def test_headers_of_a_row_stand_for_those_of_the_run() -> None:

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from loadstone.stats import blocks, distributions as student
-from loadstone.compare import difference as contrast
+from loadstone.compare import difference
 from loadstone.compare.difference import Array, Estimate
+from loadstone.stats import blocks, distributions
 from test_stats import ar1
 
 T = [(0.975, 1, 12.7062), (0.975, 2, 4.30265), (0.975, 10, 2.22814), (0.995, 30, 2.75), (0.9, 1e7, 1.28155)]
@@ -17,16 +17,16 @@ T = [(0.975, 1, 12.7062), (0.975, 2, 4.30265), (0.975, 10, 2.22814), (0.995, 30,
 
 @pytest.mark.parametrize(("share", "freedom", "value"), T)
 def test_student(share: float, freedom: float, value: float) -> None:
-    assert student.quantile(share, freedom) == pytest.approx(value, rel=1e-4)
-    assert student.cdf(student.quantile(share, freedom), freedom) == pytest.approx(share, abs=1e-9)
+    assert distributions.quantile(share, freedom) == pytest.approx(value, rel=1e-4)
+    assert distributions.cdf(distributions.quantile(share, freedom), freedom) == pytest.approx(share, abs=1e-9)
 
 
 def test_student_is_symmetrical_and_ends_at_certainty() -> None:
-    assert student.cdf(0.0, 3) == 0.5
-    assert student.cdf(-1.7, 3) == pytest.approx(1 - student.cdf(1.7, 3))
-    assert student.both_tails(0.0, 5) == 1.0
-    assert student.both_tails(math.inf, 5) == 0.0
-    assert 0 < student.both_tails(40.0, 30) < 1e-20
+    assert distributions.cdf(0.0, 3) == 0.5
+    assert distributions.cdf(-1.7, 3) == pytest.approx(1 - distributions.cdf(1.7, 3))
+    assert distributions.both_tails(0.0, 5) == 1.0
+    assert distributions.both_tails(math.inf, 5) == 0.0
+    assert 0 < distributions.both_tails(40.0, 30) < 1e-20
 
 
 @pytest.mark.parametrize("rho", [0.5, 0.9])
@@ -70,56 +70,56 @@ def independent(seed: int, scale: float = 1.0, count: int = 600) -> Array:
 
 def test_estimates_are_the_figures_of_numpy() -> None:
     values = independent(4)
-    assert contrast.mean(values).value == values.mean()
+    assert difference.mean(values).value == values.mean()
     for share in (0.5, 0.95, 0.99):
-        found = contrast.quantile(values, np.sort(values), share)
+        found = difference.quantile(values, np.sort(values), share)
         assert found is not None
         assert found.value == np.quantile(values, share)
 
 
 def test_too_few() -> None:
     few = independent(5, count=19)
-    assert contrast.mean(few).interval is None
-    assert contrast.quantile(few, np.sort(few), 0.95) is None
-    assert contrast.quantile(few[:0], few[:0], 0.5) is None
-    alone = contrast.quantile(few, np.sort(few), 0.5)
+    assert difference.mean(few).interval is None
+    assert difference.quantile(few, np.sort(few), 0.95) is None
+    assert difference.quantile(few[:0], few[:0], 0.5) is None
+    alone = difference.quantile(few, np.sort(few), 0.5)
     assert alone is not None
     assert (alone.interval, alone.error, alone.known) == (None, None, 0.0)
-    found = contrast.difference(contrast.mean(few), contrast.mean(independent(6)))
+    found = difference.difference(difference.mean(few), difference.mean(independent(6)))
     assert (found.interval, found.relative_interval, found.p) == (None, None, 1.0)
     assert found.relative is not None
-    assert contrast.wanted(contrast.mean(few), contrast.mean(few), found, 0.05, 4) is None
+    assert difference.wanted(difference.mean(few), difference.mean(few), found, 0.05, 4) is None
 
 
 def test_no_interval_beyond_the_sample() -> None:
     values = independent(7, count=120)
-    found = contrast.quantile(values, np.sort(values), 0.99)
+    found = difference.quantile(values, np.sort(values), 0.99)
     assert found is not None
     assert found.interval is None
     assert 0 < found.known < 2
-    assert contrast.difference(found, found).interval is None
+    assert difference.difference(found, found).interval is None
 
 
 def test_no_figure_is_below_0() -> None:
-    assert contrast.even(0.01, 0.02, 50.0, 100).interval == pytest.approx((0.0, 0.0502), abs=1e-4)
-    assert contrast.even(0.0, 0.02, 50.0, 100).interval == pytest.approx((0.0, 0.0402), abs=1e-4)
+    assert difference.even(0.01, 0.02, 50.0, 100).interval == pytest.approx((0.0, 0.0502), abs=1e-4)
+    assert difference.even(0.0, 0.02, 50.0, 100).interval == pytest.approx((0.0, 0.0402), abs=1e-4)
 
 
 def test_a_constant_is_known_exactly() -> None:
     values = np.full(50, 8.0)
-    found = contrast.quantile(values, values, 0.95)
+    found = difference.quantile(values, values, 0.95)
     assert found is not None
     assert found.interval == (8.0, 8.0)
-    same = contrast.difference(found, contrast.mean(values))
+    same = difference.difference(found, difference.mean(values))
     assert (same.relative_interval, same.p, same.error) == ((0.0, 0.0), 1.0, 0.0)
-    other = contrast.difference(found, contrast.mean(values + 1))
+    other = difference.difference(found, difference.mean(values + 1))
     assert other.p == 0.0
     assert other.relative_interval == pytest.approx((0.125, 0.125))
 
 
 def test_swapping_sides_inverts_the_ratio() -> None:
-    one, two = contrast.mean(independent(8)), contrast.mean(independent(9, 1.1))
-    there, back = contrast.difference(one, two), contrast.difference(two, one)
+    one, two = difference.mean(independent(8)), difference.mean(independent(9, 1.1))
+    there, back = difference.difference(one, two), difference.difference(two, one)
     assert there.relative_interval is not None
     assert back.relative_interval is not None
     low, high = there.relative_interval
@@ -131,66 +131,66 @@ def test_swapping_sides_inverts_the_ratio() -> None:
 def test_interval_and_p_agree() -> None:
     for seed in range(40):
         sides = [independent(seed, scale) for scale in (1.0, 1.0 + seed / 200)]
-        for figures in ([contrast.mean(side) for side in sides],
-                        [contrast.quantile(side, np.sort(side), 0.95) for side in sides]):  # fmt: skip
+        for figures in ([difference.mean(side) for side in sides],
+                        [difference.quantile(side, np.sort(side), 0.95) for side in sides]):  # fmt: skip
             base, new = figures
             assert base is not None
             assert new is not None
-            found = contrast.difference(base, new)
+            found = difference.difference(base, new)
             if found.interval is not None:
                 assert (found.p < 0.05) == (found.interval[0] > 0 or found.interval[1] < 0)
 
 
 def test_what_is_not_above_0_has_no_ratio() -> None:
-    zero = contrast.even(0.0, 0.1, 20, 50)
-    found = contrast.difference(zero, contrast.even(1.0, 0.1, 20, 50))
+    zero = difference.even(0.0, 0.1, 20, 50)
+    found = difference.difference(zero, difference.even(1.0, 0.1, 20, 50))
     assert (found.relative, found.relative_interval, found.absolute) == (None, None, 1.0)
     assert found.interval is not None
     assert found.interval[0] > 0
-    shares = contrast.difference(contrast.even(0.1, 0.01, 20, 50), contrast.even(0.2, 0.01, 20, 50), shares=True)
+    shares = difference.difference(difference.even(0.1, 0.01, 20, 50), difference.even(0.2, 0.01, 20, 50), shares=True)
     assert shares.relative is None
     assert shares.error == pytest.approx(0.0141, rel=0.01)
 
 
 def test_several_runs_are_as_sure_as_they_agree() -> None:
-    runs = [contrast.even(value, 0.01, 100, 500) for value in (1.0, 1.2, 1.4)]
-    found = contrast.together(runs)
+    runs = [difference.even(value, 0.01, 100, 500) for value in (1.0, 1.2, 1.4)]
+    found = difference.together(runs)
     assert (found.value, found.runs, found.count, found.freedom) == (pytest.approx(1.2), 3, 500, 2.0)
     assert found.error == pytest.approx(0.2 / math.sqrt(3))
-    alike = contrast.together([contrast.even(1.0, 0.01, 100, 500)] * 4)
+    alike = difference.together([difference.even(1.0, 0.01, 100, 500)] * 4)
     assert alike.error == pytest.approx(0.01 / 2), "never surer than the runs themselves"
-    assert contrast.together(runs[:1]) is runs[0]
+    assert difference.together(runs[:1]) is runs[0]
 
 
 def test_runs_too_small_for_an_interval_of_their_own_still_have_one_together() -> None:
     lone = [Estimate(value, None, None, 1.0, 5) for value in (1.0, 1.1, 1.2)]
-    assert contrast.together(lone).interval is not None
+    assert difference.together(lone).interval is not None
 
 
 def test_wanted_requests_halve_the_error_by_four_times_as_many() -> None:
-    sides = [contrast.even(1.0, error, 1e6, 1000) for error in (0.02, 0.02)]
-    found = contrast.difference(*sides)
-    asked = contrast.wanted(*sides, found, 0.05, 1)
+    sides = [difference.even(1.0, error, 1e6, 1000) for error in (0.02, 0.02)]
+    found = difference.difference(*sides)
+    asked = difference.wanted(*sides, found, 0.05, 1)
     assert asked == pytest.approx(1000 * (3.2415 * 0.02 * math.sqrt(2) / math.log(1.05)) ** 2, rel=0.01)
-    assert (contrast.wanted(*sides, found, 0.05, 4) or 0) > asked
-    runs = contrast.wanted_runs(found, 0.05, 1, 1)
+    assert (difference.wanted(*sides, found, 0.05, 4) or 0) > asked
+    runs = difference.wanted_runs(found, 0.05, 1, 1)
     assert runs is not None
     assert 2 < runs < 10
-    assert contrast.wanted_runs(found, 1e-6, 1, 2) is None
+    assert difference.wanted_runs(found, 1e-6, 1, 2) is None
 
 
 def test_holm() -> None:
-    assert contrast.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert contrast.holm([0.6, 0.7]) == [1.0, 1.0]
-    assert contrast.holm([]) == []
+    assert difference.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert difference.holm([0.6, 0.7]) == [1.0, 1.0]
+    assert difference.holm([]) == []
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.8])
 def test_false_alarms_are_as_rare_as_promised(rho: float) -> None:
     series = np.exp(0.5 * ar1(np.random.default_rng(11), rho, 300, 1000))
     ranked = np.sort(series, axis=1)
-    means = [contrast.mean(values) for values in series]
-    tails = [contrast.quantile(values, order, 0.95) for values, order in zip(series, ranked, strict=True)]
+    means = [difference.mean(values) for values in series]
+    tails = [difference.quantile(values, order, 0.95) for values, order in zip(series, ranked, strict=True)]
     for figures in (means, [tail for tail in tails if tail is not None]):
-        found = [contrast.difference(*pair) for pair in zip(figures[::2], figures[1::2], strict=True)]
+        found = [difference.difference(*pair) for pair in zip(figures[::2], figures[1::2], strict=True)]
         assert np.mean([each.p < 0.05 for each in found]) <= 0.08

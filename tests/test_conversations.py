@@ -12,13 +12,12 @@ import pytest
 import virtual
 from loadstone.apis import Settings
 from loadstone.apis.openai import Chat
-from loadstone.engine.sender import Carrier, Door
-from loadstone.dialogue import following
 from loadstone.engine.in_flight import Limits
 from loadstone.engine.requests import Jobs, Maker
-from loadstone.schedule.plan import Load, Rows, make
-from loadstone.records import Failure, Prompt, Record
 from loadstone.engine.runner import LAST, Runner, Times
+from loadstone.engine.sender import Carrier, Door
+from loadstone.records import Failure, Prompt, Record, following
+from loadstone.schedule.plan import Load, Rows, make
 from loadstone.schedule.stages import parse
 from loadstone.transport import Request, TransportError
 from streams import DONE, chunk

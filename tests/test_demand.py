@@ -9,7 +9,7 @@ import pytest
 
 from loadstone.capacity import demand
 from loadstone.capacity.demand import Demand, load, replicas
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 
 def test_a_rate_is_spread_evenly() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import servers
-from loadstone.cli import main as cli
+from loadstone.cli import main
 from loadstone.cli.parser import EPILOG, parser
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,11 +24,11 @@ LOCUSTS = (
     *("--headless", "--expect-workers", "--master-host", "--host", "--master", "--worker"),
     *("--builtin-schema", "--strict"),
 )
+# lm-eval's own, up to their underscores, and one of vLLM's.
 LM_EVALS = {"--apply", "--log", "--use", "--enable-tokenizer-info-endpoint"}
-"""lm-eval's own, up to their underscores, and one of vLLM's."""
 """Flags of Locust and of the validators in the document about both."""
+# And of vLLM where its tools read what Loadstone writes.
 VLLMS = ("--save-result", "--save-detailed", "--gpu-count-var", "--var-x", "--var-y")
-"""And of vLLM where its tools read what Loadstone writes."""
 
 
 def commands() -> list[list[str]]:
@@ -52,7 +52,7 @@ def test_the_commands_of_the_readme_run(
     with servers.spawned(ttft="5ms", itl="1ms") as url:
         for command in commands():
             given = [url if word == "http://127.0.0.1:8000" else word for word in command]
-            status = cli.main(given)
+            status = main.main(given)
             error = capsys.readouterr().err
             assert status == 0 or command[0] == "check", f"{shlex.join(command)}: {error}"
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadstone.sim.engine.scheduler import Engine, Sequence, Step
 from loadstone.sim.engine.kv_cache import chain
 from loadstone.sim.engine.presets import LLAMA_8B, LLAMA_70B, PRESETS, TINY, Costs, Limits, Profile
+from loadstone.sim.engine.scheduler import Engine, Sequence, Step
 
 SIZE = 4
 

@@ -13,22 +13,23 @@ import msgspec
 import pytest
 
 from loadstone import apis
-from loadstone.engine import run_folder as store
 from loadstone.apis.anthropic import Messages
 from loadstone.apis.ollama import Ollama
 from loadstone.apis.openai import Chat
 from loadstone.config.schema import Config
-from loadstone.evals.requests import answers, build as asking, send as inference
-from loadstone.evals.output import eval_json as journal
+from loadstone.dataset.formats.jsonl import parse
+from loadstone.dataset.rows import to_prompt
+from loadstone.dataset.source import Line, Options, Source, Where
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.evals.output import eval_json
+from loadstone.evals.requests import answers, build, send
 from loadstone.evals.requests.build import How, Wanted
 from loadstone.evals.requests.cache import Cache, key
 from loadstone.evals.requests.loglikelihood import Way
 from loadstone.evals.requests.mode import Route
 from loadstone.evals.settings import Eval
-from loadstone.dataset.formats.jsonl import parse
-from loadstone.dataset.rows import to_prompt
-from loadstone.dataset.source import Line, Options, Source, Where
-from loadstone.records import Failure, Logprobs, Record, Usage, UsageError
+from loadstone.records import Failure, Logprobs, Record, Usage
 from loadstone.samples import Asked, Sample
 
 WANTED = Wanted(id="t:0", mode="generation", asked="Q:")
@@ -78,7 +79,7 @@ def _folder(path: Path, runs: dict[str, list[Record]]) -> Path:
     for name, found in runs.items():
         folder = path / "runs" / name
         folder.mkdir(parents=True)
-        (folder / store.RECORDS).write_bytes(b"".join(map(answers_line, found)))
+        (folder / run_folder.RECORDS).write_bytes(b"".join(map(answers_line, found)))
     return path
 
 
@@ -98,14 +99,14 @@ def test_the_last_good_answer_counts(tmp_path: Path) -> None:
     assert {name: each.responses or each.failure for name, each in found.items()} == {
         "a": ["again"], "b": ["now"], "c": "status",
     }  # fmt: skip
-    counts, failures = journal.counted(wanted, found)
+    counts, failures = eval_json.counted(wanted, found)
     assert counts == {"wanted": 4, "answered": 2, "failed": 1, "unsent": 1, "cached": 0}
     assert failures == {"status": 1}
 
 
 def test_letters_answer_as_if_each_had_been_asked() -> None:
     sample = Sample(task="t", doc_id=0, doc={}, target="B", ask=Asked(query="Q:"), choices=["A", "B"])
-    item = asking.item(sample, How(mode="letters", form="text"))
+    item = build.item(sample, How(mode="letters", form="text"))
     told = Logprobs(tokens=[" B"], values=[-0.1], best=[True], top=[{" B": -0.1, " A": -2.5}])
     came = answers.answer(record(text=" B", logprobs=told), item.wanted[0][0], "1")
     (found,) = answers.answered([item], {"t:0": came})
@@ -116,7 +117,7 @@ def test_letters_answer_as_if_each_had_been_asked() -> None:
 
 def test_what_was_not_asked_has_failed() -> None:
     sample = Sample(task="t", doc_id=0, doc={}, target="", ask=Asked(query="Q:"))
-    item = asking.item(sample, How(mode="generation", settings={"max_tokens": 9}, repeat=2))
+    item = build.item(sample, How(mode="generation", settings={"max_tokens": 9}, repeat=2))
     (found,) = answers.answered([item], {"t:0": answers.answer(record(), WANTED, "1")})
     assert found.responses == [["Paris", None]]
     assert found.failures == [[None, "unsent"]]
@@ -143,38 +144,38 @@ SAID = {"max_tokens": 64, "temperature": 0.0, "stop": ["Q:"], "seed": 1234}
 )
 def test_settings_go_by_the_names_of_the_protocol(api: apis.API, fields: dict[str, Any]) -> None:
     """And a row with them is read as a request, so that the API puts them into its body."""
-    found = inference.fields(api, SAID)
+    found = send.fields(api, SAID)
     assert found == fields
     row = {"id": "t:0", "messages": [{"role": "user", "content": "Q:"}], **found}
     source = Source("requests.jsonl", lambda: b"", lambda _: None)
     prompt = to_prompt(parse(Line(Where(source, "line", 1), json.dumps(row))), Where(source, "line", 1), Options())
     body = api.body(prompt, apis.Settings(model="m"))
     assert {name: body[name] for name in found} == found
-    assert inference.fields(api, {**SAID, "chat_template_kwargs": {"a": 1}})["chat_template_kwargs"] == {"a": 1}
+    assert send.fields(api, {**SAID, "chat_template_kwargs": {"a": 1}})["chat_template_kwargs"] == {"a": 1}
 
 
 def test_requests_of_several_apis_are_runs_of_their_own() -> None:
     likely = msgspec.structs.replace(WANTED, id="t:1", mode="loglikelihood", continuation=" x")
     chat, echo = Route("generation", "chat"), Route("loglikelihood", "completions", Way("echo"))
-    found = inference.by_api([(WANTED, chat), (likely, echo), (WANTED, chat)])
+    found = send.by_api([(WANTED, chat), (likely, echo), (WANTED, chat)])
     assert {api: len(batch) for api, batch in found.items()} == {"chat": 2, "completions": 1}
-    (row,) = inference.rows([(likely, echo)], Config())
+    (row,) = send.rows([(likely, echo)], Config())
     assert (row["id"], row["prompt"], row["echo"]) == ("t:1", "Q: x", True)
 
 
 def test_runs_are_numbered_on(tmp_path: Path) -> None:
-    assert inference._next(tmp_path) == 1
+    assert send._next(tmp_path) == 1
     (tmp_path / "requests-3.jsonl").touch()
     (tmp_path / "runs/7").mkdir(parents=True)
-    assert inference._next(tmp_path) == 8
+    assert send._next(tmp_path) == 8
 
 
 def test_a_question_that_reads_otherwise_now_is_not_gone_on_with(tmp_path: Path) -> None:
-    line = inference.line({"id": "a", "prompt": "x"})
+    line = send.line({"id": "a", "prompt": "x"})
     (tmp_path / "requests-1.jsonl").write_bytes(line + b'{"id": "b", "pro')
-    inference.check_same(tmp_path, [("a", line), ("new", b"{}")])
+    send.check_same(tmp_path, [("a", line), ("new", b"{}")])
     with pytest.raises(UsageError, match="has asked a in other words"):
-        inference.check_same(tmp_path, [("a", inference.line({"id": "a", "prompt": "y"}))])
+        send.check_same(tmp_path, [("a", send.line({"id": "a", "prompt": "y"}))])
 
 
 PLACE = {"urls": ["http://a"], "model": "m", "api": "chat"}
@@ -248,10 +249,10 @@ def test_a_cache_that_is_none_is_said_to_be(tmp_path: Path) -> None:
 
 def test_tokens_cost_what_they_cost() -> None:
     settings = Eval(tasks=["t"], price_in=0.5, price_out=2.0)
-    found = journal.spent([Usage(1000, 500, 200), None, Usage(prompt=1000)], settings)
+    found = eval_json.spent([Usage(1000, 500, 200), None, Usage(prompt=1000)], settings)
     assert (found.input_tokens, found.output_tokens, found.cached_tokens, found.untold) == (2000, 500, 200, 1)
     assert found.cost == pytest.approx(2000 * 0.5e-6 + 500 * 2e-6)
-    assert journal.spent([Usage(1, 1)], Eval(tasks=["t"])).cost is None
+    assert eval_json.spent([Usage(1, 1)], Eval(tasks=["t"])).cost is None
 
 
 def test_a_conversation_that_ends_with_an_empty_answer_is_answered(tmp_path: Path) -> None:
@@ -259,8 +260,8 @@ def test_a_conversation_that_ends_with_an_empty_answer_is_answered(tmp_path: Pat
     wanted = Wanted(id="t:0", mode="generation", asked="Q:", later=["More."])
     folder = tmp_path / "runs/1"
     folder.mkdir(parents=True)
-    store.Folder(folder, new=False).append(
-        folder / store.RECORDS, [record(error="empty", text="", turn=1, conversation="c0", abandoned=1)]
+    run_folder.Folder(folder, new=False).append(
+        folder / run_folder.RECORDS, [record(error="empty", text="", turn=1, conversation="c0", abandoned=1)]
     )
     found = answers.read(tmp_path, {"t:0": wanted})["t:0"]
     assert (found.good, found.responses) == (True, [""])
@@ -291,5 +292,5 @@ def test_an_answer_that_goes_on_behind_a_stop_text_ended_there() -> None:
 def test_stop_texts_that_are_too_many_are_not_sent(api: str, seen: int | None, sent: int) -> None:
     asked: Any = "Q:" if api == "completions" else [{"role": "user", "content": "Q:"}]
     wanted = Wanted(id="t:0", mode="generation", asked=asked, settings={"stop": list("abcde")})
-    (row,) = inference.rows([(wanted, Route("generation", api, stops=seen))], Config(api=api))
+    (row,) = send.rows([(wanted, Route("generation", api, stops=seen))], Config(api=api))
     assert row["stop"] == list("abcde")[:sent]

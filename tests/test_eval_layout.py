@@ -12,12 +12,14 @@ import msgspec
 import pytest
 
 from answers import CAPTURED_GEN, CAPTURED_MC, SUMS, said
-from loadstone.engine import run_folder as store
-from loadstone.evals.output import lm_eval_samples as layout, results
-from loadstone.evals.scoring import score as scoring
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.output.items_csv import Timing, _cell, timing
-from loadstone.evals.output.lm_eval_samples import About, Setup
-from loadstone.records import Record, UsageError
+from loadstone.evals.output.lm_eval_samples import About
+from loadstone.evals.requests.task_run import Setup
+from loadstone.evals.scoring import score
+from loadstone.records import Record
 from loadstone.samples import Answered, Evaluation
 from loadstone.tasks.spec import Group, Task
 
@@ -49,8 +51,8 @@ def test_a_line_is_lm_evals_own(task: Task) -> None:
     setup = Setup(task=task, mode=task.default)
     for line in log(task.name):
         answered = held(line)
-        (ours,) = layout.lines(setup, answered, scoring.score(task, task.default, answered))
-        ours = json.loads(layout.dumped(ours))
+        (ours,) = lm_eval_samples.lines(setup, answered, score.score(task, task.default, answered))
+        ours = json.loads(lm_eval_samples.dumped(ours))
         assert list(ours) == [*line, "loadstone"]
         ours.pop("loadstone")
         assert ours == line
@@ -61,7 +63,7 @@ def test_results_have_lm_evals_keys_and_figures(tmp_path: Path) -> None:
     theirs = json.loads((CAPTURES / f"results_{TIME}.json").read_text())
     setups = [Setup(task=task, mode=task.default, original=5) for task in (CAPTURED_MC, CAPTURED_GEN)]
     parts = [(setup, map(held, log(setup.task.name))) for setup in setups]
-    results.finish(store.Folder(tmp_path), ABOUT, parts, [], TIME)
+    results.finish(run_folder.Folder(tmp_path), ABOUT, parts, [], TIME)
     ours = json.loads((tmp_path / f"results_{TIME}.json").read_text())
     assert list(ours) == [*theirs, "loadstone"]
     assert ours["results"] == theirs["results"]
@@ -84,7 +86,7 @@ def items(count: int = 4) -> Iterator[Answered]:
 
 def written(folder: Path, answered: Iterator[Answered] | None = None, **more: Any) -> list[dict[str, Any]]:
     setup = Setup(task=SUMS, mode="generation", settings=SENT, original=1319, **more)
-    results.finish(store.Folder(folder), ABOUT, [(setup, answered or items())], [], TIME)
+    results.finish(run_folder.Folder(folder), ABOUT, [(setup, answered or items())], [], TIME)
     return [json.loads(line) for line in (folder / f"samples_sums_{TIME}.jsonl").read_text().splitlines()]
 
 
@@ -118,7 +120,7 @@ def test_several_passes_stand_in_one_line_with_their_mean(tmp_path: Path) -> Non
 def test_a_chat_is_logged_as_lm_eval_logs_it(tmp_path: Path) -> None:
     line = written(tmp_path, chat=True)[0]
     assert line["arguments"]["gen_args_0"]["arg_0"] == ["2 + 2?"]
-    assert line["prompt_hash"] == layout.digest("2 + 2?")
+    assert line["prompt_hash"] == lm_eval_samples.digest("2 + 2?")
 
 
 def test_predictions_alone_are_logged_without_a_judgement(tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_what_no_encoding_has_does_not_end_the_evaluation(tmp_path: Path) -> Non
 def test_groups_stand_among_the_results_and_apart(tmp_path: Path) -> None:
     group = Group(name="maths", title="Maths", tasks=("sums", "absent"))
     setup = Setup(task=SUMS, mode="generation")
-    results.finish(store.Folder(tmp_path), ABOUT, [(setup, items())], [group], TIME)
+    results.finish(run_folder.Folder(tmp_path), ABOUT, [(setup, items())], [group], TIME)
     told = json.loads((tmp_path / f"results_{TIME}.json").read_text())
     assert told["groups"]["maths"] == told["results"]["maths"]
     assert told["groups"]["maths"]["exact_match,strict"] == 0.25
@@ -168,9 +170,12 @@ def test_ours_is_read_back(tmp_path: Path) -> None:
 
 def test_names_of_files() -> None:
     assert results.stamp(datetime(2026, 11, 20, 15, 22, 49, 651747)) == TIME
-    assert layout.task_of(layout.samples_name("mmlu_high_school_physics", TIME)) == "mmlu_high_school_physics"
-    assert layout.task_of("samples.jsonl") is None
-    assert layout.sanitized("org/tiny:v1") == "org__tiny__v1"
+    assert (
+        lm_eval_samples.task_of(lm_eval_samples.samples_name("mmlu_high_school_physics", TIME))
+        == "mmlu_high_school_physics"
+    )
+    assert lm_eval_samples.task_of("samples.jsonl") is None
+    assert lm_eval_samples.sanitized("org/tiny:v1") == "org__tiny__v1"
 
 
 def test_items_join_what_an_answer_was_worth_with_what_it_took(tmp_path: Path) -> None:
@@ -178,7 +183,7 @@ def test_items_join_what_an_answer_was_worth_with_what_it_took(tmp_path: Path) -
                     end=3_100_000_000, attempt=1)  # fmt: skip
     timings: dict[tuple[str, int], Timing] = {("1", 0): timing(record)}
     setup = Setup(task=SUMS, mode="generation")
-    results.finish(store.Folder(tmp_path), ABOUT, [(setup, items())], [], TIME, timings=timings)
+    results.finish(run_folder.Folder(tmp_path), ABOUT, [(setup, items())], [], TIME, timings=timings)
     head, first, *_, last = (tmp_path / "items.csv").read_text().splitlines()
     assert head == ("task,doc_id,pass,outcome,extracted,target,metric,ttft,latency,input_tokens,output_tokens,"
                     "finish,failure,attempts,run,index")  # fmt: skip
@@ -193,7 +198,7 @@ def test_a_choice_took_from_its_first_request_to_its_last(tmp_path: Path) -> Non
     timings = {("1", number): Timing(start=number * 1.0, end=number + 1.5, ttft=0.5, input_tokens=7, output_tokens=1,
                                      attempts=1) for number in range(2)}  # fmt: skip
     setup = Setup(task=CAPTURED_MC, mode="loglikelihood")
-    results.finish(store.Folder(tmp_path), ABOUT, [(setup, [one])], [], TIME, timings=timings)
+    results.finish(run_folder.Folder(tmp_path), ABOUT, [(setup, [one])], [], TIME, timings=timings)
     assert (tmp_path / "items.csv").read_text().splitlines()[1] == "tiny_mc,0,0,right,0,'=a,1.0,,2.5,14,2,,,1,1,0 1"
 
 

@@ -10,18 +10,17 @@ import pytest
 from msgspec.structs import replace
 
 from answers import SUMS, said
-from loadstone.evals.compare import test as paired
-from loadstone.engine import run_folder as store
 from loadstone.cli.main import main
-from loadstone.evals.compare import load as pairing
-from loadstone.evals.output import results
-from loadstone.evals.output.lm_eval_samples import About, Setup
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.evals.compare import load, page, test
 from loadstone.evals.compare.load import Compared, adjusted
 from loadstone.evals.compare.test import Difference
-from loadstone.records import UsageError
-from loadstone.samples import Estimate
-from loadstone.evals.compare import page as paired_view
+from loadstone.evals.output import results
+from loadstone.evals.output.lm_eval_samples import About
+from loadstone.evals.requests.task_run import Setup
 from loadstone.report.page import Prose
+from loadstone.samples import Estimate
 
 TIME = "2026-11-20T15-22-49.651747"
 
@@ -29,7 +28,7 @@ TIME = "2026-11-20T15-22-49.651747"
 def counted(both: int, gained: int, lost: int, neither: int) -> Difference:
     base = [1.0] * both + [0.0] * gained + [1.0] * lost + [0.0] * neither
     new = [1.0] * both + [1.0] * gained + [0.0] * lost + [0.0] * neither
-    found = paired.difference(base, new)
+    found = test.difference(base, new)
     assert found is not None
     return found
 
@@ -38,13 +37,13 @@ def counted(both: int, gained: int, lost: int, neither: int) -> Difference:
     ("gained", "lost", "p"), [(0, 5, 1 / 32), (1, 5, 2 * 7 / 64 - 6 / 64), (3, 3, 1.0), (0, 0, 1.0)]
 )
 def test_mcnemars_mid_p_by_hand(gained: int, lost: int, p: float) -> None:
-    assert paired.midp(gained, lost) == pytest.approx(p)
-    assert paired.midp(lost, gained) == pytest.approx(p)
+    assert test.midp(gained, lost) == pytest.approx(p)
+    assert test.midp(lost, gained) == pytest.approx(p)
 
 
 def test_many_flips_are_no_matter() -> None:
     z = (5200 - 4800) / math.sqrt(10000)
-    assert paired.midp(5200, 4800) == pytest.approx(math.erfc(z / math.sqrt(2)), rel=0.01)
+    assert test.midp(5200, 4800) == pytest.approx(math.erfc(z / math.sqrt(2)), rel=0.01)
 
 
 def test_it_counts_flips_both_ways() -> None:
@@ -80,32 +79,32 @@ def test_the_interval_covers_what_it_says() -> None:
 
 
 def test_parts_and_clusters_have_students_interval() -> None:
-    found = paired.difference([0.5, 0.5, 0.0, 1.0], [1.0, 0.5, 0.5, 1.0])
+    found = test.difference([0.5, 0.5, 0.0, 1.0], [1.0, 0.5, 0.5, 1.0])
     assert found is not None
     assert found.difference.value == pytest.approx(0.25)
     error = math.sqrt(4 * 0.0625 / 3) / 2
     assert found.difference.stderr == pytest.approx(error)
     assert (found.difference.interval or (0, 0))[1] == pytest.approx(0.25 + 3.182446 * error, abs=1e-6)
-    clustered = paired.difference([0.0] * 6, [1.0, 1.0, 0.0, 0.0, 0.0, 0.0], ["a", "a", "b", "b", "c", "c"])
+    clustered = test.difference([0.0] * 6, [1.0, 1.0, 0.0, 0.0, 0.0, 0.0], ["a", "a", "b", "b", "c", "c"])
     assert clustered is not None
     assert clustered.difference.method == "t over clusters"
-    alike = paired.difference([0.5] * 8, [0.5] * 8)
+    alike = test.difference([0.5] * 8, [0.5] * 8)
     assert alike is not None
     assert alike.difference.interval == pytest.approx((-0.3244, 0.3244), abs=1e-4)
-    assert paired.difference([], []) is None
+    assert test.difference([], []) is None
 
 
 def evaluated(folder: Path, answers: dict[int, str | None], model: str = "m") -> Path:
     parts = [said(text, doc_id=number, answer=4 + number * 0) for number, text in answers.items()]
     setup = Setup(task=SUMS, mode="generation")
-    results.finish(store.Folder(folder), About(model=model, began=0, took=0), [(setup, parts)], [], TIME)
+    results.finish(run_folder.Folder(folder), About(model=model, began=0, took=0), [(setup, parts)], [], TIME)
     return folder
 
 
 def test_items_are_held_against_each_other_by_what_they_are(tmp_path: Path) -> None:
     base = evaluated(tmp_path / "a", {0: "4", 1: "4", 2: "5", 3: None, 7: "4"})
     new = evaluated(tmp_path / "b", {2: "4", 1: "4", 0: "so 5", 3: "4", 8: "4"})
-    (found,) = pairing.compare(pairing.read(base), pairing.read(new))
+    (found,) = load.compare(load.read(base), load.read(new))
     assert found.difference is not None
     assert (found.difference.gained, found.difference.lost, found.difference.difference.n) == (1, 1, 3)
     assert (found.alone, found.failed, found.metric) == (2, 1, "exact_match")
@@ -150,11 +149,11 @@ def test_other_prompts_and_metrics_are_told(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_evaluations_of_different_tasks_are_not_compared(tmp_path: Path) -> None:
-    base = pairing.read(evaluated(tmp_path / "a", {0: "4"}))
+    base = load.read(evaluated(tmp_path / "a", {0: "4"}))
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / f"samples_other_{TIME}.jsonl").write_text("")
     with pytest.raises(UsageError, match="have no task in common: sums against other"):
-        pairing.compare(base, pairing.read(tmp_path / "b"))
+        load.compare(base, load.read(tmp_path / "b"))
 
 
 def test_p_values_allow_for_how_many_tasks_there_are() -> None:
@@ -171,7 +170,7 @@ def test_p_values_allow_for_how_many_tasks_there_are() -> None:
 def test_many_tasks_with_one_fault_are_named_in_one_sentence() -> None:
     tasks = [Compared(task=f"t{n}", metric="acc", modes=("", ""), metrics=(("", ""), ("", "")), reworded=n, alone=0,
                       failed=0, same=None, difference=None) for n in range(60)]  # fmt: skip
-    told = [block.text for block in paired_view.page(("a", "b"), ("m", "m"), tasks).sections[0].blocks
+    told = [block.text for block in page.page(("a", "b"), ("m", "m"), tasks).sections[0].blocks
             if isinstance(block, Prose)]  # fmt: skip
     assert len(told) == 1
     assert told[0].endswith("t1 (1 items); t2 (2 items); t3 (3 items); t4 (4 items); t5 (5 items); and 54 more tasks.")

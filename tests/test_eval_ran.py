@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from answers import SUMS
-from loadstone.engine import run_folder as store
-from loadstone.evals.output import lm_eval_samples as layout, results
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.evals.output import lm_eval_samples, results
+from loadstone.evals.output.lm_eval_samples import About
+from loadstone.evals.requests.task_run import Setup
 from loadstone.evals.rescore import rescore as rescoring
-from loadstone.evals.scoring import sandbox
-from loadstone.evals.output.lm_eval_samples import About, Setup
 from loadstone.evals.rescore.rescore import Rescored, Wish
-from loadstone.records import Failure, Record, UsageError
+from loadstone.evals.scoring import sandbox
+from loadstone.records import Failure, Record
 from loadstone.samples import Answered
 from loadstone.tasks import catalogue
 
@@ -25,13 +27,13 @@ TIME = "2026-11-20T15-22-49.651747"
 def ran(folder: Path, answers: Iterable[tuple[str, str | None]]) -> Path:
     """A run that asked these rows and was answered so."""
     folder.mkdir()
-    (folder / store.RUN).write_text("{}")
+    (folder / run_folder.RUN).write_text("{}")
     records = [
         Record(index=index, prompt=prompt, scheduled=0, sent=0, end=9, status=200, text=text, finish="stop",
                error=None if text is not None else Failure("timeout", "30 s"))
         for index, (prompt, text) in enumerate(answers)
     ]  # fmt: skip
-    store.Folder(folder, new=False).append(folder / store.RECORDS, records)
+    run_folder.Folder(folder, new=False).append(folder / run_folder.RECORDS, records)
     return folder
 
 
@@ -58,7 +60,7 @@ def test_a_run_has_to_be_told_its_task(tmp_path: Path) -> None:
         rescore(path, task="gsm8k")
     untold = ran(tmp_path / "untold", [])
     record = Record(index=0, prompt="test:1", scheduled=0, sent=0, end=9, status=200, finish="stop")
-    store.Folder(untold, new=False).append(untold / store.RECORDS, [record])
+    run_folder.Folder(untold, new=False).append(untold / run_folder.RECORDS, [record])
     with pytest.raises(UsageError, match="kept no texts to judge: run with --save-text"):
         rescore(untold, task="gsm8k")
     with pytest.raises(UsageError, match="a run is judged by itself"):
@@ -68,7 +70,7 @@ def test_a_run_has_to_be_told_its_task(tmp_path: Path) -> None:
 def test_a_run_of_an_evaluation_is_that_evaluation(tmp_path: Path) -> None:
     setup, doc = Setup(task=SUMS, mode="generation"), {"question": "2 + 2?", "answer": "4"}
     one = Answered(task="sums", doc_id=0, doc=doc, target="4", arguments=[("?", {})], responses=[["4"]])
-    results.finish(store.Folder(tmp_path), About(model="m", began=0, took=0), [(setup, [one])], [], TIME)
+    results.finish(run_folder.Folder(tmp_path), About(model="m", began=0, took=0), [(setup, [one])], [], TIME)
     (tmp_path / "runs").mkdir()
     assert rescore(ran(tmp_path / "runs" / "1", [])).evaluation.tasks[0].items == 1
 
@@ -81,7 +83,7 @@ def test_programs_are_run_only_where_that_is_allowed(tmp_path: Path, monkeypatch
             "arguments": {"gen_args_0": {"arg_0": "?", "arg_1": {}}}}  # fmt: skip
     path = tmp_path / f"samples_{task.name}_{TIME}.jsonl"
     path.write_text(json.dumps(line) + "\n")
-    assert layout.task_of(path.name) == task.name
+    assert lm_eval_samples.task_of(path.name) == task.name
     with pytest.raises(UsageError, match=r"humaneval is scored by running .*say --allow-code-execution"):
         rescore(path)
     asked: list[str] = []

@@ -12,17 +12,19 @@ import msgspec
 import pytest
 
 from answers import SUMS, said
-from loadstone.engine import run_folder as store
 from loadstone.cli.main import main
-from loadstone.evals.output import report as reporting, results
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.evals.output import csv as accuracy_csv
+from loadstone.evals.output import page as accuracy
+from loadstone.evals.output import report, results
 from loadstone.evals.output.items_csv import Timing
-from loadstone.evals.output.lm_eval_samples import About, Setup
-from loadstone.records import UsageError
-from loadstone.samples import Answered
-from loadstone.tasks.spec import Group, Task
-from loadstone.evals.output import page as accuracy, csv as accuracy_csv
+from loadstone.evals.output.lm_eval_samples import About
+from loadstone.evals.requests.task_run import Setup
 from loadstone.report import html, markdown
 from loadstone.report.page import Page, Prose, Table
+from loadstone.samples import Answered
+from loadstone.tasks.spec import Group, Task
 
 TIME = "2026-11-20T15-22-49.651747"
 EXAMPLE = Path(__file__).resolve().parents[1] / "reports/example"
@@ -49,7 +51,7 @@ def evaluated(folder: Path, *answers: Iterator[Answered], names: str = "ab", **m
     parts = [(Setup(task=task(name), mode="generation", shots=5, sha256={"test.jsonl": "ab" * 32}), each)
              for name, each in zip(names, answers, strict=False)]  # fmt: skip
     about = About(model="org/m", began=0.0, took=1.0)
-    results.finish(store.Folder(folder), about, parts, GROUPS, TIME, target={"both": 0.5}, **more)  # type: ignore[arg-type]
+    results.finish(run_folder.Folder(folder), about, parts, GROUPS, TIME, target={"both": 0.5}, **more)  # type: ignore[arg-type]
     return folder
 
 
@@ -62,7 +64,7 @@ def table(page: Page, title: str) -> Table:
 
 
 def test_it_says_what_it_comes_to_and_how_sure_that_is(tmp_path: Path) -> None:
-    page = reporting.page(evaluated(tmp_path, planted(70, 30), planted(20, 80)))
+    page = report.page(evaluated(tmp_path, planted(70, 30), planted(20, 80)))
     assert page.lead.tone == "good"
     assert page.lead.text == "Both: 45.00% of 200 items by generation, 95 % interval 38.26 to 51.92."
     row = dict(zip(table(page, "Tasks").columns, table(page, "Tasks").rows[0], strict=True))
@@ -72,7 +74,7 @@ def test_it_says_what_it_comes_to_and_how_sure_that_is(tmp_path: Path) -> None:
 
 
 def test_what_is_no_fault_of_the_model_is_told_loudly(tmp_path: Path) -> None:
-    page = reporting.page(evaluated(tmp_path, planted(60, 20, failed=5, cut=12, unparsed=3), names="z"))
+    page = report.page(evaluated(tmp_path, planted(60, 20, failed=5, cut=12, unparsed=3), names="z"))
     assert page.lead.tone == "bad"
     first, failed, cut, unparsed = page.lead.text.split("\n")
     assert first.startswith("Z: 60.00% of 100 items")
@@ -85,16 +87,16 @@ def test_what_is_no_fault_of_the_model_is_told_loudly(tmp_path: Path) -> None:
 
 
 def test_one_in_a_hundred_is_no_alarm(tmp_path: Path) -> None:
-    assert reporting.page(evaluated(tmp_path, planted(98, 1, failed=1))).lead.tone == "good"
+    assert report.page(evaluated(tmp_path, planted(98, 1, failed=1))).lead.tone == "good"
 
 
 def test_a_task_that_is_mostly_cut_is_named_among_others(tmp_path: Path) -> None:
-    page = reporting.page(evaluated(tmp_path, planted(100), planted(5, cut=5)))
+    page = report.page(evaluated(tmp_path, planted(100), planted(5, cut=5)))
     assert "[bad] B: 50.00% truncated." in paragraphs(page)
 
 
 def test_groups_and_the_leaderboard_row(tmp_path: Path) -> None:
-    evaluation, _ = reporting.read(evaluated(tmp_path, planted(3, 1), planted(1, 1)))
+    evaluation, _ = report.read(evaluated(tmp_path, planted(3, 1), planted(1, 1)))
     page = accuracy.leaderboard(evaluation)
     (row,) = table(page, "Leaderboard").rows
     assert row == ["org/m", "both", "50.00%", "75.00%", "66.67%", "62.50%", "50.00%", "+16.67 points",
@@ -103,21 +105,21 @@ def test_groups_and_the_leaderboard_row(tmp_path: Path) -> None:
     groups = table(accuracy.page(evaluation), "Groups")
     assert groups.rows[0][:4] == ["both", "2", "6", "66.67%"]
     assert groups.rows[0][5] == "62.50%"
-    alone, _ = reporting.read(evaluated(tmp_path / "alone", planted(1), names="z"))
+    alone, _ = report.read(evaluated(tmp_path / "alone", planted(1), names="z"))
     assert accuracy.leaderboard(alone).lead.tone == "doubt"
 
 
 def test_several_passes_have_a_table(tmp_path: Path) -> None:
     answered = (said("4", "5" if number % 2 else "4", doc_id=number) for number in range(10))
-    page = reporting.page(evaluated(tmp_path, answered))
+    page = report.page(evaluated(tmp_path, answered))
     assert [row[1:3] for row in table(page, "Several passes").rows] == [
         ["avg@2", "75.00%"], ["pass@2", "100.00%"], ["maj@2", "100.00%"]]  # fmt: skip
 
 
 def test_predictions_alone_are_no_figures(tmp_path: Path) -> None:
     setup = Setup(task=SUMS, mode="generation", judged=False)
-    results.finish(store.Folder(tmp_path), About(model="m", began=0, took=0), [(setup, planted(3))], [], TIME)
-    page = reporting.page(tmp_path)
+    results.finish(run_folder.Folder(tmp_path), About(model="m", began=0, took=0), [(setup, planted(3))], [], TIME)
+    page = report.page(tmp_path)
     assert page.lead.text == "3 items were asked and their answers kept; nothing was judged."
     assert table(page, "Tasks").rows[0][1] == "-"
 
@@ -132,7 +134,7 @@ def served(folder: Path) -> Path:
 
 
 def test_how_the_server_did_stands_beside_it(tmp_path: Path) -> None:
-    page = reporting.page(served(tmp_path))
+    page = report.page(served(tmp_path))
     assert "[doubt] Run 1: timings are suspect" in paragraphs(page)
     serving = table(page, "Serving")
     assert dict(zip(serving.columns, serving.rows[0], strict=True))["check"] == "suspect"
@@ -148,8 +150,8 @@ def test_how_the_server_did_stands_beside_it(tmp_path: Path) -> None:
 
 
 def test_the_report_is_written_as_markdown_and_as_a_page(tmp_path: Path) -> None:
-    reporting.write(store.Folder(served(tmp_path), new=False))
-    page = reporting.page(tmp_path)
+    report.write(run_folder.Folder(served(tmp_path), new=False))
+    page = report.page(tmp_path)
     assert (tmp_path / "report.md").read_text() == markdown.draw(page)
     assert (tmp_path / "report.html").read_text() == html.draw(page)
     assert "## Evaluation of org/m" in markdown.draw(page)
@@ -159,15 +161,15 @@ def test_foreign_text_stays_text(tmp_path: Path) -> None:
     evil = msgspec.structs.replace(task("<script>"), title="<script>alert(1)</script>")
     setup = Setup(task=evil, mode="generation")
     about = About(model="<img src=x>\x1b[31m", began=0, took=0)
-    results.finish(store.Folder(tmp_path), about, [(setup, planted(1))], [], TIME)
-    drawn = html.draw(reporting.page(tmp_path))
+    results.finish(run_folder.Folder(tmp_path), about, [(setup, planted(1))], [], TIME)
+    drawn = html.draw(report.page(tmp_path))
     assert "<script>alert" not in drawn
     assert "<img" not in drawn
-    assert "\x1b" not in markdown.draw(reporting.page(tmp_path))
+    assert "\x1b" not in markdown.draw(report.page(tmp_path))
 
 
 def test_as_csv(tmp_path: Path) -> None:
-    evaluation, _ = reporting.read(evaluated(tmp_path, planted(3, 1), planted(1, 1)))
+    evaluation, _ = report.read(evaluated(tmp_path, planted(3, 1), planted(1, 1)))
     rows = list(csv.DictReader(accuracy_csv.render(evaluation).splitlines()))
     first = rows[0]
     assert (first["name"], first["metric"], first["filter"], first["value"]) == ("a", "exact_match", "strict", "0.75")
@@ -177,7 +179,7 @@ def test_as_csv(tmp_path: Path) -> None:
 
 def test_what_is_no_evaluation_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no results_\*.json: give the folder of an evaluation"):
-        reporting.read(tmp_path)
+        report.read(tmp_path)
 
 
 def test_report_and_score_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from answers import SUMS, said
-from loadstone.engine import run_folder as store
-from loadstone.evals.output import lm_eval_samples as layout, results
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.evals.output import lm_eval_samples, results
+from loadstone.evals.output.lm_eval_samples import About
+from loadstone.evals.requests.task_run import Setup
 from loadstone.evals.rescore import rescore as rescoring
-from loadstone.evals.output.lm_eval_samples import About, Setup
-from loadstone.evals.rescore.samples_file import Log
 from loadstone.evals.rescore.rescore import Change, Rescored, Wish
-from loadstone.records import UsageError
+from loadstone.evals.rescore.samples_file import Log
 from loadstone.samples import Answered
 from loadstone.tasks import catalogue
 
@@ -27,7 +28,7 @@ Line = dict[str, Any]
 
 
 def rescore(*paths: Path, folder: Path | None = None, **wish: str) -> Rescored:
-    return rescoring.rescore(paths, Wish(**wish), store.Folder(folder) if folder else None, 0.0, TIME)
+    return rescoring.rescore(paths, Wish(**wish), run_folder.Folder(folder) if folder else None, 0.0, TIME)
 
 
 def values(rescored: Rescored) -> dict[str, float]:
@@ -71,7 +72,7 @@ def choice(number: int, **changed: Any) -> Line:
         "arguments": {f"gen_args_{place}": {"arg_0": "?", "arg_1": f" {text}"}
                       for place, text in enumerate(doc["choices"])},
         "resps": [[["-2.0", "False"]], [["-4.0", "False"]], [["-3.0", "True"]]],
-        "doc_hash": layout.doc_hash(doc), "acc": 0.0, "acc_norm": 1.0} | changed  # fmt: skip
+        "doc_hash": lm_eval_samples.doc_hash(doc), "acc": 0.0, "acc_norm": 1.0} | changed  # fmt: skip
 
 
 def text(number: int, **changed: Any) -> Line:
@@ -81,7 +82,7 @@ def text(number: int, **changed: Any) -> Line:
 
 
 def written(path: Path, lines: Iterable[Line]) -> Path:
-    path.write_bytes(b"".join(map(layout.dumped, lines)))
+    path.write_bytes(b"".join(map(lm_eval_samples.dumped, lines)))
     return path
 
 
@@ -191,7 +192,7 @@ def evaluated(folder: Path) -> Path:
                                 said("", doc_id=3), said("4", "5", doc_id=4)][:4]  # fmt: skip
     setup = Setup(task=SUMS, mode="generation", original=1319, shots=5)
     about = About(model="org/m", began=0.0, took=1.0)
-    results.finish(store.Folder(folder), about, [(setup, answered)], [], TIME)
+    results.finish(run_folder.Folder(folder), about, [(setup, answered)], [], TIME)
     return folder
 
 
@@ -233,7 +234,7 @@ def test_only_some_are_judged(tmp_path: Path) -> None:
 )
 def test_a_broken_line_is_named(line: bytes, said_: str, tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    path.write_bytes(b"".join(map(layout.dumped, [text(0), text(1)])) + line + layout.dumped(text(3)))
+    path.write_bytes(b"".join(map(lm_eval_samples.dumped, [text(0), text(1)])) + line + lm_eval_samples.dumped(text(3)))
     with pytest.raises(UsageError, match=f"x.jsonl, {said_}" if said_.startswith("line") else said_):
         rescore(path)
 

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from answers import CAPTURED_MC, SUMS, said, same, whole
+from loadstone.errors import UsageError
 from loadstone.evals.scoring import score as scoring
-from loadstone.records import UsageError
 from loadstone.samples import Answered, Sample
 from loadstone.tasks.spec import Filter, Generation
 

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.config import files as mappings
-from loadstone.cli import flag_types as values
+from loadstone.cli import flag_types
+from loadstone.config import files
 from loadstone.config.schema import Config
+from loadstone.errors import UsageError
 from loadstone.evals.settings import RETRIES, Eval, from_mapping, unlike
-from loadstone.records import UsageError
 
 
 def one(**fields: Any) -> Eval:
@@ -130,7 +130,7 @@ def test_yaml_toml_and_json_say_the_same(tmp_path: Path) -> None:
     }
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-    found = [mappings.read(tmp_path / name) for name in texts]
+    found = [files.read(tmp_path / name) for name in texts]
     assert found == [{"tasks": ["gsm8k", "qa:mine.jsonl"], "gen": {"temperature": 0.6, "stop": ["\n"]}}] * 3
 
 
@@ -147,13 +147,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, text: st
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(UsageError) as refusal:
-        mappings.read(path)
+        files.read(path)
     assert says.replace("PATH", str(path)) in str(refusal.value)
 
 
 def test_fields_are_typed_as_for_lm_eval() -> None:
     typed = 'temperature=0.6,max_gen_toks=32,do_sample=true,until=["Q:",","],name=x y,seed=None,id="7"'
-    assert values.pairs(typed) == {
+    assert flag_types.pairs(typed) == {
         "temperature": 0.6, "max_gen_toks": 32, "do_sample": True, "until": ["Q:", ","], "name": "x y", "seed": None,
         "id": "7",
     }  # fmt: skip

@@ -7,11 +7,10 @@ import math
 import pytest
 
 from answers import scored
-from loadstone.evals.scoring import intervals as accuracy
-from loadstone.stats.binomial import wilson
-from loadstone.evals.scoring import groups as grouping, aggregate as tally
+from loadstone.evals.scoring import aggregate, groups, intervals
 from loadstone.evals.scoring.aggregate import Row, Tally
 from loadstone.samples import Estimate, Outcome, Score
+from loadstone.stats.distributions import wilson
 from loadstone.tasks.spec import Group
 
 
@@ -33,7 +32,7 @@ def plain(outcomes: dict[Outcome, int], name: str = "sums") -> Tally:
 
 
 def estimate(values: list[float], clusters: list[str | None] | None = None) -> Estimate:
-    found = accuracy.estimate(values, clusters)
+    found = intervals.estimate(values, clusters)
     assert found is not None
     return found
 
@@ -82,7 +81,7 @@ def test_parts_of_right_have_students_interval() -> None:
     found = estimate([0.0, 0.5, 1.0, 0.5])
     error = math.sqrt(0.5 / 3) / 2
     assert found.stderr == pytest.approx(error)
-    assert found.method == accuracy.STUDENT
+    assert found.method == intervals.STUDENT
     assert found.interval == (0.0, 1.0)
     half = 3.182446 * math.sqrt(0.02 / 3) / 2
     assert estimate([0.4, 0.5, 0.6, 0.5]).interval == pytest.approx((0.5 - half, 0.5 + half), abs=1e-6)
@@ -92,7 +91,7 @@ def test_a_cluster_counts_as_it_hangs_together() -> None:
     """By hand: sums away from the mean 0.5 are 1, -1, 0.5 and -0.5, so 4/3 * 2.5 under the root, over 6."""
     found = estimate([1.0, 1.0, 0.0, 0.0, 1.0, 0.0], ["a", "a", "b", "b", None, None])
     assert found.stderr == pytest.approx(math.sqrt(4 / 3 * 2.5) / 6)
-    assert found.method == accuracy.CLUSTERED
+    assert found.method == intervals.CLUSTERED
 
 
 def test_clusters_of_one_are_no_clusters() -> None:
@@ -102,7 +101,7 @@ def test_clusters_of_one_are_no_clusters() -> None:
 def test_items_that_are_all_alike_are_not_certain() -> None:
     alike = estimate([1.0] * 6, ["a", "a", "a", "b", "b", "b"])
     assert alike.interval == wilson(2, 2)
-    assert alike.method == accuracy.ALIKE
+    assert alike.method == intervals.ALIKE
     assert estimate([0.5, 0.5, 0.5]).interval == wilson(1.5, 3)
     one = estimate([1.0, 0.0], ["a", "a"])
     assert one.interval is None
@@ -115,7 +114,7 @@ def test_repeats_are_averaged_first() -> None:
                       for number, passes in enumerate(patterns))).done()  # fmt: skip
     assert (found.items, found.passes) == (3, 2)
     figure = found.figures[0]
-    assert (figure.all.value, figure.all.n, figure.all.method) == (0.5, 3, accuracy.STUDENT)
+    assert (figure.all.value, figure.all.n, figure.all.method) == (0.5, 3, intervals.STUDENT)
     assert figure.answered is not None
     assert figure.answered.value == pytest.approx(0.5)
     assert {name: at.value for name, at in found.at.items()} == pytest.approx(
@@ -135,7 +134,7 @@ def test_repeats_are_averaged_first() -> None:
 )
 def test_the_majority_of_equally_many_is_who_spoke_first(answers: list[tuple[str, Outcome]], right: bool) -> None:
     passes = [scored(outcome, 0, number, extracted=said) for number, (said, outcome) in enumerate(answers)]
-    assert tally.majority(passes) is right
+    assert aggregate.majority(passes) is right
 
 
 def test_parts_of_an_item_are_pooled_and_clustered() -> None:
@@ -164,7 +163,7 @@ def three() -> dict[str, Tally]:
 
 
 def test_groups_are_told_by_items_and_by_tasks() -> None:
-    whole, hard, _ = grouping.grouped(GROUPS, three())
+    whole, hard, _ = groups.grouped(GROUPS, three())
     assert whole.tasks == ["a", "b", "c"]
     assert whole.items == 11
     assert whole.micro.value == pytest.approx(5 / 11)
@@ -178,20 +177,20 @@ def test_groups_are_told_by_items_and_by_tasks() -> None:
 
 
 def test_lm_evals_figure_of_a_group_is_pooled() -> None:
-    hard = grouping.grouped(GROUPS, three())[1]
+    hard = groups.grouped(GROUPS, three())[1]
     value, error, count = hard.figures["exact_match,strict"]
     assert (value, count) == (pytest.approx(4 / 6), 6)
     assert error == pytest.approx(math.sqrt((3 * 0.25**2 * 4 + 1 * 0.5**2 * 2) / (6 - 2) / 6))
 
 
 def test_the_leaderboard_row() -> None:
-    (row,) = grouping.standings(GROUPS, three(), {"all": 50.0})
+    (row,) = groups.standings(GROUPS, three(), {"all": 50.0})
     assert row.columns == pytest.approx({"STEM": 4 / 6, "Humanities": 0.2})
     assert row.weighted == pytest.approx(5 / 11)
     assert row.mean == pytest.approx((0.75 + 0.5 + 0.2) / 3)
     assert row.target == 0.5
     assert row.delta == pytest.approx(5 / 11 - 0.5)
-    assert grouping.standings(GROUPS, {}) == []
+    assert groups.standings(GROUPS, {}) == []
 
 
 def test_an_item_that_is_not_judged_is_counted() -> None:
@@ -219,4 +218,4 @@ def test_bleu_and_rouge_are_no_shares() -> None:
     assert found["bleu_diff"].interval == pytest.approx((-4.484, 0.484), abs=0.001)
     assert found["rouge1_acc"].method == "Wilson"
     assert estimate([1.0]).interval is not None
-    assert accuracy.estimate([25.0], share=False) == Estimate(value=25.0, n=1)
+    assert intervals.estimate([25.0], share=False) == Estimate(value=25.0, n=1)

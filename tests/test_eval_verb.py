@@ -13,12 +13,14 @@ import pytest
 
 import exam
 import loadstone as library
-from loadstone.host import event_loop as loop
-from loadstone.evals.requests import answers
-from loadstone.evals import evaluate as session, prepare as sitting
+from loadstone.errors import UsageError
+from loadstone.evals import evaluate as session
+from loadstone.evals import prepare
 from loadstone.evals.lock import alone
+from loadstone.evals.requests import answers
 from loadstone.evals.settings import from_mapping
-from loadstone.records import UsageError, from_line, to_line
+from loadstone.host import event_loop
+from loadstone.records import from_line, to_line
 from servers import Done, Sim, clean, loadstone, records, refused
 
 SUMS = 12
@@ -271,12 +273,12 @@ def test_from_python_an_evaluation_is_a_call(sim: Sim) -> None:
 
 def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> None:
     (settings,) = from_mapping({"url": sim.url, "tasks": [exam.ONLY_SUMS], "data_dir": "data", "output": "out"}, "here")
-    loop.run(session.evaluate(settings))
+    event_loop.run(session.evaluate(settings))
     run = Path("out/runs/1/records.jsonl")
     first, *rest = map(from_line, run.read_bytes().splitlines(keepends=True))
     stopped = json.loads(to_line(first)) | {"error": {"kind": "stopped", "message": "interrupted"}, "text": None}
     run.write_bytes(json.dumps(stopped).encode() + b"\n" + b"".join(map(to_line, rest)))
-    begun = loop.run(sitting.ready(settings, Path("out"), None, lambda _: None))
+    begun = event_loop.run(prepare.ready(settings, Path("out"), None, lambda _: None))
     found = answers.read(Path("out"), {one.id: one for one, _ in begun.routed})
     assert first.prompt not in found
     assert len(found) == SUMS - 1
@@ -317,7 +319,7 @@ def test_inside_an_event_loop_it_is_said_what_to_await() -> None:
         with pytest.raises(RuntimeError, match=r"await loadstone\.session\.load_test.*or loadstone\.evals\.session"):
             library.evaluate({"url": "http://127.0.0.1:1", "tasks": [exam.ONLY_SUMS], "data-dir": "data"})
 
-    loop.run(inside())
+    event_loop.run(inside())
 
 
 TALKS = """

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 import example
+from loadstone.errors import UsageError
 from loadstone.metrics import columns, events, spool
-from loadstone.stats import pool
 from loadstone.metrics.columns import Columns, build
 from loadstone.metrics.measure import measure
-from loadstone.records import Pieces, Record, Usage, UsageError
 from loadstone.metrics.spool import Spool
+from loadstone.records import Pieces, Record, Usage
+from loadstone.stats import pool
 from test_measure import MS, failed, streamed, whole
 
 # The spool

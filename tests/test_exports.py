@@ -15,19 +15,20 @@ import numpy as np
 import pytest
 
 import example
-from loadstone.report import output as outputs
 from loadstone import results
-from loadstone.cli import run_arguments as sources
-from loadstone.engine import run_folder as store
-from loadstone.report.exports import parquet, vllm
-from loadstone.sweep import vllm_export as vllm_sweep
+from loadstone.cli import run_arguments
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
 from loadstone.metrics.measure import measure
-from loadstone.sweep.points import Grid, Place, Sweep
-from loadstone.records import Choice, Record, Usage, UsageError, to_line
-from loadstone.sweep.slo_search import Answer, Found, Outcome
-from loadstone.sweep.folder import SWEEP
-from loadstone.report import junit, markdown, side_by_side as matrix
+from loadstone.records import Choice, Record, Usage, to_line
+from loadstone.report import junit, markdown, output, side_by_side
+from loadstone.report.exports import parquet, vllm
 from loadstone.report.junit import Case, Suite
+from loadstone.sweep import vllm_export
+from loadstone.sweep.folder import SWEEP
+from loadstone.sweep.junit import of_sweep
+from loadstone.sweep.points import Grid, Place, Sweep
+from loadstone.sweep.slo_search import Answer, Found, Outcome
 from servers import clean, loadstone, refused
 from test_measure import failed, streamed, whole
 
@@ -94,9 +95,9 @@ def exported(*records: Record, **config: Any) -> dict[str, Any]:
 def folder(name: str, **config: Any) -> Path:
     """A finished run of the example's records."""
     run = example.run()
-    made = store.Folder(Path(name))
-    made.write_json(store.RUN, run | {"config": run["config"] | config})
-    made.append(made.path / store.RECORDS, example.records())
+    made = run_folder.Folder(Path(name))
+    made.write_json(run_folder.RUN, run | {"config": run["config"] | config})
+    made.append(made.path / run_folder.RECORDS, example.records())
     results.finish(made)
     return made.path
 
@@ -240,7 +241,7 @@ def sweep(*levels: int, gpus: int | None = None, runs: int = 1) -> Path:
 
 def test_a_sweep_has_the_layout_of_vllm() -> None:
     """The point that has not been run is not there."""
-    vllm_sweep.write(sweep(2, 4, gpus=8, runs=2), Path("out"))
+    vllm_export.write(sweep(2, 4, gpus=8, runs=2), Path("out"))
     assert sorted(path.name for path in Path("out").iterdir()) == [
         "BENCH--max_concurrency=2", "BENCH--max_concurrency=4", "summary.csv",
     ]  # fmt: skip
@@ -255,7 +256,7 @@ def test_a_sweep_has_the_layout_of_vllm() -> None:
 
 
 def test_the_table_of_a_sweep() -> None:
-    vllm_sweep.write(sweep(2, 4), Path("out"))
+    vllm_export.write(sweep(2, 4), Path("out"))
     rows = list(csv.DictReader(io.StringIO(Path("out/summary.csv").read_text("utf-8"))))
     assert [(row[""], row["max_concurrency"]) for row in rows] == [("0", "2"), ("1", "4")]
     assert float(rows[0]["median_ttft_ms"]) > 0
@@ -285,13 +286,14 @@ def test_a_sweep_without_results(capsys: Capture) -> None:
 
 
 def test_long_and_odd_settings_make_a_folder_name() -> None:
-    assert vllm_sweep.folder_name(Place("p", {"dataset": "../x/y"})) == "BENCH--dataset=___x_y"
-    assert vllm_sweep.folder_name(Place("p", {"extra_body": "x" * 300})) == "BENCH--p"
+    assert vllm_export.folder_name(Place("p", {"dataset": "../x/y"})) == "BENCH--dataset=___x_y"
+    assert vllm_export.folder_name(Place("p", {"extra_body": "x" * 300})) == "BENCH--p"
 
 
 # JUnit
 
 
+# What the schema that Jenkins' xunit plugin publishes lets each element have, as far as it is used here.
 SCHEMA = {
     "testsuites": {"name", "tests", "failures", "errors"},
     "testsuite": {"name", "tests", "failures", "errors", "skipped", "timestamp", "time"},
@@ -302,7 +304,6 @@ SCHEMA = {
     "skipped": {"message"},
     "system-out": set(),
 }
-"""What the schema that Jenkins' xunit plugin publishes lets each element have, as far as it is used here."""
 
 
 def test_outcomes_of_gates() -> None:
@@ -358,7 +359,7 @@ def test_an_objective_that_was_searched_for_is_a_test() -> None:
     answers = {"met": Answer(8.0, 9.0, []), "missed": Answer(None, 1.0, []), "unresolved": Answer(None, None, [])}
     outcomes = [Outcome({"input_len": 9}, answer, [], "said") for answer in answers.values()]
     found = Found("rate", ["ttft.p99<500ms"], 0.05, outcomes)
-    _, searched = junit.of_sweep(Sweep(Grid(config={}, varied=[], places=[]), []), found, [])
+    _, searched = of_sweep(Sweep(Grid(config={}, varied=[], places=[]), []), found, [])
     assert [case.outcome for case in searched.cases] == list(answers)
     assert searched.cases[0].name == "ttft.p99<500ms, input_len=9"
     assert searched.cases[1].reason == "highest rate that meets them: - to 1; said"
@@ -435,33 +436,35 @@ def test_parquet_without_its_library(capsys: Capture, monkeypatch: pytest.Monkey
 # several runs
 
 
-def two() -> matrix.Runs:
+def two() -> side_by_side.Runs:
     run = example.run()
     other = run | {"config": run["config"] | {"concurrency": 16, "label": "b"}, "server": {"software": "new"}}
-    return matrix.Runs({"a": measure(example.records(), run), "b|c": measure(example.records()[:60], other)}, ["x: no"])
+    return side_by_side.Runs(
+        {"a": measure(example.records(), run), "b|c": measure(example.records()[:60], other)}, ["x: no"]
+    )
 
 
 def test_what_differs_comes_first() -> None:
     """Where results go, and how a run is called, is no setting that could explain a difference."""
-    assert matrix.differing(two()) == {"concurrency": [8, 16], "server software": [None, "new"]}
-    page = matrix.page(two())
+    assert side_by_side.differing(two()) == {"concurrency": [8, 16], "server software": [None, "new"]}
+    page = side_by_side.page(two())
     first, second, left_out = page.sections[0].blocks
-    assert isinstance(first, matrix.Table)
-    assert isinstance(second, matrix.Table)
+    assert isinstance(first, side_by_side.Table)
+    assert isinstance(second, side_by_side.Table)
     assert first.rows == [["concurrency", "8", "16"], ["server software", "-", "new"]]
     assert {row[0]: row[1:] for row in second.rows}["requests"] == ["120", "52"]
-    assert left_out == matrix.Prose("left out: x: no", "bad")
+    assert left_out == side_by_side.Prose("left out: x: no", "bad")
     assert page.lead.tone == "doubt"
 
 
 def test_a_matrix_as_markdown_csv_and_json() -> None:
-    assert "b\\|c" in matrix.as_markdown(two())
-    rows = list(csv.DictReader(io.StringIO(matrix.as_csv(two()))))
+    assert "b\\|c" in side_by_side.as_markdown(two())
+    rows = list(csv.DictReader(io.StringIO(side_by_side.as_csv(two()))))
     assert rows[0] == {"kind": "setting", "name": "concurrency", "unit": "", "a": "8", "b|c": "16"}
     by_name = {row["name"]: row for row in rows}
     assert float(by_name["ttft.p50"]["a"]) == two().found["a"].metrics["ttft"].p50
     assert by_name["ttft.p99.9"]["a"] == ""
-    told = json.loads(matrix.as_json(two()))
+    told = json.loads(side_by_side.as_json(two()))
     assert [run["name"] for run in told["runs"]] == ["a", "b|c"]
     assert told["runs"][1]["counts"]["completed"] == 52
     assert told["unreadable"] == ["x: no"]
@@ -469,14 +472,14 @@ def test_a_matrix_as_markdown_csv_and_json() -> None:
 
 def test_runs_that_are_alike() -> None:
     summary = measure(example.records(), example.run())
-    (settings, *_) = matrix.page(matrix.Runs({"a": summary, "b": summary})).sections[0].blocks
-    assert isinstance(settings, matrix.Table)
+    (settings, *_) = side_by_side.page(side_by_side.Runs({"a": summary, "b": summary})).sections[0].blocks
+    assert isinstance(settings, side_by_side.Table)
     assert (settings.rows, settings.note) == ([], "none")
 
 
 def test_names_are_as_short_as_they_can_be() -> None:
-    assert sources.names([Path("x/a"), Path("x/b")]) == ["a", "b"]
-    assert sources.names([Path("x/1"), Path("y/1"), Path("y/2")]) == ["x/1", "y/1", "y/2"]
+    assert run_arguments.names([Path("x/a"), Path("x/b")]) == ["a", "b"]
+    assert run_arguments.names([Path("x/1"), Path("y/1"), Path("y/2")]) == ["x/1", "y/1", "y/2"]
 
 
 def test_the_command_lays_runs_side_by_side(capsys: Capture) -> None:
@@ -519,7 +522,7 @@ def test_a_folder_of_repeats_is_laid_side_by_side(capsys: Capture) -> None:
 def test_the_summary_of_a_job(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     folder("a")
     Path("summary.md").write_text("before\n\n", "utf-8")
-    monkeypatch.setenv(outputs.VARIABLE, "summary.md")
+    monkeypatch.setenv(output.VARIABLE, "summary.md")
     assert loadstone(capsys, "report", "a", "--as", "csv", "--summary").status == 0
     report = markdown.render(results.read(Path("a")))
     assert Path("summary.md").read_text("utf-8") == f"before\n\n{report.rstrip()}\n\n"
@@ -529,24 +532,24 @@ def test_the_summary_of_a_job(capsys: Capture, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(
     ("environment", "words"),
-    [({}, "is not set"), ({outputs.VARIABLE: "no/where"}, "cannot write"), ({outputs.VARIABLE: "full"}, "nearly full")],
+    [({}, "is not set"), ({output.VARIABLE: "no/where"}, "cannot write"), ({output.VARIABLE: "full"}, "nearly full")],
 )
 def test_a_summary_that_cannot_be_written_is_said_and_no_more(environment: dict[str, str], words: str) -> None:
-    Path("full").write_bytes(b"x" * outputs.MOST)
+    Path("full").write_bytes(b"x" * output.MOST)
     said: list[str] = []
-    outputs.step_summary("text", said.append, environment)
+    output.step_summary("text", said.append, environment)
     assert len(said) == 1
     assert words in said[0]
-    assert Path("full").stat().st_size == outputs.MOST
+    assert Path("full").stat().st_size == output.MOST
 
 
 def test_a_file_that_could_not_be_written_whole_is_not_left() -> None:
     for error, seen in ((RuntimeError(), RuntimeError), (OSError(28, "no room"), UsageError)):
-        with pytest.raises(seen), outputs.target("half"):
+        with pytest.raises(seen), output.target("half"):
             raise error
     assert not Path("half").exists()
     Path("mine").write_text("mine", "utf-8")
-    with pytest.raises(UsageError, match="File exists"), outputs.target("mine"):
+    with pytest.raises(UsageError, match="File exists"), output.target("mine"):
         raise AssertionError
     assert Path("mine").read_text("utf-8") == "mine"
 

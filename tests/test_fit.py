@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone.dataset import tokenizer as tokens
-from loadstone.dataset import Options, read
+from loadstone.dataset import Options, read, tokenizer
 from loadstone.dataset.synthetic.measure import Tokens, Words
-from loadstone.records import Prompt, UsageError
 from loadstone.dataset.tokenizer import REPLACEMENT
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 IN_WORDS = "f.jsonl: lengths are counted in words, not tokens; give --tokenizer for exact token lengths"
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
@@ -52,7 +52,7 @@ class Never(Pairs):
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[Prompt], list[str]]]:
     """Prompts of rows, and what was said about them."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tokens, "load", lambda name: {"pairs": Pairs(), "never": Never()}[name])
+    monkeypatch.setattr(tokenizer, "load", lambda name: {"pairs": Pairs(), "never": Never()}[name])
 
     def loaded(*rows: Any, **options: Any) -> tuple[list[Prompt], list[str]]:
         Path("f.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))

@@ -12,21 +12,22 @@ import msgspec
 import pytest
 
 import fast
-from loadstone.capacity import from_sweep as calls, plan as fleet
-from loadstone.cli import main as cli
-from loadstone.report import terminal as console
-from loadstone.sweep import folder as sweeps
-from loadstone.capacity.replica import capacity
+from loadstone.capacity import csv as capacity_csv
+from loadstone.capacity import from_sweep
+from loadstone.capacity import page as view
+from loadstone.capacity import plan as fleet
 from loadstone.capacity.curves import curves
 from loadstone.capacity.demand import Demand
 from loadstone.capacity.plan import Offer, Plan, Size, Terms
+from loadstone.capacity.replica import capacity
+from loadstone.cli import main
+from loadstone.errors import UsageError
 from loadstone.metrics.slo import estimate, parse
-from loadstone.sweep.points import Point
-from loadstone.records import UsageError, to_line
-from loadstone.capacity import page as view
-from loadstone.capacity import csv as capacity_csv
-from loadstone.report import html, markdown
+from loadstone.records import to_line
+from loadstone.report import html, markdown, terminal
 from loadstone.report.page import Chart, Table
+from loadstone.sweep import folder as sweeps
+from loadstone.sweep.points import Point
 from test_capacity import SLO, at, busy, curve, sweep
 
 SEEN = "ttft.p95<100ms tpot.p95<20ms"
@@ -262,7 +263,7 @@ def test_forms(three: Plan) -> None:
     page = view.page(three)
     assert "A100 &lt;b&gt;" in markdown.draw(page)
     assert "A100 <b>" not in html.draw(page).replace("\\u003c", "&lt;")
-    assert "46,720 EUR" in console.written(page)
+    assert "46,720 EUR" in terminal.written(page)
 
 
 def test_rows_for_a_spreadsheet(three: Plan) -> None:
@@ -291,7 +292,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*words: str | Path) -> int:
-    return cli.main(["plan", *map(str, words)])
+    return main.main(["plan", *map(str, words)])
 
 
 def test_the_verb(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -355,10 +356,10 @@ def test_records_tell_more_than_summaries(tmp_path: Path) -> None:
     records = {rate: fast.serve(fast.SMALL, arrivals) for rate, arrivals in sizes.items()}
     runs = {f"rate-{rate}": [fast.summary(found, rate=rate)] for rate, found in records.items()}
     path = fast.save(tmp_path / "short", runs)
-    assert calls.of(path, sweeps.read(path), objectives) == {}
+    assert from_sweep.of(path, sweeps.read(path), objectives) == {}
     for rate, found in records.items():
         (path / f"rate-{rate}" / "0" / "records.jsonl").write_bytes(b"".join(map(to_line, found)))
-    called = calls.of(path, sweeps.read(path), objectives)
+    called = from_sweep.of(path, sweeps.read(path), objectives)
     assert [called[f"rate-{rate}"]["ttft.p99"] for rate in (5, 10, 70)] == ["met", "met", "missed"]
     read = sweeps.read(path)
     assert capacity(curves(read, "short", objectives)[0], objectives).low is None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loadstone.compare.verdicts import Against, Figure
 from loadstone.compare.gates import Gate, failed, judge, parse
-from loadstone.records import UsageError
+from loadstone.compare.verdicts import Against, Figure
+from loadstone.errors import UsageError
 
 
 def figure(name: str = "ttft.p99", change: tuple[float, float, float] | None = None, **more: object) -> Figure:

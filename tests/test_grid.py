@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from loadstone.sweep import grid
-from loadstone.records import UsageError
 from loadstone.cli.flag_types import Listed, law, listed, one_of, several, switch, whole
 from loadstone.cli.flag_types import time as seconds
+from loadstone.errors import UsageError
+from loadstone.sweep import grid
 
 LISTS: list[tuple[str, Any, list[Any]]] = [
     ("8", whole, [8]),

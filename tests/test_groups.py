@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from loadstone.metrics.measure import measure
-from loadstone.records import Record, Usage, Window
+from loadstone.records import Record, Usage
+from loadstone.summary import Window
 from test_measure import failed, streamed
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadstone.host import client_health as health, limits as room
+from loadstone.host import client_health, limits
 from loadstone.host.client_health import INTERVAL, Health, late
 
 
@@ -53,23 +53,23 @@ def test_send_lags_are_seconds() -> None:
 
 
 def test_what_the_system_does_not_tell_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(health, "_SCHEDSTAT", tmp_path / "none")
-    monkeypatch.setattr(room, "_PORTS", tmp_path / "none")
-    monkeypatch.setattr(health, "_ASLEEP", None)
+    monkeypatch.setattr(client_health, "_SCHEDSTAT", tmp_path / "none")
+    monkeypatch.setattr(limits, "_PORTS", tmp_path / "none")
+    monkeypatch.setattr(client_health, "_ASLEEP", None)
     found = watched(0.0, [])
     assert [found[name] for name in ("run_queue_share", "core_wait_mean", "asleep")] == [None, None, None]
     assert found["cpu_share"] is not None
-    assert room.local_ports() is None
+    assert limits.local_ports() is None
 
 
 def test_local_ports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "range").write_text("32768\t60999\n")
-    monkeypatch.setattr(room, "_PORTS", tmp_path / "range")
-    assert room.local_ports() == [32768, 60999]
+    monkeypatch.setattr(limits, "_PORTS", tmp_path / "range")
+    assert limits.local_ports() == [32768, 60999]
 
 
 def test_counters_of_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(health, "_SCHEDSTAT", tmp_path / "schedstat")
+    monkeypatch.setattr(client_health, "_SCHEDSTAT", tmp_path / "schedstat")
     (tmp_path / "schedstat").write_text("5000000000 2500000000 1000\n")
-    assert health._run_queue() == (2.5, 1000.0)
-    assert health._passed((1.0, 3.0, None), (1.5, 2.0, 1.0)) == [0.5, 0.0, None]
+    assert client_health._run_queue() == (2.5, 1000.0)
+    assert client_health._passed((1.0, 3.0, None), (1.5, 2.0, 1.0)) == [0.5, 0.0, None]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadstone.stats.histogram import BINS, HIGH, HOW, LOW, Histogram, _bins, _edges
-from loadstone.stats.pool import Pool
-from loadstone.records import Metric
 from loadstone.stats.describe import PERCENTILES, Array, describe
+from loadstone.stats.histogram import BINS, HIGH, HOW, LOW, Histogram, Pool, _bins, _edges
+from loadstone.summary import Metric
 from series import SERIES as KNOWN
 from series import ar1, cover
 

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.records import UsageError
-from loadstone.report import assets, html, escape as safe
-from loadstone.report.plotly import figure
+from loadstone.errors import UsageError
+from loadstone.report import assets, escape, html
 from loadstone.report.page import Axis, Band, Chart, Mark, Page, Prose, Section, Series, Table
+from loadstone.report.plotly import figure
 
 X = Axis("time", "s")
 Y = Axis("TTFT", "ms")
@@ -70,7 +70,7 @@ class Reader(HTMLParser):
     ],
 )
 def test_text(given: str, shown: str) -> None:
-    assert safe.text(given) == shown
+    assert escape.text(given) == shown
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_text(given: str, shown: str) -> None:
     ],
 )
 def test_labels_of_charts(given: str, shown: str) -> None:
-    assert safe.label(given) == shown
+    assert escape.label(given) == shown
 
 
 def test_nothing_ends_a_script_element() -> None:
     given = "</script><!-- <SCRIPT> & \u2028\u2029 -->"
-    written = safe.script({"text": given})
+    written = escape.script({"text": given})
     assert not re.search("[<>&\u2028\u2029]", written)
     assert json.loads(written) == {"text": given}
 

@@ -11,7 +11,8 @@ import pytest
 
 from loadstone.dataset import Options, images, read
 from loadstone.dataset.source import Source, Where
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 9
 JPEG = b"\xff\xd8\xff\xe0" + b"j" * 9

@@ -36,8 +36,8 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from loadstone.__main__ import main
 main()
 """
+# An answer takes 0.4 s: whatever is in flight at Ctrl-C can end soon after it.
 SLOW = {"ttft": "5ms", "itl": "20ms", "default_tokens": 20}
-"""An answer takes 0.4 s: whatever is in flight at Ctrl-C can end soon after it."""
 LONG = {"ttft": "5ms", "itl": "20ms", "default_tokens": 100_000}
 
 

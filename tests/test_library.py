@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from loadstone.errors import UsageError
 from loadstone.evals.data import rows as library
 from loadstone.evals.data.hub_files import split_files
-from loadstone.records import UsageError
 from loadstone.tasks.spec import Data
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -13,20 +13,21 @@ import pytest
 
 import example
 import virtual
-from loadstone.live import display as live, terminal as screen
-from loadstone.metrics.request_slo import TOGETHER, met, tally
-from loadstone.metrics.columns import build
 from loadstone.checks.finding import Finding
-from loadstone.live.history import BEGIN, MOST, Course, Figures, History
-from loadstone.metrics.measure import measure
-from loadstone.engine.worker_messages import Pulse
-from loadstone.schedule.plan import Load, Plan, Rows, make
-from loadstone.live.progress import Progress
-from loadstone.engine.progress_digest import Digest, bins
-from loadstone.records import Record, Usage
-from loadstone.live.checks import SETTLED, SoFar
 from loadstone.config.parse import SLOS
+from loadstone.engine.progress_digest import Digest, bins
+from loadstone.engine.worker_messages import Pulse
+from loadstone.live import display
+from loadstone.live import terminal as screen
+from loadstone.live.checks import SETTLED, SoFar
+from loadstone.live.history import BEGIN, MOST, Course, Figures, History
 from loadstone.live.lines import ASCII, BLOCKS, Glyphs, Line, crop, doubt, line, panel, spark
+from loadstone.live.progress import Progress
+from loadstone.metrics.columns import build
+from loadstone.metrics.measure import measure
+from loadstone.metrics.request_slo import TOGETHER, met, tally
+from loadstone.records import Record, Usage
+from loadstone.schedule.plan import Load, Plan, Rows, make
 from test_measure import failed, streamed, whole
 
 S = 1_000_000_000
@@ -509,7 +510,7 @@ def watched(seconds: float, *figures: Figures, terminal: bool = False) -> str:
 
     async def watch() -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(live.watch(Scripted(figures)), seconds)  # type: ignore[arg-type]
+            await asyncio.wait_for(display.watch(Scripted(figures)), seconds)  # type: ignore[arg-type]
 
     said = Terminal(80, 24) if terminal else io.StringIO()
     with pytest.MonkeyPatch.context() as patch:

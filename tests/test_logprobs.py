@@ -9,8 +9,8 @@ import pytest
 
 from loadstone import records
 from loadstone.apis.openai import Chat, Completions
-from loadstone.records import Failure, Logprobs
 from loadstone.apis.response_parser import Reply
+from loadstone.records import Failure, Logprobs
 from streams import DONE, event
 from test_reply import CAPTURES, needs_captures, parts
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from loadstone.host import event_loop as loop
+from loadstone.host import event_loop
 
 
 async def limit() -> tuple[int, int]:
@@ -24,8 +24,8 @@ def test_open_files_are_raised_to_what_the_system_allows() -> None:
     hard = before[1]
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-        expected = loop.OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, loop.OPEN_FILES)
-        assert loop.run(limit()) == (max(256, expected), hard)
+        expected = event_loop.OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, event_loop.OPEN_FILES)
+        assert event_loop.run(limit()) == (max(256, expected), hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
@@ -35,4 +35,4 @@ def test_without_uvloop_it_is_asyncios_own(monkeypatch: pytest.MonkeyPatch) -> N
         return type(asyncio.get_running_loop()).__module__.partition(".")[0]
 
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    assert loop.run(kind()) == "asyncio"
+    assert event_loop.run(kind()) == "asyncio"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from loadstone.schedule import plan
 from loadstone.engine.lost_requests import Written, missing, slots
-from loadstone.schedule.plan import Load, Plan, Rows
 from loadstone.records import Failure, Record
+from loadstone.schedule import plan
 from loadstone.schedule.partition import Share, deal
+from loadstone.schedule.plan import Load, Plan, Rows
 from loadstone.schedule.stages import parse
 
 S = 1_000_000_000

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loadstone.metrics.slo import (ERRORS, Estimate, Objective, estimate, judge, parse, shown, together, with_errors)
-from loadstone.records import Metric, UsageError
+from loadstone.errors import UsageError
+from loadstone.metrics.slo import ERRORS, Estimate, Objective, estimate, judge, parse, shown, together, with_errors
+from loadstone.summary import Metric
 
 
 @pytest.mark.parametrize(

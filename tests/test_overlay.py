@@ -7,16 +7,17 @@ import pytest
 from msgspec.structs import replace
 
 from example import records, run
-from loadstone.metrics.columns import build
+from loadstone.compare import charts as overlay
+from loadstone.compare import page as comparison
 from loadstone.compare.verdicts import Figure
-from loadstone.metrics.measure import measure_columns
-from loadstone.sweep.points import Grid, Point, Sweep
-from loadstone.records import Metric
 from loadstone.metrics.chart_data import Curve, trace
-from loadstone.report import run_charts as charts, run_page as report
-from loadstone.compare import page as comparison, charts as overlay
-from loadstone.sweep import page as sweep
+from loadstone.metrics.columns import build
+from loadstone.metrics.measure import measure_columns
+from loadstone.report import run_charts, run_page
 from loadstone.report.page import Chart
+from loadstone.summary import Metric
+from loadstone.sweep import page as sweep
+from loadstone.sweep.points import Grid, Point, Sweep
 
 
 def figure(change: float) -> tuple[str, Figure]:
@@ -62,19 +63,19 @@ def test_a_few_tiny_gaps_do_not_stretch_an_axis() -> None:
     gap = Metric("s", 1000, min=0.0, p50=1.2e-3, p95=0.02, max=0.05)
     summary = replace(measure_columns(build(records()), run()), metrics={"gap": gap})
     traced = replace(trace(build(records())), curves={"gap": curve})
-    [chart] = charts.distributions(summary, traced)
+    [chart] = run_charts.distributions(summary, traced)
     assert chart.x.log
     assert 0.005 < (chart.x.low or 0.0) < 0.02
     assert "what is below 0.01 ms is left of the chart" in chart.note
-    [usual] = charts.distributions(summary, replace(traced, curves={"gap": replace(curve, values=values + 0.001)}))
+    [usual] = run_charts.distributions(summary, replace(traced, curves={"gap": replace(curve, values=values + 0.001)}))
     assert "left of the chart" not in usual.note
 
 
 def test_charts_of_the_server_leave_room_above_the_line() -> None:
     columns = build(records())
     summary = measure_columns(columns, run())
-    [running] = charts.server({"running": ([0.0, 1.0, 2.0], [10.0, None, 40.0])}, summary, trace(columns))
-    [idle] = charts.server({"preemptions": ([0.0, 1.0], [0.0, 0.0])}, summary, trace(columns))
+    [running] = run_charts.server({"running": ([0.0, 1.0, 2.0], [10.0, None, 40.0])}, summary, trace(columns))
+    [idle] = run_charts.server({"preemptions": ([0.0, 1.0], [0.0, 0.0])}, summary, trace(columns))
     assert running.y.high == pytest.approx(46.0)
     assert idle.y.high == 1.0
 
@@ -82,12 +83,12 @@ def test_charts_of_the_server_leave_room_above_the_line() -> None:
 def test_what_is_shaded_is_told_to_the_millisecond() -> None:
     columns = build(records())
     summary = measure_columns(columns, run())
-    throughput, _ = charts.over_time(summary, trace(columns))
+    throughput, _ = run_charts.over_time(summary, trace(columns))
     assert summary.steady is not None
     assert f"steady {summary.steady.start:,.4g} to {summary.steady.end:,.4g} s." in throughput.note
 
 
 def test_marks_of_direction_in_a_models_name_do_not_turn_the_date_behind_it() -> None:
     summary = measure_columns(build(records()), run() | {"model": "live\u202e\x1b[31m"})
-    page = report.page(summary, trace(build(records())))
+    page = run_page.page(summary, trace(build(records())))
     assert page.title.startswith("Load test: live  [31m, 20")

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 import loadstone
-from loadstone.host import event_loop as loop
-from loadstone import load_test as session
+from loadstone import loadtest
 from loadstone.config.schema import Config
-from loadstone.records import Failure, Record, UsageError
+from loadstone.errors import UsageError
+from loadstone.host import event_loop
+from loadstone.records import Failure, Record
 from servers import Capture, clean, read_json, records, refused
 from servers import loadstone as command
 
@@ -54,7 +55,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(model: object, **settings: Any) -> list[Record]:
     given = {"dataset": "p.jsonl", "requests": 6, "concurrency": 3, "save_text": True, "html": False, **settings}
-    loop.run(session.load_test(Config(output="run", **given), model=model))
+    event_loop.run(loadtest.load_test(Config(output="run", **given), model=model))
     return records(Path("run"))
 
 

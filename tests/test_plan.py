@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from loadstone.errors import UsageError
 from loadstone.schedule import plan
 from loadstone.schedule.arrivals import ARRIVALS
 from loadstone.schedule.plan import Load, Plan, Rows
-from loadstone.records import UsageError
 from loadstone.schedule.stages import parse
 
 S = 1_000_000_000

@@ -7,8 +7,8 @@ import pytest
 
 from example import records, run
 from loadstone.metrics.measure import measure
+from loadstone.summary import Summary
 from loadstone.sweep.points import carried
-from loadstone.records import Summary
 
 
 def summary(loop: str, ended: float = 100.0) -> Summary:

@@ -16,14 +16,14 @@ import msgspec
 import pytest
 
 from loadstone.config.schema import Config
-from loadstone.evals.requests import client as line, tokenize as tokenising
+from loadstone.errors import UsageError
+from loadstone.evals.requests import client, tokenize
 from loadstone.evals.requests.answers import Answer
 from loadstone.evals.requests.build import Wanted
-from loadstone.evals.requests.loglikelihood import Way
-from loadstone.evals.requests.client import Heard, Line
 from loadstone.evals.requests.capabilities import Abilities, look, survey
+from loadstone.evals.requests.client import Heard, Line
+from loadstone.evals.requests.loglikelihood import Way
 from loadstone.evals.requests.mode import choose, together
-from loadstone.records import UsageError
 from loadstone.tasks.spec import Data, Generation, Likelihood, Task
 from servers import Asked, clean, scripted
 
@@ -215,7 +215,7 @@ def test_over_the_transport_of_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path
         heard = asyncio.run(model.get(path) if asked.method == "GET" else model.post(path, asked.body))
         return heard.status, heard.body.decode()
 
-    monkeypatch.setattr(line, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(client, "PAUSES", (0.0, 0.0))
     with scripted(script) as url:
         assert asyncio.run(survey(Config(url=f"{url}/proxy/v1"))) == [seen()]
         busy += [429] * 9
@@ -302,11 +302,11 @@ def wanted(context: str, text: str, name: str = "t") -> Wanted:
     return Wanted(id=name, mode="loglikelihood", asked=context, continuation=text)
 
 
-def cut(model: Model, folder: Path, *asked: Wanted, limit: int | None = None) -> dict[str, tokenising.Cut]:
-    return asyncio.run(tokenising.cut(asked, folder, model, limit))
+def cut(model: Model, folder: Path, *asked: Wanted, limit: int | None = None) -> dict[str, tokenize.Cut]:
+    return asyncio.run(tokenize.cut(asked, folder, model, limit))
 
 
-def words(model: Model, found: tokenising.Cut) -> tuple[list[str], list[str]]:
+def words(model: Model, found: tokenize.Cut) -> tuple[list[str], list[str]]:
     tokens = [model.vocabulary[token] for token in found.tokens]
     return tokens[: found.context], tokens[found.context :]
 
@@ -326,7 +326,7 @@ def test_token_ids_as_lm_eval_has_them(tmp_path: Path) -> None:
         "none": ([BOS], [" c"]),
         "joined": (["ab"], [" ef"]),
     }
-    assert tokenising.known(tmp_path) == found
+    assert tokenize.known(tmp_path) == found
     before = len(model.asked)
     assert cut(model, tmp_path, *asked) == found
     assert len(model.asked) == before
@@ -352,7 +352,7 @@ def test_a_long_text_is_scored_in_windows(tmp_path: Path) -> None:
     text = " ".join(map(str, range(12)))
     asked = wanted("", text)
     cuts = cut(model, tmp_path, asked, limit=7)
-    parts = tokenising.apply([asked], cuts)
+    parts = tokenize.apply([asked], cuts)
     assert [part.id for part in parts] == ["t", "t~1", "t~2"]
     said = [[model.vocabulary[token].strip() for token in part.tokens or []] for part in parts]
     assert said == [[BOS, *"01234"], list("456789"), ["6", "7", "8", "9", "10", "11"]]
@@ -360,22 +360,22 @@ def test_a_long_text_is_scored_in_windows(tmp_path: Path) -> None:
 
 
 def test_windows_add_up() -> None:
-    cuts = {"t": tokenising.Cut("t", [], 1, 0, [([1, 2], 1), ([2, 3], 1)])}
+    cuts = {"t": tokenize.Cut("t", [], 1, 0, [([1, 2], 1), ([2, 3], 1)])}
     first, second = Answer(responses=[(-1.0, True)]), Answer(responses=[(-2.5, False)])
     lost = Answer(failure="timeout")
-    assert tokenising.joined({"t": first, "t~1": second}, cuts)["t"].responses == [(-3.5, False)]
-    assert tokenising.joined({"t": first, "t~1": lost}, cuts)["t"].failure == "timeout"
-    assert tokenising.joined({"t": first}, cuts)["t"].failure == "unsent"
-    assert tokenising.joined({"u": first}, cuts) == {"u": first}
+    assert tokenize.joined({"t": first, "t~1": second}, cuts)["t"].responses == [(-3.5, False)]
+    assert tokenize.joined({"t": first, "t~1": lost}, cuts)["t"].failure == "timeout"
+    assert tokenize.joined({"t": first}, cuts)["t"].failure == "unsent"
+    assert tokenize.joined({"u": first}, cuts) == {"u": first}
 
 
 def test_ids_go_with_their_requests(tmp_path: Path) -> None:
-    cuts = {"t": tokenising.Cut("t", [1, 2, 3], 2)}
-    one, other = tokenising.apply([wanted("a", " b"), wanted("a", " c", "u")], cuts)
+    cuts = {"t": tokenize.Cut("t", [1, 2, 3], 2)}
+    one, other = tokenize.apply([wanted("a", " b"), wanted("a", " c", "u")], cuts)
     assert (one.tokens, one.context) == ([1, 2, 3], 2)
     assert other.tokens is None
-    (tmp_path / tokenising.FILE).write_bytes(msgspec.json.encode(cuts["t"]) + b'\n{"id": "u", "tok')
-    assert tokenising.known(tmp_path) == cuts
+    (tmp_path / tokenize.FILE).write_bytes(msgspec.json.encode(cuts["t"]) + b'\n{"id": "u", "tok')
+    assert tokenize.known(tmp_path) == cuts
 
 
 def test_a_tokenizer_that_fails_ends_it(tmp_path: Path) -> None:

@@ -18,19 +18,19 @@ from hypothesis import strategies as st
 
 import servers
 from loadstone import apis
-from loadstone.apis import ndjson
-from loadstone.apis import API, Settings
-from loadstone.apis.template import Fill
-from loadstone.apis.sglang import Generate
+from loadstone.apis import API, Settings, sse
 from loadstone.apis.anthropic import Messages
+from loadstone.apis.embeddings import Embeddings, Rerank
 from loadstone.apis.ollama import Ollama
 from loadstone.apis.openai import Chat, Completions
-from loadstone.apis.embeddings import Embeddings, Rerank
-from loadstone.apis.responses import Responses
-from loadstone.apis.tgi import TGI
-from loadstone.plugins import find
-from loadstone.records import Prompt, Usage, UsageError
 from loadstone.apis.response_parser import Reply
+from loadstone.apis.responses import Responses
+from loadstone.apis.sglang import Generate
+from loadstone.apis.template import Fill
+from loadstone.apis.tgi import TGI
+from loadstone.errors import UsageError
+from loadstone.plugins import find
+from loadstone.records import Prompt, Usage
 from servers import QUICK, Sim
 from streams import DONE, event
 
@@ -91,11 +91,11 @@ LINK = Prompt(
 )
 PAIRS = Prompt(id="p", text="q", documents=["a", "b c"])
 EXACT: dict[str, Any] = {"output_len": 7, "match": True, "temperature": 0.5}
+# Every parameter, in the reverse of the order in which bodies have them.
 ALL = {
     **{"n": 2, "logprobs": 4, "seed": 3, "stop": ["."], "min_tokens": 2, "repetition_penalty": 1.1},
     **{"frequency_penalty": 0.3, "presence_penalty": 0.2, "min_p": 0.1, "top_k": 5, "top_p": 0.9},
 }
-"""Every parameter, in the reverse of the order in which bodies have them."""
 PLAIN = {"top_p": 0.9, "top_k": 5, "stop": "."}
 MAX = '"max_tokens":7,"temperature":0.5'
 LENGTH = '"min_tokens":7,"ignore_eos":true'
@@ -795,7 +795,7 @@ def test_lines_are_the_same_however_they_are_cut(lines: list[bytes], rest: bytes
     rest = rest.replace(b"\n", b"")
     stream = b"".join(one + b"\n" for one in lines) + rest
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    splitter = ndjson.Lines()
+    splitter = sse.Lines()
     got = [
         one for begin, end in itertools.pairwise([0, *cuts, len(stream)]) for one in splitter.feed(stream[begin:end])
     ]

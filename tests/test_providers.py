@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from loadstone import apis
-from loadstone.engine import requests as jobs
-from loadstone.config import secrets as keys, providers
-from loadstone.config.schema import Config
+from loadstone.config import providers, secrets
 from loadstone.config.providers import PROVIDERS, resolve
-from loadstone.records import UsageError
+from loadstone.config.schema import Config
+from loadstone.errors import UsageError
+from loadstone.transport import address
 
 
 def parts(config: Config) -> tuple[Any, ...]:
@@ -63,30 +63,30 @@ def test_a_provider_that_is_not_known() -> None:
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_where_requests_of_each_go(name: str) -> None:
     one = PROVIDERS[name]
-    target, base = jobs.locate(one.url)
+    target, base = address.locate(one.url)
     api = {"chat": "/chat/completions", "messages": "/messages"}[one.api]
     assert one.api in apis.APIS
-    assert jobs.path_at(base, f"/v1{api}") == urlsplit(one.url).path + api
+    assert address.path_at(base, f"/v1{api}") == urlsplit(one.url).path + api
     assert target.secure == (one.key is not None)
 
 
 def test_anthropics_key_has_a_header_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "a-secret-key")
     config = resolve(Config(model="anthropic/m"))
-    assert keys.request_headers(config) == (("x-api-key", "a-secret-key"),)
-    assert keys.secrets(config) == ["a-secret-key"]
+    assert secrets.request_headers(config) == (("x-api-key", "a-secret-key"),)
+    assert secrets.secrets(config) == ["a-secret-key"]
     given = resolve(Config(model="anthropic/m", header={"X-Api-Key": "other-key"}))
-    assert keys.request_headers(given) == (("X-Api-Key", "other-key"),)
-    assert keys.hint(given) == "the X-Api-Key given with --header is not the right one"
+    assert secrets.request_headers(given) == (("X-Api-Key", "other-key"),)
+    assert secrets.hint(given) == "the X-Api-Key given with --header is not the right one"
 
 
 def test_a_key_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GROQ_API_KEY", raising=False)
     with pytest.raises(UsageError, match="the key is to be in GROQ_API_KEY"):
-        keys.request_headers(resolve(Config(model="groq/m")))
+        secrets.request_headers(resolve(Config(model="groq/m")))
 
 
 def test_the_usual_key_is_a_bearer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k-1234")
-    assert keys.request_headers(resolve(Config(model="openai/m"))) == (("Authorization", "Bearer k-1234"),)
+    assert secrets.request_headers(resolve(Config(model="openai/m"))) == (("Authorization", "Bearer k-1234"),)
     assert providers.key_header("ANY", "k") == ("Authorization", "Bearer k")

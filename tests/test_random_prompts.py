@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from loadstone.dataset import tokenizer as tokens
 from loadstone.dataset import Options, read
+from loadstone.dataset import tokenizer as tokens
 from loadstone.dataset.synthetic.words import WORDS
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 
 class Spaced:

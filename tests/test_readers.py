@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone import plugins
-from loadstone.dataset import READERS, Options, resolve as names, read
+from loadstone.dataset import READERS, Options, read, resolve
 from loadstone.dataset.detect import detect
 from loadstone.dataset.formats.jsonl import read as read_jsonl
 from loadstone.dataset.source import Source
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
 SHARED = '{"id": "a1", "conversations": [%s]}'
@@ -385,14 +386,14 @@ def test_names_go_before_files_and_a_path_still_reaches_the_file() -> None:
 
 def test_a_bundled_set_is_found_by_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "mine.jsonl").write_text('{"prompt": "a"}\n')
-    monkeypatch.setattr(names, "bundled", lambda: {"mine": folder / "mine.jsonl"})
+    monkeypatch.setattr(resolve, "bundled", lambda: {"mine": folder / "mine.jsonl"})
     expected = [Prompt(id="mine:1", text="a")]
     assert read("mine", Options(), ignore) == read("jsonl:mine", Options(), ignore) == expected
     assert "did you mean mine?" in refusal("mien")
 
 
 def test_every_bundled_set_is_readable() -> None:
-    assert "chat-small" in names.bundled()
+    assert "chat-small" in resolve.bundled()
     assert len(read("chat-small", Options(), ignore)) >= 200
 
 
@@ -404,8 +405,8 @@ def test_bundled_sets_lie_in_the_wheel_or_beside_the_source(
     folder.mkdir(parents=True)
     (folder / "x.jsonl").touch()
     (folder / "README.md").touch()
-    monkeypatch.setattr(names, "__file__", str(tmp_path / "perf/loadstone/readers/names.py"))
-    assert names.bundled() == {"x": folder.resolve() / "x.jsonl"}
+    monkeypatch.setattr(resolve, "__file__", str(tmp_path / "perf/loadstone/readers/names.py"))
+    assert resolve.bundled() == {"x": folder.resolve() / "x.jsonl"}
 
 
 KNOWN = f"(formats and generators: {', '.join(READERS)}; bundled: x)"
@@ -431,8 +432,8 @@ USE = "give a file, - for stdin, FORMAT:PATH, path/to/file.py:Name, or a name"
     ],
 )
 def test_what_does_not_exist(folder: Path, monkeypatch: pytest.MonkeyPatch, spec: str, message: str) -> None:
-    monkeypatch.setattr(names, "bundled", lambda: {"x": folder / "x.jsonl"})
-    monkeypatch.setattr(names, "installed", lambda _: {})
+    monkeypatch.setattr(resolve, "bundled", lambda: {"x": folder / "x.jsonl"})
+    monkeypatch.setattr(resolve, "installed", lambda _: {})
     Path("dir").mkdir()
     Path("dir/prompts.jsonl").touch()
     assert refusal(spec) == message
@@ -486,7 +487,7 @@ def test_a_reader_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> No
     def stars(source: Source, _options: Options) -> list[Prompt]:
         return [Prompt(id="s", text=source.text if source.load else "*")]
 
-    for module in (names, plugins):
+    for module in (resolve, plugins):
         monkeypatch.setattr(module, "installed", lambda _: {"stars": Point(lambda: stars)})
     Path("f.txt").write_text("one")
     assert read("stars", Options(), ignore) == [Prompt(id="s", text="*")]
@@ -496,7 +497,7 @@ def test_a_reader_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("name", READERS)
 def test_every_built_in_reader_can_be_imported(name: str) -> None:
-    assert callable(plugins.find(names.GROUP, name, READERS, "--dataset"))
+    assert callable(plugins.find(resolve.GROUP, name, READERS, "--dataset"))
 
 
 JSON = st.recursive(

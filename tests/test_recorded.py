@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from loadstone.apis.openai import Chat, Completions
-from loadstone.records import UsageError
 from loadstone.apis.response_parser import Reply
-from loadstone.sim import (Settings, request as asks, logprobs as likely, recorded_answers as recorded)
-from loadstone.sim.request import Ask
-from loadstone.sim.formats import FORMATS
-from loadstone.sim.bodies import Page
+from loadstone.errors import UsageError
+from loadstone.sim import Settings, logprobs, recorded_answers, request
 from loadstone.sim.answer_lookup import Memory
+from loadstone.sim.bodies import Page
+from loadstone.sim.formats import FORMATS
+from loadstone.sim.request import Ask
 from servers import Capture, Sim, clean, post, records, refused
 from servers import loadstone as command
 
@@ -26,12 +26,12 @@ GSM8K = Path(__file__).resolve().parents[2] / "shared" / "data" / "gsm8k" / "tes
 SHARES = {"wrong": 264.0, "truncated": 0.03, "unparsable": 0.02, "empty": 0.01, "failing": 0.05}
 
 
-def book(*rows: dict[str, Any]) -> recorded.Book:
-    return recorded.parse([json.dumps(row).encode() for row in rows], "answers.jsonl")
+def book(*rows: dict[str, Any]) -> recorded_answers.Book:
+    return recorded_answers.parse([json.dumps(row).encode() for row in rows], "answers.jsonl")
 
 
 def asked(body: dict[str, Any], path: bytes = b"/v1/chat/completions") -> Ask:
-    found = asks.read(json.dumps(body).encode(), FORMATS[path], Settings())
+    found = request.read(json.dumps(body).encode(), FORMATS[path], Settings())
     assert isinstance(found, Ask), found
     return found
 
@@ -49,19 +49,19 @@ def chat(text: str, **more: Any) -> Ask:
 @pytest.mark.parametrize(
     ("answer", "wrong", "short"),
     [
-        ("B", "A", recorded.UNFINISHED),
+        ("B", "A", recorded_answers.UNFINISHED),
         ("The answer is (A).", "The answer is (B).", "The answer is ("),
         ("9 eggs.\n#### 18", "9 eggs.\n#### 19", "9 eggs.\n####"),
         ("It is 72 <<48+24=72>>72\n#### 72", "It is 72 <<48+24=72>>72\n#### 73", "It is"),
         ("#### 1,234", "#### 1,235", "####"),
         ("$2.50", "$3.50", "$"),
-        ("-3", "-2", recorded.UNFINISHED),
+        ("-3", "-2", recorded_answers.UNFINISHED),
         ("Norman Mailer", "something else", "Norman"),
     ],
 )
 def test_wrong_and_unfinished_answers_made_of_right_ones(answer: str, wrong: str, short: str) -> None:
-    assert recorded.falsified(answer) == wrong
-    assert recorded.shortened(answer) == short
+    assert recorded_answers.falsified(answer) == wrong
+    assert recorded_answers.shortened(answer) == short
 
 
 def test_a_row_may_bring_its_own_wrong_answer_and_an_answer_for_each_pass() -> None:
@@ -138,7 +138,7 @@ def test_every_question_of_gsm8k_gets_just_what_was_planted(form: str) -> None:
     """923 right, 264 wrong, 40 cut off, 26 without an answer, 13 empty, 66 that fail: all behind five worked examples,
     and read back as a scorer would."""
     lines = GSM8K.read_bytes().splitlines()
-    found = recorded.parse(lines, "test.jsonl")
+    found = recorded_answers.parse(lines, "test.jsonl")
     found.plant({**SHARES, "wrong": 251.0}, 7)
     rows = [json.loads(line) for line in lines]
     memory, counts = Memory(found), Counter[str]()
@@ -195,7 +195,7 @@ def test_answers_come_over_the_wire_as_they_were_recorded(
     for kind, record in zip(kinds, records(Path("run")), strict=True):
         error = record.error.kind if record.error else None
         expected = {"failing": (None, None, "status"), "empty": ("", "stop", "empty"),
-                    "truncated": (recorded.shortened(text), "length", None)}  # fmt: skip
+                    "truncated": (recorded_answers.shortened(text), "length", None)}  # fmt: skip
         assert (record.text, record.finish, error) == expected.get(kind, (text, "stop", None))
 
 
@@ -233,7 +233,7 @@ def test_what_was_recorded_is_the_likeliest_to_follow(stream: bool, tmp_path: Pa
     path = answers(tmp_path, {"question": "Where?", "answer": "the old town"}, {"question": "When?", "answer": "now"})
     with Sim(answers=str(path)) as sim:
         told = [likelihood(sim, "Question: Where?\nAnswer:", f" {choice}", stream=stream) for choice in CHOICES]
-    assert told[2] == (pytest.approx(3 * likely.LIKELY), True)
+    assert told[2] == (pytest.approx(3 * logprobs.LIKELY), True)
     assert all(value < 10 * told[2][0] and not best for value, best in told[:2])
     assert len({value for value, _ in told}) == 3
 
@@ -243,7 +243,7 @@ def test_a_row_that_is_to_be_wrong_has_its_answer_least_likely(tmp_path: Path) -
     with Sim(answers=str(path), answer_wrong=1.0) as sim:
         told = [likelihood(sim, "Where?\nAnswer:", f" {choice}") for choice in CHOICES]
     assert [best for _, best in told] == [False, True, False]
-    assert min(told)[0] == told[0][0] == likely.UNLIKELY
+    assert min(told)[0] == told[0][0] == logprobs.UNLIKELY
 
 
 def test_an_echo_of_everything_else_is_the_same_each_time() -> None:
@@ -271,5 +271,5 @@ def test_chat_tells_of_its_prompt_and_of_what_it_generates(tmp_path: Path) -> No
     assert found.top[0]["C"] > found.top[0]["B"]
     prompt = json.loads(asked[2])["prompt_logprobs"]
     assert [next(iter(place.values()))["decoded_token"] if place else None for place in prompt] == [None, " C"]
-    assert next(iter(prompt[1].values())) == {"logprob": likely.LIKELY, "rank": 1, "decoded_token": " C"}
+    assert next(iter(prompt[1].values())) == {"logprob": logprobs.LIKELY, "rank": 1, "decoded_token": " C"}
     assert streamed[0] == 400

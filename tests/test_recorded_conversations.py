@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from loadstone.dataset import tokenizer as tokens
-from loadstone.dataset import Options, read
-from loadstone.records import Prompt, UsageError
+from loadstone.dataset import Options, read, tokenizer
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -162,7 +162,7 @@ class Words:
 def test_a_tokenizer_counts_the_recorded_answers_of_sharegpt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], expected: Any
 ) -> None:
-    monkeypatch.setattr(tokens, "load", lambda _: Words())
+    monkeypatch.setattr(tokenizer, "load", lambda _: Words())
     (prompt,) = prompts(tmp_path, SHAREGPT, **options)
     assert (prompt.output_len, [turn.output_len for turn in prompt.later]) == expected
 

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from loadstone.cli import main as cli
-from loadstone.report import terminal as console
-from loadstone.compare import repeat_runs as repeating, repeats
-from loadstone.engine import run_folder as store
-from loadstone.config.schema import Config
-from loadstone.records import Counts, Metric, Summary, UsageError, Verdict
-from loadstone.load_test import Result
-from loadstone.stats.describe import describe
-from loadstone.report import markdown
-from loadstone.report.page import Table
+from loadstone.cli import main
+from loadstone.compare import repeat_runs, repeats
 from loadstone.compare.repeats_page import page
+from loadstone.config.schema import Config
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.loadtest import Result
+from loadstone.report import markdown, terminal
+from loadstone.report.page import Table
+from loadstone.stats.describe import describe
+from loadstone.summary import Counts, Metric, Summary, Verdict
 from series import ar1
 from servers import Sim, clean, read_json
 
@@ -88,7 +88,7 @@ def test_a_run_that_is_not_whole_is_shown_but_does_not_count(bad: Summary) -> No
     found = repeats.table({**of([0.1, 0.2], 0.02), "3": bad})
     assert [once.counts for once in found.runs] == [True, True, False]
     assert found.figures[0].values == [0.1, 0.2]
-    text = console.written(page(found, "Repeats"))
+    text = terminal.written(page(found, "Repeats"))
     assert "Run 3 did not end as planned and is left out." in text
 
 
@@ -189,12 +189,12 @@ class Runs:
         ended = self.ended[len(self.asked) - 1]
         if ended == "gone":
             raise UsageError("no server")
-        folder = store.Folder(Path(config.output or ""))
+        folder = run_folder.Folder(Path(config.output or ""))
         return Result(summary(ended=ended, config={"seed": config.seed, "arrivals": self.arrivals}), folder.path)
 
-    def go(self, path: Path, count: int = 3, **more: Any) -> repeating.Done:
+    def go(self, path: Path, count: int = 3, **more: Any) -> repeat_runs.Done:
         config = msgspec.structs.replace(CONFIG, output=str(path / "r"))
-        return repeating.run(config, count, self.one, pause=self.pauses.append, **more)
+        return repeat_runs.run(config, count, self.one, pause=self.pauses.append, **more)
 
 
 def test_each_run_has_a_folder_a_seed_and_an_order_of_its_own(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_an_interruption_between_two_runs(tmp_path: Path) -> None:
 
     runs = Runs()
     config = msgspec.structs.replace(CONFIG, output=str(tmp_path / "r"))
-    done = repeating.run(config, 3, runs.one, pause=pause)
+    done = repeat_runs.run(config, 3, runs.one, pause=pause)
     assert (len(done.results), done.interrupted) == (1, True)
     assert (tmp_path / "r" / "repeats.json").exists()
 
@@ -261,15 +261,15 @@ def test_what_repeats_are(tmp_path: Path) -> None:
     for name in ("1", "2"):
         (tmp_path / "r" / name).mkdir(parents=True)
         (tmp_path / "r" / name / "run.json").touch()
-    assert repeating.is_repeated(tmp_path / "r")
-    assert not repeating.is_repeated(tmp_path / "r" / "1")
-    assert not repeating.is_repeated(tmp_path)
-    assert not repeating.is_repeated(tmp_path / "nowhere")
+    assert repeat_runs.is_repeated(tmp_path / "r")
+    assert not repeat_runs.is_repeated(tmp_path / "r" / "1")
+    assert not repeat_runs.is_repeated(tmp_path)
+    assert not repeat_runs.is_repeated(tmp_path / "nowhere")
     (tmp_path / "r" / "20250101-base").mkdir()
     (tmp_path / "r" / "20250101-base" / "run.json").touch()
-    assert not repeating.is_repeated(tmp_path / "r")
+    assert not repeat_runs.is_repeated(tmp_path / "r")
     (tmp_path / "r" / "repeats.json").touch()
-    assert repeating.is_repeated(tmp_path / "r")
+    assert repeat_runs.is_repeated(tmp_path / "r")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_what_is_refused(
     flags: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     clean(monkeypatch, tmp_path)
-    assert cli.main(["run", "--url", "http://127.0.0.1:1", *flags.split()]) == 2
+    assert main.main(["run", "--url", "http://127.0.0.1:1", *flags.split()]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "reports").exists()
 
@@ -295,25 +295,25 @@ def test_from_the_command_to_the_report(tmp_path: Path, monkeypatch: pytest.Monk
     clean(monkeypatch, tmp_path)
     with Sim() as sim:
         flags = f"--url {sim.url} --repeat 2 -n 12 -c 4 --output-len 3 --quiet -o r --as json"
-        assert cli.main(["run", *flags.split()]) == 0
+        assert main.main(["run", *flags.split()]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told == read_json(Path("r/repeats.json"))
     assert [once["seed"] for once in told["runs"]] == [0, 1]
     means = [read_json(Path(f"r/{run}/summary.json"))["metrics"]["ttft"]["mean"] for run in (1, 2)]
     (ttft,) = (figure for figure in told["figures"] if figure["name"] == "ttft.mean")
     assert ttft["values"] == means
-    assert cli.main(["report", "r", "--as", "json"]) == 0
+    assert main.main(["report", "r", "--as", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["figures"] == told["figures"]
-    assert cli.main(["report", "r"]) == 0
+    assert main.main(["report", "r"]) == 0
     assert "Over the runs" in capsys.readouterr().out
-    assert cli.main(["report", "r", "--as", "html", "-o", "r.html"]) == 0
+    assert main.main(["report", "r", "--as", "html", "-o", "r.html"]) == 0
     assert "Repeats: r" in Path("r.html").read_text("utf-8")
-    assert cli.main(["report", "r", "--as", "html", "-o", "r.html"]) == 2
+    assert main.main(["report", "r", "--as", "html", "-o", "r.html"]) == 2
 
 
 def test_the_worst_status_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clean(monkeypatch, tmp_path)
     with Sim("500:1") as sim:
         flags = f"--url {sim.url} --repeat 2 -n 3 -c 1 --output-len 3 --quiet -o r"
-        assert cli.main(["run", *flags.split()]) == 1
+        assert main.main(["run", *flags.split()]) == 1
     assert len(read_json(Path("r/repeats.json"))["runs"]) == 2

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from loadstone.apis import Event
 from loadstone.apis.openai import Chat, Completions
-from loadstone.records import Failure, Usage
 from loadstone.apis.response_parser import Reply, complaint
+from loadstone.records import Failure, Usage
 from streams import DONE, answer, chunk, event, token, usage
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from example import records, run
-from loadstone.metrics import token_timeline as passage, chart_data as traces
+from loadstone.metrics import chart_data, token_timeline
+from loadstone.metrics.chart_data import Shot, Traces, curve, keep
 from loadstone.metrics.columns import Columns, build
 from loadstone.metrics.measure import measure_columns
-from loadstone.records import Record, Summary, Verdict
-from loadstone.metrics.chart_data import Shot, Traces, curve, keep
-from loadstone.report import run_charts as charts, run_page as report, request_charts as shots
+from loadstone.records import Record
+from loadstone.report import request_charts, run_charts, run_page
 from loadstone.report.page import Chart, Page, Table
 from loadstone.report.run_page import page
+from loadstone.summary import Summary, Verdict
 from test_html import Reader
 from test_measure import MS, failed, streamed, whole
 
@@ -27,7 +28,7 @@ Measured = tuple[Summary, Columns, Traces]
 
 def measured(*given: Record, **config: Any) -> Measured:
     columns = build(given)
-    found = traces.trace(columns)
+    found = chart_data.trace(columns)
     assert found is not None
     return measure_columns(columns, {"config": config}), columns, found
 
@@ -35,7 +36,7 @@ def measured(*given: Record, **config: Any) -> Measured:
 @pytest.fixture(scope="module")
 def example() -> Measured:
     columns = build(records())
-    found = traces.trace(columns)
+    found = chart_data.trace(columns)
     assert found is not None
     return measure_columns(columns, run()), columns, found
 
@@ -49,7 +50,7 @@ def test_a_curve_keeps_both_extremes(count: int) -> None:
     values = np.random.default_rng(1).lognormal(size=count)
     found = curve(np.r_[values, np.nan])
     assert found.n == count
-    assert len(found.values) <= traces.POINTS
+    assert len(found.values) <= chart_data.POINTS
     assert (found.values[0], found.values[-1]) == (values.min(), values.max())
     assert (found.shares[0], found.shares[-1]) == (1 / count, 1.0)
     at_or_below = [(values <= value).mean() for value in found.values]
@@ -97,7 +98,7 @@ def test_tokens_that_are_not_known_are_no_tokens() -> None:
     _, _, found = measured(streamed(0, 100, 200), streamed(0, 100, usage=None))
     assert found.flow.tokens is None
     summary, _, found = measured(streamed(0, 100, 200, usage=None))
-    [first, _] = charts.over_time(summary, found)
+    [first, _] = run_charts.over_time(summary, found)
     assert (first.title, [series.name for series in first.series]) == ("Requests in flight", ["in flight"])
 
 
@@ -126,7 +127,7 @@ def test_quantiles_of_gaps_are_those_of_the_report(example: Measured) -> None:
 
 def test_a_long_answer_has_a_hundred_places() -> None:
     _, _, found = measured(streamed(0, *range(10, 1260, 1)))
-    assert len(found.growth.start) <= passage.PLACES
+    assert len(found.growth.start) <= token_timeline.PLACES
     assert found.growth.count.sum() == 1249
     assert (found.growth.start[0], found.growth.end[-1] >= 1249) == (1, True)
 
@@ -134,10 +135,10 @@ def test_a_long_answer_has_a_hundred_places() -> None:
 def test_a_long_series_keeps_its_extremes() -> None:
     values = [float(n % 7) for n in range(5000)]
     values[1234], values[4000] = 99.0, -1.0
-    times, kept = traces.along({"running": ([n / 2 for n in range(5000)], values)})["running"]
-    assert (len(times), max(kept), min(kept)) == (traces.INSTANTS, 99.0, -1.0)
+    times, kept = chart_data.along({"running": ([n / 2 for n in range(5000)], values)})["running"]
+    assert (len(times), max(kept), min(kept)) == (chart_data.INSTANTS, 99.0, -1.0)
     assert times == sorted(times)
-    assert traces.along({"short": ([0.0, 1.0], [5.0, 6.0])}) == {"short": ([0.0, 1.0], [5.0, 6.0])}
+    assert chart_data.along({"short": ([0.0, 1.0], [5.0, 6.0])}) == {"short": ([0.0, 1.0], [5.0, 6.0])}
 
 
 def test_the_slowest_come_first(example: Measured) -> None:
@@ -181,12 +182,12 @@ def test_a_request_is_shown_as_it_was_recorded(example: Measured) -> None:
     ],
 )
 def test_what_a_pointer_shows(shot: Shot, text: str) -> None:
-    assert shots.told(shot) == text
+    assert request_charts.told(shot) == text
 
 
 def test_the_steps_of_a_request_follow_each_other() -> None:
     _, _, found = measured(streamed(40, 90, 190, scheduled=10, connect=20 * MS), whole(0, 50, index=1))
-    made = shots.waterfall(found)
+    made = request_charts.waterfall(found)
     spans = {
         (series.name, row): (begin, end)
         for series in made.series
@@ -202,12 +203,12 @@ def test_the_steps_of_a_request_follow_each_other() -> None:
 
 
 def test_more_requests_than_a_chart_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traces, "REQUESTS", 40)
-    monkeypatch.setattr(traces, "FAILURES", 16)
+    monkeypatch.setattr(chart_data, "REQUESTS", 40)
+    monkeypatch.setattr(chart_data, "FAILURES", 16)
     rows = [streamed(n, n + 10, n + 20, index=n) for n in range(200)]
     summary, _, found = measured(*rows, *(failed("timeout", n, n + 5) for n in range(30)))
     assert (len(found.answered), found.answers, len(found.failed), found.failures) == (40, 200, 16, 30)
-    note = shots.requests(summary, found).note
+    note = request_charts.requests(summary, found).note
     assert note.startswith("40 of 200 answered requests are shown: the extremes of every slice of time, and others")
     assert "16 of 30 failed requests are shown: " in note
 
@@ -226,7 +227,7 @@ def test_the_page_of_the_example(example: Measured) -> None:
     assert made.lead.text.splitlines()[1].startswith("Error rate: 5.0% (limit 1%). Latencies tell of the survivors")
     drawn = blocks(made)
     assert [mark.label for mark in drawn["TTFT"].marks] == ["p50", "p90", "p95", "p99", "SLO"]  # type: ignore[union-attr]
-    along = [block for block in drawn.values() if isinstance(block, Chart) and block.group == charts.TIME]
+    along = [block for block in drawn.values() if isinstance(block, Chart) and block.group == run_charts.TIME]
     assert [[band.label for band in one.bands] for one in along] == [["warm-up", "steady"]] * 3
     assert len({(one.x.low, one.x.high) for one in along}) == 1
 
@@ -236,7 +237,7 @@ def test_every_number_is_that_of_the_summary(example: Measured) -> None:
     known = json.loads(msgspec.json.encode(summary))
     told = [
         (given["data-metric"], given["data-value"])
-        for _, given in Reader(report.render(summary, found)).tags
+        for _, given in Reader(run_page.render(summary, found)).tags
         if "data-metric" in given
     ]
     assert len(told) > 200
@@ -259,7 +260,7 @@ def test_series_of_the_server_lie_on_the_same_time(example: Measured) -> None:
     assert isinstance(made, Chart)
     assert isinstance(counted, Chart)
     assert isinstance(own, Chart)
-    assert (made.group, made.y.unit, list(made.series[0].y)) == (charts.TIME, "%", [10.0, None])
+    assert (made.group, made.y.unit, list(made.series[0].y)) == (run_charts.TIME, "%", [10.0, None])
     assert (counted.y.unit, list(counted.series[0].y), own.y.unit) == ("times/s", [2.0], "")
     other = blocks(page(summary, found))["Requests that ended"]
     assert isinstance(other, Chart)
@@ -280,15 +281,15 @@ def test_series_of_the_server_lie_on_the_same_time(example: Measured) -> None:
 def test_runs_of_which_little_is_known(given: list[Record]) -> None:
     """All failed, none streamed, one event, no time between events, no tokens, no time at all."""
     summary, _, found = measured(*given)
-    text = report.render(summary, found)
+    text = run_page.render(summary, found)
     assert not re.search(r"\b(nan|NaN|Infinity|None)\b", text.split('id="library"')[0])
 
 
 def test_nothing_measured_and_records_not_at_hand(example: Measured) -> None:
     columns = build([])
-    assert traces.trace(columns) is None
-    assert "Invalid" in report.render(measure_columns(columns))
-    without = report.render(example[0])
+    assert chart_data.trace(columns) is None
+    assert "Invalid" in run_page.render(measure_columns(columns))
+    without = run_page.render(example[0])
     assert "Say loadstone report RUN --as html." in without
     assert "<figure" not in without
 
@@ -307,13 +308,13 @@ def test_a_report_is_less_than_3_mb_at_its_largest(example: Measured) -> None:
         msgspec.structs.replace(found.answered[3], index=100_000 + n, at=n / 7, prompt=name) for n in range(3000)
     ]
     lost = [msgspec.structs.replace(found.failed[1], index=200_000 + n, at=n / 3, prompt=name) for n in range(500)]
-    many = np.linspace(0.1234567, 1.234567, traces.POINTS)
-    dense = {key: traces.Curve(many, many / many.max(), 10**6) for key in found.curves}
+    many = np.linspace(0.1234567, 1.234567, chart_data.POINTS)
+    dense = {key: chart_data.Curve(many, many / many.max(), 10**6) for key in found.curves}
     full = msgspec.structs.replace(found, answered=many_shots, failed=lost, curves=dense)
     server = {f"metric {n}": ([i / 3 for i in range(300)], [i / 7 for i in range(300)]) for n in range(15)}
-    assert len(report.render(summary, full, server).encode()) < 3_000_000
+    assert len(run_page.render(summary, full, server).encode()) < 3_000_000
 
 
 def test_the_same_run_is_the_same_page(example: Measured) -> None:
     again = build(records())
-    assert report.render(example[0], traces.trace(again)) == report.render(example[0], example[2])
+    assert run_page.render(example[0], chart_data.trace(again)) == run_page.render(example[0], example[2])

@@ -10,15 +10,15 @@ import pytest
 
 import virtual
 from loadstone import apis
-from loadstone.schedule import plan
 from loadstone.apis.openai import Chat
-from loadstone.engine.sender import Carrier, Door, Style
 from loadstone.engine.in_flight import Limits
 from loadstone.engine.requests import Jobs, Maker
-from loadstone.metrics.measure import measure
-from loadstone.schedule.plan import Load, Rows
-from loadstone.records import Failure, Prompt, Record
 from loadstone.engine.runner import Runner, Times
+from loadstone.engine.sender import Carrier, Door, Style
+from loadstone.metrics.measure import measure
+from loadstone.records import Failure, Prompt, Record
+from loadstone.schedule import plan
+from loadstone.schedule.plan import Load, Rows
 from loadstone.transport import Exchange, Request, TransportError
 from streams import DONE, answer, chunk, token
 from virtual import Scripted, Step

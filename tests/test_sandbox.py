@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import hostile
+from loadstone.errors import UsageError
 from loadstone.evals.scoring import sandbox
-from loadstone.records import UsageError
 from loadstone.samples import Asked, Sample
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux confines programs")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from loadstone.schedule.plan import Load
-from loadstone.schedule.worker_count import expected, workers
 from loadstone.schedule.stages import parse
+from loadstone.schedule.worker_count import expected, workers
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loadstone.samples import Asked, Sample
-from loadstone.scorers import choice, letter, bleu_rouge as overlap
+from loadstone.scorers import bleu_rouge, choice, letter
 from loadstone.tasks import gpqa_diamond, mmlu
 
 CASES = Path(__file__).parent / "scorers"
@@ -129,7 +129,7 @@ def test_what_does_not_fit(names: list[str], count: int, sentence: str) -> None:
 
 @pytest.mark.parametrize("case", cases("overlap"), ids=said)
 def test_overlap_as_sacrebleu_and_rouge_score_have_it(case: Case) -> None:
-    told = overlap.truthful(case["answer"], sample({**case, "choices": []}))
+    told = bleu_rouge.truthful(case["answer"], sample({**case, "choices": []}))
     assert told == pytest.approx(case["metrics"], abs=1e-6)
     assert (told["rouge1_acc"] >= 0.5) == case["right"]
 

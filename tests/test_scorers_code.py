@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadstone.errors import UsageError
 from loadstone.evals.scoring import sandbox
-from loadstone.records import UsageError
+from loadstone.evals.scoring.aggregate import pass_at
 from loadstone.samples import Asked, Sample
 from loadstone.scorers import code, ifeval
 from loadstone.scorers.ifeval.checks import CHECKS
 from loadstone.scorers.ifeval.counting import capitals, sentences
 from loadstone.scorers.ifeval.languages import language
-from loadstone.evals.scoring.passes import pass_at
 from loadstone.tasks import humaneval
 from loadstone.tasks import ifeval as ifeval_task
 
@@ -204,6 +204,7 @@ def test_what_is_taken_for_a_program() -> None:
     assert not [case["why"] for case, program in found if (program is not None) != case["parsed"]]
 
 
+# Many programs in one sandbox, but for those that end their process.
 ALL = """
 results = ""
 for program in {programs!r}:
@@ -214,7 +215,6 @@ for program in {programs!r}:
         results += "0"
 print(results)
 """
-"""Many programs in one sandbox, but for those that end their process."""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="programs run on Linux and macOS only")

@@ -11,24 +11,24 @@ import pytest
 
 from loadstone import plugins
 from loadstone.samples import Asked, Sample
-from loadstone.scorers import (EXTRACTORS, SCORERS, Extractor, Scorer, boxed, bbh as conclusion, match, number)
+from loadstone.scorers import EXTRACTORS, SCORERS, Extractor, Scorer, bbh, boxed, match, number
 from loadstone.scorers.math_equivalence import equal, equivalent
 
 SCORERS_OF = Path(__file__).parent / "scorers"
 CHAINS: Mapping[str, tuple[Extractor, Scorer]] = {
     "aliases": (match.stripped, match.aliases),
-    "bbh_number": (conclusion.number, conclusion.same),
-    "bbh_strict": (conclusion.strict, match.strict),
+    "bbh_number": (bbh.number, bbh.same),
+    "bbh_strict": (bbh.strict, match.strict),
     "boxed": (boxed.boxed, equal),
-    "brackets": (conclusion.brackets, conclusion.same),
+    "brackets": (bbh.brackets, bbh.same),
     "gsm8k": (number.strict, number.gsm8k),
     "gsm8k_cot": (number.cot_strict, number.gsm8k),
     "gsm8k_flexible": (number.flexible, number.gsm8k),
     "mathematics": (boxed.math_answer, equal),
     "minerva": (boxed.minerva, equal),
     "number": (boxed.boxed_number, number.numeric),
-    "option": (conclusion.option, conclusion.same),
-    "ordered": (conclusion.ordered, conclusion.same),
+    "option": (bbh.option, bbh.same),
+    "ordered": (bbh.ordered, bbh.same),
     "squad": (boxed.after_thought(match.either(match.the_answer_is, match.stripped)), match.squad),
     "the_answer_is": (match.the_answer_is, match.loose),
 }
@@ -62,7 +62,7 @@ def test_labelled_answers(name: str) -> None:
     assert len(labelled) >= 30
     for case in labelled:
         words = case.get("words")
-        chain = (conclusion.one_of(*words), conclusion.same) if words else CHAINS[name]
+        chain = (bbh.one_of(*words), bbh.same) if words else CHAINS[name]
         extracted, right, metrics = judged(case, *chain)
         assert (extracted, right) == (case["extracted"], case["right"]), case
         assert metrics.get("f1", 0.0) == pytest.approx(case.get("f1", metrics.get("f1", 0.0)), abs=1e-4), case

@@ -13,20 +13,22 @@ import numpy as np
 import pytest
 
 import example
-from loadstone.server_metrics import (prometheus as exposition, names as gauges, summary as served, csv as server_csv)
-from loadstone.server_metrics.histograms import Timed
 from loadstone.checks.rules import examine
+from loadstone.errors import UsageError
+from loadstone.metrics.chart_data import along
 from loadstone.metrics.columns import build
-from loadstone.server_metrics.prometheus import LARGEST, Filter, NotMetrics
-from loadstone.server_metrics.names import Key
 from loadstone.metrics.measure import measure, measure_columns
-from loadstone.records import Summary, Tally, UsageError
+from loadstone.report import server_tables, summary_csv
+from loadstone.server_metrics import csv, prometheus
+from loadstone.server_metrics import names as gauges
+from loadstone.server_metrics import summary as served
+from loadstone.server_metrics.histograms import Timed
+from loadstone.server_metrics.names import Key
+from loadstone.server_metrics.prometheus import LARGEST, Filter, NotMetrics
 from loadstone.server_metrics.series import Figures, Scraped, between, grown, resets, series
 from loadstone.server_metrics.series import Rows as ScrapedRows
 from loadstone.sim import metrics as simulated
-from loadstone.metrics.chart_data import along
-from loadstone.report import summary_csv as csv_view
-from loadstone.report import server_tables as serving
+from loadstone.summary import Summary, Tally
 
 TEXT = "text/plain; version=0.0.4"
 OURS = Filter(gauges.wanted())
@@ -34,16 +36,16 @@ INF = math.inf
 
 
 def values(*lines: str, keep: Filter = OURS, kind: str = TEXT) -> dict[Key, float]:
-    return exposition.read("\n".join([*lines, ""]).encode(), kind, "", keep)
+    return prometheus.read("\n".join([*lines, ""]).encode(), kind, "", keep)
 
 
 def scraped(*looks: tuple[float, dict[Key, float] | None], source: str = "http://a/metrics") -> Scraped:
     """By way of the file, as a run has it; all buckets are written at each look."""
-    rows, writer = ScrapedRows(), server_csv.Writer(source)
+    rows, writer = ScrapedRows(), csv.Writer(source)
     text = "".join(writer.rows(at, found, whole=True) for at, found in looks)
     for line in text.splitlines():
         at, _, name, labels, value = line.split(",")
-        rows.add((name, server_csv.unpacked(labels)), float(at), float(value))
+        rows.add((name, csv.unpacked(labels)), float(at), float(value))
     from loadstone.server_metrics.series import build as built
 
     return built(source, rows)
@@ -103,14 +105,14 @@ def test_only_line_feeds_end_lines() -> None:
     """Not what Python takes for ends of lines besides, which labels may hold."""
     everything = Filter(gauges.wanted(everything=True))
     body = 'a{model="x\u2028y\x85z\x0b"} 3\nb 4'.encode()
-    assert exposition.read(body, TEXT, "", everything) == {key("a", model="x\u2028y\x85z\x0b"): 3.0, key("b"): 4.0}
+    assert prometheus.read(body, TEXT, "", everything) == {key("a", model="x\u2028y\x85z\x0b"): 3.0, key("b"): 4.0}
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_packed_page_is_unpacked(encoding: str) -> None:
     body = b"vllm:num_requests_running 4\n"
     packed = gzip.compress(body, mtime=0) if encoding == "gzip" else zlib.compress(body)
-    assert exposition.read(packed, TEXT, encoding, OURS) == {key("vllm:num_requests_running"): 4.0}
+    assert prometheus.read(packed, TEXT, encoding, OURS) == {key("vllm:num_requests_running"): 4.0}
 
 
 @pytest.mark.parametrize(
@@ -129,14 +131,14 @@ def test_a_packed_page_is_unpacked(encoding: str) -> None:
 )
 def test_what_is_no_page_of_metrics_is_said(body: bytes, kind: str, encoding: str, words: str) -> None:
     with pytest.raises(NotMetrics, match=words):
-        exposition.read(body, kind, encoding, OURS)
+        prometheus.read(body, kind, encoding, OURS)
 
 
 # server.csv
 
 
 def test_a_row_is_written_when_a_value_changes_and_buckets_now_and_then() -> None:
-    writer, bucket = server_csv.Writer("s"), key("x_bucket", le="1")
+    writer, bucket = csv.Writer("s"), key("x_bucket", le="1")
     first = ["0.000,s,up,,1", "0.000,s,a,,1", "0.000,s,x_bucket,le=1,1"]
     assert writer.rows(0.0, {key("a"): 1, bucket: 1}).splitlines() == first
     assert writer.rows(1.0, {key("a"): 1, bucket: 2}).splitlines() == ["1.000,s,up,,1"]
@@ -150,29 +152,29 @@ def test_a_row_is_written_when_a_value_changes_and_buckets_now_and_then() -> Non
 )
 def test_labels_come_back_as_they_were(value: str, tmp_path: Path) -> None:
     labels = (("engine", "0"), ("model_name", value))
-    assert server_csv.unpacked(server_csv.packed(labels)) == labels
-    rows = server_csv.Writer("http://a").rows(0.5, {("g", labels): 2.0})
-    (tmp_path / server_csv.NAME).write_text(server_csv.head() + rows, "utf-8")
-    (found,) = server_csv.read(tmp_path)
+    assert csv.unpacked(csv.packed(labels)) == labels
+    rows = csv.Writer("http://a").rows(0.5, {("g", labels): 2.0})
+    (tmp_path / csv.NAME).write_text(csv.head() + rows, "utf-8")
+    (found,) = csv.read(tmp_path)
     assert found.series[("g", labels)].tolist() == [2.0]
 
 
 def test_the_file_is_read_as_far_as_a_kill_let_it_be_written(tmp_path: Path) -> None:
-    file = tmp_path / server_csv.NAME
-    assert server_csv.read(tmp_path) == []
+    file = tmp_path / csv.NAME
+    assert csv.read(tmp_path) == []
     file.write_text("")
-    assert server_csv.read(tmp_path) == []
+    assert csv.read(tmp_path) == []
     rows = "0.000,s,up,,1\n0.000,s,g,,1\n1.000,t,up,,0\n2.000,s,up,,1\n2.000,s,g,,123"
-    file.write_text(server_csv.head() + rows)
-    first, second = server_csv.read(tmp_path)
+    file.write_text(csv.head() + rows)
+    first, second = csv.read(tmp_path)
     assert (first.source, first.at.tolist(), first.series[key("g")].tolist()) == ("s", [0.0, 2.0], [1.0, 1.0])
     assert (second.source, second.at.tolist(), second.missed.tolist()) == ("t", [], [1.0])
-    file.write_text(server_csv.head() + "0.000,s,up\n1.000,s,up,,1\n")
+    file.write_text(csv.head() + "0.000,s,up\n1.000,s,up,,1\n")
     with pytest.raises(UsageError, match=r"server.csv, line 2 is not a row of 5 cells"):
-        server_csv.read(tmp_path)
+        csv.read(tmp_path)
     file.write_text("something,else\n")
     with pytest.raises(UsageError, match="does not begin with time_s,source,name,labels,value"):
-        server_csv.read(tmp_path)
+        csv.read(tmp_path)
 
 
 # Names
@@ -313,7 +315,7 @@ def vllm(at: float, requests: int, **more: float) -> tuple[float, dict[Key, floa
     for name, value in more.items():
         text.family(name, "counter" if name.endswith("_total") else "gauge", "", value)
     body = text.page().body
-    return at, exposition.read(body, TEXT, "", Filter(gauges.wanted(also="queue_depth")))
+    return at, prometheus.read(body, TEXT, "", Filter(gauges.wanted(also="queue_depth")))
 
 
 SENT = sum(record.sent is not None for record in example.records())
@@ -421,7 +423,7 @@ def test_names_of_somebodys_own_are_shown_as_they_are() -> None:
     whole = found.server.sources[0].whole
     assert whole.metrics["vllm:queue_depth"].mean == 7
     assert 99 < whole.counts["vllm:queue_depth_total"] < 100  # without what fell to the warm-up
-    (table, *_) = serving.tables(found.server)
+    (table, *_) = server_tables.tables(found.server)
     assert ["vllm:queue_depth", "7.0", "7.0", "7.0", "7.0"] in table.rows
 
 
@@ -433,10 +435,10 @@ def test_two_servers_stand_apart_and_are_counted_together() -> None:
     counts = [source.whole.counts["finished"] for source in found.server.sources]
     assert counts[0] / counts[1] == pytest.approx(60 / (SENT - 60))
     assert found.server.tallies[0].server == SENT
-    titles = [table.title for table in serving.tables(found.server)]
+    titles = [table.title for table in server_tables.tables(found.server)]
     assert titles == ["Server http://a/metrics", "Server http://b/metrics", "Client and server", "Counted by both"]
-    assert "\nserver=http://a/metrics,running,requests,1,8.0," not in csv_view.render(found)
-    assert "server=http://b/metrics,finished" in csv_view.render(found)
+    assert "\nserver=http://a/metrics,running,requests,1,8.0," not in summary_csv.render(found)
+    assert "server=http://b/metrics,finished" in summary_csv.render(found)
 
 
 def test_series_for_charts_are_on_the_runs_axis() -> None:
@@ -462,17 +464,17 @@ def test_lines_break_where_looks_had_no_answer() -> None:
 
 def test_a_run_that_was_not_scraped_has_no_servers_side() -> None:
     assert measure(example.records(), example.run()).server is None
-    assert list(serving.tables(None)) == []
+    assert list(server_tables.tables(None)) == []
     silent = summary(scraped((0.0, None), (1.0, None))).server
     assert silent is not None
     assert (silent.beside, silent.tallies, silent.remarks) == ([], [], ["2 of 2 looks had no answer"])
-    (table,) = serving.tables(silent)
+    (table,) = server_tables.tables(silent)
     assert table.rows == [["2 of 2 looks had no answer"]]
 
 
 def test_the_tables_say_what_a_histogram_can_tell() -> None:
     found = summary(scraped(vllm(-0.1, 0), vllm(99.0, SENT)))
-    server, beside, counted = serving.tables(found.server)
+    server, beside, counted = server_tables.tables(found.server)
     assert server.note == "vLLM at http://a/metrics, asked 2 times"
     assert beside.rows[0][-1] == "99.80 (80 to 100)"
     assert counted.rows == [["requests with output", f"{SENT - 3} ({SENT} sent)", f"{SENT}"]]

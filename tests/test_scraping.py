@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from loadstone.config import secrets as keys
-from loadstone.host import event_loop as loop
-from loadstone.server_metrics import discovery as scraping, csv as server_csv
+from loadstone.config import secrets
 from loadstone.config.schema import Config
+from loadstone.errors import UsageError
+from loadstone.host import event_loop
+from loadstone.server_metrics import csv, discovery
 from loadstone.server_metrics.process import Lookout, Place, Quest
-from loadstone.records import UsageError
 from servers import (
     MODELS,
     PATIENCE,
@@ -63,7 +63,7 @@ def test_the_server_counts_what_the_run_sent(vllm: Sim, capsys: Capture) -> None
     assert "Client and server" in done.out
     again = loadstone(capsys, "report", "run", "--as", "json")
     assert again.out == Path("run/summary.json").read_text("utf-8")
-    (scraped,) = server_csv.read(Path("run"))
+    (scraped,) = csv.read(Path("run"))
     assert scraped.at[0] < 0.1
     assert scraped.at[-1] > read_json(Path("run/summary.json"))["duration"]
 
@@ -110,23 +110,23 @@ def test_others_on_the_server_are_noticed(vllm: Sim, capsys: Capture) -> None:
     ],
 )
 def test_the_page_is_beside_the_api(url: str, page: str) -> None:
-    assert scraping.beside(url, ["/v1/chat/completions"]) == page
+    assert discovery.beside(url, ["/v1/chat/completions"]) == page
 
 
 def test_a_bare_host_has_its_metrics_where_all_have() -> None:
-    assert scraping.with_path("http://gpu7:9400/") == "http://gpu7:9400/metrics"
-    assert scraping.with_path("unix:/run/x.sock") == "http+unix://%2Frun%2Fx.sock/metrics"
-    assert scraping.with_path("http://h/prometheus/metrics?x=1") == "http://h/prometheus/metrics?x=1"
+    assert discovery.with_path("http://gpu7:9400/") == "http://gpu7:9400/metrics"
+    assert discovery.with_path("unix:/run/x.sock") == "http+unix://%2Frun%2Fx.sock/metrics"
+    assert discovery.with_path("http://h/prometheus/metrics?x=1") == "http://h/prometheus/metrics?x=1"
 
 
 def test_the_key_goes_to_the_host_that_is_tested_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-this-test")
     config = Config(url="https://serving:8000/v1", header={"X-Team": "blue"})
-    sent = keys.request_headers(config)
+    sent = secrets.request_headers(config)
     assert ("Authorization", "Bearer sk-of-this-test") in sent
-    assert scraping.headers(config, "https://serving:9090/metrics") == sent
+    assert discovery.headers(config, "https://serving:9090/metrics") == sent
     for other in ("https://gpu7:9400/metrics", "http://serving:8000/metrics", "unix:/serving", "nonsense"):
-        assert scraping.headers(config, other) == ()
+        assert discovery.headers(config, other) == ()
 
 
 def test_a_page_that_wants_the_key_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def test_a_page_that_wants_the_key_gets_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 def found(config: Config, notices: list[str] | None = None) -> list[Place]:
     notice = (notices if notices is not None else []).append
-    return loop.run(scraping.find(config, ["/v1/chat/completions"], notice))
+    return event_loop.run(discovery.find(config, ["/v1/chat/completions"], notice))
 
 
 class Wrong:
@@ -190,7 +190,7 @@ def test_a_page_of_other_names_is_kept_when_asked_for() -> None:
 
 
 def test_a_server_that_does_not_answer_at_metrics_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scraping, "PROMPT", 0.05)
+    monkeypatch.setattr(discovery, "PROMPT", 0.05)
 
     def script(_: Asked) -> tuple[int, str]:
         time.sleep(0.2)
@@ -226,7 +226,7 @@ def test_keys_in_an_address_are_written_nowhere(vllm: Sim, capsys: Capture) -> N
 
 def quest(url: str, folder: Path, **changes: Any) -> Quest:
     config = Config(url=url, scrape_every=0.05)
-    made = scraping.quest(config, [Place(f"{url}/metrics", f"{url}/metrics")], folder)
+    made = discovery.quest(config, [Place(f"{url}/metrics", f"{url}/metrics")], folder)
     return made if not changes else Quest(**{name: getattr(made, name) for name in made.__struct_fields__} | changes)
 
 
@@ -238,7 +238,7 @@ def until(true: Any) -> None:
 
 
 def looks(folder: Path) -> int:
-    file = folder / server_csv.NAME
+    file = folder / csv.NAME
     return file.read_text("utf-8").count(",up,") if file.exists() else 0
 
 
@@ -250,7 +250,7 @@ def test_looks_that_fail_are_rows_and_the_next_may_succeed(tmp_path: Path) -> No
         lookout.began(time.monotonic_ns())
         until(lambda: looks(tmp_path) > 5)
         lookout.stop()
-    (scraped,) = server_csv.read(tmp_path)
+    (scraped,) = csv.read(tmp_path)
     assert len(scraped.missed) == 2
     (values,) = scraped.series.values()
     assert (values[0], values[-1]) == (1, 5)
@@ -271,7 +271,7 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
             run.kill()
             run.wait()
         until(lambda: _gone(child))
-    assert len(server_csv.read(Path("run"))[0].at) > 3
+    assert len(csv.read(Path("run"))[0].at) > 3
 
 
 def _gone(process: str) -> bool:

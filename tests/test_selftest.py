@@ -14,12 +14,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.selftest import processes as lab, timing as pace, run as selftest
-from loadstone.host import machine, limits as room
 from loadstone.config.schema import Config
+from loadstone.errors import UsageError
+from loadstone.host import limits as room
+from loadstone.host import machine
+from loadstone.records import Failure, Record
+from loadstone.selftest import processes, streams, timing
+from loadstone.selftest import run as selftest
 from loadstone.selftest.processes import Cores
 from loadstone.selftest.timing import FULL, QUICK, Pace
-from loadstone.records import Failure, Record, UsageError
 from servers import PATIENCE, Sim, clean, closed_port, command, loadstone, posix, refused, scripted
 
 TINY = msgspec.structs.replace(QUICK, probe=0.3, stair=0.3, ramp=0.2, hold=0.5, asking=0.5, opening=0.2, streams=40)
@@ -36,7 +39,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_whole_way_against_a_server_that_is_given(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pace, "QUICK", TINY)
+    monkeypatch.setattr(timing, "QUICK", TINY)
     monkeypatch.setattr(selftest, "HOLD", 0.5)
     monkeypatch.setattr("loadstone.selftest.ceiling_search.STAIRS", (0.1, 0.2))
     with Sim(ttft="10ms", itl="10ms") as sim:
@@ -77,7 +80,7 @@ def test_a_truth_of_another_kind_is_refused(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_truth_of_another_version_is_refused() -> None:
     with pytest.raises(UsageError, match=r"http://a/truth is not that of a `loadstone serve` of this version: "):
-        lab._told("http://a", b'{"received": "yesterday"}\n')
+        processes._told("http://a", b'{"received": "yesterday"}\n')
 
 
 def test_a_server_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,13 +107,13 @@ def test_flags_that_it_does_not_have(capsys: pytest.CaptureFixture[str], flags: 
 
 
 def test_one_core_is_not_enough_for_both(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(lab, "cores", lambda: [0])
+    monkeypatch.setattr(processes, "cores", lambda: [0])
     assert "give --url of a `loadstone serve` on a second machine" in refused(capsys, "selftest")
 
 
 def test_where_cores_cannot_be_chosen_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "cores", lambda: None)
-    assert lab.divided() == Cores(None, None)
+    monkeypatch.setattr(processes, "cores", lambda: None)
+    assert processes.divided() == Cores(None, None)
     assert selftest._pinned(Cores(None, None)) == "not pinned: this system cannot"
 
 
@@ -121,14 +124,14 @@ def test_a_place_to_keep_it_is_looked_for_first(capsys: pytest.CaptureFixture[st
 
 def test_a_run_that_fails_says_why() -> None:
     with Sim() as sim, pytest.raises(UsageError, match=r"a run of the self-test failed: .*--stages takes"):
-        lab.run([lab.check(sim.url)], None, 0.1, "--stages", "never")
+        processes.run([processes.check(sim.url)], None, 0.1, "--stages", "never")
 
 
 def test_a_run_takes_along_what_the_server_knows_of_it_alone() -> None:
     with Sim() as sim:
-        server = lab.check(sim.url)
+        server = processes.check(sim.url)
         for _ in range(2):
-            trial = lab.run([server], None, 0.1, "-c", "2", "-n", "6", "--request-id", "t")
+            trial = processes.run([server], None, 0.1, "-c", "2", "-n", "6", "--request-id", "t")
     assert sorted(row.request_id or "" for row in trial.rows) == [f"t{index}" for index in range(6)]
     assert len(trial.records) == 6
     assert trial.verdict["status"] in ("valid", "suspect", "invalid")
@@ -144,7 +147,7 @@ def record(first: int | None, end: int, error: Failure | None = None) -> Record:
 
 def test_streams_that_are_open_have_begun_and_not_ended() -> None:
     records = [record(10, 500), record(10, 90), record(200, 500), record(None, 500)]
-    assert room.opened(records, 0.1) == 1
+    assert streams.opened(records, 0.1) == 1
 
 
 REFUSED = Failure("connect", "too many open files")
@@ -163,7 +166,7 @@ REFUSED = Failure("connect", "too many open files")
 def test_what_kept_streams_from_being_more(
     opened: int, records: list[Record], limits: dict[str, int | None], limit: str, lower: bool
 ) -> None:
-    bound = room.bound(opened, 40, records, limits)
+    bound = streams.bound(opened, 40, records, limits)
     assert (bound.value, bound.limit, bound.lower) == (opened, limit, lower)
 
 
@@ -220,13 +223,13 @@ def test_an_interrupt_leaves_nobody_behind(name: str, tmp_path: Path) -> None:
 @posix
 def test_what_is_ignored_stays_so() -> None:
     """As under nohup."""
-    before = {number: signal.getsignal(number) for number in lab._ENDINGS}
+    before = {number: signal.getsignal(number) for number in processes._ENDINGS}
     try:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        lab.heed()
+        processes.heed()
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
-        with lab._deferred():
+        with processes._deferred():
             signal.raise_signal(signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
@@ -239,7 +242,7 @@ def test_an_interrupt_in_the_middle_of_a_start_waits_for_its_end() -> None:
     done: list[str] = []
 
     def start() -> None:
-        with lab._deferred():
+        with processes._deferred():
             signal.raise_signal(signal.SIGINT)
             done.append("started")
         done.append("went on")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from loadstone.cli.parser import parser
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 from loadstone.sim import FAULTS, Server, Settings
 from loadstone.sim.engine.presets import DEFAULT, PRESETS
 from servers import Sim, loadstone, read_json, refused

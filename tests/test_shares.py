@@ -11,16 +11,31 @@ import pytest
 
 import virtual
 from loadstone import apis
-from loadstone.schedule import plan
 from loadstone.apis.openai import Chat
-from loadstone.engine.sender import Carrier, Door, Style
 from loadstone.config.schema import Config
 from loadstone.engine.requests import Jobs, Maker
-from loadstone.engine.worker_messages import (Commission, Frames, Go, Level, Outcome, Pulse, Ready, Refusal, Stop, down, frame, packed, unpacked, up)
-from loadstone.schedule.plan import Load, Plan, Rows
-from loadstone.records import Prompt, Record
 from loadstone.engine.runner import Runner, Times
+from loadstone.engine.sender import Carrier, Door, Style
+from loadstone.engine.worker_messages import (
+    Commission,
+    Frames,
+    Go,
+    Level,
+    Outcome,
+    Pulse,
+    Ready,
+    Refusal,
+    Stop,
+    down,
+    frame,
+    packed,
+    unpacked,
+    up,
+)
+from loadstone.records import Prompt, Record
+from loadstone.schedule import plan
 from loadstone.schedule.partition import Share, deal
+from loadstone.schedule.plan import Load, Plan, Rows
 from loadstone.schedule.stages import parse
 from streams import answer
 from virtual import Scripted, Step

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from loadstone.errors import UsageError
 from loadstone.host.timer import TimerAlarm
-from loadstone.records import UsageError
-from loadstone.sim import FAULTS, Server, Settings, faults, settings as model, serve
+from loadstone.sim import FAULTS, Server, Settings, faults, serve
+from loadstone.sim import settings as model
 
 CAPTURES = Path(__file__).parents[2] / "shared" / "captures"
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"

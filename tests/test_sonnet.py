@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from loadstone.dataset import tokenizer as tokens
-from loadstone.dataset import Options, resolve as names, read
+from loadstone.dataset import Options, read, resolve, tokenizer
 from loadstone.dataset.synthetic.sonnet import ASK
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 
 class Letters:
@@ -34,7 +34,7 @@ def sonnets(spec: str = "sonnet", **options: Any) -> tuple[list[Prompt], list[st
 
 def test_the_bundled_poem_by_words() -> None:
     prompts, notices = sonnets(count=50)
-    lines = names.bundled()["poem"].read_text("utf-8").splitlines()
+    lines = resolve.bundled()["poem"].read_text("utf-8").splitlines()
     shared = ASK + "\n".join(lines[:22]) + "\n"  # (200 - 17) words of 8.2 a line
     assert len(lines) == 112
     assert all((prompt.text or "").startswith(shared) for prompt in prompts)
@@ -54,7 +54,7 @@ def test_one_seed_one_set() -> None:
 
 
 def test_a_poem_of_ones_own_by_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "load", lambda _: Letters())
+    monkeypatch.setattr(tokenizer, "load", lambda _: Letters())
     (tmp_path / "p.txt").write_text("aaaa\nbbbb\n\ncccc\n")
     spec, base = f"sonnet:{tmp_path / 'p.txt'}", len(ASK)
     prompts, notices = sonnets(spec, count=9, tokenizer="x", prefix_len=base + 8, input_len=base + 20, output_len=7)

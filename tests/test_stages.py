@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 from loadstone.schedule.stages import Stage, parse
 
 

@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from loadstone.cli.main import main
-from loadstone.records import Stamper, UsageError
-from loadstone.transport import (Exchange, Options, Request, Target, TransportError, kernel_socket as pipe, kernel_timestamps as stamps)
+from loadstone.errors import UsageError
+from loadstone.records import Stamper
+from loadstone.transport import Exchange, Options, Request, Target, TransportError, kernel_socket, kernel_timestamps
 from loadstone.transport.factory import stamper
 from loadstone.transport.kernel_timestamps import NS, REFRESH, Converter, stamp_of
 from loadstone.transport.wire import Wire
@@ -28,25 +29,25 @@ from loopback import CHUNKED, Peer, Server, Taken, answering, ask, chunk, respon
 from servers import Sim
 
 MS = NS // 1000
+# ns that reading a clock takes in `Clocks`.
 READING = 60
-"""ns that reading a clock takes in `Clocks`."""
 
-stamping = pytest.mark.skipif(not stamps.available(), reason="this machine's kernel stamps no packets")
+stamping = pytest.mark.skipif(not kernel_timestamps.available(), reason="this machine's kernel stamps no packets")
 
 
 @pytest.fixture
 def _stamped() -> Iterator[None]:
     """The kernel stamps: it begins to, some time after the first socket has asked for it."""
     with (
-        stamps.keep(),
+        kernel_timestamps.keep(),
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as near,
         server.accept()[0] as far,
     ):
-        stamps.enable(near)
+        kernel_timestamps.enable(near)
         for _ in range(100_000):
             far.send(b"?")
-            if near.recvmsg(1, stamps.SPACE)[1]:
+            if near.recvmsg(1, kernel_timestamps.SPACE)[1]:
                 break
         yield
 
@@ -163,7 +164,7 @@ def test_what_came_between_the_clock_and_the_read_is_no_later_than_its_reading()
 
 def test_the_stamp_of_a_read() -> None:
     data = struct.pack("@ll", 1_700_000_000, 123_456_789)
-    assert stamp_of([(socket.SOL_SOCKET, stamps.SO_TIMESTAMPNS, data)]) == 1_700_000_000_123_456_789
+    assert stamp_of([(socket.SOL_SOCKET, kernel_timestamps.SO_TIMESTAMPNS, data)]) == 1_700_000_000_123_456_789
     assert stamp_of([]) is None
 
 
@@ -201,8 +202,8 @@ def test_a_system_without_them(monkeypatch: pytest.MonkeyPatch, how: str) -> Non
     if how == "another system":
         monkeypatch.setattr(sys, "platform", "darwin")
     else:
-        monkeypatch.setattr(stamps, "enable", refuse if how == "an old kernel" else lambda _: None)
-    monkeypatch.setattr(stamps, "available", stamps.available.__wrapped__)
+        monkeypatch.setattr(kernel_timestamps, "enable", refuse if how == "an old kernel" else lambda _: None)
+    monkeypatch.setattr(kernel_timestamps, "available", kernel_timestamps.available.__wrapped__)
     assert stamper("auto", "wire", PLAIN) == "user"
     with pytest.raises(UsageError, match=r"cannot be had on this system, whose kernel stamps no packets"):
         stamper("kernel", "wire", PLAIN)
@@ -255,7 +256,7 @@ def test_an_arrival_is_when_the_data_came_not_when_it_was_read(arrivals: Stamper
 
 
 def test_reads_without_a_stamp_are_the_users_and_the_record_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipe, "enable", lambda _: None)
+    monkeypatch.setattr(kernel_socket, "enable", lambda _: None)
 
     async def work(wire: Wire) -> None:
         for _ in range(2):
@@ -276,7 +277,7 @@ def test_one_read_without_a_stamp_is_enough_for_its_answer_alone(monkeypatch: py
         reads.append(True)
         return None if len(reads) == 2 else stamp_of(control)
 
-    monkeypatch.setattr(pipe, "stamp_of", forgetful)
+    monkeypatch.setattr(kernel_socket, "stamp_of", forgetful)
 
     async def work(wire: Wire) -> None:
         clocks = []
@@ -313,7 +314,7 @@ def test_a_socket_that_cannot_be_watched_is_closed(call: str, monkeypatch: pytes
     def refuse(*_: object) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(pipe.Watch, call, refuse)
+    monkeypatch.setattr(kernel_socket.Watch, call, refuse)
 
     async def work(wire: Wire) -> None:
         with pytest.raises(TransportError, match="too many open files"):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from loadstone.stats.autocorrelation import batches, memory
-from loadstone.stats.intervals import ENOUGH, student
-from loadstone.records import Metric
 from loadstone.stats.describe import PERCENTILES, describe, effective, percentile
+from loadstone.stats.intervals import ENOUGH, student
+from loadstone.summary import Metric
 from series import SERIES, ar1, cover
 
 FIGURES = ["mean", "std", "min", *(name.replace(".", "") for name in PERCENTILES), "max"]

@@ -12,10 +12,11 @@ import msgspec
 import pandas as pd
 import pytest
 
-from loadstone.report.exports import requests_csv as frame
 from loadstone import results
-from loadstone.engine import run_folder as store
-from loadstone.records import (Choice, Failure, Pieces, Record, Usage, UsageError, from_line, from_lines, to_line)
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.records import Choice, Failure, Pieces, Record, Usage, from_line, from_lines, to_line
+from loadstone.report.exports import requests_csv
 
 FULL = Path("/dev/full")
 
@@ -97,17 +98,17 @@ def test_empty_lines_are_passed_over() -> None:
 
 
 def test_a_new_folder_is_made_with_its_parents(tmp_path: Path) -> None:
-    assert store.Folder(tmp_path / "a" / "b").path.is_dir()
+    assert run_folder.Folder(tmp_path / "a" / "b").path.is_dir()
 
 
 def test_an_empty_folder_will_do(tmp_path: Path) -> None:
-    assert store.Folder(tmp_path).path == tmp_path
+    assert run_folder.Folder(tmp_path).path == tmp_path
 
 
 def test_an_existing_run_is_refused_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(b"{}")
     with pytest.raises(UsageError, match=r"exists and is not empty; give another folder with -o$"):
-        store.Folder(tmp_path)
+        run_folder.Folder(tmp_path)
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("run.json", b"{}")]
 
 
@@ -115,12 +116,12 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"mine")
     for path in (tmp_path / "x", tmp_path / "x" / "y"):
         with pytest.raises(UsageError, match=r"^cannot make the folder .*; give another with -o$"):
-            store.Folder(path)
+            run_folder.Folder(path)
     assert (tmp_path / "x").read_bytes() == b"mine"
 
 
 def test_files_are_written_whole(tmp_path: Path) -> None:
-    folder = store.Folder(tmp_path)
+    folder = run_folder.Folder(tmp_path)
     folder.write("a.txt", "één")
     folder.write("a.txt", b"two")
     folder.write_json("b.json", {"x": None})
@@ -136,7 +137,7 @@ def test_default_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loadstone.engine.run_folder.time.strftime", lambda _: "20250101-120000")
     names = []
     for label in (None, "my run/../x", "///", None, None):
-        path = store.default_path(label, tmp_path)
+        path = run_folder.default_path(label, tmp_path)
         path.mkdir()
         names.append(path.name.removeprefix("20250101-120000-"))
     assert names == ["run", "my-run-..-x", "run-2", "run-3", "run-4"]
@@ -146,36 +147,36 @@ def test_default_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_record_is_on_disk_before_the_end(tmp_path: Path) -> None:
-    recorder = store.Recorder(store.Folder(tmp_path).path / store.RECORDS)
+    recorder = run_folder.Recorder(run_folder.Folder(tmp_path).path / run_folder.RECORDS)
     for index in range(3):
         recorder.add(record(index))
-        while len(found := list(store.load_records(tmp_path))) <= index:
+        while len(found := list(run_folder.load_records(tmp_path))) <= index:
             assert recorder.error is None
         assert found[-1] == record(index)
     recorder.close()
-    assert (tmp_path / store.RECORDS).read_bytes() == lines(3)
+    assert (tmp_path / run_folder.RECORDS).read_bytes() == lines(3)
 
 
 def test_closing_waits_for_what_is_still_to_be_written(tmp_path: Path) -> None:
-    recorder = store.Recorder(store.Folder(tmp_path).path / store.RECORDS)
+    recorder = run_folder.Recorder(run_folder.Folder(tmp_path).path / run_folder.RECORDS)
     for index in range(5000):
         recorder.add(record(index))
     recorder.close()
-    assert [found.index for found in store.load_records(tmp_path)] == list(range(5000))
+    assert [found.index for found in run_folder.load_records(tmp_path)] == list(range(5000))
     assert recorder.error is None
 
 
 def test_records_are_never_written_over(tmp_path: Path) -> None:
-    (tmp_path / store.RECORDS).write_bytes(b"mine")
+    (tmp_path / run_folder.RECORDS).write_bytes(b"mine")
     with pytest.raises(FileExistsError):
-        store.Recorder(tmp_path / store.RECORDS)
+        run_folder.Recorder(tmp_path / run_folder.RECORDS)
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = os.open
     monkeypatch.setattr("loadstone.engine.run_folder.os.open", lambda *_: opened(FULL, os.O_WRONLY))
-    recorder = store.Recorder(tmp_path / "x")
+    recorder = run_folder.Recorder(tmp_path / "x")
     recorder.add(record())
     recorder.add(record())
     recorder.close()
@@ -187,8 +188,8 @@ def test_a_full_disk_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_load_run(tmp_path: Path) -> None:
-    (tmp_path / store.RUN).write_bytes(b'{"format": 1}')
-    assert store.load_run(tmp_path) == {"format": 1}
+    (tmp_path / run_folder.RUN).write_bytes(b'{"format": 1}')
+    assert run_folder.load_run(tmp_path) == {"format": 1}
 
 
 def test_no_run(tmp_path: Path) -> None:
@@ -198,9 +199,9 @@ def test_no_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
 def test_a_broken_run(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / store.RUN).write_bytes(content)
+    (tmp_path / run_folder.RUN).write_bytes(content)
     with pytest.raises(UsageError, match=r"run\.json is not readable: "):
-        store.load_run(tmp_path)
+        run_folder.load_run(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -210,47 +211,47 @@ def test_a_broken_run(tmp_path: Path, content: bytes) -> None:
 def test_a_run_json_that_was_changed_by_hand_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
     (tmp_path / "run.json").write_bytes(msgspec.json.encode(fields))
     with pytest.raises(UsageError, match=r"run\.json is not readable: Expected .* at `\$\."):
-        store.load_run(tmp_path)
+        run_folder.load_run(tmp_path)
 
 
 def test_records_that_are_not_there(tmp_path: Path) -> None:
     for path, name in ((tmp_path, "records.jsonl"), (tmp_path / "x.jsonl", "x.jsonl")):
         with pytest.raises(UsageError, match=rf"^cannot read .*{name}: No such file or directory$"):
-            list(store.load_records(path))
+            list(run_folder.load_records(path))
 
 
 def test_shards_of_a_run_that_was_killed_read_as_one(tmp_path: Path) -> None:
     for number, at in ((10, 4), (0, 0), (2, 2)):
-        (tmp_path / store.SHARD.format(number)).write_bytes(to_line(record(at)) + to_line(record(at + 1)))
+        (tmp_path / run_folder.SHARD.format(number)).write_bytes(to_line(record(at)) + to_line(record(at + 1)))
     (tmp_path / "records.x.jsonl").write_bytes(b"not one of them")
-    assert [file.name for file in store.shards(tmp_path)] == [f"records.{number}.jsonl" for number in (0, 2, 10)]
-    assert [found.index for found in store.load_records(tmp_path)] == [0, 1, 2, 3, 4, 5]
+    assert [file.name for file in run_folder.shards(tmp_path)] == [f"records.{number}.jsonl" for number in (0, 2, 10)]
+    assert [found.index for found in run_folder.load_records(tmp_path)] == [0, 1, 2, 3, 4, 5]
 
 
 def test_each_shard_may_end_in_mid_line(tmp_path: Path) -> None:
     for number in range(3):
-        (tmp_path / store.SHARD.format(number)).write_bytes(to_line(record(number)) + lines(1)[:-9])
-    assert [found.index for found in store.load_records(tmp_path)] == [0, 1, 2]
+        (tmp_path / run_folder.SHARD.format(number)).write_bytes(to_line(record(number)) + lines(1)[:-9])
+    assert [found.index for found in run_folder.load_records(tmp_path)] == [0, 1, 2]
 
 
 def test_a_bad_line_in_a_shard_names_it(tmp_path: Path) -> None:
     (tmp_path / "records.0.jsonl").write_bytes(lines(1))
     (tmp_path / "records.1.jsonl").write_bytes(b"{}\n" + lines(1))
     with pytest.raises(UsageError, match=r"records\.1\.jsonl, line 1 is not a record"):
-        list(store.load_records(tmp_path))
+        list(run_folder.load_records(tmp_path))
 
 
 def test_merged_records_win_over_shards(tmp_path: Path) -> None:
-    (tmp_path / store.RECORDS).write_bytes(lines(1))
+    (tmp_path / run_folder.RECORDS).write_bytes(lines(1))
     (tmp_path / "records.0.jsonl").write_bytes(lines(5))
-    assert [found.index for found in store.load_records(tmp_path)] == [0]
-    (tmp_path / store.RECORDS).write_bytes(b"")
-    assert list(store.load_records(tmp_path)) == []
+    assert [found.index for found in run_folder.load_records(tmp_path)] == [0]
+    (tmp_path / run_folder.RECORDS).write_bytes(b"")
+    assert list(run_folder.load_records(tmp_path)) == []
 
 
 def test_a_killed_run_reads(tmp_path: Path) -> None:
-    (tmp_path / store.RUN).write_bytes(b'{"began": "now", "expected": 9}')
-    (tmp_path / store.RECORDS).write_bytes(lines(3)[:-10])
+    (tmp_path / run_folder.RUN).write_bytes(b'{"began": "now", "expected": 9}')
+    (tmp_path / run_folder.RECORDS).write_bytes(lines(3)[:-10])
     summary = results.read(tmp_path)
     assert (summary.counts.succeeded, summary.counts.expected) == (2, 9)
     assert summary.verdict is not None
@@ -258,8 +259,8 @@ def test_a_killed_run_reads(tmp_path: Path) -> None:
 
 
 def test_objectives_given_later_replace_those_of_the_run(tmp_path: Path) -> None:
-    (tmp_path / store.RUN).write_bytes(b'{"began": "now", "config": {"goodput": {"ttft": 1.0}, "rate": 2}}')
-    (tmp_path / store.RECORDS).write_bytes(to_line(record(sent=0, first=3, last=4, pieces=Pieces([0], [1]))))
+    (tmp_path / run_folder.RUN).write_bytes(b'{"began": "now", "config": {"goodput": {"ttft": 1.0}, "rate": 2}}')
+    (tmp_path / run_folder.RECORDS).write_bytes(to_line(record(sent=0, first=3, last=4, pieces=Pieces([0], [1]))))
     summary = results.read(tmp_path, goodput={"latency": 5.0})
     assert summary.run["config"] == {"goodput": {"latency": 5.0}, "rate": 2}
     assert summary.rates["attainment.latency"] == 1
@@ -270,7 +271,7 @@ def test_objectives_given_later_replace_those_of_the_run(tmp_path: Path) -> None
 
 
 def test_table() -> None:
-    [row] = frame.table([RICH]).to_dict("records")
+    [row] = requests_csv.table([RICH]).to_dict("records")
     times = {name: row[f"{name}_s"] for name in ("scheduled", "sent", "first", "last", "end", "ttft", "latency")}
     assert times == pytest.approx(
         {"scheduled": 0, "sent": 1e-9, "first": 3e-9, "last": 4e-9, "end": 5e-9, "ttft": 2e-9, "latency": 3e-9}
@@ -279,12 +280,12 @@ def test_table() -> None:
 
 
 def test_an_answer_that_was_not_streamed_ends_at_its_end() -> None:
-    [row] = frame.table([record(sent=1, streamed=False)]).to_dict("records")
+    [row] = requests_csv.table([record(sent=1, streamed=False)]).to_dict("records")
     assert row["latency_s"] == pytest.approx(4e-9)
 
 
 def test_requests_csv_reads_back(tmp_path: Path) -> None:
-    frame.write_csv([RICH, record(1)], tmp_path / "r.csv")
+    requests_csv.write_csv([RICH, record(1)], tmp_path / "r.csv")
     with (tmp_path / "r.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["index"] for row in rows] == ["0", "1"]
@@ -296,16 +297,16 @@ def test_requests_csv_reads_back(tmp_path: Path) -> None:
 def test_requests_csv_in_pieces_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A column that is whole, or empty, in one piece alone is written as in the others."""
     records = [record(index, status=200 if index < 4 else None, connect=0 if index < 6 else 7) for index in range(10)]
-    frame.write_csv(records, tmp_path / "whole.csv")
+    requests_csv.write_csv(records, tmp_path / "whole.csv")
     for size in (1, 3, 5, 10):
-        monkeypatch.setattr(frame, "CHUNK", size)
-        frame.write_csv(records, tmp_path / "pieces.csv")
+        monkeypatch.setattr(requests_csv, "CHUNK", size)
+        requests_csv.write_csv(records, tmp_path / "pieces.csv")
         assert (tmp_path / "pieces.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_requests_csv_of_nothing_is_its_head(tmp_path: Path) -> None:
-    frame.write_csv([], tmp_path / "none.csv")
-    frame.write_csv([record()], tmp_path / "one.csv")
+    requests_csv.write_csv([], tmp_path / "none.csv")
+    requests_csv.write_csv([record()], tmp_path / "one.csv")
     assert (tmp_path / "none.csv").read_text() == (tmp_path / "one.csv").read_text().splitlines(keepends=True)[0]
 
 
@@ -320,9 +321,9 @@ def test_requests_csv_of_nothing_is_its_head(tmp_path: Path) -> None:
     ids=["empty", "cut", "all failed", "not streamed"],
 )
 def test_the_end_of_an_odd_run(tmp_path: Path, content: bytes, counts: tuple[int, int, int]) -> None:
-    folder = store.Folder(tmp_path / "run")
-    folder.write(store.RUN, '{"began": "now"}')
-    folder.write(store.RECORDS, content)
+    folder = run_folder.Folder(tmp_path / "run")
+    folder.write(run_folder.RUN, '{"began": "now"}')
+    folder.write(run_folder.RECORDS, content)
     found = results.finish(folder).counts
     assert (found.completed, found.succeeded, found.failed) == counts
     with (folder.path / results.REQUESTS_CSV).open(newline="") as file:
@@ -332,10 +333,10 @@ def test_the_end_of_an_odd_run(tmp_path: Path, content: bytes, counts: tuple[int
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
 def test_no_room_for_requests_csv_leaves_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frame, "CHUNK", 2)
-    folder = store.Folder(tmp_path / "run")
-    folder.write(store.RUN, '{"began": "now"}')
-    folder.write(store.RECORDS, lines(5))
+    monkeypatch.setattr(requests_csv, "CHUNK", 2)
+    folder = run_folder.Folder(tmp_path / "run")
+    folder.write(run_folder.RUN, '{"began": "now"}')
+    folder.write(run_folder.RECORDS, lines(5))
     (folder.path / results.REQUESTS_CSV).symlink_to(FULL)
     with pytest.raises(UsageError, match=r"^cannot write .*requests.csv: No space left on device; the records so far"):
         results.finish(folder)
@@ -343,7 +344,7 @@ def test_no_room_for_requests_csv_leaves_the_summary(tmp_path: Path, monkeypatch
 
 
 def test_a_full_disk_at_the_end_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = store.Folder(tmp_path / "run")
+    folder = run_folder.Folder(tmp_path / "run")
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

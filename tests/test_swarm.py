@@ -17,14 +17,15 @@ import pytest
 
 from loadstone.cli.parser import parse
 from loadstone.config.schema import Config
-from loadstone.engine.worker_messages import Outcome, Pulse
 from loadstone.engine.progress_digest import bins, middle
-from loadstone.records import UsageError
-from loadstone.swarm import (record_batches as batches, clock_sync as clocks, command, outcome as endings, messages as letters, settings)
+from loadstone.engine.worker_messages import Outcome, Pulse
+from loadstone.errors import UsageError
+from loadstone.swarm import clock_sync, command, messages, record_batches, settings
+from loadstone.swarm import outcome as endings
 from loadstone.swarm.locust_stats import Figures, milliseconds
 from loadstone.swarm.members import Machine, Roster, Shard
-from loadstone.swarm.seats import levels
 from loadstone.swarm.record_stream import Stream
+from loadstone.swarm.worker import levels
 
 MS = 1_000_000
 RUN = "r"
@@ -32,13 +33,13 @@ RUN = "r"
 # clocks
 
 
-def exchanges(offset: int, out: float, back: float, rounds: int = 20, jitter: float = 0.0) -> list[clocks.Exchange]:
+def exchanges(offset: int, out: float, back: float, rounds: int = 20, jitter: float = 0.0) -> list[clock_sync.Exchange]:
     """Letters between two clocks whose ways take `out` and `back` ms, and up to `jitter` ms more."""
     draw, now, made = random.Random(1), 10_000 * MS, []
     for _ in range(rounds):
         there = now + round((out + jitter * draw.random()) * MS)
         home = there + round((back + jitter * draw.random()) * MS)
-        made.append(clocks.Exchange(now, there + offset, home))
+        made.append(clock_sync.Exchange(now, there + offset, home))
         now = home + 10 * MS
     return made
 
@@ -48,26 +49,26 @@ def exchanges(offset: int, out: float, back: float, rounds: int = 20, jitter: fl
 def test_the_true_offset_lies_within_the_error_however_uneven_the_ways_are(
     offset: int, out: float, back: float
 ) -> None:
-    found = clocks.estimate(exchanges(offset, out, back, jitter=2.0))
+    found = clock_sync.estimate(exchanges(offset, out, back, jitter=2.0))
     assert abs(found.offset - offset) <= found.error
     assert found.error <= (out + back) / 2 * MS + 2 * MS
 
 
 def test_many_exchanges_tell_more_than_the_quickest() -> None:
-    one_way, other_way = clocks.Exchange(0, 1 * MS, 11 * MS), clocks.Exchange(100 * MS, 110 * MS, 111 * MS)
-    assert clocks.estimate([one_way]).error == pytest.approx(5.5 * MS, abs=1)
-    assert clocks.estimate([one_way, other_way]) == clocks.Estimate(0, 1 * MS, 55 * MS + MS // 2)
+    one_way, other_way = clock_sync.Exchange(0, 1 * MS, 11 * MS), clock_sync.Exchange(100 * MS, 110 * MS, 111 * MS)
+    assert clock_sync.estimate([one_way]).error == pytest.approx(5.5 * MS, abs=1)
+    assert clock_sync.estimate([one_way, other_way]) == clock_sync.Estimate(0, 1 * MS, 55 * MS + MS // 2)
 
 
 def test_exchanges_that_contradict_each_other_leave_it_to_the_quickest() -> None:
-    jumped = [clocks.Exchange(0, 1 * MS, 2 * MS), clocks.Exchange(10 * MS, 911 * MS, 14 * MS)]
-    assert clocks.estimate(jumped) == clocks.Estimate(0, MS, 7 * MS)
+    jumped = [clock_sync.Exchange(0, 1 * MS, 2 * MS), clock_sync.Exchange(10 * MS, 911 * MS, 14 * MS)]
+    assert clock_sync.estimate(jumped) == clock_sync.Estimate(0, MS, 7 * MS)
 
 
 def test_the_drift_is_what_the_offset_changed_by() -> None:
-    before, after = clocks.Estimate(1000, 200, 0), clocks.Estimate(4000, 300, 60)
-    assert clocks.told(before, after) == {"offset": 1e-6, "error": 3.3e-6, "drift": 3e-6}
-    assert clocks.told(before, None)["drift"] is None
+    before, after = clock_sync.Estimate(1000, 200, 0), clock_sync.Estimate(4000, 300, 60)
+    assert clock_sync.told(before, after) == {"offset": 1e-6, "error": 3.3e-6, "drift": 3e-6}
+    assert clock_sync.told(before, None)["drift"] is None
     assert before.there(50) == 1050
 
 
@@ -75,9 +76,9 @@ def test_the_drift_is_what_the_offset_changed_by() -> None:
 
 
 def test_batches_arrive_once_and_in_order_over_a_way_that_loses_and_repeats() -> None:
-    draw, outbox, inbox, file = random.Random(2), batches.Outbox(), batches.Inbox(), b""
+    draw, outbox, inbox, file = random.Random(2), record_batches.Outbox(), record_batches.Inbox(), b""
     sent = [b"".join(b"%d.%d\n" % (number, line) for line in range(draw.randrange(1, 9))) for number in range(200)]
-    now, left, wire = 0.0, list(sent), list[batches.Batch]()
+    now, left, wire = 0.0, list(sent), list[record_batches.Batch]()
     while left or not outbox.empty:
         now += 0.5
         wire += outbox.again(now)
@@ -97,23 +98,23 @@ def test_batches_arrive_once_and_in_order_over_a_way_that_loses_and_repeats() ->
 
 
 def test_no_more_is_under_way_than_the_window_holds() -> None:
-    outbox = batches.Outbox()
-    for number in range(batches.WINDOW):
+    outbox = record_batches.Outbox()
+    for number in range(record_batches.WINDOW):
         assert outbox.room
         outbox.put(b"%d\n" % number, 0.0)
     assert not outbox.room
-    assert outbox.again(batches.PATIENCE - 0.1) == []
-    assert [batch.number for batch in outbox.again(batches.PATIENCE)] == list(range(batches.WINDOW))
+    assert outbox.again(record_batches.PATIENCE - 0.1) == []
+    assert [batch.number for batch in outbox.again(record_batches.PATIENCE)] == list(range(record_batches.WINDOW))
     outbox.acknowledged(3, 10.0)
     assert outbox.room
-    assert [batch.number for batch in outbox.again(20.0)] == list(range(3, batches.WINDOW))
+    assert [batch.number for batch in outbox.again(20.0)] == list(range(3, record_batches.WINDOW))
 
 
 def test_an_end_mark_says_what_is_missing() -> None:
-    inbox = batches.Inbox()
+    inbox = record_batches.Inbox()
     inbox.take(0, b"a\nb\n")
     assert inbox.missing == "no end mark after 2 records"
-    inbox.close(batches.Mark(3, 5, "x"))
+    inbox.close(record_batches.Mark(3, 5, "x"))
     assert inbox.missing == "2 of 3 batches of records"
     inbox.take(1, b"c\n")
     inbox.take(2, b"d\n")
@@ -122,8 +123,8 @@ def test_an_end_mark_says_what_is_missing() -> None:
 
 
 def test_a_batch_is_whole_lines() -> None:
-    assert batches.whole_lines(b"a\nb\nhalf") == b"a\nb\n"
-    assert batches.whole_lines(b"half") == b""
+    assert record_batches.whole_lines(b"a\nb\nhalf") == b"a\nb\n"
+    assert record_batches.whole_lines(b"half") == b""
 
 
 class Process:
@@ -138,7 +139,7 @@ class Process:
 
 
 def test_a_file_is_sent_while_it_grows_and_again_until_it_has_arrived(tmp_path: Path) -> None:
-    path, process, said = tmp_path / "r.jsonl", Process(), list[letters.Letter]()
+    path, process, said = tmp_path / "r.jsonl", Process(), list[messages.Letter]()
     stream = Stream(RUN, process, path, said.append)  # type: ignore[arg-type]
     stream.move(0.0)
     assert said == []
@@ -148,16 +149,16 @@ def test_a_file_is_sent_while_it_grows_and_again_until_it_has_arrived(tmp_path: 
         file.write(b'2}\n{"torn')
     process.ended = True
     stream.move(1.1)
-    sent = [letter for letter in said if isinstance(letter, letters.Batch)]
+    sent = [letter for letter in said if isinstance(letter, messages.Batch)]
     assert [zlib.decompress(batch.data) for batch in sent] == [b'{"a":1}\n', b'{"b":2}\n']
-    stream.move(1.1 + batches.PATIENCE)
+    stream.move(1.1 + record_batches.PATIENCE)
     assert len(said) == 4
-    stream.acknowledged(letters.Ack(run=RUN, engine=7, count=2, ended=False))
+    stream.acknowledged(messages.Ack(run=RUN, engine=7, count=2, ended=False))
     stream.move(9.0)
-    assert isinstance(said[-1], letters.End)
+    assert isinstance(said[-1], messages.End)
     assert (said[-1].mark.batches, said[-1].mark.lines) == (2, 2)
     assert not stream.done
-    stream.acknowledged(letters.Ack(run=RUN, engine=7, count=2, ended=True))
+    stream.acknowledged(messages.Ack(run=RUN, engine=7, count=2, ended=True))
     assert stream.done
     count = len(said)
     stream.move(99.0)
@@ -178,15 +179,15 @@ def test_users_are_spread_evenly_over_processes(seats: int, engines: int) -> Non
 
 
 def test_every_letter_can_be_read() -> None:
-    assert set(typing.get_args(letters.Any_)) == set(letters.Letter.__subclasses__())
+    assert set(typing.get_args(messages.Any_)) == set(messages.Letter.__subclasses__())
 
 
 def test_letters_come_out_as_they_went_in() -> None:
     outcome = Outcome(worker=1, ended="done", written=3, unsent=0, client={"cpu_share": None})
-    end = letters.End(run=RUN, engine=1, mark=batches.Mark(1, 3, "d"), outcome=outcome, file="/x")
-    assert letters.opened(letters.sealed(end)) == end
+    end = messages.End(run=RUN, engine=1, mark=record_batches.Mark(1, 3, "d"), outcome=outcome, file="/x")
+    assert messages.opened(messages.sealed(end)) == end
     with pytest.raises(msgspec.ValidationError):
-        letters.opened(msgspec.msgpack.encode({"type": "Parley", "run": RUN}))
+        messages.opened(msgspec.msgpack.encode({"type": "Parley", "run": RUN}))
 
 
 # the roster
@@ -199,33 +200,33 @@ class Field:
         self.now = 0
         self.roster = Roster(RUN, 20.0, lambda: self.now)
         for number, name in enumerate("ab"):
-            self.roster.hear(name, letters.Hello(run=RUN, host=f"host-{name}", processes=1, versions={}))
+            self.roster.hear(name, messages.Hello(run=RUN, host=f"host-{name}", processes=1, versions={}))
             self[name].shards.append(Shard(number, folder / f"records.{number}.jsonl"))
 
     def __getitem__(self, name: str) -> Machine:
         return self.roster.machines[name]
 
-    def batch(self, name: str, number: int, lines: bytes) -> letters.Letter | None:
+    def batch(self, name: str, number: int, lines: bytes) -> messages.Letter | None:
         shard = self[name].shards[0]
         return self.roster.hear(
-            name, letters.Batch(run=RUN, engine=shard.engine, number=number, data=zlib.compress(lines))
+            name, messages.Batch(run=RUN, engine=shard.engine, number=number, data=zlib.compress(lines))
         )
 
-    def end(self, name: str, died: bool = False, ended: str = "done") -> letters.Letter | None:
+    def end(self, name: str, died: bool = False, ended: str = "done") -> messages.Letter | None:
         shard = self[name].shards[0]
         outcome = Outcome(worker=shard.engine, ended=ended, written=0, unsent=0, client={"cpu_share": 0.1})
         mark = shard.inbox._tally.mark
-        end = letters.End(run=RUN, engine=shard.engine, mark=mark, outcome=None if died else outcome, file="")
+        end = messages.End(run=RUN, engine=shard.engine, mark=mark, outcome=None if died else outcome, file="")
         return self.roster.hear(name, end)
 
 
 def test_batches_are_appended_once_and_acknowledged(tmp_path: Path) -> None:
     field = Field(tmp_path)
-    assert field.batch("a", 0, b"1\n") == letters.Ack(run=RUN, engine=0, count=1, ended=False)
-    assert field.batch("a", 0, b"1\n") == letters.Ack(run=RUN, engine=0, count=1, ended=False)
-    assert field.batch("a", 2, b"3\n") == letters.Ack(run=RUN, engine=0, count=1, ended=False)
+    assert field.batch("a", 0, b"1\n") == messages.Ack(run=RUN, engine=0, count=1, ended=False)
+    assert field.batch("a", 0, b"1\n") == messages.Ack(run=RUN, engine=0, count=1, ended=False)
+    assert field.batch("a", 2, b"3\n") == messages.Ack(run=RUN, engine=0, count=1, ended=False)
     field.batch("a", 1, b"2\n")
-    assert field.end("a") == letters.Ack(run=RUN, engine=0, count=2, ended=True)
+    assert field.end("a") == messages.Ack(run=RUN, engine=0, count=2, ended=True)
     assert (tmp_path / "records.0.jsonl").read_bytes() == b"1\n2\n"
     assert field.roster.records == 2
 
@@ -235,7 +236,7 @@ def test_a_batch_that_could_not_be_written_is_not_acknowledged(tmp_path: Path) -
     with pytest.raises(OSError, match="later"):
         field.batch("a", 0, b"1\n")
     (tmp_path / "later").mkdir()
-    assert field.batch("a", 0, b"1\n") == letters.Ack(run=RUN, engine=0, count=1, ended=False)
+    assert field.batch("a", 0, b"1\n") == messages.Ack(run=RUN, engine=0, count=1, ended=False)
     assert (tmp_path / "later" / "records.0.jsonl").read_bytes() == b"1\n"
 
 
@@ -256,7 +257,7 @@ def test_a_machine_that_fell_silent_is_lost_and_named(tmp_path: Path) -> None:
     field = Field(tmp_path)
     field.now = 5_000 * MS
     field.batch("b", 0, b"1\n2\n")
-    field.roster.hear("b", letters.Beat(run=RUN, begun=True, levels=[12], finished=3))
+    field.roster.hear("b", messages.Beat(run=RUN, begun=True, levels=[12], finished=3))
     field.now = 26_000 * MS
     field.end("a")
     assert field.roster.over
@@ -289,7 +290,7 @@ def test_a_worker_that_was_told_to_end_before_the_run_is_named_too(tmp_path: Pat
 
 def test_strangers_are_not_heard(tmp_path: Path) -> None:
     field = Field(tmp_path)
-    assert field.roster.hear("c", letters.Batch(run=RUN, engine=0, number=0, data=zlib.compress(b"1\n"))) is None
+    assert field.roster.hear("c", messages.Batch(run=RUN, engine=0, number=0, data=zlib.compress(b"1\n"))) is None
     assert field.roster.records == 0
 
 

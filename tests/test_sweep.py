@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from loadstone.sweep import slo_probe as probes
-from loadstone.cli.parser import parse
-from loadstone.records import UsageError
 from loadstone.cli import sweep
+from loadstone.cli.parser import parse
+from loadstone.errors import UsageError
+from loadstone.sweep import slo_probe
 from servers import PATIENCE, Sim, clean, closed_port, command, loadstone, posix, read_json, refused
 
 Capture = pytest.CaptureFixture[str]
@@ -119,7 +119,9 @@ def test_lists_in_a_configuration_file(capsys: Capture, sim: Sim) -> None:
 
 
 def test_a_search_that_nothing_meets(capsys: Capture, sim: Sim, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "of_client", lambda summary: [])  # how fit it is depends on who else uses the machine
+    monkeypatch.setattr(
+        slo_probe, "of_client", lambda summary: []
+    )  # how fit it is depends on who else uses the machine
     goal = ("--slo", "ttft.p50<1us", "--search", "concurrency")
     arguments = (*goal, "-n", 40, "--output-len", 2, "-o", "sweep", "--quiet", "--no-html")
     done = loadstone(capsys, "sweep", "--url", sim.url, *arguments)

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from loadstone.dataset import tokenizer as tokens
 from loadstone.dataset import Options, read
+from loadstone.dataset import tokenizer as tokens
 from loadstone.dataset.source import Source
 from loadstone.dataset.synthetic.prompts import PRESETS, USES
 from loadstone.dataset.synthetic.text import OWN, Part, writer
 from loadstone.dataset.synthetic.words import WORDS
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 from test_random_prompts import Merging, Spaced
 
 WORDED = "lengths are counted in words, not tokens; give --tokenizer for exact token lengths"

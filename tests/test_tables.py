@@ -14,7 +14,8 @@ from loadstone.dataset import Options, read
 from loadstone.dataset.formats import parquet
 from loadstone.dataset.formats.huggingface import INSTALL
 from loadstone.dataset.source import Source
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 GSM = [{"question": "a", "answer": "b"}, {"question": "c", "answer": "d"}]
 CHATS = [{"conversations": []}, {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}]

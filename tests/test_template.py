@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadstone.apis.fast_path import Template
 from loadstone.apis.openai import Chat, Completions
 from loadstone.apis.response_parser import Reply
-from loadstone.apis.fast_path import Template
 from streams import chunk, token, usage
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from loadstone.dataset import tokenizer as tokens
 from loadstone.dataset import Options, read
-from loadstone.records import UsageError
+from loadstone.dataset import tokenizer as tokens
+from loadstone.errors import UsageError
 
 MISSING = importlib.util.find_spec("transformers") is None
 real = pytest.mark.skipif(MISSING, reason="transformers is not installed: pip install 'loadstone[tokenizer]'")

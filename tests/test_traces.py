@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from loadstone.dataset import tokenizer as tokens
 from loadstone.dataset import Options, read
-from loadstone.dataset.traces.mooncake import Row, hit_share, requests
+from loadstone.dataset import tokenizer as tokens
 from loadstone.dataset.source import opened
 from loadstone.dataset.synthetic.words import WORDS
-from loadstone.records import Prompt, UsageError
+from loadstone.dataset.traces.mooncake import Row, hit_share, requests
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 from test_random_prompts import Spaced
 
 TRACES = Path(__file__).resolve().parents[2] / "shared" / "data" / "traces"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadstone.stats import warmup as transient
+from loadstone.stats import warmup
 from loadstone.stats.warmup import LONGEST, find, mser
 from series import SERIES
 
@@ -51,4 +51,4 @@ def test_what_is_no_warm_up(values: np.ndarray[tuple[int], np.dtype[np.float64]]
 @pytest.mark.parametrize(("name", "most"), [("independent, exponential", 0.005), ("AR(1), rho 0.9", 0.01)])
 def test_chance_is_seldom_taken_for_a_warm_up(name: str, most: float) -> None:
     rows = SERIES[name].draw(np.random.default_rng(4), 400, 500)
-    assert np.mean([transient.find(row) is not None for row in rows]) <= most
+    assert np.mean([warmup.find(row) is not None for row in rows]) <= most

@@ -25,12 +25,14 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadstone import __version__
-from loadstone.records import Failure, Stamper, UsageError
-from loadstone.transport import (Clock, Exchange, Options, Request, Target, Transport, TransportError, kernel_timestamps as stamps)
-from loadstone.transport.common import host_header
+from loadstone.errors import UsageError
+from loadstone.records import Failure, Stamper
+from loadstone.transport import Clock, Exchange, Options, Request, Target, Transport, TransportError
+from loadstone.transport import kernel_timestamps as stamps
 from loadstone.transport.aiohttp_client import Aiohttp
+from loadstone.transport.common import host_header
 from loadstone.transport.wire import Wire
+from loadstone.version import __version__
 from loopback import (
     CHUNKED,
     Loop,
@@ -59,8 +61,8 @@ TRANSPORTS: dict[str, type[Wire] | type[Aiohttp]] = {"wire": Wire, "aiohttp": Ai
 if stamps.available():
     TRANSPORTS["stamped"] = Wire
 POST = Request("POST", "/v1/chat/completions", (("Content-Type", "application/json"),), b'{"stream": true}')
+# 5 MB: more than the socket buffers of both ends hold.
 LARGE = bytes(range(256)) * 20_000
-"""5 MB: more than the socket buffers of both ends hold."""
 
 
 @asynccontextmanager

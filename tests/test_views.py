@@ -14,17 +14,16 @@ import pytest
 
 from conftest import EXAMPLE, Golden
 from example import plan, records, run
-from loadstone.report import terminal as console
-from loadstone.report.exports import requests_csv as frame
 from loadstone import results
-from loadstone.engine import run_folder as store
+from loadstone.engine import run_folder
 from loadstone.metrics.columns import build
 from loadstone.metrics.measure import measure, measure_columns
-from loadstone.schedule.plan import lines
-from loadstone.records import Failure, Record, Summary, Usage, from_line, to_line
-from loadstone.report import VIEWS, classic, markdown, page, run_tables as tables
-from loadstone.report import summary_csv as csv_view
+from loadstone.records import Failure, Record, Usage, from_line, to_line
+from loadstone.report import VIEWS, classic, markdown, page, run_tables, summary_csv, terminal
 from loadstone.report import json as json_view
+from loadstone.report.exports import requests_csv
+from loadstone.schedule.plan import lines
+from loadstone.summary import Summary
 from test_measure import failed, streamed
 
 CLASSIC = [
@@ -46,8 +45,8 @@ CLASSIC = [
 ]
 RENDERED = {
     "summary.json": json_view.render,
-    "summary.csv": csv_view.render,
-    "report.txt": console.render,
+    "summary.csv": summary_csv.render,
+    "report.txt": terminal.render,
     "report.md": markdown.render,
     "classic.txt": classic.render,
 }
@@ -100,7 +99,7 @@ def _without_library(page: str) -> str:
 
 
 def test_example_requests_csv(golden: Golden, tmp_path: Path) -> None:
-    frame.write_csv(records(), tmp_path / "requests.csv")
+    requests_csv.write_csv(records(), tmp_path / "requests.csv")
     golden("example/requests.csv", (tmp_path / "requests.csv").read_bytes().decode())
 
 
@@ -109,8 +108,8 @@ def test_committed_folder_gives_the_committed_summary() -> None:
 
 
 def test_finish_writes_the_derived_files(tmp_path: Path) -> None:
-    folder = store.Folder(tmp_path / "run")
-    for name in (store.RUN, store.RECORDS):
+    folder = run_folder.Folder(tmp_path / "run")
+    for name in (run_folder.RUN, run_folder.RECORDS):
         folder.write(name, (EXAMPLE / name).read_bytes())
     results.finish(folder)
     for name in ("summary.json", "summary.csv", "requests.csv"):
@@ -121,8 +120,8 @@ def test_finish_writes_the_derived_files(tmp_path: Path) -> None:
 
 
 def test_finish_leaves_out_the_web_page_if_told(tmp_path: Path) -> None:
-    folder = store.Folder(tmp_path / "run")
-    for name in (store.RUN, store.RECORDS):
+    folder = run_folder.Folder(tmp_path / "run")
+    for name in (run_folder.RUN, run_folder.RECORDS):
         folder.write(name, (EXAMPLE / name).read_bytes())
     results.finish(folder, html=False)
     assert (folder.path / "summary.json").exists()
@@ -157,7 +156,7 @@ def test_summary_json_is_the_documented_layout(summary: Summary) -> None:
         "unit", "n", "mean", "std", "min", "p1", "p5", "p25", "p50", "p75", "p90", "p95", "p99", "p99.9", "max", "ci95",
         "note", "refused",
     ]  # fmt: skip
-    assert set(shown["metrics"]) == set(tables.LABELS)
+    assert set(shown["metrics"]) == set(run_tables.LABELS)
     assert {"mean", "p50"} <= set(shown["metrics"]["ttft"]["ci95"])
     assert {"qps", "output_throughput", "total_throughput", "goodput", "attainment"} <= set(shown["rates"])
     assert list(shown["steady"]) == ["name", "start", "end", "requests", "metrics", "rates"]
@@ -215,12 +214,12 @@ def test_no_control_character_reaches_the_terminal(name: str, hostile: Summary) 
 
 def test_long_messages_are_cut() -> None:
     failed = Record(index=0, prompt="p", scheduled=0, sent=1, end=2, error=Failure("server", "x" * 500))
-    [table] = [table for table in tables.tables(measure([failed])) if table.title == "Failures"]
+    [table] = [table for table in run_tables.tables(measure([failed])) if table.title == "Failures"]
     assert table.rows == [["server", "1", "x" * 157 + "..."]]
 
 
 def test_summary_csv_parses_back(summary: Summary) -> None:
-    rows = list(csv.DictReader(io.StringIO(csv_view.render(summary))))
+    rows = list(csv.DictReader(io.StringIO(summary_csv.render(summary))))
     ttft = next(row for row in rows if (row["window"], row["metric"]) == ("whole", "ttft"))
     metric = summary.metrics["ttft"]
     assert (float(ttft["mean"]), float(ttft["p95"]), ttft["p99.9"]) == (metric.mean, metric.p95, "")
@@ -230,11 +229,11 @@ def test_summary_csv_parses_back(summary: Summary) -> None:
     qps = next(row for row in rows if (row["window"], row["metric"]) == ("steady", "qps"))
     assert summary.steady is not None
     assert (float(qps["mean"]), qps["unit"]) == (summary.steady.rates["qps"], "1/s")
-    assert {len(row) for row in csv.reader(io.StringIO(csv_view.render(summary)))} == {len(rows[0])}
+    assert {len(row) for row in csv.reader(io.StringIO(summary_csv.render(summary)))} == {len(rows[0])}
 
 
 def test_summary_csv_names_the_windows_of_groups(summary: Summary) -> None:
-    rows = list(csv.DictReader(io.StringIO(csv_view.render(summary))))
+    rows = list(csv.DictReader(io.StringIO(summary_csv.render(summary))))
     windows = list(dict.fromkeys(row["window"] for row in rows))
     assert windows == ["whole", "steady", *(f"input={part.name}" for part in summary.groups["input"])]
     latency = next(row for row in rows if (row["window"], row["metric"]) == ("input=64-127", "latency"))
@@ -242,7 +241,7 @@ def test_summary_csv_names_the_windows_of_groups(summary: Summary) -> None:
 
 
 def test_summary_csv_of_nothing_is_a_head() -> None:
-    assert csv_view.render(measure([])).count("\n") == 1
+    assert summary_csv.render(measure([])).count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -258,7 +257,7 @@ def test_summary_csv_of_nothing_is_a_head() -> None:
     ],
 )
 def test_number(value: float | None, unit: str, text: str) -> None:
-    assert tables.number(value, unit) == text
+    assert run_tables.number(value, unit) == text
 
 
 def test_a_run_of_which_nothing_is_known_renders_in_every_view() -> None:
@@ -284,7 +283,7 @@ def test_the_load_is_described(load: dict[str, Any], text: str) -> None:
 
 def shown(title: str, run: dict[str, Any], *records: Record) -> dict[str, list[str]]:
     """Rows of the table with this title, by their first cell."""
-    [table] = [table for table in tables.tables(measure(records, run)) if table.title == title]
+    [table] = [table for table in run_tables.tables(measure(records, run)) if table.title == title]
     return {row[0]: row[1:] for row in table.rows}
 
 
@@ -328,7 +327,7 @@ def test_objectives_one_by_one_and_together() -> None:
         "all together": ["", "33.3%", "33.3%"],
         "goodput": ["", "2 /s", "8 /s"],
     }
-    [table] = [table for table in tables.tables(measure(records, run)) if table.title == "Objectives"]
+    [table] = [table for table in run_tables.tables(measure(records, run)) if table.title == "Objectives"]
     assert table.note == "of 3 requests judged; a failure meets none"
 
 
@@ -350,7 +349,7 @@ TALK = [
 
 
 def test_a_group_is_a_table_without_the_columns_nobody_told() -> None:
-    [table] = [table for table in tables.tables(measure(TALK)) if table.title == "By turn of the conversation"]
+    [table] = [table for table in run_tables.tables(measure(TALK)) if table.title == "By turn of the conversation"]
     assert table.columns == [
         "times in ms", "requests", "QPS", "TTFT mean", "TPOT mean", "output/s", "cached", "errors",
     ]  # fmt: skip
@@ -362,10 +361,10 @@ def test_a_group_is_a_table_without_the_columns_nobody_told() -> None:
 
 @pytest.mark.parametrize("width", [20, 60, 80, 100, 160])
 def test_no_number_is_cut_however_narrow_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "PLAIN_WIDTH", width)
+    monkeypatch.setattr(terminal, "PLAIN_WIDTH", width)
     summary = measure(TALK, {"config": {"goodput": {"ttft": 0.2}}})
-    lines = console.render(summary).splitlines()
-    for row in (row for table in tables.tables(summary) if table.numeric for row in table.rows):
+    lines = terminal.render(summary).splitlines()
+    for row in (row for table in run_tables.tables(summary) if table.numeric for row in table.rows):
         assert any(all(cell in line for cell in row) for line in lines), row
 
 
@@ -378,13 +377,13 @@ def test_a_narrow_terminal_gets_the_columns_of_a_table_below_each_other(monkeypa
     monkeypatch.setattr(file, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")
-    console.draw([table], file)
+    terminal.draw([table], file)
     lines = file.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert sum("sums" in line for line in lines) == 3
     assert [file.getvalue().count(told) for told in ("a note", "Tasks")] == [1, 1]
     assert all(file.getvalue().count(f"{place}.00 to 9.99") == 1 for place in range(2, 10))
-    console.draw([table], plain := io.StringIO())
+    terminal.draw([table], plain := io.StringIO())
     assert sum("sums" in line for line in plain.getvalue().splitlines()) == 1
 
 
@@ -408,5 +407,5 @@ def test_the_report_says_why_a_mean_has_no_interval(summary: Summary) -> None:
         name: msgspec.structs.replace(summary.metrics[name], ci95={"mean": None}, refused={"mean": why.format(count)})
         for name, count in (("ttft", 7), ("tpot", 13))
     }
-    told = " ".join(console.render(msgspec.structs.replace(summary, metrics=summary.metrics | lone)).split())
+    told = " ".join(terminal.render(msgspec.structs.replace(summary, metrics=summary.metrics | lone)).split())
     assert f"no ± for TTFT, TPOT: {why.format('7 to 13')} (a run 2 times as long would have them all)" in told

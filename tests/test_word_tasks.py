@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from loadstone.evals.requests import build as asking
 from loadstone.evals.data import rows as library
 from loadstone.evals.data.samples import Which, samples
+from loadstone.evals.requests import build
 from loadstone.samples import Sample
-from loadstone.tasks import (bbh, catalogue, math_competitions as competition, minerva_math as math, mt_bench, trivia_qa)
+from loadstone.tasks import bbh, catalogue, math_competitions, minerva_math, mt_bench, trivia_qa
 from loadstone.tasks.spec import Data, Filter, Task
 
 PROMPTS = json.loads((Path(__file__).parent / "prompts" / "words.json").read_text("utf-8"))
@@ -45,7 +45,7 @@ def test_prompts_are_those_of_lm_eval() -> None:
     for expected in PROMPTS["expected"]:
         of, rows = task(expected["task"]), PROMPTS["rows"][expected["task"]]
         ours = loaded(of, rows["docs"], rows["shots"], expected["shots"])[expected["doc_id"]]
-        assert asking.text(ours.ask) == expected["context"], expected
+        assert build.text(ours.ask) == expected["context"], expected
         assert of.generation is not None
         assert list(of.generation.stop) == expected["stop"]
 
@@ -72,7 +72,7 @@ def test_examples_of_big_bench_hard_make_the_prompt_of_lm_eval() -> None:
         shots = library.rows(of.data, str(SHARED), shots=True).docs
         docs = library.rows(of.data, str(SHARED)).docs[:1]
         (ours,) = loaded(of, docs, shots, 3)
-        assert hashlib.sha256(asking.text(ours.ask).encode()).hexdigest() == digest
+        assert hashlib.sha256(build.text(ours.ask).encode()).hexdigest() == digest
 
 
 def test_a_file_without_examples_is_refused() -> None:
@@ -82,7 +82,7 @@ def test_a_file_without_examples_is_refused() -> None:
 
 def test_a_solution_without_a_box_is_refused() -> None:
     with pytest.raises(ValueError, match="without"):
-        math.answer({"problem": "?", "solution": "It is 5."})
+        minerva_math.answer({"problem": "?", "solution": "It is 5."})
 
 
 def right(of: Task, sample: Sample, answer: str, chosen: Filter | None = None) -> bool:
@@ -183,14 +183,14 @@ def test_every_question_of_mt_bench_has_its_turns_and_temperature() -> None:
     ],
 )
 def test_rows_of_aime_in_all_their_forms(row: dict[str, Any]) -> None:
-    read = competition.row(row)
-    assert competition.asked(read) == "Problem: P\nMark your solution with \\boxed\nAnswer:"
-    assert (competition.answer(read), read["solution"]) == ("73", "S")
+    read = math_competitions.row(row)
+    assert math_competitions.asked(read) == "Problem: P\nMark your solution with \\boxed\nAnswer:"
+    assert (math_competitions.answer(read), read["solution"]) == ("73", "S")
 
 
 def test_a_row_without_a_problem_is_refused() -> None:
     with pytest.raises(KeyError, match="problem"):
-        competition.row({"question": "?", "answer": 1})
+        math_competitions.row({"question": "?", "answer": 1})
 
 
 def test_rows_of_trivia_qa_as_its_authors_wrote_them() -> None:

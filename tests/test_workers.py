@@ -242,7 +242,7 @@ def test_a_worker_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, capsys: C
     broken.write_text("#!/bin/sh\nexit 3\n")
     broken.chmod(0o755)
     with Sim() as sim:
-        monkeypatch.setattr("loadstone.host.subprocess.sys.executable", str(broken))
+        monkeypatch.setattr("loadstone.host.child_process.sys.executable", str(broken))
         sentence = refused(capsys, "run", "--url", sim.url, "--workers", 2, "-o", "run", "--quiet")
         assert len(sim.truth) == 0
     assert sentence == "a worker process did not begin: it ended with status 3"

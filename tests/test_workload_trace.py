@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from loadstone.dataset import Options, read
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 ASKED = [{"role": "user", "content": "a"}]
 NS = 1_000_000_000

@@ -16,8 +16,8 @@ import pytest
 import servers
 from loadstone.apis import APIS
 from loadstone.cli.parser import parser
-from loadstone.schedule.arrivals import ARRIVALS
 from loadstone.dataset import READERS
+from loadstone.schedule.arrivals import ARRIVALS
 from servers import clean, loadstone, read_json, records
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "workloads.md").read_text("utf-8")

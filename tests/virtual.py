@@ -43,8 +43,8 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
         return runner.run(work)
 
 
+# Seconds to wait, then what comes: bytes of the body, or the end of it all.
 Step = tuple[float, bytes | TransportError]
-"""Seconds to wait, then what comes: bytes of the body, or the end of it all."""
 
 
 class Scripted:

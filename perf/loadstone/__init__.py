@@ -14,15 +14,17 @@ from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from loadstone.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from loadstone.config.schema import Config
+    from loadstone.errors import UsageError
     from loadstone.evals.evaluate import Evaluated
     from loadstone.evals.settings import Eval
+    from loadstone.loadtest import Result, load_test
     from loadstone.metrics.measure import measure
-    from loadstone.records import Failure, Metric, Prompt, Record, Summary, Usage, UsageError
-    from loadstone.load_test import Result, load_test
-
-__version__ = "0.1.0"
+    from loadstone.records import Failure, Prompt, Record, Usage
+    from loadstone.summary import Metric, Summary
 
 __all__ = [
     "Config",
@@ -41,9 +43,21 @@ __all__ = [
     "measure",
     "run",
 ]
-_HOMES = {
-    **{"Config": "config", "measure": "measure", "Result": "session", "load_test": "session"},
-    **{"Eval": "evals.settings", "Evaluated": "evals.session"},
+# Where each lazy name is defined.
+_MODULES = {
+    "Config": "config.schema",
+    "Eval": "evals.settings",
+    "Evaluated": "evals.evaluate",
+    "Failure": "records",
+    "Metric": "summary",
+    "Prompt": "records",
+    "Record": "records",
+    "Result": "loadtest",
+    "Summary": "summary",
+    "Usage": "records",
+    "UsageError": "errors",
+    "load_test": "loadtest",
+    "measure": "metrics.measure",
 }
 
 
@@ -53,28 +67,31 @@ def run(config: Config, model: object | None = None) -> Result:
 
     Raises UsageError when the configuration, the prompts or the server are not fit for it.
     """
-    from loadstone.host import event_loop as loop
-    from loadstone import load_test as session
+    from loadstone import loadtest
+    from loadstone.host import event_loop
 
-    return loop.run(session.load_test(config, model=model))
+    return event_loop.run(loadtest.load_test(config, model=model))
 
 
 def evaluate(config: Eval | Mapping[str, Any] | str | PathLike[str]) -> list[Evaluated]:
-    """Evaluate a model, or several, to the end and return what came of each; `loadstone.evals.evaluate.evaluate` does it
+    """Evaluate a model, or several, to the end and return what came of each.
+
+    Inside a running event loop use `loadstone.evals.evaluate.evaluate`, which takes one model.
     for one inside a running event loop.
 
     config: an Eval, a mapping of the settings of `loadstone eval` by their long names, or a TOML or YAML file of them.
     Raises UsageError when the settings, the data or the server are not fit for it, before anything is sent; of several
     models the others are evaluated first, and their folders hold what came of them.
     """
-    from loadstone.host import event_loop as loop
-    from loadstone.evals import evaluate as session
-    from loadstone.records import UsageError
+    from loadstone.errors import UsageError
+    from loadstone.evals.evaluate import evaluate as evaluate_one
+    from loadstone.evals.evaluate import meant
+    from loadstone.host import event_loop
 
     done, wrong = [], list[UsageError]()
-    for each in session.meant(config):
+    for each in meant(config):
         try:
-            done.append(loop.run(session.evaluate(each)))
+            done.append(event_loop.run(evaluate_one(each)))
         except UsageError as exc:
             wrong.append(exc)
     if wrong:
@@ -83,6 +100,6 @@ def evaluate(config: Eval | Mapping[str, Any] | str | PathLike[str]) -> list[Eva
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module 'loadstone' has no attribute {name!r}")
-    return getattr(import_module(f"loadstone.{_HOMES.get(name, 'records')}"), name)
+    return getattr(import_module(f"loadstone.{_MODULES[name]}"), name)

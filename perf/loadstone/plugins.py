@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 
 def find(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:

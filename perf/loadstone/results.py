@@ -8,30 +8,31 @@ from typing import Any
 
 import msgspec
 
-from loadstone.report.exports import requests_csv as frame
-from loadstone.server_metrics import csv as server_csv
-from loadstone.engine import run_folder as store
 from loadstone.dataset import tokenizer as tokens
-from loadstone.metrics import chart_data as traces
+from loadstone.engine import run_folder
+from loadstone.metrics import chart_data
 from loadstone.metrics.columns import Columns, Count, build
 from loadstone.metrics.measure import measure_columns
-from loadstone.records import Record, Summary
+from loadstone.records import Record
+from loadstone.report import json, run_page, summary_csv
+from loadstone.report.exports import requests_csv
+from loadstone.server_metrics import csv as server_csv
 from loadstone.server_metrics.series import Scraped, series
-from loadstone.report import summary_csv as csv, json, run_page as report
+from loadstone.summary import Summary
 
 REQUESTS_CSV, PAGE = "requests.csv", "report.html"
 
 
-def finish(folder: store.Folder, tokenizer: str | None = None, html: bool = True) -> Summary:
+def finish(folder: run_folder.Folder, tokenizer: str | None = None, html: bool = True) -> Summary:
     """Measure a finished run from its records and write requests.csv on the way, then summary.json, summary.csv and, if
     wanted, the web page."""
-    table = frame.Writer(folder.path / REQUESTS_CSV)
-    records = table.through(store.load_records(folder.path))
+    table = requests_csv.Writer(folder.path / REQUESTS_CSV)
+    records = table.through(run_folder.load_records(folder.path))
     scraped = server_csv.read(folder.path)
-    summary, columns = measured(records, store.load_run(folder.path), tokenizer, scraped=scraped)
+    summary, columns = measured(records, run_folder.load_run(folder.path), tokenizer, scraped=scraped)
     folder.write("summary.json", json.render(summary))
-    folder.write("summary.csv", csv.render(summary))
-    with store.writing(folder.path / REQUESTS_CSV):
+    folder.write("summary.csv", summary_csv.render(summary))
+    with run_folder.writing(folder.path / REQUESTS_CSV):
         table.close()
     if html:
         folder.write(PAGE, web_page(summary, columns, scraped))
@@ -41,7 +42,7 @@ def finish(folder: store.Folder, tokenizer: str | None = None, html: bool = True
 def web_page(summary: Summary, columns: Columns, scraped: Sequence[Scraped] = ()) -> str:
     """The report with its charts."""
     also = (summary.run.get("config") or {}).get("scrape_name")
-    return report.render(summary, traces.trace(columns), traces.along(series(scraped, also)))
+    return run_page.render(summary, chart_data.trace(columns), chart_data.along(series(scraped, also)))
 
 
 def written_page(folder: Path) -> str | None:
@@ -57,8 +58,8 @@ def read(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | N
 
 def load(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> tuple[Summary, Columns]:
     """The same, and the columns it was measured from."""
-    run = store.load_run(path) if path.is_dir() else None
-    return measured(store.load_records(path), run, tokenizer, goodput, server_csv.read(path))
+    run = run_folder.load_run(path) if path.is_dir() else None
+    return measured(run_folder.load_records(path), run, tokenizer, goodput, server_csv.read(path))
 
 
 def measured(

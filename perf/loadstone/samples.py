@@ -46,10 +46,10 @@ class Sample(Struct, frozen=True, kw_only=True):
     later: list[str] = []
 
 
+# What became of an answer, each exactly one: `right`; `wrong`, finished properly, also when empty; `unparsed`,
+# finished, but nothing in it that could be held against the target; `truncated`, cut at its length limit and not right;
+# `failed`, no answer came, which says nothing of the model.
 Outcome = Literal["right", "wrong", "unparsed", "truncated", "failed"]
-"""What became of an answer, each exactly one: `right`; `wrong`, finished properly, also when empty; `unparsed`,
-finished, but nothing in it that could be held against the target; `truncated`, cut at its length limit and not right;
-`failed`, no answer came, which says nothing of the model."""
 
 
 class Answered(Struct, frozen=True, kw_only=True):

@@ -20,8 +20,8 @@ from machine import description
 from report import C, Found
 from scenes import LATE, RATES, ceilings, median, memory, one_token, take_turns
 
+# Average number of running processes before anything begins.
 BUSY = 0.5
-"""Average number of running processes before anything begins."""
 OFF = ("ttft_mean", "ttft_p99", "gap_bias")
 OURS, KERNEL = "wire", "wire, kernel clock"
 LINES, READS = "plain, by lines", "plain, by reads"

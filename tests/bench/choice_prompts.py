@@ -33,13 +33,13 @@ OTHERS = {
     **{name: f"ceval/{name}.yaml" for name in ("ceval-valid_accountant", "ceval-valid_high_school_physics")},
     "gpqa_diamond": "gpqa/zeroshot/gpqa_diamond_zeroshot.yaml",
 }
+# (our task, our mode, lm-eval's file).
 PLACES = [
     *((name, "loglikelihood", f"mmlu/default/{name}.yaml") for name in MMLU),
     *((name, "generation", f"mmlu/generative/{name}.yaml") for name in MMLU),
     *((name, "generation" if name.endswith("_gen") else "loglikelihood", place) for name, place in OTHERS.items()),
     ("gpqa_diamond", "generation", "gpqa/cot_zeroshot/gpqa_diamond_cot_zeroshot.yaml"),
 ]
-"""(our task, our mode, lm-eval's file)."""
 EXTRA = {"choice1", "choice2", "choice3", "choice4", "choices", "answer", "order"}
 
 

@@ -22,8 +22,8 @@ from machine import pinned
 from truth import Row
 
 HERE = Path(__file__).parent
+# ns; as Loadstone's closed loop begins, so that all meet the same arrivals.
 STAGGER = 200_000
-"""ns; as Loadstone's closed loop begins, so that all meet the same arrivals."""
 PROMPT = "hello there"
 
 

@@ -23,8 +23,8 @@ from truth import server
 
 TURNS = 3
 CLOCKS = ("user", "kernel")
+# Shown minus true, and how long after the server sent them output events are said to have arrived.
 ERRORS = ("ttft mean", "ttft p99", "gap mean", "gap p99", "late mean", "late p99")
-"""Shown minus true, and how long after the server sent them output events are said to have arrived."""
 Figures = dict[str, float]
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 STREAMS, TOKENS, REQUESTS = 1000, 256, 3000
 WANTED = 1.7
+# Seconds after the start when the cores are looked at, and for how long.
 SETTLED, LOOK = 4.0, 3.0
-"""Seconds after the start when the cores are looked at, and for how long."""
 
 
 def pinned(cores: list[int], *command: str) -> list[str]:

@@ -13,9 +13,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from loadstone.stats.histogram import Histogram
-from loadstone.records import Metric
 from loadstone.stats.describe import describe
+from loadstone.stats.histogram import Histogram
+from loadstone.summary import Metric
 from series import SERIES, Array, cover
 
 SIZES = (200, 1_000, 10_000)

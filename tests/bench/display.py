@@ -18,17 +18,17 @@ from pathlib import Path
 
 import msgspec
 
-from loadstone.live import terminal as screen
+from loadstone.engine.progress_digest import Digest, bins
 from loadstone.engine.worker import BEAT
+from loadstone.live import lines
+from loadstone.live import terminal as screen
 from loadstone.live.display import REFRESH
 from loadstone.live.progress import Progress
-from loadstone.engine.progress_digest import Digest, bins
-from loadstone.live import lines as live
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 example = import_module("example")
+# Share of a core; pulses of each process; requests that end in each.
 MOST, STEPS, REQUESTS = 0.004, 1500, 20
-"""Share of a core; pulses of each process; requests that end in each."""
 
 
 def cost(workers: int, width: int) -> tuple[float, float]:
@@ -53,7 +53,7 @@ def cost(workers: int, width: int) -> tuple[float, float]:
         if step * BEAT // REFRESH > looks:
             looks += 1
             began = time.thread_time()
-            drawn.draw(live.panel(progress.figures(), width))
+            drawn.draw(lines.panel(progress.figures(), width))
             drawing += time.thread_time() - began
     return drawing / (STEPS * BEAT), adding / (STEPS * BEAT)
 

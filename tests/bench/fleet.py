@@ -19,20 +19,20 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import fast
-from loadstone.capacity import from_sweep as calls, plan as fleet
-from loadstone.capacity.replica import Capacity, Law, capacity
+from loadstone.capacity import from_sweep, plan
 from loadstone.capacity.curves import Curve, curves
 from loadstone.capacity.demand import Demand
 from loadstone.capacity.plan import Offer, Size, Terms
+from loadstone.capacity.replica import Capacity, Law, capacity
 from loadstone.metrics.slo import Objective, estimate, parse
+from loadstone.summary import Summary
 from loadstone.sweep.points import Grid, Point, Sweep
 from loadstone.sweep.slo_probe import evidence
-from loadstone.records import Summary
 
 SLO = "ttft.p95<100ms tpot.p95<20ms"
 RATES = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
+# Of a probe, and of each replica of a fleet.
 REQUESTS, EACH = 6000, 4000
-"""Of a probe, and of each replica of a fleet."""
 THINK, MOST = 10.0, 5
 CLIENTS = (1, 2, 4, 8, 12, 16, 18, 20, 24, 32)
 
@@ -44,7 +44,7 @@ def main(seeds: int) -> int:
     for seed in range(seeds):
         curve = fast.refined(fast.SMALL, RATES, SLO, REQUESTS, seed, 1.04)
         asked = Terms(objectives=objectives, demands=demands(curve, capacity(curve, objectives), Random(seed)))
-        found = fleet.plan([Offer(curve)], asked)
+        found = plan.plan([Offer(curve)], asked)
         for size in found.stacks[0].sizes:
             one = found.stacks[0].capacity
             full, less = work(size, size.replicas, seed), work(size, size.replicas - 1, seed)
@@ -72,7 +72,7 @@ def clients(seed: int, objectives: tuple[Objective, ...]) -> tuple[bool, bool]:
         records = fast.busy(fast.SMALL, busy, fast.lengths(REQUESTS, seed * 1000 + busy), seed)
         run, columns = fast.measured(records, concurrency=busy)
         points.append(Point(f"c-{busy}", {"concurrency": busy}, [run]))
-        called[f"c-{busy}"] = calls.called([evidence(columns, run, objectives)], objectives)
+        called[f"c-{busy}"] = from_sweep.called([evidence(columns, run, objectives)], objectives)
     sweep = Sweep(Grid(config={}, varied=["concurrency"], places=[]), points)
     (curve,) = curves(sweep, "closed", objectives, called)
     found = capacity(curve, objectives)
@@ -88,7 +88,7 @@ def clients(seed: int, objectives: tuple[Objective, ...]) -> tuple[bool, bool]:
 
 def demands(curve: Curve, found: Capacity, rng: Random) -> tuple[Demand, ...]:
     most = found.low or 0.0
-    stay = Law(curve.spots).at(most, fleet.RESPONSE)
+    stay = Law(curve.spots).at(most, plan.RESPONSE)
     assert stay is not None
     full, many = (rng.uniform(0.9, 1.0) * rng.randint(2, MOST) * most for _ in range(2))
     users = round(many * (THINK + stay.value))

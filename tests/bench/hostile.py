@@ -21,17 +21,17 @@ import hostile
 from loadstone.evals.scoring import sandbox
 
 SECONDS = 3.0
+# What is not tried where it is not contained.
 OPEN = {
     "read what the user can read": {"reads a secret", "reads home", "reads passwords", "reads processes"},
     "write where the user can write": {"writes outside", "writes the library", "removes outside"},
     "connect to the network": {"network", "datagram", "listens", "unix socket"},
     "signal the user's processes": {"kills the parent", "kills the tester"},
 }
-"""What is not tried where it is not contained."""
+# Without the filter a program may have namespaces of its own below those it is in, which gives it nothing.
 HARMLESS = {"new namespace"}
-"""Without the filter a program may have namespaces of its own below those it is in, which gives it nothing."""
+# Not tried with neither namespaces nor filter: for root nothing but the time limit would hold them.
 TOO_MUCH = {"fork bomb", "traces", "mounts", "runs a program"}
-"""Not tried with neither namespaces nor filter: for root nothing but the time limit would hold them."""
 
 
 def main() -> int:

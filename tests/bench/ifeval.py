@@ -22,8 +22,8 @@ from loadstone.scorers.ifeval import counting
 from loadstone.scorers.ifeval.checks import CHECKS
 
 DATA = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).resolve().parents[3] / "shared/data"
+# Responses.
 MOST = 400
-"""Responses."""
 FOREIGN = [
     "Der schnelle braune Fuchs springt über den faulen Hund, und wir haben ihn nicht gesehen.",
     "Je ne sais pas ce que vous voulez dire, mais nous sommes très contents de vous voir ici.",

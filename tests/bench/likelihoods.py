@@ -24,7 +24,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from loadstone.config.schema import Config
-from loadstone.evals.requests import (answers, send as inference, capabilities as probe, tokenize as tokenising)
+from loadstone.evals.requests import answers, capabilities, send, tokenize
 from loadstone.evals.requests.build import Wanted
 from loadstone.evals.requests.mode import Route, routes
 
@@ -160,8 +160,8 @@ def of_way(load: Config, folder: Path, made: list[dict[str, Any]], choice: Route
     folder.mkdir()
     sent = wanted
     if choice.way is not None and choice.way.ids:
-        sent, _ = asyncio.run(tokenising.tokenised(wanted, load, folder, limit))
-    asyncio.run(inference.infer([(one, choice) for one in sent], load, folder))
+        sent, _ = asyncio.run(tokenize.tokenised(wanted, load, folder, limit))
+    asyncio.run(send.infer([(one, choice) for one in sent], load, folder))
     came = answers.read(folder, {one.id: one for one in sent})
     return {
         (int(name.split("/")[0]), int(name.split("/")[1])): one.responses[0]  # type: ignore[misc]
@@ -187,7 +187,7 @@ def main(url: str, tokenizer: str) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made = write(folder)
-        (seen,) = asyncio.run(probe.survey(Config(url=url)))
+        (seen,) = asyncio.run(capabilities.survey(Config(url=url)))
         base = (
             f"model=tiny,base_url={url}/v1/completions,num_concurrent=8,tokenizer={tokenizer},max_length={seen.context}"
         )

@@ -26,16 +26,16 @@ from typing import Any
 import numpy as np
 
 from loadstone import results
-from loadstone.engine import run_folder as store
-from loadstone.stats.binomial import wilson
+from loadstone.engine import run_folder
+from loadstone.stats.distributions import wilson
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 DATA = Path(__file__).resolve().parents[3] / "shared/data"
 ITEMS, RIGHT = 1319, 923
 OURS = [sys.executable, "-m", "loadstone"]
 SLOTS = 64
+# Requests in flight by which the two loads may differ on average.
 MAY_DIFFER = 2.0
-"""Requests in flight by which the two loads may differ on average."""
 failed: list[str] = []
 
 
@@ -97,7 +97,7 @@ def resumed(data: Path, root: Path) -> None:
             wait_for(out / "runs/1", 500)
             process.send_signal(signal.SIGKILL)
         time.sleep(3)  # what was in flight when it was killed is over
-        kept, before = sum(1 for _ in store.load_records(out / "runs/1")), served(url)
+        kept, before = sum(1 for _ in run_folder.load_records(out / "runs/1")), served(url)
         evaluate(data, url, out)
         sent = served(url) - before
     whole = root / "right"
@@ -105,7 +105,7 @@ def resumed(data: Path, root: Path) -> None:
     same("sent after the kill", sent, ITEMS - kept)
     same("requests written", sum(1 for _ in lines(out / "requests-2.jsonl")), ITEMS - kept)
     same("samples file", samples(out).read_bytes() == samples(whole).read_bytes(), True)
-    once = Counter(record.prompt for run in ("1", "2") for record in store.load_records(out / "runs" / run))
+    once = Counter(record.prompt for run in ("1", "2") for record in run_folder.load_records(out / "runs" / run))
     same("most records of an item", max(once.values()), 1)
 
 
@@ -134,7 +134,7 @@ def load(data: Path, root: Path) -> None:
 
 def in_flight(folder: Path, instants: int = 200) -> Any:
     """Requests in flight at instants of the run, evenly spread."""
-    records = [record for record in store.load_records(folder) if record.sent is not None]
+    records = [record for record in run_folder.load_records(folder) if record.sent is not None]
     sent, end = (np.array([getattr(record, name) for record in records]) for name in ("sent", "end"))
     at = np.linspace(sent.min(), end.max(), instants + 2)[1:-1]
     return np.array([((sent <= instant) & (end > instant)).sum() for instant in at])
@@ -187,7 +187,7 @@ def served(url: str) -> int:
 
 def wait_for(run: Path, count: int) -> None:
     """Until a run has so many records."""
-    path = run / store.RECORDS
+    path = run / run_folder.RECORDS
     while not path.exists() or path.read_bytes().count(b"\n") < count:
         time.sleep(0.05)
 

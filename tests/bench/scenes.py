@@ -14,14 +14,14 @@ from machine import resident
 from truth import Errors, errors, server, truth
 
 TURNS = 3
+# Seconds, tokens of an answer, requests of a stream.
 TTFT, TOKENS, ROUNDS = 0.1, 128, 2
-"""Seconds, tokens of an answer, requests of a stream."""
+# Share of its core from which a client counts as at its ceiling.
 FULL = 0.95
-"""Share of its core from which a client counts as at its ceiling."""
+# Factors by which the load is raised: from step to step, and over what should fill the client's core.
 STEP, MARGIN = 1.25, 1.1
-"""Factors by which the load is raised: from step to step, and over what should fill the client's core."""
+# Seconds by which the server's p99 event may be late where its times count.
 LATE = 0.005
-"""Seconds by which the server's p99 event may be late where its times count."""
 MEMORY = Load(2000, 2000, 32)
 
 
@@ -37,8 +37,8 @@ class Rate(NamedTuple):
         return TTFT + (TOKENS - 1) * self.itl
 
 
+# Events a second, about.
 RATES = {20_000: Rate(256, 0.012), 60_000: Rate(640, 0.010)}
-"""Events a second, about."""
 
 
 class Turn(NamedTuple):

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadstone.host import subprocess as launch, event_loop as loop
-from loadstone import load_test as session
+from loadstone import loadtest
 from loadstone.config.schema import Config
+from loadstone.host import child_process, event_loop
 
 FIGURES = ("loop_lag_mean", "loop_lag_p99", "loop_lag_p999", "loop_lag_max")
 ENGINES, SERIES = 6, 480
@@ -68,7 +68,9 @@ def serve_page() -> None:
 @contextlib.contextmanager
 def process(*command: str) -> Iterator[str]:
     pin = ["taskset", "-c", "0"]
-    with subprocess.Popen([*pin, *command], stdout=subprocess.PIPE, text=True, env=launch.environment()) as server:
+    with subprocess.Popen(
+        [*pin, *command], stdout=subprocess.PIPE, text=True, env=child_process.environment()
+    ) as server:
         try:
             assert server.stdout is not None
             yield server.stdout.readline().strip()
@@ -101,7 +103,7 @@ def measure(how: str, url: str, metrics: str, seconds: float) -> dict[str, float
             url=url, concurrency=16, duration=seconds, output_len=200, output=str(Path(folder) / "run"),
             scrape=metrics if how == "process" else False, scrape_name="some_quantity", workers=1,
         )  # fmt: skip
-        summary = loop.run(session.load_test(config)).summary
+        summary = event_loop.run(loadtest.load_test(config)).summary
     ttft = summary.metrics["ttft"]
     found = {name: summary.client[name] or 0.0 for name in FIGURES}
     return {**found, "ttft_mean": ttft.mean or 0.0, "ttft_p99": ttft.p99 or 0.0}
@@ -110,7 +112,7 @@ def measure(how: str, url: str, metrics: str, seconds: float) -> dict[str, float
 def main(seconds: float = 15.0, rounds: int = 5) -> None:
     os.sched_setaffinity(0, {1})
     print(f"a page of {len(page()) / 1e3:.0f} kB ({len(gzip.compress(page())) / 1e3:.0f} kB gzip), every second")
-    serving = launch.command("loadstone", "serve", "--port", "0", "--ttft", "50ms", "--itl", "10ms")
+    serving = child_process.command("loadstone", "serve", "--port", "0", "--ttft", "50ms", "--itl", "10ms")
     with process(*serving) as url, process(sys.executable, __file__, "page") as metrics:
         ways = ("without", "process", "thread")
         found = {way: list[dict[str, float]]() for way in ways}

@@ -21,13 +21,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import simulated
-from loadstone.sweep import plan as courses
-from loadstone.sweep.run import Campaign
 from loadstone.config.schema import Config
+from loadstone.sweep import plan
+from loadstone.sweep.run import Campaign
 
 BEGIN = 10.0
+# Arrivals of a series, and series, that tell the truth at a rate.
 COUNT, SERIES = 100_000, 4
-"""Arrivals of a series, and series, that tell the truth at a rate."""
 NEEDED = 0.9
 
 
@@ -80,7 +80,7 @@ def search(seed: int, case: Case) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "search"
         config = Config(url="http://simulated", dataset="random", rate=BEGIN, seed=1_000 * seed)
-        course = courses.course({"slo": case.slo, "probe_max": case.probe}, config, {}, path)
+        course = plan.course({"slo": case.slo, "probe_max": case.probe}, config, {}, path)
         campaign = Campaign(path, course.grid, config)
         assert course.search is not None
         assert campaign.run(course.guide, simulated.go()) == "done"

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from loadstone.checks import rules as check
-from loadstone.host import event_loop as loop
-from loadstone import results, load_test as session
+from loadstone import loadtest, results
+from loadstone.checks import rules
 from loadstone.config.schema import Config
+from loadstone.host import event_loop
 
 SERVER, CLIENT = 0, 1
 FIGURES = [(name, point) for name in ("ttft", "gap") for point in ("mean", "p50", "p99", "p999")]
@@ -121,11 +121,11 @@ def _client(options: argparse.Namespace) -> int:
 
     async def work() -> None:
         blocks = asyncio.ensure_future(_blocks(given)) if given["block"] else None
-        await session.load_test(config)
+        await loadtest.load_test(config)
         if blocks is not None:
             blocks.cancel()
 
-    loop.run(work())
+    event_loop.run(work())
     return 0
 
 
@@ -203,7 +203,7 @@ def _show(scenario: Scenario, folder: Path, true: dict[tuple[str, str], float]) 
         shown = getattr(summary.metrics[name], point)
         cells.append(float("nan") if shown is None else (shown - true[name, point]) * 1e3)
     print(f"{scenario.name:<32}" + "".join(f"{cell:>10.3f}" for cell in cells), flush=True)
-    verdict = check.judge(summary)
+    verdict = rules.judge(summary)
     reasons = "; ".join(f"{doubt.what} {doubt.measured} (limit {doubt.limit})" for doubt in verdict.doubts)
     print(f"    {verdict.status}: {reasons}", flush=True)
     return verdict.status

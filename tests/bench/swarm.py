@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from loadstone.records import Record
 from loadstone.engine.run_folder import load_records
+from loadstone.records import Record
 
 BRIDGE, NET, PORT, WEB = "lsbr", "10.77.0", 18200, 18289
 SERVER = ("--ttft", "500ms", "--itl", "50ms", "--default-tokens", "64")

@@ -20,10 +20,10 @@ import msgspec
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
 from engine_runs import Load, measured  # noqa: E402
-from loadstone.compare import difference as contrast  # noqa: E402
-from loadstone.compare.verdicts import Against, Figure, against  # noqa: E402
+from loadstone.compare import difference  # noqa: E402
 from loadstone.compare.difference import Estimate  # noqa: E402
 from loadstone.compare.estimate import estimate  # noqa: E402
+from loadstone.compare.verdicts import Against, Figure, against  # noqa: E402
 
 DIFFERENT = ("better", "worse", "differs")
 FAMILIES = (
@@ -37,8 +37,8 @@ SCENES = {
     "40 requests/s, 2,000 requests": (Load(requests=2000, rate=40), 1),
     "three runs a side, machine differs by 2 %": (Load(requests=300, drift=0.02), 3),
 }
+# What one run a side cannot see: shown, not promised.
 UNKNOWN = {"one run a side, machine differs by 2 %": (Load(requests=500, drift=0.02), 1)}
-"""What one run a side cannot see: shown, not promised."""
 CHANGE = 0.05
 PILOTS = {
     "closed loop, 500 requests": (Load(requests=500, warmup=32, spread=0.3), 1),
@@ -57,7 +57,7 @@ def side(asked: tuple[Load, int, int]) -> dict[str, Estimate]:
     """Of a side with several runs, by load, first seed and number."""
     load, seed, runs = asked
     found = [estimates((load, seed + number)) for number in range(runs)]
-    return {name: contrast.together([run[name] for run in found])
+    return {name: difference.together([run[name] for run in found])
             for name in found[0] if all(name in run for run in found)}  # fmt: skip
 
 

@@ -12,17 +12,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from loadstone.stats import warmup as transient
 from loadstone.checks.rules import WARMUP
+from loadstone.stats import warmup
 from series import SERIES, Array, ar1
 
 SIZES = (100, 200, 1_000, 10_000)
+# Share of runs that may be doubted wrongly, by how a series' name begins.
 FALSE = {"independent": 0.005, "AR(1)": 0.01, "bursts": 0.08, "lognormal": 0.005, "Pareto": 0.005}
-"""Share of runs that may be doubted wrongly, by how a series' name begins."""
 
 
 def doubted(values: Array) -> bool:
-    found = transient.find(values)
+    found = warmup.find(values)
     return found is not None and abs(found.shift) > WARMUP
 
 

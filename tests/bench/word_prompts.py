@@ -44,6 +44,7 @@ PLACES = {
     "bbh_cot_fewshot_navigate": "bbh/cot_fewshot/navigate.yaml",
 }
 FIXED = {"bbh_cot_fewshot_navigate": 3, "gsm8k_cot": 8, "math_algebra": 4, "math_num_theory": 4}
+# (task, which of its filters) that the cases of a file of tests/scorers are judged by.
 HELD = {
     "gsm8k": ("gsm8k", 0),
     "gsm8k_flexible": ("gsm8k", 1),
@@ -51,7 +52,6 @@ HELD = {
     "bbh_strict": ("bbh_cot_fewshot_navigate", 0),
     "aliases": ("trivia_qa", 0),
 }
-"""(task, which of its filters) that the cases of a file of tests/scorers are judged by."""
 
 
 def expected(rows: dict[str, Any]) -> Iterator[dict[str, Any]]:

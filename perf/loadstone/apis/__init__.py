@@ -12,8 +12,9 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from loadstone.apis.logprobs import Told
-from loadstone.records import Prompt, Usage, UsageError
 from loadstone.apis.sse import Events
+from loadstone.errors import UsageError
+from loadstone.records import Prompt, Usage
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -130,6 +131,7 @@ class API:
         return None
 
 
+# Built-in protocols by name: where their class is.
 APIS: dict[str, str] = {
     "chat": "loadstone.apis.openai:Chat",
     "completions": "loadstone.apis.openai:Completions",
@@ -142,7 +144,6 @@ APIS: dict[str, str] = {
     "ollama": "loadstone.apis.ollama:Ollama",
     "template": "loadstone.apis.template:Fill",
 }
-"""Built-in protocols by name: where their class is."""
 
 
 def checked(part: object, name: str) -> API:

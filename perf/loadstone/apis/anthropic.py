@@ -13,11 +13,22 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API, Delta, Event, Function, Settings, ToolCall
-from loadstone.apis.common import (Message, complaint, flat, limit, messages, no_lengths, overlaid, reader, sampling, stops)
+from loadstone.apis.common import (
+    Message,
+    complaint,
+    flat,
+    limit,
+    messages,
+    no_lengths,
+    overlaid,
+    reader,
+    sampling,
+    stops,
+)
 from loadstone.records import Prompt, Usage
 
+# The protocol demands a limit: this one where neither row nor flag has any.
 DEFAULT_LEN = 1024
-"""The protocol demands a limit: this one where neither row nor flag has any."""
 _NAMES = {"top_p": "top_p", "top_k": "top_k", "stop": "stop_sequences"}
 
 

@@ -7,16 +7,17 @@ from typing import Any
 
 import msgspec
 
-from loadstone import dialogue
+from loadstone import records
 from loadstone.apis import BadEventError, Settings
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
-Message = dialogue.Message
+Message = records.Message
+# All that `Settings.sampling` may hold, in the order in which bodies have it.
 SAMPLING = (
     *("top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
     *("min_tokens", "stop", "seed", "logprobs", "n"),
 )
-"""All that `Settings.sampling` may hold, in the order in which bodies have it."""
 
 
 def reader(form: Any) -> Callable[[bytes], Any]:
@@ -64,7 +65,7 @@ def text(prompt: Prompt) -> str:
 def messages(prompt: Prompt, api: str) -> list[Message]:
     """The prompt as messages. Raises UsageError for token ids."""
     no_tokens(prompt, api)
-    return dialogue.messages(prompt)
+    return records.messages(prompt)
 
 
 def no_tokens(prompt: Prompt, api: str) -> None:

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from loadstone.apis import API, Delta, Event, Settings
 from loadstone.apis.common import complaint, no_lengths, no_tokens, overlaid, reader, sampling, text
-from loadstone.records import Prompt, Usage, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt, Usage
 
 
 class _Usage(Struct, gc=False):

@@ -12,8 +12,8 @@ from loadstone.apis import Delta, Event
 
 # Integers: `b'"' in data` makes CPython raise and swallow a TypeError first, which takes longer than the search.
 QUOTE, BACKSLASH = b'"\\'
+# Events that a stream's template may be taken from: reasoning and answer, and two that did not last.
 LESSONS = 4
-"""Events that a stream's template may be taken from: reasoning and answer, and two that did not last."""
 
 
 class Template:

@@ -12,9 +12,22 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API, Delta, Event, Function, Settings, ToolCall
-from loadstone.apis.common import (Message, complaint, flat, limit, messages, no_lengths, overlaid, reader, same, sampling, stops)
-from loadstone.apis.ndjson import Lines
-from loadstone.records import Prompt, Usage, UsageError
+from loadstone.apis.common import (
+    Message,
+    complaint,
+    flat,
+    limit,
+    messages,
+    no_lengths,
+    overlaid,
+    reader,
+    same,
+    sampling,
+    stops,
+)
+from loadstone.apis.sse import Lines
+from loadstone.errors import UsageError
+from loadstone.records import Prompt, Usage
 
 _NAMES = same("top_p top_k min_p presence_penalty frequency_penalty stop seed logprobs") | {
     "repetition_penalty": "repeat_penalty"

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API, Delta, Event, Function, Settings, ToolCall
+from loadstone.apis.common import SAMPLING, complaint, exact, flat, limit, messages, sampling, text, unreadable
 from loadstone.apis.logprobs import Told
-from loadstone.apis.common import (SAMPLING, complaint, exact, flat, limit, messages, sampling, text, unreadable)
 from loadstone.records import Prompt, Usage
 
 _Text = str | list[dict[str, Any]] | None
@@ -66,8 +66,8 @@ class _Chunk(Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Chunk).decode
 _DONE = Event(done=True)
+# Finish reasons with which an event may still bring a token: an answer that is cut at its length ends with one.
 _GOING_ON = (None, "length")
-"""Finish reasons with which an event may still bring a token: an answer that is cut at its length ends with one."""
 _GRAMMARS = ("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar")
 _NAMES = {name: name for name in SAMPLING}
 

@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 
 from loadstone.apis import API, BadEventError, Delta, Event, Function, ToolCall
+from loadstone.apis.fast_path import Template
 from loadstone.apis.logprobs import gathered
 from loadstone.records import Choice, Failure, Logprobs, Pieces, Usage
-from loadstone.apis.fast_path import Template
 
 _END = (b"[DONE]", b"data: [DONE]")  # the last event without the blank line behind it: nothing is lost
+# Bytes of an error answer that are kept.
 ERROR_BODY = 65_536
-"""Bytes of an error answer that are kept."""
 
 
 class Reply:

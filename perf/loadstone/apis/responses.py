@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.apis import API, BadEventError, Delta, Event, Function, Settings, ToolCall
-from loadstone.apis.common import (Message, complaint, exact, limit, messages, overlaid, reader, same, sampling)
+from loadstone.apis.common import Message, complaint, exact, limit, messages, overlaid, reader, same, sampling
 from loadstone.records import Prompt, Usage
 
 _NAMES = same("top_p top_k min_p presence_penalty frequency_penalty repetition_penalty seed stop") | {

@@ -17,7 +17,8 @@ import msgspec
 
 from loadstone.apis import API, BadEventError, Delta, Event, Settings
 from loadstone.apis.common import complaint, no_lengths, overlaid, sampling, text, unreadable
-from loadstone.records import Prompt, Usage, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt, Usage
 
 _MARK = re.compile("%[pm]")
 _COUNTS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))

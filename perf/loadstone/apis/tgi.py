@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.apis import API, Delta, Event, Settings
-from loadstone.apis.common import (complaint, exact, limit, no_tokens, overlaid, reader, same, sampling, stops, text)
+from loadstone.apis.common import complaint, exact, limit, no_tokens, overlaid, reader, same, sampling, stops, text
 from loadstone.records import Prompt, Usage
 
 _NAMES = same("top_p top_k frequency_penalty repetition_penalty stop seed") | {"logprobs": "top_n_tokens"}

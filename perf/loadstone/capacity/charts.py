@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-from loadstone.capacity.replica import Judged
 from loadstone.capacity.plan import Plan, Stack, Stair, Terms
+from loadstone.capacity.replica import Judged
 from loadstone.metrics.slo import SHARES, Objective, shown
 from loadstone.report.page import Axis, Chart, Mark, Role, Series
 

@@ -13,24 +13,25 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from loadstone.capacity import queueing as bursts
-from loadstone.checks.rules import DRIFT
+from loadstone.capacity import queueing
 from loadstone.checks.finding import config
+from loadstone.checks.rules import DRIFT
+from loadstone.errors import UsageError
 from loadstone.metrics.slo import FIGURES as KINDS
 from loadstone.metrics.slo import Estimate, Judgement, Objective, estimate
+from loadstone.summary import Summary
 from loadstone.sweep.points import Point, Sweep, carried
-from loadstone.records import Summary, UsageError
 
+# Figures that every curve has as far as they were measured, besides those of the objectives.
 FIGURES = (
     *("ttft.p50", "ttft.p95", "ttft.p99", "tpot.p50", "tpot.p95", "tpot.p99"),
     *("latency.mean", "latency.p50", "latency.p95", "latency.p99"),
 )
-"""Figures that every curve has as far as they were measured, besides those of the objectives."""
 LOAD = ("rate", "concurrency")
+# Settings of how long is measured, which make no other stack.
 LENGTH = ("requests", "duration", "warmup", "cooldown", "grace", "seed", "skip", "output", "label")
-"""Settings of how long is measured, which make no other stack."""
+# Least share of a rise in concurrency that must show in throughput; below it the server is saturated.
 GAIN = 0.1
-"""Least share of a rise in concurrency that must show in throughput; below it the server is saturated."""
 
 
 class Spot(Struct, frozen=True, kw_only=True):
@@ -72,14 +73,14 @@ class Curve(Struct, frozen=True, kw_only=True):
     spots: list[Spot]
     left_out: list[str]
     gpus: int | None
+    # Input and output tokens of a request, means over all.
     tokens: tuple[float | None, float | None]
-    """Input and output tokens of a request, means over all."""
 
 
+# By name of a point, and of an objective, or QUEUE.
 Calls = Mapping[str, Mapping[str, Judgement]]
-"""By name of a point, and of an objective, or QUEUE."""
+# Called missed where the queue grew to the end, whatever the objectives.
 QUEUE = "queue"
-"""Called missed where the queue grew to the end, whatever the objectives."""
 
 
 def curves(sweep: Sweep, label: str, objectives: Sequence[Objective], calls: Calls | None = None) -> list[Curve]:
@@ -235,7 +236,7 @@ def _saturated(spots: Sequence[Spot]) -> Iterator[Spot]:
 def _random(spots: Sequence[Spot]) -> list[Spot]:
     """Of a closed loop: with the loads at random arrivals."""
     levels, throughput = [spot.asked for spot in spots], [spot.load for spot in spots]
-    loads = {figure: bursts.rates(levels, throughput, figure) for figure in KINDS} if spots else {}
+    loads = {figure: queueing.rates(levels, throughput, figure) for figure in KINDS} if spots else {}
     return [
         msgspec.structs.replace(spot, carried={figure: loads[figure][place] for figure in loads})
         for place, spot in enumerate(spots)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 BISECTIONS = 60
 _NUMBER = r"[0-9]+\.?[0-9]*|\.[0-9]+"
@@ -42,8 +42,8 @@ class Demand(Struct, frozen=True, kw_only=True):
         return f"{self.users:,.0f} users, {self.think:g} s think time"
 
 
+# Mean response time in seconds of a replica at a load in requests/s, which does not fall as the load rises.
 Response = Callable[[float], float]
-"""Mean response time in seconds of a replica at a load in requests/s, which does not fall as the load rises."""
 
 
 def load(demand: Demand, replicas: int, response: Response) -> float:

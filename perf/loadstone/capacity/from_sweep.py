@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadstone.sweep import slo_probe as probes, folder as sweeps
 from loadstone import results
-from loadstone.engine import run_folder as store
 from loadstone.capacity.curves import QUEUE, Calls
+from loadstone.engine import run_folder
 from loadstone.metrics.slo import Judgement, Objective
+from loadstone.sweep import folder, slo_probe
 from loadstone.sweep.points import Sweep
 from loadstone.sweep.slo_probe import Evidence
 
@@ -27,19 +27,19 @@ def of(path: Path, sweep: Sweep, objectives: Sequence[Objective]) -> Calls:
 
 
 def _point(path: Path, objectives: Sequence[Objective]) -> dict[str, Judgement]:
-    runs = [run for run, summary in sweeps.finished(path)
+    runs = [run for run, summary in folder.finished(path)
             if summary.counts.succeeded and not (summary.verdict and summary.verdict.status == "invalid")]  # fmt: skip
-    if not runs or not all((run / store.RECORDS).exists() for run in runs):
+    if not runs or not all((run / run_folder.RECORDS).exists() for run in runs):
         return {}
     seen = []
     for run in runs:
         summary, columns = results.load(run)
-        seen.append(probes.evidence(columns, summary, objectives))
+        seen.append(slo_probe.evidence(columns, summary, objectives))
     return called(seen, objectives)
 
 
 def called(seen: Sequence[Evidence], objectives: Sequence[Objective]) -> dict[str, Judgement]:
     """A point by the evidence of its runs."""
-    found = probes.call(0.0, seen, objectives, len(seen))
+    found = slo_probe.call(0.0, seen, objectives, len(seen))
     calls = {one.name: look.call for one, look in zip(objectives, found.looks, strict=True)}
     return calls | ({QUEUE: "missed"} if seen[-1].growing else {})

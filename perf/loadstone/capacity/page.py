@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from loadstone.capacity.replica import Judged
+from loadstone.capacity import charts
 from loadstone.capacity.curves import FIGURES
 from loadstone.capacity.demand import Demand
 from loadstone.capacity.plan import Plan, Size, Stack, Terms
+from loadstone.capacity.replica import Judged
 from loadstone.metrics.slo import SHARES, Estimate
-from loadstone.capacity import charts
 from loadstone.report.page import Block, Page, Prose, Section, Table
 
 _FEWER = {"met": "would do too", "unresolved": "cannot be told", "missed": "misses"}

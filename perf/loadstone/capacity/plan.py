@@ -11,21 +11,21 @@ from typing import Literal
 
 from msgspec import Struct
 
-from loadstone.capacity.replica import Basis, Capacity, Law, capacity
 from loadstone.capacity.curves import FIGURES, Curve
 from loadstone.capacity.demand import Demand, load, replicas
+from loadstone.capacity.replica import Basis, Capacity, Law, capacity
+from loadstone.errors import UsageError
 from loadstone.metrics.slo import Estimate, Judgement, Objective
-from loadstone.records import UsageError
 
+# Version of the plan's JSON. History: 1 the first.
 FORMAT = 1
-"""Version of the plan's JSON. History: 1 the first."""
+# Of a month.
 HOURS = 730.0
-"""Of a month."""
+# Relative difference from which on token counts of the demand are not those of the sweep.
 UNLIKE = 0.1
-"""Relative difference from which on token counts of the demand are not those of the sweep."""
 RESPONSE = "latency.mean"
+# Demands along a chart, and how far beyond the largest it goes.
 STAIRS, BEYOND = 200, 1.25
-"""Demands along a chart, and how far beyond the largest it goes."""
 
 
 class Terms(Struct, frozen=True, kw_only=True):

@@ -18,8 +18,8 @@ from loadstone.capacity.curves import Curve, Spot
 from loadstone.metrics.slo import ATTAINMENT, Estimate, Judgement, Objective, judge, shown, together
 
 Basis = Literal["measured", "interpolated", "extrapolated", "derived"]
+# A load this near to a measured one, relative to it, is that one.
 SAME = 0.01
-"""A load this near to a measured one, relative to it, is that one."""
 
 
 class Judged(Struct, frozen=True):

@@ -13,22 +13,22 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from loadstone.checks.finding import Finding, Rule, Severity, against, config, grade, ms, percent
-from loadstone.records import Metric, Summary
+from loadstone.summary import Metric, Summary
 
+# How much of a figure may be the client's before it is suspect: about what chance does to it in 1,000 requests. And
+# before the run is invalid: a quarter of a mean, or most of a p99.
 LIMITS = {"mean": (0.05, 0.25), "p99": (0.1, 2 / 3), "p99.9": (0.3, math.inf)}
-"""How much of a figure may be the client's before it is suspect: about what chance does to it in 1,000 requests. And
-before the run is invalid: a quarter of a mean, or most of a p99."""
+# Seconds; what a program that shares a machine with an operating system cannot tell anyway.
 LEAST = 0.0005
-"""Seconds; what a program that shares a machine with an operating system cannot tell anyway."""
+# Events come together, and meet the loop busy more often than an instant taken at random does: the mean TTFT is moved
+# by up to this many times the mean lag.
 EVENTS = 3.0
-"""Events come together, and meet the loop busy more often than an instant taken at random does: the mean TTFT is moved
-by up to this many times the mean lag."""
+# Share of answers with stamps of the kernel alone that makes a run one by its clock.
 STAMPED = 0.99
-"""Share of answers with stamps of the kernel alone that makes a run one by its clock."""
+# Shares of the run.
 STALLED = (0.05, 0.25)
-"""Shares of the run."""
+# CPU share of each worker that advice aims at.
 COMFORT = 0.5
-"""CPU share of each worker that advice aims at."""
 _LOCAL = ("localhost", "::1", "0.0.0.0", "::")
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from loadstone.records import Summary
+from loadstone.summary import Summary
 
 Severity = Literal["suspect", "invalid"]
 Rule = Callable[[Summary], "Iterator[Finding]"]

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from loadstone.checks.finding import Finding, Rule, config, grade, ms, percent
-from loadstone.records import Summary
+from loadstone.summary import Summary
 
 FILES, PORTS = "too many open files", "no local port is free"
+# Files that a process has open beside its streams.
 SPARE = 32
-"""Files that a process has open beside its streams."""
+# Share of the local ports that a run may use up before the next one could fail.
 _FULL = 0.8
-"""Share of the local ports that a run may use up before the next one could fail."""
 
 
 def too_many(streams: int, limit: int | None, workers: int = 1) -> str | None:

@@ -9,25 +9,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from loadstone.checks import client_lag as interference, resources as means
+from loadstone.checks import client_lag, resources
 from loadstone.checks.finding import Finding, Rule, Severity, against, config, grade, percent, plain
-from loadstone.records import Doubt, Metric, Status, Summary, Verdict
+from loadstone.summary import Doubt, Metric, Status, Summary, Verdict
 
+# Advice by the reason of an early end.
 _ENDED = {
     "saturated": "the load was more than the server carries: latencies grew with the time it lasted; offer less",
     "errors": "too many requests failed",
 }
-"""Advice by the reason of an early end."""
+# Successes below which there is no interval for any figure (intervals.ENOUGH).
 ENOUGH = 20
-"""Successes below which there is no interval for any figure (intervals.ENOUGH)."""
+# Change over the steady window that is beyond doubt and matters.
 DRIFT = 0.1
-"""Change over the steady window that is beyond doubt and matters."""
+# Change of a mean by a transient at the beginning that matters.
 WARMUP = 0.02
-"""Change of a mean by a transient at the beginning that matters."""
+# Requests of others, as shares of ours.
 OTHERS = (0.01, 0.1)
-"""Requests of others, as shares of ours."""
+# APIs of which a server may count each text of a request.
 _MANY_IN_ONE = ("embeddings", "rerank")
-"""APIs of which a server may count each text of a request."""
 _FIGURES = {"ttft": "TTFT", "latency": "latency", "tpot": "TPOT"}
 _DRIFTS = _FIGURES | {"qps": "QPS"}
 
@@ -50,7 +50,7 @@ def examine(summary: Summary) -> list[Finding]:
 
 def of_client(summary: Summary) -> list[str]:
     """What was so wrong with the client that a run tells nothing of the server, in words."""
-    found = [found for rule in (*means.RULES, *interference.RULES) for found in rule(summary)]
+    found = [found for rule in (*resources.RULES, *client_lag.RULES) for found in rule(summary)]
     return [f"{one.what}: {one.measured}, limit {one.limit}" for one in found if one.severity == "invalid"]
 
 
@@ -259,7 +259,7 @@ def _company(summary: Summary) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    _success, _end, _missing, *means.RULES, _cut_off, *interference.RULES,
+    _success, _end, _missing, *resources.RULES, _cut_off, *client_lag.RULES,
     _rate, _concurrency, _little, _warmup, _drift, _sample, _reads, _unfinished, _lengths, _company,
 )  # fmt: skip
 

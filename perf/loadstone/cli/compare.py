@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import re
+from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadstone.report import output as outputs
+from loadstone.cli import score
 from loadstone.cli.run_flags import SUMMARY
-from loadstone.cli import paired
+from loadstone.errors import UsageError
+from loadstone.report import output
 
 if TYPE_CHECKING:
-    from loadstone.compare.verdicts import Comparison
     from loadstone.compare.gates import Judged
+    from loadstone.compare.verdicts import Comparison
 
-_VIEWS = (*outputs.FORMS, "json")
+_VIEWS = (*output.FORMS, "json")
+_OF_RUNS = ("window", "gates", "gate_strict", "force", "junit")
 
 
 def add(verb: argparse.ArgumentParser) -> None:
@@ -42,42 +46,41 @@ def add(verb: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0; 1 where a gate is missed."""
-    from loadstone.report import terminal as console
-    from loadstone.compare import gates, load as sides
+    from loadstone.compare import gates, load, page
     from loadstone.compare.verdicts import MARGIN
-    from loadstone.compare import page as comparison
+    from loadstone.report import terminal
 
-    if paired.wanted(options):
-        return paired.run(options)
+    if of_evaluations(options):
+        return _compare_evaluations(options)
     given = vars(options)
-    outputs.check_new(given.get("junit"), "--junit")
+    output.check_new(given.get("junit"), "--junit")
     asked = [gate for text in given.get("gates", ()) for gate in gates.parse(text)]
-    read = sides.read([options.base, *options.new], given.get("window", "whole"), given.get("force", False))
-    found = sides.compare(read, given.get("margin", MARGIN), given.get("window", "whole"))
+    read = load.read([options.base, *options.new], given.get("window", "whole"), given.get("force", False))
+    found = load.compare(read, given.get("margin", MARGIN), given.get("window", "whole"))
     judged = gates.judge(asked, found.against)
-    view, output = given.get("view", "text"), given.get("output", "-")
+    view, target = given.get("view", "text"), given.get("output", "-")
     if view == "json":
-        outputs.put(comparison.json(found, judged), output)
-    elif (view, output) == ("text", "-"):
-        console.show(comparison.page(found, judged))
+        output.put(page.json(found, judged), target)
+    elif (view, target) == ("text", "-"):
+        terminal.show(page.page(found, judged))
     else:
-        outputs.put(outputs.drawn(comparison.page(found, judged, sides.curves(read)), view), output)
+        output.put(output.drawn(page.page(found, judged, load.curves(read)), view), target)
     _for_ci(options, found, judged)
     failed = gates.failed(judged, given.get("gate_strict", False))
     for gate in failed:
-        outputs.notice(f"gate {gate.status}: {gate.name}: {gate.reason}")
+        output.notice(f"gate {gate.status}: {gate.name}: {gate.reason}")
     return 1 if failed else 0
 
 
 def _for_ci(options: argparse.Namespace, found: Comparison, judged: Sequence[Judged]) -> None:
-    from loadstone.compare import page as comparison
+    from loadstone.compare import page
     from loadstone.report import junit, markdown
 
     cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
-    outputs.for_ci(
+    output.for_ci(
         options,
         lambda: junit.draw([junit.Suite("loadstone compare", cases)]),
-        lambda: markdown.draw(comparison.page(found, judged)),
+        lambda: markdown.draw(page.page(found, judged)),
     )
 
 
@@ -86,3 +89,40 @@ def _margin(text: str) -> float:
     if not match or not 0 < float(match[1]) < 100:
         raise argparse.ArgumentTypeError(f"takes a percentage such as 5%, not {text!r}")
     return float(match[1]) / 100
+
+
+def of_evaluations(options: Namespace) -> bool:
+    """Whether evaluations are to be compared. Raises UsageError for some of them and some runs."""
+    sides = [options.base, *options.new]
+    found = [score.is_evaluation(Path(side)) for side in sides]
+    if any(found) and not all(found):
+        raise UsageError(f"{sides[found.index(True)]} is an evaluation and {sides[found.index(False)]} is none: give "
+                         "two evaluations, or runs")  # fmt: skip
+    return all(found)
+
+
+def _compare_evaluations(options: Namespace) -> int:
+    """Exit status 0: whether worse is bad is not known here."""
+    import msgspec
+
+    from loadstone.evals.compare import load
+    from loadstone.evals.compare import page as paired
+    from loadstone.evals.compare.test import MARGIN
+    from loadstone.report import json
+
+    if len(options.new) > 1:
+        raise UsageError(f"compare takes two evaluations, not {1 + len(options.new)}")
+    given = vars(options)
+    if wrong := [name for name in _OF_RUNS if given.get(name)]:
+        raise UsageError(f"--{wrong[0].removesuffix('s').replace('_', '-')} is for runs, not for evaluations")
+    base, new = load.read(Path(options.base)), load.read(Path(options.new[0]))
+    tasks, margin, view = load.compare(base, new), given.get("margin", MARGIN), given.get("view", "text")
+    page = paired.page((base.name, new.name), (base.model, new.model), tasks, margin)
+    if view == "json":
+        verdicts = {each.task: each.difference.verdict(margin) for each in tasks if each.difference}
+        output.put(json.indented({"tasks": msgspec.to_builtins(tasks), "verdicts": verdicts}), given.get("output"))
+    else:
+        output.show(page, view, given.get("output"))
+    if given.get("summary"):
+        output.step_summary(output.drawn(page, "md"))
+    return 0

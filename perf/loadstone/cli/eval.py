@@ -9,12 +9,12 @@ import argparse
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from loadstone.cli import run_flags as flags
-from loadstone.report import output as outputs
-from loadstone.report.output import notice
-from loadstone.records import UsageError
+from loadstone.cli import run_flags
 from loadstone.cli.flag_types import pairs, whole
 from loadstone.cli.score import VIEWS
+from loadstone.errors import UsageError
+from loadstone.report import output
+from loadstone.report.output import notice
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from loadstone.evals.evaluate import Evaluated
     from loadstone.evals.settings import Eval
 
+# Flags of `loadstone run` that an evaluation has no use for: settings.py says what to type instead.
 REFUSED = (
     *("--dataset", "--prompt-field", "--shuffle", "--skip", "--input-len", "--range-ratio", "--prefix-len"),
     *("--prefix-count", "--system-len", "--turns", "--think-time", "--history", "--scale-lengths", "--min-input-len"),
@@ -29,9 +30,8 @@ REFUSED = (
     *("--apply-chat-template", "--tokenize-prompt", "--cancel-share", "--cancel-after", "--stages", "--speed"),
     *("--from", "--to", "--requests", "--duration", "--warmup", "--cooldown", "--stop-saturated", "--save-text"),
 )
-"""Flags of `loadstone run` that an evaluation has no use for: settings.py says what to type instead."""
+# Those that it has of its own, or not at all.
 LEFT_OUT = ("--as", "--junit", "--summary")
-"""Those that it has of its own, or not at all."""
 
 
 class _Fitting:
@@ -79,7 +79,7 @@ def add(verb: ArgumentParser) -> None:
     asked.add_argument("--system", metavar="TEXT", help="system prompt before all questions")
     asked.add_argument("--allow-code-execution", action="store_true", help="run programs that the model writes")
     _add_stages(verb)
-    flags.add(_Fitting(verb))  # type: ignore[arg-type]
+    run_flags.add(_Fitting(verb))  # type: ignore[arg-type]
 
 
 def _add_stages(verb: ArgumentParser) -> None:
@@ -95,13 +95,13 @@ def _add_stages(verb: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    from loadstone.evals import evaluate as session, settings
     from loadstone.config import load as given
+    from loadstone.evals import evaluate, settings
 
     named = given.settings_of(vars(options))
     named |= {"repeat": options.repeat} if "repeat" in options else {}  # not run's, which counts runs
     each = settings.from_mapping(named, getattr(options, "config", None) or "the command line")
-    each = session.apart([one.check() for one in each])
+    each = evaluate.apart([one.check() for one in each])
     if each[0].dry_run:
         return _dry(each[0], getattr(options, "view", "text"))
     statuses = []
@@ -122,29 +122,28 @@ def _of_several(settings: Eval, options: Namespace) -> int:
 
 
 def _one(settings: Eval, options: Namespace) -> int:
-    from loadstone.host import event_loop as loop
-    from loadstone.evals.output import report as reporting
-    from loadstone.evals import evaluate as session
     from loadstone.cli import run as one
     from loadstone.cli import score
+    from loadstone.evals import evaluate
+    from loadstone.evals.output import report
+    from loadstone.host import event_loop
 
     live = None if getattr(options, "quiet", False) else one.watched
     scoring = settings.stage == "score"
     with contextlib.nullcontext(settings.load) if scoring else one.served(settings.load) as served:
-        done = loop.run(session.evaluate(settings, served=served, notice=notice, live=live))
+        done = event_loop.run(evaluate.evaluate(settings, served=served, notice=notice, live=live))
     if done.results is not None:
-        score.show(done.results, reporting.meanwhile(done.folder), getattr(options, "view", "text"), None)
+        score.show(done.results, report.meanwhile(done.folder), getattr(options, "view", "text"), None)
     notice(f"results are in {done.folder}")
     return status(done, settings)
 
 
 def _dry(settings: Eval, view: str) -> int:
-    from loadstone.evals import dry_run as dry
-    from loadstone.evals import dry as page
+    from loadstone.evals import dry_run
 
-    if view not in outputs.FORMS:
-        raise UsageError(f"--dry-run can be told as {', '.join(outputs.FORMS)}, not as {view}")
-    outputs.put(outputs.drawn(page.page(dry.look(settings, notice)), view), None)
+    if view not in output.FORMS:
+        raise UsageError(f"--dry-run can be told as {', '.join(output.FORMS)}, not as {view}")
+    output.put(output.drawn(dry_run.page(dry_run.look(settings, notice)), view), None)
     return 0
 
 

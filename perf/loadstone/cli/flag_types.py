@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from loadstone.sweep import grid
 from loadstone.config.parse import seconds
+from loadstone.sweep import grid
 
 
 def whole(text: str) -> int:

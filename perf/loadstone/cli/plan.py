@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from loadstone.report import output as outputs
-from loadstone.records import UsageError
 from loadstone.cli.flag_types import time, whole
+from loadstone.errors import UsageError
+from loadstone.report import output as outputs
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -48,22 +48,23 @@ def add(verb: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Exit status 0; 1 where no stack meets the objectives."""
-    from loadstone.report import terminal as console
+    from loadstone.capacity import page
     from loadstone.capacity import plan as fleet
-    from loadstone.capacity import page as capacity
+    from loadstone.report import terminal
 
     terms = _terms(options)
     plan = fleet.plan(_offers(options, terms), terms)
     view, output = getattr(options, "view", "text"), getattr(options, "output", "-")
     if (view, output) == ("text", "-"):
-        console.show(capacity.page(plan))
+        terminal.show(page.page(plan))
     else:
         outputs.put(_drawn(plan, view), output)
     return 0 if any(stack.sizes for stack in plan.stacks) else 1
 
 
 def _terms(options: Namespace) -> Terms:
-    from loadstone.capacity import demand, plan as fleet
+    from loadstone.capacity import demand
+    from loadstone.capacity import plan as fleet
     from loadstone.metrics import slo as objectives
 
     given = vars(options)
@@ -116,7 +117,8 @@ def _demands(options: Namespace) -> tuple[Demand, ...]:
 
 def _offers(options: Namespace, terms: Terms) -> list[Offer]:
     """A stack for each curve of each sweep, with the price and GPUs of its sweep."""
-    from loadstone.capacity import from_sweep as calls, curves, demand, plan as fleet
+    from loadstone.capacity import curves, demand, from_sweep
+    from loadstone.capacity import plan as fleet
     from loadstone.sweep import folder as sweeps
 
     prices = _each(options, "price", demand.prices)
@@ -125,7 +127,7 @@ def _offers(options: Namespace, terms: Terms) -> list[Offer]:
     for path, price, count in zip(options.sweeps, prices, gpus, strict=True):
         sweep = sweeps.read(Path(path))
         label = sweep.grid.label or Path(path).resolve().name
-        called = calls.of(Path(path), sweep, terms.objectives)
+        called = from_sweep.of(Path(path), sweep, terms.objectives)
         offers += [fleet.Offer(curve, price, count or curve.gpus)
                    for curve in curves.curves(sweep, label, terms.objectives, called)]  # fmt: skip
     labels = [offer.curve.label for offer in offers]
@@ -145,8 +147,8 @@ def _each(options: Namespace, name: str, read: Callable[[str], tuple[T, ...]]) -
 
 
 def _drawn(plan: Plan, view: str) -> str:
-    from loadstone.capacity import page as capacity, csv as capacity_csv
+    from loadstone.capacity import csv, page
     from loadstone.report.json import indented
 
-    forms: dict[str, Callable[[Plan], str]] = {"json": indented, "csv": capacity_csv.render}
-    return forms[view](plan) if view in forms else outputs.drawn(capacity.page(plan), view)
+    forms: dict[str, Callable[[Plan], str]] = {"json": indented, "csv": csv.render}
+    return forms[view](plan) if view in forms else outputs.drawn(page.page(plan), view)

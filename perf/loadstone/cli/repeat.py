@@ -8,16 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadstone.report import output as outputs
-from loadstone.config.schema import Config
-from loadstone.report.output import notice
-from loadstone.records import Summary, UsageError
 from loadstone.cli.flag_types import time, whole
+from loadstone.config.schema import Config
+from loadstone.errors import UsageError
+from loadstone.report import output as outputs
+from loadstone.report.output import notice
+from loadstone.summary import Summary
 
 if TYPE_CHECKING:
     from loadstone.compare.repeat_runs import Done
     from loadstone.compare.repeats import Repeats
-    from loadstone.load_test import Result
+    from loadstone.loadtest import Result
 
 FORMS = (*outputs.FORMS, "json")
 
@@ -41,11 +42,11 @@ def wanted(options: Namespace) -> bool:
 
 def run(options: Namespace, config: Config, one: Callable[[Config], Result]) -> Done:
     """The runs, and their table on stdout."""
-    from loadstone.compare import repeat_runs as repeating
+    from loadstone.compare import repeat_runs
 
     form = _form(options)
     rest, same = getattr(options, "rest", 0.0), hasattr(options, "same_prompts")
-    done = repeating.run(config, options.repeat, one, rest=rest, same=same, notice=notice)
+    done = repeat_runs.run(config, options.repeat, one, rest=rest, same=same, notice=notice)
     _show(done.table, done.folder, form, None)
     _for_ci(options, done.table, done.folder, [result.summary for result in done.results])
     notice(f"results are in {done.folder}")
@@ -54,11 +55,11 @@ def run(options: Namespace, config: Config, one: Callable[[Config], Result]) -> 
 
 def report(options: Namespace, path: Path) -> int:
     """The table of a folder that holds repeats, from their records."""
-    from loadstone.compare import repeat_runs as repeating
+    from loadstone.compare import repeat_runs
 
     form = _form(options)
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
-    found = repeating.read(path, tokenizer, goodput)
+    found = repeat_runs.read(path, tokenizer, goodput)
     _show(found, path, form, getattr(options, "output", None))
     _for_ci(options, found, path)
     return 0 if any(once.succeeded for once in found.runs) else 1
@@ -84,7 +85,7 @@ def _for_ci(options: Namespace, repeats: Repeats, path: Path, runs: Sequence[Sum
 
 
 def _drawn(repeats: Repeats, path: Path, form: str) -> str:
-    from loadstone.report.json import indented
     from loadstone.compare.repeats_page import page
+    from loadstone.report.json import indented
 
     return indented(repeats) if form == "json" else outputs.drawn(page(repeats, f"Repeats: {path.name or path}"), form)

@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadstone.cli import run_flags as flags
-from loadstone.report.output import notice
-from loadstone.records import UsageError
+from loadstone.cli import run_flags, score
 from loadstone.config.parse import slo
-from loadstone.cli import score
+from loadstone.errors import UsageError
+from loadstone.report.output import notice
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -35,7 +34,7 @@ def add(verb: ArgumentParser) -> None:
         help="text (default), classic, md, csv, json, html, junit, vllm, vllm-sweep, parquet, leaderboard",
     )
     verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file (vllm-sweep: folder), not to stdout")
-    verb.add_argument("--summary", action="store_true", help=flags.SUMMARY)
+    verb.add_argument("--summary", action="store_true", help=run_flags.SUMMARY)
     verb.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
     verb.add_argument("--tokenizer", metavar="PATH", help="counts tokens of kept texts where the server did not")
 
@@ -50,10 +49,11 @@ def run(options: Namespace) -> int:
 def _one(options: Namespace) -> int:
     """A run, or records on stdin, in one of the views."""
     from loadstone import results
-    from loadstone.server_metrics import csv as server_csv
-    from loadstone.report.exports import EXPORTS
-    from loadstone.records import from_lines
     from loadstone.cli import run as verb
+    from loadstone.records import from_lines
+    from loadstone.report import show
+    from loadstone.report.exports import EXPORTS
+    from loadstone.server_metrics import csv
 
     (path,), view = options.runs, verb.asked(options, EXPORTS)
     tokenizer, goodput = _measures(options)
@@ -62,32 +62,32 @@ def _one(options: Namespace) -> int:
     else:
         summary, columns = results.load(Path(path), tokenizer, goodput)
     output = getattr(options, "output", None)
-    verb.show(summary, view, output, lambda: results.web_page(summary, columns, server_csv.read(Path(path))))
+    show.show(summary, view, output, lambda: results.web_page(summary, columns, csv.read(Path(path))))
     verb.for_ci(options, summary)
     return 0 if summary.counts.succeeded else 1
 
 
 def _is_beyond(options: Namespace) -> bool:
     """Whether it is more than one run in one of the views."""
-    from loadstone.engine import run_folder as store
-    from loadstone.sweep import folder as sweeps
+    from loadstone.engine import run_folder
     from loadstone.report.exports import EXPORTS
+    from loadstone.sweep import folder
 
     path = Path(options.runs[0])
-    many = sweeps.is_sweep(path) or (not (path / store.RUN).exists() and any(path.glob(f"*/{store.RUN}")))
+    many = folder.is_sweep(path) or (not (path / run_folder.RUN).exists() and any(path.glob(f"*/{run_folder.RUN}")))
     return len(options.runs) > 1 or _view(options) in EXPORTS or many
 
 
 def _beyond(options: Namespace) -> int:
-    from loadstone.compare import repeat_runs as repeating
-    from loadstone.sweep import folder as sweeps
-    from loadstone.report.exports import EXPORTS, FOLDERS
     from loadstone.cli import repeat, sweep
+    from loadstone.compare import repeat_runs
+    from loadstone.report.exports import EXPORTS, FOLDERS
+    from loadstone.sweep import folder
 
     view, path = _view(options), Path(options.runs[0])
-    if view not in EXPORTS and len(options.runs) == 1 and sweeps.is_sweep(path):
+    if view not in EXPORTS and len(options.runs) == 1 and folder.is_sweep(path):
         return sweep.report(path, options)
-    if view in repeat.FORMS and len(options.runs) == 1 and repeating.is_repeated(path):
+    if view in repeat.FORMS and len(options.runs) == 1 and repeat_runs.is_repeated(path):
         return repeat.report(options, path)
     if view not in EXPORTS:
         return _side_by_side(options, view)
@@ -101,37 +101,37 @@ def _view(options: Namespace) -> str:
 
 
 def _side_by_side(options: Namespace, view: str) -> int:
+    from loadstone.cli import run_arguments
     from loadstone.report import output as outputs
-    from loadstone.cli import run_arguments as sources
-    from loadstone.report import side_by_side as matrix
+    from loadstone.report import side_by_side
 
     if view not in SIDE_BY_SIDE:
         raise UsageError(f"--as takes {', '.join(SIDE_BY_SIDE)} for several runs, not {view!r}")
-    found, unreadable = sources.several(map(Path, options.runs), *_measures(options))
+    found, unreadable = run_arguments.several(map(Path, options.runs), *_measures(options))
     for sentence in unreadable:
         notice(f"left out: {sentence}")
     if not found:
         raise UsageError("none of these runs can be read: give folders that loadstone run has written")
-    _write(matrix.Runs(found, unreadable), view, getattr(options, "output", None))
+    _write(side_by_side.Runs(found, unreadable), view, getattr(options, "output", None))
     if getattr(options, "summary", False):
-        outputs.step_summary(matrix.as_markdown(matrix.Runs(found, unreadable)))
+        outputs.step_summary(side_by_side.as_markdown(side_by_side.Runs(found, unreadable)))
     return 1 if unreadable or not all(summary.counts.succeeded for summary in found.values()) else 0
 
 
 def _write(runs: Runs, view: str, output: str | None) -> None:
-    from loadstone.report import terminal as console, output as outputs
-    from loadstone.report import side_by_side as matrix
+    from loadstone.report import output as outputs
+    from loadstone.report import side_by_side, terminal
 
     if view == "text" and output in (None, "-"):
-        console.show(matrix.page(runs))
+        terminal.show(side_by_side.page(runs))
         return
-    forms = {"csv": matrix.as_csv, "json": matrix.as_json}
-    outputs.put(forms[view](runs) if view in forms else outputs.drawn(matrix.page(runs), view), output)
+    forms = {"csv": side_by_side.as_csv, "json": side_by_side.as_json}
+    outputs.put(forms[view](runs) if view in forms else outputs.drawn(side_by_side.page(runs), view), output)
 
 
 def _folder(options: Namespace, view: str) -> int:
-    from loadstone.report.exports import EXPORTS
     from loadstone.plugins import find
+    from loadstone.report.exports import EXPORTS
 
     output = getattr(options, "output", None)
     if output is None:
@@ -143,17 +143,17 @@ def _folder(options: Namespace, view: str) -> int:
 
 def _export(options: Namespace, view: str) -> int:
     """Two passes over the records: what is measured of all of them, then the records themselves."""
-    from loadstone.report import output as outputs
-    from loadstone.cli import run_arguments as sources
+    from loadstone.cli import run_arguments
     from loadstone.dataset import tokenizer as tokens
-    from loadstone.report.exports import BINARY, EXPORTS
     from loadstone.plugins import find
+    from loadstone.report import output as outputs
+    from loadstone.report.exports import BINARY, EXPORTS
 
     part, output = find("loadstone.views", view, EXPORTS, "--as"), getattr(options, "output", None)
     if view in BINARY and output in (None, "-") and sys.stdout.isatty():
         raise UsageError(f"--as {view} is not for a terminal: name a file with -o")
     tokenizer, goodput = _measures(options)
-    source = sources.Source(options.runs[0])
+    source = run_arguments.Source(options.runs[0])
     summary = source.summary(tokenizer, goodput)
     with outputs.target(output) as file:
         part(summary, source.records(), tokens.load(tokenizer).count if tokenizer else None, file)

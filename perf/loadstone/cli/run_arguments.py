@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from loadstone import results
-from loadstone.engine import run_folder as store
 from loadstone.dataset import tokenizer as tokens
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
 from loadstone.metrics.measure import measure
-from loadstone.records import Record, Summary, UsageError, from_lines
+from loadstone.records import Record, from_lines
+from loadstone.summary import Summary
 
 
 class Source:
@@ -21,7 +23,7 @@ class Source:
         self._kept = list(from_lines(sys.stdin.buffer, "stdin")) if name == "-" else None
 
     def records(self) -> Iterable[Record]:
-        return store.load_records(self._path) if self._kept is None else self._kept
+        return run_folder.load_records(self._path) if self._kept is None else self._kept
 
     def summary(self, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Summary:
         if self._kept is None:
@@ -38,7 +40,7 @@ def several(
     unreadable = []
     for path in paths:
         try:
-            for place in [path] if path.is_file() else store.runs(path):
+            for place in [path] if path.is_file() else run_folder.runs(path):
                 found[place] = results.read(place, tokenizer, goodput)
         except UsageError as exc:
             unreadable.append(str(exc))

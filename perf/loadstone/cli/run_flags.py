@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from loadstone.config.parse import slo
 from loadstone.cli.flag_types import header, json_object, law, think, time, whole, workers
+from loadstone.config.parse import slo
 
 _SAMPLING: dict[str, Callable[[str], float]] = {
     **dict.fromkeys(("top-p", "min-p", "presence-penalty", "frequency-penalty", "repetition-penalty"), float),

@@ -6,15 +6,15 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loadstone.errors import UsageError
 from loadstone.report import output as outputs
-from loadstone.records import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from loadstone.evals.output.page import Meanwhile
     from loadstone.evals.rescore.rescore import Change
     from loadstone.samples import Evaluation
-    from loadstone.evals.output.page import Meanwhile
 
 VIEWS = (*outputs.FORMS, "json", "csv", "leaderboard")
 RESULTS, EVAL = "results_", "eval.json"
@@ -47,8 +47,9 @@ def run(options: Namespace) -> int:
     """The report of what it comes to now, and how that differs from what the files say. Nothing is overwritten."""
     import datetime
 
-    from loadstone.engine import run_folder as store
-    from loadstone.evals.output import report as reporting, results
+    from loadstone.engine import run_folder
+    from loadstone.evals.output import report as reporting
+    from loadstone.evals.output import results
     from loadstone.evals.rescore.rescore import Wish, rescore
 
     given, now = vars(options), datetime.datetime.now()
@@ -57,7 +58,7 @@ def run(options: Namespace) -> int:
         data=given.get("data_dir"),
         allow_code=given.get("allow_code_execution", False),
     )
-    folder = store.Folder(Path(given["output"])) if given.get("output") else None
+    folder = run_folder.Folder(Path(given["output"])) if given.get("output") else None
     found = rescore([Path(path) for path in options.samples], wish, folder, now.timestamp(), results.stamp(now))
     show(found.evaluation, None, given.get("view", "text"), None, found.changes)
     if folder is not None:
@@ -94,12 +95,12 @@ def show(
     changes: Sequence[Change] | None = None,
 ) -> None:
     """An evaluation in one of VIEWS."""
-    from loadstone.evals.output import page as accuracy
+    from loadstone.evals.output import page
 
     if view == "text":
-        outputs.show(accuracy.page(evaluation, meanwhile, _told(changes)), view, output)
+        outputs.show(page.page(evaluation, meanwhile, _told(changes)), view, output)
     elif view == "leaderboard":
-        outputs.show(accuracy.leaderboard(evaluation), "text", output)
+        outputs.show(page.leaderboard(evaluation), "text", output)
     else:
         outputs.put(_drawn(evaluation, meanwhile, view, changes), output)
 
@@ -107,14 +108,14 @@ def show(
 def _drawn(
     evaluation: Evaluation, meanwhile: Meanwhile | None, view: str, changes: Sequence[Change] | None = None
 ) -> str:
-    from loadstone.evals.output import page as accuracy, csv as accuracy_csv
+    from loadstone.evals.output import csv, page
     from loadstone.report.json import indented
 
     if view == "csv":
-        return accuracy_csv.render(evaluation)
+        return csv.render(evaluation)
     if view == "json":
         return indented(_json(evaluation, meanwhile, changes))
-    return outputs.drawn(accuracy.page(evaluation, meanwhile, _told(changes)), view)
+    return outputs.drawn(page.page(evaluation, meanwhile, _told(changes)), view)
 
 
 def _json(evaluation: Evaluation, meanwhile: Meanwhile | None, changes: Sequence[Change] | None) -> dict[str, Any]:

@@ -13,27 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loadstone.cli import run_flags as flags
-from loadstone.report import output as outputs
-from loadstone.config.schema import FLAGS, Config, flag
-from loadstone.report.output import notice
-from loadstone.sweep.points import Sweep
-from loadstone.records import Summary, UsageError
+from loadstone.cli import run_flags
 from loadstone.cli.flag_types import Listed, law, listed, one_of, several, switch, think, whole, workers
 from loadstone.cli.flag_types import time as seconds
+from loadstone.config.schema import FLAGS, Config, flag
+from loadstone.errors import UsageError
+from loadstone.report import output
+from loadstone.report.output import notice
+from loadstone.summary import Summary
+from loadstone.sweep.points import Sweep
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from loadstone.sweep.run import Campaign
     from loadstone.sweep.plan import Course
+    from loadstone.sweep.run import Campaign
     from loadstone.sweep.slo_search import Found
 
+# Settings that are the whole sweep's.
 NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "save_bodies", "max_error_rate", "html")
-"""Settings that are the whole sweep's."""
+# Flags of a sweep; one of `run` with the same name is left out.
 OWN = ("--vary", "--grid", "--zip", "--repeat", "--rest", "--gpus", "--auto", "--slo", "--search", "--within",
        "--at-least", "--at-most", "--max-points", "--probe-max")  # fmt: skip
-"""Flags of a sweep; one of `run` with the same name is left out."""
 SWEEP_ONLY = ("order", "kinds", *(name[2:].replace("-", "_") for name in OWN))
 _LISTS: tuple[Any, ...] = (whole, float, seconds, law, think, workers)
 Kinds = Mapping[str, Callable[[str], Any]]
@@ -69,7 +70,7 @@ class _Lists:
 def add(verb: ArgumentParser) -> None:
     kinds: dict[str, Callable[[str], Any]] = {}
     lists: Any = _Lists(verb, kinds)
-    flags.add(lists)
+    run_flags.add(lists)
     verb.set_defaults(kinds=kinds)
     sweep = verb.add_argument_group("sweep (docs/sweeps.md; every number, length, time and choice may be a list)")
     sweep.add_argument(
@@ -105,18 +106,18 @@ def _add_searches(verb: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    from loadstone.sweep import plan as courses
-    from loadstone.engine import run_folder as store
-    from loadstone.sweep.run import Campaign
-    from loadstone.config import load as given
     from loadstone.cli import run as one
+    from loadstone.config import load as given
+    from loadstone.engine import run_folder
+    from loadstone.sweep import plan
+    from loadstone.sweep.run import Campaign
 
-    outputs.check_new(getattr(options, "junit", None), "--junit")
+    output.check_new(getattr(options, "junit", None), "--junit")
     fixed, lists = split(given.settings_of(vars(options)), getattr(options, "vary", ()), options.kinds)
     config = given.configured(fixed, getattr(options, "config", None))
     view = drawn(getattr(options, "view", "text"))
-    path = Path(config.output) if config.output else store.default_path(config.label or "sweep")
-    course = courses.course(vars(options), config, lists, path)
+    path = Path(config.output) if config.output else run_folder.default_path(config.label or "sweep")
+    course = plan.course(vars(options), config, lists, path)
     campaign = Campaign(path, course.grid, config, notice)
     if course.warning:
         notice(course.warning)
@@ -130,35 +131,38 @@ def run(options: Namespace) -> int:
 
 def report(path: Path, options: Namespace) -> int:
     """`loadstone report` of a sweep."""
-    from loadstone.sweep import strategies as guides, folder as sweeps
+    from loadstone.sweep import folder as sweeps
+    from loadstone.sweep import strategies
 
-    sweep, found = sweeps.read(path), guides.load_found(path)
-    outputs.put(drawn(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
+    sweep, found = sweeps.read(path), strategies.load_found(path)
+    output.put(drawn(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
     _for_ci(options, path)
     return 0 if any(run.counts.succeeded for point in sweep.points for run in point.runs) else 1
 
 
 def _for_ci(options: Namespace, path: Path) -> None:
-    from loadstone.sweep import strategies as guides, folder as sweeps
+    from loadstone.sweep import folder as sweeps
+    from loadstone.sweep import strategies
 
-    sweep, found = sweeps.read(path), guides.load_found(path)
-    outputs.for_ci(options, lambda: drawn("junit")(sweep, found), lambda: drawn("md")(sweep, found))
+    sweep, found = sweeps.read(path), strategies.load_found(path)
+    output.for_ci(options, lambda: drawn("junit")(sweep, found), lambda: drawn("md")(sweep, found))
 
 
 def drawn(view: str) -> Drawn:
     """The view of a sweep by its name. Raises UsageError."""
     from loadstone.report import junit
-    from loadstone.sweep import csv as sweep_csv, sweep_json
+    from loadstone.sweep import csv, folder
+    from loadstone.sweep.junit import of_sweep
     from loadstone.sweep.page import page
 
     def paged(form: str) -> Drawn:
-        return lambda sweep, found: outputs.drawn(page(sweep, found), form)
+        return lambda sweep, found: output.drawn(page(sweep, found), form)
 
     views: dict[str, Drawn] = {
-        **{form: paged(form) for form in outputs.FORMS},
-        "csv": lambda sweep, _: sweep_csv.render(sweep),
-        "json": sweep_json.render,
-        "junit": lambda sweep, found: junit.draw(junit.of_sweep(sweep, found, failed(sweep))),
+        **{form: paged(form) for form in output.FORMS},
+        "csv": lambda sweep, _: csv.render(sweep),
+        "json": folder.render,
+        "junit": lambda sweep, found: junit.draw(of_sweep(sweep, found, failed(sweep))),
     }
     if view not in views:
         raise UsageError(f"--as takes {', '.join(views)} for a sweep, not {view!r}")
@@ -167,8 +171,8 @@ def drawn(view: str) -> Drawn:
 
 def _goer(url: Any, live: Any) -> Callable[[Config], Summary]:
     """Makes a run against the one server of the sweep, and says what came of it in a line."""
-    from loadstone.host import event_loop as loop
-    from loadstone import load_test as session
+    from loadstone import loadtest
+    from loadstone.host import event_loop
     from loadstone.sweep.page import line
 
     said = set[str]()
@@ -182,7 +186,7 @@ def _goer(url: Any, live: Any) -> Callable[[Config], Summary]:
     def go(config: Config) -> Summary:
         config = msgspec.structs.replace(config, url=config.url or url)
         notice(f"{config.label}: begins")
-        summary = loop.run(session.load_test(config, notice=once, live=live)).summary
+        summary = event_loop.run(loadtest.load_test(config, notice=once, live=live)).summary
         notice(f"{config.label}: {line(summary)}")
         return summary
 
@@ -195,19 +199,19 @@ def _pause(rest: float) -> Callable[[], None]:
 
 def _finish(campaign: Campaign, ended: str, course: Course, view: Drawn) -> int:
     """Everything derived is written, however the sweep ended."""
-    from loadstone.sweep import strategies as guides
-    from loadstone.engine import run_folder as store
+    from loadstone.engine import run_folder
+    from loadstone.sweep import strategies
 
-    folder, found = store.Folder(campaign.path, new=False), None
+    folder, found = run_folder.Folder(campaign.path, new=False), None
     if course.search:
         found = course.search.found(campaign.sweep)
-        folder.write_json(guides.SEARCH, found)
+        folder.write_json(strategies.SEARCH, found)
     if course.auto:
         campaign.say(course.auto.said(campaign.sweep))
     for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
         if kind != "html" or campaign.sweep.grid.config.get("html", True):
             folder.write(name, drawn(kind)(campaign.sweep, found))
-    outputs.put(view(campaign.sweep, found), None)
+    output.put(view(campaign.sweep, found), None)
     notice(f"results are in {campaign.path}")
     if ended == "interrupted":
         notice(f"interrupted: the same command with -o {campaign.path} goes on")

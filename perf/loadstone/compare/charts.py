@@ -13,10 +13,10 @@ from loadstone.report.run_tables import LABELS
 _ROLES: dict[Verdict, Role] = {
     "better": "good", "worse": "bad", "same": "plain", "differs": "doubt", "inconclusive": "muted",
 }  # fmt: skip
+# From this many times the smallest value on, an axis is in powers of ten.
 _SPREAD = 20.0
-"""From this many times the smallest value on, an axis is in powers of ten."""
+# A change beyond this and twice the common one leaves the chart, or all others would be one point. None is lower.
 _FAR = 1.0
-"""A change beyond this and twice the common one leaves the chart, or all others would be one point. None is lower."""
 
 
 def distributions(names: Sequence[str], curves: Mapping[str, Sequence[Sequence[Curve]]]) -> list[Chart]:

@@ -14,16 +14,16 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from loadstone.stats import blocks
-from loadstone.compare import difference as contrast
-from loadstone.metrics import groups, chart_data as traces, windows
-from loadstone.metrics.columns import Array, Columns, Mask, Requests
+from loadstone.compare import difference
 from loadstone.compare.difference import Estimate
+from loadstone.metrics import chart_data, groups, windows
+from loadstone.metrics.chart_data import Curve
+from loadstone.metrics.columns import Array, Columns, Mask, Requests
 from loadstone.metrics.groups import Part
 from loadstone.metrics.measure import NS, Values, meeting, per_request
-from loadstone.records import Metric, Summary
+from loadstone.stats import blocks
 from loadstone.stats.describe import ENOUGH
-from loadstone.metrics.chart_data import Curve
+from loadstone.summary import Metric, Summary
 
 Which = Literal["whole", "steady"]
 STATS = {"mean": None, "p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -32,10 +32,10 @@ SERIES = (
 )  # fmt: skip
 POOLED = ("gap", "itl")
 RATES = ("qps", "output_throughput", "total_throughput", "goodput", "error_rate")
+# Metrics of which the distribution is kept, to be drawn.
 DRAWN = ("ttft", "tpot", "latency", "gap")
-"""Metrics of which the distribution is kept, to be drawn."""
+# Pooled values that are sorted; of more, every so-manieth.
 THIN = 2_000_000
-"""Pooled values that are sorted; of more, every so-manieth."""
 SLICES = 20, 400
 
 
@@ -93,11 +93,11 @@ def _series(found: Figures, name: str, values: Array, least: float) -> None:
         return
     ranked = np.sort(values)
     for stat, share in STATS.items():
-        figure = contrast.mean(values, least) if share is None else contrast.quantile(values, ranked, share, least)
+        figure = difference.mean(values, least) if share is None else difference.quantile(values, ranked, share, least)
         if figure is not None:
             found.estimates[f"{name}.{stat}"] = figure
     if name in DRAWN:
-        found.curves[name] = traces.curve(ranked)
+        found.curves[name] = chart_data.curve(ranked)
 
 
 class _Chunk(Struct, frozen=True):
@@ -133,7 +133,7 @@ def _pooled(found: Figures, name: str, metric: Metric, columns: Columns, rows: M
     ranked, count = np.sort(np.concatenate(kept)), int(own.sum())
     mean, found_mean = float(totals.sum() / counts.sum()), _ratio(totals[own], counts[own], least)
     if found_mean is not None:
-        found.estimates[f"{name}.mean"] = contrast.even(mean, *found_mean, count)
+        found.estimates[f"{name}.mean"] = difference.even(mean, *found_mean, count)
     else:
         found.estimates[f"{name}.mean"] = Estimate(mean, None, None, 1.0, count)
     for stat, share in points.items():
@@ -145,9 +145,9 @@ def _pooled(found: Figures, name: str, metric: Metric, columns: Columns, rows: M
             continue
         independent = math.sqrt(share * (1 - share) / counts.sum())
         apart = max(error[0], independent)
-        found.estimates[f"{name}.{stat}"] = contrast.reach(value, ranked, share, apart, error[1], count)
+        found.estimates[f"{name}.{stat}"] = difference.reach(value, ranked, share, apart, error[1], count)
     if name in DRAWN:
-        found.curves[name] = traces.curve(ranked)
+        found.curves[name] = chart_data.curve(ranked)
 
 
 def _ratio(sums: Array, counts: Array, least: float) -> tuple[float, float] | None:
@@ -235,7 +235,7 @@ def _rate(value: float, counted: Array, edges: Array, count: int, least: float) 
         return Estimate(value, None, None, 1.0, count)
     found = blocks.spread(counted, least * len(counted) / count, floor=False)
     width = float(edges[1] - edges[0]) * NS
-    return contrast.even(value, math.sqrt(found.variance) / width, found.freedom, count)
+    return difference.even(value, math.sqrt(found.variance) / width, found.freedom, count)
 
 
 def _failing(failed: Mask, least: float) -> Estimate:
@@ -246,4 +246,4 @@ def _failing(failed: Mask, least: float) -> Estimate:
         return Estimate(value, None, None, 1.0, count)
     found, likely = blocks.spread(failed.astype(np.float64), least), (failed.sum() + 1) / (count + 2)
     error = math.sqrt(max(found.variance, float(likely * (1 - likely)) / (count + 2)))
-    return contrast.even(value, error, found.freedom, count)
+    return difference.even(value, error, found.freedom, count)

@@ -14,9 +14,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from loadstone.compare.verdicts import Against, Figure, Interval, names, unit
 from loadstone.compare.estimate import POOLED, SERIES, STATS
-from loadstone.records import UsageError
+from loadstone.compare.verdicts import Against, Figure, Interval, names, unit
+from loadstone.errors import UsageError
 
 Status = Literal["met", "missed", "unresolved"]
 FORM = "METRIC[.STAT] <= LIMIT, such as 'ttft.p99 <= +5%, output_throughput >= -2%' or 'ttft.p99 <= 500ms'"

@@ -10,16 +10,17 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from loadstone.compare import difference as contrast, settings as differing, estimate
 from loadstone import results
-from loadstone.engine import run_folder as store
-from loadstone.compare.verdicts import MARGIN, Comparison, Side, against
+from loadstone.compare import difference, estimate, settings
 from loadstone.compare.difference import Estimate
 from loadstone.compare.estimate import Figures, Which
-from loadstone.records import Summary, UsageError
 from loadstone.compare.repeats import WHOLE
-from loadstone.sweep.folder import is_sweep
+from loadstone.compare.verdicts import MARGIN, Comparison, Side, against
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
 from loadstone.metrics.chart_data import Curve
+from loadstone.summary import Summary
+from loadstone.sweep.folder import is_sweep
 
 
 class Run(Struct, frozen=True):
@@ -40,7 +41,7 @@ class Read(Struct, frozen=True):
     def estimates(self) -> dict[str, Estimate]:
         """Figures that all its runs have."""
         found = [run.figures.estimates for run in self.runs]
-        return {name: contrast.together([run[name] for run in found]) for name in found[0]
+        return {name: difference.together([run[name] for run in found]) for name in found[0]
                 if all(name in run for run in found)}  # fmt: skip
 
     def curves(self, metric: str) -> list[Curve]:
@@ -51,7 +52,7 @@ def paths(text: str) -> list[Path]:
     """The runs of a side as typed: `A`, `A1,A2`, or a folder with repeats. Raises UsageError."""
     whole = Path(text)
     parts = [whole] if whole.exists() else [Path(part) for part in text.split(",") if part]
-    return [run for part in parts for run in ([part] if part.is_file() else store.runs(_no_sweep(part)))]
+    return [run for part in parts for run in ([part] if part.is_file() else run_folder.runs(_no_sweep(part)))]
 
 
 def _no_sweep(path: Path) -> Path:
@@ -114,9 +115,9 @@ def compare(sides: Sequence[Read], margin: float = MARGIN, which: Which = "whole
     return Comparison(
         margin=margin,
         window=which,
-        sides=[Side(side.name, [differing.health(str(run.path), run.summary) for run in side.runs]) for side in sides],
-        settings=differing.settings(summaries),
-        same_prompts=differing.same(summaries, "bodies"),
-        same_schedule=differing.same(summaries, "schedule"),
+        sides=[Side(side.name, [settings.health(str(run.path), run.summary) for run in side.runs]) for side in sides],
+        settings=settings.settings(summaries),
+        same_prompts=settings.same(summaries, "bodies"),
+        same_schedule=settings.same(summaries, "schedule"),
         against=against(base.estimates, {side.name: side.estimates for side in news}, margin),
     )

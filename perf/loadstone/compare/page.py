@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from loadstone.compare.verdicts import (HEADLINE, POINTS, Against, Comparison, Figure, Health, Interval, Setting)
 from loadstone.checks.finding import plain
+from loadstone.compare import charts
 from loadstone.compare.gates import Judged
+from loadstone.compare.verdicts import HEADLINE, POINTS, Against, Comparison, Figure, Health, Interval, Setting
 from loadstone.metrics.chart_data import Curve
-from loadstone.compare import charts as overlay
 from loadstone.report.json import indented
 from loadstone.report.page import Block, Page, Prose, Section, Table, Tone
 from loadstone.report.run_tables import LABELS, number
@@ -26,8 +26,8 @@ _RATES = {
     "error_rate": "error rate",
 }
 _TONES: dict[str, Tone] = {"better": "good", "same": "good", "worse": "bad", "mixed": "doubt", "inconclusive": "doubt"}
+# Metrics that are mostly one and the same: shown where they are not.
 _TWINS = {"ttfat": "ttft", "packet_time": "tpot", "itl": "gap", "ttft_scheduled": "ttft"}
-"""Metrics that are mostly one and the same: shown where they are not."""
 _COLUMNS = ["times in ms", "base", "new", "change", "95 % interval", "p", "verdict", "would take"]
 _LONGEST = 60
 
@@ -42,7 +42,7 @@ def page(
         *([Section("Gates", [_gates(judged)])] if judged else []),
         *(Section(f"{against.name} against {names[0]}", list(_figures(against, comparison)))
           for against in comparison.against),
-        *([Section("Distributions", overlay.distributions(names, curves))] if curves else []),
+        *([Section("Distributions", charts.distributions(names, curves))] if curves else []),
         Section("How to read this", [Prose(text) for text in _reading(comparison)]),
     ]  # fmt: skip
     return Page(f"{', '.join(names[1:])} against {names[0]}", _lead(comparison, judged), sections)
@@ -158,7 +158,7 @@ def _gates(judged: Sequence[Judged]) -> Table:
 def _figures(against: Against, comparison: Comparison) -> Iterator[Block]:
     head = [figure for figure in against.figures if figure.family in HEADLINE]
     rest = [figure for figure in against.figures if figure.family not in HEADLINE]
-    yield overlay.forest([(label(figure.name), figure) for figure in head], comparison.margin)
+    yield charts.forest([(label(figure.name), figure) for figure in head], comparison.margin)
     yield _table("Headline figures", head)
     if other := [figure for figure in rest if not _twin(figure, against.figures)]:
         yield _table("Further figures", other)

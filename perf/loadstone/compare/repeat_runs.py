@@ -12,15 +12,16 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone.compare import repeats
 from loadstone import results
-from loadstone.engine import run_folder as store
-from loadstone.sweep import folder as sweeps
-from loadstone.config.schema import Config
-from loadstone.records import Summary, UsageError
+from loadstone.compare import repeats
 from loadstone.compare.repeats import Repeats
-from loadstone.load_test import Result
 from loadstone.config.parse import REPLAY
+from loadstone.config.schema import Config
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.loadtest import Result
+from loadstone.summary import Summary
+from loadstone.sweep import folder as sweeps
 
 REPEATS = "repeats.json"
 Notice = Callable[[str], None]
@@ -45,8 +46,8 @@ def run(config: Config, count: int, one: Callable[[Config], Result], *, rest: fl
     begin (UsageError)."""
     if count < 2:
         raise UsageError(f"--repeat takes 2 or more, not {count}")
-    folder = Path(config.output) if config.output else store.default_path(config.label)
-    store.check_free(folder)
+    folder = Path(config.output) if config.output else run_folder.default_path(config.label)
+    run_folder.check_free(folder)
     done: list[Result] = []
     try:
         for number in range(1, count + 1):
@@ -67,7 +68,7 @@ def run(config: Config, count: int, one: Callable[[Config], Result], *, rest: fl
 
 
 def _kept(done: Done) -> Done:
-    store.Folder(done.folder, new=False).write_json(REPEATS, done.table)
+    run_folder.Folder(done.folder, new=False).write_json(REPEATS, done.table)
     return done
 
 
@@ -83,9 +84,9 @@ def _settings(config: Config, number: int, folder: Path, same: bool, done: list[
 
 def is_repeated(path: Path) -> bool:
     """Whether a folder holds repeats of a run: says so, or, where they were killed, has numbered runs in it."""
-    if not path.is_dir() or (path / store.RUN).exists() or sweeps.is_sweep(path):
+    if not path.is_dir() or (path / run_folder.RUN).exists() or sweeps.is_sweep(path):
         return False
-    runs = [run.name for run in path.iterdir() if (run / store.RUN).exists()]
+    runs = [run.name for run in path.iterdir() if (run / run_folder.RUN).exists()]
     return bool(runs) and ((path / REPEATS).exists() or all(name.isdigit() for name in runs))
 
 
@@ -95,5 +96,5 @@ def read(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | N
 
 
 def _summaries(path: Path, tokenizer: str | None, goodput: dict[str, float] | None) -> Iterator[tuple[str, Summary]]:
-    for run in store.runs(path):
+    for run in run_folder.runs(path):
         yield run.name, results.read(run, tokenizer, goodput)

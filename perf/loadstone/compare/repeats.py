@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from loadstone.stats.intervals import NORMAL, Interval, student
-from loadstone.records import Metric, Summary
+from loadstone.summary import Metric, Summary
 
+# Version of repeats.json. History: 1 the first.
 FORMAT = 1
-"""Version of repeats.json. History: 1 the first."""
 METRICS = ("ttft", "tpot", "latency", "gap")
 POINTS = ("mean", "p50", "p95", "p99")
 RATES = {
@@ -29,10 +29,10 @@ RATES = {
     "error_rate": "",
     "cached_share": "",
 }
+# How a run ends of which the figures count.
 WHOLE = ("done", "duration", "stages")
-"""How a run ends of which the figures count."""
+# Normal quantile of 99.9 %: some twenty figures are looked at.
 CERTAIN = 3.090232306167813
-"""Normal quantile of 99.9 %: some twenty figures are looked at."""
 
 
 class Figure(Struct, frozen=True):

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from loadstone.compare.verdicts import Health, Setting
-from loadstone.records import Summary
+from loadstone.summary import Summary
 
 Runs = Sequence[Summary]
+# Where results are and limits that were not reached make no difference.
 SILENT = ("config.output", "config.label", "host.local_ports", "host.open_files")
-"""Where results are and limits that were not reached make no difference."""
 PLACES = ("config", "models", "clock", "servers", "host", "versions")
 
 

@@ -13,30 +13,30 @@ from typing import Literal
 from msgspec import Struct
 
 from loadstone.compare import difference as contrast
-from loadstone.stats import distributions as student
 from loadstone.compare.difference import LEVEL, Difference, Estimate
 from loadstone.compare.estimate import POOLED, RATES, SERIES, STATS, Which
+from loadstone.stats import distributions
 
+# Version of the JSON form of a Comparison. History: 1 the first.
 FORMAT = 1
-"""Version of the JSON form of a Comparison. History: 1 the first."""
 Verdict = Literal["better", "worse", "same", "differs", "inconclusive"]
 Interval = tuple[float, float]
 MARGIN = 0.05
+# Half a percent of all requests: error rates that differ by less are the same, whatever the margin.
 POINTS = 0.005
-"""Half a percent of all requests: error rates that differ by less are the same, whatever the margin."""
+# Families that the verdict on all is made of.
 HEADLINE = ("ttft", "tpot", "latency", "rates")
-"""Families that the verdict on all is made of."""
 HIGHER = {"qps", "output_throughput", "total_throughput", "goodput"}
 NEITHER = {"packets", "input_tokens", "output_tokens"}
+# Of all that is not seconds.
 UNITS = {
     "packets": "events", "input_tokens": "tokens", "output_tokens": "tokens", "qps": "/s", "goodput": "/s",
     "output_throughput": "tokens/s", "total_throughput": "tokens/s", "error_rate": "share",
 }  # fmt: skip
-"""Of all that is not seconds."""
+# Requests to ask for where there are too few to say more, and of a percentile that one side is too small for.
 LEAST, FEWEST = 100, {"p95": 100, "p99": 500}
-"""Requests to ask for where there are too few to say more, and of a percentile that one side is too small for."""
+# Times as many requests at least: as many as there are have not been enough.
 AGAIN = 1.5
-"""Times as many requests at least: as many as there are have not been enough."""
 
 
 class Figure(Struct, frozen=True, kw_only=True):
@@ -251,7 +251,7 @@ def _wanted(name: str, pair: _Pair, tests: int, margin: float) -> tuple[int | No
 def _wanted_failures(pair: _Pair) -> int:
     """As for independent trials with the share of failures there was, or half of what is to be told apart."""
     share = max((pair.base.value + pair.new.value) / 2, POINTS / 2)
-    return up(2 * share * (1 - share) * (contrast.steps_of(student.MANY, 1) / POINTS) ** 2)
+    return up(2 * share * (1 - share) * (contrast.steps_of(distributions.MANY, 1) / POINTS) ** 2)
 
 
 def up(value: float) -> int:

@@ -19,8 +19,8 @@ FORMS = (
     " or choice(A,B,...), each with min=A and max=B if wanted"
 )
 _CALL = re.compile(r"([a-z]+)\((.*)\)")
+# Above it floats are not whole numbers any more, and numpy's integers overflow.
 _LARGEST = 1e15
-"""Above it floats are not whole numbers any more, and numpy's integers overflow."""
 
 
 def _lognormal(rng: np.random.Generator, count: int, mean: float, sd: float) -> Floats:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 YAML = (".yaml", ".yml")
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from loadstone.config import files as mappings
-from loadstone.config.schema import Config, from_mapping
-from loadstone.config.providers import resolve
+from loadstone.config import files
 from loadstone.config.parse import slo
+from loadstone.config.providers import resolve
+from loadstone.config.schema import Config, from_mapping
 
+# Flags that are no settings of a run.
 RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit", "repeat", "rest", "same_prompts")
-"""Flags that are no settings of a run."""
 
 
 def config_of(options: Namespace) -> Config:
@@ -42,7 +42,7 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    named = {name.replace("-", "_"): value for name, value in mappings.read(path).items()}
+    named = {name.replace("-", "_"): value for name, value in files.read(path).items()}
     if isinstance(named.get("goodput"), list):
         named["goodput"] = dict(slo(str(item)) for item in named["goodput"])
     return named

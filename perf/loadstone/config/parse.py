@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
+# The arrivals that a trace has recorded.
 REPLAY = "replay"
-"""The arrivals that a trace has recorded."""
 _DECIMAL = r"[0-9]+\.?[0-9]*|\.[0-9]+"
 _UNITS = {"": 1e-3, "ms": 1e-3, "us": 1e-6, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _SLO_NAMES = {"e2el": "latency"}

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 AUTHORIZATION = "Authorization"
 

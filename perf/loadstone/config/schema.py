@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import Struct
 
-from loadstone.records import UsageError
 from loadstone.config.parse import REPLAY, SLO_FORM, SLOS, extent, mix, seconds
+from loadstone.config.redact import hide, hide_header, hide_in_template, hide_in_url
+from loadstone.errors import UsageError
 
 if TYPE_CHECKING:
     from loadstone.schedule.plan import Load
@@ -23,11 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_REQUESTS = 100
 DEFAULT_CONCURRENCY = 8
 DUMMY = "dummy"
-HIDDEN = "***"
+# Fields whose flag has another name.
 FLAGS = {"trace_from": "from", "trace_to": "to", "choices": "n-choices"}
-"""Fields whose flag has another name."""
-_SECRET = re.compile(r"auth|key|token|secret|cookie|passw|credential|signature|^sig$", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"\s*(bearer|basic|digest|token)\s|sk-", re.IGNORECASE)
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -250,7 +248,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         fields["header"] = {name: hide_header(name, value) for name, value in self.header.items()}
         fields["extra_body"] = hide(self.extra_body)
         fields["chat_template_kwargs"] = hide(self.chat_template_kwargs)
-        fields["body_template"] = _hide_in_template(self.body_template)
+        fields["body_template"] = hide_in_template(self.body_template)
         shown = [hide_in_url(url) for url in self.urls]
         fields["scrape"] = [hide_in_url(url) for url in self.scraped] or self.scrape
         fields["url"] = shown if isinstance(self.url, list) else next(iter(shown), None)
@@ -302,41 +300,6 @@ def _given(config: Config, name: str) -> bool:
 def flag(field: str) -> str:
     """The flag of a field, as typed: `output-len` for `output_len`."""
     return FLAGS.get(field, field).replace("_", "-")
-
-
-def hide(value: Any, secret: bool = False) -> Any:
-    """A JSON value with all texts under secret-sounding names hidden; `max_tokens` and the like are numbers."""
-    if isinstance(value, dict):
-        return {name: hide(item, secret or is_secret(name)) for name, item in value.items()}
-    if isinstance(value, list):
-        return [hide(item, secret) for item in value]
-    return HIDDEN if secret and isinstance(value, str) else value
-
-
-def _hide_in_template(template: str | None) -> str | None:
-    try:
-        return template and msgspec.json.encode(hide(msgspec.json.decode(template))).decode()
-    except msgspec.DecodeError:  # a file's name, or something that is refused later
-        return template
-
-
-def is_secret(name: str) -> bool:
-    """Whether a header or field of this name holds a key, by the sound of it."""
-    return bool(_SECRET.search(name))
-
-
-def hide_header(name: str, value: str) -> str:
-    """The value of a header, unless it looks like a secret."""
-    return HIDDEN if is_secret(name) or _SECRET_VALUE.match(value) else value
-
-
-def hide_in_url(url: str) -> str:
-    """An address without the passwords and keys in it."""
-    return re.sub(r"(?<=[?&])([^=&]+)=[^&#]*", _hide_parameter, re.sub(r"(?<=//)[^/?#]*@", f"{HIDDEN}@", url))
-
-
-def _hide_parameter(match: re.Match[str]) -> str:
-    return f"{match[1]}={HIDDEN}" if _SECRET.search(match[1]) else match[0]
 
 
 def _broken(text: str) -> bool:

@@ -13,16 +13,17 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
-from loadstone.config.schema import HIDDEN, Config, hide_in_url
 from loadstone.config.providers import brings_key, key_header
-from loadstone.records import UsageError
+from loadstone.config.redact import HIDDEN, hide_in_url
+from loadstone.config.schema import Config
+from loadstone.errors import UsageError
 from loadstone.transport import Headers
 
 DEFAULT_KEY = "OPENAI_API_KEY"
+# Characters of a secret; anything shorter would be found in every second sentence.
 LEAST = 4
-"""Characters of a secret; anything shorter would be found in every second sentence."""
+# Characters by which a secret that was cut short is known.
 BEGINNING = 8
-"""Characters by which a secret that was cut short is known."""
 _SCHEMES = ("bearer", "basic", "digest", "token")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e]*")

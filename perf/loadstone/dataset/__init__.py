@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from loadstone.plugins import find
-from loadstone.dataset import resolve as names
+from loadstone.dataset import resolve
 from loadstone.dataset.source import Notice, Options, Source, opened
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.plugins import find
+from loadstone.records import Prompt
 
 Reader = Callable[[Source, Options], Iterator[Prompt]]
 
@@ -21,9 +22,9 @@ READERS: dict[str, str] = {
     "jsonl": "loadstone.dataset.formats.jsonl:read",
     "csv": "loadstone.dataset.formats.csv:read",
     "line_by_line": "loadstone.dataset.formats.text:line_by_line",
-    "openqa": "loadstone.dataset.formats.fields:openqa",
-    "longalpaca": "loadstone.dataset.formats.fields:longalpaca",
-    "custom": "loadstone.dataset.formats.fields:custom",
+    "openqa": "loadstone.dataset.formats.jsonl:openqa",
+    "longalpaca": "loadstone.dataset.formats.jsonl:longalpaca",
+    "custom": "loadstone.dataset.formats.jsonl:custom",
     "sharegpt": "loadstone.dataset.formats.sharegpt:read",
     "sonnet": "loadstone.dataset.synthetic.sonnet:read",
     "parquet": "loadstone.dataset.formats.parquet:read",
@@ -38,8 +39,8 @@ READERS: dict[str, str] = {
     "workload_trace": "loadstone.dataset.traces.requests:read",
 }
 
+# Readers of texts that are as long as they are; the others make their own lengths, or replay recorded ones.
 TEXTS = {"lines", "jsonl", "csv", "line_by_line", "openqa", "longalpaca", "custom", "sharegpt", "parquet", "hf"}
-"""Readers of texts that are as long as they are; the others make their own lengths, or replay recorded ones."""
 
 
 def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
@@ -47,10 +48,10 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
 
     Raises UsageError.
     """
-    name, path = names.resolve(spec, READERS)
+    name, path = resolve.resolve(spec, READERS)
     source = opened(path, name, notice)
     name = name or _format(source, options)
-    reader: Reader = find(names.GROUP, name, READERS, "--dataset")
+    reader: Reader = find(resolve.GROUP, name, READERS, "--dataset")
     if not callable(reader):
         raise UsageError(f"the reader {name} is not callable; it must take (source, options) and yield prompts")
     prompts = _fitted(reader(source, options), name, source, options)
@@ -67,12 +68,12 @@ def _format(source: Source, options: Options) -> str:
 
 
 def _fitted(prompts: Iterable[Prompt], name: str, source: Source, options: Options) -> list[Prompt]:
-    from loadstone.dataset import lengths as fit
+    from loadstone.dataset import lengths
 
     if name in TEXTS:
-        return fit.fitted(prompts, source, options)
-    if name in READERS and fit.limits(options):
-        raise UsageError(f"{name} makes its own lengths: leave out {' and '.join(fit.limits(options))}")
+        return lengths.fitted(prompts, source, options)
+    if name in READERS and lengths.limits(options):
+        raise UsageError(f"{name} makes its own lengths: leave out {' and '.join(lengths.limits(options))}")
     return list(prompts)
 
 

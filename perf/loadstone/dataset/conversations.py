@@ -12,10 +12,11 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from loadstone.dataset.synthetic import draws
-from loadstone.dataset.source import Options, Where
-from loadstone.records import Prompt, UsageError
 from loadstone.config.parse import seconds
+from loadstone.dataset.source import Options, Where
+from loadstone.dataset.synthetic import draws
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 LISTS = ("conversations", "conversation", "turns")
 PAUSES = ("think_time", "delay")
@@ -72,12 +73,12 @@ def prompt(
     return replace(asked[0], later=later)
 
 
+# From the places of the user's turns to the first and the last turn of each request.
 _SPANS: dict[str, Callable[[list[int]], list[tuple[int, int]]]] = {
     "first": lambda places: [(0, places[0])],
     "recorded": lambda places: [(0, places[-1])],
     "live": lambda places: list(zip([0, *(at + 1 for at in places)], places, strict=False)),
 }
-"""From the places of the user's turns to the first and the last turn of each request."""
 
 
 def _answered(said: list[Turn], where: Where) -> None:

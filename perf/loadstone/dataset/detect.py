@@ -12,22 +12,22 @@ from loadstone.dataset.formats.csv import looks_like
 from loadstone.dataset.formats.jsonl import OPENING, parse
 from loadstone.dataset.formats.parquet import MAGIC
 from loadstone.dataset.source import Line, Options, Source
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 HEAD = 65536
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 TEXT_ENDINGS = (".txt", ".csv", ".tsv")
+# JSON formats by the fields of their rows: any of these sets.
 FORMS: dict[str, tuple[set[str], ...]] = {
     "mooncake": ({"hash_ids", "input_length"},),
     "workload_trace": ({"timestamp", "body"},),
     "sharegpt": ({"conversations"}, {"conversation"}),
 }
-"""JSON formats by the fields of their rows: any of these sets."""
+# Traces in CSV by their columns.
 HEADERS: dict[str, set[str]] = {
     "azure": {"TIMESTAMP", "ContextTokens", "GeneratedTokens"},
     "burstgpt": {"Timestamp", "Request tokens", "Response tokens"},
 }
-"""Traces in CSV by their columns."""
 _FIELD = re.compile(r'(?<!\\)"(\w+)"\s*:\s*(\[)?')
 
 

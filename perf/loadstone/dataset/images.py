@@ -18,7 +18,8 @@ from urllib.request import url2pathname
 from msgspec.structs import replace
 
 from loadstone.dataset.source import Where
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 FIELDS = ("image", "images", "image_files")
 REMOTE = ("http://", "https://", "data:")

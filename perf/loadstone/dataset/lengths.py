@@ -12,10 +12,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from loadstone.config.distributions import Law
+from loadstone.dataset.source import Options, Source
 from loadstone.dataset.synthetic import draws
 from loadstone.dataset.synthetic.measure import Ruler, ruler
-from loadstone.dataset.source import Options, Source
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 LIMITS = {"min_input_len": "--min-input-len", "max_input_len": "--max-input-len", "max_total_len": "--max-total-len"}
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from loadstone.errors import UsageError
 from loadstone.plugins import installed
-from loadstone.records import UsageError
 
 GROUP = "loadstone.readers"
 BUNDLED_ENDINGS = {".jsonl", ".json", ".csv", ".txt"}

@@ -12,7 +12,8 @@ import msgspec
 
 from loadstone.dataset import conversations, images
 from loadstone.dataset.source import Options, Where
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 FIELDS = ("prompt", "question", "text", "input")
 BATCHES = ("texts", "input")
@@ -25,11 +26,11 @@ _REQUEST = """
     frequency_penalty repetition_penalty logit_bias logprobs top_logprobs prompt_logprobs echo suffix ignore_eos
     reasoning_effort chat_template_kwargs extra_body functions function_call modalities user service_tier
 """
+# Fields of OpenAI's requests, and vLLM's own: one of them beside a prompt makes a row a request body.
 REQUEST = frozenset(_REQUEST.split())
-"""Fields of OpenAI's requests, and vLLM's own: one of them beside a prompt makes a row a request body."""
 
+# Beside the messages of a request body: texts of the user, each said after the answer to what was said before.
 LATER = "later"
-"""Beside the messages of a request body: texts of the user, each said after the answer to what was said before."""
 
 Row = Mapping[str, Any]
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 Notice = Callable[[str], None]
 GZIP = b"\x1f\x8b"

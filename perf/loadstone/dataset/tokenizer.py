@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from loadstone.records import UsageError
+import msgspec
+
+from loadstone.errors import UsageError
+from loadstone.records import Prompt, messages
 
 INSTALL = "--tokenizer needs the transformers library: pip install 'loadstone[tokenizer]'"
 REPLACEMENT = "\ufffd"
@@ -105,3 +108,31 @@ def _is_hub_name(name: str) -> bool:
 
 def _sentence(exc: Exception) -> str:
     return " ".join(str(exc).split())[:200] or type(exc).__name__
+
+
+def templated(prompts: list[Prompt], tokenizer: str, options: dict[str, Any]) -> list[Prompt]:
+    """Texts with the chat template around them, ready for the assistant to speak."""
+    found = load(tokenizer)
+    _refuse_turns(prompts, "--apply-chat-template")
+    return [
+        msgspec.structs.replace(prompt, text=found.template(messages(prompt), options), messages=None)
+        for prompt in prompts
+    ]
+
+
+def tokenized(prompts: list[Prompt], tokenizer: str) -> list[Prompt]:
+    """Token ids instead of texts."""
+    found = load(tokenizer)
+    _refuse_turns(prompts, "--tokenize-prompt")
+    chat = next((prompt.id for prompt in prompts if prompt.text is None and prompt.tokens is None), None)
+    if chat is not None:
+        raise UsageError(f"--tokenize-prompt takes texts, but {chat} is a list of messages")
+    return [
+        prompt if prompt.text is None else msgspec.structs.replace(prompt, text=None, tokens=found.encode(prompt.text))
+        for prompt in prompts
+    ]
+
+
+def _refuse_turns(prompts: list[Prompt], flag: str) -> None:
+    if any(prompt.later for prompt in prompts):
+        raise UsageError(f"{flag} is for single requests: the later turns of a conversation are only known as text")

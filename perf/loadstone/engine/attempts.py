@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from loadstone.engine.rate_limit import Budget
-from loadstone.engine.sender import Carrier
 from loadstone.engine.in_flight import NS, Flight
+from loadstone.engine.rate_limit import Budget
 from loadstone.engine.requests import Job
+from loadstone.engine.sender import Carrier
 from loadstone.records import Failure
 
+# Waits until an instant of the clock; returns early when the run is stopped, and then `carrier.closing` holds.
 Think = Callable[[int], Awaitable[None]]
-"""Waits until an instant of the clock; returns early when the run is stopped, and then `carrier.closing` holds."""
 
 
 class Attempts:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from loadstone.apis import API
+from loadstone.apis.response_parser import Reply
 from loadstone.engine.requests import Job
 from loadstone.records import Choice, Failure, Kind, Phase, Record
-from loadstone.apis.response_parser import Reply
 from loadstone.transport import Clock, Exchange
 
 NS = 1_000_000_000

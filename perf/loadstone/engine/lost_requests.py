@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
 
-from loadstone.schedule.plan import Plan
 from loadstone.records import Failure, Phase, Record
 from loadstone.schedule.partition import Share, known
+from loadstone.schedule.plan import Plan
 
 
 class Written:

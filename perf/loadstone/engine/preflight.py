@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API
-from loadstone.engine.requests import Job
-from loadstone.records import UsageError
 from loadstone.apis.response_parser import Reply, complaint
+from loadstone.engine.requests import Job
+from loadstone.errors import UsageError
 from loadstone.transport import Exchange, Request, Transport, TransportError
 
 PATIENCE = 30.0

@@ -11,25 +11,28 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from msgspec import Struct
 
-from loadstone import apis, dataset as readers
-from loadstone.engine import run_metadata as describe, requests as jobs, preflight
-from loadstone.config import secrets as keys
-from loadstone.schedule import plan
-from loadstone.dataset import wording
-from loadstone.engine.sender import Door
-from loadstone.config.schema import Config, hide_in_url
-from loadstone.schedule.plan import Plan
-from loadstone.plugins import find
-from loadstone.engine.preflight import Server
-from loadstone.dataset import resolve as names
-from loadstone.records import Prompt, UsageError
-from loadstone.transport import Options, in_process as own
-from loadstone.transport.factory import open_transport, stamper, tls_context
+from loadstone import apis
+from loadstone import dataset as readers
+from loadstone.config import secrets
 from loadstone.config.parse import REPLAY
+from loadstone.config.redact import hide_in_url
+from loadstone.config.schema import Config
+from loadstone.dataset import resolve, tokenizer
+from loadstone.engine import preflight, run_metadata
+from loadstone.engine import requests as jobs
+from loadstone.engine.preflight import Server
+from loadstone.engine.sender import Door
+from loadstone.errors import UsageError
+from loadstone.plugins import find
+from loadstone.records import Prompt
+from loadstone.schedule import plan
+from loadstone.schedule.plan import Plan
+from loadstone.transport import Options, address, in_process
+from loadstone.transport.factory import open_transport, stamper, tls_context
 
 Notice = Callable[[str], None]
+# Settings that requests know by another name.
 _SAMPLING = {"choices": "n", "sampling_seed": "seed"}
-"""Settings that requests know by another name."""
 _PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
 _SAMPLED = ("top_p", "top_k", "min_p", *_PENALTIES, "min_tokens", "stop", "logprobs", "choices", "sampling_seed")
 
@@ -95,9 +98,9 @@ def read(config: Config, notice: Notice) -> list[Prompt]:
     """The prompts, worded as asked for."""
     prompts = readers.read(config.dataset, _options(config), notice)
     if config.apply_chat_template:
-        prompts = wording.templated(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
+        prompts = tokenizer.templated(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
     if config.tokenize_prompt:
-        prompts = wording.tokenized(prompts, config.tokenizer or "")
+        prompts = tokenizer.tokenized(prompts, config.tokenizer or "")
     return prompts
 
 
@@ -118,7 +121,7 @@ def _rows(config: Config) -> int | None:
 
 def made_up(dataset: str) -> bool:
     """Whether the prompts come from a generator, which makes as many as it is asked for."""
-    return names.resolve(dataset, readers.READERS)[1] is None
+    return resolve.resolve(dataset, readers.READERS)[1] is None
 
 
 def _plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
@@ -157,25 +160,25 @@ def _inside(config: Config, model: object | None) -> Entrance:
     if config.api not in ("chat", "completions"):
         raise UsageError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
     if model is None:
-        model = own.made(config.model or "", config.shown())
+        model = in_process.made(config.model or "", config.shown())
     name = config.model or type(model).__name__
-    return Entrance(Door(own.Own(model, name, describe.clock, config.batch_size), "/"), "/v1/models", name)
+    return Entrance(Door(in_process.Own(model, name, run_metadata.clock, config.batch_size), "/"), "/v1/models", name)
 
 
 def _entrance(config: Config, url: str, path: str) -> Entrance:
-    target, base = jobs.locate(url)
+    target, base = address.locate(url)
     tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
     arrivals = stamper(config.clock, config.transport, target)
-    options = Options(clock=describe.clock, connect_timeout=config.connect_timeout, tls=tls, arrivals=arrivals)
+    options = Options(clock=run_metadata.clock, connect_timeout=config.connect_timeout, tls=tls, arrivals=arrivals)
     transport = open_transport(config.transport, target, options)
-    listing = jobs.sibling(base, path, "/v1/models") if path else "/v1/models"
-    return Entrance(Door(transport, jobs.path_at(base, path) or "/"), listing, hide_in_url(url))
+    listing = address.sibling(base, path, "/v1/models") if path else "/v1/models"
+    return Entrance(Door(transport, address.path_at(base, path) or "/"), listing, hide_in_url(url))
 
 
 async def _meet(
     config: Config, api: apis.API, prompts: list[Prompt], schedule: Plan, ways: list[Entrance], notice: Notice
 ) -> Setup:
-    headers, hint = (*api.headers, *keys.request_headers(config)), keys.hint(config)
+    headers, hint = (*api.headers, *secrets.request_headers(config)), secrets.hint(config)
     servers = [await preflight.look(at.door.transport, at.url, at.listing, headers, hint) for at in ways]
     first, doors = ways[0], [at.door for at in ways]
     chosen = [preflight.choose_model(servers[0], asked, first.url, api.names_model) for asked, _ in config.models]
@@ -190,7 +193,7 @@ async def _meet(
 def maker(config: Config, api: apis.API, doors: list[Door], models: list[str]) -> jobs.Maker:
     """What encodes the requests: the same bytes from the same configuration, in whatever process."""
     settings = [_settings(config, model) for model in models]
-    return jobs.Maker(api, settings, doors[0].path, keys.request_headers(config))
+    return jobs.Maker(api, settings, doors[0].path, secrets.request_headers(config))
 
 
 async def _try(entrance: Entrance, server: Server, api: apis.API, job: jobs.Job, model: str, notice: Notice) -> None:
@@ -227,4 +230,4 @@ def _discreet(config: Config) -> Iterator[None]:
     try:
         yield
     except UsageError as exc:
-        raise UsageError(keys.without(str(exc), keys.secrets(config))) from exc
+        raise UsageError(secrets.without(str(exc), secrets.secrets(config))) from exc

@@ -11,17 +11,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from loadstone.metrics.request_slo import tally
-from loadstone.metrics.columns import NOT_COMPLETED
 from loadstone.engine.worker_messages import Pulse
+from loadstone.metrics.columns import NOT_COMPLETED
+from loadstone.metrics.request_slo import tally
 from loadstone.records import Record
 
 _LOW, _WIDTH, _BINS = 1e3, math.log(1.02), 1200  # ns; 1200 bins reach past six hours
+# Gaps looked at in one go: more would hold up the load for longer than a millisecond.
 SAMPLE = 5_000
-"""Gaps looked at in one go: more would hold up the load for longer than a millisecond."""
 
+# Characters of a failure's message, and how many different failures a pulse tells of.
 MESSAGE, DISTINCT = 200, 10
-"""Characters of a failure's message, and how many different failures a pulse tells of."""
 
 
 def bins(nanoseconds: Sequence[float], weight: int = 1) -> dict[int, int]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from loadstone.dialogue import messages
-from loadstone.records import Prompt, Usage
+from loadstone.records import Prompt, Usage, messages
 
 MINUTE = 60_000_000_000
+# Characters to a token, for the estimate: what providers reckon with.
 CHARS = 4
-"""Characters to a token, for the estimate: what providers reckon with."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):

@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from loadstone.records import Failure
 
+# Seconds before the first retry; each further one waits twice as long.
 FIRST = 0.5
-"""Seconds before the first retry; each further one waits twice as long."""
+# The value of a response header, by its lower-case name.
 Header = Callable[[bytes], bytes | None]
-"""The value of a response header, by its lower-case name."""
 
 
 class Retries(Struct, frozen=True, kw_only=True):

@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec import Struct
 
-from loadstone.records import Record, UsageError, from_lines, to_line
+from loadstone.errors import UsageError
+from loadstone.records import Record, from_lines, to_line
 
 PAUSE = 0.002
 RUN, RECORDS, SCHEDULE, BODIES = "run.json", "records.jsonl", "schedule.jsonl", "bodies.jsonl"

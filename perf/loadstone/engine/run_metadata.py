@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loadstone import __version__
 from loadstone.host import machine
 from loadstone.host.client_health import cores, open_files
-from loadstone.schedule.plan import Plan
-from loadstone.records import FORMAT
 from loadstone.host.limits import local_ports
+from loadstone.records import FORMAT
+from loadstone.schedule.plan import Plan
 from loadstone.schedule.stages import Stage
+from loadstone.version import __version__
 
 if TYPE_CHECKING:
     from loadstone.engine.prepare import Setup

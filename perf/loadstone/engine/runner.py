@@ -12,24 +12,24 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from msgspec import Struct
 
-from loadstone.schedule.arrivals import Offsets
 from loadstone.engine.attempts import Attempts
-from loadstone.engine.rate_limit import Budget
-from loadstone.engine.sender import Carrier
 from loadstone.engine.in_flight import NS, Flight
+from loadstone.engine.rate_limit import Budget
 from loadstone.engine.requests import Job
+from loadstone.engine.sender import Carrier
 from loadstone.records import Failure, Phase, Prompt
+from loadstone.schedule.arrivals import Offsets
 from loadstone.schedule.partition import Share
 
+# Waits until an instant of the run's clock; may return early.
 Wait = Callable[[int], Awaitable[None]]
-"""Waits until an instant of the run's clock; may return early."""
+# ns between the first sends of a closed loop: the client's own work of opening connections, some 0.15 ms each, and the
+# server's of accepting them would else show as TTFT of the first wave (5 ms on average with 256 streams).
 STAGGER = 200_000
-"""ns between the first sends of a closed loop: the client's own work of opening connections, some 0.15 ms each, and the
-server's of accepting them would else show as TTFT of the first wave (5 ms on average with 256 streams)."""
 
 
+# ns after the end of an open loop's time at which it is over: the last arrival may fall on the end itself.
 LAST = 1_000_000
-"""ns after the end of an open loop's time at which it is over: the last arrival may fall on the end itself."""
 
 
 class Times(Struct, frozen=True, kw_only=True):

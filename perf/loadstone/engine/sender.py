@@ -13,12 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API
-from loadstone.dialogue import following
 from loadstone.engine.in_flight import Flight, Limits, Order, Watch
 from loadstone.engine.requests import Job, Jobs
-from loadstone.schedule.plan import Plan
-from loadstone.records import Failure, Phase, Record
 from loadstone.engine.retry_policy import Retries
+from loadstone.records import Failure, Phase, Record, following
+from loadstone.schedule.plan import Plan
 from loadstone.transport import Clock, Request, Transport, TransportError
 
 OnRecord = Callable[[Record], None]

@@ -13,30 +13,30 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone.engine import rate_limit as budget, run_metadata as describe
-from loadstone.config import secrets as keys
-from loadstone.host.timer import Waiter
 from loadstone.apis import API
-from loadstone.engine.sender import Carrier, Door, Style
+from loadstone.config import secrets as keys
 from loadstone.config.schema import Config
+from loadstone.engine import rate_limit, run_metadata
 from loadstone.engine.in_flight import NS, Flight, Limits
 from loadstone.engine.lifecycle import quiet_gc, watched
-from loadstone.host.client_health import Health
-from loadstone.engine.requests import Jobs
-from loadstone.engine.worker_messages import Outcome, Pulse
-from loadstone.schedule.plan import Plan
 from loadstone.engine.progress_digest import Digest, bins
-from loadstone.records import Failure, Record
+from loadstone.engine.requests import Jobs
 from loadstone.engine.retry_policy import Retries
-from loadstone.engine.runner import Runner, Times
-from loadstone.schedule.partition import Share
 from loadstone.engine.run_folder import Recorder
+from loadstone.engine.runner import Runner, Times
+from loadstone.engine.sender import Carrier, Door, Style
+from loadstone.engine.worker_messages import Outcome, Pulse
+from loadstone.host.client_health import Health
+from loadstone.host.timer import Waiter
+from loadstone.records import Failure, Record
+from loadstone.schedule.partition import Share
+from loadstone.schedule.plan import Plan
 
+# Seconds between two pulses.
 BEAT = 0.2
-"""Seconds between two pulses."""
 Hear = Callable[[Pulse], None]
+# Is told when the run's time is 0, ns of the clock.
 Began = Callable[[int], None]
-"""Is told when the run's time is 0, ns of the clock."""
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -160,10 +160,10 @@ def _runner(part: Part, keep: Callable[[Record], None], waiter: Waiter) -> Runne
         worker=part.share.worker,
         retries=Retries(most=config.retries, longest=config.retry_longest, seed=config.seed),
     )
-    carrier = Carrier(part.plan, part.jobs, part.api, part.doors, keep, clock=describe.clock, style=style)
+    carrier = Carrier(part.plan, part.jobs, part.api, part.doors, keep, clock=run_metadata.clock, style=style)
     times = Times(duration=config.duration, grace=config.grace)
-    limited = budget.Limits(rpm=config.rpm, tpm=config.tpm)
-    spending = None if limited == budget.Limits() else budget.Budget(limited.part(part.share.workers))
+    limited = rate_limit.Limits(rpm=config.rpm, tpm=config.tpm)
+    spending = None if limited == rate_limit.Limits() else rate_limit.Budget(limited.part(part.share.workers))
     return Runner(carrier, times, waiter.until, part.share, part.led, spending)
 
 

@@ -13,12 +13,26 @@ import signal
 import sys
 from pathlib import Path
 
-from loadstone.host import event_loop as loop
-from loadstone.engine import prepare as setup
-from loadstone.engine.worker import Engine, Part
+from loadstone.engine import prepare
 from loadstone.engine.requests import Jobs
-from loadstone.engine.worker_messages import (LENGTH, Commission, Down, Frames, Go, Level, Ready, Refusal, Stop, Up, down, frame, unpacked)  # fmt: skip
-from loadstone.records import UsageError
+from loadstone.engine.worker import Engine, Part
+from loadstone.engine.worker_messages import (  # fmt: skip
+    LENGTH,
+    Commission,
+    Down,
+    Frames,
+    Go,
+    Level,
+    Ready,
+    Refusal,
+    Stop,
+    Up,
+    down,
+    frame,
+    unpacked,
+)
+from loadstone.errors import UsageError
+from loadstone.host import event_loop
 
 
 def main() -> None:
@@ -28,7 +42,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a class of somebody else's prints must not go among the messages
     commission = _first(pipe_in)
     if commission is not None:
-        loop.run(_serve(commission, pipe_in, pipe_out))
+        event_loop.run(_serve(commission, pipe_in, pipe_out))
 
 
 def _first(pipe: int) -> Commission | None:
@@ -94,13 +108,13 @@ async def _obey(engine: Engine, talk: _Talk) -> None:
 
 def _part(commission: Commission) -> Part:
     config = commission.config
-    api = setup.protocol(config)
-    doors = [entrance.door for entrance in setup.entrances(config, api)]
+    api = prepare.protocol(config)
+    doors = [entrance.door for entrance in prepare.entrances(config, api)]
     return Part(
         config=config,
         api=api,
         plan=unpacked(commission.schedule),
-        jobs=Jobs(commission.prompts, setup.maker(config, api, doors, commission.models)),
+        jobs=Jobs(commission.prompts, prepare.maker(config, api, doors, commission.models)),
         doors=doors,
         records=Path(commission.records),
         share=commission.share,

@@ -13,9 +13,9 @@ import numpy as np
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.schedule.plan import Load, Plan, Rows
 from loadstone.records import Prompt
 from loadstone.schedule.partition import Share
+from loadstone.schedule.plan import Load, Plan, Rows
 
 LENGTH = 4
 
@@ -152,10 +152,10 @@ class Outcome(Struct, frozen=True, kw_only=True, tag=True):
     held: tuple[int, int] = (0, 0)
 
 
+# What a process is told.
 Down = Commission | Go | Level | Stop
-"""What a process is told."""
+# What it tells.
 Up = Ready | Refusal | Pulse | Outcome
-"""What it tells."""
 
 _encoder = msgspec.msgpack.Encoder()
 _down: msgspec.msgpack.Decoder[Down] = msgspec.msgpack.Decoder(Down)

@@ -16,24 +16,38 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from loadstone.engine import (run_metadata as describe, requests as jobs, lost_requests as losses, run_folder as store)
-from loadstone.host import subprocess as launch, machine
-from loadstone.schedule import worker_count as scale
-from loadstone.engine.worker import Began, Engine, Hear, Part
+from loadstone.engine import lost_requests, run_folder, run_metadata
 from loadstone.engine.in_flight import NS
 from loadstone.engine.lifecycle import Stoppable
-from loadstone.host.client_health import cores
-from loadstone.engine.worker_messages import (Commission, Frames, Go, Outcome, Pulse, Ready, Refusal, Stop, frame, packed, up)  # fmt: skip
-from loadstone.records import Record, UsageError
 from loadstone.engine.prepare import Setup
+from loadstone.engine.worker import Began, Engine, Hear, Part
+from loadstone.engine.worker_messages import (  # fmt: skip
+    Commission,
+    Frames,
+    Go,
+    Outcome,
+    Pulse,
+    Ready,
+    Refusal,
+    Stop,
+    frame,
+    packed,
+    up,
+)
+from loadstone.errors import UsageError
+from loadstone.host import child_process, machine
+from loadstone.host.client_health import cores
+from loadstone.records import Record
+from loadstone.schedule import worker_count
 from loadstone.schedule.partition import Share, deal, known
+from loadstone.transport import address
 
+# Rows of which the length of the answers is looked up beforehand.
 SAMPLE = 1000
-"""Rows of which the length of the answers is looked up beforehand."""
+# ns from the word to go to the beginning: each process hears it by then.
 LEAD = 100_000_000
-"""ns from the word to go to the beginning: each process hears it by then."""
+# Seconds for the others to end when one has died, and for each to end after its time is over.
 HURRY = 5.0
-"""Seconds for the others to end when one has died, and for each to end after its time is over."""
 
 
 class Ending(Struct, frozen=True):
@@ -47,8 +61,8 @@ class Ending(Struct, frozen=True):
 class Team(Stoppable, Protocol):
     """Whoever carries out a run."""
 
+    # Processes.
     size: int
-    """Processes."""
 
     async def run(self, hear: Hear | None, began: Began = lambda _: None) -> Ending:
         """`began` is told when the run's time is 0, ns of the clock."""
@@ -59,10 +73,10 @@ class Solo:
 
     size = 1
 
-    def __init__(self, made: Setup, folder: store.Folder, request_ids: str | None) -> None:
+    def __init__(self, made: Setup, folder: run_folder.Folder, request_ids: str | None) -> None:
         part = Part(
             config=made.config, api=made.api, plan=made.plan, jobs=made.jobs, doors=made.doors,
-            records=folder.path / store.RECORDS, request_ids=request_ids,
+            records=folder.path / run_folder.RECORDS, request_ids=request_ids,
         )  # fmt: skip
         self._engine = Engine(part)
 
@@ -97,7 +111,7 @@ def commission(made: Setup, share: Share, records: Path, request_ids: str | None
 class Crew:
     """Several processes on this machine."""
 
-    def __init__(self, made: Setup, folder: store.Folder, workers: int, request_ids: str | None) -> None:
+    def __init__(self, made: Setup, folder: run_folder.Folder, workers: int, request_ids: str | None) -> None:
         self._plan, self._grace, self._folder = made.plan, made.config.grace, folder
         self._shares = deal(made.plan, workers)
         self.size = len(self._shares)
@@ -112,7 +126,7 @@ class Crew:
 
     def stop(self, reason: str, grace: float) -> None:
         if self._stopped is None:
-            self._stopped, self._last = reason, describe.clock()
+            self._stopped, self._last = reason, run_metadata.clock()
         for hand in self._hands:
             hand.tell(Stop(reason, grace))
         if self._patience is not None:
@@ -130,7 +144,7 @@ class Crew:
             for wanted in self._commissions:
                 self._hands.append(await _Hand.hire(wanted, hear))
             await asyncio.gather(*(hand.ready() for hand in self._hands))
-            self._origin = describe.clock() + LEAD
+            self._origin = run_metadata.clock() + LEAD
             began(self._origin)
             begun = self._stopped is None
             for hand in self._hands if begun else ():
@@ -158,9 +172,11 @@ class Crew:
         owed: list[Record] = []
         for hand in lost:
             share = self._shares[hand.worker]
-            written = losses.Written(store.load_records(self._folder.shard(hand.worker)))
-            slots = losses.slots(self._plan, share, hand.died, hand.in_flight)
-            owed += losses.missing(self._plan, share, written, hand.died, slots, f"its process died: {hand.fate}")
+            written = lost_requests.Written(run_folder.load_records(self._folder.shard(hand.worker)))
+            slots = lost_requests.slots(self._plan, share, hand.died, hand.in_flight)
+            owed += lost_requests.missing(
+                self._plan, share, written, hand.died, slots, f"its process died: {hand.fate}"
+            )
         return owed
 
     def _ending(self, lost: Sequence[_Hand]) -> Ending:
@@ -174,7 +190,7 @@ class Crew:
         return Ending(unwritten or self._stopped or special, None, outcomes)
 
 
-def assemble(made: Setup, folder: store.Folder, request_ids: str | None) -> Team:
+def assemble(made: Setup, folder: run_folder.Folder, request_ids: str | None) -> Team:
     """Whoever is to carry out a run: as many processes as its configuration says."""
     workers = made.config.workers
     if workers == "auto":
@@ -191,8 +207,8 @@ def _wanted(made: Setup) -> int:
     output = round(sum(lengths) / len(lengths)) if lengths else None
     recorded = len(plan.offsets) * NS / max(1, int(plan.offsets[-1])) if plan.offsets is not None else None
     most = (machine.load(config) or {}).get("events_per_second")
-    local = any(machine.is_here(jobs.locate(url)[0]) for url in config.urls)
-    return scale.workers(plan.load, output, len(cores() or [0]), local, most, recorded)
+    local = any(machine.is_here(address.locate(url)[0]) for url in config.urls)
+    return worker_count.workers(plan.load, output, len(cores() or [0]), local, most, recorded)
 
 
 class _Hand:
@@ -210,10 +226,10 @@ class _Hand:
     @classmethod
     async def hire(cls, wanted: Commission, hear: Hear | None) -> _Hand:
         """A session of its own keeps Ctrl-C from it: that is for us to hear, and to say what follows."""
-        command = launch.command("loadstone.engine.worker_main")
+        command = child_process.command("loadstone.engine.worker_main")
         try:
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=PIPE, stdout=PIPE, start_new_session=True, env=launch.environment()
+                *command, stdin=PIPE, stdout=PIPE, start_new_session=True, env=child_process.environment()
             )
         except OSError as exc:
             number = f"{wanted.share.worker + 1} of {wanted.share.workers}"

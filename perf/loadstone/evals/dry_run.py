@@ -10,21 +10,22 @@ from itertools import accumulate
 
 from msgspec import Struct
 
-from loadstone.dataset import tokenizer as tokens
-from loadstone.evals.requests import build as asking, task_run as papers
-from loadstone.evals.output import eval_json as journal
+from loadstone.dataset import tokenizer
+from loadstone.engine.prepare import Notice
+from loadstone.errors import UsageError
 from loadstone.evals.data import selection
+from loadstone.evals.output import eval_json
+from loadstone.evals.requests import build, task_run
 from loadstone.evals.requests.build import Wanted
 from loadstone.evals.requests.loglikelihood import Way
-from loadstone.evals.requests.task_run import Paper
 from loadstone.evals.requests.mode import Route
+from loadstone.evals.requests.task_run import Paper
 from loadstone.evals.settings import Eval
-from loadstone.records import UsageError
-from loadstone.engine.prepare import Notice
+from loadstone.report.page import Page, Prose, Section, Table
 from loadstone.tasks.spec import Task
 
+# Of a token of English, roughly (OpenAI's rule of thumb), where no tokenizer counts.
 CHARACTERS = 4
-"""Of a token of English, roughly (OpenAI's rule of thumb), where no tokenizer counts."""
 
 
 class Planned(Struct, frozen=True, kw_only=True):
@@ -56,9 +57,9 @@ def look(settings: Eval, notice: Notice = lambda _: None) -> Plan:
     """What would be asked. Raises UsageError as the evaluation itself would, as far as that needs no server."""
     settings = settings.check()
     name = settings.load.tokenizer
-    count = tokens.load(name).count if name else _estimate
+    count = tokenizer.load(name).count if name else _estimate
     made = [
-        papers.paper(task, way(task, settings), settings, notice) for task in selection.select(settings, notice).tasks
+        task_run.paper(task, way(task, settings), settings, notice) for task in selection.select(settings, notice).tasks
     ]
     return Plan([_planned(paper, count, settings) for paper in made], counted=name is not None)
 
@@ -90,7 +91,7 @@ def _planned(paper: Paper, count: Callable[[str], int], settings: Eval) -> Plann
         requests=sum(1 + len(one.later) for one in wanted),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        cost=journal.cost(input_tokens, output_tokens, settings),
+        cost=eval_json.cost(input_tokens, output_tokens, settings),
         first=_shown(wanted[0]) if wanted else "",
     )
 
@@ -102,15 +103,49 @@ def _counted(wanted: Iterable[Wanted], count: Callable[[str], int]) -> int:
     total = 0
     for one in wanted:
         if id(one.asked) not in known:
-            known[id(one.asked)] = count(asking.shown(one.asked))
+            known[id(one.asked)] = count(build.shown(one.asked))
         total += known[id(one.asked)] + (count(one.continuation) if one.continuation else 0)
         total += sum(known[id(one.asked)] + said for said in accumulate(map(count, one.later)))
     return total
 
 
 def _shown(wanted: Wanted) -> str:
-    return asking.shown(wanted.asked) + (f"[{wanted.continuation}]" if wanted.continuation else "")
+    return build.shown(wanted.asked) + (f"[{wanted.continuation}]" if wanted.continuation else "")
 
 
 def _estimate(text: str) -> int:
     return -(-len(text) // CHARACTERS)
+
+
+COLUMNS = ["task", "mode", "template", "shots", "items", "of", "requests", "input tokens", "output tokens <="]
+
+
+def page(plan: Plan) -> Page:
+    priced = any(task.cost is not None for task in plan.tasks)
+    rows = [_row(task, priced) for task in plan.tasks]
+    requests = sum(task.requests for task in plan.tasks)
+    lead = Prose(f"{requests:,} requests would be sent; none was, not even to ask the server what it can do.")
+    about = "Input tokens by the tokenizer" if plan.counted else "Input tokens about, at 4 characters each"
+    note = f"{about}. Output tokens and cost at the most: every answer as long as it may be."
+    table = Table("Requests", [*COLUMNS, *(["cost <="] if priced else [])], [*rows, *_sum(plan, priced)], note)
+    prompts = [Prose(f"{task.task}, its first prompt:\n\n{task.first}") for task in plan.tasks if task.first]
+    return Page("Dry run", lead, [Section("Requests", [table]), Section("Prompts", prompts)])
+
+
+def _row(task: Planned, priced: bool) -> list[str]:
+    counts = (task.shots, task.items, task.original, task.requests, task.input_tokens, task.output_tokens)
+    cells = [task.task, task.mode, f"{task.template} {task.version:g}", *(f"{count:,}" for count in counts)]
+    return [*cells, *([_cost(task.cost)] if priced else [])]
+
+
+def _sum(plan: Plan, priced: bool) -> list[list[str]]:
+    if len(plan.tasks) < 2:
+        return []
+    names = ("items", "original", "requests", "input_tokens", "output_tokens")
+    totals = [f"{sum(getattr(task, name) for task in plan.tasks):,}" for name in names]
+    cost = sum(task.cost or 0.0 for task in plan.tasks)
+    return [["all", "", "", "", *totals, *([_cost(cost)] if priced else [])]]
+
+
+def _cost(cost: float | None) -> str:
+    return "-" if cost is None else f"{cost:,.4g}"

@@ -16,24 +16,27 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.config import files as mappings
 from loadstone import samples
-from loadstone.engine import run_folder as store
+from loadstone.config import files
 from loadstone.config.schema import Config
-from loadstone.evals.requests import answers, send as inference, lines as posts, tokenize as tokenising
-from loadstone.evals.output import items_csv as items, eval_json as journal, report as reporting, results
-from loadstone.evals.scoring import programs  # fmt: skip
+from loadstone.engine import run_folder
+from loadstone.engine.prepare import Notice
+from loadstone.errors import UsageError
 from loadstone.evals import settings as given
 from loadstone.evals.lock import alone
-from loadstone.evals.requests.answers import Answer
-from loadstone.evals.output.items_csv import Timing
+from loadstone.evals.output import eval_json as journal
+from loadstone.evals.output import items_csv, report, results
 from loadstone.evals.output.eval_json import Journal
+from loadstone.evals.output.items_csv import Timing
 from loadstone.evals.output.lm_eval_samples import About, sanitized
-from loadstone.evals.settings import Eval
 from loadstone.evals.prepare import Sitting, ready
-from loadstone.records import Record, Summary, Usage, UsageError
-from loadstone.load_test import Live
-from loadstone.engine.prepare import Notice
+from loadstone.evals.requests import answers, lines, send, tokenize
+from loadstone.evals.requests.answers import Answer
+from loadstone.evals.scoring import programs  # fmt: skip
+from loadstone.evals.settings import Eval
+from loadstone.loadtest import Live
+from loadstone.records import Record, Usage
+from loadstone.summary import Summary
 
 
 class Evaluated(Struct, frozen=True, kw_only=True):
@@ -50,7 +53,7 @@ def meant(config: Eval | Mapping[str, Any] | str | os.PathLike[str]) -> list[Eva
     if isinstance(config, Eval):
         return [config.check()]
     if not isinstance(config, Mapping):
-        config, where = mappings.read(Path(config)), str(config)
+        config, where = files.read(Path(config)), str(config)
     else:
         where = "the configuration"
     return apart([each.check() for each in given.from_mapping(config, where)])
@@ -61,7 +64,7 @@ def apart(each: list[Eval]) -> list[Eval]:
     if len(each) == 1:
         return each
     load = each[0].load
-    root = Path(load.output) if load.output else store.default_path(load.label or "eval")
+    root = Path(load.output) if load.output else run_folder.default_path(load.label or "eval")
     names = [str(root / sanitized(one.load.model or "")) for one in each]
     if len(set(names)) < len(names):
         raise UsageError(f"the folders of two models have the same name: {', '.join(names)}; evaluate them apart")
@@ -78,7 +81,7 @@ async def evaluate(
     for it. Raises UsageError before anything is sent when settings, data or server are not fit for it."""
     settings, began = settings.check(), time.monotonic()
     load = settings.load
-    folder = Path(load.output) if load.output else store.default_path(load.label or "eval")
+    folder = Path(load.output) if load.output else run_folder.default_path(load.label or "eval")
     with alone(folder):
         return await _evaluate(await ready(settings, folder, served, notice), began, notice, live)
 
@@ -91,7 +94,7 @@ async def _evaluate(sitting: Sitting, began: float, notice: Notice, live: Live |
     if told.interrupted or sitting.settings.stage == "infer":
         return Evaluated(folder=sitting.folder, journal=told, runs=runs)
     scored = _score(sitting, found, time.monotonic() - began)
-    reporting.write(store.Folder(sitting.folder, new=False), sitting.load.html)
+    report.write(run_folder.Folder(sitting.folder, new=False), sitting.load.html)
     return Evaluated(folder=sitting.folder, journal=told, results=scored, runs=runs)
 
 
@@ -109,25 +112,25 @@ def _gathered(sitting: Sitting) -> _Gathered:
     def seen(run: str | None, record: Record) -> None:
         if run is not None:
             usages.append(record.usage)
-            timings[run, record.index] = items.timing(record)
+            timings[run, record.index] = items_csv.timing(record)
 
     found = answers.read(sitting.folder, {one.id: one for one, _ in sitting.routed}, seen)
-    return _Gathered(tokenising.joined(found, sitting.cuts), usages, timings)
+    return _Gathered(tokenize.joined(found, sitting.cuts), usages, timings)
 
 
 async def _ask(sitting: Sitting, notice: Notice, live: Live | None) -> list[Summary]:
     """Send what has no answer yet; what the cache knows need not be sent."""
     folder, load = sitting.folder, sitting.load
-    for left in inference.close(folder, load):
+    for left in send.close(folder, load):
         notice(f"{left} was not finished: its answers count")
     wanted = {one.id: one for one, _ in sitting.routed}
     found = answers.read(folder, wanted)
     missing = [routed for routed in sitting.routed if not _good(found.get(routed[0].id))]
-    with posts.Cached(sitting.settings.cache, load, sitting.journal.model) as cached:
+    with lines.Cached(sitting.settings.cache, load, sitting.journal.model) as cached:
         missing = cached.take(missing, folder)
         if found or len(missing) < len(wanted):
             notice(f"{len(wanted) - len(missing):,} of {len(wanted):,} requests are answered already")
-        runs = await inference.infer(missing, load, folder, notice, live) if missing else []
+        runs = await send.infer(missing, load, folder, notice, live) if missing else []
         cached.keep(sitting.routed, answers.records(folder))
     return [run.summary for run in runs]
 
@@ -164,7 +167,7 @@ def _score(sitting: Sitting, found: _Gathered, took: float) -> samples.Evaluatio
         took=took,
     )
     return results.finish(
-        store.Folder(sitting.folder, new=False),
+        run_folder.Folder(sitting.folder, new=False),
         about,
         [
             (paper.setup(not settings.predict_only), answers.answered(paper.items, found.answers))

@@ -16,20 +16,20 @@ from lm_eval.__main__ import cli_evaluate
 from lm_eval.api.model import LM
 from lm_eval.api.registry import model_registry
 
-from loadstone.config import schema as configs
-from loadstone.host import event_loop as loop
-from loadstone.engine import run_folder as store
+from loadstone.config import schema
 from loadstone.config.schema import Config
-from loadstone.evals.requests import (answers, send as inference, capabilities as probe, tokenize as tokenising)
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.evals.lm_eval.tasks import generation
+from loadstone.evals.requests import answers, capabilities, send, tokenize
 from loadstone.evals.requests.answers import Answer
 from loadstone.evals.requests.build import Wanted
-from loadstone.evals.lm_eval.tasks import generation
 from loadstone.evals.requests.mode import Route, routes, together
-from loadstone.records import UsageError
+from loadstone.host import event_loop
 
 LABEL = "lm-eval"
+# What lm-eval gives to every model, and says nothing to this one.
 OTHERS = ("batch_size", "max_batch_size", "device")
-"""What lm-eval gives to every model, and says nothing to this one."""
 RETRIES = 3
 
 
@@ -47,9 +47,9 @@ class Loadstone(LM):
         super().__init__()
         said = {name: value for name, value in given.items() if name not in OTHERS and value is not None}
         said = {"api": "completions", **({"retries": RETRIES} if "retries" in Config.__struct_fields__ else {}), **said}
-        self.load = configs.from_mapping(said, "--model_args")
-        self.folder = Path(self.load.output) if self.load.output else store.default_path(LABEL)
-        store.check_free(self.folder)
+        self.load = schema.from_mapping(said, "--model_args")
+        self.folder = Path(self.load.output) if self.load.output else run_folder.default_path(LABEL)
+        run_folder.check_free(self.folder)
         self._way: Route | None = None
         self._limit: int | None = None
         self._calls = 0
@@ -98,7 +98,7 @@ class Loadstone(LM):
     def _likely(self, api: str) -> Route:
         """The way of log-likelihoods, found out once."""
         if self._way is None or self._way.api != api:
-            seen = together(loop.run(probe.survey(self.load)))
+            seen = together(event_loop.run(capabilities.survey(self.load)))
             found = routes("loglikelihood", api, seen)
             if not found:
                 why = "; ".join(dict.fromkeys(seen.why.values()))
@@ -110,7 +110,7 @@ class Loadstone(LM):
         """Send, wait, read back; each answer goes to lm-eval's cache as well, so that a second try asks only for what
         failed."""
         self._calls += 1
-        found = loop.run(self._sent(asked, route))
+        found = event_loop.run(self._sent(asked, route))
         for request, wanted in zip(requests, asked, strict=True):
             if found[wanted.id].good:
                 self.cache_hook.add_partial(name, request.args, _response(name, found[wanted.id]))
@@ -125,11 +125,11 @@ class Loadstone(LM):
 
     async def _sent(self, asked: list[Wanted], route: Route | None) -> dict[str, Answer]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        sent, cuts = asked, dict[str, tokenising.Cut]()
+        sent, cuts = asked, dict[str, tokenize.Cut]()
         if route is not None and route.way is not None and route.way.ids:
-            sent, cuts = await tokenising.tokenised(asked, self.load, self.folder, self._limit)
-        await inference.infer(((one, route or self._generation(one)) for one in sent), self.load, self.folder)
-        came = tokenising.joined(answers.read(self.folder, {one.id: one for one in sent}), cuts)
+            sent, cuts = await tokenize.tokenised(asked, self.load, self.folder, self._limit)
+        await send.infer(((one, route or self._generation(one)) for one in sent), self.load, self.folder)
+        came = tokenize.joined(answers.read(self.folder, {one.id: one for one in sent}), cuts)
         return {one.id: came.get(one.id, Answer(failure="unsent")) for one in asked}
 
     def _generation(self, wanted: Wanted) -> Route:

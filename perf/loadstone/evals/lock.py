@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from loadstone.engine import run_folder as store
-from loadstone.records import UsageError
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def alone(folder: Path) -> Iterator[None]:
     """Keep the folder for this process; one that was made for it and stayed empty is taken away again. Raises
     UsageError where another evaluation is at work in it, or where it cannot be made."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    store.Folder(folder, new=False)
+    run_folder.Folder(folder, new=False)
     try:
         with _locked(folder):
             yield

@@ -13,18 +13,19 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.evals.requests import (send as inference, client as line, task_run as papers, lines as posts, capabilities as probe, mode as route, tokenize as tokenising)
-from loadstone.evals.output import eval_json as journal
-from loadstone.evals.scoring import programs
-from loadstone.evals.data import selection
-from loadstone.evals.requests.send import Routed
-from loadstone.evals.output.eval_json import Journal
-from loadstone.evals.requests.task_run import Paper
-from loadstone.evals.requests.mode import Route
-from loadstone.evals.settings import Eval
-from loadstone.evals.requests.tokenize import Cut
-from loadstone.records import UsageError
 from loadstone.engine.prepare import Notice
+from loadstone.errors import UsageError
+from loadstone.evals.data import selection
+from loadstone.evals.output import eval_json as journal
+from loadstone.evals.output.eval_json import Journal
+from loadstone.evals.requests import capabilities, client, lines, mode, send, tokenize
+from loadstone.evals.requests import task_run as papers
+from loadstone.evals.requests.mode import Route
+from loadstone.evals.requests.send import Routed
+from loadstone.evals.requests.task_run import Paper
+from loadstone.evals.requests.tokenize import Cut
+from loadstone.evals.scoring import programs
+from loadstone.evals.settings import Eval
 from loadstone.tasks.spec import Group, Task
 
 
@@ -60,13 +61,13 @@ async def ready(settings: Eval, folder: Path, served: Config | None, notice: Not
         programs.demand(made, settings.allow_code)
     _fit(made, seen.get("context"), notice)
     routed, cuts = await _routed(made, load, folder, seen, settings)
-    inference.check_same(folder, posts.lines(routed, load))
+    send.check_same(folder, lines.lines(routed, load))
     told = Journal(
         model=model,
         settings=before.settings if before and settings.stage == "score" else msgspec.to_builtins(settings.shown()),
         routes=routes,
         abilities=seen,
-        tasks=list(map(journal.asked, made, posts.digests(routed, made, load))),
+        tasks=list(map(journal.asked, made, lines.digests(routed, made, load))),
         groups=[group.name for group in meant.groups],
         began=before.began if before else journal.now(),
     )
@@ -90,14 +91,14 @@ async def _look(
     load: Config, settings: Eval, tasks: Sequence[Task], notice: Notice
 ) -> tuple[str, dict[str, Route], dict[str, Any]]:
     """The model's name, how each task is answered, and what the server was seen to do."""
-    async with line.lines(load) as found:
-        model, listed = found[0].model, (await found[0].get(line.MODELS)).json()
-    seen = route.together(await probe.survey(load))
+    async with client.lines(load) as found:
+        model, listed = found[0].model, (await found[0].get(client.MODELS)).json()
+    seen = mode.together(await capabilities.survey(load))
     known = [row.get("id") for row in listed.get("data") or ()] if isinstance(listed, dict) else []
-    if known and model not in known and settings.api in (None, *route.SPOKEN) and not (seen.chat or seen.completions):
+    if known and model not in known and settings.api in (None, *mode.SPOKEN) and not (seen.chat or seen.completions):
         names = ", ".join(map(str, known[:5]))
         raise UsageError(f"{load.urls[0]} does not answer for a model {model!r}; it lists {names}: give --model")
-    routes = {task.name: route.choose(task, settings.mode, settings.api, seen) for task in tasks}
+    routes = {task.name: mode.choose(task, settings.mode, settings.api, seen) for task in tasks}
     for told in dict.fromkeys(each.notice for each in routes.values() if each.notice):
         notice(told)
     return model, routes, msgspec.to_builtins(seen)
@@ -112,7 +113,7 @@ async def _routed(
     if not cut:
         return routed, {}
     if settings.stage == "score":
-        cuts = tokenising.known(folder)
+        cuts = tokenize.known(folder)
     else:
-        _, cuts = await tokenising.tokenised(cut, load, folder, seen.get("context"))
-    return [(part, way) for one, way in routed for part in tokenising.apply([one], cuts)], cuts
+        _, cuts = await tokenize.tokenised(cut, load, folder, seen.get("context"))
+    return [(part, way) for one, way in routed for part in tokenize.apply([one], cuts)], cuts

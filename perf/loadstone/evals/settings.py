@@ -17,16 +17,15 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from loadstone.config import schema as configs
-from loadstone.config import files as mappings
-from loadstone.config.schema import Config, flag
+from loadstone.config import files, redact, schema
 from loadstone.config.providers import resolve
-from loadstone.records import UsageError
+from loadstone.config.schema import Config, flag
+from loadstone.errors import UsageError
 from loadstone.tasks.spec import MODES, Mode
 
 Stage = Literal["all", "infer", "score"]
+# Where nothing is said: an answer that did not come would have to be asked again anyway.
 RETRIES = 3
-"""Where nothing is said: an answer that did not come would have to be asked again anyway."""
 
 
 class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,7 +102,7 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def shown(self) -> dict[str, Any]:
         """As it may be written down: without keys."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
-        return {**fields, "gen": configs.hide(self.gen), "load": self.load.shown()}
+        return {**fields, "gen": redact.hide(self.gen), "load": self.load.shown()}
 
 
 def _fit_gen(gen: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,7 +152,7 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> list[Eval]:
     each = models if isinstance(models, list) else [models]
     if len(set(each)) < len(each) or not each:
         raise UsageError(f"{where}: each --model is given once")
-    loads = [configs.from_mapping({**rest, **({"model": model} if model else {})}, where) for model in each]
+    loads = [schema.from_mapping({**rest, **({"model": model} if model else {})}, where) for model in each]
     try:
         made = msgspec.convert(own, Eval)
     except msgspec.ValidationError as exc:
@@ -192,7 +191,7 @@ def ids(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if not value.lstrip().startswith("{"):
-        return mappings.read(Path(value).expanduser(), "--samples") if value.endswith(".json") else _loaded(value)
+        return files.read(Path(value).expanduser(), "--samples") if value.endswith(".json") else _loaded(value)
     return _parsed(value, value)
 
 
@@ -216,8 +215,8 @@ def _same(value: Any) -> Any:
 
 _Fits = tuple[Callable[[Any], bool], str]
 _READ: dict[str, Callable[[Any], Any]] = {"tasks": _names, "samples": ids}
+# Fields whose flag has another name.
 NAMES = {"data": "data_dir", "allow_code": "allow_code_execution"}
-"""Fields whose flag has another name."""
 _FIELDS = {name: field for field, name in NAMES.items()}
 _OWN = tuple(name for name in Eval.__struct_fields__ if name != "load")
 _GEN = {"max_gen_toks": "max_tokens", "max_new_tokens": "max_tokens", "until": "stop"}
@@ -234,16 +233,17 @@ _OURS = {
     "model": "give --model",
     **dict.fromkeys(("stream", "stream_options"), "give --no-stream"),
 }
+# Flags of `run` that go into the body of each request of a generation, and of no other.
 _SHAPING = {
     **{name: name for name in ("temperature", "top_p", "top_k", "min_p", "min_tokens", "stop")},
     **{name: name for name in ("presence_penalty", "frequency_penalty", "repetition_penalty")},
     "output_len": "max_tokens",
     "sampling_seed": "seed",
 }
-"""Flags of `run` that go into the body of each request of a generation, and of no other."""
 _ITEMS = "its requests are the items of --tasks: give --limit or --samples"
 _AS_GIVEN = "what is asked is the tasks'"
 _WHOLE = "it ends when all items have been asked"
+# Settings of `run` that make no sense here, and why.
 REFUSED: dict[str, str] = {
     **dict.fromkeys(("dataset", "prompt_field", "skip", "requests", "shuffle"), _ITEMS),
     **dict.fromkeys(("input_len", "range_ratio", "prefix_len", "prefix_count", "system_len", "turns"), _AS_GIVEN),
@@ -255,10 +255,10 @@ REFUSED: dict[str, str] = {
     "choices": "give --repeat for several answers",
     "save_text": "answers are always kept",
 }
-"""Settings of `run` that make no sense here, and why."""
 _SAME = ("tasks", "api", "data", "num_fewshot", "multiturn", "mode", "gen", "system")
 _SAME_LOAD = ("url", "model", "provider", "extra_body", "chat_template_kwargs", "body_template", "text_path")
 _PRICE: _Fits = (lambda value: math.isfinite(value) and value >= 0, "a price of a million tokens, 0 or more")
+# What is said of a value of the wrong kind.
 _TAKES = {
     "tasks": "names of tasks, such as gsm8k,mmlu",
     "samples": 'doc_ids by task, such as {"gsm8k": [0, 7]}',
@@ -268,7 +268,6 @@ _TAKES = {
     **dict.fromkeys(("num_fewshot", "repeat"), "a whole number"),
     **dict.fromkeys(("multiturn", "predict_only", "dry_run", "allow_code"), "true or false"),
 }
-"""What is said of a value of the wrong kind."""
 _LIMITS: dict[str, _Fits] = {
     "tasks": (bool, "names of tasks, such as gsm8k,mmlu"),
     "limit": (lambda value: value > 0 and (value < 1 or value == int(value)), "a number of items, or a share below 1"),

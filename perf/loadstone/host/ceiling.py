@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.records import Summary
+from loadstone.summary import Summary
 
 FORMAT = 1
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from loadstone.host.timer import Alarm, alarm
 
+# ns between two samples: no simple part of the round intervals at which servers send tokens and timers ring.
 INTERVAL = 13_763_819
-"""ns between two samples: no simple part of the round intervals at which servers send tokens and timers ring."""
 TAIL = {"p50": 50, "p99": 99, "p999": 99.9, "max": 100}
 _SCHEDSTAT = Path("/proc/thread-self/schedstat")
 _ASLEEP = getattr(time, "CLOCK_BOOTTIME", None)

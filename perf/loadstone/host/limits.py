@@ -3,17 +3,12 @@ how they are opened, how many were, and what kept them from being more."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from loadstone.host import process_usage as usage
-from loadstone.selftest.truth import NS
-from loadstone.host.ceiling import Bound
-from loadstone.records import Record
 
+# Open files that are not streams.
 SPARE = 200
-"""Open files that are not streams."""
-STEPS = 100
 _PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -51,27 +46,3 @@ def smallest(limits: dict[str, int | None]) -> tuple[str, int] | None:
     """The limit that comes first, of those that are told."""
     told = [(value, name) for name, value in limits.items() if value is not None]
     return min(told)[::-1] if told else None
-
-
-def opening(wanted: int, seconds: float) -> list[str]:
-    """Stages that open streams some at a time: a ramp has a step for each, and thousands of steps are work."""
-    steps = min(wanted, STEPS)
-    return [f"{seconds / steps:g}s@c{wanted * (step + 1) // steps}" for step in range(steps)]
-
-
-def opened(records: Sequence[Record], at: float) -> int:
-    """Streams that have begun to answer, and not ended."""
-    instant = at / NS
-    return sum(record.first is not None and record.first <= instant <= record.end for record in records)
-
-
-def bound(count: int, wanted: int, records: Sequence[Record], limits: dict[str, int | None]) -> Bound:
-    """What kept streams from being more, or will."""
-    failed = [record.error for record in records if record.error and record.error.kind != "stopped"]
-    if failed:
-        return Bound(count, f"{len(failed)} failed: {failed[0].message}", lower=False)
-    if count < wanted:
-        return Bound(count, f"{wanted:,} were asked for, and did not begin in time", lower=True)
-    first = smallest(limits)
-    end = f"; {first[0]} would end it at {first[1]:,}" if first else ""
-    return Bound(count, f"more was not tried{end}", lower=True)

@@ -16,18 +16,18 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone import __version__
-from loadstone.engine import requests as jobs
-from loadstone.host import event_loop as loop
-from loadstone.host.ceiling import FORMAT, Ceiling, Identity
 from loadstone.config.schema import Config
-from loadstone.records import Stamper, UsageError
-from loadstone.transport import Target
+from loadstone.errors import UsageError
+from loadstone.host import event_loop
+from loadstone.host.ceiling import FORMAT, Ceiling, Identity
+from loadstone.records import Stamper
+from loadstone.transport import Target, address
 from loadstone.transport.factory import stamper
+from loadstone.version import __version__
 
 VARIABLE = "LOADSTONE_CEILING"
+# Ceilings kept in the file: a home folder may serve many machines.
 KEPT = 32
-"""Ceilings kept in the file: a home folder may serve many machines."""
 
 
 class Saved(Struct, frozen=True):
@@ -52,7 +52,7 @@ def identity(transport: str, clock: str) -> Identity:
         cores=os.cpu_count() or 1,
         loadstone=__version__,
         python=platform.python_version(),
-        event_loop=loop.factory().__module__.partition(".")[0],
+        event_loop=event_loop.factory().__module__.partition(".")[0],
         transport=transport,
         clock=clock,
     )
@@ -60,7 +60,7 @@ def identity(transport: str, clock: str) -> Identity:
 
 def clock(config: Config) -> Stamper:
     """Whose clock stamps the arrivals of a run: the kernel's if it does for each of the servers."""
-    targets = [jobs.locate(url)[0] for url in config.urls or ["http://127.0.0.1"]]
+    targets = [address.locate(url)[0] for url in config.urls or ["http://127.0.0.1"]]
     own = config.own or any(stamper(config.clock, config.transport, target) == "user" for target in targets)
     return "user" if own else "kernel"
 

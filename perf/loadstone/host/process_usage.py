@@ -10,7 +10,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from loadstone.selftest.ceiling_search import Usage
+from msgspec import Struct
 
 _TIME = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 
@@ -62,3 +62,11 @@ def available() -> int | None:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, ValueError, IndexError, StopIteration):
         return None
+
+
+class Usage(Struct, frozen=True):
+    """Seconds of CPU, and of waiting for a core, since a process began; bytes in memory. None: not told."""
+
+    cpu: float | None = None
+    waited: float | None = None
+    memory: int | None = None

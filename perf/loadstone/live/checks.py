@@ -12,22 +12,22 @@ from typing import Any
 
 import msgspec
 
-from loadstone.host import ceiling, client_health as health
-from loadstone.checks.rules import examine
 from loadstone.checks.finding import Finding
-from loadstone.engine.worker_messages import Pulse
+from loadstone.checks.rules import examine
 from loadstone.engine.progress_digest import Histogram
-from loadstone.records import Counts, Metric, Summary
+from loadstone.engine.worker_messages import Pulse
+from loadstone.host import ceiling, client_health
 from loadstone.stats.describe import enough
+from loadstone.summary import Counts, Metric, Summary
 
+# Seconds before which nothing is doubted: connections are opened, and a mean is that of a moment.
 SETTLED = 3.0
-"""Seconds before which nothing is doubted: connections are opened, and a mean is that of a moment."""
+# Seconds between two looks.
 LOOK = 1.0
-"""Seconds between two looks."""
+# Doubts that every run has at first.
 EARLY = ("sample size",)
-"""Doubts that every run has at first."""
+# Failures with different words that are remembered.
 DIFFERENT = 100
-"""Failures with different words that are remembered."""
 NS = 1e-9
 
 
@@ -108,7 +108,7 @@ class SoFar:
             },
             sources={},
             steady=None,
-            client=health.worst(clients),
+            client=client_health.worst(clients),
             checks={"rate_ratio": max(0.0, 1 - behind / seconds)},
             failures=[(kind, message, count) for (kind, message), count in self._failures.most_common(10)],
         )

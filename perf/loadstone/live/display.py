@@ -6,11 +6,11 @@ import asyncio
 import sys
 from typing import TextIO
 
-from loadstone.live import terminal as screen
 from loadstone.checks.finding import Finding
+from loadstone.live import lines as live
+from loadstone.live import terminal
 from loadstone.live.history import Figures
 from loadstone.live.progress import Progress
-from loadstone.live import lines as live
 
 REFRESH = 0.5
 PLAIN_EVERY = 10.0
@@ -18,12 +18,12 @@ PLAIN_EVERY = 10.0
 
 async def watch(progress: Progress) -> None:
     """Until cancelled."""
-    await (_on_terminal if screen.capable(sys.stderr) else _in_lines)(progress, sys.stderr)
+    await (_on_terminal if terminal.capable(sys.stderr) else _in_lines)(progress, sys.stderr)
 
 
 async def _on_terminal(progress: Progress, file: TextIO) -> None:
-    glyphs = screen.glyphs(file)
-    with screen.shown(file) as shown:
+    glyphs = terminal.glyphs(file)
+    with terminal.shown(file) as shown:
         while True:
             shown.draw(live.panel(progress.figures(), shown.size[0], glyphs))
             await asyncio.sleep(REFRESH)

@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from loadstone.checks.finding import Finding
 
+# Stretches; even. A line on a wide terminal shows no more.
 MOST = 256
-"""Stretches; even. A line on a wide terminal shows no more."""
+# Seconds of each at first.
 BEGIN = 0.5
-"""Seconds of each at first."""
 
 
 class Course(Struct, frozen=True):

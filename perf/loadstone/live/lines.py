@@ -11,17 +11,17 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from loadstone.metrics.request_slo import TOGETHER
 from loadstone.checks.finding import Finding, plain
 from loadstone.live.history import Figures
+from loadstone.metrics.request_slo import TOGETHER
 from loadstone.report.page import Tone
 
+# Columns of what stands in front of a line.
 LABEL = 10
-"""Columns of what stands in front of a line."""
+# Columns below which a sparkline tells nothing.
 LEAST = 8
-"""Columns below which a sparkline tells nothing."""
+# Doubts that are shown; a line says how many more there are.
 DOUBTS = 3
-"""Doubts that are shown; a line says how many more there are."""
 _TONES: dict[str | None, Tone] = {"suspect": "doubt", "invalid": "bad"}
 
 

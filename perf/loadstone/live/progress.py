@@ -6,11 +6,11 @@ import time
 from collections import Counter, deque
 from typing import Any
 
-from loadstone.live.history import Figures, History
-from loadstone.engine.worker_messages import Pulse
-from loadstone.schedule.plan import Plan
 from loadstone.engine.progress_digest import bins, middle
+from loadstone.engine.worker_messages import Pulse
 from loadstone.live.checks import SoFar
+from loadstone.live.history import Figures, History
+from loadstone.schedule.plan import Plan
 
 RECENT = 5.0
 NS = 1_000_000_000

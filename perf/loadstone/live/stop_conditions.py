@@ -5,15 +5,15 @@ Tells the detectors, which are pure, what the pulses of a run say, and its team 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from loadstone.config.schema import Config
 from loadstone.engine.worker_messages import Pulse
 from loadstone.metrics.saturation import Detector
-from loadstone.live.stops import ErrorRate
 
+# Seconds between two looks at the requests in flight.
 LOOK = 1.0
-"""Seconds between two looks at the requests in flight."""
 NS = 1_000_000_000
 Stop = Callable[[str, float], None]
 
@@ -66,3 +66,23 @@ class Watchers:
         self.because = because
         self._notice(f"stopping: {because}")
         self._stop(reason, self._grace)
+
+
+# Requests by which the error rate is judged: so many of the last, once there are so many at all.
+RECENT, LEAST = 50, 20
+
+
+class ErrorRate:
+    """More than `limit` of the last requests failed. Those cut off or taken back by the client do not count."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._failed: deque[bool] = deque(maxlen=RECENT)
+
+    def add(self, bad: bool) -> str | None:
+        """One more request has ended; why to stop, or None."""
+        self._failed.append(bad)
+        failed, seen = sum(self._failed), len(self._failed)
+        if seen < LEAST or failed <= self._limit * seen:
+            return None
+        return f"{failed} of the last {seen} requests failed, above --stop-error-rate {self._limit:g}"

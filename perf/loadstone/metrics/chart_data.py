@@ -12,20 +12,20 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from loadstone.metrics import token_timeline as passage, windows
+from loadstone.metrics import token_timeline, windows
 from loadstone.metrics.columns import Array, Columns, Mask, Requests
 from loadstone.metrics.measure import NS, per_request
 from loadstone.metrics.token_timeline import Growth
 
 Places = NDArray[np.int64]
 CURVES = ("ttft", "latency", "tpot", "gap")
+# Of a distribution.
 POINTS = 800
-"""Of a distribution."""
+# Of time: at most, at least, and the requests that a slice should hold.
 SLICES, FEWEST, EACH = 200, 20, 4
-"""Of time: at most, at least, and the requests that a slice should hold."""
 REQUESTS, FAILURES, SLOWEST = 3000, 500, 40
+# Of a series that is not of requests.
 INSTANTS = 300
-"""Of a series that is not of requests."""
 
 
 class Curve(Struct, frozen=True):
@@ -89,7 +89,7 @@ def trace(columns: Columns) -> Traces | None:
     if span is None:
         return None
     edges = _edges(r)
-    seen = passage.walk(columns, r.ok, r.ok & r.measured, edges)
+    seen = token_timeline.walk(columns, r.ok, r.ok & r.measured, edges)
     values = {name: column[r.ok & r.measured] for name, (column, _) in per_request(r).items() if name in CURVES}
     curves = {name: curve(column) for name, column in values.items()}
     curves["gap"] = _thinned(Curve(seen.gaps, seen.below / max(seen.count, 1), seen.count))
@@ -176,12 +176,12 @@ def _edges(r: Requests) -> Array:
 def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Flow:
     r, seconds = columns.requests, np.diff(edges) * NS
     whole = r.ok & np.isnan(r.packets)
-    at_once = passage.sliced(r.end[whole], edges, r.output_tokens[whole])
+    at_once = token_timeline.sliced(r.end[whole], edges, r.output_tokens[whole])
     return Flow(
         edges=edges * NS,
         tokens=None if streamed is None else (streamed + at_once) / seconds,
-        succeeded=passage.sliced(r.end[r.ok], edges) / seconds,
-        failed=passage.sliced(r.end[r.judged & ~r.ok], edges) / seconds,
+        succeeded=token_timeline.sliced(r.end[r.ok], edges) / seconds,
+        failed=token_timeline.sliced(r.end[r.judged & ~r.ok], edges) / seconds,
         in_flight=np.diff(windows.flown(r, edges)) / np.diff(edges),
     )
 

@@ -22,10 +22,10 @@ from loadstone.records import Failure, Record, Usage
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+# A tokenizer's count of the tokens in a text.
 Count = Callable[[str], int]
-"""A tokenizer's count of the tokens in a text."""
+# Kinds of error that are neither success nor failure: the client took the request back.
 NOT_COMPLETED = ("stopped", "cancelled")
-"""Kinds of error that are neither success nor failure: the client took the request back."""
 
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
 _MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished", "stamped", "superseded")
@@ -34,10 +34,10 @@ _NAN = float("nan")
 _UNTOLD = Usage()
 _taken = attrgetter(*_NUMBERS)
 _counted = attrgetter("prompt", "cached")
+# Different prompts whose names are kept: those of a million would take 150 MB.
 NAMED = 100_000
-"""Different prompts whose names are kept: those of a million would take 150 MB."""
+# Records worked on at once: as many as stay in the processor's cache.
 BATCH = 100
-"""Records worked on at once: as many as stay in the processor's cache."""
 
 
 @dataclass(slots=True)

@@ -9,17 +9,17 @@ import math
 
 import numpy as np
 
-from loadstone.stats import warmup as transient
 from loadstone.metrics.columns import Array, Columns, Mask, Requests
-from loadstone.records import Window
+from loadstone.stats import warmup
+from loadstone.summary import Window
 
 NS = 1e-9
+# Consecutive, so that the correlation of neighbours stays within each.
 BATCHES = 10
-"""Consecutive, so that the correlation of neighbours stays within each."""
+# Student's t with BATCHES - 2 degrees of freedom, two-sided 99.9 %: three figures of every run are looked at.
 T999 = 5.041
-"""Student's t with BATCHES - 2 degrees of freedom, two-sided 99.9 %: three figures of every run are looked at."""
+# Seconds that the port of a closed connection stays taken (Linux, TCP_TIMEWAIT_LEN).
 TIME_WAIT = 60.0
-"""Seconds that the port of a closed connection stays taken (Linux, TCP_TIMEWAIT_LEN)."""
 
 
 def figures(columns: Columns, steady: Window | None) -> dict[str, float | None]:
@@ -79,7 +79,7 @@ def _settling(r: Requests, steady: Window | None) -> dict[str, float | None]:
     begin, end = (math.inf, -math.inf) if steady is None else (steady.start / NS, steady.end / NS)
     for name, values in _watched(r).items():
         rows = r.measured & r.ok & ~np.isnan(values)
-        start, sent = transient.find(values[rows]), r.sent[rows]
+        start, sent = warmup.find(values[rows]), r.sent[rows]
         since = -math.inf if start is None else float(sent[start.length])
         begin = max(begin, since)
         found[f"warmup_{name}"] = None if start is None else float((r.measured & (r.sent < since)).sum())

@@ -16,10 +16,10 @@ from loadstone.metrics.spool import Integers, Spool
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+# Events worked on at once.
 CHUNK = 1_000_000
-"""Events worked on at once."""
+# How many tokens an event of a request stands for: not known, one each, or as told with each.
 UNKNOWN, ONE, TOLD = 0, 1, 2
-"""How many tokens an event of a request stands for: not known, one each, or as told with each."""
 
 
 class Gaps(Struct, frozen=True):

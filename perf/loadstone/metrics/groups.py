@@ -16,10 +16,10 @@ from loadstone.metrics.columns import Array, Columns, Mask, Requests
 from loadstone.metrics.windows import Span, begun_within
 
 TURNS = 10
+# Bins of input tokens at most.
 BINS = 8
-"""Bins of input tokens at most."""
+# How many times the shortest input the longest must be before there are bins.
 SPREAD = 2.0
-"""How many times the shortest input the longest must be before there are bins."""
 
 
 class Part(Struct, frozen=True):

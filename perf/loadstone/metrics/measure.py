@@ -15,24 +15,25 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone.host import ceiling
-from loadstone.metrics import diagnostics as checks, groups, windows
-from loadstone.server_metrics import summary as served
 from loadstone.checks.rules import judge
+from loadstone.host import ceiling
+from loadstone.metrics import diagnostics, groups, windows
 from loadstone.metrics.columns import Array, Columns, Count, Mask, Requests, build
 from loadstone.metrics.events import ONE, Events, Gaps
 from loadstone.metrics.groups import Part
-from loadstone.stats.pool import Pool
-from loadstone.records import Counts, Metric, Record, Summary, Window
+from loadstone.records import Record
+from loadstone.server_metrics import summary as served
 from loadstone.server_metrics.series import Scraped
 from loadstone.stats.describe import describe
+from loadstone.stats.histogram import Pool
+from loadstone.summary import Counts, Metric, Summary, Window
 
 NS = 1e-9
 Values = dict[str, tuple[Array, str]]
+# Metrics that groups have.
 GROUPED = (
     "ttft", "ttft_scheduled", "latency", "tpot", "input_tokens", "output_tokens", "cached_tokens", "gap", "itl",
 )  # fmt: skip
-"""Metrics that groups have."""
 
 
 def measure(
@@ -64,7 +65,7 @@ def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None, scra
         sources=columns.token_source,
         steady=steady,
         client=dict(run.get("client") or {}),
-        checks=checks.figures(columns, steady),
+        checks=diagnostics.figures(columns, steady),
         groups={
             kind: [_window(part, columns, slos, GROUPED) for part in parts]
             for kind, parts in (groups.split(columns, run, span) if span else {}).items()

@@ -12,8 +12,8 @@ from loadstone.records import Record
 
 NS = 1e-9
 TOGETHER = "all"
+# By objective, and TOGETHER: requests that met it, and those of which it can be told.
 Tally = dict[str, tuple[int, int]]
-"""By objective, and TOGETHER: requests that met it, and those of which it can be told."""
 
 
 def tally(records: Iterable[Record], slos: Mapping[str, float]) -> Tally:
@@ -67,6 +67,7 @@ def _each(record: Record, count: int | None) -> float | None:
     return None if time is None or count is None or count < 2 else time / (count - 1)
 
 
+# ns, by the names in typed.SLOS.
 VALUES: dict[str, Callable[[Record], float | None]] = {
     "ttft": lambda record: _from(record.sent, record.first),
     "ttft_scheduled": lambda record: _from(record.scheduled, record.first),
@@ -76,4 +77,3 @@ VALUES: dict[str, Callable[[Record], float | None]] = {
     "tpot": lambda record: _each(record, _tokens(record)),
     "packet_time": lambda record: _each(record, _packets(record)),
 }
-"""ns, by the names in typed.SLOS."""

@@ -15,26 +15,26 @@ from statistics import fmean, median
 from msgspec import Struct
 
 STEP = 0.9
+# The last so many at least are kept, STEP seconds or more apart: some 17 minutes.
 ROWS = 1024
-"""The last so many at least are kept, STEP seconds or more apart: some 17 minutes."""
+# Equal parts of a window: independent enough for their increments to tell the size of chance.
 BLOCKS = 16
-"""Equal parts of a window: independent enough for their increments to tell the size of chance."""
 WINDOWS = tuple(BLOCKS * parts for parts in (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64))
 SHORTEST = 30.0
+# Standard errors. In simulations of 10 minutes at 95 % of capacity, chance reaches 4 in one run of hundreds.
 SIGNIFICANT = 4.5
-"""Standard errors. In simulations of 10 minutes at 95 % of capacity, chance reaches 4 in one run of hundreds."""
+# Seconds that the time in the server must rise a second, beyond chance: a load 2 % above capacity.
 DRIFT = 0.02
-"""Seconds that the time in the server must rise a second, beyond chance: a load 2 % above capacity."""
+# Factor by which the time in the server and TTFT must have risen. An empty server that fills up stays below it from the
+# instant that `SETTLED` names on, whatever the spread of its answers' lengths.
 RISE = 1.5
-"""Factor by which the time in the server and TTFT must have risen. An empty server that fills up stays below it from
-the instant that `SETTLED` names on, whatever the spread of its answers' lengths."""
 SETTLED = 1.5
+# The second half of a rise against the first: filling up slows down, falling behind does not.
 LASTING = 0.6
-"""The second half of a rise against the first: filling up slows down, falling behind does not."""
+# Share of the rise that is in the wait for the first output: the rest is longer answers, or larger batches.
 WAITING = 0.05
-"""Share of the rise that is in the wait for the first output: the rest is longer answers, or larger batches."""
+# In a row that must agree.
 LOOKS = 3
-"""In a row that must agree."""
 
 
 class Saturation(Struct, frozen=True):

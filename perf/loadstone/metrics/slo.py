@@ -12,8 +12,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from loadstone.records import Metric, UsageError
+from loadstone.errors import UsageError
 from loadstone.stats.describe import PERCENTILES
+from loadstone.summary import Metric
 
 Judgement = Literal["met", "missed", "unresolved"]
 METRICS = (
@@ -22,12 +23,12 @@ METRICS = (
 )
 FIGURES = ("mean", *PERCENTILES)
 FORM = "METRIC.FIGURE<TIME such as 'ttft.p99<500ms tpot.p95<50ms latency.mean<5s error_rate<1%'"
+# Share of requests that meet what --goodput says, typed `goodput>=99%`: the one figure that must not be low.
 ATTAINMENT = "attainment"
-"""Share of requests that meet what --goodput says, typed `goodput>=99%`: the one figure that must not be low."""
+# Figures of a run as a whole, 0 to 1.
 SHARES = ("error_rate", ATTAINMENT)
-"""Figures of a run as a whole, 0 to 1."""
+# Error rate above which percentiles tell of the survivors only (check.py): the limit where none is given.
 ERRORS = 0.01
-"""Error rate above which percentiles tell of the survivors only (check.py): the limit where none is given."""
 _ALIASES = {"e2el": "latency"}
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1e-3}
 _SHARE = re.compile(r"(?:goodput|attainment)>=?([0-9]+\.?[0-9]*|\.[0-9]+)(%?)")

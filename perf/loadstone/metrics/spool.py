@@ -14,13 +14,13 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 Integers = NDArray[np.int64]
+# Integers that are kept in memory.
 HOLD = 4_000_000
-"""Integers that are kept in memory."""
+# Chunks that fit are kept in half the room: gaps of up to 4.3 s in ns.
 SMALL = np.dtype(np.uint32)
-"""Chunks that fit are kept in half the room: gaps of up to 4.3 s in ns."""
 
 
 class _Spilled(Struct, frozen=True):

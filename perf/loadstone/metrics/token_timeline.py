@@ -14,12 +14,12 @@ from loadstone.metrics.columns import Array, Columns, Mask
 from loadstone.metrics.spool import Integers
 
 NS = 1e-9
+# Stretches that the longest answer is divided into.
 PLACES = 100
-"""Stretches that the longest answer is divided into."""
+# Bins to an octave, and the gap in ns below which bins are of one width.
 FINE, UNIT = 256, 1000.0
-"""Bins to an octave, and the gap in ns below which bins are of one width."""
+# Up to four hours.
 BINS = 34 * FINE
-"""Up to four hours."""
 
 
 class Growth(Struct, frozen=True):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from loadstone.records import Summary
+from loadstone.summary import Summary
 
 View = Callable[[Summary], str]
 
+# Built-in views by name: where their function is. `text` is drawn by console.py from views/tables.py. `html` has charts
+# where its caller hands it their traces too.
 VIEWS: dict[str, str] = {
     "classic": "loadstone.report.classic:render",
     "csv": "loadstone.report.summary_csv:render",
@@ -16,5 +18,3 @@ VIEWS: dict[str, str] = {
     "junit": "loadstone.report.junit:render",
     "md": "loadstone.report.markdown:render",
 }
-"""Built-in views by name: where their function is. `text` is drawn by console.py from views/tables.py.
-`html` has charts where its caller hands it their traces too."""

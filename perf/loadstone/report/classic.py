@@ -5,7 +5,7 @@ The names are theirs, the formulas ours (measure.py): latencies of successes onl
 
 from __future__ import annotations
 
-from loadstone.records import Metric, Summary
+from loadstone.summary import Metric, Summary
 
 Row = tuple[str, str, str]
 

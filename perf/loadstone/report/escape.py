@@ -11,8 +11,8 @@ import re
 
 import msgspec
 
+# Characters of one text that a page shows.
 MOST = 4000
-"""Characters of one text that a page shows."""
 LABEL_MOST = 400
 _NO_FORM = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -10,13 +10,13 @@ from itertools import count, groupby
 
 from msgspec.structs import replace
 
-from loadstone.report import assets, escape as safe
-from loadstone.report.plotly import figure
+from loadstone.report import assets, escape
 from loadstone.report.page import Block, Chart, Page, Prose, Section, Table
+from loadstone.report.plotly import figure
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+# Characters from which on a cell is prose.
 _LONG = 40
-"""Characters from which on a cell is prose."""
 _HEAD = """<!doctype html>
 <html lang="en">
 <head>
@@ -44,8 +44,8 @@ def draw(page: Page) -> str:
 
 
 def _parts(page: Page) -> Iterator[str]:
-    yield _HEAD.format(policy=_POLICY, title=safe.text(page.title, 200), style=assets.own("page.css"))
-    yield f"<header>\n<h1>{safe.text(page.title, 200)}</h1>\n{_prose(page.lead, 'lead ')}</header>\n"
+    yield _HEAD.format(policy=_POLICY, title=escape.text(page.title, 200), style=assets.own("page.css"))
+    yield f"<header>\n<h1>{escape.text(page.title, 200)}</h1>\n{_prose(page.lead, 'lead ')}</header>\n"
     charts = any(isinstance(block, Chart) for block in page.blocks)
     if charts:
         yield _NEEDS
@@ -60,13 +60,13 @@ def _parts(page: Page) -> Iterator[str]:
 
 def _drawing() -> Iterator[str]:
     library = assets.library()
-    yield f"<footer>Charts by {safe.text(library.notice)}.</footer>\n"
+    yield f"<footer>Charts by {escape.text(library.notice)}.</footer>\n"
     yield f'<script type="text/plain" id="library">{library.packed}</script>\n'
     yield f"<script>\n{assets.own('page.js')}</script>\n"
 
 
 def _section(section: Section, numbers: Iterator[int]) -> Iterator[str]:
-    title = safe.text(section.title)
+    title = escape.text(section.title)
     if section.folded:
         yield f"<section>\n<details>\n<summary><h2>{title}</h2></summary>\n"
     else:
@@ -98,28 +98,28 @@ def _once(section: Section) -> Iterator[Block]:
 
 def _prose(prose: Prose, kind: str = "") -> str:
     """Each line is a paragraph."""
-    paragraphs = [f"<p>{safe.text(line)}</p>" for line in prose.text.split("\n") if line.strip()]
+    paragraphs = [f"<p>{escape.text(line)}</p>" for line in prose.text.split("\n") if line.strip()]
     return f'<div class="{kind}prose {prose.tone}">{"".join(paragraphs)}</div>\n'
 
 
 def _chart(chart: Chart, number: int) -> str:
     half = ' class="half"' if chart.half else ""
     told = f"{chart.title}. {chart.note}" if chart.note else chart.title
-    note = f'<p class="note">{safe.text(chart.note)}</p>' if chart.note else ""
+    note = f'<p class="note">{escape.text(chart.note)}</p>' if chart.note else ""
     return (
-        f'<figure id="chart-{number}"{half} data-group="{safe.text(chart.group)}">\n<h3>{safe.text(chart.title)}</h3>\n'
-        f'<div class="plot" role="img" aria-label="{safe.text(told)}" style="height:{int(chart.height)}px"></div>\n'
-        f'{note}<script type="application/json">{safe.script(figure(chart))}</script>\n</figure>\n'
+        f'<figure id="chart-{number}"{half} data-group="{escape.text(chart.group)}">\n<h3>{escape.text(chart.title)}</h3>\n'
+        f'<div class="plot" role="img" aria-label="{escape.text(told)}" style="height:{int(chart.height)}px"></div>\n'
+        f'{note}<script type="application/json">{escape.script(figure(chart))}</script>\n</figure>\n'
     )
 
 
 def _table(table: Table) -> str:
-    title = safe.text(table.title)
+    title = escape.text(table.title)
     heading = f"<h3>{title}</h3>\n" if table.title else ""
-    note = f'<p class="note">{safe.text(table.note)}</p>\n' if table.note else ""
+    note = f'<p class="note">{escape.text(table.note)}</p>\n' if table.note else ""
     if not table.rows:
         return f"{heading}{note}"
-    head = "".join(f'<th scope="col">{safe.text(column)}</th>' for column in table.columns)
+    head = "".join(f'<th scope="col">{escape.text(column)}</th>' for column in table.columns)
     top = f"<thead><tr>{head}</tr></thead>\n" if any(table.columns) else ""
     rows = "".join(_row(table, place) for place in range(len(table.rows)))
     return (
@@ -133,7 +133,7 @@ def _row(table: Table, place: int) -> str:
     data = "".join(
         f"<td{_long(table, cell)}{_data(table, place, at)}>{_cell(cell)}</td>" for at, cell in enumerate(cells, 1)
     )
-    return f'<tr><th scope="row">{safe.text(first)}</th>{data}</tr>\n'
+    return f'<tr><th scope="row">{escape.text(first)}</th>{data}</tr>\n'
 
 
 def _long(table: Table, cell: str) -> str:
@@ -144,23 +144,23 @@ def _long(table: Table, cell: str) -> str:
 def _cell(text: str) -> str:
     """What stands below the first line is small."""
     first, *rest = text.split("\n")
-    return safe.text(first) + "".join(f"<small>{safe.text(line)}</small>" for line in rest)
+    return escape.text(first) + "".join(f"<small>{escape.text(line)}</small>" for line in rest)
 
 
 def _cards(table: Table) -> str:
     """Label, figure and what there is to say about it."""
     cards = []
     for place, (name, value, *rest) in enumerate(table.rows):
-        about = "".join(f'<dd class="about">{safe.text(word)}</dd>' for word in rest if word)
+        about = "".join(f'<dd class="about">{escape.text(word)}</dd>' for word in rest if word)
         cards.append(
-            f"<div><dt>{safe.text(name)}</dt><dd{_data(table, place, 1)}>{safe.text(value)}</dd>{about}</div>\n"
+            f"<div><dt>{escape.text(name)}</dt><dd{_data(table, place, 1)}>{escape.text(value)}</dd>{about}</div>\n"
         )
-    note = f'<p class="note">{safe.text(table.note)}</p>\n' if table.note else ""
-    heading = f"<h3>{safe.text(table.title)}</h3>\n" if table.title else ""
+    note = f'<p class="note">{escape.text(table.note)}</p>\n' if table.note else ""
+    heading = f"<h3>{escape.text(table.title)}</h3>\n" if table.title else ""
     return f'{heading}<dl class="cards">\n{"".join(cards)}</dl>\n{note}'
 
 
 def _data(table: Table, row: int, column: int) -> str:
     """What a program reads: the name of the figure in the results, and all its digits."""
     figure = (table.figures.get((row, column))) if table.figures else None
-    return "" if figure is None else f' data-metric="{safe.text(figure[0])}" data-value="{figure[1]!r}"'
+    return "" if figure is None else f' data-metric="{escape.text(figure[0])}" data-value="{figure[1]!r}"'

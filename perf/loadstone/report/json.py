@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from loadstone.records import Summary
+from loadstone.summary import Summary
 
 
 def render(summary: Summary) -> str:

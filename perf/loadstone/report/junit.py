@@ -13,18 +13,15 @@ from xml.sax.saxutils import quoteattr
 
 from msgspec import Struct
 
-from loadstone.checks.rules import examine
 from loadstone.checks.finding import Finding, Severity
-from loadstone.sweep.points import Point, Sweep
-from loadstone.records import Summary
-from loadstone.sweep.slo_search import Found
-from loadstone.sweep.slo_search import Outcome as Search
+from loadstone.checks.rules import examine
+from loadstone.summary import Summary
 
 Outcome = Literal["met", "missed", "unresolved"]
 _ELEMENTS: dict[Outcome, str] = {"met": "", "missed": "failure", "unresolved": "skipped"}
 _OUTCOMES: dict[Severity | None, Outcome] = {None: "met", "suspect": "unresolved", "invalid": "missed"}
+# Characters that XML 1.0 has no way to write.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 has no way to write."""
 
 
 class Case(Struct, frozen=True):
@@ -58,30 +55,6 @@ def of_run(summary: Summary) -> Suite:
     label = (summary.run.get("config") or {}).get("label")
     name = f"loadstone check {label}" if label else "loadstone check"
     return Suite(name, cases, _figures(summary), summary.run.get("began"), summary.duration)
-
-
-def of_sweep(sweep: Sweep, found: Found | None, failed: Sequence[str]) -> list[Suite]:
-    """A test for each point, which `failed` or did not, and for the objectives of a search."""
-    points = [Case(point.name, "missed" if point.name in failed else "met", point.failed or _counted(point))
-              for point in sweep.points]  # fmt: skip
-    name = f"loadstone sweep {sweep.grid.label}".strip()
-    if found is None:
-        return [Suite(name, points)]
-    return [Suite(name, points), Suite("objectives", [_searched(found, outcome) for outcome in found.outcomes])]
-
-
-def _counted(point: Point) -> str:
-    counts = [run.counts for run in point.runs]
-    return f"{sum(c.failed for c in counts)} of {sum(c.completed for c in counts)} requests failed"
-
-
-def _searched(found: Found, outcome: Search) -> Case:
-    low, high = outcome.answer.low, outcome.answer.high
-    names = [*found.objectives, *(f"{name}={value}" for name, value in outcome.settings.items())]
-    ends = f"{'-' if low is None else f'{low:g}'} to {'-' if high is None else f'{high:g}'}"
-    told: Outcome = "met" if low is not None else "missed" if high is not None else "unresolved"
-    said = f"; {outcome.said}" if outcome.said else ""
-    return Case(", ".join(names), told, f"highest {found.field} that meets them: {ends}{said}")
 
 
 def draw(suites: Sequence[Suite]) -> str:

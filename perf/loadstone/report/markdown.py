@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from loadstone.records import Summary
 from loadstone.report.page import Page, Prose, Table
 from loadstone.report.run_tables import tables
+from loadstone.summary import Summary
 
 _ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "} | {mark: f"\\{mark}" for mark in "\\|`*[]"}

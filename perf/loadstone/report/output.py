@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from loadstone.report.page import Page
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
+# Of every page.
 FORMS = ("text", "md", "html")
-"""Of every page."""
+# Bytes that GitHub takes of a step (it says 1 MiB).
 MOST = 1_000_000
-"""Bytes that GitHub takes of a step (it says 1 MiB)."""
 
 
 def notice(text: str) -> None:
@@ -34,10 +34,9 @@ def notice(text: str) -> None:
 
 def drawn(page: Page, form: str) -> str:
     """A page as one of FORMS."""
-    from loadstone.report import terminal as console
-    from loadstone.report import html, markdown
+    from loadstone.report import html, markdown, terminal
 
-    forms: dict[str, Callable[[Page], str]] = {"text": console.written, "md": markdown.draw, "html": html.draw}
+    forms: dict[str, Callable[[Page], str]] = {"text": terminal.written, "md": markdown.draw, "html": html.draw}
     return forms[form](page)
 
 
@@ -49,10 +48,10 @@ def put(text: str, output: str | None, flag: str = "-o") -> None:
 
 def show(page: Page, form: str, output: str | None, flag: str = "-o") -> None:
     """The same of a page; as text to a terminal, in its width and with colour. Raises UsageError."""
-    from loadstone.report import terminal as console
+    from loadstone.report import terminal
 
     if form == "text" and output in (None, "-") and sys.stdout.isatty():
-        console.show(page)
+        terminal.show(page)
     else:
         put(drawn(page, form), output, flag)
 

@@ -11,8 +11,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+# What a series stands for; a page has one colour for each, and a palette for further `plain` ones.
 Role = Literal["plain", "good", "doubt", "bad", "base", "new", "muted"]
-"""What a series stands for; a page has one colour for each, and a palette for further `plain` ones."""
 Tone = Literal["good", "doubt", "bad", "plain"]
 
 
@@ -59,8 +59,8 @@ class Series(Struct, frozen=True):
     texts: Sequence[str] | None = None
     ends: Sequence[float] | None = None
     dashed: bool = False
+    # Against the second y axis.
     right: bool = False
-    """Against the second y axis."""
 
 
 class Band(Struct, frozen=True):
@@ -101,8 +101,8 @@ Block = Table | Prose | Chart
 class Section(Struct, frozen=True):
     title: str
     blocks: Sequence[Block]
+    # Closed on a web page until one opens it.
     folded: bool = False
-    """Closed on a web page until one opens it."""
 
 
 class Page(Struct, frozen=True):

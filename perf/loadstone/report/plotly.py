@@ -10,25 +10,25 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from loadstone.report.page import Axis, Band, Chart, Mark, Series
 from loadstone.report.escape import label
+from loadstone.report.page import Axis, Band, Chart, Mark, Series
 
 Trace = dict[str, Any]
 PALETTE = 8
+# Significant digits of the numbers in a chart: more than a screen can show.
 DIGITS = 6
-"""Significant digits of the numbers in a chart: more than a screen can show."""
 _MODES = {"line": "lines", "step": "lines", "area": "lines", "points": "markers", "linepoints": "lines+markers"}
 _BARS_AROUND = ("points", "linepoints", "bars")
+# The top has the legend, and the buttons that would else lie over the data.
 _MARGIN = {"l": 56, "r": 16, "t": 28, "b": 48}
-"""The top has the legend, and the buttons that would else lie over the data."""
+# Decades below which an axis has room for labels between them.
 _FINE = 2.2
-"""Decades below which an axis has room for labels between them."""
+# So many names all have their label, upright where the chart is narrow.
 _NAMES = 24
-"""So many names all have their label, upright where the chart is narrow."""
+# Share of the width below which the name of a stretch would stand in the next one.
 _NARROW = 0.15
-"""Share of the width below which the name of a stretch would stand in the next one."""
+# Of charts in a group, so that their x axes lie below each other.
 _WIDE = {"l": 76, "r": 64}
-"""Of charts in a group, so that their x axes lie below each other."""
 
 
 def figure(chart: Chart) -> dict[str, Any]:

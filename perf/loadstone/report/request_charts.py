@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from loadstone.checks.finding import plain
-from loadstone.records import Summary
 from loadstone.metrics.chart_data import Shot, Traces
-from loadstone.report.run_charts import MS, TIME, seconds, windows
 from loadstone.report.page import Axis, Chart, Role, Series
+from loadstone.report.run_charts import MS, TIME, seconds, windows
 from loadstone.report.run_tables import number
+from loadstone.summary import Summary
 
 _STEPS: dict[str, Role] = {"wait": "doubt", "connect": "bad", "to first token": "new", "decode": "base"}
 

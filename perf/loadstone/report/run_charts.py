@@ -10,22 +10,22 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from loadstone.metrics.columns import Array
-from loadstone.server_metrics.names import figure
-from loadstone.records import Metric, Summary
 from loadstone.metrics.chart_data import Curve, Traces
+from loadstone.metrics.columns import Array
 from loadstone.report.page import Axis, Band, Chart, Mark, Role, Series
 from loadstone.report.run_tables import LABELS, number
+from loadstone.server_metrics.names import figure
+from loadstone.summary import Metric, Summary
 
 Times = Mapping[str, tuple[Sequence[float], Sequence[float | None]]]
+# The group of charts along the run.
 TIME = "time"
-"""The group of charts along the run."""
 MS = 1e3
 _MARKS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}
+# From this many times the median on, the highest value calls for an axis in powers of ten.
 _SPREAD = 20.0
-"""From this many times the median on, the highest value calls for an axis in powers of ten."""
+# So far below the median such an axis begins.
 _BELOW = 100.0
-"""So far below the median such an axis begins."""
 _UNITS = {"share": ("%", 100.0), "s": ("ms, mean", 1e3), "bytes": ("GiB", 2.0**-30)}
 _RATIOS = {"prefix_hit_rate": "prefix cache hits", "acceptance": "drafts accepted"}
 

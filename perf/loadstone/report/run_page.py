@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from loadstone.checks.finding import plain
-from loadstone.records import Metric, Summary
 from loadstone.metrics.chart_data import Traces
-from loadstone.report import run_charts as charts, html, request_charts as shots
-from loadstone.report.run_charts import Times
+from loadstone.report import html, request_charts, run_charts
 from loadstone.report.page import Block, Page, Prose, Section, Table, Tone
+from loadstone.report.run_charts import Times
 from loadstone.report.run_tables import LABELS, number, tables
+from loadstone.summary import Metric, Summary
 
 _TONES: dict[str, Tone] = {"valid": "good", "suspect": "doubt", "invalid": "bad"}
 _WORDS = {
@@ -34,8 +34,9 @@ _RATES = {
 }
 _WITHOUT = "There are none here: they are drawn from the records. Say loadstone report RUN --as html."
 _FIGURES = ["mean", "p50", "p90", "p95", "p99", "max"]
+# What a card shows where the sample is too small.
 _LOWER = {"p99": "p95", "p95": "p90", "p90": "p50"}
-"""What a card shows where the sample is too small."""
+# By how their titles begin, tables that stand elsewhere than among the numbers.
 _PLACES = {
     "Run": "run",
     "Failures": "failures",
@@ -46,7 +47,6 @@ _PLACES = {
     "Counted by both": "server",
     "Of the server": "server",
 }
-"""By how their titles begin, tables that stand elsewhere than among the numbers."""
 
 
 def render(summary: Summary, traces: Traces | None = None, server: Times | None = None) -> str:
@@ -189,12 +189,12 @@ def _cell(metric: Metric, figure: str) -> str:
 
 
 def _pictures(summary: Summary, traces: Traces, server: Times) -> Iterator[Section]:
-    along: list[Block] = [*charts.over_time(summary, traces), shots.requests(summary, traces)]
+    along: list[Block] = [*run_charts.over_time(summary, traces), request_charts.requests(summary, traces)]
     if server:
-        along += charts.server(server, summary, traces)
-    single: list[Block] = [shots.waterfall(traces)] if traces.slowest else []
-    gaps = charts.growth(traces)
-    yield Section("Distributions", charts.distributions(summary, traces))
+        along += run_charts.server(server, summary, traces)
+    single: list[Block] = [request_charts.waterfall(traces)] if traces.slowest else []
+    gaps = run_charts.growth(traces)
+    yield Section("Distributions", run_charts.distributions(summary, traces))
     yield Section("Over time", along)
     yield Section("Inside requests", [*single, *([gaps] if gaps else [])])
 

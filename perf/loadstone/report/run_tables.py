@@ -7,10 +7,11 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from loadstone.checks.finding import plain
-from loadstone.records import Metric, Summary, Window
-from loadstone.report import server_tables as serving
+from loadstone.checks.finding import Finding, plain
+from loadstone.checks.rules import examine, judge
+from loadstone.report import server_tables
 from loadstone.report.page import Table
+from loadstone.summary import Metric, Summary, Window
 
 _COLUMNS = ["mean", "p50", "p90", "p95", "p99", "max"]
 LABELS = {
@@ -67,7 +68,7 @@ _GROUP_COLUMNS = {
 def tables(summary: Summary) -> list[Table]:
     """The whole report, verdict last."""
     first = [_requests(summary), _rates(summary), _objectives(summary), _metrics(summary)]
-    parts = [*first, *_groups(summary), *serving.tables(summary.server), _failures(summary), _verdict(summary)]
+    parts = [*first, *_groups(summary), *server_tables.tables(summary.server), _failures(summary), _verdict(summary)]
     return [part for part in parts if part is not None]
 
 
@@ -287,3 +288,18 @@ def _machine(run: dict[str, Any]) -> Iterator[str]:
     told = run.get("ceiling") or {}
     if told.get("share") is not None:
         yield f"{'at most ' if told.get('lower_bound') else ''}{told['share']:.0%} of this machine's ceiling"
+
+
+_HEAD = Finding("in order", None, "measured", "limit")
+
+
+def check_text(summary: Summary) -> str:
+    """Return the text of `loadstone check`: the verdict, its doubts with advice, then every check that passed."""
+    found = examine(summary)
+    doubts = [f"{doubt.severity}: {doubt.what}: {doubt.measured} (limit {doubt.limit}): {doubt.advice}"
+              for doubt in found if doubt.severity is not None]  # fmt: skip
+    innocent = [_HEAD, *(finding for finding in found if finding.severity is None)]
+    wide = [max(len(getattr(finding, name)) for finding in innocent) for name in ("what", "measured")]
+    rows = [f"{row.what:<{wide[0]}}  {row.measured:<{wide[1]}}  {row.limit}" for row in innocent]
+    status = (summary.verdict or judge(summary)).status
+    return "\n".join([status, *doubts, "", *rows]) + "\n"

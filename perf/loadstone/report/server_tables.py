@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadstone.checks.finding import plain
-from loadstone.server_metrics.names import FIGURES, figure
-from loadstone.records import Beside, Metric, ServerSide, Source, Stretch, Tally
 from loadstone.report.page import Table
+from loadstone.server_metrics.names import FIGURES, figure
+from loadstone.summary import Beside, Metric, ServerSide, Source, Stretch, Tally
 
 _RATES = {
     "prompt_throughput": ("prompt tokens", "{:,.1f} /s"),

@@ -14,16 +14,16 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.checks.finding import plain
-from loadstone.records import Metric, Summary
-from loadstone.stats.describe import PERCENTILES
 from loadstone.report import markdown
 from loadstone.report.json import indented
 from loadstone.report.page import Block, Page, Prose, Section, Table
 from loadstone.report.run_tables import LABELS, RATES, number
+from loadstone.stats.describe import PERCENTILES
+from loadstone.summary import Metric, Summary
 
 POINTS = ("mean", "p50", "p99")
+# Settings that do not change what is measured.
 UNTOLD = ("output", "label", "save_text", "save_bodies")
-"""Settings that do not change what is measured."""
 _RATES = {**RATES, "goodput": ("goodput", "{:.4g} /s"), "attainment": ("SLOs met", "{:.1%}")}
 
 

@@ -9,8 +9,8 @@ import csv
 import io
 from collections.abc import Iterator
 
-from loadstone.records import Metric, Summary
 from loadstone.stats.describe import PERCENTILES
+from loadstone.summary import Metric, Summary
 
 _FIGURES = ["mean", "std", "min", *PERCENTILES, "max"]
 _HEAD = ["window", "metric", "unit", "n", *_FIGURES, "mean_low", "mean_high"]

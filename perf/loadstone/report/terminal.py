@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, TextIO
 
-from loadstone.records import Summary
 from loadstone.report.page import Block, Page, Prose, Table, Tone
 from loadstone.report.run_tables import tables
+from loadstone.summary import Summary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

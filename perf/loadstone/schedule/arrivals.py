@@ -33,12 +33,12 @@ def gamma(count: int, rng: np.random.Generator, burstiness: float) -> Floats:
     return np.cumsum(rng.gamma(burstiness, 1 / burstiness, count))
 
 
+# Laws by name: count, generator, burstiness -> rising instants, shape (count,).
 ARRIVALS: dict[str, Callable[[int, np.random.Generator, float], Floats]] = {
     "constant": constant,
     "poisson": poisson,
     "gamma": gamma,
 }
-"""Laws by name: count, generator, burstiness -> rising instants, shape (count,)."""
 
 
 class Process:

@@ -15,10 +15,11 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from loadstone.schedule.arrivals import Offsets, Process, replayed
-from loadstone.records import Phase, UsageError
-from loadstone.schedule.stages import NS, Stage
 from loadstone.config.parse import REPLAY
+from loadstone.errors import UsageError
+from loadstone.records import Phase
+from loadstone.schedule.arrivals import Offsets, Process, replayed
+from loadstone.schedule.stages import NS, Stage
 
 _ARRIVALS, _ORDER, _MODELS, _CANCELS = 1, 2, 3, 4  # streams of the one seed
 _BLOCK = 4096

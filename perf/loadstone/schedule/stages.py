@@ -14,8 +14,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from loadstone.records import UsageError
 from loadstone.config.parse import seconds
+from loadstone.errors import UsageError
 
 Floats = NDArray[np.float64]
 NS = 1_000_000_000

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 
 from loadstone.samples import Sample
 
+# (text of the answer, item) -> what the model answers, or None where the text does not say.
 Extractor = Callable[[str, Sample], str | None]
-"""(text of the answer, item) -> what the model answers, or None where the text does not say."""
+# (what was extracted, item) -> metrics by name, 1.0 for right and 0.0 for wrong, or shares of it; a list where an item
+# has several parts.
 Scorer = Callable[[str, Sample], Mapping[str, float | list[float]]]
-"""(what was extracted, item) -> metrics by name, 1.0 for right and 0.0 for wrong, or shares of it;
-a list where an item has several parts."""
 
 EXTRACTORS: dict[str, str] = {
     "letter": "loadstone.scorers.letter:letter",
@@ -39,6 +39,8 @@ EXTRACTORS: dict[str, str] = {
     "ordered_words": "loadstone.scorers.bbh:ordered",
     "brackets": "loadstone.scorers.bbh:brackets",
 }
+# By the name that `loadstone score --extractor NAME --scorer NAME` takes: `module:attribute`. Also `FILE.py:NAME`, an
+# entry point in the group loadstone.scorers, and for extractors `regex:PATTERN`.
 SCORERS: dict[str, str] = {
     "letter": "loadstone.scorers.letter:right",
     "letters": "loadstone.scorers.letter:all_right",
@@ -54,5 +56,3 @@ SCORERS: dict[str, str] = {
     "number": "loadstone.scorers.number:numeric",
     "mathematics": "loadstone.scorers.math_equivalence:equal",
 }
-"""By the name that `loadstone score --extractor NAME --scorer NAME` takes: `module:attribute`. Also `FILE.py:NAME`, an
-entry point in the group loadstone.scorers, and for extractors `regex:PATTERN`."""

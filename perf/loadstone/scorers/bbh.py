@@ -9,23 +9,23 @@ import re
 from loadstone.samples import Sample
 from loadstone.scorers import Extractor
 from loadstone.scorers.boxed import after_thought, boxed
+from loadstone.scorers.letter_phrases import DENIED
 from loadstone.scorers.match import either, exact_match, first_line, last_line, regex, the_answer_is
 from loadstone.scorers.number import last_number
 from loadstone.scorers.number import number as value
-from loadstone.scorers.letter_phrases import DENIED
 
+# In brackets, or alone; `A dog` and `I think` begin with words.
 LETTER = re.compile(r"\(([A-Za-z])\)|(?<![A-Za-z'])(?![AI]\s(?!is\b)[a-z])([A-Z])(?![A-Za-z'(])")
-"""In brackets, or alone; `A dog` and `I think` begin with words."""
 OPTION = re.compile(r"^\(([A-Z])\)\s*(.*?)\s*$", re.MULTILINE)
 WORD = re.compile(r"[^\W\d_][\w'&-]*|\d+")
+# Not those around words.
 BRACKETS = re.compile(r"(?<!\w)[\[\](){}<>](?:[\s\[\](){}<>]*[\[\](){}<>])?(?!\w)")
-"""Not those around words."""
 NOT = re.compile(r"(?:\bnot|n['’]t)\s+(?:\w+ly\s+)?[*_`\"'“]*\Z", re.IGNORECASE)
 
+# lm-eval's filter `get-answer` of BIG-Bench Hard: all but the last sign of the line.
 strict = regex(r"(?<=the answer is )(.*)(?=.)")
-"""lm-eval's filter `get-answer` of BIG-Bench Hard: all but the last sign of the line."""
+# lm-eval's metric of BIG-Bench Hard without examples.
 same = exact_match(ignore_case=True, regexes_to_ignore=(r"\.$", ",", r"\\", "\n", '"'))
-"""lm-eval's metric of BIG-Bench Hard without examples."""
 stated = after_thought(either(the_answer_is, boxed))
 ending = after_thought(last_line)
 said = either(stated, ending)

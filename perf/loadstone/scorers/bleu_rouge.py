@@ -15,8 +15,8 @@ from unicodedata import category
 
 from loadstone.samples import Sample
 
+# Longest n-grams of BLEU.
 ORDER = 4
-"""Longest n-grams of BLEU."""
 WORD = re.compile(r"[a-z0-9]+")
 
 

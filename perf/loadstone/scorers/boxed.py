@@ -10,9 +10,9 @@ from collections import deque
 
 from loadstone.samples import Sample
 from loadstone.scorers import Extractor
+from loadstone.scorers.letter_phrases import spoken
 from loadstone.scorers.match import either, last_line, the_answer_is
 from loadstone.scorers.number import hashed, last_number
-from loadstone.scorers.letter_phrases import spoken
 
 BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 BARE = re.compile(r"\\(?:boxed|fbox)[ \t]*(?=[\d\\(.+-])([^\s$]+)|\\(?:boxed|fbox)[ \t]+([A-Za-z])(?![A-Za-z])")
@@ -21,8 +21,8 @@ BOX = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}")
 BOXES = re.compile(rf"{BOX.pattern}(?:[\s$]*(?:,|,?\s?\b(?:and|or)\b|和|或)[\s$]*{BOX.pattern})+")
 BOLD = re.compile(r"\*\*([^*]+?)[.:]?\*\*[.!]?")
 WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+# Characters of a line that can be an answer by itself.
 SHORT = 40
-"""Characters of a line that can be an answer by itself."""
 FINAL, HOPE = "Final Answer: The final answer is", " I hope it is correct"
 
 
@@ -107,6 +107,6 @@ def bare(text: str, sample: Sample) -> str | None:
     return bold[1] if bold else line if alone else None
 
 
+# Wherever a solution says it: in a box, else in a closing sentence, else as its last formula.
 math_answer = after_thought(either(joined, boxed, minerva, the_answer_is, last_formula, bare))
-"""Wherever a solution says it: in a box, else in a closing sentence, else as its last formula."""
 boxed_number = after_thought(either(boxed, hashed, the_answer_is, last_number))

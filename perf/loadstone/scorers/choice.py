@@ -11,8 +11,8 @@ from math import exp, inf
 
 from loadstone.samples import Sample
 
+# (sum of the log-probabilities of a continuation's tokens, whether it is what greedy decoding would have said).
 Likelihoods = Sequence[tuple[float, bool]]
-"""(sum of the log-probabilities of a continuation's tokens, whether it is what greedy decoding would have said)."""
 Judge = Callable[[Likelihoods, Sample], dict[str, float]]
 Worth = Callable[[Likelihoods, Sample], list[float]]
 
@@ -77,13 +77,13 @@ def _informed(answered: Likelihoods, sample: Sample) -> list[float]:
     return [value - bare for value, (bare, _) in zip(_sums(answered, sample), alone, strict=True)]
 
 
+# What a choice is taken by: the log-likelihood, that by character, by byte of UTF-8, over that without question.
 WORTHS: Mapping[str, Worth] = {
     "acc": _sums,
     "acc_norm": _by_character,
     "acc_bytes": _by_byte,
     "acc_mutual_info": _informed,
 }
-"""What a choice is taken by: the log-likelihood, that by character, by byte of UTF-8, over that without question."""
 
 
 def _accuracy(name: str) -> Judge:

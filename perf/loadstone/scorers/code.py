@@ -11,21 +11,21 @@ import textwrap
 from collections.abc import Iterator
 from typing import NoReturn
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 from loadstone.samples import Sample
 
 FENCED = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*[\w+#.-]*[^\n`]*\n(.*?)(?:^[ \t]*\1|\Z)", re.DOTALL | re.MULTILINE)
 FUTURE = re.compile(r"^from __future__ import .*\n", re.MULTILINE)
+# How a line begins that can be the first of a program.
 OPENING = re.compile(r"(?:from|import|def|async def|class)\s+\w|@\w")
-"""How a line begins that can be the first of a program."""
 RETURNS = re.compile(r"^[ \t]*(?:return|yield|raise)\b", re.MULTILINE)
 _HELPERS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+# So many lines of prose after a program without fences are looked past.
 TRIES = 50
-"""So many lines of prose after a program without fences are looked past."""
 
 
+# Where a function's body has ended, and something else begins.
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
-"""Where a function's body has ended, and something else begins."""
 
 
 def continued(text: str, sample: Sample) -> str:

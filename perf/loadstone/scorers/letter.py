@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from loadstone.samples import Sample
 from loadstone.scorers import Extractor
-from loadstone.scorers.letter_phrases import (NEGATION, REFUSAL, bare, final, named, plain, run, stated, without_negated)
+from loadstone.scorers.letter_phrases import NEGATION, REFUSAL, bare, final, named, plain, run, stated, without_negated
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Options = Callable[[Sample], Sequence[str]]
@@ -152,8 +152,8 @@ def _bold(text: str) -> str:
     return "".join(match[2].upper() for match in BOLD.finditer(text))
 
 
+# Characters of an answer that is not likely to name a choice but to choose it.
 SHORT = 200
-"""Characters of an answer that is not likely to name a choice but to choose it."""
 
 
 def _worded(text: str, options: Sequence[str]) -> str:

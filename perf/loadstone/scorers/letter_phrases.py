@@ -17,8 +17,8 @@ GAP = re.compile(r"[^\S\n]+")
 BLANK_LINES = re.compile(r"(?:\n ?){2,}")
 TAGGED = re.compile(r"<(/?)(?:final_?)?answer>\s*", re.I)
 MARKUP = str.maketrans("", "", "*`$#")
+# Characters after `the answer is` among which the words of a choice are looked for.
 WIDTH = 200
-"""Characters after `the answer is` among which the words of a choice are looked for."""
 
 
 def spoken(text: str) -> str | None:
@@ -65,8 +65,8 @@ ANNOUNCED = (
 )
 LEAD = r"\s*:?\s*(?:(?:therefore|thus|clearly|definitely|probably|likely|most likely|simply|hence)\b,?\s*){0,3},?\s*"
 LEAD += r"(?:either|both|option|choice|letter|the\s+letter|statement|opción|opção|opzione|选项|选择|是)?\s*:?\s*"
+# It is B: so much else is said in these words that no words of a choice are looked for.
 POINTED = re.compile(rf"\b(?:it|that|this)(?:['’]s|\s+is|\s+(?:must|has\s+to|would|should)\s+be)\b{LEAD}", re.I)
-"""It is B: so much else is said in these words that no words of a choice are looked for."""
 CUE = re.compile(f"(?:{'|'.join(ANNOUNCED)}){LEAD}", re.I)
 BOXED = re.compile(r"\\boxed\s*\{(?:\s*(?:option|choice)\s)?\s*(?=[^{}]*\})", re.I)
 PRAISE = (
@@ -79,8 +79,8 @@ CONTRAST = re.compile(
     r"\bnot\s+(?:option\s+)?[(\[]?[A-Z][)\]]?,?\s+but\s+(?:rather\s+|instead\s+)?(?:option\s+)?"
     r"(?=[(\[]?[A-Z]\b(?!\s+(?:is|may|might|could|was)\b))"
 )
+# What follows `let us look at each option:`.
 LISTED = re.compile(r"[ \t\n>(-]*A[).:].{0,1500}?\n[ \t>(-]*B[).:]", re.DOTALL)
-"""What follows `let us look at each option:`."""
 PAIRED = re.compile(r"(?<![A-Za-z0-9'’])[(\[]?([A-Z])[)\]]?\s*(?:or|and|nor|,|/|或者?|和|、)\s*$")
 OPEN = "([{<\"'“‘"
 CLOSE = ")]}>\"'”’"
@@ -136,8 +136,8 @@ def _enclosed(text: str, at: int, options: Sequence[str]) -> tuple[str, int] | N
     return one, end
 
 
+# Nothing, or what is a letter and no words.
 LETTER = re.compile(r"[a-z]?")
-"""Nothing, or what is a letter and no words."""
 
 
 def named(text: str, options: Sequence[str], whole: bool = False) -> str:

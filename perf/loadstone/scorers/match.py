@@ -22,8 +22,8 @@ CONCLUSION = re.compile(
     r"|(?:答案|答え|正解)\s*(?:是|为|為|は|:|:|=)+\s*",
     re.IGNORECASE,
 )
+# Characters after `the answer is` that can still be the answer.
 SPOKEN = 1000
-"""Characters after `the answer is` that can still be the answer."""
 
 
 def whole(text: str, _: Sample) -> str | None:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from loadstone.samples import Sample
+from loadstone.scorers.match import rights
 from loadstone.scorers.math_expression import Unreadable, Value, close, value
 from loadstone.scorers.math_normalize import ROW, pieces, plain, squeezed, ungrouped
-from loadstone.scorers.match import rights
 
+# Characters of an answer that is understood, and parts that are matched in any order; beyond, only texts are held
+# against each other.
 LONGEST, MOST = 1500, 40
-"""Characters of an answer that is understood, and parts that are matched in any order; beyond, only texts are held
-against each other."""
 POINTS = 3
 RELATION = r"\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z])|<|>|="
 FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}

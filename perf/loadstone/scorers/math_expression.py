@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from zlib import crc32
 
+# Bounds of a formula: its tokens, its nesting, the size of its exact numbers.
 TOKENS, DEPTH, BITS = 400, 40, 20_000
-"""Bounds of a formula: its tokens, its nesting, the size of its exact numbers."""
 Value = Fraction | complex
 TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<command>\\[A-Za-z]+|(?:sqrt|arc(?:sin|cos|tan)|sin|cos|tan|log|ln|exp|pi)"

@@ -56,8 +56,8 @@ RULES = [
         (r"\*\*(?=\S)", "^"),
     )
 ]
+# Between the rows of a matrix in plain form, for `\\`, which elsewhere is a backslash escaped once too often.
 ROW = " ¦ "
-"""Between the rows of a matrix in plain form, for `\\\\`, which elsewhere is a backslash escaped once too often."""
 NEW_ROW = re.compile(r"\\\\(?:\[[^\]]*\])?")
 THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d)")
 BETWEEN = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])")

@@ -12,8 +12,8 @@ from fractions import Fraction
 from loadstone.samples import Sample
 from loadstone.scorers.match import exact_match, regex, rights
 
+# Characters of a number that is read: a longer one is no answer.
 LONGEST = 300
-"""Characters of a number that is read: a longer one is no answer."""
 SIGNS = str.maketrans({"−": "-", "–": "-", "—": "-", "﹣": "-", "-": "-", "‑": "-", "\u00a0": " ", "\u202f": " "})
 MARKUP = re.compile(r"\\(?:[()\[\],;!: ]|left|right|boxed|text\w*|mathrm|mathbf|displaystyle|quad)|\$(?=\D|$)|[*_`{}]")
 FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{\s*(-?\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")
@@ -42,9 +42,9 @@ SPELT = re.compile(rf"\b({'|'.join(TENS.split())})[\s-]({'|'.join(UNITS.split()[
 strict = regex(r"#### (\-?[0-9\.\,]+)")
 cot_strict = regex(r"The answer is (\-?[0-9\.\,]+).")
 flexible = regex(r"(-?[$0-9.,]{2,})|(-?[0-9]+)", group_select=-1)
+# The filters and the metric of lm-eval's gsm8k 3.0 as they are; `flexible` takes `...` for a number, too. The anchor
+# changes nothing but that a long text takes no longer than it is.
 gsm8k = exact_match(ignore_case=True, regexes_to_ignore=(",", r"\$", r"(?s)\A.*#### ", r"\.$"))
-"""The filters and the metric of lm-eval's gsm8k 3.0 as they are; `flexible` takes `...` for a number, too. The anchor
-changes nothing but that a long text takes no longer than it is."""
 
 
 def last_number(text: str, _: Sample) -> str | None:

@@ -11,11 +11,12 @@ import numpy as np
 from msgspec import Struct
 
 from loadstone.host.ceiling import Bound
+from loadstone.host.process_usage import Usage
 
+# Share of a core from which on it counts as used up, and share of the asked rate from which on it counts as held.
 FULL = 0.97
-"""Share of a core from which on it counts as used up, and share of the asked rate from which on it counts as held."""
+# Parts of the estimate: it is made at a low rate, where an event costs more than in a crowd, and so is too low.
 STAIRS = (0.5, 0.75, 1.0, 1.3, 1.65, 2.1)
-"""Parts of the estimate: it is made at a low rate, where an event costs more than in a crowd, and so is too low."""
 FINE = 5
 LEVELS = (0.10, 0.50, 0.80, 0.95)
 LEAST_STREAMS = 8
@@ -51,14 +52,6 @@ class Step(Struct, frozen=True):
         spent = self.spent
         full = any(share is not None and share >= FULL for share in (spent.client, spent.server))
         return not full and self.events >= FULL * self.asked
-
-
-class Usage(Struct, frozen=True):
-    """Seconds of CPU, and of waiting for a core, since a process began; bytes in memory. None: not told."""
-
-    cpu: float | None = None
-    waited: float | None = None
-    memory: int | None = None
 
 
 class Look(Struct, frozen=True):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from loadstone.host.ceiling import Bound, Ceiling, Level
-from loadstone.selftest.ceiling_search import LIMITS
 from loadstone.report.page import Table
+from loadstone.selftest.ceiling_search import LIMITS
 
 _NOTE = "shown minus true, ms, as means and p99 of both; what the way takes is part of it; -: too few samples"
 _QUICK = "; leave out --quick for more samples, lag and verdict"

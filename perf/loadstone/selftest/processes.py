@@ -21,19 +21,21 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.host import subprocess as launch, machine, process_usage as usage
-from loadstone.engine import run_folder as store
-from loadstone.selftest.truth import Row, origin
-from loadstone.selftest.ceiling_search import Look, Usage
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.host import child_process, machine, process_usage
 from loadstone.host.client_health import cores
-from loadstone.records import Record, UsageError
+from loadstone.host.process_usage import Usage
+from loadstone.records import Record
+from loadstone.selftest.ceiling_search import Look
+from loadstone.selftest.truth import Row, origin
 
+# Seconds between looks at the CPU time of both ends.
 EVERY = 0.1
-"""Seconds between looks at the CPU time of both ends."""
+# Seconds that a run may take beyond what it was meant to.
 PATIENCE = 30.0
-"""Seconds that a run may take beyond what it was meant to."""
+# Bytes that tell whether something is a truth: a server may have kept a gigabyte of it.
 FIRST = 1_000_000
-"""Bytes that tell whether something is a truth: a server may have kept a gigabyte of it."""
 KIND = "application/x-ndjson"
 _ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _rows = msgspec.json.Decoder(Row)
@@ -89,7 +91,7 @@ def serving(ttft: str, itl: str, places: Sequence[int] | None) -> Iterator[list[
 
 @contextlib.contextmanager
 def _server(ttft: str, itl: str, core: int | None) -> Iterator[Server]:
-    command = launch.command("loadstone", "serve", "--port", "0", "--ttft", ttft, "--itl", itl)
+    command = child_process.command("loadstone", "serve", "--port", "0", "--ttft", ttft, "--itl", itl)
     with _child(command, None if core is None else [core], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         url = process.stdout.readline().decode().strip()
@@ -105,7 +107,7 @@ def _child(command: list[str], places: Sequence[int] | None, **files: Any) -> It
     try:
         with _deferred():
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, start_new_session=True, env=launch.environment(), **files
+                command, stdin=subprocess.DEVNULL, start_new_session=True, env=child_process.environment(), **files
             )
         if places is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -156,7 +158,7 @@ def run(servers: Sequence[Server], places: Sequence[int] | None, seconds: float,
         _ask(server.url, "DELETE")
     with tempfile.TemporaryDirectory(prefix="loadstone-") as made:
         folder, said = Path(made, "run"), Path(made, "said")
-        command = launch.command("loadstone", "run", *_urls(servers), *flags)
+        command = child_process.command("loadstone", "run", *_urls(servers), *flags)
         with said.open("wb") as file:
             quiet = [*command, "--quiet", "--as", "json", "-o", str(folder)]
             with _child(quiet, places, stdout=subprocess.DEVNULL, stderr=file) as process:
@@ -176,16 +178,16 @@ def _watch(process: subprocess.Popen[bytes], servers: Sequence[Server], until: f
     while process.poll() is None:
         if time.monotonic() > until:
             raise UsageError("a run of the self-test did not end in time: end what else runs on this machine")
-        others = [Usage() if server.pid is None else usage.of(server.pid) for server in servers]
-        looks.append(Look(time.monotonic(), usage.of(process.pid), others))
+        others = [Usage() if server.pid is None else process_usage.of(server.pid) for server in servers]
+        looks.append(Look(time.monotonic(), process_usage.of(process.pid), others))
         time.sleep(EVERY)
     return looks
 
 
 def _trial(folder: Path, servers: Sequence[Server], looks: list[Look]) -> Trial:
-    records = list(store.load_records(folder))
+    records = list(run_folder.load_records(folder))
     rows = [row for server in servers for row in truth(server.url)]
-    said = store.load_run(folder)
+    said = run_folder.load_run(folder)
     began = origin(records, rows) if all(server.pid for server in servers) else None
     if began is None:  # the servers' clocks are not ours
         began = datetime.datetime.fromisoformat(said["began"]).timestamp() - time.time() + time.monotonic()

@@ -13,28 +13,29 @@ from typing import Literal
 
 from msgspec import Struct
 
-from loadstone.selftest import truth as against, ceiling_search as climb, processes as lab
-from loadstone.host import machine, limits as room
-from loadstone.host.ceiling import Bound, Ceiling, Level
-from loadstone.selftest.ceiling_search import Step
 from loadstone.config.schema import Config
+from loadstone.errors import UsageError
+from loadstone.host import limits as room
+from loadstone.host import machine
+from loadstone.host.ceiling import Bound, Ceiling, Level
+from loadstone.selftest import ceiling_search, processes, streams, truth
+from loadstone.selftest.ceiling_search import Step
 from loadstone.selftest.processes import Server, Trial
 from loadstone.selftest.timing import EDGE, FULL, HOLD, PROBES, RISE, SETTLE, TOKENS, Pace
-from loadstone.records import UsageError
 
 Notice = Callable[[str], None]
 IN_FLIGHT = 64
+# One-token answers a second for which a server that thinks first still finds enough in flight.
 EASY = 20_000
-"""One-token answers a second for which a server that thinks first still finds enough in flight."""
+# TTFT and gap of the servers. They are the same in the first, so that a stream brings events evenly for ever.
 STEADY, INSTANT, SLOW = ("10ms", "10ms"), ("0s", "0s"), ("1s", "2s")
-"""TTFT and gap of the servers. They are the same in the first, so that a stream brings events evenly for ever."""
 
 
 class Bench(Struct, frozen=True):
     """What is measured, and with what. `remote`: servers on another machine, whose times are not ours to set."""
 
     pace: Pace
-    cores: lab.Cores
+    cores: processes.Cores
     flags: tuple[str, ...]
     remote: list[Server]
 
@@ -43,11 +44,11 @@ class Bench(Struct, frozen=True):
         if self.remote:
             yield self.remote
             return
-        with lab.serving(ttft, itl, self.cores.servers) as servers:
+        with processes.serving(ttft, itl, self.cores.servers) as servers:
             yield servers
 
     def run(self, servers: Sequence[Server], seconds: float, *flags: str) -> Trial:
-        return lab.run(servers, self.cores.client, seconds, *self.flags, *flags)
+        return processes.run(servers, self.cores.client, seconds, *self.flags, *flags)
 
 
 def measure(
@@ -58,8 +59,8 @@ def measure(
 ) -> Ceiling:
     """Find the ceiling, against servers on this machine or the exact ones at `urls`; FULL takes three minutes at most,
     QUICK half a minute. Raises UsageError when there is no second core, no exact server, or no load was held."""
-    remote = [lab.check(url) for url in urls]
-    cores = lab.Cores(None, None) if remote else lab.divided()
+    remote = [processes.check(url) for url in urls]
+    cores = processes.Cores(None, None) if remote else processes.divided()
     bench = Bench(pace, cores, _flags(transport), remote)
     notice(_where(bench))
     with bench.servers(*STEADY) as servers:
@@ -68,10 +69,10 @@ def measure(
         if best is None or bound is None:
             text = f"not even {climbed.least:,.0f} events/s were held"
             raise UsageError(f"{text}: end what else runs on this machine and try again")
-        notice(f"ceiling: {bound.value:,.0f} events/s ({climb.LIMITS[bound.limit]})")
+        notice(f"ceiling: {bound.value:,.0f} events/s ({ceiling_search.LIMITS[bound.limit]})")
         if bound.limit in ("others", "unknown"):
             notice("something else ran on these cores: try again when the machine is quiet, the ceiling is higher then")
-        levels = list(_levels(bench, servers, climb.levels(bound.value, climbed.each), notice))
+        levels = list(_levels(bench, servers, ceiling_search.levels(bound.value, climbed.each), notice))
     return Ceiling(
         identity=machine.identity(transport, machine.clock(Config(transport=transport))),
         measured_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -90,7 +91,7 @@ def _flags(transport: Literal["wire", "aiohttp"]) -> tuple[str, ...]:
     return "--transport", transport, "--workers", "1"
 
 
-def _pinned(cores: lab.Cores) -> str:
+def _pinned(cores: processes.Cores) -> str:
     if cores.servers is None or cores.client is None:
         return "not pinned: this system cannot"
     return f"cores {_list(cores.servers)}; client on {_list(cores.client)}"
@@ -127,22 +128,24 @@ def _climb(bench: Bench, servers: list[Server], notice: Notice) -> Climbed:
     easy = _step(first, 0, 0.0, (RISE + SETTLE, RISE + pace.probe * len(PROBES) - EDGE))
     notice(f"an easy load: {easy.events:,.0f} events/s, client CPU {_percent(easy.spent.client)}")
     steps = tried = _steps(first, PROBES, pace.probe, each)
-    numbers, seconds = climb.stairs(climb.estimate(easy), each, most), pace.stair
+    numbers, seconds = ceiling_search.stairs(ceiling_search.estimate(easy), each, most), pace.stair
     for turn in range(1 + pace.rounds):
         new = _steps(_staircase(bench, servers, numbers, seconds), numbers, seconds, each)
         notice(f"tried {numbers[0] * each:,.0f} to {numbers[-1] * each:,.0f} events/s, held {_held(new)}")
         # Longer stairs count more than shorter ones, which count where nothing was held on the longer ones.
-        tried, steps = [*tried, *new], new if climb.top(new) else steps
-        bound = climb.found(new, tried)
+        tried, steps = [*tried, *new], new if ceiling_search.top(new) else steps
+        bound = ceiling_search.found(new, tried)
         if bound and bound.limit != "not reached" and (turn or not pace.judged):
             break
-        numbers, seconds = climb.fine(steps, tried, most), pace.fine
-    thinks = (row.planned[0] - row.received) * against.NS
-    return Climbed(climb.top(steps), climb.found(steps, tried), min(step.asked for step in tried), each, thinks)
+        numbers, seconds = ceiling_search.fine(steps, tried, most), pace.fine
+    thinks = (row.planned[0] - row.received) * truth.NS
+    return Climbed(
+        ceiling_search.top(steps), ceiling_search.found(steps, tried), min(step.asked for step in tried), each, thinks
+    )
 
 
 def _held(steps: Sequence[Step]) -> str:
-    best = climb.top(steps)
+    best = ceiling_search.top(steps)
     return f"{best.events:,.0f}" if best else "none"
 
 
@@ -157,11 +160,11 @@ def _answers(tokens: int) -> tuple[str, ...]:
 
 
 def _each(trial: Trial) -> float | None:
-    return against.per_stream(trial.rows, against.way(list(_pairs(trial))))
+    return truth.per_stream(trial.rows, truth.way(list(_pairs(trial))))
 
 
-def _pairs(trial: Trial) -> Iterator[against.Pair]:
-    return against.pairs(trial.records, {row.request_id: row for row in trial.rows if row.request_id})
+def _pairs(trial: Trial) -> Iterator[truth.Pair]:
+    return truth.pairs(trial.records, {row.request_id: row for row in trial.rows if row.request_id})
 
 
 def _steps(trial: Trial, numbers: Sequence[int], seconds: float, each: float) -> list[Step]:
@@ -170,10 +173,10 @@ def _steps(trial: Trial, numbers: Sequence[int], seconds: float, each: float) ->
     return [_step(trial, number, number * each, span) for number, span in zip(numbers, spans, strict=True)]
 
 
-def _step(trial: Trial, streams: int, asked: float, span: against.Span) -> Step:
-    events, sent = against.arrivals(trial.records), against.sendings(trial.records)
-    spent = climb.spent(trial.looks, trial.origin + span[0], trial.origin + span[1])
-    return Step(streams, asked, against.rate(events, span), against.rate(sent, span), spent)
+def _step(trial: Trial, streams: int, asked: float, span: truth.Span) -> Step:
+    events, sent = truth.arrivals(trial.records), truth.sendings(trial.records)
+    spent = ceiling_search.spent(trial.looks, trial.origin + span[0], trial.origin + span[1])
+    return Step(streams, asked, truth.rate(events, span), truth.rate(sent, span), spent)
 
 
 def _levels(
@@ -183,8 +186,8 @@ def _levels(
     for runs in [[level] for level in wanted] if bench.pace.judged else [wanted]:
         trial = _rising(bench, servers, [streams for _, streams in runs])
         both = list(_pairs(trial))
-        for place, (share, streams) in enumerate(runs):
-            level = _level(bench.pace, trial, both, share, streams, place)
+        for place, (share, count) in enumerate(runs):
+            level = _level(bench.pace, trial, both, share, count, place)
             notice(f"at {share:.0%}: {level.events:,.0f} events/s, mean TTFT wrong by {_ms(level.errors.ttft_mean)}")
             yield level
 
@@ -200,7 +203,7 @@ def _rising(bench: Bench, servers: list[Server], numbers: Sequence[int]) -> Tria
     return bench.run(servers, length, "--stages", ",".join(stages), *_answers(TOKENS), *more)
 
 
-def _level(pace: Pace, trial: Trial, both: Sequence[against.Pair], share: float, streams: int, place: int) -> Level:
+def _level(pace: Pace, trial: Trial, both: Sequence[truth.Pair], share: float, streams: int, place: int) -> Level:
     """The stretch at this place of a run; lag and verdict are those of a run that has one stretch only."""
     begin = place * (pace.ramp + pace.hold) + pace.ramp
     span = (begin, begin + pace.hold - EDGE)
@@ -209,7 +212,7 @@ def _level(pace: Pace, trial: Trial, both: Sequence[against.Pair], share: float,
         share=share,
         streams=streams,
         events=step.events,
-        errors=against.errors(both, span),
+        errors=truth.errors(both, span),
         client_share=step.spent.client,
         lag_p99=trial.client.get("loop_lag_p99") if pace.judged else None,
         status=trial.verdict["status"] if pace.judged else None,
@@ -225,9 +228,9 @@ def _requests(bench: Bench, think: float, notice: Notice) -> Bound:
         flags = ("-c", str(in_flight), "--duration", f"{seconds}s", "--output-len", "1", "--grace", "5")
         trial = bench.run(servers, seconds, *flags)
     span = (0.2 * seconds, seconds - EDGE)
-    spent = climb.spent(trial.looks, trial.origin + span[0], trial.origin + span[1])
-    bound = climb.requests(against.rate(against.sendings(trial.records), span), spent)
-    notice(f"one-token answers: {bound.value:,.0f} requests/s ({climb.LIMITS[bound.limit]})")
+    spent = ceiling_search.spent(trial.looks, trial.origin + span[0], trial.origin + span[1])
+    bound = ceiling_search.requests(truth.rate(truth.sendings(trial.records), span), spent)
+    notice(f"one-token answers: {bound.value:,.0f} requests/s ({ceiling_search.LIMITS[bound.limit]})")
     return bound
 
 
@@ -243,11 +246,11 @@ def _streams(bench: Bench, carried: float, notice: Notice) -> Bound:
     if bench.remote:
         wanted = min(wanted, max(1, int(carried / 2)))
     with bench.servers(*SLOW) as servers:
-        stages = [*room.opening(wanted, pace.opening), f"{HOLD}s@c{wanted}"]
+        stages = [*streams.opening(wanted, pace.opening), f"{HOLD}s@c{wanted}"]
         trial = bench.run(servers, pace.opening + HOLD, "--stages", ",".join(stages), *_answers(TOKENS), "--grace", "0")
-    count = room.opened(trial.records, pace.opening + HOLD - EDGE)
-    limits["memory"] = room.memory(climb.growth(trial.looks, trial.origin) / max(1, count))
-    bound = room.bound(count, wanted, trial.records, limits)
+    count = streams.opened(trial.records, pace.opening + HOLD - EDGE)
+    limits["memory"] = room.memory(ceiling_search.growth(trial.looks, trial.origin) / max(1, count))
+    bound = streams.bound(count, wanted, trial.records, limits)
     notice(f"streams open at once: {count:,} ({bound.limit})")
     return bound
 

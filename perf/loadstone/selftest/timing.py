@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from loadstone.selftest import ceiling_search as climb
+from loadstone.selftest import ceiling_search
 
 TOKENS = 128
+# Seconds between the tokens of an answer, and before the first.
 GAP = 0.01
-"""Seconds between the tokens of an answer, and before the first."""
+# Streams of the easy load that comes first.
 PROBES = (50, 200)
-"""Streams of the easy load that comes first."""
+# Seconds: to the first stair; after a change of the load, and before one, that are not looked at; with all open.
 RISE, SETTLE, EDGE, HOLD = 0.4, 0.1, 0.02, 2.0
-"""Seconds: to the first stair; after a change of the load, and before one, that are not looked at; with all open."""
 
 
 class Pace(Struct, frozen=True):
@@ -34,13 +34,13 @@ class Pace(Struct, frozen=True):
     def seconds(self) -> float:
         """The most that is planned, without what each of `runs` takes to begin and to end."""
         probe = RISE + len(PROBES) * self.probe
-        stairs = RISE + len(climb.STAIRS) * self.stair + self.rounds * (RISE + climb.FINE * self.fine)
-        levels = len(climb.LEVELS) * (self.ramp + self.hold + (TOKENS * GAP if self.judged else 0.0))
+        stairs = RISE + len(ceiling_search.STAIRS) * self.stair + self.rounds * (RISE + ceiling_search.FINE * self.fine)
+        levels = len(ceiling_search.LEVELS) * (self.ramp + self.hold + (TOKENS * GAP if self.judged else 0.0))
         return probe + stairs + levels + self.asking + self.opening + HOLD
 
     @property
     def runs(self) -> int:
-        return 4 + self.rounds + (len(climb.LEVELS) if self.judged else 1)
+        return 4 + self.rounds + (len(ceiling_search.LEVELS) if self.judged else 1)
 
 
 QUICK = Pace(

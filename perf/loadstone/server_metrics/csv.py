@@ -13,16 +13,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from loadstone.errors import UsageError
 from loadstone.server_metrics.names import Key, Labels
-from loadstone.records import UsageError
 from loadstone.server_metrics.series import Rows, Scraped, build
 
 NAME = "server.csv"
 HEAD = ("time_s", "source", "name", "labels", "value")
 UP = "up"
 _SPECIAL, _ESCAPED = re.compile(r"([\\;])"), r"\\\1"
+# Seconds between two writings of a histogram's buckets, which are most of a page; its sum and count go on.
 PATIENCE = 5.0
-"""Seconds between two writings of a histogram's buckets, which are most of a page; its sum and count go on."""
 
 
 class Writer:

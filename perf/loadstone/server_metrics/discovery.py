@@ -14,18 +14,19 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from loadstone.server_metrics import names as gauges, csv as server_csv
-from loadstone.engine import requests as jobs
-from loadstone.config import secrets as keys
 from loadstone.apis import API
-from loadstone.config.schema import Config, hide_in_url
+from loadstone.config import secrets
+from loadstone.config.redact import hide_in_url
+from loadstone.config.schema import Config
+from loadstone.errors import UsageError
+from loadstone.server_metrics import csv
+from loadstone.server_metrics import names as gauges
 from loadstone.server_metrics.process import PATIENCE, Place, Quest
-from loadstone.records import UsageError
 from loadstone.server_metrics.scraper import Page
-from loadstone.transport import Headers, Target
+from loadstone.transport import Headers, Target, address
 
+# Seconds for a server to answer at /metrics that nobody has promised to be there.
 PROMPT = 3.0
-"""Seconds for a server to answer at /metrics that nobody has promised to be there."""
 METRICS = "/metrics"
 Notice = Callable[[str], None]
 
@@ -73,9 +74,9 @@ def beside(url: str, paths: Sequence[str]) -> str:
 def headers(config: Config, url: str) -> Headers:
     """The run's key and headers go to the host that is tested, and only as safely as there."""
     with contextlib.suppress(UsageError):
-        asked = jobs.locate(url)[0]
-        if any(_same(asked, jobs.locate(target)[0]) for target in config.urls):
-            return keys.request_headers(config)
+        asked = address.locate(url)[0]
+        if any(_same(asked, address.locate(target)[0]) for target in config.urls):
+            return secrets.request_headers(config)
     return ()
 
 
@@ -123,7 +124,7 @@ def quest(config: Config, places: list[Place], folder: Path) -> Quest:
         places=places,
         every=config.scrape_every,
         wanted=_wanted(config),
-        file=str((folder / server_csv.NAME).absolute()),
+        file=str((folder / csv.NAME).absolute()),
         transport=config.transport,
         insecure=config.insecure,
         ca_file=config.ca_file,

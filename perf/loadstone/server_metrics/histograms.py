@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone.records import Metric
 from loadstone.stats.describe import enough
+from loadstone.summary import Metric
 
 Array = NDArray[np.float64]
 POINTS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

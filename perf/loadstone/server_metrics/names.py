@@ -12,8 +12,8 @@ from typing import Literal
 from msgspec import Struct
 
 Labels = tuple[tuple[str, str], ...]
+# A series as the server has it: its name, and its labels in order of their names.
 Key = tuple[str, Labels]
-"""A series as the server has it: its name, and its labels in order of their names."""
 SUFFIXES = ("_bucket", "_sum", "_count")
 
 
@@ -26,6 +26,7 @@ class Figure(Struct, frozen=True):
     together: Literal["sum", "mean", "max"] = "sum"
 
 
+# In the order of reports. `times` are histograms; gauges of a share are 0 to 1.
 FIGURES = {
     "running": Figure("running", "gauge", "requests"),
     "waiting": Figure("waiting", "gauge", "requests"),
@@ -51,11 +52,10 @@ FIGURES = {
     "latency": Figure("latency", "times", "s"),
     "queue": Figure("time in the queue", "times", "s"),
 }
-"""In the order of reports. `times` are histograms; gauges of a share are 0 to 1."""
 
 
+# What follows from two counters: a part, and the whole.
 RATIOS = {"prefix_hit_rate": ("prefix_hits", "prefix_queries"), "acceptance": ("accepted", "drafted")}
-"""What follows from two counters: a part, and the whole."""
 
 
 def figure(name: str) -> Figure:
@@ -81,6 +81,7 @@ def _of(prefix: str, **names: str) -> dict[str, tuple[Name, ...]]:
 
 
 _MIB = 1024.0 * 1024.0
+# By the server's name, for each figure its names, of which the first that is there counts.
 SERVERS: dict[str, dict[str, tuple[Name, ...]]] = {
     # vllm/v1/metrics/loggers.py; behind it what versions before 0.9 said
     "vLLM": _of(
@@ -166,7 +167,6 @@ SERVERS: dict[str, dict[str, tuple[Name, ...]]] = {
         "gpu_temperature": (Name("DCGM_FI_DEV_GPU_TEMP"),),
     },
 }
-"""By the server's name, for each figure its names, of which the first that is there counts."""
 
 
 def raw_names() -> list[str]:

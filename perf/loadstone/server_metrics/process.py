@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.host import subprocess as launch
+from loadstone.host import child_process
 
 Headers = tuple[tuple[str, str], ...]
+# Seconds for an answer.
 PATIENCE = 5.0
-"""Seconds for an answer."""
+# Seconds after the run's end before the last look: servers count a request a moment after its last byte.
 SETTLE = 0.3
-"""Seconds after the run's end before the last look: servers count a request a moment after its last byte."""
 
 
 class Place(Struct, frozen=True):
@@ -62,11 +62,11 @@ class Lookout:
             return True
         with contextlib.suppress(OSError):
             self._process = self._popen(
-                launch.command("loadstone.server_metrics.scraper"),
+                child_process.command("loadstone.server_metrics.scraper"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is for the run to hear
-                env=launch.environment(),
+                env=child_process.environment(),
             )
             self._tell(self._wanted)
             return bool(self._process.stdout.readline())

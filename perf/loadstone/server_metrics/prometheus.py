@@ -18,8 +18,8 @@ from prometheus_client.samples import Sample
 from loadstone.server_metrics.names import Key
 
 ACCEPT = "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"
+# Bytes of a page, unpacked.
 LARGEST = 64 * 1024 * 1024
-"""Bytes of a page, unpacked."""
 Values = dict[Key, float]
 
 

@@ -18,18 +18,17 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Struct
 
-from loadstone.server_metrics import prometheus as exposition, csv as server_csv
-from loadstone.engine import requests as jobs
-from loadstone.host import event_loop as loop
-from loadstone.server_metrics.prometheus import Filter, NotMetrics, Values
+from loadstone.errors import UsageError
+from loadstone.host import event_loop
+from loadstone.server_metrics import csv, prometheus
 from loadstone.server_metrics.process import PATIENCE, SETTLE, Go, Place, Quest
-from loadstone.records import UsageError
-from loadstone.transport import Exchange, Headers, Options, Request, Transport, TransportError
+from loadstone.server_metrics.prometheus import Filter, NotMetrics, Values
+from loadstone.transport import Exchange, Headers, Options, Request, Transport, TransportError, address
 from loadstone.transport.factory import open_transport, tls_context
 
 NS = 1e-9
+# The client's process goes first where both want one core.
 NICE = 10
-"""The client's process goes first where both want one core."""
 
 
 class Look(Struct, frozen=True):
@@ -47,7 +46,7 @@ class Page:
         self.place = place
         self._keep = Filter(wanted.wanted)
         try:
-            target, self._path = jobs.locate(place.url)
+            target, self._path = address.locate(place.url)
         except UsageError as exc:
             text = f"--scrape takes http://HOST:PORT/metrics or https://..., not {place.shown!r}"
             raise UsageError(text) from exc
@@ -72,7 +71,7 @@ class Page:
         return Look(at, values, why)
 
     def _headers(self) -> Headers:
-        return (("Accept", exposition.ACCEPT), *self.place.headers)
+        return (("Accept", prometheus.ACCEPT), *self.place.headers)
 
     def _read(self, exchange: Exchange, body: bytes) -> Values:
         if exchange.status != 200:
@@ -80,7 +79,7 @@ class Page:
         kind, encoding = (
             (exchange.header(name) or b"").decode("latin-1").lower() for name in (b"content-type", b"content-encoding")
         )
-        return exposition.read(body, kind, encoding, self._keep)
+        return prometheus.read(body, kind, encoding, self._keep)
 
     async def close(self) -> None:
         await self._transport.close()
@@ -92,7 +91,7 @@ class Scraper:
     def __init__(self, wanted: Quest) -> None:
         self._wanted = wanted
         self._pages = [Page(place, wanted) for place in wanted.places]
-        self._writers = [server_csv.Writer(page.place.shown) for page in self._pages]
+        self._writers = [csv.Writer(page.place.shown) for page in self._pages]
         self._kept: list[tuple[int, Look, bool]] = []
         self._origin: int | None = None
         self._file: int | None = None
@@ -104,7 +103,7 @@ class Scraper:
     def go(self, origin: int) -> None:
         self._origin = origin
         self._file = os.open(self._wanted.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self._write(server_csv.head())
+        self._write(csv.head())
         kept, self._kept = self._kept, []
         for one in kept:
             self._add(*one)
@@ -175,7 +174,7 @@ def main() -> None:
     if line:
         wanted = msgspec.json.decode(line, type=Quest)
         with contextlib.suppress(OSError):  # the disk is full, or nobody reads us any more
-            loop.run(serve(Scraper(wanted), os.dup(0)))
+            event_loop.run(serve(Scraper(wanted), os.dup(0)))
 
 
 if __name__ == "__main__":

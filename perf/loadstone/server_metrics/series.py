@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from loadstone.server_metrics.histograms import Timed
 from loadstone.server_metrics.names import RATIOS, SUFFIXES, Figure, Key, Labels, Name, chosen, figure
-from loadstone.records import Metric
 from loadstone.stats.describe import describe
+from loadstone.summary import Metric
 
 Array = NDArray[np.float64]
+# Seconds of the run.
 Span = tuple[float, float]
-"""Seconds of the run."""
 UP, BUCKET, SUM, COUNT = "up", *SUFFIXES
 
 

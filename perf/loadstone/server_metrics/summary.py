@@ -12,19 +12,19 @@ from operator import add
 import numpy as np
 
 from loadstone.metrics import windows
-from loadstone.server_metrics.histograms import POINTS, Timed
 from loadstone.metrics.columns import Array, Columns, Mask
+from loadstone.server_metrics.histograms import POINTS, Timed
 from loadstone.server_metrics.names import FIGURES, RATIOS, kinds
-from loadstone.records import Beside, Metric, ServerSide, Source, Stretch, Summary, Tally
 from loadstone.server_metrics.series import Figures, Scraped, Span, resets
+from loadstone.summary import Beside, Metric, ServerSide, Source, Stretch, Summary, Tally
 
 NS = 1e-9
+# Share of the KV cache in use at which there is no room for a burst.
 FULL = 0.95
-"""Share of the KV cache in use at which there is no room for a burst."""
+# Seconds, and share of a mean, by which two means may differ that are as good as the same.
 CLOSE = (0.00005, 0.005)
-"""Seconds, and share of a mean, by which two means may differ that are as good as the same."""
+# The client's metrics for the server's times, of which the first that is known stands beside it.
 _CLIENT = {"ttft": ("ttft",), "itl": ("itl", "gap"), "tpot": ("tpot",), "latency": ("latency",)}
-"""The client's metrics for the server's times, of which the first that is known stands beside it."""
 _MORE = {
     "ttft": "network, HTTP parsing, templating and tokenising that the server's own clock does not count",
     "itl": "outputs that wait on the way: detokenising, HTTP writing, the network",

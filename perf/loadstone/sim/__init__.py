@@ -6,7 +6,7 @@ It exists to hold a load tester against the truth. With `engine="vllm"` the time
 from __future__ import annotations
 
 from loadstone.sim.faults import FAULTS
-from loadstone.sim.settings import Settings
 from loadstone.sim.server import Server, run, serve
+from loadstone.sim.settings import Settings
 
 __all__ = ["FAULTS", "Server", "Settings", "run", "serve"]

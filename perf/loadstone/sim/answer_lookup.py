@@ -9,10 +9,10 @@ from collections import Counter
 
 import msgspec
 
-from loadstone.sim import logprobs as likely, bodies as pages
-from loadstone.sim.request import Ask
+from loadstone.sim import bodies, logprobs
 from loadstone.sim.bodies import Page
 from loadstone.sim.recorded_answers import Book, Row
+from loadstone.sim.request import Ask
 
 
 class Memory:
@@ -28,7 +28,7 @@ class Memory:
         if row is None:
             return ask
         if row.kind == "failing":
-            return pages.DEAD
+            return bodies.DEAD
         if ask.scores is not None and (ask.scores.echo or ask.scores.prompt_tops is not None):
             return msgspec.structs.replace(ask, scores=msgspec.structs.replace(ask.scores, known=_known(row)))
         turn = self._asked[row.id]
@@ -42,18 +42,18 @@ class Memory:
         return self._book.find("\n".join(map(str, ask.prompts[0])))
 
 
-def _known(row: Row) -> likely.Known:
+def _known(row: Row) -> logprobs.Known:
     """Log-likelihoods know right and wrong only."""
     if row.kind != "wrong":
-        return tuple((answer, likely.LIKELY) for answer in row.answers)
-    held = tuple((answer, likely.UNLIKELY) for answer in row.answers)
-    return (*held, *((row.false(answer), likely.LIKELY) for answer in row.answers))
+        return tuple((answer, logprobs.LIKELY) for answer in row.answers)
+    held = tuple((answer, logprobs.UNLIKELY) for answer in row.answers)
+    return (*held, *((row.false(answer), logprobs.LIKELY) for answer in row.answers))
 
 
 def _said(ask: Ask, texts: list[tuple[str, str]]) -> Ask:
     """Choices end with the longest of them: the others have tokens without text behind them. An answer without text has
     one such token, its end, as with vLLM."""
-    parts = [likely.pieces(_stopped(text, ask.stop)) for text, _ in texts]
+    parts = [logprobs.pieces(_stopped(text, ask.stop)) for text, _ in texts]
     length = max(1, *(len(part) for part in parts))
     finish = texts[0][1]
     if ask.finish == "length" and ask.tokens < length:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 from loadstone.sim.settings import generator
 
 FAULTS = {

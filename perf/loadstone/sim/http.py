@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, cast
 import httptools
 from msgspec import Struct
 
-from loadstone.sim import bodies as pages
-from loadstone.sim.response import Answer
+from loadstone.sim import bodies
 from loadstone.sim.bodies import Page
+from loadstone.sim.response import Answer
 
 if TYPE_CHECKING:
     from loadstone.sim.server import Server
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
             self.drop()
         else:
             self.keep = False
-            self.respond(pages.NOT_HTTP)
+            self.respond(bodies.NOT_HTTP)
 
     def begin(self, answer: Answer) -> None:
         if self._transport.is_closing():

@@ -15,16 +15,16 @@ from zlib import crc32
 from msgspec import Struct
 
 LIKELY, UNLIKELY = -0.001, -20.0
+# Of a token that is generated.
 OWN = -0.1
-"""Of a token that is generated."""
+# The likeliest of other texts, and by how many thousandths others may fall below it.
 FLOOR, SPREAD = -1.0, 8000
-"""The likeliest of other texts, and by how many thousandths others may fall below it."""
 _PIECE = re.compile(r"\s*\S+(?:\s+\Z)?")
+# Tokens that might have come in place of one.
 _OTHERS = tuple("ABCDEFGHIJ") + tuple(str(digit) for digit in range(10))
-"""Tokens that might have come in place of one."""
 
+# Texts with which a prompt may end, and what each of their tokens has.
 Known = tuple[tuple[str, float], ...]
-"""Texts with which a prompt may end, and what each of their tokens has."""
 
 
 class Scores(Struct, frozen=True):
@@ -41,8 +41,8 @@ class Scores(Struct, frozen=True):
 class Token(Struct):
     text: str
     value: float | None
+    # Alternatives, likeliest first.
     others: list[tuple[str, float]]
-    """Alternatives, likeliest first."""
 
 
 def pieces(text: str) -> list[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from loadstone.sim.engine.scheduler import Engine
 from loadstone.sim.bodies import Page
+from loadstone.sim.engine.scheduler import Engine
 
 Bounds = tuple[float, ...]
 TTFT: Bounds = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)

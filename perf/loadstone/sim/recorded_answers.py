@@ -15,15 +15,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
+# What may become of a row instead of `right`, in the order in which they are dealt out.
 KINDS = ("wrong", "truncated", "unparsable", "empty", "failing")
-"""What may become of a row instead of `right`, in the order in which they are dealt out."""
+# Neither a number in it nor a letter by itself.
 UNPARSABLE = "This cannot be told from what is given."
-"""Neither a number in it nor a letter by itself."""
 UNFINISHED = "Let us think about this step by step,"
+# Characters by which a question is looked up in a prompt.
 ANCHOR = 24
-"""Characters by which a question is looked up in a prompt."""
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _LETTER = re.compile(r"(?<![A-Za-z0-9])[A-J](?![A-Za-z0-9])")
 

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from loadstone.sim.bodies import Page, error, no_model
 from loadstone.sim.logprobs import Scores
 from loadstone.sim.settings import Settings
-from loadstone.sim.bodies import Page, error, no_model
 
 if TYPE_CHECKING:
-    from loadstone.sim.format import Format
+    from loadstone.sim.stream_events import Format
 
 MAX_CHOICES = 16384
 
 
+# A prompt: its texts in their order, or its token ids.
 Content = tuple[str, ...] | tuple[int, ...]
-"""A prompt: its texts in their order, or its token ids."""
 
 
 class Ask(Struct, frozen=True):

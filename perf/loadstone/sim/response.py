@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from loadstone.sim import format as chunks, bodies as pages
-from loadstone.sim.request import Ask
-from loadstone.sim.format import Facts
-from loadstone.sim.state import Desk
-from loadstone.sim.settings import TABLE, TABLE_SIZE, first_word, words
+from loadstone.sim import bodies, stream_events
 from loadstone.sim.bodies import Page, encode
+from loadstone.sim.request import Ask
+from loadstone.sim.settings import TABLE, TABLE_SIZE, first_word, words
+from loadstone.sim.state import Desk
+from loadstone.sim.stream_events import Facts
 from loadstone.sim.truth import Row
 
+# Chunks of one answer written together when all of them are overdue.
 BURST = 64
-"""Chunks of one answer written together when all of them are overdue."""
 
 
 class Wire(Protocol):
@@ -210,7 +210,7 @@ class Streamed(Answer):
     def _spoil(self, choice: int, piece: bytes, done: int) -> bytes:
         if self.row.fault == "bad-json":
             return self._chunks.broken(choice, piece)
-        return self._chunks.text(choice, piece + chunks.BAD_UTF8, done)
+        return self._chunks.text(choice, piece + stream_events.BAD_UTF8, done)
 
     def _ending(self, k: int) -> bytes:
         """The last step, and all that follows."""
@@ -219,7 +219,7 @@ class Streamed(Answer):
         texts = [render(n, self.words(n, first, last), last + 1) for n in range(self.ask.choices)]
         ending = self._chunks.ending()
         closing = b"" if self.row.fault == "no-done" else self._chunks.closing()
-        return b"".join((*texts, ending, closing, chunks.END))
+        return b"".join((*texts, ending, closing, stream_events.END))
 
     def _break(self, opening: bytes, then: Callable[[], None] | None) -> int:
         if opening:
@@ -228,7 +228,7 @@ class Streamed(Answer):
 
     def _finish_early(self, opening: bytes, reason: str) -> int:
         stamp = time.monotonic_ns()
-        self.wire.send(opening + chunks.END)
+        self.wire.send(opening + stream_events.END)
         self.settle(stamp, reason)
         self.wire.done()
         return 0
@@ -298,7 +298,7 @@ def _as_it_is(body: bytes) -> Page:
 def _bad_utf8(body: bytes) -> bytes:
     """In the text, which begins with a space; an answer without text is spoilt where a value begins."""
     place = b'" ' if b'" ' in body else b'":'
-    return body.replace(place, place[:1] + chunks.BAD_UTF8 + place[2:], 1)
+    return body.replace(place, place[:1] + stream_events.BAD_UTF8 + place[2:], 1)
 
 
 SPOILT: dict[str, Callable[[bytes], Page]] = {
@@ -306,5 +306,5 @@ SPOILT: dict[str, Callable[[bytes], Page]] = {
     "bad-utf8": lambda body: Page(200, _bad_utf8(body)),
     "truncate-clean": lambda body: Page(200, body[: len(body) // 2]),
     "empty": lambda _: Page(200, b""),
-    "error-event": lambda _: pages.DEAD,
+    "error-event": lambda _: bodies.DEAD,
 }

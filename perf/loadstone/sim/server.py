@@ -21,30 +21,31 @@ from typing import Any
 
 import msgspec
 
-from loadstone.host import event_loop as loop
+from loadstone.errors import UsageError
+from loadstone.host import event_loop
 from loadstone.host.timer import Alarm, alarm
-from loadstone.records import UsageError
-from loadstone.sim import request as asks, metrics, bodies as pages, truth
-from loadstone.sim.response import Answer, Streamed, Whole
-from loadstone.sim.request import Ask
-from loadstone.sim.engine.responses import BatchedStream, BatchedWhole
-from loadstone.sim.format import Format
-from loadstone.sim.state import Desk
+from loadstone.sim import bodies, metrics, truth
+from loadstone.sim import request as asks
+from loadstone.sim.bodies import Page
 from loadstone.sim.engine.loop import Drive
+from loadstone.sim.engine.presets import profile
+from loadstone.sim.engine.responses import BatchedStream, BatchedWhole
 from loadstone.sim.formats import FORMATS
 from loadstone.sim.http import Connection, Request
+from loadstone.sim.request import Ask
+from loadstone.sim.response import Answer, Streamed, Whole
 from loadstone.sim.settings import Settings
-from loadstone.sim.bodies import Page
-from loadstone.sim.engine.presets import profile
+from loadstone.sim.state import Desk
+from loadstone.sim.stream_events import Format
 from loadstone.sim.truth import Row
 
+# Seconds for which the fault `refuse` keeps the listener closed.
 REFUSAL = 0.3
-"""Seconds for which the fault `refuse` keeps the listener closed."""
 BACKLOG = 4096
+# ns that the queue waits for its next chunk without going to sleep, which with the waking up takes as long.
 AWAKE = 10_000
-"""ns that the queue waits for its next chunk without going to sleep, which with the waking up takes as long."""
+# ns after which it lets requests be read, if there are any.
 STRETCH = 200_000
-"""ns after which it lets requests be read, if there are any."""
 
 
 class Server:
@@ -157,12 +158,12 @@ class Server:
 
     def _page(self, request: Request) -> Page:
         if not self._allowed(request):
-            return pages.UNAUTHORIZED
+            return bodies.UNAUTHORIZED
         route = ROUTES.get(request.path)
         if route is None:
-            return pages.not_allowed(b"POST") if request.path in FORMATS else pages.NOT_FOUND
+            return bodies.not_allowed(b"POST") if request.path in FORMATS else bodies.NOT_FOUND
         action = route.get(request.method)
-        return action(self) if action else pages.not_allowed(b", ".join(route))
+        return action(self) if action else bodies.not_allowed(b", ".join(route))
 
     def _allowed(self, request: Request) -> bool:
         key = self.settings.api_key
@@ -177,15 +178,15 @@ class Server:
         if row.fault in ABRUPT:
             self.desk.rows.append(row)
             return ABRUPT[row.fault](self, wire)
-        page = None if self._allowed(request) else pages.UNAUTHORIZED
+        page = None if self._allowed(request) else bodies.UNAUTHORIZED
         if row.fault is not None:
-            page = page or pages.fault_page(row.fault, self.settings.model)
+            page = page or bodies.fault_page(row.fault, self.settings.model)
         asked = form.refusal(page) if page else asks.read(request.body, form, self.settings)
         if self.desk.memory and isinstance(asked, Ask):
             known = self.desk.memory.recall(asked)
             asked = form.refusal(known) if isinstance(known, Page) else known
         if self._drive and isinstance(asked, Ask) and not self._drive.fits(asked):
-            asked = form.refusal(pages.EMPTY)
+            asked = form.refusal(bodies.EMPTY)
         if isinstance(asked, Page):
             return self._refuse_politely(wire, row, asked)
         return wire.begin(self._answer(wire, row, asked))
@@ -237,8 +238,8 @@ class Server:
 
 
 ROUTES: dict[bytes, dict[bytes, Callable[[Server], Page]]] = {
-    b"/v1/models": {b"GET": lambda s: pages.models(s.settings.model, s.desk.created, s.settings.max_model_len)},
-    b"/health": {b"GET": lambda _: pages.HEALTH},
+    b"/v1/models": {b"GET": lambda s: bodies.models(s.settings.model, s.desk.created, s.settings.max_model_len)},
+    b"/health": {b"GET": lambda _: bodies.HEALTH},
     b"/metrics": {b"GET": Server.metrics},
     b"/truth": {b"GET": lambda s: truth.page(list(s.desk.rows)), b"DELETE": Server.clear},
 }
@@ -314,4 +315,4 @@ def run(settings: Settings, started: Callable[[str], None] | None = None) -> Non
     """
     gc.collect()
     gc.freeze()
-    loop.run(serve(settings, started))
+    event_loop.run(serve(settings, started))

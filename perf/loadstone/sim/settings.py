@@ -14,7 +14,7 @@ from random import Random
 
 from msgspec import Struct
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -174,8 +174,8 @@ VOCABULARY = sorted(set(TEXT.split()))
 
 TABLE_SIZE = 4096
 _rng = Random(1)
+# Every answer is a stretch of this fixed text, so that a token costs one look-up.
 TABLE = tuple(b" " + _rng.choice(VOCABULARY).encode() for _ in range(TABLE_SIZE))
-"""Every answer is a stretch of this fixed text, so that a token costs one look-up."""
 WORDS = tuple(piece.decode().strip() for piece in TABLE)
 
 

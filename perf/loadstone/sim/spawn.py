@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from loadstone.host import subprocess as launch
 from loadstone.config.schema import Config
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
+from loadstone.host import child_process
 
 TTFT, ITL = "50ms", "10ms"
 
@@ -22,10 +22,10 @@ def with_server(config: Config, notice: Callable[[str], None]) -> Iterator[Confi
     if config.url is not None or config.own:
         yield config
         return
-    command = launch.command("loadstone", "serve", "--port", "0", "--ttft", TTFT, "--itl", ITL)
+    command = child_process.command("loadstone", "serve", "--port", "0", "--ttft", TTFT, "--itl", ITL)
     # A session of its own: Ctrl-C is for the run, which still needs the server to finish what is in flight.
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=launch.environment()
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=child_process.environment()
     ) as server:
         try:
             assert server.stdout is not None

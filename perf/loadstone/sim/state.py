@@ -11,14 +11,14 @@ from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
+from loadstone.sim.answer_lookup import Memory
+from loadstone.sim.bodies import Page
 from loadstone.sim.faults import parse
 from loadstone.sim.metrics import Counters
-from loadstone.sim.settings import Settings, duration, timing
-from loadstone.sim.bodies import Page
-from loadstone.sim.answer_lookup import Memory
 from loadstone.sim.recorded_answers import KINDS, Book
 from loadstone.sim.recorded_answers import parse as parse_answers
+from loadstone.sim.settings import Settings, duration, timing
 from loadstone.sim.truth import Row
 
 

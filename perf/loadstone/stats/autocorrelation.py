@@ -14,20 +14,20 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+# Batches that a longer series is put into: correlation within one does not matter, and quick it stays.
 COLUMNS = 4096
-"""Batches that a longer series is put into: correlation within one does not matter, and quick it stays."""
+# Batches below which nothing is tested but the values themselves.
 TESTED = 40
-"""Batches below which nothing is tested but the values themselves."""
+# Standard deviations by which neighbours must be alike to be called so.
 CRITICAL = 2.5
-"""Standard deviations by which neighbours must be alike to be called so."""
+# Of the frequency at which the spectrum of such neighbours falls to a half, how much is used.
 PART = 0.5
-"""Of the frequency at which the spectrum of such neighbours falls to a half, how much is used."""
+# Coefficients, where nothing speaks against as many.
 FEWEST = 8
-"""Coefficients, where nothing speaks against as many."""
+# Distance to the mean, of the mean, that is the rounding of a sum: a constant series has no correlation.
 ROUNDED = 1e-12
-"""Distance to the mean, of the mean, that is the rounding of a sum: a constant series has no correlation."""
+# The least inflation believed: values that alternate are no surer than four times as many.
 FLOOR = 0.25
-"""The least inflation believed: values that alternate are no surer than four times as many."""
 
 
 class Memory(Struct, frozen=True):

@@ -14,11 +14,11 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+# Politis & White's length gives the variance with the least mean squared error, a little too small a variance; longer
+# blocks give intervals that hold (tests/bench/verdicts.py).
 STRETCH = 2.0
-"""Politis & White's length gives the variance with the least mean squared error, a little too small a variance; longer
-blocks give intervals that hold (tests/bench/verdicts.py)."""
+# Blocks: more would be too short wherever chance makes a series look less correlated than it is.
 FEWEST, MOST = 4, 20
-"""Blocks: more would be too short wherever chance makes a series look less correlated than it is."""
 
 
 class Spread(Struct, frozen=True):

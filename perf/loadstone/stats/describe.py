@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loadstone.stats.autocorrelation import Memory, batches, memory
 from loadstone.stats.intervals import ENOUGH, Sample, few, intervals, leaders
-from loadstone.records import Metric
+from loadstone.summary import Metric
 
 __all__ = ["ENOUGH", "PERCENTILES", "Array", "describe", "effective", "enough", "percentile"]
 

@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadstone.stats.autocorrelation import Memory, memory
+from loadstone.stats.describe import PERCENTILES, describe, enough
 from loadstone.stats.intervals import ENOUGH, Sample, few, intervals, leaders
-from loadstone.records import Metric
-from loadstone.stats.describe import PERCENTILES, enough
+from loadstone.summary import Metric
 
 Array = NDArray[np.float64]
+# An octave has 2**10 bins of one width, at most 1/1024 = 0.098 % of any value in it (as in HdrHistogram, G. Tene).
 FINE = 10
-"""An octave has 2**10 bins of one width, at most 1/1024 = 0.098 % of any value in it (as in HdrHistogram, G. Tene)."""
+# From a nanosecond to twelve days, in seconds. Below is one bin, which stands for 0; above, the last one.
 LOW, HIGH = 2.0**-30, 2.0**20
-"""From a nanosecond to twelve days, in seconds. Below is one bin, which stands for 0; above, the last one."""
 SLICES = 64
+# Excess of a slice, of what is in it, that is the rounding of a sum.
 ROUNDED = 1e-12
-"""Excess of a slice, of what is in it, that is the rounding of a sum."""
 HOW = f"percentiles from a histogram, within 0.1 %; intervals from {SLICES} slices of time"
 _SHIFT = 52 - FINE
 _BASE = (int(np.float64(LOW).view(np.int64)) >> _SHIFT) - 1
@@ -147,3 +147,42 @@ def _edges(places: NDArray[np.int64]) -> tuple[Array, Array]:
     """Where each bin begins and ends; the first one stands for 0."""
     low, high = ((places + _BASE + further) << _SHIFT for further in (0, 1))
     return np.where(places, low.view(np.float64), 0.0), np.where(places, high.view(np.float64), 0.0)
+
+
+# Values that are sorted: 80 MB with their instants, and twice as much for a moment.
+EXACT = 5_000_000
+
+
+class Pool:
+    """`span`: instants between which all values come. `exact`: how many are kept; EXACT if not said."""
+
+    def __init__(self, span: tuple[float, float], exact: int | None = None) -> None:
+        self._span = span
+        self._exact = EXACT if exact is None else exact
+        self._kept: list[tuple[Array, NDArray[np.int64]]] = []
+        self._count = 0
+        self._histogram: Histogram | None = None
+
+    def add(self, values: Array, at: NDArray[np.int64]) -> None:
+        """Values in seconds, and the instants at which they were taken, in ns."""
+        self._count += len(values)
+        if self._histogram is not None:
+            self._histogram.add(values, at)
+            return
+        self._kept.append((values, at))
+        if self._count > self._exact:
+            self._histogram = Histogram(self._span)
+            for kept in self._kept:
+                self._histogram.add(*kept)
+            self._kept.clear()
+
+    def metric(self, unit: str, note: str | None = None) -> Metric:
+        """Figures of all values. Empties the pool."""
+        if self._histogram is not None:
+            return self._histogram.metric(unit, note)
+        if not self._count:
+            return describe(np.empty(0), unit, note)
+        at = np.concatenate([at for _, at in self._kept])
+        values = np.concatenate([values for values, _ in self._kept])
+        self._kept.clear()
+        return describe(values[np.argsort(at, kind="stable")], unit, note)

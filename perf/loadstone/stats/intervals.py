@@ -12,13 +12,13 @@ from msgspec import Struct
 from loadstone.stats.autocorrelation import Memory
 
 Interval = tuple[float, float]
+# Below this many samples no interval is given.
 ENOUGH = 20
-"""Below this many samples no interval is given."""
+# Nor below this many stretches independent of each other: with fewer, more runs have intervals, and too many of those
+# miss in which chance hides how long the series remembers (tests/bench/coverage.py).
 STRETCHES = 14
-"""Nor below this many stretches independent of each other: with fewer, more runs have intervals, and too many of those
-miss in which chance hides how long the series remembers (tests/bench/coverage.py)."""
+# Whose correlation counts for all figures.
 LEADERS = ("mean", "p50", "p90")
-"""Whose correlation counts for all figures."""
 NORMAL = 1.959963984540054
 FEW = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
 

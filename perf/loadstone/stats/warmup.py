@@ -15,13 +15,13 @@ from loadstone.stats.autocorrelation import Array, batches, memory
 from loadstone.stats.intervals import ENOUGH
 
 BATCH = 5
+# Values below which no warm-up is told from chance.
 LEAST = 100
-"""Values below which no warm-up is told from chance."""
+# Of the series. What takes longer to settle is a drift.
 LONGEST = 0.4
-"""Of the series. What takes longer to settle is a drift."""
+# Standard errors between what is cut off and the rest: the cut is where chance is at its greatest, so more than usual
+# are called for. tests/bench/warmup.py tells how often chance gets there.
 CERTAIN = 4.5
-"""Standard errors between what is cut off and the rest: the cut is where chance is at its greatest, so more than usual
-are called for. tests/bench/warmup.py tells how often chance gets there."""
 
 
 class Transient(Struct, frozen=True):

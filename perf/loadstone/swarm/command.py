@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from loadstone.config.schema import Config
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 from loadstone.swarm import settings
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")

@@ -13,14 +13,16 @@ from typing import Any
 
 import msgspec
 
-from loadstone.engine import lost_requests as losses, run_folder as store
 from loadstone import results
-from loadstone.engine.worker_messages import Commission, unpacked
-from loadstone.report.output import notice
-from loadstone.records import Record, UsageError
-from loadstone.load_test import Result
-from loadstone.swarm.process_messages import Closing, Gone
 from loadstone.cli import run
+from loadstone.engine import lost_requests, run_folder
+from loadstone.engine.worker_messages import Commission, unpacked
+from loadstone.errors import UsageError
+from loadstone.loadtest import Result
+from loadstone.records import Record
+from loadstone.report import show
+from loadstone.report.output import notice
+from loadstone.swarm.process_messages import Closing, Gone
 
 
 def main() -> None:
@@ -34,21 +36,21 @@ def main() -> None:
 
 def close(closing: Closing) -> int:
     """The exit status, as of `loadstone run`."""
-    folder = store.Folder(Path(closing.folder), new=False)
+    folder = run_folder.Folder(Path(closing.folder), new=False)
     for gone in closing.gone:
         folder.append(folder.shard(NUMBER + gone.engine), owed(folder, Path(closing.parcels), gone))
     folder.merge()
-    folder.write_json(store.RUN, _told(store.load_run(folder.path), closing))
+    folder.write_json(run_folder.RUN, _told(run_folder.load_run(folder.path), closing))
     summary = results.finish(folder, closing.config.tokenizer, closing.config.html)
-    run.show(summary, run.view_of(closing.view), page=lambda: results.written_page(folder.path))
+    show.show(summary, show.view_of(closing.view), page=lambda: results.written_page(folder.path))
     notice(f"results are in {folder.path}")
     for sentence in closing.tail["lost"]:
         notice(sentence)
     return run.status(Result(summary, folder.path), closing.config)
 
 
+# Shards of what was not delivered are numbered from here, behind all others.
 NUMBER = 1_000_000
-"""Shards of what was not delivered are numbered from here, behind all others."""
 
 
 def _told(head: dict[str, Any], closing: Closing) -> dict[str, Any]:
@@ -57,13 +59,13 @@ def _told(head: dict[str, Any], closing: Closing) -> dict[str, Any]:
     return head | closing.tail
 
 
-def owed(folder: store.Folder, parcels: Path, gone: Gone) -> Iterator[Record]:
+def owed(folder: run_folder.Folder, parcels: Path, gone: Gone) -> Iterator[Record]:
     """What a process was to send and did not deliver."""
     wanted = msgspec.msgpack.decode((parcels / str(gone.engine)).read_bytes(), type=Commission)
     plan, share, shard = unpacked(wanted.schedule), wanted.share, folder.shard(gone.engine)
-    written = losses.Written(store.load_records(shard) if shard.exists() else ())
-    slots = losses.slots(plan, share, gone.at, 0) if gone.slots is None else gone.slots
-    return losses.missing(plan, share, written, gone.at, slots, gone.why)
+    written = lost_requests.Written(run_folder.load_records(shard) if shard.exists() else ())
+    slots = lost_requests.slots(plan, share, gone.at, 0) if gone.slots is None else gone.slots
+    return lost_requests.missing(plan, share, written, gone.at, slots, gone.why)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import math
 import time
 from typing import Any
 
-from loadstone.engine import progress_digest as pulses
-from loadstone.metrics.columns import NOT_COMPLETED
+from loadstone.engine import progress_digest
 from loadstone.engine.worker_messages import Pulse
+from loadstone.metrics.columns import NOT_COMPLETED
 
 REQUESTS = ("request", "POST")
 TIMES = ("ttft", "gap", "tpot")
@@ -60,5 +60,5 @@ def _requests(entry: Any, count: int, times: dict[int, int]) -> None:
 
 def milliseconds(number: int) -> float:
     """The middle of a bin, to three digits."""
-    value = pulses.middle(number) * 1e3
+    value = progress_digest.middle(number) * 1e3
     return round(value, 2 - math.floor(math.log10(value)))

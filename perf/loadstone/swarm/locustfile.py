@@ -12,8 +12,8 @@ from typing import Any
 from locust import User, constant, events, task
 from locust.runners import MasterRunner, WorkerRunner
 
+from loadstone.errors import UsageError
 from loadstone.report.output import notice
-from loadstone.records import UsageError
 from loadstone.swarm import settings
 from loadstone.swarm.dispatch import PartsOnly
 from loadstone.swarm.master import Master

@@ -18,17 +18,17 @@ import msgspec
 from gevent import subprocess
 from locust.runners import STATE_INIT, STATE_MISSING, STATE_SPAWNING
 
-from loadstone.host import subprocess as launch
 from loadstone.config.schema import Config
+from loadstone.errors import UsageError
+from loadstone.host import child_process
+from loadstone.live.stop_conditions import Watchers
 from loadstone.server_metrics.process import Lookout
-from loadstone.records import UsageError
-from loadstone.swarm import messages as letters, startup as muster
-from loadstone.swarm.outcome import Patience, Why, reason, tail
-from loadstone.swarm.process_messages import Closing, Gone, Made, Order
+from loadstone.swarm import messages, startup
 from loadstone.swarm.channel import Post, log
 from loadstone.swarm.members import NS, Roster
+from loadstone.swarm.outcome import Patience, Why, reason, tail
+from loadstone.swarm.process_messages import Closing, Gone, Made, Order
 from loadstone.swarm.settings import sendable, shaped, silence
-from loadstone.live.stop_conditions import Watchers
 
 WATCH, REMIND, HURRY, STUCK = 0.2, 2.0, 60.0, 30.0
 
@@ -44,7 +44,7 @@ class Run:
         self.asked = time.monotonic()
         self.origin = 0
         self.users = 0
-        self.halt: letters.Halt | None = None
+        self.halt: messages.Halt | None = None
         self.watcher: str | None = None
         self.watchers: Watchers | None = None
         self.lookout: Lookout | None = None
@@ -92,12 +92,12 @@ class Master:
     def _options(self) -> Any:
         return self._environment.parsed_options
 
-    def _take(self, name: str, letter: letters.Any_) -> None:
+    def _take(self, name: str, letter: messages.Any_) -> None:
         if self.run is not None and letter.run == self.run.roster.run:
             answer = self.run.roster.hear(name, letter)
             if answer is not None:
                 self._post.send(answer, name)
-            if isinstance(letter, letters.Note) and self.run.watchers is not None:
+            if isinstance(letter, messages.Note) and self.run.watchers is not None:
                 self.run.watchers.add(letter.pulse)
 
     def has_part(self, name: str) -> bool:
@@ -138,7 +138,7 @@ class Master:
             return
         run.look_no_more()
         for machine in run.roster:
-            self._post.send(letters.Over(run=run.roster.run, whole=True), machine.name)
+            self._post.send(messages.Over(run=run.roster.run, whole=True), machine.name)
         if run.made is not None and not run.begun:
             shutil.rmtree(run.made.folder, ignore_errors=True)
 
@@ -146,23 +146,23 @@ class Master:
         run = self.run = Run(sendable(self._settings()), silence())
         post, roster = self._post, run.roster
         clients = self._environment.runner.clients
-        muster.call(post, roster, [name for name, client in clients.items() if client.state != STATE_MISSING])
-        muster.agree(roster, self._versions)
+        startup.call(post, roster, [name for name, client in clients.items() if client.state != STATE_MISSING])
+        startup.agree(roster, self._versions)
         processes = sum(machine.processes for machine in roster)
         led = not shaped(run.config)
-        run.made = muster.plan(Order(config=run.config, processes=processes, led=led, parcels=run.parcels.name))
-        muster.assign(roster, run.made)
-        muster.each(roster, lambda machine: muster.deliver(post, roster.run, machine, Path(run.parcels.name)))
-        muster.each(roster, muster.stand)
+        run.made = startup.plan(Order(config=run.config, processes=processes, led=led, parcels=run.parcels.name))
+        startup.assign(roster, run.made)
+        startup.each(roster, lambda machine: startup.deliver(post, roster.run, machine, Path(run.parcels.name)))
+        startup.each(roster, startup.stand)
         for machine in roster:
-            machine.before = muster.compare(post, roster.run, machine)
+            machine.before = startup.compare(post, roster.run, machine)
             if machine.before is None:
                 raise UsageError(f"{machine.host} was ready, but answers no more")
         if run.made.quest is not None:
             run.lookout = Lookout(run.made.quest, subprocess.Popen)
             run.lookout.start()
         run.watchers = Watchers(run.config, log.warning, lambda reason, _: self._seen(run, reason))
-        run.origin = muster.begin(post, roster)
+        run.origin = startup.begin(post, roster)
         if run.lookout is not None:
             run.lookout.began(run.origin)
         log.info(
@@ -200,7 +200,7 @@ class Master:
         for machine in run.roster:
             if not machine.begun and machine.before is not None:
                 self._post.send(
-                    letters.Begin(run=run.roster.run, origin=machine.before.there(run.origin)), machine.name
+                    messages.Begin(run=run.roster.run, origin=machine.before.there(run.origin)), machine.name
                 )
 
     def _seen(self, run: Run, reason: str) -> None:
@@ -227,7 +227,7 @@ class Master:
         self._interrupted = self.run is not None and self.run.halt is None
         if self.run is not None and self.run.halt is not None:
             self.run.halt = msgspec.structs.replace(self.run.halt, grace=0.0)
-            muster.until(lambda: self.run is None, HURRY)
+            startup.until(lambda: self.run is None, HURRY)
 
     def _stopping(self, **_: Any) -> None:
         """Before Locust takes the users away: the processes are told why, so that they end in one way."""
@@ -242,10 +242,10 @@ class Master:
             interrupted=self._interrupted,
             timed=bool(limit) and time.monotonic() - run.asked >= limit - 1,
         )
-        run.halt = letters.Halt(run=run.roster.run, reason=reason(why), grace=run.made.grace)
+        run.halt = messages.Halt(run=run.roster.run, reason=reason(why), grace=run.made.grace)
         self._halt(run, run.halt)
 
-    def _halt(self, run: Run, halt: letters.Halt) -> None:
+    def _halt(self, run: Run, halt: messages.Halt) -> None:
         for machine in run.roster:
             if not machine.ended:
                 self._post.send(halt, machine.name)
@@ -276,16 +276,16 @@ class Master:
         assert run.halt is not None
         for machine in run.roster:
             if not run.roster.silent(machine):
-                machine.after = muster.compare(self._post, run.roster.run, machine)
+                machine.after = startup.compare(self._post, run.roster.run, machine)
         patience = Patience(run.halt.grace + STUCK)
         while not run.over and not patience.lost(run.roster.records, time.monotonic()):
             try:
                 self._halt(run, run.halt)
-                muster.until(lambda: run.over, REMIND)
+                startup.until(lambda: run.over, REMIND)
             except KeyboardInterrupt:
                 run.halt = msgspec.structs.replace(run.halt, grace=0.0)
         for machine in run.roster:
-            self._post.send(letters.Over(run=run.roster.run, whole=machine.ended), machine.name)
+            self._post.send(messages.Over(run=run.roster.run, whole=machine.ended), machine.name)
 
     def _close(self, run: Run, made: Made) -> int:
         """The results, by a process of its own; returns the exit status."""
@@ -301,10 +301,10 @@ class Master:
             tail=tail(run.roster, run.halt.reason, because, run.origin) | ({"idle": run.idle} if run.idle else {}),
             users=run.users if led else None,
         )
-        command = launch.command("loadstone.swarm.finish")
+        command = child_process.command("loadstone.swarm.finish")
         return int(
             subprocess.run(
-                command, input=msgspec.json.encode(closing), env=launch.environment(), check=False
+                command, input=msgspec.json.encode(closing), env=child_process.environment(), check=False
             ).returncode
         )
 

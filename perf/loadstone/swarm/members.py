@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from loadstone.engine.worker_messages import Outcome
-from loadstone.swarm import clock_sync as clocks, messages as letters
+from loadstone.swarm import clock_sync as clocks
+from loadstone.swarm import messages
 from loadstone.swarm.record_batches import Inbox
 
 NS = 1_000_000_000
+# How a process ends whose Locust worker has.
 ORPHANED = "orphaned"
-"""How a process ends whose Locust worker has."""
 
 
 class Shard:
@@ -33,7 +34,7 @@ class Shard:
         self.ended = False
         self.outcome: Outcome | None = None
 
-    def take(self, batch: letters.Batch) -> None:
+    def take(self, batch: messages.Batch) -> None:
         """Append the batch that comes next. A disk that is full raises OSError, and leaves neither half a batch behind
         nor one that counts as here: it will be sent again."""
         if batch.number != self.inbox.count:
@@ -49,7 +50,7 @@ class Shard:
         self._size += len(lines)
         self.inbox.take(batch.number, lines)
 
-    def close(self, end: letters.End) -> None:
+    def close(self, end: messages.End) -> None:
         self.inbox.close(end.mark)
         self.outcome, self.ended = end.outcome, self.inbox.whole
 
@@ -58,14 +59,14 @@ class Shard:
         """It ended with the run, and everything of it is here."""
         return self.ended and self.outcome is not None and self.outcome.ended != ORPHANED
 
-    def ack(self, run: str) -> letters.Ack:
-        return letters.Ack(run=run, engine=self.engine, count=self.inbox.count, ended=self.ended)
+    def ack(self, run: str) -> messages.Ack:
+        return messages.Ack(run=run, engine=self.engine, count=self.inbox.count, ended=self.ended)
 
 
 class Machine:
     """One worker of the run. `heard`: when its last letter came; `levels`: slots of each of its processes."""
 
-    def __init__(self, name: str, hello: letters.Hello, now: int) -> None:
+    def __init__(self, name: str, hello: messages.Hello, now: int) -> None:
         self.name = name
         self.host = hello.host
         self.processes = hello.processes
@@ -103,9 +104,9 @@ class Roster:
     def __iter__(self) -> Iterator[Machine]:
         return iter(self.machines.values())
 
-    def hear(self, name: str, letter: letters.Any_) -> letters.Letter | None:
+    def hear(self, name: str, letter: messages.Any_) -> messages.Letter | None:
         """Take in a letter; returns the answer, where it has one."""
-        if isinstance(letter, letters.Hello):
+        if isinstance(letter, messages.Hello):
             self.machines.setdefault(name, Machine(name, letter, self._clock()))
         machine = self.machines.get(name)
         if machine is None:
@@ -113,26 +114,26 @@ class Roster:
         machine.heard = self._clock()
         return self._read(machine, letter)
 
-    def _read(self, machine: Machine, letter: letters.Any_) -> letters.Letter | None:
-        if isinstance(letter, letters.Got):
+    def _read(self, machine: Machine, letter: messages.Any_) -> messages.Letter | None:
+        if isinstance(letter, messages.Got):
             machine.got = max(machine.got, letter.number)
-        elif isinstance(letter, letters.Standing):
+        elif isinstance(letter, messages.Standing):
             machine.standing = True
-        elif isinstance(letter, letters.Declined):
+        elif isinstance(letter, messages.Declined):
             machine.declined = letter.text
-        elif isinstance(letter, letters.Pong):
+        elif isinstance(letter, messages.Pong):
             machine.pongs[letter.number] = (letter.at, self._clock())
-        elif isinstance(letter, letters.Beat):
+        elif isinstance(letter, messages.Beat):
             machine.begun, machine.levels = letter.begun, letter.levels
-        elif isinstance(letter, letters.Batch | letters.End):
+        elif isinstance(letter, messages.Batch | messages.End):
             return self._records(machine, letter)
         return None
 
-    def _records(self, machine: Machine, letter: letters.Batch | letters.End) -> letters.Ack | None:
+    def _records(self, machine: Machine, letter: messages.Batch | messages.End) -> messages.Ack | None:
         shard = next((shard for shard in machine.shards if shard.engine == letter.engine), None)
         if shard is None:
             return None
-        if isinstance(letter, letters.Batch):
+        if isinstance(letter, messages.Batch):
             shard.take(letter)
         else:
             shard.close(letter)

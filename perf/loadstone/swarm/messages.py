@@ -15,10 +15,10 @@ from msgspec import Struct
 from loadstone.engine.worker_messages import Commission, Outcome, Pulse
 from loadstone.swarm.record_batches import Mark
 
+# Locust's name for all of these.
 KIND = "loadstone"
-"""Locust's name for all of these."""
+# zlib's quickest level: plans and records are mostly text and digits, and shrink to a third with it.
 QUICK = 1
-"""zlib's quickest level: plans and records are mostly text and digits, and shrink to a third with it."""
 
 
 class Letter(Struct, frozen=True, kw_only=True, tag=True):
@@ -89,8 +89,8 @@ class Beat(Letter, frozen=True, kw_only=True):
     finished: int
 
 
+# Fields of a pulse that no detector looks at.
 BINS = ("ttft", "gap", "tpot", "latency", "kinds", "lags", "sends", "slos")
-"""Fields of a pulse that no detector looks at."""
 
 
 class Note(Letter, frozen=True, kw_only=True):

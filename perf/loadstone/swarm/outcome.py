@@ -6,12 +6,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.engine import run_metadata as describe
+from loadstone.engine import run_metadata
 from loadstone.host.client_health import worst
 from loadstone.swarm.members import Roster
 
+# As when a process of `loadstone run` dies.
 LOST = "worker"
-"""As when a process of `loadstone run` dies."""
 
 
 class Why(Struct, frozen=True, kw_only=True):
@@ -58,7 +58,7 @@ def tail(roster: Roster, halted: str, because: str | None, origin: int) -> dict[
         "ended": LOST if lost else special,
         "ended_because": "; ".join(lost) if lost else because or BECAUSE.get(special, special),
         "unsent_turns": sum(outcome.unsent for outcome in outcomes),
-        "ended_at": describe.now(),
+        "ended_at": run_metadata.now(),
         "client": worst([outcome.client for outcome in outcomes]) if outcomes else {},
         "workers": roster.clients(),
         "clocks": roster.clocks(),

@@ -11,26 +11,27 @@ from pathlib import Path
 
 import msgspec
 
-from loadstone.engine import (run_metadata as describe, prepare as setup, run_folder as store, worker_pool as workers)
-from loadstone.config import secrets as keys
-from loadstone.host import event_loop as loop
-from loadstone.report import output as outputs
-from loadstone.server_metrics import discovery as scraping
-from loadstone import load_test as session
-from loadstone.server_metrics.process import Quest
-from loadstone.records import UsageError
+from loadstone import loadtest
+from loadstone.config import secrets
+from loadstone.engine import prepare as setup
+from loadstone.engine import run_folder, run_metadata, worker_pool
 from loadstone.engine.prepare import Setup
+from loadstone.errors import UsageError
+from loadstone.host import event_loop
+from loadstone.report import output
 from loadstone.schedule.partition import deal
+from loadstone.server_metrics import discovery
+from loadstone.server_metrics.process import Quest
 from loadstone.swarm.process_messages import Made, Order
 
+# Seconds that a run lasts which only Locust ends: longer than any.
 ENDLESS = 30 * 86_400.0
-"""Seconds that a run lasts which only Locust ends: longer than any."""
 
 
 def main() -> None:
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     try:
-        made = loop.run(prepare(order))
+        made = event_loop.run(prepare(order))
     except UsageError as exc:
         made = Made(refused=str(exc))
     sys.stdout.buffer.write(msgspec.json.encode(made))
@@ -43,25 +44,25 @@ async def prepare(order: Order) -> Made:
     if order.led:
         changes = {"concurrency": order.processes} | ({"duration": ENDLESS} if endless else {})
         config = msgspec.structs.replace(config, **changes)
-    path = Path(config.output) if config.output else store.default_path(config.label)
-    store.check_free(path)
-    async with setup.ready(config, outputs.notice) as made:
-        places = await scraping.find(made.config, scraping.paths(made.api), outputs.notice)
-        folder = store.Folder(path)
-        head = describe.run(made) | {"digest": session.write_plan(made, folder, keys.secrets(made.config))}
+    path = Path(config.output) if config.output else run_folder.default_path(config.label)
+    run_folder.check_free(path)
+    async with setup.ready(config, output.notice) as made:
+        places = await discovery.find(made.config, discovery.paths(made.api), output.notice)
+        folder = run_folder.Folder(path)
+        head = run_metadata.run(made) | {"digest": loadtest.write_plan(made, folder, secrets.secrets(made.config))}
         head["ceiling"] = None  # it would be the master's, which sends nothing
         if endless:
             head["config"]["duration"] = None
-        folder.write_json(store.RUN, head)
+        folder.write_json(run_folder.RUN, head)
         shares = await asyncio.to_thread(_commissions, made, order)
-    quest = scraping.quest(config, places, path) if places else None
+    quest = discovery.quest(config, places, path) if places else None
     return _made(made, path, shares, endless, quest)
 
 
 def _commissions(made: Setup, order: Order) -> int:
-    ids, shares = session.request_ids(made.config), deal(made.plan, order.processes)
+    ids, shares = loadtest.request_ids(made.config), deal(made.plan, order.processes)
     for share in shares:
-        wanted = workers.commission(made, share, Path("."), ids, order.led)
+        wanted = worker_pool.commission(made, share, Path("."), ids, order.led)
         (Path(order.parcels) / str(share.worker)).write_bytes(msgspec.msgpack.encode(wanted))
     return len(shares)
 

@@ -10,14 +10,14 @@ import hashlib
 from collections import deque
 from typing import NamedTuple
 
+# Bytes of a batch at most, but for a line that is longer.
 SIZE = 256 * 1024
-"""Bytes of a batch at most, but for a line that is longer."""
+# Seconds after which a smaller one is sent.
 AGE = 1.0
-"""Seconds after which a smaller one is sent."""
+# Batches under way at a time: what a machine that is cut off keeps in memory.
 WINDOW = 8
-"""Batches under way at a time: what a machine that is cut off keeps in memory."""
+# Seconds to wait for an acknowledgement.
 PATIENCE = 3.0
-"""Seconds to wait for an acknowledgement."""
 
 
 class Batch(NamedTuple):

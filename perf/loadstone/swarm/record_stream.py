@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from loadstone.swarm import messages as letters
-from loadstone.swarm.record_batches import AGE, PATIENCE, SIZE, Batch, Outbox, whole_lines
+from loadstone.swarm import messages
 from loadstone.swarm.messages import Letter
+from loadstone.swarm.record_batches import AGE, PATIENCE, SIZE, Batch, Outbox, whole_lines
 
 if TYPE_CHECKING:
     from loadstone.swarm.worker_processes import Engine
@@ -31,7 +31,7 @@ class Stream:
         self._rest = b""
         self._read = self._marked = -PATIENCE
 
-    def acknowledged(self, ack: letters.Ack) -> None:
+    def acknowledged(self, ack: messages.Ack) -> None:
         if ack.engine == self._engine.number:
             self._outbox.acknowledged(ack.count, time.monotonic())
             self.done = self.done or ack.ended
@@ -55,7 +55,7 @@ class Stream:
         if over and self._outbox.empty and not self.done and now - self._marked >= PATIENCE:
             self._marked = now
             self._say(
-                letters.End(
+                messages.End(
                     run=self._run,
                     engine=self._engine.number,
                     mark=self._outbox.mark,
@@ -82,5 +82,5 @@ class Stream:
         return lines
 
     def _send(self, batch: Batch) -> None:
-        data = zlib.compress(batch.lines, letters.QUICK)
-        self._say(letters.Batch(run=self._run, engine=self._engine.number, number=batch.number, data=data))
+        data = zlib.compress(batch.lines, messages.QUICK)
+        self._say(messages.Batch(run=self._run, engine=self._engine.number, number=batch.number, data=data))

@@ -14,10 +14,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone.host import client_health as health
-from loadstone.config.schema import HIDDEN, Config, flag
-from loadstone.records import UsageError
 from loadstone.config.parse import REPLAY, seconds
+from loadstone.config.redact import HIDDEN
+from loadstone.config.schema import Config, flag
+from loadstone.errors import UsageError
+from loadstone.host import client_health
 
 RUN, CONFIG, VIEW = "LOADSTONE_RUN", "LOADSTONE_CONFIG", "LOADSTONE_AS"
 SILENCE = "LOADSTONE_SILENCE"
@@ -87,6 +88,6 @@ def here(environ: Mapping[str, str] = os.environ) -> Here:
     said = environ.get(PROCESSES, "auto")
     if said != "auto" and not (said.isdecimal() and int(said)):
         raise UsageError(f"{PROCESSES} takes auto or a number from 1, not {said!r}")
-    cores = len(health.cores() or []) or os.cpu_count() or 1
+    cores = len(client_health.cores() or []) or os.cpu_count() or 1
     spool = Path(environ.get(SPOOL) or "loadstone-spool")
     return Here(cores if said == "auto" else int(said), spool)

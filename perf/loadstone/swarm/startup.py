@@ -14,20 +14,20 @@ import gevent
 import msgspec
 from gevent import subprocess
 
-from loadstone.host import subprocess as launch
-from loadstone.engine import run_folder as store
-from loadstone.records import UsageError
-from loadstone.swarm import clock_sync as clocks, messages as letters
-from loadstone.swarm.process_messages import Made, Order
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.host import child_process
+from loadstone.swarm import clock_sync, messages
 from loadstone.swarm.channel import Post
 from loadstone.swarm.members import Machine, Roster, Shard
+from loadstone.swarm.process_messages import Made, Order
 
+# Seconds for a worker to answer a letter; then it is written again, and after three times given up.
 ANSWER = 10.0
-"""Seconds for a worker to answer a letter; then it is written again, and after three times given up."""
 READY = 90.0
 ROUNDS, ROUND = 20, 1.0
+# ns from the word to go to the beginning: every machine has heard it by then.
 LEAD = 1_000_000_000
-"""ns from the word to go to the beginning: every machine has heard it by then."""
 PIECE = 256 * 1024
 
 
@@ -44,7 +44,7 @@ def until(true: Callable[[], bool], seconds: float) -> bool:
 def call(post: Post, roster: Roster, names: list[str]) -> None:
     """Who is there. Raises UsageError for a worker that does not answer, or is not the same as the others."""
     for name in names:
-        post.send(letters.Call(run=roster.run), name)
+        post.send(messages.Call(run=roster.run), name)
     if not until(lambda: all(name in roster.machines for name in names), ANSWER):
         silent = ", ".join(name for name in names if name not in roster.machines)
         raise UsageError(f"no answer from {silent}: is it a worker of `loadstone swarm`, of this version?")
@@ -63,9 +63,9 @@ def agree(roster: Roster, ours: dict[str, str]) -> None:
 
 def plan(order: Order) -> Made:
     """Have the run prepared, in a process of its own. Raises UsageError with its sentence."""
-    command = launch.command("loadstone.swarm.prepare")
+    command = child_process.command("loadstone.swarm.prepare")
     done = subprocess.run(
-        command, input=msgspec.json.encode(order), stdout=subprocess.PIPE, env=launch.environment(), check=False
+        command, input=msgspec.json.encode(order), stdout=subprocess.PIPE, env=child_process.environment(), check=False
     )
     if done.returncode:
         raise UsageError("the run could not be prepared")
@@ -86,16 +86,16 @@ def assign(roster: Roster, made: Made) -> None:
     for turn in range(max(machine.processes for machine in machines)):
         for machine in machines:
             if turn < machine.processes and (number := next(numbers, None)) is not None:
-                machine.shards.append(Shard(number, Path(made.folder) / store.SHARD.format(number)))
+                machine.shards.append(Shard(number, Path(made.folder) / run_folder.SHARD.format(number)))
 
 
 def deliver(post: Post, run: str, machine: Machine, parcels: Path) -> None:
     """The machine's commissions, piece by piece, each acknowledged. Raises UsageError."""
-    data = letters.packed([(parcels / str(shard.engine)).read_bytes() for shard in machine.shards])
+    data = messages.packed([(parcels / str(shard.engine)).read_bytes() for shard in machine.shards])
     pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
     for number, piece in enumerate(pieces):
         for _ in range(3):
-            post.send(letters.Parcel(run=run, number=number, of=len(pieces), data=piece), machine.name)
+            post.send(messages.Parcel(run=run, number=number, of=len(pieces), data=piece), machine.name)
             if until(lambda number=number: machine.got >= number, ANSWER):  # type: ignore[misc]
                 break
         else:
@@ -109,18 +109,18 @@ def stand(machine: Machine) -> None:
         raise UsageError(f"{machine.host}: {machine.declined or 'its processes did not begin in time'}")
 
 
-def compare(post: Post, run: str, machine: Machine) -> clocks.Estimate | None:
+def compare(post: Post, run: str, machine: Machine) -> clock_sync.Estimate | None:
     """Its clock against ours; None if it does not answer."""
     machine.pongs.clear()
     exchanges = []
     for number in range(ROUNDS):
         left = time.monotonic_ns()
-        post.send(letters.Ping(run=run, number=number), machine.name)
+        post.send(messages.Ping(run=run, number=number), machine.name)
         if not until(lambda number=number: number in machine.pongs, ROUND):  # type: ignore[misc]
             break
         there, back = machine.pongs[number]
-        exchanges.append(clocks.Exchange(left, there, back))
-    return clocks.estimate(exchanges) if exchanges else None
+        exchanges.append(clock_sync.Exchange(left, there, back))
+    return clock_sync.estimate(exchanges) if exchanges else None
 
 
 def begin(post: Post, roster: Roster) -> int:
@@ -128,7 +128,7 @@ def begin(post: Post, roster: Roster) -> int:
     origin = time.monotonic_ns() + LEAD
     for machine in roster:
         assert machine.before is not None
-        post.send(letters.Begin(run=roster.run, origin=machine.before.there(origin)), machine.name)
+        post.send(messages.Begin(run=roster.run, origin=machine.before.there(origin)), machine.name)
     return origin
 
 

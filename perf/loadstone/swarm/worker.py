@@ -15,20 +15,19 @@ import gevent
 import msgspec
 import numpy
 
-from loadstone import __version__
 from loadstone.engine.worker_messages import Pulse
-from loadstone.records import UsageError
-from loadstone.swarm import messages as letters, settings
-from loadstone.swarm.worker_processes import Engine
+from loadstone.errors import UsageError
+from loadstone.swarm import messages, settings
+from loadstone.swarm.channel import Post, log
 from loadstone.swarm.locust_stats import Figures
 from loadstone.swarm.messages import Letter
-from loadstone.swarm.channel import Post, log
-from loadstone.swarm.seats import levels
 from loadstone.swarm.record_stream import Stream
+from loadstone.swarm.worker_processes import Engine
+from loadstone.version import __version__
 
 TICK, BEAT = 0.1, 1.0
+# Seconds for the processes to be ready; and, when this worker is told to end, for their records to leave.
 START, DRAIN = 60.0, 10.0
-"""Seconds for the processes to be ready; and, when this worker is told to end, for their records to leave."""
 
 
 def versions() -> dict[str, str]:
@@ -70,23 +69,23 @@ class Worker:
 
     # letters
 
-    def _take(self, _: str, letter: letters.Any_) -> None:
-        if isinstance(letter, letters.Call):
+    def _take(self, _: str, letter: messages.Any_) -> None:
+        if isinstance(letter, messages.Call):
             self._called(letter.run)
         elif self._task is None or letter.run != self._task.run:
             return
-        elif isinstance(letter, letters.Ping):
-            self._say(letters.Pong(run=letter.run, number=letter.number, at=time.monotonic_ns()))
-        elif isinstance(letter, letters.Parcel):
+        elif isinstance(letter, messages.Ping):
+            self._say(messages.Pong(run=letter.run, number=letter.number, at=time.monotonic_ns()))
+        elif isinstance(letter, messages.Parcel):
             self._parcel(self._task, letter)
-        elif isinstance(letter, letters.Begin):
+        elif isinstance(letter, messages.Begin):
             self._begin(self._task, letter.origin)
-        elif isinstance(letter, letters.Ack):
+        elif isinstance(letter, messages.Ack):
             for stream in self._task.streams:
                 stream.acknowledged(letter)
-        elif isinstance(letter, letters.Halt):
+        elif isinstance(letter, messages.Halt):
             self._halt(self._task, letter)
-        elif isinstance(letter, letters.Over):
+        elif isinstance(letter, messages.Over):
             self._finish(self._task, letter.whole)
 
     def _say(self, letter: Letter) -> None:
@@ -98,12 +97,12 @@ class Worker:
             self._task, self._early, self._told = Task(run), [], []
             self._stats = Figures(self._environment.stats)
         host = socket.gethostname()
-        self._say(letters.Hello(run=run, host=host, processes=self._here.processes, versions=versions()))
+        self._say(messages.Hello(run=run, host=host, processes=self._here.processes, versions=versions()))
 
-    def _parcel(self, task: Task, parcel: letters.Parcel) -> None:
+    def _parcel(self, task: Task, parcel: messages.Parcel) -> None:
         news = parcel.number not in task.pieces
         task.pieces[parcel.number] = parcel.data
-        self._say(letters.Got(run=task.run, number=parcel.number))
+        self._say(messages.Got(run=task.run, number=parcel.number))
         if news and len(task.pieces) == parcel.of:
             gevent.spawn(self._start, task)
 
@@ -111,16 +110,16 @@ class Worker:
         """Start the processes and wait for them; the answer goes to the master."""
         try:
             self._hire(task)
-            self._say(letters.Standing(run=task.run))
+            self._say(messages.Standing(run=task.run))
         except (UsageError, OSError, msgspec.MsgspecError) as exc:
-            self._say(letters.Declined(run=task.run, text=str(exc)))
+            self._say(messages.Declined(run=task.run, text=str(exc)))
             self._dismiss()
 
     def _hire(self, task: Task) -> None:
         data = b"".join(task.pieces[number] for number in range(len(task.pieces)))
         task.pieces = dict.fromkeys(task.pieces, b"")
         self._here.spool.mkdir(parents=True, exist_ok=True)
-        for wanted in letters.unpacked(data):
+        for wanted in messages.unpacked(data):
             path = self._here.spool.absolute() / f"{task.run}.{wanted.share.worker}.jsonl"
             engine = Engine(msgspec.structs.replace(wanted, records=str(path)), self._pulse)
             task.led, task.watched = wanted.led, settings.watched(wanted.config)
@@ -139,7 +138,7 @@ class Worker:
             for engine in task.engines:
                 engine.go(origin)
 
-    def _halt(self, task: Task, letter: letters.Halt) -> None:
+    def _halt(self, task: Task, letter: messages.Halt) -> None:
         if task.halt != (letter.reason, letter.grace):
             task.halt = (letter.reason, letter.grace)
             for engine in task.engines:
@@ -186,15 +185,15 @@ class Worker:
 
     def _beat(self, task: Task) -> None:
         finished = sum(engine.finished for engine in task.engines)
-        self._say(letters.Beat(run=task.run, begun=task.begun, levels=self._told, finished=finished))
+        self._say(messages.Beat(run=task.run, begun=task.begun, levels=self._told, finished=finished))
 
     # statistics
 
     def _pulse(self, pulse: Pulse) -> None:
         """Locust clears its statistics when the first users come: what was told before is added after."""
         if self._task is not None and self._task.watched:
-            slim = msgspec.structs.replace(pulse, **{name: {} for name in letters.BINS})
-            self._say(letters.Note(run=self._task.run, pulse=slim))
+            slim = msgspec.structs.replace(pulse, **{name: {} for name in messages.BINS})
+            self._say(messages.Note(run=self._task.run, pulse=slim))
         if self._early is not None:
             self._early.append(pulse)
         else:
@@ -233,3 +232,9 @@ class Worker:
         for stream in task.streams:
             if not stream.done:
                 log.warning("records of this worker stay in %s", stream.path)
+
+
+def levels(seats: int, engines: int) -> list[int]:
+    """Slots of each process, as even as can be; what is left over goes to the first."""
+    each, rest = divmod(seats, engines)
+    return [each + (number < rest) for number in range(engines)]

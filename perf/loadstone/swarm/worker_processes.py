@@ -16,8 +16,21 @@ from gevent.event import Event
 from gevent.os import make_nonblocking, nb_read, nb_write
 from gevent.queue import Queue
 
-from loadstone.host import subprocess as launch
-from loadstone.engine.worker_messages import (Commission, Down, Frames, Go, Level, Outcome, Pulse, Ready, Refusal, Stop, frame, up)
+from loadstone.engine.worker_messages import (
+    Commission,
+    Down,
+    Frames,
+    Go,
+    Level,
+    Outcome,
+    Pulse,
+    Ready,
+    Refusal,
+    Stop,
+    frame,
+    up,
+)
+from loadstone.host import child_process
 
 SIZE = 1 << 16
 Hear = Callable[[Pulse], None]
@@ -36,14 +49,14 @@ class Engine:
         self.outcome: Outcome | None = None
         self.finished = 0
         self._hear = hear
-        command = launch.command("loadstone.engine.worker_main")
+        command = child_process.command("loadstone.engine.worker_main")
         self._process: Any = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
-            env=launch.environment(),
+            env=child_process.environment(),
         )
         self._in, self._out = os.dup(self._process.stdin.fileno()), os.dup(self._process.stdout.fileno())
         self._process.stdin.close()

@@ -13,20 +13,20 @@ from typing import Any
 import msgspec
 
 from loadstone.config.schema import flag
+from loadstone.summary import Metric, Summary
 from loadstone.sweep.pareto import front, per_user, trade
 from loadstone.sweep.points import Point, Sweep
-from loadstone.records import Metric, Summary
 
 METRICS = ("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "gap", "itl",
            "packets", "packet_time", "input_tokens", "output_tokens", "cached_tokens", "wait", "connect")  # fmt: skip
 FIGURES = ("mean", "p50", "p90", "p95", "p99")
+# Columns, and the rates that stand in them: the concurrency asked for has a column of its own.
 RATES = {
     **{name: name for name in ("qps", "request_rate", "output_throughput", "input_throughput", "total_throughput")},
     "in_flight": "concurrency",
     "peak_in_flight": "peak_concurrency",
     **{name: name for name in ("error_rate", "cached_share", "goodput", "attainment")},
 }
-"""Columns, and the rates that stand in them: the concurrency asked for has a column of its own."""
 COUNTS = ("expected", "completed", "succeeded", "failed", "empty", "stopped", "cancelled")
 
 

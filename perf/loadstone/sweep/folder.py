@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from loadstone import results
-from loadstone.engine import run_folder as store
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.report.json import indented
+from loadstone.summary import Summary
 from loadstone.sweep.points import Grid, Place, Point, Sweep
-from loadstone.records import Summary, UsageError
+from loadstone.sweep.slo_search import Found
 
 SWEEP, ASIDE = "sweep.json", "unfinished"
 
@@ -56,13 +60,13 @@ def set_aside(path: Path, place: str) -> list[Path]:
 
 def all_runs(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """Of every run in a sweep's folder, whether it came to its end or not: its configuration, and requests sent."""
-    for file in sorted(path.rglob(store.RUN)):
-        yield store.load_run(file.parent).get("config") or {}, sent(file.parent)
+    for file in sorted(path.rglob(run_folder.RUN)):
+        yield run_folder.load_run(file.parent).get("config") or {}, sent(file.parent)
 
 
 def _runs(path: Path) -> list[Path]:
     try:
-        return store.runs(path)
+        return run_folder.runs(path)
     except UsageError:
         return []
 
@@ -70,7 +74,7 @@ def _runs(path: Path) -> list[Path]:
 def _parts(folder: Path) -> list[Path]:
     """The folder itself where it is a run, or holds anything but folders; else the repeats in it."""
     inside = list(folder.iterdir())
-    if (folder / store.RUN).exists() or any(not part.is_dir() for part in inside):
+    if (folder / run_folder.RUN).exists() or any(not part.is_dir() for part in inside):
         return [folder]
     return sorted(inside)
 
@@ -93,8 +97,8 @@ def _move(run: Path, to: Path, name: str) -> Path:
 
 def sent(run: Path) -> int:
     """Requests that a run has recorded, finished or not."""
-    whole = run / store.RECORDS
-    files = [whole] if whole.exists() else store.shards(run)
+    whole = run / run_folder.RECORDS
+    files = [whole] if whole.exists() else run_folder.shards(run)
     return sum(chunk.count(b"\n") for file in files for chunk in _chunks(file))
 
 
@@ -102,3 +106,13 @@ def _chunks(file: Path) -> Iterator[bytes]:
     with file.open("rb") as lines:
         while data := lines.read(1 << 20):
             yield data
+
+
+class _Whole(Struct):
+    grid: Grid
+    points: list[Point]
+    search: Found | None
+
+
+def render(sweep: Sweep, found: Found | None) -> str:
+    return indented(_Whole(sweep.grid, sweep.points, found))

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from loadstone.config.schema import flag
+from loadstone.errors import UsageError
 from loadstone.sweep.points import Place
-from loadstone.records import UsageError
 
+# Reads one value; raises ValueError, or whatever the flag's own reader raises.
 Kind = Callable[[str], Any]
-"""Reads one value; raises ValueError, or whatever the flag's own reader raises."""
+# Points of a sweep: a slip of the hand such as 1..1e9+1 is not one.
 MOST = 10_000
-"""Points of a sweep: a slip of the hand such as 1..1e9+1 is not one."""
 RANGE_FORM = "LOW..HIGH+STEP or LOW..HIGHxFACTOR, such as 10..50+10 or 1..64x2"
 _RANGE = re.compile(r"(?P<low>[^()]+?)\.\.(?P<high>[^()]+?)(?:(?P<how>[+x*])(?P<step>[^()+x*]+))?")
 _OPEN, _CLOSE = "([{", ")]}"

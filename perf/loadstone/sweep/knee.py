@@ -18,8 +18,8 @@ from loadstone.sweep.pareto import mean, throughput
 from loadstone.sweep.points import Point
 from loadstone.sweep.slo_search import Range, fit
 
+# Doubling the load must bring so much more throughput; what brings less is saturated.
 GAIN = 0.05
-"""Doubling the load must bring so much more throughput; what brings less is saturated."""
 WITHIN = 1.25
 POINTS = 16
 

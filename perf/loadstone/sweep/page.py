@@ -10,34 +10,34 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import stdev
 from typing import Any
 
-from loadstone.config.schema import Config, flag
 from loadstone.checks.finding import plain
-from loadstone.sweep.grid import shown, told
-from loadstone.stats.intervals import student
+from loadstone.config.schema import Config, flag
 from loadstone.metrics.slo import Estimate
+from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table, Tone
+from loadstone.stats.intervals import student
+from loadstone.summary import Summary
+from loadstone.sweep import slo_search_page
+from loadstone.sweep.grid import shown, told
 from loadstone.sweep.pareto import Trade, front, mean, trade
 from loadstone.sweep.points import Point, Sweep, carried
-from loadstone.records import Summary
 from loadstone.sweep.slo_search import Found
-from loadstone.sweep import slo_search_page as search
-from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table, Tone
 
 LOADS = ("concurrency", "rate")
 FIGURES = ((("ttft", "p50"), "TTFT p50"), (("ttft", "p99"), "TTFT p99"), (("tpot", "p50"), "TPOT p50"),
            (("latency", "p50"), "latency p50"), (("latency", "p99"), "latency p99"))  # fmt: skip
 CURVES = (("ttft", "TTFT"), ("tpot", "TPOT"), ("latency", "latency"))
+# Settings that are told even where nobody gave them.
 _ALWAYS = ("dataset", "api", "seed")
-"""Settings that are told even where nobody gave them."""
+# Runs of a point from which their spread is told.
 FEW = 3
-"""Runs of a point from which their spread is told."""
 
 
 def page(sweep: Sweep, found: Found | None = None) -> Page:
     """`found`: by a search for objectives, which then comes first."""
     title = plain(f"Sweep {sweep.grid.label}").strip()
-    searched = list(search.sections(found)) if found else []
+    searched = list(slo_search_page.sections(found)) if found else []
     sections = [*searched, Section("Points", [table(sweep), *_notes(sweep)]), *_charts(sweep), _settings(sweep)]
-    return Page(title, search.lead(found) if found else lead(sweep), sections)
+    return Page(title, slo_search_page.lead(found) if found else lead(sweep), sections)
 
 
 def lead(sweep: Sweep) -> Prose:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from loadstone.summary import Summary
 from loadstone.sweep.points import Point, carried
-from loadstone.records import Summary
 
 
 class Trade(Struct, frozen=True):

@@ -13,20 +13,20 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.sweep import grid, strategies as guides, knee
-from loadstone.metrics import slo as objectives
-from loadstone.sweep.run import Guide, every
-from loadstone.config.schema import Config, flag
-from loadstone.sweep.strategies import Auto, Limits, Search
-from loadstone.host.client_health import open_files
 from loadstone.checks.resources import SPARE, too_many
-from loadstone.sweep.points import Grid
-from loadstone.records import UsageError
-from loadstone.sweep.slo_search import Range
 from loadstone.config.parse import extent
+from loadstone.config.schema import Config, flag
+from loadstone.errors import UsageError
+from loadstone.host.client_health import open_files
+from loadstone.metrics import slo
+from loadstone.sweep import grid, knee, strategies
+from loadstone.sweep.points import Grid
+from loadstone.sweep.run import Guide, every
+from loadstone.sweep.slo_search import Range
+from loadstone.sweep.strategies import Auto, Limits, Search
 
+# A search goes so many times above and below where it begins, unless told otherwise.
 SPAN = 1024
-"""A search goes so many times above and below where it begins, unless told otherwise."""
 WITHIN = {"slo": 1.05, "auto": knee.WITHIN}
 PROBES = {"slo": 40, "auto": knee.POINTS}
 Lists = Mapping[str, list[Any]]
@@ -139,15 +139,15 @@ def _told(bounds: Range) -> dict[str, Any]:
     return {f"range_{name}": getattr(bounds, name) for name in names}
 
 
-def _goals(given: Mapping[str, Any], config: Config) -> tuple[objectives.Objective, ...]:
-    found = objectives.with_errors(objectives.parse(given["slo"], shares=True))
-    if any(one.metric == objectives.ATTAINMENT for one in found) and not config.goodput:
+def _goals(given: Mapping[str, Any], config: Config) -> tuple[slo.Objective, ...]:
+    found = slo.with_errors(slo.parse(given["slo"], shares=True))
+    if any(one.metric == slo.ATTAINMENT for one in found) and not config.goodput:
         raise UsageError("--slo goodput>=99% needs --goodput: say what a request must meet, such as ttft:200ms")
     return found
 
 
 def _limits(given: Mapping[str, Any], config: Config) -> Limits:
-    first = config.requests or guides.FIRST
+    first = config.requests or strategies.FIRST
     most, seconds = extent("probe-max", given["probe_max"]) if "probe_max" in given else (0, 0.0)
     ceiling = most or max(Limits().most, first)
     return Limits(first, ceiling, seconds or math.inf, not config.warmup)

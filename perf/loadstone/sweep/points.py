@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.records import Summary
+from loadstone.summary import Summary
 
+# Version of sweep.json. History: 1 the first.
 FORMAT = 1
-"""Version of sweep.json. History: 1 the first."""
 
 
 class Place(Struct, frozen=True):

@@ -14,22 +14,24 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.engine import run_folder as store
-from loadstone.sweep import folder as sweeps
 from loadstone.config.schema import Config, flag
+from loadstone.dataset import READERS
+from loadstone.dataset import resolve as names
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.summary import Summary
+from loadstone.sweep import folder as sweeps
+from loadstone.sweep.fresh_prompts import Stock
 from loadstone.sweep.grid import shown
 from loadstone.sweep.points import Grid, Place, Point, Sweep
-from loadstone.dataset import READERS, resolve as names
-from loadstone.records import Summary, UsageError
-from loadstone.sweep.fresh_prompts import Stock
 
+# Requests of a point for which neither -n nor a time is given: so many a slot, or as arrive in so many seconds.
 PER_SLOT, SECONDS, LEAST = 10, 30, 100
-"""Requests of a point for which neither -n nor a time is given: so many a slot, or as arrive in so many seconds."""
+# What of the rule of a search is given by which flag.
 RULES = {
     "field": "search", "first": "requests", "range_start": "begin", "range_least": "at_least",
     "range_most": "at_most", "range_within": "within", "range_probes": "max_points",
 }  # fmt: skip
-"""What of the rule of a search is given by which flag."""
 
 
 class Task(Struct, frozen=True):
@@ -40,10 +42,10 @@ class Task(Struct, frozen=True):
     many: bool = False
 
 
+# What to run next, from what has been measured; None: all is done.
 Guide = Callable[[Sweep], Task | None]
-"""What to run next, from what has been measured; None: all is done."""
+# Makes a run in `config.output`. Raises UsageError where it cannot be made.
 Go = Callable[[Config], Summary]
-"""Makes a run in `config.output`. Raises UsageError where it cannot be made."""
 
 
 class Campaign:
@@ -56,14 +58,14 @@ class Campaign:
             _same(path, before.grid, grid)
             grid = msgspec.structs.replace(grid, places=_places(before.grid, grid), note=before.grid.note)
         else:
-            store.check_free(path)
+            run_folder.check_free(path)
         if config.dataset == "-":
             raise UsageError("--dataset - can be read once, and a sweep reads it at every point: give a file")
         for place in grid.places:
             configured(config, place.settings)
         self.sweep = Sweep(grid, [sweeps.point(path, place) for place in grid.places])
         self._stock = Stock(config.seed, frozenset(grid.varied))
-        self._folder: store.Folder | None = None
+        self._folder: run_folder.Folder | None = None
 
     def run(self, guide: Guide, go: Go, between: Callable[[], None] = lambda: None) -> str:
         """To the end; returns `done`, or `interrupted`. `between` is called before every run but the first."""
@@ -117,7 +119,7 @@ class Campaign:
 
     def _prepare(self, place: Place) -> None:
         """The folder is made with the first run, and knows every place before it is run."""
-        self._folder = self._folder or store.Folder(self.path, new=False)
+        self._folder = self._folder or run_folder.Folder(self.path, new=False)
         if place.name not in {point.name for point in self.sweep.points}:
             known = {point.name: point for point in self.sweep.points}
             known[place.name] = Point(place.name, place.settings, [])

@@ -16,27 +16,26 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from loadstone.sweep import far
-from loadstone.stats.binomial import lower, upper
 from loadstone.checks.rules import of_client
 from loadstone.metrics.columns import Array, Columns, Mask, Requests
 from loadstone.metrics.measure import meeting, per_request
-from loadstone.metrics.slo import Judgement, Objective, estimate, judge, together
-from loadstone.records import Summary
 from loadstone.metrics.saturation import Detector
+from loadstone.metrics.slo import Judgement, Objective, estimate, judge, together
 from loadstone.stats.describe import PERCENTILES, effective
+from loadstone.stats.distributions import lower, quantile, upper
+from loadstone.summary import Summary
 
 NS = 1e-9
+# Chance that a load is called wrongly, shared among the looks at it.
 RISK = 0.05
-"""Chance that a load is called wrongly, shared among the looks at it."""
+# At the number in flight, in the time of a probe. The detector's own time is a second a look.
 LOOKS = 128
-"""At the number in flight, in the time of a probe. The detector's own time is a second a look."""
+# The load must last so many times the median answer before it can be called met.
 LASTS = 4
-"""The load must last so many times the median answer before it can be called met."""
+# Share of the rate below which it is not that rate that was met: what check.py calls request rate.
 SENT = 0.95
-"""Share of the rate below which it is not that rate that was met: what check.py calls request rate."""
+# Rise of TTFT over the steady window that forbids to call a load met: what check.py calls drift.
 RISING = 0.1
-"""Rise of TTFT over the steady window that forbids to call a load met: what check.py calls drift."""
 
 
 class Tally(Struct, frozen=True):
@@ -47,10 +46,10 @@ class Tally(Struct, frozen=True):
     share: float
     worth: float
     error: float | None = None
+    # Where nothing can be counted: how the run's own interval has it.
     whole: Judgement | None = None
-    """Where nothing can be counted: how the run's own interval has it."""
+    # The percentile in each fifth of the run, s.
     stretches: tuple[float, ...] = ()
-    """The percentile in each fifth of the run, s."""
 
 
 class Evidence(Struct, frozen=True):
@@ -76,8 +75,8 @@ class Look(Struct, frozen=True):
     high: float | None
     limit: float
     share: bool
+    # Called because all stretches of the runs were far on one side of the limit.
     far: bool = False
-    """Called because all stretches of the runs were far on one side of the limit."""
 
 
 class Probe(Struct, frozen=True):
@@ -91,8 +90,8 @@ class Probe(Struct, frozen=True):
     seconds: float
     looks: list[Look]
     why: str | None = None
+    # Called the same way before its last run, which was made to see whether it holds.
     confirmed: bool = False
-    """Called the same way before its last run, which was made to see whether it holds."""
     unfit: int = 0
 
 
@@ -235,7 +234,7 @@ def _counted(wrong: Mask, values: Array, objective: Objective) -> Tally:
     answered = values[np.isfinite(values)]
     if len(answered) >= LOOKS:
         worth = min(worth, effective((answered > np.quantile(answered, 0.9)).astype(np.float64)))
-    stretches = far.stretches(values, PERCENTILES[objective.figure]) if len(values) else ()
+    stretches = fifths(values, PERCENTILES[objective.figure]) if len(values) else ()
     return Tally(len(wrong), float(wrong.mean()), worth, stretches=stretches)
 
 
@@ -257,7 +256,7 @@ def _look(objective: Objective, tallies: Sequence[Tally], risk: float) -> Look:
     low, high = lower(value, worth, risk), upper(value, worth, risk)
     look = _called(objective, value, low, high, allowed(objective), share=True)
     if look.call == "unresolved" and all(tally.stretches for tally in weighed):
-        judged = far.call([figure for tally in weighed for figure in tally.stretches], objective.limit, risk)
+        judged = judge_fifths([figure for tally in weighed for figure in tally.stretches], objective.limit, risk)
         return msgspec.structs.replace(look, call=judged, far=judged != "unresolved")
     return look
 
@@ -272,3 +271,32 @@ def allowed(objective: Objective) -> float:
     if objective.metric == "attainment":
         return 1 - objective.limit
     return objective.limit if objective.metric == "error_rate" else 1 - PERCENTILES[objective.figure]
+
+
+STRETCHES = 5
+# How many times the figure of each stretch the limit must be, or the other way round.
+APART = 1.25
+
+
+def fifths(values: Array, share: float) -> tuple[float, ...]:
+    """The percentile in each fifth of the values, which are in the order sent; inf for a failure. None of them where
+    a fifth is too small to have it."""
+    if len(values) // STRETCHES * (1 - share) < 1:
+        return ()
+    return tuple(float(np.quantile(part, share, method="higher")) for part in np.array_split(values, STRETCHES))
+
+
+def judge_fifths(figures: Sequence[float], limit: float, risk: float) -> Judgement:
+    """Met or missed where every stretch is far on one side of the limit, and the limit further from their mean than
+    chance explains (Student's t over stretches)."""
+    if len(figures) < STRETCHES:
+        return "unresolved"
+    if min(figures) >= APART * limit and _beyond([min(figure, 1e3 * limit) for figure in figures], limit, risk):
+        return "missed"
+    met = max(figures) * APART <= limit and _beyond(figures, limit, risk)
+    return "met" if met else "unresolved"
+
+
+def _beyond(figures: Sequence[float], limit: float, risk: float) -> bool:
+    error = float(np.std(figures, ddof=1)) / math.sqrt(len(figures))
+    return abs(limit - float(np.mean(figures))) > quantile(1 - risk, len(figures) - 1) * error

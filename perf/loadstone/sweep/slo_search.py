@@ -15,12 +15,12 @@ from msgspec import Struct
 
 from loadstone.sweep.slo_probe import Probe
 
+# Of a load that is chosen.
 DIGITS = 4
-"""Of a load that is chosen."""
+# Of one load.
 MOST_RUNS = 16
-"""Of one load."""
+# Runs in a row that the client spoils, after which a load is beyond it.
 UNFIT = 3
-"""Runs in a row that the client spoils, after which a load is beyond it."""
 
 
 class Range(Struct, frozen=True):
@@ -31,8 +31,8 @@ class Range(Struct, frozen=True):
     most: float
     within: float = 1.05
     whole: bool = False
+    # Loads to be probed at most.
     probes: int = 40
-    """Loads to be probed at most."""
 
 
 class Answer(Struct, frozen=True):

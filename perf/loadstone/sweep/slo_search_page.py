@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from loadstone.config.schema import flag
+from loadstone.report.page import Axis, Chart, Mark, Prose, Role, Section, Series, Table, Tone
 from loadstone.sweep.grid import shown
 from loadstone.sweep.slo_probe import Look, Probe
 from loadstone.sweep.slo_search import Found, Outcome, beyond
-from loadstone.report.page import Axis, Chart, Mark, Prose, Role, Section, Series, Table, Tone
 
 _UNITS = {"rate": "requests/s", "concurrency": "requests in flight"}
 _ROLES: dict[str, Role] = {"met": "good", "missed": "bad", "unresolved": "muted"}

@@ -11,22 +11,23 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.sweep import (grid, knee, slo_probe as probes, slo_search as search, folder as sweeps)
 from loadstone import results
-from loadstone.sweep.run import Task
+from loadstone.errors import UsageError
 from loadstone.metrics.slo import Objective
+from loadstone.sweep import folder, grid, knee, slo_search
+from loadstone.sweep import slo_probe as probes
 from loadstone.sweep.points import Place, Point, Sweep
+from loadstone.sweep.run import Task
 from loadstone.sweep.slo_probe import Evidence, Probe
-from loadstone.records import UsageError
 from loadstone.sweep.slo_search import Found, Outcome, Range
 
 SEARCH = "search.json"
+# Requests of a probe's first run, and no fewer than arrive in SHORTEST seconds or than ROUNDS for each slot.
 FIRST = 200
-"""Requests of a probe's first run, and no fewer than arrive in SHORTEST seconds or than ROUNDS for each slot."""
 SHORTEST = 10.0
 ROUNDS = 5
+# Requests ahead of a probe's run, as a share of it: a queue takes time to become what it is.
 WARMUP = 0.2
-"""Requests ahead of a probe's run, as a share of it: a queue takes time to become what it is."""
 Seen = Callable[[Path], Evidence]
 
 
@@ -103,7 +104,7 @@ class Search:
         """Every load that has been probed there."""
         found = []
         for point in _at(sweep, settings, self.field):
-            evidence = [self._evidence(run) for run, _ in sweeps.finished(self._path / point.name)]
+            evidence = [self._evidence(run) for run, _ in folder.finished(self._path / point.name)]
             if evidence:
                 load = float(point.settings[self.field])
                 found.append(probes.probe(load, evidence, self.objectives, self._looks(load)))
@@ -111,7 +112,7 @@ class Search:
 
     def _outcome(self, settings: Mapping[str, Any], found: list[Probe]) -> Outcome:
         ordered = sorted(found, key=lambda probe: probe.load)
-        return Outcome(dict(settings), search.answer(found), ordered, search.done(found))
+        return Outcome(dict(settings), slo_search.answer(found), ordered, slo_search.done(found))
 
     def _evidence(self, run: Path) -> Evidence:
         if run not in self._known:
@@ -127,7 +128,7 @@ class Search:
         under_way = next((probe for probe in found if probe.call == "unresolved" and self._may_go_on(probe)), None)
         if under_way is not None:
             return self._task(settings, under_way.load, min(under_way.requests, self.limits.most - under_way.requests))
-        load = search.next_load(found, self.bounds)
+        load = slo_search.next_load(found, self.bounds)
         if load is None:
             return None
         before = next((probe.requests for probe in found if probe.load == load), 0)
@@ -135,7 +136,7 @@ class Search:
 
     def _may_go_on(self, probe: Probe) -> bool:
         room = self.limits.most - probe.requests
-        able = probe.runs < search.MOST_RUNS and probe.unfit < search.UNFIT
+        able = probe.runs < slo_search.MOST_RUNS and probe.unfit < slo_search.UNFIT
         return room >= probe.requests / 10 and probe.seconds < self.limits.seconds and able
 
     def _task(self, settings: Mapping[str, Any], load: float, requests: int) -> Task:

@@ -11,16 +11,17 @@ import io
 from pathlib import Path
 from typing import Any
 
-from loadstone.engine import run_folder as store
-from loadstone.sweep import folder as sweeps
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
 from loadstone.report.exports import vllm
+from loadstone.summary import Summary
+from loadstone.sweep import folder as sweeps
 from loadstone.sweep.points import Place
-from loadstone.records import Summary, UsageError
 
+# What vLLM calls the settings that a sweep varies most; the others keep the names they have here.
 NAMES = {"concurrency": "max_concurrency", "rate": "request_rate", "requests": "num_prompts"}
-"""What vLLM calls the settings that a sweep varies most; the others keep the names they have here."""
+# Characters of a folder's name; file systems end at 255 bytes.
 LONGEST = 200
-"""Characters of a folder's name; file systems end at 255 bytes."""
 
 
 def write(source: Path, target: Path) -> None:
@@ -38,9 +39,9 @@ def write(source: Path, target: Path) -> None:
     found = [(place, data) for place, data in found if data]
     if not found:
         raise UsageError(f"{source} holds no finished run yet: loadstone sweep goes on where it stopped")
-    folder = store.Folder(target)
+    folder = run_folder.Folder(target)
     for place, data in found:
-        point = store.Folder(target / folder_name(place))
+        point = run_folder.Folder(target / folder_name(place))
         for number, run in enumerate(data):
             point.write_json(f"run={number}.json", run)
         point.write_json("summary.json", data)
@@ -64,7 +65,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 def _run(folder: Path, summary: Summary, place: Place, gpus: int | None, number: int) -> dict[str, Any]:
-    whole = vllm.result(summary, store.load_records(folder))
+    whole = vllm.result(summary, run_folder.load_records(folder))
     found = {key: value for key, value in whole.items() if key not in vllm.DETAILS} | {"run_number": number}
     return found | ({} if gpus is None else {"num_gpus": gpus}) | _overrides(place)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# Name of the benchmark, which tasks' names begin with, to `module:BENCHMARK`.
 BENCHMARKS: dict[str, str] = {
     "aime24": "loadstone.tasks.math_competitions:AIME24",
     "aime25": "loadstone.tasks.math_competitions:AIME25",
@@ -21,4 +22,3 @@ BENCHMARKS: dict[str, str] = {
     "trivia_qa": "loadstone.tasks.trivia_qa:BENCHMARK",
     "truthful_qa": "loadstone.tasks.truthful_qa:BENCHMARK",
 }
-"""Name of the benchmark, which tasks' names begin with, to `module:BENCHMARK`."""

@@ -27,6 +27,7 @@ SNARK = (
     "hyperboles, ambivalent or witty remarks."
 )
 YES = one_of("Yes", "No")
+# What the benchmark says above each task, and the form of its answers.
 TASKS: dict[str, tuple[str, Extractor]] = {
     "boolean_expressions": ("Evaluate the result of a random Boolean expression.", one_of("True", "False")),
     "causal_judgement": ("Answer questions about causal attribution.", YES),
@@ -77,7 +78,6 @@ TASKS: dict[str, tuple[str, Extractor]] = {
     "web_of_lies": ("Evaluate a random boolean function expressed as a word problem.", YES),
     "word_sorting": ("Sort a list of words.", ordered),
 }
-"""What the benchmark says above each task, and the form of its answers."""
 
 
 def asked(doc: Doc) -> str:

@@ -15,16 +15,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from loadstone import plugins
-from loadstone.records import UsageError
-from loadstone.tasks import BENCHMARKS, custom as own
+from loadstone.errors import UsageError
+from loadstone.tasks import BENCHMARKS, custom
 from loadstone.tasks.spec import Benchmark, Data, Group, Task
 
 GROUP = "loadstone.tasks"
 FOREIGN = "lm-eval:"
 WILD = re.compile(r"[*?\[]")
 Part = TypeVar("Part", Task, Group)
+# Names of the categories in a file of one's own, in their order.
 Categories = Callable[[Data], list[str]]
-"""Names of the categories in a file of one's own, in their order."""
 
 
 class Selection(Struct, frozen=True):
@@ -61,8 +61,8 @@ def benchmarks() -> list[Benchmark]:
 
 def _meant(name: str, categories: Categories | None) -> list[Task | Group]:
     kind, _, file = name.partition(":")
-    if file and kind in own.KINDS:
-        made = own.benchmark(kind, file, categories)
+    if file and kind in custom.KINDS:
+        made = custom.benchmark(kind, file, categories)
         return _called(made.name, [made])
     if ".py:" in name:
         return _parts(_benchmark(name))
@@ -139,7 +139,7 @@ def _unknown(name: str) -> UsageError:
     known = [part.name for benchmark in benchmarks() for part in _parts(benchmark)]
     near = difflib.get_close_matches(name, [*known, *_known()], 1)
     hint = f"did you mean {near[0]}? " if near else ""
-    files = ", ".join(f"{kind}:FILE" for kind in own.KINDS)
+    files = ", ".join(f"{kind}:FILE" for kind in custom.KINDS)
     return UsageError(
         f"no task {name!r}: {hint}give a name that `loadstone list tasks` shows, {files}, {FOREIGN}NAME or FILE.py:NAME"
     )

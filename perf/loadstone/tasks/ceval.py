@@ -8,6 +8,7 @@ from __future__ import annotations
 from loadstone.tasks.multiple_choice import TOKENS, letter_filter, listed
 from loadstone.tasks.spec import Benchmark, Data, Doc, Generation, Group, Likelihood, Task
 
+# By column of the leaderboard. Source: subject_mapping.json of hkust-nlp/ceval.
 SUBJECTS = {
     "STEM": {
         "computer_network": "计算机网络",
@@ -70,13 +71,12 @@ SUBJECTS = {
         "physician": "医师资格",
     },
 }
-"""By column of the leaderboard. Source: subject_mapping.json of hkust-nlp/ceval."""
 GROUPS = {"STEM": "stem", "SocialScience": "social_science", "Humanities": "humanities", "Other": "other"}
+# C-Eval Hard, arXiv:2305.08322, section 2.3: told beside the others, of which its subjects are part.
 HARD = (
     "advanced_mathematics discrete_mathematics probability_and_statistics college_chemistry college_physics"
     " high_school_mathematics high_school_chemistry high_school_physics"
 )
-"""C-Eval Hard, arXiv:2305.08322, section 2.3: told beside the others, of which its subjects are part."""
 
 
 def row(doc: Doc) -> Doc:

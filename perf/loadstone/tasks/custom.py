@@ -55,8 +55,8 @@ def _part(whole: Task, wanted: str) -> Task:
     )
 
 
+# Category of the rows that name none, where others do.
 NONE = "other"
-"""Category of the rows that name none, where others do."""
 
 
 def _data(file: str, path: str, row: Callable[[Doc], Doc]) -> Data:

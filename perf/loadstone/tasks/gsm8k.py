@@ -19,6 +19,7 @@ DATA = Data(
 )
 ENDS = ("</s>", "<|im_end|>")
 FLEXIBLE = Filter("flexible-extract", flexible, gsm8k)
+# Of Wei et al. 2022, https://arxiv.org/abs/2201.11903.
 WORKED = (
     (
         "There are 15 trees in the grove. Grove workers will plant trees in the grove today. After they are done, "
@@ -65,7 +66,6 @@ WORKED = (
         "dollars left. 23 - 15 is 8. The answer is 8.",
     ),
 )
-"""Of Wei et al. 2022, https://arxiv.org/abs/2201.11903."""
 
 
 def asked(doc: Doc) -> str:

@@ -10,11 +10,11 @@ from loadstone.scorers.math_equivalence import equal
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Task
 
 EVALCHEMY = "https://github.com/mlfoundations/evalchemy/tree/main/eval/chat_benchmarks"
+# Of the fields of other distributions of the same problems.
 NAMES = {
     "ID": "id", "Problem": "problem", "Solution": "solution", "Answer": "answer",
     "reference_solution": "solution", "expected_answer": "answer", "unique_id": "unique_id",
 }  # fmt: skip
-"""Of the fields of other distributions of the same problems."""
 
 
 def asked(doc: Doc) -> str:

@@ -8,6 +8,7 @@ from loadstone.scorers.boxed import last_box, math_answer, minerva
 from loadstone.scorers.math_equivalence import equal
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Task
 
+# lm-eval's names: name on the hub and type in the rows.
 SUBJECTS = {
     "algebra": ("algebra", "Algebra"),
     "counting_and_prob": ("counting_and_probability", "Counting & Probability"),
@@ -17,8 +18,8 @@ SUBJECTS = {
     "prealgebra": ("prealgebra", "Prealgebra"),
     "precalc": ("precalculus", "Precalculus"),
 }
-"""lm-eval's names: name on the hub and type in the rows."""
 LEVELS = (1, 2, 3, 4, 5)
+# Of Lewkowycz et al. 2022, appendix D.2, https://arxiv.org/abs/2206.14858.
 WORKED = (
     (
         r"Find the domain of the expression  $\frac{\sqrt{x-2}}{\sqrt{5-x}}$.",
@@ -49,7 +50,6 @@ WORKED = (
         "\nFinal Answer: The final answer is $-\\frac{2}{3}$. I hope it is correct.",
     ),
 )
-"""Of Lewkowycz et al. 2022, appendix D.2, https://arxiv.org/abs/2206.14858."""
 
 
 def asked(doc: Doc) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from loadstone.scorers.match import answered, whole
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Task
 
+# fastchat/llm_judge/common.py, `temperature_config`.
 TEMPERATURES = {
     "writing": 0.7, "roleplay": 0.7, "reasoning": 0.0, "math": 0.0,
     "coding": 0.0, "extraction": 0.0, "stem": 0.1, "humanities": 0.1,
 }  # fmt: skip
-"""fastchat/llm_judge/common.py, `temperature_config`."""
 
 
 def asked(doc: Doc) -> str:

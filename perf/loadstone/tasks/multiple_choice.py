@@ -10,8 +10,8 @@ from loadstone.tasks.spec import Doc, Filter, Generation
 
 Texts = Callable[[Doc], Sequence[str]]
 TOLD = "The following are multiple choice questions. Answer each with the letter of the right choice.\n\n"
+# Room for a model that argues before it chooses.
 TOKENS = 1024
-"""Room for a model that argues before it chooses."""
 
 
 def listed(options: Sequence[str]) -> str:

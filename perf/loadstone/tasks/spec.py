@@ -13,9 +13,9 @@ from msgspec import Struct
 from loadstone.scorers import Extractor, Scorer
 
 Doc = dict[str, Any]
+# How a model answers: by writing, from which the answer is taken; by the log-likelihood of each continuation; by the
+# log-probabilities of the letters A, B, C ... as first token.
 Mode = Literal["generation", "loglikelihood", "letters"]
-"""How a model answers: by writing, from which the answer is taken; by the log-likelihood of each continuation; by the
-log-probabilities of the letters A, B, C ... as first token."""
 MODES: tuple[Mode, ...] = ("generation", "loglikelihood", "letters")
 
 
@@ -157,3 +157,9 @@ class Benchmark(Struct, frozen=True, kw_only=True):
     tasks: tuple[Task, ...]
     groups: tuple[Group, ...] = ()
     licence: str = ""
+
+
+class Bridged(Task, frozen=True, kw_only=True):
+    """The task in our terms. `foreign`: lm-eval's, with what it is asked and judged by."""
+
+    foreign: Any  # evals.lm_eval.tasks.Foreign

@@ -25,15 +25,16 @@ from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
-from loadstone.records import Failure, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Failure
 from loadstone.transport import Clock, Exchange, Options, Request, Target, TransportError
 from loadstone.transport.common import AGENT, connect_failure, connect_timeout, host_header, lost, place
 
 READ_BUFFER = 2**22
 LONGEST_LINE = 2**16
 KEEP_IDLE = 3600.0
+# Bytes. aiohttp warns of larger bodies, unless they come as a file, which it sends in pieces.
 LARGE_BODY = 2**20
-"""Bytes. aiohttp warns of larger bodies, unless they come as a file, which it sends in pieces."""
 
 
 class Aiohttp:
@@ -324,6 +325,7 @@ def _no_tunnel(exc: Any, _target: Target) -> Failure:
     return Failure("connect", f"the proxy refused the tunnel: {exc.status} {exc.message}")
 
 
+# What a failure is called; sub-classes stand before what they derive from.
 _FAILURES: tuple[tuple[type[Exception], Callable[[Any, Target], Failure]], ...] = (
     (aiohttp.ClientHttpProxyError, _no_tunnel),
     (aiohttp.ClientResponseError, _not_http),
@@ -334,4 +336,3 @@ _FAILURES: tuple[tuple[type[Exception], Callable[[Any, Target], Failure]], ...] 
     (aiohttp.ClientConnectorError, lambda exc, target: connect_failure(exc.os_error, target)),
     (aiohttp.ClientConnectionError, lambda *_: lost(before_answer=True, reset=True)),
 )
-"""What a failure is called; sub-classes stand before what they derive from."""

@@ -9,9 +9,9 @@ import errno
 import socket
 import ssl
 
-from loadstone import __version__
 from loadstone.records import Failure
 from loadstone.transport import Target
+from loadstone.version import __version__
 
 AGENT = f"loadstone/{__version__}"
 

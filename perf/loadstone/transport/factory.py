@@ -6,8 +6,9 @@ import ssl
 from importlib import import_module
 from typing import Literal
 
-from loadstone.records import Stamper, UsageError
-from loadstone.transport import Options, Target, Transport, kernel_timestamps as stamps
+from loadstone.errors import UsageError
+from loadstone.records import Stamper
+from loadstone.transport import Options, Target, Transport, kernel_timestamps
 
 TRANSPORTS = {
     "wire": "loadstone.transport.wire:Wire",
@@ -42,7 +43,7 @@ def _without_stamps(name: str, target: Target) -> str | None:
         return "over a unix socket, whose data the kernel does not stamp"
     if target.secure:
         return "over https://, where the time of a packet is not that of the text in it"
-    return None if stamps.available() else "on this system, whose kernel stamps no packets (Linux does)"
+    return None if kernel_timestamps.available() else "on this system, whose kernel stamps no packets (Linux does)"
 
 
 def tls_context(*, insecure: bool, ca_file: str | None) -> ssl.SSLContext:

@@ -19,14 +19,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from loadstone.errors import UsageError
 from loadstone.plugins import part
-from loadstone.records import UsageError
 from loadstone.transport import Clock, Exchange, Request
 
-OWN = {"dummy": "loadstone.transport.dummy:Dummy"}
-"""Models that ship, by the name before a colon."""
+# Models that ship, by the name before a colon.
+OWN = {"dummy": "loadstone.transport.in_process:Dummy"}
+# Rounds of the event loop in which requests that are on their way may join a batch: its slots come free together.
 ROUNDS = 5
-"""Rounds of the event loop in which requests that are on their way may join a batch: its slots come free together."""
 _FORM = "a dict with choices, each with a message"
 _NOT_SETTINGS = ("model", "messages", "prompt", "stream", "stream_options")
 Predict = Callable[..., Any]
@@ -265,3 +265,27 @@ def _fits(choice: Any) -> bool:
 
 def _complaint(text: str) -> bytes:
     return msgspec.json.encode({"error": {"message": text}})
+
+
+class Dummy:
+    """Answers a batch at once. A token is a word."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._name = str(config.get("model_id", "dummy"))
+        self._text = self._name.partition(":")[2]
+
+    def predict(self, prompts: list[dict[str, Any]], **_: Any) -> list[dict[str, Any]]:
+        """An answer in OpenAI's form for each prompt."""
+        return [self._answer(prompt) for prompt in prompts]
+
+    def _answer(self, prompt: dict[str, Any]) -> dict[str, Any]:
+        said = [str(message["content"]) for message in prompt.get("messages") or ()] or list(prompt.get("data") or ())
+        text = self._text or (said[-1] if said else "")
+        asked, told = sum(len(one.split()) for one in said), len(text.split())
+        message = {"role": "assistant", "content": text}
+        return {
+            "object": "chat.completion",
+            "model": self._name,
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": asked, "completion_tokens": told, "total_tokens": asked + told},
+        }

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from loadstone.transport import Clock
 from loadstone.transport.kernel_timestamps import SPACE, Converter, enable, keep, stamp_of
 
+# Family and address, as `getaddrinfo` gives them.
 Address = tuple[int, tuple[Any, ...]]
-"""Family and address, as `getaddrinfo` gives them."""
 LARGEST_READ = 2**18
 
 

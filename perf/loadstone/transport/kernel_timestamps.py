@@ -17,11 +17,11 @@ from contextlib import suppress
 from loadstone.transport import Clock
 
 NS = 1_000_000_000
+# As in asm-generic/socket.h. The few architectures where it is another number fail `available`.
 SO_TIMESTAMPNS = 35
-"""As in asm-generic/socket.h. The few architectures where it is another number fail `available`."""
 _TIMESPEC = struct.Struct("@ll")
+# Bytes of ancillary data that a read of one stamp needs.
 SPACE = socket.CMSG_SPACE(_TIMESPEC.size) if sys.platform != "win32" else 0
-"""Bytes of ancillary data that a read of one stamp needs."""
 REFRESH = NS // 10
 TRIES = 3
 

@@ -11,12 +11,12 @@ import socket
 import ssl
 
 from loadstone.transport import Exchange, Headers, Options, Request, Target, TransportError
-from loadstone.transport.connection import Connection
 from loadstone.transport.common import AGENT, connect_failure, connect_timeout, host_header, lost
+from loadstone.transport.connection import Connection
 from loadstone.transport.kernel_socket import Address, Stamping
 
+# Seconds to wait for closed connections: uvloop does not tell of one whose opening was cancelled as it succeeded.
 CLOSING = 1.0
-"""Seconds to wait for closed connections: uvloop does not tell of one whose opening was cancelled as it succeeded."""
 
 
 class Wire:

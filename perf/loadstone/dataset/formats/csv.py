@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from loadstone.dataset.rows import FIELDS, from_fields
 from loadstone.dataset.source import Options, Source, Where
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 NAME = re.compile(r"[\w.-]+")
 DELIMITERS = ",;\t"

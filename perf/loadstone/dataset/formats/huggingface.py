@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from loadstone.dataset.formats.parquet import prompts
 from loadstone.dataset.source import Options, Source
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 INSTALL = "hf: needs the datasets library: pip install 'loadstone[datasets]'"
 FORM = "hf:ORG/NAME:SPLIT:FIELD"

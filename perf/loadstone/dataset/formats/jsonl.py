@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from loadstone.dataset.rows import is_messages, to_prompt
+from loadstone.dataset.rows import from_fields, is_messages, to_prompt
 from loadstone.dataset.source import Line, Options, Source, Where
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
+# How JSON begins, and hardly any other text: `{name} ...` and `[INST] ...` do not.
 OPENING = re.compile(r'\s*(\{\s*["}]|\[\s*["{\[\]])')
-"""How JSON begins, and hardly any other text: `{name} ...` and `[INST] ...` do not."""
 
 
 def read(source: Source, options: Options) -> Iterator[Prompt]:
@@ -76,3 +78,26 @@ def _line_of(exc: Exception, text: str) -> int | None:
     """The line of the byte that msgspec names."""
     byte = re.search(r"\(byte (\d+)\)", str(exc))
     return text.encode().count(b"\n", 0, int(byte[1])) + 1 if byte else None
+
+
+def openqa(source: Source, options: Options) -> Iterator[Prompt]:
+    """HC3: the `question` of each row."""
+    return _field("question", source, options)
+
+
+def longalpaca(source: Source, options: Options) -> Iterator[Prompt]:
+    """LongAlpaca: the `instruction` of each row, which holds the long text as well."""
+    return _field("instruction", source, options)
+
+
+def custom(source: Source, options: Options) -> Iterator[Prompt]:
+    """vLLM: the `prompt` of each row; `output_tokens`, if it is there, is asked for."""
+    return _field("prompt", source, options)
+
+
+def _field(name: str, source: Source, options: Options) -> Iterator[Prompt]:
+    options = replace(options, prompt_field=options.prompt_field or name)
+    for where, row in rows(source):
+        if not isinstance(row, dict):
+            raise UsageError(f"{where}: not an object with a field {options.prompt_field!r}")
+        yield from_fields(row, where, options)

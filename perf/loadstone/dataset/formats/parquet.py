@@ -13,7 +13,8 @@ from typing import Any
 from loadstone.dataset.formats import sharegpt
 from loadstone.dataset.rows import to_prompt
 from loadstone.dataset.source import Options, Source, Where
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 MAGIC = b"PAR1"
 INSTALL = "Parquet files need the pyarrow library: pip install 'loadstone[datasets]'"

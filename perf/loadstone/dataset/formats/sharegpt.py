@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from loadstone.dataset import tokenizer as tokens
-from loadstone.dataset import conversations
+from loadstone.dataset import conversations, tokenizer
 from loadstone.dataset.formats.jsonl import rows
 from loadstone.dataset.rows import row_id
 from loadstone.dataset.source import Options, Source, Where
-from loadstone.records import Prompt, UsageError
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 LISTS = ("conversations", "conversation")
 IDS = ("id", "conversation_id")
@@ -28,7 +28,7 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
 def prompts(found: Iterable[tuple[Where, Any]], source: Source, options: Options) -> Iterator[Prompt]:
     """Prompts of rows from wherever. A tokenizer counts the recorded answers, and as many tokens are asked for, unless
     --output-len says how many, as in vLLM."""
-    count = tokens.load(options.tokenizer).count if options.tokenizer and options.output_len is None else None
+    count = tokenizer.load(options.tokenizer).count if options.tokenizer and options.output_len is None else None
     passed = 0
     for where, row in found:
         said = conversations.turns(*_turns(row, where))

@@ -9,22 +9,22 @@ from collections.abc import Callable
 
 import numpy as np
 
-from loadstone.config import distributions as laws
+from loadstone.config import distributions
 from loadstone.dataset.source import Options
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 SONNET, INPUT, OUTPUT, THINK = 20, 21, 22, 23
 
 
-def law(flag: str, value: str | float, number: Callable[[str], float] = float) -> laws.Law:
+def law(flag: str, value: str | float, number: Callable[[str], float] = float) -> distributions.Law:
     """The law behind the value of a flag. Raises UsageError."""
     try:
-        return laws.parse(value, number)
+        return distributions.parse(value, number)
     except ValueError as exc:
-        raise UsageError(f"{flag} takes {laws.FORMS}, not {value!r}") from exc
+        raise UsageError(f"{flag} takes {distributions.FORMS}, not {value!r}") from exc
 
 
-def length(flag: str, value: str | float) -> laws.Law:
+def length(flag: str, value: str | float) -> distributions.Law:
     """A law of tokens or words, of which there is at least one. Raises UsageError."""
     found = law(flag, value)
     if found.constant is not None and found.constant < 1:

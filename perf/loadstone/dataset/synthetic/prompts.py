@@ -16,19 +16,21 @@ from typing import Any
 import msgspec
 
 from loadstone.config.distributions import Law
-from loadstone.dataset.synthetic.draws import generator, law
-from loadstone.dataset.source import Options, Source
-from loadstone.dataset.synthetic.text import OWN, PREFIX, SYSTEM, Part, writer
-from loadstone.records import Prompt, UsageError
 from loadstone.config.parse import seconds
+from loadstone.dataset.source import Options, Source
+from loadstone.dataset.synthetic.draws import generator, law
+from loadstone.dataset.synthetic.text import OWN, PREFIX, SYSTEM, Part, writer
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
+# Prompts that a prefix gets in one round of all prefixes: SGLang's prompts of a group.
 USES = 16
-"""Prompts that a prefix gets in one round of all prefixes: SGLang's prompts of a group."""
 LONGEST = 10_000_000
 STREAMS = {"input_len": 0, "output_len": 1, "system_len": 4, "prefix_len": 5, "turns": 6, "think_time": 7}
 CHOICE = 8
 RATIO = ("input_len", "output_len")
 PLAIN = {"system_len": 0, "prefix_len": 0, "prefix_count": 1, "turns": 1, "think_time": 0, "count": 1000}
+# The defaults of vLLM's `random` and `prefix_repetition` and of SGLang's `generated-shared-prefix`.
 PRESETS: dict[str, dict[str, Any]] = {
     "random": {"input_len": 1024, "output_len": 128},
     "synthetic": {"input_len": "normal(512,128,min=16,max=2048)", "output_len": "normal(128,32,min=4,max=512)"},
@@ -41,7 +43,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "count": None,
     },
 }
-"""The defaults of vLLM's `random` and `prefix_repetition` and of SGLang's `generated-shared-prefix`."""
 
 
 def read(name: str, source: Source, options: Options) -> Iterator[Prompt]:

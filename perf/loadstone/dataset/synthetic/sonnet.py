@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from loadstone.dataset.synthetic import draws
 from loadstone.dataset.resolve import bundled
-from loadstone.dataset.synthetic.measure import Ruler, ruler
 from loadstone.dataset.source import Options, Source, opened
-from loadstone.records import Prompt, UsageError
+from loadstone.dataset.synthetic import draws
+from loadstone.dataset.synthetic.measure import Ruler, ruler
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 ASK = "Here are some lines of a poem. Choose those that you like best and write them down:\n"
 POEM = "poem"

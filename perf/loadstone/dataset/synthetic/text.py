@@ -6,20 +6,22 @@ words, which the operator is told, or tokens of --tokenizer. Which parts a promp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from loadstone.dataset import tokenizer as tokens
-from loadstone.dataset.synthetic.draws import generator
-from loadstone.dataset.synthetic.pools import Pools
+from loadstone.dataset import tokenizer
 from loadstone.dataset.source import Options, Source
+from loadstone.dataset.synthetic.draws import generator
 from loadstone.dataset.synthetic.words import WORDS
+from loadstone.dataset.tokenizer import Tokenizer
+from loadstone.errors import UsageError
 
+# Kinds of parts; the own part of a conversation's turn t (from 0) has kind OWN + t.
 SYSTEM, PREFIX, BLOCK, OWN = range(4)
-"""Kinds of parts; the own part of a conversation's turn t (from 0) has kind OWN + t."""
 ORDER, FILL = 2, 3  # streams of the seed; synthetic.py and draws.py have the others
 CACHED = 4096
 
@@ -84,7 +86,7 @@ class _Tokens:
         self._source = source
         self._options = options
         self._name = name
-        self._tokenizer = tokens.load(name)
+        self._tokenizer = tokenizer.load(name)
         self._pools = Pools(name, self._tokenizer, generator(options, ORDER))
         self._fill = np.array(self._pools.fill)
         self._piece = lru_cache(CACHED)(self._made)
@@ -120,3 +122,73 @@ class _Tokens:
         more[:1] = self._fill[(lap + place) % len(self._fill)]  # with the head a pair of its own
         ids = [heads[place], *more.tolist()]
         return _Piece(self._tokenizer.decode(ids) if leading else self._pools.after(ids), ids)
+
+
+SCAN = 20_000
+ENOUGH, MANY = 64, 4096
+
+
+class Pools:
+    """Token ids, each once and in random order: `fill` are the followers, `first` the beginnings found so far."""
+
+    def __init__(self, name: str, tokenizer: Tokenizer, order: np.random.Generator) -> None:
+        """Raises UsageError."""
+        shuffled: list[int] = order.permutation(tokenizer.vocabulary()).tolist()
+        anchor = next(_beginnings(tokenizer, shuffled), None)
+        if anchor is None:
+            raise UsageError(
+                f"the tokenizer {name} has no token that is plain text; give the tokenizer of a text model"
+            )
+        words = list(islice(_words(tokenizer, anchor, shuffled[:SCAN]), MANY))
+        plain = islice(_beginnings(tokenizer, shuffled), MANY)
+        self.fill: list[int] = words if len(words) >= ENOUGH else _steady(tokenizer, plain) or [anchor]
+        self._anchor = anchor
+        self._tokenizer = tokenizer
+        self._more = self._firsts(shuffled, self.fill[:1] if self.fill is words else self.fill)
+        self.first = list(islice(self._more, 1)) or [anchor]
+
+    def beginnings(self, number: int) -> list[int]:
+        """First tokens, enough to give one to text `number` (from 0), or all that there are."""
+        self.first += islice(self._more, max(0, number + 1 - len(self.first)))
+        return self.first
+
+    def after(self, ids: list[int]) -> str:
+        """The text of followers, as it is where other tokens come before."""
+        before = self._tokenizer.decode([self._anchor])
+        return self._tokenizer.decode([self._anchor, *ids]).removeprefix(before)
+
+    def _firsts(self, ids: list[int], fill: list[int]) -> Iterator[int]:
+        for token in _beginnings(self._tokenizer, ids):
+            if all(_survive(self._tokenizer, [token, after]) for after in fill):
+                yield token
+
+
+def _beginnings(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[int]:
+    """Visible tokens that neither begin nor end with a space, which many chat templates strip."""
+    for token in ids:
+        text = tokenizer.decode([token])
+        if text and text == text.strip() and text.isprintable():
+            yield token
+
+
+def _words(tokenizer: Tokenizer, anchor: int, ids: Iterable[int]) -> Iterator[int]:
+    """Tokens that are a space and a word when they follow another."""
+    before = tokenizer.decode([anchor])
+    for token in ids:
+        text = tokenizer.decode([anchor, token]).removeprefix(before)
+        if text.startswith(" ") and text[1:].isalpha() and _survive(tokenizer, [anchor, token]):
+            yield token
+
+
+def _steady(tokenizer: Tokenizer, ids: Iterable[int]) -> list[int]:
+    """At most ENOUGH tokens, of which each stays as it is beside each, itself included."""
+    kept: list[int] = []
+    for token in ids:
+        pairs = (pair for other in [*kept, token] for pair in ([other, token], [token, other]))
+        if len(kept) < ENOUGH and all(_survive(tokenizer, pair) for pair in pairs):
+            kept.append(token)
+    return kept
+
+
+def _survive(tokenizer: Tokenizer, ids: list[int]) -> bool:
+    return tokenizer.encode(tokenizer.decode(ids)) == ids

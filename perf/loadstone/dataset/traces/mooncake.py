@@ -14,10 +14,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from loadstone.dataset.formats.jsonl import rows
-from loadstone.dataset.traces.replay import scaled, window
 from loadstone.dataset.source import Options, Source, Where
 from loadstone.dataset.synthetic.text import BLOCK, Part, writer
-from loadstone.records import Prompt, UsageError
+from loadstone.dataset.traces.replay import scaled, window
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 BLOCK_TOKENS = 512
 

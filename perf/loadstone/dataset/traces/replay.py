@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from loadstone.dataset.source import Options, Source
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 T = TypeVar("T")
 NS = 1_000_000_000

@@ -15,17 +15,18 @@ from typing import Any
 
 import msgspec
 
-from loadstone.config.schema import is_secret
-from loadstone.dataset.traces import replay as recorded
+from loadstone.config.redact import is_secret
 from loadstone.dataset.formats.jsonl import rows
 from loadstone.dataset.rows import is_request, output_len, request, row_id
 from loadstone.dataset.source import Options, Source, Where
-from loadstone.records import Prompt, UsageError
+from loadstone.dataset.traces import replay
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 IDS = ("request_id", "id")
 LENGTHS = ("completion_tokens", "output_tokens", "output_len")
+# Seconds; a larger number is not seconds but a fraction of them.
 LATEST = 10**11
-"""Seconds; a larger number is not seconds but a fraction of them."""
 _SECRET = "authorization proxy-authorization cookie x-api-key api-key x-goog-api-key"
 _HOP = "connection keep-alive proxy-connection te trailer transfer-encoding upgrade"  # RFC 9110, 7.6.1
 _OURS = "host content-length content-type content-encoding accept accept-encoding expect"
@@ -39,7 +40,7 @@ Row = dict[str, Any]
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Prompts in order of time. Raises UsageError."""
     timed = ((_instant(row, where), (where, row)) for where, row in map(_checked, rows(source)))
-    found = recorded.window(timed, source, options)
+    found = replay.window(timed, source, options)
     models = sum("model" in _body(row, where) for _, (where, row) in found)
     if models:
         source.notice(f"{source.name}: the models that {models} bodies name are left out; --model holds")
@@ -82,7 +83,7 @@ def _instant(row: Row, where: Where) -> int:
         return _from_iso(str(value), where)
     if not (seconds.is_finite() and abs(seconds) < LATEST):
         raise _no_time(value, where)
-    return round(seconds * recorded.NS)
+    return round(seconds * replay.NS)
 
 
 def _from_iso(text: str, where: Where) -> int:

@@ -16,10 +16,11 @@ from functools import partial
 from msgspec import Struct
 
 from loadstone.dataset.formats.csv import table
-from loadstone.dataset.traces.replay import NS, scaled, window
 from loadstone.dataset.source import Options, Source, Where
 from loadstone.dataset.synthetic.text import OWN, Part, writer
-from loadstone.records import Prompt, UsageError
+from loadstone.dataset.traces.replay import NS, scaled, window
+from loadstone.errors import UsageError
+from loadstone.records import Prompt
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WALL = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(|Z|[+-]\d\d:?\d\d)")

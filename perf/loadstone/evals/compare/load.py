@@ -12,18 +12,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from loadstone.compare import difference as contrast
-from loadstone.evals.compare import test as paired
-from loadstone.evals.output import results
-from loadstone.evals.rescore import inputs as saved
-from loadstone.evals.scoring import score as scoring
-from loadstone.evals.output.lm_eval_samples import digest, doc_hash
-from loadstone.evals.rescore.samples_file import Log
-from loadstone.evals.rescore.sample_lines import Logged
+from loadstone.errors import UsageError
+from loadstone.evals.compare import test
 from loadstone.evals.compare.test import Difference
-from loadstone.records import UsageError
+from loadstone.evals.output import results
+from loadstone.evals.output.lm_eval_samples import digest, doc_hash
+from loadstone.evals.rescore import inputs
+from loadstone.evals.rescore.sample_lines import Logged
+from loadstone.evals.rescore.samples_file import Log
+from loadstone.evals.scoring import score
 
+# Filter and metric.
 Name = tuple[str, str]
-"""Filter and metric."""
 
 
 class Side(Struct, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ def read(path: Path) -> Side:
         if told is not None:
             model = told.model
             heads = {each.task: (each.figures[0].filter, each.figures[0].metric) for each in told.tasks if each.figures}
-    return Side(name=str(path), model=model, files=saved.by_task([path], None), heads=heads)
+    return Side(name=str(path), model=model, files=inputs.by_task([path], None), heads=heads)
 
 
 def compare(base: Side, new: Side) -> list[Compared]:
@@ -106,7 +106,7 @@ def _task(task: str, base: Side, new: Side) -> Compared:
         modes=(old_mode, new_mode),
         metrics=(head, other),
         reworded=sum(None not in (a.prompt, b.prompt) and a.prompt != b.prompt for a, b in pairs),
-        difference=paired.difference([a for a, _, _ in told], [b for _, b, _ in told], [c for *_, c in told]),
+        difference=test.difference([a for a, _, _ in told], [b for _, b, _ in told], [c for *_, c in told]),
         alone=len(before) + len(after) - 2 * len(keys),
         failed=len(pairs) - len(told),
         same=sum(words) / len(words) if words else None,
@@ -131,7 +131,7 @@ def _worth(logged: Logged, name: Name | None) -> _Worth:
     value = logged.metrics.get(name) if name else None
     words = lanes[0][0] if lanes and lanes[0] and isinstance(lanes[0][0], str) else None
     return _Worth(
-        None if failed or value is None or isinstance(value, str) else scoring.value({"it": value}, "it"),
+        None if failed or value is None or isinstance(value, str) else score.value({"it": value}, "it"),
         None if words is None else int(digest(words)[:15], 16),
         int(digest(asked[0][0])[:15], 16) if (asked := logged.answered.arguments) and asked[0][0] else None,
         logged.cluster,

@@ -12,8 +12,8 @@ from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Tab
 if TYPE_CHECKING:
     from loadstone.evals.compare.load import Compared
 
+# Tasks told in a sentence.
 MOST = 5
-"""Tasks told in a sentence."""
 _READING = (
     "difference: accuracy of the new side less that of the base, over the items that both answered, in points. Each "
     "item is its own control, so the interval is narrower than that of two figures side by side.",

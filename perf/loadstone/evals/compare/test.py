@@ -12,13 +12,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-from loadstone.evals.scoring import intervals as accuracy
-from loadstone.stats import distributions as student
-from loadstone.stats.binomial import beta, wilson
+from loadstone.evals.scoring import intervals
 from loadstone.samples import Estimate
+from loadstone.stats import distributions
+from loadstone.stats.distributions import beta, wilson
 
+# Differences within it are the same: one point.
 MARGIN = 0.01
-"""Differences within it are the same: one point."""
 RISK = 0.05
 Verdict = Literal["better", "worse", "same", "inconclusive"]
 
@@ -61,7 +61,7 @@ def difference(
         found = _proportions(base, new, gained, lost), midp(gained, lost)
     else:
         found = _means([b - a for a, b in pairs], clusters)
-    return Difference(base=accuracy.mean(base), new=accuracy.mean(new), gained=gained, lost=lost, difference=found[0],
+    return Difference(base=intervals.mean(base), new=intervals.mean(new), gained=gained, lost=lost, difference=found[0],
                       p=found[1])  # fmt: skip
 
 
@@ -104,15 +104,15 @@ def _added(first: float, second: float, common: float) -> float:
 def _means(apart: Sequence[float], clusters: Sequence[Hashable | None] | None) -> tuple[Estimate, float | None]:
     """Student's t of the differences, over clusters where items share one. Where no item differs, as many may as chance
     can hide in so many."""
-    found = accuracy.estimate([(value + 1) / 2 for value in apart], clusters)
+    found = intervals.estimate([(value + 1) / 2 for value in apart], clusters)
     assert found is not None
     value, error, free = 2 * found.value - 1, found.stderr, _independent(apart, clusters) - 1
     if error is None or free < 1:
         return Estimate(value=value, n=len(apart), stderr=None, method=found.method), None
     method = "t over clusters" if free + 1 < len(apart) else "t over items"
-    half = student.quantile(0.975, free) * 2 * error if error > 1e-12 else wilson(0, free + 1)[1]
+    half = distributions.quantile(0.975, free) * 2 * error if error > 1e-12 else wilson(0, free + 1)[1]
     ends = max(-1.0, value - half), min(1.0, value + half)
-    p = student.both_tails(value / (2 * error), free) if error > 1e-12 else None
+    p = distributions.both_tails(value / (2 * error), free) if error > 1e-12 else None
     return Estimate(value=value, n=len(apart), stderr=2 * error, interval=ends, method=method), p
 
 

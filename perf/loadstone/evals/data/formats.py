@@ -13,11 +13,11 @@ from msgspec import Struct
 
 from loadstone.dataset.formats import csv, jsonl, parquet
 from loadstone.dataset.source import Source, Where
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 from loadstone.tasks.spec import Data, Doc
 
+# How a file begins that Git LFS has not fetched.
 POINTER = b"version https://git-lfs.github.com/spec/"
-"""How a file begins that Git LFS has not fetched."""
 
 
 class Table(Struct, frozen=True):

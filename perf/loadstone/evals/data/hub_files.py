@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from loadstone.config import files as mappings
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+# What a split is called in names of files, best first. `dev` is not `validation`: several benchmarks have both.
 ALIASES = {
     "validation": ("validation", "valid", "val"),
     "val": ("val", "validation", "valid"),
     "train": ("train", "training"),
     "test": ("test", "testing"),
 }
-"""What a split is called in names of files, best first. `dev` is not `validation`: several benchmarks have both."""
+# Configurations whose files may lie in no folder of their own.
 WHOLE = ("default", "main", "all")
-"""Configurations whose files may lie in no folder of their own."""
 SHARD = re.compile(r"-(\d{5})-of-(\d{5})\b")
 CARD = re.compile(r"---\r?\n(.*?)\r?\n---", re.DOTALL)
 

@@ -15,15 +15,15 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from loadstone.evals.data import formats, hub_files as hubfiles
-from loadstone.dataset.formats import huggingface as hub
+from loadstone.dataset.formats import huggingface
 from loadstone.dataset.resolve import bundled_folder
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
+from loadstone.evals.data import formats, hub_files
 from loadstone.tasks.spec import Data, Doc
 
 BUNDLED = "bundled"
+# Names of files that say nothing of whose they are: they are read only in a folder that does.
 GENERIC = re.compile(r"(train|test|val|valid|validation|dev|data|questions?|\*)[^a-z]", re.IGNORECASE)
-"""Names of files that say nothing of whose they are: they are read only in a folder that does."""
 
 
 class Rows(Struct, frozen=True):
@@ -109,7 +109,7 @@ def _found(data: Data, root: Path, split: str | None, shots: bool) -> list[Path]
     """The files of a split: in the folders that bear the data's name, else by name where that says enough."""
     names = _names(data, shots)
     for folder in _places(data, root):
-        if files := _first(folder, names) or (split and hubfiles.split_files(folder, data.config, split)):
+        if files := _first(folder, names) or (split and hub_files.split_files(folder, data.config, split)):
             return files
     telling = [name for name in names if not GENERIC.match(Path(name).name)]
     return _first(root, telling) or _elsewhere(root, telling)
@@ -120,7 +120,7 @@ def _places(data: Data, root: Path) -> list[Path]:
     wanted = [_plain(name) for name in (data.benchmark, data.folder, data.path.rpartition("/")[2]) if name]
     called = [folder for name in wanted for folder in _inside(root) if _plain(folder.name) == name]
     itself = [root] if _plain(root.resolve().name) in wanted else []
-    return list(dict.fromkeys([*hubfiles.folders(root, data.path), *called, *itself]))
+    return list(dict.fromkeys([*hub_files.folders(root, data.path), *called, *itself]))
 
 
 def _inside(root: Path) -> list[Path]:
@@ -140,7 +140,7 @@ def _first(folder: Path, names: Iterable[str]) -> list[Path]:
     for name in names:
         for form in dict.fromkeys((name, f"{name}.gz", name.removesuffix(".gz"))):
             if files := [file for file in folder.glob(form) if file.is_file()]:
-                return hubfiles.in_order(files)
+                return hub_files.in_order(files)
     return []
 
 
@@ -158,11 +158,11 @@ def _cached(data: Data, split: str | None, shots: bool) -> Rows:
     """From the hub's cache; what is not there the `datasets` library may have, or fetch."""
     if split is None:
         raise UsageError(f"no {_whole(data, split, shots)} on the hub: give --data-dir DIR with {data.shots_files[0]}")
-    for folder in hubfiles.folders(hubfiles.cache(), data.path):
-        if files := hubfiles.split_files(folder, data.config, split) or _first(folder, _names(data, shots)):
+    for folder in hub_files.folders(hub_files.cache(), data.path):
+        if files := hub_files.split_files(folder, data.config, split) or _first(folder, _names(data, shots)):
             return _read(files, data, split, "cache")
     try:
-        found = hub.rows(data.path, data.config, split)
+        found = huggingface.rows(data.path, data.config, split)
     except UsageError as exc:
         raise UsageError(
             f"no {_whole(data, split, shots)}, in the cache of the hub ({exc}): give --data-dir DIR with its files, or"

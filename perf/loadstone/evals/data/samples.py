@@ -14,12 +14,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 from loadstone.samples import Asked, Sample
 from loadstone.tasks.spec import Doc, Mode, Task
 
+# Of lm-eval's draw of examples (`--seed`, the fourth).
 SEED = 1234
-"""Of lm-eval's draw of examples (`--seed`, the fourth)."""
 Shot = tuple[str, str]
 
 

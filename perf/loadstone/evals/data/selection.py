@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from loadstone.evals.lm_eval import harness as bridge
-from loadstone.evals.data import rows as library
-from loadstone.evals.data.rows import BUNDLED
-from loadstone.evals.settings import Eval
-from loadstone.records import UsageError
 from loadstone.engine.prepare import Notice
-from loadstone.tasks import catalogue, custom as own
+from loadstone.errors import UsageError
+from loadstone.evals.data import rows
+from loadstone.evals.data.rows import BUNDLED
+from loadstone.evals.lm_eval import harness
+from loadstone.evals.settings import Eval
+from loadstone.tasks import catalogue, custom
 from loadstone.tasks.catalogue import Selection
 from loadstone.tasks.spec import Data, Task
 
@@ -26,7 +26,7 @@ def select(settings: Eval, notice: Notice) -> Selection:
     if ours.absent:
         first, left = ours.absent[0], len(ours.absent)
         notice(f"the small sets have no questions of {left} of the tasks, such as {first}: they are left out")
-    found = bridge.added(ours, settings.include_path)
+    found = harness.added(ours, settings.include_path)
     _check_samples(settings.samples, found.tasks)
     return found
 
@@ -40,7 +40,7 @@ def chosen(names: Sequence[str], root: str | None) -> Selection:
     tasks = [task for task in found.tasks if stocked(task)]
     if found.tasks and not tasks:
         first = found.tasks[0]
-        library.rows(first.data, BUNDLED)  # says what is missing
+        rows.rows(first.data, BUNDLED)  # says what is missing
         raise UsageError(f"the small sets have no question of {first.name}: give --data-dir DIR with its files")
     absent = [task.name for task in found.tasks if task not in tasks]
     return replace(found, tasks=tasks, absent=absent)
@@ -48,14 +48,14 @@ def chosen(names: Sequence[str], root: str | None) -> Selection:
 
 def stocked(task: Task) -> bool:
     """Whether the small sets have questions of the task."""
-    if not library.held(task.data, BUNDLED):
+    if not rows.held(task.data, BUNDLED):
         return False
-    return task.keep is None or any(map(task.keep, library.rows(task.data, BUNDLED).docs))
+    return task.keep is None or any(map(task.keep, rows.rows(task.data, BUNDLED).docs))
 
 
 def categories(data: Data) -> list[str]:
     """What the rows of a file of one's own say that they belong to, in the order of the file."""
-    found = (own.category(doc) or own.NONE for doc in library.rows(data, None).docs)
+    found = (custom.category(doc) or custom.NONE for doc in rows.rows(data, None).docs)
     return list(dict.fromkeys(found))
 
 

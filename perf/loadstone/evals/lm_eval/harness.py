@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from loadstone.errors import UsageError
 from loadstone.evals.lm_eval.tasks import Foreign
-from loadstone.records import UsageError
 from loadstone.tasks.catalogue import Selection
 from loadstone.tasks.spec import Group
 

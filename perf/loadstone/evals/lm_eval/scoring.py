@@ -19,8 +19,8 @@ from loadstone.samples import Answered, Estimate, Figure, Outcome, Score, Tallie
 from loadstone.tasks.spec import Mode
 
 SEED = 1234
+# Of the bootstrap, for the standard error of what is no mean.
 DRAWS = 200
-"""Of the bootstrap, for the standard error of what is no mean."""
 _MODES: dict[str, Mode] = {"generate_until": "generation"}
 
 

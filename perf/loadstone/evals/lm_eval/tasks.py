@@ -12,24 +12,18 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.evals.requests.build import Form, Item, Wanted
+from loadstone.errors import UsageError
 from loadstone.evals.lm_eval.scoring import Judge
-from loadstone.records import UsageError
+from loadstone.evals.requests.build import Form, Item, Wanted
 from loadstone.samples import Asked, Sample
-from loadstone.tasks.spec import Data, Filter, Generation, Likelihood, Mode, Task
+from loadstone.tasks.spec import Bridged, Data, Filter, Generation, Likelihood, Mode
 
 PREFIX = "lm-eval:"
+# Of the draw of worked examples, and of the first pass where answers are sampled: lm-eval's default.
 SEED = 1234
-"""Of the draw of worked examples, and of the first pass where answers are sampled: lm-eval's default."""
+# lm-eval's `max_gen_toks` where a task has none.
 LENGTH = 256
-"""lm-eval's `max_gen_toks` where a task has none."""
 Raw = dict[str, Any]
-
-
-class Bridged(Task, frozen=True, kw_only=True):
-    """The task in our terms. `foreign`: lm-eval's, with what it is asked and judged by."""
-
-    foreign: Foreign
 
 
 class Ask(Struct, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from loadstone.tasks.spec import Benchmark, Data, Task
 from loadstone.report.page import Table
+from loadstone.tasks.spec import Benchmark, Data, Task
 
 HEAD = """\
 # Benchmarks
@@ -58,8 +58,8 @@ def _rows(benchmark: Benchmark) -> Iterator[list[str]]:
         yield from ([task.name, task.title, _modes([task]), str(task.shots), "1"] for task in benchmark.tasks)
 
 
+# Tasks of a benchmark that are still named one by one.
 MANY = 12
-"""Tasks of a benchmark that are still named one by one."""
 
 
 def _members(name: str, benchmark: Benchmark) -> set[str]:

@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from loadstone.samples import Estimate, Evaluation
 from loadstone.evals.output.tables import SHARES
+from loadstone.samples import Estimate, Evaluation
 
 COLUMNS = ("model", "kind", "name", "mode", "template", "version", "shots", "items", "passes", "metric", "filter",
            "value", "stderr", "low", "high", "interval", "answered", *SHARES)  # fmt: skip

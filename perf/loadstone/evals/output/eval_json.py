@@ -12,15 +12,16 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone import __version__
-from loadstone.engine import run_metadata as describe, run_folder as store
+from loadstone.engine import run_folder, run_metadata
+from loadstone.errors import UsageError
 from loadstone.evals import settings as given
 from loadstone.evals.requests.answers import Answer
-from loadstone.evals.requests.task_run import Paper
 from loadstone.evals.requests.mode import Route
+from loadstone.evals.requests.task_run import Paper
 from loadstone.evals.settings import Eval
-from loadstone.records import Usage, UsageError
+from loadstone.records import Usage
 from loadstone.samples import Spent
+from loadstone.version import __version__
 
 EVAL = "eval.json"
 FORMAT = 1
@@ -85,7 +86,7 @@ def before(folder: Path, settings: Eval) -> Journal | None:
     """What an evaluation in this folder has said, None where there is nothing. Raises UsageError where it asked
     otherwise, or where something else is in the folder."""
     if not is_evaluation(folder):
-        store.check_free(folder)
+        run_folder.check_free(folder)
         return None
     found = read(folder)
     if unlike := given.unlike(found.settings, msgspec.to_builtins(settings.shown())):
@@ -95,7 +96,7 @@ def before(folder: Path, settings: Eval) -> Journal | None:
 
 
 def write(folder: Path, journal: Journal) -> None:
-    store.Folder(folder, new=False).write_json(EVAL, journal)
+    run_folder.Folder(folder, new=False).write_json(EVAL, journal)
 
 
 def counted(wanted: Iterable[str], answers: Mapping[str, Answer]) -> tuple[dict[str, int], dict[str, int]]:
@@ -132,7 +133,7 @@ def cost(input_tokens: float, output_tokens: float, settings: Eval) -> float | N
 
 
 def now() -> str:
-    return describe.now()
+    return run_metadata.now()
 
 
 def asked(paper: Paper, digest: str) -> Asked:

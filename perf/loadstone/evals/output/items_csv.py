@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.engine import run_folder as store
+from loadstone.engine import run_folder
 from loadstone.records import Record
 from loadstone.samples import Answered, Score
 
@@ -55,7 +55,7 @@ class Writer:
         self._path, self._half, self._timings = path, path.with_name(f".{path.name}.part"), timings
 
     def __enter__(self) -> Writer:
-        with store.writing(self._path):
+        with run_folder.writing(self._path):
             self._file = self._half.open("w", encoding="utf-8", errors="replace", newline="")
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._rows.writerow(COLUMNS)

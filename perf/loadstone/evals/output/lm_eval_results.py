@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from loadstone.evals.output.lm_eval_samples import BYPASS, OURS, About, Setup, argument, digest, sanitized
+from loadstone.evals.output.lm_eval_samples import BYPASS, OURS, About, argument, digest, sanitized
+from loadstone.evals.requests.task_run import Setup
 from loadstone.samples import Evaluation, Grouped, Tallied
 from loadstone.tasks.spec import Group
 
+# Whose layout it is.
 LM_EVAL = "0.4.13"
-"""Whose layout it is."""
 
 
 def config(setup: Setup, about: About) -> dict[str, Any]:

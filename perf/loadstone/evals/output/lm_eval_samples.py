@@ -10,58 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from loadstone.evals.scoring import score as scoring
-from loadstone.evals.scoring.aggregate import Row
-from loadstone.samples import Answered, Score, Tallied
-from loadstone.tasks.spec import Mode, Task
+from loadstone.evals.requests.task_run import Setup
+from loadstone.samples import Answered, Score
+from loadstone.tasks.spec import Mode
 
+# lm-eval's filters say so where they find nothing.
 INVALID = "[invalid]"
-"""lm-eval's filters say so where they find nothing."""
+# What lm-eval's --predict_only writes for the metric of an answer that is not judged.
 BYPASS = 999
-"""What lm-eval's --predict_only writes for the metric of an answer that is not judged."""
 OURS = "loadstone"
-
-
-class Setup(Struct, frozen=True, kw_only=True):
-    """How a task was asked. `settings`: of the generation, as sent; `original`: rows of the split; `sha256`: of the
-    files read, by name; `chat`: asked as messages; `judged`: False where only predictions are wanted.
-    judge, figures, foreign: of a task of lm-eval's: what judges an item, what adds its own figures, its configuration.
-    """
-
-    task: Task
-    mode: Mode
-    shots: int = 0
-    repeats: int = 1
-    settings: dict[str, Any] = {}
-    original: int | None = None
-    sha256: dict[str, str] = {}
-    chat: bool = False
-    judged: bool = True
-    judge: Callable[[Answered], list[Score]] | None = None
-    figures: Callable[[Tallied], Tallied] | None = None
-    foreign: dict[str, Any] | None = None
-
-    @property
-    def template(self) -> str:
-        spec = self.task.generation if self.mode == "generation" else self.task.likelihood
-        return spec.template if spec else ""
-
-    @property
-    def row(self) -> Row:
-        task = self.task
-        return Row(task=task.name, title=task.title, mode=self.mode, template=self.template, version=task.version,
-                   shots=self.shots, headline=scoring.headline(task, self.mode))  # fmt: skip
-
-    @property
-    def filters(self) -> list[str]:
-        spec = self.task.generation
-        return [each.name for each in spec.filters] if spec and self.mode == "generation" else ["none"]
 
 
 class About(Struct, frozen=True, kw_only=True):

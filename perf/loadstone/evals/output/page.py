@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from loadstone.checks.finding import plain
-from loadstone.records import Summary
-from loadstone.samples import Estimate, Evaluation, Spent, Tallied
-from loadstone.evals.output import serving_tables as accuracy_serving, tables as accuracy_tables
+from loadstone.evals.output import serving_tables, tables
 from loadstone.evals.output.serving_tables import Bin
 from loadstone.evals.output.tables import SHARES, ends, modes, percent
 from loadstone.report.page import Page, Prose, Section
+from loadstone.samples import Estimate, Evaluation, Spent, Tallied
+from loadstone.summary import Summary
 
+# From this share on, answers that failed or were cut make a figure doubtful.
 LOUD = 0.01
-"""From this share on, answers that failed or were cut make a figure doubtful."""
+# Benchmarks told in the lead.
 FEW = 3
-"""Benchmarks told in the lead."""
 _READING = (
     "right: the headline metric is met. wrong: the answer ended properly and is not right, also when it is empty. "
     "unparsed: it ended, but nothing in it can be held against the target. truncated: cut at its length limit, and "
@@ -49,13 +49,13 @@ def page(evaluation: Evaluation, meanwhile: Meanwhile | None = None, remarks: Se
     title = f"Evaluation of {plain(evaluation.model, 100)}"
     judged = [each for each in evaluation.tasks if each.figures]
     sections = [
-        Section("Tasks", [*remarks, *_warnings(judged), *accuracy_tables.tasks(evaluation.tasks)]),
-        *([Section("Groups", [accuracy_tables.groups(evaluation)])] if evaluation.groups else []),
-        *([Section("Leaderboard", [accuracy_tables.standings(evaluation)])] if evaluation.leaderboard else []),
-        *accuracy_tables.further(judged),
+        Section("Tasks", [*remarks, *_warnings(judged), *tables.tasks(evaluation.tasks)]),
+        *([Section("Groups", [tables.groups(evaluation)])] if evaluation.groups else []),
+        *([Section("Leaderboard", [tables.standings(evaluation)])] if evaluation.leaderboard else []),
+        *tables.further(judged),
         *_meanwhile(meanwhile),
         Section("How to read this", [Prose(text) for text in _READING]),
-        *accuracy_tables.data(evaluation),
+        *tables.data(evaluation),
     ]
     return Page(title, lead(evaluation), sections)
 
@@ -66,7 +66,7 @@ def leaderboard(evaluation: Evaluation) -> Page:
     if not evaluation.leaderboard:
         text = "No row: only benchmarks whose subjects are sorted into fields have one, such as mmlu and ceval."
         return Page(title, Prose(text, "doubt"), [])
-    return Page(title, lead(evaluation), [Section("Leaderboard", [accuracy_tables.standings(evaluation)])])
+    return Page(title, lead(evaluation), [Section("Leaderboard", [tables.standings(evaluation)])])
 
 
 def lead(evaluation: Evaluation) -> Prose:
@@ -146,8 +146,8 @@ def _meanwhile(found: Meanwhile | None) -> Iterator[Section]:
     if found is None:
         return
     if found.runs:
-        yield Section("Serving", list(accuracy_serving.served(found.runs)))
+        yield Section("Serving", list(serving_tables.served(found.runs)))
     if found.latency or found.finish:
-        yield Section("Accuracy by how it was answered", list(accuracy_serving.by(found.latency, found.finish)))
+        yield Section("Accuracy by how it was answered", list(serving_tables.by(found.latency, found.finish)))
     if found.spent is not None:
-        yield Section("Tokens", [accuracy_serving.spent(found.spent)])
+        yield Section("Tokens", [serving_tables.spent(found.spent)])

@@ -13,22 +13,23 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone.evals.scoring import intervals as accuracy
-from loadstone.engine import run_folder as store
 from loadstone import results as runs
-from loadstone.evals.output import results
-from loadstone.records import Summary, UsageError
-from loadstone.samples import Evaluation, Spent
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
 from loadstone.evals.output import page as view
-from loadstone.report import html, markdown
+from loadstone.evals.output import results
 from loadstone.evals.output.page import Meanwhile
 from loadstone.evals.output.serving_tables import Bin
+from loadstone.evals.scoring import intervals
+from loadstone.report import html, markdown
 from loadstone.report.page import Page
+from loadstone.samples import Evaluation, Spent
+from loadstone.summary import Summary
 
 PAGES = {"report.md": markdown.draw, "report.html": html.draw}
 QUARTERS = 4
+# Answers below which they are not cut into quarters.
 FEWEST = 40
-"""Answers below which they are not cut into quarters."""
 
 
 def is_evaluation(folder: Path) -> bool:
@@ -55,7 +56,7 @@ def page(folder: Path) -> Page:
     return view.page(*read(folder))
 
 
-def write(folder: store.Folder, web: bool = True) -> None:
+def write(folder: run_folder.Folder, web: bool = True) -> None:
     """report.md and, if wanted, report.html."""
     found = page(folder.path)
     for name, draw in PAGES.items():
@@ -132,6 +133,6 @@ def _by_finish(rows: Sequence[_Row]) -> list[Bin]:
 
 def _bin(name: str, rows: Iterable[_Row]) -> Bin:
     values = [float(row.outcome == "right") for row in rows]
-    found = accuracy.estimate(values)
+    found = intervals.estimate(values)
     assert found is not None
     return Bin(name=name, right=found, count=len(values))

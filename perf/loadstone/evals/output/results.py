@@ -15,21 +15,23 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone.engine import run_folder as store
-from loadstone.evals.scoring import groups as grouping, score as scoring, aggregate as tally
-from loadstone.evals.output import (items_csv as items, lm_eval_samples as layout, lm_eval_results as layout_results)
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
+from loadstone.evals.output import items_csv, lm_eval_results, lm_eval_samples
 from loadstone.evals.output.items_csv import Timing
-from loadstone.evals.output.lm_eval_samples import About, Setup
+from loadstone.evals.output.lm_eval_samples import About
+from loadstone.evals.requests.task_run import Setup
+from loadstone.evals.scoring import aggregate, score
+from loadstone.evals.scoring import groups as grouping
 from loadstone.evals.scoring.sandbox import Runs
-from loadstone.records import UsageError
 from loadstone.samples import Answered, Evaluation, Score, Tallied
 from loadstone.scorers import Scorer
 from loadstone.tasks.spec import Group
 
 ITEMS = "items.csv"
 Judged = tuple[Answered, list[Score]]
+# A task and what was answered; with its scores, where others than the task's own have judged.
 Part = tuple[Setup, Iterable[Answered | Judged]]
-"""A task and what was answered; with its scores, where others than the task's own have judged."""
 
 
 def stamp(now: datetime) -> str:
@@ -38,7 +40,7 @@ def stamp(now: datetime) -> str:
 
 
 def finish(
-    folder: store.Folder,
+    folder: run_folder.Folder,
     about: About,
     parts: Iterable[Part],
     groups: Sequence[Group],
@@ -51,19 +53,19 @@ def finish(
     """Judge all answers and write `samples_*`, `results_*` and items.csv. `when`: see `stamp`. `timings`: of the
     records, by (run, index). `target`: official scores, by group. Raises UsageError."""
     tallies, setups, hashes = {}, [], {}
-    with _whole_or_none() as made, items.Writer(folder.path / ITEMS, timings or {}) as rows:
+    with _whole_or_none() as made, items_csv.Writer(folder.path / ITEMS, timings or {}) as rows:
         for setup, answered in parts:
             setups.append(setup)
-            tallied = tally.Tally(setup.row)
-            path = folder.path / layout.samples_name(setup.task.name, when)
+            tallied = aggregate.Tally(setup.row)
+            path = folder.path / lm_eval_samples.samples_name(setup.task.name, when)
             made.append(path)
             folder.write_lines(path.name, _judged(setup, answered, tallied, rows, run_code))
             tallies[setup.task.name], hashes[setup.task.name] = tallied, task_hash(path, setup.filters)
     evaluation = whole(about.model, setups, tallies, groups, target)
     if isinstance(run_code, Runs):
         evaluation = msgspec.structs.replace(evaluation, confined=run_code.confined)
-    told = layout_results.results(about, setups, groups, evaluation, hashes)
-    folder.write(layout.results_name(when), json.dumps(told, indent=2, default=str, ensure_ascii=False))
+    told = lm_eval_results.results(about, setups, groups, evaluation, hashes)
+    folder.write(lm_eval_samples.results_name(when), json.dumps(told, indent=2, default=str, ensure_ascii=False))
     return evaluation
 
 
@@ -82,7 +84,7 @@ def _whole_or_none() -> Iterator[list[Path]]:
 def whole(
     model: str,
     setups: Sequence[Setup],
-    tallies: Mapping[str, tally.Tally],
+    tallies: Mapping[str, aggregate.Tally],
     groups: Sequence[Group],
     target: Mapping[str, float] | None = None,
 ) -> Evaluation:
@@ -102,19 +104,23 @@ def _as_is(tallied: Tallied) -> Tallied:
 
 
 def _judged(
-    setup: Setup, parts: Iterable[Answered | Judged], tallied: tally.Tally, rows: items.Writer, run_code: Scorer | None
+    setup: Setup,
+    parts: Iterable[Answered | Judged],
+    tallied: aggregate.Tally,
+    rows: items_csv.Writer,
+    run_code: Scorer | None,
 ) -> Iterator[bytes]:
     for part in parts:
         one, scores = part if isinstance(part, tuple) else (part, _scores(setup, part, run_code))
         tallied.add(scores, passes=max(map(len, one.responses), default=0))
         rows.add(one, scores, setup.filters[0])
-        yield from map(layout.dumped, layout.lines(setup, one, scores))
+        yield from map(lm_eval_samples.dumped, lm_eval_samples.lines(setup, one, scores))
 
 
 def _scores(setup: Setup, one: Answered, run_code: Scorer | None) -> list[Score]:
     if not setup.judged:
         return []
-    return setup.judge(one) if setup.judge else scoring.score(setup.task, setup.mode, one, run_code)
+    return setup.judge(one) if setup.judge else score.score(setup.task, setup.mode, one, run_code)
 
 
 class _Hashes(Struct):
@@ -132,7 +138,7 @@ def task_hash(path: Path, filters: Sequence[str]) -> str:
         try:
             return decoder.decode(line)
         except msgspec.DecodeError:
-            return msgspec.convert(layout.loaded(line), _Hashes)
+            return msgspec.convert(lm_eval_samples.loaded(line), _Hashes)
 
     for name in filters:
         with path.open("rb") as file:
@@ -149,9 +155,9 @@ def latest(folder: Path) -> Path | None:
 
 def read(path: Path) -> Evaluation:
     """Of a results file, what is ours. Raises UsageError."""
-    class_ = msgspec.defstruct("Held", [(layout.OURS, Evaluation)])
+    class_ = msgspec.defstruct("Held", [(lm_eval_samples.OURS, Evaluation)])
     try:
-        return getattr(msgspec.json.decode(path.read_bytes(), type=class_), layout.OURS)  # type: ignore[no-any-return]
+        return getattr(msgspec.json.decode(path.read_bytes(), type=class_), lm_eval_samples.OURS)  # type: ignore[no-any-return]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
         hint = f"`loadstone score {path.parent}` judges what lm-eval has written"
         raise UsageError(f"{path} holds no evaluation of loadstone: {exc}; {hint}") from exc

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from loadstone.checks.finding import plain
-from loadstone.records import Metric, Summary
-from loadstone.samples import Estimate, Spent
 from loadstone.report.page import Axis, Block, Chart, Prose, Series, Table
 from loadstone.report.run_tables import number
+from loadstone.samples import Estimate, Spent
+from loadstone.summary import Metric, Summary
 
 _FIGURES = (("ttft", "mean", "TTFT mean"), ("ttft", "p50", "p50"), ("ttft", "p99", "p99"),
             ("tpot", "mean", "TPOT mean"),
             ("latency", "mean", "latency mean"), ("latency", "p50", "p50"), ("latency", "p99", "p99"))  # fmt: skip
+# Kinds of failures that are shown.
 MOST = 8
-"""Kinds of failures that are shown."""
 _TONES = {"valid": "good", "suspect": "doubt", "invalid": "bad"}
 
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from loadstone.evals.scoring.intervals import scaled
 from loadstone.checks.finding import plain
-from loadstone.samples import Estimate, Evaluation, Figure, Grouped, Standing, Tallied
+from loadstone.evals.scoring.intervals import scaled
 from loadstone.report.page import Axis, Block, Chart, Section, Series, Table
+from loadstone.samples import Estimate, Evaluation, Figure, Grouped, Standing, Tallied
 
+# Tasks in a chart; rows of a table of details that is open from the start.
 MOST_CHARTED, MOST_OPEN = 80, 12
-"""Tasks in a chart; rows of a table of details that is open from the start."""
 SHARES = ("right", "wrong", "unparsed", "truncated", "failed")
+# Of llmuses' leaderboard, in its order; others follow.
 COLUMNS = ("Humanities", "STEM", "SocialScience", "Other")
-"""Of llmuses' leaderboard, in its order; others follow."""
 
 
 def tasks(tasks: Sequence[Tallied]) -> Iterator[Block]:

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.engine import run_folder as store
-from loadstone.evals.requests import loglikelihood as likelihood
+from loadstone.engine import run_folder
+from loadstone.evals.requests import loglikelihood
 from loadstone.evals.requests.build import Item, Wanted, stopped
 from loadstone.evals.requests.loglikelihood import UntoldError
 from loadstone.records import Record, Usage, from_lines
@@ -88,13 +88,17 @@ def records(folder: Path) -> Iterator[tuple[str | None, Record]]:
         with cached.open("rb") as lines:
             yield from ((None, record) for record in from_lines(lines, str(cached)))
     for run in runs(folder):
-        yield from ((run.name, record) for record in store.load_records(run))
+        yield from ((run.name, record) for record in run_folder.load_records(run))
 
 
 def runs(folder: Path) -> list[Path]:
     """Run folders of an evaluation that hold records, finished or not, in order."""
     inside = (folder / RUNS).iterdir() if (folder / RUNS).is_dir() else []
-    found = [path for path in inside if path.name.isdigit() and ((path / store.RECORDS).exists() or store.shards(path))]
+    found = [
+        path
+        for path in inside
+        if path.name.isdigit() and ((path / run_folder.RECORDS).exists() or run_folder.shards(path))
+    ]
     return sorted(found, key=lambda path: int(path.name))
 
 
@@ -163,4 +167,4 @@ def _failure(record: Record) -> str | None:
 def _responses(record: Record, wanted: Wanted) -> list[Response]:
     if wanted.mode == "generation":
         return [stopped(record.text or "", wanted.settings)]
-    return list(likelihood.judged(record, wanted))
+    return list(loglikelihood.judged(record, wanted))

@@ -14,10 +14,10 @@ from msgspec import Struct
 from loadstone.samples import Asked, Sample
 from loadstone.tasks.spec import Generation, Mode, Task
 
+# Of the first pass, where answers are sampled; the next pass has the next number.
 SEED = 1234
-"""Of the first pass, where answers are sampled; the next pass has the next number."""
+# Stop texts that a request may have, by OpenAI's rule, which vLLM 0.32 has too, of chats and of completions.
 MOST_STOPS = 4
-"""Stop texts that a request may have, by OpenAI's rule, which vLLM 0.32 has too, of chats and of completions."""
 Form = Literal["text", "messages"]
 Message = dict[str, Any]
 

@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from loadstone.records import Record, UsageError, from_line, to_line
+from loadstone.errors import UsageError
+from loadstone.records import Record, from_line, to_line
 
 FILE = "answers.sqlite3"
+# Seconds to wait for another evaluation that is writing.
 PATIENCE = 60.0
-"""Seconds to wait for another evaluation that is writing."""
 _TABLE = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID"
 _AT_ONCE = 500
 T = TypeVar("T")

@@ -15,17 +15,17 @@ from msgspec import Struct
 from loadstone.apis.openai import Chat, Completions
 from loadstone.config.schema import Config
 from loadstone.evals.requests.build import Wanted
-from loadstone.evals.requests.loglikelihood import UntoldError, Way, body, continuation
 from loadstone.evals.requests.client import MODELS, Heard, Line, lines
+from loadstone.evals.requests.loglikelihood import UntoldError, Way, body, continuation
 from loadstone.records import Logprobs
 
 CONTEXT, LIKELY, AFTER, UNLIKELY = "The capital of France is", " Paris", ", and", " xqzvwk"
+# Most that the mean log-probability of a token may change with what follows: servers compute in 16 bits.
 APART = 0.1
-"""Most that the mean log-probability of a token may change with what follows: servers compute in 16 bits."""
+# Likeliest tokens to ask for: vLLM's and chat's limit, that of OpenAI's completions, the least.
 TOPS = (20, 5, 1)
-"""Likeliest tokens to ask for: vLLM's and chat's limit, that of OpenAI's completions, the least."""
+# Four texts that nobody writes, before the one that is looked for: OpenAI takes four, lm-eval's tasks have more.
 STOPS = tuple(f"\u2063{letter}" for letter in "abcd")
-"""Four texts that nobody writes, before the one that is looked for: OpenAI takes four, lm-eval's tasks have more."""
 STOPPED = (5, 4)
 LENGTH = 24
 _PATHS = {"chat": Chat.path, "completions": Completions.path}

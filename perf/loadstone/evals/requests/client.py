@@ -14,17 +14,17 @@ import msgspec
 from msgspec import Struct
 
 from loadstone import apis
-from loadstone.config import secrets as keys
-from loadstone.engine import preflight, prepare as setup
-from loadstone.config.schema import Config
-from loadstone.records import UsageError
 from loadstone.apis.response_parser import Reply, complaint
+from loadstone.config import secrets
+from loadstone.config.schema import Config
+from loadstone.engine import preflight, prepare
 from loadstone.engine.prepare import Entrance
+from loadstone.errors import UsageError
 from loadstone.transport import Headers, Request
 
 BUSY = (429, 503)
+# Seconds to wait where the server is busy, before it is given up.
 PAUSES = (1.0, 2.0, 4.0)
-"""Seconds to wait where the server is busy, before it is given up."""
 MODELS = "/v1/models"
 
 
@@ -95,12 +95,12 @@ class Line:
 async def lines(config: Config) -> AsyncIterator[list[Line]]:
     """A line to each server of a run, for as long as they are needed. Raises UsageError when nobody answers, the key is
     refused, or there is no way to know the model."""
-    headers, hint = keys.request_headers(config), keys.hint(config)
-    async with setup.opened(config, setup.protocol(config)) as ways:
+    headers, hint = secrets.request_headers(config), secrets.hint(config)
+    async with prepare.opened(config, prepare.protocol(config)) as ways:
         try:
             yield [await _line(config, at, headers, hint) for at in ways]
         except UsageError as exc:
-            raise UsageError(keys.without(str(exc), keys.secrets(config))) from exc
+            raise UsageError(secrets.without(str(exc), secrets.secrets(config))) from exc
 
 
 async def _line(config: Config, at: Entrance, headers: Headers, hint: str) -> Line:

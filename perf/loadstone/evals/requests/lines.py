@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from loadstone.config.schema import Config
-from loadstone.evals.requests import send as inference
+from loadstone.evals.requests import send
 from loadstone.evals.requests.answers import CACHED, answer
 from loadstone.evals.requests.cache import Cache, key
 from loadstone.evals.requests.send import Routed, Row
@@ -19,13 +19,13 @@ from loadstone.records import Record, to_line
 
 def bodies(routed: Iterable[Routed], load: Config) -> Iterator[tuple[Routed, Row]]:
     """Each request with its row, those of one API after the other."""
-    for batch in inference.by_api(routed).values():
-        yield from zip(batch, inference.rows(batch, load), strict=True)
+    for batch in send.by_api(routed).values():
+        yield from zip(batch, send.rows(batch, load), strict=True)
 
 
 def lines(routed: Iterable[Routed], load: Config) -> Iterator[tuple[str, bytes]]:
     """The id of each request, and its line."""
-    return ((one.id, inference.line(row)) for (one, _), row in bodies(routed, load))
+    return ((one.id, send.line(row)) for (one, _), row in bodies(routed, load))
 
 
 def digests(routed: Iterable[Routed], papers: Iterable[Paper], load: Config) -> list[str]:

@@ -12,11 +12,10 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from loadstone.evals.lm_eval.tasks import Bridged
-from loadstone.evals.requests.loglikelihood import Way
+from loadstone.errors import UsageError
 from loadstone.evals.requests.capabilities import Abilities
-from loadstone.records import UsageError
-from loadstone.tasks.spec import Mode, Task
+from loadstone.evals.requests.loglikelihood import Way
+from loadstone.tasks.spec import Bridged, Mode, Task
 
 SPOKEN = ("chat", "completions")
 

@@ -14,23 +14,24 @@ from typing import Any
 
 import msgspec
 
-from loadstone import apis, results, load_test as session
-from loadstone.engine import prepare as setup, run_folder as store
+from loadstone import apis, loadtest, results
 from loadstone.apis.common import SAMPLING
 from loadstone.config.schema import Config
-from loadstone.evals.requests import loglikelihood as likelihood
+from loadstone.dataset.rows import LATER, REQUEST
+from loadstone.engine import prepare, run_folder
+from loadstone.engine.prepare import Notice
+from loadstone.errors import UsageError
+from loadstone.evals.requests import loglikelihood
 from loadstone.evals.requests.answers import RUNS, runs
 from loadstone.evals.requests.build import Wanted, cut_stops
 from loadstone.evals.requests.mode import Route
-from loadstone.dataset.rows import LATER, REQUEST
-from loadstone.records import Prompt, UsageError
-from loadstone.load_test import Live, Result
-from loadstone.engine.prepare import Notice
+from loadstone.loadtest import Live, Result
+from loadstone.records import Prompt
 
 REQUESTS, _REQUESTS = "requests-{}.jsonl", re.compile(r"requests-(\d+)\.jsonl")
 Row = dict[str, Any]
+# A request, and its route.
 Routed = tuple[Wanted, Route]
-"""A request, and its route."""
 
 
 async def infer(
@@ -57,14 +58,14 @@ def by_api(wanted: Iterable[Routed]) -> dict[str, list[Routed]]:
 async def _run(batch: Sequence[Routed], load: Config, folder: Path, notice: Notice, live: Live | None) -> Result:
     number = _next(folder)
     path = folder / REQUESTS.format(number)
-    store.Folder(folder, new=False).write_lines(path.name, map(line, rows(batch, load)))
+    run_folder.Folder(folder, new=False).write_lines(path.name, map(line, rows(batch, load)))
     stream = load.stream and any(one.mode == "generation" for one, _ in batch)
     config = msgspec.structs.replace(
         load, dataset=f"jsonl:{path}", requests=len(batch), stream=stream, save_text=True,
         output=str(folder / RUNS / str(number)),
     )  # fmt: skip
     try:
-        return await session.load_test(config, notice=_quieter(path, notice), live=live)
+        return await loadtest.load_test(config, notice=_quieter(path, notice), live=live)
     except UsageError:
         if not (folder / RUNS / str(number)).exists():
             path.unlink()
@@ -86,9 +87,9 @@ def rows(batch: Iterable[Routed], load: Config) -> Iterator[Row]:
     api, known = None, dict[bytes, Row]()
     for one, route in batch:
         if route.way is not None:
-            yield {"id": one.id, **likelihood.body(one, route.way)}
+            yield {"id": one.id, **loglikelihood.body(one, route.way)}
             continue
-        api = api or setup.protocol(msgspec.structs.replace(load, api=route.api))
+        api = api or prepare.protocol(msgspec.structs.replace(load, api=route.api))
         settings = cut_stops(one.settings, route.stops)
         key = msgspec.json.encode(settings)
         if key not in known:
@@ -160,7 +161,7 @@ def close(folder: Path, load: Config) -> list[Path]:
     """Runs that were killed get their results from the records that they left; returns them."""
     left = [path for path in runs(folder) if not (path / "summary.json").exists()]
     for path in left:
-        run = store.Folder(path, new=False)
+        run = run_folder.Folder(path, new=False)
         run.merge()
         results.finish(run, load.tokenizer, load.html)
     return left

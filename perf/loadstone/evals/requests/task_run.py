@@ -5,24 +5,27 @@ Reads the data, asks nobody. How a task can be answered here is route.py's, how 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
-from loadstone.evals.requests import build as asking
-from loadstone.evals.data import rows as library, samples as questions
-from loadstone.evals.requests.build import How, Item, Wanted
-from loadstone.evals.lm_eval.tasks import Ask, Bridged
-from loadstone.evals.output.lm_eval_samples import Setup
+from loadstone.engine.prepare import Notice
+from loadstone.errors import UsageError
+from loadstone.evals.data import rows as library
+from loadstone.evals.data import samples
 from loadstone.evals.data.rows import Rows
 from loadstone.evals.data.samples import Which
+from loadstone.evals.lm_eval.tasks import Ask
+from loadstone.evals.requests import build
+from loadstone.evals.requests.build import How, Item, Wanted
 from loadstone.evals.requests.mode import Route
+from loadstone.evals.scoring import score as scoring
+from loadstone.evals.scoring.aggregate import Row
 from loadstone.evals.settings import Eval
-from loadstone.records import UsageError
-from loadstone.engine.prepare import Notice
-from loadstone.tasks.spec import Task
+from loadstone.samples import Answered, Score, Tallied
+from loadstone.tasks.spec import Bridged, Mode, Task
 
 
 class Paper(Struct, frozen=True, kw_only=True):
@@ -61,12 +64,12 @@ def paper(task: Task, route: Route, settings: Eval, notice: Notice = lambda _: N
     """A task with the items that are wanted of it. Raises UsageError."""
     if isinstance(task, Bridged):
         return _bridged(task, route, settings, notice)
-    shots = questions.shots_of(task, settings.num_fewshot)
+    shots = samples.shots_of(task, settings.num_fewshot)
     if settings.num_fewshot is not None and shots != settings.num_fewshot:
         notice(f"{task.name} has {shots} worked examples, not {settings.num_fewshot}")
     rows, examples = _rows(task, settings.data, shots)
     which = Which(limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot)
-    drawn = questions.samples(task, route.mode, rows.docs, examples.docs, which)
+    drawn = samples.samples(task, route.mode, rows.docs, examples.docs, which)
     if route.mode == "generation" and route.form == "text" and any(sample.later for sample in drawn):
         raise UsageError(f"{task.name} is conversations, which completions do not hold: say --api chat")
     how = _how(task, route, settings, notice)
@@ -76,7 +79,7 @@ def paper(task: Task, route: Route, settings: Eval, notice: Notice = lambda _: N
         shots=shots,
         repeats=how.repeat,
         settings=_sent(task, route, how.settings, notice),
-        items=[asking.item(sample, how) for sample in drawn],
+        items=[build.item(sample, how) for sample in drawn],
         original=len(rows.docs),
         sha256={_name(each): each.sha256 for each in (rows, examples)},
     )
@@ -113,7 +116,7 @@ def _rows(task: Task, root: str | None, shots: int) -> tuple[Rows, Rows]:
 
 
 def _how(task: Task, route: Route, settings: Eval, notice: Notice) -> How:
-    said = asking.generation(task, settings.gen) if route.mode == "generation" else {}
+    said = build.generation(task, settings.gen) if route.mode == "generation" else {}
     repeat = task.repeats if settings.repeat is None else settings.repeat
     if repeat > 1 and not said.get("temperature"):
         notice(f"{task.name}: {repeat} passes at temperature 0 will hardly differ; sample with --temperature 0.6")
@@ -125,7 +128,7 @@ def _how(task: Task, route: Route, settings: Eval, notice: Notice) -> How:
 
 def _sent(task: Task, route: Route, settings: dict[str, Any], notice: Notice) -> dict[str, Any]:
     """What goes into the requests of a generation."""
-    cut = asking.cut_stops(settings, route.stops)
+    cut = build.cut_stops(settings, route.stops)
     if cut != settings:
         notice(f"{task.name}: of {len(settings['stop'])} stop texts the first {len(cut['stop'])} are sent, as servers"
                " take no more; answers are cut at the others when they have come")  # fmt: skip
@@ -136,3 +139,39 @@ def _name(rows: Rows) -> str:
     """The files as they are called, without where they lie on this machine."""
     names = [str(Path(*Path(file).parts[-2:])) for file in rows.files]
     return ", ".join(names) or rows.origin
+
+
+class Setup(Struct, frozen=True, kw_only=True):
+    """How a task was asked. `settings`: of the generation, as sent; `original`: rows of the split; `sha256`: of the
+    files read, by name; `chat`: asked as messages; `judged`: False where only predictions are wanted.
+    judge, figures, foreign: of a task of lm-eval's: what judges an item, what adds its own figures, its configuration.
+    """
+
+    task: Task
+    mode: Mode
+    shots: int = 0
+    repeats: int = 1
+    settings: dict[str, Any] = {}
+    original: int | None = None
+    sha256: dict[str, str] = {}
+    chat: bool = False
+    judged: bool = True
+    judge: Callable[[Answered], list[Score]] | None = None
+    figures: Callable[[Tallied], Tallied] | None = None
+    foreign: dict[str, Any] | None = None
+
+    @property
+    def template(self) -> str:
+        spec = self.task.generation if self.mode == "generation" else self.task.likelihood
+        return spec.template if spec else ""
+
+    @property
+    def row(self) -> Row:
+        task = self.task
+        return Row(task=task.name, title=task.title, mode=self.mode, template=self.template, version=task.version,
+                   shots=self.shots, headline=scoring.headline(task, self.mode))  # fmt: skip
+
+    @property
+    def filters(self) -> list[str]:
+        spec = self.task.generation
+        return [each.name for each in spec.filters] if spec and self.mode == "generation" else ["none"]

@@ -16,12 +16,12 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config.schema import Config
+from loadstone.errors import UsageError
 from loadstone.evals.requests.answers import Answer
 from loadstone.evals.requests.build import Wanted
-from loadstone.evals.requests.loglikelihood import moved
-from loadstone.evals.requests.client import Line, lines
 from loadstone.evals.requests.capabilities import token_ids
-from loadstone.records import UsageError
+from loadstone.evals.requests.client import Line, lines
+from loadstone.evals.requests.loglikelihood import moved
 
 FILE = "tokens.jsonl"
 AT_ONCE = 16

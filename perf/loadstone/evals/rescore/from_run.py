@@ -9,15 +9,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from loadstone.engine import run_folder as store
-from loadstone.evals.requests import answers
+from loadstone.dataset.rows import IDS
+from loadstone.engine import run_folder
+from loadstone.errors import UsageError
 from loadstone.evals.data import rows as library
+from loadstone.evals.requests import answers
 from loadstone.evals.requests.answers import Answer
 from loadstone.evals.requests.build import Wanted
-from loadstone.evals.rescore.samples_file import Chosen
 from loadstone.evals.rescore.sample_lines import Logged
-from loadstone.dataset.rows import IDS
-from loadstone.records import Record, UsageError
+from loadstone.evals.rescore.samples_file import Chosen
+from loadstone.records import Record
 from loadstone.samples import Answered
 from loadstone.tasks.spec import Doc, Task
 
@@ -25,7 +26,7 @@ PLACED = re.compile(r".*:([1-9]\d*)")
 
 
 def is_run(path: Path) -> bool:
-    return path.is_dir() and (path / store.RUN).is_file()
+    return path.is_dir() and (path / run_folder.RUN).is_file()
 
 
 class Ran:
@@ -41,7 +42,7 @@ class Ran:
 
     def _read(self, path: Path, own: dict[str, int], wanted: Chosen | None) -> dict[int, list[Answer]]:
         found: dict[int, list[Answer]] = {}
-        for record in store.load_records(path):
+        for record in run_folder.load_records(path):
             number = self._row(record, own)
             if record.phase != "measure" or (wanted is not None and not wanted(str(number))):
                 continue

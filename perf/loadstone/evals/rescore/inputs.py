@@ -12,22 +12,22 @@ from typing import Any
 
 import msgspec
 
-from loadstone.evals.output import lm_eval_samples as layout, results
-from loadstone.evals.rescore import from_run as ran, target_only as targets
-from loadstone.evals.rescore.samples_file import Chosen, Log
+from loadstone.errors import UsageError
+from loadstone.evals.output import lm_eval_samples, results
+from loadstone.evals.rescore import from_run, target_only
 from loadstone.evals.rescore.from_run import Ran
-from loadstone.records import UsageError
+from loadstone.evals.rescore.samples_file import Chosen, Log
 
 
 def logs(paths: Sequence[Path], task: str | None, which: str | None, data: str | None) -> list[Log | Ran]:
     """The answers of each task, of files that hold samples or of a run, whose task has to be told. `which`: see `only`;
     `data`: the folder with the rows that a run replayed. Raises UsageError."""
-    wanted, replayed = only(which), [path for path in paths if ran.is_run(path) and not _part(path)]
+    wanted, replayed = only(which), [path for path in paths if from_run.is_run(path) and not _part(path)]
     if not replayed:
         return [Log(name, files, wanted) for name, files in by_task(paths, task).items()]
     if len(paths) > 1:
         raise UsageError("a run is judged by itself: give one of them, or files with samples")
-    known = targets.known(task, asked=True) if task else None
+    known = target_only.known(task, asked=True) if task else None
     if known is None:
         raise UsageError(f"{paths[0]} is a run, which does not say what is right: name its task with --task")
     return [Ran(known, paths[0], data, wanted)]
@@ -59,10 +59,10 @@ def by_task(paths: Iterable[Path], task: str | None) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     for path in paths:
         for file in _files(path):
-            files.setdefault(layout.task_of(file.name) or file.stem, []).append(file)
-    if task is None or task == targets.BY_TARGET:
+            files.setdefault(lm_eval_samples.task_of(file.name) or file.stem, []).append(file)
+    if task is None or task == target_only.BY_TARGET:
         return files
-    if task not in files and (meant := targets.known(task, asked=True)):
+    if task not in files and (meant := target_only.known(task, asked=True)):
         if len(files) > 1 and meant.name not in files:
             raise UsageError(f"--task {task} is one task, and the files are of {', '.join(files)}: give those of one")
         task = meant.name
@@ -72,7 +72,7 @@ def by_task(paths: Iterable[Path], task: str | None) -> dict[str, list[Path]]:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    if ran.is_run(path) and _part(path):
+    if from_run.is_run(path) and _part(path):
         return _files(path.resolve().parent.parent)
     inside = sorted(path.glob("samples_*.jsonl")) or sorted(path.glob("*/samples_*.jsonl"))
     if not inside:
@@ -85,7 +85,7 @@ def _files(path: Path) -> list[Path]:
         )
     if len(models := {file.parent for file in inside}) > 1:
         raise UsageError(f"{path} holds several evaluations: give one of {', '.join(sorted(map(str, models)))}")
-    return list({layout.task_of(file.name) or file.name: file for file in inside}.values())
+    return list({lm_eval_samples.task_of(file.name) or file.name: file for file in inside}.values())
 
 
 class Past:
@@ -94,7 +94,7 @@ class Past:
     def __init__(self, samples: Path) -> None:
         told = _object(results.latest(samples.parent))
         self.model = str(told.get("model_name") or samples.parent.name or "unknown")
-        self.source = str(told.get("model_source") or layout.OURS)
+        self.source = str(told.get("model_source") or lm_eval_samples.OURS)
         given = (told.get("config") or {}).get("model_args")
         self.arguments = (
             {name: value for name, value in given.items() if name != "model"} if isinstance(given, dict) else {}

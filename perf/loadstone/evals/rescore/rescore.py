@@ -15,24 +15,26 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from loadstone import plugins
+from loadstone.engine.run_folder import Folder
+from loadstone.errors import UsageError
 from loadstone.evals.output import results
-from loadstone.evals.scoring import sandbox, score as scoring
-from loadstone.evals.rescore import inputs as saved, target_only as targets
-from loadstone.evals.output.lm_eval_samples import About, Setup
-from loadstone.evals.rescore.samples_file import Log
-from loadstone.evals.rescore.sample_lines import Logged
+from loadstone.evals.output.lm_eval_samples import About
+from loadstone.evals.requests.task_run import Setup
+from loadstone.evals.rescore import inputs, target_only
 from loadstone.evals.rescore.from_run import Ran
+from loadstone.evals.rescore.sample_lines import Logged
+from loadstone.evals.rescore.samples_file import Log
+from loadstone.evals.scoring import sandbox
+from loadstone.evals.scoring import score as scoring
 from loadstone.evals.scoring.aggregate import Tally
-from loadstone.records import UsageError
 from loadstone.samples import Evaluation, Score
 from loadstone.scorers import EXTRACTORS, SCORERS, Extractor, Scorer
-from loadstone.engine.run_folder import Folder
 from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Filter, Group, Task
 
 GROUP = "loadstone.scorers"
+# Items that are named among those that change.
 MOST = 10
-"""Items that are named among those that change."""
 
 
 class Wish(Struct, frozen=True, kw_only=True):
@@ -68,10 +70,10 @@ class Rescored(Struct, frozen=True):
 def rescore(paths: Sequence[Path], wish: Wish, folder: Folder | None, now: float, when: str) -> Rescored:
     """Judge what the files hold. `folder`: where new files are written, none without; `now`, `when`: the time, in
     seconds and as a name. Raises UsageError."""
-    logs = saved.logs(paths, wish.task, wish.only, wish.data)
+    logs = inputs.logs(paths, wish.task, wish.only, wish.data)
     if not any(len(log) for log in logs):
         raise UsageError(f"nothing to judge: no item of {', '.join(map(str, paths))} is wanted")
-    past = saved.Past(logs[0].paths[0])
+    past = inputs.Past(logs[0].paths[0])
     judged = [_Judged(log, wish, past) for log in logs if len(log)]
     setups = [one.setup for one in judged]
     groups = _groups([setup.task for setup in setups])
@@ -87,14 +89,14 @@ def rescore(paths: Sequence[Path], wish: Wish, folder: Folder | None, now: float
 class _Judged:
     """The items of a task, judged as they are read; how they changed is known behind the last."""
 
-    def __init__(self, log: Log | Ran, wish: Wish, past: saved.Past) -> None:
+    def __init__(self, log: Log | Ran, wish: Wish, past: inputs.Past) -> None:
         first = next(iter(log))
         self._log, self.changes = log, dict[tuple[str, str], Change]()
-        known = targets.known(wish.task or log.task, asked=wish.task not in (None, log.task))
-        task = known or targets.task(log, first, past.version(log.task))
+        known = target_only.known(wish.task or log.task, asked=wish.task not in (None, log.task))
+        task = known or target_only.task(log, first, past.version(log.task))
         if known and first.mode not in task.modes:
             raise UsageError(f"{log.paths[0]} holds answers by {first.mode}, which {task.name} does not know; "
-                             f"--task {targets.BY_TARGET} holds them against their targets")  # fmt: skip
+                             f"--task {target_only.BY_TARGET} holds them against their targets")  # fmt: skip
         self._by_target = known is None
         self._task = _changed(task, wish)
         self._run_code = _runs(self._task, wish.allow_code) if first.mode == "generation" else None
@@ -132,9 +134,9 @@ class _Judged:
     def _judge(self, logged: Logged) -> list[Score]:
         if not self._by_target:
             return scoring.score(self._task, logged.mode, logged.answered, self._run_code)
-        sample = targets.sample(self._task.name, logged)
+        sample = target_only.sample(self._task.name, logged)
         if self._filtered and logged.mode == "generation":
-            return targets.as_filtered(self._task, sample, logged)
+            return target_only.as_filtered(self._task, sample, logged)
         return scoring.judge(self._task, logged.mode, sample, logged.answered)
 
     def _compare(self, logged: Logged, scores: Sequence[Score]) -> None:

@@ -17,12 +17,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from loadstone.errors import UsageError
 from loadstone.evals.output.lm_eval_samples import digest, loaded
 from loadstone.evals.rescore.sample_lines import Line, Logged, checked, united
-from loadstone.records import UsageError
 
+# Whether an item is wanted, by its doc_id.
 Chosen = Callable[[str], bool]
-"""Whether an item is wanted, by its doc_id."""
 
 
 class _Key(Struct):

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from loadstone.evals.scoring import score as scoring
+from loadstone.errors import UsageError
 from loadstone.evals.output.lm_eval_samples import INVALID
-from loadstone.records import UsageError
+from loadstone.evals.scoring import score
 from loadstone.samples import Asked, Sample, Score
 from loadstone.scorers import choice
 from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Data, Filter, Generation, Likelihood, Task
 
 if TYPE_CHECKING:
-    from loadstone.evals.rescore.samples_file import Log
-    from loadstone.evals.rescore.sample_lines import Logged
     from loadstone.evals.rescore.from_run import Ran
+    from loadstone.evals.rescore.sample_lines import Logged
+    from loadstone.evals.rescore.samples_file import Log
 
 TEMPLATE = "by target"
+# As a task: none, an answer is right where it is the target.
 BY_TARGET = "target"
-"""As a task: none, an answer is right where it is the target."""
 
 
 def known(name: str, asked: bool) -> Task | None:
@@ -117,7 +117,7 @@ def as_filtered(spec: Task, item: Sample, logged: Logged) -> list[Score]:
         seen = replace(logged.answered, responses=[values], finishes=_first(logged.answered.finishes, len(values)),
                        failures=_first(logged.answered.failures, len(values)))  # fmt: skip
         alone = replace(spec, generation=replace(generation, filters=(each,)))
-        found += scoring.judge(alone, "generation", item, seen)
+        found += score.judge(alone, "generation", item, seen)
     return found
 
 

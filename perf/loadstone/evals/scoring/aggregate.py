@@ -12,17 +12,16 @@ from typing import get_args
 
 from msgspec import Struct
 
-from loadstone.evals.scoring import intervals as accuracy
+from loadstone.evals.scoring import intervals
 from loadstone.evals.scoring.score import value
 from loadstone.samples import Estimate, Figure, Outcome, Score, Tallied
-from loadstone.evals.scoring.passes import pass_at
 from loadstone.tasks.spec import Mode
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+# Answers that came and came whole.
 ANSWERED: frozenset[Outcome] = frozenset(("right", "wrong", "unparsed"))
-"""Answers that came and came whole."""
+# Metric and filter.
 Name = tuple[str, str]
-"""Metric and filter."""
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -131,20 +130,20 @@ class Tally:
             items=self.items,
             passes=self.passes,
             figures=[self._figure(name) for name in self._names()],
-            at={at: found for at, values in self._at.items() if (found := accuracy.estimate(values))},
+            at={at: found for at, values in self._at.items() if (found := intervals.estimate(values))},
             notes=dict(self._notes.most_common(5)),
         )
 
     def _figure(self, name: Name) -> Figure:
         column = self._columns[name]
-        share = not accuracy.scaled(name[0])
-        all_ = accuracy.estimate(column.all, column.clusters, share)
+        share = not intervals.scaled(name[0])
+        all_ = intervals.estimate(column.all, column.clusters, share)
         return Figure(
             metric=name[0],
             filter=name[1],
             all=all_ or Estimate(value=0.0, n=0),
-            stderr=None if column.parts else accuracy.stderr(column.all),
-            answered=accuracy.estimate(column.answered, column.answered_clusters, share),
+            stderr=None if column.parts else intervals.stderr(column.all),
+            answered=intervals.estimate(column.answered, column.answered_clusters, share),
             outcomes=self._counted(name[1]),
         )
 
@@ -169,3 +168,17 @@ def majority(passes: Sequence[Score]) -> bool:
         return False
     most = votes.most_common(1)[0][0]
     return next(score.outcome == "right" for score in passes if str(score.extracted) == most)
+
+
+def pass_at(n: int, c: int, k: int) -> float:
+    """Chance that k of n answers, drawn without putting back, hold one of the c right ones: 1 - C(n-c, k) / C(n, k).
+
+    The unbiased estimate of Chen et al., Evaluating Large Language Models Trained on Code (2021), section 2.1.
+    Raises ValueError where 0 <= c <= n and 1 <= k <= n do not hold: fewer answers than k say nothing of pass@k.
+    """
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass@{k} of {n} answers, {c} of them right")
+    none = 1.0
+    for taken in range(k):
+        none *= max(n - c - taken, 0) / (n - taken)
+    return 1.0 - none

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from loadstone.evals.scoring import intervals as accuracy
+from loadstone.evals.scoring import intervals
 from loadstone.evals.scoring.aggregate import OUTCOMES, Column, Tally
 from loadstone.samples import Estimate, Grouped, Standing, Tallied
 from loadstone.tasks.spec import Group
@@ -42,7 +42,7 @@ def _group(group: Group, tallies: Sequence[Tally]) -> Grouped:
         items=sum(tally.items for tally in tallies),
         outcomes={outcome: outcomes[outcome] for outcome in OUTCOMES},
         micro=_micro(heads) or Estimate(value=0.0, n=0),
-        macro=accuracy.unweighted([tallied.figures[0].all for tallied in done]),
+        macro=intervals.unweighted([tallied.figures[0].all for tallied in done]),
         answered=_micro(heads, answered=True),
         figures=_lm_eval(done),
     )
@@ -56,7 +56,7 @@ def _micro(heads: Sequence[tuple[str, Column]], answered: bool = False) -> Estim
         values += column.answered if answered else column.all
         labels = column.answered_clusters if answered else column.clusters
         clusters += [None if label is None else (task, label) for label in labels]
-    return accuracy.estimate(values, clusters)
+    return intervals.estimate(values, clusters)
 
 
 def _lm_eval(done: Sequence[Tallied]) -> dict[str, tuple[float, float | None, int]]:
@@ -72,7 +72,7 @@ def _lm_eval(done: Sequence[Tallied]) -> dict[str, tuple[float, float | None, in
 def _weighted(parts: Sequence[tuple[float, float | None, int]]) -> tuple[float, float | None, int]:
     sizes, errors = [size for _, _, size in parts], [error for _, error, _ in parts if error is not None]
     weighted = sum(one * size for one, _, size in parts) / sum(sizes)
-    return weighted, accuracy.pooled(errors, sizes) if len(errors) == len(parts) else None, sum(sizes)
+    return weighted, intervals.pooled(errors, sizes) if len(errors) == len(parts) else None, sum(sizes)
 
 
 def standings(
@@ -109,7 +109,7 @@ def _standing(
         name=group.name,
         columns={column: figure for column, figure in columns.items() if figure is not None},
         weighted=weighted,
-        mean=accuracy.mean(means),
+        mean=intervals.mean(means),
         target=official,
         delta=None if official is None else weighted - official,
     )
@@ -117,4 +117,4 @@ def _standing(
 
 def _over(names: Iterable[str], tallies: Mapping[str, Tally]) -> float | None:
     values = [figure for name in names if name in tallies and (head := tallies[name].head) for figure in head.all]
-    return accuracy.mean(values) if values else None
+    return intervals.mean(values) if values else None

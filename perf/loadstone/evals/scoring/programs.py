@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from loadstone.evals.scoring import sandbox
 from loadstone.evals.requests.answers import Answer
 from loadstone.evals.requests.task_run import Paper
+from loadstone.evals.scoring import sandbox
 from loadstone.samples import Sample
 from loadstone.scorers import Scorer
 from loadstone.tasks.spec import Filter

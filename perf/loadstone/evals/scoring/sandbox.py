@@ -1,6 +1,6 @@
 """Runs programs that a model wrote, each in processes of its own, and says whether they came to their end.
 
-`guard.py` does the confining, in a child; here is who starts it, what it was asked for, and what came of it. Nothing
+`sandbox_child.py` does the confining, in a child; here is who starts it, what it was asked for, and what came of it. Nothing
 of this runs unless the operator allowed it: `demand`. docs/code-answers.md tells what is contained by what.
 """
 
@@ -24,13 +24,14 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 from loadstone.samples import Sample
 
-GUARD = Path(__file__).with_name("guard.py")
+GUARD = Path(__file__).with_name("sandbox_child.py")
+# Seconds that the guard has for its own work before it is ended itself.
 GRACE = 5.0
-"""Seconds that the guard has for its own work before it is ended itself."""
 Means = tuple[Literal["namespaces", "landlock", "seccomp"], ...]
+# What confines a program beside its limits, the best first; the first that can be had is taken.
 MEANS: tuple[Means, ...] = (
     ("namespaces", "seccomp"),
     ("landlock", "seccomp"),
@@ -39,7 +40,6 @@ MEANS: tuple[Means, ...] = (
     ("landlock",),
     (),
 )
-"""What confines a program beside its limits, the best first; the first that can be had is taken."""
 PROBE = "import ctypes, decimal, hashlib, json, random, tempfile\nassert tempfile.TemporaryFile().write(b'.') == 1"
 How = Literal["passed", "raised", "exited", "time", "memory", "output", "killed", "unrun"]
 

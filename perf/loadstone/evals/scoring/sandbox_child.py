@@ -22,8 +22,8 @@ import sys
 import types
 from typing import Any, NoReturn
 
+# Exit statuses of a program that raised something, or MemoryError.
 RAISED, STARVED = 70, 71
-"""Exit statuses of a program that raised something, or MemoryError."""
 LINUX = sys.platform == "linux"
 LIBC = ctypes.CDLL(None, use_errno=True)
 NAMESPACES = 0x00020000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000  # mounts, PIDs, network, IPC, host name

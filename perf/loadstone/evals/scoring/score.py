@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 from loadstone.samples import Answered, Asked, Outcome, Sample, Score
 from loadstone.scorers import Scorer, choice
 from loadstone.tasks.spec import Filter, Generation, Likelihood, Mode, Task
@@ -20,8 +20,8 @@ from loadstone.tasks.spec import Filter, Generation, Likelihood, Mode, Task
 Metrics = Mapping[str, float | list[float]]
 Pair = tuple[float, bool]
 Part = TypeVar("Part")
+# The finish reason of an answer that was cut at its limit.
 CUT = "length"
-"""The finish reason of an answer that was cut at its limit."""
 
 
 def score(task: Task, mode: Mode, answered: Answered, run_code: Scorer | None = None) -> list[Score]:

@@ -9,18 +9,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
-from loadstone.records import Record, Summary
+from loadstone.records import Record
+from loadstone.summary import Summary
 
 if TYPE_CHECKING:
     from loadstone.metrics.columns import Count
 
+# Writes a run as it reads the records; `Count` counts tokens of kept texts where the server did not.
 Export: TypeAlias = "Callable[[Summary, Iterable[Record], Count | None, BinaryIO], None]"
-"""Writes a run as it reads the records; `Count` counts tokens of kept texts where the server did not."""
+# Writes a new folder of that of a sweep.
 Folder: TypeAlias = Callable[[Path, Path], None]
-"""Writes a new folder of that of a sweep."""
 
 DETAILED: dict[str, str] = {"vllm": "loadstone.report.exports.vllm:write"}
 BINARY: dict[str, str] = {"parquet": "loadstone.report.exports.parquet:write"}
 FOLDERS: dict[str, str] = {"vllm-sweep": "loadstone.sweep.vllm_export:write"}
+# By name: where the function is.
 EXPORTS = {**DETAILED, **BINARY, **FOLDERS}
-"""By name: where the function is."""

@@ -12,11 +12,13 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from loadstone.errors import UsageError
 from loadstone.metrics.columns import Count
-from loadstone.records import Record, Summary, UsageError
+from loadstone.records import Record
+from loadstone.summary import Summary
 
+# Rows of a group: some 30 MB of Python while it is put together, at 256 tokens a request.
 GROUP = 5_000
-"""Rows of a group: some 30 MB of Python while it is put together, at 256 tokens a request."""
 INSTALL = "Parquet files need the pyarrow library: pip install 'loadstone[parquet]'"
 _NUMBERS = ("index", "worker", "turn", "abandoned", "stage", "server", "asked", "reads", "status", "attempt")
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")

@@ -15,13 +15,14 @@ import numpy as np
 from msgspec import Struct
 
 from loadstone.metrics.columns import Array, Count
-from loadstone.records import Record, Summary
+from loadstone.records import Record
+from loadstone.summary import Summary
 
+# What is left out without --save-detailed.
 DETAILS = ("input_lens", "output_lens", "ttfts", "itls", "start_times", "generated_texts", "errors")
-"""What is left out without --save-detailed."""
 POINTS = (50, 90, 95, 99)
+# APIs without output tokens: vLLM writes a shorter result for them.
 POOLING = ("embeddings", "rerank")
-"""APIs without output tokens: vLLM writes a shorter result for them."""
 _BACKENDS = {
     "chat": "openai-chat",
     "completions": "openai",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 from loadstone.samples import Sample
 from loadstone.scorers.ifeval.checks import checked
 

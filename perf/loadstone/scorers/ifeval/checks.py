@@ -163,6 +163,7 @@ def no_comma(text: str) -> bool:
     return "," not in text
 
 
+# By the instruction's id: its check, and the arguments that it needs, with their types.
 CHECKS: dict[str, tuple[Check, dict[str, Kind]]] = {
     "keywords:existence": (existence, {"keywords": list}),
     "keywords:frequency": (frequency, {"keyword": str, "frequency": int, "relation": str}),
@@ -196,7 +197,6 @@ CHECKS: dict[str, tuple[Check, dict[str, Kind]]] = {
     "change_case:english_lowercase": (english_lowercase, {}),
     "punctuation:no_comma": (no_comma, {}),
 }
-"""By the instruction's id: its check, and the arguments that it needs, with their types."""
 
 
 def checked(name: str, arguments: dict[str, Any]) -> Callable[[str], bool]:

@@ -37,14 +37,14 @@ _OFTEN = (
     "why will with would you your"
 )
 ABBREVIATIONS, STARTERS, COMMON = (frozenset(each.split()) for each in (_ABBREVIATIONS, _STARTERS, _COMMON))
+# Words that also stand in the midst of sentences without a capital; after a lone letter they begin one.
 LOWER = STARTERS | COMMON | frozenset(_OFTEN.split())
-"""Words that also stand in the midst of sentences without a capital; after a lone letter they begin one."""
 CLOSING = "\"')]}\u2018\u2019\u201c\u201d\xab\xbb"
 AFTER = re.escape(CLOSING + ";*:@({[")
 END = re.compile(rf"[.?!](?=[{AFTER}]|\s+(\S+))")
 TOKEN = re.compile(rf"['\u2018\u2019\u201c\u201d\xab\xbb]?[^\s!?{AFTER}]*\Z")
+# No word begins with one of these.
 OPENING = '("`{[:;&#*@)}]-,'
-"""No word begins with one of these."""
 REALIGNED = re.compile(rf"[{re.escape(CLOSING)}]+?(?:\s+|(?=--)|$)", re.MULTILINE)
 NUMBER = re.compile(r"-?[.,]?\d[\d,.-]*\.?\Z")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# By script; the first language of each is taken in doubt.
 WORDS: dict[str, dict[str, str]] = {
     "LATIN": {
         "en": (
@@ -151,7 +152,7 @@ WORDS: dict[str, dict[str, str]] = {
         ),
     },
 }
-"""By script; the first language of each is taken in doubt."""
+# Letters that speak for a language among those of its script.
 LETTERS = {
     "pl": "łąęśżźćń",
     "de": "ßäöü",
@@ -184,7 +185,7 @@ LETTERS = {
     "mr": "ळ",
     "hr": "čćžšđ",
 }
-"""Letters that speak for a language among those of its script."""
+# Letters that speak against it.
 FOREIGN = {
     "ru": "іїєґў",
     "uk": "ыэёъў",
@@ -201,4 +202,3 @@ FOREIGN = {
     "es": "àèŵ",
     "it": "āēîûŵ",
 }
-"""Letters that speak against it."""

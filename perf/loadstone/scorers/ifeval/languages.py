@@ -12,15 +12,15 @@ from collections import Counter
 
 from loadstone.scorers.ifeval.language_words import FOREIGN, LETTERS, WORDS
 
+# Scripts that one language alone is written in, or nearly so, by the first word of their characters' names.
 SCRIPTS = {
     "THAI": "th", "TAMIL": "ta", "TELUGU": "te", "HANGUL": "ko", "HEBREW": "he", "KANNADA": "kn", "GUJARATI": "gu",
     "GURMUKHI": "pa", "MALAYALAM": "ml", "BENGALI": "bn", "HIRAGANA": "ja", "KATAKANA": "ja", "GREEK": "el",
     "CJK": "zh", "ARMENIAN": "hy", "GEORGIAN": "ka", "SINHALA": "si", "KHMER": "km", "LAO": "lo", "MYANMAR": "my",
     "ETHIOPIC": "am", "TIBETAN": "bo", "ORIYA": "or",
 }  # fmt: skip
-"""Scripts that one language alone is written in, or nearly so, by the first word of their characters' names."""
+# What a telling letter weighs against a frequent word.
 FOR, AGAINST = 0.2, 0.5
-"""What a telling letter weighs against a frequent word."""
 _SETS = {script: {code: frozenset(text.split()) for code, text in each.items()} for script, each in WORDS.items()}
 
 

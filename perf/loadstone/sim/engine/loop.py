@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from loadstone.host.timer import Alarm, alarm
-from loadstone.sim import request as asks, metrics
-from loadstone.sim.engine import kv_cache as kv
-from loadstone.sim.request import Ask
-from loadstone.sim.state import Desk
-from loadstone.sim.engine.scheduler import Engine, Sequence, Step
-from loadstone.sim.settings import word
+from loadstone.sim import metrics, request
 from loadstone.sim.bodies import Page
+from loadstone.sim.engine import kv_cache
 from loadstone.sim.engine.presets import Profile
+from loadstone.sim.engine.scheduler import Engine, Sequence, Step
+from loadstone.sim.request import Ask
+from loadstone.sim.settings import word
+from loadstone.sim.state import Desk
 
 if TYPE_CHECKING:
     from loadstone.sim.engine.responses import Batched
@@ -67,7 +67,7 @@ class Drive:
         ask = answer.ask
         each = max(1, ask.choices // len(ask.prompts))
         for index, content in enumerate(ask.prompts):
-            tokens = asks.tokens(content) or [""]
+            tokens = request.tokens(content) or [""]
             hashes, rest = self._hashed(tokens)
             for choice in range(index * each, (index + 1) * each):
                 start = answer.start[choice % ask.choices]
@@ -80,7 +80,7 @@ class Drive:
     def _hashed(self, tokens: list[str | int]) -> tuple[tuple[int, ...], tuple[Hashable, ...]]:
         """The hashes of the full blocks, and the tokens after them."""
         size = self.engine.limits.block_size
-        hashes = kv.chain(tokens, size) if self.engine.limits.prefix_caching else ()
+        hashes = kv_cache.chain(tokens, size) if self.engine.limits.prefix_caching else ()
         return hashes, tuple(tokens[len(tokens) - len(tokens) % size :])
 
     def _add(self, answer: Batched, choice: int, sequence: Sequence) -> None:

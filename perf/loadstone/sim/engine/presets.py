@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from loadstone.records import UsageError
+from loadstone.errors import UsageError
 from loadstone.sim.settings import Settings
 
 
@@ -34,16 +34,16 @@ class Limits(Struct, frozen=True, kw_only=True):
 class Costs(Struct, frozen=True, kw_only=True):
     """Seconds of a step, as a roofline: the weights are read while the tokens are computed, the KV cache besides."""
 
+    # Of every step: scheduling, launches, sampling, communication.
     overhead: float
-    """Of every step: scheduling, launches, sampling, communication."""
+    # To read the weights once, which no step can undercut.
     weights: float
-    """To read the weights once, which no step can undercut."""
+    # To compute one token.
     token: float
-    """To compute one token."""
+    # To read the KV cache of one token of context, once a step for each sequence.
     context: float
-    """To read the KV cache of one token of context, once a step for each sequence."""
+    # Attention's arithmetic between one token of a prompt and one token before it.
     pair: float = 0.0
-    """Attention's arithmetic between one token of a prompt and one token before it."""
 
     def step(self, tokens: int, context: int, pairs: int) -> float:
         linear = max(self.weights, tokens * self.token)
@@ -141,6 +141,7 @@ PRESETS: dict[str, Profile] = {
 }
 DEFAULT = "h100-8b"
 
+# Settings that take the place of a preset's.
 GIVEN = (
     "max_num_seqs",
     "max_num_batched_tokens",
@@ -150,7 +151,6 @@ GIVEN = (
     "num_speculative_tokens",
     "acceptance_rate",
 )
-"""Settings that take the place of a preset's."""
 LEAST = {"num_speculative_tokens": 0, "acceptance_rate": 0, "prefix_caching": 0}
 ENGINES = ("exact", "vllm")
 

@@ -9,9 +9,9 @@ import time
 from array import array
 from typing import TYPE_CHECKING
 
-from loadstone.sim import format as chunks
-from loadstone.sim.response import MIDWAY, STRIKES, Answer, Streamed, Whole, Wire
+from loadstone.sim import stream_events
 from loadstone.sim.request import Ask
+from loadstone.sim.response import MIDWAY, STRIKES, Answer, Streamed, Whole, Wire
 from loadstone.sim.truth import Row
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class BatchedStream(Streamed):
     def _rest(self) -> bytes:
         """What follows the last token of all."""
         closing = b"" if self.row.fault == "no-done" else self._chunks.closing()
-        return self._chunks.ending() + closing + chunks.END
+        return self._chunks.ending() + closing + stream_events.END
 
     def settle(self, end: int | None, reason: str) -> None:
         if not self.over:

@@ -14,24 +14,24 @@ from random import Random
 from msgspec import Struct
 
 from loadstone.sim.engine.kv_cache import Pool, chain
-from loadstone.sim.settings import generator
 from loadstone.sim.engine.presets import Profile
+from loadstone.sim.settings import generator
 
 
 class Step(Struct, frozen=True, gc=False):
     """`outputs` appear when the step ends: (number, new tokens, whether these were the last)."""
 
+    # ns
     duration: int
-    """ns"""
+    # Tokens in the batch: prompts, new ones and drafts.
     tokens: int
-    """Tokens in the batch: prompts, new ones and drafts."""
     outputs: list[tuple[int, int, bool]]
+    # Sequences that are in a batch for the first time.
     admitted: list[int]
-    """Sequences that are in a batch for the first time."""
+    # Sequences that hold blocks, almost always all in the batch.
     running: int
-    """Sequences that hold blocks, almost always all in the batch."""
+    # Share of the KV cache in use.
     usage: float
-    """Share of the KV cache in use."""
 
 
 class Counters:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from loadstone.sim.format import Format
 from loadstone.sim.formats import messages, ollama, openai, pooling, responses, sglang, tgi
+from loadstone.sim.stream_events import Format
 
 _RERANK = pooling.Rerank()
 FORMATS: dict[bytes, Format] = {

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadstone.sim import request as asks
-from loadstone.sim.request import Ask
-from loadstone.sim.format import Chunks, Facts, Format, frame
-from loadstone.sim.settings import Settings
+from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, Page, encode, message
+from loadstone.sim.request import Ask
+from loadstone.sim.settings import Settings
+from loadstone.sim.stream_events import Chunks, Facts, Format, frame
 
 _REASONS = {"length": "max_tokens", "stop": "end_turn"}
 _DELTA = (
@@ -61,11 +61,11 @@ class Messages(Format):
     prefix = "msg_"
 
     def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
-        limit = asks.integer(data, "max_tokens")
+        limit = request.integer(data, "max_tokens")
         if limit is None:
-            raise asks.invalid("missing", "body.max_tokens", "Field required", data)
-        prompt = (*asks.texts(data.get("system")), *asks.messages(data))
-        return asks.make(self, data, settings, [prompt], limit, 1, (asks.flag(data), True, False))
+            raise request.invalid("missing", "body.max_tokens", "Field required", data)
+        prompt = (*request.texts(data.get("system")), *request.messages(data))
+        return request.make(self, data, settings, [prompt], limit, 1, (request.flag(data), True, False))
 
     def chunks(self, facts: Facts) -> Chunks:
         return _Events(facts)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadstone.sim import request as asks
-from loadstone.sim.request import Ask, Content
-from loadstone.sim.format import Chunks, Facts, Format, frame
-from loadstone.sim.settings import Settings
+from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, Page, encode, message
+from loadstone.sim.request import Ask, Content
+from loadstone.sim.settings import Settings
+from loadstone.sim.stream_events import Chunks, Facts, Format, frame
 
 _CREATED = "2025-01-01T00:00:00Z"
 
@@ -46,12 +46,12 @@ class Chat(Format):
     chat = True
 
     def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
-        limit = asks.integer(asks.section(data, "options"), "num_predict")
-        stream = asks.flag(data, default=True)
-        return asks.make(self, data, settings, [self._prompt(data)], limit, 1, (stream, True, False))
+        limit = request.integer(request.section(data, "options"), "num_predict")
+        stream = request.flag(data, default=True)
+        return request.make(self, data, settings, [self._prompt(data)], limit, 1, (stream, True, False))
 
     def _prompt(self, data: dict[str, Any]) -> Content:
-        return asks.messages(data)
+        return request.messages(data)
 
     def chunks(self, facts: Facts) -> Chunks:
         return _Lines(facts, self.chat)
@@ -69,8 +69,8 @@ class Generate(Chat):
     chat = False
 
     def _prompt(self, data: dict[str, Any]) -> Content:
-        (prompt,) = asks.prompts(data, "prompt", "prompt must be provided and non-empty.")[:1]
-        return (*asks.texts(data.get("system")), *map(str, prompt))
+        (prompt,) = request.prompts(data, "prompt", "prompt must be provided and non-empty.")[:1]
+        return (*request.texts(data.get("system")), *map(str, prompt))
 
 
 def _done(facts: Facts, text: str, chat: bool) -> bytes:

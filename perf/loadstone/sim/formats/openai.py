@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from loadstone.sim import request as asks, logprobs as likely
-from loadstone.sim.request import Ask, Content
-from loadstone.sim.format import Chunks, Facts, Format, frame
-from loadstone.sim.logprobs import Scores, Token
-from loadstone.sim.settings import Settings
+from loadstone.sim import logprobs, request
 from loadstone.sim.bodies import FINGERPRINT, encode, usage
+from loadstone.sim.logprobs import Scores, Token
+from loadstone.sim.request import Ask, Content
+from loadstone.sim.settings import Settings
+from loadstone.sim.stream_events import Chunks, Facts, Format, frame
 
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 _TRANSFER = {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": None}
@@ -126,8 +126,8 @@ class _Scored(_Events):
     def _told(self, choice: int, text: str, done: int, tops: int) -> dict[str, Any]:
         """`done` is 0 for the prompt."""
         known = self.ask.scores.known if self.ask.scores else ()
-        tokens = likely.generated(likely.pieces(text), tops) if done else likely.of_prompt([text], tops, known)
-        return likely.chat(tokens, tops) if self._chat else likely.completion(tokens, self._offsets[choice])
+        tokens = logprobs.generated(logprobs.pieces(text), tops) if done else logprobs.of_prompt([text], tops, known)
+        return logprobs.chat(tokens, tops) if self._chat else logprobs.completion(tokens, self._offsets[choice])
 
 
 class Chat(Format):
@@ -139,27 +139,27 @@ class Chat(Format):
     def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
         prompts = self._prompts(data)
         stream = _streaming(data)
-        limit = asks.integer(data, "max_completion_tokens") if self.chat else None
-        limit = asks.integer(data, "max_tokens") if limit is None else limit
+        limit = request.integer(data, "max_completion_tokens") if self.chat else None
+        limit = request.integer(data, "max_tokens") if limit is None else limit
         scores = self._scores(data, limit, stream[0])
-        return asks.make(self, data, settings, prompts, limit, asks.integer(data, "n", 1), stream, scores)
+        return request.make(self, data, settings, prompts, limit, request.integer(data, "n", 1), stream, scores)
 
     def _scores(self, data: dict[str, Any], limit: int | None, stream: bool) -> Scores | None:
         """What is to be told of log-probabilities, if anything."""
-        prompt_tops = asks.integer(data, "prompt_logprobs")
+        prompt_tops = request.integer(data, "prompt_logprobs")
         if prompt_tops is not None and stream:
-            raise asks.bad("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
+            raise request.bad("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
         if self.chat:
-            tops = (asks.integer(data, "top_logprobs") or 0) if asks.flag(data, "logprobs") else None
+            tops = (request.integer(data, "top_logprobs") or 0) if request.flag(data, "logprobs") else None
             scores = Scores(tops=tops, prompt_tops=prompt_tops)
         else:
-            echo, tops = asks.flag(data, "echo"), asks.integer(data, "logprobs")
+            echo, tops = request.flag(data, "echo"), request.integer(data, "logprobs")
             told = tops if echo and prompt_tops is None else prompt_tops
             scores = Scores(echo=echo, tops=tops, prompt_tops=told, silent=echo and limit == 0)
         return None if scores == Scores() else scores
 
     def _prompts(self, data: dict[str, Any]) -> list[Content]:
-        return [asks.messages(data)]
+        return [request.messages(data)]
 
     def chunks(self, facts: Facts) -> Chunks:
         scores = facts.ask.scores
@@ -190,8 +190,8 @@ class Chat(Format):
         told = None
         if ask.scores is not None and ask.scores.tops is not None:
             tops = ask.scores.tops
-            tokens = likely.generated(likely.pieces(text), tops)
-            told = likely.chat(tokens, tops)
+            tokens = logprobs.generated(logprobs.pieces(text), tops)
+            told = logprobs.chat(tokens, tops)
         return _chat_choice(index, text, ask.finish) | {"logprobs": told}
 
 
@@ -202,7 +202,7 @@ class Completions(Chat):
     chat = False
 
     def _prompts(self, data: dict[str, Any]) -> list[Content]:
-        return asks.prompts(data, "prompt", "Either prompt or prompt_embeds must be provided and non-empty.")
+        return request.prompts(data, "prompt", "Either prompt or prompt_embeds must be provided and non-empty.")
 
     def _choice(self, ask: Ask, index: int, text: str) -> dict[str, Any]:
         choice = _text_choice(index, text, ask.finish)
@@ -211,10 +211,10 @@ class Completions(Chat):
 
 def _streaming(data: dict[str, Any]) -> tuple[bool, bool, bool]:
     """stream, include_usage, continuous_usage_stats."""
-    stream = asks.flag(data)
+    stream = request.flag(data)
     options = data.get("stream_options")
     if options and not stream:
-        raise asks.bad("Stream options can only be defined when `stream=True`.", "stream_options")
+        raise request.bad("Stream options can only be defined when `stream=True`.", "stream_options")
     options = options if isinstance(options, dict) else {}
     return stream, bool(options.get("include_usage")), bool(options.get("continuous_usage_stats"))
 
@@ -250,16 +250,16 @@ def _of_prompt(ask: Ask, known: list[Token] | None = None) -> list[dict[str, Any
     """`known`: the tokens with as many alternatives, where they have been worked out already."""
     if ask.scores is None or ask.scores.prompt_tops is None:
         return None
-    return likely.prompt(known or likely.of_prompt(_texts(ask), ask.scores.prompt_tops, ask.scores.known))
+    return logprobs.prompt(known or logprobs.of_prompt(_texts(ask), ask.scores.prompt_tops, ask.scores.known))
 
 
 def _echoed(ask: Ask, text: str, scores: Scores) -> dict[str, Any]:
     """What log-probabilities and an echo change of a text choice."""
     tops, text = scores.tops, "" if scores.silent else text
-    tokens, known = likely.generated(likely.pieces(text), tops or 0), None
+    tokens, known = logprobs.generated(logprobs.pieces(text), tops or 0), None
     if scores.echo:
-        asked = likely.of_prompt(_texts(ask), tops or 0, scores.known)
+        asked = logprobs.of_prompt(_texts(ask), tops or 0, scores.known)
         known = asked if tops == scores.prompt_tops else None
         tokens, text = asked + tokens, "".join(_texts(ask)) + text
-    told = None if tops is None else likely.completion(tokens)
+    told = None if tops is None else logprobs.completion(tokens)
     return {"text": text, "logprobs": told, "prompt_logprobs": _of_prompt(ask, known)}

@@ -8,11 +8,11 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from loadstone.sim import request as asks
-from loadstone.sim.request import Ask, Content
-from loadstone.sim.format import Facts, Format
-from loadstone.sim.settings import Settings
+from loadstone.sim import request
 from loadstone.sim.bodies import encode, usage
+from loadstone.sim.request import Ask, Content
+from loadstone.sim.settings import Settings
+from loadstone.sim.stream_events import Facts, Format
 
 DIMENSIONS = 32
 
@@ -22,8 +22,8 @@ class Pooling(Format):
 
     def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
         prompts = self._prompts(data)
-        asks.make(self, data, settings, prompts, 1)  # for its checks
-        sizes = sum(asks.size(prompt) for prompt in prompts)
+        request.make(self, data, settings, prompts, 1)  # for its checks
+        sizes = sum(request.size(prompt) for prompt in prompts)
         return Ask(self, False, 0, 1, sizes, "stop", tuple(prompts))
 
     def _prompts(self, data: dict[str, Any]) -> list[Content]:
@@ -37,8 +37,8 @@ class Embeddings(Pooling):
 
     def _prompts(self, data: dict[str, Any]) -> list[Content]:
         if "messages" in data:
-            return [asks.messages(data)]
-        return asks.prompts(data, "input", "Either input or messages must be provided and non-empty.")
+            return [request.messages(data)]
+        return request.prompts(data, "input", "Either input or messages must be provided and non-empty.")
 
     def whole(self, facts: Facts) -> bytes:
         rows = [
@@ -56,8 +56,8 @@ class Rerank(Pooling):
     prefix = "rerank-"
 
     def _prompts(self, data: dict[str, Any]) -> list[Content]:
-        (query,) = asks.prompts(data, "query", "query must be provided and non-empty.")[:1]
-        documents = asks.prompts(data, "documents", "documents must be provided and non-empty.")
+        (query,) = request.prompts(data, "query", "query must be provided and non-empty.")[:1]
+        documents = request.prompts(data, "documents", "documents must be provided and non-empty.")
         return [(*map(str, query), *map(str, document)) for document in documents]
 
     def whole(self, facts: Facts) -> bytes:

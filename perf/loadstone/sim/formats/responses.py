@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from loadstone.sim import request as asks
-from loadstone.sim.request import Ask, Content
-from loadstone.sim.format import Chunks, Facts, Format, frame
-from loadstone.sim.settings import Settings
+from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, encode
+from loadstone.sim.request import Ask, Content
+from loadstone.sim.settings import Settings
+from loadstone.sim.stream_events import Chunks, Facts, Format, frame
 
 _SPOT = {"item_id": "msg_0", "output_index": 0, "content_index": 0}
 _DELTA = b'"item_id":"msg_0","output_index":0,"content_index":0,"delta":"'
@@ -85,8 +85,8 @@ class Responses(Format):
     prefix = "resp_"
 
     def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
-        limit = asks.integer(data, "max_output_tokens")
-        return asks.make(self, data, settings, [_prompt(data)], limit, 1, (asks.flag(data), True, False))
+        limit = request.integer(data, "max_output_tokens")
+        return request.make(self, data, settings, [_prompt(data)], limit, 1, (request.flag(data), True, False))
 
     def chunks(self, facts: Facts) -> Chunks:
         return _Events(facts)
@@ -96,9 +96,9 @@ class Responses(Format):
 
 
 def _prompt(data: dict[str, Any]) -> Content:
-    instructions = asks.texts(data.get("instructions"))
+    instructions = request.texts(data.get("instructions"))
     given = data.get("input")
-    return (*instructions, *((given,) if isinstance(given, str) else asks.messages(data, "input")))
+    return (*instructions, *((given,) if isinstance(given, str) else request.messages(data, "input")))
 
 
 def _part(text: str) -> dict[str, Any]:

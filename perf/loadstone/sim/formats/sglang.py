@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadstone.sim import request as asks
-from loadstone.sim.request import Ask
-from loadstone.sim.format import Chunks, Facts, Format, events, frame
-from loadstone.sim.formats.tgi import TGI
-from loadstone.sim.settings import Settings
+from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, encode
+from loadstone.sim.formats.tgi import TGI
+from loadstone.sim.request import Ask
+from loadstone.sim.settings import Settings
+from loadstone.sim.stream_events import Chunks, Facts, Format, events, frame
 
 
 class _Events(Chunks):
@@ -46,10 +46,10 @@ class Generate(Format):
 
     def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
         name = "input_ids" if data.get("input_ids") is not None else "text"
-        prompts = asks.prompts(data, name, "Either text, input_ids or input_embeds should be provided.")
-        wanted = asks.section(data, "sampling_params")
-        limit, choices = asks.integer(wanted, "max_new_tokens"), asks.integer(wanted, "n", 1)
-        return asks.make(self, data, settings, prompts, limit, choices, (asks.flag(data), True, False))
+        prompts = request.prompts(data, name, "Either text, input_ids or input_embeds should be provided.")
+        wanted = request.section(data, "sampling_params")
+        limit, choices = request.integer(wanted, "max_new_tokens"), request.integer(wanted, "n", 1)
+        return request.make(self, data, settings, prompts, limit, choices, (request.flag(data), True, False))
 
     def chunks(self, facts: Facts) -> Chunks:
         return _Events(facts)
@@ -77,7 +77,7 @@ def _meta(facts: Facts, choice: int, done: int, reason: dict[str, Any] | None) -
     return {
         "id": facts.id,
         "finish_reason": reason,
-        "prompt_tokens": asks.size(ask.prompts[choice // each]),
+        "prompt_tokens": request.size(ask.prompts[choice // each]),
         "completion_tokens": done,
         "cached_tokens": facts.cached or 0,
     }

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadstone.sim import request as asks
-from loadstone.sim.request import Ask
-from loadstone.sim.format import Chunks, Facts, Format, events, frame
-from loadstone.sim.settings import Settings
+from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, Page, encode, message
+from loadstone.sim.request import Ask
+from loadstone.sim.settings import Settings
+from loadstone.sim.stream_events import Chunks, Facts, Format, events, frame
 
 _REASONS = {"length": "length", "stop": "eos_token"}
 
@@ -55,10 +55,10 @@ class TGI(Format):
     def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
         text = data.get("inputs")
         if not isinstance(text, str):
-            raise asks.invalid("string_type", "body.inputs", "Input should be a valid string", text)
-        wanted = asks.section(data, "parameters")
-        stream = (self._stream, asks.flag(wanted, "details"), False)
-        return asks.make(self, data, settings, [(text,)], asks.integer(wanted, "max_new_tokens"), 1, stream)
+            raise request.invalid("string_type", "body.inputs", "Input should be a valid string", text)
+        wanted = request.section(data, "parameters")
+        stream = (self._stream, request.flag(wanted, "details"), False)
+        return request.make(self, data, settings, [(text,)], request.integer(wanted, "max_new_tokens"), 1, stream)
 
     def chunks(self, facts: Facts) -> Chunks:
         return _Events(facts)

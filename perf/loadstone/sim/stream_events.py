@@ -10,9 +10,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from loadstone.sim.bodies import ENGINE_DEAD, Page
 from loadstone.sim.request import Ask
 from loadstone.sim.settings import Settings
-from loadstone.sim.bodies import ENGINE_DEAD, Page
 
 END = b"0\r\n\r\n"
 BAD_UTF8 = b"\xff\xfe"

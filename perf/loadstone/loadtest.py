@@ -15,31 +15,33 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.engine import (run_metadata as describe, prepare as setup, run_folder as store, worker_pool as workers)
-from loadstone.config import secrets as keys, providers
-from loadstone.checks import resources as means
-from loadstone.server_metrics import discovery as scraping
+from loadstone.checks import resources
+from loadstone.config import providers
+from loadstone.config import secrets as keys
 from loadstone.config.schema import Config
+from loadstone.engine import prepare, run_folder, run_metadata, worker_pool
 from loadstone.engine.lifecycle import interrupts, watched
-from loadstone.host.client_health import worst
-from loadstone.server_metrics.process import Lookout, Place
-from loadstone.engine.worker_messages import Pulse
-from loadstone.schedule.plan import lines
-from loadstone.live.progress import Progress
-from loadstone.records import Summary, UsageError
-from loadstone.results import finish
 from loadstone.engine.prepare import Notice, Setup
-from loadstone.live.stop_conditions import Watchers
+from loadstone.engine.worker_messages import Pulse
 from loadstone.engine.worker_pool import Ending
+from loadstone.errors import UsageError
+from loadstone.host.client_health import worst
+from loadstone.live.progress import Progress
+from loadstone.live.stop_conditions import Watchers
+from loadstone.results import finish
+from loadstone.schedule.plan import lines
+from loadstone.server_metrics import discovery
+from loadstone.server_metrics.process import Lookout, Place
+from loadstone.summary import Summary
 
 Live = Callable[[Progress], Awaitable[None]]
+# In words, where nobody had a special reason.
 ENDS = {
     "done": "everything that was planned has been sent",
     "duration": "the time given by --duration was over",
     "stages": "the stages were over",
     "interrupted": "interrupted by the operator",
 }
-"""In words, where nobody had a special reason."""
 
 
 class Result(Struct, frozen=True):
@@ -56,11 +58,11 @@ async def load_test(
     a server (docs/own-models.md). Raises UsageError before anything is sent when the configuration, the prompts or the
     server are not fit; nothing is written then."""
     config = (providers.resolve(config) if model is None else _inside(config, model)).check()
-    path = Path(config.output) if config.output else store.default_path(config.label)
-    store.check_free(path)
-    async with setup.ready(config, notice, model) as made:
-        places = await scraping.find(made.config, scraping.paths(made.api), notice)
-        folder = store.Folder(path)
+    path = Path(config.output) if config.output else run_folder.default_path(config.label)
+    run_folder.check_free(path)
+    async with prepare.ready(config, notice, model) as made:
+        places = await discovery.find(made.config, discovery.paths(made.api), notice)
+        folder = run_folder.Folder(path)
         await _run(made, folder, places, notice, live)
     return Result(finish(folder, config.tokenizer, config.html), folder.path)
 
@@ -72,12 +74,12 @@ def _inside(config: Config, model: object) -> Config:
     return msgspec.structs.replace(config, model=config.model or type(model).__name__, workers=1, clock="user")
 
 
-async def _run(made: Setup, folder: store.Folder, places: list[Place], notice: Notice, live: Live | None) -> None:
+async def _run(made: Setup, folder: run_folder.Folder, places: list[Place], notice: Notice, live: Live | None) -> None:
     config, secrets = made.config, keys.secrets(made.config)
-    head = describe.run(made) | {"digest": write_plan(made, folder, secrets)}
-    folder.write_json(store.RUN, head)
-    team = workers.assemble(made, folder, request_ids(config))
-    if short := means.too_many(config.concurrency or 0, head["host"]["open_files"], team.size):
+    head = run_metadata.run(made) | {"digest": write_plan(made, folder, secrets)}
+    folder.write_json(run_folder.RUN, head)
+    team = worker_pool.assemble(made, folder, request_ids(config))
+    if short := resources.too_many(config.concurrency or 0, head["host"]["open_files"], team.size):
         notice(short)
     progress, watchers = Progress(made.plan, config.duration, head), Watchers(config, notice, team.stop)
 
@@ -85,13 +87,13 @@ async def _run(made: Setup, folder: store.Folder, places: list[Place], notice: N
         progress.add(pulse)
         watchers.add(pulse)
 
-    lookout = Lookout(scraping.quest(config, places, folder.path))
+    lookout = Lookout(discovery.quest(config, places, folder.path))
     if not await asyncio.to_thread(lookout.start):
         notice("the metrics of the server are not scraped: the process that asks for them has not begun")
     with interrupts(team, config.grace, notice):
         async with _stopping(lookout), watched(live(progress) if live else None):
             ending = await team.run(hear if live or watchers.any else None, lookout.began)
-    folder.write_json(store.RUN, head | _end(ending, watchers.because) | _held_back(config, ending))
+    folder.write_json(run_folder.RUN, head | _end(ending, watchers.because) | _held_back(config, ending))
     folder.merge()
 
 
@@ -110,7 +112,7 @@ def _end(ending: Ending, because: str | None) -> dict[str, Any]:
         "ended": ending.ended,
         "ended_because": because or ending.because or ENDS.get(ending.ended, ending.ended),
         "unsent_turns": sum(outcome.unsent for outcome in ending.outcomes),
-        "ended_at": describe.now(),
+        "ended_at": run_metadata.now(),
         "client": worst([outcome.client for outcome in ending.outcomes]),
     }
     return end | ({"workers": clients} if len(clients) > 1 else {})
@@ -124,12 +126,14 @@ def _held_back(config: Config, ending: Ending) -> dict[str, Any]:
     return {"held_back": {"requests": requests, "seconds": waited / 1e9}}
 
 
-def write_plan(made: Setup, folder: store.Folder, secrets: list[str]) -> dict[str, str]:
+def write_plan(made: Setup, folder: run_folder.Folder, secrets: list[str]) -> dict[str, str]:
     """The schedule, and the bodies if wanted; the digests of both tell whether two runs sent the same."""
     bodies = (keys.without(line.decode(), secrets).encode() if secrets else line for line in made.jobs.lines(made.plan))
     return {
-        "schedule": folder.write_lines(store.SCHEDULE, lines(made.plan)),
-        "bodies": folder.write_lines(store.BODIES, bodies) if made.config.save_bodies else store.digest(bodies),
+        "schedule": folder.write_lines(run_folder.SCHEDULE, lines(made.plan)),
+        "bodies": folder.write_lines(run_folder.BODIES, bodies)
+        if made.config.save_bodies
+        else run_folder.digest(bodies),
     }
 
 

@@ -1,0 +1,47 @@
+"""Hide keys, tokens and passwords in what is written down."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+HIDDEN = "***"
+_SECRET = re.compile(r"auth|key|token|secret|cookie|passw|credential|signature|^sig$", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"\s*(bearer|basic|digest|token)\s|sk-", re.IGNORECASE)
+
+
+def hide(value: Any, secret: bool = False) -> Any:
+    """A JSON value with all texts under secret-sounding names hidden; `max_tokens` and the like are numbers."""
+    if isinstance(value, dict):
+        return {name: hide(item, secret or is_secret(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [hide(item, secret) for item in value]
+    return HIDDEN if secret and isinstance(value, str) else value
+
+
+def hide_in_template(template: str | None) -> str | None:
+    try:
+        return template and msgspec.json.encode(hide(msgspec.json.decode(template))).decode()
+    except msgspec.DecodeError:  # a file's name, or something that is refused later
+        return template
+
+
+def is_secret(name: str) -> bool:
+    """Whether a header or field of this name holds a key, by the sound of it."""
+    return bool(_SECRET.search(name))
+
+
+def hide_header(name: str, value: str) -> str:
+    """The value of a header, unless it looks like a secret."""
+    return HIDDEN if is_secret(name) or _SECRET_VALUE.match(value) else value
+
+
+def hide_in_url(url: str) -> str:
+    """An address without the passwords and keys in it."""
+    return re.sub(r"(?<=[?&])([^=&]+)=[^&#]*", _hide_parameter, re.sub(r"(?<=//)[^/?#]*@", f"{HIDDEN}@", url))
+
+
+def _hide_parameter(match: re.Match[str]) -> str:
+    return f"{match[1]}={HIDDEN}" if _SECRET.search(match[1]) else match[0]

@@ -1,0 +1,37 @@
+"""Find a view by its name, and show a summary in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from loadstone.report import output as outputs
+
+if TYPE_CHECKING:
+    from loadstone.summary import Summary
+
+
+def view_of(name: str, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
+    """`others`: names that are known as well, but done elsewhere."""
+    from loadstone.plugins import find
+    from loadstone.report import VIEWS, terminal
+
+    if name == "text":
+        return terminal.render
+    view: Callable[[Summary], str] = find("loadstone.views", name, {"text": "", **VIEWS, **(others or {})}, "--as")
+    return view
+
+
+def show(
+    summary: Summary,
+    view: Callable[[Summary], str],
+    output: str | None = None,
+    page: Callable[[], str | None] = lambda: None,
+) -> None:
+    """`page`: the report with its charts, for the view that has any."""
+    from loadstone.report import run_page, terminal
+
+    if view is terminal.render and output in (None, "-"):
+        terminal.report(summary)
+    else:
+        outputs.put((page() if view is run_page.render else None) or view(summary), output)
