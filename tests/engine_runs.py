@@ -11,8 +11,8 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.metrics.columns import Columns, build
-from loadstone.metrics.measure import measure_columns
 from loadstone.records import Pieces, Record, Usage
+from loadstone.results import measure_columns
 from loadstone.sim.engine.presets import PRESETS
 from loadstone.sim.engine.scheduler import Engine, Sequence
 from loadstone.summary import Summary

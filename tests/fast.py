@@ -19,9 +19,9 @@ from loadstone.capacity.curves import Curve, curves
 from loadstone.capacity.replica import capacity
 from loadstone.checks.finding import config
 from loadstone.metrics.columns import Columns, build
-from loadstone.metrics.measure import measure_columns
 from loadstone.metrics.slo import Judgement, parse
 from loadstone.records import Pieces, Record, Usage
+from loadstone.results import measure_columns
 from loadstone.schedule.arrivals import Process
 from loadstone.sim.engine.presets import Costs, Limits, Profile
 from loadstone.sim.engine.scheduler import Engine

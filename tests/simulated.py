@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 
 import virtual
-from loadstone import apis, results
+from loadstone import results
+from loadstone.apis import base
 from loadstone.apis.openai import Chat
 from loadstone.config.schema import Config
 from loadstone.engine import run_folder
@@ -98,9 +99,9 @@ def go(profile: Profile = SMALL, prompts: int = 1000) -> Callable[[Config], Summ
     def run(config: Config) -> Summary:
         filled = config.filled(timed=False)
         rows = [Prompt(id=f"p{row}", text="hello") for row in range(prompts)]
-        made = plan.make(filled.load, Rows([row.id for row in rows]))
+        made = plan.make(plan.Load.of(filled), Rows([row.id for row in rows]))
         records: list[Record] = []
-        jobs = Jobs(rows, Maker(Chat(), [apis.Settings(model="m")], PATH, ()))
+        jobs = Jobs(rows, Maker(Chat(), [base.Settings(model="m")], PATH, ()))
         served = Served(profile, config.seed * 1_000_003 + config.skip)
         carrier = Carrier(made, jobs, Chat(), [Door(served, PATH)], records.append, clock=virtual.clock)
         ended = virtual.run(Runner(carrier, Times(stagger=0)).run())

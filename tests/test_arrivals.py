@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from loadstone.config.stages import Floats, Stage, parse
 from loadstone.schedule.arrivals import ARRIVALS, Process, replayed
-from loadstone.schedule.stages import Floats, Stage, parse
 
 S = 1_000_000_000
 

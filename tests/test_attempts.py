@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 import virtual
-from loadstone import apis
+from loadstone.apis import base
 from loadstone.apis.openai import Chat
 from loadstone.checks.rules import judge
 from loadstone.engine import lost_requests, rate_limit
@@ -21,8 +21,8 @@ from loadstone.engine.requests import Jobs, Maker
 from loadstone.engine.retry_policy import Retries, retry_after
 from loadstone.engine.runner import Runner, Times
 from loadstone.engine.sender import Carrier, Door, Style
-from loadstone.metrics.measure import measure
 from loadstone.records import Failure, Prompt, Record, Usage
+from loadstone.results import measure
 from loadstone.schedule import plan
 from loadstone.schedule.partition import Share
 from loadstone.schedule.plan import Load, Rows
@@ -76,7 +76,7 @@ class Run:
         self.transport = Failing(reply)
         rows = rows or [Prompt(id="p", text="hell" * 10, output_len=10)]
         self.plan = plan.make(load, Rows([row.id for row in rows], [1 + len(row.later) for row in rows]))
-        jobs = Jobs(rows, Maker(Chat(), [apis.Settings(model="m")], PATH, ()))
+        jobs = Jobs(rows, Maker(Chat(), [base.Settings(model="m")], PATH, ()))
         style = Style(retries=retries or Retries(), request_ids="r-")
         doors = [Door(self.transport, PATH)]
         carrier = Carrier(self.plan, jobs, Chat(), doors, self.records.append, clock=virtual.clock, style=style)

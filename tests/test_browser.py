@@ -17,10 +17,10 @@ from chromium import Browser, Tab
 from example import records, run
 from loadstone.metrics import chart_data
 from loadstone.metrics.columns import build
-from loadstone.metrics.measure import measure_columns
 from loadstone.records import Failure
 from loadstone.report import html, run_page
 from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table
+from loadstone.results import measure_columns
 from loadstone.summary import Summary
 
 pytestmark = pytest.mark.skipif(chromium.installed() is None, reason="no Chromium or Chrome in PATH")

@@ -13,8 +13,7 @@ from loadstone.capacity.curves import Curve, curves
 from loadstone.capacity.replica import Law, capacity, isotonic
 from loadstone.errors import UsageError
 from loadstone.metrics.slo import Estimate, parse, with_errors
-from loadstone.records import Status
-from loadstone.summary import Counts, Doubt, Metric, Summary, Verdict
+from loadstone.summary import Counts, Doubt, Metric, Status, Summary, Verdict
 from loadstone.sweep.points import Grid, Point, Sweep
 
 SLO = with_errors(parse("ttft.p95<100ms"))

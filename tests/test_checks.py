@@ -7,8 +7,8 @@ import pytest
 
 from loadstone.metrics.columns import build
 from loadstone.metrics.diagnostics import BATCHES, drift, figures
-from loadstone.metrics.measure import measure
 from loadstone.records import Pieces, Record, Usage
+from loadstone.results import measure
 
 S = 1_000_000_000
 

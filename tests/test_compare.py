@@ -18,9 +18,9 @@ from loadstone.compare import verdicts as compare
 from loadstone.compare.difference import Estimate, even
 from loadstone.compare.estimate import estimate
 from loadstone.compare.verdicts import MARGIN, Against, Figure, against, names, overall, up
-from loadstone.metrics.measure import measure
 from loadstone.records import Failure, Record, Usage, to_line
 from loadstone.results import load as load_run
+from loadstone.results import measure
 from servers import Done, loadstone, refused
 
 Capture = pytest.CaptureFixture[str]

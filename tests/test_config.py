@@ -14,11 +14,11 @@ from loadstone.config import secrets
 from loadstone.config.parse import seconds, slo
 from loadstone.config.redact import HIDDEN
 from loadstone.config.schema import Config, from_mapping
+from loadstone.config.stages import Stage
 from loadstone.engine import requests as jobs
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 from loadstone.schedule.plan import Load, Rows, make
-from loadstone.schedule.stages import Stage
 from loadstone.transport import Target, address
 
 KEY = "sk-very-secret"
@@ -173,8 +173,12 @@ def test_mixes_of_models(text: str, models: list[tuple[str, float]]) -> None:
 
 def test_load() -> None:
     config = Config(rate=3.0, requests=7, warmup=2, seed=5, shuffle=True, arrivals="constant", concurrency=4)
-    assert config.load == Load(rate=3.0, requests=7, warmup=2, seed=5, shuffle=True, arrivals="constant", concurrency=4)
-    timed = Config(warmup="10s", cooldown="500ms", stages="3s@c2", model="a=1,b=2", url=["http://a", "http://b"]).load
+    assert Load.of(config) == Load(
+        rate=3.0, requests=7, warmup=2, seed=5, shuffle=True, arrivals="constant", concurrency=4
+    )
+    timed = Load.of(
+        Config(warmup="10s", cooldown="500ms", stages="3s@c2", model="a=1,b=2", url=["http://a", "http://b"])
+    )
     assert timed == Load(
         warmup_time=10.0, cooldown_time=0.5, stages=(Stage(3, 2, 2, True),), models=(1.0, 2.0), servers=2
     )

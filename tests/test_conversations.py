@@ -12,13 +12,13 @@ import pytest
 import virtual
 from loadstone.apis import Settings
 from loadstone.apis.openai import Chat
+from loadstone.config.stages import parse
 from loadstone.engine.in_flight import Limits
 from loadstone.engine.requests import Jobs, Maker
 from loadstone.engine.runner import LAST, Runner, Times
 from loadstone.engine.sender import Carrier, Door
 from loadstone.records import Failure, Prompt, Record, following
 from loadstone.schedule.plan import Load, Rows, make
-from loadstone.schedule.stages import parse
 from loadstone.transport import Request, TransportError
 from streams import DONE, chunk
 from test_runner import PATH, Run, S, at, steady

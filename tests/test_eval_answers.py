@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone import apis
+from loadstone.apis import base
 from loadstone.apis.anthropic import Messages
 from loadstone.apis.ollama import Ollama
 from loadstone.apis.openai import Chat
@@ -142,14 +142,14 @@ SAID = {"max_tokens": 64, "temperature": 0.0, "stop": ["Q:"], "seed": 1234}
         (Ollama(), {"stream": True, "options": {"temperature": 0.0, "num_predict": 64, "stop": ["Q:"], "seed": 1234}}),
     ],
 )
-def test_settings_go_by_the_names_of_the_protocol(api: apis.API, fields: dict[str, Any]) -> None:
+def test_settings_go_by_the_names_of_the_protocol(api: base.API, fields: dict[str, Any]) -> None:
     """And a row with them is read as a request, so that the API puts them into its body."""
     found = send.fields(api, SAID)
     assert found == fields
     row = {"id": "t:0", "messages": [{"role": "user", "content": "Q:"}], **found}
     source = Source("requests.jsonl", lambda: b"", lambda _: None)
     prompt = to_prompt(parse(Line(Where(source, "line", 1), json.dumps(row))), Where(source, "line", 1), Options())
-    body = api.body(prompt, apis.Settings(model="m"))
+    body = api.body(prompt, base.Settings(model="m"))
     assert {name: body[name] for name in found} == found
     assert send.fields(api, {**SAID, "chat_template_kwargs": {"a": 1}})["chat_template_kwargs"] == {"a": 1}
 

@@ -15,10 +15,10 @@ import example
 from loadstone.errors import UsageError
 from loadstone.metrics import columns, events, spool
 from loadstone.metrics.columns import Columns, build
-from loadstone.metrics.measure import measure
 from loadstone.metrics.spool import Spool
 from loadstone.records import Pieces, Record, Usage
-from loadstone.stats import pool
+from loadstone.results import measure
+from loadstone.stats import histogram
 from test_measure import MS, failed, streamed, whole
 
 # The spool
@@ -136,7 +136,7 @@ def test_the_size_of_chunks_changes_no_number(more: list[Record], monkeypatch: p
 
 def test_more_gaps_than_are_sorted_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = measure(example.records(), example.run())
-    monkeypatch.setattr(pool, "EXACT", 1000)
+    monkeypatch.setattr(histogram, "EXACT", 1000)
     found = measure(example.records(), example.run())
     gap, sorted_gap = found.metrics["gap"], exact.metrics["gap"]
     assert (gap.n, gap.min, gap.max) == (sorted_gap.n, sorted_gap.min, sorted_gap.max)

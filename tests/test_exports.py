@@ -19,11 +19,11 @@ from loadstone import results
 from loadstone.cli import run_arguments
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
-from loadstone.metrics.measure import measure
 from loadstone.records import Choice, Record, Usage, to_line
 from loadstone.report import junit, markdown, output, side_by_side
 from loadstone.report.exports import parquet, vllm
 from loadstone.report.junit import Case, Suite
+from loadstone.results import measure
 from loadstone.sweep import vllm_export
 from loadstone.sweep.folder import SWEEP
 from loadstone.sweep.junit import of_sweep

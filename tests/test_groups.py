@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from loadstone.metrics.measure import measure
 from loadstone.records import Record, Usage
+from loadstone.results import measure
 from loadstone.summary import Window
 from test_measure import failed, streamed
 

@@ -24,9 +24,9 @@ from loadstone.live.history import BEGIN, MOST, Course, Figures, History
 from loadstone.live.lines import ASCII, BLOCKS, Glyphs, Line, crop, doubt, line, panel, spark
 from loadstone.live.progress import Progress
 from loadstone.metrics.columns import build
-from loadstone.metrics.measure import measure
 from loadstone.metrics.request_slo import TOGETHER, met, tally
 from loadstone.records import Record, Usage
+from loadstone.results import measure
 from loadstone.schedule.plan import Load, Plan, Rows, make
 from test_measure import failed, streamed, whole
 

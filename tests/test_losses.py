@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from loadstone.config.stages import parse
 from loadstone.engine.lost_requests import Written, missing, slots
 from loadstone.records import Failure, Record
 from loadstone.schedule import plan
 from loadstone.schedule.partition import Share, deal
 from loadstone.schedule.plan import Load, Plan, Rows
-from loadstone.schedule.stages import parse
 
 S = 1_000_000_000
 SINGLE = [1] * 5

@@ -11,8 +11,8 @@ import pytest
 
 from loadstone.metrics import windows
 from loadstone.metrics.columns import build
-from loadstone.metrics.measure import measure
 from loadstone.records import Failure, Kind, Pieces, Record, Usage, from_lines, to_line
+from loadstone.results import measure
 from loadstone.summary import Metric, Summary
 
 MS = 1_000_000

@@ -12,9 +12,9 @@ from loadstone.compare import page as comparison
 from loadstone.compare.verdicts import Figure
 from loadstone.metrics.chart_data import Curve, trace
 from loadstone.metrics.columns import build
-from loadstone.metrics.measure import measure_columns
 from loadstone.report import run_charts, run_page
 from loadstone.report.page import Chart
+from loadstone.results import measure_columns
 from loadstone.summary import Metric
 from loadstone.sweep import page as sweep
 from loadstone.sweep.points import Grid, Point, Sweep

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from loadstone.config.stages import parse
 from loadstone.errors import UsageError
 from loadstone.schedule import plan
 from loadstone.schedule.arrivals import ARRIVALS
 from loadstone.schedule.plan import Load, Plan, Rows
-from loadstone.schedule.stages import parse
 
 S = 1_000_000_000
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from example import records, run
-from loadstone.metrics.measure import measure
+from loadstone.results import measure
 from loadstone.summary import Summary
 from loadstone.sweep.points import carried
 

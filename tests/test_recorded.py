@@ -18,7 +18,7 @@ from loadstone.sim import Settings, logprobs, recorded_answers, request
 from loadstone.sim.answer_lookup import Memory
 from loadstone.sim.bodies import Page
 from loadstone.sim.formats import FORMATS
-from loadstone.sim.request import Ask
+from loadstone.sim.stream_events import Ask
 from servers import Capture, Sim, clean, post, records, refused
 from servers import loadstone as command
 

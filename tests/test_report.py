@@ -14,11 +14,11 @@ from example import records, run
 from loadstone.metrics import chart_data, token_timeline
 from loadstone.metrics.chart_data import Shot, Traces, curve, keep
 from loadstone.metrics.columns import Columns, build
-from loadstone.metrics.measure import measure_columns
 from loadstone.records import Record
 from loadstone.report import request_charts, run_charts, run_page
 from loadstone.report.page import Chart, Page, Table
 from loadstone.report.run_page import page
+from loadstone.results import measure_columns
 from loadstone.summary import Summary, Verdict
 from test_html import Reader
 from test_measure import MS, failed, streamed, whole

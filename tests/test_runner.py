@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 import virtual
-from loadstone import apis
+from loadstone.apis import base
 from loadstone.apis.openai import Chat
 from loadstone.engine.in_flight import Limits
 from loadstone.engine.requests import Jobs, Maker
 from loadstone.engine.runner import Runner, Times
 from loadstone.engine.sender import Carrier, Door, Style
-from loadstone.metrics.measure import measure
 from loadstone.records import Failure, Prompt, Record
+from loadstone.results import measure
 from loadstone.schedule import plan
 from loadstone.schedule.plan import Load, Rows
 from loadstone.transport import Exchange, Request, TransportError
@@ -47,7 +47,7 @@ class Run:
     ) -> None:
         self.records: list[Record] = []
         rows = rows or [Prompt(id=f"p{i}", text="hello") for i in range(prompts)]
-        made = Jobs(rows, Maker(Chat(), [apis.Settings(model="m")], PATH, ()))
+        made = Jobs(rows, Maker(Chat(), [base.Settings(model="m")], PATH, ()))
         self.transport = transport
         self.plan = plan.make(load, Rows([row.id for row in rows], [1 + len(row.later) for row in rows]))
         times = {name: options.pop(name) for name in Times.__struct_fields__ if name in options}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from loadstone.config.stages import parse
 from loadstone.schedule.plan import Load
-from loadstone.schedule.stages import parse
 from loadstone.schedule.worker_count import expected, workers
 
 

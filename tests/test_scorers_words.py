@@ -11,7 +11,8 @@ import pytest
 
 from loadstone import plugins
 from loadstone.samples import Asked, Sample
-from loadstone.scorers import EXTRACTORS, SCORERS, Extractor, Scorer, bbh, boxed, match, number
+from loadstone.scorers import EXTRACTORS, SCORERS, bbh, boxed, match, number
+from loadstone.scorers.base import Extractor, Scorer
 from loadstone.scorers.math_equivalence import equal, equivalent
 
 SCORERS_OF = Path(__file__).parent / "scorers"

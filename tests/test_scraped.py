@@ -17,8 +17,8 @@ from loadstone.checks.rules import examine
 from loadstone.errors import UsageError
 from loadstone.metrics.chart_data import along
 from loadstone.metrics.columns import build
-from loadstone.metrics.measure import measure, measure_columns
 from loadstone.report import server_tables, summary_csv
+from loadstone.results import measure, measure_columns
 from loadstone.server_metrics import csv, prometheus
 from loadstone.server_metrics import names as gauges
 from loadstone.server_metrics import summary as served

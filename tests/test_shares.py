@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 import virtual
-from loadstone import apis
+from loadstone.apis import base
 from loadstone.apis.openai import Chat
 from loadstone.config.schema import Config
+from loadstone.config.stages import parse
 from loadstone.engine.requests import Jobs, Maker
 from loadstone.engine.runner import Runner, Times
 from loadstone.engine.sender import Carrier, Door, Style
@@ -36,7 +37,6 @@ from loadstone.records import Prompt, Record
 from loadstone.schedule import plan
 from loadstone.schedule.partition import Share, deal
 from loadstone.schedule.plan import Load, Plan, Rows
-from loadstone.schedule.stages import parse
 from streams import answer
 from virtual import Scripted, Step
 
@@ -109,7 +109,7 @@ def carried(load: Load, workers: int) -> list[Record]:
         shares = deal(made(load), workers)
         runners = []
         for share in shares:
-            jobs = Jobs(rows, Maker(Chat(), [apis.Settings(model=name) for name in ("a", "b")], PATH, ()))
+            jobs = Jobs(rows, Maker(Chat(), [base.Settings(model=name) for name in ("a", "b")], PATH, ()))
             style = Style(worker=share.worker)
             doors = [Door(Scripted(script), PATH)] * load.servers
             carrier = Carrier(made(load), jobs, Chat(), doors, records.append, clock=virtual.clock, style=style)
@@ -156,7 +156,7 @@ def test_a_runner_that_is_led_holds_the_level_it_is_told() -> None:
     flights: dict[float, int] = {}
 
     async def work() -> str:
-        jobs = Jobs([Prompt(id="p", text="hi")], Maker(Chat(), [apis.Settings(model="m")], PATH, ()))
+        jobs = Jobs([Prompt(id="p", text="hi")], Maker(Chat(), [base.Settings(model="m")], PATH, ()))
         whole = plan.make(Load(concurrency=1, duration=99.0), Rows(["p"]))
         carrier = Carrier(whole, jobs, Chat(), [Door(Scripted(script), PATH)], records.append, clock=virtual.clock)
         runner = Runner(carrier, Times(stagger=0, grace=5.0), share=Share(worker=1, workers=2, cycle=2), led=True)
@@ -177,7 +177,7 @@ def test_a_led_runner_ends_when_everything_is_sent() -> None:
     records: list[Record] = []
 
     async def work() -> str:
-        jobs = Jobs([Prompt(id="p", text="hi")], Maker(Chat(), [apis.Settings(model="m")], PATH, ()))
+        jobs = Jobs([Prompt(id="p", text="hi")], Maker(Chat(), [base.Settings(model="m")], PATH, ()))
         whole = plan.make(Load(concurrency=1, requests=11), Rows(["p"]))
         carrier = Carrier(whole, jobs, Chat(), [Door(Scripted(script), PATH)], records.append, clock=virtual.clock)
         runner = Runner(carrier, Times(stagger=0), share=Share(worker=0, workers=2, cycle=2), led=True)

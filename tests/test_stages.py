@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from loadstone.config.stages import Stage, parse
 from loadstone.errors import UsageError
-from loadstone.schedule.stages import Stage, parse
 
 
 @pytest.mark.parametrize(

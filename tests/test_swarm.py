@@ -23,9 +23,8 @@ from loadstone.errors import UsageError
 from loadstone.swarm import clock_sync, command, messages, record_batches, settings
 from loadstone.swarm import outcome as endings
 from loadstone.swarm.locust_stats import Figures, milliseconds
-from loadstone.swarm.members import Machine, Roster, Shard
+from loadstone.swarm.members import Machine, Roster, Shard, levels
 from loadstone.swarm.record_stream import Stream
-from loadstone.swarm.worker import levels
 
 MS = 1_000_000
 RUN = "r"

@@ -17,11 +17,11 @@ from example import plan, records, run
 from loadstone import results
 from loadstone.engine import run_folder
 from loadstone.metrics.columns import build
-from loadstone.metrics.measure import measure, measure_columns
 from loadstone.records import Failure, Record, Usage, from_line, to_line
 from loadstone.report import VIEWS, classic, markdown, page, run_tables, summary_csv, terminal
 from loadstone.report import json as json_view
 from loadstone.report.exports import requests_csv
+from loadstone.results import measure, measure_columns
 from loadstone.schedule.plan import lines
 from loadstone.summary import Summary
 from test_measure import failed, streamed

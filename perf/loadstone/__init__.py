@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from loadstone.evals.evaluate import Evaluated
     from loadstone.evals.settings import Eval
     from loadstone.loadtest import Result, load_test
-    from loadstone.metrics.measure import measure
     from loadstone.records import Failure, Prompt, Record, Usage
+    from loadstone.results import measure
     from loadstone.summary import Metric, Summary
 
 __all__ = [
@@ -57,7 +57,7 @@ _MODULES = {
     "Usage": "records",
     "UsageError": "errors",
     "load_test": "loadtest",
-    "measure": "metrics.measure",
+    "measure": "results",
 }
 
 
@@ -77,7 +77,6 @@ def evaluate(config: Eval | Mapping[str, Any] | str | PathLike[str]) -> list[Eva
     """Evaluate a model, or several, to the end and return what came of each.
 
     Inside a running event loop use `loadstone.evals.evaluate.evaluate`, which takes one model.
-    for one inside a running event loop.
 
     config: an Eval, a mapping of the settings of `loadstone eval` by their long names, or a TOML or YAML file of them.
     Raises UsageError when the settings, the data or the server are not fit for it, before anything is sent; of several

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.checks import resources
+from loadstone.checks.rules import why
 from loadstone.config import providers
 from loadstone.config import secrets as keys
 from loadstone.config.schema import Config
@@ -49,6 +50,21 @@ class Result(Struct, frozen=True):
 
     summary: Summary
     folder: Path
+
+    def exit_status(self, config: Config, notice: Notice) -> int:
+        """Return the exit status of `loadstone run`: 0, 1 for a failed check (said in a notice) or 130."""
+        summary = self.summary
+        if summary.run.get("ended") == "interrupted":
+            return 130
+        counts = summary.counts
+        if not counts.succeeded:
+            notice(f"no request succeeded; {why(summary)}")
+            return 1
+        if counts.failed > config.max_error_rate * counts.completed:
+            allowed = f"--max-error-rate {config.max_error_rate:g}"
+            notice(f"{counts.failed} of {counts.completed} requests failed, above {allowed}")
+            return 1
+        return 0 if str(summary.run.get("ended")) in ("done", "duration", "stages") else 1
 
 
 async def load_test(

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from loadstone.dataset import tokenizer as tokens
+from loadstone.checks.rules import judge
+from loadstone.dataset import tokenizer as tokenizers
 from loadstone.engine import run_folder
+from loadstone.host import ceiling
 from loadstone.metrics import chart_data
+from loadstone.metrics import measure as metrics_measure
 from loadstone.metrics.columns import Columns, Count, build
-from loadstone.metrics.measure import measure_columns
 from loadstone.records import Record
 from loadstone.report import json, run_page, summary_csv
 from loadstone.report.exports import requests_csv
 from loadstone.server_metrics import csv as server_csv
 from loadstone.server_metrics.series import Scraped, series
+from loadstone.server_metrics.summary import describe as server_side
 from loadstone.summary import Summary
 
 REQUESTS_CSV, PAGE = "requests.csv", "report.html"
@@ -62,6 +65,31 @@ def load(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | N
     return measured(run_folder.load_records(path), run, tokenizer, goodput, server_csv.read(path))
 
 
+def measure(
+    records: Iterable[Record],
+    run: Mapping[str, Any] | None = None,
+    count: Count | None = None,
+    scraped: Sequence[Scraped] = (),
+) -> Summary:
+    """Return everything that a report shows.
+
+    run: the content of run.json: what was asked for and how the client fared; without it those figures are None.
+    count: counts the tokens of kept texts where the server gave no usage.
+    scraped: what the servers reported about themselves.
+    """
+    return measure_columns(build(records, count), run, scraped)
+
+
+def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None, scraped: Sequence[Scraped] = ()) -> Summary:
+    """Return the same from columns that the caller has further use for."""
+    summary = metrics_measure.measure_columns(columns, run)
+    if scraped:
+        summary = msgspec.structs.replace(summary, server=server_side(scraped, columns, summary))
+    if quoted := ceiling.quote(summary):
+        summary = msgspec.structs.replace(summary, run=summary.run | {"ceiling": quoted})
+    return msgspec.structs.replace(summary, verdict=judge(summary))
+
+
 def measured(
     records: Iterable[Record],
     run: dict[str, Any] | None,
@@ -72,7 +100,7 @@ def measured(
     if goodput:
         run = dict(run or {})
         run["config"] = dict(run.get("config") or {}) | {"goodput": goodput}
-    count: Count | None = tokens.load(tokenizer).count if tokenizer else None
+    count: Count | None = tokenizers.load(tokenizer).count if tokenizer else None
     columns = build(records, count)
     return measure_columns(columns, run, scraped), columns
 

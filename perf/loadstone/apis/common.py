@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from loadstone import records
-from loadstone.apis import BadEventError, Settings
+from loadstone.apis.base import BadEventError, Settings
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis import API, Delta, Event, Settings
+from loadstone.apis.base import API, Delta, Event, Settings
 from loadstone.apis.common import complaint, no_lengths, no_tokens, overlaid, reader, sampling, text
 from loadstone.errors import UsageError
 from loadstone.records import Prompt, Usage

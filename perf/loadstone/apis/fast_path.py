@@ -8,7 +8,7 @@ long way. Saves a quarter of the CPU of an event, half where several come in one
 
 from __future__ import annotations
 
-from loadstone.apis import Delta, Event
+from loadstone.apis.base import Delta, Event
 
 # Integers: `b'"' in data` makes CPython raise and swallow a TypeError first, which takes longer than the search.
 QUOTE, BACKSLASH = b'"\\'

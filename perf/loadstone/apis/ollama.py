@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis import API, Delta, Event, Function, Settings, ToolCall
+from loadstone.apis.base import API, Delta, Event, Function, Settings, ToolCall
 from loadstone.apis.common import (
     Message,
     complaint,

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis import API, Delta, Event, Function, Settings, ToolCall
+from loadstone.apis.base import API, Delta, Event, Function, Settings, ToolCall
 from loadstone.apis.common import SAMPLING, complaint, exact, flat, limit, messages, sampling, text, unreadable
 from loadstone.apis.logprobs import Told
 from loadstone.records import Prompt, Usage

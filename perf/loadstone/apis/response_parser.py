@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from loadstone.apis import API, BadEventError, Delta, Event, Function, ToolCall
+from loadstone.apis.base import API, BadEventError, Delta, Event, Function, ToolCall
 from loadstone.apis.fast_path import Template
 from loadstone.apis.logprobs import gathered
 from loadstone.records import Choice, Failure, Logprobs, Pieces, Usage

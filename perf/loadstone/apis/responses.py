@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.apis import API, BadEventError, Delta, Event, Function, Settings, ToolCall
+from loadstone.apis.base import API, BadEventError, Delta, Event, Function, Settings, ToolCall
 from loadstone.apis.common import Message, complaint, exact, limit, messages, overlaid, reader, same, sampling
 from loadstone.records import Prompt, Usage
 

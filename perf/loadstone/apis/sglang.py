@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.apis import API, Delta, Event, Settings
+from loadstone.apis.base import API, Delta, Event, Settings
 from loadstone.apis.common import complaint, exact, limit, overlaid, reader, same, sampling, text
 from loadstone.records import Prompt, Usage
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from loadstone.apis import API, BadEventError, Delta, Event, Settings
+from loadstone.apis.base import API, BadEventError, Delta, Event, Settings
 from loadstone.apis.common import complaint, no_lengths, overlaid, sampling, text, unreadable
 from loadstone.errors import UsageError
 from loadstone.records import Prompt, Usage

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.apis import API, Delta, Event, Settings
+from loadstone.apis.base import API, Delta, Event, Settings
 from loadstone.apis.common import complaint, exact, limit, no_tokens, overlaid, reader, same, sampling, stops, text
 from loadstone.records import Prompt, Usage
 

@@ -78,7 +78,7 @@ def _for_ci(options: argparse.Namespace, found: Comparison, judged: Sequence[Jud
 
     cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
     output.for_ci(
-        options,
+        vars(options),
         lambda: junit.draw([junit.Suite("loadstone compare", cases)]),
         lambda: markdown.draw(page.page(found, judged)),
     )

@@ -34,16 +34,16 @@ def run(options: argparse.Namespace) -> int:
 def parts() -> dict[str, list[str]]:
     """Names by kind."""
     from loadstone.apis import APIS
+    from loadstone.cli.report import exports
     from loadstone.dataset import READERS
     from loadstone.dataset.resolve import bundled
     from loadstone.report import VIEWS
-    from loadstone.report.exports import EXPORTS
     from loadstone.tasks import BENCHMARKS
 
     return {
         "apis": _with_plugins("loadstone.apis", APIS),
         "readers": _with_plugins("loadstone.readers", READERS),
-        "views": _with_plugins("loadstone.views", {"text": "", **VIEWS, **EXPORTS}),
+        "views": _with_plugins("loadstone.views", {"text": "", **VIEWS, **exports()}),
         "datasets": sorted(bundled()),
         "tasks": _with_plugins("loadstone.tasks", BENCHMARKS),
     }

@@ -80,7 +80,7 @@ def _for_ci(options: Namespace, repeats: Repeats, path: Path, runs: Sequence[Sum
     from loadstone.report import junit
 
     outputs.for_ci(
-        options, lambda: junit.draw([junit.of_run(run) for run in runs]), lambda: _drawn(repeats, path, "md")
+        vars(options), lambda: junit.draw([junit.of_run(run) for run in runs]), lambda: _drawn(repeats, path, "md")
     )
 
 

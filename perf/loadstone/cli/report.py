@@ -46,16 +46,23 @@ def run(options: Namespace) -> int:
     return _beyond(options) if _is_beyond(options) else _one(options)
 
 
+def exports() -> dict[str, str]:
+    """Return what a run or a sweep can be exported to, by name: `module:function`."""
+    from loadstone.report.exports import EXPORTS
+    from loadstone.sweep import FOLDERS
+
+    return {**EXPORTS, **FOLDERS}
+
+
 def _one(options: Namespace) -> int:
     """A run, or records on stdin, in one of the views."""
     from loadstone import results
     from loadstone.cli import run as verb
     from loadstone.records import from_lines
     from loadstone.report import show
-    from loadstone.report.exports import EXPORTS
     from loadstone.server_metrics import csv
 
-    (path,), view = options.runs, verb.asked(options, EXPORTS)
+    (path,), view = options.runs, verb.asked(options, exports())
     tokenizer, goodput = _measures(options)
     if path == "-":
         summary, columns = results.measured(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
@@ -70,26 +77,24 @@ def _one(options: Namespace) -> int:
 def _is_beyond(options: Namespace) -> bool:
     """Whether it is more than one run in one of the views."""
     from loadstone.engine import run_folder
-    from loadstone.report.exports import EXPORTS
     from loadstone.sweep import folder
 
     path = Path(options.runs[0])
     many = folder.is_sweep(path) or (not (path / run_folder.RUN).exists() and any(path.glob(f"*/{run_folder.RUN}")))
-    return len(options.runs) > 1 or _view(options) in EXPORTS or many
+    return len(options.runs) > 1 or _view(options) in exports() or many
 
 
 def _beyond(options: Namespace) -> int:
     from loadstone.cli import repeat, sweep
     from loadstone.compare import repeat_runs
-    from loadstone.report.exports import EXPORTS, FOLDERS
-    from loadstone.sweep import folder
+    from loadstone.sweep import FOLDERS, folder
 
     view, path = _view(options), Path(options.runs[0])
-    if view not in EXPORTS and len(options.runs) == 1 and folder.is_sweep(path):
+    if view not in exports() and len(options.runs) == 1 and folder.is_sweep(path):
         return sweep.report(path, options)
     if view in repeat.FORMS and len(options.runs) == 1 and repeat_runs.is_repeated(path):
         return repeat.report(options, path)
-    if view not in EXPORTS:
+    if view not in exports():
         return _side_by_side(options, view)
     if len(options.runs) > 1:
         raise UsageError(f"--as {view} takes one {'sweep' if view in FOLDERS else 'run'}, not {len(options.runs)}")
@@ -131,12 +136,11 @@ def _write(runs: Runs, view: str, output: str | None) -> None:
 
 def _folder(options: Namespace, view: str) -> int:
     from loadstone.plugins import find
-    from loadstone.report.exports import EXPORTS
 
     output = getattr(options, "output", None)
     if output is None:
         raise UsageError(f"--as {view} writes a folder: name a new one with -o")
-    find("loadstone.views", view, EXPORTS, "--as")(Path(options.runs[0]), Path(output))
+    find("loadstone.views", view, exports(), "--as")(Path(options.runs[0]), Path(output))
     notice(f"written to {output}")
     return 0
 
@@ -147,9 +151,9 @@ def _export(options: Namespace, view: str) -> int:
     from loadstone.dataset import tokenizer as tokens
     from loadstone.plugins import find
     from loadstone.report import output as outputs
-    from loadstone.report.exports import BINARY, EXPORTS
+    from loadstone.report.exports import BINARY
 
-    part, output = find("loadstone.views", view, EXPORTS, "--as"), getattr(options, "output", None)
+    part, output = find("loadstone.views", view, exports(), "--as"), getattr(options, "output", None)
     if view in BINARY and output in (None, "-") and sys.stdout.isatty():
         raise UsageError(f"--as {view} is not for a terminal: name a file with -o")
     tokenizer, goodput = _measures(options)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from loadstone.config.schema import Config
-    from loadstone.loadtest import Result
     from loadstone.summary import Summary
 
 
@@ -29,7 +28,7 @@ def run(options: Namespace) -> int:
     from loadstone import loadtest, results
     from loadstone.host import event_loop
 
-    config, view = load.config_of(options).check(), asked(options)
+    config, view = load.config_of(vars(options)).check(), asked(options)
     live = None if getattr(options, "quiet", False) else watched
     outputs.check_new(getattr(options, "junit", None), "--junit")
     with served(config) as config:
@@ -37,12 +36,12 @@ def run(options: Namespace) -> int:
             done = repeat.run(
                 options, config, lambda c: event_loop.run(loadtest.load_test(c, notice=notice, live=live))
             )
-            return 130 if done.interrupted else max(status(result, config) for result in done.results)
+            return 130 if done.interrupted else max(result.exit_status(config, notice) for result in done.results)
         result = event_loop.run(loadtest.load_test(config, notice=notice, live=live))
     show(result.summary, view, page=lambda: results.written_page(result.folder))
     for_ci(options, result.summary)
     notice(f"results are in {result.folder}")
-    return status(result, config)
+    return result.exit_status(config, notice)
 
 
 def served(config: Config) -> AbstractContextManager[Config]:
@@ -66,22 +65,4 @@ def asked(options: Namespace, others: Mapping[str, str] | None = None) -> Callab
 def for_ci(options: Namespace, summary: Summary) -> None:
     from loadstone.report import junit, markdown
 
-    outputs.for_ci(options, lambda: junit.render(summary), lambda: markdown.render(summary))
-
-
-def status(result: Result, config: Config) -> int:
-    summary = result.summary
-    if summary.run.get("ended") == "interrupted":
-        return 130
-    counts = summary.counts
-    if not counts.succeeded:
-        from loadstone.checks.rules import why
-
-        notice(f"no request succeeded; {why(summary)}")
-        return 1
-    if counts.failed > config.max_error_rate * counts.completed:
-        notice(
-            f"{counts.failed} of {counts.completed} requests failed, above --max-error-rate {config.max_error_rate:g}"
-        )
-        return 1
-    return 0 if str(summary.run.get("ended")) in ("done", "duration", "stages") else 1
+    outputs.for_ci(vars(options), lambda: junit.render(summary), lambda: markdown.render(summary))

@@ -10,8 +10,8 @@ from loadstone import results
 from loadstone.dataset import tokenizer as tokens
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
-from loadstone.metrics.measure import measure
 from loadstone.records import Record, from_lines
+from loadstone.results import measure
 from loadstone.summary import Summary
 
 

@@ -8,9 +8,8 @@ from loadstone.config import load
 
 
 def add(verb: argparse.ArgumentParser) -> None:
-    verb.epilog = "All flags of `loadstone run` too, on the master, and Locust's own: docs/many-machines.md. " + (
-        verb.epilog or ""
-    )
+    flags = "All flags of `loadstone run` too, on the master, and Locust's own: docs/many-machines.md."
+    verb.epilog = f"{flags} {verb.epilog}"
     verb.add_argument("role", choices=["master", "worker"], help="the one that plans and reports, or one per machine")
     verb.add_argument(
         "--processes", metavar="N", help="of a worker: processes that send load (default: one for each core)"
@@ -22,4 +21,4 @@ def run(options: argparse.Namespace) -> int:
     """Start the master or a worker. Return its exit status."""
     from loadstone.swarm import command
 
-    return command.run(options.role, load.config_of(options.settings), options)
+    return command.run(options.role, load.config_of(vars(options.settings)), options)

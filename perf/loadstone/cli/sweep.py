@@ -145,7 +145,7 @@ def _for_ci(options: Namespace, path: Path) -> None:
     from loadstone.sweep import strategies
 
     sweep, found = sweeps.read(path), strategies.load_found(path)
-    output.for_ci(options, lambda: drawn("junit")(sweep, found), lambda: drawn("md")(sweep, found))
+    output.for_ci(vars(options), lambda: drawn("junit")(sweep, found), lambda: drawn("md")(sweep, found))
 
 
 def drawn(view: str) -> Drawn:

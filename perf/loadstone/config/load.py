@@ -5,7 +5,6 @@ Whether they make sense is config.py's to say.
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from loadstone.config.schema import Config, from_mapping
 RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit", "repeat", "rest", "same_prompts")
 
 
-def config_of(options: Namespace) -> Config:
+def config_of(options: Mapping[str, Any]) -> Config:
     """Settings of the configuration file, overlaid by the flags, and what a provider adds to them."""
-    return configured(settings_of(vars(options)), getattr(options, "config", None))
+    return configured(settings_of(options), options.get("config"))
 
 
 def configured(settings: Mapping[str, Any], file: str | None) -> Config:

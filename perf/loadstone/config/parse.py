@@ -8,6 +8,8 @@ from loadstone.errors import UsageError
 
 # The arrivals that a trace has recorded.
 REPLAY = "replay"
+# Arrival processes of an open loop (schedule/arrivals.py).
+ARRIVALS = ("constant", "poisson", "gamma")
 _DECIMAL = r"[0-9]+\.?[0-9]*|\.[0-9]+"
 _UNITS = {"": 1e-3, "ms": 1e-3, "us": 1e-6, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _SLO_NAMES = {"e2el": "latency"}

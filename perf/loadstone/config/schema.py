@@ -9,17 +9,14 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
-from loadstone.config.parse import REPLAY, SLO_FORM, SLOS, extent, mix, seconds
+from loadstone.config.parse import ARRIVALS, REPLAY, SLO_FORM, SLOS, extent, mix, seconds
 from loadstone.config.redact import hide, hide_header, hide_in_template, hide_in_url
 from loadstone.errors import UsageError
-
-if TYPE_CHECKING:
-    from loadstone.schedule.plan import Load
 
 DEFAULT_REQUESTS = 100
 DEFAULT_CONCURRENCY = 8
@@ -148,8 +145,18 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for given, needed, text in _NEEDS:
             if _given(self, given) and not any(_given(self, name) for name in needed):
                 raise UsageError(f"--{flag(given)} needs {' or '.join(f'--{flag(name)}' for name in needed)}: {text}")
-        self.load  # noqa: B018  its texts are read there
+        self._check_texts()
         return self
+
+    def _check_texts(self) -> None:
+        """Parse the texts that the schedule parses again, so that a mistake is found before anything is done."""
+        extent("warmup", self.warmup)
+        extent("cooldown", self.cooldown)
+        if self.stages:
+            from loadstone.config.stages import parse  # it needs numpy, for which --help does not wait
+
+            parse(self.stages)
+        self.models  # noqa: B018  parsed on access
 
     def _check_scrape(self) -> None:
         try:
@@ -158,8 +165,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise UsageError(f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}") from exc
 
     def _check_arrivals(self) -> None:
-        from loadstone.schedule.arrivals import ARRIVALS  # it needs numpy, for which --help does not wait
-
         if self.arrivals not in (None, REPLAY, *ARRIVALS):
             raise UsageError(f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}")
         if self.burstiness is not None and self.arrivals not in (None, "gamma"):
@@ -211,36 +216,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def models(self) -> list[tuple[str | None, float]]:
         """Models to ask for, with their shares; None is the first that the server lists."""
         return [(self.model, 1.0)] if self.own else mix(self.model) if self.model else [(None, 1.0)]
-
-    @property
-    def load(self) -> Load:
-        from loadstone.schedule.plan import Load
-        from loadstone.schedule.stages import parse
-
-        warmup, warmup_time = extent("warmup", self.warmup)
-        cooldown, cooldown_time = extent("cooldown", self.cooldown)
-        return Load(
-            concurrency=self.concurrency,
-            rate=self.rate,
-            arrivals=self.arrivals or "poisson",
-            burstiness=1.0 if self.burstiness is None else self.burstiness,
-            rescale=self.rescale,
-            stages=parse(self.stages) if self.stages else (),
-            speed=self.speed or 1.0,
-            requests=self.requests,
-            duration=self.duration,
-            warmup=warmup,
-            warmup_time=warmup_time,
-            cooldown=cooldown,
-            cooldown_time=cooldown_time,
-            models=tuple(share for _, share in self.models),
-            servers=max(1, len(self.urls)),
-            sticky=self.balance == "sticky",
-            cancel_share=self.cancel_share,
-            seed=self.seed,
-            shuffle=self.shuffle,
-            skip=self.skip,
-        )
 
     def shown(self) -> dict[str, Any]:
         """As it may be written down: keys, tokens and passwords are hidden."""

@@ -13,20 +13,22 @@ from msgspec import Struct
 
 from loadstone import apis
 from loadstone import dataset as readers
+from loadstone.apis import base
 from loadstone.config import secrets
 from loadstone.config.parse import REPLAY
 from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
 from loadstone.dataset import resolve, tokenizer
-from loadstone.engine import preflight, run_metadata
+from loadstone.engine import preflight
 from loadstone.engine import requests as jobs
 from loadstone.engine.preflight import Server
 from loadstone.engine.sender import Door
 from loadstone.errors import UsageError
+from loadstone.host import timer
 from loadstone.plugins import find
 from loadstone.records import Prompt
 from loadstone.schedule import plan
-from loadstone.schedule.plan import Plan
+from loadstone.schedule.plan import Load, Plan
 from loadstone.transport import Options, address, in_process
 from loadstone.transport.factory import open_transport, stamper, tls_context
 
@@ -41,7 +43,7 @@ class Setup(Struct, frozen=True):
     """A run that can begin. `models` and `servers` are in the order of their numbers in the plan."""
 
     config: Config
-    api: apis.API
+    api: base.API
     plan: Plan
     jobs: jobs.Jobs
     doors: list[Door]
@@ -71,7 +73,7 @@ async def ready(config: Config, notice: Notice, model: object | None = None) -> 
 
 
 @contextlib.asynccontextmanager
-async def opened(config: Config, api: apis.API, model: object | None = None) -> AsyncIterator[list[Entrance]]:
+async def opened(config: Config, api: base.API, model: object | None = None) -> AsyncIterator[list[Entrance]]:
     """The ways in, for as long as they are needed. What a class of somebody else's prints meanwhile goes to stderr:
     stdout is for results."""
     with contextlib.redirect_stdout(sys.stderr) if config.own else contextlib.nullcontext():
@@ -83,7 +85,7 @@ async def opened(config: Config, api: apis.API, model: object | None = None) -> 
                 await entrance.door.transport.close()
 
 
-def protocol(config: Config) -> apis.API:
+def protocol(config: Config) -> base.API:
     """The API asked for."""
     if (config.api == "template") != (config.body_template is not None):
         raise UsageError("--api template and --body-template go together: give both, with --text-path")
@@ -111,7 +113,7 @@ def _options(config: Config) -> readers.Options:
 
 def _rows(config: Config) -> int | None:
     """How many rows the run will take; None where the dataset, or only time, will tell."""
-    load = config.filled(timed=not made_up(config.dataset)).load
+    load = Load.of(config.filled(timed=not made_up(config.dataset)))
     if load.arrivals == REPLAY:
         return None if load.requests is None else load.requests + load.warmup + load.cooldown
     made = plan.make(load, plan.Rows([""]))
@@ -128,14 +130,14 @@ def _plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
     instants = [prompt.at for prompt in prompts if prompt.at is not None]
     turns = [1 + len(prompt.later) for prompt in prompts]
     rows = plan.Rows([prompt.id for prompt in prompts], turns, instants if len(instants) == len(prompts) else None)
-    made = plan.make(config.load, rows)
+    made = plan.make(Load.of(config), rows)
     if made.offsets is None and config.stop_saturated:
         raise UsageError("--stop-saturated is for open loops, whose load does not wait for the server: give --rate")
     if made.repeats:
         before = f" after {config.skip}" if config.skip else ""
         wanted = f"{made.total} requests" if made.total else "requests"
         notice(f"{len(prompts)} prompts for {wanted}{before}: prompts repeat, and prefix caches may help")
-    if config.load.arrivals == REPLAY:
+    if Load.of(config).arrivals == REPLAY:
         notice(f"replaying {made.total:,} requests recorded over {_span(made):,.0f} s")
     return made
 
@@ -145,7 +147,7 @@ def _span(made: Plan) -> float:
     return (instants[-1] - instants[0]) / 1e9
 
 
-def entrances(config: Config, api: apis.API, model: object | None = None) -> list[Entrance]:
+def entrances(config: Config, api: base.API, model: object | None = None) -> list[Entrance]:
     """A way in to each of the servers, or to a model of one's own; nothing is sent yet."""
     if model is not None or config.own:
         return [_inside(config, model)]
@@ -162,21 +164,21 @@ def _inside(config: Config, model: object | None) -> Entrance:
     if model is None:
         model = in_process.made(config.model or "", config.shown())
     name = config.model or type(model).__name__
-    return Entrance(Door(in_process.Own(model, name, run_metadata.clock, config.batch_size), "/"), "/v1/models", name)
+    return Entrance(Door(in_process.Own(model, name, timer.clock, config.batch_size), "/"), "/v1/models", name)
 
 
 def _entrance(config: Config, url: str, path: str) -> Entrance:
     target, base = address.locate(url)
     tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
     arrivals = stamper(config.clock, config.transport, target)
-    options = Options(clock=run_metadata.clock, connect_timeout=config.connect_timeout, tls=tls, arrivals=arrivals)
+    options = Options(clock=timer.clock, connect_timeout=config.connect_timeout, tls=tls, arrivals=arrivals)
     transport = open_transport(config.transport, target, options)
     listing = address.sibling(base, path, "/v1/models") if path else "/v1/models"
     return Entrance(Door(transport, address.path_at(base, path) or "/"), listing, hide_in_url(url))
 
 
 async def _meet(
-    config: Config, api: apis.API, prompts: list[Prompt], schedule: Plan, ways: list[Entrance], notice: Notice
+    config: Config, api: base.API, prompts: list[Prompt], schedule: Plan, ways: list[Entrance], notice: Notice
 ) -> Setup:
     headers, hint = (*api.headers, *secrets.request_headers(config)), secrets.hint(config)
     servers = [await preflight.look(at.door.transport, at.url, at.listing, headers, hint) for at in ways]
@@ -190,13 +192,13 @@ async def _meet(
     return Setup(config, api, schedule, made, doors, models, servers)
 
 
-def maker(config: Config, api: apis.API, doors: list[Door], models: list[str]) -> jobs.Maker:
+def maker(config: Config, api: base.API, doors: list[Door], models: list[str]) -> jobs.Maker:
     """What encodes the requests: the same bytes from the same configuration, in whatever process."""
     settings = [_settings(config, model) for model in models]
     return jobs.Maker(api, settings, doors[0].path, secrets.request_headers(config))
 
 
-async def _try(entrance: Entrance, server: Server, api: apis.API, job: jobs.Job, model: str, notice: Notice) -> None:
+async def _try(entrance: Entrance, server: Server, api: base.API, job: jobs.Job, model: str, notice: Notice) -> None:
     """A model that the server does not list, or an answer of which only the operator knows the form, is tried once."""
     listed = not model or model in (server.models or ())
     if not listed or api.guessed:
@@ -205,13 +207,13 @@ async def _try(entrance: Entrance, server: Server, api: apis.API, job: jobs.Job,
         notice(f"{entrance.url} does not list a model {model!r}, but takes a request for it")
 
 
-def _settings(config: Config, model: str) -> apis.Settings:
+def _settings(config: Config, model: str) -> base.Settings:
     given = {name: getattr(config, name) for name in _SAMPLED}
     sampling = {_SAMPLING.get(name, name): value for name, value in given.items() if value is not None}
     extra = dict(config.extra_body)
     if config.chat_template_kwargs is not None and not config.apply_chat_template:
         extra["chat_template_kwargs"] = config.chat_template_kwargs
-    return apis.Settings(
+    return base.Settings(
         model=model,
         stream=config.stream,
         output_len=config.output_len if isinstance(config.output_len, int) else None,

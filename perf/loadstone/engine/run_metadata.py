@@ -6,25 +6,21 @@ import asyncio
 import datetime
 import os
 import platform
-import time
 from collections.abc import Iterator, Sequence
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from loadstone.config.stages import Stage
+from loadstone.engine.prepare import Setup
 from loadstone.host import machine
 from loadstone.host.client_health import cores, open_files
 from loadstone.host.limits import local_ports
 from loadstone.records import FORMAT
 from loadstone.schedule.plan import Plan
-from loadstone.schedule.stages import Stage
 from loadstone.version import __version__
 
-if TYPE_CHECKING:
-    from loadstone.engine.prepare import Setup
-
-clock = time.monotonic_ns
 _LIBRARIES = ("aiohttp", "httptools", "msgspec", "numpy", "uvloop")
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from loadstone.apis import API
 from loadstone.config import secrets as keys
 from loadstone.config.schema import Config
-from loadstone.engine import rate_limit, run_metadata
+from loadstone.engine import rate_limit
 from loadstone.engine.in_flight import NS, Flight, Limits
 from loadstone.engine.lifecycle import quiet_gc, watched
 from loadstone.engine.progress_digest import Digest, bins
@@ -26,6 +26,7 @@ from loadstone.engine.run_folder import Recorder
 from loadstone.engine.runner import Runner, Times
 from loadstone.engine.sender import Carrier, Door, Style
 from loadstone.engine.worker_messages import Outcome, Pulse
+from loadstone.host import timer
 from loadstone.host.client_health import Health
 from loadstone.host.timer import Waiter
 from loadstone.records import Failure, Record
@@ -160,7 +161,7 @@ def _runner(part: Part, keep: Callable[[Record], None], waiter: Waiter) -> Runne
         worker=part.share.worker,
         retries=Retries(most=config.retries, longest=config.retry_longest, seed=config.seed),
     )
-    carrier = Carrier(part.plan, part.jobs, part.api, part.doors, keep, clock=run_metadata.clock, style=style)
+    carrier = Carrier(part.plan, part.jobs, part.api, part.doors, keep, clock=timer.clock, style=style)
     times = Times(duration=config.duration, grace=config.grace)
     limited = rate_limit.Limits(rpm=config.rpm, tpm=config.tpm)
     spending = None if limited == rate_limit.Limits() else rate_limit.Budget(limited.part(part.share.workers))

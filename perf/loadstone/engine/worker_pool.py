@@ -16,7 +16,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from loadstone.engine import lost_requests, run_folder, run_metadata
+from loadstone.engine import lost_requests, run_folder
 from loadstone.engine.in_flight import NS
 from loadstone.engine.lifecycle import Stoppable
 from loadstone.engine.prepare import Setup
@@ -35,7 +35,7 @@ from loadstone.engine.worker_messages import (  # fmt: skip
     up,
 )
 from loadstone.errors import UsageError
-from loadstone.host import child_process, machine
+from loadstone.host import child_process, machine, timer
 from loadstone.host.client_health import cores
 from loadstone.records import Record
 from loadstone.schedule import worker_count
@@ -126,7 +126,7 @@ class Crew:
 
     def stop(self, reason: str, grace: float) -> None:
         if self._stopped is None:
-            self._stopped, self._last = reason, run_metadata.clock()
+            self._stopped, self._last = reason, timer.clock()
         for hand in self._hands:
             hand.tell(Stop(reason, grace))
         if self._patience is not None:
@@ -144,7 +144,7 @@ class Crew:
             for wanted in self._commissions:
                 self._hands.append(await _Hand.hire(wanted, hear))
             await asyncio.gather(*(hand.ready() for hand in self._hands))
-            self._origin = run_metadata.clock() + LEAD
+            self._origin = timer.clock() + LEAD
             began(self._origin)
             begun = self._stopped is None
             for hand in self._hands if begun else ():

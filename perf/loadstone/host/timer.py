@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+# The clock of every timestamp of a run: monotonic, ns.
+clock = time.monotonic_ns
 _CLOCK_MONOTONIC = 1
 _ABSTIME = 1
 _SECOND = 1_000_000_000

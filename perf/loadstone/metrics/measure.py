@@ -8,22 +8,16 @@ hide it (coordinated omission, G. Tene). Failures are counted, never mixed into 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone.checks.rules import judge
-from loadstone.host import ceiling
 from loadstone.metrics import diagnostics, groups, windows
-from loadstone.metrics.columns import Array, Columns, Count, Mask, Requests, build
+from loadstone.metrics.columns import Array, Columns, Mask, Requests
 from loadstone.metrics.events import ONE, Events, Gaps
 from loadstone.metrics.groups import Part
-from loadstone.records import Record
-from loadstone.server_metrics import summary as served
-from loadstone.server_metrics.series import Scraped
 from loadstone.stats.describe import describe
 from loadstone.stats.histogram import Pool
 from loadstone.summary import Counts, Metric, Summary, Window
@@ -36,27 +30,19 @@ GROUPED = (
 )  # fmt: skip
 
 
-def measure(
-    records: Iterable[Record],
-    run: Mapping[str, Any] | None = None,
-    count: Count | None = None,
-    scraped: Sequence[Scraped] = (),
-) -> Summary:
-    """Everything a report shows. `run` is the content of run.json: what was asked for and how the client fared; without
-    it those figures are None. `count` counts the tokens of kept texts where the server gave no usage. `scraped`:
-    what the servers said of themselves."""
-    return measure_columns(build(records, count), run, scraped)
+def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None) -> Summary:
+    """Return the summary of a run's columns: counts, metrics, rates, windows, groups and diagnostics.
 
-
-def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None, scraped: Sequence[Scraped] = ()) -> Summary:
-    """The same, from columns that the caller has further use for."""
+    run: the content of run.json: what was asked for and how the client fared; without it those figures are None.
+    The server's side, the share of the machine's ceiling and the verdict are added by `results.measure_columns`.
+    """
     run = dict(run or {})
     slos: dict[str, float] = (run.get("config") or {}).get("goodput") or {}
     span = windows.whole(columns.requests)
     whole = _window(groups.whole(columns.requests, span), columns, slos) if span else None
     high = windows.steady(columns.requests, span) if span else None
     steady = _window(groups.steady(columns.requests, high), columns, slos) if high else None
-    summary = Summary(
+    return Summary(
         run=run,
         counts=_counts(columns, run.get("expected")),
         duration=whole.end - whole.start if whole else None,
@@ -72,11 +58,6 @@ def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None, scra
         },
         failures=[(kind, text, times) for (kind, text), times in columns.failures.most_common(10)],
     )
-    if scraped:
-        summary = msgspec.structs.replace(summary, server=served.describe(scraped, columns, summary))
-    if told := ceiling.quote(summary):
-        summary = msgspec.structs.replace(summary, run=run | {"ceiling": told})
-    return msgspec.structs.replace(summary, verdict=judge(summary))
 
 
 def _counts(columns: Columns, expected: int | None) -> Counts:

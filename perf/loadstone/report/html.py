@@ -107,7 +107,8 @@ def _chart(chart: Chart, number: int) -> str:
     told = f"{chart.title}. {chart.note}" if chart.note else chart.title
     note = f'<p class="note">{escape.text(chart.note)}</p>' if chart.note else ""
     return (
-        f'<figure id="chart-{number}"{half} data-group="{escape.text(chart.group)}">\n<h3>{escape.text(chart.title)}</h3>\n'
+        f'<figure id="chart-{number}"{half} data-group="{escape.text(chart.group)}">\n'
+        f"<h3>{escape.text(chart.title)}</h3>\n"
         f'<div class="plot" role="img" aria-label="{escape.text(told)}" style="height:{int(chart.height)}px"></div>\n'
         f'{note}<script type="application/json">{escape.script(figure(chart))}</script>\n</figure>\n'
     )

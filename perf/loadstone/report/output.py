@@ -11,13 +11,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from loadstone.errors import UsageError
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from loadstone.report.page import Page
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -56,11 +54,11 @@ def show(page: Page, form: str, output: str | None, flag: str = "-o") -> None:
         put(drawn(page, form), output, flag)
 
 
-def for_ci(options: Namespace, junit: Callable[[], str], markdown: Callable[[], str]) -> None:
+def for_ci(options: Mapping[str, Any], junit: Callable[[], str], markdown: Callable[[], str]) -> None:
     """What --junit and --summary ask for."""
-    if file := getattr(options, "junit", None):
+    if file := options.get("junit"):
         put(junit(), file, "--junit")
-    if getattr(options, "summary", False):
+    if options.get("summary"):
         step_summary(markdown())
 
 

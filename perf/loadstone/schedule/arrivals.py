@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone.schedule.stages import NS, Floats, Stage
+from loadstone.config.stages import NS, Floats, Stage
 
 Offsets = NDArray[np.int64]
 

@@ -15,11 +15,13 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from loadstone.config.parse import REPLAY
+from loadstone.config.parse import REPLAY, extent
+from loadstone.config.schema import Config
+from loadstone.config.stages import NS, Stage
+from loadstone.config.stages import parse as parse_stages
 from loadstone.errors import UsageError
 from loadstone.records import Phase
 from loadstone.schedule.arrivals import Offsets, Process, replayed
-from loadstone.schedule.stages import NS, Stage
 
 _ARRIVALS, _ORDER, _MODELS, _CANCELS = 1, 2, 3, 4  # streams of the one seed
 _BLOCK = 4096
@@ -54,6 +56,34 @@ class Load(Struct, frozen=True, kw_only=True):
     seed: int = 0
     shuffle: bool = False
     skip: int = 0
+
+    @classmethod
+    def of(cls, config: Config) -> Load:
+        """Return the load that a configuration asks for. Raises UsageError for a text that cannot be read."""
+        warmup, warmup_time = extent("warmup", config.warmup)
+        cooldown, cooldown_time = extent("cooldown", config.cooldown)
+        return cls(
+            concurrency=config.concurrency,
+            rate=config.rate,
+            arrivals=config.arrivals or "poisson",
+            burstiness=1.0 if config.burstiness is None else config.burstiness,
+            rescale=config.rescale,
+            stages=parse_stages(config.stages) if config.stages else (),
+            speed=config.speed or 1.0,
+            requests=config.requests,
+            duration=config.duration,
+            warmup=warmup,
+            warmup_time=warmup_time,
+            cooldown=cooldown,
+            cooldown_time=cooldown_time,
+            models=tuple(share for _, share in config.models),
+            servers=max(1, len(config.urls)),
+            sticky=config.balance == "sticky",
+            cancel_share=config.cancel_share,
+            seed=config.seed,
+            shuffle=config.shuffle,
+            skip=config.skip,
+        )
 
 
 class Rows(Struct, frozen=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 from loadstone.samples import Sample
-from loadstone.scorers import Extractor
+from loadstone.scorers.base import Extractor
 from loadstone.scorers.boxed import after_thought, boxed
 from loadstone.scorers.letter_phrases import DENIED
 from loadstone.scorers.match import either, exact_match, first_line, last_line, regex, the_answer_is

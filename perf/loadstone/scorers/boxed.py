@@ -9,7 +9,7 @@ import re
 from collections import deque
 
 from loadstone.samples import Sample
-from loadstone.scorers import Extractor
+from loadstone.scorers.base import Extractor
 from loadstone.scorers.letter_phrases import spoken
 from loadstone.scorers.match import either, last_line, the_answer_is
 from loadstone.scorers.number import hashed, last_number

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from loadstone.samples import Sample
-from loadstone.scorers import Extractor
+from loadstone.scorers.base import Extractor
 from loadstone.scorers.letter_phrases import NEGATION, REFUSAL, bare, final, named, plain, run, stated, without_negated
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

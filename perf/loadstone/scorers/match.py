@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from loadstone.samples import Sample
-from loadstone.scorers import Extractor, Scorer
+from loadstone.scorers.base import Extractor, Scorer
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 DIGITS = str.maketrans("", "", string.digits)

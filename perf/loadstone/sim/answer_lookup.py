@@ -12,7 +12,7 @@ import msgspec
 from loadstone.sim import bodies, logprobs
 from loadstone.sim.bodies import Page
 from loadstone.sim.recorded_answers import Book, Row
-from loadstone.sim.request import Ask
+from loadstone.sim.stream_events import Ask
 
 
 class Memory:

@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import httptools
 from msgspec import Struct
@@ -22,9 +22,7 @@ from msgspec import Struct
 from loadstone.sim import bodies
 from loadstone.sim.bodies import Page
 from loadstone.sim.response import Answer
-
-if TYPE_CHECKING:
-    from loadstone.sim.server import Server
+from loadstone.sim.state import Desk
 
 
 class Request(Struct):
@@ -36,6 +34,20 @@ class Request(Struct):
     body: bytes
     keep: bool
     received: int
+
+
+class Server(Protocol):
+    """What a connection needs of the server (server.py)."""
+
+    connections: set[Connection]
+    closed: bool
+    desk: Desk
+
+    def schedule(self, answer: Answer, due: int) -> None:
+        """Advance the answer at `due` (ns)."""
+
+    def handle(self, wire: Connection, request: Request) -> None:
+        """Answer a request."""
 
 
 class Connection(asyncio.Protocol):

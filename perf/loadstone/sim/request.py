@@ -10,46 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from loadstone.sim.bodies import Page, error, no_model
 from loadstone.sim.logprobs import Scores
 from loadstone.sim.settings import Settings
-
-if TYPE_CHECKING:
-    from loadstone.sim.stream_events import Format
+from loadstone.sim.stream_events import Ask, Content, Format
 
 MAX_CHOICES = 16384
-
-
-# A prompt: its texts in their order, or its token ids.
-Content = tuple[str, ...] | tuple[int, ...]
-
-
-class Ask(Struct, frozen=True):
-    """A request that will be answered: `choices` answers of `tokens` tokens each; no tokens where nothing is generated.
-
-    prompts: what was asked, `prompt_tokens` in all. finish: `stop` or `length`.
-    usage, continuous: whether a stream tells its tokens, and in every event, where a protocol leaves that open.
-    scores: what is to be told of log-probabilities. stop: texts that end an answer.
-    said: the tokens of each choice where they are known, else some of the server's own.
-    """
-
-    format: Format
-    stream: bool
-    tokens: int
-    choices: int
-    prompt_tokens: int
-    finish: str
-    prompts: tuple[Content, ...]
-    usage: bool = True
-    continuous: bool = False
-    scores: Scores | None = None
-    stop: tuple[str, ...] = ()
-    said: tuple[tuple[str, ...], ...] = ()
 
 
 def tokens(content: Content) -> list[str | int]:

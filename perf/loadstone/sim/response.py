@@ -11,10 +11,9 @@ from typing import Protocol
 
 from loadstone.sim import bodies, stream_events
 from loadstone.sim.bodies import Page, encode
-from loadstone.sim.request import Ask
 from loadstone.sim.settings import TABLE, TABLE_SIZE, first_word, words
 from loadstone.sim.state import Desk
-from loadstone.sim.stream_events import Facts
+from loadstone.sim.stream_events import Ask, Facts
 from loadstone.sim.truth import Row
 
 # Chunks of one answer written together when all of them are overdue.

@@ -32,11 +32,10 @@ from loadstone.sim.engine.presets import profile
 from loadstone.sim.engine.responses import BatchedStream, BatchedWhole
 from loadstone.sim.formats import FORMATS
 from loadstone.sim.http import Connection, Request
-from loadstone.sim.request import Ask
 from loadstone.sim.response import Answer, Streamed, Whole
 from loadstone.sim.settings import Settings
 from loadstone.sim.state import Desk
-from loadstone.sim.stream_events import Format
+from loadstone.sim.stream_events import Ask, Format
 from loadstone.sim.truth import Row
 
 # Seconds for which the fault `refuse` keeps the listener closed.

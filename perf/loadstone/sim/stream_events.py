@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.sim.bodies import ENGINE_DEAD, Page
-from loadstone.sim.request import Ask
+from loadstone.sim.logprobs import Scores
 from loadstone.sim.settings import Settings
 
 END = b"0\r\n\r\n"
@@ -116,3 +116,30 @@ class Format:
     def refusal(self, page: Page) -> Page:
         """An error page as this protocol words it; it is given as vLLM's."""
         return page
+
+
+# A prompt: its texts in their order, or its token ids.
+Content = tuple[str, ...] | tuple[int, ...]
+
+
+class Ask(Struct, frozen=True):
+    """A request that will be answered: `choices` answers of `tokens` tokens each; no tokens where nothing is generated.
+
+    prompts: what was asked, `prompt_tokens` in all. finish: `stop` or `length`.
+    usage, continuous: whether a stream tells its tokens, and in every event, where a protocol leaves that open.
+    scores: what is to be told of log-probabilities. stop: texts that end an answer.
+    said: the tokens of each choice where they are known, else some of the server's own.
+    """
+
+    format: Format
+    stream: bool
+    tokens: int
+    choices: int
+    prompt_tokens: int
+    finish: str
+    prompts: tuple[Content, ...]
+    usage: bool = True
+    continuous: bool = False
+    scores: Scores | None = None
+    stop: tuple[str, ...] = ()
+    said: tuple[tuple[str, ...], ...] = ()

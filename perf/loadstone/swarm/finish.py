@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from loadstone import results
-from loadstone.cli import run
 from loadstone.engine import lost_requests, run_folder
 from loadstone.engine.worker_messages import Commission, unpacked
 from loadstone.errors import UsageError
@@ -46,7 +45,7 @@ def close(closing: Closing) -> int:
     notice(f"results are in {folder.path}")
     for sentence in closing.tail["lost"]:
         notice(sentence)
-    return run.status(Result(summary, folder.path), closing.config)
+    return Result(summary, folder.path).exit_status(closing.config, notice)
 
 
 # Shards of what was not delivered are numbered from here, behind all others.

@@ -190,3 +190,9 @@ class Roster:
 
 def _whose(machine: Machine, shard: Shard) -> str:
     return f"process {shard.engine} on {machine.host} ({machine.name})"
+
+
+def levels(seats: int, engines: int) -> list[int]:
+    """Slots of each process, as even as can be; what is left over goes to the first."""
+    each, rest = divmod(seats, engines)
+    return [each + (number < rest) for number in range(engines)]

@@ -7,7 +7,6 @@ LOADSTONE_CONFIG names a TOML file with them. Workers need neither: the master s
 from __future__ import annotations
 
 import os
-from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def config(environ: Mapping[str, str] = os.environ) -> Config:
     from loadstone.config.load import config_of
 
     path = environ.get(CONFIG)
-    return config_of(Namespace(config=path) if path else Namespace())
+    return config_of({"config": path} if path else {})
 
 
 def sendable(config: Config) -> Config:

@@ -20,6 +20,7 @@ from loadstone.errors import UsageError
 from loadstone.swarm import messages, settings
 from loadstone.swarm.channel import Post, log
 from loadstone.swarm.locust_stats import Figures
+from loadstone.swarm.members import levels
 from loadstone.swarm.messages import Letter
 from loadstone.swarm.record_stream import Stream
 from loadstone.swarm.worker_processes import Engine
@@ -232,9 +233,3 @@ class Worker:
         for stream in task.streams:
             if not stream.done:
                 log.warning("records of this worker stay in %s", stream.path)
-
-
-def levels(seats: int, engines: int) -> list[int]:
-    """Slots of each process, as even as can be; what is left over goes to the first."""
-    each, rest = divmod(seats, engines)
-    return [each + (number < rest) for number in range(engines)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from loadstone.scorers import Extractor
+from loadstone.scorers.base import Extractor
 from loadstone.scorers.bbh import brackets, number, one_of, option, ordered, same, strict
 from loadstone.scorers.match import strict as exactly
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Task

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from loadstone.scorers import Extractor, Scorer
+from loadstone.scorers.base import Extractor, Scorer
 
 Doc = dict[str, Any]
 # How a model answers: by writing, from which the answer is taken; by the log-likelihood of each continuation; by the

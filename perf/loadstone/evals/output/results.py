@@ -25,7 +25,7 @@ from loadstone.evals.scoring import aggregate, score
 from loadstone.evals.scoring import groups as grouping
 from loadstone.evals.scoring.sandbox import Runs
 from loadstone.samples import Answered, Evaluation, Score, Tallied
-from loadstone.scorers import Scorer
+from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Group
 
 ITEMS = "items.csv"

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone import apis
+from loadstone.apis import base
 from loadstone.apis.response_parser import Reply, complaint
 from loadstone.config import secrets
 from loadstone.config.schema import Config
@@ -50,7 +50,7 @@ class Heard(Struct, frozen=True):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
-    def reply(self, api: apis.API) -> Reply:
+    def reply(self, api: base.API) -> Reply:
         """The answer, read as an API does it."""
         reply = Reply(api, stream=False, keep_text=True)
         reply.head(self.status, b"application/json")

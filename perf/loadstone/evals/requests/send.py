@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from loadstone import apis, loadtest, results
+from loadstone import loadtest, results
+from loadstone.apis import base
 from loadstone.apis.common import SAMPLING
 from loadstone.config.schema import Config
 from loadstone.dataset.rows import LATER, REQUEST
@@ -99,9 +100,9 @@ def rows(batch: Iterable[Routed], load: Config) -> Iterator[Row]:
         yield {"id": one.id, asked: one.asked, **known[key], **later}
 
 
-def fields(api: apis.API, settings: Row, stream: bool = True) -> Row:
+def fields(api: base.API, settings: Row, stream: bool = True) -> Row:
     """The settings of a generation under the names of a protocol. A seed is left out where the protocol has none."""
-    bare = api.body(_EMPTY, apis.Settings(model=""))
+    bare = api.body(_EMPTY, base.Settings(model=""))
     try:
         body = _body(api, settings)
     except UsageError:
@@ -115,10 +116,10 @@ def fields(api: apis.API, settings: Row, stream: bool = True) -> Row:
 _EMPTY = Prompt(id="", text=".")
 
 
-def _body(api: apis.API, settings: Row) -> Row:
+def _body(api: base.API, settings: Row) -> Row:
     sampling = {name: settings[name] for name in SAMPLING if name in settings}
     prompt = Prompt(id="", text=".", output_len=settings.get("max_tokens"))
-    return api.body(prompt, apis.Settings(model="", temperature=settings.get("temperature"), sampling=sampling))
+    return api.body(prompt, base.Settings(model="", temperature=settings.get("temperature"), sampling=sampling))
 
 
 def line(row: Row) -> bytes:

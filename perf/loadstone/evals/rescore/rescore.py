@@ -28,7 +28,8 @@ from loadstone.evals.scoring import sandbox
 from loadstone.evals.scoring import score as scoring
 from loadstone.evals.scoring.aggregate import Tally
 from loadstone.samples import Evaluation, Score
-from loadstone.scorers import EXTRACTORS, SCORERS, Extractor, Scorer
+from loadstone.scorers import EXTRACTORS, SCORERS
+from loadstone.scorers.base import Extractor, Scorer
 from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Filter, Group, Task
 

@@ -12,7 +12,7 @@ from loadstone.evals.requests.answers import Answer
 from loadstone.evals.requests.task_run import Paper
 from loadstone.evals.scoring import sandbox
 from loadstone.samples import Sample
-from loadstone.scorers import Scorer
+from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Filter
 
 

@@ -1,7 +1,7 @@
-"""Runs programs that a model wrote, each in processes of its own, and says whether they came to their end.
+"""Run programs that a model wrote, each in processes of its own, and report whether they finished.
 
-`sandbox_child.py` does the confining, in a child; here is who starts it, what it was asked for, and what came of it. Nothing
-of this runs unless the operator allowed it: `demand`. docs/code-answers.md tells what is contained by what.
+`sandbox_child.py` confines a program, in a child process; this file starts the child, sends it the program and reads
+the outcome. Nothing here runs unless the operator allowed it (`demand`). docs/code-answers.md says what contains what.
 """
 
 from __future__ import annotations

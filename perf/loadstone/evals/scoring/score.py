@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from loadstone.errors import UsageError
 from loadstone.samples import Answered, Asked, Outcome, Sample, Score
-from loadstone.scorers import Scorer, choice
+from loadstone.scorers import choice
+from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Filter, Generation, Likelihood, Mode, Task
 
 Metrics = Mapping[str, float | list[float]]

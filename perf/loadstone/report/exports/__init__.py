@@ -6,7 +6,6 @@ Each is named with `report --as`. Views of people and of spreadsheets are in vie
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from loadstone.records import Record
@@ -17,11 +16,7 @@ if TYPE_CHECKING:
 
 # Writes a run as it reads the records; `Count` counts tokens of kept texts where the server did not.
 Export: TypeAlias = "Callable[[Summary, Iterable[Record], Count | None, BinaryIO], None]"
-# Writes a new folder of that of a sweep.
-Folder: TypeAlias = Callable[[Path, Path], None]
-
 DETAILED: dict[str, str] = {"vllm": "loadstone.report.exports.vllm:write"}
 BINARY: dict[str, str] = {"parquet": "loadstone.report.exports.parquet:write"}
-FOLDERS: dict[str, str] = {"vllm-sweep": "loadstone.sweep.vllm_export:write"}
 # By name: where the function is.
-EXPORTS = {**DETAILED, **BINARY, **FOLDERS}
+EXPORTS = {**DETAILED, **BINARY}

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Hashable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -20,12 +20,25 @@ from loadstone.sim.bodies import Page
 from loadstone.sim.engine import kv_cache
 from loadstone.sim.engine.presets import Profile
 from loadstone.sim.engine.scheduler import Engine, Sequence, Step
-from loadstone.sim.request import Ask
 from loadstone.sim.settings import word
 from loadstone.sim.state import Desk
+from loadstone.sim.stream_events import Ask
+from loadstone.sim.truth import Row
 
-if TYPE_CHECKING:
-    from loadstone.sim.engine.responses import Batched
+
+class Batched(Protocol):
+    """A response whose tokens the engine gives out, step by step (responses.py)."""
+
+    ask: Ask
+    row: Row
+    start: list[int]
+    numbers: list[int]
+
+    def admitted(self, choice: int, cached: int | None) -> None:
+        """Note that a choice is about to have its first token."""
+
+    def give(self, choice: int, tokens: int, planned: int) -> None:
+        """Take new tokens of a choice from a step that ended at `planned` (ns)."""
 
 
 class Seat(Struct, gc=False):

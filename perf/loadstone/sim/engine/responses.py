@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import time
 from array import array
-from typing import TYPE_CHECKING
 
 from loadstone.sim import stream_events
-from loadstone.sim.request import Ask
+from loadstone.sim.engine.loop import Drive
 from loadstone.sim.response import MIDWAY, STRIKES, Answer, Streamed, Whole, Wire
+from loadstone.sim.stream_events import Ask
 from loadstone.sim.truth import Row
-
-if TYPE_CHECKING:
-    from loadstone.sim.engine.loop import Drive
 
 
 class BatchedStream(Streamed):
@@ -148,6 +145,3 @@ class BatchedWhole(Whole):
         if not self.over:
             self._drive.leave(self)
         super().settle(end, reason)
-
-
-Batched = BatchedStream | BatchedWhole

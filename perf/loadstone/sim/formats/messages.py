@@ -9,9 +9,8 @@ from typing import Any
 
 from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, Page, encode, message
-from loadstone.sim.request import Ask
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Chunks, Facts, Format, frame
+from loadstone.sim.stream_events import Ask, Chunks, Facts, Format, frame
 
 _REASONS = {"length": "max_tokens", "stop": "end_turn"}
 _DELTA = (

@@ -11,9 +11,8 @@ from typing import Any
 from loadstone.sim import logprobs, request
 from loadstone.sim.bodies import FINGERPRINT, encode, usage
 from loadstone.sim.logprobs import Scores, Token
-from loadstone.sim.request import Ask, Content
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Chunks, Facts, Format, frame
+from loadstone.sim.stream_events import Ask, Chunks, Content, Facts, Format, frame
 
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 _TRANSFER = {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": None}

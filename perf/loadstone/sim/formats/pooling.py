@@ -10,9 +10,8 @@ from typing import Any
 
 from loadstone.sim import request
 from loadstone.sim.bodies import encode, usage
-from loadstone.sim.request import Ask, Content
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Facts, Format
+from loadstone.sim.stream_events import Ask, Content, Facts, Format
 
 DIMENSIONS = 32
 

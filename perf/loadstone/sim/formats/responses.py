@@ -10,9 +10,8 @@ from typing import Any
 
 from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, encode
-from loadstone.sim.request import Ask, Content
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Chunks, Facts, Format, frame
+from loadstone.sim.stream_events import Ask, Chunks, Content, Facts, Format, frame
 
 _SPOT = {"item_id": "msg_0", "output_index": 0, "content_index": 0}
 _DELTA = b'"item_id":"msg_0","output_index":0,"content_index":0,"delta":"'

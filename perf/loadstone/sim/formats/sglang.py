@@ -7,9 +7,8 @@ from typing import Any
 from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, encode
 from loadstone.sim.formats.tgi import TGI
-from loadstone.sim.request import Ask
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Chunks, Facts, Format, events, frame
+from loadstone.sim.stream_events import Ask, Chunks, Facts, Format, events, frame
 
 
 class _Events(Chunks):

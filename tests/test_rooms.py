@@ -1,0 +1,115 @@
+"""The rooms of the package: each imports only from rooms to its left, and no module imports itself through others."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
+# From left to right. The order counts inside a group too; the bars are for the reader.
+ROOMS = """
+units version text errors records summary samples plugins | stats apis | transport config | schedule dataset host |
+metrics checks | server_metrics engine | report | results live | loadtest | scorers tasks sim | sweep |
+compare capacity selftest | evals swarm | __init__ | cli __main__
+"""
+ORDER = {room: place for place, room in enumerate(ROOMS.replace("|", " ").split())}
+# Rooms that compute: they get times, random generators and bytes as arguments.
+PURE = {"apis", "stats", "metrics", "checks", "schedule", "scorers", "tasks"}
+IMPURE = {"asyncio", "socket", "time", "random"}
+# Third-party libraries, and the files (or rooms) that may import them.
+DOORS = {
+    "aiohttp": "transport/aiohttp_client.py",
+    "argparse": "cli/ swarm/settings.py swarm/command.py",
+    "datasets": "dataset/formats/huggingface.py",
+    "fcntl": "evals/lock.py",
+    "gevent": "swarm/",
+    "httptools": "transport/connection.py sim/http.py",
+    "lm_eval": "evals/lm_eval/harness.py evals/lm_eval_model.py",
+    "locust": "swarm/",
+    "pandas": "report/exports/requests_csv.py",
+    "plotly": "",  # a file of it is read (report/assets.py), nothing is imported
+    "prometheus_client": "server_metrics/prometheus.py",
+    "pyarrow": "dataset/formats/parquet.py report/exports/parquet.py",
+    "rich": "report/terminal.py",
+    "transformers": "dataset/tokenizer.py",
+    "uvloop": "host/event_loop.py",
+    "yaml": "config/files.py",
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield every module that a file imports: at the top, in functions, for type checking, and as "loadstone.x:y"."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in MODULES else node.module
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            reference = re.fullmatch(r"(loadstone(?:\.\w+)+):\w+", node.value)
+            if reference:
+                yield reference[1]
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def name(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_room_imports_only_from_rooms_to_its_left(path: Path) -> None:
+    own = room(module_name(path))
+    for module in imported(path):
+        if module.split(".")[0] == "loadstone" and room(module) != own:
+            assert ORDER[room(module)] < ORDER[own], f"{name(path)} imports {module}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    edges = {
+        module: {other for other in imported(path) if other in MODULES} - {module} for module, path in MODULES.items()
+    }
+    finished: set[str] = set()
+
+    def walk(module: str, way: list[str]) -> None:
+        assert module not in way, " -> ".join([*way[way.index(module) :], module])
+        if module not in finished:
+            for other in sorted(edges[module]):
+                walk(other, [*way, module])
+            finished.add(module)
+
+    for module in sorted(edges):
+        walk(module, [])
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if room(module_name(path)) in PURE], ids=name)
+def test_rooms_that_compute_have_no_clock_no_socket_and_no_chance(path: Path) -> None:
+    assert not {module.split(".")[0] for module in imported(path)} & IMPURE
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_each_library_has_one_door(path: Path) -> None:
+    for library in {module.split(".")[0] for module in imported(path)} & set(DOORS):
+        assert name(path).startswith(tuple(DOORS[library].split())), f"{name(path)} imports {library}"
+
+
+def test_the_root_holds_few_modules() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 12
+    assert {room(module) for module in MODULES} == set(ORDER)
