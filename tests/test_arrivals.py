@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from loadstone.config.stages import Floats, Stage, parse
+from loadstone.config.stages import Stage, parse
 from loadstone.schedule.arrivals import ARRIVALS, Process, replayed
+from loadstone.units import Array
 
 S = 1_000_000_000
 
@@ -17,11 +18,11 @@ def process(law: str, seed: int = 1, **more: float | bool) -> Process:
     return Process(law, np.random.default_rng(seed), **more)  # type: ignore[arg-type]
 
 
-def gaps(law: str, rate: float, count: int, **more: float | bool) -> Floats:
+def gaps(law: str, rate: float, count: int, **more: float | bool) -> Array:
     return np.diff(process(law, **more).at_rate(rate, count), prepend=0) / S
 
 
-def distance(values: Floats, model: Floats) -> float:
+def distance(values: Array, model: Array) -> float:
     """Kolmogorov-Smirnov: the greatest distance between the two distribution functions."""
     steps = np.arange(len(values) + 1) / len(values)
     return float(max(np.abs(model - steps[1:]).max(), np.abs(model - steps[:-1]).max()))

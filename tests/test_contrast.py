@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from loadstone.compare import difference
-from loadstone.compare.difference import Array, Estimate
+from loadstone.compare.difference import Estimate
 from loadstone.stats import blocks, distributions
+from loadstone.units import Array
 from test_stats import ar1
 
 T = [(0.975, 1, 12.7062), (0.975, 2, 4.30265), (0.975, 10, 2.22814), (0.995, 30, 2.75), (0.9, 1e7, 1.28155)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadstone.stats.describe import PERCENTILES, Array, describe
+from loadstone.stats.describe import PERCENTILES, describe
 from loadstone.stats.histogram import BINS, HIGH, HOW, LOW, Histogram, Pool, _bins, _edges
 from loadstone.summary import Metric
+from loadstone.units import Array
 from series import SERIES as KNOWN
 from series import ar1, cover
 

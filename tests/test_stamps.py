@@ -23,12 +23,13 @@ from loadstone.errors import UsageError
 from loadstone.records import Stamper
 from loadstone.transport import Exchange, Options, Request, Target, TransportError, kernel_socket, kernel_timestamps
 from loadstone.transport.factory import stamper
-from loadstone.transport.kernel_timestamps import NS, REFRESH, Converter, stamp_of
+from loadstone.transport.kernel_timestamps import REFRESH, Converter, stamp_of
 from loadstone.transport.wire import Wire
+from loadstone.units import NS_PER_S
 from loopback import CHUNKED, Peer, Server, Taken, answering, ask, chunk, response, run, turns
 from servers import Sim
 
-MS = NS // 1000
+MS = NS_PER_S // 1000
 # ns that reading a clock takes in `Clocks`.
 READING = 60
 
@@ -55,8 +56,8 @@ def _stamped() -> Iterator[None]:
 class Clocks:
     """A run's clock and a wall clock that is `ahead` of it, and gains `ppm`; reading either takes time."""
 
-    def __init__(self, ahead: int = 1_700_000_000 * NS, ppm: int = 0) -> None:
-        self.now = 5 * NS
+    def __init__(self, ahead: int = 1_700_000_000 * NS_PER_S, ppm: int = 0) -> None:
+        self.now = 5 * NS_PER_S
         self.ahead = ahead
         self.ppm = ppm
 
@@ -74,7 +75,7 @@ class Clocks:
 
     def errors(self, converter: Converter, seconds: float, late: int = 3 * MS) -> Iterator[int]:
         """Of the arrivals of packets every 7 ms, each read `late`."""
-        for _ in range(int(seconds * NS) // (7 * MS)):
+        for _ in range(int(seconds * NS_PER_S) // (7 * MS)):
             came, stamp = self.now, self.stamp()
             self.now += late
             at = converter.arrival(stamp, 0, self.run())
@@ -90,7 +91,7 @@ def test_drift_is_followed(ppm: int) -> None:
     assert worst <= abs(ppm) * (REFRESH + 10 * MS) // 1_000_000 + 2 * READING
 
 
-@pytest.mark.parametrize("step", [3600 * NS, -3600 * NS, 20 * MS, -10 * NS])
+@pytest.mark.parametrize("step", [3600 * NS_PER_S, -3600 * NS_PER_S, 20 * MS, -10 * NS_PER_S])
 def test_a_wall_clock_that_is_set_is_followed_at_once(step: int) -> None:
     """The stamp that gives it away is converted anew already."""
     clocks = Clocks()

@@ -22,10 +22,10 @@ from loadstone.config import secrets as keys
 from loadstone.config.schema import Config
 from loadstone.engine import prepare, run_folder, run_metadata, worker_pool
 from loadstone.engine.lifecycle import interrupts, watched
-from loadstone.engine.prepare import Notice, Setup
+from loadstone.engine.prepare import Setup
 from loadstone.engine.worker_messages import Pulse
 from loadstone.engine.worker_pool import Ending
-from loadstone.errors import UsageError
+from loadstone.errors import Notice, UsageError
 from loadstone.host.client_health import worst
 from loadstone.live.progress import Progress
 from loadstone.live.stop_conditions import Watchers
@@ -34,6 +34,7 @@ from loadstone.schedule.plan import lines
 from loadstone.server_metrics import discovery
 from loadstone.server_metrics.process import Lookout, Place
 from loadstone.summary import Summary
+from loadstone.units import NS_PER_S
 
 Live = Callable[[Progress], Awaitable[None]]
 # In words, where nobody had a special reason.
@@ -139,7 +140,7 @@ def _held_back(config: Config, ending: Ending) -> dict[str, Any]:
     if config.rpm is None and config.tpm is None:
         return {}
     requests, waited = (sum(outcome.held[place] for outcome in ending.outcomes) for place in range(2))
-    return {"held_back": {"requests": requests, "seconds": waited / 1e9}}
+    return {"held_back": {"requests": requests, "seconds": waited / NS_PER_S}}
 
 
 def write_plan(made: Setup, folder: run_folder.Folder, secrets: list[str]) -> dict[str, str]:

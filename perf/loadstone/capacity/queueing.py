@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loadstone.stats.describe import PERCENTILES
+from loadstone.units import Array
 
-Floats = NDArray[np.float64]
 BISECTIONS = 50
 
 
@@ -29,13 +28,13 @@ def rates(levels: Sequence[float], throughput: Sequence[float], figure: str) -> 
     return [_rate(served, _above(served, int(level), beyond)) for level in levels]
 
 
-def _served(levels: Sequence[float], throughput: Sequence[float]) -> Floats:
+def _served(levels: Sequence[float], throughput: Sequence[float]) -> Array:
     """Requests/s with 1, 2, ... in flight, never falling."""
     risen = np.maximum.accumulate(np.asarray(throughput, dtype=np.float64))
     return np.asarray(np.interp(np.arange(1, int(levels[-1]) + 1), [0.0, *levels], [0.0, *risen]), dtype=np.float64)
 
 
-def _above(served: Floats, level: int, share: float | None) -> Callable[[float], bool]:
+def _above(served: Array, level: int, share: float | None) -> Callable[[float], bool]:
     """Whether a rate is too high for a level: more than `share` of the arrivals find it full or, without a share, they
     find one less than it on average, or more."""
     numbers = np.arange(len(served) + 1)
@@ -51,13 +50,13 @@ def _above(served: Floats, level: int, share: float | None) -> Callable[[float],
     return found
 
 
-def _weights(served: Floats, rate: float) -> Floats:
+def _weights(served: Array, rate: float) -> Array:
     """Of each number in flight up to the highest level, the largest 1; beyond it they fall geometrically."""
     logs = np.r_[0.0, np.cumsum(np.log(rate) - np.log(served))]
     return np.asarray(np.exp(logs - logs.max()))
 
 
-def _rate(served: Floats, above: Callable[[float], bool]) -> float:
+def _rate(served: Array, above: Callable[[float], bool]) -> float:
     low, high = 0.0, float(served[-1])
     for _ in range(BISECTIONS):
         middle = (low + high) / 2

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from loadstone.stats import blocks, distributions
 from loadstone.stats.describe import ENOUGH, enough
+from loadstone.units import Array
 
-Array = NDArray[np.float64]
 # Standard errors for which the reach of a figure is kept.
 STEPS = np.linspace(0.0, 8.0, 81)
 # Planned for: with 0.8, 76 % of changes were found (tests/bench/verdicts.py), as short runs make too little of how

@@ -18,12 +18,13 @@ from loadstone.compare import difference
 from loadstone.compare.difference import Estimate
 from loadstone.metrics import chart_data, groups, windows
 from loadstone.metrics.chart_data import Curve
-from loadstone.metrics.columns import Array, Columns, Mask, Requests
+from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.groups import Part
-from loadstone.metrics.measure import NS, Values, meeting, per_request
+from loadstone.metrics.measure import Values, meeting, per_request
 from loadstone.stats import blocks
 from loadstone.stats.describe import ENOUGH
 from loadstone.summary import Metric, Summary
+from loadstone.units import S_PER_NS, Array, Mask
 
 Which = Literal["whole", "steady"]
 STATS = {"mean": None, "p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -163,7 +164,7 @@ def _chunks(columns: Columns, rows: Mask, spread: bool) -> Iterator[_Chunk]:
     """Gaps in seconds or, `spread`, those over the tokens of each event where they are known, with their requests."""
     gaps = columns.events.gaps(rows)
     for (places, _), gap in zip(columns.events.arrivals(rows), gaps, strict=True):
-        owners, values = places[1:][places[1:] == places[:-1]], np.asarray(gap.gap * NS, dtype=np.float64)
+        owners, values = places[1:][places[1:] == places[:-1]], np.asarray(gap.gap * S_PER_NS, dtype=np.float64)
         if not spread or gap.tokens is None:
             yield _Chunk(values, owners, None)
             continue
@@ -234,7 +235,7 @@ def _rate(value: float, counted: Array, edges: Array, count: int, least: float) 
     if count < ENOUGH:
         return Estimate(value, None, None, 1.0, count)
     found = blocks.spread(counted, least * len(counted) / count, floor=False)
-    width = float(edges[1] - edges[0]) * NS
+    width = float(edges[1] - edges[0]) * S_PER_NS
     return difference.even(value, math.sqrt(found.variance) / width, found.freedom, count)
 
 

@@ -18,13 +18,12 @@ from loadstone.compare.repeats import Repeats
 from loadstone.config.parse import REPLAY
 from loadstone.config.schema import Config
 from loadstone.engine import run_folder
-from loadstone.errors import UsageError
+from loadstone.errors import Notice, UsageError
 from loadstone.loadtest import Result
 from loadstone.summary import Summary
 from loadstone.sweep import folder as sweeps
 
 REPEATS = "repeats.json"
-Notice = Callable[[str], None]
 
 
 class Done(Struct, frozen=True):

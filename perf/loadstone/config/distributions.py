@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from loadstone.units import Array
+
 FORMS = (
     "a number, uniform(LOW,HIGH), normal(MEAN,SD), lognormal(MEAN,SD), exp(MEAN), gamma(MEAN,SD), zipf(A)"
     " or choice(A,B,...), each with min=A and max=B if wanted"
@@ -23,13 +23,13 @@ _CALL = re.compile(r"([a-z]+)\((.*)\)")
 _LARGEST = 1e15
 
 
-def _lognormal(rng: np.random.Generator, count: int, mean: float, sd: float) -> Floats:
+def _lognormal(rng: np.random.Generator, count: int, mean: float, sd: float) -> Array:
     """`mean` and `sd` are those of the value, not of its logarithm."""
     variance = math.log1p((sd / mean) ** 2)
     return rng.lognormal(math.log(mean) - variance / 2, math.sqrt(variance), count)
 
 
-def _gamma(rng: np.random.Generator, count: int, mean: float, sd: float) -> Floats:
+def _gamma(rng: np.random.Generator, count: int, mean: float, sd: float) -> Array:
     return rng.gamma((mean / sd) ** 2, sd**2 / mean, count)
 
 
@@ -38,7 +38,7 @@ class _Form(Struct, frozen=True):
 
     arguments: int | None
     fits: Callable[..., bool]
-    draw: Callable[..., Floats]
+    draw: Callable[..., Array]
 
 
 LAWS = {
@@ -66,7 +66,7 @@ class Law(Struct, frozen=True):
         """The one value it has, if it has one."""
         return min(max(self.args[0], self.low), self.high) if self.name == "constant" else None
 
-    def draw(self, rng: np.random.Generator, count: int) -> Floats:
+    def draw(self, rng: np.random.Generator, count: int) -> Array:
         """`count` values, shape (count,)."""
         return np.clip(LAWS[self.name].draw(rng, count, *self.args), self.low, self.high)
 

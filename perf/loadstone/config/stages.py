@@ -12,13 +12,11 @@ from collections.abc import Iterator
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from loadstone.config.parse import seconds
 from loadstone.errors import UsageError
+from loadstone.units import Array
 
-Floats = NDArray[np.float64]
-NS = 1_000_000_000
 _FORM = "TIME@RATE or TIME@cCONCURRENCY, ramps as A..B or A..Bexp, such as 30s@2,60s@2..16 or 30s@c4,60s@c4..c64"
 _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
 _STAGE = re.compile(rf"([\d.]+(?:ms|s|m|min|h|))@(c?){_NUMBER}(?:\.\.(c?){_NUMBER}(exp)?)?")
@@ -46,7 +44,7 @@ class Stage(Struct, frozen=True):
             return self.seconds * (self.high - self.low) / math.log(self.high / self.low)
         return self.seconds * (self.low + self.high) / 2
 
-    def when(self, units: Floats) -> Floats:
+    def when(self, units: Array) -> Array:
         """Seconds at which so many requests have come: the inverse of the rate's integral."""
         if self.low == self.high:
             return units / self.low

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from loadstone.dataset import resolve
-from loadstone.dataset.source import Notice, Options, Source, opened
-from loadstone.errors import UsageError
+from loadstone.dataset.source import Options, Source, opened
+from loadstone.errors import Notice, UsageError
 from loadstone.plugins import find
 from loadstone.records import Prompt
 

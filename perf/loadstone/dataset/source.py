@@ -17,9 +17,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from loadstone.errors import UsageError
+from loadstone.errors import Notice, UsageError
 
-Notice = Callable[[str], None]
 GZIP = b"\x1f\x8b"
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from loadstone.engine.in_flight import NS, Flight
+from loadstone.engine.in_flight import Flight
 from loadstone.engine.rate_limit import Budget
 from loadstone.engine.requests import Job
 from loadstone.engine.sender import Carrier
 from loadstone.records import Failure
+from loadstone.units import NS_PER_S
 
 # Waits until an instant of the clock; returns early when the run is stopped, and then `carrier.closing` holds.
 Think = Callable[[int], Awaitable[None]]
@@ -53,7 +54,7 @@ class Attempts:
                 self._budget.settle(tokens, flight.reply.usage)
             if flight.again is None:
                 return flight
-            ready = self._carrier.clock() + round(flight.again * NS)
+            ready = self._carrier.clock() + round(flight.again * NS_PER_S)
             await self._think(ready)
             flight = self._carrier.next_attempt(flight)
             if not self._carrier.closing:

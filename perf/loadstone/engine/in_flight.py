@@ -12,8 +12,7 @@ from loadstone.apis.response_parser import Reply
 from loadstone.engine.requests import Job
 from loadstone.records import Choice, Failure, Kind, Phase, Record
 from loadstone.transport import Clock, Exchange
-
-NS = 1_000_000_000
+from loadstone.units import NS_PER_S
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -171,7 +170,7 @@ class Flight:
         if left <= 0:
             self.cut(failure)
         else:
-            self._timer = self._loop.call_later(left / NS, self.watch)
+            self._timer = self._loop.call_later(left / NS_PER_S, self.watch)
 
     def _deadline(self) -> tuple[float, Failure]:
         """The earliest instant at which the flight ends as things stand now, and as what."""
@@ -188,10 +187,12 @@ class Flight:
                 "taken back after {:g} s (--cancel-after)",
             ),
         )
-        ends = [(begun + wait * NS, kind, text.format(wait)) for begun, wait, kind, text in waits if wait is not None]
+        ends = [
+            (begun + wait * NS_PER_S, kind, text.format(wait)) for begun, wait, kind, text in waits if wait is not None
+        ]
         due, kind, text = min(ends, default=(float("inf"), "timeout", ""))
         if limits.idle is not None and last is None:
-            due = min(due, now + limits.idle * NS)
+            due = min(due, now + limits.idle * NS_PER_S)
         return due, Failure(kind, text)
 
 
@@ -233,7 +234,7 @@ class Watch:
         now, self._timer = self._clock(), None
         while self._fresh:
             flight = next(iter(self._fresh))
-            left = self._soonest - (now - flight.begun) / NS
+            left = self._soonest - (now - flight.begun) / NS_PER_S
             if left > 0:
                 self._timer = loop.call_later(left, self._ring, loop)
                 return

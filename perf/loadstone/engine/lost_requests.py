@@ -11,6 +11,7 @@ from itertools import count, islice
 from loadstone.records import Failure, Phase, Record
 from loadstone.schedule.partition import Share, known
 from loadstone.schedule.plan import Plan
+from loadstone.units import NS_PER_S
 
 
 class Written:
@@ -77,7 +78,7 @@ def _phase(plan: Plan, place: int, at: int) -> Phase:
     """By time where warm-up is a time, which takes places of its own."""
     timed = plan.offsets is None and plan.load.warmup_time
     if timed:
-        return "warmup" if at < plan.load.warmup_time * 1e9 else "measure"
+        return "warmup" if at < plan.load.warmup_time * NS_PER_S else "measure"
     return plan.phase(place)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from msgspec import Struct
 
@@ -23,7 +23,7 @@ from loadstone.engine import preflight
 from loadstone.engine import requests as jobs
 from loadstone.engine.preflight import Server
 from loadstone.engine.sender import Door
-from loadstone.errors import UsageError
+from loadstone.errors import Notice, UsageError
 from loadstone.host import timer
 from loadstone.plugins import find
 from loadstone.records import Prompt
@@ -31,8 +31,8 @@ from loadstone.schedule import plan
 from loadstone.schedule.plan import Load, Plan
 from loadstone.transport import Options, address, in_process
 from loadstone.transport.factory import open_transport, stamper, tls_context
+from loadstone.units import NS_PER_S
 
-Notice = Callable[[str], None]
 # Settings that requests know by another name.
 _SAMPLING = {"choices": "n", "sampling_seed": "seed"}
 _PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
@@ -144,7 +144,7 @@ def _plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
 
 def _span(made: Plan) -> float:
     instants = made.rows.at or [0]
-    return (instants[-1] - instants[0]) / 1e9
+    return (instants[-1] - instants[0]) / NS_PER_S
 
 
 def entrances(config: Config, api: base.API, model: object | None = None) -> list[Entrance]:

@@ -15,6 +15,7 @@ from loadstone.engine.worker_messages import Pulse
 from loadstone.metrics.columns import NOT_COMPLETED
 from loadstone.metrics.request_slo import tally
 from loadstone.records import Record
+from loadstone.units import NS_PER_S
 
 _LOW, _WIDTH, _BINS = 1e3, math.log(1.02), 1200  # ns; 1200 bins reach past six hours
 # Gaps looked at in one go: more would hold up the load for longer than a millisecond.
@@ -35,10 +36,10 @@ def bins(nanoseconds: Sequence[float], weight: int = 1) -> dict[int, int]:
 
 def middle(number: int) -> float:
     """Seconds that a bin stands for: its geometric middle."""
-    return _LOW * math.exp((number + 0.5) * _WIDTH) / 1e9
+    return _LOW * math.exp((number + 0.5) * _WIDTH) / NS_PER_S
 
 
-_MIDDLES = _LOW * np.exp((np.arange(_BINS) + 0.5) * _WIDTH) / 1e9
+_MIDDLES = _LOW * np.exp((np.arange(_BINS) + 0.5) * _WIDTH) / NS_PER_S
 
 
 class Histogram:
@@ -93,7 +94,7 @@ class Digest:
             tokens=self._tokens,
             outcomes=[record.error is not None for record in records if _judged(record)],
             waits=[
-                (first - record.scheduled) / 1e9
+                (first - record.scheduled) / NS_PER_S
                 for record in records
                 if (first := _first(record)) > since and not record.attempt
             ],

@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from msgspec import Struct
 
 from loadstone.engine.attempts import Attempts
-from loadstone.engine.in_flight import NS, Flight
+from loadstone.engine.in_flight import Flight
 from loadstone.engine.rate_limit import Budget
 from loadstone.engine.requests import Job
 from loadstone.engine.sender import Carrier
 from loadstone.records import Failure, Phase, Prompt
 from loadstone.schedule.arrivals import Offsets
 from loadstone.schedule.partition import Share
+from loadstone.units import NS_PER_S
 
 # Waits until an instant of the run's clock; may return early.
 Wait = Callable[[int], Awaitable[None]]
@@ -210,7 +211,7 @@ class Runner:
         """Warm-up and cool-down by time come on top of the number of places."""
         load = self._plan.load
         assert self._total is not None
-        if now - self.origin < load.warmup_time * NS:
+        if now - self.origin < load.warmup_time * NS_PER_S:
             self._total, self._warmed = self._total + 1, self._warmed + 1
         if self._next >= self._total and load.cooldown_time and not self._cooling:
             self._cool("done")
@@ -221,7 +222,7 @@ class Runner:
         slots, granted = asyncio.Semaphore(self._share.slots(cap) if cap else sys.maxsize), 0
         if self._plan.end is not None:
             arrivals = int(dues.searchsorted(self._plan.end, "right"))
-            self._later((self._plan.end + LAST) / NS, self._over, slots, arrivals)
+            self._later((self._plan.end + LAST) / NS_PER_S, self._over, slots, arrivals)
         for ordinal, offset in enumerate(dues.tolist()):
             due = self.origin + offset
             await self._until(due)
@@ -239,7 +240,7 @@ class Runner:
         if slots.locked() or self._next >= arrivals:
             self.stop("stages" if self._plan.load.stages else "duration", self._times.grace)
         else:
-            self._later(LAST / NS, self._over, slots, arrivals)
+            self._later(LAST / NS_PER_S, self._over, slots, arrivals)
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
@@ -284,7 +285,7 @@ class Runner:
     async def _follow(self, ordinal: int, flight: Flight, later: Sequence[Prompt]) -> None:
         """The later turns, each when the one before has ended well and been thought over."""
         for turn, said in enumerate(later, 1):
-            due = self._clock() + round(said.think * NS)
+            due = self._clock() + round(said.think * NS_PER_S)
             job = self.carrier.next_job(self._share.place(ordinal), turn, flight)
             tokens = 0.0
             if not self.stopping:
@@ -311,9 +312,9 @@ class Runner:
             return "cooldown"
         if self._timed:
             load, at, end = self._plan.load, scheduled - self.origin, self._plan.end
-            if at < load.warmup_time * NS:
+            if at < load.warmup_time * NS_PER_S:
                 return "warmup"
-            if end is not None and at >= end - load.cooldown_time * NS:
+            if end is not None and at >= end - load.cooldown_time * NS_PER_S:
                 return "cooldown"
         return self._plan.phase(self._share.place(ordinal - self._warmed))
 
@@ -340,7 +341,7 @@ class Runner:
             await self._wait(due)
 
     async def _sleep(self, due: int) -> None:
-        await asyncio.sleep((due - self._clock()) / NS)
+        await asyncio.sleep((due - self._clock()) / NS_PER_S)
 
     def _later(self, seconds: float, call: Callable[..., None], *given: object) -> None:
         self._timers.append(self._loop.call_later(max(0.0, seconds), call, *given))

@@ -17,7 +17,7 @@ from loadstone.apis import API
 from loadstone.config import secrets as keys
 from loadstone.config.schema import Config
 from loadstone.engine import rate_limit
-from loadstone.engine.in_flight import NS, Flight, Limits
+from loadstone.engine.in_flight import Flight, Limits
 from loadstone.engine.lifecycle import quiet_gc, watched
 from loadstone.engine.progress_digest import Digest, bins
 from loadstone.engine.requests import Jobs
@@ -32,6 +32,7 @@ from loadstone.host.timer import Waiter
 from loadstone.records import Failure, Record
 from loadstone.schedule.partition import Share
 from loadstone.schedule.plan import Plan
+from loadstone.units import NS_PER_S
 
 # Seconds between two pulses.
 BEAT = 0.2
@@ -136,8 +137,8 @@ class Engine:
             stopping=runner.stopping,
             tokens=pulse.tokens + sum(len(flight.reply.times) for flight in carrier.flights),
             waits=pulse.waits + self._waits(since + runner.origin),
-            cpu=(self._cpu - cpu) * NS / passed,
-            waited=None if waited is None else waited * NS / passed,
+            cpu=(self._cpu - cpu) * NS_PER_S / passed,
+            waited=None if waited is None else waited * NS_PER_S / passed,
             lags=bins(lags),
             sends=bins(sends),
         )
@@ -146,7 +147,7 @@ class Engine:
         """Seconds from schedule to first output, of the answers that began since then and are still under way."""
         flights = (flight for flight in self.runner.carrier.flights if not flight.order.attempt)
         begun = ((flight.reply.first, flight.order.scheduled) for flight in flights)
-        return [(first - scheduled) / NS for first, scheduled in begun if first is not None and first > since]
+        return [(first - scheduled) / NS_PER_S for first, scheduled in begun if first is not None and first > since]
 
 
 def _runner(part: Part, keep: Callable[[Record], None], waiter: Waiter) -> Runner:

@@ -17,7 +17,6 @@ from typing import Protocol
 from msgspec import Struct
 
 from loadstone.engine import lost_requests, run_folder
-from loadstone.engine.in_flight import NS
 from loadstone.engine.lifecycle import Stoppable
 from loadstone.engine.prepare import Setup
 from loadstone.engine.worker import Began, Engine, Hear, Part
@@ -41,6 +40,7 @@ from loadstone.records import Record
 from loadstone.schedule import worker_count
 from loadstone.schedule.partition import Share, deal, known
 from loadstone.transport import address
+from loadstone.units import NS_PER_S
 
 # Rows of which the length of the answers is looked up beforehand.
 SAMPLE = 1000
@@ -205,7 +205,7 @@ def _wanted(made: Setup) -> int:
     config, plan = made.config, made.plan
     lengths = [asked for row in range(min(len(plan.turns), SAMPLE)) if (asked := made.jobs.at(row).asked)]
     output = round(sum(lengths) / len(lengths)) if lengths else None
-    recorded = len(plan.offsets) * NS / max(1, int(plan.offsets[-1])) if plan.offsets is not None else None
+    recorded = len(plan.offsets) * NS_PER_S / max(1, int(plan.offsets[-1])) if plan.offsets is not None else None
     most = (machine.load(config) or {}).get("events_per_second")
     local = any(machine.is_here(address.locate(url)[0]) for url in config.urls)
     return worker_count.workers(plan.load, output, len(cores() or [0]), local, most, recorded)

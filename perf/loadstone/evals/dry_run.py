@@ -11,8 +11,7 @@ from itertools import accumulate
 from msgspec import Struct
 
 from loadstone.dataset import tokenizer
-from loadstone.engine.prepare import Notice
-from loadstone.errors import UsageError
+from loadstone.errors import Notice, UsageError
 from loadstone.evals.data import selection
 from loadstone.evals.output import eval_json
 from loadstone.evals.requests import build, task_run

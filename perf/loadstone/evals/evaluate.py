@@ -20,8 +20,7 @@ from loadstone import samples
 from loadstone.config import files
 from loadstone.config.schema import Config
 from loadstone.engine import run_folder
-from loadstone.engine.prepare import Notice
-from loadstone.errors import UsageError
+from loadstone.errors import Notice, UsageError
 from loadstone.evals import settings as given
 from loadstone.evals.lock import alone
 from loadstone.evals.output import eval_json as journal

@@ -13,8 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.engine.prepare import Notice
-from loadstone.errors import UsageError
+from loadstone.errors import Notice, UsageError
 from loadstone.evals.data import selection
 from loadstone.evals.output import eval_json as journal
 from loadstone.evals.output.eval_json import Journal

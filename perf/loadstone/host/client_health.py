@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from loadstone.host.timer import Alarm, alarm
+from loadstone.units import NS_PER_S
 
 # ns between two samples: no simple part of the round intervals at which servers send tokens and timers ring.
 INTERVAL = 13_763_819
@@ -89,7 +90,7 @@ def worst(clients: Sequence[Mapping[str, float | None]]) -> dict[str, float | No
 
 def _tail(name: str, times: Iterable[int]) -> dict[str, float | None]:
     """Mean and high percentiles in seconds, of ns; time that a timer rang too early counts as none."""
-    values = np.fromiter(times, dtype=float) / 1e9
+    values = np.fromiter(times, dtype=float) / NS_PER_S
     if not len(values):
         return {f"{name}_{what}": None for what in ("mean", *TAIL)}
     points = np.percentile(values, list(TAIL.values()))
@@ -103,7 +104,7 @@ def _run_queue() -> tuple[float | None, float | None]:
     """Seconds this thread was ready but had no core, and how often it has been given one (schedstat, Linux)."""
     try:
         _, waited, slices = _SCHEDSTAT.read_bytes().split()
-        return int(waited) / 1e9, float(slices)
+        return int(waited) / NS_PER_S, float(slices)
     except (OSError, ValueError):
         return None, None
 

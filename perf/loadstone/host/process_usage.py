@@ -12,6 +12,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from loadstone.units import NS_PER_S
+
 _TIME = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 
 
@@ -28,7 +30,7 @@ def of(pid: int) -> Usage:
 
 def _schedstat(task: Path) -> tuple[float, float]:
     run, waited, _ = (task / "schedstat").read_bytes().split()
-    return int(run) / 1e9, int(waited) / 1e9
+    return int(run) / NS_PER_S, int(waited) / NS_PER_S
 
 
 def _ran(task: Path) -> float:

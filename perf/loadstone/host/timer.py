@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from loadstone.units import NS_PER_S
+
 # The clock of every timestamp of a run: monotonic, ns.
 clock = time.monotonic_ns
 _CLOCK_MONOTONIC = 1
 _ABSTIME = 1
-_SECOND = 1_000_000_000
 
 
 class Alarm(Protocol):
@@ -38,7 +39,7 @@ class TimerAlarm:
     def set(self, at: int | None) -> None:
         self.close()
         if at is not None:
-            self._handle = self._loop.call_later(max(0, at - time.monotonic_ns()) / _SECOND, self._ring)
+            self._handle = self._loop.call_later(max(0, at - time.monotonic_ns()) / NS_PER_S, self._ring)
 
     def close(self) -> None:
         if self._handle:
@@ -60,7 +61,7 @@ class FdAlarm:
         loop.add_reader(self._fd, ring)
 
     def set(self, at: int | None) -> None:
-        self._spec[2], self._spec[3] = divmod(at or 0, _SECOND)
+        self._spec[2], self._spec[3] = divmod(at or 0, NS_PER_S)
         self._settime(self._fd, _ABSTIME, self._spec, None)
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from loadstone.engine.worker_messages import Pulse
 from loadstone.host import ceiling, client_health
 from loadstone.stats.describe import enough
 from loadstone.summary import Counts, Metric, Summary
+from loadstone.units import S_PER_NS
 
 # Seconds before which nothing is doubted: connections are opened, and a mean is that of a moment.
 SETTLED = 3.0
@@ -28,7 +29,6 @@ LOOK = 1.0
 EARLY = ("sample size",)
 # Failures with different words that are remembered.
 DIFFERENT = 100
-NS = 1e-9
 
 
 class Client:
@@ -40,7 +40,7 @@ class Client:
         self._lags, self._sends = Histogram(), Histogram()
 
     def add(self, pulse: Pulse) -> None:
-        passed, self._at = (pulse.at - self._at) * NS, pulse.at
+        passed, self._at = (pulse.at - self._at) * S_PER_NS, pulse.at
         self._cpu += (pulse.cpu or 0.0) * passed
         self._waited += (pulse.waited or 0.0) * passed
         self._waits_known = self._waits_known and pulse.waited is not None
@@ -49,7 +49,7 @@ class Client:
 
     def figures(self) -> dict[str, float | None]:
         """By the names of health.Health."""
-        passed = max(self._at * NS, 1e-9)
+        passed = max(self._at * S_PER_NS, 1e-9)
         return {
             "cpu_share": self._cpu / passed,
             "run_queue_share": self._waited / passed if self._waits_known else None,
@@ -83,7 +83,7 @@ class SoFar:
 
     def doubts(self, last: Collection[Pulse], behind: float) -> list[Finding]:
         """`last`: the last pulse of each process; `behind`: seconds by which sending is behind the schedule."""
-        seconds = max((pulse.at for pulse in last), default=0) * NS
+        seconds = max((pulse.at for pulse in last), default=0) * S_PER_NS
         if seconds < SETTLED or seconds - self._looked < LOOK:
             return self._doubts
         self._looked = seconds

@@ -11,9 +11,9 @@ from loadstone.engine.worker_messages import Pulse
 from loadstone.live.checks import SoFar
 from loadstone.live.history import Figures, History
 from loadstone.schedule.plan import Plan
+from loadstone.units import NS_PER_S
 
 RECENT = 5.0
-NS = 1_000_000_000
 
 
 class Progress:
@@ -21,7 +21,7 @@ class Progress:
 
     def __init__(self, plan: Plan, duration: float | None, run: dict[str, Any]) -> None:
         self._plan = plan
-        self._duration = duration if plan.end is None else plan.end / 1e9
+        self._duration = duration if plan.end is None else plan.end / NS_PER_S
         self._began = time.monotonic()
         self._last: dict[int, Pulse] = {}
         self._so_far, self._history = SoFar(run), History()
@@ -32,7 +32,7 @@ class Progress:
 
     def add(self, pulse: Pulse) -> None:
         before, self._last[pulse.worker] = self._last.get(pulse.worker), pulse
-        self._so_far.add(pulse, bins([wait * NS for wait in pulse.waits]))
+        self._so_far.add(pulse, bins([wait * NS_PER_S for wait in pulse.waits]))
         self._kinds.update(pulse.kinds)
         self._judged += len(pulse.outcomes)
         for name, (met, told) in pulse.slos.items():
@@ -40,7 +40,7 @@ class Progress:
             self._slos[name] = (sums[0] + met, sums[1] + told)
         tokens = max(0, pulse.tokens - (before.tokens if before else 0))
         waits = sum(middle(place) * count for place, count in pulse.ttft.items()), sum(pulse.ttft.values())
-        self._history.add(pulse.at / NS, tokens, waits, self._in_flight)
+        self._history.add(pulse.at / NS_PER_S, tokens, waits, self._in_flight)
 
     def figures(self) -> Figures:
         now, last, quantile = time.monotonic(), self._last.values(), self._so_far.quantile
@@ -81,7 +81,7 @@ class Progress:
             return 0.0
         now = max(pulse.at for pulse in self._last.values())
         oldest = max(0, int(offsets.searchsorted(now, "right")) - waiting)
-        return max(0.0, (now - int(offsets[oldest])) / NS)
+        return max(0.0, (now - int(offsets[oldest])) / NS_PER_S)
 
     def _share(self, now: float, finished: int) -> float | None:
         """The further of two ends: requests done, and time passed."""

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from loadstone.config.schema import Config
 from loadstone.engine.worker_messages import Pulse
 from loadstone.metrics.saturation import Detector
+from loadstone.units import NS_PER_S
 
 # Seconds between two looks at the requests in flight.
 LOOK = 1.0
-NS = 1_000_000_000
 Stop = Callable[[str, float], None]
 
 
@@ -51,7 +51,7 @@ class Watchers:
     def _look(self, pulse: Pulse, detector: Detector) -> None:
         for wait in pulse.waits:
             detector.first(wait)
-        now = pulse.at / NS
+        now = pulse.at / NS_PER_S
         if now - self._looked < LOOK:
             return
         self._looked, last = now, self._last.values()

@@ -13,9 +13,10 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from loadstone.metrics import token_timeline, windows
-from loadstone.metrics.columns import Array, Columns, Mask, Requests
-from loadstone.metrics.measure import NS, per_request
+from loadstone.metrics.columns import Columns, Requests
+from loadstone.metrics.measure import per_request
 from loadstone.metrics.token_timeline import Growth
+from loadstone.units import S_PER_NS, Array, Mask
 
 Places = NDArray[np.int64]
 CURVES = ("ttft", "latency", "tpot", "gap")
@@ -104,8 +105,8 @@ def trace(columns: Columns) -> Traces | None:
         failures=len(failed),
         slowest=_shots(columns, _slowest(lasted, r.ok & r.measured)),
         growth=seen.growth,
-        begins=span[0] * NS,
-        ends=span[1] * NS,
+        begins=span[0] * S_PER_NS,
+        ends=span[1] * S_PER_NS,
         warmed=bool(r.warmup.any()),
         cooled=bool(r.cooldown.any()),
     )
@@ -174,11 +175,11 @@ def _edges(r: Requests) -> Array:
 
 
 def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Flow:
-    r, seconds = columns.requests, np.diff(edges) * NS
+    r, seconds = columns.requests, np.diff(edges) * S_PER_NS
     whole = r.ok & np.isnan(r.packets)
     at_once = token_timeline.sliced(r.end[whole], edges, r.output_tokens[whole])
     return Flow(
-        edges=edges * NS,
+        edges=edges * S_PER_NS,
         tokens=None if streamed is None else (streamed + at_once) / seconds,
         succeeded=token_timeline.sliced(r.end[r.ok], edges) / seconds,
         failed=token_timeline.sliced(r.end[r.judged & ~r.ok], edges) / seconds,
@@ -193,21 +194,21 @@ def _slowest(lasted: Array, rows: Mask) -> Places:
 
 
 def _at(r: Requests) -> Array:
-    return np.where(np.isnan(r.sent), r.scheduled, r.sent) * NS
+    return np.where(np.isnan(r.sent), r.scheduled, r.sent) * S_PER_NS
 
 
 def _ttft(r: Requests) -> Array:
-    return (r.first - r.sent) * NS
+    return (r.first - r.sent) * S_PER_NS
 
 
 def _lasted(r: Requests) -> Array:
     end = np.where(r.ok & r.streamed, r.last, r.end)
-    return np.asarray(end * NS - _at(r), dtype=np.float64)
+    return np.asarray(end * S_PER_NS - _at(r), dtype=np.float64)
 
 
 def _shots(columns: Columns, places: Places) -> list[Shot]:
     r = columns.requests
-    at, ttft, lasted, wait = _at(r), _ttft(r), _lasted(r), (r.sent - r.scheduled) * NS
+    at, ttft, lasted, wait = _at(r), _ttft(r), _lasted(r), (r.sent - r.scheduled) * S_PER_NS
     return [
         Shot(
             index=int(r.index[place]),
@@ -215,7 +216,7 @@ def _shots(columns: Columns, places: Places) -> list[Shot]:
             phase="warmup" if r.warmup[place] else "cooldown" if r.cooldown[place] else "measure",
             at=float(at[place]),
             wait=_known(wait[place]),
-            connect=_known(r.connect[place] * NS),
+            connect=_known(r.connect[place] * S_PER_NS),
             ttft=_known(ttft[place]),
             lasted=float(lasted[place]),
             input_tokens=_whole(r.input_tokens[place]),

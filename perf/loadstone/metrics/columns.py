@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from loadstone.metrics.events import Collector, Events
 from loadstone.records import Failure, Record, Usage
+from loadstone.units import Array, Mask
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 # A tokenizer's count of the tokens in a text.
 Count = Callable[[str], int]
 # Kinds of error that are neither success nor failure: the client took the request back.

@@ -9,11 +9,11 @@ import math
 
 import numpy as np
 
-from loadstone.metrics.columns import Array, Columns, Mask, Requests
+from loadstone.metrics.columns import Columns, Requests
 from loadstone.stats import warmup
 from loadstone.summary import Window
+from loadstone.units import S_PER_NS, Array, Mask
 
-NS = 1e-9
 # Consecutive, so that the correlation of neighbours stays within each.
 BATCHES = 10
 # Student's t with BATCHES - 2 degrees of freedom, two-sided 99.9 %: three figures of every run are looked at.
@@ -42,11 +42,11 @@ def _little(r: Requests, steady: Window | None) -> float | None:
     """Rate x mean time in flight over the number in flight, of the steady window."""
     if steady is None or not steady.requests or not steady.rates:
         return None
-    inside = (r.sent >= steady.start / NS) & (r.sent <= steady.end / NS)
+    inside = (r.sent >= steady.start / S_PER_NS) & (r.sent <= steady.end / S_PER_NS)
     level = steady.rates["concurrency"] or 0.0
     if not level or not inside.any():
         return None
-    stay = float(np.mean((r.end - r.sent)[inside])) * NS
+    stay = float(np.mean((r.end - r.sent)[inside])) * S_PER_NS
     return (steady.rates["request_rate"] or 0.0) * stay / level
 
 
@@ -68,7 +68,7 @@ def _opened(r: Requests) -> float | None:
 
 def _most_within(at: Array) -> float:
     at = np.sort(at)
-    return float((np.searchsorted(at, at + TIME_WAIT / NS, "right") - np.arange(len(at))).max(initial=0))
+    return float((np.searchsorted(at, at + TIME_WAIT / S_PER_NS, "right") - np.arange(len(at))).max(initial=0))
 
 
 def _settling(r: Requests, steady: Window | None) -> dict[str, float | None]:
@@ -76,7 +76,7 @@ def _settling(r: Requests, steady: Window | None) -> dict[str, float | None]:
     transient of this figure ends, and `_shift`, by how much the mean is off for it. `drift_*`: change of the figure
     over what comes after, and `_margin`, the half-width of its interval; both relative to its mean."""
     found: dict[str, float | None] = {}
-    begin, end = (math.inf, -math.inf) if steady is None else (steady.start / NS, steady.end / NS)
+    begin, end = (math.inf, -math.inf) if steady is None else (steady.start / S_PER_NS, steady.end / S_PER_NS)
     for name, values in _watched(r).items():
         rows = r.measured & r.ok & ~np.isnan(values)
         start, sent = warmup.find(values[rows]), r.sent[rows]

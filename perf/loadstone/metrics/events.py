@@ -13,9 +13,8 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from loadstone.metrics.spool import Integers, Spool
+from loadstone.units import Array, Mask
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 # Events worked on at once.
 CHUNK = 1_000_000
 # How many tokens an event of a request stands for: not known, one each, or as told with each.

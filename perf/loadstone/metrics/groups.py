@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from loadstone.metrics.columns import Array, Columns, Mask, Requests
+from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.windows import Span, begun_within
+from loadstone.units import NS_PER_S, Array, Mask
 
 TURNS = 10
 # Bins of input tokens at most.
@@ -81,7 +82,7 @@ def _stages(r: Requests, run: Mapping[str, Any], span: Span) -> Iterator[Part]:
         if stage is None:
             name, begin, end = str(index + 1), float(r.scheduled[members].min()), float(r.end[members].max())
         else:
-            name, begin, end = f"{index + 1}: {stage['name']}", stage["start"] * 1e9, stage["end"] * 1e9
+            name, begin, end = f"{index + 1}: {stage['name']}", stage["start"] * NS_PER_S, stage["end"] * NS_PER_S
         yield Part(name, (max(begin, span[0]), min(end, span[1])), members, np.ones_like(r.measured))
 
 

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadstone.metrics import diagnostics, groups, windows
-from loadstone.metrics.columns import Array, Columns, Mask, Requests
+from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.events import ONE, Events, Gaps
 from loadstone.metrics.groups import Part
 from loadstone.stats.describe import describe
 from loadstone.stats.histogram import Pool
 from loadstone.summary import Counts, Metric, Summary, Window
+from loadstone.units import S_PER_NS, Array, Mask
 
-NS = 1e-9
 Values = dict[str, tuple[Array, str]]
 # Metrics that groups have.
 GROUPED = (
@@ -89,8 +89,8 @@ def _window(part: Part, columns: Columns, slos: Mapping[str, float], wanted: Col
     }
     return Window(
         name=part.name,
-        start=part.span[0] * NS,
-        end=part.span[1] * NS,
+        start=part.span[0] * S_PER_NS,
+        end=part.span[1] * S_PER_NS,
         requests=int(part.members.sum()),
         metrics=metrics | _per_event(columns.events, rows),
         rates=_rates(columns, part) | _service_levels(columns.requests, values, slos, part),
@@ -102,19 +102,19 @@ def per_request(requests: Requests) -> Values:
     r = requests
     decoding, done = r.last - r.first, np.where(r.streamed, r.last, r.end)
     return {
-        "ttft": ((r.first - r.sent) * NS, "s"),
-        "ttft_scheduled": ((r.first - r.scheduled) * NS, "s"),
-        "ttfat": ((r.first_answer - r.sent) * NS, "s"),
-        "latency": ((done - r.sent) * NS, "s"),
-        "latency_scheduled": ((done - r.scheduled) * NS, "s"),
-        "tpot": (_over(decoding, r.output_tokens - 1) * NS, "s"),
-        "packet_time": (_over(decoding, r.packets - 1) * NS, "s"),
+        "ttft": ((r.first - r.sent) * S_PER_NS, "s"),
+        "ttft_scheduled": ((r.first - r.scheduled) * S_PER_NS, "s"),
+        "ttfat": ((r.first_answer - r.sent) * S_PER_NS, "s"),
+        "latency": ((done - r.sent) * S_PER_NS, "s"),
+        "latency_scheduled": ((done - r.scheduled) * S_PER_NS, "s"),
+        "tpot": (_over(decoding, r.output_tokens - 1) * S_PER_NS, "s"),
+        "packet_time": (_over(decoding, r.packets - 1) * S_PER_NS, "s"),
         "packets": (r.packets, "events"),
         "input_tokens": (r.input_tokens, "tokens"),
         "output_tokens": (r.output_tokens, "tokens"),
         "cached_tokens": (r.cached_tokens, "tokens"),
-        "wait": ((r.sent - r.scheduled) * NS, "s"),
-        "connect": (np.where(r.connect > 0, r.connect, np.nan) * NS, "s"),
+        "wait": ((r.sent - r.scheduled) * S_PER_NS, "s"),
+        "connect": (np.where(r.connect > 0, r.connect, np.nan) * S_PER_NS, "s"),
     }
 
 
@@ -125,7 +125,7 @@ def _per_event(events: Events, rows: Mask) -> dict[str, Metric]:
     one_each = bool((events.counting[rows[events.rows]] == ONE).all())
     count = known = 0
     for chunk in events.gaps(rows):
-        gap: Array = chunk.gap * np.float64(NS)
+        gap: Array = chunk.gap * np.float64(S_PER_NS)
         gaps.add(gap, chunk.at)
         if not one_each:
             told = _known(chunk)
@@ -153,7 +153,7 @@ def _spread(gap: Array, chunk: Gaps, known: Mask) -> tuple[Array, NDArray[np.int
 
 def _rates(columns: Columns, part: Part) -> dict[str, float | None]:
     r, span, counted = columns.requests, part.span, part.counted
-    seconds = (span[1] - span[0]) * NS
+    seconds = (span[1] - span[0]) * S_PER_NS
     if seconds <= 0:
         return {}
     ended = counted & r.ok & windows.within(r.end, span)
@@ -175,7 +175,7 @@ def _rates(columns: Columns, part: Part) -> dict[str, float | None]:
 
 def _service_levels(r: Requests, values: Values, slos: Mapping[str, float], part: Part) -> dict[str, float | None]:
     """Goodput and attainment. A failure meets no objective; a request that the client took back is not judged."""
-    seconds = (part.span[1] - part.span[0]) * NS
+    seconds = (part.span[1] - part.span[0]) * S_PER_NS
     if not slos or seconds <= 0:
         return {}
     judged, rows = part.members & r.judged, part.members & r.ok

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from loadstone.metrics.columns import NOT_COMPLETED
 from loadstone.records import Record
+from loadstone.units import S_PER_NS
 
-NS = 1e-9
 TOGETHER = "all"
 # By objective, and TOGETHER: requests that met it, and those of which it can be told.
 Tally = dict[str, tuple[int, int]]
@@ -36,7 +36,7 @@ def met(record: Record, name: str, limit: float) -> bool | None:
     value = VALUES[name](record)
     if value is None:
         return False if name == "ttfat" and record.streamed else None
-    return value * NS <= limit
+    return value * S_PER_NS <= limit
 
 
 def _single(record: Record, name: str) -> bool:

@@ -10,10 +10,10 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from loadstone.metrics.columns import Array, Columns, Mask
+from loadstone.metrics.columns import Columns
 from loadstone.metrics.spool import Integers
+from loadstone.units import S_PER_NS, Array, Mask
 
-NS = 1e-9
 # Stretches that the longest answer is divided into.
 PLACES = 100
 # Bins to an octave, and the gap in ns below which bins are of one width.
@@ -101,7 +101,7 @@ def _curve(counts: Integers, least: int, largest: int) -> tuple[Array, Integers]
     values = np.clip(_value(filled + 1), least, largest)
     values[-1] = largest
     below = np.cumsum(counts)[filled]
-    return np.r_[float(least), values] * NS, np.r_[1, below]
+    return np.r_[float(least), values] * S_PER_NS, np.r_[1, below]
 
 
 def _growth(cells: NDArray[np.int64], largest: Integers, width: int) -> Growth:
@@ -109,7 +109,7 @@ def _growth(cells: NDArray[np.int64], largest: Integers, width: int) -> Growth:
     there = np.flatnonzero(count)
     start = there * width
     middle, tail = (_quantiles(cells[there], largest[there], share) for share in (0.5, 0.95))
-    longest: Array = largest[there] * np.float64(NS)
+    longest: Array = largest[there] * np.float64(S_PER_NS)
     return Growth(np.maximum(start, 1), start + width - 1, count[there], middle, tail, longest)
 
 
@@ -118,4 +118,4 @@ def _quantiles(cells: NDArray[np.int64], largest: Integers, share: float) -> Arr
     until = np.cumsum(cells, axis=1)
     rank = share * (until[:, -1] - 1) if len(until) else np.empty(0)
     place = (until <= rank[:, None]).sum(axis=1)
-    return np.asarray(np.minimum(_value(place + 0.5), largest) * NS, dtype=np.float64)
+    return np.asarray(np.minimum(_value(place + 0.5), largest) * S_PER_NS, dtype=np.float64)

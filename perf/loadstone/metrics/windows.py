@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone.metrics.columns import Array, Columns, Mask, Requests
+from loadstone.metrics.columns import Columns, Requests
+from loadstone.units import Array, Mask
 
 STEADY_SHARE = 0.8
 SLICES = 20

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from loadstone.metrics.chart_data import Curve, Traces
-from loadstone.metrics.columns import Array
 from loadstone.report.page import Axis, Band, Chart, Mark, Role, Series
 from loadstone.report.run_tables import LABELS, number
 from loadstone.server_metrics.names import figure
 from loadstone.summary import Metric, Summary
+from loadstone.units import Array
 
 Times = Mapping[str, tuple[Sequence[float], Sequence[float | None]]]
 # The group of charts along the run.

@@ -12,29 +12,30 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone.config.stages import NS, Floats, Stage
+from loadstone.config.stages import Stage
+from loadstone.units import NS_PER_S, Array
 
 Offsets = NDArray[np.int64]
 
 
-def constant(count: int, _rng: np.random.Generator, _burstiness: float) -> Floats:
+def constant(count: int, _rng: np.random.Generator, _burstiness: float) -> Array:
     """Evenly, the first at 0."""
     return np.arange(count, dtype=np.float64)
 
 
-def poisson(count: int, rng: np.random.Generator, _burstiness: float) -> Floats:
+def poisson(count: int, rng: np.random.Generator, _burstiness: float) -> Array:
     """Independent exponential gaps."""
     return np.cumsum(rng.exponential(1.0, count))
 
 
-def gamma(count: int, rng: np.random.Generator, burstiness: float) -> Floats:
+def gamma(count: int, rng: np.random.Generator, burstiness: float) -> Array:
     """Independent gamma gaps of shape `burstiness`, as in vLLM bench: 1 is poisson, below 1 bursts, above 1 is evener;
     their squared coefficient of variation is 1/burstiness."""
     return np.cumsum(rng.gamma(burstiness, 1 / burstiness, count))
 
 
 # Laws by name: count, generator, burstiness -> rising instants, shape (count,).
-ARRIVALS: dict[str, Callable[[int, np.random.Generator, float], Floats]] = {
+ARRIVALS: dict[str, Callable[[int, np.random.Generator, float], Array]] = {
     "constant": constant,
     "poisson": poisson,
     "gamma": gamma,
@@ -69,7 +70,7 @@ class Process:
             for place, stage in enumerate(stages)
         ]
 
-    def _fitting(self, before: float, after: float) -> Floats:
+    def _fitting(self, before: float, after: float) -> Array:
         """Units from the begin of a stage, which reaches from `before` to `after` of all units."""
         area, slack = after - before, 1e-6  # 0.29 x 100 is 28.999999999999996
         if self._law is constant:
@@ -82,15 +83,15 @@ class Process:
         units = self._units(int(area) + 10 * int(area**0.5 / min(1.0, self._burstiness**0.5)) + 100)
         return units[units < area]
 
-    def _units(self, count: int) -> Floats:
+    def _units(self, count: int) -> Array:
         units = self._law(count, self._rng, self._burstiness)
         return units * (count / units[-1]) if self._rescale else units
 
 
 def replayed(instants: Sequence[int], speed: float) -> Offsets:
     """Recorded instants (ns), `speed` times as fast."""
-    return _whole(np.asarray(instants, dtype=np.float64) / NS / speed)
+    return _whole(np.asarray(instants, dtype=np.float64) / NS_PER_S / speed)
 
 
-def _whole(seconds: Floats) -> Offsets:
-    return np.rint(seconds * NS).astype(np.int64)
+def _whole(seconds: Array) -> Offsets:
+    return np.rint(seconds * NS_PER_S).astype(np.int64)

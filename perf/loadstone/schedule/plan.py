@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from loadstone.config.parse import REPLAY, extent
 from loadstone.config.schema import Config
-from loadstone.config.stages import NS, Stage
+from loadstone.config.stages import Stage
 from loadstone.config.stages import parse as parse_stages
 from loadstone.errors import UsageError
 from loadstone.records import Phase
 from loadstone.schedule.arrivals import Offsets, Process, replayed
+from loadstone.units import NS_PER_S
 
 _ARRIVALS, _ORDER, _MODELS, _CANCELS = 1, 2, 3, 4  # streams of the one seed
 _BLOCK = 4096
@@ -125,7 +126,7 @@ class Plan:
         self._order = lru_cache(maxsize=2)(self._epoch)
         self._starts = lru_cache(maxsize=2)(self._begins)
         self._draws = lru_cache(maxsize=8)(self._uniform)
-        self._edges = np.cumsum([round(stage.seconds * NS) for stage in load.stages])
+        self._edges = np.cumsum([round(stage.seconds * NS_PER_S) for stage in load.stages])
         self._brought = np.cumsum(brought)
         self._shares = np.cumsum(load.models) / sum(load.models)
         self._skipped = 0 if self._single else self._before(load.skip)
@@ -188,7 +189,7 @@ class Plan:
         """(ns, slots) of a closed loop: from then on so many."""
         begins = [0, *self._edges.tolist()]
         steps = [
-            (begin + round(second * NS), level)
+            (begin + round(second * NS_PER_S), level)
             for begin, stage in zip(begins, self.load.stages, strict=False)
             for second, level in stage.steps()
         ]
@@ -263,12 +264,12 @@ def _closed(load: Load, rows: Rows, end: int | None) -> Plan:
 def _end(load: Load) -> int | None:
     """ns after which nothing is sent any more; None: after the last request, or a time from the first measured one."""
     if load.stages:
-        return round(sum(stage.seconds for stage in load.stages) * NS)
+        return round(sum(stage.seconds for stage in load.stages) * NS_PER_S)
     if load.duration is None or (load.rate is None and load.arrivals != REPLAY):
         return None
     if load.rate is None:
-        return round((load.warmup_time + load.duration + load.cooldown_time) * NS)
-    return round((load.duration + sum(_around(load, load.rate)) / load.rate) * NS)
+        return round((load.warmup_time + load.duration + load.cooldown_time) * NS_PER_S)
+    return round((load.duration + sum(_around(load, load.rate)) / load.rate) * NS_PER_S)
 
 
 def _arrivals(load: Load, rows: Rows) -> list[Offsets] | None:
@@ -312,8 +313,8 @@ def _edges(load: Load, offsets: Offsets) -> tuple[int, int]:
     if load.rate is not None:  # so many requests, that the measured ones are exactly as many as asked for
         return _around(load, load.rate)
     last = int(offsets[-1])
-    warm = int(offsets.searchsorted(round(load.warmup_time * NS), "left"))
-    cool = len(offsets) - int(offsets.searchsorted(last - round(load.cooldown_time * NS), "right"))
+    warm = int(offsets.searchsorted(round(load.warmup_time * NS_PER_S), "left"))
+    cool = len(offsets) - int(offsets.searchsorted(last - round(load.cooldown_time * NS_PER_S), "right"))
     return max(warm, load.warmup), max(cool, load.cooldown)
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.errors import UsageError
+from loadstone.errors import Notice, UsageError
 from loadstone.host import limits as room
 from loadstone.host import machine
 from loadstone.host.ceiling import Bound, Ceiling, Level
@@ -22,8 +22,8 @@ from loadstone.selftest import ceiling_search, processes, streams, truth
 from loadstone.selftest.ceiling_search import Step
 from loadstone.selftest.processes import Server, Trial
 from loadstone.selftest.timing import EDGE, FULL, HOLD, PROBES, RISE, SETTLE, TOKENS, Pace
+from loadstone.units import S_PER_NS
 
-Notice = Callable[[str], None]
 IN_FLIGHT = 64
 # One-token answers a second for which a server that thinks first still finds enough in flight.
 EASY = 20_000
@@ -138,7 +138,7 @@ def _climb(bench: Bench, servers: list[Server], notice: Notice) -> Climbed:
         if bound and bound.limit != "not reached" and (turn or not pace.judged):
             break
         numbers, seconds = ceiling_search.fine(steps, tried, most), pace.fine
-    thinks = (row.planned[0] - row.received) * truth.NS
+    thinks = (row.planned[0] - row.received) * S_PER_NS
     return Climbed(
         ceiling_search.top(steps), ceiling_search.found(steps, tried), min(step.asked for step in tried), each, thinks
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from loadstone.host.ceiling import Bound
 from loadstone.host.limits import smallest
 from loadstone.records import Record
-from loadstone.selftest.truth import NS
+from loadstone.units import S_PER_NS
 
 # Steps that a ramp of streams is opened in.
 STEPS = 100
@@ -21,7 +21,7 @@ def opening(wanted: int, seconds: float) -> list[str]:
 
 def opened(records: Sequence[Record], at: float) -> int:
     """Streams that have begun to answer, and not ended."""
-    instant = at / NS
+    instant = at / S_PER_NS
     return sum(record.first is not None and record.first <= instant <= record.end for record in records)
 
 

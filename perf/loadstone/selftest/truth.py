@@ -10,15 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from loadstone.host.ceiling import Errors
 from loadstone.records import Record
 from loadstone.stats.describe import percentile
+from loadstone.units import S_PER_NS, Array
 
-Array = NDArray[np.float64]
 Span = tuple[float, float]
-NS = 1e-9
 
 
 class Row(Struct, frozen=True):
@@ -49,7 +47,7 @@ def pairs(records: Iterable[Record], rows: Mapping[str, Row]) -> Iterator[Pair]:
         shown = record.first - record.sent + np.cumsum(record.pieces.times[:both])
         true = np.array(row.sent[:both]) - row.received
         if both:
-            yield Pair(record.sent * NS, shown * NS, true * NS)
+            yield Pair(record.sent * S_PER_NS, shown * S_PER_NS, true * S_PER_NS)
 
 
 def errors(found: Sequence[Pair], span: Span) -> Errors:
@@ -83,7 +81,7 @@ def arrivals(records: Iterable[Record]) -> Array:
         for record in records
         if record.first is not None and record.pieces is not None
     ]
-    return np.concatenate(times) * NS if times else np.empty(0)
+    return np.concatenate(times) * S_PER_NS if times else np.empty(0)
 
 
 def rate(at: Array, span: Span) -> float:
@@ -94,7 +92,7 @@ def rate(at: Array, span: Span) -> float:
 def per_stream(rows: Iterable[Row], way: float = 0.0) -> float | None:
     """Events a second of a stream that asks anew when its answer has ended, by the plan of the server; `way` is what a
     request and its answer take on their way, s."""
-    planned = [(len(row.planned), (row.planned[-1] - row.received) * NS + way) for row in rows if row.planned]
+    planned = [(len(row.planned), (row.planned[-1] - row.received) * S_PER_NS + way) for row in rows if row.planned]
     count, seconds = sum(count for count, _ in planned), sum(seconds for _, seconds in planned)
     return count / seconds if seconds > 0 else None
 
@@ -108,9 +106,9 @@ def origin(records: Sequence[Record], rows: Sequence[Row]) -> float | None:
     """The instant at which the run began on the server's clock, s: the first request was sent and received at once."""
     sent = [record.sent for record in records if record.sent is not None]
     received = [row.received for row in rows]
-    return (min(received) - min(sent)) * NS if sent and received else None
+    return (min(received) - min(sent)) * S_PER_NS if sent and received else None
 
 
 def sendings(records: Iterable[Record]) -> Array:
     """When each request was sent, s since the run began."""
-    return np.array([record.sent for record in records if record.sent is not None], dtype=np.float64) * NS
+    return np.array([record.sent for record in records if record.sent is not None], dtype=np.float64) * S_PER_NS

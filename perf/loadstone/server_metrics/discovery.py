@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -18,7 +18,7 @@ from loadstone.apis import API
 from loadstone.config import secrets
 from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
-from loadstone.errors import UsageError
+from loadstone.errors import Notice, UsageError
 from loadstone.server_metrics import csv
 from loadstone.server_metrics import names as gauges
 from loadstone.server_metrics.process import PATIENCE, Place, Quest
@@ -28,7 +28,6 @@ from loadstone.transport import Headers, Target, address
 # Seconds for a server to answer at /metrics that nobody has promised to be there.
 PROMPT = 3.0
 METRICS = "/metrics"
-Notice = Callable[[str], None]
 
 
 async def find(config: Config, paths: Sequence[str], notice: Notice) -> list[Place]:

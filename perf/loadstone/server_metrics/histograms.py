@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loadstone.stats.describe import enough
 from loadstone.summary import Metric
+from loadstone.units import Array
 
-Array = NDArray[np.float64]
 POINTS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 

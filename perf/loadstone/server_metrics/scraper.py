@@ -25,8 +25,8 @@ from loadstone.server_metrics.process import PATIENCE, SETTLE, Go, Place, Quest
 from loadstone.server_metrics.prometheus import Filter, NotMetrics, Values
 from loadstone.transport import Exchange, Headers, Options, Request, Transport, TransportError, address
 from loadstone.transport.factory import open_transport, tls_context
+from loadstone.units import S_PER_NS
 
-NS = 1e-9
 # The client's process goes first where both want one core.
 NICE = 10
 
@@ -122,10 +122,10 @@ class Scraper:
 
     async def _follow(self, number: int) -> None:
         """At fixed instants; those that a slow answer has used up are left out."""
-        every, due = round(self._wanted.every / NS), time.monotonic_ns()
+        every, due = round(self._wanted.every / S_PER_NS), time.monotonic_ns()
         while True:
             due += every * max(1, -(-(time.monotonic_ns() - due) // every))
-            await asyncio.sleep((due - time.monotonic_ns()) * NS)
+            await asyncio.sleep((due - time.monotonic_ns()) * S_PER_NS)
             await self._look(number)
 
     async def _look(self, number: int, whole: bool = False) -> None:
@@ -135,7 +135,7 @@ class Scraper:
         if self._origin is None:
             self._kept.append((number, look, whole))
         else:
-            self._write(self._writers[number].rows((look.at - self._origin) * NS, look.values, whole))
+            self._write(self._writers[number].rows((look.at - self._origin) * S_PER_NS, look.values, whole))
 
     def _write(self, text: str) -> None:
         """A disk that is full ends the looking, not the run."""

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loadstone.server_metrics.histograms import Timed
 from loadstone.server_metrics.names import RATIOS, SUFFIXES, Figure, Key, Labels, Name, chosen, figure
 from loadstone.stats.describe import describe
 from loadstone.summary import Metric
+from loadstone.units import Array
 
-Array = NDArray[np.float64]
 # Seconds of the run.
 Span = tuple[float, float]
 UP, BUCKET, SUM, COUNT = "up", *SUFFIXES

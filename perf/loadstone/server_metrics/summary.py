@@ -12,13 +12,13 @@ from operator import add
 import numpy as np
 
 from loadstone.metrics import windows
-from loadstone.metrics.columns import Array, Columns, Mask
+from loadstone.metrics.columns import Columns
 from loadstone.server_metrics.histograms import POINTS, Timed
 from loadstone.server_metrics.names import FIGURES, RATIOS, kinds
 from loadstone.server_metrics.series import Figures, Scraped, Span, resets
 from loadstone.summary import Beside, Metric, ServerSide, Source, Stretch, Summary, Tally
+from loadstone.units import S_PER_NS, Array, Mask
 
-NS = 1e-9
 # Share of the KV cache in use at which there is no room for a burst.
 FULL = 0.95
 # Seconds, and share of a mean, by which two means may differ that are as good as the same.
@@ -54,13 +54,13 @@ def describe(scraped: Sequence[Scraped], columns: Columns, summary: Summary) -> 
 def _load(columns: Columns) -> Span | None:
     r = columns.requests
     sent = ~np.isnan(r.sent)
-    return (float(r.sent[sent].min()) * NS, float(r.end[sent].max()) * NS) if sent.any() else None
+    return (float(r.sent[sent].min()) * S_PER_NS, float(r.end[sent].max()) * S_PER_NS) if sent.any() else None
 
 
 def _windows(columns: Columns, summary: Summary, load: Span) -> tuple[Span, Span | None]:
     """The client's, whole and steady."""
     span, steady = windows.whole(columns.requests), summary.steady
-    whole = (span[0] * NS, span[1] * NS) if span else load
+    whole = (span[0] * S_PER_NS, span[1] * S_PER_NS) if span else load
     return whole, (steady.start, steady.end) if steady else None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from loadstone.sim.bodies import Page
 from loadstone.sim.engine.scheduler import Engine
+from loadstone.units import NS_PER_S
 
 Bounds = tuple[float, ...]
 TTFT: Bounds = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
@@ -43,7 +44,7 @@ class Histogram:
         self.sum = 0.0
 
     def add(self, ns: int) -> None:
-        seconds = ns / 1e9
+        seconds = ns / NS_PER_S
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
 

@@ -13,7 +13,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from loadstone.units import Array
+
 # Batches that a longer series is put into: correlation within one does not matter, and quick it stays.
 COLUMNS = 4096
 # Batches below which nothing is tested but the values themselves.

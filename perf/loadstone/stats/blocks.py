@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from loadstone.units import Array
+
 # Politis & White's length gives the variance with the least mean squared error, a little too small a variance; longer
 # blocks give intervals that hold (tests/bench/verdicts.py).
 STRETCH = 2.0

@@ -7,15 +7,14 @@ why an interval is. docs/statistics.md tells how often the intervals hold.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loadstone.stats.autocorrelation import Memory, batches, memory
 from loadstone.stats.intervals import ENOUGH, Sample, few, intervals, leaders
 from loadstone.summary import Metric
+from loadstone.units import Array
 
 __all__ = ["ENOUGH", "PERCENTILES", "Array", "describe", "effective", "enough", "percentile"]
 
-Array = NDArray[np.float64]
 
 PERCENTILES = {
     "p1": 0.01,

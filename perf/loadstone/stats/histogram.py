@@ -15,8 +15,8 @@ from loadstone.stats.autocorrelation import Memory, memory
 from loadstone.stats.describe import PERCENTILES, describe, enough
 from loadstone.stats.intervals import ENOUGH, Sample, few, intervals, leaders
 from loadstone.summary import Metric
+from loadstone.units import Array
 
-Array = NDArray[np.float64]
 # An octave has 2**10 bins of one width, at most 1/1024 = 0.098 % of any value in it (as in HdrHistogram, G. Tene).
 FINE = 10
 # From a nanosecond to twelve days, in seconds. Below is one bin, which stands for 0; above, the last one.

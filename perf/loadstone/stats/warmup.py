@@ -11,8 +11,9 @@ import math
 import numpy as np
 from msgspec import Struct
 
-from loadstone.stats.autocorrelation import Array, batches, memory
+from loadstone.stats.autocorrelation import batches, memory
 from loadstone.stats.intervals import ENOUGH
+from loadstone.units import Array
 
 BATCH = 5
 # Values below which no warm-up is told from chance.

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from loadstone.units import NS_PER_S
+
 
 class Exchange(NamedTuple):
     """ns: when the letter left and its answer came, by this clock; what the other clock said in between."""
@@ -49,7 +51,7 @@ def told(before: Estimate, after: Estimate | None) -> dict[str, Any]:
     """As run.json has it, in seconds. The offset is that of the beginning, by which the run went. `drift`: by how much
     it had changed at the end, None if the end was not seen; what the change may be adds to the error."""
     if after is None:
-        return {"offset": before.offset / 1e9, "error": before.error / 1e9, "drift": None}
+        return {"offset": before.offset / NS_PER_S, "error": before.error / NS_PER_S, "drift": None}
     drift = after.offset - before.offset
     error = max(before.error, abs(drift) + after.error)
-    return {"offset": before.offset / 1e9, "error": error / 1e9, "drift": drift / 1e9}
+    return {"offset": before.offset / NS_PER_S, "error": error / NS_PER_S, "drift": drift / NS_PER_S}

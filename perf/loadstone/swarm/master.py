@@ -25,10 +25,11 @@ from loadstone.live.stop_conditions import Watchers
 from loadstone.server_metrics.process import Lookout
 from loadstone.swarm import messages, startup
 from loadstone.swarm.channel import Post, log
-from loadstone.swarm.members import NS, Roster
+from loadstone.swarm.members import Roster
 from loadstone.swarm.outcome import Patience, Why, reason, tail
 from loadstone.swarm.process_messages import Closing, Gone, Made, Order
 from loadstone.swarm.settings import sendable, shaped, silence
+from loadstone.units import NS_PER_S
 
 WATCH, REMIND, HURRY, STUCK = 0.2, 2.0, 60.0, 30.0
 
@@ -56,7 +57,7 @@ class Run:
 
     def elapsed(self) -> float:
         """Seconds since the run's time was 0; below 0 before."""
-        return (time.monotonic_ns() - self.origin) / NS if self.begun else -1.0
+        return (time.monotonic_ns() - self.origin) / NS_PER_S if self.begun else -1.0
 
     def look_no_more(self) -> None:
         """At the servers' metrics; called again, it does nothing."""

@@ -17,8 +17,8 @@ from loadstone.engine.worker_messages import Outcome
 from loadstone.swarm import clock_sync as clocks
 from loadstone.swarm import messages
 from loadstone.swarm.record_batches import Inbox
+from loadstone.units import NS_PER_S
 
-NS = 1_000_000_000
 # How a process ends whose Locust worker has.
 ORPHANED = "orphaned"
 
@@ -99,7 +99,7 @@ class Roster:
     def __init__(self, run: str, silence: float, clock: Callable[[], int]) -> None:
         self.run = run
         self.machines: dict[str, Machine] = {}
-        self._silence, self._clock = round(silence * NS), clock
+        self._silence, self._clock = round(silence * NS_PER_S), clock
 
     def __iter__(self) -> Iterator[Machine]:
         return iter(self.machines.values())
@@ -165,7 +165,7 @@ class Roster:
         records = f"{shard.inbox.lines} of its records are here"
         if shard.ended:
             return f"died; {records}" if shard.outcome is None else f"ended with its worker, before the run; {records}"
-        at = f"{max(0, machine.heard - origin) / NS:.1f} s"
+        at = f"{max(0, machine.heard - origin) / NS_PER_S:.1f} s"
         return f"was lost: last heard of at {at}, {shard.inbox.missing}; {records}"
 
     def clocks(self) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from loadstone.schedule.partition import deal
 from loadstone.server_metrics import discovery
 from loadstone.server_metrics.process import Quest
 from loadstone.swarm.process_messages import Made, Order
+from loadstone.units import NS_PER_S
 
 # Seconds that a run lasts which only Locust ends: longer than any.
 ENDLESS = 30 * 86_400.0
@@ -69,7 +70,7 @@ def _commissions(made: Setup, order: Order) -> int:
 
 def _made(made: Setup, path: Path, shares: int, endless: bool, quest: Quest | None) -> Made:
     plan = made.plan
-    levels = [] if plan.offsets is not None else [(at / 1e9, level) for at, level in plan.levels]
+    levels = [] if plan.offsets is not None else [(at / NS_PER_S, level) for at, level in plan.levels]
     return Made(
         folder=str(path.absolute()),
         shares=shares,

@@ -17,15 +17,15 @@ import numpy as np
 from msgspec import Struct
 
 from loadstone.checks.rules import of_client
-from loadstone.metrics.columns import Array, Columns, Mask, Requests
+from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.measure import meeting, per_request
 from loadstone.metrics.saturation import Detector
 from loadstone.metrics.slo import Judgement, Objective, estimate, judge, together
 from loadstone.stats.describe import PERCENTILES, effective
 from loadstone.stats.distributions import lower, quantile, upper
 from loadstone.summary import Summary
+from loadstone.units import S_PER_NS, Array, Mask
 
-NS = 1e-9
 # Chance that a load is called wrongly, shared among the looks at it.
 RISK = 0.05
 # At the number in flight, in the time of a probe. The detector's own time is a second a look.
@@ -99,7 +99,7 @@ def evidence(columns: Columns, summary: Summary, objectives: Sequence[Objective]
     """What a run has to say. `summary` is that of the same records."""
     r, open_loop = columns.requests, (summary.run.get("schedule") or {}).get("loop") == "open"
     sent = r.sent[~np.isnan(r.sent)]
-    seconds = float(sent.max() - sent.min()) * NS if len(sent) else 0.0
+    seconds = float(sent.max() - sent.min()) * S_PER_NS if len(sent) else 0.0
     found = growing(r) if open_loop else None
     return Evidence(
         tallies=[_tally(columns, summary, objective) for objective in objectives],
@@ -158,11 +158,11 @@ def growing(r: Requests) -> str | None:
     if len(sent) < LOOKS:
         return None
     answered = ~np.isnan(r.first) & ~np.isnan(r.scheduled)
-    at, waits = r.first[answered], ((r.first - r.scheduled)[answered]) * NS
+    at, waits = r.first[answered], ((r.first - r.scheduled)[answered]) * S_PER_NS
     order = np.argsort(at)
     at, waits = at[order], waits[order]
     edges = np.linspace(sent[0], sent[-1], LOOKS + 1)
-    scale, detector = LOOKS / ((sent[-1] - sent[0]) * NS), Detector()
+    scale, detector = LOOKS / ((sent[-1] - sent[0]) * S_PER_NS), Detector()
     for number, (begin, end) in enumerate(pairwise(edges), 1):
         for wait in waits[np.searchsorted(at, begin, "right") : np.searchsorted(at, end, "right")].tolist():
             detector.first(wait * scale)

@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from loadstone.transport import Clock
+from loadstone.units import NS_PER_S
 
-NS = 1_000_000_000
 # As in asm-generic/socket.h. The few architectures where it is another number fail `available`.
 SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 # Bytes of ancillary data that a read of one stamp needs.
 SPACE = socket.CMSG_SPACE(_TIMESPEC.size) if sys.platform != "win32" else 0
-REFRESH = NS // 10
+REFRESH = NS_PER_S // 10
 TRIES = 3
 
 Ancillary = Sequence[tuple[int, int, bytes]]
@@ -81,7 +81,7 @@ def stamp_of(control: Ancillary) -> int | None:
     if not control:
         return None
     seconds, nanoseconds = _TIMESPEC.unpack_from(control[0][2])  # nothing else was asked for
-    return int(seconds * NS + nanoseconds)
+    return int(seconds * NS_PER_S + nanoseconds)
 
 
 def enable(sock: socket.socket) -> None:

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from loadstone.dataset.source import Options, Source
 from loadstone.errors import UsageError
+from loadstone.units import NS_PER_S
 
 T = TypeVar("T")
-NS = 1_000_000_000
 
 
 def window(rows: Iterable[tuple[int, T]], source: Source, options: Options) -> list[tuple[int, T]]:
@@ -22,11 +22,11 @@ def window(rows: Iterable[tuple[int, T]], source: Source, options: Options) -> l
     if not ordered:
         return []
     begin, length = ordered[0][0], ordered[-1][0] - ordered[0][0]
-    low = begin + round((options.trace_from or 0.0) * NS)
-    high = None if options.trace_to is None else begin + round(options.trace_to * NS)
+    low = begin + round((options.trace_from or 0.0) * NS_PER_S)
+    high = None if options.trace_to is None else begin + round(options.trace_to * NS_PER_S)
     kept = [(at - low, row) for at, row in ordered if at >= low and (high is None or at < high)]
     if not kept:
-        raise UsageError(f"{source.name} is {length / NS:g} s long: no request lies between --from and --to")
+        raise UsageError(f"{source.name} is {length / NS_PER_S:g} s long: no request lies between --from and --to")
     return kept[: options.count] if options.in_order else kept
 
 

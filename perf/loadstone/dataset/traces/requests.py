@@ -22,6 +22,7 @@ from loadstone.dataset.source import Options, Source, Where
 from loadstone.dataset.traces import replay
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
+from loadstone.units import NS_PER_S
 
 IDS = ("request_id", "id")
 LENGTHS = ("completion_tokens", "output_tokens", "output_len")
@@ -83,7 +84,7 @@ def _instant(row: Row, where: Where) -> int:
         return _from_iso(str(value), where)
     if not (seconds.is_finite() and abs(seconds) < LATEST):
         raise _no_time(value, where)
-    return round(seconds * replay.NS)
+    return round(seconds * NS_PER_S)
 
 
 def _from_iso(text: str, where: Where) -> int:

@@ -18,9 +18,10 @@ from msgspec import Struct
 from loadstone.dataset.formats.csv import table
 from loadstone.dataset.source import Options, Source, Where
 from loadstone.dataset.synthetic.text import OWN, Part, writer
-from loadstone.dataset.traces.replay import NS, scaled, window
+from loadstone.dataset.traces.replay import scaled, window
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
+from loadstone.units import NS_PER_S
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WALL = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(|Z|[+-]\d\d:?\d\d)")
@@ -32,14 +33,14 @@ def _wall(cell: str) -> int:
     if match is None:
         raise ValueError(cell)
     whole = datetime.fromisoformat(match[1] + (match[3] or "Z")) - EPOCH
-    return whole // timedelta(seconds=1) * NS + int((match[2] or "").ljust(9, "0"))
+    return whole // timedelta(seconds=1) * NS_PER_S + int((match[2] or "").ljust(9, "0"))
 
 
 def _seconds(cell: str) -> int:
     value = float(cell)
     if not 0 <= value < math.inf:
         raise ValueError(cell)
-    return round(value * NS)
+    return round(value * NS_PER_S)
 
 
 def _count(cell: str) -> int:

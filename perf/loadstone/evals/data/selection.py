@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from loadstone.engine.prepare import Notice
-from loadstone.errors import UsageError
+from loadstone.errors import Notice, UsageError
 from loadstone.evals.data import rows
 from loadstone.evals.data.rows import BUNDLED
 from loadstone.evals.lm_eval import harness

@@ -17,10 +17,10 @@ from msgspec import Struct
 from loadstone.engine import run_folder
 from loadstone.records import Record
 from loadstone.samples import Answered, Score
+from loadstone.units import S_PER_NS
 
 COLUMNS = ("task", "doc_id", "pass", "outcome", "extracted", "target", "metric", "ttft", "latency", "input_tokens",
            "output_tokens", "finish", "failure", "attempts", "run", "index")  # fmt: skip
-NANO = 1e-9
 
 
 class Timing(Struct, frozen=True, kw_only=True):
@@ -39,9 +39,9 @@ def timing(record: Record) -> Timing:
     usage, ended = record.usage, record.last if record.streamed and record.last is not None else record.end
     heard = record.first is not None and record.sent is not None and record.streamed
     return Timing(
-        start=None if record.sent is None else record.sent * NANO,
-        end=ended * NANO,
-        ttft=(record.first - record.sent) * NANO if heard and record.first and record.sent is not None else None,
+        start=None if record.sent is None else record.sent * S_PER_NS,
+        end=ended * S_PER_NS,
+        ttft=(record.first - record.sent) * S_PER_NS if heard and record.first and record.sent is not None else None,
         input_tokens=usage.prompt if usage else None,
         output_tokens=usage.completion if usage else None,
         attempts=record.attempt + 1,

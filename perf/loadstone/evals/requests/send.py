@@ -20,8 +20,7 @@ from loadstone.apis.common import SAMPLING
 from loadstone.config.schema import Config
 from loadstone.dataset.rows import LATER, REQUEST
 from loadstone.engine import prepare, run_folder
-from loadstone.engine.prepare import Notice
-from loadstone.errors import UsageError
+from loadstone.errors import Notice, UsageError
 from loadstone.evals.requests import loglikelihood
 from loadstone.evals.requests.answers import RUNS, runs
 from loadstone.evals.requests.build import Wanted, cut_stops

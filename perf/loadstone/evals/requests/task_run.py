@@ -11,8 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.engine.prepare import Notice
-from loadstone.errors import UsageError
+from loadstone.errors import Notice, UsageError
 from loadstone.evals.data import rows as library
 from loadstone.evals.data import samples
 from loadstone.evals.data.rows import Rows

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loadstone.records import Record, Usage
+from loadstone.units import NS_PER_S
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +108,7 @@ def write_csv(records: Iterable[Record], path: Path) -> None:
 
 
 def _seconds(nanoseconds: int | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / 1e9
+    return None if nanoseconds is None else nanoseconds / NS_PER_S
 
 
 def _between(begin: int | None, end: int | None) -> int | None:

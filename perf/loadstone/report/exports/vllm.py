@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from loadstone.metrics.columns import Array, Count
+from loadstone.metrics.columns import Count
 from loadstone.records import Record
 from loadstone.summary import Summary
+from loadstone.units import NS_PER_S, Array
 
 # What is left out without --save-detailed.
 DETAILS = ("input_lens", "output_lens", "ttfts", "itls", "start_times", "generated_texts", "errors")
@@ -31,7 +32,6 @@ _BACKENDS = {
     "rerank": "vllm-rerank",
 }
 _BURSTINESS = {None: 1.0, "poisson": 1.0, "constant": "inf"}
-NS = 1e9
 
 
 class Row(Struct, frozen=True):
@@ -115,7 +115,7 @@ def _row(record: Record, count: Count | None) -> Row:
     ok, sent = record.error is None, record.scheduled if record.sent is None else record.sent
     done = record.last if record.streamed else record.end
     gaps = record.pieces.times[1:] if record.pieces else []
-    first = None if record.first is None else (record.first - sent) / NS
+    first = None if record.first is None else (record.first - sent) / NS_PER_S
     usage = record.usage
     return Row(
         index=record.index,
@@ -123,10 +123,10 @@ def _row(record: Record, count: Count | None) -> Row:
         input_len=usage.prompt if usage and usage.prompt is not None else None if ok else 0,
         output_len=_output(record, count) if ok else 0,
         ttft=first if ok else first or 0.0,
-        itl=np.array(gaps, dtype=np.float64) / NS,
-        latency=(done - sent) / NS if ok and done is not None else 0.0,
-        start=sent / NS,
-        queue=(sent - record.scheduled) / NS,
+        itl=np.array(gaps, dtype=np.float64) / NS_PER_S,
+        latency=(done - sent) / NS_PER_S if ok and done is not None else 0.0,
+        start=sent / NS_PER_S,
+        queue=(sent - record.scheduled) / NS_PER_S,
         text=record.text or "",
         error=f"{record.error.kind}: {record.error.message}" if record.error else "",
     )

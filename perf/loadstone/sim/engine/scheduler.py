@@ -16,6 +16,7 @@ from msgspec import Struct
 from loadstone.sim.engine.kv_cache import Pool, chain
 from loadstone.sim.engine.presets import Profile
 from loadstone.sim.settings import generator
+from loadstone.units import NS_PER_S
 
 
 class Step(Struct, frozen=True, gc=False):
@@ -157,7 +158,7 @@ class Engine:
         tokens = self.limits.max_num_batched_tokens - self._budget
         seconds = self.costs.step(tokens, self._context, self._pairs)
         running, usage = len(self.running), self.pool.usage
-        return Step(max(1, round(seconds * 1e9)), tokens, self._outputs(), self._admitted, running, usage)
+        return Step(max(1, round(seconds * NS_PER_S)), tokens, self._outputs(), self._admitted, running, usage)
 
     # scheduling
 
