@@ -33,9 +33,14 @@ def reader(form: Any) -> Callable[[bytes], Any]:
 
 
 def unreadable(data: bytes, exc: Exception) -> BadEventError:
-    """What is said of bytes that are no event."""
+    """Return the error of bytes that are no event. Bytes that are not UTF-8 have a sentence of ours in it."""
     excerpt = repr(data[:80].decode("utf-8", "replace")) + ("..." if len(data) > 80 else "")
-    return BadEventError(f"not an answer of this API ({exc}): {excerpt}")
+    try:
+        data.decode()
+        reason = str(exc)
+    except UnicodeDecodeError as bad:
+        reason = f"byte 0x{data[bad.start]:02x} is not UTF-8"
+    return BadEventError(f"not an answer of this API ({reason}): {excerpt}")
 
 
 def complaint(error: Any) -> str:
