@@ -59,7 +59,7 @@ bench: $(VENV)/.installed  ## measure cost, errors and maxima against other clie
 	$(BIN)/python tests/bench/large.py
 
 lock: $(UV)/bin/uv  ## renew requirements-dev.lock with the newest versions that pyproject.toml allows
-	$(UV)/bin/uv --no-config pip compile --quiet --upgrade --extra dev pyproject.toml --output-file $(LOCK) \
+	$(UV)/bin/uv pip compile --quiet --upgrade --extra dev pyproject.toml --output-file $(LOCK) \
 	  --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	  --default-index https://pypi.org/simple --no-annotate --custom-compile-command 'make lock'
 
