@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone import messages, records, text
+from loadstone import messages, records, scraping, text
 from loadstone.apis import APIS, Delta, Event
 from loadstone.apis.openai import Chat
 from loadstone.cli import main
@@ -24,6 +23,7 @@ from loadstone.store import Folder
 from servers import Asked, Capture, clean, loadstone, read_json, refused, scripted
 from servers import records as rows_of
 
+FIND = scraping.find  # the tests' own settings replace it
 NASTY = {
     "a lone high surrogate": "a\ud800b",
     "a lone low surrogate": "a\udfffb",
@@ -131,7 +131,9 @@ PLACES: dict[str, Any] = {
     "parts": lambda bad: event({"content": [{"type": "text", "text": bad}]}),
     "finish": lambda bad: event({"content": "x"}, bad),
     "tool": lambda bad: event({"tool_calls": [{"index": 0, "id": bad, "function": {"name": bad, "arguments": bad}}]}),
-    "logprobs": lambda bad: {"choices": [{"delta": {"content": "x"}, "logprobs": {"content": [{"token": bad, "logprob": -1.0}]}}]},
+    "logprobs": lambda bad: {
+        "choices": [{"delta": {"content": "x"}, "logprobs": {"content": [{"token": bad, "logprob": -1.0}]}}]
+    },
     "error": lambda bad: {"error": {"message": bad}},
     "error text": lambda bad: {"error": bad},
     "error object": lambda bad: {"object": "error", "message": bad},
@@ -211,6 +213,9 @@ def test_a_protocol_of_ones_own_need_not_check_its_text(nasty: str, mistake: boo
         assert len(failure.message) < 1100
 
 
+VIEWS = ("text", "classic", "html", "md", "csv", "json", "junit")
+
+
 @contextmanager
 def server(bad: dict[int, tuple[int, str]], models: str = "m", page: str | None = None) -> Iterator[str]:
     """Gives the n-th POST the status and body that `bad` has for it, and others a good stream."""
@@ -230,16 +235,14 @@ def server(bad: dict[int, tuple[int, str]], models: str = "m", page: str | None 
 
 def run(capsys: Capture, url: str, *flags: object) -> list[Record]:
     """A run of 40 requests to its end; all views of it can be drawn."""
-    done = loadstone(
-        capsys, "run", "--url", url, "-n", 40, "-c", 4, "-o", "run", "--quiet", "--save-text", "all", *flags
-    )
+    done = loadstone(capsys, "run", "--url", url, "-n", 40, "-c", 4, "-o", "run", "--quiet", "--save-text", *flags)
     assert done.status in (0, 1), done
     assert "Traceback" not in done.err
     assert (Path("run") / "summary.json").exists(), done
-    for view in ("text", "html", "md", "json", "junit"):
+    for view in VIEWS:
         assert main(["report", "run", "--as", view, "-o", f"report.{view}"]) == 0
         out = Path(f"report.{view}").read_text("utf-8")
-        assert not set(out) & set("\x00\x1b\x07\x9b")
+        assert view == "json" or not set(out) & set("\x00\x1b\x07\x9b")
     return rows_of(Path("run"))
 
 
@@ -260,12 +263,6 @@ def test_a_run_goes_on_whatever_one_answer_holds(status: int, transport: str, wo
     failures = [row.error for row in rows if row.error is not None]
     assert {failure.kind for failure in failures} <= {"status", "server", "protocol"}
     assert len(failures) == 36 if status == 500 else len(failures) < 36
-    with (
-        Path("run/requests.csv").open(newline="", encoding="utf-8")
-        if Path("run/requests.csv").exists()
-        else Path("run/run.json").open() as file
-    ):
-        assert list(csv.reader(file))
 
 
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
@@ -288,7 +285,8 @@ def test_a_refusal_before_the_run_is_one_line_of_plain_text(nasty: str, status: 
     assert len(said) < 1000
 
 
-def test_labels_of_a_metrics_page_may_hold_anything(capsys: Capture) -> None:
+def test_labels_of_a_metrics_page_may_hold_anything(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr("loadstone.scraping.find", FIND)
     labels = ["\x00\x1b[2J\x07", "y" * 1_000_000, "\ufffe\uffff", '=1+1,"\\n;\\\\']
     page = "".join(
         f'vllm:num_requests_running{{model_name="{label.replace(chr(34), chr(92) + chr(34))}"}} 1\n' for label in labels
@@ -318,7 +316,7 @@ def test_a_record_that_cannot_be_written_is_a_failed_row(
     assert [row.index for row in rows] == list(range(40))
     failed = [row for row in rows if row.error is not None]
     if workers == 1:
-        assert [row.index for row in failed] == list(range(0, 40, 4))
+        assert sorted(row.index for row in failed) == list(range(0, 40, 4))
         for row in failed:
             assert row.error == Failure(
                 "protocol", "recording the response failed: OverflowError: no such \ufffd number"
