@@ -76,8 +76,8 @@ def check_host(config: Config, host: str | None) -> None:
     if named and named not in [url.strip().rstrip("/") for url in config.urls]:
         known = " or ".join(hide_in_url(url) for url in config.urls) or "none"
         raise UsageError(
-            f"the host {clean(hide_in_url(named), LABEL)} is not the server of this plan ({known}), so no run was started:"
-            " to test another server, start the master with its --url"
+            f"the host {clean(hide_in_url(named), LABEL)} is not the server of this plan ({known}), so no run"
+            " was started: to test another server, start the master with its --url"
         )
 
 
