@@ -143,8 +143,6 @@ class Carrier:
                 raise
             task.uncancel()
             failure = flight.cut_by
-        except Exception as exc:  # of one request; it must not end the others
-            failure = _unexpected("sending the request", exc)
         self.flights.discard(flight)
         self._watch.end(flight)
         if flight.exchange.sent is not None:
@@ -161,7 +159,7 @@ class Carrier:
             self._on_record(record)
         except Exception as exc:  # whatever the server sent, it costs this one request and no more
             flight.drop_response()
-            error = _unexpected("recording the response", exc)
+            error = Failure("protocol", f"recording the response failed: {type(exc).__name__}: {clean(exc)}")
             record = flight.land(error, self.origin, None, later, self._style.worker)
             self._on_record(record)
         self.written += 1
@@ -182,10 +180,6 @@ class Carrier:
         """End whatever is under way."""
         for flight in list(self.flights):
             flight.cut(failure)
-
-
-def _unexpected(doing: str, exc: Exception) -> Failure:
-    return Failure("protocol", f"{doing} failed: {type(exc).__name__}: {clean(exc)}")
 
 
 def _own_id(job: Job) -> str | None:
