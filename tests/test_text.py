@@ -63,6 +63,10 @@ def test_ordinary_text_stays_as_it_is() -> None:
         assert text.visible(ordinary) == text.clean(ordinary) == ordinary
 
 
+def test_a_carriage_return_is_only_ordinary_before_a_newline() -> None:
+    assert text.clean("a\r\nb\rc") == "a\nb\ufffdc"
+
+
 def test_what_has_no_text_is_named_by_its_type() -> None:
     class Mute(Exception):
         def __str__(self) -> str:

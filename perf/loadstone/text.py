@@ -37,9 +37,11 @@ def utf8(value: str) -> str:
 def visible(value: str) -> str:
     """Return the text for a terminal or a table: what would steer the terminal, or cannot be encoded, becomes U+FFFD.
 
-    Tabs and newlines stay.
+    Tabs and newlines stay, and CRLF becomes a newline.
     """
-    return value if value.isascii() and value.isprintable() else _NOT_SHOWN.sub("\ufffd", value)
+    if value.isascii() and value.isprintable():
+        return value
+    return _NOT_SHOWN.sub("\ufffd", value.replace("\r\n", "\n"))
 
 
 def clean(value: object, limit: int = MESSAGE) -> str:
