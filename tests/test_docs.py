@@ -21,7 +21,7 @@ DOCUMENTS = [
     *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
 ]
 LOCUSTS = (
-    *("--headless", "--expect-workers", "--master-host", "--host", "--master", "--worker"),
+    *("--headless", "--expect-workers", "--master-host", "--host", "--master", "--worker", "--web-host"),
     *("--builtin-schema", "--strict"),
 )
 LM_EVALS = {"--apply", "--log", "--use", "--enable-tokenizer-info-endpoint"}

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
 LAYERS: dict[int, str] = {
-    0: "records samples",
+    0: "records samples text",
     # from bytes to a reply; what a run is asked to do
     1: "sse ndjson apis template reply typed config plugins laws stages arrivals plan dialogue"
     # whom it asks, and how often

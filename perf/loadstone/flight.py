@@ -90,6 +90,10 @@ class Flight:
             self.cut_by = failure
             self._task.cancel()
 
+    def drop_response(self) -> None:
+        """Forget what came of the response: recording it failed. The times of the exchange stay."""
+        self.reply, self.again = Reply(API(), stream=self.job.streamed), None
+
     @property
     def answer(self) -> str:
         """The text of the first choice, if the answer was collected."""

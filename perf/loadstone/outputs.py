@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from loadstone.records import UsageError
+from loadstone.text import visible
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -29,7 +30,7 @@ MOST = 1_000_000
 
 def notice(text: str) -> None:
     """To people, on stderr, on one line, whatever a server or a file has put into it."""
-    print(f"loadstone: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    print(f"loadstone: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def drawn(page: Page, form: str) -> str:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
+from loadstone import text as foreign
+
 FORMAT = 1
 """Version of records.jsonl, summary.json and run.json. History: 1 (0.1.0) the first; fields added
 since have defaults, so that files without them are read (`logprobs`, `attempt`, `superseded`, `Counts.retried`)."""
@@ -299,8 +301,11 @@ _record_decoder = msgspec.json.Decoder(Record)
 
 
 def to_line(record: Record) -> bytes:
-    """The record as one JSON line, with its newline."""
-    return _record_encoder.encode(record) + b"\n"
+    """The record as one JSON line, with its newline. What UTF-8 cannot carry becomes U+FFFD."""
+    try:
+        return _record_encoder.encode(record) + b"\n"
+    except UnicodeEncodeError:
+        return _record_encoder.encode(foreign.whole(msgspec.to_builtins(record))) + b"\n"
 
 
 def from_line(line: bytes) -> Record:

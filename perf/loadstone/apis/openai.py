@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from loadstone.apis import API, Delta, Event, Function, Settings, ToolCall
 from loadstone.apis.logprobs import Told
-from loadstone.apis.shared import SAMPLING, complaint, exact, flat, limit, messages, sampling, text, unreadable
+from loadstone.apis.shared import SAMPLING, again, complaint, exact, flat, limit, messages, sampling, text
 from loadstone.records import Prompt, Usage
 
 _Text = str | list[dict[str, Any]] | None
@@ -142,7 +142,7 @@ def _read(data: bytes) -> Event:
     try:
         chunk = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise unreadable(data, exc) from exc
+        chunk = again(_decode, data, exc)
     deltas = list(map(_delta, chunk.choices)) if chunk.choices else []
     if chunk.prompt_logprobs is not None:
         _add_prompt(deltas, chunk.prompt_logprobs)

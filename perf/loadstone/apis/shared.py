@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from loadstone import dialogue
+from loadstone import text as foreign
 from loadstone.apis import BadEventError, Settings
 from loadstone.records import Prompt, UsageError
 
@@ -27,9 +28,20 @@ def reader(form: Any) -> Callable[[bytes], Any]:
         try:
             return decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-            raise unreadable(data, exc) from exc
+            return again(decode, data, exc)
 
     return read
+
+
+def again(decode: Callable[[bytes], Any], data: bytes, exc: Exception) -> Any:
+    """Decode what was refused by `exc` once more, with U+FFFD for lone surrogates. Raises BadEventError."""
+    mended = foreign.paired(data)
+    if mended == data:
+        raise unreadable(data, exc) from exc
+    try:
+        return decode(mended)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as other:
+        raise unreadable(data, other) from other
 
 
 def unreadable(data: bytes, exc: Exception) -> BadEventError:
@@ -47,7 +59,7 @@ def complaint(error: Any) -> str:
     """The server's words in an error, which may be an object or a text."""
     if isinstance(error, dict):
         error = error.get("message") or error
-    return str(error)
+    return foreign.clean(error)
 
 
 def flat(content: Any) -> str:
