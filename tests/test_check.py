@@ -221,6 +221,7 @@ def test_a_doubt(changes: dict[str, Any], what: str, severity: str, measured: st
         configured(concurrency=8, arrivals="replay") | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
         {"groups": {"turn": [steady(1.0)]}} | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
         {"counts": counts(20)},
+        {"counts": resent(10)},
         client(cpu_share=None, run_queue_share=None, loop_lag_p99=None, send_lag_p99=None),
         client(),
         configured(rate=10.0) | checks(rate_ratio=0.95),

@@ -849,10 +849,10 @@ def test_a_close_is_a_race_within_a_round_trip_and_a_slack() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says")
 def test_the_round_trip_is_the_kernels() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        with socket.create_connection(listening.getsockname()) as sock:
-            assert 0 <= http.round_trip(sock.fileno()) < 100_000_000
-            assert sock.getpeername() == listening.getsockname()
+    listening = socket.create_server(("127.0.0.1", 0))
+    with listening, socket.create_connection(listening.getsockname()) as sock:
+        assert 0 <= http.round_trip(sock.fileno()) < 100_000_000
+        assert sock.getpeername() == listening.getsockname()
     one, other = socket.socketpair()
     with one, other:
         assert http.round_trip(one.fileno()) == 0

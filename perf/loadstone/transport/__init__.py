@@ -1,8 +1,8 @@
 """The seam between the runner and the sockets: what is sent, what a transport writes down, what it raises.
 
 A transport opens connections, sends one request, stamps and hands over what comes back. It sends a request again only
-after a keep-alive race (`http.raced`), and never one that was answered, never parses JSON, and turns every foreign exception into `TransportError`. Times are ns of the
-run's clock.
+after a keep-alive race (`http.raced`), and never one that was answered. It never parses JSON, and turns every foreign
+exception into `TransportError`. Times are ns of the run's clock.
 """
 
 from __future__ import annotations
