@@ -44,8 +44,9 @@ BATCH = 100
 class Requests:
     """Arrays of equal length, in order of sending. `ok`: succeeded; `measured`: not warm-up, not cool-down; `judged`:
     succeeded or failed, neither cut off at the end nor cancelled on purpose. `stamped`: all arrivals bear the kernel's
-    time. `resent`: sent again after a keep-alive race. `superseded`: attempts that were made again,
-    which are none of warm-up, measured, cool-down, judged. `model`, `prompt` and `error`: places in `models`, `prompts` and `kinds` of Columns."""
+    time. `resent`: sent again after a keep-alive race. `superseded`: attempts that were made again, which are none of
+    warm-up, measured, cool-down, judged. `model`, `prompt` and `error`: places in `models`, `prompts` and `kinds` of
+    Columns."""
 
     scheduled: Array
     sent: Array
