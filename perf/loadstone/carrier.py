@@ -146,7 +146,7 @@ class Carrier:
         self.flights.discard(flight)
         self._watch.end(flight)
         if flight.exchange.sent is not None:
-            self.lags.append(flight.exchange.sent - ready - (flight.exchange.connect or 0))
+            self.lags.append(flight.exchange.sent - ready - (flight.exchange.connect or 0) - flight.exchange.lost)
         well = self.record(flight, failure, later)
         if failure is not None:
             await asyncio.sleep(0)  # for want of a file or a port it fails before it ever waits: let others have a turn

@@ -24,6 +24,8 @@ DRIFT = 0.1
 """Change over the steady window that is beyond doubt and matters."""
 WARMUP = 0.02
 """Change of a mean by a transient at the beginning that matters."""
+RESENT = 0.01
+"""Share of the completed requests: a race between a request and the end of an idle connection is rare."""
 OTHERS = (0.01, 0.1)
 """Requests of others, as shares of ours."""
 _MANY_IN_ONE = ("embeddings", "rerank")
@@ -63,6 +65,16 @@ def _success(summary: Summary) -> Iterator[Finding]:
     rate = counts.failed / counts.completed
     advice = "latencies tell of the survivors only; find out why the others failed"
     yield Finding("error rate", grade(rate, 0.01, math.inf), f"{rate:.1%}", "1%", advice)
+
+
+def _resent(summary: Summary) -> Iterator[Finding]:
+    """Requests that were sent again after a keep-alive race; nothing where there is none."""
+    counts = summary.counts
+    if counts.resent and counts.completed:
+        share = counts.resent / counts.completed
+        advice = "the server closes idle connections just as requests come, or drops what it has accepted: "
+        advice += "give it a longer keep-alive time, and look in its log for workers that die"
+        yield Finding("resent requests", grade(share, RESENT, math.inf), f"{share:.1%}", percent(RESENT), advice)
 
 
 def why(summary: Summary) -> str:
@@ -259,7 +271,7 @@ def _company(summary: Summary) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    _success, _end, _missing, *means.RULES, _cut_off, *interference.RULES,
+    _success, _resent, _end, _missing, *means.RULES, _cut_off, *interference.RULES,
     _rate, _concurrency, _little, _warmup, _drift, _sample, _reads, _unfinished, _lengths, _company,
 )  # fmt: skip
 

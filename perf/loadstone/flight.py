@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from loadstone.apis import API
 from loadstone.jobs import Job
@@ -139,7 +139,8 @@ class Flight:
             pieces=reply.pieces,
             reads=exchange.reads,
             clock=exchange.clock,
-            retried=exchange.retried,
+            retried=exchange.resent > 0,
+            resent=exchange.resent or UNSET,
             status=exchange.status,
             finish=reply.finish_reason,
             usage=reply.usage,

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from loadstone import text as foreign
 
 FORMAT = 1
 """Version of records.jsonl, summary.json and run.json. History: 1 (0.1.0) the first; fields added
-since have defaults, so that files without them are read (`logprobs`, `attempt`, `superseded`, `Counts.retried`)."""
+since have defaults, so that files without them are read (`logprobs`, `attempt`, `superseded`, `Counts.retried`,
+`resent`, `Counts.resent`)."""
 
 Phase = Literal["warmup", "measure", "cooldown"]
 Kind = Literal[
@@ -115,7 +116,13 @@ class Choice(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """One request, from its place in the plan to its end. `reports/README.md` explains each field."""
+    """One request, from its place in the plan to its end. `reports/README.md` explains each field.
+
+    sent: when the bytes that were answered went to the kernel. If the request was resent, this is the second send, so
+        TTFT and latency are those of the connection that answered; the times from the schedule include the first send.
+    resent: how many times the transport sent the request again after a keep-alive race; written only if it did.
+    retried: True if `resent` is set. Earlier versions wrote this field alone.
+    """
 
     index: int
     phase: Phase = "measure"
@@ -152,6 +159,7 @@ class Record(Struct, frozen=True, kw_only=True):
     logprobs: Logprobs | None = None
     attempt: int = 0
     superseded: bool = False
+    resent: int | UnsetType = UNSET
     error: Failure | None = None
 
 
@@ -182,7 +190,8 @@ class Metric(Struct, frozen=True):
 class Counts(Struct, frozen=True):
     """Measured requests. completed = succeeded + failed; `empty` is part of failed; `stopped` and `cancelled` ones did
     not complete. `abandoned`: later turns of conversations that were not sent, as a turn before had failed. `retried`:
-    attempts that failed and were made again (--retries), which are in no other count."""
+    attempts that failed and were made again (--retries), which are in no other count. `resent`: measured
+    requests that were sent again after a keep-alive race, which are in the other counts too."""
 
     expected: int | None
     completed: int
@@ -196,6 +205,7 @@ class Counts(Struct, frozen=True):
     cancelled: int = 0
     abandoned: int = 0
     retried: int = 0
+    resent: int = 0
 
 
 class Window(Struct, frozen=True):
