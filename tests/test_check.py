@@ -40,6 +40,10 @@ def counts(succeeded: int = 1000, failed: int = 0, stopped: int = 0) -> Counts:
     return Counts(None, succeeded + failed, succeeded, failed, 0, stopped, 0, {})
 
 
+def resent(number: int) -> Counts:
+    return msgspec.structs.replace(counts(), resent=number)
+
+
 def steady(concurrency: float | None) -> Window:
     return Window("steady", 0.0, 10.0, 1000, {}, {"concurrency": concurrency})
 
@@ -106,6 +110,7 @@ def test_a_sound_run_is_valid() -> None:
         ({"counts": CANCELLED}, "no success", "invalid", "0 of 40 requests", "1"),
         ({"counts": SHORT}, "missing records", "suspect", "20 of 120 requests", "0"),
         ({"counts": counts(989, 11)}, "error rate", "suspect", "1.1%", "1%"),
+        ({"counts": resent(11)}, "resent requests", "suspect", "1.1%", "1%"),
         ({"counts": counts(900, 0, 10)}, "cut off at the end", "suspect", "10 of 910 requests", "1%"),
         ({"run": {}}, "client not known", "suspect", "no run.json", "a run folder"),
         ({"run": {"config": {"goodput": {"ttft": 1}}}}, "client not known", "suspect", "no run.json", "a run folder"),
@@ -216,6 +221,7 @@ def test_a_doubt(changes: dict[str, Any], what: str, severity: str, measured: st
         configured(concurrency=8, arrivals="replay") | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
         {"groups": {"turn": [steady(1.0)]}} | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
         {"counts": counts(20)},
+        {"counts": resent(10)},
         client(cpu_share=None, run_queue_share=None, loop_lag_p99=None, send_lag_p99=None),
         client(),
         configured(rate=10.0) | checks(rate_ratio=0.95),

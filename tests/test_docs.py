@@ -21,7 +21,7 @@ DOCUMENTS = [
     *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
 ]
 LOCUSTS = (
-    *("--headless", "--expect-workers", "--master-host", "--host", "--master", "--worker"),
+    *("--headless", "--expect-workers", "--master-host", "--host", "--master", "--worker", "--web-host"),
     *("--builtin-schema", "--strict"),
 )
 # lm-eval's own, up to their underscores, and one of vLLM's.

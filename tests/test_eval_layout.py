@@ -164,7 +164,7 @@ def test_ours_is_read_back(tmp_path: Path) -> None:
     assert evaluation.tasks[0].figures[0].outcomes == {
         "right": 1, "wrong": 1, "unparsed": 0, "truncated": 1, "failed": 1}  # fmt: skip
     (tmp_path / "results_0.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"results_0.json holds no evaluation of loadstone: .*missing.*`loadstone`"):
+    with pytest.raises(UsageError, match=r"results_0.json holds no evaluation of loadstone: ."):
         results.read(tmp_path / "results_0.json")
 
 

@@ -221,7 +221,7 @@ def test_the_command_writes_it(capsys: Capture) -> None:
     assert json.loads(done.out)["completed"] == 114
     assert loadstone(capsys, "report", "run", "--as", "vllm", "-o", "v.json").status == 0
     assert Path("v.json").read_text("utf-8") == done.out
-    assert "v.json: File exists" in refused(capsys, "report", "run", "--as", "vllm", "-o", "v.json")
+    assert "cannot write v.json: " in refused(capsys, "report", "run", "--as", "vllm", "-o", "v.json")
     assert "takes one run, not 2" in refused(capsys, "report", "run", "run", "--as", "vllm")
 
 
@@ -549,7 +549,7 @@ def test_a_file_that_could_not_be_written_whole_is_not_left() -> None:
             raise error
     assert not Path("half").exists()
     Path("mine").write_text("mine", "utf-8")
-    with pytest.raises(UsageError, match="File exists"), output.target("mine"):
+    with pytest.raises(UsageError, match="cannot write mine: "), output.target("mine"):
         raise AssertionError
     assert Path("mine").read_text("utf-8") == "mine"
 

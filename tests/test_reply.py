@@ -281,7 +281,7 @@ COMPLAINTS = [
     (b"Internal Server Error", "Internal Server Error"),
     (b"", "no explanation"),
     (b"\xff\xfe", "��"),
-    (b"[" * 100_000, "[" * 500),
+    (b"[" * 100_000, "[" * 500 + "… (100,000 characters)"),
 ]
 
 

@@ -193,7 +193,7 @@ def test_load_run(tmp_path: Path) -> None:
 
 
 def test_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"is not a run: no run\.json in it \(No such file or directory\)$"):
+    with pytest.raises(UsageError, match=r"is not a run: no run\.json in it \(.+\)$"):
         results.read(tmp_path)
 
 
@@ -210,13 +210,13 @@ def test_a_broken_run(tmp_path: Path, content: bytes) -> None:
 )
 def test_a_run_json_that_was_changed_by_hand_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
     (tmp_path / "run.json").write_bytes(msgspec.json.encode(fields))
-    with pytest.raises(UsageError, match=r"run\.json is not readable: Expected .* at `\$\."):
+    with pytest.raises(UsageError, match=r"run\.json is not readable: ."):
         run_folder.load_run(tmp_path)
 
 
 def test_records_that_are_not_there(tmp_path: Path) -> None:
     for path, name in ((tmp_path, "records.jsonl"), (tmp_path / "x.jsonl", "x.jsonl")):
-        with pytest.raises(UsageError, match=rf"^cannot read .*{name}: No such file or directory$"):
+        with pytest.raises(UsageError, match=rf"^cannot read .*{name}: [^:]+$"):
             list(run_folder.load_records(path))
 
 
@@ -338,7 +338,7 @@ def test_no_room_for_requests_csv_leaves_the_summary(tmp_path: Path, monkeypatch
     folder.write(run_folder.RUN, '{"began": "now"}')
     folder.write(run_folder.RECORDS, lines(5))
     (folder.path / results.REQUESTS_CSV).symlink_to(FULL)
-    with pytest.raises(UsageError, match=r"^cannot write .*requests.csv: No space left on device; the records so far"):
+    with pytest.raises(UsageError, match=r"^cannot write .*requests.csv: [^;]+; the records so far"):
         results.finish(folder)
     assert results.load_summary((folder.path / "summary.json").read_bytes()).counts.succeeded == 5
 

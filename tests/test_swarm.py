@@ -485,3 +485,73 @@ def test_the_commands_of_the_documents_name_real_flags(name: str) -> None:
         if locust is not None and locust.origin is not None:
             known = Path(locust.origin).with_name("argument_parser.py").read_text("utf-8")
             assert not [flag for flag in rest if f'"{flag}"' not in known]
+
+
+# the web interface
+
+
+PLAN = Config(url="http://10.0.0.5:8000/v1")
+
+
+@pytest.mark.parametrize(
+    "host", [None, "", "  ", "http://10.0.0.5:8000/v1", "http://10.0.0.5:8000/v1/", " http://10.0.0.5:8000/v1 "]
+)
+def test_the_web_interface_may_name_the_plans_server(host: str | None) -> None:
+    settings.check_host(PLAN, host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "http://evil:8000/v1",
+        "http://10.0.0.5:8001/v1",
+        "https://10.0.0.5:8000/v1",
+        "http://10.0.0.5:8000/v1@evil",
+        "http://10.0.0.5:8000@evil/v1",
+        "http://10.0.0.5:8000/v1.evil",
+        "http://10.0.0.5:8000/v1?x=1",
+        "HTTP://evil",
+        "unix:/tmp/s",
+        "evil",
+        "\x1b[2J\ud800",
+        "http://[",
+        "x" * 100_000,
+    ],
+)
+@pytest.mark.parametrize("plan", [PLAN, Config(url=["http://10.0.0.5:8000/v1", "http://10.0.0.6:8000"]), Config()])
+def test_a_host_that_is_not_the_plans_is_refused_in_one_sentence(plan: Config, host: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        settings.check_host(plan, host)
+    said = str(refusal.value)
+    assert "is not the server of this plan" in said
+    assert "--url" in said
+    assert said.isprintable()
+    assert len(said) < 600
+
+
+def test_several_servers_are_all_the_plans() -> None:
+    plan = Config(url=["http://a:1", "http://b:2"])
+    settings.check_host(plan, "http://b:2")
+    assert settings.planned(plan, "http://c:3") == plan
+    assert settings.planned(PLAN, None) == PLAN
+    assert settings.planned(PLAN, "http://c:3").urls == ["http://c:3"]
+    assert settings.planned(Config(), "http://c:3").urls == ["http://c:3"]
+
+
+@pytest.mark.parametrize(
+    ("host", "only_here"),
+    [
+        *(("127.0.0.1", True), ("127.8.8.8", True), ("localhost", True), ("::1", True), ("[::1]", True)),
+        *(("", False), ("*", False), ("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("node7", False)),
+    ],
+)
+def test_which_addresses_only_this_machine_reaches(host: str, only_here: bool) -> None:
+    assert settings.loopback(host) is only_here
+
+
+def test_deployments_publish_no_web_interface() -> None:
+    compose = (DOCS / "deploy" / "compose.yaml").read_text("utf-8")
+    assert re.findall(r"ports: \[(.*?)\]", compose) == ['"127.0.0.1:8089:8089"']
+    kubernetes = (DOCS / "deploy" / "kubernetes.yaml").read_text("utf-8")
+    assert "--web-host" not in kubernetes
+    assert not re.search(r"^ *type: (NodePort|LoadBalancer)|^ *- port: 8089", kubernetes, re.MULTILINE)

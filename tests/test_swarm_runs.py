@@ -7,11 +7,15 @@ all of them Locust's own waits.
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -159,3 +163,47 @@ def test_on_its_own_locust_is_told_what_to_type(swarm: Swarm) -> None:
     out = said(alone)
     assert alone.returncode == 2, out
     assert "a swarm needs a master and workers" in out
+
+
+def form(port: int, **fields: object) -> dict[str, Any]:
+    """What Locust's web interface answers to a form that starts a run."""
+    data = urllib.parse.urlencode({"user_count": 1, "spawn_rate": 1, **fields}).encode()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/swarm", data, PATIENCE) as answer:
+        found: dict[str, Any] = json.loads(answer.read())
+    return found
+
+
+def listening(port: int, address: str = "127.0.0.1") -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex((address, port)) == 0
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["default", "--web-host"])
+def test_the_web_interface_gives_no_key_away(opened: bool, swarm: Swarm) -> None:
+    """It is only for this machine, or the master says so; and it starts runs against the plan's server alone."""
+    port, key = closed_port(), {"OPENAI_API_KEY": "sk-of-the-plan"}
+    with Sim() as ours, Sim() as others:
+        bind = ("--master-bind-host", "127.0.0.1", "--master-bind-port", swarm.port, "--web-port", port)
+        flags = ("--web-host", "0.0.0.0") if opened else ()
+        words = ("--url", ours.url, "-n", 4, "-c", 1, "-o", "run", "--no-scrape", "--no-html")
+        master = swarm.start(*LOADSTONE, "master", *bind, *flags, *words, **key)
+        where = ("--master-host", "127.0.0.1", "--master-port", swarm.port, "--processes", 1)
+        swarm.start(*LOADSTONE, "worker", *where, **key)
+        until(lambda: listening(port))
+        assert listening(port, "127.0.0.2") is opened
+        for host in (others.url, f"{ours.url}/elsewhere", others.url + "/"):
+            said_so = form(port, host=host)
+            assert not said_so["success"]
+            assert "is not the server of this plan" in said_so["message"]
+        time.sleep(0.5)
+        assert not (swarm.folder / "run").exists()
+        stats = f"http://127.0.0.1:{port}/stats/requests"
+        until(lambda: len(json.loads(urllib.request.urlopen(stats, timeout=PATIENCE).read())["workers"]) == 1)
+        assert form(port, host=ours.url)["success"]
+        until((swarm.folder / "run" / "summary.json").exists)
+        assert len(ours.truth) == 4
+        assert others.truth == []
+    master.terminate()
+    out = said(master)
+    assert ("the web interface listens on 0.0.0.0" in out) is opened
+    assert "Traceback" not in out

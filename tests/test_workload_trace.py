@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import sentences
 from loadstone.dataset import Options, read
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
@@ -93,7 +94,7 @@ NO_TIME = "neither seconds nor an ISO 8601 time"
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ("{", "not JSON (Input data was truncated)"),
+        ("{", "not JSON (…)"),
         ([1], "not an object with `timestamp` and `body`"),
         ({"body": {"prompt": "a"}}, "no `timestamp` in the row; is this file a workload_trace?"),
         (row("2024-13-01"), f"timestamp is '2024-13-01', {NO_TIME}"),
@@ -116,7 +117,7 @@ NO_TIME = "neither seconds nor an ISO 8601 time"
 def test_a_bad_row_is_told_with_its_line(bad: Any, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         trace(row(), bad)
-    assert str(caught.value) == f"t.jsonl, line 2: {message}"
+    assert sentences.same(f"t.jsonl, line 2: {message}", str(caught.value))
 
 
 def test_nothing_is_left_of_it() -> None:

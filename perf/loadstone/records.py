@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
+from loadstone import text as foreign
 from loadstone.errors import UsageError
 
 # Version of records.jsonl, summary.json and run.json. History: 1 (0.1.0) the first; fields added since have defaults,
-# so that files without them are read (`logprobs`, `attempt`, `superseded`, `Counts.retried`).
+# so that files without them are read (`logprobs`, `attempt`, `superseded`, `Counts.retried`,
+# `resent`, `Counts.resent`).
 FORMAT = 1
 
 Phase = Literal["warmup", "measure", "cooldown"]
@@ -110,7 +112,13 @@ class Choice(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """One request, from its place in the plan to its end. `reports/README.md` explains each field."""
+    """One request, from its place in the plan to its end. `reports/README.md` explains each field.
+
+    sent: when the bytes that were answered went to the kernel. If the request was resent, this is the second send, so
+        TTFT and latency are those of the connection that answered; the times from the schedule include the first send.
+    resent: how many times the transport sent the request again after a keep-alive race; written only if it did.
+    retried: True if `resent` is set. Earlier versions wrote this field alone.
+    """
 
     index: int
     phase: Phase = "measure"
@@ -147,6 +155,7 @@ class Record(Struct, frozen=True, kw_only=True):
     logprobs: Logprobs | None = None
     attempt: int = 0
     superseded: bool = False
+    resent: int | UnsetType = UNSET
     error: Failure | None = None
 
 
@@ -155,8 +164,11 @@ _record_decoder = msgspec.json.Decoder(Record)
 
 
 def to_line(record: Record) -> bytes:
-    """The record as one JSON line, with its newline."""
-    return _record_encoder.encode(record) + b"\n"
+    """The record as one JSON line, with its newline. What UTF-8 cannot carry becomes U+FFFD."""
+    try:
+        return _record_encoder.encode(record) + b"\n"
+    except UnicodeEncodeError:
+        return _record_encoder.encode(foreign.whole(msgspec.to_builtins(record))) + b"\n"
 
 
 def from_line(line: bytes) -> Record:

@@ -41,7 +41,8 @@ class Metric(Struct, frozen=True):
 class Counts(Struct, frozen=True):
     """Measured requests. completed = succeeded + failed; `empty` is part of failed; `stopped` and `cancelled` ones did
     not complete. `abandoned`: later turns of conversations that were not sent, as a turn before had failed. `retried`:
-    attempts that failed and were made again (--retries), which are in no other count."""
+    attempts that failed and were made again (--retries), which are in no other count. `resent`: measured
+    requests that were sent again after a keep-alive race, which are in the other counts too."""
 
     expected: int | None
     completed: int
@@ -55,6 +56,7 @@ class Counts(Struct, frozen=True):
     cancelled: int = 0
     abandoned: int = 0
     retried: int = 0
+    resent: int = 0
 
 
 class Window(Struct, frozen=True):

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from loadstone import records
+from loadstone import text as foreign
 from loadstone.apis.base import BadEventError, Settings
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
@@ -28,22 +29,38 @@ def reader(form: Any) -> Callable[[bytes], Any]:
         try:
             return decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-            raise unreadable(data, exc) from exc
+            return again(decode, data, exc)
 
     return read
 
 
+def again(decode: Callable[[bytes], Any], data: bytes, exc: Exception) -> Any:
+    """Decode what was refused by `exc` once more, with U+FFFD for lone surrogates. Raises BadEventError."""
+    mended = foreign.paired(data)
+    if mended == data:
+        raise unreadable(data, exc) from exc
+    try:
+        return decode(mended)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as other:
+        raise unreadable(data, other) from other
+
+
 def unreadable(data: bytes, exc: Exception) -> BadEventError:
-    """What is said of bytes that are no event."""
+    """Return the error of bytes that are no event. Bytes that are not UTF-8 have a sentence of ours in it."""
     excerpt = repr(data[:80].decode("utf-8", "replace")) + ("..." if len(data) > 80 else "")
-    return BadEventError(f"not an answer of this API ({exc}): {excerpt}")
+    try:
+        data.decode()
+        reason = str(exc)
+    except UnicodeDecodeError as bad:
+        reason = f"byte 0x{data[bad.start]:02x} is not UTF-8"
+    return BadEventError(f"not an answer of this API ({reason}): {excerpt}")
 
 
 def complaint(error: Any) -> str:
     """The server's words in an error, which may be an object or a text."""
     if isinstance(error, dict):
         error = error.get("message") or error
-    return str(error)
+    return foreign.clean(error)
 
 
 def flat(content: Any) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis.base import API, Delta, Event, Function, Settings, ToolCall
-from loadstone.apis.common import SAMPLING, complaint, exact, flat, limit, messages, sampling, text, unreadable
+from loadstone.apis.common import SAMPLING, again, complaint, exact, flat, limit, messages, sampling, text
 from loadstone.apis.logprobs import Told
 from loadstone.records import Prompt, Usage
 
@@ -142,7 +142,7 @@ def _read(data: bytes) -> Event:
     try:
         chunk = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise unreadable(data, exc) from exc
+        chunk = again(_decode, data, exc)
     deltas = list(map(_delta, chunk.choices)) if chunk.choices else []
     if chunk.prompt_logprobs is not None:
         _add_prompt(deltas, chunk.prompt_logprobs)

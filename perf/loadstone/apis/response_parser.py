@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from loadstone import text as foreign
 from loadstone.apis.base import API, BadEventError, Delta, Event, Function, ToolCall
 from loadstone.apis.fast_path import Template
 from loadstone.apis.logprobs import gathered
@@ -19,6 +20,8 @@ from loadstone.records import Choice, Failure, Logprobs, Pieces, Usage
 _END = (b"[DONE]", b"data: [DONE]")  # the last event without the blank line behind it: nothing is lost
 # Bytes of an error answer that are kept.
 ERROR_BODY = 65_536
+# Characters of the server's words in an error response that are kept.
+EXCERPT = 500
 
 
 class Reply:
@@ -96,7 +99,8 @@ class Reply:
         """The exchange is over, by `failure` if one is given. Returns how the request failed, or None."""
         if not self.streamed and failure is None:
             self._read_whole()
-        self.failure = self._judge(failure)
+        judged = self._judge(failure)
+        self.failure = judged if judged is None else Failure(judged.kind, foreign.clean(judged.message))
         return self.failure
 
     @property
@@ -129,7 +133,7 @@ class Reply:
                 for position, call in enumerate(delta.tools or ()):
                     index = position if call.index is None else call.index
                     calls[index] = _join(calls.get(index), call)
-        return [msgspec.to_builtins(call) for call in calls.values()] or None
+        return [foreign.whole(msgspec.to_builtins(call)) for call in calls.values()] or None
 
     def logprobs(self) -> Logprobs | None:
         """Log-probabilities of the first choice; None when none are told or text is not kept."""
@@ -144,15 +148,15 @@ class Reply:
             return
         try:
             event = self._event(data)
+            if event.deltas:
+                self._add(event, at)
+                self._template.learn(data, event)
         except BadEventError as exc:
             self.failure = Failure("protocol", str(exc))
             return
         except Exception as exc:  # the class may be somebody else's, and its mistake is not the server's
-            self.failure = Failure("protocol", f"{type(self._decoder).__name__}.event: {type(exc).__name__}: {exc}")
+            self.failure = self._mistake("event", exc)
             return
-        if event.deltas:
-            self._add(event, at)
-            self._template.learn(data, event)
         if event.usage is not None:
             self.usage = event.usage if self.usage is None else merged(self.usage, event.usage)
         if event.error is not None:
@@ -169,7 +173,7 @@ class Reply:
                 chars += length
                 answered = answered or not delta.reasoning or bool(delta.answer or delta.tools)
             if delta.finish is not None:
-                self._finishes.setdefault(delta.index, delta.finish)
+                self._finishes.setdefault(delta.index, foreign.clean(delta.finish, foreign.LABEL))
         if output:
             self._stamp(at, chars, answered)
             if event.usage is not None and event.usage.completion is not None:
@@ -199,14 +203,21 @@ class Reply:
             return
         try:
             event = self._decoder.whole(bytes(self._body))
+            self._add(event, 0)
         except BadEventError as exc:
             self.failure = Failure("protocol", str(exc))
             return
+        except Exception as exc:
+            self.failure = self._mistake("whole", exc)
+            return
         self.usage = event.usage
-        self._add(event, 0)
         self.first = self.first_answer = self.last = None
         if event.error is not None:
             self.failure = Failure("server", event.error)
+
+    def _mistake(self, method: str, exc: Exception) -> Failure:
+        words = foreign.clean(exc)
+        return Failure("protocol", f"{type(self._decoder).__name__}.{method}: {type(exc).__name__}: {words}")
 
     def _judge(self, failure: Failure | None) -> Failure | None:
         if self.status is not None and not 200 <= self.status < 300:
@@ -232,7 +243,8 @@ class Reply:
 
     def _choice(self, index: int) -> Choice:
         deltas = [delta for delta in self._deltas if delta.index == index]
-        text, reasoning = "".join(d.answer for d in deltas), "".join(d.reasoning for d in deltas)
+        text = foreign.utf8("".join(d.answer for d in deltas))
+        reasoning = foreign.utf8("".join(d.reasoning for d in deltas))
         return Choice(text, reasoning or None, self._finishes.get(index))
 
 
@@ -262,8 +274,8 @@ def complaint(body: bytes) -> str:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        return text[:500] or "no explanation"
+        return foreign.clean(text, EXCERPT) or "no explanation"
     for key in ("error", "message", "detail"):
         if isinstance(found, dict) and found.get(key):
             found = found[key]
-    return str(found)[:500]
+    return foreign.clean(found, EXCERPT)

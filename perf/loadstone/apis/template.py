@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from loadstone.apis.base import API, BadEventError, Delta, Event, Settings
-from loadstone.apis.common import complaint, no_lengths, overlaid, sampling, text, unreadable
+from loadstone.apis.common import again, complaint, no_lengths, overlaid, sampling, text
 from loadstone.errors import UsageError
 from loadstone.records import Prompt, Usage
 
@@ -85,7 +85,7 @@ class Fill(API):
         try:
             found = _decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-            raise unreadable(data, exc) from exc
+            found = again(_decode, data, exc)
         text, counts = self._at(found, self._text_path), self._at(found, self._usage_path)
         if text is _MISSING and isinstance(found, dict) and found.get("error"):
             return Event(error=complaint(found["error"]))

@@ -24,6 +24,8 @@ ENOUGH = 20
 DRIFT = 0.1
 # Change of a mean by a transient at the beginning that matters.
 WARMUP = 0.02
+# Fraction of the completed requests: a race between a request and the end of an idle connection is rare.
+RESENT = 0.01
 # Requests of others, as shares of ours.
 OTHERS = (0.01, 0.1)
 # APIs of which a server may count each text of a request.
@@ -63,6 +65,16 @@ def _success(summary: Summary) -> Iterator[Finding]:
     rate = counts.failed / counts.completed
     advice = "latencies tell of the survivors only; find out why the others failed"
     yield Finding("error rate", grade(rate, 0.01, math.inf), f"{rate:.1%}", "1%", advice)
+
+
+def _resent(summary: Summary) -> Iterator[Finding]:
+    """Requests that were sent again after a keep-alive race; nothing where there is none."""
+    counts = summary.counts
+    if counts.resent and counts.completed:
+        share = counts.resent / counts.completed
+        advice = "the server closes idle connections just as requests come, or drops what it has accepted: "
+        advice += "give it a longer keep-alive time, and look in its log for workers that die"
+        yield Finding("resent requests", grade(share, RESENT, math.inf), f"{share:.1%}", percent(RESENT), advice)
 
 
 def why(summary: Summary) -> str:
@@ -259,7 +271,7 @@ def _company(summary: Summary) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    _success, _end, _missing, *resources.RULES, _cut_off, *client_lag.RULES,
+    _success, _resent, _end, _missing, *resources.RULES, _cut_off, *client_lag.RULES,
     _rate, _concurrency, _little, _warmup, _drift, _sample, _reads, _unfinished, _lengths, _company,
 )  # fmt: skip
 

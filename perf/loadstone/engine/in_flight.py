@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from loadstone.apis import API
 from loadstone.apis.response_parser import Reply
@@ -89,6 +89,10 @@ class Flight:
             self.cut_by = failure
             self._task.cancel()
 
+    def drop_response(self) -> None:
+        """Forget what came of the response: recording it failed. The times of the exchange stay."""
+        self.reply, self.again = Reply(API(), stream=self.job.streamed), None
+
     @property
     def answer(self) -> str:
         """The text of the first choice, if the answer was collected."""
@@ -134,7 +138,8 @@ class Flight:
             pieces=reply.pieces,
             reads=exchange.reads,
             clock=exchange.clock,
-            retried=exchange.retried,
+            retried=exchange.resent > 0,
+            resent=exchange.resent or UNSET,
             status=exchange.status,
             finish=reply.finish_reason,
             usage=reply.usage,

@@ -15,10 +15,13 @@ from loadstone.apis import API
 from loadstone.apis.response_parser import Reply, complaint
 from loadstone.engine.requests import Job
 from loadstone.errors import UsageError
+from loadstone.text import LABEL, clean, paired
 from loadstone.transport import Exchange, Request, Transport, TransportError
 
 PATIENCE = 30.0
 _BUSY = (429, 503)
+LONGEST = 1000
+"""Characters of a model's name: each record holds it."""
 
 
 class Server(Struct, frozen=True):
@@ -36,7 +39,9 @@ async def look(
     if status in (401, 403):
         raise UsageError(f"{url} refuses the request (HTTP {status}: {complaint(body)}); {key_hint}")
     software = exchange.header(b"server")
-    return Server(_models(body) if status == 200 else None, software.decode("latin-1") if software else None)
+    return Server(
+        _models(body) if status == 200 else None, clean(software.decode("latin-1"), LABEL) if software else None
+    )
 
 
 def choose_model(server: Server, asked: str | None, url: str, needed: bool = True) -> tuple[str, bool]:
@@ -57,7 +62,7 @@ async def probe(transport: Transport, job: Job, api: API, url: str, models: list
     if status in _BUSY:
         return
     if not 200 <= status < 300:
-        known = f"; it lists {', '.join(models[:5])}" if models else ""
+        known = f"; it lists {', '.join(clean(model, LABEL) for model in models[:5])}" if models else ""
         raise UsageError(f"{url} refuses the first request (HTTP {status}: {complaint(body)}){known}")
     reply = Reply(api, stream=job.streamed)
     reply.head(status, exchange.header(b"content-type"))
@@ -85,8 +90,9 @@ async def ask(transport: Transport, request: Request, url: str) -> tuple[int, by
 
 
 def _models(body: bytes) -> list[str] | None:
+    """The ids of a list of models, as they have to be sent. One that is longer than LONGEST names no model."""
     try:
-        rows: Any = msgspec.json.decode(body)["data"]
-        return [row["id"] for row in rows if isinstance(row["id"], str)]
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError):
+        rows: Any = msgspec.json.decode(paired(body))["data"]
+        return [row["id"] for row in rows if isinstance(row["id"], str) and len(row["id"]) <= LONGEST]
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
         return None

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec import Struct
 
+from loadstone import text
 from loadstone.errors import UsageError
 from loadstone.records import Record, from_lines, to_line
 
@@ -54,12 +55,16 @@ class Folder:
         """Write a whole file, so that no reader ever sees half of it."""
         path, half = self.path / name, self.path / f".{name}.part"
         with writing(path):
-            half.write_bytes(content.encode() if isinstance(content, str) else content)
+            half.write_bytes(text.utf8(content).encode() if isinstance(content, str) else content)
             os.replace(half, path)
         return path
 
     def write_json(self, name: str, content: Any) -> Path:
-        return self.write(name, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+        try:
+            data = msgspec.json.encode(content)
+        except UnicodeEncodeError:
+            data = msgspec.json.encode(text.whole(msgspec.to_builtins(content)))
+        return self.write(name, msgspec.json.format(data, indent=2) + b"\n")
 
     def write_lines(self, name: str, lines: Iterable[bytes]) -> str:
         """Write line by line; returns their digest, by which two files are known to be the same."""

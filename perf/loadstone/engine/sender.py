@@ -18,6 +18,7 @@ from loadstone.engine.requests import Job, Jobs
 from loadstone.engine.retry_policy import Retries
 from loadstone.records import Failure, Phase, Record, following
 from loadstone.schedule.plan import Plan
+from loadstone.text import clean
 from loadstone.transport import Clock, Request, Transport, TransportError
 
 OnRecord = Callable[[Record], None]
@@ -144,7 +145,7 @@ class Carrier:
         self.flights.discard(flight)
         self._watch.end(flight)
         if flight.exchange.sent is not None:
-            self.lags.append(flight.exchange.sent - ready - (flight.exchange.connect or 0))
+            self.lags.append(flight.exchange.sent - ready - (flight.exchange.connect or 0) - flight.exchange.lost)
         well = self.record(flight, failure, later)
         if failure is not None:
             await asyncio.sleep(0)  # for want of a file or a port it fails before it ever waits: let others have a turn
@@ -152,18 +153,27 @@ class Carrier:
 
     def record(self, flight: Flight, failure: Failure | None, later: int) -> bool:
         """Write down how a request ended; whether well."""
-        error, exchange, order = flight.finish(failure), flight.exchange, flight.order
-        if error is not None and not self.closing:
-            retries = self._style.retries
-            flight.again = retries.wait(error, exchange.status, exchange.header, order.index, order.attempt)
-        record = flight.land(error, self.origin, self._style.keep_text, later, self._style.worker)
+        try:
+            record = self._record(flight, failure, later)
+            self._on_record(record)
+        except Exception as exc:  # whatever the server sent, it costs this one request and no more
+            flight.drop_response()
+            error = Failure("protocol", f"recording the response failed: {type(exc).__name__}: {clean(exc)}")
+            record = flight.land(error, self.origin, None, later, self._style.worker)
+            self._on_record(record)
         self.written += 1
         if flight.again is None:
             self.finished += 1
             self.failed += record.error is not None and record.error.kind != "cancelled"
-        self._on_record(record)
         flight.well = record.error is None
         return flight.well
+
+    def _record(self, flight: Flight, failure: Failure | None, later: int) -> Record:
+        error, exchange, order = flight.finish(failure), flight.exchange, flight.order
+        if error is not None and not self.closing:
+            retries = self._style.retries
+            flight.again = retries.wait(error, exchange.status, exchange.header, order.index, order.attempt)
+        return flight.land(error, self.origin, self._style.keep_text, later, self._style.worker)
 
     def cut_off(self, failure: Failure) -> None:
         """End whatever is under way."""

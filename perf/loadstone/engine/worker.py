@@ -109,6 +109,7 @@ class Engine:
         return len(self.runner.carrier.flights)
 
     def _keep(self, record: Record) -> None:
+        """Raises whatever hinders the record from being written, and then nothing of it is."""
         self._recorder.add(_scrubbed(record, self._secrets))
         if self._hear and not record.superseded:
             self._digest.add(record)

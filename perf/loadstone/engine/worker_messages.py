@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from loadstone import text
 from loadstone.config.schema import Config
 from loadstone.records import Prompt
 from loadstone.schedule.partition import Share
@@ -169,6 +170,10 @@ def frame(message: Down | Up) -> bytes:
         body = _encoder.encode(message)
     except OverflowError:  # a whole number of more than 64 bits, in a body that the operator gave: JSON has room for it
         body = msgspec.json.encode(message)
+    except UnicodeEncodeError:
+        if isinstance(message, Commission):  # prompts are sent as they are, or not at all
+            raise
+        body = _encoder.encode(text.whole(msgspec.to_builtins(message)))
     return len(body).to_bytes(LENGTH, "big") + body
 
 

@@ -27,7 +27,7 @@ Count = Callable[[str], int]
 NOT_COMPLETED = ("stopped", "cancelled")
 
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
-_MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished", "stamped", "superseded")
+_MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished", "stamped", "superseded", "resent")
 _NUMBERS = (*_TIMES, "asked", "turn", "abandoned", "stage", "server", "reads", "index", "status", "attempt")
 _NAN = float("nan")
 _UNTOLD = Usage()
@@ -43,8 +43,9 @@ BATCH = 100
 class Requests:
     """Arrays of equal length, in order of sending. `ok`: succeeded; `measured`: not warm-up, not cool-down; `judged`:
     succeeded or failed, neither cut off at the end nor cancelled on purpose. `stamped`: all arrivals bear the kernel's
-    time. `superseded`: attempts that were made again, which are none of warm-up, measured, cool-down, judged. `model`,
-    `prompt` and `error`: places in `models`, `prompts` and `kinds` of Columns."""
+    time. `resent`: sent again after a keep-alive race. `superseded`: attempts that were made again, which are none of
+    warm-up, measured, cool-down, judged. `model`, `prompt` and `error`: places in `models`, `prompts` and `kinds` of
+    Columns."""
 
     scheduled: Array
     sent: Array
@@ -79,6 +80,7 @@ class Requests:
     finished: Mask
     stamped: Mask
     superseded: Mask
+    resent: Mask
 
 
 @dataclass(slots=True)
@@ -200,6 +202,7 @@ def _flags(records: Sequence[Record]) -> dict[str, Mask]:
         "streamed": np.array([record.streamed for record in records]),
         "judged": np.array([kind not in NOT_COMPLETED for kind in kinds]) & (phases != "superseded"),
         "superseded": phases == "superseded",
+        "resent": np.array([record.retried for record in records]),
         "finished": np.array([record.finish is not None for record in records]),
         "stamped": np.array([record.clock == "kernel" for record in records]),
     }

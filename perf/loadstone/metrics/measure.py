@@ -76,6 +76,7 @@ def _counts(columns: Columns, expected: int | None) -> Counts:
         cancelled=errors["cancelled"],
         abandoned=int(r.abandoned[r.measured].sum()),
         retried=int(r.superseded.sum()),
+        resent=int((r.resent & r.measured).sum()),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from loadstone.errors import UsageError
+from loadstone.text import visible
 
 if TYPE_CHECKING:
     from loadstone.report.page import Page
@@ -27,7 +28,7 @@ MOST = 1_000_000
 
 def notice(text: str) -> None:
     """To people, on stderr, on one line, whatever a server or a file has put into it."""
-    print(f"loadstone: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    print(f"loadstone: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def drawn(page: Page, form: str) -> str:

@@ -92,6 +92,7 @@ def _requests(summary: Summary) -> Table:
         ["failed", f"{c.failed:,}" + (f", {c.stopped:,} cut off at the end" if c.stopped else "")],
         ["held back", _held_back(run)],
         ["made again", f"{c.retried:,} attempts that had failed, in no other figure" if c.retried else ""],
+        ["resent", f"{c.resent:,} on a new connection, as the server had closed the idle one" if c.resent else ""],
         ["cancelled", f"{c.cancelled:,} by the client, on purpose" if c.cancelled else ""],
         [
             "abandoned",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 from loadstone.report.page import Block, Page, Prose, Table, Tone
 from loadstone.report.run_tables import tables
 from loadstone.summary import Summary
+from loadstone.text import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -99,7 +100,7 @@ def written(page: Page) -> str:
 def _prose(prose: Prose) -> RenderableType:
     from rich.text import Text
 
-    return Text(prose.text, style=_TONES[prose.tone])
+    return Text(visible(prose.text), style=_TONES[prose.tone])
 
 
 def _table(table: Table) -> RenderableType:
@@ -111,8 +112,8 @@ def _table(table: Table) -> RenderableType:
     if not table.rows:
         return Text.assemble((table.title, style), "\n", table.note)
     drawn = RichTable(
-        title=Text(table.title, style=style) if table.title else None,
-        caption=Text(table.note) if table.note else None,
+        title=Text(visible(table.title), style=style) if table.title else None,
+        caption=Text(visible(table.note)) if table.note else None,
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -126,5 +127,5 @@ def _table(table: Table) -> RenderableType:
         justify: Literal["left", "right"] = "right" if table.numeric and place else "left"
         drawn.add_column(column, justify=justify, min_width=widest, overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*(Text(visible(cell)) for cell in row))
     return drawn

@@ -8,18 +8,22 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import parser as plain
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.samples import Sample
 
-from loadstone.server_metrics.names import Key
+from loadstone.server_metrics.names import Key, Labels
+from loadstone.text import LABEL, clean
 
 ACCEPT = "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"
 # Bytes of a page, unpacked.
 LARGEST = 64 * 1024 * 1024
+# Characters of a label's value that are kept, and labels of one sample: a row of server.csv has to stay readable.
+LONGEST = 2000
+MANY = 30
 Values = dict[Key, float]
 
 
@@ -53,14 +57,24 @@ def read(body: bytes, content_type: str, encoding: str, keep: Filter) -> Values:
             raise NotMetrics("it is a web page or JSON")
         found = _open(text) if "openmetrics" in content_type else _plain(keep.lines(text))
         return {
-            (sample.name, tuple(sorted(sample.labels.items()))): float(sample.value)
+            (_bounded(sample.name, LABEL), _labels(sample.labels)): float(sample.value)
             for sample in found
             if keep.has(sample.name) and math.isfinite(sample.value)
         }
     except (ValueError, KeyError, IndexError, AttributeError, TypeError) as exc:  # all of them come from broken text
         if isinstance(exc, NotMetrics):
             raise
-        raise NotMetrics(f"it is not Prometheus text: {type(exc).__name__}: {exc}") from exc
+        raise NotMetrics(f"it is not Prometheus text: {type(exc).__name__}: {clean(exc, LABEL)}") from exc
+
+
+def _labels(labels: Mapping[str, str]) -> Labels:
+    pairs = sorted((_bounded(name, LABEL), _bounded(value, LONGEST)) for name, value in labels.items())
+    return tuple(pairs[:MANY])
+
+
+def _bounded(text: str, limit: int) -> str:
+    """A name or a label's value as it came, which is valid UTF-8; cut where it is longer than `limit`."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
 
 
 def _plain(text: str) -> Iterator[Sample]:
@@ -82,7 +96,7 @@ def unpacked(body: bytes, encoding: str) -> bytes:
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "deflate"):
-        raise NotMetrics(f"its encoding is {encoding}")
+        raise NotMetrics(f"its encoding is {clean(encoding, LABEL)}")
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
         data = unpacker.decompress(body, LARGEST)

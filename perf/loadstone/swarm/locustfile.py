@@ -6,6 +6,7 @@ loaded by Locust, which has patched the process with gevent by then.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -48,6 +49,8 @@ def _refuse(text: str) -> None:
 
 
 if "--worker" not in sys.argv:
+    # Locust reads its options after this file, and would have its web interface listen on all interfaces.
+    os.environ.setdefault(settings.WEB_HOST, "127.0.0.1")
     try:
         CONFIG = settings.config()
     except UsageError as exc:

@@ -15,6 +15,7 @@ from typing import Any
 
 import gevent
 import msgspec
+from flask import jsonify, request  # Locust's web interface is a Flask application
 from gevent import subprocess
 from locust.runners import STATE_INIT, STATE_MISSING, STATE_SPAWNING
 
@@ -23,7 +24,7 @@ from loadstone.errors import UsageError
 from loadstone.host import child_process
 from loadstone.live.stop_conditions import Watchers
 from loadstone.server_metrics.process import Lookout
-from loadstone.swarm import messages, startup
+from loadstone.swarm import messages, settings, startup
 from loadstone.swarm.channel import Post, log
 from loadstone.swarm.members import Roster
 from loadstone.swarm.outcome import Patience, Why, reason, tail
@@ -74,15 +75,17 @@ class Master:
 
     def __init__(self, environment: Any, config: Config, versions: dict[str, str], view: str) -> None:
         self._environment = environment
-        self._config = config
+        self._config = settings.planned(config, environment.host)
         self._versions = versions
         self._view = view
         self._runs = 0
         self._interrupted = False
         self.run: Run | None = None
         self._post = Post(environment.runner, self._take)
-        if len(config.urls) == 1 and not environment.host:
-            environment.host = config.urls[0]
+        self._host = self._config.urls[0] if len(self._config.urls) == 1 else environment.host
+        environment.host = self._host
+        if environment.web_ui is not None:
+            self._guard(environment.web_ui)
         events = environment.events
         events.test_start.add_listener(self._start)
         events.test_stopping.add_listener(self._stopping)
@@ -92,6 +95,30 @@ class Master:
     @property
     def _options(self) -> Any:
         return self._environment.parsed_options
+
+    def _guard(self, web_ui: Any) -> None:
+        """Let the web interface start runs against the servers of the plan only: whoever reaches it needs no login."""
+        options = self._options
+        if not settings.loopback(options.web_host):
+            where = options.web_host if options.web_host not in ("", "*") else "all interfaces"
+            log.warning(
+                "the web interface listens on %s, port %s: whoever reaches it can start and stop runs;"
+                " leave out --web-host, or use --headless, unless you trust this network",
+                where,
+                options.web_port,
+            )
+
+        def check() -> Any:
+            if request.method == "POST" and request.path.endswith("/swarm"):
+                for host in request.form.getlist("host"):
+                    try:
+                        settings.check_host(self._config, host)
+                    except UsageError as exc:
+                        log.error("%s", exc)
+                        return jsonify({"success": False, "message": str(exc), "host": self._host})
+            return None
+
+        web_ui.app.before_request(check)
 
     def _take(self, name: str, letter: messages.Any_) -> None:
         if self.run is not None and letter.run == self.run.roster.run:
@@ -175,8 +202,8 @@ class Master:
         """The run's settings; a folder that was asked for can hold the first run only."""
         self._runs += 1
         config = self._config
-        if self._environment.host and len(config.urls) <= 1:
-            config = msgspec.structs.replace(config, url=self._environment.host)
+        host, self._environment.host = self._environment.host, self._host
+        settings.check_host(config, host if host != self._host else None)
         if config.output and self._runs > 1:
             config = msgspec.structs.replace(config, output=f"{config.output}-{self._runs}")
         return config

@@ -6,6 +6,7 @@ LOADSTONE_CONFIG names a TOML file with them. Workers need neither: the master s
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +15,16 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config.parse import REPLAY, seconds
-from loadstone.config.redact import HIDDEN
+from loadstone.config.redact import HIDDEN, hide_in_url
 from loadstone.config.schema import Config, flag
 from loadstone.errors import UsageError
 from loadstone.host import client_health
+from loadstone.text import LABEL, clean
 
 RUN, CONFIG, VIEW = "LOADSTONE_RUN", "LOADSTONE_CONFIG", "LOADSTONE_AS"
 SILENCE = "LOADSTONE_SILENCE"
+WEB_HOST = "LOCUST_WEB_HOST"
+"""Locust's own variable for the address of its web interface; --web-host goes over it."""
 PROCESSES, SPOOL = "LOADSTONE_PROCESSES", "LOADSTONE_SPOOL"
 
 
@@ -59,6 +63,30 @@ def shaped(config: Config) -> bool:
 def watched(config: Config) -> bool:
     """Whether what goes on may end the run."""
     return config.stop_error_rate is not None or config.stop_saturated
+
+
+def planned(config: Config, host: str | None) -> Config:
+    """Return `config` with Locust's --host, as given at the start, in the place of its only server, or of none."""
+    return msgspec.structs.replace(config, url=host) if host and len(config.urls) <= 1 else config
+
+
+def check_host(config: Config, host: str | None) -> None:
+    """Raise UsageError if `host`, from the web interface, is not a server of the plan: workers send it their key."""
+    named = (host or "").strip().rstrip("/")
+    if named and named not in [url.strip().rstrip("/") for url in config.urls]:
+        known = " or ".join(hide_in_url(url) for url in config.urls) or "none"
+        raise UsageError(
+            f"the host {clean(hide_in_url(named), LABEL)} is not the server of this plan ({known}), so no run"
+            " was started: to test another server, start the master with its --url"
+        )
+
+
+def loopback(host: str) -> bool:
+    """Return True if only this machine can reach what listens on `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def view(environ: Mapping[str, str] = os.environ) -> str:

@@ -1,8 +1,8 @@
 """The seam between the runner and the sockets: what is sent, what a transport writes down, what it raises.
 
-A transport opens connections, sends one request, stamps and hands over what comes back. It never retries a request
-that was answered, never parses JSON, and turns every foreign exception into `TransportError`. Times are ns of the
-run's clock.
+A transport opens connections, sends one request, stamps and hands over what comes back. It sends a request again only
+after a keep-alive race (`http.raced`), and never one that was answered. It never parses JSON, and turns every foreign
+exception into `TransportError`. Times are ns of the run's clock.
 """
 
 from __future__ import annotations
@@ -54,9 +54,27 @@ class Options(Struct, frozen=True):
 
 class Exchange:
     """One request's course, written by the transport. `sink(data, at)` gets the body, with the stamp of each read.
-    `clock` is "kernel" when the kernel stamped all that arrived."""
+    `clock` is "kernel" when the kernel stamped all that arrived.
 
-    __slots__ = ("clock", "connect", "end", "first_byte", "headers", "reads", "retried", "sent", "sink", "status")
+    sent: ns, the latest send, which is the one that was answered.
+    resent: how many times the request was sent again after a keep-alive race.
+    lost: ns from the first send until the transport began to send again, part of no connect time. The server caused it
+        by closing the connection, so it is not the client's send lag.
+    """
+
+    __slots__ = (
+        "clock",
+        "connect",
+        "end",
+        "first_byte",
+        "headers",
+        "lost",
+        "reads",
+        "resent",
+        "sent",
+        "sink",
+        "status",
+    )
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
@@ -68,7 +86,8 @@ class Exchange:
         self.headers: list[tuple[bytes, bytes]] = []
         self.clock: Stamper = "user"
         self.reads = 0
-        self.retried = False
+        self.resent = 0
+        self.lost = 0
 
     def header(self, name: bytes) -> bytes | None:
         """Value of a response header by its lower-case name."""

@@ -28,7 +28,16 @@ from yarl import URL
 from loadstone.errors import UsageError
 from loadstone.records import Failure
 from loadstone.transport import Clock, Exchange, Options, Request, Target, TransportError
-from loadstone.transport.common import AGENT, connect_failure, connect_timeout, host_header, lost, place
+from loadstone.transport.common import (
+    AGENT,
+    connect_failure,
+    connect_timeout,
+    host_header,
+    lost,
+    place,
+    raced,
+    round_trip,
+)
 
 READ_BUFFER = 2**22
 LONGEST_LINE = 2**16
@@ -49,17 +58,28 @@ class Aiohttp:
         self._proxy = environment_proxy(target)
         self._origin = f"{_scheme(target)}://{host_header(target)}"
         self._session: aiohttp.ClientSession | None = None
+        self._round_trip = 0
 
     async def exchange(self, request: Request, exchange: Exchange) -> None:
-        """Send, and return when the response is complete. Raises TransportError."""
+        """Send, and return when the response is complete. Raises TransportError.
+
+        A request is sent again, on a new connection, only after a keep-alive race (`http.raced`).
+        """
         self._session = self._session or self._open()
         try:
             await self._attempt(self._session, request, exchange)
         except _StaleConnection:
-            exchange.retried = True
+            again = self._options.clock()
+            first, exchange.sent = exchange.sent, None
             # A session of its own: aiohttp cannot be asked for a fresh connection while its pool has one.
             async with self._open() as session:
-                await self._attempt(session, request, exchange)
+                try:
+                    await self._attempt(session, request, exchange)
+                finally:
+                    if exchange.sent is None:  # no connection for it: the first send was the only one
+                        exchange.sent = first
+                    elif first is not None:
+                        exchange.resent, exchange.lost = 1, again - first
 
     async def close(self) -> None:
         """Close every connection."""
@@ -72,12 +92,18 @@ class Aiohttp:
         try:
             await tap.follow(await self._send(session, request))
         except (aiohttp.ClientError, HttpProcessingError, _Lost) as exc:
-            if tap.reused and not tap.answered:
+            if tap.reused and not tap.answered and self._raced(tap):
                 raise _StaleConnection from exc
             raise TransportError(self._failure(exc, tap)) from exc
         finally:
             _current.reset(token)
             tap.leave()
+            if tap.round_trip is not None:
+                self._round_trip = min(tap.round_trip, self._round_trip or tap.round_trip)
+
+    def _raced(self, tap: _Tap) -> bool:
+        closed = self._options.clock() if tap.lost_at is None else tap.lost_at
+        return raced(tap.exchange.sent, closed, self._round_trip)
 
     async def _send(self, session: aiohttp.ClientSession, request: Request) -> aiohttp.ClientResponse:
         large = len(request.body) > LARGE_BODY
@@ -99,7 +125,7 @@ class Aiohttp:
         return named(exc, self._target) if named else Failure("connect", f"{place(self._target)}: {exc}")
 
     def _open(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=self._connector(),
             headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},
             skip_auto_headers=("Accept", "Content-Type"),
@@ -113,6 +139,8 @@ class Aiohttp:
             response_class=_Response,
             trace_configs=[_trace()],
         )
+        session._retry_connection = False  # aiohttp would send a GET again by rules of its own
+        return session
 
     def _connector(self) -> aiohttp.BaseConnector:
         if self._target.unix is not None:
@@ -165,6 +193,8 @@ class _Tap(asyncio.Protocol):
         self.exchange = exchange
         self.reused = False
         self.answered = False
+        self.lost_at: int | None = None
+        self.round_trip: int | None = None
         self._at = 0
         self._began = 0
         self._head_waits = False
@@ -178,6 +208,9 @@ class _Tap(asyncio.Protocol):
         if connection.transport is not None and connection.protocol is not None:
             self._transport, self._handler = connection.transport, connection.protocol
             self._transport.set_protocol(self)
+            sock = None if self.reused else self._transport.get_extra_info("socket")
+            if sock is not None and sock.fileno() >= 0:
+                self.round_trip = round_trip(sock.fileno())
 
     async def follow(self, response: aiohttp.ClientResponse) -> None:
         """Hand on the body to its end; what came with the head has its stamp. Raises what broke it."""
@@ -220,6 +253,7 @@ class _Tap(asyncio.Protocol):
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost_at = self.clock()
         self._handler.connection_lost(exc)
         if self._response is None or self._outcome.done():
             return

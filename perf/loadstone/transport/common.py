@@ -6,14 +6,26 @@ Pure: nothing here opens a socket.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import ssl
+import struct
 
 from loadstone.records import Failure
 from loadstone.transport import Target
 from loadstone.version import __version__
 
 AGENT = f"loadstone/{__version__}"
+
+# A server may close an idle connection just as the client sends on it (RFC 9112, 9.3.1). Then it has not read the
+# request, and the client sees the close at most one round trip after the send. Nothing else says so: a close carries no
+# stamp, and a server that reads the request and closes at once looks the same. The slack covers the time that both ends
+# take to notice; a server that has worked on the request for longer than this must not get it twice.
+KEEP_ALIVE_RACE = 2_000_000
+"""Nanoseconds beyond the network's round trip within which a close can be a keep-alive race."""
+
+_MIN_RTT = struct.Struct("=148xI")
+"""`tcpi_min_rtt` in Linux's struct tcp_info: microseconds."""
 
 _REASONS = {
     errno.ECONNREFUSED: "connection refused",
@@ -75,3 +87,24 @@ def lost(before_answer: bool, reset: bool) -> Failure:
     if before_answer:
         return Failure("connect", f"{how} before it answered")
     return Failure("truncated", f"{how} inside the answer")
+
+
+def raced(sent: int | None, closed: int, round_trip: int) -> bool:
+    """Return True if the server cannot have read a request whose reused connection it closed without an answer.
+
+    sent, closed: ns, when the request was sent (None: not a byte of it was) and when the client saw the close.
+    round_trip: ns between the client and the server.
+    """
+    return sent is None or closed - sent <= round_trip + KEEP_ALIVE_RACE
+
+
+def round_trip(fd: int) -> int:
+    """Return the shortest round trip of a TCP connection in ns by the kernel's account, which no lag of this program
+    lengthens. Return 0 if the kernel has none: unix sockets, other systems than Linux."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MIN_RTT.size)
+        (microseconds,) = _MIN_RTT.unpack(told)
+    except (OSError, AttributeError, struct.error):
+        return 0
+    return 0 if microseconds == 2**32 - 1 else int(microseconds) * 1000  # all bits set: not measured

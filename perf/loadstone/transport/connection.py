@@ -16,7 +16,7 @@ import httptools
 
 from loadstone.records import Failure, Stamper
 from loadstone.transport import Exchange, TransportError
-from loadstone.transport.common import lost
+from loadstone.transport.common import lost, raced, round_trip
 from loadstone.transport.kernel_socket import Pipe
 
 
@@ -42,10 +42,13 @@ class Connection(asyncio.Protocol):
         "_pieces",
         "_pipe",
         "_reusable",
+        "_round_trip",
         "_surplus",
         "_transport",
+        "_unsendable",
         "_waiter",
         "on_body",
+        "raced",
         "was_reset",
     )
 
@@ -65,14 +68,18 @@ class Connection(asyncio.Protocol):
         self._answered = False
         self._complete = self._surplus = self._reusable = self._bodyless = False
         self._pieces: int | None = None
-        self.was_reset = False
+        self.was_reset = self.raced = self._unsendable = False
 
     @property
     def usable(self) -> bool:
+        """Return True if a request may be sent on it. A close that waits in the socket is noticed first."""
+        if self._pipe is not None:
+            self._pipe.readable()
         return not self._transport.is_closing()
 
     async def carry(self, payload: bytes, exchange: Exchange) -> bool:
-        """Send and wait for the answer. False: the connection was gone before a byte of it came."""
+        """Send and wait for the answer. False: the connection was gone before a byte of it came; `raced` then says
+        whether that was so soon that the server cannot have read the request."""
         self._exchange, self._answered, self._complete, self._surplus = exchange, False, False, False
         self._pieces = None
         self._bodyless = payload.startswith(b"HEAD ")
@@ -99,7 +106,9 @@ class Connection(asyncio.Protocol):
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._open.add(self)
         plain = transport.get_extra_info("sslcontext") is None and sys.platform != "win32"
-        self._fd = transport.get_extra_info("socket").fileno() if plain else -1
+        fd = transport.get_extra_info("socket").fileno()
+        self._fd = fd if plain else -1
+        self._round_trip = round_trip(fd)
 
     def _send(self, payload: bytes, exchange: Exchange) -> None:
         """Past the event loop's own write queue where that is possible: uvloop would send at the end of its round,
@@ -112,8 +121,8 @@ class Connection(asyncio.Protocol):
                 payload = payload[os.write(self._fd, payload) :]
             except BlockingIOError:
                 pass
-            except OSError:
-                self.was_reset = True
+            except OSError:  # not a byte of it has left
+                self.was_reset = self._unsendable = True
                 self._transport.abort()
                 return
         if payload:
@@ -167,6 +176,8 @@ class Connection(asyncio.Protocol):
         if self._exchange is None:
             return
         if not self._answered:
+            sent = None if self._unsendable else self._exchange.sent
+            self.raced = raced(sent, self._clock(), self._round_trip)
             self._release(False)
         elif exc is None and self._ends_at_close():
             self._at, self._reusable = self._clock(), False

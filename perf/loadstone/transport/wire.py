@@ -34,15 +34,23 @@ class Wire:
         self._addresses: asyncio.Task[list[Address]] | None = None
 
     async def exchange(self, request: Request, exchange: Exchange) -> None:
-        """Send, and return when the response is complete. Raises TransportError."""
+        """Send, and return when the response is complete. Raises TransportError.
+
+        A request is sent again, on a new connection, only after a keep-alive race (`http.raced`).
+        """
         payload = self._payload(request)
         connection = self._pooled()
         if connection is not None:
             exchange.connect = 0
             if await connection.carry(payload, exchange):
                 return
-            exchange.retried = True
-        connection = await self._connect(exchange)
+            if not connection.raced or exchange.sent is None:
+                raise TransportError(lost(before_answer=True, reset=connection.was_reset))
+            first, again = exchange.sent, self._options.clock()
+            connection = await self._connect(exchange)
+            exchange.resent, exchange.lost = 1, again - first
+        else:
+            connection = await self._connect(exchange)
         if not await connection.carry(payload, exchange):
             raise TransportError(lost(before_answer=True, reset=connection.was_reset))
 

@@ -45,8 +45,12 @@ class Cache:
         with self._ours():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
-            for said in ("BEGIN IMMEDIATE", _TABLE, "COMMIT"):  # a folder that cannot be written to fails here
-                self._base.execute(said)
+            try:
+                for said in ("BEGIN IMMEDIATE", _TABLE, "COMMIT"):  # a folder that cannot be written to fails here
+                    self._base.execute(said)
+            except sqlite3.Error:
+                self._base.close()
+                raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:

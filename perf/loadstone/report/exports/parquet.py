@@ -20,7 +20,8 @@ from loadstone.summary import Summary
 # Rows of a group: some 30 MB of Python while it is put together, at 256 tokens a request.
 GROUP = 5_000
 INSTALL = "Parquet files need the pyarrow library: pip install 'loadstone[parquet]'"
-_NUMBERS = ("index", "worker", "turn", "abandoned", "stage", "server", "asked", "reads", "status", "attempt")
+_NUMBERS = ("index", "worker", "turn", "abandoned", "stage", "server", "asked", "reads", "status", "attempt",
+            "resent")  # fmt: skip
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
 _TEXTS = ("phase", "prompt", "conversation", "model", "request_id", "clock", "finish", "text", "reasoning", "tools",
           "logprobs")  # fmt: skip

@@ -22,7 +22,7 @@ _COUNTED = ("asked", "input", "output", "cached", "reasoning")
 COLUMNS = [
     *_PLAIN,
     *(f"{name}_s" for name in (*_TIMES, "ttft", "latency")),
-    "events", "reads", "clock", "retried", "attempt", "superseded",
+    "events", "reads", "clock", "retried", "resent", "attempt", "superseded",
     *(f"{name}_tokens" for name in _COUNTED),
     "error", "error_message",
 ]  # fmt: skip
@@ -43,6 +43,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         record.reads,
         record.clock,
         record.retried,
+        record.resent or int(record.retried),
         record.attempt,
         record.superseded,
         record.asked,

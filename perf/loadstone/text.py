@@ -1,0 +1,71 @@
+"""The door for foreign text: what servers, models and plugins send, made fit to be written down and shown.
+
+Nothing that comes through here can break a record, a message between processes, a report or a terminal. Answers keep
+every character that UTF-8 can carry; messages and labels are also bounded in length and free of control characters.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+MESSAGE = 1000
+"""Characters of a message, such as the words of an error, that are kept."""
+LABEL = 200
+"""Characters of a label, such as a finish reason, that are kept."""
+_LONE = re.compile("[\ud800-\udfff]")
+# Control characters other than tab and newline, marks that turn the direction of writing, what has no form in UTF-8.
+_NOT_SHOWN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+_ESCAPE = re.compile(
+    rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
+
+def utf8(value: str) -> str:
+    """Return the text as it came, except that each lone surrogate, which UTF-8 cannot carry, becomes U+FFFD."""
+    if value.isascii():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return _LONE.sub("\ufffd", value)
+    return value
+
+
+def visible(value: str) -> str:
+    """Return the text for a terminal or a table: what would steer the terminal, or cannot be encoded, becomes U+FFFD.
+
+    Tabs and newlines stay, and CRLF becomes a newline.
+    """
+    if value.isascii() and value.isprintable():
+        return value
+    return _NOT_SHOWN.sub("\ufffd", value.replace("\r\n", "\n"))
+
+
+def clean(value: object, limit: int = MESSAGE) -> str:
+    """Return foreign text as a message or label: `visible`, and of at most `limit` characters before a note of its
+    whole length. Never raises: an object whose `str()` fails is named by its type."""
+    try:
+        words = value if isinstance(value, str) else str(value)
+    except Exception:  # somebody else's __str__ may raise anything
+        words = type(value).__name__
+    if len(words) > limit:
+        words = f"{words[:limit]}… ({len(words):,} characters)"
+    return visible(words)
+
+
+def whole(value: Any) -> Any:
+    """Return dicts and lists with `utf8` applied to every text in them, keys too."""
+    if isinstance(value, str):
+        return utf8(value)
+    if isinstance(value, dict):
+        return {whole(key): whole(item) for key, item in value.items()}
+    return [whole(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def paired(data: bytes) -> bytes:
+    """Return JSON in which each escape of a lone surrogate (`\\ud800`) is one of U+FFFD instead. JSON's grammar allows
+    them, and servers that cut a text inside a character send them; strict decoders refuse them."""
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[2] else found[0], data)
