@@ -16,7 +16,7 @@ import trustme
 
 from loadstone.records import Record
 from loadstone.sim import FAULTS
-from loadstone.transport import http
+from loadstone.transport import common
 from servers import PATIENCE, Done, Sim, clean, loadstone, read_json, records
 
 TRANSPORTS = ("wire", "aiohttp")
@@ -136,7 +136,7 @@ def test_refused_connections(streamed: bool, transport: str, capsys: Capture) ->
 def test_reset_of_a_kept_connection_is_tried_once_more(
     transport: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "KEEP_ALIVE_RACE", 60_000_000_000)  # a slow machine's reset is at once too
+    monkeypatch.setattr(common, "KEEP_ALIVE_RACE", 60_000_000_000)  # a slow machine's reset is at once too
     with Sim("reset@2") as sim:
         _, rows = run(capsys, sim, "-n", 4, "-c", 1, "--transport", transport)
         assert [row["fault"] for row in sim.truth] == [None, None, "reset", None, None]

@@ -28,7 +28,6 @@ from hypothesis import strategies as st
 from loadstone.errors import UsageError
 from loadstone.records import Failure, Stamper
 from loadstone.transport import Clock, Exchange, Options, Request, Target, Transport, TransportError, common
-from loadstone.transport import common
 from loadstone.transport import kernel_timestamps as stamps
 from loadstone.transport.aiohttp_client import Aiohttp
 from loadstone.transport.common import host_header
