@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loadstone.samples import Answered, Outcome, Sample, Score
+from loadstone.samples import ItemResponses, Outcome, Sample, Score
 from loadstone.tasks.spec import Data, Filter, Generation, Likelihood, Task
 
 
@@ -69,10 +69,10 @@ def said(
     failure: str | None = None,
     page: str | None = None,
     records: Sequence[tuple[str, int] | None] = (),
-) -> Answered:
+) -> ItemResponses:
     """An item of `sums`, answered by a text a pass; None failed."""
     doc = {"question": "2 + 2?", "answer": answer} | ({"page": page} if page else {})
-    return Answered(
+    return ItemResponses(
         task="sums",
         doc_id=doc_id,
         doc=doc,

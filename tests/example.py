@@ -13,7 +13,7 @@ import msgspec
 
 from loadstone.config.schema import Config
 from loadstone.records import FORMAT, Failure, Pieces, Prompt, Record, Usage
-from loadstone.schedule.plan import Load, Plan, Rows, make
+from loadstone.schedule.plan import DatasetShape, Load, Plan, make
 
 USERS, REQUESTS, WARMUP = 8, 120, 8
 MS = 1_000_000
@@ -39,7 +39,9 @@ FAILURES: dict[int, tuple[Failure, int | None]] = {
 
 
 def plan() -> Plan:
-    return make(Load(concurrency=USERS, requests=REQUESTS, warmup=WARMUP), Rows([prompt.id for prompt in PROMPTS]))
+    return make(
+        Load(concurrency=USERS, requests=REQUESTS, warmup=WARMUP), DatasetShape([prompt.id for prompt in PROMPTS])
+    )
 
 
 def records() -> list[Record]:

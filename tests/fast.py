@@ -22,12 +22,12 @@ from loadstone.metrics.columns import Columns, build
 from loadstone.metrics.slo import Judgement, parse
 from loadstone.records import Pieces, Record, Usage
 from loadstone.results import measure_columns
-from loadstone.schedule.arrivals import Process
+from loadstone.schedule.arrivals import ArrivalProcess
 from loadstone.sim.engine.presets import Costs, Limits, Profile
 from loadstone.sim.engine.scheduler import Engine
 from loadstone.sim.engine.scheduler import Sequence as Job
 from loadstone.summary import Summary
-from loadstone.sweep.points import Grid, Place, Point, Sweep
+from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
 from loadstone.sweep.slo_probe import evidence
 
 SMALL = Profile(
@@ -49,7 +49,7 @@ def lengths(count: int, seed: int, prompt: int = 100, answer: int = 32) -> list[
 
 def poisson(rate: float, count: int, seed: int) -> list[int]:
     """Instants in ns."""
-    return Process("poisson", np.random.default_rng([seed, 11])).at_rate(rate, count).tolist()
+    return ArrivalProcess("poisson", np.random.default_rng([seed, 11])).at_rate(rate, count).tolist()
 
 
 def serve(profile: Profile, arrivals: Sequence[tuple[int, Lengths]], seed: int = 0) -> list[Record]:
@@ -155,7 +155,7 @@ def with_clients(profile: Profile, clients: int, count: int, seed: int) -> Summa
 
 def save(path: Path, points: dict[str, list[Summary]], varied: str = "rate", **grid: Any) -> Path:
     """The folder that a sweep with these runs leaves behind, as far as others read it."""
-    places = [Place(name, {varied: config(runs[0])[varied]}) for name, runs in points.items()]
+    places = [SweepPoint(name, {varied: config(runs[0])[varied]}) for name, runs in points.items()]
     path.mkdir()
     (path / "sweep.json").write_bytes(msgspec.json.encode(Grid(config={}, varied=[varied], places=places, **grid)))
     for name, runs in points.items():
@@ -191,12 +191,12 @@ def refined(profile: Profile, rates: Sequence[float], slo: str, count: int, seed
     """A sweep over `rates`, and then between the highest that meets the objectives and the lowest that misses them,
     until these are a factor of `narrow` apart or no probe between them is told."""
     held = parse(slo)
-    points: dict[float, Point] = {}
+    points: dict[float, MeasuredPoint] = {}
     called: dict[str, dict[str, Judgement]] = {}
 
     def probe(rate: float) -> None:
         found, columns = measured(_at_rate(profile, rate, count, seed * 1000 + len(points)), rate=rate)
-        points[rate] = Point(f"rate-{rate:g}", {"rate": rate}, [found])
+        points[rate] = MeasuredPoint(f"rate-{rate:g}", {"rate": rate}, [found])
         called[points[rate].name] = from_sweep.called([evidence(columns, found, held)], held)
 
     def curve() -> Curve:

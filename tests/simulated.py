@@ -21,12 +21,12 @@ from loadstone.apis import base
 from loadstone.apis.openai import Chat
 from loadstone.config.schema import Config
 from loadstone.engine import run_folder
-from loadstone.engine.requests import Jobs, Maker
+from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Carrier, Door
+from loadstone.engine.sender import Endpoint, Sender
 from loadstone.records import Prompt, Record, to_line
 from loadstone.schedule import plan
-from loadstone.schedule.plan import Rows
+from loadstone.schedule.plan import DatasetShape
 from loadstone.sim.engine.presets import Costs, Limits, Profile
 from loadstone.sim.engine.scheduler import Engine, Sequence
 from loadstone.summary import Summary
@@ -99,11 +99,11 @@ def go(profile: Profile = SMALL, prompts: int = 1000) -> Callable[[Config], Summ
     def run(config: Config) -> Summary:
         filled = config.filled(timed=False)
         rows = [Prompt(id=f"p{row}", text="hello") for row in range(prompts)]
-        made = plan.make(plan.Load.of(filled), Rows([row.id for row in rows]))
+        made = plan.make(plan.Load.of(filled), DatasetShape([row.id for row in rows]))
         records: list[Record] = []
-        jobs = Jobs(rows, Maker(Chat(), [base.Settings(model="m")], PATH, ()))
+        jobs = PreparedRequests(rows, RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ()))
         served = Served(profile, config.seed * 1_000_003 + config.skip)
-        carrier = Carrier(made, jobs, Chat(), [Door(served, PATH)], records.append, clock=virtual.clock)
+        carrier = Sender(made, jobs, Chat(), [Endpoint(served, PATH)], records.append, clock=virtual.clock)
         ended = virtual.run(Runner(carrier, Times(stagger=0)).run())
         return _kept(filled, made, records, ended)
 
@@ -111,7 +111,7 @@ def go(profile: Profile = SMALL, prompts: int = 1000) -> Callable[[Config], Summ
 
 
 def _kept(config: Config, made: plan.Plan, records: list[Record], ended: str) -> Summary:
-    folder = run_folder.Folder(Path(config.output or ""))
+    folder = run_folder.RunFolder(Path(config.output or ""))
     loop = "closed" if made.offsets is None else "open"
     head = {"began": "then", "config": config.shown(), "expected": made.expected, "ended": ended, "client": {},
             "schedule": {"loop": loop, "requests": made.requests, "repeats": made.repeats}}  # fmt: skip

@@ -14,15 +14,15 @@ MS = 1_000_000
 
 
 @pytest.fixture(params=["best", "timer"])
-def waiter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], timer.Waiter]:
+def waiter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], timer.Timer]:
     if request.param == "timer":
         monkeypatch.setattr(timer, "alarm", timer.TimerAlarm)
-    return lambda: timer.Waiter(asyncio.get_running_loop())
+    return lambda: timer.Timer(asyncio.get_running_loop())
 
 
 @pytest.mark.parametrize("run", [asyncio.run, event_loop.run], ids=["asyncio", "best loop"])
 def test_instants_are_waited_for_one_after_the_other(
-    waiter: Callable[[], timer.Waiter], run: Callable[..., None]
+    waiter: Callable[[], timer.Timer], run: Callable[..., None]
 ) -> None:
     async def main() -> None:
         until, began = waiter(), time.monotonic_ns()
@@ -36,7 +36,7 @@ def test_instants_are_waited_for_one_after_the_other(
     run(main())
 
 
-def test_an_instant_that_is_past_is_not_waited_for(waiter: Callable[[], timer.Waiter]) -> None:
+def test_an_instant_that_is_past_is_not_waited_for(waiter: Callable[[], timer.Timer]) -> None:
     async def main() -> None:
         until = waiter()
         await asyncio.wait_for(until.until(time.monotonic_ns() - 5 * MS), 5)
@@ -45,7 +45,7 @@ def test_an_instant_that_is_past_is_not_waited_for(waiter: Callable[[], timer.Wa
     event_loop.run(main())
 
 
-def test_a_wait_that_is_cancelled_leaves_the_next_one_alone(waiter: Callable[[], timer.Waiter]) -> None:
+def test_a_wait_that_is_cancelled_leaves_the_next_one_alone(waiter: Callable[[], timer.Timer]) -> None:
     async def main() -> None:
         until = waiter()
         task = asyncio.ensure_future(until.until(time.monotonic_ns() + 3_600_000 * MS))

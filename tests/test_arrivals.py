@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from loadstone.config.stages import Stage, parse
-from loadstone.schedule.arrivals import ARRIVALS, Process, replayed
+from loadstone.schedule.arrivals import ARRIVALS, ArrivalProcess, replayed
 from loadstone.units import Array
 
 S = 1_000_000_000
 
 
-def process(law: str, seed: int = 1, **more: float | bool) -> Process:
-    return Process(law, np.random.default_rng(seed), **more)  # type: ignore[arg-type]
+def process(law: str, seed: int = 1, **more: float | bool) -> ArrivalProcess:
+    return ArrivalProcess(law, np.random.default_rng(seed), **more)  # type: ignore[arg-type]
 
 
 def gaps(law: str, rate: float, count: int, **more: float | bool) -> Array:

@@ -16,16 +16,16 @@ from loadstone.apis import base
 from loadstone.apis.openai import Chat
 from loadstone.checks.rules import judge
 from loadstone.engine import lost_requests, rate_limit
-from loadstone.engine.rate_limit import Budget, Limits
-from loadstone.engine.requests import Jobs, Maker
-from loadstone.engine.retry_policy import Retries, retry_after
+from loadstone.engine.rate_limit import RateLimiter, RateLimits
+from loadstone.engine.requests import PreparedRequests, RequestBuilder
+from loadstone.engine.retry_policy import RetryPolicy, retry_after
 from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Carrier, Door, Style
+from loadstone.engine.sender import Endpoint, RequestStyle, Sender
 from loadstone.records import Failure, Prompt, Record, Usage
 from loadstone.results import measure
 from loadstone.schedule import plan
-from loadstone.schedule.partition import Share
-from loadstone.schedule.plan import Load, Rows
+from loadstone.schedule.partition import Partition
+from loadstone.schedule.plan import DatasetShape, Load
 from loadstone.transport import Exchange, Request, TransportError
 from servers import Capture, Sim, clean, read_json, records
 from servers import loadstone as command
@@ -66,21 +66,21 @@ class Run:
         self,
         load: Load,
         reply: Callable[[int], Reply],
-        retries: Retries | None = None,
-        limits: Limits | None = None,
+        retries: RetryPolicy | None = None,
+        limits: RateLimits | None = None,
         rows: list[Prompt] | None = None,
-        share: Share | None = None,
+        share: Partition | None = None,
         **times: Any,
     ) -> None:
         self.records: list[Record] = []
         self.transport = Failing(reply)
         rows = rows or [Prompt(id="p", text="hell" * 10, output_len=10)]
-        self.plan = plan.make(load, Rows([row.id for row in rows], [1 + len(row.later) for row in rows]))
-        jobs = Jobs(rows, Maker(Chat(), [base.Settings(model="m")], PATH, ()))
-        style = Style(retries=retries or Retries(), request_ids="r-")
-        doors = [Door(self.transport, PATH)]
-        carrier = Carrier(self.plan, jobs, Chat(), doors, self.records.append, clock=virtual.clock, style=style)
-        spending = None if limits is None else Budget(limits.part(share.workers if share else 1))
+        self.plan = plan.make(load, DatasetShape([row.id for row in rows], [1 + len(row.later) for row in rows]))
+        jobs = PreparedRequests(rows, RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ()))
+        style = RequestStyle(retries=retries or RetryPolicy(), request_ids="r-")
+        doors = [Endpoint(self.transport, PATH)]
+        carrier = Sender(self.plan, jobs, Chat(), doors, self.records.append, clock=virtual.clock, style=style)
+        spending = None if limits is None else RateLimiter(limits.part(share.workers if share else 1))
         self.runner = Runner(carrier, Times(stagger=0, **times), None, share, False, spending)
 
     def go(self, stop: float | None = None) -> str:
@@ -110,7 +110,7 @@ BUSY: Reply = (503, [])
 
 
 def test_an_attempt_is_a_record_of_its_own() -> None:
-    run = Run(ONE, first_fail(2, BUSY), Retries(most=5))
+    run = Run(ONE, first_fail(2, BUSY), RetryPolicy(most=5))
     assert run.go() == "done"
     assert run.told() == [(0, 0, "status", True), (0, 1, "status", True), (0, 2, None, False)]
     assert {record.scheduled for record in run.records} == {0}
@@ -126,7 +126,7 @@ def test_an_attempt_is_a_record_of_its_own() -> None:
 
 def test_the_waits_are_those_of_the_seed() -> None:
     def sent(seed: int) -> list[float]:
-        run = Run(ONE, first_fail(3, BUSY), Retries(most=3, seed=seed))
+        run = Run(ONE, first_fail(3, BUSY), RetryPolicy(most=3, seed=seed))
         run.go()
         return run.sent
 
@@ -134,7 +134,7 @@ def test_the_waits_are_those_of_the_seed() -> None:
 
 
 def test_retries_come_to_an_end() -> None:
-    run = Run(Load(concurrency=1, requests=2), lambda _: BUSY, Retries(most=1))
+    run = Run(Load(concurrency=1, requests=2), lambda _: BUSY, RetryPolicy(most=1))
     assert run.go() == "done"
     assert run.told() == [
         (0, 0, "status", True), (0, 1, "status", False), (1, 0, "status", True), (1, 1, "status", False),
@@ -144,21 +144,21 @@ def test_retries_come_to_an_end() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 413, 422])
 def test_what_the_client_asked_wrongly_is_not_asked_again(status: int) -> None:
-    run = Run(ONE, lambda _: (status, []), Retries(most=3))
+    run = Run(ONE, lambda _: (status, []), RetryPolicy(most=3))
     run.go()
     assert run.told() == [(0, 0, "status", False)]
 
 
 @pytest.mark.parametrize("kind", ["tls", "timeout", "protocol", "truncated", "empty", "server"])
 def test_what_was_answered_or_cannot_help_is_not_asked_again(kind: Any) -> None:
-    run = Run(ONE, lambda _: Failure(kind, "so"), Retries(most=3))
+    run = Run(ONE, lambda _: Failure(kind, "so"), RetryPolicy(most=3))
     run.go()
     assert run.told() == [(0, 0, kind, False)]
 
 
 @pytest.mark.parametrize("reply", [(429, []), (500, []), (502, []), (504, []), (529, []), Failure("connect", "lost")])
 def test_what_may_pass_is_asked_again(reply: Reply) -> None:
-    run = Run(ONE, first_fail(1, reply), Retries(most=3))
+    run = Run(ONE, first_fail(1, reply), RetryPolicy(most=3))
     run.go()
     assert [(attempt, error) for _, attempt, error, _ in run.told()][1:] == [(1, None)]
 
@@ -192,19 +192,19 @@ def test_what_a_server_asks_to_wait(headers: Headers, seconds: float | None) -> 
 
 
 def test_a_server_is_waited_for_within_bounds() -> None:
-    run = Run(ONE, first_fail(1, (429, [(b"Retry-After", b"7")])), Retries(most=1))
+    run = Run(ONE, first_fail(1, (429, [(b"Retry-After", b"7")])), RetryPolicy(most=1))
     run.go()
     assert 7 <= run.sent[1] - 0.5 <= 7.5
-    bound = Run(ONE, first_fail(1, (429, [(b"Retry-After", b"3600")])), Retries(most=1, longest=20))
+    bound = Run(ONE, first_fail(1, (429, [(b"Retry-After", b"3600")])), RetryPolicy(most=1, longest=20))
     bound.go()
     assert bound.sent[1] - 0.5 == 20
-    many = Run(ONE, first_fail(12, BUSY), Retries(most=12, longest=3))
+    many = Run(ONE, first_fail(12, BUSY), RetryPolicy(most=12, longest=3))
     many.go()
     assert max(after - before for before, after in pairwise(many.sent)) <= 3.5
 
 
 def test_other_slots_go_on_meanwhile_and_a_retry_keeps_its_own() -> None:
-    run = Run(Load(concurrency=2, requests=5), first_fail(1, (429, [(b"retry-after", b"10")])), Retries(most=1))
+    run = Run(Load(concurrency=2, requests=5), first_fail(1, (429, [(b"retry-after", b"10")])), RetryPolicy(most=1))
     run.go()
     ends = {record.index: record.end / S for record in run.records if not record.superseded}
     assert [ends[index] for index in (1, 2, 3, 4)] == [0.5, 1.0, 1.5, 2.0]
@@ -212,14 +212,14 @@ def test_other_slots_go_on_meanwhile_and_a_retry_keeps_its_own() -> None:
 
 
 def test_an_open_loop_keeps_its_times() -> None:
-    run = Run(Load(rate=1, arrivals="constant", requests=4), first_fail(1, BUSY), Retries(most=1))
+    run = Run(Load(rate=1, arrivals="constant", requests=4), first_fail(1, BUSY), RetryPolicy(most=1))
     run.go()
     assert [r.sent for r in run.records if not r.attempt] == [0, S, 2 * S, 3 * S]
 
 
 def test_a_stop_does_not_wait_for_retries() -> None:
     for load in (Load(concurrency=1), Load(rate=0.01, arrivals="constant", requests=5)):
-        run = Run(load, lambda _: (429, [(b"retry-after", b"50")]), Retries(most=3))
+        run = Run(load, lambda _: (429, [(b"retry-after", b"50")]), RetryPolicy(most=3))
         assert run.go(stop=5) == "interrupted"
         assert run.told() == [(0, 0, "status", True), (0, 1, "stopped", False)]
         assert run.records[1].end == 5 * S
@@ -227,7 +227,7 @@ def test_a_stop_does_not_wait_for_retries() -> None:
 
 
 def test_a_stop_at_the_very_instant_of_a_failure_does_not_wait_for_retries() -> None:
-    run = Run(Load(concurrency=1), lambda _: Failure("connect", "lost"), Retries(most=3, longest=60))
+    run = Run(Load(concurrency=1), lambda _: Failure("connect", "lost"), RetryPolicy(most=3, longest=60))
     keep = run.runner.carrier._on_record
 
     def stop(record: Record) -> None:
@@ -242,25 +242,27 @@ def test_a_stop_at_the_very_instant_of_a_failure_does_not_wait_for_retries() -> 
 
 
 def test_what_fails_while_a_run_ends_has_failed() -> None:
-    run = Run(Load(concurrency=1), lambda _: BUSY, Retries(most=3), duration=0.2, grace=5)
+    run = Run(Load(concurrency=1), lambda _: BUSY, RetryPolicy(most=3), duration=0.2, grace=5)
     assert run.go() == "duration"
     assert run.told() == [(0, 0, "status", False)]
 
 
 def test_a_later_turn_follows_the_attempt_that_succeeded() -> None:
     talk = Prompt(id="t", text="a", later=[Prompt(id="t", text="b")])
-    run = Run(Load(concurrency=1, requests=1), lambda n: BUSY if n in (0, 2) else None, Retries(most=1), rows=[talk])
+    run = Run(
+        Load(concurrency=1, requests=1), lambda n: BUSY if n in (0, 2) else None, RetryPolicy(most=1), rows=[talk]
+    )
     run.go()
     assert [(r.turn, r.attempt, r.superseded, r.abandoned) for r in run.records] == [
         (1, 0, True, 0), (1, 1, False, 0), (2, 0, True, 0), (2, 1, False, 0),
     ]  # fmt: skip
-    final = Run(Load(concurrency=1, requests=1), lambda _: BUSY, Retries(most=1), rows=[talk])
+    final = Run(Load(concurrency=1, requests=1), lambda _: BUSY, RetryPolicy(most=1), rows=[talk])
     final.go()
     assert [r.abandoned for r in final.records] == [0, 1]
 
 
 def test_attempts_that_were_made_again_are_in_no_count_but_their_own() -> None:
-    run = Run(Load(concurrency=2, requests=40, warmup=2), lambda n: BUSY if n % 3 == 0 else None, Retries(most=4))
+    run = Run(Load(concurrency=2, requests=40, warmup=2), lambda n: BUSY if n % 3 == 0 else None, RetryPolicy(most=4))
     run.go()
     again = sum(record.superseded for record in run.records)
     assert again > 10
@@ -278,13 +280,13 @@ def test_attempts_that_were_made_again_are_in_no_count_but_their_own() -> None:
 
 
 def test_a_rate_with_retries_is_not_called_late() -> None:
-    run = Run(Load(rate=10, arrivals="constant", requests=30), lambda n: BUSY if n == 29 else None, Retries(most=1))
+    run = Run(Load(rate=10, arrivals="constant", requests=30), lambda n: BUSY if n == 29 else None, RetryPolicy(most=1))
     run.go()
     assert measure(run.records).checks["rate_ratio"] == pytest.approx(1.0)
 
 
 def test_a_process_that_died_before_it_tried_again_owes_the_request() -> None:
-    run = Run(Load(concurrency=1, requests=2), lambda _: BUSY, Retries(most=1))
+    run = Run(Load(concurrency=1, requests=2), lambda _: BUSY, RetryPolicy(most=1))
     run.go()
     written = lost_requests.Written(run.records[:3])
     assert (written.turns(run.plan, 0), written.turns(run.plan, 1)) == (1, 0)
@@ -299,7 +301,7 @@ def test_old_records_had_one_attempt() -> None:
 
 
 def test_requests_leave_evenly_and_are_wanted_when_they_may_go() -> None:
-    run = Run(Load(concurrency=8, requests=20), lambda _: None, limits=Limits(rpm=60))
+    run = Run(Load(concurrency=8, requests=20), lambda _: None, limits=RateLimits(rpm=60))
     run.go()
     assert sorted(run.sent) == pytest.approx(list(range(20)))
     assert [record.scheduled for record in run.records] == [record.sent for record in run.records]
@@ -308,16 +310,16 @@ def test_requests_leave_evenly_and_are_wanted_when_they_may_go() -> None:
 
 def test_tokens_are_estimated_and_then_settled() -> None:
     """A prompt of 40 characters and 10 tokens to come are 20 tokens; the server counts 3 and 3."""
-    run = Run(Load(concurrency=1, requests=4), lambda _: None, limits=Limits(tpm=120))
+    run = Run(Load(concurrency=1, requests=4), lambda _: None, limits=RateLimits(tpm=120))
     run.go()
     assert run.sent == pytest.approx([0, 3, 6, 9]), "6 tokens at 2 a second, as they are known before the next leaves"
-    together = Run(Load(concurrency=4, requests=4), lambda _: None, limits=Limits(tpm=120))
+    together = Run(Load(concurrency=4, requests=4), lambda _: None, limits=RateLimits(tpm=120))
     together.go()
     assert together.sent[:2] == pytest.approx([0, 10]), "20 tokens, as nothing is known yet"
 
 
 def test_arrivals_are_shaped_by_the_limits_and_the_run_is_not_called_late() -> None:
-    run = Run(Load(rate=10, arrivals="constant", requests=30), lambda _: None, limits=Limits(rpm=120))
+    run = Run(Load(rate=10, arrivals="constant", requests=30), lambda _: None, limits=RateLimits(rpm=120))
     run.go()
     assert run.sent == pytest.approx([0.5 * place for place in range(30)])
     told = {"began": "x", "ended": "done", "config": {"rate": 10.0, "rpm": 120.0}, "schedule": {"loop": "open"}}
@@ -327,7 +329,7 @@ def test_arrivals_are_shaped_by_the_limits_and_the_run_is_not_called_late() -> N
 
 
 def test_arrivals_held_back_at_the_end_are_recorded_and_slots_are_not() -> None:
-    open_ = Run(Load(rate=10, arrivals="constant", requests=30), lambda _: None, limits=Limits(rpm=60))
+    open_ = Run(Load(rate=10, arrivals="constant", requests=30), lambda _: None, limits=RateLimits(rpm=60))
     open_.go(stop=2.25)
     assert len(open_.records) == 23, "all that had arrived by then"
     held = [record for record in open_.records if record.error]
@@ -335,20 +337,20 @@ def test_arrivals_held_back_at_the_end_are_recorded_and_slots_are_not() -> None:
         "held back by --rpm or --tpm when the run ended (interrupted)"
     }
     assert min(record.scheduled for record in held if record.sent is None) == 3 * S // 10
-    closed = Run(Load(concurrency=4), lambda _: None, limits=Limits(rpm=60))
+    closed = Run(Load(concurrency=4), lambda _: None, limits=RateLimits(rpm=60))
     closed.go(stop=2.2)
     assert [r.error.kind if r.error else None for r in closed.records] == [None, None, "stopped"]
 
 
 def test_retries_are_requests_too() -> None:
-    run = Run(Load(concurrency=1, requests=2), first_fail(2, BUSY), Retries(most=2), Limits(rpm=6))
+    run = Run(Load(concurrency=1, requests=2), first_fail(2, BUSY), RetryPolicy(most=2), RateLimits(rpm=6))
     run.go()
     assert run.sent == pytest.approx([0, 10, 20, 30])
 
 
 def test_processes_share_the_limits() -> None:
-    runs = [Run(Load(rate=10, arrivals="constant", requests=20), lambda _: None, limits=Limits(rpm=60),
-                share=Share(worker=worker, workers=2, cycle=2)) for worker in range(2)]  # fmt: skip
+    runs = [Run(Load(rate=10, arrivals="constant", requests=20), lambda _: None, limits=RateLimits(rpm=60),
+                share=Partition(worker=worker, workers=2, cycle=2)) for worker in range(2)]  # fmt: skip
     for run in runs:
         run.go()
     assert max(max(run.sent) for run in runs) == pytest.approx(18, abs=0.2)
@@ -357,7 +359,7 @@ def test_processes_share_the_limits() -> None:
 
 def test_later_turns_are_held_back_too() -> None:
     talk = Prompt(id="t", text="a", later=[Prompt(id="t", text="b")])
-    run = Run(Load(concurrency=1, requests=2), lambda _: None, limits=Limits(rpm=30), rows=[talk])
+    run = Run(Load(concurrency=1, requests=2), lambda _: None, limits=RateLimits(rpm=30), rows=[talk])
     run.go()
     assert run.sent == pytest.approx([0, 2, 4, 6])
 
@@ -366,7 +368,7 @@ def test_estimates() -> None:
     assert rate_limit.prompt_tokens(Prompt(id="p", tokens=[1, 2, 3])) == 3
     parts = [{"type": "text", "text": "abcd" * 5}, {"type": "image_url", "image_url": {"url": "data:" + "x" * 10_000}}]
     assert rate_limit.prompt_tokens(Prompt(id="p", messages=[{"role": "user", "content": parts}])) == 5
-    spending = Budget(Limits(tpm=60))
+    spending = RateLimiter(RateLimits(tpm=60))
     plain = Prompt(id="p", text="abcd")
     assert spending.tokens(plain, None) == 1
     spending.settle(1, Usage(prompt=1, completion=8))

@@ -18,16 +18,16 @@ import pytest
 
 from loadstone.errors import UsageError
 from loadstone.evals.lm_eval import harness
-from loadstone.evals.lm_eval.tasks import Ask, Foreign
+from loadstone.evals.lm_eval.tasks import LmEvalTask, TaskOptions
 from loadstone.evals.output.lm_eval_samples import lines
 from loadstone.evals.requests import task_run
-from loadstone.evals.requests.capabilities import Abilities
-from loadstone.evals.requests.loglikelihood import Way
-from loadstone.evals.requests.mode import Route, choose
-from loadstone.evals.requests.task_run import Setup
+from loadstone.evals.requests.capabilities import ServerCapabilities
+from loadstone.evals.requests.loglikelihood import LogprobMethod
+from loadstone.evals.requests.mode import AnswerMode, choose
+from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.scoring import aggregate
 from loadstone.evals.settings import Eval
-from loadstone.samples import Answered, Score
+from loadstone.samples import ItemResponses, Score
 from loadstone.tasks.catalogue import Selection
 
 DOCS = [{"q": "2 + 2?", "choices": ["three", "four"], "gold": 1}, {"q": "Sky?", "choices": ["blue", "red"], "gold": 0}]
@@ -122,9 +122,9 @@ class Stub:
         return {"acc": float(values.index(max(values)) == doc["gold"]), "ppl": (max(values), 1)}
 
 
-def answered(doc_id: int, *responses: Any, finish: str | None = None) -> Answered:
+def answered(doc_id: int, *responses: Any, finish: str | None = None) -> ItemResponses:
     lanes = [one if isinstance(one, list) else [one] for one in responses]
-    return Answered(
+    return ItemResponses(
         task="stub",
         doc_id=doc_id,
         doc=DOCS[doc_id],
@@ -137,8 +137,8 @@ def answered(doc_id: int, *responses: Any, finish: str | None = None) -> Answere
 
 def test_a_choice_is_asked_as_lm_eval_puts_it() -> None:
     stub = Stub("multiple_choice")
-    foreign = Foreign("stub", stub)
-    items = foreign.items(Ask(limit=0.5, num_fewshot=3), "text")
+    foreign = LmEvalTask("stub", stub)
+    items = foreign.items(TaskOptions(limit=0.5, num_fewshot=3), "text")
     ((first, second),) = [item.wanted for item in items]
     assert (first[0].id, first[0].asked, first[0].continuation) == ("stub:0/0", "2 + 2?", " three")
     assert (second[0].id, second[0].continuation) == ("stub:0/1", " four")
@@ -147,37 +147,37 @@ def test_a_choice_is_asked_as_lm_eval_puts_it() -> None:
 
 
 def test_messages_are_left_to_the_servers_template() -> None:
-    (item, _) = Foreign("stub", Stub("multiple_choice")).items(Ask(system="Be brief."), "messages")
+    (item, _) = LmEvalTask("stub", Stub("multiple_choice")).items(TaskOptions(system="Be brief."), "messages")
     assert item.wanted[0][0].asked == [{"role": "user", "content": "2 + 2?"}]
 
 
 def test_settings_of_a_generation() -> None:
-    foreign = Foreign("stub", Stub("generate_until"))
-    (item, _) = foreign.items(Ask(gen={"temperature": 0.5}, repeat=2), "text")
+    foreign = LmEvalTask("stub", Stub("generate_until"))
+    (item, _) = foreign.items(TaskOptions(gen={"temperature": 0.5}, repeat=2), "text")
     expected = {"max_tokens": 16, "temperature": 0.5, "stop": ["\n"]}
     assert [one.settings for one in item.wanted[0]] == [{**expected, "seed": 1234}, {**expected, "seed": 1235}]
     assert [one.id for one in item.wanted[0]] == ["stub:0/0", "stub:0/0#1"]
     assert foreign.settings({}) == {"max_tokens": 16, "temperature": 0.0, "stop": ["\n"]}
-    plain = Foreign("stub", Stub("generate_until", generation_kwargs={"until": "."}))
+    plain = LmEvalTask("stub", Stub("generate_until", generation_kwargs={"until": "."}))
     assert plain.settings({}) == {"max_tokens": 256, "temperature": 0.0, "stop": ["."]}
 
 
 def test_doc_ids_are_those_of_the_split() -> None:
-    foreign = Foreign("stub", Stub("multiple_choice"))
-    assert [item.sample.doc_id for item in foreign.items(Ask(ids=[1]), "text")] == [1]
+    foreign = LmEvalTask("stub", Stub("multiple_choice"))
+    assert [item.sample.doc_id for item in foreign.items(TaskOptions(ids=[1]), "text")] == [1]
     with pytest.raises(UsageError, match="--samples asks stub for 2, but its doc_ids are 0 to 1"):
-        foreign.items(Ask(ids=[2]), "text")
+        foreign.items(TaskOptions(ids=[2]), "text")
     with pytest.raises(UsageError, match="measures a whole text, which no chat can: say --api completions"):
-        Foreign("stub", Stub("loglikelihood_rolling")).items(Ask(), "messages")
+        LmEvalTask("stub", Stub("loglikelihood_rolling")).items(TaskOptions(), "messages")
 
 
-def judged(foreign: Foreign, *each: Answered) -> list[list[Score]]:
-    foreign.items(Ask(), "text")
+def judged(foreign: LmEvalTask, *each: ItemResponses) -> list[list[Score]]:
+    foreign.items(TaskOptions(), "text")
     return [foreign.judging.judge(one) for one in each]
 
 
 def test_choices_are_judged_by_lm_eval() -> None:
-    foreign = Foreign("stub", Stub("multiple_choice"))
+    foreign = LmEvalTask("stub", Stub("multiple_choice"))
     (right,), (wrong,) = judged(
         foreign, answered(0, (-9.0, False), (-2.0, True)), answered(1, (-3.0, False), (-1.0, True))
     )
@@ -186,8 +186,8 @@ def test_choices_are_judged_by_lm_eval() -> None:
 
 
 def test_a_failed_request_is_not_given_to_lm_eval() -> None:
-    foreign = Foreign("stub", Stub("multiple_choice"))
-    told = aggregate.Tally(Setup(task=foreign.spec, mode="loglikelihood").row)
+    foreign = LmEvalTask("stub", Stub("multiple_choice"))
+    told = aggregate.TaskTally(TaskSetup(task=foreign.spec, mode="loglikelihood").row)
     for scores in judged(foreign, answered(0, (-9.0, False), (-2.0, True)), answered(1, (-3.0, False), None)):
         told.add(scores)
     found = foreign.judging.figures(told.done())
@@ -197,7 +197,7 @@ def test_a_failed_request_is_not_given_to_lm_eval() -> None:
 
 
 def test_words_go_through_each_filter() -> None:
-    foreign = Foreign("stub", Stub("generate_until"))
+    foreign = LmEvalTask("stub", Stub("generate_until"))
     (whole, last), (boom, _) = judged(foreign, answered(0, "it is four", finish="length"), answered(1, "boom"))
     assert (whole.filter, whole.outcome, last.filter, last.outcome) == ("first", "truncated", "last word", "right")
     assert last.extracted == "four"
@@ -205,8 +205,8 @@ def test_words_go_through_each_filter() -> None:
 
 
 def test_passes_are_judged_apart_unless_the_task_makes_one_of_them() -> None:
-    apart = Foreign("stub", Stub("generate_until"))
-    together = Foreign("stub", Stub("generate_until", repeats=2))
+    apart = LmEvalTask("stub", Stub("generate_until"))
+    together = LmEvalTask("stub", Stub("generate_until", repeats=2))
     (scores,) = judged(apart, answered(0, ["four", "five"]))
     assert [(score.attempt, score.outcome) for score in scores if score.filter == "first"] == [
         (0, "right"),
@@ -214,12 +214,12 @@ def test_passes_are_judged_apart_unless_the_task_makes_one_of_them() -> None:
     ]
     (scores,) = judged(together, answered(0, ["four", "five"]))
     assert [(score.attempt, score.outcome) for score in scores if score.filter == "first"] == [(0, "right")]
-    assert [len(item.wanted[0]) for item in together.items(Ask(), "text")] == [2, 2]
+    assert [len(item.wanted[0]) for item in together.items(TaskOptions(), "text")] == [2, 2]
 
 
 def test_a_perplexity_is_of_all_items() -> None:
-    foreign = Foreign("stub", Stub("loglikelihood_rolling"))
-    told = aggregate.Tally(Setup(task=foreign.spec, mode="loglikelihood").row)
+    foreign = LmEvalTask("stub", Stub("loglikelihood_rolling"))
+    told = aggregate.TaskTally(TaskSetup(task=foreign.spec, mode="loglikelihood").row)
     for scores in judged(foreign, answered(0, (-6.0, False)), answered(1, (-2.0, False))):
         assert scores == []
         told.add(scores, passes=1)
@@ -228,10 +228,10 @@ def test_a_perplexity_is_of_all_items() -> None:
 
 
 def test_the_paper_of_a_task_is_like_any_other() -> None:
-    foreign = Foreign("stub", Stub("multiple_choice"))
+    foreign = LmEvalTask("stub", Stub("multiple_choice"))
     assert foreign.spec.modes == ["loglikelihood"]
     paper = task_run.paper(
-        foreign.spec, Route("loglikelihood", "completions", Way("echo")), Eval(tasks=["lm-eval:stub"])
+        foreign.spec, AnswerMode("loglikelihood", "completions", LogprobMethod("echo")), Eval(tasks=["lm-eval:stub"])
     )
     assert [one.id for one in paper.wanted()] == ["stub:0/0", "stub:0/1", "stub:1/0", "stub:1/1"]
     setup = paper.setup(judged=True)
@@ -244,11 +244,11 @@ def test_the_paper_of_a_task_is_like_any_other() -> None:
 
 
 def test_it_is_put_as_a_text_unless_a_chat_is_asked_for() -> None:
-    spec = Foreign("stub", Stub("generate_until")).spec
-    both = Abilities(chat=True, completions=True)
+    spec = LmEvalTask("stub", Stub("generate_until")).spec
+    both = ServerCapabilities(chat=True, completions=True)
     assert choose(spec, "auto", None, both).api == "completions"
     assert choose(spec, "auto", "chat", both).api == "chat"
-    assert choose(spec, "auto", None, Abilities(chat=True)).api == "chat"
+    assert choose(spec, "auto", None, ServerCapabilities(chat=True)).api == "chat"
 
 
 installed = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed")

@@ -20,11 +20,11 @@ from loadstone.report import markdown
 from loadstone.summary import Summary
 from loadstone.sweep import csv as sweep_csv
 from loadstone.sweep import folder, plan, strategies
-from loadstone.sweep.fresh_prompts import Stock
+from loadstone.sweep.fresh_prompts import FreshPrompts
 from loadstone.sweep.page import page
 from loadstone.sweep.pareto import Trade, front
-from loadstone.sweep.points import Grid, Place, Point, Sweep
-from loadstone.sweep.run import Campaign, Task, configured, every
+from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
+from loadstone.sweep.run import SweepRun, Task, configured, every
 
 FILE = "chat-small"
 CONFIG = Config(url="http://x", dataset="random", requests=20)
@@ -49,8 +49,8 @@ class Log:
         return summary
 
 
-def campaign(path: Path, lists: dict[str, list[Any]], config: Config = CONFIG, **given: Any) -> Campaign:
-    return Campaign(path, plan.course(given, config, lists, path).grid, config)
+def campaign(path: Path, lists: dict[str, list[Any]], config: Config = CONFIG, **given: Any) -> SweepRun:
+    return SweepRun(path, plan.course(given, config, lists, path).grid, config)
 
 
 def folders(path: Path) -> list[str]:
@@ -104,7 +104,7 @@ def test_prompts_of_a_point_are_those_of_no_other(tmp_path: Path) -> None:
 
 
 def test_a_stock_leaves_alone_what_a_sweep_varies_and_what_has_times() -> None:
-    stock = Stock(5, frozenset({"seed"}))
+    stock = FreshPrompts(5, frozenset({"seed"}))
     assert stock.next("random", made_up=True) == {}
     assert stock.next("a.jsonl", made_up=False) == {"skip": 0}
     stock.add({"dataset": "a.jsonl", "skip": 10, "seed": 7}, 20)
@@ -112,7 +112,7 @@ def test_a_stock_leaves_alone_what_a_sweep_varies_and_what_has_times() -> None:
     assert stock.next("b.jsonl", made_up=False) == {"skip": 0}
     stock.add({"dataset": "trace.jsonl", "arrivals": "replay"}, 20)
     assert stock.next("trace.jsonl", made_up=False) == {}
-    assert Stock(5).next("random", made_up=True) == {"seed": 5}
+    assert FreshPrompts(5).next("random", made_up=True) == {"seed": 5}
 
 
 def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
@@ -165,13 +165,13 @@ CHANGES: list[tuple[dict[str, list[Any]], Config, dict[str, Any], str]] = [
 
 
 def test_a_search_goes_on_with_more_requests_a_probe_but_not_elsewhere(tmp_path: Path) -> None:
-    def searched(**given: Any) -> Campaign:
+    def searched(**given: Any) -> SweepRun:
         slo = {"slo": "ttft.p90<1s", "search": "concurrency", "at_most": 8.0, "probe_max": "50", **given}
         course = plan.course(slo, CONFIG, {}, tmp_path)
-        return Campaign(tmp_path, course.grid, CONFIG)
+        return SweepRun(tmp_path, course.grid, CONFIG)
 
     made = searched()
-    made.run(lambda sweep: None if sweep.points else Task(Place("concurrency-1", {"concurrency": 1})), Log())
+    made.run(lambda sweep: None if sweep.points else Task(SweepPoint("concurrency-1", {"concurrency": 1})), Log())
     assert searched(probe_max="5000").sweep.grid.rule["most"] == 5000
     for given, said in (({"at_most": 9.0}, "(at-most)"), ({"slo": "ttft.p90<2s", "within": "9%"}, "(within, slo)")):
         with pytest.raises(UsageError, match=re.escape(said)):
@@ -272,7 +272,7 @@ def test_the_report_of_a_sweep(tmp_path: Path) -> None:
 
 def test_a_sweep_of_which_nothing_was_run_has_a_report() -> None:
     grid = Grid(config={}, varied=["concurrency"], places=[])
-    empty = Sweep(grid, [Point("concurrency-1", {"concurrency": 1}, [])])
+    empty = Sweep(grid, [MeasuredPoint("concurrency-1", {"concurrency": 1}, [])])
     assert "0 of 1 points were run" in page(empty).lead.text
     assert "not run" in markdown.draw(page(empty))
 
@@ -292,10 +292,10 @@ def test_the_way_to_the_knee_is_a_sweep_that_goes_on(tmp_path: Path) -> None:
     """Eight seats: beyond eight users there is no more to be had. Interrupted on the way, the same points follow."""
     config = msgspec.structs.replace(CONFIG, requests=100)
 
-    def begin() -> tuple[Campaign, strategies.Auto]:
+    def begin() -> tuple[SweepRun, strategies.Auto]:
         course = plan.course({"auto": "concurrency", "at_most": 128}, config, {}, tmp_path)
         assert course.auto is not None
-        return Campaign(tmp_path, course.grid, config), course.auto
+        return SweepRun(tmp_path, course.grid, config), course.auto
 
     made, guide = begin()
     assert made.run(guide, Log(interrupt=4)) == "interrupted"

@@ -10,11 +10,11 @@ import pytest
 
 from loadstone.capacity import queueing
 from loadstone.capacity.curves import Curve, curves
-from loadstone.capacity.replica import Law, capacity, isotonic
+from loadstone.capacity.replica import CapacityModel, capacity, isotonic
 from loadstone.errors import UsageError
 from loadstone.metrics.slo import Estimate, parse, with_errors
 from loadstone.summary import Counts, Doubt, Metric, Status, Summary, Verdict
-from loadstone.sweep.points import Grid, Point, Sweep
+from loadstone.sweep.points import Grid, MeasuredPoint, Sweep
 
 SLO = with_errors(parse("ttft.p95<100ms"))
 
@@ -55,24 +55,24 @@ def run(
     )
 
 
-def sweep(*points: Point, **grid: Any) -> Sweep:
+def sweep(*points: MeasuredPoint, **grid: Any) -> Sweep:
     return Sweep(Grid(config={}, varied=["rate"], places=[], **grid), list(points))
 
 
-def at(rate: float, ttft: float, **given: Any) -> Point:
-    return Point(f"rate-{rate:g}", {"rate": rate}, [run(ttft, rate=rate, **given)])
+def at(rate: float, ttft: float, **given: Any) -> MeasuredPoint:
+    return MeasuredPoint(f"rate-{rate:g}", {"rate": rate}, [run(ttft, rate=rate, **given)])
 
 
-def busy(clients: int, qps: float, ttft: float) -> Point:
-    return Point(f"c-{clients}", {"concurrency": clients}, [run(ttft, concurrency=clients, qps=qps)])
+def busy(clients: int, qps: float, ttft: float) -> MeasuredPoint:
+    return MeasuredPoint(f"c-{clients}", {"concurrency": clients}, [run(ttft, concurrency=clients, qps=qps)])
 
 
-def curve(*points: Point) -> Curve:
+def curve(*points: MeasuredPoint) -> Curve:
     (found,) = curves(sweep(*points), "s", SLO)
     return found
 
 
-def refused(*points: Point) -> str:
+def refused(*points: MeasuredPoint) -> str:
     with pytest.raises(UsageError) as caught:
         curves(sweep(*points), "s", SLO)
     return str(caught.value)
@@ -91,7 +91,7 @@ def test_a_curve_rises_with_the_load_whatever_the_order_of_points() -> None:
 
 def test_a_sweep_over_something_else_too_is_several_stacks() -> None:
     points = [
-        Point(f"{rate}-{size}", {"rate": rate, "input_len": size}, [run(0.01, rate=rate)])
+        MeasuredPoint(f"{rate}-{size}", {"rate": rate, "input_len": size}, [run(0.01, rate=rate)])
         for rate in (1, 2)
         for size in (128, 1024)
     ]
@@ -103,12 +103,14 @@ def test_a_sweep_over_something_else_too_is_several_stacks() -> None:
 
 
 def test_how_long_is_measured_makes_no_other_stack() -> None:
-    points = [Point(str(rate), {"rate": rate, "requests": 100 * rate}, [run(0.01, rate=rate)]) for rate in (1, 2)]
+    points = [
+        MeasuredPoint(str(rate), {"rate": rate, "requests": 100 * rate}, [run(0.01, rate=rate)]) for rate in (1, 2)
+    ]
     assert len(curves(sweep(*points), "s", SLO)) == 1
 
 
 def test_repeats_are_one_spot_in_the_interval_of_all() -> None:
-    twice = Point("r", {"rate": 10}, [run(0.02, rate=10), run(0.04, rate=10)])
+    twice = MeasuredPoint("r", {"rate": 10}, [run(0.02, rate=10), run(0.04, rate=10)])
     first = curve(twice, at(20, 0.05)).spots[0]
     assert (first.runs, first.requests) == (2, 2000)
     found = first.figures["ttft.p95"]
@@ -120,8 +122,8 @@ def test_invalid_points_are_left_out_and_suspect_ones_named() -> None:
         at(10, 0.02),
         at(20, 0.02, status="invalid", doubt="client CPU"),
         at(30, 0.03, status="suspect", doubt="drift"),
-        Point("rate-40", {"rate": 40}, []),
-        Point("rate-50", {"rate": 50}, [], "connection refused"),
+        MeasuredPoint("rate-40", {"rate": 40}, []),
+        MeasuredPoint("rate-50", {"rate": 50}, [], "connection refused"),
     )
     assert [spot.load for spot in found.spots] == [10, 30]
     assert found.spots[1].doubts == ["drift"]
@@ -137,7 +139,7 @@ def test_what_makes_no_curve_is_refused() -> None:
     assert refused(at(10, 0.02)).startswith("the sweep s has 1 usable point: a plan takes two loads or more")
     assert "rate-20: its verdict is invalid (x)" in refused(at(10, 0.02), at(20, 0.02, status="invalid", doubt="x"))
     assert "neither one rate nor one concurrency" in refused(
-        *(Point(str(number), {"rate": number}, [run(0.02, stages="1:2s")]) for number in (1, 2))
+        *(MeasuredPoint(str(number), {"rate": number}, [run(0.02, stages="1:2s")]) for number in (1, 2))
     )
     assert "mixes rates and concurrencies" in refused(at(10, 0.02), busy(4, 8.0, 0.02))
 
@@ -210,7 +212,7 @@ def test_the_server_may_tell_what_its_limit_is() -> None:
     said = SimpleNamespace(remarks=["the KV cache was 99% full at its fullest"], sources=[source])
     (full,) = at(30, 0.3).runs
     fields = {name: getattr(full, name) for name in Summary.__struct_fields__}
-    slow = Point("rate-30", {"rate": 30}, [Told(**fields | {"server": said})])
+    slow = MeasuredPoint("rate-30", {"rate": 30}, [Told(**fields | {"server": said})])
     assert capacity(curve(at(10, 0.02), at(20, 0.05), slow), SLO).limits == [
         "ttft.p95 300 ms (299 ms to 301 ms) of 100 ms",
         "the KV cache was 99% full at its fullest",
@@ -229,7 +231,7 @@ def test_who_knows_every_request_is_believed() -> None:
 
 
 def test_figures_are_interpolated_between_loads_and_kept_below_the_least() -> None:
-    law = Law(curve(at(10, 0.02), at(20, 0.04), at(40, 0.08)).spots)
+    law = CapacityModel(curve(at(10, 0.02), at(20, 0.04), at(40, 0.08)).spots)
 
     def figure(load: float) -> tuple[float, float | None, float | None]:
         found = law.at(load, "ttft.p95")
@@ -250,7 +252,7 @@ def test_figures_are_interpolated_between_loads_and_kept_below_the_least() -> No
 
 
 def test_figures_do_not_fall_while_the_load_rises() -> None:
-    law = Law(curve(at(10, 0.03), at(20, 0.02), at(30, 0.05)).spots)
+    law = CapacityModel(curve(at(10, 0.03), at(20, 0.02), at(30, 0.05)).spots)
     values = [law.at(load, "ttft.p95") for load in range(10, 31)]
     points = [one.value for one in values if one]
     assert points == sorted(points)
@@ -302,6 +304,6 @@ def test_a_closed_loop_carries_less_at_random_arrivals_than_came_through() -> No
     assert limit.high == 57
     assert [one.spot.saturated for one in limit.spots] == [False, False, False, True]
     assert "saturation" in limit.limits
-    law = Law([one.spot for one in limit.usable])
+    law = CapacityModel([one.spot for one in limit.usable])
     assert law.basis(10) == "derived"
     assert law.at(limit.low, "ttft.p95") == Estimate(0.02, 0.019, 0.021)

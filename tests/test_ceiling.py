@@ -17,7 +17,7 @@ from loadstone.host.ceiling import Bound, Ceiling, Errors, Level, flow, quote, s
 from loadstone.host.process_usage import Usage
 from loadstone.records import Pieces, Record
 from loadstone.selftest import ceiling_search, truth
-from loadstone.selftest.ceiling_search import Look, Spent, Step
+from loadstone.selftest.ceiling_search import Spent, Step, UsageSample
 from loadstone.selftest.page import tables
 from loadstone.summary import Counts, Metric, Summary
 
@@ -121,7 +121,7 @@ def test_levels_are_shares_of_the_ceiling() -> None:
 
 def test_cpu_is_told_for_a_stretch_between_looks() -> None:
     looks = [
-        Look(float(at), Usage(0.5 * at, 0.1 * at), [Usage(0.2 * at, 0.0), Usage(0.9 * at, 0.05 * at)])
+        UsageSample(float(at), Usage(0.5 * at, 0.1 * at), [Usage(0.2 * at, 0.0), Usage(0.9 * at, 0.05 * at)])
         for at in range(5)
     ]
     assert ceiling_search.spent(looks, 1.25, 2.75) == Spent(*map(pytest.approx, (0.5, 0.1, 0.9, 0.05)))  # type: ignore[arg-type]
@@ -129,14 +129,17 @@ def test_cpu_is_told_for_a_stretch_between_looks() -> None:
     assert ceiling_search.spent(looks, 7.0, 9.0) == Spent()
     assert ceiling_search.spent(looks[:1], 0.0, 1.0) == Spent()
     assert ceiling_search.spent([], 0.0, 1.0) == Spent()
-    assert ceiling_search.spent([Look(0.0, Usage(), [Usage()]), Look(1.0, Usage(), [Usage()])], 0.0, 1.0) == Spent()
+    assert (
+        ceiling_search.spent([UsageSample(0.0, Usage(), [Usage()]), UsageSample(1.0, Usage(), [Usage()])], 0.0, 1.0)
+        == Spent()
+    )
 
 
 def test_memory_grows_from_the_begin_of_the_run() -> None:
-    looks = [Look(at, Usage(memory=size), []) for at, size in ((0.0, 10), (1.0, 50), (2.0, 90), (3.0, 80))]
+    looks = [UsageSample(at, Usage(memory=size), []) for at, size in ((0.0, 10), (1.0, 50), (2.0, 90), (3.0, 80))]
     assert ceiling_search.growth(looks, 1.5) == 40
     assert ceiling_search.growth(looks, -1.0) == 0
-    assert ceiling_search.growth([Look(0.0, Usage(), [])], 1.0) == 0
+    assert ceiling_search.growth([UsageSample(0.0, Usage(), [])], 1.0) == 0
 
 
 # shown against true

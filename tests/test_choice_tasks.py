@@ -48,7 +48,7 @@ def test_a_prompt_is_that_of_lm_eval(case: Row) -> None:
         assert task.generation is not None
         assert list(task.generation.stop) == case["stop"]
     else:
-        parts = build.item(sample, build.How(mode=case["mode"], form="text")).wanted
+        parts = build.item(sample, build.RequestOptions(mode=case["mode"], form="text")).wanted
         assert [part[0].continuation for part in parts] == case["continuations"]
 
 

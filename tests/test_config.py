@@ -19,7 +19,7 @@ from loadstone.config.stages import Stage
 from loadstone.engine import requests as jobs
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
-from loadstone.schedule.plan import Load, Rows, make
+from loadstone.schedule.plan import DatasetShape, Load, make
 from loadstone.transport import Target, address
 
 KEY = "sk-very-secret"
@@ -401,12 +401,12 @@ def test_paths(base: str, path: str, models: str) -> None:
 
 def test_headers_of_a_row_stand_for_those_of_the_run() -> None:
     row = Prompt(id="a", text="Hi", headers={"x-tenant": "row", "X-Auth-Token": KEY})
-    maker = jobs.Maker(Chat(), [Settings(model="m")], "/x", (("X-Tenant", "run"), ("X-Team", "t")))
+    maker = jobs.RequestBuilder(Chat(), [Settings(model="m")], "/x", (("X-Tenant", "run"), ("X-Team", "t")))
     request = maker.make(row).request
     assert request.own == (("x-tenant", "row"), ("X-Auth-Token", KEY))
     assert [name for name, _ in request.headers] == ["Content-Type", "Accept", "X-Team"]
-    plan = make(Load(requests=1), Rows(["a"]))
-    (line,) = jobs.Jobs([row], maker).lines(plan)
+    plan = make(Load(requests=1), DatasetShape(["a"]))
+    (line,) = jobs.PreparedRequests([row], maker).lines(plan)
     assert msgspec.json.decode(line)["headers"] == {"x-tenant": "row", "X-Auth-Token": HIDDEN}
 
 
@@ -416,7 +416,7 @@ class Broken(Chat):
 
 
 def test_mistakes_of_somebody_elses_class_are_named() -> None:
-    maker = jobs.Maker(Broken(), [Settings(model="m")], "/x", ())
+    maker = jobs.RequestBuilder(Broken(), [Settings(model="m")], "/x", ())
     with pytest.raises(UsageError, match=r"^--api: Broken\.body cannot take a: KeyError: 'oops'$"):
         maker.make(Prompt(id="a", text="Hi"))
 
@@ -433,13 +433,13 @@ def test_later_turns_are_tried_before_anything_is_sent() -> None:
             return super().body(prompt, settings)
 
     with pytest.raises(UsageError, match=r"^no$"):
-        jobs.Jobs([talk], jobs.Maker(Picky(), [Settings(model="m")], "/x", ()))
+        jobs.PreparedRequests([talk], jobs.RequestBuilder(Picky(), [Settings(model="m")], "/x", ()))
     assert seen == [0, 3]
 
 
 def test_jobs() -> None:
     prompts = [Prompt(id="a", text="Hi", output_len=9), Prompt(id="b", text="Ho", body={"stream": False})]
-    made = jobs.Jobs(prompts, jobs.Maker(Chat(), [Settings(model="m")], "/x", (("X-A", "1"),)))
+    made = jobs.PreparedRequests(prompts, jobs.RequestBuilder(Chat(), [Settings(model="m")], "/x", (("X-A", "1"),)))
     first, second = made.at(0), made.at(1)
     assert (first.prompt.id, first.streamed, first.asked) == ("a", True, 9)
     assert (second.prompt.id, second.streamed, second.asked) == ("b", False, None)

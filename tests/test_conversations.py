@@ -13,12 +13,12 @@ import virtual
 from loadstone.apis import Settings
 from loadstone.apis.openai import Chat
 from loadstone.config.stages import parse
-from loadstone.engine.in_flight import Limits
-from loadstone.engine.requests import Jobs, Maker
+from loadstone.engine.in_flight import TimeLimits
+from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.runner import LAST, Runner, Times
-from loadstone.engine.sender import Carrier, Door
+from loadstone.engine.sender import Endpoint, Sender
 from loadstone.records import Failure, Prompt, Record, following
-from loadstone.schedule.plan import Load, Rows, make
+from loadstone.schedule.plan import DatasetShape, Load, make
 from loadstone.transport import Request, TransportError
 from streams import DONE, chunk
 from test_runner import PATH, Run, S, at, steady
@@ -240,10 +240,10 @@ def test_several_servers_and_models() -> None:
     rows = [Prompt(id=f"p{number}", text="x") for number in range(40)]
     settings = [Settings(model="base"), Settings(model="lora")]
     records: list[Record] = []
-    plan = make(Load(concurrency=1, requests=40, servers=2, models=(1.0, 1.0)), Rows([row.id for row in rows]))
-    jobs = Jobs(rows, Maker(Chat(), settings, PATH, ()))
-    doors = [Door(transports[0], PATH), Door(transports[1], "/other/chat/completions")]
-    carrier = Carrier(plan, jobs, Chat(), doors, records.append, clock=virtual.clock)
+    plan = make(Load(concurrency=1, requests=40, servers=2, models=(1.0, 1.0)), DatasetShape([row.id for row in rows]))
+    jobs = PreparedRequests(rows, RequestBuilder(Chat(), settings, PATH, ()))
+    doors = [Endpoint(transports[0], PATH), Endpoint(transports[1], "/other/chat/completions")]
+    carrier = Sender(plan, jobs, Chat(), doors, records.append, clock=virtual.clock)
     virtual.run(Runner(carrier, Times(stagger=0)).run())
     assert [r.server for r in records] == [0, 1] * 20
     assert [len(transport.asked) for transport in transports] == [20, 20]
@@ -268,7 +268,7 @@ def test_request_ids_are_sent_and_recorded() -> None:
 
 def test_requests_are_taken_back_after_a_while() -> None:
     load = Load(concurrency=1, requests=40, cancel_share=0.5, seed=1)
-    run = Run(load, Scripted(steady(ttft=0.5, itl=0.5)), limits=Limits(cancel=0.75))
+    run = Run(load, Scripted(steady(ttft=0.5, itl=0.5)), limits=TimeLimits(cancel=0.75))
     run.go()
     taken = [r for r in run.by_index() if r.error is not None]
     assert [r.index for r in taken] == [index for index in range(40) if run.plan.cancelled(index)]
@@ -279,7 +279,7 @@ def test_requests_are_taken_back_after_a_while() -> None:
 
 
 def test_an_answer_that_is_quicker_than_the_client_is_a_success() -> None:
-    run = Run(Load(concurrency=1, requests=5, cancel_share=1.0), Scripted(steady()), limits=Limits(cancel=9.0))
+    run = Run(Load(concurrency=1, requests=5, cancel_share=1.0), Scripted(steady()), limits=TimeLimits(cancel=9.0))
     run.go()
     assert {r.error for r in run.records} == {None}
 

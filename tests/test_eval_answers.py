@@ -24,15 +24,15 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import eval_json
 from loadstone.evals.requests import answers, build, send
-from loadstone.evals.requests.build import How, Wanted
+from loadstone.evals.requests.build import EvalRequest, RequestOptions
 from loadstone.evals.requests.cache import Cache, key
-from loadstone.evals.requests.loglikelihood import Way
-from loadstone.evals.requests.mode import Route
+from loadstone.evals.requests.loglikelihood import LogprobMethod
+from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.settings import Eval
 from loadstone.records import Failure, Logprobs, Record, Usage
 from loadstone.samples import Asked, Sample
 
-WANTED = Wanted(id="t:0", mode="generation", asked="Q:")
+WANTED = EvalRequest(id="t:0", mode="generation", asked="Q:")
 
 
 def record(name: str = "t:0", error: str | None = None, index: int = 0, **told: Any) -> Record:
@@ -106,7 +106,7 @@ def test_the_last_good_answer_counts(tmp_path: Path) -> None:
 
 def test_letters_answer_as_if_each_had_been_asked() -> None:
     sample = Sample(task="t", doc_id=0, doc={}, target="B", ask=Asked(query="Q:"), choices=["A", "B"])
-    item = build.item(sample, How(mode="letters", form="text"))
+    item = build.item(sample, RequestOptions(mode="letters", form="text"))
     told = Logprobs(tokens=[" B"], values=[-0.1], best=[True], top=[{" B": -0.1, " A": -2.5}])
     came = answers.answer(record(text=" B", logprobs=told), item.wanted[0][0], "1")
     (found,) = answers.answered([item], {"t:0": came})
@@ -117,7 +117,7 @@ def test_letters_answer_as_if_each_had_been_asked() -> None:
 
 def test_what_was_not_asked_has_failed() -> None:
     sample = Sample(task="t", doc_id=0, doc={}, target="", ask=Asked(query="Q:"))
-    item = build.item(sample, How(mode="generation", settings={"max_tokens": 9}, repeat=2))
+    item = build.item(sample, RequestOptions(mode="generation", settings={"max_tokens": 9}, repeat=2))
     (found,) = answers.answered([item], {"t:0": answers.answer(record(), WANTED, "1")})
     assert found.responses == [["Paris", None]]
     assert found.failures == [[None, "unsent"]]
@@ -127,7 +127,7 @@ def test_what_was_not_asked_has_failed() -> None:
 
 
 def test_log_probabilities_that_are_missing_are_a_failure() -> None:
-    wanted = Wanted(id="t:0", mode="loglikelihood", asked="Q:", continuation=" Paris")
+    wanted = EvalRequest(id="t:0", mode="loglikelihood", asked="Q:", continuation=" Paris")
     assert answers.answer(record(), wanted, "1").failure == "untold: the answer has no log-probabilities"
 
 
@@ -156,7 +156,7 @@ def test_settings_go_by_the_names_of_the_protocol(api: base.API, fields: dict[st
 
 def test_requests_of_several_apis_are_runs_of_their_own() -> None:
     likely = msgspec.structs.replace(WANTED, id="t:1", mode="loglikelihood", continuation=" x")
-    chat, echo = Route("generation", "chat"), Route("loglikelihood", "completions", Way("echo"))
+    chat, echo = AnswerMode("generation", "chat"), AnswerMode("loglikelihood", "completions", LogprobMethod("echo"))
     found = send.by_api([(WANTED, chat), (likely, echo), (WANTED, chat)])
     assert {api: len(batch) for api, batch in found.items()} == {"chat": 2, "completions": 1}
     (row,) = send.rows([(likely, echo)], Config())
@@ -257,10 +257,10 @@ def test_tokens_cost_what_they_cost() -> None:
 
 def test_a_conversation_that_ends_with_an_empty_answer_is_answered(tmp_path: Path) -> None:
     """The next turn is not asked then; to ask all of it again would not help."""
-    wanted = Wanted(id="t:0", mode="generation", asked="Q:", later=["More."])
+    wanted = EvalRequest(id="t:0", mode="generation", asked="Q:", later=["More."])
     folder = tmp_path / "runs/1"
     folder.mkdir(parents=True)
-    run_folder.Folder(folder, new=False).append(
+    run_folder.RunFolder(folder, new=False).append(
         folder / run_folder.RECORDS, [record(error="empty", text="", turn=1, conversation="c0", abandoned=1)]
     )
     found = answers.read(tmp_path, {"t:0": wanted})["t:0"]
@@ -281,7 +281,7 @@ def test_later_turns_of_a_request_body_have_its_settings() -> None:
 
 def test_an_answer_that_goes_on_behind_a_stop_text_ended_there() -> None:
     """A server takes four of them; what it wrote behind the fifth until its limit is no part of the answer."""
-    wanted = Wanted(id="t:0", mode="generation", asked="Q:", settings={"stop": ["a", "b", "c", "d", "\nQ:"]})
+    wanted = EvalRequest(id="t:0", mode="generation", asked="Q:", settings={"stop": ["a", "b", "c", "d", "\nQ:"]})
     found = answers.answer(record(text="Pris\nQ: and Italy?", finish="length"), wanted, "1")
     assert (found.responses, found.finish) == (["Pris"], "stop")
     whole = answers.answer(record(text="Pris", finish="length"), wanted, "1")
@@ -291,6 +291,6 @@ def test_an_answer_that_goes_on_behind_a_stop_text_ended_there() -> None:
 @pytest.mark.parametrize(("api", "seen", "sent"), [("completions", 4, 4), ("chat", None, 4), ("chat", 5, 5)])
 def test_stop_texts_that_are_too_many_are_not_sent(api: str, seen: int | None, sent: int) -> None:
     asked: Any = "Q:" if api == "completions" else [{"role": "user", "content": "Q:"}]
-    wanted = Wanted(id="t:0", mode="generation", asked=asked, settings={"stop": list("abcde")})
-    (row,) = send.rows([(wanted, Route("generation", api, stops=seen))], Config(api=api))
+    wanted = EvalRequest(id="t:0", mode="generation", asked=asked, settings={"stop": list("abcde")})
+    (row,) = send.rows([(wanted, AnswerMode("generation", api, stops=seen))], Config(api=api))
     assert row["stop"] == list("abcde")[:sent]

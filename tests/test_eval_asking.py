@@ -14,7 +14,7 @@ from loadstone.errors import UsageError
 from loadstone.evals.data import samples
 from loadstone.evals.data.samples import Which
 from loadstone.evals.requests import build
-from loadstone.evals.requests.build import How
+from loadstone.evals.requests.build import RequestOptions
 from loadstone.samples import Asked, Sample
 from loadstone.tasks.spec import Generation
 
@@ -77,34 +77,34 @@ def _sample(**changes: Any) -> Sample:
 
 
 def test_a_choice_has_a_request_for_each_continuation() -> None:
-    made = build.item(_sample(), How(mode="loglikelihood", form="text"))
+    made = build.item(_sample(), RequestOptions(mode="loglikelihood", form="text"))
     assert [[one.id for one in passes] for passes in made.wanted] == [["t:7/0"], ["t:7/1"]]
     assert [passes[0].continuation for passes in made.wanted] == [" Rome", " Paris"]
     assert made.wanted[0][0].asked == "Q:"
 
 
 def test_letters_are_asked_for_in_one_request() -> None:
-    ((one,),) = build.item(_sample(choices=["A", "B"]), How(mode="letters", form="text")).wanted
+    ((one,),) = build.item(_sample(choices=["A", "B"]), RequestOptions(mode="letters", form="text")).wanted
     assert (one.id, one.letters) == ("t:7", [" A", " B"])
 
 
 @pytest.mark.parametrize(("prefix", "continuation"), [("", "Rome"), ("So:", " Rome"), ("So: ", "Rome")])
 def test_a_turn_begins_with_its_continuation(prefix: str, continuation: str) -> None:
     """As in lm-eval's construct_requests with a chat template."""
-    made = build.item(_sample(ask=Asked(query="Q:", prefix=prefix)), How(mode="loglikelihood"))
+    made = build.item(_sample(ask=Asked(query="Q:", prefix=prefix)), RequestOptions(mode="loglikelihood"))
     assert made.wanted[0][0].continuation == continuation
 
 
 def test_the_first_pass_has_the_same_id_however_many_there_are() -> None:
-    one = build.item(_sample(), How(mode="generation", settings={"temperature": 0.6}))
-    three = build.item(_sample(), How(mode="generation", settings={"temperature": 0.6}, repeat=3))
+    one = build.item(_sample(), RequestOptions(mode="generation", settings={"temperature": 0.6}))
+    three = build.item(_sample(), RequestOptions(mode="generation", settings={"temperature": 0.6}, repeat=3))
     assert one.wanted[0][0] == three.wanted[0][0]
     assert [wanted.id for wanted in three.wanted[0]] == ["t:7", "t:7#1", "t:7#2"]
     assert [wanted.settings["seed"] for wanted in three.wanted[0]] == [1234, 1235, 1236]
 
 
 def test_greedy_answers_need_no_seed() -> None:
-    ((one,),) = build.item(_sample(), How(mode="generation", settings={"temperature": 0.0})).wanted
+    ((one,),) = build.item(_sample(), RequestOptions(mode="generation", settings={"temperature": 0.0})).wanted
     assert one.settings == {"temperature": 0.0}
 
 

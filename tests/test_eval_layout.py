@@ -17,10 +17,10 @@ from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.output.items_csv import Timing, _cell, timing
 from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import Setup
+from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.scoring import score
 from loadstone.records import Record
-from loadstone.samples import Answered, Evaluation
+from loadstone.samples import Evaluation, ItemResponses
 from loadstone.tasks.spec import Group, Task
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared/captures/lm_eval"
@@ -34,13 +34,13 @@ def log(task: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (CAPTURES / f"samples_{task}_{TIME}.jsonl").read_text().splitlines()]
 
 
-def held(line: dict[str, Any]) -> Answered:
+def held(line: dict[str, Any]) -> ItemResponses:
     """What lm-eval was answered, from its line."""
     pairs = [tuple(each.values()) for each in line["arguments"].values()]
     chosen = isinstance(pairs[0][1], str)
     told = [[(float(one[0]), one[1] == "True") if chosen else one for one in lane] for lane in line["resps"]]
     arguments = pairs if chosen else [(pairs[0][0], SENT)]
-    return Answered(task="tiny", doc_id=line["doc_id"], doc=line["doc"], target=line["target"],
+    return ItemResponses(task="tiny", doc_id=line["doc_id"], doc=line["doc"], target=line["target"],
                     arguments=arguments, responses=told)  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def held(line: dict[str, Any]) -> Answered:
 @pytest.mark.parametrize("task", [CAPTURED_GEN, CAPTURED_MC], ids=["generation", "choice"])
 def test_a_line_is_lm_evals_own(task: Task) -> None:
     """Keys in their order, values, hashes; `loadstone` comes on top."""
-    setup = Setup(task=task, mode=task.default)
+    setup = TaskSetup(task=task, mode=task.default)
     for line in log(task.name):
         answered = held(line)
         (ours,) = lm_eval_samples.lines(setup, answered, score.score(task, task.default, answered))
@@ -61,9 +61,9 @@ def test_a_line_is_lm_evals_own(task: Task) -> None:
 @captured
 def test_results_have_lm_evals_keys_and_figures(tmp_path: Path) -> None:
     theirs = json.loads((CAPTURES / f"results_{TIME}.json").read_text())
-    setups = [Setup(task=task, mode=task.default, original=5) for task in (CAPTURED_MC, CAPTURED_GEN)]
+    setups = [TaskSetup(task=task, mode=task.default, original=5) for task in (CAPTURED_MC, CAPTURED_GEN)]
     parts = [(setup, map(held, log(setup.task.name))) for setup in setups]
-    results.finish(run_folder.Folder(tmp_path), ABOUT, parts, [], TIME)
+    results.finish(run_folder.RunFolder(tmp_path), ABOUT, parts, [], TIME)
     ours = json.loads((tmp_path / f"results_{TIME}.json").read_text())
     assert list(ours) == [*theirs, "loadstone"]
     assert ours["results"] == theirs["results"]
@@ -76,7 +76,7 @@ def test_results_have_lm_evals_keys_and_figures(tmp_path: Path) -> None:
     assert type(ours["total_evaluation_time_seconds"]) is str
 
 
-def items(count: int = 4) -> Iterator[Answered]:
+def items(count: int = 4) -> Iterator[ItemResponses]:
     """Right, wrong, failed, truncated, and so on."""
     texts = ["It is 4", "It is 5", None, "Let me think"]
     for number in range(count):
@@ -84,9 +84,9 @@ def items(count: int = 4) -> Iterator[Answered]:
         yield said(text, doc_id=number, finish="length" if number % 4 == 3 else "stop", records=[("1", number)])
 
 
-def written(folder: Path, answered: Iterator[Answered] | None = None, **more: Any) -> list[dict[str, Any]]:
-    setup = Setup(task=SUMS, mode="generation", settings=SENT, original=1319, **more)
-    results.finish(run_folder.Folder(folder), ABOUT, [(setup, answered or items())], [], TIME)
+def written(folder: Path, answered: Iterator[ItemResponses] | None = None, **more: Any) -> list[dict[str, Any]]:
+    setup = TaskSetup(task=SUMS, mode="generation", settings=SENT, original=1319, **more)
+    results.finish(run_folder.RunFolder(folder), ABOUT, [(setup, answered or items())], [], TIME)
     return [json.loads(line) for line in (folder / f"samples_sums_{TIME}.jsonl").read_text().splitlines()]
 
 
@@ -143,8 +143,8 @@ def test_what_no_encoding_has_does_not_end_the_evaluation(tmp_path: Path) -> Non
 
 def test_groups_stand_among_the_results_and_apart(tmp_path: Path) -> None:
     group = Group(name="maths", title="Maths", tasks=("sums", "absent"))
-    setup = Setup(task=SUMS, mode="generation")
-    results.finish(run_folder.Folder(tmp_path), ABOUT, [(setup, items())], [group], TIME)
+    setup = TaskSetup(task=SUMS, mode="generation")
+    results.finish(run_folder.RunFolder(tmp_path), ABOUT, [(setup, items())], [group], TIME)
     told = json.loads((tmp_path / f"results_{TIME}.json").read_text())
     assert told["groups"]["maths"] == told["results"]["maths"]
     assert told["groups"]["maths"]["exact_match,strict"] == 0.25
@@ -182,8 +182,8 @@ def test_items_join_what_an_answer_was_worth_with_what_it_took(tmp_path: Path) -
     record = Record(index=0, prompt="sums:0", scheduled=0, sent=1_000_000_000, first=1_250_000_000, last=3_000_000_000,
                     end=3_100_000_000, attempt=1)  # fmt: skip
     timings: dict[tuple[str, int], Timing] = {("1", 0): timing(record)}
-    setup = Setup(task=SUMS, mode="generation")
-    results.finish(run_folder.Folder(tmp_path), ABOUT, [(setup, items())], [], TIME, timings=timings)
+    setup = TaskSetup(task=SUMS, mode="generation")
+    results.finish(run_folder.RunFolder(tmp_path), ABOUT, [(setup, items())], [], TIME, timings=timings)
     head, first, *_, last = (tmp_path / "items.csv").read_text().splitlines()
     assert head == ("task,doc_id,pass,outcome,extracted,target,metric,ttft,latency,input_tokens,output_tokens,"
                     "finish,failure,attempts,run,index")  # fmt: skip
@@ -193,12 +193,12 @@ def test_items_join_what_an_answer_was_worth_with_what_it_took(tmp_path: Path) -
 
 def test_a_choice_took_from_its_first_request_to_its_last(tmp_path: Path) -> None:
     doc = {"question": "?", "choices": ["=a", "b"], "answer": 0}
-    one = Answered(task="tiny_mc", doc_id=0, doc=doc, target="=a", arguments=[("?", " =a"), ("?", " b")],
+    one = ItemResponses(task="tiny_mc", doc_id=0, doc=doc, target="=a", arguments=[("?", " =a"), ("?", " b")],
                    responses=[[(-1.0, True)], [(-2.0, False)]], records=[[("1", 0)], [("1", 1)]])  # fmt: skip
     timings = {("1", number): Timing(start=number * 1.0, end=number + 1.5, ttft=0.5, input_tokens=7, output_tokens=1,
                                      attempts=1) for number in range(2)}  # fmt: skip
-    setup = Setup(task=CAPTURED_MC, mode="loglikelihood")
-    results.finish(run_folder.Folder(tmp_path), ABOUT, [(setup, [one])], [], TIME, timings=timings)
+    setup = TaskSetup(task=CAPTURED_MC, mode="loglikelihood")
+    results.finish(run_folder.RunFolder(tmp_path), ABOUT, [(setup, [one])], [], TIME, timings=timings)
     assert (tmp_path / "items.csv").read_text().splitlines()[1] == "tiny_mc,0,0,right,0,'=a,1.0,,2.5,14,2,,,1,1,0 1"
 
 

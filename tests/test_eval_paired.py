@@ -18,7 +18,7 @@ from loadstone.evals.compare.load import Compared, adjusted
 from loadstone.evals.compare.test import Difference
 from loadstone.evals.output import results
 from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import Setup
+from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.report.page import Prose
 from loadstone.samples import Estimate
 
@@ -96,8 +96,8 @@ def test_parts_and_clusters_have_students_interval() -> None:
 
 def evaluated(folder: Path, answers: dict[int, str | None], model: str = "m") -> Path:
     parts = [said(text, doc_id=number, answer=4 + number * 0) for number, text in answers.items()]
-    setup = Setup(task=SUMS, mode="generation")
-    results.finish(run_folder.Folder(folder), About(model=model, began=0, took=0), [(setup, parts)], [], TIME)
+    setup = TaskSetup(task=SUMS, mode="generation")
+    results.finish(run_folder.RunFolder(folder), About(model=model, began=0, took=0), [(setup, parts)], [], TIME)
     return folder
 
 

@@ -13,12 +13,12 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import Setup
+from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.rescore import rescore as rescoring
-from loadstone.evals.rescore.rescore import Rescored, Wish
+from loadstone.evals.rescore.rescore import Rescored, RescoreOptions
 from loadstone.evals.scoring import sandbox
 from loadstone.records import Failure, Record
-from loadstone.samples import Answered
+from loadstone.samples import ItemResponses
 from loadstone.tasks import catalogue
 
 TIME = "2026-11-20T15-22-49.651747"
@@ -33,12 +33,12 @@ def ran(folder: Path, answers: Iterable[tuple[str, str | None]]) -> Path:
                error=None if text is not None else Failure("timeout", "30 s"))
         for index, (prompt, text) in enumerate(answers)
     ]  # fmt: skip
-    run_folder.Folder(folder, new=False).append(folder / run_folder.RECORDS, records)
+    run_folder.RunFolder(folder, new=False).append(folder / run_folder.RECORDS, records)
     return folder
 
 
 def rescore(path: Path, **wish: object) -> Rescored:
-    return rescoring.rescore([path], Wish(**{"data": "bundled", **wish}), None, 0.0, TIME)  # type: ignore[arg-type]
+    return rescoring.rescore([path], RescoreOptions(**{"data": "bundled", **wish}), None, 0.0, TIME)  # type: ignore[arg-type]
 
 
 def test_a_run_is_judged_by_the_rows_it_replayed(tmp_path: Path) -> None:
@@ -60,17 +60,17 @@ def test_a_run_has_to_be_told_its_task(tmp_path: Path) -> None:
         rescore(path, task="gsm8k")
     untold = ran(tmp_path / "untold", [])
     record = Record(index=0, prompt="test:1", scheduled=0, sent=0, end=9, status=200, finish="stop")
-    run_folder.Folder(untold, new=False).append(untold / run_folder.RECORDS, [record])
+    run_folder.RunFolder(untold, new=False).append(untold / run_folder.RECORDS, [record])
     with pytest.raises(UsageError, match="kept no texts to judge: run with --save-text"):
         rescore(untold, task="gsm8k")
     with pytest.raises(UsageError, match="a run is judged by itself"):
-        rescoring.rescore([path, untold], Wish(task="gsm8k", data="bundled"), None, 0.0, TIME)
+        rescoring.rescore([path, untold], RescoreOptions(task="gsm8k", data="bundled"), None, 0.0, TIME)
 
 
 def test_a_run_of_an_evaluation_is_that_evaluation(tmp_path: Path) -> None:
-    setup, doc = Setup(task=SUMS, mode="generation"), {"question": "2 + 2?", "answer": "4"}
-    one = Answered(task="sums", doc_id=0, doc=doc, target="4", arguments=[("?", {})], responses=[["4"]])
-    results.finish(run_folder.Folder(tmp_path), About(model="m", began=0, took=0), [(setup, [one])], [], TIME)
+    setup, doc = TaskSetup(task=SUMS, mode="generation"), {"question": "2 + 2?", "answer": "4"}
+    one = ItemResponses(task="sums", doc_id=0, doc=doc, target="4", arguments=[("?", {})], responses=[["4"]])
+    results.finish(run_folder.RunFolder(tmp_path), About(model="m", began=0, took=0), [(setup, [one])], [], TIME)
     (tmp_path / "runs").mkdir()
     assert rescore(ran(tmp_path / "runs" / "1", [])).evaluation.tasks[0].items == 1
 

@@ -20,10 +20,10 @@ from loadstone.evals.output import page as accuracy
 from loadstone.evals.output import report, results
 from loadstone.evals.output.items_csv import Timing
 from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import Setup
+from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.report import html, markdown
 from loadstone.report.page import Page, Prose, Table
-from loadstone.samples import Answered
+from loadstone.samples import ItemResponses
 from loadstone.tasks.spec import Group, Task
 
 TIME = "2026-11-20T15-22-49.651747"
@@ -39,7 +39,7 @@ def task(name: str) -> Task:
     return msgspec.structs.replace(SUMS, name=name, title=name.upper())
 
 
-def planted(right: int, wrong: int = 0, failed: int = 0, cut: int = 0, unparsed: int = 0) -> Iterator[Answered]:
+def planted(right: int, wrong: int = 0, failed: int = 0, cut: int = 0, unparsed: int = 0) -> Iterator[ItemResponses]:
     texts: list[tuple[str | None, str]] = [
         *[("4", "stop")] * right, *[("5", "stop")] * wrong, *[(None, "stop")] * failed, *[("5", "length")] * cut,
         *[("well", "stop")] * unparsed]  # fmt: skip
@@ -47,11 +47,11 @@ def planted(right: int, wrong: int = 0, failed: int = 0, cut: int = 0, unparsed:
         yield said(text, doc_id=number, finish=finish, records=[("1", number)])
 
 
-def evaluated(folder: Path, *answers: Iterator[Answered], names: str = "ab", **more: object) -> Path:
-    parts = [(Setup(task=task(name), mode="generation", shots=5, sha256={"test.jsonl": "ab" * 32}), each)
+def evaluated(folder: Path, *answers: Iterator[ItemResponses], names: str = "ab", **more: object) -> Path:
+    parts = [(TaskSetup(task=task(name), mode="generation", shots=5, sha256={"test.jsonl": "ab" * 32}), each)
              for name, each in zip(names, answers, strict=False)]  # fmt: skip
     about = About(model="org/m", began=0.0, took=1.0)
-    results.finish(run_folder.Folder(folder), about, parts, GROUPS, TIME, target={"both": 0.5}, **more)  # type: ignore[arg-type]
+    results.finish(run_folder.RunFolder(folder), about, parts, GROUPS, TIME, target={"both": 0.5}, **more)  # type: ignore[arg-type]
     return folder
 
 
@@ -117,8 +117,8 @@ def test_several_passes_have_a_table(tmp_path: Path) -> None:
 
 
 def test_predictions_alone_are_no_figures(tmp_path: Path) -> None:
-    setup = Setup(task=SUMS, mode="generation", judged=False)
-    results.finish(run_folder.Folder(tmp_path), About(model="m", began=0, took=0), [(setup, planted(3))], [], TIME)
+    setup = TaskSetup(task=SUMS, mode="generation", judged=False)
+    results.finish(run_folder.RunFolder(tmp_path), About(model="m", began=0, took=0), [(setup, planted(3))], [], TIME)
     page = report.page(tmp_path)
     assert page.lead.text == "3 items were asked and their answers kept; nothing was judged."
     assert table(page, "Tasks").rows[0][1] == "-"
@@ -150,7 +150,7 @@ def test_how_the_server_did_stands_beside_it(tmp_path: Path) -> None:
 
 
 def test_the_report_is_written_as_markdown_and_as_a_page(tmp_path: Path) -> None:
-    report.write(run_folder.Folder(served(tmp_path), new=False))
+    report.write(run_folder.RunFolder(served(tmp_path), new=False))
     page = report.page(tmp_path)
     assert (tmp_path / "report.md").read_text() == markdown.draw(page)
     assert (tmp_path / "report.html").read_text() == html.draw(page)
@@ -159,9 +159,9 @@ def test_the_report_is_written_as_markdown_and_as_a_page(tmp_path: Path) -> None
 
 def test_foreign_text_stays_text(tmp_path: Path) -> None:
     evil = msgspec.structs.replace(task("<script>"), title="<script>alert(1)</script>")
-    setup = Setup(task=evil, mode="generation")
+    setup = TaskSetup(task=evil, mode="generation")
     about = About(model="<img src=x>\x1b[31m", began=0, took=0)
-    results.finish(run_folder.Folder(tmp_path), about, [(setup, planted(1))], [], TIME)
+    results.finish(run_folder.RunFolder(tmp_path), about, [(setup, planted(1))], [], TIME)
     drawn = html.draw(report.page(tmp_path))
     assert "<script>alert" not in drawn
     assert "<img" not in drawn

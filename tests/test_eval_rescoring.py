@@ -14,11 +14,11 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import Setup
+from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.rescore import rescore as rescoring
-from loadstone.evals.rescore.rescore import Change, Rescored, Wish
-from loadstone.evals.rescore.samples_file import Log
-from loadstone.samples import Answered
+from loadstone.evals.rescore.rescore import Change, Rescored, RescoreOptions
+from loadstone.evals.rescore.samples_file import SamplesFile
+from loadstone.samples import ItemResponses
 from loadstone.tasks import catalogue
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared/captures/lm_eval"
@@ -28,7 +28,7 @@ Line = dict[str, Any]
 
 
 def rescore(*paths: Path, folder: Path | None = None, **wish: str) -> Rescored:
-    return rescoring.rescore(paths, Wish(**wish), run_folder.Folder(folder) if folder else None, 0.0, TIME)
+    return rescoring.rescore(paths, RescoreOptions(**wish), run_folder.RunFolder(folder) if folder else None, 0.0, TIME)
 
 
 def values(rescored: Rescored) -> dict[str, float]:
@@ -121,7 +121,7 @@ def test_lines_belong_together_by_item_wherever_they_stand(tmp_path: Path) -> No
     shuffled = [lines[place] for place in (4, 0, 8, 3, 1, 6, 2, 5, 7)]
     for _number in range(3):
         shuffled = [line | {"target": "0"} if line["doc_id"] == 0 else line for line in shuffled]
-    log = Log("t", [written(tmp_path / "x.jsonl", shuffled)])
+    log = SamplesFile("t", [written(tmp_path / "x.jsonl", shuffled)])
     assert [(one.answered.doc_id, len(one.answered.responses)) for one in log] == [(1, 3), (0, 3), (2, 3)]
 
 
@@ -142,7 +142,7 @@ def test_the_same_doc_id_of_another_document_is_another_item(tmp_path: Path) -> 
 
 def test_further_lines_of_an_item_are_further_passes(tmp_path: Path) -> None:
     line = text(0)
-    log = Log("t", [written(tmp_path / "x.jsonl", [line, line | {"resps": [["again"]]}])])
+    log = SamplesFile("t", [written(tmp_path / "x.jsonl", [line, line | {"resps": [["again"]]}])])
     (only,) = log
     assert only.answered.responses == [["so it is 4", "again"]]
 
@@ -188,11 +188,11 @@ def test_what_changes_is_told(tmp_path: Path) -> None:
 
 
 def evaluated(folder: Path) -> Path:
-    answered: list[Answered] = [said("It is 4"), said(None, doc_id=1), said("5, or", doc_id=2, finish="length"),
+    answered: list[ItemResponses] = [said("It is 4"), said(None, doc_id=1), said("5, or", doc_id=2, finish="length"),
                                 said("", doc_id=3), said("4", "5", doc_id=4)][:4]  # fmt: skip
-    setup = Setup(task=SUMS, mode="generation", original=1319, shots=5)
+    setup = TaskSetup(task=SUMS, mode="generation", original=1319, shots=5)
     about = About(model="org/m", began=0.0, took=1.0)
-    results.finish(run_folder.Folder(folder), about, [(setup, answered)], [], TIME)
+    results.finish(run_folder.RunFolder(folder), about, [(setup, answered)], [], TIME)
     return folder
 
 

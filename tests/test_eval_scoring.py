@@ -10,11 +10,11 @@ import pytest
 from answers import CAPTURED_MC, SUMS, said, same, whole
 from loadstone.errors import UsageError
 from loadstone.evals.scoring import score as scoring
-from loadstone.samples import Answered, Sample
+from loadstone.samples import ItemResponses, Sample
 from loadstone.tasks.spec import Filter, Generation
 
 
-def outcomes(answered: Answered, task: Any = SUMS) -> dict[str, str]:
+def outcomes(answered: ItemResponses, task: Any = SUMS) -> dict[str, str]:
     return {score.filter: score.outcome for score in scoring.score(task, "generation", answered)}
 
 
@@ -101,8 +101,8 @@ def test_code_is_judged_by_running_it_or_not_at_all() -> None:
     assert "return 4" in ran
 
 
-def chosen(*pairs: tuple[float, bool] | None) -> Answered:
-    return Answered(
+def chosen(*pairs: tuple[float, bool] | None) -> ItemResponses:
+    return ItemResponses(
         task="tiny_mc",
         doc_id=3,
         doc={"question": "?", "choices": ["a", "bbbb", "cc"], "answer": 1},

@@ -8,7 +8,7 @@ import pytest
 
 from answers import scored
 from loadstone.evals.scoring import aggregate, groups, intervals
-from loadstone.evals.scoring.aggregate import Row, Tally
+from loadstone.evals.scoring.aggregate import Row, TaskTally
 from loadstone.samples import Estimate, Outcome, Score
 from loadstone.stats.distributions import wilson
 from loadstone.tasks.spec import Group
@@ -19,14 +19,14 @@ def row(name: str = "sums") -> Row:
                headline=("exact_match", "strict"))  # fmt: skip
 
 
-def tallied(*items: list[Score], name: str = "sums") -> Tally:
-    found = Tally(row(name))
+def tallied(*items: list[Score], name: str = "sums") -> TaskTally:
+    found = TaskTally(row(name))
     for scores in items:
         found.add(scores)
     return found
 
 
-def plain(outcomes: dict[Outcome, int], name: str = "sums") -> Tally:
+def plain(outcomes: dict[Outcome, int], name: str = "sums") -> TaskTally:
     told = [outcome for outcome, count in outcomes.items() for _ in range(count)]
     return tallied(*([scored(outcome, number)] for number, outcome in enumerate(told)), name=name)
 
@@ -153,7 +153,7 @@ GROUPS = [
 ]
 
 
-def three() -> dict[str, Tally]:
+def three() -> dict[str, TaskTally]:
     counts: dict[str, dict[Outcome, int]] = {
         "a": {"right": 3, "wrong": 1},
         "b": {"right": 1, "wrong": 1},
@@ -194,7 +194,7 @@ def test_the_leaderboard_row() -> None:
 
 
 def test_an_item_that_is_not_judged_is_counted() -> None:
-    found = Tally(row())
+    found = TaskTally(row())
     found.add([], passes=2)
     assert (found.done().items, found.done().passes, found.done().figures) == (1, 2, [])
 

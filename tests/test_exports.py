@@ -27,8 +27,8 @@ from loadstone.results import measure
 from loadstone.sweep import vllm_export
 from loadstone.sweep.folder import SWEEP
 from loadstone.sweep.junit import of_sweep
-from loadstone.sweep.points import Grid, Place, Sweep
-from loadstone.sweep.slo_search import Answer, Found, Outcome
+from loadstone.sweep.points import Grid, Sweep, SweepPoint
+from loadstone.sweep.slo_search import Answer, SearchOutcome, SearchResult
 from servers import clean, loadstone, refused
 from test_measure import failed, streamed, whole
 
@@ -95,7 +95,7 @@ def exported(*records: Record, **config: Any) -> dict[str, Any]:
 def folder(name: str, **config: Any) -> Path:
     """A finished run of the example's records."""
     run = example.run()
-    made = run_folder.Folder(Path(name))
+    made = run_folder.RunFolder(Path(name))
     made.write_json(run_folder.RUN, run | {"config": run["config"] | config})
     made.append(made.path / run_folder.RECORDS, example.records())
     results.finish(made)
@@ -229,7 +229,7 @@ def test_the_command_writes_it(capsys: Capture) -> None:
 
 
 def sweep(*levels: int, gpus: int | None = None, runs: int = 1) -> Path:
-    places = [Place(f"concurrency-{level}", {"concurrency": level}) for level in (*levels, 99)]
+    places = [SweepPoint(f"concurrency-{level}", {"concurrency": level}) for level in (*levels, 99)]
     grid = Grid(config={"max_error_rate": 1.0}, varied=["concurrency"], places=places, gpus=gpus)
     for level in levels:
         for number in range(runs):
@@ -286,8 +286,8 @@ def test_a_sweep_without_results(capsys: Capture) -> None:
 
 
 def test_long_and_odd_settings_make_a_folder_name() -> None:
-    assert vllm_export.folder_name(Place("p", {"dataset": "../x/y"})) == "BENCH--dataset=___x_y"
-    assert vllm_export.folder_name(Place("p", {"extra_body": "x" * 300})) == "BENCH--p"
+    assert vllm_export.folder_name(SweepPoint("p", {"dataset": "../x/y"})) == "BENCH--dataset=___x_y"
+    assert vllm_export.folder_name(SweepPoint("p", {"extra_body": "x" * 300})) == "BENCH--p"
 
 
 # JUnit
@@ -357,8 +357,8 @@ def test_the_points_of_a_sweep_are_tests(capsys: Capture) -> None:
 
 def test_an_objective_that_was_searched_for_is_a_test() -> None:
     answers = {"met": Answer(8.0, 9.0, []), "missed": Answer(None, 1.0, []), "unresolved": Answer(None, None, [])}
-    outcomes = [Outcome({"input_len": 9}, answer, [], "said") for answer in answers.values()]
-    found = Found("rate", ["ttft.p99<500ms"], 0.05, outcomes)
+    outcomes = [SearchOutcome({"input_len": 9}, answer, [], "said") for answer in answers.values()]
+    found = SearchResult("rate", ["ttft.p99<500ms"], 0.05, outcomes)
     _, searched = of_sweep(Sweep(Grid(config={}, varied=[], places=[]), []), found, [])
     assert [case.outcome for case in searched.cases] == list(answers)
     assert searched.cases[0].name == "ttft.p99<500ms, input_len=9"

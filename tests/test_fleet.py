@@ -18,7 +18,7 @@ from loadstone.capacity import page as view
 from loadstone.capacity import plan as fleet
 from loadstone.capacity.curves import curves
 from loadstone.capacity.demand import Demand
-from loadstone.capacity.plan import Offer, Plan, Size, Terms
+from loadstone.capacity.plan import Plan, PricedStack, Requirements, Size
 from loadstone.capacity.replica import capacity
 from loadstone.cli import main
 from loadstone.errors import UsageError
@@ -27,22 +27,22 @@ from loadstone.records import to_line
 from loadstone.report import html, markdown, terminal
 from loadstone.report.page import Chart, Table
 from loadstone.sweep import folder as sweeps
-from loadstone.sweep.points import Point
+from loadstone.sweep.points import MeasuredPoint
 from test_capacity import SLO, at, busy, curve, sweep
 
 SEEN = "ttft.p95<100ms tpot.p95<20ms"
 
 
-def terms(*demands: Demand, **given: Any) -> Terms:
-    return Terms(objectives=SLO, demands=demands, **given)
+def terms(*demands: Demand, **given: Any) -> Requirements:
+    return Requirements(objectives=SLO, demands=demands, **given)
 
 
-def stack(**given: Any) -> Offer:
+def stack(**given: Any) -> PricedStack:
     """A replica carries 20 requests/s for sure, and not 25; 1 s a request, 100 tokens in, 50 out."""
-    return Offer(curve(at(10, 0.02), at(20, 0.05), at(25, 0.2)), **given)
+    return PricedStack(curve(at(10, 0.02), at(20, 0.05), at(25, 0.2)), **given)
 
 
-def first(offer: Offer, asked: Terms) -> Size:
+def first(offer: PricedStack, asked: Requirements) -> Size:
     return fleet.plan([offer], asked).stacks[0].sizes[0]
 
 
@@ -80,12 +80,12 @@ def test_one_replica_fewer_may_do_where_room_is_kept_free() -> None:
 
 
 def test_nothing_too_much_leaves_the_best_case_open() -> None:
-    offer = Offer(curve(at(10, 0.02), at(20, 0.05)))
+    offer = PricedStack(curve(at(10, 0.02), at(20, 0.05)))
     found = fleet.plan([offer], terms(Demand(rate=60)))
     assert found.stacks[0].sizes[0].optimistic is None
     assert found.stacks[0].sizes[0].fewer == "unresolved"
     assert found.stacks[0].remarks[0].startswith("the objectives are met at the highest load measured, 20/s")
-    offer = Offer(curve(at(10, 0.02), at(20, 0.05), at(30, 0.0995)))
+    offer = PricedStack(curve(at(10, 0.02), at(20, 0.05), at(30, 0.0995)))
     assert (
         fleet.plan([offer], terms(Demand(rate=60)))
         .stacks[0]
@@ -104,7 +104,7 @@ def test_users_with_think_time_by_hand() -> None:
 
 def test_users_take_a_response_time() -> None:
     with pytest.raises(UsageError, match=r"how long answers take is not known"):
-        fleet.plan([Offer(curve(bare(10), bare(20)))], terms(Demand(users=9, think=1)))
+        fleet.plan([PricedStack(curve(bare(10), bare(20)))], terms(Demand(users=9, think=1)))
 
 
 def test_growth_month_by_month() -> None:
@@ -143,25 +143,27 @@ def test_costs_by_hand() -> None:
     assert size.cost.million_total == pytest.approx(10 / 21.6)
 
 
-def bare(rate: float) -> Point:
+def bare(rate: float) -> MeasuredPoint:
     """A point of which nothing but TTFT is known."""
     (one,) = at(rate, 0.02).runs
-    return Point(f"{rate}", {"rate": rate}, [msgspec.structs.replace(one, metrics={"ttft": one.metrics["ttft"]})])
+    return MeasuredPoint(
+        f"{rate}", {"rate": rate}, [msgspec.structs.replace(one, metrics={"ttft": one.metrics["ttft"]})]
+    )
 
 
 def test_tokens_that_are_not_known_cost_nothing_known() -> None:
-    size = first(Offer(curve(*map(bare, (10, 20))), price=1), terms(Demand(rate=10)))
+    size = first(PricedStack(curve(*map(bare, (10, 20))), price=1), terms(Demand(rate=10)))
     assert size.cost is not None
     assert (size.cost.million_output, size.cost.million_total, size.cost.hour) == (None, None, 1)
 
 
 def test_the_cheapest_stack() -> None:
     """Two replicas at 3 against four at 1; at 10 requests/s one of each."""
-    dear = Offer(curves(sweep(at(10, 0.02), at(20, 0.05)), "dear", SLO)[0], price=3)
-    cheap = Offer(curves(sweep(at(5, 0.02), at(10, 0.05)), "cheap", SLO)[0], price=1)
+    dear = PricedStack(curves(sweep(at(10, 0.02), at(20, 0.05)), "dear", SLO)[0], price=3)
+    cheap = PricedStack(curves(sweep(at(5, 0.02), at(10, 0.05)), "cheap", SLO)[0], price=1)
     found = fleet.plan([dear, cheap], terms(Demand(rate=40)))
     assert (found.by, found.cheapest) == ("cost", ["cheap"])
-    found = fleet.plan([Offer(dear.curve), cheap], terms(Demand(rate=40), Demand(rate=4)))
+    found = fleet.plan([PricedStack(dear.curve), cheap], terms(Demand(rate=40), Demand(rate=4)))
     assert (found.by, found.cheapest) == ("replicas", ["dear", None])
     assert fleet.plan([dear], terms(Demand(rate=40))).cheapest == [None]
 
@@ -178,14 +180,16 @@ def test_other_lengths_than_the_sweeps_are_told() -> None:
 
 
 def test_points_the_plan_rests_on_are_told_when_suspect() -> None:
-    offer = Offer(curve(at(10, 0.02, status="suspect", doubt="drift"), at(20, 0.05), at(25, 0.2, doubt="error rate")))
+    offer = PricedStack(
+        curve(at(10, 0.02, status="suspect", doubt="drift"), at(20, 0.05), at(25, 0.2, doubt="error rate"))
+    )
     assert fleet.plan([offer], terms(Demand(rate=1))).stacks[0].remarks == [
         "points that the plan rests on are suspect: rate-10 (drift)"
     ]
 
 
 def test_a_closed_loop_is_told() -> None:
-    offer = Offer(curve(busy(1, 3.5, 0.01), busy(8, 28, 0.01), busy(16, 57, 0.3)))
+    offer = PricedStack(curve(busy(1, 3.5, 0.01), busy(8, 28, 0.01), busy(16, 57, 0.3)))
     found = fleet.plan([offer], terms(Demand(rate=20)))
     assert "derived from it, not measured" in found.stacks[0].remarks[0]
     assert found.stacks[0].sizes[0].basis == "derived"
@@ -198,9 +202,9 @@ def test_a_closed_loop_is_told() -> None:
 def three() -> Plan:
     """A stack that can, one that can for less, and one that cannot."""
     offers = [
-        Offer(curves(sweep(at(10, 0.02), at(20, 0.05), at(25, 0.2)), "A100 <b>", SLO)[0], 2.5, 1),
-        Offer(curves(sweep(at(30, 0.02), at(60, 0.05), at(80, 0.2)), "H100", SLO)[0], 4.0, 1),
-        Offer(curves(sweep(at(10, 0.2), at(20, 0.5)), "L4", SLO)[0], 0.8, 1),
+        PricedStack(curves(sweep(at(10, 0.02), at(20, 0.05), at(25, 0.2)), "A100 <b>", SLO)[0], 2.5, 1),
+        PricedStack(curves(sweep(at(30, 0.02), at(60, 0.05), at(80, 0.2)), "H100", SLO)[0], 4.0, 1),
+        PricedStack(curves(sweep(at(10, 0.2), at(20, 0.5)), "L4", SLO)[0], 0.8, 1),
     ]
     asked = (Demand(rate=40), Demand(rate=400))
     return fleet.plan(offers, terms(*asked, peak=2, headroom=0.1, spare=1, growth=1.1, months=6, currency="EUR"))
@@ -235,7 +239,7 @@ def test_one_stack_has_no_column_for_it() -> None:
 
 
 def test_a_plan_that_nobody_can_carry_says_so() -> None:
-    plan = fleet.plan([Offer(curve(at(10, 0.2), at(20, 0.5)))], terms(Demand(rate=40)))
+    plan = fleet.plan([PricedStack(curve(at(10, 0.2), at(20, 0.5)))], terms(Demand(rate=40)))
     page = view.page(plan)
     assert page.lead.tone == "bad"
     assert page.lead.text.startswith("No stack meets the objectives: s: even at the least load")
@@ -375,7 +379,11 @@ def test_a_planned_fleet_meets_the_objectives_and_one_replica_fewer_does_not() -
     objectives = parse(SEEN)
     found = fast.refined(fast.SMALL, (20.0, 40.0, 60.0), SEEN, 2000, seed=1, narrow=1.2)
     rate = 1.9 * (capacity(found, objectives).low or 0.0)
-    (size,) = fleet.plan([Offer(found)], Terms(objectives=objectives, demands=(Demand(rate=rate),))).stacks[0].sizes
+    (size,) = (
+        fleet.plan([PricedStack(found)], Requirements(objectives=objectives, demands=(Demand(rate=rate),)))
+        .stacks[0]
+        .sizes
+    )
     assert (size.replicas, size.fewer) == (2, "missed")
     for replicas, wanted in ((2, True), (1, False)):
         seen = fast.fleet(fast.SMALL, replicas, rate, 3000, seed=9)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loadstone.host import client_health, limits
-from loadstone.host.client_health import INTERVAL, Health, late
+from loadstone.host.client_health import INTERVAL, ClientHealth, late
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_what_fell_due_during_a_block_is_late_as_well(now: int, found: list[int]
 
 def watched(block: float, send_lags: list[int]) -> dict[str, float | None]:
     async def work() -> dict[str, float | None]:
-        watch = Health()
+        watch = ClientHealth()
         watch.start()
         await asyncio.sleep(0.03)
         time.sleep(block)

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from loadstone.config.distributions import FORMS, Law, parse
+from loadstone.config.distributions import FORMS, Distribution, parse
 from loadstone.config.parse import seconds
 
 COUNT = 40_000
@@ -22,27 +22,27 @@ def rng(seed: int = 1) -> np.random.Generator:
 @pytest.mark.parametrize(
     ("text", "law"),
     [
-        (128, Law("constant", (128.0,))),
-        (0.5, Law("constant", (0.5,))),
-        ("128", Law("constant", (128.0,))),
-        (" -3 ", Law("constant", (-3.0,))),
-        ("uniform(64,256)", Law("uniform", (64.0, 256.0))),
-        ("Normal( 512 , 128 )", Law("normal", (512.0, 128.0))),
-        ("normal(512,128,min=16,max=2048)", Law("normal", (512.0, 128.0), 16.0, 2048.0)),
-        ("lognormal(100,0)", Law("lognormal", (100.0, 0.0))),
-        ("exp(4, max = 9)", Law("exp", (4.0,), -INF, 9.0)),
-        ("gamma(10,5,min=1)", Law("gamma", (10.0, 5.0), 1.0)),
-        ("zipf(1.5)", Law("zipf", (1.5,))),
-        ("choice(1,2,8)", Law("choice", (1.0, 2.0, 8.0))),
+        (128, Distribution("constant", (128.0,))),
+        (0.5, Distribution("constant", (0.5,))),
+        ("128", Distribution("constant", (128.0,))),
+        (" -3 ", Distribution("constant", (-3.0,))),
+        ("uniform(64,256)", Distribution("uniform", (64.0, 256.0))),
+        ("Normal( 512 , 128 )", Distribution("normal", (512.0, 128.0))),
+        ("normal(512,128,min=16,max=2048)", Distribution("normal", (512.0, 128.0), 16.0, 2048.0)),
+        ("lognormal(100,0)", Distribution("lognormal", (100.0, 0.0))),
+        ("exp(4, max = 9)", Distribution("exp", (4.0,), -INF, 9.0)),
+        ("gamma(10,5,min=1)", Distribution("gamma", (10.0, 5.0), 1.0)),
+        ("zipf(1.5)", Distribution("zipf", (1.5,))),
+        ("choice(1,2,8)", Distribution("choice", (1.0, 2.0, 8.0))),
     ],
 )
-def test_the_grammar(text: str | float, law: Law) -> None:
+def test_the_grammar(text: str | float, law: Distribution) -> None:
     assert parse(text) == law
 
 
 def test_numbers_are_read_as_the_caller_says() -> None:
-    assert parse("uniform(500ms,2m,max=1m)", seconds) == Law("uniform", (0.5, 120.0), -INF, 60.0)
-    assert parse("90s", seconds) == Law("constant", (90.0,))
+    assert parse("uniform(500ms,2m,max=1m)", seconds) == Distribution("uniform", (0.5, 120.0), -INF, 60.0)
+    assert parse("90s", seconds) == Distribution("constant", (90.0,))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from loadstone.evals.requests import loglikelihood
-from loadstone.evals.requests.build import Wanted
-from loadstone.evals.requests.loglikelihood import UntoldError, Way
+from loadstone.evals.requests.build import EvalRequest
+from loadstone.evals.requests.loglikelihood import LogprobMethod, MissingLogprobsError
 from loadstone.records import Logprobs, Record
 
 
@@ -86,7 +86,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("found", "context", "text", "whole", "why"), REFUSED, ids=[case[-1] for case in REFUSED])
 def test_what_is_not_told_is_not_made_up(found: Logprobs, context: str, text: str, whole: int | None, why: str) -> None:
-    with pytest.raises(UntoldError, match=why):
+    with pytest.raises(MissingLogprobsError, match=why):
         loglikelihood.continuation(found, context, text, whole=whole)
 
 
@@ -106,50 +106,52 @@ def test_letters_with_and_without_a_space() -> None:
 
 
 def test_letters_that_were_not_told() -> None:
-    with pytest.raises(UntoldError, match="none of the letters is among the 4 likeliest"):
+    with pytest.raises(MissingLogprobsError, match="none of the letters is among the 4 likeliest"):
         loglikelihood.letters(Logprobs(["A"], [-1.0], [True], top=[TOP]), [" X"])
-    with pytest.raises(UntoldError, match="no likeliest tokens"):
+    with pytest.raises(MissingLogprobsError, match="no likeliest tokens"):
         loglikelihood.letters(Logprobs(["A"], [-1.0], [True]), [" A"])
 
 
 ONE = {"max_tokens": 1, "temperature": 0}
 WHOLE = {**ONE, "stream": False}
-TEXT = Wanted(id="t", mode="loglikelihood", asked="Q:", continuation=" four")
-CHAT = Wanted(id="t", mode="loglikelihood", asked=[{"role": "user", "content": "Q"}], continuation="four")
-PREFIX = Wanted(id="t", mode="loglikelihood", asked=[{"role": "assistant", "content": "It is"}], continuation=" four")
-IDS = Wanted(id="t", mode="loglikelihood", asked="Q:", continuation=" four", tokens=[1, 2, 3], context=2)
-LETTERS = Wanted(id="t", mode="letters", asked="Q:", letters=[" A"])
+TEXT = EvalRequest(id="t", mode="loglikelihood", asked="Q:", continuation=" four")
+CHAT = EvalRequest(id="t", mode="loglikelihood", asked=[{"role": "user", "content": "Q"}], continuation="four")
+PREFIX = EvalRequest(
+    id="t", mode="loglikelihood", asked=[{"role": "assistant", "content": "It is"}], continuation=" four"
+)
+IDS = EvalRequest(id="t", mode="loglikelihood", asked="Q:", continuation=" four", tokens=[1, 2, 3], context=2)
+LETTERS = EvalRequest(id="t", mode="letters", asked="Q:", letters=[" A"])
 OPEN = {"add_generation_prompt": False, "continue_final_message": True, "prompt_logprobs": 1, **WHOLE}
 BODIES = [
-    (TEXT, Way("echo"), {"prompt": "Q: four", "echo": True, "logprobs": 1, **WHOLE}),
+    (TEXT, LogprobMethod("echo"), {"prompt": "Q: four", "echo": True, "logprobs": 1, **WHOLE}),
     (
         TEXT,
-        Way("echo", plain=True),
+        LogprobMethod("echo", plain=True),
         {"prompt": "Q: four", "add_special_tokens": False, "echo": True, "logprobs": 1, **WHOLE},
     ),
-    (TEXT, Way("prompt_logprobs"), {"prompt": "Q: four", "prompt_logprobs": 1, **WHOLE}),
-    (IDS, Way("echo", plain=True), {"prompt": [1, 2, 3], "echo": True, "logprobs": 1, **WHOLE}),
+    (TEXT, LogprobMethod("prompt_logprobs"), {"prompt": "Q: four", "prompt_logprobs": 1, **WHOLE}),
+    (IDS, LogprobMethod("echo", plain=True), {"prompt": [1, 2, 3], "echo": True, "logprobs": 1, **WHOLE}),
     (
         CHAT,
-        Way("prompt_logprobs", "chat"),
+        LogprobMethod("prompt_logprobs", "chat"),
         {"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "four"}], **OPEN},
     ),
     (
         PREFIX,
-        Way("prompt_logprobs", "chat"),
+        LogprobMethod("prompt_logprobs", "chat"),
         {"messages": [{"role": "assistant", "content": "It is four"}], **OPEN},
     ),
-    (LETTERS, Way("letters", top=5), {"prompt": "Q:", "logprobs": 5, **ONE}),
+    (LETTERS, LogprobMethod("letters", top=5), {"prompt": "Q:", "logprobs": 5, **ONE}),
     (
-        Wanted(id="t", mode="letters", asked=[{"role": "user", "content": "Q"}], letters=["A"]),
-        Way("letters", "chat"),
+        EvalRequest(id="t", mode="letters", asked=[{"role": "user", "content": "Q"}], letters=["A"]),
+        LogprobMethod("letters", "chat"),
         {"messages": [{"role": "user", "content": "Q"}], "logprobs": True, "top_logprobs": 20, **ONE},
     ),
 ]
 
 
 @pytest.mark.parametrize(("wanted", "way", "body"), BODIES)
-def test_requests(wanted: Wanted, way: Way, body: dict[str, object]) -> None:
+def test_requests(wanted: EvalRequest, way: LogprobMethod, body: dict[str, object]) -> None:
     assert loglikelihood.body(wanted, way) == body
 
 
@@ -157,5 +159,5 @@ def test_records_say_it_or_not() -> None:
     record = Record(index=0, prompt="t", scheduled=0, end=1, logprobs=told("Q", ":", " four"))
     silent = Record(index=0, prompt="t", scheduled=0, end=1)
     assert loglikelihood.judged(record, TEXT) == [(-2.0, False)]
-    with pytest.raises(UntoldError, match="no log-probabilities"):
+    with pytest.raises(MissingLogprobsError, match="no log-probabilities"):
         loglikelihood.judged(silent, TEXT)

@@ -16,18 +16,18 @@ import virtual
 from loadstone.checks.finding import Finding
 from loadstone.config.parse import SLOS
 from loadstone.engine.progress_digest import Digest, bins
-from loadstone.engine.worker_messages import Pulse
+from loadstone.engine.worker_messages import Progress
 from loadstone.live import display
 from loadstone.live import terminal as screen
-from loadstone.live.checks import SETTLED, SoFar
-from loadstone.live.history import BEGIN, MOST, Course, Figures, History
+from loadstone.live.checks import SETTLED, RunningChecks
+from loadstone.live.history import BEGIN, MOST, Figures, History, MetricHistory
 from loadstone.live.lines import ASCII, BLOCKS, Glyphs, Line, crop, doubt, line, panel, spark
-from loadstone.live.progress import Progress
+from loadstone.live.progress import RunProgress
 from loadstone.metrics.columns import build
 from loadstone.metrics.request_slo import TOGETHER, met, tally
 from loadstone.records import Record, Usage
 from loadstone.results import measure
-from loadstone.schedule.plan import Load, Plan, Rows, make
+from loadstone.schedule.plan import DatasetShape, Load, Plan, make
 from test_measure import failed, streamed, whole
 
 S = 1_000_000_000
@@ -52,7 +52,7 @@ FIGURES = Figures(
     kinds={"timeout": 4, "status": 3, "cancelled": 9},
     slos={"ttft": 0.981, "tpot": None, TOGETHER: None},
     doubts=[LAG],
-    course=Course([1e4, 1.3e4, 2e4, None, 1.5e4], [None, 0.1, 0.2, 0.15, 0.1], [8.0, 16.0, 32.0, 32.0, 32.0]),
+    course=MetricHistory([1e4, 1.3e4, 2e4, None, 1.5e4], [None, 0.1, 0.2, 0.15, 0.1], [8.0, 16.0, 32.0, 32.0, 32.0]),
 )
 
 
@@ -60,8 +60,8 @@ def texts(figures: Figures, width: int, glyphs: Glyphs = BLOCKS) -> list[str]:
     return [row.text for row in panel(figures, width, glyphs)]
 
 
-def pulse(at: float, **fields: Any) -> Pulse:
-    return Pulse(**{"worker": 0, "at": round(at * S), **fields})
+def pulse(at: float, **fields: Any) -> Progress:
+    return Progress(**{"worker": 0, "at": round(at * S), **fields})
 
 
 # the lines
@@ -128,7 +128,9 @@ def test_no_more_than_three_doubts() -> None:
 @pytest.mark.parametrize("advice", ["", "x" * 900, "漢字" * 300, "a\x1b[31m\nb\r\x00"])
 def test_no_line_is_as_wide_as_the_terminal(width: int, advice: str) -> None:
     doubts = [msgspec.structs.replace(LAG, advice=advice, what=advice or "x")]
-    long = msgspec.structs.replace(FIGURES, doubts=doubts, course=Course([1.0] * MOST, [None] * MOST, [0.0] * MOST))
+    long = msgspec.structs.replace(
+        FIGURES, doubts=doubts, course=MetricHistory([1.0] * MOST, [None] * MOST, [0.0] * MOST)
+    )
     for text in texts(long, width):
         assert text.isprintable()
         assert sum(1 + (letter in "漢字") for letter in text) < width
@@ -222,11 +224,11 @@ def test_what_a_record_does_not_tell(record: Record, name: str, told: bool | Non
 # doubts so far
 
 
-def so_far(run: dict[str, Any] | None = None) -> SoFar:
-    return SoFar(example.run() if run is None else run)
+def so_far(run: dict[str, Any] | None = None) -> RunningChecks:
+    return RunningChecks(example.run() if run is None else run)
 
 
-def doubts(*pulses: Pulse, behind: float = 0.0, run: dict[str, Any] | None = None) -> dict[str, str | None]:
+def doubts(*pulses: Progress, behind: float = 0.0, run: dict[str, Any] | None = None) -> dict[str, str | None]:
     sums = so_far(run)
     for each in pulses:
         sums.add(each, {})
@@ -287,11 +289,11 @@ def test_what_is_remembered_of_failures_is_bounded() -> None:
 
 
 def plan() -> Plan:
-    return make(Load(concurrency=8, requests=120, warmup=8), Rows(["p"]))
+    return make(Load(concurrency=8, requests=120, warmup=8), DatasetShape(["p"]))
 
 
 def test_progress_adds_up_what_the_processes_tell() -> None:
-    progress = Progress(plan(), None, example.run())
+    progress = RunProgress(plan(), None, example.run())
     for worker in (0, 1):
         progress.add(pulse(0.1, worker=worker, in_flight=4))
     for worker in (0, 1):
@@ -312,7 +314,7 @@ def test_progress_adds_up_what_the_processes_tell() -> None:
 
 
 def test_a_run_that_is_being_stopped_has_no_time_left_of_its_plan() -> None:
-    progress = Progress(plan(), None, example.run())
+    progress = RunProgress(plan(), None, example.run())
     progress._began -= 10
     progress.add(pulse(9, finished=64, in_flight=8))
     assert progress.figures().remaining == pytest.approx(10, rel=0.05)
@@ -322,8 +324,8 @@ def test_a_run_that_is_being_stopped_has_no_time_left_of_its_plan() -> None:
 
 
 def test_progress_knows_how_far_sending_is_behind() -> None:
-    open_loop = make(Load(rate=10.0, arrivals="constant", requests=100), Rows(["p"]))
-    progress = Progress(open_loop, None, example.run())
+    open_loop = make(Load(rate=10.0, arrivals="constant", requests=100), DatasetShape(["p"]))
+    progress = RunProgress(open_loop, None, example.run())
     assert progress._behind() == 0.0
     progress.add(pulse(5, overdue=20))
     assert progress._behind() == pytest.approx(2.0, abs=0.2)
@@ -397,7 +399,7 @@ class Terminal(io.StringIO):
             assert kind in "Km"
 
 
-class Drawn(screen.Screen):
+class Drawn(screen.TerminalScreen):
     """A screen on such a terminal."""
 
     def __init__(self, file: Terminal) -> None:
@@ -451,7 +453,7 @@ def test_after_a_resize_nothing_of_the_old_lines_is_on_the_screen() -> None:
 
 def test_what_others_write_stays_above(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
-    monkeypatch.setattr(screen, "Screen", Drawn)
+    monkeypatch.setattr(screen, "TerminalScreen", Drawn)
     monkeypatch.setattr(sys, "stderr", terminal)
     with screen.shown(terminal) as drawn:
         drawn.draw(lines("a", "b"))
@@ -465,10 +467,10 @@ def test_what_others_write_stays_above(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     said = io.StringIO()
-    screen.Screen(said, colour=True).draw([Line("x", "bad"), Line("y")])
+    screen.TerminalScreen(said, colour=True).draw([Line("x", "bad"), Line("y")])
     assert said.getvalue() == "\x1b[1;31mx\x1b[0m\x1b[K\ny\x1b[K\n\x1b[J"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert screen.Screen(said)._styled(Line("x", "bad")) == "x"
+    assert screen.TerminalScreen(said)._styled(Line("x", "bad")) == "x"
 
 
 @pytest.mark.parametrize(
@@ -515,7 +517,7 @@ def watched(seconds: float, *figures: Figures, terminal: bool = False) -> str:
     said = Terminal(80, 24) if terminal else io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", said)
-        patch.setattr(screen, "Screen", Drawn)
+        patch.setattr(screen, "TerminalScreen", Drawn)
         patch.setenv("TERM", "xterm")
         virtual.run(watch())
     return "\n".join(said.shown) if isinstance(said, Terminal) else said.getvalue()

@@ -9,7 +9,7 @@ import pytest
 
 from loadstone import records
 from loadstone.apis.openai import Chat, Completions
-from loadstone.apis.response_parser import Reply
+from loadstone.apis.response_parser import ResponseParser
 from loadstone.records import Failure, Logprobs
 from streams import DONE, event
 from test_reply import CAPTURES, needs_captures, parts
@@ -21,7 +21,7 @@ SCORED = Logprobs(ECHO.tokens[:2], ECHO.values[:2], ECHO.best[:2], [0, 6], 2)
 
 def told(body: bytes, api: Any = Completions, kind: str = "application/json") -> tuple[Logprobs | None, Failure | None]:
     """What an answer tells, and how it failed."""
-    reply = Reply(api(), stream=True, keep_text=True)
+    reply = ResponseParser(api(), stream=True, keep_text=True)
     reply.head(200, kind.encode())
     reply.feed(body, 5)
     failure = reply.finish()
@@ -122,7 +122,7 @@ def test_what_has_another_form_is_not_told_and_no_failure(odd: Any) -> None:
 
 
 def test_they_are_told_only_where_texts_are_kept() -> None:
-    reply = Reply(Completions(), stream=False)
+    reply = ResponseParser(Completions(), stream=False)
     reply.head(200, b"application/json")
     reply.feed(whole({"text": "abc", "logprobs": TEXTS}), 0)
     assert reply.finish() is None

@@ -17,7 +17,7 @@ from loadstone.report.page import Chart
 from loadstone.results import measure_columns
 from loadstone.summary import Metric
 from loadstone.sweep import page as sweep
-from loadstone.sweep.points import Grid, Point, Sweep
+from loadstone.sweep.points import Grid, MeasuredPoint, Sweep
 
 
 def figure(change: float) -> tuple[str, Figure]:
@@ -47,7 +47,7 @@ def test_small_runs_have_no_lines_of_p99() -> None:
     """Neither in the legend, nor as an empty chart."""
     summary = measure_columns(build(records()), run())
     small = {name: replace(metric, p99=None) for name, metric in summary.metrics.items()}
-    points = [Point(f"c{load}", {"concurrency": load}, [replace(summary, metrics=small)]) for load in (1, 2)]
+    points = [MeasuredPoint(f"c{load}", {"concurrency": load}, [replace(summary, metrics=small)]) for load in (1, 2)]
     page = sweep.page(Sweep(Grid(config={}, varied=["concurrency"], places=[]), points))
     drawn = {block.title: block for block in page.blocks if isinstance(block, Chart)}
     assert [series.name for series in drawn["Latency against throughput"].series] == ["p50"]

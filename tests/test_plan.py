@@ -12,20 +12,20 @@ from loadstone.config.stages import parse
 from loadstone.errors import UsageError
 from loadstone.schedule import plan
 from loadstone.schedule.arrivals import ARRIVALS
-from loadstone.schedule.plan import Load, Plan, Rows
+from loadstone.schedule.plan import DatasetShape, Load, Plan
 
 S = 1_000_000_000
 
 
-def rows(count: int = 7, **more: Any) -> Rows:
-    return Rows([f"p{number}" for number in range(count)], **more)
+def rows(count: int = 7, **more: Any) -> DatasetShape:
+    return DatasetShape([f"p{number}" for number in range(count)], **more)
 
 
-def written(load: Load, of: Rows | None = None) -> bytes:
+def written(load: Load, of: DatasetShape | None = None) -> bytes:
     return b"".join(plan.lines(plan.make(load, of or rows())))
 
 
-def lines(load: Load, of: Rows | None = None) -> list[dict[str, Any]]:
+def lines(load: Load, of: DatasetShape | None = None) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in written(load, of).splitlines()]
 
 
@@ -268,7 +268,7 @@ def test_requests_go_round_and_conversations_may_stick() -> None:
 
 
 def test_rows_that_were_used_before_are_passed_over() -> None:
-    rows = Rows([f"p{row}" for row in range(5)])
+    rows = DatasetShape([f"p{row}" for row in range(5)])
     made = plan.make(Load(concurrency=1, requests=3, skip=4), rows)
     assert [made.row(place) for place in range(3)] == [4, 0, 1]
     assert [made.index(place) for place in range(3)] == [0, 1, 2]
@@ -277,21 +277,21 @@ def test_rows_that_were_used_before_are_passed_over() -> None:
 
 
 def test_a_shuffle_goes_on_where_it_stopped() -> None:
-    rows = Rows([f"p{row}" for row in range(10)])
+    rows = DatasetShape([f"p{row}" for row in range(10)])
     whole = plan.make(Load(concurrency=1, requests=10, shuffle=True, seed=3), rows)
     second = plan.make(Load(concurrency=1, requests=5, shuffle=True, seed=3, skip=5), rows)
     assert [second.row(place) for place in range(5)] == [whole.row(place) for place in range(5, 10)]
 
 
 def test_conversations_behind_others_are_numbered_from_0() -> None:
-    rows = Rows(["a", "b", "c"], turns=[3, 1, 2])
+    rows = DatasetShape(["a", "b", "c"], turns=[3, 1, 2])
     made = plan.make(Load(concurrency=1, requests=3, skip=2), rows)
     assert [made.index(place) for place in range(3)] == [0, 2, 5]
     assert [made.conversation(place) for place in range(3)] == ["c", "a#2", None]
 
 
 def test_arrivals_behind_others_are_others() -> None:
-    rows = Rows([f"p{row}" for row in range(100)])
+    rows = DatasetShape([f"p{row}" for row in range(100)])
     first, second = (plan.make(Load(rate=10.0, requests=20, skip=skip), rows).offsets for skip in (0, 20))
     assert first is not None
     assert second is not None
@@ -300,4 +300,4 @@ def test_arrivals_behind_others_are_others() -> None:
 
 def test_recorded_times_cannot_be_passed_over() -> None:
     with pytest.raises(UsageError, match="give --from to begin so far into recorded times"):
-        plan.make(Load(arrivals="replay", skip=3), Rows(["a", "b"], at=[0, 5]))
+        plan.make(Load(arrivals="replay", skip=3), DatasetShape(["a", "b"], at=[0, 5]))

@@ -19,10 +19,10 @@ from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.evals.requests import client, tokenize
 from loadstone.evals.requests.answers import Answer
-from loadstone.evals.requests.build import Wanted
-from loadstone.evals.requests.capabilities import Abilities, look, survey
-from loadstone.evals.requests.client import Heard, Line
-from loadstone.evals.requests.loglikelihood import Way
+from loadstone.evals.requests.build import EvalRequest
+from loadstone.evals.requests.capabilities import ServerCapabilities, look, survey
+from loadstone.evals.requests.client import ClientResponse, EvalClient
+from loadstone.evals.requests.loglikelihood import LogprobMethod
 from loadstone.evals.requests.mode import choose, together
 from loadstone.tasks.spec import Data, Generation, Likelihood, Task
 from servers import Asked, clean, scripted
@@ -37,7 +37,7 @@ def value(before: list[str], token: str) -> float:
     return base - zlib.crc32("|".join([*before, token]).encode()) % 1000 / 1000
 
 
-class Model(Line):
+class Model(EvalClient):
     """A server as vLLM is. `faults` are the names of methods' cases below."""
 
     def __init__(self, *faults: str, bos: bool = False, most_stops: int = 4) -> None:
@@ -46,16 +46,16 @@ class Model(Line):
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.vocabulary: list[str] = [BOS]
 
-    async def get(self, path: str) -> Heard:
+    async def get(self, path: str) -> ClientResponse:
         if path == "/tokenizer_info":
-            return said({"bos_token": BOS}) if "info" in self.faults else Heard(404, b"Not Found")
+            return said({"bos_token": BOS}) if "info" in self.faults else ClientResponse(404, b"Not Found")
         return said({"data": [{"id": "tiny", "max_model_len": 64}, {"id": "other"}]})
 
-    async def post(self, path: str, fields: dict[str, Any]) -> Heard:
+    async def post(self, path: str, fields: dict[str, Any]) -> ClientResponse:
         self.asked.append((path, fields))
         for name in self.faults:
             if name in path:
-                return Heard(404, b'{"detail":"Not Found"}')
+                return ClientResponse(404, b'{"detail":"Not Found"}')
         return {"/tokenize": self._tokenize, "/v1/completions": self._complete, "/v1/chat/completions": self._chat}[
             path
         ](fields)
@@ -65,11 +65,11 @@ class Model(Line):
         self.vocabulary += [token for token in found if token not in self.vocabulary]
         return found
 
-    def _tokenize(self, fields: dict[str, Any]) -> Heard:
+    def _tokenize(self, fields: dict[str, Any]) -> ClientResponse:
         found = [BOS] if fields["prompt"] == BOS else self.tokens(fields["prompt"], fields["add_special_tokens"])
         return said({"tokens": [self.vocabulary.index(token) for token in found]})
 
-    def _complete(self, fields: dict[str, Any]) -> Heard:
+    def _complete(self, fields: dict[str, Any]) -> ClientResponse:
         prompt = fields["prompt"]
         if isinstance(prompt, list):
             tokens = [self.vocabulary[token] for token in prompt]
@@ -79,7 +79,7 @@ class Model(Line):
         if "logprobs" in fields and "refused" in self.faults:
             return said({"error": {"message": "logprobs is not supported"}}, REFUSED)
         choice: dict[str, Any] = {"index": 0, "text": self._answer(fields), "finish_reason": "length"}
-        if isinstance(choice["text"], Heard):
+        if isinstance(choice["text"], ClientResponse):
             return choice["text"]
         if "logprobs" in fields and "null" not in self.faults:
             choice["logprobs"] = self._told(tokens, fields)
@@ -115,11 +115,11 @@ class Model(Line):
         ]
         return [None, *ranked[1:]]
 
-    def _chat(self, fields: dict[str, Any]) -> Heard:
+    def _chat(self, fields: dict[str, Any]) -> ClientResponse:
         if "template" in self.faults:
             return said({"error": {"message": "default chat template is no longer allowed"}}, REFUSED)
         text = self._answer(fields)
-        if isinstance(text, Heard):
+        if isinstance(text, ClientResponse):
             return text
         choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": text}}
         choice["finish_reason"] = "length"
@@ -133,17 +133,17 @@ class Model(Line):
         return said(found | {"usage": {"prompt_tokens": len(tokens), "completion_tokens": 1}})
 
 
-def said(body: Any, status: int = 200) -> Heard:
-    return Heard(status, json.dumps(body).encode())
+def said(body: Any, status: int = 200) -> ClientResponse:
+    return ClientResponse(status, json.dumps(body).encode())
 
 
-def seen(*faults: str, **settings: Any) -> Abilities:
+def seen(*faults: str, **settings: Any) -> ServerCapabilities:
     return asyncio.run(look(Model(*faults, **settings)))
 
 
 def test_a_server_that_does_it_all() -> None:
     found = seen()
-    assert found == Abilities(
+    assert found == ServerCapabilities(
         chat=True,
         completions=True,
         template=True,
@@ -241,31 +241,35 @@ def task(**settings: Any) -> Task:
     )
 
 
-NOTHING = Abilities(chat=True, why={"echo": "it ignores `echo`", "completions": "x", "letters chat": "none told"})
+NOTHING = ServerCapabilities(
+    chat=True, why={"echo": "it ignores `echo`", "completions": "x", "letters chat": "none told"}
+)
 
 
 def test_the_default_of_the_task_is_taken() -> None:
     found = choose(task(), "auto", None, seen())
     assert (found.mode, found.api, found.form, found.notice) == ("loglikelihood", "completions", "text", None)
-    assert found.way == Way("echo", ids=True)
+    assert found.way == LogprobMethod("echo", ids=True)
 
 
 WAYS = [
-    ((), "loglikelihood", "chat", Way("prompt_logprobs", "chat")),
-    (("ignored",), "loglikelihood", None, Way("prompt_logprobs", ids=True)),
-    (("/v1/completions",), "loglikelihood", None, Way("prompt_logprobs", "chat")),
-    ((), "letters", None, Way("letters")),
-    ((), "letters", "chat", Way("letters", "chat")),
+    ((), "loglikelihood", "chat", LogprobMethod("prompt_logprobs", "chat")),
+    (("ignored",), "loglikelihood", None, LogprobMethod("prompt_logprobs", ids=True)),
+    (("/v1/completions",), "loglikelihood", None, LogprobMethod("prompt_logprobs", "chat")),
+    ((), "letters", None, LogprobMethod("letters")),
+    ((), "letters", "chat", LogprobMethod("letters", "chat")),
 ]
 
 
 @pytest.mark.parametrize(("faults", "mode", "api", "way"), WAYS)
-def test_the_way_is_one_that_the_server_has(faults: tuple[str, ...], mode: Any, api: str | None, way: Way) -> None:
+def test_the_way_is_one_that_the_server_has(
+    faults: tuple[str, ...], mode: Any, api: str | None, way: LogprobMethod
+) -> None:
     assert choose(task(), mode, api, seen(*faults)).way == way
 
 
 def test_without_special_tokens_where_the_server_takes_them_away() -> None:
-    assert choose(task(), "auto", None, seen("tokenize", bos=True)).way == Way("echo", plain=True)
+    assert choose(task(), "auto", None, seen("tokenize", bos=True)).way == LogprobMethod("echo", plain=True)
     notice = choose(task(), "auto", None, seen("special", "tokenize", bos=True)).notice
     assert notice is not None
     assert notice.startswith("the server puts a token before each text")
@@ -298,11 +302,11 @@ def test_several_servers_can_do_what_all_can() -> None:
     assert "ignores `echo`" in found.why["echo"]
 
 
-def wanted(context: str, text: str, name: str = "t") -> Wanted:
-    return Wanted(id=name, mode="loglikelihood", asked=context, continuation=text)
+def wanted(context: str, text: str, name: str = "t") -> EvalRequest:
+    return EvalRequest(id=name, mode="loglikelihood", asked=context, continuation=text)
 
 
-def cut(model: Model, folder: Path, *asked: Wanted, limit: int | None = None) -> dict[str, tokenize.Cut]:
+def cut(model: Model, folder: Path, *asked: EvalRequest, limit: int | None = None) -> dict[str, tokenize.Cut]:
     return asyncio.run(tokenize.cut(asked, folder, model, limit))
 
 
@@ -342,7 +346,7 @@ def test_a_context_is_asked_for_once_and_cut_from_the_left(tmp_path: Path) -> No
 
 def test_what_has_no_token_before_it_stays_a_text(tmp_path: Path) -> None:
     assert cut(Model(), tmp_path, wanted("", " c")) == {}
-    chat = Wanted(id="c", mode="loglikelihood", asked=[], continuation="x")
+    chat = EvalRequest(id="c", mode="loglikelihood", asked=[], continuation="x")
     assert cut(Model(), tmp_path, chat) == {}
 
 

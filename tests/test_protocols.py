@@ -23,10 +23,10 @@ from loadstone.apis.anthropic import Messages
 from loadstone.apis.embeddings import Embeddings, Rerank
 from loadstone.apis.ollama import Ollama
 from loadstone.apis.openai import Chat, Completions
-from loadstone.apis.response_parser import Reply
+from loadstone.apis.response_parser import ResponseParser
 from loadstone.apis.responses import Responses
 from loadstone.apis.sglang import Generate
-from loadstone.apis.template import Fill
+from loadstone.apis.template import TemplateAPI
 from loadstone.apis.tgi import TGI
 from loadstone.errors import UsageError
 from loadstone.plugins import find
@@ -37,8 +37,8 @@ from streams import DONE, event
 TEXT_OUTPUT = '{"text_input": "%p", "model": "%m"}'
 
 
-def fill(template: str = TEXT_OUTPUT, text_path: str = "text_output", usage_path: str | None = None) -> Fill:
-    return Fill(template, text_path, usage_path)
+def fill(template: str = TEXT_OUTPUT, text_path: str = "text_output", usage_path: str | None = None) -> TemplateAPI:
+    return TemplateAPI(template, text_path, usage_path)
 
 
 MAKERS: dict[str, Callable[[], API]] = {
@@ -515,9 +515,9 @@ STREAMS: dict[str, tuple[Callable[[], API], bytes, dict[str, Any]]] = {
 }
 
 
-def read(api: API, stream: bytes, cuts: list[int] | None = None) -> tuple[dict[str, Any], Reply]:
+def read(api: API, stream: bytes, cuts: list[int] | None = None) -> tuple[dict[str, Any], ResponseParser]:
     """What a stream comes to, and the reply it was read by."""
-    reply = Reply(api, stream=True, keep_text=True)
+    reply = ResponseParser(api, stream=True, keep_text=True)
     reply.head(200, b"application/x-ndjson" if isinstance(api, Ollama) else b"text/event-stream")
     for begin, end in itertools.pairwise([0, *(cuts or []), len(stream)]):
         reply.feed(stream[begin:end], 5)
@@ -555,7 +555,7 @@ def test_streams_cut_at_random(data: st.DataObject) -> None:
 def test_one_api_serves_many_answers_at_once() -> None:
     """What one answer has told so far is nothing to another."""
     api = Generate()
-    first, second = (Reply(api, stream=True, keep_text=True) for _ in range(2))
+    first, second = (ResponseParser(api, stream=True, keep_text=True) for _ in range(2))
     for text in ("a", "ab"):
         for reply in (first, second):
             reply.feed(so_far(text, len(text)), 1)
@@ -634,8 +634,8 @@ def test_how_streams_fail(name: str, stream: bytes, kind: str, words: str) -> No
 # answers in one piece
 
 
-def whole(api: API, body: Any) -> Reply:
-    reply = Reply(api, stream=False, keep_text=True)
+def whole(api: API, body: Any) -> ResponseParser:
+    reply = ResponseParser(api, stream=False, keep_text=True)
     reply.head(200, b"application/json")
     reply.feed(body if isinstance(body, bytes) else json.dumps(body).encode(), 3)
     reply.finish()
@@ -795,7 +795,7 @@ def test_lines_are_the_same_however_they_are_cut(lines: list[bytes], rest: bytes
     rest = rest.replace(b"\n", b"")
     stream = b"".join(one + b"\n" for one in lines) + rest
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    splitter = sse.Lines()
+    splitter = sse.JSONLines()
     got = [
         one for begin, end in itertools.pairwise([0, *cuts, len(stream)]) for one in splitter.feed(stream[begin:end])
     ]
@@ -807,7 +807,7 @@ def test_lines_are_the_same_however_they_are_cut(lines: list[bytes], rest: bytes
 
 
 def body(template: str, prompt: Prompt = HI) -> Any:
-    return Fill(template, "x").body(prompt, Settings(model="m"))
+    return TemplateAPI(template, "x").body(prompt, Settings(model="m"))
 
 
 HARD = Prompt(id="p", text='a "quoted"\n%m %p \\ line')
@@ -847,13 +847,13 @@ BAD_TEMPLATES = {
 @pytest.mark.parametrize(("template", "sentence"), BAD_TEMPLATES.items())
 def test_a_wrong_template_is_one_sentence(template: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=re.escape(sentence)) as caught:
-        Fill(template, "x")
+        TemplateAPI(template, "x")
     assert "\n" not in str(caught.value)
 
 
 def test_a_template_needs_its_paths() -> None:
     with pytest.raises(UsageError, match="needs --text-path"):
-        Fill(TEXT_OUTPUT, None)
+        TemplateAPI(TEXT_OUTPUT, None)
     with pytest.raises(UsageError, match=r"token ids \(p\) only fit"):
         body('{"a": "x %p"}', IDS)
     failure = read(fill(usage_path="meta.usage"), event({"text_output": "a", "n": 1}))[1].failure
@@ -867,7 +867,7 @@ def test_a_template_needs_its_paths() -> None:
 # with the simulated server
 
 
-def exchange(url: str, path: str, api: API, body: dict[str, Any], stream: bool) -> tuple[Reply, str]:
+def exchange(url: str, path: str, api: API, body: dict[str, Any], stream: bool) -> tuple[ResponseParser, str]:
     """One request over a plain connection, and its reply."""
     at = urlsplit(url)
     connection = http.client.HTTPConnection(at.hostname or "", at.port or 0, timeout=servers.PATIENCE)
@@ -875,7 +875,7 @@ def exchange(url: str, path: str, api: API, body: dict[str, Any], stream: bool) 
         connection.request("POST", path, msgspec.json.encode(body), dict(api.headers))
         answer = connection.getresponse()
         kind = answer.headers.get("content-type", "")
-        reply = Reply(api, stream=stream and api.streams, keep_text=True)
+        reply = ResponseParser(api, stream=stream and api.streams, keep_text=True)
         reply.head(answer.status, kind.encode())
         while data := answer.read1(65536):
             reply.feed(data, 1)
@@ -1028,7 +1028,7 @@ def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str
             assert {row.streamed for row in rows} == {not stream}
 
 
-@pytest.mark.parametrize("part", [object(), "text", dict, Reply])
+@pytest.mark.parametrize("part", [object(), "text", dict, ResponseParser])
 def test_what_is_no_api_is_refused(part: object) -> None:
     with pytest.raises(UsageError, match=r"--api x\.py:X is .* make it a subclass of loadstone\.apis\.API"):
         apis.checked(part, "x.py:X")

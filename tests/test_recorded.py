@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from loadstone.apis.openai import Chat, Completions
-from loadstone.apis.response_parser import Reply
+from loadstone.apis.response_parser import ResponseParser
 from loadstone.errors import UsageError
 from loadstone.sim import Settings, logprobs, recorded_answers, request
-from loadstone.sim.answer_lookup import Memory
+from loadstone.sim.answer_lookup import AnswerLookup
 from loadstone.sim.bodies import Page
 from loadstone.sim.formats import FORMATS
-from loadstone.sim.stream_events import Ask
+from loadstone.sim.stream_events import ParsedRequest
 from servers import Capture, Sim, clean, post, records, refused
 from servers import loadstone as command
 
@@ -26,23 +26,23 @@ GSM8K = Path(__file__).resolve().parents[2] / "shared" / "data" / "gsm8k" / "tes
 SHARES = {"wrong": 264.0, "truncated": 0.03, "unparsable": 0.02, "empty": 0.01, "failing": 0.05}
 
 
-def book(*rows: dict[str, Any]) -> recorded_answers.Book:
+def book(*rows: dict[str, Any]) -> recorded_answers.RecordedAnswers:
     return recorded_answers.parse([json.dumps(row).encode() for row in rows], "answers.jsonl")
 
 
-def asked(body: dict[str, Any], path: bytes = b"/v1/chat/completions") -> Ask:
+def asked(body: dict[str, Any], path: bytes = b"/v1/chat/completions") -> ParsedRequest:
     found = request.read(json.dumps(body).encode(), FORMATS[path], Settings())
-    assert isinstance(found, Ask), found
+    assert isinstance(found, ParsedRequest), found
     return found
 
 
-def said(memory: Memory, ask: Ask) -> tuple[str, str] | int:
+def said(memory: AnswerLookup, ask: ParsedRequest) -> tuple[str, str] | int:
     """Text and finish reason of the answer, or its status."""
     found = memory.recall(ask)
     return found.status if isinstance(found, Page) else ("".join(found.said[0]), found.finish)
 
 
-def chat(text: str, **more: Any) -> Ask:
+def chat(text: str, **more: Any) -> ParsedRequest:
     return asked({"messages": [{"role": "user", "content": text}], **more})
 
 
@@ -66,7 +66,7 @@ def test_wrong_and_unfinished_answers_made_of_right_ones(answer: str, wrong: str
 
 def test_a_row_may_bring_its_own_wrong_answer_and_an_answer_for_each_pass() -> None:
     found = book({"question": "Who?", "answer": ["one", "two"], "wrong": "nobody"})
-    memory = Memory(found)
+    memory = AnswerLookup(found)
     assert [said(memory, chat("Who?")) for _ in range(3)] == [("one", "stop"), ("two", "stop"), ("one", "stop")]
     found.plant({"wrong": 1.0}, 0)
     assert said(memory, chat("Who?")) == ("nobody", "stop")
@@ -92,7 +92,7 @@ def test_the_question_that_ends_last_counts_and_of_several_the_longest() -> None
 
 def test_what_is_not_known_is_answered_as_ever() -> None:
     ask = chat("Where?")
-    assert Memory(book({"question": "Who?", "answer": "me"})).recall(ask) is ask
+    assert AnswerLookup(book({"question": "Who?", "answer": "me"})).recall(ask) is ask
 
 
 def test_rows_that_ask_the_same_are_one() -> None:
@@ -105,7 +105,7 @@ def test_rows_that_ask_the_same_are_one() -> None:
 
 
 def test_lengths_and_stop_texts_cut_an_answer() -> None:
-    memory = Memory(book({"question": "Who?", "answer": "It is me.\n\nQuestion: and you?"}))
+    memory = AnswerLookup(book({"question": "Who?", "answer": "It is me.\n\nQuestion: and you?"}))
     assert said(memory, chat("Who?", stop=["Question:"])) == ("It is me.\n\n", "stop")
     assert said(memory, chat("Who?", stop="Question:", max_tokens=2)) == ("It is", "length")
     assert said(memory, chat("Who?", max_tokens=50)) == ("It is me.\n\nQuestion: and you?", "stop")
@@ -141,7 +141,7 @@ def test_every_question_of_gsm8k_gets_just_what_was_planted(form: str) -> None:
     found = recorded_answers.parse(lines, "test.jsonl")
     found.plant({**SHARES, "wrong": 251.0}, 7)
     rows = [json.loads(line) for line in lines]
-    memory, counts = Memory(found), Counter[str]()
+    memory, counts = AnswerLookup(found), Counter[str]()
     for number, row in enumerate(rows):
         shots = "".join(
             f"Question: {shot['question']}\nAnswer: {shot['answer']}\n\n" for shot in rows[number - 5 : number]
@@ -214,7 +214,7 @@ CHOICES = ["Paris", "Rome", "the old town"]
 def likelihood(sim: Sim, context: str, choice: str, **more: Any) -> tuple[float, bool]:
     """Of a continuation, and whether no other was likelier: by an echo, or by what is told of the prompt."""
     body = {"prompt": context + choice, "max_tokens": 0, "echo": True, "logprobs": 1, **more}
-    reply = Reply(Completions(), stream=bool(more.get("stream")), keep_text=True)
+    reply = ResponseParser(Completions(), stream=bool(more.get("stream")), keep_text=True)
     status, kind, data = post(sim.url + "/v1/completions", body)
     reply.head(status, kind)
     reply.feed(data, 0)
@@ -261,7 +261,7 @@ def test_chat_tells_of_its_prompt_and_of_what_it_generates(tmp_path: Path) -> No
         told = {"messages": [{"role": "user", "content": "Which? C"}], "max_tokens": 1, "prompt_logprobs": 1}
         asked = post(sim.url + "/v1/chat/completions", told)
         streamed = post(sim.url + "/v1/chat/completions", {**told, "stream": True})
-    reply = Reply(Chat(), stream=False, keep_text=True)
+    reply = ResponseParser(Chat(), stream=False, keep_text=True)
     reply.head(status, kind)
     reply.feed(data, 0)
     assert reply.finish() is None

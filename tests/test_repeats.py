@@ -189,7 +189,7 @@ class Runs:
         ended = self.ended[len(self.asked) - 1]
         if ended == "gone":
             raise UsageError("no server")
-        folder = run_folder.Folder(Path(config.output or ""))
+        folder = run_folder.RunFolder(Path(config.output or ""))
         return Result(summary(ended=ended, config={"seed": config.seed, "arrivals": self.arrivals}), folder.path)
 
     def go(self, path: Path, count: int = 3, **more: Any) -> repeat_runs.Done:

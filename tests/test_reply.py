@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loadstone.apis import Event
 from loadstone.apis.openai import Chat, Completions
-from loadstone.apis.response_parser import Reply, complaint
+from loadstone.apis.response_parser import ResponseParser, complaint
 from loadstone.records import Failure, Usage
 from streams import DONE, answer, chunk, event, token, usage
 
@@ -27,7 +27,7 @@ def read(
 ) -> dict[str, Any]:
     """What a stream comes to, cut as told, as plain data; times are left out, all bytes have one stamp."""
     streamed = kind != "application/json"
-    reply = Reply(api(), stream=True, keep_text=True)
+    reply = ResponseParser(api(), stream=True, keep_text=True)
     reply.head(status, kind.encode() or b"text/event-stream")
     places = [0, *(cuts or []), len(stream)]
     for begin, end in itertools.pairwise(places):
@@ -101,7 +101,7 @@ def test_captures_cut_at_random(data: st.DataObject) -> None:
 
 
 def error(stream: bytes) -> Failure | None:
-    reply = Reply(Chat(), stream=True)
+    reply = ResponseParser(Chat(), stream=True)
     reply.head(200, b"text/event-stream")
     reply.feed(stream, 1)
     return reply.finish()
@@ -177,7 +177,7 @@ def test_trailing_usage_on_an_empty_delta_is_not_output() -> None:
 
 
 def test_times_are_those_of_the_reads() -> None:
-    reply = Reply(Chat(), stream=True)
+    reply = ResponseParser(Chat(), stream=True)
     reply.head(200, b"text/event-stream")
     thought = chunk({"reasoning": "hm"})
     for at, data in ((10, chunk()), (20, thought), (35, token("a") + token("b")), (50, token("c", "stop")), (60, DONE)):
@@ -224,8 +224,8 @@ def test_tool_calls_are_joined() -> None:
     assert found["error"] is None
 
 
-def whole(body: bytes, api: Any = Chat, status: int = 200) -> Reply:
-    reply = Reply(api(), stream=False, keep_text=True)
+def whole(body: bytes, api: Any = Chat, status: int = 200) -> ResponseParser:
+    reply = ResponseParser(api(), stream=False, keep_text=True)
     reply.head(status, b"application/json")
     reply.feed(body[:10], 3)
     reply.feed(body[10:], 4)
@@ -265,7 +265,7 @@ def test_an_answer_in_one_piece_that_is_none(body: bytes, kind: str) -> None:
 
 def test_a_streamed_request_answered_with_json_is_read_as_a_whole() -> None:
     body = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
-    reply = Reply(Chat(), stream=True, keep_text=True)
+    reply = ResponseParser(Chat(), stream=True, keep_text=True)
     reply.head(200, b"application/json; charset=utf-8")
     reply.feed(body, 3)
     assert reply.finish() is None
@@ -329,7 +329,7 @@ def test_a_mistake_in_an_own_class_is_not_the_servers() -> None:
         def event(self, data: bytes) -> Event:
             raise KeyError("oops")
 
-    reply = Reply(Broken(), stream=True)
+    reply = ResponseParser(Broken(), stream=True)
     reply.head(200, b"text/event-stream")
     reply.feed(token("a"), 1)
     assert reply.finish() == Failure("protocol", "Broken.event: KeyError: 'oops'")

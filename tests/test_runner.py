@@ -11,14 +11,14 @@ import pytest
 import virtual
 from loadstone.apis import base
 from loadstone.apis.openai import Chat
-from loadstone.engine.in_flight import Limits
-from loadstone.engine.requests import Jobs, Maker
+from loadstone.engine.in_flight import TimeLimits
+from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Carrier, Door, Style
+from loadstone.engine.sender import Endpoint, RequestStyle, Sender
 from loadstone.records import Failure, Prompt, Record
 from loadstone.results import measure
 from loadstone.schedule import plan
-from loadstone.schedule.plan import Load, Rows
+from loadstone.schedule.plan import DatasetShape, Load
 from loadstone.transport import Exchange, Request, TransportError
 from streams import DONE, answer, chunk, token
 from virtual import Scripted, Step
@@ -47,18 +47,18 @@ class Run:
     ) -> None:
         self.records: list[Record] = []
         rows = rows or [Prompt(id=f"p{i}", text="hello") for i in range(prompts)]
-        made = Jobs(rows, Maker(Chat(), [base.Settings(model="m")], PATH, ()))
+        made = PreparedRequests(rows, RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ()))
         self.transport = transport
-        self.plan = plan.make(load, Rows([row.id for row in rows], [1 + len(row.later) for row in rows]))
+        self.plan = plan.make(load, DatasetShape([row.id for row in rows], [1 + len(row.later) for row in rows]))
         times = {name: options.pop(name) for name in Times.__struct_fields__ if name in options}
-        self.carrier = Carrier(
+        self.carrier = Sender(
             self.plan,
             made,
             Chat(),
-            [Door(transport, PATH)],
+            [Endpoint(transport, PATH)],
             self.records.append,
             clock=virtual.clock,
-            style=Style(**options),
+            style=RequestStyle(**options),
         )
         self.runner = Runner(self.carrier, Times(**{"stagger": 0, **times}))
 
@@ -123,7 +123,7 @@ def test_poisson_arrivals_are_those_of_the_plan() -> None:
     run = Run(Load(rate=50, requests=100, seed=3), Scripted(steady()))
     run.go()
     assert [r.scheduled for r in run.by_index()] == plan.make(
-        Load(rate=50, requests=100, seed=3), Rows(["p"])
+        Load(rate=50, requests=100, seed=3), DatasetShape(["p"])
     ).offsets.tolist()
 
 
@@ -207,24 +207,30 @@ def test_every_failure_is_a_row_and_the_load_goes_on() -> None:
     assert run.carrier.failed == 3
 
 
-TIMEOUTS: list[tuple[str, Limits, list[Step], str, float]] = [
-    ("no head", Limits(ttft=2), [(50, token())], "no output after 2 s (--ttft-timeout)", 2),
-    ("role only", Limits(ttft=2), [(1, chunk()), (50, token())], "no output after 2 s (--ttft-timeout)", 2),
+TIMEOUTS: list[tuple[str, TimeLimits, list[Step], str, float]] = [
+    ("no head", TimeLimits(ttft=2), [(50, token())], "no output after 2 s (--ttft-timeout)", 2),
+    ("role only", TimeLimits(ttft=2), [(1, chunk()), (50, token())], "no output after 2 s (--ttft-timeout)", 2),
     (
         "stalled",
-        Limits(idle=1.5),
+        TimeLimits(idle=1.5),
         [(3, token()), (1, token()), (50, DONE)],
         "no output for 1.5 s (--idle-timeout)",
         5.5,
     ),
-    ("no end", Limits(idle=1), [(0.5, token("a", "stop")), (50, DONE)], "no output for 1 s (--idle-timeout)", 1.5),
-    ("slow but alive", Limits(idle=2, whole=7.5), [(1.5, token())] * 9, "not complete after 7.5 s (--timeout)", 7.5),
-    ("first of all", Limits(ttft=5, idle=1, whole=9), [(50, token())], "no output after 5 s (--ttft-timeout)", 5),
+    ("no end", TimeLimits(idle=1), [(0.5, token("a", "stop")), (50, DONE)], "no output for 1 s (--idle-timeout)", 1.5),
+    (
+        "slow but alive",
+        TimeLimits(idle=2, whole=7.5),
+        [(1.5, token())] * 9,
+        "not complete after 7.5 s (--timeout)",
+        7.5,
+    ),
+    ("first of all", TimeLimits(ttft=5, idle=1, whole=9), [(50, token())], "no output after 5 s (--ttft-timeout)", 5),
 ]
 
 
 @pytest.mark.parametrize(("limits", "steps", "message", "end"), [c[1:] for c in TIMEOUTS], ids=[c[0] for c in TIMEOUTS])
-def test_timeouts(limits: Limits, steps: list[Step], message: str, end: float) -> None:
+def test_timeouts(limits: TimeLimits, steps: list[Step], message: str, end: float) -> None:
     run = Run(
         Load(concurrency=1, requests=2), Scripted(lambda n, r: steps if n == 0 else steady()(n, r)), limits=limits
     )
@@ -242,7 +248,7 @@ def test_each_of_many_requests_has_its_limits_from_its_own_start() -> None:
     run = Run(
         Load(concurrency=4, requests=4),
         Scripted(lambda number, _: [(waits[number], token("a", "stop") + DONE)]),
-        limits=Limits(whole=2),
+        limits=TimeLimits(whole=2),
     )
     run.go()
     failed = [record for record in run.by_index() if record.error]
@@ -251,7 +257,7 @@ def test_each_of_many_requests_has_its_limits_from_its_own_start() -> None:
 
 
 def test_a_run_within_its_limits_is_not_touched() -> None:
-    run = Run(Load(concurrency=1, requests=3), Scripted(steady()), limits=Limits(ttft=0.6, idle=0.2, whole=0.8))
+    run = Run(Load(concurrency=1, requests=3), Scripted(steady()), limits=TimeLimits(ttft=0.6, idle=0.2, whole=0.8))
     run.go()
     assert [r.error for r in run.records] == [None] * 3
 

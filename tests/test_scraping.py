@@ -16,7 +16,7 @@ from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
 from loadstone.server_metrics import csv, discovery
-from loadstone.server_metrics.process import Lookout, Place, Quest
+from loadstone.server_metrics.process import MetricsPage, ScrapeProcess, ScrapeSpec
 from servers import (
     MODELS,
     PATIENCE,
@@ -144,7 +144,7 @@ def test_a_page_that_wants_the_key_gets_it(monkeypatch: pytest.MonkeyPatch) -> N
             found(Config(url="http://other.example", scrape=url))
 
 
-def found(config: Config, notices: list[str] | None = None) -> list[Place]:
+def found(config: Config, notices: list[str] | None = None) -> list[MetricsPage]:
     notice = (notices if notices is not None else []).append
     return event_loop.run(discovery.find(config, ["/v1/chat/completions"], notice))
 
@@ -224,10 +224,12 @@ def test_keys_in_an_address_are_written_nowhere(vllm: Sim, capsys: Capture) -> N
 # The process
 
 
-def quest(url: str, folder: Path, **changes: Any) -> Quest:
+def quest(url: str, folder: Path, **changes: Any) -> ScrapeSpec:
     config = Config(url=url, scrape_every=0.05)
-    made = discovery.quest(config, [Place(f"{url}/metrics", f"{url}/metrics")], folder)
-    return made if not changes else Quest(**{name: getattr(made, name) for name in made.__struct_fields__} | changes)
+    made = discovery.quest(config, [MetricsPage(f"{url}/metrics", f"{url}/metrics")], folder)
+    return (
+        made if not changes else ScrapeSpec(**{name: getattr(made, name) for name in made.__struct_fields__} | changes)
+    )
 
 
 def until(true: Any) -> None:
@@ -245,7 +247,7 @@ def looks(folder: Path) -> int:
 def test_looks_that_fail_are_rows_and_the_next_may_succeed(tmp_path: Path) -> None:
     answers = iter([(200, "vllm:num_requests_running 1\n"), (500, "oh"), (200, "<html>")])
     with scripted(lambda _: next(answers, (200, "vllm:num_requests_running 5\n"))) as url:
-        lookout = Lookout(quest(url, tmp_path))
+        lookout = ScrapeProcess(quest(url, tmp_path))
         assert lookout.start()
         lookout.began(time.monotonic_ns())
         until(lambda: looks(tmp_path) > 5)
@@ -284,14 +286,14 @@ def _gone(process: str) -> bool:
 
 @posix
 def test_its_death_is_not_the_runs(vllm: Sim, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    began = Lookout.began
+    began = ScrapeProcess.began
 
-    def killed(self: Lookout, origin: int) -> None:
+    def killed(self: ScrapeProcess, origin: int) -> None:
         self._process.kill()
         self._process.wait()
         began(self, origin)
 
-    monkeypatch.setattr(Lookout, "began", killed)
+    monkeypatch.setattr(ScrapeProcess, "began", killed)
     assert loadstone(capsys, "run", "--url", vllm.url, *SMALL, "-o", "run").status == 0
     assert read_json(Path("run/summary.json"))["server"] is None
 

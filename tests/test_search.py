@@ -18,7 +18,7 @@ from loadstone.errors import UsageError
 from loadstone.metrics.slo import Judgement, parse
 from loadstone.stats import distributions
 from loadstone.sweep import plan, slo_probe, slo_search, strategies
-from loadstone.sweep.run import Campaign
+from loadstone.sweep.run import SweepRun
 from loadstone.sweep.slo_probe import Probe, Tally
 from loadstone.sweep.slo_search import Answer, Range
 from loadstone.sweep.slo_search_page import answer
@@ -254,8 +254,8 @@ def test_requests_that_are_alike_are_called_where_none_came_near_the_limit() -> 
 def test_nothing_surely_met_is_not_all_missed() -> None:
     def told(*calls: Judgement) -> str:
         tried = [Probe(load, call, 1, 100, 1.0, []) for load, call in enumerate(calls, 1)]
-        outcome = slo_search.Outcome({}, slo_search.answer(tried), tried, slo_search.done(tried))
-        return answer(slo_search.Found("concurrency", [], 1.05, [outcome]), outcome)
+        outcome = slo_search.SearchOutcome({}, slo_search.answer(tried), tried, slo_search.done(tried))
+        return answer(slo_search.SearchResult("concurrency", [], 1.05, [outcome]), outcome)
 
     assert told("missed", "missed") == "no load that was tried meets them, down to 1 request in flight"
     assert told("unresolved") == (
@@ -354,11 +354,11 @@ def test_an_answer_that_never_came_is_no_goodput(tmp_path: Path) -> None:
     assert found.share == 1.0
 
 
-def simulated_search(path: Path, seed: int = 1, **given: object) -> strategies.Found:
+def simulated_search(path: Path, seed: int = 1, **given: object) -> strategies.SearchResult:
     config = Config(url="http://x", dataset="random", rate=40.0, seed=seed)
     asked = {"slo": "ttft.p90<60ms", "probe_max": "1500", "within": "15%", "at_most": 200.0, **given}
     course = plan.course(asked, config, {}, path)
-    campaign = Campaign(path, course.grid, config)
+    campaign = SweepRun(path, course.grid, config)
     assert course.search is not None
     assert campaign.run(course.guide, simulated.go()) == "done"
     return course.search.found(campaign.sweep)

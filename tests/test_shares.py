@@ -14,19 +14,19 @@ from loadstone.apis import base
 from loadstone.apis.openai import Chat
 from loadstone.config.schema import Config
 from loadstone.config.stages import parse
-from loadstone.engine.requests import Jobs, Maker
+from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Carrier, Door, Style
+from loadstone.engine.sender import Endpoint, RequestStyle, Sender
 from loadstone.engine.worker_messages import (
-    Commission,
     Frames,
-    Go,
-    Level,
-    Outcome,
-    Pulse,
+    Progress,
     Ready,
     Refusal,
+    SetConcurrency,
+    StartSignal,
     Stop,
+    WorkerResult,
+    WorkerSpec,
     down,
     frame,
     packed,
@@ -35,8 +35,8 @@ from loadstone.engine.worker_messages import (
 )
 from loadstone.records import Prompt, Record
 from loadstone.schedule import plan
-from loadstone.schedule.partition import Share, deal
-from loadstone.schedule.plan import Load, Plan, Rows
+from loadstone.schedule.partition import Partition, partition
+from loadstone.schedule.plan import DatasetShape, Load, Plan
 from streams import answer
 from virtual import Scripted, Step
 
@@ -55,7 +55,7 @@ LOADS = {
 
 
 def made(load: Load, turns: list[int] = TURNS) -> Plan:
-    return plan.make(load, Rows([f"r{i}" for i in range(len(turns))], turns))
+    return plan.make(load, DatasetShape([f"r{i}" for i in range(len(turns))], turns))
 
 
 @pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
@@ -63,7 +63,7 @@ def made(load: Load, turns: list[int] = TURNS) -> Plan:
 def test_every_place_belongs_to_one_process(load: Load, workers: int) -> None:
     whole = made(load)
     assert whole.total is not None
-    shares = deal(whole, workers)
+    shares = partition(whole, workers)
     assert len(shares) == workers
     dealt = [share.places(whole.total).tolist() for share in shares]
     assert sorted(place for places in dealt for place in places) == list(range(whole.total))
@@ -74,13 +74,13 @@ def test_every_place_belongs_to_one_process(load: Load, workers: int) -> None:
 
 @pytest.mark.parametrize(("slots", "workers", "each"), [(10, 4, [3, 3, 2, 2]), (8, 3, [3, 3, 2]), (5, 1, [5])])
 def test_slots_are_dealt_out_exactly_and_places_in_proportion(slots: int, workers: int, each: list[int]) -> None:
-    shares = deal(made(Load(concurrency=slots, requests=100 * slots)), workers)
+    shares = partition(made(Load(concurrency=slots, requests=100 * slots)), workers)
     assert [share.slots(slots) for share in shares] == each
     assert [share.count(100 * slots) for share in shares] == [100 * own for own in each]
 
 
 def test_arrivals_are_dealt_out_by_their_number_modulo_the_processes() -> None:
-    assert [share.places(10).tolist() for share in deal(made(OPEN), 3)] == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    assert [share.places(10).tolist() for share in partition(made(OPEN), 3)] == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_arrivals_are_dealt_out_by_their_number_modulo_the_processes() -> None:
     ],
 )
 def test_no_process_is_started_that_has_nothing_to_do(load: Load, workers: int) -> None:
-    assert len(deal(made(load), 8)) == workers
+    assert len(partition(made(load), 8)) == workers
 
 
 def script(number: int, request: object) -> list[Step]:
@@ -106,13 +106,15 @@ def carried(load: Load, workers: int) -> list[Record]:
     rows = [Prompt(id=f"r{i}", text="hi", later=[Prompt(id="", text="on")] * (n - 1)) for i, n in enumerate(TURNS)]
 
     async def work() -> None:
-        shares = deal(made(load), workers)
+        shares = partition(made(load), workers)
         runners = []
         for share in shares:
-            jobs = Jobs(rows, Maker(Chat(), [base.Settings(model=name) for name in ("a", "b")], PATH, ()))
-            style = Style(worker=share.worker)
-            doors = [Door(Scripted(script), PATH)] * load.servers
-            carrier = Carrier(made(load), jobs, Chat(), doors, records.append, clock=virtual.clock, style=style)
+            jobs = PreparedRequests(
+                rows, RequestBuilder(Chat(), [base.Settings(model=name) for name in ("a", "b")], PATH, ())
+            )
+            style = RequestStyle(worker=share.worker)
+            doors = [Endpoint(Scripted(script), PATH)] * load.servers
+            carrier = Sender(made(load), jobs, Chat(), doors, records.append, clock=virtual.clock, style=style)
             runners.append(Runner(carrier, Times(stagger=0), share=share))
         await asyncio.gather(*(runner.run(0) for runner in runners))
 
@@ -156,10 +158,12 @@ def test_a_runner_that_is_led_holds_the_level_it_is_told() -> None:
     flights: dict[float, int] = {}
 
     async def work() -> str:
-        jobs = Jobs([Prompt(id="p", text="hi")], Maker(Chat(), [base.Settings(model="m")], PATH, ()))
-        whole = plan.make(Load(concurrency=1, duration=99.0), Rows(["p"]))
-        carrier = Carrier(whole, jobs, Chat(), [Door(Scripted(script), PATH)], records.append, clock=virtual.clock)
-        runner = Runner(carrier, Times(stagger=0, grace=5.0), share=Share(worker=1, workers=2, cycle=2), led=True)
+        jobs = PreparedRequests(
+            [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ())
+        )
+        whole = plan.make(Load(concurrency=1, duration=99.0), DatasetShape(["p"]))
+        carrier = Sender(whole, jobs, Chat(), [Endpoint(Scripted(script), PATH)], records.append, clock=virtual.clock)
+        runner = Runner(carrier, Times(stagger=0, grace=5.0), share=Partition(worker=1, workers=2, cycle=2), led=True)
         loop = asyncio.get_running_loop()
         for at, level in ((1.0, 4), (2.0, 9), (3.0, 2), (4.0, 0), (5.0, 3)):
             loop.call_later(at, runner.lead, level)
@@ -177,10 +181,12 @@ def test_a_led_runner_ends_when_everything_is_sent() -> None:
     records: list[Record] = []
 
     async def work() -> str:
-        jobs = Jobs([Prompt(id="p", text="hi")], Maker(Chat(), [base.Settings(model="m")], PATH, ()))
-        whole = plan.make(Load(concurrency=1, requests=11), Rows(["p"]))
-        carrier = Carrier(whole, jobs, Chat(), [Door(Scripted(script), PATH)], records.append, clock=virtual.clock)
-        runner = Runner(carrier, Times(stagger=0), share=Share(worker=0, workers=2, cycle=2), led=True)
+        jobs = PreparedRequests(
+            [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ())
+        )
+        whole = plan.make(Load(concurrency=1, requests=11), DatasetShape(["p"]))
+        carrier = Sender(whole, jobs, Chat(), [Endpoint(Scripted(script), PATH)], records.append, clock=virtual.clock)
+        runner = Runner(carrier, Times(stagger=0), share=Partition(worker=0, workers=2, cycle=2), led=True)
         asyncio.get_running_loop().call_later(0.5, runner.lead, 4)
         return await runner.run()
 
@@ -197,10 +203,10 @@ def test_a_plan_travels_whole(load: Load) -> None:
     assert there.levels == whole.levels
 
 
-def commission() -> Commission:
+def commission() -> WorkerSpec:
     prompts = {3: Prompt(id="x", messages=[{"role": "user", "content": "é"}], later=[Prompt(id="y", text="on")])}
-    return Commission(
-        share=Share(worker=1, workers=2, cycle=2),
+    return WorkerSpec(
+        share=Partition(worker=1, workers=2, cycle=2),
         config=Config(extra_body={"a": [1, None]}, goodput={"ttft": 0.2}, header={"X-A": "b"}),
         schedule=packed(made(OPEN)),
         prompts=prompts,
@@ -210,8 +216,8 @@ def commission() -> Commission:
     )
 
 
-DOWN = [commission(), Go(12345678901234567), Level(7), Stop("interrupted", 3.0)]
-UP = [Ready(77), Refusal("give --url"), Pulse(worker=1, at=5, ttft={3: 4}, kinds={"timeout": 1}), Outcome(
+DOWN = [commission(), StartSignal(12345678901234567), SetConcurrency(7), Stop("interrupted", 3.0)]
+UP = [Ready(77), Refusal("give --url"), Progress(worker=1, at=5, ttft={3: 4}, kinds={"timeout": 1}), WorkerResult(
     worker=1, ended="done", written=9, unsent=0, client={"cpu_share": 0.5, "run_queue_share": None})]  # fmt: skip
 
 

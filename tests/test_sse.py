@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone.apis.sse import Events
+from loadstone.apis.sse import ServerSentEvents
 
 CASES = {
     "one event": (b"data: a\n\n", [b"a"]),
@@ -37,12 +37,12 @@ CASES = {
 
 @pytest.mark.parametrize(("stream", "events"), CASES.values(), ids=CASES)
 def test_rules(stream: bytes, events: list[bytes]) -> None:
-    assert Events().feed(stream) == events
+    assert ServerSentEvents().feed(stream) == events
 
 
 @pytest.mark.parametrize(("stream", "events"), CASES.values(), ids=CASES)
 def test_byte_by_byte(stream: bytes, events: list[bytes]) -> None:
-    splitter = Events()
+    splitter = ServerSentEvents()
     assert [event for i in range(len(stream)) for event in splitter.feed(stream[i : i + 1])] == events
 
 
@@ -53,12 +53,12 @@ def test_any_cut_gives_the_same(data: st.DataObject) -> None:
     )
     stream = b"".join(data.draw(st.lists(pieces, max_size=30)))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
-    splitter, parts = Events(), zip([0, *cuts], [*cuts, len(stream)], strict=True)
-    assert [event for a, b in parts for event in splitter.feed(stream[a:b])] == Events().feed(stream)
+    splitter, parts = ServerSentEvents(), zip([0, *cuts], [*cuts, len(stream)], strict=True)
+    assert [event for a, b in parts for event in splitter.feed(stream[a:b])] == ServerSentEvents().feed(stream)
 
 
 def test_an_event_is_given_when_its_blank_line_ends() -> None:
-    splitter = Events()
+    splitter = ServerSentEvents()
     assert splitter.feed(b"data: a\r") == []
     assert splitter.feed(b"\r") == [b"a"]
     assert splitter.feed(b"\ndata: b\n\n") == [b"b"]
@@ -69,13 +69,13 @@ def test_an_event_is_given_when_its_blank_line_ends() -> None:
     [(b"data: a\n\n", b""), (b"data: a\n", b"a\n"), (b"data: a\n\nda", b"da"), (b": ping\n", b""), (b"\n", b"")],
 )
 def test_rest_is_what_is_not_complete(stream: bytes, rest: bytes) -> None:
-    splitter = Events()
+    splitter = ServerSentEvents()
     splitter.feed(stream)
     assert splitter.rest == rest
 
 
 def test_long_event_in_small_pieces() -> None:
-    splitter, text = Events(), b"x" * 300_000
+    splitter, text = ServerSentEvents(), b"x" * 300_000
     for place in range(0, len(text), 100):
         assert splitter.feed((b"data: " if place == 0 else b"") + text[place : place + 100]) == []
     assert splitter.feed(b"\n\n") == [text]

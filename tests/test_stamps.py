@@ -315,7 +315,7 @@ def test_a_socket_that_cannot_be_watched_is_closed(call: str, monkeypatch: pytes
     def refuse(*_: object) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(kernel_socket.Watch, call, refuse)
+    monkeypatch.setattr(kernel_socket.SocketWatcher, call, refuse)
 
     async def work(wire: Wire) -> None:
         with pytest.raises(TransportError, match="too many open files"):

@@ -98,17 +98,17 @@ def test_empty_lines_are_passed_over() -> None:
 
 
 def test_a_new_folder_is_made_with_its_parents(tmp_path: Path) -> None:
-    assert run_folder.Folder(tmp_path / "a" / "b").path.is_dir()
+    assert run_folder.RunFolder(tmp_path / "a" / "b").path.is_dir()
 
 
 def test_an_empty_folder_will_do(tmp_path: Path) -> None:
-    assert run_folder.Folder(tmp_path).path == tmp_path
+    assert run_folder.RunFolder(tmp_path).path == tmp_path
 
 
 def test_an_existing_run_is_refused_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(b"{}")
     with pytest.raises(UsageError, match=r"exists and is not empty; give another folder with -o$"):
-        run_folder.Folder(tmp_path)
+        run_folder.RunFolder(tmp_path)
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("run.json", b"{}")]
 
 
@@ -116,12 +116,12 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"mine")
     for path in (tmp_path / "x", tmp_path / "x" / "y"):
         with pytest.raises(UsageError, match=r"^cannot make the folder .*; give another with -o$"):
-            run_folder.Folder(path)
+            run_folder.RunFolder(path)
     assert (tmp_path / "x").read_bytes() == b"mine"
 
 
 def test_files_are_written_whole(tmp_path: Path) -> None:
-    folder = run_folder.Folder(tmp_path)
+    folder = run_folder.RunFolder(tmp_path)
     folder.write("a.txt", "één")
     folder.write("a.txt", b"two")
     folder.write_json("b.json", {"x": None})
@@ -147,7 +147,7 @@ def test_default_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_record_is_on_disk_before_the_end(tmp_path: Path) -> None:
-    recorder = run_folder.Recorder(run_folder.Folder(tmp_path).path / run_folder.RECORDS)
+    recorder = run_folder.Recorder(run_folder.RunFolder(tmp_path).path / run_folder.RECORDS)
     for index in range(3):
         recorder.add(record(index))
         while len(found := list(run_folder.load_records(tmp_path))) <= index:
@@ -158,7 +158,7 @@ def test_each_record_is_on_disk_before_the_end(tmp_path: Path) -> None:
 
 
 def test_closing_waits_for_what_is_still_to_be_written(tmp_path: Path) -> None:
-    recorder = run_folder.Recorder(run_folder.Folder(tmp_path).path / run_folder.RECORDS)
+    recorder = run_folder.Recorder(run_folder.RunFolder(tmp_path).path / run_folder.RECORDS)
     for index in range(5000):
         recorder.add(record(index))
     recorder.close()
@@ -321,7 +321,7 @@ def test_requests_csv_of_nothing_is_its_head(tmp_path: Path) -> None:
     ids=["empty", "cut", "all failed", "not streamed"],
 )
 def test_the_end_of_an_odd_run(tmp_path: Path, content: bytes, counts: tuple[int, int, int]) -> None:
-    folder = run_folder.Folder(tmp_path / "run")
+    folder = run_folder.RunFolder(tmp_path / "run")
     folder.write(run_folder.RUN, '{"began": "now"}')
     folder.write(run_folder.RECORDS, content)
     found = results.finish(folder).counts
@@ -334,7 +334,7 @@ def test_the_end_of_an_odd_run(tmp_path: Path, content: bytes, counts: tuple[int
 @pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
 def test_no_room_for_requests_csv_leaves_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests_csv, "CHUNK", 2)
-    folder = run_folder.Folder(tmp_path / "run")
+    folder = run_folder.RunFolder(tmp_path / "run")
     folder.write(run_folder.RUN, '{"began": "now"}')
     folder.write(run_folder.RECORDS, lines(5))
     (folder.path / results.REQUESTS_CSV).symlink_to(FULL)
@@ -344,7 +344,7 @@ def test_no_room_for_requests_csv_leaves_the_summary(tmp_path: Path, monkeypatch
 
 
 def test_a_full_disk_at_the_end_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = run_folder.Folder(tmp_path / "run")
+    folder = run_folder.RunFolder(tmp_path / "run")
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -18,12 +18,12 @@ import pytest
 from loadstone.cli.parser import parse
 from loadstone.config.schema import Config
 from loadstone.engine.progress_digest import bins, middle
-from loadstone.engine.worker_messages import Outcome, Pulse
+from loadstone.engine.worker_messages import Progress, WorkerResult
 from loadstone.errors import UsageError
 from loadstone.swarm import clock_sync, command, messages, record_batches, settings
 from loadstone.swarm import outcome as endings
 from loadstone.swarm.locust_stats import Figures, milliseconds
-from loadstone.swarm.members import Machine, Roster, Shard, levels
+from loadstone.swarm.members import Machine, Members, Shard, levels
 from loadstone.swarm.record_stream import Stream
 
 MS = 1_000_000
@@ -113,7 +113,7 @@ def test_an_end_mark_says_what_is_missing() -> None:
     inbox = record_batches.Inbox()
     inbox.take(0, b"a\nb\n")
     assert inbox.missing == "no end mark after 2 records"
-    inbox.close(record_batches.Mark(3, 5, "x"))
+    inbox.close(record_batches.StreamDigest(3, 5, "x"))
     assert inbox.missing == "2 of 3 batches of records"
     inbox.take(1, b"c\n")
     inbox.take(2, b"d\n")
@@ -138,7 +138,7 @@ class Process:
 
 
 def test_a_file_is_sent_while_it_grows_and_again_until_it_has_arrived(tmp_path: Path) -> None:
-    path, process, said = tmp_path / "r.jsonl", Process(), list[messages.Letter]()
+    path, process, said = tmp_path / "r.jsonl", Process(), list[messages.SwarmMessage]()
     stream = Stream(RUN, process, path, said.append)  # type: ignore[arg-type]
     stream.move(0.0)
     assert said == []
@@ -178,12 +178,12 @@ def test_users_are_spread_evenly_over_processes(seats: int, engines: int) -> Non
 
 
 def test_every_letter_can_be_read() -> None:
-    assert set(typing.get_args(messages.Any_)) == set(messages.Letter.__subclasses__())
+    assert set(typing.get_args(messages.Any_)) == set(messages.SwarmMessage.__subclasses__())
 
 
 def test_letters_come_out_as_they_went_in() -> None:
-    outcome = Outcome(worker=1, ended="done", written=3, unsent=0, client={"cpu_share": None})
-    end = messages.End(run=RUN, engine=1, mark=record_batches.Mark(1, 3, "d"), outcome=outcome, file="/x")
+    outcome = WorkerResult(worker=1, ended="done", written=3, unsent=0, client={"cpu_share": None})
+    end = messages.End(run=RUN, engine=1, mark=record_batches.StreamDigest(1, 3, "d"), outcome=outcome, file="/x")
     assert messages.opened(messages.sealed(end)) == end
     with pytest.raises(msgspec.ValidationError):
         messages.opened(msgspec.msgpack.encode({"type": "Parley", "run": RUN}))
@@ -197,7 +197,7 @@ class Field:
 
     def __init__(self, folder: Path) -> None:
         self.now = 0
-        self.roster = Roster(RUN, 20.0, lambda: self.now)
+        self.roster = Members(RUN, 20.0, lambda: self.now)
         for number, name in enumerate("ab"):
             self.roster.hear(name, messages.Hello(run=RUN, host=f"host-{name}", processes=1, versions={}))
             self[name].shards.append(Shard(number, folder / f"records.{number}.jsonl"))
@@ -205,15 +205,15 @@ class Field:
     def __getitem__(self, name: str) -> Machine:
         return self.roster.machines[name]
 
-    def batch(self, name: str, number: int, lines: bytes) -> messages.Letter | None:
+    def batch(self, name: str, number: int, lines: bytes) -> messages.SwarmMessage | None:
         shard = self[name].shards[0]
         return self.roster.hear(
             name, messages.Batch(run=RUN, engine=shard.engine, number=number, data=zlib.compress(lines))
         )
 
-    def end(self, name: str, died: bool = False, ended: str = "done") -> messages.Letter | None:
+    def end(self, name: str, died: bool = False, ended: str = "done") -> messages.SwarmMessage | None:
         shard = self[name].shards[0]
-        outcome = Outcome(worker=shard.engine, ended=ended, written=0, unsent=0, client={"cpu_share": 0.1})
+        outcome = WorkerResult(worker=shard.engine, ended=ended, written=0, unsent=0, client={"cpu_share": 0.1})
         mark = shard.inbox._tally.mark
         end = messages.End(run=RUN, engine=shard.engine, mark=mark, outcome=None if died else outcome, file="")
         return self.roster.hear(name, end)
@@ -309,11 +309,11 @@ def test_strangers_are_not_heard(tmp_path: Path) -> None:
 )
 def test_why_a_test_ended(why: dict[str, Any], expected: str) -> None:
     known = {"watcher": None, "over": False, "endless": False, "interrupted": False, "timed": False}
-    assert endings.reason(endings.Why(**{**known, **why})) == expected
+    assert endings.reason(endings.LossReason(**{**known, **why})) == expected
 
 
 def test_patience_ends_when_nothing_more_comes() -> None:
-    patience = endings.Patience(30.0)
+    patience = endings.StopDeadline(30.0)
     assert not patience.lost(0, 100.0)
     assert not patience.lost(0, 129.0)
     assert not patience.lost(1, 131.0)
@@ -442,10 +442,10 @@ def test_requests_count_and_times_do_not() -> None:
     stats = Stats()
     figures = Figures(stats)
     figures.add(
-        Pulse(worker=0, at=1, finished=3, latency=bins([2e9, 3e9]), ttft=bins([1e8, 1e8]), kinds={"timeout": 1})
+        Progress(worker=0, at=1, finished=3, latency=bins([2e9, 3e9]), ttft=bins([1e8, 1e8]), kinds={"timeout": 1})
     )
-    figures.add(Pulse(worker=1, at=1, finished=2, latency=bins([2e9]), kinds={"stopped": 1}))
-    figures.add(Pulse(worker=0, at=2, finished=4, latency=bins([2e9]), gap=bins([2e7] * 9)))
+    figures.add(Progress(worker=1, at=1, finished=2, latency=bins([2e9]), kinds={"stopped": 1}))
+    figures.add(Progress(worker=0, at=2, finished=4, latency=bins([2e9]), gap=bins([2e7] * 9)))
     requests = stats.entries["request", "POST"]
     assert stats.total.num_requests == requests.num_requests == 6
     assert requests.num_none_requests == 2

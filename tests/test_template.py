@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone.apis.fast_path import Template
+from loadstone.apis.fast_path import EventTemplate
 from loadstone.apis.openai import Chat, Completions
-from loadstone.apis.response_parser import Reply
+from loadstone.apis.response_parser import ResponseParser
 from streams import chunk, token, usage
 
 
@@ -18,8 +18,8 @@ def data(event: bytes) -> bytes:
     return event.removeprefix(b"data: ").strip()
 
 
-def taught(event: bytes) -> Template:
-    template = Template()
+def taught(event: bytes) -> EventTemplate:
+    template = EventTemplate()
     template.learn(data(event), Chat().event(data(event)))
     return template
 
@@ -81,7 +81,7 @@ def test_reasoning_and_then_an_answer_are_both_learnt() -> None:
 
 def read(stream: bytes, lessons: int, size: int) -> object:
     """`size`: bytes of a read."""
-    reply = Reply(Chat(), stream=True, keep_text=True)
+    reply = ResponseParser(Chat(), stream=True, keep_text=True)
     reply._template._lessons = lessons
     for place in range(0, len(stream), size):
         reply.feed(stream[place : place + size], place)
@@ -111,7 +111,7 @@ def test_each_of_several_events_in_a_read_takes_the_short_cut(monkeypatch: pytes
     decoded = []
     event = Chat.event
     monkeypatch.setattr(Chat, "event", lambda self, data: decoded.append(data) or event(self, data))
-    reply = Reply(Chat(), stream=True, keep_text=True)
+    reply = ResponseParser(Chat(), stream=True, keep_text=True)
     reply.feed(chunk() + token("a") + token("b") + token("c") + token("d", "stop"), 7)
     assert reply.finish() is None
     assert (reply.times, reply.choices()[0].text) == ([0, 0, 0, 0], "abcd")
@@ -122,6 +122,6 @@ def test_completions_have_templates_too() -> None:
     def event(text: str) -> bytes:
         return json.dumps({"choices": [{"index": 0, "text": text, "finish_reason": None}]}).encode()
 
-    template = Template()
+    template = EventTemplate()
     template.learn(event(" os"), Completions().event(event(" os")))
     assert template.text(b"data: " + event(" buf") + b"\n\n") == " buf"

@@ -14,11 +14,11 @@ import pytest
 from loadstone import records, text
 from loadstone.apis import APIS, Delta, Event
 from loadstone.apis.openai import Chat
-from loadstone.apis.response_parser import Reply, complaint
+from loadstone.apis.response_parser import ResponseParser, complaint
 from loadstone.cli.main import main
 from loadstone.engine import worker_messages
-from loadstone.engine.run_folder import Folder
-from loadstone.engine.worker import Engine
+from loadstone.engine.run_folder import RunFolder
+from loadstone.engine.worker import Worker
 from loadstone.plugins import find
 from loadstone.records import Failure, Record
 from loadstone.server_metrics import discovery
@@ -102,10 +102,10 @@ def test_records_messages_and_files_take_any_text(tmp_path: Path) -> None:
     again = records.from_line(records.to_line(record))
     assert (again.text, again.tools, again.error) == ("\ufffd", [{"\ufffd": ["\ufffd"]}], Failure("server", "\ufffd"))
     (body,) = worker_messages.Frames().feed(
-        worker_messages.frame(worker_messages.Pulse(worker=0, at=1, failures=[("server", bad, 1)]))
+        worker_messages.frame(worker_messages.Progress(worker=0, at=1, failures=[("server", bad, 1)]))
     )
-    assert worker_messages.up(body) == worker_messages.Pulse(worker=0, at=1, failures=[("server", "\ufffd", 1)])
-    folder = Folder(tmp_path / "run")
+    assert worker_messages.up(body) == worker_messages.Progress(worker=0, at=1, failures=[("server", "\ufffd", 1)])
+    folder = RunFolder(tmp_path / "run")
     folder.write_json("run.json", {"model": bad, bad: [record]})
     assert read_json(folder.path / "run.json")["model"] == "\ufffd"
     assert folder.write("page.html", f"<p>{bad}").read_text("utf-8") == "<p>\ufffd"
@@ -159,7 +159,7 @@ def sse(*events: dict[str, Any]) -> str:
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_an_event_with_any_text_anywhere_leaves_something_that_can_be_recorded(place: Any, nasty: str) -> None:
-    reply = Reply(Chat(), stream=True, keep_text=True)
+    reply = ResponseParser(Chat(), stream=True, keep_text=True)
     reply.head(200, b"text/event-stream")
     reply.feed(sse(event({"content": "begin "}), place(nasty), event({}, "stop")).encode(), 5)
     failure = reply.finish()
@@ -180,7 +180,7 @@ def test_every_protocol_reads_what_is_no_utf8(name: str, nasty: str) -> None:
     api = find("loadstone.apis", name, APIS, "--api")
     for body in bodies:
         for stream in {api.streams, False}:
-            reply = Reply(api, stream=stream, keep_text=True)
+            reply = ResponseParser(api, stream=stream, keep_text=True)
             reply.head(200, b"text/event-stream" if stream else b"application/json")
             line = body % nasty
             reply.feed(
@@ -208,7 +208,7 @@ class Careless(Chat):
 @pytest.mark.parametrize("mistake", [True, False])
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
 def test_a_protocol_of_ones_own_need_not_check_its_text(nasty: str, mistake: bool, stream: bool) -> None:
-    reply = Reply(Careless(), stream=stream, keep_text=True)
+    reply = ResponseParser(Careless(), stream=stream, keep_text=True)
     body = json.dumps({"text": nasty, "raise": mistake})
     reply.head(200, b"text/event-stream" if stream else b"application/json")
     reply.feed((f"data: {body}\n\n" if stream else body).encode(), 1)
@@ -311,14 +311,14 @@ def test_a_record_that_cannot_be_written_is_a_failed_row(
     workers: int, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """Whatever the reason is. (Only in this process: the other workers do not see the patch.)"""
-    keep = Engine._keep
+    keep = Worker._keep
 
-    def fussy(self: Engine, record: Record) -> None:
+    def fussy(self: Worker, record: Record) -> None:
         if record.error is None and record.index % 4 == 0:
             raise OverflowError("no such \ud800 number")
         keep(self, record)
 
-    monkeypatch.setattr(Engine, "_keep", fussy)
+    monkeypatch.setattr(Worker, "_keep", fussy)
     with server({}) as url:
         rows = run(capsys, url, "--workers", workers, "--no-scrape")
     assert [row.index for row in rows] == list(range(40))

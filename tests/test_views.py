@@ -108,7 +108,7 @@ def test_committed_folder_gives_the_committed_summary() -> None:
 
 
 def test_finish_writes_the_derived_files(tmp_path: Path) -> None:
-    folder = run_folder.Folder(tmp_path / "run")
+    folder = run_folder.RunFolder(tmp_path / "run")
     for name in (run_folder.RUN, run_folder.RECORDS):
         folder.write(name, (EXAMPLE / name).read_bytes())
     results.finish(folder)
@@ -120,7 +120,7 @@ def test_finish_writes_the_derived_files(tmp_path: Path) -> None:
 
 
 def test_finish_leaves_out_the_web_page_if_told(tmp_path: Path) -> None:
-    folder = run_folder.Folder(tmp_path / "run")
+    folder = run_folder.RunFolder(tmp_path / "run")
     for name in (run_folder.RUN, run_folder.RECORDS):
         folder.write(name, (EXAMPLE / name).read_bytes())
     results.finish(folder, html=False)

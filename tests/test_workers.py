@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from loadstone.engine.worker_messages import Go, frame
+from loadstone.engine.worker_messages import StartSignal, frame
 from loadstone.records import Record
 from servers import PATIENCE, Sim, clean, command, loadstone, read_json, records, refused
 
@@ -276,7 +276,9 @@ def test_standard_files_that_are_closed(closed: tuple[int, ...], workers: int) -
 @pytest.mark.parametrize("heard", [0, 3, 4, 7])
 def test_a_worker_whose_parent_dies_in_mid_sentence_just_ends(heard: int) -> None:
     command = (sys.executable, "-m", "loadstone.engine.worker_main")
-    done = subprocess.run(command, input=frame(Go(1))[:heard], capture_output=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(
+        command, input=frame(StartSignal(1))[:heard], capture_output=True, timeout=PATIENCE, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 

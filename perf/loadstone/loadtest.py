@@ -22,21 +22,21 @@ from loadstone.config import secrets as keys
 from loadstone.config.schema import Config
 from loadstone.engine import prepare, run_folder, run_metadata, worker_pool
 from loadstone.engine.lifecycle import interrupts, watched
-from loadstone.engine.prepare import Setup
-from loadstone.engine.worker_messages import Pulse
-from loadstone.engine.worker_pool import Ending
+from loadstone.engine.prepare import PreparedRun
+from loadstone.engine.worker_messages import Progress
+from loadstone.engine.worker_pool import RunEnd
 from loadstone.errors import Notice, UsageError
 from loadstone.host.client_health import worst
-from loadstone.live.progress import Progress
-from loadstone.live.stop_conditions import Watchers
+from loadstone.live.progress import RunProgress
+from loadstone.live.stop_conditions import StopConditions
 from loadstone.results import finish
 from loadstone.schedule.plan import lines
 from loadstone.server_metrics import discovery
-from loadstone.server_metrics.process import Lookout, Place
+from loadstone.server_metrics.process import MetricsPage, ScrapeProcess
 from loadstone.summary import Summary
 from loadstone.units import NS_PER_S
 
-Live = Callable[[Progress], Awaitable[None]]
+Live = Callable[[RunProgress], Awaitable[None]]
 # In words, where nobody had a special reason.
 ENDS = {
     "done": "everything that was planned has been sent",
@@ -79,7 +79,7 @@ async def load_test(
     run_folder.check_free(path)
     async with prepare.ready(config, notice, model) as made:
         places = await discovery.find(made.config, discovery.paths(made.api), notice)
-        folder = run_folder.Folder(path)
+        folder = run_folder.RunFolder(path)
         await _run(made, folder, places, notice, live)
     return Result(finish(folder, config.tokenizer, config.html), folder.path)
 
@@ -91,20 +91,22 @@ def _inside(config: Config, model: object) -> Config:
     return msgspec.structs.replace(config, model=config.model or type(model).__name__, workers=1, clock="user")
 
 
-async def _run(made: Setup, folder: run_folder.Folder, places: list[Place], notice: Notice, live: Live | None) -> None:
+async def _run(
+    made: PreparedRun, folder: run_folder.RunFolder, places: list[MetricsPage], notice: Notice, live: Live | None
+) -> None:
     config, secrets = made.config, keys.secrets(made.config)
     head = run_metadata.run(made) | {"digest": write_plan(made, folder, secrets)}
     folder.write_json(run_folder.RUN, head)
     team = worker_pool.assemble(made, folder, request_ids(config))
     if short := resources.too_many(config.concurrency or 0, head["host"]["open_files"], team.size):
         notice(short)
-    progress, watchers = Progress(made.plan, config.duration, head), Watchers(config, notice, team.stop)
+    progress, watchers = RunProgress(made.plan, config.duration, head), StopConditions(config, notice, team.stop)
 
-    def hear(pulse: Pulse) -> None:
+    def hear(pulse: Progress) -> None:
         progress.add(pulse)
         watchers.add(pulse)
 
-    lookout = Lookout(discovery.quest(config, places, folder.path))
+    lookout = ScrapeProcess(discovery.quest(config, places, folder.path))
     if not await asyncio.to_thread(lookout.start):
         notice("the metrics of the server are not scraped: the process that asks for them has not begun")
     with interrupts(team, config.grace, notice):
@@ -115,14 +117,14 @@ async def _run(made: Setup, folder: run_folder.Folder, places: list[Place], noti
 
 
 @contextlib.asynccontextmanager
-async def _stopping(lookout: Lookout) -> AsyncIterator[None]:
+async def _stopping(lookout: ScrapeProcess) -> AsyncIterator[None]:
     try:
         yield
     finally:
         await asyncio.to_thread(lookout.stop)
 
 
-def _end(ending: Ending, because: str | None) -> dict[str, Any]:
+def _end(ending: RunEnd, because: str | None) -> dict[str, Any]:
     """What run.json says when the run is over. Of several processes the worst counts."""
     clients = [{"worker": outcome.worker, **outcome.client} for outcome in ending.outcomes]
     end = {
@@ -135,7 +137,7 @@ def _end(ending: Ending, because: str | None) -> dict[str, Any]:
     return end | ({"workers": clients} if len(clients) > 1 else {})
 
 
-def _held_back(config: Config, ending: Ending) -> dict[str, Any]:
+def _held_back(config: Config, ending: RunEnd) -> dict[str, Any]:
     """How many requests the limits a minute held back, and for how many seconds all together."""
     if config.rpm is None and config.tpm is None:
         return {}
@@ -143,7 +145,7 @@ def _held_back(config: Config, ending: Ending) -> dict[str, Any]:
     return {"held_back": {"requests": requests, "seconds": waited / NS_PER_S}}
 
 
-def write_plan(made: Setup, folder: run_folder.Folder, secrets: list[str]) -> dict[str, str]:
+def write_plan(made: PreparedRun, folder: run_folder.RunFolder, secrets: list[str]) -> dict[str, str]:
     """The schedule, and the bodies if wanted; the digests of both tell whether two runs sent the same."""
     bodies = (keys.without(line.decode(), secrets).encode() if secrets else line for line in made.jobs.lines(made.plan))
     return {

@@ -26,7 +26,7 @@ from loadstone.summary import Summary
 REQUESTS_CSV, PAGE = "requests.csv", "report.html"
 
 
-def finish(folder: run_folder.Folder, tokenizer: str | None = None, html: bool = True) -> Summary:
+def finish(folder: run_folder.RunFolder, tokenizer: str | None = None, html: bool = True) -> Summary:
     """Measure a finished run from its records and write requests.csv on the way, then summary.json, summary.csv and, if
     wanted, the web page."""
     table = requests_csv.Writer(folder.path / REQUESTS_CSV)

@@ -52,7 +52,7 @@ class Sample(Struct, frozen=True, kw_only=True):
 Outcome = Literal["right", "wrong", "unparsed", "truncated", "failed"]
 
 
-class Answered(Struct, frozen=True, kw_only=True):
+class ItemResponses(Struct, frozen=True, kw_only=True):
     """What came back for one item, from the records of a run or from a samples file of ours or of lm-eval. Neither says
     whether it is right.
 
@@ -117,7 +117,7 @@ class Figure(Struct, frozen=True, kw_only=True):
     outcomes: dict[str, int]
 
 
-class Tallied(Struct, frozen=True, kw_only=True):
+class TaskResult(Struct, frozen=True, kw_only=True):
     """What a task came to: a row of the results. `figures`: the headline is the first; none where nothing was judged.
     `at`: over the passes, by name: `avg@4`, `pass@2`, `maj@4`. `notes`: what the scorers choked on, with its count."""
 
@@ -134,7 +134,7 @@ class Tallied(Struct, frozen=True, kw_only=True):
     notes: dict[str, int] = {}
 
 
-class Grouped(Struct, frozen=True, kw_only=True):
+class GroupResult(Struct, frozen=True, kw_only=True):
     """Tasks told together. `micro`: over all their items; `macro`: mean of the tasks' headlines. `tasks`: those of them
     that were run. `figures`: lm-eval's, by `metric,filter`: mean weighted by size, pooled standard error, items."""
 
@@ -150,7 +150,7 @@ class Grouped(Struct, frozen=True, kw_only=True):
     figures: dict[str, tuple[float, float | None, int]] = {}
 
 
-class Standing(Struct, frozen=True, kw_only=True):
+class LeaderboardRow(Struct, frozen=True, kw_only=True):
     """A leaderboard row, as llmuses reports it: accuracy by column (`Humanities`, `STEM` ...) over their items; over
     all items; mean of the tasks; the official score and how far this one is from it."""
 
@@ -169,15 +169,15 @@ class Evaluation(Struct, frozen=True, kw_only=True):
 
     format: int = 1
     model: str
-    tasks: list[Tallied]
-    groups: list[Grouped] = []
-    leaderboard: list[Standing] = []
+    tasks: list[TaskResult]
+    groups: list[GroupResult] = []
+    leaderboard: list[LeaderboardRow] = []
     data: dict[str, dict[str, str]] = {}
     settings: dict[str, dict[str, Any]] = {}
     confined: dict[str, list[str]] = {}
 
 
-class Spent(Struct, frozen=True, kw_only=True):
+class EvalCost(Struct, frozen=True, kw_only=True):
     """Tokens of all requests, those of failures and of retries too, as far as the server told. `untold`: requests of
     which it told none. `cost`: in the currency of the prices; None where there are none."""
 

@@ -23,7 +23,7 @@ from loadstone.engine.worker import BEAT
 from loadstone.live import lines
 from loadstone.live import terminal as screen
 from loadstone.live.display import REFRESH
-from loadstone.live.progress import Progress
+from loadstone.live.progress import RunProgress
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 example = import_module("example")
@@ -34,11 +34,11 @@ MOST, STEPS, REQUESTS = 0.004, 1500, 20
 def cost(workers: int, width: int) -> tuple[float, float]:
     """Shares of a core that refreshes and pulses take while `workers` processes tell of their requests."""
     run, records, rng = example.run(), example.records(), random.Random(1)
-    progress, digest = Progress(example.plan(), None, run), Digest(run["config"]["goodput"])
+    progress, digest = RunProgress(example.plan(), None, run), Digest(run["config"]["goodput"])
     lags = bins([rng.expovariate(1 / 2e5) for _ in range(15)])
     reader, writer = os.openpty()
     threading.Thread(target=_drain, args=(reader,), daemon=True).start()
-    drawn, adding, drawing, looks = screen.Screen(os.fdopen(writer, "w")), 0.0, 0.0, 0
+    drawn, adding, drawing, looks = screen.TerminalScreen(os.fdopen(writer, "w")), 0.0, 0.0, 0
     for step in range(1, STEPS + 1):
         for worker in range(workers):
             for record in rng.choices(records, k=REQUESTS):

@@ -22,11 +22,11 @@ import fast
 from loadstone.capacity import from_sweep, plan
 from loadstone.capacity.curves import Curve, curves
 from loadstone.capacity.demand import Demand
-from loadstone.capacity.plan import Offer, Size, Terms
-from loadstone.capacity.replica import Capacity, Law, capacity
+from loadstone.capacity.plan import PricedStack, Requirements, Size
+from loadstone.capacity.replica import Capacity, CapacityModel, capacity
 from loadstone.metrics.slo import Objective, estimate, parse
 from loadstone.summary import Summary
-from loadstone.sweep.points import Grid, Point, Sweep
+from loadstone.sweep.points import Grid, MeasuredPoint, Sweep
 from loadstone.sweep.slo_probe import evidence
 
 SLO = "ttft.p95<100ms tpot.p95<20ms"
@@ -43,8 +43,8 @@ def main(seeds: int) -> int:
     print("seed  capacity        demand                        replicas  ttft.p95 ms  one fewer: told, ttft.p95 ms")
     for seed in range(seeds):
         curve = fast.refined(fast.SMALL, RATES, SLO, REQUESTS, seed, 1.04)
-        asked = Terms(objectives=objectives, demands=demands(curve, capacity(curve, objectives), Random(seed)))
-        found = plan.plan([Offer(curve)], asked)
+        asked = Requirements(objectives=objectives, demands=demands(curve, capacity(curve, objectives), Random(seed)))
+        found = plan.plan([PricedStack(curve)], asked)
         for size in found.stacks[0].sizes:
             one = found.stacks[0].capacity
             full, less = work(size, size.replicas, seed), work(size, size.replicas - 1, seed)
@@ -71,7 +71,7 @@ def clients(seed: int, objectives: tuple[Objective, ...]) -> tuple[bool, bool]:
     for busy in CLIENTS:
         records = fast.busy(fast.SMALL, busy, fast.lengths(REQUESTS, seed * 1000 + busy), seed)
         run, columns = fast.measured(records, concurrency=busy)
-        points.append(Point(f"c-{busy}", {"concurrency": busy}, [run]))
+        points.append(MeasuredPoint(f"c-{busy}", {"concurrency": busy}, [run]))
         called[f"c-{busy}"] = from_sweep.called([evidence(columns, run, objectives)], objectives)
     sweep = Sweep(Grid(config={}, varied=["concurrency"], places=[]), points)
     (curve,) = curves(sweep, "closed", objectives, called)
@@ -88,7 +88,7 @@ def clients(seed: int, objectives: tuple[Objective, ...]) -> tuple[bool, bool]:
 
 def demands(curve: Curve, found: Capacity, rng: Random) -> tuple[Demand, ...]:
     most = found.low or 0.0
-    stay = Law(curve.spots).at(most, plan.RESPONSE)
+    stay = CapacityModel(curve.spots).at(most, plan.RESPONSE)
     assert stay is not None
     full, many = (rng.uniform(0.9, 1.0) * rng.randint(2, MOST) * most for _ in range(2))
     users = round(many * (THINK + stay.value))

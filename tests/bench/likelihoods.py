@@ -25,8 +25,8 @@ from msgspec.structs import replace
 
 from loadstone.config.schema import Config
 from loadstone.evals.requests import answers, capabilities, send, tokenize
-from loadstone.evals.requests.build import Wanted
-from loadstone.evals.requests.mode import Route, routes
+from loadstone.evals.requests.build import EvalRequest
+from loadstone.evals.requests.mode import AnswerMode, routes
 
 ALLOWED = 1e-5
 ITEMS, TEXTS = 200, 6
@@ -150,10 +150,10 @@ def scores(out: Path, task: str) -> dict[str, float]:
     return {key: value for key, value in told.items() if key.endswith(",none") and "stderr" not in key}
 
 
-def of_way(load: Config, folder: Path, made: list[dict[str, Any]], choice: Route, limit: int | None) -> Found:
+def of_way(load: Config, folder: Path, made: list[dict[str, Any]], choice: AnswerMode, limit: int | None) -> Found:
     """By one way of ours, without the machinery around."""
     wanted = [
-        Wanted(id=f"{doc_id}/{at}", mode="loglikelihood", asked=row["context"], continuation=choice_text)
+        EvalRequest(id=f"{doc_id}/{at}", mode="loglikelihood", asked=row["context"], continuation=choice_text)
         for doc_id, row in enumerate(made)
         for at, choice_text in enumerate(row["choices"])
     ]
@@ -199,8 +199,8 @@ def main(url: str, tokenizer: str) -> int:
             for ids in (True, False):
                 way = replace(choice.way, ids=ids)  # type: ignore[type-var]
                 label = f"{way.kind}, {'token ids' if ids else 'text'}"
-                found = of_way(load, folder / label.replace(" ", ""), made, Route("loglikelihood", "completions", way),
-                               seen.context)  # fmt: skip
+                mode = AnswerMode("loglikelihood", "completions", way)
+                found = of_way(load, folder / label.replace(" ", ""), made, mode, seen.context)
                 held.append(compared(label, found, truth, made, set() if ids else {3, 6}))
         common = ("--url", url, "-c", "16", "--quiet", "--as", "json", "--data-dir", ".", "--mode", "loglikelihood")
         command(folder, "-m", "loadstone", "eval", *common, "--tasks", "own.py:BENCHMARK", "-o", "own")

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import simulated
 from loadstone.config.schema import Config
 from loadstone.sweep import plan
-from loadstone.sweep.run import Campaign
+from loadstone.sweep.run import SweepRun
 
 BEGIN = 10.0
 # Arrivals of a series, and series, that tell the truth at a rate.
@@ -81,7 +81,7 @@ def search(seed: int, case: Case) -> Row:
         path = Path(folder) / "search"
         config = Config(url="http://simulated", dataset="random", rate=BEGIN, seed=1_000 * seed)
         course = plan.course({"slo": case.slo, "probe_max": case.probe}, config, {}, path)
-        campaign = Campaign(path, course.grid, config)
+        campaign = SweepRun(path, course.grid, config)
         assert course.search is not None
         assert campaign.run(course.guide, simulated.go()) == "done"
         (found,) = course.search.found(campaign.sweep).outcomes

@@ -43,7 +43,7 @@ APIS: dict[str, str] = {
     "generate": "loadstone.apis.sglang:Generate",
     "tgi": "loadstone.apis.tgi:TGI",
     "ollama": "loadstone.apis.ollama:Ollama",
-    "template": "loadstone.apis.template:Fill",
+    "template": "loadstone.apis.template:TemplateAPI",
 }
 
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from loadstone.apis.logprobs import Told
-from loadstone.apis.sse import Events
+from loadstone.apis.logprobs import ReportedLogprobs
+from loadstone.apis.sse import ServerSentEvents
 from loadstone.records import Prompt, Usage
 
 
@@ -55,7 +55,7 @@ class Delta(Struct, gc=False):
     tools: list[ToolCall] | None = None
     finish: str | None = None
     output: bool = False
-    told: Told | None = None
+    told: ReportedLogprobs | None = None
 
 
 class Event(Struct, gc=False):
@@ -103,7 +103,7 @@ class API:
     streams: bool = True
     names_model: bool = True
     guessed: bool = False
-    splitter: Callable[[], Splitter] = Events
+    splitter: Callable[[], Splitter] = ServerSentEvents
 
     def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
         """The JSON body of a request."""

@@ -16,7 +16,7 @@ QUOTE, BACKSLASH = b'"\\'
 LESSONS = 4
 
 
-class Template:
+class EventTemplate:
     """What surrounds the text in the events of one stream. `reasoning` and `index` tell of whose text it is.
 
     usable: whether an event can be understood without those before it; otherwise there is no short cut.

@@ -15,7 +15,7 @@ from msgspec import Struct
 from loadstone.records import Logprobs, Usage
 
 
-class Told(Struct, gc=False):
+class ReportedLogprobs(Struct, gc=False):
     """As it stands in one event, for one choice: `choices[].logprobs`, and `prompt_logprobs` wherever that is."""
 
     generated: Any = None
@@ -64,7 +64,7 @@ class _Ranked(Struct):
 _Prompt = list[dict[str, _Ranked] | None]
 
 
-def gathered(told: Iterable[Told], text: str, usage: Usage | None) -> Logprobs | None:
+def gathered(told: Iterable[ReportedLogprobs], text: str, usage: Usage | None) -> Logprobs | None:
     """All that was told of one answer, in the order of its events; None where that is nothing. `text`: the answer's.
 
     The prompt's tokens are those of `prompt_logprobs`, or those that an echo has before the generated ones: their

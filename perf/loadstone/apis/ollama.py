@@ -25,7 +25,7 @@ from loadstone.apis.common import (
     sampling,
     stops,
 )
-from loadstone.apis.sse import Lines
+from loadstone.apis.sse import JSONLines
 from loadstone.errors import UsageError
 from loadstone.records import Prompt, Usage
 
@@ -66,7 +66,7 @@ class Ollama(API):
     """POST /api/chat."""
 
     path = "/api/chat"
-    splitter = Lines
+    splitter = JSONLines
 
     def __init__(self) -> None:
         self._calls = 0

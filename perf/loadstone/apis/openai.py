@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from loadstone.apis.base import API, Delta, Event, Function, Settings, ToolCall
 from loadstone.apis.common import SAMPLING, again, complaint, exact, flat, limit, messages, sampling, text
-from loadstone.apis.logprobs import Told
+from loadstone.apis.logprobs import ReportedLogprobs
 from loadstone.records import Prompt, Usage
 
 _Text = str | list[dict[str, Any]] | None
@@ -160,13 +160,15 @@ def _read(data: bytes) -> Event:
 def _add_prompt(deltas: list[Delta], told: Any) -> None:
     """Chat tells of the prompt beside its choices. It is output, and may be all there is of it."""
     for delta in deltas:
-        delta.told = Told(delta.told.generated if delta.told else None, told)
+        delta.told = ReportedLogprobs(delta.told.generated if delta.told else None, told)
         delta.output = True
 
 
 def _delta(choice: _Choice) -> Delta:
     prompted = choice.prompt_logprobs is not None
-    told = Told(choice.logprobs, choice.prompt_logprobs) if prompted or choice.logprobs is not None else None
+    told = (
+        ReportedLogprobs(choice.logprobs, choice.prompt_logprobs) if prompted or choice.logprobs is not None else None
+    )
     message = choice.delta or choice.message
     finish = choice.finish_reason
     if message is None:

@@ -13,7 +13,7 @@ import msgspec
 
 from loadstone import text as foreign
 from loadstone.apis.base import API, BadEventError, Delta, Event, Function, ToolCall
-from loadstone.apis.fast_path import Template
+from loadstone.apis.fast_path import EventTemplate
 from loadstone.apis.logprobs import gathered
 from loadstone.records import Choice, Failure, Logprobs, Pieces, Usage
 
@@ -24,7 +24,7 @@ ERROR_BODY = 65_536
 EXCERPT = 500
 
 
-class Reply:
+class ResponseParser:
     """The state of one answer. Call `head`, then `feed` for each piece of the body, then `finish` once."""
 
     __slots__ = (
@@ -67,7 +67,7 @@ class Reply:
         self._counted = 0
         self._done = False
         self._events = api.splitter()
-        self._template = Template(decoder is api)
+        self._template = EventTemplate(decoder is api)
         self._body = bytearray()
         self._finishes: dict[int, str] = {}
         self._deltas: list[Delta] = []

@@ -14,7 +14,7 @@ _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-class Events:
+class ServerSentEvents:
     """A splitter for one stream. Feed it bytes as they come, cut anywhere. `clean`: between two events."""
 
     __slots__ = ("_after_cr", "_data", "_head", "_line", "clean")
@@ -80,7 +80,7 @@ class Events:
         return event
 
 
-class Lines:
+class JSONLines:
     """A splitter for one stream. Feed it bytes as they come, cut anywhere. `clean`: between two lines."""
 
     __slots__ = ("_parts", "clean")

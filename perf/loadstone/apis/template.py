@@ -26,7 +26,7 @@ _MISSING: Any = object()
 _decode = msgspec.json.Decoder().decode
 
 
-class Fill(API):
+class TemplateAPI(API):
     """POST to `path`; by default the URL is the whole address.
 
     template: JSON text, or `@FILE` to read it from. `"%p"` alone becomes the token ids of a prompt that has them, and
@@ -47,7 +47,7 @@ class Fill(API):
         self._unseen = dict.fromkeys(filter(None, (text_path, usage_path)))
         self._fields: str | None = None
 
-    def fresh(self) -> Fill:
+    def fresh(self) -> TemplateAPI:
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__, _unseen=dict(self._unseen))
         return copy

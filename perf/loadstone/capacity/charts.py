@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-from loadstone.capacity.plan import Plan, Stack, Stair, Terms
+from loadstone.capacity.plan import Plan, PlanStep, Requirements, Stack
 from loadstone.capacity.replica import Judged
 from loadstone.metrics.slo import SHARES, Objective, shown
 from loadstone.report.page import Axis, Chart, Mark, Role, Series
@@ -60,7 +60,7 @@ def growth(plan: Plan) -> Iterator[Chart]:
         yield Chart(title="Replicas over months", x=Axis("month"), y=Axis("replicas", low=0), series=series)
 
 
-def curves(stack: Stack, terms: Terms) -> Iterator[Chart]:
+def curves(stack: Stack, terms: Requirements) -> Iterator[Chart]:
     """A chart for each objective: what was measured, the limit, and where the replicas of the plan work."""
     for objective in terms.objectives:
         spots = [one for one in stack.capacity.spots if objective.name in one.spot.figures]
@@ -139,12 +139,12 @@ def _bounds(
 # along the demand
 
 
-def _demand_axis(terms: Terms) -> Axis:
+def _demand_axis(terms: Requirements) -> Axis:
     unit = "users" if terms.demands[0].rate is None else "requests/s"
     return Axis("mean demand", unit, low=0)
 
 
-def _series(plan: Plan, pick: Callable[[Stair], float | None], kind: Literal["step", "line"]) -> list[Series]:
+def _series(plan: Plan, pick: Callable[[PlanStep], float | None], kind: Literal["step", "line"]) -> list[Series]:
     """One for each stack that has any of it."""
     picked = {stack.curve.label: [(stair.demand, pick(stair)) for stair in stack.stairs] for stack in plan.stacks}
     return [

@@ -20,7 +20,7 @@ from loadstone.errors import UsageError
 from loadstone.metrics.slo import FIGURES as KINDS
 from loadstone.metrics.slo import Estimate, Judgement, Objective, estimate
 from loadstone.summary import Summary
-from loadstone.sweep.points import Point, Sweep, carried
+from loadstone.sweep.points import MeasuredPoint, Sweep, carried
 
 # Figures that every curve has as far as they were measured, besides those of the objectives.
 FIGURES = (
@@ -34,7 +34,7 @@ LENGTH = ("requests", "duration", "warmup", "cooldown", "grace", "seed", "skip",
 GAIN = 0.1
 
 
-class Spot(Struct, frozen=True, kw_only=True):
+class OperatingPoint(Struct, frozen=True, kw_only=True):
     """A point of a curve. `asked`: the rate or concurrency that was set; `load`: requests a second of one replica;
     `figures` by name such as `ttft.p99`; `doubts`: why its runs are suspect; tokens: means of a request.
 
@@ -70,7 +70,7 @@ class Curve(Struct, frozen=True, kw_only=True):
     label: str
     loop: Literal["open", "closed"]
     arrivals: str | None
-    spots: list[Spot]
+    spots: list[OperatingPoint]
     left_out: list[str]
     gpus: int | None
     # Input and output tokens of a request, means over all.
@@ -86,7 +86,7 @@ QUEUE = "queue"
 def curves(sweep: Sweep, label: str, objectives: Sequence[Objective], calls: Calls | None = None) -> list[Curve]:
     """The stacks of a sweep. `calls` go before what summaries say. Raises UsageError where one has fewer than two
     loads."""
-    stacks: dict[str, list[Point]] = {}
+    stacks: dict[str, list[MeasuredPoint]] = {}
     for point in sweep.points:
         stacks.setdefault(_stack(point.settings), []).append(point)
     if not stacks:
@@ -104,7 +104,7 @@ def _stack(settings: dict[str, Any]) -> str:
 
 
 def _curve(
-    points: Sequence[Point], label: str, gpus: int | None, objectives: Sequence[Objective], calls: Calls
+    points: Sequence[MeasuredPoint], label: str, gpus: int | None, objectives: Sequence[Objective], calls: Calls
 ) -> Curve:
     usable = {point.name: [run for run in point.runs if _usable(run)] for point in points}
     reasons = {point.name: _why_not(point, usable[point.name]) for point in points}
@@ -140,7 +140,7 @@ def _usable(run: Summary) -> bool:
     return run.counts.succeeded > 0 and not (run.verdict is not None and run.verdict.status == "invalid")
 
 
-def _why_not(point: Point, usable: Sequence[Summary]) -> str:
+def _why_not(point: MeasuredPoint, usable: Sequence[Summary]) -> str:
     """Why a point is left out; empty where it is not."""
     if not point.runs:
         return f"could not be run: {point.failed}" if point.failed else "not run yet"
@@ -164,12 +164,14 @@ def _load(run: Summary) -> tuple[float, float] | None:
     return (float(asked["concurrency"]), through) if asked.get("concurrency") and through else None
 
 
-def _spot(name: str, runs: Sequence[Summary], objectives: Sequence[Objective], called: Mapping[str, Judgement]) -> Spot:
+def _spot(
+    name: str, runs: Sequence[Summary], objectives: Sequence[Objective], called: Mapping[str, Judgement]
+) -> OperatingPoint:
     loads = [load for run in runs if (load := _load(run)) is not None]
     wanted = dict.fromkeys((*FIGURES, *(objective.name for objective in objectives)))
     found = {name: _pooled([_figure(name, run) for run in runs]) for name in wanted}
     doubts = [doubt.what for run in runs if run.verdict is not None for doubt in run.verdict.doubts]
-    return Spot(
+    return OperatingPoint(
         name=name,
         asked=loads[0][0],
         load=sum(load for _, load in loads) / len(loads),
@@ -224,16 +226,16 @@ def _drifts(run: Summary) -> bool:
     return known and (change or 0.0) - (margin or 0.0) > DRIFT
 
 
-def _saturated(spots: Sequence[Spot]) -> Iterator[Spot]:
+def _saturated(spots: Sequence[OperatingPoint]) -> Iterator[OperatingPoint]:
     """Of a closed loop: saturated where more clients than before bring hardly more throughput."""
-    best: Spot | None = None
+    best: OperatingPoint | None = None
     for spot in spots:
         full = best is not None and spot.load / best.load - 1 < GAIN * (spot.asked / best.asked - 1)
         yield msgspec.structs.replace(spot, saturated=full or spot.saturated)
         best = spot if best is None or spot.load > best.load else best
 
 
-def _random(spots: Sequence[Spot]) -> list[Spot]:
+def _random(spots: Sequence[OperatingPoint]) -> list[OperatingPoint]:
     """Of a closed loop: with the loads at random arrivals."""
     levels, throughput = [spot.asked for spot in spots], [spot.load for spot in spots]
     loads = {figure: queueing.rates(levels, throughput, figure) for figure in KINDS} if spots else {}

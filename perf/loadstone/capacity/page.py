@@ -11,7 +11,7 @@ from itertools import pairwise
 from loadstone.capacity import charts
 from loadstone.capacity.curves import FIGURES
 from loadstone.capacity.demand import Demand
-from loadstone.capacity.plan import Plan, Size, Stack, Terms
+from loadstone.capacity.plan import Plan, Requirements, Size, Stack
 from loadstone.capacity.replica import Judged
 from loadstone.metrics.slo import SHARES, Estimate
 from loadstone.report.page import Block, Page, Prose, Section, Table
@@ -86,7 +86,7 @@ def _replicas(size: Size) -> str:
     return f"{size.replicas:,} replica{'' if size.replicas == 1 else 's'}{spare}"
 
 
-def _spending(size: Size, terms: Terms) -> str:
+def _spending(size: Size, terms: Requirements) -> str:
     return "" if size.cost is None else f", {money(size.cost.month, terms)} a month"
 
 
@@ -100,7 +100,7 @@ def _carries(stack: Stack) -> str:
     )
 
 
-def money(value: float | None, terms: Terms) -> str:
+def money(value: float | None, terms: Requirements) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f} {terms.currency}" if value >= 1000 else f"{value:,.4g} {terms.currency}"
@@ -158,7 +158,7 @@ def _size(stack: Stack, size: Size | None) -> list[str]:
     ]
 
 
-def _note(terms: Terms) -> str:
+def _note(terms: Requirements) -> str:
     parts = [
         f"objectives: {', '.join(map(str, terms.objectives))}",
         f"peak {terms.peak:g} times the mean" if terms.peak != 1 else "",
@@ -186,7 +186,7 @@ def _costs(plan: Plan) -> Iterator[Block]:
         yield from charts.cost(plan)
 
 
-def _cost(size: Size | None, terms: Terms) -> list[str]:
+def _cost(size: Size | None, terms: Requirements) -> list[str]:
     if size is None or size.cost is None:
         return ["-"] * 5
     cost = size.cost
@@ -211,7 +211,7 @@ def _growth(plan: Plan) -> Iterator[Block]:
     yield from charts.growth(plan)
 
 
-def _milestones(sizes: Sequence[Size], terms: Terms) -> Iterator[Size]:
+def _milestones(sizes: Sequence[Size], terms: Requirements) -> Iterator[Size]:
     """The months of a demand at which its fleet changes or, where that is more than a few, months evenly apart."""
     for demand in terms.demands:
         months = [size for size in sizes if size.demand == demand]
@@ -256,7 +256,7 @@ def interval(name: str, found: Estimate | None) -> str:
     return f"{value} ({form.format(found.low * scale)} to {form.format(found.high * scale)})"
 
 
-def _stack(stack: Stack, terms: Terms) -> Iterator[Block]:
+def _stack(stack: Stack, terms: Requirements) -> Iterator[Block]:
     found = stack.capacity
     yield Prose(_carries(stack) if found.low is not None else found.reason, "plain" if found.low is not None else "bad")
     for remark in stack.remarks:

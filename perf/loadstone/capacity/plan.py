@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from loadstone.capacity.curves import FIGURES, Curve
 from loadstone.capacity.demand import Demand, load, replicas
-from loadstone.capacity.replica import Basis, Capacity, Law, capacity
+from loadstone.capacity.replica import Basis, Capacity, CapacityModel, capacity
 from loadstone.errors import UsageError
 from loadstone.metrics.slo import Estimate, Judgement, Objective
 
@@ -28,7 +28,7 @@ RESPONSE = "latency.mean"
 STAIRS, BEYOND = 200, 1.25
 
 
-class Terms(Struct, frozen=True, kw_only=True):
+class Requirements(Struct, frozen=True, kw_only=True):
     """What the plan is to hold to. `peak`: busiest time over the mean; `growth`: factor of a month, for `months`;
     `headroom`: share of the capacity kept free; `spare`: replicas more than needed; tokens: means of a request of the
     demand, where they are known."""
@@ -81,7 +81,7 @@ class Size(Struct, frozen=True, kw_only=True):
     cost: Cost | None
 
 
-class Stair(Struct, frozen=True):
+class PlanStep(Struct, frozen=True):
     """The fleet of today at another demand, in requests/s or users: for charts."""
 
     demand: float
@@ -99,7 +99,7 @@ class Stack(Struct, frozen=True, kw_only=True):
     price: float | None
     gpus: int | None
     sizes: list[Size]
-    stairs: list[Stair]
+    stairs: list[PlanStep]
     remarks: list[str]
 
 
@@ -108,13 +108,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     the fewest replicas where a price is missing; None where none can, or all are alike."""
 
     format: int = FORMAT
-    terms: Terms
+    terms: Requirements
     by: Literal["cost", "replicas"]
     stacks: list[Stack]
     cheapest: list[str | None]
 
 
-class Offer(Struct, frozen=True):
+class PricedStack(Struct, frozen=True):
     """A stack as it may be had: its curve, the price of a replica hour, GPUs of a replica."""
 
     curve: Curve
@@ -122,7 +122,7 @@ class Offer(Struct, frozen=True):
     gpus: int | None = None
 
 
-def plan(offers: Sequence[Offer], terms: Terms) -> Plan:
+def plan(offers: Sequence[PricedStack], terms: Requirements) -> Plan:
     stacks = [_stack(offer, terms) for offer in offers]
     by: Literal["cost", "replicas"] = "cost" if all(stack.price is not None for stack in stacks) else "replicas"
     cheapest = [_cheapest(stacks, demand, by) for demand in terms.demands]
@@ -141,7 +141,7 @@ def _worth(size: Size, by: str) -> float:
     return size.cost.hour if by == "cost" and size.cost is not None else float(size.replicas)
 
 
-def _stack(offer: Offer, terms: Terms) -> Stack:
+def _stack(offer: PricedStack, terms: Requirements) -> Stack:
     found = capacity(offer.curve, terms.objectives)
     sizer = Sizer(offer, found, terms) if found.low is not None else None
     return Stack(
@@ -160,11 +160,11 @@ def _stack(offer: Offer, terms: Terms) -> Stack:
 class Sizer:
     """Sizes fleets of one stack, whose capacity is known."""
 
-    def __init__(self, offer: Offer, found: Capacity, terms: Terms) -> None:
+    def __init__(self, offer: PricedStack, found: Capacity, terms: Requirements) -> None:
         self.offer, self.terms, self.high = offer, terms, found.high
         self.low = found.low or 0.0
-        self.law = Law([one.spot for one in found.usable])
-        self.beyond = Law([one.spot for one in found.spots if one.load <= (found.high or self.low)])
+        self.law = CapacityModel([one.spot for one in found.usable])
+        self.beyond = CapacityModel([one.spot for one in found.spots if one.load <= (found.high or self.low)])
         if any(demand.rate is None for demand in terms.demands) and self.beyond.at(self.low, RESPONSE) is None:
             raise UsageError(
                 f"of {offer.curve.label} how long answers take is not known: give --rate instead of --users"
@@ -208,7 +208,7 @@ class Sizer:
             cost=self._cost(count, mean),
         )
 
-    def stairs(self) -> list[Stair]:
+    def stairs(self) -> list[PlanStep]:
         """Evenly along the demand, and just beyond each demand at which another replica is needed."""
         largest = max(self.terms.demands, key=lambda demand: demand.size)
         end = BEYOND * largest.size
@@ -217,7 +217,7 @@ class Sizer:
         at = sorted([*(end * (place + 1) / STAIRS for place in range(STAIRS)), *corners])
         sizes = [self.size(largest.times(demand / largest.size)) for demand in at]
         return [
-            Stair(
+            PlanStep(
                 size.demand.size,
                 size.replicas,
                 size.cost.month if size.cost else None,
@@ -261,7 +261,7 @@ class Sizer:
         )
 
 
-def _remarks(curve: Curve, found: Capacity, terms: Terms) -> Iterator[str]:
+def _remarks(curve: Curve, found: Capacity, terms: Requirements) -> Iterator[str]:
     """What one must know besides, most important first."""
     if found.low is not None and found.high is None:
         yield _at_least(found, found.low)
@@ -293,7 +293,7 @@ def _at_least(found: Capacity, low: float) -> str:
     )
 
 
-def _lengths(curve: Curve, terms: Terms) -> Iterator[str]:
+def _lengths(curve: Curve, terms: Requirements) -> Iterator[str]:
     asked = {"input": terms.input_tokens, "output": terms.output_tokens}
     for (kind, wanted), had in zip(asked.items(), curve.tokens, strict=True):
         if wanted is not None and (had is None or abs(wanted / had - 1) > UNLIKE):

@@ -14,7 +14,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from loadstone.capacity.curves import Curve, Spot
+from loadstone.capacity.curves import Curve, OperatingPoint
 from loadstone.metrics.slo import ATTAINMENT, Estimate, Judgement, Objective, judge, shown, together
 
 Basis = Literal["measured", "interpolated", "extrapolated", "derived"]
@@ -25,7 +25,7 @@ SAME = 0.01
 class Judged(Struct, frozen=True):
     """A spot held against the objectives, at the load (requests/s) that it stands for: what is not met, in words."""
 
-    spot: Spot
+    spot: OperatingPoint
     load: float
     judgement: Judgement
     against: list[str]
@@ -66,7 +66,7 @@ def capacity(curve: Curve, objectives: Sequence[Objective]) -> Capacity:
     )
 
 
-def _judged(spot: Spot, objectives: Sequence[Objective]) -> Judged:
+def _judged(spot: OperatingPoint, objectives: Sequence[Objective]) -> Judged:
     found = {one: spot.called.get(one.name) or judge(spot.figures.get(one.name), one) for one in objectives}
     against = [_against(spot, objective, result) for objective, result in found.items() if result != "met"]
     results = list(found.values())
@@ -77,7 +77,7 @@ def _judged(spot: Spot, objectives: Sequence[Objective]) -> Judged:
     return Judged(spot, min(spot.at(objective.name) for objective in objectives), together(results), against)
 
 
-def _against(spot: Spot, objective: Objective, result: Judgement) -> str:
+def _against(spot: OperatingPoint, objective: Objective, result: Judgement) -> str:
     found = spot.figures.get(objective.name)
     if found is None:
         return f"{objective.name} not known from {spot.requests:,} requests"
@@ -120,10 +120,10 @@ class _Line(Struct, frozen=True):
     high: list[float] | None
 
 
-class Law:
+class CapacityModel:
     """The figures of the usable part of a curve, at any load up to the highest."""
 
-    def __init__(self, spots: Sequence[Spot]) -> None:
+    def __init__(self, spots: Sequence[OperatingPoint]) -> None:
         self.spots = sorted(spots, key=lambda spot: spot.load)
         self._known: dict[str, _Line | None] = {}
 

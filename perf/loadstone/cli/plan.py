@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from loadstone.capacity.demand import Demand
-    from loadstone.capacity.plan import Offer, Plan, Terms
+    from loadstone.capacity.plan import Plan, PricedStack, Requirements
 
 T = TypeVar("T")
 _VIEWS = (*outputs.FORMS, "json", "csv")
@@ -62,7 +62,7 @@ def run(options: Namespace) -> int:
     return 0 if any(stack.sizes for stack in plan.stacks) else 1
 
 
-def _terms(options: Namespace) -> Terms:
+def _terms(options: Namespace) -> Requirements:
     from loadstone.capacity import demand
     from loadstone.capacity import plan as fleet
     from loadstone.metrics import slo as objectives
@@ -76,7 +76,7 @@ def _terms(options: Namespace) -> Terms:
         raise UsageError(f"--months takes a number from 0 to {_MONTHS}, not {months}")
     if (spare := given.get("spare", 0)) < 0:
         raise UsageError(f"--spare takes 0 or more replicas, not {spare}")
-    return fleet.Terms(
+    return fleet.Requirements(
         objectives=objectives.with_errors(objectives.parse(slo, shares=True)),
         demands=_demands(options),
         peak=demand.peak(given.get("peak", "1")),
@@ -115,7 +115,7 @@ def _demands(options: Namespace) -> tuple[Demand, ...]:
     return tuple(demand.Demand(users=count, think=think) for count in demand.users(users))
 
 
-def _offers(options: Namespace, terms: Terms) -> list[Offer]:
+def _offers(options: Namespace, terms: Requirements) -> list[PricedStack]:
     """A stack for each curve of each sweep, with the price and GPUs of its sweep."""
     from loadstone.capacity import curves, demand, from_sweep
     from loadstone.capacity import plan as fleet
@@ -128,7 +128,7 @@ def _offers(options: Namespace, terms: Terms) -> list[Offer]:
         sweep = sweeps.read(Path(path))
         label = sweep.grid.label or Path(path).resolve().name
         called = from_sweep.of(Path(path), sweep, terms.objectives)
-        offers += [fleet.Offer(curve, price, count or curve.gpus)
+        offers += [fleet.PricedStack(curve, price, count or curve.gpus)
                    for curve in curves.curves(sweep, label, terms.objectives, called)]  # fmt: skip
     labels = [offer.curve.label for offer in offers]
     if twice := next((label for label in labels if labels.count(label) > 1), None):

@@ -50,15 +50,15 @@ def run(options: Namespace) -> int:
     from loadstone.engine import run_folder
     from loadstone.evals.output import report as reporting
     from loadstone.evals.output import results
-    from loadstone.evals.rescore.rescore import Wish, rescore
+    from loadstone.evals.rescore.rescore import RescoreOptions, rescore
 
     given, now = vars(options), datetime.datetime.now()
-    wish = Wish(
+    wish = RescoreOptions(
         **{name: given.get(name) for name in ("task", "extractor", "scorer", "only")},
         data=given.get("data_dir"),
         allow_code=given.get("allow_code_execution", False),
     )
-    folder = run_folder.Folder(Path(given["output"])) if given.get("output") else None
+    folder = run_folder.RunFolder(Path(given["output"])) if given.get("output") else None
     found = rescore([Path(path) for path in options.samples], wish, folder, now.timestamp(), results.stamp(now))
     show(found.evaluation, None, given.get("view", "text"), None, found.changes)
     if folder is not None:

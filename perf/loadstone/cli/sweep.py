@@ -26,9 +26,9 @@ from loadstone.sweep.points import Sweep
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from loadstone.sweep.plan import Course
-    from loadstone.sweep.run import Campaign
-    from loadstone.sweep.slo_search import Found
+    from loadstone.sweep.plan import SweepPlan
+    from loadstone.sweep.run import SweepRun
+    from loadstone.sweep.slo_search import SearchResult
 
 # Settings that are the whole sweep's.
 NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "save_bodies", "max_error_rate", "html")
@@ -38,7 +38,7 @@ OWN = ("--vary", "--grid", "--zip", "--repeat", "--rest", "--gpus", "--auto", "-
 SWEEP_ONLY = ("order", "kinds", *(name[2:].replace("-", "_") for name in OWN))
 _LISTS: tuple[Any, ...] = (whole, float, seconds, law, think, workers)
 Kinds = Mapping[str, Callable[[str], Any]]
-Drawn = Callable[["Sweep", "Found | None"], str]
+Drawn = Callable[["Sweep", "SearchResult | None"], str]
 
 
 class _Lists:
@@ -110,7 +110,7 @@ def run(options: Namespace) -> int:
     from loadstone.config import load as given
     from loadstone.engine import run_folder
     from loadstone.sweep import plan
-    from loadstone.sweep.run import Campaign
+    from loadstone.sweep.run import SweepRun
 
     output.check_new(getattr(options, "junit", None), "--junit")
     fixed, lists = split(given.settings_of(vars(options)), getattr(options, "vary", ()), options.kinds)
@@ -118,7 +118,7 @@ def run(options: Namespace) -> int:
     view = drawn(getattr(options, "view", "text"))
     path = Path(config.output) if config.output else run_folder.default_path(config.label or "sweep")
     course = plan.course(vars(options), config, lists, path)
-    campaign = Campaign(path, course.grid, config, notice)
+    campaign = SweepRun(path, course.grid, config, notice)
     if course.warning:
         notice(course.warning)
     with one.served(config) as served:
@@ -197,12 +197,12 @@ def _pause(rest: float) -> Callable[[], None]:
     return lambda: time.sleep(rest)
 
 
-def _finish(campaign: Campaign, ended: str, course: Course, view: Drawn) -> int:
+def _finish(campaign: SweepRun, ended: str, course: SweepPlan, view: Drawn) -> int:
     """Everything derived is written, however the sweep ended."""
     from loadstone.engine import run_folder
     from loadstone.sweep import strategies
 
-    folder, found = run_folder.Folder(campaign.path, new=False), None
+    folder, found = run_folder.RunFolder(campaign.path, new=False), None
     if course.search:
         found = course.search.found(campaign.sweep)
         folder.write_json(strategies.SEARCH, found)
@@ -219,7 +219,7 @@ def _finish(campaign: Campaign, ended: str, course: Course, view: Drawn) -> int:
     return _status(campaign.sweep, found)
 
 
-def _status(sweep: Sweep, found: Found | None) -> int:
+def _status(sweep: Sweep, found: SearchResult | None) -> int:
     """1 where a point failed, or where no load meets the objectives. A search goes where the server gives way."""
     if found is not None:
         unmet = [outcome for outcome in found.outcomes if outcome.answer.low is None]

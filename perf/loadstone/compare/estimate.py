@@ -19,7 +19,7 @@ from loadstone.compare.difference import Estimate
 from loadstone.metrics import chart_data, groups, windows
 from loadstone.metrics.chart_data import Curve
 from loadstone.metrics.columns import Columns, Requests
-from loadstone.metrics.groups import Part
+from loadstone.metrics.groups import GroupMembers
 from loadstone.metrics.measure import Values, meeting, per_request
 from loadstone.stats import blocks
 from loadstone.stats.describe import ENOUGH
@@ -61,7 +61,7 @@ def estimate(summary: Summary, columns: Columns, which: Which = "whole") -> Figu
 
 def _figures(
     columns: Columns,
-    part: Part,
+    part: GroupMembers,
     metrics: Mapping[str, Metric],
     rates: Mapping[str, float | None],
     run: Mapping[str, Any],
@@ -175,7 +175,7 @@ def _chunks(columns: Columns, rows: Mask, spread: bool) -> Iterator[_Chunk]:
 
 def _rates(
     columns: Columns,
-    part: Part,
+    part: GroupMembers,
     rates: Mapping[str, float | None],
     slos: Mapping[str, float],
     least: float,
@@ -195,7 +195,9 @@ def _rates(
     return found
 
 
-def _counts(columns: Columns, part: Part, done: Mask, slos: Mapping[str, float]) -> dict[str, Callable[[Array], Array]]:
+def _counts(
+    columns: Columns, part: GroupMembers, done: Mask, slos: Mapping[str, float]
+) -> dict[str, Callable[[Array], Array]]:
     """What is counted for each rate: a function from the edges of slices to the number in each."""
     r, rows = columns.requests, part.counted & columns.requests.ok
     incoming = np.where(np.isnan(r.first), r.end, r.first)[rows], r.input_tokens[rows]

@@ -67,7 +67,7 @@ def run(config: Config, count: int, one: Callable[[Config], Result], *, rest: fl
 
 
 def _kept(done: Done) -> Done:
-    run_folder.Folder(done.folder, new=False).write_json(REPEATS, done.table)
+    run_folder.RunFolder(done.folder, new=False).write_json(REPEATS, done.table)
     return done
 
 

@@ -53,7 +53,7 @@ LAWS = {
 }
 
 
-class Law(Struct, frozen=True):
+class Distribution(Struct, frozen=True):
     """A law of LAWS with its arguments; values outside `low` and `high` are moved to them."""
 
     name: str
@@ -80,7 +80,7 @@ class Law(Struct, frozen=True):
         return [max(least, int(value)) for value in np.clip(drawn, np.ceil(self.low), np.floor(self.high))]
 
 
-def parse(text: str | float, number: Callable[[str], float] = float) -> Law:
+def parse(text: str | float, number: Callable[[str], float] = float) -> Distribution:
     """The law that `text` names; `number` reads one argument. Raises ValueError, with what to write instead."""
     wrong = ValueError(f"{text!r} is not {FORMS}")
     if isinstance(text, int | float):
@@ -100,4 +100,4 @@ def parse(text: str | float, number: Callable[[str], float] = float) -> Law:
     low, high = bounds.get("min", -math.inf), bounds.get("max", math.inf)
     if not all(abs(value) <= _LARGEST for value in [*plain, *bounds.values()]) or not form.fits(*plain) or low > high:
         raise wrong
-    return Law(name, tuple(plain), low, high)
+    return Distribution(name, tuple(plain), low, high)

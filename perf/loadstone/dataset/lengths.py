@@ -11,10 +11,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from loadstone.config.distributions import Law
+from loadstone.config.distributions import Distribution
 from loadstone.dataset.source import Options, Source
 from loadstone.dataset.synthetic import draws
-from loadstone.dataset.synthetic.measure import Ruler, ruler
+from loadstone.dataset.synthetic.measure import LengthMeasure, ruler
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
@@ -47,7 +47,7 @@ def fitted(prompts: Iterable[Prompt], source: Source, options: Options) -> list[
     return _cut(found, draws.length("--input-len", options.input_len), source, options, measure)
 
 
-def _with_output(prompts: Iterable[Prompt], law: Law, options: Options) -> Iterator[Prompt]:
+def _with_output(prompts: Iterable[Prompt], law: Distribution, options: Options) -> Iterator[Prompt]:
     """Each turn that says no output length gets one; a constant would be left to the settings of all requests."""
     rng = draws.generator(options, draws.OUTPUT)
     for prompt in prompts:
@@ -61,7 +61,7 @@ def _asking(turn: Prompt, length: int) -> Prompt:
 
 
 def _kept(
-    prompts: Iterable[Prompt], needed: int | None, source: Source, options: Options, measure: Ruler
+    prompts: Iterable[Prompt], needed: int | None, source: Source, options: Options, measure: LengthMeasure
 ) -> list[Prompt]:
     seen, kept = 0, []
     for seen, prompt in enumerate(prompts, 1):  # noqa: B007
@@ -77,7 +77,7 @@ def _kept(
     return kept
 
 
-def _inside(prompt: Prompt, options: Options, measure: Ruler) -> bool:
+def _inside(prompt: Prompt, options: Options, measure: LengthMeasure) -> bool:
     """A conversation is as long as all that is asked in it. Answers count where their length is said or recorded."""
     asked = sum(measure.count(text) for turn in _turns(prompt) for text in _texts(turn))
     answers = sum(turn.output_len or _constant(options) for turn in _turns(prompt))
@@ -91,7 +91,9 @@ def _constant(options: Options) -> int:
     return 0 if law is None or law.constant is None else round(law.constant)
 
 
-def _cut(prompts: list[Prompt], law: Law, source: Source, options: Options, measure: Ruler) -> list[Prompt]:
+def _cut(
+    prompts: list[Prompt], law: Distribution, source: Source, options: Options, measure: LengthMeasure
+) -> list[Prompt]:
     rng = draws.generator(options, draws.INPUT)
     found, missed = [], 0
     for prompt in prompts:
@@ -106,7 +108,7 @@ def _cut(prompts: list[Prompt], law: Law, source: Source, options: Options, meas
     return found
 
 
-def _to_length(turn: Prompt, length: int, measure: Ruler) -> tuple[Prompt, bool]:
+def _to_length(turn: Prompt, length: int, measure: LengthMeasure) -> tuple[Prompt, bool]:
     """The turn with its text cut or tiled, and whether that came out exactly."""
     text = _asked(turn)
     if text is None or not text.strip():

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from loadstone.engine.in_flight import Flight
-from loadstone.engine.rate_limit import Budget
-from loadstone.engine.requests import Job
-from loadstone.engine.sender import Carrier
+from loadstone.engine.in_flight import InFlightRequest
+from loadstone.engine.rate_limit import RateLimiter
+from loadstone.engine.requests import PreparedRequest
+from loadstone.engine.sender import Sender
 from loadstone.records import Failure
 from loadstone.units import NS_PER_S
 
@@ -21,7 +21,7 @@ Think = Callable[[int], Awaitable[None]]
 class Attempts:
     """Of one run. `limited`: whether there are limits at all."""
 
-    def __init__(self, carrier: Carrier, budget: Budget | None, think: Think) -> None:
+    def __init__(self, carrier: Sender, budget: RateLimiter | None, think: Think) -> None:
         self._carrier = carrier
         self._budget = budget
         self._think = think
@@ -32,7 +32,7 @@ class Attempts:
         """Requests that were held back, and for how many ns all together."""
         return (0, 0) if self._budget is None else self._budget.waited
 
-    async def allowed(self, job: Job, now: int) -> tuple[int, float]:
+    async def allowed(self, job: PreparedRequest, now: int) -> tuple[int, float]:
         """When a request may go that is ready at `now`, and the tokens it was reckoned to have. Waits until then."""
         if self._budget is None:
             return now, 0.0
@@ -41,12 +41,12 @@ class Attempts:
         await self._think(at)
         return at, tokens
 
-    async def carry(self, flight: Flight, ready: int, later: int, tokens: float = 0.0) -> Flight:
+    async def carry(self, flight: InFlightRequest, ready: int, later: int, tokens: float = 0.0) -> InFlightRequest:
         """Attempt after attempt, until one succeeds, fails for good, or the run ends. Returns the last."""
         await self._carrier.carry(flight, ready, later)
         return await self.go_on(flight, later, tokens)
 
-    async def go_on(self, flight: Flight, later: int, tokens: float) -> Flight:
+    async def go_on(self, flight: InFlightRequest, later: int, tokens: float) -> InFlightRequest:
         """The same from the end of the first attempt on. Nothing is to be done where that was the last, and there are
         no limits."""
         while True:

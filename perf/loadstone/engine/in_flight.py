@@ -8,14 +8,14 @@ from collections.abc import Callable
 from msgspec import UNSET, Struct
 
 from loadstone.apis import API
-from loadstone.apis.response_parser import Reply
-from loadstone.engine.requests import Job
+from loadstone.apis.response_parser import ResponseParser
+from loadstone.engine.requests import PreparedRequest
 from loadstone.records import Choice, Failure, Kind, Phase, Record
 from loadstone.transport import Clock, Exchange
 from loadstone.units import NS_PER_S
 
 
-class Limits(Struct, frozen=True, kw_only=True):
+class TimeLimits(Struct, frozen=True, kw_only=True):
     """Seconds. ttft: from sending to the first output. idle: between two outputs, and from the last to the end.
     whole: from the start, connecting included. cancel: after which the client takes back a request that is to be
     cancelled. None: no limit."""
@@ -31,7 +31,7 @@ class Limits(Struct, frozen=True, kw_only=True):
         return min((wait for wait in waits if wait is not None), default=None)
 
 
-class Order(Struct, frozen=True, kw_only=True, gc=False):
+class Scheduled(Struct, frozen=True, kw_only=True, gc=False):
     """What the plan says of one request. `scheduled`: ns of the run's clock."""
 
     index: int
@@ -46,7 +46,7 @@ class Order(Struct, frozen=True, kw_only=True, gc=False):
     attempt: int = 0
 
 
-class Flight:
+class InFlightRequest:
     """A request from its dispatch to its record. `finish` and then `land` may be called once. `begun`: ns, when its
     limits began. `again`: seconds until it is to be made once more, if it is; to be set before it lands. `well`: it has
     landed, and succeeded."""
@@ -67,10 +67,12 @@ class Flight:
         "well",
     )
 
-    def __init__(self, order: Order, job: Job, api: API, clock: Clock, limits: Limits, collect: bool) -> None:
+    def __init__(
+        self, order: Scheduled, job: PreparedRequest, api: API, clock: Clock, limits: TimeLimits, collect: bool
+    ) -> None:
         self.order = order
         self.job = job
-        self.reply = Reply(api, stream=job.streamed, keep_text=collect)
+        self.reply = ResponseParser(api, stream=job.streamed, keep_text=collect)
         self.exchange = Exchange(self._head)
         self.cut_by: Failure | None = None
         self.again: float | None = None
@@ -91,7 +93,7 @@ class Flight:
 
     def drop_response(self) -> None:
         """Forget what came of the response: recording it failed. The times of the exchange stay."""
-        self.reply, self.again = Reply(API(), stream=self.job.streamed), None
+        self.reply, self.again = ResponseParser(API(), stream=self.job.streamed), None
 
     @property
     def answer(self) -> str:
@@ -103,7 +105,7 @@ class Flight:
         self,
         failure: Failure | None,
         origin: int,
-        keep_text: Callable[[Flight], bool] | None,
+        keep_text: Callable[[InFlightRequest], bool] | None,
         later: int = 0,
         worker: int = 0,
     ) -> Record:
@@ -205,19 +207,19 @@ def _since(at: int | None, origin: int) -> int | None:
     return None if at is None else at - origin
 
 
-class Watch:
+class Timeouts:
     """The limits of many flights by one timer until the soonest of them may break: most flights have landed by then,
     and have cost no timer of their own. All have the same limits, so they become due in the order in which they began.
     """
 
-    def __init__(self, limits: Limits, clock: Clock) -> None:
+    def __init__(self, limits: TimeLimits, clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
         self._soonest = limits.soonest(False)
-        self._fresh: dict[Flight, None] = {}
+        self._fresh: dict[InFlightRequest, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, flight: Flight, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    def begin(self, flight: InFlightRequest, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
         """Start the timeouts; they end the flight by cancelling `task`."""
         flight.begin(loop, task)
         if flight.order.cancelled:
@@ -227,7 +229,7 @@ class Watch:
             if self._timer is None:
                 self._timer = loop.call_later(self._soonest, self._ring, loop)
 
-    def end(self, flight: Flight) -> None:
+    def end(self, flight: InFlightRequest) -> None:
         """The flight is over. The timer goes with the last of them: nothing of a run is left in its event loop."""
         self._fresh.pop(flight, None)
         if not self._fresh and self._timer is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import count, islice
 
 from loadstone.records import Failure, Phase, Record
-from loadstone.schedule.partition import Share, known
+from loadstone.schedule.partition import Partition, known
 from loadstone.schedule.plan import Plan
 from loadstone.units import NS_PER_S
 
@@ -35,7 +35,7 @@ class Written:
         return turns
 
 
-def missing(plan: Plan, share: Share, written: Written, at: int, slots: int, why: str) -> Iterator[Record]:
+def missing(plan: Plan, share: Partition, written: Written, at: int, slots: int, why: str) -> Iterator[Record]:
     """A `stopped` record for each request of `share` that was due at `at` (ns of the run's clock; before 0 nothing was)
     and is not written; of a closed loop, for those in its `slots`, which take places in their order."""
     for place in _open(plan, share, written, at, slots) if at >= 0 else ():
@@ -57,14 +57,14 @@ def missing(plan: Plan, share: Share, written: Written, at: int, slots: int, why
         )
 
 
-def _open(plan: Plan, share: Share, written: Written, at: int, slots: int) -> Iterator[int]:
+def _open(plan: Plan, share: Partition, written: Written, at: int, slots: int) -> Iterator[int]:
     """Places that had been begun, or were due, and are not over."""
     places = _begun(plan, share, at)
     found = (place for place in places if written.turns(plan, place) < int(plan.turns[plan.row(place)]))
     yield from found if plan.offsets is not None else islice(found, slots)
 
 
-def _begun(plan: Plan, share: Share, at: int) -> Iterator[int]:
+def _begun(plan: Plan, share: Partition, at: int) -> Iterator[int]:
     if plan.offsets is not None:
         due = int(plan.offsets.searchsorted(at, "right"))
         yield from share.places(due).tolist()
@@ -82,7 +82,7 @@ def _phase(plan: Plan, place: int, at: int) -> Phase:
     return plan.phase(place)
 
 
-def slots(plan: Plan, share: Share, at: int, in_flight: int) -> int:
+def slots(plan: Plan, share: Partition, at: int, in_flight: int) -> int:
     """Slots of a closed loop that `share` may have had open at `at`: those of the level then and, where it has fallen,
     those that still had a request `in_flight`."""
     level = next((level for begin, level in reversed(plan.levels) if begin <= at), 0)

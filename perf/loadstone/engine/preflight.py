@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API
-from loadstone.apis.response_parser import Reply, complaint
-from loadstone.engine.requests import Job
+from loadstone.apis.response_parser import ResponseParser, complaint
+from loadstone.engine.requests import PreparedRequest
 from loadstone.errors import UsageError
 from loadstone.text import LABEL, clean, paired
 from loadstone.transport import Exchange, Request, Transport, TransportError
@@ -55,7 +55,7 @@ def choose_model(server: Server, asked: str | None, url: str, needed: bool = Tru
     return models[0], True
 
 
-async def probe(transport: Transport, job: Job, api: API, url: str, models: list[str] | None) -> None:
+async def probe(transport: Transport, job: PreparedRequest, api: API, url: str, models: list[str] | None) -> None:
     """Send one real request: for a model that the server does not list, or to see whether the answer is one of this
     API. Raises UsageError when it is refused, or cannot be read."""
     status, body, exchange = await ask(transport, job.request, url)
@@ -64,7 +64,7 @@ async def probe(transport: Transport, job: Job, api: API, url: str, models: list
     if not 200 <= status < 300:
         known = f"; it lists {', '.join(clean(model, LABEL) for model in models[:5])}" if models else ""
         raise UsageError(f"{url} refuses the first request (HTTP {status}: {complaint(body)}){known}")
-    reply = Reply(api, stream=job.streamed)
+    reply = ResponseParser(api, stream=job.streamed)
     reply.head(status, exchange.header(b"content-type"))
     reply.feed(body, 0)
     failure = reply.finish()

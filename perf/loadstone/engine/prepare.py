@@ -22,7 +22,7 @@ from loadstone.dataset import resolve, tokenizer
 from loadstone.engine import preflight
 from loadstone.engine import requests as jobs
 from loadstone.engine.preflight import Server
-from loadstone.engine.sender import Door
+from loadstone.engine.sender import Endpoint
 from loadstone.errors import Notice, UsageError
 from loadstone.host import timer
 from loadstone.plugins import find
@@ -39,28 +39,28 @@ _PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
 _SAMPLED = ("top_p", "top_k", "min_p", *_PENALTIES, "min_tokens", "stop", "logprobs", "choices", "sampling_seed")
 
 
-class Setup(Struct, frozen=True):
+class PreparedRun(Struct, frozen=True):
     """A run that can begin. `models` and `servers` are in the order of their numbers in the plan."""
 
     config: Config
     api: base.API
     plan: Plan
-    jobs: jobs.Jobs
-    doors: list[Door]
+    jobs: jobs.PreparedRequests
+    doors: list[Endpoint]
     models: list[str]
     servers: list[Server]
 
 
-class Entrance(Struct, frozen=True):
+class EndpointSpec(Struct, frozen=True):
     """One of the servers before it is known: where requests go, where its list of models is, how it is called."""
 
-    door: Door
+    door: Endpoint
     listing: str
     url: str
 
 
 @contextlib.asynccontextmanager
-async def ready(config: Config, notice: Notice, model: object | None = None) -> AsyncIterator[Setup]:
+async def ready(config: Config, notice: Notice, model: object | None = None) -> AsyncIterator[PreparedRun]:
     """Everything that a run needs, for as long as it lasts. `model`: an object to ask instead of a server. Raises
     UsageError for whatever is not fit."""
     api = protocol(config)
@@ -73,7 +73,7 @@ async def ready(config: Config, notice: Notice, model: object | None = None) -> 
 
 
 @contextlib.asynccontextmanager
-async def opened(config: Config, api: base.API, model: object | None = None) -> AsyncIterator[list[Entrance]]:
+async def opened(config: Config, api: base.API, model: object | None = None) -> AsyncIterator[list[EndpointSpec]]:
     """The ways in, for as long as they are needed. What a class of somebody else's prints meanwhile goes to stderr:
     stdout is for results."""
     with contextlib.redirect_stdout(sys.stderr) if config.own else contextlib.nullcontext():
@@ -90,9 +90,9 @@ def protocol(config: Config) -> base.API:
     if (config.api == "template") != (config.body_template is not None):
         raise UsageError("--api template and --body-template go together: give both, with --text-path")
     if config.body_template is not None:
-        from loadstone.apis.template import Fill
+        from loadstone.apis.template import TemplateAPI
 
-        return Fill(config.body_template, config.text_path, config.usage_path)
+        return TemplateAPI(config.body_template, config.text_path, config.usage_path)
     return apis.checked(find("loadstone.apis", config.api, apis.APIS, "--api"), config.api)
 
 
@@ -116,7 +116,7 @@ def _rows(config: Config) -> int | None:
     load = Load.of(config.filled(timed=not made_up(config.dataset)))
     if load.arrivals == REPLAY:
         return None if load.requests is None else load.requests + load.warmup + load.cooldown
-    made = plan.make(load, plan.Rows([""]))
+    made = plan.make(load, plan.DatasetShape([""]))
     timed = made.offsets is None and (load.warmup_time or load.cooldown_time)
     return None if timed or made.total is None else made.total + load.skip
 
@@ -129,7 +129,9 @@ def made_up(dataset: str) -> bool:
 def _plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
     instants = [prompt.at for prompt in prompts if prompt.at is not None]
     turns = [1 + len(prompt.later) for prompt in prompts]
-    rows = plan.Rows([prompt.id for prompt in prompts], turns, instants if len(instants) == len(prompts) else None)
+    rows = plan.DatasetShape(
+        [prompt.id for prompt in prompts], turns, instants if len(instants) == len(prompts) else None
+    )
     made = plan.make(Load.of(config), rows)
     if made.offsets is None and config.stop_saturated:
         raise UsageError("--stop-saturated is for open loops, whose load does not wait for the server: give --rate")
@@ -147,7 +149,7 @@ def _span(made: Plan) -> float:
     return (instants[-1] - instants[0]) / NS_PER_S
 
 
-def entrances(config: Config, api: base.API, model: object | None = None) -> list[Entrance]:
+def entrances(config: Config, api: base.API, model: object | None = None) -> list[EndpointSpec]:
     """A way in to each of the servers, or to a model of one's own; nothing is sent yet."""
     if model is not None or config.own:
         return [_inside(config, model)]
@@ -157,48 +159,52 @@ def entrances(config: Config, api: base.API, model: object | None = None) -> lis
     return [_entrance(config, url, path) for url in config.urls]
 
 
-def _inside(config: Config, model: object | None) -> Entrance:
+def _inside(config: Config, model: object | None) -> EndpointSpec:
     """The way to a model in this process."""
     if config.api not in ("chat", "completions"):
         raise UsageError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
     if model is None:
         model = in_process.made(config.model or "", config.shown())
     name = config.model or type(model).__name__
-    return Entrance(Door(in_process.Own(model, name, timer.clock, config.batch_size), "/"), "/v1/models", name)
+    return EndpointSpec(
+        Endpoint(in_process.InProcessModel(model, name, timer.clock, config.batch_size), "/"), "/v1/models", name
+    )
 
 
-def _entrance(config: Config, url: str, path: str) -> Entrance:
+def _entrance(config: Config, url: str, path: str) -> EndpointSpec:
     target, base = address.locate(url)
     tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
     arrivals = stamper(config.clock, config.transport, target)
     options = Options(clock=timer.clock, connect_timeout=config.connect_timeout, tls=tls, arrivals=arrivals)
     transport = open_transport(config.transport, target, options)
     listing = address.sibling(base, path, "/v1/models") if path else "/v1/models"
-    return Entrance(Door(transport, address.path_at(base, path) or "/"), listing, hide_in_url(url))
+    return EndpointSpec(Endpoint(transport, address.path_at(base, path) or "/"), listing, hide_in_url(url))
 
 
 async def _meet(
-    config: Config, api: base.API, prompts: list[Prompt], schedule: Plan, ways: list[Entrance], notice: Notice
-) -> Setup:
+    config: Config, api: base.API, prompts: list[Prompt], schedule: Plan, ways: list[EndpointSpec], notice: Notice
+) -> PreparedRun:
     headers, hint = (*api.headers, *secrets.request_headers(config)), secrets.hint(config)
     servers = [await preflight.look(at.door.transport, at.url, at.listing, headers, hint) for at in ways]
     first, doors = ways[0], [at.door for at in ways]
     chosen = [preflight.choose_model(servers[0], asked, first.url, api.names_model) for asked, _ in config.models]
     models = [model for model, _ in chosen]
-    made = jobs.Jobs(prompts, maker(config, api, doors, models))
+    made = jobs.PreparedRequests(prompts, maker(config, api, doors, models))
     for entrance, server in zip(ways, servers, strict=True):
         for number, (model, _) in enumerate(chosen):
             await _try(entrance, server, api, made.at(0, number), model, notice)
-    return Setup(config, api, schedule, made, doors, models, servers)
+    return PreparedRun(config, api, schedule, made, doors, models, servers)
 
 
-def maker(config: Config, api: base.API, doors: list[Door], models: list[str]) -> jobs.Maker:
+def maker(config: Config, api: base.API, doors: list[Endpoint], models: list[str]) -> jobs.RequestBuilder:
     """What encodes the requests: the same bytes from the same configuration, in whatever process."""
     settings = [_settings(config, model) for model in models]
-    return jobs.Maker(api, settings, doors[0].path, secrets.request_headers(config))
+    return jobs.RequestBuilder(api, settings, doors[0].path, secrets.request_headers(config))
 
 
-async def _try(entrance: Entrance, server: Server, api: base.API, job: jobs.Job, model: str, notice: Notice) -> None:
+async def _try(
+    entrance: EndpointSpec, server: Server, api: base.API, job: jobs.PreparedRequest, model: str, notice: Notice
+) -> None:
     """A model that the server does not list, or an answer of which only the operator knows the form, is tried once."""
     listed = not model or model in (server.models or ())
     if not listed or api.guessed:

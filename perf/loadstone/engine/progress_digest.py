@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from loadstone.engine.worker_messages import Pulse
+from loadstone.engine.worker_messages import Progress
 from loadstone.metrics.columns import NOT_COMPLETED
 from loadstone.metrics.request_slo import tally
 from loadstone.records import Record
@@ -42,7 +42,7 @@ def middle(number: int) -> float:
 _MIDDLES = _LOW * np.exp((np.arange(_BINS) + 0.5) * _WIDTH) / NS_PER_S
 
 
-class Histogram:
+class LogHistogram:
     """Counts by bin, added up."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Digest:
     def add(self, record: Record) -> None:
         self._records.append(record)
 
-    def pulse(self, worker: int, at: int) -> Pulse:
+    def pulse(self, worker: int, at: int) -> Progress:
         """What the new records tell; the rest of the pulse is left open."""
         records, self._records = self._records, []
         since, self._at = self._at, at
@@ -88,7 +88,7 @@ class Digest:
         events = sum(len(record.pieces.times) for record in records if record.pieces)
         step = 1 + events // SAMPLE
         self._tokens += sum(_tokens(record) for record in records)
-        return Pulse(
+        return Progress(
             worker=worker,
             at=at,
             tokens=self._tokens,

@@ -16,24 +16,24 @@ MINUTE = 60_000_000_000
 CHARS = 4
 
 
-class Limits(Struct, frozen=True, kw_only=True):
+class RateLimits(Struct, frozen=True, kw_only=True):
     """A minute. None: no limit."""
 
     rpm: float | None = None
     tpm: float | None = None
 
-    def part(self, of: int) -> Limits:
+    def part(self, of: int) -> RateLimits:
         """What one of so many processes has."""
-        return Limits(
+        return RateLimits(
             rpm=None if self.rpm is None else self.rpm / of,
             tpm=None if self.tpm is None else self.tpm / of,
         )
 
 
-class Budget:
+class RateLimiter:
     """What is left of the limits. `waited`: requests that had to wait, and ns that they did, all together."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: RateLimits) -> None:
         self._limits = limits
         self._free = 0
         self._paid = 0.0

@@ -19,7 +19,7 @@ from loadstone.schedule.plan import Plan
 from loadstone.transport import Headers, Request
 
 
-class Job(Struct, frozen=True):
+class PreparedRequest(Struct, frozen=True):
     """A request that can be sent any number of times. `asked`: output tokens it asks for, where it does. `model`: which
     of several it is for."""
 
@@ -29,12 +29,12 @@ class Job(Struct, frozen=True):
     asked: int | None
     model: str | None = None
 
-    def at(self, path: str) -> Job:
+    def at(self, path: str) -> PreparedRequest:
         """The same for a server that has the API at another path."""
         return msgspec.structs.replace(self, request=msgspec.structs.replace(self.request, path=path))
 
 
-class Maker:
+class RequestBuilder:
     """Turns prompts into jobs: the same prompt for the same model always gives the same bytes."""
 
     def __init__(self, api: API, settings: Sequence[Settings], path: str, headers: Headers) -> None:
@@ -43,7 +43,7 @@ class Maker:
         self._path = path
         self._shared: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *api.headers, *headers)
 
-    def make(self, prompt: Prompt, model: int = 0) -> Job:
+    def make(self, prompt: Prompt, model: int = 0) -> PreparedRequest:
         """The job of a prompt, for one of the models."""
         settings = self._settings[model]
         body = self._body(prompt, settings)
@@ -51,7 +51,7 @@ class Maker:
         request = Request("POST", self._path, self._beside(own), msgspec.json.encode(body), own)
         streamed = self._api.streams and bool(body.get("stream", settings.stream))
         asked = body.get("max_completion_tokens") or body.get("max_tokens") or prompt.output_len
-        return Job(
+        return PreparedRequest(
             prompt=prompt,
             request=request,
             streamed=streamed,
@@ -81,17 +81,17 @@ class Maker:
         return tuple(pair for pair in self._shared if pair[0].lower() not in names) if names else self._shared
 
 
-class Jobs:
+class PreparedRequests:
     """The first requests of all rows, encoded before the run; those of other models when they are first wanted."""
 
-    def __init__(self, prompts: Sequence[Prompt] | Mapping[int, Prompt], maker: Maker) -> None:
+    def __init__(self, prompts: Sequence[Prompt] | Mapping[int, Prompt], maker: RequestBuilder) -> None:
         """`prompts`: all rows, or some by their number."""
         self.maker = maker
         rows = prompts if isinstance(prompts, Mapping) else dict(enumerate(prompts))
         self._first = {row: maker.make(prompt) for row, prompt in rows.items()}
         for prompt in rows.values():
             maker.try_later(prompt)
-        self._others: dict[tuple[int, int], Job] = {}
+        self._others: dict[tuple[int, int], PreparedRequest] = {}
 
     def __len__(self) -> int:
         return len(self._first)
@@ -100,7 +100,7 @@ class Jobs:
         """Prompts by the number of their row."""
         return {row: self._first[row].prompt for row in rows}
 
-    def at(self, row: int, model: int = 0) -> Job:
+    def at(self, row: int, model: int = 0) -> PreparedRequest:
         job = self._first[row]
         if not model:
             return job
@@ -120,7 +120,7 @@ def _shown(headers: Headers) -> dict[str, str]:
     return {name: hide_header(name, value) for name, value in headers}
 
 
-def _line(job: Job) -> bytes:
+def _line(job: PreparedRequest) -> bytes:
     line: dict[str, Any] = {"prompt": job.prompt.id, "model": job.model, "headers": _shown(job.request.own)}
     line["later"] = [{"messages": messages(turn), "think": turn.think} for turn in job.prompt.later]
     given = {name: value for name, value in line.items() if value}

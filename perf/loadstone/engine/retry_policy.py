@@ -21,7 +21,7 @@ FIRST = 0.5
 Header = Callable[[bytes], bytes | None]
 
 
-class Retries(Struct, frozen=True, kw_only=True):
+class RetryPolicy(Struct, frozen=True, kw_only=True):
     """most: retries of one request. longest: seconds that one is waited for at most, whatever the server asks."""
 
     most: int = 0

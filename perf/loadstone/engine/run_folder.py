@@ -39,7 +39,7 @@ def writing(path: Path) -> Iterator[None]:
         raise UsageError(f"cannot write {path}: {exc.strerror or exc}; {kept}") from exc
 
 
-class Folder:
+class RunFolder:
     """A run folder. Raises UsageError when it cannot be made or, being `new`, holds anything already."""
 
     def __init__(self, path: Path, new: bool = True) -> None:

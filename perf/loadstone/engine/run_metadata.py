@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from loadstone.config.stages import Stage
-from loadstone.engine.prepare import Setup
+from loadstone.engine.prepare import PreparedRun
 from loadstone.host import machine
 from loadstone.host.client_health import cores, open_files
 from loadstone.host.limits import local_ports
@@ -29,7 +29,7 @@ def now() -> str:
     return datetime.datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
-def run(made: Setup) -> dict[str, Any]:
+def run(made: PreparedRun) -> dict[str, Any]:
     """The content of run.json when the run begins; its end is added when it ends."""
     return {
         "format": FORMAT,

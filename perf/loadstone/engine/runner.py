@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from msgspec import Struct
 
 from loadstone.engine.attempts import Attempts
-from loadstone.engine.in_flight import Flight
-from loadstone.engine.rate_limit import Budget
-from loadstone.engine.requests import Job
-from loadstone.engine.sender import Carrier
+from loadstone.engine.in_flight import InFlightRequest
+from loadstone.engine.rate_limit import RateLimiter
+from loadstone.engine.requests import PreparedRequest
+from loadstone.engine.sender import Sender
 from loadstone.records import Failure, Phase, Prompt
 from loadstone.schedule.arrivals import Offsets
-from loadstone.schedule.partition import Share
+from loadstone.schedule.partition import Partition
 from loadstone.units import NS_PER_S
 
 # Waits until an instant of the run's clock; may return early.
@@ -49,12 +49,12 @@ class Runner:
 
     def __init__(
         self,
-        carrier: Carrier,
+        carrier: Sender,
         times: Times | None = None,
         wait: Wait | None = None,
-        share: Share | None = None,
+        share: Partition | None = None,
         led: bool = False,
-        budget: Budget | None = None,
+        budget: RateLimiter | None = None,
     ) -> None:
         self.carrier = carrier
         self.attempts = Attempts(carrier, budget, self._think)
@@ -62,7 +62,7 @@ class Runner:
         self._clock = carrier.clock
         self._times = times or Times()
         self._wait = wait or self._sleep
-        self._share = share or Share()
+        self._share = share or Partition()
         self._led = asyncio.Event() if led else None
         self._next = 0
         self._total = None if self._plan.total is None else self._share.count(self._plan.total)
@@ -275,14 +275,14 @@ class Runner:
             await self._follow(ordinal, flight, later)
         return None
 
-    def _record_held(self, ordinal: int, job: Job, due: int) -> None:
+    def _record_held(self, ordinal: int, job: PreparedRequest, due: int) -> None:
         """An arrival of an open loop had come; for what a slot would have sent next nobody had asked yet."""
         if self._due is not None:
             flight = self._flight(ordinal, 0, job, due)
             held = Failure("stopped", f"held back by --rpm or --tpm when the run ended ({self.ended})")
             self.carrier.record(flight, held, len(job.prompt.later))
 
-    async def _follow(self, ordinal: int, flight: Flight, later: Sequence[Prompt]) -> None:
+    async def _follow(self, ordinal: int, flight: InFlightRequest, later: Sequence[Prompt]) -> None:
         """The later turns, each when the one before has ended well and been thought over."""
         for turn, said in enumerate(later, 1):
             due = self._clock() + round(said.think * NS_PER_S)
@@ -300,7 +300,7 @@ class Runner:
             if not flight.well:
                 return
 
-    def _flight(self, ordinal: int, turn: int, job: Job, scheduled: int) -> Flight:
+    def _flight(self, ordinal: int, turn: int, job: PreparedRequest, scheduled: int) -> InFlightRequest:
         phase = self._phase(ordinal, scheduled)
         if not self._armed and phase == "measure":
             self._arm()

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API
-from loadstone.engine.in_flight import Flight, Limits, Order, Watch
-from loadstone.engine.requests import Job, Jobs
-from loadstone.engine.retry_policy import Retries
+from loadstone.engine.in_flight import InFlightRequest, Scheduled, TimeLimits, Timeouts
+from loadstone.engine.requests import PreparedRequest, PreparedRequests
+from loadstone.engine.retry_policy import RetryPolicy
 from loadstone.records import Failure, Phase, Record, following
 from loadstone.schedule.plan import Plan
 from loadstone.text import clean
@@ -25,38 +25,38 @@ OnRecord = Callable[[Record], None]
 REQUEST_ID = "X-Request-Id"
 
 
-class Door(Struct, frozen=True):
+class Endpoint(Struct, frozen=True):
     """One of the servers: how to reach it, and the path of the API on it."""
 
     transport: Transport
     path: str
 
 
-class Style(Struct, frozen=True, kw_only=True):
+class RequestStyle(Struct, frozen=True, kw_only=True):
     """What holds for every request. request_ids: what their ids begin with; None for no ids. worker: the number of this
     process among those of the run."""
 
-    limits: Limits = Limits()
-    keep_text: Callable[[Flight], bool] | None = None
+    limits: TimeLimits = TimeLimits()
+    keep_text: Callable[[InFlightRequest], bool] | None = None
     request_ids: str | None = None
     worker: int = 0
-    retries: Retries = Retries()
+    retries: RetryPolicy = RetryPolicy()
 
 
-class Carrier:
+class Sender:
     """Carries the requests of one run. `flights`: those under way; `lags`: ns from ready to sent, connecting aside;
     `written`: records, those of attempts among them; `closing`: nothing is to be made again any more."""
 
     def __init__(
         self,
         plan: Plan,
-        jobs: Jobs,
+        jobs: PreparedRequests,
         api: API,
-        doors: Sequence[Door],
+        doors: Sequence[Endpoint],
         on_record: OnRecord,
         *,
         clock: Clock,
-        style: Style | None = None,
+        style: RequestStyle | None = None,
     ) -> None:
         self.plan = plan
         self.clock = clock
@@ -64,39 +64,39 @@ class Carrier:
         self._api = api
         self._doors = doors
         self._on_record = on_record
-        self._style = style or Style()
-        self._watch = Watch(self._style.limits, clock)
+        self._style = style or RequestStyle()
+        self._watch = Timeouts(self._style.limits, clock)
         self._plain = plan.plain and self._style.request_ids is None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.origin = 0
-        self.flights: set[Flight] = set()
+        self.flights: set[InFlightRequest] = set()
         self.finished = self.failed = self.written = 0
         self.closing = False
         self.lags: array[int] = array("q")
 
-    def job(self, place: int) -> Job:
+    def job(self, place: int) -> PreparedRequest:
         """The first request of a place."""
         return self._jobs.at(self.plan.row(place), self.plan.model(place))
 
-    def next_job(self, place: int, turn: int, before: Flight) -> Job:
+    def next_job(self, place: int, turn: int, before: InFlightRequest) -> PreparedRequest:
         """The request of a later turn: what `before` asked, its answer, and what is said now."""
         first = self.job(place).prompt
         asked = following(before.job.prompt, before.answer, first.later[turn - 1])
         return self._jobs.maker.make(asked, self.plan.model(place))
 
-    def flight(self, place: int, turn: int, job: Job, scheduled: int, phase: Phase) -> Flight:
+    def flight(self, place: int, turn: int, job: PreparedRequest, scheduled: int, phase: Phase) -> InFlightRequest:
         """The request, ready to go. `turn` counts from 0."""
         if self._plain and not job.request.own:
-            order = Order(index=place, scheduled=scheduled, phase=phase)
+            order = Scheduled(index=place, scheduled=scheduled, phase=phase)
         else:
             order = self._order(place, turn, job, scheduled, phase)
         collect = order.turn is not None or self._style.keep_text is not None
-        return Flight(order, job, self._api, self.clock, self._style.limits, collect)
+        return InFlightRequest(order, job, self._api, self.clock, self._style.limits, collect)
 
-    def _order(self, place: int, turn: int, job: Job, scheduled: int, phase: Phase) -> Order:
+    def _order(self, place: int, turn: int, job: PreparedRequest, scheduled: int, phase: Phase) -> Scheduled:
         plan, prefix = self.plan, self._style.request_ids
         index, conversation = plan.index(place, turn), plan.conversation(place)
-        return Order(
+        return Scheduled(
             index=index,
             scheduled=scheduled,
             phase=phase,
@@ -113,7 +113,7 @@ class Carrier:
         self._loop = asyncio.get_running_loop()
         return self._loop
 
-    def next_attempt(self, flight: Flight) -> Flight:
+    def next_attempt(self, flight: InFlightRequest) -> InFlightRequest:
         """The same request once more. It keeps its schedule: what it was wanted for has not come yet."""
         order = flight.order
         attempt, name = order.attempt + 1, order.request_id
@@ -122,9 +122,9 @@ class Carrier:
             name = f"{name.removesuffix(f'.{order.attempt}') if order.attempt else name}.{attempt}"
         collect = order.turn is not None or self._style.keep_text is not None
         order = msgspec.structs.replace(order, attempt=attempt, request_id=name)
-        return Flight(order, flight.job, self._api, self.clock, self._style.limits, collect)
+        return InFlightRequest(order, flight.job, self._api, self.clock, self._style.limits, collect)
 
-    async def carry(self, flight: Flight, ready: int, later: int) -> bool:
+    async def carry(self, flight: InFlightRequest, ready: int, later: int) -> bool:
         """Send, wait, record; whether it succeeded. `ready`: when nothing but this client kept it from leaving;
         `later`: turns that follow it."""
         loop, failure = self._loop or self._bound(), None
@@ -151,7 +151,7 @@ class Carrier:
             await asyncio.sleep(0)  # for want of a file or a port it fails before it ever waits: let others have a turn
         return well
 
-    def record(self, flight: Flight, failure: Failure | None, later: int) -> bool:
+    def record(self, flight: InFlightRequest, failure: Failure | None, later: int) -> bool:
         """Write down how a request ended; whether well."""
         try:
             record = self._record(flight, failure, later)
@@ -168,7 +168,7 @@ class Carrier:
         flight.well = record.error is None
         return flight.well
 
-    def _record(self, flight: Flight, failure: Failure | None, later: int) -> Record:
+    def _record(self, flight: InFlightRequest, failure: Failure | None, later: int) -> Record:
         error, exchange, order = flight.finish(failure), flight.exchange, flight.order
         if error is not None and not self.closing:
             retries = self._style.retries
@@ -181,11 +181,11 @@ class Carrier:
             flight.cut(failure)
 
 
-def _own_id(job: Job) -> str | None:
+def _own_id(job: PreparedRequest) -> str | None:
     return next((value for name, value in job.request.own if name.lower() == REQUEST_ID.lower()), None)
 
 
-def _addressed(flight: Flight, door: Door) -> Request:
+def _addressed(flight: InFlightRequest, door: Endpoint) -> Request:
     """The request as this server is to get it."""
     request, name = flight.job.request, flight.order.request_id
     if name is not None and name != _own_id(flight.job):

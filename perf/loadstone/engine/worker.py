@@ -17,59 +17,61 @@ from loadstone.apis import API
 from loadstone.config import secrets as keys
 from loadstone.config.schema import Config
 from loadstone.engine import rate_limit
-from loadstone.engine.in_flight import Flight, Limits
+from loadstone.engine.in_flight import InFlightRequest, TimeLimits
 from loadstone.engine.lifecycle import quiet_gc, watched
 from loadstone.engine.progress_digest import Digest, bins
-from loadstone.engine.requests import Jobs
-from loadstone.engine.retry_policy import Retries
+from loadstone.engine.requests import PreparedRequests
+from loadstone.engine.retry_policy import RetryPolicy
 from loadstone.engine.run_folder import Recorder
 from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Carrier, Door, Style
-from loadstone.engine.worker_messages import Outcome, Pulse
+from loadstone.engine.sender import Endpoint, RequestStyle, Sender
+from loadstone.engine.worker_messages import Progress, WorkerResult
 from loadstone.host import timer
-from loadstone.host.client_health import Health
-from loadstone.host.timer import Waiter
+from loadstone.host.client_health import ClientHealth
+from loadstone.host.timer import Timer
 from loadstone.records import Failure, Record
-from loadstone.schedule.partition import Share
+from loadstone.schedule.partition import Partition
 from loadstone.schedule.plan import Plan
 from loadstone.units import NS_PER_S
 
 # Seconds between two pulses.
 BEAT = 0.2
-Hear = Callable[[Pulse], None]
+Hear = Callable[[Progress], None]
 # Is told when the run's time is 0, ns of the clock.
 Began = Callable[[int], None]
 
 
-class Part(Struct, frozen=True, kw_only=True):
+class WorkerInputs(Struct, frozen=True, kw_only=True):
     """What there is to do: as Commission says it, made ready."""
 
     config: Config
     api: API
     plan: Plan
-    jobs: Jobs
-    doors: list[Door]
+    jobs: PreparedRequests
+    doors: list[Endpoint]
     records: Path
-    share: Share = Share()
+    share: Partition = Partition()
     request_ids: str | None = None
     led: bool = False
 
 
-class Engine:
+class Worker:
     """A part under way."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: WorkerInputs) -> None:
         self._part = part
         self._hear: Hear | None = None
         self._secrets = keys.secrets(part.config)
         self._digest = Digest(part.config.goodput)
-        self._health = Health()
+        self._health = ClientHealth()
         self._looked, self._sends, self._cpu = 0, 0, time.process_time()
         self._recorder = Recorder(part.records)
-        self._waiter = Waiter(asyncio.get_running_loop())
+        self._waiter = Timer(asyncio.get_running_loop())
         self.runner = _runner(part, self._keep, self._waiter)
 
-    async def run(self, hear: Hear | None = None, origin: int | None = None, began: Began = lambda _: None) -> Outcome:
+    async def run(
+        self, hear: Hear | None = None, origin: int | None = None, began: Began = lambda _: None
+    ) -> WorkerResult:
         """To the end: why it ended, and how this process fared. `hear` is called a few times a second with how things
         stand. `origin`: when the run begins, ns of the clock."""
         self._hear = hear
@@ -87,7 +89,7 @@ class Engine:
         if self._recorder.error is not None:  # it may have come with the last of the records
             ended = _unwritten(self._recorder.error)
         runner = self.runner
-        return Outcome(
+        return WorkerResult(
             worker=self._part.share.worker,
             ended=ended,
             written=runner.carrier.written,
@@ -121,7 +123,7 @@ class Engine:
             await asyncio.sleep(BEAT)
             hear(self._pulse())
 
-    def _pulse(self) -> Pulse:
+    def _pulse(self) -> Progress:
         runner, carrier = self.runner, self.runner.carrier
         since, cpu = self._looked, self._cpu
         self._looked, self._cpu = runner.now, time.process_time()
@@ -151,22 +153,22 @@ class Engine:
         return [(first - scheduled) / NS_PER_S for first, scheduled in begun if first is not None and first > since]
 
 
-def _runner(part: Part, keep: Callable[[Record], None], waiter: Waiter) -> Runner:
+def _runner(part: WorkerInputs, keep: Callable[[Record], None], waiter: Timer) -> Runner:
     config = part.config
-    limits = Limits(
+    limits = TimeLimits(
         ttft=config.ttft_timeout, idle=config.idle_timeout, whole=config.timeout, cancel=config.cancel_after
     )
-    style = Style(
+    style = RequestStyle(
         limits=limits,
         keep_text=_keeps_text(config),
         request_ids=part.request_ids,
         worker=part.share.worker,
-        retries=Retries(most=config.retries, longest=config.retry_longest, seed=config.seed),
+        retries=RetryPolicy(most=config.retries, longest=config.retry_longest, seed=config.seed),
     )
-    carrier = Carrier(part.plan, part.jobs, part.api, part.doors, keep, clock=timer.clock, style=style)
+    carrier = Sender(part.plan, part.jobs, part.api, part.doors, keep, clock=timer.clock, style=style)
     times = Times(duration=config.duration, grace=config.grace)
-    limited = rate_limit.Limits(rpm=config.rpm, tpm=config.tpm)
-    spending = None if limited == rate_limit.Limits() else rate_limit.Budget(limited.part(part.share.workers))
+    limited = rate_limit.RateLimits(rpm=config.rpm, tpm=config.tpm)
+    spending = None if limited == rate_limit.RateLimits() else rate_limit.RateLimiter(limited.part(part.share.workers))
     return Runner(carrier, times, waiter.until, part.share, part.led, spending)
 
 
@@ -181,7 +183,7 @@ def _scrubbed(record: Record, secrets: list[str]) -> Record:
     return msgspec.structs.replace(record, error=Failure(record.error.kind, message))
 
 
-def _keeps_text(config: Config) -> Callable[[Flight], bool] | None:
+def _keeps_text(config: Config) -> Callable[[InFlightRequest], bool] | None:
     """Texts are kept when asked for, or where only they can tell the number of tokens."""
     if config.save_text:
         return lambda _: True

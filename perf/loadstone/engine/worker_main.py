@@ -14,19 +14,19 @@ import sys
 from pathlib import Path
 
 from loadstone.engine import prepare
-from loadstone.engine.requests import Jobs
-from loadstone.engine.worker import Engine, Part
+from loadstone.engine.requests import PreparedRequests
+from loadstone.engine.worker import Worker, WorkerInputs
 from loadstone.engine.worker_messages import (  # fmt: skip
     LENGTH,
-    Commission,
     Down,
     Frames,
-    Go,
-    Level,
     Ready,
     Refusal,
+    SetConcurrency,
+    StartSignal,
     Stop,
     Up,
+    WorkerSpec,
     down,
     frame,
     unpacked,
@@ -45,12 +45,12 @@ def main() -> None:
         event_loop.run(_serve(commission, pipe_in, pipe_out))
 
 
-def _first(pipe: int) -> Commission | None:
+def _first(pipe: int) -> WorkerSpec | None:
     """The commission; None when there is nobody to give one, or no longer to its end."""
     length = _exactly(pipe, LENGTH)
     body = _exactly(pipe, int.from_bytes(length, "big"))
     message = down(body) if body else None
-    assert message is None or isinstance(message, Commission)
+    assert message is None or isinstance(message, WorkerSpec)
     return message
 
 
@@ -61,11 +61,11 @@ def _exactly(pipe: int, size: int) -> bytes:
     return bytes(parts) if len(parts) == size else b""
 
 
-async def _serve(commission: Commission, pipe_in: int, pipe_out: int) -> None:
+async def _serve(commission: WorkerSpec, pipe_in: int, pipe_out: int) -> None:
     talk = await _Talk.open(pipe_in, pipe_out)
     try:
         part = _part(commission)
-        engine = Engine(part)
+        engine = Worker(part)
     except (UsageError, OSError) as exc:
         talk.say(Refusal(str(exc)))
     else:
@@ -75,7 +75,7 @@ async def _serve(commission: Commission, pipe_in: int, pipe_out: int) -> None:
     await talk.close()
 
 
-async def _carry_out(engine: Engine, talk: _Talk) -> None:
+async def _carry_out(engine: Worker, talk: _Talk) -> None:
     talk.say(Ready(os.getpid()))
     if (origin := await _word(talk)) is None:
         engine.close()
@@ -90,31 +90,31 @@ async def _carry_out(engine: Engine, talk: _Talk) -> None:
 async def _word(talk: _Talk) -> int | None:
     """When to begin; None when that is not to be."""
     while (message := await talk.hear()) is not None:
-        if isinstance(message, Go):
+        if isinstance(message, StartSignal):
             return message.origin
         if isinstance(message, Stop):
             break
     return None
 
 
-async def _obey(engine: Engine, talk: _Talk) -> None:
+async def _obey(engine: Worker, talk: _Talk) -> None:
     while (message := await talk.hear()) is not None:
-        if isinstance(message, Level):
+        if isinstance(message, SetConcurrency):
             engine.runner.lead(message.slots)
         elif isinstance(message, Stop):
             engine.stop(message.reason, message.grace)
     engine.stop("orphaned", 0.0)
 
 
-def _part(commission: Commission) -> Part:
+def _part(commission: WorkerSpec) -> WorkerInputs:
     config = commission.config
     api = prepare.protocol(config)
     doors = [entrance.door for entrance in prepare.entrances(config, api)]
-    return Part(
+    return WorkerInputs(
         config=config,
         api=api,
         plan=unpacked(commission.schedule),
-        jobs=Jobs(commission.prompts, prepare.maker(config, api, doors, commission.models)),
+        jobs=PreparedRequests(commission.prompts, prepare.maker(config, api, doors, commission.models)),
         doors=doors,
         records=Path(commission.records),
         share=commission.share,

@@ -15,8 +15,8 @@ from msgspec import Struct
 from loadstone import text
 from loadstone.config.schema import Config
 from loadstone.records import Prompt
-from loadstone.schedule.partition import Share
-from loadstone.schedule.plan import Load, Plan, Rows
+from loadstone.schedule.partition import Partition
+from loadstone.schedule.plan import DatasetShape, Load, Plan
 
 LENGTH = 4
 
@@ -55,15 +55,16 @@ def unpacked(schedule: Schedule) -> Plan:
     """Inverse of `packed`; the recorded instants of the rows stay behind, the offsets are made of them."""
     s = schedule
     offsets = None if s.offsets is None else np.frombuffer(s.offsets, "<i8").astype(np.int64)
-    return Plan(s.load, Rows(s.ids, s.turns), s.total, offsets, s.warm, s.cool, s.brought, s.end)
+    return Plan(s.load, DatasetShape(s.ids, s.turns), s.total, offsets, s.warm, s.cool, s.brought, s.end)
 
 
-class Commission(Struct, frozen=True, kw_only=True, tag=True):
+class WorkerSpec(Struct, frozen=True, kw_only=True, tag=True):
     """Sent first: everything that a process has to know. `prompts`: rows of the dataset by their number, those of its
     share at least. `models`: in the order of the plan's numbers. `records`: path of the file to write records to.
-    `request_ids`: what their ids begin with. `led`: the number of slots comes by `Level`, not from the schedule."""
+    `request_ids`: what their ids begin with. `led`: the number of slots comes by `SetConcurrency`, not from the
+    schedule."""
 
-    share: Share
+    share: Partition
     config: Config
     schedule: Schedule
     prompts: dict[int, Prompt]
@@ -73,13 +74,13 @@ class Commission(Struct, frozen=True, kw_only=True, tag=True):
     led: bool = False
 
 
-class Go(Struct, frozen=True, tag=True):
+class StartSignal(Struct, frozen=True, tag=True):
     """Begin. `origin`: ns of this machine's monotonic clock at which the run's time is 0, a little in the future."""
 
     origin: int
 
 
-class Level(Struct, frozen=True, tag=True):
+class SetConcurrency(Struct, frozen=True, tag=True):
     """From now on so many requests or conversations in flight, by this process alone (closed loop, `led`)."""
 
     slots: int
@@ -93,7 +94,7 @@ class Stop(Struct, frozen=True, tag=True):
 
 
 class Ready(Struct, frozen=True, tag=True):
-    """The answer to a Commission: `Go` may come."""
+    """The answer to a Commission: `StartSignal` may come."""
 
     pid: int
 
@@ -104,7 +105,7 @@ class Refusal(Struct, frozen=True, tag=True):
     text: str
 
 
-class Pulse(Struct, frozen=True, kw_only=True, tag=True):
+class Progress(Struct, frozen=True, kw_only=True, tag=True):
     """How things stand in one process, several times a second. Totals since the run began, but for those `since` the
     pulse before.
 
@@ -140,7 +141,7 @@ class Pulse(Struct, frozen=True, kw_only=True, tag=True):
     slos: dict[str, tuple[int, int]] = {}
 
 
-class Outcome(Struct, frozen=True, kw_only=True, tag=True):
+class WorkerResult(Struct, frozen=True, kw_only=True, tag=True):
     """The last message: all records are in the file. `ended`: why, as in run.json; `written`: how many records;
     `client`: how this process fared (health.py); `held`: requests that limits a minute held back, and for how many ns
     all together."""
@@ -154,9 +155,9 @@ class Outcome(Struct, frozen=True, kw_only=True, tag=True):
 
 
 # What a process is told.
-Down = Commission | Go | Level | Stop
+Down = WorkerSpec | StartSignal | SetConcurrency | Stop
 # What it tells.
-Up = Ready | Refusal | Pulse | Outcome
+Up = Ready | Refusal | Progress | WorkerResult
 
 _encoder = msgspec.msgpack.Encoder()
 _down: msgspec.msgpack.Decoder[Down] = msgspec.msgpack.Decoder(Down)
@@ -171,7 +172,7 @@ def frame(message: Down | Up) -> bytes:
     except OverflowError:  # a whole number of more than 64 bits, in a body that the operator gave: JSON has room for it
         body = msgspec.json.encode(message)
     except UnicodeEncodeError:
-        if isinstance(message, Commission):  # prompts are sent as they are, or not at all
+        if isinstance(message, WorkerSpec):  # prompts are sent as they are, or not at all
             raise
         body = _encoder.encode(text.whole(msgspec.to_builtins(message)))
     return len(body).to_bytes(LENGTH, "big") + body

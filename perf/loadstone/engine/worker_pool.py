@@ -18,17 +18,17 @@ from msgspec import Struct
 
 from loadstone.engine import lost_requests, run_folder
 from loadstone.engine.lifecycle import Stoppable
-from loadstone.engine.prepare import Setup
-from loadstone.engine.worker import Began, Engine, Hear, Part
+from loadstone.engine.prepare import PreparedRun
+from loadstone.engine.worker import Began, Hear, Worker, WorkerInputs
 from loadstone.engine.worker_messages import (  # fmt: skip
-    Commission,
     Frames,
-    Go,
-    Outcome,
-    Pulse,
+    Progress,
     Ready,
     Refusal,
+    StartSignal,
     Stop,
+    WorkerResult,
+    WorkerSpec,
     frame,
     packed,
     up,
@@ -38,7 +38,7 @@ from loadstone.host import child_process, machine, timer
 from loadstone.host.client_health import cores
 from loadstone.records import Record
 from loadstone.schedule import worker_count
-from loadstone.schedule.partition import Share, deal, known
+from loadstone.schedule.partition import Partition, known, partition
 from loadstone.transport import address
 from loadstone.units import NS_PER_S
 
@@ -50,35 +50,35 @@ LEAD = 100_000_000
 HURRY = 5.0
 
 
-class Ending(Struct, frozen=True):
+class RunEnd(Struct, frozen=True):
     """How a run ended: why, in words where there was a special reason, and what each process says."""
 
     ended: str
     because: str | None
-    outcomes: list[Outcome]
+    outcomes: list[WorkerResult]
 
 
-class Team(Stoppable, Protocol):
+class Workers(Stoppable, Protocol):
     """Whoever carries out a run."""
 
     # Processes.
     size: int
 
-    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> Ending:
+    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> RunEnd:
         """`began` is told when the run's time is 0, ns of the clock."""
 
 
-class Solo:
+class InProcess:
     """This process alone."""
 
     size = 1
 
-    def __init__(self, made: Setup, folder: run_folder.Folder, request_ids: str | None) -> None:
-        part = Part(
+    def __init__(self, made: PreparedRun, folder: run_folder.RunFolder, request_ids: str | None) -> None:
+        part = WorkerInputs(
             config=made.config, api=made.api, plan=made.plan, jobs=made.jobs, doors=made.doors,
             records=folder.path / run_folder.RECORDS, request_ids=request_ids,
         )  # fmt: skip
-        self._engine = Engine(part)
+        self._engine = Worker(part)
 
     @property
     def in_flight(self) -> int:
@@ -87,16 +87,18 @@ class Solo:
     def stop(self, reason: str, grace: float) -> None:
         self._engine.stop(reason, grace)
 
-    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> Ending:
+    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> RunEnd:
         outcome = await self._engine.run(hear, began=began)
-        return Ending(outcome.ended, None, [outcome])
+        return RunEnd(outcome.ended, None, [outcome])
 
 
-def commission(made: Setup, share: Share, records: Path, request_ids: str | None, led: bool = False) -> Commission:
+def commission(
+    made: PreparedRun, share: Partition, records: Path, request_ids: str | None, led: bool = False
+) -> WorkerSpec:
     """What a process is told of its share. `led`: it will be told, too, how many requests are to be in flight."""
     plan, total = made.plan, known(made.plan)
     places = range(len(plan.turns)) if total is None or plan.repeats else share.places(total).tolist()
-    return Commission(
+    return WorkerSpec(
         share=share,
         config=made.config,
         schedule=packed(plan),
@@ -108,15 +110,15 @@ def commission(made: Setup, share: Share, records: Path, request_ids: str | None
     )
 
 
-class Crew:
+class WorkerPool:
     """Several processes on this machine."""
 
-    def __init__(self, made: Setup, folder: run_folder.Folder, workers: int, request_ids: str | None) -> None:
+    def __init__(self, made: PreparedRun, folder: run_folder.RunFolder, workers: int, request_ids: str | None) -> None:
         self._plan, self._grace, self._folder = made.plan, made.config.grace, folder
-        self._shares = deal(made.plan, workers)
+        self._shares = partition(made.plan, workers)
         self.size = len(self._shares)
         self._commissions = [commission(made, share, folder.shard(share.worker), request_ids) for share in self._shares]
-        self._hands: list[_Hand] = []
+        self._hands: list[WorkerProcess] = []
         self._stopped: str | None = None
         self._patience: asyncio.TimerHandle | None = None
 
@@ -138,17 +140,17 @@ class Crew:
         for hand in self._hands:
             hand.kill()
 
-    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> Ending:
+    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> RunEnd:
         """From the start of the processes to the end of the last. Raises UsageError when one of them does not begin."""
         try:
             for wanted in self._commissions:
-                self._hands.append(await _Hand.hire(wanted, hear))
+                self._hands.append(await WorkerProcess.hire(wanted, hear))
             await asyncio.gather(*(hand.ready() for hand in self._hands))
             self._origin = timer.clock() + LEAD
             began(self._origin)
             begun = self._stopped is None
             for hand in self._hands if begun else ():
-                hand.tell(Go(self._origin))
+                hand.tell(StartSignal(self._origin))
             await asyncio.gather(*(self._followed(hand) for hand in self._hands if begun))
         finally:
             await asyncio.gather(*(hand.dismiss() for hand in self._hands))
@@ -159,7 +161,7 @@ class Crew:
             self._folder.append(self._folder.shard(len(self._hands)), self._owed(lost))
         return self._ending(lost)
 
-    async def _followed(self, hand: _Hand) -> None:
+    async def _followed(self, hand: WorkerProcess) -> None:
         """To its end; its death ends the others."""
         await hand.ended()
         if hand.outcome is None:
@@ -168,7 +170,7 @@ class Crew:
         elif hand.outcome.ended.startswith("cannot write"):
             self.stop(hand.outcome.ended, 0.0)
 
-    def _owed(self, lost: Sequence[_Hand]) -> list[Record]:
+    def _owed(self, lost: Sequence[WorkerProcess]) -> list[Record]:
         owed: list[Record] = []
         for hand in lost:
             share = self._shares[hand.worker]
@@ -179,28 +181,28 @@ class Crew:
             )
         return owed
 
-    def _ending(self, lost: Sequence[_Hand]) -> Ending:
+    def _ending(self, lost: Sequence[WorkerProcess]) -> RunEnd:
         outcomes = [hand.outcome for hand in self._hands if hand.outcome is not None]
         if lost:
             number = f"{lost[0].worker + 1} of {len(self._hands)}"
-            return Ending("worker", f"worker process {number} died: {lost[0].fate}", outcomes)
+            return RunEnd("worker", f"worker process {number} died: {lost[0].fate}", outcomes)
         reasons = [outcome.ended for outcome in outcomes]
         unwritten = next((reason for reason in reasons if reason.startswith("cannot write")), None)
         special = next((reason for reason in reasons if reason != "done"), "done")
-        return Ending(unwritten or self._stopped or special, None, outcomes)
+        return RunEnd(unwritten or self._stopped or special, None, outcomes)
 
 
-def assemble(made: Setup, folder: run_folder.Folder, request_ids: str | None) -> Team:
+def assemble(made: PreparedRun, folder: run_folder.RunFolder, request_ids: str | None) -> Workers:
     """Whoever is to carry out a run: as many processes as its configuration says."""
     workers = made.config.workers
     if workers == "auto":
         workers = 1 if made.config.own else _wanted(made)  # each process would make a model of its own
-    if len(deal(made.plan, workers)) == 1:
-        return Solo(made, folder, request_ids)
-    return Crew(made, folder, workers, request_ids)
+    if len(partition(made.plan, workers)) == 1:
+        return InProcess(made, folder, request_ids)
+    return WorkerPool(made, folder, workers, request_ids)
 
 
-def _wanted(made: Setup) -> int:
+def _wanted(made: PreparedRun) -> int:
     """As many as the load needs and this machine can use."""
     config, plan = made.config, made.plan
     lengths = [asked for row in range(min(len(plan.turns), SAMPLE)) if (asked := made.jobs.at(row).asked)]
@@ -211,12 +213,12 @@ def _wanted(made: Setup) -> int:
     return worker_count.workers(plan.load, output, len(cores() or [0]), local, most, recorded)
 
 
-class _Hand:
+class WorkerProcess:
     """One process: what it says, and what it is told."""
 
     def __init__(self, worker: int, process: Process, hear: Hear | None) -> None:
         self.worker = worker
-        self.outcome: Outcome | None = None
+        self.outcome: WorkerResult | None = None
         self.in_flight = self.died = 0
         self._process = process
         self._hear = hear
@@ -224,7 +226,7 @@ class _Hand:
         self._listening = asyncio.ensure_future(self._listen())
 
     @classmethod
-    async def hire(cls, wanted: Commission, hear: Hear | None) -> _Hand:
+    async def hire(cls, wanted: WorkerSpec, hear: Hear | None) -> WorkerProcess:
         """A session of its own keeps Ctrl-C from it: that is for us to hear, and to say what follows."""
         command = child_process.command("loadstone.engine.worker_main")
         try:
@@ -240,7 +242,7 @@ class _Hand:
         hand.tell(wanted)
         return hand
 
-    def tell(self, message: Commission | Go | Stop) -> None:
+    def tell(self, message: WorkerSpec | StartSignal | Stop) -> None:
         assert self._process.stdin is not None
         if not self._process.stdin.is_closing():
             self._process.stdin.write(frame(message))
@@ -283,12 +285,12 @@ class _Hand:
         if not self._ready.done():
             self._ready.set_exception(UsageError(f"a worker process did not begin: {self.fate}"))
 
-    def _take(self, message: Ready | Refusal | Pulse | Outcome) -> None:
+    def _take(self, message: Ready | Refusal | Progress | WorkerResult) -> None:
         if isinstance(message, Ready):
             self._ready.set_result(None)
         elif isinstance(message, Refusal):
             self._ready.set_exception(UsageError(message.text))
-        elif isinstance(message, Pulse):
+        elif isinstance(message, Progress):
             self.in_flight = message.in_flight
             if self._hear:
                 self._hear(message)

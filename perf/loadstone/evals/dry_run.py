@@ -15,10 +15,10 @@ from loadstone.errors import Notice, UsageError
 from loadstone.evals.data import selection
 from loadstone.evals.output import eval_json
 from loadstone.evals.requests import build, task_run
-from loadstone.evals.requests.build import Wanted
-from loadstone.evals.requests.loglikelihood import Way
-from loadstone.evals.requests.mode import Route
-from loadstone.evals.requests.task_run import Paper
+from loadstone.evals.requests.build import EvalRequest
+from loadstone.evals.requests.loglikelihood import LogprobMethod
+from loadstone.evals.requests.mode import AnswerMode
+from loadstone.evals.requests.task_run import TaskRun
 from loadstone.evals.settings import Eval
 from loadstone.report.page import Page, Prose, Section, Table
 from loadstone.tasks.spec import Task
@@ -63,17 +63,19 @@ def look(settings: Eval, notice: Notice = lambda _: None) -> Plan:
     return Plan([_planned(paper, count, settings) for paper in made], counted=name is not None)
 
 
-def way(task: Task, settings: Eval) -> Route:
+def way(task: Task, settings: Eval) -> AnswerMode:
     """As the task is answered where nothing is known of the server."""
     mode = task.default if settings.mode == "auto" else settings.mode
     if mode not in task.modes:
         raise UsageError(f"{task.name} cannot be answered by {mode}; it can by {' or '.join(task.modes)}")
     if mode == "generation":
-        return Route(mode, settings.api or "chat")
-    return Route(mode, "completions", Way("echo") if mode == "loglikelihood" else Way("letters"))
+        return AnswerMode(mode, settings.api or "chat")
+    return AnswerMode(
+        mode, "completions", LogprobMethod("echo") if mode == "loglikelihood" else LogprobMethod("letters")
+    )
 
 
-def _planned(paper: Paper, count: Callable[[str], int], settings: Eval) -> Planned:
+def _planned(paper: TaskRun, count: Callable[[str], int], settings: Eval) -> Planned:
     wanted = list(paper.wanted())
     input_tokens = _counted(wanted, count)
     most = paper.settings.get("max_tokens", paper.settings.get("max_completion_tokens", 1))
@@ -95,7 +97,7 @@ def _planned(paper: Paper, count: Callable[[str], int], settings: Eval) -> Plann
     )
 
 
-def _counted(wanted: Iterable[Wanted], count: Callable[[str], int]) -> int:
+def _counted(wanted: Iterable[EvalRequest], count: Callable[[str], int]) -> int:
     """Contexts are shared by the continuations of an item, and counted once; a later turn has all that the user said
     before it."""
     known: dict[int, int] = {}
@@ -108,7 +110,7 @@ def _counted(wanted: Iterable[Wanted], count: Callable[[str], int]) -> int:
     return total
 
 
-def _shown(wanted: Wanted) -> str:
+def _shown(wanted: EvalRequest) -> str:
     return build.shown(wanted.asked) + (f"[{wanted.continuation}]" if wanted.continuation else "")
 
 

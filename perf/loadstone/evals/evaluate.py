@@ -25,10 +25,10 @@ from loadstone.evals import settings as given
 from loadstone.evals.lock import alone
 from loadstone.evals.output import eval_json as journal
 from loadstone.evals.output import items_csv, report, results
-from loadstone.evals.output.eval_json import Journal
+from loadstone.evals.output.eval_json import EvalState
 from loadstone.evals.output.items_csv import Timing
 from loadstone.evals.output.lm_eval_samples import About, sanitized
-from loadstone.evals.prepare import Sitting, ready
+from loadstone.evals.prepare import PreparedEval, ready
 from loadstone.evals.requests import answers, lines, send, tokenize
 from loadstone.evals.requests.answers import Answer
 from loadstone.evals.scoring import programs  # fmt: skip
@@ -42,7 +42,7 @@ class Evaluated(Struct, frozen=True, kw_only=True):
     """What an evaluation of one model leaves behind. `results`: None where nothing was scored; `runs`: of this time."""
 
     folder: Path
-    journal: Journal
+    journal: EvalState
     results: samples.Evaluation | None = None
     runs: list[Summary] = []
 
@@ -85,7 +85,7 @@ async def evaluate(
         return await _evaluate(await ready(settings, folder, served, notice), began, notice, live)
 
 
-async def _evaluate(sitting: Sitting, began: float, notice: Notice, live: Live | None) -> Evaluated:
+async def _evaluate(sitting: PreparedEval, began: float, notice: Notice, live: Live | None) -> Evaluated:
     runs = [] if sitting.settings.stage == "score" else await _ask(sitting, notice, live)
     found = _gathered(sitting)
     told = _told(sitting, found, runs)
@@ -93,7 +93,7 @@ async def _evaluate(sitting: Sitting, began: float, notice: Notice, live: Live |
     if told.interrupted or sitting.settings.stage == "infer":
         return Evaluated(folder=sitting.folder, journal=told, runs=runs)
     scored = _score(sitting, found, time.monotonic() - began)
-    report.write(run_folder.Folder(sitting.folder, new=False), sitting.load.html)
+    report.write(run_folder.RunFolder(sitting.folder, new=False), sitting.load.html)
     return Evaluated(folder=sitting.folder, journal=told, results=scored, runs=runs)
 
 
@@ -105,7 +105,7 @@ class _Gathered(Struct, frozen=True):
     timings: dict[tuple[str, int], Timing]
 
 
-def _gathered(sitting: Sitting) -> _Gathered:
+def _gathered(sitting: PreparedEval) -> _Gathered:
     usages, timings = list[Usage | None](), dict[tuple[str, int], Timing]()
 
     def seen(run: str | None, record: Record) -> None:
@@ -117,7 +117,7 @@ def _gathered(sitting: Sitting) -> _Gathered:
     return _Gathered(tokenize.joined(found, sitting.cuts), usages, timings)
 
 
-async def _ask(sitting: Sitting, notice: Notice, live: Live | None) -> list[Summary]:
+async def _ask(sitting: PreparedEval, notice: Notice, live: Live | None) -> list[Summary]:
     """Send what has no answer yet; what the cache knows need not be sent."""
     folder, load = sitting.folder, sitting.load
     for left in send.close(folder, load):
@@ -138,7 +138,7 @@ def _good(answer: Answer | None) -> bool:
     return answer is not None and answer.good
 
 
-def _told(sitting: Sitting, found: _Gathered, runs: Sequence[Summary]) -> Journal:
+def _told(sitting: PreparedEval, found: _Gathered, runs: Sequence[Summary]) -> EvalState:
     counts, failures = journal.counted((one.id for one, _ in sitting.routed), found.answers)
     return msgspec.structs.replace(
         sitting.journal,
@@ -151,7 +151,7 @@ def _told(sitting: Sitting, found: _Gathered, runs: Sequence[Summary]) -> Journa
     )
 
 
-def _score(sitting: Sitting, found: _Gathered, took: float) -> samples.Evaluation:
+def _score(sitting: PreparedEval, found: _Gathered, took: float) -> samples.Evaluation:
     settings, now = sitting.settings, datetime.datetime.now()
     about = About(
         model=sitting.journal.model,
@@ -166,7 +166,7 @@ def _score(sitting: Sitting, found: _Gathered, took: float) -> samples.Evaluatio
         took=took,
     )
     return results.finish(
-        run_folder.Folder(sitting.folder, new=False),
+        run_folder.RunFolder(sitting.folder, new=False),
         about,
         [
             (paper.setup(not settings.predict_only), answers.answered(paper.items, found.answers))

@@ -23,8 +23,8 @@ from loadstone.errors import UsageError
 from loadstone.evals.lm_eval.tasks import generation
 from loadstone.evals.requests import answers, capabilities, send, tokenize
 from loadstone.evals.requests.answers import Answer
-from loadstone.evals.requests.build import Wanted
-from loadstone.evals.requests.mode import Route, routes, together
+from loadstone.evals.requests.build import EvalRequest
+from loadstone.evals.requests.mode import AnswerMode, routes, together
 from loadstone.host import event_loop
 
 LABEL = "lm-eval"
@@ -50,7 +50,7 @@ class Loadstone(LM):
         self.load = schema.from_mapping(said, "--model_args")
         self.folder = Path(self.load.output) if self.load.output else run_folder.default_path(LABEL)
         run_folder.check_free(self.folder)
-        self._way: Route | None = None
+        self._way: AnswerMode | None = None
         self._limit: int | None = None
         self._calls = 0
 
@@ -70,7 +70,9 @@ class Loadstone(LM):
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """The answers, as texts. Raises UsageError when a request failed."""
         asked = [
-            Wanted(id=self._id(at), mode="generation", asked=_asked(one.args[0]), settings=generation(one.args[1], {}))
+            EvalRequest(
+                id=self._id(at), mode="generation", asked=_asked(one.args[0]), settings=generation(one.args[1], {})
+            )
             for at, one in enumerate(requests)
         ]
         return self._answers("generate_until", requests, asked, None)
@@ -78,7 +80,7 @@ class Loadstone(LM):
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
         """Of each continuation, the log-likelihood and whether it is greedy. Raises UsageError, see above."""
         asked = [
-            Wanted(id=self._id(at), mode="loglikelihood", asked=_asked(one.args[0]), continuation=one.args[1])
+            EvalRequest(id=self._id(at), mode="loglikelihood", asked=_asked(one.args[0]), continuation=one.args[1])
             for at, one in enumerate(requests)
         ]
         chat = any(isinstance(one.args[0], ChatText) for one in requests)
@@ -87,7 +89,7 @@ class Loadstone(LM):
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
         """The log-likelihood of whole texts, in windows where they are too long. Raises UsageError, see above."""
         asked = [
-            Wanted(id=self._id(at), mode="loglikelihood", asked="", continuation=one.args[0])
+            EvalRequest(id=self._id(at), mode="loglikelihood", asked="", continuation=one.args[0])
             for at, one in enumerate(requests)
         ]
         return self._answers("loglikelihood_rolling", requests, asked, self._likely("completions"))
@@ -95,7 +97,7 @@ class Loadstone(LM):
     def _id(self, at: int) -> str:
         return f"{self._calls}:{at}"
 
-    def _likely(self, api: str) -> Route:
+    def _likely(self, api: str) -> AnswerMode:
         """The way of log-likelihoods, found out once."""
         if self._way is None or self._way.api != api:
             seen = together(event_loop.run(capabilities.survey(self.load)))
@@ -106,7 +108,9 @@ class Loadstone(LM):
             self._way, self._limit = found[0], seen.context
         return self._way
 
-    def _answers(self, name: str, requests: Sequence[Any], asked: list[Wanted], route: Route | None) -> list[Any]:
+    def _answers(
+        self, name: str, requests: Sequence[Any], asked: list[EvalRequest], route: AnswerMode | None
+    ) -> list[Any]:
         """Send, wait, read back; each answer goes to lm-eval's cache as well, so that a second try asks only for what
         failed."""
         self._calls += 1
@@ -123,7 +127,7 @@ class Loadstone(LM):
             )
         return [_response(name, found[wanted.id]) for wanted in asked]
 
-    async def _sent(self, asked: list[Wanted], route: Route | None) -> dict[str, Answer]:
+    async def _sent(self, asked: list[EvalRequest], route: AnswerMode | None) -> dict[str, Answer]:
         self.folder.mkdir(parents=True, exist_ok=True)
         sent, cuts = asked, dict[str, tokenize.Cut]()
         if route is not None and route.way is not None and route.way.ids:
@@ -132,9 +136,9 @@ class Loadstone(LM):
         came = tokenize.joined(answers.read(self.folder, {one.id: one for one in sent}), cuts)
         return {one.id: came.get(one.id, Answer(failure="unsent")) for one in asked}
 
-    def _generation(self, wanted: Wanted) -> Route:
+    def _generation(self, wanted: EvalRequest) -> AnswerMode:
         """A chat goes to where chats go, whatever was said."""
-        return Route("generation", self.load.api if isinstance(wanted.asked, str) else "chat")
+        return AnswerMode("generation", self.load.api if isinstance(wanted.asked, str) else "chat")
 
 
 def _asked(context: str) -> Any:

@@ -20,7 +20,7 @@ def alone(folder: Path) -> Iterator[None]:
     """Keep the folder for this process; one that was made for it and stayed empty is taken away again. Raises
     UsageError where another evaluation is at work in it, or where it cannot be made."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    run_folder.Folder(folder, new=False)
+    run_folder.RunFolder(folder, new=False)
     try:
         with _locked(folder):
             yield

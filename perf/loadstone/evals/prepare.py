@@ -16,19 +16,19 @@ from loadstone.config.schema import Config
 from loadstone.errors import Notice, UsageError
 from loadstone.evals.data import selection
 from loadstone.evals.output import eval_json as journal
-from loadstone.evals.output.eval_json import Journal
+from loadstone.evals.output.eval_json import EvalState
 from loadstone.evals.requests import capabilities, client, lines, mode, send, tokenize
 from loadstone.evals.requests import task_run as papers
-from loadstone.evals.requests.mode import Route
+from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.requests.send import Routed
-from loadstone.evals.requests.task_run import Paper
+from loadstone.evals.requests.task_run import TaskRun
 from loadstone.evals.requests.tokenize import Cut
 from loadstone.evals.scoring import programs
 from loadstone.evals.settings import Eval
 from loadstone.tasks.spec import Group, Task
 
 
-class Sitting(Struct, frozen=True, kw_only=True):
+class PreparedEval(Struct, frozen=True, kw_only=True):
     """An evaluation that can begin, or go on. `load`: as its requests are sent; `routed`: all of them, in order;
     `cuts`: as token ids, those that are."""
 
@@ -36,13 +36,13 @@ class Sitting(Struct, frozen=True, kw_only=True):
     load: Config
     folder: Path
     groups: list[Group]
-    papers: list[Paper]
+    papers: list[TaskRun]
     routed: list[Routed]
     cuts: dict[str, Cut]
-    journal: Journal
+    journal: EvalState
 
 
-async def ready(settings: Eval, folder: Path, served: Config | None, notice: Notice) -> Sitting:
+async def ready(settings: Eval, folder: Path, served: Config | None, notice: Notice) -> PreparedEval:
     """Everything that is settled before the first request. Raises UsageError."""
     if settings.dry_run:
         raise UsageError("--dry-run asks nothing: loadstone.evals.dry.look(settings) tells what would be asked")
@@ -61,7 +61,7 @@ async def ready(settings: Eval, folder: Path, served: Config | None, notice: Not
     _fit(made, seen.get("context"), notice)
     routed, cuts = await _routed(made, load, folder, seen, settings)
     send.check_same(folder, lines.lines(routed, load))
-    told = Journal(
+    told = EvalState(
         model=model,
         settings=before.settings if before and settings.stage == "score" else msgspec.to_builtins(settings.shown()),
         routes=routes,
@@ -71,11 +71,11 @@ async def ready(settings: Eval, folder: Path, served: Config | None, notice: Not
         began=before.began if before else journal.now(),
     )
     journal.write(folder, told)
-    return Sitting(settings=settings, load=load, folder=folder, groups=meant.groups, papers=made, routed=routed,
+    return PreparedEval(settings=settings, load=load, folder=folder, groups=meant.groups, papers=made, routed=routed,
                    cuts=cuts, journal=told)  # fmt: skip
 
 
-def _fit(made: Sequence[Paper], context: int | None, notice: Notice) -> None:
+def _fit(made: Sequence[TaskRun], context: int | None, notice: Notice) -> None:
     """A server that says how much it takes may refuse each request that could come to more."""
     for paper in made:
         most = paper.settings.get("max_tokens") if paper.route.mode == "generation" else None
@@ -88,7 +88,7 @@ def _fit(made: Sequence[Paper], context: int | None, notice: Notice) -> None:
 
 async def _look(
     load: Config, settings: Eval, tasks: Sequence[Task], notice: Notice
-) -> tuple[str, dict[str, Route], dict[str, Any]]:
+) -> tuple[str, dict[str, AnswerMode], dict[str, Any]]:
     """The model's name, how each task is answered, and what the server was seen to do."""
     async with client.lines(load) as found:
         model, listed = found[0].model, (await found[0].get(client.MODELS)).json()
@@ -104,7 +104,7 @@ async def _look(
 
 
 async def _routed(
-    made: Sequence[Paper], load: Config, folder: Path, seen: Mapping[str, Any], settings: Eval
+    made: Sequence[TaskRun], load: Config, folder: Path, seen: Mapping[str, Any], settings: Eval
 ) -> tuple[list[Routed], dict[str, Cut]]:
     """All requests with the way they go, as token ids where the server's tokenizer is asked."""
     routed = [(one, paper.route) for paper in made for one in paper.wanted()]

@@ -30,7 +30,7 @@ def late(due: int, now: int) -> Iterator[int]:
     yield from range(now - due, -1, -INTERVAL)
 
 
-class Health:
+class ClientHealth:
     """Watches the thread that starts it, from `start` to `stop`."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """One alarm at an absolute time of the monotonic clock: a timerfd on Linux, else a timer of the event loop.
 
 uvloop's and epoll's own timers count whole milliseconds, which would lump the events of a busy server together, and
-send the requests of an open loop up to a millisecond late. `Waiter` makes an alarm something to await.
+send the requests of an open loop up to a millisecond late. `Timer` makes an alarm something to await.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> Alarm:
         return TimerAlarm(loop, ring)
 
 
-class Waiter:
+class Timer:
     """Waits for instants of the monotonic clock, one at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -14,8 +14,8 @@ import msgspec
 
 from loadstone.checks.finding import Finding
 from loadstone.checks.rules import examine
-from loadstone.engine.progress_digest import Histogram
-from loadstone.engine.worker_messages import Pulse
+from loadstone.engine.progress_digest import LogHistogram
+from loadstone.engine.worker_messages import Progress
 from loadstone.host import ceiling, client_health
 from loadstone.stats.describe import enough
 from loadstone.summary import Counts, Metric, Summary
@@ -37,9 +37,9 @@ class Client:
     def __init__(self) -> None:
         self._at, self._cpu, self._waited = 0, 0.0, 0.0
         self._waits_known = True
-        self._lags, self._sends = Histogram(), Histogram()
+        self._lags, self._sends = LogHistogram(), LogHistogram()
 
-    def add(self, pulse: Pulse) -> None:
+    def add(self, pulse: Progress) -> None:
         passed, self._at = (pulse.at - self._at) * S_PER_NS, pulse.at
         self._cpu += (pulse.cpu or 0.0) * passed
         self._waited += (pulse.waited or 0.0) * passed
@@ -58,17 +58,17 @@ class Client:
         }
 
 
-class SoFar:
+class RunningChecks:
     """Takes in pulses; `doubts()` tells what they come to. `run`: the content of run.json when the run began."""
 
     def __init__(self, run: dict[str, Any]) -> None:
         self._run = run
         self._clients: dict[int, Client] = {}
-        self._times = {name: Histogram() for name in ("ttft", "ttft_scheduled", "gap", "latency")}
+        self._times = {name: LogHistogram() for name in ("ttft", "ttft_scheduled", "gap", "latency")}
         self._failures: Counter[tuple[str, str]] = Counter()
         self._looked, self._doubts = 0.0, list[Finding]()
 
-    def add(self, pulse: Pulse, scheduled: dict[int, int]) -> None:
+    def add(self, pulse: Progress, scheduled: dict[int, int]) -> None:
         """`scheduled`: the waits of the pulse by bin."""
         self._clients.setdefault(pulse.worker, Client()).add(pulse)
         for name, bins in (("ttft", pulse.ttft), ("gap", pulse.gap), ("latency", pulse.latency)):
@@ -81,7 +81,7 @@ class SoFar:
     def quantile(self, name: str, share: float) -> float | None:
         return self._times[name].quantile(share)
 
-    def doubts(self, last: Collection[Pulse], behind: float) -> list[Finding]:
+    def doubts(self, last: Collection[Progress], behind: float) -> list[Finding]:
         """`last`: the last pulse of each process; `behind`: seconds by which sending is behind the schedule."""
         seconds = max((pulse.at for pulse in last), default=0) * S_PER_NS
         if seconds < SETTLED or seconds - self._looked < LOOK:
@@ -93,7 +93,7 @@ class SoFar:
         self._doubts = [doubt for doubt in found if doubt.severity is not None and doubt.what not in early]
         return self._doubts
 
-    def _summary(self, seconds: float, last: Collection[Pulse], behind: float) -> Summary:
+    def _summary(self, seconds: float, last: Collection[Progress], behind: float) -> Summary:
         finished, failed = sum(pulse.finished for pulse in last), sum(pulse.failed for pulse in last)
         started = finished + sum(pulse.in_flight for pulse in last)
         clients = [client.figures() for client in self._clients.values()]
@@ -120,12 +120,12 @@ def _counts(finished: int, failed: int) -> Counts:
     return Counts(None, finished, finished - failed, failed, empty=0, stopped=0, warmup=0, by_error={})
 
 
-def _metric(times: Histogram) -> Metric:
+def _metric(times: LogHistogram) -> Metric:
     count = len(times)
     p50, p99, p999 = (times.quantile(p) if enough(count, p) else None for p in (0.5, 0.99, 0.999))
     return Metric("s", count, times.mean(), p50=p50, p99=p99, p999=p999)
 
 
-def _tail(name: str, times: Histogram) -> dict[str, float | None]:
+def _tail(name: str, times: LogHistogram) -> dict[str, float | None]:
     points = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
     return {f"{name}_mean": times.mean()} | {f"{name}_{what}": times.quantile(p) for what, p in points.items()}

@@ -10,18 +10,18 @@ from loadstone.checks.finding import Finding
 from loadstone.live import lines as live
 from loadstone.live import terminal
 from loadstone.live.history import Figures
-from loadstone.live.progress import Progress
+from loadstone.live.progress import RunProgress
 
 REFRESH = 0.5
 PLAIN_EVERY = 10.0
 
 
-async def watch(progress: Progress) -> None:
+async def watch(progress: RunProgress) -> None:
     """Until cancelled."""
     await (_on_terminal if terminal.capable(sys.stderr) else _in_lines)(progress, sys.stderr)
 
 
-async def _on_terminal(progress: Progress, file: TextIO) -> None:
+async def _on_terminal(progress: RunProgress, file: TextIO) -> None:
     glyphs = terminal.glyphs(file)
     with terminal.shown(file) as shown:
         while True:
@@ -29,9 +29,9 @@ async def _on_terminal(progress: Progress, file: TextIO) -> None:
             await asyncio.sleep(REFRESH)
 
 
-async def _in_lines(progress: Progress, file: TextIO) -> None:
+async def _in_lines(progress: RunProgress, file: TextIO) -> None:
     """Figures are gathered often and in small portions, so that no single look holds up the load."""
-    ticks, news = 0, News()
+    ticks, news = 0, DisplayState()
     while True:
         await asyncio.sleep(REFRESH)
         figures, ticks = progress.figures(), ticks + 1
@@ -43,7 +43,7 @@ async def _in_lines(progress: Progress, file: TextIO) -> None:
             file.flush()
 
 
-class News:
+class DisplayState:
     """Doubts that have not been told yet; one that has become worse is told again."""
 
     def __init__(self) -> None:

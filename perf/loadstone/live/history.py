@@ -16,7 +16,7 @@ MOST = 256
 BEGIN = 0.5
 
 
-class Course(Struct, frozen=True):
+class MetricHistory(Struct, frozen=True):
     """Equal stretches of a run in order; None where nothing was measured. `tokens`: a second; `ttft`: mean, seconds, of
     the requests that ended in it; `in_flight`: mean."""
 
@@ -48,7 +48,7 @@ class Figures(Struct, frozen=True):
     kinds: dict[str, int] = {}
     slos: dict[str, float | None] = {}
     doubts: list[Finding] = []
-    course: Course = Course()
+    course: MetricHistory = MetricHistory()
 
 
 class _Stretch(Struct):
@@ -79,10 +79,10 @@ class History:
         self._stretches += [_Stretch() for _ in range(place + 1 - len(self._stretches))]
         self._stretches[place].take(_Stretch(tokens, *waits, in_flight, 1))
 
-    def course(self) -> Course:
+    def course(self) -> MetricHistory:
         """Without the last stretch, which is not over."""
         whole = self._stretches[:-1]
-        return Course(
+        return MetricHistory(
             [s.tokens / self._width if s.looks else None for s in whole],
             [s.waited / s.first if s.first else None for s in whole],
             [s.in_flight / s.looks if s.looks else None for s in whole],

@@ -7,8 +7,8 @@ from collections import Counter, deque
 from typing import Any
 
 from loadstone.engine.progress_digest import bins, middle
-from loadstone.engine.worker_messages import Pulse
-from loadstone.live.checks import SoFar
+from loadstone.engine.worker_messages import Progress
+from loadstone.live.checks import RunningChecks
 from loadstone.live.history import Figures, History
 from loadstone.schedule.plan import Plan
 from loadstone.units import NS_PER_S
@@ -16,21 +16,21 @@ from loadstone.units import NS_PER_S
 RECENT = 5.0
 
 
-class Progress:
+class RunProgress:
     """Takes in pulses; `figures()` tells how things stand. `run`: the content of run.json when the run begins."""
 
     def __init__(self, plan: Plan, duration: float | None, run: dict[str, Any]) -> None:
         self._plan = plan
         self._duration = duration if plan.end is None else plan.end / NS_PER_S
         self._began = time.monotonic()
-        self._last: dict[int, Pulse] = {}
-        self._so_far, self._history = SoFar(run), History()
+        self._last: dict[int, Progress] = {}
+        self._so_far, self._history = RunningChecks(run), History()
         self._kinds: Counter[str] = Counter()
         self._slos: dict[str, tuple[int, int]] = {}
         self._judged = 0
         self._recently: deque[tuple[float, int, int]] = deque([(self._began, 0, 0)])
 
-    def add(self, pulse: Pulse) -> None:
+    def add(self, pulse: Progress) -> None:
         before, self._last[pulse.worker] = self._last.get(pulse.worker), pulse
         self._so_far.add(pulse, bins([wait * NS_PER_S for wait in pulse.waits]))
         self._kinds.update(pulse.kinds)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from loadstone.config.schema import Config
-from loadstone.engine.worker_messages import Pulse
+from loadstone.engine.worker_messages import Progress
 from loadstone.metrics.saturation import Detector
 from loadstone.units import NS_PER_S
 
@@ -18,7 +18,7 @@ LOOK = 1.0
 Stop = Callable[[str, float], None]
 
 
-class Watchers:
+class StopConditions:
     """Those that the configuration asks for. `stop` is called once, with a reason and the time to drain; `because` says
     why they, if they, ended the run.
 
@@ -31,7 +31,7 @@ class Watchers:
         self._errors = None if config.stop_error_rate is None else ErrorRate(config.stop_error_rate)
         self._saturation = Detector() if config.stop_saturated else None
         self._looked = 0.0
-        self._last: dict[int, Pulse] = {}
+        self._last: dict[int, Progress] = {}
         self.because: str | None = None
 
     @property
@@ -39,7 +39,7 @@ class Watchers:
         """Whether there is anything to watch for."""
         return self._errors is not None or self._saturation is not None
 
-    def add(self, pulse: Pulse) -> None:
+    def add(self, pulse: Progress) -> None:
         """How things stand in one of the processes."""
         self._last[pulse.worker] = pulse
         if self._errors is not None:
@@ -48,7 +48,7 @@ class Watchers:
         if self._saturation is not None:
             self._look(pulse, self._saturation)
 
-    def _look(self, pulse: Pulse, detector: Detector) -> None:
+    def _look(self, pulse: Progress, detector: Detector) -> None:
         for wait in pulse.waits:
             detector.first(wait)
         now = pulse.at / NS_PER_S

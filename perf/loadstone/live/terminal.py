@@ -34,7 +34,7 @@ def glyphs(file: TextIO) -> Glyphs:
     return BLOCKS
 
 
-class Screen:
+class TerminalScreen:
     """The lines on `file`, a terminal."""
 
     def __init__(self, file: TextIO, colour: bool | None = None) -> None:
@@ -89,7 +89,7 @@ def _up(rows: int) -> str:
 class _Above:
     """stderr while lines are shown: what others write takes their place, and they are drawn again below it."""
 
-    def __init__(self, screen: Screen, file: TextIO) -> None:
+    def __init__(self, screen: TerminalScreen, file: TextIO) -> None:
         self._screen, self._file = screen, file
 
     def write(self, text: str) -> int:
@@ -101,9 +101,9 @@ class _Above:
 
 
 @contextlib.contextmanager
-def shown(file: TextIO) -> Iterator[Screen]:
+def shown(file: TextIO) -> Iterator[TerminalScreen]:
     """A screen on stderr, which others may go on writing to; nothing of it is left afterwards."""
-    screen = Screen(file)
+    screen = TerminalScreen(file)
     sys.stderr = cast(TextIO, _Above(screen, file))
     try:
         yield screen

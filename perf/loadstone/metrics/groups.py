@@ -23,7 +23,7 @@ BINS = 8
 SPREAD = 2.0
 
 
-class Part(Struct, frozen=True):
+class GroupMembers(Struct, frozen=True):
     """`members` give the distributions; what they share in time, the rates: ends and tokens of `counted` requests that
     fall into the span, and the time that `present` ones (None: all) are in flight. `failures`: are among them."""
 
@@ -35,18 +35,18 @@ class Part(Struct, frozen=True):
     failures: bool = True
 
 
-def whole(requests: Requests, span: Span) -> Part:
+def whole(requests: Requests, span: Span) -> GroupMembers:
     """The measured requests and what came of them."""
-    return Part("whole", span, requests.measured & begun_within(requests, span), requests.measured)
+    return GroupMembers("whole", span, requests.measured & begun_within(requests, span), requests.measured)
 
 
-def steady(requests: Requests, span: Span) -> Part:
+def steady(requests: Requests, span: Span) -> GroupMembers:
     """Measured requests sent in the span; its rates are what the server carried, warm-up and cool-down included."""
     everyone = np.ones_like(requests.measured)
-    return Part("steady", span, requests.measured & begun_within(requests, span), everyone)
+    return GroupMembers("steady", span, requests.measured & begun_within(requests, span), everyone)
 
 
-def split(columns: Columns, run: Mapping[str, Any], span: Span) -> dict[str, list[Part]]:
+def split(columns: Columns, run: Mapping[str, Any], span: Span) -> dict[str, list[GroupMembers]]:
     """By kind, in the order in which they are shown. A kind of which there is one part only is left out."""
     r = columns.requests
     kinds = {
@@ -60,21 +60,23 @@ def split(columns: Columns, run: Mapping[str, Any], span: Span) -> dict[str, lis
     return {kind: found for kind, found in parts.items() if len(found) > 1}
 
 
-def _named(r: Requests, span: Span, ranges: Iterator[tuple[str, float, float]], values: Array) -> Iterator[Part]:
+def _named(
+    r: Requests, span: Span, ranges: Iterator[tuple[str, float, float]], values: Array
+) -> Iterator[GroupMembers]:
     """Parts with values from `low` to `high`, both included, over the whole run."""
     for name, low, high in ranges:
         members = r.measured & (values >= low) & (values <= high)
-        yield Part(name, span, members, members, members)
+        yield GroupMembers(name, span, members, members, members)
 
 
-def _inputs(r: Requests, span: Span) -> Iterator[Part]:
+def _inputs(r: Requests, span: Span) -> Iterator[GroupMembers]:
     """Successes alone: of a failure, servers do not tell the input."""
     done = r.measured & r.ok
     for part in _named(r, span, _bins(r.input_tokens[done]), np.where(done, r.input_tokens, np.nan)):
         yield msgspec.structs.replace(part, failures=False)
 
 
-def _stages(r: Requests, run: Mapping[str, Any], span: Span) -> Iterator[Part]:
+def _stages(r: Requests, run: Mapping[str, Any], span: Span) -> Iterator[GroupMembers]:
     """Members are the arrivals of a stage, however late they end; rates are of what the server carried meanwhile."""
     told = {stage["index"]: stage for stage in run.get("stages") or ()}
     for index in np.unique(r.stage[r.measured & ~np.isnan(r.stage)]).astype(int).tolist():
@@ -83,7 +85,7 @@ def _stages(r: Requests, run: Mapping[str, Any], span: Span) -> Iterator[Part]:
             name, begin, end = str(index + 1), float(r.scheduled[members].min()), float(r.end[members].max())
         else:
             name, begin, end = f"{index + 1}: {stage['name']}", stage["start"] * NS_PER_S, stage["end"] * NS_PER_S
-        yield Part(name, (max(begin, span[0]), min(end, span[1])), members, np.ones_like(r.measured))
+        yield GroupMembers(name, (max(begin, span[0]), min(end, span[1])), members, np.ones_like(r.measured))
 
 
 def _turns(turns: Array) -> Iterator[tuple[str, float, float]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from loadstone.metrics import diagnostics, groups, windows
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.events import ONE, Events, Gaps
-from loadstone.metrics.groups import Part
+from loadstone.metrics.groups import GroupMembers
 from loadstone.stats.describe import describe
 from loadstone.stats.histogram import Pool
 from loadstone.summary import Counts, Metric, Summary, Window
@@ -80,7 +80,9 @@ def _counts(columns: Columns, expected: int | None) -> Counts:
     )
 
 
-def _window(part: Part, columns: Columns, slos: Mapping[str, float], wanted: Collection[str] | None = None) -> Window:
+def _window(
+    part: GroupMembers, columns: Columns, slos: Mapping[str, float], wanted: Collection[str] | None = None
+) -> Window:
     """Rates, and the `wanted` distributions; None wants all."""
     values, rows = per_request(columns.requests), part.members & columns.requests.ok
     metrics = {
@@ -152,7 +154,7 @@ def _spread(gap: Array, chunk: Gaps, known: Mask) -> tuple[Array, NDArray[np.int
     return np.repeat(gap[known] / tokens, times), np.repeat(chunk.at[known], times)
 
 
-def _rates(columns: Columns, part: Part) -> dict[str, float | None]:
+def _rates(columns: Columns, part: GroupMembers) -> dict[str, float | None]:
     r, span, counted = columns.requests, part.span, part.counted
     seconds = (span[1] - span[0]) * S_PER_NS
     if seconds <= 0:
@@ -174,7 +176,9 @@ def _rates(columns: Columns, part: Part) -> dict[str, float | None]:
     }
 
 
-def _service_levels(r: Requests, values: Values, slos: Mapping[str, float], part: Part) -> dict[str, float | None]:
+def _service_levels(
+    r: Requests, values: Values, slos: Mapping[str, float], part: GroupMembers
+) -> dict[str, float | None]:
     """Goodput and attainment. A failure meets no objective; a request that the client took back is not judged."""
     seconds = (part.span[1] - part.span[0]) * S_PER_NS
     if not slos or seconds <= 0:

@@ -33,7 +33,7 @@ class Growth(Struct, frozen=True):
     largest: Array
 
 
-class Passage(Struct, frozen=True):
+class TokenTimeline(Struct, frozen=True):
     """`tokens`: in each slice of time, None where they are not known. `gaps` and `below`: values and how many gaps are
     at or below each, from the shortest to the longest; `count`: of all gaps."""
 
@@ -44,7 +44,7 @@ class Passage(Struct, frozen=True):
     growth: Growth
 
 
-def walk(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> Passage:
+def walk(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> TokenTimeline:
     """Tokens of the requests `rows` in the slices of time between `edges` (ns), gaps of the requests `shown`."""
     events, each = columns.events, _tokens_each(columns, rows)
     longest = int(events.lengths.max(initial=1))
@@ -61,7 +61,7 @@ def walk(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> Passage:
         np.maximum.at(largest, place, gap)
         least = min(least, int(gap.min(initial=least)))
     values, below = _curve(cells.sum(axis=0), least, int(largest.max()))
-    return Passage(
+    return TokenTimeline(
         tokens if each is not None else None, values, below, int(cells.sum()), _growth(cells, largest, width)
     )
 

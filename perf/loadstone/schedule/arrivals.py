@@ -42,7 +42,7 @@ ARRIVALS: dict[str, Callable[[int, np.random.Generator, float], Array]] = {
 }
 
 
-class Process:
+class ArrivalProcess:
     """A law with its generator. `rescale`: the last of n arrivals is at n units, as vLLM bench does it, so that the
     offered rate is exact over the run, at the price of a variance that is slightly small."""
 

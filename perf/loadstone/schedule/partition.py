@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from loadstone.schedule.plan import Plan
 
 
-class Share(Struct, frozen=True, kw_only=True):
+class Partition(Struct, frozen=True, kw_only=True):
     """What belongs to process `worker` of `workers`: the places p with (p % cycle) % workers == worker, and the slots s
     with s % workers == worker.
 
@@ -58,9 +58,9 @@ def known(plan: Plan) -> int | None:
     return None if timed else plan.total
 
 
-def deal(plan: Plan, workers: int) -> list[Share]:
+def partition(plan: Plan, workers: int) -> list[Partition]:
     """The plan in `workers` shares, or in fewer where there are not as many slots or requests."""
     closed, cap = plan.offsets is None, plan.load.concurrency
     slots = max(level for _, level in plan.levels) if closed else cap or workers
     workers = max(1, min(workers, slots, plan.total or workers))
-    return [Share(worker=k, workers=workers, cycle=slots if closed else workers) for k in range(workers)]
+    return [Partition(worker=k, workers=workers, cycle=slots if closed else workers) for k in range(workers)]

@@ -21,7 +21,7 @@ from loadstone.config.stages import Stage
 from loadstone.config.stages import parse as parse_stages
 from loadstone.errors import UsageError
 from loadstone.records import Phase
-from loadstone.schedule.arrivals import Offsets, Process, replayed
+from loadstone.schedule.arrivals import ArrivalProcess, Offsets, replayed
 from loadstone.units import NS_PER_S
 
 _ARRIVALS, _ORDER, _MODELS, _CANCELS = 1, 2, 3, 4  # streams of the one seed
@@ -87,7 +87,7 @@ class Load(Struct, frozen=True, kw_only=True):
         )
 
 
-class Rows(Struct, frozen=True):
+class DatasetShape(Struct, frozen=True):
     """What a plan has to know of a dataset: its ids, the turns of each row, and the recorded instants, in ns."""
 
     ids: Sequence[str]
@@ -103,7 +103,7 @@ class Plan:
     def __init__(
         self,
         load: Load,
-        rows: Rows,
+        rows: DatasetShape,
         total: int | None,
         offsets: Offsets | None,
         warm: int = 0,
@@ -242,7 +242,7 @@ class Plan:
         return np.random.default_rng([self.load.seed, stream, block]).random(_BLOCK)
 
 
-def make(load: Load, rows: Rows) -> Plan:
+def make(load: Load, rows: DatasetShape) -> Plan:
     """The plan for a load over a dataset of at least one row. Raises UsageError for a load without an end, without
     times or without requests."""
     parts, end = _arrivals(load, rows), _end(load)
@@ -254,7 +254,7 @@ def make(load: Load, rows: Rows) -> Plan:
     return Plan(load, rows, len(offsets), offsets, *_edges(load, offsets), [len(part) for part in parts], end)
 
 
-def _closed(load: Load, rows: Rows, end: int | None) -> Plan:
+def _closed(load: Load, rows: DatasetShape, end: int | None) -> Plan:
     total = None if load.requests is None or load.stages else load.requests + load.warmup + load.cooldown
     if load.cooldown and total is None:
         raise UsageError("--cooldown takes a time, such as 10s, where it is a time that ends the run")
@@ -272,18 +272,18 @@ def _end(load: Load) -> int | None:
     return round((load.duration + sum(_around(load, load.rate)) / load.rate) * NS_PER_S)
 
 
-def _arrivals(load: Load, rows: Rows) -> list[Offsets] | None:
+def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
     """Instants of an open loop, those of each stage apart; None for a closed one."""
     if load.arrivals == REPLAY:
         return [_replayed(load, rows)]
     chance = np.random.default_rng([load.seed, _ARRIVALS, *([load.skip] if load.skip else [])])
-    process = Process(load.arrivals, chance, load.burstiness, load.rescale)
+    process = ArrivalProcess(load.arrivals, chance, load.burstiness, load.rescale)
     if load.stages:
         return None if load.stages[0].concurrency else process.over(load.stages)
     return None if load.rate is None else [_at_rate(load, load.rate, process)]
 
 
-def _replayed(load: Load, rows: Rows) -> Offsets:
+def _replayed(load: Load, rows: DatasetShape) -> Offsets:
     if rows.at is None:
         raise UsageError("--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl")
     if load.skip:
@@ -298,7 +298,7 @@ def _around(load: Load, rate: float) -> tuple[int, int]:
     return load.warmup + round(rate * load.warmup_time), load.cooldown + round(rate * load.cooldown_time)
 
 
-def _at_rate(load: Load, rate: float, process: Process) -> Offsets:
+def _at_rate(load: Load, rate: float, process: ArrivalProcess) -> Offsets:
     """So many requests, or as many as fit into the time, whichever are fewer."""
     if load.requests is None and load.duration is None:
         raise UsageError("an open loop needs an end: give -n REQUESTS or --duration SECONDS")

@@ -54,7 +54,7 @@ class Step(Struct, frozen=True):
         return not full and self.events >= FULL * self.asked
 
 
-class Look(Struct, frozen=True):
+class UsageSample(Struct, frozen=True):
     """What the processes have used up to an instant `at` (s)."""
 
     at: float
@@ -62,7 +62,7 @@ class Look(Struct, frozen=True):
     servers: list[Usage]
 
 
-def spent(looks: Sequence[Look], begin: float, end: float) -> Spent:
+def spent(looks: Sequence[UsageSample], begin: float, end: float) -> Spent:
     """What was spent between two instants, from looks around them."""
     client = _rates(looks, [look.client for look in looks], begin, end)
     count = min((len(look.servers) for look in looks), default=0)
@@ -70,7 +70,9 @@ def spent(looks: Sequence[Look], begin: float, end: float) -> Spent:
     return Spent(*client, *max(servers, key=lambda rates: rates[0] or 0.0, default=(None, None)))
 
 
-def _rates(looks: Sequence[Look], used: Sequence[Usage], begin: float, end: float) -> tuple[float | None, float | None]:
+def _rates(
+    looks: Sequence[UsageSample], used: Sequence[Usage], begin: float, end: float
+) -> tuple[float | None, float | None]:
     at = [look.at for look in looks]
     return (
         _rate(at, [usage.cpu for usage in used], begin, end),
@@ -88,7 +90,7 @@ def _rate(at: Sequence[float], values: Sequence[float | None], begin: float, end
     return float((last - first) / within) if within > 0 else None
 
 
-def growth(looks: Sequence[Look], begin: float) -> float:
+def growth(looks: Sequence[UsageSample], begin: float) -> float:
     """Bytes that the client has got since `begin`; 0 where that is not told."""
     before = [look.client.memory for look in looks if look.client.memory is not None and look.at <= begin]
     most = max((look.client.memory for look in looks if look.client.memory is not None), default=0)

@@ -27,7 +27,7 @@ from loadstone.host import child_process, machine, process_usage
 from loadstone.host.client_health import cores
 from loadstone.host.process_usage import Usage
 from loadstone.records import Record
-from loadstone.selftest.ceiling_search import Look
+from loadstone.selftest.ceiling_search import UsageSample
 from loadstone.selftest.truth import Row, origin
 
 # Seconds between looks at the CPU time of both ends.
@@ -62,7 +62,7 @@ class Trial(Struct, frozen=True):
 
     records: list[Record]
     rows: list[Row]
-    looks: list[Look]
+    looks: list[UsageSample]
     origin: float
     client: dict[str, float | None]
     verdict: dict[str, Any]
@@ -172,19 +172,19 @@ def _urls(servers: Sequence[Server]) -> list[str]:
     return [word for server in servers for word in ("--url", server.url)]
 
 
-def _watch(process: subprocess.Popen[bytes], servers: Sequence[Server], until: float) -> list[Look]:
+def _watch(process: subprocess.Popen[bytes], servers: Sequence[Server], until: float) -> list[UsageSample]:
     """Look now and then until the run has ended."""
-    looks: list[Look] = []
+    looks: list[UsageSample] = []
     while process.poll() is None:
         if time.monotonic() > until:
             raise UsageError("a run of the self-test did not end in time: end what else runs on this machine")
         others = [Usage() if server.pid is None else process_usage.of(server.pid) for server in servers]
-        looks.append(Look(time.monotonic(), process_usage.of(process.pid), others))
+        looks.append(UsageSample(time.monotonic(), process_usage.of(process.pid), others))
         time.sleep(EVERY)
     return looks
 
 
-def _trial(folder: Path, servers: Sequence[Server], looks: list[Look]) -> Trial:
+def _trial(folder: Path, servers: Sequence[Server], looks: list[UsageSample]) -> Trial:
     records = list(run_folder.load_records(folder))
     rows = [row for server in servers for row in truth(server.url)]
     said = run_folder.load_run(folder)

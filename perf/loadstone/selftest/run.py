@@ -31,7 +31,7 @@ EASY = 20_000
 STEADY, INSTANT, SLOW = ("10ms", "10ms"), ("0s", "0s"), ("1s", "2s")
 
 
-class Bench(Struct, frozen=True):
+class TestBench(Struct, frozen=True):
     """What is measured, and with what. `remote`: servers on another machine, whose times are not ours to set."""
 
     pace: Pace
@@ -61,7 +61,7 @@ def measure(
     QUICK half a minute. Raises UsageError when there is no second core, no exact server, or no load was held."""
     remote = [processes.check(url) for url in urls]
     cores = processes.Cores(None, None) if remote else processes.divided()
-    bench = Bench(pace, cores, _flags(transport), remote)
+    bench = TestBench(pace, cores, _flags(transport), remote)
     notice(_where(bench))
     with bench.servers(*STEADY) as servers:
         climbed = _climb(bench, servers, notice)
@@ -101,12 +101,12 @@ def _list(cores: Sequence[int]) -> str:
     return ",".join(map(str, cores))
 
 
-def _where(bench: Bench) -> str:
+def _where(bench: TestBench) -> str:
     servers = "the servers given" if bench.remote else f"servers here ({_pinned(bench.cores)})"
     return f"testing one client process against {servers}; about {bench.pace.seconds + bench.pace.runs:.0f} s"
 
 
-class Climbed(Struct, frozen=True):
+class CeilingSearch(Struct, frozen=True):
     """The way up: its best step and what that bounds, where any was held; the least that was asked for; events a second
     of one stream; seconds before its first."""
 
@@ -117,7 +117,7 @@ class Climbed(Struct, frozen=True):
     thinks: float
 
 
-def _climb(bench: Bench, servers: list[Server], notice: Notice) -> Climbed:
+def _climb(bench: TestBench, servers: list[Server], notice: Notice) -> CeilingSearch:
     """Find the most events a second that are held."""
     pace, most = bench.pace, (room.files() or 10**9)
     first = _staircase(bench, servers, PROBES, pace.probe)
@@ -139,7 +139,7 @@ def _climb(bench: Bench, servers: list[Server], notice: Notice) -> Climbed:
             break
         numbers, seconds = ceiling_search.fine(steps, tried, most), pace.fine
     thinks = (row.planned[0] - row.received) * S_PER_NS
-    return Climbed(
+    return CeilingSearch(
         ceiling_search.top(steps), ceiling_search.found(steps, tried), min(step.asked for step in tried), each, thinks
     )
 
@@ -149,7 +149,7 @@ def _held(steps: Sequence[Step]) -> str:
     return f"{best.events:,.0f}" if best else "none"
 
 
-def _staircase(bench: Bench, servers: list[Server], numbers: Sequence[int], seconds: float) -> Trial:
+def _staircase(bench: TestBench, servers: list[Server], numbers: Sequence[int], seconds: float) -> Trial:
     stages = ",".join([f"{RISE}s@c1..c{numbers[0]}", *(f"{seconds}s@c{number}" for number in numbers)])
     length = RISE + seconds * len(numbers)
     return bench.run(servers, length, "--stages", stages, *_answers(TOKENS), "--grace", "0")
@@ -180,7 +180,7 @@ def _step(trial: Trial, streams: int, asked: float, span: truth.Span) -> Step:
 
 
 def _levels(
-    bench: Bench, servers: list[Server], wanted: Sequence[tuple[float, int]], notice: Notice
+    bench: TestBench, servers: list[Server], wanted: Sequence[tuple[float, int]], notice: Notice
 ) -> Iterator[Level]:
     """Runs at shares of the ceiling, or stretches of one."""
     for runs in [[level] for level in wanted] if bench.pace.judged else [wanted]:
@@ -192,7 +192,7 @@ def _levels(
             yield level
 
 
-def _rising(bench: Bench, servers: list[Server], numbers: Sequence[int]) -> Trial:
+def _rising(bench: TestBench, servers: list[Server], numbers: Sequence[int]) -> Trial:
     """A run that goes gently from each number of streams to the next, and stays there for a while."""
     pace = bench.pace
     stages = [
@@ -220,7 +220,7 @@ def _level(pace: Pace, trial: Trial, both: Sequence[truth.Pair], share: float, s
     )
 
 
-def _requests(bench: Bench, think: float, notice: Notice) -> Bound:
+def _requests(bench: TestBench, think: float, notice: Notice) -> Bound:
     """One-token answers, as fast as they come."""
     seconds = bench.pace.asking
     in_flight = IN_FLIGHT + (round(think * EASY) if bench.remote else 0)
@@ -234,7 +234,7 @@ def _requests(bench: Bench, think: float, notice: Notice) -> Bound:
     return bound
 
 
-def _streams(bench: Bench, carried: float, notice: Notice) -> Bound:
+def _streams(bench: TestBench, carried: float, notice: Notice) -> Bound:
     """Streams that are open at the same time; where the servers' gaps are not ours to set, half of those `carried`."""
     pace = bench.pace
     limits: dict[str, int | None] = {

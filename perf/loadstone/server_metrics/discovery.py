@@ -21,7 +21,7 @@ from loadstone.config.schema import Config
 from loadstone.errors import Notice, UsageError
 from loadstone.server_metrics import csv
 from loadstone.server_metrics import names as gauges
-from loadstone.server_metrics.process import PATIENCE, Place, Quest
+from loadstone.server_metrics.process import PATIENCE, MetricsPage, ScrapeSpec
 from loadstone.server_metrics.scraper import Page
 from loadstone.transport import Headers, Target, address
 
@@ -30,7 +30,7 @@ PROMPT = 3.0
 METRICS = "/metrics"
 
 
-async def find(config: Config, paths: Sequence[str], notice: Notice) -> list[Place]:
+async def find(config: Config, paths: Sequence[str], notice: Notice) -> list[MetricsPage]:
     """The pages to ask for: those of --scrape, which have to be there (UsageError), else those that the servers turn
     out to have. `paths`: of the API, which a server's address may end in."""
     if config.scrape is False:
@@ -47,8 +47,8 @@ def paths(api: API) -> tuple[str, ...]:
     return tuple(path for path in (api.path, api.path_whole) if path) or ("",)
 
 
-def _places(config: Config, urls: Iterable[str]) -> list[Place]:
-    return [Place(url, hide_in_url(url), headers(config, url)) for url in dict.fromkeys(urls)]
+def _places(config: Config, urls: Iterable[str]) -> list[MetricsPage]:
+    return [MetricsPage(url, hide_in_url(url), headers(config, url)) for url in dict.fromkeys(urls)]
 
 
 def with_path(url: str) -> str:
@@ -83,7 +83,7 @@ def _same(asked: Target, tested: Target) -> bool:
     return (asked.host, asked.unix) == (tested.host, tested.unix) and asked.secure >= tested.secure
 
 
-async def _asked(config: Config, place: Place, notice: Notice) -> Place:
+async def _asked(config: Config, place: MetricsPage, notice: Notice) -> MetricsPage:
     why, known = await _try(config, place, PATIENCE)
     if why:
         raise UsageError(f"--scrape {place.shown}: {why}; is it the address of a Prometheus page? else leave it out")
@@ -93,7 +93,7 @@ async def _asked(config: Config, place: Place, notice: Notice) -> Place:
     return place
 
 
-async def _there(config: Config, place: Place, notice: Notice) -> Place | None:
+async def _there(config: Config, place: MetricsPage, notice: Notice) -> MetricsPage | None:
     """Who has said what to keep is told where nothing is kept."""
     why, known = await _try(config, place, PROMPT)
     if not known and (config.scrape_all or config.scrape_name):
@@ -101,7 +101,7 @@ async def _there(config: Config, place: Place, notice: Notice) -> Place | None:
     return place if known else None
 
 
-async def _try(config: Config, place: Place, patience: float) -> tuple[str, bool]:
+async def _try(config: Config, place: MetricsPage, patience: float) -> tuple[str, bool]:
     """What is wrong with a page, and whether it has anything that is wanted."""
     page = Page(place, msgspec.structs.replace(quest(config, [place], Path()), wanted=gauges.wanted(everything=True)))
     try:
@@ -117,9 +117,9 @@ def _wanted(config: Config) -> str:
     return gauges.wanted(config.scrape_all, config.scrape_name)
 
 
-def quest(config: Config, places: list[Place], folder: Path) -> Quest:
+def quest(config: Config, places: list[MetricsPage], folder: Path) -> ScrapeSpec:
     """What the process is told that asks for these pages; it writes to a run's folder."""
-    return Quest(
+    return ScrapeSpec(
         places=places,
         every=config.scrape_every,
         wanted=_wanted(config),

@@ -21,7 +21,7 @@ PATIENCE = 5.0
 SETTLE = 0.3
 
 
-class Place(Struct, frozen=True):
+class MetricsPage(Struct, frozen=True):
     """A page of metrics, the headers to ask for it with, and how it is called in public."""
 
     url: str
@@ -29,10 +29,10 @@ class Place(Struct, frozen=True):
     headers: Headers = ()
 
 
-class Quest(Struct, frozen=True, kw_only=True):
+class ScrapeSpec(Struct, frozen=True, kw_only=True):
     """What is to be asked for, how often (s), which series are kept, and where they are written."""
 
-    places: list[Place]
+    places: list[MetricsPage]
     every: float
     wanted: str
     file: str
@@ -42,16 +42,16 @@ class Quest(Struct, frozen=True, kw_only=True):
     connect_timeout: float
 
 
-class Go(Struct, frozen=True):
+class StartSignal(Struct, frozen=True):
     """When the run's time began, ns of the monotonic clock."""
 
     origin: int
 
 
-class Lookout:
+class ScrapeProcess:
     """The process. Its methods wait, and are for threads (or gevent's `popen`) to call; none raises."""
 
-    def __init__(self, quest: Quest, popen: Any = subprocess.Popen) -> None:
+    def __init__(self, quest: ScrapeSpec, popen: Any = subprocess.Popen) -> None:
         self._wanted = quest
         self._popen = popen
         self._process: Any = None
@@ -74,7 +74,7 @@ class Lookout:
 
     def began(self, origin: int) -> None:
         """The run's time is 0 at `origin`, ns of the monotonic clock."""
-        self._tell(Go(origin))
+        self._tell(StartSignal(origin))
 
     def stop(self) -> None:
         """The last look, and the end. One that hangs is killed."""
@@ -90,7 +90,7 @@ class Lookout:
             process.wait()
         process.stdout.close()
 
-    def _tell(self, message: Quest | Go) -> None:
+    def _tell(self, message: ScrapeSpec | StartSignal) -> None:
         if self._process is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.write(msgspec.json.encode(message) + b"\n")

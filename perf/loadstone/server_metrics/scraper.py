@@ -21,7 +21,7 @@ from msgspec import Struct
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
 from loadstone.server_metrics import csv, prometheus
-from loadstone.server_metrics.process import PATIENCE, SETTLE, Go, Place, Quest
+from loadstone.server_metrics.process import PATIENCE, SETTLE, MetricsPage, ScrapeSpec, StartSignal
 from loadstone.server_metrics.prometheus import Filter, NotMetrics, Values
 from loadstone.transport import Exchange, Headers, Options, Request, Transport, TransportError, address
 from loadstone.transport.factory import open_transport, tls_context
@@ -31,7 +31,7 @@ from loadstone.units import S_PER_NS
 NICE = 10
 
 
-class Look(Struct, frozen=True):
+class Scrape(Struct, frozen=True):
     """What was found at an instant, ns; None: no answer, or not one of metrics, and why."""
 
     at: int
@@ -42,7 +42,7 @@ class Look(Struct, frozen=True):
 class Page:
     """One place, and the way to it. Raises UsageError when there is none."""
 
-    def __init__(self, place: Place, wanted: Quest) -> None:
+    def __init__(self, place: MetricsPage, wanted: ScrapeSpec) -> None:
         self.place = place
         self._keep = Filter(wanted.wanted)
         try:
@@ -54,7 +54,7 @@ class Page:
         options = Options(clock=time.monotonic_ns, connect_timeout=wanted.connect_timeout, tls=tls)
         self._transport: Transport = open_transport(wanted.transport, target, options)
 
-    async def look(self, patience: float = PATIENCE) -> Look:
+    async def look(self, patience: float = PATIENCE) -> Scrape:
         """Half way between question and answer is when the values were so."""
         begun, body = time.monotonic_ns(), bytearray()
         exchange = Exchange(lambda data, _: body.extend(data))
@@ -68,7 +68,7 @@ class Page:
             at, why = time.monotonic_ns(), exc.failure.message if isinstance(exc, TransportError) else str(exc)
         except TimeoutError:
             at, why = time.monotonic_ns(), f"no answer within {patience:g} s"
-        return Look(at, values, why)
+        return Scrape(at, values, why)
 
     def _headers(self) -> Headers:
         return (("Accept", prometheus.ACCEPT), *self.place.headers)
@@ -88,11 +88,11 @@ class Page:
 class Scraper:
     """All places of a run. Nothing is written until it is known when the run's time began."""
 
-    def __init__(self, wanted: Quest) -> None:
+    def __init__(self, wanted: ScrapeSpec) -> None:
         self._wanted = wanted
         self._pages = [Page(place, wanted) for place in wanted.places]
         self._writers = [csv.Writer(page.place.shown) for page in self._pages]
-        self._kept: list[tuple[int, Look, bool]] = []
+        self._kept: list[tuple[int, Scrape, bool]] = []
         self._origin: int | None = None
         self._file: int | None = None
 
@@ -131,7 +131,7 @@ class Scraper:
     async def _look(self, number: int, whole: bool = False) -> None:
         self._add(number, await self._pages[number].look(), whole)
 
-    def _add(self, number: int, look: Look, whole: bool) -> None:
+    def _add(self, number: int, look: Scrape, whole: bool) -> None:
         if self._origin is None:
             self._kept.append((number, look, whole))
         else:
@@ -153,7 +153,7 @@ async def serve(scraper: Scraper, pipe: int) -> None:
     looking = asyncio.ensure_future(scraper.again())
     while line := await words.readline():
         with contextlib.suppress(msgspec.MsgspecError):
-            scraper.go(msgspec.json.decode(line, type=Go).origin)
+            scraper.go(msgspec.json.decode(line, type=StartSignal).origin)
     looking.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await looking
@@ -172,7 +172,7 @@ def main() -> None:
         os.nice(NICE)
     line = b"".join(_lines(0))
     if line:
-        wanted = msgspec.json.decode(line, type=Quest)
+        wanted = msgspec.json.decode(line, type=ScrapeSpec)
         with contextlib.suppress(OSError):  # the disk is full, or nobody reads us any more
             event_loop.run(serve(Scraper(wanted), os.dup(0)))
 

@@ -11,18 +11,18 @@ import msgspec
 
 from loadstone.sim import bodies, logprobs
 from loadstone.sim.bodies import Page
-from loadstone.sim.recorded_answers import Book, Row
-from loadstone.sim.stream_events import Ask
+from loadstone.sim.recorded_answers import RecordedAnswers, Row
+from loadstone.sim.stream_events import ParsedRequest
 
 
-class Memory:
+class AnswerLookup:
     """The recorded answers, and how often each question has been asked."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: RecordedAnswers) -> None:
         self._book = book
         self._asked: Counter[str] = Counter()
 
-    def recall(self, ask: Ask) -> Ask | Page:
+    def recall(self, ask: ParsedRequest) -> ParsedRequest | Page:
         """What to answer: as recorded, an error page for a row that fails, or the ask itself where nothing is known."""
         row = self._row(ask)
         if row is None:
@@ -35,7 +35,7 @@ class Memory:
         self._asked[row.id] += ask.choices
         return _said(ask, [row.text(turn + choice) for choice in range(ask.choices)])
 
-    def _row(self, ask: Ask) -> Row | None:
+    def _row(self, ask: ParsedRequest) -> Row | None:
         """Of requests with several prompts nothing is known."""
         if len(ask.prompts) != 1 or not all(isinstance(text, str) for text in ask.prompts[0]):
             return None
@@ -50,7 +50,7 @@ def _known(row: Row) -> logprobs.Known:
     return (*held, *((row.false(answer), logprobs.LIKELY) for answer in row.answers))
 
 
-def _said(ask: Ask, texts: list[tuple[str, str]]) -> Ask:
+def _said(ask: ParsedRequest, texts: list[tuple[str, str]]) -> ParsedRequest:
     """Choices end with the longest of them: the others have tokens without text behind them. An answer without text has
     one such token, its end, as with vLLM."""
     parts = [logprobs.pieces(_stopped(text, ask.stop)) for text, _ in texts]

@@ -21,8 +21,8 @@ from msgspec import Struct
 
 from loadstone.sim import bodies
 from loadstone.sim.bodies import Page
-from loadstone.sim.response import Answer
-from loadstone.sim.state import Desk
+from loadstone.sim.response import Response
+from loadstone.sim.state import ServerState
 
 
 class Request(Struct):
@@ -41,9 +41,9 @@ class Server(Protocol):
 
     connections: set[Connection]
     closed: bool
-    desk: Desk
+    desk: ServerState
 
-    def schedule(self, answer: Answer, due: int) -> None:
+    def schedule(self, answer: Response, due: int) -> None:
         """Advance the answer at `due` (ns)."""
 
     def handle(self, wire: Connection, request: Request) -> None:
@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Request] = deque()
-        self._answer: Answer | None = None
+        self._answer: Response | None = None
         self._busy = False
         self._stamp = 0
         self._fd = -1
@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
             self.keep = False
             self.respond(bodies.NOT_HTTP)
 
-    def begin(self, answer: Answer) -> None:
+    def begin(self, answer: Response) -> None:
         if self._transport.is_closing():
             return answer.lost()
         self._answer = answer

@@ -82,7 +82,7 @@ def shortened(answer: str) -> str:
     return answer[:cut].rstrip() or UNFINISHED
 
 
-class Book:
+class RecordedAnswers:
     """The rows by what they ask. Rows that ask the same are one: the server could not tell them apart. `same`: of each
     row's id, the row that stands for it."""
 
@@ -140,10 +140,10 @@ def _count(kind: str, share: float, rows: int) -> int:
     return math.floor(share * rows + 0.5)
 
 
-def parse(lines: Iterable[bytes], name: str) -> Book:
+def parse(lines: Iterable[bytes], name: str) -> RecordedAnswers:
     """The rows of a JSONL file: `prompt`, `messages` or `question`; `answer`, a text or a list; if wanted `wrong`
     and `id`. Raises UsageError."""
-    return Book([_row(line, number, name) for number, line in enumerate(lines, 1) if line.strip()])
+    return RecordedAnswers([_row(line, number, name) for number, line in enumerate(lines, 1) if line.strip()])
 
 
 def _row(line: bytes, number: int, name: str) -> Row:

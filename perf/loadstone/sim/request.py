@@ -17,7 +17,7 @@ import msgspec
 from loadstone.sim.bodies import Page, error, no_model
 from loadstone.sim.logprobs import Scores
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Ask, Content, Format
+from loadstone.sim.stream_events import Content, Format, ParsedRequest
 
 MAX_CHOICES = 16384
 
@@ -40,7 +40,7 @@ class Refused(Exception):
 
 
 @lru_cache(maxsize=1024)
-def read(body: bytes, form: Format, settings: Settings) -> Ask | Page:
+def read(body: bytes, form: Format, settings: Settings) -> ParsedRequest | Page:
     """The one entrance. Load tests send the same bodies again and again."""
     try:
         data = _decode(body)
@@ -59,13 +59,13 @@ def make(
     choices: int | None = 1,
     stream: tuple[bool, bool, bool] = (False, True, False),
     scores: Scores | None = None,
-) -> Ask:
+) -> ParsedRequest:
     """An Ask, once its numbers have been found sound. `stream`: as `streaming` gives it."""
     if scores is not None and scores.silent:
         limit = 1
     sampling(data, limit, choices, settings)
     sizes = [size(prompt) for prompt in prompts]
-    return Ask(
+    return ParsedRequest(
         format=form,
         stream=stream[0],
         tokens=fit(max(sizes, default=0), limit, settings),

@@ -12,15 +12,15 @@ from typing import Protocol
 from loadstone.sim import bodies, stream_events
 from loadstone.sim.bodies import Page, encode
 from loadstone.sim.settings import TABLE, TABLE_SIZE, first_word, words
-from loadstone.sim.state import Desk
-from loadstone.sim.stream_events import Ask, Facts
+from loadstone.sim.state import ServerState
+from loadstone.sim.stream_events import ParsedRequest, ResponseFacts
 from loadstone.sim.truth import Row
 
 # Chunks of one answer written together when all of them are overdue.
 BURST = 64
 
 
-class Wire(Protocol):
+class ClientConnection(Protocol):
     """The connection, as an answer sees it."""
 
     paused: bool
@@ -36,12 +36,12 @@ class Wire(Protocol):
     def reset(self) -> None: ...
 
 
-class Answer:
+class Response:
     """Begins at once; `advance` is called when `due` has come, and gives the next time or 0 for never."""
 
     __slots__ = ("ask", "desk", "due", "over", "parked", "row", "sent", "start", "wire")
 
-    def __init__(self, desk: Desk, wire: Wire, row: Row, ask: Ask) -> None:
+    def __init__(self, desk: ServerState, wire: ClientConnection, row: Row, ask: ParsedRequest) -> None:
         self.desk, self.wire, self.row, self.ask = desk, wire, row, ask
         self.over = self.parked = False
         self.start = [first_word(desk.settings.seed, row.number, choice) for choice in range(ask.choices)]
@@ -51,9 +51,9 @@ class Answer:
             row.base += desk.slow
         desk.counters.running += 1
 
-    def facts(self, texts: list[str]) -> Facts:
+    def facts(self, texts: list[str]) -> ResponseFacts:
         """What the answer tells of itself, as it begins."""
-        return Facts(self.ask, self.row.id, int(time.time()), self.desk.settings.model, texts)
+        return ResponseFacts(self.ask, self.row.id, int(time.time()), self.desk.settings.model, texts)
 
     def words(self, choice: int, first: int, last: int) -> bytes:
         """Tokens `first` to `last` (both included) of a choice, as they stand in JSON."""
@@ -94,12 +94,12 @@ class Answer:
         return 0
 
 
-class Streamed(Answer):
+class Streamed(Response):
     """An answer in events. Step k is chunk k of every choice; at `_stop` the next step is not an ordinary one."""
 
     __slots__ = ("_chunks", "_cut", "_k", "_last", "_opening", "_per", "_single", "_stop")
 
-    def __init__(self, desk: Desk, wire: Wire, row: Row, ask: Ask) -> None:
+    def __init__(self, desk: ServerState, wire: ClientConnection, row: Row, ask: ParsedRequest) -> None:
         super().__init__(desk, wire, row, ask)
         self._chunks = ask.format.chunks(self.facts([]))
         self._per = desk.timing.per_chunk
@@ -244,12 +244,12 @@ STRIKES: dict[str, Callable[[Streamed, bytes], int]] = {
 MIDWAY = ("reset-mid", "stall", "truncate", "truncate-clean", "error-event", "bad-json", "bad-utf8")
 
 
-class Whole(Answer):
+class Whole(Response):
     """An answer that is not streamed: sent when its last token is due. Faults take their nearest form."""
 
     __slots__ = ("_page",)
 
-    def __init__(self, desk: Desk, wire: Wire, row: Row, ask: Ask) -> None:
+    def __init__(self, desk: ServerState, wire: ClientConnection, row: Row, ask: ParsedRequest) -> None:
         super().__init__(desk, wire, row, ask)
         row.offsets = desk.timing.offsets(row.number, max(ask.tokens, 1))[-1:]
         self.due = row.base + row.offsets[0]

@@ -27,15 +27,15 @@ from loadstone.host.timer import Alarm, alarm
 from loadstone.sim import bodies, metrics, truth
 from loadstone.sim import request as asks
 from loadstone.sim.bodies import Page
-from loadstone.sim.engine.loop import Drive
+from loadstone.sim.engine.loop import EngineLoop
 from loadstone.sim.engine.presets import profile
 from loadstone.sim.engine.responses import BatchedStream, BatchedWhole
 from loadstone.sim.formats import FORMATS
 from loadstone.sim.http import Connection, Request
-from loadstone.sim.response import Answer, Streamed, Whole
+from loadstone.sim.response import Response, Streamed, Whole
 from loadstone.sim.settings import Settings
-from loadstone.sim.state import Desk
-from loadstone.sim.stream_events import Ask, Format
+from loadstone.sim.state import ServerState
+from loadstone.sim.stream_events import Format, ParsedRequest
 from loadstone.sim.truth import Row
 
 # Seconds for which the fault `refuse` keeps the listener closed.
@@ -54,17 +54,17 @@ class Server:
         if wanted := profile(settings):
             settings = msgspec.structs.replace(settings, max_model_len=wanted.limits.longest)
         self.settings, self.profile = settings, wanted
-        self.desk = Desk(settings)
+        self.desk = ServerState(settings)
         self.connections: set[Connection] = set()
         self.url = ""
         self.closed = False
         self._tls = _tls(settings)
         self._port = settings.port
         self._number = 0
-        self._heap: list[tuple[int, int, Answer]] = []
+        self._heap: list[tuple[int, int, Response]] = []
         self._set: int | None = None
         self._alarm: Alarm | None = None
-        self._drive: Drive | None = None
+        self._drive: EngineLoop | None = None
         self._listener: asyncio.AbstractServer | None = None
         self._reopening: asyncio.TimerHandle | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -79,7 +79,7 @@ class Server:
         await self._listen()
         self._alarm = alarm(self._loop, self._ring)
         if self.profile:
-            self._drive = Drive(self.desk, self.profile, self._loop)
+            self._drive = EngineLoop(self.desk, self.profile, self._loop)
         scheme = "https" if self._tls else "http"
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         self.url = f"unix:{self.settings.unix}" if self.settings.unix else f"{scheme}://{host}:{self._port}"
@@ -117,7 +117,7 @@ class Server:
 
     # the queue
 
-    def schedule(self, answer: Answer, due: int) -> None:
+    def schedule(self, answer: Response, due: int) -> None:
         """`answer` is to advance at `due`."""
         heappush(self._heap, (due, answer.row.number, answer))
         if due <= time.monotonic_ns():
@@ -181,16 +181,16 @@ class Server:
         if row.fault is not None:
             page = page or bodies.fault_page(row.fault, self.settings.model)
         asked = form.refusal(page) if page else asks.read(request.body, form, self.settings)
-        if self.desk.memory and isinstance(asked, Ask):
+        if self.desk.memory and isinstance(asked, ParsedRequest):
             known = self.desk.memory.recall(asked)
             asked = form.refusal(known) if isinstance(known, Page) else known
-        if self._drive and isinstance(asked, Ask) and not self._drive.fits(asked):
+        if self._drive and isinstance(asked, ParsedRequest) and not self._drive.fits(asked):
             asked = form.refusal(bodies.EMPTY)
         if isinstance(asked, Page):
             return self._refuse_politely(wire, row, asked)
         return wire.begin(self._answer(wire, row, asked))
 
-    def _answer(self, wire: Connection, row: Row, ask: Ask) -> Answer:
+    def _answer(self, wire: Connection, row: Row, ask: ParsedRequest) -> Response:
         if self._drive:
             return (BatchedStream if ask.stream else BatchedWhole)(self._drive, wire, row, ask)
         return (Streamed if ask.stream else Whole)(self.desk, wire, row, ask)

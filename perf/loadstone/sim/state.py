@@ -12,17 +12,17 @@ from http import HTTPStatus
 from pathlib import Path
 
 from loadstone.errors import UsageError
-from loadstone.sim.answer_lookup import Memory
+from loadstone.sim.answer_lookup import AnswerLookup
 from loadstone.sim.bodies import Page
 from loadstone.sim.faults import parse
 from loadstone.sim.metrics import Counters
-from loadstone.sim.recorded_answers import KINDS, Book
+from loadstone.sim.recorded_answers import KINDS, RecordedAnswers
 from loadstone.sim.recorded_answers import parse as parse_answers
 from loadstone.sim.settings import Settings, duration, timing
 from loadstone.sim.truth import Row
 
 
-def recorded(settings: Settings) -> Book:
+def recorded(settings: Settings) -> RecordedAnswers:
     """The recorded answers, with what is planted in them, which is told in a file if that is wanted."""
     path = Path(settings.answers or "")
     try:
@@ -35,7 +35,7 @@ def recorded(settings: Settings) -> Book:
     return book
 
 
-class Desk:
+class ServerState:
     """What all answers of a server share. Raises UsageError for settings that cannot be."""
 
     def __init__(self, settings: Settings) -> None:
@@ -43,7 +43,7 @@ class Desk:
         self.timing = timing(settings)
         self.faults = parse(settings.faults, settings.seed)
         self.slow = duration(settings.slow)
-        self.memory = None if settings.answers is None else Memory(recorded(settings))
+        self.memory = None if settings.answers is None else AnswerLookup(recorded(settings))
         self.counters = Counters()
         self.rows: deque[Row] = deque(maxlen=settings.truth_limit)
         self.created = int(time.time())

@@ -1,4 +1,4 @@
-"""The seam to the protocols: a `Format` reads requests and words answers, `Chunks` are the events of one stream.
+"""The seam to the protocols: a `Format` reads requests and words answers, `StreamEvents` are the events of one stream.
 
 Pure. When an event is sent, and what a fault makes of it, is `answer`'s; each family of protocols has a file in
 `formats`.
@@ -36,14 +36,14 @@ ERROR = events(
 )
 
 
-class Facts(Struct):
+class ResponseFacts(Struct):
     """What an answer tells besides its events.
 
     texts: of every choice, where the answer comes in one piece.
     cached: prompt tokens that needed no work, None where the server does not say; to be set before they are told.
     """
 
-    ask: Ask
+    ask: ParsedRequest
     id: str
     created: int
     model: str
@@ -51,7 +51,7 @@ class Facts(Struct):
     cached: int | None = None
 
 
-class Chunks:
+class StreamEvents:
     """The events of one streamed answer as bytes, each framed as an HTTP chunk; what does not change is built once.
 
     `choice` counts the answers of the request from 0; `done` is the number of tokens of that answer so far.
@@ -59,7 +59,7 @@ class Chunks:
 
     __slots__ = ("ask", "facts")
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: ResponseFacts) -> None:
         self.facts, self.ask = facts, facts.ask
 
     def opening(self) -> bytes:
@@ -101,15 +101,15 @@ class Format:
         """The protocol of this body: several servers have the same path."""
         return self
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         """What the body asks for. Raises asks.Refused."""
         raise NotImplementedError
 
-    def chunks(self, facts: Facts) -> Chunks:
+    def chunks(self, facts: ResponseFacts) -> StreamEvents:
         """The events of a streamed answer."""
         raise NotImplementedError
 
-    def whole(self, facts: Facts) -> bytes:
+    def whole(self, facts: ResponseFacts) -> bytes:
         """The body of an answer in one piece."""
         raise NotImplementedError
 
@@ -122,7 +122,7 @@ class Format:
 Content = tuple[str, ...] | tuple[int, ...]
 
 
-class Ask(Struct, frozen=True):
+class ParsedRequest(Struct, frozen=True):
     """A request that will be answered: `choices` answers of `tokens` tokens each; no tokens where nothing is generated.
 
     prompts: what was asked, `prompt_tokens` in all. finish: `stop` or `length`.

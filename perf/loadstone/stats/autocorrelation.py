@@ -31,7 +31,7 @@ ROUNDED = 1e-12
 FLOOR = 0.25
 
 
-class Memory(Struct, frozen=True):
+class Autocorrelation(Struct, frozen=True):
     """An entry for each series. `inflation`: the variance of its mean over that of as many independent values.
     `freedom`: degrees of freedom of that. `stretches`: how many stretches independent of each other it consists of;
     infinite where nothing shows that neighbours are alike."""
@@ -41,7 +41,7 @@ class Memory(Struct, frozen=True):
     stretches: Array
 
 
-def memory(series: Array, spread: Array, leaders: list[int]) -> Memory:
+def memory(series: Array, spread: Array, leaders: list[int]) -> Autocorrelation:
     """Of the rows of `series`, whose values would have the variances `spread` were they independent. What shows in the
     `leaders` among them counts for all: a rare event does not tell how long it lasts."""
     count = series.shape[1]
@@ -54,7 +54,7 @@ def memory(series: Array, spread: Array, leaders: list[int]) -> Memory:
     level = np.cumsum(power(centred), axis=1)[np.arange(len(series)), freedom - 1] / freedom
     inflation = np.divide(level * _bend((freedom + 0.5) * math.pi / count / corner), spread,
                           out=np.ones(len(series)), where=spread > 0)  # fmt: skip
-    return Memory(np.maximum(inflation, FLOOR), freedom, corner * count / 2)
+    return Autocorrelation(np.maximum(inflation, FLOOR), freedom, corner * count / 2)
 
 
 def batches(values: NDArray[np.generic]) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadstone.stats.autocorrelation import Memory, batches, memory
+from loadstone.stats.autocorrelation import Autocorrelation, batches, memory
 from loadstone.stats.intervals import ENOUGH, Sample, few, intervals, leaders
 from loadstone.summary import Metric
 from loadstone.units import Array
@@ -77,7 +77,7 @@ def effective(values: Array) -> float:
     return len(values) / max(1.0, float(found.inflation[0]))
 
 
-def _memory(values: Array, ranked: Array, shares: dict[str, float]) -> Memory:
+def _memory(values: Array, ranked: Array, shares: dict[str, float]) -> Autocorrelation:
     """Of the values, and of whether they are at or below each percentile."""
     rows, spreads = [batches(values)], [float(values.var())]
     for share in shares.values():

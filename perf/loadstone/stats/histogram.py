@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone.stats.autocorrelation import Memory, memory
+from loadstone.stats.autocorrelation import Autocorrelation, memory
 from loadstone.stats.describe import PERCENTILES, describe, enough
 from loadstone.stats.intervals import ENOUGH, Sample, few, intervals, leaders
 from loadstone.summary import Metric
@@ -84,7 +84,7 @@ class Histogram:
             **{name.replace(".", ""): ranked.at(share * (self._count - 1)) for name, share in shares.items()},
         )
 
-    def _memory(self, ranked: _Ranked, shares: dict[str, float]) -> Memory:
+    def _memory(self, ranked: _Ranked, shares: dict[str, float]) -> Autocorrelation:
         """Of the values, and of whether they are at or below each percentile: what each slice has too much, for the
         number of values in it (the residuals of a ratio: Cochran, Sampling Techniques, chapter 6)."""
         bins = [ranked.bin(share * (self._count - 1)) for share in shares.values()]

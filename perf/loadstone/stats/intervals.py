@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from loadstone.stats.autocorrelation import Memory
+from loadstone.stats.autocorrelation import Autocorrelation
 
 Interval = tuple[float, float]
 # Below this many samples no interval is given.
@@ -44,7 +44,7 @@ def few(count: int, names: list[str], what: str = "values") -> tuple[dict[str, I
 
 
 def intervals(
-    sample: Sample, found: Memory, shares: Mapping[str, float]
+    sample: Sample, found: Autocorrelation, shares: Mapping[str, float]
 ) -> tuple[dict[str, Interval | None], dict[str, str]]:
     """By name, of the mean and the percentiles `shares`, which are in `found` in this order; and why those are None
     that are."""

@@ -12,13 +12,13 @@ from typing import Any
 
 from locust.exception import RPCError
 
-from loadstone.swarm.messages import KIND, Any_, Letter, opened, sealed
+from loadstone.swarm.messages import KIND, Any_, SwarmMessage, opened, sealed
 
 log = logging.getLogger("loadstone.swarm")
 Take = Callable[[str, Any_], None]
 
 
-class Post:
+class MessageChannel:
     """`take` is given each letter with the name of the node it is from; it must not block."""
 
     def __init__(self, runner: Any, take: Take) -> None:
@@ -26,7 +26,7 @@ class Post:
         self._take = take
         runner.register_message(KIND, self._heard)
 
-    def send(self, letter: Letter, to: str | None = None) -> bool:
+    def send(self, letter: SwarmMessage, to: str | None = None) -> bool:
         """To the master or, from there, to one worker. False where it could not be sent; whoever has to be sure of it
         sends again until there is an answer."""
         try:

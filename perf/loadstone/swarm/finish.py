@@ -15,7 +15,7 @@ import msgspec
 
 from loadstone import results
 from loadstone.engine import lost_requests, run_folder
-from loadstone.engine.worker_messages import Commission, unpacked
+from loadstone.engine.worker_messages import WorkerSpec, unpacked
 from loadstone.errors import UsageError
 from loadstone.loadtest import Result
 from loadstone.records import Record
@@ -35,7 +35,7 @@ def main() -> None:
 
 def close(closing: Closing) -> int:
     """The exit status, as of `loadstone run`."""
-    folder = run_folder.Folder(Path(closing.folder), new=False)
+    folder = run_folder.RunFolder(Path(closing.folder), new=False)
     for gone in closing.gone:
         folder.append(folder.shard(NUMBER + gone.engine), owed(folder, Path(closing.parcels), gone))
     folder.merge()
@@ -58,9 +58,9 @@ def _told(head: dict[str, Any], closing: Closing) -> dict[str, Any]:
     return head | closing.tail
 
 
-def owed(folder: run_folder.Folder, parcels: Path, gone: Gone) -> Iterator[Record]:
+def owed(folder: run_folder.RunFolder, parcels: Path, gone: Gone) -> Iterator[Record]:
     """What a process was to send and did not deliver."""
-    wanted = msgspec.msgpack.decode((parcels / str(gone.engine)).read_bytes(), type=Commission)
+    wanted = msgspec.msgpack.decode((parcels / str(gone.engine)).read_bytes(), type=WorkerSpec)
     plan, share, shard = unpacked(wanted.schedule), wanted.share, folder.shard(gone.engine)
     written = lost_requests.Written(run_folder.load_records(shard) if shard.exists() else ())
     slots = lost_requests.slots(plan, share, gone.at, 0) if gone.slots is None else gone.slots

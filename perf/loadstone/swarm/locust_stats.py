@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from loadstone.engine import progress_digest
-from loadstone.engine.worker_messages import Pulse
+from loadstone.engine.worker_messages import Progress
 from loadstone.metrics.columns import NOT_COMPLETED
 
 REQUESTS = ("request", "POST")
@@ -27,7 +27,7 @@ class Figures:
         self._stats = stats
         self._finished: dict[int, int] = {}
 
-    def add(self, pulse: Pulse) -> None:
+    def add(self, pulse: Progress) -> None:
         finished = pulse.finished - self._finished.get(pulse.worker, 0)
         self._finished[pulse.worker] = pulse.finished
         if finished:

@@ -22,12 +22,12 @@ from locust.runners import STATE_INIT, STATE_MISSING, STATE_SPAWNING
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.host import child_process
-from loadstone.live.stop_conditions import Watchers
-from loadstone.server_metrics.process import Lookout
+from loadstone.live.stop_conditions import StopConditions
+from loadstone.server_metrics.process import ScrapeProcess
 from loadstone.swarm import messages, settings, startup
-from loadstone.swarm.channel import Post, log
-from loadstone.swarm.members import Roster
-from loadstone.swarm.outcome import Patience, Why, reason, tail
+from loadstone.swarm.channel import MessageChannel, log
+from loadstone.swarm.members import Members
+from loadstone.swarm.outcome import LossReason, StopDeadline, reason, tail
 from loadstone.swarm.process_messages import Closing, Gone, Made, Order
 from loadstone.swarm.settings import sendable, shaped, silence
 from loadstone.units import NS_PER_S
@@ -40,7 +40,7 @@ class Run:
 
     def __init__(self, config: Config, silence: float) -> None:
         self.config = config
-        self.roster = Roster(secrets.token_hex(4), silence, time.monotonic_ns)
+        self.roster = Members(secrets.token_hex(4), silence, time.monotonic_ns)
         self.parcels = tempfile.TemporaryDirectory(prefix="loadstone-")
         self.made: Made | None = None
         self.asked = time.monotonic()
@@ -48,8 +48,8 @@ class Run:
         self.users = 0
         self.halt: messages.Halt | None = None
         self.watcher: str | None = None
-        self.watchers: Watchers | None = None
-        self.lookout: Lookout | None = None
+        self.watchers: StopConditions | None = None
+        self.lookout: ScrapeProcess | None = None
         self.idle: list[str] = []
 
     @property
@@ -81,7 +81,7 @@ class Master:
         self._runs = 0
         self._interrupted = False
         self.run: Run | None = None
-        self._post = Post(environment.runner, self._take)
+        self._post = MessageChannel(environment.runner, self._take)
         self._host = self._config.urls[0] if len(self._config.urls) == 1 else environment.host
         environment.host = self._host
         if environment.web_ui is not None:
@@ -187,9 +187,9 @@ class Master:
             if machine.before is None:
                 raise UsageError(f"{machine.host} was ready, but answers no more")
         if run.made.quest is not None:
-            run.lookout = Lookout(run.made.quest, subprocess.Popen)
+            run.lookout = ScrapeProcess(run.made.quest, subprocess.Popen)
             run.lookout.start()
-        run.watchers = Watchers(run.config, log.warning, lambda reason, _: self._seen(run, reason))
+        run.watchers = StopConditions(run.config, log.warning, lambda reason, _: self._seen(run, reason))
         run.origin = startup.begin(post, roster)
         if run.lookout is not None:
             run.lookout.began(run.origin)
@@ -263,7 +263,7 @@ class Master:
         if run is None or run.made is None or not run.begun:
             return
         limit = self._options.run_time
-        why = Why(
+        why = LossReason(
             watcher=run.watcher,
             over=run.over,
             endless=run.made.endless,
@@ -305,7 +305,7 @@ class Master:
         for machine in run.roster:
             if not run.roster.silent(machine):
                 machine.after = startup.compare(self._post, run.roster.run, machine)
-        patience = Patience(run.halt.grace + STUCK)
+        patience = StopDeadline(run.halt.grace + STUCK)
         while not run.over and not patience.lost(run.roster.records, time.monotonic()):
             try:
                 self._halt(run, run.halt)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from loadstone.engine.worker_messages import Outcome
+from loadstone.engine.worker_messages import WorkerResult
 from loadstone.swarm import clock_sync as clocks
 from loadstone.swarm import messages
 from loadstone.swarm.record_batches import Inbox
@@ -32,7 +32,7 @@ class Shard:
         self.inbox = Inbox()
         self._size = 0
         self.ended = False
-        self.outcome: Outcome | None = None
+        self.outcome: WorkerResult | None = None
 
     def take(self, batch: messages.Batch) -> None:
         """Append the batch that comes next. A disk that is full raises OSError, and leaves neither half a batch behind
@@ -92,7 +92,7 @@ class Machine:
         return self.levels[at] if at < len(self.levels) else 0
 
 
-class Roster:
+class Members:
     """All of them, by their Locust names. `silence`: seconds without a letter after which a machine is lost; a cut
     shorter than this is only a cut. `clock`: ns."""
 
@@ -104,7 +104,7 @@ class Roster:
     def __iter__(self) -> Iterator[Machine]:
         return iter(self.machines.values())
 
-    def hear(self, name: str, letter: messages.Any_) -> messages.Letter | None:
+    def hear(self, name: str, letter: messages.Any_) -> messages.SwarmMessage | None:
         """Take in a letter; returns the answer, where it has one."""
         if isinstance(letter, messages.Hello):
             self.machines.setdefault(name, Machine(name, letter, self._clock()))
@@ -114,7 +114,7 @@ class Roster:
         machine.heard = self._clock()
         return self._read(machine, letter)
 
-    def _read(self, machine: Machine, letter: messages.Any_) -> messages.Letter | None:
+    def _read(self, machine: Machine, letter: messages.Any_) -> messages.SwarmMessage | None:
         if isinstance(letter, messages.Got):
             machine.got = max(machine.got, letter.number)
         elif isinstance(letter, messages.Standing):
@@ -184,7 +184,7 @@ class Roster:
             if shard.outcome is not None
         ]
 
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[WorkerResult]:
         return [shard.outcome for machine in self for shard in machine.shards if shard.outcome is not None]
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from loadstone.engine.worker_messages import Commission, Outcome, Pulse
-from loadstone.swarm.record_batches import Mark
+from loadstone.engine.worker_messages import Progress, WorkerResult, WorkerSpec
+from loadstone.swarm.record_batches import StreamDigest
 
 # Locust's name for all of these.
 KIND = "loadstone"
@@ -21,17 +21,17 @@ KIND = "loadstone"
 QUICK = 1
 
 
-class Letter(Struct, frozen=True, kw_only=True, tag=True):
+class SwarmMessage(Struct, frozen=True, kw_only=True, tag=True):
     """`run`: which one; letters of another are not read."""
 
     run: str
 
 
-class Call(Letter, frozen=True, kw_only=True):
+class Call(SwarmMessage, frozen=True, kw_only=True):
     """To a worker: a run is being prepared, who are you?"""
 
 
-class Hello(Letter, frozen=True, kw_only=True):
+class Hello(SwarmMessage, frozen=True, kw_only=True):
     """`processes`: how many will send load here; `versions` of what both ends have to agree on."""
 
     host: str
@@ -39,7 +39,7 @@ class Hello(Letter, frozen=True, kw_only=True):
     versions: dict[str, str]
 
 
-class Parcel(Letter, frozen=True, kw_only=True):
+class PlanChunk(SwarmMessage, frozen=True, kw_only=True):
     """To a worker: piece `number` of `of`; all together are a packed list of Commission, a process each."""
 
     number: int
@@ -47,40 +47,40 @@ class Parcel(Letter, frozen=True, kw_only=True):
     data: bytes
 
 
-class Got(Letter, frozen=True, kw_only=True):
+class Got(SwarmMessage, frozen=True, kw_only=True):
     """A piece has come."""
 
     number: int
 
 
-class Standing(Letter, frozen=True, kw_only=True):
+class Standing(SwarmMessage, frozen=True, kw_only=True):
     """All processes are ready."""
 
 
-class Declined(Letter, frozen=True, kw_only=True):
+class Declined(SwarmMessage, frozen=True, kw_only=True):
     """Or this machine is not fit, for this reason."""
 
     text: str
 
 
-class Ping(Letter, frozen=True, kw_only=True):
+class Ping(SwarmMessage, frozen=True, kw_only=True):
     """To a worker: what does your clock say?"""
 
     number: int
 
 
-class Pong(Letter, frozen=True, kw_only=True):
+class Pong(SwarmMessage, frozen=True, kw_only=True):
     number: int
     at: int
 
 
-class Begin(Letter, frozen=True, kw_only=True):
+class Begin(SwarmMessage, frozen=True, kw_only=True):
     """To a worker: the run's time is 0 when your clock says `origin`."""
 
     origin: int
 
 
-class Beat(Letter, frozen=True, kw_only=True):
+class Beat(SwarmMessage, frozen=True, kw_only=True):
     """Once a second: still here. `begun`: Begin has come; `levels`: slots of each process, in the order of the
     commissions; `finished`: records written by all of them."""
 
@@ -93,13 +93,13 @@ class Beat(Letter, frozen=True, kw_only=True):
 BINS = ("ttft", "gap", "tpot", "latency", "kinds", "lags", "sends", "slos")
 
 
-class Note(Letter, frozen=True, kw_only=True):
+class Note(SwarmMessage, frozen=True, kw_only=True):
     """A pulse of one process, without its bins: only where --stop-error-rate or --stop-saturated has to see it."""
 
-    pulse: Pulse
+    pulse: Progress
 
 
-class Batch(Letter, frozen=True, kw_only=True):
+class Batch(SwarmMessage, frozen=True, kw_only=True):
     """Records of one process, compressed; see batches.py."""
 
     engine: int
@@ -107,7 +107,7 @@ class Batch(Letter, frozen=True, kw_only=True):
     data: bytes
 
 
-class Ack(Letter, frozen=True, kw_only=True):
+class Ack(SwarmMessage, frozen=True, kw_only=True):
     """To a worker: so many batches of this process are here; `ended`: its end mark too."""
 
     engine: int
@@ -115,23 +115,23 @@ class Ack(Letter, frozen=True, kw_only=True):
     ended: bool
 
 
-class End(Letter, frozen=True, kw_only=True):
+class End(SwarmMessage, frozen=True, kw_only=True):
     """A process is over and this is what it sent in all. `outcome`: None if it died; `file`: its records, there."""
 
     engine: int
-    mark: Mark
-    outcome: Outcome | None
+    mark: StreamDigest
+    outcome: WorkerResult | None
     file: str
 
 
-class Halt(Letter, frozen=True, kw_only=True):
+class Halt(SwarmMessage, frozen=True, kw_only=True):
     """To a worker: send nothing more; what is in flight has `grace` seconds."""
 
     reason: str
     grace: float
 
 
-class Over(Letter, frozen=True, kw_only=True):
+class Over(SwarmMessage, frozen=True, kw_only=True):
     """To a worker: everything has arrived, or is not waited for any longer. `whole`: nothing need be kept there."""
 
     whole: bool
@@ -140,7 +140,7 @@ class Over(Letter, frozen=True, kw_only=True):
 Any_ = (
     Call
     | Hello
-    | Parcel
+    | PlanChunk
     | Got
     | Standing
     | Declined
@@ -158,10 +158,10 @@ Any_ = (
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Any_] = msgspec.msgpack.Decoder(Any_)
-_commissions: msgspec.msgpack.Decoder[list[Commission]] = msgspec.msgpack.Decoder(list[Commission])
+_commissions: msgspec.msgpack.Decoder[list[WorkerSpec]] = msgspec.msgpack.Decoder(list[WorkerSpec])
 
 
-def sealed(letter: Letter) -> bytes:
+def sealed(letter: SwarmMessage) -> bytes:
     return _encoder.encode(letter)
 
 
@@ -175,5 +175,5 @@ def packed(commissions: Sequence[bytes]) -> bytes:
     return zlib.compress(_encoder.encode([msgspec.Raw(each) for each in commissions]), QUICK)
 
 
-def unpacked(data: bytes) -> list[Commission]:
+def unpacked(data: bytes) -> list[WorkerSpec]:
     return _commissions.decode(zlib.decompress(data))

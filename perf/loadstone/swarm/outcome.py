@@ -8,13 +8,13 @@ from msgspec import Struct
 
 from loadstone.engine import run_metadata
 from loadstone.host.client_health import worst
-from loadstone.swarm.members import Roster
+from loadstone.swarm.members import Members
 
 # As when a process of `loadstone run` dies.
 LOST = "worker"
 
 
-class Why(Struct, frozen=True, kw_only=True):
+class LossReason(Struct, frozen=True, kw_only=True):
     """What is known when Locust stops a test. watcher: the reason of --stop-error-rate or --stop-saturated; over: the
     plan was; endless: it had no end of its own; interrupted: Ctrl-C or SIGTERM; timed: --run-time had passed."""
 
@@ -25,7 +25,7 @@ class Why(Struct, frozen=True, kw_only=True):
     timed: bool
 
 
-def reason(why: Why) -> str:
+def reason(why: LossReason) -> str:
     """As `ended` in run.json, for the processes that have not ended by themselves."""
     if why.watcher is not None:
         return why.watcher
@@ -36,7 +36,7 @@ def reason(why: Why) -> str:
     return "duration" if why.endless or why.timed else "interrupted"
 
 
-class Patience:
+class StopDeadline:
     """How long to wait for records: `seconds` from the last that came. Time is told to it."""
 
     def __init__(self, seconds: float) -> None:
@@ -50,7 +50,7 @@ class Patience:
         return now - self._since > self._seconds
 
 
-def tail(roster: Roster, halted: str, because: str | None, origin: int) -> dict[str, Any]:
+def tail(roster: Members, halted: str, because: str | None, origin: int) -> dict[str, Any]:
     """What is added to run.json at the end. `because`: in words, where there was a special reason."""
     lost, outcomes = list(roster.lost(origin)), roster.outcomes()
     special = next((outcome.ended for outcome in outcomes if outcome.ended != "done"), "done" if outcomes else halted)

@@ -15,13 +15,13 @@ from loadstone import loadtest
 from loadstone.config import secrets
 from loadstone.engine import prepare as setup
 from loadstone.engine import run_folder, run_metadata, worker_pool
-from loadstone.engine.prepare import Setup
+from loadstone.engine.prepare import PreparedRun
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
 from loadstone.report import output
-from loadstone.schedule.partition import deal
+from loadstone.schedule.partition import partition
 from loadstone.server_metrics import discovery
-from loadstone.server_metrics.process import Quest
+from loadstone.server_metrics.process import ScrapeSpec
 from loadstone.swarm.process_messages import Made, Order
 from loadstone.units import NS_PER_S
 
@@ -49,7 +49,7 @@ async def prepare(order: Order) -> Made:
     run_folder.check_free(path)
     async with setup.ready(config, output.notice) as made:
         places = await discovery.find(made.config, discovery.paths(made.api), output.notice)
-        folder = run_folder.Folder(path)
+        folder = run_folder.RunFolder(path)
         head = run_metadata.run(made) | {"digest": loadtest.write_plan(made, folder, secrets.secrets(made.config))}
         head["ceiling"] = None  # it would be the master's, which sends nothing
         if endless:
@@ -60,15 +60,15 @@ async def prepare(order: Order) -> Made:
     return _made(made, path, shares, endless, quest)
 
 
-def _commissions(made: Setup, order: Order) -> int:
-    ids, shares = loadtest.request_ids(made.config), deal(made.plan, order.processes)
+def _commissions(made: PreparedRun, order: Order) -> int:
+    ids, shares = loadtest.request_ids(made.config), partition(made.plan, order.processes)
     for share in shares:
         wanted = worker_pool.commission(made, share, Path("."), ids, order.led)
         (Path(order.parcels) / str(share.worker)).write_bytes(msgspec.msgpack.encode(wanted))
     return len(shares)
 
 
-def _made(made: Setup, path: Path, shares: int, endless: bool, quest: Quest | None) -> Made:
+def _made(made: PreparedRun, path: Path, shares: int, endless: bool, quest: ScrapeSpec | None) -> Made:
     plan = made.plan
     levels = [] if plan.offsets is not None else [(at / NS_PER_S, level) for at, level in plan.levels]
     return Made(

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.server_metrics.process import Quest
+from loadstone.server_metrics.process import ScrapeSpec
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class Made(Struct, frozen=True, kw_only=True):
     endless: bool = False
     levels: list[tuple[float, int]] = []
     grace: float = 0.0
-    quest: Quest | None = None
+    quest: ScrapeSpec | None = None
     refused: str | None = None
 
 

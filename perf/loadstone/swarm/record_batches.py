@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     lines: bytes
 
 
-class Mark(NamedTuple):
+class StreamDigest(NamedTuple):
     """What all batches together are: how many, how many lines, and the digest of their bytes."""
 
     batches: int
@@ -44,8 +44,8 @@ class _Tally:
         self._digest.update(lines)
 
     @property
-    def mark(self) -> Mark:
-        return Mark(self._batches, self._lines, self._digest.hexdigest())
+    def mark(self) -> StreamDigest:
+        return StreamDigest(self._batches, self._lines, self._digest.hexdigest())
 
 
 class Outbox:
@@ -66,7 +66,7 @@ class Outbox:
         return not self._waiting
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> StreamDigest:
         return self._tally.mark
 
     def put(self, lines: bytes, now: float) -> Batch:
@@ -97,7 +97,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._tally = _Tally()
-        self._end: Mark | None = None
+        self._end: StreamDigest | None = None
 
     @property
     def count(self) -> int:
@@ -115,7 +115,7 @@ class Inbox:
         self._tally.add(lines)
         return True
 
-    def close(self, end: Mark) -> None:
+    def close(self, end: StreamDigest) -> None:
         self._end = end
 
     @property

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from loadstone.swarm import messages
-from loadstone.swarm.messages import Letter
+from loadstone.swarm.messages import SwarmMessage
 from loadstone.swarm.record_batches import AGE, PATIENCE, SIZE, Batch, Outbox, whole_lines
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Stream:
     """`done`: the master has everything, end mark included."""
 
-    def __init__(self, run: str, engine: Engine, path: Path, say: Callable[[Letter], None]) -> None:
+    def __init__(self, run: str, engine: Engine, path: Path, say: Callable[[SwarmMessage], None]) -> None:
         self.path = path
         self.done = False
         self._run, self._engine, self._say = run, engine, say

@@ -18,8 +18,8 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.host import child_process
 from loadstone.swarm import clock_sync, messages
-from loadstone.swarm.channel import Post
-from loadstone.swarm.members import Machine, Roster, Shard
+from loadstone.swarm.channel import MessageChannel
+from loadstone.swarm.members import Machine, Members, Shard
 from loadstone.swarm.process_messages import Made, Order
 
 # Seconds for a worker to answer a letter; then it is written again, and after three times given up.
@@ -41,7 +41,7 @@ def until(true: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def call(post: Post, roster: Roster, names: list[str]) -> None:
+def call(post: MessageChannel, roster: Members, names: list[str]) -> None:
     """Who is there. Raises UsageError for a worker that does not answer, or is not the same as the others."""
     for name in names:
         post.send(messages.Call(run=roster.run), name)
@@ -50,7 +50,7 @@ def call(post: Post, roster: Roster, names: list[str]) -> None:
         raise UsageError(f"no answer from {silent}: is it a worker of `loadstone swarm`, of this version?")
 
 
-def agree(roster: Roster, ours: dict[str, str]) -> None:
+def agree(roster: Members, ours: dict[str, str]) -> None:
     """Raises UsageError unless all have the same versions: else they would not make the same requests of a plan."""
     for machine in roster:
         for name, version in ours.items():
@@ -75,7 +75,7 @@ def plan(order: Order) -> Made:
     return made
 
 
-def assign(roster: Roster, made: Made) -> None:
+def assign(roster: Members, made: Made) -> None:
     """The shares go round the machines, so that fewer shares than processes still use them all. Raises UsageError."""
     machines = list(roster)
     if made.shares < len(machines):
@@ -89,13 +89,13 @@ def assign(roster: Roster, made: Made) -> None:
                 machine.shards.append(Shard(number, Path(made.folder) / run_folder.SHARD.format(number)))
 
 
-def deliver(post: Post, run: str, machine: Machine, parcels: Path) -> None:
+def deliver(post: MessageChannel, run: str, machine: Machine, parcels: Path) -> None:
     """The machine's commissions, piece by piece, each acknowledged. Raises UsageError."""
     data = messages.packed([(parcels / str(shard.engine)).read_bytes() for shard in machine.shards])
     pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
     for number, piece in enumerate(pieces):
         for _ in range(3):
-            post.send(messages.Parcel(run=run, number=number, of=len(pieces), data=piece), machine.name)
+            post.send(messages.PlanChunk(run=run, number=number, of=len(pieces), data=piece), machine.name)
             if until(lambda number=number: machine.got >= number, ANSWER):  # type: ignore[misc]
                 break
         else:
@@ -109,7 +109,7 @@ def stand(machine: Machine) -> None:
         raise UsageError(f"{machine.host}: {machine.declined or 'its processes did not begin in time'}")
 
 
-def compare(post: Post, run: str, machine: Machine) -> clock_sync.Estimate | None:
+def compare(post: MessageChannel, run: str, machine: Machine) -> clock_sync.Estimate | None:
     """Its clock against ours; None if it does not answer."""
     machine.pongs.clear()
     exchanges = []
@@ -123,7 +123,7 @@ def compare(post: Post, run: str, machine: Machine) -> clock_sync.Estimate | Non
     return clock_sync.estimate(exchanges) if exchanges else None
 
 
-def begin(post: Post, roster: Roster) -> int:
+def begin(post: MessageChannel, roster: Members) -> int:
     """The word to go; returns the run's beginning by our clock, ns."""
     origin = time.monotonic_ns() + LEAD
     for machine in roster:
@@ -132,7 +132,7 @@ def begin(post: Post, roster: Roster) -> int:
     return origin
 
 
-def each(roster: Roster, work: Callable[[Machine], None]) -> None:
+def each(roster: Members, work: Callable[[Machine], None]) -> None:
     """For all machines at a time; the first UsageError is raised when all are through."""
     refusals: list[UsageError] = []
 

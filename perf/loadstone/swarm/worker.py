@@ -15,13 +15,13 @@ import gevent
 import msgspec
 import numpy
 
-from loadstone.engine.worker_messages import Pulse
+from loadstone.engine.worker_messages import Progress
 from loadstone.errors import UsageError
 from loadstone.swarm import messages, settings
-from loadstone.swarm.channel import Post, log
+from loadstone.swarm.channel import MessageChannel, log
 from loadstone.swarm.locust_stats import Figures
 from loadstone.swarm.members import levels
-from loadstone.swarm.messages import Letter
+from loadstone.swarm.messages import SwarmMessage
 from loadstone.swarm.record_stream import Stream
 from loadstone.swarm.worker_processes import Engine
 from loadstone.version import __version__
@@ -55,11 +55,11 @@ class Worker:
         self._here = here
         self._environment = environment
         self._stats = Figures(environment.stats)
-        self._early: list[Pulse] | None = []
+        self._early: list[Progress] | None = []
         self._task: Task | None = None
         self._seats = 0
         self._told: list[int] = []
-        self._post = Post(environment.runner, self._take)
+        self._post = MessageChannel(environment.runner, self._take)
         environment.events.test_start.add_listener(self._started)
         environment.events.quitting.add_listener(self._quitting)
         gevent.spawn(self._work)
@@ -77,7 +77,7 @@ class Worker:
             return
         elif isinstance(letter, messages.Ping):
             self._say(messages.Pong(run=letter.run, number=letter.number, at=time.monotonic_ns()))
-        elif isinstance(letter, messages.Parcel):
+        elif isinstance(letter, messages.PlanChunk):
             self._parcel(self._task, letter)
         elif isinstance(letter, messages.Begin):
             self._begin(self._task, letter.origin)
@@ -89,7 +89,7 @@ class Worker:
         elif isinstance(letter, messages.Over):
             self._finish(self._task, letter.whole)
 
-    def _say(self, letter: Letter) -> None:
+    def _say(self, letter: SwarmMessage) -> None:
         self._post.send(letter)
 
     def _called(self, run: str) -> None:
@@ -100,7 +100,7 @@ class Worker:
         host = socket.gethostname()
         self._say(messages.Hello(run=run, host=host, processes=self._here.processes, versions=versions()))
 
-    def _parcel(self, task: Task, parcel: messages.Parcel) -> None:
+    def _parcel(self, task: Task, parcel: messages.PlanChunk) -> None:
         news = parcel.number not in task.pieces
         task.pieces[parcel.number] = parcel.data
         self._say(messages.Got(run=task.run, number=parcel.number))
@@ -190,7 +190,7 @@ class Worker:
 
     # statistics
 
-    def _pulse(self, pulse: Pulse) -> None:
+    def _pulse(self, pulse: Progress) -> None:
         """Locust clears its statistics when the first users come: what was told before is added after."""
         if self._task is not None and self._task.watched:
             slim = msgspec.structs.replace(pulse, **{name: {} for name in messages.BINS})

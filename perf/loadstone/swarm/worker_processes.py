@@ -17,36 +17,36 @@ from gevent.os import make_nonblocking, nb_read, nb_write
 from gevent.queue import Queue
 
 from loadstone.engine.worker_messages import (
-    Commission,
     Down,
     Frames,
-    Go,
-    Level,
-    Outcome,
-    Pulse,
+    Progress,
     Ready,
     Refusal,
+    SetConcurrency,
+    StartSignal,
     Stop,
+    WorkerResult,
+    WorkerSpec,
     frame,
     up,
 )
 from loadstone.host import child_process
 
 SIZE = 1 << 16
-Hear = Callable[[Pulse], None]
+Hear = Callable[[Progress], None]
 
 
 class Engine:
     """One process. `standing`: it is ready; `refusal`: it is not fit; `over`: it has ended, `outcome` is None if it
     died."""
 
-    def __init__(self, commission: Commission, hear: Hear) -> None:
+    def __init__(self, commission: WorkerSpec, hear: Hear) -> None:
         self.number = commission.share.worker
         self.records = commission.records
         self.standing = Event()
         self.over = Event()
         self.refusal: str | None = None
-        self.outcome: Outcome | None = None
+        self.outcome: WorkerResult | None = None
         self.finished = 0
         self._hear = hear
         command = child_process.command("loadstone.engine.worker_main")
@@ -72,10 +72,10 @@ class Engine:
         self._words.put(frame(message))
 
     def go(self, origin: int) -> None:
-        self.tell(Go(origin))
+        self.tell(StartSignal(origin))
 
     def level(self, slots: int) -> None:
-        self.tell(Level(slots))
+        self.tell(SetConcurrency(slots))
 
     def stop(self, reason: str, grace: float) -> None:
         self.tell(Stop(reason, grace))
@@ -106,12 +106,12 @@ class Engine:
             self.refusal = f"a process did not begin: it ended with status {self._process.returncode}"
         self.over.set()
 
-    def _take(self, message: Ready | Refusal | Pulse | Outcome) -> None:
+    def _take(self, message: Ready | Refusal | Progress | WorkerResult) -> None:
         if isinstance(message, Ready):
             self.standing.set()
         elif isinstance(message, Refusal):
             self.refusal = message.text
-        elif isinstance(message, Pulse):
+        elif isinstance(message, Progress):
             self.finished = message.finished
             self._hear(message)
         else:

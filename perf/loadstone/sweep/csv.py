@@ -15,7 +15,7 @@ import msgspec
 from loadstone.config.schema import flag
 from loadstone.summary import Metric, Summary
 from loadstone.sweep.pareto import front, per_user, trade
-from loadstone.sweep.points import Point, Sweep
+from loadstone.sweep.points import MeasuredPoint, Sweep
 
 METRICS = ("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "gap", "itl",
            "packets", "packet_time", "input_tokens", "output_tokens", "cached_tokens", "wait", "connect")  # fmt: skip
@@ -46,7 +46,7 @@ def columns(sweep: Sweep) -> list[str]:
     return ["point", "run", *settings, "status", *COUNTS, "duration", *RATES, *figures, *judged]
 
 
-def status(point: Point, summary: Summary | None) -> str:
+def status(point: MeasuredPoint, summary: Summary | None) -> str:
     """`done`, how else it ended, or why there is none."""
     if summary is not None:
         return str(summary.run.get("ended"))

@@ -18,8 +18,8 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.report.json import indented
 from loadstone.summary import Summary
-from loadstone.sweep.points import Grid, Place, Point, Sweep
-from loadstone.sweep.slo_search import Found
+from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
+from loadstone.sweep.slo_search import SearchResult
 
 SWEEP, ASIDE = "sweep.json", "unfinished"
 
@@ -39,9 +39,11 @@ def is_sweep(path: Path) -> bool:
     return (path / SWEEP).is_file()
 
 
-def point(path: Path, place: Place) -> Point:
+def point(path: Path, place: SweepPoint) -> MeasuredPoint:
     """A place with the summaries of its finished runs."""
-    return Point(place.name, place.settings, [summary for _, summary in finished(path / place.name)], place.failed)
+    return MeasuredPoint(
+        place.name, place.settings, [summary for _, summary in finished(path / place.name)], place.failed
+    )
 
 
 def finished(path: Path) -> list[tuple[Path, Summary]]:
@@ -110,9 +112,9 @@ def _chunks(file: Path) -> Iterator[bytes]:
 
 class _Whole(Struct):
     grid: Grid
-    points: list[Point]
-    search: Found | None
+    points: list[MeasuredPoint]
+    search: SearchResult | None
 
 
-def render(sweep: Sweep, found: Found | None) -> str:
+def render(sweep: Sweep, found: SearchResult | None) -> str:
     return indented(_Whole(sweep.grid, sweep.points, found))

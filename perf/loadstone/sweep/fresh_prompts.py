@@ -11,7 +11,7 @@ from typing import Any
 from loadstone.config.parse import REPLAY
 
 
-class Stock:
+class FreshPrompts:
     """What has been used so far. `taken` fields are the sweep's own to vary."""
 
     def __init__(self, seed: int, taken: frozenset[str] = frozenset()) -> None:

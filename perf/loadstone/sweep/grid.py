@@ -13,7 +13,7 @@ from typing import Any
 
 from loadstone.config.schema import flag
 from loadstone.errors import UsageError
-from loadstone.sweep.points import Place
+from loadstone.sweep.points import SweepPoint
 
 # Reads one value; raises ValueError, or whatever the flag's own reader raises.
 Kind = Callable[[str], Any]
@@ -98,14 +98,14 @@ def paired(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(lists, chosen, strict=True)) for chosen in zip(*lists.values(), strict=True)]
 
 
-def places(points: Sequence[dict[str, Any]]) -> list[Place]:
+def places(points: Sequence[dict[str, Any]]) -> list[SweepPoint]:
     """Each with a name of its own, fit for a folder, also where a and A are the same."""
-    found: dict[str, Place] = {}
+    found: dict[str, SweepPoint] = {}
     for settings in points:
         plain = name(settings)
         names = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
         chosen = next(other for other in names if other.lower() not in found)
-        found[chosen.lower()] = Place(chosen, settings)
+        found[chosen.lower()] = SweepPoint(chosen, settings)
     return list(found.values())
 
 

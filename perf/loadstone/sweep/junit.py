@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadstone.report.junit import Case, Outcome, Suite
-from loadstone.sweep.points import Point, Sweep
-from loadstone.sweep.slo_search import Found
-from loadstone.sweep.slo_search import Outcome as Search
+from loadstone.sweep.points import MeasuredPoint, Sweep
+from loadstone.sweep.slo_search import SearchOutcome as Search
+from loadstone.sweep.slo_search import SearchResult
 
 
-def of_sweep(sweep: Sweep, found: Found | None, failed: Sequence[str]) -> list[Suite]:
+def of_sweep(sweep: Sweep, found: SearchResult | None, failed: Sequence[str]) -> list[Suite]:
     """A test for each point, which `failed` or did not, and for the objectives of a search."""
     points = [Case(point.name, "missed" if point.name in failed else "met", point.failed or _counted(point))
               for point in sweep.points]  # fmt: skip
@@ -20,12 +20,12 @@ def of_sweep(sweep: Sweep, found: Found | None, failed: Sequence[str]) -> list[S
     return [Suite(name, points), Suite("objectives", [_searched(found, outcome) for outcome in found.outcomes])]
 
 
-def _counted(point: Point) -> str:
+def _counted(point: MeasuredPoint) -> str:
     counts = [run.counts for run in point.runs]
     return f"{sum(c.failed for c in counts)} of {sum(c.completed for c in counts)} requests failed"
 
 
-def _searched(found: Found, outcome: Search) -> Case:
+def _searched(found: SearchResult, outcome: Search) -> Case:
     low, high = outcome.answer.low, outcome.answer.high
     names = [*found.objectives, *(f"{name}={value}" for name, value in outcome.settings.items())]
     ends = f"{'-' if low is None else f'{low:g}'} to {'-' if high is None else f'{high:g}'}"

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from loadstone.checks.rules import of_client
 from loadstone.sweep.pareto import mean, throughput
-from loadstone.sweep.points import Point
+from loadstone.sweep.points import MeasuredPoint
 from loadstone.sweep.slo_search import Range, fit
 
 # Doubling the load must bring so much more throughput; what brings less is saturated.
@@ -35,7 +35,7 @@ class Level(Struct, frozen=True):
     unfit: bool = False
 
 
-def level(point: Point, field: str) -> Level | None:
+def level(point: MeasuredPoint, field: str) -> Level | None:
     """A point as a level; None while it has no runs. The throughput of a closed loop is as sure as its mean latency is,
     by Little's law, and that of an open loop is no less sure."""
     if not point.runs:

@@ -19,8 +19,8 @@ from loadstone.summary import Summary
 from loadstone.sweep import slo_search_page
 from loadstone.sweep.grid import shown, told
 from loadstone.sweep.pareto import Trade, front, mean, trade
-from loadstone.sweep.points import Point, Sweep, carried
-from loadstone.sweep.slo_search import Found
+from loadstone.sweep.points import MeasuredPoint, Sweep, carried
+from loadstone.sweep.slo_search import SearchResult
 
 LOADS = ("concurrency", "rate")
 FIGURES = ((("ttft", "p50"), "TTFT p50"), (("ttft", "p99"), "TTFT p99"), (("tpot", "p50"), "TPOT p50"),
@@ -32,7 +32,7 @@ _ALWAYS = ("dataset", "api", "seed")
 FEW = 3
 
 
-def page(sweep: Sweep, found: Found | None = None) -> Page:
+def page(sweep: Sweep, found: SearchResult | None = None) -> Page:
     """`found`: by a search for objectives, which then comes first."""
     title = plain(f"Sweep {sweep.grid.label}").strip()
     searched = list(slo_search_page.sections(found)) if found else []
@@ -69,7 +69,7 @@ def trades(sweep: Sweep) -> list[Trade]:
     return [trade(point, sweep.grid.gpus) for point in sweep.points]
 
 
-def figure(point: Point, metric: str, name: str) -> Estimate | None:
+def figure(point: MeasuredPoint, metric: str, name: str) -> Estimate | None:
     """A figure of a distribution, in its unit; None where a run lacks it."""
     found = [run.metrics.get(metric) for run in point.runs]
     values = [getattr(one, name) if one else None for one in found]
@@ -103,7 +103,7 @@ def _plain(value: float | None) -> Estimate | None:
     return None if value is None else Estimate(value)
 
 
-def _row(point: Point, one: Trade, best: bool) -> list[str]:
+def _row(point: MeasuredPoint, one: Trade, best: bool) -> list[str]:
     name = shown(point.settings)
     if not point.runs:
         reason = f"failed: {plain(point.failed, 100)}" if point.failed else "not run"
@@ -156,9 +156,9 @@ def _charts(sweep: Sweep) -> Iterator[Section]:
         yield Section("Over the load", list(_over(lines, load)))
 
 
-def _lines(sweep: Sweep) -> dict[str, list[Point]]:
+def _lines(sweep: Sweep) -> dict[str, list[MeasuredPoint]]:
     """The points that make a line: they differ in the load alone. Those without runs are on none."""
-    load, found = _load(sweep), dict[str, list[Point]]()
+    load, found = _load(sweep), dict[str, list[MeasuredPoint]]()
     for point in sweep.points:
         rest = {name: value for name, value in point.settings.items() if name != load}
         if point.runs:
@@ -179,7 +179,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _curve(lines: dict[str, list[Point]], metric: str, label: str) -> Chart:
+def _curve(lines: dict[str, list[MeasuredPoint]], metric: str, label: str) -> Chart:
     """Throughput along x, as a load tester reads it: the knee is where the line turns up."""
     parts = [(f"{name}, " if len(lines) > 1 else "", points) for name, points in lines.items()]
     series = _known(
@@ -201,7 +201,7 @@ def _known(series: Iterable[Series]) -> list[Series]:
     return [one for one in series if any(y is not None for y in one.y)]
 
 
-def _series(name: str, points: list[Point], metric: str, which: str, dashed: bool, load: str = "") -> Series:
+def _series(name: str, points: list[MeasuredPoint], metric: str, which: str, dashed: bool, load: str = "") -> Series:
     found = [figure(point, metric, which) for point in points]
     x = [float(p.settings[load]) if load else _value(p, "output_throughput") or math.nan for p in points]
     return Series(
@@ -216,7 +216,7 @@ def _series(name: str, points: list[Point], metric: str, which: str, dashed: boo
     )
 
 
-def _pareto(sweep: Sweep, lines: dict[str, list[Point]]) -> Chart:
+def _pareto(sweep: Sweep, lines: dict[str, list[MeasuredPoint]]) -> Chart:
     found = {one.name: one for one in trades(sweep)}
     best = front(list(found.values()))
     names = {point.name: shown(point.settings) for point in sweep.points}
@@ -235,7 +235,7 @@ def _cloud(name: str, found: list[Trade], names: dict[str, str]) -> Series:
     return Series(name, x, y, "points", texts=[names[one.name] for one in known])
 
 
-def _over(lines: dict[str, list[Point]], load: str) -> Iterator[Chart]:
+def _over(lines: dict[str, list[MeasuredPoint]], load: str) -> Iterator[Chart]:
     x = Axis(flag(load), "1/s" if load == "rate" else "", log=load in LOADS)
     along = [
         Series(name, [float(p.settings[load]) for p in points], [_value(p, "output_throughput") for p in points],
@@ -258,7 +258,7 @@ def _settings(sweep: Sweep) -> Section:
     return Section("Settings", [Table("Settings", ["setting", "value"], [*varied, *more, *given])], folded=True)
 
 
-def _value(point: Point, rate: str) -> float | None:
+def _value(point: MeasuredPoint, rate: str) -> float | None:
     """Mean over the runs of a rate."""
     return mean([carried(run).get(rate) for run in point.runs])
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from loadstone.summary import Summary
-from loadstone.sweep.points import Point, carried
+from loadstone.sweep.points import MeasuredPoint, carried
 
 
 class Trade(Struct, frozen=True):
@@ -22,7 +22,7 @@ class Trade(Struct, frozen=True):
     all: float | None
 
 
-def trade(point: Point, gpus: int | None = None) -> Trade:
+def trade(point: MeasuredPoint, gpus: int | None = None) -> Trade:
     """The mean over the runs of a point."""
     each, total = mean([per_user(run) for run in point.runs]), mean([throughput(run) for run in point.runs])
     return Trade(point.name, each, None if total is None else total / (gpus or 1))

@@ -32,7 +32,7 @@ PROBES = {"slo": 40, "auto": knee.POINTS}
 Lists = Mapping[str, list[Any]]
 
 
-class Course(Struct, frozen=True):
+class SweepPlan(Struct, frozen=True):
     """What sweep.json says before anything has run, and what is run. `warning`: what this machine cannot do."""
 
     grid: Grid
@@ -42,7 +42,7 @@ class Course(Struct, frozen=True):
     warning: str | None = None
 
 
-def course(given: Mapping[str, Any], config: Config, lists: Lists, path: Path) -> Course:
+def course(given: Mapping[str, Any], config: Config, lists: Lists, path: Path) -> SweepPlan:
     """By the flags of `sweep` that were `given`; `config` and `lists` are those of the runs."""
     if "auto" in given and "slo" in given:
         raise UsageError("--auto finds the knee and --slo the most load within objectives: give one of them")
@@ -54,11 +54,11 @@ def course(given: Mapping[str, Any], config: Config, lists: Lists, path: Path) -
     rule: dict[str, Any] = {"by": by, "field": field, **_told(bounds)}
     if by == "auto":
         auto = Auto(field, bounds, others, given.get("repeat", 1))
-        return Course(_grid(given, config, [*lists, field], rule), auto, auto=auto)
+        return SweepPlan(_grid(given, config, [*lists, field], rule), auto, auto=auto)
     goals, limits = _goals(given, config), _limits(given, config)
     rule |= {"slo": given["slo"], "most": limits.most, "first": limits.first}
     search = Search(path, field, bounds, goals, others, limits)
-    return Course(_grid(given, config, [*lists, field], rule), search, search=search)
+    return SweepPlan(_grid(given, config, [*lists, field], rule), search, search=search)
 
 
 def share(text: str) -> float:
@@ -70,7 +70,7 @@ def share(text: str) -> float:
     return value
 
 
-def _listed(given: Mapping[str, Any], config: Config, lists: Lists) -> Course:
+def _listed(given: Mapping[str, Any], config: Config, lists: Lists) -> SweepPlan:
     for name in ("search", "within", "at_least", "at_most", "max_points", "probe_max"):
         if name in given:
             raise UsageError(f"--{flag(name)} is for points that are found on the way: give --slo or --auto with it")
@@ -78,7 +78,7 @@ def _listed(given: Mapping[str, Any], config: Config, lists: Lists) -> Course:
     most = max((int(p.settings.get("concurrency", config.concurrency) or 0) for p in places), default=0)
     made = _grid(given, config, list(lists), {})
     workers = config.workers if isinstance(config.workers, int) else 1
-    return Course(_with(made, places), every, warning=too_many(most, open_files(), workers))
+    return SweepPlan(_with(made, places), every, warning=too_many(most, open_files(), workers))
 
 
 def _with(made: Grid, places: Sequence[Any]) -> Grid:

@@ -13,7 +13,7 @@ from loadstone.summary import Summary
 FORMAT = 1
 
 
-class Place(Struct, frozen=True):
+class SweepPoint(Struct, frozen=True):
     """A point as planned: the name of its folder, and the settings that make it differ from the others, by field of
     Config. `failed`: why it could not be run at all, when it was last tried."""
 
@@ -31,14 +31,14 @@ class Grid(Struct, frozen=True, kw_only=True):
     label: str = ""
     config: dict[str, Any]
     varied: list[str]
-    places: list[Place]
+    places: list[SweepPoint]
     gpus: int | None = None
     repeat: int = 1
     rule: dict[str, Any] = {}
     note: str = ""
 
 
-class Point(Struct, frozen=True):
+class MeasuredPoint(Struct, frozen=True):
     """A point as measured: its place, and a summary for each of its runs; none where it has not been run yet."""
 
     name: str
@@ -49,7 +49,7 @@ class Point(Struct, frozen=True):
 
 class Sweep(Struct, frozen=True):
     grid: Grid
-    points: list[Point]
+    points: list[MeasuredPoint]
 
 
 def carried(run: Summary) -> Mapping[str, float | None]:

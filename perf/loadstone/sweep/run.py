@@ -21,9 +21,9 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.summary import Summary
 from loadstone.sweep import folder as sweeps
-from loadstone.sweep.fresh_prompts import Stock
+from loadstone.sweep.fresh_prompts import FreshPrompts
 from loadstone.sweep.grid import shown
-from loadstone.sweep.points import Grid, Place, Point, Sweep
+from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
 
 # Requests of a point for which neither -n nor a time is given: so many a slot, or as arrive in so many seconds.
 PER_SLOT, SECONDS, LEAST = 10, 30, 100
@@ -37,7 +37,7 @@ RULES = {
 class Task(Struct, frozen=True):
     """One run to be made at a place. `only`: settings of this run alone; `many`: it is one of several at its place."""
 
-    place: Place
+    place: SweepPoint
     only: dict[str, Any] = {}
     many: bool = False
 
@@ -48,7 +48,7 @@ Guide = Callable[[Sweep], Task | None]
 Go = Callable[[Config], Summary]
 
 
-class Campaign:
+class SweepRun:
     """Raises UsageError when the folder holds something else, or a sweep with other settings."""
 
     def __init__(self, path: Path, grid: Grid, config: Config, notice: Callable[[str], None] = lambda _: None) -> None:
@@ -64,8 +64,8 @@ class Campaign:
         for place in grid.places:
             configured(config, place.settings)
         self.sweep = Sweep(grid, [sweeps.point(path, place) for place in grid.places])
-        self._stock = Stock(config.seed, frozenset(grid.varied))
-        self._folder: run_folder.Folder | None = None
+        self._stock = FreshPrompts(config.seed, frozenset(grid.varied))
+        self._folder: run_folder.RunFolder | None = None
 
     def run(self, guide: Guide, go: Go, between: Callable[[], None] = lambda: None) -> str:
         """To the end; returns `done`, or `interrupted`. `between` is called before every run but the first."""
@@ -117,12 +117,12 @@ class Campaign:
         fresh = self._stock.next(config.dataset, made_up)
         return msgspec.structs.replace(config, output=output, label=label, **fresh)
 
-    def _prepare(self, place: Place) -> None:
+    def _prepare(self, place: SweepPoint) -> None:
         """The folder is made with the first run, and knows every place before it is run."""
-        self._folder = self._folder or run_folder.Folder(self.path, new=False)
+        self._folder = self._folder or run_folder.RunFolder(self.path, new=False)
         if place.name not in {point.name for point in self.sweep.points}:
             known = {point.name: point for point in self.sweep.points}
-            known[place.name] = Point(place.name, place.settings, [])
+            known[place.name] = MeasuredPoint(place.name, place.settings, [])
             places = _in_order([*self.sweep.grid.places, place], self.sweep.grid)
             grid = msgspec.structs.replace(self.sweep.grid, places=places)
             self.sweep = Sweep(grid, [known[place.name] for place in places])
@@ -134,12 +134,12 @@ class Campaign:
         with contextlib.suppress(OSError):  # something else is in it
             self.path.rmdir()
 
-    def _note(self, place: Place, failed: str | None) -> None:
+    def _note(self, place: SweepPoint, failed: str | None) -> None:
         """What has become of a place."""
         grid = self.sweep.grid
         places = [msgspec.structs.replace(old, failed=failed) if old.name == place.name else old for old in grid.places]
         known = {point.name: point for point in self.sweep.points}
-        known[place.name] = sweeps.point(self.path, Place(place.name, place.settings, failed))
+        known[place.name] = sweeps.point(self.path, SweepPoint(place.name, place.settings, failed))
         self.sweep = Sweep(msgspec.structs.replace(grid, places=places), list(known.values()))
         self._save()
 
@@ -152,7 +152,7 @@ def every(sweep: Sweep) -> Task | None:
     """The guide of a grid: each place in turn, as often as wanted."""
     for point in sweep.points:
         if point.failed is None and len(point.runs) < sweep.grid.repeat:
-            return Task(Place(point.name, point.settings), many=sweep.grid.repeat > 1)
+            return Task(SweepPoint(point.name, point.settings), many=sweep.grid.repeat > 1)
     return None
 
 
@@ -203,13 +203,13 @@ def _equal(before: Grid, now: Grid) -> bool:
     ]
 
 
-def _places(before: Grid, now: Grid) -> list[Place]:
+def _places(before: Grid, now: Grid) -> list[SweepPoint]:
     """Those of before where they were chosen on the way; what could not be run is tried again."""
     places = before.places if now.rule else now.places
     return [msgspec.structs.replace(place, failed=None) for place in places]
 
 
-def _in_order(places: Sequence[Place], grid: Grid) -> list[Place]:
+def _in_order(places: Sequence[SweepPoint], grid: Grid) -> list[SweepPoint]:
     """Places that were found on the way, by the load that was looked for."""
     field = str(grid.rule.get("field"))
     others = {

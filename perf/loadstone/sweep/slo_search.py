@@ -44,7 +44,7 @@ class Answer(Struct, frozen=True):
     against: list[float]
 
 
-class Outcome(Struct, frozen=True):
+class SearchOutcome(Struct, frozen=True):
     """The search at one combination of the other settings. `said`: what keeps the answer from being narrower."""
 
     settings: dict[str, Any]
@@ -53,13 +53,13 @@ class Outcome(Struct, frozen=True):
     said: str = ""
 
 
-class Found(Struct, frozen=True):
+class SearchResult(Struct, frozen=True):
     """What search.json holds. `field`: what was searched for, `concurrency` or `rate`."""
 
     field: str
     objectives: list[str]
     within: float
-    outcomes: list[Outcome]
+    outcomes: list[SearchOutcome]
     format: int = 1
 
 

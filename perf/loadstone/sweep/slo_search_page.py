@@ -9,13 +9,13 @@ from loadstone.config.schema import flag
 from loadstone.report.page import Axis, Chart, Mark, Prose, Role, Section, Series, Table, Tone
 from loadstone.sweep.grid import shown
 from loadstone.sweep.slo_probe import Look, Probe
-from loadstone.sweep.slo_search import Found, Outcome, beyond
+from loadstone.sweep.slo_search import SearchOutcome, SearchResult, beyond
 
 _UNITS = {"rate": "requests/s", "concurrency": "requests in flight"}
 _ROLES: dict[str, Role] = {"met": "good", "missed": "bad", "unresolved": "muted"}
 
 
-def lead(found: Found) -> Prose:
+def lead(found: SearchResult) -> Prose:
     told = [f"{f'At {shown(one.settings)}: ' if one.settings else ''}{answer(found, one)}." for one in found.outcomes]
     unmet = any(one.answer.low is None for one in found.outcomes)
     open_end = any(one.answer.high is None or one.answer.against for one in found.outcomes)
@@ -24,7 +24,7 @@ def lead(found: Found) -> Prose:
     return Prose(f"Objectives: {', '.join(found.objectives)}. {' '.join(told)}", tone)
 
 
-def answer(found: Found, one: Outcome) -> str:
+def answer(found: SearchResult, one: SearchOutcome) -> str:
     """As an interval, and what keeps it from being narrower."""
     low, high = one.answer.low, one.answer.high
     if low is None:
@@ -40,12 +40,12 @@ def answer(found: Found, one: Outcome) -> str:
     return said + (f"; {one.said}" if one.said else "")
 
 
-def _load(found: Found, load: float) -> str:
+def _load(found: SearchResult, load: float) -> str:
     unit = _UNITS[found.field]
     return f"{load:g} {unit.replace('requests', 'request', 1) if load == 1 else unit}"
 
 
-def sections(found: Found) -> Iterator[Section]:
+def sections(found: SearchResult) -> Iterator[Section]:
     for one in found.outcomes:
         title = f"Search for the {flag(found.field)}"
         title += f" at {shown(one.settings)}" if one.settings else ""
@@ -53,7 +53,7 @@ def sections(found: Found) -> Iterator[Section]:
         yield Section(title, [*said, _table(found, one), *_charts(found, one)])
 
 
-def _table(found: Found, one: Outcome) -> Table:
+def _table(found: SearchResult, one: SearchOutcome) -> Table:
     columns = [flag(found.field), "call", "confirmed", "runs", "requests", "time", *found.objectives, "because"]
     rows = [_row(probe, len(found.objectives)) for probe in one.probes]
     note = "share of requests beyond a limit, with its interval, of what is allowed; failures are beyond every limit"
@@ -81,7 +81,7 @@ def _figure(look: Look, value: float) -> str:
     return f"{value:.2%}" if look.share else f"{value * 1e3:.4g} ms"
 
 
-def _charts(found: Found, one: Outcome) -> Iterator[Chart]:
+def _charts(found: SearchResult, one: SearchOutcome) -> Iterator[Chart]:
     """For each objective, the evidence against its limit over the load."""
     for at, name in enumerate(found.objectives):
         looks = [(probe.load, probe.looks[at]) for probe in one.probes if at < len(probe.looks)]
@@ -90,7 +90,7 @@ def _charts(found: Found, one: Outcome) -> Iterator[Chart]:
             yield _chart(found, one, name, known)
 
 
-def _chart(found: Found, one: Outcome, name: str, known: list[tuple[float, Look]]) -> Chart:
+def _chart(found: SearchResult, one: SearchOutcome, name: str, known: list[tuple[float, Look]]) -> Chart:
     scale, unit = (100.0, "%") if known[0][1].share else (1e3, "ms")
     series = [_series(call, [(load, look) for load, look in known if look.call == call], scale) for call in _ROLES]
     ends = [("met", one.answer.low), ("missed", one.answer.high)]

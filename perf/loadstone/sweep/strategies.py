@@ -16,10 +16,10 @@ from loadstone.errors import UsageError
 from loadstone.metrics.slo import Objective
 from loadstone.sweep import folder, grid, knee, slo_search
 from loadstone.sweep import slo_probe as probes
-from loadstone.sweep.points import Place, Point, Sweep
+from loadstone.sweep.points import MeasuredPoint, Sweep, SweepPoint
 from loadstone.sweep.run import Task
 from loadstone.sweep.slo_probe import Evidence, Probe
-from loadstone.sweep.slo_search import Found, Outcome, Range
+from loadstone.sweep.slo_search import Range, SearchOutcome, SearchResult
 
 SEARCH = "search.json"
 # Requests of a probe's first run, and no fewer than arrive in SHORTEST seconds or than ROUNDS for each slot.
@@ -52,7 +52,7 @@ class Auto:
             points = _at(sweep, settings, self.field)
             for point in points:
                 if point.failed is None and 0 < len(point.runs) < self._repeat:
-                    return Task(Place(point.name, point.settings), many=True)
+                    return Task(SweepPoint(point.name, point.settings), many=True)
             if any(point.failed for point in points):
                 continue
             load = knee.next_load(_levels(points, self.field), self.bounds)
@@ -95,9 +95,9 @@ class Search:
                 return task
         return None
 
-    def found(self, sweep: Sweep) -> Found:
+    def found(self, sweep: Sweep) -> SearchResult:
         """As far as it has come."""
-        return Found(self.field, [str(one) for one in self.objectives], self.bounds.within,
+        return SearchResult(self.field, [str(one) for one in self.objectives], self.bounds.within,
                      [self._outcome(settings, self.probes(sweep, settings)) for settings in self._others])  # fmt: skip
 
     def probes(self, sweep: Sweep, settings: Mapping[str, Any]) -> list[Probe]:
@@ -110,9 +110,9 @@ class Search:
                 found.append(probes.probe(load, evidence, self.objectives, self._looks(load)))
         return found
 
-    def _outcome(self, settings: Mapping[str, Any], found: list[Probe]) -> Outcome:
+    def _outcome(self, settings: Mapping[str, Any], found: list[Probe]) -> SearchOutcome:
         ordered = sorted(found, key=lambda probe: probe.load)
-        return Outcome(dict(settings), slo_search.answer(found), ordered, slo_search.done(found))
+        return SearchOutcome(dict(settings), slo_search.answer(found), ordered, slo_search.done(found))
 
     def _evidence(self, run: Path) -> Evidence:
         if run not in self._known:
@@ -154,30 +154,30 @@ class Search:
         return 2 + math.ceil(math.log2(max(1.0, self.limits.most / self._first(load))))
 
 
-def place(settings: Mapping[str, Any], field: str, load: float) -> Place:
+def place(settings: Mapping[str, Any], field: str, load: float) -> SweepPoint:
     """The place of a load; a concurrency is a whole number."""
     made = {**settings, field: int(load) if field == "concurrency" else load}
-    return Place(grid.name(made), made)
+    return SweepPoint(grid.name(made), made)
 
 
-def load_found(path: Path) -> Found | None:
+def load_found(path: Path) -> SearchResult | None:
     """search.json of a sweep's folder; None where nothing was searched for."""
     import msgspec
 
     try:
-        return msgspec.json.decode((path / SEARCH).read_bytes(), type=Found)
+        return msgspec.json.decode((path / SEARCH).read_bytes(), type=SearchResult)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError) as exc:
         raise UsageError(f"{path / SEARCH} is not readable: {exc}") from exc
 
 
-def _at(sweep: Sweep, settings: Mapping[str, Any], field: str) -> list[Point]:
+def _at(sweep: Sweep, settings: Mapping[str, Any], field: str) -> list[MeasuredPoint]:
     """The points that differ from `settings` in the load alone."""
     return [point for point in sweep.points
             if {name: value for name, value in point.settings.items() if name != field} == settings]  # fmt: skip
 
 
-def _levels(points: Sequence[Point], field: str) -> list[knee.Level]:
+def _levels(points: Sequence[MeasuredPoint], field: str) -> list[knee.Level]:
     found = (knee.level(point, field) for point in points)
     return [level for level in found if level is not None]

@@ -16,7 +16,7 @@ from loadstone.errors import UsageError
 from loadstone.report.exports import vllm
 from loadstone.summary import Summary
 from loadstone.sweep import folder as sweeps
-from loadstone.sweep.points import Place
+from loadstone.sweep.points import SweepPoint
 
 # What vLLM calls the settings that a sweep varies most; the others keep the names they have here.
 NAMES = {"concurrency": "max_concurrency", "rate": "request_rate", "requests": "num_prompts"}
@@ -39,16 +39,16 @@ def write(source: Path, target: Path) -> None:
     found = [(place, data) for place, data in found if data]
     if not found:
         raise UsageError(f"{source} holds no finished run yet: loadstone sweep goes on where it stopped")
-    folder = run_folder.Folder(target)
+    folder = run_folder.RunFolder(target)
     for place, data in found:
-        point = run_folder.Folder(target / folder_name(place))
+        point = run_folder.RunFolder(target / folder_name(place))
         for number, run in enumerate(data):
             point.write_json(f"run={number}.json", run)
         point.write_json("summary.json", data)
     folder.write("summary.csv", table([run for _, data in found for run in data]))
 
 
-def folder_name(place: Place) -> str:
+def folder_name(place: SweepPoint) -> str:
     """As vLLM makes it of the parameters that vary."""
     named = "-".join(f"{name}={value}" for name, value in _overrides(place).items()) or place.name
     return f"BENCH--{named if len(named) < LONGEST else place.name}".replace("/", "_").replace("..", "__")
@@ -64,11 +64,11 @@ def table(runs: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _run(folder: Path, summary: Summary, place: Place, gpus: int | None, number: int) -> dict[str, Any]:
+def _run(folder: Path, summary: Summary, place: SweepPoint, gpus: int | None, number: int) -> dict[str, Any]:
     whole = vllm.result(summary, run_folder.load_records(folder))
     found = {key: value for key, value in whole.items() if key not in vllm.DETAILS} | {"run_number": number}
     return found | ({} if gpus is None else {"num_gpus": gpus}) | _overrides(place)
 
 
-def _overrides(place: Place) -> dict[str, Any]:
+def _overrides(place: SweepPoint) -> dict[str, Any]:
     return {NAMES.get(name, name): value for name, value in place.settings.items()}

@@ -159,7 +159,7 @@ class Benchmark(Struct, frozen=True, kw_only=True):
     licence: str = ""
 
 
-class Bridged(Task, frozen=True, kw_only=True):
+class HarnessTask(Task, frozen=True, kw_only=True):
     """The task in our terms. `foreign`: lm-eval's, with what it is asked and judged by."""
 
     foreign: Any  # evals.lm_eval.tasks.Foreign

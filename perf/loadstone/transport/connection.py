@@ -17,7 +17,7 @@ import httptools
 from loadstone.records import Failure, Stamper
 from loadstone.transport import Exchange, TransportError
 from loadstone.transport.common import lost, raced, round_trip
-from loadstone.transport.kernel_socket import Pipe
+from loadstone.transport.kernel_socket import KernelSocketTransport
 
 
 class Connection(asyncio.Protocol):
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[bool] | None = None
         self._at = 0
         self._by: Stamper = "user"
-        self._pipe: Pipe | None = None
+        self._pipe: KernelSocketTransport | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._answered = False
         self._complete = self._surplus = self._reusable = self._bodyless = False
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour only
-        self._pipe = transport if isinstance(transport, Pipe) else None
+        self._pipe = transport if isinstance(transport, KernelSocketTransport) else None
         self._loop = asyncio.get_running_loop()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._open.add(self)

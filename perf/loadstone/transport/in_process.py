@@ -24,7 +24,7 @@ from loadstone.plugins import part
 from loadstone.transport import Clock, Exchange, Request
 
 # Models that ship, by the name before a colon.
-OWN = {"dummy": "loadstone.transport.in_process:Dummy"}
+OWN = {"dummy": "loadstone.transport.in_process:DummyModel"}
 # Rounds of the event loop in which requests that are on their way may join a batch: its slots come free together.
 ROUNDS = 5
 _FORM = "a dict with choices, each with a message"
@@ -115,7 +115,7 @@ def _settle(came: asyncio.Future[Any], result: Any) -> None:
         came.set_result(result)
 
 
-class Own:
+class InProcessModel:
     """The transport to `model`, called `name`. Raises UsageError for an object without `predict`."""
 
     def __init__(self, model: object, name: str, clock: Clock, batch_size: int = 1) -> None:
@@ -267,7 +267,7 @@ def _complaint(text: str) -> bytes:
     return msgspec.json.encode({"error": {"message": text}})
 
 
-class Dummy:
+class DummyModel:
     """Answers a batch at once. A token is a word."""
 
     def __init__(self, config: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ class Receiver(Protocol):
 IN, OUT = (select.EPOLLIN, select.EPOLLOUT) if sys.platform == "linux" else (1, 4)
 
 
-class Watch:
+class SocketWatcher:
     """Calls pipes whose sockets are ready, by an epoll of its own, of which the loop sees one descriptor.
 
     uvloop's `add_reader` will not do: of sockets reset while data waited, some never were called (test_faults.py).
@@ -45,10 +45,10 @@ class Watch:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._epoll = select.epoll()
-        self._pipes: dict[int, Pipe] = {}
+        self._pipes: dict[int, KernelSocketTransport] = {}
         loop.add_reader(self._epoll.fileno(), self._ready)
 
-    def add(self, fd: int, pipe: Pipe) -> None:
+    def add(self, fd: int, pipe: KernelSocketTransport) -> None:
         """Call its `readable`, also for errors, until it is removed."""
         self._epoll.register(fd, IN)
         self._pipes[fd] = pipe
@@ -78,12 +78,12 @@ class Watch:
                 pipe.writable()
 
 
-class Stamping:
+class TimestampedSocket:
     """What all connections of a run share: the clocks, and the buffer that one read after the other fills."""
 
     def __init__(self, clock: Clock) -> None:
         self._keeper = keep()
-        self._watch: Watch | None = None
+        self._watch: SocketWatcher | None = None
         self.clock = clock
         self.converter = Converter(clock)
         self.buffer = memoryview(bytearray(LARGEST_READ))
@@ -96,8 +96,8 @@ class Stamping:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             enable(sock)
             await loop.sock_connect(sock, address[1])
-            self._watch = self._watch or Watch(loop)
-            pipe = Pipe(loop, sock, receiver, self, self._watch)
+            self._watch = self._watch or SocketWatcher(loop)
+            pipe = KernelSocketTransport(loop, sock, receiver, self, self._watch)
         except BaseException:
             sock.close()
             raise
@@ -111,7 +111,7 @@ class Stamping:
             self._watch = None
 
 
-class Pipe(asyncio.Transport):
+class KernelSocketTransport(asyncio.Transport):
     """The socket's owner. `floor`: nothing that is read from now on can have arrived before; whoever sends sets it."""
 
     def __init__(
@@ -119,8 +119,8 @@ class Pipe(asyncio.Transport):
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         receiver: Receiver,
-        stamping: Stamping,
-        watch: Watch,
+        stamping: TimestampedSocket,
+        watch: SocketWatcher,
     ) -> None:
         self.floor = 0
         self._loop = loop

@@ -13,7 +13,7 @@ import ssl
 from loadstone.transport import Exchange, Headers, Options, Request, Target, TransportError
 from loadstone.transport.common import AGENT, connect_failure, connect_timeout, host_header, lost
 from loadstone.transport.connection import Connection
-from loadstone.transport.kernel_socket import Address, Stamping
+from loadstone.transport.kernel_socket import Address, TimestampedSocket
 
 # Seconds to wait for closed connections: uvloop does not tell of one whose opening was cancelled as it succeeded.
 CLOSING = 1.0
@@ -27,7 +27,7 @@ class Wire:
         self._options = options
         self._tls = (options.tls or ssl.create_default_context()) if target.secure else None
         stamped = options.arrivals == "kernel" and self._tls is None and target.unix is None
-        self._stamping = Stamping(options.clock) if stamped else None
+        self._stamping = TimestampedSocket(options.clock) if stamped else None
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._heads: dict[tuple[str, str, Headers], bytes] = {}

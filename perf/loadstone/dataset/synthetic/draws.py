@@ -16,7 +16,7 @@ from loadstone.errors import UsageError
 SONNET, INPUT, OUTPUT, THINK = 20, 21, 22, 23
 
 
-def law(flag: str, value: str | float, number: Callable[[str], float] = float) -> distributions.Law:
+def law(flag: str, value: str | float, number: Callable[[str], float] = float) -> distributions.Distribution:
     """The law behind the value of a flag. Raises UsageError."""
     try:
         return distributions.parse(value, number)
@@ -24,7 +24,7 @@ def law(flag: str, value: str | float, number: Callable[[str], float] = float) -
         raise UsageError(f"{flag} takes {distributions.FORMS}, not {value!r}") from exc
 
 
-def length(flag: str, value: str | float) -> distributions.Law:
+def length(flag: str, value: str | float) -> distributions.Distribution:
     """A law of tokens or words, of which there is at least one. Raises UsageError."""
     found = law(flag, value)
     if found.constant is not None and found.constant < 1:

@@ -21,7 +21,7 @@ _TRIES = 64
 _FILLERS = (" a", " 1", ".", "!")
 
 
-class Ruler(Protocol):
+class LengthMeasure(Protocol):
     """`unit` is `tokens` or `words`; `cut` gives a text of `length` of them, or nearly so if there is none."""
 
     unit: str
@@ -31,7 +31,7 @@ class Ruler(Protocol):
     def cut(self, text: str, length: int) -> str: ...
 
 
-def ruler(options: Options) -> Ruler:
+def ruler(options: Options) -> LengthMeasure:
     """What the options have lengths counted with. Raises UsageError."""
     return Tokens(tokens.load(options.tokenizer)) if options.tokenizer else Words()
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from loadstone.config.distributions import Law
+from loadstone.config.distributions import Distribution
 from loadstone.config.parse import seconds
 from loadstone.dataset.source import Options, Source
 from loadstone.dataset.synthetic.draws import generator, law
@@ -97,7 +97,7 @@ def lengths(options: Options, field: str, count: int, least: int = 1) -> list[in
     return drawn
 
 
-def _spread(options: Options, flag: str, found: Law) -> Law:
+def _spread(options: Options, flag: str, found: Distribution) -> Distribution:
     """The law for --range-ratio: uniform in [floor(L(1-r)), ceil(L(1+r))], as in vLLM's benchmark."""
     if not 0 <= options.range_ratio < 1:
         raise UsageError(f"--range-ratio must be at least 0 and below 1, not {options.range_ratio:g}")
@@ -108,7 +108,7 @@ def _spread(options: Options, flag: str, found: Law) -> Law:
             f"--range-ratio spreads a plain number, and {flag} is a law: give a number, or no --range-ratio"
         )
     length, ratio = Fraction(found.constant), Fraction(str(options.range_ratio))  # 100 * 1.1 is above 110 as a float
-    return Law("uniform", (max(1, math.floor(length * (1 - ratio))), math.ceil(length * (1 + ratio))))
+    return Distribution("uniform", (max(1, math.floor(length * (1 - ratio))), math.ceil(length * (1 + ratio))))
 
 
 def _thinks(options: Options, count: int) -> Iterator[float]:

@@ -13,7 +13,7 @@ import numpy as np
 from loadstone.dataset.resolve import bundled
 from loadstone.dataset.source import Options, Source, opened
 from loadstone.dataset.synthetic import draws
-from loadstone.dataset.synthetic.measure import Ruler, ruler
+from loadstone.dataset.synthetic.measure import LengthMeasure, ruler
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
@@ -42,7 +42,7 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
 class _Poem:
     """Its lines, with their mean length, and how many of the first ones every prompt has."""
 
-    def __init__(self, lines: list[str], measure: Ruler, prefix_len: int) -> None:
+    def __init__(self, lines: list[str], measure: LengthMeasure, prefix_len: int) -> None:
         self._lines = lines
         self._measure = measure
         self._ask = measure.count(ASK)

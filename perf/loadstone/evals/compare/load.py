@@ -18,8 +18,8 @@ from loadstone.evals.compare.test import Difference
 from loadstone.evals.output import results
 from loadstone.evals.output.lm_eval_samples import digest, doc_hash
 from loadstone.evals.rescore import inputs
-from loadstone.evals.rescore.sample_lines import Logged
-from loadstone.evals.rescore.samples_file import Log
+from loadstone.evals.rescore.sample_lines import SavedSample
+from loadstone.evals.rescore.samples_file import SamplesFile
 from loadstone.evals.scoring import score
 
 # Filter and metric.
@@ -117,7 +117,7 @@ def _worths(task: str, side: Side, *heads: Name | None) -> tuple[Name, str, dict
     """What each item was worth: by the first of the metrics `heads` that it has, else by its first."""
     worths: dict[tuple[int, str], _Worth] = {}
     name, mode = None, ""
-    for logged in Log(task, side.files[task]):
+    for logged in SamplesFile(task, side.files[task]):
         if name not in logged.metrics:
             name = next((head for head in (*heads, *logged.metrics) if head in logged.metrics), name)
         mode = mode or logged.mode
@@ -125,7 +125,7 @@ def _worths(task: str, side: Side, *heads: Name | None) -> tuple[Name, str, dict
     return name or ("none", "?"), mode, worths
 
 
-def _worth(logged: Logged, name: Name | None) -> _Worth:
+def _worth(logged: SavedSample, name: Name | None) -> _Worth:
     lanes = logged.answered.responses
     failed = any(response is None for lane in lanes for response in lane)
     value = logged.metrics.get(name) if name else None

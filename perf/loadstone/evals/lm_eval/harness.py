@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from loadstone.errors import UsageError
-from loadstone.evals.lm_eval.tasks import Foreign
+from loadstone.evals.lm_eval.tasks import LmEvalTask
 from loadstone.tasks.catalogue import Selection
 from loadstone.tasks.spec import Group
 
@@ -31,15 +31,15 @@ def added(selection: Selection, include_path: str | None = None) -> Selection:
     return replace(selection, tasks=[*selection.tasks, *specs], groups=[*selection.groups, *groups])
 
 
-def load(names: Sequence[str], include_path: str | None = None) -> tuple[list[Foreign], list[Group]]:
+def load(names: Sequence[str], include_path: str | None = None) -> tuple[list[LmEvalTask], list[Group]]:
     """The tasks that lm-eval has under these names (`FOLDER/NAME` for one of a folder of one's own), with the groups
     that hold them. Raises UsageError."""
-    found: dict[str, Foreign] = {}
+    found: dict[str, LmEvalTask] = {}
     groups: list[Group] = []
     for folder, inside in _by_folder(names, include_path).items():
         loaded = _loaded(inside, folder)
         for name, task in loaded["tasks"].items():
-            found[name] = Foreign(name, _allowed(name, task))
+            found[name] = LmEvalTask(name, _allowed(name, task))
         for name, group in loaded["groups"].items():
             parts = [getattr(part, "task_name", None) or part.name for part in group]
             groups.append(Group(name=name, title=group.alias or name, tasks=tuple(parts)))

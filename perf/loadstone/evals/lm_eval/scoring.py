@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from loadstone.evals.scoring.aggregate import OUTCOMES
-from loadstone.samples import Answered, Estimate, Figure, Outcome, Score, Tallied
+from loadstone.samples import Estimate, Figure, ItemResponses, Outcome, Score, TaskResult
 from loadstone.tasks.spec import Mode
 
 SEED = 1234
@@ -52,13 +52,13 @@ class Judge:
         """The first metric that is a mean, as accuracy is."""
         return next((name for name in self.names if self._mean(name)), next(iter(self.names), "acc"))
 
-    def judge(self, answered: Answered) -> list[Score]:
+    def judge(self, answered: ItemResponses) -> list[Score]:
         """An item by all of the task's filters, pass by pass; all passes at once where the task makes one of them."""
         count = max(map(len, answered.responses), default=0)
         passes = [list(range(count))] if self._together else [[attempt] for attempt in range(count)]
         return [score for attempts in passes for score in self._pass(answered, attempts)]
 
-    def figures(self, tallied: Tallied) -> Tallied:
+    def figures(self, tallied: TaskResult) -> TaskResult:
         """With what lm-eval makes of all items that were judged, where that is no mean."""
         known = {(figure.metric, figure.filter): figure for figure in tallied.figures}
         failed = max((figure.outcomes.get("failed", 0) for figure in tallied.figures), default=0)
@@ -69,7 +69,7 @@ class Judge:
         notes = {"items that failed are left out of what lm-eval aggregates": failed} if failed else {}
         return msgspec.structs.replace(tallied, figures=list(known.values()), notes={**tallied.notes, **notes})
 
-    def _pass(self, answered: Answered, attempts: Sequence[int]) -> list[Score]:
+    def _pass(self, answered: ItemResponses, attempts: Sequence[int]) -> list[Score]:
         """The passes that are judged together, through each filter."""
         responses = [[lane[attempt] for attempt in attempts] for lane in answered.responses]
         instances = self._instances.get(answered.doc_id, [])
@@ -80,7 +80,7 @@ class Judge:
         found = (self._filtered(answered, attempts[0], ensemble, instances) for ensemble in self._task._filters)
         return [score for score in found if score is not None]
 
-    def _filtered(self, answered: Answered, attempt: int, ensemble: Any, instances: Sequence[Any]) -> Score | None:
+    def _filtered(self, answered: ItemResponses, attempt: int, ensemble: Any, instances: Sequence[Any]) -> Score | None:
         """None where all metrics are of the kind that only tells something of all items, as a perplexity is. What
         breaks lm-eval's scorer is unparsed, and does not end the evaluation."""
         try:
@@ -101,7 +101,7 @@ class Judge:
     def _response(self, one: Any) -> Any:
         return one[0] if self._task.OUTPUT_TYPE == "loglikelihood_rolling" else one
 
-    def _outcome(self, plain: Mapping[str, float | list[float]], answered: Answered, attempt: int) -> Outcome:
+    def _outcome(self, plain: Mapping[str, float | list[float]], answered: ItemResponses, attempt: int) -> Outcome:
         headline = plain.get(self.headline, next(iter(plain.values()), 0.0))
         value = math.fsum(headline) / len(headline) if isinstance(headline, list) and headline else headline
         if isinstance(value, float) and value >= 0.5:
@@ -117,7 +117,7 @@ class Judge:
 
     def _score(
         self,
-        answered: Answered,
+        answered: ItemResponses,
         attempt: int,
         name: str,
         metrics: Mapping[str, Any],

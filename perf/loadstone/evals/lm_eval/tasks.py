@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from loadstone.errors import UsageError
 from loadstone.evals.lm_eval.scoring import Judge
-from loadstone.evals.requests.build import Form, Item, Wanted
+from loadstone.evals.requests.build import EvalRequest, Form, Item
 from loadstone.samples import Asked, Sample
-from loadstone.tasks.spec import Bridged, Data, Filter, Generation, Likelihood, Mode
+from loadstone.tasks.spec import Data, Filter, Generation, HarnessTask, Likelihood, Mode
 
 PREFIX = "lm-eval:"
 # Of the draw of worked examples, and of the first pass where answers are sampled: lm-eval's default.
@@ -26,7 +26,7 @@ LENGTH = 256
 Raw = dict[str, Any]
 
 
-class Ask(Struct, frozen=True, kw_only=True):
+class TaskOptions(Struct, frozen=True, kw_only=True):
     """What is asked of a task, by the names of settings.Eval. `gen`: fields of the request over those of the task."""
 
     limit: float | None = None
@@ -38,7 +38,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     gen: dict[str, Any] = {}
 
 
-class Foreign:
+class LmEvalTask:
     """A task of lm-eval as one that can be asked, and judged item by item."""
 
     def __init__(self, name: str, task: Any) -> None:
@@ -70,7 +70,7 @@ class Foreign:
         found: Raw = self._task.dump_config()
         return json.loads(json.dumps(found, default=str))  # type: ignore[no-any-return]
 
-    def items(self, ask: Ask, form: Form) -> list[Item]:
+    def items(self, ask: TaskOptions, form: Form) -> list[Item]:
         """The items with their requests. Raises UsageError where the task cannot be asked like this."""
         if self._task.OUTPUT_TYPE == "loglikelihood_rolling" and form == "messages":
             raise UsageError(f"lm-eval:{self.name} measures a whole text, which no chat can: say --api completions")
@@ -82,7 +82,7 @@ class Foreign:
         """Of its generation, as sent; none for a choice."""
         return generation(self._task.config.generation_kwargs or {}, gen) if self.mode == "generation" else {}
 
-    def _build(self, ask: Ask, form: Form) -> None:
+    def _build(self, ask: TaskOptions, form: Form) -> None:
         task, limit = self._task, ask.limit
         if ask.num_fewshot is not None and task.get_config("num_fewshot") != 0:
             task.set_config("num_fewshot", ask.num_fewshot)
@@ -125,20 +125,20 @@ class Foreign:
         ]
         return Item(sample, lanes)
 
-    def _wanted(self, name: str, attempt: int, instance: Any, form: Form, gen: Mapping[str, Any]) -> Wanted:
+    def _wanted(self, name: str, attempt: int, instance: Any, form: Form, gen: Mapping[str, Any]) -> EvalRequest:
         ident = f"{name}#{attempt}" if attempt else name
         if instance.request_type == "loglikelihood_rolling":
-            return Wanted(id=ident, mode="loglikelihood", asked="", continuation=instance.args[0], attempt=attempt)
+            return EvalRequest(id=ident, mode="loglikelihood", asked="", continuation=instance.args[0], attempt=attempt)
         context, what = instance.args
         asked: Any = json.loads(context) if form == "messages" and context else context
         if instance.request_type == "loglikelihood":
-            return Wanted(id=ident, mode="loglikelihood", asked=asked, continuation=what, attempt=attempt)
+            return EvalRequest(id=ident, mode="loglikelihood", asked=asked, continuation=what, attempt=attempt)
         settings = generation(what, gen)
         if settings.get("temperature"):
             settings = {**settings, "seed": settings.get("seed", SEED) + attempt}
-        return Wanted(id=ident, mode="generation", asked=asked, settings=settings, attempt=attempt)
+        return EvalRequest(id=ident, mode="generation", asked=asked, settings=settings, attempt=attempt)
 
-    def _spec(self) -> Bridged:
+    def _spec(self) -> HarnessTask:
         """The task in our terms, as far as others have to know it: its name, how it is answered, what counts."""
         template = f"{PREFIX}{self.name}"
         filters = tuple(Filter(name, _unread, _unscored) for name in self.judging.filters)
@@ -147,7 +147,7 @@ class Foreign:
             template=template, metrics=tuple(sorted(self.judging.names, key=lambda one: one != self.judging.headline))
         )
         config = self._task.config
-        return Bridged(
+        return HarnessTask(
             foreign=self,
             name=self.name,
             title=str(config.task_alias or self.name),

@@ -16,11 +16,11 @@ from loadstone.engine import run_folder, run_metadata
 from loadstone.errors import UsageError
 from loadstone.evals import settings as given
 from loadstone.evals.requests.answers import Answer
-from loadstone.evals.requests.mode import Route
-from loadstone.evals.requests.task_run import Paper
+from loadstone.evals.requests.mode import AnswerMode
+from loadstone.evals.requests.task_run import TaskRun
 from loadstone.evals.settings import Eval
 from loadstone.records import Usage
-from loadstone.samples import Spent
+from loadstone.samples import EvalCost
 from loadstone.version import __version__
 
 EVAL = "eval.json"
@@ -47,7 +47,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     prompts: str = ""
 
 
-class Journal(Struct, frozen=True, kw_only=True):
+class EvalState(Struct, frozen=True, kw_only=True):
     """What eval.json holds. `abilities`: what the probe saw. `counts`: requests `wanted`, `answered`, `failed`,
     `unsent`, and of the answered those `cached`."""
 
@@ -55,7 +55,7 @@ class Journal(Struct, frozen=True, kw_only=True):
     loadstone: str = __version__
     model: str
     settings: dict[str, Any]
-    routes: dict[str, Route]
+    routes: dict[str, AnswerMode]
     abilities: dict[str, Any] = {}
     tasks: list[Asked] = []
     groups: list[str] = []
@@ -65,24 +65,24 @@ class Journal(Struct, frozen=True, kw_only=True):
     runs: list[str] = []
     counts: dict[str, int] = {}
     failures: dict[str, int] = {}
-    spent: Spent | None = None
+    spent: EvalCost | None = None
 
 
 def is_evaluation(folder: Path) -> bool:
     return (folder / EVAL).is_file()
 
 
-def read(folder: Path) -> Journal:
+def read(folder: Path) -> EvalState:
     """Raises UsageError where there is none."""
     try:
-        return msgspec.json.decode((folder / EVAL).read_bytes(), type=Journal)
+        return msgspec.json.decode((folder / EVAL).read_bytes(), type=EvalState)
     except OSError as exc:
         raise UsageError(f"{folder} is no evaluation: no {EVAL} in it ({exc.strerror})") from exc
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise UsageError(f"{folder / EVAL} is not readable: {exc}") from exc
 
 
-def before(folder: Path, settings: Eval) -> Journal | None:
+def before(folder: Path, settings: Eval) -> EvalState | None:
     """What an evaluation in this folder has said, None where there is nothing. Raises UsageError where it asked
     otherwise, or where something else is in the folder."""
     if not is_evaluation(folder):
@@ -95,8 +95,8 @@ def before(folder: Path, settings: Eval) -> Journal | None:
     return found
 
 
-def write(folder: Path, journal: Journal) -> None:
-    run_folder.Folder(folder, new=False).write_json(EVAL, journal)
+def write(folder: Path, journal: EvalState) -> None:
+    run_folder.RunFolder(folder, new=False).write_json(EVAL, journal)
 
 
 def counted(wanted: Iterable[str], answers: Mapping[str, Answer]) -> tuple[dict[str, int], dict[str, int]]:
@@ -113,13 +113,13 @@ def counted(wanted: Iterable[str], answers: Mapping[str, Answer]) -> tuple[dict[
     return counts, failures
 
 
-def spent(usages: Sequence[Usage | None], settings: Eval) -> Spent:
+def spent(usages: Sequence[Usage | None], settings: Eval) -> EvalCost:
     """Tokens, and what they cost."""
     known = [usage for usage in usages if usage is not None]
     prompt, completion, cached = (
         sum(getattr(usage, name) or 0 for usage in known) for name in ("prompt", "completion", "cached")
     )
-    return Spent(
+    return EvalCost(
         input_tokens=prompt, output_tokens=completion, cached_tokens=cached, untold=len(usages) - len(known),
         cost=cost(prompt, completion, settings),
     )  # fmt: skip
@@ -136,7 +136,7 @@ def now() -> str:
     return run_metadata.now()
 
 
-def asked(paper: Paper, digest: str) -> Asked:
+def asked(paper: TaskRun, digest: str) -> Asked:
     """A task as eval.json tells it. `digest`: of its requests."""
     task, setup = paper.task, paper.setup(True)
     return Asked(

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from loadstone.engine import run_folder
 from loadstone.records import Record
-from loadstone.samples import Answered, Score
+from loadstone.samples import ItemResponses, Score
 from loadstone.units import S_PER_NS
 
 COLUMNS = ("task", "doc_id", "pass", "outcome", "extracted", "target", "metric", "ttft", "latency", "input_tokens",
@@ -68,14 +68,16 @@ class Writer:
         else:
             self._half.unlink(missing_ok=True)
 
-    def add(self, answered: Answered, scores: Sequence[Score], name: str) -> None:
+    def add(self, answered: ItemResponses, scores: Sequence[Score], name: str) -> None:
         """All passes of an item. `name`: of the filter whose outcome is told."""
         judged = {score.attempt: score for score in scores if score.filter == name}
         for attempt in range(max(map(len, answered.responses), default=0)):
             self._rows.writerow(_row(answered, judged.get(attempt), attempt, self._timings))
 
 
-def _row(answered: Answered, score: Score | None, attempt: int, timings: Mapping[tuple[str, int], Timing]) -> list[Any]:
+def _row(
+    answered: ItemResponses, score: Score | None, attempt: int, timings: Mapping[tuple[str, int], Timing]
+) -> list[Any]:
     refs = [ref for lane in answered.records if attempt < len(lane) and (ref := lane[attempt]) is not None]
     found = [timings[ref] for ref in refs if ref in timings]
     metric = next(iter(score.metrics.values()), None) if score else None

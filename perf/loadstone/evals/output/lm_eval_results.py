@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 
 from loadstone.evals.output.lm_eval_samples import BYPASS, OURS, About, argument, digest, sanitized
-from loadstone.evals.requests.task_run import Setup
-from loadstone.samples import Evaluation, Grouped, Tallied
+from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.samples import Evaluation, GroupResult, TaskResult
 from loadstone.tasks.spec import Group
 
 # Whose layout it is.
 LM_EVAL = "0.4.13"
 
 
-def config(setup: Setup, about: About) -> dict[str, Any]:
+def config(setup: TaskSetup, about: About) -> dict[str, Any]:
     """A task's configuration, as near as one that is no YAML comes to it."""
     if setup.foreign is not None:
         return setup.foreign
@@ -53,7 +53,11 @@ def config(setup: Setup, about: About) -> dict[str, Any]:
 
 
 def results(
-    about: About, setups: Sequence[Setup], groups: Sequence[Group], evaluation: Evaluation, hashes: Mapping[str, str]
+    about: About,
+    setups: Sequence[TaskSetup],
+    groups: Sequence[Group],
+    evaluation: Evaluation,
+    hashes: Mapping[str, str],
 ) -> dict[str, Any]:
     """The results file. `hashes`: of the lines of each task."""
     tallied = {each.task: each for each in evaluation.tasks}
@@ -122,7 +126,7 @@ def _run(about: About) -> dict[str, Any]:
     }
 
 
-def _task(tallied: Tallied) -> dict[str, Any]:
+def _task(tallied: TaskResult) -> dict[str, Any]:
     found: dict[str, Any] = {"name": tallied.task, "alias": tallied.task, "sample_len": tallied.items}
     for figure in tallied.figures:
         found |= _pair(figure.metric, figure.filter, figure.all.value, figure.stderr)
@@ -133,7 +137,7 @@ def _pair(metric: str, name: str, value: float, error: float | None) -> dict[str
     return {f"{metric},{name}": value, f"{metric}_stderr,{name}": "N/A" if error is None else error}
 
 
-def _group(group: Grouped) -> dict[str, Any]:
+def _group(group: GroupResult) -> dict[str, Any]:
     found: dict[str, Any] = {"alias": group.name, "name": group.name, "sample_len": group.items}
     for key, (value, error, _) in group.figures.items():
         metric, _, name = key.partition(",")

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.evals.requests.task_run import Setup
-from loadstone.samples import Answered, Score
+from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.samples import ItemResponses, Score
 from loadstone.tasks.spec import Mode
 
 # lm-eval's filters say so where they find nothing.
@@ -87,7 +87,7 @@ def task_of(name: str) -> str | None:
     return found.group(1) if found else None
 
 
-def lines(setup: Setup, answered: Answered, scores: Sequence[Score]) -> Iterator[dict[str, Any]]:
+def lines(setup: TaskSetup, answered: ItemResponses, scores: Sequence[Score]) -> Iterator[dict[str, Any]]:
     """An item as lm-eval logs it: a line for each filter, of all its requests and passes."""
     shared = _shared(setup, answered)
     for name in setup.filters:
@@ -104,7 +104,7 @@ def lines(setup: Setup, answered: Answered, scores: Sequence[Score]) -> Iterator
         }
 
 
-def _shared(setup: Setup, answered: Answered) -> dict[str, Any]:
+def _shared(setup: TaskSetup, answered: ItemResponses) -> dict[str, Any]:
     target = _target(setup, answered)
     return {
         "doc_id": answered.doc_id,
@@ -121,7 +121,7 @@ def _shared(setup: Setup, answered: Answered) -> dict[str, Any]:
     }
 
 
-def _target(setup: Setup, answered: Answered) -> str:
+def _target(setup: TaskSetup, answered: ItemResponses) -> str:
     """Of a choice lm-eval tells the number."""
     if setup.mode == "generation" or setup.task.gold is None:
         return answered.target
@@ -152,7 +152,7 @@ def _text(response: str | tuple[float, bool] | None, mode: Mode) -> str | list[s
     return [str(value), str(greedy)]
 
 
-def _filtered(setup: Setup, answered: Answered, passes: Sequence[Score]) -> list[Any]:
+def _filtered(setup: TaskSetup, answered: ItemResponses, passes: Sequence[Score]) -> list[Any]:
     """Of a choice the first pass of each request; of a text what was extracted, of several passes as a list."""
     if setup.mode != "generation":
         return [_text(lane[0], setup.mode) for lane in answered.responses]
@@ -182,7 +182,7 @@ def _mean(found: Sequence[float | list[float]]) -> float | list[float]:
     return sum(values) / len(values)
 
 
-def _ours(setup: Setup, answered: Answered, passes: Sequence[Score]) -> dict[str, Any]:
+def _ours(setup: TaskSetup, answered: ItemResponses, passes: Sequence[Score]) -> dict[str, Any]:
     """What became of each pass. `finish` and `failure` only where known, `turns` of conversations."""
     count = max(map(len, answered.responses), default=0)
     told: list[dict[str, Any]] = [{} for _ in range(count)]

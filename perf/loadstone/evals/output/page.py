@@ -15,7 +15,7 @@ from loadstone.evals.output import serving_tables, tables
 from loadstone.evals.output.serving_tables import Bin
 from loadstone.evals.output.tables import SHARES, ends, modes, percent
 from loadstone.report.page import Page, Prose, Section
-from loadstone.samples import Estimate, Evaluation, Spent, Tallied
+from loadstone.samples import Estimate, EvalCost, Evaluation, TaskResult
 from loadstone.summary import Summary
 
 # From this share on, answers that failed or were cut make a figure doubtful.
@@ -39,7 +39,7 @@ class Meanwhile(Struct, frozen=True, kw_only=True):
     they took and by how they ended."""
 
     runs: Mapping[str, Summary] = {}
-    spent: Spent | None = None
+    spent: EvalCost | None = None
     latency: Sequence[Bin] = ()
     finish: Sequence[Bin] = ()
 
@@ -83,7 +83,7 @@ def lead(evaluation: Evaluation) -> Prose:
     return Prose(text, "bad" if bad else "good")
 
 
-def _headlines(evaluation: Evaluation, judged: Sequence[Tallied]) -> list[str]:
+def _headlines(evaluation: Evaluation, judged: Sequence[TaskResult]) -> list[str]:
     """Of benchmarks with groups the outermost, then tasks in none."""
     inner = {name for group in evaluation.groups for name in group.tasks}
     outer = [group for group in evaluation.groups
@@ -98,7 +98,7 @@ def _headline(title: str, found: Estimate, items: int, mode: str) -> str:
     return f"{plain(title)}: {percent(found.value)} of {items:,} items by {mode}{sure}."
 
 
-def _loud(judged: Sequence[Tallied]) -> list[str]:
+def _loud(judged: Sequence[TaskResult]) -> list[str]:
     """What hides how good the model is."""
     total = sum(sum(each.figures[0].outcomes.values()) for each in judged)
     counts = {name: sum(each.figures[0].outcomes[name] for each in judged) for name in SHARES}
@@ -120,7 +120,7 @@ def _of(count: int, total: int) -> str:
     return f"{count:,} of {total:,} answers ({percent(count / total)})"
 
 
-def _warnings(judged: Sequence[Tallied]) -> Iterator[Prose]:
+def _warnings(judged: Sequence[TaskResult]) -> Iterator[Prose]:
     """Of single tasks, where there are several; and what the scorers choked on."""
     loud = [f"{plain(each.title)}: {', '.join(shares)}" for each in judged if (shares := _much(each))]
     if loud and len(judged) > 1:
@@ -134,7 +134,7 @@ def _warnings(judged: Sequence[Tallied]) -> Iterator[Prose]:
             )
 
 
-def _much(task: Tallied) -> list[str]:
+def _much(task: TaskResult) -> list[str]:
     """What befell so many answers of a task that its accuracy tells little."""
     outcomes = task.figures[0].outcomes
     total = sum(outcomes.values())

@@ -23,7 +23,7 @@ from loadstone.evals.output.serving_tables import Bin
 from loadstone.evals.scoring import intervals
 from loadstone.report import html, markdown
 from loadstone.report.page import Page
-from loadstone.samples import Evaluation, Spent
+from loadstone.samples import EvalCost, Evaluation
 from loadstone.summary import Summary
 
 PAGES = {"report.md": markdown.draw, "report.html": html.draw}
@@ -56,7 +56,7 @@ def page(folder: Path) -> Page:
     return view.page(*read(folder))
 
 
-def write(folder: run_folder.Folder, web: bool = True) -> None:
+def write(folder: run_folder.RunFolder, web: bool = True) -> None:
     """report.md and, if wanted, report.html."""
     found = page(folder.path)
     for name, draw in PAGES.items():
@@ -85,10 +85,10 @@ def _summaries(folder: Path) -> Iterator[tuple[str, Summary]]:
 
 
 class _Told(Struct):
-    spent: Spent | None = None
+    spent: EvalCost | None = None
 
 
-def _spent(path: Path) -> Spent | None:
+def _spent(path: Path) -> EvalCost | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Told).spent
     except (OSError, msgspec.MsgspecError):

@@ -20,18 +20,18 @@ from loadstone.errors import UsageError
 from loadstone.evals.output import items_csv, lm_eval_results, lm_eval_samples
 from loadstone.evals.output.items_csv import Timing
 from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import Setup
+from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.scoring import aggregate, score
 from loadstone.evals.scoring import groups as grouping
 from loadstone.evals.scoring.sandbox import Runs
-from loadstone.samples import Answered, Evaluation, Score, Tallied
+from loadstone.samples import Evaluation, ItemResponses, Score, TaskResult
 from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Group
 
 ITEMS = "items.csv"
-Judged = tuple[Answered, list[Score]]
+Judged = tuple[ItemResponses, list[Score]]
 # A task and what was answered; with its scores, where others than the task's own have judged.
-Part = tuple[Setup, Iterable[Answered | Judged]]
+Part = tuple[TaskSetup, Iterable[ItemResponses | Judged]]
 
 
 def stamp(now: datetime) -> str:
@@ -40,7 +40,7 @@ def stamp(now: datetime) -> str:
 
 
 def finish(
-    folder: run_folder.Folder,
+    folder: run_folder.RunFolder,
     about: About,
     parts: Iterable[Part],
     groups: Sequence[Group],
@@ -56,7 +56,7 @@ def finish(
     with _whole_or_none() as made, items_csv.Writer(folder.path / ITEMS, timings or {}) as rows:
         for setup, answered in parts:
             setups.append(setup)
-            tallied = aggregate.Tally(setup.row)
+            tallied = aggregate.TaskTally(setup.row)
             path = folder.path / lm_eval_samples.samples_name(setup.task.name, when)
             made.append(path)
             folder.write_lines(path.name, _judged(setup, answered, tallied, rows, run_code))
@@ -83,8 +83,8 @@ def _whole_or_none() -> Iterator[list[Path]]:
 
 def whole(
     model: str,
-    setups: Sequence[Setup],
-    tallies: Mapping[str, aggregate.Tally],
+    setups: Sequence[TaskSetup],
+    tallies: Mapping[str, aggregate.TaskTally],
     groups: Sequence[Group],
     target: Mapping[str, float] | None = None,
 ) -> Evaluation:
@@ -99,14 +99,14 @@ def whole(
     )
 
 
-def _as_is(tallied: Tallied) -> Tallied:
+def _as_is(tallied: TaskResult) -> TaskResult:
     return tallied
 
 
 def _judged(
-    setup: Setup,
-    parts: Iterable[Answered | Judged],
-    tallied: aggregate.Tally,
+    setup: TaskSetup,
+    parts: Iterable[ItemResponses | Judged],
+    tallied: aggregate.TaskTally,
     rows: items_csv.Writer,
     run_code: Scorer | None,
 ) -> Iterator[bytes]:
@@ -117,7 +117,7 @@ def _judged(
         yield from map(lm_eval_samples.dumped, lm_eval_samples.lines(setup, one, scores))
 
 
-def _scores(setup: Setup, one: Answered, run_code: Scorer | None) -> list[Score]:
+def _scores(setup: TaskSetup, one: ItemResponses, run_code: Scorer | None) -> list[Score]:
     if not setup.judged:
         return []
     return setup.judge(one) if setup.judge else score.score(setup.task, setup.mode, one, run_code)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from loadstone.checks.finding import plain
 from loadstone.report.page import Axis, Block, Chart, Prose, Series, Table
 from loadstone.report.run_tables import number
-from loadstone.samples import Estimate, Spent
+from loadstone.samples import Estimate, EvalCost
 from loadstone.summary import Metric, Summary
 
 _FIGURES = (("ttft", "mean", "TTFT mean"), ("ttft", "p50", "p50"), ("ttft", "p99", "p99"),
@@ -107,7 +107,7 @@ def _chart(bins: Sequence[Bin]) -> Chart:
                  series=[series], note="bars: 95 % intervals", height=280)  # fmt: skip
 
 
-def spent(found: Spent) -> Table:
+def spent(found: EvalCost) -> Table:
     rows = [["input tokens", f"{found.input_tokens:,}"], ["of these cached", f"{found.cached_tokens:,}"],
             ["output tokens", f"{found.output_tokens:,}"]]  # fmt: skip
     rows += [["cost", f"{found.cost:,.4f}"]] if found.cost is not None else []

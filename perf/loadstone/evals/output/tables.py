@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from loadstone.checks.finding import plain
 from loadstone.evals.scoring.intervals import scaled
 from loadstone.report.page import Axis, Block, Chart, Section, Series, Table
-from loadstone.samples import Estimate, Evaluation, Figure, Grouped, Standing, Tallied
+from loadstone.samples import Estimate, Evaluation, Figure, GroupResult, LeaderboardRow, TaskResult
 
 # Tasks in a chart; rows of a table of details that is open from the start.
 MOST_CHARTED, MOST_OPEN = 80, 12
@@ -19,7 +19,7 @@ SHARES = ("right", "wrong", "unparsed", "truncated", "failed")
 COLUMNS = ("Humanities", "STEM", "SocialScience", "Other")
 
 
-def tasks(tasks: Sequence[Tallied]) -> Iterator[Block]:
+def tasks(tasks: Sequence[TaskResult]) -> Iterator[Block]:
     columns = ["task", "accuracy", "95 % interval", "std. error", "over answered", *SHARES, "items", "passes", "mode",
                "template", "shots", "metric"]  # fmt: skip
     note = "accuracy: over all items; right to failed: shares of all answers"
@@ -31,7 +31,7 @@ def tasks(tasks: Sequence[Tallied]) -> Iterator[Block]:
         yield _chart(charted)
 
 
-def _task(each: Tallied) -> list[str]:
+def _task(each: TaskResult) -> list[str]:
     figure = each.figures[0] if each.figures else None
     told = [*_with_error(figure), *_shares(figure.outcomes)] if figure else ["-"] * (4 + len(SHARES))
     about = [f"{each.items:,}", str(each.passes), each.mode, _template(each), str(each.shots)]
@@ -48,7 +48,7 @@ def _error(figure: Figure) -> str:
     return "-" if figure.all.stderr is None else f"{times * figure.all.stderr:.2f}"
 
 
-def _template(each: Tallied) -> str:
+def _template(each: TaskResult) -> str:
     return f"{plain(each.template, 40)} v{each.version:g}"
 
 
@@ -64,7 +64,7 @@ def _shares(outcomes: Mapping[str, int]) -> list[str]:
     return [percent(outcomes[name] / total) if total else "-" for name in SHARES]
 
 
-def _chart(tasks: Sequence[Tallied]) -> Chart:
+def _chart(tasks: Sequence[TaskResult]) -> Chart:
     """With the figure over the answered beside it, where there is any that differs."""
     names = [plain(each.task) for each in tasks]
     found, answered = [each.figures[0].all for each in tasks], [each.figures[0].answered for each in tasks]
@@ -88,7 +88,7 @@ def groups(evaluation: Evaluation) -> Table:
     return Table("Groups", columns, rows, note, numeric=True)
 
 
-def _group(group: Grouped, mode: str) -> list[str]:
+def _group(group: GroupResult, mode: str) -> list[str]:
     means = [percent(group.micro.value), ends(group.micro), percent(group.macro.value), ends(group.macro)]
     answered = percent(group.answered.value) if group.answered else "-"
     counts = [str(len(group.tasks)), f"{group.items:,}"]
@@ -105,14 +105,14 @@ def standings(evaluation: Evaluation) -> Table:
     return Table("Leaderboard", columns, rows, note, numeric=True)
 
 
-def _standing(model: str, row: Standing, names: Sequence[str]) -> list[str]:
+def _standing(model: str, row: LeaderboardRow, names: Sequence[str]) -> list[str]:
     cells = [percent(row.columns[name]) if name in row.columns else "-" for name in names]
     delta = "-" if row.delta is None else f"{100 * row.delta:+.2f} points"
     target = "-" if row.target is None else percent(row.target)
     return [plain(model, 60), row.name, *cells, percent(row.weighted), percent(row.mean), target, delta]
 
 
-def further(tasks: Sequence[Tallied]) -> Iterator[Section]:
+def further(tasks: Sequence[TaskResult]) -> Iterator[Section]:
     """All metrics and filters, where a task has more than one; and what several passes come to."""
     columns = [
         "task",
@@ -137,7 +137,7 @@ def further(tasks: Sequence[Tallied]) -> Iterator[Section]:
         yield Section("Several passes", [table])
 
 
-def _one(each: Tallied, figure: Figure) -> list[str]:
+def _one(each: TaskResult, figure: Figure) -> list[str]:
     value, interval, answered = _figure(figure)
     unparsed = figure.outcomes["unparsed"]
     return [plain(each.task), figure.metric, plain(figure.filter, 60), value, _error(figure), interval,
@@ -165,7 +165,7 @@ def data(evaluation: Evaluation) -> Iterator[Section]:
     yield Section("Data and settings", tables, folded=True)
 
 
-def modes(names: Sequence[str], judged: Sequence[Tallied]) -> str:
+def modes(names: Sequence[str], judged: Sequence[TaskResult]) -> str:
     """How the tasks of a group were answered."""
     return " and ".join(dict.fromkeys(each.mode for each in judged if each.task in names))
 

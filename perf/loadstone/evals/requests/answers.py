@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from loadstone.engine import run_folder
 from loadstone.evals.requests import loglikelihood
-from loadstone.evals.requests.build import Item, Wanted, stopped
-from loadstone.evals.requests.loglikelihood import UntoldError
+from loadstone.evals.requests.build import EvalRequest, Item, stopped
+from loadstone.evals.requests.loglikelihood import MissingLogprobsError
 from loadstone.records import Record, Usage, from_lines
-from loadstone.samples import Answered
+from loadstone.samples import ItemResponses
 
 RUNS, CACHED = "runs", "cached.jsonl"
 Response = str | tuple[float, bool]
@@ -42,7 +42,7 @@ class Answer(Struct, frozen=True, kw_only=True):
         return self.failure is None
 
 
-def read(folder: Path, wanted: Mapping[str, Wanted], seen: Seen = lambda *_: None) -> dict[str, Answer]:
+def read(folder: Path, wanted: Mapping[str, EvalRequest], seen: Seen = lambda *_: None) -> dict[str, Answer]:
     """Answers by id of the request, from the records of all runs and from what the cache knew. What failed and was
     asked again counts by its good answer; what never had one by its last failure. `seen` is told of every record, so
     that a file of gigabytes is read once."""
@@ -69,7 +69,7 @@ def of(record: Record) -> str:
     return record.prompt.rpartition(".")[0] if record.turn is not None and record.turn > 1 else record.prompt
 
 
-def conversation(wanted: Wanted, said: Mapping[int, Answer]) -> Answer | None:
+def conversation(wanted: EvalRequest, said: Mapping[int, Answer]) -> Answer | None:
     """The answer of a conversation, of its turns by number: the last, or the failure that ended it. None where turns
     are missing, as it was cut short: those that came say nothing without the rest."""
     if failed := next((one for one in said.values() if not one.good), None):
@@ -102,13 +102,13 @@ def runs(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name))
 
 
-def answer(record: Record, wanted: Wanted, run: str | None) -> Answer:
+def answer(record: Record, wanted: EvalRequest, run: str | None) -> Answer:
     """What a record says to what was wanted. A text that goes on behind a stop text of its settings, as the server took
     no more of them or heeds none, ended there."""
     failure, responses = _failure(record), list[Response]()
     try:
         responses = [] if failure else _responses(record, wanted)
-    except UntoldError as exc:
+    except MissingLogprobsError as exc:
         failure = f"untold: {exc}"
     cut = wanted.mode == "generation" and responses and responses[0] != (record.text or "")
     return Answer(
@@ -120,14 +120,14 @@ def answer(record: Record, wanted: Wanted, run: str | None) -> Answer:
     )
 
 
-def answered(items: Iterable[Item], answers: Mapping[str, Answer]) -> Iterator[Answered]:
+def answered(items: Iterable[Item], answers: Mapping[str, Answer]) -> Iterator[ItemResponses]:
     """What came back for each item, in its order. What has not been asked yet has failed with `unsent`."""
     unsent = Answer(failure="unsent")
     for item in items:
         sample = item.sample
         told = [[answers.get(wanted.id, unsent) for wanted in passes] for passes in item.wanted]
         lanes = [lane for passes, came in zip(item.wanted, told, strict=True) for lane in _lanes(passes[0], came)]
-        yield Answered(
+        yield ItemResponses(
             task=sample.task,
             doc_id=sample.doc_id,
             doc=sample.doc,
@@ -144,7 +144,7 @@ def answered(items: Iterable[Item], answers: Mapping[str, Answer]) -> Iterator[A
 _Lane = tuple[tuple[str, dict[str, Any] | str], tuple[list[Answer], int]]
 
 
-def _lanes(wanted: Wanted, came: list[Answer]) -> list[_Lane]:
+def _lanes(wanted: EvalRequest, came: list[Answer]) -> list[_Lane]:
     """A request of letters answers for each of them, as if each had been asked by itself."""
     context = wanted.asked if isinstance(wanted.asked, str) else msgspec.json.encode(wanted.asked).decode()
     if wanted.mode == "letters":
@@ -164,7 +164,7 @@ def _failure(record: Record) -> str | None:
     return None if proper else record.error.kind
 
 
-def _responses(record: Record, wanted: Wanted) -> list[Response]:
+def _responses(record: Record, wanted: EvalRequest) -> list[Response]:
     if wanted.mode == "generation":
         return [stopped(record.text or "", wanted.settings)]
     return list(loglikelihood.judged(record, wanted))

@@ -22,7 +22,7 @@ Form = Literal["text", "messages"]
 Message = dict[str, Any]
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
+class EvalRequest(Struct, frozen=True, kw_only=True):
     """One request of an evaluation, whoever made it: a task of ours, or an instance of lm-eval's.
 
     id: unlike any other in the evaluation, and the same each time it is put together from the same settings.
@@ -48,7 +48,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     context: int | None = None
 
 
-class How(Struct, frozen=True, kw_only=True):
+class RequestOptions(Struct, frozen=True, kw_only=True):
     """What all items of a task have in common. `settings`: of a generation; `repeat`: passes."""
 
     mode: Mode
@@ -63,7 +63,7 @@ class Item(Struct, frozen=True):
     """A sample and what is asked for it: of each request (a choice has one for each continuation), one a pass."""
 
     sample: Sample
-    wanted: list[list[Wanted]]
+    wanted: list[list[EvalRequest]]
 
 
 def generation(task: Task, gen: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def stopped(text: str, settings: Mapping[str, Any]) -> str:
     return text
 
 
-def item(sample: Sample, how: How) -> Item:
+def item(sample: Sample, how: RequestOptions) -> Item:
     """All requests of a sample."""
     asked = text(sample.ask, how.system) if how.form == "text" else messages(sample.ask, how.system, how.multiturn)
     between = _delimiter(sample.ask, how.form)
@@ -181,9 +181,9 @@ def _lettered(sample: Sample, between: str) -> list[tuple[str, Part]]:
 _PARTS = {"generation": _generated, "loglikelihood": _continued, "letters": _lettered}
 
 
-def _wanted(name: str, asked: str | list[Message], how: How, attempt: int, part: Part) -> Wanted:
+def _wanted(name: str, asked: str | list[Message], how: RequestOptions, attempt: int, part: Part) -> EvalRequest:
     settings = how.settings if how.mode == "generation" else {}
     if settings.get("temperature"):
         settings = {**settings, "seed": settings.get("seed", SEED) + attempt}
     ident = f"{name}#{attempt}" if attempt else name
-    return Wanted(id=ident, mode=how.mode, asked=asked, settings=settings, attempt=attempt, **part)
+    return EvalRequest(id=ident, mode=how.mode, asked=asked, settings=settings, attempt=attempt, **part)

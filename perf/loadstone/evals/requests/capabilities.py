@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from loadstone.apis.openai import Chat, Completions
 from loadstone.config.schema import Config
-from loadstone.evals.requests.build import Wanted
-from loadstone.evals.requests.client import MODELS, Heard, Line, lines
-from loadstone.evals.requests.loglikelihood import UntoldError, Way, body, continuation
+from loadstone.evals.requests.build import EvalRequest
+from loadstone.evals.requests.client import MODELS, ClientResponse, EvalClient, lines
+from loadstone.evals.requests.loglikelihood import LogprobMethod, MissingLogprobsError, body, continuation
 from loadstone.records import Logprobs
 
 CONTEXT, LIKELY, AFTER, UNLIKELY = "The capital of France is", " Paris", ", and", " xqzvwk"
@@ -32,7 +32,7 @@ _PATHS = {"chat": Chat.path, "completions": Completions.path}
 _APIS = {"chat": Chat(), "completions": Completions()}
 
 
-class Abilities(Struct, frozen=True, kw_only=True):
+class ServerCapabilities(Struct, frozen=True, kw_only=True):
     """What a server was seen to do; `why` has a sentence for what it does not, by the name of the field.
 
     chat, completions: it answers there; template: False where there is no chat template.
@@ -62,27 +62,27 @@ class Abilities(Struct, frozen=True, kw_only=True):
     why: dict[str, str] = {}
 
 
-async def survey(config: Config) -> list[Abilities]:
+async def survey(config: Config) -> list[ServerCapabilities]:
     """The abilities of each server of a run, in the order of their addresses. Raises UsageError when nobody answers.
     Of other APIs than OpenAI's nothing is known, but that they generate."""
     if config.api not in _PATHS:
-        return [Abilities(why=dict.fromkeys(("loglikelihood", "letters"), f"--api {config.api} has none"))]
+        return [ServerCapabilities(why=dict.fromkeys(("loglikelihood", "letters"), f"--api {config.api} has none"))]
     async with lines(config) as found:
         return [await look(line) for line in found]
 
 
-async def look(line: Line) -> Abilities:
+async def look(line: EvalClient) -> ServerCapabilities:
     """All that can be seen of one server."""
     look = _Look(line)
     for step in (look.models, look.tokenizer, look.completions, look.chat, look.stops):
         await step()
-    return msgspec.convert({**look.seen, "why": look.why}, Abilities)
+    return msgspec.convert({**look.seen, "why": look.why}, ServerCapabilities)
 
 
 class _Look:
     """What has been seen so far; each step asks for one thing more."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: EvalClient) -> None:
         self._line = line
         self.seen: dict[str, Any] = {"letters": {}}
         self.why: dict[str, str] = {}
@@ -110,11 +110,11 @@ class _Look:
             self.why |= dict.fromkeys((*names, "letters completions"), self.why["completions"])
             return
         for name in names:
-            await self._tells(name, Way(name))  # type: ignore[arg-type]
+            await self._tells(name, LogprobMethod(name))  # type: ignore[arg-type]
         await self._letters("completions", CONTEXT)
         kind = next((name for name in names if self.seen[name]), None)
         if kind:
-            await self._special(Way(kind))  # type: ignore[arg-type]
+            await self._special(LogprobMethod(kind))  # type: ignore[arg-type]
 
     async def chat(self) -> None:
         asked = [{"role": "user", "content": CONTEXT}]
@@ -125,7 +125,7 @@ class _Look:
                 self.seen["template"] = False
             self.why |= dict.fromkeys(("chat_prompt_logprobs", "letters chat"), self.why["chat"])
             return
-        await self._tells("chat_prompt_logprobs", Way("prompt_logprobs", "chat"))
+        await self._tells("chat_prompt_logprobs", LogprobMethod("prompt_logprobs", "chat"))
         await self._letters("chat", asked)
 
     async def stops(self) -> None:
@@ -160,7 +160,7 @@ class _Look:
             self.why[api] = f"{_PATHS[api]} does not answer ({_said(heard)})"
         return bool(self.seen[api])
 
-    async def _tells(self, name: str, way: Way) -> None:
+    async def _tells(self, name: str, way: LogprobMethod) -> None:
         """Whether log-probabilities of a prompt are told, and can be believed."""
         try:
             short, long = await self._told(way, LIKELY), await self._told(way, LIKELY + AFTER)
@@ -169,22 +169,22 @@ class _Look:
                 other = await self._told(way, UNLIKELY)
                 self.seen["knows"] = value > continuation(other, _context(way), UNLIKELY)[0]
             _same(short, long)
-        except UntoldError as exc:
+        except MissingLogprobsError as exc:
             self.seen[name], self.why[name] = False, str(exc)
         else:
             self.seen[name] = True
 
-    async def _told(self, way: Way, text: str, **over: Any) -> Logprobs:
+    async def _told(self, way: LogprobMethod, text: str, **over: Any) -> Logprobs:
         asked: Any = CONTEXT if way.api == "completions" else [{"role": "user", "content": CONTEXT}]
-        wanted = Wanted(id="probe", mode="loglikelihood", asked=asked, continuation=text)
+        wanted = EvalRequest(id="probe", mode="loglikelihood", asked=asked, continuation=text)
         heard = await self._line.post(_PATHS[way.api], {**body(wanted, way), **over})
         if not heard.good:
-            raise UntoldError(f"it refuses the request ({heard.complaint})")
+            raise MissingLogprobsError(f"it refuses the request ({heard.complaint})")
         reply = heard.reply(_APIS[way.api])
         usage = reply.usage.prompt if reply.usage else None
         return believed(reply.logprobs(), usage, "echo" if way.kind == "echo" else "prompt_logprobs")
 
-    async def _special(self, way: Way) -> None:
+    async def _special(self, way: LogprobMethod) -> None:
         """What becomes of a text: whether a token is put before it, whether not when asked not to, and whether token
         ids are taken as they are."""
         as_is = await self._told(way, LIKELY)
@@ -194,21 +194,21 @@ class _Look:
         if self._ids:
             self.seen["ids"] = await self._count(way, prompt=self._ids) == len(self._ids)
 
-    async def _shorter(self, way: Way, than: Logprobs, **over: Any) -> bool:
+    async def _shorter(self, way: LogprobMethod, than: Logprobs, **over: Any) -> bool:
         count = await self._count(way, **over)
         return count is not None and count < than.prompt
 
-    async def _count(self, way: Way, **over: Any) -> int | None:
+    async def _count(self, way: LogprobMethod, **over: Any) -> int | None:
         try:
             return (await self._told(way, LIKELY, **over)).prompt
-        except UntoldError:
+        except MissingLogprobsError:
             return None
 
     async def _letters(self, api: str, asked: Any) -> None:
         why = "it tells no likeliest tokens"
         for top in TOPS:
-            wanted = Wanted(id="probe", mode="letters", asked=asked, letters=["A"])
-            fields = {**body(wanted, Way("letters", api, top=top)), "stream": False}  # type: ignore[arg-type]
+            wanted = EvalRequest(id="probe", mode="letters", asked=asked, letters=["A"])
+            fields = {**body(wanted, LogprobMethod("letters", api, top=top)), "stream": False}  # type: ignore[arg-type]
             heard = await self._line.post(_PATHS[api], fields)
             told = heard.reply(_APIS[api]).logprobs() if heard.good else None
             if told is not None and told.top and len(told.top[0]) > 1:
@@ -218,7 +218,7 @@ class _Look:
         self.why[f"letters {api}"] = why
 
 
-def token_ids(heard: Heard) -> list[int] | None:
+def token_ids(heard: ClientResponse) -> list[int] | None:
     """What a `/tokenize` of vLLM, SGLang or llama.cpp says."""
     found = heard.json() if heard.good else None
     tokens = found.get("tokens") if isinstance(found, dict) else None
@@ -228,15 +228,15 @@ def token_ids(heard: Heard) -> list[int] | None:
 def believed(told: Logprobs | None, usage: int | None, field: str) -> Logprobs:
     """Log-probabilities, if they are those of a whole prompt. Raises UntoldError."""
     if told is None:
-        raise UntoldError(f"it ignores `{field}`: the answer has no log-probabilities")
+        raise MissingLogprobsError(f"it ignores `{field}`: the answer has no log-probabilities")
     if not told.prompt:
-        raise UntoldError(
+        raise MissingLogprobsError(
             f"it ignores `{field}`: it tells of {len(told.tokens)} generated tokens, none of the prompt's"
         )
     if usage is not None and usage != told.prompt:
-        raise UntoldError(f"it tells of {told.prompt} tokens of a prompt that has {usage}")
+        raise MissingLogprobsError(f"it tells of {told.prompt} tokens of a prompt that has {usage}")
     if any(value is None or value > 0 for value in told.values[1 : told.prompt]):
-        raise UntoldError("it leaves out log-probabilities of the prompt's tokens")
+        raise MissingLogprobsError("it leaves out log-probabilities of the prompt's tokens")
     return told
 
 
@@ -248,15 +248,15 @@ def _same(short: Logprobs, long: Logprobs) -> None:
     pairs = list(zip(short.values[1:count], long.values[1:count], strict=True))
     apart = [abs(one - other) for one, other in pairs if one is not None and other is not None]
     if apart and sum(apart) / len(apart) > APART:
-        raise UntoldError(
+        raise MissingLogprobsError(
             f"the same tokens have other log-probabilities when more text follows, by {max(apart):.2g}: "
             "they are not those of the tokens they are told of"
         )
 
 
-def _context(way: Way) -> str | None:
+def _context(way: LogprobMethod) -> str | None:
     return CONTEXT if way.api == "completions" else None
 
 
-def _said(heard: Heard) -> str:
+def _said(heard: ClientResponse) -> str:
     return f"HTTP {heard.status}" if heard.good or heard.status in (404, 405) else heard.complaint

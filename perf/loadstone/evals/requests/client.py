@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import base
-from loadstone.apis.response_parser import Reply, complaint
+from loadstone.apis.response_parser import ResponseParser, complaint
 from loadstone.config import secrets
 from loadstone.config.schema import Config
 from loadstone.engine import preflight, prepare
-from loadstone.engine.prepare import Entrance
+from loadstone.engine.prepare import EndpointSpec
 from loadstone.errors import UsageError
 from loadstone.transport import Headers, Request
 
@@ -28,7 +28,7 @@ PAUSES = (1.0, 2.0, 4.0)
 MODELS = "/v1/models"
 
 
-class Heard(Struct, frozen=True):
+class ClientResponse(Struct, frozen=True):
     """What came back: the HTTP status and the body."""
 
     status: int
@@ -50,29 +50,29 @@ class Heard(Struct, frozen=True):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
-    def reply(self, api: base.API) -> Reply:
+    def reply(self, api: base.API) -> ResponseParser:
         """The answer, read as an API does it."""
-        reply = Reply(api, stream=False, keep_text=True)
+        reply = ResponseParser(api, stream=False, keep_text=True)
         reply.head(self.status, b"application/json")
         reply.feed(self.body, 0)
         reply.finish()
         return reply
 
 
-class Line:
+class EvalClient:
     """Asks one server for one model."""
 
-    def __init__(self, entrance: Entrance, headers: Headers, model: str) -> None:
+    def __init__(self, entrance: EndpointSpec, headers: Headers, model: str) -> None:
         self._at = entrance
         self._headers: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *headers)
         self.model = model
         self.url = entrance.url
 
-    async def get(self, path: str) -> Heard:
+    async def get(self, path: str) -> ClientResponse:
         """An answer to GET, of a path such as `/v1/models`."""
         return await self._send(Request("GET", self._path(path), self._headers))
 
-    async def post(self, path: str, fields: dict[str, Any]) -> Heard:
+    async def post(self, path: str, fields: dict[str, Any]) -> ClientResponse:
         """An answer to POST, of the fields with the model's name."""
         body = msgspec.json.encode({"model": self.model, **fields})
         return await self._send(Request("POST", self._path(path), self._headers, body))
@@ -80,7 +80,7 @@ class Line:
     def _path(self, path: str) -> str:
         return self._at.listing.replace(MODELS, path, 1)
 
-    async def _send(self, request: Request) -> Heard:
+    async def _send(self, request: Request) -> ClientResponse:
         for pause in (*PAUSES, None):
             status, body, _ = await preflight.ask(self._at.door.transport, request, self.url)
             if status not in BUSY or pause is None:
@@ -88,11 +88,11 @@ class Line:
             await asyncio.sleep(pause)
         if status in BUSY:
             raise UsageError(f"{self.url} is too busy to be asked what it can do (HTTP {status}); try again later")
-        return Heard(status, body)
+        return ClientResponse(status, body)
 
 
 @contextlib.asynccontextmanager
-async def lines(config: Config) -> AsyncIterator[list[Line]]:
+async def lines(config: Config) -> AsyncIterator[list[EvalClient]]:
     """A line to each server of a run, for as long as they are needed. Raises UsageError when nobody answers, the key is
     refused, or there is no way to know the model."""
     headers, hint = secrets.request_headers(config), secrets.hint(config)
@@ -103,7 +103,7 @@ async def lines(config: Config) -> AsyncIterator[list[Line]]:
             raise UsageError(secrets.without(str(exc), secrets.secrets(config))) from exc
 
 
-async def _line(config: Config, at: Entrance, headers: Headers, hint: str) -> Line:
+async def _line(config: Config, at: EndpointSpec, headers: Headers, hint: str) -> EvalClient:
     server = await preflight.look(at.door.transport, at.url, at.listing, headers, hint)
     asked = config.models[0][0] if config.models else None
-    return Line(at, headers, preflight.choose_model(server, asked, at.url)[0])
+    return EvalClient(at, headers, preflight.choose_model(server, asked, at.url)[0])

@@ -13,7 +13,7 @@ from loadstone.evals.requests import send
 from loadstone.evals.requests.answers import CACHED, answer
 from loadstone.evals.requests.cache import Cache, key
 from loadstone.evals.requests.send import Routed, Row
-from loadstone.evals.requests.task_run import Paper
+from loadstone.evals.requests.task_run import TaskRun
 from loadstone.records import Record, to_line
 
 
@@ -28,7 +28,7 @@ def lines(routed: Iterable[Routed], load: Config) -> Iterator[tuple[str, bytes]]
     return ((one.id, send.line(row)) for (one, _), row in bodies(routed, load))
 
 
-def digests(routed: Iterable[Routed], papers: Iterable[Paper], load: Config) -> list[str]:
+def digests(routed: Iterable[Routed], papers: Iterable[TaskRun], load: Config) -> list[str]:
     """Of all requests of each task: equal where the same is asked."""
     made = [(hashlib.sha256(), paper) for paper in papers]
     hashers = {one.id: hasher for hasher, paper in made for one in paper.wanted()}

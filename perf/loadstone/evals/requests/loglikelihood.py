@@ -1,7 +1,7 @@
 """How likely a continuation is: the fields of a request that asks for it, and the sum taken from what comes back.
 
 Pure, and by lm-eval's rules, so that numbers are equal: spaces at the end of the context belong to the continuation,
-and the context has as many tokens as it has alone (`Wanted.context`, evals/tokenising.py). Where no tokenizer tells,
+and the context has as many tokens as it has alone (`EvalRequest.context`, tokenize.py). Where no tokenizer tells,
 the continuation's tokens are found from the end of the text that the server sent back.
 """
 
@@ -14,18 +14,18 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from loadstone.evals.requests.build import Wanted
+from loadstone.evals.requests.build import EvalRequest
 from loadstone.records import Logprobs, Record
 
 Kind = Literal["echo", "prompt_logprobs", "letters"]
 _UNREADABLE = "its tokens do not spell the text that was sent: a server with /tokenize, or --mode generation, can do it"
 
 
-class UntoldError(Exception):
+class MissingLogprobsError(Exception):
     """What came back does not say how likely the continuation is; the text says why, as the reason of a failed item."""
 
 
-class Way(Struct, frozen=True):
+class LogprobMethod(Struct, frozen=True):
     """How a server is asked for log-probabilities.
 
     plain: whether it leaves special tokens away when asked to, as lm-eval sends none; ids: whether texts go to it as
@@ -40,7 +40,7 @@ class Way(Struct, frozen=True):
     top: int = 20
 
 
-def body(wanted: Wanted, way: Way) -> dict[str, Any]:
+def body(wanted: EvalRequest, way: LogprobMethod) -> dict[str, Any]:
     """The fields of the request. One token is generated, as by lm-eval: not every server takes `max_tokens` 0."""
     if way.kind == "letters":
         return {**_asked(wanted.asked), **_FIRST[way.api](way.top), "max_tokens": 1, "temperature": 0}
@@ -58,7 +58,7 @@ def _asked(asked: str | list[dict[str, Any]]) -> dict[str, Any]:
     return {"prompt": asked} if isinstance(asked, str) else {"messages": asked}
 
 
-def _whole(wanted: Wanted, way: Way) -> dict[str, Any]:
+def _whole(wanted: EvalRequest, way: LogprobMethod) -> dict[str, Any]:
     """Context and continuation in one: token ids where they are known, a text, or messages of which the last ends as
     the continuation does."""
     text = wanted.continuation or ""
@@ -75,10 +75,10 @@ def _whole(wanted: Wanted, way: Way) -> dict[str, Any]:
     return {"messages": said, "add_generation_prompt": False, "continue_final_message": True}
 
 
-def judged(record: Record, wanted: Wanted) -> list[tuple[float, bool]]:
+def judged(record: Record, wanted: EvalRequest) -> list[tuple[float, bool]]:
     """What a record says of the continuation, or of each of the letters. Raises UntoldError."""
     if record.logprobs is None:
-        raise UntoldError("the answer has no log-probabilities")
+        raise MissingLogprobsError("the answer has no log-probabilities")
     if wanted.mode == "letters":
         return letters(record.logprobs, wanted.letters)
     context = wanted.asked if isinstance(wanted.asked, str) else None
@@ -102,18 +102,22 @@ def continuation(
     context's, and whole: how many there are, where that is known. Raises UntoldError.
     """
     if not told.prompt:
-        raise UntoldError("the server told nothing of the prompt's tokens")
+        raise MissingLogprobsError("the server told nothing of the prompt's tokens")
     if whole is not None and whole != told.prompt:
-        raise UntoldError(f"the server told of {told.prompt} tokens, but {whole} were sent")
+        raise MissingLogprobsError(f"the server told of {told.prompt} tokens, but {whole} were sent")
     if begin is None:
         context, text = (None, text) if context is None else moved(context, text)
         begin = _begin(told, context, text)
     values = told.values[begin : told.prompt]
     if text and not values:
-        raise UntoldError("the continuation has no token of its own: its text is part of the context's last token")
+        raise MissingLogprobsError(
+            "the continuation has no token of its own: its text is part of the context's last token"
+        )
     known = [value for value in values if value is not None]
     if len(known) < len(values):
-        raise UntoldError("the first token has no log-probability, and nothing stands before it: give it a context")
+        raise MissingLogprobsError(
+            "the first token has no log-probability, and nothing stands before it: give it a context"
+        )
     return math.fsum(known), all(told.best[begin : told.prompt])
 
 
@@ -125,7 +129,7 @@ def _begin(told: Logprobs, context: str | None, text: str) -> int:
             return begin
     begin = None if context is None else _by_offsets(told, context, text)
     if begin is None:
-        raise UntoldError(_UNREADABLE)
+        raise MissingLogprobsError(_UNREADABLE)
     return begin
 
 
@@ -196,10 +200,10 @@ def letters(told: Logprobs, wanted: list[str]) -> list[tuple[float, bool]]:
     likelier; minus infinity for one that is not among those told. Raises UntoldError when none is."""
     top = told.top[0] if told.top else {}
     if not top:
-        raise UntoldError("the server told no likeliest tokens")
+        raise MissingLogprobsError("the server told no likeliest tokens")
     masses = [math.fsum(math.exp(value) for value in _of(top, letter)) for letter in wanted]
     if not any(masses):
-        raise UntoldError(f"none of the letters is among the {len(top)} likeliest first tokens")
+        raise MissingLogprobsError(f"none of the letters is among the {len(top)} likeliest first tokens")
     best = max(top.values())
     return [
         (math.log(mass) if mass else -math.inf, best in _of(top, letter))

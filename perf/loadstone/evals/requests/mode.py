@@ -13,20 +13,20 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.errors import UsageError
-from loadstone.evals.requests.capabilities import Abilities
-from loadstone.evals.requests.loglikelihood import Way
-from loadstone.tasks.spec import Bridged, Mode, Task
+from loadstone.evals.requests.capabilities import ServerCapabilities
+from loadstone.evals.requests.loglikelihood import LogprobMethod
+from loadstone.tasks.spec import HarnessTask, Mode, Task
 
 SPOKEN = ("chat", "completions")
 
 
-class Route(Struct, frozen=True):
+class AnswerMode(Struct, frozen=True):
     """How a task is answered: its mode, over which API, and of log-probabilities in which way. `notice`: what the
     operator should know of it; `stops`: how many stop texts the server was seen to heed, None where nobody knows."""
 
     mode: Mode
     api: str
-    way: Way | None = None
+    way: LogprobMethod | None = None
     notice: str | None = None
     stops: int | None = None
 
@@ -36,9 +36,9 @@ class Route(Struct, frozen=True):
         return "text" if self.api == "completions" else "messages"
 
 
-def together(seen: Sequence[Abilities]) -> Abilities:
+def together(seen: Sequence[ServerCapabilities]) -> ServerCapabilities:
     """What all servers of a run can do: what one cannot, all cannot."""
-    names = [name for name in Abilities.__struct_fields__ if isinstance(getattr(seen[0], name), bool)]
+    names = [name for name in ServerCapabilities.__struct_fields__ if isinstance(getattr(seen[0], name), bool)]
     shared = {name: all(getattr(one, name) for one in seen) for name in names}
     shared["bos"] = any(one.bos for one in seen)
     contexts = [one.context for one in seen if one.context is not None]
@@ -54,10 +54,10 @@ def together(seen: Sequence[Abilities]) -> Abilities:
     )
 
 
-def choose(task: Task, asked: Mode | Literal["auto"], api: str | None, seen: Abilities) -> Route:
+def choose(task: Task, asked: Mode | Literal["auto"], api: str | None, seen: ServerCapabilities) -> AnswerMode:
     """The way of a task. `api`: the one asked for; None leaves it open, and a task of lm-eval's is put as a text then,
     as lm-eval does. Raises UsageError in a sentence."""
-    if api is None and isinstance(task, Bridged) and seen.completions:
+    if api is None and isinstance(task, HarnessTask) and seen.completions:
         api = "completions"
     if asked != "auto" and asked not in task.modes:
         raise UsageError(f"{task.name} cannot be answered by {asked}: leave --mode out, or say {_or(task.modes)}")
@@ -70,30 +70,30 @@ def choose(task: Task, asked: Mode | Literal["auto"], api: str | None, seen: Abi
     raise UsageError(_refusal(task, modes[0], api, seen))
 
 
-def routes(mode: Mode, api: str | None, seen: Abilities) -> list[Route]:
+def routes(mode: Mode, api: str | None, seen: ServerCapabilities) -> list[AnswerMode]:
     """All that the server can do of a mode, the best first."""
     if mode == "generation":
         return _generation(api, seen)
     if mode == "letters":
         return [
-            Route("letters", one, Way("letters", one, top=seen.letters[one]))
+            AnswerMode("letters", one, LogprobMethod("letters", one, top=seen.letters[one]))
             for one in ("completions", "chat")
             if api in (None, one) and one in seen.letters
         ]
-    texts = [Way("echo")] * seen.echo + [Way("prompt_logprobs")] * seen.prompt_logprobs
+    texts = [LogprobMethod("echo")] * seen.echo + [LogprobMethod("prompt_logprobs")] * seen.prompt_logprobs
     found = [msgspec.structs.replace(way, plain=seen.plain, ids=seen.tokenize and seen.ids) for way in texts]
-    found += [Way("prompt_logprobs", "chat")] * seen.chat_prompt_logprobs
-    return [Route("loglikelihood", way.api, way, _doubt(way, seen)) for way in found if api in (None, way.api)]
+    found += [LogprobMethod("prompt_logprobs", "chat")] * seen.chat_prompt_logprobs
+    return [AnswerMode("loglikelihood", way.api, way, _doubt(way, seen)) for way in found if api in (None, way.api)]
 
 
-def _generation(api: str | None, seen: Abilities) -> list[Route]:
+def _generation(api: str | None, seen: ServerCapabilities) -> list[AnswerMode]:
     """Any API generates; of OpenAI's two, the one that was seen to answer."""
     if api is not None and (api not in SPOKEN or getattr(seen, api)):
-        return [Route("generation", api, stops=seen.stops)]
-    return [Route("generation", one, stops=seen.stops) for one in SPOKEN if api is None and getattr(seen, one)]
+        return [AnswerMode("generation", api, stops=seen.stops)]
+    return [AnswerMode("generation", one, stops=seen.stops) for one in SPOKEN if api is None and getattr(seen, one)]
 
 
-def _doubt(way: Way, seen: Abilities) -> str | None:
+def _doubt(way: LogprobMethod, seen: ServerCapabilities) -> str | None:
     """What may set log-likelihoods apart from others', or from the truth."""
     doubts = []
     if way.api == "completions" and seen.bos and not way.plain and not way.ids:
@@ -105,7 +105,7 @@ def _doubt(way: Way, seen: Abilities) -> str | None:
     return "; ".join(doubts) or None
 
 
-def _refusal(task: Task, mode: Mode, api: str | None, seen: Abilities) -> str:
+def _refusal(task: Task, mode: Mode, api: str | None, seen: ServerCapabilities) -> str:
     able = [other for other in task.modes if other != mode and routes(other, api, seen)]
     if able:
         return f"--mode {mode} of {task.name} is not possible: {_lacks(mode, api, seen)}; say --mode {able[0]}"
@@ -114,7 +114,7 @@ def _refusal(task: Task, mode: Mode, api: str | None, seen: Abilities) -> str:
     return f"{task.name} cannot be answered by {mode} here: {_lacks(mode, api, seen)}; {advice}"
 
 
-def _lacks(mode: Mode, api: str | None, seen: Abilities) -> str:
+def _lacks(mode: Mode, api: str | None, seen: ServerCapabilities) -> str:
     """What was seen to be missing for a mode, in words."""
     names = {
         ("generation", "chat"): ("chat",),

@@ -23,15 +23,15 @@ from loadstone.engine import prepare, run_folder
 from loadstone.errors import Notice, UsageError
 from loadstone.evals.requests import loglikelihood
 from loadstone.evals.requests.answers import RUNS, runs
-from loadstone.evals.requests.build import Wanted, cut_stops
-from loadstone.evals.requests.mode import Route
+from loadstone.evals.requests.build import EvalRequest, cut_stops
+from loadstone.evals.requests.mode import AnswerMode
 from loadstone.loadtest import Live, Result
 from loadstone.records import Prompt
 
 REQUESTS, _REQUESTS = "requests-{}.jsonl", re.compile(r"requests-(\d+)\.jsonl")
 Row = dict[str, Any]
 # A request, and its route.
-Routed = tuple[Wanted, Route]
+Routed = tuple[EvalRequest, AnswerMode]
 
 
 async def infer(
@@ -58,7 +58,7 @@ def by_api(wanted: Iterable[Routed]) -> dict[str, list[Routed]]:
 async def _run(batch: Sequence[Routed], load: Config, folder: Path, notice: Notice, live: Live | None) -> Result:
     number = _next(folder)
     path = folder / REQUESTS.format(number)
-    run_folder.Folder(folder, new=False).write_lines(path.name, map(line, rows(batch, load)))
+    run_folder.RunFolder(folder, new=False).write_lines(path.name, map(line, rows(batch, load)))
     stream = load.stream and any(one.mode == "generation" for one, _ in batch)
     config = msgspec.structs.replace(
         load, dataset=f"jsonl:{path}", requests=len(batch), stream=stream, save_text=True,
@@ -161,7 +161,7 @@ def close(folder: Path, load: Config) -> list[Path]:
     """Runs that were killed get their results from the records that they left; returns them."""
     left = [path for path in runs(folder) if not (path / "summary.json").exists()]
     for path in left:
-        run = run_folder.Folder(path, new=False)
+        run = run_folder.RunFolder(path, new=False)
         run.merge()
         results.finish(run, load.tokenizer, load.html)
     return left

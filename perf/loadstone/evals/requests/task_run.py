@@ -16,23 +16,23 @@ from loadstone.evals.data import rows as library
 from loadstone.evals.data import samples
 from loadstone.evals.data.rows import Rows
 from loadstone.evals.data.samples import Which
-from loadstone.evals.lm_eval.tasks import Ask
+from loadstone.evals.lm_eval.tasks import TaskOptions
 from loadstone.evals.requests import build
-from loadstone.evals.requests.build import How, Item, Wanted
-from loadstone.evals.requests.mode import Route
+from loadstone.evals.requests.build import EvalRequest, Item, RequestOptions
+from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.scoring import score as scoring
 from loadstone.evals.scoring.aggregate import Row
 from loadstone.evals.settings import Eval
-from loadstone.samples import Answered, Score, Tallied
-from loadstone.tasks.spec import Bridged, Mode, Task
+from loadstone.samples import ItemResponses, Score, TaskResult
+from loadstone.tasks.spec import HarnessTask, Mode, Task
 
 
-class Paper(Struct, frozen=True, kw_only=True):
+class TaskRun(Struct, frozen=True, kw_only=True):
     """A task as it is asked. `settings`: of the generation; `original`: rows of its split; `sha256`: of the files read,
     by name."""
 
     task: Task
-    route: Route
+    route: AnswerMode
     shots: int
     repeats: int
     settings: dict[str, Any]
@@ -40,12 +40,12 @@ class Paper(Struct, frozen=True, kw_only=True):
     original: int
     sha256: dict[str, str] = {}
 
-    def wanted(self) -> Iterator[Wanted]:
+    def wanted(self) -> Iterator[EvalRequest]:
         """All requests, item by item."""
         return (one for item in self.items for passes in item.wanted for one in passes)
 
-    def setup(self, judged: bool) -> Setup:
-        return Setup(
+    def setup(self, judged: bool) -> TaskSetup:
+        return TaskSetup(
             task=self.task,
             mode=self.route.mode,
             shots=self.shots,
@@ -59,9 +59,9 @@ class Paper(Struct, frozen=True, kw_only=True):
         )
 
 
-def paper(task: Task, route: Route, settings: Eval, notice: Notice = lambda _: None) -> Paper:
+def paper(task: Task, route: AnswerMode, settings: Eval, notice: Notice = lambda _: None) -> TaskRun:
     """A task with the items that are wanted of it. Raises UsageError."""
-    if isinstance(task, Bridged):
+    if isinstance(task, HarnessTask):
         return _bridged(task, route, settings, notice)
     shots = samples.shots_of(task, settings.num_fewshot)
     if settings.num_fewshot is not None and shots != settings.num_fewshot:
@@ -72,7 +72,7 @@ def paper(task: Task, route: Route, settings: Eval, notice: Notice = lambda _: N
     if route.mode == "generation" and route.form == "text" and any(sample.later for sample in drawn):
         raise UsageError(f"{task.name} is conversations, which completions do not hold: say --api chat")
     how = _how(task, route, settings, notice)
-    return Paper(
+    return TaskRun(
         task=task,
         route=route,
         shots=shots,
@@ -84,22 +84,22 @@ def paper(task: Task, route: Route, settings: Eval, notice: Notice = lambda _: N
     )
 
 
-def _bridged(task: Bridged, route: Route, settings: Eval, notice: Notice) -> Paper:
+def _bridged(task: HarnessTask, route: AnswerMode, settings: Eval, notice: Notice) -> TaskRun:
     """A task of lm-eval's, which puts its questions itself."""
-    ask = Ask(
+    ask = TaskOptions(
         limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot,
         repeat=settings.repeat or 1, system=settings.system, multiturn=settings.multiturn, gen=settings.gen,
     )  # fmt: skip
     foreign, repeats = task.foreign, max(task.repeats, settings.repeat or 1)
     items = foreign.items(ask, route.form)
     sent = _sent(task, route, foreign.settings(settings.gen), notice)
-    return Paper(task=task, route=route, shots=foreign.shots, repeats=repeats, items=items,
+    return TaskRun(task=task, route=route, shots=foreign.shots, repeats=repeats, items=items,
                  settings=sent, original=foreign.original)  # fmt: skip
 
 
 def _judges(task: Task) -> dict[str, Any]:
     """Of a task of lm-eval's, what judges it."""
-    if not isinstance(task, Bridged):
+    if not isinstance(task, HarnessTask):
         return {}
     judging = task.foreign.judging
     return {"judge": judging.judge, "figures": judging.figures, "foreign": task.foreign.config}
@@ -114,18 +114,18 @@ def _rows(task: Task, root: str | None, shots: int) -> tuple[Rows, Rows]:
     return rows, rows if data.shots_split == data.split and examples.sha256 == rows.sha256 else examples
 
 
-def _how(task: Task, route: Route, settings: Eval, notice: Notice) -> How:
+def _how(task: Task, route: AnswerMode, settings: Eval, notice: Notice) -> RequestOptions:
     said = build.generation(task, settings.gen) if route.mode == "generation" else {}
     repeat = task.repeats if settings.repeat is None else settings.repeat
     if repeat > 1 and not said.get("temperature"):
         notice(f"{task.name}: {repeat} passes at temperature 0 will hardly differ; sample with --temperature 0.6")
-    return How(
+    return RequestOptions(
         mode=route.mode, form=route.form, system=settings.system, multiturn=settings.multiturn, settings=said,
         repeat=repeat,
     )  # fmt: skip
 
 
-def _sent(task: Task, route: Route, settings: dict[str, Any], notice: Notice) -> dict[str, Any]:
+def _sent(task: Task, route: AnswerMode, settings: dict[str, Any], notice: Notice) -> dict[str, Any]:
     """What goes into the requests of a generation."""
     cut = build.cut_stops(settings, route.stops)
     if cut != settings:
@@ -140,7 +140,7 @@ def _name(rows: Rows) -> str:
     return ", ".join(names) or rows.origin
 
 
-class Setup(Struct, frozen=True, kw_only=True):
+class TaskSetup(Struct, frozen=True, kw_only=True):
     """How a task was asked. `settings`: of the generation, as sent; `original`: rows of the split; `sha256`: of the
     files read, by name; `chat`: asked as messages; `judged`: False where only predictions are wanted.
     judge, figures, foreign: of a task of lm-eval's: what judges an item, what adds its own figures, its configuration.
@@ -155,8 +155,8 @@ class Setup(Struct, frozen=True, kw_only=True):
     sha256: dict[str, str] = {}
     chat: bool = False
     judged: bool = True
-    judge: Callable[[Answered], list[Score]] | None = None
-    figures: Callable[[Tallied], Tallied] | None = None
+    judge: Callable[[ItemResponses], list[Score]] | None = None
+    figures: Callable[[TaskResult], TaskResult] | None = None
     foreign: dict[str, Any] | None = None
 
     @property

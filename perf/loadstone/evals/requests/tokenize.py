@@ -18,9 +18,9 @@ from msgspec import Struct
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.evals.requests.answers import Answer
-from loadstone.evals.requests.build import Wanted
+from loadstone.evals.requests.build import EvalRequest
 from loadstone.evals.requests.capabilities import token_ids
-from loadstone.evals.requests.client import Line, lines
+from loadstone.evals.requests.client import EvalClient, lines
 from loadstone.evals.requests.loglikelihood import moved
 
 FILE = "tokens.jsonl"
@@ -52,12 +52,12 @@ def known(folder: Path) -> dict[str, Cut]:
     return found
 
 
-def apply(wanted: Iterable[Wanted], cuts: Mapping[str, Cut]) -> list[Wanted]:
+def apply(wanted: Iterable[EvalRequest], cuts: Mapping[str, Cut]) -> list[EvalRequest]:
     """Requests with their token ids, where these are known; one of several windows becomes as many requests."""
     return [made for one in wanted for made in _applied(one, cuts.get(one.id))]
 
 
-def _applied(wanted: Wanted, cut: Cut | None) -> list[Wanted]:
+def _applied(wanted: EvalRequest, cut: Cut | None) -> list[EvalRequest]:
     if cut is None:
         return [wanted]
     parts = cut.windows or [(cut.tokens, cut.context)]
@@ -90,8 +90,8 @@ def _sum(parts: Sequence[Answer]) -> Answer:
 
 
 async def tokenised(
-    wanted: Sequence[Wanted], config: Config, folder: Path, limit: int | None
-) -> tuple[list[Wanted], dict[str, Cut]]:
+    wanted: Sequence[EvalRequest], config: Config, folder: Path, limit: int | None
+) -> tuple[list[EvalRequest], dict[str, Cut]]:
     """The requests as token ids, by the tokenizer of the run's first server, and the cuts, for `joined`. Raises
     UsageError."""
     async with lines(config) as found:
@@ -99,7 +99,7 @@ async def tokenised(
     return apply(wanted, cuts), cuts
 
 
-async def cut(wanted: Sequence[Wanted], folder: Path, line: Line, limit: int | None) -> dict[str, Cut]:
+async def cut(wanted: Sequence[EvalRequest], folder: Path, line: EvalClient, limit: int | None) -> dict[str, Cut]:
     """The cuts of all requests that want a likelihood after a text; those not known yet are asked for and written down.
     `limit`: tokens that prompt and answer may have together. What has nothing before it and gets no token there by the
     server's own rule is left out. Raises UsageError when `/tokenize` fails."""
@@ -113,26 +113,26 @@ async def cut(wanted: Sequence[Wanted], folder: Path, line: Line, limit: int | N
     return found
 
 
-def _text(wanted: Wanted) -> bool:
+def _text(wanted: EvalRequest) -> bool:
     return isinstance(wanted.asked, str)
 
 
 class Tokenizer:
     """A server's tokenizer. Contexts come several times, and are asked for once."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: EvalClient) -> None:
         self._line = line
         self._places = asyncio.Semaphore(AT_ONCE)
         self._contexts: dict[str, asyncio.Task[list[int]]] = {}
         self._prefix: list[int] | None = None
 
-    async def cuts(self, wanted: Sequence[Wanted], limit: int | None) -> list[Cut]:
+    async def cuts(self, wanted: Sequence[EvalRequest], limit: int | None) -> list[Cut]:
         """The cuts of some requests."""
         found = await asyncio.gather(*(self._cut(one, limit) for one in wanted))
         self._contexts.clear()
         return [one for one in found if one is not None]
 
-    async def _cut(self, wanted: Wanted, limit: int | None) -> Cut | None:
+    async def _cut(self, wanted: EvalRequest, limit: int | None) -> Cut | None:
         context, text = moved(str(wanted.asked), wanted.continuation or "")
         if not context:
             prefix = await self.prefix()

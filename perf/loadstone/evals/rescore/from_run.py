@@ -15,11 +15,11 @@ from loadstone.errors import UsageError
 from loadstone.evals.data import rows as library
 from loadstone.evals.requests import answers
 from loadstone.evals.requests.answers import Answer
-from loadstone.evals.requests.build import Wanted
-from loadstone.evals.rescore.sample_lines import Logged
+from loadstone.evals.requests.build import EvalRequest
+from loadstone.evals.rescore.sample_lines import SavedSample
 from loadstone.evals.rescore.samples_file import Chosen
 from loadstone.records import Record
-from loadstone.samples import Answered
+from loadstone.samples import ItemResponses
 from loadstone.tasks.spec import Doc, Task
 
 PLACED = re.compile(r".*:([1-9]\d*)")
@@ -29,7 +29,7 @@ def is_run(path: Path) -> bool:
     return path.is_dir() and (path / run_folder.RUN).is_file()
 
 
-class Ran:
+class RunSource:
     """The answers of one run, read as the samples of a task. Raises UsageError where texts were not kept, or where what
     was asked is no row of the task's."""
 
@@ -48,7 +48,7 @@ class Ran:
                 continue
             if record.error is None and record.text is None:
                 raise UsageError(f"{path} kept no texts to judge: run with --save-text")
-            told = answers.answer(record, Wanted(id=record.prompt, mode="generation", asked=""), path.name)
+            told = answers.answer(record, EvalRequest(id=record.prompt, mode="generation", asked=""), path.name)
             found.setdefault(number, []).append(told)
         return dict(sorted(found.items()))
 
@@ -63,14 +63,14 @@ class Ran:
     def __len__(self) -> int:
         return len(self._passes)
 
-    def __iter__(self) -> Iterator[Logged]:
+    def __iter__(self) -> Iterator[SavedSample]:
         for number, came in self._passes.items():
             answered = self._answered(number, self._docs[number], came)
-            yield Logged(answered=answered, mode="generation", chat=False, filtered={}, metrics={}, place=number)
+            yield SavedSample(answered=answered, mode="generation", chat=False, filtered={}, metrics={}, place=number)
 
-    def _answered(self, number: int, doc: Doc, came: list[Answer]) -> Answered:
+    def _answered(self, number: int, doc: Doc, came: list[Answer]) -> ItemResponses:
         generation = self._spec.generation
-        return Answered(
+        return ItemResponses(
             task=self.task,
             doc_id=number,
             doc=doc,

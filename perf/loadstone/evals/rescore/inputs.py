@@ -15,22 +15,22 @@ import msgspec
 from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.rescore import from_run, target_only
-from loadstone.evals.rescore.from_run import Ran
-from loadstone.evals.rescore.samples_file import Chosen, Log
+from loadstone.evals.rescore.from_run import RunSource
+from loadstone.evals.rescore.samples_file import Chosen, SamplesFile
 
 
-def logs(paths: Sequence[Path], task: str | None, which: str | None, data: str | None) -> list[Log | Ran]:
+def logs(paths: Sequence[Path], task: str | None, which: str | None, data: str | None) -> list[SamplesFile | RunSource]:
     """The answers of each task, of files that hold samples or of a run, whose task has to be told. `which`: see `only`;
     `data`: the folder with the rows that a run replayed. Raises UsageError."""
     wanted, replayed = only(which), [path for path in paths if from_run.is_run(path) and not _part(path)]
     if not replayed:
-        return [Log(name, files, wanted) for name, files in by_task(paths, task).items()]
+        return [SamplesFile(name, files, wanted) for name, files in by_task(paths, task).items()]
     if len(paths) > 1:
         raise UsageError("a run is judged by itself: give one of them, or files with samples")
     known = target_only.known(task, asked=True) if task else None
     if known is None:
         raise UsageError(f"{paths[0]} is a run, which does not say what is right: name its task with --task")
-    return [Ran(known, paths[0], data, wanted)]
+    return [RunSource(known, paths[0], data, wanted)]
 
 
 def _part(path: Path) -> bool:
@@ -88,7 +88,7 @@ def _files(path: Path) -> list[Path]:
     return list({lm_eval_samples.task_of(file.name) or file.name: file for file in inside}.values())
 
 
-class Past:
+class SavedSource:
     """What the results file beside a samples file tells, as far as there is one."""
 
     def __init__(self, samples: Path) -> None:

@@ -15,18 +15,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from loadstone import plugins
-from loadstone.engine.run_folder import Folder
+from loadstone.engine.run_folder import RunFolder
 from loadstone.errors import UsageError
 from loadstone.evals.output import results
 from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import Setup
+from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.rescore import inputs, target_only
-from loadstone.evals.rescore.from_run import Ran
-from loadstone.evals.rescore.sample_lines import Logged
-from loadstone.evals.rescore.samples_file import Log
+from loadstone.evals.rescore.from_run import RunSource
+from loadstone.evals.rescore.sample_lines import SavedSample
+from loadstone.evals.rescore.samples_file import SamplesFile
 from loadstone.evals.scoring import sandbox
 from loadstone.evals.scoring import score as scoring
-from loadstone.evals.scoring.aggregate import Tally
+from loadstone.evals.scoring.aggregate import TaskTally
 from loadstone.samples import Evaluation, Score
 from loadstone.scorers import EXTRACTORS, SCORERS
 from loadstone.scorers.base import Extractor, Scorer
@@ -38,7 +38,7 @@ GROUP = "loadstone.scorers"
 MOST = 10
 
 
-class Wish(Struct, frozen=True, kw_only=True):
+class RescoreOptions(Struct, frozen=True, kw_only=True):
     """How to judge. None: as the task does it, and the task is what the files are called by. `only`: doc_ids, such as
     `3,5-9`. `data`: the folder with the rows that a run replayed. `allow_code`: programs may be run."""
 
@@ -68,13 +68,13 @@ class Rescored(Struct, frozen=True):
     changes: list[Change]
 
 
-def rescore(paths: Sequence[Path], wish: Wish, folder: Folder | None, now: float, when: str) -> Rescored:
+def rescore(paths: Sequence[Path], wish: RescoreOptions, folder: RunFolder | None, now: float, when: str) -> Rescored:
     """Judge what the files hold. `folder`: where new files are written, none without; `now`, `when`: the time, in
     seconds and as a name. Raises UsageError."""
     logs = inputs.logs(paths, wish.task, wish.only, wish.data)
     if not any(len(log) for log in logs):
         raise UsageError(f"nothing to judge: no item of {', '.join(map(str, paths))} is wanted")
-    past = inputs.Past(logs[0].paths[0])
+    past = inputs.SavedSource(logs[0].paths[0])
     judged = [_Judged(log, wish, past) for log in logs if len(log)]
     setups = [one.setup for one in judged]
     groups = _groups([setup.task for setup in setups])
@@ -90,7 +90,7 @@ def rescore(paths: Sequence[Path], wish: Wish, folder: Folder | None, now: float
 class _Judged:
     """The items of a task, judged as they are read; how they changed is known behind the last."""
 
-    def __init__(self, log: Log | Ran, wish: Wish, past: inputs.Past) -> None:
+    def __init__(self, log: SamplesFile | RunSource, wish: RescoreOptions, past: inputs.SavedSource) -> None:
         first = next(iter(log))
         self._log, self.changes = log, dict[tuple[str, str], Change]()
         known = target_only.known(wish.task or log.task, asked=wish.task not in (None, log.task))
@@ -103,14 +103,14 @@ class _Judged:
         self._run_code = _runs(self._task, wish.allow_code) if first.mode == "generation" else None
         self._filtered = self._by_target and wish.extractor is None
         settings = first.answered.arguments[0][1] if first.answered.arguments else {}
-        self.setup = Setup(
+        self.setup = TaskSetup(
             task=self._task,
             mode=first.mode,
             shots=past.shots(log.task),
             repeats=max(map(len, first.answered.responses), default=1),
             settings=settings if isinstance(settings, dict) else {},
-            original=log.original if isinstance(log, Ran) else past.original(log.task),
-            sha256={log.task: log.sha256} if isinstance(log, Ran) else {},
+            original=log.original if isinstance(log, RunSource) else past.original(log.task),
+            sha256={log.task: log.sha256} if isinstance(log, RunSource) else {},
             chat=first.chat,
         )
 
@@ -120,19 +120,19 @@ class _Judged:
             self._compare(logged, scores)
             yield logged.answered, scores
 
-    def tally(self) -> Tally:
-        tally = Tally(self.setup.row)
+    def tally(self) -> TaskTally:
+        tally = TaskTally(self.setup.row)
         for answered, scores in self:
             tally.add(scores, passes=max(map(len, answered.responses), default=0))
         return tally
 
-    def _scores(self, logged: Logged) -> list[Score]:
+    def _scores(self, logged: SavedSample) -> list[Score]:
         try:
             return self._judge(logged)
         except (UsageError, ValueError) as exc:
             raise self._log.wrong(logged.place, exc) from exc
 
-    def _judge(self, logged: Logged) -> list[Score]:
+    def _judge(self, logged: SavedSample) -> list[Score]:
         if not self._by_target:
             return scoring.score(self._task, logged.mode, logged.answered, self._run_code)
         sample = target_only.sample(self._task.name, logged)
@@ -140,7 +140,7 @@ class _Judged:
             return target_only.as_filtered(self._task, sample, logged)
         return scoring.judge(self._task, logged.mode, sample, logged.answered)
 
-    def _compare(self, logged: Logged, scores: Sequence[Score]) -> None:
+    def _compare(self, logged: SavedSample, scores: Sequence[Score]) -> None:
         for (name, metric), before in logged.metrics.items():
             passes = [score for score in scores if score.filter == name and metric in score.metrics]
             if not passes or isinstance(before, str):
@@ -160,7 +160,7 @@ def _count(change: Change, doc_id: int, now: float, before: float) -> None:
         change.first.append(doc_id)
 
 
-def _changed(task: Task, wish: Wish) -> Task:
+def _changed(task: Task, wish: RescoreOptions) -> Task:
     """The task with another extractor or scorer."""
     if wish.extractor is None and wish.scorer is None:
         return task

@@ -12,19 +12,19 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.evals.output.lm_eval_samples import OURS
-from loadstone.samples import Answered
+from loadstone.samples import ItemResponses
 from loadstone.tasks.spec import Mode
 
 Response = str | tuple[float, bool] | None
 Line = dict[str, Any]
 
 
-class Logged(Struct, frozen=True, kw_only=True):
+class SavedSample(Struct, frozen=True, kw_only=True):
     """An item of a samples file. `filtered`: by filter, what lm-eval made of the first pass; `metrics`: by filter and
     metric, what it was worth; `mode` and `chat`: how it was asked, as far as the line tells; `place`: of its first line
     in the log."""
 
-    answered: Answered
+    answered: ItemResponses
     mode: Mode
     chat: bool
     filtered: dict[str, Any]
@@ -41,7 +41,7 @@ def checked(line: Any) -> Line:
     return line
 
 
-def united(task: str, lines: Sequence[Line], place: int) -> Logged:
+def united(task: str, lines: Sequence[Line], place: int) -> SavedSample:
     """One item of all its lines. What was answered is the same whatever filter a line is of."""
     first = lines[0]
     name = str(first.get("filter", "none"))
@@ -51,7 +51,7 @@ def united(task: str, lines: Sequence[Line], place: int) -> Logged:
             _add(lanes, _lanes(line))
     chosen = any(isinstance(response, tuple) for lane in lanes for response in lane.responses)
     doc, ident = first.get("doc"), first.get("doc_id", place)
-    return Logged(
+    return SavedSample(
         answered=_answered(
             task, _number(ident, place), doc if isinstance(doc, dict) else {}, first.get("target"), lanes
         ),
@@ -205,11 +205,11 @@ def _pair(told: Sequence[Any]) -> tuple[float, bool]:
     return float(value), greedy is True or str(greedy).strip().lower() in ("true", "1", "1.0")
 
 
-def _answered(task: str, ident: int, doc: dict[str, Any], target: Any, lanes: Sequence[_Lane]) -> Answered:
+def _answered(task: str, ident: int, doc: dict[str, Any], target: Any, lanes: Sequence[_Lane]) -> ItemResponses:
     many = {len(lane.responses) for lane in lanes}
     if len(many) > 1:
         raise ValueError(f"its requests have {' and '.join(map(str, sorted(many)))} responses")
-    return Answered(
+    return ItemResponses(
         task=task,
         doc_id=ident,
         doc=doc,

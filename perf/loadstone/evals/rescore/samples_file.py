@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from loadstone.errors import UsageError
 from loadstone.evals.output.lm_eval_samples import digest, loaded
-from loadstone.evals.rescore.sample_lines import Line, Logged, checked, united
+from loadstone.evals.rescore.sample_lines import Line, SavedSample, checked, united
 
 # Whether an item is wanted, by its doc_id.
 Chosen = Callable[[str], bool]
@@ -34,7 +34,7 @@ class _Key(Struct):
     filter: str = "none"
 
 
-class Log:
+class SamplesFile:
     """The samples of one task, in one file or several. Raises UsageError, naming file and line, for what is no sample.
 
     filters: in the order in which they first stand there. `wanted`: which items, by their doc_id.
@@ -66,7 +66,7 @@ class Log:
     def __len__(self) -> int:
         return len(set(self._keys)) if len(self._keys) < 1000 else int(np.unique(np.asarray(self._keys)).size)
 
-    def __iter__(self) -> Iterator[Logged]:
+    def __iter__(self) -> Iterator[SavedSample]:
         files = [_opened(path) for path in self.paths]
         try:
             for places in _together(np.asarray(self._keys, np.uint64)):
@@ -75,7 +75,7 @@ class Log:
             for file in files:
                 file.close()
 
-    def _item(self, files: Sequence[BinaryIO], places: NDArray[np.int64]) -> Logged:
+    def _item(self, files: Sequence[BinaryIO], places: NDArray[np.int64]) -> SavedSample:
         found: list[Line] = []
         for place in places.tolist():
             number = self._files[place]

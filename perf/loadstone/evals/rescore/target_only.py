@@ -20,9 +20,9 @@ from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Data, Filter, Generation, Likelihood, Task
 
 if TYPE_CHECKING:
-    from loadstone.evals.rescore.from_run import Ran
-    from loadstone.evals.rescore.sample_lines import Logged
-    from loadstone.evals.rescore.samples_file import Log
+    from loadstone.evals.rescore.from_run import RunSource
+    from loadstone.evals.rescore.sample_lines import SavedSample
+    from loadstone.evals.rescore.samples_file import SamplesFile
 
 TEMPLATE = "by target"
 # As a task: none, an answer is right where it is the target.
@@ -45,7 +45,7 @@ def known(name: str, asked: bool) -> Task | None:
     return exact[0] if exact else None
 
 
-def task(log: Log | Ran, first: Logged, version: float) -> Task:
+def task(log: SamplesFile | RunSource, first: SavedSample, version: float) -> Task:
     """What is told of the task by its samples."""
     filters = tuple(Filter(name, said, same) for name in log.filters)
     chosen = first.mode != "generation"
@@ -62,13 +62,13 @@ def task(log: Log | Ran, first: Logged, version: float) -> Task:
     )
 
 
-def _metrics(first: Logged) -> tuple[str, ...]:
+def _metrics(first: SavedSample) -> tuple[str, ...]:
     """Those that the file has and that can be had from log-likelihoods and target."""
     named = tuple(dict.fromkeys(metric for _, metric in first.metrics if metric in choice.METRICS))
     return named or ("acc", "acc_norm")
 
 
-def sample(name: str, logged: Logged) -> Sample:
+def sample(name: str, logged: SavedSample) -> Sample:
     """The item, from what was asked and what is said to be right. Raises ValueError where the target is none of the
     choices."""
     answered = logged.answered
@@ -105,7 +105,7 @@ def _gold(target: str, choices: Sequence[str]) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def as_filtered(spec: Task, item: Sample, logged: Logged) -> list[Score]:
+def as_filtered(spec: Task, item: Sample, logged: SavedSample) -> list[Score]:
     """What each filter of the file made of the answer against the target."""
     generation = spec.generation
     found: list[Score] = []

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from loadstone.evals.scoring import intervals
 from loadstone.evals.scoring.score import value
-from loadstone.samples import Estimate, Figure, Outcome, Score, Tallied
+from loadstone.samples import Estimate, Figure, Outcome, Score, TaskResult
 from loadstone.tasks.spec import Mode
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -73,7 +73,7 @@ def _parts(passes: Sequence[Score], metric: str) -> list[float]:
     return [sum(column) / len(column) for column in zip(*lists, strict=True)] if lists else []
 
 
-class Tally:
+class TaskTally:
     """Of one task. `add` takes all scores of one item at a time."""
 
     def __init__(self, row: Row) -> None:
@@ -118,9 +118,9 @@ class Tally:
         wanted = self.row.headline
         return sorted(self._columns, key=lambda name: (name != wanted, name[1] != wanted[1]))
 
-    def done(self) -> Tallied:
+    def done(self) -> TaskResult:
         row = self.row
-        return Tallied(
+        return TaskResult(
             task=row.task,
             title=row.title,
             mode=row.mode,

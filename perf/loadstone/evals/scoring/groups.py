@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from loadstone.evals.scoring import intervals
-from loadstone.evals.scoring.aggregate import OUTCOMES, Column, Tally
-from loadstone.samples import Estimate, Grouped, Standing, Tallied
+from loadstone.evals.scoring.aggregate import OUTCOMES, Column, TaskTally
+from loadstone.samples import Estimate, GroupResult, LeaderboardRow, TaskResult
 from loadstone.tasks.spec import Group
 
 
-def grouped(groups: Iterable[Group], tallies: Mapping[str, Tally]) -> list[Grouped]:
+def grouped(groups: Iterable[Group], tallies: Mapping[str, TaskTally]) -> list[GroupResult]:
     """Those groups of which a task was judged."""
     by_name = {group.name: group for group in groups}
     found = (
@@ -28,13 +28,13 @@ def leaves(group: Group, groups: Mapping[str, Group]) -> list[str]:
     return list(found)
 
 
-def _group(group: Group, tallies: Sequence[Tally]) -> Grouped:
+def _group(group: Group, tallies: Sequence[TaskTally]) -> GroupResult:
     heads = [(tally.row.task, tally.head) for tally in tallies if tally.head is not None]
     done = [tally.done() for tally in tallies]
     outcomes: Counter[str] = Counter()
     for tally in tallies:
         outcomes.update(tally.outcomes)
-    return Grouped(
+    return GroupResult(
         name=group.name,
         title=group.title,
         column=group.column,
@@ -59,7 +59,7 @@ def _micro(heads: Sequence[tuple[str, Column]], answered: bool = False) -> Estim
     return intervals.estimate(values, clusters)
 
 
-def _lm_eval(done: Sequence[Tallied]) -> dict[str, tuple[float, float | None, int]]:
+def _lm_eval(done: Sequence[TaskResult]) -> dict[str, tuple[float, float | None, int]]:
     """What lm-eval says of a group: means weighted by size, standard errors pooled."""
     found: dict[str, list[tuple[float, float | None, int]]] = {}
     for tallied in done:
@@ -76,8 +76,8 @@ def _weighted(parts: Sequence[tuple[float, float | None, int]]) -> tuple[float, 
 
 
 def standings(
-    groups: Iterable[Group], tallies: Mapping[str, Tally], target: Mapping[str, float] | None = None
-) -> list[Standing]:
+    groups: Iterable[Group], tallies: Mapping[str, TaskTally], target: Mapping[str, float] | None = None
+) -> list[LeaderboardRow]:
     """A row for each group that holds groups with a column, as mmlu and ceval do. `target`: official scores by name of
     the group, 0 to 1, or in per cent where above 1."""
     by_name = {group.name: group for group in groups}
@@ -96,8 +96,8 @@ def _columns(group: Group, groups: Mapping[str, Group]) -> dict[str, list[str]]:
 
 
 def _standing(
-    group: Group, groups: Mapping[str, Group], tallies: Mapping[str, Tally], target: Mapping[str, float]
-) -> Standing | None:
+    group: Group, groups: Mapping[str, Group], tallies: Mapping[str, TaskTally], target: Mapping[str, float]
+) -> LeaderboardRow | None:
     columns = {column: _over(names, tallies) for column, names in _columns(group, groups).items()}
     names = [name for name in leaves(group, groups) if name in tallies]
     means = [mean for name in names if (mean := _over([name], tallies)) is not None]
@@ -105,7 +105,7 @@ def _standing(
     if weighted is None:
         return None
     official = official / 100 if official is not None and official > 1 else official
-    return Standing(
+    return LeaderboardRow(
         name=group.name,
         columns={column: figure for column, figure in columns.items() if figure is not None},
         weighted=weighted,
@@ -115,6 +115,6 @@ def _standing(
     )
 
 
-def _over(names: Iterable[str], tallies: Mapping[str, Tally]) -> float | None:
+def _over(names: Iterable[str], tallies: Mapping[str, TaskTally]) -> float | None:
     values = [figure for name in names if name in tallies and (head := tallies[name].head) for figure in head.all]
     return intervals.mean(values) if values else None

@@ -9,21 +9,21 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from loadstone.evals.requests.answers import Answer
-from loadstone.evals.requests.task_run import Paper
+from loadstone.evals.requests.task_run import TaskRun
 from loadstone.evals.scoring import sandbox
 from loadstone.samples import Sample
 from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Filter
 
 
-def demand(papers: Iterable[Paper], allowed: bool) -> None:
+def demand(papers: Iterable[TaskRun], allowed: bool) -> None:
     """Raises UsageError where programs have to be run and that is not allowed, or not possible here."""
     for paper in papers:
         if _coded(paper):
             sandbox.demand(allowed, paper.task.name)
 
 
-def judged(papers: Iterable[Paper], answers: Mapping[str, Answer]) -> Scorer | None:
+def judged(papers: Iterable[TaskRun], answers: Mapping[str, Answer]) -> Scorer | None:
     """What scores programs, all of which have been run; None where no task has any."""
     coded = [paper for paper in papers if _coded(paper)]
     if not coded:
@@ -33,11 +33,11 @@ def judged(papers: Iterable[Paper], answers: Mapping[str, Answer]) -> Scorer | N
     return runs
 
 
-def _coded(paper: Paper) -> bool:
+def _coded(paper: TaskRun) -> bool:
     return paper.route.mode == "generation" and paper.task.generation is not None and paper.task.generation.code
 
 
-def _programs(paper: Paper, answers: Mapping[str, Answer]) -> Iterator[str]:
+def _programs(paper: TaskRun, answers: Mapping[str, Answer]) -> Iterator[str]:
     filters = paper.task.generation.filters if paper.task.generation else ()
     for item in paper.items:
         came = [answers.get(wanted.id) for passes in item.wanted for wanted in passes]

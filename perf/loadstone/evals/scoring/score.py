@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from msgspec import Struct
 
 from loadstone.errors import UsageError
-from loadstone.samples import Answered, Asked, Outcome, Sample, Score
+from loadstone.samples import Asked, ItemResponses, Outcome, Sample, Score
 from loadstone.scorers import choice
 from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Filter, Generation, Likelihood, Mode, Task
@@ -25,13 +25,15 @@ Part = TypeVar("Part")
 CUT = "length"
 
 
-def score(task: Task, mode: Mode, answered: Answered, run_code: Scorer | None = None) -> list[Score]:
+def score(task: Task, mode: Mode, answered: ItemResponses, run_code: Scorer | None = None) -> list[Score]:
     """All passes of an item through all filters. `run_code`: what runs a program against the item's tests; without it
     code is not judged, and there is no score. Raises UsageError for a row that is not one of the task's."""
     return judge(task, mode, item(task, mode, answered), answered, run_code)
 
 
-def judge(task: Task, mode: Mode, sample: Sample, answered: Answered, run_code: Scorer | None = None) -> list[Score]:
+def judge(
+    task: Task, mode: Mode, sample: Sample, answered: ItemResponses, run_code: Scorer | None = None
+) -> list[Score]:
     """The same with the item at hand."""
     if mode != "generation":
         return _choices(_given(task.likelihood, task, mode), sample, answered)
@@ -41,7 +43,7 @@ def judge(task: Task, mode: Mode, sample: Sample, answered: Answered, run_code: 
     return [found for each in generation.filters for found in _words(generation, each, sample, answered, run_code)]
 
 
-def item(task: Task, mode: Mode, answered: Answered) -> Sample:
+def item(task: Task, mode: Mode, answered: ItemResponses) -> Sample:
     """The item that was answered, as the task makes it from its row; what was asked before it is not in it."""
     doc, told = answered.doc, task.generation.target if task.generation and mode == "generation" else None
     try:
@@ -75,7 +77,7 @@ def _given(part: Part | None, task: Task, mode: Mode) -> Part:
 
 
 def _words(
-    generation: Generation, each: Filter, sample: Sample, answered: Answered, run_code: Scorer | None
+    generation: Generation, each: Filter, sample: Sample, answered: ItemResponses, run_code: Scorer | None
 ) -> Iterator[Score]:
     """Every pass of an answer in words through one filter."""
     judges = run_code if generation.code and run_code else each.score
@@ -156,7 +158,7 @@ def _score(
     )
 
 
-def _choices(likelihood: Likelihood, sample: Sample, answered: Answered) -> list[Score]:
+def _choices(likelihood: Likelihood, sample: Sample, answered: ItemResponses) -> list[Score]:
     """Every pass of a choice. Where one of its requests failed, all that can be said is that the choice failed."""
     lanes, found = _passes(answered), []
     blank = dict.fromkeys(likelihood.metrics, 0.0) | ({"acc": 0.0} if "mc2" in likelihood.metrics else {})
@@ -184,7 +186,7 @@ def _taken(likelihood: Likelihood, pairs: Sequence[Pair], sample: Sample) -> _To
 _Pass = tuple[str | Pair | None, str | None, str | None]
 
 
-def _passes(answered: Answered) -> list[list[_Pass]]:
+def _passes(answered: ItemResponses) -> list[list[_Pass]]:
     """Of each request, each pass: response, finish reason and failure, as far as they are known."""
     lanes = []
     for number, responses in enumerate(answered.responses):

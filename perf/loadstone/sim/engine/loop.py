@@ -21,15 +21,15 @@ from loadstone.sim.engine import kv_cache
 from loadstone.sim.engine.presets import Profile
 from loadstone.sim.engine.scheduler import Engine, Sequence, Step
 from loadstone.sim.settings import word
-from loadstone.sim.state import Desk
-from loadstone.sim.stream_events import Ask
+from loadstone.sim.state import ServerState
+from loadstone.sim.stream_events import ParsedRequest
 from loadstone.sim.truth import Row
 
 
 class Batched(Protocol):
     """A response whose tokens the engine gives out, step by step (responses.py)."""
 
-    ask: Ask
+    ask: ParsedRequest
     row: Row
     start: list[int]
     numbers: list[int]
@@ -41,7 +41,7 @@ class Batched(Protocol):
         """Take new tokens of a choice from a step that ended at `planned` (ns)."""
 
 
-class Seat(Struct, gc=False):
+class EngineSequence(Struct, gc=False):
     """A sequence in the engine and the answer it belongs to; times in ns."""
 
     answer: Batched
@@ -52,15 +52,15 @@ class Seat(Struct, gc=False):
     last: int = 0
 
 
-class Drive:
+class EngineLoop:
     """`enter` an answer; its tokens come by `give`, until it has all or leaves."""
 
-    def __init__(self, desk: Desk, profile: Profile, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, desk: ServerState, profile: Profile, loop: asyncio.AbstractEventLoop) -> None:
         self.desk = desk
         self.engine = Engine(profile, desk.settings.seed)
         self.times = metrics.Times()
         self._speed = desk.settings.speedup or 1
-        self._seats: dict[int, Seat] = {}
+        self._seats: dict[int, EngineSequence] = {}
         self._number = 0
         self._step: Step | None = None
         self._end = 0
@@ -71,7 +71,7 @@ class Drive:
             self._alarm.close()
             self._alarm = None
 
-    def fits(self, ask: Ask) -> bool:
+    def fits(self, ask: ParsedRequest) -> bool:
         """All that `asks` lets through fits, but for prompts without a word, which take a token nevertheless."""
         return ask.prompt_tokens > 0 or ask.tokens < self.engine.limits.longest
 
@@ -97,7 +97,7 @@ class Drive:
         return hashes, tuple(tokens[len(tokens) - len(tokens) % size :])
 
     def _add(self, answer: Batched, choice: int, sequence: Sequence) -> None:
-        self._seats[self._number] = Seat(answer, choice, sequence, answer.row.base)
+        self._seats[self._number] = EngineSequence(answer, choice, sequence, answer.row.base)
         answer.numbers.append(self._number)
         self.engine.add(sequence)
         self._number += 1
@@ -143,7 +143,7 @@ class Drive:
         if self._step is None and self._alarm:
             self._alarm.set(None)
 
-    def _time(self, seat: Seat, now: int, last: bool) -> None:
+    def _time(self, seat: EngineSequence, now: int, last: bool) -> None:
         """What vLLM's engine client would observe (v1/metrics/stats.py)."""
         times = self.times
         if not seat.first:

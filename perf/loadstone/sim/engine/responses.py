@@ -9,9 +9,9 @@ import time
 from array import array
 
 from loadstone.sim import stream_events
-from loadstone.sim.engine.loop import Drive
-from loadstone.sim.response import MIDWAY, STRIKES, Answer, Streamed, Whole, Wire
-from loadstone.sim.stream_events import Ask
+from loadstone.sim.engine.loop import EngineLoop
+from loadstone.sim.response import MIDWAY, STRIKES, ClientConnection, Response, Streamed, Whole
+from loadstone.sim.stream_events import ParsedRequest
 from loadstone.sim.truth import Row
 
 
@@ -20,8 +20,8 @@ class BatchedStream(Streamed):
 
     __slots__ = ("_done", "_drive", "_head", "_left", "_offsets", "_waiting", "numbers")
 
-    def __init__(self, drive: Drive, wire: Wire, row: Row, ask: Ask) -> None:
-        Answer.__init__(self, drive.desk, wire, row, ask)
+    def __init__(self, drive: EngineLoop, wire: ClientConnection, row: Row, ask: ParsedRequest) -> None:
+        Response.__init__(self, drive.desk, wire, row, ask)
         self._drive = drive
         self._chunks = ask.format.chunks(self.facts([]))
         self._cut = {"empty": 0, **dict.fromkeys(MIDWAY, ask.tokens // 2)}.get(row.fault or "", -1)
@@ -111,8 +111,8 @@ class BatchedWhole(Whole):
 
     __slots__ = ("_cached", "_drive", "_left", "numbers")
 
-    def __init__(self, drive: Drive, wire: Wire, row: Row, ask: Ask) -> None:
-        Answer.__init__(self, drive.desk, wire, row, ask)
+    def __init__(self, drive: EngineLoop, wire: ClientConnection, row: Row, ask: ParsedRequest) -> None:
+        Response.__init__(self, drive.desk, wire, row, ask)
         self._drive = drive
         self._cached: int | None = None
         self.numbers: list[int] = []

@@ -10,7 +10,7 @@ from typing import Any
 from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, Page, encode, message
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Ask, Chunks, Facts, Format, frame
+from loadstone.sim.stream_events import Format, ParsedRequest, ResponseFacts, StreamEvents, frame
 
 _REASONS = {"length": "max_tokens", "stop": "end_turn"}
 _DELTA = (
@@ -22,7 +22,7 @@ def _event(kind: str, **fields: Any) -> bytes:
     return frame(b"event: %b\ndata: %b\n\n" % (kind.encode(), encode({"type": kind, **fields})))
 
 
-class _Events(Chunks):
+class _Events(StreamEvents):
     __slots__ = ()
 
     def opening(self) -> bytes:
@@ -59,17 +59,17 @@ class Messages(Format):
 
     prefix = "msg_"
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         limit = request.integer(data, "max_tokens")
         if limit is None:
             raise request.invalid("missing", "body.max_tokens", "Field required", data)
         prompt = (*request.texts(data.get("system")), *request.messages(data))
         return request.make(self, data, settings, [prompt], limit, 1, (request.flag(data), True, False))
 
-    def chunks(self, facts: Facts) -> Chunks:
+    def chunks(self, facts: ResponseFacts) -> StreamEvents:
         return _Events(facts)
 
-    def whole(self, facts: Facts) -> bytes:
+    def whole(self, facts: ResponseFacts) -> bytes:
         content = [{"type": "text", "text": facts.texts[0]}]
         told = {"content": content, "stop_reason": _REASONS[facts.ask.finish], "stop_sequence": None}
         return encode(_head(facts) | told | {"usage": _usage(facts, facts.ask.tokens)})
@@ -80,11 +80,11 @@ class Messages(Format):
         return Page(page.status, encode(body), headers=page.headers)
 
 
-def _head(facts: Facts) -> dict[str, Any]:
+def _head(facts: ResponseFacts) -> dict[str, Any]:
     return {"id": facts.id, "type": "message", "role": "assistant", "model": facts.model}
 
 
-def _usage(facts: Facts, done: int) -> dict[str, Any]:
+def _usage(facts: ResponseFacts, done: int) -> dict[str, Any]:
     """Tokens of the prompt that were read from the cache are not among the input tokens."""
     cached = facts.cached
     told = {} if cached is None else {"cache_creation_input_tokens": 0, "cache_read_input_tokens": cached}

@@ -10,15 +10,15 @@ from typing import Any
 from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, Page, encode, message
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Ask, Chunks, Content, Facts, Format, frame
+from loadstone.sim.stream_events import Content, Format, ParsedRequest, ResponseFacts, StreamEvents, frame
 
 _CREATED = "2025-01-01T00:00:00Z"
 
 
-class _Lines(Chunks):
+class _Lines(StreamEvents):
     __slots__ = ("_chat", "_head", "_tail")
 
-    def __init__(self, facts: Facts, chat: bool) -> None:
+    def __init__(self, facts: ResponseFacts, chat: bool) -> None:
         super().__init__(facts)
         self._chat = chat
         head = encode({"model": facts.model, "created_at": _CREATED})[:-1]
@@ -44,7 +44,7 @@ class Chat(Format):
     kind = b"application/x-ndjson"
     chat = True
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         limit = request.integer(request.section(data, "options"), "num_predict")
         stream = request.flag(data, default=True)
         return request.make(self, data, settings, [self._prompt(data)], limit, 1, (stream, True, False))
@@ -52,10 +52,10 @@ class Chat(Format):
     def _prompt(self, data: dict[str, Any]) -> Content:
         return request.messages(data)
 
-    def chunks(self, facts: Facts) -> Chunks:
+    def chunks(self, facts: ResponseFacts) -> StreamEvents:
         return _Lines(facts, self.chat)
 
-    def whole(self, facts: Facts) -> bytes:
+    def whole(self, facts: ResponseFacts) -> bytes:
         return _done(facts, facts.texts[0], self.chat)
 
     def refusal(self, page: Page) -> Page:
@@ -72,7 +72,7 @@ class Generate(Chat):
         return (*request.texts(data.get("system")), *map(str, prompt))
 
 
-def _done(facts: Facts, text: str, chat: bool) -> bytes:
+def _done(facts: ResponseFacts, text: str, chat: bool) -> bytes:
     said = {"message": {"role": "assistant", "content": text}} if chat else {"response": text}
     counts = {"prompt_eval_count": facts.ask.prompt_tokens, "eval_count": facts.ask.tokens}
     head = {"model": facts.model, "created_at": _CREATED, **said}

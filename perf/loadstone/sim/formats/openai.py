@@ -12,18 +12,18 @@ from loadstone.sim import logprobs, request
 from loadstone.sim.bodies import FINGERPRINT, encode, usage
 from loadstone.sim.logprobs import Scores, Token
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Ask, Chunks, Content, Facts, Format, frame
+from loadstone.sim.stream_events import Content, Format, ParsedRequest, ResponseFacts, StreamEvents, frame
 
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 _TRANSFER = {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": None}
 
 
-class _Events(Chunks):
+class _Events(StreamEvents):
     """The events of chat and completions; they differ in what surrounds the words."""
 
     __slots__ = ("_chat", "_heads", "_last", "_middle", "_prefixes", "_start", "_suffix")
 
-    def __init__(self, facts: Facts, chat: bool) -> None:
+    def __init__(self, facts: ResponseFacts, chat: bool) -> None:
         super().__init__(facts)
         ask = self.ask
         kind = "chat.completion.chunk" if chat else "text_completion"
@@ -92,7 +92,7 @@ class _Scored(_Events):
 
     __slots__ = ("_offsets",)
 
-    def __init__(self, facts: Facts, chat: bool, scores: Scores) -> None:
+    def __init__(self, facts: ResponseFacts, chat: bool, scores: Scores) -> None:
         super().__init__(facts, chat)
         self._offsets = [0] * self.ask.choices
 
@@ -135,7 +135,7 @@ class Chat(Format):
     prefix = "chatcmpl-"
     chat = True
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         prompts = self._prompts(data)
         stream = _streaming(data)
         limit = request.integer(data, "max_completion_tokens") if self.chat else None
@@ -160,11 +160,11 @@ class Chat(Format):
     def _prompts(self, data: dict[str, Any]) -> list[Content]:
         return [request.messages(data)]
 
-    def chunks(self, facts: Facts) -> Chunks:
+    def chunks(self, facts: ResponseFacts) -> StreamEvents:
         scores = facts.ask.scores
         return _Events(facts, self.chat) if scores is None else _Scored(facts, self.chat, scores)
 
-    def whole(self, facts: Facts) -> bytes:
+    def whole(self, facts: ResponseFacts) -> bytes:
         ask = facts.ask
         prompt = dict.fromkeys(("prompt_logprobs", "prompt_token_ids", "prompt_text")) if self.chat else {}
         if self.chat:
@@ -185,7 +185,7 @@ class Chat(Format):
             }
         )
 
-    def _choice(self, ask: Ask, index: int, text: str) -> dict[str, Any]:
+    def _choice(self, ask: ParsedRequest, index: int, text: str) -> dict[str, Any]:
         told = None
         if ask.scores is not None and ask.scores.tops is not None:
             tops = ask.scores.tops
@@ -203,7 +203,7 @@ class Completions(Chat):
     def _prompts(self, data: dict[str, Any]) -> list[Content]:
         return request.prompts(data, "prompt", "Either prompt or prompt_embeds must be provided and non-empty.")
 
-    def _choice(self, ask: Ask, index: int, text: str) -> dict[str, Any]:
+    def _choice(self, ask: ParsedRequest, index: int, text: str) -> dict[str, Any]:
         choice = _text_choice(index, text, ask.finish)
         return choice if ask.scores is None else choice | _echoed(ask, text, ask.scores)
 
@@ -240,19 +240,19 @@ def _text_choice(index: int, text: str, finish: str) -> dict[str, Any]:
     return {"index": index, "text": text, "logprobs": None, "finish_reason": finish, **dict.fromkeys(nothing)}
 
 
-def _texts(ask: Ask) -> list[str]:
+def _texts(ask: ParsedRequest) -> list[str]:
     """The texts of the first prompt; tokens by number are shown as such."""
     return [one if isinstance(one, str) else f" {one}" for one in ask.prompts[0]]
 
 
-def _of_prompt(ask: Ask, known: list[Token] | None = None) -> list[dict[str, Any] | None] | None:
+def _of_prompt(ask: ParsedRequest, known: list[Token] | None = None) -> list[dict[str, Any] | None] | None:
     """`known`: the tokens with as many alternatives, where they have been worked out already."""
     if ask.scores is None or ask.scores.prompt_tops is None:
         return None
     return logprobs.prompt(known or logprobs.of_prompt(_texts(ask), ask.scores.prompt_tops, ask.scores.known))
 
 
-def _echoed(ask: Ask, text: str, scores: Scores) -> dict[str, Any]:
+def _echoed(ask: ParsedRequest, text: str, scores: Scores) -> dict[str, Any]:
     """What log-probabilities and an echo change of a text choice."""
     tops, text = scores.tops, "" if scores.silent else text
     tokens, known = logprobs.generated(logprobs.pieces(text), tops or 0), None

@@ -11,7 +11,7 @@ from typing import Any
 from loadstone.sim import request
 from loadstone.sim.bodies import encode, usage
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Ask, Content, Facts, Format
+from loadstone.sim.stream_events import Content, Format, ParsedRequest, ResponseFacts
 
 DIMENSIONS = 32
 
@@ -19,11 +19,11 @@ DIMENSIONS = 32
 class Pooling(Format):
     """What both share: no tokens, one answer."""
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         prompts = self._prompts(data)
         request.make(self, data, settings, prompts, 1)  # for its checks
         sizes = sum(request.size(prompt) for prompt in prompts)
-        return Ask(self, False, 0, 1, sizes, "stop", tuple(prompts))
+        return ParsedRequest(self, False, 0, 1, sizes, "stop", tuple(prompts))
 
     def _prompts(self, data: dict[str, Any]) -> list[Content]:
         raise NotImplementedError
@@ -39,7 +39,7 @@ class Embeddings(Pooling):
             return [request.messages(data)]
         return request.prompts(data, "input", "Either input or messages must be provided and non-empty.")
 
-    def whole(self, facts: Facts) -> bytes:
+    def whole(self, facts: ResponseFacts) -> bytes:
         rows = [
             {"index": index, "object": "embedding", "embedding": _vector(prompt)}
             for index, prompt in enumerate(facts.ask.prompts)
@@ -59,7 +59,7 @@ class Rerank(Pooling):
         documents = request.prompts(data, "documents", "documents must be provided and non-empty.")
         return [(*map(str, query), *map(str, document)) for document in documents]
 
-    def whole(self, facts: Facts) -> bytes:
+    def whole(self, facts: ResponseFacts) -> bytes:
         rows = [
             {"index": index, "document": {"text": str(prompt[-1])}, "relevance_score": abs(_vector(prompt)[0])}
             for index, prompt in enumerate(facts.ask.prompts)

@@ -11,18 +11,18 @@ from typing import Any
 from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, encode
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Ask, Chunks, Content, Facts, Format, frame
+from loadstone.sim.stream_events import Content, Format, ParsedRequest, ResponseFacts, StreamEvents, frame
 
 _SPOT = {"item_id": "msg_0", "output_index": 0, "content_index": 0}
 _DELTA = b'"item_id":"msg_0","output_index":0,"content_index":0,"delta":"'
 
 
-class _Events(Chunks):
+class _Events(StreamEvents):
     """One message with one text. Every event carries the next number of the stream."""
 
     __slots__ = ("_next", "_response", "_told")
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: ResponseFacts) -> None:
         super().__init__(facts)
         self._response = _head(facts)
         self._next = 0
@@ -83,14 +83,14 @@ class Responses(Format):
 
     prefix = "resp_"
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         limit = request.integer(data, "max_output_tokens")
         return request.make(self, data, settings, [_prompt(data)], limit, 1, (request.flag(data), True, False))
 
-    def chunks(self, facts: Facts) -> Chunks:
+    def chunks(self, facts: ResponseFacts) -> StreamEvents:
         return _Events(facts)
 
-    def whole(self, facts: Facts) -> bytes:
+    def whole(self, facts: ResponseFacts) -> bytes:
         return encode(_done(facts, facts.texts[0]))
 
 
@@ -108,11 +108,11 @@ def _message(parts: list[dict[str, Any]], status: str) -> dict[str, Any]:
     return {"id": "msg_0", "type": "message", "role": "assistant", "content": parts, "status": status}
 
 
-def _head(facts: Facts) -> dict[str, Any]:
+def _head(facts: ResponseFacts) -> dict[str, Any]:
     return {"id": facts.id, "object": "response", "created_at": facts.created, "model": facts.model}
 
 
-def _done(facts: Facts, text: str) -> dict[str, Any]:
+def _done(facts: ResponseFacts, text: str) -> dict[str, Any]:
     ask = facts.ask
     cut = ask.finish == "length"
     return {

@@ -8,13 +8,13 @@ from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, encode
 from loadstone.sim.formats.tgi import TGI
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Ask, Chunks, Facts, Format, events, frame
+from loadstone.sim.stream_events import Format, ParsedRequest, ResponseFacts, StreamEvents, events, frame
 
 
-class _Events(Chunks):
+class _Events(StreamEvents):
     __slots__ = ("_told",)
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: ResponseFacts) -> None:
         super().__init__(facts)
         self._told = [b""] * self.ask.choices
 
@@ -43,17 +43,17 @@ class Generate(Format):
     def pick(self, data: dict[str, Any]) -> Format:
         return _TGI if "inputs" in data else self
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         name = "input_ids" if data.get("input_ids") is not None else "text"
         prompts = request.prompts(data, name, "Either text, input_ids or input_embeds should be provided.")
         wanted = request.section(data, "sampling_params")
         limit, choices = request.integer(wanted, "max_new_tokens"), request.integer(wanted, "n", 1)
         return request.make(self, data, settings, prompts, limit, choices, (request.flag(data), True, False))
 
-    def chunks(self, facts: Facts) -> Chunks:
+    def chunks(self, facts: ResponseFacts) -> StreamEvents:
         return _Events(facts)
 
-    def whole(self, facts: Facts) -> bytes:
+    def whole(self, facts: ResponseFacts) -> bytes:
         ask, reason = facts.ask, _reason(facts.ask)
         answers = [
             {"text": text, "output_ids": [], "meta_info": _meta(facts, choice, ask.tokens, reason)}
@@ -65,11 +65,11 @@ class Generate(Format):
 _TGI = TGI(stream=False)
 
 
-def _reason(ask: Ask) -> dict[str, Any]:
+def _reason(ask: ParsedRequest) -> dict[str, Any]:
     return {"type": "length", "length": ask.tokens} if ask.finish == "length" else {"type": "stop", "matched": 2}
 
 
-def _meta(facts: Facts, choice: int, done: int, reason: dict[str, Any] | None) -> dict[str, Any]:
+def _meta(facts: ResponseFacts, choice: int, done: int, reason: dict[str, Any] | None) -> dict[str, Any]:
     """Told with every event, for its own prompt alone."""
     ask = facts.ask
     each = ask.choices // len(ask.prompts)

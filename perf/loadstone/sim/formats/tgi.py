@@ -10,17 +10,17 @@ from typing import Any
 from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD, Page, encode, message
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Ask, Chunks, Facts, Format, events, frame
+from loadstone.sim.stream_events import Format, ParsedRequest, ResponseFacts, StreamEvents, events, frame
 
 _REASONS = {"length": "length", "stop": "eos_token"}
 
 
-class _Events(Chunks):
+class _Events(StreamEvents):
     """One token an event; nothing marks the end but the finish reason."""
 
     __slots__ = ("_told",)
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: ResponseFacts) -> None:
         super().__init__(facts)
         self._told: list[bytes] = []
 
@@ -51,7 +51,7 @@ class TGI(Format):
     def __init__(self, stream: bool) -> None:
         self._stream = stream
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> Ask:
+    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         text = data.get("inputs")
         if not isinstance(text, str):
             raise request.invalid("string_type", "body.inputs", "Input should be a valid string", text)
@@ -59,10 +59,10 @@ class TGI(Format):
         stream = (self._stream, request.flag(wanted, "details"), False)
         return request.make(self, data, settings, [(text,)], request.integer(wanted, "max_new_tokens"), 1, stream)
 
-    def chunks(self, facts: Facts) -> Chunks:
+    def chunks(self, facts: ResponseFacts) -> StreamEvents:
         return _Events(facts)
 
-    def whole(self, facts: Facts) -> bytes:
+    def whole(self, facts: ResponseFacts) -> bytes:
         details = _details(facts.ask) | {"prefill": [], "tokens": []} if facts.ask.usage else None
         return encode({"generated_text": facts.texts[0], "details": details})
 
@@ -75,5 +75,5 @@ def _head(done: int) -> bytes:
     return b'{"index":%d,"token":{"id":%d,"text":"' % (done, done)
 
 
-def _details(ask: Ask) -> dict[str, Any]:
+def _details(ask: ParsedRequest) -> dict[str, Any]:
     return {"finish_reason": _REASONS[ask.finish], "generated_tokens": ask.tokens, "seed": None}
