@@ -1,16 +1,15 @@
-"""Golden files: committed text that what is rendered must equal byte for byte; `pytest --golden` rewrites them."""
+"""Fixtures of all tests."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent
-EXAMPLE = TESTS.parent / "reports" / "example"
-Golden = Callable[[str, str], None]
+from support import golden as golden_files
+from support.golden import Golden
+from support.servers import clean
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,39 +17,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _unscraped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs of the tests leave the server's metrics alone, which would take one more process each, but for those of
-    test_scraping.py."""
+def _no_scraping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the server's metrics alone, which would take one more process a run, but in tests marked `scrapes`."""
 
     async def find(*_: object) -> list[object]:
         return []
 
-    if not request.node.nodeid.startswith("tests/test_scraping.py"):
+    if request.node.get_closest_marker("scrapes") is None:
         monkeypatch.setattr("loadstone.server_metrics.discovery.find", find)
 
 
 @pytest.fixture
+def clean_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Work in an empty folder, with none of the user's settings and keys in the environment."""
+    clean(monkeypatch, tmp_path)
+
+
+@pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
-    """`golden(name, text)` compares with tests/golden/NAME; example/FILE is in reports/, docs/FILE where it says; of
-    the text report, only words."""
-    rewrite: bool = request.config.getoption("--golden")
-
-    def compare(name: str, text: str) -> None:
-        homes = {"example": EXAMPLE.parent, "docs": TESTS.parent}
-        path = homes.get(name.partition("/")[0], TESTS / "golden") / name
-        if rewrite:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text.encode())
-        assert path.exists(), f"{path} is missing; make golden writes it"
-        committed = path.read_bytes().decode()
-        if name == "example/report.txt":
-            assert words(committed) == words(text), f"{path} differs; make golden rewrites it"
-        else:
-            assert committed == text, f"{path} differs; make golden rewrites it"
-
-    return compare
-
-
-def words(page: str) -> list[str]:
-    """Return the words of a page that rich laid out: its releases differ in the space between columns and in rules."""
-    return re.sub("[─━]+", " ", page).split()
+    """Return a function that compares a text with the golden file of a name."""
+    return partial(golden_files.compare, rewrite=request.config.getoption("--golden"))

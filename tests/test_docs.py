@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import servers
 from loadstone.cli import main
 from loadstone.cli.parser import EPILOG, parser
+from support import servers as servers
+from support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = [
     *("README.md", "CONTRIBUTING.md", "reports/README.md", "datasets/README.md"),

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "perf" / "loadstone"
+from support.paths import ROOT
+
+PACKAGE = ROOT / "perf" / "loadstone"
 # From left to right. The order counts inside a group too; the bars are for the reader.
 ROOMS = """
 units version text errors records summary samples plugins | stats apis | transport config | schedule dataset host |

@@ -21,11 +21,9 @@ from loadstone.engine.run_folder import RunFolder
 from loadstone.engine.worker import Worker
 from loadstone.plugins import find
 from loadstone.records import Failure, Record
-from loadstone.server_metrics import discovery
-from servers import Asked, Capture, clean, loadstone, read_json, refused, scripted
-from servers import records as rows_of
+from support.servers import Asked, Capture, loadstone, read_json, refused, scripted
+from support.servers import records as rows_of
 
-FIND = discovery.find  # the tests' own settings replace it
 NASTY = {
     "a lone high surrogate": "a\ud800b",
     "a lone low surrogate": "a\udfffb",
@@ -39,9 +37,7 @@ NASTY = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    clean(monkeypatch, tmp_path)
+pytestmark = [pytest.mark.usefixtures("clean_folder")]
 
 
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
@@ -293,8 +289,8 @@ def test_a_refusal_before_the_run_is_one_line_of_plain_text(nasty: str, status: 
     assert len(said) < 1000
 
 
-def test_labels_of_a_metrics_page_may_hold_anything(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr("loadstone.discovery.find", FIND)
+@pytest.mark.scrapes
+def test_labels_of_a_metrics_page_may_hold_anything(capsys: Capture) -> None:
     labels = ["\x00\x1b[2J\x07", "y" * 1_000_000, "\ufffe\uffff", '=1+1,"\\n;\\\\']
     page = "".join(
         f'vllm:num_requests_running{{model_name="{label.replace(chr(34), chr(92) + chr(34))}"}} 1\n' for label in labels

@@ -14,11 +14,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import report
 from clients import Client, everyone
 from machine import description
-from report import C, Found
 from scenes import LATE, RATES, ceilings, median, memory, one_token, take_turns
+
+import report
+from report import C, Found
 
 # Average number of running processes before anything begins.
 BUSY = 0.5

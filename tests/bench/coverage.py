@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from loadstone.stats.describe import describe
 from loadstone.stats.histogram import Histogram
 from loadstone.summary import Metric
-from series import SERIES, Array, cover
+from support.time_series import SERIES, Array, cover
 
 SIZES = (200, 1_000, 10_000)
 COUNTED = 50_000

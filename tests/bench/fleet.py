@@ -18,7 +18,6 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import fast
 from loadstone.capacity import from_sweep, plan
 from loadstone.capacity.curves import Curve, curves
 from loadstone.capacity.demand import Demand
@@ -28,6 +27,7 @@ from loadstone.metrics.slo import Objective, estimate, parse
 from loadstone.summary import Summary
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep
 from loadstone.sweep.slo_probe import evidence
+from support import fleet_simulation
 
 SLO = "ttft.p95<100ms tpot.p95<20ms"
 RATES = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
@@ -42,7 +42,7 @@ def main(seeds: int) -> int:
     tally = {"sizes": 0, "meet": 0, "told to miss": 0, "miss": 0}
     print("seed  capacity        demand                        replicas  ttft.p95 ms  one fewer: told, ttft.p95 ms")
     for seed in range(seeds):
-        curve = fast.refined(fast.SMALL, RATES, SLO, REQUESTS, seed, 1.04)
+        curve = fleet_simulation.refined(fleet_simulation.SMALL, RATES, SLO, REQUESTS, seed, 1.04)
         asked = Requirements(objectives=objectives, demands=demands(curve, capacity(curve, objectives), Random(seed)))
         found = plan.plan([PricedStack(curve)], asked)
         for size in found.stacks[0].sizes:
@@ -69,15 +69,20 @@ def clients(seed: int, objectives: tuple[Objective, ...]) -> tuple[bool, bool]:
     """Whether a replica meets the objectives at the rate derived from a sweep over concurrency, and at its own."""
     points, called = [], {}
     for busy in CLIENTS:
-        records = fast.busy(fast.SMALL, busy, fast.lengths(REQUESTS, seed * 1000 + busy), seed)
-        run, columns = fast.measured(records, concurrency=busy)
+        records = fleet_simulation.busy(
+            fleet_simulation.SMALL, busy, fleet_simulation.lengths(REQUESTS, seed * 1000 + busy), seed
+        )
+        run, columns = fleet_simulation.measured(records, concurrency=busy)
         points.append(MeasuredPoint(f"c-{busy}", {"concurrency": busy}, [run]))
         called[f"c-{busy}"] = from_sweep.called([evidence(columns, run, objectives)], objectives)
     sweep = Sweep(Grid(config={}, varied=["concurrency"], places=[]), points)
     (curve,) = curves(sweep, "closed", objectives, called)
     found = capacity(curve, objectives)
     through = max(one.spot.load for one in found.usable)
-    seen = [fast.at_rate(fast.SMALL, rate, 4 * EACH, seed + 700) for rate in (found.low or 0.0, through)]
+    seen = [
+        fleet_simulation.at_rate(fleet_simulation.SMALL, rate, 4 * EACH, seed + 700)
+        for rate in (found.low or 0.0, through)
+    ]
     print(
         f"{seed:4}  derived {found.low:5.1f}: ttft.p95 {ms(seen[0]):7.1f} ms;"
         f" throughput {through:5.1f}: ttft.p95 {ms(seen[1]):7.1f} ms",
@@ -99,8 +104,10 @@ def work(size: Size, replicas: int, seed: int) -> Summary:
     """The fleet under the demand."""
     count = EACH * size.replicas
     if size.demand.rate is not None:
-        return fast.fleet(fast.SMALL, replicas, size.demand.rate, count, seed + 500)
-    return fast.crowd(fast.SMALL, replicas, round(size.demand.users or 0), size.demand.think, count, seed + 500)
+        return fleet_simulation.fleet(fleet_simulation.SMALL, replicas, size.demand.rate, count, seed + 500)
+    return fleet_simulation.crowd(
+        fleet_simulation.SMALL, replicas, round(size.demand.users or 0), size.demand.think, count, seed + 500
+    )
 
 
 def meets(summary: Summary, objectives: tuple[Objective, ...]) -> bool:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import hostile
 from loadstone.evals.scoring import sandbox
+from support import hostile_programs
 
 SECONDS = 3.0
 # What is not tried where it is not contained.
@@ -71,12 +71,12 @@ def tried(means: sandbox.Means) -> list[str]:
     left_out = {name for hole in sandbox.uncontained(means) for name in OPEN.get(hole, set())}
     left_out |= HARMLESS if "seccomp" not in means else set()
     left_out |= TOO_MUCH if not {"namespaces", "seccomp"} & set(means) else set()
-    return [name for name in hostile.PROGRAMS if name not in left_out]
+    return [name for name in hostile_programs.PROGRAMS if name not in left_out]
 
 
 def holds(name: str, means: sandbox.Means, where: dict[str, Any]) -> bool:
     mark = f"ls-{secrets.token_hex(4)}"
-    verdict = sandbox.run(hostile.program(name, mark, **where), seconds=SECONDS, means=means)
+    verdict = sandbox.run(hostile_programs.program(name, mark, **where), seconds=SECONDS, means=means)
     left = [path.parent.name for path in Path("/proc").glob("[0-9]*/comm") if comm(path) == mark]
     files = [path for path in folders() - BEFORE if mine(path)]
     touched = Path(where["outside"]).exists() or Path(where["secret"]).read_text("utf-8") != "hidden"

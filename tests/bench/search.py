@@ -20,10 +20,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import simulated
 from loadstone.config.schema import Config
 from loadstone.sweep import plan
 from loadstone.sweep.run import SweepRun
+from support import virtual_server
 
 BEGIN = 10.0
 # Arrivals of a series, and series, that tell the truth at a rate.
@@ -73,7 +73,7 @@ def _tails(rate: float, share: float) -> list[float]:
 
 
 def _tail(rate: float, seed: int, share: float) -> float:
-    return float(np.quantile(simulated.waits(rate, COUNT, seed), share))
+    return float(np.quantile(virtual_server.waits(rate, COUNT, seed), share))
 
 
 def search(seed: int, case: Case) -> Row:
@@ -83,7 +83,7 @@ def search(seed: int, case: Case) -> Row:
         course = plan.course({"slo": case.slo, "probe_max": case.probe}, config, {}, path)
         campaign = SweepRun(path, course.grid, config)
         assert course.search is not None
-        assert campaign.run(course.guide, simulated.go()) == "done"
+        assert campaign.run(course.guide, virtual_server.go()) == "done"
         (found,) = course.search.found(campaign.sweep).outcomes
     requests = sum(probe.requests for probe in found.probes)
     return Row(seed, found.answer.low, found.answer.high, len(found.probes), requests, found.said)

@@ -19,11 +19,11 @@ import msgspec
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
-from engine_runs import Load, measured  # noqa: E402
 from loadstone.compare import difference  # noqa: E402
 from loadstone.compare.difference import Estimate  # noqa: E402
 from loadstone.compare.estimate import estimate  # noqa: E402
 from loadstone.compare.verdicts import Against, Figure, against  # noqa: E402
+from support.engine_records import Load, measured  # noqa: E402
 
 DIFFERENT = ("better", "worse", "differs")
 FAMILIES = (

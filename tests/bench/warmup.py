@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from loadstone.checks.rules import WARMUP
 from loadstone.stats import warmup
-from series import SERIES, Array, ar1
+from support.time_series import SERIES, Array, ar1
 
 SIZES = (100, 200, 1_000, 10_000)
 # Share of runs that may be doubted wrongly, by how a series' name begins.

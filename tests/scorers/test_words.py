@@ -1,0 +1,134 @@
+"""Labelled answers, as data, for the scorers of words, numbers and formulas; and answers made to take long."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from loadstone import plugins
+from loadstone.samples import Asked, Sample
+from loadstone.scorers import EXTRACTORS, SCORERS, bbh, boxed, match, number
+from loadstone.scorers.base import Extractor, Scorer
+from loadstone.scorers.math_equivalence import equal, equivalent
+from support.paths import TESTS
+
+SCORERS_OF = TESTS / "scorers/cases"
+CHAINS: Mapping[str, tuple[Extractor, Scorer]] = {
+    "aliases": (match.stripped, match.aliases),
+    "bbh_number": (bbh.number, bbh.same),
+    "bbh_strict": (bbh.strict, match.strict),
+    "boxed": (boxed.boxed, equal),
+    "brackets": (bbh.brackets, bbh.same),
+    "gsm8k": (number.strict, number.gsm8k),
+    "gsm8k_cot": (number.cot_strict, number.gsm8k),
+    "gsm8k_flexible": (number.flexible, number.gsm8k),
+    "mathematics": (boxed.math_answer, equal),
+    "minerva": (boxed.minerva, equal),
+    "number": (boxed.boxed_number, number.numeric),
+    "option": (bbh.option, bbh.same),
+    "ordered": (bbh.ordered, bbh.same),
+    "squad": (boxed.after_thought(match.either(match.the_answer_is, match.stripped)), match.squad),
+    "the_answer_is": (match.the_answer_is, match.loose),
+}
+
+
+def cases(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (SCORERS_OF / f"{name}.jsonl").read_text("utf-8").splitlines()]
+
+
+def sample(target: str = "", answers: list[str] | None = None, doc: dict[str, Any] | None = None) -> Sample:
+    return Sample(
+        task="t",
+        doc_id=0,
+        doc=doc or {},
+        target=target,
+        ask=Asked(query="?"),
+        answers=[] if answers is None else answers,
+    )
+
+
+def judged(case: dict[str, Any], extract: Extractor, score: Scorer) -> tuple[str | None, bool, Mapping[str, Any]]:
+    item = sample(case["target"], case.get("answers"), case.get("doc"))
+    extracted = extract(case["answer"], item)
+    metrics = {} if extracted is None else score(extracted, item)
+    return extracted, metrics.get("exact_match") == 1.0, metrics
+
+
+@pytest.mark.parametrize("name", [*CHAINS, "one_of"])
+def test_labelled_answers(name: str) -> None:
+    labelled = cases(name)
+    assert len(labelled) >= 30
+    for case in labelled:
+        words = case.get("words")
+        chain = (bbh.one_of(*words), bbh.same) if words else CHAINS[name]
+        extracted, right, metrics = judged(case, *chain)
+        assert (extracted, right) == (case["extracted"], case["right"]), case
+        assert metrics.get("f1", 0.0) == pytest.approx(case.get("f1", metrics.get("f1", 0.0)), abs=1e-4), case
+
+
+OURS = ("match", "number", "boxed", "mathematics", "conclusion")
+
+
+def of_ours(table: Mapping[str, str]) -> list[str]:
+    return [name for name, place in table.items() if place.partition(":")[0].rpartition(".")[2] in OURS]
+
+
+@pytest.mark.parametrize("name", of_ours(EXTRACTORS))
+def test_extractors_by_name_read_a_text(name: str) -> None:
+    found = plugins.find("loadstone.scorers", name, EXTRACTORS, "--extractor")("", sample("5", doc={"input": ""}))
+    assert found is None or isinstance(found, str)
+
+
+@pytest.mark.parametrize("name", of_ours(SCORERS))
+def test_scorers_by_name_load(name: str) -> None:
+    assert callable(plugins.find("loadstone.scorers", name, SCORERS, "--scorer"))
+
+
+LONG = 1_500
+HOSTILE = [
+    "9**9**9**9", "9^{9^{9^{9^9}}}", "10^{6000}*" * 30 + "1", "999!" + "!" * 300, "1000!*" * 60 + "1",
+    "\\boxed{" * LONG, "{" * LONG + "}" * LONG, "\\boxed{" * LONG + "}" * LONG, "$" * LONG, "\\(" * LONG, "\\[a" * LONG,
+    "\\boxed " * LONG, "\\boxed" + " " * LONG, "the answer is " * LONG, "Final Answer: The final answer is" * LONG,
+    "1,000" * LONG, "-" * LONG, "1" * LONG, "1 " * LONG, "1/" * LONG, "\\frac{" * LONG, "(1," * 300 + "1" + ")" * 300,
+    "(" * 700 + ")" * 700, "\\sqrt" * 200 + "2", "\\frac" * 250, "|" * 1400, "x" * 1400, "1," * 700, "\\pm" * 400,
+    "and " * 350, "\\text{" * 200, "{,}" * 400, "cm " * 400, "\\left" * 200, "[" * LONG, "(A" * LONG, "a.A" * LONG,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:12])
+def test_no_text_takes_long_or_scores(text: str) -> None:
+    for name, (extract, score) in CHAINS.items():
+        for target in ("7", "(7, 8)"):
+            item = sample(target, doc={"input": "(A) one\n(B) two List: one two"})
+            for said in (extract(text, item), text):
+                assert said is None or score(said, item)["exact_match"] == 0.0, name
+
+
+def test_long_answers_are_still_held_against_the_same_text() -> None:
+    assert equivalent("1 + " * 1000 + "1", "1 + " * 1000 + "1")
+    assert not equivalent("1 + " * 1000 + "1", "1 + " * 1000 + "2")
+
+
+def test_a_regex_takes_the_group_that_has_something() -> None:
+    find = match.regex(r"(a)|(b)", group_select=-1)
+    assert (find("ab", sample()), find("ba", sample()), find("c", sample())) == ("b", "a", None)
+    assert match.regex(r"\d", group_select=2)("1 2", sample()) is None
+
+
+def test_exact_match_ignores_what_it_is_told_to() -> None:
+    bare = match.exact_match(ignore_case=True, ignore_punctuation=True, ignore_numbers=True, regexes_to_ignore=["x+"])
+    assert bare("A-1xx!", sample("a"))["exact_match"] == 1.0
+    assert match.strict("A", sample("a"))["exact_match"] == 0.0
+
+
+def test_lines() -> None:
+    said = "\n  one \n\ntwo\n \n"
+    assert (match.first_line(said, sample()), match.last_line(said, sample())) == ("one", "two")
+    assert match.last_line("\n \n", sample()) is None
+
+
+def test_words_are_counted_but_not_judged() -> None:
+    assert [match.answered(said, sample())["answered"] for said in ("words", " \n", "")] == [1.0, 0.0, 0.0]

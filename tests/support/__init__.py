@@ -1,0 +1,1 @@
+"""Helpers of the tests: servers, virtual time, made-up runs, golden files. Assertions are the tests' business."""
