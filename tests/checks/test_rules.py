@@ -371,8 +371,8 @@ def test_the_innocent_are_shown_with_their_evidence() -> None:
 def raised() -> set[str]:
     """What the findings of all rules are called, from the code."""
     names = set()
-    for file in ("check", "interference", "means"):
-        for node in ast.walk(ast.parse((ROOT / f"perf/loadstone/{file}.py").read_text("utf-8"))):
+    for file in ("rules", "client_lag", "resources"):
+        for node in ast.walk(ast.parse((ROOT / f"perf/loadstone/checks/{file}.py").read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "against", "_worst"):
                 first = node.args[0]
                 if isinstance(first, ast.Constant):

@@ -331,7 +331,7 @@ def test_a_model_that_cannot_be_asked_does_not_cost_the_others_theirs(
 
 def test_inside_an_event_loop_it_is_said_what_to_await() -> None:
     async def inside() -> None:
-        with pytest.raises(RuntimeError, match=r"await loadstone\.session\.load_test.*or loadstone\.evals\.session"):
+        with pytest.raises(RuntimeError, match=r"await loadstone\.load_test.*or loadstone\.evals\.evaluate"):
             library.evaluate({"url": "http://127.0.0.1:1", "tasks": [eval_tasks.ONLY_SUMS], "data-dir": "data"})
 
     event_loop.run(inside())

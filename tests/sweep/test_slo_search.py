@@ -228,15 +228,15 @@ FAR: list[tuple[list[float], Judgement]] = [
 
 @pytest.mark.parametrize(("figures", "judged"), FAR)
 def test_stretches_far_from_the_limit(figures: list[float], judged: Judgement) -> None:
-    assert slo_probe.call(figures, 1.0, 0.005) == judged
+    assert slo_probe.judge_fifths(figures, 1.0, 0.005) == judged
 
 
 def test_the_stretches_of_a_run() -> None:
     values = np.repeat([1.0, 2.0, 3.0, 4.0, 5.0], 20)
-    assert slo_probe.stretches(values, 0.95) == (1.0, 2.0, 3.0, 4.0, 5.0)
-    assert slo_probe.stretches(values, 0.99) == ()
+    assert slo_probe.fifths(values, 0.95) == (1.0, 2.0, 3.0, 4.0, 5.0)
+    assert slo_probe.fifths(values, 0.99) == ()
     values[[3, 7]] = math.inf
-    assert slo_probe.stretches(values, 0.95)[0] == math.inf
+    assert slo_probe.fifths(values, 0.95)[0] == math.inf
 
 
 def test_requests_that_are_alike_are_called_where_none_came_near_the_limit() -> None:

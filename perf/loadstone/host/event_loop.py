@@ -24,8 +24,8 @@ def run(work: Coroutine[object, object, T]) -> T:
     Raises RuntimeError inside an event loop, where it would have to wait for itself."""
     if _running():
         work.close()
-        raise RuntimeError("an event loop is running here already: in it, await loadstone.session.load_test(config),"
-                           " or loadstone.evals.session.evaluate(settings)")  # fmt: skip
+        raise RuntimeError("an event loop is running here already: in it, await loadstone.load_test(config),"
+                           " or loadstone.evals.evaluate.evaluate(settings)")  # fmt: skip
     _raise_open_files()
     with asyncio.Runner(loop_factory=factory()) as runner:
         return runner.run(work)
