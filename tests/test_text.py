@@ -37,7 +37,7 @@ NASTY = {
 }
 
 
-pytestmark = [pytest.mark.usefixtures("clean_folder")]
+pytestmark = pytest.mark.clean_folder
 
 
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)

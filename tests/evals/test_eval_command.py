@@ -340,7 +340,7 @@ def test_inside_an_event_loop_it_is_said_what_to_await() -> None:
 TALKS = """
 from loadstone.tasks.spec import Data, Task
 from msgspec.structs import replace
-from exam import SUMS
+from support.eval_tasks import SUMS
 TALKS = replace(SUMS, name="exam_talks", shots=0, later=lambda doc: ["And doubled?", "Thanks."])
 """
 

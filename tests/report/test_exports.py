@@ -76,7 +76,7 @@ STATISTICS = [
 HOSTILE = "a|b <script>&\"' `x` \\ line\ntwo\r\x1b[31mred\x00 \ufffe"
 
 
-pytestmark = [pytest.mark.usefixtures("clean_folder")]
+pytestmark = pytest.mark.clean_folder
 
 
 def run_of(**config: Any) -> dict[str, Any]:

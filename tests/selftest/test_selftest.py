@@ -29,8 +29,11 @@ TINY = msgspec.structs.replace(QUICK, probe=0.3, stair=0.3, ramp=0.2, hold=0.5, 
 MS = 1_000_000
 
 
+pytestmark = pytest.mark.clean_folder
+
+
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clean_folder: None) -> None:
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(machine.VARIABLE, str(tmp_path / "ceiling.json"))
     monkeypatch.setattr(selftest, "PROBES", (4, 8))
 
