@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from loadstone.capacity.curves import FIGURES
-from loadstone.capacity.plan import Plan, Size, Stack
+from loadstone.capacity.plan import FleetSize, Plan, Stack
 from loadstone.text import write_rows
 
 _SIZE = (
@@ -40,14 +40,14 @@ def _rows(plan: Plan, stack: Stack, names: list[str]) -> Iterator[list[Any]]:
             yield [stack.curve.label, demand.rate, demand.users, demand.think, *_NOWHERE.values(), *between, *nothing]
 
 
-def _demand(size: Size) -> list[float | None]:
+def _demand(size: FleetSize) -> list[float | None]:
     return [size.demand.rate, size.demand.users, size.demand.think if size.demand.users is not None else None]
 
 
-def _cost(size: Size) -> list[float | None]:
+def _cost(size: FleetSize) -> list[float | None]:
     return [None if size.cost is None else getattr(size.cost, name) for name in _COST]
 
 
-def _figure(size: Size, name: str) -> list[float | None]:
+def _figure(size: FleetSize, name: str) -> list[float | None]:
     found = size.figures.get(name)
     return [None] * 3 if found is None else [found.value, found.low, found.high]

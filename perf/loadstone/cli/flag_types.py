@@ -99,7 +99,7 @@ def listed(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 def several(text: str, kind: Callable[[str], Any]) -> list[Any]:
     """The values of a list. Raises ValueError with what to type instead."""
     try:
-        return grid.values(text, kind)
+        return grid.parse_values(text, kind)
     except (ValueError, argparse.ArgumentTypeError) as exc:
         said = "could not convert" not in str(exc) and str(exc) != text
         words = str(exc) if said else f"takes numbers, a list of them or {grid.RANGE_FORM}, not {text!r}"

@@ -12,7 +12,7 @@ import msgspec
 
 from loadstone.config.schema import flag
 from loadstone.summary import Metric, Summary
-from loadstone.sweep.pareto import front, per_user, trade
+from loadstone.sweep.pareto import pareto_front, pareto_point, per_user
 from loadstone.sweep.points import MeasuredPoint, Sweep
 from loadstone.text import write_rows
 
@@ -54,7 +54,10 @@ def _ends() -> Iterator[str]:
 
 
 def _rows(sweep: Sweep) -> Iterator[list[Any]]:
-    gpus, best = sweep.grid.gpus, {one.name for one in front([trade(p, sweep.grid.gpus) for p in sweep.points])}
+    gpus, best = (
+        sweep.grid.gpus,
+        {one.name for one in pareto_front([pareto_point(p, sweep.grid.gpus) for p in sweep.points])},
+    )
     for point in sweep.points:
         settings = [_cell(point.settings.get(name)) for name in sweep.grid.varied]
         for number, summary in enumerate(point.runs or [None], 1):

@@ -25,13 +25,16 @@ LONGEST = 200
 
 def write(source: Path, target: Path) -> None:
     """Export the sweep in `source` into the new folder `target`. Raises UsageError."""
-    grid = sweeps.read(source).grid
+    grid = sweeps.read_sweep(source).grid
     if target.resolve().is_relative_to(source.resolve()):
         raise UsageError(f"{target} is in the sweep itself, whose own files vLLM would read: give a folder elsewhere")
     found = [
         (
             place,
-            [_run(*run, place, grid.gpus, number) for number, run in enumerate(sweeps.finished(source / place.name))],
+            [
+                _run(*run, place, grid.gpus, number)
+                for number, run in enumerate(sweeps.finished_runs(source / place.name))
+            ],
         )
         for place in grid.places
     ]
