@@ -223,7 +223,7 @@ def test_programs_are_right_where_they_pass_the_tests_of_the_item() -> None:
     gentle = [(case, program) for case, program in found if "_exit" not in program]
     assert len(gentle) == len(found) - 1
     verdict = sandbox.run(ALL.format(programs=[program for _, program in gentle]))
-    results = verdict.said.splitlines()[-1]
+    results = verdict.output.splitlines()[-1]
     assert len(results) == len(gentle), verdict
     assert not [case["why"] for (case, _), result in zip(gentle, results, strict=True) if case["right"] != int(result)]
 

@@ -162,4 +162,4 @@ class Benchmark(Struct, frozen=True, kw_only=True):
 class HarnessTask(Task, frozen=True, kw_only=True):
     """The task in our terms. `foreign`: lm-eval's, with what it is asked and judged by."""
 
-    foreign: Any  # evals.lm_eval.tasks.Foreign
+    lm_eval_task: Any  # evals.lm_eval.tasks.Foreign

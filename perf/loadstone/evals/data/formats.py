@@ -20,14 +20,14 @@ from loadstone.tasks.spec import Data, Doc
 POINTER = b"version https://git-lfs.github.com/spec/"
 
 
-class Table(Struct, frozen=True):
+class FileRows(Struct, frozen=True):
     """Rows with their places (FILE, line N), and the sha256 of the bytes that they were read from, file after file."""
 
     rows: list[tuple[Where, Doc]]
     sha256: str
 
 
-def read(files: Iterable[Path], data: Data) -> Table:
+def read(files: Iterable[Path], data: Data) -> FileRows:
     """All rows of the files. Raises UsageError with file and line."""
     digest = hashlib.sha256()
     rows: list[tuple[Where, Doc]] = []
@@ -36,7 +36,7 @@ def read(files: Iterable[Path], data: Data) -> Table:
         digest.update(raw)
         source = Source(str(file), lambda raw=raw: raw, lambda _: None)  # type: ignore[misc]
         rows += [(where, _object(row, where)) for where, row in _rows(source, data)]
-    return Table(rows, digest.hexdigest())
+    return FileRows(rows, digest.hexdigest())
 
 
 def _rows(source: Source, data: Data) -> Iterator[tuple[Where, Any]]:

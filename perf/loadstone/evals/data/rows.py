@@ -40,7 +40,7 @@ class Rows(Struct, frozen=True):
     origin: str
 
 
-def rows(data: Data, root: str | None, *, shots: bool = False) -> Rows:
+def load_rows(data: Data, root: str | None, *, shots: bool = False) -> Rows:
     """Rows of the questions, or of the worked examples. `root`: a folder, `bundled`, or None for what the hub's cache
     and the `datasets` library have. Raises UsageError."""
     split = _split(data, shots)
@@ -55,7 +55,7 @@ def rows(data: Data, root: str | None, *, shots: bool = False) -> Rows:
     return _read(files, data, split, BUNDLED if root == BUNDLED else "files")
 
 
-def held(data: Data, root: str) -> bool:
+def has_rows(data: Data, root: str) -> bool:
     """Whether the folder, or `bundled`, has rows for the questions."""
     return bool(_own(data, False) or _found(data, _folder(root), data.split, False))
 
@@ -140,7 +140,7 @@ def _first(folder: Path, names: Iterable[str]) -> list[Path]:
     for name in names:
         for form in dict.fromkeys((name, f"{name}.gz", name.removesuffix(".gz"))):
             if files := [file for file in folder.glob(form) if file.is_file()]:
-                return hub_files.in_order(files)
+                return hub_files.natural_order(files)
     return []
 
 

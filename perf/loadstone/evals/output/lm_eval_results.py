@@ -18,12 +18,12 @@ LM_EVAL = "0.4.13"
 
 def config(setup: TaskSetup, about: About) -> dict[str, Any]:
     """A task's configuration, as near as one that is no YAML comes to it."""
-    if setup.foreign is not None:
-        return setup.foreign
+    if setup.lm_eval_config is not None:
+        return setup.lm_eval_config
     task, data = setup.task, setup.task.data
     spec = task.generation if setup.mode == "generation" else None
     description = task.description if spec is None or spec.description is None else spec.description
-    names = [setup.row.headline[0]] if spec else list(task.likelihood.metrics if task.likelihood else ())
+    names = [setup.info.headline[0]] if spec else list(task.likelihood.metrics if task.likelihood else ())
     generation = {"generation_kwargs": argument(setup.settings)} if spec else {}
     filters = [{"name": name} for name in setup.filters]
     return {
