@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loadstone.cli import main
-from loadstone.cli.parser import EPILOG, parser
+from loadstone.cli.parser import EPILOG, build_parser
 from support import servers as servers
 from support.paths import ROOT
 
@@ -40,7 +40,7 @@ def commands() -> list[list[str]]:
 
 
 def verbs() -> dict[str, argparse.ArgumentParser]:
-    (action,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    (action,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     found: dict[str, argparse.ArgumentParser] = action.choices
     return found
 
@@ -59,7 +59,7 @@ def test_the_commands_of_the_readme_run(
 
 def test_the_server_commands_of_the_readme_parse() -> None:
     for line in re.findall(r"\$ (loadstone serve .*)", README):
-        assert parser().parse_args(shlex.split(line)[1:]).verb == "serve"
+        assert build_parser().parse_args(shlex.split(line)[1:]).command == "serve"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

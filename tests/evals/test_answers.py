@@ -19,7 +19,7 @@ from loadstone.apis.openai import Chat
 from loadstone.config.schema import Config
 from loadstone.dataset.formats.jsonl import parse
 from loadstone.dataset.rows import to_prompt
-from loadstone.dataset.source import Line, Options, Source, Where
+from loadstone.dataset.source import Line, Options, RowPosition, Source
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import eval_json
@@ -99,7 +99,7 @@ def test_the_last_good_answer_counts(tmp_path: Path) -> None:
     assert {name: each.values or each.failure for name, each in found.items()} == {
         "a": ["again"], "b": ["now"], "c": "status",
     }  # fmt: skip
-    counts, failures = eval_json.counted(wanted, found)
+    counts, failures = eval_json.count_requests(wanted, found)
     assert counts == {"wanted": 4, "answered": 2, "failed": 1, "unsent": 1, "cached": 0}
     assert failures == {"status": 1}
 
@@ -148,7 +148,9 @@ def test_settings_go_by_the_names_of_the_protocol(api: base.API, fields: dict[st
     assert found == fields
     row = {"id": "t:0", "messages": [{"role": "user", "content": "Q:"}], **found}
     source = Source("requests.jsonl", lambda: b"", lambda _: None)
-    prompt = to_prompt(parse(Line(Where(source, "line", 1), json.dumps(row))), Where(source, "line", 1), Options())
+    prompt = to_prompt(
+        parse(Line(RowPosition(source, "line", 1), json.dumps(row))), RowPosition(source, "line", 1), Options()
+    )
     body = api.body(prompt, base.Settings(model="m"))
     assert {name: body[name] for name in found} == found
     assert send.fields(api, {**SAID, "chat_template_kwargs": {"a": 1}})["chat_template_kwargs"] == {"a": 1}
@@ -249,10 +251,10 @@ def test_a_cache_that_is_none_is_said_to_be(tmp_path: Path) -> None:
 
 def test_tokens_cost_what_they_cost() -> None:
     settings = Eval(tasks=["t"], price_in=0.5, price_out=2.0)
-    found = eval_json.spent([Usage(1000, 500, 200), None, Usage(prompt=1000)], settings)
+    found = eval_json.total_cost([Usage(1000, 500, 200), None, Usage(prompt=1000)], settings)
     assert (found.input_tokens, found.output_tokens, found.cached_tokens, found.untold) == (2000, 500, 200, 1)
     assert found.cost == pytest.approx(2000 * 0.5e-6 + 500 * 2e-6)
-    assert eval_json.spent([Usage(1, 1)], Eval(tasks=["t"])).cost is None
+    assert eval_json.total_cost([Usage(1, 1)], Eval(tasks=["t"])).cost is None
 
 
 def test_a_conversation_that_ends_with_an_empty_answer_is_answered(tmp_path: Path) -> None:
@@ -269,7 +271,7 @@ def test_a_conversation_that_ends_with_an_empty_answer_is_answered(tmp_path: Pat
 
 def test_later_turns_of_a_request_body_have_its_settings() -> None:
     row = {"id": "a", "messages": [{"role": "user", "content": "Q"}], "temperature": 0.5, "later": ["More.", "Bye."]}
-    where = Where(Source("rows.jsonl", lambda: b"", lambda _: None), "line", 1)
+    where = RowPosition(Source("rows.jsonl", lambda: b"", lambda _: None), "line", 1)
     made = to_prompt(row, where, Options())
     assert [(turn.id, turn.text, turn.body) for turn in made.later] == [
         ("a.2", "More.", {"temperature": 0.5}), ("a.3", "Bye.", {"temperature": 0.5}),

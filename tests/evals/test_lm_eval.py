@@ -19,7 +19,7 @@ import pytest
 from loadstone.errors import UsageError
 from loadstone.evals.lm_eval import harness
 from loadstone.evals.lm_eval.tasks import LmEvalTask, TaskOptions
-from loadstone.evals.output.lm_eval_samples import lines
+from loadstone.evals.output.lm_eval_samples import sample_lines
 from loadstone.evals.requests import task_run
 from loadstone.evals.requests.capabilities import ServerCapabilities
 from loadstone.evals.requests.loglikelihood import LogprobMethod
@@ -242,7 +242,7 @@ def test_the_paper_of_a_task_is_like_any_other() -> None:
     )
     one = answered(0, (-9.0, False), (-2.0, True))
     assert setup.score_item is not None
-    (line,) = lines(setup, one, setup.score_item(one))
+    (line,) = sample_lines(setup, one, setup.score_item(one))
     assert (line["acc"], line["filter"], line["metrics"]) == (1.0, "none", ["acc"])
     json.dumps(setup.lm_eval_config)
 

@@ -12,7 +12,7 @@ import pytest
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
-from loadstone.evals.output.lm_eval_samples import About
+from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.rescore import rescore as rescoring
 from loadstone.evals.rescore.rescore import MetricChange, RescoreOptions, RescoreResult
@@ -83,7 +83,7 @@ def text(number: int, **changed: Any) -> Line:
 
 
 def written(path: Path, lines: Iterable[Line]) -> Path:
-    path.write_bytes(b"".join(map(lm_eval_samples.dumped, lines)))
+    path.write_bytes(b"".join(map(lm_eval_samples.encode_line, lines)))
     return path
 
 
@@ -192,8 +192,8 @@ def evaluated(folder: Path) -> Path:
     answered: list[ItemResponses] = [said("It is 4"), said(None, doc_id=1), said("5, or", doc_id=2, finish="length"),
                                 said("", doc_id=3), said("4", "5", doc_id=4)][:4]  # fmt: skip
     setup = TaskSetup(task=SUMS, mode="generation", original=1319, shots=5)
-    about = About(model="org/m", began=0.0, took=1.0)
-    results.finish(run_folder.RunFolder(folder), about, [(setup, answered)], [], TIME)
+    about = EvalMetadata(model="org/m", began=0.0, took=1.0)
+    results.write_results(run_folder.RunFolder(folder), about, [(setup, answered)], [], TIME)
     return folder
 
 
@@ -235,7 +235,9 @@ def test_only_some_are_judged(tmp_path: Path) -> None:
 )
 def test_a_broken_line_is_named(line: bytes, said_: str, tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    path.write_bytes(b"".join(map(lm_eval_samples.dumped, [text(0), text(1)])) + line + lm_eval_samples.dumped(text(3)))
+    path.write_bytes(
+        b"".join(map(lm_eval_samples.encode_line, [text(0), text(1)])) + line + lm_eval_samples.encode_line(text(3))
+    )
     with pytest.raises(UsageError, match=f"x.jsonl, {said_}" if said_.startswith("line") else said_):
         rescore(path)
 

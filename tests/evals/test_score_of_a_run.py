@@ -11,7 +11,7 @@ import pytest
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
-from loadstone.evals.output.lm_eval_samples import About
+from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.rescore import rescore as rescoring
 from loadstone.evals.rescore.rescore import RescoreOptions, RescoreResult
@@ -70,7 +70,9 @@ def test_a_run_has_to_be_told_its_task(tmp_path: Path) -> None:
 def test_a_run_of_an_evaluation_is_that_evaluation(tmp_path: Path) -> None:
     setup, doc = TaskSetup(task=SUMS, mode="generation"), {"question": "2 + 2?", "answer": "4"}
     one = ItemResponses(task="sums", doc_id=0, doc=doc, target="4", arguments=[("?", {})], responses=[["4"]])
-    results.finish(run_folder.RunFolder(tmp_path), About(model="m", began=0, took=0), [(setup, [one])], [], TIME)
+    results.write_results(
+        run_folder.RunFolder(tmp_path), EvalMetadata(model="m", began=0, took=0), [(setup, [one])], [], TIME
+    )
     (tmp_path / "runs").mkdir()
     assert rescore(ran(tmp_path / "runs" / "1", [])).evaluation.tasks[0].items == 1
 

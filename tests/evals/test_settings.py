@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, text: st
 
 def test_fields_are_typed_as_for_lm_eval() -> None:
     typed = 'temperature=0.6,max_gen_toks=32,do_sample=true,until=["Q:",","],name=x y,seed=None,id="7"'
-    assert flag_types.pairs(typed) == {
+    assert flag_types.key_values(typed) == {
         "temperature": 0.6, "max_gen_toks": 32, "do_sample": True, "until": ["Q:", ","], "name": "x y", "seed": None,
         "id": "7",
     }  # fmt: skip

@@ -480,8 +480,8 @@ def test_runs_that_are_alike() -> None:
 
 
 def test_names_are_as_short_as_they_can_be() -> None:
-    assert run_arguments.names([Path("x/a"), Path("x/b")]) == ["a", "b"]
-    assert run_arguments.names([Path("x/1"), Path("y/1"), Path("y/2")]) == ["x/1", "y/1", "y/2"]
+    assert run_arguments.short_names([Path("x/a"), Path("x/b")]) == ["a", "b"]
+    assert run_arguments.short_names([Path("x/1"), Path("y/1"), Path("y/2")]) == ["x/1", "y/1", "y/2"]
 
 
 def test_the_command_lays_runs_side_by_side(capsys: Capture) -> None:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("run", metavar="RUN", help="folder of a run")
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="folder of a run")
 
 
 def run(options: argparse.Namespace) -> int:

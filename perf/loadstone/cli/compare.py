@@ -22,26 +22,28 @@ _VIEWS = (*output.FORMS, "json")
 _OF_RUNS = ("window", "gates", "gate_strict", "force", "junit")
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "base", metavar="BASE", help="a run, a folder with the repeats of one, several runs: A1,A2,A3, or an evaluation"
     )
-    verb.add_argument("new", nargs="+", metavar="NEW", help="the same; each of several is held against BASE")
-    verb.add_argument("--margin", type=_margin, metavar="PCT", help="changes within it are the same: 2%% (5%%)")
-    verb.add_argument("--window", choices=["whole", "steady"], help="the whole runs (default), or their steady windows")
-    verb.add_argument(
+    parser.add_argument("new", nargs="+", metavar="NEW", help="the same; each of several is held against BASE")
+    parser.add_argument("--margin", type=_margin, metavar="PCT", help="changes within it are the same: 2%% (5%%)")
+    parser.add_argument(
+        "--window", choices=["whole", "steady"], help="the whole runs (default), or their steady windows"
+    )
+    parser.add_argument(
         "--gate",
         dest="gates",
         action="append",
         metavar="TERMS",
         help="'ttft.p99 <= +5%%, output_throughput >= -2%%, error_rate <= 1%%': exit status 1 where one is missed",
     )
-    verb.add_argument("--gate-strict", action="store_true", help="a gate that the runs cannot tell is missed too")
-    verb.add_argument("--force", action="store_true", help="compare invalid runs too")
-    verb.add_argument("--as", dest="view", choices=_VIEWS, help="text (default), md, html, json")
-    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
-    verb.add_argument("--summary", action="store_true", help=SUMMARY)
-    verb.add_argument("--junit", metavar="FILE", help="write what became of the gates to a new file as JUnit XML")
+    parser.add_argument("--gate-strict", action="store_true", help="a gate that the runs cannot tell is missed too")
+    parser.add_argument("--force", action="store_true", help="compare invalid runs too")
+    parser.add_argument("--as", dest="view", choices=_VIEWS, help="text (default), md, html, json")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
+    parser.add_argument("--summary", action="store_true", help=SUMMARY)
+    parser.add_argument("--junit", metavar="FILE", help="write what became of the gates to a new file as JUnit XML")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -107,7 +109,7 @@ def _compare_evaluations(options: Namespace) -> int:
 
     from loadstone.evals.compare import load
     from loadstone.evals.compare import page as paired
-    from loadstone.evals.compare.test import MARGIN
+    from loadstone.evals.compare.paired_test import MARGIN
     from loadstone.report import json
 
     if len(options.new) > 1:

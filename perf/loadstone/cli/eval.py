@@ -10,7 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from loadstone.cli import run_flags
-from loadstone.cli.flag_types import pairs, whole
+from loadstone.cli.flag_types import key_values, whole_number
 from loadstone.cli.score import VIEWS
 from loadstone.errors import UsageError
 from loadstone.report import output
@@ -55,42 +55,48 @@ class _Fitting:
 
 _OTHERWISE: dict[str, dict[str, Any]] = {
     "--model": {"action": "append", "help": "model to ask; again for more (default: the first that the server lists)"},
-    "--output-len": {"type": whole, "metavar": "N", "help": "tokens of an answer at the most (default: the task's)"},
+    "--output-len": {
+        "type": whole_number,
+        "metavar": "N",
+        "help": "tokens of an answer at the most (default: the task's)",
+    },
     "--temperature": {"help": "(default: the task's, which mostly is 0)"},
     "--output": {"help": "folder of the evaluation (default: reports/TIME-eval); of several models each has its own"},
     "--config": {"help": "TOML or YAML file with these settings by their long names; flags win"},
 }
 
 
-def add(verb: ArgumentParser) -> None:
-    asked = verb.add_argument_group("evaluation (docs/evals.md)")
+def add(parser: ArgumentParser) -> None:
+    asked = parser.add_argument_group("evaluation (docs/evals.md)")
     asked.add_argument("--tasks", metavar="LIST", help="gsm8k,mmlu,qa:FILE ... (loadstone list tasks)")
     asked.add_argument("--data-dir", metavar="DIR", help="folder with the data, or bundled (default: hub cache)")
     asked.add_argument("--include-path", metavar="DIR", help="lm-eval tasks of one's own, for lm-eval:NAME")
     asked.add_argument("--limit", type=float, metavar="N|SHARE", help="items of each task, below 1 a share (all)")
     asked.add_argument("--samples", metavar="JSON|FILE", help='doc_ids to ask, as {"gsm8k": [0, 7]}')
-    asked.add_argument("--num-fewshot", type=whole, metavar="N", help="worked examples (default: the task's)")
+    asked.add_argument("--num-fewshot", type=whole_number, metavar="N", help="worked examples (default: the task's)")
     asked.add_argument("--multiturn", action="store_true", help="examples as turns of the chat, not in one message")
     asked.add_argument(
         "--mode", choices=["auto", "generation", "loglikelihood", "letters"], help="how to answer (auto: the task's)"
     )
-    asked.add_argument("--repeat", type=whole, metavar="K", help="passes: avg@k, pass@k, maj@k (default: the task's)")
-    asked.add_argument("--gen", type=pairs, metavar="K=V,K=V", help="fields of the requests, over the task's")
+    asked.add_argument(
+        "--repeat", type=whole_number, metavar="K", help="passes: avg@k, pass@k, maj@k (default: the task's)"
+    )
+    asked.add_argument("--gen", type=key_values, metavar="K=V,K=V", help="fields of the requests, over the task's")
     asked.add_argument("--system", metavar="TEXT", help="system prompt before all questions")
     asked.add_argument("--allow-code-execution", action="store_true", help="run programs that the model writes")
-    _add_stages(verb)
-    run_flags.add(_Fitting(verb))  # type: ignore[arg-type]
+    _add_stages(parser)
+    run_flags.add(_Fitting(parser))  # type: ignore[arg-type]
 
 
-def _add_stages(verb: ArgumentParser) -> None:
-    stages = verb.add_argument_group("what is done")
+def _add_stages(parser: ArgumentParser) -> None:
+    stages = parser.add_argument_group("what is done")
     stages.add_argument("--stage", choices=["all", "infer", "score"], help="ask only, or score what was asked (all)")
     stages.add_argument("--predict-only", action="store_true", help="write the answers down, score nothing")
     stages.add_argument("--dry-run", action="store_true", help="send nothing: counts, tokens, first prompts in full")
     stages.add_argument("--cache", metavar="DIR", help="answers that need not be asked again, of any evaluation")
     stages.add_argument("--price-in", type=float, metavar="X", help="of a million input tokens")
     stages.add_argument("--price-out", type=float, metavar="X", help="of a million output tokens")
-    stages.add_argument("--target", type=pairs, metavar="K=V,K=V", help="official scores, for the leaderboard row")
+    stages.add_argument("--target", type=key_values, metavar="K=V,K=V", help="official scores, for the leaderboard row")
     stages.add_argument("--as", dest="view", choices=VIEWS, help="text (default), md, html, json, csv, leaderboard")
 
 
@@ -128,12 +134,12 @@ def _one(settings: Eval, options: Namespace) -> int:
     from loadstone.evals.output import report
     from loadstone.host import event_loop
 
-    live = None if getattr(options, "quiet", False) else one.watched
+    live = None if getattr(options, "quiet", False) else one.show_progress
     scoring = settings.stage == "score"
     with contextlib.nullcontext(settings.load) if scoring else one.served(settings.load) as served:
         done = event_loop.run(evaluate.evaluate(settings, served=served, notice=notice, live=live))
     if done.results is not None:
-        score.show(done.results, report.meanwhile(done.folder), getattr(options, "view", "text"), None)
+        score.show(done.results, report.read_serving(done.folder), getattr(options, "view", "text"), None)
     notice(f"results are in {done.folder}")
     return status(done, settings)
 

@@ -14,7 +14,7 @@ from loadstone.config.parse import seconds
 from loadstone.sweep import grid
 
 
-def whole(text: str) -> int:
+def whole_number(text: str) -> int:
     try:
         return int(text)
     except ValueError as exc:
@@ -28,26 +28,26 @@ def workers(text: str) -> int | str:
         raise argparse.ArgumentTypeError(f"takes auto or a number of processes, not {text!r}") from exc
 
 
-def switch(text: str) -> bool:
+def on_off(text: str) -> bool:
     if text.lower() not in ("on", "off", "true", "false", "yes", "no"):
         raise argparse.ArgumentTypeError(f"takes on or off, not {text!r}")
     return text.lower() in ("on", "true", "yes")
 
 
 def port(text: str) -> int:
-    if not 0 <= (port := whole(text)) <= 65535:
+    if not 0 <= (port := whole_number(text)) <= 65535:
         raise argparse.ArgumentTypeError(f"takes a number from 0 to 65535, not {text}")
     return port
 
 
-def time(text: str) -> float:
+def duration(text: str) -> float:
     try:
         return seconds(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(f"takes a time such as 30, 500ms or 2m, not {text!r}") from exc
 
 
-def law(text: str) -> int | str:
+def number_or_text(text: str) -> int | str:
     """A whole number, or something else that is not for here to read: a law (laws.py), a time."""
     try:
         return int(text)
@@ -55,7 +55,7 @@ def law(text: str) -> int | str:
         return text
 
 
-def think(text: str) -> float | str:
+def seconds_or_text(text: str) -> float | str:
     try:
         return seconds(text)
     except ValueError:
@@ -79,24 +79,24 @@ def json_object(text: str) -> dict[str, Any]:
     return value
 
 
-class Listed(tuple[Any, ...]):
+class ValueList(tuple[Any, ...]):
     """Several values of a flag that takes one: a sweep goes through them."""
 
 
-def listed(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+def list_of(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     """Reads one value as `kind` does, several as Listed."""
 
     def read(text: str) -> Any:
         try:
-            found = several(text, kind)
+            found = parse_list(text, kind)
         except ValueError as exc:
             raise argparse.ArgumentTypeError(str(exc)) from exc
-        return found[0] if len(found) == 1 else Listed(found)
+        return found[0] if len(found) == 1 else ValueList(found)
 
     return read
 
 
-def several(text: str, kind: Callable[[str], Any]) -> list[Any]:
+def parse_list(text: str, kind: Callable[[str], Any]) -> list[Any]:
     """The values of a list. Raises ValueError with what to type instead."""
     try:
         return grid.parse_values(text, kind)
@@ -115,7 +115,7 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
-def pairs(text: str) -> dict[str, Any]:
+def key_values(text: str) -> dict[str, Any]:
     """Names and values as lm-eval takes them: `temperature=0.6,until=["Q:"],do_sample=true`. A value is JSON where it
     reads as such, else a text."""
     try:

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Iterable
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "what",
         nargs="?",
         default=None,

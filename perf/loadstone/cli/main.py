@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from loadstone.cli.parser import VERBS, parse
+from loadstone.cli.parser import COMMANDS, parse
 from loadstone.errors import UsageError
 from loadstone.report.output import notice
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
     try:
         options = parse(arguments)
-        return VERBS[options.verb].run(options)
+        return COMMANDS[options.command].run(options)
     except UsageError as exc:
         notice(str(exc))
         return 2

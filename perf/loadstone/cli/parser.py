@@ -30,7 +30,7 @@ class Command(Protocol):
         """Run the command. Return the exit status."""
 
 
-VERBS: dict[str, Command] = {
+COMMANDS: dict[str, Command] = {
     "run": run,
     "sweep": sweep,
     "eval": eval_command,
@@ -68,11 +68,11 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
-def parser() -> Parser:
+def build_parser() -> Parser:
     top = Parser(prog="loadstone", description="A load tester for LLM APIs whose numbers are true.", epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"loadstone {__version__}")
-    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name, command in VERBS.items():
+    verbs = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
         verb = verbs.add_parser(
             name,
             help=_HELP[name],
@@ -88,8 +88,8 @@ def parser() -> Parser:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command; `rest` of a swarm is for Locust. Raises UsageError."""
     if not arguments or arguments[0] != "swarm":
-        return parser().parse_args(arguments)
-    options, rest = parser().parse_known_args(arguments)
+        return build_parser().parse_args(arguments)
+    options, rest = build_parser().parse_known_args(arguments)
     settings = Parser(prog="loadstone swarm", argument_default=argparse.SUPPRESS, allow_abbrev=False, add_help=False)
     run_flags.add(settings)
     options.settings, options.rest = settings.parse_known_args(rest)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from loadstone.cli.flag_types import time, whole
+from loadstone.cli.flag_types import duration, whole_number
 from loadstone.errors import UsageError
 from loadstone.report import output as outputs
 
@@ -21,29 +21,29 @@ _VIEWS = (*outputs.FORMS, "json", "csv")
 _MONTHS = 120
 
 
-def add(verb: ArgumentParser) -> None:
-    verb.add_argument("sweeps", nargs="+", metavar="SWEEP", help="folder of a sweep; several are stacks to compare")
-    asked = verb.add_argument_group("demand (on average; lengths are those of the sweep)")
+def add(parser: ArgumentParser) -> None:
+    parser.add_argument("sweeps", nargs="+", metavar="SWEEP", help="folder of a sweep; several are stacks to compare")
+    asked = parser.add_argument_group("demand (on average; lengths are those of the sweep)")
     asked.add_argument("--rate", metavar="R[,R...]", help="requests a second: 40, or several: 10,40,160")
     asked.add_argument("--users", metavar="N[,N...]", help="people who ask, read and ask again; with --think")
-    asked.add_argument("--think", type=time, metavar="T", help="of a user, from an answer to the next request: 20s")
+    asked.add_argument("--think", type=duration, metavar="T", help="of a user, from an answer to the next request: 20s")
     asked.add_argument("--peak", metavar="X", help="the busiest time over the mean: 2.5 (1)")
     asked.add_argument("--growth", metavar="P/PERIOD", help="10%%/month, 50%%/year, compounded; with --months")
-    asked.add_argument("--months", type=whole, metavar="N", help="months to look ahead (12 with --growth)")
+    asked.add_argument("--months", type=whole_number, metavar="N", help="months to look ahead (12 with --growth)")
     asked.add_argument(
         "--input-len", type=float, metavar="N", help="mean input tokens, to warn where the sweep's differ"
     )
     asked.add_argument("--output-len", type=float, metavar="N", help="mean output tokens, likewise")
-    held = verb.add_argument_group("what it must hold")
+    held = parser.add_argument_group("what it must hold")
     held.add_argument("--slo", metavar="TERMS", help="'ttft.p99<500ms tpot.p95<50ms' (default: that of the sweep)")
     held.add_argument("--headroom", metavar="P", help="share of the capacity kept free: 20%% (0)")
-    held.add_argument("--spare", type=whole, metavar="N", help="replicas more than needed, for N+1 give 1 (0)")
-    paid = verb.add_argument_group("cost")
+    held.add_argument("--spare", type=whole_number, metavar="N", help="replicas more than needed, for N+1 give 1 (0)")
+    paid = parser.add_argument_group("cost")
     paid.add_argument("--price", metavar="X[,X...]", help="of a replica hour: 2.50, or one for each sweep")
     paid.add_argument("--currency", metavar="NAME", help="of the price (USD)")
     paid.add_argument("--gpus", metavar="N[,N...]", help="of a replica, or one for each sweep (as the sweep says)")
-    verb.add_argument("--as", dest="view", choices=_VIEWS, help="text (default), md, html, json, csv")
-    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
+    parser.add_argument("--as", dest="view", choices=_VIEWS, help="text (default), md, html, json, csv")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
 
 
 def run(options: Namespace) -> int:

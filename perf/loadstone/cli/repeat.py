@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadstone.cli.flag_types import time, whole
+from loadstone.cli.flag_types import duration, whole_number
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.report import output as outputs
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 FORMS = (*outputs.FORMS, "json")
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    group = verb.add_argument_group("repeats (docs/statistics.md)")
-    group.add_argument("--repeat", type=whole, metavar="N", help="run N times, in folders DIR/1 to DIR/N, and compare")
-    group.add_argument("--rest", type=time, metavar="T", help="pause between two runs (0)")
+def add(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("repeats (docs/statistics.md)")
+    group.add_argument(
+        "--repeat", type=whole_number, metavar="N", help="run N times, in folders DIR/1 to DIR/N, and compare"
+    )
+    group.add_argument("--rest", type=duration, metavar="T", help="pause between two runs (0)")
     group.add_argument(
         "--same-prompts", action="store_true", help="the same seed, order and prompts each time; caches will know them"
     )
 
 
-def wanted(options: Namespace) -> bool:
+def is_requested(options: Namespace) -> bool:
     """Raises UsageError where only what belongs to it is given."""
     for name in ("rest", "same_prompts"):
         if hasattr(options, name) and not hasattr(options, "repeat"):

@@ -19,24 +19,26 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE = ("text", "md", "html", "csv", "json")
 
 
-def add(verb: ArgumentParser) -> None:
-    verb.add_argument(
+def add(parser: ArgumentParser) -> None:
+    parser.add_argument(
         "runs",
         metavar="RUN",
         nargs="+",
         help="folder of a run, of its repeats, of a sweep or an evaluation; a records file; - for records; several side"
         " by side",
     )
-    verb.add_argument(
+    parser.add_argument(
         "--as",
         dest="view",
         metavar="VIEW",
         help="text (default), classic, md, csv, json, html, junit, vllm, vllm-sweep, parquet, leaderboard",
     )
-    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file (vllm-sweep: folder), not to stdout")
-    verb.add_argument("--summary", action="store_true", help=run_flags.SUMMARY)
-    verb.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
-    verb.add_argument("--tokenizer", metavar="PATH", help="counts tokens of kept texts where the server did not")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write to a new file (vllm-sweep: folder), not to stdout"
+    )
+    parser.add_argument("--summary", action="store_true", help=run_flags.SUMMARY)
+    parser.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
+    parser.add_argument("--tokenizer", metavar="PATH", help="counts tokens of kept texts where the server did not")
 
 
 def run(options: Namespace) -> int:
@@ -57,12 +59,12 @@ def exports() -> dict[str, str]:
 def _one(options: Namespace) -> int:
     """A run, or records on stdin, in one of the views."""
     from loadstone import results
-    from loadstone.cli import run as verb
+    from loadstone.cli import run as run_command
     from loadstone.records import from_lines
     from loadstone.report import show
     from loadstone.server_metrics import csv
 
-    (path,), view = options.runs, verb.asked(options, exports())
+    (path,), view = options.runs, run_command.find_view(options, exports())
     tokenizer, goodput = _measures(options)
     if path == "-":
         summary, columns = results.measured(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
@@ -70,7 +72,7 @@ def _one(options: Namespace) -> int:
         summary, columns = results.load(Path(path), tokenizer, goodput)
     output = getattr(options, "output", None)
     show.show(summary, view, output, lambda: results.web_page(summary, columns, csv.read(Path(path))))
-    verb.for_ci(options, summary)
+    run_command.for_ci(options, summary)
     return 0 if summary.counts.succeeded else 1
 
 
@@ -112,7 +114,7 @@ def _side_by_side(options: Namespace, view: str) -> int:
 
     if view not in SIDE_BY_SIDE:
         raise UsageError(f"--as takes {', '.join(SIDE_BY_SIDE)} for several runs, not {view!r}")
-    found, unreadable = run_arguments.several(map(Path, options.runs), *_measures(options))
+    found, unreadable = run_arguments.read_runs(map(Path, options.runs), *_measures(options))
     for sentence in unreadable:
         notice(f"left out: {sentence}")
     if not found:
@@ -157,7 +159,7 @@ def _export(options: Namespace, view: str) -> int:
     if view in BINARY and output in (None, "-") and sys.stdout.isatty():
         raise UsageError(f"--as {view} is not for a terminal: name a file with -o")
     tokenizer, goodput = _measures(options)
-    source = run_arguments.Source(options.runs[0])
+    source = run_arguments.RunSource(options.runs[0])
     summary = source.summary(tokenizer, goodput)
     with outputs.target(output) as file:
         part(summary, source.records(), tokens.load(tokenizer).count if tokenizer else None, file)

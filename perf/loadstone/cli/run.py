@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from loadstone.summary import Summary
 
 
-def add(verb: ArgumentParser) -> None:
-    run_flags.add(verb)
-    repeat.add(verb)
+def add(parser: ArgumentParser) -> None:
+    run_flags.add(parser)
+    repeat.add(parser)
 
 
 def run(options: Namespace) -> int:
     from loadstone import loadtest, results
     from loadstone.host import event_loop
 
-    config, view = load.config_of(vars(options)).check(), asked(options)
-    live = None if getattr(options, "quiet", False) else watched
+    config, view = load.config_of(vars(options)).check(), find_view(options)
+    live = None if getattr(options, "quiet", False) else show_progress
     outputs.check_new(getattr(options, "junit", None), "--junit")
     with served(config) as config:
-        if repeat.wanted(options):
+        if repeat.is_requested(options):
             done = repeat.run(
                 options, config, lambda c: event_loop.run(loadtest.load_test(c, notice=notice, live=live))
             )
@@ -51,13 +51,13 @@ def served(config: Config) -> AbstractContextManager[Config]:
     return with_server(config, notice)
 
 
-async def watched(progress: Any) -> None:
+async def show_progress(progress: Any) -> None:
     from loadstone.live import display as live
 
     await live.watch(progress)
 
 
-def asked(options: Namespace, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
+def find_view(options: Namespace, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
     """The view asked for, found before the run and not after it."""
     return view_of(getattr(options, "view", "text"), others)
 

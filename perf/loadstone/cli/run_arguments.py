@@ -15,7 +15,7 @@ from loadstone.results import measure
 from loadstone.summary import Summary
 
 
-class Source:
+class RunSource:
     """Records that are gone through twice: those of a run folder or file or, of `-`, kept from stdin."""
 
     def __init__(self, name: str) -> None:
@@ -32,7 +32,7 @@ class Source:
         return measure(self._kept, {"config": {"goodput": goodput}} if goodput else None, count)
 
 
-def several(
+def read_runs(
     paths: Iterable[Path], tokenizer: str | None = None, goodput: dict[str, float] | None = None
 ) -> tuple[dict[str, Summary], list[str]]:
     """Runs by name, those in a folder of repeats one by one, and a sentence for each that cannot be read."""
@@ -44,10 +44,10 @@ def several(
                 found[place] = results.read(place, tokenizer, goodput)
         except UsageError as exc:
             unreadable.append(str(exc))
-    return dict(zip(names(list(found)), found.values(), strict=True)), unreadable
+    return dict(zip(short_names(list(found)), found.values(), strict=True)), unreadable
 
 
-def names(paths: list[Path]) -> list[str]:
+def short_names(paths: list[Path]) -> list[str]:
     """As short as they can be and differ: the last parts of the paths, as many as it takes."""
     whole = [path.absolute().parts for path in paths]
     lengths = range(1, max(map(len, whole), default=0) + 1)

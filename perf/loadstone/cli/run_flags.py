@@ -8,25 +8,33 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from loadstone.cli.flag_types import header, json_object, law, think, time, whole, workers
+from loadstone.cli.flag_types import (
+    duration,
+    header,
+    json_object,
+    number_or_text,
+    seconds_or_text,
+    whole_number,
+    workers,
+)
 from loadstone.config.parse import slo
 
 _SAMPLING: dict[str, Callable[[str], float]] = {
     **dict.fromkeys(("top-p", "min-p", "presence-penalty", "frequency-penalty", "repetition-penalty"), float),
-    **dict.fromkeys(("top-k", "min-tokens", "logprobs", "n-choices", "sampling-seed"), whole),
+    **dict.fromkeys(("top-k", "min-tokens", "logprobs", "n-choices", "sampling-seed"), whole_number),
 }
 _DESTINATION = {"n-choices": "choices"}
 SUMMARY = "add it as Markdown to the job summary of GitHub Actions (the file that $GITHUB_STEP_SUMMARY names)"
 
 
-def add(verb: argparse.ArgumentParser) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     """All flags of `run`."""
     for group in (_server, _timeouts, _prompts, _request, _load, _metrics, _results):
-        group(verb)
+        group(parser)
 
 
-def _server(verb: argparse.ArgumentParser) -> None:
-    server = verb.add_argument_group("server")
+def _server(parser: argparse.ArgumentParser) -> None:
+    server = parser.add_argument_group("server")
     server.add_argument(
         "--url",
         action="append",
@@ -43,7 +51,7 @@ def _server(verb: argparse.ArgumentParser) -> None:
         " or one of your own instead of a server: FILE.py:CLASS or dummy",
     )
     server.add_argument(
-        "--batch-size", type=whole, metavar="N", help="prompts that a class of your own is given together (1)"
+        "--batch-size", type=whole_number, metavar="N", help="prompts that a class of your own is given together (1)"
     )
     server.add_argument(
         "--provider",
@@ -85,20 +93,20 @@ def _server(verb: argparse.ArgumentParser) -> None:
     server.add_argument("--ca-file", metavar="FILE", help="PEM file of a certificate authority to trust")
 
 
-def _timeouts(verb: argparse.ArgumentParser) -> None:
-    times = verb.add_argument_group("timeouts (seconds, or 500ms, 2m)")
-    times.add_argument("--connect-timeout", type=time, metavar="T", help="to open a connection (30)")
-    times.add_argument("--ttft-timeout", type=time, metavar="T", help="from sending to the first output (none)")
-    times.add_argument("--idle-timeout", type=time, metavar="T", help="between two outputs (none)")
-    times.add_argument("--timeout", type=time, metavar="T", help="for a whole request (6h)")
+def _timeouts(parser: argparse.ArgumentParser) -> None:
+    times = parser.add_argument_group("timeouts (seconds, or 500ms, 2m)")
+    times.add_argument("--connect-timeout", type=duration, metavar="T", help="to open a connection (30)")
+    times.add_argument("--ttft-timeout", type=duration, metavar="T", help="from sending to the first output (none)")
+    times.add_argument("--idle-timeout", type=duration, metavar="T", help="between two outputs (none)")
+    times.add_argument("--timeout", type=duration, metavar="T", help="for a whole request (6h)")
     times.add_argument(
-        "--retries", type=whole, metavar="N", help="attempts more for HTTP 429, 5xx and lost connections (0)"
+        "--retries", type=whole_number, metavar="N", help="attempts more for HTTP 429, 5xx and lost connections (0)"
     )
-    times.add_argument("--retry-longest", type=time, metavar="T", help="to wait for one of them at most (60)")
+    times.add_argument("--retry-longest", type=duration, metavar="T", help="to wait for one of them at most (60)")
 
 
-def _prompts(verb: argparse.ArgumentParser) -> None:
-    prompts = verb.add_argument_group(
+def _prompts(parser: argparse.ArgumentParser) -> None:
+    prompts = parser.add_argument_group(
         "prompts (docs/workloads.md; LEN is a number or a law such as normal(512,128,max=2048))"
     )
     prompts.add_argument(
@@ -109,36 +117,46 @@ def _prompts(verb: argparse.ArgumentParser) -> None:
         "--prompt-field", metavar="NAME", help="field that holds the prompt (prompt, question, text, input)"
     )
     prompts.add_argument("--shuffle", action="store_true", help="shuffle by --seed; else file order")
-    prompts.add_argument("--skip", type=whole, metavar="N", help="pass over so many prompts, as used before (0)")
+    prompts.add_argument("--skip", type=whole_number, metavar="N", help="pass over so many prompts, as used before (0)")
     prompts.add_argument(
         "--tokenizer", metavar="PATH", help="exact token lengths, and token counts where usage is missing"
     )
     prompts.add_argument(
         "--input-len",
-        type=law,
+        type=number_or_text,
         metavar="LEN",
         help="tokens of a made-up prompt (random: 1024); real text is cut or tiled",
     )
-    prompts.add_argument("--output-len", type=law, metavar="LEN", help="max_tokens of each request; random: 128")
+    prompts.add_argument(
+        "--output-len", type=number_or_text, metavar="LEN", help="max_tokens of each request; random: 128"
+    )
     prompts.add_argument("--range-ratio", type=float, metavar="R", help="lengths vary from L(1-R) to L(1+R) (0)")
-    prompts.add_argument("--prefix-len", type=law, metavar="LEN", help="tokens of a prefix that made-up prompts share")
-    prompts.add_argument("--prefix-count", type=whole, metavar="N", help="how many such prefixes there are")
-    prompts.add_argument("--system-len", type=law, metavar="LEN", help="tokens that all made-up prompts begin with")
-    prompts.add_argument("--turns", type=law, metavar="N", help="turns of a made-up conversation (1)")
-    prompts.add_argument("--think-time", type=think, metavar="T", help="between turns: 2s, or a law of seconds (0)")
+    prompts.add_argument(
+        "--prefix-len", type=number_or_text, metavar="LEN", help="tokens of a prefix that made-up prompts share"
+    )
+    prompts.add_argument("--prefix-count", type=whole_number, metavar="N", help="how many such prefixes there are")
+    prompts.add_argument(
+        "--system-len", type=number_or_text, metavar="LEN", help="tokens that all made-up prompts begin with"
+    )
+    prompts.add_argument("--turns", type=number_or_text, metavar="N", help="turns of a made-up conversation (1)")
+    prompts.add_argument(
+        "--think-time", type=seconds_or_text, metavar="T", help="between turns: 2s, or a law of seconds (0)"
+    )
     prompts.add_argument(
         "--history",
         choices=["first", "recorded", "live"],
         help="of a recorded conversation: its first turn (default), the last with all before, or all with live answers",
     )
     prompts.add_argument("--scale-lengths", type=float, metavar="X", help="factor of all lengths of a trace (1)")
-    prompts.add_argument("--min-input-len", type=whole, metavar="N", help="pass over shorter prompts")
-    prompts.add_argument("--max-input-len", type=whole, metavar="N", help="pass over longer prompts")
-    prompts.add_argument("--max-total-len", type=whole, metavar="N", help="pass over what is longer with its answer")
+    prompts.add_argument("--min-input-len", type=whole_number, metavar="N", help="pass over shorter prompts")
+    prompts.add_argument("--max-input-len", type=whole_number, metavar="N", help="pass over longer prompts")
+    prompts.add_argument(
+        "--max-total-len", type=whole_number, metavar="N", help="pass over what is longer with its answer"
+    )
 
 
-def _request(verb: argparse.ArgumentParser) -> None:
-    request = verb.add_argument_group("requests")
+def _request(parser: argparse.ArgumentParser) -> None:
+    request = parser.add_argument_group("requests")
     request.add_argument("--no-stream", dest="stream", action="store_false", help="ask for the answer in one piece")
     request.add_argument(
         "--usage",
@@ -151,7 +169,7 @@ def _request(verb: argparse.ArgumentParser) -> None:
     )
     request.add_argument("--temperature", type=float, metavar="T", help="(default of this and the next: the server's)")
     for name, kind in _SAMPLING.items():
-        metavar = "N" if kind is whole else "X"
+        metavar = "N" if kind is whole_number else "X"
         request.add_argument(
             f"--{name}", dest=_DESTINATION.get(name), type=kind, metavar=metavar, help=f"{name} of sampling"
         )
@@ -165,15 +183,15 @@ def _request(verb: argparse.ArgumentParser) -> None:
     )
     request.add_argument("--tokenize-prompt", action="store_true", help="send --tokenizer's token ids, not text")
     request.add_argument("--cancel-share", type=float, metavar="SHARE", help="requests that the client takes back (0)")
-    request.add_argument("--cancel-after", type=time, metavar="T", help="and when, after sending")
+    request.add_argument("--cancel-after", type=duration, metavar="T", help="and when, after sending")
 
 
-def _load(verb: argparse.ArgumentParser) -> None:
-    load = verb.add_argument_group("load")
+def _load(parser: argparse.ArgumentParser) -> None:
+    load = parser.add_argument_group("load")
     load.add_argument(
         "-c",
         "--concurrency",
-        type=whole,
+        type=whole_number,
         metavar="N",
         help="requests or conversations in flight (8); else a cap (none)",
     )
@@ -194,17 +212,23 @@ def _load(verb: argparse.ArgumentParser) -> None:
         "--stages", metavar="LIST", help="30s@2,60s@2..16 (rates, a ramp) or 30s@c4,60s@c4..c64exp (concurrencies)"
     )
     load.add_argument("--speed", type=float, metavar="X", help="replay a trace so many times as fast (1)")
-    load.add_argument("--from", dest="trace_from", type=time, metavar="T", help="begin so far into the trace")
-    load.add_argument("--to", dest="trace_to", type=time, metavar="T", help="and end there")
+    load.add_argument("--from", dest="trace_from", type=duration, metavar="T", help="begin so far into the trace")
+    load.add_argument("--to", dest="trace_to", type=duration, metavar="T", help="and end there")
     load.add_argument(
-        "-n", "--requests", type=whole, metavar="N", help="measured requests or conversations (100, or as time allows)"
+        "-n",
+        "--requests",
+        type=whole_number,
+        metavar="N",
+        help="measured requests or conversations (100, or as time allows)",
     )
-    load.add_argument("--duration", type=time, metavar="T", help="stop sending after this long")
-    load.add_argument("--grace", type=time, metavar="T", help="time to finish after an end by time or Ctrl-C (30)")
+    load.add_argument("--duration", type=duration, metavar="T", help="stop sending after this long")
+    load.add_argument("--grace", type=duration, metavar="T", help="time to finish after an end by time or Ctrl-C (30)")
     load.add_argument(
-        "--warmup", type=law, metavar="N|T", help="requests, or seconds (10s), before the measured ones (0)"
+        "--warmup", type=number_or_text, metavar="N|T", help="requests, or seconds (10s), before the measured ones (0)"
     )
-    load.add_argument("--cooldown", type=law, metavar="N|T", help="requests, or seconds, behind the measured ones (0)")
+    load.add_argument(
+        "--cooldown", type=number_or_text, metavar="N|T", help="requests, or seconds, behind the measured ones (0)"
+    )
     load.add_argument(
         "--stop-error-rate", type=float, metavar="SHARE", help="stop when more of the last 50 requests fail"
     )
@@ -214,23 +238,23 @@ def _load(verb: argparse.ArgumentParser) -> None:
     load.add_argument(
         "--workers", type=workers, metavar="N|auto", help="processes to share the load (auto: as many as it needs)"
     )
-    load.add_argument("--seed", type=whole, metavar="N", help="of arrivals, order and made-up prompts (0)")
+    load.add_argument("--seed", type=whole_number, metavar="N", help="of arrivals, order and made-up prompts (0)")
 
 
-def _metrics(verb: argparse.ArgumentParser) -> None:
-    metrics = verb.add_argument_group("metrics of the server (docs/server-metrics.md)")
+def _metrics(parser: argparse.ArgumentParser) -> None:
+    metrics = parser.add_argument_group("metrics of the server (docs/server-metrics.md)")
     places = metrics.add_mutually_exclusive_group()
     places.add_argument(
         "--scrape", action="append", metavar="URL", help="its Prometheus page; again for more (default: its /metrics)"
     )
     places.add_argument("--no-scrape", dest="scrape", action="store_false", help="do not ask for them")
-    metrics.add_argument("--scrape-every", type=time, metavar="T", help="how often to ask (1s)")
+    metrics.add_argument("--scrape-every", type=duration, metavar="T", help="how often to ask (1s)")
     metrics.add_argument("--scrape-name", metavar="REGEX", help="keep series with such names too")
     metrics.add_argument("--scrape-all", action="store_true", help="keep all series that the page has")
 
 
-def _results(verb: argparse.ArgumentParser) -> None:
-    results = verb.add_argument_group("results")
+def _results(parser: argparse.ArgumentParser) -> None:
+    results = parser.add_argument_group("results")
     results.add_argument(
         "--goodput",
         nargs="+",

@@ -12,7 +12,7 @@ from loadstone.report import output as outputs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loadstone.evals.output.page import Meanwhile
+    from loadstone.evals.output.page import ServingDetails
     from loadstone.evals.rescore.rescore import MetricChange
     from loadstone.samples import Evaluation
 
@@ -20,27 +20,27 @@ VIEWS = (*outputs.FORMS, "json", "csv", "leaderboard")
 RESULTS, EVAL = "results_", "eval.json"
 
 
-def add(verb: ArgumentParser) -> None:
-    verb.add_argument(
+def add(parser: ArgumentParser) -> None:
+    parser.add_argument(
         "samples",
         metavar="SAMPLES",
         nargs="+",
         help="folder of an evaluation, by `loadstone eval` or lm-eval, its samples_*.jsonl, or a run with its --task",
     )
-    verb.add_argument(
+    parser.add_argument(
         "--task",
         metavar="NAME",
         help="judge as this task, or `target` to hold against the targets (by the file's name)",
     )
-    verb.add_argument(
+    parser.add_argument(
         "--extractor", metavar="NAME", help="what takes the answer out: a name, regex:PATTERN or FILE.py:NAME"
     )
-    verb.add_argument("--scorer", metavar="NAME", help="what holds it against the target: a name or FILE.py:NAME")
-    verb.add_argument("--data-dir", metavar="DIR", help="of a run: folder with the data it replayed, or bundled")
-    verb.add_argument("--allow-code-execution", action="store_true", help="run programs that the model wrote")
-    verb.add_argument("--only", metavar="IDS", help="doc_ids to judge, such as 3,5-9")
-    verb.add_argument("--as", dest="view", choices=VIEWS, help="text (default), md, html, json, csv, leaderboard")
-    verb.add_argument("-o", "--output", metavar="DIR", help="write results and samples to a new folder as well")
+    parser.add_argument("--scorer", metavar="NAME", help="what holds it against the target: a name or FILE.py:NAME")
+    parser.add_argument("--data-dir", metavar="DIR", help="of a run: folder with the data it replayed, or bundled")
+    parser.add_argument("--allow-code-execution", action="store_true", help="run programs that the model wrote")
+    parser.add_argument("--only", metavar="IDS", help="doc_ids to judge, such as 3,5-9")
+    parser.add_argument("--as", dest="view", choices=VIEWS, help="text (default), md, html, json, csv, leaderboard")
+    parser.add_argument("-o", "--output", metavar="DIR", help="write results and samples to a new folder as well")
 
 
 def run(options: Namespace) -> int:
@@ -59,7 +59,7 @@ def run(options: Namespace) -> int:
         allow_code=given.get("allow_code_execution", False),
     )
     folder = run_folder.RunFolder(Path(given["output"])) if given.get("output") else None
-    found = rescore([Path(path) for path in options.samples], wish, folder, now.timestamp(), results.stamp(now))
+    found = rescore([Path(path) for path in options.samples], wish, folder, now.timestamp(), results.file_time(now))
     show(found.evaluation, None, given.get("view", "text"), None, found.changes)
     if folder is not None:
         reporting.write(folder)
@@ -89,7 +89,7 @@ def report(options: Namespace, path: Path) -> int:
 
 def show(
     evaluation: Evaluation,
-    meanwhile: Meanwhile | None,
+    meanwhile: ServingDetails | None,
     view: str,
     output: str | None,
     changes: Sequence[MetricChange] | None = None,
@@ -106,7 +106,7 @@ def show(
 
 
 def _drawn(
-    evaluation: Evaluation, meanwhile: Meanwhile | None, view: str, changes: Sequence[MetricChange] | None = None
+    evaluation: Evaluation, meanwhile: ServingDetails | None, view: str, changes: Sequence[MetricChange] | None = None
 ) -> str:
     from loadstone.evals.output import csv, page
     from loadstone.report.json import indented
@@ -119,7 +119,7 @@ def _drawn(
 
 
 def _json(
-    evaluation: Evaluation, meanwhile: Meanwhile | None, changes: Sequence[MetricChange] | None
+    evaluation: Evaluation, meanwhile: ServingDetails | None, changes: Sequence[MetricChange] | None
 ) -> dict[str, Any]:
     import msgspec
 

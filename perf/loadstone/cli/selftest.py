@@ -7,15 +7,15 @@ import argparse
 from loadstone.report.output import notice
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--quick", action="store_true", help="in half a minute, with fewer samples and no verdicts")
-    verb.add_argument(
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quick", action="store_true", help="in half a minute, with fewer samples and no verdicts")
+    parser.add_argument(
         "--url",
         action="append",
         help="a `loadstone serve --ttft 10ms --itl 10ms` on a second machine; again for more; without it here",
     )
-    verb.add_argument("--transport", choices=["wire", "aiohttp"], help="the client's way of speaking HTTP (wire)")
-    verb.add_argument("--as", dest="view", choices=["text", "json"], help="text (default) or json")
+    parser.add_argument("--transport", choices=["wire", "aiohttp"], help="the client's way of speaking HTTP (wire)")
+    parser.add_argument("--as", dest="view", choices=["text", "json"], help="text (default) or json")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,14 +7,16 @@ import argparse
 from loadstone.config import load
 
 
-def add(verb: argparse.ArgumentParser) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     flags = "All flags of `loadstone run` too, on the master, and Locust's own: docs/many-machines.md."
-    verb.epilog = f"{flags} {verb.epilog}"
-    verb.add_argument("role", choices=["master", "worker"], help="the one that plans and reports, or one per machine")
-    verb.add_argument(
+    parser.epilog = f"{flags} {parser.epilog}"
+    parser.add_argument("role", choices=["master", "worker"], help="the one that plans and reports, or one per machine")
+    parser.add_argument(
         "--processes", metavar="N", help="of a worker: processes that send load (default: one for each core)"
     )
-    verb.add_argument("--spool", metavar="DIR", help="of a worker: where records wait for the master (loadstone-spool)")
+    parser.add_argument(
+        "--spool", metavar="DIR", help="of a worker: where records wait for the master (loadstone-spool)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

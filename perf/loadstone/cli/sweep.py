@@ -14,8 +14,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from loadstone.cli import run_flags
-from loadstone.cli.flag_types import Listed, law, listed, one_of, several, switch, think, whole, workers
-from loadstone.cli.flag_types import time as seconds
+from loadstone.cli.flag_types import (
+    ValueList,
+    list_of,
+    number_or_text,
+    on_off,
+    one_of,
+    parse_list,
+    seconds_or_text,
+    whole_number,
+    workers,
+)
+from loadstone.cli.flag_types import duration as seconds
 from loadstone.config.schema import FLAGS, Config, flag
 from loadstone.errors import UsageError
 from loadstone.report import output
@@ -36,7 +46,7 @@ NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "sav
 OWN = ("--vary", "--grid", "--zip", "--repeat", "--rest", "--gpus", "--auto", "--slo", "--search", "--within",
        "--at-least", "--at-most", "--max-points", "--probe-max")  # fmt: skip
 SWEEP_ONLY = ("order", "kinds", *(name[2:].replace("-", "_") for name in OWN))
-_LISTS: tuple[Any, ...] = (whole, float, seconds, law, think, workers)
+_LISTS: tuple[Any, ...] = (whole_number, float, seconds, number_or_text, seconds_or_text, workers)
 Kinds = Mapping[str, Callable[[str], Any]]
 Drawn = Callable[["Sweep", "SearchResult | None"], str]
 
@@ -61,18 +71,18 @@ class _Lists:
         if choices:
             kind, options["metavar"] = one_of(choices), "{" + ",".join(choices) + "}"
         if choices or kind in _LISTS:
-            options["type"] = listed(kind)
+            options["type"] = list_of(kind)
         plain = options.get("action") in (None, "append") and "nargs" not in options
         action = self._target.add_argument(*names, **options)
-        self._kinds[action.dest] = kind if plain else switch
+        self._kinds[action.dest] = kind if plain else on_off
 
 
-def add(verb: ArgumentParser) -> None:
+def add(parser: ArgumentParser) -> None:
     kinds: dict[str, Callable[[str], Any]] = {}
-    lists: Any = _Lists(verb, kinds)
+    lists: Any = _Lists(parser, kinds)
     run_flags.add(lists)
-    verb.set_defaults(kinds=kinds)
-    sweep = verb.add_argument_group("sweep (docs/sweeps.md; every number, length, time and choice may be a list)")
+    parser.set_defaults(kinds=kinds)
+    sweep = parser.add_argument_group("sweep (docs/sweeps.md; every number, length, time and choice may be a list)")
     sweep.add_argument(
         "--vary",
         action="append",
@@ -82,14 +92,16 @@ def add(verb: ArgumentParser) -> None:
     order = sweep.add_mutually_exclusive_group()
     order.add_argument("--grid", dest="order", action="store_const", const="grid", help="every combination (default)")
     order.add_argument("--zip", dest="order", action="store_const", const="zip", help="first with first, second ...")
-    sweep.add_argument("--repeat", type=whole, metavar="N", help="runs of each point (1)")
+    sweep.add_argument("--repeat", type=whole_number, metavar="N", help="runs of each point (1)")
     sweep.add_argument("--rest", type=seconds, metavar="T", help="pause before each run but the first (0)")
-    sweep.add_argument("--gpus", type=whole, metavar="N", help="of the server: tokens/s are told for each of them")
-    _add_searches(verb)
+    sweep.add_argument(
+        "--gpus", type=whole_number, metavar="N", help="of the server: tokens/s are told for each of them"
+    )
+    _add_searches(parser)
 
 
-def _add_searches(verb: ArgumentParser) -> None:
-    search = verb.add_argument_group("points found on the way (beginning at -c or --rate, else at 1)")
+def _add_searches(parser: ArgumentParser) -> None:
+    search = parser.add_argument_group("points found on the way (beginning at -c or --rate, else at 1)")
     loads = ["concurrency", "rate"]
     search.add_argument(
         "--auto", nargs="?", const="concurrency", choices=loads, help="double it to saturation, then refine the knee"
@@ -99,9 +111,12 @@ def _add_searches(verb: ArgumentParser) -> None:
     search.add_argument("--within", metavar="P", help="how near neighbours must come: 5%% (--slo 5%%, --auto 25%%)")
     search.add_argument("--at-least", type=float, metavar="X", help="the lowest load to try")
     search.add_argument("--at-most", type=float, metavar="X", help="the highest load to try")
-    search.add_argument("--max-points", type=whole, metavar="N", help="loads to try (--slo 40, --auto 16)")
+    search.add_argument("--max-points", type=whole_number, metavar="N", help="loads to try (--slo 40, --auto 16)")
     search.add_argument(
-        "--probe-max", type=law, metavar="N|T", help="requests, or seconds (10m), a load may take to be decided (20000)"
+        "--probe-max",
+        type=number_or_text,
+        metavar="N|T",
+        help="requests, or seconds (10m), a load may take to be decided (20000)",
     )
 
 
@@ -115,14 +130,14 @@ def run(options: Namespace) -> int:
     output.check_new(getattr(options, "junit", None), "--junit")
     fixed, lists = split(given.settings_of(vars(options)), getattr(options, "vary", ()), options.kinds)
     config = given.configured(fixed, getattr(options, "config", None))
-    view = drawn(getattr(options, "view", "text"))
+    view = renderer(getattr(options, "view", "text"))
     path = Path(config.output) if config.output else run_folder.default_path(config.label or "sweep")
     course = plan.make_plan(vars(options), config, lists, path)
     campaign = SweepRun(path, course.grid, config, notice)
     if course.warning:
         notice(course.warning)
     with one.served(config) as served:
-        live = None if getattr(options, "quiet", False) else one.watched
+        live = None if getattr(options, "quiet", False) else one.show_progress
         ended = campaign.run(course.strategy, _goer(served.url, live), _pause(getattr(options, "rest", 0.0)))
     status = _finish(campaign, ended, course, view)
     _for_ci(options, campaign.path)
@@ -135,7 +150,7 @@ def report(path: Path, options: Namespace) -> int:
     from loadstone.sweep import strategies
 
     sweep, found = sweeps.read_sweep(path), strategies.load_result(path)
-    output.put(drawn(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
+    output.put(renderer(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
     _for_ci(options, path)
     return 0 if any(run.counts.succeeded for point in sweep.points for run in point.runs) else 1
 
@@ -145,10 +160,10 @@ def _for_ci(options: Namespace, path: Path) -> None:
     from loadstone.sweep import strategies
 
     sweep, found = sweeps.read_sweep(path), strategies.load_result(path)
-    output.for_ci(vars(options), lambda: drawn("junit")(sweep, found), lambda: drawn("md")(sweep, found))
+    output.for_ci(vars(options), lambda: renderer("junit")(sweep, found), lambda: renderer("md")(sweep, found))
 
 
-def drawn(view: str) -> Drawn:
+def renderer(view: str) -> Drawn:
     """The view of a sweep by its name. Raises UsageError."""
     from loadstone.report import junit
     from loadstone.sweep import csv, folder
@@ -162,7 +177,7 @@ def drawn(view: str) -> Drawn:
         **{form: paged(form) for form in output.FORMS},
         "csv": lambda sweep, _: csv.render(sweep),
         "json": folder.render,
-        "junit": lambda sweep, found: junit.draw(sweep_suites(sweep, found, failed(sweep))),
+        "junit": lambda sweep, found: junit.draw(sweep_suites(sweep, found, failed_points(sweep))),
     }
     if view not in views:
         raise UsageError(f"--as takes {', '.join(views)} for a sweep, not {view!r}")
@@ -210,7 +225,7 @@ def _finish(campaign: SweepRun, ended: str, course: SweepPlan, view: Drawn) -> i
         campaign.save_note(course.knee_search.describe(campaign.sweep))
     for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
         if kind != "html" or campaign.sweep.grid.config.get("html", True):
-            folder.write(name, drawn(kind)(campaign.sweep, found))
+            folder.write(name, renderer(kind)(campaign.sweep, found))
     output.put(view(campaign.sweep, found), None)
     notice(f"results are in {campaign.path}")
     if ended == "interrupted":
@@ -226,14 +241,14 @@ def _status(sweep: Sweep, found: SearchResult | None) -> int:
         for outcome in unmet:
             notice(f"the objectives are not met: {outcome.said}")
         return 1 if unmet or any(point.failed for point in sweep.points) else 0
-    bad = failed(sweep)
+    bad = failed_points(sweep)
     if bad:
         more = ", ..." if bad[3:] else ""
         notice(f"{len(bad)} of {len(sweep.points)} points failed: {', '.join(bad[:3])}{more}")
     return 1 if bad else 0
 
 
-def failed(sweep: Sweep) -> list[str]:
+def failed_points(sweep: Sweep) -> list[str]:
     """Points that could not be run, had no success, or more errors than allowed."""
     most = float(sweep.grid.config.get("max_error_rate") or 0.0)
     return [p.name for p in sweep.points if not p.runs or any(_failed(run, most) for run in p.runs)]
@@ -251,7 +266,7 @@ def split(
     lists = {name: list(value) for name, value in settings.items() if _is_list(name, value)}
     fixed = {name: value for name, value in settings.items() if name not in lists and name not in SWEEP_ONLY}
     for text in vary:
-        name, found = varied(text, kinds)
+        name, found = parse_vary(text, kinds)
         if name in lists or name in fixed:
             raise UsageError(f"--{flag(name)} is given twice: leave it out beside --vary {text}")
         lists[name] = found
@@ -261,10 +276,10 @@ def split(
 def _is_list(name: str, value: Any) -> bool:
     """Of the command line, or of a configuration file."""
     own = ("url", "stop", "scrape", *NEVER, *SWEEP_ONLY)
-    return isinstance(value, Listed) or (isinstance(value, list) and name not in own)
+    return isinstance(value, ValueList) or (isinstance(value, list) and name not in own)
 
 
-def varied(text: str, kinds: Kinds) -> tuple[str, list[Any]]:
+def parse_vary(text: str, kinds: Kinds) -> tuple[str, list[Any]]:
     """A field and its values, from `FLAG=LIST`. Raises UsageError."""
     named, equals, values = text.partition("=")
     plain = named.strip().lstrip("-").replace("-", "_")
@@ -274,6 +289,6 @@ def varied(text: str, kinds: Kinds) -> tuple[str, list[Any]]:
     if name not in kinds or name in NEVER or name not in Config.__struct_fields__:
         raise UsageError(f"--vary takes a flag of `loadstone run` that points can differ in, not {named!r}")
     try:
-        return name, several(values, kinds[name])
+        return name, parse_list(values, kinds[name])
     except ValueError as exc:
         raise UsageError(f"--vary {named}: {exc}") from exc

@@ -100,9 +100,9 @@ def read(config: Config, notice: Notice) -> list[Prompt]:
     """The prompts, worded as asked for."""
     prompts = readers.read(config.dataset, _options(config), notice)
     if config.apply_chat_template:
-        prompts = tokenizer.templated(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
+        prompts = tokenizer.apply_template(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
     if config.tokenize_prompt:
-        prompts = tokenizer.tokenized(prompts, config.tokenizer or "")
+        prompts = tokenizer.tokenize(prompts, config.tokenizer or "")
     return prompts
 
 

@@ -27,7 +27,7 @@ from loadstone.evals.output import eval_json as journal
 from loadstone.evals.output import items_csv, report, results
 from loadstone.evals.output.eval_json import EvalState
 from loadstone.evals.output.items_csv import Timing
-from loadstone.evals.output.lm_eval_samples import About, sanitized
+from loadstone.evals.output.lm_eval_samples import EvalMetadata, sanitize
 from loadstone.evals.prepare import PreparedEval, prepare
 from loadstone.evals.requests import answers, lines, send, tokenize
 from loadstone.evals.requests.answers import Response
@@ -64,7 +64,7 @@ def separate_folders(each: list[Eval]) -> list[Eval]:
         return each
     load = each[0].load
     root = Path(load.output) if load.output else run_folder.default_path(load.label or "eval")
-    names = [str(root / sanitized(one.load.model or "")) for one in each]
+    names = [str(root / sanitize(one.load.model or "")) for one in each]
     if len(set(names)) < len(names):
         raise UsageError(f"the folders of two models have the same name: {', '.join(names)}; evaluate them apart")
     return [
@@ -139,7 +139,7 @@ def _good(answer: Response | None) -> bool:
 
 
 def _told(sitting: PreparedEval, found: _Gathered, runs: Sequence[Summary]) -> EvalState:
-    counts, failures = journal.counted((one.id for one, _ in sitting.requests), found.answers)
+    counts, failures = journal.count_requests((one.id for one, _ in sitting.requests), found.answers)
     return msgspec.structs.replace(
         sitting.state,
         ended=journal.now(),
@@ -147,13 +147,13 @@ def _told(sitting: PreparedEval, found: _Gathered, runs: Sequence[Summary]) -> E
         runs=[path.name for path in answers.runs(sitting.folder)],
         counts=counts,
         failures=failures,
-        spent=journal.spent(found.usages, sitting.settings),
+        spent=journal.total_cost(found.usages, sitting.settings),
     )
 
 
 def _score(sitting: PreparedEval, found: _Gathered, took: float) -> samples.Evaluation:
     settings, now = sitting.settings, datetime.datetime.now()
-    about = About(
+    about = EvalMetadata(
         model=sitting.state.model,
         arguments={"base_url": sitting.state.settings["load"]["url"]},
         limit=settings.limit,
@@ -165,7 +165,7 @@ def _score(sitting: PreparedEval, found: _Gathered, took: float) -> samples.Eval
         began=now.timestamp() - took,
         took=took,
     )
-    return results.finish(
+    return results.write_results(
         run_folder.RunFolder(sitting.folder, new=False),
         about,
         [
@@ -173,7 +173,7 @@ def _score(sitting: PreparedEval, found: _Gathered, took: float) -> samples.Eval
             for paper in sitting.task_runs
         ],
         sitting.groups,
-        results.stamp(now),
+        results.file_time(now),
         run_code=None if settings.predict_only else programs.run_programs(sitting.task_runs, found.answers),
         timings=found.timings,
         target=settings.target,

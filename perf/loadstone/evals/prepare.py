@@ -48,7 +48,7 @@ async def prepare(settings: Eval, folder: Path, served: Config | None, notice: N
         raise UsageError("--dry-run asks nothing: loadstone.evals.dry.look(settings) tells what would be asked")
     load = settings.load if served is None else msgspec.structs.replace(settings.load, url=served.url)
     meant = selection.select_tasks(settings, notice)
-    before = journal.before(folder, settings)
+    before = journal.read_previous(folder, settings)
     if settings.stage == "score" and before is None:
         raise UsageError(f"{folder} is no evaluation: leave out --stage score to make one")
     model, routes, seen = (
@@ -66,7 +66,7 @@ async def prepare(settings: Eval, folder: Path, served: Config | None, notice: N
         settings=before.settings if before and settings.stage == "score" else msgspec.to_builtins(settings.shown()),
         routes=routes,
         abilities=seen,
-        tasks=list(map(journal.asked, made, lines.digests(routed, made, load))),
+        tasks=list(map(journal.task_entry, made, lines.digests(routed, made, load))),
         groups=[group.name for group in meant.groups],
         began=before.began if before else journal.now(),
     )

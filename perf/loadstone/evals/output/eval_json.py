@@ -27,7 +27,7 @@ EVAL = "eval.json"
 FORMAT = 1
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class TaskEntry(Struct, frozen=True, kw_only=True):
     """A task as it was asked. `prompts`: digest of all its requests; `sha256`: of the data's files, by name."""
 
     task: str
@@ -57,7 +57,7 @@ class EvalState(Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     routes: dict[str, AnswerMode]
     abilities: dict[str, Any] = {}
-    tasks: list[Asked] = []
+    tasks: list[TaskEntry] = []
     groups: list[str] = []
     began: str
     ended: str | None = None
@@ -82,7 +82,7 @@ def read(folder: Path) -> EvalState:
         raise UsageError(f"{folder / EVAL} is not readable: {exc}") from exc
 
 
-def before(folder: Path, settings: Eval) -> EvalState | None:
+def read_previous(folder: Path, settings: Eval) -> EvalState | None:
     """What an evaluation in this folder has said, None where there is nothing. Raises UsageError where it asked
     otherwise, or where something else is in the folder."""
     if not is_evaluation(folder):
@@ -99,7 +99,7 @@ def write(folder: Path, journal: EvalState) -> None:
     run_folder.RunFolder(folder, new=False).write_json(EVAL, journal)
 
 
-def counted(wanted: Iterable[str], answers: Mapping[str, Response]) -> tuple[dict[str, int], dict[str, int]]:
+def count_requests(wanted: Iterable[str], answers: Mapping[str, Response]) -> tuple[dict[str, int], dict[str, int]]:
     """Counts of requests by what became of them, and of failures by their kind."""
     counts = dict.fromkeys(("wanted", "answered", "failed", "unsent", "cached"), 0)
     failures: dict[str, int] = {}
@@ -113,7 +113,7 @@ def counted(wanted: Iterable[str], answers: Mapping[str, Response]) -> tuple[dic
     return counts, failures
 
 
-def spent(usages: Sequence[Usage | None], settings: Eval) -> EvalCost:
+def total_cost(usages: Sequence[Usage | None], settings: Eval) -> EvalCost:
     """Tokens, and what they cost."""
     known = [usage for usage in usages if usage is not None]
     prompt, completion, cached = (
@@ -136,10 +136,10 @@ def now() -> str:
     return run_metadata.now()
 
 
-def asked(paper: TaskRun, digest: str) -> Asked:
+def task_entry(paper: TaskRun, digest: str) -> TaskEntry:
     """A task as eval.json tells it. `digest`: of its requests."""
     task, setup = paper.task, paper.setup(True)
-    return Asked(
+    return TaskEntry(
         task=task.name,
         title=task.title,
         source=task.source,

@@ -96,7 +96,7 @@ class ResultsMetadata:
     def __init__(self, samples: Path) -> None:
         told = _object(results.latest(samples.parent))
         self.model = str(told.get("model_name") or samples.parent.name or "unknown")
-        self.source = str(told.get("model_source") or lm_eval_samples.OURS)
+        self.source = str(told.get("model_source") or lm_eval_samples.OUR_KEY)
         given = (told.get("config") or {}).get("model_args")
         self.arguments = (
             {name: value for name, value in given.items() if name != "model"} if isinstance(given, dict) else {}

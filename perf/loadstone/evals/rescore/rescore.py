@@ -18,7 +18,7 @@ from loadstone import plugins
 from loadstone.engine.run_folder import RunFolder
 from loadstone.errors import UsageError
 from loadstone.evals.output import results
-from loadstone.evals.output.lm_eval_samples import About
+from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.rescore import inputs, target_only
 from loadstone.evals.rescore.from_run import RunSource
@@ -82,10 +82,10 @@ def rescore(
     groups = _groups([setup.task for setup in setups])
     if folder is None:
         tallies = {one.setup.task.name: one.tally() for one in judged}
-        evaluation = results.whole(past.model, setups, tallies, groups)
+        evaluation = results.build_evaluation(past.model, setups, tallies, groups)
     else:
-        about = About(model=past.model, source=past.source, arguments=past.arguments, began=now, took=0.0)
-        evaluation = results.finish(folder, about, [(one.setup, iter(one)) for one in judged], groups, when)
+        about = EvalMetadata(model=past.model, source=past.source, arguments=past.arguments, began=now, took=0.0)
+        evaluation = results.write_results(folder, about, [(one.setup, iter(one)) for one in judged], groups, when)
     return RescoreResult(evaluation, [change for one in judged for change in one.changes.values()])
 
 
@@ -116,7 +116,7 @@ class _Judged:
             chat=first.chat,
         )
 
-    def __iter__(self) -> Iterator[results.Judged]:
+    def __iter__(self) -> Iterator[results.JudgedItem]:
         for logged in self._log:
             scores = self._scores(logged)
             self._compare(logged, scores)

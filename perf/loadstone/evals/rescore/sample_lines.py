@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct
 
-from loadstone.evals.output.lm_eval_samples import OURS
+from loadstone.evals.output.lm_eval_samples import OUR_KEY
 from loadstone.samples import ItemResponses
 from loadstone.tasks.spec import Mode
 
@@ -100,7 +100,7 @@ def _figure(told: Any) -> Any:
 
 
 def _cluster(line: Line) -> str | None:
-    ours = line.get(OURS)
+    ours = line.get(OUR_KEY)
     told = ours.get("cluster") if isinstance(ours, dict) else None
     return None if told is None else str(told)
 
@@ -123,7 +123,7 @@ def _metrics(line: Line) -> list[str]:
 
 
 def _mode(line: Line, chosen: bool) -> Mode:
-    ours = line.get(OURS)
+    ours = line.get(OUR_KEY)
     told = ours.get("mode") if isinstance(ours, dict) else None
     return cast(Mode, told) if chosen and told == "letters" else "loglikelihood" if chosen else "generation"
 
@@ -168,7 +168,7 @@ def _lanes(line: Line) -> list[_Lane]:
 
 
 def _passes(line: Line) -> list[dict[str, Any]]:
-    ours = line.get(OURS)
+    ours = line.get(OUR_KEY)
     found = ours.get("passes") if isinstance(ours, dict) else None
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 

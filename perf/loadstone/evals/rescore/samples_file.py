@@ -18,7 +18,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from loadstone.errors import UsageError
-from loadstone.evals.output.lm_eval_samples import digest, loaded
+from loadstone.evals.output.lm_eval_samples import decode_line, digest
 from loadstone.evals.rescore.sample_lines import Line, SavedSample, check_line, join_lines
 
 # Whether an item is wanted, by its doc_id.
@@ -82,7 +82,7 @@ class SamplesFile:
             files[number].seek(self._offsets[place])
             line = files[number].readline()
             try:
-                found.append(check_line(loaded(line)))
+                found.append(check_line(decode_line(line)))
             except ValueError as exc:
                 raise self.error_at(place, exc) from exc
         try:
@@ -116,7 +116,7 @@ def _decoded(decode: Callable[[bytes], _Key], line: bytes, path: Path, place: in
         return decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         try:
-            return _key(loaded(line))
+            return _key(decode_line(line))
         except (ValueError, msgspec.MsgspecError) as other:
             raise UsageError(f"{path}, line {place} is no sample: {exc}") from other
 

@@ -58,14 +58,14 @@ def difference(
     binary = {*base, *new} <= {0.0, 1.0}
     found: tuple[Estimate, float | None]
     if binary and _independent(base, clusters) == len(base):
-        found = _proportions(base, new, gained, lost), midp(gained, lost)
+        found = _proportions(base, new, gained, lost), mcnemar_p(gained, lost)
     else:
         found = _means([b - a for a, b in pairs], clusters)
     return Difference(base=intervals.mean(base), new=intervals.mean(new), gained=gained, lost=lost, difference=found[0],
                       p=found[1])  # fmt: skip
 
 
-def midp(gained: int, lost: int) -> float:
+def mcnemar_p(gained: int, lost: int) -> float:
     """McNemar's exact test, mid-p, both sides (Fagerland et al., BMC Med. Res. Methodol. 13:91, 2013)."""
     flips, least = gained + lost, min(gained, lost)
     if not flips:
