@@ -244,8 +244,8 @@ def test_every_benchmark_reads_its_set(benchmark: Benchmark) -> None:
 def test_of_large_benchmarks_the_small_sets_have_a_few_tasks() -> None:
     found = selection.find_tasks(["mmlu", "gsm8k"], "bundled")
     assert [task.name for task in found.tasks] == ["mmlu_astronomy", "mmlu_philosophy", "gsm8k"]
-    assert len(found.absent) == 55
-    assert found.absent[0] == "mmlu_abstract_algebra"
+    assert len(found.without_data) == 55
+    assert found.without_data[0] == "mmlu_abstract_algebra"
     assert len(selection.find_tasks(["mmlu"], "elsewhere").tasks) == 57
     with pytest.raises(
         UsageError, match=r"the small sets that come with Loadstone have no data of cais/mmlu \(anatomy\)"

@@ -109,7 +109,7 @@ def test_greedy_answers_need_no_seed() -> None:
 
 
 def test_a_generation_is_the_tasks_but_for_what_is_asked() -> None:
-    spec = Generation(template="t", filters=(), stop=("Q:",), tokens=64, settings={"top_p": 0.9})
+    spec = Generation(template="t", filters=(), stop=("Q:",), max_tokens=64, settings={"top_p": 0.9})
     task = msgspec.structs.replace(eval_tasks.SUMS, generation=spec)
     assert build.generation_settings(task, {}) == {"max_tokens": 64, "temperature": 0.0, "stop": ["Q:"], "top_p": 0.9}
     assert build.generation_settings(task, {"temperature": 1, "stop": []}) == {
@@ -174,9 +174,9 @@ def test_the_first_examples_are_those_of_the_split() -> None:
 
 
 def test_fixed_examples_are_as_many_as_there_are() -> None:
-    task = msgspec.structs.replace(eval_tasks.SUMS, draw="fixed", fixed=(("a", "1"), ("b", "2"), ("c", "3")))
+    task = msgspec.structs.replace(eval_tasks.SUMS, draw="fixed", fixed_shots=(("a", "1"), ("b", "2"), ("c", "3")))
     (first, *_) = samples.select_samples(task, "generation", DOCS, DOCS, SampleSelection(num_fewshot=9))
-    assert first.ask.shots == list(task.fixed)
+    assert first.ask.shots == list(task.fixed_shots)
     assert samples.shot_count(task, 1) == 1
 
 

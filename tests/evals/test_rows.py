@@ -213,7 +213,7 @@ def test_examples_come_from_their_own_files(tmp_path: Path) -> None:
 
 def test_examples_that_are_in_no_split_are_looked_for_in_files_alone(tmp_path: Path) -> None:
     laid(tmp_path, "quiz/test.jsonl", "quiz/train.jsonl")
-    data = Data(path="org/quiz", shots_files=("prompts.txt",), parse=lambda text: [{"from": text.strip()}])
+    data = Data(path="org/quiz", shots_files=("prompts.txt",), parse_shots=lambda text: [{"from": text.strip()}])
     with pytest.raises(UsageError) as info:
         found(data, tmp_path, shots=True)
     assert str(info.value) == (
@@ -265,7 +265,7 @@ def test_parquet(tmp_path: Path) -> None:
 def test_rows_inside_an_object_and_tables_without_a_head(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"canary": "x", "examples": ROWS}))
     (tmp_path / "b.csv").write_text('a,1\n"b, c",2\n')
-    assert library.load_rows(Data(path="x/y", files=("a.json",), field="examples"), str(tmp_path)).docs == ROWS
+    assert library.load_rows(Data(path="x/y", files=("a.json",), rows_field="examples"), str(tmp_path)).docs == ROWS
     bare = Data(path="x/y", files=("b.csv",), columns=("q", "n"))
     assert library.load_rows(bare, str(tmp_path)).docs == ROWS
     (tmp_path / "b.csv").write_text('q,n\na,1\n"b, c",2\n')
@@ -274,10 +274,10 @@ def test_rows_inside_an_object_and_tables_without_a_head(tmp_path: Path) -> None
 
 def test_rows_are_brought_into_the_schema(tmp_path: Path) -> None:
     laid(tmp_path, "quiz/test.jsonl")
-    several = Data(path="org/quiz", rows=lambda row: [row, row], row=lambda row: {"seen": row["from"]})
+    several = Data(path="org/quiz", expand_row=lambda row: [row, row], convert_row=lambda row: {"seen": row["from"]})
     assert library.load_rows(several, str(tmp_path)).docs == [{"seen": "quiz/test.jsonl"}] * 2
     (tmp_path / "a.txt").write_text("one\ntwo\n")
-    parsed = Data(path="x/y", shots_files=("a.txt",), parse=lambda text: [{"q": each} for each in text.split()])
+    parsed = Data(path="x/y", shots_files=("a.txt",), parse_shots=lambda text: [{"q": each} for each in text.split()])
     assert library.load_rows(parsed, str(tmp_path), shots=True).docs == [{"q": "one"}, {"q": "two"}]
 
 
@@ -307,7 +307,7 @@ def test_a_bad_row_names_its_file_and_line(name: str, raw: bytes, says: str, tmp
     (tmp_path / "quiz").mkdir()
     (tmp_path / "quiz" / name).write_bytes(raw)
     with pytest.raises(UsageError) as info:
-        library.load_rows(Data(path="org/quiz", row=lambda row: {"q": int(row["q"])}), str(tmp_path))
+        library.load_rows(Data(path="org/quiz", convert_row=lambda row: {"q": int(row["q"])}), str(tmp_path))
     assert says in str(info.value)
 
 
@@ -366,7 +366,7 @@ REAL = [
     (Data(path="HuggingFaceH4/MATH-500", files=("math500.jsonl",)), 500, None),
     (Data(path="Maxwell-Jia/AIME_2024", split="train", files=("aime24.json",)), 30, None),
     (Data(path="math-ai/aime25", files=("aime25.json",)), 30, None),
-    (Data(path="SaylorTwift/bbh", config="navigate", files=("{config}.json",), field="examples"), 250, None),
+    (Data(path="SaylorTwift/bbh", config="navigate", files=("{config}.json",), rows_field="examples"), 250, None),
     (Data(path="openai/openai_humaneval", files=("HumanEval.jsonl",)), 164, None),
     (Data(path="lmsys/x", benchmark="mt_bench", files=("question.jsonl",)), 80, None),
 ]

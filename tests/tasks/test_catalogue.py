@@ -68,7 +68,7 @@ def test_names(names: str, tasks: str, groups: str) -> None:
 def test_tasks_come_in_the_order_asked_and_lm_evals_stand_apart() -> None:
     found = catalogue.find(["lm-eval:arc_easy", "zoo_cat", "solo", "lm-eval:arc_easy", "zoo"])
     assert [each.name for each in found.tasks] == ["zoo_cat", "solo", "zoo_ape", "zoo_bee"]
-    assert found.foreign == ["arc_easy"]
+    assert found.lm_eval_names == ["arc_easy"]
 
 
 def test_the_data_know_their_benchmark() -> None:

@@ -17,7 +17,7 @@ from loadstone.evals.data import samples as questions
 from loadstone.evals.requests import build
 from loadstone.samples import Sample
 from loadstone.tasks import arc, ceval, gpqa_diamond, hellaswag, mmlu, race, truthful_qa
-from loadstone.tasks.multiple_choice import shuffled
+from loadstone.tasks.multiple_choice import shuffled_order
 from loadstone.tasks.spec import Benchmark, Mode, Task
 from support.paths import TESTS
 
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 def normal(task: Task, row: Row) -> Row:
-    return task.data.row(row) if task.data.row else row
+    return task.data.convert_row(row) if task.data.convert_row else row
 
 
 def made(task: Task, mode: Mode, docs: Iterable[Row], shots: Iterable[Row] = (), count: int = 0) -> list[Sample]:
@@ -144,8 +144,8 @@ def test_the_questions_of_an_article_are_a_cluster() -> None:
 
 
 def test_an_order_is_the_questions_own_and_each_is_as_often() -> None:
-    assert shuffled("What is it?", 4) == shuffled("What is it?", 4)
-    places = Counter(shuffled(f"question {number}", 4).index(3) for number in range(4000))
+    assert shuffled_order("What is it?", 4) == shuffled_order("What is it?", 4)
+    places = Counter(shuffled_order(f"question {number}", 4).index(3) for number in range(4000))
     assert all(abs(places[place] - 1000) < 110 for place in range(4)), places  # 4 standard deviations
 
 

@@ -37,7 +37,7 @@ def group(name: str) -> list[Task]:
 
 
 def loaded(of: Task, docs: list[dict[str, Any]], shots: list[dict[str, Any]], count: int) -> list[Sample]:
-    made = of.data.row or dict
+    made = of.data.convert_row or dict
     return select_samples(
         of, "generation", list(map(made, docs)), list(map(made, shots)), SampleSelection(num_fewshot=count)
     )

@@ -40,13 +40,13 @@ def read(files: Iterable[Path], data: Data) -> FileRows:
 
 
 def _rows(source: Source, data: Data) -> Iterator[tuple[RowPosition, Any]]:
-    if data.parse is not None and source.ending == ".txt":
-        return _parsed(source, data.parse)
+    if data.parse_shots is not None and source.ending == ".txt":
+        return _parsed(source, data.parse_shots)
     if source.ending == ".parquet":
         return ((RowPosition(source, "row", number), row) for number, row in enumerate(parquet.rows(source), 1))
     if source.ending in (".csv", ".tsv"):
         return _cells(source, data.columns)
-    return _json(source, data.field)
+    return _json(source, data.rows_field)
 
 
 def _parsed(source: Source, parse: Callable[[str], list[Doc]]) -> Iterator[tuple[RowPosition, Any]]:

@@ -89,7 +89,7 @@ def _own(data: Data, shots: bool) -> list[Path]:
 
 def _of_one_split(data: Data, files: list[Path]) -> Data:
     """A file of examples alone tells no splits."""
-    return data if str(files[0]) in data.files else replace(data, column=None)
+    return data if str(files[0]) in data.files else replace(data, split_column=None)
 
 
 def _folder(root: str) -> Path:
@@ -187,14 +187,14 @@ def _read(files: list[Path], data: Data, split: str | None, origin: str) -> Rows
 
 def _is_of(row: Doc, split: str | None, data: Data) -> bool:
     """Whether a row is of the split, where a column tells."""
-    return data.column is None or (row.get(data.column) or data.split) == split
+    return data.split_column is None or (row.get(data.split_column) or data.split) == split
 
 
 def _normal(row: Doc, where: str, data: Data) -> list[Doc]:
     """The items that a row holds, in the schema that the task reads."""
     try:
-        parts = [row] if data.rows is None else data.rows(row)
-        return parts if data.row is None else [data.row(part) for part in parts]
+        parts = [row] if data.expand_row is None else data.expand_row(row)
+        return parts if data.convert_row is None else [data.convert_row(part) for part in parts]
     except KeyError as exc:
         raise UsageError(f"{where}: no field {exc}; there are {', '.join(map(str, row)) or 'none'}") from exc
     except (TypeError, ValueError, IndexError, AttributeError) as exc:

@@ -34,7 +34,7 @@ class SampleSelection(Struct, frozen=True, kw_only=True):
 
 def shot_count(task: Task, requested: int | None) -> int:
     """How many worked examples the questions get: those wanted, as far as the task allows."""
-    most = len(task.fixed) if task.draw == "fixed" else task.most
+    most = len(task.fixed_shots) if task.draw == "fixed" else task.max_shots
     count = task.shots if requested is None else requested
     return count if most is None else min(count, most)
 
@@ -66,7 +66,7 @@ def _chosen(task: Task, docs: Sequence[Doc], which: SampleSelection) -> list[int
 def _drawn(task: Task, mode: Mode, docs: Sequence[Doc], pool: Sequence[Doc], count: int) -> Iterator[list[Shot]]:
     """The examples of each row in turn."""
     if task.draw == "fixed":
-        yield from (list(task.fixed[:count]) for _ in docs)
+        yield from (list(task.fixed_shots[:count]) for _ in docs)
         return
     own = pool is docs or task.draw == "spare"
     if count > (most := len(pool) - own):
@@ -136,7 +136,7 @@ def _sample(task: Task, mode: Mode, number: int, doc: Doc, shots: list[Shot]) ->
     description = task.description if spec is None or spec.description is None else spec.description
     prefix = (spec.prefix if spec is not None else None) or ""
     asked = Asked(query=query(doc), description=description, shots=shots, prefix=prefix,
-                  delimiter=task.delimiter, between=task.between)  # fmt: skip
+                  delimiter=task.target_delimiter, between=task.fewshot_delimiter)  # fmt: skip
     more: dict[str, Any] = {name: made(doc) for name in _MORE if (made := getattr(task, name)) is not None}
     return Sample(task=task.name, doc_id=number, doc=doc, target=target(doc), ask=asked, **more)
 

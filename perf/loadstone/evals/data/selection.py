@@ -22,8 +22,8 @@ from loadstone.tasks.spec import Data, Task
 def select_tasks(settings: Eval, notice: Notice) -> Selection:
     """The tasks that are meant, ours and lm-eval's. Raises UsageError."""
     ours = find_tasks(settings.tasks, settings.data)
-    if ours.absent:
-        first, left = ours.absent[0], len(ours.absent)
+    if ours.without_data:
+        first, left = ours.without_data[0], len(ours.without_data)
         notice(f"the small sets have no questions of {left} of the tasks, such as {first}: they are left out")
     found = harness.add_tasks(ours, settings.include_path)
     _check_samples(settings.samples, found.tasks)
@@ -42,7 +42,7 @@ def find_tasks(names: Sequence[str], root: str | None) -> Selection:
         rows.load_rows(first.data, BUNDLED)  # says what is missing
         raise UsageError(f"the small sets have no question of {first.name}: give --data-dir DIR with its files")
     absent = [task.name for task in found.tasks if task not in tasks]
-    return replace(found, tasks=tasks, absent=absent)
+    return replace(found, tasks=tasks, without_data=absent)
 
 
 def is_bundled(task: Task) -> bool:
@@ -54,7 +54,7 @@ def is_bundled(task: Task) -> bool:
 
 def categories(data: Data) -> list[str]:
     """What the rows of a file of one's own say that they belong to, in the order of the file."""
-    found = (custom.category(doc) or custom.NONE for doc in rows.load_rows(data, None).docs)
+    found = (custom.category(doc) or custom.NO_CATEGORY for doc in rows.load_rows(data, None).docs)
     return list(dict.fromkeys(found))
 
 

@@ -21,9 +21,9 @@ INSTALL = "--tasks lm-eval:NAME needs lm-eval: pip install 'loadstone[lm-eval]'"
 
 def add_tasks(selection: Selection, include_path: str | None = None) -> Selection:
     """With the tasks of lm-eval's that are meant, and the groups that hold them. Raises UsageError."""
-    if not selection.foreign:
+    if not selection.lm_eval_names:
         return selection
-    tasks, groups = load_tasks(selection.foreign, include_path)
+    tasks, groups = load_tasks(selection.lm_eval_names, include_path)
     known = {task.name for task in selection.tasks}
     if twice := [task.name for task in tasks if task.name in known]:
         raise UsageError(f"{twice[0]} and lm-eval:{twice[0]} have the same name: evaluate them apart")

@@ -69,7 +69,7 @@ class Item(Struct, frozen=True):
 def generation_settings(task: Task, gen: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the task's generation, those asked for over them. lm-eval's default temperature is 0."""
     spec = task.generation or Generation(template="", filters=())
-    limit = {} if "max_completion_tokens" in gen else {"max_tokens": spec.tokens}
+    limit = {} if "max_completion_tokens" in gen else {"max_tokens": spec.max_tokens}
     found = {**limit, "temperature": 0.0, "stop": list(spec.stop), **spec.settings, **gen}
     return {name: value for name, value in found.items() if value is not None and value != []}
 

@@ -177,7 +177,7 @@ def _choices(likelihood: Likelihood, sample: Sample, answered: ItemResponses) ->
 def _taken(likelihood: Likelihood, pairs: Sequence[Pair], sample: Sample) -> _Told:
     """Raises UsageError where there are not as many log-likelihoods as the item has choices."""
     try:
-        taken, metrics = choice.metrics(likelihood.metrics, pairs, sample)
+        taken, metrics = choice.score_choice(likelihood.metrics, pairs, sample)
     except ValueError as exc:
         raise UsageError(f"item {sample.doc_id} of {sample.task}: {exc}") from exc
     return _Told(None, taken, metrics)
