@@ -18,8 +18,8 @@ from loadstone.compare.difference import Estimate, even
 from loadstone.compare.estimate import estimate
 from loadstone.compare.verdicts import MARGIN, Against, Figure, against, names, overall, up
 from loadstone.records import Failure, Record, Usage, to_line
-from loadstone.results import load as load_run
 from loadstone.results import measure
+from loadstone.results import read_summary_and_columns as load_run
 from support.engine_records import Load, records, run
 from support.paths import ROOT
 from support.servers import Done, loadstone, refused
