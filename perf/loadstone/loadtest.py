@@ -29,7 +29,7 @@ from loadstone.errors import Notice, UsageError
 from loadstone.host.client_health import worst
 from loadstone.live.progress import RunProgress
 from loadstone.live.stop_conditions import StopConditions
-from loadstone.results import finish
+from loadstone.results import write_results
 from loadstone.schedule.plan import lines
 from loadstone.server_metrics import discovery
 from loadstone.server_metrics.process import MetricsPage, ScrapeProcess
@@ -78,10 +78,10 @@ async def load_test(
     path = Path(config.output) if config.output else run_folder.default_path(config.label)
     run_folder.check_free(path)
     async with prepare.ready(config, notice, model) as made:
-        places = await discovery.find(made.config, discovery.paths(made.api), notice)
+        places = await discovery.find_pages(made.config, discovery.api_paths(made.api), notice)
         folder = run_folder.RunFolder(path)
         await _run(made, folder, places, notice, live)
-    return Result(finish(folder, config.tokenizer, config.html), folder.path)
+    return Result(write_results(folder, config.tokenizer, config.html), folder.path)
 
 
 def _inside(config: Config, model: object) -> Config:
@@ -97,7 +97,7 @@ async def _run(
     config, secrets = made.config, keys.secrets(made.config)
     head = run_metadata.run(made) | {"digest": write_plan(made, folder, secrets)}
     folder.write_json(run_folder.RUN, head)
-    team = worker_pool.assemble(made, folder, request_ids(config))
+    team = worker_pool.assemble(made, folder, request_id_prefix(config))
     if short := resources.too_many(config.concurrency or 0, head["host"]["open_files"], team.size):
         notice(short)
     progress, watchers = RunProgress(made.plan, config.duration, head), StopConditions(config, notice, team.stop)
@@ -106,12 +106,12 @@ async def _run(
         progress.add(pulse)
         watchers.add(pulse)
 
-    lookout = ScrapeProcess(discovery.quest(config, places, folder.path))
+    lookout = ScrapeProcess(discovery.scrape_spec(config, places, folder.path))
     if not await asyncio.to_thread(lookout.start):
         notice("the metrics of the server are not scraped: the process that asks for them has not begun")
     with interrupts(team, config.grace, notice):
         async with _stopping(lookout), watched(live(progress) if live else None):
-            ending = await team.run(hear if live or watchers.any else None, lookout.began)
+            ending = await team.run(hear if live or watchers.any else None, lookout.set_origin)
     folder.write_json(run_folder.RUN, head | _end(ending, watchers.because) | _held_back(config, ending))
     folder.merge()
 
@@ -145,17 +145,20 @@ def _held_back(config: Config, ending: RunEnd) -> dict[str, Any]:
     return {"held_back": {"requests": requests, "seconds": waited / NS_PER_S}}
 
 
-def write_plan(made: PreparedRun, folder: run_folder.RunFolder, secrets: list[str]) -> dict[str, str]:
+def write_plan(prepared: PreparedRun, folder: run_folder.RunFolder, secrets: list[str]) -> dict[str, str]:
     """The schedule, and the bodies if wanted; the digests of both tell whether two runs sent the same."""
-    bodies = (keys.without(line.decode(), secrets).encode() if secrets else line for line in made.jobs.lines(made.plan))
+    bodies = (
+        keys.without(line.decode(), secrets).encode() if secrets else line
+        for line in prepared.jobs.lines(prepared.plan)
+    )
     return {
-        "schedule": folder.write_lines(run_folder.SCHEDULE, lines(made.plan)),
+        "schedule": folder.write_lines(run_folder.SCHEDULE, lines(prepared.plan)),
         "bodies": folder.write_lines(run_folder.BODIES, bodies)
-        if made.config.save_bodies
+        if prepared.config.save_bodies
         else run_folder.digest(bodies),
     }
 
 
-def request_ids(config: Config) -> str | None:
+def request_id_prefix(config: Config) -> str | None:
     """What ids begin with: as given, or, as server logs hold many runs, unlike those of any other run."""
     return f"loadstone-{token_hex(4)}-" if config.request_id == "" else config.request_id

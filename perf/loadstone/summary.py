@@ -85,7 +85,7 @@ class Verdict(Struct, frozen=True):
     doubts: list[Doubt]
 
 
-class Stretch(Struct, frozen=True):
+class ServerWindow(Struct, frozen=True):
     """A stretch of the run, in seconds since it began, by a server's own account. `metrics`: gauges as it showed them,
     and times from its histograms; `counts`: what its counters grew by; `rates`: what follows from these."""
 
@@ -103,11 +103,11 @@ class Source(Struct, frozen=True, kw_only=True):
     kinds: list[str]
     scrapes: int
     missed: int
-    whole: Stretch
-    steady: Stretch | None
+    whole: ServerWindow
+    steady: ServerWindow | None
 
 
-class Beside(Struct, frozen=True):
+class ClientServerMetric(Struct, frozen=True):
     """The same quantity by the client and by the server, in seconds over the whole run: (client, server) for `mean` and
     percentiles; `bounds` of the server's histogram between which a percentile lies, in words; `difference` of the
     means; what it is made of, in a sentence."""
@@ -119,7 +119,7 @@ class Beside(Struct, frozen=True):
     explanation: str
 
 
-class Tally(Struct, frozen=True):
+class ClientServerCount(Struct, frozen=True):
     """How many the client and the server counted from the first request sent to the end of the last, warm-up and all.
     `client`: of requests that had output; `most`: with those that failed without. None where the client cannot know."""
 
@@ -133,8 +133,8 @@ class ServerSide(Struct, frozen=True):
     """What the servers said of themselves; of several the sum stands beside the client's."""
 
     sources: list[Source]
-    beside: list[Beside]
-    tallies: list[Tally]
+    beside: list[ClientServerMetric]
+    tallies: list[ClientServerCount]
     remarks: list[str]
 
 

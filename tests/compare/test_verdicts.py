@@ -26,8 +26,8 @@ from loadstone.compare.verdicts import (
     round_up,
 )
 from loadstone.records import Failure, Record, Usage, to_line
-from loadstone.results import load as load_run
 from loadstone.results import measure
+from loadstone.results import read_summary_and_columns as load_run
 from support.engine_records import Load, records, run
 from support.paths import ROOT
 from support.servers import Done, loadstone, refused

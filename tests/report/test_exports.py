@@ -97,7 +97,7 @@ def folder(name: str, **config: Any) -> Path:
     made = run_folder.RunFolder(Path(name))
     made.write_json(run_folder.RUN, run | {"config": run["config"] | config})
     made.append(made.path / run_folder.RECORDS, example_run.records())
-    results.finish(made)
+    results.write_results(made)
     return made.path
 
 
@@ -526,7 +526,7 @@ def test_the_summary_of_a_job(capsys: Capture, monkeypatch: pytest.MonkeyPatch) 
     Path("summary.md").write_text("before\n\n", "utf-8")
     monkeypatch.setenv(output.VARIABLE, "summary.md")
     assert loadstone(capsys, "report", "a", "--as", "csv", "--summary").status == 0
-    report = markdown.render(results.read(Path("a")))
+    report = markdown.render(results.read_summary(Path("a")))
     assert Path("summary.md").read_text("utf-8") == f"before\n\n{report.rstrip()}\n\n"
     loadstone(capsys, "report", "a", "a/records.jsonl", "--summary")
     assert "## Runs side by side" in Path("summary.md").read_text("utf-8")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from loadstone.errors import UsageError
 from loadstone.evals.scoring import sandbox
 from loadstone.evals.scoring.aggregate import pass_at
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import code, ifeval
 from loadstone.scorers.ifeval.checks import CHECKS
 from loadstone.scorers.ifeval.counting import count_capitals, split_sentences
@@ -36,7 +36,7 @@ def cases(name: str) -> list[dict[str, Any]]:
 
 
 def item(doc: dict[str, Any], task: str = "ifeval") -> Sample:
-    return Sample(task=task, doc_id=7, doc=doc, target="", ask=Asked(query=""))
+    return Sample(task=task, doc_id=7, doc=doc, target="", ask=Question(query=""))
 
 
 def named(case: dict[str, Any]) -> str:

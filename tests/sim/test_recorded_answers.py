@@ -217,7 +217,7 @@ def likelihood(sim: Sim, context: str, choice: str, **more: Any) -> tuple[float,
     body = {"prompt": context + choice, "max_tokens": 0, "echo": True, "logprobs": 1, **more}
     reply = ResponseParser(Completions(), stream=bool(more.get("stream")), keep_text=True)
     status, kind, data = post(sim.url + "/v1/completions", body)
-    reply.head(status, kind)
+    reply.start(status, kind)
     reply.feed(data, 0)
     assert reply.finish() is None
     found = reply.logprobs()
@@ -263,7 +263,7 @@ def test_chat_tells_of_its_prompt_and_of_what_it_generates(tmp_path: Path) -> No
         asked = post(sim.url + "/v1/chat/completions", told)
         streamed = post(sim.url + "/v1/chat/completions", {**told, "stream": True})
     reply = ResponseParser(Chat(), stream=False, keep_text=True)
-    reply.head(status, kind)
+    reply.start(status, kind)
     reply.feed(data, 0)
     assert reply.finish() is None
     found = reply.logprobs()

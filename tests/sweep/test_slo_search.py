@@ -276,7 +276,7 @@ def test_what_the_client_cannot_spoil_counts_all_the_same() -> None:
 
 def test_a_rate_that_was_not_sent_is_not_met(tmp_path: Path) -> None:
     run(tmp_path, rate=50.0, requests=200)
-    summary, columns = results.load(tmp_path / "run")
+    summary, columns = results.read_summary_and_columns(tmp_path / "run")
     summary.checks["rate_ratio"] = 0.8
     assert slo_probe.read_evidence(columns, summary, P99).inconclusive == "only 80% of the rate was sent"
 
@@ -297,7 +297,7 @@ def test_a_search_ends_where_the_client_does() -> None:
 
 def test_evidence_names_what_the_client_did(tmp_path: Path) -> None:
     run(tmp_path, rate=50.0, requests=200)
-    summary, columns = results.load(tmp_path / "run")
+    summary, columns = results.read_summary_and_columns(tmp_path / "run")
     assert slo_probe.read_evidence(columns, summary, P99).client_doubt is None
     summary.client.update(loop_lag_mean=0.5, loop_lag_p99=0.9, loop_lag_p999=1.0)
     assert "event-loop lag" in (slo_probe.read_evidence(columns, summary, P99).client_doubt or "")
@@ -308,7 +308,7 @@ def run(path: Path, **settings: object) -> slo_probe.Evidence:
     slo = parse(str(settings.pop("slo", "ttft.p99<200ms error_rate<1% ttft.mean<100ms")), shares=True)
     config = msgspec.structs.replace(Config(url="http://x", output=str(path / "run"), dataset="random"), **settings)
     virtual_server.go()(config)
-    summary, columns = results.load(path / "run")
+    summary, columns = results.read_summary_and_columns(path / "run")
     return slo_probe.read_evidence(columns, summary, slo)
 
 
@@ -340,7 +340,7 @@ def test_a_run_shorter_than_its_answers_has_shown_nothing(tmp_path: Path) -> Non
 def test_goodput_is_judged_by_single_requests(tmp_path: Path) -> None:
     found = run(tmp_path, rate=50.0, requests=500, goodput={"ttft": 0.03}, slo="goodput>=99%")
     (wrong,) = found.tallies
-    summary, _ = results.load(tmp_path / "run")
+    summary, _ = results.read_summary_and_columns(tmp_path / "run")
     assert wrong.value == pytest.approx(1 - (summary.rates["attainment"] or 0))
     assert slo_probe.allowed_fraction(parse("goodput>=99%", shares=True)[0]) == pytest.approx(0.01)
 
@@ -348,7 +348,7 @@ def test_goodput_is_judged_by_single_requests(tmp_path: Path) -> None:
 def test_an_answer_that_never_came_is_no_goodput(tmp_path: Path) -> None:
     """Where all of it was reasoning, time to the first answer is not known, which is not the same as short."""
     run(tmp_path, rate=50.0, requests=200, goodput={"ttfat": 1.0})
-    summary, columns = results.load(tmp_path / "run")
+    summary, columns = results.read_summary_and_columns(tmp_path / "run")
     columns.requests.first_answer[:] = np.nan
     (found,) = slo_probe.read_evidence(columns, summary, parse("goodput>=99%", shares=True)).tallies
     assert found.value == 1.0

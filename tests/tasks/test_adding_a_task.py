@@ -67,7 +67,7 @@ def test_its_cases_score_as_labelled(case: dict[str, Any]) -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_its_scorer_is_found_by_file_and_counts_nearness() -> None:
-    near = plugins.find("loadstone.scorers", "years.py:near", {}, "--scorer")
+    near = plugins.load_instance("loadstone.scorers", "years.py:near", {}, "--scorer")
     (of,) = catalogue.find(["years.py:BENCHMARK"]).tasks
     (sample,) = asked(of, ".")
     assert near("1972", sample) == {"exact_match": 0.0, "nearness": pytest.approx(0.7)}

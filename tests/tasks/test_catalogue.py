@@ -13,7 +13,7 @@ from loadstone.errors import UsageError
 from loadstone.evals.data import rows as library
 from loadstone.evals.data import selection
 from loadstone.evals.output import benchmarks
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.tasks import BENCHMARKS, catalogue
 from loadstone.tasks.spec import Benchmark, Data, Group, Task
 
@@ -154,7 +154,7 @@ def test_own_questions(tmp_path: Path) -> None:
 def test_own_questions_are_scored_by_match_and_words(answer: str, exact: float, f1: float, tmp_path: Path) -> None:
     (only,) = own("qa", tmp_path / "x.jsonl", [{"question": "Capital?", "answer": "Paris"}]).tasks
     doc = library.load_rows(only.data, None).docs[0]
-    sample = Sample(task="x", doc_id=0, doc=doc, target="Paris", answers=["Paris"], ask=Asked(query="Capital?"))
+    sample = Sample(task="x", doc_id=0, doc=doc, target="Paris", answers=["Paris"], ask=Question(query="Capital?"))
     assert only.generation is not None
     chain = only.generation.filters[0]
     got = chain.score(chain.extract(answer, sample) or "", sample)

@@ -12,10 +12,10 @@ from loadstone.apis.base import (
     BadEventError,
     Delta,
     Event,
-    Function,
-    Settings,
+    RequestSettings,
     Splitter,
     ToolCall,
+    ToolFunction,
 )
 from loadstone.errors import UsageError
 
@@ -25,11 +25,11 @@ __all__ = [
     "BadEventError",
     "Delta",
     "Event",
-    "Function",
-    "Settings",
+    "RequestSettings",
     "Splitter",
     "ToolCall",
-    "checked",
+    "ToolFunction",
+    "check_api",
 ]
 
 # Built-in protocols by name: where their class is.
@@ -47,7 +47,7 @@ APIS: dict[str, str] = {
 }
 
 
-def checked(part: object, name: str) -> API:
+def check_api(part: object, name: str) -> API:
     """The part that was found as `--api NAME`, if it is an API. Raises UsageError."""
     if not isinstance(part, API):
         raise UsageError(

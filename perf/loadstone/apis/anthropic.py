@@ -12,18 +12,18 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis.base import API, Delta, Event, Function, Settings, ToolCall
+from loadstone.apis.base import API, Delta, Event, RequestSettings, ToolCall, ToolFunction
 from loadstone.apis.common import (
     Message,
-    complaint,
-    flat,
-    limit,
-    messages,
-    no_lengths,
-    overlaid,
-    reader,
-    sampling,
-    stops,
+    content_text,
+    error_message,
+    json_decoder,
+    output_limit,
+    overlay,
+    prompt_messages,
+    reject_fixed_length,
+    sampling_fields,
+    stop_as_list,
 )
 from loadstone.records import Prompt, Usage
 
@@ -73,8 +73,8 @@ class _Event(Struct, gc=False):
     error: Any = None
 
 
-_read_event: Callable[[bytes], _Event] = reader(_Event)
-_read_whole: Callable[[bytes], _Answer] = reader(_Answer)
+_read_event: Callable[[bytes], _Event] = json_decoder(_Event)
+_read_whole: Callable[[bytes], _Answer] = json_decoder(_Answer)
 
 
 class Messages(API):
@@ -83,33 +83,33 @@ class Messages(API):
     path = "/v1/messages"
     headers = (("anthropic-version", "2023-06-01"),)
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        no_lengths(settings, "messages")
-        said = messages(prompt, "messages")
-        system = "\n".join(flat(message.get("content")) for message in said if message.get("role") == "system")
-        output_len = limit(prompt, settings)
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        reject_fixed_length(settings, "messages")
+        said = prompt_messages(prompt, "messages")
+        system = "\n".join(content_text(message.get("content")) for message in said if message.get("role") == "system")
+        output_len = output_limit(prompt, settings)
         body: dict[str, Any] = {"model": settings.model, **({"system": system} if system else {})}
         body["messages"] = [_message(message) for message in said if message.get("role") != "system"]
         body["max_tokens"] = DEFAULT_LEN if output_len is None else output_len
         if settings.temperature is not None:
             body["temperature"] = settings.temperature
-        body |= stops(sampling(settings, _NAMES, "messages"), "stop_sequences")
+        body |= stop_as_list(sampling_fields(settings, _NAMES, "messages"), "stop_sequences")
         body["stream"] = settings.stream
-        return overlaid(body, settings.extra_body, prompt.body)
+        return overlay(body, settings.extra_body, prompt.body)
 
-    def event(self, data: bytes) -> Event:
+    def parse_event(self, data: bytes) -> Event:
         event = _read_event(data)
         read = _EVENTS.get(event.type)
         if event.error is not None:
-            return Event(error=complaint(event.error), done=True)
+            return Event(error=error_message(event.error), done=True)
         return Event() if read is None else read(event)
 
-    def whole(self, data: bytes) -> Event:
+    def parse_response(self, data: bytes) -> Event:
         answer = _read_whole(data)
         deltas = [_block(index, block) for index, block in enumerate(answer.content or ())]
         if answer.stop_reason is not None:
             deltas.append(Delta(finish=answer.stop_reason))
-        error = complaint(answer.error) if answer.error is not None else None
+        error = error_message(answer.error) if answer.error is not None else None
         return Event(deltas, None if answer.usage is None else _usage(answer.usage), error)
 
 
@@ -179,7 +179,7 @@ def _block(index: int, block: _Block) -> Delta:
 
 def _call(index: int, call: str | None, name: str | None, arguments: str | None) -> Delta:
     kind = "function" if name is not None else None
-    return Delta(tools=[ToolCall(index, call, kind, Function(name, arguments))], output=bool(name or arguments))
+    return Delta(tools=[ToolCall(index, call, kind, ToolFunction(name, arguments))], output=bool(name or arguments))
 
 
 def _usage(usage: _Usage) -> Usage:

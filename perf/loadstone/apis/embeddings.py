@@ -11,8 +11,16 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis.base import API, Delta, Event, Settings
-from loadstone.apis.common import complaint, no_lengths, no_tokens, overlaid, reader, sampling, text
+from loadstone.apis.base import API, Delta, Event, RequestSettings
+from loadstone.apis.common import (
+    error_message,
+    json_decoder,
+    overlay,
+    prompt_text,
+    reject_fixed_length,
+    reject_token_ids,
+    sampling_fields,
+)
 from loadstone.errors import UsageError
 from loadstone.records import Prompt, Usage
 
@@ -36,7 +44,7 @@ class _Answer(Struct, gc=False):
     message: str | None = None
 
 
-_read: Callable[[bytes], _Answer] = reader(_Answer)
+_read: Callable[[bytes], _Answer] = json_decoder(_Answer)
 _NOTHING = (b"", b"[]", b'""', b"null")
 
 
@@ -45,10 +53,10 @@ class Pooling(API):
 
     streams = False
 
-    def event(self, data: bytes) -> Event:
-        return self.whole(data)
+    def parse_event(self, data: bytes) -> Event:
+        return self.parse_response(data)
 
-    def whole(self, data: bytes) -> Event:
+    def parse_response(self, data: bytes) -> Event:
         answer = _read(data)
         failed = answer.error or answer.object == "error"
         rows = [*(answer.data or ()), *(answer.results or ())]
@@ -56,7 +64,7 @@ class Pooling(API):
         return Event(
             [Delta(output=True)] if filled else [],
             None if answer.usage is None else _usage(answer.usage),
-            complaint(answer.error or answer.message) if failed else None,
+            error_message(answer.error or answer.message) if failed else None,
         )
 
 
@@ -65,10 +73,10 @@ class Embeddings(Pooling):
 
     path = "/v1/embeddings"
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         _nothing_generated(settings, "embeddings")
-        asked: Any = prompt.documents or prompt.tokens or text(prompt)
-        return overlaid({"model": settings.model, "input": asked}, settings.extra_body, prompt.body)
+        asked: Any = prompt.documents or prompt.tokens or prompt_text(prompt)
+        return overlay({"model": settings.model, "input": asked}, settings.extra_body, prompt.body)
 
 
 class Rerank(Pooling):
@@ -76,18 +84,18 @@ class Rerank(Pooling):
 
     path = "/v1/rerank"
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         _nothing_generated(settings, "rerank")
-        no_tokens(prompt, "rerank")
+        reject_token_ids(prompt, "rerank")
         if not prompt.documents:
             raise UsageError(f"--api rerank needs documents, and {prompt.id} has none: give rows a list `documents`")
-        body = {"model": settings.model, "query": text(prompt), "documents": prompt.documents}
-        return overlaid(body, settings.extra_body, prompt.body)
+        body = {"model": settings.model, "query": prompt_text(prompt), "documents": prompt.documents}
+        return overlay(body, settings.extra_body, prompt.body)
 
 
-def _nothing_generated(settings: Settings, api: str) -> None:
-    no_lengths(settings, api)
-    sampling(settings, {}, api)
+def _nothing_generated(settings: RequestSettings, api: str) -> None:
+    reject_fixed_length(settings, api)
+    sampling_fields(settings, {}, api)
 
 
 def _usage(usage: _Usage) -> Usage:

@@ -13,7 +13,7 @@ from loadstone.apis.base import Delta, Event
 # Integers: `b'"' in data` makes CPython raise and swallow a TypeError first, which takes longer than the search.
 QUOTE, BACKSLASH = b'"\\'
 # Events that a stream's template may be taken from: reasoning and answer, and two that did not last.
-LESSONS = 4
+MAX_LEARNED = 4
 
 
 class EventTemplate:
@@ -28,7 +28,7 @@ class EventTemplate:
         self._head: bytes | None = None
         self._tail = b""
         self._begin = self._end = 0
-        self._lessons = LESSONS if usable else 0
+        self._lessons = MAX_LEARNED if usable else 0
         self.reasoning = False
         self.index = 0
 
@@ -59,7 +59,7 @@ class EventTemplate:
             not text
             or delta.finish
             or delta.tools
-            or delta.told
+            or delta.logprobs
             or (delta.answer and delta.reasoning)
             or BACKSLASH in data
         ):

@@ -64,7 +64,7 @@ class _Ranked(Struct):
 _Prompt = list[dict[str, _Ranked] | None]
 
 
-def gathered(told: Iterable[ReportedLogprobs], text: str, usage: Usage | None) -> Logprobs | None:
+def collect_logprobs(told: Iterable[ReportedLogprobs], text: str, usage: Usage | None) -> Logprobs | None:
     """All that was told of one answer, in the order of its events; None where that is nothing. `text`: the answer's.
 
     The prompt's tokens are those of `prompt_logprobs`, or those that an echo has before the generated ones: their

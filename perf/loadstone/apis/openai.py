@@ -12,8 +12,18 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis.base import API, Delta, Event, Function, Settings, ToolCall
-from loadstone.apis.common import SAMPLING, again, complaint, exact, flat, limit, messages, sampling, text
+from loadstone.apis.base import API, Delta, Event, RequestSettings, ToolCall, ToolFunction
+from loadstone.apis.common import (
+    SAMPLING,
+    content_text,
+    decode_repaired,
+    error_message,
+    has_exact_length,
+    output_limit,
+    prompt_messages,
+    prompt_text,
+    sampling_fields,
+)
 from loadstone.apis.logprobs import ReportedLogprobs
 from loadstone.records import Prompt, Usage
 
@@ -42,7 +52,7 @@ class _Message(Struct, gc=False):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
-    function_call: Function | None = None
+    function_call: ToolFunction | None = None
 
 
 class _Choice(Struct, gc=False):
@@ -77,16 +87,16 @@ class Chat(API):
 
     path = "/v1/chat/completions"
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        body = _body({"messages": messages(prompt, "chat")}, prompt, settings)
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        body = _body({"messages": prompt_messages(prompt, "chat")}, prompt, settings)
         if "logprobs" in settings.sampling:
             body |= {"logprobs": True, "top_logprobs": settings.sampling["logprobs"]}
         return _overlaid(body, prompt, settings)
 
-    def event(self, data: bytes) -> Event:
+    def parse_event(self, data: bytes) -> Event:
         return _DONE if data == b"[DONE]" else _read(data)
 
-    def whole(self, data: bytes) -> Event:
+    def parse_response(self, data: bytes) -> Event:
         return _read(data)
 
 
@@ -95,22 +105,22 @@ class Completions(Chat):
 
     path = "/v1/completions"
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        asked = prompt.tokens if prompt.tokens is not None else text(prompt)
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        asked = prompt.tokens if prompt.tokens is not None else prompt_text(prompt)
         return _overlaid(_body({"prompt": asked}, prompt, settings), prompt, settings)
 
 
-def _body(asked: dict[str, Any], prompt: Prompt, settings: Settings) -> dict[str, Any]:
+def _body(asked: dict[str, Any], prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
     """What both have, in an order of its own: equal requests are equal bytes."""
     body: dict[str, Any] = {"model": settings.model, **asked}
-    output_len = limit(prompt, settings)
+    output_len = output_limit(prompt, settings)
     if output_len is not None:
         body["max_tokens"] = output_len
     if settings.ignore_eos:
         body["ignore_eos"] = True
     if settings.temperature is not None:
         body["temperature"] = settings.temperature
-    body |= sampling(settings, _NAMES, "chat")
+    body |= sampling_fields(settings, _NAMES, "chat")
     body["stream"] = settings.stream
     if settings.stream and settings.usage != "off":
         body["stream_options"] = {"include_usage": True}
@@ -119,15 +129,15 @@ def _body(asked: dict[str, Any], prompt: Prompt, settings: Settings) -> dict[str
     return body
 
 
-def _overlaid(body: dict[str, Any], prompt: Prompt, settings: Settings) -> dict[str, Any]:
+def _overlaid(body: dict[str, Any], prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
     """The fields of the run and of the row over those of ours; a length to be matched goes over them all."""
     body = {**body, **settings.extra_body, **prompt.body}
     if not body["stream"]:
         body.pop("stream_options", None)
-    if not exact(prompt, settings) or _constrained(body):
+    if not has_exact_length(prompt, settings) or _constrained(body):
         return body
     body.pop("max_completion_tokens", None)
-    length = limit(prompt, settings)
+    length = output_limit(prompt, settings)
     return body | {"max_tokens": length, "min_tokens": length, "ignore_eos": True}
 
 
@@ -142,25 +152,25 @@ def _read(data: bytes) -> Event:
     try:
         chunk = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        chunk = again(_decode, data, exc)
+        chunk = decode_repaired(_decode, data, exc)
     deltas = list(map(_delta, chunk.choices)) if chunk.choices else []
     if chunk.prompt_logprobs is not None:
         _add_prompt(deltas, chunk.prompt_logprobs)
     if chunk.usage is None and chunk.error is None and chunk.object != "error":
         return Event(deltas)
     failed = chunk.error or chunk.object == "error"
-    error = complaint(chunk.error or chunk.message) if failed else None
+    error = error_message(chunk.error or chunk.message) if failed else None
     usage = None if chunk.usage is None else _usage(chunk.usage)
     if usage is not None and usage.completion == 0:
         for delta in deltas:
-            delta.output = delta.told is not None and delta.told.prompt is not None
+            delta.output = delta.logprobs is not None and delta.logprobs.prompt is not None
     return Event(deltas, usage, error)
 
 
 def _add_prompt(deltas: list[Delta], told: Any) -> None:
     """Chat tells of the prompt beside its choices. It is output, and may be all there is of it."""
     for delta in deltas:
-        delta.told = ReportedLogprobs(delta.told.generated if delta.told else None, told)
+        delta.logprobs = ReportedLogprobs(delta.logprobs.generated if delta.logprobs else None, told)
         delta.output = True
 
 
@@ -176,7 +186,7 @@ def _delta(choice: _Choice) -> Delta:
         output = bool(text) or prompted or (text is not None and finish in _GOING_ON)
         return Delta(choice.index, text or "", "", None, finish, output, told)
     content = message.content
-    answer = content if type(content) is str else flat(content)
+    answer = content if type(content) is str else content_text(content)
     if message.refusal:
         answer += message.refusal
     reasoning = message.reasoning_content or message.reasoning or ""

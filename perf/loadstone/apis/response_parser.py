@@ -12,20 +12,20 @@ from typing import Any
 import msgspec
 
 from loadstone import text as foreign
-from loadstone.apis.base import API, BadEventError, Delta, Event, Function, ToolCall
+from loadstone.apis.base import API, BadEventError, Delta, Event, ToolCall, ToolFunction
 from loadstone.apis.fast_path import EventTemplate
-from loadstone.apis.logprobs import gathered
+from loadstone.apis.logprobs import collect_logprobs
 from loadstone.records import Choice, Failure, Logprobs, Pieces, Usage
 
 _END = (b"[DONE]", b"data: [DONE]")  # the last event without the blank line behind it: nothing is lost
 # Bytes of an error answer that are kept.
-ERROR_BODY = 65_536
+MAX_ERROR_BODY = 65_536
 # Characters of the server's words in an error response that are kept.
-EXCERPT = 500
+MAX_ERROR_MESSAGE = 500
 
 
 class ResponseParser:
-    """The state of one answer. Call `head`, then `feed` for each piece of the body, then `finish` once."""
+    """The state of one answer. Call `start`, then `feed` for each piece of the body, then `finish` once."""
 
     __slots__ = (
         "_body",
@@ -51,8 +51,8 @@ class ResponseParser:
     )
 
     def __init__(self, api: API, *, stream: bool, keep_text: bool = False) -> None:
-        decoder = api.fresh()
-        self._decoder, self._event = decoder, decoder.event
+        decoder = api.new_parser()
+        self._decoder, self._event = decoder, decoder.parse_event
         self.streamed = stream
         self._keep_text = keep_text
         self.first: int | None = None
@@ -72,7 +72,7 @@ class ResponseParser:
         self._finishes: dict[int, str] = {}
         self._deltas: list[Delta] = []
 
-    def head(self, status: int, content_type: bytes | None) -> None:
+    def start(self, status: int, content_type: bytes | None) -> None:
         """The response head has come: an error, or a JSON answer to a streamed request, is read as a whole."""
         self.status = status
         if not 200 <= status < 300 or (content_type or b"").startswith(b"application/json"):
@@ -83,7 +83,7 @@ class ResponseParser:
         if not self.streamed:
             self._body += data
             return
-        text = self._template.text(data) if self._events.clean else None
+        text = self._template.text(data) if self._events.at_boundary else None
         if self.failure is not None:
             return
         if text is not None:
@@ -104,7 +104,7 @@ class ResponseParser:
         return self.failure
 
     @property
-    def output(self) -> bool:
+    def has_output(self) -> bool:
         """Whether any output has come."""
         return bool(self.times)
 
@@ -125,7 +125,7 @@ class ResponseParser:
         indexes = sorted({delta.index for delta in self._deltas})
         return [self._choice(index) for index in indexes]
 
-    def tools(self) -> list[dict[str, Any]] | None:
+    def tool_calls(self) -> list[dict[str, Any]] | None:
         """The tool calls of the first choice, their pieces joined; None when there are none or text is not kept."""
         calls: dict[int, ToolCall] = {}
         for delta in self._deltas:
@@ -133,13 +133,13 @@ class ResponseParser:
                 for position, call in enumerate(delta.tools or ()):
                     index = position if call.index is None else call.index
                     calls[index] = _join(calls.get(index), call)
-        return [foreign.whole(msgspec.to_builtins(call)) for call in calls.values()] or None
+        return [foreign.to_utf8_nested(msgspec.to_builtins(call)) for call in calls.values()] or None
 
     def logprobs(self) -> Logprobs | None:
         """Log-probabilities of the first choice; None when none are told or text is not kept."""
         deltas = [delta for delta in self._deltas if delta.index == 0]
-        told = [delta.told for delta in deltas if delta.told is not None]
-        return gathered(told, "".join(delta.answer for delta in deltas), self.usage) if told else None
+        told = [delta.logprobs for delta in deltas if delta.logprobs is not None]
+        return collect_logprobs(told, "".join(delta.answer for delta in deltas), self.usage) if told else None
 
     def _take(self, data: bytes, at: int, several: bool) -> None:
         """An event. `several` came in one read, as they do the more the busier a client is: the short cut for each."""
@@ -155,10 +155,10 @@ class ResponseParser:
             self.failure = Failure("protocol", str(exc))
             return
         except Exception as exc:  # the class may be somebody else's, and its mistake is not the server's
-            self.failure = self._mistake("event", exc)
+            self.failure = self._mistake("parse_event", exc)
             return
         if event.usage is not None:
-            self.usage = event.usage if self.usage is None else merged(self.usage, event.usage)
+            self.usage = event.usage if self.usage is None else merge_usage(self.usage, event.usage)
         if event.error is not None:
             self.failure = Failure("server", event.error)
         if event.done:
@@ -173,7 +173,7 @@ class ResponseParser:
                 chars += length
                 answered = answered or not delta.reasoning or bool(delta.answer or delta.tools)
             if delta.finish is not None:
-                self._finishes.setdefault(delta.index, foreign.clean(delta.finish, foreign.LABEL))
+                self._finishes.setdefault(delta.index, foreign.clean(delta.finish, foreign.MAX_LABEL))
         if output:
             self._stamp(at, chars, answered)
             if event.usage is not None and event.usage.completion is not None:
@@ -202,13 +202,13 @@ class ResponseParser:
         if not self._body or self.status is None or not 200 <= self.status < 300:
             return
         try:
-            event = self._decoder.whole(bytes(self._body))
+            event = self._decoder.parse_response(bytes(self._body))
             self._add(event, 0)
         except BadEventError as exc:
             self.failure = Failure("protocol", str(exc))
             return
         except Exception as exc:
-            self.failure = self._mistake("whole", exc)
+            self.failure = self._mistake("parse_response", exc)
             return
         self.usage = event.usage
         self.first = self.first_answer = self.last = None
@@ -221,34 +221,34 @@ class ResponseParser:
 
     def _judge(self, failure: Failure | None) -> Failure | None:
         if self.status is not None and not 200 <= self.status < 300:
-            return Failure("status", f"HTTP {self.status}: {complaint(bytes(self._body[:ERROR_BODY]))}")
+            return Failure("status", f"HTTP {self.status}: {error_body_message(bytes(self._body[:MAX_ERROR_BODY]))}")
         failure = self.failure or failure
         if failure is not None:
             return failure
         if self.streamed:
             return self._judge_stream()
-        return None if self.output else Failure("empty", "the answer holds no output")
+        return None if self.has_output else Failure("empty", "the answer holds no output")
 
     def _judge_stream(self) -> Failure | None:
-        rest = self._events.rest.strip()
+        rest = self._events.remainder.strip()
         ended = self._done or bool(self._finishes) or rest in _END
         if rest and rest not in _END:
             return Failure("truncated", "the stream ended inside an event")
-        lacking = self._decoder.lacking()
+        lacking = self._decoder.missing()
         if lacking is not None:
             return Failure("protocol", lacking)
-        if not self.output:
+        if not self.has_output:
             return Failure("empty", "the stream ended without any output")
         return None if ended else Failure("truncated", "the stream ended without finish reason or [DONE]")
 
     def _choice(self, index: int) -> Choice:
         deltas = [delta for delta in self._deltas if delta.index == index]
-        text = foreign.utf8("".join(d.answer for d in deltas))
-        reasoning = foreign.utf8("".join(d.reasoning for d in deltas))
+        text = foreign.to_utf8("".join(d.answer for d in deltas))
+        reasoning = foreign.to_utf8("".join(d.reasoning for d in deltas))
         return Choice(text, reasoning or None, self._finishes.get(index))
 
 
-def merged(known: Usage, told: Usage) -> Usage:
+def merge_usage(known: Usage, told: Usage) -> Usage:
     """Some protocols tell the prompt's tokens at the beginning of a stream and the answer's at its end."""
     pairs = ((getattr(known, name), getattr(told, name)) for name in Usage.__struct_fields__)
     return Usage(*(old if new is None else new for old, new in pairs))
@@ -263,19 +263,19 @@ def _join(known: ToolCall | None, piece: ToolCall) -> ToolCall:
     """Adds one delta of a tool call: arguments come in pieces to join, everything else is told once."""
     if known is None:
         return piece
-    old, new = known.function or Function(), piece.function or Function()
-    function = Function(new.name or old.name, (old.arguments or "") + (new.arguments or ""))
+    old, new = known.function or ToolFunction(), piece.function or ToolFunction()
+    function = ToolFunction(new.name or old.name, (old.arguments or "") + (new.arguments or ""))
     return ToolCall(known.index, piece.id or known.id, piece.type or known.type, function)
 
 
-def complaint(body: bytes) -> str:
+def error_body_message(body: bytes) -> str:
     """The server's own words in an error answer: `{"error": {"message"}}`, `{"error"}`, `{"detail"}` or plain text."""
     text = body.decode("utf-8", "replace").strip()
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        return foreign.clean(text, EXCERPT) or "no explanation"
+        return foreign.clean(text, MAX_ERROR_MESSAGE) or "no explanation"
     for key in ("error", "message", "detail"):
         if isinstance(found, dict) and found.get(key):
             found = found[key]
-    return foreign.clean(found, EXCERPT)
+    return foreign.clean(found, MAX_ERROR_MESSAGE)

@@ -11,11 +11,21 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.apis.base import API, BadEventError, Delta, Event, Function, Settings, ToolCall
-from loadstone.apis.common import Message, complaint, exact, limit, messages, overlaid, reader, same, sampling
+from loadstone.apis.base import API, BadEventError, Delta, Event, RequestSettings, ToolCall, ToolFunction
+from loadstone.apis.common import (
+    Message,
+    error_message,
+    has_exact_length,
+    json_decoder,
+    output_limit,
+    overlay,
+    prompt_messages,
+    same_names,
+    sampling_fields,
+)
 from loadstone.records import Prompt, Usage
 
-_NAMES = same("top_p top_k min_p presence_penalty frequency_penalty repetition_penalty seed stop") | {
+_NAMES = same_names("top_p top_k min_p presence_penalty frequency_penalty repetition_penalty seed stop") | {
     "logprobs": "top_logprobs"
 }
 _PARTS = {"text": "input_text", "image_url": "input_image"}
@@ -72,8 +82,8 @@ class _Event(Struct, gc=False):
     message: str | None = None
 
 
-_read_event: Callable[[bytes], _Event] = reader(_Event)
-_read_whole: Callable[[bytes], _Response] = reader(_Response)
+_read_event: Callable[[bytes], _Event] = json_decoder(_Event)
+_read_whole: Callable[[bytes], _Response] = json_decoder(_Response)
 
 
 class Responses(API):
@@ -81,31 +91,31 @@ class Responses(API):
 
     path = "/v1/responses"
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         body: dict[str, Any] = {"model": settings.model, "input": _input(prompt)}
-        output_len = limit(prompt, settings)
+        output_len = output_limit(prompt, settings)
         if output_len is not None:
             body["max_output_tokens"] = output_len
-        if settings.ignore_eos or exact(prompt, settings):
+        if settings.ignore_eos or has_exact_length(prompt, settings):
             body["ignore_eos"] = True
         if settings.temperature is not None:
             body["temperature"] = settings.temperature
-        body |= sampling(settings, _NAMES, "responses")
+        body |= sampling_fields(settings, _NAMES, "responses")
         if "top_logprobs" in body:
             body["include"] = ["message.output_text.logprobs"]
         body["stream"] = settings.stream
-        return overlaid(body, settings.extra_body, prompt.body)
+        return overlay(body, settings.extra_body, prompt.body)
 
-    def event(self, data: bytes) -> Event:
+    def parse_event(self, data: bytes) -> Event:
         if data == b"[DONE]":
             return Event(done=True)
         event = _read_event(data)
         read = _EVENTS.get(event.type)
         if read is not None:
             return read(event)
-        return Event(error=complaint(event.error)) if event.error else Event()
+        return Event(error=error_message(event.error)) if event.error else Event()
 
-    def whole(self, data: bytes) -> Event:
+    def parse_response(self, data: bytes) -> Event:
         answer = _read_whole(data)
         deltas = [_whole(index, item) for index, item in enumerate(answer.output or ())]
         return _ended(answer, deltas)
@@ -114,7 +124,7 @@ class Responses(API):
 def _input(prompt: Prompt) -> str | list[Message]:
     if prompt.text is not None:
         return prompt.text
-    return [_message(message) for message in messages(prompt, "responses")]
+    return [_message(message) for message in prompt_messages(prompt, "responses")]
 
 
 def _message(message: Message) -> Message:
@@ -163,7 +173,7 @@ def _added(event: _Event) -> Event:
 
 def _call(index: int, call: str | None, name: str | None, arguments: str | None) -> Delta:
     kind = "function" if name is not None else None
-    return Delta(tools=[ToolCall(index, call, kind, Function(name, arguments))], output=bool(name or arguments))
+    return Delta(tools=[ToolCall(index, call, kind, ToolFunction(name, arguments))], output=bool(name or arguments))
 
 
 def _last(event: _Event) -> Event:
@@ -173,12 +183,12 @@ def _last(event: _Event) -> Event:
 
 
 def _error(event: _Event) -> Event:
-    return Event(error=event.message or complaint(event.error or "the server told no reason"), done=True)
+    return Event(error=event.message or error_message(event.error or "the server told no reason"), done=True)
 
 
 def _failed(event: _Event) -> Event:
     error = event.response.error if event.response else None
-    return Event(error=complaint(error or "the response failed"), done=True)
+    return Event(error=error_message(error or "the response failed"), done=True)
 
 
 _EVENTS: dict[str, Callable[[_Event], Event]] = {
@@ -206,7 +216,7 @@ def _whole(index: int, item: _Item) -> Delta:
 def _ended(answer: _Response, deltas: list[Delta]) -> Event:
     """vLLM ends a cut answer with `response.completed` too: only the status tells."""
     cut = answer.incomplete_details.reason if answer.incomplete_details else None
-    error = complaint(answer.error) if answer.error else None
+    error = error_message(answer.error) if answer.error else None
     if answer.status is not None and error is None:
         deltas.append(Delta(finish=cut or answer.status))
     return Event(deltas, None if answer.usage is None else _usage(answer.usage), error)

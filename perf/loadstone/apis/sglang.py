@@ -12,11 +12,20 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.apis.base import API, Delta, Event, Settings
-from loadstone.apis.common import complaint, exact, limit, overlaid, reader, same, sampling, text
+from loadstone.apis.base import API, Delta, Event, RequestSettings
+from loadstone.apis.common import (
+    error_message,
+    has_exact_length,
+    json_decoder,
+    output_limit,
+    overlay,
+    prompt_text,
+    same_names,
+    sampling_fields,
+)
 from loadstone.records import Prompt, Usage
 
-_NAMES = same("top_p top_k min_p presence_penalty frequency_penalty repetition_penalty stop n logprobs") | {
+_NAMES = same_names("top_p top_k min_p presence_penalty frequency_penalty repetition_penalty stop n logprobs") | {
     "min_tokens": "min_new_tokens",
     "seed": "sampling_seed",
 }
@@ -42,8 +51,8 @@ class _Chunk(Struct, gc=False):
     error: Any = None
 
 
-_read: Callable[[bytes], _Chunk] = reader(_Chunk)
-_read_whole: Callable[[bytes], _Chunk | list[_Chunk]] = reader(_Chunk | list[_Chunk])
+_read: Callable[[bytes], _Chunk] = json_decoder(_Chunk)
+_read_whole: Callable[[bytes], _Chunk | list[_Chunk]] = json_decoder(_Chunk | list[_Chunk])
 
 
 class Generate(API):
@@ -57,24 +66,24 @@ class Generate(API):
         self._counts: dict[int, int] = {}
         self._increments = False
 
-    def fresh(self) -> Generate:
+    def new_parser(self) -> Generate:
         return type(self)()
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        asked: dict[str, Any] = {"text": text(prompt)} if prompt.tokens is None else {"input_ids": prompt.tokens}
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        asked: dict[str, Any] = {"text": prompt_text(prompt)} if prompt.tokens is None else {"input_ids": prompt.tokens}
         wanted = _parameters(prompt, settings)
         logprobs = wanted.pop("logprobs", None)
         body = {**asked, "sampling_params": wanted, "stream": settings.stream}
         if logprobs is not None:
             body |= {"return_logprob": True, "top_logprobs_num": logprobs}
-        return overlaid(body, settings.extra_body, prompt.body)
+        return overlay(body, settings.extra_body, prompt.body)
 
-    def event(self, data: bytes) -> Event:
+    def parse_event(self, data: bytes) -> Event:
         if data == b"[DONE]":
             return Event(done=True)
         return self._take(_read(data))
 
-    def whole(self, data: bytes) -> Event:
+    def parse_response(self, data: bytes) -> Event:
         found = _read_whole(data)
         if not isinstance(found, list):
             return self._take(found)
@@ -86,7 +95,7 @@ class Generate(API):
         meta = chunk.meta_info or _Meta()
         reason = meta.finish_reason if not isinstance(meta.finish_reason, str) else _Reason(meta.finish_reason)
         if chunk.error:
-            return Event(error=complaint(chunk.error))
+            return Event(error=error_message(chunk.error))
         if reason is not None and reason.type == "abort":
             return Event(error=reason.message or "the server aborted the request")
         deltas = [] if chunk.text is None else [self._delta(chunk.index, chunk.text, reason)]
@@ -113,17 +122,17 @@ class Generate(API):
         return Usage(meta.prompt_tokens, total, meta.cached_tokens, meta.reasoning_tokens)
 
 
-def _parameters(prompt: Prompt, settings: Settings) -> dict[str, Any]:
+def _parameters(prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
-    output_len = limit(prompt, settings)
+    output_len = output_limit(prompt, settings)
     if output_len is not None:
         wanted["max_new_tokens"] = output_len
-    if settings.ignore_eos or exact(prompt, settings):
+    if settings.ignore_eos or has_exact_length(prompt, settings):
         wanted["ignore_eos"] = True
     if settings.temperature is not None:
         wanted["temperature"] = settings.temperature
-    wanted |= sampling(settings, _NAMES, "generate")
-    if exact(prompt, settings):
+    wanted |= sampling_fields(settings, _NAMES, "generate")
+    if has_exact_length(prompt, settings):
         wanted["min_new_tokens"] = output_len
     return wanted
 

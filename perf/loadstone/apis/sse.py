@@ -15,12 +15,12 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class ServerSentEvents:
-    """A splitter for one stream. Feed it bytes as they come, cut anywhere. `clean`: between two events."""
+    """A splitter for one stream. Feed it bytes as they come, cut anywhere. `at_boundary`: between two events."""
 
-    __slots__ = ("_after_cr", "_data", "_head", "_line", "clean")
+    __slots__ = ("_after_cr", "_data", "_head", "_line", "at_boundary")
 
     def __init__(self) -> None:
-        self.clean = True
+        self.at_boundary = True
         self._line = bytearray()
         self._data: list[bytes] = []
         self._after_cr = False
@@ -29,7 +29,7 @@ class ServerSentEvents:
     def feed(self, chunk: bytes) -> list[bytes]:
         """Data of the events that `chunk` completes, in order. The quick way is for chunks that hold whole one-line
         events and nothing else, as nearly all do."""
-        if self.clean and chunk[:6] == b"data: " and chunk[-2:] == b"\n\n" and CR not in chunk:
+        if self.at_boundary and chunk[:6] == b"data: " and chunk[-2:] == b"\n\n" and CR not in chunk:
             self._head = None
             if chunk.find(b"\n") == len(chunk) - 2:
                 return [chunk[6:-2]]
@@ -39,7 +39,7 @@ class ServerSentEvents:
         return self._by_line(chunk)
 
     @property
-    def rest(self) -> bytes:
+    def remainder(self) -> bytes:
         """What has come of an event that is not complete; empty between events."""
         return b"\n".join([*self._data, bytes(self._line)]) if self._data or self._line else b""
 
@@ -54,7 +54,7 @@ class ServerSentEvents:
         *ended, partial = _LINE_END.split(chunk)
         events = [event for line in ended if (event := self._end_line(line)) is not None]
         self._line += partial
-        self.clean = not (self._line or self._data or self._after_cr or self._head)
+        self.at_boundary = not (self._line or self._data or self._after_cr or self._head)
         return events
 
     def _skip_bom(self, chunk: bytes) -> bytes:
@@ -81,12 +81,12 @@ class ServerSentEvents:
 
 
 class JSONLines:
-    """A splitter for one stream. Feed it bytes as they come, cut anywhere. `clean`: between two lines."""
+    """A splitter for one stream. Feed it bytes as they come, cut anywhere. `at_boundary`: between two lines."""
 
-    __slots__ = ("_parts", "clean")
+    __slots__ = ("_parts", "at_boundary")
 
     def __init__(self) -> None:
-        self.clean = True
+        self.at_boundary = True
         self._parts: list[bytes] = []
 
     def feed(self, chunk: bytes) -> list[bytes]:
@@ -97,10 +97,10 @@ class JSONLines:
             self._parts.clear()
         if partial:
             self._parts.append(partial)
-        self.clean = not self._parts
+        self.at_boundary = not self._parts
         return [line for part in ended.split(b"\n") if (line := part.strip())] if mark else []
 
     @property
-    def rest(self) -> bytes:
+    def remainder(self) -> bytes:
         """What has come of a line that is not complete."""
         return b"".join(self._parts)

@@ -15,8 +15,15 @@ from typing import Any
 
 import msgspec
 
-from loadstone.apis.base import API, BadEventError, Delta, Event, Settings
-from loadstone.apis.common import again, complaint, no_lengths, overlaid, sampling, text
+from loadstone.apis.base import API, BadEventError, Delta, Event, RequestSettings
+from loadstone.apis.common import (
+    decode_repaired,
+    error_message,
+    overlay,
+    prompt_text,
+    reject_fixed_length,
+    sampling_fields,
+)
 from loadstone.errors import UsageError
 from loadstone.records import Prompt, Usage
 
@@ -35,7 +42,7 @@ class TemplateAPI(API):
     or `input_tokens` and `output_tokens`. Raises UsageError.
     """
 
-    guessed = True
+    probe_first = True
 
     def __init__(self, template: str, text_path: str | None, usage_path: str | None = None, path: str = "") -> None:
         self.path = path
@@ -47,32 +54,32 @@ class TemplateAPI(API):
         self._unseen = dict.fromkeys(filter(None, (text_path, usage_path)))
         self._fields: str | None = None
 
-    def fresh(self) -> TemplateAPI:
+    def new_parser(self) -> TemplateAPI:
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__, _unseen=dict(self._unseen))
         return copy
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        no_lengths(settings, "template")
-        sampling(settings, {}, "template")
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        reject_fixed_length(settings, "template")
+        sampling_fields(settings, {}, "template")
         if settings.temperature is not None:
             raise UsageError("--api template sends the template and no --temperature: write it into the template")
         filled: dict[str, Any] = _filled(self._template, prompt, settings.model)
-        return overlaid(filled, settings.extra_body, prompt.body)
+        return overlay(filled, settings.extra_body, prompt.body)
 
-    def event(self, data: bytes) -> Event:
+    def parse_event(self, data: bytes) -> Event:
         if data == b"[DONE]":
             return Event(done=True)
         return self._read(data)
 
-    def whole(self, data: bytes) -> Event:
+    def parse_response(self, data: bytes) -> Event:
         event = self._read(data)
-        lacking = self.lacking()
+        lacking = self.missing()
         if lacking is not None and event.error is None:
             raise BadEventError(lacking)
         return event
 
-    def lacking(self) -> str | None:
+    def missing(self) -> str | None:
         """The path that nothing was found at, and what there was instead."""
         path = next(iter(self._unseen), None)
         return (
@@ -85,10 +92,10 @@ class TemplateAPI(API):
         try:
             found = _decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-            found = again(_decode, data, exc)
+            found = decode_repaired(_decode, data, exc)
         text, counts = self._at(found, self._text_path), self._at(found, self._usage_path)
         if text is _MISSING and isinstance(found, dict) and found.get("error"):
-            return Event(error=complaint(found["error"]))
+            return Event(error=error_message(found["error"]))
         if self._unseen:
             self._fields = ", ".join(list(_leaves(found))[:12]) or type(found).__name__
         usage = None if counts is _MISSING or counts is None else _usage(counts, self._usage_path)
@@ -142,7 +149,7 @@ def _filled(value: Any, prompt: Prompt, model: str, name: str = "") -> Any:
 def _words(prompt: Prompt) -> str:
     if prompt.tokens is not None:
         raise UsageError(f'token ids ({prompt.id}) only fit where the template has "%p" and nothing else')
-    return text(prompt)
+    return prompt_text(prompt)
 
 
 def _follow(found: Any, path: str) -> Any:

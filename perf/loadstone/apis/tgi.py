@@ -10,11 +10,22 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.apis.base import API, Delta, Event, Settings
-from loadstone.apis.common import complaint, exact, limit, no_tokens, overlaid, reader, same, sampling, stops, text
+from loadstone.apis.base import API, Delta, Event, RequestSettings
+from loadstone.apis.common import (
+    error_message,
+    has_exact_length,
+    json_decoder,
+    output_limit,
+    overlay,
+    prompt_text,
+    reject_token_ids,
+    same_names,
+    sampling_fields,
+    stop_as_list,
+)
 from loadstone.records import Prompt, Usage
 
-_NAMES = same("top_p top_k frequency_penalty repetition_penalty stop seed") | {"logprobs": "top_n_tokens"}
+_NAMES = same_names("top_p top_k frequency_penalty repetition_penalty stop seed") | {"logprobs": "top_n_tokens"}
 
 
 class _Token(Struct, gc=False):
@@ -37,8 +48,8 @@ class _Chunk(Struct, gc=False):
     error: Any = None
 
 
-_read: Callable[[bytes], _Chunk] = reader(_Chunk)
-_read_whole: Callable[[bytes], _Chunk | list[_Chunk]] = reader(_Chunk | list[_Chunk])
+_read: Callable[[bytes], _Chunk] = json_decoder(_Chunk)
+_read_whole: Callable[[bytes], _Chunk | list[_Chunk]] = json_decoder(_Chunk | list[_Chunk])
 
 
 class TGI(API):
@@ -46,29 +57,29 @@ class TGI(API):
 
     path = "/generate_stream"
     names_model = False
-    path_whole = "/generate"
+    path_unstreamed = "/generate"
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        no_tokens(prompt, "tgi")
-        body = {"inputs": text(prompt), "parameters": _parameters(prompt, settings)}
-        return overlaid(body, settings.extra_body, prompt.body)
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        reject_token_ids(prompt, "tgi")
+        body = {"inputs": prompt_text(prompt), "parameters": _parameters(prompt, settings)}
+        return overlay(body, settings.extra_body, prompt.body)
 
-    def event(self, data: bytes) -> Event:
+    def parse_event(self, data: bytes) -> Event:
         chunk = _read(data)
         if chunk.error:
-            return Event(error=complaint(chunk.error))
+            return Event(error=error_message(chunk.error))
         details, token = chunk.details, chunk.token
         finish = details.finish_reason if details else None
         ended = chunk.generated_text is not None
         deltas = [] if token is None else [_delta(token, finish, ended)]
         return Event(deltas, None if details is None else _usage(details), done=ended)
 
-    def whole(self, data: bytes) -> Event:
+    def parse_response(self, data: bytes) -> Event:
         found = _read_whole(data)
         chunk = found if not isinstance(found, list) else found[0] if found else _Chunk()
         details = chunk.details
         finish = details.finish_reason if details else None
-        error = complaint(chunk.error) if chunk.error else None
+        error = error_message(chunk.error) if chunk.error else None
         deltas = [Delta(answer=chunk.generated_text or "", finish=finish)]
         return Event(deltas, None if details is None else _usage(details), error)
 
@@ -79,19 +90,19 @@ def _delta(token: _Token, finish: str | None, ended: bool) -> Delta:
     return Delta(answer=answer, finish=finish, output=bool(answer) or not ended)
 
 
-def _parameters(prompt: Prompt, settings: Settings) -> dict[str, Any]:
+def _parameters(prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
     """Details hold the finish reason and the counts. A temperature of 0 is refused there: it means not to sample."""
     wanted: dict[str, Any] = {}
-    output_len = limit(prompt, settings)
+    output_len = output_limit(prompt, settings)
     if output_len is not None:
         wanted["max_new_tokens"] = output_len
-    if settings.ignore_eos or exact(prompt, settings):
+    if settings.ignore_eos or has_exact_length(prompt, settings):
         wanted["ignore_eos_token"] = True
     if settings.temperature is not None:
         wanted["do_sample"] = settings.temperature > 0
         if settings.temperature > 0:
             wanted["temperature"] = settings.temperature
-    return {**wanted, **stops(sampling(settings, _NAMES, "tgi"), "stop"), "details": True}
+    return {**wanted, **stop_as_list(sampling_fields(settings, _NAMES, "tgi"), "stop"), "details": True}
 
 
 def _usage(details: _Details) -> Usage:

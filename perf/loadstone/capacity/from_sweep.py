@@ -33,7 +33,7 @@ def _point(path: Path, objectives: Sequence[Objective]) -> dict[str, Judgement]:
         return {}
     seen = []
     for run in runs:
-        summary, columns = results.load(run)
+        summary, columns = results.read_summary_and_columns(run)
         seen.append(slo_probe.read_evidence(columns, summary, objectives))
     return judge_point(seen, objectives)
 

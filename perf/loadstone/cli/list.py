@@ -50,6 +50,6 @@ def parts() -> dict[str, list[str]]:
 
 
 def _with_plugins(group: str, built_in: Iterable[str]) -> list[str]:
-    from loadstone.plugins import installed
+    from loadstone.plugins import installed_plugins
 
-    return sorted({*built_in, *installed(group)})
+    return sorted({*built_in, *installed_plugins(group)})

@@ -67,11 +67,11 @@ def _one(options: Namespace) -> int:
     (path,), view = options.runs, run_command.find_view(options, exports())
     tokenizer, goodput = _measures(options)
     if path == "-":
-        summary, columns = results.measured(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
+        summary, columns = results.measure_records(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
     else:
-        summary, columns = results.load(Path(path), tokenizer, goodput)
+        summary, columns = results.read_summary_and_columns(Path(path), tokenizer, goodput)
     output = getattr(options, "output", None)
-    show.show(summary, view, output, lambda: results.web_page(summary, columns, csv.read(Path(path))))
+    show.show(summary, view, output, lambda: results.render_page(summary, columns, csv.read(Path(path))))
     run_command.for_ci(options, summary)
     return 0 if summary.counts.succeeded else 1
 
@@ -137,12 +137,12 @@ def _write(runs: Runs, view: str, output: str | None) -> None:
 
 
 def _folder(options: Namespace, view: str) -> int:
-    from loadstone.plugins import find
+    from loadstone.plugins import load_instance
 
     output = getattr(options, "output", None)
     if output is None:
         raise UsageError(f"--as {view} writes a folder: name a new one with -o")
-    find("loadstone.views", view, exports(), "--as")(Path(options.runs[0]), Path(output))
+    load_instance("loadstone.views", view, exports(), "--as")(Path(options.runs[0]), Path(output))
     notice(f"written to {output}")
     return 0
 
@@ -151,11 +151,11 @@ def _export(options: Namespace, view: str) -> int:
     """Two passes over the records: what is measured of all of them, then the records themselves."""
     from loadstone.cli import run_arguments
     from loadstone.dataset import tokenizer as tokens
-    from loadstone.plugins import find
+    from loadstone.plugins import load_instance
     from loadstone.report import output as outputs
     from loadstone.report.exports import BINARY
 
-    part, output = find("loadstone.views", view, exports(), "--as"), getattr(options, "output", None)
+    part, output = load_instance("loadstone.views", view, exports(), "--as"), getattr(options, "output", None)
     if view in BINARY and output in (None, "-") and sys.stdout.isatty():
         raise UsageError(f"--as {view} is not for a terminal: name a file with -o")
     tokenizer, goodput = _measures(options)

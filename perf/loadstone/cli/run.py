@@ -38,7 +38,7 @@ def run(options: Namespace) -> int:
             )
             return 130 if done.interrupted else max(result.exit_status(config, notice) for result in done.results)
         result = event_loop.run(loadtest.load_test(config, notice=notice, live=live))
-    show(result.summary, view, page=lambda: results.written_page(result.folder))
+    show(result.summary, view, page=lambda: results.saved_page(result.folder))
     for_ci(options, result.summary)
     notice(f"results are in {result.folder}")
     return result.exit_status(config, notice)

@@ -27,7 +27,7 @@ class RunSource:
 
     def summary(self, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Summary:
         if self._kept is None:
-            return results.read(self._path, tokenizer, goodput)
+            return results.read_summary(self._path, tokenizer, goodput)
         count = tokens.load(tokenizer).count if tokenizer else None
         return measure(self._kept, {"config": {"goodput": goodput}} if goodput else None, count)
 
@@ -41,7 +41,7 @@ def read_runs(
     for path in paths:
         try:
             for place in [path] if path.is_file() else run_folder.runs(path):
-                found[place] = results.read(place, tokenizer, goodput)
+                found[place] = results.read_summary(place, tokenizer, goodput)
         except UsageError as exc:
             unreadable.append(str(exc))
     return dict(zip(short_names(list(found)), found.values(), strict=True)), unreadable

@@ -92,7 +92,7 @@ def _ended(summary: Summary) -> str:
 
 
 def _measured(path: Path, which: WindowName, force: bool) -> MeasuredRun:
-    summary, columns = results.load(path)
+    summary, columns = results.read_summary_and_columns(path)
     verdict = summary.verdict
     if verdict is not None and verdict.status == "invalid" and not force:
         worst = next(doubt for doubt in verdict.doubts if doubt.severity == "invalid")

@@ -96,4 +96,4 @@ def read(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | N
 
 def _summaries(path: Path, tokenizer: str | None, goodput: dict[str, float] | None) -> Iterator[tuple[str, Summary]]:
     for run in run_folder.runs(path):
-        yield run.name, results.read(run, tokenizer, goodput)
+        yield run.name, results.read_summary(run, tokenizer, goodput)

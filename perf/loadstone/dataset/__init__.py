@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from loadstone.dataset import resolve
 from loadstone.dataset.source import Options, Source, open_source
 from loadstone.errors import Notice, UsageError
-from loadstone.plugins import find
+from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 
 Reader = Callable[[Source, Options], Iterator[Prompt]]
@@ -51,7 +51,7 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
     name, path = resolve.resolve(spec, READERS)
     source = open_source(path, name, notice)
     name = name or _format(source, options)
-    reader: Reader = find(resolve.GROUP, name, READERS, "--dataset")
+    reader: Reader = load_instance(resolve.GROUP, name, READERS, "--dataset")
     if not callable(reader):
         raise UsageError(f"the reader {name} is not callable; it must take (source, options) and yield prompts")
     prompts = _fitted(reader(source, options), name, source, options)

@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct
 from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser
 from loadstone.engine.requests import PreparedRequest
-from loadstone.records import Choice, Failure, Kind, Phase, Record
+from loadstone.records import Choice, Failure, FailureKind, Phase, Record
 from loadstone.transport import Clock, Exchange
 from loadstone.units import NS_PER_S
 
@@ -147,7 +147,7 @@ class InFlightRequest:
             usage=reply.usage,
             text=first.text,
             reasoning=first.reasoning,
-            tools=reply.tools() if kept else None,
+            tools=reply.tool_calls() if kept else None,
             choices=kept if len(kept) > 1 else None,
             logprobs=reply.logprobs() if kept else None,
             attempt=order.attempt,
@@ -160,13 +160,13 @@ class InFlightRequest:
         if self._timer is not None:
             self._timer.cancel()
         if self.exchange.status is not None and self.reply.status is None:
-            self.reply.head(self.exchange.status, self.exchange.header(b"content-type"))
+            self.reply.start(self.exchange.status, self.exchange.header(b"content-type"))
         return self.reply.finish(failure)
 
     def _head(self, data: bytes, at: int) -> None:
         """The first piece of the body: by now the status is known, and the rest goes straight to the reply."""
         assert self.exchange.status is not None
-        self.reply.head(self.exchange.status, self.exchange.header(b"content-type"))
+        self.reply.start(self.exchange.status, self.exchange.header(b"content-type"))
         self.exchange.sink = self.reply.feed
         self.reply.feed(data, at)
 
@@ -183,7 +183,7 @@ class InFlightRequest:
         """The earliest instant at which the flight ends as things stand now, and as what."""
         limits, last, now = self._limits, self.reply.last, self._clock()
         sent = now if self.exchange.sent is None else self.exchange.sent
-        waits: tuple[tuple[int, float | None, Kind, str], ...] = (
+        waits: tuple[tuple[int, float | None, FailureKind, str], ...] = (
             (self.begun, limits.whole, "timeout", "not complete after {:g} s (--timeout)"),
             (sent, limits.ttft if last is None else None, "timeout", "no output after {:g} s (--ttft-timeout)"),
             (last or 0, limits.idle if last is not None else None, "timeout", "no output for {:g} s (--idle-timeout)"),

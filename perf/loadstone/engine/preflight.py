@@ -12,10 +12,10 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API
-from loadstone.apis.response_parser import ResponseParser, complaint
+from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.engine.requests import PreparedRequest
 from loadstone.errors import UsageError
-from loadstone.text import LABEL, clean, paired
+from loadstone.text import MAX_LABEL, clean, replace_surrogate_escapes
 from loadstone.transport import Exchange, Request, Transport, TransportError
 
 PATIENCE = 30.0
@@ -37,10 +37,10 @@ async def look(
     """Ask for the list of models. Raises UsageError when nobody answers or the key is refused."""
     status, body, exchange = await ask(transport, Request("GET", path, headers), url)
     if status in (401, 403):
-        raise UsageError(f"{url} refuses the request (HTTP {status}: {complaint(body)}); {key_hint}")
+        raise UsageError(f"{url} refuses the request (HTTP {status}: {error_body_message(body)}); {key_hint}")
     software = exchange.header(b"server")
     return Server(
-        _models(body) if status == 200 else None, clean(software.decode("latin-1"), LABEL) if software else None
+        _models(body) if status == 200 else None, clean(software.decode("latin-1"), MAX_LABEL) if software else None
     )
 
 
@@ -62,10 +62,10 @@ async def probe(transport: Transport, job: PreparedRequest, api: API, url: str, 
     if status in _BUSY:
         return
     if not 200 <= status < 300:
-        known = f"; it lists {', '.join(clean(model, LABEL) for model in models[:5])}" if models else ""
-        raise UsageError(f"{url} refuses the first request (HTTP {status}: {complaint(body)}){known}")
+        known = f"; it lists {', '.join(clean(model, MAX_LABEL) for model in models[:5])}" if models else ""
+        raise UsageError(f"{url} refuses the first request (HTTP {status}: {error_body_message(body)}){known}")
     reply = ResponseParser(api, stream=job.streamed)
-    reply.head(status, exchange.header(b"content-type"))
+    reply.start(status, exchange.header(b"content-type"))
     reply.feed(body, 0)
     failure = reply.finish()
     if failure is not None and failure.kind == "protocol":
@@ -92,7 +92,7 @@ async def ask(transport: Transport, request: Request, url: str) -> tuple[int, by
 def _models(body: bytes) -> list[str] | None:
     """The ids of a list of models, as they have to be sent. One that is longer than LONGEST names no model."""
     try:
-        rows: Any = msgspec.json.decode(paired(body))["data"]
+        rows: Any = msgspec.json.decode(replace_surrogate_escapes(body))["data"]
         return [row["id"] for row in rows if isinstance(row["id"], str) and len(row["id"]) <= LONGEST]
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
         return None

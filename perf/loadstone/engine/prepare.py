@@ -25,12 +25,12 @@ from loadstone.engine.preflight import Server
 from loadstone.engine.sender import Endpoint
 from loadstone.errors import Notice, UsageError
 from loadstone.host import timer
-from loadstone.plugins import find
+from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 from loadstone.schedule import plan
 from loadstone.schedule.plan import Load, Plan
 from loadstone.transport import Options, address, in_process
-from loadstone.transport.factory import open_transport, stamper, tls_context
+from loadstone.transport.factory import choose_arrival_clock, open_transport, tls_context
 from loadstone.units import NS_PER_S
 
 # Settings that requests know by another name.
@@ -93,7 +93,7 @@ def protocol(config: Config) -> base.API:
         from loadstone.apis.template import TemplateAPI
 
         return TemplateAPI(config.body_template, config.text_path, config.usage_path)
-    return apis.checked(find("loadstone.apis", config.api, apis.APIS, "--api"), config.api)
+    return apis.check_api(load_instance("loadstone.apis", config.api, apis.APIS, "--api"), config.api)
 
 
 def read(config: Config, notice: Notice) -> list[Prompt]:
@@ -155,7 +155,7 @@ def entrances(config: Config, api: base.API, model: object | None = None) -> lis
         return [_inside(config, model)]
     if not config.urls:
         raise UsageError("no server: give its address with --url http://HOST:PORT")
-    path = api.path if config.stream and api.streams else api.path_whole or api.path
+    path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
     return [_entrance(config, url, path) for url in config.urls]
 
 
@@ -164,7 +164,7 @@ def _inside(config: Config, model: object | None) -> EndpointSpec:
     if config.api not in ("chat", "completions"):
         raise UsageError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
     if model is None:
-        model = in_process.made(config.model or "", config.shown())
+        model = in_process.load_model(config.model or "", config.shown())
     name = config.model or type(model).__name__
     return EndpointSpec(
         Endpoint(in_process.InProcessModel(model, name, timer.clock, config.batch_size), "/"), "/v1/models", name
@@ -172,13 +172,13 @@ def _inside(config: Config, model: object | None) -> EndpointSpec:
 
 
 def _entrance(config: Config, url: str, path: str) -> EndpointSpec:
-    target, base = address.locate(url)
+    target, base = address.parse_url(url)
     tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
-    arrivals = stamper(config.clock, config.transport, target)
-    options = Options(clock=timer.clock, connect_timeout=config.connect_timeout, tls=tls, arrivals=arrivals)
+    arrivals = choose_arrival_clock(config.clock, config.transport, target)
+    options = Options(clock=timer.clock, connect_timeout=config.connect_timeout, tls=tls, arrival_clock=arrivals)
     transport = open_transport(config.transport, target, options)
-    listing = address.sibling(base, path, "/v1/models") if path else "/v1/models"
-    return EndpointSpec(Endpoint(transport, address.path_at(base, path) or "/"), listing, hide_in_url(url))
+    listing = address.sibling_path(base, path, "/v1/models") if path else "/v1/models"
+    return EndpointSpec(Endpoint(transport, address.join_path(base, path) or "/"), listing, hide_in_url(url))
 
 
 async def _meet(
@@ -207,24 +207,24 @@ async def _try(
 ) -> None:
     """A model that the server does not list, or an answer of which only the operator knows the form, is tried once."""
     listed = not model or model in (server.models or ())
-    if not listed or api.guessed:
+    if not listed or api.probe_first:
         await preflight.probe(entrance.door.transport, job.at(entrance.door.path), api, entrance.url, server.models)
     if not listed:
         notice(f"{entrance.url} does not list a model {model!r}, but takes a request for it")
 
 
-def _settings(config: Config, model: str) -> base.Settings:
+def _settings(config: Config, model: str) -> base.RequestSettings:
     given = {name: getattr(config, name) for name in _SAMPLED}
     sampling = {_SAMPLING.get(name, name): value for name, value in given.items() if value is not None}
     extra = dict(config.extra_body)
     if config.chat_template_kwargs is not None and not config.apply_chat_template:
         extra["chat_template_kwargs"] = config.chat_template_kwargs
-    return base.Settings(
+    return base.RequestSettings(
         model=model,
         stream=config.stream,
         output_len=config.output_len if isinstance(config.output_len, int) else None,
         ignore_eos=config.ignore_eos,
-        match=config.match_output_length,
+        exact_length=config.match_output_length,
         usage=config.usage,
         temperature=config.temperature,
         sampling=sampling,

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis import API, Settings
+from loadstone.apis import API, RequestSettings
 from loadstone.config.redact import hide_header
 from loadstone.errors import UsageError
-from loadstone.records import Prompt, following, messages
+from loadstone.records import Prompt, messages, next_prompt
 from loadstone.schedule.plan import Plan
 from loadstone.transport import Headers, Request
 
@@ -37,7 +37,7 @@ class PreparedRequest(Struct, frozen=True):
 class RequestBuilder:
     """Turns prompts into jobs: the same prompt for the same model always gives the same bytes."""
 
-    def __init__(self, api: API, settings: Sequence[Settings], path: str, headers: Headers) -> None:
+    def __init__(self, api: API, settings: Sequence[RequestSettings], path: str, headers: Headers) -> None:
         self._api = api
         self._settings = settings
         self._path = path
@@ -63,12 +63,12 @@ class RequestBuilder:
         """Raises UsageError for a later turn that the API cannot ask, before anything is sent."""
         asked = prompt
         for turn in prompt.later:
-            asked = following(asked, "", turn)
+            asked = next_prompt(asked, "", turn)
             self._body(asked, self._settings[0])
 
-    def _body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+    def _body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         try:
-            return self._api.body(prompt, settings)
+            return self._api.build_body(prompt, settings)
         except UsageError:
             raise
         except Exception as exc:  # the class may be somebody else's
@@ -121,7 +121,7 @@ def _shown(headers: Headers) -> dict[str, str]:
 
 
 def _line(job: PreparedRequest) -> bytes:
-    line: dict[str, Any] = {"prompt": job.prompt.id, "model": job.model, "headers": _shown(job.request.own)}
+    line: dict[str, Any] = {"prompt": job.prompt.id, "model": job.model, "headers": _shown(job.request.own_headers)}
     line["later"] = [{"messages": messages(turn), "think": turn.think} for turn in job.prompt.later]
     given = {name: value for name, value in line.items() if value}
     return msgspec.json.encode({**given, "body": msgspec.Raw(job.request.body)}) + b"\n"

@@ -16,7 +16,7 @@ from loadstone.apis import API
 from loadstone.engine.in_flight import InFlightRequest, Scheduled, TimeLimits, Timeouts
 from loadstone.engine.requests import PreparedRequest, PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy
-from loadstone.records import Failure, Phase, Record, following
+from loadstone.records import Failure, Phase, Record, next_prompt
 from loadstone.schedule.plan import Plan
 from loadstone.text import clean
 from loadstone.transport import Clock, Request, Transport, TransportError
@@ -81,12 +81,12 @@ class Sender:
     def next_job(self, place: int, turn: int, before: InFlightRequest) -> PreparedRequest:
         """The request of a later turn: what `before` asked, its answer, and what is said now."""
         first = self.job(place).prompt
-        asked = following(before.job.prompt, before.answer, first.later[turn - 1])
+        asked = next_prompt(before.job.prompt, before.answer, first.later[turn - 1])
         return self._jobs.maker.make(asked, self.plan.model(place))
 
     def flight(self, place: int, turn: int, job: PreparedRequest, scheduled: int, phase: Phase) -> InFlightRequest:
         """The request, ready to go. `turn` counts from 0."""
-        if self._plain and not job.request.own:
+        if self._plain and not job.request.own_headers:
             order = Scheduled(index=place, scheduled=scheduled, phase=phase)
         else:
             order = self._order(place, turn, job, scheduled, phase)
@@ -145,7 +145,9 @@ class Sender:
         self.flights.discard(flight)
         self._watch.end(flight)
         if flight.exchange.sent is not None:
-            self.lags.append(flight.exchange.sent - ready - (flight.exchange.connect or 0) - flight.exchange.lost)
+            self.lags.append(
+                flight.exchange.sent - ready - (flight.exchange.connect or 0) - flight.exchange.resend_delay
+            )
         well = self.record(flight, failure, later)
         if failure is not None:
             await asyncio.sleep(0)  # for want of a file or a port it fails before it ever waits: let others have a turn
@@ -182,12 +184,12 @@ class Sender:
 
 
 def _own_id(job: PreparedRequest) -> str | None:
-    return next((value for name, value in job.request.own if name.lower() == REQUEST_ID.lower()), None)
+    return next((value for name, value in job.request.own_headers if name.lower() == REQUEST_ID.lower()), None)
 
 
 def _addressed(flight: InFlightRequest, door: Endpoint) -> Request:
     """The request as this server is to get it."""
     request, name = flight.job.request, flight.order.request_id
     if name is not None and name != _own_id(flight.job):
-        request = msgspec.structs.replace(request, own=(*request.own, (REQUEST_ID, name)))
+        request = msgspec.structs.replace(request, own_headers=(*request.own_headers, (REQUEST_ID, name)))
     return request if request.path == door.path else msgspec.structs.replace(request, path=door.path)

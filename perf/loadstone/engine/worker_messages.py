@@ -174,7 +174,7 @@ def frame(message: Down | Up) -> bytes:
     except UnicodeEncodeError:
         if isinstance(message, WorkerSpec):  # prompts are sent as they are, or not at all
             raise
-        body = _encoder.encode(text.whole(msgspec.to_builtins(message)))
+        body = _encoder.encode(text.to_utf8_nested(msgspec.to_builtins(message)))
     return len(body).to_bytes(LENGTH, "big") + body
 
 

@@ -209,7 +209,7 @@ def _wanted(made: PreparedRun) -> int:
     output = round(sum(lengths) / len(lengths)) if lengths else None
     recorded = len(plan.offsets) * NS_PER_S / max(1, int(plan.offsets[-1])) if plan.offsets is not None else None
     most = (machine.load(config) or {}).get("events_per_second")
-    local = any(machine.is_here(address.locate(url)[0]) for url in config.urls)
+    local = any(machine.is_here(address.parse_url(url)[0]) for url in config.urls)
     return worker_count.workers(plan.load, output, len(cores() or [0]), local, most, recorded)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from loadstone.metrics.chart_data import Curve, Traces
 from loadstone.report.page import Axis, Band, Chart, Mark, Role, Series
 from loadstone.report.run_tables import LABELS, number
-from loadstone.server_metrics.names import figure
+from loadstone.server_metrics.names import server_metric
 from loadstone.summary import Metric, Summary
 from loadstone.units import Array
 
@@ -209,7 +209,7 @@ def _of_server(
     ours, _, source = name.partition(" (")
     unit, scale = _unit(ours)
     known = [None if value is None else value * scale for value in values]
-    label = _RATIOS.get(ours) or figure(ours).label
+    label = _RATIOS.get(ours) or server_metric(ours).label
     return Chart(
         title=f"Server: {label}" + (f" ({source}" if source else ""),
         x=seconds(traces),
@@ -224,7 +224,7 @@ def _of_server(
 
 def _unit(ours: str) -> tuple[str, float]:
     """Of the axis, and how many of it the figure's own unit is. Counters are a second, times are means."""
-    what = figure(ours)
+    what = server_metric(ours)
     if ours in _RATIOS:
         return "%", 100.0
     unit, scale = _UNITS.get(what.unit, (what.unit, 1.0))

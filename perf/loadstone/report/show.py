@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 def view_of(name: str, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
     """`others`: names that are known as well, but done elsewhere."""
-    from loadstone.plugins import find
+    from loadstone.plugins import load_instance
     from loadstone.report import VIEWS, terminal
 
     if name == "text":
         return terminal.render
-    view: Callable[[Summary], str] = find("loadstone.views", name, {"text": "", **VIEWS, **(others or {})}, "--as")
+    view: Callable[[Summary], str] = load_instance(
+        "loadstone.views", name, {"text": "", **VIEWS, **(others or {})}, "--as"
+    )
     return view
 
 

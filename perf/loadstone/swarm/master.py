@@ -192,7 +192,7 @@ class Master:
         run.watchers = StopConditions(run.config, log.warning, lambda reason, _: self._seen(run, reason))
         run.origin = startup.begin(post, roster)
         if run.lookout is not None:
-            run.lookout.began(run.origin)
+            run.lookout.set_origin(run.origin)
         log.info(
             "%d processes on %d machines begin; results go to %s", run.made.shares, len(list(roster)), run.made.folder
         )

@@ -83,7 +83,7 @@ def _parts(folder: Path) -> list[Path]:
 
 def _ended(run: Path) -> Summary | None:
     try:
-        summary = results.load_summary((run / "summary.json").read_bytes())
+        summary = results.decode_summary((run / "summary.json").read_bytes())
     except (OSError, msgspec.MsgspecError):
         return None
     return None if summary.run.get("ended") in (None, "interrupted") else summary

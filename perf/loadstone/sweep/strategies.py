@@ -120,7 +120,7 @@ class SloSearch:
         return self._known[run]
 
     def _look(self, run: Path) -> Evidence:
-        summary, columns = results.load(run)
+        summary, columns = results.read_summary_and_columns(run)
         return probes.read_evidence(columns, summary, self.objectives)
 
     def _next(self, settings: Mapping[str, Any], found: Sequence[Probe]) -> NextRun | None:

@@ -74,12 +74,12 @@ def _meant(name: str, categories: Categories | None) -> list[Task | Group]:
 
 
 def _known() -> list[str]:
-    return sorted({*BENCHMARKS, *plugins.installed(GROUP)})
+    return sorted({*BENCHMARKS, *plugins.installed_plugins(GROUP)})
 
 
 def _benchmark(name: str) -> Benchmark:
     """The benchmark of that name, which the data of its tasks know."""
-    part = plugins.find(GROUP, name, BENCHMARKS, "--tasks")
+    part = plugins.load_instance(GROUP, name, BENCHMARKS, "--tasks")
     if isinstance(part, Task):
         part = Benchmark(name=part.name, tasks=(part,))
     if not isinstance(part, Benchmark):

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.errors import UsageError
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.tasks.spec import Doc, Mode, Task
 
 # Of lm-eval's draw of examples (`--seed`, the fourth).
@@ -135,7 +135,7 @@ def _sample(task: Task, mode: Mode, number: int, doc: Doc, shots: list[Shot]) ->
     spec = task.generation if mode == "generation" else None
     description = task.description if spec is None or spec.description is None else spec.description
     prefix = (spec.prefix if spec is not None else None) or ""
-    asked = Asked(query=query(doc), description=description, shots=shots, prefix=prefix,
+    asked = Question(query=query(doc), description=description, shots=shots, prefix=prefix,
                   delimiter=task.target_delimiter, between=task.fewshot_delimiter)  # fmt: skip
     more: dict[str, Any] = {name: made(doc) for name in _MORE if (made := getattr(task, name)) is not None}
     return Sample(task=task.name, doc_id=number, doc=doc, target=target(doc), ask=asked, **more)

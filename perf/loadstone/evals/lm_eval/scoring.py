@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from loadstone.evals.scoring.aggregate import OUTCOMES
-from loadstone.samples import Estimate, Figure, ItemResponses, Outcome, Score, TaskResult
+from loadstone.samples import Estimate, ItemResponses, MetricResult, Outcome, Score, TaskResult
 from loadstone.tasks.spec import Mode
 
 SEED = 1234
@@ -140,10 +140,12 @@ class HarnessScorer:
     def _mean(self, metric: str) -> bool:
         return getattr(self._task.aggregation().get(metric), "__name__", "mean") == "mean"
 
-    def _figure(self, metric: str, name: str, values: list[Any], outcomes: dict[str, int]) -> Figure:
+    def _figure(self, metric: str, name: str, values: list[Any], outcomes: dict[str, int]) -> MetricResult:
         aggregate = self._task.aggregation()[metric]
         found = Estimate(value=float(aggregate(values)), n=len(values), stderr=_spread(aggregate, values))
-        return Figure(metric=metric, filter=name, all=found, stderr=found.stderr, answered=None, outcomes=outcomes)
+        return MetricResult(
+            metric=metric, filter=name, all=found, stderr=found.stderr, answered=None, outcomes=outcomes
+        )
 
 
 def _plain(value: Any) -> float | list[float] | None:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from loadstone.errors import UsageError
 from loadstone.evals.lm_eval.scoring import HarnessScorer
 from loadstone.evals.requests.build import EvalRequest, Form, Item
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.tasks.spec import Data, Filter, Generation, HarnessTask, Likelihood, Mode
 
 PREFIX = "lm-eval:"
@@ -119,7 +119,7 @@ class LmEvalTask:
             doc_id=doc_id,
             doc=doc,
             target=str(self._task.doc_to_target(doc)),
-            ask=Asked(query=""),
+            ask=Question(query=""),
         )
         lanes = [
             [self._wanted(f"{self.name}:{doc_id}/{at}", attempt, one, form, gen) for attempt in range(passes)]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from loadstone.checks.finding import plain
 from loadstone.evals.scoring.intervals import has_own_scale
 from loadstone.report.page import Axis, Block, Chart, Section, Series, Table
-from loadstone.samples import Estimate, Evaluation, Figure, GroupResult, LeaderboardRow, TaskResult
+from loadstone.samples import Estimate, Evaluation, GroupResult, LeaderboardRow, MetricResult, TaskResult
 
 # Tasks in a chart; rows of a table of details that is open from the start.
 MOST_CHARTED, MOST_OPEN = 80, 12
@@ -38,12 +38,12 @@ def _task(each: TaskResult) -> list[str]:
     return [plain(each.task), *told, *about, figure.metric if figure else "-"]
 
 
-def _with_error(figure: Figure) -> list[str]:
+def _with_error(figure: MetricResult) -> list[str]:
     value, interval, answered = _figure(figure)
     return [value, interval, _error(figure), answered]
 
 
-def _error(figure: Figure) -> str:
+def _error(figure: MetricResult) -> str:
     times = 1 if has_own_scale(figure.metric) else 100
     return "-" if figure.all.stderr is None else f"{times * figure.all.stderr:.2f}"
 
@@ -52,7 +52,7 @@ def _template(each: TaskResult) -> str:
     return f"{plain(each.template, 40)} v{each.version:g}"
 
 
-def _figure(figure: Figure) -> list[str]:
+def _figure(figure: MetricResult) -> list[str]:
     if has_own_scale(figure.metric):
         answered = f"{figure.answered.value:.2f}" if figure.answered else "-"
         return [f"{figure.all.value:.2f}", format_interval(figure.all, 1), answered]
@@ -146,7 +146,7 @@ def metric_sections(tasks: Sequence[TaskResult]) -> Iterator[Section]:
         yield Section("Several passes", [table])
 
 
-def _one(each: TaskResult, figure: Figure) -> list[str]:
+def _one(each: TaskResult, figure: MetricResult) -> list[str]:
     value, interval, answered = _figure(figure)
     unparsed = figure.outcomes["unparsed"]
     return [plain(each.task), figure.metric, plain(figure.filter, 60), value, _error(figure), interval,

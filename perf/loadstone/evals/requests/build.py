@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.tasks.spec import Generation, Mode, Task
 
 # Of the first pass, where answers are sampled; the next pass has the next number.
@@ -106,14 +106,14 @@ def build_item(sample: Sample, options: RequestOptions) -> Item:
     ])  # fmt: skip
 
 
-def as_text(asked: Asked, system: str | None = None) -> str:
+def as_text(asked: Question, system: str | None = None) -> str:
     """Everything as one text, for completions."""
     opening = join(system, asked.description, asked.between)
     shots = "".join(_turns_text(asked, shot) for shot in asked.shots)
     return opening + shots + _question(asked) + asked.prefix
 
 
-def as_messages(asked: Asked, system: str | None = None, multiturn: bool = False) -> list[Message]:
+def as_messages(asked: Question, system: str | None = None, multiturn: bool = False) -> list[Message]:
     """As a chat: description and system prompt as the system's words; examples before the question in the message of
     the user, or as turns of their own; what the answer is to begin with as the beginning of the assistant's."""
     opening = join(system, asked.description, asked.between)
@@ -146,13 +146,13 @@ def _message(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 
-def _turns_text(asked: Asked, shot: tuple[str, str]) -> str:
+def _turns_text(asked: Question, shot: tuple[str, str]) -> str:
     question, answer = shot
     between = asked.delimiter if not asked.prefix or _needs(question, asked.prefix) else ""
     return question + between + join(asked.prefix, answer) + asked.between
 
 
-def _question(asked: Asked) -> str:
+def _question(asked: Question) -> str:
     between = asked.delimiter if asked.prefix and _needs(asked.query, asked.prefix) else ""
     return asked.query + between
 
@@ -161,7 +161,7 @@ def _needs(first: str, second: str) -> bool:
     return bool(first) and not (first[-1].isspace() or second[0].isspace())
 
 
-def _delimiter(asked: Asked, form: Form) -> str:
+def _delimiter(asked: Question, form: Form) -> str:
     """Before a continuation: the turn of a chat begins with it, unless it was begun already."""
     begun = asked.prefix and not asked.prefix[-1].isspace()
     return asked.delimiter if form == "text" or begun else ""

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import base
-from loadstone.apis.response_parser import ResponseParser, complaint
+from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.config import secrets
 from loadstone.config.schema import Config
 from loadstone.engine import preflight, prepare
@@ -41,7 +41,7 @@ class ClientResponse(Struct, frozen=True):
     @property
     def error(self) -> str:
         """The server's words in a refusal, with the status."""
-        return f"HTTP {self.status}: {complaint(self.body)}"
+        return f"HTTP {self.status}: {error_body_message(self.body)}"
 
     def json(self) -> Any:
         """The body, None where it is not JSON."""
@@ -53,7 +53,7 @@ class ClientResponse(Struct, frozen=True):
     def parse(self, api: base.API) -> ResponseParser:
         """The answer, read as an API does it."""
         reply = ResponseParser(api, stream=False, keep_text=True)
-        reply.head(self.status, b"application/json")
+        reply.start(self.status, b"application/json")
         reply.feed(self.body, 0)
         reply.finish()
         return reply

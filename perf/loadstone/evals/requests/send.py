@@ -107,7 +107,7 @@ def rows(batch: Iterable[PlannedRequest], load: Config) -> Iterator[Row]:
 
 def fields(api: base.API, settings: Row, stream: bool = True) -> Row:
     """The settings of a generation under the names of a protocol. A seed is left out where the protocol has none."""
-    bare = api.body(_EMPTY, base.Settings(model=""))
+    bare = api.build_body(_EMPTY, base.RequestSettings(model=""))
     try:
         body = _body(api, settings)
     except UsageError:
@@ -124,7 +124,9 @@ _EMPTY = Prompt(id="", text=".")
 def _body(api: base.API, settings: Row) -> Row:
     sampling = {name: settings[name] for name in SAMPLING if name in settings}
     prompt = Prompt(id="", text=".", output_len=settings.get("max_tokens"))
-    return api.body(prompt, base.Settings(model="", temperature=settings.get("temperature"), sampling=sampling))
+    return api.build_body(
+        prompt, base.RequestSettings(model="", temperature=settings.get("temperature"), sampling=sampling)
+    )
 
 
 def encode_row(row: Row) -> bytes:
@@ -169,7 +171,7 @@ def finish_killed_runs(folder: Path, load: Config) -> list[Path]:
     for path in left:
         run = run_folder.RunFolder(path, new=False)
         run.merge()
-        results.finish(run, load.tokenizer, load.html)
+        results.write_results(run, load.tokenizer, load.html)
     return left
 
 

@@ -168,7 +168,7 @@ def _changed(task: Task, wish: RescoreOptions) -> Task:
         return task
     if task.generation is None:
         raise UsageError(f"{task.name} is no text to extract from: --extractor and --scorer are for generated answers")
-    scorer: Scorer | None = plugins.find(GROUP, wish.scorer, SCORERS, "--scorer") if wish.scorer else None
+    scorer: Scorer | None = plugins.load_instance(GROUP, wish.scorer, SCORERS, "--scorer") if wish.scorer else None
     filters = task.generation.filters
     if wish.extractor is not None:
         filters = (Filter(wish.extractor, find_extractor(wish.extractor), filters[0].score),)
@@ -179,7 +179,7 @@ def _changed(task: Task, wish: RescoreOptions) -> Task:
 def find_extractor(name: str) -> Extractor:
     """By name, as `regex:PATTERN` (its first group, or all of it; of several matches the last) or `FILE.py:NAME`."""
     if not name.startswith("regex:"):
-        found: Extractor = plugins.find(GROUP, name, EXTRACTORS, "--extractor")
+        found: Extractor = plugins.load_instance(GROUP, name, EXTRACTORS, "--extractor")
         return found
     try:
         pattern = re.compile(name.removeprefix("regex:"))

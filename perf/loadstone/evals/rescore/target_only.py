@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from loadstone.errors import UsageError
 from loadstone.evals.output.lm_eval_samples import INVALID
 from loadstone.evals.scoring import score
-from loadstone.samples import Asked, Sample, Score
+from loadstone.samples import Question, Sample, Score
 from loadstone.scorers import choice
 from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Data, Filter, Generation, Likelihood, Task
@@ -78,7 +78,7 @@ def build_sample(name: str, logged: SavedSample) -> Sample:
         doc_id=answered.doc_id,
         doc=answered.doc,
         target=answered.target,
-        ask=Asked(query=""),
+        ask=Question(query=""),
         choices=choices,
         gold=_gold(answered.target, choices) if choices else [],
     )

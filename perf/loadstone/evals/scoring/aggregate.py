@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from loadstone.evals.scoring import intervals
 from loadstone.evals.scoring.score import mean_value
-from loadstone.samples import Estimate, Figure, Outcome, Score, TaskResult
+from loadstone.samples import Estimate, MetricResult, Outcome, Score, TaskResult
 from loadstone.tasks.spec import Mode
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -134,11 +134,11 @@ class TaskTally:
             notes=dict(self._notes.most_common(5)),
         )
 
-    def _figure(self, name: Name) -> Figure:
+    def _figure(self, name: Name) -> MetricResult:
         column = self._columns[name]
         share = not intervals.has_own_scale(name[0])
         all_ = intervals.estimate(column.all, column.clusters, share)
-        return Figure(
+        return MetricResult(
             metric=name[0],
             filter=name[1],
             all=all_ or Estimate(value=0.0, n=0),

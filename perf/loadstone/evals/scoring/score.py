@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from msgspec import Struct
 
 from loadstone.errors import UsageError
-from loadstone.samples import Asked, ItemResponses, Outcome, Sample, Score
+from loadstone.samples import ItemResponses, Outcome, Question, Sample, Score
 from loadstone.scorers import choice
 from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Filter, Generation, Likelihood, Mode, Task
@@ -52,7 +52,7 @@ def build_sample(task: Task, mode: Mode, responses: ItemResponses) -> Sample:
             doc_id=responses.doc_id,
             doc=doc,
             target=(told or task.target)(doc),
-            ask=Asked(query=""),
+            ask=Question(query=""),
             answers=task.answers(doc) if task.answers else [],
             choices=task.choices(doc) if task.choices else [],
             gold=task.gold(doc) if task.gold else [],
