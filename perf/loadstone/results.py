@@ -85,7 +85,7 @@ def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None, scra
     summary = metrics_measure.measure_columns(columns, run)
     if scraped:
         summary = msgspec.structs.replace(summary, server=server_side(scraped, columns, summary))
-    if quoted := ceiling.quote(summary):
+    if quoted := ceiling.ceiling_used(summary):
         summary = msgspec.structs.replace(summary, run=summary.run | {"ceiling": quoted})
     return msgspec.structs.replace(summary, verdict=judge(summary))
 

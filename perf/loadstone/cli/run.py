@@ -28,7 +28,7 @@ def run(options: Namespace) -> int:
     from loadstone import loadtest, results
     from loadstone.host import event_loop
 
-    config, view = load.config_of(vars(options)).check(), asked(options)
+    config, view = load.load_config(vars(options)).check(), asked(options)
     live = None if getattr(options, "quiet", False) else watched
     outputs.check_new(getattr(options, "junit", None), "--junit")
     with served(config) as config:

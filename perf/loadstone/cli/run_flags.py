@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 
 from loadstone.cli.flag_types import header, json_object, law, think, time, whole, workers
-from loadstone.config.parse import slo
+from loadstone.config.parse import parse_slo
 
 _SAMPLING: dict[str, Callable[[str], float]] = {
     **dict.fromkeys(("top-p", "min-p", "presence-penalty", "frequency-penalty", "repetition-penalty"), float),
@@ -234,7 +234,7 @@ def _results(verb: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--goodput",
         nargs="+",
-        type=slo,
+        type=parse_slo,
         metavar="METRIC:TIME",
         help="objectives such as ttft:200ms tpot:50ms latency:5s",
     )

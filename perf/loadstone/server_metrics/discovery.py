@@ -35,8 +35,8 @@ async def find(config: Config, paths: Sequence[str], notice: Notice) -> list[Met
     out to have. `paths`: of the API, which a server's address may end in."""
     if config.scrape is False:
         return []
-    if config.scraped:
-        return [await _asked(config, place, notice) for place in _places(config, map(with_path, config.scraped))]
+    if config.scrape_urls:
+        return [await _asked(config, place, notice) for place in _places(config, map(with_path, config.scrape_urls))]
     own = (beside(url, paths) for url in config.urls)
     looks = [_there(config, place, notice) for place in _places(config, own)]
     return [place for place in await asyncio.gather(*looks) if place is not None]

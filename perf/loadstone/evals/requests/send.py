@@ -89,7 +89,7 @@ def rows(batch: Iterable[Routed], load: Config) -> Iterator[Row]:
         if route.way is not None:
             yield {"id": one.id, **loglikelihood.body(one, route.way)}
             continue
-        api = api or prepare.protocol(msgspec.structs.replace(load, api=route.api))
+        api = api or prepare.find_api(msgspec.structs.replace(load, api=route.api))
         settings = cut_stops(one.settings, route.stops)
         key = msgspec.json.encode(settings)
         if key not in known:
