@@ -89,7 +89,7 @@ def measure_columns(
     summary = metrics_measure.measure_columns(columns, run)
     if scraped:
         summary = msgspec.structs.replace(summary, server=server_side(scraped, columns, summary))
-    if quoted := ceiling.quote(summary):
+    if quoted := ceiling.ceiling_used(summary):
         summary = msgspec.structs.replace(summary, run=summary.run | {"ceiling": quoted})
     return msgspec.structs.replace(summary, verdict=judge(summary))
 

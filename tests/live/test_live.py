@@ -13,7 +13,7 @@ import pytest
 
 from loadstone.checks.finding import Finding
 from loadstone.config.parse import SLOS
-from loadstone.engine.progress_digest import Digest, bins
+from loadstone.engine.progress_digest import ProgressDigest, count_bins
 from loadstone.engine.worker_messages import Progress
 from loadstone.live import display
 from loadstone.live import terminal as screen
@@ -25,7 +25,7 @@ from loadstone.metrics.columns import build
 from loadstone.metrics.request_slo import TOGETHER, met, tally
 from loadstone.records import Record, Usage
 from loadstone.results import measure
-from loadstone.schedule.plan import DatasetShape, Load, Plan, make
+from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
 from support import example_run, virtual_time
 from support.records import failed, streamed, whole
 
@@ -235,8 +235,8 @@ def doubts(*pulses: Progress, behind: float = 0.0, run: dict[str, Any] | None = 
     return {found.what: found.severity for found in sums.doubts(list(last.values()), behind)}
 
 
-HEALTHY = {"finished": 500, "in_flight": 8, "tokens": 5000, "cpu": 0.1, "waited": 0.0, "lags": bins([1e4] * 300)}
-TIMES = {"ttft": bins([5e7] * 500), "gap": bins([1e7] * 5000), "latency": bins([5e8] * 500)}
+HEALTHY = {"finished": 500, "in_flight": 8, "tokens": 5000, "cpu": 0.1, "waited": 0.0, "lags": count_bins([1e4] * 300)}
+TIMES = {"ttft": count_bins([5e7] * 500), "gap": count_bins([1e7] * 5000), "latency": count_bins([5e8] * 500)}
 
 
 def test_a_healthy_run_has_no_doubts() -> None:
@@ -244,8 +244,8 @@ def test_a_healthy_run_has_no_doubts() -> None:
 
 
 def test_the_names_and_grades_are_those_of_the_check() -> None:
-    busy = HEALTHY | {"cpu": 0.97, "waited": 0.3, "lags": bins([4e7] * 300), "sends": bins([3e7] * 300)}
-    late = bins([6e7] * 500)
+    busy = HEALTHY | {"cpu": 0.97, "waited": 0.3, "lags": count_bins([4e7] * 300), "sends": count_bins([3e7] * 300)}
+    late = count_bins([6e7] * 500)
     sums = so_far()
     sums.add(pulse(5, **busy, **TIMES), late)
     told = {found.what: found.severity for found in sums.doubts([pulse(5, **busy, **TIMES)], 0.0)}
@@ -288,7 +288,7 @@ def test_what_is_remembered_of_failures_is_bounded() -> None:
 
 
 def plan() -> Plan:
-    return make(Load(concurrency=8, requests=120, warmup=8), DatasetShape(["p"]))
+    return make_plan(Load(concurrency=8, requests=120, warmup=8), DatasetShape(["p"]))
 
 
 def test_progress_adds_up_what_the_processes_tell() -> None:
@@ -323,7 +323,7 @@ def test_a_run_that_is_being_stopped_has_no_time_left_of_its_plan() -> None:
 
 
 def test_progress_knows_how_far_sending_is_behind() -> None:
-    open_loop = make(Load(rate=10.0, arrivals="constant", requests=100), DatasetShape(["p"]))
+    open_loop = make_plan(Load(rate=10.0, arrivals="constant", requests=100), DatasetShape(["p"]))
     progress = RunProgress(open_loop, None, example_run.run())
     assert progress._behind() == 0.0
     progress.add(pulse(5, overdue=20))
@@ -331,13 +331,13 @@ def test_progress_knows_how_far_sending_is_behind() -> None:
 
 
 def test_a_digest_tells_what_the_display_needs() -> None:
-    digest = Digest({"ttft": 0.05})
+    digest = ProgressDigest({"ttft": 0.05})
     for record in (streamed(0, 40, 90), failed("timeout", 0, 9), failed("timeout", 0, 9)):
         digest.add(record)
-    told = digest.pulse(0, S)
+    told = digest.progress(0, S)
     assert told.slos == {"ttft": (1, 3), TOGETHER: (1, 3)}
     assert told.failures == [("timeout", "timeout it was", 2)]
-    assert Digest().pulse(0, S).slos == {}
+    assert ProgressDigest().progress(0, S).slos == {}
     assert len(build([]).models) == 0
 
 

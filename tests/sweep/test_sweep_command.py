@@ -119,7 +119,7 @@ def test_lists_in_a_configuration_file(capsys: Capture, sim: Sim) -> None:
 
 def test_a_search_that_nothing_meets(capsys: Capture, sim: Sim, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        slo_probe, "of_client", lambda summary: []
+        slo_probe, "client_faults", lambda summary: []
     )  # how fit it is depends on who else uses the machine
     goal = ("--slo", "ttft.p50<1us", "--search", "concurrency")
     arguments = (*goal, "-n", 40, "--output-len", 2, "-o", "sweep", "--quiet", "--no-html")

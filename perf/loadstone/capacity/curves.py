@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.capacity import queueing
-from loadstone.checks.finding import config
+from loadstone.checks.finding import run_config
 from loadstone.checks.rules import DRIFT
 from loadstone.errors import UsageError
 from loadstone.metrics.slo import FIGURES as KINDS
@@ -118,7 +118,7 @@ def _curve(
     reasons = {point.name: _why_not(point, usable[point.name]) for point in points}
     left_out = [f"{name}: {why}" for name, why in reasons.items() if why]
     runs = {name: found for name, found in usable.items() if not reasons[name]}
-    rates = {bool(config(found[0]).get("rate")) for found in runs.values()}
+    rates = {bool(run_config(found[0]).get("rate")) for found in runs.values()}
     if len(rates) > 1:
         raise UsageError(f"the sweep {label} mixes rates and concurrencies: plan from one with either of them")
     spots = [_spot(name, found, objectives, calls.get(name, {})) for name, found in runs.items()]
@@ -126,7 +126,7 @@ def _curve(
     if len({spot.load for spot in spots}) < 2:
         raise UsageError(_too_few(label, len(spots), left_out))
     open_ = True in rates
-    arrivals = sorted({str(config(found[0]).get("arrivals")) for found in runs.values()})
+    arrivals = sorted({str(run_config(found[0]).get("arrivals")) for found in runs.values()})
     return Curve(
         label=label,
         loop="open" if open_ else "closed",
@@ -163,7 +163,7 @@ def _why_not(point: MeasuredPoint, usable: Sequence[Summary]) -> str:
 
 def _load(run: Summary) -> tuple[float, float] | None:
     """What was asked, and requests a second."""
-    asked = config(run)
+    asked = run_config(run)
     if asked.get("stages") or asked.get("arrivals") == "replay":
         return None
     if asked.get("rate"):
@@ -230,7 +230,7 @@ def _pooled(found: Sequence[Estimate | None]) -> Estimate | None:
 def _drifts(run: Summary) -> bool:
     """An open loop that may be falling behind (check.py's doubt of that name)."""
     change, margin = run.checks.get("drift_ttft"), run.checks.get("drift_ttft_margin")
-    known = change is not None and margin is not None and bool(config(run).get("rate"))
+    known = change is not None and margin is not None and bool(run_config(run).get("rate"))
     return known and (change or 0.0) - (margin or 0.0) > DRIFT
 
 

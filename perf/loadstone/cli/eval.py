@@ -104,7 +104,7 @@ def run(options: Namespace) -> int:
     from loadstone.config import load as given
     from loadstone.evals import evaluate, settings
 
-    named = given.settings_of(vars(options))
+    named = given.merge_settings(vars(options))
     named |= {"repeat": options.repeat} if "repeat" in options else {}  # not run's, which counts runs
     each = settings.from_mapping(named, getattr(options, "config", None) or "the command line")
     each = evaluate.separate_folders([one.check() for one in each])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadstone.cli import run_flags, score
-from loadstone.config.parse import slo
+from loadstone.config.parse import parse_slo
 from loadstone.errors import UsageError
 from loadstone.report.output import notice
 
@@ -37,7 +37,7 @@ def add(parser: ArgumentParser) -> None:
         "-o", "--output", metavar="FILE", help="write to a new file (vllm-sweep: folder), not to stdout"
     )
     parser.add_argument("--summary", action="store_true", help=run_flags.SUMMARY)
-    parser.add_argument("--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives to judge by")
+    parser.add_argument("--goodput", nargs="+", type=parse_slo, metavar="METRIC:TIME", help="objectives to judge by")
     parser.add_argument("--tokenizer", metavar="PATH", help="counts tokens of kept texts where the server did not")
 
 

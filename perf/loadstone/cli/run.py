@@ -28,7 +28,7 @@ def run(options: Namespace) -> int:
     from loadstone import loadtest, results
     from loadstone.host import event_loop
 
-    config, view = load.config_of(vars(options)).check(), find_view(options)
+    config, view = load.load_config(vars(options)).check(), find_view(options)
     live = None if getattr(options, "quiet", False) else show_progress
     outputs.check_new(getattr(options, "junit", None), "--junit")
     with served(config) as config:

@@ -40,7 +40,7 @@ def read_runs(
     unreadable = []
     for path in paths:
         try:
-            for place in [path] if path.is_file() else run_folder.runs(path):
+            for place in [path] if path.is_file() else run_folder.find_runs(path):
                 found[place] = results.read_summary(place, tokenizer, goodput)
         except UsageError as exc:
             unreadable.append(str(exc))

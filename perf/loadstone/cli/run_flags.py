@@ -17,7 +17,7 @@ from loadstone.cli.flag_types import (
     whole_number,
     workers,
 )
-from loadstone.config.parse import slo
+from loadstone.config.parse import parse_slo
 
 _SAMPLING: dict[str, Callable[[str], float]] = {
     **dict.fromkeys(("top-p", "min-p", "presence-penalty", "frequency-penalty", "repetition-penalty"), float),
@@ -258,7 +258,7 @@ def _results(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--goodput",
         nargs="+",
-        type=slo,
+        type=parse_slo,
         metavar="METRIC:TIME",
         help="objectives such as ttft:200ms tpot:50ms latency:5s",
     )

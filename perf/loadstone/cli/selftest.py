@@ -26,13 +26,13 @@ def run(options: argparse.Namespace) -> int:
     from loadstone.selftest import page, processes, timing
     from loadstone.selftest.run import measure_ceiling
 
-    machine.check_place()
-    if wrong := machine.saved()[1]:
+    machine.check_writable()
+    if wrong := machine.saved_ceilings()[1]:
         notice(f"{wrong}; what is found now replaces it")
     processes.interrupt_on_signals()
     wanted = timing.QUICK if getattr(options, "quick", False) else timing.FULL
     found = measure_ceiling(getattr(options, "url", ()), wanted, getattr(options, "transport", "wire"), notice)
-    file = machine.save(found)
+    file = machine.save_ceiling(found)
     if getattr(options, "view", "text") == "json":
         print(indented(found), end="")
     else:

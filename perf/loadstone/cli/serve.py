@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
     settings = {name: value for name, value in vars(options).items() if name not in ("command", "api_key_env")}
     if variable := getattr(options, "api_key_env", None):
-        settings["api_key"] = secrets.required(variable)
+        settings["api_key"] = secrets.require_key(variable)
     timed = [name for name in ("ttft", "itl", "tokens_per_chunk") if name in settings]
     if timed and settings.get("engine") == "vllm":
         raise UsageError(f"--{timed[0].replace('_', '-')} is for --engine exact: with vllm the engine's steps say when")

@@ -128,8 +128,8 @@ def run(options: Namespace) -> int:
     from loadstone.sweep.run import SweepRun
 
     output.check_new(getattr(options, "junit", None), "--junit")
-    fixed, lists = split(given.settings_of(vars(options)), getattr(options, "vary", ()), options.kinds)
-    config = given.configured(fixed, getattr(options, "config", None))
+    fixed, lists = split(given.merge_settings(vars(options)), getattr(options, "vary", ()), options.kinds)
+    config = given.make_config(fixed, getattr(options, "config", None))
     view = renderer(getattr(options, "view", "text"))
     path = Path(config.output) if config.output else run_folder.default_path(config.label or "sweep")
     course = plan.make_plan(vars(options), config, lists, path)

@@ -52,7 +52,7 @@ def paths(text: str) -> list[Path]:
     """The runs of a side as typed: `A`, `A1,A2`, or a folder with repeats. Raises UsageError."""
     whole = Path(text)
     parts = [whole] if whole.exists() else [Path(part) for part in text.split(",") if part]
-    return [run for part in parts for run in ([part] if part.is_file() else run_folder.runs(_no_sweep(part)))]
+    return [run for part in parts for run in ([part] if part.is_file() else run_folder.find_runs(_no_sweep(part)))]
 
 
 def _no_sweep(path: Path) -> Path:

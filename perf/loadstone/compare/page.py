@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.compare import charts
 from loadstone.compare.gates import GateResult
 from loadstone.compare.verdicts import (
@@ -87,7 +87,7 @@ def _sentence(against: SideComparison, comparison: Comparison) -> str:
     count = sum(figure.verdict == "same" for figure in head)
     parts += [f"same within {comparison.margin * 100:g}%: {count} figures"] if count else []
     parts += [_undecided(open_)] if (open_ := [figure for figure in head if figure.verdict == "inconclusive"]) else []
-    return f"{plain(against.name)} is {_WORDS[against.verdict]} {plain(comparison.sides[0].name)}. " + _capital(
+    return f"{one_line(against.name)} is {_WORDS[against.verdict]} {one_line(comparison.sides[0].name)}. " + _capital(
         "; ".join(parts) + "." if parts else ""
     )
 
@@ -129,7 +129,7 @@ def _setting(comparison: Comparison) -> Iterator[Block]:
         yield Prose("The runs did not send the same requests: a difference may be that of the prompts.", "doubt")
     elif comparison.same_prompts:
         yield Prose("All sides sent the same requests" + (", in the same order." if comparison.same_schedule else "."))
-    rows = [[setting.name, *(plain(" | ".join(value), _LONGEST) for value in setting.values)]
+    rows = [[setting.name, *(one_line(" | ".join(value), _LONGEST) for value in setting.values)]
             for setting in comparison.settings]  # fmt: skip
     if rows:
         yield Table("Settings that differ", ["", *names], rows, _within(comparison.settings))
@@ -146,14 +146,14 @@ def _within(settings: Sequence[Setting]) -> str:
 def _health(runs: Sequence[tuple[str, Health]]) -> Table:
     rows = [
         [
-            plain(run.run),
+            one_line(run.run),
             run.status,
             f"{run.succeeded:,}",
             f"{run.failed:,}",
             _form(run.cpu_share, "{:.0%}"),
             number(run.loop_lag_p99, "s"),
             number(run.send_lag_p99, "s"),
-            plain("; ".join(run.doubts)) or "-",
+            one_line("; ".join(run.doubts)) or "-",
         ]
         for _, run in runs
     ]
@@ -162,7 +162,7 @@ def _health(runs: Sequence[tuple[str, Health]]) -> Table:
 
 
 def _gates(judged: Sequence[GateResult]) -> Table:
-    rows = [[gate.name, plain(gate.side), gate.status, gate.reason] for gate in judged]
+    rows = [[gate.name, one_line(gate.side), gate.status, gate.reason] for gate in judged]
     return Table("Gates", ["gate", "of", "", "why"], rows)
 
 

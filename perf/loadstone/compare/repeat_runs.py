@@ -95,5 +95,5 @@ def read(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | N
 
 
 def _summaries(path: Path, tokenizer: str | None, goodput: dict[str, float] | None) -> Iterator[tuple[str, Summary]]:
-    for run in run_folder.runs(path):
+    for run in run_folder.find_runs(path):
         yield run.name, results.read_summary(run, tokenizer, goodput)

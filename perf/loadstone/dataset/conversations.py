@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from loadstone.config.parse import seconds
+from loadstone.config.parse import parse_seconds
 from loadstone.dataset.source import Options, RowPosition
 from loadstone.dataset.synthetic import random_values
 from loadstone.errors import UsageError
@@ -107,7 +107,7 @@ def _pauses(recorded: list[float | None], where: RowPosition, options: Options) 
     """Recorded pauses; those that are missing are drawn, of each row apart."""
     if options.think_time is None or None not in recorded:
         return [pause or 0.0 for pause in recorded]
-    law = random_values.parse_distribution("--think-time", options.think_time, seconds)
+    law = random_values.parse_distribution("--think-time", options.think_time, parse_seconds)
     drawn = law.draw(random_values.generator(options, random_values.THINK, where.number), len(recorded)).tolist()
     return [max(0.0, new) if old is None else old for old, new in zip(recorded, drawn, strict=True)]
 

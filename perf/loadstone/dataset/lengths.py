@@ -51,7 +51,7 @@ def _with_output(prompts: Iterable[Prompt], law: Distribution, options: Options)
     """Each turn that says no output length gets one; a constant would be left to the settings of all requests."""
     rng = random_values.generator(options, random_values.OUTPUT)
     for prompt in prompts:
-        drawn = law.whole(rng, 1 + len(prompt.later))
+        drawn = law.draw_integers(rng, 1 + len(prompt.later))
         first, *later = (_asking(turn, length) for turn, length in zip(_turns(prompt), drawn, strict=True))
         yield replace(first, later=later)
 
@@ -97,7 +97,7 @@ def _cut(
     rng = random_values.generator(options, random_values.INPUT)
     found, missed = [], 0
     for prompt in prompts:
-        drawn = law.whole(rng, 1 + len(prompt.later))
+        drawn = law.draw_integers(rng, 1 + len(prompt.later))
         made = [_to_length(turn, length, measure) for turn, length in zip(_turns(prompt), drawn, strict=True)]
         missed += sum(not exact for _, exact in made)
         first, *later = (turn for turn, _ in made)

@@ -102,7 +102,7 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def shown(self) -> dict[str, Any]:
         """As it may be written down: without keys."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
-        return {**fields, "gen": redact.hide(self.gen), "load": self.load.shown()}
+        return {**fields, "gen": redact.hide(self.gen), "load": self.load.redacted()}
 
 
 def _fit_gen(gen: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,7 +285,7 @@ _CLASHES: tuple[tuple[Callable[[Eval], bool], str], ...] = (
     (lambda e: e.dry_run and e.stage == "score", "--dry-run shows what would be asked: leave out --stage score"),
     (lambda e: e.stage == "score" and not e.load.output, "--stage score needs the evaluation: give its folder with -o"),
     (
-        lambda e: bool(e.cache) and e.load.own,
+        lambda e: bool(e.cache) and e.load.own_model,
         "--cache knows answers by the server's address: leave it out with a model of"
         " your own, which may change in its file",
     ),

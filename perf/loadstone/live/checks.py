@@ -42,10 +42,10 @@ class Client:
     def add(self, pulse: Progress) -> None:
         passed, self._at = (pulse.at - self._at) * S_PER_NS, pulse.at
         self._cpu += (pulse.cpu or 0.0) * passed
-        self._waited += (pulse.waited or 0.0) * passed
-        self._waits_known = self._waits_known and pulse.waited is not None
-        self._lags.add(pulse.lags)
-        self._sends.add(pulse.sends)
+        self._waited += (pulse.core_wait or 0.0) * passed
+        self._waits_known = self._waits_known and pulse.core_wait is not None
+        self._lags.add(pulse.loop_lags)
+        self._sends.add(pulse.send_lags)
 
     def figures(self) -> dict[str, float | None]:
         """By the names of health.Health."""
@@ -108,11 +108,11 @@ class RunningChecks:
             },
             sources={},
             steady=None,
-            client=client_health.worst(clients),
+            client=client_health.worst_client(clients),
             checks={"rate_ratio": max(0.0, 1 - behind / seconds)},
             failures=[(kind, message, count) for (kind, message), count in self._failures.most_common(10)],
         )
-        told = ceiling.quote(summary)
+        told = ceiling.ceiling_used(summary)
         return msgspec.structs.replace(summary, run=summary.run | {"ceiling": told}) if told else summary
 
 

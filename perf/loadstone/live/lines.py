@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from loadstone.checks.finding import Finding, plain
+from loadstone.checks.finding import Finding, one_line
 from loadstone.live.history import Figures
 from loadstone.metrics.request_slo import TOGETHER
 from loadstone.report.page import Tone
@@ -152,7 +152,7 @@ def _share(share: float | None) -> str:
 
 
 def _doubt(found: Finding) -> str:
-    return plain(f"{found.what}: {found.measured} (limit {found.limit}): {found.advice}", 400)
+    return one_line(f"{found.what}: {found.measured} (limit {found.limit}): {found.advice}", 400)
 
 
 def _client(figures: Figures) -> str:

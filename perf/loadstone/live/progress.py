@@ -6,7 +6,7 @@ import time
 from collections import Counter, deque
 from typing import Any
 
-from loadstone.engine.progress_digest import bins, middle
+from loadstone.engine.progress_digest import bin_middle, count_bins
 from loadstone.engine.worker_messages import Progress
 from loadstone.live.checks import RunningChecks
 from loadstone.live.history import Figures, History
@@ -32,14 +32,14 @@ class RunProgress:
 
     def add(self, pulse: Progress) -> None:
         before, self._last[pulse.worker] = self._last.get(pulse.worker), pulse
-        self._so_far.add(pulse, bins([wait * NS_PER_S for wait in pulse.waits]))
+        self._so_far.add(pulse, count_bins([wait * NS_PER_S for wait in pulse.waits]))
         self._kinds.update(pulse.kinds)
         self._judged += len(pulse.outcomes)
         for name, (met, told) in pulse.slos.items():
             sums = self._slos.get(name, (0, 0))
             self._slos[name] = (sums[0] + met, sums[1] + told)
         tokens = max(0, pulse.tokens - (before.tokens if before else 0))
-        waits = sum(middle(place) * count for place, count in pulse.ttft.items()), sum(pulse.ttft.values())
+        waits = sum(bin_middle(place) * count for place, count in pulse.ttft.items()), sum(pulse.ttft.values())
         self._history.add(pulse.at / NS_PER_S, tokens, waits, self._in_flight)
 
     def figures(self) -> Figures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.metrics.chart_data import Shot, Traces
 from loadstone.report.page import Axis, Chart, Role, Series
 from loadstone.report.run_charts import MS, TIME, seconds, windows
@@ -61,7 +61,7 @@ def _shown(traces: Traces) -> str:
 
 def told(shot: Shot) -> str:
     """One request, a few lines."""
-    prompt = f", prompt {plain(shot.prompt, 40)}" if shot.prompt else ""
+    prompt = f", prompt {one_line(shot.prompt, 40)}" if shot.prompt else ""
     phase = {"measure": "", "warmup": ", warm-up", "cooldown": ", cool-down"}[shot.phase]
     times = [f"TTFT {number(shot.ttft, 's')} ms"] if shot.ttft is not None else []
     times.append(f"{'failed after' if shot.error else 'latency'} {number(shot.lasted, 's')} ms")

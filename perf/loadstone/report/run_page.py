@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.metrics.chart_data import Traces
 from loadstone.report import html, request_charts, run_charts
 from loadstone.report.page import Block, Page, Prose, Section, Table, Tone
@@ -94,7 +94,7 @@ def _title(summary: Summary) -> str:
     run = summary.run
     config = run.get("config") or {}
     model = " and ".join(run.get("models") or [run.get("model") or "requests"])
-    return plain(f"{config.get('label') or 'Load test'}: {model}") + (
+    return one_line(f"{config.get('label') or 'Load test'}: {model}") + (
         f", {began[:16]}" if (began := _began(run)) else ""
     )
 
@@ -112,7 +112,7 @@ def _verdict(summary: Summary) -> Prose:
 
 
 def _one_line(text: str) -> str:
-    return plain(text, 1000)
+    return one_line(text, 1000)
 
 
 def _sentence(text: str) -> str:
@@ -215,4 +215,4 @@ def _environment(summary: Summary) -> Iterator[Table]:
 def _json(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return plain(value if isinstance(value, str) else msgspec.json.encode(value).decode(), 2000)
+    return one_line(value if isinstance(value, str) else msgspec.json.encode(value).decode(), 2000)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.report import markdown
 from loadstone.report.json import indented
 from loadstone.report.page import Block, Page, Prose, Section, Table
@@ -41,7 +41,7 @@ def page(runs: Runs) -> Page:
     blocks: list[Block] = [
         _table("Settings that differ", runs, _settings(runs)),
         _table("Results", runs, _shown(list(runs.found.values()))),
-        *(Prose(f"left out: {plain(sentence, 400)}", "bad") for sentence in runs.unreadable),
+        *(Prose(f"left out: {one_line(sentence, 400)}", "bad") for sentence in runs.unreadable),
     ]
     return Page("Runs side by side", Prose(said, "doubt" if doubtful else "good"), [Section("Runs", blocks)])
 
@@ -103,7 +103,7 @@ def _told(summary: Summary) -> dict[str, Any]:
 
 def _settings(runs: Runs) -> Iterator[list[str]]:
     for name, values in differing(runs).items():
-        yield [name.replace("_", "-"), *(plain(_plain(value), 60) or "-" for value in values)]
+        yield [name.replace("_", "-"), *(one_line(_plain(value), 60) or "-" for value in values)]
 
 
 def _plain(value: Any) -> str:

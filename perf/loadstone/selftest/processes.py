@@ -24,7 +24,7 @@ from msgspec import Struct
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.host import child_process, machine, process_usage
-from loadstone.host.client_health import cores
+from loadstone.host.client_health import allowed_cores
 from loadstone.host.process_usage import Usage
 from loadstone.records import Record
 from loadstone.selftest.ceiling_search import UsageSample
@@ -70,7 +70,7 @@ class ClientRun(Struct, frozen=True):
 
 def split_cores() -> CoreSplit:
     """The cores of this process, for servers and client. Raises UsageError where there is one only."""
-    mine = cores()
+    mine = allowed_cores()
     if mine is None:
         return CoreSplit(None, None)
     if len(mine) < 2:
@@ -78,7 +78,7 @@ def split_cores() -> CoreSplit:
             "selftest needs a core for the server beside that of the client: give --url of a `loadstone serve` "
             "on a second machine"
         )
-    return CoreSplit(*machine.divide(mine, machine.siblings))
+    return CoreSplit(*machine.split_cores(mine, machine.physical_core))
 
 
 @contextlib.contextmanager
@@ -178,8 +178,8 @@ def _watch(process: subprocess.Popen[bytes], servers: Sequence[Server], until: f
     while process.poll() is None:
         if time.monotonic() > until:
             raise UsageError("a run of the self-test did not end in time: end what else runs on this machine")
-        others = [Usage() if server.pid is None else process_usage.of(server.pid) for server in servers]
-        looks.append(UsageSample(time.monotonic(), process_usage.of(process.pid), others))
+        others = [Usage() if server.pid is None else process_usage.measure(server.pid) for server in servers]
+        looks.append(UsageSample(time.monotonic(), process_usage.measure(process.pid), others))
         time.sleep(EVERY)
     return looks
 

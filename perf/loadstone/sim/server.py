@@ -23,7 +23,7 @@ import msgspec
 
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
-from loadstone.host.timer import Alarm, alarm
+from loadstone.host.timer import Alarm, make_alarm
 from loadstone.sim import bodies, metrics, truth
 from loadstone.sim import request as asks
 from loadstone.sim.bodies import Page
@@ -77,7 +77,7 @@ class Server:
         """Bind and serve. Raises UsageError when the address cannot be had."""
         self._loop = asyncio.get_running_loop()
         await self._listen()
-        self._alarm = alarm(self._loop, self._ring)
+        self._alarm = make_alarm(self._loop, self._ring)
         if self.profile:
             self._drive = EngineLoop(self.desk, self.profile, self._loop)
         scheme = "https" if self._tls else "http"

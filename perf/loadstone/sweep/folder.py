@@ -68,7 +68,7 @@ def all_runs(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
 
 def _runs(path: Path) -> list[Path]:
     try:
-        return run_folder.runs(path)
+        return run_folder.find_runs(path)
     except UsageError:
         return []
 
@@ -100,7 +100,7 @@ def _move(run: Path, to: Path, name: str) -> Path:
 def count_records(run: Path) -> int:
     """Requests that a run has recorded, finished or not."""
     whole = run / run_folder.RECORDS
-    files = [whole] if whole.exists() else run_folder.shards(run)
+    files = [whole] if whole.exists() else run_folder.find_shards(run)
     return sum(chunk.count(b"\n") for file in files for chunk in _chunks(file))
 
 

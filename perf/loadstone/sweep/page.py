@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import stdev
 from typing import Any
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.config.schema import Config, flag
 from loadstone.metrics.slo import Estimate
 from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table, Tone
@@ -34,7 +34,7 @@ FEW = 3
 
 def page(sweep: Sweep, found: SearchResult | None = None) -> Page:
     """`found`: by a search for objectives, which then comes first."""
-    title = plain(f"Sweep {sweep.grid.label}").strip()
+    title = one_line(f"Sweep {sweep.grid.label}").strip()
     searched = list(slo_search_page.sections(found)) if found else []
     sections = [*searched, Section("Points", [table(sweep), *_notes(sweep)]), *_charts(sweep), _settings(sweep)]
     return Page(title, slo_search_page.lead(found) if found else lead(sweep), sections)
@@ -108,7 +108,7 @@ def _plain(value: float | None) -> Estimate | None:
 def _row(point: MeasuredPoint, one: ParetoPoint, best: bool) -> list[str]:
     name = describe(point.settings)
     if not point.runs:
-        reason = f"failed: {plain(point.failed, 100)}" if point.failed else "not run"
+        reason = f"failed: {one_line(point.failed, 100)}" if point.failed else "not run"
         return [name, *["-"] * (len(FIGURES) + 5), reason]
     errors = _value(point, "error_rate")
     return [
@@ -251,7 +251,7 @@ def _over(lines: dict[str, list[MeasuredPoint]], load: str) -> Iterator[Chart]:
 
 
 def _settings(sweep: Sweep) -> Section:
-    default = Config().shown()
+    default = Config().redacted()
     given = [[flag(name), format_value(value)] for name, value in sweep.grid.config.items()
              if name in _ALWAYS or value != default.get(name)]  # fmt: skip
     varied = [[f"{flag(name)} (varied)", ", ".join(dict.fromkeys(format_value(p.settings.get(name)) for p in sweep.points))]

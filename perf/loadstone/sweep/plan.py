@@ -13,8 +13,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.checks.resources import SPARE, too_many
-from loadstone.config.parse import extent
+from loadstone.checks.resources import SPARE, open_files_advice
+from loadstone.config.parse import parse_count_or_time
 from loadstone.config.schema import Config, flag
 from loadstone.errors import UsageError
 from loadstone.host.client_health import open_files
@@ -78,7 +78,7 @@ def _listed(given: Mapping[str, Any], config: Config, lists: Lists) -> SweepPlan
     most = max((int(p.settings.get("concurrency", config.concurrency) or 0) for p in places), default=0)
     made = _grid(given, config, list(lists), {})
     workers = config.workers if isinstance(config.workers, int) else 1
-    return SweepPlan(_with(made, places), next_grid_run, warning=too_many(most, open_files(), workers))
+    return SweepPlan(_with(made, places), next_grid_run, warning=open_files_advice(most, open_files(), workers))
 
 
 def _with(made: Grid, places: Sequence[Any]) -> Grid:
@@ -95,7 +95,7 @@ def _grid(given: Mapping[str, Any], config: Config, varied: list[str], rule: dic
     repeat, gpus = given.get("repeat", 1), given.get("gpus")
     if repeat < 1 or (gpus is not None and gpus < 1):
         raise UsageError(f"--{'repeat' if repeat < 1 else 'gpus'} takes 1 or more")
-    shared = config.shown() | {"output": None}
+    shared = config.redacted() | {"output": None}
     return Grid(label=config.label or "", config=shared, varied=varied, places=[], gpus=gpus, repeat=repeat, rule=rule)
 
 
@@ -154,6 +154,6 @@ def _goals(given: Mapping[str, Any], config: Config) -> tuple[slo.Objective, ...
 
 def _limits(given: Mapping[str, Any], config: Config) -> ProbeLimits:
     first = config.requests or strategies.FIRST
-    most, seconds = extent("probe-max", given["probe_max"]) if "probe_max" in given else (0, 0.0)
+    most, seconds = parse_count_or_time("probe-max", given["probe_max"]) if "probe_max" in given else (0, 0.0)
     ceiling = most or max(ProbeLimits().max_requests, first)
     return ProbeLimits(first, ceiling, seconds or math.inf, not config.warmup)

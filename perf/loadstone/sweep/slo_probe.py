@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from loadstone.checks.rules import of_client
+from loadstone.checks.rules import client_faults
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.measure import meeting, per_request
 from loadstone.metrics.saturation import Detector
@@ -106,7 +106,7 @@ def read_evidence(columns: Columns, summary: Summary, objectives: Sequence[Objec
         seconds=seconds,
         queue_growth=found,
         inconclusive=_short(summary, seconds, open_loop),
-        client_doubt=next(iter(of_client(summary)), None),
+        client_doubt=next(iter(client_faults(summary)), None),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from loadstone.config.distributions import Distribution
-from loadstone.config.parse import seconds
+from loadstone.config.parse import parse_seconds
 from loadstone.dataset.source import Options, Source
 from loadstone.dataset.synthetic.random_values import generator, parse_distribution
 from loadstone.dataset.synthetic.text import PREFIX, SYSTEM, UNIQUE, Segment, text_generator
@@ -93,7 +93,7 @@ def lengths(options: Options, field: str, count: int, least: int = 1) -> list[in
         raise UsageError(f"{flag} must be at least {least}, not {found.constant:g}")
     if field in RATIO:
         found = _spread(options, flag, found)
-    drawn = found.whole(generator(options, STREAMS[field]), count, least)
+    drawn = found.draw_integers(generator(options, STREAMS[field]), count, least)
     if (longest := max(drawn, default=0)) > LONGEST:
         raise UsageError(f"{flag} gives {longest:,}, above {LONGEST:,}; a law takes a bound, such as max=4096")
     return drawn
@@ -114,7 +114,7 @@ def _spread(options: Options, flag: str, found: Distribution) -> Distribution:
 
 
 def _thinks(options: Options, count: int) -> Iterator[float]:
-    found = parse_distribution("--think-time", options.think_time or 0, seconds)
+    found = parse_distribution("--think-time", options.think_time or 0, parse_seconds)
     return (max(0.0, think) for think in found.draw(generator(options, STREAMS["think_time"]), count).tolist())
 
 

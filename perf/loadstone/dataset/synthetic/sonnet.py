@@ -70,7 +70,7 @@ def _lines(source: Source) -> list[str]:
 
 
 def _lengths(flag: str, value: int | str | None, usual: int, count: int, rng: np.random.Generator) -> list[int]:
-    return random_values.parse_length(flag, usual if value is None else value).whole(rng, count)
+    return random_values.parse_length(flag, usual if value is None else value).draw_integers(rng, count)
 
 
 def _prefix_len(options: Options) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.evals.output import serving_tables, tables
 from loadstone.evals.output.serving_tables import AnswerBin
 from loadstone.evals.output.tables import OUTCOMES, answer_modes, format_interval, percent
@@ -46,7 +46,7 @@ class ServingDetails(Struct, frozen=True, kw_only=True):
 
 def page(evaluation: Evaluation, meanwhile: ServingDetails | None = None, remarks: Sequence[Prose] = ()) -> Page:
     """`remarks`: what is to be said before everything else."""
-    title = f"Evaluation of {plain(evaluation.model, 100)}"
+    title = f"Evaluation of {one_line(evaluation.model, 100)}"
     judged = [each for each in evaluation.tasks if each.figures]
     sections = [
         Section("Tasks", [*remarks, *_warnings(judged), *tables.task_blocks(evaluation.tasks)]),
@@ -62,7 +62,7 @@ def page(evaluation: Evaluation, meanwhile: ServingDetails | None = None, remark
 
 def leaderboard(evaluation: Evaluation) -> Page:
     """The row of llmuses' report alone."""
-    title = f"Leaderboard: {plain(evaluation.model, 100)}"
+    title = f"Leaderboard: {one_line(evaluation.model, 100)}"
     if not evaluation.leaderboard:
         text = "No row: only benchmarks whose subjects are sorted into fields have one, such as mmlu and ceval."
         return Page(title, Prose(text, "doubt"), [])
@@ -95,7 +95,7 @@ def _headlines(evaluation: Evaluation, judged: Sequence[TaskResult]) -> list[str
 
 def _headline(title: str, found: Estimate, items: int, mode: str) -> str:
     sure = f", 95 % interval {format_interval(found)}" if found.interval else ""
-    return f"{plain(title)}: {percent(found.value)} of {items:,} items by {mode}{sure}."
+    return f"{one_line(title)}: {percent(found.value)} of {items:,} items by {mode}{sure}."
 
 
 def _loud(judged: Sequence[TaskResult]) -> list[str]:
@@ -122,7 +122,7 @@ def _of(count: int, total: int) -> str:
 
 def _warnings(judged: Sequence[TaskResult]) -> Iterator[Prose]:
     """Of single tasks, where there are several; and what the scorers choked on."""
-    loud = [f"{plain(each.title)}: {', '.join(shares)}" for each in judged if (shares := _much(each))]
+    loud = [f"{one_line(each.title)}: {', '.join(shares)}" for each in judged if (shares := _much(each))]
     if loud and len(judged) > 1:
         more = f"; and {len(loud) - FEW} more tasks" if len(loud) > FEW else ""
         yield Prose("; ".join(loud[:FEW]) + f"{more}.", "bad")
@@ -130,7 +130,7 @@ def _warnings(judged: Sequence[TaskResult]) -> Iterator[Prose]:
         for note, count in each.notes.items():
             times = "once" if count == 1 else f"{count:,} times"
             yield Prose(
-                f"{plain(each.title)}: a scorer could not judge an answer, {times}: {plain(note, 120)}", "doubt"
+                f"{one_line(each.title)}: a scorer could not judge an answer, {times}: {one_line(note, 120)}", "doubt"
             )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.report.page import Axis, Block, Chart, Prose, Series, Table
 from loadstone.report.run_tables import number
 from loadstone.samples import Estimate, EvalCost
@@ -43,7 +43,9 @@ def serving_blocks(runs: Mapping[str, Summary]) -> Iterator[Block]:
 
 def _failures(found: Sequence[tuple[int, str, str, str]]) -> Table:
     """What was said when no answer came, the most frequent first; an empty answer is one."""
-    rows = [[name, kind, f"{count:,}", plain(said)] for count, name, kind, said in sorted(found, reverse=True)[:MOST]]
+    rows = [
+        [name, kind, f"{count:,}", one_line(said)] for count, name, kind, said in sorted(found, reverse=True)[:MOST]
+    ]
     left = f"; {len(found) - MOST:,} more kinds stand in the reports of the runs" if len(found) > MOST else ""
     return Table("Failures", ["run", "kind", "requests", "what was said"], rows, f"by run{left}")
 
@@ -53,7 +55,7 @@ def _verdicts(runs: Mapping[str, Summary]) -> Iterator[Prose]:
         if (verdict := summary.verdict) is None:
             continue
         doubts = "; ".join(f"{doubt.what}: {doubt.measured}" for doubt in verdict.doubts)
-        said = f"Run {name}: timings are {verdict.status}" + (f" ({plain(doubts, 300)})." if doubts else ".")
+        said = f"Run {name}: timings are {verdict.status}" + (f" ({one_line(doubts, 300)})." if doubts else ".")
         tone = _TONES[verdict.status]
         yield Prose(said, "good" if tone == "good" else "doubt" if tone == "doubt" else "bad")
 
@@ -89,7 +91,9 @@ def breakdown_blocks(latency: Sequence[AnswerBin], finish: Sequence[AnswerBin]) 
 
 
 def _bins(title: str, first: str, bins: Sequence[AnswerBin], note: str) -> Table:
-    rows = [[plain(each.name), f"{each.count:,}", f"{100 * each.right.value:.2f}%", _ends(each.right)] for each in bins]
+    rows = [
+        [one_line(each.name), f"{each.count:,}", f"{100 * each.right.value:.2f}%", _ends(each.right)] for each in bins
+    ]
     return Table(title, [first, "answers", "right", "95 % interval"], rows, note, numeric=True)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.evals.scoring.intervals import has_own_scale
 from loadstone.report.page import Axis, Block, Chart, Section, Series, Table
 from loadstone.samples import Estimate, Evaluation, GroupResult, LeaderboardRow, MetricResult, TaskResult
@@ -35,7 +35,7 @@ def _task(each: TaskResult) -> list[str]:
     figure = each.figures[0] if each.figures else None
     told = [*_with_error(figure), *_shares(figure.outcomes)] if figure else ["-"] * (4 + len(OUTCOMES))
     about = [f"{each.items:,}", str(each.passes), each.mode, _template(each), str(each.shots)]
-    return [plain(each.task), *told, *about, figure.metric if figure else "-"]
+    return [one_line(each.task), *told, *about, figure.metric if figure else "-"]
 
 
 def _with_error(figure: MetricResult) -> list[str]:
@@ -49,7 +49,7 @@ def _error(figure: MetricResult) -> str:
 
 
 def _template(each: TaskResult) -> str:
-    return f"{plain(each.template, 40)} v{each.version:g}"
+    return f"{one_line(each.template, 40)} v{each.version:g}"
 
 
 def _figure(figure: MetricResult) -> list[str]:
@@ -70,7 +70,7 @@ def _shares(outcomes: Mapping[str, int]) -> list[str]:
 
 def _chart(tasks: Sequence[TaskResult]) -> Chart:
     """With the figure over the answered beside it, where there is any that differs."""
-    names = [plain(each.task) for each in tasks]
+    names = [one_line(each.task) for each in tasks]
     found, answered = [each.figures[0].all for each in tasks], [each.figures[0].answered for each in tasks]
     sure = [each.interval for each in found]
     series = [Series(
@@ -101,7 +101,7 @@ def _group(group: GroupResult, mode: str) -> list[str]:
     ]
     answered = percent(group.answered.value) if group.answered else "-"
     counts = [str(len(group.tasks)), f"{group.items:,}"]
-    return [plain(group.name), *counts, *means, answered, *_shares(group.outcomes), mode]
+    return [one_line(group.name), *counts, *means, answered, *_shares(group.outcomes), mode]
 
 
 def leaderboard_table(evaluation: Evaluation) -> Table:
@@ -118,7 +118,7 @@ def _standing(model: str, row: LeaderboardRow, names: Sequence[str]) -> list[str
     cells = [percent(row.columns[name]) if name in row.columns else "-" for name in names]
     delta = "-" if row.delta is None else f"{100 * row.delta:+.2f} points"
     target = "-" if row.target is None else percent(row.target)
-    return [plain(model, 60), row.name, *cells, percent(row.weighted), percent(row.mean), target, delta]
+    return [one_line(model, 60), row.name, *cells, percent(row.weighted), percent(row.mean), target, delta]
 
 
 def metric_sections(tasks: Sequence[TaskResult]) -> Iterator[Section]:
@@ -138,7 +138,7 @@ def metric_sections(tasks: Sequence[TaskResult]) -> Iterator[Section]:
     if rows:
         table = Table("Metrics and filters", columns, rows)
         yield Section("Metrics and filters", [table], folded=len(rows) > MOST_OPEN)
-    rows = [[plain(each.task), name, percent(found.value), format_interval(found), found.method]
+    rows = [[one_line(each.task), name, percent(found.value), format_interval(found), found.method]
             for each in tasks for name, found in each.at.items()]  # fmt: skip
     if rows:
         note = "avg@k: mean; pass@k: one of k is right; maj@k: what most say is right"
@@ -149,22 +149,22 @@ def metric_sections(tasks: Sequence[TaskResult]) -> Iterator[Section]:
 def _one(each: TaskResult, figure: MetricResult) -> list[str]:
     value, interval, answered = _figure(figure)
     unparsed = figure.outcomes["unparsed"]
-    return [plain(each.task), figure.metric, plain(figure.filter, 60), value, _error(figure), interval,
+    return [one_line(each.task), figure.metric, one_line(figure.filter, 60), value, _error(figure), interval,
             figure.all.method, answered, f"{unparsed:,}"]  # fmt: skip
 
 
 def data_section(evaluation: Evaluation) -> Iterator[Section]:
     """What the figures stand on, to the byte."""
-    rows = [[plain(task), plain(name, 100), digest] for task, files in evaluation.data.items()
+    rows = [[one_line(task), one_line(name, 100), digest] for task, files in evaluation.data.items()
             for name, digest in files.items()]  # fmt: skip
-    asked = [[plain(each.task), plain(each.title, 200), plain(each.template, 200), f"{each.version:g}"]
+    asked = [[one_line(each.task), one_line(each.title, 200), one_line(each.template, 200), f"{each.version:g}"]
              for each in evaluation.tasks]  # fmt: skip
-    sent = [[plain(task), ", ".join(f"{name}={value!r}" for name, value in settings.items())]
+    sent = [[one_line(task), ", ".join(f"{name}={value!r}" for name, value in settings.items())]
             for task, settings in evaluation.settings.items() if settings]  # fmt: skip
     tables = [Table("Templates", ["task", "title", "template", "version"], asked)]
     tables += [Table("Data", ["task", "file", "sha256"], rows)] if rows else []
     tables += (
-        [Table("Sent with each request", ["task", ""], [[task, plain(text, 300)] for task, text in sent])]
+        [Table("Sent with each request", ["task", ""], [[task, one_line(text, 300)] for task, text in sent])]
         if sent
         else []
     )

@@ -99,7 +99,7 @@ def runs(folder: Path) -> list[Path]:
     found = [
         path
         for path in inside
-        if path.name.isdigit() and ((path / run_folder.RECORDS).exists() or run_folder.shards(path))
+        if path.name.isdigit() and ((path / run_folder.RECORDS).exists() or run_folder.find_shards(path))
     ]
     return sorted(found, key=lambda path: int(path.name))
 

@@ -78,11 +78,11 @@ class EvalClient:
         return await self._send(Request("POST", self._path(path), self._headers, body))
 
     def _path(self, path: str) -> str:
-        return self._at.listing.replace(MODELS, path, 1)
+        return self._at.models_path.replace(MODELS, path, 1)
 
     async def _send(self, request: Request) -> ClientResponse:
         for pause in (*PAUSES, None):
-            status, body, _ = await preflight.ask(self._at.door.transport, request, self.url)
+            status, body, _ = await preflight.send_request(self._at.endpoint.transport, request, self.url)
             if status not in BUSY or pause is None:
                 break
             await asyncio.sleep(pause)
@@ -95,15 +95,15 @@ class EvalClient:
 async def open_clients(config: Config) -> AsyncIterator[list[EvalClient]]:
     """A line to each server of a run, for as long as they are needed. Raises UsageError when nobody answers, the key is
     refused, or there is no way to know the model."""
-    headers, hint = secrets.request_headers(config), secrets.hint(config)
-    async with prepare.opened(config, prepare.protocol(config)) as ways:
+    headers, hint = secrets.request_headers(config), secrets.key_hint(config)
+    async with prepare.open_endpoints(config, prepare.find_api(config)) as ways:
         try:
             yield [await _line(config, at, headers, hint) for at in ways]
         except UsageError as exc:
-            raise UsageError(secrets.without(str(exc), secrets.secrets(config))) from exc
+            raise UsageError(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
 
 
 async def _line(config: Config, at: EndpointSpec, headers: Headers, hint: str) -> EvalClient:
-    server = await preflight.look(at.door.transport, at.url, at.listing, headers, hint)
+    server = await preflight.query_server(at.endpoint.transport, at.url, at.models_path, headers, hint)
     asked = config.models[0][0] if config.models else None
     return EvalClient(at, headers, preflight.choose_model(server, asked, at.url)[0])

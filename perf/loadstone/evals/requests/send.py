@@ -95,7 +95,7 @@ def rows(batch: Iterable[PlannedRequest], load: Config) -> Iterator[Row]:
         if route.method is not None:
             yield {"id": one.id, **loglikelihood.body(one, route.method)}
             continue
-        api = api or prepare.protocol(msgspec.structs.replace(load, api=route.api))
+        api = api or prepare.find_api(msgspec.structs.replace(load, api=route.api))
         settings = cut_stops(one.settings, route.stops)
         key = msgspec.json.encode(settings)
         if key not in known:

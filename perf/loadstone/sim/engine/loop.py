@@ -14,7 +14,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from loadstone.host.timer import Alarm, alarm
+from loadstone.host.timer import Alarm, make_alarm
 from loadstone.sim import metrics, request
 from loadstone.sim.bodies import Page
 from loadstone.sim.engine import kv_cache
@@ -64,7 +64,7 @@ class EngineLoop:
         self._number = 0
         self._step: Step | None = None
         self._end = 0
-        self._alarm: Alarm | None = alarm(loop, self._ring)
+        self._alarm: Alarm | None = make_alarm(loop, self._ring)
 
     def close(self) -> None:
         if self._alarm:
