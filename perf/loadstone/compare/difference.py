@@ -47,7 +47,7 @@ class Estimate(Struct, frozen=True):
     @property
     def interval(self) -> tuple[float, float] | None:
         """95 % interval of the value; None where the sample is too small. No figure there is can be below 0."""
-        t = distributions.quantile(1 - LEVEL / 2, self.freedom)
+        t = distributions.student_t(1 - LEVEL / 2, self.freedom)
         if self.down is None or self.up is None:
             return None
         low, high = self.value - min(_at(self.down, t), abs(self.value)), self.value + _at(self.up, t)
@@ -147,7 +147,7 @@ def difference(base: Estimate, new: Estimate, shares: bool = False) -> Differenc
     down, up = reaches
     freedom, error = _welch(base, new, ratio)
     p = distributions.both_tails(_steps(abs(apart), down if apart > 0 else up), freedom)
-    t = distributions.quantile(1 - LEVEL / 2, freedom)
+    t = distributions.student_t(1 - LEVEL / 2, freedom)
     low, high = apart - _at(down, t), apart + _at(up, t)
     if math.isnan(low + high):
         return Difference(absolute, None, relative, None, 1.0, freedom, error)
@@ -207,7 +207,7 @@ def wanted(base: Estimate, new: Estimate, found: Difference, effect: float, test
     None where the samples are too small to say."""
     if found.error is None or not base.known or not new.known:
         return None
-    t = distributions.quantile(1 - LEVEL / 2, found.freedom)
+    t = distributions.student_t(1 - LEVEL / 2, found.freedom)
     apart = _scale(found, effect) / steps_of(found.freedom, tests)
     single = sum(
         (side.error or 0.0) ** 2 * side.count / (1.0 if found.relative is None else side.value**2)
@@ -218,7 +218,7 @@ def wanted(base: Estimate, new: Estimate, found: Difference, effect: float, test
 
 def steps_of(freedom: float, tests: int) -> float:
     """Standard errors that an effect must be large to be found."""
-    return distributions.quantile(1 - LEVEL / 2 / tests, freedom) + distributions.quantile(POWER, freedom)
+    return distributions.student_t(1 - LEVEL / 2 / tests, freedom) + distributions.student_t(POWER, freedom)
 
 
 def _scale(found: Difference, effect: float) -> float:
