@@ -9,25 +9,9 @@ import pytest
 
 from loadstone.compare import difference
 from loadstone.compare.difference import Estimate
-from loadstone.stats import blocks, distributions
+from loadstone.stats import blocks
 from loadstone.units import Array
 from support.time_series import ar1
-
-T = [(0.975, 1, 12.7062), (0.975, 2, 4.30265), (0.975, 10, 2.22814), (0.995, 30, 2.75), (0.9, 1e7, 1.28155)]
-
-
-@pytest.mark.parametrize(("share", "freedom", "value"), T)
-def test_student(share: float, freedom: float, value: float) -> None:
-    assert distributions.quantile(share, freedom) == pytest.approx(value, rel=1e-4)
-    assert distributions.cdf(distributions.quantile(share, freedom), freedom) == pytest.approx(share, abs=1e-9)
-
-
-def test_student_is_symmetrical_and_ends_at_certainty() -> None:
-    assert distributions.cdf(0.0, 3) == 0.5
-    assert distributions.cdf(-1.7, 3) == pytest.approx(1 - distributions.cdf(1.7, 3))
-    assert distributions.both_tails(0.0, 5) == 1.0
-    assert distributions.both_tails(math.inf, 5) == 0.0
-    assert 0 < distributions.both_tails(40.0, 30) < 1e-20
 
 
 @pytest.mark.parametrize("rho", [0.5, 0.9])

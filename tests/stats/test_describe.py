@@ -10,7 +10,7 @@ import pytest
 
 from loadstone.stats.autocorrelation import batches, memory
 from loadstone.stats.describe import PERCENTILES, describe, effective, percentile
-from loadstone.stats.intervals import ENOUGH, student
+from loadstone.stats.intervals import ENOUGH
 from loadstone.summary import Metric
 from support.time_series import SERIES, ar1, cover
 
@@ -154,13 +154,6 @@ def test_effective_allows_for_correlation() -> None:
     """AR(1) has a known answer: n (1 - rho) / (1 + rho)."""
     estimates = [effective(series) for series in ar1(np.random.default_rng(4), 0.5, 100)]
     assert np.mean(estimates) == pytest.approx(2000 / 3, rel=0.2)
-
-
-@pytest.mark.parametrize(
-    ("freedom", "value"), [(1, 12.706), (2, 4.303), (4, 2.776), (5, 2.571), (9, 2.262), (19, 2.093), (31, 2.040)]
-)
-def test_student(freedom: int, value: float) -> None:
-    assert student(freedom) == pytest.approx(value, rel=0.005)
 
 
 CELLS = [

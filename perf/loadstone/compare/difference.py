@@ -47,7 +47,7 @@ class Estimate(Struct, frozen=True):
     @property
     def interval(self) -> tuple[float, float] | None:
         """95 % interval of the value; None where the sample is too small. No figure there is can be below 0."""
-        t = distributions.quantile(1 - LEVEL / 2, self.degrees)
+        t = distributions.student_t(1 - LEVEL / 2, self.degrees)
         if self.down is None or self.up is None:
             return None
         low, high = self.value - min(_at(self.down, t), abs(self.value)), self.value + _at(self.up, t)
@@ -151,7 +151,7 @@ def difference(base: Estimate, new: Estimate, in_points: bool = False) -> Differ
     down, up = reaches
     freedom, error = _welch(base, new, ratio)
     p = distributions.both_tails(_steps(abs(apart), down if apart > 0 else up), freedom)
-    t = distributions.quantile(1 - LEVEL / 2, freedom)
+    t = distributions.student_t(1 - LEVEL / 2, freedom)
     low, high = apart - _at(down, t), apart + _at(up, t)
     if math.isnan(low + high):
         return Difference(absolute, None, relative, None, 1.0, freedom, error)
@@ -211,7 +211,7 @@ def requests_needed(base: Estimate, new: Estimate, found: Difference, effect: fl
     None where the samples are too small to say."""
     if found.error is None or not base.max_errors or not new.max_errors:
         return None
-    t = distributions.quantile(1 - LEVEL / 2, found.degrees)
+    t = distributions.student_t(1 - LEVEL / 2, found.degrees)
     apart = _scale(found, effect) / errors_to_detect(found.degrees, tests)
     single = sum(
         (side.error or 0.0) ** 2 * side.count / (1.0 if found.relative is None else side.value**2)
@@ -222,7 +222,7 @@ def requests_needed(base: Estimate, new: Estimate, found: Difference, effect: fl
 
 def errors_to_detect(freedom: float, tests: int) -> float:
     """Standard errors that an effect must be large to be found."""
-    return distributions.quantile(1 - LEVEL / 2 / tests, freedom) + distributions.quantile(POWER, freedom)
+    return distributions.student_t(1 - LEVEL / 2 / tests, freedom) + distributions.student_t(POWER, freedom)
 
 
 def _scale(found: Difference, effect: float) -> float:

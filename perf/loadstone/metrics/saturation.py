@@ -14,6 +14,8 @@ from statistics import fmean, median
 
 from msgspec import Struct
 
+from loadstone.stats.distributions import NORMAL
+
 STEP = 0.9
 # The last so many at least are kept, STEP seconds or more apart: some 17 minutes.
 ROWS = 1024
@@ -175,7 +177,7 @@ def _evidence(rows: Sequence[_Row], rate: float, chance: float) -> Saturation:
         in_flight=(first.in_flight, last.in_flight),
         ttft=_ends([row.ttft or 0.0 for row in rows], size),
         growth=(last.in_flight - first.in_flight) / seconds,
-        margin=1.96 * chance / seconds,
+        margin=NORMAL * chance / seconds,
         sent=rate,
         ended=rate - (last.in_flight - first.in_flight) / seconds,
     )

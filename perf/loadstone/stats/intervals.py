@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from loadstone.stats.autocorrelation import Autocorrelation
+from loadstone.stats.distributions import NORMAL, student_t
 
 Interval = tuple[float, float]
 # Below this many samples no interval is given.
@@ -19,8 +20,6 @@ ENOUGH = 20
 STRETCHES = 14
 # Whose correlation counts for all figures.
 LEADERS = ("mean", "p50", "p90")
-NORMAL = 1.959963984540054
-FEW = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
 
 
 class Sample(Struct, frozen=True):
@@ -52,7 +51,7 @@ def intervals(
     refused: dict[str, str] = {}
     for place, name in enumerate(("mean", *shares)):
         share, stretches = shares.get(name), min(float(found.stretches[place]), sample.count)
-        inflation, half = float(found.inflation[place]), student(int(found.freedom[place]))
+        inflation, half = float(found.inflation[place]), student_t(0.975, int(found.freedom[place]))
         given[name] = None
         if why := _hangs_together(stretches, share):
             refused[name] = why
@@ -102,17 +101,3 @@ def _beyond(count: int, share: float, inflation: float, quantile: float) -> str:
     needed = max(count + 1, quantile**2 * (1 - part) / part * inflation)
     digits = 10 ** max(0, int(math.log10(needed)) - 1)
     return f"{count} values, and an interval takes about {math.ceil(needed / digits) * digits}"
-
-
-def student(freedom: int) -> float:
-    """Student's t at 97.5 %: Abramowitz & Stegun, table 26.10, and from 5 degrees of freedom on the Cornish-Fisher
-    expansion 26.7.5, which is within 0.1 % there."""
-    if freedom in FEW:
-        return FEW[freedom]
-    z = NORMAL
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return z + math.fsum(term / freedom ** (order + 1) for order, term in enumerate(terms))

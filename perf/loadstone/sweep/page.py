@@ -14,7 +14,7 @@ from loadstone.checks.finding import one_line
 from loadstone.config.schema import Config, flag
 from loadstone.metrics.slo import Estimate
 from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table, Tone
-from loadstone.stats.intervals import student
+from loadstone.stats.distributions import student_t
 from loadstone.summary import Summary
 from loadstone.sweep import slo_search_page
 from loadstone.sweep.grid import describe, format_value
@@ -82,7 +82,7 @@ def figure(point: MeasuredPoint, metric: str, name: str) -> Estimate | None:
         return Estimate(middle, *(found[0].ci95.get(name) or (None, None)))
     if len(values) < FEW:
         return Estimate(middle)
-    half = student(len(values) - 1) * stdev(value or 0.0 for value in values) / math.sqrt(len(values))
+    half = student_t(0.975, len(values) - 1) * stdev(value or 0.0 for value in values) / math.sqrt(len(values))
     return Estimate(middle, middle - half, middle + half)
 
 

@@ -22,7 +22,7 @@ from loadstone.metrics.measure import meeting, per_request
 from loadstone.metrics.saturation import Detector
 from loadstone.metrics.slo import Judgement, Objective, estimate, judge, together
 from loadstone.stats.describe import PERCENTILES, effective
-from loadstone.stats.distributions import lower, quantile, upper
+from loadstone.stats.distributions import lower, student_t, upper
 from loadstone.summary import Summary
 from loadstone.units import S_PER_NS, Array, Mask
 
@@ -299,4 +299,4 @@ def judge_by_fifths(figures: Sequence[float], limit: float, risk: float) -> Judg
 
 def _beyond(figures: Sequence[float], limit: float, risk: float) -> bool:
     error = float(np.std(figures, ddof=1)) / math.sqrt(len(figures))
-    return abs(limit - float(np.mean(figures))) > quantile(1 - risk, len(figures) - 1) * error
+    return abs(limit - float(np.mean(figures))) > student_t(1 - risk, len(figures) - 1) * error

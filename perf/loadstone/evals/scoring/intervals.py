@@ -70,7 +70,7 @@ def mean_of_means(parts: Sequence[Estimate]) -> Estimate:
     if len(errors) < len(parts):
         return Estimate(value=value, n=len(parts))
     error = math.sqrt(sum(each**2 for each in errors)) / len(parts)
-    ends = _clipped(value, distributions.quantile(0.975, distributions.MANY) * error) if error else None
+    ends = _clipped(value, distributions.student_t(0.975, distributions.MANY) * error) if error else None
     return Estimate(value=value, n=len(parts), stderr=error, interval=ends, method="normal, of the tasks")
 
 
@@ -103,7 +103,7 @@ def _student(value: float, count: int, error: float | None, independent: int, me
     if error < 1e-12:
         ends = wilson(value * independent, independent)
         return Estimate(value=value, n=count, stderr=error, interval=ends, method=ALIKE)
-    ends = _clipped(value, distributions.quantile(0.975, independent - 1) * error)
+    ends = _clipped(value, distributions.student_t(0.975, independent - 1) * error)
     return Estimate(value=value, n=count, stderr=error, interval=ends, method=method)
 
 
@@ -111,7 +111,7 @@ def _unbounded(values: Sequence[float]) -> Estimate:
     value, error = mean(values), stderr(values)
     if not error:
         return Estimate(value=value, n=len(values), stderr=error)
-    half = distributions.quantile(0.975, len(values) - 1) * error
+    half = distributions.student_t(0.975, len(values) - 1) * error
     return Estimate(value=value, n=len(values), stderr=error, interval=(value - half, value + half), method=STUDENT)
 
 
