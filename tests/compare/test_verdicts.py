@@ -139,7 +139,7 @@ def test_repeats_are_runs_of_one_side(capsys: Capture) -> None:
     assert {figure["wanted_of"] for figure in whole["found"].values()} <= {"runs", "requests", None}
     assert "runs" in {figure["wanted_of"] for figure in whole["found"].values()}
     text = ok(loadstone(capsys, "compare", "repeats", "base,again"))
-    assert "Intervals are from how the runs of a side differ" in text
+    assert "Intervals come from how the runs of a side differ" in text
     assert "tells nothing of how runs differ" not in text
 
 
@@ -208,7 +208,7 @@ def test_a_web_page_with_both_distributions(capsys: Capture, tmp_path: Path) -> 
     text = file.read_text("utf-8")
     assert "slower is worse than base" in text
     assert "<2>" not in text
-    assert text.count("share at or below") >= 4
+    assert text.count("fraction at or below") >= 4
     assert "exists" in refused(capsys, "compare", "base", "slower", "-o", str(file))
 
 
