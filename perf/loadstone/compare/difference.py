@@ -189,7 +189,7 @@ def difference(base: Estimate, new: Estimate, in_points: bool = False) -> Differ
 
     distance = math.log(new.value / base.value) if ratio else absolute
     p = distributions.both_tails(_errors_away(abs(distance), down if distance > 0 else up), degrees)
-    t = distributions.quantile(1 - LEVEL / 2, degrees)
+    t = distributions.student_t(1 - LEVEL / 2, degrees)
     low, high = distance - _reach_at(down, t), distance + _reach_at(up, t)
     if math.isnan(low + high):
         return Difference(absolute, None, relative, None, 1.0, degrees, error)

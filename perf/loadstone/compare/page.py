@@ -52,7 +52,7 @@ def page(
     names = [side.name for side in comparison.sides]
     sections = [Section("What is compared", list(_circumstances(comparison)))]
     if gates:
-        rows = [[gate.name, plain(gate.side), gate.status, gate.reason] for gate in gates]
+        rows = [[gate.name, one_line(gate.side), gate.status, gate.reason] for gate in gates]
         sections.append(Section("Gates", [Table("Gates", ["gate", "of", "", "why"], rows)]))
     for against in comparison.against:
         sections.append(Section(f"{against.name} against {names[0]}", list(_figures(against, comparison))))
@@ -100,7 +100,7 @@ def _summary(against: SideComparison, comparison: Comparison) -> str:
     if undecided := [figure for figure in head if figure.verdict == "inconclusive"]:
         parts.append(_undecided(undecided))
     text = "; ".join(parts) + "." if parts else ""
-    verdict_text = f"{plain(against.name)} is {_WORDS[against.verdict]} {plain(comparison.sides[0].name)}."
+    verdict_text = f"{one_line(against.name)} is {_WORDS[against.verdict]} {one_line(comparison.sides[0].name)}."
     return f"{verdict_text} {text[:1].upper()}{text[1:]}"
 
 
@@ -125,7 +125,7 @@ def _circumstances(comparison: Comparison) -> Iterator[Block]:
 
     rows, mixed = [], []
     for setting in comparison.settings:
-        rows.append([setting.name, *(plain(" | ".join(value), _LONGEST) for value in setting.values)])
+        rows.append([setting.name, *(one_line(" | ".join(value), _LONGEST) for value in setting.values)])
         if any(len(value) > 1 for value in setting.values):
             mixed.append(setting.name)
     if rows:

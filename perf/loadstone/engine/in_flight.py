@@ -57,13 +57,13 @@ class InFlightRequest:
         "_loop",
         "_task",
         "_timer",
-        "retry_in",
-        "started_at",
         "cancel_failure",
         "exchange",
         "prepared",
-        "scheduled",
         "response",
+        "retry_in",
+        "scheduled",
+        "started_at",
         "succeeded",
     )
 

@@ -36,7 +36,9 @@ async def find_pages(config: Config, paths: Sequence[str], notice: Notice) -> li
     if config.scrape is False:
         return []
     if config.scrape_urls:
-        return [await _asked(config, place, notice) for place in _places(config, map(add_metrics_path, config.scrape_urls))]
+        return [
+            await _asked(config, place, notice) for place in _places(config, map(add_metrics_path, config.scrape_urls))
+        ]
     own = (metrics_url(url, paths) for url in config.urls)
     looks = [_there(config, place, notice) for place in _places(config, own)]
     return [place for place in await asyncio.gather(*looks) if place is not None]
