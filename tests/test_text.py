@@ -37,7 +37,7 @@ NASTY = {
 }
 
 
-pytestmark = [pytest.mark.usefixtures("clean_folder")]
+pytestmark = pytest.mark.clean_folder
 
 
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
@@ -327,3 +327,9 @@ def test_a_record_that_cannot_be_written_is_a_failed_row(
             )
             assert row.text is None
             assert row.sent is not None
+
+
+def test_csv_rows_are_quoted_and_end_with_a_newline() -> None:
+    rows = text.write_rows(["a", "b"], [[1, None], ['say "x"', "1,2"]])
+    assert rows == 'a,b\n1,\n"say ""x""","1,2"\n'
+    assert text.write_rows(None, [["only", "rows"]]) == "only,rows\n"

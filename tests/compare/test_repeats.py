@@ -192,14 +192,14 @@ class Runs:
         folder = run_folder.RunFolder(Path(config.output or ""))
         return Result(summary(ended=ended, config={"seed": config.seed, "arrivals": self.arrivals}), folder.path)
 
-    def go(self, path: Path, count: int = 3, **more: Any) -> repeat_runs.Done:
+    def go(self, path: Path, count: int = 3, **more: Any) -> repeat_runs.RepeatedRuns:
         config = msgspec.structs.replace(CONFIG, output=str(path / "r"))
         return repeat_runs.run(config, count, self.one, pause=self.pauses.append, **more)
 
 
 def test_each_run_has_a_folder_a_seed_and_an_order_of_its_own(tmp_path: Path) -> None:
     runs = Runs()
-    done = runs.go(tmp_path, rest=2.5)
+    done = runs.go(tmp_path, rest_s=2.5)
     assert [(Path(one.output or "").name, one.seed, one.shuffle) for one in runs.asked] == [
         ("1", 7, False), ("2", 8, True), ("3", 9, True),
     ]  # fmt: skip
@@ -210,7 +210,7 @@ def test_each_run_has_a_folder_a_seed_and_an_order_of_its_own(tmp_path: Path) ->
 
 def test_the_same_prompts_if_wanted_and_recorded_times_keep_their_order(tmp_path: Path) -> None:
     same, replayed = Runs(), Runs(arrivals="replay")
-    same.go(tmp_path / "a", same=True)
+    same.go(tmp_path / "a", same_seed=True)
     assert [(one.seed, one.shuffle) for one in same.asked] == [(7, False)] * 3
     replayed.go(tmp_path / "b")
     assert [(one.seed, one.shuffle) for one in replayed.asked] == [(7, False), (8, False), (9, False)]

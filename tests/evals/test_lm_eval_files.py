@@ -125,7 +125,7 @@ def test_a_chat_is_logged_as_lm_eval_logs_it(tmp_path: Path) -> None:
 
 
 def test_predictions_alone_are_logged_without_a_judgement(tmp_path: Path) -> None:
-    line = written(tmp_path, judged=False)[0]
+    line = written(tmp_path, scored=False)[0]
     assert (line["metrics"], line["bypass"]) == (["bypass"], 999)
     assert line["loadstone"]["passes"] == [{"finish": "stop"}]
     told = json.loads((tmp_path / f"results_{TIME}.json").read_text())["results"]["sums"]

@@ -118,7 +118,7 @@ def test_several_passes_have_a_table(tmp_path: Path) -> None:
 
 
 def test_predictions_alone_are_no_figures(tmp_path: Path) -> None:
-    setup = TaskSetup(task=SUMS, mode="generation", judged=False)
+    setup = TaskSetup(task=SUMS, mode="generation", scored=False)
     results.write_results(
         run_folder.RunFolder(tmp_path), EvalMetadata(model="m", began=0, took=0), [(setup, planted(3))], [], TIME
     )

@@ -14,7 +14,7 @@ from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.rescore import rescore as rescoring
-from loadstone.evals.rescore.rescore import Rescored, RescoreOptions
+from loadstone.evals.rescore.rescore import RescoreOptions, RescoreResult
 from loadstone.evals.scoring import sandbox
 from loadstone.records import Failure, Record
 from loadstone.samples import ItemResponses
@@ -37,7 +37,7 @@ def ran(folder: Path, answers: Iterable[tuple[str, str | None]]) -> Path:
     return folder
 
 
-def rescore(path: Path, **wish: object) -> Rescored:
+def rescore(path: Path, **wish: object) -> RescoreResult:
     return rescoring.rescore([path], RescoreOptions(**{"data": "bundled", **wish}), None, 0.0, TIME)  # type: ignore[arg-type]
 
 
@@ -95,7 +95,7 @@ def test_programs_are_run_only_where_that_is_allowed(tmp_path: Path, monkeypatch
             asked.append(program)
             return {"pass@1": 1.0}
 
-    monkeypatch.setattr(sandbox, "Runs", Pretended)
+    monkeypatch.setattr(sandbox, "ProgramRunner", Pretended)
     (found,) = rescore(path, allow_code=True).evaluation.tasks
     assert found.figures[0].all.value == 1.0
     assert "return 1" in asked[0]

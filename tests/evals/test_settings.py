@@ -14,7 +14,7 @@ from loadstone.cli import flag_types
 from loadstone.config import files
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
-from loadstone.evals.settings import RETRIES, Eval, from_mapping, unlike
+from loadstone.evals.settings import RETRIES, Eval, differing_settings, from_mapping
 
 
 def one(**fields: Any) -> Eval:
@@ -109,11 +109,11 @@ def _shown(made: Eval) -> dict[str, Any]:
 def test_going_on_takes_the_same_questions_of_the_same_model() -> None:
     before = _shown(one(temperature=0.5, url="http://a", model="m", concurrency=8))
     same = one(temperature=0.5, url="http://a", model="m", concurrency=2, limit=9, repeat=3, retries=0, price_in=1)
-    assert unlike(before, _shown(same)) == []
+    assert differing_settings(before, _shown(same)) == []
     other = one(url="http://b", model="m", num_fewshot=1, **{"data-dir": "bundled"})
-    assert unlike(before, _shown(other)) == ["data-dir", "num-fewshot", "gen", "url"]
+    assert differing_settings(before, _shown(other)) == ["data-dir", "num-fewshot", "gen", "url"]
     scored = one(temperature=0.5, stage="score", output="x")
-    assert unlike(before, _shown(scored)) == []
+    assert differing_settings(before, _shown(scored)) == []
 
 
 def test_keys_are_not_written_down() -> None:

@@ -25,7 +25,7 @@ from loadstone.report.junit import Case, Suite
 from loadstone.results import measure
 from loadstone.sweep import vllm_export
 from loadstone.sweep.folder import SWEEP
-from loadstone.sweep.junit import of_sweep
+from loadstone.sweep.junit import sweep_suites
 from loadstone.sweep.points import Grid, Sweep, SweepPoint
 from loadstone.sweep.slo_search import Answer, SearchOutcome, SearchResult
 from support import example_run
@@ -76,7 +76,7 @@ STATISTICS = [
 HOSTILE = "a|b <script>&\"' `x` \\ line\ntwo\r\x1b[31mred\x00 \ufffe"
 
 
-pytestmark = [pytest.mark.usefixtures("clean_folder")]
+pytestmark = pytest.mark.clean_folder
 
 
 def run_of(**config: Any) -> dict[str, Any]:
@@ -358,7 +358,7 @@ def test_an_objective_that_was_searched_for_is_a_test() -> None:
     answers = {"met": Answer(8.0, 9.0, []), "missed": Answer(None, 1.0, []), "unresolved": Answer(None, None, [])}
     outcomes = [SearchOutcome({"input_len": 9}, answer, [], "said") for answer in answers.values()]
     found = SearchResult("rate", ["ttft.p99<500ms"], 0.05, outcomes)
-    _, searched = of_sweep(Sweep(Grid(config={}, varied=[], places=[]), []), found, [])
+    _, searched = sweep_suites(Sweep(Grid(config={}, varied=[], places=[]), []), found, [])
     assert [case.outcome for case in searched.cases] == list(answers)
     assert searched.cases[0].name == "ttft.p99<500ms, input_len=9"
     assert searched.cases[1].reason == "highest rate that meets them: - to 1; said"

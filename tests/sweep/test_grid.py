@@ -80,7 +80,7 @@ def test_a_grid_changes_its_last_list_fastest() -> None:
 
 def test_a_grid_without_lists_is_one_point() -> None:
     assert grid.product({}) == [{}]
-    assert [place.name for place in grid.places([{}])] == ["point"]
+    assert [place.name for place in grid.name_points([{}])] == ["point"]
 
 
 def test_a_zip_goes_through_its_lists_together() -> None:
@@ -118,6 +118,6 @@ def test_points_have_names_for_folders(settings: dict[str, Any], expected: str) 
 
 def test_no_two_points_share_a_folder() -> None:
     """Not even where a file system takes A for a."""
-    found = grid.places([{"model": "x/y"}, {"model": "x-y"}, {"model": "X:Y"}])
+    found = grid.name_points([{"model": "x/y"}, {"model": "x-y"}, {"model": "X:Y"}])
     assert [place.name for place in found] == ["model-x-y", "model-x-y-2", "model-X-Y-3"]
     assert [place.settings["model"] for place in found] == ["x/y", "x-y", "X:Y"]

@@ -24,7 +24,7 @@ Capture = pytest.CaptureFixture[str]
 DOCUMENT = ROOT / "docs" / "sweeps.md"
 
 
-pytestmark = [pytest.mark.usefixtures("clean_folder")]
+pytestmark = pytest.mark.clean_folder
 
 
 @pytest.fixture

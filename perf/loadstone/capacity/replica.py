@@ -22,7 +22,7 @@ Basis = Literal["measured", "interpolated", "extrapolated", "derived"]
 SAME = 0.01
 
 
-class Judged(Struct, frozen=True):
+class JudgedPoint(Struct, frozen=True):
     """A spot held against the objectives, at the load (requests/s) that it stands for: what is not met, in words."""
 
     spot: OperatingPoint
@@ -37,17 +37,17 @@ class Capacity(Struct, frozen=True, kw_only=True):
 
     low: float | None
     high: float | None
-    spots: list[Judged]
+    spots: list[JudgedPoint]
     limits: list[str]
     reason: str = ""
 
     @property
-    def usable(self) -> list[Judged]:
+    def usable(self) -> list[JudgedPoint]:
         """The part of the curve that a plan may use."""
         return [one for one in self.spots if self.low is not None and one.load <= self.low]
 
 
-def capacity(curve: Curve, objectives: Sequence[Objective]) -> Capacity:
+def find_capacity(curve: Curve, objectives: Sequence[Objective]) -> Capacity:
     """By rising load, up to the first that is missed."""
     spots = [_judged(spot, objectives) for spot in curve.spots]
     missed = next((place for place, one in enumerate(spots) if one.judgement == "missed"), len(spots))
@@ -66,7 +66,7 @@ def capacity(curve: Curve, objectives: Sequence[Objective]) -> Capacity:
     )
 
 
-def _judged(spot: OperatingPoint, objectives: Sequence[Objective]) -> Judged:
+def _judged(spot: OperatingPoint, objectives: Sequence[Objective]) -> JudgedPoint:
     found = {one: spot.called.get(one.name) or judge(spot.figures.get(one.name), one) for one in objectives}
     against = [_against(spot, objective, result) for objective, result in found.items() if result != "met"]
     results = list(found.values())
@@ -74,7 +74,7 @@ def _judged(spot: OperatingPoint, objectives: Sequence[Objective]) -> Judged:
         results, against = [*results, "missed"], [*against, "saturation"]
     elif spot.drifting:
         results, against = [*results, "unresolved"], [*against, "TTFT still rising: not settled"]
-    return Judged(spot, min(spot.at(objective.name) for objective in objectives), together(results), against)
+    return JudgedPoint(spot, min(spot.load_for(objective.name) for objective in objectives), together(results), against)
 
 
 def _against(spot: OperatingPoint, objective: Objective, result: Judgement) -> str:
@@ -90,13 +90,13 @@ def _pair(objective: Objective, found: Estimate) -> str:
     return value if "-" in (low, high) else f"{value} ({low} to {high})"
 
 
-def _limits(after: Sequence[Judged]) -> list[str]:
+def _limits(after: Sequence[JudgedPoint]) -> list[str]:
     """What is missed at the first load that is missed; failing that, what is unresolved at the first."""
     first = next((one for one in after if one.judgement == "missed"), after[0] if after else None)
     return [] if first is None else [*first.against, *first.spot.server]
 
 
-def _reason(spots: Sequence[Judged], objectives: Sequence[Objective]) -> str:
+def _reason(spots: Sequence[JudgedPoint], objectives: Sequence[Objective]) -> str:
     """Why nothing is surely met, by the lightest load."""
     first = spots[0]
     least = f"even at the least load, {first.load:.4g}/s"
@@ -139,7 +139,7 @@ class CapacityModel:
 
     def _line(self, name: str) -> _Line | None:
         """Along loads that rise: of several spots at one load the first, which has fewer in flight."""
-        known = [(spot.at(name), spot.figures.get(name)) for spot in self.spots]
+        known = [(spot.load_for(name), spot.figures.get(name)) for spot in self.spots]
         loads = [
             load for place, (load, _) in enumerate(known) if not place or load > max(at for at, _ in known[:place])
         ]

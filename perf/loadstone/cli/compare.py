@@ -15,7 +15,7 @@ from loadstone.errors import UsageError
 from loadstone.report import output
 
 if TYPE_CHECKING:
-    from loadstone.compare.gates import Judged
+    from loadstone.compare.gates import GateResult
     from loadstone.compare.verdicts import Comparison
 
 _VIEWS = (*output.FORMS, "json")
@@ -57,8 +57,8 @@ def run(options: argparse.Namespace) -> int:
     given = vars(options)
     output.check_new(given.get("junit"), "--junit")
     asked = [gate for text in given.get("gates", ()) for gate in gates.parse(text)]
-    read = load.read([options.base, *options.new], given.get("window", "whole"), given.get("force", False))
-    found = load.compare(read, given.get("margin", MARGIN), given.get("window", "whole"))
+    read = load.read_sides([options.base, *options.new], given.get("window", "whole"), given.get("force", False))
+    found = load.compare_sides(read, given.get("margin", MARGIN), given.get("window", "whole"))
     judged = gates.judge(asked, found.against)
     view, target = given.get("view", "text"), given.get("output", "-")
     if view == "json":
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _for_ci(options: argparse.Namespace, found: Comparison, judged: Sequence[Judged]) -> None:
+def _for_ci(options: argparse.Namespace, found: Comparison, judged: Sequence[GateResult]) -> None:
     from loadstone.compare import page
     from loadstone.report import junit, markdown
 

@@ -107,7 +107,7 @@ def run(options: Namespace) -> int:
     named = given.settings_of(vars(options))
     named |= {"repeat": options.repeat} if "repeat" in options else {}  # not run's, which counts runs
     each = settings.from_mapping(named, getattr(options, "config", None) or "the command line")
-    each = evaluate.apart([one.check() for one in each])
+    each = evaluate.separate_folders([one.check() for one in each])
     if each[0].dry_run:
         return _dry(each[0], getattr(options, "view", "text"))
     statuses = []
@@ -149,7 +149,7 @@ def _dry(settings: Eval, view: str) -> int:
 
     if view not in output.FORMS:
         raise UsageError(f"--dry-run can be told as {', '.join(output.FORMS)}, not as {view}")
-    output.put(output.drawn(dry_run.page(dry_run.look(settings, notice)), view), None)
+    output.put(output.drawn(dry_run.page(dry_run.forecast(settings, notice)), view), None)
     return 0
 
 

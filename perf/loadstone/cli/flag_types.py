@@ -110,7 +110,7 @@ def list_of(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 def parse_list(text: str, kind: Callable[[str], Any]) -> list[Any]:
     """Parse a list of values, each as `kind` does. Raises ValueError with what to type instead."""
     try:
-        return grid.values(text, kind)
+        return grid.parse_values(text, kind)
     except (ValueError, argparse.ArgumentTypeError) as exc:
         explained = "could not convert" not in str(exc) and str(exc) != text
         sentence = str(exc) if explained else f"takes numbers, a list of them or {grid.RANGE_FORM}, not {text!r}"

@@ -53,7 +53,7 @@ def run(options: Namespace) -> int:
     from loadstone.report import terminal
 
     terms = _terms(options)
-    plan = fleet.plan(_offers(options, terms), terms)
+    plan = fleet.make_plan(_offers(options, terms), terms)
     view, output = getattr(options, "view", "text"), getattr(options, "output", "-")
     if (view, output) == ("text", "-"):
         terminal.show(page.page(plan))
@@ -79,10 +79,10 @@ def _terms(options: Namespace) -> Requirements:
     return fleet.Requirements(
         objectives=objectives.with_errors(objectives.parse(slo, shares=True)),
         demands=_demands(options),
-        peak=demand.peak(given.get("peak", "1")),
-        growth=demand.growth(given["growth"]) if "growth" in given else 1.0,
+        peak=demand.parse_peak(given.get("peak", "1")),
+        growth=demand.parse_growth(given["growth"]) if "growth" in given else 1.0,
         months=months,
-        headroom=demand.headroom(given.get("headroom", "0")),
+        headroom=demand.parse_headroom(given.get("headroom", "0")),
         spare=spare,
         currency=given.get("currency", "USD"),
         input_tokens=given.get("input_len"),
@@ -94,7 +94,7 @@ def _slo_of(paths: Sequence[str]) -> str:
     """The objectives that the first sweep was made for."""
     from loadstone.sweep import folder as sweeps
 
-    slo = sweeps.read(Path(paths[0])).grid.rule.get("slo")
+    slo = sweeps.read_sweep(Path(paths[0])).grid.rule.get("slo")
     if not slo:
         raise UsageError("plan takes objectives, such as --slo 'ttft.p99<500ms tpot.p95<50ms': the sweep names none")
     return str(slo)
@@ -109,10 +109,10 @@ def _demands(options: Namespace) -> tuple[Demand, ...]:
     if users is None:
         if think is not None:
             raise UsageError("--think is how long users think: give --users with it, or leave it out with --rate")
-        return tuple(demand.Demand(rate=rate) for rate in demand.rates(str(rates)))
+        return tuple(demand.Demand(rate=rate) for rate in demand.parse_rates(str(rates)))
     if think is None:
         raise UsageError("--users needs --think: seconds from an answer to the user's next request, such as 20s")
-    return tuple(demand.Demand(users=count, think=think) for count in demand.users(users))
+    return tuple(demand.Demand(users=count, think=think) for count in demand.parse_users(users))
 
 
 def _offers(options: Namespace, terms: Requirements) -> list[PricedStack]:
@@ -121,15 +121,15 @@ def _offers(options: Namespace, terms: Requirements) -> list[PricedStack]:
     from loadstone.capacity import plan as fleet
     from loadstone.sweep import folder as sweeps
 
-    prices = _each(options, "price", demand.prices)
-    gpus = _each(options, "gpus", demand.gpus)
+    prices = _each(options, "price", demand.parse_prices)
+    gpus = _each(options, "gpus", demand.parse_gpus)
     offers = []
     for path, price, count in zip(options.sweeps, prices, gpus, strict=True):
-        sweep = sweeps.read(Path(path))
+        sweep = sweeps.read_sweep(Path(path))
         label = sweep.grid.label or Path(path).resolve().name
-        called = from_sweep.of(Path(path), sweep, terms.objectives)
+        called = from_sweep.judge_points(Path(path), sweep, terms.objectives)
         offers += [fleet.PricedStack(curve, price, count or curve.gpus)
-                   for curve in curves.curves(sweep, label, terms.objectives, called)]  # fmt: skip
+                   for curve in curves.build_curves(sweep, label, terms.objectives, called)]  # fmt: skip
     labels = [offer.curve.label for offer in offers]
     if twice := next((label for label in labels if labels.count(label) > 1), None):
         raise UsageError(f"two of these sweeps are called {twice}: give copies of them other names")

@@ -16,7 +16,7 @@ from loadstone.report.output import notice
 from loadstone.summary import Summary
 
 if TYPE_CHECKING:
-    from loadstone.compare.repeat_runs import Done
+    from loadstone.compare.repeat_runs import RepeatedRuns
     from loadstone.compare.repeats import Repeats
     from loadstone.loadtest import Result
 
@@ -42,13 +42,13 @@ def is_requested(options: Namespace) -> bool:
     return hasattr(options, "repeat")
 
 
-def run(options: Namespace, config: Config, one: Callable[[Config], Result]) -> Done:
+def run(options: Namespace, config: Config, one: Callable[[Config], Result]) -> RepeatedRuns:
     """The runs, and their table on stdout."""
     from loadstone.compare import repeat_runs
 
     form = _form(options)
     rest, same = getattr(options, "rest", 0.0), hasattr(options, "same_prompts")
-    done = repeat_runs.run(config, options.repeat, one, rest=rest, same=same, notice=notice)
+    done = repeat_runs.run(config, options.repeat, one, rest_s=rest, same_seed=same, notice=notice)
     _show(done.table, done.folder, form, None)
     _for_ci(options, done.table, done.folder, [result.summary for result in done.results])
     notice(f"results are in {done.folder}")

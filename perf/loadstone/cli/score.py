@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loadstone.evals.output.page import ServingDetails
-    from loadstone.evals.rescore.rescore import Change
+    from loadstone.evals.rescore.rescore import MetricChange
     from loadstone.samples import Evaluation
 
 VIEWS = (*outputs.FORMS, "json", "csv", "leaderboard")
@@ -92,7 +92,7 @@ def show(
     meanwhile: ServingDetails | None,
     view: str,
     output: str | None,
-    changes: Sequence[Change] | None = None,
+    changes: Sequence[MetricChange] | None = None,
 ) -> None:
     """An evaluation in one of VIEWS."""
     from loadstone.evals.output import page
@@ -106,7 +106,7 @@ def show(
 
 
 def _drawn(
-    evaluation: Evaluation, meanwhile: ServingDetails | None, view: str, changes: Sequence[Change] | None = None
+    evaluation: Evaluation, meanwhile: ServingDetails | None, view: str, changes: Sequence[MetricChange] | None = None
 ) -> str:
     from loadstone.evals.output import csv, page
     from loadstone.report.json import indented
@@ -118,7 +118,9 @@ def _drawn(
     return outputs.drawn(page.page(evaluation, meanwhile, _told(changes)), view)
 
 
-def _json(evaluation: Evaluation, meanwhile: ServingDetails | None, changes: Sequence[Change] | None) -> dict[str, Any]:
+def _json(
+    evaluation: Evaluation, meanwhile: ServingDetails | None, changes: Sequence[MetricChange] | None
+) -> dict[str, Any]:
     import msgspec
 
     told: dict[str, Any] = {**msgspec.to_builtins(evaluation)}
@@ -126,7 +128,7 @@ def _json(evaluation: Evaluation, meanwhile: ServingDetails | None, changes: Seq
     return told | ({"changes": msgspec.to_builtins(changes)} if changes is not None else {})
 
 
-def _told(changes: Sequence[Change] | None) -> list[Any]:
+def _told(changes: Sequence[MetricChange] | None) -> list[Any]:
     """What is worth something else than the files say."""
     from loadstone.report.page import Prose
 
@@ -139,7 +141,7 @@ def _told(changes: Sequence[Change] | None) -> list[Any]:
     return [Prose(_moved(change), "doubt") for change in moved]
 
 
-def _moved(change: Change) -> str:
+def _moved(change: MetricChange) -> str:
     count = change.gained + change.lost
     named = ", ".join(map(str, change.first)) + (" ..." if count > len(change.first) else "")
     return (f"{change.task}, {change.metric} through {change.filter}: {count:,} of {change.items:,} items change, "

@@ -24,14 +24,14 @@ def run(options: argparse.Namespace) -> int:
     from loadstone.report import terminal
     from loadstone.report.json import indented
     from loadstone.selftest import page, processes, timing
-    from loadstone.selftest.run import measure
+    from loadstone.selftest.run import measure_ceiling
 
     machine.check_place()
     if wrong := machine.saved()[1]:
         notice(f"{wrong}; what is found now replaces it")
-    processes.heed()
+    processes.interrupt_on_signals()
     wanted = timing.QUICK if getattr(options, "quick", False) else timing.FULL
-    found = measure(getattr(options, "url", ()), wanted, getattr(options, "transport", "wire"), notice)
+    found = measure_ceiling(getattr(options, "url", ()), wanted, getattr(options, "transport", "wire"), notice)
     file = machine.save(found)
     if getattr(options, "view", "text") == "json":
         print(indented(found), end="")

@@ -132,13 +132,13 @@ def run(options: Namespace) -> int:
     config = given.configured(fixed, getattr(options, "config", None))
     view = renderer(getattr(options, "view", "text"))
     path = Path(config.output) if config.output else run_folder.default_path(config.label or "sweep")
-    course = plan.course(vars(options), config, lists, path)
+    course = plan.make_plan(vars(options), config, lists, path)
     campaign = SweepRun(path, course.grid, config, notice)
     if course.warning:
         notice(course.warning)
     with one.served(config) as served:
         live = None if getattr(options, "quiet", False) else one.show_progress
-        ended = campaign.run(course.guide, _goer(served.url, live), _pause(getattr(options, "rest", 0.0)))
+        ended = campaign.run(course.strategy, _goer(served.url, live), _pause(getattr(options, "rest", 0.0)))
     status = _finish(campaign, ended, course, view)
     _for_ci(options, campaign.path)
     return status
@@ -149,7 +149,7 @@ def report(path: Path, options: Namespace) -> int:
     from loadstone.sweep import folder as sweeps
     from loadstone.sweep import strategies
 
-    sweep, found = sweeps.read(path), strategies.load_found(path)
+    sweep, found = sweeps.read_sweep(path), strategies.load_result(path)
     output.put(renderer(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
     _for_ci(options, path)
     return 0 if any(run.counts.succeeded for point in sweep.points for run in point.runs) else 1
@@ -159,7 +159,7 @@ def _for_ci(options: Namespace, path: Path) -> None:
     from loadstone.sweep import folder as sweeps
     from loadstone.sweep import strategies
 
-    sweep, found = sweeps.read(path), strategies.load_found(path)
+    sweep, found = sweeps.read_sweep(path), strategies.load_result(path)
     output.for_ci(vars(options), lambda: renderer("junit")(sweep, found), lambda: renderer("md")(sweep, found))
 
 
@@ -167,7 +167,7 @@ def renderer(view: str) -> Drawn:
     """The view of a sweep by its name. Raises UsageError."""
     from loadstone.report import junit
     from loadstone.sweep import csv, folder
-    from loadstone.sweep.junit import of_sweep
+    from loadstone.sweep.junit import sweep_suites
     from loadstone.sweep.page import page
 
     def paged(form: str) -> Drawn:
@@ -177,7 +177,7 @@ def renderer(view: str) -> Drawn:
         **{form: paged(form) for form in output.FORMS},
         "csv": lambda sweep, _: csv.render(sweep),
         "json": folder.render,
-        "junit": lambda sweep, found: junit.draw(of_sweep(sweep, found, failed_points(sweep))),
+        "junit": lambda sweep, found: junit.draw(sweep_suites(sweep, found, failed_points(sweep))),
     }
     if view not in views:
         raise UsageError(f"--as takes {', '.join(views)} for a sweep, not {view!r}")
@@ -188,7 +188,7 @@ def _goer(url: Any, live: Any) -> Callable[[Config], Summary]:
     """Makes a run against the one server of the sweep, and says what came of it in a line."""
     from loadstone import loadtest
     from loadstone.host import event_loop
-    from loadstone.sweep.page import line
+    from loadstone.sweep.page import run_line
 
     said = set[str]()
 
@@ -202,7 +202,7 @@ def _goer(url: Any, live: Any) -> Callable[[Config], Summary]:
         config = msgspec.structs.replace(config, url=config.url or url)
         notice(f"{config.label}: begins")
         summary = event_loop.run(loadtest.load_test(config, notice=once, live=live)).summary
-        notice(f"{config.label}: {line(summary)}")
+        notice(f"{config.label}: {run_line(summary)}")
         return summary
 
     return go
@@ -218,11 +218,11 @@ def _finish(campaign: SweepRun, ended: str, course: SweepPlan, view: Drawn) -> i
     from loadstone.sweep import strategies
 
     folder, found = run_folder.RunFolder(campaign.path, new=False), None
-    if course.search:
-        found = course.search.found(campaign.sweep)
+    if course.slo_search:
+        found = course.slo_search.result(campaign.sweep)
         folder.write_json(strategies.SEARCH, found)
-    if course.auto:
-        campaign.say(course.auto.said(campaign.sweep))
+    if course.knee_search:
+        campaign.save_note(course.knee_search.describe(campaign.sweep))
     for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
         if kind != "html" or campaign.sweep.grid.config.get("html", True):
             folder.write(name, renderer(kind)(campaign.sweep, found))

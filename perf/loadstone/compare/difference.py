@@ -33,12 +33,12 @@ class Estimate(Struct, frozen=True):
     value: float
     down: Array | None
     up: Array | None
-    freedom: float
+    degrees: float
     count: int
     runs: int = 1
 
     @property
-    def known(self) -> float:
+    def max_errors(self) -> float:
         """Standard errors up to which the reach is within the sample on both sides."""
         if self.down is None or self.up is None:
             return 0.0
@@ -47,7 +47,7 @@ class Estimate(Struct, frozen=True):
     @property
     def interval(self) -> tuple[float, float] | None:
         """95 % interval of the value; None where the sample is too small. No figure there is can be below 0."""
-        t = distributions.quantile(1 - LEVEL / 2, self.freedom)
+        t = distributions.quantile(1 - LEVEL / 2, self.degrees)
         if self.down is None or self.up is None:
             return None
         low, high = self.value - min(_at(self.down, t), abs(self.value)), self.value + _at(self.up, t)
@@ -72,37 +72,39 @@ class Difference(Struct, frozen=True):
     relative: float | None
     relative_interval: tuple[float, float] | None
     p: float
-    freedom: float
+    degrees: float
     error: float | None
 
 
-def mean(values: Array, least: float = 1.0) -> Estimate:
-    """Of values in order of time, at least one, by blocks of `least` values or longer."""
+def mean(values: Array, min_block: float = 1.0) -> Estimate:
+    """Of values in order of time, at least one, by blocks of `min_block` values or longer."""
     value, count = float(values.mean()), len(values)
     if count < ENOUGH:
         return Estimate(value, None, None, 1.0, count)
-    found = blocks.spread(values, least)
-    return even(value, math.sqrt(found.variance), found.freedom, count)
+    found = blocks.spread(values, min_block)
+    return symmetric(value, math.sqrt(found.variance), found.freedom, count)
 
 
-def even(value: float, error: float, freedom: float, count: int, runs: int = 1) -> Estimate:
+def symmetric(value: float, error: float, freedom: float, count: int, runs: int = 1) -> Estimate:
     """A figure whose error is the same on both sides."""
     return Estimate(value, STEPS * error, STEPS * error, freedom, count, runs)
 
 
-def quantile(values: Array, ranked: Array, share: float, least: float = 1.0) -> Estimate | None:
+def quantile(values: Array, ranked: Array, fraction: float, min_block: float = 1.0) -> Estimate | None:
     """Of values in order of time; None where fewer than one is expected beyond it. Its reach is to the quantiles as far
     around as the share below it may be off (Woodruff 1952), which blocks of the series tell."""
-    if not len(ranked) or not enough(len(ranked), share):
+    if not len(ranked) or not enough(len(ranked), fraction):
         return None
-    value = float(np.quantile(ranked, share))
+    value = float(np.quantile(ranked, fraction))
     if len(ranked) < ENOUGH:
         return Estimate(value, None, None, 1.0, len(values))
     if ranked[0] == ranked[-1]:
-        return even(value, 0.0, len(values) - 1.0, len(values))
+        return symmetric(value, 0.0, len(values) - 1.0, len(values))
     alone = 1 / len(values)
-    worst, freedom = max(_inflated(below.astype(np.float64), least) for below in (values <= value, values < value))
-    return reach(value, ranked, share, math.sqrt(worst * alone * share * (1 - share)), freedom, len(values))
+    worst, freedom = max(_inflated(below.astype(np.float64), min_block) for below in (values <= value, values < value))
+    return quantile_with_error(
+        value, ranked, fraction, math.sqrt(worst * alone * fraction * (1 - fraction)), freedom, len(values)
+    )
 
 
 def _inflated(below: Array, least: float) -> tuple[float, float]:
@@ -112,7 +114,9 @@ def _inflated(below: Array, least: float) -> tuple[float, float]:
     return (max(1.0, found.variance / independent), found.freedom) if independent else (1.0, found.freedom)
 
 
-def reach(value: float, ranked: Array, share: float, error: float, freedom: float, count: int) -> Estimate:
+def quantile_with_error(
+    value: float, ranked: Array, share: float, error: float, freedom: float, count: int
+) -> Estimate:
     """A quantile whose share may be off by `error`; `ranked` may be a thinned sample of all values."""
     here = float(np.quantile(ranked, share))
     low, high = share - STEPS * error, share + STEPS * error
@@ -121,7 +125,7 @@ def reach(value: float, ranked: Array, share: float, error: float, freedom: floa
     return Estimate(value, down, up, freedom, count)
 
 
-def together(runs: Sequence[Estimate]) -> Estimate:
+def pool_runs(runs: Sequence[Estimate]) -> Estimate:
     """The mean over runs of one side, at least one. Its error is from how the runs differ, and no less than what they
     say themselves; a bootstrap of so few runs would make it too small by the factor (runs - 1) / runs."""
     if len(runs) == 1:
@@ -131,14 +135,14 @@ def together(runs: Sequence[Estimate]) -> Estimate:
     own = float(np.mean(within)) if len(within) == len(runs) else 0.0
     error = math.sqrt(max(float(values.var(ddof=1)), own) / len(runs))
     count = round(float(np.mean([run.count for run in runs])))
-    return even(float(values.mean()), error, len(runs) - 1.0, count, len(runs))
+    return symmetric(float(values.mean()), error, len(runs) - 1.0, count, len(runs))
 
 
-def difference(base: Estimate, new: Estimate, shares: bool = False) -> Difference:
+def difference(base: Estimate, new: Estimate, in_points: bool = False) -> Difference:
     """The two sides are taken as independent; their reaches are joined by the method of variance estimates recovery
-    (Zou & Donner 2008), on logarithms where both are above 0 and not `shares`, which differ by points."""
+    (Zou & Donner 2008), on logarithms where both are above 0 and not `in_points`, which differ by points."""
     absolute = new.value - base.value
-    ratio = base.value > 0 and new.value > 0 and not shares
+    ratio = base.value > 0 and new.value > 0 and not in_points
     relative = new.value / base.value - 1 if ratio else None
     reaches = _joined(_reaches(base, ratio), _reaches(new, ratio))
     if reaches is None:
@@ -176,7 +180,7 @@ def _reaches(side: Estimate, ratio: bool) -> tuple[Array, Array] | None:
 def _welch(base: Estimate, new: Estimate, ratio: bool) -> tuple[float, float | None]:
     """Degrees of freedom (Welch 1947) and standard error of the difference."""
     sides = [(side, side.error) for side in (base, new)]
-    parts = [(error / (side.value if ratio else 1.0), side.freedom) for side, error in sides if error is not None]
+    parts = [(error / (side.value if ratio else 1.0), side.degrees) for side, error in sides if error is not None]
     if len(parts) < 2:
         return 1.0, None
     whole = sum(error**2 for error, _ in parts)
@@ -201,22 +205,22 @@ def _at(reach: Array, t: float) -> float:
     return float(reach[-1]) * t / last if t > last else float(np.interp(t, STEPS, reach))
 
 
-def wanted(base: Estimate, new: Estimate, found: Difference, effect: float, tests: int) -> float | None:
+def requests_needed(base: Estimate, new: Estimate, found: Difference, effect: float, tests: int) -> float | None:
     """How many requests a side it takes to find a difference of `effect` (a share, or absolute where there is no
     relative one) in 80 % of trials or more, tested beside `tests` - 1 others; by what is known so far (Stein 1945).
     None where the samples are too small to say."""
-    if found.error is None or not base.known or not new.known:
+    if found.error is None or not base.max_errors or not new.max_errors:
         return None
-    t = distributions.quantile(1 - LEVEL / 2, found.freedom)
-    apart = _scale(found, effect) / steps_of(found.freedom, tests)
+    t = distributions.quantile(1 - LEVEL / 2, found.degrees)
+    apart = _scale(found, effect) / errors_to_detect(found.degrees, tests)
     single = sum(
         (side.error or 0.0) ** 2 * side.count / (1.0 if found.relative is None else side.value**2)
         for side in (base, new)
     )
-    return max(single / apart**2, *(side.count * (t / side.known) ** 2 for side in (base, new)))
+    return max(single / apart**2, *(side.count * (t / side.max_errors) ** 2 for side in (base, new)))
 
 
-def steps_of(freedom: float, tests: int) -> float:
+def errors_to_detect(freedom: float, tests: int) -> float:
     """Standard errors that an effect must be large to be found."""
     return distributions.quantile(1 - LEVEL / 2 / tests, freedom) + distributions.quantile(POWER, freedom)
 
@@ -225,14 +229,14 @@ def _scale(found: Difference, effect: float) -> float:
     return effect if found.relative is None else math.log1p(effect)
 
 
-def wanted_runs(difference: Difference, effect: float, tests: int, runs: int, most: int = 1000) -> int | None:
+def runs_needed(difference: Difference, effect: float, tests: int, runs: int, most: int = 1000) -> int | None:
     """How many runs a side that takes, where there are `runs` now; None for more than `most`."""
     if difference.error is None:
         return None
     single = difference.error * math.sqrt(runs)
-    least = (steps_of(distributions.MANY, tests) * single / _scale(difference, effect)) ** 2
+    least = (errors_to_detect(distributions.MANY, tests) * single / _scale(difference, effect)) ** 2
     for count in range(max(runs + 1, math.floor(least)), most):
-        if steps_of(2.0 * (count - 1), tests) * single / math.sqrt(count) <= _scale(difference, effect):
+        if errors_to_detect(2.0 * (count - 1), tests) * single / math.sqrt(count) <= _scale(difference, effect):
             return count
     return None
 

@@ -26,7 +26,7 @@ from loadstone.stats.describe import ENOUGH
 from loadstone.summary import Metric, Summary
 from loadstone.units import S_PER_NS, Array, Mask
 
-Which = Literal["whole", "steady"]
+WindowName = Literal["whole", "steady"]
 STATS = {"mean": None, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 SERIES = (
     "ttft", "tpot", "latency", "ttft_scheduled", "ttfat", "packet_time", "packets", "input_tokens", "output_tokens",
@@ -40,19 +40,19 @@ THIN = 2_000_000
 SLICES = 20, 400
 
 
-class Figures(Struct, frozen=True):
+class RunFigures(Struct, frozen=True):
     """By name, `ttft.p99` or `qps`; what was not measured is absent. `curves` by metric."""
 
     estimates: dict[str, Estimate]
     curves: dict[str, Curve]
 
 
-def estimate(summary: Summary, columns: Columns, which: Which = "whole") -> Figures:
+def estimate(summary: Summary, columns: Columns, which: WindowName = "whole") -> RunFigures:
     """All figures of a run, of the whole of it or of its steady window."""
     span = windows.whole(columns.requests)
     high = windows.steady(columns.requests, span) if span else None
     if span is None or (which == "steady" and high is None):
-        return Figures({}, {})
+        return RunFigures({}, {})
     if which == "steady" and high is not None and summary.steady is not None:
         part, window = groups.steady(columns.requests, high), summary.steady
         return _figures(columns, part, window.metrics, window.rates, summary.run)
@@ -65,9 +65,9 @@ def _figures(
     metrics: Mapping[str, Metric],
     rates: Mapping[str, float | None],
     run: Mapping[str, Any],
-) -> Figures:
+) -> RunFigures:
     rows, values = part.members & columns.requests.ok, per_request(columns.requests)
-    found, least = Figures({}, {}), _memory(columns.requests, values, rows)
+    found, least = RunFigures({}, {}), _memory(columns.requests, values, rows)
     for name in SERIES:
         _series(found, name, values[name][0][rows], least)
     for name in POOLED:
@@ -87,7 +87,7 @@ def _memory(r: Requests, values: Values, rows: Mask) -> float:
     return blocks.memory([found[rows[sent]].astype(np.float64), *(each[~np.isnan(each)] for each in series)])
 
 
-def _series(found: Figures, name: str, values: Array, least: float) -> None:
+def _series(found: RunFigures, name: str, values: Array, least: float) -> None:
     """A metric with one value a request."""
     values = values[~np.isnan(values)]
     if not len(values):
@@ -114,7 +114,7 @@ class _Chunk(Struct, frozen=True):
         return np.bincount(self.owners, weights=weights, minlength=size).astype(np.float64)
 
 
-def _pooled(found: Figures, name: str, metric: Metric, columns: Columns, rows: Mask, least: float) -> None:
+def _pooled(found: RunFigures, name: str, metric: Metric, columns: Columns, rows: Mask, least: float) -> None:
     """A metric with many values a request: figures are ratios of sums over requests, which blocks of them vary."""
     points = {stat: share for stat, share in STATS.items() if share and getattr(metric, stat) is not None}
     size, stride = len(rows), max(1, metric.n // THIN)
@@ -134,7 +134,7 @@ def _pooled(found: Figures, name: str, metric: Metric, columns: Columns, rows: M
     ranked, count = np.sort(np.concatenate(kept)), int(own.sum())
     mean, found_mean = float(totals.sum() / counts.sum()), _ratio(totals[own], counts[own], least)
     if found_mean is not None:
-        found.estimates[f"{name}.mean"] = difference.even(mean, *found_mean, count)
+        found.estimates[f"{name}.mean"] = difference.symmetric(mean, *found_mean, count)
     else:
         found.estimates[f"{name}.mean"] = Estimate(mean, None, None, 1.0, count)
     for stat, share in points.items():
@@ -146,7 +146,7 @@ def _pooled(found: Figures, name: str, metric: Metric, columns: Columns, rows: M
             continue
         independent = math.sqrt(share * (1 - share) / counts.sum())
         apart = max(error[0], independent)
-        found.estimates[f"{name}.{stat}"] = difference.reach(value, ranked, share, apart, error[1], count)
+        found.estimates[f"{name}.{stat}"] = difference.quantile_with_error(value, ranked, share, apart, error[1], count)
     if name in DRAWN:
         found.curves[name] = chart_data.curve(ranked)
 
@@ -238,7 +238,7 @@ def _rate(value: float, counted: Array, edges: Array, count: int, least: float) 
         return Estimate(value, None, None, 1.0, count)
     found = blocks.spread(counted, least * len(counted) / count, floor=False)
     width = float(edges[1] - edges[0]) * S_PER_NS
-    return difference.even(value, math.sqrt(found.variance) / width, found.freedom, count)
+    return difference.symmetric(value, math.sqrt(found.variance) / width, found.freedom, count)
 
 
 def _failing(failed: Mask, least: float) -> Estimate:
@@ -249,4 +249,4 @@ def _failing(failed: Mask, least: float) -> Estimate:
         return Estimate(value, None, None, 1.0, count)
     found, likely = blocks.spread(failed.astype(np.float64), least), (failed.sum() + 1) / (count + 2)
     error = math.sqrt(max(found.variance, float(likely * (1 - likely)) / (count + 2)))
-    return difference.even(value, error, found.freedom, count)
+    return difference.symmetric(value, error, found.freedom, count)

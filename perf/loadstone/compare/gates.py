@@ -15,7 +15,7 @@ from typing import Literal
 from msgspec import Struct
 
 from loadstone.compare.estimate import POOLED, SERIES, STATS
-from loadstone.compare.verdicts import Against, Figure, Interval, names, unit
+from loadstone.compare.verdicts import Figure, Interval, SideComparison, figure_names, unit
 from loadstone.errors import UsageError
 
 Status = Literal["met", "missed", "unresolved"]
@@ -36,7 +36,7 @@ class Gate(Struct, frozen=True):
     relative: bool
 
 
-class Judged(Struct, frozen=True):
+class GateResult(Struct, frozen=True):
     """`side`: the name of the new side; `reason` is a sentence with the figures."""
 
     name: str
@@ -70,8 +70,8 @@ def _gate(text: str) -> Gate:
 def _figure(metric: str, stat: str, text: str) -> str:
     """The figure meant; a metric alone means its mean."""
     name = f"{metric}.{stat or 'mean'}" if metric in (*SERIES, *POOLED) else metric + (stat and f".{stat}")
-    if name not in names():
-        known = [*dict.fromkeys(name.partition(".")[0] for name in names())]
+    if name not in figure_names():
+        known = [*dict.fromkeys(name.partition(".")[0] for name in figure_names())]
         near = difflib.get_close_matches(metric, known, 1)
         what = f"did you mean {near[0]}?" if near and near[0] != metric else f"statistics are {', '.join(STATS)}"
         raise UsageError(
@@ -90,30 +90,30 @@ def _absolute(name: str, limit: float, suffix: str, text: str) -> float:
     return limit
 
 
-def judge(gates: Sequence[Gate], against: Sequence[Against]) -> list[Judged]:
+def judge(gates: Sequence[Gate], against: Sequence[SideComparison]) -> list[GateResult]:
     """Each gate for each new side."""
     return [
         _judged(gate, side.name, {figure.name: figure for figure in side.figures}) for side in against for gate in gates
     ]
 
 
-def failed(judged: Sequence[Judged], strict: bool = False) -> list[Judged]:
+def failed(judged: Sequence[GateResult], strict: bool = False) -> list[GateResult]:
     """The gates that stop a build: missed ones and, if `strict`, unresolved ones too."""
     return [gate for gate in judged if gate.status == "missed" or (strict and gate.status == "unresolved")]
 
 
-def _judged(gate: Gate, side: str, figures: Mapping[str, Figure]) -> Judged:
+def _judged(gate: Gate, side: str, figures: Mapping[str, Figure]) -> GateResult:
     figure = figures.get(gate.figure)
     value = None if figure is None else figure.change if gate.relative else figure.new
     if figure is None or value is None:
-        return Judged(gate.text, side, "missed", f"{gate.figure} {_absent(figure)}")
+        return GateResult(gate.text, side, "missed", f"{gate.figure} {_absent(figure)}")
     interval = figure.change_interval if gate.relative else figure.new_interval
     shown = _show(value, figure.unit, gate.relative)
     if interval is None:
-        return Judged(gate.text, side, "unresolved", f"{gate.figure} is {shown}; too few requests for an interval")
+        return GateResult(gate.text, side, "unresolved", f"{gate.figure} is {shown}; too few requests for an interval")
     ends = " to ".join(_show(end, figure.unit, gate.relative) for end in interval)
     status = _status(gate, interval)
-    return Judged(gate.text, side, status, f"{gate.figure} is {shown} (95 % interval {ends}): {_WORDS[status]}")
+    return GateResult(gate.text, side, status, f"{gate.figure} is {shown} (95 % interval {ends}): {_WORDS[status]}")
 
 
 _WORDS: dict[Status, str] = {

@@ -13,9 +13,9 @@ from msgspec import Struct
 from loadstone import results
 from loadstone.compare import difference, estimate, settings
 from loadstone.compare.difference import Estimate
-from loadstone.compare.estimate import Figures, Which
-from loadstone.compare.repeats import WHOLE
-from loadstone.compare.verdicts import MARGIN, Comparison, Side, against
+from loadstone.compare.estimate import RunFigures, WindowName
+from loadstone.compare.repeats import PLANNED_ENDS
+from loadstone.compare.verdicts import MARGIN, Comparison, Side, judge_sides
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.metrics.chart_data import Curve
@@ -23,25 +23,25 @@ from loadstone.summary import Summary
 from loadstone.sweep.folder import is_sweep
 
 
-class Run(Struct, frozen=True):
+class MeasuredRun(Struct, frozen=True):
     """A run measured. Its columns are not kept."""
 
     path: Path
     summary: Summary
-    figures: Figures
+    figures: RunFigures
 
 
-class Read(Struct, frozen=True):
+class SideRuns(Struct, frozen=True):
     """The runs of one side, under the name it was given by."""
 
     name: str
-    runs: list[Run]
+    runs: list[MeasuredRun]
 
     @property
     def estimates(self) -> dict[str, Estimate]:
         """Figures that all its runs have."""
         found = [run.figures.estimates for run in self.runs]
-        return {name: difference.together([run[name] for run in found]) for name in found[0]
+        return {name: difference.pool_runs([run[name] for run in found]) for name in found[0]
                 if all(name in run for run in found)}  # fmt: skip
 
     def curves(self, metric: str) -> list[Curve]:
@@ -61,25 +61,25 @@ def _no_sweep(path: Path) -> Path:
     return path
 
 
-def read(texts: Sequence[str], which: Which = "whole", force: bool = False) -> list[Read]:
+def read_sides(texts: Sequence[str], window: WindowName = "whole", force: bool = False) -> list[SideRuns]:
     """All sides, base first. Raises UsageError where a run cannot be read, is given twice or, without `force`, is
     invalid or the one of several that was cut short."""
     sides = [(text, paths(text)) for text in texts]
     found = [path.resolve() for _, runs in sides for path in runs]
     if twice := next((path for path in found if found.count(path) > 1), None):
         raise UsageError(f"{twice} is given twice: a run says nothing about itself; give another run")
-    read = [Read(text, [_measured(path, which, force) for path in runs]) for text, runs in sides]
+    read = [SideRuns(text, [_measured(path, window, force) for path in runs]) for text, runs in sides]
     for side in read if not force else ():
         _ended_alike(side)
     return read
 
 
-def _ended_alike(side: Read) -> None:
+def _ended_alike(side: SideRuns) -> None:
     """A run that was cut short is no repeat of the others."""
     ends = {run.path: _ended(run.summary) for run in side.runs}
-    cut = next((path for path, ended in ends.items() if ended not in WHOLE), None)
+    cut = next((path for path, ended in ends.items() if ended not in PLANNED_ENDS), None)
     if cut is not None and len(ends) > 1:
-        whole = ",".join(str(path) for path, ended in ends.items() if ended in WHOLE)
+        whole = ",".join(str(path) for path, ended in ends.items() if ended in PLANNED_ENDS)
         raise UsageError(
             f"{cut} did not end as planned ({ends[cut]}), so it is no repeat of the others: "
             f"{f'give {whole}' if whole else 'repeat them'}, or compare all the same with --force"
@@ -91,7 +91,7 @@ def _ended(summary: Summary) -> str:
     return str(summary.run.get("ended") or ("killed" if "began" in summary.run else "done"))
 
 
-def _measured(path: Path, which: Which, force: bool) -> Run:
+def _measured(path: Path, which: WindowName, force: bool) -> MeasuredRun:
     summary, columns = results.load(path)
     verdict = summary.verdict
     if verdict is not None and verdict.status == "invalid" and not force:
@@ -100,24 +100,24 @@ def _measured(path: Path, which: Which, force: bool) -> Run:
             f"{path} is invalid ({worst.what}: {worst.measured}, limit {worst.limit}): its figures tell nothing; "
             "repeat it, or compare all the same with --force"
         )
-    return Run(path, summary, estimate.estimate(summary, columns, which))
+    return MeasuredRun(path, summary, estimate.estimate(summary, columns, which))
 
 
-def curves(sides: Sequence[Read]) -> dict[str, list[list[Curve]]]:
+def curves(sides: Sequence[SideRuns]) -> dict[str, list[list[Curve]]]:
     """By metric, the distributions of each run of each side."""
     return {metric: [side.curves(metric) for side in sides] for metric in estimate.DRAWN}
 
 
-def compare(sides: Sequence[Read], margin: float = MARGIN, which: Which = "whole") -> Comparison:
+def compare_sides(sides: Sequence[SideRuns], margin: float = MARGIN, window: WindowName = "whole") -> Comparison:
     """The first side against each of the others."""
     base, *news = sides
     summaries = [[run.summary for run in side.runs] for side in sides]
     return Comparison(
         margin=margin,
-        window=which,
+        window=window,
         sides=[Side(side.name, [settings.health(str(run.path), run.summary) for run in side.runs]) for side in sides],
-        settings=settings.settings(summaries),
-        same_prompts=settings.same(summaries, "bodies"),
-        same_schedule=settings.same(summaries, "schedule"),
-        against=against(base.estimates, {side.name: side.estimates for side in news}, margin),
+        settings=settings.differing_settings(summaries),
+        same_prompts=settings.same_digest(summaries, "bodies"),
+        same_schedule=settings.same_digest(summaries, "schedule"),
+        against=judge_sides(base.estimates, {side.name: side.estimates for side in news}, margin),
     )

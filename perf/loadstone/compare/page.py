@@ -11,8 +11,17 @@ import msgspec
 
 from loadstone.checks.finding import plain
 from loadstone.compare import charts
-from loadstone.compare.gates import Judged
-from loadstone.compare.verdicts import HEADLINE, POINTS, Against, Comparison, Figure, Health, Interval, Setting
+from loadstone.compare.gates import GateResult
+from loadstone.compare.verdicts import (
+    ERROR_RATE_MARGIN,
+    HEADLINE,
+    Comparison,
+    Figure,
+    Health,
+    Interval,
+    Setting,
+    SideComparison,
+)
 from loadstone.metrics.chart_data import Curve
 from loadstone.report.json import indented
 from loadstone.report.page import Block, Page, Prose, Section, Table, Tone
@@ -33,7 +42,9 @@ _LONGEST = 60
 
 
 def page(
-    comparison: Comparison, judged: Sequence[Judged] = (), curves: Mapping[str, Sequence[Sequence[Curve]]] | None = None
+    comparison: Comparison,
+    judged: Sequence[GateResult] = (),
+    curves: Mapping[str, Sequence[Sequence[Curve]]] | None = None,
 ) -> Page:
     """`curves`: by metric, the distributions of the runs of each side, for the charts."""
     names = [side.name for side in comparison.sides]
@@ -48,7 +59,7 @@ def page(
     return Page(f"{', '.join(names[1:])} against {names[0]}", _lead(comparison, judged), sections)
 
 
-def json(comparison: Comparison, judged: Sequence[Judged] = ()) -> str:
+def json(comparison: Comparison, judged: Sequence[GateResult] = ()) -> str:
     """The comparison as it is, with its gates; docs/comparing.md tells the fields."""
     return indented(msgspec.to_builtins(comparison) | {"gates": msgspec.to_builtins(judged)})
 
@@ -59,7 +70,7 @@ def label(name: str) -> str:
     return f"{LABELS.get(metric, _RATES.get(metric, metric))} {stat}".strip()
 
 
-def _lead(comparison: Comparison, judged: Sequence[Judged]) -> Prose:
+def _lead(comparison: Comparison, judged: Sequence[GateResult]) -> Prose:
     texts = [_sentence(against, comparison) for against in comparison.against]
     missed = [gate for gate in judged if gate.status == "missed"]
     if missed:
@@ -69,7 +80,7 @@ def _lead(comparison: Comparison, judged: Sequence[Judged]) -> Prose:
     return Prose(" ".join(texts), "bad" if missed else tone)
 
 
-def _sentence(against: Against, comparison: Comparison) -> str:
+def _sentence(against: SideComparison, comparison: Comparison) -> str:
     head = [figure for figure in against.figures if figure.family in HEADLINE]
     parts = [f"{verdict}: {_most(found)}" for verdict in ("worse", "better")
              if (found := [figure for figure in head if figure.verdict == verdict])]  # fmt: skip
@@ -150,12 +161,12 @@ def _health(runs: Sequence[tuple[str, Health]]) -> Table:
     return Table("Runs", columns, rows)
 
 
-def _gates(judged: Sequence[Judged]) -> Table:
+def _gates(judged: Sequence[GateResult]) -> Table:
     rows = [[gate.name, plain(gate.side), gate.status, gate.reason] for gate in judged]
     return Table("Gates", ["gate", "of", "", "why"], rows)
 
 
-def _figures(against: Against, comparison: Comparison) -> Iterator[Block]:
+def _figures(against: SideComparison, comparison: Comparison) -> Iterator[Block]:
     head = [figure for figure in against.figures if figure.family in HEADLINE]
     rest = [figure for figure in against.figures if figure.family not in HEADLINE]
     yield charts.forest([(label(figure.name), figure) for figure in head], comparison.margin)
@@ -233,7 +244,7 @@ def _reading(comparison: Comparison) -> Iterator[str]:
     margin = f"{comparison.margin * 100:g}%"
     yield (
         f"same: the whole 95 % interval of the change is within {margin} (--margin; error rates: within "
-        f"{POINTS * 100:g} points). better, worse, differs: outside, and not by chance (p below 0.05). inconclusive: "
+        f"{ERROR_RATE_MARGIN * 100:g} points). better, worse, differs: outside, and not by chance (p below 0.05). inconclusive: "
         f"the runs cannot tell; would take: with so many a side a change of {margin} is found in 80 % of trials."
     )
     yield (

@@ -26,7 +26,7 @@ from loadstone.sweep import folder as sweeps
 REPEATS = "repeats.json"
 
 
-class Done(Struct, frozen=True):
+class RepeatedRuns(Struct, frozen=True):
     """The runs that there are results of, and whether the operator has ended them."""
 
     results: list[Result]
@@ -38,9 +38,9 @@ class Done(Struct, frozen=True):
         return repeats.table({result.folder.name: result.summary for result in self.results})
 
 
-def run(config: Config, count: int, one: Callable[[Config], Result], *, rest: float = 0.0, same: bool = False,
-        notice: Notice = lambda _: None, pause: Callable[[float], None] = time.sleep) -> Done:  # fmt: skip
-    """`count` runs by `one`, in folders 1, 2 ... of `config.output`, and repeats.json beside them. `rest`: seconds
+def run(config: Config, count: int, run_once: Callable[[Config], Result], *, rest_s: float = 0.0, same_seed: bool = False,
+        notice: Notice = lambda _: None, pause: Callable[[float], None] = time.sleep) -> RepeatedRuns:  # fmt: skip
+    """`count` runs by `run_once`, in folders 1, 2 ... of `config.output`, and repeats.json beside them. `rest_s`: seconds
     between two. An interruption, in a run or between two, ends them. What is done is kept, also when a later run cannot
     begin (UsageError)."""
     if count < 2:
@@ -51,22 +51,22 @@ def run(config: Config, count: int, one: Callable[[Config], Result], *, rest: fl
     try:
         for number in range(1, count + 1):
             if number > 1:
-                pause(rest)
+                pause(rest_s)
             notice(f"run {number} of {count}")
-            done.append(one(_settings(config, number, folder, same, done)))
+            done.append(run_once(_settings(config, number, folder, same_seed, done)))
             if done[-1].summary.run.get("ended") == "interrupted":
-                return _kept(Done(done, folder, True))
+                return _kept(RepeatedRuns(done, folder, True))
     except (UsageError, KeyboardInterrupt) as exc:
         if done:
             notice(f"{len(done)} of {count} runs are in {folder}")
-            found = _kept(Done(done, folder, True))
+            found = _kept(RepeatedRuns(done, folder, True))
         if not done or isinstance(exc, UsageError):
             raise
         return found
-    return _kept(Done(done, folder, False))
+    return _kept(RepeatedRuns(done, folder, False))
 
 
-def _kept(done: Done) -> Done:
+def _kept(done: RepeatedRuns) -> RepeatedRuns:
     run_folder.RunFolder(done.folder, new=False).write_json(REPEATS, done.table)
     return done
 

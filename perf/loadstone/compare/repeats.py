@@ -30,7 +30,7 @@ RATES = {
     "cached_share": "",
 }
 # How a run ends of which the figures count.
-WHOLE = ("done", "duration", "stages")
+PLANNED_ENDS = ("done", "duration", "stages")
 # Normal quantile of 99.9 %: some twenty figures are looked at.
 CERTAIN = 3.090232306167813
 
@@ -49,7 +49,7 @@ class Figure(Struct, frozen=True):
     remark: str | None = None
 
 
-class Once(Struct, frozen=True):
+class RepeatedRun(Struct, frozen=True):
     """One of the runs: its folder's name, and how it went. `counts`: whether its figures are among those above."""
 
     name: str
@@ -65,7 +65,7 @@ class Repeats(Struct, frozen=True, kw_only=True):
     """What repeats.json holds."""
 
     format: int = FORMAT
-    runs: list[Once]
+    runs: list[RepeatedRun]
     figures: list[Figure]
 
 
@@ -76,12 +76,12 @@ def table(runs: Mapping[str, Summary]) -> Repeats:
     return Repeats(runs=once, figures=[*_metrics(told), *_rates(told)])
 
 
-def _once(name: str, summary: Summary) -> Once:
+def _once(name: str, summary: Summary) -> RepeatedRun:
     ended, counts = summary.run.get("ended"), summary.counts
     seed = (summary.run.get("config") or {}).get("seed")
     verdict = summary.verdict.status if summary.verdict else None
-    whole = ended in WHOLE and counts.succeeded > 0
-    return Once(name, seed, ended, verdict, counts.succeeded, counts.failed, whole)
+    whole = ended in PLANNED_ENDS and counts.succeeded > 0
+    return RepeatedRun(name, seed, ended, verdict, counts.succeeded, counts.failed, whole)
 
 
 def _metrics(runs: Sequence[Summary]) -> list[Figure]:

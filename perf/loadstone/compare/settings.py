@@ -19,7 +19,7 @@ SILENT = ("config.output", "config.label", "host.local_ports", "host.open_files"
 PLACES = ("config", "models", "clock", "servers", "host", "versions")
 
 
-def settings(sides: Sequence[Runs]) -> list[Setting]:
+def differing_settings(sides: Sequence[Runs]) -> list[Setting]:
     """All that is not the same in all runs of all sides, `config.seed` or `host.cores`."""
     flat = [[dict(_flat(summary.run)) for summary in runs] for runs in sides]
     names = list(dict.fromkeys(name for runs in flat for run in runs for name in run))
@@ -28,7 +28,7 @@ def settings(sides: Sequence[Runs]) -> list[Setting]:
             or any(len(value) > 1 for value in values)]  # fmt: skip
 
 
-def same(sides: Sequence[Runs], what: str) -> bool | None:
+def same_digest(sides: Sequence[Runs], what: str) -> bool | None:
     """Whether all sides have sent the same, by the digests of `bodies` or of the `schedule`: run by run where they have
     as many, in all where they have not. None where a run has no digest."""
     found = [[(summary.run.get("digest") or {}).get(what) for summary in runs] for runs in sides]

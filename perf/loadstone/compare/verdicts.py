@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from loadstone.compare import difference as contrast
 from loadstone.compare.difference import LEVEL, Difference, Estimate
-from loadstone.compare.estimate import POOLED, RATES, SERIES, STATS, Which
+from loadstone.compare.estimate import POOLED, RATES, SERIES, STATS, WindowName
 from loadstone.stats import distributions
 
 # Version of the JSON form of a Comparison. History: 1 the first.
@@ -23,7 +23,7 @@ Verdict = Literal["better", "worse", "same", "differs", "inconclusive"]
 Interval = tuple[float, float]
 MARGIN = 0.05
 # Half a percent of all requests: error rates that differ by less are the same, whatever the margin.
-POINTS = 0.005
+ERROR_RATE_MARGIN = 0.005
 # Families that the verdict on all is made of.
 HEADLINE = ("ttft", "tpot", "latency", "rates")
 HIGHER = {"qps", "output_throughput", "total_throughput", "goodput"}
@@ -34,9 +34,9 @@ UNITS = {
     "output_throughput": "tokens/s", "total_throughput": "tokens/s", "error_rate": "share",
 }  # fmt: skip
 # Requests to ask for where there are too few to say more, and of a percentile that one side is too small for.
-LEAST, FEWEST = 100, {"p95": 100, "p99": 500}
+DEFAULT_REQUESTS, PERCENTILE_REQUESTS = 100, {"p95": 100, "p99": 500}
 # Times as many requests at least: as many as there are have not been enough.
-AGAIN = 1.5
+MIN_GROWTH = 1.5
 
 
 class Figure(Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class Figure(Struct, frozen=True, kw_only=True):
     wanted_of: Literal["requests", "runs"] | None = None
 
 
-class Against(Struct, frozen=True):
+class SideComparison(Struct, frozen=True):
     """One new side against base. `verdict` is on the headline families: `mixed` where some figures are better and
     others worse."""
 
@@ -103,12 +103,12 @@ class Comparison(Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     margin: float
     level: float = LEVEL
-    window: Which
+    window: WindowName
     sides: list[Side]
     settings: list[Setting]
     same_prompts: bool | None
     same_schedule: bool | None
-    against: list[Against]
+    against: list[SideComparison]
 
 
 class _Pair(Struct, frozen=True):
@@ -119,7 +119,7 @@ class _Pair(Struct, frozen=True):
     found: Difference
 
 
-def names() -> list[str]:
+def figure_names() -> list[str]:
     """All figures there can be, in the order in which they are shown."""
     metrics = [*SERIES[:3], *POOLED, *SERIES[3:]]
     return [*(f"{metric}.{stat}" for metric in metrics for stat in STATS), *RATES]
@@ -134,14 +134,14 @@ def unit(name: str) -> str:
     return UNITS.get(name.partition(".")[0], "s")
 
 
-def against(
+def judge_sides(
     base: Mapping[str, Estimate], news: Mapping[str, Mapping[str, Estimate]], margin: float = MARGIN
-) -> list[Against]:
+) -> list[SideComparison]:
     """Each of the new sides, by its name, held against base. A family is adjusted for its tests of all new sides."""
     pairs = {
         (side, name): _Pair(base[name], new[name], contrast.difference(base[name], new[name], name == "error_rate"))
         for side, new in news.items()
-        for name in names()
+        for name in figure_names()
         if name in base and name in new
     }
     adjusted = _adjusted({key: pair.found for key, pair in pairs.items()})
@@ -154,10 +154,10 @@ def against(
             _figure(name, pairs[side, name], adjusted[side, name], max(1, tests[family(name)]), margin)
             if (side, name) in pairs
             else _lone(name, base, new)
-            for name in names()
+            for name in figure_names()
             if name in base or name in new
         ]
-        made.append(Against(side, overall(figures), figures))
+        made.append(SideComparison(side, overall_verdict(figures), figures))
     return made
 
 
@@ -209,7 +209,7 @@ def _lone(name: str, *sides: Mapping[str, Estimate]) -> Figure:
         new=values[1],
         base_interval=intervals[0],
         new_interval=intervals[1],
-        wanted=FEWEST.get(stat, LEAST) if few else None,
+        wanted=PERCENTILE_REQUESTS.get(stat, DEFAULT_REQUESTS) if few else None,
         wanted_of="requests" if few else None,
     )
 
@@ -232,7 +232,7 @@ def judge(name: str, found: Difference, p: float, margin: float) -> Verdict:
 
 def _limit(name: str, found: Difference, margin: float) -> float:
     """The margin, in the terms in which the difference is judged; none where there is nothing to take a share of."""
-    return POINTS if name == "error_rate" else 0.0 if found.relative_interval is None else margin
+    return ERROR_RATE_MARGIN if name == "error_rate" else 0.0 if found.relative_interval is None else margin
 
 
 def _wanted(name: str, pair: _Pair, tests: int, margin: float) -> tuple[int | None, Literal["requests", "runs"] | None]:
@@ -242,25 +242,27 @@ def _wanted(name: str, pair: _Pair, tests: int, margin: float) -> tuple[int | No
     if found.relative is None:
         return None, None
     if runs > 1:
-        return contrast.wanted_runs(found, margin, tests, runs), "runs"
+        return contrast.runs_needed(found, margin, tests, runs), "runs"
     most = max(pair.base.count, pair.new.count)
-    asked = contrast.wanted(pair.base, pair.new, found, margin, tests)
-    return up(max(AGAIN * most, asked or LEAST)), "requests"
+    asked = contrast.requests_needed(pair.base, pair.new, found, margin, tests)
+    return round_up(max(MIN_GROWTH * most, asked or DEFAULT_REQUESTS)), "requests"
 
 
 def _wanted_failures(pair: _Pair) -> int:
     """As for independent trials with the share of failures there was, or half of what is to be told apart."""
-    share = max((pair.base.value + pair.new.value) / 2, POINTS / 2)
-    return up(2 * share * (1 - share) * (contrast.steps_of(distributions.MANY, 1) / POINTS) ** 2)
+    share = max((pair.base.value + pair.new.value) / 2, ERROR_RATE_MARGIN / 2)
+    return round_up(
+        2 * share * (1 - share) * (contrast.errors_to_detect(distributions.MANY, 1) / ERROR_RATE_MARGIN) ** 2
+    )
 
 
-def up(value: float) -> int:
+def round_up(value: float) -> int:
     """Rounded up to two figures."""
     step: int = 10 ** max(0, math.floor(math.log10(value)) - 1)
     return math.ceil(value / step) * step
 
 
-def overall(figures: Sequence[Figure]) -> Literal["better", "worse", "mixed", "same", "inconclusive"]:
+def overall_verdict(figures: Sequence[Figure]) -> Literal["better", "worse", "mixed", "same", "inconclusive"]:
     """Of the headline families."""
     found = {figure.verdict for figure in figures if figure.family in HEADLINE}
     if "better" in found and "worse" in found:

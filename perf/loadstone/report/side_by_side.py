@@ -5,8 +5,6 @@ Only lays out: whether a difference means anything is for `loadstone compare` to
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +18,7 @@ from loadstone.report.page import Block, Page, Prose, Section, Table
 from loadstone.report.run_tables import LABELS, RATES, number
 from loadstone.stats.describe import PERCENTILES
 from loadstone.summary import Metric, Summary
+from loadstone.text import write_rows
 
 POINTS = ("mean", "p50", "p99")
 # Settings that do not change what is measured.
@@ -61,12 +60,8 @@ def as_markdown(runs: Runs) -> str:
 
 def as_csv(runs: Runs) -> str:
     """Plain numbers in base units: a row a setting or figure, a column a run."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["kind", "name", "unit", *runs.found])
-    writer.writerows(["setting", name, "", *map(_plain, values)] for name, values in differing(runs).items())
-    writer.writerows(_figures(list(runs.found.values())))
-    return text.getvalue()
+    settings = [["setting", name, "", *map(_plain, values)] for name, values in differing(runs).items()]
+    return write_rows(["kind", "name", "unit", *runs.found], [*settings, *_figures(list(runs.found.values()))])
 
 
 def _figures(summaries: Sequence[Summary]) -> Iterator[list[Any]]:

@@ -8,11 +8,11 @@ import re
 
 from loadstone.samples import Sample
 from loadstone.scorers.base import Extractor
-from loadstone.scorers.boxed import after_thought, boxed
+from loadstone.scorers.boxed import boxed, skip_thinking
 from loadstone.scorers.letter_phrases import DENIED
-from loadstone.scorers.match import either, exact_match, first_line, last_line, regex, the_answer_is
+from loadstone.scorers.match import exact_match, first_line, first_of, last_line, regex, the_answer_is
 from loadstone.scorers.number import last_number
-from loadstone.scorers.number import number as value
+from loadstone.scorers.number import parse_number as value
 
 # In brackets, or alone; `A dog` and `I think` begin with words.
 LETTER = re.compile(r"\(([A-Za-z])\)|(?<![A-Za-z'])(?![AI]\s(?!is\b)[a-z])([A-Z])(?![A-Za-z'(])")
@@ -23,12 +23,12 @@ BRACKETS = re.compile(r"(?<!\w)[\[\](){}<>](?:[\s\[\](){}<>]*[\[\](){}<>])?(?!\w
 NOT = re.compile(r"(?:\bnot|n['’]t)\s+(?:\w+ly\s+)?[*_`\"'“]*\Z", re.IGNORECASE)
 
 # lm-eval's filter `get-answer` of BIG-Bench Hard: all but the last sign of the line.
-strict = regex(r"(?<=the answer is )(.*)(?=.)")
+bbh_strict = regex(r"(?<=the answer is )(.*)(?=.)")
 # lm-eval's metric of BIG-Bench Hard without examples.
-same = exact_match(ignore_case=True, regexes_to_ignore=(r"\.$", ",", r"\\", "\n", '"'))
-stated = after_thought(either(the_answer_is, boxed))
-ending = after_thought(last_line)
-said = either(stated, ending)
+score_bbh = exact_match(ignore_case=True, regexes_to_ignore=(r"\.$", ",", r"\\", "\n", '"'))
+stated = skip_thinking(first_of(the_answer_is, boxed))
+ending = skip_thinking(last_line)
+said = first_of(stated, ending)
 
 
 def option(text: str, sample: Sample) -> str | None:
@@ -69,21 +69,21 @@ def one_of(*words: str) -> Extractor:
         return line if pattern.fullmatch(line.strip(" *_`.!\"'$")) else None
 
     def opening(text: str, sample: Sample) -> str | None:
-        line = after_thought(first_line)(text, sample) or ""
+        line = skip_thinking(first_line)(text, sample) or ""
         found = begins.match(line)
         return found[1] if found else None
 
     return extract
 
 
-def number(text: str, sample: Sample) -> str | None:
+def last_integer(text: str, sample: Sample) -> str | None:
     """The last number of the conclusion, or of the text, in digits: `eight` and `8.0` are 8."""
     found = last_number(said(text, sample) or "", sample) or last_number(text, sample)
     worth = value(found) if found else None
     return str(worth) if worth is not None and worth.denominator == 1 else found
 
 
-def ordered(text: str, sample: Sample) -> str | None:
+def ordered_words(text: str, sample: Sample) -> str | None:
     """The words that the question lists, in the order of the conclusion, or of the end of the text; each once."""
     listed = set(WORD.findall(str(sample.doc["input"]).rsplit("List:", 1)[-1].lower()))
     for part in (said(text, sample) or "", text):

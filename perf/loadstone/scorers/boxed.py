@@ -10,9 +10,9 @@ from collections import deque
 
 from loadstone.samples import Sample
 from loadstone.scorers.base import Extractor
-from loadstone.scorers.letter_phrases import spoken
-from loadstone.scorers.match import either, last_line, the_answer_is
-from loadstone.scorers.number import hashed, last_number
+from loadstone.scorers.letter_phrases import after_thinking
+from loadstone.scorers.match import first_of, last_line, the_answer_is
+from loadstone.scorers.number import after_hashes, last_number
 
 BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 BARE = re.compile(r"\\(?:boxed|fbox)[ \t]*(?=[\d\\(.+-])([^\s$]+)|\\(?:boxed|fbox)[ \t]+([A-Za-z])(?![A-Za-z])")
@@ -80,17 +80,17 @@ def _between(text: str, opening: str, closing: str) -> tuple[int, int] | None:
     return (start + len(opening), end) if start >= 0 else None
 
 
-def after_thought(extract: Extractor) -> Extractor:
+def skip_thinking(extract: Extractor) -> Extractor:
     """The same of what stands after the thinking, where a box is no answer yet; None if that never ended."""
 
     def extract_spoken(text: str, sample: Sample) -> str | None:
-        said = spoken(text)
+        said = after_thinking(text)
         return None if said is None else extract(said, sample)
 
     return extract_spoken
 
 
-def joined(text: str, _: Sample) -> str | None:
+def adjacent_boxes(text: str, _: Sample) -> str | None:
     r"""`\boxed{1}` and `\boxed{-2}`: all of the last boxes, where only a conjunction stands between them."""
     runs = list(BOXES.finditer(text))
     if not runs or "boxed" in text[runs[-1].end() :]:
@@ -99,7 +99,7 @@ def joined(text: str, _: Sample) -> str | None:
     return ", ".join(found)
 
 
-def bare(text: str, sample: Sample) -> str | None:
+def bare_answer(text: str, sample: Sample) -> str | None:
     """A text that is nothing but an answer, in one short line, or whose last line is nothing but bold."""
     line = last_line(text, sample) or ""
     bold = BOLD.fullmatch(line)
@@ -108,5 +108,5 @@ def bare(text: str, sample: Sample) -> str | None:
 
 
 # Wherever a solution says it: in a box, else in a closing sentence, else as its last formula.
-math_answer = after_thought(either(joined, boxed, minerva, the_answer_is, last_formula, bare))
-boxed_number = after_thought(either(boxed, hashed, the_answer_is, last_number))
+math_answer = skip_thinking(first_of(adjacent_boxes, boxed, minerva, the_answer_is, last_formula, bare_answer))
+boxed_number = skip_thinking(first_of(boxed, after_hashes, the_answer_is, last_number))

@@ -13,11 +13,11 @@ from loadstone.samples import Sample
 
 # (sum of the log-probabilities of a continuation's tokens, whether it is what greedy decoding would have said).
 Likelihoods = Sequence[tuple[float, bool]]
-Judge = Callable[[Likelihoods, Sample], dict[str, float]]
-Worth = Callable[[Likelihoods, Sample], list[float]]
+ChoiceMetric = Callable[[Likelihoods, Sample], dict[str, float]]
+ChoiceMeasure = Callable[[Likelihoods, Sample], list[float]]
 
 
-def metrics(names: Sequence[str], answered: Likelihoods, sample: Sample) -> tuple[int, dict[str, float]]:
+def score_choice(names: Sequence[str], answered: Likelihoods, sample: Sample) -> tuple[int, dict[str, float]]:
     """(number of the choice taken by the first of `names`, metrics by name), for an item of which every request came.
 
     names: of METRICS, the headline first. `mc2` stands also as `acc`, which is its name in lm-eval's files.
@@ -28,16 +28,16 @@ def metrics(names: Sequence[str], answered: Likelihoods, sample: Sample) -> tupl
     """
     _fitting(names, answered, sample)
     told = {name: value for judge in names for name, value in METRICS[judge](answered, sample).items()}
-    return taken(names[0] if names else "acc", answered, sample), told
+    return best_choice(names[0] if names else "acc", answered, sample), told
 
 
-def taken(name: str, answered: Likelihoods, sample: Sample) -> int:
+def best_choice(name: str, answered: Likelihoods, sample: Sample) -> int:
     """Number of the choice that is best by the measure of metric `name`; the first of several."""
-    values = WORTHS.get(name, _sums)(answered, sample)
+    values = MEASURES.get(name, _sums)(answered, sample)
     return values.index(max(values))
 
 
-def mass(answered: Likelihoods) -> float:
+def probability_mass(answered: Likelihoods) -> float:
     """Share of the probability that all continuations have together, 0 to 1: how much of what the model would say next
     the letters cover. Where it is small, the letters were not what the model meant to say, and the choice tells little.
     """
@@ -78,7 +78,7 @@ def _informed(answered: Likelihoods, sample: Sample) -> list[float]:
 
 
 # What a choice is taken by: the log-likelihood, that by character, by byte of UTF-8, over that without question.
-WORTHS: Mapping[str, Worth] = {
+MEASURES: Mapping[str, ChoiceMeasure] = {
     "acc": _sums,
     "acc_norm": _by_character,
     "acc_bytes": _by_byte,
@@ -86,9 +86,9 @@ WORTHS: Mapping[str, Worth] = {
 }
 
 
-def _accuracy(name: str) -> Judge:
+def _accuracy(name: str) -> ChoiceMetric:
     def judge(answered: Likelihoods, sample: Sample) -> dict[str, float]:
-        return {name: float(taken(name, answered, sample) in sample.gold)}
+        return {name: float(best_choice(name, answered, sample) in sample.gold)}
 
     return judge
 
@@ -108,8 +108,8 @@ def _true_mass(answered: Likelihoods, sample: Sample) -> dict[str, float]:
     return {"mc2": share, "acc": share}
 
 
-METRICS: Mapping[str, Judge] = {
-    **{name: _accuracy(name) for name in WORTHS},
+METRICS: Mapping[str, ChoiceMetric] = {
+    **{name: _accuracy(name) for name in MEASURES},
     "exact_match": _greedy,
     "mc2": _true_mass,
 }

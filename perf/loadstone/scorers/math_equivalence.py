@@ -12,9 +12,15 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from loadstone.samples import Sample
-from loadstone.scorers.match import rights
-from loadstone.scorers.math_expression import Unreadable, Value, close, value
-from loadstone.scorers.math_normalize import ROW, pieces, plain, squeezed, ungrouped
+from loadstone.scorers.match import correct_answers
+from loadstone.scorers.math_expression import FormulaError, Value, evaluate, is_close
+from loadstone.scorers.math_normalize import (
+    ROW,
+    normalize_formula,
+    split_top_level,
+    strip_spaces,
+    strip_thousands_commas,
+)
 
 # Characters of an answer that is understood, and parts that are matched in any order; beyond, only texts are held
 # against each other.
@@ -38,31 +44,31 @@ class Shape(Struct, frozen=True):
     parts: list[str]
 
 
-def equal(extracted: str, sample: Sample) -> dict[str, float]:
+def score_math(extracted: str, sample: Sample) -> dict[str, float]:
     """`exact_match`: whether the answer is equivalent to one that is right."""
-    return {"exact_match": float(any(equivalent(extracted, right) for right in rights(sample)))}
+    return {"exact_match": float(any(equivalent(extracted, right) for right in correct_answers(sample)))}
 
 
 def equivalent(said: str, right: str) -> bool:
     """Whether an answer means what the right one does. Always quick, whatever was said."""
     if max(len(said), len(right)) > LONGEST:
         return said.split() == right.split()
-    ours, theirs = plain(said), plain(right)
+    ours, theirs = normalize_formula(said), normalize_formula(right)
     if not ours or not theirs:
         return said.strip() == right.strip()
     ours = ours if "=" in theirs else _unnamed(ours)
-    return same(ours, theirs) or same(ungrouped(ours), ungrouped(theirs))
+    return same(ours, theirs) or same(strip_thousands_commas(ours), strip_thousands_commas(theirs))
 
 
 def _unnamed(formula: str) -> str:
     """What stands behind `x =` or `(x, y) =`."""
-    parts = pieces(formula, "=")
-    return parts[1] if len(parts) == 2 and NAMES.fullmatch(squeezed(parts[0])) else formula
+    parts = split_top_level(formula, "=")
+    return parts[1] if len(parts) == 2 and NAMES.fullmatch(strip_spaces(parts[0])) else formula
 
 
 def same(said: str, right: str, depth: int = 0) -> bool:
     """Of answers in plain form, part by part."""
-    if squeezed(said) == squeezed(right):
+    if strip_spaces(said) == strip_spaces(right):
         return True
     ours, theirs = shape(said), shape(right)
     if depth > 4 or len(ours.parts) != len(theirs.parts):
@@ -97,13 +103,17 @@ def shape(formula: str) -> Shape:
         rows = [row.split("&") for row in matrix[1].split(ROW.strip()) if row.strip()]
         cells = [cell.strip() for row in rows for cell in row]
         return Shape(f"matrix {len(rows)} x {len(cells)}", cells)
-    if len(parts := pieces(formula, r"\\cup(?![A-Za-z])")) > 1:
+    if len(parts := split_top_level(formula, r"\\cup(?![A-Za-z])")) > 1:
         return Shape("union", parts)
     if formula.startswith("\\{") and formula.endswith("\\}"):
-        return Shape("set", pieces(formula[2:-2], ","))
-    if len(parts := pieces(formula, ",")) > 1:
+        return Shape("set", split_top_level(formula[2:-2], ","))
+    if len(parts := split_top_level(formula, ",")) > 1:
         return Shape("set", parts)
-    if formula[:1] in ("(", "[") and formula[-1:] in (")", "]") and len(parts := pieces(formula[1:-1], ",")) > 1:
+    if (
+        formula[:1] in ("(", "[")
+        and formula[-1:] in (")", "]")
+        and len(parts := split_top_level(formula[1:-1], ",")) > 1
+    ):
         return Shape(formula[0] + formula[-1], parts)
     return _signs(formula)
 
@@ -117,7 +127,7 @@ def _signs(formula: str) -> Shape:
 
 
 def _one(said: str, right: str) -> bool:
-    ours, theirs = pieces(said, RELATION), pieces(right, RELATION)
+    ours, theirs = split_top_level(said, RELATION), split_top_level(right, RELATION)
     if len(ours) == len(theirs) == 1:
         return _formula(said, right)
     relations = [[found.strip() for found in re.findall(RELATION, text)] for text in (said, right)]
@@ -134,8 +144,8 @@ def _equation(ours: list[str], theirs: list[str]) -> bool:
     if len(theirs) == 1:
         return _formula(ours[-1], theirs[0])
     if len(ours) == 1:
-        return bool(NAME.fullmatch(squeezed(theirs[0]))) and _formula(ours[0], theirs[-1])
-    if squeezed(ours[0]) == squeezed(theirs[0]):
+        return bool(NAME.fullmatch(strip_spaces(theirs[0]))) and _formula(ours[0], theirs[-1])
+    if strip_spaces(ours[0]) == strip_spaces(theirs[0]):
         return _formula(ours[-1], theirs[-1])
     return _proportional(*(f"({left})-({right})" for left, right in ((ours[0], ours[-1]), (theirs[0], theirs[-1]))))
 
@@ -143,22 +153,22 @@ def _equation(ours: list[str], theirs: list[str]) -> bool:
 def _proportional(one: str, other: str) -> bool:
     """Whether two formulas are zero together."""
     try:
-        ratios = [value(one, point) / value(other, point) for point in range(POINTS)]
-    except (Unreadable, ArithmeticError):
+        ratios = [evaluate(one, point) / evaluate(other, point) for point in range(POINTS)]
+    except (FormulaError, ArithmeticError):
         return False
-    return ratios[0] != 0 and all(close(ratio, ratios[0]) for ratio in ratios)
+    return ratios[0] != 0 and all(is_close(ratio, ratios[0]) for ratio in ratios)
 
 
 def _formula(said: str, right: str) -> bool:
-    if squeezed(said) == squeezed(right):
+    if strip_spaces(said) == strip_spaces(right):
         return True
     if WORD.search(said) or WORD.search(right):
         return _words(said) == _words(right)
     ours, theirs = LETTER.fullmatch(said), LETTER.fullmatch(right)
     if ours and theirs:
         return ours[1].lower() == theirs[1].lower()
-    if "_" in right and (based := BASED.fullmatch(squeezed(right))):
-        digits = BASED.fullmatch(squeezed(said))
+    if "_" in right and (based := BASED.fullmatch(strip_spaces(right))):
+        digits = BASED.fullmatch(strip_spaces(said))
         return digits is not None and digits[1] == based[1] and digits[2] in (None, based[2])
     return _worth_the_same(said, right)
 
@@ -171,7 +181,9 @@ def _worth_the_same(said: str, right: str) -> bool:
     defined = 0
     for point in range(POINTS):
         ours, theirs = _value(said, point), _value(right, point)
-        if (ours is None) != (theirs is None) or (ours is not None and theirs is not None and not close(ours, theirs)):
+        if (ours is None) != (theirs is None) or (
+            ours is not None and theirs is not None and not is_close(ours, theirs)
+        ):
             return False
         defined += ours is not None
     return defined > 1
@@ -179,6 +191,6 @@ def _worth_the_same(said: str, right: str) -> bool:
 
 def _value(formula: str, point: int) -> Value | None:
     try:
-        return value(formula, point)
-    except Unreadable:
+        return evaluate(formula, point)
+    except FormulaError:
         return None

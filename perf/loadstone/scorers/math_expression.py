@@ -37,19 +37,19 @@ FUNCTIONS: Mapping[str, Callable[[complex], complex]] = {
 CLOSING = {"(": ")", "{": "}", "[": "]", "|": "|"}
 
 
-class Unreadable(ValueError):
+class FormulaError(ValueError):
     """No formula, or none within the bounds."""
 
 
-def value(formula: str, point: int = 0) -> Value:
+def evaluate(formula: str, point: int = 0) -> Value:
     """Of a formula, with a fixed number for each of its variables; another for each `point`. Raises Unreadable."""
     try:
         return _Reader(_tokens(formula), point).whole()
     except (ArithmeticError, ValueError, RecursionError) as exc:
-        raise Unreadable(str(exc)) from exc
+        raise FormulaError(str(exc)) from exc
 
 
-def close(one: Value, other: Value) -> bool:
+def is_close(one: Value, other: Value) -> bool:
     """Equal: exactly where both are rational, else to nine digits."""
     if isinstance(one, Fraction) and isinstance(other, Fraction):
         return one == other
@@ -62,7 +62,7 @@ def _tokens(formula: str) -> list[str]:
     while at < end:
         match = TOKEN.match(formula, at)
         if not match or len(found) == TOKENS:
-            raise Unreadable(formula[:50])
+            raise FormulaError(formula[:50])
         found.append(match.group().strip())
         at = match.end()
     return found
@@ -84,7 +84,7 @@ class _Reader:
     def whole(self) -> Value:
         found = self.sum()
         if self.next:
-            raise Unreadable(self.next)
+            raise FormulaError(self.next)
         return found
 
     @property
@@ -100,12 +100,12 @@ class _Reader:
 
     def need(self, expected: str) -> None:
         if not self.take(expected):
-            raise Unreadable(f"{expected} is missing")
+            raise FormulaError(f"{expected} is missing")
 
     def sum(self) -> Value:
         self.depth += 1
         if self.depth > DEPTH:
-            raise Unreadable("nested too deeply")
+            raise FormulaError("nested too deeply")
         total = self.product()
         while sign := self.take("+", "-"):
             term = self.product()
@@ -174,7 +174,7 @@ class _Reader:
             return _magnitude(inner) if token == "|" else inner
         if token[:1].isalpha() or (token[:1] == "\\" and len(token) > 1):
             return self.named(token.removeprefix("\\"))
-        raise Unreadable(token)
+        raise FormulaError(token)
 
     def mixed(self, number: Fraction) -> Value:
         """`3\\frac{1}{2}` is three and a half, where all of it are plain integers."""
@@ -236,7 +236,7 @@ def _bounded(number: Value) -> Value:
         return complex(float(number))
     if cmath.isfinite(number):
         return number
-    raise Unreadable("too large")
+    raise FormulaError("too large")
 
 
 def _raised(base: Value, power: Value) -> Value:
@@ -261,13 +261,13 @@ def _exact_root(base: Fraction, power: Fraction) -> Fraction | None:
 def _factorial(number: Value) -> Value:
     if isinstance(number, Fraction) and number.denominator == 1 and 0 <= number <= 1000:
         return Fraction(math.factorial(int(number)))
-    raise Unreadable("factorial")
+    raise FormulaError("factorial")
 
 
 def _binomial(number: Value, of: Value) -> Value:
     for part in (number, of):
         if not isinstance(part, Fraction) or part.denominator != 1 or not 0 <= part <= 1000:
-            raise Unreadable("binomial")
+            raise FormulaError("binomial")
     return Fraction(math.comb(int(number.real), int(of.real)))
 
 

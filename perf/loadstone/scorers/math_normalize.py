@@ -73,7 +73,7 @@ def _repeating(number: re.Match[str]) -> str:
     return rf"\frac{{{int(whole + before + again) - int(whole + before or '0')}}}{{{below}}}"
 
 
-def plain(formula: str) -> str:
+def normalize_formula(formula: str) -> str:
     """The formula as others would write it, without units, text behind it and what only looks."""
     formula = " ".join(re.sub(r"^\*+|\*+$", "", formula.strip()).translate(UNICODE).split())
     formula = NEW_ROW.sub(ROW, formula) if r"\begin" in formula else formula.replace("\\\\", "\\")
@@ -84,17 +84,17 @@ def plain(formula: str) -> str:
     return BEHIND.sub("", " ".join(formula.split())).strip().rstrip(".,;: ")
 
 
-def ungrouped(formula: str) -> str:
+def strip_thousands_commas(formula: str) -> str:
     """Without the commas that group thousands; they may as well be those of a list."""
     return THOUSANDS.sub(lambda match: match.group().replace(",", ""), formula)
 
 
-def squeezed(formula: str) -> str:
+def strip_spaces(formula: str) -> str:
     """Without space, but for that between words or numbers; braces around a single sign do not count."""
     return re.sub(r"(?<=[_^])\{(\w)\}", r"\1", BETWEEN.sub("", formula.strip()))
 
 
-def pieces(formula: str, marks: str) -> list[str]:
+def split_top_level(formula: str, marks: str) -> list[str]:
     """Split at `marks`, a pattern, where no bracket is open. A bracket of any kind closes any other: `[2, 5)`."""
     found, depth, start = [], 0, 0
     for token in re.finditer(rf"(?P<mark>{marks})|\\[A-Za-z]+|\\?.", formula, re.DOTALL):

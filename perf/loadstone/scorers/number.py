@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from loadstone.samples import Sample
-from loadstone.scorers.match import exact_match, regex, rights
+from loadstone.scorers.match import correct_answers, exact_match, regex
 
 # Characters of a number that is read: a longer one is no answer.
 LONGEST = 300
@@ -35,16 +35,16 @@ UNITS = "zero one two three four five six seven eight nine ten eleven twelve thi
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 WORDS = {
     **{word: number for number, word in enumerate([*UNITS.split(), "seventeen", "eighteen", "nineteen"])},
-    **{word: 10 * number for number, word in enumerate(TENS.split(), 2)},
+    **{word: 10 * parse_number for parse_number, word in enumerate(TENS.split(), 2)},
 }
 SPELT = re.compile(rf"\b({'|'.join(TENS.split())})[\s-]({'|'.join(UNITS.split()[1:10])})\b|\b({'|'.join(WORDS)})\b")
 
-strict = regex(r"#### (\-?[0-9\.\,]+)")
-cot_strict = regex(r"The answer is (\-?[0-9\.\,]+).")
-flexible = regex(r"(-?[$0-9.,]{2,})|(-?[0-9]+)", group_select=-1)
-# The filters and the metric of lm-eval's gsm8k 3.0 as they are; `flexible` takes `...` for a number, too. The anchor
-# changes nothing but that a long text takes no longer than it is.
-gsm8k = exact_match(ignore_case=True, regexes_to_ignore=(",", r"\$", r"(?s)\A.*#### ", r"\.$"))
+gsm8k_strict = regex(r"#### (\-?[0-9\.\,]+)")
+gsm8k_cot_strict = regex(r"The answer is (\-?[0-9\.\,]+).")
+gsm8k_flexible = regex(r"(-?[$0-9.,]{2,})|(-?[0-9]+)", group_select=-1)
+# The filters and the metric of lm-eval's gsm8k 3.0 as they are; `gsm8k_flexible` takes `...` for a number, too. The
+# anchor changes nothing but that a long text takes no longer than it is.
+score_gsm8k = exact_match(ignore_case=True, regexes_to_ignore=(",", r"\$", r"(?s)\A.*#### ", r"\.$"))
 
 
 def last_number(text: str, _: Sample) -> str | None:
@@ -56,12 +56,12 @@ def last_number(text: str, _: Sample) -> str | None:
     return spelt[-1] if spelt else None
 
 
-def hashed(text: str, _: Sample) -> str | None:
+def after_hashes(text: str, _: Sample) -> str | None:
     """The number that stands alone behind the last `####`, which else begins a heading."""
     return next(reversed(HASHED.findall(text)), None)
 
 
-def number(text: str) -> Fraction | None:
+def parse_number(text: str) -> Fraction | None:
     """The one number that a text is, with its currency and unit: after `####` or `=` where these stand in it, words in
     brackets aside. A percent sign is a unit. None where there is none, or more than one."""
     marked = MARKED.findall(text)
@@ -77,19 +77,19 @@ def number(text: str) -> Fraction | None:
 
 def same_number(said: str, right: str) -> bool:
     """Whether two texts are the same number; 50 % is 50 and also one half."""
-    ours, theirs = number(said), number(right)
+    ours, theirs = parse_number(said), parse_number(right)
     if ours is None or theirs is None:
         return False
     percent = ("%" in said) - ("%" in right)
     return ours == theirs or (bool(percent) and ours * Fraction(100) ** -percent == theirs)
 
 
-def numeric(extracted: str, sample: Sample) -> dict[str, float]:
+def score_number(extracted: str, sample: Sample) -> dict[str, float]:
     """`exact_match` by value: whether the answer is the number that the target ends with."""
-    return {"exact_match": float(any(same_number(extracted, right) for right in rights(sample)))}
+    return {"exact_match": float(any(same_number(extracted, right) for right in correct_answers(sample)))}
 
 
-def plain(text: str) -> str:
+def plain_numbers(text: str) -> str:
     """Numbers as plain text: ASCII minus, no LaTeX spacing or markup, fractions with a slash, `{,}` a comma."""
     text = EUROPEAN.sub(_english, APART.sub(",", text))
     text = text.translate(SIGNS).replace("{,}", ",").replace(",\\!", ",").replace("\\$", "$").replace("\\%", "%")
@@ -105,7 +105,7 @@ def _english(number: re.Match[str]) -> str:
 
 
 def _numbers(text: str) -> Iterator[re.Match[str]]:
-    return (match for match in NUMBER.finditer(plain(text)) if len(match.group()) <= LONGEST)
+    return (match for match in NUMBER.finditer(plain_numbers(text)) if len(match.group()) <= LONGEST)
 
 
 def _value(found: re.Match[str]) -> Fraction | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from loadstone.errors import UsageError
 from loadstone.server_metrics.names import Key, Labels
 from loadstone.server_metrics.series import Rows, Scraped, build
+from loadstone.text import write_rows
 
 NAME = "server.csv"
 HEAD = ("time_s", "source", "name", "labels", "value")
@@ -43,17 +44,12 @@ class Writer:
             if self._written.get(key) != value and (whole or not key[0].endswith("_bucket")):
                 self._written[key] = value
                 rows.append((*key, value))
-        return _text((f"{at:.3f}", self._source, name, packed(labels), f"{value:.15g}") for name, labels, value in rows)
-
-
-def _text(rows: Iterable[Iterable[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+        cells = ((f"{at:.3f}", self._source, name, packed(labels), f"{value:.15g}") for name, labels, value in rows)
+        return write_rows(None, cells)
 
 
 def head() -> str:
-    return _text([HEAD])
+    return write_rows(HEAD, [])
 
 
 def packed(labels: Labels) -> str:

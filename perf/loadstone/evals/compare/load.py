@@ -71,7 +71,7 @@ def read(path: Path) -> EvaluationSide:
         if told is not None:
             model = told.model
             heads = {each.task: (each.figures[0].filter, each.figures[0].metric) for each in told.tasks if each.figures}
-    return EvaluationSide(name=str(path), model=model, files=inputs.by_task([path], None), heads=heads)
+    return EvaluationSide(name=str(path), model=model, files=inputs.group_by_task([path], None), heads=heads)
 
 
 def compare(base: EvaluationSide, new: EvaluationSide) -> list[TaskComparison]:
@@ -121,18 +121,18 @@ def _worths(task: str, side: EvaluationSide, *heads: Name | None) -> tuple[Name,
         if name not in logged.metrics:
             name = next((head for head in (*heads, *logged.metrics) if head in logged.metrics), name)
         mode = mode or logged.mode
-        worths[logged.answered.doc_id, doc_hash(logged.answered.doc)] = _worth(logged, name)
+        worths[logged.responses.doc_id, doc_hash(logged.responses.doc)] = _worth(logged, name)
     return name or ("none", "?"), mode, worths
 
 
 def _worth(logged: SavedSample, name: Name | None) -> _Worth:
-    lanes = logged.answered.responses
+    lanes = logged.responses.responses
     failed = any(response is None for lane in lanes for response in lane)
     value = logged.metrics.get(name) if name else None
     words = lanes[0][0] if lanes and lanes[0] and isinstance(lanes[0][0], str) else None
     return _Worth(
-        None if failed or value is None or isinstance(value, str) else score.value({"it": value}, "it"),
+        None if failed or value is None or isinstance(value, str) else score.mean_value({"it": value}, "it"),
         None if words is None else int(digest(words)[:15], 16),
-        int(digest(asked[0][0])[:15], 16) if (asked := logged.answered.arguments) and asked[0][0] else None,
+        int(digest(asked[0][0])[:15], 16) if (asked := logged.responses.arguments) and asked[0][0] else None,
         logged.cluster,
     )

@@ -20,14 +20,14 @@ from loadstone.tasks.spec import Data, Doc
 POINTER = b"version https://git-lfs.github.com/spec/"
 
 
-class Table(Struct, frozen=True):
+class FileRows(Struct, frozen=True):
     """Rows with their places (FILE, line N), and the sha256 of the bytes that they were read from, file after file."""
 
     rows: list[tuple[RowPosition, Doc]]
     sha256: str
 
 
-def read(files: Iterable[Path], data: Data) -> Table:
+def read(files: Iterable[Path], data: Data) -> FileRows:
     """All rows of the files. Raises UsageError with file and line."""
     digest = hashlib.sha256()
     rows: list[tuple[RowPosition, Doc]] = []
@@ -36,17 +36,17 @@ def read(files: Iterable[Path], data: Data) -> Table:
         digest.update(raw)
         source = Source(str(file), lambda raw=raw: raw, lambda _: None)  # type: ignore[misc]
         rows += [(where, _object(row, where)) for where, row in _rows(source, data)]
-    return Table(rows, digest.hexdigest())
+    return FileRows(rows, digest.hexdigest())
 
 
 def _rows(source: Source, data: Data) -> Iterator[tuple[RowPosition, Any]]:
-    if data.parse is not None and source.ending == ".txt":
-        return _parsed(source, data.parse)
+    if data.parse_shots is not None and source.ending == ".txt":
+        return _parsed(source, data.parse_shots)
     if source.ending == ".parquet":
         return ((RowPosition(source, "row", number), row) for number, row in enumerate(parquet.rows(source), 1))
     if source.ending in (".csv", ".tsv"):
         return _cells(source, data.columns)
-    return _json(source, data.field)
+    return _json(source, data.rows_field)
 
 
 def _parsed(source: Source, parse: Callable[[str], list[Doc]]) -> Iterator[tuple[RowPosition, Any]]:

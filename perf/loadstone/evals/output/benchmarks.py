@@ -121,7 +121,7 @@ def _facts(task: Task, config: str | None = None) -> dict[str, str]:
         "prompt": _templates(task),
         "worked examples": _examples(task),
         "stops at": ", ".join(f"`{stop!r}`" for stop in task.generation.stop) if task.generation else "",
-        "most tokens": f"{task.generation.tokens:,}" if task.generation else "",
+        "most tokens": f"{task.generation.max_tokens:,}" if task.generation else "",
         "settings": ", ".join(f"{name} {value}" for name, value in _settings(task)),
         "read and counted": _counted(task),
         "passes": str(task.repeats) if task.repeats > 1 else "",
@@ -139,12 +139,12 @@ def _templates(task: Task) -> str:
 
 def _examples(task: Task) -> str:
     if task.draw == "fixed":
-        return f"{task.shots} of {len(task.fixed)} fixed ones"
+        return f"{task.shots} of {len(task.fixed_shots)} fixed ones"
     data = task.data
     place = f"`{data.shots_split}`" if data.shots_split else ", ".join(map(_plainly(data), data.shots_files))
-    if not place or task.most == 0:
+    if not place or task.max_shots == 0:
         return "none"
-    most = f", at most {task.most}" if task.most is not None and task.most != task.shots else ""
+    most = f", at most {task.max_shots}" if task.max_shots is not None and task.max_shots != task.shots else ""
     return f"{task.shots or 'none by default; if asked for'}{most}, {SAMPLING_TEXTS[task.draw]} {place}"
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import Any
 
 from loadstone.evals.output.tables import OUTCOMES
 from loadstone.samples import Estimate, Evaluation
+from loadstone.text import write_rows
 
 COLUMNS = ("model", "kind", "name", "mode", "template", "version", "shots", "items", "passes", "metric", "filter",
            "value", "stderr", "low", "high", "interval", "answered", *OUTCOMES)  # fmt: skip
@@ -16,11 +15,7 @@ COLUMNS = ("model", "kind", "name", "mode", "template", "version", "shots", "ite
 
 def render(evaluation: Evaluation) -> str:
     """Shares from 0 to 1, outcomes as counts; what is not known is empty."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    rows.writerows([evaluation.model, *row] for row in _rows(evaluation))
-    return text.getvalue()
+    return write_rows(COLUMNS, ([evaluation.model, *row] for row in _rows(evaluation)))
 
 
 def _rows(evaluation: Evaluation) -> Iterator[list[Any]]:

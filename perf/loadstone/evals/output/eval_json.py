@@ -15,7 +15,7 @@ from msgspec import Struct
 from loadstone.engine import run_folder, run_metadata
 from loadstone.errors import UsageError
 from loadstone.evals import settings as given
-from loadstone.evals.requests.answers import Answer
+from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.requests.task_run import TaskRun
 from loadstone.evals.settings import Eval
@@ -89,7 +89,7 @@ def read_previous(folder: Path, settings: Eval) -> EvalState | None:
         run_folder.check_free(folder)
         return None
     found = read(folder)
-    if unlike := given.unlike(found.settings, msgspec.to_builtins(settings.shown())):
+    if unlike := given.differing_settings(found.settings, msgspec.to_builtins(settings.shown())):
         names = ", ".join(f"--{name}" for name in unlike[:5])
         raise UsageError(f"{folder} holds an evaluation with another {names}: give the same to go on, or another -o")
     return found
@@ -99,14 +99,14 @@ def write(folder: Path, journal: EvalState) -> None:
     run_folder.RunFolder(folder, new=False).write_json(EVAL, journal)
 
 
-def count_requests(wanted: Iterable[str], answers: Mapping[str, Answer]) -> tuple[dict[str, int], dict[str, int]]:
+def count_requests(wanted: Iterable[str], answers: Mapping[str, Response]) -> tuple[dict[str, int], dict[str, int]]:
     """Counts of requests by what became of them, and of failures by their kind."""
     counts = dict.fromkeys(("wanted", "answered", "failed", "unsent", "cached"), 0)
     failures: dict[str, int] = {}
     for name in wanted:
         answer = answers.get(name)
         counts["wanted"] += 1
-        counts["unsent" if answer is None else "answered" if answer.good else "failed"] += 1
+        counts["unsent" if answer is None else "answered" if answer.ok else "failed"] += 1
         counts["cached"] += answer is not None and answer.record is None
         if answer is not None and answer.failure is not None:
             failures[answer.failure] = failures.get(answer.failure, 0) + 1
@@ -145,12 +145,12 @@ def task_entry(paper: TaskRun, digest: str) -> TaskEntry:
         source=task.source,
         version=task.version,
         template=setup.template,
-        mode=paper.route.mode,
-        api=paper.route.api,
+        mode=paper.answer_mode.mode,
+        api=paper.answer_mode.api,
         shots=paper.shots,
         repeats=paper.repeats,
         items=len(paper.items),
-        requests=sum(1 + len(one.later) for one in paper.wanted()),
+        requests=sum(1 + len(one.later) for one in paper.requests()),
         original=paper.original,
         settings=setup.settings,
         sha256=paper.sha256,

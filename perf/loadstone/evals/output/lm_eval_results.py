@@ -18,12 +18,12 @@ LM_EVAL = "0.4.13"
 
 def task_config(setup: TaskSetup, about: EvalMetadata) -> dict[str, Any]:
     """A task's configuration, as near as one that is no YAML comes to it."""
-    if setup.foreign is not None:
-        return setup.foreign
+    if setup.lm_eval_config is not None:
+        return setup.lm_eval_config
     task, data = setup.task, setup.task.data
     spec = task.generation if setup.mode == "generation" else None
     description = task.description if spec is None or spec.description is None else spec.description
-    names = [setup.row.headline[0]] if spec else list(task.likelihood.metrics if task.likelihood else ())
+    names = [setup.info.headline[0]] if spec else list(task.likelihood.metrics if task.likelihood else ())
     generation = {"generation_kwargs": lm_eval_argument(setup.settings)} if spec else {}
     filters = [{"name": name} for name in setup.filters]
     return {
@@ -38,8 +38,8 @@ def task_config(setup: TaskSetup, about: EvalMetadata) -> dict[str, Any]:
         "unsafe_code": bool(spec and spec.code),
         **({} if spec else {"doc_to_choice": f"{OUR_KEY}:{setup.template}"}),
         "description": description,
-        "target_delimiter": task.delimiter,
-        "fewshot_delimiter": task.between,
+        "target_delimiter": task.target_delimiter,
+        "fewshot_delimiter": task.fewshot_delimiter,
         "fewshot_config": {"sampler": "default" if task.draw == "random" else "first_n"},
         "num_fewshot": setup.shots,
         "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in names],

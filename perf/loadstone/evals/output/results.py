@@ -23,7 +23,7 @@ from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.scoring import aggregate, score
 from loadstone.evals.scoring import groups as grouping
-from loadstone.evals.scoring.sandbox import Runs
+from loadstone.evals.scoring.sandbox import ProgramRunner
 from loadstone.samples import Evaluation, ItemResponses, Score, TaskResult
 from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Group
@@ -56,13 +56,13 @@ def write_results(
     with _whole_or_none() as made, items_csv.Writer(folder.path / ITEMS, timings or {}) as rows:
         for setup, answered in parts:
             setups.append(setup)
-            tallied = aggregate.TaskTally(setup.row)
+            tallied = aggregate.TaskTally(setup.info)
             path = folder.path / lm_eval_samples.samples_name(setup.task.name, when)
             made.append(path)
             folder.write_lines(path.name, _judged(setup, answered, tallied, rows, run_code))
             tallies[setup.task.name], hashes[setup.task.name] = tallied, task_hash(path, setup.filters)
     evaluation = build_evaluation(about.model, setups, tallies, groups, target)
-    if isinstance(run_code, Runs):
+    if isinstance(run_code, ProgramRunner):
         evaluation = msgspec.structs.replace(evaluation, confined=run_code.confined)
     told = lm_eval_results.build_results(about, setups, groups, evaluation, hashes)
     folder.write(lm_eval_samples.results_name(when), json.dumps(told, indent=2, default=str, ensure_ascii=False))
@@ -91,9 +91,9 @@ def build_evaluation(
     """What all tasks came to."""
     return Evaluation(
         model=model,
-        tasks=[(setup.figures or _as_is)(tallies[setup.task.name].done()) for setup in setups],
-        groups=grouping.grouped(groups, tallies),
-        leaderboard=grouping.standings(groups, tallies, target),
+        tasks=[(setup.add_figures or _as_is)(tallies[setup.task.name].result()) for setup in setups],
+        groups=grouping.group_results(groups, tallies),
+        leaderboard=grouping.leaderboard(groups, tallies, target),
         data={setup.task.name: setup.sha256 for setup in setups},
         settings={setup.task.name: setup.settings for setup in setups},
     )
@@ -118,9 +118,9 @@ def _judged(
 
 
 def _scores(setup: TaskSetup, one: ItemResponses, run_code: Scorer | None) -> list[Score]:
-    if not setup.judged:
+    if not setup.scored:
         return []
-    return setup.judge(one) if setup.judge else score.score(setup.task, setup.mode, one, run_code)
+    return setup.score_item(one) if setup.score_item else score.score(setup.task, setup.mode, one, run_code)
 
 
 class _Hashes(Struct):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from loadstone.checks.finding import plain
-from loadstone.evals.scoring.intervals import scaled
+from loadstone.evals.scoring.intervals import has_own_scale
 from loadstone.report.page import Axis, Block, Chart, Section, Series, Table
 from loadstone.samples import Estimate, Evaluation, Figure, GroupResult, LeaderboardRow, TaskResult
 
@@ -44,7 +44,7 @@ def _with_error(figure: Figure) -> list[str]:
 
 
 def _error(figure: Figure) -> str:
-    times = 1 if scaled(figure.metric) else 100
+    times = 1 if has_own_scale(figure.metric) else 100
     return "-" if figure.all.stderr is None else f"{times * figure.all.stderr:.2f}"
 
 
@@ -53,7 +53,7 @@ def _template(each: TaskResult) -> str:
 
 
 def _figure(figure: Figure) -> list[str]:
-    if scaled(figure.metric):
+    if has_own_scale(figure.metric):
         answered = f"{figure.answered.value:.2f}" if figure.answered else "-"
         return [f"{figure.all.value:.2f}", format_interval(figure.all, 1), answered]
     return [

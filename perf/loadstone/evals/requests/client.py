@@ -35,11 +35,11 @@ class ClientResponse(Struct, frozen=True):
     body: bytes
 
     @property
-    def good(self) -> bool:
+    def ok(self) -> bool:
         return 200 <= self.status < 300
 
     @property
-    def complaint(self) -> str:
+    def error(self) -> str:
         """The server's words in a refusal, with the status."""
         return f"HTTP {self.status}: {complaint(self.body)}"
 
@@ -50,7 +50,7 @@ class ClientResponse(Struct, frozen=True):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
-    def reply(self, api: base.API) -> ResponseParser:
+    def parse(self, api: base.API) -> ResponseParser:
         """The answer, read as an API does it."""
         reply = ResponseParser(api, stream=False, keep_text=True)
         reply.head(self.status, b"application/json")
@@ -62,11 +62,11 @@ class ClientResponse(Struct, frozen=True):
 class EvalClient:
     """Asks one server for one model."""
 
-    def __init__(self, entrance: EndpointSpec, headers: Headers, model: str) -> None:
-        self._at = entrance
+    def __init__(self, endpoint: EndpointSpec, headers: Headers, model: str) -> None:
+        self._at = endpoint
         self._headers: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *headers)
         self.model = model
-        self.url = entrance.url
+        self.url = endpoint.url
 
     async def get(self, path: str) -> ClientResponse:
         """An answer to GET, of a path such as `/v1/models`."""
@@ -92,7 +92,7 @@ class EvalClient:
 
 
 @contextlib.asynccontextmanager
-async def lines(config: Config) -> AsyncIterator[list[EvalClient]]:
+async def open_clients(config: Config) -> AsyncIterator[list[EvalClient]]:
     """A line to each server of a run, for as long as they are needed. Raises UsageError when nobody answers, the key is
     refused, or there is no way to know the model."""
     headers, hint = secrets.request_headers(config), secrets.hint(config)

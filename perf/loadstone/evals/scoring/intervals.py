@@ -16,20 +16,20 @@ from loadstone.stats.distributions import wilson
 WILSON, STUDENT, CLUSTERED, ALIKE = "Wilson", "t over items", "t over clusters", "Wilson, as all are alike"
 
 
-def scaled(metric: str) -> bool:
+def has_own_scale(metric: str) -> bool:
     """Whether a metric is no share but on a scale of its own, as BLEU and ROUGE are in lm-eval: 0 to 100, and
     differences of such."""
     return metric.endswith(("_max", "_diff"))
 
 
 def estimate(
-    values: Sequence[float], clusters: Sequence[Hashable | None] | None = None, share: bool = True
+    values: Sequence[float], clusters: Sequence[Hashable | None] | None = None, bounded: bool = True
 ) -> Estimate | None:
     """`values`: one per item; `clusters`: what each shares with others, None for nothing. None without items.
     `share`: they are from 0 to 1, and so is the interval."""
     if not values:
         return None
-    if not share:
+    if not bounded:
         return _unbounded(values)
     value, sums = mean(values), _sums(values, clusters)
     if sums is not None:
@@ -63,7 +63,7 @@ def pooled(errors: Sequence[float], sizes: Sequence[int]) -> float | None:
     return math.sqrt(variance / sum(sizes))
 
 
-def unweighted(parts: Sequence[Estimate]) -> Estimate:
+def mean_of_means(parts: Sequence[Estimate]) -> Estimate:
     """Mean of means, each counting as one; standard error of independent ones: root of the sum of squares, over their
     number. The interval is the normal one."""
     value, errors = mean([part.value for part in parts]), [part.stderr for part in parts if part.stderr is not None]
