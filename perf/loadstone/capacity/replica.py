@@ -15,7 +15,7 @@ from typing import Literal
 from msgspec import Struct
 
 from loadstone.capacity.curves import Curve, OperatingPoint
-from loadstone.metrics.slo import ATTAINMENT, Estimate, Judgement, Objective, judge, shown, together
+from loadstone.metrics.slo import ATTAINMENT, Estimate, Objective, Outcome, judge, shown, together
 
 Basis = Literal["measured", "interpolated", "extrapolated", "derived"]
 # A load this near to a measured one, relative to it, is that one.
@@ -27,7 +27,7 @@ class Judged(Struct, frozen=True):
 
     spot: OperatingPoint
     load: float
-    judgement: Judgement
+    judgement: Outcome
     against: list[str]
 
 
@@ -77,7 +77,7 @@ def _judged(spot: OperatingPoint, objectives: Sequence[Objective]) -> Judged:
     return Judged(spot, min(spot.at(objective.name) for objective in objectives), together(results), against)
 
 
-def _against(spot: OperatingPoint, objective: Objective, result: Judgement) -> str:
+def _against(spot: OperatingPoint, objective: Objective, result: Outcome) -> str:
     found = spot.figures.get(objective.name)
     if found is None:
         return f"{objective.name} not known from {spot.requests:,} requests"

@@ -10,15 +10,14 @@ import difflib
 import operator
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from msgspec import Struct
 
 from loadstone.compare.estimate import POOLED, SERIES, STATS
 from loadstone.compare.verdicts import Against, Figure, Interval, names, unit
 from loadstone.errors import UsageError
+from loadstone.metrics.slo import Outcome
 
-Status = Literal["met", "missed", "unresolved"]
 FORM = "METRIC[.STAT] <= LIMIT, such as 'ttft.p99 <= +5%, output_throughput >= -2%' or 'ttft.p99 <= 500ms'"
 _ALIASES = {"e2el": "latency"}
 _GATE = re.compile(r"([a-z0-9_]+)(?:\.([a-z0-9_.]+))?\s*(<=|>=|<|>)\s*([+-]?)(\d+\.?\d*|\.\d+)\s*(%|us|ms|s|m|min|/s|)")
@@ -41,7 +40,7 @@ class Judged(Struct, frozen=True):
 
     name: str
     side: str
-    status: Status
+    status: Outcome
     reason: str
 
 
@@ -116,7 +115,7 @@ def _judged(gate: Gate, side: str, figures: Mapping[str, Figure]) -> Judged:
     return Judged(gate.text, side, status, f"{gate.figure} is {shown} (95 % interval {ends}): {_WORDS[status]}")
 
 
-_WORDS: dict[Status, str] = {
+_WORDS: dict[Outcome, str] = {
     "met": "all of it is within the gate",
     "missed": "none of it is within the gate",
     "unresolved": "the gate is within it, more requests or runs would tell",
@@ -129,7 +128,7 @@ def _absent(figure: Figure | None) -> str:
     return "has no change: " + ("base has none" if figure.base is None else "it is 0 on one side")
 
 
-def _status(gate: Gate, interval: Interval) -> Status:
+def _status(gate: Gate, interval: Interval) -> Outcome:
     kept = [_keeps(end, gate) for end in interval]
     return "met" if all(kept) else "unresolved" if any(kept) else "missed"
 

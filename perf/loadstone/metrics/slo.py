@@ -16,7 +16,7 @@ from loadstone.errors import UsageError
 from loadstone.stats.describe import PERCENTILES
 from loadstone.summary import Metric
 
-Judgement = Literal["met", "missed", "unresolved"]
+Outcome = Literal["met", "missed", "unresolved"]
 METRICS = (
     *("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "itl", "gap", "packet_time"),
     "error_rate",
@@ -132,7 +132,7 @@ def _bounds(metric: Metric, figure: str) -> tuple[float | None, float | None]:
     return low, high
 
 
-def judge(found: Estimate | None, objective: Objective) -> Judgement:
+def judge(found: Estimate | None, objective: Objective) -> Outcome:
     """By the interval. An error rate is taken as it is."""
     if found is None:
         return "unresolved"
@@ -143,7 +143,7 @@ def judge(found: Estimate | None, objective: Objective) -> Judgement:
     return "missed" if low is not None and low > objective.limit else "unresolved"
 
 
-def together(judgements: Iterable[Judgement]) -> Judgement:
+def together(judgements: Iterable[Outcome]) -> Outcome:
     """All must be met; one that is missed decides."""
     return max(judgements, key=("met", "unresolved", "missed").index, default="met")
 

@@ -20,7 +20,7 @@ from loadstone.checks.rules import of_client
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.measure import meeting, per_request
 from loadstone.metrics.saturation import Detector
-from loadstone.metrics.slo import Judgement, Objective, estimate, judge, together
+from loadstone.metrics.slo import Objective, Outcome, estimate, judge, together
 from loadstone.stats.describe import PERCENTILES, effective
 from loadstone.stats.distributions import lower, student_t, upper
 from loadstone.summary import Summary
@@ -47,7 +47,7 @@ class Tally(Struct, frozen=True):
     worth: float
     error: float | None = None
     # Where nothing can be counted: how the run's own interval has it.
-    whole: Judgement | None = None
+    whole: Outcome | None = None
     # The percentile in each fifth of the run, s.
     stretches: tuple[float, ...] = ()
 
@@ -69,7 +69,7 @@ class Look(Struct, frozen=True):
     wrong side and what is allowed of it, else seconds."""
 
     objective: str
-    call: Judgement
+    call: Outcome
     value: float | None
     low: float | None
     high: float | None
@@ -84,7 +84,7 @@ class Probe(Struct, frozen=True):
     would be missed, how many of the last runs in a row the client spoiled."""
 
     load: float
-    call: Judgement
+    call: Outcome
     runs: int
     requests: int
     seconds: float
@@ -133,7 +133,7 @@ def _looks(found: Sequence[Evidence], objectives: Sequence[Objective], risk: flo
     return [_look(one, [run.tallies[at] for run in found], risk) for at, one in enumerate(objectives)]
 
 
-def _spoiled(found: Sequence[Evidence], judged: Judgement) -> str | None:
+def _spoiled(found: Sequence[Evidence], judged: Outcome) -> str | None:
     """Runs with an unfit client, and what they count for."""
     told = [run.client for run in found if run.client]
     if not told:
@@ -262,7 +262,7 @@ def _look(objective: Objective, tallies: Sequence[Tally], risk: float) -> Look:
 
 
 def _called(objective: Objective, value: float, low: float, high: float, limit: float, share: bool) -> Look:
-    judged: Judgement = "met" if high <= limit else "missed" if low > limit else "unresolved"
+    judged: Outcome = "met" if high <= limit else "missed" if low > limit else "unresolved"
     return Look(str(objective), judged, value, low, high, limit, share)
 
 
@@ -286,7 +286,7 @@ def fifths(values: Array, share: float) -> tuple[float, ...]:
     return tuple(float(np.quantile(part, share, method="higher")) for part in np.array_split(values, STRETCHES))
 
 
-def judge_fifths(figures: Sequence[float], limit: float, risk: float) -> Judgement:
+def judge_fifths(figures: Sequence[float], limit: float, risk: float) -> Outcome:
     """Met or missed where every stretch is far on one side of the limit, and the limit further from their mean than
     chance explains (Student's t over stretches)."""
     if len(figures) < STRETCHES:
