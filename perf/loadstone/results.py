@@ -14,7 +14,7 @@ from loadstone.engine import run_folder
 from loadstone.host import ceiling
 from loadstone.metrics import chart_data
 from loadstone.metrics import measure as metrics_measure
-from loadstone.metrics.columns import Columns, Count, build
+from loadstone.metrics.columns import Columns, TokenCounter, build
 from loadstone.records import Record
 from loadstone.report import json, run_page, summary_csv
 from loadstone.report.exports import requests_csv
@@ -45,7 +45,7 @@ def finish(folder: run_folder.RunFolder, tokenizer: str | None = None, html: boo
 def web_page(summary: Summary, columns: Columns, scraped: Sequence[Scraped] = ()) -> str:
     """The report with its charts."""
     also = (summary.run.get("config") or {}).get("scrape_name")
-    return run_page.render(summary, chart_data.trace(columns), chart_data.along(series(scraped, also)))
+    return run_page.render(summary, chart_data.trace(columns), chart_data.thin_series(series(scraped, also)))
 
 
 def written_page(folder: Path) -> str | None:
@@ -68,7 +68,7 @@ def load(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | N
 def measure(
     records: Iterable[Record],
     run: Mapping[str, Any] | None = None,
-    count: Count | None = None,
+    count: TokenCounter | None = None,
     scraped: Sequence[Scraped] = (),
 ) -> Summary:
     """Return everything that a report shows.
@@ -100,7 +100,7 @@ def measured(
     if goodput:
         run = dict(run or {})
         run["config"] = dict(run.get("config") or {}) | {"goodput": goodput}
-    count: Count | None = tokenizers.load(tokenizer).count if tokenizer else None
+    count: TokenCounter | None = tokenizers.load(tokenizer).count if tokenizer else None
     columns = build(records, count)
     return measure_columns(columns, run, scraped), columns
 

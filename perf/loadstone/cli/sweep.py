@@ -135,7 +135,7 @@ def report(path: Path, options: Namespace) -> int:
     from loadstone.sweep import strategies
 
     sweep, found = sweeps.read(path), strategies.load_found(path)
-    output.put(drawn(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
+    output.write(drawn(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
     _for_ci(options, path)
     return 0 if any(run.counts.succeeded for point in sweep.points for run in point.runs) else 1
 
@@ -145,7 +145,7 @@ def _for_ci(options: Namespace, path: Path) -> None:
     from loadstone.sweep import strategies
 
     sweep, found = sweeps.read(path), strategies.load_found(path)
-    output.for_ci(vars(options), lambda: drawn("junit")(sweep, found), lambda: drawn("md")(sweep, found))
+    output.write_ci_files(vars(options), lambda: drawn("junit")(sweep, found), lambda: drawn("md")(sweep, found))
 
 
 def drawn(view: str) -> Drawn:
@@ -156,7 +156,7 @@ def drawn(view: str) -> Drawn:
     from loadstone.sweep.page import page
 
     def paged(form: str) -> Drawn:
-        return lambda sweep, found: output.drawn(page(sweep, found), form)
+        return lambda sweep, found: output.render(page(sweep, found), form)
 
     views: dict[str, Drawn] = {
         **{form: paged(form) for form in output.FORMS},
@@ -211,7 +211,7 @@ def _finish(campaign: SweepRun, ended: str, course: SweepPlan, view: Drawn) -> i
     for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
         if kind != "html" or campaign.sweep.grid.config.get("html", True):
             folder.write(name, drawn(kind)(campaign.sweep, found))
-    output.put(view(campaign.sweep, found), None)
+    output.write(view(campaign.sweep, found), None)
     notice(f"results are in {campaign.path}")
     if ended == "interrupted":
         notice(f"interrupted: the same command with -o {campaign.path} goes on")

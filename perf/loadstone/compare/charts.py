@@ -50,7 +50,7 @@ def _role(place: int, sides: int) -> Role:
 
 
 def _line(name: str, curve: Curve, role: Role) -> Series:
-    values, shares = (curve.values * 1e3).tolist(), (curve.shares * 1e2).tolist()
+    values, shares = (curve.values * 1e3).tolist(), (curve.fractions * 1e2).tolist()
     return Series(name, values, shares, kind="step", role=role)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from loadstone.stats import blocks, distributions
-from loadstone.stats.describe import ENOUGH, enough
+from loadstone.stats.describe import MIN_SAMPLES, enough
 from loadstone.units import Array
 
 # Standard errors for which the reach of a figure is kept.
@@ -79,9 +79,9 @@ class Difference(Struct, frozen=True):
 def mean(values: Array, least: float = 1.0) -> Estimate:
     """Of values in order of time, at least one, by blocks of `least` values or longer."""
     value, count = float(values.mean()), len(values)
-    if count < ENOUGH:
+    if count < MIN_SAMPLES:
         return Estimate(value, None, None, 1.0, count)
-    found = blocks.spread(values, least)
+    found = blocks.block_variance(values, least)
     return even(value, math.sqrt(found.variance), found.freedom, count)
 
 
@@ -96,7 +96,7 @@ def quantile(values: Array, ranked: Array, share: float, least: float = 1.0) -> 
     if not len(ranked) or not enough(len(ranked), share):
         return None
     value = float(np.quantile(ranked, share))
-    if len(ranked) < ENOUGH:
+    if len(ranked) < MIN_SAMPLES:
         return Estimate(value, None, None, 1.0, len(values))
     if ranked[0] == ranked[-1]:
         return even(value, 0.0, len(values) - 1.0, len(values))
@@ -108,7 +108,7 @@ def quantile(values: Array, ranked: Array, share: float, least: float = 1.0) -> 
 def _inflated(below: Array, least: float) -> tuple[float, float]:
     """How many times as much a share varies as one of independent values, and the degrees of freedom of that. Of values
     that are alike, those below and those not above count: a burst of equals is one event."""
-    independent, found = float(below.var(ddof=1)) / len(below), blocks.spread(below, least)
+    independent, found = float(below.var(ddof=1)) / len(below), blocks.block_variance(below, least)
     return (max(1.0, found.variance / independent), found.freedom) if independent else (1.0, found.freedom)
 
 

@@ -20,9 +20,9 @@ from loadstone.metrics import chart_data, groups, windows
 from loadstone.metrics.chart_data import Curve
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.groups import GroupMembers
-from loadstone.metrics.measure import Values, meeting, per_request
+from loadstone.metrics.measure import Values, meets_all, per_request
 from loadstone.stats import blocks
-from loadstone.stats.describe import ENOUGH
+from loadstone.stats.describe import MIN_SAMPLES
 from loadstone.summary import Metric, Summary
 from loadstone.units import S_PER_NS, Array, Mask
 
@@ -84,7 +84,7 @@ def _memory(r: Requests, values: Values, rows: Mask) -> float:
     sent = ~np.isnan(r.sent)
     found = np.arange(int(sent.sum())) - np.searchsorted(np.sort(r.end[sent]), r.sent[sent])
     series = [values[name][0][rows] for name in ("ttft", "tpot")]
-    return blocks.memory([found[rows[sent]].astype(np.float64), *(each[~np.isnan(each)] for each in series)])
+    return blocks.longest_block([found[rows[sent]].astype(np.float64), *(each[~np.isnan(each)] for each in series)])
 
 
 def _series(found: Figures, name: str, values: Array, least: float) -> None:
@@ -154,16 +154,16 @@ def _pooled(found: Figures, name: str, metric: Metric, columns: Columns, rows: M
 def _ratio(sums: Array, counts: Array, least: float) -> tuple[float, float] | None:
     """Standard error of the ratio of both totals, by its linear form (Cochran, Sampling Techniques, 6.4), and the
     degrees of freedom; None with too few requests."""
-    if len(sums) < ENOUGH:
+    if len(sums) < MIN_SAMPLES:
         return None
-    found = blocks.spread(sums - sums.sum() / counts.sum() * counts, least)
+    found = blocks.block_variance(sums - sums.sum() / counts.sum() * counts, least)
     return math.sqrt(found.variance) / float(counts.mean()), found.freedom
 
 
 def _chunks(columns: Columns, rows: Mask, spread: bool) -> Iterator[_Chunk]:
     """Gaps in seconds or, `spread`, those over the tokens of each event where they are known, with their requests."""
     gaps = columns.events.gaps(rows)
-    for (places, _), gap in zip(columns.events.arrivals(rows), gaps, strict=True):
+    for (places, _), gap in zip(columns.events.arrivals_of(rows), gaps, strict=True):
         owners, values = places[1:][places[1:] == places[:-1]], np.asarray(gap.gap * S_PER_NS, dtype=np.float64)
         if not spread or gap.tokens is None:
             yield _Chunk(values, owners, None)
@@ -214,7 +214,7 @@ def _counts(
         "output_throughput": output,
         "total_throughput": total,
     }
-    good = meeting(r, slos, part.members & r.ok) if slos else None
+    good = meets_all(r, slos, part.members & r.ok) if slos else None
     if good is not None:
         made["goodput"] = lambda edges: np.histogram(r.end[good], edges)[0].astype(np.float64)
     return made
@@ -227,16 +227,16 @@ def _booked(columns: Columns, rows: Mask, edges: Array) -> Array:
         each = r.output_tokens / r.packets
     whole = rows & np.isnan(r.packets)
     counted = np.histogram(r.end[whole], edges, weights=r.output_tokens[whole])[0]
-    for places, at in columns.events.arrivals(rows):
+    for places, at in columns.events.arrivals_of(rows):
         counted = counted + np.histogram(at, edges, weights=each[places])[0]
     return np.asarray(counted, dtype=np.float64)
 
 
 def _rate(value: float, counted: Array, edges: Array, count: int, least: float) -> Estimate:
     """As the counts of slices vary; those in which the load fills up or runs dry are part of it."""
-    if count < ENOUGH:
+    if count < MIN_SAMPLES:
         return Estimate(value, None, None, 1.0, count)
-    found = blocks.spread(counted, least * len(counted) / count, floor=False)
+    found = blocks.block_variance(counted, least * len(counted) / count, floor=False)
     width = float(edges[1] - edges[0]) * S_PER_NS
     return difference.even(value, math.sqrt(found.variance) / width, found.freedom, count)
 
@@ -245,8 +245,8 @@ def _failing(failed: Mask, least: float) -> Estimate:
     """Share of failures. Where they are few, its error is that of a share with one more success and one more failure
     (Agresti & Caffo 2000), so that none seen is not taken for none."""
     value, count = float(failed.mean()), len(failed)
-    if count < ENOUGH:
+    if count < MIN_SAMPLES:
         return Estimate(value, None, None, 1.0, count)
-    found, likely = blocks.spread(failed.astype(np.float64), least), (failed.sum() + 1) / (count + 2)
+    found, likely = blocks.block_variance(failed.astype(np.float64), least), (failed.sum() + 1) / (count + 2)
     error = math.sqrt(max(found.variance, float(likely * (1 - likely)) / (count + 2)))
     return difference.even(value, error, found.freedom, count)

@@ -14,7 +14,7 @@ from loadstone.compare import charts
 from loadstone.compare.gates import Judged
 from loadstone.compare.verdicts import HEADLINE, POINTS, Against, Comparison, Figure, Health, Interval, Setting
 from loadstone.metrics.chart_data import Curve
-from loadstone.report.json import indented
+from loadstone.report.json import to_json
 from loadstone.report.page import Block, Page, Prose, Section, Table, Tone
 from loadstone.report.run_tables import LABELS, number
 
@@ -50,7 +50,7 @@ def page(
 
 def json(comparison: Comparison, judged: Sequence[Judged] = ()) -> str:
     """The comparison as it is, with its gates; docs/comparing.md tells the fields."""
-    return indented(msgspec.to_builtins(comparison) | {"gates": msgspec.to_builtins(judged)})
+    return to_json(msgspec.to_builtins(comparison) | {"gates": msgspec.to_builtins(judged)})
 
 
 def label(name: str) -> str:

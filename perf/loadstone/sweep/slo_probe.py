@@ -18,10 +18,10 @@ from msgspec import Struct
 
 from loadstone.checks.rules import of_client
 from loadstone.metrics.columns import Columns, Requests
-from loadstone.metrics.measure import meeting, per_request
-from loadstone.metrics.saturation import Detector
-from loadstone.metrics.slo import Objective, Outcome, estimate, judge, together
-from loadstone.stats.describe import PERCENTILES, effective
+from loadstone.metrics.measure import meets_all, per_request
+from loadstone.metrics.saturation import SaturationDetector
+from loadstone.metrics.slo import Objective, Outcome, combine, estimate, judge
+from loadstone.stats.describe import PERCENTILES, effective_size
 from loadstone.stats.distributions import lower, student_t, upper
 from loadstone.summary import Summary
 from loadstone.units import S_PER_NS, Array, Mask
@@ -117,13 +117,13 @@ def call(load: float, found: Sequence[Evidence], objectives: Sequence[Objective]
     risk, fit = RISK / 2 / max(1, looks), [run for run in found if run.client is None]
     every = _looks(found, objectives, risk)
     seen = [one if one.call == "met" else fair for one, fair in zip(every, _looks(fit, objectives, risk), strict=True)]
-    judged, why = together(look.call for look in seen), None
+    judged, why = combine(look.call for look in seen), None
     if fit and fit[-1].growing:
         judged, why = "missed", fit[-1].growing
     elif judged == "met" and found and (why := found[-1].growing or found[-1].short):
         judged = "unresolved"
     requests = sum(max((tally.count for tally in run.tallies), default=0) for run in found)
-    late = found and (found[-1].growing or together(look.call for look in every) == "missed")
+    late = found and (found[-1].growing or combine(look.call for look in every) == "missed")
     unfit = len(list(takewhile(lambda run: run.client, reversed(found)))) if late else 0
     told = "; ".join(part for part in (why, _spoiled(found, judged)) if part) or None
     return Probe(load, judged, len(found), requests, sum(run.seconds for run in found), seen, told, unfit=unfit)
@@ -162,12 +162,12 @@ def growing(r: Requests) -> str | None:
     order = np.argsort(at)
     at, waits = at[order], waits[order]
     edges = np.linspace(sent[0], sent[-1], LOOKS + 1)
-    scale, detector = LOOKS / ((sent[-1] - sent[0]) * S_PER_NS), Detector()
+    scale, detector = LOOKS / ((sent[-1] - sent[0]) * S_PER_NS), SaturationDetector()
     for number, (begin, end) in enumerate(pairwise(edges), 1):
         for wait in waits[np.searchsorted(at, begin, "right") : np.searchsorted(at, end, "right")].tolist():
-            detector.first(wait * scale)
+            detector.add_ttft(wait * scale)
         gone = int(np.searchsorted(sent, end, "right"))
-        detector.look(float(number), gone, gone - int(np.searchsorted(ends, end, "right")))
+        detector.observe(float(number), gone, gone - int(np.searchsorted(ends, end, "right")))
     found = detector.verdict()
     if found is None:
         return None
@@ -222,7 +222,7 @@ def _wrong(columns: Columns, summary: Summary, objective: Objective) -> tuple[Ma
 def _missing(r: Requests, summary: Summary) -> Mask | None:
     """Requests that do not meet all objectives of --goodput; None where that cannot be told of all."""
     slos: dict[str, float] = (summary.run.get("config") or {}).get("goodput") or {}
-    met = meeting(r, slos, r.measured & r.ok)
+    met = meets_all(r, slos, r.measured & r.ok)
     return None if met is None else ~met
 
 
@@ -230,10 +230,10 @@ def _counted(wrong: Mask, values: Array, objective: Objective) -> Tally:
     """Where none or few are wrong, how they come together is not seen in them, but in the slowest tenth."""
     if not len(wrong):
         return Tally(0, 0.0, 0.0)
-    worth = effective(wrong.astype(np.float64))
+    worth = effective_size(wrong.astype(np.float64))
     answered = values[np.isfinite(values)]
     if len(answered) >= LOOKS:
-        worth = min(worth, effective((answered > np.quantile(answered, 0.9)).astype(np.float64)))
+        worth = min(worth, effective_size((answered > np.quantile(answered, 0.9)).astype(np.float64)))
     stretches = fifths(values, PERCENTILES[objective.figure]) if len(values) else ()
     return Tally(len(wrong), float(wrong.mean()), worth, stretches=stretches)
 
