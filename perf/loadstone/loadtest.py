@@ -112,7 +112,7 @@ async def _run(
     with interrupts(team, config.grace, notice):
         async with _stopping(lookout), watched(live(progress) if live else None):
             ending = await team.run(hear if live or watchers.any else None, lookout.set_origin)
-    folder.write_json(run_folder.RUN, head | _end(ending, watchers.because) | _held_back(config, ending))
+    folder.write_json(run_folder.RUN, head | _end(ending, watchers.reason) | _held_back(config, ending))
     folder.merge()
 
 

@@ -88,7 +88,7 @@ def test_a_run_that_is_not_whole_is_shown_but_does_not_count(bad: Summary) -> No
     found = repeats.table({**of([0.1, 0.2], 0.02), "3": bad})
     assert [once.counts for once in found.runs] == [True, True, False]
     assert found.figures[0].values == [0.1, 0.2]
-    text = terminal.written(page(found, "Repeats"))
+    text = terminal.render_page(page(found, "Repeats"))
     assert "Run 3 did not end as planned and is left out." in text
 
 

@@ -218,7 +218,7 @@ def test_charts_hold_both_ends_of_every_distribution() -> None:
             ranked = sorted(value for value in load_run(drawn.path)[1].requests.first.tolist())
             curve = drawn.figures.curves["ttft"]
             assert len(curve.values) == len(ranked)
-            assert curve.shares[-1] == 1.0
+            assert curve.fractions[-1] == 1.0
         assert len(side.curves("gap")) == len(side.runs)
 
 

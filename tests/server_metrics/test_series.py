@@ -14,7 +14,7 @@ import pytest
 
 from loadstone.checks.rules import examine
 from loadstone.errors import UsageError
-from loadstone.metrics.chart_data import along
+from loadstone.metrics.chart_data import thin_series
 from loadstone.metrics.columns import build
 from loadstone.report import server_tables, summary_csv
 from loadstone.results import measure, measure_columns
@@ -464,10 +464,10 @@ def test_lines_break_where_looks_had_no_answer() -> None:
     looks = [(-1.0, None), vllm(0.0, 0), vllm(2.0, 10), (3.0, None), (4.0, None), vllm(5.0, 10), (6.0, None)]
     found = chart_series([scraped(*looks)])
     assert str(found["running"]) == str(([0.0, 2.0, 3.0, 5.0], [0.0, 8.0, math.nan, 8.0]))
-    assert along(found)["running"] == ([0.0, 2.0, 3.0, 5.0], [0.0, 8.0, None, 8.0])
+    assert thin_series(found)["running"] == ([0.0, 2.0, 3.0, 5.0], [0.0, 8.0, None, 8.0])
     assert str(found["finished"]) == str(([2.0, 3.0, 5.0], [5.0, math.nan, 0.0]))
     many = {"running": ([*map(float, range(2000))], [math.nan if at == 777 else 1.0 for at in range(2000)])}
-    times, values = along(many)["running"]
+    times, values = thin_series(many)["running"]
     assert len(times) <= 301
     assert times[values.index(None)] == 777.0
 

@@ -19,7 +19,7 @@ from loadstone.capacity.curves import Curve, build_curves
 from loadstone.capacity.replica import find_capacity
 from loadstone.checks.finding import run_config
 from loadstone.metrics.columns import Columns, build
-from loadstone.metrics.slo import Judgement, parse
+from loadstone.metrics.slo import Outcome, parse
 from loadstone.records import Pieces, Record, Usage
 from loadstone.results import measure_columns
 from loadstone.schedule.arrivals import ArrivalProcess
@@ -192,7 +192,7 @@ def refined(profile: Profile, rates: Sequence[float], slo: str, count: int, seed
     until these are a factor of `narrow` apart or no probe between them is told."""
     held = parse(slo)
     points: dict[float, MeasuredPoint] = {}
-    called: dict[str, dict[str, Judgement]] = {}
+    called: dict[str, dict[str, Outcome]] = {}
 
     def probe(rate: float) -> None:
         found, columns = measured(_at_rate(profile, rate, count, seed * 1000 + len(points)), rate=rate)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from loadstone.capacity.plan import Plan, PlanStep, Requirements, Stack
 from loadstone.capacity.replica import JudgedPoint
-from loadstone.metrics.slo import SHARES, Objective, shown
+from loadstone.metrics.slo import FRACTIONS, Objective, format_value
 from loadstone.report.page import Axis, Chart, Mark, Role, Series
 
 _ROLES: dict[str, Role] = {"met": "good", "missed": "bad", "unresolved": "muted"}
@@ -71,7 +71,7 @@ def curves(stack: Stack, terms: Requirements) -> Iterator[Chart]:
 
 
 def _curve(stack: Stack, objective: Objective, spots: Sequence[JudgedPoint]) -> Chart:
-    found, scale = stack.capacity, 100.0 if objective.metric in SHARES else 1e3
+    found, scale = stack.capacity, 100.0 if objective.metric in FRACTIONS else 1e3
     ends = [("carried", found.low), ("too much", found.high)]
     loads, values = (
         [one.spot.load_for(objective.name) for one in spots],
@@ -88,7 +88,7 @@ def _curve(stack: Stack, objective: Objective, spots: Sequence[JudgedPoint]) -> 
             *_working(stack, objective, scale),
         ],
         marks=[
-            Mark(objective.limit * scale, f"limit {shown(objective.metric, objective.limit)}", "y"),
+            Mark(objective.limit * scale, f"limit {format_value(objective.metric, objective.limit)}", "y"),
             *(Mark(at, f"{word}: {at:.4g}/s") for word, at in ends if at is not None),
         ],
         group="load",

@@ -18,7 +18,7 @@ from loadstone.checks.finding import run_config
 from loadstone.checks.rules import DRIFT
 from loadstone.errors import UsageError
 from loadstone.metrics.slo import FIGURES as KINDS
-from loadstone.metrics.slo import Estimate, Judgement, Objective, estimate
+from loadstone.metrics.slo import Estimate, Objective, Outcome, estimate
 from loadstone.summary import Summary
 from loadstone.sweep.points import MeasuredPoint, Sweep, rates_under_load
 
@@ -57,7 +57,7 @@ class OperatingPoint(Struct, frozen=True, kw_only=True):
     doubts: list[str] = []
     server: list[str] = []
     carried: dict[str, float] = {}
-    called: dict[str, Judgement] = {}
+    called: dict[str, Outcome] = {}
 
     def load_for(self, name: str) -> float:
         """The load at which a figure such as `ttft.p99` is expected to be what it is here."""
@@ -78,7 +78,7 @@ class Curve(Struct, frozen=True, kw_only=True):
 
 
 # By name of a point, and of an objective, or QUEUE.
-PointJudgements = Mapping[str, Mapping[str, Judgement]]
+PointJudgements = Mapping[str, Mapping[str, Outcome]]
 # Called missed where the queue grew to the end, whatever the objectives.
 QUEUE = "queue"
 
@@ -173,7 +173,7 @@ def _load(run: Summary) -> tuple[float, float] | None:
 
 
 def _spot(
-    name: str, runs: Sequence[Summary], objectives: Sequence[Objective], called: Mapping[str, Judgement]
+    name: str, runs: Sequence[Summary], objectives: Sequence[Objective], called: Mapping[str, Outcome]
 ) -> OperatingPoint:
     loads = [load for run in runs if (load := _load(run)) is not None]
     wanted = dict.fromkeys((*FIGURES, *(objective.name for objective in objectives)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from loadstone import results
 from loadstone.capacity.curves import QUEUE, PointJudgements
 from loadstone.engine import run_folder
-from loadstone.metrics.slo import Judgement, Objective
+from loadstone.metrics.slo import Objective, Outcome
 from loadstone.sweep import folder, slo_probe
 from loadstone.sweep.points import Sweep
 from loadstone.sweep.slo_probe import Evidence
@@ -26,7 +26,7 @@ def judge_points(path: Path, sweep: Sweep, objectives: Sequence[Objective]) -> P
     return {name: calls for name, calls in found.items() if calls}
 
 
-def _point(path: Path, objectives: Sequence[Objective]) -> dict[str, Judgement]:
+def _point(path: Path, objectives: Sequence[Objective]) -> dict[str, Outcome]:
     runs = [run for run, summary in folder.finished_runs(path)
             if summary.counts.succeeded and not (summary.verdict and summary.verdict.status == "invalid")]  # fmt: skip
     if not runs or not all((run / run_folder.RECORDS).exists() for run in runs):
@@ -38,7 +38,7 @@ def _point(path: Path, objectives: Sequence[Objective]) -> dict[str, Judgement]:
     return judge_point(seen, objectives)
 
 
-def judge_point(seen: Sequence[Evidence], objectives: Sequence[Objective]) -> dict[str, Judgement]:
+def judge_point(seen: Sequence[Evidence], objectives: Sequence[Objective]) -> dict[str, Outcome]:
     """A point by the evidence of its runs."""
     found = slo_probe.judge_load(0.0, seen, objectives, len(seen))
     calls = {one.name: look.call for one, look in zip(objectives, found.looks, strict=True)}

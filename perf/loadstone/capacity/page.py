@@ -13,7 +13,7 @@ from loadstone.capacity.curves import FIGURES
 from loadstone.capacity.demand import Demand
 from loadstone.capacity.plan import FleetSize, Plan, Requirements, Stack
 from loadstone.capacity.replica import JudgedPoint
-from loadstone.metrics.slo import SHARES, Estimate
+from loadstone.metrics.slo import FRACTIONS, Estimate
 from loadstone.report.page import Block, Page, Prose, Section, Table
 
 _FEWER = {"met": "would do too", "unresolved": "cannot be told", "missed": "misses"}
@@ -249,7 +249,7 @@ def interval(name: str, found: Estimate | None) -> str:
     """A figure in ms with its interval; an error rate in percent."""
     if found is None:
         return "-"
-    scale, form = (100.0, "{:.3g}%") if name in SHARES else (1e3, "{:,.4g}")
+    scale, form = (100.0, "{:.3g}%") if name in FRACTIONS else (1e3, "{:,.4g}")
     value = form.format(found.value * scale)
     if found.low is None or found.high is None:
         return value

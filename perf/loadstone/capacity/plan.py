@@ -15,7 +15,7 @@ from loadstone.capacity.curves import FIGURES, Curve
 from loadstone.capacity.demand import Demand, load_per_replica, replicas_needed
 from loadstone.capacity.replica import Basis, Capacity, CapacityModel, find_capacity
 from loadstone.errors import UsageError
-from loadstone.metrics.slo import Estimate, Judgement, Objective
+from loadstone.metrics.slo import Estimate, Objective, Outcome
 
 # Version of the plan's JSON. History: 1 the first.
 FORMAT = 1
@@ -75,7 +75,7 @@ class FleetSize(Struct, frozen=True, kw_only=True):
     utilisation: float
     degraded: float
     most: float
-    fewer: Judgement
+    fewer: Outcome
     basis: Basis
     figures: dict[str, Estimate]
     cost: Cost | None
@@ -237,7 +237,7 @@ class Sizer:
         usable = self.low * (1 - self.terms.headroom)
         return usable * needed * (1.0 if busy.rate is not None else busy.think + self.response(usable))
 
-    def _fewer(self, busy: Demand, needed: int) -> Judgement:
+    def _fewer(self, busy: Demand, needed: int) -> Outcome:
         if needed == 1:
             return "missed"
         each = load_per_replica(busy, needed - 1, self.response)

@@ -15,7 +15,7 @@ from typing import Literal
 from msgspec import Struct
 
 from loadstone.capacity.curves import Curve, OperatingPoint
-from loadstone.metrics.slo import ATTAINMENT, Estimate, Judgement, Objective, judge, shown, together
+from loadstone.metrics.slo import ATTAINMENT, Estimate, Objective, Outcome, combine, format_value, judge
 
 Basis = Literal["measured", "interpolated", "extrapolated", "derived"]
 # A load this near to a measured one, relative to it, is that one.
@@ -27,7 +27,7 @@ class JudgedPoint(Struct, frozen=True):
 
     spot: OperatingPoint
     load: float
-    judgement: Judgement
+    judgement: Outcome
     against: list[str]
 
 
@@ -74,19 +74,19 @@ def _judged(spot: OperatingPoint, objectives: Sequence[Objective]) -> JudgedPoin
         results, against = [*results, "missed"], [*against, "saturation"]
     elif spot.drifting:
         results, against = [*results, "unresolved"], [*against, "TTFT still rising: not settled"]
-    return JudgedPoint(spot, min(spot.load_for(objective.name) for objective in objectives), together(results), against)
+    return JudgedPoint(spot, min(spot.load_for(objective.name) for objective in objectives), combine(results), against)
 
 
-def _against(spot: OperatingPoint, objective: Objective, result: Judgement) -> str:
+def _against(spot: OperatingPoint, objective: Objective, result: Outcome) -> str:
     found = spot.figures.get(objective.name)
     if found is None:
         return f"{objective.name} not known from {spot.requests:,} requests"
-    told = f"{objective.name} {_pair(objective, found)} of {shown(objective.metric, objective.limit)}"
+    told = f"{objective.name} {_pair(objective, found)} of {format_value(objective.metric, objective.limit)}"
     return told if result == "missed" else f"{told}, not told by {spot.requests:,} requests"
 
 
 def _pair(objective: Objective, found: Estimate) -> str:
-    low, value, high = (shown(objective.metric, one) for one in (found.low, found.value, found.high))
+    low, value, high = (format_value(objective.metric, one) for one in (found.low, found.value, found.high))
     return value if "-" in (low, high) else f"{value} ({low} to {high})"
 
 

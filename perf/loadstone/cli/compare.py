@@ -62,11 +62,11 @@ def run(options: argparse.Namespace) -> int:
     judged = gates.judge(asked, found.against)
     view, target = given.get("view", "text"), given.get("output", "-")
     if view == "json":
-        output.put(page.json(found, judged), target)
+        output.write(page.json(found, judged), target)
     elif (view, target) == ("text", "-"):
         terminal.show(page.page(found, judged))
     else:
-        output.put(output.drawn(page.page(found, judged, load.curves(read)), view), target)
+        output.write(output.render(page.page(found, judged, load.curves(read)), view), target)
     _for_ci(options, found, judged)
     failed = gates.failed(judged, given.get("gate_strict", False))
     for gate in failed:
@@ -79,7 +79,7 @@ def _for_ci(options: argparse.Namespace, found: Comparison, judged: Sequence[Gat
     from loadstone.report import junit, markdown
 
     cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
-    output.for_ci(
+    output.write_ci_files(
         vars(options),
         lambda: junit.draw([junit.Suite("loadstone compare", cases)]),
         lambda: markdown.draw(page.page(found, judged)),
@@ -122,9 +122,9 @@ def _compare_evaluations(options: Namespace) -> int:
     page = paired.page((base.name, new.name), (base.model, new.model), tasks, margin)
     if view == "json":
         verdicts = {each.task: each.difference.verdict(margin) for each in tasks if each.difference}
-        output.put(json.indented({"tasks": msgspec.to_builtins(tasks), "verdicts": verdicts}), given.get("output"))
+        output.write(json.to_json({"tasks": msgspec.to_builtins(tasks), "verdicts": verdicts}), given.get("output"))
     else:
         output.show(page, view, given.get("output"))
     if given.get("summary"):
-        output.step_summary(output.drawn(page, "md"))
+        output.step_summary(output.render(page, "md"))
     return 0

@@ -149,7 +149,7 @@ def _dry(settings: Eval, view: str) -> int:
 
     if view not in output.FORMS:
         raise UsageError(f"--dry-run can be told as {', '.join(output.FORMS)}, not as {view}")
-    output.put(output.drawn(dry_run.page(dry_run.forecast(settings, notice)), view), None)
+    output.write(output.render(dry_run.page(dry_run.forecast(settings, notice)), view), None)
     return 0
 
 

@@ -58,7 +58,7 @@ def run(options: Namespace) -> int:
     if (view, output) == ("text", "-"):
         terminal.show(page.page(plan))
     else:
-        outputs.put(_drawn(plan, view), output)
+        outputs.write(_drawn(plan, view), output)
     return 0 if any(stack.sizes for stack in plan.stacks) else 1
 
 
@@ -148,7 +148,7 @@ def _each(options: Namespace, name: str, read: Callable[[str], tuple[T, ...]]) -
 
 def _drawn(plan: Plan, view: str) -> str:
     from loadstone.capacity import csv, page
-    from loadstone.report.json import indented
+    from loadstone.report.json import to_json
 
-    forms: dict[str, Callable[[Plan], str]] = {"json": indented, "csv": csv.render}
-    return forms[view](plan) if view in forms else outputs.drawn(page.page(plan), view)
+    forms: dict[str, Callable[[Plan], str]] = {"json": to_json, "csv": csv.render}
+    return forms[view](plan) if view in forms else outputs.render(page.page(plan), view)

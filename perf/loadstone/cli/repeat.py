@@ -75,19 +75,19 @@ def _form(options: Namespace) -> str:
 
 
 def _show(repeats: Repeats, path: Path, form: str, output: str | None) -> None:
-    outputs.put(_drawn(repeats, path, form), output)
+    outputs.write(_drawn(repeats, path, form), output)
 
 
 def _for_ci(options: Namespace, repeats: Repeats, path: Path, runs: Sequence[Summary] = ()) -> None:
     from loadstone.report import junit
 
-    outputs.for_ci(
+    outputs.write_ci_files(
         vars(options), lambda: junit.draw([junit.of_run(run) for run in runs]), lambda: _drawn(repeats, path, "md")
     )
 
 
 def _drawn(repeats: Repeats, path: Path, form: str) -> str:
     from loadstone.compare.repeats_page import page
-    from loadstone.report.json import indented
+    from loadstone.report.json import to_json
 
-    return indented(repeats) if form == "json" else outputs.drawn(page(repeats, f"Repeats: {path.name or path}"), form)
+    return to_json(repeats) if form == "json" else outputs.render(page(repeats, f"Repeats: {path.name or path}"), form)

@@ -133,7 +133,7 @@ def _write(runs: Runs, view: str, output: str | None) -> None:
         terminal.show(side_by_side.page(runs))
         return
     forms = {"csv": side_by_side.as_csv, "json": side_by_side.as_json}
-    outputs.put(forms[view](runs) if view in forms else outputs.drawn(side_by_side.page(runs), view), output)
+    outputs.write(forms[view](runs) if view in forms else outputs.render(side_by_side.page(runs), view), output)
 
 
 def _folder(options: Namespace, view: str) -> int:
@@ -161,7 +161,7 @@ def _export(options: Namespace, view: str) -> int:
     tokenizer, goodput = _measures(options)
     source = run_arguments.RunSource(options.runs[0])
     summary = source.summary(tokenizer, goodput)
-    with outputs.target(output) as file:
+    with outputs.open_target(output) as file:
         part(summary, source.records(), tokens.load(tokenizer).count if tokenizer else None, file)
     return 0 if summary.counts.succeeded else 1
 

@@ -65,4 +65,4 @@ def find_view(options: Namespace, others: Mapping[str, str] | None = None) -> Ca
 def for_ci(options: Namespace, summary: Summary) -> None:
     from loadstone.report import junit, markdown
 
-    outputs.for_ci(vars(options), lambda: junit.render(summary), lambda: markdown.render(summary))
+    outputs.write_ci_files(vars(options), lambda: junit.render(summary), lambda: markdown.render(summary))

@@ -102,20 +102,20 @@ def show(
     elif view == "leaderboard":
         outputs.show(page.leaderboard(evaluation), "text", output)
     else:
-        outputs.put(_drawn(evaluation, meanwhile, view, changes), output)
+        outputs.write(_drawn(evaluation, meanwhile, view, changes), output)
 
 
 def _drawn(
     evaluation: Evaluation, meanwhile: ServingDetails | None, view: str, changes: Sequence[MetricChange] | None = None
 ) -> str:
     from loadstone.evals.output import csv, page
-    from loadstone.report.json import indented
+    from loadstone.report.json import to_json
 
     if view == "csv":
         return csv.render(evaluation)
     if view == "json":
-        return indented(_json(evaluation, meanwhile, changes))
-    return outputs.drawn(page.page(evaluation, meanwhile, _told(changes)), view)
+        return to_json(_json(evaluation, meanwhile, changes))
+    return outputs.render(page.page(evaluation, meanwhile, _told(changes)), view)
 
 
 def _json(

@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure this machine, save the result and show it. Return exit status 0."""
     from loadstone.host import machine
     from loadstone.report import terminal
-    from loadstone.report.json import indented
+    from loadstone.report.json import to_json
     from loadstone.selftest import page, processes, timing
     from loadstone.selftest.run import measure_ceiling
 
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     found = measure_ceiling(getattr(options, "url", ()), wanted, getattr(options, "transport", "wire"), notice)
     file = machine.save_ceiling(found)
     if getattr(options, "view", "text") == "json":
-        print(indented(found), end="")
+        print(to_json(found), end="")
     else:
         terminal.draw(page.tables(found))
     notice(f"saved in {file}; runs on this machine quote it" if file else "not saved: a full self-test is there")

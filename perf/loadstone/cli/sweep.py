@@ -150,7 +150,7 @@ def report(path: Path, options: Namespace) -> int:
     from loadstone.sweep import strategies
 
     sweep, found = sweeps.read_sweep(path), strategies.load_result(path)
-    output.put(renderer(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
+    output.write(renderer(getattr(options, "view", "text"))(sweep, found), getattr(options, "output", None))
     _for_ci(options, path)
     return 0 if any(run.counts.succeeded for point in sweep.points for run in point.runs) else 1
 
@@ -160,7 +160,7 @@ def _for_ci(options: Namespace, path: Path) -> None:
     from loadstone.sweep import strategies
 
     sweep, found = sweeps.read_sweep(path), strategies.load_result(path)
-    output.for_ci(vars(options), lambda: renderer("junit")(sweep, found), lambda: renderer("md")(sweep, found))
+    output.write_ci_files(vars(options), lambda: renderer("junit")(sweep, found), lambda: renderer("md")(sweep, found))
 
 
 def renderer(view: str) -> Drawn:
@@ -171,7 +171,7 @@ def renderer(view: str) -> Drawn:
     from loadstone.sweep.page import page
 
     def paged(form: str) -> Drawn:
-        return lambda sweep, found: output.drawn(page(sweep, found), form)
+        return lambda sweep, found: output.render(page(sweep, found), form)
 
     views: dict[str, Drawn] = {
         **{form: paged(form) for form in output.FORMS},
@@ -226,7 +226,7 @@ def _finish(campaign: SweepRun, ended: str, course: SweepPlan, view: Drawn) -> i
     for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
         if kind != "html" or campaign.sweep.grid.config.get("html", True):
             folder.write(name, renderer(kind)(campaign.sweep, found))
-    output.put(view(campaign.sweep, found), None)
+    output.write(view(campaign.sweep, found), None)
     notice(f"results are in {campaign.path}")
     if ended == "interrupted":
         notice(f"interrupted: the same command with -o {campaign.path} goes on")

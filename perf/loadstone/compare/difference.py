@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from loadstone.stats import blocks, distributions
-from loadstone.stats.describe import ENOUGH, enough
+from loadstone.stats.describe import MIN_SAMPLES, enough
 from loadstone.units import Array
 
 # Numbers of standard errors for which the reach of an estimate is kept.
@@ -96,9 +96,9 @@ class Difference(Struct, frozen=True):
 def mean(values: Array, min_block: float = 1.0) -> Estimate:
     """Estimate the mean of at least one value in order of time, by blocks of `min_block` values or longer."""
     value, count = float(values.mean()), len(values)
-    if count < ENOUGH:
+    if count < MIN_SAMPLES:
         return Estimate(value, None, None, 1.0, count)
-    spread = blocks.spread(values, min_block)
+    spread = blocks.block_variance(values, min_block)
     return symmetric(value, math.sqrt(spread.variance), spread.freedom, count)
 
 
@@ -116,7 +116,7 @@ def quantile(values: Array, ranked: Array, fraction: float, min_block: float = 1
     if not len(ranked) or not enough(len(ranked), fraction):
         return None
     value = float(np.quantile(ranked, fraction))
-    if len(ranked) < ENOUGH:
+    if len(ranked) < MIN_SAMPLES:
         return Estimate(value, None, None, 1.0, len(values))
     if ranked[0] == ranked[-1]:
         return symmetric(value, 0.0, len(values) - 1.0, len(values))

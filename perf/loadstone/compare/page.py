@@ -14,7 +14,7 @@ from loadstone.compare import charts
 from loadstone.compare.gates import GateResult
 from loadstone.compare.verdicts import ERROR_RATE_MARGIN, HEADLINE, Comparison, Figure, Interval, SideComparison
 from loadstone.metrics.chart_data import Curve
-from loadstone.report.json import indented
+from loadstone.report.json import to_json
 from loadstone.report.page import Block, Page, Prose, Section, Table, Tone
 from loadstone.report.run_tables import LABELS, number
 
@@ -64,7 +64,7 @@ def page(
 
 def json(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str:
     """Return the comparison with its gates as JSON; docs/comparing.md has the fields."""
-    return indented(msgspec.to_builtins(comparison) | {"gates": msgspec.to_builtins(gates)})
+    return to_json(msgspec.to_builtins(comparison) | {"gates": msgspec.to_builtins(gates)})
 
 
 def label(name: str) -> str:

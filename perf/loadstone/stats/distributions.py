@@ -82,7 +82,7 @@ def _beta_quantile(probability: float, a: float, b: float) -> float:
 
 
 def beta(x: float, a: float, b: float) -> float:
-    """Return the regularized incomplete beta function, by the continued fraction on the side where it converges fast."""
+    """Return the regularized incomplete beta function: the continued fraction, on the side where it converges fast."""
     if x <= 0 or x >= 1:
         return float(x >= 1)
     front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))

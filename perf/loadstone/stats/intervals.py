@@ -14,10 +14,10 @@ from loadstone.stats.distributions import NORMAL, student_t
 
 Interval = tuple[float, float]
 # Below this many samples no interval is given.
-ENOUGH = 20
+MIN_SAMPLES = 20
 # Nor below this many stretches independent of each other: with fewer, more runs have intervals, and too many of those
 # miss in which chance hides how long the series remembers (tests/bench/coverage.py).
-STRETCHES = 14
+MIN_SEGMENTS = 14
 # Whose correlation counts for all figures.
 LEADERS = ("mean", "p50", "p90")
 
@@ -37,9 +37,9 @@ def leaders(names: list[str]) -> list[int]:
     return [place for place, name in enumerate(names) if name in LEADERS]
 
 
-def few(count: int, names: list[str], what: str = "values") -> tuple[dict[str, Interval | None], dict[str, str]]:
+def too_few(count: int, names: list[str], what: str = "values") -> tuple[dict[str, Interval | None], dict[str, str]]:
     """What a sample of fewer than ENOUGH comes to."""
-    return dict.fromkeys(names), dict.fromkeys(names, f"{count} {what}, and an interval takes {ENOUGH}")
+    return dict.fromkeys(names), dict.fromkeys(names, f"{count} {what}, and an interval takes {MIN_SAMPLES}")
 
 
 def intervals(
@@ -50,14 +50,14 @@ def intervals(
     given: dict[str, Interval | None] = {}
     refused: dict[str, str] = {}
     for place, name in enumerate(("mean", *shares)):
-        share, stretches = shares.get(name), min(float(found.stretches[place]), sample.count)
+        share, stretches = shares.get(name), min(float(found.segments[place]), sample.count)
         inflation, half = float(found.inflation[place]), student_t(0.975, int(found.freedom[place]))
         given[name] = None
         if why := _hangs_together(stretches, share):
             refused[name] = why
         elif share is None:
             given[name] = _rounded(mean_interval(sample, sample.count / inflation, half))
-        elif ends := quantile_places(sample.count, share, inflation, half):
+        elif ends := quantile_positions(sample.count, share, inflation, half):
             given[name] = _rounded((sample.at(ends[0]), sample.at(ends[1])))
         else:
             refused[name] = _beyond(sample.count, share, inflation, half)
@@ -75,7 +75,7 @@ def mean_interval(sample: Sample, effective: float, quantile: float) -> Interval
     return sample.mean - error * moved(quantile), sample.mean - error * moved(-quantile)
 
 
-def quantile_places(count: int, share: float, inflation: float, quantile: float) -> tuple[float, float] | None:
+def quantile_positions(count: int, share: float, inflation: float, quantile: float) -> tuple[float, float] | None:
     """Places among the ranked: as far around the percentile's own as a binomial count of so many independent values
     varies, with its skewness (Cornish & Fisher 1937). None where the sample ends before."""
     half = quantile * math.sqrt(share * (1 - share) * inflation * count)
@@ -90,7 +90,7 @@ def _rounded(interval: Interval) -> Interval:
 
 def _hangs_together(stretches: float, share: float | None) -> str | None:
     """A percentile takes a stretch beyond it, as it takes a sample beyond it to be shown at all."""
-    needed = max(STRETCHES, 0 if share is None else math.ceil(1 / min(share, 1 - share) - 1e-9))
+    needed = max(MIN_SEGMENTS, 0 if share is None else math.ceil(1 / min(share, 1 - share) - 1e-9))
     if stretches >= needed - 1e-9:
         return None
     return f"neighbours are alike: worth {max(1, int(stretches))} independent values, and an interval takes {needed}"

@@ -16,7 +16,7 @@ from msgspec import Struct
 from loadstone import results
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
-from loadstone.report.json import indented
+from loadstone.report.json import to_json
 from loadstone.summary import Summary
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
 from loadstone.sweep.slo_search import SearchResult
@@ -117,4 +117,4 @@ class _Whole(Struct):
 
 
 def render(sweep: Sweep, found: SearchResult | None) -> str:
-    return indented(_Whole(sweep.grid, sweep.points, found))
+    return to_json(_Whole(sweep.grid, sweep.points, found))

@@ -18,10 +18,10 @@ from msgspec import Struct
 
 from loadstone.checks.rules import client_faults
 from loadstone.metrics.columns import Columns, Requests
-from loadstone.metrics.measure import meeting, per_request
-from loadstone.metrics.saturation import Detector
-from loadstone.metrics.slo import Judgement, Objective, estimate, judge, together
-from loadstone.stats.describe import PERCENTILES, effective
+from loadstone.metrics.measure import meets_all, per_request
+from loadstone.metrics.saturation import SaturationDetector
+from loadstone.metrics.slo import Objective, Outcome, combine, estimate, judge
+from loadstone.stats.describe import PERCENTILES, effective_size
 from loadstone.stats.distributions import lower, student_t, upper
 from loadstone.summary import Summary
 from loadstone.units import S_PER_NS, Array, Mask
@@ -47,7 +47,7 @@ class Tally(Struct, frozen=True):
     effective_count: float
     error: float | None = None
     # Where nothing can be counted: how the run's own interval has it.
-    judgement: Judgement | None = None
+    judgement: Outcome | None = None
     # The percentile in each fifth of the run, s.
     fifths: tuple[float, ...] = ()
 
@@ -69,7 +69,7 @@ class ObjectiveResult(Struct, frozen=True):
     wrong side and what is allowed of it, else seconds."""
 
     objective: str
-    call: Judgement
+    call: Outcome
     value: float | None
     low: float | None
     high: float | None
@@ -84,7 +84,7 @@ class Probe(Struct, frozen=True):
     would be missed, how many of the last runs in a row the client spoiled."""
 
     load: float
-    call: Judgement
+    call: Outcome
     runs: int
     requests: int
     seconds: float
@@ -117,13 +117,13 @@ def judge_load(load: float, found: Sequence[Evidence], objectives: Sequence[Obje
     risk, fit = RISK / 2 / max(1, looks), [run for run in found if run.client_doubt is None]
     every = _looks(found, objectives, risk)
     seen = [one if one.call == "met" else fair for one, fair in zip(every, _looks(fit, objectives, risk), strict=True)]
-    judged, why = together(look.call for look in seen), None
+    judged, why = combine(look.call for look in seen), None
     if fit and fit[-1].queue_growth:
         judged, why = "missed", fit[-1].queue_growth
     elif judged == "met" and found and (why := found[-1].queue_growth or found[-1].inconclusive):
         judged = "unresolved"
     requests = sum(max((tally.count for tally in run.tallies), default=0) for run in found)
-    late = found and (found[-1].queue_growth or together(look.call for look in every) == "missed")
+    late = found and (found[-1].queue_growth or combine(look.call for look in every) == "missed")
     unfit = len(list(takewhile(lambda run: run.client_doubt, reversed(found)))) if late else 0
     told = "; ".join(part for part in (why, _spoiled(found, judged)) if part) or None
     return Probe(load, judged, len(found), requests, sum(run.seconds for run in found), seen, told, unfit=unfit)
@@ -133,7 +133,7 @@ def _looks(found: Sequence[Evidence], objectives: Sequence[Objective], risk: flo
     return [_look(one, [run.tallies[at] for run in found], risk) for at, one in enumerate(objectives)]
 
 
-def _spoiled(found: Sequence[Evidence], judged: Judgement) -> str | None:
+def _spoiled(found: Sequence[Evidence], judged: Outcome) -> str | None:
     """Runs with an unfit client, and what they count for."""
     told = [run.client_doubt for run in found if run.client_doubt]
     if not told:
@@ -162,12 +162,12 @@ def queue_growth(r: Requests) -> str | None:
     order = np.argsort(at)
     at, waits = at[order], waits[order]
     edges = np.linspace(sent[0], sent[-1], LOOKS + 1)
-    scale, detector = LOOKS / ((sent[-1] - sent[0]) * S_PER_NS), Detector()
+    scale, detector = LOOKS / ((sent[-1] - sent[0]) * S_PER_NS), SaturationDetector()
     for number, (begin, end) in enumerate(pairwise(edges), 1):
         for wait in waits[np.searchsorted(at, begin, "right") : np.searchsorted(at, end, "right")].tolist():
-            detector.first(wait * scale)
+            detector.add_ttft(wait * scale)
         gone = int(np.searchsorted(sent, end, "right"))
-        detector.look(float(number), gone, gone - int(np.searchsorted(ends, end, "right")))
+        detector.observe(float(number), gone, gone - int(np.searchsorted(ends, end, "right")))
     found = detector.verdict()
     if found is None:
         return None
@@ -222,7 +222,7 @@ def _wrong(columns: Columns, summary: Summary, objective: Objective) -> tuple[Ma
 def _missing(r: Requests, summary: Summary) -> Mask | None:
     """Requests that do not meet all objectives of --goodput; None where that cannot be told of all."""
     slos: dict[str, float] = (summary.run.get("config") or {}).get("goodput") or {}
-    met = meeting(r, slos, r.measured & r.ok)
+    met = meets_all(r, slos, r.measured & r.ok)
     return None if met is None else ~met
 
 
@@ -230,10 +230,10 @@ def _counted(wrong: Mask, values: Array, objective: Objective) -> Tally:
     """Where none or few are wrong, how they come together is not seen in them, but in the slowest tenth."""
     if not len(wrong):
         return Tally(0, 0.0, 0.0)
-    worth = effective(wrong.astype(np.float64))
+    worth = effective_size(wrong.astype(np.float64))
     answered = values[np.isfinite(values)]
     if len(answered) >= LOOKS:
-        worth = min(worth, effective((answered > np.quantile(answered, 0.9)).astype(np.float64)))
+        worth = min(worth, effective_size((answered > np.quantile(answered, 0.9)).astype(np.float64)))
     stretches = percentile_by_fifths(values, PERCENTILES[objective.figure]) if len(values) else ()
     return Tally(len(wrong), float(wrong.mean()), worth, fifths=stretches)
 
@@ -262,7 +262,7 @@ def _look(objective: Objective, tallies: Sequence[Tally], risk: float) -> Object
 
 
 def _called(objective: Objective, value: float, low: float, high: float, limit: float, share: bool) -> ObjectiveResult:
-    judged: Judgement = "met" if high <= limit else "missed" if low > limit else "unresolved"
+    judged: Outcome = "met" if high <= limit else "missed" if low > limit else "unresolved"
     return ObjectiveResult(str(objective), judged, value, low, high, limit, share)
 
 
@@ -286,7 +286,7 @@ def percentile_by_fifths(values: Array, share: float) -> tuple[float, ...]:
     return tuple(float(np.quantile(part, share, method="higher")) for part in np.array_split(values, FIFTHS))
 
 
-def judge_by_fifths(figures: Sequence[float], limit: float, risk: float) -> Judgement:
+def judge_by_fifths(figures: Sequence[float], limit: float, risk: float) -> Outcome:
     """Met or missed where every stretch is far on one side of the limit, and the limit further from their mean than
     chance explains (Student's t over stretches)."""
     if len(figures) < FIFTHS:
