@@ -318,7 +318,7 @@ def vllm(at: float, requests: int, **more: float) -> tuple[float, dict[SeriesKey
     ttft = simulated.Histogram(simulated.TTFT)
     for _ in range(requests):
         ttft.add(100_000_000)
-    text = simulated.Text("tiny")
+    text = simulated.MetricsText("tiny")
     text.labelled("request_success_total", "counter", "", "finished_reason", {"stop": requests, "abort": 0})
     text.histogram("time_to_first_token_seconds", "", ttft)
     text.family("num_requests_running", "gauge", "", 8 if 0 < at < 10 else 0)

@@ -31,7 +31,7 @@ from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
 from loadstone.sweep.slo_probe import read_evidence
 
 SMALL = Profile(
-    about="a small machine, on which a request takes 0.3 s, and 16 run at once",
+    description="a small machine, on which a request takes 0.3 s, and 16 run at once",
     limits=Limits(max_num_seqs=16, max_num_batched_tokens=512, num_gpu_blocks=4096, prefix_caching=False),
     costs=Costs(overhead=6e-3, weights=1e-3, token=20e-6, context=0.4e-6),
 )

@@ -35,7 +35,7 @@ from support.streams import answer
 
 PATH = "/v1/chat/completions"
 SMALL = Profile(
-    about="eight seats, a step of some 10 ms: about 100 requests/s",
+    description="eight seats, a step of some 10 ms: about 100 requests/s",
     limits=Limits(max_num_seqs=8, max_num_batched_tokens=512, num_gpu_blocks=1000, prefix_caching=False),
     costs=Costs(overhead=5e-3, weights=5e-3, token=2e-5, context=0.0),
 )
