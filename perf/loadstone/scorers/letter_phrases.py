@@ -206,7 +206,7 @@ def stated_letters(text: str, options: Sequence[str]) -> list[str]:
     return [letters for start, _, letters in found if not _negated(text, start)]
 
 
-DENIED = re.compile(
+NEGATED_LETTER = re.compile(
     r"(?i:\b(?:not|nor|neither|eliminate|exclude|except|than|rules?\s+out|ruled\s+out|instead\s+of)\b|n['’]t)"
     r"(?i:\s+(?:be|choose|pick|option|choice|think\s+it\s+is))*\s*[(\[]?[A-Z]\b[)\]]?"
     r"|[(\[]?\b[A-Z]\b[)\]]?\s*(?i:is|are|was|looks|seems)\s*(?i:n['’]t|not|wrong|incorrect|false|out)\b"
@@ -219,7 +219,7 @@ def strip_negated(text: str) -> str:
     for start, end, _ in sorted(_statements(text, ()), reverse=True):
         if _negated(text, start):
             text = text[:start] + text[end:]
-    return DENIED.sub(" ", text)
+    return NEGATED_LETTER.sub(" ", text)
 
 
 REFUSAL = re.compile(
