@@ -145,7 +145,8 @@ def score_overlap(extracted: str, sample: Sample) -> dict[str, float]:
     """Return three metrics for each of `bleu`, `rouge1`, `rouge2` and `rougeL`, as `process_results_gen` of lm-eval.
 
     `_max` is the highest similarity with one of the doc's `correct_answers`, 0 to 100. `_diff` is this minus the
-    highest with one of its `incorrect_answers`. `_acc` is 1 if `_diff` is above 0. Raises KeyError for a doc without them.
+    highest with one of its `incorrect_answers`. `_acc` is 1 if `_diff` is above 0. Raises KeyError if the doc has
+    neither.
     """
     metrics: dict[str, float] = {}
     for name, similarity in SIMILARITIES.items():
