@@ -432,4 +432,4 @@ def test_where_nothing_was_answered_the_servers_words_are_told(capsys: pytest.Ca
 
 def test_a_dry_run_has_no_figures_to_tell_as_data(capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(capsys, "eval", "--tasks", "gsm8k", "--data-dir", "bundled", "--dry-run", "--as", "json")
-    assert said == "--dry-run can be told as text, md, html, not as json"
+    assert said == "--dry-run takes --as text, md, html, not json"

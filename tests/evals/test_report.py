@@ -198,7 +198,7 @@ def test_report_and_score_on_the_command_line(tmp_path: Path, capsys: pytest.Cap
     capsys.readouterr()
     assert main(["score", str(folder), "-o", str(tmp_path / "again"), "--only", "0-1"]) == 0
     told = capsys.readouterr()
-    assert "All 4 items are worth what the files say." in told.out
+    assert "All 4 items have the same scores as in the files." in told.out
     assert (tmp_path / "again/report.html").is_file()
     assert main(["score", str(folder), "-o", str(tmp_path / "again")]) == 2
     assert "again" in capsys.readouterr().err

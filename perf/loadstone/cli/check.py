@@ -1,4 +1,4 @@
-"""`loadstone check RUN`: judge whether a run can be believed."""
+"""`loadstone check RUN`: check whether a run can be believed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `check`."""
     parser.add_argument("run", metavar="RUN", help="folder of a run")
 
 

@@ -112,6 +112,7 @@ def parse_list(text: str, kind: Callable[[str], Any]) -> list[Any]:
     try:
         return grid.parse_values(text, kind)
     except (ValueError, argparse.ArgumentTypeError) as exc:
+        # A bare ValueError of float() names no remedy; the sentences of grid.py and of these types do.
         explained = "could not convert" not in str(exc) and str(exc) != text
         sentence = str(exc) if explained else f"takes numbers, a list of them or {grid.RANGE_FORM}, not {text!r}"
         raise ValueError(sentence) from exc
