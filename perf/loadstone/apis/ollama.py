@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from loadstone.apis.base import API, Delta, Event, RequestSettings, ToolCall, ToolFunction
 from loadstone.apis.common import (
-    Message,
     content_text,
     error_message,
     json_decoder,
@@ -27,7 +26,7 @@ from loadstone.apis.common import (
 )
 from loadstone.apis.sse import JSONLines
 from loadstone.errors import UsageError
-from loadstone.records import Prompt, Usage
+from loadstone.records import Message, Prompt, Usage
 
 _NAMES = same_names("top_p top_k min_p presence_penalty frequency_penalty stop seed logprobs") | {
     "repetition_penalty": "repeat_penalty"

@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from loadstone.apis.base import API, BadEventError, Delta, Event, RequestSettings, ToolCall, ToolFunction
 from loadstone.apis.common import (
-    Message,
     error_message,
     has_exact_length,
     json_decoder,
@@ -23,7 +22,7 @@ from loadstone.apis.common import (
     same_names,
     sampling_fields,
 )
-from loadstone.records import Prompt, Usage
+from loadstone.records import Message, Prompt, Usage
 
 _NAMES = same_names("top_p top_k min_p presence_penalty frequency_penalty repetition_penalty seed stop") | {
     "logprobs": "top_logprobs"

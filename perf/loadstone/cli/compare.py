@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         output.write(output.render(page.page(comparison, judged, load.curves(sides)), view), target)
     cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
-    output.for_ci(
+    output.write_ci_files(
         flags,
         lambda: junit.draw([junit.Suite("loadstone compare", cases)]),
         lambda: markdown.draw(page.page(comparison, judged)),

@@ -53,7 +53,7 @@ def run(options: Namespace, config: Config, one: Callable[[Config], Result]) -> 
     rest = getattr(options, "rest", 0.0)
     same_seed = hasattr(options, "same_prompts")
     repeated = repeat_runs.run(config, options.repeat, one, rest_s=rest, same_seed=same_seed, notice=notice)
-    output.put(_render(repeated.table, repeated.folder, form), None)
+    output.write(_render(repeated.table, repeated.folder, form), None)
     _for_ci(options, repeated.table, repeated.folder, [result.summary for result in repeated.results])
     notice(f"results are in {repeated.folder}")
     return repeated
@@ -66,7 +66,7 @@ def report(options: Namespace, path: Path) -> int:
     form = _form(options)
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
     repeats = repeat_runs.read(path, tokenizer, goodput)
-    output.put(_render(repeats, path, form), getattr(options, "output", None))
+    output.write(_render(repeats, path, form), getattr(options, "output", None))
     _for_ci(options, repeats, path)
     return 0 if any(once.succeeded for once in repeats.runs) else 1
 
@@ -96,5 +96,5 @@ def _render(repeats: Repeats, path: Path, form: str) -> str:
     from loadstone.report.json import to_json
 
     if form == "json":
-        return indented(repeats)
+        return to_json(repeats)
     return output.render(page(repeats, f"Repeats: {path.name or path}"), form)

@@ -137,11 +137,11 @@ def _side_by_side(options: Namespace, view: str) -> int:
     if view == "text" and target in (None, "-"):
         terminal.show(side_by_side.page(runs))
     elif view == "csv":
-        output.put(side_by_side.as_csv(runs), target)
+        output.write(side_by_side.as_csv(runs), target)
     elif view == "json":
-        output.put(side_by_side.as_json(runs), target)
+        output.write(side_by_side.as_json(runs), target)
     else:
-        output.put(output.drawn(side_by_side.page(runs), view), target)
+        output.write(output.render(side_by_side.page(runs), view), target)
     if getattr(options, "summary", False):
         output.step_summary(side_by_side.as_markdown(runs))
     return 1 if unreadable or not all(summary.counts.succeeded for summary in summaries.values()) else 0

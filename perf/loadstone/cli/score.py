@@ -139,8 +139,8 @@ def _render(
             fields["meanwhile"] = msgspec.to_builtins(serving)
         if changes is not None:
             fields["changes"] = msgspec.to_builtins(changes)
-        return indented(fields)
-    return outputs.drawn(page.page(evaluation, serving, _describe_changes(changes)), view)
+        return to_json(fields)
+    return outputs.render(page.page(evaluation, serving, _describe_changes(changes)), view)
 
 
 def _describe_changes(changes: Sequence[MetricChange] | None) -> list[Prose]:

@@ -177,7 +177,9 @@ def _for_ci(options: Namespace, path: Path) -> None:
     from loadstone.sweep import folder, strategies
 
     sweep, result = folder.read_sweep(path), strategies.load_result(path)
-    output.write_ci_files(vars(options), lambda: renderer("junit")(sweep, result), lambda: renderer("md")(sweep, result))
+    output.write_ci_files(
+        vars(options), lambda: renderer("junit")(sweep, result), lambda: renderer("md")(sweep, result)
+    )
 
 
 def renderer(view: str) -> Render:

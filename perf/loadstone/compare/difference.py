@@ -126,7 +126,7 @@ def quantile(values: Array, ranked: Array, fraction: float, min_block: float = 1
     inflation, degrees = 0.0, 0.0
     for below in (values <= value, values < value):
         series = below.astype(np.float64)
-        independent, spread = float(series.var(ddof=1)) / len(series), blocks.spread(series, min_block)
+        independent, spread = float(series.var(ddof=1)) / len(series), blocks.block_variance(series, min_block)
         factor = max(1.0, spread.variance / independent) if independent else 1.0
         inflation, degrees = max((inflation, degrees), (factor, spread.freedom))
     error = math.sqrt(inflation / len(values) * fraction * (1 - fraction))

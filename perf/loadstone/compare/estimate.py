@@ -20,7 +20,7 @@ from loadstone.metrics import chart_data, groups, windows
 from loadstone.metrics.chart_data import Curve
 from loadstone.metrics.columns import Columns
 from loadstone.metrics.groups import GroupMembers
-from loadstone.metrics.measure import meeting, per_request
+from loadstone.metrics.measure import meets_all, per_request
 from loadstone.stats import blocks
 from loadstone.stats.describe import MIN_SAMPLES
 from loadstone.summary import Metric, Summary
@@ -211,12 +211,12 @@ def _rates(
     width = float(edges[1] - edges[0]) * S_PER_NS
     for name, count_in in _counters(columns, group, ended, slos).items():
         value = rates.get(name)
-        if value is not None and count < ENOUGH:
+        if value is not None and count < MIN_SAMPLES:
             result[name] = Estimate(value, None, None, 1.0, count)
         elif value is not None:
             # Slices in which the load fills up or runs dry count too.
             counts = count_in(edges)
-            spread = blocks.spread(counts, min_block * len(counts) / count, floor=False)
+            spread = blocks.block_variance(counts, min_block * len(counts) / count, floor=False)
             result[name] = difference.symmetric(value, math.sqrt(spread.variance) / width, spread.freedom, count)
     judged = group.members & r.judged
     if rates.get("error_rate") is not None:
@@ -251,7 +251,7 @@ def _counters(
         "output_throughput": output,
         "total_throughput": total,
     }
-    good = meeting(r, slos, group.members & r.ok) if slos else None
+    good = meets_all(r, slos, group.members & r.ok) if slos else None
     if good is not None:
         counters["goodput"] = lambda edges: np.histogram(r.end[good], edges)[0].astype(np.float64)
     return counters

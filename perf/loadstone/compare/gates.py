@@ -128,7 +128,7 @@ def _apply(gate: Gate, side: str, figures: Mapping[str, Figure]) -> GateResult:
         return GateResult(gate.text, side, "unresolved", f"{gate.figure} is {shown}; too few requests for an interval")
     ends = " to ".join(_format(end, figure.unit, gate.relative) for end in interval)
     within = [bool(_SENSES[gate.sense](end, gate.limit)) for end in interval]
-    status: Status = "met" if all(within) else "unresolved" if any(within) else "missed"
+    status: Outcome = "met" if all(within) else "unresolved" if any(within) else "missed"
     return GateResult(gate.text, side, status, f"{gate.figure} is {shown} (95 % interval {ends}): {_REASONS[status]}")
 
 

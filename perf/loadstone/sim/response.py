@@ -39,7 +39,7 @@ class ClientConnection(Protocol):
 class Response:
     """Begins at once; `advance` is called when `due` has come, and gives the next time or 0 for never."""
 
-    __slots__ = ("request", "state", "due", "finished", "blocked", "truth_row", "sent", "text_starts", "connection")
+    __slots__ = ("blocked", "connection", "due", "finished", "request", "sent", "state", "text_starts", "truth_row")
 
     def __init__(
         self, state: ServerState, connection: ClientConnection, truth_row: TruthRow, request: ParsedRequest
@@ -104,12 +104,12 @@ class StreamedResponse(Response):
     __slots__ = (
         "_events",
         "_fault_step",
-        "_step",
         "_last_step",
-        "_opening",
-        "_tokens_per_chunk",
-        "_single",
         "_next_special",
+        "_opening",
+        "_single",
+        "_step",
+        "_tokens_per_chunk",
     )
 
     def __init__(

@@ -58,7 +58,7 @@ class StreamEvents:
     `choice` counts the answers of the request from 0; `done` is the number of tokens of that answer so far.
     """
 
-    __slots__ = ("request", "facts")
+    __slots__ = ("facts", "request")
 
     def __init__(self, facts: ResponseFacts) -> None:
         self.facts, self.request = facts, facts.request

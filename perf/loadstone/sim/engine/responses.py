@@ -25,7 +25,7 @@ from loadstone.sim.truth import TruthRow
 class EngineStreamedResponse(StreamedResponse):
     """An event for each step that has tokens for a choice. Faults in mid-stream strike in the first choice."""
 
-    __slots__ = ("_generated", "_loop", "_head", "_choices_left", "_offsets", "_pending", "sequence_numbers")
+    __slots__ = ("_choices_left", "_generated", "_head", "_loop", "_offsets", "_pending", "sequence_numbers")
 
     def __init__(
         self, loop: EngineLoop, connection: ClientConnection, truth_row: TruthRow, request: ParsedRequest
