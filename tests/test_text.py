@@ -37,7 +37,7 @@ NASTY = {
 }
 
 
-pytestmark = [pytest.mark.usefixtures("clean_folder")]
+pytestmark = pytest.mark.clean_folder
 
 
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
@@ -97,10 +97,12 @@ def test_records_messages_and_files_take_any_text(tmp_path: Path) -> None:
     )
     again = records.from_line(records.to_line(record))
     assert (again.text, again.tools, again.error) == ("\ufffd", [{"\ufffd": ["\ufffd"]}], Failure("server", "\ufffd"))
-    (body,) = worker_messages.Frames().feed(
-        worker_messages.frame(worker_messages.Progress(worker=0, at=1, failures=[("server", bad, 1)]))
+    (body,) = worker_messages.FrameSplitter().feed(
+        worker_messages.encode_frame(worker_messages.Progress(worker=0, at=1, failures=[("server", bad, 1)]))
     )
-    assert worker_messages.up(body) == worker_messages.Progress(worker=0, at=1, failures=[("server", "\ufffd", 1)])
+    assert worker_messages.decode_from_worker(body) == worker_messages.Progress(
+        worker=0, at=1, failures=[("server", "\ufffd", 1)]
+    )
     folder = RunFolder(tmp_path / "run")
     folder.write_json("run.json", {"model": bad, bad: [record]})
     assert read_json(folder.path / "run.json")["model"] == "\ufffd"
@@ -327,3 +329,9 @@ def test_a_record_that_cannot_be_written_is_a_failed_row(
             )
             assert row.text is None
             assert row.sent is not None
+
+
+def test_csv_rows_are_quoted_and_end_with_a_newline() -> None:
+    rows = text.write_rows(["a", "b"], [[1, None], ['say "x"', "1,2"]])
+    assert rows == 'a,b\n1,\n"say ""x""","1,2"\n'
+    assert text.write_rows(None, [["only", "rows"]]) == "only,rows\n"

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.checks import resources
-from loadstone.checks.rules import why
+from loadstone.checks.rules import why_no_success
 from loadstone.config import providers
 from loadstone.config import secrets as keys
 from loadstone.config.schema import Config
@@ -26,11 +26,11 @@ from loadstone.engine.prepare import PreparedRun
 from loadstone.engine.worker_messages import Progress
 from loadstone.engine.worker_pool import RunEnd
 from loadstone.errors import Notice, UsageError
-from loadstone.host.client_health import worst
+from loadstone.host.client_health import worst_client
 from loadstone.live.progress import RunProgress
 from loadstone.live.stop_conditions import StopConditions
 from loadstone.results import write_results
-from loadstone.schedule.plan import lines
+from loadstone.schedule.plan import schedule_lines
 from loadstone.server_metrics import discovery
 from loadstone.server_metrics.process import MetricsPage, ScrapeProcess
 from loadstone.summary import Summary
@@ -59,7 +59,7 @@ class Result(Struct, frozen=True):
             return 130
         counts = summary.counts
         if not counts.succeeded:
-            notice(f"no request succeeded; {why(summary)}")
+            notice(f"no request succeeded; {why_no_success(summary)}")
             return 1
         if counts.failed > config.max_error_rate * counts.completed:
             allowed = f"--max-error-rate {config.max_error_rate:g}"
@@ -77,7 +77,7 @@ async def load_test(
     config = (providers.resolve(config) if model is None else _inside(config, model)).check()
     path = Path(config.output) if config.output else run_folder.default_path(config.label)
     run_folder.check_free(path)
-    async with prepare.ready(config, notice, model) as made:
+    async with prepare.open_run(config, notice, model) as made:
         places = await discovery.find_pages(made.config, discovery.api_paths(made.api), notice)
         folder = run_folder.RunFolder(path)
         await _run(made, folder, places, notice, live)
@@ -94,11 +94,11 @@ def _inside(config: Config, model: object) -> Config:
 async def _run(
     made: PreparedRun, folder: run_folder.RunFolder, places: list[MetricsPage], notice: Notice, live: Live | None
 ) -> None:
-    config, secrets = made.config, keys.secrets(made.config)
-    head = run_metadata.run(made) | {"digest": write_plan(made, folder, secrets)}
+    config, secrets = made.config, keys.find_secrets(made.config)
+    head = run_metadata.describe_run(made) | {"digest": write_plan(made, folder, secrets)}
     folder.write_json(run_folder.RUN, head)
-    team = worker_pool.assemble(made, folder, request_id_prefix(config))
-    if short := resources.too_many(config.concurrency or 0, head["host"]["open_files"], team.size):
+    team = worker_pool.create_workers(made, folder, request_id_prefix(config))
+    if short := resources.open_files_advice(config.concurrency or 0, head["host"]["open_files"], team.size):
         notice(short)
     progress, watchers = RunProgress(made.plan, config.duration, head), StopConditions(config, notice, team.stop)
 
@@ -112,7 +112,7 @@ async def _run(
     with interrupts(team, config.grace, notice):
         async with _stopping(lookout), watched(live(progress) if live else None):
             ending = await team.run(hear if live or watchers.any else None, lookout.set_origin)
-    folder.write_json(run_folder.RUN, head | _end(ending, watchers.because) | _held_back(config, ending))
+    folder.write_json(run_folder.RUN, head | _end(ending, watchers.reason) | _held_back(config, ending))
     folder.merge()
 
 
@@ -126,13 +126,13 @@ async def _stopping(lookout: ScrapeProcess) -> AsyncIterator[None]:
 
 def _end(ending: RunEnd, because: str | None) -> dict[str, Any]:
     """What run.json says when the run is over. Of several processes the worst counts."""
-    clients = [{"worker": outcome.worker, **outcome.client} for outcome in ending.outcomes]
+    clients = [{"worker": outcome.worker, **outcome.client} for outcome in ending.results]
     end = {
         "ended": ending.ended,
         "ended_because": because or ending.because or ENDS.get(ending.ended, ending.ended),
-        "unsent_turns": sum(outcome.unsent for outcome in ending.outcomes),
+        "unsent_turns": sum(outcome.unsent_turns for outcome in ending.results),
         "ended_at": run_metadata.now(),
-        "client": worst([outcome.client for outcome in ending.outcomes]),
+        "client": worst_client([outcome.client for outcome in ending.results]),
     }
     return end | ({"workers": clients} if len(clients) > 1 else {})
 
@@ -141,18 +141,18 @@ def _held_back(config: Config, ending: RunEnd) -> dict[str, Any]:
     """How many requests the limits a minute held back, and for how many seconds all together."""
     if config.rpm is None and config.tpm is None:
         return {}
-    requests, waited = (sum(outcome.held[place] for outcome in ending.outcomes) for place in range(2))
+    requests, waited = (sum(outcome.delayed[place] for outcome in ending.results) for place in range(2))
     return {"held_back": {"requests": requests, "seconds": waited / NS_PER_S}}
 
 
 def write_plan(prepared: PreparedRun, folder: run_folder.RunFolder, secrets: list[str]) -> dict[str, str]:
     """The schedule, and the bodies if wanted; the digests of both tell whether two runs sent the same."""
     bodies = (
-        keys.without(line.decode(), secrets).encode() if secrets else line
-        for line in prepared.jobs.lines(prepared.plan)
+        keys.hide_secrets(line.decode(), secrets).encode() if secrets else line
+        for line in prepared.requests.body_lines(prepared.plan)
     )
     return {
-        "schedule": folder.write_lines(run_folder.SCHEDULE, lines(prepared.plan)),
+        "schedule": folder.write_lines(run_folder.SCHEDULE, schedule_lines(prepared.plan)),
         "bodies": folder.write_lines(run_folder.BODIES, bodies)
         if prepared.config.save_bodies
         else run_folder.digest(bodies),

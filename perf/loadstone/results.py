@@ -14,7 +14,7 @@ from loadstone.engine import run_folder
 from loadstone.host import ceiling
 from loadstone.metrics import chart_data
 from loadstone.metrics import measure as metrics_measure
-from loadstone.metrics.columns import Columns, Count, build
+from loadstone.metrics.columns import Columns, TokenCounter, build
 from loadstone.records import Record
 from loadstone.report import json, run_page, summary_csv
 from loadstone.report.exports import requests_csv
@@ -45,7 +45,7 @@ def write_results(folder: run_folder.RunFolder, tokenizer: str | None = None, ht
 def render_page(summary: Summary, columns: Columns, scraped: Sequence[ScrapedSource] = ()) -> str:
     """The report with its charts."""
     also = (summary.run.get("config") or {}).get("scrape_name")
-    return run_page.render(summary, chart_data.trace(columns), chart_data.along(chart_series(scraped, also)))
+    return run_page.render(summary, chart_data.trace(columns), chart_data.thin_series(chart_series(scraped, also)))
 
 
 def saved_page(folder: Path) -> str | None:
@@ -70,7 +70,7 @@ def read_summary_and_columns(
 def measure(
     records: Iterable[Record],
     run: Mapping[str, Any] | None = None,
-    count: Count | None = None,
+    count: TokenCounter | None = None,
     scraped: Sequence[ScrapedSource] = (),
 ) -> Summary:
     """Return everything that a report shows.
@@ -89,7 +89,7 @@ def measure_columns(
     summary = metrics_measure.measure_columns(columns, run)
     if scraped:
         summary = msgspec.structs.replace(summary, server=server_side(scraped, columns, summary))
-    if quoted := ceiling.quote(summary):
+    if quoted := ceiling.ceiling_used(summary):
         summary = msgspec.structs.replace(summary, run=summary.run | {"ceiling": quoted})
     return msgspec.structs.replace(summary, verdict=judge(summary))
 
@@ -104,7 +104,7 @@ def measure_records(
     if goodput:
         run = dict(run or {})
         run["config"] = dict(run.get("config") or {}) | {"goodput": goodput}
-    count: Count | None = tokenizers.load(tokenizer).count if tokenizer else None
+    count: TokenCounter | None = tokenizers.load(tokenizer).count if tokenizer else None
     columns = build(records, count)
     return measure_columns(columns, run, scraped), columns
 

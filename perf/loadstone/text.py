@@ -6,8 +6,11 @@ every character that UTF-8 can carry; messages and labels are also bounded in le
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
 
 MAX_MESSAGE = 1000
 """Characters of a message, such as the words of an error, that are kept."""
@@ -69,3 +72,20 @@ def replace_surrogate_escapes(data: bytes) -> bytes:
     """Return JSON in which each escape of a lone surrogate (`\\ud800`) is one of U+FFFD instead. JSON's grammar allows
     them, and servers that cut a text inside a character send them; strict decoders refuse them."""
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found[2] else found[0], data)
+
+
+def write_rows(columns: Sequence[str] | None, rows: Iterable[Iterable[object]]) -> str:
+    """Return a CSV table: a line of column names (none if `columns` is None), then a line for each row.
+
+    None becomes an empty cell. Lines end with a newline alone.
+    """
+    text = io.StringIO()
+    if columns is not None:
+        append_rows(text, [columns])
+    append_rows(text, rows)
+    return text.getvalue()
+
+
+def append_rows(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows to an open CSV file in the form of `write_rows`. Raises OSError."""
+    csv.writer(file, lineterminator="\n").writerows(rows)

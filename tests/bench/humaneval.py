@@ -36,10 +36,10 @@ def main() -> int:
         for n, doc in enumerate(docs)
     ]
     print(f"{len(items)} items; {sandbox.containment()}")
-    completed = [code.continued(item.doc["canonical_solution"], item) for item in items]
+    completed = [code.complete_prompt(item.doc["canonical_solution"], item) for item in items]
     good = report("canonical, completed", completed) == len(items)
     for name, form in FORMS.items():
-        found = [code.program(form(item.doc), item) for item in items]
+        found = [code.extract_program(form(item.doc), item) for item in items]
         passed = report(f"chat: {name}", [program for program in found if program])
         good &= passed == (0 if name == "nothing done" else len(items))
     return 0 if good else 1

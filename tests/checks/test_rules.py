@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.checks.resources import too_many
+from loadstone.checks.resources import open_files_advice
 from loadstone.checks.rules import examine, judge
 from loadstone.report import run_tables
 from loadstone.summary import Counts, Doubt, Metric, Summary, Window
@@ -352,7 +352,7 @@ def test_what_ran_out_is_told_from_the_words_of_the_transport(number: int, what:
 def test_streams_that_do_not_fit_the_limit_of_open_files(
     streams: int, limit: int | None, workers: int, says: str | None
 ) -> None:
-    found = too_many(streams, limit, workers)
+    found = open_files_advice(streams, limit, workers)
     assert found is None if says is None else says in (found or "")
 
 

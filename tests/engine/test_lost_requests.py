@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadstone.config.stages import parse
-from loadstone.engine.lost_requests import Written, missing, slots
+from loadstone.config.stages import parse_stages
+from loadstone.engine.lost_requests import WrittenRecords, missing_records, open_slots
 from loadstone.records import Failure, Record
 from loadstone.schedule import plan
 from loadstone.schedule.partition import Partition, partition
@@ -16,18 +16,18 @@ SINGLE = [1] * 5
 
 
 def made(load: Load, turns: list[int] = SINGLE) -> Plan:
-    return plan.make(load, DatasetShape([f"r{i}" for i in range(len(turns))], turns))
+    return plan.make_plan(load, DatasetShape([f"r{i}" for i in range(len(turns))], turns))
 
 
-def wrote(*indexes: int, failed: tuple[int, ...] = ()) -> Written:
+def wrote(*indexes: int, failed: tuple[int, ...] = ()) -> WrittenRecords:
     bad = Failure("timeout", "late")
-    return Written(
+    return WrittenRecords(
         Record(index=index, prompt="p", scheduled=0, end=1, error=bad if index in failed else None) for index in indexes
     )
 
 
-def lost(whole: Plan, share: Partition, written: Written, at: float, slots: int = 1) -> list[Record]:
-    return list(missing(whole, share, written, round(at * S), slots, "its process died"))
+def lost(whole: Plan, share: Partition, written: WrittenRecords, at: float, slots: int = 1) -> list[Record]:
+    return list(missing_records(whole, share, written, round(at * S), slots, "its process died"))
 
 
 def test_an_open_loop_owes_what_was_due() -> None:
@@ -103,5 +103,5 @@ def test_places_that_a_time_has_added_are_owed_too(around: dict[str, float]) -> 
     ids=["none yet", "the only one", "high", "low again", "low again, and two not over"],
 )
 def test_slots_are_those_of_the_time(at: float, in_flight: int, worker: int, expected: int) -> None:
-    whole = made(Load(stages=parse("1s@c1,1s@c9,1s@c1")))
-    assert slots(whole, partition(whole, 3)[worker], round(at * S), in_flight) == expected
+    whole = made(Load(stages=parse_stages("1s@c1,1s@c9,1s@c1")))
+    assert open_slots(whole, partition(whole, 3)[worker], round(at * S), in_flight) == expected

@@ -224,7 +224,9 @@ def test_shards_of_a_run_that_was_killed_read_as_one(tmp_path: Path) -> None:
     for number, at in ((10, 4), (0, 0), (2, 2)):
         (tmp_path / run_folder.SHARD.format(number)).write_bytes(to_line(record(at)) + to_line(record(at + 1)))
     (tmp_path / "records.x.jsonl").write_bytes(b"not one of them")
-    assert [file.name for file in run_folder.shards(tmp_path)] == [f"records.{number}.jsonl" for number in (0, 2, 10)]
+    assert [file.name for file in run_folder.find_shards(tmp_path)] == [
+        f"records.{number}.jsonl" for number in (0, 2, 10)
+    ]
     assert [found.index for found in run_folder.load_records(tmp_path)] == [0, 1, 2, 3, 4, 5]
 
 

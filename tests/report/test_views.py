@@ -20,7 +20,7 @@ from loadstone.report import VIEWS, classic, markdown, page, run_tables, summary
 from loadstone.report import json as json_view
 from loadstone.report.exports import requests_csv
 from loadstone.results import measure, measure_columns
-from loadstone.schedule.plan import lines
+from loadstone.schedule.plan import schedule_lines
 from loadstone.summary import Summary
 from support.example_run import plan, records, run
 from support.golden import EXAMPLE, Golden
@@ -74,7 +74,7 @@ def hostile() -> Summary:
 def test_example_records(golden: Golden) -> None:
     golden("example/records.jsonl", b"".join(map(to_line, records())).decode())
     golden("example/run.json", json.dumps(run(), indent=2) + "\n")
-    golden("example/schedule.jsonl", b"".join(lines(plan())).decode())
+    golden("example/schedule.jsonl", b"".join(schedule_lines(plan())).decode())
 
 
 @pytest.mark.parametrize("name", RENDERED)

@@ -54,7 +54,7 @@ READERS: dict[str, Callable[[str, Sample], object]] = {
     "first_line": match.first_line,
     "last_line": match.last_line,
     "last_number": number.last_number,
-    "answered": lambda text, item: match.answered(text, item)["answered"],
+    "answered": lambda text, item: match.has_words(text, item)["answered"],
 }
 
 

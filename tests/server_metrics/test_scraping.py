@@ -36,7 +36,7 @@ Capture = pytest.CaptureFixture[str]
 SMALL = ("-n", "20", "-c", "4", "--output-len", "4", "--quiet")
 
 
-pytestmark = [pytest.mark.usefixtures("clean_folder"), pytest.mark.scrapes]
+pytestmark = [pytest.mark.clean_folder, pytest.mark.scrapes]
 
 
 @pytest.fixture(scope="module")

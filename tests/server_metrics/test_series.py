@@ -14,7 +14,7 @@ import pytest
 
 from loadstone.checks.rules import examine
 from loadstone.errors import UsageError
-from loadstone.metrics.chart_data import along
+from loadstone.metrics.chart_data import thin_series
 from loadstone.metrics.columns import build
 from loadstone.report import server_tables, summary_csv
 from loadstone.results import measure, measure_columns
@@ -318,7 +318,7 @@ def vllm(at: float, requests: int, **more: float) -> tuple[float, dict[SeriesKey
     ttft = simulated.Histogram(simulated.TTFT)
     for _ in range(requests):
         ttft.add(100_000_000)
-    text = simulated.Text("tiny")
+    text = simulated.MetricsText("tiny")
     text.labelled("request_success_total", "counter", "", "finished_reason", {"stop": requests, "abort": 0})
     text.histogram("time_to_first_token_seconds", "", ttft)
     text.family("num_requests_running", "gauge", "", 8 if 0 < at < 10 else 0)
@@ -464,10 +464,10 @@ def test_lines_break_where_looks_had_no_answer() -> None:
     looks = [(-1.0, None), vllm(0.0, 0), vllm(2.0, 10), (3.0, None), (4.0, None), vllm(5.0, 10), (6.0, None)]
     found = chart_series([scraped(*looks)])
     assert str(found["running"]) == str(([0.0, 2.0, 3.0, 5.0], [0.0, 8.0, math.nan, 8.0]))
-    assert along(found)["running"] == ([0.0, 2.0, 3.0, 5.0], [0.0, 8.0, None, 8.0])
+    assert thin_series(found)["running"] == ([0.0, 2.0, 3.0, 5.0], [0.0, 8.0, None, 8.0])
     assert str(found["finished"]) == str(([2.0, 3.0, 5.0], [5.0, math.nan, 0.0]))
     many = {"running": ([*map(float, range(2000))], [math.nan if at == 777 else 1.0 for at in range(2000)])}
-    times, values = along(many)["running"]
+    times, values = thin_series(many)["running"]
     assert len(times) <= 301
     assert times[values.index(None)] == 777.0
 

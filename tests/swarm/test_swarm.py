@@ -17,7 +17,7 @@ import pytest
 
 from loadstone.cli.parser import parse
 from loadstone.config.schema import Config
-from loadstone.engine.progress_digest import bins, middle
+from loadstone.engine.progress_digest import bin_middle, count_bins
 from loadstone.engine.worker_messages import Progress, WorkerResult
 from loadstone.errors import UsageError
 from loadstone.swarm import clock_sync, command, messages, record_batches, settings
@@ -183,7 +183,7 @@ def test_every_letter_can_be_read() -> None:
 
 
 def test_letters_come_out_as_they_went_in() -> None:
-    outcome = WorkerResult(worker=1, ended="done", written=3, unsent=0, client={"cpu_share": None})
+    outcome = WorkerResult(worker=1, ended="done", written=3, unsent_turns=0, client={"cpu_share": None})
     end = messages.End(run=RUN, engine=1, mark=record_batches.StreamDigest(1, 3, "d"), outcome=outcome, file="/x")
     assert messages.opened(messages.sealed(end)) == end
     with pytest.raises(msgspec.ValidationError):
@@ -214,7 +214,7 @@ class Field:
 
     def end(self, name: str, died: bool = False, ended: str = "done") -> messages.SwarmMessage | None:
         shard = self[name].shards[0]
-        outcome = WorkerResult(worker=shard.engine, ended=ended, written=0, unsent=0, client={"cpu_share": 0.1})
+        outcome = WorkerResult(worker=shard.engine, ended=ended, written=0, unsent_turns=0, client={"cpu_share": 0.1})
         mark = shard.inbox._tally.mark
         end = messages.End(run=RUN, engine=shard.engine, mark=mark, outcome=None if died else outcome, file="")
         return self.roster.hear(name, end)
@@ -443,10 +443,17 @@ def test_requests_count_and_times_do_not() -> None:
     stats = Stats()
     figures = Figures(stats)
     figures.add(
-        Progress(worker=0, at=1, finished=3, latency=bins([2e9, 3e9]), ttft=bins([1e8, 1e8]), kinds={"timeout": 1})
+        Progress(
+            worker=0,
+            at=1,
+            finished=3,
+            latency=count_bins([2e9, 3e9]),
+            ttft=count_bins([1e8, 1e8]),
+            kinds={"timeout": 1},
+        )
     )
-    figures.add(Progress(worker=1, at=1, finished=2, latency=bins([2e9]), kinds={"stopped": 1}))
-    figures.add(Progress(worker=0, at=2, finished=4, latency=bins([2e9]), gap=bins([2e7] * 9)))
+    figures.add(Progress(worker=1, at=1, finished=2, latency=count_bins([2e9]), kinds={"stopped": 1}))
+    figures.add(Progress(worker=0, at=2, finished=4, latency=count_bins([2e9]), gap=count_bins([2e7] * 9)))
     requests = stats.entries["request", "POST"]
     assert stats.total.num_requests == requests.num_requests == 6
     assert requests.num_none_requests == 2
@@ -459,7 +466,7 @@ def test_requests_count_and_times_do_not() -> None:
 
 def test_times_have_three_digits() -> None:
     for number in range(0, 1200, 37):
-        assert milliseconds(number) == pytest.approx(middle(number) * 1e3, rel=0.005)
+        assert milliseconds(number) == pytest.approx(bin_middle(number) * 1e3, rel=0.005)
     assert milliseconds(600) == float(f"{milliseconds(600):.3g}")
 
 

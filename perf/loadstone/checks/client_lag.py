@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from loadstone.checks.finding import Finding, Rule, Severity, against, config, grade, ms, percent
+from loadstone.checks.finding import Finding, Rule, Severity, check_limit, format_ms, format_percent, grade, run_config
 from loadstone.summary import Metric, Summary
 
 # How much of a figure may be the client's before it is suspect: about what chance does to it in 1,000 requests. And
@@ -46,7 +46,7 @@ class _Moved(Struct, frozen=True):
         return max(suspect * self.shown, LEAST), max(invalid * self.shown, LEAST)
 
     def __str__(self) -> str:
-        return f"{ms(self.by)} of {self.name} {self.point} {ms(self.shown)}"
+        return f"{format_ms(self.by)} of {self.name} {self.point} {format_ms(self.shown)}"
 
 
 def lag(summary: Summary) -> Iterator[Finding]:
@@ -65,7 +65,7 @@ def stall(summary: Summary) -> Iterator[Finding]:
     longest, duration = summary.client.get("loop_lag_max"), summary.duration
     if duration:
         suspect, invalid = (share * duration for share in STALLED)
-        yield from against("longest stall", longest, suspect, invalid, ms, advice)
+        yield from check_limit("longest stall", longest, suspect, invalid, format_ms, advice)
 
 
 def send_lag(summary: Summary) -> Iterator[Finding]:
@@ -84,9 +84,9 @@ def _worst(
     moved = [found for figure in figures if (found := _moved(summary, source, *figure)) is not None]
     if moved:
         worst = max(moved, key=_gravity)
-        yield Finding(what, grade(worst.by, *worst.limits), str(worst), ms(worst.limits[0]), advice)
+        yield Finding(what, grade(worst.by, *worst.limits), str(worst), format_ms(worst.limits[0]), advice)
     elif (tail := summary.client.get(f"{source}_p99")) is not None:
-        yield Finding(what, None, f"p99 {ms(tail)}", "of what is reported")
+        yield Finding(what, None, f"p99 {format_ms(tail)}", "of what is reported")
 
 
 def _gravity(figure: _Moved) -> tuple[int, float]:
@@ -136,28 +136,30 @@ def cpu(summary: Summary) -> Iterator[Finding]:
     """Of the busiest process."""
     share = summary.client.get("cpu_share")
     advice = f"the client is near the end of its core, and rates may be its own: {_more(summary, share or 0.0)}"
-    yield from against("client CPU", share, 0.8, 0.95, percent, advice)
+    yield from check_limit("client CPU", share, 0.8, 0.95, format_percent, advice)
 
 
 def core(summary: Summary) -> Iterator[Finding]:
     """Share of time that the client was ready and had no core: so much of what arrives finds it waiting."""
     advice = f"something else ran on the client's core: {_pin(summary)}"
     invalid = math.inf if _kernel(summary) else 0.5
-    yield from against("wait for a core", summary.client.get("run_queue_share"), 0.05, invalid, percent, advice)
+    yield from check_limit(
+        "wait for a core", summary.client.get("run_queue_share"), 0.05, invalid, format_percent, advice
+    )
 
 
 def ceiling(summary: Summary) -> Iterator[Finding]:
     """Against what `loadstone selftest` found this machine to manage."""
     share = (summary.run.get("ceiling") or {}).get("share")
     advice = f"beyond 80 % of it the error grows steeply: {_more(summary, share or 0.0)}"
-    yield from against("share of this machine's ceiling", share, 0.8, math.inf, percent, advice)
+    yield from check_limit("share of this machine's ceiling", share, 0.8, math.inf, format_percent, advice)
 
 
 def asleep(summary: Summary) -> Iterator[Finding]:
     """The monotonic clock stands still while a machine is suspended, the server does not."""
     slept, duration = summary.client.get("asleep"), summary.duration or math.inf
     advice = "the machine was suspended in mid-run: keep it awake (systemd-inhibit loadstone run ...) and run again"
-    yield from against("suspended", slept, 0.1, max(0.1, 0.25 * duration), lambda s: f"{s:.1f} s", advice)
+    yield from check_limit("suspended", slept, 0.1, max(0.1, 0.25 * duration), lambda s: f"{s:.1f} s", advice)
 
 
 RULES: tuple[Rule, ...] = (cpu, core, lag, stall, send_lag, ceiling, asleep)
@@ -184,7 +186,7 @@ def _more(summary: Summary, share: float) -> str:
 
 
 def _fewer(summary: Summary) -> str:
-    rate, streams = config(summary).get("rate"), config(summary).get("concurrency")
+    rate, streams = run_config(summary).get("rate"), run_config(summary).get("concurrency")
     return f"a lower --rate than {rate:g}" if rate else f"fewer streams than {streams}" if streams else "a lighter load"
 
 
@@ -212,7 +214,7 @@ def _cores(summary: Summary) -> list[int]:
 
 def _local(summary: Summary) -> bool:
     """Whether a server is on this machine, by its address."""
-    urls = config(summary).get("url") or ()
+    urls = run_config(summary).get("url") or ()
     return any(_here(url) for url in ([urls] if isinstance(urls, str) else urls))
 
 

@@ -26,7 +26,7 @@ class Finding(Struct, frozen=True):
     advice: str = ""
 
 
-def against(
+def check_limit(
     what: str, value: float | None, suspect: float, invalid: float, show: Callable[[float], str], advice: str
 ) -> Iterator[Finding]:
     """A figure that had better not be above its limit; nothing where it is not known."""
@@ -38,20 +38,20 @@ def grade(value: float, suspect: float, invalid: float) -> Severity | None:
     return "invalid" if value > invalid else "suspect" if value > suspect else None
 
 
-def config(summary: Summary) -> dict[str, Any]:
+def run_config(summary: Summary) -> dict[str, Any]:
     """The run's settings; empty for records alone."""
     return summary.run.get("config") or {}
 
 
-def ms(seconds: float) -> str:
+def format_ms(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms"
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     return f"{share:.0%}"
 
 
-def plain(text: str, most: int = 160) -> str:
+def one_line(text: str, most: int = 160) -> str:
     """One printable line: servers put all kinds of things into error messages."""
     text = "".join(char if char.isprintable() else " " for char in text)
     return text if len(text) <= most else text[: most - 3] + "..."

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from loadstone.checks.finding import Finding, Rule, config, grade, ms, percent
+from loadstone.checks.finding import Finding, Rule, format_ms, format_percent, grade, run_config
 from loadstone.summary import Summary
 
 FILES, PORTS = "too many open files", "no local port is free"
@@ -19,7 +19,7 @@ SPARE = 32
 _FULL = 0.8
 
 
-def too_many(streams: int, limit: int | None, workers: int = 1) -> str | None:
+def open_files_advice(streams: int, limit: int | None, workers: int = 1) -> str | None:
     """What to type before a run of so many streams under a hard limit of open files a process; None where they fit."""
     each = math.ceil(streams / workers)
     if limit is None or each + SPARE <= limit:
@@ -34,7 +34,7 @@ def files(summary: Summary) -> Iterator[Finding]:
     failed = _failed(summary, FILES)
     if failed:
         measured, limit = f"{failed} requests failed", _limit(summary)
-        streams = config(summary).get("concurrency")
+        streams = run_config(summary).get("concurrency")
         most = f"ulimit -n {2 * streams}" if streams else "a higher ulimit -n"
         advice = f"the client's fault, not the server's: {most}, or --workers, which have a limit each"
         yield Finding("open files", "invalid", measured, limit, advice)
@@ -52,7 +52,7 @@ def ports(summary: Summary) -> Iterator[Finding]:
         yield Finding("local ports", "invalid", f"{failed} requests failed", "0", advice)
     elif opened is not None and most:
         severity = grade(opened / most, _FULL, math.inf)
-        limit = f"{percent(_FULL)} of {most:,}"
+        limit = f"{format_percent(_FULL)} of {most:,}"
         yield Finding("local ports", severity, f"{opened:,.0f} connections opened in a minute", limit, advice)
 
 
@@ -77,7 +77,7 @@ def clocks(summary: Summary) -> Iterator[Finding]:
     limit = max(0.001, 0.05 * mean)
     advice = "arrivals and the number in flight are blurred by it: use the same network for control, or chrony or PTP"
     severity = grade(worst["error"], limit, 5 * limit)
-    yield Finding("clocks", severity, f"{ms(worst['error'])} on {worst['host']}", ms(limit), advice)
+    yield Finding("clocks", severity, f"{format_ms(worst['error'])} on {worst['host']}", format_ms(limit), advice)
 
 
 RULES: tuple[Rule, ...] = (workers, files, ports, clocks)

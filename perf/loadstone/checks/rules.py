@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 
 from loadstone.checks import client_lag, resources
-from loadstone.checks.finding import Finding, Rule, Severity, against, config, grade, percent, plain
+from loadstone.checks.finding import Finding, Rule, Severity, check_limit, format_percent, grade, one_line, run_config
 from loadstone.summary import Doubt, Metric, Status, Summary, Verdict
 
 # Advice by the reason of an early end.
@@ -50,7 +50,7 @@ def examine(summary: Summary) -> list[Finding]:
     return [found for rule in RULES for found in rule(summary)]
 
 
-def of_client(summary: Summary) -> list[str]:
+def client_faults(summary: Summary) -> list[str]:
     """What was so wrong with the client that a run tells nothing of the server, in words."""
     found = [found for rule in (*resources.RULES, *client_lag.RULES) for found in rule(summary)]
     return [f"{one.what}: {one.measured}, limit {one.limit}" for one in found if one.severity == "invalid"]
@@ -60,7 +60,7 @@ def _success(summary: Summary) -> Iterator[Finding]:
     counts = summary.counts
     if not counts.succeeded:
         measured = f"0 of {counts.completed + counts.stopped + counts.cancelled} requests"
-        yield Finding("no success", "invalid", measured, "1", why(summary))
+        yield Finding("no success", "invalid", measured, "1", why_no_success(summary))
         return
     rate = counts.failed / counts.completed
     advice = "latencies tell of the survivors only; find out why the others failed"
@@ -74,14 +74,14 @@ def _resent(summary: Summary) -> Iterator[Finding]:
         share = counts.resent / counts.completed
         advice = "the server closes idle connections just as requests come, or drops what it has accepted: "
         advice += "give it a longer keep-alive time, and look in its log for workers that die"
-        yield Finding("resent requests", grade(share, RESENT, math.inf), f"{share:.1%}", percent(RESENT), advice)
+        yield Finding("resent requests", grade(share, RESENT, math.inf), f"{share:.1%}", format_percent(RESENT), advice)
 
 
-def why(summary: Summary) -> str:
+def why_no_success(summary: Summary) -> str:
     """Why nothing succeeded: the failure that was met most often."""
     if summary.failures:
         kind, message, count = max(summary.failures, key=lambda failure: failure[2])
-        return f"{count} ended with {kind}: {plain(message)}"
+        return f"{count} ended with {kind}: {one_line(message)}"
     if summary.counts.cancelled:
         return "each was taken back: give a lower --cancel-share or a later --cancel-after"
     return "none was sent and ended in time: give a longer --duration"
@@ -109,7 +109,7 @@ def _told(metric: Metric | None) -> str:
     if interval is None:
         why = metric.refused.get(name)
         return f", {name} without interval" + (f" ({why})" if why else "")
-    return f", {name} ± {percent((interval[1] - interval[0]) / 2 / value)}" if value else f", up to {name}"
+    return f", {name} ± {format_percent((interval[1] - interval[0]) / 2 / value)}" if value else f", up to {name}"
 
 
 def _cut_off(summary: Summary) -> Iterator[Finding]:
@@ -130,7 +130,7 @@ def _end(summary: Summary) -> Iterator[Finding]:
         yield Finding("no end", "suspect", "the run has no end", "an end", advice)
     elif ended not in ("done", "duration", "stages", "worker"):
         advice = _ENDED.get(ended, "fewer requests were sent than planned; let it end")
-        advice += f": {why(summary)}" if ended == "errors" else ""
+        advice += f": {why_no_success(summary)}" if ended == "errors" else ""
         yield Finding("ended early", "suspect", ended, "a whole run", advice)
 
 
@@ -146,7 +146,7 @@ def _missing(summary: Summary) -> Iterator[Finding]:
 
 
 def _rate(summary: Summary) -> Iterator[Finding]:
-    asked, ratio = config(summary).get("rate"), summary.checks.get("rate_ratio")
+    asked, ratio = run_config(summary).get("rate"), summary.checks.get("rate_ratio")
     if not _open(summary) or ratio is None or _limited(summary):
         return
     severity = grade(-ratio, -0.95, math.inf)
@@ -156,7 +156,7 @@ def _rate(summary: Summary) -> Iterator[Finding]:
 
 
 def _concurrency(summary: Summary) -> Iterator[Finding]:
-    asked, steady = config(summary).get("concurrency"), summary.steady
+    asked, steady = run_config(summary).get("concurrency"), summary.steady
     if not asked or _open(summary) or steady is None or _thinking(summary) or _limited(summary):
         return
     got = steady.rates.get("concurrency")
@@ -184,13 +184,13 @@ def _warmup(summary: Summary) -> Iterator[Finding]:
     mattering = {name: cuts[name] for name, shift in shifts.items() if abs(shift) > WARMUP}
     if not mattering:
         if any(checks.get(f"drift_{name}") is not None for name in _FIGURES):
-            yield Finding("warm-up", None, "no transient at the beginning", percent(WARMUP), "")
+            yield Finding("warm-up", None, "no transient at the beginning", format_percent(WARMUP), "")
         return
     worst = max(mattering, key=lambda name: abs(shifts[name]))
     cut = round(max(mattering.values()))
     measured = f"mean {_FIGURES[worst]} {shifts[worst]:+.0%} by the first {cut} requests"
     advice = f"the run had not settled when it was measured: --warmup {_rounded_up(cut + summary.counts.warmup)}"
-    yield Finding("warm-up", "suspect", measured, percent(WARMUP), advice)
+    yield Finding("warm-up", "suspect", measured, format_percent(WARMUP), advice)
 
 
 def _rounded_up(count: int) -> int:
@@ -200,7 +200,7 @@ def _rounded_up(count: int) -> int:
 
 
 def _unsteady(summary: Summary) -> bool:
-    replayed = config(summary).get("arrivals") == "replay"
+    replayed = run_config(summary).get("arrivals") == "replay"
     return bool(summary.run.get("stages")) or replayed or _thinking(summary)
 
 
@@ -214,9 +214,9 @@ def _drift(summary: Summary) -> Iterator[Finding]:
     if found:
         name = max(found, key=lambda name: (_sure(*found[name]), abs(found[name][0])))
         change, margin = found[name]
-        measured = f"{_DRIFTS[name]} {change:+.0%} ± {percent(margin)} in the steady window"
+        measured = f"{_DRIFTS[name]} {change:+.0%} ± {format_percent(margin)} in the steady window"
         advice = "the figures depend on how long the run lasts: " + _settle(summary, change)
-        yield Finding("drift", grade(_sure(change, margin), DRIFT, math.inf), measured, percent(DRIFT), advice)
+        yield Finding("drift", grade(_sure(change, margin), DRIFT, math.inf), measured, format_percent(DRIFT), advice)
 
 
 def _change(summary: Summary, name: str) -> tuple[float, float] | None:
@@ -237,19 +237,19 @@ def _settle(summary: Summary, change: float) -> str:
 def _reads(summary: Summary) -> Iterator[Finding]:
     advice = "events came in one read and share its stamp: gap and ITL show packets, not tokens; TPOT holds"
     shared = summary.checks.get("shared_reads")
-    yield from against("events that share a read", shared, 0.2, 2.0, percent, advice)
+    yield from check_limit("events that share a read", shared, 0.2, 2.0, format_percent, advice)
 
 
 def _unfinished(summary: Summary) -> Iterator[Finding]:
     advice = (
         "answers ended with [DONE] but no finish reason: some servers end cut-off answers so; look at their lengths"
     )
-    yield from against("no finish reason", summary.checks.get("unfinished"), 0.01, 2.0, percent, advice)
+    yield from check_limit("no finish reason", summary.checks.get("unfinished"), 0.01, 2.0, format_percent, advice)
 
 
 def _lengths(summary: Summary) -> Iterator[Finding]:
     missed = summary.checks.get("length_missed")
-    if (config(summary).get("ignore_eos") or config(summary).get("match_output_length")) and missed is not None:
+    if (run_config(summary).get("ignore_eos") or run_config(summary).get("match_output_length")) and missed is not None:
         advice = (
             "answers differ from the length asked for: the server does not honour ignore_eos, or its limit is lower"
         )
@@ -261,13 +261,13 @@ def _company(summary: Summary) -> Iterator[Finding]:
     """By the server's count of requests or, where it has none, of tokens. One request more may be a health check."""
     tallies = {tally.name: tally for tally in summary.server.tallies} if summary.server else {}
     told = tallies.get("finished") or tallies.get("generation_tokens")
-    if told is None or not told.most or config(summary).get("api") in _MANY_IN_ONE or not _whole(summary):
+    if told is None or not told.most or run_config(summary).get("api") in _MANY_IN_ONE or not _whole(summary):
         return
     more, what = told.server - told.most, "requests" if told.name == "finished" else "tokens"
     advice = "others used the server meanwhile, and the figures are of both loads: keep it to yourself, and run again"
     severity = grade(more, max(1.0, OTHERS[0] * told.most), max(1.0, OTHERS[1] * told.most))
     measured = f"the server counts {told.server:,.0f} {what}, we sent {told.most:,.0f}"
-    yield Finding("other traffic", severity, measured, percent(OTHERS[0]), advice)
+    yield Finding("other traffic", severity, measured, format_percent(OTHERS[0]), advice)
 
 
 RULES: tuple[Rule, ...] = (
@@ -283,12 +283,12 @@ def _whole(summary: Summary) -> bool:
 
 def _open(summary: Summary) -> bool:
     """Requests leave at planned times, whatever the server does."""
-    return bool(config(summary).get("rate")) or (summary.run.get("schedule") or {}).get("loop") == "open"
+    return bool(run_config(summary).get("rate")) or (summary.run.get("schedule") or {}).get("loop") == "open"
 
 
 def _limited(summary: Summary) -> bool:
     """The limits a minute say how much is sent, not the load beside them."""
-    return bool(config(summary).get("rpm") or config(summary).get("tpm"))
+    return bool(run_config(summary).get("rpm") or run_config(summary).get("tpm"))
 
 
 def _thinking(summary: Summary) -> bool:

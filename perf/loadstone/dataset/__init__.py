@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from loadstone.dataset import resolve
-from loadstone.dataset.source import Options, Source, opened
+from loadstone.dataset.source import Options, Source, open_source
 from loadstone.errors import Notice, UsageError
 from loadstone.plugins import load_instance
 from loadstone.records import Prompt
@@ -49,7 +49,7 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
     Raises UsageError.
     """
     name, path = resolve.resolve(spec, READERS)
-    source = opened(path, name, notice)
+    source = open_source(path, name, notice)
     name = name or _format(source, options)
     reader: Reader = load_instance(resolve.GROUP, name, READERS, "--dataset")
     if not callable(reader):
@@ -71,9 +71,9 @@ def _fitted(prompts: Iterable[Prompt], name: str, source: Source, options: Optio
     from loadstone.dataset import lengths
 
     if name in TEXTS:
-        return lengths.fitted(prompts, source, options)
-    if name in READERS and lengths.limits(options):
-        raise UsageError(f"{name} makes its own lengths: leave out {' and '.join(lengths.limits(options))}")
+        return lengths.apply_lengths(prompts, source, options)
+    if name in READERS and lengths.limit_flags(options):
+        raise UsageError(f"{name} makes its own lengths: leave out {' and '.join(lengths.limit_flags(options))}")
     return list(prompts)
 
 

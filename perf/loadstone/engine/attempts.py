@@ -19,48 +19,48 @@ Think = Callable[[int], Awaitable[None]]
 
 
 class Attempts:
-    """Of one run. `limited`: whether there are limits at all."""
+    """Of one run. `has_limits`: whether there are limits at all."""
 
     def __init__(self, carrier: Sender, budget: RateLimiter | None, think: Think) -> None:
         self._carrier = carrier
         self._budget = budget
         self._think = think
-        self.limited = budget is not None
+        self.has_limits = budget is not None
 
     @property
-    def held(self) -> tuple[int, int]:
+    def delayed(self) -> tuple[int, int]:
         """Requests that were held back, and for how many ns all together."""
-        return (0, 0) if self._budget is None else self._budget.waited
+        return (0, 0) if self._budget is None else self._budget.delayed
 
-    async def allowed(self, job: PreparedRequest, now: int) -> tuple[int, float]:
+    async def wait_for_limits(self, job: PreparedRequest, now: int) -> tuple[int, float]:
         """When a request may go that is ready at `now`, and the tokens it was reckoned to have. Waits until then."""
         if self._budget is None:
             return now, 0.0
-        tokens = self._budget.tokens(job.prompt, job.asked)
-        at = self._budget.book(now, tokens)
+        tokens = self._budget.estimate(job.prompt, job.output_len)
+        at = self._budget.reserve(now, tokens)
         await self._think(at)
         return at, tokens
 
-    async def carry(self, flight: InFlightRequest, ready: int, later: int, tokens: float = 0.0) -> InFlightRequest:
+    async def send(self, flight: InFlightRequest, ready: int, later: int, tokens: float = 0.0) -> InFlightRequest:
         """Attempt after attempt, until one succeeds, fails for good, or the run ends. Returns the last."""
-        await self._carrier.carry(flight, ready, later)
-        return await self.go_on(flight, later, tokens)
+        await self._carrier.send(flight, ready, later)
+        return await self.send_retries(flight, later, tokens)
 
-    async def go_on(self, flight: InFlightRequest, later: int, tokens: float) -> InFlightRequest:
+    async def send_retries(self, flight: InFlightRequest, later: int, tokens: float) -> InFlightRequest:
         """The same from the end of the first attempt on. Nothing is to be done where that was the last, and there are
         no limits."""
         while True:
             if self._budget is not None:
-                self._budget.settle(tokens, flight.reply.usage)
-            if flight.again is None:
+                self._budget.settle(tokens, flight.response.usage)
+            if flight.retry_in is None:
                 return flight
-            ready = self._carrier.clock() + round(flight.again * NS_PER_S)
+            ready = self._carrier.clock() + round(flight.retry_in * NS_PER_S)
             await self._think(ready)
             flight = self._carrier.next_attempt(flight)
             if not self._carrier.closing:
-                ready, tokens = await self.allowed(flight.job, ready)
+                ready, tokens = await self.wait_for_limits(flight.prepared, ready)
             if self._carrier.closing:
                 waited = Failure("stopped", "waiting to be made again when the run ended")
                 self._carrier.record(flight, waited, later)
                 return flight
-            await self._carrier.carry(flight, ready, later)
+            await self._carrier.send(flight, ready, later)

@@ -22,20 +22,20 @@ class TimeLimits(Struct, frozen=True, kw_only=True):
 
     ttft: float | None = None
     idle: float | None = None
-    whole: float | None = None
-    cancel: float | None = None
+    total: float | None = None
+    cancel_after: float | None = None
 
-    def soonest(self, cancelled: bool) -> float | None:
+    def shortest(self, cancelled: bool) -> float | None:
         """No flight can break a limit earlier than this after its start."""
-        waits = (self.ttft, self.idle, self.whole, self.cancel if cancelled else None)
+        waits = (self.ttft, self.idle, self.total, self.cancel_after if cancelled else None)
         return min((wait for wait in waits if wait is not None), default=None)
 
 
 class Scheduled(Struct, frozen=True, kw_only=True, gc=False):
-    """What the plan says of one request. `scheduled`: ns of the run's clock."""
+    """What the plan says of one request. `due`: ns of the run's clock."""
 
     index: int
-    scheduled: int
+    due: int
     phase: Phase = "measure"
     conversation: str | None = None
     turn: int | None = None
@@ -47,8 +47,8 @@ class Scheduled(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class InFlightRequest:
-    """A request from its dispatch to its record. `finish` and then `land` may be called once. `begun`: ns, when its
-    limits began. `again`: seconds until it is to be made once more, if it is; to be set before it lands. `well`: it has
+    """A request from its dispatch to its record. `finish` and then `to_record` may be called once. `started_at`: ns, when its
+    limits began. `retry_in`: seconds until it is to be made once more, if it is; to be set before it lands. `succeeded`: it has
     landed, and succeeded."""
 
     __slots__ = (
@@ -57,51 +57,51 @@ class InFlightRequest:
         "_loop",
         "_task",
         "_timer",
-        "again",
-        "begun",
-        "cut_by",
+        "cancel_failure",
         "exchange",
-        "job",
-        "order",
-        "reply",
-        "well",
+        "prepared",
+        "response",
+        "retry_in",
+        "scheduled",
+        "started_at",
+        "succeeded",
     )
 
     def __init__(
         self, order: Scheduled, job: PreparedRequest, api: API, clock: Clock, limits: TimeLimits, collect: bool
     ) -> None:
-        self.order = order
-        self.job = job
-        self.reply = ResponseParser(api, stream=job.streamed, keep_text=collect)
+        self.scheduled = order
+        self.prepared = job
+        self.response = ResponseParser(api, stream=job.streamed, keep_text=collect)
         self.exchange = Exchange(self._head)
-        self.cut_by: Failure | None = None
-        self.again: float | None = None
-        self.well = False
+        self.cancel_failure: Failure | None = None
+        self.retry_in: float | None = None
+        self.succeeded = False
         self._clock = clock
         self._limits = limits
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
-        """From now on `watch` may be called, which ends a flight by cancelling `task`."""
-        self._loop, self._task, self.begun = loop, task, self._clock()
+    def start(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+        """From now on `check_timeouts` may be called, which ends a flight by cancelling `task`."""
+        self._loop, self._task, self.started_at = loop, task, self._clock()
 
-    def cut(self, failure: Failure) -> None:
+    def cancel(self, failure: Failure) -> None:
         """End the flight now, with this failure."""
-        if self.cut_by is None:
-            self.cut_by = failure
+        if self.cancel_failure is None:
+            self.cancel_failure = failure
             self._task.cancel()
 
-    def drop_response(self) -> None:
+    def discard_response(self) -> None:
         """Forget what came of the response: recording it failed. The times of the exchange stay."""
-        self.reply, self.again = ResponseParser(API(), stream=self.job.streamed), None
+        self.response, self.retry_in = ResponseParser(API(), stream=self.prepared.streamed), None
 
     @property
-    def answer(self) -> str:
+    def response_text(self) -> str:
         """The text of the first choice, if the answer was collected."""
-        choices = self.reply.choices()
+        choices = self.response.choices()
         return (choices[0].text or "") if choices else ""
 
-    def land(
+    def to_record(
         self,
         failure: Failure | None,
         origin: int,
@@ -111,7 +111,7 @@ class InFlightRequest:
     ) -> Record:
         """The record, with times since `origin`. `failure`: as `finish` gave it. `later`: turns that follow this one,
         if it does not fail; `worker`: by which process."""
-        exchange, reply, order, error = self.exchange, self.reply, self.order, failure
+        exchange, reply, order, error = self.exchange, self.response, self.scheduled, failure
         kept = reply.choices() if keep_text is not None and keep_text(self) else []
         first = kept[0] if kept else Choice()
 
@@ -119,17 +119,17 @@ class InFlightRequest:
             index=order.index,
             phase=order.phase,
             worker=worker,
-            prompt=self.job.prompt.id,
+            prompt=self.prepared.prompt.id,
             conversation=order.conversation,
             turn=order.turn,
-            abandoned=0 if error is None or self.again is not None else later,
+            abandoned=0 if error is None or self.retry_in is not None else later,
             stage=order.stage,
-            model=self.job.model,
+            model=self.prepared.model,
             server=order.server,
             request_id=order.request_id,
             streamed=reply.streamed,
-            asked=self.job.asked,
-            scheduled=order.scheduled - origin,
+            asked=self.prepared.output_len,
+            scheduled=order.due - origin,
             sent=_since(exchange.sent, origin),
             connect=exchange.connect,
             first_byte=_since(exchange.first_byte, origin),
@@ -151,7 +151,7 @@ class InFlightRequest:
             choices=kept if len(kept) > 1 else None,
             logprobs=reply.logprobs() if kept else None,
             attempt=order.attempt,
-            superseded=self.again is not None,
+            superseded=self.retry_in is not None,
             error=error,
         )
 
@@ -159,37 +159,37 @@ class InFlightRequest:
         """The exchange is over, by `failure` if one is given. Returns how the request failed, or None. Once."""
         if self._timer is not None:
             self._timer.cancel()
-        if self.exchange.status is not None and self.reply.status is None:
-            self.reply.start(self.exchange.status, self.exchange.header(b"content-type"))
-        return self.reply.finish(failure)
+        if self.exchange.status is not None and self.response.status is None:
+            self.response.start(self.exchange.status, self.exchange.header(b"content-type"))
+        return self.response.finish(failure)
 
     def _head(self, data: bytes, at: int) -> None:
         """The first piece of the body: by now the status is known, and the rest goes straight to the reply."""
         assert self.exchange.status is not None
-        self.reply.start(self.exchange.status, self.exchange.header(b"content-type"))
-        self.exchange.sink = self.reply.feed
-        self.reply.feed(data, at)
+        self.response.start(self.exchange.status, self.exchange.header(b"content-type"))
+        self.exchange.sink = self.response.feed
+        self.response.feed(data, at)
 
-    def watch(self) -> None:
+    def check_timeouts(self) -> None:
         """One timer a request, moved on lazily: output does not touch it, it looks at the last output when it fires."""
         due, failure = self._deadline()
         left = due - self._clock()
         if left <= 0:
-            self.cut(failure)
+            self.cancel(failure)
         else:
-            self._timer = self._loop.call_later(left / NS_PER_S, self.watch)
+            self._timer = self._loop.call_later(left / NS_PER_S, self.check_timeouts)
 
     def _deadline(self) -> tuple[float, Failure]:
         """The earliest instant at which the flight ends as things stand now, and as what."""
-        limits, last, now = self._limits, self.reply.last, self._clock()
+        limits, last, now = self._limits, self.response.last, self._clock()
         sent = now if self.exchange.sent is None else self.exchange.sent
         waits: tuple[tuple[int, float | None, FailureKind, str], ...] = (
-            (self.begun, limits.whole, "timeout", "not complete after {:g} s (--timeout)"),
+            (self.started_at, limits.total, "timeout", "not complete after {:g} s (--timeout)"),
             (sent, limits.ttft if last is None else None, "timeout", "no output after {:g} s (--ttft-timeout)"),
             (last or 0, limits.idle if last is not None else None, "timeout", "no output for {:g} s (--idle-timeout)"),
             (
                 sent,
-                limits.cancel if self.order.cancelled else None,
+                limits.cancel_after if self.scheduled.cancelled else None,
                 "cancelled",
                 "taken back after {:g} s (--cancel-after)",
             ),
@@ -215,21 +215,21 @@ class Timeouts:
     def __init__(self, limits: TimeLimits, clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
-        self._soonest = limits.soonest(False)
+        self._soonest = limits.shortest(False)
         self._fresh: dict[InFlightRequest, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, flight: InFlightRequest, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    def start(self, flight: InFlightRequest, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
         """Start the timeouts; they end the flight by cancelling `task`."""
-        flight.begin(loop, task)
-        if flight.order.cancelled:
-            flight.watch()
+        flight.start(loop, task)
+        if flight.scheduled.cancelled:
+            flight.check_timeouts()
         elif self._soonest is not None:
             self._fresh[flight] = None
             if self._timer is None:
                 self._timer = loop.call_later(self._soonest, self._ring, loop)
 
-    def end(self, flight: InFlightRequest) -> None:
+    def stop(self, flight: InFlightRequest) -> None:
         """The flight is over. The timer goes with the last of them: nothing of a run is left in its event loop."""
         self._fresh.pop(flight, None)
         if not self._fresh and self._timer is not None:
@@ -241,9 +241,9 @@ class Timeouts:
         now, self._timer = self._clock(), None
         while self._fresh:
             flight = next(iter(self._fresh))
-            left = self._soonest - (now - flight.begun) / NS_PER_S
+            left = self._soonest - (now - flight.started_at) / NS_PER_S
             if left > 0:
                 self._timer = loop.call_later(left, self._ring, loop)
                 return
             del self._fresh[flight]
-            flight.watch()
+            flight.check_timeouts()

@@ -18,9 +18,9 @@ from loadstone.errors import UsageError
 from loadstone.text import MAX_LABEL, clean, replace_surrogate_escapes
 from loadstone.transport import Exchange, Request, Transport, TransportError
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 _BUSY = (429, 503)
-LONGEST = 1000
+MAX_MODEL_NAME = 1000
 """Characters of a model's name: each record holds it."""
 
 
@@ -31,11 +31,11 @@ class Server(Struct, frozen=True):
     software: str | None = None
 
 
-async def look(
+async def query_server(
     transport: Transport, url: str, path: str, headers: tuple[tuple[str, str], ...], key_hint: str
 ) -> Server:
     """Ask for the list of models. Raises UsageError when nobody answers or the key is refused."""
-    status, body, exchange = await ask(transport, Request("GET", path, headers), url)
+    status, body, exchange = await send_request(transport, Request("GET", path, headers), url)
     if status in (401, 403):
         raise UsageError(f"{url} refuses the request (HTTP {status}: {error_body_message(body)}); {key_hint}")
     software = exchange.header(b"server")
@@ -58,7 +58,7 @@ def choose_model(server: Server, asked: str | None, url: str, needed: bool = Tru
 async def probe(transport: Transport, job: PreparedRequest, api: API, url: str, models: list[str] | None) -> None:
     """Send one real request: for a model that the server does not list, or to see whether the answer is one of this
     API. Raises UsageError when it is refused, or cannot be read."""
-    status, body, exchange = await ask(transport, job.request, url)
+    status, body, exchange = await send_request(transport, job.request, url)
     if status in _BUSY:
         return
     if not 200 <= status < 300:
@@ -72,19 +72,19 @@ async def probe(transport: Transport, job: PreparedRequest, api: API, url: str, 
         raise UsageError(f"{url} answers, but not as --api expects: {failure.message}")
 
 
-async def ask(transport: Transport, request: Request, url: str) -> tuple[int, bytes, Exchange]:
+async def send_request(transport: Transport, request: Request, url: str) -> tuple[int, bytes, Exchange]:
     """Status, body and the rest of one answer. Raises UsageError when nobody answers."""
     body = bytearray()
     exchange = Exchange(lambda data, _: body.extend(data))
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await transport.exchange(request, exchange)
     except TransportError as exc:
         raise UsageError(f"no answer from {url}: {exc.failure.message}; is the server up, and --url right?") from exc
     except TimeoutError as exc:
         if exchange.status is not None:  # it is answering, only slowly
             return exchange.status, bytes(body), exchange
-        asked = f"no answer from {url} to {request.method} {request.path} within {PATIENCE:g} s"
+        asked = f"no answer from {url} to {request.method} {request.path} within {TIMEOUT:g} s"
         raise UsageError(f"{asked}; is the server up, and --url right?") from exc
     return exchange.status or 0, bytes(body), exchange
 
@@ -93,6 +93,6 @@ def _models(body: bytes) -> list[str] | None:
     """The ids of a list of models, as they have to be sent. One that is longer than LONGEST names no model."""
     try:
         rows: Any = msgspec.json.decode(replace_surrogate_escapes(body))["data"]
-        return [row["id"] for row in rows if isinstance(row["id"], str) and len(row["id"]) <= LONGEST]
+        return [row["id"] for row in rows if isinstance(row["id"], str) and len(row["id"]) <= MAX_MODEL_NAME]
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
         return None

@@ -45,8 +45,8 @@ class PreparedRun(Struct, frozen=True):
     config: Config
     api: base.API
     plan: Plan
-    jobs: jobs.PreparedRequests
-    doors: list[Endpoint]
+    requests: jobs.PreparedRequests
+    endpoints: list[Endpoint]
     models: list[str]
     servers: list[Server]
 
@@ -54,38 +54,40 @@ class PreparedRun(Struct, frozen=True):
 class EndpointSpec(Struct, frozen=True):
     """One of the servers before it is known: where requests go, where its list of models is, how it is called."""
 
-    door: Endpoint
-    listing: str
+    endpoint: Endpoint
+    models_path: str
     url: str
 
 
 @contextlib.asynccontextmanager
-async def ready(config: Config, notice: Notice, model: object | None = None) -> AsyncIterator[PreparedRun]:
+async def open_run(config: Config, notice: Notice, model: object | None = None) -> AsyncIterator[PreparedRun]:
     """Everything that a run needs, for as long as it lasts. `model`: an object to ask instead of a server. Raises
     UsageError for whatever is not fit."""
-    api = protocol(config)
-    prompts = read(config, notice)
-    config = config.filled(timed=all(prompt.at is not None for prompt in prompts))
+    api = find_api(config)
+    prompts = read_prompts(config, notice)
+    config = config.with_defaults(timed=all(prompt.at is not None for prompt in prompts))
     schedule = _plan(config, prompts, notice)
-    async with opened(config, api, model) as ways:
+    async with open_endpoints(config, api, model) as ways:
         with _discreet(config):
             yield await _meet(config, api, prompts, schedule, ways, notice)
 
 
 @contextlib.asynccontextmanager
-async def opened(config: Config, api: base.API, model: object | None = None) -> AsyncIterator[list[EndpointSpec]]:
+async def open_endpoints(
+    config: Config, api: base.API, model: object | None = None
+) -> AsyncIterator[list[EndpointSpec]]:
     """The ways in, for as long as they are needed. What a class of somebody else's prints meanwhile goes to stderr:
     stdout is for results."""
-    with contextlib.redirect_stdout(sys.stderr) if config.own else contextlib.nullcontext():
-        ways = entrances(config, api, model)
+    with contextlib.redirect_stdout(sys.stderr) if config.own_model else contextlib.nullcontext():
+        ways = endpoint_specs(config, api, model)
         try:
             yield ways
         finally:
             for entrance in ways:
-                await entrance.door.transport.close()
+                await entrance.endpoint.transport.close()
 
 
-def protocol(config: Config) -> base.API:
+def find_api(config: Config) -> base.API:
     """The API asked for."""
     if (config.api == "template") != (config.body_template is not None):
         raise UsageError("--api template and --body-template go together: give both, with --text-path")
@@ -96,13 +98,13 @@ def protocol(config: Config) -> base.API:
     return apis.check_api(load_instance("loadstone.apis", config.api, apis.APIS, "--api"), config.api)
 
 
-def read(config: Config, notice: Notice) -> list[Prompt]:
+def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
     """The prompts, worded as asked for."""
     prompts = readers.read(config.dataset, _options(config), notice)
     if config.apply_chat_template:
-        prompts = tokenizer.templated(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
+        prompts = tokenizer.apply_template(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
     if config.tokenize_prompt:
-        prompts = tokenizer.tokenized(prompts, config.tokenizer or "")
+        prompts = tokenizer.tokenize(prompts, config.tokenizer or "")
     return prompts
 
 
@@ -113,15 +115,15 @@ def _options(config: Config) -> readers.Options:
 
 def _rows(config: Config) -> int | None:
     """How many rows the run will take; None where the dataset, or only time, will tell."""
-    load = Load.of(config.filled(timed=not made_up(config.dataset)))
+    load = Load.of(config.with_defaults(timed=not is_generated(config.dataset)))
     if load.arrivals == REPLAY:
         return None if load.requests is None else load.requests + load.warmup + load.cooldown
-    made = plan.make(load, plan.DatasetShape([""]))
+    made = plan.make_plan(load, plan.DatasetShape([""]))
     timed = made.offsets is None and (load.warmup_time or load.cooldown_time)
     return None if timed or made.total is None else made.total + load.skip
 
 
-def made_up(dataset: str) -> bool:
+def is_generated(dataset: str) -> bool:
     """Whether the prompts come from a generator, which makes as many as it is asked for."""
     return resolve.resolve(dataset, readers.READERS)[1] is None
 
@@ -132,7 +134,7 @@ def _plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
     rows = plan.DatasetShape(
         [prompt.id for prompt in prompts], turns, instants if len(instants) == len(prompts) else None
     )
-    made = plan.make(Load.of(config), rows)
+    made = plan.make_plan(Load.of(config), rows)
     if made.offsets is None and config.stop_saturated:
         raise UsageError("--stop-saturated is for open loops, whose load does not wait for the server: give --rate")
     if made.repeats:
@@ -145,13 +147,13 @@ def _plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
 
 
 def _span(made: Plan) -> float:
-    instants = made.rows.at or [0]
+    instants = made.rows.recorded_at or [0]
     return (instants[-1] - instants[0]) / NS_PER_S
 
 
-def entrances(config: Config, api: base.API, model: object | None = None) -> list[EndpointSpec]:
+def endpoint_specs(config: Config, api: base.API, model: object | None = None) -> list[EndpointSpec]:
     """A way in to each of the servers, or to a model of one's own; nothing is sent yet."""
-    if model is not None or config.own:
+    if model is not None or config.own_model:
         return [_inside(config, model)]
     if not config.urls:
         raise UsageError("no server: give its address with --url http://HOST:PORT")
@@ -164,7 +166,7 @@ def _inside(config: Config, model: object | None) -> EndpointSpec:
     if config.api not in ("chat", "completions"):
         raise UsageError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
     if model is None:
-        model = in_process.load_model(config.model or "", config.shown())
+        model = in_process.load_model(config.model or "", config.redacted())
     name = config.model or type(model).__name__
     return EndpointSpec(
         Endpoint(in_process.InProcessModel(model, name, timer.clock, config.batch_size), "/"), "/v1/models", name
@@ -184,19 +186,21 @@ def _entrance(config: Config, url: str, path: str) -> EndpointSpec:
 async def _meet(
     config: Config, api: base.API, prompts: list[Prompt], schedule: Plan, ways: list[EndpointSpec], notice: Notice
 ) -> PreparedRun:
-    headers, hint = (*api.headers, *secrets.request_headers(config)), secrets.hint(config)
-    servers = [await preflight.look(at.door.transport, at.url, at.listing, headers, hint) for at in ways]
-    first, doors = ways[0], [at.door for at in ways]
+    headers, hint = (*api.headers, *secrets.request_headers(config)), secrets.key_hint(config)
+    servers = [
+        await preflight.query_server(at.endpoint.transport, at.url, at.models_path, headers, hint) for at in ways
+    ]
+    first, doors = ways[0], [at.endpoint for at in ways]
     chosen = [preflight.choose_model(servers[0], asked, first.url, api.names_model) for asked, _ in config.models]
     models = [model for model, _ in chosen]
-    made = jobs.PreparedRequests(prompts, maker(config, api, doors, models))
+    made = jobs.PreparedRequests(prompts, request_builder(config, api, doors, models))
     for entrance, server in zip(ways, servers, strict=True):
         for number, (model, _) in enumerate(chosen):
-            await _try(entrance, server, api, made.at(0, number), model, notice)
+            await _try(entrance, server, api, made.get(0, number), model, notice)
     return PreparedRun(config, api, schedule, made, doors, models, servers)
 
 
-def maker(config: Config, api: base.API, doors: list[Endpoint], models: list[str]) -> jobs.RequestBuilder:
+def request_builder(config: Config, api: base.API, doors: list[Endpoint], models: list[str]) -> jobs.RequestBuilder:
     """What encodes the requests: the same bytes from the same configuration, in whatever process."""
     settings = [_settings(config, model) for model in models]
     return jobs.RequestBuilder(api, settings, doors[0].path, secrets.request_headers(config))
@@ -208,7 +212,9 @@ async def _try(
     """A model that the server does not list, or an answer of which only the operator knows the form, is tried once."""
     listed = not model or model in (server.models or ())
     if not listed or api.probe_first:
-        await preflight.probe(entrance.door.transport, job.at(entrance.door.path), api, entrance.url, server.models)
+        await preflight.probe(
+            entrance.endpoint.transport, job.with_path(entrance.endpoint.path), api, entrance.url, server.models
+        )
     if not listed:
         notice(f"{entrance.url} does not list a model {model!r}, but takes a request for it")
 
@@ -238,4 +244,4 @@ def _discreet(config: Config) -> Iterator[None]:
     try:
         yield
     except UsageError as exc:
-        raise UsageError(secrets.without(str(exc), secrets.secrets(config))) from exc
+        raise UsageError(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc

@@ -25,7 +25,7 @@ SAMPLE = 5_000
 MESSAGE, DISTINCT = 200, 10
 
 
-def bins(nanoseconds: Sequence[float], weight: int = 1) -> dict[int, int]:
+def count_bins(nanoseconds: Sequence[float], weight: int = 1) -> dict[int, int]:
     """How many values fall into each bin."""
     if not nanoseconds:
         return {}
@@ -34,7 +34,7 @@ def bins(nanoseconds: Sequence[float], weight: int = 1) -> dict[int, int]:
     return dict(zip(numbers.tolist(), (weight * counts).tolist(), strict=True))
 
 
-def middle(number: int) -> float:
+def bin_middle(number: int) -> float:
     """Seconds that a bin stands for: its geometric middle."""
     return _LOW * math.exp((number + 0.5) * _WIDTH) / NS_PER_S
 
@@ -66,10 +66,10 @@ class LogHistogram:
         if not total:
             return None
         place = int(np.searchsorted(np.cumsum(self._counts), share * total))
-        return middle(min(place, _BINS - 1))
+        return bin_middle(min(place, _BINS - 1))
 
 
-class Digest:
+class ProgressDigest:
     """The records that ended since the last look, and the tokens of all."""
 
     def __init__(self, slos: Mapping[str, float] | None = None) -> None:
@@ -80,7 +80,7 @@ class Digest:
     def add(self, record: Record) -> None:
         self._records.append(record)
 
-    def pulse(self, worker: int, at: int) -> Progress:
+    def progress(self, worker: int, at: int) -> Progress:
         """What the new records tell; the rest of the pulse is left open."""
         records, self._records = self._records, []
         since, self._at = self._at, at
@@ -98,10 +98,10 @@ class Digest:
                 for record in records
                 if (first := _first(record)) > since and not record.attempt
             ],
-            ttft=bins([record.first - record.sent for record in records if record.first and record.sent]),
-            gap=bins([gap for record in records if record.pieces for gap in record.pieces.times[1::step]], step),
-            tpot=bins([time for record in answered if (time := _tpot(record)) is not None]),
-            latency=bins([_done(record) - record.sent for record in answered if record.sent is not None]),
+            ttft=count_bins([record.first - record.sent for record in records if record.first and record.sent]),
+            gap=count_bins([gap for record in records if record.pieces for gap in record.pieces.times[1::step]], step),
+            tpot=count_bins([time for record in answered if (time := _tpot(record)) is not None]),
+            latency=count_bins([_done(record) - record.sent for record in answered if record.sent is not None]),
             kinds=Counter(record.error.kind for record in records if record.error is not None),
             failures=_failures(records),
             slos=tally(records, self._slos) if self._slos else {},

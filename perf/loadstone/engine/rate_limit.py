@@ -22,7 +22,7 @@ class RateLimits(Struct, frozen=True, kw_only=True):
     rpm: float | None = None
     tpm: float | None = None
 
-    def part(self, of: int) -> RateLimits:
+    def divide(self, of: int) -> RateLimits:
         """What one of so many processes has."""
         return RateLimits(
             rpm=None if self.rpm is None else self.rpm / of,
@@ -31,22 +31,22 @@ class RateLimits(Struct, frozen=True, kw_only=True):
 
 
 class RateLimiter:
-    """What is left of the limits. `waited`: requests that had to wait, and ns that they did, all together."""
+    """What is left of the limits. `delayed`: requests that had to wait, and ns that they did, all together."""
 
     def __init__(self, limits: RateLimits) -> None:
         self._limits = limits
         self._free = 0
         self._paid = 0.0
         self._answers = self._answered = 0
-        self.waited = (0, 0)
+        self.delayed = (0, 0)
 
-    def tokens(self, prompt: Prompt, asked: int | None) -> float:
+    def estimate(self, prompt: Prompt, asked: int | None) -> float:
         """The estimate: the prompt's characters, and the tokens asked for or, where none are, as many as answers have
         had so far."""
         mean = self._answered / self._answers if self._answers else 0.0
-        return prompt_tokens(prompt) + (mean if asked is None else asked)
+        return estimate_prompt_tokens(prompt) + (mean if asked is None else asked)
 
-    def book(self, now: int, tokens: float) -> int:
+    def reserve(self, now: int, tokens: float) -> int:
         """When a request of so many tokens may go, at `now` or later; from then on they are spent."""
         at = max(now, self._free, round(self._paid))
         if self._limits.rpm is not None:
@@ -54,7 +54,7 @@ class RateLimiter:
         if self._limits.tpm is not None:
             self._paid = at + tokens * MINUTE / self._limits.tpm
         if at > now:
-            self.waited = (self.waited[0] + 1, self.waited[1] + at - now)
+            self.delayed = (self.delayed[0] + 1, self.delayed[1] + at - now)
         return at
 
     def settle(self, tokens: float, usage: Usage | None) -> None:
@@ -66,7 +66,7 @@ class RateLimiter:
             self._paid += (usage.prompt + usage.completion - tokens) * MINUTE / self._limits.tpm
 
 
-def prompt_tokens(prompt: Prompt) -> float:
+def estimate_prompt_tokens(prompt: Prompt) -> float:
     """About how many tokens a prompt has; exactly where it is made of them."""
     if prompt.tokens is not None:
         return len(prompt.tokens)

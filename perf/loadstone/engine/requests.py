@@ -20,16 +20,16 @@ from loadstone.transport import Headers, Request
 
 
 class PreparedRequest(Struct, frozen=True):
-    """A request that can be sent any number of times. `asked`: output tokens it asks for, where it does. `model`: which
+    """A request that can be sent any number of times. `output_len`: output tokens it asks for, where it does. `model`: which
     of several it is for."""
 
     prompt: Prompt
     request: Request
     streamed: bool
-    asked: int | None
+    output_len: int | None
     model: str | None = None
 
-    def at(self, path: str) -> PreparedRequest:
+    def with_path(self, path: str) -> PreparedRequest:
         """The same for a server that has the API at another path."""
         return msgspec.structs.replace(self, request=msgspec.structs.replace(self.request, path=path))
 
@@ -43,7 +43,7 @@ class RequestBuilder:
         self._path = path
         self._shared: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *api.headers, *headers)
 
-    def make(self, prompt: Prompt, model: int = 0) -> PreparedRequest:
+    def build(self, prompt: Prompt, model: int = 0) -> PreparedRequest:
         """The job of a prompt, for one of the models."""
         settings = self._settings[model]
         body = self._body(prompt, settings)
@@ -55,11 +55,11 @@ class RequestBuilder:
             prompt=prompt,
             request=request,
             streamed=streamed,
-            asked=asked if isinstance(asked, int) else settings.output_len,
+            output_len=asked if isinstance(asked, int) else settings.output_len,
             model=settings.model if len(self._settings) > 1 else None,
         )
 
-    def try_later(self, prompt: Prompt) -> None:
+    def check_later_turns(self, prompt: Prompt) -> None:
         """Raises UsageError for a later turn that the API cannot ask, before anything is sent."""
         asked = prompt
         for turn in prompt.later:
@@ -86,11 +86,11 @@ class PreparedRequests:
 
     def __init__(self, prompts: Sequence[Prompt] | Mapping[int, Prompt], maker: RequestBuilder) -> None:
         """`prompts`: all rows, or some by their number."""
-        self.maker = maker
+        self.builder = maker
         rows = prompts if isinstance(prompts, Mapping) else dict(enumerate(prompts))
-        self._first = {row: maker.make(prompt) for row, prompt in rows.items()}
+        self._first = {row: maker.build(prompt) for row, prompt in rows.items()}
         for prompt in rows.values():
-            maker.try_later(prompt)
+            maker.check_later_turns(prompt)
         self._others: dict[tuple[int, int], PreparedRequest] = {}
 
     def __len__(self) -> int:
@@ -100,20 +100,20 @@ class PreparedRequests:
         """Prompts by the number of their row."""
         return {row: self._first[row].prompt for row in rows}
 
-    def at(self, row: int, model: int = 0) -> PreparedRequest:
+    def get(self, row: int, model: int = 0) -> PreparedRequest:
         job = self._first[row]
         if not model:
             return job
         if (row, model) not in self._others:
-            self._others[row, model] = self.maker.make(job.prompt, model)
+            self._others[row, model] = self.builder.build(job.prompt, model)
         return self._others[row, model]
 
-    def lines(self, plan: Plan) -> Iterator[bytes]:
+    def body_lines(self, plan: Plan) -> Iterator[bytes]:
         """The bodies as JSON lines, each once, in the order in which the plan first wants them. Of a conversation, the
         first request whole and what the later turns add."""
         places = range(plan.total if plan.total is not None else len(self))
         for row, model in dict.fromkeys((plan.row(place), plan.model(place)) for place in places):
-            yield _line(self.at(row, model))
+            yield _line(self.get(row, model))
 
 
 def _shown(headers: Headers) -> dict[str, str]:

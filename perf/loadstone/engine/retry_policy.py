@@ -24,8 +24,8 @@ Header = Callable[[bytes], bytes | None]
 class RetryPolicy(Struct, frozen=True, kw_only=True):
     """most: retries of one request. longest: seconds that one is waited for at most, whatever the server asks."""
 
-    most: int = 0
-    longest: float = 60.0
+    max_retries: int = 0
+    max_wait: float = 60.0
     seed: int = 0
 
     def wait(self, failure: Failure, status: int | None, header: Header, index: int, attempt: int) -> float | None:
@@ -34,16 +34,16 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         Doubling from FIRST, of which between a half and all is waited: requests that failed together do not come back
         together. A server that says when (`Retry-After`) is waited for, and up to FIRST longer.
         """
-        if attempt >= self.most or not again(failure, status):
+        if attempt >= self.max_retries or not is_retryable(failure, status):
             return None
         chance = crc32(f"{self.seed}/{index}/{attempt}".encode()) / 2**32
         told = retry_after(header)
         if told is not None:
-            return min(told + chance * FIRST, self.longest)
-        return min(FIRST * 2.0**attempt, self.longest) * (1 + chance) / 2
+            return min(told + chance * FIRST, self.max_wait)
+        return min(FIRST * 2.0**attempt, self.max_wait) * (1 + chance) / 2
 
 
-def again(failure: Failure, status: int | None) -> bool:
+def is_retryable(failure: Failure, status: int | None) -> bool:
     """Whether it may go better the next time."""
     if failure.kind == "status":
         return status is not None and (status == 429 or 500 <= status < 600)

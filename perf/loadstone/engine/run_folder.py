@@ -24,7 +24,7 @@ from loadstone import text
 from loadstone.errors import UsageError
 from loadstone.records import Record, from_lines, to_line
 
-PAUSE = 0.002
+WRITE_INTERVAL = 0.002
 RUN, RECORDS, SCHEDULE, BODIES = "run.json", "records.jsonl", "schedule.jsonl", "bodies.jsonl"
 SHARD, _SHARD = "records.{}.jsonl", re.compile(r"records\.(\d+)\.jsonl")
 
@@ -86,7 +86,7 @@ class RunFolder:
 
     def merge(self) -> None:
         """The shards, if any, become one file of records. Until it is whole they stay, and are read in its stead."""
-        whole, half, found = self.path / RECORDS, self.path / f".{RECORDS}.part", shards(self.path)
+        whole, half, found = self.path / RECORDS, self.path / f".{RECORDS}.part", find_shards(self.path)
         if not found:
             return
         try:
@@ -130,7 +130,7 @@ class Recorder:
                     batch.append(self._lines.get_nowait())
             open_ = batch[-1] is not None
             self._append(b"".join(line for line in batch if line is not None))
-            time.sleep(PAUSE if open_ else 0)
+            time.sleep(WRITE_INTERVAL if open_ else 0)
 
     def _append(self, data: bytes) -> None:
         try:
@@ -140,7 +140,7 @@ class Recorder:
             self.error = exc
 
 
-def runs(path: Path) -> list[Path]:
+def find_runs(path: Path) -> list[Path]:
     """The run that a folder is or, where it holds the repeats of one, those in order of their names; UsageError where
     it is neither."""
     if not path.is_dir():
@@ -154,7 +154,7 @@ def runs(path: Path) -> list[Path]:
                                              for part in re.split(r"(\d+)", folder.name)])  # fmt: skip
 
 
-def shards(path: Path) -> list[Path]:
+def find_shards(path: Path) -> list[Path]:
     """Files of records that several processes have left in a run folder, in the order of their numbers."""
     found = {int(match[1]): file for file in path.iterdir() if (match := _SHARD.fullmatch(file.name))}
     return [found[number] for number in sorted(found)]
@@ -259,4 +259,4 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     whole = path / RECORDS
-    return [whole] if whole.exists() else shards(path) or [whole]
+    return [whole] if whole.exists() else find_shards(path) or [whole]

@@ -15,7 +15,7 @@ import msgspec
 from loadstone.config.stages import Stage
 from loadstone.engine.prepare import PreparedRun
 from loadstone.host import machine
-from loadstone.host.client_health import cores, open_files
+from loadstone.host.client_health import allowed_cores, open_files
 from loadstone.host.limits import local_ports
 from loadstone.records import FORMAT
 from loadstone.schedule.plan import Plan
@@ -29,12 +29,12 @@ def now() -> str:
     return datetime.datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
-def run(made: PreparedRun) -> dict[str, Any]:
+def describe_run(made: PreparedRun) -> dict[str, Any]:
     """The content of run.json when the run begins; its end is added when it ends."""
     return {
         "format": FORMAT,
         "began": now(),
-        "config": made.config.shown(),
+        "config": made.config.redacted(),
         "model": made.models[0],
         "models": made.models,
         "expected": made.plan.expected,
@@ -42,8 +42,8 @@ def run(made: PreparedRun) -> dict[str, Any]:
         "stages": list(_stages(made.plan.load.stages)),
         "server": msgspec.to_builtins(made.servers[0]),
         "servers": msgspec.to_builtins(made.servers),
-        "clock": machine.clock(made.config),
-        "ceiling": machine.load(made.config),
+        "clock": machine.arrival_clock(made.config),
+        "ceiling": machine.load_ceiling(made.config),
         "host": _host(),
         "versions": {"loadstone": __version__, "python": platform.python_version(), **_versions()},
     }
@@ -72,7 +72,7 @@ def _host() -> dict[str, Any]:
         "system": platform.platform(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "allowed_cores": cores(),
+        "allowed_cores": allowed_cores(),
         "open_files": open_files(),
         "local_ports": local_ports(),
         "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],

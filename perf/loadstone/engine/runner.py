@@ -44,26 +44,26 @@ class Times(Struct, frozen=True, kw_only=True):
 
 class Runner:
     """One run of one plan, or of a share in it, by a carrier, which may be looked at while it goes on. Places go by
-    their ordinal in the share. `led`: the number of slots is not the plan's, but told by `lead`. `budget`: what the
+    their ordinal in the share. `led`: the number of slots is not the plan's, but told by `set_concurrency`. `budget`: what the
     limits a minute let through; a request that they hold back is wanted when they let it go."""
 
     def __init__(
         self,
-        carrier: Sender,
+        sender: Sender,
         times: Times | None = None,
         wait: Wait | None = None,
-        share: Partition | None = None,
-        led: bool = False,
-        budget: RateLimiter | None = None,
+        partition: Partition | None = None,
+        live_concurrency: bool = False,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
-        self.carrier = carrier
-        self.attempts = Attempts(carrier, budget, self._think)
-        self._plan = carrier.plan
-        self._clock = carrier.clock
+        self.sender = sender
+        self.attempts = Attempts(sender, rate_limiter, self._think)
+        self._plan = sender.plan
+        self._clock = sender.clock
         self._times = times or Times()
         self._wait = wait or self._sleep
-        self._share = share or Partition()
-        self._led = asyncio.Event() if led else None
+        self._share = partition or Partition()
+        self._led = asyncio.Event() if live_concurrency else None
         self._next = 0
         self._total = None if self._plan.total is None else self._share.count(self._plan.total)
         self._due = None if self._plan.offsets is None else self._dues(self._plan.offsets)
@@ -81,14 +81,14 @@ class Runner:
         self.origin = 0
         self.ended = "done"
         self.stopping = False
-        self.unsent = 0
+        self.unsent_turns = 0
         """Later turns of conversations that there was no time for."""
 
     async def run(self, origin: int | None = None) -> str:
         """Run to the end; returns why it ended: `done`, `duration`, or the reason given to `stop`. `origin`: when the
         run begins, ns of the clock; at once if None."""
         self._loop = asyncio.get_running_loop()
-        self.origin = self.carrier.origin = self._clock() if origin is None else origin
+        self.origin = self.sender.origin = self._clock() if origin is None else origin
         self._dispatcher = asyncio.ensure_future(self._begin())
         await asyncio.wait([self._dispatcher])
         if not self._dispatcher.cancelled():
@@ -116,21 +116,21 @@ class Runner:
         """Send nothing more; what is in flight has `grace` seconds to end, then it is cut off. Call again to hurry."""
         if not self.stopping:
             self.stopping, self.ended, self._stopped_at = True, reason, self.now
-            self.carrier.closing = True
+            self.sender.closing = True
             for waiting in (self._dispatcher, *self._thinking):
                 if waiting is not None:
                     waiting.cancel()
         cut = Failure("stopped", f"in flight when the run ended ({reason})")
-        self._later(grace, self.carrier.cut_off, cut)
+        self._later(grace, self.sender.cancel_all, cut)
 
-    def lead(self, slots: int) -> None:
+    def set_concurrency(self, slots: int) -> None:
         """From now on so many requests or conversations in flight; more are begun at once, fewer as they end."""
         assert self._led is not None
         self._level = slots
         self._led.set()
 
     def _dues(self, offsets: Offsets) -> Offsets:
-        return offsets[self._share.places(len(offsets))]
+        return offsets[self._share.positions(len(offsets))]
 
     def _waiting(self, until: int) -> range:
         """Places of an open loop that were due by then and have not begun."""
@@ -141,10 +141,10 @@ class Runner:
         waited = Failure("stopped", f"waiting for a slot when the run ended ({self.ended})")
         for ordinal in self._waiting(self._stopped_at) if self.stopping else ():
             assert self._due is not None
-            place, due = self._share.place(ordinal), self.origin + int(self._due[ordinal])
-            job = self.carrier.job(place)
-            flight = self.carrier.flight(place, 0, job, due, self._phase(ordinal, due))
-            self.carrier.record(flight, waited, len(job.prompt.later))
+            place, due = self._share.position(ordinal), self.origin + int(self._due[ordinal])
+            job = self.sender.first_request(place)
+            flight = self.sender.build(place, 0, job, due, self._phase(ordinal, due))
+            self.sender.record(flight, waited, len(job.prompt.later))
 
     # who begins when
 
@@ -260,18 +260,20 @@ class Runner:
     async def _converse(self, ordinal: int, scheduled: int, ready: int) -> None:
         """The first request of a place and, if it ends well, the turns that follow. `ready`: when nothing but this
         client kept it from leaving."""
-        job, tokens = self.carrier.job(self._share.place(ordinal)), 0.0
+        job, tokens = self.sender.first_request(self._share.position(ordinal)), 0.0
         later = job.prompt.later
-        if self.attempts.limited:
-            allowed, tokens = await self.attempts.allowed(job, ready)
+        if self.attempts.has_limits:
+            allowed, tokens = await self.attempts.wait_for_limits(job, ready)
             if self.stopping:
                 return self._record_held(ordinal, job, scheduled)
             scheduled, ready = (scheduled, ready) if allowed == ready else (allowed, allowed)
         flight = self._flight(ordinal, 0, job, scheduled)
-        await self.carrier.carry(flight, ready, len(later))
-        if flight.again is not None or self.attempts.limited:  # of most requests this is all, and it is the hot path
-            flight = await self.attempts.go_on(flight, len(later), tokens)
-        if flight.well and later:
+        await self.sender.send(flight, ready, len(later))
+        if (
+            flight.retry_in is not None or self.attempts.has_limits
+        ):  # of most requests this is all, and it is the hot path
+            flight = await self.attempts.send_retries(flight, len(later), tokens)
+        if flight.succeeded and later:
             await self._follow(ordinal, flight, later)
         return None
 
@@ -280,31 +282,31 @@ class Runner:
         if self._due is not None:
             flight = self._flight(ordinal, 0, job, due)
             held = Failure("stopped", f"held back by --rpm or --tpm when the run ended ({self.ended})")
-            self.carrier.record(flight, held, len(job.prompt.later))
+            self.sender.record(flight, held, len(job.prompt.later))
 
     async def _follow(self, ordinal: int, flight: InFlightRequest, later: Sequence[Prompt]) -> None:
         """The later turns, each when the one before has ended well and been thought over."""
         for turn, said in enumerate(later, 1):
             due = self._clock() + round(said.think * NS_PER_S)
-            job = self.carrier.next_job(self._share.place(ordinal), turn, flight)
+            job = self.sender.next_turn(self._share.position(ordinal), turn, flight)
             tokens = 0.0
             if not self.stopping:
                 await self._think(due)
-            if self.attempts.limited and not self.stopping:
-                due, tokens = await self.attempts.allowed(job, due)
+            if self.attempts.has_limits and not self.stopping:
+                due, tokens = await self.attempts.wait_for_limits(job, due)
             if self.stopping:
-                self.unsent += len(later) - turn + 1
+                self.unsent_turns += len(later) - turn + 1
                 return
             flight = self._flight(ordinal, turn, job, due)
-            flight = await self.attempts.carry(flight, due, len(later) - turn, tokens)
-            if not flight.well:
+            flight = await self.attempts.send(flight, due, len(later) - turn, tokens)
+            if not flight.succeeded:
                 return
 
     def _flight(self, ordinal: int, turn: int, job: PreparedRequest, scheduled: int) -> InFlightRequest:
         phase = self._phase(ordinal, scheduled)
         if not self._armed and phase == "measure":
             self._arm()
-        return self.carrier.flight(self._share.place(ordinal), turn, job, scheduled, phase)
+        return self.sender.build(self._share.position(ordinal), turn, job, scheduled, phase)
 
     def _phase(self, ordinal: int, scheduled: int) -> Phase:
         """By time where warm-up or cool-down of a closed loop are times, else by place."""
@@ -316,7 +318,7 @@ class Runner:
                 return "warmup"
             if end is not None and at >= end - load.cooldown_time * NS_PER_S:
                 return "cooldown"
-        return self._plan.phase(self._share.place(ordinal - self._warmed))
+        return self._plan.phase(self._share.position(ordinal - self._warmed))
 
     # time
 

@@ -19,12 +19,12 @@ from loadstone.config.schema import Config
 from loadstone.engine import rate_limit
 from loadstone.engine.in_flight import InFlightRequest, TimeLimits
 from loadstone.engine.lifecycle import quiet_gc, watched
-from loadstone.engine.progress_digest import Digest, bins
+from loadstone.engine.progress_digest import ProgressDigest, count_bins
 from loadstone.engine.requests import PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy
 from loadstone.engine.run_folder import Recorder
 from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Endpoint, RequestStyle, Sender
+from loadstone.engine.sender import Endpoint, RequestOptions, Sender
 from loadstone.engine.worker_messages import Progress, WorkerResult
 from loadstone.host import timer
 from loadstone.host.client_health import ClientHealth
@@ -35,10 +35,10 @@ from loadstone.schedule.plan import Plan
 from loadstone.units import NS_PER_S
 
 # Seconds between two pulses.
-BEAT = 0.2
-Hear = Callable[[Progress], None]
+PROGRESS_INTERVAL = 0.2
+OnProgress = Callable[[Progress], None]
 # Is told when the run's time is 0, ns of the clock.
-Began = Callable[[int], None]
+OnStart = Callable[[int], None]
 
 
 class WorkerInputs(Struct, frozen=True, kw_only=True):
@@ -47,12 +47,12 @@ class WorkerInputs(Struct, frozen=True, kw_only=True):
     config: Config
     api: API
     plan: Plan
-    jobs: PreparedRequests
-    doors: list[Endpoint]
+    requests: PreparedRequests
+    endpoints: list[Endpoint]
     records: Path
-    share: Partition = Partition()
+    partition: Partition = Partition()
     request_ids: str | None = None
-    led: bool = False
+    live_concurrency: bool = False
 
 
 class Worker:
@@ -60,9 +60,9 @@ class Worker:
 
     def __init__(self, part: WorkerInputs) -> None:
         self._part = part
-        self._hear: Hear | None = None
-        self._secrets = keys.secrets(part.config)
-        self._digest = Digest(part.config.goodput)
+        self._hear: OnProgress | None = None
+        self._secrets = keys.find_secrets(part.config)
+        self._digest = ProgressDigest(part.config.goodput)
         self._health = ClientHealth()
         self._looked, self._sends, self._cpu = 0, 0, time.process_time()
         self._recorder = Recorder(part.records)
@@ -70,32 +70,32 @@ class Worker:
         self.runner = _runner(part, self._keep, self._waiter)
 
     async def run(
-        self, hear: Hear | None = None, origin: int | None = None, began: Began = lambda _: None
+        self, on_progress: OnProgress | None = None, origin: int | None = None, on_start: OnStart = lambda _: None
     ) -> WorkerResult:
-        """To the end: why it ended, and how this process fared. `hear` is called a few times a second with how things
+        """To the end: why it ended, and how this process fared. `on_progress` is called a few times a second with how things
         stand. `origin`: when the run begins, ns of the clock."""
-        self._hear = hear
+        self._hear = on_progress
         try:
             with quiet_gc():
-                async with watched(self._beat(hear) if hear else None):
+                async with watched(self._beat(on_progress) if on_progress else None):
                     self._health.start()
-                    asyncio.get_running_loop().call_soon(lambda: began(self.runner.origin))
+                    asyncio.get_running_loop().call_soon(lambda: on_start(self.runner.origin))
                     ended = await self.runner.run(origin)
         finally:
-            client = self._health.stop(self.runner.carrier.lags)
+            client = self._health.stop(self.runner.sender.send_lags)
             self.close()
-        if hear:
-            hear(self._pulse())
+        if on_progress:
+            on_progress(self._pulse())
         if self._recorder.error is not None:  # it may have come with the last of the records
             ended = _unwritten(self._recorder.error)
         runner = self.runner
         return WorkerResult(
-            worker=self._part.share.worker,
+            worker=self._part.partition.worker,
             ended=ended,
-            written=runner.carrier.written,
-            unsent=runner.unsent,
+            written=runner.sender.written,
+            unsent_turns=runner.unsent_turns,
             client=client,
-            held=runner.attempts.held,
+            delayed=runner.attempts.delayed,
         )
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Worker:
 
     @property
     def in_flight(self) -> int:
-        return len(self.runner.carrier.flights)
+        return len(self.runner.sender.in_flight)
 
     def _keep(self, record: Record) -> None:
         """Raises whatever hinders the record from being written, and then nothing of it is."""
@@ -118,58 +118,60 @@ class Worker:
         if self._recorder.error is not None and not self.runner.stopping:
             self.runner.stop(_unwritten(self._recorder.error))
 
-    async def _beat(self, hear: Hear) -> None:
+    async def _beat(self, hear: OnProgress) -> None:
         while True:
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(PROGRESS_INTERVAL)
             hear(self._pulse())
 
     def _pulse(self) -> Progress:
-        runner, carrier = self.runner, self.runner.carrier
+        runner, carrier = self.runner, self.runner.sender
         since, cpu = self._looked, self._cpu
         self._looked, self._cpu = runner.now, time.process_time()
-        pulse = self._digest.pulse(self._part.share.worker, self._looked)
-        sends, self._sends = carrier.lags[self._sends :], len(carrier.lags)
-        lags, waited = self._health.since()
+        pulse = self._digest.progress(self._part.partition.worker, self._looked)
+        sends, self._sends = carrier.send_lags[self._sends :], len(carrier.send_lags)
+        lags, waited = self._health.new_samples()
         passed = max(self._looked - since, 1)
         return msgspec.structs.replace(
             pulse,
             finished=carrier.finished,
             failed=carrier.failed,
-            in_flight=len(carrier.flights),
+            in_flight=len(carrier.in_flight),
             overdue=runner.overdue,
             stopping=runner.stopping,
-            tokens=pulse.tokens + sum(len(flight.reply.times) for flight in carrier.flights),
+            tokens=pulse.tokens + sum(len(flight.response.times) for flight in carrier.in_flight),
             waits=pulse.waits + self._waits(since + runner.origin),
             cpu=(self._cpu - cpu) * NS_PER_S / passed,
-            waited=None if waited is None else waited * NS_PER_S / passed,
-            lags=bins(lags),
-            sends=bins(sends),
+            core_wait=None if waited is None else waited * NS_PER_S / passed,
+            loop_lags=count_bins(lags),
+            send_lags=count_bins(sends),
         )
 
     def _waits(self, since: int) -> list[float]:
         """Seconds from schedule to first output, of the answers that began since then and are still under way."""
-        flights = (flight for flight in self.runner.carrier.flights if not flight.order.attempt)
-        begun = ((flight.reply.first, flight.order.scheduled) for flight in flights)
+        flights = (flight for flight in self.runner.sender.in_flight if not flight.scheduled.attempt)
+        begun = ((flight.response.first, flight.scheduled.due) for flight in flights)
         return [(first - scheduled) / NS_PER_S for first, scheduled in begun if first is not None and first > since]
 
 
 def _runner(part: WorkerInputs, keep: Callable[[Record], None], waiter: Timer) -> Runner:
     config = part.config
     limits = TimeLimits(
-        ttft=config.ttft_timeout, idle=config.idle_timeout, whole=config.timeout, cancel=config.cancel_after
+        ttft=config.ttft_timeout, idle=config.idle_timeout, total=config.timeout, cancel_after=config.cancel_after
     )
-    style = RequestStyle(
+    style = RequestOptions(
         limits=limits,
         keep_text=_keeps_text(config),
         request_ids=part.request_ids,
-        worker=part.share.worker,
-        retries=RetryPolicy(most=config.retries, longest=config.retry_longest, seed=config.seed),
+        worker=part.partition.worker,
+        retries=RetryPolicy(max_retries=config.retries, max_wait=config.retry_longest, seed=config.seed),
     )
-    carrier = Sender(part.plan, part.jobs, part.api, part.doors, keep, clock=timer.clock, style=style)
+    carrier = Sender(part.plan, part.requests, part.api, part.endpoints, keep, clock=timer.clock, options=style)
     times = Times(duration=config.duration, grace=config.grace)
     limited = rate_limit.RateLimits(rpm=config.rpm, tpm=config.tpm)
-    spending = None if limited == rate_limit.RateLimits() else rate_limit.RateLimiter(limited.part(part.share.workers))
-    return Runner(carrier, times, waiter.until, part.share, part.led, spending)
+    spending = (
+        None if limited == rate_limit.RateLimits() else rate_limit.RateLimiter(limited.divide(part.partition.workers))
+    )
+    return Runner(carrier, times, waiter.until, part.partition, part.live_concurrency, spending)
 
 
 def _unwritten(error: OSError) -> str:
@@ -179,7 +181,7 @@ def _unwritten(error: OSError) -> str:
 def _scrubbed(record: Record, secrets: list[str]) -> Record:
     if record.error is None:
         return record
-    message = keys.without(record.error.message, secrets)
+    message = keys.hide_secrets(record.error.message, secrets)
     return msgspec.structs.replace(record, error=Failure(record.error.kind, message))
 
 
@@ -188,5 +190,5 @@ def _keeps_text(config: Config) -> Callable[[InFlightRequest], bool] | None:
     if config.save_text:
         return lambda _: True
     if config.tokenizer is not None:
-        return lambda flight: flight.reply.usage is None
+        return lambda flight: flight.response.usage is None
     return None

@@ -17,19 +17,19 @@ from loadstone.engine import prepare
 from loadstone.engine.requests import PreparedRequests
 from loadstone.engine.worker import Worker, WorkerInputs
 from loadstone.engine.worker_messages import (  # fmt: skip
-    LENGTH,
-    Down,
-    Frames,
+    LENGTH_BYTES,
+    FrameSplitter,
+    FromWorker,
     Ready,
     Refusal,
     SetConcurrency,
     StartSignal,
     Stop,
-    Up,
+    ToWorker,
     WorkerSpec,
-    down,
-    frame,
-    unpacked,
+    decode_to_worker,
+    encode_frame,
+    unpack_plan,
 )
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
@@ -47,9 +47,9 @@ def main() -> None:
 
 def _first(pipe: int) -> WorkerSpec | None:
     """The commission; None when there is nobody to give one, or no longer to its end."""
-    length = _exactly(pipe, LENGTH)
+    length = _exactly(pipe, LENGTH_BYTES)
     body = _exactly(pipe, int.from_bytes(length, "big"))
-    message = down(body) if body else None
+    message = decode_to_worker(body) if body else None
     assert message is None or isinstance(message, WorkerSpec)
     return message
 
@@ -70,7 +70,7 @@ async def _serve(commission: WorkerSpec, pipe_in: int, pipe_out: int) -> None:
         talk.say(Refusal(str(exc)))
     else:
         await _carry_out(engine, talk)
-        for door in part.doors:
+        for door in part.endpoints:
             await door.transport.close()
     await talk.close()
 
@@ -100,7 +100,7 @@ async def _word(talk: _Talk) -> int | None:
 async def _obey(engine: Worker, talk: _Talk) -> None:
     while (message := await talk.hear()) is not None:
         if isinstance(message, SetConcurrency):
-            engine.runner.lead(message.slots)
+            engine.runner.set_concurrency(message.slots)
         elif isinstance(message, Stop):
             engine.stop(message.reason, message.grace)
     engine.stop("orphaned", 0.0)
@@ -108,18 +108,18 @@ async def _obey(engine: Worker, talk: _Talk) -> None:
 
 def _part(commission: WorkerSpec) -> WorkerInputs:
     config = commission.config
-    api = prepare.protocol(config)
-    doors = [entrance.door for entrance in prepare.entrances(config, api)]
+    api = prepare.find_api(config)
+    doors = [entrance.endpoint for entrance in prepare.endpoint_specs(config, api)]
     return WorkerInputs(
         config=config,
         api=api,
-        plan=unpacked(commission.schedule),
-        jobs=PreparedRequests(commission.prompts, prepare.maker(config, api, doors, commission.models)),
-        doors=doors,
+        plan=unpack_plan(commission.plan),
+        requests=PreparedRequests(commission.prompts, prepare.request_builder(config, api, doors, commission.models)),
+        endpoints=doors,
         records=Path(commission.records),
-        share=commission.share,
+        partition=commission.partition,
         request_ids=commission.request_ids,
-        led=commission.led,
+        live_concurrency=commission.live_concurrency,
     )
 
 
@@ -128,7 +128,7 @@ class _Talk:
 
     def __init__(self, reader: asyncio.StreamReader, transport: asyncio.WriteTransport, end: _End) -> None:
         self._reader, self._transport, self._end = reader, transport, end
-        self._frames, self._heard = Frames(), list[Down]()
+        self._frames, self._heard = FrameSplitter(), list[ToWorker]()
 
     @classmethod
     async def open(cls, pipe_in: int, pipe_out: int) -> _Talk:
@@ -138,17 +138,17 @@ class _Talk:
         transport, end = await running.connect_write_pipe(_End, target)
         return cls(reader, transport, end)
 
-    def say(self, message: Up) -> None:
+    def say(self, message: FromWorker) -> None:
         if not self._transport.is_closing():
-            self._transport.write(frame(message))
+            self._transport.write(encode_frame(message))
 
-    async def hear(self) -> Down | None:
+    async def hear(self) -> ToWorker | None:
         """The next message; None when there are no more."""
         while not self._heard:
             data = await self._reader.read(1 << 16)
             if not data:
                 return None
-            self._heard += map(down, self._frames.feed(data))
+            self._heard += map(decode_to_worker, self._frames.feed(data))
         return self._heard.pop(0)
 
     async def close(self) -> None:

@@ -18,10 +18,10 @@ from loadstone.records import Prompt
 from loadstone.schedule.partition import Partition
 from loadstone.schedule.plan import DatasetShape, Load, Plan
 
-LENGTH = 4
+LENGTH_BYTES = 4
 
 
-class Schedule(Struct, frozen=True, kw_only=True):
+class PlanMessage(Struct, frozen=True, kw_only=True):
     """A plan as it travels: see plan.Plan. `offsets`: int64, little-endian, as bytes, so that no machine has to draw
     them again; None for a closed loop."""
 
@@ -30,48 +30,48 @@ class Schedule(Struct, frozen=True, kw_only=True):
     turns: list[int]
     total: int | None
     offsets: bytes | None
-    warm: int
-    cool: int
-    brought: list[int]
+    warmup: int
+    cooldown: int
+    stage_counts: list[int]
     end: int | None
 
 
-def packed(plan: Plan) -> Schedule:
+def pack_plan(plan: Plan) -> PlanMessage:
     """A plan, ready to travel."""
-    return Schedule(
+    return PlanMessage(
         load=plan.load,
         ids=list(plan.rows.ids),
         turns=plan.turns.tolist(),
         total=plan.total,
         offsets=None if plan.offsets is None else plan.offsets.astype("<i8").tobytes(),
-        warm=plan.warm,
-        cool=plan.cool,
-        brought=list(plan.brought),
+        warmup=plan.warmup,
+        cooldown=plan.cooldown,
+        stage_counts=list(plan.stage_counts),
         end=plan.end,
     )
 
 
-def unpacked(schedule: Schedule) -> Plan:
-    """Inverse of `packed`; the recorded instants of the rows stay behind, the offsets are made of them."""
+def unpack_plan(schedule: PlanMessage) -> Plan:
+    """Inverse of `pack_plan`; the recorded instants of the rows stay behind, the offsets are made of them."""
     s = schedule
     offsets = None if s.offsets is None else np.frombuffer(s.offsets, "<i8").astype(np.int64)
-    return Plan(s.load, DatasetShape(s.ids, s.turns), s.total, offsets, s.warm, s.cool, s.brought, s.end)
+    return Plan(s.load, DatasetShape(s.ids, s.turns), s.total, offsets, s.warmup, s.cooldown, s.stage_counts, s.end)
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True, tag=True):
     """Sent first: everything that a process has to know. `prompts`: rows of the dataset by their number, those of its
     share at least. `models`: in the order of the plan's numbers. `records`: path of the file to write records to.
-    `request_ids`: what their ids begin with. `led`: the number of slots comes by `SetConcurrency`, not from the
+    `request_ids`: what their ids begin with. `live_concurrency`: the number of slots comes by `SetConcurrency`, not from the
     schedule."""
 
-    share: Partition
+    partition: Partition
     config: Config
-    schedule: Schedule
+    plan: PlanMessage
     prompts: dict[int, Prompt]
     models: list[str]
     records: str
     request_ids: str | None = None
-    led: bool = False
+    live_concurrency: bool = False
 
 
 class StartSignal(Struct, frozen=True, tag=True):
@@ -81,7 +81,7 @@ class StartSignal(Struct, frozen=True, tag=True):
 
 
 class SetConcurrency(Struct, frozen=True, tag=True):
-    """From now on so many requests or conversations in flight, by this process alone (closed loop, `led`)."""
+    """From now on so many requests or conversations in flight, by this process alone (closed loop, `live_concurrency`)."""
 
     slots: int
 
@@ -134,38 +134,38 @@ class Progress(Struct, frozen=True, kw_only=True, tag=True):
     latency: dict[int, int] = {}
     kinds: dict[str, int] = {}
     cpu: float | None = None
-    waited: float | None = None
-    lags: dict[int, int] = {}
-    sends: dict[int, int] = {}
+    core_wait: float | None = None
+    loop_lags: dict[int, int] = {}
+    send_lags: dict[int, int] = {}
     failures: list[tuple[str, str, int]] = []
     slos: dict[str, tuple[int, int]] = {}
 
 
 class WorkerResult(Struct, frozen=True, kw_only=True, tag=True):
     """The last message: all records are in the file. `ended`: why, as in run.json; `written`: how many records;
-    `client`: how this process fared (health.py); `held`: requests that limits a minute held back, and for how many ns
+    `client`: how this process fared (health.py); `delayed`: requests that limits a minute held back, and for how many ns
     all together."""
 
     worker: int
     ended: str
     written: int
-    unsent: int
+    unsent_turns: int
     client: dict[str, float | None]
-    held: tuple[int, int] = (0, 0)
+    delayed: tuple[int, int] = (0, 0)
 
 
 # What a process is told.
-Down = WorkerSpec | StartSignal | SetConcurrency | Stop
+ToWorker = WorkerSpec | StartSignal | SetConcurrency | Stop
 # What it tells.
-Up = Ready | Refusal | Progress | WorkerResult
+FromWorker = Ready | Refusal | Progress | WorkerResult
 
 _encoder = msgspec.msgpack.Encoder()
-_down: msgspec.msgpack.Decoder[Down] = msgspec.msgpack.Decoder(Down)
-_down_json: msgspec.json.Decoder[Down] = msgspec.json.Decoder(Down)
-_up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)
+_down: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+_down_json: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(ToWorker)
+_up: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 
 
-def frame(message: Down | Up) -> bytes:
+def encode_frame(message: ToWorker | FromWorker) -> bytes:
     """A message with its length in front."""
     try:
         body = _encoder.encode(message)
@@ -175,20 +175,20 @@ def frame(message: Down | Up) -> bytes:
         if isinstance(message, WorkerSpec):  # prompts are sent as they are, or not at all
             raise
         body = _encoder.encode(text.to_utf8_nested(msgspec.to_builtins(message)))
-    return len(body).to_bytes(LENGTH, "big") + body
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
 
-def down(body: bytes) -> Down:
+def decode_to_worker(body: bytes) -> ToWorker:
     """What a process has been told. Raises msgspec.ValidationError or DecodeError for anything else."""
     return _down_json.decode(body) if body.startswith(b"{") else _down.decode(body)
 
 
-def up(body: bytes) -> Up:
+def decode_from_worker(body: bytes) -> FromWorker:
     """What a process has told."""
     return _up.decode(body)
 
 
-class Frames:
+class FrameSplitter:
     """Cuts a stream of bytes into messages, still encoded."""
 
     def __init__(self) -> None:
@@ -197,10 +197,10 @@ class Frames:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The messages that are whole by now."""
         self._rest += data
-        while len(self._rest) >= LENGTH:
-            end = LENGTH + int.from_bytes(self._rest[:LENGTH], "big")
+        while len(self._rest) >= LENGTH_BYTES:
+            end = LENGTH_BYTES + int.from_bytes(self._rest[:LENGTH_BYTES], "big")
             if len(self._rest) < end:
                 return
-            body = bytes(self._rest[LENGTH:end])
+            body = bytes(self._rest[LENGTH_BYTES:end])
             del self._rest[:end]
             yield body

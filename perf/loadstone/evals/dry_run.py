@@ -27,7 +27,7 @@ from loadstone.tasks.spec import Task
 CHARACTERS = 4
 
 
-class Planned(Struct, frozen=True, kw_only=True):
+class TaskForecast(Struct, frozen=True, kw_only=True):
     """A task as it would be asked. `input_tokens`: of all prompts; `output_tokens`: what the answers may have at the
     most; `cost`: with answers of that length; `first`: its first prompt as it is sent."""
 
@@ -45,25 +45,26 @@ class Planned(Struct, frozen=True, kw_only=True):
     first: str
 
 
-class Plan(Struct, frozen=True):
+class Forecast(Struct, frozen=True):
     """`counted`: by the tokenizer, and not estimated from characters."""
 
-    tasks: list[Planned]
+    tasks: list[TaskForecast]
     counted: bool
 
 
-def look(settings: Eval, notice: Notice = lambda _: None) -> Plan:
+def forecast(settings: Eval, notice: Notice = lambda _: None) -> Forecast:
     """What would be asked. Raises UsageError as the evaluation itself would, as far as that needs no server."""
     settings = settings.check()
     name = settings.load.tokenizer
     count = tokenizer.load(name).count if name else _estimate
     made = [
-        task_run.paper(task, way(task, settings), settings, notice) for task in selection.select(settings, notice).tasks
+        task_run.build_task_run(task, default_mode(task, settings), settings, notice)
+        for task in selection.select_tasks(settings, notice).tasks
     ]
-    return Plan([_planned(paper, count, settings) for paper in made], counted=name is not None)
+    return Forecast([_planned(paper, count, settings) for paper in made], counted=name is not None)
 
 
-def way(task: Task, settings: Eval) -> AnswerMode:
+def default_mode(task: Task, settings: Eval) -> AnswerMode:
     """As the task is answered where nothing is known of the server."""
     mode = task.default if settings.mode == "auto" else settings.mode
     if mode not in task.modes:
@@ -75,15 +76,15 @@ def way(task: Task, settings: Eval) -> AnswerMode:
     )
 
 
-def _planned(paper: TaskRun, count: Callable[[str], int], settings: Eval) -> Planned:
-    wanted = list(paper.wanted())
+def _planned(paper: TaskRun, count: Callable[[str], int], settings: Eval) -> TaskForecast:
+    wanted = list(paper.requests())
     input_tokens = _counted(wanted, count)
     most = paper.settings.get("max_tokens", paper.settings.get("max_completion_tokens", 1))
-    output_tokens = sum(1 + len(one.later) for one in wanted) * (most if paper.route.mode == "generation" else 1)
+    output_tokens = sum(1 + len(one.later) for one in wanted) * (most if paper.answer_mode.mode == "generation" else 1)
     setup = paper.setup(True)
-    return Planned(
+    return TaskForecast(
         task=paper.task.name,
-        mode=paper.route.mode,
+        mode=paper.answer_mode.mode,
         template=setup.template,
         version=paper.task.version,
         shots=paper.shots,
@@ -103,15 +104,15 @@ def _counted(wanted: Iterable[EvalRequest], count: Callable[[str], int]) -> int:
     known: dict[int, int] = {}
     total = 0
     for one in wanted:
-        if id(one.asked) not in known:
-            known[id(one.asked)] = count(build.shown(one.asked))
-        total += known[id(one.asked)] + (count(one.continuation) if one.continuation else 0)
-        total += sum(known[id(one.asked)] + said for said in accumulate(map(count, one.later)))
+        if id(one.prompt) not in known:
+            known[id(one.prompt)] = count(build.readable(one.prompt))
+        total += known[id(one.prompt)] + (count(one.continuation) if one.continuation else 0)
+        total += sum(known[id(one.prompt)] + said for said in accumulate(map(count, one.later)))
     return total
 
 
 def _shown(wanted: EvalRequest) -> str:
-    return build.shown(wanted.asked) + (f"[{wanted.continuation}]" if wanted.continuation else "")
+    return build.readable(wanted.prompt) + (f"[{wanted.continuation}]" if wanted.continuation else "")
 
 
 def _estimate(text: str) -> int:
@@ -121,7 +122,7 @@ def _estimate(text: str) -> int:
 COLUMNS = ["task", "mode", "template", "shots", "items", "of", "requests", "input tokens", "output tokens <="]
 
 
-def page(plan: Plan) -> Page:
+def page(plan: Forecast) -> Page:
     priced = any(task.cost is not None for task in plan.tasks)
     rows = [_row(task, priced) for task in plan.tasks]
     requests = sum(task.requests for task in plan.tasks)
@@ -133,13 +134,13 @@ def page(plan: Plan) -> Page:
     return Page("Dry run", lead, [Section("Requests", [table]), Section("Prompts", prompts)])
 
 
-def _row(task: Planned, priced: bool) -> list[str]:
+def _row(task: TaskForecast, priced: bool) -> list[str]:
     counts = (task.shots, task.items, task.original, task.requests, task.input_tokens, task.output_tokens)
     cells = [task.task, task.mode, f"{task.template} {task.version:g}", *(f"{count:,}" for count in counts)]
     return [*cells, *([_cost(task.cost)] if priced else [])]
 
 
-def _sum(plan: Plan, priced: bool) -> list[list[str]]:
+def _sum(plan: Forecast, priced: bool) -> list[list[str]]:
     if len(plan.tasks) < 2:
         return []
     names = ("items", "original", "requests", "input_tokens", "output_tokens")

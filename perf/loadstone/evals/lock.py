@@ -16,7 +16,7 @@ from loadstone.errors import UsageError
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path) -> Iterator[None]:
     """Keep the folder for this process; one that was made for it and stayed empty is taken away again. Raises
     UsageError where another evaluation is at work in it, or where it cannot be made."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from loadstone.checks.finding import Finding, plain
+from loadstone.checks.finding import Finding, one_line
 from loadstone.checks.rules import examine, judge
 from loadstone.report import server_tables
 from loadstone.report.page import Table
@@ -84,7 +84,7 @@ def _requests(summary: Summary) -> Table:
         f"{count:,} more to {what}" for count, what in ((c.warmup, "warm up"), (c.cooldown, "cool down")) if count
     ]
     rows = [
-        ["server", plain(server)],
+        ["server", one_line(server)],
         ["load", _load(summary)],
         ["duration", "-" if summary.duration is None else f"{summary.duration:.2f} s, ended: {_ended(run)}"],
         ["requests", f"{c.completed:,} completed of {expected}" + (f" ({', '.join(around)})" if around else "")],
@@ -106,7 +106,7 @@ def _requests(summary: Summary) -> Table:
 
 def _ended(run: dict[str, Any]) -> str:
     because = run.get("ended_because")
-    return (run.get("ended") or "-") + (f" ({plain(because, 400)})" if because else "")
+    return (run.get("ended") or "-") + (f" ({one_line(because, 400)})" if because else "")
 
 
 def _load(summary: Summary) -> str:
@@ -256,7 +256,7 @@ def _of(part: Window, name: str, what: str) -> str:
 
 
 def _failures(summary: Summary) -> Table | None:
-    rows = [[kind, f"{count:,}", plain(message)] for kind, message, count in summary.failures]
+    rows = [[kind, f"{count:,}", one_line(message)] for kind, message, count in summary.failures]
     return Table("Failures", ["kind", "requests", "first words"], rows) if rows else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.report.page import Table
 from loadstone.server_metrics.names import SERVER_METRICS, server_metric
 from loadstone.summary import ClientServerCount, ClientServerMetric, Metric, ServerSide, ServerWindow, Source
@@ -28,7 +28,7 @@ def tables(side: ServerSide | None) -> Iterator[Table]:
         if rows := list(_rows(source)):
             columns = ["", "whole run", "max", "steady", "max"]
             yield Table(
-                "Server" if alone else f"Server {plain(source.url)}", columns, rows, _note(source), numeric=True
+                "Server" if alone else f"Server {one_line(source.url)}", columns, rows, _note(source), numeric=True
             )
     if side.beside:
         columns = ["ms", "client mean", "server", "difference", "client p50", "server", "client p99", "server"]
@@ -42,12 +42,12 @@ def tables(side: ServerSide | None) -> Iterator[Table]:
         note = "from the first request sent to the end of the last, warm-up and all"
         yield Table("Counted by both", ["", "client", "server"], rows, note, numeric=True)
     if side.remarks:
-        yield Table("Of the server", [""], [[plain(remark, 300)] for remark in side.remarks])
+        yield Table("Of the server", [""], [[one_line(remark, 300)] for remark in side.remarks])
 
 
 def _note(source: Source) -> str:
     kinds, missed = " and ".join(source.kinds) or "metrics", f", {source.missed:,} times in vain"
-    return f"{kinds} at {plain(source.url)}, asked {source.scrapes:,} times" + (missed if source.missed else "")
+    return f"{kinds} at {one_line(source.url)}, asked {source.scrapes:,} times" + (missed if source.missed else "")
 
 
 def _rows(source: Source) -> Iterator[list[str]]:
@@ -65,7 +65,7 @@ def _rows(source: Source) -> Iterator[list[str]]:
 
 
 def _label(name: str) -> str:
-    label = plain(server_metric(name).label)
+    label = one_line(server_metric(name).label)
     return f"{label}, mean and p99 (ms)" if server_metric(name).kind == "times" else label
 
 

@@ -36,4 +36,4 @@ def show(
     if view is terminal.render and output in (None, "-"):
         terminal.report(summary)
     else:
-        outputs.put((page() if view is run_page.render else None) or view(summary), output)
+        outputs.write((page() if view is run_page.render else None) or view(summary), output)

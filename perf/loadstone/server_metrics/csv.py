@@ -16,6 +16,7 @@ from pathlib import Path
 from loadstone.errors import UsageError
 from loadstone.server_metrics.names import Labels, SeriesKey
 from loadstone.server_metrics.series import ScrapedSource, SourceRows, build_source
+from loadstone.text import write_rows
 
 NAME = "server.csv"
 HEAD = ("time_s", "source", "name", "labels", "value")
@@ -43,19 +44,14 @@ class ServerCsvWriter:
             if self._written.get(key) != value and (whole or not key[0].endswith("_bucket")):
                 self._written[key] = value
                 rows.append((*key, value))
-        return _text(
+        cells = (
             (f"{at:.3f}", self._source, name, encode_labels(labels), f"{value:.15g}") for name, labels, value in rows
         )
-
-
-def _text(rows: Iterable[Iterable[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+        return write_rows(None, cells)
 
 
 def head() -> str:
-    return _text([HEAD])
+    return write_rows(HEAD, [])
 
 
 def encode_labels(labels: Labels) -> str:

@@ -35,8 +35,10 @@ async def find_pages(config: Config, paths: Sequence[str], notice: Notice) -> li
     out to have. `paths`: of the API, which a server's address may end in."""
     if config.scrape is False:
         return []
-    if config.scraped:
-        return [await _asked(config, place, notice) for place in _places(config, map(add_metrics_path, config.scraped))]
+    if config.scrape_urls:
+        return [
+            await _asked(config, place, notice) for place in _places(config, map(add_metrics_path, config.scrape_urls))
+        ]
     own = (metrics_url(url, paths) for url in config.urls)
     looks = [_there(config, place, notice) for place in _places(config, own)]
     return [place for place in await asyncio.gather(*looks) if place is not None]

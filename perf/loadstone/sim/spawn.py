@@ -19,7 +19,7 @@ TTFT, ITL = "50ms", "10ms"
 def with_server(config: Config, notice: Callable[[str], None]) -> Iterator[Config]:
     """`config` itself if it has a URL, or a model that needs none; else with the URL of a server that lives as long as
     the context."""
-    if config.url is not None or config.own:
+    if config.url is not None or config.own_model:
         yield config
         return
     command = child_process.command("loadstone", "serve", "--port", "0", "--ttft", TTFT, "--itl", ITL)

@@ -15,7 +15,7 @@ import msgspec
 
 from loadstone import results
 from loadstone.engine import lost_requests, run_folder
-from loadstone.engine.worker_messages import WorkerSpec, unpacked
+from loadstone.engine.worker_messages import WorkerSpec, unpack_plan
 from loadstone.errors import UsageError
 from loadstone.loadtest import Result
 from loadstone.records import Record
@@ -61,10 +61,10 @@ def _told(head: dict[str, Any], closing: Closing) -> dict[str, Any]:
 def owed(folder: run_folder.RunFolder, parcels: Path, gone: Gone) -> Iterator[Record]:
     """What a process was to send and did not deliver."""
     wanted = msgspec.msgpack.decode((parcels / str(gone.engine)).read_bytes(), type=WorkerSpec)
-    plan, share, shard = unpacked(wanted.schedule), wanted.share, folder.shard(gone.engine)
-    written = lost_requests.Written(run_folder.load_records(shard) if shard.exists() else ())
-    slots = lost_requests.slots(plan, share, gone.at, 0) if gone.slots is None else gone.slots
-    return lost_requests.missing(plan, share, written, gone.at, slots, gone.why)
+    plan, share, shard = unpack_plan(wanted.plan), wanted.partition, folder.shard(gone.engine)
+    written = lost_requests.WrittenRecords(run_folder.load_records(shard) if shard.exists() else ())
+    slots = lost_requests.open_slots(plan, share, gone.at, 0) if gone.slots is None else gone.slots
+    return lost_requests.missing_records(plan, share, written, gone.at, slots, gone.why)
 
 
 if __name__ == "__main__":

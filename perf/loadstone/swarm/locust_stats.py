@@ -60,5 +60,5 @@ def _requests(entry: Any, count: int, times: dict[int, int]) -> None:
 
 def milliseconds(number: int) -> float:
     """The middle of a bin, to three digits."""
-    value = progress_digest.middle(number) * 1e3
+    value = progress_digest.bin_middle(number) * 1e3
     return round(value, 2 - math.floor(math.log10(value)))

@@ -319,7 +319,7 @@ class Master:
         """The results, by a process of its own; returns the exit status."""
         assert run.halt is not None
         led = not shaped(run.config)
-        because = run.watchers.because if run.watchers is not None else None
+        because = run.watchers.reason if run.watchers is not None else None
         closing = Closing(
             config=run.config,
             folder=made.folder,

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.engine import run_metadata
-from loadstone.host.client_health import worst
+from loadstone.host.client_health import worst_client
 from loadstone.swarm.members import Members
 
 # As when a process of `loadstone run` dies.
@@ -57,9 +57,9 @@ def tail(roster: Members, halted: str, because: str | None, origin: int) -> dict
     return {
         "ended": LOST if lost else special,
         "ended_because": "; ".join(lost) if lost else because or BECAUSE.get(special, special),
-        "unsent_turns": sum(outcome.unsent for outcome in outcomes),
+        "unsent_turns": sum(outcome.unsent_turns for outcome in outcomes),
         "ended_at": run_metadata.now(),
-        "client": worst([outcome.client for outcome in outcomes]) if outcomes else {},
+        "client": worst_client([outcome.client for outcome in outcomes]) if outcomes else {},
         "workers": roster.clients(),
         "clocks": roster.clocks(),
         "lost": lost,

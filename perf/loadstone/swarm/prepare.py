@@ -47,10 +47,12 @@ async def prepare(order: Order) -> Made:
         config = msgspec.structs.replace(config, **changes)
     path = Path(config.output) if config.output else run_folder.default_path(config.label)
     run_folder.check_free(path)
-    async with setup.ready(config, output.notice) as made:
+    async with setup.open_run(config, output.notice) as made:
         places = await discovery.find_pages(made.config, discovery.api_paths(made.api), output.notice)
         folder = run_folder.RunFolder(path)
-        head = run_metadata.run(made) | {"digest": loadtest.write_plan(made, folder, secrets.secrets(made.config))}
+        head = run_metadata.describe_run(made) | {
+            "digest": loadtest.write_plan(made, folder, secrets.find_secrets(made.config))
+        }
         head["ceiling"] = None  # it would be the master's, which sends nothing
         if endless:
             head["config"]["duration"] = None
@@ -63,7 +65,7 @@ async def prepare(order: Order) -> Made:
 def _commissions(made: PreparedRun, order: Order) -> int:
     ids, shares = loadtest.request_id_prefix(made.config), partition(made.plan, order.processes)
     for share in shares:
-        wanted = worker_pool.commission(made, share, Path("."), ids, order.led)
+        wanted = worker_pool.worker_spec(made, share, Path("."), ids, order.led)
         (Path(order.parcels) / str(share.worker)).write_bytes(msgspec.msgpack.encode(wanted))
     return len(shares)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone.config.parse import REPLAY, seconds
+from loadstone.config.parse import REPLAY, parse_seconds
 from loadstone.config.redact import HIDDEN, hide_in_url
 from loadstone.config.schema import Config, flag
 from loadstone.errors import UsageError
@@ -35,17 +35,17 @@ def config(environ: Mapping[str, str] = os.environ) -> Config:
             return msgspec.json.decode(text, type=Config)
         except msgspec.MsgspecError as exc:
             raise UsageError(f"{RUN} is not a run: {exc}") from exc
-    from loadstone.config.load import config_of
+    from loadstone.config.load import load_config
 
     path = environ.get(CONFIG)
-    return config_of({"config": path} if path else {})
+    return load_config({"config": path} if path else {})
 
 
 def sendable(config: Config) -> Config:
     """`config`, if it holds no secret: it travels to the workers as it is. Raises UsageError."""
     if config.workers != "auto":
         raise UsageError("--workers is for one machine: give each worker of a swarm its --processes")
-    shown = config.shown()
+    shown = config.redacted()
     for name, value in msgspec.to_builtins(config).items():
         if shown[name] != value and HIDDEN in repr(shown[name]):
             raise UsageError(
@@ -98,7 +98,7 @@ def silence(environ: Mapping[str, str] = os.environ) -> float:
     """Seconds without a word after which the master gives a machine up. Raises UsageError."""
     said = environ.get(SILENCE, "20s")
     try:
-        return seconds(said)
+        return parse_seconds(said)
     except ValueError as exc:
         raise UsageError(f"{SILENCE} takes a time such as 20s, not {said!r}") from exc
 
@@ -115,6 +115,6 @@ def here(environ: Mapping[str, str] = os.environ) -> Here:
     said = environ.get(PROCESSES, "auto")
     if said != "auto" and not (said.isdecimal() and int(said)):
         raise UsageError(f"{PROCESSES} takes auto or a number from 1, not {said!r}")
-    cores = len(client_health.cores() or []) or os.cpu_count() or 1
+    cores = len(client_health.allowed_cores() or []) or os.cpu_count() or 1
     spool = Path(environ.get(SPOOL) or "loadstone-spool")
     return Here(cores if said == "auto" else int(said), spool)

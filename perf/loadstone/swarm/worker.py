@@ -121,9 +121,9 @@ class Worker:
         task.pieces = dict.fromkeys(task.pieces, b"")
         self._here.spool.mkdir(parents=True, exist_ok=True)
         for wanted in messages.unpacked(data):
-            path = self._here.spool.absolute() / f"{task.run}.{wanted.share.worker}.jsonl"
+            path = self._here.spool.absolute() / f"{task.run}.{wanted.partition.worker}.jsonl"
             engine = Engine(msgspec.structs.replace(wanted, records=str(path)), self._pulse)
-            task.led, task.watched = wanted.led, settings.watched(wanted.config)
+            task.led, task.watched = wanted.live_concurrency, settings.watched(wanted.config)
             task.engines.append(engine)
             task.streams.append(Stream(task.run, engine, path, self._say))
         with gevent.Timeout(START, UsageError(f"its processes were not ready within {START:g} s")):

@@ -17,18 +17,18 @@ from gevent.os import make_nonblocking, nb_read, nb_write
 from gevent.queue import Queue
 
 from loadstone.engine.worker_messages import (
-    Down,
-    Frames,
+    FrameSplitter,
     Progress,
     Ready,
     Refusal,
     SetConcurrency,
     StartSignal,
     Stop,
+    ToWorker,
     WorkerResult,
     WorkerSpec,
-    frame,
-    up,
+    decode_from_worker,
+    encode_frame,
 )
 from loadstone.host import child_process
 
@@ -41,7 +41,7 @@ class Engine:
     died."""
 
     def __init__(self, commission: WorkerSpec, hear: Hear) -> None:
-        self.number = commission.share.worker
+        self.number = commission.partition.worker
         self.records = commission.records
         self.standing = Event()
         self.over = Event()
@@ -68,8 +68,8 @@ class Engine:
         gevent.spawn(self._write)
         gevent.spawn(self._read)
 
-    def tell(self, message: Down) -> None:
-        self._words.put(frame(message))
+    def tell(self, message: ToWorker) -> None:
+        self._words.put(encode_frame(message))
 
     def go(self, origin: int) -> None:
         self.tell(StartSignal(origin))
@@ -95,10 +95,10 @@ class Engine:
             os.close(self._in)
 
     def _read(self) -> None:
-        frames = Frames()
+        frames = FrameSplitter()
         while data := nb_read(self._out, SIZE):
             for body in frames.feed(data):
-                self._take(up(body))
+                self._take(decode_from_worker(body))
         os.close(self._out)
         self._process.wait()
         self.dismiss()

@@ -20,7 +20,7 @@ from loadstone.tasks import BENCHMARKS, custom
 from loadstone.tasks.spec import Benchmark, Data, Group, Task
 
 GROUP = "loadstone.tasks"
-FOREIGN = "lm-eval:"
+LM_EVAL_PREFIX = "lm-eval:"
 WILD = re.compile(r"[*?\[]")
 Part = TypeVar("Part", Task, Group)
 # Names of the categories in a file of one's own, in their order.
@@ -28,13 +28,13 @@ Categories = Callable[[Data], list[str]]
 
 
 class Selection(Struct, frozen=True):
-    """Tasks in the order asked for, each once; the groups that they were asked for by, inner ones too. `foreign`: names
-    of lm-eval's tasks, without `lm-eval:`; `absent`: of tasks that were left out for want of data."""
+    """Tasks in the order asked for, each once; the groups that they were asked for by, inner ones too. `lm_eval_names`:
+    names of lm-eval's tasks, without `lm-eval:`; `without_data`: of tasks that were left out for want of data."""
 
     tasks: list[Task]
     groups: list[Group]
-    foreign: list[str] = []
-    absent: list[str] = []
+    lm_eval_names: list[str] = []
+    without_data: list[str] = []
 
 
 def find(names: Sequence[str], categories: Categories | None = None) -> Selection:
@@ -45,8 +45,8 @@ def find(names: Sequence[str], categories: Categories | None = None) -> Selectio
     parts: list[Task | Group] = []
     foreign: list[str] = []
     for name in names:
-        if name.startswith(FOREIGN):
-            foreign.append(name.removeprefix(FOREIGN))
+        if name.startswith(LM_EVAL_PREFIX):
+            foreign.append(name.removeprefix(LM_EVAL_PREFIX))
         else:
             parts += _meant(name, categories)
     tasks = _once(part for part in parts if isinstance(part, Task))
@@ -62,7 +62,7 @@ def benchmarks() -> list[Benchmark]:
 def _meant(name: str, categories: Categories | None) -> list[Task | Group]:
     kind, _, file = name.partition(":")
     if file and kind in custom.KINDS:
-        made = custom.benchmark(kind, file, categories)
+        made = custom.file_benchmark(kind, file, categories)
         return _called(made.name, [made])
     if ".py:" in name:
         return _parts(_benchmark(name))
@@ -141,5 +141,6 @@ def _unknown(name: str) -> UsageError:
     hint = f"did you mean {near[0]}? " if near else ""
     files = ", ".join(f"{kind}:FILE" for kind in custom.KINDS)
     return UsageError(
-        f"no task {name!r}: {hint}give a name that `loadstone list tasks` shows, {files}, {FOREIGN}NAME or FILE.py:NAME"
+        f"no task {name!r}: {hint}give a name that `loadstone list tasks` shows, {files}, {LM_EVAL_PREFIX}NAME or"
+        " FILE.py:NAME"
     )

@@ -27,7 +27,7 @@ class Data(Struct, frozen=True, kw_only=True):
     `test.jsonl`, `data/test/{config}_test.csv`, `HumanEval.jsonl.gz`.
     columns: of CSV files without a head.
     rows: from a row of the original files that holds several items, such as an article with its questions, to a row for
-    each; from any other to itself alone. It comes before `row`, and raises as that does.
+    each; from any other to itself alone. It comes before `convert_row`, and raises as that does.
     row: from a row of the original files, or of a hub variant, to the schema that the task reads; from any other to
     itself. It raises KeyError, TypeError or ValueError for what it cannot read.
     field: of a JSON file that is one object, where its rows are (`examples` in BIG-Bench Hard).
@@ -45,13 +45,13 @@ class Data(Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     shots_files: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
-    rows: Callable[[Doc], list[Doc]] | None = None
-    row: Callable[[Doc], Doc] | None = None
-    field: str | None = None
+    expand_row: Callable[[Doc], list[Doc]] | None = None
+    convert_row: Callable[[Doc], Doc] | None = None
+    rows_field: str | None = None
     folder: str | None = None
     benchmark: str | None = None
-    column: str | None = None
-    parse: Callable[[str], list[Doc]] | None = None
+    split_column: str | None = None
+    parse_shots: Callable[[str], list[Doc]] | None = None
 
 
 class Filter(Struct, frozen=True):
@@ -74,7 +74,7 @@ class Generation(Struct, frozen=True, kw_only=True):
     filters: tuple[Filter, ...]
     headline: str = "exact_match"
     stop: tuple[str, ...] = ()
-    tokens: int = 256
+    max_tokens: int = 256
     settings: Mapping[str, Any] = {}
     query: Callable[[Doc], str] | None = None
     target: Callable[[Doc], str] | None = None
@@ -97,9 +97,9 @@ class Task(Struct, frozen=True, kw_only=True):
 
     version: of the template, as lm-eval numbers it; every change that may move a number moves it.
     query: what is asked; target: what is right, as text; answers, choices, gold, cluster, later: see Sample.
-    shots: worked examples by default, `most` at the most; draw: the first of the split, lm-eval's seeded draw from it,
-    or `fixed`, whose questions are worded as `query` would. shot: (question, answer) of a row as an example, where
-    not (query, target).
+    shots: worked examples by default, `max_shots` at the most; draw: the first of the split, lm-eval's seeded draw
+    from it, or `fixed`, whose questions are worded as `query` would. shot: (question, answer) of a row as an
+    example, where not (query, target).
     keep: which rows belong to the task (a level, a subject).
     generation, likelihood: how it can be answered; `default` is taken where the server allows it.
     source: paper or address; repeats: passes by default.
@@ -120,12 +120,12 @@ class Task(Struct, frozen=True, kw_only=True):
     later: Callable[[Doc], list[str]] | None = None
     keep: Callable[[Doc], bool] | None = None
     description: str = ""
-    delimiter: str = " "
-    between: str = "\n\n"
+    target_delimiter: str = " "
+    fewshot_delimiter: str = "\n\n"
     shots: int = 0
-    most: int | None = None
+    max_shots: int | None = None
     draw: Literal["first", "random", "spare", "fixed"] = "first"
-    fixed: tuple[tuple[str, str], ...] = ()
+    fixed_shots: tuple[tuple[str, str], ...] = ()
     shot: Callable[[Doc], tuple[str, str]] | None = None
     generation: Generation | None = None
     likelihood: Likelihood | None = None
@@ -162,4 +162,4 @@ class Benchmark(Struct, frozen=True, kw_only=True):
 class HarnessTask(Task, frozen=True, kw_only=True):
     """The task in our terms. `foreign`: lm-eval's, with what it is asked and judged by."""
 
-    foreign: Any  # evals.lm_eval.tasks.Foreign
+    lm_eval_task: Any  # evals.lm_eval.tasks.Foreign

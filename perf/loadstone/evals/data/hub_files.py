@@ -51,7 +51,7 @@ def split_files(folder: Path, config: str | None, split: str) -> list[Path]:
     return _complete(_by_card(folder, config, split) or _by_name(folder, config, split))
 
 
-def in_order(files: Iterator[Path] | list[Path]) -> list[Path]:
+def natural_order(files: Iterator[Path] | list[Path]) -> list[Path]:
     """By name, numbers in it by their size: 2.json stands before 10.json."""
     return sorted(files, key=lambda file: [(part.isdigit(), part.zfill(12)) for part in re.split(r"(\d+)", str(file))])
 
@@ -106,7 +106,7 @@ def _data(folder: Path) -> list[Path]:
     """Data files right in a folder."""
     if not folder.is_dir():
         return []
-    return in_order([file for file in folder.iterdir() if _ending(file) in ENDINGS and file.is_file()])
+    return natural_order([file for file in folder.iterdir() if _ending(file) in ENDINGS and file.is_file()])
 
 
 def _one_form(files: list[Path]) -> list[Path]:
@@ -153,7 +153,7 @@ def _by_card(folder: Path, config: str | None, split: str) -> list[Path]:
     for word in ALIASES.get(split, (split,)):
         if word in patterns:
             files = {file for pattern in patterns[word] for file in _matching(folder, pattern)}
-            return _without_twins(in_order(list(files)))
+            return _without_twins(natural_order(list(files)))
     return []
 
 

@@ -40,7 +40,7 @@ class Rows(Struct, frozen=True):
     origin: str
 
 
-def rows(data: Data, root: str | None, *, shots: bool = False) -> Rows:
+def load_rows(data: Data, root: str | None, *, shots: bool = False) -> Rows:
     """Rows of the questions, or of the worked examples. `root`: a folder, `bundled`, or None for what the hub's cache
     and the `datasets` library have. Raises UsageError."""
     split = _split(data, shots)
@@ -55,7 +55,7 @@ def rows(data: Data, root: str | None, *, shots: bool = False) -> Rows:
     return _read(files, data, split, BUNDLED if root == BUNDLED else "files")
 
 
-def held(data: Data, root: str) -> bool:
+def has_rows(data: Data, root: str) -> bool:
     """Whether the folder, or `bundled`, has rows for the questions."""
     return bool(_own(data, False) or _found(data, _folder(root), data.split, False))
 
@@ -89,7 +89,7 @@ def _own(data: Data, shots: bool) -> list[Path]:
 
 def _of_one_split(data: Data, files: list[Path]) -> Data:
     """A file of examples alone tells no splits."""
-    return data if str(files[0]) in data.files else replace(data, column=None)
+    return data if str(files[0]) in data.files else replace(data, split_column=None)
 
 
 def _folder(root: str) -> Path:
@@ -140,7 +140,7 @@ def _first(folder: Path, names: Iterable[str]) -> list[Path]:
     for name in names:
         for form in dict.fromkeys((name, f"{name}.gz", name.removesuffix(".gz"))):
             if files := [file for file in folder.glob(form) if file.is_file()]:
-                return hub_files.in_order(files)
+                return hub_files.natural_order(files)
     return []
 
 
@@ -187,14 +187,14 @@ def _read(files: list[Path], data: Data, split: str | None, origin: str) -> Rows
 
 def _is_of(row: Doc, split: str | None, data: Data) -> bool:
     """Whether a row is of the split, where a column tells."""
-    return data.column is None or (row.get(data.column) or data.split) == split
+    return data.split_column is None or (row.get(data.split_column) or data.split) == split
 
 
 def _normal(row: Doc, where: str, data: Data) -> list[Doc]:
     """The items that a row holds, in the schema that the task reads."""
     try:
-        parts = [row] if data.rows is None else data.rows(row)
-        return parts if data.row is None else [data.row(part) for part in parts]
+        parts = [row] if data.expand_row is None else data.expand_row(row)
+        return parts if data.convert_row is None else [data.convert_row(part) for part in parts]
     except KeyError as exc:
         raise UsageError(f"{where}: no field {exc}; there are {', '.join(map(str, row)) or 'none'}") from exc
     except (TypeError, ValueError, IndexError, AttributeError) as exc:

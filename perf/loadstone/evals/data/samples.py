@@ -23,7 +23,7 @@ SEED = 1234
 Shot = tuple[str, str]
 
 
-class Which(Struct, frozen=True, kw_only=True):
+class SampleSelection(Struct, frozen=True, kw_only=True):
     """Which rows are asked: so many of the task's, below 1 that share, or those of these doc_ids; all without either.
     `num_fewshot`: worked examples, where not as many as the task has by itself."""
 
@@ -32,25 +32,27 @@ class Which(Struct, frozen=True, kw_only=True):
     num_fewshot: int | None = None
 
 
-def shots_of(task: Task, wanted: int | None) -> int:
+def shot_count(task: Task, requested: int | None) -> int:
     """How many worked examples the questions get: those wanted, as far as the task allows."""
-    most = len(task.fixed) if task.draw == "fixed" else task.most
-    count = task.shots if wanted is None else wanted
+    most = len(task.fixed_shots) if task.draw == "fixed" else task.max_shots
+    count = task.shots if requested is None else requested
     return count if most is None else min(count, most)
 
 
-def samples(task: Task, mode: Mode, docs: Sequence[Doc], shot_docs: Sequence[Doc], which: Which) -> list[Sample]:
+def select_samples(
+    task: Task, mode: Mode, docs: Sequence[Doc], shot_docs: Sequence[Doc], selection: SampleSelection
+) -> list[Sample]:
     """The samples that are asked, by doc_id. `shot_docs`: rows to take examples from, the same object as `docs` where
     they are the same split. Raises UsageError."""
-    chosen = set(_chosen(task, docs, which))
-    count = shots_of(task, which.num_fewshot)
+    chosen = set(_chosen(task, docs, selection))
+    count = shot_count(task, selection.num_fewshot)
     shots = _drawn(task, mode, docs, shot_docs, count) if count else ([] for _ in docs)
     last = max(chosen, default=-1)
     pairs = islice(enumerate(zip(docs, shots, strict=False)), last + 1)
     return [_sample(task, mode, number, doc, taken) for number, (doc, taken) in pairs if number in chosen]
 
 
-def _chosen(task: Task, docs: Sequence[Doc], which: Which) -> list[int]:
+def _chosen(task: Task, docs: Sequence[Doc], which: SampleSelection) -> list[int]:
     if which.ids is not None:
         if wrong := [number for number in which.ids if not 0 <= number < len(docs)]:
             raise UsageError(f"--samples asks {task.name} for {wrong[0]}, but its doc_ids are 0 to {len(docs) - 1}")
@@ -64,7 +66,7 @@ def _chosen(task: Task, docs: Sequence[Doc], which: Which) -> list[int]:
 def _drawn(task: Task, mode: Mode, docs: Sequence[Doc], pool: Sequence[Doc], count: int) -> Iterator[list[Shot]]:
     """The examples of each row in turn."""
     if task.draw == "fixed":
-        yield from (list(task.fixed[:count]) for _ in docs)
+        yield from (list(task.fixed_shots[:count]) for _ in docs)
         return
     own = pool is docs or task.draw == "spare"
     if count > (most := len(pool) - own):
@@ -134,7 +136,7 @@ def _sample(task: Task, mode: Mode, number: int, doc: Doc, shots: list[Shot]) ->
     description = task.description if spec is None or spec.description is None else spec.description
     prefix = (spec.prefix if spec is not None else None) or ""
     asked = Question(query=query(doc), description=description, shots=shots, prefix=prefix,
-                  delimiter=task.delimiter, between=task.between)  # fmt: skip
+                  delimiter=task.target_delimiter, between=task.fewshot_delimiter)  # fmt: skip
     more: dict[str, Any] = {name: made(doc) for name in _MORE if (made := getattr(task, name)) is not None}
     return Sample(task=task.name, doc_id=number, doc=doc, target=target(doc), ask=asked, **more)
 

@@ -19,42 +19,42 @@ from loadstone.tasks.catalogue import Selection
 from loadstone.tasks.spec import Data, Task
 
 
-def select(settings: Eval, notice: Notice) -> Selection:
+def select_tasks(settings: Eval, notice: Notice) -> Selection:
     """The tasks that are meant, ours and lm-eval's. Raises UsageError."""
-    ours = chosen(settings.tasks, settings.data)
-    if ours.absent:
-        first, left = ours.absent[0], len(ours.absent)
+    ours = find_tasks(settings.tasks, settings.data)
+    if ours.without_data:
+        first, left = ours.without_data[0], len(ours.without_data)
         notice(f"the small sets have no questions of {left} of the tasks, such as {first}: they are left out")
-    found = harness.added(ours, settings.include_path)
+    found = harness.add_tasks(ours, settings.include_path)
     _check_samples(settings.samples, found.tasks)
     return found
 
 
-def chosen(names: Sequence[str], root: str | None) -> Selection:
+def find_tasks(names: Sequence[str], root: str | None) -> Selection:
     """What the names mean, with a task for each category of files of one's own. Of benchmarks with many tasks the small
     sets have a few: with `bundled` the others stand in `absent`. Raises UsageError, also where none is left."""
     found = catalogue.find(names, categories)
     if root != BUNDLED:
         return found
-    tasks = [task for task in found.tasks if stocked(task)]
+    tasks = [task for task in found.tasks if is_bundled(task)]
     if found.tasks and not tasks:
         first = found.tasks[0]
-        rows.rows(first.data, BUNDLED)  # says what is missing
+        rows.load_rows(first.data, BUNDLED)  # says what is missing
         raise UsageError(f"the small sets have no question of {first.name}: give --data-dir DIR with its files")
     absent = [task.name for task in found.tasks if task not in tasks]
-    return replace(found, tasks=tasks, absent=absent)
+    return replace(found, tasks=tasks, without_data=absent)
 
 
-def stocked(task: Task) -> bool:
+def is_bundled(task: Task) -> bool:
     """Whether the small sets have questions of the task."""
-    if not rows.held(task.data, BUNDLED):
+    if not rows.has_rows(task.data, BUNDLED):
         return False
-    return task.keep is None or any(map(task.keep, rows.rows(task.data, BUNDLED).docs))
+    return task.keep is None or any(map(task.keep, rows.load_rows(task.data, BUNDLED).docs))
 
 
 def categories(data: Data) -> list[str]:
     """What the rows of a file of one's own say that they belong to, in the order of the file."""
-    found = (custom.category(doc) or custom.NONE for doc in rows.rows(data, None).docs)
+    found = (custom.category(doc) or custom.NO_CATEGORY for doc in rows.load_rows(data, None).docs)
     return list(dict.fromkeys(found))
 
 

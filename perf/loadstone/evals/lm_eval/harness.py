@@ -19,11 +19,11 @@ from loadstone.tasks.spec import Group
 INSTALL = "--tasks lm-eval:NAME needs lm-eval: pip install 'loadstone[lm-eval]'"
 
 
-def added(selection: Selection, include_path: str | None = None) -> Selection:
+def add_tasks(selection: Selection, include_path: str | None = None) -> Selection:
     """With the tasks of lm-eval's that are meant, and the groups that hold them. Raises UsageError."""
-    if not selection.foreign:
+    if not selection.lm_eval_names:
         return selection
-    tasks, groups = load(selection.foreign, include_path)
+    tasks, groups = load_tasks(selection.lm_eval_names, include_path)
     known = {task.name for task in selection.tasks}
     if twice := [task.name for task in tasks if task.name in known]:
         raise UsageError(f"{twice[0]} and lm-eval:{twice[0]} have the same name: evaluate them apart")
@@ -31,7 +31,7 @@ def added(selection: Selection, include_path: str | None = None) -> Selection:
     return replace(selection, tasks=[*selection.tasks, *specs], groups=[*selection.groups, *groups])
 
 
-def load(names: Sequence[str], include_path: str | None = None) -> tuple[list[LmEvalTask], list[Group]]:
+def load_tasks(names: Sequence[str], include_path: str | None = None) -> tuple[list[LmEvalTask], list[Group]]:
     """The tasks that lm-eval has under these names (`FOLDER/NAME` for one of a folder of one's own), with the groups
     that hold them. Raises UsageError."""
     found: dict[str, LmEvalTask] = {}

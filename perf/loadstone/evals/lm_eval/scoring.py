@@ -24,7 +24,7 @@ DRAWS = 200
 _MODES: dict[str, Mode] = {"generate_until": "generation"}
 
 
-class Judge:
+class HarnessScorer:
     """Of one task. `instances`: lm-eval's, by doc_id; `together`: the task makes one answer of all passes."""
 
     def __init__(self, name: str, task: Any, instances: Mapping[int, list[Any]], together: bool) -> None:
@@ -52,13 +52,13 @@ class Judge:
         """The first metric that is a mean, as accuracy is."""
         return next((name for name in self.names if self._mean(name)), next(iter(self.names), "acc"))
 
-    def judge(self, answered: ItemResponses) -> list[Score]:
+    def score_item(self, answered: ItemResponses) -> list[Score]:
         """An item by all of the task's filters, pass by pass; all passes at once where the task makes one of them."""
         count = max(map(len, answered.responses), default=0)
         passes = [list(range(count))] if self._together else [[attempt] for attempt in range(count)]
         return [score for attempts in passes for score in self._pass(answered, attempts)]
 
-    def figures(self, tallied: TaskResult) -> TaskResult:
+    def add_figures(self, tallied: TaskResult) -> TaskResult:
         """With what lm-eval makes of all items that were judged, where that is no mean."""
         known = {(figure.metric, figure.filter): figure for figure in tallied.figures}
         failed = max((figure.outcomes.get("failed", 0) for figure in tallied.figures), default=0)

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.errors import UsageError
-from loadstone.evals.lm_eval.scoring import Judge
+from loadstone.evals.lm_eval.scoring import HarnessScorer
 from loadstone.evals.requests.build import EvalRequest, Form, Item
 from loadstone.samples import Question, Sample
 from loadstone.tasks.spec import Data, Filter, Generation, HarnessTask, Likelihood, Mode
@@ -46,13 +46,13 @@ class LmEvalTask:
         self._task = task
         self._instances: dict[int, list[Any]] = {}
         self._together = int(task.config.repeats or 1) > 1
-        self.judging = Judge(name, task, self._instances, self._together)
+        self.scorer = HarnessScorer(name, task, self._instances, self._together)
         self.spec = self._spec()
 
     @property
     def mode(self) -> Mode:
         """In which it is answered: the task's own way is the only one."""
-        return self.judging.mode
+        return self.scorer.mode
 
     @property
     def shots(self) -> int:
@@ -70,17 +70,19 @@ class LmEvalTask:
         found: Raw = self._task.dump_config()
         return json.loads(json.dumps(found, default=str))  # type: ignore[no-any-return]
 
-    def items(self, ask: TaskOptions, form: Form) -> list[Item]:
+    def items(self, options: TaskOptions, form: Form) -> list[Item]:
         """The items with their requests. Raises UsageError where the task cannot be asked like this."""
         if self._task.OUTPUT_TYPE == "loglikelihood_rolling" and form == "messages":
             raise UsageError(f"lm-eval:{self.name} measures a whole text, which no chat can: say --api completions")
-        self._build(ask, form)
-        passes = int(self._task.config.repeats) if self._together else ask.repeat
-        return [self._item(doc_id, instances, form, passes, ask.gen) for doc_id, instances in self._instances.items()]
+        self._build(options, form)
+        passes = int(self._task.config.repeats) if self._together else options.repeat
+        return [
+            self._item(doc_id, instances, form, passes, options.gen) for doc_id, instances in self._instances.items()
+        ]
 
     def settings(self, gen: Mapping[str, Any]) -> Raw:
         """Of its generation, as sent; none for a choice."""
-        return generation(self._task.config.generation_kwargs or {}, gen) if self.mode == "generation" else {}
+        return generation_settings(self._task.config.generation_kwargs or {}, gen) if self.mode == "generation" else {}
 
     def _build(self, ask: TaskOptions, form: Form) -> None:
         task, limit = self._task, ask.limit
@@ -128,27 +130,29 @@ class LmEvalTask:
     def _wanted(self, name: str, attempt: int, instance: Any, form: Form, gen: Mapping[str, Any]) -> EvalRequest:
         ident = f"{name}#{attempt}" if attempt else name
         if instance.request_type == "loglikelihood_rolling":
-            return EvalRequest(id=ident, mode="loglikelihood", asked="", continuation=instance.args[0], attempt=attempt)
+            return EvalRequest(
+                id=ident, mode="loglikelihood", prompt="", continuation=instance.args[0], attempt=attempt
+            )
         context, what = instance.args
         asked: Any = json.loads(context) if form == "messages" and context else context
         if instance.request_type == "loglikelihood":
-            return EvalRequest(id=ident, mode="loglikelihood", asked=asked, continuation=what, attempt=attempt)
-        settings = generation(what, gen)
+            return EvalRequest(id=ident, mode="loglikelihood", prompt=asked, continuation=what, attempt=attempt)
+        settings = generation_settings(what, gen)
         if settings.get("temperature"):
             settings = {**settings, "seed": settings.get("seed", SEED) + attempt}
-        return EvalRequest(id=ident, mode="generation", asked=asked, settings=settings, attempt=attempt)
+        return EvalRequest(id=ident, mode="generation", prompt=asked, settings=settings, attempt=attempt)
 
     def _spec(self) -> HarnessTask:
         """The task in our terms, as far as others have to know it: its name, how it is answered, what counts."""
         template = f"{PREFIX}{self.name}"
-        filters = tuple(Filter(name, _unread, _unscored) for name in self.judging.filters)
-        words = Generation(template=template, filters=filters, headline=self.judging.headline)
+        filters = tuple(Filter(name, _unread, _unscored) for name in self.scorer.filters)
+        words = Generation(template=template, filters=filters, headline=self.scorer.headline)
         choice = Likelihood(
-            template=template, metrics=tuple(sorted(self.judging.names, key=lambda one: one != self.judging.headline))
+            template=template, metrics=tuple(sorted(self.scorer.names, key=lambda one: one != self.scorer.headline))
         )
         config = self._task.config
         return HarnessTask(
-            foreign=self,
+            lm_eval_task=self,
             name=self.name,
             title=str(config.task_alias or self.name),
             version=_version((config.metadata or {}).get("version")),
@@ -184,7 +188,7 @@ def _as_json(history: list[Raw], add_generation_prompt: bool = True) -> str:  # 
 _RENAMED = {"until": "stop", **dict.fromkeys(("max_gen_toks", "max_new_tokens"), "max_tokens")}
 
 
-def generation(given: Mapping[str, Any], gen: Mapping[str, Any]) -> Raw:
+def generation_settings(given: Mapping[str, Any], gen: Mapping[str, Any]) -> Raw:
     """lm-eval's `generation_kwargs` under the names of a request, as its `local-completions` has them: temperature 0
     unless given, `do_sample` without a meaning."""
     named = {_RENAMED.get(name, name): value for name, value in given.items() if name != "do_sample"}

@@ -15,22 +15,22 @@ from msgspec import Struct
 
 from loadstone.engine import run_folder
 from loadstone.evals.requests import loglikelihood
-from loadstone.evals.requests.build import EvalRequest, Item, stopped
+from loadstone.evals.requests.build import EvalRequest, Item, cut_at_stop
 from loadstone.evals.requests.loglikelihood import MissingLogprobsError
 from loadstone.records import Record, Usage, from_lines
 from loadstone.samples import ItemResponses
 
 RUNS, CACHED = "runs", "cached.jsonl"
-Response = str | tuple[float, bool]
-Seen = Callable[[str | None, Record], None]
+ResponseValue = str | tuple[float, bool]
+RecordCallback = Callable[[str | None, Record], None]
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class Response(Struct, frozen=True, kw_only=True):
     """What came back for one request. `responses`: a text, the log-likelihood of the continuation, or of each of the
     letters; none where it failed. Of a conversation the text is the last, and `turns` are all that was said after the
     first prompt. `record`: (run, index), None where it came from the cache."""
 
-    responses: list[Response] = []
+    values: list[ResponseValue] = []
     finish: str | None = None
     failure: str | None = None
     usage: Usage | None = None
@@ -38,45 +38,47 @@ class Answer(Struct, frozen=True, kw_only=True):
     turns: list[str] = []
 
     @property
-    def good(self) -> bool:
+    def ok(self) -> bool:
         return self.failure is None
 
 
-def read(folder: Path, wanted: Mapping[str, EvalRequest], seen: Seen = lambda *_: None) -> dict[str, Answer]:
+def read(
+    folder: Path, requests: Mapping[str, EvalRequest], on_record: RecordCallback = lambda *_: None
+) -> dict[str, Response]:
     """Answers by id of the request, from the records of all runs and from what the cache knew. What failed and was
     asked again counts by its good answer; what never had one by its last failure. `seen` is told of every record, so
     that a file of gigabytes is read once."""
-    found: dict[str, Answer] = {}
-    talks: dict[tuple[str | None, str], dict[int, Answer]] = {}
+    found: dict[str, Response] = {}
+    talks: dict[tuple[str | None, str], dict[int, Response]] = {}
     for run, record in records(folder):
-        seen(run, record)
-        name = of(record)
-        asked, before = wanted.get(name), found.get(name)
+        on_record(run, record)
+        name = request_of(record)
+        asked, before = requests.get(name), found.get(name)
         if asked is None or (record.error is not None and record.error.kind == "stopped"):
             continue
-        now: Answer | None = answer(record, asked, run)
+        now: Response | None = from_record(record, asked, run)
         if asked.later and now is not None:
             said = talks.setdefault((run, name), {})
             said[record.turn or 1] = now
-            now = now if record.abandoned else conversation(asked, said)
-        if now is not None and (before is None or now.good or not before.good):
+            now = now if record.abandoned else join_turns(asked, said)
+        if now is not None and (before is None or now.ok or not before.ok):
             found[name] = now
     return found
 
 
-def of(record: Record) -> str:
+def request_of(record: Record) -> str:
     """The id of the request; a later turn is of the one that its conversation began with."""
     return record.prompt.rpartition(".")[0] if record.turn is not None and record.turn > 1 else record.prompt
 
 
-def conversation(wanted: EvalRequest, said: Mapping[int, Answer]) -> Answer | None:
+def join_turns(wanted: EvalRequest, said: Mapping[int, Response]) -> Response | None:
     """The answer of a conversation, of its turns by number: the last, or the failure that ended it. None where turns
     are missing, as it was cut short: those that came say nothing without the rest."""
-    if failed := next((one for one in said.values() if not one.good), None):
+    if failed := next((one for one in said.values() if not one.ok), None):
         return failed
     if len(said) <= len(wanted.later):
         return None
-    texts = [str(said[turn].responses[0]) for turn in sorted(said)]
+    texts = [str(said[turn].values[0]) for turn in sorted(said)]
     between = [part for pair in zip(texts, wanted.later, strict=False) for part in pair]
     return msgspec.structs.replace(said[max(said)], turns=[*between, texts[-1]])
 
@@ -97,22 +99,22 @@ def runs(folder: Path) -> list[Path]:
     found = [
         path
         for path in inside
-        if path.name.isdigit() and ((path / run_folder.RECORDS).exists() or run_folder.shards(path))
+        if path.name.isdigit() and ((path / run_folder.RECORDS).exists() or run_folder.find_shards(path))
     ]
     return sorted(found, key=lambda path: int(path.name))
 
 
-def answer(record: Record, wanted: EvalRequest, run: str | None) -> Answer:
+def from_record(record: Record, request: EvalRequest, run: str | None) -> Response:
     """What a record says to what was wanted. A text that goes on behind a stop text of its settings, as the server took
     no more of them or heeds none, ended there."""
-    failure, responses = _failure(record), list[Response]()
+    failure, responses = _failure(record), list[ResponseValue]()
     try:
-        responses = [] if failure else _responses(record, wanted)
+        responses = [] if failure else _responses(record, request)
     except MissingLogprobsError as exc:
         failure = f"untold: {exc}"
-    cut = wanted.mode == "generation" and responses and responses[0] != (record.text or "")
-    return Answer(
-        responses=responses,
+    cut = request.mode == "generation" and responses and responses[0] != (record.text or "")
+    return Response(
+        values=responses,
         finish="stop" if cut else record.finish,
         failure=failure,
         usage=record.usage,
@@ -120,13 +122,13 @@ def answer(record: Record, wanted: EvalRequest, run: str | None) -> Answer:
     )
 
 
-def answered(items: Iterable[Item], answers: Mapping[str, Answer]) -> Iterator[ItemResponses]:
+def item_responses(items: Iterable[Item], answers: Mapping[str, Response]) -> Iterator[ItemResponses]:
     """What came back for each item, in its order. What has not been asked yet has failed with `unsent`."""
-    unsent = Answer(failure="unsent")
+    unsent = Response(failure="unsent")
     for item in items:
         sample = item.sample
-        told = [[answers.get(wanted.id, unsent) for wanted in passes] for passes in item.wanted]
-        lanes = [lane for passes, came in zip(item.wanted, told, strict=True) for lane in _lanes(passes[0], came)]
+        told = [[answers.get(wanted.id, unsent) for wanted in passes] for passes in item.requests]
+        lanes = [lane for passes, came in zip(item.requests, told, strict=True) for lane in _lanes(passes[0], came)]
         yield ItemResponses(
             task=sample.task,
             doc_id=sample.doc_id,
@@ -141,19 +143,19 @@ def answered(items: Iterable[Item], answers: Mapping[str, Answer]) -> Iterator[I
         )
 
 
-_Lane = tuple[tuple[str, dict[str, Any] | str], tuple[list[Answer], int]]
+_Lane = tuple[tuple[str, dict[str, Any] | str], tuple[list[Response], int]]
 
 
-def _lanes(wanted: EvalRequest, came: list[Answer]) -> list[_Lane]:
+def _lanes(wanted: EvalRequest, came: list[Response]) -> list[_Lane]:
     """A request of letters answers for each of them, as if each had been asked by itself."""
-    context = wanted.asked if isinstance(wanted.asked, str) else msgspec.json.encode(wanted.asked).decode()
+    context = wanted.prompt if isinstance(wanted.prompt, str) else msgspec.json.encode(wanted.prompt).decode()
     if wanted.mode == "letters":
         return [((context, letter), (came, place)) for place, letter in enumerate(wanted.letters)]
     return [((context, wanted.settings if wanted.continuation is None else wanted.continuation), (came, 0))]
 
 
-def _nth(answer: Answer, place: int) -> Response | None:
-    return answer.responses[place] if answer.good else None
+def _nth(answer: Response, place: int) -> ResponseValue | None:
+    return answer.values[place] if answer.ok else None
 
 
 def _failure(record: Record) -> str | None:
@@ -164,7 +166,7 @@ def _failure(record: Record) -> str | None:
     return None if proper else record.error.kind
 
 
-def _responses(record: Record, wanted: EvalRequest) -> list[Response]:
+def _responses(record: Record, wanted: EvalRequest) -> list[ResponseValue]:
     if wanted.mode == "generation":
-        return [stopped(record.text or "", wanted.settings)]
-    return list(loglikelihood.judged(record, wanted))
+        return [cut_at_stop(record.text or "", wanted.settings)]
+    return list(loglikelihood.from_record(record, wanted))

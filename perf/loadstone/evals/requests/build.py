@@ -17,7 +17,7 @@ from loadstone.tasks.spec import Generation, Mode, Task
 # Of the first pass, where answers are sampled; the next pass has the next number.
 SEED = 1234
 # Stop texts that a request may have, by OpenAI's rule, which vLLM 0.32 has too, of chats and of completions.
-MOST_STOPS = 4
+MAX_STOPS = 4
 Form = Literal["text", "messages"]
 Message = dict[str, Any]
 
@@ -38,14 +38,14 @@ class EvalRequest(Struct, frozen=True, kw_only=True):
 
     id: str
     mode: Mode
-    asked: str | list[Message]
+    prompt: str | list[Message]
     settings: dict[str, Any] = {}
     continuation: str | None = None
     letters: list[str] = []
     attempt: int = 0
     later: list[str] = []
     tokens: list[int] | None = None
-    context: int | None = None
+    context_tokens: int | None = None
 
 
 class RequestOptions(Struct, frozen=True, kw_only=True):
@@ -63,26 +63,26 @@ class Item(Struct, frozen=True):
     """A sample and what is asked for it: of each request (a choice has one for each continuation), one a pass."""
 
     sample: Sample
-    wanted: list[list[EvalRequest]]
+    requests: list[list[EvalRequest]]
 
 
-def generation(task: Task, gen: Mapping[str, Any]) -> dict[str, Any]:
+def generation_settings(task: Task, gen: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the task's generation, those asked for over them. lm-eval's default temperature is 0."""
     spec = task.generation or Generation(template="", filters=())
-    limit = {} if "max_completion_tokens" in gen else {"max_tokens": spec.tokens}
+    limit = {} if "max_completion_tokens" in gen else {"max_tokens": spec.max_tokens}
     found = {**limit, "temperature": 0.0, "stop": list(spec.stop), **spec.settings, **gen}
     return {name: value for name, value in found.items() if value is not None and value != []}
 
 
-def cut_stops(settings: dict[str, Any], seen: int | None = None) -> dict[str, Any]:
+def cut_stops(settings: dict[str, Any], honored: int | None = None) -> dict[str, Any]:
     """With no more stop texts than are sure to be taken. `seen`: how many were seen to be heeded, see probe.py."""
-    stop, most = settings.get("stop"), MOST_STOPS
-    if (seen is not None and seen > most) or not isinstance(stop, list) or len(stop) <= most:
+    stop, most = settings.get("stop"), MAX_STOPS
+    if (honored is not None and honored > most) or not isinstance(stop, list) or len(stop) <= most:
         return settings
     return {**settings, "stop": stop[:most]}
 
 
-def stopped(text: str, settings: Mapping[str, Any]) -> str:
+def cut_at_stop(text: str, settings: Mapping[str, Any]) -> str:
     """An answer up to its first stop text, whether that was sent or not; as lm-eval's postprocess_generated_text."""
     stop = settings.get("stop")
     for each in stop if isinstance(stop, list) else ():
@@ -90,33 +90,37 @@ def stopped(text: str, settings: Mapping[str, Any]) -> str:
     return text
 
 
-def item(sample: Sample, how: RequestOptions) -> Item:
+def build_item(sample: Sample, options: RequestOptions) -> Item:
     """All requests of a sample."""
-    asked = text(sample.ask, how.system) if how.form == "text" else messages(sample.ask, how.system, how.multiturn)
-    between = _delimiter(sample.ask, how.form)
+    asked = (
+        as_text(sample.ask, options.system)
+        if options.form == "text"
+        else as_messages(sample.ask, options.system, options.multiturn)
+    )
+    between = _delimiter(sample.ask, options.form)
     name = f"{sample.task}:{sample.doc_id}"
-    parts = _PARTS[how.mode](sample, between)
+    parts = _PARTS[options.mode](sample, between)
     return Item(sample, [
-        [_wanted(f"{name}{suffix}", asked, how, attempt, part) for attempt in range(how.repeat)]
+        [_wanted(f"{name}{suffix}", asked, options, attempt, part) for attempt in range(options.repeat)]
         for suffix, part in parts
     ])  # fmt: skip
 
 
-def text(asked: Question, system: str | None = None) -> str:
+def as_text(asked: Question, system: str | None = None) -> str:
     """Everything as one text, for completions."""
-    opening = joined(system, asked.description, asked.between)
+    opening = join(system, asked.description, asked.between)
     shots = "".join(_turns_text(asked, shot) for shot in asked.shots)
     return opening + shots + _question(asked) + asked.prefix
 
 
-def messages(asked: Question, system: str | None = None, multiturn: bool = False) -> list[Message]:
+def as_messages(asked: Question, system: str | None = None, multiturn: bool = False) -> list[Message]:
     """As a chat: description and system prompt as the system's words; examples before the question in the message of
     the user, or as turns of their own; what the answer is to begin with as the beginning of the assistant's."""
-    opening = joined(system, asked.description, asked.between)
+    opening = join(system, asked.description, asked.between)
     said = [_message("system", opening)] if opening else []
     if multiturn:
         for question, answer in asked.shots:
-            said += [_message("user", question), _message("assistant", joined(asked.prefix, answer))]
+            said += [_message("user", question), _message("assistant", join(asked.prefix, answer))]
         said.append(_message("user", asked.query))
     else:
         shots = "".join(_turns_text(asked, shot) for shot in asked.shots)
@@ -124,14 +128,14 @@ def messages(asked: Question, system: str | None = None, multiturn: bool = False
     return [*said, _message("assistant", asked.prefix)] if asked.prefix else said
 
 
-def joined(first: str | None, second: str | None, delimiter: str = " ") -> str:
+def join(first: str | None, second: str | None, delimiter: str = " ") -> str:
     """Both, with the delimiter between them unless one of them has white space there."""
     if not first or not second:
         return first or second or ""
     return first + (delimiter if _needs(first, second) else "") + second
 
 
-def shown(asked: str | Sequence[Message]) -> str:
+def readable(asked: str | Sequence[Message]) -> str:
     """What was asked, for people to read."""
     if isinstance(asked, str):
         return asked
@@ -145,7 +149,7 @@ def _message(role: str, content: str) -> Message:
 def _turns_text(asked: Question, shot: tuple[str, str]) -> str:
     question, answer = shot
     between = asked.delimiter if not asked.prefix or _needs(question, asked.prefix) else ""
-    return question + between + joined(asked.prefix, answer) + asked.between
+    return question + between + join(asked.prefix, answer) + asked.between
 
 
 def _question(asked: Question) -> str:
@@ -186,4 +190,4 @@ def _wanted(name: str, asked: str | list[Message], how: RequestOptions, attempt:
     if settings.get("temperature"):
         settings = {**settings, "seed": settings.get("seed", SEED) + attempt}
     ident = f"{name}#{attempt}" if attempt else name
-    return EvalRequest(id=ident, mode=how.mode, asked=asked, settings=settings, attempt=attempt, **part)
+    return EvalRequest(id=ident, mode=how.mode, prompt=asked, settings=settings, attempt=attempt, **part)

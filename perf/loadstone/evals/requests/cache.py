@@ -22,16 +22,16 @@ from loadstone.records import Record, from_line, to_line
 
 FILE = "answers.sqlite3"
 # Seconds to wait for another evaluation that is writing.
-PATIENCE = 60.0
+LOCK_TIMEOUT = 60.0
 _TABLE = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID"
 _AT_ONCE = 500
 T = TypeVar("T")
 
 
-def key(place: Mapping[str, Any], row: Mapping[str, Any], attempt: int) -> bytes:
+def key(target: Mapping[str, Any], row: Mapping[str, Any], attempt: int) -> bytes:
     """`place`: address, model, API and what else goes into each body; `row`: the request as in the dataset."""
     body = {name: value for name, value in row.items() if name != "id"}
-    said = msgspec.json.encode([place, body, attempt], order="deterministic")
+    said = msgspec.json.encode([target, body, attempt], order="deterministic")
     return hashlib.sha256(said).digest()
 
 
@@ -44,7 +44,7 @@ class Cache:
     def __enter__(self) -> Cache:
         with self._ours():
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._base = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
+            self._base = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT, isolation_level=None)
             try:
                 for said in ("BEGIN IMMEDIATE", _TABLE, "COMMIT"):  # a folder that cannot be written to fails here
                     self._base.execute(said)
@@ -56,7 +56,7 @@ class Cache:
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         self._base.close()
 
-    def known(self, keys: Mapping[str, bytes]) -> Iterator[list[Record]]:
+    def find(self, keys: Mapping[str, bytes]) -> Iterator[list[Record]]:
         """The answers that are there, some at a time, each once for every request that wants it, with its id. One that
         cannot be read is forgotten."""
         names: dict[bytes, list[str]] = {}

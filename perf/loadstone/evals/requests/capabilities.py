@@ -15,8 +15,8 @@ from msgspec import Struct
 from loadstone.apis.openai import Chat, Completions
 from loadstone.config.schema import Config
 from loadstone.evals.requests.build import EvalRequest
-from loadstone.evals.requests.client import MODELS, ClientResponse, EvalClient, lines
-from loadstone.evals.requests.loglikelihood import LogprobMethod, MissingLogprobsError, body, continuation
+from loadstone.evals.requests.client import MODELS, ClientResponse, EvalClient, open_clients
+from loadstone.evals.requests.loglikelihood import LogprobMethod, MissingLogprobsError, body, score_continuation
 from loadstone.records import Logprobs
 
 CONTEXT, LIKELY, AFTER, UNLIKELY = "The capital of France is", " Paris", ", and", " xqzvwk"
@@ -62,18 +62,18 @@ class ServerCapabilities(Struct, frozen=True, kw_only=True):
     why: dict[str, str] = {}
 
 
-async def survey(config: Config) -> list[ServerCapabilities]:
+async def probe_servers(config: Config) -> list[ServerCapabilities]:
     """The abilities of each server of a run, in the order of their addresses. Raises UsageError when nobody answers.
     Of other APIs than OpenAI's nothing is known, but that they generate."""
     if config.api not in _PATHS:
         return [ServerCapabilities(why=dict.fromkeys(("loglikelihood", "letters"), f"--api {config.api} has none"))]
-    async with lines(config) as found:
-        return [await look(line) for line in found]
+    async with open_clients(config) as found:
+        return [await probe(line) for line in found]
 
 
-async def look(line: EvalClient) -> ServerCapabilities:
+async def probe(client: EvalClient) -> ServerCapabilities:
     """All that can be seen of one server."""
-    look = _Look(line)
+    look = _Look(client)
     for step in (look.models, look.tokenizer, look.completions, look.chat, look.stops):
         await step()
     return msgspec.convert({**look.seen, "why": look.why}, ServerCapabilities)
@@ -148,14 +148,14 @@ class _Look:
         asked = {"prompt": CONTEXT} if api == "completions" else {"messages": [{"role": "user", "content": CONTEXT}]}
         told = {**asked, "max_tokens": LENGTH, "temperature": 0, "stream": False, **fields}
         heard = await self._line.post(_PATHS[api], told)
-        choices = heard.reply(_APIS[api]).choices() if heard.good else []
+        choices = heard.parse(_APIS[api]).choices() if heard.ok else []
         return (choices[0].text or "") if choices else None
 
     async def _speaks(self, api: str, asked: dict[str, Any]) -> bool:
         heard = await self._line.post(_PATHS[api], {**asked, "max_tokens": 1, "temperature": 0, "stream": False})
-        reply = heard.reply(_APIS[api])
+        reply = heard.parse(_APIS[api])
         failed = reply.failure is not None and reply.failure.kind != "empty"
-        self.seen[api] = heard.good and not failed
+        self.seen[api] = heard.ok and not failed
         if not self.seen[api]:
             self.why[api] = f"{_PATHS[api]} does not answer ({_said(heard)})"
         return bool(self.seen[api])
@@ -164,10 +164,10 @@ class _Look:
         """Whether log-probabilities of a prompt are told, and can be believed."""
         try:
             short, long = await self._told(way, LIKELY), await self._told(way, LIKELY + AFTER)
-            value, _ = continuation(short, _context(way), LIKELY)
+            value, _ = score_continuation(short, _context(way), LIKELY)
             if "knows" not in self.seen:
                 other = await self._told(way, UNLIKELY)
-                self.seen["knows"] = value > continuation(other, _context(way), UNLIKELY)[0]
+                self.seen["knows"] = value > score_continuation(other, _context(way), UNLIKELY)[0]
             _same(short, long)
         except MissingLogprobsError as exc:
             self.seen[name], self.why[name] = False, str(exc)
@@ -176,13 +176,13 @@ class _Look:
 
     async def _told(self, way: LogprobMethod, text: str, **over: Any) -> Logprobs:
         asked: Any = CONTEXT if way.api == "completions" else [{"role": "user", "content": CONTEXT}]
-        wanted = EvalRequest(id="probe", mode="loglikelihood", asked=asked, continuation=text)
+        wanted = EvalRequest(id="probe", mode="loglikelihood", prompt=asked, continuation=text)
         heard = await self._line.post(_PATHS[way.api], {**body(wanted, way), **over})
-        if not heard.good:
-            raise MissingLogprobsError(f"it refuses the request ({heard.complaint})")
-        reply = heard.reply(_APIS[way.api])
+        if not heard.ok:
+            raise MissingLogprobsError(f"it refuses the request ({heard.error})")
+        reply = heard.parse(_APIS[way.api])
         usage = reply.usage.prompt if reply.usage else None
-        return believed(reply.logprobs(), usage, "echo" if way.kind == "echo" else "prompt_logprobs")
+        return validate_logprobs(reply.logprobs(), usage, "echo" if way.kind == "echo" else "prompt_logprobs")
 
     async def _special(self, way: LogprobMethod) -> None:
         """What becomes of a text: whether a token is put before it, whether not when asked not to, and whether token
@@ -207,25 +207,25 @@ class _Look:
     async def _letters(self, api: str, asked: Any) -> None:
         why = "it tells no likeliest tokens"
         for top in TOPS:
-            wanted = EvalRequest(id="probe", mode="letters", asked=asked, letters=["A"])
+            wanted = EvalRequest(id="probe", mode="letters", prompt=asked, letters=["A"])
             fields = {**body(wanted, LogprobMethod("letters", api, top=top)), "stream": False}  # type: ignore[arg-type]
             heard = await self._line.post(_PATHS[api], fields)
-            told = heard.reply(_APIS[api]).logprobs() if heard.good else None
+            told = heard.parse(_APIS[api]).logprobs() if heard.ok else None
             if told is not None and told.top and len(told.top[0]) > 1:
                 self.seen["letters"][api] = top
                 return
-            why = why if heard.good else f"it refuses the request ({heard.complaint})"
+            why = why if heard.ok else f"it refuses the request ({heard.error})"
         self.why[f"letters {api}"] = why
 
 
-def token_ids(heard: ClientResponse) -> list[int] | None:
+def token_ids(response: ClientResponse) -> list[int] | None:
     """What a `/tokenize` of vLLM, SGLang or llama.cpp says."""
-    found = heard.json() if heard.good else None
+    found = response.json() if response.ok else None
     tokens = found.get("tokens") if isinstance(found, dict) else None
     return tokens if isinstance(tokens, list) and all(type(token) is int for token in tokens) else None
 
 
-def believed(told: Logprobs | None, usage: int | None, field: str) -> Logprobs:
+def validate_logprobs(told: Logprobs | None, usage: int | None, field: str) -> Logprobs:
     """Log-probabilities, if they are those of a whole prompt. Raises UntoldError."""
     if told is None:
         raise MissingLogprobsError(f"it ignores `{field}`: the answer has no log-probabilities")
@@ -259,4 +259,4 @@ def _context(way: LogprobMethod) -> str | None:
 
 
 def _said(heard: ClientResponse) -> str:
-    return f"HTTP {heard.status}" if heard.good or heard.status in (404, 405) else heard.complaint
+    return f"HTTP {heard.status}" if heard.ok or heard.status in (404, 405) else heard.error

@@ -35,11 +35,11 @@ class ClientResponse(Struct, frozen=True):
     body: bytes
 
     @property
-    def good(self) -> bool:
+    def ok(self) -> bool:
         return 200 <= self.status < 300
 
     @property
-    def complaint(self) -> str:
+    def error(self) -> str:
         """The server's words in a refusal, with the status."""
         return f"HTTP {self.status}: {error_body_message(self.body)}"
 
@@ -50,7 +50,7 @@ class ClientResponse(Struct, frozen=True):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
-    def reply(self, api: base.API) -> ResponseParser:
+    def parse(self, api: base.API) -> ResponseParser:
         """The answer, read as an API does it."""
         reply = ResponseParser(api, stream=False, keep_text=True)
         reply.start(self.status, b"application/json")
@@ -62,11 +62,11 @@ class ClientResponse(Struct, frozen=True):
 class EvalClient:
     """Asks one server for one model."""
 
-    def __init__(self, entrance: EndpointSpec, headers: Headers, model: str) -> None:
-        self._at = entrance
+    def __init__(self, endpoint: EndpointSpec, headers: Headers, model: str) -> None:
+        self._at = endpoint
         self._headers: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *headers)
         self.model = model
-        self.url = entrance.url
+        self.url = endpoint.url
 
     async def get(self, path: str) -> ClientResponse:
         """An answer to GET, of a path such as `/v1/models`."""
@@ -78,11 +78,11 @@ class EvalClient:
         return await self._send(Request("POST", self._path(path), self._headers, body))
 
     def _path(self, path: str) -> str:
-        return self._at.listing.replace(MODELS, path, 1)
+        return self._at.models_path.replace(MODELS, path, 1)
 
     async def _send(self, request: Request) -> ClientResponse:
         for pause in (*PAUSES, None):
-            status, body, _ = await preflight.ask(self._at.door.transport, request, self.url)
+            status, body, _ = await preflight.send_request(self._at.endpoint.transport, request, self.url)
             if status not in BUSY or pause is None:
                 break
             await asyncio.sleep(pause)
@@ -92,18 +92,18 @@ class EvalClient:
 
 
 @contextlib.asynccontextmanager
-async def lines(config: Config) -> AsyncIterator[list[EvalClient]]:
+async def open_clients(config: Config) -> AsyncIterator[list[EvalClient]]:
     """A line to each server of a run, for as long as they are needed. Raises UsageError when nobody answers, the key is
     refused, or there is no way to know the model."""
-    headers, hint = secrets.request_headers(config), secrets.hint(config)
-    async with prepare.opened(config, prepare.protocol(config)) as ways:
+    headers, hint = secrets.request_headers(config), secrets.key_hint(config)
+    async with prepare.open_endpoints(config, prepare.find_api(config)) as ways:
         try:
             yield [await _line(config, at, headers, hint) for at in ways]
         except UsageError as exc:
-            raise UsageError(secrets.without(str(exc), secrets.secrets(config))) from exc
+            raise UsageError(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
 
 
 async def _line(config: Config, at: EndpointSpec, headers: Headers, hint: str) -> EvalClient:
-    server = await preflight.look(at.door.transport, at.url, at.listing, headers, hint)
+    server = await preflight.query_server(at.endpoint.transport, at.url, at.models_path, headers, hint)
     asked = config.models[0][0] if config.models else None
     return EvalClient(at, headers, preflight.choose_model(server, asked, at.url)[0])

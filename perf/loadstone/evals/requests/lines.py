@@ -10,29 +10,29 @@ from types import TracebackType
 
 from loadstone.config.schema import Config
 from loadstone.evals.requests import send
-from loadstone.evals.requests.answers import CACHED, answer
+from loadstone.evals.requests.answers import CACHED, from_record
 from loadstone.evals.requests.cache import Cache, key
-from loadstone.evals.requests.send import Routed, Row
+from loadstone.evals.requests.send import PlannedRequest, Row
 from loadstone.evals.requests.task_run import TaskRun
 from loadstone.records import Record, to_line
 
 
-def bodies(routed: Iterable[Routed], load: Config) -> Iterator[tuple[Routed, Row]]:
+def with_rows(routed: Iterable[PlannedRequest], load: Config) -> Iterator[tuple[PlannedRequest, Row]]:
     """Each request with its row, those of one API after the other."""
-    for batch in send.by_api(routed).values():
+    for batch in send.group_by_api(routed).values():
         yield from zip(batch, send.rows(batch, load), strict=True)
 
 
-def lines(routed: Iterable[Routed], load: Config) -> Iterator[tuple[str, bytes]]:
+def request_lines(routed: Iterable[PlannedRequest], load: Config) -> Iterator[tuple[str, bytes]]:
     """The id of each request, and its line."""
-    return ((one.id, send.line(row)) for (one, _), row in bodies(routed, load))
+    return ((one.id, send.encode_row(row)) for (one, _), row in with_rows(routed, load))
 
 
-def digests(routed: Iterable[Routed], papers: Iterable[TaskRun], load: Config) -> list[str]:
+def digests(routed: Iterable[PlannedRequest], task_runs: Iterable[TaskRun], load: Config) -> list[str]:
     """Of all requests of each task: equal where the same is asked."""
-    made = [(hashlib.sha256(), paper) for paper in papers]
-    hashers = {one.id: hasher for hasher, paper in made for one in paper.wanted()}
-    for name, said in lines(routed, load):
+    made = [(hashlib.sha256(), paper) for paper in task_runs]
+    hashers = {one.id: hasher for hasher, paper in made for one in paper.requests()}
+    for name, said in request_lines(routed, load):
         hashers[_whole(name)].update(said)
     return [hasher.hexdigest() for hasher, _ in made]
 
@@ -42,7 +42,7 @@ def _whole(name: str) -> str:
     return re.sub(r"~\d+$", "", name)
 
 
-class Cached:
+class EvalCache:
     """The cache of an evaluation; without a folder it knows nothing and keeps nothing."""
 
     def __init__(self, folder: str | None, load: Config, model: str) -> None:
@@ -53,7 +53,7 @@ class Cached:
             "chat_template_kwargs": load.chat_template_kwargs, "template": [load.body_template, load.text_path],
         }  # fmt: skip
 
-    def __enter__(self) -> Cached:
+    def __enter__(self) -> EvalCache:
         if self._cache is not None:
             self._cache.__enter__()
         return self
@@ -62,18 +62,18 @@ class Cached:
         if self._cache is not None:
             self._cache.__exit__(kind, exc, at)
 
-    def take(self, missing: Sequence[Routed], folder: Path) -> list[Routed]:
+    def take_known(self, missing: Sequence[PlannedRequest], folder: Path) -> list[PlannedRequest]:
         """What the cache does not know of what is missing; what it knows goes into the evaluation's folder."""
         if self._cache is None:
             return list(missing)
         known = set[str]()
-        for batch in filter(None, self._cache.known(self._keys(missing))):
+        for batch in filter(None, self._cache.find(self._keys(missing))):
             known.update(record.prompt for record in batch)
             with (folder / CACHED).open("ab") as file:
                 file.writelines(map(to_line, batch))
         return [routed for routed in missing if routed[0].id not in known]
 
-    def keep(self, routed: Sequence[Routed], records: Iterable[tuple[str | None, Record]]) -> None:
+    def store(self, routed: Sequence[PlannedRequest], records: Iterable[tuple[str | None, Record]]) -> None:
         """Good answers of the evaluation's runs."""
         if self._cache is None:
             return
@@ -81,14 +81,14 @@ class Cached:
         good = (
             (keys[record.prompt], record)
             for run, record in records
-            if run is not None and record.prompt in keys and answer(record, wanted[record.prompt], run).good
+            if run is not None and record.prompt in keys and from_record(record, wanted[record.prompt], run).ok
         )
         self._cache.add(good)
 
-    def _keys(self, routed: Iterable[Routed]) -> dict[str, bytes]:
+    def _keys(self, routed: Iterable[PlannedRequest]) -> dict[str, bytes]:
         """Conversations have none: what a later turn asks depends on the answer before."""
         return {
             one.id: key({**self._place, "api": way.api}, row, one.attempt)
-            for (one, way), row in bodies(routed, self._load)
+            for (one, way), row in with_rows(routed, self._load)
             if not one.later
         }

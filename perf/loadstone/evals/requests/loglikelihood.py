@@ -40,11 +40,11 @@ class LogprobMethod(Struct, frozen=True):
     top: int = 20
 
 
-def body(wanted: EvalRequest, way: LogprobMethod) -> dict[str, Any]:
+def body(request: EvalRequest, method: LogprobMethod) -> dict[str, Any]:
     """The fields of the request. One token is generated, as by lm-eval: not every server takes `max_tokens` 0."""
-    if way.kind == "letters":
-        return {**_asked(wanted.asked), **_FIRST[way.api](way.top), "max_tokens": 1, "temperature": 0}
-    return {**_whole(wanted, way), **_ALL[way.kind], "max_tokens": 1, "temperature": 0, "stream": False}
+    if method.kind == "letters":
+        return {**_asked(request.prompt), **_FIRST[method.api](method.top), "max_tokens": 1, "temperature": 0}
+    return {**_whole(request, method), **_ALL[method.kind], "max_tokens": 1, "temperature": 0, "stream": False}
 
 
 _ALL: dict[str, dict[str, Any]] = {"echo": {"echo": True, "logprobs": 1}, "prompt_logprobs": {"prompt_logprobs": 1}}
@@ -62,53 +62,53 @@ def _whole(wanted: EvalRequest, way: LogprobMethod) -> dict[str, Any]:
     """Context and continuation in one: token ids where they are known, a text, or messages of which the last ends as
     the continuation does."""
     text = wanted.continuation or ""
-    if isinstance(wanted.asked, str):
+    if isinstance(wanted.prompt, str):
         if wanted.tokens is not None:
             return {"prompt": wanted.tokens}
-        special = {"add_special_tokens": False} if way.plain and wanted.asked else {}
-        return {"prompt": wanted.asked + text, **special}
-    *before, last = wanted.asked
+        special = {"add_special_tokens": False} if way.plain and wanted.prompt else {}
+        return {"prompt": wanted.prompt + text, **special}
+    *before, last = wanted.prompt
     if last.get("role") == "assistant":
         said = [*before, {**last, "content": f"{last.get('content') or ''}{text}"}]
     else:
-        said = [*wanted.asked, {"role": "assistant", "content": text}]
+        said = [*wanted.prompt, {"role": "assistant", "content": text}]
     return {"messages": said, "add_generation_prompt": False, "continue_final_message": True}
 
 
-def judged(record: Record, wanted: EvalRequest) -> list[tuple[float, bool]]:
+def from_record(record: Record, request: EvalRequest) -> list[tuple[float, bool]]:
     """What a record says of the continuation, or of each of the letters. Raises UntoldError."""
     if record.logprobs is None:
         raise MissingLogprobsError("the answer has no log-probabilities")
-    if wanted.mode == "letters":
-        return letters(record.logprobs, wanted.letters)
-    context = wanted.asked if isinstance(wanted.asked, str) else None
-    whole = None if wanted.tokens is None else len(wanted.tokens)
-    return [continuation(record.logprobs, context, wanted.continuation or "", wanted.context, whole)]
+    if request.mode == "letters":
+        return score_letters(record.logprobs, request.letters)
+    context = request.prompt if isinstance(request.prompt, str) else None
+    whole = None if request.tokens is None else len(request.tokens)
+    return [score_continuation(record.logprobs, context, request.continuation or "", request.context_tokens, whole)]
 
 
-def moved(context: str, text: str) -> tuple[str, str]:
+def move_spaces(context: str, text: str) -> tuple[str, str]:
     """Context and continuation with the spaces at the end of the one at the beginning of the other, as in
     lm_eval.api.model.TemplateLM._encode_pair."""
     bare = context.rstrip()
     return bare, context[len(bare) :] + text
 
 
-def continuation(
-    told: Logprobs, context: str | None, text: str, begin: int | None = None, whole: int | None = None
+def score_continuation(
+    logprobs: Logprobs, context: str | None, text: str, begin: int | None = None, whole: int | None = None
 ) -> tuple[float, bool]:
     """Sum of the log-probabilities of the continuation's tokens, and whether each was the likeliest at its place.
 
     context: None for messages, of which only the server knows the text. begin: how many of the prompt's tokens are the
     context's, and whole: how many there are, where that is known. Raises UntoldError.
     """
-    if not told.prompt:
+    if not logprobs.prompt:
         raise MissingLogprobsError("the server told nothing of the prompt's tokens")
-    if whole is not None and whole != told.prompt:
-        raise MissingLogprobsError(f"the server told of {told.prompt} tokens, but {whole} were sent")
+    if whole is not None and whole != logprobs.prompt:
+        raise MissingLogprobsError(f"the server told of {logprobs.prompt} tokens, but {whole} were sent")
     if begin is None:
-        context, text = (None, text) if context is None else moved(context, text)
-        begin = _begin(told, context, text)
-    values = told.values[begin : told.prompt]
+        context, text = (None, text) if context is None else move_spaces(context, text)
+        begin = _begin(logprobs, context, text)
+    values = logprobs.values[begin : logprobs.prompt]
     if text and not values:
         raise MissingLogprobsError(
             "the continuation has no token of its own: its text is part of the context's last token"
@@ -118,7 +118,7 @@ def continuation(
         raise MissingLogprobsError(
             "the first token has no log-probability, and nothing stands before it: give it a context"
         )
-    return math.fsum(known), all(told.best[begin : told.prompt])
+    return math.fsum(known), all(logprobs.best[begin : logprobs.prompt])
 
 
 def _begin(told: Logprobs, context: str | None, text: str) -> int:
@@ -195,19 +195,19 @@ def _by_offsets(told: Logprobs, context: str, text: str) -> int | None:
     return begin if 0 < begin < told.prompt and offsets == sorted(offsets) else None
 
 
-def letters(told: Logprobs, wanted: list[str]) -> list[tuple[float, bool]]:
+def score_letters(logprobs: Logprobs, choices: list[str]) -> list[tuple[float, bool]]:
     """Log-probability of each letter as first token, with and without a space before it, and whether no other token is
     likelier; minus infinity for one that is not among those told. Raises UntoldError when none is."""
-    top = told.top[0] if told.top else {}
+    top = logprobs.top[0] if logprobs.top else {}
     if not top:
         raise MissingLogprobsError("the server told no likeliest tokens")
-    masses = [math.fsum(math.exp(value) for value in _of(top, letter)) for letter in wanted]
+    masses = [math.fsum(math.exp(value) for value in _of(top, letter)) for letter in choices]
     if not any(masses):
         raise MissingLogprobsError(f"none of the letters is among the {len(top)} likeliest first tokens")
     best = max(top.values())
     return [
         (math.log(mass) if mass else -math.inf, best in _of(top, letter))
-        for letter, mass in zip(wanted, masses, strict=True)
+        for letter, mass in zip(choices, masses, strict=True)
     ]
 
 

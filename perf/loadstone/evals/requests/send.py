@@ -31,34 +31,40 @@ from loadstone.records import Prompt
 REQUESTS, _REQUESTS = "requests-{}.jsonl", re.compile(r"requests-(\d+)\.jsonl")
 Row = dict[str, Any]
 # A request, and its route.
-Routed = tuple[EvalRequest, AnswerMode]
+PlannedRequest = tuple[EvalRequest, AnswerMode]
 
 
 async def infer(
-    wanted: Iterable[Routed], load: Config, folder: Path, notice: Notice = lambda _: None, live: Live | None = None
+    requests: Iterable[PlannedRequest],
+    load: Config,
+    folder: Path,
+    notice: Notice = lambda _: None,
+    live: Live | None = None,
 ) -> list[Result]:
     """Send these requests, by a run for each API that they need, into the evaluation's folder. Returns the runs, of
     which the last may have been interrupted: then what is left has not been sent."""
     made: list[Result] = []
-    for api, batch in by_api(wanted).items():
+    for api, batch in group_by_api(requests).items():
         made.append(await _run(batch, msgspec.structs.replace(load, api=api), folder, notice, live))
         if made[-1].summary.run.get("ended") != "done":
             break
     return made
 
 
-def by_api(wanted: Iterable[Routed]) -> dict[str, list[Routed]]:
+def group_by_api(requests: Iterable[PlannedRequest]) -> dict[str, list[PlannedRequest]]:
     """Requests by the API that they go to."""
-    found: dict[str, list[Routed]] = {}
-    for routed in wanted:
+    found: dict[str, list[PlannedRequest]] = {}
+    for routed in requests:
         found.setdefault(routed[1].api, []).append(routed)
     return found
 
 
-async def _run(batch: Sequence[Routed], load: Config, folder: Path, notice: Notice, live: Live | None) -> Result:
+async def _run(
+    batch: Sequence[PlannedRequest], load: Config, folder: Path, notice: Notice, live: Live | None
+) -> Result:
     number = _next(folder)
     path = folder / REQUESTS.format(number)
-    run_folder.RunFolder(folder, new=False).write_lines(path.name, map(line, rows(batch, load)))
+    run_folder.RunFolder(folder, new=False).write_lines(path.name, map(encode_row, rows(batch, load)))
     stream = load.stream and any(one.mode == "generation" for one, _ in batch)
     config = msgspec.structs.replace(
         load, dataset=f"jsonl:{path}", requests=len(batch), stream=stream, save_text=True,
@@ -82,21 +88,21 @@ def _quieter(path: Path, notice: Notice) -> Notice:
     return say
 
 
-def rows(batch: Iterable[Routed], load: Config) -> Iterator[Row]:
+def rows(batch: Iterable[PlannedRequest], load: Config) -> Iterator[Row]:
     """The rows of a dataset: request bodies, each with its id. All go to one API."""
     api, known = None, dict[bytes, Row]()
     for one, route in batch:
-        if route.way is not None:
-            yield {"id": one.id, **loglikelihood.body(one, route.way)}
+        if route.method is not None:
+            yield {"id": one.id, **loglikelihood.body(one, route.method)}
             continue
-        api = api or prepare.protocol(msgspec.structs.replace(load, api=route.api))
+        api = api or prepare.find_api(msgspec.structs.replace(load, api=route.api))
         settings = cut_stops(one.settings, route.stops)
         key = msgspec.json.encode(settings)
         if key not in known:
             known[key] = fields(api, settings, load.stream)
-        asked = "prompt" if isinstance(one.asked, str) else "messages"
+        asked = "prompt" if isinstance(one.prompt, str) else "messages"
         later = {LATER: one.later} if one.later else {}
-        yield {"id": one.id, asked: one.asked, **known[key], **later}
+        yield {"id": one.id, asked: one.prompt, **known[key], **later}
 
 
 def fields(api: base.API, settings: Row, stream: bool = True) -> Row:
@@ -123,17 +129,17 @@ def _body(api: base.API, settings: Row) -> Row:
     )
 
 
-def line(row: Row) -> bytes:
+def encode_row(row: Row) -> bytes:
     return msgspec.json.encode(row) + b"\n"
 
 
-def check_same(folder: Path, wanted: Iterable[tuple[str, bytes]]) -> None:
+def check_unchanged(folder: Path, lines: Iterable[tuple[str, bytes]]) -> None:
     """Raises UsageError where an evaluation under way has asked something else under the same id: `wanted` are ids and
     the lines of their rows."""
     before = _asked(folder)
     if not before:
         return
-    for name, said in wanted:
+    for name, said in lines:
         if before.get(name, digest(said)) != digest(said):
             raise UsageError(
                 f"{folder} has asked {name} in other words: the data, a template or the API has changed since;"
@@ -159,7 +165,7 @@ class _Named(msgspec.Struct):
     id: str
 
 
-def close(folder: Path, load: Config) -> list[Path]:
+def finish_killed_runs(folder: Path, load: Config) -> list[Path]:
     """Runs that were killed get their results from the records that they left; returns them."""
     left = [path for path in runs(folder) if not (path / "summary.json").exists()]
     for path in left:

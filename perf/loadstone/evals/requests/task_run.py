@@ -15,13 +15,13 @@ from loadstone.errors import Notice, UsageError
 from loadstone.evals.data import rows as library
 from loadstone.evals.data import samples
 from loadstone.evals.data.rows import Rows
-from loadstone.evals.data.samples import Which
+from loadstone.evals.data.samples import SampleSelection
 from loadstone.evals.lm_eval.tasks import TaskOptions
 from loadstone.evals.requests import build
 from loadstone.evals.requests.build import EvalRequest, Item, RequestOptions
 from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.scoring import score as scoring
-from loadstone.evals.scoring.aggregate import Row
+from loadstone.evals.scoring.aggregate import TaskInfo
 from loadstone.evals.settings import Eval
 from loadstone.samples import ItemResponses, Score, TaskResult
 from loadstone.tasks.spec import HarnessTask, Mode, Task
@@ -32,7 +32,7 @@ class TaskRun(Struct, frozen=True, kw_only=True):
     by name."""
 
     task: Task
-    route: AnswerMode
+    answer_mode: AnswerMode
     shots: int
     repeats: int
     settings: dict[str, Any]
@@ -40,45 +40,45 @@ class TaskRun(Struct, frozen=True, kw_only=True):
     original: int
     sha256: dict[str, str] = {}
 
-    def wanted(self) -> Iterator[EvalRequest]:
+    def requests(self) -> Iterator[EvalRequest]:
         """All requests, item by item."""
-        return (one for item in self.items for passes in item.wanted for one in passes)
+        return (one for item in self.items for passes in item.requests for one in passes)
 
-    def setup(self, judged: bool) -> TaskSetup:
+    def setup(self, scored: bool) -> TaskSetup:
         return TaskSetup(
             task=self.task,
-            mode=self.route.mode,
+            mode=self.answer_mode.mode,
             shots=self.shots,
             repeats=self.repeats,
-            settings=self.settings if self.route.mode == "generation" else {},
+            settings=self.settings if self.answer_mode.mode == "generation" else {},
             original=self.original,
             sha256=self.sha256,
-            chat=self.route.form == "messages",
-            judged=judged,
+            chat=self.answer_mode.form == "messages",
+            scored=scored,
             **_judges(self.task),
         )
 
 
-def paper(task: Task, route: AnswerMode, settings: Eval, notice: Notice = lambda _: None) -> TaskRun:
+def build_task_run(task: Task, answer_mode: AnswerMode, settings: Eval, notice: Notice = lambda _: None) -> TaskRun:
     """A task with the items that are wanted of it. Raises UsageError."""
     if isinstance(task, HarnessTask):
-        return _bridged(task, route, settings, notice)
-    shots = samples.shots_of(task, settings.num_fewshot)
+        return _bridged(task, answer_mode, settings, notice)
+    shots = samples.shot_count(task, settings.num_fewshot)
     if settings.num_fewshot is not None and shots != settings.num_fewshot:
         notice(f"{task.name} has {shots} worked examples, not {settings.num_fewshot}")
     rows, examples = _rows(task, settings.data, shots)
-    which = Which(limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot)
-    drawn = samples.samples(task, route.mode, rows.docs, examples.docs, which)
-    if route.mode == "generation" and route.form == "text" and any(sample.later for sample in drawn):
+    which = SampleSelection(limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot)
+    drawn = samples.select_samples(task, answer_mode.mode, rows.docs, examples.docs, which)
+    if answer_mode.mode == "generation" and answer_mode.form == "text" and any(sample.later for sample in drawn):
         raise UsageError(f"{task.name} is conversations, which completions do not hold: say --api chat")
-    how = _how(task, route, settings, notice)
+    how = _how(task, answer_mode, settings, notice)
     return TaskRun(
         task=task,
-        route=route,
+        answer_mode=answer_mode,
         shots=shots,
         repeats=how.repeat,
-        settings=_sent(task, route, how.settings, notice),
-        items=[build.item(sample, how) for sample in drawn],
+        settings=_sent(task, answer_mode, how.settings, notice),
+        items=[build.build_item(sample, how) for sample in drawn],
         original=len(rows.docs),
         sha256={_name(each): each.sha256 for each in (rows, examples)},
     )
@@ -90,10 +90,10 @@ def _bridged(task: HarnessTask, route: AnswerMode, settings: Eval, notice: Notic
         limit=settings.limit, ids=settings.samples.get(task.name), num_fewshot=settings.num_fewshot,
         repeat=settings.repeat or 1, system=settings.system, multiturn=settings.multiturn, gen=settings.gen,
     )  # fmt: skip
-    foreign, repeats = task.foreign, max(task.repeats, settings.repeat or 1)
+    foreign, repeats = task.lm_eval_task, max(task.repeats, settings.repeat or 1)
     items = foreign.items(ask, route.form)
     sent = _sent(task, route, foreign.settings(settings.gen), notice)
-    return TaskRun(task=task, route=route, shots=foreign.shots, repeats=repeats, items=items,
+    return TaskRun(task=task, answer_mode=route, shots=foreign.shots, repeats=repeats, items=items,
                  settings=sent, original=foreign.original)  # fmt: skip
 
 
@@ -101,21 +101,25 @@ def _judges(task: Task) -> dict[str, Any]:
     """Of a task of lm-eval's, what judges it."""
     if not isinstance(task, HarnessTask):
         return {}
-    judging = task.foreign.judging
-    return {"judge": judging.judge, "figures": judging.figures, "foreign": task.foreign.config}
+    judging = task.lm_eval_task.scorer
+    return {
+        "score_item": judging.score_item,
+        "add_figures": judging.add_figures,
+        "lm_eval_config": task.lm_eval_task.config,
+    }
 
 
 def _rows(task: Task, root: str | None, shots: int) -> tuple[Rows, Rows]:
     """Rows of the questions, and those to take examples from: the same object where they are the same split."""
-    rows, data = library.rows(task.data, root), task.data
+    rows, data = library.load_rows(task.data, root), task.data
     if not shots or task.draw == "fixed":
         return rows, rows
-    examples = library.rows(data, root, shots=True)
+    examples = library.load_rows(data, root, shots=True)
     return rows, rows if data.shots_split == data.split and examples.sha256 == rows.sha256 else examples
 
 
 def _how(task: Task, route: AnswerMode, settings: Eval, notice: Notice) -> RequestOptions:
-    said = build.generation(task, settings.gen) if route.mode == "generation" else {}
+    said = build.generation_settings(task, settings.gen) if route.mode == "generation" else {}
     repeat = task.repeats if settings.repeat is None else settings.repeat
     if repeat > 1 and not said.get("temperature"):
         notice(f"{task.name}: {repeat} passes at temperature 0 will hardly differ; sample with --temperature 0.6")
@@ -154,10 +158,10 @@ class TaskSetup(Struct, frozen=True, kw_only=True):
     original: int | None = None
     sha256: dict[str, str] = {}
     chat: bool = False
-    judged: bool = True
-    judge: Callable[[ItemResponses], list[Score]] | None = None
-    figures: Callable[[TaskResult], TaskResult] | None = None
-    foreign: dict[str, Any] | None = None
+    scored: bool = True
+    score_item: Callable[[ItemResponses], list[Score]] | None = None
+    add_figures: Callable[[TaskResult], TaskResult] | None = None
+    lm_eval_config: dict[str, Any] | None = None
 
     @property
     def template(self) -> str:
@@ -165,9 +169,9 @@ class TaskSetup(Struct, frozen=True, kw_only=True):
         return spec.template if spec else ""
 
     @property
-    def row(self) -> Row:
+    def info(self) -> TaskInfo:
         task = self.task
-        return Row(task=task.name, title=task.title, mode=self.mode, template=self.template, version=task.version,
+        return TaskInfo(task=task.name, title=task.title, mode=self.mode, template=self.template, version=task.version,
                    shots=self.shots, headline=scoring.headline(task, self.mode))  # fmt: skip
 
     @property

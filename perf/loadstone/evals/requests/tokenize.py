@@ -17,17 +17,17 @@ from msgspec import Struct
 
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
-from loadstone.evals.requests.answers import Answer
+from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.build import EvalRequest
 from loadstone.evals.requests.capabilities import token_ids
-from loadstone.evals.requests.client import EvalClient, lines
-from loadstone.evals.requests.loglikelihood import moved
+from loadstone.evals.requests.client import EvalClient, open_clients
+from loadstone.evals.requests.loglikelihood import move_spaces
 
 FILE = "tokens.jsonl"
 AT_ONCE = 16
 
 
-class Cut(Struct, frozen=True):
+class TokenizedRequest(Struct, frozen=True):
     """A line of tokens.jsonl: the ids of a request, and how many of them are the context's. `lost`: how many were cut
     off at the beginning, as the model takes no more. `windows`: a text with nothing before it that is too long for one
     request, in several: of each ids and context; together they score every token once."""
@@ -39,30 +39,30 @@ class Cut(Struct, frozen=True):
     windows: list[tuple[list[int], int]] = []
 
 
-def known(folder: Path) -> dict[str, Cut]:
+def read(folder: Path) -> dict[str, TokenizedRequest]:
     """The cuts of an evaluation by id of the request; a line that was being written when the program was killed is
     passed over."""
     path, found = folder / FILE, {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            cut = msgspec.json.decode(line, type=Cut)
+            cut = msgspec.json.decode(line, type=TokenizedRequest)
         except msgspec.MsgspecError:
             continue
         found[cut.id] = cut
     return found
 
 
-def apply(wanted: Iterable[EvalRequest], cuts: Mapping[str, Cut]) -> list[EvalRequest]:
+def apply(requests: Iterable[EvalRequest], tokenized: Mapping[str, TokenizedRequest]) -> list[EvalRequest]:
     """Requests with their token ids, where these are known; one of several windows becomes as many requests."""
-    return [made for one in wanted for made in _applied(one, cuts.get(one.id))]
+    return [made for one in requests for made in _applied(one, tokenized.get(one.id))]
 
 
-def _applied(wanted: EvalRequest, cut: Cut | None) -> list[EvalRequest]:
+def _applied(wanted: EvalRequest, cut: TokenizedRequest | None) -> list[EvalRequest]:
     if cut is None:
         return [wanted]
     parts = cut.windows or [(cut.tokens, cut.context)]
     return [
-        msgspec.structs.replace(wanted, id=_part(wanted.id, number), tokens=tokens, context=context)
+        msgspec.structs.replace(wanted, id=_part(wanted.id, number), tokens=tokens, context_tokens=context)
         for number, (tokens, context) in enumerate(parts)
     ]
 
@@ -71,75 +71,77 @@ def _part(name: str, number: int) -> str:
     return f"{name}~{number}" if number else name
 
 
-def joined(answers: Mapping[str, Answer], cuts: Mapping[str, Cut]) -> dict[str, Answer]:
+def join_windows(responses: Mapping[str, Response], tokenized: Mapping[str, TokenizedRequest]) -> dict[str, Response]:
     """The answers with those to the windows of one text added up; one that has failed fails all."""
-    found = dict(answers)
-    for cut in cuts.values():
+    found = dict(responses)
+    for cut in tokenized.values():
         names = [_part(cut.id, number) for number in range(len(cut.windows))]
-        if len(names) > 1 and any(name in answers for name in names):
-            found[cut.id] = _sum([answers.get(name, Answer(failure="unsent")) for name in names])
+        if len(names) > 1 and any(name in responses for name in names):
+            found[cut.id] = _sum([responses.get(name, Response(failure="unsent")) for name in names])
     return found
 
 
-def _sum(parts: Sequence[Answer]) -> Answer:
-    if failed := next((part for part in parts if not part.good), None):
+def _sum(parts: Sequence[Response]) -> Response:
+    if failed := next((part for part in parts if not part.ok), None):
         return failed
-    pairs = [pair for part in parts for pair in part.responses if isinstance(pair, tuple)]
+    pairs = [pair for part in parts for pair in part.values if isinstance(pair, tuple)]
     whole = math.fsum(value for value, _ in pairs), all(greedy for _, greedy in pairs)
-    return msgspec.structs.replace(parts[0], responses=[whole])
+    return msgspec.structs.replace(parts[0], values=[whole])
 
 
-async def tokenised(
-    wanted: Sequence[EvalRequest], config: Config, folder: Path, limit: int | None
-) -> tuple[list[EvalRequest], dict[str, Cut]]:
+async def tokenize_requests(
+    requests: Sequence[EvalRequest], config: Config, folder: Path, limit: int | None
+) -> tuple[list[EvalRequest], dict[str, TokenizedRequest]]:
     """The requests as token ids, by the tokenizer of the run's first server, and the cuts, for `joined`. Raises
     UsageError."""
-    async with lines(config) as found:
-        cuts = await cut(wanted, folder, found[0], limit)
-    return apply(wanted, cuts), cuts
+    async with open_clients(config) as found:
+        cuts = await tokenize_missing(requests, folder, found[0], limit)
+    return apply(requests, cuts), cuts
 
 
-async def cut(wanted: Sequence[EvalRequest], folder: Path, line: EvalClient, limit: int | None) -> dict[str, Cut]:
+async def tokenize_missing(
+    requests: Sequence[EvalRequest], folder: Path, client: EvalClient, limit: int | None
+) -> dict[str, TokenizedRequest]:
     """The cuts of all requests that want a likelihood after a text; those not known yet are asked for and written down.
     `limit`: tokens that prompt and answer may have together. What has nothing before it and gets no token there by the
     server's own rule is left out. Raises UsageError when `/tokenize` fails."""
-    found, tokenizer = known(folder), Tokenizer(line)
-    missing = [one for one in wanted if one.id not in found and one.continuation is not None and _text(one)]
+    found, tokenizer = read(folder), Tokenizer(client)
+    missing = [one for one in requests if one.id not in found and one.continuation is not None and _text(one)]
     with (folder / FILE).open("ab") as file:
         for begin in range(0, len(missing), AT_ONCE * 8):
-            cuts = await tokenizer.cuts(missing[begin : begin + AT_ONCE * 8], limit)
+            cuts = await tokenizer.tokenize(missing[begin : begin + AT_ONCE * 8], limit)
             file.writelines(msgspec.json.encode(one) + b"\n" for one in cuts)
             found |= {one.id: one for one in cuts}
     return found
 
 
 def _text(wanted: EvalRequest) -> bool:
-    return isinstance(wanted.asked, str)
+    return isinstance(wanted.prompt, str)
 
 
 class Tokenizer:
     """A server's tokenizer. Contexts come several times, and are asked for once."""
 
-    def __init__(self, line: EvalClient) -> None:
-        self._line = line
+    def __init__(self, client: EvalClient) -> None:
+        self._line = client
         self._places = asyncio.Semaphore(AT_ONCE)
         self._contexts: dict[str, asyncio.Task[list[int]]] = {}
         self._prefix: list[int] | None = None
 
-    async def cuts(self, wanted: Sequence[EvalRequest], limit: int | None) -> list[Cut]:
+    async def tokenize(self, requests: Sequence[EvalRequest], limit: int | None) -> list[TokenizedRequest]:
         """The cuts of some requests."""
-        found = await asyncio.gather(*(self._cut(one, limit) for one in wanted))
+        found = await asyncio.gather(*(self._cut(one, limit) for one in requests))
         self._contexts.clear()
         return [one for one in found if one is not None]
 
-    async def _cut(self, wanted: EvalRequest, limit: int | None) -> Cut | None:
-        context, text = moved(str(wanted.asked), wanted.continuation or "")
+    async def _cut(self, wanted: EvalRequest, limit: int | None) -> TokenizedRequest | None:
+        context, text = move_spaces(str(wanted.prompt), wanted.continuation or "")
         if not context:
             prefix = await self.prefix()
             own = await self.ids(text)
             return _alone(wanted.id, prefix, own[1:] if own[:1] == prefix else own, limit) if prefix else None
         whole, alone = await asyncio.gather(self.ids(context + text), self._once(context))
-        return shortened(wanted.id, alone, whole[len(alone) :], limit)
+        return truncate(wanted.id, alone, whole[len(alone) :], limit)
 
     async def prefix(self) -> list[int]:
         """The token before a text that has nothing before it: what the tokenizer puts before an empty one, or what it
@@ -157,7 +159,7 @@ class Tokenizer:
             heard = await self._line.post("/tokenize", {"prompt": text, "add_special_tokens": special})
         found = token_ids(heard)
         if found is None:
-            raise UsageError(f"{self._line.url}/tokenize gives no tokens for {text[:40]!r} ({heard.complaint})")
+            raise UsageError(f"{self._line.url}/tokenize gives no tokens for {text[:40]!r} ({heard.error})")
         return found
 
     async def _once(self, text: str) -> list[int]:
@@ -166,13 +168,13 @@ class Tokenizer:
         return await self._contexts[text]
 
 
-def _alone(name: str, prefix: list[int], text: list[int], limit: int | None) -> Cut:
+def _alone(name: str, prefix: list[int], text: list[int], limit: int | None) -> TokenizedRequest:
     """A text with nothing before it but the prefix."""
-    parts = windows(prefix, text, limit - 2) if limit is not None and len(text) > limit - 2 else []
-    return Cut(name, [] if parts else prefix + text, len(prefix), 0, parts)
+    parts = split_windows(prefix, text, limit - 2) if limit is not None and len(text) > limit - 2 else []
+    return TokenizedRequest(name, [] if parts else prefix + text, len(prefix), 0, parts)
 
 
-def windows(prefix: list[int], text: list[int], size: int) -> list[tuple[list[int], int]]:
+def split_windows(prefix: list[int], text: list[int], size: int) -> list[tuple[list[int], int]]:
     """A long text in pieces of at most `size` tokens that are scored, each after a token of context, the last after as
     many as there is room for: lm_eval.utils.get_rolling_token_windows and make_disjoint_window."""
     found = [(prefix + text[:size], len(prefix))]
@@ -183,8 +185,8 @@ def windows(prefix: list[int], text: list[int], size: int) -> list[tuple[list[in
     return found
 
 
-def shortened(name: str, context: list[int], text: list[int], limit: int | None) -> Cut | None:
+def truncate(name: str, context: list[int], text: list[int], limit: int | None) -> TokenizedRequest | None:
     """Without the beginning that does not fit, as one token is generated; None where nothing of the context is left."""
     whole = context + text
     lost = 0 if limit is None else max(0, len(whole) - (limit - 1))
-    return Cut(name, whole[lost:], len(context) - lost, lost) if len(context) > lost else None
+    return TokenizedRequest(name, whole[lost:], len(context) - lost, lost) if len(context) > lost else None

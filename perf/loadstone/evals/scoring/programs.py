@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from loadstone.evals.requests.answers import Answer
+from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.task_run import TaskRun
 from loadstone.evals.scoring import sandbox
 from loadstone.samples import Sample
@@ -16,32 +16,32 @@ from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Filter
 
 
-def demand(papers: Iterable[TaskRun], allowed: bool) -> None:
+def check_allowed(task_runs: Iterable[TaskRun], allowed: bool) -> None:
     """Raises UsageError where programs have to be run and that is not allowed, or not possible here."""
-    for paper in papers:
+    for paper in task_runs:
         if _coded(paper):
-            sandbox.demand(allowed, paper.task.name)
+            sandbox.check_allowed(allowed, paper.task.name)
 
 
-def judged(papers: Iterable[TaskRun], answers: Mapping[str, Answer]) -> Scorer | None:
+def run_programs(task_runs: Iterable[TaskRun], responses: Mapping[str, Response]) -> Scorer | None:
     """What scores programs, all of which have been run; None where no task has any."""
-    coded = [paper for paper in papers if _coded(paper)]
+    coded = [paper for paper in task_runs if _coded(paper)]
     if not coded:
         return None
-    runs = sandbox.Runs()
-    runs.ahead(program for paper in coded for program in _programs(paper, answers))
+    runs = sandbox.ProgramRunner()
+    runs.run_ahead(program for paper in coded for program in _programs(paper, responses))
     return runs
 
 
 def _coded(paper: TaskRun) -> bool:
-    return paper.route.mode == "generation" and paper.task.generation is not None and paper.task.generation.code
+    return paper.answer_mode.mode == "generation" and paper.task.generation is not None and paper.task.generation.code
 
 
-def _programs(paper: TaskRun, answers: Mapping[str, Answer]) -> Iterator[str]:
+def _programs(paper: TaskRun, answers: Mapping[str, Response]) -> Iterator[str]:
     filters = paper.task.generation.filters if paper.task.generation else ()
     for item in paper.items:
-        came = [answers.get(wanted.id) for passes in item.wanted for wanted in passes]
-        texts = [answer.responses[0] for answer in came if answer is not None and answer.good]
+        came = [answers.get(wanted.id) for passes in item.requests for wanted in passes]
+        texts = [answer.values[0] for answer in came if answer is not None and answer.ok]
         for text in texts:
             yield from _found(filters, str(text), item.sample)
 

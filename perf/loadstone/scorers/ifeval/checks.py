@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from loadstone.scorers.ifeval.counting import capitals, sentences, words
-from loadstone.scorers.ifeval.languages import language
+from loadstone.scorers.ifeval.counting import count_capitals, count_words, split_sentences
+from loadstone.scorers.ifeval.languages import detect_language
 
 Check = Callable[..., bool]
 Kind = type | tuple[type, ...]
@@ -50,11 +50,11 @@ def letter_frequency(text: str, letter: str, let_frequency: int, let_relation: s
 
 
 def response_language(text: str, language_: str) -> bool:
-    return language(text) in (None, language_)
+    return detect_language(text) in (None, language_)
 
 
 def number_sentences(text: str, num_sentences: int, relation: str) -> bool:
-    return _compared(len(sentences(text)), num_sentences, relation)
+    return _compared(len(split_sentences(text)), num_sentences, relation)
 
 
 def number_paragraphs(text: str, num_paragraphs: int) -> bool:
@@ -64,7 +64,7 @@ def number_paragraphs(text: str, num_paragraphs: int) -> bool:
 
 
 def number_words(text: str, num_words: int, relation: str) -> bool:
-    return _compared(words(text), num_words, relation)
+    return _compared(count_words(text), num_words, relation)
 
 
 def nth_paragraph_first_word(text: str, num_paragraphs: int, nth_paragraph: int, first_word: str) -> bool:
@@ -148,7 +148,7 @@ def quotation(text: str) -> bool:
 
 
 def capital_word_frequency(text: str, capital_frequency: int, capital_relation: str) -> bool:
-    return _compared(capitals(text), capital_frequency, capital_relation)
+    return _compared(count_capitals(text), capital_frequency, capital_relation)
 
 
 def english_capital(text: str) -> bool:
@@ -199,7 +199,7 @@ CHECKS: dict[str, tuple[Check, dict[str, Kind]]] = {
 }
 
 
-def checked(name: str, arguments: dict[str, Any]) -> Callable[[str], bool]:
+def build_check(name: str, arguments: dict[str, Any]) -> Callable[[str], bool]:
     """The check of an instruction with its arguments, as a function of the text. Arguments that are None or that the
     instruction has not are those of others in the item. Raises ValueError, TypeError or KeyError for bad ones."""
     check, needed = CHECKS[name]

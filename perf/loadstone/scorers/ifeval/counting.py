@@ -49,7 +49,7 @@ REALIGNED = re.compile(rf"[{re.escape(CLOSING)}]+?(?:\s+|(?=--)|$)", re.MULTILIN
 NUMBER = re.compile(r"-?[.,]?\d[\d,.-]*\.?\Z")
 
 
-def sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """The text, sentence by sentence; brackets and quotes that close after a mark are still the sentence's."""
     found, begin, ends = [], 0, list[int]()
     marks = list(END.finditer(text))
@@ -94,12 +94,12 @@ SPLITS = re.compile(
 STOP = re.compile(r"(?<=[^.])\.(?=[\])}>\"'\xbb\u201d\u2019 ]*\Z)")
 
 
-def capitals(text: str) -> int:
+def count_capitals(text: str) -> int:
     """How many words have capitals and no small letters. What is split from a word counts by itself: `DON'T` is two."""
-    parts = (SPLITS.sub(" ", STOP.sub(" ", sentence)).split() for sentence in sentences(text))
+    parts = (SPLITS.sub(" ", STOP.sub(" ", sentence)).split() for sentence in split_sentences(text))
     return sum(word.isupper() for part in parts for word in part)
 
 
-def words(text: str) -> int:
+def count_words(text: str) -> int:
     """How many runs of letters, digits and underscores."""
     return len(re.findall(r"\w+", text))

@@ -24,7 +24,7 @@ FOR, AGAINST = 0.2, 0.5
 _SETS = {script: {code: frozenset(text.split()) for code, text in each.items()} for script, each in WORDS.items()}
 
 
-def language(text: str) -> str | None:
+def detect_language(text: str) -> str | None:
     """ISO 639-1 code of the language that most of the text is in; None for a text without letters."""
     text = unicodedata.normalize("NFC", text)
     scripts = Counter(_script(letter) for letter in text if letter.isalpha())
