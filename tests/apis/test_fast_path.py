@@ -82,7 +82,7 @@ def test_reasoning_and_then_an_answer_are_both_learnt() -> None:
 def read(stream: bytes, lessons: int, size: int) -> object:
     """`size`: bytes of a read."""
     reply = ResponseParser(Chat(), stream=True, keep_text=True)
-    reply._template._lessons = lessons
+    reply._template._learnable = lessons
     for place in range(0, len(stream), size):
         reply.feed(stream[place : place + size], place)
     failure = reply.finish()

@@ -1,8 +1,8 @@
 """Server-sent events: bytes in, the data of each complete event out.
 
 Follows the WHATWG parsing rules (html.spec.whatwg.org, 9.2.6): CR, LF or CRLF end a line, a leading BOM is dropped,
-comments and the fields `event`, `id` and `retry` are passed over, data lines are joined by LF, and an event that the
-stream breaks off is not an event. What the data means is left to the API.
+comments and the fields `event`, `id` and `retry` are skipped, data lines are joined by LF, and an event that is cut off
+is not an event. What the data means is left to the API.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class ServerSentEvents:
-    """A splitter for one stream. Feed it bytes as they come, cut anywhere. `at_boundary`: between two events."""
+    """A splitter for one stream. Feed it the bytes as they come, cut anywhere.
+
+    at_boundary: whether the bytes so far end between two events.
+    """
 
     __slots__ = ("_after_cr", "_data", "_head", "_line", "at_boundary")
 
@@ -27,8 +30,10 @@ class ServerSentEvents:
         self._head: bytes | None = b""
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Data of the events that `chunk` completes, in order. The quick way is for chunks that hold whole one-line
-        events and nothing else, as nearly all do."""
+        """Return the data of the events that `chunk` completes, in order.
+
+        Nearly all chunks hold whole one-line events and nothing else: these take a fast path.
+        """
         if self.at_boundary and chunk[:6] == b"data: " and chunk[-2:] == b"\n\n" and CR not in chunk:
             self._head = None
             if chunk.find(b"\n") == len(chunk) - 2:
@@ -40,7 +45,7 @@ class ServerSentEvents:
 
     @property
     def remainder(self) -> bytes:
-        """What has come of an event that is not complete; empty between events."""
+        """Return the bytes so far of an event that is not complete; empty between events."""
         return b"\n".join([*self._data, bytes(self._line)]) if self._data or self._line else b""
 
     def _by_line(self, chunk: bytes) -> list[bytes]:
@@ -81,7 +86,10 @@ class ServerSentEvents:
 
 
 class JSONLines:
-    """A splitter for one stream. Feed it bytes as they come, cut anywhere. `at_boundary`: between two lines."""
+    """A splitter for a stream of lines of JSON. Feed it the bytes as they come, cut anywhere.
+
+    at_boundary: whether the bytes so far end between two lines.
+    """
 
     __slots__ = ("_parts", "at_boundary")
 
@@ -90,7 +98,7 @@ class JSONLines:
         self._parts: list[bytes] = []
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that `chunk` completes, in order; blank ones are passed over."""
+        """Return the lines that `chunk` completes, in order, without blank ones."""
         ended, mark, partial = chunk.rpartition(b"\n")
         if mark:
             ended = b"".join((*self._parts, ended))
@@ -102,5 +110,5 @@ class JSONLines:
 
     @property
     def remainder(self) -> bytes:
-        """What has come of a line that is not complete."""
+        """Return the bytes so far of a line that is not complete."""
         return b"".join(self._parts)
