@@ -17,7 +17,7 @@ from loadstone.evals.compare.load import Compared, adjusted
 from loadstone.evals.compare.test import Difference
 from loadstone.evals.output import results
 from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.report.page import Prose
 from loadstone.samples import Estimate
 from support.eval_items import SUMS, said
