@@ -166,10 +166,10 @@ def test_requests_of_several_apis_are_runs_of_their_own() -> None:
 
 
 def test_runs_are_numbered_on(tmp_path: Path) -> None:
-    assert send._next(tmp_path) == 1
+    assert send.next_run_number(tmp_path) == 1
     (tmp_path / "requests-3.jsonl").touch()
     (tmp_path / "runs/7").mkdir(parents=True)
-    assert send._next(tmp_path) == 8
+    assert send.next_run_number(tmp_path) == 8
 
 
 def test_a_question_that_reads_otherwise_now_is_not_gone_on_with(tmp_path: Path) -> None:

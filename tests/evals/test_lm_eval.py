@@ -18,14 +18,15 @@ import pytest
 
 from loadstone.errors import UsageError
 from loadstone.evals.lm_eval import harness
-from loadstone.evals.lm_eval.tasks import LmEvalTask, TaskOptions
+from loadstone.evals.lm_eval.tasks import LmEvalTask
 from loadstone.evals.output.lm_eval_samples import sample_lines
 from loadstone.evals.requests import task_run
+from loadstone.evals.requests.build import TaskOptions
 from loadstone.evals.requests.capabilities import ServerCapabilities
 from loadstone.evals.requests.loglikelihood import LogprobMethod
 from loadstone.evals.requests.mode import AnswerMode, choose
-from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.scoring import aggregate
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.evals.settings import Eval
 from loadstone.samples import ItemResponses, Score
 from loadstone.tasks.catalogue import Selection
@@ -234,7 +235,7 @@ def test_the_paper_of_a_task_is_like_any_other() -> None:
         foreign.spec, AnswerMode("loglikelihood", "completions", LogprobMethod("echo")), Eval(tasks=["lm-eval:stub"])
     )
     assert [one.id for one in paper.requests()] == ["stub:0/0", "stub:0/1", "stub:1/0", "stub:1/1"]
-    setup = paper.setup(scored=True)
+    setup = TaskSetup.of(paper)
     assert (setup.template, setup.lm_eval_config, setup.info.headline) == (
         "lm-eval:stub",
         foreign.config,
@@ -283,7 +284,7 @@ def test_where_the_tasks_are(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FOLDER").mkdir()
-    assert harness._by_folder(names, include_path) == folders
+    assert harness.group_by_folder(names, include_path) == folders
 
 
 YAML = """task: mine
@@ -304,7 +305,7 @@ def test_with_lm_eval_itself(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(YAML, "utf-8")
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(doc) + "\n" for doc in DOCS), "utf-8")
     code = (
-        "from loadstone.evals.lm_eval import harness; from loadstone.evals.lm_eval.tasks import TaskOptions\n"
+        "from loadstone.evals.lm_eval import harness; from loadstone.evals.requests.build import TaskOptions\n"
         "((task,), _) = harness.load_tasks(['mine'], '.')\n"
         "print([one[0].continuation for item in task.items(TaskOptions(), 'text') for one in item.requests])"
     )

@@ -84,10 +84,10 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("found", "context", "text", "whole", "why"), REFUSED, ids=[case[-1] for case in REFUSED])
-def test_what_is_not_told_is_not_made_up(found: Logprobs, context: str, text: str, whole: int | None, why: str) -> None:
+@pytest.mark.parametrize(("found", "context", "text", "sent", "why"), REFUSED, ids=[case[-1] for case in REFUSED])
+def test_what_is_not_told_is_not_made_up(found: Logprobs, context: str, text: str, sent: int | None, why: str) -> None:
     with pytest.raises(MissingLogprobsError, match=why):
-        loglikelihood.score_continuation(found, context, text, whole=whole)
+        loglikelihood.score_continuation(found, context, text, sent=sent)
 
 
 def test_an_empty_context_counts_from_the_token_before_it() -> None:

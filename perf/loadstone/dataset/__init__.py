@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from loadstone.dataset import resolve
-from loadstone.dataset.source import Options, Source, open_source
+from loadstone.dataset.source import Options, RequestBodiesNotice, Source, open_source
 from loadstone.errors import Notice, UsageError
 from loadstone.plugins import load_instance
 from loadstone.records import Prompt
@@ -82,7 +82,8 @@ def _tell_bodies(source: Source, prompts: list[Prompt]) -> None:
     bodies = [prompt.body for prompt in prompts if prompt.body]
     if bodies:
         fields = ", ".join(sorted(set().union(*bodies)))
-        source.notice(f"{source.name}: {len(bodies)} rows are request bodies; their fields win over flags: {fields}")
+        text = f"{source.name}: {len(bodies)} rows are request bodies; their fields win over flags: {fields}"
+        source.notice(RequestBodiesNotice(text))
 
 
 __all__ = ["READERS", "Notice", "Options", "Reader", "Source", "read"]

@@ -18,6 +18,7 @@ from loadstone.evals import settings as given
 from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.requests.task_run import TaskRun
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.evals.settings import Eval
 from loadstone.records import Usage
 from loadstone.samples import EvalCost
@@ -138,7 +139,7 @@ def now() -> str:
 
 def task_entry(paper: TaskRun, digest: str) -> TaskEntry:
     """A task as eval.json tells it. `digest`: of its requests."""
-    task, setup = paper.task, paper.setup(True)
+    task, setup = paper.task, TaskSetup.of(paper)
     return TaskEntry(
         task=task.name,
         title=task.title,

@@ -19,7 +19,6 @@ from loadstone.engine.run_folder import RunFolder
 from loadstone.errors import UsageError
 from loadstone.evals.output import results
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
-from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.rescore import inputs, target_only
 from loadstone.evals.rescore.from_run import RunSource
 from loadstone.evals.rescore.sample_lines import SavedSample
@@ -27,6 +26,7 @@ from loadstone.evals.rescore.samples_file import SamplesFile
 from loadstone.evals.scoring import sandbox
 from loadstone.evals.scoring import score as scoring
 from loadstone.evals.scoring.aggregate import TaskTally
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import Evaluation, Score
 from loadstone.scorers import EXTRACTORS, SCORERS
 from loadstone.scorers.base import Extractor, Scorer
