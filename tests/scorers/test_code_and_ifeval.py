@@ -19,7 +19,7 @@ from loadstone.errors import UsageError
 from loadstone.evals.scoring import sandbox
 from loadstone.evals.scoring.aggregate import pass_at
 from loadstone.samples import Question, Sample
-from loadstone.scorers import code, ifeval
+from loadstone.scorers import code, ifeval, match
 from loadstone.scorers.ifeval.checks import CHECKS
 from loadstone.scorers.ifeval.counting import count_capitals, split_sentences
 from loadstone.scorers.ifeval.languages import detect_language
@@ -46,7 +46,7 @@ def named(case: dict[str, Any]) -> str:
 @pytest.mark.parametrize("case", cases("ifeval"), ids=named)
 def test_ifeval(case: dict[str, Any]) -> None:
     sample = item(case["doc"])
-    assert ifeval.whole(case["answer"], sample) == case["extracted"]
+    assert match.whole(case["answer"], sample) == case["extracted"]
     found = ifeval.score_ifeval(case["answer"], sample)
     assert found["prompt_level_strict_acc"] == case["right"]
     assert found["prompt_level_loose_acc"] == case["loose"]

@@ -1,7 +1,7 @@
 r"""Bring formulas into one notation: spaces, `\dfrac`, `\left`, units, degrees, Unicode signs and text.
 
-The rules are those of `is_equiv` of the MATH benchmark and of appendix D of Minerva (arXiv:2206.14858), with more of the
-same kind.
+The rules are those of `is_equiv` of the MATH benchmark and of appendix D of Minerva (arXiv:2206.14858), with more
+of the same kind.
 """
 
 from __future__ import annotations
@@ -39,33 +39,33 @@ TEXT_AT_END = re.compile(rf"(?<=[^\s=,(+*/-])\s*\\text\s*\{{[^{{}}]*\}}{POWER}\s
 RULES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"\\(?:left|right)\s*\.|\\(?:boxed|fbox)\s*(?=\{)", ""),
+        (r"\\(?:left|right)\s*\.|\\(?:boxed|fbox)\s*(?=\{)", ""),  # an invisible bracket `\left.`, a box
         (r"\\(?:displaystyle|textstyle|limits|[Bb]igg?[lrm]?|left|right)(?![A-Za-z])", ""),
         (r"(?<=\d)(?:\\[,!;: ]|\{,\}|,\s?\\!\s?)+(?=\d{3}(?!\d))", ""),
-        (r"\\[()!$\[\]]|\$", ""),
-        (r"\\[,;: ]|\\q?quad(?![A-Za-z])", " "),
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
-        (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
+        (r"\\[()!$\[\]]|\$", ""),  # dollar signs and formula brackets
+        (r"\\[,;: ]|\\q?quad(?![A-Za-z])", " "),  # spaces: `\,`, `\quad`
+        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),  # `\dfrac`, `\tfrac`
+        (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),  # `\frac12`
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
         (r"\\rbrace(?![A-Za-z])", r"\\}"),
-        (r"\\[lr]vert(?![A-Za-z])", "|"),
-        (r"\\(le|ge|ne)q?(?:slant)?(?![A-Za-z])", r"\\\1 "),
-        (r"\\(?:cdot|times|ast)(?![A-Za-z])", "*"),
+        (r"\\[lr]vert(?![A-Za-z])", "|"),  # `\lvert x\rvert`
+        (r"\\(le|ge|ne)q?(?:slant)?(?![A-Za-z])", r"\\\1 "),  # `\leq`, `\geqslant`, `\neq`
+        (r"\\(?:cdot|times|ast)(?![A-Za-z])", "*"),  # `\cdot`, `\times`
         (r"\\div(?![A-Za-z])", "/"),
-        (r"\\(?:bf|rm|it|sf|tt)(?![A-Za-z])", ""),
-        (r"(?<=[\d})])\s*[\u4e00-\u9fff]{1,4}$", ""),
-        (r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])", ""),
-        (r"\s*\\?%", ""),
-        (r"\\(?:mathrm|mathbf|mathit|mathsf|mathbb|boldsymbol|operatorname)\s*(?=\{)", r"\\text"),
-        (r"\\(?:textbf|textit|textrm|mbox|emph)\s*(?=\{)", r"\\text"),
-        (r"\\text\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b", ","),
-        (r",(?:\s*,)+", ","),
-        (r"(?<![\d.}\w])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d.])", r"\1\\frac{\2}{\3}"),
-        (r"\*\*(?=\S)", "^"),
+        (r"\\(?:bf|rm|it|sf|tt)(?![A-Za-z])", ""),  # fonts: `\bf`
+        (r"(?<=[\d})])\s*[\u4e00-\u9fff]{1,4}$", ""),  # a Chinese unit: `5 米`
+        (r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])", ""),  # degrees: `90^\circ`
+        (r"\s*\\?%", ""),  # percent: `50\%`
+        (r"\\(?:mathrm|mathbf|mathit|mathsf|mathbb|boldsymbol|operatorname)\s*(?=\{)", r"\\text"),  # `\mathrm{cm}`
+        (r"\\(?:textbf|textit|textrm|mbox|emph)\s*(?=\{)", r"\\text"),  # `\textbf{no}`, `\mbox{cm}`
+        (r"\\text\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b", ","),  # `1 and 2`
+        (r",(?:\s*,)+", ","),  # `1, , 2`
+        (r"(?<![\d.}\w])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d.])", r"\1\\frac{\2}{\3}"),  # a mixed number: `1 1/2`
+        (r"\*\*(?=\S)", "^"),  # Python's power: `x**2`
     )
 ]
-# What separates the rows of a matrix after normalization. `\\` cannot stay: elsewhere it is a backslash that was escaped
-# once too often.
+# What separates the rows of a matrix after normalization. `\\` cannot stay: elsewhere it is a backslash that was
+# escaped once too often.
 ROW = " ¦ "
 # The end of a row: `\\`, `\\[2pt]`.
 NEW_ROW = re.compile(r"\\\\(?:\[[^\]]*\])?")
@@ -112,7 +112,8 @@ def split_top_level(formula: str, separator: str) -> list[str]:
     A bracket of any kind closes any other, because half-open intervals mix them: `[2, 5)`.
     """
     parts: list[str] = []
-    depth = start = 0
+    start = 0
+    depth = 0
     for token in re.finditer(rf"(?P<separator>{separator})|\\[A-Za-z]+|\\?.", formula, re.DOTALL):
         character = token.group()[-1]
         if token["separator"] and not depth:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from loadstone.scorers import ifeval
+from loadstone.scorers.match import whole
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Task
 
 
@@ -43,7 +44,7 @@ BENCHMARK = Benchmark(
             max_shots=0,
             generation=Generation(
                 template="lm-eval 0.4.13 ifeval",
-                filters=(Filter("none", ifeval.whole, ifeval.score_ifeval),),
+                filters=(Filter("none", whole, ifeval.score_ifeval),),
                 headline="prompt_level_strict_acc",
                 max_tokens=1280,
                 settings={"temperature": 0.0},
