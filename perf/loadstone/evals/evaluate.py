@@ -102,7 +102,9 @@ async def evaluate(
         prepared = await prepare(settings, folder, served, notice)
         runs = [] if settings.stage == "score" else await _send_missing(prepared, notice, live)
         collected = _collect(prepared)
-        counts, failures = eval_json.counted((request.id for request, _ in prepared.requests), collected.responses)
+        counts, failures = eval_json.count_requests(
+            (request.id for request, _ in prepared.requests), collected.responses
+        )
         state = msgspec.structs.replace(
             prepared.state,
             ended=eval_json.now(),
@@ -110,7 +112,7 @@ async def evaluate(
             runs=[path.name for path in answers.runs(folder)],
             counts=counts,
             failures=failures,
-            spent=eval_json.spent(collected.usages, prepared.settings),
+            spent=eval_json.total_cost(collected.usages, prepared.settings),
         )
         eval_json.write(folder, state)
         if state.interrupted or settings.stage == "infer":

@@ -51,8 +51,8 @@ class PreparedEval(Struct, frozen=True, kw_only=True):
 def select_tasks(settings: Eval, notice: Notice) -> Selection:
     """Return the tasks to evaluate, Loadstone's own and those of lm-eval. Raises UsageError."""
     own = selection.find_tasks(settings.tasks, settings.data)
-    if own.absent:
-        first, count = own.absent[0], len(own.absent)
+    if own.without_data:
+        first, count = own.without_data[0], len(own.without_data)
         notice(f"the small sets have no questions of {count} of the tasks, such as {first}: they are left out")
     selected = harness.add_tasks(own, settings.include_path)
     known = [task.name for task in selected.tasks]

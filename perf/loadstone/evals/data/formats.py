@@ -54,9 +54,9 @@ def read(files: Iterable[Path], data: Data) -> FileRows:
 
 def _read_source(source: Source, data: Data) -> Iterator[tuple[RowPosition, Any]]:
     """Yield the rows of one file, by its format."""
-    if data.parse is not None and source.ending == ".txt":
+    if data.parse_shots is not None and source.ending == ".txt":
         try:
-            parsed = data.parse(source.text)
+            parsed = data.parse_shots(source.text)
         except ValueError as exc:
             raise DataError(f"{source.name} is not what it should be: {exc}") from exc
         yield from _numbered(source, "item", parsed)

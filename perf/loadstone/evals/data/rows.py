@@ -171,7 +171,7 @@ def _read(files: list[Path], data: Data, split: str | None, origin: str) -> Rows
     table = formats.read(files, data)
     docs: list[Doc] = []
     for where, row in table.rows:
-        if data.column is None or (row.get(data.column) or data.split) == split:
+        if data.split_column is None or (row.get(data.split_column) or data.split) == split:
             docs += _convert(row, str(where), data)
     if not docs:
         raise DataError(f"{files[0]} has no rows" + (f" of the split {split}" if split else ""))

@@ -151,13 +151,13 @@ def _sample(task: Task, mode: Mode, number: int, doc: Doc, shots: list[Shot]) ->
     query, target = _wording(task, mode)
     spec = task.generation if mode == "generation" else None
     description = task.description if spec is None or spec.description is None else spec.description
-    question = Asked(
+    question = Question(
         query=query(doc),
         description=description,
         shots=shots,
         prefix=(spec.prefix if spec is not None else None) or "",
         delimiter=task.target_delimiter,
-        between=task.between,
+        between=task.fewshot_delimiter,
     )
     optional: dict[str, Any] = {name: get(doc) for name in _OPTIONAL if (get := getattr(task, name)) is not None}
     return Sample(task=task.name, doc_id=number, doc=doc, target=target(doc), ask=question, **optional)

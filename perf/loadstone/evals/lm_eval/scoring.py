@@ -86,7 +86,7 @@ class HarnessScorer:
                 except (ArithmeticError, TypeError, ValueError):
                     stderr = None
             estimate = Estimate(value=float(aggregate(values)), n=len(values), stderr=stderr)
-            figures[metric, name] = Figure(
+            figures[metric, name] = MetricResult(
                 metric=metric, filter=name, all=estimate, stderr=stderr, answered=None, outcomes=outcomes
             )
         notes = {"items that failed are left out of what lm-eval aggregates": failed} if failed else {}

@@ -78,7 +78,7 @@ class LmEvalTask:
                 doc_id=doc_id,
                 doc=doc,
                 target=str(self._task.doc_to_target(doc)),
-                ask=Asked(query=""),
+                ask=Question(query=""),
             )
             requests: list[list[EvalRequest]] = []
             for number, instance in enumerate(instances):

@@ -122,8 +122,10 @@ async def open_clients(config: Config) -> AsyncIterator[list[EvalClient]]:
             clients = []
             for endpoint in endpoints:
                 url = endpoint.url
-                server = await preflight.query_server(endpoint.endpoint.transport, url, endpoint.models_path, headers, hint)
+                server = await preflight.query_server(
+                    endpoint.endpoint.transport, url, endpoint.models_path, headers, hint
+                )
                 clients.append(EvalClient(endpoint, headers, preflight.choose_model(server, requested, url)[0]))
             yield clients
         except UsageError as exc:
-            raise type(exc)(secrets.without(str(exc), secrets.secrets(config))) from exc
+            raise type(exc)(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
