@@ -373,7 +373,7 @@ def raised() -> set[str]:
     names = set()
     for file in ("rules", "client_lag", "resources"):
         for node in ast.walk(ast.parse((ROOT / f"perf/loadstone/checks/{file}.py").read_text("utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "against", "_worst"):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "check_limit", "_worst"):
                 first = node.args[0]
                 if isinstance(first, ast.Constant):
                     names.add(str(first.value))

@@ -1,4 +1,4 @@
-"""Asks servers for their metrics again and again: `python -m loadstone.server_metrics.scraper`, in a process of its own.
+"""Scrapes servers in a process of its own: `python -m loadstone.server_metrics.scraper`.
 
 Parsing a page takes milliseconds, which the process that times streams cannot spare. It is told on stdin what to ask
 for, says on stdout how the first look went, and is told when the run's time began; when its stdin ends, however that
