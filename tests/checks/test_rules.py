@@ -398,7 +398,7 @@ def test_each_doubt_has_a_heading_in_the_docs_and_each_heading_is_a_doubt() -> N
             {"counts": counts(0, 1), "failures": [("server", "no\x1b[2Jway\n" * 50, 1)]},
             "1 ended with server: " + ("no [2Jway " * 50)[:157] + "...",
         ),
-        ({"counts": CANCELLED}, "each was taken back: give a lower --cancel-share or a later --cancel-after"),
+        ({"counts": CANCELLED}, "each was cancelled: give a lower --cancel-share or a later --cancel-after"),
         ({"counts": counts(0, 0)}, "none was sent and ended in time: give a longer --duration"),
         (
             {"run": RUN | {"ended": "errors"}, "failures": [("status", "HTTP 500", 9)]},
