@@ -26,6 +26,17 @@ FailureKind = Literal[
 ]
 # The clock of arrival times: this program's at each read, or the kernel's at each packet.
 ArrivalClock = Literal["user", "kernel"]
+# Why a run ended, as `ended` in run.json. done: everything planned was sent. duration, stages: their time was over.
+# interrupted: by the operator. saturated, errors: a stop condition. worker: a process died. orphaned: a worker lost its
+# parent. error: a bug of this program. A run whose records could not be written has the error's sentence instead.
+EndReason = Literal["done", "duration", "stages", "interrupted", "saturated", "errors", "worker", "orphaned", "error"]
+# The reasons of a run that was not cut short.
+COMPLETE: tuple[EndReason, ...] = ("done", "duration", "stages")
+
+# Causes in the messages of failures to connect. Records have a failure as text only, so the transports write these and
+# the checks look for them.
+TOO_MANY_FILES = "too many open files"
+NO_FREE_PORT = "no local port is free"
 
 
 class Failure(Struct, frozen=True):

@@ -373,7 +373,7 @@ def raised() -> set[str]:
     names = set()
     for file in ("rules", "client_lag", "resources"):
         for node in ast.walk(ast.parse((ROOT / f"perf/loadstone/checks/{file}.py").read_text("utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "against", "_worst"):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "check_limit", "_worst"):
                 first = node.args[0]
                 if isinstance(first, ast.Constant):
                     names.add(str(first.value))
@@ -398,7 +398,7 @@ def test_each_doubt_has_a_heading_in_the_docs_and_each_heading_is_a_doubt() -> N
             {"counts": counts(0, 1), "failures": [("server", "no\x1b[2Jway\n" * 50, 1)]},
             "1 ended with server: " + ("no [2Jway " * 50)[:157] + "...",
         ),
-        ({"counts": CANCELLED}, "each was taken back: give a lower --cancel-share or a later --cancel-after"),
+        ({"counts": CANCELLED}, "each was cancelled: give a lower --cancel-share or a later --cancel-after"),
         ({"counts": counts(0, 0)}, "none was sent and ended in time: give a longer --duration"),
         (
             {"run": RUN | {"ended": "errors"}, "failures": [("status", "HTTP 500", 9)]},

@@ -274,7 +274,7 @@ def test_requests_are_taken_back_after_a_while() -> None:
     run.go()
     taken = [r for r in run.by_index() if r.error is not None]
     assert [r.index for r in taken] == [index for index in range(40) if run.plan.cancelled(index)]
-    assert {r.error for r in taken} == {Failure("cancelled", "taken back after 0.75 s (--cancel-after)")}
+    assert {r.error for r in taken} == {Failure("cancelled", "cancelled after 0.75 s (--cancel-after)")}
     assert {r.end - (r.sent or 0) for r in taken} == {3 * S // 4}
     assert run.carrier.failed == 0
     assert run.transport.cancelled == len(taken)

@@ -237,7 +237,14 @@ def doubts(*pulses: Progress, behind: float = 0.0, run: dict[str, Any] | None = 
     return {found.what: found.severity for found in sums.doubts(list(last.values()), behind)}
 
 
-HEALTHY = {"finished": 500, "in_flight": 8, "tokens": 5000, "cpu": 0.1, "waited": 0.0, "lags": count_bins([1e4] * 300)}
+HEALTHY = {
+    "finished": 500,
+    "in_flight": 8,
+    "tokens": 5000,
+    "cpu": 0.1,
+    "core_wait": 0.0,
+    "loop_lags": count_bins([1e4] * 300),
+}
 TIMES = {"ttft": count_bins([5e7] * 500), "gap": count_bins([1e7] * 5000), "latency": count_bins([5e8] * 500)}
 
 
@@ -246,7 +253,12 @@ def test_a_healthy_run_has_no_doubts() -> None:
 
 
 def test_the_names_and_grades_are_those_of_the_check() -> None:
-    busy = HEALTHY | {"cpu": 0.97, "waited": 0.3, "lags": count_bins([4e7] * 300), "sends": count_bins([3e7] * 300)}
+    busy = HEALTHY | {
+        "cpu": 0.97,
+        "core_wait": 0.3,
+        "loop_lags": count_bins([4e7] * 300),
+        "send_lags": count_bins([3e7] * 300),
+    }
     late = count_bins([6e7] * 500)
     sums = so_far()
     sums.add(pulse(5, **busy, **TIMES), late)

@@ -34,7 +34,7 @@ from loadstone.engine.worker_messages import (
 )
 from loadstone.records import Prompt, Record
 from loadstone.schedule import plan
-from loadstone.schedule.partition import Partition, partition
+from loadstone.schedule.partition import Partition, split_plan
 from loadstone.schedule.plan import DatasetShape, Load, Plan
 from support import virtual_time
 from support.streams import answer
@@ -63,7 +63,7 @@ def made(load: Load, turns: list[int] = TURNS) -> Plan:
 def test_every_place_belongs_to_one_process(load: Load, workers: int) -> None:
     whole = made(load)
     assert whole.total is not None
-    shares = partition(whole, workers)
+    shares = split_plan(whole, workers)
     assert len(shares) == workers
     dealt = [share.positions(whole.total).tolist() for share in shares]
     assert sorted(place for places in dealt for place in places) == list(range(whole.total))
@@ -74,13 +74,13 @@ def test_every_place_belongs_to_one_process(load: Load, workers: int) -> None:
 
 @pytest.mark.parametrize(("slots", "workers", "each"), [(10, 4, [3, 3, 2, 2]), (8, 3, [3, 3, 2]), (5, 1, [5])])
 def test_slots_are_dealt_out_exactly_and_places_in_proportion(slots: int, workers: int, each: list[int]) -> None:
-    shares = partition(made(Load(concurrency=slots, requests=100 * slots)), workers)
+    shares = split_plan(made(Load(concurrency=slots, requests=100 * slots)), workers)
     assert [share.slots(slots) for share in shares] == each
     assert [share.count(100 * slots) for share in shares] == [100 * own for own in each]
 
 
 def test_arrivals_are_dealt_out_by_their_number_modulo_the_processes() -> None:
-    assert [share.positions(10).tolist() for share in partition(made(OPEN), 3)] == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    assert [share.positions(10).tolist() for share in split_plan(made(OPEN), 3)] == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_arrivals_are_dealt_out_by_their_number_modulo_the_processes() -> None:
     ],
 )
 def test_no_process_is_started_that_has_nothing_to_do(load: Load, workers: int) -> None:
-    assert len(partition(made(load), 8)) == workers
+    assert len(split_plan(made(load), 8)) == workers
 
 
 def script(number: int, request: object) -> list[Step]:
@@ -106,7 +106,7 @@ def carried(load: Load, workers: int) -> list[Record]:
     rows = [Prompt(id=f"r{i}", text="hi", later=[Prompt(id="", text="on")] * (n - 1)) for i, n in enumerate(TURNS)]
 
     async def work() -> None:
-        shares = partition(made(load), workers)
+        shares = split_plan(made(load), workers)
         runners = []
         for share in shares:
             jobs = PreparedRequests(

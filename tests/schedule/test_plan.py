@@ -135,7 +135,7 @@ def test_a_cooldown_by_number_needs_a_number(load: Load) -> None:
     ],
 )
 def test_a_replay_may_be_cut(load: Load, counts: tuple[int, int, int]) -> None:
-    made = plan.make_plan(load, rows(60, at=[number * S for number in range(60)]))
+    made = plan.make_plan(load, rows(60, recorded_at=[number * S for number in range(60)]))
     assert made.total is not None
     phases = [made.phase(place) for place in range(made.total)]
     assert (phases.count("warmup"), phases.count("measure"), phases.count("cooldown")) == counts
@@ -218,7 +218,7 @@ def test_what_is_around_the_measured_requests(load: Load, phases: str) -> None:
 
 
 def test_replay_takes_recorded_instants_at_its_speed() -> None:
-    recorded = rows(3, at=[0, 3 * S, 7 * S])
+    recorded = rows(3, recorded_at=[0, 3 * S, 7 * S])
     made = plan.make_plan(Load(arrivals="replay", speed=2.0), recorded)
     assert made.offsets is not None
     assert made.offsets.tolist() == [0, 3 * S // 2, 7 * S // 2]

@@ -58,7 +58,7 @@ def known_total(plan: Plan) -> int | None:
     return None if timed else plan.total
 
 
-def partition(plan: Plan, workers: int) -> list[Partition]:
+def split_plan(plan: Plan, workers: int) -> list[Partition]:
     """The plan in `workers` shares, or in fewer where there are not as many slots or requests."""
     closed, cap = plan.offsets is None, plan.load.concurrency
     slots = max(level for _, level in plan.levels) if closed else cap or workers

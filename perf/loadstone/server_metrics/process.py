@@ -61,12 +61,8 @@ class ScrapeProcess:
         if not self._wanted.pages:
             return True
         with contextlib.suppress(OSError):
-            self._process = self._popen(
-                child_process.command("loadstone.server_metrics.scraper"),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is for the run to hear
-                env=child_process.environment(),
+            self._process = child_process.start(
+                "loadstone.server_metrics.scraper", popen=self._popen, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
             self._tell(self._wanted)
             return bool(self._process.stdout.readline())

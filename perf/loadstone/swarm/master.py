@@ -329,12 +329,8 @@ class Master:
             tail=tail(run.roster, run.halt.reason, because, run.origin) | ({"idle": run.idle} if run.idle else {}),
             users=run.users if led else None,
         )
-        command = child_process.command("loadstone.swarm.finish")
-        return int(
-            subprocess.run(
-                command, input=msgspec.json.encode(closing), env=child_process.environment(), check=False
-            ).returncode
-        )
+        message = msgspec.json.encode(closing)
+        return child_process.run("loadstone.swarm.finish", message, run_process=subprocess.run).returncode
 
 
 def _gone(run: Run, made: Made, led: bool) -> Iterator[Gone]:

@@ -19,7 +19,7 @@ from loadstone.engine.prepare import PreparedRun
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
 from loadstone.report import output
-from loadstone.schedule.partition import partition
+from loadstone.schedule.partition import split_plan
 from loadstone.server_metrics import discovery
 from loadstone.server_metrics.process import ScrapeSpec
 from loadstone.swarm.process_messages import Made, Order
@@ -63,7 +63,7 @@ async def prepare(order: Order) -> Made:
 
 
 def _commissions(made: PreparedRun, order: Order) -> int:
-    ids, shares = loadtest.request_id_prefix(made.config), partition(made.plan, order.processes)
+    ids, shares = loadtest.request_id_prefix(made.config), split_plan(made.plan, order.processes)
     for share in shares:
         wanted = worker_pool.worker_spec(made, share, Path("."), ids, order.led)
         (Path(order.parcels) / str(share.worker)).write_bytes(msgspec.msgpack.encode(wanted))

@@ -63,10 +63,8 @@ def agree(roster: Members, ours: dict[str, str]) -> None:
 
 def plan(order: Order) -> Made:
     """Have the run prepared, in a process of its own. Raises UsageError with its sentence."""
-    command = child_process.command("loadstone.swarm.prepare")
-    done = subprocess.run(
-        command, input=msgspec.json.encode(order), stdout=subprocess.PIPE, env=child_process.environment(), check=False
-    )
+    message = msgspec.json.encode(order)
+    done = child_process.run("loadstone.swarm.prepare", message, run_process=subprocess.run, stdout=subprocess.PIPE)
     if done.returncode:
         raise UsageError("the run could not be prepared")
     made = msgspec.json.decode(done.stdout, type=Made)

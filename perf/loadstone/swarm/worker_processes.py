@@ -49,14 +49,12 @@ class Engine:
         self.outcome: WorkerResult | None = None
         self.finished = 0
         self._hear = hear
-        command = child_process.command("loadstone.engine.worker_main")
-        self._process: Any = subprocess.Popen(
-            command,
+        self._process: Any = child_process.start(
+            "loadstone.engine.worker_main",
+            popen=subprocess.Popen,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            start_new_session=True,
-            env=child_process.environment(),
         )
         self._in, self._out = os.dup(self._process.stdin.fileno()), os.dup(self._process.stdout.fileno())
         self._process.stdin.close()

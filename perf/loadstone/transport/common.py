@@ -11,7 +11,7 @@ import socket
 import ssl
 import struct
 
-from loadstone.records import Failure
+from loadstone.records import NO_FREE_PORT, TOO_MANY_FILES, Failure
 from loadstone.transport import Target
 from loadstone.version import __version__
 
@@ -34,9 +34,9 @@ _REASONS = {
     errno.EHOSTUNREACH: "no route to the host",
     errno.ENETUNREACH: "network unreachable",
     errno.ENOENT: "no such socket",
-    errno.EMFILE: "too many open files; raise the limit with ulimit -n",
-    errno.ENFILE: "too many open files on this machine",
-    errno.EADDRNOTAVAIL: "no local port is free; use more client addresses or fewer connections",
+    errno.EMFILE: f"{TOO_MANY_FILES}; raise the limit with ulimit -n",
+    errno.ENFILE: f"{TOO_MANY_FILES} on this machine",
+    errno.EADDRNOTAVAIL: f"{NO_FREE_PORT}; use more client addresses or fewer connections",
     errno.EACCES: "permission denied",
 }
 
