@@ -39,7 +39,7 @@ def leaders(names: list[str]) -> list[int]:
 
 def too_few(count: int, names: list[str], what: str = "values") -> tuple[dict[str, Interval | None], dict[str, str]]:
     """What a sample of fewer than ENOUGH comes to."""
-    return dict.fromkeys(names), dict.fromkeys(names, f"{count} {what}, and an interval takes {MIN_SAMPLES}")
+    return dict.fromkeys(names), dict.fromkeys(names, f"{count} {what}, an interval needs {MIN_SAMPLES}")
 
 
 def intervals(
@@ -93,11 +93,13 @@ def _hangs_together(stretches: float, share: float | None) -> str | None:
     needed = max(MIN_SEGMENTS, 0 if share is None else math.ceil(1 / min(share, 1 - share) - 1e-9))
     if stretches >= needed - 1e-9:
         return None
-    return f"neighbours are alike: worth {max(1, int(stretches))} independent values, and an interval takes {needed}"
+    return (
+        f"consecutive values are correlated: effective sample size {max(1, int(stretches))}, an interval needs {needed}"
+    )
 
 
 def _beyond(count: int, share: float, inflation: float, quantile: float) -> str:
     part = min(share, 1 - share)
     needed = max(count + 1, quantile**2 * (1 - part) / part * inflation)
     digits = 10 ** max(0, int(math.log10(needed)) - 1)
-    return f"{count} values, and an interval takes about {math.ceil(needed / digits) * digits}"
+    return f"{count} values, an interval needs about {math.ceil(needed / digits) * digits}"
