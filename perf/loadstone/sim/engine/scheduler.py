@@ -56,20 +56,20 @@ class Sequence:
     """
 
     __slots__ = (
+        "allocated",
         "blocks",
         "cached_tokens",
+        "cached_until",
         "computed",
         "generated",
         "hashes",
-        "tokens",
         "length",
         "number",
         "preemptions",
         "prompt",
-        "tail",
         "rng",
-        "allocated",
-        "cached_until",
+        "tail",
+        "tokens",
         "word",
     )
 
