@@ -102,7 +102,7 @@ def test_a_row_that_is_not_ifevals_is_refused_before_anything_is_asked(doc: dict
     with pytest.raises(UsageError, match=says):
         ifeval.score_ifeval("text", item(doc))
     with pytest.raises(UsageError, match=says):
-        ifeval_task.row(doc)
+        ifeval_task.check_row(doc)
 
 
 @settings(max_examples=20, deadline=None)

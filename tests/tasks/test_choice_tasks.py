@@ -152,12 +152,12 @@ def test_an_order_is_the_questions_own_and_each_is_as_often() -> None:
 def test_the_right_answer_of_gpqa_moves_with_the_question() -> None:
     names = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3", "Correct Answer")
     rows = [{"Question": f"Which {number}?", **dict(zip(names, "wxyz", strict=True))} for number in range(40)]
-    docs = [gpqa_diamond.row(row) for row in rows]
+    docs = [gpqa_diamond.convert_row(row) for row in rows]
     assert {doc["answer"] for doc in docs} == {"(A)", "(B)", "(C)", "(D)"}
     for doc in docs:
         assert [doc[names[number]] for number in doc["order"]] == doc["choices"]
         assert doc["choices"]["ABCD".index(doc["answer"][1])] == "z"
-        assert gpqa_diamond.row(doc) == doc
+        assert gpqa_diamond.convert_row(doc) == doc
 
 
 def test_the_true_choice_does_not_stand_first_where_letters_are_shown() -> None:

@@ -187,26 +187,26 @@ def test_every_question_of_mt_bench_has_its_turns_and_temperature() -> None:
     ],
 )
 def test_rows_of_aime_in_all_their_forms(row: dict[str, Any]) -> None:
-    read = math_competitions.row(row)
-    assert math_competitions.asked(read) == "Problem: P\nMark your solution with \\boxed\nAnswer:"
+    read = math_competitions.convert_row(row)
+    assert math_competitions.query(read) == "Problem: P\nMark your solution with \\boxed\nAnswer:"
     assert (math_competitions.answer(read), read["solution"]) == ("73", "S")
 
 
 def test_a_row_without_a_problem_is_refused() -> None:
     with pytest.raises(KeyError, match="problem"):
-        math_competitions.row({"question": "?", "answer": 1})
+        math_competitions.convert_row({"question": "?", "answer": 1})
 
 
 def test_rows_of_trivia_qa_as_its_authors_wrote_them() -> None:
     said = {"Value": "Seine", "Aliases": ["Seine", "La Seine"], "NormalizedAliases": ["seine", "la seine"]}
-    read = trivia_qa.row({"Question": "Which river?", "QuestionId": "q", "Answer": said})
+    read = trivia_qa.convert_row({"Question": "Which river?", "QuestionId": "q", "Answer": said})
     assert trivia_qa.names(read) == ["Seine", "La Seine"]
-    assert trivia_qa.row(read) == read
+    assert trivia_qa.convert_row(read) == read
 
 
 def test_rows_of_mt_bench_of_the_hub() -> None:
-    read = mt_bench.row({"prompt_id": 81, "category": "stem", "prompt": ["One", "Two"], "reference": []})
-    assert (mt_bench.asked(read), mt_bench.later(read)) == ("One", ["Two"])
+    read = mt_bench.convert_row({"prompt_id": 81, "category": "stem", "prompt": ["One", "Two"], "reference": []})
+    assert (mt_bench.query(read), mt_bench.later_turns(read)) == ("One", ["Two"])
 
 
 def test_levels_and_subjects_of_math() -> None:
