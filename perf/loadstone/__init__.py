@@ -84,11 +84,11 @@ def evaluate(config: Eval | Mapping[str, Any] | str | PathLike[str]) -> list[Eva
     """
     from loadstone.errors import UsageError
     from loadstone.evals.evaluate import evaluate as evaluate_one
-    from loadstone.evals.evaluate import meant
+    from loadstone.evals.evaluate import resolve_settings
     from loadstone.host import event_loop
 
     done, wrong = [], list[UsageError]()
-    for each in meant(config):
+    for each in resolve_settings(config):
         try:
             done.append(event_loop.run(evaluate_one(each)))
         except UsageError as exc:

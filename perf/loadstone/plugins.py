@@ -16,9 +16,9 @@ from typing import Any
 from loadstone.errors import UsageError
 
 
-def find(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
+def load_instance(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
     """The part called `name`, made if it is a class. Raises UsageError; for an unknown name it lists what there is."""
-    found = part(group, name, built_in, flag)
+    found = load_object(group, name, built_in, flag)
     try:
         return found() if isinstance(found, type) else found
     except UsageError:
@@ -27,9 +27,9 @@ def find(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
         raise _broken(flag, name, exc) from exc
 
 
-def part(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
+def load_object(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
     """The same, where a class is not made."""
-    known = [*built_in, *installed(group)]
+    known = [*built_in, *installed_plugins(group)]
     if ".py:" not in name and name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -46,7 +46,7 @@ def _broken(flag: str, name: str, exc: Exception) -> UsageError:
     return UsageError(f"{flag}: cannot load {name}: {type(exc).__name__}: {exc}")
 
 
-def installed(group: str) -> dict[str, EntryPoint]:
+def installed_plugins(group: str) -> dict[str, EntryPoint]:
     """What other distributions offer in an entry point group."""
     return {point.name: point for point in entry_points(group=group)}
 
@@ -56,7 +56,7 @@ def _load(group: str, name: str, built_in: Mapping[str, str]) -> Any:
         file, _, attribute = name.rpartition(":")
         return getattr(_module(Path(file).expanduser()), attribute)
     if name not in built_in:
-        return installed(group)[name].load()
+        return installed_plugins(group)[name].load()
     module, _, attribute = built_in[name].partition(":")
     return getattr(import_module(module), attribute)
 

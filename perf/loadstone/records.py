@@ -21,18 +21,11 @@ from loadstone.errors import UsageError
 FORMAT = 1
 
 Phase = Literal["warmup", "measure", "cooldown"]
-Kind = Literal[
+FailureKind = Literal[
     "connect", "tls", "timeout", "status", "protocol", "truncated", "empty", "server", "stopped", "cancelled"
 ]
 # Whose clock stamped what arrived: this program's at each read, or the kernel's at each packet.
-Stamper = Literal["user", "kernel"]
-# Why a run ended, as `ended` in run.json. done: everything planned was sent. duration, stages: their time was over.
-# interrupted: by the operator. saturated, errors: a stop condition. worker: a process died. orphaned: a worker lost its
-# parent. error: a bug of this program. A run whose records could not be written has the error's sentence instead.
-EndReason = Literal["done", "duration", "stages", "interrupted", "saturated", "errors", "worker", "orphaned", "error"]
-# The reasons of a run that was not cut short.
-COMPLETE: tuple[EndReason, ...] = ("done", "duration", "stages")
-
+ArrivalClock = Literal["user", "kernel"]
 # Causes in the messages of failures to connect. Records have a failure as text only, so the transports write these and
 # the checks look for them.
 TOO_MANY_FILES = "too many open files"
@@ -42,7 +35,7 @@ NO_FREE_PORT = "no local port is free"
 class Failure(Struct, frozen=True):
     """Why a request did not succeed."""
 
-    kind: Kind
+    kind: FailureKind
     message: str
 
 
@@ -154,7 +147,7 @@ class Record(Struct, frozen=True, kw_only=True):
     end: int
     pieces: Pieces | None = None
     reads: int = 0
-    clock: Stamper = "user"
+    clock: ArrivalClock = "user"
     retried: bool = False
     status: int | None = None
     finish: str | None = None
@@ -179,7 +172,7 @@ def to_line(record: Record) -> bytes:
     try:
         return _record_encoder.encode(record) + b"\n"
     except UnicodeEncodeError:
-        return _record_encoder.encode(foreign.whole(msgspec.to_builtins(record))) + b"\n"
+        return _record_encoder.encode(foreign.to_utf8_nested(msgspec.to_builtins(record))) + b"\n"
 
 
 def from_line(line: bytes) -> Record:
@@ -217,7 +210,7 @@ def messages(prompt: Prompt) -> list[Message]:
     return [{"role": "user", "content": prompt.text or ""}]
 
 
-def following(asked: Prompt, answer: str, turn: Prompt) -> Prompt:
-    """The prompt of `turn`, which comes after `asked` (with its whole history) was answered."""
-    history = [*messages(asked), {"role": "assistant", "content": answer}, *messages(turn)]
+def next_prompt(previous: Prompt, answer: str, turn: Prompt) -> Prompt:
+    """The prompt of `turn`, which comes after `previous` (with its whole history) was answered."""
+    history = [*messages(previous), {"role": "assistant", "content": answer}, *messages(turn)]
     return msgspec.structs.replace(turn, text=None, messages=history)

@@ -14,62 +14,64 @@ from loadstone.engine import run_folder
 from loadstone.host import ceiling
 from loadstone.metrics import chart_data
 from loadstone.metrics import measure as metrics_measure
-from loadstone.metrics.columns import Columns, Count, build
+from loadstone.metrics.columns import Columns, TokenCounter, build
 from loadstone.records import Record
 from loadstone.report import json, run_page, summary_csv
 from loadstone.report.exports import requests_csv
 from loadstone.server_metrics import csv as server_csv
-from loadstone.server_metrics.series import Scraped, series
-from loadstone.server_metrics.summary import describe as server_side
+from loadstone.server_metrics.series import ScrapedSource, chart_series
+from loadstone.server_metrics.summary import summarize as server_side
 from loadstone.summary import Summary
 
 REQUESTS_CSV, PAGE = "requests.csv", "report.html"
 
 
-def finish(folder: run_folder.RunFolder, tokenizer: str | None = None, html: bool = True) -> Summary:
+def write_results(folder: run_folder.RunFolder, tokenizer: str | None = None, html: bool = True) -> Summary:
     """Measure a finished run from its records and write requests.csv on the way, then summary.json, summary.csv and, if
     wanted, the web page."""
     table = requests_csv.Writer(folder.path / REQUESTS_CSV)
     records = table.through(run_folder.load_records(folder.path))
     scraped = server_csv.read(folder.path)
-    summary, columns = measured(records, run_folder.load_run(folder.path), tokenizer, scraped=scraped)
+    summary, columns = measure_records(records, run_folder.load_run(folder.path), tokenizer, scraped=scraped)
     folder.write("summary.json", json.render(summary))
     folder.write("summary.csv", summary_csv.render(summary))
     with run_folder.writing(folder.path / REQUESTS_CSV):
         table.close()
     if html:
-        folder.write(PAGE, web_page(summary, columns, scraped))
+        folder.write(PAGE, render_page(summary, columns, scraped))
     return summary
 
 
-def web_page(summary: Summary, columns: Columns, scraped: Sequence[Scraped] = ()) -> str:
+def render_page(summary: Summary, columns: Columns, scraped: Sequence[ScrapedSource] = ()) -> str:
     """The report with its charts."""
     also = (summary.run.get("config") or {}).get("scrape_name")
-    return run_page.render(summary, chart_data.trace(columns), chart_data.along(series(scraped, also)))
+    return run_page.render(summary, chart_data.trace(columns), chart_data.thin_series(chart_series(scraped, also)))
 
 
-def written_page(folder: Path) -> str | None:
+def saved_page(folder: Path) -> str | None:
     """The one in a run folder, if there is any."""
     path = folder / PAGE
     return path.read_text("utf-8") if path.exists() else None
 
 
-def read(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Summary:
+def read_summary(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Summary:
     """Measure a run folder, or a records file on its own. `goodput` replaces the run's objectives."""
-    return load(path, tokenizer, goodput)[0]
+    return read_summary_and_columns(path, tokenizer, goodput)[0]
 
 
-def load(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> tuple[Summary, Columns]:
+def read_summary_and_columns(
+    path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None
+) -> tuple[Summary, Columns]:
     """The same, and the columns it was measured from."""
     run = run_folder.load_run(path) if path.is_dir() else None
-    return measured(run_folder.load_records(path), run, tokenizer, goodput, server_csv.read(path))
+    return measure_records(run_folder.load_records(path), run, tokenizer, goodput, server_csv.read(path))
 
 
 def measure(
     records: Iterable[Record],
     run: Mapping[str, Any] | None = None,
-    count: Count | None = None,
-    scraped: Sequence[Scraped] = (),
+    count: TokenCounter | None = None,
+    scraped: Sequence[ScrapedSource] = (),
 ) -> Summary:
     """Return everything that a report shows.
 
@@ -80,7 +82,9 @@ def measure(
     return measure_columns(build(records, count), run, scraped)
 
 
-def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None, scraped: Sequence[Scraped] = ()) -> Summary:
+def measure_columns(
+    columns: Columns, run: Mapping[str, Any] | None = None, scraped: Sequence[ScrapedSource] = ()
+) -> Summary:
     """Return the same from columns that the caller has further use for."""
     summary = metrics_measure.measure_columns(columns, run)
     if scraped:
@@ -90,21 +94,21 @@ def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None, scra
     return msgspec.structs.replace(summary, verdict=judge(summary))
 
 
-def measured(
+def measure_records(
     records: Iterable[Record],
     run: dict[str, Any] | None,
     tokenizer: str | None = None,
     goodput: dict[str, float] | None = None,
-    scraped: Sequence[Scraped] = (),
+    scraped: Sequence[ScrapedSource] = (),
 ) -> tuple[Summary, Columns]:
     if goodput:
         run = dict(run or {})
         run["config"] = dict(run.get("config") or {}) | {"goodput": goodput}
-    count: Count | None = tokenizers.load(tokenizer).count if tokenizer else None
+    count: TokenCounter | None = tokenizers.load(tokenizer).count if tokenizer else None
     columns = build(records, count)
     return measure_columns(columns, run, scraped), columns
 
 
-def load_summary(content: bytes) -> Summary:
+def decode_summary(content: bytes) -> Summary:
     """Inverse of views/json.py."""
     return msgspec.json.decode(content, type=Summary)

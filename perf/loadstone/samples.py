@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class Question(Struct, frozen=True, kw_only=True):
     """A question with all that stands before it. What it looks like as a text or as messages is evals/asking.py's.
 
     description: what all questions of the task begin with; with messages, the system's.
@@ -38,7 +38,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     doc_id: int
     doc: dict[str, Any]
     target: str
-    ask: Asked
+    ask: Question
     answers: list[str] = []
     choices: list[str] = []
     gold: list[int] = []
@@ -105,7 +105,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
     method: str = ""
 
 
-class Figure(Struct, frozen=True, kw_only=True):
+class MetricResult(Struct, frozen=True, kw_only=True):
     """One metric through one filter. `all`: over all items, a failed one counts as 0, as in lm-eval; `stderr`: that of
     lm-eval. `answered`: over the passes with a whole answer. `outcomes`: of all passes, through this filter."""
 
@@ -129,7 +129,7 @@ class TaskResult(Struct, frozen=True, kw_only=True):
     shots: int
     items: int
     passes: int
-    figures: list[Figure]
+    figures: list[MetricResult]
     at: dict[str, Estimate] = {}
     notes: dict[str, int] = {}
 

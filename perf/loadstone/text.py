@@ -6,12 +6,15 @@ every character that UTF-8 can carry; messages and labels are also bounded in le
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
 
-MESSAGE = 1000
+MAX_MESSAGE = 1000
 """Characters of a message, such as the words of an error, that are kept."""
-LABEL = 200
+MAX_LABEL = 200
 """Characters of a label, such as a finish reason, that are kept."""
 _LONE = re.compile("[\ud800-\udfff]")
 # Control characters other than tab and newline, marks that turn the direction of writing, what has no form in UTF-8.
@@ -23,7 +26,7 @@ _ESCAPE = re.compile(
 )
 
 
-def utf8(value: str) -> str:
+def to_utf8(value: str) -> str:
     """Return the text as it came, except that each lone surrogate, which UTF-8 cannot carry, becomes U+FFFD."""
     if value.isascii():
         return value
@@ -44,7 +47,7 @@ def visible(value: str) -> str:
     return _NOT_SHOWN.sub("\ufffd", value.replace("\r\n", "\n"))
 
 
-def clean(value: object, limit: int = MESSAGE) -> str:
+def clean(value: object, limit: int = MAX_MESSAGE) -> str:
     """Return foreign text as a message or label: `visible`, and of at most `limit` characters before a note of its
     whole length. Never raises: an object whose `str()` fails is named by its type."""
     try:
@@ -56,16 +59,33 @@ def clean(value: object, limit: int = MESSAGE) -> str:
     return visible(words)
 
 
-def whole(value: Any) -> Any:
-    """Return dicts and lists with `utf8` applied to every text in them, keys too."""
+def to_utf8_nested(value: Any) -> Any:
+    """Return dicts and lists with `to_utf8` applied to every text in them, keys too."""
     if isinstance(value, str):
-        return utf8(value)
+        return to_utf8(value)
     if isinstance(value, dict):
-        return {whole(key): whole(item) for key, item in value.items()}
-    return [whole(item) for item in value] if isinstance(value, list | tuple) else value
+        return {to_utf8_nested(key): to_utf8_nested(item) for key, item in value.items()}
+    return [to_utf8_nested(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def paired(data: bytes) -> bytes:
+def replace_surrogate_escapes(data: bytes) -> bytes:
     """Return JSON in which each escape of a lone surrogate (`\\ud800`) is one of U+FFFD instead. JSON's grammar allows
     them, and servers that cut a text inside a character send them; strict decoders refuse them."""
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found[2] else found[0], data)
+
+
+def write_rows(columns: Sequence[str] | None, rows: Iterable[Iterable[object]]) -> str:
+    """Return a CSV table: a line of column names (none if `columns` is None), then a line for each row.
+
+    None becomes an empty cell. Lines end with a newline alone.
+    """
+    text = io.StringIO()
+    if columns is not None:
+        append_rows(text, [columns])
+    append_rows(text, rows)
+    return text.getvalue()
+
+
+def append_rows(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows to an open CSV file in the form of `write_rows`. Raises OSError."""
+    csv.writer(file, lineterminator="\n").writerows(rows)

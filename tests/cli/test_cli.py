@@ -48,7 +48,7 @@ def sim() -> Iterator[Sim]:
         yield server
 
 
-pytestmark = [pytest.mark.usefixtures("clean_folder")]
+pytestmark = pytest.mark.clean_folder
 
 
 def prompts(path: str, count: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.apis import Settings
+from loadstone.apis import RequestSettings
 from loadstone.apis.openai import Chat
 from loadstone.config import secrets
 from loadstone.config.parse import parse_seconds, parse_slo
@@ -351,7 +351,7 @@ def test_seconds_refuses(text: str) -> None:
     ],
 )
 def test_locate(url: str, target: Target, path: str) -> None:
-    assert address.locate(url) == (target, path)
+    assert address.parse_url(url) == (target, path)
 
 
 @pytest.mark.parametrize(
@@ -364,14 +364,14 @@ def test_locate(url: str, target: Target, path: str) -> None:
 )  # fmt: skip
 def test_locate_refuses(url: str) -> None:
     with pytest.raises(UsageError) as caught:
-        address.locate(url)
+        address.parse_url(url)
     assert str(caught.value) == f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {url!r}"
 
 
 @pytest.mark.parametrize("url", ["http://alice:pw@h/v1", "alice:pw@h", "http://pw@h"])
 def test_locate_does_not_repeat_passwords(url: str) -> None:
     with pytest.raises(UsageError, match=r"\*\*\*@h") as caught:
-        address.locate(url)
+        address.parse_url(url)
     assert "pw" not in str(caught.value)
 
 
@@ -395,15 +395,15 @@ CHAT, MODELS = "/v1/chat/completions", "/v1/models"
     ],
 )
 def test_paths(base: str, path: str, models: str) -> None:
-    assert address.path_at(base, CHAT) == path
-    assert address.sibling(base, CHAT, MODELS) == models
+    assert address.join_path(base, CHAT) == path
+    assert address.sibling_path(base, CHAT, MODELS) == models
 
 
 def test_headers_of_a_row_stand_for_those_of_the_run() -> None:
     row = Prompt(id="a", text="Hi", headers={"x-tenant": "row", "X-Auth-Token": KEY})
-    maker = jobs.RequestBuilder(Chat(), [Settings(model="m")], "/x", (("X-Tenant", "run"), ("X-Team", "t")))
+    maker = jobs.RequestBuilder(Chat(), [RequestSettings(model="m")], "/x", (("X-Tenant", "run"), ("X-Team", "t")))
     request = maker.build(row).request
-    assert request.own == (("x-tenant", "row"), ("X-Auth-Token", KEY))
+    assert request.own_headers == (("x-tenant", "row"), ("X-Auth-Token", KEY))
     assert [name for name, _ in request.headers] == ["Content-Type", "Accept", "X-Team"]
     plan = make_plan(Load(requests=1), DatasetShape(["a"]))
     (line,) = jobs.PreparedRequests([row], maker).body_lines(plan)
@@ -411,12 +411,12 @@ def test_headers_of_a_row_stand_for_those_of_the_run() -> None:
 
 
 class Broken(Chat):
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         raise KeyError("oops")
 
 
 def test_mistakes_of_somebody_elses_class_are_named() -> None:
-    maker = jobs.RequestBuilder(Broken(), [Settings(model="m")], "/x", ())
+    maker = jobs.RequestBuilder(Broken(), [RequestSettings(model="m")], "/x", ())
     with pytest.raises(UsageError, match=r"^--api: Broken\.body cannot take a: KeyError: 'oops'$"):
         maker.build(Prompt(id="a", text="Hi"))
 
@@ -426,20 +426,22 @@ def test_later_turns_are_tried_before_anything_is_sent() -> None:
     seen: list[int] = []
 
     class Picky(Chat):
-        def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+        def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
             seen.append(len(prompt.messages or []))
             if len(prompt.messages or []) == 3:
                 raise UsageError("no")
-            return super().body(prompt, settings)
+            return super().build_body(prompt, settings)
 
     with pytest.raises(UsageError, match=r"^no$"):
-        jobs.PreparedRequests([talk], jobs.RequestBuilder(Picky(), [Settings(model="m")], "/x", ()))
+        jobs.PreparedRequests([talk], jobs.RequestBuilder(Picky(), [RequestSettings(model="m")], "/x", ()))
     assert seen == [0, 3]
 
 
 def test_jobs() -> None:
     prompts = [Prompt(id="a", text="Hi", output_len=9), Prompt(id="b", text="Ho", body={"stream": False})]
-    made = jobs.PreparedRequests(prompts, jobs.RequestBuilder(Chat(), [Settings(model="m")], "/x", (("X-A", "1"),)))
+    made = jobs.PreparedRequests(
+        prompts, jobs.RequestBuilder(Chat(), [RequestSettings(model="m")], "/x", (("X-A", "1"),))
+    )
     first, second = made.get(0), made.get(1)
     assert (first.prompt.id, first.streamed, first.output_len) == ("a", True, 9)
     assert (second.prompt.id, second.streamed, second.output_len) == ("b", False, None)

@@ -63,10 +63,10 @@ def test_a_provider_that_is_not_known() -> None:
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_where_requests_of_each_go(name: str) -> None:
     one = PROVIDERS[name]
-    target, base = address.locate(one.url)
+    target, base = address.parse_url(one.url)
     api = {"chat": "/chat/completions", "messages": "/messages"}[one.api]
     assert one.api in apis.APIS
-    assert address.path_at(base, f"/v1{api}") == urlsplit(one.url).path + api
+    assert address.join_path(base, f"/v1{api}") == urlsplit(one.url).path + api
     assert target.secure == (one.key is not None)
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.apis import Settings
+from loadstone.apis import RequestSettings
 from loadstone.apis.openai import Chat
 from loadstone.config.stages import parse_stages
 from loadstone.engine.in_flight import TimeLimits
 from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.runner import LAST, Runner, Times
 from loadstone.engine.sender import Endpoint, Sender
-from loadstone.records import Failure, Prompt, Record, following
+from loadstone.records import Failure, Prompt, Record, next_prompt
 from loadstone.schedule.plan import DatasetShape, Load, make_plan
 from loadstone.transport import Request, TransportError
 from support import virtual_time
@@ -125,7 +125,7 @@ def test_a_stop_does_not_wait_for_a_thought() -> None:
 
 def test_what_follows_an_answer() -> None:
     turn = Prompt(id="x", text="and?", output_len=7)
-    asked = following(Prompt(id="x", text="why?"), "because", turn)
+    asked = next_prompt(Prompt(id="x", text="why?"), "because", turn)
     assert asked.messages == [
         {"role": "user", "content": "why?"},
         {"role": "assistant", "content": "because"},
@@ -238,7 +238,7 @@ def test_ten_minutes_at_50_a_second_drift_by_nothing() -> None:
 def test_several_servers_and_models() -> None:
     transports = [Talker(), Talker()]
     rows = [Prompt(id=f"p{number}", text="x") for number in range(40)]
-    settings = [Settings(model="base"), Settings(model="lora")]
+    settings = [RequestSettings(model="base"), RequestSettings(model="lora")]
     records: list[Record] = []
     plan = make_plan(
         Load(concurrency=1, requests=40, servers=2, models=(1.0, 1.0)), DatasetShape([row.id for row in rows])
@@ -258,7 +258,7 @@ def test_request_ids_are_sent_and_recorded() -> None:
     seen = []
 
     def script(number: int, request: Request) -> Sequence[Step]:
-        seen.append(dict(request.own).get("X-Request-Id"))
+        seen.append(dict(request.own_headers).get("X-Request-Id"))
         return steady()(number, request)
 
     rows = [ALONE, Prompt(id="own", text="x", headers={"x-request-id": "theirs"})]

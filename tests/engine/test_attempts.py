@@ -76,7 +76,7 @@ class Run:
         self.transport = Failing(reply)
         rows = rows or [Prompt(id="p", text="hell" * 10, output_len=10)]
         self.plan = plan.make_plan(load, DatasetShape([row.id for row in rows], [1 + len(row.later) for row in rows]))
-        jobs = PreparedRequests(rows, RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ()))
+        jobs = PreparedRequests(rows, RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ()))
         style = RequestOptions(retries=retries or RetryPolicy(), request_ids="r-")
         doors = [Endpoint(self.transport, PATH)]
         carrier = Sender(self.plan, jobs, Chat(), doors, self.records.append, clock=virtual_time.clock, options=style)
@@ -117,7 +117,7 @@ def test_an_attempt_is_a_record_of_its_own() -> None:
     waits = [after - before - 0.5 for before, after in pairwise(run.sent)]
     assert 0.25 <= waits[0] <= 0.5
     assert 0.5 <= waits[1] <= 1.0
-    names = [dict(request.own)["X-Request-Id"] for request in run.transport.requests]
+    names = [dict(request.own_headers)["X-Request-Id"] for request in run.transport.requests]
     assert names == ["r-0", "r-0.1", "r-0.2"]
     carrier = run.runner.sender
     assert (carrier.finished, carrier.failed, carrier.written) == (1, 0, 3)

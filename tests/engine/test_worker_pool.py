@@ -30,7 +30,7 @@ Capture = pytest.CaptureFixture[str]
 SLOW = {"ttft": "5ms", "itl": "10ms", "default_tokens": 20}
 
 
-pytestmark = [pytest.mark.usefixtures("clean_folder")]
+pytestmark = pytest.mark.clean_folder
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def test_example_rendered(name: str, golden: Golden, summary: Summary) -> None:
 def test_example_web_page(request: pytest.FixtureRequest) -> None:
     """Byte for byte, but for the library inside: that of another release or zlib is not ours."""
     columns = build(records())
-    made, path = results.web_page(measure_columns(columns, run()), columns), EXAMPLE / "report.html"
+    made, path = results.render_page(measure_columns(columns, run()), columns), EXAMPLE / "report.html"
     same = path.exists() and _without_library(path.read_text("utf-8")) == _without_library(made)
     if request.config.getoption("--golden") and not same:
         path.write_bytes(made.encode())
@@ -104,14 +104,14 @@ def test_example_requests_csv(golden: Golden, tmp_path: Path) -> None:
 
 
 def test_committed_folder_gives_the_committed_summary() -> None:
-    assert json_view.render(results.read(EXAMPLE)) == (EXAMPLE / "summary.json").read_text("utf-8")
+    assert json_view.render(results.read_summary(EXAMPLE)) == (EXAMPLE / "summary.json").read_text("utf-8")
 
 
 def test_finish_writes_the_derived_files(tmp_path: Path) -> None:
     folder = run_folder.RunFolder(tmp_path / "run")
     for name in (run_folder.RUN, run_folder.RECORDS):
         folder.write(name, (EXAMPLE / name).read_bytes())
-    results.finish(folder)
+    results.write_results(folder)
     for name in ("summary.json", "summary.csv", "requests.csv"):
         assert (folder.path / name).read_bytes() == (EXAMPLE / name).read_bytes()
     made, committed = ((place / "report.html").read_text("utf-8") for place in (folder.path, EXAMPLE))
@@ -123,7 +123,7 @@ def test_finish_leaves_out_the_web_page_if_told(tmp_path: Path) -> None:
     folder = run_folder.RunFolder(tmp_path / "run")
     for name in (run_folder.RUN, run_folder.RECORDS):
         folder.write(name, (EXAMPLE / name).read_bytes())
-    results.finish(folder, html=False)
+    results.write_results(folder, html=False)
     assert (folder.path / "summary.json").exists()
     assert not (folder.path / "report.html").exists()
 
@@ -135,7 +135,7 @@ def test_example_is_small() -> None:
 
 
 def test_records_alone_give_the_same_numbers(summary: Summary) -> None:
-    alone = results.read(EXAMPLE / "records.jsonl", goodput={"ttft": 0.15, "tpot": 0.015})
+    alone = results.read_summary(EXAMPLE / "records.jsonl", goodput={"ttft": 0.15, "tpot": 0.015})
     assert (alone.metrics, alone.rates, alone.steady) == (summary.metrics, summary.rates, summary.steady)
     assert alone.verdict is not None
     assert "client not known" in [doubt.what for doubt in alone.verdict.doubts]
@@ -173,7 +173,7 @@ def test_summary_json_is_the_documented_layout(summary: Summary) -> None:
 
 
 def test_summary_json_reads_back(summary: Summary) -> None:
-    assert results.load_summary(json_view.render(summary).encode()) == summary
+    assert results.decode_summary(json_view.render(summary).encode()) == summary
 
 
 def test_classic_has_the_old_names_and_no_number_that_was_not_measured() -> None:

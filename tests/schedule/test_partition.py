@@ -110,7 +110,7 @@ def carried(load: Load, workers: int) -> list[Record]:
         runners = []
         for share in shares:
             jobs = PreparedRequests(
-                rows, RequestBuilder(Chat(), [base.Settings(model=name) for name in ("a", "b")], PATH, ())
+                rows, RequestBuilder(Chat(), [base.RequestSettings(model=name) for name in ("a", "b")], PATH, ())
             )
             style = RequestOptions(worker=share.worker)
             doors = [Endpoint(Scripted(script), PATH)] * load.servers
@@ -159,7 +159,7 @@ def test_a_runner_that_is_led_holds_the_level_it_is_told() -> None:
 
     async def work() -> str:
         jobs = PreparedRequests(
-            [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ())
+            [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ())
         )
         whole = plan.make_plan(Load(concurrency=1, duration=99.0), DatasetShape(["p"]))
         carrier = Sender(
@@ -189,7 +189,7 @@ def test_a_led_runner_ends_when_everything_is_sent() -> None:
 
     async def work() -> str:
         jobs = PreparedRequests(
-            [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ())
+            [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ())
         )
         whole = plan.make_plan(Load(concurrency=1, requests=11), DatasetShape(["p"]))
         carrier = Sender(

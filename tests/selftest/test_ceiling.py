@@ -17,12 +17,12 @@ from loadstone.host.ceiling import Bound, Ceiling, Errors, Level, ceiling_used, 
 from loadstone.host.process_usage import Usage
 from loadstone.records import Pieces, Record
 from loadstone.selftest import ceiling_search, truth
-from loadstone.selftest.ceiling_search import Spent, Step, UsageSample
+from loadstone.selftest.ceiling_search import CpuUse, LoadStep, UsageSample
 from loadstone.selftest.page import tables
 from loadstone.summary import Counts, Metric, Summary
 
 MS = 1_000_000
-IDLE = Spent(0.3, 0.0, 0.4, 0.0)
+IDLE = CpuUse(0.3, 0.0, 0.4, 0.0)
 FIGURES = {"events_per_second": 100_000.0, "requests_beside": 800.0, "requests_per_second": 8_000.0}
 
 
@@ -31,9 +31,9 @@ def _own_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(machine.VARIABLE, str(tmp_path / "kept" / "ceiling.json"))
 
 
-def step(streams: int, events: float | None = None, spent: Spent = IDLE) -> Step:
+def step(streams: int, events: float | None = None, spent: CpuUse = IDLE) -> LoadStep:
     asked = streams * 100.0
-    return Step(streams, asked, asked if events is None else events, streams * 0.8, spent)
+    return LoadStep(streams, asked, asked if events is None else events, streams * 0.8, spent)
 
 
 # the search
@@ -45,61 +45,61 @@ def step(streams: int, events: float | None = None, spent: Spent = IDLE) -> Step
         (step(100), True),
         (step(100, 9_700.0), True),
         (step(100, 9_690.0), False),
-        (step(100, spent=Spent(0.96, 0.0, 0.96, 0.0)), True),
-        (step(100, spent=Spent(0.97, 0.0, 0.2, 0.0)), False),
-        (step(100, spent=Spent(0.5, 0.0, 0.97, 0.0)), False),
-        (step(100, spent=Spent()), True),
+        (step(100, spent=CpuUse(0.96, 0.0, 0.96, 0.0)), True),
+        (step(100, spent=CpuUse(0.97, 0.0, 0.2, 0.0)), False),
+        (step(100, spent=CpuUse(0.5, 0.0, 0.97, 0.0)), False),
+        (step(100, spent=CpuUse()), True),
     ],
 )
-def test_a_step_is_held_at_the_asked_rate_with_cpu_to_spare(tried: Step, held: bool) -> None:
+def test_a_step_is_held_at_the_asked_rate_with_cpu_to_spare(tried: LoadStep, held: bool) -> None:
     assert tried.held is held
 
 
 @pytest.mark.parametrize(
     ("spent", "limit"),
     [
-        (Spent(0.99, 0.0, 0.5, 0.0), "client"),
-        (Spent(0.99, 0.0, 0.99, 0.0), "client"),
-        (Spent(0.6, 0.0, 0.98, 0.0), "server"),
-        (Spent(0.6, 0.4, 0.5, 0.0), "others"),
-        (Spent(0.6, 0.0, 0.5, 0.48), "others"),
-        (Spent(0.6, 0.1, 0.5, 0.0), "unknown"),
-        (Spent(), "unknown"),
+        (CpuUse(0.99, 0.0, 0.5, 0.0), "client"),
+        (CpuUse(0.99, 0.0, 0.99, 0.0), "client"),
+        (CpuUse(0.6, 0.0, 0.98, 0.0), "server"),
+        (CpuUse(0.6, 0.4, 0.5, 0.0), "others"),
+        (CpuUse(0.6, 0.0, 0.5, 0.48), "others"),
+        (CpuUse(0.6, 0.1, 0.5, 0.0), "unknown"),
+        (CpuUse(), "unknown"),
     ],
 )
-def test_what_kept_a_step_from_more(spent: Spent, limit: str) -> None:
-    assert ceiling_search.limit(spent) == limit
-    assert ceiling_search.requests(5_000.0, spent).lower is (limit != "client")
+def test_what_kept_a_step_from_more(spent: CpuUse, limit: str) -> None:
+    assert ceiling_search.limiting_side(spent) == limit
+    assert ceiling_search.request_ceiling(5_000.0, spent).lower is (limit != "client")
 
 
 def test_the_ceiling_is_the_most_that_was_held_when_the_client_gave_way() -> None:
-    steps = [step(300), step(500, 49_800.0), step(700, 60_000.0, Spent(0.99, 0.0, 0.7, 0.0))]
-    assert ceiling_search.found(steps, steps) == Bound(49_800.0, "client", False, 0.3, 0.4)
+    steps = [step(300), step(500, 49_800.0), step(700, 60_000.0, CpuUse(0.99, 0.0, 0.7, 0.0))]
+    assert ceiling_search.event_ceiling(steps, steps) == Bound(49_800.0, "client", False, 0.3, 0.4)
 
 
 def test_where_the_server_gave_way_it_is_a_lower_bound() -> None:
-    tried = [step(500), step(700, 60_000.0, Spent(0.6, 0.0, 0.99, 0.0))]
-    bound = ceiling_search.found(tried[:1], tried)
+    tried = [step(500), step(700, 60_000.0, CpuUse(0.6, 0.0, 0.99, 0.0))]
+    bound = ceiling_search.event_ceiling(tried[:1], tried)
     assert bound is not None
     assert (bound.value, bound.limit, bound.lower) == (50_000.0, "server", True)
 
 
 def test_where_all_was_held_it_is_a_lower_bound_and_where_nothing_was_there_is_none() -> None:
-    bound = ceiling_search.found([step(500), step(600)], [step(500), step(600)])
+    bound = ceiling_search.event_ceiling([step(500), step(600)], [step(500), step(600)])
     assert bound == Bound(60_000.0, "not reached", True, 0.3, 0.4)
-    assert ceiling_search.found([step(500, 20_000.0)], []) is None
+    assert ceiling_search.event_ceiling([step(500, 20_000.0)], []) is None
 
 
 def test_the_first_estimate_is_the_core_that_would_be_full_first() -> None:
-    assert ceiling_search.estimate(step(200, 20_000.0, Spent(0.2, 0.0, 0.4, 0.0))) == pytest.approx(50_000)
-    assert ceiling_search.estimate(step(200, 20_000.0, Spent(0.4, 0.0, None, None))) == pytest.approx(50_000)
-    assert ceiling_search.estimate(step(200, 20_000.0, Spent())) == pytest.approx(40_000)
+    assert ceiling_search.estimate_ceiling(step(200, 20_000.0, CpuUse(0.2, 0.0, 0.4, 0.0))) == pytest.approx(50_000)
+    assert ceiling_search.estimate_ceiling(step(200, 20_000.0, CpuUse(0.4, 0.0, None, None))) == pytest.approx(50_000)
+    assert ceiling_search.estimate_ceiling(step(200, 20_000.0, CpuUse())) == pytest.approx(40_000)
 
 
 def test_stairs_rise_around_the_estimate_and_never_above_what_can_be_open() -> None:
-    assert ceiling_search.stairs(50_000, 100, 10_000) == [250, 375, 500, 650, 825, 1050]
-    assert ceiling_search.stairs(50_000, 100, 600) == [250, 375, 500, 600]
-    assert ceiling_search.stairs(10, 100, 600) == [ceiling_search.LEAST_STREAMS]
+    assert ceiling_search.coarse_steps(50_000, 100, 10_000) == [250, 375, 500, 650, 825, 1050]
+    assert ceiling_search.coarse_steps(50_000, 100, 600) == [250, 375, 500, 600]
+    assert ceiling_search.coarse_steps(10, 100, 600) == [ceiling_search.LEAST_STREAMS]
 
 
 @pytest.mark.parametrize(
@@ -111,12 +111,12 @@ def test_stairs_rise_around_the_estimate_and_never_above_what_can_be_open() -> N
     ],
     ids=["between", "beyond", "below"],
 )
-def test_finer_stairs(steps: list[Step], numbers: list[int]) -> None:
-    assert ceiling_search.fine(steps, steps, 10_000) == numbers
+def test_finer_stairs(steps: list[LoadStep], numbers: list[int]) -> None:
+    assert ceiling_search.finer_steps(steps, steps, 10_000) == numbers
 
 
 def test_levels_are_shares_of_the_ceiling() -> None:
-    assert ceiling_search.levels(70_000, 100) == [(0.10, 70), (0.50, 350), (0.80, 560), (0.95, 665)]
+    assert ceiling_search.error_levels(70_000, 100) == [(0.10, 70), (0.50, 350), (0.80, 560), (0.95, 665)]
 
 
 def test_cpu_is_told_for_a_stretch_between_looks() -> None:
@@ -124,22 +124,22 @@ def test_cpu_is_told_for_a_stretch_between_looks() -> None:
         UsageSample(float(at), Usage(0.5 * at, 0.1 * at), [Usage(0.2 * at, 0.0), Usage(0.9 * at, 0.05 * at)])
         for at in range(5)
     ]
-    assert ceiling_search.spent(looks, 1.25, 2.75) == Spent(*map(pytest.approx, (0.5, 0.1, 0.9, 0.05)))  # type: ignore[arg-type]
-    assert ceiling_search.spent(looks, 3.5, 9.0).client == pytest.approx(0.5)
-    assert ceiling_search.spent(looks, 7.0, 9.0) == Spent()
-    assert ceiling_search.spent(looks[:1], 0.0, 1.0) == Spent()
-    assert ceiling_search.spent([], 0.0, 1.0) == Spent()
+    assert ceiling_search.cpu_use(looks, 1.25, 2.75) == CpuUse(*map(pytest.approx, (0.5, 0.1, 0.9, 0.05)))  # type: ignore[arg-type]
+    assert ceiling_search.cpu_use(looks, 3.5, 9.0).client == pytest.approx(0.5)
+    assert ceiling_search.cpu_use(looks, 7.0, 9.0) == CpuUse()
+    assert ceiling_search.cpu_use(looks[:1], 0.0, 1.0) == CpuUse()
+    assert ceiling_search.cpu_use([], 0.0, 1.0) == CpuUse()
     assert (
-        ceiling_search.spent([UsageSample(0.0, Usage(), [Usage()]), UsageSample(1.0, Usage(), [Usage()])], 0.0, 1.0)
-        == Spent()
+        ceiling_search.cpu_use([UsageSample(0.0, Usage(), [Usage()]), UsageSample(1.0, Usage(), [Usage()])], 0.0, 1.0)
+        == CpuUse()
     )
 
 
 def test_memory_grows_from_the_begin_of_the_run() -> None:
     looks = [UsageSample(at, Usage(memory=size), []) for at, size in ((0.0, 10), (1.0, 50), (2.0, 90), (3.0, 80))]
-    assert ceiling_search.growth(looks, 1.5) == 40
-    assert ceiling_search.growth(looks, -1.0) == 0
-    assert ceiling_search.growth([UsageSample(0.0, Usage(), [])], 1.0) == 0
+    assert ceiling_search.memory_growth(looks, 1.5) == 40
+    assert ceiling_search.memory_growth(looks, -1.0) == 0
+    assert ceiling_search.memory_growth([UsageSample(0.0, Usage(), [])], 1.0) == 0
 
 
 # shown against true
@@ -156,12 +156,12 @@ def record(index: int, sent: int, *times: int, error: Any = None) -> Record:
     )  # fmt: skip
 
 
-def row(index: int, received: int, *sent: int) -> truth.Row:
+def row(index: int, received: int, *sent: int) -> truth.TruthRow:
     times = [at * MS for at in sent]
-    return truth.Row(f"t{index}", received * MS, times, times)
+    return truth.TruthRow(f"t{index}", received * MS, times, times)
 
 
-def paired(records: list[Record], rows: list[truth.Row]) -> list[truth.Pair]:
+def paired(records: list[Record], rows: list[truth.TruthRow]) -> list[truth.Pair]:
     return list(truth.pairs(records, {row.request_id or "": row for row in rows}))
 
 
@@ -200,23 +200,23 @@ def test_requests_without_output_or_unknown_to_the_server_are_left_out() -> None
 
 
 def test_the_rate_of_a_stream_is_what_the_server_plans() -> None:
-    rows = [row(0, 0, *range(10, 110, 10)), truth.Row("cut", 0)]
-    assert truth.per_stream(rows) == pytest.approx(100)
-    assert truth.per_stream(rows, way=0.1) == pytest.approx(50)
-    assert truth.per_stream([]) is None
-    assert truth.way(paired([record(0, 0, 15)], [row(0, 0, 10)])) == pytest.approx(0.005)
+    rows = [row(0, 0, *range(10, 110, 10)), truth.TruthRow("cut", 0)]
+    assert truth.events_per_stream(rows) == pytest.approx(100)
+    assert truth.events_per_stream(rows, transit=0.1) == pytest.approx(50)
+    assert truth.events_per_stream([]) is None
+    assert truth.transit_time(paired([record(0, 0, 15)], [row(0, 0, 10)])) == pytest.approx(0.005)
 
 
 def test_a_run_began_when_its_first_request_was_received_less_its_sending() -> None:
-    assert truth.origin([record(0, 30), record(1, 20)], [row(1, 5020), row(0, 5031)]) == pytest.approx(5.0)
-    assert truth.origin([], []) is None
+    assert truth.server_start([record(0, 30), record(1, 20)], [row(1, 5020), row(0, 5031)]) == pytest.approx(5.0)
+    assert truth.server_start([], []) is None
 
 
 def test_events_and_requests_of_a_span() -> None:
     records = [record(0, 100, 110, 120, 130), record(1, 150)]
-    assert truth.rate(truth.arrivals(records), (0.105, 0.125)) == pytest.approx(100)
-    assert truth.rate(truth.sendings(records), (0.0, 1.0)) == pytest.approx(2)
-    assert len(truth.arrivals([])) == 0
+    assert truth.rate(truth.arrival_times(records), (0.105, 0.125)) == pytest.approx(100)
+    assert truth.rate(truth.send_times(records), (0.0, 1.0)) == pytest.approx(2)
+    assert len(truth.arrival_times([])) == 0
 
 
 # what runs make of it

@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from loadstone.stats.autocorrelation import batches, memory
-from loadstone.stats.describe import PERCENTILES, describe, effective, percentile
-from loadstone.stats.intervals import ENOUGH, student
+from loadstone.stats.autocorrelation import autocorrelation, batches
+from loadstone.stats.describe import PERCENTILES, describe, effective_size, percentile
+from loadstone.stats.intervals import MIN_SAMPLES
 from loadstone.summary import Metric
 from support.time_series import SERIES, ar1, cover
 
@@ -82,10 +82,10 @@ def test_order_matters_for_intervals_only() -> None:
 
 
 def test_too_few_for_an_interval() -> None:
-    few = describe(np.random.default_rng(1).normal(size=ENOUGH - 1), "s")
+    few = describe(np.random.default_rng(1).normal(size=MIN_SAMPLES - 1), "s")
     assert set(few.ci95.values()) == {None}
     assert few.refused["mean"] == "19 values, and an interval takes 20"
-    enough = describe(np.random.default_rng(1).normal(size=ENOUGH), "s")
+    enough = describe(np.random.default_rng(1).normal(size=MIN_SAMPLES), "s")
     assert enough.ci95["mean"] is not None
     assert enough.ci95["p95"] is None
 
@@ -145,22 +145,15 @@ def test_a_constant_has_an_interval_of_no_width() -> None:
 def test_effective_is_never_more_than_the_sample() -> None:
     rng = np.random.default_rng(3)
     alternating = np.tile([0.0, 1.0], 500)
-    assert effective(alternating) == 1000
-    assert effective(np.ones(100)) == 100
-    assert 500 <= effective(rng.normal(size=1000)) <= 1000
+    assert effective_size(alternating) == 1000
+    assert effective_size(np.ones(100)) == 100
+    assert 500 <= effective_size(rng.normal(size=1000)) <= 1000
 
 
 def test_effective_allows_for_correlation() -> None:
     """AR(1) has a known answer: n (1 - rho) / (1 + rho)."""
-    estimates = [effective(series) for series in ar1(np.random.default_rng(4), 0.5, 100)]
+    estimates = [effective_size(series) for series in ar1(np.random.default_rng(4), 0.5, 100)]
     assert np.mean(estimates) == pytest.approx(2000 / 3, rel=0.2)
-
-
-@pytest.mark.parametrize(
-    ("freedom", "value"), [(1, 12.706), (2, 4.303), (4, 2.776), (5, 2.571), (9, 2.262), (19, 2.093), (31, 2.040)]
-)
-def test_student(freedom: int, value: float) -> None:
-    assert student(freedom) == pytest.approx(value, rel=0.005)
 
 
 CELLS = [
@@ -191,6 +184,8 @@ def test_a_long_series_is_described_in_batches() -> None:
     """The interval of one that was put into batches of 3 is that of the same without them, or nearly."""
     values = ar1(np.random.default_rng(5), 0.9, 1, 12_000)[0]
     assert len(batches(values)) == 4000
-    inflation = [memory(rows[None], np.array([values.var()]), [0]).inflation[0] for rows in (batches(values), values)]
+    inflation = [
+        autocorrelation(rows[None], np.array([values.var()]), [0]).inflation[0] for rows in (batches(values), values)
+    ]
     assert inflation[0] == pytest.approx(inflation[1], rel=0.3)
     assert inflation == pytest.approx([19, 19], rel=0.4)

@@ -45,7 +45,7 @@ class Run:
     ) -> None:
         self.records: list[Record] = []
         rows = rows or [Prompt(id=f"p{i}", text="hello") for i in range(prompts)]
-        made = PreparedRequests(rows, RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ()))
+        made = PreparedRequests(rows, RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ()))
         self.transport = transport
         self.plan = plan.make_plan(load, DatasetShape([row.id for row in rows], [1 + len(row.later) for row in rows]))
         times = {name: options.pop(name) for name in Times.__struct_fields__ if name in options}

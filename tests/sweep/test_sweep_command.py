@@ -24,7 +24,7 @@ Capture = pytest.CaptureFixture[str]
 DOCUMENT = ROOT / "docs" / "sweeps.md"
 
 
-pytestmark = [pytest.mark.usefixtures("clean_folder")]
+pytestmark = pytest.mark.clean_folder
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def rows(folder: str = "sweep") -> list[dict[str, str]]:
 def lists(*typed: str) -> dict[str, list[object]]:
     """The lists that a command line gives."""
     options = parse(["sweep", *typed])
-    settings = {name: value for name, value in vars(options).items() if name != "verb"}
+    settings = {name: value for name, value in vars(options).items() if name != "command"}
     return sweep.split(settings, getattr(options, "vary", ()), options.kinds)[1]
 
 

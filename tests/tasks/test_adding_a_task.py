@@ -11,7 +11,7 @@ import pytest
 
 from loadstone import plugins
 from loadstone.evals.data import rows
-from loadstone.evals.data.samples import Which, samples
+from loadstone.evals.data.samples import SampleSelection, select_samples
 from loadstone.evals.requests import build
 from loadstone.samples import Sample
 from loadstone.tasks import catalogue
@@ -37,8 +37,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def asked(of: Task, root: str) -> list[Sample]:
-    docs, shots = (rows.rows(of.data, root, shots=shots).docs for shots in (False, True))
-    return samples(of, "generation", docs, shots, Which())
+    docs, shots = (rows.load_rows(of.data, root, shots=shots).docs for shots in (False, True))
+    return select_samples(of, "generation", docs, shots, SampleSelection())
 
 
 @pytest.mark.usefixtures("folder")
@@ -47,7 +47,7 @@ def test_the_task_asks_what_it_says() -> None:
     (sample,) = asked(of, ".")
     question = "In which year was {}? End with `Year: `.\n\nAnswer:"
     before = question.format("the fall of the Berlin Wall") + " Year: 1989\n\n"
-    assert build.text(sample.ask) == before + question.format("the first moon landing")
+    assert build.as_text(sample.ask) == before + question.format("the first moon landing")
     assert (sample.target, sample.cluster) == ("1969", "science")
 
 
@@ -67,7 +67,7 @@ def test_its_cases_score_as_labelled(case: dict[str, Any]) -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_its_scorer_is_found_by_file_and_counts_nearness() -> None:
-    near = plugins.find("loadstone.scorers", "years.py:near", {}, "--scorer")
+    near = plugins.load_instance("loadstone.scorers", "years.py:near", {}, "--scorer")
     (of,) = catalogue.find(["years.py:BENCHMARK"]).tasks
     (sample,) = asked(of, ".")
     assert near("1972", sample) == {"exact_match": 0.0, "nearness": pytest.approx(0.7)}

@@ -18,9 +18,9 @@ from loadstone.checks.finding import run_config
 from loadstone.checks.rules import DRIFT
 from loadstone.errors import UsageError
 from loadstone.metrics.slo import FIGURES as KINDS
-from loadstone.metrics.slo import Estimate, Judgement, Objective, estimate
+from loadstone.metrics.slo import Estimate, Objective, Outcome, estimate
 from loadstone.summary import Summary
-from loadstone.sweep.points import MeasuredPoint, Sweep, carried
+from loadstone.sweep.points import MeasuredPoint, Sweep, rates_under_load
 
 # Figures that every curve has as far as they were measured, besides those of the objectives.
 FIGURES = (
@@ -57,9 +57,9 @@ class OperatingPoint(Struct, frozen=True, kw_only=True):
     doubts: list[str] = []
     server: list[str] = []
     carried: dict[str, float] = {}
-    called: dict[str, Judgement] = {}
+    called: dict[str, Outcome] = {}
 
-    def at(self, name: str) -> float:
+    def load_for(self, name: str) -> float:
         """The load at which a figure such as `ttft.p99` is expected to be what it is here."""
         return self.carried.get(name.partition(".")[2], self.load)
 
@@ -78,13 +78,15 @@ class Curve(Struct, frozen=True, kw_only=True):
 
 
 # By name of a point, and of an objective, or QUEUE.
-Calls = Mapping[str, Mapping[str, Judgement]]
+PointJudgements = Mapping[str, Mapping[str, Outcome]]
 # Called missed where the queue grew to the end, whatever the objectives.
 QUEUE = "queue"
 
 
-def curves(sweep: Sweep, label: str, objectives: Sequence[Objective], calls: Calls | None = None) -> list[Curve]:
-    """The stacks of a sweep. `calls` go before what summaries say. Raises UsageError where one has fewer than two
+def build_curves(
+    sweep: Sweep, label: str, objectives: Sequence[Objective], judgements: PointJudgements | None = None
+) -> list[Curve]:
+    """The stacks of a sweep. `judgements` go before what summaries say. Raises UsageError where one has fewer than two
     loads."""
     stacks: dict[str, list[MeasuredPoint]] = {}
     for point in sweep.points:
@@ -92,7 +94,9 @@ def curves(sweep: Sweep, label: str, objectives: Sequence[Objective], calls: Cal
     if not stacks:
         raise UsageError(f"the sweep {label} has no points: run it with two rates or more")
     return [
-        _curve(points, f"{label} ({settings})" if len(stacks) > 1 else label, sweep.grid.gpus, objectives, calls or {})
+        _curve(
+            points, f"{label} ({settings})" if len(stacks) > 1 else label, sweep.grid.gpus, objectives, judgements or {}
+        )
         for settings, points in stacks.items()
     ]
 
@@ -104,7 +108,11 @@ def _stack(settings: dict[str, Any]) -> str:
 
 
 def _curve(
-    points: Sequence[MeasuredPoint], label: str, gpus: int | None, objectives: Sequence[Objective], calls: Calls
+    points: Sequence[MeasuredPoint],
+    label: str,
+    gpus: int | None,
+    objectives: Sequence[Objective],
+    calls: PointJudgements,
 ) -> Curve:
     usable = {point.name: [run for run in point.runs if _usable(run)] for point in points}
     reasons = {point.name: _why_not(point, usable[point.name]) for point in points}
@@ -160,12 +168,12 @@ def _load(run: Summary) -> tuple[float, float] | None:
         return None
     if asked.get("rate"):
         return asked["rate"], asked["rate"]
-    through = carried(run).get("qps")
+    through = rates_under_load(run).get("qps")
     return (float(asked["concurrency"]), through) if asked.get("concurrency") and through else None
 
 
 def _spot(
-    name: str, runs: Sequence[Summary], objectives: Sequence[Objective], called: Mapping[str, Judgement]
+    name: str, runs: Sequence[Summary], objectives: Sequence[Objective], called: Mapping[str, Outcome]
 ) -> OperatingPoint:
     loads = [load for run in runs if (load := _load(run)) is not None]
     wanted = dict.fromkeys((*FIGURES, *(objective.name for objective in objectives)))
@@ -238,7 +246,7 @@ def _saturated(spots: Sequence[OperatingPoint]) -> Iterator[OperatingPoint]:
 def _random(spots: Sequence[OperatingPoint]) -> list[OperatingPoint]:
     """Of a closed loop: with the loads at random arrivals."""
     levels, throughput = [spot.asked for spot in spots], [spot.load for spot in spots]
-    loads = {figure: queueing.rates(levels, throughput, figure) for figure in KINDS} if spots else {}
+    loads = {figure: queueing.arrival_rates(levels, throughput, figure) for figure in KINDS} if spots else {}
     return [
         msgspec.structs.replace(spot, carried={figure: loads[figure][place] for figure in loads})
         for place, spot in enumerate(spots)

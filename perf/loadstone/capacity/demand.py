@@ -46,7 +46,7 @@ class Demand(Struct, frozen=True, kw_only=True):
 Response = Callable[[float], float]
 
 
-def load(demand: Demand, replicas: int, response: Response) -> float:
+def load_per_replica(demand: Demand, replicas: int, response: Response) -> float:
     """Requests/s that one of `replicas` gets. Of users, N = X (Z + R(X)), the interactive response time law (Denning &
     Buzen, The Operational Analysis of Queueing Network Models, 1978), solved by bisection: its right side rises."""
     share = demand.size / replicas
@@ -59,31 +59,31 @@ def load(demand: Demand, replicas: int, response: Response) -> float:
     return high
 
 
-def replicas(demand: Demand, most: float, response: Response) -> int:
+def replicas_needed(demand: Demand, most: float, response: Response) -> int:
     """The fewest replicas of which none gets more than `most` requests/s; of users, each holds X (Z + R(X)) of them."""
     held = most if demand.rate is not None else most * (demand.think + response(most))
     return max(1, math.ceil(demand.size / held * (1 - 1e-9)))
 
 
-def rates(text: str) -> tuple[float, ...]:
+def parse_rates(text: str) -> tuple[float, ...]:
     """`40`, or several: `10,40,160`; requests/s."""
     return tuple(
         _positive(part, text, "--rate takes requests/s above 0 such as 40 or 10,40,160") for part in _parts(text)
     )
 
 
-def users(text: str) -> tuple[float, ...]:
+def parse_users(text: str) -> tuple[float, ...]:
     return tuple(
         _positive(part, text, "--users takes numbers above 0 such as 500 or 500,2000") for part in _parts(text)
     )
 
 
-def prices(text: str) -> tuple[float, ...]:
+def parse_prices(text: str) -> tuple[float, ...]:
     form = "--price takes a price above 0 of a replica hour such as 2.50, or one for each sweep: 2.50,4"
     return tuple(_positive(part, text, form) for part in _parts(text))
 
 
-def gpus(text: str) -> tuple[int, ...]:
+def parse_gpus(text: str) -> tuple[int, ...]:
     form = "--gpus takes the number of GPUs of a replica such as 1, or one for each sweep: 1,4"
     found = tuple(_positive(part, text, form) for part in _parts(text))
     if not all(value.is_integer() for value in found):
@@ -91,7 +91,7 @@ def gpus(text: str) -> tuple[int, ...]:
     return tuple(map(int, found))
 
 
-def peak(text: str) -> float:
+def parse_peak(text: str) -> float:
     """How many times the mean the busiest time is."""
     form = "--peak takes a factor of 1 or more such as 2.5: the busiest time over the mean"
     value = _positive(text.strip().removesuffix("x"), text, form)
@@ -100,7 +100,7 @@ def peak(text: str) -> float:
     return value
 
 
-def headroom(text: str) -> float:
+def parse_headroom(text: str) -> float:
     """Share of the capacity that is kept free: `20%` or `0.2`."""
     form = "--headroom takes a share below 100% such as 20%"
     match = re.fullmatch(rf"({_NUMBER})(%?)", text.strip())
@@ -109,7 +109,7 @@ def headroom(text: str) -> float:
     return value
 
 
-def growth(text: str) -> float:
+def parse_growth(text: str) -> float:
     """`10%/month`, `50%/year`, `-5%/quarter`: the factor of one month, compounded."""
     match = re.fullmatch(rf"([+-]?)({_NUMBER})%\s*(?:/|per|a)\s*(\w+)", text.strip())
     form = f"--growth takes a percentage and a period such as 10%/month ({', '.join(_PERIODS)})"

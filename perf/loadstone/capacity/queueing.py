@@ -17,7 +17,7 @@ from loadstone.units import Array
 BISECTIONS = 50
 
 
-def rates(levels: Sequence[float], throughput: Sequence[float], figure: str) -> list[float]:
+def arrival_rates(levels: Sequence[float], throughput: Sequence[float], figure: str) -> list[float]:
     """For each level, rising numbers of clients that were kept busy, the Poisson rate (requests/s) at which a figure is
     taken to be what it was there: for a percentile, that at which the share of arrivals which it leaves out makes more
     in flight than that; for a mean, that at which an arrival makes so many in flight on average.

@@ -15,7 +15,7 @@ from loadstone.config.providers import resolve
 from loadstone.config.schema import Config, from_mapping
 
 # Flags that are no settings of a run.
-RUN_ONLY = ("verb", "view", "quiet", "config", "summary", "junit", "repeat", "rest", "same_prompts")
+RUN_ONLY = ("command", "view", "quiet", "config", "summary", "junit", "repeat", "rest", "same_prompts")
 
 
 def load_config(options: Mapping[str, Any]) -> Config:

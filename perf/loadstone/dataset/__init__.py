@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from loadstone.dataset import resolve
-from loadstone.dataset.source import Options, Source, opened
+from loadstone.dataset.source import Options, RequestBodiesNotice, Source, open_source
 from loadstone.errors import Notice, UsageError
-from loadstone.plugins import find
+from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 
 Reader = Callable[[Source, Options], Iterator[Prompt]]
@@ -49,9 +49,9 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
     Raises UsageError.
     """
     name, path = resolve.resolve(spec, READERS)
-    source = opened(path, name, notice)
+    source = open_source(path, name, notice)
     name = name or _format(source, options)
-    reader: Reader = find(resolve.GROUP, name, READERS, "--dataset")
+    reader: Reader = load_instance(resolve.GROUP, name, READERS, "--dataset")
     if not callable(reader):
         raise UsageError(f"the reader {name} is not callable; it must take (source, options) and yield prompts")
     prompts = _fitted(reader(source, options), name, source, options)
@@ -71,9 +71,9 @@ def _fitted(prompts: Iterable[Prompt], name: str, source: Source, options: Optio
     from loadstone.dataset import lengths
 
     if name in TEXTS:
-        return lengths.fitted(prompts, source, options)
-    if name in READERS and lengths.limits(options):
-        raise UsageError(f"{name} makes its own lengths: leave out {' and '.join(lengths.limits(options))}")
+        return lengths.apply_lengths(prompts, source, options)
+    if name in READERS and lengths.limit_flags(options):
+        raise UsageError(f"{name} makes its own lengths: leave out {' and '.join(lengths.limit_flags(options))}")
     return list(prompts)
 
 
@@ -82,7 +82,8 @@ def _tell_bodies(source: Source, prompts: list[Prompt]) -> None:
     bodies = [prompt.body for prompt in prompts if prompt.body]
     if bodies:
         fields = ", ".join(sorted(set().union(*bodies)))
-        source.notice(f"{source.name}: {len(bodies)} rows are request bodies; their fields win over flags: {fields}")
+        text = f"{source.name}: {len(bodies)} rows are request bodies; their fields win over flags: {fields}"
+        source.notice(RequestBodiesNotice(text))
 
 
 __all__ = ["READERS", "Notice", "Options", "Reader", "Source", "read"]

@@ -13,8 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from loadstone.config.parse import parse_seconds
-from loadstone.dataset.source import Options, Where
-from loadstone.dataset.synthetic import draws
+from loadstone.dataset.source import Options, RowPosition
+from loadstone.dataset.synthetic import random_values
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
@@ -39,15 +39,15 @@ class Turn(Struct, frozen=True):
         return str(self.message["role"])
 
 
-def turns(value: object, where: Where, name: str) -> list[Turn]:
+def read_turns(value: object, where: RowPosition, name: str) -> list[Turn]:
     """The turns of the field `name`; blank ones are left out. Raises UsageError."""
     if not isinstance(value, list):
         raise UsageError(f"{where}: no list of `{name}` in the row")
     return [turn for entry in value for turn in _turns(entry, where, name)]
 
 
-def prompt(
-    said: list[Turn], where: Where, options: Options, usual: str, count: Count | None = None, **rest: Any
+def build_prompt(
+    said: list[Turn], where: RowPosition, options: Options, usual: str, count: Count | None = None, **rest: Any
 ) -> Prompt | None:
     """What the history option, or else `usual`, asks of these turns; None if the user says nothing in them.
 
@@ -81,7 +81,7 @@ _SPANS: dict[str, Callable[[list[int]], list[tuple[int, int]]]] = {
 }
 
 
-def _answered(said: list[Turn], where: Where) -> None:
+def _answered(said: list[Turn], where: RowPosition) -> None:
     roles = [turn.role for turn in said]
     if roles.count("user") > 1 and "assistant" not in roles:
         raise UsageError(f"{where}: no answers are recorded between the turns; say --history first or live")
@@ -103,16 +103,16 @@ def _output_len(said: list[Turn], at: int, count: Count | None) -> dict[str, int
     return {"output_len": max(1, count(text))}
 
 
-def _pauses(recorded: list[float | None], where: Where, options: Options) -> list[float]:
+def _pauses(recorded: list[float | None], where: RowPosition, options: Options) -> list[float]:
     """Recorded pauses; those that are missing are drawn, of each row apart."""
     if options.think_time is None or None not in recorded:
         return [pause or 0.0 for pause in recorded]
-    law = draws.law("--think-time", options.think_time, parse_seconds)
-    drawn = law.draw(draws.generator(options, draws.THINK, where.number), len(recorded)).tolist()
+    law = random_values.parse_distribution("--think-time", options.think_time, parse_seconds)
+    drawn = law.draw(random_values.generator(options, random_values.THINK, where.number), len(recorded)).tolist()
     return [max(0.0, new) if old is None else old for old, new in zip(recorded, drawn, strict=True)]
 
 
-def _turns(entry: Any, where: Where, name: str) -> list[Turn]:
+def _turns(entry: Any, where: RowPosition, name: str) -> list[Turn]:
     pause = _pause(entry, where) if isinstance(entry, dict) else None
     match entry:
         case {"role": str()}:
@@ -129,7 +129,7 @@ def _turns(entry: Any, where: Where, name: str) -> list[Turn]:
     return [Turn({"role": role, "content": text}, pause) for role, text in said if text.strip()]
 
 
-def _pause(entry: dict[str, Any], where: Where) -> float | None:
+def _pause(entry: dict[str, Any], where: RowPosition) -> float | None:
     for name in PAUSES:
         value = entry.get(name)
         if value is None:

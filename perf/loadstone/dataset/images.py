@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 
 from msgspec.structs import replace
 
-from loadstone.dataset.source import Where
+from loadstone.dataset.source import RowPosition
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
@@ -35,7 +35,7 @@ _KINDS = {
 Message = dict[str, Any]
 
 
-def attached(prompt: Prompt, row: Mapping[str, Any], where: Where) -> Prompt:
+def attach_images(prompt: Prompt, row: Mapping[str, Any], where: RowPosition) -> Prompt:
     """The prompt with the images that lie beside it in the row, after the text of its first question."""
     values = [value for name in FIELDS for value in _listed(row.get(name))]
     if not values:
@@ -49,19 +49,19 @@ def attached(prompt: Prompt, row: Mapping[str, Any], where: Where) -> Prompt:
     return replace(prompt, text=None, messages=[*messages[:at], asked, *messages[at + 1 :]])
 
 
-def inlined(messages: list[Any], where: Where) -> list[Any]:
+def inline_images(messages: list[Any], where: RowPosition) -> list[Any]:
     """The messages with the files among their images put in."""
     return [_message(message, where) for message in messages]
 
 
-def _message(message: Any, where: Where) -> Any:
+def _message(message: Any, where: RowPosition) -> Any:
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list):
         return message
     return {**message, "content": [_part(part, where) for part in content]}
 
 
-def _part(part: Any, where: Where) -> Any:
+def _part(part: Any, where: RowPosition) -> Any:
     image = part.get("image_url") if isinstance(part, dict) else None
     if isinstance(image, str):
         return {**part, "image_url": _url(image, where)}
@@ -75,7 +75,7 @@ def _listed(value: Any) -> list[Any]:
     return [value for value in values if value is not None and value != ""]
 
 
-def _url(value: Any, where: Where) -> str:
+def _url(value: Any, where: RowPosition) -> str:
     match value:
         case {"image_url": inner} | {"url": inner}:
             return _url(inner, where)
@@ -86,7 +86,7 @@ def _url(value: Any, where: Where) -> str:
     raise UsageError(f"{where}: {str(value)[:40]!r} is neither the path nor the URL of an image")
 
 
-def _file(text: str, where: Where) -> str:
+def _file(text: str, where: RowPosition) -> str:
     path = url2pathname(unquote(urlsplit(text).path)) if text.lower().startswith("file:") else os.path.expanduser(text)
     try:
         return _read(where.source.folder / path)
@@ -96,7 +96,7 @@ def _file(text: str, where: Where) -> str:
         raise UsageError(f"{where}: cannot use the image {text!r}: {exc}") from exc
 
 
-def _bytes(data: bytes, where: Where) -> str:
+def _bytes(data: bytes, where: RowPosition) -> str:
     try:
         return _data_url(data)
     except ValueError as exc:

@@ -13,30 +13,30 @@ from msgspec.structs import replace
 
 from loadstone.config.distributions import Distribution
 from loadstone.dataset.source import Options, Source
-from loadstone.dataset.synthetic import draws
-from loadstone.dataset.synthetic.measure import LengthMeasure, ruler
+from loadstone.dataset.synthetic import random_values
+from loadstone.dataset.synthetic.measure import LengthMeasure, length_measure
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
 LIMITS = {"min_input_len": "--min-input-len", "max_input_len": "--max-input-len", "max_total_len": "--max-total-len"}
 
 
-def limits(options: Options) -> list[str]:
+def limit_flags(options: Options) -> list[str]:
     """The flags given that pass over rows."""
     return [flag for name, flag in LIMITS.items() if getattr(options, name) is not None]
 
 
-def fitted(prompts: Iterable[Prompt], source: Source, options: Options) -> list[Prompt]:
+def apply_lengths(prompts: Iterable[Prompt], source: Source, options: Options) -> list[Prompt]:
     """The prompts as the lengths of the options want them, no more than are needed where counting takes long. Raises
     UsageError."""
-    output = None if options.output_len is None else draws.length("--output-len", options.output_len)
+    output = None if options.output_len is None else random_values.parse_length("--output-len", options.output_len)
     if output and output.constant is None:
         prompts = _with_output(prompts, output, options)
-    measured = options.input_len is not None or bool(limits(options))
+    measured = options.input_len is not None or bool(limit_flags(options))
     needed = options.count if options.in_order and (measured or options.tokenizer) else None
     if not measured:
         return list(islice(prompts, needed))
-    measure = ruler(options)
+    measure = length_measure(options)
     if measure.unit == "words":
         source.notice(
             f"{source.name}: lengths are counted in words, not tokens; give --tokenizer for exact token lengths"
@@ -44,12 +44,12 @@ def fitted(prompts: Iterable[Prompt], source: Source, options: Options) -> list[
     found = _kept(prompts, needed, source, options, measure)
     if options.input_len is None:
         return found
-    return _cut(found, draws.length("--input-len", options.input_len), source, options, measure)
+    return _cut(found, random_values.parse_length("--input-len", options.input_len), source, options, measure)
 
 
 def _with_output(prompts: Iterable[Prompt], law: Distribution, options: Options) -> Iterator[Prompt]:
     """Each turn that says no output length gets one; a constant would be left to the settings of all requests."""
-    rng = draws.generator(options, draws.OUTPUT)
+    rng = random_values.generator(options, random_values.OUTPUT)
     for prompt in prompts:
         drawn = law.draw_integers(rng, 1 + len(prompt.later))
         first, *later = (_asking(turn, length) for turn, length in zip(_turns(prompt), drawn, strict=True))
@@ -65,11 +65,11 @@ def _kept(
 ) -> list[Prompt]:
     seen, kept = 0, []
     for seen, prompt in enumerate(prompts, 1):  # noqa: B007
-        if not limits(options) or _inside(prompt, options, measure):
+        if not limit_flags(options) or _inside(prompt, options, measure):
             kept.append(prompt)
         if len(kept) == needed:
             break
-    flags, passed = " and ".join(limits(options)), seen - len(kept)
+    flags, passed = " and ".join(limit_flags(options)), seen - len(kept)
     if seen and not kept:
         raise UsageError(f"{source.name}: none of {seen:,} rows lies within {flags}, counted in {measure.unit}")
     if passed:
@@ -87,14 +87,14 @@ def _inside(prompt: Prompt, options: Options, measure: LengthMeasure) -> bool:
 
 
 def _constant(options: Options) -> int:
-    law = None if options.output_len is None else draws.length("--output-len", options.output_len)
+    law = None if options.output_len is None else random_values.parse_length("--output-len", options.output_len)
     return 0 if law is None or law.constant is None else round(law.constant)
 
 
 def _cut(
     prompts: list[Prompt], law: Distribution, source: Source, options: Options, measure: LengthMeasure
 ) -> list[Prompt]:
-    rng = draws.generator(options, draws.INPUT)
+    rng = random_values.generator(options, random_values.INPUT)
     found, missed = [], 0
     for prompt in prompts:
         drawn = law.draw_integers(rng, 1 + len(prompt.later))
@@ -113,7 +113,7 @@ def _to_length(turn: Prompt, length: int, measure: LengthMeasure) -> tuple[Promp
     text = _asked(turn)
     if text is None or not text.strip():
         return turn, False
-    made = measure.cut(text, length)
+    made = measure.resize(text, length)
     exact = measure.count(made) == length
     known = exact and measure.unit == "tokens" and turn.text is not None
     return replace(_with(turn, made), input_len=length if known else turn.input_len), exact

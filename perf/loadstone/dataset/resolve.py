@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loadstone.errors import UsageError
-from loadstone.plugins import installed
+from loadstone.plugins import installed_plugins
 
 GROUP = "loadstone.readers"
 BUNDLED_ENDINGS = {".jsonl", ".json", ".csv", ".txt"}
@@ -33,9 +33,9 @@ def resolve(spec: str, known: Known) -> tuple[str | None, str | None]:
     if spec == "-" or spec in bundled() or _exists(spec):
         return None, _path(spec)
     head, colon, rest = spec.partition(":")
-    if colon and (head in known or head in installed(GROUP)):
+    if colon and (head in known or head in installed_plugins(GROUP)):
         return head, _path(rest)
-    if spec in installed(GROUP):
+    if spec in installed_plugins(GROUP):
         return spec, None
     raise _unknown(spec, known)
 
@@ -68,11 +68,11 @@ def _exists(spec: str) -> bool:
 
 
 def _unknown(spec: str, known: Known) -> UsageError:
-    near = _near(spec, [*known, *installed(GROUP), *bundled()])
+    near = _near(spec, [*known, *installed_plugins(GROUP), *bundled()])
     hint = f"did you mean {near}? " if near else ""
     return UsageError(
         f"no dataset {spec!r}: {hint}give a file, - for stdin, FORMAT:PATH, path/to/file.py:Name, or a name"
-        f" (formats and generators: {', '.join([*known, *installed(GROUP)])};"
+        f" (formats and generators: {', '.join([*known, *installed_plugins(GROUP)])};"
         f" bundled: {', '.join(bundled()) or 'none'})"
     )
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeGuard
 import msgspec
 
 from loadstone.dataset import conversations, images
-from loadstone.dataset.source import Options, Where
+from loadstone.dataset.source import Options, RowPosition
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
@@ -35,18 +35,18 @@ LATER = "later"
 Row = Mapping[str, Any]
 
 
-def to_prompt(row: object, where: Where, options: Options) -> Prompt:
+def to_prompt(row: object, position: RowPosition, options: Options) -> Prompt:
     """The prompt of a JSON row: an object, a string, or a list of messages. Raises UsageError."""
     if not isinstance(row, dict):
-        return _value(row, where, "the row", options, id=where.id)
+        return _value(row, position, "the row", options, id=position.id)
     if options.prompt_field is not None:
-        return _chosen(row, where, options, options.prompt_field)
+        return _chosen(row, position, options, options.prompt_field)
     if is_request(row) and not REQUEST.isdisjoint(row):
-        return request(row, where)
-    return from_fields(row, where, options)
+        return request_prompt(row, position)
+    return from_fields(row, position, options)
 
 
-def from_fields(row: Row, where: Where, options: Options) -> Prompt:
+def from_fields(row: Row, where: RowPosition, options: Options) -> Prompt:
     """The prompt of a row that is no request: the field asked for, or else what rerank takes, the first of FIELDS,
     messages, turns, or texts to embed."""
     if options.prompt_field is None and (ranked := _ranked(row, where)):
@@ -55,7 +55,7 @@ def from_fields(row: Row, where: Where, options: Options) -> Prompt:
     return _made(row, row[found], found, where, options)
 
 
-def request(row: Row, where: Where, drop: tuple[str, ...] = (*IDS, *LENGTHS)) -> Prompt:
+def request_prompt(row: Row, where: RowPosition, drop: tuple[str, ...] = (*IDS, *LENGTHS)) -> Prompt:
     """The prompt of a row that is a request body with `messages` or a `prompt`, less the fields to drop. With LATER its
     settings are those of each turn."""
     asked = "prompt" if _blank(row.get("messages")) else "messages"
@@ -81,13 +81,13 @@ def is_messages(value: object) -> TypeGuard[list[dict[str, Any]]]:
     return isinstance(value, list) and bool(value) and all(map(_is_message, value))
 
 
-def row_id(row: Row, where: Where, names: tuple[str, ...] = IDS) -> str:
+def row_id(row: Row, where: RowPosition, names: tuple[str, ...] = IDS) -> str:
     """The row's own id, or else its place."""
     values = (row.get(name) for name in names)
     return next((str(value) for value in values if isinstance(value, str | int) and not _blank(value)), where.id)
 
 
-def output_len(row: Row, where: Where, names: tuple[str, ...] = LENGTHS) -> int | None:
+def output_len(row: Row, where: RowPosition, names: tuple[str, ...] = LENGTHS) -> int | None:
     """The output tokens that the row asks for. Raises UsageError."""
     for name in names:
         value = row.get(name)
@@ -101,7 +101,7 @@ def output_len(row: Row, where: Where, names: tuple[str, ...] = LENGTHS) -> int 
     return None
 
 
-def _chosen(row: Row, where: Where, options: Options, path: str) -> Prompt:
+def _chosen(row: Row, where: RowPosition, options: Options, path: str) -> Prompt:
     value = _dig(row, path)
     if _blank(value):
         _refuse(row, where, (path,))
@@ -111,9 +111,9 @@ def _chosen(row: Row, where: Where, options: Options, path: str) -> Prompt:
     return msgspec.structs.replace(inner, id=row_id(row, where))
 
 
-def _made(row: Row, value: object, name: str, where: Where, options: Options) -> Prompt:
+def _made(row: Row, value: object, name: str, where: RowPosition, options: Options) -> Prompt:
     prompt = _value(value, where, name, options, id=row_id(row, where), output_len=output_len(row, where))
-    return images.attached(prompt, row, where)
+    return images.attach_images(prompt, row, where)
 
 
 def _dig(row: Row, path: str) -> Any:
@@ -131,7 +131,7 @@ def _dig(row: Row, path: str) -> Any:
     return value
 
 
-def _field(row: Row, where: Where, asked: str | None) -> str:
+def _field(row: Row, where: RowPosition, asked: str | None) -> str:
     names = (asked,) if asked else (*FIELDS, "messages")
     found = next((name for name in names if not _blank(row.get(name))), None)
     lists = () if asked else (*conversations.LISTS, *BATCHES)
@@ -139,7 +139,7 @@ def _field(row: Row, where: Where, asked: str | None) -> str:
     return found or _refuse(row, where, names)
 
 
-def _ranked(row: Row, where: Where) -> Prompt | None:
+def _ranked(row: Row, where: RowPosition) -> Prompt | None:
     """A query with the documents to rank by it."""
     found = next((name for name in RANKED if isinstance(row.get(name), list) and row[name]), None)
     if found is None or not isinstance(row.get("query"), str) or _blank(row["query"]):
@@ -150,30 +150,32 @@ def _ranked(row: Row, where: Where) -> Prompt | None:
     return Prompt(id=row_id(row, where), text=row["query"], documents=texts)
 
 
-def _value(value: object, where: Where, name: str, options: Options, **rest: Any) -> Prompt:
+def _value(value: object, where: RowPosition, name: str, options: Options, **rest: Any) -> Prompt:
     last = name.rpartition(".")[2]
     if last in BATCHES and _is_texts(value):
         return Prompt(documents=value, **rest)
     if last in conversations.LISTS or _is_texts(value) or (is_messages(value) and options.history):
         return _conversation(value, where, name, options, **rest)
     if is_messages(value):
-        value = [turn.message for turn in conversations.turns(value, where, name)]
+        value = [turn.message for turn in conversations.read_turns(value, where, name)]
     return _plain(value, where, name, **rest)
 
 
-def _conversation(value: object, where: Where, name: str, options: Options, **rest: Any) -> Prompt:
-    said = conversations.turns(images.inlined(value, where) if isinstance(value, list) else value, where, name)
-    prompt = conversations.prompt(said, where, options, "first", **rest)
+def _conversation(value: object, where: RowPosition, name: str, options: Options, **rest: Any) -> Prompt:
+    said = conversations.read_turns(
+        images.inline_images(value, where) if isinstance(value, list) else value, where, name
+    )
+    prompt = conversations.build_prompt(said, where, options, "first", **rest)
     if prompt is None:
         raise UsageError(f"{where}: {name} has no turn of the user")
     return prompt
 
 
-def _plain(value: object, where: Where, name: str, **rest: Any) -> Prompt:
+def _plain(value: object, where: RowPosition, name: str, **rest: Any) -> Prompt:
     if isinstance(value, str) and value.strip():
         return Prompt(text=value, **rest)
     if is_messages(value):
-        return Prompt(messages=images.inlined(value, where), **rest)
+        return Prompt(messages=images.inline_images(value, where), **rest)
     raise UsageError(f"{where}: {name} is neither a text nor a list of messages with a role each")
 
 
@@ -193,7 +195,7 @@ def _blank(value: object) -> bool:
     return value is None or value == [] or (isinstance(value, str) and not value.strip())
 
 
-def _refuse(row: Row, where: Where, names: tuple[str, ...]) -> NoReturn:
+def _refuse(row: Row, where: RowPosition, names: tuple[str, ...]) -> NoReturn:
     fields = ", ".join(map(str, list(row)[:12])) or "none"
     raise UsageError(
         f"{where}: no prompt in {' or '.join(names)}; say with --prompt-field which field it is ({fields})"

@@ -56,6 +56,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     trace_to: float | None = None
 
 
+class RequestBodiesNotice(str):
+    """The notice that rows are request bodies. A caller whose rows always are may drop it by its type."""
+
+    __slots__ = ()
+
+
 class Source:
     """One input. `name` is for messages, `stem` for the ids of prompts; `load` is None for a generator."""
 
@@ -80,7 +86,7 @@ class Source:
             raise UsageError(f"{self.name} reads a file: give it as {self.name}:PATH")
         data = self.load()
         if data.startswith(GZIP):
-            data = _gunzip(self.name, data)
+            data = _decompress(self.name, data)
         if not data or data.isspace():
             raise UsageError(f"{self.name} is empty")
         return data
@@ -98,10 +104,10 @@ class Source:
         """The lines that are not blank. Only \\n and \\r\\n end one: U+2028 and the like are content."""
         for number, line in enumerate(self.text.split("\n"), 1):
             if line.strip():
-                yield Line(Where(self, "line", number), line.removesuffix("\r"))
+                yield Line(RowPosition(self, "line", number), line.removesuffix("\r"))
 
 
-class Where(NamedTuple):
+class RowPosition(NamedTuple):
     """A row's place in its file; as a string `FILE, line 7`."""
 
     source: Source
@@ -117,11 +123,11 @@ class Where(NamedTuple):
 
 
 class Line(NamedTuple):
-    where: Where
+    where: RowPosition
     text: str
 
 
-def opened(path: str | None, reader: str | None, notice: Notice) -> Source:
+def open_source(path: str | None, reader: str | None, notice: Notice) -> Source:
     """The source behind a path; `-` is stdin, None the generator named by `reader`."""
     if path is None:
         return Source(reader or "", None, notice)
@@ -142,7 +148,7 @@ def _bytes(path: str) -> bytes:
         raise UsageError(f"cannot read {path!r}: {exc}") from exc
 
 
-def _gunzip(name: str, data: bytes) -> bytes:
+def _decompress(name: str, data: bytes) -> bytes:
     try:
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as exc:

@@ -29,7 +29,7 @@ class Tokenizer(Protocol):
 
     def count(self, text: str) -> int: ...
 
-    def template(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
+    def apply_chat_template(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
         """The messages in the model's own chat template, up to where the assistant is to speak. Raises UsageError."""
         ...
 
@@ -67,7 +67,7 @@ class _Pretrained:
     def count(self, text: str) -> int:
         return len(self.encode(text))
 
-    def template(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
+    def apply_chat_template(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
         try:
             text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
         except Exception as exc:  # templates are programs, and raise whatever they like
@@ -110,17 +110,17 @@ def _sentence(exc: Exception) -> str:
     return " ".join(str(exc).split())[:200] or type(exc).__name__
 
 
-def templated(prompts: list[Prompt], tokenizer: str, options: dict[str, Any]) -> list[Prompt]:
+def apply_template(prompts: list[Prompt], tokenizer: str, options: dict[str, Any]) -> list[Prompt]:
     """Texts with the chat template around them, ready for the assistant to speak."""
     found = load(tokenizer)
     _refuse_turns(prompts, "--apply-chat-template")
     return [
-        msgspec.structs.replace(prompt, text=found.template(messages(prompt), options), messages=None)
+        msgspec.structs.replace(prompt, text=found.apply_chat_template(messages(prompt), options), messages=None)
         for prompt in prompts
     ]
 
 
-def tokenized(prompts: list[Prompt], tokenizer: str) -> list[Prompt]:
+def tokenize(prompts: list[Prompt], tokenizer: str) -> list[Prompt]:
     """Token ids instead of texts."""
     found = load(tokenizer)
     _refuse_turns(prompts, "--tokenize-prompt")

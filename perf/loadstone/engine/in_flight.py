@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct
 from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser
 from loadstone.engine.requests import PreparedRequest
-from loadstone.records import Choice, Failure, Kind, Phase, Record
+from loadstone.records import Choice, Failure, FailureKind, Phase, Record
 from loadstone.transport import Clock, Exchange
 from loadstone.units import NS_PER_S
 
@@ -178,7 +178,7 @@ class InFlightRequest:
             usage=response.usage,
             text=first.text,
             reasoning=first.reasoning,
-            tools=response.tools() if kept else None,
+            tools=response.tool_calls() if kept else None,
             choices=kept if len(kept) > 1 else None,
             logprobs=response.logprobs() if kept else None,
             attempt=scheduled.attempt,
@@ -194,13 +194,13 @@ class InFlightRequest:
         if self._timer is not None:
             self._timer.cancel()
         if self.exchange.status is not None and self.response.status is None:
-            self.response.head(self.exchange.status, self.exchange.header(b"content-type"))
+            self.response.start(self.exchange.status, self.exchange.header(b"content-type"))
         return self.response.finish(failure)
 
     def _read_first_piece(self, data: bytes, at: int) -> None:
         """Read the first piece of the body, with the status. All further pieces go straight to the parser."""
         assert self.exchange.status is not None
-        self.response.head(self.exchange.status, self.exchange.header(b"content-type"))
+        self.response.start(self.exchange.status, self.exchange.header(b"content-type"))
         self.exchange.sink = self.response.feed
         self.response.feed(data, at)
 
@@ -225,7 +225,7 @@ class InFlightRequest:
         ttft = limits.ttft if last is None else None
         idle = limits.idle if last is not None else None
         cancel = limits.cancel_after if self.scheduled.cancelled else None
-        waits: tuple[tuple[int, float | None, Kind, str], ...] = (
+        waits: tuple[tuple[int, float | None, FailureKind, str], ...] = (
             (self.started_at, limits.total, "timeout", "not complete after {:g} s (--timeout)"),
             (sent, ttft, "timeout", "no output after {:g} s (--ttft-timeout)"),
             (last or 0, idle, "timeout", "no output for {:g} s (--idle-timeout)"),

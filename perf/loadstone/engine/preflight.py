@@ -13,10 +13,10 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API
-from loadstone.apis.response_parser import ResponseParser, complaint
+from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.engine.requests import PreparedRequest
 from loadstone.errors import UsageError
-from loadstone.text import LABEL, clean, paired
+from loadstone.text import MAX_LABEL, clean, replace_surrogate_escapes
 from loadstone.transport import Exchange, Request, Transport, TransportError
 
 # Seconds for an answer.
@@ -44,14 +44,14 @@ async def query_server(
     """Get the list of models. Raises UsageError when the server does not answer or refuses the key."""
     status, body, exchange = await send_request(transport, Request("GET", path, headers), url)
     if status in (401, 403):
-        raise UsageError(f"{url} refuses the request (HTTP {status}: {complaint(body)}); {key_hint}")
+        raise UsageError(f"{url} refuses the request (HTTP {status}: {error_body_message(body)}); {key_hint}")
     models = None
     if status == 200:
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
-            rows: Any = msgspec.json.decode(paired(body))["data"]
+            rows: Any = msgspec.json.decode(replace_surrogate_escapes(body))["data"]
             models = [row["id"] for row in rows if isinstance(row["id"], str) and len(row["id"]) <= MAX_MODEL_NAME]
     software = exchange.header(b"server")
-    return Server(models, clean(software.decode("latin-1"), LABEL) if software else None)
+    return Server(models, clean(software.decode("latin-1"), MAX_LABEL) if software else None)
 
 
 def choose_model(server: Server, requested: str | None, url: str, needed: bool = True) -> tuple[str, bool]:
@@ -76,10 +76,10 @@ async def probe(transport: Transport, prepared: PreparedRequest, api: API, url: 
     if status in _BUSY:
         return
     if not 200 <= status < 300:
-        known = f"; it lists {', '.join(clean(model, LABEL) for model in models[:5])}" if models else ""
-        raise UsageError(f"{url} refuses the first request (HTTP {status}: {complaint(body)}){known}")
+        known = f"; it lists {', '.join(clean(model, MAX_LABEL) for model in models[:5])}" if models else ""
+        raise UsageError(f"{url} refuses the first request (HTTP {status}: {error_body_message(body)}){known}")
     response = ResponseParser(api, stream=prepared.streamed)
-    response.head(status, exchange.header(b"content-type"))
+    response.start(status, exchange.header(b"content-type"))
     response.feed(body, 0)
     failure = response.finish()
     if failure is not None and failure.kind == "protocol":

@@ -24,11 +24,11 @@ from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.sender import Endpoint
 from loadstone.errors import Notice, UsageError
 from loadstone.host import timer
-from loadstone.plugins import find
+from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
 from loadstone.transport import Options, address, in_process
-from loadstone.transport.factory import open_transport, stamper, tls_context
+from loadstone.transport.factory import choose_arrival_clock, open_transport, tls_context
 from loadstone.units import NS_PER_S
 
 # Settings that requests know by another name.
@@ -104,7 +104,7 @@ def find_api(config: Config) -> base.API:
         from loadstone.apis.template import TemplateAPI
 
         return TemplateAPI(config.body_template, config.text_path, config.usage_path)
-    return apis.checked(find("loadstone.apis", config.api, apis.APIS, "--api"), config.api)
+    return apis.check_api(load_instance("loadstone.apis", config.api, apis.APIS, "--api"), config.api)
 
 
 def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
@@ -113,9 +113,9 @@ def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
     options = dataset.Options(**settings, count=_rows_needed(config), in_order=not config.shuffle)
     prompts = dataset.read(config.dataset, options, notice)
     if config.apply_chat_template:
-        prompts = tokenizer.templated(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
+        prompts = tokenizer.apply_template(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
     if config.tokenize_prompt:
-        prompts = tokenizer.tokenized(prompts, config.tokenizer or "")
+        prompts = tokenizer.tokenize(prompts, config.tokenizer or "")
     return prompts
 
 
@@ -163,16 +163,16 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
         return [_in_process_spec(config, model)]
     if not config.urls:
         raise UsageError("no server: give its address with --url http://HOST:PORT")
-    path = api.path if config.stream and api.streams else api.path_whole or api.path
+    path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
     specs = []
     for url in config.urls:
-        target, base_path = address.locate(url)
+        target, base_path = address.parse_url(url)
         tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
-        arrivals = stamper(config.clock, config.transport, target)
-        options = Options(clock=timer.clock, connect_timeout=config.connect_timeout, tls=tls, arrivals=arrivals)
+        arrivals = choose_arrival_clock(config.clock, config.transport, target)
+        options = Options(clock=timer.clock, connect_timeout=config.connect_timeout, tls=tls, arrival_clock=arrivals)
         transport = open_transport(config.transport, target, options)
-        models_path = address.sibling(base_path, path, "/v1/models") if path else "/v1/models"
-        endpoint = Endpoint(transport, address.path_at(base_path, path) or "/")
+        models_path = address.sibling_path(base_path, path, "/v1/models") if path else "/v1/models"
+        endpoint = Endpoint(transport, address.join_path(base_path, path) or "/")
         specs.append(EndpointSpec(endpoint, models_path, hide_in_url(url)))
     return specs
 
@@ -182,7 +182,7 @@ def _in_process_spec(config: Config, model: object | None) -> EndpointSpec:
     if config.api not in ("chat", "completions"):
         raise UsageError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
     if model is None:
-        model = in_process.made(config.model or "", config.redacted())
+        model = in_process.load_model(config.model or "", config.redacted())
     name = config.model or type(model).__name__
     transport = in_process.InProcessModel(model, name, timer.clock, config.batch_size)
     return EndpointSpec(Endpoint(transport, "/"), "/v1/models", name)
@@ -209,7 +209,7 @@ async def _query_servers(
     for spec, server in zip(specs, servers, strict=True):
         for number, model in enumerate(models):
             listed = not model or model in (server.models or ())
-            if not listed or api.guessed:
+            if not listed or api.probe_first:
                 request = requests.get(0, number).with_path(spec.endpoint.path)
                 await preflight.probe(spec.endpoint.transport, request, api, spec.url, server.models)
             if not listed:
@@ -224,12 +224,12 @@ def request_builder(config: Config, api: base.API, endpoints: list[Endpoint], mo
     if config.chat_template_kwargs is not None and not config.apply_chat_template:
         extra["chat_template_kwargs"] = config.chat_template_kwargs
     settings = [
-        base.Settings(
+        base.RequestSettings(
             model=model,
             stream=config.stream,
             output_len=config.output_len if isinstance(config.output_len, int) else None,
             ignore_eos=config.ignore_eos,
-            match=config.match_output_length,
+            exact_length=config.match_output_length,
             usage=config.usage,
             temperature=config.temperature,
             sampling=sampling,

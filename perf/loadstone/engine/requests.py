@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis import API, Settings
+from loadstone.apis import API, RequestSettings
 from loadstone.config.redact import hide_header
 from loadstone.errors import UsageError
-from loadstone.records import Prompt, following, messages
+from loadstone.records import Prompt, messages, next_prompt
 from loadstone.schedule.plan import Plan
 from loadstone.transport import Headers, Request
 
@@ -37,7 +37,7 @@ class PreparedRequest(Struct, frozen=True):
 class RequestBuilder:
     """Builds requests from prompts. The same prompt for the same model always gives the same bytes."""
 
-    def __init__(self, api: API, settings: Sequence[Settings], path: str, headers: Headers) -> None:
+    def __init__(self, api: API, settings: Sequence[RequestSettings], path: str, headers: Headers) -> None:
         """Prepare for an API at a path. `settings`: of each model."""
         self._api = api
         self._settings = settings
@@ -69,12 +69,12 @@ class RequestBuilder:
         """Build the body of each later turn. Raises UsageError for one that the API cannot take."""
         history = prompt
         for turn in prompt.later:
-            history = following(history, "", turn)
+            history = next_prompt(history, "", turn)
             self._body(history, self._settings[0])
 
-    def _body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+    def _body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         try:
-            return self._api.body(prompt, settings)
+            return self._api.build_body(prompt, settings)
         except UsageError:
             raise
         except Exception as exc:  # the class may be a user's
@@ -121,7 +121,7 @@ class PreparedRequests:
             line: dict[str, Any] = {
                 "prompt": request.prompt.id,
                 "model": request.model,
-                "headers": {name: hide_header(name, value) for name, value in request.request.own},
+                "headers": {name: hide_header(name, value) for name, value in request.request.own_headers},
                 "later": [{"messages": messages(turn), "think": turn.think} for turn in request.prompt.later],
             }
             present = {name: value for name, value in line.items() if value}

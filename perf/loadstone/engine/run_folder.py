@@ -60,7 +60,7 @@ class RunFolder:
         """Write a file at once, so that no reader sees half of it. Return its path."""
         path, half = self.path / name, self.path / f".{name}.part"
         with writing(path):
-            half.write_bytes(text.utf8(content).encode() if isinstance(content, str) else content)
+            half.write_bytes(text.to_utf8(content).encode() if isinstance(content, str) else content)
             os.replace(half, path)
         return path
 
@@ -69,7 +69,7 @@ class RunFolder:
         try:
             data = msgspec.json.encode(content)
         except UnicodeEncodeError:
-            data = msgspec.json.encode(text.whole(msgspec.to_builtins(content)))
+            data = msgspec.json.encode(text.to_utf8_nested(msgspec.to_builtins(content)))
         return self.write(name, msgspec.json.format(data, indent=2) + b"\n")
 
     def write_lines(self, name: str, lines: Iterable[bytes]) -> str:

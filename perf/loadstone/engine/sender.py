@@ -16,7 +16,7 @@ from loadstone.apis import API
 from loadstone.engine.in_flight import InFlightRequest, Scheduled, TimeLimits, Timeouts
 from loadstone.engine.requests import PreparedRequest, PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy
-from loadstone.records import Failure, Phase, Record, following
+from loadstone.records import Failure, Phase, Record, next_prompt
 from loadstone.schedule.plan import Plan
 from loadstone.text import clean
 from loadstone.transport import Clock, Transport, TransportError
@@ -94,13 +94,13 @@ class Sender:
     def next_turn(self, position: int, turn: int, previous: InFlightRequest) -> PreparedRequest:
         """Build the request of a later turn: the history of `previous`, its response, and this turn's messages."""
         first = self.first_request(position).prompt
-        prompt = following(previous.prepared.prompt, previous.response_text, first.later[turn - 1])
+        prompt = next_prompt(previous.prepared.prompt, previous.response_text, first.later[turn - 1])
         return self._requests.builder.build(prompt, self.plan.model(position))
 
     def build(self, position: int, turn: int, prepared: PreparedRequest, due: int, phase: Phase) -> InFlightRequest:
         """Build the request of a turn (from 0) of a position, due at `due` (ns of the clock)."""
         plan = self.plan
-        if self._only_index and not prepared.request.own:
+        if self._only_index and not prepared.request.own_headers:
             scheduled = Scheduled(index=position, due=due, phase=phase)
         else:
             index = plan.index(position, turn)
@@ -148,7 +148,7 @@ class Sender:
         message = request.prepared.request
         name = request.scheduled.request_id
         if name is not None and name != _own_id(request.prepared):
-            message = msgspec.structs.replace(message, own=(*message.own, (REQUEST_ID, name)))
+            message = msgspec.structs.replace(message, own_headers=(*message.own_headers, (REQUEST_ID, name)))
         if message.path != endpoint.path:
             message = msgspec.structs.replace(message, path=endpoint.path)
 
@@ -171,7 +171,7 @@ class Sender:
         # Record it.
         exchange = request.exchange
         if exchange.sent is not None:
-            self.send_lags.append(exchange.sent - ready_at - (exchange.connect or 0) - exchange.lost)
+            self.send_lags.append(exchange.sent - ready_at - (exchange.connect or 0) - exchange.resend_delay)
         succeeded = self.record(request, failure, turns_left)
         if failure is not None:
             # Without a free file or port a request fails before it ever waits: let other tasks have a turn.
@@ -211,4 +211,4 @@ class Sender:
 
 def _own_id(prepared: PreparedRequest) -> str | None:
     """Return the request id that the prompt brings in its own headers, if it has one."""
-    return next((value for name, value in prepared.request.own if name.lower() == REQUEST_ID.lower()), None)
+    return next((value for name, value in prepared.request.own_headers if name.lower() == REQUEST_ID.lower()), None)

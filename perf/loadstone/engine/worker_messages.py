@@ -210,7 +210,7 @@ def encode_frame(message: ToWorker | FromWorker) -> bytes:
     except UnicodeEncodeError:
         if isinstance(message, WorkerSpec):  # prompts are sent unchanged or not at all
             raise
-        body = _encoder.encode(text.whole(msgspec.to_builtins(message)))
+        body = _encoder.encode(text.to_utf8_nested(msgspec.to_builtins(message)))
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
 

@@ -241,7 +241,7 @@ def create_workers(prepared: PreparedRun, folder: run_folder.RunFolder, request_
             plan.load,
             round(sum(lengths) / len(lengths)) if lengths else None,
             len(allowed_cores() or [0]),
-            any(machine.is_local(address.locate(url)[0]) for url in config.urls),
+            any(machine.is_local(address.parse_url(url)[0]) for url in config.urls),
             (machine.load_ceiling(config) or {}).get("events_per_second"),
             recorded,
         )

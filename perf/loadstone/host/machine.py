@@ -20,9 +20,9 @@ from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
 from loadstone.host.ceiling import FORMAT, Ceiling, Identity
-from loadstone.records import Stamper
+from loadstone.records import ArrivalClock
 from loadstone.transport import Target, address
-from loadstone.transport.factory import stamper
+from loadstone.transport.factory import choose_arrival_clock
 from loadstone.version import __version__
 
 VARIABLE = "LOADSTONE_CEILING"
@@ -58,10 +58,12 @@ def identity(transport: str, clock: str) -> Identity:
     )
 
 
-def arrival_clock(config: Config) -> Stamper:
+def arrival_clock(config: Config) -> ArrivalClock:
     """Whose clock stamps the arrivals of a run: the kernel's if it does for each of the servers."""
-    targets = [address.locate(url)[0] for url in config.urls or ["http://127.0.0.1"]]
-    own = config.own_model or any(stamper(config.clock, config.transport, target) == "user" for target in targets)
+    targets = [address.parse_url(url)[0] for url in config.urls or ["http://127.0.0.1"]]
+    own = config.own_model or any(
+        choose_arrival_clock(config.clock, config.transport, target) == "user" for target in targets
+    )
     return "user" if own else "kernel"
 
 

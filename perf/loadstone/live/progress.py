@@ -51,7 +51,7 @@ class RunProgress:
         return Figures(
             elapsed=elapsed,
             remaining=None if not share or elapsed < 1 or stopping else elapsed * (1 - share) / share,
-            share=share,
+            fraction=share,
             finished=finished,
             expected=self._plan.requests,
             in_flight=self._in_flight,
@@ -63,11 +63,11 @@ class RunProgress:
             gap_p50=quantile("gap", 0.5),
             gap_p99=quantile("gap", 0.99),
             stopping=stopping,
-            busiest=max((pulse.cpu for pulse in last if pulse.cpu is not None), default=None),
-            kinds=dict(self._kinds.most_common()),
+            client_cpu=max((pulse.cpu for pulse in last if pulse.cpu is not None), default=None),
+            failures=dict(self._kinds.most_common()),
             slos={name: met / told if told == self._judged else None for name, (met, told) in self._slos.items()},
             doubts=self._so_far.doubts(last, self._behind()),
-            course=self._history.course(),
+            history=self._history.snapshot(),
         )
 
     @property

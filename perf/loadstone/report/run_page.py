@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from loadstone.checks.finding import one_line
-from loadstone.metrics.chart_data import Traces
+from loadstone.metrics.chart_data import ChartData
 from loadstone.report import html, request_charts, run_charts
 from loadstone.report.page import Block, Page, Prose, Section, Table, Tone
 from loadstone.report.run_charts import Times
@@ -49,12 +49,12 @@ _PLACES = {
 }
 
 
-def render(summary: Summary, traces: Traces | None = None, server: Times | None = None) -> str:
+def render(summary: Summary, traces: ChartData | None = None, server: Times | None = None) -> str:
     """The file: the view called `html`."""
     return html.draw(page(summary, traces, server))
 
 
-def page(summary: Summary, traces: Traces | None, server: Times | None = None) -> Page:
+def page(summary: Summary, traces: ChartData | None, server: Times | None = None) -> Page:
     """`server`: series of its metrics by name, each seconds since the run began and values."""
     placed = _placed(summary)
     sections = [
@@ -188,7 +188,7 @@ def _cell(metric: Metric, figure: str) -> str:
     return number(getattr(metric, figure), metric.unit) + (f"\n{interval}" if interval else "")
 
 
-def _pictures(summary: Summary, traces: Traces, server: Times) -> Iterator[Section]:
+def _pictures(summary: Summary, traces: ChartData, server: Times) -> Iterator[Section]:
     along: list[Block] = [*run_charts.over_time(summary, traces), request_charts.requests(summary, traces)]
     if server:
         along += run_charts.server(server, summary, traces)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from loadstone.checks.finding import one_line
 from loadstone.report.page import Table
-from loadstone.server_metrics.names import FIGURES, figure
-from loadstone.summary import Beside, Metric, ServerSide, Source, Stretch, Tally
+from loadstone.server_metrics.names import SERVER_METRICS, server_metric
+from loadstone.summary import ClientServerCount, ClientServerMetric, Metric, ServerSide, ServerWindow, Source
 
 _RATES = {
     "prompt_throughput": ("prompt tokens", "{:,.1f} /s"),
@@ -32,7 +32,7 @@ def tables(side: ServerSide | None) -> Iterator[Table]:
             )
     if side.beside:
         columns = ["ms", "client mean", "server", "difference", "client p50", "server", "client p99", "server"]
-        told = [f"{figure(one.name).label}: {one.explanation}" for one in side.beside]
+        told = [f"{server_metric(one.name).label}: {one.explanation}" for one in side.beside]
         limits = "the client's are of its successes, the server's of all it finished, with percentiles as good as the"
         limits += " bounds of its histogram, in brackets"
         rows = [_beside(one) for one in side.beside]
@@ -60,20 +60,20 @@ def _rows(source: Source) -> Iterator[list[str]]:
         if name in whole.rates:
             yield [label, _rate(whole, name, form), "", _rate(steady, name, form), ""]
     for name in whole.counts:
-        if name in _COUNTS or name not in FIGURES:
-            yield [figure(name).label, _count(whole, name), "", _count(steady, name), ""]
+        if name in _COUNTS or name not in SERVER_METRICS:
+            yield [server_metric(name).label, _count(whole, name), "", _count(steady, name), ""]
 
 
 def _label(name: str) -> str:
-    label = one_line(figure(name).label)
-    return f"{label}, mean and p99 (ms)" if figure(name).kind == "times" else label
+    label = one_line(server_metric(name).label)
+    return f"{label}, mean and p99 (ms)" if server_metric(name).kind == "times" else label
 
 
 def _pair(name: str, metric: Metric | None) -> list[str]:
     """Mean and highest; of times, whose highest no histogram knows, p99."""
     if metric is None:
         return ["-", "-"]
-    highest = metric.p99 if figure(name).kind == "times" else metric.max
+    highest = metric.p99 if server_metric(name).kind == "times" else metric.max
     return [_form(metric.mean, metric.unit), _form(highest, metric.unit)]
 
 
@@ -87,20 +87,20 @@ def _form(value: float | None, unit: str) -> str:
     return _FORMS.get(unit, "{:,.1f}").format(value)
 
 
-def _rate(stretch: Stretch | None, name: str, form: str) -> str:
+def _rate(stretch: ServerWindow | None, name: str, form: str) -> str:
     value = stretch.rates.get(name) if stretch else None
     return "-" if value is None else form.format(value)
 
 
-def _count(stretch: Stretch | None, name: str) -> str:
+def _count(stretch: ServerWindow | None, name: str) -> str:
     return f"{stretch.counts[name]:,.0f}" if stretch and name in stretch.counts else "-"
 
 
-def _beside(one: Beside) -> list[str]:
+def _beside(one: ClientServerMetric) -> list[str]:
     more = "-" if one.difference is None else _signed(one.difference * 1e3)
     client, server = one.points["mean"]
     tails = [cell for point in ("p50", "p99") for cell in _tail(one, point)]
-    return [figure(one.name).label, _form(client, "s"), _form(server, "s"), more, *tails]
+    return [server_metric(one.name).label, _form(client, "s"), _form(server, "s"), more, *tails]
 
 
 def _signed(value: float) -> str:
@@ -108,14 +108,14 @@ def _signed(value: float) -> str:
     return f"{value:+,.2f}" if abs(value) >= 0.005 else "0.00"
 
 
-def _tail(one: Beside, point: str) -> list[str]:
+def _tail(one: ClientServerMetric, point: str) -> list[str]:
     client, server = one.points.get(point, (None, None))
     bounds = one.bounds.get(point, "-").removesuffix(" ms")
     return [_form(client, "s"), bounds if server is None else f"{_form(server, 's')} ({bounds})"]
 
 
-def _tally(tally: Tally) -> list[str]:
-    label = "requests with output" if tally.name == "finished" else figure(tally.name).label
+def _tally(tally: ClientServerCount) -> list[str]:
+    label = "requests with output" if tally.name == "finished" else server_metric(tally.name).label
     client = "-" if tally.client is None else f"{tally.client:,.0f}"
     more = f" ({tally.most:,.0f} sent)" if tally.most is not None and tally.most != tally.client else ""
     return [label, client + more, f"{tally.server:,.0f}"]

@@ -57,12 +57,12 @@ def draw(parts: Sequence[Block], file: TextIO | None = None) -> None:
             console.print(_prose(part), end="\n\n")
         if not isinstance(part, Table):
             continue
-        for table in folded(part, console.width, narrowest) if terminal else [part]:
+        for table in split_columns(part, console.width, narrowest) if terminal else [part]:
             console.print(_table(table), width=max(console.width, least(table)), crop=False)
             console.print()
 
 
-def folded(table: Table, width: int, least: Callable[[Table], int]) -> list[Table]:
+def split_columns(table: Table, width: int, least: Callable[[Table], int]) -> list[Table]:
     """The table in as many as `width` asks for, one below the other: each begins with the columns that tell its rows
     apart, and has as many of the rest, in their order, as there is room for. `least`: how narrow a table can be."""
     count = len(table.columns)
@@ -90,7 +90,7 @@ def render(summary: Summary) -> str:
     return text.getvalue()
 
 
-def written(page: Page) -> str:
+def render_page(page: Page) -> str:
     """The same page as text."""
     text = io.StringIO()
     show(page, text)

@@ -10,28 +10,29 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.sim.bodies import ENGINE_DEAD, Page
-from loadstone.sim.logprobs import Scores
+from loadstone.sim.bodies import ENGINE_DEAD_MESSAGE, Page
+from loadstone.sim.logprobs import LogprobOptions
 from loadstone.sim.settings import Settings
 
-END = b"0\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
 BAD_UTF8 = b"\xff\xfe"
-SSE = b"text/event-stream; charset=utf-8"
+SSE_CONTENT_TYPE = b"text/event-stream; charset=utf-8"
 
 
-def frame(data: bytes) -> bytes:
+def http_chunk(data: bytes) -> bytes:
     """One HTTP chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def events(*datas: bytes) -> bytes:
+def sse_events(*datas: bytes) -> bytes:
     """Server-sent events without names, as one HTTP chunk."""
-    return frame(b"".join([b"data: %b\n\n" % data for data in datas]))
+    return http_chunk(b"".join([b"data: %b\n\n" % data for data in datas]))
 
 
-DONE = events(b"[DONE]")
-ERROR = events(
-    b'{"error": {"message": "%b", "type": "InternalServerError", "param": null, "code": 500}}' % ENGINE_DEAD.encode(),
+DONE_EVENT = sse_events(b"[DONE]")
+ERROR_EVENTS = sse_events(
+    b'{"error": {"message": "%b", "type": "InternalServerError", "param": null, "code": 500}}'
+    % ENGINE_DEAD_MESSAGE.encode(),
     b"[DONE]",
 )
 
@@ -43,7 +44,7 @@ class ResponseFacts(Struct):
     cached: prompt tokens that needed no work, None where the server does not say; to be set before they are told.
     """
 
-    ask: ParsedRequest
+    request: ParsedRequest
     id: str
     created: int
     model: str
@@ -57,24 +58,24 @@ class StreamEvents:
     `choice` counts the answers of the request from 0; `done` is the number of tokens of that answer so far.
     """
 
-    __slots__ = ("ask", "facts")
+    __slots__ = ("facts", "request")
 
     def __init__(self, facts: ResponseFacts) -> None:
-        self.facts, self.ask = facts, facts.ask
+        self.facts, self.request = facts, facts.request
 
     def opening(self) -> bytes:
         """What comes before the first text."""
         return b""
 
-    def text(self, choice: int, piece: bytes, done: int) -> bytes:
+    def text(self, choice: int, piece: bytes, token_count: int) -> bytes:
         """An event with text that is not the last of its choice."""
         raise NotImplementedError
 
-    def last(self, choice: int, piece: bytes, done: int) -> bytes:
+    def last(self, choice: int, piece: bytes, token_count: int) -> bytes:
         """The last text of a choice, with the finish reason where that is told beside it."""
-        return self.text(choice, piece, done)
+        return self.text(choice, piece, token_count)
 
-    def broken(self, choice: int, piece: bytes) -> bytes:
+    def invalid_json(self, choice: int, piece: bytes) -> bytes:
         """An event that ends inside its JSON."""
         raise NotImplementedError
 
@@ -84,42 +85,42 @@ class StreamEvents:
 
     def closing(self) -> bytes:
         """What says that the stream is over."""
-        return DONE
+        return DONE_EVENT
 
-    def death(self) -> bytes:
+    def engine_error(self) -> bytes:
         """The engine has died in mid-stream."""
-        return ERROR
+        return ERROR_EVENTS
 
 
 class Format:
-    """A protocol as the server speaks it. `prefix`: of the ids it gives; `kind`: content type of its streams."""
+    """A protocol as the server speaks it. `id_prefix`: of the ids it gives; `content_type`: content type of its streams."""
 
-    prefix: str = ""
-    kind: bytes = SSE
+    id_prefix: str = ""
+    content_type: bytes = SSE_CONTENT_TYPE
 
-    def pick(self, data: dict[str, Any]) -> Format:  # noqa: ARG002 - for those that share their path
+    def select(self, data: dict[str, Any]) -> Format:  # noqa: ARG002 - for those that share their path
         """The protocol of this body: several servers have the same path."""
         return self
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
+    def parse(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         """What the body asks for. Raises asks.Refused."""
         raise NotImplementedError
 
-    def chunks(self, facts: ResponseFacts) -> StreamEvents:
+    def stream_events(self, facts: ResponseFacts) -> StreamEvents:
         """The events of a streamed answer."""
         raise NotImplementedError
 
-    def whole(self, facts: ResponseFacts) -> bytes:
+    def body(self, facts: ResponseFacts) -> bytes:
         """The body of an answer in one piece."""
         raise NotImplementedError
 
-    def refusal(self, page: Page) -> Page:
+    def error_page(self, page: Page) -> Page:
         """An error page as this protocol words it; it is given as vLLM's."""
         return page
 
 
 # A prompt: its texts in their order, or its token ids.
-Content = tuple[str, ...] | tuple[int, ...]
+PromptContent = tuple[str, ...] | tuple[int, ...]
 
 
 class ParsedRequest(Struct, frozen=True):
@@ -136,10 +137,10 @@ class ParsedRequest(Struct, frozen=True):
     tokens: int
     choices: int
     prompt_tokens: int
-    finish: str
-    prompts: tuple[Content, ...]
-    usage: bool = True
-    continuous: bool = False
-    scores: Scores | None = None
+    finish_reason: str
+    prompts: tuple[PromptContent, ...]
+    include_usage: bool = True
+    continuous_usage: bool = False
+    logprob_options: LogprobOptions | None = None
     stop: tuple[str, ...] = ()
-    said: tuple[tuple[str, ...], ...] = ()
+    reply_tokens: tuple[tuple[str, ...], ...] = ()

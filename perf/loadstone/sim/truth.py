@@ -13,7 +13,7 @@ from msgspec import Struct
 from loadstone.sim.bodies import Page, encode
 
 
-class Row(Struct, gc=False):
+class TruthRow(Struct, gc=False):
     """One POST request. `planned` and `sent`: an entry per output chunk; `end`: None unless the response was whole.
 
     Sealed rows hold nothing the garbage collector has to visit: with 200,000 of them it would halt the server for long.
@@ -26,19 +26,19 @@ class Row(Struct, gc=False):
     fault: str | None
     base: int
     offsets: tuple[int, ...] | array[int] = ()
-    repeat: int = 1
+    choices: int = 1
     sent: list[int] | bytes = b""
     tokens: int = 0
     end: int | None = None
 
-    def seal(self, end: int | None) -> None:
+    def finish(self, end: int | None) -> None:
         """The request is over."""
         self.end = end
         self.sent = array("q", self.sent).tobytes()
 
     def planned(self) -> list[int]:
         """When each output chunk was due; chunks of several choices share their step's time."""
-        return [self.base + offset for offset in self.offsets for _ in range(self.repeat)]
+        return [self.base + offset for offset in self.offsets for _ in range(self.choices)]
 
     def to_dict(self) -> dict[str, Any]:
         """The sealed row, as it is told."""
@@ -55,6 +55,6 @@ class Row(Struct, gc=False):
         }
 
 
-def page(rows: list[Row]) -> Page:
+def page(rows: list[TruthRow]) -> Page:
     """GET /truth."""
     return Page(200, b"".join([encode(row.to_dict()) + b"\n" for row in rows]), b"application/x-ndjson")

@@ -40,8 +40,8 @@ def close(closing: Closing) -> int:
         folder.append(folder.shard(NUMBER + gone.engine), owed(folder, Path(closing.parcels), gone))
     folder.merge()
     folder.write_json(run_folder.RUN, _told(run_folder.load_run(folder.path), closing))
-    summary = results.finish(folder, closing.config.tokenizer, closing.config.html)
-    show.show(summary, show.view_of(closing.view), page=lambda: results.written_page(folder.path))
+    summary = results.write_results(folder, closing.config.tokenizer, closing.config.html)
+    show.show(summary, show.view_of(closing.view), page=lambda: results.saved_page(folder.path))
     notice(f"results are in {folder.path}")
     for sentence in closing.tail["lost"]:
         notice(sentence)

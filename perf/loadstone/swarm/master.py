@@ -192,7 +192,7 @@ class Master:
         run.watchers = StopConditions(run.config, log.warning, lambda reason, _: self._seen(run, reason))
         run.origin = startup.begin(post, roster)
         if run.lookout is not None:
-            run.lookout.began(run.origin)
+            run.lookout.set_origin(run.origin)
         log.info(
             "%d processes on %d machines begin; results go to %s", run.made.shares, len(list(roster)), run.made.folder
         )
@@ -319,7 +319,7 @@ class Master:
         """The results, by a process of its own; returns the exit status."""
         assert run.halt is not None
         led = not shaped(run.config)
-        because = run.watchers.because if run.watchers is not None else None
+        because = run.watchers.reason if run.watchers is not None else None
         closing = Closing(
             config=run.config,
             folder=made.folder,

@@ -48,7 +48,7 @@ async def prepare(order: Order) -> Made:
     path = Path(config.output) if config.output else run_folder.default_path(config.label)
     run_folder.check_free(path)
     async with setup.open_run(config, output.notice) as made:
-        places = await discovery.find(made.config, discovery.paths(made.api), output.notice)
+        places = await discovery.find_pages(made.config, discovery.api_paths(made.api), output.notice)
         folder = run_folder.RunFolder(path)
         head = run_metadata.describe_run(made) | {
             "digest": loadtest.write_plan(made, folder, secrets.find_secrets(made.config))
@@ -58,12 +58,12 @@ async def prepare(order: Order) -> Made:
             head["config"]["duration"] = None
         folder.write_json(run_folder.RUN, head)
         shares = await asyncio.to_thread(_commissions, made, order)
-    quest = discovery.quest(config, places, path) if places else None
+    quest = discovery.scrape_spec(config, places, path) if places else None
     return _made(made, path, shares, endless, quest)
 
 
 def _commissions(made: PreparedRun, order: Order) -> int:
-    ids, shares = loadtest.request_ids(made.config), split_plan(made.plan, order.processes)
+    ids, shares = loadtest.request_id_prefix(made.config), split_plan(made.plan, order.processes)
     for share in shares:
         wanted = worker_pool.worker_spec(made, share, Path("."), ids, order.led)
         (Path(order.parcels) / str(share.worker)).write_bytes(msgspec.msgpack.encode(wanted))

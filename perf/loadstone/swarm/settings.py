@@ -19,7 +19,7 @@ from loadstone.config.redact import HIDDEN, hide_in_url
 from loadstone.config.schema import Config, flag
 from loadstone.errors import UsageError
 from loadstone.host import client_health
-from loadstone.text import LABEL, clean
+from loadstone.text import MAX_LABEL, clean
 
 RUN, CONFIG, VIEW = "LOADSTONE_RUN", "LOADSTONE_CONFIG", "LOADSTONE_AS"
 SILENCE = "LOADSTONE_SILENCE"
@@ -76,7 +76,7 @@ def check_host(config: Config, host: str | None) -> None:
     if named and named not in [url.strip().rstrip("/") for url in config.urls]:
         known = " or ".join(hide_in_url(url) for url in config.urls) or "none"
         raise UsageError(
-            f"the host {clean(hide_in_url(named), LABEL)} is not the server of this plan ({known}), so no run"
+            f"the host {clean(hide_in_url(named), MAX_LABEL)} is not the server of this plan ({known}), so no run"
             " was started: to test another server, start the master with its --url"
         )
 

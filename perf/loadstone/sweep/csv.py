@@ -5,8 +5,6 @@ Plain numbers in base units, empty where there is none. A point that was not run
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +12,9 @@ import msgspec
 
 from loadstone.config.schema import flag
 from loadstone.summary import Metric, Summary
-from loadstone.sweep.pareto import front, per_user, trade
+from loadstone.sweep.pareto import pareto_front, pareto_point, per_user
 from loadstone.sweep.points import MeasuredPoint, Sweep
+from loadstone.text import write_rows
 
 METRICS = ("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "gap", "itl",
            "packets", "packet_time", "input_tokens", "output_tokens", "cached_tokens", "wait", "connect")  # fmt: skip
@@ -31,11 +30,7 @@ COUNTS = ("expected", "completed", "succeeded", "failed", "empty", "stopped", "c
 
 
 def render(sweep: Sweep) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns(sweep))
-    writer.writerows(_rows(sweep))
-    return text.getvalue()
+    return write_rows(columns(sweep), _rows(sweep))
 
 
 def columns(sweep: Sweep) -> list[str]:
@@ -59,7 +54,10 @@ def _ends() -> Iterator[str]:
 
 
 def _rows(sweep: Sweep) -> Iterator[list[Any]]:
-    gpus, best = sweep.grid.gpus, {one.name for one in front([trade(p, sweep.grid.gpus) for p in sweep.points])}
+    gpus, best = (
+        sweep.grid.gpus,
+        {one.name for one in pareto_front([pareto_point(p, sweep.grid.gpus) for p in sweep.points])},
+    )
     for point in sweep.points:
         settings = [_cell(point.settings.get(name)) for name in sweep.grid.varied]
         for number, summary in enumerate(point.runs or [None], 1):

@@ -16,7 +16,7 @@ from msgspec import Struct
 from loadstone import results
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
-from loadstone.report.json import indented
+from loadstone.report.json import to_json
 from loadstone.summary import Summary
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
 from loadstone.sweep.slo_search import SearchResult
@@ -24,7 +24,7 @@ from loadstone.sweep.slo_search import SearchResult
 SWEEP, ASIDE = "sweep.json", "unfinished"
 
 
-def read(path: Path) -> Sweep:
+def read_sweep(path: Path) -> Sweep:
     """Raises UsageError where there is no sweep. Points without results have no runs."""
     try:
         grid = msgspec.json.decode((path / SWEEP).read_bytes(), type=Grid)
@@ -32,26 +32,26 @@ def read(path: Path) -> Sweep:
         raise UsageError(f"{path} is not a sweep: no {SWEEP} in it ({exc.strerror})") from exc
     except msgspec.MsgspecError as exc:
         raise UsageError(f"{path / SWEEP} is not readable: {exc}") from exc
-    return Sweep(grid, [point(path, place) for place in grid.places])
+    return Sweep(grid, [load_point(path, place) for place in grid.places])
 
 
 def is_sweep(path: Path) -> bool:
     return (path / SWEEP).is_file()
 
 
-def point(path: Path, place: SweepPoint) -> MeasuredPoint:
+def load_point(path: Path, place: SweepPoint) -> MeasuredPoint:
     """A place with the summaries of its finished runs."""
     return MeasuredPoint(
-        place.name, place.settings, [summary for _, summary in finished(path / place.name)], place.failed
+        place.name, place.settings, [summary for _, summary in finished_runs(path / place.name)], place.failed
     )
 
 
-def finished(path: Path) -> list[tuple[Path, Summary]]:
+def finished_runs(path: Path) -> list[tuple[Path, Summary]]:
     """The finished runs of a point's folder, in order, with their summaries as written when they ended."""
     return [(run, summary) for run in _runs(path) if (summary := _ended(run)) is not None]
 
 
-def set_aside(path: Path, place: str) -> list[Path]:
+def move_unfinished(path: Path, place: str) -> list[Path]:
     """Move what of a place is not finished out of its way; returns where it is now. Nothing is ever deleted."""
     folder = path / place
     if not folder.is_dir():
@@ -63,7 +63,7 @@ def set_aside(path: Path, place: str) -> list[Path]:
 def all_runs(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """Of every run in a sweep's folder, whether it came to its end or not: its configuration, and requests sent."""
     for file in sorted(path.rglob(run_folder.RUN)):
-        yield run_folder.load_run(file.parent).get("config") or {}, sent(file.parent)
+        yield run_folder.load_run(file.parent).get("config") or {}, count_records(file.parent)
 
 
 def _runs(path: Path) -> list[Path]:
@@ -83,7 +83,7 @@ def _parts(folder: Path) -> list[Path]:
 
 def _ended(run: Path) -> Summary | None:
     try:
-        summary = results.load_summary((run / "summary.json").read_bytes())
+        summary = results.decode_summary((run / "summary.json").read_bytes())
     except (OSError, msgspec.MsgspecError):
         return None
     return None if summary.run.get("ended") in (None, "interrupted") else summary
@@ -97,7 +97,7 @@ def _move(run: Path, to: Path, name: str) -> Path:
     return run.rename(there)
 
 
-def sent(run: Path) -> int:
+def count_records(run: Path) -> int:
     """Requests that a run has recorded, finished or not."""
     whole = run / run_folder.RECORDS
     files = [whole] if whole.exists() else run_folder.find_shards(run)
@@ -117,4 +117,4 @@ class _Whole(Struct):
 
 
 def render(sweep: Sweep, found: SearchResult | None) -> str:
-    return indented(_Whole(sweep.grid, sweep.points, found))
+    return to_json(_Whole(sweep.grid, sweep.points, found))

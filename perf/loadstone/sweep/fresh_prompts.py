@@ -28,7 +28,7 @@ class FreshPrompts:
         if config.get("arrivals") == REPLAY:
             self._fixed.add(dataset)
 
-    def next(self, dataset: str, made_up: bool) -> dict[str, Any]:
+    def settings_for(self, dataset: str, made_up: bool) -> dict[str, Any]:
         """Settings of the next run; none for recorded times, which belong to their prompts."""
         name, value = ("seed", self._seed) if made_up else ("skip", self._used.get(dataset, 0))
         return {} if name in self._taken or dataset in self._fixed else {name: value}

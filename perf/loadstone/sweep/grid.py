@@ -16,18 +16,18 @@ from loadstone.errors import UsageError
 from loadstone.sweep.points import SweepPoint
 
 # Reads one value; raises ValueError, or whatever the flag's own reader raises.
-Kind = Callable[[str], Any]
+ValueParser = Callable[[str], Any]
 # Points of a sweep: a slip of the hand such as 1..1e9+1 is not one.
-MOST = 10_000
+MAX_POINTS = 10_000
 RANGE_FORM = "LOW..HIGH+STEP or LOW..HIGHxFACTOR, such as 10..50+10 or 1..64x2"
 _RANGE = re.compile(r"(?P<low>[^()]+?)\.\.(?P<high>[^()]+?)(?:(?P<how>[+x*])(?P<step>[^()+x*]+))?")
 _OPEN, _CLOSE = "([{", ")]}"
 _LONGEST = 80
 
 
-def values(text: str, kind: Kind) -> list[Any]:
-    """All values of a list, each once, in their order. Raises ValueError with what is wrong, and what `kind` raises."""
-    found = [value for part in split(text) for value in _part(part, kind)]
+def parse_values(text: str, parse_value: ValueParser) -> list[Any]:
+    """All values of a list, each once, in their order. Raises ValueError with what is wrong, and what `parse_value` raises."""
+    found = [value for part in split(text) for value in _part(part, parse_value)]
     return [value for place, value in enumerate(found) if value not in found[:place]]
 
 
@@ -52,7 +52,7 @@ def _cut(text: str, mark: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def _part(text: str, kind: Kind) -> Iterator[Any]:
+def _part(text: str, kind: ValueParser) -> Iterator[Any]:
     match = _RANGE.fullmatch(text)
     if not match or "/" in text:  # a path may go up: ../prompts.jsonl
         yield kind(text)
@@ -71,12 +71,12 @@ def _range(text: str, low: float, high: float, how: str, step: float) -> Iterato
     forward = step > 0 if how == "+" else step > 1 and low > 0
     if not forward or high < low:
         raise ValueError(f"{text!r} leads nowhere: {RANGE_FORM}")
-    for number in range(MOST + 1):
+    for number in range(MAX_POINTS + 1):
         value = low + number * step if how == "+" else low * step**number
         if value > high * (1 + 1e-9):
             return
         yield round(value) if isinstance(low, int) else float(f"{value:.12g}")
-    raise ValueError(f"{text!r} is more than {MOST:,} values")
+    raise ValueError(f"{text!r} is more than {MAX_POINTS:,} values")
 
 
 def product(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -84,8 +84,8 @@ def product(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     total = 1
     for found in lists.values():
         total *= len(found)
-    if total > MOST:
-        raise UsageError(f"these lists make {total:,} points, above {MOST:,}: give fewer values, or --zip")
+    if total > MAX_POINTS:
+        raise UsageError(f"these lists make {total:,} points, above {MAX_POINTS:,}: give fewer values, or --zip")
     return [dict(zip(lists, chosen, strict=True)) for chosen in itertools.product(*lists.values())]
 
 
@@ -98,7 +98,7 @@ def paired(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(lists, chosen, strict=True)) for chosen in zip(*lists.values(), strict=True)]
 
 
-def places(points: Sequence[dict[str, Any]]) -> list[SweepPoint]:
+def name_points(points: Sequence[dict[str, Any]]) -> list[SweepPoint]:
     """Each with a name of its own, fit for a folder, also where a and A are the same."""
     found: dict[str, SweepPoint] = {}
     for settings in points:
@@ -120,10 +120,10 @@ def _word(value: Any) -> str:
     return re.sub(r"[^A-Za-z0-9.+=]+", "-", text).strip("-")
 
 
-def shown(settings: Mapping[str, Any]) -> str:
+def describe(settings: Mapping[str, Any]) -> str:
     """For people: `concurrency 8, input-len 128`."""
-    return ", ".join(f"{flag(field)} {told(value)}" for field, value in settings.items()) or "as given"
+    return ", ".join(f"{flag(field)} {format_value(value)}" for field, value in settings.items()) or "as given"
 
 
-def told(value: Any) -> str:
+def format_value(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadstone.report.junit import Case, Outcome, Suite
+from loadstone.metrics.slo import Outcome
+from loadstone.report.junit import Case, Suite
 from loadstone.sweep.points import MeasuredPoint, Sweep
 from loadstone.sweep.slo_search import SearchOutcome as Search
 from loadstone.sweep.slo_search import SearchResult
 
 
-def of_sweep(sweep: Sweep, found: SearchResult | None, failed: Sequence[str]) -> list[Suite]:
+def sweep_suites(sweep: Sweep, found: SearchResult | None, failed: Sequence[str]) -> list[Suite]:
     """A test for each point, which `failed` or did not, and for the objectives of a search."""
     points = [Case(point.name, "missed" if point.name in failed else "met", point.failed or _counted(point))
               for point in sweep.points]  # fmt: skip

@@ -26,13 +26,13 @@ POINTS = 16
 
 class Level(Struct, frozen=True):
     """A load as measured. `margin`: half-width of the interval of the throughput, as a share of it; `latency`: mean,
-    seconds. A load at which nothing succeeded has no throughput. `unfit`: the client spoiled a run."""
+    seconds. A load at which nothing succeeded has no throughput. `client_unfit`: the client spoiled a run."""
 
     load: float
     throughput: float
     latency: float
     margin: float = 0.0
-    unfit: bool = False
+    client_unfit: bool = False
 
 
 def level(point: MeasuredPoint, field: str) -> Level | None:
@@ -45,7 +45,7 @@ def level(point: MeasuredPoint, field: str) -> Level | None:
     latencies = [run.metrics.get("latency") for run in point.runs]
     middle = mean([metric.mean if metric else None for metric in latencies])
     if not output or not middle:
-        return Level(float(point.settings[field]), 0.0, math.inf, unfit=unfit)
+        return Level(float(point.settings[field]), 0.0, math.inf, client_unfit=unfit)
     margins = [(interval[1] - interval[0]) / 2 / middle for metric in latencies
                if metric and (interval := metric.ci95.get("mean"))]  # fmt: skip
     margin = max(margins, default=0.0) / math.sqrt(len(point.runs))
@@ -57,10 +57,10 @@ def next_load(levels: Sequence[Level], bounds: Range) -> float | None:
     levels = sorted(levels, key=lambda level: level.load)
     if not levels:
         return fit(bounds.start, bounds)
-    if len(levels) >= bounds.probes:
+    if len(levels) >= bounds.max_points:
         return None
     if not saturated(levels):
-        return fit(2 * levels[-1].load, bounds) if levels[-1].load < bounds.most else None
+        return fit(2 * levels[-1].load, bounds) if levels[-1].load < bounds.highest else None
     return _around(levels, bounds)
 
 
@@ -77,7 +77,7 @@ def knee(levels: Sequence[Level]) -> Level | None:
     return max((one for one in levels if one.throughput), key=lambda one: one.throughput / one.latency, default=None)
 
 
-def why(levels: Sequence[Level]) -> str:
+def describe(levels: Sequence[Level]) -> str:
     """What was found, in words."""
     best, levels = knee(levels), sorted(levels, key=lambda level: level.load)
     if best is None:
@@ -88,7 +88,7 @@ def why(levels: Sequence[Level]) -> str:
     below = max((load for load in near if load < best.load), default=None)
     above = min((load for load in near if load > best.load), default=None)
     span = f" (between {below or best.load:g} and {above or best.load:g})" if near else ""
-    unfit = ", ".join(f"{one.load:g}" for one in levels if one.unfit and one.load >= (below or best.load))
+    unfit = ", ".join(f"{one.load:g}" for one in levels if one.client_unfit and one.load >= (below or best.load))
     whose = f"; at {unfit} the client was unfit, so the knee may be the client's and not the server's" if unfit else ""
     return f"the knee is at {best.load:g}{span}: beyond it latency grows faster than throughput{whose}"
 

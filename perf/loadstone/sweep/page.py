@@ -14,12 +14,12 @@ from loadstone.checks.finding import one_line
 from loadstone.config.schema import Config, flag
 from loadstone.metrics.slo import Estimate
 from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table, Tone
-from loadstone.stats.intervals import student
+from loadstone.stats.distributions import student_t
 from loadstone.summary import Summary
 from loadstone.sweep import slo_search_page
-from loadstone.sweep.grid import shown, told
-from loadstone.sweep.pareto import Trade, front, mean, trade
-from loadstone.sweep.points import MeasuredPoint, Sweep, carried
+from loadstone.sweep.grid import describe, format_value
+from loadstone.sweep.pareto import ParetoPoint, mean, pareto_front, pareto_point
+from loadstone.sweep.points import MeasuredPoint, Sweep, rates_under_load
 from loadstone.sweep.slo_search import SearchResult
 
 LOADS = ("concurrency", "rate")
@@ -48,7 +48,9 @@ def lead(sweep: Sweep) -> Prose:
     most = max((p for p in run if _value(p, "output_throughput") is not None), default=None,
                key=lambda p: _value(p, "output_throughput") or 0.0)  # fmt: skip
     if most is not None:
-        said.append(f"the most output is {_value(most, 'output_throughput'):,.0f} tokens/s at {shown(most.settings)}")
+        said.append(
+            f"the most output is {_value(most, 'output_throughput'):,.0f} tokens/s at {describe(most.settings)}"
+        )
     if failed:
         said.append(f"{len(failed)} could not be run")
     return Prose(f"{'; '.join(said)}. {sweep.grid.note}".strip(), _tone(sweep))
@@ -56,17 +58,17 @@ def lead(sweep: Sweep) -> Prose:
 
 def table(sweep: Sweep) -> Table:
     """A row a point."""
-    best = {one.name for one in front(trades(sweep))}
+    best = {one.name for one in pareto_front(pareto_points(sweep))}
     gpus = "tokens/s per GPU" if sweep.grid.gpus else "tokens/s"
     columns = ["point", "QPS", gpus, "tokens/s per user", *(name for _, name in FIGURES), "errors", "Pareto", "check"]
-    rows = [_row(point, one, point.name in best) for point, one in zip(sweep.points, trades(sweep), strict=True)]
+    rows = [_row(point, one, point.name in best) for point, one in zip(sweep.points, pareto_points(sweep), strict=True)]
     note = "check: the worst verdict of a point's runs; Pareto: no other point has more for a user and more in all;"
     note += " rates: of the steady window where the load is a number in flight, else of the whole run"
     return Table("Points", columns, rows, note, numeric=True)
 
 
-def trades(sweep: Sweep) -> list[Trade]:
-    return [trade(point, sweep.grid.gpus) for point in sweep.points]
+def pareto_points(sweep: Sweep) -> list[ParetoPoint]:
+    return [pareto_point(point, sweep.grid.gpus) for point in sweep.points]
 
 
 def figure(point: MeasuredPoint, metric: str, name: str) -> Estimate | None:
@@ -80,31 +82,31 @@ def figure(point: MeasuredPoint, metric: str, name: str) -> Estimate | None:
         return Estimate(middle, *(found[0].ci95.get(name) or (None, None)))
     if len(values) < FEW:
         return Estimate(middle)
-    half = student(len(values) - 1) * stdev(value or 0.0 for value in values) / math.sqrt(len(values))
+    half = student_t(0.975, len(values) - 1) * stdev(value or 0.0 for value in values) / math.sqrt(len(values))
     return Estimate(middle, middle - half, middle + half)
 
 
-def verdict(runs: Sequence[Summary]) -> str:
+def worst_verdict(runs: Sequence[Summary]) -> str:
     """The worst of several."""
     statuses = [run.verdict.status for run in runs if run.verdict]
     return max(statuses, key=("valid", "suspect", "invalid").index, default="-")
 
 
-def line(summary: Summary) -> str:
+def run_line(summary: Summary) -> str:
     """A run of it in a line, for the log."""
-    rates, ttft = carried(summary), summary.metrics.get("ttft")
+    rates, ttft = rates_under_load(summary), summary.metrics.get("ttft")
     waits = f", TTFT p50 {_time(_plain(ttft.p50))} p99 {_time(_plain(ttft.p99))}" if ttft else ""
     failed = f", {summary.counts.failed} failed" if summary.counts.failed else ""
     output = f"{_number(rates.get('qps'))} QPS, {_number(rates.get('output_throughput'))} tokens/s"
-    return f"{output}{waits}{failed}, {verdict([summary])}"
+    return f"{output}{waits}{failed}, {worst_verdict([summary])}"
 
 
 def _plain(value: float | None) -> Estimate | None:
     return None if value is None else Estimate(value)
 
 
-def _row(point: MeasuredPoint, one: Trade, best: bool) -> list[str]:
-    name = shown(point.settings)
+def _row(point: MeasuredPoint, one: ParetoPoint, best: bool) -> list[str]:
+    name = describe(point.settings)
     if not point.runs:
         reason = f"failed: {one_line(point.failed, 100)}" if point.failed else "not run"
         return [name, *["-"] * (len(FIGURES) + 5), reason]
@@ -112,12 +114,12 @@ def _row(point: MeasuredPoint, one: Trade, best: bool) -> list[str]:
     return [
         name,
         _number(_value(point, "qps")),
-        _number(one.all),
-        _number(one.each),
+        _number(one.total),
+        _number(one.per_user),
         *(_time(figure(point, *path)) for path, _ in FIGURES),
         "-" if errors is None else f"{errors:.2%}",
         "yes" if best else "",
-        verdict(point.runs),
+        worst_verdict(point.runs),
     ]
 
 
@@ -126,12 +128,12 @@ def _notes(sweep: Sweep) -> Iterator[Prose]:
     doubts: dict[str, list[str]] = {}
     for point in sweep.points:
         for what in dict.fromkeys(d.what for run in point.runs if run.verdict for d in run.verdict.doubts):
-            doubts.setdefault(what, []).append(shown(point.settings))
+            doubts.setdefault(what, []).append(describe(point.settings))
     if doubts:
         told = "; ".join(f"{what} ({_some(names)})" for what, names in doubts.items())
         yield Prose(f"Doubts: {told}. loadstone check tells more of a point's folder.", "doubt")
     again = [
-        shown(p.settings) for p in sweep.points if any((r.run.get("schedule") or {}).get("repeats") for r in p.runs)
+        describe(p.settings) for p in sweep.points if any((r.run.get("schedule") or {}).get("repeats") for r in p.runs)
     ]
     if again:
         yield Prose(
@@ -162,7 +164,7 @@ def _lines(sweep: Sweep) -> dict[str, list[MeasuredPoint]]:
     for point in sweep.points:
         rest = {name: value for name, value in point.settings.items() if name != load}
         if point.runs:
-            found.setdefault(shown(rest) if rest else "all points", []).append(point)
+            found.setdefault(describe(rest) if rest else "all points", []).append(point)
     if load:
         for points in found.values():
             points.sort(key=lambda point: point.settings[load])
@@ -211,17 +213,17 @@ def _series(name: str, points: list[MeasuredPoint], metric: str, which: str, das
         "linepoints",
         low=[_ms(one.low if one else None) for one in found],
         high=[_ms(one.high if one else None) for one in found],
-        texts=[shown(point.settings) for point in points],
+        texts=[describe(point.settings) for point in points],
         dashed=dashed,
     )
 
 
 def _pareto(sweep: Sweep, lines: dict[str, list[MeasuredPoint]]) -> Chart:
-    found = {one.name: one for one in trades(sweep)}
-    best = front(list(found.values()))
-    names = {point.name: shown(point.settings) for point in sweep.points}
+    found = {one.name: one for one in pareto_points(sweep)}
+    best = pareto_front(list(found.values()))
+    names = {point.name: describe(point.settings) for point in sweep.points}
     clouds = [_cloud(name, [found[point.name] for point in points], names) for name, points in lines.items()]
-    edge = Series("Pareto front", [t.each or 0.0 for t in best], [t.all for t in best], "line", "good",
+    edge = Series("Pareto front", [t.per_user or 0.0 for t in best], [t.total for t in best], "line", "good",
                   texts=[names[t.name] for t in best])  # fmt: skip
     unit = "tokens/s per GPU" if sweep.grid.gpus else "tokens/s"
     note = "per user: 1 over the median TPOT. Up and to the right is better; the line joins the points no other beats."
@@ -229,9 +231,9 @@ def _pareto(sweep: Sweep, lines: dict[str, list[MeasuredPoint]]) -> Chart:
     return Chart(title="Pareto front", x=axes[0], y=axes[1], series=[*clouds, edge], note=note)
 
 
-def _cloud(name: str, found: list[Trade], names: dict[str, str]) -> Series:
-    known = [one for one in found if one.each is not None]
-    x, y = [one.each or 0.0 for one in known], [one.all for one in known]
+def _cloud(name: str, found: list[ParetoPoint], names: dict[str, str]) -> Series:
+    known = [one for one in found if one.per_user is not None]
+    x, y = [one.per_user or 0.0 for one in known], [one.total for one in known]
     return Series(name, x, y, "points", texts=[names[one.name] for one in known])
 
 
@@ -239,7 +241,7 @@ def _over(lines: dict[str, list[MeasuredPoint]], load: str) -> Iterator[Chart]:
     x = Axis(flag(load), "1/s" if load == "rate" else "", log=load in LOADS)
     along = [
         Series(name, [float(p.settings[load]) for p in points], [_value(p, "output_throughput") for p in points],
-               "linepoints", texts=[shown(p.settings) for p in points])
+               "linepoints", texts=[describe(p.settings) for p in points])
         for name, points in lines.items()
     ]  # fmt: skip
     yield Chart(title="Output throughput", x=x, y=Axis("output", "tokens/s", low=0), series=along, group="load")
@@ -250,23 +252,23 @@ def _over(lines: dict[str, list[MeasuredPoint]], load: str) -> Iterator[Chart]:
 
 def _settings(sweep: Sweep) -> Section:
     default = Config().redacted()
-    given = [[flag(name), told(value)] for name, value in sweep.grid.config.items()
+    given = [[flag(name), format_value(value)] for name, value in sweep.grid.config.items()
              if name in _ALWAYS or value != default.get(name)]  # fmt: skip
-    varied = [[f"{flag(name)} (varied)", ", ".join(dict.fromkeys(told(p.settings.get(name)) for p in sweep.points))]
+    varied = [[f"{flag(name)} (varied)", ", ".join(dict.fromkeys(format_value(p.settings.get(name)) for p in sweep.points))]
               for name in sweep.grid.varied]  # fmt: skip
-    more = [["gpus", told(sweep.grid.gpus)]] if sweep.grid.gpus else []
+    more = [["gpus", format_value(sweep.grid.gpus)]] if sweep.grid.gpus else []
     return Section("Settings", [Table("Settings", ["setting", "value"], [*varied, *more, *given])], folded=True)
 
 
 def _value(point: MeasuredPoint, rate: str) -> float | None:
     """Mean over the runs of a rate."""
-    return mean([carried(run).get(rate) for run in point.runs])
+    return mean([rates_under_load(run).get(rate) for run in point.runs])
 
 
 def _tone(sweep: Sweep) -> Tone:
     if any(point.failed for point in sweep.points) or not any(point.runs for point in sweep.points):
         return "bad"
-    valid = all(verdict(point.runs) == "valid" for point in sweep.points)
+    valid = all(worst_verdict(point.runs) == "valid" for point in sweep.points)
     return "plain" if valid else "doubt"
 
 

@@ -11,30 +11,30 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from loadstone.summary import Summary
-from loadstone.sweep.points import MeasuredPoint, carried
+from loadstone.sweep.points import MeasuredPoint, rates_under_load
 
 
-class Trade(Struct, frozen=True):
-    """`each`: output tokens/s of one user; `all`: of the server, or of each of its GPUs. None: not known."""
+class ParetoPoint(Struct, frozen=True):
+    """`per_user`: output tokens/s of one user; `total`: of the server, or of each of its GPUs. None: not known."""
 
     name: str
-    each: float | None
-    all: float | None
+    per_user: float | None
+    total: float | None
 
 
-def trade(point: MeasuredPoint, gpus: int | None = None) -> Trade:
+def pareto_point(point: MeasuredPoint, gpus: int | None = None) -> ParetoPoint:
     """The mean over the runs of a point."""
     each, total = mean([per_user(run) for run in point.runs]), mean([throughput(run) for run in point.runs])
-    return Trade(point.name, each, None if total is None else total / (gpus or 1))
+    return ParetoPoint(point.name, each, None if total is None else total / (gpus or 1))
 
 
-def front(trades: Sequence[Trade]) -> list[Trade]:
+def pareto_front(trades: Sequence[ParetoPoint]) -> list[ParetoPoint]:
     """Those that no other beats on both sides, in order of a user's tokens/s."""
-    known = sorted((t for t in trades if t.each is not None and t.all is not None), key=_by_user)
-    best, found = -1.0, list[Trade]()
+    known = sorted((t for t in trades if t.per_user is not None and t.total is not None), key=_by_user)
+    best, found = -1.0, list[ParetoPoint]()
     for one in reversed(known):
-        if (one.all or 0.0) > best:
-            best = one.all or 0.0
+        if (one.total or 0.0) > best:
+            best = one.total or 0.0
             found.append(one)
     return found[::-1]
 
@@ -47,7 +47,7 @@ def per_user(summary: Summary) -> float | None:
 
 def throughput(summary: Summary) -> float | None:
     """Output tokens/s under the load that was asked for."""
-    return carried(summary).get("output_throughput")
+    return rates_under_load(summary).get("output_throughput")
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -56,5 +56,5 @@ def mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def _by_user(one: Trade) -> tuple[float, float]:
-    return one.each or 0.0, one.all or 0.0
+def _by_user(one: ParetoPoint) -> tuple[float, float]:
+    return one.per_user or 0.0, one.total or 0.0

@@ -21,9 +21,9 @@ from loadstone.host.client_health import open_files
 from loadstone.metrics import slo
 from loadstone.sweep import grid, knee, strategies
 from loadstone.sweep.points import Grid
-from loadstone.sweep.run import Guide, every
+from loadstone.sweep.run import Strategy, next_grid_run
 from loadstone.sweep.slo_search import Range
-from loadstone.sweep.strategies import Auto, Limits, Search
+from loadstone.sweep.strategies import KneeSearch, ProbeLimits, SloSearch
 
 # A search goes so many times above and below where it begins, unless told otherwise.
 SPAN = 1024
@@ -36,13 +36,13 @@ class SweepPlan(Struct, frozen=True):
     """What sweep.json says before anything has run, and what is run. `warning`: what this machine cannot do."""
 
     grid: Grid
-    guide: Guide
-    auto: Auto | None = None
-    search: Search | None = None
+    strategy: Strategy
+    knee_search: KneeSearch | None = None
+    slo_search: SloSearch | None = None
     warning: str | None = None
 
 
-def course(given: Mapping[str, Any], config: Config, lists: Lists, path: Path) -> SweepPlan:
+def make_plan(given: Mapping[str, Any], config: Config, lists: Lists, path: Path) -> SweepPlan:
     """By the flags of `sweep` that were `given`; `config` and `lists` are those of the runs."""
     if "auto" in given and "slo" in given:
         raise UsageError("--auto finds the knee and --slo the most load within objectives: give one of them")
@@ -51,17 +51,17 @@ def course(given: Mapping[str, Any], config: Config, lists: Lists, path: Path) -
     by = "slo" if "slo" in given else "auto"
     field = _field(given, config, lists)
     bounds, others = _range(given, config, by, field), _order(given)(lists)
-    rule: dict[str, Any] = {"by": by, "field": field, **_told(bounds)}
+    rule: dict[str, Any] = {"by": by, "field": field, **_saved_range(bounds)}
     if by == "auto":
-        auto = Auto(field, bounds, others, given.get("repeat", 1))
-        return SweepPlan(_grid(given, config, [*lists, field], rule), auto, auto=auto)
+        auto = KneeSearch(field, bounds, others, given.get("repeat", 1))
+        return SweepPlan(_grid(given, config, [*lists, field], rule), auto, knee_search=auto)
     goals, limits = _goals(given, config), _limits(given, config)
-    rule |= {"slo": given["slo"], "most": limits.most, "first": limits.first}
-    search = Search(path, field, bounds, goals, others, limits)
-    return SweepPlan(_grid(given, config, [*lists, field], rule), search, search=search)
+    rule |= {"slo": given["slo"], "most": limits.max_requests, "first": limits.first_requests}
+    search = SloSearch(path, field, bounds, goals, others, limits)
+    return SweepPlan(_grid(given, config, [*lists, field], rule), search, slo_search=search)
 
 
-def share(text: str) -> float:
+def parse_within(text: str) -> float:
     """`5%` or `0.05`. Raises UsageError."""
     match = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)(%?)", text)
     value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
@@ -74,11 +74,11 @@ def _listed(given: Mapping[str, Any], config: Config, lists: Lists) -> SweepPlan
     for name in ("search", "within", "at_least", "at_most", "max_points", "probe_max"):
         if name in given:
             raise UsageError(f"--{flag(name)} is for points that are found on the way: give --slo or --auto with it")
-    places = grid.places(_order(given)(lists))
+    places = grid.name_points(_order(given)(lists))
     most = max((int(p.settings.get("concurrency", config.concurrency) or 0) for p in places), default=0)
     made = _grid(given, config, list(lists), {})
     workers = config.workers if isinstance(config.workers, int) else 1
-    return SweepPlan(_with(made, places), every, warning=open_files_advice(most, open_files(), workers))
+    return SweepPlan(_with(made, places), next_grid_run, warning=open_files_advice(most, open_files(), workers))
 
 
 def _with(made: Grid, places: Sequence[Any]) -> Grid:
@@ -124,7 +124,7 @@ def _range(given: Mapping[str, Any], config: Config, by: str, field: str) -> Ran
     most = float(given.get("at_most", _machine(start * SPAN) if whole else start * SPAN))
     if not 0 < least <= start <= most or (whole and least < 1):
         raise UsageError(f"--at-least {least:g}, the begin {start:g} and --at-most {most:g} are not in this order")
-    within = 1 + share(given["within"]) if "within" in given else WITHIN[by]
+    within = 1 + parse_within(given["within"]) if "within" in given else WITHIN[by]
     return Range(start, least, most, within, whole, int(given.get("max_points", PROBES[by])))
 
 
@@ -134,9 +134,15 @@ def _machine(most: float) -> float:
     return most if files is None else max(1.0, min(most, files - SPARE))
 
 
-def _told(bounds: Range) -> dict[str, Any]:
-    names = ("start", "least", "most", "within", "probes")
-    return {f"range_{name}": getattr(bounds, name) for name in names}
+def _saved_range(bounds: Range) -> dict[str, Any]:
+    """Return the range as keys of the rule in sweep.json."""
+    return {
+        "range_start": bounds.start,
+        "range_least": bounds.lowest,
+        "range_most": bounds.highest,
+        "range_within": bounds.within,
+        "range_probes": bounds.max_points,
+    }
 
 
 def _goals(given: Mapping[str, Any], config: Config) -> tuple[slo.Objective, ...]:
@@ -146,8 +152,8 @@ def _goals(given: Mapping[str, Any], config: Config) -> tuple[slo.Objective, ...
     return found
 
 
-def _limits(given: Mapping[str, Any], config: Config) -> Limits:
+def _limits(given: Mapping[str, Any], config: Config) -> ProbeLimits:
     first = config.requests or strategies.FIRST
     most, seconds = parse_count_or_time("probe-max", given["probe_max"]) if "probe_max" in given else (0, 0.0)
-    ceiling = most or max(Limits().most, first)
-    return Limits(first, ceiling, seconds or math.inf, not config.warmup)
+    ceiling = most or max(ProbeLimits().max_requests, first)
+    return ProbeLimits(first, ceiling, seconds or math.inf, not config.warmup)

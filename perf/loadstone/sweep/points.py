@@ -52,7 +52,7 @@ class Sweep(Struct, frozen=True):
     points: list[MeasuredPoint]
 
 
-def carried(run: Summary) -> Mapping[str, float | None]:
+def rates_under_load(run: Summary) -> Mapping[str, float | None]:
     """Rates under the load that was asked for. Of a closed loop those of the steady window, as a ramp at both ends is
     not that load, unless fewer requests ended in it than were in flight: too few to tell a rate. Of an open loop those
     of the whole run: its window of many in flight is one of many arrivals."""

@@ -22,7 +22,7 @@ from loadstone.errors import UsageError
 from loadstone.summary import Summary
 from loadstone.sweep import folder as sweeps
 from loadstone.sweep.fresh_prompts import FreshPrompts
-from loadstone.sweep.grid import shown
+from loadstone.sweep.grid import describe
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
 
 # Requests of a point for which neither -n nor a time is given: so many a slot, or as arrive in so many seconds.
@@ -34,18 +34,18 @@ RULES = {
 }  # fmt: skip
 
 
-class Task(Struct, frozen=True):
-    """One run to be made at a place. `only`: settings of this run alone; `many`: it is one of several at its place."""
+class NextRun(Struct, frozen=True):
+    """One run to be made at a place. `overrides`: settings of this run alone; `numbered`: it is one of several at its place."""
 
-    place: SweepPoint
-    only: dict[str, Any] = {}
-    many: bool = False
+    point: SweepPoint
+    overrides: dict[str, Any] = {}
+    numbered: bool = False
 
 
 # What to run next, from what has been measured; None: all is done.
-Guide = Callable[[Sweep], Task | None]
+Strategy = Callable[[Sweep], NextRun | None]
 # Makes a run in `config.output`. Raises UsageError where it cannot be made.
-Go = Callable[[Config], Summary]
+RunOnce = Callable[[Config], Summary]
 
 
 class SweepRun:
@@ -54,7 +54,7 @@ class SweepRun:
     def __init__(self, path: Path, grid: Grid, config: Config, notice: Callable[[str], None] = lambda _: None) -> None:
         self.path, self._config, self._notice = path, config, notice
         if sweeps.is_sweep(path):
-            before = sweeps.read(path)
+            before = sweeps.read_sweep(path)
             _same(path, before.grid, grid)
             grid = msgspec.structs.replace(grid, places=_places(before.grid, grid), note=before.grid.note)
         else:
@@ -62,21 +62,21 @@ class SweepRun:
         if config.dataset == "-":
             raise UsageError("--dataset - can be read once, and a sweep reads it at every point: give a file")
         for place in grid.places:
-            configured(config, place.settings)
-        self.sweep = Sweep(grid, [sweeps.point(path, place) for place in grid.places])
+            point_config(config, place.settings)
+        self.sweep = Sweep(grid, [sweeps.load_point(path, place) for place in grid.places])
         self._stock = FreshPrompts(config.seed, frozenset(grid.varied))
         self._folder: run_folder.RunFolder | None = None
 
-    def run(self, guide: Guide, go: Go, between: Callable[[], None] = lambda: None) -> str:
+    def run(self, strategy: Strategy, run_once: RunOnce, between: Callable[[], None] = lambda: None) -> str:
         """To the end; returns `done`, or `interrupted`. `between` is called before every run but the first."""
         for used in sweeps.all_runs(self.path):
             self._stock.add(*used)
         runs = 0
-        while (task := guide(self.sweep)) is not None:
+        while (task := strategy(self.sweep)) is not None:
             try:
                 if runs:
                     between()
-                summary = self._make(task, go)
+                summary = self._make(task, run_once)
             except KeyboardInterrupt:
                 return "interrupted"
             if summary is not None and summary.run.get("ended") == "interrupted":
@@ -84,37 +84,37 @@ class SweepRun:
             runs += 1
         return "done"
 
-    def say(self, note: str) -> None:
+    def save_note(self, note: str) -> None:
         """What came of it, for sweep.json."""
         self.sweep = Sweep(msgspec.structs.replace(self.sweep.grid, note=note), self.sweep.points)
         self._save()
 
-    def _make(self, task: Task, go: Go) -> Summary | None:
+    def _make(self, task: NextRun, go: RunOnce) -> Summary | None:
         failed = summary = None
         try:
-            for there in sweeps.set_aside(self.path, task.place.name):
-                self._notice(f"{task.place.name} was not finished: what there is of it is now in {there}")
-            self._prepare(task.place)
+            for there in sweeps.move_unfinished(self.path, task.point.name):
+                self._notice(f"{task.point.name} was not finished: what there is of it is now in {there}")
+            self._prepare(task.point)
             config = self._config_of(task)
             summary = go(config)
-            self._stock.add(summary.run.get("config") or {}, sweeps.sent(Path(config.output or "")))
+            self._stock.add(summary.run.get("config") or {}, sweeps.count_records(Path(config.output or "")))
         except UsageError as exc:
             if not any(point.runs or point.failed for point in self.sweep.points):
                 self._leave()
                 raise
             failed = str(exc)
-            self._notice(f"{shown(task.place.settings)} could not be run: {failed}")
-        self._note(task.place, failed)
+            self._notice(f"{describe(task.point.settings)} could not be run: {failed}")
+        self._note(task.point, failed)
         return summary
 
-    def _config_of(self, task: Task) -> Config:
-        settings = {**task.place.settings, **task.only}
-        config = configured(self._config, settings)
+    def _config_of(self, task: NextRun) -> Config:
+        settings = {**task.point.settings, **task.overrides}
+        config = point_config(self._config, settings)
         made_up = names.resolve(config.dataset, READERS)[1] is None
-        folder = self.path / task.place.name
-        output = str(folder / str(_free(folder)) if task.many else folder)
-        label = " ".join(part for part in (self._config.label, task.place.name) if part)
-        fresh = self._stock.next(config.dataset, made_up)
+        folder = self.path / task.point.name
+        output = str(folder / str(_free(folder)) if task.numbered else folder)
+        label = " ".join(part for part in (self._config.label, task.point.name) if part)
+        fresh = self._stock.settings_for(config.dataset, made_up)
         return msgspec.structs.replace(config, output=output, label=label, **fresh)
 
     def _prepare(self, place: SweepPoint) -> None:
@@ -139,7 +139,7 @@ class SweepRun:
         grid = self.sweep.grid
         places = [msgspec.structs.replace(old, failed=failed) if old.name == place.name else old for old in grid.places]
         known = {point.name: point for point in self.sweep.points}
-        known[place.name] = sweeps.point(self.path, SweepPoint(place.name, place.settings, failed))
+        known[place.name] = sweeps.load_point(self.path, SweepPoint(place.name, place.settings, failed))
         self.sweep = Sweep(msgspec.structs.replace(grid, places=places), list(known.values()))
         self._save()
 
@@ -148,21 +148,21 @@ class SweepRun:
             self._folder.write_json(sweeps.SWEEP, self.sweep.grid)
 
 
-def every(sweep: Sweep) -> Task | None:
+def next_grid_run(sweep: Sweep) -> NextRun | None:
     """The guide of a grid: each place in turn, as often as wanted."""
     for point in sweep.points:
         if point.failed is None and len(point.runs) < sweep.grid.repeat:
-            return Task(SweepPoint(point.name, point.settings), many=sweep.grid.repeat > 1)
+            return NextRun(SweepPoint(point.name, point.settings), numbered=sweep.grid.repeat > 1)
     return None
 
 
-def configured(config: Config, settings: Mapping[str, Any]) -> Config:
+def point_config(config: Config, settings: Mapping[str, Any]) -> Config:
     """The configuration of a point. Raises UsageError, naming the point, where it makes no sense."""
     try:
         made: Config = msgspec.structs.replace(config, **settings)
         return msgspec.structs.replace(made, requests=_requests(made)).check()
     except UsageError as exc:
-        raise UsageError(f"at {shown(settings)}: {exc}" if settings else str(exc)) from exc
+        raise UsageError(f"at {describe(settings)}: {exc}" if settings else str(exc)) from exc
 
 
 def _requests(config: Config) -> int | None:
@@ -213,7 +213,8 @@ def _in_order(places: Sequence[SweepPoint], grid: Grid) -> list[SweepPoint]:
     """Places that were found on the way, by the load that was looked for."""
     field = str(grid.rule.get("field"))
     others = {
-        place.name: shown({name: value for name, value in place.settings.items() if name != field}) for place in places
+        place.name: describe({name: value for name, value in place.settings.items() if name != field})
+        for place in places
     }
     order = list(dict.fromkeys(others.values()))
     return sorted(places, key=lambda place: (order.index(others[place.name]), place.settings[field]))

@@ -18,11 +18,11 @@ from msgspec import Struct
 
 from loadstone.checks.rules import client_faults
 from loadstone.metrics.columns import Columns, Requests
-from loadstone.metrics.measure import meeting, per_request
-from loadstone.metrics.saturation import Detector
-from loadstone.metrics.slo import Judgement, Objective, estimate, judge, together
-from loadstone.stats.describe import PERCENTILES, effective
-from loadstone.stats.distributions import lower, quantile, upper
+from loadstone.metrics.measure import meets_all, per_request
+from loadstone.metrics.saturation import SaturationDetector
+from loadstone.metrics.slo import Objective, Outcome, combine, estimate, judge
+from loadstone.stats.describe import PERCENTILES, effective_size
+from loadstone.stats.distributions import lower, student_t, upper
 from loadstone.summary import Summary
 from loadstone.units import S_PER_NS, Array, Mask
 
@@ -40,36 +40,36 @@ RISING = 0.1
 
 class Tally(Struct, frozen=True):
     """One objective in one run: how many of `count` requests were on the wrong side, and of how many independent ones
-    that tells as much; for a mean, `share` is the mean and `error` its standard error."""
+    that tells as much; for a mean, `value` is the mean and `error` its standard error."""
 
     count: int
-    share: float
-    worth: float
+    value: float
+    effective_count: float
     error: float | None = None
     # Where nothing can be counted: how the run's own interval has it.
-    whole: Judgement | None = None
+    judgement: Outcome | None = None
     # The percentile in each fifth of the run, s.
-    stretches: tuple[float, ...] = ()
+    fifths: tuple[float, ...] = ()
 
 
 class Evidence(Struct, frozen=True):
-    """What one run says of each objective. `growing`: the server fell behind, in words; `short`: it may have, but the
-    run was too short to tell, TTFT was still on the rise, or not all of the load was sent; `client`: why it cannot tell
+    """What one run says of each objective. `queue_growth`: the server fell behind, in words; `inconclusive`: it may have, but the
+    run was too short to tell, TTFT was still on the rise, or not all of the load was sent; `client_doubt`: why it cannot tell
     that a load is missed, as the client itself has made answers late."""
 
     tallies: list[Tally]
     seconds: float
-    growing: str | None = None
-    short: str | None = None
-    client: str | None = None
+    queue_growth: str | None = None
+    inconclusive: str | None = None
+    client_doubt: str | None = None
 
 
-class Look(Struct, frozen=True):
+class ObjectiveResult(Struct, frozen=True):
     """An objective, called: `value` with its interval against `limit`. `share`: they are the share of requests on the
     wrong side and what is allowed of it, else seconds."""
 
     objective: str
-    call: Judgement
+    call: Outcome
     value: float | None
     low: float | None
     high: float | None
@@ -84,74 +84,74 @@ class Probe(Struct, frozen=True):
     would be missed, how many of the last runs in a row the client spoiled."""
 
     load: float
-    call: Judgement
+    call: Outcome
     runs: int
     requests: int
     seconds: float
-    looks: list[Look]
+    looks: list[ObjectiveResult]
     why: str | None = None
     # Called the same way before its last run, which was made to see whether it holds.
     confirmed: bool = False
     unfit: int = 0
 
 
-def evidence(columns: Columns, summary: Summary, objectives: Sequence[Objective]) -> Evidence:
+def read_evidence(columns: Columns, summary: Summary, objectives: Sequence[Objective]) -> Evidence:
     """What a run has to say. `summary` is that of the same records."""
     r, open_loop = columns.requests, (summary.run.get("schedule") or {}).get("loop") == "open"
     sent = r.sent[~np.isnan(r.sent)]
     seconds = float(sent.max() - sent.min()) * S_PER_NS if len(sent) else 0.0
-    found = growing(r) if open_loop else None
+    found = queue_growth(r) if open_loop else None
     return Evidence(
         tallies=[_tally(columns, summary, objective) for objective in objectives],
         seconds=seconds,
-        growing=found,
-        short=_short(summary, seconds, open_loop),
-        client=next(iter(client_faults(summary)), None),
+        queue_growth=found,
+        inconclusive=_short(summary, seconds, open_loop),
+        client_doubt=next(iter(client_faults(summary)), None),
     )
 
 
-def call(load: float, found: Sequence[Evidence], objectives: Sequence[Objective], looks: int) -> Probe:
+def judge_load(load: float, found: Sequence[Evidence], objectives: Sequence[Objective], looks: int) -> Probe:
     """The load by all its runs together. A client that was unfit makes answers look later than they were: what is met
     all the same is met, but what is missed only if the other runs say so. `looks`: how often the load may be called
     before it has to be decided."""
-    risk, fit = RISK / 2 / max(1, looks), [run for run in found if run.client is None]
+    risk, fit = RISK / 2 / max(1, looks), [run for run in found if run.client_doubt is None]
     every = _looks(found, objectives, risk)
     seen = [one if one.call == "met" else fair for one, fair in zip(every, _looks(fit, objectives, risk), strict=True)]
-    judged, why = together(look.call for look in seen), None
-    if fit and fit[-1].growing:
-        judged, why = "missed", fit[-1].growing
-    elif judged == "met" and found and (why := found[-1].growing or found[-1].short):
+    judged, why = combine(look.call for look in seen), None
+    if fit and fit[-1].queue_growth:
+        judged, why = "missed", fit[-1].queue_growth
+    elif judged == "met" and found and (why := found[-1].queue_growth or found[-1].inconclusive):
         judged = "unresolved"
     requests = sum(max((tally.count for tally in run.tallies), default=0) for run in found)
-    late = found and (found[-1].growing or together(look.call for look in every) == "missed")
-    unfit = len(list(takewhile(lambda run: run.client, reversed(found)))) if late else 0
+    late = found and (found[-1].queue_growth or combine(look.call for look in every) == "missed")
+    unfit = len(list(takewhile(lambda run: run.client_doubt, reversed(found)))) if late else 0
     told = "; ".join(part for part in (why, _spoiled(found, judged)) if part) or None
     return Probe(load, judged, len(found), requests, sum(run.seconds for run in found), seen, told, unfit=unfit)
 
 
-def _looks(found: Sequence[Evidence], objectives: Sequence[Objective], risk: float) -> list[Look]:
+def _looks(found: Sequence[Evidence], objectives: Sequence[Objective], risk: float) -> list[ObjectiveResult]:
     return [_look(one, [run.tallies[at] for run in found], risk) for at, one in enumerate(objectives)]
 
 
-def _spoiled(found: Sequence[Evidence], judged: Judgement) -> str | None:
+def _spoiled(found: Sequence[Evidence], judged: Outcome) -> str | None:
     """Runs with an unfit client, and what they count for."""
-    told = [run.client for run in found if run.client]
+    told = [run.client_doubt for run in found if run.client_doubt]
     if not told:
         return None
     said = "which makes answers look late: met all the same" if judged == "met" else "and they do not count"
     return f"in {len(told)} of {len(found)} runs the client was unfit ({told[-1]}), {said}"
 
 
-def probe(load: float, found: Sequence[Evidence], objectives: Sequence[Objective], looks: int) -> Probe:
+def make_probe(load: float, found: Sequence[Evidence], objectives: Sequence[Objective], looks: int) -> Probe:
     """The same, and whether a further run has confirmed it."""
-    now, fit = call(load, found, objectives, looks), [run for run in found if run.client is None]
-    counts = fit if call(load, fit, objectives, looks).call == now.call else found
-    before = call(load, counts[:-1], objectives, looks) if len(counts) > 1 else None
+    now, fit = judge_load(load, found, objectives, looks), [run for run in found if run.client_doubt is None]
+    counts = fit if judge_load(load, fit, objectives, looks).call == now.call else found
+    before = judge_load(load, counts[:-1], objectives, looks) if len(counts) > 1 else None
     confirmed = before is not None and before.call == now.call != "unresolved"
     return msgspec.structs.replace(now, confirmed=confirmed)
 
 
-def growing(r: Requests) -> str | None:
+def queue_growth(r: Requests) -> str | None:
     """That the queue of an open loop grew to the end, in words; None where it did not. The detector of --stop-saturated
     looks again at what is over, in a time in which the probe took as long as it needs to judge."""
     sent, ends = np.sort(r.sent[~np.isnan(r.sent)]), np.sort(r.end[~np.isnan(r.sent)])
@@ -162,12 +162,12 @@ def growing(r: Requests) -> str | None:
     order = np.argsort(at)
     at, waits = at[order], waits[order]
     edges = np.linspace(sent[0], sent[-1], LOOKS + 1)
-    scale, detector = LOOKS / ((sent[-1] - sent[0]) * S_PER_NS), Detector()
+    scale, detector = LOOKS / ((sent[-1] - sent[0]) * S_PER_NS), SaturationDetector()
     for number, (begin, end) in enumerate(pairwise(edges), 1):
         for wait in waits[np.searchsorted(at, begin, "right") : np.searchsorted(at, end, "right")].tolist():
-            detector.first(wait * scale)
+            detector.add_ttft(wait * scale)
         gone = int(np.searchsorted(sent, end, "right"))
-        detector.look(float(number), gone, gone - int(np.searchsorted(ends, end, "right")))
+        detector.observe(float(number), gone, gone - int(np.searchsorted(ends, end, "right")))
     found = detector.verdict()
     if found is None:
         return None
@@ -199,7 +199,7 @@ def _tally(columns: Columns, summary: Summary, objective: Objective) -> Tally:
         error = (interval[1] - interval[0]) / 2 / NormalDist().inv_cdf(0.975)
         return Tally(metric.n, metric.mean, metric.n, error)
     found = estimate(objective.metric, objective.figure, summary.metrics, summary.rates)
-    return Tally(metric.n if metric else 0, found.value if found else 0.0, 0.0, whole=judge(found, objective))
+    return Tally(metric.n if metric else 0, found.value if found else 0.0, 0.0, judgement=judge(found, objective))
 
 
 def _wrong(columns: Columns, summary: Summary, objective: Objective) -> tuple[Mask | None, Array]:
@@ -222,7 +222,7 @@ def _wrong(columns: Columns, summary: Summary, objective: Objective) -> tuple[Ma
 def _missing(r: Requests, summary: Summary) -> Mask | None:
     """Requests that do not meet all objectives of --goodput; None where that cannot be told of all."""
     slos: dict[str, float] = (summary.run.get("config") or {}).get("goodput") or {}
-    met = meeting(r, slos, r.measured & r.ok)
+    met = meets_all(r, slos, r.measured & r.ok)
     return None if met is None else ~met
 
 
@@ -230,66 +230,66 @@ def _counted(wrong: Mask, values: Array, objective: Objective) -> Tally:
     """Where none or few are wrong, how they come together is not seen in them, but in the slowest tenth."""
     if not len(wrong):
         return Tally(0, 0.0, 0.0)
-    worth = effective(wrong.astype(np.float64))
+    worth = effective_size(wrong.astype(np.float64))
     answered = values[np.isfinite(values)]
     if len(answered) >= LOOKS:
-        worth = min(worth, effective((answered > np.quantile(answered, 0.9)).astype(np.float64)))
-    stretches = fifths(values, PERCENTILES[objective.figure]) if len(values) else ()
-    return Tally(len(wrong), float(wrong.mean()), worth, stretches=stretches)
+        worth = min(worth, effective_size((answered > np.quantile(answered, 0.9)).astype(np.float64)))
+    stretches = percentile_by_fifths(values, PERCENTILES[objective.figure]) if len(values) else ()
+    return Tally(len(wrong), float(wrong.mean()), worth, fifths=stretches)
 
 
-def _look(objective: Objective, tallies: Sequence[Tally], risk: float) -> Look:
-    whole = [tally.whole for tally in tallies if tally.whole is not None]
+def _look(objective: Objective, tallies: Sequence[Tally], risk: float) -> ObjectiveResult:
+    whole = [tally.judgement for tally in tallies if tally.judgement is not None]
     weighed = [tally for tally in tallies if tally.count]
     count = sum(tally.count for tally in weighed)
     if not tallies:
-        return Look(str(objective), "unresolved", None, None, None, objective.limit, share=False)
+        return ObjectiveResult(str(objective), "unresolved", None, None, None, objective.limit, share=False)
     if whole or not count:
         last, judged = tallies[-1], whole[-1] if whole else "unresolved"
-        return Look(str(objective), judged, last.share, None, None, objective.limit, share=False)
-    value = sum(tally.share * tally.count for tally in weighed) / count
+        return ObjectiveResult(str(objective), judged, last.value, None, None, objective.limit, share=False)
+    value = sum(tally.value * tally.count for tally in weighed) / count
     if any(tally.error is not None for tally in weighed):
         error = math.sqrt(sum(((tally.error or 0.0) * tally.count) ** 2 for tally in weighed)) / count
         half = NormalDist().inv_cdf(1 - risk) * error
         return _called(objective, value, value - half, value + half, objective.limit, share=False)
-    worth = sum(tally.worth for tally in weighed)
+    worth = sum(tally.effective_count for tally in weighed)
     low, high = lower(value, worth, risk), upper(value, worth, risk)
-    look = _called(objective, value, low, high, allowed(objective), share=True)
-    if look.call == "unresolved" and all(tally.stretches for tally in weighed):
-        judged = judge_fifths([figure for tally in weighed for figure in tally.stretches], objective.limit, risk)
+    look = _called(objective, value, low, high, allowed_fraction(objective), share=True)
+    if look.call == "unresolved" and all(tally.fifths for tally in weighed):
+        judged = judge_by_fifths([figure for tally in weighed for figure in tally.fifths], objective.limit, risk)
         return msgspec.structs.replace(look, call=judged, far=judged != "unresolved")
     return look
 
 
-def _called(objective: Objective, value: float, low: float, high: float, limit: float, share: bool) -> Look:
-    judged: Judgement = "met" if high <= limit else "missed" if low > limit else "unresolved"
-    return Look(str(objective), judged, value, low, high, limit, share)
+def _called(objective: Objective, value: float, low: float, high: float, limit: float, share: bool) -> ObjectiveResult:
+    judged: Outcome = "met" if high <= limit else "missed" if low > limit else "unresolved"
+    return ObjectiveResult(str(objective), judged, value, low, high, limit, share)
 
 
-def allowed(objective: Objective) -> float:
+def allowed_fraction(objective: Objective) -> float:
     """The share of requests that may be on the wrong side."""
     if objective.metric == "attainment":
         return 1 - objective.limit
     return objective.limit if objective.metric == "error_rate" else 1 - PERCENTILES[objective.figure]
 
 
-STRETCHES = 5
+FIFTHS = 5
 # How many times the figure of each stretch the limit must be, or the other way round.
 APART = 1.25
 
 
-def fifths(values: Array, share: float) -> tuple[float, ...]:
+def percentile_by_fifths(values: Array, share: float) -> tuple[float, ...]:
     """The percentile in each fifth of the values, which are in the order sent; inf for a failure. None of them where
     a fifth is too small to have it."""
-    if len(values) // STRETCHES * (1 - share) < 1:
+    if len(values) // FIFTHS * (1 - share) < 1:
         return ()
-    return tuple(float(np.quantile(part, share, method="higher")) for part in np.array_split(values, STRETCHES))
+    return tuple(float(np.quantile(part, share, method="higher")) for part in np.array_split(values, FIFTHS))
 
 
-def judge_fifths(figures: Sequence[float], limit: float, risk: float) -> Judgement:
+def judge_by_fifths(figures: Sequence[float], limit: float, risk: float) -> Outcome:
     """Met or missed where every stretch is far on one side of the limit, and the limit further from their mean than
     chance explains (Student's t over stretches)."""
-    if len(figures) < STRETCHES:
+    if len(figures) < FIFTHS:
         return "unresolved"
     if min(figures) >= APART * limit and _beyond([min(figure, 1e3 * limit) for figure in figures], limit, risk):
         return "missed"
@@ -299,4 +299,4 @@ def judge_fifths(figures: Sequence[float], limit: float, risk: float) -> Judgeme
 
 def _beyond(figures: Sequence[float], limit: float, risk: float) -> bool:
     error = float(np.std(figures, ddof=1)) / math.sqrt(len(figures))
-    return abs(limit - float(np.mean(figures))) > quantile(1 - risk, len(figures) - 1) * error
+    return abs(limit - float(np.mean(figures))) > student_t(1 - risk, len(figures) - 1) * error

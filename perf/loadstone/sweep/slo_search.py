@@ -18,21 +18,21 @@ from loadstone.sweep.slo_probe import Probe
 # Of a load that is chosen.
 DIGITS = 4
 # Of one load.
-MOST_RUNS = 16
+MAX_RUNS = 16
 # Runs in a row that the client spoils, after which a load is beyond it.
-UNFIT = 3
+MAX_UNFIT = 3
 
 
 class Range(Struct, frozen=True):
-    """Where to look. `within`: the ratio of the ends at which it is good enough; `whole`: loads are whole numbers."""
+    """Where to look. `within`: the ratio of the ends at which it is good enough; `integers`: loads are whole numbers."""
 
     start: float
-    least: float
-    most: float
+    lowest: float
+    highest: float
     within: float = 1.05
-    whole: bool = False
+    integers: bool = False
     # Loads to be probed at most.
-    probes: int = 40
+    max_points: int = 40
 
 
 class Answer(Struct, frozen=True):
@@ -63,7 +63,7 @@ class SearchResult(Struct, frozen=True):
     format: int = 1
 
 
-def answer(probes: Sequence[Probe]) -> Answer:
+def find_answer(probes: Sequence[Probe]) -> Answer:
     met, missed = _loads(probes, "met"), _loads(probes, "missed")
     low = max((load for load in met if load < min(missed, default=math.inf)), default=None)
     high = min((load for load in missed if load > max(met, default=-math.inf)), default=None)
@@ -76,27 +76,31 @@ def next_load(probes: Sequence[Probe], bounds: Range) -> float | None:
     """The load to probe next, new or for the second time; None when the answer is as good as it gets."""
     if not probes:
         return fit(bounds.start, bounds)
-    loads, found = sorted(probe.load for probe in probes), answer(probes)
-    if len(probes) < bounds.probes:
-        if found.high is None and loads[-1] < bounds.most and not beyond(probes):
+    loads, found = sorted(probe.load for probe in probes), find_answer(probes)
+    if len(probes) < bounds.max_points:
+        if found.high is None and loads[-1] < bounds.highest and not loads_beyond_client(probes):
             return fit(2 * loads[-1], bounds)
-        if found.low is None and loads[0] > bounds.least:
+        if found.low is None and loads[0] > bounds.lowest:
             return fit(loads[0] / 2, bounds)
         if (between := _between(found, bounds)) is not None:
             return between
     return _to_confirm(probes, found)
 
 
-def done(probes: Sequence[Probe]) -> str:
+def explain_gap(probes: Sequence[Probe]) -> str:
     """What keeps the interval from being narrower, in words; empty where nothing does."""
-    found = answer(probes)
-    if found.low is None and (unfit := beyond(probes)):
+    found = find_answer(probes)
+    if found.low is None and (unfit := loads_beyond_client(probes)):
         return f"the client was not up to {', '.join(f'{load:g}' for load in unfit)}, which tells nothing of the server"
     if found.low is None:
         return f"not even {_lowest(probes):g} was met" if probes else "nothing was probed"
     if found.high is None:
         told = f"{max(probe.load for probe in probes):g} is the most that was tried"
-        return f"{told}, and the client was not up to {beyond(probes)[0]:g}" if beyond(probes) else told
+        return (
+            f"{told}, and the client was not up to {loads_beyond_client(probes)[0]:g}"
+            if loads_beyond_client(probes)
+            else told
+        )
     if found.against:
         told = ", ".join(f"{load:g}" for load in found.against)
         return f"probes at {told} stayed open or contradict others"
@@ -118,23 +122,23 @@ def _between(found: Answer, bounds: Range) -> float | None:
 
 def _to_confirm(probes: Sequence[Probe], found: Answer) -> float | None:
     """An end of the interval that only one probe speaks for; one that wavers is not asked for ever."""
-    once = {probe.load for probe in probes if not probe.confirmed and probe.runs < MOST_RUNS and probe.unfit < UNFIT}
+    once = {probe.load for probe in probes if not probe.confirmed and probe.runs < MAX_RUNS and probe.unfit < MAX_UNFIT}
     return next((load for load in (found.low, found.high) if load in once), None)
 
 
 def fit(load: float, bounds: Range) -> float:
     """A load within the range, as it is asked for: whole, or with so many digits as one types."""
-    held = min(max(load, bounds.least), bounds.most)
-    return round(held) if bounds.whole else float(f"{held:.{DIGITS}g}")
+    held = min(max(load, bounds.lowest), bounds.highest)
+    return round(held) if bounds.integers else float(f"{held:.{DIGITS}g}")
 
 
 def _loads(probes: Sequence[Probe], call: str) -> list[float]:
     return [probe.load for probe in probes if probe.call == call]
 
 
-def beyond(probes: Sequence[Probe]) -> list[float]:
+def loads_beyond_client(probes: Sequence[Probe]) -> list[float]:
     """Loads that stayed open because the client was not up to them."""
-    return sorted(probe.load for probe in probes if probe.call == "unresolved" and probe.unfit >= UNFIT)
+    return sorted(probe.load for probe in probes if probe.call == "unresolved" and probe.unfit >= MAX_UNFIT)
 
 
 def _lowest(probes: Sequence[Probe]) -> float:

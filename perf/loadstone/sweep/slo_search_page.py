@@ -7,16 +7,18 @@ from itertools import zip_longest
 
 from loadstone.config.schema import flag
 from loadstone.report.page import Axis, Chart, Mark, Prose, Role, Section, Series, Table, Tone
-from loadstone.sweep.grid import shown
-from loadstone.sweep.slo_probe import Look, Probe
-from loadstone.sweep.slo_search import SearchOutcome, SearchResult, beyond
+from loadstone.sweep.grid import describe
+from loadstone.sweep.slo_probe import ObjectiveResult, Probe
+from loadstone.sweep.slo_search import SearchOutcome, SearchResult, loads_beyond_client
 
 _UNITS = {"rate": "requests/s", "concurrency": "requests in flight"}
 _ROLES: dict[str, Role] = {"met": "good", "missed": "bad", "unresolved": "muted"}
 
 
 def lead(found: SearchResult) -> Prose:
-    told = [f"{f'At {shown(one.settings)}: ' if one.settings else ''}{answer(found, one)}." for one in found.outcomes]
+    told = [
+        f"{f'At {describe(one.settings)}: ' if one.settings else ''}{answer(found, one)}." for one in found.outcomes
+    ]
     unmet = any(one.answer.low is None for one in found.outcomes)
     open_end = any(one.answer.high is None or one.answer.against for one in found.outcomes)
     tone: Tone = "bad" if unmet else "doubt" if open_end else "good"
@@ -33,7 +35,7 @@ def answer(found: SearchResult, one: SearchOutcome) -> str:
         surely = "surely " if open_ else ""
         said = f"no load that was tried {surely}meets them, down to {_load(found, tried)}"
         said += ", which stayed unresolved" if open_ else ""
-        return f"{said}; {one.said}" if beyond(one.probes) else said
+        return f"{said}; {one.said}" if loads_beyond_client(one.probes) else said
     if high is None:
         return f"they are met at {_load(found, low)}, and no higher load was missed: {one.said}"
     said = f"they are met up to {_load(found, low)} and missed from {high:g} on ({high / low - 1:.1%} apart)"
@@ -48,7 +50,7 @@ def _load(found: SearchResult, load: float) -> str:
 def sections(found: SearchResult) -> Iterator[Section]:
     for one in found.outcomes:
         title = f"Search for the {flag(found.field)}"
-        title += f" at {shown(one.settings)}" if one.settings else ""
+        title += f" at {describe(one.settings)}" if one.settings else ""
         said = [Prose(f"{answer(found, one).capitalize()}.")] if one.settings else []
         yield Section(title, [*said, _table(found, one), *_charts(found, one)])
 
@@ -67,7 +69,7 @@ def _row(probe: Probe, count: int) -> list[str]:
     return [*head, *looks, probe.why or ""]
 
 
-def _look(look: Look) -> str:
+def _look(look: ObjectiveResult) -> str:
     if look.value is None:
         return "-"
     ends = (
@@ -77,7 +79,7 @@ def _look(look: Look) -> str:
     return f"{_figure(look, look.value)}{ends} of {_figure(look, look.limit)}: {look.call}{far}"
 
 
-def _figure(look: Look, value: float) -> str:
+def _figure(look: ObjectiveResult, value: float) -> str:
     return f"{value:.2%}" if look.share else f"{value * 1e3:.4g} ms"
 
 
@@ -90,7 +92,7 @@ def _charts(found: SearchResult, one: SearchOutcome) -> Iterator[Chart]:
             yield _chart(found, one, name, known)
 
 
-def _chart(found: SearchResult, one: SearchOutcome, name: str, known: list[tuple[float, Look]]) -> Chart:
+def _chart(found: SearchResult, one: SearchOutcome, name: str, known: list[tuple[float, ObjectiveResult]]) -> Chart:
     scale, unit = (100.0, "%") if known[0][1].share else (1e3, "ms")
     series = [_series(call, [(load, look) for load, look in known if look.call == call], scale) for call in _ROLES]
     ends = [("met", one.answer.low), ("missed", one.answer.high)]
@@ -106,7 +108,7 @@ def _chart(found: SearchResult, one: SearchOutcome, name: str, known: list[tuple
     )
 
 
-def _series(call: str, found: list[tuple[float, Look]], scale: float) -> Series:
+def _series(call: str, found: list[tuple[float, ObjectiveResult]], scale: float) -> Series:
     def scaled(name: str) -> list[float | None]:
         values = [getattr(look, name) for _, look in found]
         return [None if value is None else value * scale for value in values]

@@ -6,8 +6,6 @@ A folder a point with `run=N.json` and summary.json, which lists them, and summa
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from loadstone.report.exports import vllm
 from loadstone.summary import Summary
 from loadstone.sweep import folder as sweeps
 from loadstone.sweep.points import SweepPoint
+from loadstone.text import write_rows
 
 # What vLLM calls the settings that a sweep varies most; the others keep the names they have here.
 NAMES = {"concurrency": "max_concurrency", "rate": "request_rate", "requests": "num_prompts"}
@@ -26,13 +25,16 @@ LONGEST = 200
 
 def write(source: Path, target: Path) -> None:
     """Export the sweep in `source` into the new folder `target`. Raises UsageError."""
-    grid = sweeps.read(source).grid
+    grid = sweeps.read_sweep(source).grid
     if target.resolve().is_relative_to(source.resolve()):
         raise UsageError(f"{target} is in the sweep itself, whose own files vLLM would read: give a folder elsewhere")
     found = [
         (
             place,
-            [_run(*run, place, grid.gpus, number) for number, run in enumerate(sweeps.finished(source / place.name))],
+            [
+                _run(*run, place, grid.gpus, number)
+                for number, run in enumerate(sweeps.finished_runs(source / place.name))
+            ],
         )
         for place in grid.places
     ]
@@ -57,11 +59,7 @@ def folder_name(place: SweepPoint) -> str:
 def table(runs: list[dict[str, Any]]) -> str:
     """As pandas writes records: numbered rows, a column for each key that any has."""
     columns = list(dict.fromkeys(key for run in runs for key in run))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["", *columns])
-    writer.writerows([number, *(run.get(name) for name in columns)] for number, run in enumerate(runs))
-    return text.getvalue()
+    return write_rows(["", *columns], ([number, *map(run.get, columns)] for number, run in enumerate(runs)))
 
 
 def _run(folder: Path, summary: Summary, place: SweepPoint, gpus: int | None, number: int) -> dict[str, Any]:

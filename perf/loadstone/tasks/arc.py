@@ -6,7 +6,7 @@ behind letters, whatever the data call them (some questions have 1 to 4, some th
 
 from __future__ import annotations
 
-from loadstone.tasks.multiple_choice import lettered
+from loadstone.tasks.multiple_choice import lettered_generation
 from loadstone.tasks.spec import Benchmark, Data, Doc, Group, Likelihood, Task
 
 
@@ -50,14 +50,14 @@ def task(name: str, config: str, metrics: tuple[str, ...]) -> Task:
             shots_split="train",
             files=original(config, "Test"),
             shots_files=original(config, "Train"),
-            row=row,
+            convert_row=row,
         ),
         query=lambda doc: f"{question(doc)}\nAnswer:",
         target=lambda doc: texts(doc)[gold(doc)],
         choices=texts,
         gold=lambda doc: [gold(doc)],
         draw="random",
-        generation=lettered(name, question, texts, gold),
+        generation=lettered_generation(name, question, texts, gold),
         likelihood=Likelihood(template=f"lm-eval {name}", metrics=metrics),
         default="loglikelihood",
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from loadstone.scorers.base import Extractor
-from loadstone.scorers.bbh import brackets, number, one_of, option, ordered, same, strict
-from loadstone.scorers.match import strict as exactly
+from loadstone.scorers.bbh import bbh_strict, brackets, last_integer, one_of, option, ordered_words, score_bbh
+from loadstone.scorers.match import strict_match as exactly
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Task
 
 THINK = "\nA: Let's think step by step.\n"
@@ -44,14 +44,14 @@ TASKS: dict[str, tuple[str, Extractor]] = {
     "logical_deduction_seven_objects": (DEDUCE, option),
     "logical_deduction_three_objects": (DEDUCE, option),
     "movie_recommendation": ("Recommend movies similar to the given list of movies.", option),
-    "multistep_arithmetic_two": ("Solve multi-step arithmetic problems.", number),
+    "multistep_arithmetic_two": ("Solve multi-step arithmetic problems.", last_integer),
     "navigate": (
         "Given a series of navigation instructions, determine whether one would end up back at the starting point.",
         YES,
     ),
     "object_counting": (
         "Questions that involve enumerating objects and asking the model to count them.",
-        number,
+        last_integer,
     ),
     "penguins_in_a_table": ("Answer questions about a table of penguins and their attributes.", option),
     "reasoning_about_colored_objects": (
@@ -76,7 +76,7 @@ TASKS: dict[str, tuple[str, Extractor]] = {
     "tracking_shuffled_objects_seven_objects": (TRACK, option),
     "tracking_shuffled_objects_three_objects": (TRACK, option),
     "web_of_lies": ("Evaluate a random boolean function expressed as a word problem.", YES),
-    "word_sorting": ("Sort a list of words.", ordered),
+    "word_sorting": ("Sort a list of words.", ordered_words),
 }
 
 
@@ -107,20 +107,20 @@ def _task(name: str, description: str, flexible: Extractor) -> Task:
             config=name,
             files=(f"{name}.json", f"bbh/{name}.json", f"{name}.jsonl"),
             shots_files=(f"{name}.cot.txt", f"cot-prompts/{name}.txt"),
-            field="examples",
-            parse=examples,
+            rows_field="examples",
+            parse_shots=examples,
         ),
         query=asked,
         target=target,
         description=f"{description}\n\n",
-        delimiter="",
+        target_delimiter="",
         shots=3,
-        most=3,
+        max_shots=3,
         generation=Generation(
             template="lm-eval bbh_cot_fewshot",
-            filters=(Filter("get-answer", strict, exactly), Filter("flexible-extract", flexible, same)),
+            filters=(Filter("get-answer", bbh_strict, exactly), Filter("flexible-extract", flexible, score_bbh)),
             stop=("</s>", "Q", "\n\n"),
-            tokens=1024,
+            max_tokens=1024,
             settings={"temperature": 0.0},
         ),
     )

@@ -5,7 +5,7 @@ Likelihood of the letters as lm-eval's `ceval-valid`, the same question for answ
 
 from __future__ import annotations
 
-from loadstone.tasks.multiple_choice import TOKENS, letter_filter, listed
+from loadstone.tasks.multiple_choice import MAX_TOKENS, letter_filter, list_options
 from loadstone.tasks.spec import Benchmark, Data, Doc, Generation, Group, Likelihood, Task
 
 # By column of the leaderboard. Source: subject_mapping.json of hkust-nlp/ceval.
@@ -90,14 +90,14 @@ def options(doc: Doc) -> list[str]:
 
 
 def query(doc: Doc) -> str:
-    return f"{doc['question'].strip()}\n{listed(options(doc))}\n答案："
+    return f"{doc['question'].strip()}\n{list_options(options(doc))}\n答案："
 
 
 GENERATION = Generation(
     template="lm-eval ceval-valid, answered in words",
     filters=(letter_filter(options),),
     stop=("</s>",),
-    tokens=TOKENS,
+    max_tokens=MAX_TOKENS,
     settings={"temperature": 0.0},
 )
 
@@ -115,7 +115,7 @@ def task(subject: str, chinese: str) -> Task:
             shots_split="dev",
             files=(f"val/{subject}_val.csv",),
             shots_files=(f"dev/{subject}_dev.csv",),
-            row=row,
+            convert_row=row,
         ),
         query=query,
         target=lambda doc: doc["answer"],
@@ -123,7 +123,7 @@ def task(subject: str, chinese: str) -> Task:
         gold=lambda doc: ["ABCD".index(doc["answer"])],
         description=f"以下是中国关于{chinese}的单项选择题，请选出其中的正确答案。\n\n",
         shots=5,
-        most=5,
+        max_shots=5,
         generation=GENERATION,
         likelihood=Likelihood(template="lm-eval ceval-valid", letters=True),
         default="loglikelihood",

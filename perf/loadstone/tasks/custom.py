@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from loadstone.scorers.boxed import after_thought
+from loadstone.scorers.boxed import skip_thinking
 from loadstone.scorers.letter import LETTERS
-from loadstone.scorers.match import either, squad, stripped, the_answer_is
-from loadstone.tasks.multiple_choice import TOKENS, TOLD, letter_filter, listed
+from loadstone.scorers.match import first_of, squad, strip_whitespace, the_answer_is
+from loadstone.tasks.multiple_choice import INSTRUCTION, MAX_TOKENS, letter_filter, list_options
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Likelihood, Task
 
 QUESTIONS = ("question", "prompt", "query")
@@ -27,7 +27,7 @@ LINE = re.compile(r"[^\w.-]+")
 Made = Callable[[str, str, Data], Task]
 
 
-def benchmark(kind: str, file: str, categories: Callable[[Data], list[str]] | None = None) -> Benchmark:
+def file_benchmark(kind: str, file: str, categories: Callable[[Data], list[str]] | None = None) -> Benchmark:
     """The file as a task, or where it has several categories, as a group with a task for each."""
     path = os.path.abspath(os.path.expanduser(file))
     name = f"{kind}_{LINE.sub('_', _stem(path))}"
@@ -51,19 +51,21 @@ def _part(whole: Task, wanted: str) -> Task:
         whole,
         name=f"{whole.name}_{LINE.sub('_', wanted)}",
         title=f"{whole.title}, {wanted}",
-        keep=lambda doc: (category(doc) or NONE) == wanted,
+        keep=lambda doc: (category(doc) or NO_CATEGORY) == wanted,
     )
 
 
 # Category of the rows that name none, where others do.
-NONE = "other"
+NO_CATEGORY = "other"
 
 
 def _data(file: str, path: str, row: Callable[[Doc], Doc]) -> Data:
     name = Path(path)
     first, dot, endings = name.name.partition(".")
     dev = str(name.with_name(f"{first}_dev{dot}{endings}"))
-    return Data(path=file, files=(path,), shots_split="dev", shots_files=(dev, path), column="split", row=row)
+    return Data(
+        path=file, files=(path,), shots_split="dev", shots_files=(dev, path), split_column="split", convert_row=row
+    )
 
 
 def _stem(path: str) -> str:
@@ -157,11 +159,11 @@ def _text(value: object) -> str:
 
 
 def _lettered(doc: Doc) -> str:
-    return f"{doc['question']}\n{listed(doc['choices'])}\nAnswer:"
+    return f"{doc['question']}\n{list_options(doc['choices'])}\nAnswer:"
 
 
 def _words_task(name: str, title: str, data: Data) -> Task:
-    spoken = after_thought(either(the_answer_is, stripped))
+    spoken = skip_thinking(first_of(the_answer_is, strip_whitespace))
     return Task(
         name=name,
         title=title,
@@ -171,11 +173,11 @@ def _words_task(name: str, title: str, data: Data) -> Task:
         query=lambda doc: str(doc["question"]),
         target=lambda doc: str(doc["answers"][0]),
         answers=lambda doc: list(doc["answers"]),
-        delimiter="\n",
+        target_delimiter="\n",
         generation=Generation(
             template="loadstone qa",
-            filters=(Filter("flexible", spoken, squad), Filter("strict", stripped, squad)),
-            tokens=512,
+            filters=(Filter("flexible", spoken, squad), Filter("strict", strip_whitespace, squad)),
+            max_tokens=512,
             settings={"temperature": 0.0},
         ),
     )
@@ -196,9 +198,9 @@ def _choice_task(name: str, title: str, data: Data) -> Task:
         generation=Generation(
             template="loadstone mcq",
             filters=(letter_filter(lambda doc: doc["choices"]),),
-            tokens=TOKENS,
+            max_tokens=MAX_TOKENS,
             settings={"temperature": 0.0},
-            description=TOLD,
+            description=INSTRUCTION,
         ),
         likelihood=Likelihood(template="loadstone mcq (the form of lm-eval mmlu)", metrics=("acc",), letters=True),
     )

@@ -10,8 +10,8 @@ import re
 from unicodedata import category
 
 from loadstone.samples import Sample
-from loadstone.scorers.match import loose, regex
-from loadstone.tasks.multiple_choice import letter_filter, shuffled
+from loadstone.scorers.match import loose_match, regex
+from loadstone.tasks.multiple_choice import letter_filter, shuffled_order
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Likelihood, Task
 
 NAMES = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3", "Correct Answer")
@@ -30,7 +30,7 @@ def row(doc: Doc) -> Doc:
     if "order" in doc:
         return doc
     answers = [cleaned(doc[name]) for name in NAMES]
-    order = shuffled(doc["Question"], len(NAMES))
+    order = shuffled_order(doc["Question"], len(NAMES))
     choices = [answers[number] for number in order]
     numbered = {f"choice{place}": text for place, text in enumerate(choices, 1)}
     answer = f"({'ABCD'[choices.index(answers[-1])]})"
@@ -68,11 +68,11 @@ GENERATION = Generation(
     template="lm-eval gpqa_diamond_cot_zeroshot",
     filters=(
         letter_filter(lambda doc: doc["choices"]),
-        Filter("strict-match", regex(r"(?<=The answer is )(.*)(?=.)"), loose),
-        Filter("flexible-extract", flexible, loose),
+        Filter("strict-match", regex(r"(?<=The answer is )(.*)(?=.)"), loose_match),
+        Filter("flexible-extract", flexible, loose_match),
     ),
     stop=("</s>",),
-    tokens=4096,
+    max_tokens=4096,
     settings={"temperature": 0.0},
     query=lambda doc: f"{asked(doc)}\nLet's think step by step: ",
 )
@@ -86,13 +86,13 @@ TASK = Task(
         config="gpqa_diamond",
         split="train",
         files=("gpqa_diamond.csv", "dataset/gpqa_diamond.csv"),
-        row=row,
+        convert_row=row,
     ),
     query=lambda doc: f"{asked(doc)}\nAnswer:",
     target=lambda doc: doc["answer"],
     choices=lambda _: [f"({letter})" for letter in "ABCD"],
     gold=lambda doc: ["ABCD".index(doc["answer"].strip("()"))],
-    most=0,
+    max_shots=0,
     generation=GENERATION,
     likelihood=Likelihood(template="lm-eval gpqa_diamond_zeroshot", metrics=("acc", "acc_norm")),
 )

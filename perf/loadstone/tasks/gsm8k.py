@@ -1,12 +1,12 @@
 """GSM8K: grade-school word problems whose answer is a number. Cobbe et al. 2021, https://arxiv.org/abs/2110.14168.
 
-`gsm8k` and `gsm8k_cot` are lm-eval's, with its two filters; `gsm8k_chat` asks a chat model without examples.
+`score_gsm8k` and `gsm8k_cot` are lm-eval's, with its two filters; `gsm8k_chat` asks a chat model without examples.
 """
 
 from __future__ import annotations
 
 from loadstone.scorers.boxed import boxed, boxed_number
-from loadstone.scorers.number import cot_strict, flexible, gsm8k, numeric, strict
+from loadstone.scorers.number import gsm8k_cot_strict, gsm8k_flexible, gsm8k_strict, score_gsm8k, score_number
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Task
 
 SOURCE = "https://arxiv.org/abs/2110.14168"
@@ -18,7 +18,7 @@ DATA = Data(
     shots_files=("train.jsonl", "train-first-200.jsonl"),
 )
 ENDS = ("</s>", "<|im_end|>")
-FLEXIBLE = Filter("flexible-extract", flexible, gsm8k)
+FLEXIBLE = Filter("flexible-extract", gsm8k_flexible, score_gsm8k)
 # Of Wei et al. 2022, https://arxiv.org/abs/2201.11903.
 WORKED = (
     (
@@ -105,7 +105,7 @@ BENCHMARK = Benchmark(
             draw="random",
             generation=Generation(
                 template="lm-eval gsm8k",
-                filters=(Filter("strict-match", strict, gsm8k), FLEXIBLE),
+                filters=(Filter("strict-match", gsm8k_strict, score_gsm8k), FLEXIBLE),
                 stop=("Question:", *ENDS),
                 settings={"temperature": 0.0},
             ),
@@ -119,12 +119,12 @@ BENCHMARK = Benchmark(
             query=asked_cot,
             target=result,
             shots=8,
-            most=8,
+            max_shots=8,
             draw="fixed",
-            fixed=tuple((asked_cot({"question": question}), answer) for question, answer in WORKED),
+            fixed_shots=tuple((asked_cot({"question": question}), answer) for question, answer in WORKED),
             generation=Generation(
                 template="lm-eval gsm8k_cot",
-                filters=(Filter("strict-match", cot_strict, gsm8k), FLEXIBLE),
+                filters=(Filter("strict-match", gsm8k_cot_strict, score_gsm8k), FLEXIBLE),
                 stop=("Q:", *ENDS),
                 settings={"temperature": 0.0},
             ),
@@ -137,11 +137,11 @@ BENCHMARK = Benchmark(
             data=DATA,
             query=asked_chat,
             target=result,
-            most=0,
+            max_shots=0,
             generation=Generation(
                 template="loadstone gsm8k_chat",
-                filters=(Filter("flexible-extract", boxed_number, numeric), Filter("boxed", boxed, numeric)),
-                tokens=4096,
+                filters=(Filter("flexible-extract", boxed_number, score_number), Filter("boxed", boxed, score_number)),
+                max_tokens=4096,
                 settings={"temperature": 0.0},
             ),
         ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from loadstone.tasks.multiple_choice import lettered
+from loadstone.tasks.multiple_choice import lettered_generation
 from loadstone.tasks.spec import Benchmark, Data, Doc, Likelihood, Task
 
 ASKED = "Which ending goes on best?"
@@ -47,14 +47,14 @@ TASK = Task(
         shots_split="train",
         files=("hellaswag_val.jsonl", "data/hellaswag_val.jsonl"),
         shots_files=("hellaswag_train.jsonl", "data/hellaswag_train.jsonl"),
-        row=row,
+        convert_row=row,
     ),
     query=lambda doc: doc["query"],
     target=lambda doc: doc["choices"][doc["gold"]],
     choices=lambda doc: doc["choices"],
     gold=lambda doc: [doc["gold"]],
     draw="spare",
-    generation=lettered("hellaswag", asked, lambda doc: doc["choices"], lambda doc: doc["gold"]),
+    generation=lettered_generation("hellaswag", asked, lambda doc: doc["choices"], lambda doc: doc["gold"]),
     likelihood=Likelihood(template="lm-eval hellaswag", metrics=("acc_norm", "acc")),
     default="loglikelihood",
 )

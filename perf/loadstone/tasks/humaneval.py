@@ -38,25 +38,25 @@ def _task(name: str, title: str, version: float, generation: Generation) -> Task
         data=DATA,
         query=generation.query or query,
         target=target,
-        most=0,
+        max_shots=0,
         generation=generation,
     )
 
 
 COMPLETED = Generation(
     template="lm-eval 0.4.13 humaneval",
-    filters=(Filter("create_test", code.continued, code.by_running),),
+    filters=(Filter("create_test", code.complete_prompt, code.score_by_execution),),
     headline="pass@1",
     stop=code.STOPS,
-    tokens=1024,
+    max_tokens=1024,
     settings={"temperature": 0.0},
     code=True,
 )
 CHATTED = Generation(
     template="lm-eval 0.4.13 humaneval_instruct, without its gen_prefix",
-    filters=(Filter("create_test", code.program, code.by_running),),
+    filters=(Filter("create_test", code.extract_program, code.score_by_execution),),
     headline="pass@1",
-    tokens=1024,
+    max_tokens=1024,
     settings={"temperature": 0.0},
     query=asked,
     code=True,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from loadstone.scorers import ifeval
+from loadstone.scorers.match import whole
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Task
 
 
@@ -20,7 +21,7 @@ def target(_: Doc) -> str:
 
 def row(doc: Doc) -> Doc:
     """Raises UsageError for instructions that nobody knows, before anything is asked."""
-    ifeval.instructions(doc, doc.get("key", 0))
+    ifeval.build_checks(doc, doc.get("key", 0))
     return doc
 
 
@@ -36,16 +37,16 @@ BENCHMARK = Benchmark(
                 path="google/IFEval",
                 split="train",
                 files=("ifeval_input_data.jsonl", "input_data.jsonl", "train.jsonl"),
-                row=row,
+                convert_row=row,
             ),
             query=query,
             target=target,
-            most=0,
+            max_shots=0,
             generation=Generation(
                 template="lm-eval 0.4.13 ifeval",
-                filters=(Filter("none", ifeval.whole, ifeval.follow),),
+                filters=(Filter("none", whole, ifeval.score_ifeval),),
                 headline="prompt_level_strict_acc",
-                tokens=1280,
+                max_tokens=1280,
                 settings={"temperature": 0.0},
             ),
         ),

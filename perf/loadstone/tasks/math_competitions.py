@@ -6,7 +6,7 @@ Passes are sampled at temperature 0.7 as there, so numbers are comparable to its
 from __future__ import annotations
 
 from loadstone.scorers.boxed import boxed, boxed_number, math_answer
-from loadstone.scorers.math_equivalence import equal
+from loadstone.scorers.math_equivalence import score_math
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Task
 
 EVALCHEMY = "https://github.com/mlfoundations/evalchemy/tree/main/eval/chat_benchmarks"
@@ -34,8 +34,8 @@ def row(doc: Doc) -> Doc:
 def generation(task: str, loose: Filter) -> Generation:
     return Generation(
         template=f"evalchemy {task}",
-        filters=(Filter("boxed", boxed, equal), loose),
-        tokens=32_768,
+        filters=(Filter("boxed", boxed, score_math), loose),
+        max_tokens=32_768,
         settings={"temperature": 0.7},
     )
 
@@ -47,11 +47,11 @@ def _aime(year: int, path: str, split: str) -> Benchmark:
         title=f"AIME {year}",
         version=1.0,
         source=f"{EVALCHEMY}/{name.upper()}",
-        data=Data(path=path, split=split, files=(f"{name}.json", f"{name}.jsonl", "test.jsonl"), row=row),
+        data=Data(path=path, split=split, files=(f"{name}.json", f"{name}.jsonl", "test.jsonl"), convert_row=row),
         query=asked,
         target=answer,
-        most=0,
-        generation=generation(name.upper(), Filter("flexible-extract", boxed_number, equal)),
+        max_shots=0,
+        generation=generation(name.upper(), Filter("flexible-extract", boxed_number, score_math)),
         repeats=10,
     )
     return Benchmark(name=name, tasks=(task,), licence="problems (c) MAA")
@@ -69,12 +69,14 @@ MATH500 = Benchmark(
             version=1.0,
             source=f"{EVALCHEMY}/MATH500",
             data=Data(
-                path="HuggingFaceH4/MATH-500", files=("math500.jsonl", "math500_test.jsonl", "test.jsonl"), row=row
+                path="HuggingFaceH4/MATH-500",
+                files=("math500.jsonl", "math500_test.jsonl", "test.jsonl"),
+                convert_row=row,
             ),
             query=asked,
             target=answer,
-            most=0,
-            generation=generation("MATH500", Filter("flexible-extract", math_answer, equal)),
+            max_shots=0,
+            generation=generation("MATH500", Filter("flexible-extract", math_answer, score_math)),
         ),
     ),
 )

@@ -5,7 +5,7 @@ https://arxiv.org/abs/2103.03874; prompt and four fixed examples are Minerva's, 
 from __future__ import annotations
 
 from loadstone.scorers.boxed import last_box, math_answer, minerva
-from loadstone.scorers.math_equivalence import equal
+from loadstone.scorers.math_equivalence import score_math
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Task
 
 # lm-eval's names: name on the hub and type in the rows.
@@ -93,14 +93,14 @@ def _task(subject: str, only: int | None = None) -> Task:
         target=answer,
         keep=belongs,
         shots=4,
-        most=4,
+        max_shots=4,
         draw="fixed",
-        fixed=tuple((asked({"problem": problem}), solution) for problem, solution in WORKED),
+        fixed_shots=tuple((asked({"problem": problem}), solution) for problem, solution in WORKED),
         generation=Generation(
             template="lm-eval minerva_math",
-            filters=(Filter("none", minerva, equal), Filter("flexible-extract", math_answer, equal)),
+            filters=(Filter("none", minerva, score_math), Filter("flexible-extract", math_answer, score_math)),
             stop=("Problem:",),
-            tokens=1024,
+            max_tokens=1024,
             settings={"temperature": 0.0},
         ),
     )

@@ -11,8 +11,8 @@ from functools import partial
 
 from loadstone.samples import Sample
 from loadstone.scorers.letter import LETTERS
-from loadstone.scorers.match import loose
-from loadstone.tasks.multiple_choice import letter_filter, listed
+from loadstone.scorers.match import loose_match
+from loadstone.tasks.multiple_choice import letter_filter, list_options
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Likelihood, Task
 
 SUBJECTS = {
@@ -44,7 +44,7 @@ def row(subject: str, doc: Doc) -> Doc:
 
 
 def query(doc: Doc) -> str:
-    return f"{doc['question'].strip()}\n{listed(doc['choices'])}\nAnswer:"
+    return f"{doc['question'].strip()}\n{list_options(doc['choices'])}\nAnswer:"
 
 
 def target(doc: Doc) -> str:
@@ -59,7 +59,7 @@ def response(text: str, _: Sample) -> str | None:
 
 GENERATION = Generation(
     template="lm-eval mmlu_generative (3)",
-    filters=(letter_filter(lambda doc: doc["choices"]), Filter("get_response", response, loose)),
+    filters=(letter_filter(lambda doc: doc["choices"]), Filter("get_response", response, loose_match)),
     stop=("</s>", "\n"),
 )
 
@@ -78,7 +78,7 @@ def task(subject: str) -> Task:
             files=(f"data/test/{subject}_test.csv", f"test/{subject}_test.csv"),
             shots_files=(f"data/dev/{subject}_dev.csv", f"dev/{subject}_dev.csv"),
             columns=COLUMN_NAMES,
-            row=partial(row, subject),
+            convert_row=partial(row, subject),
         ),
         query=query,
         target=target,
@@ -86,7 +86,7 @@ def task(subject: str) -> Task:
         gold=lambda doc: [int(doc["answer"])],
         description=f"The following are multiple choice questions (with answers) about {words}.\n\n",
         shots=5,
-        most=5,
+        max_shots=5,
         generation=GENERATION,
         likelihood=Likelihood(template="lm-eval mmlu", metrics=("acc",), letters=True),
         default="loglikelihood",

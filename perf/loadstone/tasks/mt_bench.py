@@ -6,7 +6,7 @@ whether words came back.
 
 from __future__ import annotations
 
-from loadstone.scorers.match import answered, whole
+from loadstone.scorers.match import has_words, whole
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Task
 
 # fastchat/llm_judge/common.py, `temperature_config`.
@@ -40,17 +40,17 @@ def _task(category: str) -> Task:
         title=f"MT-Bench, {category}: answered, not judged",
         version=1.0,
         source="https://arxiv.org/abs/2306.05685",
-        data=Data(path="HuggingFaceH4/mt_bench_prompts", split="train", files=("question.jsonl",), row=row),
+        data=Data(path="HuggingFaceH4/mt_bench_prompts", split="train", files=("question.jsonl",), convert_row=row),
         query=asked,
         target=lambda _: "",
         later=later,
         keep=belongs,
-        most=0,
+        max_shots=0,
         generation=Generation(
             template="fastchat llm_judge",
-            filters=(Filter("none", whole, answered),),
+            filters=(Filter("none", whole, has_words),),
             headline="answered",
-            tokens=1024,
+            max_tokens=1024,
             settings={"temperature": TEMPERATURES[category]},
         ),
     )

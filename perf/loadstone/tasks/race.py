@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 
-from loadstone.tasks.multiple_choice import lettered
+from loadstone.tasks.multiple_choice import lettered_generation
 from loadstone.tasks.spec import Benchmark, Data, Doc, Group, Likelihood, Task
 
 BLANK = "  _  ."
@@ -53,7 +53,7 @@ def school(name: str) -> Task:
             shots_split="train",
             files=(f"test/{name}/*.txt",),
             shots_files=(f"train/{name}/*.txt",),
-            rows=questions,
+            expand_row=questions,
         ),
         query=lambda doc: f"{asked(doc)}\nAnswer:",
         target=lambda doc: doc["options"][gold(doc)],
@@ -61,7 +61,7 @@ def school(name: str) -> Task:
         gold=lambda doc: [gold(doc)],
         cluster=lambda doc: doc["example_id"],
         draw="random",
-        generation=lettered(f"race_{name}", asked, lambda doc: doc["options"], gold, STOP),
+        generation=lettered_generation(f"race_{name}", asked, lambda doc: doc["options"], gold, STOP),
         likelihood=Likelihood(template=f"loadstone race_{name}", metrics=("acc", "acc_norm")),
         default="loglikelihood",
     )
@@ -97,13 +97,13 @@ PACKED = Task(
     title="RACE, high school, the last question of each article",
     version=3.0,
     source=SOURCE,
-    data=Data(path="EleutherAI/race", config="high", files=("test/high/*.txt",), row=packed),
+    data=Data(path="EleutherAI/race", config="high", files=("test/high/*.txt",), convert_row=packed),
     query=lambda doc: before(doc) + last(doc)["question"],
     target=lambda doc: last(doc)["options"][gold(last(doc))],
     choices=lambda doc: list(last(doc)["options"][:4]),
     gold=lambda doc: [gold(last(doc))],
-    most=0,
-    generation=lettered(
+    max_shots=0,
+    generation=lettered_generation(
         "race",
         lambda doc: f"{before(doc)}Question: {last(doc)['question']}",
         lambda doc: last(doc)["options"],

@@ -4,7 +4,7 @@ https://arxiv.org/abs/1705.03551; prompt and stops are lm-eval's, which cut an a
 
 from __future__ import annotations
 
-from loadstone.scorers.match import aliases, stripped
+from loadstone.scorers.match import aliases, strip_whitespace
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Task
 
 
@@ -49,8 +49,8 @@ BENCHMARK = Benchmark(
                 shots_split="train",
                 files=("validation.jsonl", "wikipedia-dev.json", "web-dev.json", "qa/wikipedia-dev.json"),
                 shots_files=("train.jsonl", "wikipedia-train.json", "web-train.json", "qa/wikipedia-train.json"),
-                row=row,
-                field="Data",
+                convert_row=row,
+                rows_field="Data",
             ),
             query=asked,
             target=value,
@@ -59,7 +59,7 @@ BENCHMARK = Benchmark(
             draw="spare",
             generation=Generation(
                 template="lm-eval triviaqa",
-                filters=(Filter("remove_whitespace", stripped, aliases),),
+                filters=(Filter("remove_whitespace", strip_whitespace, aliases),),
                 stop=("\n", ".", ","),
                 settings={"temperature": 0.0},
             ),

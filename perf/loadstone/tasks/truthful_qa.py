@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from loadstone.scorers.bleu_rouge import truthful
-from loadstone.scorers.letter import LETTERS, all_right, several_among
+from loadstone.scorers.bleu_rouge import score_overlap
+from loadstone.scorers.letter import LETTERS, letters_among, score_letters
 from loadstone.scorers.match import whole
-from loadstone.tasks.multiple_choice import lettered, shuffled
+from loadstone.tasks.multiple_choice import lettered_generation, shuffled_order
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Likelihood, Task
 
 SOURCE = "https://arxiv.org/abs/2109.07958"
@@ -68,7 +68,7 @@ def _ended(answers: str | list[str]) -> list[str]:
 
 
 def order(doc: Doc, targets: str) -> list[int]:
-    return shuffled(doc["question"], len(doc[targets]["choices"]))
+    return shuffled_order(doc["question"], len(doc[targets]["choices"]))
 
 
 def shown(targets: str) -> Callable[[Doc], list[str]]:
@@ -88,10 +88,10 @@ def asked(doc: Doc) -> str:
     return f"Question: {doc['question']}"
 
 
-ONE = lettered("truthfulqa_mc1", asked, shown("mc1_targets"), lambda doc: places(doc, "mc1_targets")[0])
+ONE = lettered_generation("truthfulqa_mc1", asked, shown("mc1_targets"), lambda doc: places(doc, "mc1_targets")[0])
 ALL = replace(
-    lettered("truthfulqa_mc2", asked, shown("mc2_targets"), lambda doc: places(doc, "mc2_targets")[0]),
-    filters=(Filter("letters", several_among(lambda sample: shown("mc2_targets")(sample.doc)), all_right),),
+    lettered_generation("truthfulqa_mc2", asked, shown("mc2_targets"), lambda doc: places(doc, "mc2_targets")[0]),
+    filters=(Filter("letters", letters_among(lambda sample: shown("mc2_targets")(sample.doc)), score_letters),),
     target=lambda doc: "".join(LETTERS[place] for place in places(doc, "mc2_targets")),
     description=SEVERAL,
 )
@@ -109,13 +109,13 @@ def choice(number: int, generation: Generation, metric: str, version: float) -> 
             config="multiple_choice",
             split="validation",
             files=("mc_task.json", "data/mc_task.json"),
-            row=choices_row,
+            convert_row=choices_row,
         ),
         query=lambda doc: f"{KNOWN}\n\nQ: {doc['question']}\nA:",
         target=lambda doc: doc[targets]["choices"][true(targets)(doc)[0]],
         choices=lambda doc: list(doc[targets]["choices"]),
         gold=true(targets),
-        most=0,
+        max_shots=0,
         generation=generation,
         likelihood=Likelihood(template=f"lm-eval truthfulqa_mc{number}", metrics=(metric,)),
         default="loglikelihood",
@@ -132,15 +132,15 @@ WORDS = Task(
         config="generation",
         split="validation",
         files=("TruthfulQA.csv", "data/TruthfulQA.csv", "data/v1/TruthfulQA.csv"),
-        row=answers_row,
+        convert_row=answers_row,
     ),
     query=lambda doc: f"{KNOWN}\n\nQ: {doc['question']}",
     target=lambda doc: doc["best_answer"],
     answers=lambda doc: doc["correct_answers"],
-    most=0,
+    max_shots=0,
     generation=Generation(
         template="lm-eval truthfulqa_gen",
-        filters=(Filter("none", whole, truthful),),
+        filters=(Filter("none", whole, score_overlap),),
         headline="rouge1_acc",
         stop=("\n\n",),
     ),

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from loadstone.dataset.rows import FIELDS, from_fields
-from loadstone.dataset.source import Options, Source, Where
+from loadstone.dataset.source import Options, RowPosition, Source
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
@@ -37,7 +37,7 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
         yield from_fields(dict(zip(names, cells, strict=True)), where, options)
 
 
-def table(source: Source) -> Iterator[tuple[Where, list[str]]]:
+def table(source: Source) -> Iterator[tuple[RowPosition, list[str]]]:
     """Rows that are not blank, header first, each with its first line. Raises UsageError on bad quoting."""
     csv.field_size_limit(LONGEST)
     reader = csv.reader(io.StringIO(source.text, newline=""), delimiter=_delimiter(source.text), strict=True)
@@ -45,7 +45,7 @@ def table(source: Source) -> Iterator[tuple[Where, list[str]]]:
     try:
         for cells in reader:
             if any(cells):
-                yield Where(source, "line", start), cells
+                yield RowPosition(source, "line", start), cells
             start = reader.line_num + 1
     except csv.Error as exc:
         raise UsageError(f"{source.name}, line {start}: not CSV ({exc})") from exc

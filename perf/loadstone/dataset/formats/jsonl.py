@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from loadstone.dataset.rows import from_fields, is_messages, to_prompt
-from loadstone.dataset.source import Line, Options, Source, Where
+from loadstone.dataset.source import Line, Options, RowPosition, Source
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
@@ -27,14 +27,14 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
         yield to_prompt(row, where, options)
 
 
-def rows(source: Source) -> Iterator[tuple[Where, Any]]:
+def rows(source: Source) -> Iterator[tuple[RowPosition, Any]]:
     """Each JSON row with its place: a line, or an item of the array that the whole file is."""
     lines = list(source.lines())
     array = _array(source, lines)
     if array is None:
         yield from ((line.where, parse(line)) for line in lines)
     else:
-        yield from ((Where(source, "item", number), row) for number, row in enumerate(array, 1))
+        yield from ((RowPosition(source, "item", number), row) for number, row in enumerate(array, 1))
 
 
 def parse(line: Line) -> Any:

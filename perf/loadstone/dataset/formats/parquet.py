@@ -12,7 +12,7 @@ from typing import Any
 
 from loadstone.dataset.formats import sharegpt
 from loadstone.dataset.rows import to_prompt
-from loadstone.dataset.source import Options, Source, Where
+from loadstone.dataset.source import Options, RowPosition, Source
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
@@ -27,7 +27,7 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
 
 def prompts(table: Iterable[dict[str, Any]], source: Source, options: Options) -> Iterator[Prompt]:
     """Prompts of the rows of a table; a table of conversations is read as ShareGPT."""
-    places = ((Where(source, "row", number), row) for number, row in enumerate(table, 1))
+    places = ((RowPosition(source, "row", number), row) for number, row in enumerate(table, 1))
     head = list(islice(places, 1))
     whole = chain(head, places)
     if options.prompt_field is None and head and any(isinstance(head[0][1].get(name), list) for name in sharegpt.LISTS):

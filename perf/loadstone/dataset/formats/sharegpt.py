@@ -12,7 +12,7 @@ from typing import Any
 from loadstone.dataset import conversations, tokenizer
 from loadstone.dataset.formats.jsonl import rows
 from loadstone.dataset.rows import row_id
-from loadstone.dataset.source import Options, Source, Where
+from loadstone.dataset.source import Options, RowPosition, Source
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
@@ -25,14 +25,14 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
     return prompts(rows(source), source, options)
 
 
-def prompts(found: Iterable[tuple[Where, Any]], source: Source, options: Options) -> Iterator[Prompt]:
+def prompts(rows: Iterable[tuple[RowPosition, Any]], source: Source, options: Options) -> Iterator[Prompt]:
     """Prompts of rows from wherever. A tokenizer counts the recorded answers, and as many tokens are asked for, unless
     --output-len says how many, as in vLLM."""
     count = tokenizer.load(options.tokenizer).count if options.tokenizer and options.output_len is None else None
     passed = 0
-    for where, row in found:
-        said = conversations.turns(*_turns(row, where))
-        prompt = conversations.prompt(said, where, options, "first", count, id=row_id(row, where, IDS))
+    for where, row in rows:
+        said = conversations.read_turns(*_turns(row, where))
+        prompt = conversations.build_prompt(said, where, options, "first", count, id=row_id(row, where, IDS))
         passed += prompt is None
         if prompt:
             yield prompt
@@ -40,7 +40,7 @@ def prompts(found: Iterable[tuple[Where, Any]], source: Source, options: Options
         source.notice(f"{source.name}: {passed} conversations without a human turn were passed over")
 
 
-def _turns(row: Any, where: Where) -> tuple[list[Any], Where, str]:
+def _turns(row: Any, where: RowPosition) -> tuple[list[Any], RowPosition, str]:
     for name in LISTS:
         if isinstance(row, dict) and isinstance(row.get(name), list):
             return row[name], where, name

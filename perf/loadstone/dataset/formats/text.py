@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadstone.dataset.formats import jsonl
-from loadstone.dataset.rows import is_request, request, to_prompt
+from loadstone.dataset.rows import is_request, request_prompt, to_prompt
 from loadstone.dataset.source import Line, Options, Source
 from loadstone.records import Prompt
 
@@ -31,5 +31,5 @@ def _prompt(line: Line, options: Options) -> Prompt:
         return Prompt(id=line.where.id, text=line.text)
     row = jsonl.parse(line)
     if isinstance(row, dict) and is_request(row) and options.prompt_field is None:
-        return request(row, line.where)
+        return request_prompt(row, line.where)
     return to_prompt(row, line.where, options)

@@ -22,21 +22,21 @@ _FILLERS = (" a", " 1", ".", "!")
 
 
 class LengthMeasure(Protocol):
-    """`unit` is `tokens` or `words`; `cut` gives a text of `length` of them, or nearly so if there is none."""
+    """`unit` is `tokens` or `words`; `resize` gives a text of `length` of them, or nearly so if there is none."""
 
     unit: str
 
     def count(self, text: str) -> int: ...
 
-    def cut(self, text: str, length: int) -> str: ...
+    def resize(self, text: str, length: int) -> str: ...
 
 
-def ruler(options: Options) -> LengthMeasure:
+def length_measure(options: Options) -> LengthMeasure:
     """What the options have lengths counted with. Raises UsageError."""
-    return Tokens(tokens.load(options.tokenizer)) if options.tokenizer else Words()
+    return TokenMeasure(tokens.load(options.tokenizer)) if options.tokenizer else WordMeasure()
 
 
-class Words:
+class WordMeasure:
     """Whatever white space separates."""
 
     unit = "words"
@@ -44,13 +44,13 @@ class Words:
     def count(self, text: str) -> int:
         return len(text.split())
 
-    def cut(self, text: str, length: int) -> str:
-        text = repeated(text, self.count(text), length)
+    def resize(self, text: str, length: int) -> str:
+        text = repeat_text(text, self.count(text), length)
         last = next(islice(_WORD.finditer(text), length - 1, None))
         return text[: last.end()]
 
 
-class Tokens:
+class TokenMeasure:
     """Tokens, as the text is counted when it is read again: what is cut out of one may be other tokens on its own."""
 
     unit = "tokens"
@@ -59,13 +59,13 @@ class Tokens:
         self._tokenizer = tokenizer
         self.count = tokenizer.count
 
-    def cut(self, text: str, length: int) -> str:
+    def resize(self, text: str, length: int) -> str:
         ids = self._tokenizer.encode(text[: _LONG * length + _LONG])
         if len(ids) < length + len(_NEAR):
             ids = self._tokenizer.encode(text)
             if len(ids) == length:
                 return text
-            ids = self._tokenizer.encode(repeated(text, len(ids), length + len(_NEAR)))
+            ids = self._tokenizer.encode(repeat_text(text, len(ids), length + len(_NEAR)))
         nearest, off = text, math.inf
         for found in self._tries(ids, length):
             if found and (miss := abs(self.count(found) - length)) < off:
@@ -89,6 +89,6 @@ class Tokens:
         return self._tokenizer.decode(ids).strip().strip(tokens.REPLACEMENT).strip()
 
 
-def repeated(text: str, count: int, least: int) -> str:
+def repeat_text(text: str, count: int, least: int) -> str:
     """The text as often as `least` takes, when it has `count`."""
     return text if count >= least else " ".join([text.strip()] * math.ceil(least / max(1, count)))

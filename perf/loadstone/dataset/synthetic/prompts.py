@@ -18,8 +18,8 @@ import msgspec
 from loadstone.config.distributions import Distribution
 from loadstone.config.parse import parse_seconds
 from loadstone.dataset.source import Options, Source
-from loadstone.dataset.synthetic.draws import generator, law
-from loadstone.dataset.synthetic.text import OWN, PREFIX, SYSTEM, Part, writer
+from loadstone.dataset.synthetic.random_values import generator, parse_distribution
+from loadstone.dataset.synthetic.text import PREFIX, SYSTEM, UNIQUE, Segment, text_generator
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
@@ -68,25 +68,27 @@ def _conversations(name: str, source: Source, options: Options, prefixes: list[i
     turns = lengths(options, "turns", options.count or 0)
     inputs, outputs = (iter(lengths(options, field, sum(turns))) for field in RATIO)
     thinks, order = _thinks(options, sum(turns)), _order(len(prefixes), options)
-    system = Part(SYSTEM, 0, lengths(options, "system_len", 1, least=0)[0])
-    texts = writer(source, options)
+    system = Segment(SYSTEM, 0, lengths(options, "system_len", 1, least=0)[0])
+    texts = text_generator(source, options)
 
-    def turn(name: str, parts: list[Part], think: float) -> Prompt:
-        length, text = sum(part.length for part in parts), texts.write([part for part in parts if part.length])
+    def turn(name: str, parts: list[Segment], think: float) -> Prompt:
+        length, text = sum(part.length for part in parts), texts.generate([part for part in parts if part.length])
         return Prompt(id=name, text=text, input_len=length, output_len=next(outputs), think=think)
 
     for index, (more, prefix) in enumerate(zip(turns, order, strict=False)):
-        row, own = f"{name}:{index + 1}", Part(OWN, index, next(inputs))
-        first = turn(row, [system, Part(PREFIX, prefix, prefixes[prefix]), own], 0.0)
-        later = [turn(f"{row}.{at + 1}", [Part(OWN + at, index, next(inputs))], next(thinks)) for at in range(1, more)]
+        row, own = f"{name}:{index + 1}", Segment(UNIQUE, index, next(inputs))
+        first = turn(row, [system, Segment(PREFIX, prefix, prefixes[prefix]), own], 0.0)
+        later = [
+            turn(f"{row}.{at + 1}", [Segment(UNIQUE + at, index, next(inputs))], next(thinks)) for at in range(1, more)
+        ]
         yield msgspec.structs.replace(first, later=later)
-    texts.finish()
+    texts.report_misses()
 
 
 def lengths(options: Options, field: str, count: int, least: int = 1) -> list[int]:
     """`count` whole numbers of a flag's law. Raises UsageError."""
     flag = f"--{field.replace('_', '-')}"
-    found = law(flag, getattr(options, field))
+    found = parse_distribution(flag, getattr(options, field))
     if found.constant is not None and found.constant < least:
         raise UsageError(f"{flag} must be at least {least}, not {found.constant:g}")
     if field in RATIO:
@@ -112,7 +114,7 @@ def _spread(options: Options, flag: str, found: Distribution) -> Distribution:
 
 
 def _thinks(options: Options, count: int) -> Iterator[float]:
-    found = law("--think-time", options.think_time or 0, parse_seconds)
+    found = parse_distribution("--think-time", options.think_time or 0, parse_seconds)
     return (max(0.0, think) for think in found.draw(generator(options, STREAMS["think_time"]), count).tolist())
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from loadstone.dataset.resolve import bundled
-from loadstone.dataset.source import Options, Source, opened
-from loadstone.dataset.synthetic import draws
-from loadstone.dataset.synthetic.measure import LengthMeasure, ruler
+from loadstone.dataset.source import Options, Source, open_source
+from loadstone.dataset.synthetic import random_values
+from loadstone.dataset.synthetic.measure import LengthMeasure, length_measure
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
@@ -25,11 +25,11 @@ COUNT, INPUT, PREFIX, OUTPUT = 1000, 550, 200, 150  # vLLM's defaults, but for t
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """The prompts that the run needs; 1,000 where that is not known. None is longer than it should be."""
     count = COUNT if options.count is None else options.count
-    measure = ruler(options)
+    measure = length_measure(options)
     if measure.unit == "words":
         source.notice("sonnet: lengths are counted in words, not tokens; give --tokenizer for token lengths")
     lines = _lines(source)
-    rng = draws.generator(options, draws.SONNET)
+    rng = random_values.generator(options, random_values.SONNET)
     inputs = _lengths("--input-len", options.input_len, INPUT, count, rng)
     outputs = _lengths("--output-len", options.output_len, OUTPUT, count, rng)
     poem = _Poem(lines, measure, _prefix_len(options))
@@ -65,16 +65,18 @@ class _Poem:
 
 
 def _lines(source: Source) -> list[str]:
-    poem = source if source.load else opened(str(bundled()[POEM]), None, source.notice)
+    poem = source if source.load else open_source(str(bundled()[POEM]), None, source.notice)
     return [text for _, text in poem.lines()]
 
 
 def _lengths(flag: str, value: int | str | None, usual: int, count: int, rng: np.random.Generator) -> list[int]:
-    return draws.length(flag, usual if value is None else value).draw_integers(rng, count)
+    return random_values.parse_length(flag, usual if value is None else value).draw_integers(rng, count)
 
 
 def _prefix_len(options: Options) -> int:
-    value = draws.law("--prefix-len", PREFIX if options.prefix_len is None else options.prefix_len).constant
+    value = random_values.parse_distribution(
+        "--prefix-len", PREFIX if options.prefix_len is None else options.prefix_len
+    ).constant
     if value is None or value < 0:
         raise UsageError(f"sonnet takes one number as --prefix-len, not {options.prefix_len!r}")
     return round(value)

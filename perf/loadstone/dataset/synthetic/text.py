@@ -15,18 +15,18 @@ import numpy as np
 
 from loadstone.dataset import tokenizer
 from loadstone.dataset.source import Options, Source
-from loadstone.dataset.synthetic.draws import generator
+from loadstone.dataset.synthetic.random_values import generator
 from loadstone.dataset.synthetic.words import WORDS
 from loadstone.dataset.tokenizer import Tokenizer
 from loadstone.errors import UsageError
 
 # Kinds of parts; the own part of a conversation's turn t (from 0) has kind OWN + t.
-SYSTEM, PREFIX, BLOCK, OWN = range(4)
+SYSTEM, PREFIX, BLOCK, UNIQUE = range(4)
 ORDER, FILL = 2, 3  # streams of the seed; synthetic.py and draws.py have the others
 CACHED = 4096
 
 
-class Part(NamedTuple):
+class Segment(NamedTuple):
     """A stretch of a text: kind and number are its key, `length` (at least 1) is in words or tokens."""
 
     kind: int
@@ -34,15 +34,15 @@ class Part(NamedTuple):
     length: int
 
 
-class Writer(Protocol):
-    """Makes texts; `finish` tells what did not come out as asked."""
+class TextGenerator(Protocol):
+    """Makes texts; `report_misses` tells what did not come out as asked."""
 
-    def write(self, parts: Sequence[Part]) -> str: ...
+    def generate(self, parts: Sequence[Segment]) -> str: ...
 
-    def finish(self) -> None: ...
+    def report_misses(self) -> None: ...
 
 
-def writer(source: Source, options: Options) -> Writer:
+def text_generator(source: Source, options: Options) -> TextGenerator:
     """By tokens where a tokenizer is given, else by words. Raises UsageError."""
     if options.tokenizer is None:
         source.notice(
@@ -60,13 +60,13 @@ class _Words:
         self._first: list[str] = generator(options, ORDER).permutation(WORDS).tolist()
         self._part = lru_cache(CACHED)(self._made)
 
-    def write(self, parts: Sequence[Part]) -> str:
+    def generate(self, parts: Sequence[Segment]) -> str:
         return " ".join(map(self._part, parts))
 
-    def finish(self) -> None:
+    def report_misses(self) -> None:
         pass
 
-    def _made(self, part: Part) -> str:
+    def _made(self, part: Segment) -> str:
         lap, place = divmod(part.number, len(self._first))
         first = self._first[place] + (str(lap + 1) if lap else "")
         more = generator(self._options, FILL, part.kind, part.number).integers(len(WORDS), size=part.length - 1)
@@ -87,21 +87,21 @@ class _Tokens:
         self._options = options
         self._name = name
         self._tokenizer = tokenizer.load(name)
-        self._pools = Pools(name, self._tokenizer, generator(options, ORDER))
-        self._fill = np.array(self._pools.fill)
+        self._pools = TokenPool(name, self._tokenizer, generator(options, ORDER))
+        self._fill = np.array(self._pools.following)
         self._piece = lru_cache(CACHED)(self._made)
         self._begun: set[int] = set()
         self._missed = 0
 
-    def write(self, parts: Sequence[Part]) -> str:
+    def generate(self, parts: Sequence[Segment]) -> str:
         pieces = [self._piece(part, not place) for place, part in enumerate(parts)]
         text = "".join(piece.text for piece in pieces)
         ids = [token for piece in pieces for token in piece.ids]
         self._missed += self._tokenizer.encode(text) != ids or text != text.strip()  # many chat templates strip
         return text
 
-    def finish(self) -> None:
-        name, first = self._source.name, len(self._pools.first)
+    def report_misses(self) -> None:
+        name, first = self._source.name, len(self._pools.leading)
         if len(self._begun) > first:
             self._source.notice(
                 f"{name}: {len(self._begun):,} prompts are more than the {first:,} tokens that can begin one in"
@@ -111,8 +111,8 @@ class _Tokens:
             missed = f"{self._missed:,} prompts miss their length or begin like another"
             self._source.notice(f"{name}: {missed}, because the tokenizer merges what it decoded or has too few tokens")
 
-    def _made(self, part: Part, leading: bool) -> _Piece:
-        heads = self._pools.beginnings(part.number) if leading else self._pools.fill
+    def _made(self, part: Segment, leading: bool) -> _Piece:
+        heads = self._pools.leading_for(part.number) if leading else self._pools.following
         lap, place = divmod(part.number, len(heads))
         if leading:
             self._begun.add(part.number)
@@ -121,15 +121,15 @@ class _Tokens:
         more = self._fill[rng.integers(len(self._fill), size=part.length - 1)]
         more[:1] = self._fill[(lap + place) % len(self._fill)]  # with the head a pair of its own
         ids = [heads[place], *more.tolist()]
-        return _Piece(self._tokenizer.decode(ids) if leading else self._pools.after(ids), ids)
+        return _Piece(self._tokenizer.decode(ids) if leading else self._pools.decode_following(ids), ids)
 
 
 SCAN = 20_000
 ENOUGH, MANY = 64, 4096
 
 
-class Pools:
-    """Token ids, each once and in random order: `fill` are the followers, `first` the beginnings found so far."""
+class TokenPool:
+    """Token ids, each once, in random order: `leading` ones may begin a text, `following` ones may follow."""
 
     def __init__(self, name: str, tokenizer: Tokenizer, order: np.random.Generator) -> None:
         """Raises UsageError."""
@@ -141,18 +141,18 @@ class Pools:
             )
         words = list(islice(_words(tokenizer, anchor, shuffled[:SCAN]), MANY))
         plain = islice(_beginnings(tokenizer, shuffled), MANY)
-        self.fill: list[int] = words if len(words) >= ENOUGH else _steady(tokenizer, plain) or [anchor]
+        self.following: list[int] = words if len(words) >= ENOUGH else _steady(tokenizer, plain) or [anchor]
         self._anchor = anchor
         self._tokenizer = tokenizer
-        self._more = self._firsts(shuffled, self.fill[:1] if self.fill is words else self.fill)
-        self.first = list(islice(self._more, 1)) or [anchor]
+        self._more = self._firsts(shuffled, self.following[:1] if self.following is words else self.following)
+        self.leading = list(islice(self._more, 1)) or [anchor]
 
-    def beginnings(self, number: int) -> list[int]:
+    def leading_for(self, number: int) -> list[int]:
         """First tokens, enough to give one to text `number` (from 0), or all that there are."""
-        self.first += islice(self._more, max(0, number + 1 - len(self.first)))
-        return self.first
+        self.leading += islice(self._more, max(0, number + 1 - len(self.leading)))
+        return self.leading
 
-    def after(self, ids: list[int]) -> str:
+    def decode_following(self, ids: list[int]) -> str:
         """The text of followers, as it is where other tokens come before."""
         before = self._tokenizer.decode([self._anchor])
         return self._tokenizer.decode([self._anchor, *ids]).removeprefix(before)

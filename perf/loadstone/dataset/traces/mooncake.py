@@ -1,6 +1,6 @@
 """Mooncake traces: rows of `timestamp` (ms), `input_length`, `output_length` and `hash_ids`, one for 512 input tokens.
 
-Equal ids become equal text, so that a server's prefix cache sees what the recorded one saw; `hit_share` says how much
+Equal ids become equal text, so that a server's prefix cache sees what the recorded one saw; `hit_ratio` says how much
 that is. The stretch of the trace that a run replays is recorded.py's affair, and the texts are texts.py's.
 """
 
@@ -14,16 +14,16 @@ import msgspec
 from msgspec import Meta, Struct
 
 from loadstone.dataset.formats.jsonl import rows
-from loadstone.dataset.source import Options, Source, Where
-from loadstone.dataset.synthetic.text import BLOCK, Part, writer
-from loadstone.dataset.traces.replay import scaled, window
+from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.synthetic.text import BLOCK, Segment, text_generator
+from loadstone.dataset.traces.replay import scale_length, select_window
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 
 BLOCK_TOKENS = 512
 
 
-class Row(Struct, frozen=True):
+class MooncakeRequest(Struct, frozen=True):
     """A request of the trace, as it was recorded; fields that are not named here are ignored."""
 
     timestamp: Annotated[float, Meta(ge=0)]
@@ -35,33 +35,33 @@ class Row(Struct, frozen=True):
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Prompts at their recorded times, in order of time. Raises UsageError."""
     kept = requests(source, options)
-    texts = writer(source, options)
+    texts = text_generator(source, options)
     for at, (where, row) in kept:
-        made = parts(row, options.scale_lengths)
+        made = segments(row, options.scale_lengths)
         yield Prompt(
             id=where.id,
-            text=texts.write(made),
+            text=texts.generate(made),
             input_len=sum(part.length for part in made),
-            output_len=scaled(row.output_length, options.scale_lengths),
+            output_len=scale_length(row.output_length, options.scale_lengths),
             at=at,
         )
-    texts.finish()
+    texts.report_misses()
 
 
-def requests(source: Source, options: Options) -> list[tuple[int, tuple[Where, Row]]]:
+def requests(source: Source, options: Options) -> list[tuple[int, tuple[RowPosition, MooncakeRequest]]]:
     """(ns, (place, row)) of the stretch that the run replays. Raises UsageError."""
     found = ((where, _row(where, row)) for where, row in rows(source))
-    return window(((round(row.timestamp * 1e6), (where, row)) for where, row in found), source, options)
+    return select_window(((round(row.timestamp * 1e6), (where, row)) for where, row in found), source, options)
 
 
-def parts(row: Row, scale: float = 1.0) -> list[Part]:
+def segments(row: MooncakeRequest, scale: float = 1.0) -> list[Segment]:
     """A part for each block; all are as long as the scale makes 512 tokens, but the last has what is left."""
     rest = row.input_length - BLOCK_TOKENS * (len(row.hash_ids) - 1)
     sizes = [BLOCK_TOKENS] * (len(row.hash_ids) - 1) + [rest]
-    return [Part(BLOCK, number, scaled(size, scale)) for number, size in zip(row.hash_ids, sizes, strict=True)]
+    return [Segment(BLOCK, number, scale_length(size, scale)) for number, size in zip(row.hash_ids, sizes, strict=True)]
 
 
-def hit_share(asked: Iterable[Row], scale: float = 1.0, page: int | None = None) -> float | None:
+def hit_ratio(asked: Iterable[MooncakeRequest], scale: float = 1.0, page: int | None = None) -> float | None:
     """The share of input tokens that a prefix cache without limits would know, from `hash_ids` alone: leading blocks
     that an earlier request began with in the same order. None where nothing is asked.
 
@@ -72,20 +72,20 @@ def hit_share(asked: Iterable[Row], scale: float = 1.0, page: int | None = None)
     hits = total = 0
     for row in asked:
         node = known = 0
-        for part in parts(row, scale):
+        for part in segments(row, scale):
             step = (node, part.number, part.length)
-            whole = page is not None or part.length == scaled(BLOCK_TOKENS, scale)
+            whole = page is not None or part.length == scale_length(BLOCK_TOKENS, scale)
             known += part.length * (whole and step in seen)
             node = seen.setdefault(step, len(seen) + 1)
-        length = sum(part.length for part in parts(row, scale))
+        length = sum(part.length for part in segments(row, scale))
         hits += known if page is None else min(known, length - 1) // page * page
         total += length
     return hits / total if total else None
 
 
-def _row(where: Where, value: object) -> Row:
+def _row(where: RowPosition, value: object) -> MooncakeRequest:
     try:
-        row = msgspec.convert(value, Row)
+        row = msgspec.convert(value, MooncakeRequest)
     except msgspec.ValidationError as exc:
         raise UsageError(f"{where}: not a row of a Mooncake trace ({exc})") from exc
     blocks = math.ceil(row.input_length / BLOCK_TOKENS)

@@ -15,7 +15,7 @@ from loadstone.units import NS_PER_S
 T = TypeVar("T")
 
 
-def window(rows: Iterable[tuple[int, T]], source: Source, options: Options) -> list[tuple[int, T]]:
+def select_window(rows: Iterable[tuple[int, T]], source: Source, options: Options) -> list[tuple[int, T]]:
     """(ns, row) pairs in order of time, the stretch from --from to --to of them counted from the first instant, at most
     as many as the run needs. Times in the result count from --from. Raises UsageError when nothing is left."""
     ordered = sorted(rows, key=lambda pair: pair[0])
@@ -30,6 +30,6 @@ def window(rows: Iterable[tuple[int, T]], source: Source, options: Options) -> l
     return kept[: options.count] if options.in_order else kept
 
 
-def scaled(length: int, scale: float) -> int:
+def scale_length(length: int, scale: float) -> int:
     """Tokens of a trace after --scale-lengths, at least one."""
     return max(1, round(length * scale))

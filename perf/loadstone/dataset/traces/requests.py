@@ -17,8 +17,8 @@ import msgspec
 
 from loadstone.config.redact import is_secret
 from loadstone.dataset.formats.jsonl import rows
-from loadstone.dataset.rows import is_request, output_len, request, row_id
-from loadstone.dataset.source import Options, Source, Where
+from loadstone.dataset.rows import is_request, output_len, request_prompt, row_id
+from loadstone.dataset.source import Options, RowPosition, Source
 from loadstone.dataset.traces import replay
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
@@ -41,7 +41,7 @@ Row = dict[str, Any]
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Prompts in order of time. Raises UsageError."""
     timed = ((_instant(row, where), (where, row)) for where, row in map(_checked, rows(source)))
-    found = replay.window(timed, source, options)
+    found = replay.select_window(timed, source, options)
     models = sum("model" in _body(row, where) for _, (where, row) in found)
     if models:
         source.notice(f"{source.name}: the models that {models} bodies name are left out; --model holds")
@@ -51,7 +51,7 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
     return (_prompt(row, where, at) for at, (where, row) in found)
 
 
-def _checked(place: tuple[Where, Any]) -> tuple[Where, Row]:
+def _checked(place: tuple[RowPosition, Any]) -> tuple[RowPosition, Row]:
     """The row, with a body that is an object and headers that can be sent."""
     where, row = place
     if not isinstance(row, dict):
@@ -61,9 +61,9 @@ def _checked(place: tuple[Where, Any]) -> tuple[Where, Row]:
     return where, row
 
 
-def _prompt(row: Row, where: Where, at: int) -> Prompt:
+def _prompt(row: Row, where: RowPosition, at: int) -> Prompt:
     body = {key: value for key, value in _body(row, where).items() if key != "model"}
-    prompt = request(body, where, drop=()) if is_request(body) else Prompt(id="", body=body)
+    prompt = request_prompt(body, where, drop=()) if is_request(body) else Prompt(id="", body=body)
     return msgspec.structs.replace(
         prompt,
         id=row_id(row, where, IDS),
@@ -73,7 +73,7 @@ def _prompt(row: Row, where: Where, at: int) -> Prompt:
     )
 
 
-def _instant(row: Row, where: Where) -> int:
+def _instant(row: Row, where: RowPosition) -> int:
     """ns since 1970, or since whenever the numbers count from."""
     value = row.get("timestamp")
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -87,7 +87,7 @@ def _instant(row: Row, where: Where) -> int:
     return round(seconds * NS_PER_S)
 
 
-def _from_iso(text: str, where: Where) -> int:
+def _from_iso(text: str, where: RowPosition) -> int:
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError as exc:
@@ -96,13 +96,13 @@ def _from_iso(text: str, where: Where) -> int:
     return since // timedelta(microseconds=1) * 1000
 
 
-def _no_time(value: object, where: Where) -> UsageError:
+def _no_time(value: object, where: RowPosition) -> UsageError:
     if value is None:
         return UsageError(f"{where}: no `timestamp` in the row; is this file a workload_trace?")
     return UsageError(f"{where}: timestamp is {str(value)[:40]!r}, neither seconds nor an ISO 8601 time")
 
 
-def _body(row: Row, where: Where) -> Row:
+def _body(row: Row, where: RowPosition) -> Row:
     body = row.get("body")
     if isinstance(body, str):
         try:
@@ -114,7 +114,7 @@ def _body(row: Row, where: Where) -> Row:
     return body
 
 
-def _headers(row: Row, where: Where) -> dict[str, str]:
+def _headers(row: Row, where: RowPosition) -> dict[str, str]:
     headers = row.get("headers") or {}
     if not isinstance(headers, dict):
         raise UsageError(f"{where}: headers is not an object of names and values")

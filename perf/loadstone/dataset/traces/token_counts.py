@@ -16,9 +16,9 @@ from functools import partial
 from msgspec import Struct
 
 from loadstone.dataset.formats.csv import table
-from loadstone.dataset.source import Options, Source, Where
-from loadstone.dataset.synthetic.text import OWN, Part, writer
-from loadstone.dataset.traces.replay import scaled, window
+from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.synthetic.text import UNIQUE, Segment, text_generator
+from loadstone.dataset.traces.replay import scale_length, select_window
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 from loadstone.units import NS_PER_S
@@ -49,7 +49,7 @@ def _count(cell: str) -> int:
     return int(cell)
 
 
-class Trace(Struct, frozen=True):
+class TraceFormat(Struct, frozen=True):
     """The columns of a trace, and how its times are read."""
 
     at: str
@@ -59,32 +59,34 @@ class Trace(Struct, frozen=True):
     form: str
 
 
-AZURE = Trace("TIMESTAMP", "ContextTokens", "GeneratedTokens", _wall, "a time such as 2023-11-16 18:15:46.6805900")
-BURSTGPT = Trace("Timestamp", "Request tokens", "Response tokens", _seconds, "a number of seconds")
+AZURE = TraceFormat(
+    "TIMESTAMP", "ContextTokens", "GeneratedTokens", _wall, "a time such as 2023-11-16 18:15:46.6805900"
+)
+BURSTGPT = TraceFormat("Timestamp", "Request tokens", "Response tokens", _seconds, "a number of seconds")
 
 
-class Row(Struct, frozen=True):
-    where: Where
+class TokenCounts(Struct, frozen=True):
+    where: RowPosition
     input: int
     output: int
 
 
-def read(trace: Trace, source: Source, options: Options) -> Iterator[Prompt]:
+def read(trace: TraceFormat, source: Source, options: Options) -> Iterator[Prompt]:
     """Prompts at their recorded times, in order of time. Raises UsageError."""
-    kept = window(_answered(trace, source), source, options)
-    texts = writer(source, options)
+    kept = select_window(_answered(trace, source), source, options)
+    texts = text_generator(source, options)
     for at, row in kept:
-        part = Part(OWN, row.where.number, scaled(row.input, options.scale_lengths))
-        output_len = scaled(row.output, options.scale_lengths)
-        yield Prompt(id=row.where.id, text=texts.write([part]), input_len=part.length, output_len=output_len, at=at)
-    texts.finish()
+        part = Segment(UNIQUE, row.where.number, scale_length(row.input, options.scale_lengths))
+        output_len = scale_length(row.output, options.scale_lengths)
+        yield Prompt(id=row.where.id, text=texts.generate([part]), input_len=part.length, output_len=output_len, at=at)
+    texts.report_misses()
 
 
 azure = partial(read, AZURE)
 burstgpt = partial(read, BURSTGPT)
 
 
-def _answered(trace: Trace, source: Source) -> list[tuple[int, Row]]:
+def _answered(trace: TraceFormat, source: Source) -> list[tuple[int, TokenCounts]]:
     """(ns, row) of all requests that were answered; of whichever models, which is told where there are several."""
     models: Counter[str] = Counter()
     found, passed = [], 0
@@ -92,7 +94,7 @@ def _answered(trace: Trace, source: Source) -> list[tuple[int, Row]]:
         at = _value(where, trace.at, cells, trace.time, trace.form)
         counts = [_value(where, name, cells, _count, "a number of tokens") for name in (trace.input, trace.output)]
         if all(counts):
-            found.append((at, Row(where, *counts)))
+            found.append((at, TokenCounts(where, *counts)))
             models[cells.get("Model", "")] += 1
         passed += not all(counts)
     if passed:
@@ -105,7 +107,7 @@ def _answered(trace: Trace, source: Source) -> list[tuple[int, Row]]:
     return found
 
 
-def _cells(trace: Trace, source: Source) -> Iterator[tuple[Where, dict[str, str]]]:
+def _cells(trace: TraceFormat, source: Source) -> Iterator[tuple[RowPosition, dict[str, str]]]:
     """The rows by the names of their columns."""
     found = table(source)
     names = [name.strip() for _, header in [next(found)] for name in header]
@@ -121,7 +123,7 @@ def _cells(trace: Trace, source: Source) -> Iterator[tuple[Where, dict[str, str]
         yield where, dict(zip(names, cells, strict=True))
 
 
-def _value(where: Where, column: str, cells: dict[str, str], read: Callable[[str], int], form: str) -> int:
+def _value(where: RowPosition, column: str, cells: dict[str, str], read: Callable[[str], int], form: str) -> int:
     try:
         return read(cells[column].strip())
     except ValueError as exc:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from loadstone.checks.finding import one_line
-from loadstone.evals.compare.test import MARGIN
+from loadstone.evals.compare.paired_test import MARGIN
 from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table, Tone
 
 if TYPE_CHECKING:
-    from loadstone.evals.compare.load import Compared
+    from loadstone.evals.compare.load import TaskComparison
 
 # Tasks told in a sentence.
 MOST = 5
@@ -23,7 +23,9 @@ _READING = (
 _TONES: dict[str, Tone] = {"better": "good", "same": "good", "worse": "bad", "inconclusive": "doubt"}
 
 
-def page(names: tuple[str, str], models: tuple[str, str], tasks: Sequence[Compared], margin: float = MARGIN) -> Page:
+def page(
+    names: tuple[str, str], models: tuple[str, str], tasks: Sequence[TaskComparison], margin: float = MARGIN
+) -> Page:
     """`names`: of base and new."""
     base, new = (one_line(name, 60) for name in names)
     verdicts = [each.difference.verdict(margin) for each in tasks if each.difference]
@@ -34,7 +36,7 @@ def page(names: tuple[str, str], models: tuple[str, str], tasks: Sequence[Compar
     return Page(f"{new} against {base}", Prose(f"{_lead(tasks, margin)}\n{about}", tone), sections)
 
 
-def _lead(tasks: Sequence[Compared], margin: float) -> str:
+def _lead(tasks: Sequence[TaskComparison], margin: float) -> str:
     """What has changed first, then in the order of the tasks."""
     changed = [each for each in tasks if each.difference and each.difference.verdict(margin) in ("better", "worse")]
     told = [*changed, *(each for each in tasks if each not in changed)]
@@ -42,7 +44,7 @@ def _lead(tasks: Sequence[Compared], margin: float) -> str:
     return " ".join(_said(each, margin) for each in told[:MOST]) + more
 
 
-def _said(each: Compared, margin: float) -> str:
+def _said(each: TaskComparison, margin: float) -> str:
     found = each.difference
     if found is None:
         return f"{one_line(each.task)}: no item was answered by both."
@@ -52,7 +54,7 @@ def _said(each: Compared, margin: float) -> str:
             f"(95 % interval {_ends(each)}).")  # fmt: skip
 
 
-def _unlike(tasks: Sequence[Compared]) -> list[Prose]:
+def _unlike(tasks: Sequence[TaskComparison]) -> list[Prose]:
     """What makes a comparison one of different things, each in one sentence however many tasks it holds for."""
     modes = [f"{one_line(each.task)} by {each.modes[0]} and by {each.modes[1]}"
              for each in tasks if each.modes[0] != each.modes[1]]  # fmt: skip
@@ -75,14 +77,14 @@ def _named(tasks: Sequence[str]) -> str:
     return "; ".join(tasks[:MOST]) + more
 
 
-def _table(tasks: Sequence[Compared], margin: float) -> Table:
+def _table(tasks: Sequence[TaskComparison], margin: float) -> Table:
     columns = ["task", "base", "new", "difference, points", "95 % interval", "p", "verdict", "only new right",
                "only base right", "items", "failed", "same words", "metric"]  # fmt: skip
     note = "failed: left out, as one side has no answer; same words: answers that are the same to the letter"
     return Table("Tasks", columns, [_row(each, margin) for each in tasks], note, numeric=True)
 
 
-def _row(each: Compared, margin: float) -> list[str]:
+def _row(each: TaskComparison, margin: float) -> list[str]:
     found, same = each.difference, "-" if each.same is None else f"{each.same:.1%}"
     if found is None:
         return [one_line(each.task), *["-"] * 8, "0", f"{each.failed:,}", same, each.metric]
@@ -93,12 +95,12 @@ def _row(each: Compared, margin: float) -> list[str]:
             f"{each.failed:,}", same, each.metric]  # fmt: skip
 
 
-def _ends(each: Compared) -> str:
+def _ends(each: TaskComparison) -> str:
     ends = each.difference.difference.interval if each.difference else None
     return "-" if ends is None else f"{100 * ends[0]:+.2f} to {100 * ends[1]:+.2f}"
 
 
-def _chart(tasks: Sequence[Compared]) -> list[Chart]:
+def _chart(tasks: Sequence[TaskComparison]) -> list[Chart]:
     told = [
         (each, each.difference.difference) for each in tasks if each.difference and each.difference.difference.interval
     ]

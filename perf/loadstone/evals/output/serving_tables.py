@@ -21,7 +21,7 @@ MOST = 8
 _TONES = {"valid": "good", "suspect": "doubt", "invalid": "bad"}
 
 
-class Bin(Struct, frozen=True, kw_only=True):
+class AnswerBin(Struct, frozen=True, kw_only=True):
     """Answers that are alike in something: how many were right, of those that were judged."""
 
     name: str
@@ -29,7 +29,7 @@ class Bin(Struct, frozen=True, kw_only=True):
     count: int
 
 
-def served(runs: Mapping[str, Summary]) -> Iterator[Block]:
+def serving_blocks(runs: Mapping[str, Summary]) -> Iterator[Block]:
     """A row a run. An evaluation that was taken up again has several."""
     yield from _verdicts(runs)
     columns = ["run", "requests", "failed", "duration, s", *(label for *_, label in _FIGURES), "QPS", "output tokens/s",
@@ -82,7 +82,7 @@ def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value:,.4g}"
 
 
-def by(latency: Sequence[Bin], finish: Sequence[Bin]) -> Iterator[Block]:
+def breakdown_blocks(latency: Sequence[AnswerBin], finish: Sequence[AnswerBin]) -> Iterator[Block]:
     if latency:
         yield _bins("By latency", "latency", latency, "quarters of the answers that came, from quick to slow")
         yield _chart(latency)
@@ -90,7 +90,7 @@ def by(latency: Sequence[Bin], finish: Sequence[Bin]) -> Iterator[Block]:
         yield _bins("By how it ended", "finish reason", finish, "as the server says")
 
 
-def _bins(title: str, first: str, bins: Sequence[Bin], note: str) -> Table:
+def _bins(title: str, first: str, bins: Sequence[AnswerBin], note: str) -> Table:
     rows = [
         [one_line(each.name), f"{each.count:,}", f"{100 * each.right.value:.2f}%", _ends(each.right)] for each in bins
     ]
@@ -101,7 +101,7 @@ def _ends(found: Estimate) -> str:
     return "-" if found.interval is None else f"{100 * found.interval[0]:.2f} to {100 * found.interval[1]:.2f}"
 
 
-def _chart(bins: Sequence[Bin]) -> Chart:
+def _chart(bins: Sequence[AnswerBin]) -> Chart:
     sure = [each.right.interval for each in bins]
     series = Series(
         "right", [each.name for each in bins], [100 * each.right.value for each in bins], "points",
@@ -111,7 +111,7 @@ def _chart(bins: Sequence[Bin]) -> Chart:
                  series=[series], note="bars: 95 % intervals", height=280)  # fmt: skip
 
 
-def spent(found: EvalCost) -> Table:
+def token_table(found: EvalCost) -> Table:
     rows = [["input tokens", f"{found.input_tokens:,}"], ["of these cached", f"{found.cached_tokens:,}"],
             ["output tokens", f"{found.output_tokens:,}"]]  # fmt: skip
     rows += [["cost", f"{found.cost:,.4f}"]] if found.cost is not None else []
