@@ -148,7 +148,7 @@ class Sender:
         message = request.prepared.request
         name = request.scheduled.request_id
         if name is not None and name != _own_id(request.prepared):
-            message = msgspec.structs.replace(message, own=(*message.own_headers, (REQUEST_ID, name)))
+            message = msgspec.structs.replace(message, own_headers=(*message.own_headers, (REQUEST_ID, name)))
         if message.path != endpoint.path:
             message = msgspec.structs.replace(message, path=endpoint.path)
 
