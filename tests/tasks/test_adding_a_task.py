@@ -1,4 +1,4 @@
-"""docs/adding-a-task.md, tried: its task is asked for by file, its cases score as they are labelled, and it runs."""
+"""The example of docs/adding-a-task.md: its prompts, its labelled cases, and its commands on a simulated server."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def asked(of: Task, root: str) -> list[Sample]:
+def samples_of(of: Task, root: str) -> list[Sample]:
     docs, shots = (rows.rows(of.data, root, shots=shots).docs for shots in (False, True))
     return samples(of, "generation", docs, shots, Which())
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_task_asks_what_it_says() -> None:
+def test_its_prompt() -> None:
     (of,) = catalogue.find(["years.py:BENCHMARK"]).tasks
-    (sample,) = asked(of, ".")
+    (sample,) = samples_of(of, ".")
     question = "In which year was {}? End with `Year: `.\n\nAnswer:"
     before = question.format("the fall of the Berlin Wall") + " Year: 1989\n\n"
     assert build.text(sample.ask) == before + question.format("the first moon landing")
@@ -55,7 +55,7 @@ def test_the_task_asks_what_it_says() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["why"])
 def test_its_cases_score_as_labelled(case: dict[str, Any]) -> None:
     (of,) = catalogue.find(["years.py:BENCHMARK"]).tasks
-    (sample,) = asked(of, ".")
+    (sample,) = samples_of(of, ".")
     assert of.generation is not None
     strict, flexible = of.generation.filters
     item = Sample(task="years", doc_id=0, doc={}, target=case["target"], ask=sample.ask)
@@ -66,10 +66,10 @@ def test_its_cases_score_as_labelled(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_its_scorer_is_found_by_file_and_counts_nearness() -> None:
+def test_its_scorer_by_file_name() -> None:
     near = plugins.find("loadstone.scorers", "years.py:near", {}, "--scorer")
     (of,) = catalogue.find(["years.py:BENCHMARK"]).tasks
-    (sample,) = asked(of, ".")
+    (sample,) = samples_of(of, ".")
     assert near("1972", sample) == {"exact_match": 0.0, "nearness": pytest.approx(0.7)}
     assert near("never", sample) == {"exact_match": 0.0, "nearness": 0.0}
 
@@ -80,11 +80,11 @@ def test_its_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     answers.write_text(json.dumps({"question": ROWS[1]["event"], "answer": "Year: 1969"}) + "\n", "utf-8")
     with servers.Sim(answers=str(answers), ttft="0ms", itl="0ms") as sim:
         for words in commands:
-            done = servers.loadstone(capsys, *[sim.url if word.startswith("http") else word for word in words])
-            assert done.status == 0, done.err
+            result = servers.loadstone(capsys, *[sim.url if word.startswith("http") else word for word in words])
+            assert result.status == 0, result.err
     (results,) = (folder / "years-1").glob("results_*.json")
-    told = json.loads(results.read_text("utf-8"))["results"]["years"]
-    assert {name: told[name] for name in ("exact_match,strict", "nearness,strict", "exact_match,flexible")} == {
+    metrics = json.loads(results.read_text("utf-8"))["results"]["years"]
+    assert {name: metrics[name] for name in ("exact_match,strict", "nearness,strict", "exact_match,flexible")} == {
         "exact_match,strict": 1.0,
         "nearness,strict": 1.0,
         "exact_match,flexible": 1.0,

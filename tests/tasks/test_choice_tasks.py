@@ -1,4 +1,4 @@
-"""The benchmarks of choices: prompts against lm-eval's own, original files, groups, answers that are right."""
+"""Multiple-choice benchmarks: prompts compared with lm-eval's, original files, groups, and right answers."""
 
 from __future__ import annotations
 
@@ -22,28 +22,32 @@ from loadstone.tasks.spec import Benchmark, Mode, Task
 from support.paths import TESTS
 
 PROMPTS = json.loads((TESTS / "tasks/prompts" / "choices.json").read_text("utf-8"))
-BENCHMARKS: list[Benchmark] = [one.BENCHMARK for one in (arc, ceval, gpqa_diamond, hellaswag, mmlu, race, truthful_qa)]
+BENCHMARKS: list[Benchmark] = [
+    module.BENCHMARK for module in (arc, ceval, gpqa_diamond, hellaswag, mmlu, race, truthful_qa)
+]
 TASKS: dict[str, Task] = {task.name: task for benchmark in BENCHMARKS for task in benchmark.tasks}
 Row = dict[str, Any]
 
 
-def normal(task: Task, row: Row) -> Row:
+def converted(task: Task, row: Row) -> Row:
     return task.data.convert_row(row) if task.data.convert_row else row
 
 
-def made(task: Task, mode: Mode, docs: Iterable[Row], shots: Iterable[Row] = (), count: int = 0) -> list[Sample]:
-    rows, pool = [normal(task, row) for row in docs], [normal(task, row) for row in shots]
+def build_samples(
+    task: Task, mode: Mode, docs: Iterable[Row], shots: Iterable[Row] = (), count: int = 0
+) -> list[Sample]:
+    rows, pool = [converted(task, row) for row in docs], [converted(task, row) for row in shots]
     return questions.samples(task, mode, rows, pool, questions.Which(num_fewshot=count))
 
 
-def called(case: Row) -> str:
+def case_id(case: Row) -> str:
     return f"{case['task']}-{case['mode']}-{case['shots']}-{case['doc_id']}"
 
 
-@pytest.mark.parametrize("case", PROMPTS["expected"], ids=called)
+@pytest.mark.parametrize("case", PROMPTS["expected"], ids=case_id)
 def test_a_prompt_is_that_of_lm_eval(case: Row) -> None:
     task, rows = TASKS[case["task"]], PROMPTS["rows"][case["task"]]
-    sample = made(task, case["mode"], rows["docs"], rows["shots"], case["shots"])[case["doc_id"]]
+    sample = build_samples(task, case["mode"], rows["docs"], rows["shots"], case["shots"])[case["doc_id"]]
     assert build.text(sample.ask) == case["context"]
     if case["mode"] == "generation":
         assert task.generation is not None
