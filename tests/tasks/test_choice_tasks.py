@@ -83,7 +83,7 @@ def tried(name: str) -> tuple[Task, list[Sample]]:
     if name.startswith("race_"):
         article = {"id": "high1.txt", "article": "One.", "questions": ["Where?", "Who?"], "answers": ["B", "D"]}
         rows = race.questions({**article, "options": [["a", "b", "c", "d"]] * 2})
-    return TASKS[name], made(TASKS[name], "generation", rows)
+    return TASKS[name], build_samples(TASKS[name], "generation", rows)
 
 
 WORDED = [*PROMPTS["rows"], "race_high", "race_middle"]
@@ -119,7 +119,7 @@ def test_lettered_choices_say_that_they_are_another_test() -> None:
 
 
 def test_a_lettered_question() -> None:
-    (first, *_) = made(TASKS["arc_easy"], "generation", PROMPTS["rows"]["arc_easy"]["docs"])
+    (first, *_) = build_samples(TASKS["arc_easy"], "generation", PROMPTS["rows"]["arc_easy"]["docs"])
     assert first.ask.query == (
         "Question: Which of these melts in the sun?\nA. ice\nB. stone\nC. glass\nD. iron\nAnswer:"
     )
@@ -129,7 +129,7 @@ def test_a_lettered_question() -> None:
 
 def test_lettered_examples_have_the_form_of_the_question() -> None:
     rows = PROMPTS["rows"]["arc_easy"]
-    (first, *_) = made(TASKS["arc_easy"], "generation", rows["docs"], rows["shots"], 2)
+    (first, *_) = build_samples(TASKS["arc_easy"], "generation", rows["docs"], rows["shots"], 2)
     assert [answer for _, answer in first.ask.shots] == [
         "ABCD"[int(asked.split()[3]) % 4] for asked, _ in first.ask.shots
     ]
@@ -137,7 +137,7 @@ def test_lettered_examples_have_the_form_of_the_question() -> None:
 
 
 def test_numbered_choices_get_letters() -> None:
-    (_, second, third) = made(TASKS["arc_easy"], "generation", PROMPTS["rows"]["arc_easy"]["docs"])
+    (_, second, third) = build_samples(TASKS["arc_easy"], "generation", PROMPTS["rows"]["arc_easy"]["docs"])
     assert (second.target, third.target) == ("A", "C")
     assert "E. lead" in third.ask.query
 
@@ -167,7 +167,7 @@ def test_the_right_answer_of_gpqa_moves_with_the_question() -> None:
 def test_the_true_choice_does_not_stand_first_where_letters_are_shown() -> None:
     targets = {"choices": ["true", "f1", "f2", "f3"], "labels": [1, 0, 0, 0]}
     rows = [{"question": f"Is it {number}?", "mc1_targets": targets, "mc2_targets": targets} for number in range(40)]
-    assert {sample.target for sample in made(TASKS["truthfulqa_mc1"], "generation", rows)} == set("ABCD")
+    assert {sample.target for sample in build_samples(TASKS["truthfulqa_mc1"], "generation", rows)} == set("ABCD")
 
 
 # Original files
