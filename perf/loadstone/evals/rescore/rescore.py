@@ -110,7 +110,9 @@ def rescore(
         tallies = {task.setup.task.name: task.tally() for task in tasks}
         evaluation = results.build_evaluation(metadata.model, setups, tallies, groups)
     else:
-        about = EvalMetadata(model=metadata.model, source=metadata.source, arguments=metadata.arguments, began=now, took=0.0)
+        about = EvalMetadata(
+            model=metadata.model, source=metadata.source, arguments=metadata.arguments, began=now, took=0.0
+        )
         evaluation = results.write_results(folder, about, [(task.setup, iter(task)) for task in tasks], groups, when)
     return RescoreResult(evaluation, [change for task in tasks for change in task.changes.values()])
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.evals.output.lm_eval_samples import OURS
+from loadstone.evals.output.lm_eval_samples import OUR_KEY
 from loadstone.samples import ItemResponses
 from loadstone.tasks.spec import Mode
 
@@ -95,7 +95,7 @@ def _filter_of(line: Line) -> str:
 
 def _own_fields(line: Line) -> dict[str, Any]:
     """Return the fields that Loadstone adds to lm-eval's lines."""
-    fields = line.get(OURS)
+    fields = line.get(OUR_KEY)
     return fields if isinstance(fields, dict) else {}
 
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from loadstone.errors import DataError, UsageError
-from loadstone.evals.output.lm_eval_samples import digest, loaded
+from loadstone.evals.output.lm_eval_samples import decode_line, digest
 from loadstone.evals.rescore.sample_lines import Line, SavedSample, check_line, join_lines
 
 # Returns True if an item is selected, by the text of its doc_id.
@@ -90,7 +90,7 @@ class SamplesFile:
             file.seek(self._offsets[position])
             line = file.readline()
             try:
-                lines.append(check_line(loaded(line)))
+                lines.append(check_line(decode_line(line)))
             except ValueError as exc:
                 raise self.error_at(position, exc) from exc
         try:
@@ -122,7 +122,7 @@ def _decode_key(decoder: msgspec.json.Decoder[_LineKey], line: bytes, path: Path
         return decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         try:
-            fields: Any = loaded(line)
+            fields: Any = decode_line(line)
             is_object = isinstance(fields, dict)
             doc = json.dumps(fields.get("doc") if is_object else None, default=str).encode()
             ids = {name: fields.get(name) for name in ("doc_id", "doc_hash")} if is_object else fields

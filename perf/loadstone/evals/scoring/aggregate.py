@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from loadstone.evals.scoring import intervals
 from loadstone.evals.scoring.score import mean_value
-from loadstone.samples import Estimate, Figure, Outcome, Score, TaskResult
+from loadstone.samples import Estimate, MetricResult, Outcome, Score, TaskResult
 from loadstone.tasks.spec import Mode
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -142,7 +142,7 @@ class TaskTally:
             column = self._columns[metric, name]
             bounded = not intervals.has_own_scale(metric)
             figures.append(
-                Figure(
+                MetricResult(
                     metric=metric,
                     filter=name,
                     all=intervals.estimate(column.all, column.clusters, bounded) or Estimate(value=0.0, n=0),

@@ -41,7 +41,7 @@ def estimate(
     if not bounded:
         if not error:
             return Estimate(value=value, n=count, stderr=error)
-        half = distributions.quantile(0.975, count - 1) * error
+        half = distributions.student_t(0.975, count - 1) * error
         return Estimate(value=value, n=count, stderr=error, interval=(value - half, value + half), method=STUDENT)
 
     if clusters is not None:
@@ -89,7 +89,7 @@ def mean_of_means(parts: Sequence[Estimate]) -> Estimate:
     if len(errors) < len(parts):
         return Estimate(value=value, n=len(parts))
     error = math.sqrt(sum(each**2 for each in errors)) / len(parts)
-    interval = _clip(value, distributions.quantile(0.975, distributions.MANY) * error) if error else None
+    interval = _clip(value, distributions.student_t(0.975, distributions.MANY) * error) if error else None
     return Estimate(value=value, n=len(parts), stderr=error, interval=interval, method="normal, of the tasks")
 
 
@@ -118,7 +118,7 @@ def _student(value: float, count: int, error: float | None, independent: int, me
     if error < 1e-12:
         interval = wilson(value * independent, independent)
         return Estimate(value=value, n=count, stderr=error, interval=interval, method=ALIKE)
-    interval = _clip(value, distributions.quantile(0.975, independent - 1) * error)
+    interval = _clip(value, distributions.student_t(0.975, independent - 1) * error)
     return Estimate(value=value, n=count, stderr=error, interval=interval, method=method)
 
 
