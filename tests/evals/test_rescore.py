@@ -199,7 +199,7 @@ def evaluated(folder: Path) -> Path:
 
 def test_ours_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outcomes too, which lm-eval's layout does not know; the same lines again."""
-    monkeypatch.setattr(catalogue, "load_instance", lambda names: catalogue.Selection([SUMS], []))
+    monkeypatch.setattr(catalogue, "find", lambda names: catalogue.Selection([SUMS], []))
     before = evaluated(tmp_path / "a")
     found = rescore(before, folder=tmp_path / "b")
     (task,) = found.evaluation.tasks
