@@ -284,7 +284,7 @@ def make_plan(load: Load, rows: DatasetShape) -> Plan:
 
 
 def _end(load: Load) -> int | None:
-    """Return the ns after which nothing is sent; None: after the last request, or a time from the first measured one."""
+    """Return the ns after which nothing is sent; None where the last request, or the first measured one, decides."""
     if load.stages:
         return round(sum(stage.seconds for stage in load.stages) * NS_PER_S)
     if load.duration is None or (load.rate is None and load.arrivals != REPLAY):
