@@ -70,7 +70,7 @@ async def load_test(
     """Run a load test against `config.url` and write the run folder.
 
     config: what to run.
-    model: an object with `predict`, used in place of a server (docs/own-models.md).
+    model: an object with `predict`, used in place of a server (docs/extending.md).
     notice: called with sentences for the operator.
     live: called with the progress; shows it while the run goes on.
 

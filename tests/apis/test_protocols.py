@@ -31,7 +31,6 @@ from loadstone.errors import UsageError
 from loadstone.plugins import load_instance
 from loadstone.records import Prompt, Usage
 from support import servers as servers
-from support.paths import ROOT
 from support.servers import QUICK, Sim
 from support.streams import DONE, event
 
@@ -1010,23 +1009,6 @@ def test_a_run_by_name(name: str, capsys: pytest.CaptureFixture[str], tmp_path: 
 
 
 # one's own
-
-
-def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    document = (ROOT / "docs" / "own-api.md").read_text("utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
-    (tmp_path / "own.py").write_text(code, "utf-8")
-    (name,) = set(re.findall(r"--api own\.py:(\w+)", document))
-    with Sim() as sim:
-        for stream in ([], ["--no-stream"]):
-            folder = tmp_path / f"run{len(stream)}"
-            flags = ["--url", sim.url, "--api", f"{tmp_path / 'own.py'}:{name}", "-n", 4, "--output-len", 5, *stream]
-            done = servers.loadstone(capsys, "run", *flags, "-o", folder)
-            assert done.status == 0, done.err
-            rows = servers.records(folder)
-            assert [(row.error, row.usage) for row in rows] == [(None, Usage(row.usage.prompt, 5)) for row in rows
-                                                                if row.usage]  # fmt: skip
-            assert {row.streamed for row in rows} == {not stream}
 
 
 @pytest.mark.parametrize("part", [object(), "text", dict, ResponseParser])

@@ -195,11 +195,11 @@ LAW = (
         ({"prefix_count": 5}, "--prefix-count 5 needs the prefixes' length: give --prefix-len as well"),
         (
             {"input_len": 10**8},
-            "--input-len gives 100,000,000, above 10,000,000; a law takes a bound, such as max=4096",
+            "--input-len gives 100,000,000, above 10,000,000; a distribution takes a bound, such as max=4096",
         ),
         (
             {"range_ratio": 0.5},
-            "--range-ratio spreads a plain number, and --input-len is a law: give a number, or no --range-ratio",
+            "--range-ratio spreads a plain number, and --input-len is a distribution: give a number, or no --range-ratio",
         ),
         ({"seed": -1}, "--seed must be at least 0, not -1"),
     ],

@@ -217,7 +217,7 @@ def test_the_page_of_the_example(example: Measured) -> None:
     summary, _, found = example
     made = page(summary, found)
     assert [section.title for section in made.sections] == [
-        "Numbers", "Distributions", "Over time", "Inside requests", "Steady window", "Parts of the load", "Failures",
+        "Numbers", "Distributions", "Over time", "Inside requests", "Steady window", "Groups of requests", "Failures",
         "Run", "Configuration", "Client and environment",
     ]  # fmt: skip
     assert [section.title for section in made.sections if section.folded] == [
@@ -290,14 +290,14 @@ def test_nothing_measured_and_records_not_at_hand(example: Measured) -> None:
     assert chart_data.trace(columns) is None
     assert "Invalid" in run_page.render(measure_columns(columns))
     without = run_page.render(example[0])
-    assert "Say loadstone report RUN --as html." in without
+    assert "Run loadstone report RUN --as html." in without
     assert "<figure" not in without
 
 
 def test_a_verdict_that_says_all_is_well(example: Measured) -> None:
     good = msgspec.structs.replace(example[0], verdict=Verdict("valid", []))
     lead = page(good, None).lead
-    assert (lead.tone, lead.text) == ("good", "Valid: nothing that was looked at speaks against these numbers.")
+    assert (lead.tone, lead.text) == ("good", "Valid: no check found a reason to doubt these numbers.")
 
 
 def test_a_report_is_less_than_3_mb_at_its_largest(example: Measured) -> None:

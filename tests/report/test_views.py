@@ -305,10 +305,10 @@ def test_what_was_not_measured_is_counted() -> None:
         failed("stopped", 0, 10),
     ]
     rows = shown("Run", {"expected": 9}, *records)
-    assert rows["requests"] == ["2 completed of 9 (1 more to warm up, 1 more to cool down)"]
+    assert rows["requests"] == ["2 completed of 9 (1 more for warm-up, 1 more for cool-down)"]
     assert rows["failed"] == ["1, 1 cut off at the end"]
-    assert rows["cancelled"] == ["1 by the client, on purpose"]
-    assert rows["abandoned"] == ["5 later turns were not sent, as the turn before had no answer"]
+    assert rows["cancelled"] == ["1 by the client, as configured"]
+    assert rows["abandoned"] == ["5 later turns: the turn before them failed"]
     assert {"cancelled", "abandoned"}.isdisjoint(shown("Run", {}, streamed(0, 10, 20)))
 
 
@@ -324,17 +324,17 @@ def test_objectives_one_by_one_and_together() -> None:
         "TTFT": ["200 ms", "33.3%", "33.3%"],
         "output tokens": ["2", "66.7%", "66.7%"],
         "latency": ["5000 ms", "66.7%", "66.7%"],
-        "all together": ["", "33.3%", "33.3%"],
+        "all objectives": ["", "33.3%", "33.3%"],
         "goodput": ["", "2 /s", "8 /s"],
     }
     [table] = [table for table in run_tables.tables(measure(records, run)) if table.title == "Objectives"]
-    assert table.note == "of 3 requests judged; a failure meets none"
+    assert table.note == "of 3 judged requests; a failed request meets no objective"
 
 
 def test_an_objective_that_cannot_be_told_is_not_shown_as_met() -> None:
     run = {"config": {"goodput": {"tpot": 0.1}}}
     rows = shown("Objectives", run, streamed(0, 10, 20, usage=None))
-    assert (rows["TPOT"], rows["all together"], rows["goodput"]) == (
+    assert (rows["TPOT"], rows["all objectives"], rows["goodput"]) == (
         ["100 ms", "-", "-"],
         ["", "-", "-"],
         ["", "-", "-"],
@@ -351,7 +351,7 @@ TALK = [
 def test_a_group_is_a_table_without_the_columns_nobody_told() -> None:
     [table] = [table for table in run_tables.tables(measure(TALK)) if table.title == "By turn of the conversation"]
     assert table.columns == [
-        "times in ms", "requests", "QPS", "TTFT mean", "TPOT mean", "output/s", "cached", "errors",
+        "times in ms", "requests", "QPS", "TTFT mean", "TPOT mean", "output tokens/s", "cached", "errors",
     ]  # fmt: skip
     assert table.rows == [
         ["1", "1", "2", "100.00", "50.00", "6.0", "0.0%", "0.00%"],
@@ -402,10 +402,10 @@ def test_example_records_read_back() -> None:
 
 
 def test_the_report_says_why_a_mean_has_no_interval(summary: Summary) -> None:
-    why = "neighbours are alike: worth {} independent values, and an interval takes 14"
+    why = "consecutive values are correlated: effective sample size {}, an interval needs 14"
     lone = {
         name: msgspec.structs.replace(summary.metrics[name], ci95={"mean": None}, refused={"mean": why.format(count)})
         for name, count in (("ttft", 7), ("tpot", 13))
     }
     told = " ".join(terminal.render(msgspec.structs.replace(summary, metrics=summary.metrics | lone)).split())
-    assert f"no ± for TTFT, TPOT: {why.format('7 to 13')} (a run 2 times as long would have them all)" in told
+    assert f"no ± for TTFT, TPOT: {why.format('7 to 13')} (a run 2 times as long would have intervals for all)" in told

@@ -446,7 +446,12 @@ def test_two_servers_stand_apart_and_are_counted_together() -> None:
     assert counts[0] / counts[1] == pytest.approx(60 / (SENT - 60))
     assert found.server.tallies[0].server == SENT
     titles = [table.title for table in server_tables.tables(found.server)]
-    assert titles == ["Server http://a/metrics", "Server http://b/metrics", "Client and server", "Counted by both"]
+    assert titles == [
+        "Server http://a/metrics",
+        "Server http://b/metrics",
+        "Client and server",
+        "Counts of client and server",
+    ]
     assert "\nserver=http://a/metrics,running,requests,1,8.0," not in summary_csv.render(found)
     assert "server=http://b/metrics,finished" in summary_csv.render(found)
 
@@ -485,6 +490,6 @@ def test_a_run_that_was_not_scraped_has_no_servers_side() -> None:
 def test_the_tables_say_what_a_histogram_can_tell() -> None:
     found = summary(scraped(vllm(-0.1, 0), vllm(99.0, SENT)))
     server, beside, counted = server_tables.tables(found.server)
-    assert server.note == "vLLM at http://a/metrics, asked 2 times"
+    assert server.note == "vLLM at http://a/metrics, read 2 times"
     assert beside.rows[0][-1] == "99.80 (80 to 100)"
     assert counted.rows == [["requests with output", f"{SENT - 3} ({SENT} sent)", f"{SENT}"]]

@@ -84,7 +84,7 @@ def test_order_matters_for_intervals_only() -> None:
 def test_too_few_for_an_interval() -> None:
     few = describe(np.random.default_rng(1).normal(size=MIN_SAMPLES - 1), "s")
     assert set(few.ci95.values()) == {None}
-    assert few.refused["mean"] == "19 values, and an interval takes 20"
+    assert few.refused["mean"] == "19 values, an interval needs 20"
     enough = describe(np.random.default_rng(1).normal(size=MIN_SAMPLES), "s")
     assert enough.ci95["mean"] is not None
     assert enough.ci95["p95"] is None
@@ -97,7 +97,7 @@ def test_no_interval_beyond_the_sample_and_how_many_it_would_take() -> None:
     assert metric.ci95["p99"] is None
     assert metric.ci95["p50"] is not None
     assert "p50" not in metric.refused
-    found = re.fullmatch(r"150 values, and an interval takes about (\d+)", metric.refused["p99"])
+    found = re.fullmatch(r"150 values, an interval needs about (\d+)", metric.refused["p99"])
     assert found is not None
     needed = int(found[1])
     assert 300 < needed < 600
@@ -108,9 +108,9 @@ def test_what_hangs_together_has_no_interval_and_says_why() -> None:
     metric = describe(np.random.default_rng(3).normal(size=300).cumsum(), "s")
     assert set(metric.ci95.values()) == {None}
     assert re.fullmatch(
-        r"neighbours are alike: worth \d+ independent values, and an interval takes 14", metric.refused["mean"]
+        r"consecutive values are correlated: effective sample size \d+, an interval needs 14", metric.refused["mean"]
     )
-    assert metric.refused["p99"].endswith("takes 100")
+    assert metric.refused["p99"].endswith("needs 100")
 
 
 def test_waves_of_a_closed_loop_count_as_one_value_each() -> None:
@@ -122,7 +122,7 @@ def test_waves_of_a_closed_loop_count_as_one_value_each() -> None:
     assert len(given) > 0.8 * len(runs)
     assert 0.91 < np.mean([low <= math.exp(0.08) <= high for low, high in given]) < 0.99
     short = [describe(np.repeat(one[:19], 16)[:300], "s") for one in levels]
-    assert all(run.ci95["mean"] is None and "takes 14" in run.refused["mean"] for run in short)
+    assert all(run.ci95["mean"] is None and "needs 14" in run.refused["mean"] for run in short)
 
 
 def test_every_figure_has_an_interval_or_a_reason() -> None:

@@ -86,7 +86,7 @@ def test_nothing_meets_down_to_the_least_rate() -> None:
 def test_everything_meets_up_to_the_bound() -> None:
     found = probed(lambda *_: "met", Range(start=1.0, lowest=1.0, highest=50.0))
     assert slo_search.find_answer(found) == Answer(50.0, None, [])
-    assert slo_search.explain_gap(found) == "50 is the most that was tried"
+    assert slo_search.explain_gap(found) == "50 is the highest load tried"
     assert max(found, key=lambda probe: probe.load).confirmed
 
 
@@ -98,7 +98,7 @@ def test_a_stretch_that_stays_open_is_inside_the_interval() -> None:
     assert answer.low < 9 <= answer.against[0] <= answer.against[-1] <= 11 < answer.high
     assert answer.against[0] / answer.low <= 1.051
     assert answer.high / answer.against[-1] <= 1.051
-    assert "stayed open or contradict others" in slo_search.explain_gap(found)
+    assert "stayed unresolved or contradict others" in slo_search.explain_gap(found)
 
 
 def test_probes_that_contradict_each_other_are_inside_the_interval() -> None:
@@ -211,7 +211,7 @@ def test_what_is_met_with_an_unfit_client_is_met_but_said() -> None:
     """It makes answers look later than they are, never earlier."""
     found = slo_probe.make_probe(1, [spoiled(0.0, 5000)] * 2, P99, 5)
     assert (found.call, found.confirmed) == ("met", True)
-    assert "in 2 of 2 runs the client was unfit (event-loop lag: 14 ms), which makes answers" in (found.why or "")
+    assert "in 2 of 2 runs the client was unfit (event-loop lag: 14 ms), which makes responses" in (found.why or "")
 
 
 FAR: list[tuple[list[float], Outcome]] = [
@@ -259,7 +259,7 @@ def test_nothing_surely_met_is_not_all_missed() -> None:
 
     assert told("missed", "missed") == "no load that was tried meets them, down to 1 request in flight"
     assert told("unresolved") == (
-        "no load that was tried surely meets them, down to 1 request in flight, which stayed unresolved"
+        "no load that was tried certainly meets them, down to 1 request in flight, which stayed unresolved"
     )
 
 
@@ -288,11 +288,11 @@ def test_a_search_ends_where_the_client_does() -> None:
     calls.append(Probe(8, "unresolved", 3, 600, 1.0, [], unfit=slo_search.MAX_UNFIT))
     assert slo_search.next_load(calls, SLOTS) is None
     assert slo_search.find_answer(calls) == Answer(4, None, [8])
-    assert slo_search.explain_gap(calls) == "8 is the most that was tried, and the client was not up to 8"
+    assert slo_search.explain_gap(calls) == "8 is the highest load tried, and the client could not keep up at 8"
     assert slo_search.next_load(calls[1:], SLOTS) == 4
     alone = [Probe(1, "unresolved", 3, 600, 1.0, [], unfit=slo_search.MAX_UNFIT)]
     assert slo_search.next_load(alone, SLOTS) is None
-    assert slo_search.explain_gap(alone) == "the client was not up to 1, which tells nothing of the server"
+    assert slo_search.explain_gap(alone) == "the client could not keep up at 1, which says nothing about the server"
 
 
 def test_evidence_names_what_the_client_did(tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_above_capacity_the_queue_is_seen_to_grow(tmp_path: Path) -> None:
 def test_a_run_shorter_than_its_answers_has_shown_nothing(tmp_path: Path) -> None:
     found = run(tmp_path, rate=20.0, requests=5)
     assert found.inconclusive is not None
-    assert "an answer takes" in found.inconclusive
+    assert "a response takes" in found.inconclusive
 
 
 def test_goodput_is_judged_by_single_requests(tmp_path: Path) -> None:

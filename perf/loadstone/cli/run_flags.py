@@ -60,7 +60,7 @@ def _server(parser: argparse.ArgumentParser) -> None:
     server.add_argument(
         "--provider",
         metavar="NAME",
-        help="provider that supplies --url, --api-key-env and --api where they are not given (docs/own-models.md);"
+        help="provider that supplies --url, --api-key-env and --api where they are not given (docs/providers.md);"
         " or use --model NAME/MODEL",
     )
     server.add_argument(

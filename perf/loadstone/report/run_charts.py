@@ -168,7 +168,7 @@ def _shaded(summary: Summary, traces: ChartData) -> str:
     return f" Shaded: {', '.join(told)}." if told else ""
 
 
-def growth(traces: ChartData) -> Chart | None:
+def gaps_by_position(traces: ChartData) -> Chart | None:
     """Gaps by the place in the answer."""
     g = traces.gaps_by_position
     if not len(g.start):

@@ -144,14 +144,12 @@ def letter_at(text: str, at: int, options: Sequence[str]) -> str | None:
         return letter.upper()
     if not letter.isupper():
         return None
-    return letter if letter not in "AI" or GOES_ON.match(after) or _is_before_choice(after, letter, options) else None
-
-
-def _is_before_choice(after: str, letter: str, options: Sequence[str]) -> bool:
-    """Return True if the words of the letter's choice follow it: ` Paris` after `A`."""
+    if letter not in "AI" or GOES_ON.match(after):
+        return letter
+    # `A Paris`, if Paris is choice A.
     number = ord(letter) - ord("A")
     words = normalize_words(options[number]) if number < len(options) else ""
-    return bool(words) and normalize_words(after).startswith(words)
+    return letter if words and normalize_words(after).startswith(words) else None
 
 
 def letters_at(text: str, at: int, options: Sequence[str]) -> str:

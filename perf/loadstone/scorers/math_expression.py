@@ -78,12 +78,6 @@ def _tokenize(formula: str) -> list[str]:
     return tokens
 
 
-def _variable(name: str, point: int) -> complex:
-    """Return a fixed number for a variable; at every third point a negative one, where roots and logarithms differ."""
-    size = 0.3 + (crc32(f"{name}.{point}".encode()) % 99_991) / 40_000
-    return complex(-size if point % 3 == 2 else size)
-
-
 class _Evaluator:
     """A recursive descent parser that computes the value as it parses.
 
@@ -191,7 +185,9 @@ class _Evaluator:
         if token in CLOSING and token:
             inner = self.sum()
             self.need(CLOSING[token])
-            return _magnitude(inner) if token == "|" else inner
+            if token != "|":
+                return inner
+            return abs(inner) if isinstance(inner, Fraction) else complex(abs(inner))
         if token[:1].isalpha() or (token[:1] == "\\" and len(token) > 1):
             return self.named_value(token.removeprefix("\\"))
         raise FormulaError(token)
@@ -220,11 +216,16 @@ class _Evaluator:
         return constants[name] if name in constants and self.next != "_" else self.variable(name)
 
     def variable(self, name: str) -> Value:
+        """Return a fixed number for a variable with its subscript; at every third point it is negative.
+
+        Roots and logarithms differ there from what they are elsewhere.
+        """
         if self.take("_"):
             start = self.at
             self.script()
             name += "_" + "".join(token for token in self.tokens[start : self.at] if token not in "{}")
-        return _variable(name, self.point)
+        size = 0.3 + (crc32(f"{name}.{self.point}".encode()) % 99_991) / 40_000
+        return complex(-size if self.point % 3 == 2 else size)
 
     def root(self) -> Value:
         degree: Value = Fraction(2)
@@ -284,7 +285,3 @@ def _binomial(number: Value, chosen: Value) -> Value:
         if not isinstance(part, Fraction) or part.denominator != 1 or not 0 <= part <= MAX_FACTORIAL:
             raise FormulaError("binomial")
     return Fraction(math.comb(int(number.real), int(chosen.real)))
-
-
-def _magnitude(number: Value) -> Value:
-    return abs(number) if isinstance(number, Fraction) else complex(abs(number))

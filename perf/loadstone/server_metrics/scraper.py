@@ -1,4 +1,4 @@
-"""Scrapes servers in a process of its own: `python -m loadstone.server_metrics.scraper`.
+"""Scrape servers' process during a run: `python -m loadstone.server_metrics.scraper`, in its own process.
 
 Parsing a page takes milliseconds, which the process that times streams cannot spare. It is told on stdin what to ask
 for, says on stdout how the first look went, and is told when the run's time began; when its stdin ends, however that

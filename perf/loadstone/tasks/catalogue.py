@@ -1,4 +1,4 @@
-"""Find tasks by the names of `--tasks`: of tasks, groups and benchmarks, built in, installed or in files, and wildcards.
+"""Find tasks by the names of `--tasks`: tasks, groups and benchmarks, built in, installed or in files, and wildcards.
 
 Nothing is read or asked here: the caller reads the user's files, and asks lm-eval for its tasks.
 """
@@ -76,7 +76,7 @@ def _find_one(name: str, categories: Categories | None) -> list[Task | Group]:
         return _match(benchmark.name, [benchmark])
     if ".py:" in name:
         return _entries(_load(name))
-    # First the benchmarks with whose names it begins, so that not all have to be loaded.
+    # First try the benchmarks whose name it begins with, to avoid loading all of them.
     likely = [_load(known) for known in _known_names() if name == known or name.startswith(f"{known}_")]
     matches = (not WILDCARD.search(name) and _match(name, likely)) or _match(name, benchmarks())
     if matches:

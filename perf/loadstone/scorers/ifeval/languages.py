@@ -33,7 +33,10 @@ _WORD_SETS = {
 
 
 def detect_language(text: str) -> str | None:
-    """Return the ISO 639-1 code of the language that most of the text is in, or None for a text without letters."""
+    """Return the ISO 639-1 code of the language that most of the text is in, or None for a text without letters.
+
+    It is English for Latin script without a known word, and likewise the first language of any other script.
+    """
     text = unicodedata.normalize("NFC", text)
     scripts = Counter(_script(letter) for letter in text if letter.isalpha())
     if not scripts:
@@ -42,17 +45,11 @@ def detect_language(text: str) -> str | None:
     if kana * 10 > scripts["CJK"]:  # Japanese mixes few kana with many Chinese characters
         scripts["HIRAGANA"], scripts["KATAKANA"], scripts["CJK"] = kana + scripts["CJK"], 0, 0
     script = scripts.most_common(1)[0][0]
-    return SCRIPTS.get(script) or _detect_by_words(text.lower(), script)
-
-
-def _script(letter: str) -> str:
-    return "LATIN" if letter.isascii() else unicodedata.name(letter, "UNKNOWN").partition(" ")[0]
-
-
-def _detect_by_words(text: str, script: str) -> str:
-    """Return the language of a script with the best score by words and letters, in doubt the script's first one."""
-    words = Counter(WORD.findall(text))
-    letters = Counter(text)
+    if script in SCRIPTS:
+        return SCRIPTS[script]
+    # Of the languages that share the script, take the one with the best score by words and letters.
+    words = Counter(WORD.findall(text.lower()))
+    letters = Counter(text.lower())
     best = next(iter(WORDS.get(script, {"und": ""})))
     best_score = 0.0
     for code, frequent in _WORD_SETS.get(script, {}).items():
@@ -65,3 +62,8 @@ def _detect_by_words(text: str, script: str) -> str:
         if score > best_score:
             best, best_score = code, score
     return best
+
+
+def _script(letter: str) -> str:
+    """Return the first word of the Unicode name of a letter."""
+    return "LATIN" if letter.isascii() else unicodedata.name(letter, "UNKNOWN").partition(" ")[0]

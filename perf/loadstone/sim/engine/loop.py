@@ -1,14 +1,13 @@
-"""The simulated engine in real time: each step ends at its absolute time, and what came out is handed to its answers.
+"""The simulated engine in real time: each step ends at its absolute time, and its tokens go to their responses.
 
-A step begins when the one before ends, so that nothing drifts; the first after a pause when the request arrives. What
-a step holds is `engine`'s business, how its tokens are told is that of `batched`.
+A step starts when the one before ends, so that nothing drifts; the first after a pause starts when the request arrives.
+scheduler.py decides what a step computes; responses.py sends the tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Hashable
 from functools import partial
 from typing import Protocol
 
@@ -27,7 +26,7 @@ from loadstone.sim.truth import TruthRow
 
 
 class EngineResponse(Protocol):
-    """A response whose tokens the engine gives out, step by step (responses.py)."""
+    """What the loop needs of a response (responses.py)."""
 
     request: ParsedRequest
     truth_row: TruthRow
@@ -35,14 +34,14 @@ class EngineResponse(Protocol):
     sequence_numbers: list[int]
 
     def admit(self, choice: int, cached: int | None) -> None:
-        """Note that a choice is about to have its first token."""
+        """Take the number of cached prompt tokens of a choice, before its first token."""
 
     def receive(self, choice: int, tokens: int, planned: int) -> None:
-        """Take new tokens of a choice from a step that ended at `planned` (ns)."""
+        """Take new tokens of a choice, from a step that ended at `planned` (ns)."""
 
 
 class EngineSequence(Struct, gc=False):
-    """A sequence in the engine and the answer it belongs to; times in ns."""
+    """A sequence in the engine, the response it belongs to, and its times in ns (0: not yet)."""
 
     response: EngineResponse
     choice: int
@@ -53,7 +52,11 @@ class EngineSequence(Struct, gc=False):
 
 
 class EngineLoop:
-    """`add` an answer; its tokens come by `receive`, until it has all or leaves."""
+    """Runs the engine. `add` a response; it receives tokens until it has all of them or is removed.
+
+    times: histograms for GET /metrics.
+    _step, _end: the current step, and when it ends (ns).
+    """
 
     def __init__(self, state: ServerState, profile: Profile, loop: asyncio.AbstractEventLoop) -> None:
         self.state = state
@@ -67,52 +70,46 @@ class EngineLoop:
         self._alarm: Alarm | None = make_alarm(loop, self._end_step)
 
     def close(self) -> None:
+        """Stop the loop."""
         if self._alarm:
             self._alarm.close()
             self._alarm = None
 
-    def fits(self, ask: ParsedRequest) -> bool:
-        """All that `asks` lets through fits, but for prompts without a word, which take a token nevertheless."""
-        return ask.prompt_tokens > 0 or ask.tokens < self.engine.limits.max_sequence_tokens
+    def fits(self, parsed: ParsedRequest) -> bool:
+        """Return True if the engine can hold the request.
 
-    def add(self, answer: EngineResponse) -> None:
-        """A sequence for each choice of each prompt; a prompt without an answer is one as well."""
-        ask = answer.request
-        each = max(1, ask.choices // len(ask.prompts))
-        for index, content in enumerate(ask.prompts):
+        All parsed requests fit, except that an empty prompt takes a token here.
+        """
+        return parsed.prompt_tokens > 0 or parsed.tokens < self.engine.limits.max_sequence_tokens
+
+    def add(self, response: EngineResponse) -> None:
+        """Add a sequence for each choice of each prompt, and for each prompt that has no choices."""
+        parsed, limits = response.request, self.engine.limits
+        each = max(1, parsed.choices // len(parsed.prompts))
+        for index, content in enumerate(parsed.prompts):
             tokens = request.split_prompt(content) or [""]
-            hashes, rest = self._hashed(tokens)
+            hashes = kv_cache.block_hashes(tokens, limits.block_size) if limits.prefix_caching else ()
+            tail = tuple(tokens[len(tokens) - len(tokens) % limits.block_size :])
             for choice in range(index * each, (index + 1) * each):
-                start = answer.text_starts[choice % ask.choices]
-                self._add(
-                    answer,
-                    choice,
-                    Sequence(self._next_number, len(tokens), ask.tokens, hashes, rest, partial(text_word, start)),
-                )
+                number = self._next_number
+                word = partial(text_word, response.text_starts[choice % parsed.choices])
+                sequence = Sequence(number, len(tokens), parsed.tokens, hashes, tail, word)
+                self._sequences[number] = EngineSequence(response, choice, sequence, response.truth_row.base)
+                response.sequence_numbers.append(number)
+                self.engine.add(sequence)
+                self._next_number += 1
         if self._step is None:
-            self._start_step(max(answer.truth_row.base, self._end))
+            self._start_step(max(response.truth_row.base, self._end))
 
-    def _hashed(self, tokens: list[str | int]) -> tuple[tuple[int, ...], tuple[Hashable, ...]]:
-        """The hashes of the full blocks, and the tokens after them."""
-        size = self.engine.limits.block_size
-        hashes = kv_cache.block_hashes(tokens, size) if self.engine.limits.prefix_caching else ()
-        return hashes, tuple(tokens[len(tokens) - len(tokens) % size :])
-
-    def _add(self, answer: EngineResponse, choice: int, sequence: Sequence) -> None:
-        self._sequences[self._next_number] = EngineSequence(answer, choice, sequence, answer.truth_row.base)
-        answer.sequence_numbers.append(self._next_number)
-        self.engine.add(sequence)
-        self._next_number += 1
-
-    def remove(self, answer: EngineResponse) -> None:
-        """The answer is over: what it still has in the engine is aborted."""
-        for number in answer.sequence_numbers:
+    def remove(self, response: EngineResponse) -> None:
+        """Remove a response that is over, and abort the sequences that it still has in the engine."""
+        for number in response.sequence_numbers:
             if self._sequences.pop(number, None):
                 self.engine.abort(number)
                 self.times.finished["abort"] += 1
 
     def metrics(self) -> Page:
-        """GET /metrics."""
+        """Return GET /metrics."""
         running, usage = (self._step.running, self._step.usage) if self._step else (0, self.engine.pool.usage)
         return metrics.engine_page(self.engine, self.times, self.state.settings.model, running, usage)
 
@@ -123,41 +120,41 @@ class EngineLoop:
             return
         self._end += max(1, round(step.duration / self._speed))
         for number in step.admitted:
-            if seat := self._sequences.get(number):
-                self.times.queued.add(max(0, at - seat.arrived_at))
+            if entry := self._sequences.get(number):
+                self.times.queued.add(max(0, at - entry.arrived_at))
         if self._alarm:
             self._alarm.set(self._end)
 
     def _end_step(self) -> None:
-        """The step is over: its tokens first, then the next one."""
+        """Hand out the tokens of the step that is over, then start the next one."""
         now = time.monotonic_ns()
         if self._step is None or now < self._end:
             if self._alarm:
                 self._alarm.set(self._end if self._step else None)
             return
         for number, tokens, last in self._step.outputs:
-            if seat := self._sequences.get(number):
+            if entry := self._sequences.get(number):
                 if last:
                     del self._sequences[number]
-                self._time(seat, now, last)
-                seat.response.receive(seat.choice, tokens, self._end)
+                self._record_times(entry, now, last)
+                entry.response.receive(entry.choice, tokens, self._end)
         self._start_step(self._end)
         if self._step is None and self._alarm:
             self._alarm.set(None)
 
-    def _time(self, seat: EngineSequence, now: int, last: bool) -> None:
-        """What vLLM's engine client would observe (v1/metrics/stats.py)."""
+    def _record_times(self, entry: EngineSequence, now: int, last: bool) -> None:
+        """Record what vLLM's engine client would observe (v1/metrics/stats.py)."""
         times = self.times
-        if not seat.first_token_at:
-            times.ttft.add(now - seat.arrived_at)
-            seat.first_token_at = now
+        if not entry.first_token_at:
+            times.ttft.add(now - entry.arrived_at)
+            entry.first_token_at = now
             caching = self.engine.limits.prefix_caching
-            seat.response.admit(seat.choice, seat.sequence.cached_tokens if caching else None)
+            entry.response.admit(entry.choice, entry.sequence.cached_tokens if caching else None)
         else:
-            times.itl.add(now - seat.last_token_at)
-        seat.last_token_at = now
+            times.itl.add(now - entry.last_token_at)
+        entry.last_token_at = now
         if last:
-            times.finished[seat.response.request.finish_reason] += 1
-            times.latency.add(now - seat.arrived_at)
-            if seat.sequence.length > 1:
-                times.tpot.add((now - seat.first_token_at) // (seat.sequence.length - 1))
+            times.finished[entry.response.request.finish_reason] += 1
+            times.latency.add(now - entry.arrived_at)
+            if entry.sequence.length > 1:
+                times.tpot.add((now - entry.first_token_at) // (entry.sequence.length - 1))

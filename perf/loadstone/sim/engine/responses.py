@@ -1,6 +1,6 @@
-"""Answers whose tokens come from the simulated engine, as it has them. Who gives them, and when, is `drive`'s business.
+"""Responses whose tokens come from the simulated engine, step by step. loop.py calls `receive`.
 
-What an event looks like, and what most faults do, is as with the answers at given times, of which these are kinds.
+Events and most faults are those of the responses at given times, which these classes extend.
 """
 
 from __future__ import annotations
@@ -12,18 +12,25 @@ from loadstone.sim import stream_events
 from loadstone.sim.engine.loop import EngineLoop
 from loadstone.sim.response import (
     FAULT_ACTIONS,
-    MID_STREAM_FAULTS,
     ClientConnection,
     Response,
     StreamedResponse,
     WholeResponse,
+    fault_index,
 )
 from loadstone.sim.stream_events import ParsedRequest
 from loadstone.sim.truth import TruthRow
 
 
 class EngineStreamedResponse(StreamedResponse):
-    """An event for each step that has tokens for a choice. Faults in mid-stream strike in the first choice."""
+    """A stream with an event for each step that has tokens for a choice. Mid-stream faults occur in the first choice.
+
+    sequence_numbers: of its sequences in the engine.
+    _generated: tokens of each choice so far.
+    _choices_left: choices that are not complete.
+    _pending: tokens that arrived while the client read too slowly: choice, tokens, planned time.
+    _head: the response head until it is sent.
+    """
 
     __slots__ = ("_choices_left", "_generated", "_head", "_loop", "_offsets", "_pending", "sequence_numbers")
 
@@ -33,9 +40,7 @@ class EngineStreamedResponse(StreamedResponse):
         Response.__init__(self, loop.state, connection, truth_row, request)
         self._loop = loop
         self._events = request.format.stream_events(self.facts([]))
-        self._fault_step = {"empty": 0, **dict.fromkeys(MID_STREAM_FAULTS, request.tokens // 2)}.get(
-            truth_row.fault or "", -1
-        )
+        self._fault_step = fault_index(truth_row.fault, request.tokens)
         self._generated = [0] * request.choices
         self._choices_left = request.choices
         self._offsets = array("q")
@@ -44,46 +49,57 @@ class EngineStreamedResponse(StreamedResponse):
         self.due = truth_row.base
         self._head = self.state.stream_head(connection.keep_alive, request.format.content_type)
         if truth_row.fault != "slow-head":
-            self._send_head()
+            connection.send(self._head)
+            self._head = b""
 
-    def _send_head(self) -> None:
-        self.connection.send(self._head)
-        self._head = b""
-
-    def advance(self, now: int) -> int:  # noqa: ARG002 - the signature of all answers
-        """The first time, to get in line; later when the client reads again."""
+    def advance(self, now: int) -> int:  # noqa: ARG002 - the signature of all responses
+        """Add the request to the engine the first time; later, when the client reads again, send what is pending."""
         if self.finished:
             return 0
         if not self.sequence_numbers:
             if self._head:
-                self._send_head()
+                self.connection.send(self._head)
+                self._head = b""
             self._loop.add(self)
-        waiting, self._pending = self._pending, []
-        for choice, tokens, planned in waiting:
+        pending, self._pending = self._pending, []
+        for choice, tokens, planned in pending:
             self.receive(choice, tokens, planned)
         return 0
 
     def admit(self, choice: int, cached: int | None) -> None:
-        """A choice is about to have its first token. A prompt is counted once, with the first of its choices."""
+        """Add the cached tokens of a choice's prompt, which counts once for all its choices."""
         facts, each = self._events.facts, self.request.choices // len(self.request.prompts)
         if cached is not None and choice % each == 0:
             facts.cached = (facts.cached or 0) + cached
 
     def receive(self, choice: int, tokens: int, planned: int) -> None:
-        """New tokens of a choice, of a step that ended at `planned`."""
+        """Send new tokens of a choice, from a step that ended at `planned` (ns)."""
         if self.finished:
             return
         if self.connection.paused:
             self.blocked = True
             self._pending.append((choice, tokens, planned))
             return
-        opening = b"" if self.sent or self.truth_row.fault == "empty" else self._events.opening()
+        fault = self.truth_row.fault
+        opening = b"" if self.sent or fault == "empty" else self._events.opening()
         first = self._generated[choice]
-        struck = choice == 0 and first <= self._fault_step < first + tokens
-        if struck and self.truth_row.fault in FAULT_ACTIONS:
-            FAULT_ACTIONS[self.truth_row.fault](self, opening)
+        generated = first + tokens
+        at_fault = choice == 0 and first <= self._fault_step < generated
+        if at_fault and fault in FAULT_ACTIONS:
+            FAULT_ACTIONS[fault](self, opening)
             return
-        data = self._event(choice, tokens, struck)
+
+        # The event, and after the last token of all choices the end of the stream.
+        self._generated[choice] = generated
+        last = generated == self.request.tokens
+        render = self._render_corrupt if at_fault else self._events.last if last else self._events.text
+        data = render(choice, self.token_text(choice, first, generated - 1), generated)
+        if last:
+            self._choices_left -= 1
+            if not self._choices_left:
+                closing = b"" if fault == "no-done" else self._events.closing()
+                data += self._events.ending() + closing + stream_events.LAST_CHUNK
+
         stamp = time.monotonic_ns()
         self.connection.send(opening + data if opening else data)
         self.sent.append(stamp)
@@ -93,24 +109,8 @@ class EngineStreamedResponse(StreamedResponse):
             self.finish(stamp, self.request.finish_reason)
             self.connection.finish_response()
 
-    def _event(self, choice: int, tokens: int, spoilt: bool) -> bytes:
-        first = self._generated[choice]
-        self._generated[choice] = done = first + tokens
-        piece = self.token_text(choice, first, done - 1)
-        last = done == self.request.tokens
-        render = self._corrupt if spoilt else self._events.last if last else self._events.text
-        data = render(choice, piece, done)
-        if not last:
-            return data
-        self._choices_left -= 1
-        return data if self._choices_left else data + self._rest()
-
-    def _rest(self) -> bytes:
-        """What follows the last token of all."""
-        closing = b"" if self.truth_row.fault == "no-done" else self._events.closing()
-        return self._events.ending() + closing + stream_events.LAST_CHUNK
-
     def finish(self, end: int | None, reason: str) -> None:
+        """Record the end of the response, and remove it from the engine."""
         if not self.finished:
             self.truth_row.offsets = self._offsets
             self._loop.remove(self)
@@ -118,7 +118,7 @@ class EngineStreamedResponse(StreamedResponse):
 
 
 class EngineWholeResponse(WholeResponse):
-    """Sent when the last token of all choices is there."""
+    """A whole response, sent when the last token of all choices is there."""
 
     __slots__ = ("_cached_tokens", "_loop", "_tokens_left", "sequence_numbers")
 
@@ -132,6 +132,7 @@ class EngineWholeResponse(WholeResponse):
         self.due = truth_row.base
 
     def advance(self, now: int) -> int:
+        """Add the request to the engine the first time; later, send the page."""
         if self.finished:
             return 0
         if self.sequence_numbers:
@@ -141,13 +142,13 @@ class EngineWholeResponse(WholeResponse):
         return 0
 
     def admit(self, choice: int, cached: int | None) -> None:
-        """As in a stream."""
+        """Add the cached tokens of a choice's prompt, as in a stream."""
         each = max(1, self.request.choices // len(self.request.prompts))
         if cached is not None and choice % each == 0:
             self._cached_tokens = (self._cached_tokens or 0) + cached
 
     def receive(self, choice: int, tokens: int, planned: int) -> None:  # noqa: ARG002 - as in a stream
-        """New tokens of a choice, or word that a prompt without an answer is done."""
+        """Count new tokens of a choice, 0 if a prompt without any output is done; send after the last one."""
         self._tokens_left -= tokens or 1
         if not self.finished and not self._tokens_left:
             self.truth_row.offsets = (planned - self.truth_row.base,)
@@ -155,6 +156,7 @@ class EngineWholeResponse(WholeResponse):
             self.advance(planned)
 
     def finish(self, end: int | None, reason: str) -> None:
+        """Record the end of the response, and remove it from the engine."""
         if not self.finished:
             self._loop.remove(self)
         super().finish(end, reason)
