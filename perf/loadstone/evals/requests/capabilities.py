@@ -149,6 +149,7 @@ class _Probe:
 
     async def stops(self) -> None:
         """Request an answer again with a piece of it as one of the stop texts."""
+        # A piece from the middle of an answer at temperature 0, which the same request would produce again.
         api = next((api for api in ("completions", "chat") if self.results.get(api)), None)
         if api is None:
             return
@@ -156,6 +157,7 @@ class _Probe:
         piece = text[len(text) // 2 :][:2]
         if not piece.strip():
             return
+        # With four other stop texts before it, then with three: some servers only honor the first four.
         answers = [await self._generate(api, stop=[*others, piece]) for others in (STOPS, STOPS[1:])]
         expected = text[: text.index(piece)]
         honored = [count for count, answer in zip(STOP_COUNTS, answers, strict=True) if answer == expected]
