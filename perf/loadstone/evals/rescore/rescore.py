@@ -94,7 +94,7 @@ def rescore(
     """
     sources = inputs.open_sources(paths, options.task, options.only, options.data)
     if not any(len(source) for source in sources):
-        raise DataError(f"nothing to judge: no item of {', '.join(map(str, paths))} is wanted")
+        raise DataError(f"nothing to score: no item of {', '.join(map(str, paths))} is selected")
     metadata = inputs.ResultsMetadata(sources[0].paths[0])
     tasks = [_RescoredTask(source, options, metadata) for source in sources if len(source)]
     setups = [task.setup for task in tasks]
