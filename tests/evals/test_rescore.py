@@ -1,4 +1,4 @@
-"""Saved answers judged again: lm-eval's captured samples and ours, older layouts, other extractors, hostile lines."""
+"""Saved answers scored again: samples of lm-eval and of Loadstone, older layouts, other extractors, broken lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers of an ordinary run judged as those of a task, and programs judged only where that is allowed."""
+"""Answers of an ordinary run scored as those of a task, and programs that are only run if that is allowed."""
 
 from __future__ import annotations
 

@@ -72,7 +72,9 @@ async def prepare(settings: Eval, folder: Path, served: Config | None, notice: N
     Raises UsageError.
     """
     if settings.dry_run:
-        raise UsageError("--dry-run sends nothing: loadstone.evals.dry_run.forecast(settings) returns what would be sent")
+        raise UsageError(
+            "--dry-run sends nothing: loadstone.evals.dry_run.forecast(settings) returns what would be sent"
+        )
     # The tasks, and what an earlier evaluation in this folder has determined.
     load = settings.load if served is None else msgspec.structs.replace(settings.load, url=served.url)
     selected = select_tasks(settings, notice)

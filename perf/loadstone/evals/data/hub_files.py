@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from loadstone.config import files as mappings
+from loadstone.config.files import yaml
 from loadstone.errors import DataError
 
 # Endings of data files, in the order of preference if the same rows are there in several formats.
@@ -161,7 +161,7 @@ def _card_configs(card: Path) -> list[dict[str, Any]]:
     if header is None or not re.search(r"^configs:", header[1], re.MULTILINE):
         return []
     try:
-        fields = mappings.yaml(header[1])
+        fields = yaml(header[1])
     except ValueError as exc:
         raise DataError(f"{card}: its head is not YAML ({str(exc)[:160]})") from exc
     configs = fields.get("configs") if isinstance(fields, dict) else None
