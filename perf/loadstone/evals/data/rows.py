@@ -21,6 +21,7 @@ from loadstone.errors import ConfigurationError, DataError, UsageError
 from loadstone.evals.data import formats, hub_files
 from loadstone.tasks.spec import Data, Doc
 
+# The value of --data-dir for the small sets that come with Loadstone.
 BUNDLED = "bundled"
 # Names of files that do not show which dataset they belong to: they are read only in a folder that shows it.
 GENERIC = re.compile(r"(train|test|val|valid|validation|dev|data|questions?|\*)[^a-z]", re.IGNORECASE)
