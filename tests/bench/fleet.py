@@ -19,14 +19,14 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from loadstone.capacity import from_sweep, plan
-from loadstone.capacity.curves import Curve, curves
+from loadstone.capacity.curves import Curve, build_curves
 from loadstone.capacity.demand import Demand
-from loadstone.capacity.plan import PricedStack, Requirements, Size
-from loadstone.capacity.replica import Capacity, CapacityModel, capacity
+from loadstone.capacity.plan import FleetSize, PricedStack, Requirements
+from loadstone.capacity.replica import Capacity, CapacityModel, find_capacity
 from loadstone.metrics.slo import Objective, estimate, parse
 from loadstone.summary import Summary
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep
-from loadstone.sweep.slo_probe import evidence
+from loadstone.sweep.slo_probe import read_evidence
 from support import fleet_simulation
 
 SLO = "ttft.p95<100ms tpot.p95<20ms"
@@ -43,8 +43,10 @@ def main(seeds: int) -> int:
     print("seed  capacity        demand                        replicas  ttft.p95 ms  one fewer: told, ttft.p95 ms")
     for seed in range(seeds):
         curve = fleet_simulation.refined(fleet_simulation.SMALL, RATES, SLO, REQUESTS, seed, 1.04)
-        asked = Requirements(objectives=objectives, demands=demands(curve, capacity(curve, objectives), Random(seed)))
-        found = plan.plan([PricedStack(curve)], asked)
+        asked = Requirements(
+            objectives=objectives, demands=demands(curve, find_capacity(curve, objectives), Random(seed))
+        )
+        found = plan.make_plan([PricedStack(curve)], asked)
         for size in found.stacks[0].sizes:
             one = found.stacks[0].capacity
             full, less = work(size, size.replicas, seed), work(size, size.replicas - 1, seed)
@@ -74,10 +76,10 @@ def clients(seed: int, objectives: tuple[Objective, ...]) -> tuple[bool, bool]:
         )
         run, columns = fleet_simulation.measured(records, concurrency=busy)
         points.append(MeasuredPoint(f"c-{busy}", {"concurrency": busy}, [run]))
-        called[f"c-{busy}"] = from_sweep.called([evidence(columns, run, objectives)], objectives)
+        called[f"c-{busy}"] = from_sweep.judge_point([read_evidence(columns, run, objectives)], objectives)
     sweep = Sweep(Grid(config={}, varied=["concurrency"], places=[]), points)
-    (curve,) = curves(sweep, "closed", objectives, called)
-    found = capacity(curve, objectives)
+    (curve,) = build_curves(sweep, "closed", objectives, called)
+    found = find_capacity(curve, objectives)
     through = max(one.spot.load for one in found.usable)
     seen = [
         fleet_simulation.at_rate(fleet_simulation.SMALL, rate, 4 * EACH, seed + 700)
@@ -100,7 +102,7 @@ def demands(curve: Curve, found: Capacity, rng: Random) -> tuple[Demand, ...]:
     return Demand(rate=full), Demand(users=users, think=THINK), Demand(rate=rng.uniform(1, MOST) * most)
 
 
-def work(size: Size, replicas: int, seed: int) -> Summary:
+def work(size: FleetSize, replicas: int, seed: int) -> Summary:
     """The fleet under the demand."""
     count = EACH * size.replicas
     if size.demand.rate is not None:

@@ -80,11 +80,11 @@ def search(seed: int, case: Case) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "search"
         config = Config(url="http://simulated", dataset="random", rate=BEGIN, seed=1_000 * seed)
-        course = plan.course({"slo": case.slo, "probe_max": case.probe}, config, {}, path)
+        course = plan.make_plan({"slo": case.slo, "probe_max": case.probe}, config, {}, path)
         campaign = SweepRun(path, course.grid, config)
-        assert course.search is not None
-        assert campaign.run(course.guide, virtual_server.go()) == "done"
-        (found,) = course.search.found(campaign.sweep).outcomes
+        assert course.slo_search is not None
+        assert campaign.run(course.strategy, virtual_server.go()) == "done"
+        (found,) = course.slo_search.result(campaign.sweep).outcomes
     requests = sum(probe.requests for probe in found.probes)
     return Row(seed, found.answer.low, found.answer.high, len(found.probes), requests, found.said)
 

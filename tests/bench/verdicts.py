@@ -22,7 +22,7 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 from loadstone.compare import difference  # noqa: E402
 from loadstone.compare.difference import Estimate  # noqa: E402
 from loadstone.compare.estimate import estimate  # noqa: E402
-from loadstone.compare.verdicts import Against, Figure, against  # noqa: E402
+from loadstone.compare.verdicts import Figure, SideComparison, judge_sides  # noqa: E402
 from support.engine_records import Load, measured  # noqa: E402
 
 DIFFERENT = ("better", "worse", "differs")
@@ -57,14 +57,14 @@ def side(asked: tuple[Load, int, int]) -> dict[str, Estimate]:
     """Of a side with several runs, by load, first seed and number."""
     load, seed, runs = asked
     found = [estimates((load, seed + number)) for number in range(runs)]
-    return {name: difference.together([run[name] for run in found])
+    return {name: difference.pool_runs([run[name] for run in found])
             for name in found[0] if all(name in run for run in found)}  # fmt: skip
 
 
-def pair(asked: tuple[Load, Load, int, int]) -> Against:
+def pair(asked: tuple[Load, Load, int, int]) -> SideComparison:
     """Base and new, from seeds of their own."""
     base, new, seed, runs = asked
-    return against(side((base, seed, runs)), {"new": side((new, seed + 50, runs))})[0]
+    return judge_sides(side((base, seed, runs)), {"new": side((new, seed + 50, runs))})[0]
 
 
 def alarms(load: Load, runs: int, pairs: int, each: Each) -> dict[str, float]:
@@ -93,7 +93,7 @@ def detections(load: Load, runs: int, pairs: int, each: Each) -> tuple[float, fl
     return sum(found) / len(found), at_once, statistics.median(sizes)
 
 
-def _ttft(found: Against) -> Figure:
+def _ttft(found: SideComparison) -> Figure:
     return next(figure for figure in found.figures if figure.name == "ttft.mean")
 
 

@@ -15,10 +15,10 @@ from loadstone.capacity import csv as capacity_csv
 from loadstone.capacity import from_sweep
 from loadstone.capacity import page as view
 from loadstone.capacity import plan as fleet
-from loadstone.capacity.curves import curves
+from loadstone.capacity.curves import build_curves
 from loadstone.capacity.demand import Demand
-from loadstone.capacity.plan import Plan, PricedStack, Requirements, Size
-from loadstone.capacity.replica import capacity
+from loadstone.capacity.plan import FleetSize, Plan, PricedStack, Requirements
+from loadstone.capacity.replica import find_capacity
 from loadstone.cli import main
 from loadstone.errors import UsageError
 from loadstone.metrics.slo import estimate, parse
@@ -42,8 +42,8 @@ def stack(**given: Any) -> PricedStack:
     return PricedStack(curve(at(10, 0.02), at(20, 0.05), at(25, 0.2)), **given)
 
 
-def first(offer: PricedStack, asked: Requirements) -> Size:
-    return fleet.plan([offer], asked).stacks[0].sizes[0]
+def first(offer: PricedStack, asked: Requirements) -> FleetSize:
+    return fleet.make_plan([offer], asked).stacks[0].sizes[0]
 
 
 # replicas
@@ -81,13 +81,13 @@ def test_one_replica_fewer_may_do_where_room_is_kept_free() -> None:
 
 def test_nothing_too_much_leaves_the_best_case_open() -> None:
     offer = PricedStack(curve(at(10, 0.02), at(20, 0.05)))
-    found = fleet.plan([offer], terms(Demand(rate=60)))
+    found = fleet.make_plan([offer], terms(Demand(rate=60)))
     assert found.stacks[0].sizes[0].optimistic is None
     assert found.stacks[0].sizes[0].fewer == "unresolved"
     assert found.stacks[0].remarks[0].startswith("the objectives are met at the highest load measured, 20/s")
     offer = PricedStack(curve(at(10, 0.02), at(20, 0.05), at(30, 0.0995)))
     assert (
-        fleet.plan([offer], terms(Demand(rate=60)))
+        fleet.make_plan([offer], terms(Demand(rate=60)))
         .stacks[0]
         .remarks[0]
         .startswith("no load was surely too much, and of 30/s it cannot be told: the capacity is at least 20/s")
@@ -104,11 +104,11 @@ def test_users_with_think_time_by_hand() -> None:
 
 def test_users_take_a_response_time() -> None:
     with pytest.raises(UsageError, match=r"how long answers take is not known"):
-        fleet.plan([PricedStack(curve(bare(10), bare(20)))], terms(Demand(users=9, think=1)))
+        fleet.make_plan([PricedStack(curve(bare(10), bare(20)))], terms(Demand(users=9, think=1)))
 
 
 def test_growth_month_by_month() -> None:
-    sizes = fleet.plan([stack()], terms(Demand(rate=40), growth=1.5, months=3)).stacks[0].sizes
+    sizes = fleet.make_plan([stack()], terms(Demand(rate=40), growth=1.5, months=3)).stacks[0].sizes
     assert [size.month for size in sizes] == [0, 1, 2, 3]
     assert [size.mean for size in sizes] == pytest.approx([40, 60, 90, 135])
     assert [size.replicas for size in sizes] == [2, 3, 5, 7]
@@ -159,20 +159,20 @@ def test_tokens_that_are_not_known_cost_nothing_known() -> None:
 
 def test_the_cheapest_stack() -> None:
     """Two replicas at 3 against four at 1; at 10 requests/s one of each."""
-    dear = PricedStack(curves(sweep(at(10, 0.02), at(20, 0.05)), "dear", SLO)[0], price=3)
-    cheap = PricedStack(curves(sweep(at(5, 0.02), at(10, 0.05)), "cheap", SLO)[0], price=1)
-    found = fleet.plan([dear, cheap], terms(Demand(rate=40)))
+    dear = PricedStack(build_curves(sweep(at(10, 0.02), at(20, 0.05)), "dear", SLO)[0], price=3)
+    cheap = PricedStack(build_curves(sweep(at(5, 0.02), at(10, 0.05)), "cheap", SLO)[0], price=1)
+    found = fleet.make_plan([dear, cheap], terms(Demand(rate=40)))
     assert (found.by, found.cheapest) == ("cost", ["cheap"])
-    found = fleet.plan([PricedStack(dear.curve), cheap], terms(Demand(rate=40), Demand(rate=4)))
+    found = fleet.make_plan([PricedStack(dear.curve), cheap], terms(Demand(rate=40), Demand(rate=4)))
     assert (found.by, found.cheapest) == ("replicas", ["dear", None])
-    assert fleet.plan([dear], terms(Demand(rate=40))).cheapest == [None]
+    assert fleet.make_plan([dear], terms(Demand(rate=40))).cheapest == [None]
 
 
 # what one must know besides
 
 
 def test_other_lengths_than_the_sweeps_are_told() -> None:
-    remarks = fleet.plan([stack()], terms(Demand(rate=1), input_tokens=105, output_tokens=500)).stacks[0].remarks
+    remarks = fleet.make_plan([stack()], terms(Demand(rate=1), input_tokens=105, output_tokens=500)).stacks[0].remarks
     assert remarks == [
         "the demand has 500 output tokens a request, the sweep 50: this plan does not hold for it; sweep with its"
         " lengths"
@@ -183,14 +183,14 @@ def test_points_the_plan_rests_on_are_told_when_suspect() -> None:
     offer = PricedStack(
         curve(at(10, 0.02, status="suspect", doubt="drift"), at(20, 0.05), at(25, 0.2, doubt="error rate"))
     )
-    assert fleet.plan([offer], terms(Demand(rate=1))).stacks[0].remarks == [
+    assert fleet.make_plan([offer], terms(Demand(rate=1))).stacks[0].remarks == [
         "points that the plan rests on are suspect: rate-10 (drift)"
     ]
 
 
 def test_a_closed_loop_is_told() -> None:
     offer = PricedStack(curve(busy(1, 3.5, 0.01), busy(8, 28, 0.01), busy(16, 57, 0.3)))
-    found = fleet.plan([offer], terms(Demand(rate=20)))
+    found = fleet.make_plan([offer], terms(Demand(rate=20)))
     assert "derived from it, not measured" in found.stacks[0].remarks[0]
     assert found.stacks[0].sizes[0].basis == "derived"
 
@@ -202,12 +202,12 @@ def test_a_closed_loop_is_told() -> None:
 def three() -> Plan:
     """A stack that can, one that can for less, and one that cannot."""
     offers = [
-        PricedStack(curves(sweep(at(10, 0.02), at(20, 0.05), at(25, 0.2)), "A100 <b>", SLO)[0], 2.5, 1),
-        PricedStack(curves(sweep(at(30, 0.02), at(60, 0.05), at(80, 0.2)), "H100", SLO)[0], 4.0, 1),
-        PricedStack(curves(sweep(at(10, 0.2), at(20, 0.5)), "L4", SLO)[0], 0.8, 1),
+        PricedStack(build_curves(sweep(at(10, 0.02), at(20, 0.05), at(25, 0.2)), "A100 <b>", SLO)[0], 2.5, 1),
+        PricedStack(build_curves(sweep(at(30, 0.02), at(60, 0.05), at(80, 0.2)), "H100", SLO)[0], 4.0, 1),
+        PricedStack(build_curves(sweep(at(10, 0.2), at(20, 0.5)), "L4", SLO)[0], 0.8, 1),
     ]
     asked = (Demand(rate=40), Demand(rate=400))
-    return fleet.plan(offers, terms(*asked, peak=2, headroom=0.1, spare=1, growth=1.1, months=6, currency="EUR"))
+    return fleet.make_plan(offers, terms(*asked, peak=2, headroom=0.1, spare=1, growth=1.1, months=6, currency="EUR"))
 
 
 def cells(plan: Plan, title: str) -> list[list[str]]:
@@ -233,13 +233,13 @@ def test_a_stack_that_cannot_has_dashes_and_a_reason(three: Plan) -> None:
 
 
 def test_one_stack_has_no_column_for_it() -> None:
-    plan = fleet.plan([stack()], terms(Demand(rate=60)))
+    plan = fleet.make_plan([stack()], terms(Demand(rate=60)))
     assert cells(plan, "Replicas") == [["60 requests/s", "3", "3", "60", "20", "100%", "misses", "measured"]]
     assert not [section for section in view.page(plan).sections if section.title in ("Costs", "Growth")]
 
 
 def test_a_plan_that_nobody_can_carry_says_so() -> None:
-    plan = fleet.plan([PricedStack(curve(at(10, 0.2), at(20, 0.5)))], terms(Demand(rate=40)))
+    plan = fleet.make_plan([PricedStack(curve(at(10, 0.2), at(20, 0.5)))], terms(Demand(rate=40)))
     page = view.page(plan)
     assert page.lead.tone == "bad"
     assert page.lead.text.startswith("No stack meets the objectives: s: even at the least load")
@@ -267,7 +267,7 @@ def test_forms(three: Plan) -> None:
     page = view.page(three)
     assert "A100 &lt;b&gt;" in markdown.draw(page)
     assert "A100 <b>" not in html.draw(page).replace("\\u003c", "&lt;")
-    assert "46,720 EUR" in terminal.written(page)
+    assert "46,720 EUR" in terminal.render_page(page)
 
 
 def test_rows_for_a_spreadsheet(three: Plan) -> None:
@@ -368,14 +368,14 @@ def test_records_tell_more_than_summaries(tmp_path: Path) -> None:
     records = {rate: fleet_simulation.serve(fleet_simulation.SMALL, arrivals) for rate, arrivals in sizes.items()}
     runs = {f"rate-{rate}": [fleet_simulation.summary(found, rate=rate)] for rate, found in records.items()}
     path = fleet_simulation.save(tmp_path / "short", runs)
-    assert from_sweep.of(path, sweeps.read(path), objectives) == {}
+    assert from_sweep.judge_points(path, sweeps.read_sweep(path), objectives) == {}
     for rate, found in records.items():
         (path / f"rate-{rate}" / "0" / "records.jsonl").write_bytes(b"".join(map(to_line, found)))
-    called = from_sweep.of(path, sweeps.read(path), objectives)
+    called = from_sweep.judge_points(path, sweeps.read_sweep(path), objectives)
     assert [called[f"rate-{rate}"]["ttft.p99"] for rate in (5, 10, 70)] == ["met", "met", "missed"]
-    read = sweeps.read(path)
-    assert capacity(curves(read, "short", objectives)[0], objectives).low is None
-    assert capacity(curves(read, "short", objectives, called)[0], objectives).low == 10
+    read = sweeps.read_sweep(path)
+    assert find_capacity(build_curves(read, "short", objectives)[0], objectives).low is None
+    assert find_capacity(build_curves(read, "short", objectives, called)[0], objectives).low == 10
     assert command(path, "--slo", "ttft.p99<60ms", "--rate", "40", "-o", tmp_path / "plan.txt") == 0
     assert "take 4 replicas" in (tmp_path / "plan.txt").read_text("utf-8")
 
@@ -386,9 +386,9 @@ def test_records_tell_more_than_summaries(tmp_path: Path) -> None:
 def test_a_planned_fleet_meets_the_objectives_and_one_replica_fewer_does_not() -> None:
     objectives = parse(SEEN)
     found = fleet_simulation.refined(fleet_simulation.SMALL, (20.0, 40.0, 60.0), SEEN, 2000, seed=1, narrow=1.2)
-    rate = 1.9 * (capacity(found, objectives).low or 0.0)
+    rate = 1.9 * (find_capacity(found, objectives).low or 0.0)
     (size,) = (
-        fleet.plan([PricedStack(found)], Requirements(objectives=objectives, demands=(Demand(rate=rate),)))
+        fleet.make_plan([PricedStack(found)], Requirements(objectives=objectives, demands=(Demand(rate=rate),)))
         .stacks[0]
         .sizes
     )

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from loadstone.capacity import queueing
-from loadstone.capacity.curves import curves
-from loadstone.capacity.replica import CapacityModel, capacity, isotonic
+from loadstone.capacity.curves import build_curves
+from loadstone.capacity.replica import CapacityModel, find_capacity, isotonic
 from loadstone.errors import UsageError
 from loadstone.metrics.slo import Estimate, parse, with_errors
 from loadstone.summary import Metric, Summary
@@ -20,7 +20,7 @@ from support.sweeps import SLO, at, busy, curve, run, sweep
 
 def refused(*points: MeasuredPoint) -> str:
     with pytest.raises(UsageError) as caught:
-        curves(sweep(*points), "s", SLO)
+        build_curves(sweep(*points), "s", SLO)
     return str(caught.value)
 
 
@@ -41,7 +41,7 @@ def test_a_sweep_over_something_else_too_is_several_stacks() -> None:
         for rate in (1, 2)
         for size in (128, 1024)
     ]
-    found = curves(sweep(*points, gpus=2), "s", SLO)
+    found = build_curves(sweep(*points, gpus=2), "s", SLO)
     assert [(one.label, len(one.spots), one.gpus) for one in found] == [
         ("s (input-len 128)", 2, 2),
         ("s (input-len 1024)", 2, 2),
@@ -52,7 +52,7 @@ def test_how_long_is_measured_makes_no_other_stack() -> None:
     points = [
         MeasuredPoint(str(rate), {"rate": rate, "requests": 100 * rate}, [run(0.01, rate=rate)]) for rate in (1, 2)
     ]
-    assert len(curves(sweep(*points), "s", SLO)) == 1
+    assert len(build_curves(sweep(*points), "s", SLO)) == 1
 
 
 def test_repeats_are_one_spot_in_the_interval_of_all() -> None:
@@ -94,7 +94,7 @@ def test_what_makes_no_curve_is_refused() -> None:
 
 
 def test_capacity_lies_between_the_last_met_and_the_first_missed() -> None:
-    found = capacity(curve(at(10, 0.02), at(20, 0.05), at(30, 0.0995), at(40, 0.2), at(50, 0.5)), SLO)
+    found = find_capacity(curve(at(10, 0.02), at(20, 0.05), at(30, 0.0995), at(40, 0.2), at(50, 0.5)), SLO)
     assert (found.low, found.high) == (20, 40)
     assert [one.judgement for one in found.spots] == ["met", "met", "unresolved", "missed", "missed"]
     assert found.limits == ["ttft.p95 200 ms (199 ms to 201 ms) of 100 ms"]
@@ -102,45 +102,45 @@ def test_capacity_lies_between_the_last_met_and_the_first_missed() -> None:
 
 
 def test_a_load_above_one_that_was_missed_does_not_count() -> None:
-    found = capacity(curve(at(10, 0.02), at(20, 0.2), at(30, 0.05)), SLO)
+    found = find_capacity(curve(at(10, 0.02), at(20, 0.2), at(30, 0.05)), SLO)
     assert (found.low, found.high) == (10, 20)
 
 
 def test_a_load_above_an_unresolved_one_counts() -> None:
-    found = capacity(curve(at(10, 0.02), at(20, 0.0995), at(30, 0.05), at(40, 0.3)), SLO)
+    found = find_capacity(curve(at(10, 0.02), at(20, 0.0995), at(30, 0.05), at(40, 0.3)), SLO)
     assert (found.low, found.high) == (30, 40)
 
 
 def test_nothing_is_said_beyond_the_highest_load() -> None:
-    found = capacity(curve(at(10, 0.02), at(20, 0.05)), SLO)
+    found = find_capacity(curve(at(10, 0.02), at(20, 0.05)), SLO)
     assert (found.low, found.high, found.limits) == (20, None, [])
 
 
 def test_no_load_that_meets_has_a_reason() -> None:
-    found = capacity(curve(at(10, 0.2), at(20, 0.5)), SLO)
+    found = find_capacity(curve(at(10, 0.2), at(20, 0.5)), SLO)
     assert (found.low, found.high) == (None, 10)
     assert found.reason == "even at the least load, 10/s: ttft.p95 200 ms (199 ms to 201 ms) of 100 ms"
 
 
 def test_too_few_requests_are_a_reason_of_their_own() -> None:
-    found = capacity(curve(at(10, 0.02, half=None), at(20, 0.03, half=None)), SLO)
+    found = find_capacity(curve(at(10, 0.02, half=None), at(20, 0.03, half=None)), SLO)
     assert (found.low, found.high) == (None, None)
     assert found.reason.startswith("nothing is surely met, even at the least load, 10/s: ttft.p95 20 ms of 100 ms, not")
     assert found.reason.endswith("ask for more requests a point")
     never = with_errors(parse("tpot.p99<1s"))
-    found = capacity(curves(sweep(at(1, 0.1), at(2, 0.1)), "s", never)[0], never)
+    found = find_capacity(build_curves(sweep(at(1, 0.1), at(2, 0.1)), "s", never)[0], never)
     assert "tpot.p99 not known from 1,000 requests" in found.reason
     assert found.reason.endswith("or for a lower percentile")
 
 
 def test_a_server_that_refuses_requests_does_not_carry_them() -> None:
-    found = capacity(curve(at(10, 0.02), at(20, 0.02, errors=0.3)), SLO)
+    found = find_capacity(curve(at(10, 0.02), at(20, 0.02, errors=0.3)), SLO)
     assert (found.low, found.high, found.limits) == (10, 20, ["error_rate 30% of 1%"])
 
 
 def test_latencies_that_still_rise_meet_nothing() -> None:
     rising: dict[str, float | None] = {"drift_ttft": 0.5, "drift_ttft_margin": 0.1}
-    found = capacity(curve(at(10, 0.02), at(20, 0.03, checks=rising), at(30, 0.04, ended="saturated")), SLO)
+    found = find_capacity(curve(at(10, 0.02), at(20, 0.03, checks=rising), at(30, 0.04, ended="saturated")), SLO)
     assert [one.judgement for one in found.spots] == ["met", "unresolved", "missed"]
     assert found.spots[1].against == ["TTFT still rising: not settled"]
     assert (found.low, found.high, found.limits) == (10, 30, ["saturation"])
@@ -159,7 +159,7 @@ def test_the_server_may_tell_what_its_limit_is() -> None:
     (full,) = at(30, 0.3).runs
     fields = {name: getattr(full, name) for name in Summary.__struct_fields__}
     slow = MeasuredPoint("rate-30", {"rate": 30}, [Told(**fields | {"server": said})])
-    assert capacity(curve(at(10, 0.02), at(20, 0.05), slow), SLO).limits == [
+    assert find_capacity(curve(at(10, 0.02), at(20, 0.05), slow), SLO).limits == [
         "ttft.p95 300 ms (299 ms to 301 ms) of 100 ms",
         "the KV cache was 99% full at its fullest",
         "3 requests waited in the server on average, where at most 8 ran",
@@ -169,7 +169,7 @@ def test_the_server_may_tell_what_its_limit_is() -> None:
 def test_who_knows_every_request_is_believed() -> None:
     points = sweep(at(10, 0.02, half=None), at(20, 0.03, half=None), at(30, 0.04, half=None))
     calls = {"rate-10": {"ttft.p95": "met"}, "rate-20": {"ttft.p95": "met"}, "rate-30": {"ttft.p95": "missed"}}
-    found = capacity(curves(points, "s", SLO, calls)[0], SLO)  # type: ignore[arg-type]
+    found = find_capacity(build_curves(points, "s", SLO, calls)[0], SLO)  # type: ignore[arg-type]
     assert (found.low, found.high) == (20, 30)
 
 
@@ -219,7 +219,7 @@ def test_isotonic(values: list[float], wanted: list[float]) -> None:
 def test_random_arrivals_find_a_full_server_as_often_as_erlang_says() -> None:
     """16 servers in parallel, each 3.5 requests/s: M/M/16, of which Erlang C gives the share that waits."""
     levels = [1, 2, 4, 8, 16, 24]
-    (_, _, _, _, rate, _) = queueing.rates(levels, [3.5 * min(level, 16) for level in levels], "p95")
+    (_, _, _, _, rate, _) = queueing.arrival_rates(levels, [3.5 * min(level, 16) for level in levels], "p95")
     offered = rate / 3.5
     free = sum(offered**count / math.factorial(count) for count in range(16))
     full = offered**16 / math.factorial(16) * 16 / (16 - offered)
@@ -228,14 +228,14 @@ def test_random_arrivals_find_a_full_server_as_often_as_erlang_says() -> None:
 
 def test_one_at_a_time_at_random_arrivals_is_an_mm1_queue() -> None:
     """Throughput 1 whatever is in flight: P(n or more) = rho^n, and rho / (1 - rho) in flight on average."""
-    assert queueing.rates([1, 2, 4], [1, 1, 1], "p50") == pytest.approx([0.5, 0.5**0.5, 0.5**0.25])
-    assert queueing.rates([1, 2, 4], [1, 1, 1], "mean") == pytest.approx([0, 1 / 2, 3 / 4], abs=1e-9)
+    assert queueing.arrival_rates([1, 2, 4], [1, 1, 1], "p50") == pytest.approx([0.5, 0.5**0.5, 0.5**0.25])
+    assert queueing.arrival_rates([1, 2, 4], [1, 1, 1], "mean") == pytest.approx([0, 1 / 2, 3 / 4], abs=1e-9)
 
 
 def test_rates_rise_with_the_level_and_stay_below_the_throughput() -> None:
     levels, throughput = [1, 8, 32, 128], [2.0, 14.0, 40.0, 39.0]
     for figure in ("mean", "p50", "p99", "p99.9"):
-        found = queueing.rates(levels, throughput, figure)
+        found = queueing.arrival_rates(levels, throughput, figure)
         assert found == sorted(found)
         assert all(rate < 40 for rate in found)
 
@@ -243,8 +243,8 @@ def test_rates_rise_with_the_level_and_stay_below_the_throughput() -> None:
 def test_a_closed_loop_carries_less_at_random_arrivals_than_came_through() -> None:
     found = curve(busy(1, 3.5, 0.01), busy(8, 28, 0.01), busy(16, 56, 0.02), busy(24, 57, 0.3))
     assert found.loop == "closed"
-    limit = capacity(found, SLO)
-    assert limit.low == pytest.approx(queueing.rates([1, 8, 16, 24], [3.5, 28, 56, 57], "p95")[2])
+    limit = find_capacity(found, SLO)
+    assert limit.low == pytest.approx(queueing.arrival_rates([1, 8, 16, 24], [3.5, 28, 56, 57], "p95")[2])
     assert limit.low is not None
     assert limit.low < 0.7 * 56
     assert limit.high == 57

@@ -40,7 +40,7 @@ def test_only_changes_far_from_most_leave_the_chart(changes: list[float], ends: 
 
 @pytest.mark.parametrize(("p", "told"), [(None, "-"), (0.0, "below 0.001"), (0.0004, "below 0.001"), (0.0006, "0.001")])
 def test_no_chance_is_nothing(p: float | None, told: str) -> None:
-    assert comparison.chance(p) == told
+    assert comparison.p_value(p) == told
 
 
 def test_small_runs_have_no_lines_of_p99() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadstone.compare.gates import Gate, failed, judge, parse
-from loadstone.compare.verdicts import Against, Figure
+from loadstone.compare.verdicts import Figure, SideComparison
 from loadstone.errors import UsageError
 
 
@@ -80,13 +80,13 @@ def test_refused(text: str, words: str) -> None:
     ],
 )
 def test_judged_by_the_interval(text: str, change: tuple[float, float, float], status: str) -> None:
-    (found,) = judge(parse(text), [Against("new", "worse", [figure(change=change)])])
+    (found,) = judge(parse(text), [SideComparison("new", "worse", [figure(change=change)])])
     assert (found.name, found.side, found.status) == (text, "new", status)
     assert f"{change[1]:+.1%} (95 % interval {change[0]:+.1%} to {change[2]:+.1%})" in found.reason
 
 
 def test_a_limit_is_held_against_the_new_side() -> None:
-    against = [Against("new", "same", [figure(new_interval=(0.41, 0.43)), figure("qps", unit="/s", new=9.0)])]
+    against = [SideComparison("new", "same", [figure(new_interval=(0.41, 0.43)), figure("qps", unit="/s", new=9.0)])]
     met, open_ = judge(parse("ttft.p99 <= 500ms, qps >= 10"), against)
     assert (met.status, met.reason) == (
         "met", "ttft.p99 is 420 ms (95 % interval 410 ms to 430 ms): all of it is within the gate",
@@ -96,16 +96,16 @@ def test_a_limit_is_held_against_the_new_side() -> None:
 
 def test_what_was_not_measured_is_missed() -> None:
     gates = parse("ttft.p99 <= +5%, tpot.p50 <= 1s")
-    found = judge(gates, [Against("new", "same", [figure(new=None)])])
+    found = judge(gates, [SideComparison("new", "same", [figure(new=None)])])
     assert [gate.status for gate in found] == ["missed", "missed"]
     assert "ttft.p99 was not measured, or of too few requests" in found[0].reason
-    (gone,) = judge(gates[:1], [Against("new", "same", [figure(base=None)])])
+    (gone,) = judge(gates[:1], [SideComparison("new", "same", [figure(base=None)])])
     assert (gone.status, "base has none" in gone.reason) == ("missed", True)
 
 
 def test_what_stops_a_build() -> None:
     changes = {"one": (0.0, 0.01, 0.02), "two": (0.0, 0.05, 0.2), "three": (0.1, 0.2, 0.3)}
-    sides = [Against(name, "same", [figure(change=change)]) for name, change in changes.items()]
+    sides = [SideComparison(name, "same", [figure(change=change)]) for name, change in changes.items()]
     judged = judge(parse("ttft.p99 <= +5%"), sides)
     assert [gate.side for gate in failed(judged)] == ["three"]
     assert [gate.side for gate in failed(judged, strict=True)] == ["two", "three"]

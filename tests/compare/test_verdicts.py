@@ -14,12 +14,20 @@ import pytest
 from loadstone.compare import difference, settings
 from loadstone.compare import load as sides
 from loadstone.compare import verdicts as compare
-from loadstone.compare.difference import Estimate, even
+from loadstone.compare.difference import Estimate, symmetric
 from loadstone.compare.estimate import estimate
-from loadstone.compare.verdicts import MARGIN, Against, Figure, against, names, overall, up
+from loadstone.compare.verdicts import (
+    MARGIN,
+    Figure,
+    SideComparison,
+    figure_names,
+    judge_sides,
+    overall_verdict,
+    round_up,
+)
 from loadstone.records import Failure, Record, Usage, to_line
-from loadstone.results import load as load_run
 from loadstone.results import measure
+from loadstone.results import read_summary_and_columns as load_run
 from support.engine_records import Load, records, run
 from support.paths import ROOT
 from support.servers import Done, loadstone, refused
@@ -131,7 +139,7 @@ def test_repeats_are_runs_of_one_side(capsys: Capture) -> None:
     assert {figure["wanted_of"] for figure in whole["found"].values()} <= {"runs", "requests", None}
     assert "runs" in {figure["wanted_of"] for figure in whole["found"].values()}
     text = ok(loadstone(capsys, "compare", "repeats", "base,again"))
-    assert "Intervals are from how the runs of a side differ" in text
+    assert "Intervals come from how the runs of a side differ" in text
     assert "tells nothing of how runs differ" not in text
 
 
@@ -200,17 +208,17 @@ def test_a_web_page_with_both_distributions(capsys: Capture, tmp_path: Path) -> 
     text = file.read_text("utf-8")
     assert "slower is worse than base" in text
     assert "<2>" not in text
-    assert text.count("share at or below") >= 4
+    assert text.count("fraction at or below") >= 4
     assert "exists" in refused(capsys, "compare", "base", "slower", "-o", str(file))
 
 
 def test_charts_hold_both_ends_of_every_distribution() -> None:
-    for side in sides.read(["base", "repeats"]):
+    for side in sides.read_sides(["base", "repeats"]):
         for drawn in side.runs:
             ranked = sorted(value for value in load_run(drawn.path)[1].requests.first.tolist())
             curve = drawn.figures.curves["ttft"]
             assert len(curve.values) == len(ranked)
-            assert curve.shares[-1] == 1.0
+            assert curve.fractions[-1] == 1.0
         assert len(side.curves("gap")) == len(side.runs)
 
 
@@ -343,9 +351,9 @@ def test_answers_that_were_not_streamed() -> None:
 
 def test_more_requests_are_asked_for_only_where_they_help() -> None:
     """A side without streams has no TTFT however long it runs; one with few requests has a p99 if it has more."""
-    few, many = difference.even(0.1, 0.01, 50.0, 60), difference.even(0.2, 0.01, 50.0, 600)
+    few, many = difference.symmetric(0.1, 0.01, 50.0, 60), difference.symmetric(0.2, 0.01, 50.0, 600)
     base = {"ttft.mean": many, "ttft.p99": many, "latency.mean": many, "latency.p99": many}
-    (side,) = against(base, {"new": {"latency.mean": few}})
+    (side,) = judge_sides(base, {"new": {"latency.mean": few}})
     wanted = {figure.name: (figure.wanted, figure.wanted_of) for figure in side.figures if figure.new is None}
     assert wanted == {"ttft.mean": (None, None), "ttft.p99": (None, None), "latency.p99": (500, "requests")}
 
@@ -371,7 +379,7 @@ def test_goodput_and_tokens_of_events(tmp_path: Path) -> None:
 
 def figures(**values: tuple[float, float]) -> dict[str, Estimate]:
     """By name with _ for the dot: value and error."""
-    return {name.replace("__", "."): even(*pair, 1e6, 1000) for name, pair in values.items()}
+    return {name.replace("__", "."): symmetric(*pair, 1e6, 1000) for name, pair in values.items()}
 
 
 @pytest.mark.parametrize(
@@ -390,12 +398,12 @@ def figures(**values: tuple[float, float]) -> dict[str, Estimate]:
     ],
 )
 def test_verdicts_know_their_direction(name: str, new: float, error: float, verdict: str) -> None:
-    (found,) = against(figures(**{name: (1.0, error)}), {"new": figures(**{name: (new, error)})}, MARGIN)
+    (found,) = judge_sides(figures(**{name: (1.0, error)}), {"new": figures(**{name: (new, error)})}, MARGIN)
     assert [figure.verdict for figure in found.figures] == [verdict]
 
 
 def test_zero_on_one_side_has_no_share() -> None:
-    (found,) = against(figures(gap__p50=(0.0, 0.0)), {"new": figures(gap__p50=(0.01, 0.001))})
+    (found,) = judge_sides(figures(gap__p50=(0.0, 0.0)), {"new": figures(gap__p50=(0.01, 0.001))})
     (figure,) = found.figures
     assert (figure.change, figure.verdict, figure.wanted) == (None, "worse", None)
     assert figure.difference == 0.01
@@ -404,7 +412,7 @@ def test_zero_on_one_side_has_no_share() -> None:
 def test_holm_is_within_families() -> None:
     base = figures(ttft__mean=(1.0, 0.01), ttft__p50=(1.0, 0.01), tpot__mean=(1.0, 0.01))
     new = figures(ttft__mean=(1.035, 0.01), ttft__p50=(1.0, 0.01), tpot__mean=(1.035, 0.01))
-    (found,) = against(base, {"new": new}, 0.01)
+    (found,) = judge_sides(base, {"new": new}, 0.01)
     by_name = {figure.name: figure for figure in found.figures}
     assert by_name["tpot.mean"].p == by_name["tpot.mean"].p_alone
     assert by_name["ttft.mean"].p == pytest.approx(2 * (by_name["ttft.mean"].p_alone or 0))
@@ -424,14 +432,14 @@ def test_holm_is_within_families() -> None:
 def test_the_verdict_on_all(verdicts: list[Any], whole: str) -> None:
     found = [Figure(name="ttft.mean", family="ttft", unit="s", base=1, new=1, verdict=verdict) for verdict in verdicts]
     tokens = Figure(name="packets.mean", family="packets", unit="events", base=1, new=1, verdict="differs")
-    assert overall([*found, tokens]) == whole
+    assert overall_verdict([*found, tokens]) == whole
 
 
 def test_names_are_unique_and_have_units() -> None:
-    assert len(set(names())) == len(names())
+    assert len(set(figure_names())) == len(figure_names())
     assert compare.unit("ttft.p99") == "s"
     assert compare.unit("output_tokens.mean") == "tokens"
-    assert [up(value) for value in (1, 9.1, 101, 1234, 99_999)] == [1, 10, 110, 1300, 100_000]
+    assert [round_up(value) for value in (1, 9.1, 101, 1234, 99_999)] == [1, 10, 110, 1300, 100_000]
 
 
 def test_settings_that_differ() -> None:
@@ -445,8 +453,8 @@ def test_settings_that_differ() -> None:
         told(rate=5, soft="v2"),
         told(rate=6, soft="v1", deep={"a": [1]}),
     )
-    assert settings.settings([[one], [one]]) == []
-    found = {setting.name: setting.values for setting in settings.settings([[one], [two, three]])}
+    assert settings.differing_settings([[one], [one]]) == []
+    found = {setting.name: setting.values for setting in settings.differing_settings([[one], [two, three]])}
     assert found == {
         "config.rate": [["5"], ["5", "6"]],
         "config.deep.a": [["-"], ["-", "[1]"]],
@@ -460,7 +468,7 @@ def test_settings_that_differ() -> None:
 def test_equals_are_called_equal() -> None:
     load = Load(requests=120, concurrency=4, preset="tiny")
     found = [estimate(*_measured(load, seed)).estimates for seed in range(100, 120)]
-    called = [against(base, {"new": new})[0] for base, new in zip(found[::2], found[1::2], strict=True)]
+    called = [judge_sides(base, {"new": new})[0] for base, new in zip(found[::2], found[1::2], strict=True)]
     assert sum(_different(one, "ttft") for one in called) <= 1
     assert sum(_different(one, "rates") for one in called) <= 1
     assert sum(_different(one, "latency") for one in called) <= 1
@@ -469,12 +477,12 @@ def test_equals_are_called_equal() -> None:
 def test_the_size_asked_for_is_enough() -> None:
     load = Load(requests=150, concurrency=4, preset="tiny", spread=0.1)
     slower = msgspec.structs.replace(load, slower=0.2)
-    (pilot,) = against(*_two(load, slower, 1), margin=0.2)
+    (pilot,) = judge_sides(*_two(load, slower, 1), margin=0.2)
     asked = next(figure for figure in pilot.figures if figure.name == "ttft.mean")
     count = asked.wanted or load.requests
     assert 150 <= count < 2000
     larger = [msgspec.structs.replace(each, requests=count) for each in (load, slower)]
-    found = [against(*_two(*larger, seed), margin=0.2)[0] for seed in (31, 33, 35)]
+    found = [judge_sides(*_two(*larger, seed), margin=0.2)[0] for seed in (31, 33, 35)]
     verdicts = [figure.verdict for one in found for figure in one.figures if figure.name == "ttft.mean"]
     assert verdicts.count("worse") >= 2
 
@@ -490,7 +498,7 @@ def _two(base: Load, new: Load, seed: int) -> tuple[dict[str, Estimate], dict[st
     return one, {"new": two}
 
 
-def _different(found: Against, family: str) -> bool:
+def _different(found: SideComparison, family: str) -> bool:
     return any(figure.verdict in ("better", "worse", "differs") for figure in found.figures if figure.family == family)
 
 
@@ -510,4 +518,4 @@ def test_sides_that_sent_the_same(sides: list[list[str | None]], same: bool | No
     """Repeats have seeds of their own, and two sides the same ones."""
     one = measure(records(Load(requests=2), 0), None)
     runs = [[msgspec.structs.replace(one, run={"digest": {"bodies": name}}) for name in side] for side in sides]
-    assert settings.same(runs, "bodies") is same
+    assert settings.same_digest(runs, "bodies") is same

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import bleu_rouge, choice, letter
 from loadstone.tasks import gpqa_diamond, mmlu
 from support.paths import TESTS
@@ -23,7 +23,9 @@ def cases(name: str) -> list[Case]:
 def sample(case: Case) -> Sample:
     doc = case.get("doc", {"choices": case.get("choices", [])})
     gold, target = case.get("gold", []), case.get("target", "")
-    return Sample(task="t", doc_id=0, doc=doc, target=target, ask=Asked(query=""), choices=case["choices"], gold=gold)
+    return Sample(
+        task="t", doc_id=0, doc=doc, target=target, ask=Question(query=""), choices=case["choices"], gold=gold
+    )
 
 
 def case_id(case: Case) -> str:
@@ -61,7 +63,7 @@ def test_filters_give_the_results_of_lm_eval(case: Case) -> None:
 
 def test_choices_come_from_the_doc_if_those_of_the_sample_are_letters() -> None:
     doc = {"question": "?", "A": "London", "B": "Paris", "C": "Berlin", "D": "Madrid", "answer": "B"}
-    item = Sample(task="t", doc_id=0, doc=doc, target="B", ask=Asked(query=""), choices=list("ABCD"), gold=[1])
+    item = Sample(task="t", doc_id=0, doc=doc, target="B", ask=Question(query=""), choices=list("ABCD"), gold=[1])
     assert letter.extract_letter("Paris", item) == "B"
     arc = {"choices": {"text": ["ice", "stone", "wool"], "label": ["1", "2", "3"]}}
     assert letter.extract_letter("It is wool.", Sample(task="t", doc_id=0, doc=arc, target="C", ask=item.ask)) == "C"
@@ -70,7 +72,7 @@ def test_choices_come_from_the_doc_if_those_of_the_sample_are_letters() -> None:
 
 def test_a_target_that_is_no_letter_is_scored_by_the_gold_choices() -> None:
     item = Sample(
-        task="t", doc_id=0, doc={}, target="Paris", ask=Asked(query=""), choices=["London", "Paris"], gold=[1]
+        task="t", doc_id=0, doc={}, target="Paris", ask=Question(query=""), choices=["London", "Paris"], gold=[1]
     )
     assert letter.score_letter("B", item) == {"exact_match": 1.0}
     assert letter.score_letter("A", item) == {"exact_match": 0.0}

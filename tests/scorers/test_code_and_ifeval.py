@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from loadstone.errors import UsageError
 from loadstone.evals.scoring import sandbox
 from loadstone.evals.scoring.aggregate import pass_at
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import code, ifeval, match
 from loadstone.scorers.ifeval.checks import CHECKS
 from loadstone.scorers.ifeval.counting import count_capitals, split_sentences
@@ -36,7 +36,7 @@ def cases(name: str) -> list[dict[str, Any]]:
 
 
 def item(doc: dict[str, Any], task: str = "ifeval") -> Sample:
-    return Sample(task=task, doc_id=7, doc=doc, target="", ask=Asked(query=""))
+    return Sample(task=task, doc_id=7, doc=doc, target="", ask=Question(query=""))
 
 
 def case_id(case: dict[str, Any]) -> str:
@@ -223,7 +223,7 @@ def test_programs_that_pass_the_tests_of_the_item_are_right() -> None:
     gentle = [(case, program) for case, program in found if "_exit" not in program]
     assert len(gentle) == len(found) - 1
     verdict = sandbox.run(ALL.format(programs=[program for _, program in gentle]))
-    results = verdict.said.splitlines()[-1]
+    results = verdict.output.splitlines()[-1]
     assert len(results) == len(gentle), verdict
     assert not [case["why"] for (case, _), result in zip(gentle, results, strict=True) if case["right"] != int(result)]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import EXTRACTORS, SCORERS, match, number
 from support.paths import TESTS
 
 CASES = TESTS / "scorers/cases"
 Case = dict[str, Any]
-EMPTY = Sample(task="t", doc_id=0, doc={}, target="", ask=Asked(query=""))
+EMPTY = Sample(task="t", doc_id=0, doc={}, target="", ask=Question(query=""))
 MIN_CASES = 30
 # The file with the cases of each extractor, and of each scorer.
 EXTRACTED = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loadstone import plugins
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import EXTRACTORS, SCORERS, bbh, boxed, match, number
 from loadstone.scorers.base import Extractor, Scorer
 from loadstone.scorers.math_equivalence import equivalent, score_math
@@ -45,7 +45,7 @@ def sample(target: str = "", answers: list[str] | None = None, doc: dict[str, An
         doc_id=0,
         doc=doc or {},
         target=target,
-        ask=Asked(query="?"),
+        ask=Question(query="?"),
         answers=[] if answers is None else answers,
     )
 
@@ -79,14 +79,14 @@ def names_of_modules(table: Mapping[str, str]) -> list[str]:
 
 @pytest.mark.parametrize("name", names_of_modules(EXTRACTORS))
 def test_extractors_by_name_read_a_text(name: str) -> None:
-    extract = plugins.find("loadstone.scorers", name, EXTRACTORS, "--extractor")
+    extract = plugins.load_instance("loadstone.scorers", name, EXTRACTORS, "--extractor")
     extracted = extract("", sample("5", doc={"input": ""}))
     assert extracted is None or isinstance(extracted, str)
 
 
 @pytest.mark.parametrize("name", names_of_modules(SCORERS))
 def test_scorers_by_name_load(name: str) -> None:
-    assert callable(plugins.find("loadstone.scorers", name, SCORERS, "--scorer"))
+    assert callable(plugins.load_instance("loadstone.scorers", name, SCORERS, "--scorer"))
 
 
 LONG = 1_500

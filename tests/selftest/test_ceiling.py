@@ -13,16 +13,16 @@ import pytest
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.host import machine, process_usage
-from loadstone.host.ceiling import Bound, Ceiling, Errors, Level, flow, quote, share
+from loadstone.host.ceiling import Bound, Ceiling, Errors, Level, ceiling_used, fraction_used, peak_rates
 from loadstone.host.process_usage import Usage
 from loadstone.records import Pieces, Record
 from loadstone.selftest import ceiling_search, truth
-from loadstone.selftest.ceiling_search import Spent, Step, UsageSample
+from loadstone.selftest.ceiling_search import CpuUse, LoadStep, UsageSample
 from loadstone.selftest.page import tables
 from loadstone.summary import Counts, Metric, Summary
 
 MS = 1_000_000
-IDLE = Spent(0.3, 0.0, 0.4, 0.0)
+IDLE = CpuUse(0.3, 0.0, 0.4, 0.0)
 FIGURES = {"events_per_second": 100_000.0, "requests_beside": 800.0, "requests_per_second": 8_000.0}
 
 
@@ -31,9 +31,9 @@ def _own_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(machine.VARIABLE, str(tmp_path / "kept" / "ceiling.json"))
 
 
-def step(streams: int, events: float | None = None, spent: Spent = IDLE) -> Step:
+def step(streams: int, events: float | None = None, spent: CpuUse = IDLE) -> LoadStep:
     asked = streams * 100.0
-    return Step(streams, asked, asked if events is None else events, streams * 0.8, spent)
+    return LoadStep(streams, asked, asked if events is None else events, streams * 0.8, spent)
 
 
 # the search
@@ -45,61 +45,61 @@ def step(streams: int, events: float | None = None, spent: Spent = IDLE) -> Step
         (step(100), True),
         (step(100, 9_700.0), True),
         (step(100, 9_690.0), False),
-        (step(100, spent=Spent(0.96, 0.0, 0.96, 0.0)), True),
-        (step(100, spent=Spent(0.97, 0.0, 0.2, 0.0)), False),
-        (step(100, spent=Spent(0.5, 0.0, 0.97, 0.0)), False),
-        (step(100, spent=Spent()), True),
+        (step(100, spent=CpuUse(0.96, 0.0, 0.96, 0.0)), True),
+        (step(100, spent=CpuUse(0.97, 0.0, 0.2, 0.0)), False),
+        (step(100, spent=CpuUse(0.5, 0.0, 0.97, 0.0)), False),
+        (step(100, spent=CpuUse()), True),
     ],
 )
-def test_a_step_is_held_at_the_asked_rate_with_cpu_to_spare(tried: Step, held: bool) -> None:
+def test_a_step_is_held_at_the_asked_rate_with_cpu_to_spare(tried: LoadStep, held: bool) -> None:
     assert tried.held is held
 
 
 @pytest.mark.parametrize(
     ("spent", "limit"),
     [
-        (Spent(0.99, 0.0, 0.5, 0.0), "client"),
-        (Spent(0.99, 0.0, 0.99, 0.0), "client"),
-        (Spent(0.6, 0.0, 0.98, 0.0), "server"),
-        (Spent(0.6, 0.4, 0.5, 0.0), "others"),
-        (Spent(0.6, 0.0, 0.5, 0.48), "others"),
-        (Spent(0.6, 0.1, 0.5, 0.0), "unknown"),
-        (Spent(), "unknown"),
+        (CpuUse(0.99, 0.0, 0.5, 0.0), "client"),
+        (CpuUse(0.99, 0.0, 0.99, 0.0), "client"),
+        (CpuUse(0.6, 0.0, 0.98, 0.0), "server"),
+        (CpuUse(0.6, 0.4, 0.5, 0.0), "others"),
+        (CpuUse(0.6, 0.0, 0.5, 0.48), "others"),
+        (CpuUse(0.6, 0.1, 0.5, 0.0), "unknown"),
+        (CpuUse(), "unknown"),
     ],
 )
-def test_what_kept_a_step_from_more(spent: Spent, limit: str) -> None:
-    assert ceiling_search.limit(spent) == limit
-    assert ceiling_search.requests(5_000.0, spent).lower is (limit != "client")
+def test_what_kept_a_step_from_more(spent: CpuUse, limit: str) -> None:
+    assert ceiling_search.limiting_side(spent) == limit
+    assert ceiling_search.request_ceiling(5_000.0, spent).lower is (limit != "client")
 
 
 def test_the_ceiling_is_the_most_that_was_held_when_the_client_gave_way() -> None:
-    steps = [step(300), step(500, 49_800.0), step(700, 60_000.0, Spent(0.99, 0.0, 0.7, 0.0))]
-    assert ceiling_search.found(steps, steps) == Bound(49_800.0, "client", False, 0.3, 0.4)
+    steps = [step(300), step(500, 49_800.0), step(700, 60_000.0, CpuUse(0.99, 0.0, 0.7, 0.0))]
+    assert ceiling_search.event_ceiling(steps, steps) == Bound(49_800.0, "client", False, 0.3, 0.4)
 
 
 def test_where_the_server_gave_way_it_is_a_lower_bound() -> None:
-    tried = [step(500), step(700, 60_000.0, Spent(0.6, 0.0, 0.99, 0.0))]
-    bound = ceiling_search.found(tried[:1], tried)
+    tried = [step(500), step(700, 60_000.0, CpuUse(0.6, 0.0, 0.99, 0.0))]
+    bound = ceiling_search.event_ceiling(tried[:1], tried)
     assert bound is not None
     assert (bound.value, bound.limit, bound.lower) == (50_000.0, "server", True)
 
 
 def test_where_all_was_held_it_is_a_lower_bound_and_where_nothing_was_there_is_none() -> None:
-    bound = ceiling_search.found([step(500), step(600)], [step(500), step(600)])
+    bound = ceiling_search.event_ceiling([step(500), step(600)], [step(500), step(600)])
     assert bound == Bound(60_000.0, "not reached", True, 0.3, 0.4)
-    assert ceiling_search.found([step(500, 20_000.0)], []) is None
+    assert ceiling_search.event_ceiling([step(500, 20_000.0)], []) is None
 
 
 def test_the_first_estimate_is_the_core_that_would_be_full_first() -> None:
-    assert ceiling_search.estimate(step(200, 20_000.0, Spent(0.2, 0.0, 0.4, 0.0))) == pytest.approx(50_000)
-    assert ceiling_search.estimate(step(200, 20_000.0, Spent(0.4, 0.0, None, None))) == pytest.approx(50_000)
-    assert ceiling_search.estimate(step(200, 20_000.0, Spent())) == pytest.approx(40_000)
+    assert ceiling_search.estimate_ceiling(step(200, 20_000.0, CpuUse(0.2, 0.0, 0.4, 0.0))) == pytest.approx(50_000)
+    assert ceiling_search.estimate_ceiling(step(200, 20_000.0, CpuUse(0.4, 0.0, None, None))) == pytest.approx(50_000)
+    assert ceiling_search.estimate_ceiling(step(200, 20_000.0, CpuUse())) == pytest.approx(40_000)
 
 
 def test_stairs_rise_around_the_estimate_and_never_above_what_can_be_open() -> None:
-    assert ceiling_search.stairs(50_000, 100, 10_000) == [250, 375, 500, 650, 825, 1050]
-    assert ceiling_search.stairs(50_000, 100, 600) == [250, 375, 500, 600]
-    assert ceiling_search.stairs(10, 100, 600) == [ceiling_search.LEAST_STREAMS]
+    assert ceiling_search.coarse_steps(50_000, 100, 10_000) == [250, 375, 500, 650, 825, 1050]
+    assert ceiling_search.coarse_steps(50_000, 100, 600) == [250, 375, 500, 600]
+    assert ceiling_search.coarse_steps(10, 100, 600) == [ceiling_search.LEAST_STREAMS]
 
 
 @pytest.mark.parametrize(
@@ -111,12 +111,12 @@ def test_stairs_rise_around_the_estimate_and_never_above_what_can_be_open() -> N
     ],
     ids=["between", "beyond", "below"],
 )
-def test_finer_stairs(steps: list[Step], numbers: list[int]) -> None:
-    assert ceiling_search.fine(steps, steps, 10_000) == numbers
+def test_finer_stairs(steps: list[LoadStep], numbers: list[int]) -> None:
+    assert ceiling_search.finer_steps(steps, steps, 10_000) == numbers
 
 
 def test_levels_are_shares_of_the_ceiling() -> None:
-    assert ceiling_search.levels(70_000, 100) == [(0.10, 70), (0.50, 350), (0.80, 560), (0.95, 665)]
+    assert ceiling_search.error_levels(70_000, 100) == [(0.10, 70), (0.50, 350), (0.80, 560), (0.95, 665)]
 
 
 def test_cpu_is_told_for_a_stretch_between_looks() -> None:
@@ -124,22 +124,22 @@ def test_cpu_is_told_for_a_stretch_between_looks() -> None:
         UsageSample(float(at), Usage(0.5 * at, 0.1 * at), [Usage(0.2 * at, 0.0), Usage(0.9 * at, 0.05 * at)])
         for at in range(5)
     ]
-    assert ceiling_search.spent(looks, 1.25, 2.75) == Spent(*map(pytest.approx, (0.5, 0.1, 0.9, 0.05)))  # type: ignore[arg-type]
-    assert ceiling_search.spent(looks, 3.5, 9.0).client == pytest.approx(0.5)
-    assert ceiling_search.spent(looks, 7.0, 9.0) == Spent()
-    assert ceiling_search.spent(looks[:1], 0.0, 1.0) == Spent()
-    assert ceiling_search.spent([], 0.0, 1.0) == Spent()
+    assert ceiling_search.cpu_use(looks, 1.25, 2.75) == CpuUse(*map(pytest.approx, (0.5, 0.1, 0.9, 0.05)))  # type: ignore[arg-type]
+    assert ceiling_search.cpu_use(looks, 3.5, 9.0).client == pytest.approx(0.5)
+    assert ceiling_search.cpu_use(looks, 7.0, 9.0) == CpuUse()
+    assert ceiling_search.cpu_use(looks[:1], 0.0, 1.0) == CpuUse()
+    assert ceiling_search.cpu_use([], 0.0, 1.0) == CpuUse()
     assert (
-        ceiling_search.spent([UsageSample(0.0, Usage(), [Usage()]), UsageSample(1.0, Usage(), [Usage()])], 0.0, 1.0)
-        == Spent()
+        ceiling_search.cpu_use([UsageSample(0.0, Usage(), [Usage()]), UsageSample(1.0, Usage(), [Usage()])], 0.0, 1.0)
+        == CpuUse()
     )
 
 
 def test_memory_grows_from_the_begin_of_the_run() -> None:
     looks = [UsageSample(at, Usage(memory=size), []) for at, size in ((0.0, 10), (1.0, 50), (2.0, 90), (3.0, 80))]
-    assert ceiling_search.growth(looks, 1.5) == 40
-    assert ceiling_search.growth(looks, -1.0) == 0
-    assert ceiling_search.growth([UsageSample(0.0, Usage(), [])], 1.0) == 0
+    assert ceiling_search.memory_growth(looks, 1.5) == 40
+    assert ceiling_search.memory_growth(looks, -1.0) == 0
+    assert ceiling_search.memory_growth([UsageSample(0.0, Usage(), [])], 1.0) == 0
 
 
 # shown against true
@@ -156,12 +156,12 @@ def record(index: int, sent: int, *times: int, error: Any = None) -> Record:
     )  # fmt: skip
 
 
-def row(index: int, received: int, *sent: int) -> truth.Row:
+def row(index: int, received: int, *sent: int) -> truth.TruthRow:
     times = [at * MS for at in sent]
-    return truth.Row(f"t{index}", received * MS, times, times)
+    return truth.TruthRow(f"t{index}", received * MS, times, times)
 
 
-def paired(records: list[Record], rows: list[truth.Row]) -> list[truth.Pair]:
+def paired(records: list[Record], rows: list[truth.TruthRow]) -> list[truth.Pair]:
     return list(truth.pairs(records, {row.request_id or "": row for row in rows}))
 
 
@@ -200,34 +200,34 @@ def test_requests_without_output_or_unknown_to_the_server_are_left_out() -> None
 
 
 def test_the_rate_of_a_stream_is_what_the_server_plans() -> None:
-    rows = [row(0, 0, *range(10, 110, 10)), truth.Row("cut", 0)]
-    assert truth.per_stream(rows) == pytest.approx(100)
-    assert truth.per_stream(rows, way=0.1) == pytest.approx(50)
-    assert truth.per_stream([]) is None
-    assert truth.way(paired([record(0, 0, 15)], [row(0, 0, 10)])) == pytest.approx(0.005)
+    rows = [row(0, 0, *range(10, 110, 10)), truth.TruthRow("cut", 0)]
+    assert truth.events_per_stream(rows) == pytest.approx(100)
+    assert truth.events_per_stream(rows, transit=0.1) == pytest.approx(50)
+    assert truth.events_per_stream([]) is None
+    assert truth.transit_time(paired([record(0, 0, 15)], [row(0, 0, 10)])) == pytest.approx(0.005)
 
 
 def test_a_run_began_when_its_first_request_was_received_less_its_sending() -> None:
-    assert truth.origin([record(0, 30), record(1, 20)], [row(1, 5020), row(0, 5031)]) == pytest.approx(5.0)
-    assert truth.origin([], []) is None
+    assert truth.server_start([record(0, 30), record(1, 20)], [row(1, 5020), row(0, 5031)]) == pytest.approx(5.0)
+    assert truth.server_start([], []) is None
 
 
 def test_events_and_requests_of_a_span() -> None:
     records = [record(0, 100, 110, 120, 130), record(1, 150)]
-    assert truth.rate(truth.arrivals(records), (0.105, 0.125)) == pytest.approx(100)
-    assert truth.rate(truth.sendings(records), (0.0, 1.0)) == pytest.approx(2)
-    assert len(truth.arrivals([])) == 0
+    assert truth.rate(truth.arrival_times(records), (0.105, 0.125)) == pytest.approx(100)
+    assert truth.rate(truth.send_times(records), (0.0, 1.0)) == pytest.approx(2)
+    assert len(truth.arrival_times([])) == 0
 
 
 # what runs make of it
 
 
 def test_the_share_is_one_at_either_ceiling_and_adds_up_between() -> None:
-    assert share(FIGURES, 100_000, 800) == pytest.approx(1)
-    assert share(FIGURES, 8_000, 8_000) == pytest.approx(1)
-    assert share(FIGURES, 54_000, 4_400) == pytest.approx(1)
-    assert share(FIGURES, 50_000, 400) == pytest.approx(0.5)
-    assert share(FIGURES, 50_000, 400, workers=2) == pytest.approx(0.25)
+    assert fraction_used(FIGURES, 100_000, 800) == pytest.approx(1)
+    assert fraction_used(FIGURES, 8_000, 8_000) == pytest.approx(1)
+    assert fraction_used(FIGURES, 54_000, 4_400) == pytest.approx(1)
+    assert fraction_used(FIGURES, 50_000, 400) == pytest.approx(0.5)
+    assert fraction_used(FIGURES, 50_000, 400, workers=2) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_the_share_is_one_at_either_ceiling_and_adds_up_between() -> None:
     ],
 )
 def test_figures_that_are_short_of_something(figures: dict[str, Any], used: float | None) -> None:
-    found = share(figures, 50_000, 400)
+    found = fraction_used(figures, 50_000, 400)
     assert found == (None if used is None else pytest.approx(used)) or "many" in figures.values()
 
 
@@ -256,19 +256,19 @@ def summary(**run: Any) -> Summary:
 
 
 def test_a_run_quotes_the_ceiling_saved_with_it() -> None:
-    assert flow(summary()) == (50_000.0, 800.0)
-    found = quote(summary(ceiling=FIGURES))
+    assert peak_rates(summary()) == (50_000.0, 800.0)
+    found = ceiling_used(summary(ceiling=FIGURES))
     assert found is not None
-    assert found["share"] == pytest.approx(share(FIGURES, 50_000, 800))
+    assert found["share"] == pytest.approx(fraction_used(FIGURES, 50_000, 800))
     assert found["events_per_second"] == 100_000.0
-    halved = quote(summary(ceiling=FIGURES, workers=[{}, {}]))
+    halved = ceiling_used(summary(ceiling=FIGURES, workers=[{}, {}]))
     assert halved is not None
     assert halved["share"] == pytest.approx(found["share"] / 2)
 
 
 def test_a_run_that_did_more_than_a_lower_bound_has_no_share_of_it() -> None:
     low = {**FIGURES, "events_per_second": 40_000.0}
-    exact, bound = quote(summary(ceiling=low)), quote(summary(ceiling={**low, "lower_bound": True}))
+    exact, bound = ceiling_used(summary(ceiling=low)), ceiling_used(summary(ceiling={**low, "lower_bound": True}))
     assert exact is not None
     assert bound is not None
     assert exact["share"] > 1
@@ -276,11 +276,11 @@ def test_a_run_that_did_more_than_a_lower_bound_has_no_share_of_it() -> None:
 
 
 def test_without_a_saved_ceiling_nothing_is_quoted() -> None:
-    assert quote(summary()) is None
-    assert quote(summary(ceiling=None)) is None
-    assert quote(summary(ceiling="none")) is None
+    assert ceiling_used(summary()) is None
+    assert ceiling_used(summary(ceiling=None)) is None
+    assert ceiling_used(summary(ceiling="none")) is None
     without = msgspec.structs.replace(summary(ceiling=FIGURES), rates={}, metrics={})
-    assert quote(without) == {**FIGURES, "share": None}
+    assert ceiling_used(without) == {**FIGURES, "share": None}
 
 
 # how it is kept
@@ -289,7 +289,7 @@ def test_without_a_saved_ceiling_nothing_is_quoted() -> None:
 def ceiling(config: Config | None = None, **changes: Any) -> Ceiling:
     config = config or Config()
     found = Ceiling(
-        identity=machine.identity(config.transport, machine.clock(config)),
+        identity=machine.identity(config.transport, machine.arrival_clock(config)),
         measured_at="2026-01-01T00:00:00+00:00",
         quick=False,
         server="1 on this machine",
@@ -308,47 +308,47 @@ def ceiling(config: Config | None = None, **changes: Any) -> Ceiling:
 
 
 def test_a_ceiling_is_kept_and_found_again() -> None:
-    assert machine.load(Config()) is None
-    assert machine.saved() == ([], None)
-    file = machine.save(ceiling())
+    assert machine.load_ceiling(Config()) is None
+    assert machine.saved_ceilings() == ([], None)
+    file = machine.save_ceiling(ceiling())
     assert file == Path(os.environ[machine.VARIABLE])
     assert list(file.parent.iterdir()) == [file]
-    assert machine.saved() == ([ceiling()], None)
-    assert machine.load(Config()) == {
+    assert machine.saved_ceilings() == ([ceiling()], None)
+    assert machine.load_ceiling(Config()) == {
         **FIGURES, "lower_bound": False, "measured_at": "2026-01-01T00:00:00+00:00",
     }  # fmt: skip
 
 
 def test_one_is_kept_for_each_way_of_measuring_and_the_newest_counts() -> None:
-    machine.save(ceiling())
-    machine.save(ceiling(Config(transport="aiohttp"), events=Bound(20_000.0, "server", True)))
-    machine.save(ceiling(events=Bound(90_000.0, "client", False)))
-    wire, other = machine.load(Config()), machine.load(Config(transport="aiohttp"))
+    machine.save_ceiling(ceiling())
+    machine.save_ceiling(ceiling(Config(transport="aiohttp"), events=Bound(20_000.0, "server", True)))
+    machine.save_ceiling(ceiling(events=Bound(90_000.0, "client", False)))
+    wire, other = machine.load_ceiling(Config()), machine.load_ceiling(Config(transport="aiohttp"))
     assert wire is not None
     assert other is not None
     assert (wire["events_per_second"], wire["lower_bound"]) == (90_000.0, False)
     assert (other["events_per_second"], other["lower_bound"]) == (20_000.0, True)
-    assert len(machine.saved()[0]) == 2
+    assert len(machine.saved_ceilings()[0]) == 2
 
 
 def test_quick_figures_do_not_take_the_place_of_full_ones() -> None:
     quick = ceiling(quick=True, events=Bound(50_000.0, "server", True))
-    assert machine.save(quick) is not None
-    assert machine.save(ceiling()) is not None
-    assert machine.save(quick) is None
-    assert machine.saved() == ([ceiling()], None)
+    assert machine.save_ceiling(quick) is not None
+    assert machine.save_ceiling(ceiling()) is not None
+    assert machine.save_ceiling(quick) is None
+    assert machine.saved_ceilings() == ([ceiling()], None)
 
 
 @pytest.mark.parametrize("field", ["host", "cpu", "loadstone", "python", "event_loop", "clock"])
 def test_that_of_another_machine_or_version_is_not_ours(field: str) -> None:
-    machine.save(ceiling(identity=msgspec.structs.replace(ceiling().identity, **{field: "another"})))
-    assert machine.load(Config()) is None
+    machine.save_ceiling(ceiling(identity=msgspec.structs.replace(ceiling().identity, **{field: "another"})))
+    assert machine.load_ceiling(Config()) is None
 
 
 def test_it_does_not_hold_over_tls() -> None:
-    machine.save(ceiling())
-    assert machine.load(Config(url="http://a")) is not None
-    assert machine.load(Config(url=["http://a", "https://b"])) is None
+    machine.save_ceiling(ceiling())
+    assert machine.load_ceiling(Config(url="http://a")) is not None
+    assert machine.load_ceiling(Config(url=["http://a", "https://b"])) is None
 
 
 @pytest.mark.parametrize(
@@ -361,31 +361,31 @@ def test_it_does_not_hold_over_tls() -> None:
     ],
 )
 def test_a_file_that_cannot_be_read_counts_as_none(content: bytes, said: str) -> None:
-    file = machine.path()
+    file = machine.ceiling_path()
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
-    kept, wrong = machine.saved()
+    kept, wrong = machine.saved_ceilings()
     assert kept == []
     assert said in (wrong or "")
-    assert machine.load(Config()) is None
-    machine.save(ceiling())
-    assert machine.load(Config()) is not None
+    assert machine.load_ceiling(Config()) is None
+    machine.save_ceiling(ceiling())
+    assert machine.load_ceiling(Config()) is not None
 
 
 def test_a_folder_in_its_place_is_a_mistake_of_the_operator(tmp_path: Path) -> None:
-    machine.path().mkdir(parents=True)
-    assert machine.load(Config()) is None
+    machine.ceiling_path().mkdir(parents=True)
+    assert machine.load_ceiling(Config()) is None
     with pytest.raises(UsageError, match=r"cannot write .*name another file in LOADSTONE_CEILING"):
-        machine.save(ceiling())
+        machine.save_ceiling(ceiling())
     assert [file.name for file in (tmp_path / "kept").iterdir()] == ["ceiling.json"]
 
 
 def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(machine.VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert machine.path() == Path("/cache/loadstone/ceiling.json")
+    assert machine.ceiling_path() == Path("/cache/loadstone/ceiling.json")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert machine.path() == Path("~/.cache/loadstone/ceiling.json").expanduser()
+    assert machine.ceiling_path() == Path("~/.cache/loadstone/ceiling.json").expanduser()
 
 
 @pytest.mark.parametrize(
@@ -393,11 +393,11 @@ def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     [(2, [0], [1]), (3, [0], [1, 2]), (4, [0, 1], [2, 3]), (8, [0, 1, 2], [3, 4, 5, 6, 7])],
 )
 def test_cores_for_servers_and_client(cores: int, servers: list[int], client: list[int]) -> None:
-    assert machine.divide(range(cores), str) == (servers, client)
+    assert machine.split_cores(range(cores), str) == (servers, client)
 
 
 def test_threads_of_one_core_stay_together() -> None:
-    assert machine.divide(range(4), lambda core: core % 2) == ([0, 2], [1, 3])
+    assert machine.split_cores(range(4), lambda core: core % 2) == ([0, 2], [1, 3])
 
 
 # tables
@@ -430,11 +430,11 @@ def test_a_quick_one_has_no_verdicts() -> None:
     [("0:01.23", 1.23), (" 12:00\n", 720.0), ("1:00:05", 3605.0), ("2-01:00:00", 176_400.0), ("", None), ("-", None)],
 )
 def test_times_as_ps_prints_them(text: str, value: float | None) -> None:
-    assert process_usage.seconds(text) == value
+    assert process_usage.parse_cputime(text) == value
 
 
 def test_what_a_process_has_used() -> None:
-    mine = process_usage.of(os.getpid())
+    mine = process_usage.measure(os.getpid())
     assert mine.cpu is None or mine.cpu > 0
     assert mine.memory is None or mine.memory > 1_000_000
-    assert process_usage.of(2**22 + 1) == Usage()
+    assert process_usage.measure(2**22 + 1) == Usage()

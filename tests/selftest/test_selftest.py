@@ -21,7 +21,7 @@ from loadstone.host import machine
 from loadstone.records import Failure, Record
 from loadstone.selftest import processes, streams, timing
 from loadstone.selftest import run as selftest
-from loadstone.selftest.processes import Cores
+from loadstone.selftest.processes import CoreSplit
 from loadstone.selftest.timing import FULL, QUICK, Pace
 from support.servers import PATIENCE, Sim, closed_port, command, loadstone, posix, refused, scripted
 
@@ -29,8 +29,11 @@ TINY = msgspec.structs.replace(QUICK, probe=0.3, stair=0.3, ramp=0.2, hold=0.5, 
 MS = 1_000_000
 
 
+pytestmark = pytest.mark.clean_folder
+
+
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clean_folder: None) -> None:
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(machine.VARIABLE, str(tmp_path / "ceiling.json"))
     monkeypatch.setattr(selftest, "PROBES", (4, 8))
 
@@ -51,10 +54,10 @@ def test_the_whole_way_against_a_server_that_is_given(
     assert found["requests"]["value"] > 0
     assert found["streams"]["value"] > 0
     assert found["server"] == sim.url
-    saved, wrong = machine.saved()
+    saved, wrong = machine.saved_ceilings()
     assert wrong is None
     assert msgspec.to_builtins(saved[0]) == found
-    assert machine.load(Config()) == saved[0].figures()
+    assert machine.load_ceiling(Config()) == saved[0].figures()
     for part in ("an easy load", "ceiling:", "at 95%", "one-token answers", "streams open at once", "saved in"):
         assert part in done.err
 
@@ -106,32 +109,32 @@ def test_flags_that_it_does_not_have(capsys: pytest.CaptureFixture[str], flags: 
 
 
 def test_one_core_is_not_enough_for_both(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(processes, "cores", lambda: [0])
+    monkeypatch.setattr(processes, "allowed_cores", lambda: [0])
     assert "give --url of a `loadstone serve` on a second machine" in refused(capsys, "selftest")
 
 
 def test_where_cores_cannot_be_chosen_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "cores", lambda: None)
-    assert processes.divided() == Cores(None, None)
-    assert selftest._pinned(Cores(None, None)) == "not pinned: this system cannot"
+    monkeypatch.setattr(processes, "allowed_cores", lambda: None)
+    assert processes.split_cores() == CoreSplit(None, None)
+    assert selftest._pinned(CoreSplit(None, None)) == "not pinned: this system cannot"
 
 
 def test_a_place_to_keep_it_is_looked_for_first(capsys: pytest.CaptureFixture[str]) -> None:
-    machine.path().mkdir()
-    assert refused(capsys, "selftest").startswith(f"cannot write {machine.path()}: ")
+    machine.ceiling_path().mkdir()
+    assert refused(capsys, "selftest").startswith(f"cannot write {machine.ceiling_path()}: ")
 
 
 def test_a_run_that_fails_says_why() -> None:
     with Sim() as sim, pytest.raises(UsageError, match=r"a run of the self-test failed: .*--stages takes"):
-        processes.run([processes.check(sim.url)], None, 0.1, "--stages", "never")
+        processes.run_client([processes.check_server(sim.url)], None, 0.1, "--stages", "never")
 
 
 def test_a_run_takes_along_what_the_server_knows_of_it_alone() -> None:
     with Sim() as sim:
-        server = processes.check(sim.url)
+        server = processes.check_server(sim.url)
         for _ in range(2):
-            trial = processes.run([server], None, 0.1, "-c", "2", "-n", "6", "--request-id", "t")
-    assert sorted(row.request_id or "" for row in trial.rows) == [f"t{index}" for index in range(6)]
+            trial = processes.run_client([server], None, 0.1, "-c", "2", "-n", "6", "--request-id", "t")
+    assert sorted(row.request_id or "" for row in trial.truth) == [f"t{index}" for index in range(6)]
     assert len(trial.records) == 6
     assert trial.verdict["status"] in ("valid", "suspect", "invalid")
 
@@ -146,7 +149,7 @@ def record(first: int | None, end: int, error: Failure | None = None) -> Record:
 
 def test_streams_that_are_open_have_begun_and_not_ended() -> None:
     records = [record(10, 500), record(10, 90), record(200, 500), record(None, 500)]
-    assert streams.opened(records, 0.1) == 1
+    assert streams.count_open(records, 0.1) == 1
 
 
 REFUSED = Failure("connect", "too many open files")
@@ -165,14 +168,14 @@ REFUSED = Failure("connect", "too many open files")
 def test_what_kept_streams_from_being_more(
     opened: int, records: list[Record], limits: dict[str, int | None], limit: str, lower: bool
 ) -> None:
-    bound = streams.bound(opened, 40, records, limits)
+    bound = streams.stream_ceiling(opened, 40, records, limits)
     assert (bound.value, bound.limit, bound.lower) == (opened, limit, lower)
 
 
 def test_room_on_this_machine() -> None:
-    for limit in (room.files(), room.ports(2), room.memory(1.0)):
+    for limit in (room.by_open_files(), room.by_ports(2), room.by_memory(1.0)):
         assert limit is None or limit > 0
-    assert room.memory(0.0) is None
+    assert room.by_memory(0.0) is None
     assert room.smallest({"a": 5, "b": 3, "c": None}) == ("b", 3)
     assert room.smallest({"c": None}) is None
 
@@ -225,7 +228,7 @@ def test_what_is_ignored_stays_so() -> None:
     before = {number: signal.getsignal(number) for number in processes._ENDINGS}
     try:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        processes.heed()
+        processes.interrupt_on_signals()
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
         with processes._deferred():

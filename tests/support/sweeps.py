@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadstone.capacity.curves import Curve, curves
+from loadstone.capacity.curves import Curve, build_curves
 from loadstone.metrics.slo import parse, with_errors
 from loadstone.summary import Counts, Doubt, Metric, Status, Summary, Verdict
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep
@@ -61,5 +61,5 @@ def busy(clients: int, qps: float, ttft: float) -> MeasuredPoint:
 
 
 def curve(*points: MeasuredPoint) -> Curve:
-    (found,) = curves(sweep(*points), "s", SLO)
+    (found,) = build_curves(sweep(*points), "s", SLO)
     return found

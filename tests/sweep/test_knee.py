@@ -12,7 +12,7 @@ from loadstone.sweep import knee
 from loadstone.sweep.knee import Level
 from loadstone.sweep.slo_search import Range
 
-SLOTS = Range(start=1.0, least=1.0, most=4096.0, within=1.25, whole=True, probes=16)
+SLOTS = Range(start=1.0, lowest=1.0, highest=4096.0, within=1.25, integers=True, max_points=16)
 Curve = Callable[[float], Level]
 
 
@@ -68,15 +68,15 @@ def test_throughput_that_only_grows_slower_has_its_knee_where_latency_outruns_it
         output = load**0.8 if load <= 32 else 32**0.8 * (load / 32) ** 0.3
         return Level(load, output, load / output)
 
-    best = knee.knee(measured(curve, Range(1.0, 1.0, 512.0, 1.25, whole=True, probes=16)))
+    best = knee.knee(measured(curve, Range(1.0, 1.0, 512.0, 1.25, integers=True, max_points=16)))
     assert best is None or best.load == 512 or 26 <= best.load <= 40
 
 
 def test_a_server_that_never_saturates_has_no_knee() -> None:
-    bounds = Range(start=1.0, least=1.0, most=64.0, within=1.25, whole=True, probes=16)
+    bounds = Range(start=1.0, lowest=1.0, highest=64.0, within=1.25, integers=True, max_points=16)
     levels = measured(seats(10_000), bounds)
     assert [level.load for level in levels] == [1, 2, 4, 8, 16, 32, 64]
-    assert knee.why(levels) == "there is no knee up to 64, the most that was tried: throughput still grew"
+    assert knee.describe(levels) == "there is no knee up to 64, the highest load tried: throughput still grew"
 
 
 def test_a_server_that_breaks_down_under_load_is_saturated() -> None:
@@ -91,22 +91,25 @@ def test_a_server_that_breaks_down_under_load_is_saturated() -> None:
 
 
 def test_a_knee_of_the_client_is_said_to_be_one() -> None:
-    levels = [Level(1, 100.0, 1.0), Level(2, 200.0, 1.0, unfit=True), Level(4, 202.0, 2.0), Level(8, 202.0, 4.0)]
-    spoiled = [*levels[:2], Level(4, 202.0, 2.0, unfit=True), levels[3]]
-    early = [msgspec.structs.replace(levels[0], unfit=True), msgspec.structs.replace(levels[1], unfit=False)]
-    assert knee.why(spoiled).endswith(
+    levels = [Level(1, 100.0, 1.0), Level(2, 200.0, 1.0, client_unfit=True), Level(4, 202.0, 2.0), Level(8, 202.0, 4.0)]
+    spoiled = [*levels[:2], Level(4, 202.0, 2.0, client_unfit=True), levels[3]]
+    early = [
+        msgspec.structs.replace(levels[0], client_unfit=True),
+        msgspec.structs.replace(levels[1], client_unfit=False),
+    ]
+    assert knee.describe(spoiled).endswith(
         "at 2, 4 the client was unfit, so the knee may be the client's and not the server's"
     )
-    assert knee.why([*early, Level(3, 202.0, 1.5), *levels[2:]]).endswith(
+    assert knee.describe([*early, Level(3, 202.0, 1.5), *levels[2:]]).endswith(
         "at 1 the client was unfit, so the knee may be the client's and not the server's"
     )
-    assert knee.why([early[0], early[1], Level(3, 290.0, 1.04), *levels[2:]]).endswith("faster than throughput")
+    assert knee.describe([early[0], early[1], Level(3, 290.0, 1.04), *levels[2:]]).endswith("faster than throughput")
 
 
 def test_nothing_succeeds() -> None:
-    levels = measured(lambda load: Level(load, 0.0, float("inf")), Range(1.0, 1.0, 8.0, 1.25, whole=True))
+    levels = measured(lambda load: Level(load, 0.0, float("inf")), Range(1.0, 1.0, 8.0, 1.25, integers=True))
     assert knee.knee(levels) is None
-    assert knee.why(levels) == "nothing succeeded at any load"
+    assert knee.describe(levels) == "nothing succeeded at any load"
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -128,4 +131,4 @@ def test_a_gain_that_may_be_chance_is_measured_again_higher_up() -> None:
 
 
 def test_points_are_bounded() -> None:
-    assert len(measured(seats(1000), Range(1.0, 1.0, 4096.0, 1.01, whole=True, probes=14))) == 14
+    assert len(measured(seats(1000), Range(1.0, 1.0, 4096.0, 1.01, integers=True, max_points=14))) == 14

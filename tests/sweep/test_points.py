@@ -7,7 +7,7 @@ import pytest
 
 from loadstone.results import measure
 from loadstone.summary import Summary
-from loadstone.sweep.points import carried
+from loadstone.sweep.points import rates_under_load
 from support.example_run import records, run
 
 
@@ -26,9 +26,9 @@ def summary(loop: str, ended: float = 100.0) -> Summary:
 def test_rates_of_a_load(loop: str, ended: int, steady: bool) -> None:
     found = summary(loop, ended)
     assert found.steady is not None
-    assert carried(found) == (found.steady.rates if steady else found.rates)
+    assert rates_under_load(found) == (found.steady.rates if steady else found.rates)
 
 
 def test_a_run_without_a_steady_window() -> None:
     found = msgspec.structs.replace(summary("closed"), steady=None)
-    assert carried(found) == found.rates
+    assert rates_under_load(found) == found.rates

@@ -37,7 +37,7 @@ def build_samples(
     task: Task, mode: Mode, docs: Iterable[Row], shots: Iterable[Row] = (), count: int = 0
 ) -> list[Sample]:
     rows, pool = [converted(task, row) for row in docs], [converted(task, row) for row in shots]
-    return questions.samples(task, mode, rows, pool, questions.Which(num_fewshot=count))
+    return questions.select_samples(task, mode, rows, pool, questions.SampleSelection(num_fewshot=count))
 
 
 def case_id(case: Row) -> str:
@@ -53,7 +53,7 @@ def test_a_prompt_is_that_of_lm_eval(case: Row) -> None:
         assert task.generation is not None
         assert list(task.generation.stop) == case["stop"]
     else:
-        parts = build.item(sample, build.RequestOptions(mode=case["mode"], form="text")).wanted
+        parts = build.build_item(sample, build.RequestOptions(mode=case["mode"], form="text")).requests
         assert [part[0].continuation for part in parts] == case["continuations"]
 
 
@@ -253,8 +253,8 @@ ORIGINALS: list[tuple[str, Callable[[Path], None], int, str]] = [
 def test_original_files(tmp_path: Path, name: str, put: Callable[[Path], None], count: int, right: str) -> None:
     put(tmp_path)
     task = TASKS[name]
-    rows = library.rows(task.data, str(tmp_path))
-    samples = questions.samples(task, "generation", rows.docs, [], questions.Which(num_fewshot=0))
+    rows = library.load_rows(task.data, str(tmp_path))
+    samples = questions.select_samples(task, "generation", rows.docs, [], questions.SampleSelection(num_fewshot=0))
     assert len(samples) == count
     assert task.generation is not None
     sample = samples[0]
@@ -265,13 +265,13 @@ def test_original_files(tmp_path: Path, name: str, put: Callable[[Path], None], 
 
 def test_the_files_of_an_article_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     put_race(tmp_path)
-    docs = library.rows(TASKS["race_high"].data, str(tmp_path)).docs
+    docs = library.load_rows(TASKS["race_high"].data, str(tmp_path)).docs
     assert [doc["example_id"] for doc in docs] == ["high2.txt", "high2.txt", "high10.txt", "high10.txt"]
 
 
 def test_examples_of_original_files(tmp_path: Path) -> None:
     put_mmlu(tmp_path)
-    shots = library.rows(TASKS["mmlu_anatomy"].data, str(tmp_path), shots=True)
+    shots = library.load_rows(TASKS["mmlu_anatomy"].data, str(tmp_path), shots=True)
     assert shots.docs == [
         {"question": "Which, of these?", "subject": "anatomy", "choices": ["one", "two", "3", "four"], "answer": 2}
     ]
@@ -279,7 +279,7 @@ def test_examples_of_original_files(tmp_path: Path) -> None:
 
 def test_answers_of_truthful_qa_are_ended_and_completed(tmp_path: Path) -> None:
     put_truthful(tmp_path)
-    (doc,) = library.rows(TASKS["truthfulqa_gen"].data, str(tmp_path)).docs
+    (doc,) = library.load_rows(TASKS["truthfulqa_gen"].data, str(tmp_path)).docs
     assert doc["correct_answers"] == ["So.", "Thus.", "I have no comment."]
     assert doc["incorrect_answers"] == ["No.", "Never."]
     assert doc["question"] == "Why?"
@@ -288,4 +288,4 @@ def test_answers_of_truthful_qa_are_ended_and_completed(tmp_path: Path) -> None:
 def test_a_row_that_is_another_benchmarks_is_named(tmp_path: Path) -> None:
     (tmp_path / "ARC-Easy-Test.jsonl").write_text('{"id": "q", "question": 5, "answerKey": "A"}\n')
     with pytest.raises(UsageError, match=r"ARC-Easy-Test.jsonl, line 1"):
-        library.rows(TASKS["arc_easy"].data, str(tmp_path))
+        library.load_rows(TASKS["arc_easy"].data, str(tmp_path))

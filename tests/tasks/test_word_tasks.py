@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from loadstone.evals.data import rows as library
-from loadstone.evals.data.samples import Which, samples
+from loadstone.evals.data.samples import SampleSelection, select_samples
 from loadstone.evals.requests import build
 from loadstone.samples import Sample
 from loadstone.tasks import bbh, catalogue, math_competitions, minerva_math, mt_bench, trivia_qa
@@ -45,7 +45,7 @@ def test_prompts_are_those_of_lm_eval() -> None:
     for expected in PROMPTS["expected"]:
         of, rows = task(expected["task"]), PROMPTS["rows"][expected["task"]]
         ours = loaded(of, rows["docs"], rows["shots"], expected["shots"])[expected["doc_id"]]
-        assert build.text(ours.ask) == expected["context"], expected
+        assert build.as_text(ours.ask) == expected["context"], expected
         assert of.generation is not None
         assert list(of.generation.stop) == expected["stop"]
 
@@ -69,10 +69,10 @@ def test_examples_of_big_bench_hard_make_the_prompt_of_lm_eval() -> None:
     assert len(PROMPTS["sha256"]) == 6
     for name, digest in PROMPTS["sha256"].items():
         of = task(f"bbh_cot_fewshot_{name}")
-        shots = library.rows(of.data, str(DATA), shots=True).docs
-        docs = library.rows(of.data, str(DATA)).docs[:1]
+        shots = library.load_rows(of.data, str(DATA), shots=True).docs
+        docs = library.load_rows(of.data, str(DATA)).docs[:1]
         (ours,) = loaded(of, docs, shots, 3)
-        assert hashlib.sha256(build.text(ours.ask).encode()).hexdigest() == digest
+        assert hashlib.sha256(build.as_text(ours.ask).encode()).hexdigest() == digest
 
 
 def test_a_file_without_examples_is_refused() -> None:
@@ -93,7 +93,9 @@ def right(of: Task, sample: Sample, answer: str, chosen: Filter | None = None) -
 
 
 def real_samples(of: Task) -> list[Sample]:
-    return samples(of, "generation", library.rows(of.data, str(DATA)).docs, [], Which(num_fewshot=0))
+    return select_samples(
+        of, "generation", library.load_rows(of.data, str(DATA)).docs, [], SampleSelection(num_fewshot=0)
+    )
 
 
 @real
@@ -220,5 +222,5 @@ def datas() -> Iterator[Data]:
 
 
 def test_each_benchmark_has_a_bundled_set() -> None:
-    held = {data.benchmark for data in datas() if library.held(data, library.BUNDLED)}
+    held = {data.benchmark for data in datas() if library.has_rows(data, library.BUNDLED)}
     assert held == {data.benchmark for data in datas()}

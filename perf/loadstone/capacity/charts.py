@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from loadstone.capacity.plan import Plan, PlanStep, Requirements, Stack
-from loadstone.capacity.replica import Judged
-from loadstone.metrics.slo import SHARES, Objective, shown
+from loadstone.capacity.replica import JudgedPoint
+from loadstone.metrics.slo import FRACTIONS, Objective, format_value
 from loadstone.report.page import Axis, Chart, Mark, Role, Series
 
 _ROLES: dict[str, Role] = {"met": "good", "missed": "bad", "unresolved": "muted"}
@@ -70,10 +70,13 @@ def curves(stack: Stack, terms: Requirements) -> Iterator[Chart]:
             yield _curve(stack, objective, spots)
 
 
-def _curve(stack: Stack, objective: Objective, spots: Sequence[Judged]) -> Chart:
-    found, scale = stack.capacity, 100.0 if objective.metric in SHARES else 1e3
+def _curve(stack: Stack, objective: Objective, spots: Sequence[JudgedPoint]) -> Chart:
+    found, scale = stack.capacity, 100.0 if objective.metric in FRACTIONS else 1e3
     ends = [("carried", found.low), ("too much", found.high)]
-    loads, values = [one.spot.at(objective.name) for one in spots], [_value(one, objective) * scale for one in spots]
+    loads, values = (
+        [one.spot.load_for(objective.name) for one in spots],
+        [_value(one, objective) * scale for one in spots],
+    )
     far = max(values) > 20 * objective.limit * scale and min(values) > 0
     return Chart(
         title=f"{objective.name} over the load of a replica",
@@ -85,20 +88,20 @@ def _curve(stack: Stack, objective: Objective, spots: Sequence[Judged]) -> Chart
             *_working(stack, objective, scale),
         ],
         marks=[
-            Mark(objective.limit * scale, f"limit {shown(objective.metric, objective.limit)}", "y"),
+            Mark(objective.limit * scale, f"limit {format_value(objective.metric, objective.limit)}", "y"),
             *(Mark(at, f"{word}: {at:.4g}/s") for word, at in ends if at is not None),
         ],
         group="load",
     )
 
 
-def _points(spots: Sequence[Judged], objective: Objective, scale: float) -> Iterator[Series]:
+def _points(spots: Sequence[JudgedPoint], objective: Objective, scale: float) -> Iterator[Series]:
     for judgement, role in _ROLES.items():
         chosen = [one for one in spots if one.judgement == judgement]
         if chosen:
             yield Series(
                 f"objectives {_WORDS[judgement]}",
-                [one.spot.at(objective.name) for one in chosen],
+                [one.spot.load_for(objective.name) for one in chosen],
                 [_value(one, objective) * scale for one in chosen],
                 "points",
                 role,
@@ -106,7 +109,7 @@ def _points(spots: Sequence[Judged], objective: Objective, scale: float) -> Iter
             )
 
 
-def _told(one: Judged) -> str:
+def _told(one: JudgedPoint) -> str:
     return "; ".join([one.spot.name, f"{one.spot.requests:,} requests", *one.against])
 
 
@@ -123,12 +126,12 @@ def _working(stack: Stack, objective: Objective, scale: float) -> Iterator[Serie
         )
 
 
-def _value(one: Judged, objective: Objective) -> float:
+def _value(one: JudgedPoint, objective: Objective) -> float:
     return one.spot.figures[objective.name].value
 
 
 def _bounds(
-    spots: Sequence[Judged], objective: Objective, scale: float
+    spots: Sequence[JudgedPoint], objective: Objective, scale: float
 ) -> tuple[list[float | None], list[float | None]]:
     found = [one.spot.figures[objective.name] for one in spots]
     lows = [None if one.low is None else one.low * scale for one in found]

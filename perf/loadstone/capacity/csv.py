@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
 from loadstone.capacity.curves import FIGURES
-from loadstone.capacity.plan import Plan, Size, Stack
+from loadstone.capacity.plan import FleetSize, Plan, Stack
+from loadstone.text import write_rows
 
 _SIZE = (
     *("month", "replicas", "optimistic", "spare", "gpus", "mean", "peak", "load"),
@@ -23,14 +22,9 @@ def render(plan: Plan) -> str:
     """Times in seconds, money in the currency named. A stack without a plan has a row a demand, with the reason."""
     names = list(dict.fromkeys((*(objective.name for objective in plan.terms.objectives), *FIGURES)))
     ends = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["stack", "rate", "users", "think", *_SIZE, "capacity_low", "capacity_high", "limits", "currency", "price",
-         *(f"cost_{name}" for name in _COST), *ends]
-    )  # fmt: skip
-    writer.writerows(row for stack in plan.stacks for row in _rows(plan, stack, names))
-    return text.getvalue()
+    columns = ["stack", "rate", "users", "think", *_SIZE, "capacity_low", "capacity_high", "limits", "currency",
+               "price", *(f"cost_{name}" for name in _COST), *ends]  # fmt: skip
+    return write_rows(columns, (row for stack in plan.stacks for row in _rows(plan, stack, names)))
 
 
 def _rows(plan: Plan, stack: Stack, names: list[str]) -> Iterator[list[Any]]:
@@ -46,14 +40,14 @@ def _rows(plan: Plan, stack: Stack, names: list[str]) -> Iterator[list[Any]]:
             yield [stack.curve.label, demand.rate, demand.users, demand.think, *_NOWHERE.values(), *between, *nothing]
 
 
-def _demand(size: Size) -> list[float | None]:
+def _demand(size: FleetSize) -> list[float | None]:
     return [size.demand.rate, size.demand.users, size.demand.think if size.demand.users is not None else None]
 
 
-def _cost(size: Size) -> list[float | None]:
+def _cost(size: FleetSize) -> list[float | None]:
     return [None if size.cost is None else getattr(size.cost, name) for name in _COST]
 
 
-def _figure(size: Size, name: str) -> list[float | None]:
+def _figure(size: FleetSize, name: str) -> list[float | None]:
     found = size.figures.get(name)
     return [None] * 3 if found is None else [found.value, found.low, found.high]

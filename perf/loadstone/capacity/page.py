@@ -11,9 +11,9 @@ from itertools import pairwise
 from loadstone.capacity import charts
 from loadstone.capacity.curves import FIGURES
 from loadstone.capacity.demand import Demand
-from loadstone.capacity.plan import Plan, Requirements, Size, Stack
-from loadstone.capacity.replica import Judged
-from loadstone.metrics.slo import SHARES, Estimate
+from loadstone.capacity.plan import FleetSize, Plan, Requirements, Stack
+from loadstone.capacity.replica import JudgedPoint
+from loadstone.metrics.slo import FRACTIONS, Estimate
 from loadstone.report.page import Block, Page, Prose, Section, Table
 
 _FEWER = {"met": "would do too", "unresolved": "cannot be told", "missed": "misses"}
@@ -81,12 +81,12 @@ def _of(stack: Stack, plan: Plan, place: int) -> str:
     return f" of {stack.curve.label}{least}"
 
 
-def _replicas(size: Size) -> str:
+def _replicas(size: FleetSize) -> str:
     spare = f" ({size.spare} of them spare)" if size.spare else ""
     return f"{size.replicas:,} replica{'' if size.replicas == 1 else 's'}{spare}"
 
 
-def _spending(size: Size, terms: Requirements) -> str:
+def _spending(size: FleetSize, terms: Requirements) -> str:
     return "" if size.cost is None else f", {money(size.cost.month, terms)} a month"
 
 
@@ -109,7 +109,7 @@ def money(value: float | None, terms: Requirements) -> str:
 # tables
 
 
-def today(plan: Plan) -> Iterator[tuple[Demand, str | None, Stack, Size | None]]:
+def current_sizes(plan: Plan) -> Iterator[tuple[Demand, str | None, Stack, FleetSize | None]]:
     """For each demand, each stack with its size; None where it has none."""
     for demand, cheapest in zip(plan.terms.demands, plan.cheapest, strict=True):
         for stack in plan.stacks:
@@ -121,7 +121,7 @@ def _sizes(plan: Plan) -> Table:
     several = len(plan.stacks) > 1
     rows = [
         [str(demand), *([_name(stack, cheapest, plan)] if several else []), *_size(stack, size)]
-        for demand, cheapest, stack, size in today(plan)
+        for demand, cheapest, stack, size in current_sizes(plan)
     ]
     columns = [
         "demand", *(["stack"] if several else []), "replicas", "at best", "GPUs", "peak /s", "each /s", "used",
@@ -142,7 +142,7 @@ def _name(stack: Stack, cheapest: str | None, plan: Plan) -> str:
     return stack.curve.label + (mark if stack.curve.label == cheapest else "")
 
 
-def _size(stack: Stack, size: Size | None) -> list[str]:
+def _size(stack: Stack, size: FleetSize | None) -> list[str]:
     if size is None:
         return ["-", "-", "-", "-", "-", "-", "-", "-", stack.capacity.reason]
     return [
@@ -175,7 +175,7 @@ def _costs(plan: Plan) -> Iterator[Block]:
     several, terms = len(plan.stacks) > 1, plan.terms
     rows = [
         [str(demand), *([_name(stack, cheapest, plan)] if several else []), *_cost(size, terms)]
-        for demand, cheapest, stack, size in today(plan)
+        for demand, cheapest, stack, size in current_sizes(plan)
         if stack.price is not None
     ]
     if rows:
@@ -186,7 +186,7 @@ def _costs(plan: Plan) -> Iterator[Block]:
         yield from charts.cost(plan)
 
 
-def _cost(size: Size | None, terms: Requirements) -> list[str]:
+def _cost(size: FleetSize | None, terms: Requirements) -> list[str]:
     if size is None or size.cost is None:
         return ["-"] * 5
     cost = size.cost
@@ -211,7 +211,7 @@ def _growth(plan: Plan) -> Iterator[Block]:
     yield from charts.growth(plan)
 
 
-def _milestones(sizes: Sequence[Size], terms: Requirements) -> Iterator[Size]:
+def _milestones(sizes: Sequence[FleetSize], terms: Requirements) -> Iterator[FleetSize]:
     """The months of a demand at which its fleet changes or, where that is more than a few, months evenly apart."""
     for demand in terms.demands:
         months = [size for size in sizes if size.demand == demand]
@@ -223,7 +223,7 @@ def _milestones(sizes: Sequence[Size], terms: Requirements) -> Iterator[Size]:
 
 def _expected(plan: Plan) -> Iterator[Block]:
     several = len(plan.stacks) > 1
-    sized = [(stack, size) for _, _, stack, size in today(plan) if size is not None]
+    sized = [(stack, size) for _, _, stack, size in current_sizes(plan) if size is not None]
     objectives = [objective.name for objective in plan.terms.objectives if objective.metric != "error_rate"]
     others = [name for name in FIGURES if name not in objectives]
     head = ["demand", *(["stack"] if several else []), "each /s"]
@@ -249,7 +249,7 @@ def interval(name: str, found: Estimate | None) -> str:
     """A figure in ms with its interval; an error rate in percent."""
     if found is None:
         return "-"
-    scale, form = (100.0, "{:.3g}%") if name in SHARES else (1e3, "{:,.4g}")
+    scale, form = (100.0, "{:.3g}%") if name in FRACTIONS else (1e3, "{:,.4g}")
     value = form.format(found.value * scale)
     if found.low is None or found.high is None:
         return value
@@ -270,7 +270,7 @@ def _stack(stack: Stack, terms: Requirements) -> Iterator[Block]:
     )
 
 
-def _point(one: Judged, names: Sequence[str]) -> list[str]:
+def _point(one: JudgedPoint, names: Sequence[str]) -> list[str]:
     spot = one.spot
     flying = "-" if spot.concurrency is None else f"{spot.concurrency:.4g}"
     figures = [interval(name, spot.figures.get(name)) for name in names]

@@ -12,10 +12,10 @@ from typing import Literal
 from msgspec import Struct
 
 from loadstone.capacity.curves import FIGURES, Curve
-from loadstone.capacity.demand import Demand, load, replicas
-from loadstone.capacity.replica import Basis, Capacity, CapacityModel, capacity
+from loadstone.capacity.demand import Demand, load_per_replica, replicas_needed
+from loadstone.capacity.replica import Basis, Capacity, CapacityModel, find_capacity
 from loadstone.errors import UsageError
-from loadstone.metrics.slo import Estimate, Judgement, Objective
+from loadstone.metrics.slo import Estimate, Objective, Outcome
 
 # Version of the plan's JSON. History: 1 the first.
 FORMAT = 1
@@ -56,7 +56,7 @@ class Cost(Struct, frozen=True, kw_only=True):
     million_total: float | None
 
 
-class Size(Struct, frozen=True, kw_only=True):
+class FleetSize(Struct, frozen=True, kw_only=True):
     """The fleet for one demand in one month. `replicas` with the `spare` ones; loads are requests/s, of all replicas
     (`mean`, `peak`) and of each at the peak (`load`), with none down; `utilisation`: load over the capacity, `degraded`
     with as many down as there are spare; `most`: what the fleet carries within objectives and headroom, in the unit of
@@ -75,7 +75,7 @@ class Size(Struct, frozen=True, kw_only=True):
     utilisation: float
     degraded: float
     most: float
-    fewer: Judgement
+    fewer: Outcome
     basis: Basis
     figures: dict[str, Estimate]
     cost: Cost | None
@@ -98,7 +98,7 @@ class Stack(Struct, frozen=True, kw_only=True):
     capacity: Capacity
     price: float | None
     gpus: int | None
-    sizes: list[Size]
+    sizes: list[FleetSize]
     stairs: list[PlanStep]
     remarks: list[str]
 
@@ -122,11 +122,11 @@ class PricedStack(Struct, frozen=True):
     gpus: int | None = None
 
 
-def plan(offers: Sequence[PricedStack], terms: Requirements) -> Plan:
-    stacks = [_stack(offer, terms) for offer in offers]
+def make_plan(offers: Sequence[PricedStack], requirements: Requirements) -> Plan:
+    stacks = [_stack(offer, requirements) for offer in offers]
     by: Literal["cost", "replicas"] = "cost" if all(stack.price is not None for stack in stacks) else "replicas"
-    cheapest = [_cheapest(stacks, demand, by) for demand in terms.demands]
-    return Plan(terms=terms, by=by, stacks=stacks, cheapest=cheapest)
+    cheapest = [_cheapest(stacks, demand, by) for demand in requirements.demands]
+    return Plan(terms=requirements, by=by, stacks=stacks, cheapest=cheapest)
 
 
 def _cheapest(stacks: Sequence[Stack], demand: Demand, by: str) -> str | None:
@@ -137,12 +137,12 @@ def _cheapest(stacks: Sequence[Stack], demand: Demand, by: str) -> str | None:
     return best[0] if len(best) == 1 and len(stacks) > 1 else None
 
 
-def _worth(size: Size, by: str) -> float:
+def _worth(size: FleetSize, by: str) -> float:
     return size.cost.hour if by == "cost" and size.cost is not None else float(size.replicas)
 
 
 def _stack(offer: PricedStack, terms: Requirements) -> Stack:
-    found = capacity(offer.curve, terms.objectives)
+    found = find_capacity(offer.curve, terms.objectives)
     sizer = Sizer(offer, found, terms) if found.low is not None else None
     return Stack(
         curve=offer.curve,
@@ -178,18 +178,18 @@ class Sizer:
 
     def needed(self, demand: Demand) -> int:
         """Replicas without the spare ones."""
-        return replicas(demand, self.low * (1 - self.terms.headroom), self.response)
+        return replicas_needed(demand, self.low * (1 - self.terms.headroom), self.response)
 
-    def size(self, demand: Demand, month: int = 0) -> Size:
+    def size(self, demand: Demand, month: int = 0) -> FleetSize:
         terms, low = self.terms, self.low
         grown = demand.times(terms.growth**month)
         busy = grown.times(terms.peak)
         needed = self.needed(busy)
         count = needed + terms.spare
-        each = load(busy, count, self.response)
-        mean = load(grown, count, self.response) * count
+        each = load_per_replica(busy, count, self.response)
+        mean = load_per_replica(grown, count, self.response) * count
         found = {name: self.law.at(each, name) for name in self.names}
-        return Size(
+        return FleetSize(
             demand=demand,
             month=month,
             replicas=count,
@@ -200,7 +200,7 @@ class Sizer:
             peak=each * count,
             load=each,
             utilisation=each / low,
-            degraded=load(busy, needed, self.response) / low,
+            degraded=load_per_replica(busy, needed, self.response) / low,
             most=self._most(busy, needed),
             fewer=self._fewer(busy, needed),
             basis=self.law.basis(each),
@@ -230,17 +230,17 @@ class Sizer:
         """Were a replica to carry all but the load that was too much. None where nothing was too much."""
         if self.high is None:
             return None
-        return replicas(busy, self.high * (1 - self.terms.headroom), self.response) + self.terms.spare
+        return replicas_needed(busy, self.high * (1 - self.terms.headroom), self.response) + self.terms.spare
 
     def _most(self, busy: Demand, needed: int) -> float:
         """At the peak, without the spare ones."""
         usable = self.low * (1 - self.terms.headroom)
         return usable * needed * (1.0 if busy.rate is not None else busy.think + self.response(usable))
 
-    def _fewer(self, busy: Demand, needed: int) -> Judgement:
+    def _fewer(self, busy: Demand, needed: int) -> Outcome:
         if needed == 1:
             return "missed"
-        each = load(busy, needed - 1, self.response)
+        each = load_per_replica(busy, needed - 1, self.response)
         if each <= self.low * (1 + 1e-9):
             return "met"
         return "missed" if self.high is not None and each >= self.high else "unresolved"

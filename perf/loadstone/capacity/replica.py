@@ -15,19 +15,19 @@ from typing import Literal
 from msgspec import Struct
 
 from loadstone.capacity.curves import Curve, OperatingPoint
-from loadstone.metrics.slo import ATTAINMENT, Estimate, Judgement, Objective, judge, shown, together
+from loadstone.metrics.slo import ATTAINMENT, Estimate, Objective, Outcome, combine, format_value, judge
 
 Basis = Literal["measured", "interpolated", "extrapolated", "derived"]
 # A load this near to a measured one, relative to it, is that one.
 SAME = 0.01
 
 
-class Judged(Struct, frozen=True):
+class JudgedPoint(Struct, frozen=True):
     """A spot held against the objectives, at the load (requests/s) that it stands for: what is not met, in words."""
 
     spot: OperatingPoint
     load: float
-    judgement: Judgement
+    judgement: Outcome
     against: list[str]
 
 
@@ -37,17 +37,17 @@ class Capacity(Struct, frozen=True, kw_only=True):
 
     low: float | None
     high: float | None
-    spots: list[Judged]
+    spots: list[JudgedPoint]
     limits: list[str]
     reason: str = ""
 
     @property
-    def usable(self) -> list[Judged]:
+    def usable(self) -> list[JudgedPoint]:
         """The part of the curve that a plan may use."""
         return [one for one in self.spots if self.low is not None and one.load <= self.low]
 
 
-def capacity(curve: Curve, objectives: Sequence[Objective]) -> Capacity:
+def find_capacity(curve: Curve, objectives: Sequence[Objective]) -> Capacity:
     """By rising load, up to the first that is missed."""
     spots = [_judged(spot, objectives) for spot in curve.spots]
     missed = next((place for place, one in enumerate(spots) if one.judgement == "missed"), len(spots))
@@ -66,7 +66,7 @@ def capacity(curve: Curve, objectives: Sequence[Objective]) -> Capacity:
     )
 
 
-def _judged(spot: OperatingPoint, objectives: Sequence[Objective]) -> Judged:
+def _judged(spot: OperatingPoint, objectives: Sequence[Objective]) -> JudgedPoint:
     found = {one: spot.called.get(one.name) or judge(spot.figures.get(one.name), one) for one in objectives}
     against = [_against(spot, objective, result) for objective, result in found.items() if result != "met"]
     results = list(found.values())
@@ -74,29 +74,29 @@ def _judged(spot: OperatingPoint, objectives: Sequence[Objective]) -> Judged:
         results, against = [*results, "missed"], [*against, "saturation"]
     elif spot.drifting:
         results, against = [*results, "unresolved"], [*against, "TTFT still rising: not settled"]
-    return Judged(spot, min(spot.at(objective.name) for objective in objectives), together(results), against)
+    return JudgedPoint(spot, min(spot.load_for(objective.name) for objective in objectives), combine(results), against)
 
 
-def _against(spot: OperatingPoint, objective: Objective, result: Judgement) -> str:
+def _against(spot: OperatingPoint, objective: Objective, result: Outcome) -> str:
     found = spot.figures.get(objective.name)
     if found is None:
         return f"{objective.name} not known from {spot.requests:,} requests"
-    told = f"{objective.name} {_pair(objective, found)} of {shown(objective.metric, objective.limit)}"
+    told = f"{objective.name} {_pair(objective, found)} of {format_value(objective.metric, objective.limit)}"
     return told if result == "missed" else f"{told}, not told by {spot.requests:,} requests"
 
 
 def _pair(objective: Objective, found: Estimate) -> str:
-    low, value, high = (shown(objective.metric, one) for one in (found.low, found.value, found.high))
+    low, value, high = (format_value(objective.metric, one) for one in (found.low, found.value, found.high))
     return value if "-" in (low, high) else f"{value} ({low} to {high})"
 
 
-def _limits(after: Sequence[Judged]) -> list[str]:
+def _limits(after: Sequence[JudgedPoint]) -> list[str]:
     """What is missed at the first load that is missed; failing that, what is unresolved at the first."""
     first = next((one for one in after if one.judgement == "missed"), after[0] if after else None)
     return [] if first is None else [*first.against, *first.spot.server]
 
 
-def _reason(spots: Sequence[Judged], objectives: Sequence[Objective]) -> str:
+def _reason(spots: Sequence[JudgedPoint], objectives: Sequence[Objective]) -> str:
     """Why nothing is surely met, by the lightest load."""
     first = spots[0]
     least = f"even at the least load, {first.load:.4g}/s"
@@ -139,7 +139,7 @@ class CapacityModel:
 
     def _line(self, name: str) -> _Line | None:
         """Along loads that rise: of several spots at one load the first, which has fewer in flight."""
-        known = [(spot.at(name), spot.figures.get(name)) for spot in self.spots]
+        known = [(spot.load_for(name), spot.figures.get(name)) for spot in self.spots]
         loads = [
             load for place, (load, _) in enumerate(known) if not place or load > max(at for at, _ in known[:place])
         ]

@@ -29,7 +29,7 @@ LIMITS = {
 }
 
 
-class Spent(Struct, frozen=True):
+class CpuUse(Struct, frozen=True):
     """Shares of a core, over a stretch: CPU and waiting for a core, of the client and of the busiest server."""
 
     client: float | None = None
@@ -38,20 +38,20 @@ class Spent(Struct, frozen=True):
     server_waited: float | None = None
 
 
-class Step(Struct, frozen=True):
-    """`asked` and `events`: a second; so are the `requests` sent meanwhile."""
+class LoadStep(Struct, frozen=True):
+    """`target` and `events`: a second; so are the `requests` sent meanwhile."""
 
     streams: int
-    asked: float
+    target: float
     events: float
     requests: float
-    spent: Spent = Spent()
+    cpu: CpuUse = CpuUse()
 
     @property
     def held(self) -> bool:
-        spent = self.spent
+        spent = self.cpu
         full = any(share is not None and share >= FULL for share in (spent.client, spent.server))
-        return not full and self.events >= FULL * self.asked
+        return not full and self.events >= FULL * self.target
 
 
 class UsageSample(Struct, frozen=True):
@@ -62,12 +62,12 @@ class UsageSample(Struct, frozen=True):
     servers: list[Usage]
 
 
-def spent(looks: Sequence[UsageSample], begin: float, end: float) -> Spent:
+def cpu_use(looks: Sequence[UsageSample], begin: float, end: float) -> CpuUse:
     """What was spent between two instants, from looks around them."""
     client = _rates(looks, [look.client for look in looks], begin, end)
     count = min((len(look.servers) for look in looks), default=0)
     servers = [_rates(looks, [look.servers[place] for look in looks], begin, end) for place in range(count)]
-    return Spent(*client, *max(servers, key=lambda rates: rates[0] or 0.0, default=(None, None)))
+    return CpuUse(*client, *max(servers, key=lambda rates: rates[0] or 0.0, default=(None, None)))
 
 
 def _rates(
@@ -76,7 +76,7 @@ def _rates(
     at = [look.at for look in looks]
     return (
         _rate(at, [usage.cpu for usage in used], begin, end),
-        _rate(at, [usage.waited for usage in used], begin, end),
+        _rate(at, [usage.core_wait for usage in used], begin, end),
     )
 
 
@@ -90,14 +90,14 @@ def _rate(at: Sequence[float], values: Sequence[float | None], begin: float, end
     return float((last - first) / within) if within > 0 else None
 
 
-def growth(looks: Sequence[UsageSample], begin: float) -> float:
+def memory_growth(looks: Sequence[UsageSample], begin: float) -> float:
     """Bytes that the client has got since `begin`; 0 where that is not told."""
     before = [look.client.memory for look in looks if look.client.memory is not None and look.at <= begin]
     most = max((look.client.memory for look in looks if look.client.memory is not None), default=0)
     return float(most - before[-1]) if before else 0.0
 
 
-def limit(spent: Spent) -> str:
+def limiting_side(spent: CpuUse) -> str:
     """Which of LIMITS kept a step from more."""
     if (spent.client or 0.0) >= FULL:
         return "client"
@@ -110,22 +110,22 @@ def limit(spent: Spent) -> str:
     return "others" if max(sums) >= FULL else "unknown"
 
 
-def estimate(easy: Step) -> float:
+def estimate_ceiling(easy: LoadStep) -> float:
     """Events a second at which the first core would be full, from CPU per event at an easy load. Where CPU is not told,
     as if half of one had been used."""
-    used = max((share for share in (easy.spent.client, easy.spent.server) if share), default=0.5)
+    used = max((share for share in (easy.cpu.client, easy.cpu.server) if share), default=0.5)
     return easy.events / max(used, 0.01)
 
 
-def stairs(most: float, each: float, streams: int) -> list[int]:
+def coarse_steps(most: float, each: float, streams: int) -> list[int]:
     """Numbers of streams around the estimate `most` (events/s), where a stream brings `each`; at most `streams`."""
     return _rising([part * most / each for part in STAIRS], streams)
 
 
-def fine(steps: Sequence[Step], tried: Sequence[Step], streams: int) -> list[int]:
+def finer_steps(steps: Sequence[LoadStep], tried: Sequence[LoadStep], streams: int) -> list[int]:
     """The next numbers of streams: between the best of `steps` and the first of all `tried` that did not hold, or
     beyond the best."""
-    best = top(steps)
+    best = best_held(steps)
     if best is None:
         low, high = 1.0, float(min(step.streams for step in tried))
         return _rising(list(np.linspace(low, high, FINE + 2)[1:-1]), streams)
@@ -140,34 +140,34 @@ def _rising(wanted: Sequence[float], most: int) -> list[int]:
     return sorted({min(most, max(LEAST_STREAMS, round(number))) for number in wanted})
 
 
-def top(steps: Sequence[Step]) -> Step | None:
+def best_held(steps: Sequence[LoadStep]) -> LoadStep | None:
     """The most events a second that were held."""
     return max((step for step in steps if step.held), key=lambda step: step.events, default=None)
 
 
-def found(steps: Sequence[Step], tried: Sequence[Step]) -> Bound | None:
+def event_ceiling(steps: Sequence[LoadStep], tried: Sequence[LoadStep]) -> Bound | None:
     """The ceiling for events: the best of `steps`; a lower bound unless it was the client that gave way first in all
     that was `tried` beyond. None: nothing was held."""
-    best = top(steps)
+    best = best_held(steps)
     if best is None:
         return None
     failed = _beyond(best, tried)
-    why = limit(failed.spent) if failed else "not reached"
-    return Bound(best.events, why, why != "client", best.spent.client, best.spent.server)
+    why = limiting_side(failed.cpu) if failed else "not reached"
+    return Bound(best.events, why, why != "client", best.cpu.client, best.cpu.server)
 
 
-def _beyond(best: Step, tried: Sequence[Step]) -> Step | None:
+def _beyond(best: LoadStep, tried: Sequence[LoadStep]) -> LoadStep | None:
     """The first that did not hold."""
     failed = [step for step in tried if step.streams > best.streams and not step.held]
     return min(failed, key=lambda step: step.streams, default=None)
 
 
-def requests(rate: float, spent: Spent) -> Bound:
+def request_ceiling(rate: float, spent: CpuUse) -> Bound:
     """The ceiling for requests, from one step that sends as fast as answers come."""
-    why = limit(spent)
+    why = limiting_side(spent)
     return Bound(rate, why, why != "client", spent.client, spent.server)
 
 
-def levels(most: float, each: float) -> list[tuple[float, int]]:
+def error_levels(most: float, each: float) -> list[tuple[float, int]]:
     """Shares of the ceiling, and the numbers of streams that come to them."""
     return [(share, max(1, round(share * most / each))) for share in LEVELS]

@@ -24,11 +24,11 @@ from msgspec import Struct
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.host import child_process, machine, process_usage
-from loadstone.host.client_health import cores
+from loadstone.host.client_health import allowed_cores
 from loadstone.host.process_usage import Usage
 from loadstone.records import Record
 from loadstone.selftest.ceiling_search import UsageSample
-from loadstone.selftest.truth import Row, origin
+from loadstone.selftest.truth import TruthRow, server_start
 
 # Seconds between looks at the CPU time of both ends.
 EVERY = 0.1
@@ -38,11 +38,11 @@ PATIENCE = 30.0
 FIRST = 1_000_000
 KIND = "application/x-ndjson"
 _ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-_rows = msgspec.json.Decoder(Row)
+_rows = msgspec.json.Decoder(TruthRow)
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class Cores(Struct, frozen=True):
+class CoreSplit(Struct, frozen=True):
     """Who runs where; None: left to the system."""
 
     servers: list[int] | None
@@ -56,33 +56,33 @@ class Server(Struct, frozen=True):
     pid: int | None = None
 
 
-class Trial(Struct, frozen=True):
-    """What a run of the client left. `origin`: the instant it began, s of the monotonic clock here; `client` and
+class ClientRun(Struct, frozen=True):
+    """What a run of the client left. `started_at`: the instant it began, s of the monotonic clock here; `client` and
     `verdict`: as the run itself says."""
 
     records: list[Record]
-    rows: list[Row]
-    looks: list[UsageSample]
-    origin: float
+    truth: list[TruthRow]
+    samples: list[UsageSample]
+    started_at: float
     client: dict[str, float | None]
     verdict: dict[str, Any]
 
 
-def divided() -> Cores:
+def split_cores() -> CoreSplit:
     """The cores of this process, for servers and client. Raises UsageError where there is one only."""
-    mine = cores()
+    mine = allowed_cores()
     if mine is None:
-        return Cores(None, None)
+        return CoreSplit(None, None)
     if len(mine) < 2:
         raise UsageError(
             "selftest needs a core for the server beside that of the client: give --url of a `loadstone serve` "
             "on a second machine"
         )
-    return Cores(*machine.divide(mine, machine.siblings))
+    return CoreSplit(*machine.split_cores(mine, machine.physical_core))
 
 
 @contextlib.contextmanager
-def serving(ttft: str, itl: str, places: Sequence[int] | None) -> Iterator[list[Server]]:
+def start_servers(ttft: str, itl: str, places: Sequence[int] | None) -> Iterator[list[Server]]:
     """Exact servers for as long as the context lasts, one on each core."""
     with contextlib.ExitStack() as stack:
         cores: list[int | None] = [None] if places is None else [*places]
@@ -91,8 +91,8 @@ def serving(ttft: str, itl: str, places: Sequence[int] | None) -> Iterator[list[
 
 @contextlib.contextmanager
 def _server(ttft: str, itl: str, core: int | None) -> Iterator[Server]:
-    command = child_process.command("loadstone", "serve", "--port", "0", "--ttft", ttft, "--itl", itl)
-    with _child(command, None if core is None else [core], stdout=subprocess.PIPE) as process:
+    arguments = ["serve", "--port", "0", "--ttft", ttft, "--itl", itl]
+    with _child(arguments, None if core is None else [core], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         url = process.stdout.readline().decode().strip()
         if not url:
@@ -101,14 +101,12 @@ def _server(ttft: str, itl: str, core: int | None) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def _child(command: list[str], places: Sequence[int] | None, **files: Any) -> Iterator[subprocess.Popen[bytes]]:
+def _child(arguments: list[str], places: Sequence[int] | None, **files: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, so that Ctrl-C is for us alone to hear, which never outlives the context."""
     process: subprocess.Popen[bytes] | None = None
     try:
         with _deferred():
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, start_new_session=True, env=child_process.environment(), **files
-            )
+            process = child_process.start("loadstone", *arguments, stdin=subprocess.DEVNULL, **files)
         if places is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(process.pid, places)
@@ -118,7 +116,7 @@ def _child(command: list[str], places: Sequence[int] | None, **files: Any) -> It
             _end(process)
 
 
-def heed() -> None:
+def interrupt_on_signals() -> None:
     """Take being told to end, and the closing of the terminal, for Ctrl-C: servers of ours must not outlive us. What is
     ignored stays so (nohup)."""
     for number in _ENDINGS:
@@ -152,16 +150,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.kill()
 
 
-def run(servers: Sequence[Server], places: Sequence[int] | None, seconds: float, *flags: str) -> Trial:
+def run_client(servers: Sequence[Server], places: Sequence[int] | None, seconds: float, *flags: str) -> ClientRun:
     """One run of the client, as anybody starts it, of about so many `seconds`. Raises UsageError when it could not."""
     for server in servers:
         _ask(server.url, "DELETE")
     with tempfile.TemporaryDirectory(prefix="loadstone-") as made:
         folder, said = Path(made, "run"), Path(made, "said")
-        command = child_process.command("loadstone", "run", *_urls(servers), *flags)
         with said.open("wb") as file:
-            quiet = [*command, "--quiet", "--as", "json", "-o", str(folder)]
-            with _child(quiet, places, stdout=subprocess.DEVNULL, stderr=file) as process:
+            arguments = ["run", *_urls(servers), *flags, "--quiet", "--as", "json", "-o", str(folder)]
+            with _child(arguments, places, stdout=subprocess.DEVNULL, stderr=file) as process:
                 looks = _watch(process, servers, time.monotonic() + seconds + PATIENCE)
         if process.returncode not in (0, 1) or not (folder / "summary.json").exists():
             raise UsageError(f"a run of the self-test failed: {_last_line(said)}")
@@ -178,29 +175,29 @@ def _watch(process: subprocess.Popen[bytes], servers: Sequence[Server], until: f
     while process.poll() is None:
         if time.monotonic() > until:
             raise UsageError("a run of the self-test did not end in time: end what else runs on this machine")
-        others = [Usage() if server.pid is None else process_usage.of(server.pid) for server in servers]
-        looks.append(UsageSample(time.monotonic(), process_usage.of(process.pid), others))
+        others = [Usage() if server.pid is None else process_usage.measure(server.pid) for server in servers]
+        looks.append(UsageSample(time.monotonic(), process_usage.measure(process.pid), others))
         time.sleep(EVERY)
     return looks
 
 
-def _trial(folder: Path, servers: Sequence[Server], looks: list[UsageSample]) -> Trial:
+def _trial(folder: Path, servers: Sequence[Server], looks: list[UsageSample]) -> ClientRun:
     records = list(run_folder.load_records(folder))
-    rows = [row for server in servers for row in truth(server.url)]
+    rows = [row for server in servers for row in fetch_truth(server.url)]
     said = run_folder.load_run(folder)
-    began = origin(records, rows) if all(server.pid for server in servers) else None
+    began = server_start(records, rows) if all(server.pid for server in servers) else None
     if began is None:  # the servers' clocks are not ours
         began = datetime.datetime.fromisoformat(said["began"]).timestamp() - time.time() + time.monotonic()
     verdict = msgspec.json.decode((folder / "summary.json").read_bytes())["verdict"]
-    return Trial(records, rows, looks, began, said.get("client") or {}, verdict)
+    return ClientRun(records, rows, looks, began, said.get("client") or {}, verdict)
 
 
-def truth(url: str) -> list[Row]:
+def fetch_truth(url: str) -> list[TruthRow]:
     """What the server at `url` says it did since it was told to forget. Raises UsageError."""
     return _told(url, _ask(url, "GET"))
 
 
-def check(url: str) -> Server:
+def check_server(url: str) -> Server:
     """The server at `url`, if it is an exact one. Raises UsageError when nobody answers, or it keeps no truth, or over
     TLS: what that costs is in no ceiling."""
     if not url.lower().startswith("http://"):
@@ -211,7 +208,7 @@ def check(url: str) -> Server:
     return Server(url)
 
 
-def _told(url: str, content: bytes) -> list[Row]:
+def _told(url: str, content: bytes) -> list[TruthRow]:
     try:
         return [_rows.decode(line) for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:

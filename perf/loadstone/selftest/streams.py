@@ -13,19 +13,19 @@ from loadstone.units import S_PER_NS
 STEPS = 100
 
 
-def opening(wanted: int, seconds: float) -> list[str]:
+def opening_stages(wanted: int, seconds: float) -> list[str]:
     """Stages that open streams some at a time: a ramp has a step for each, and thousands of steps are work."""
     steps = min(wanted, STEPS)
     return [f"{seconds / steps:g}s@c{wanted * (step + 1) // steps}" for step in range(steps)]
 
 
-def opened(records: Sequence[Record], at: float) -> int:
+def count_open(records: Sequence[Record], at: float) -> int:
     """Streams that have begun to answer, and not ended."""
     instant = at / S_PER_NS
     return sum(record.first is not None and record.first <= instant <= record.end for record in records)
 
 
-def bound(count: int, wanted: int, records: Sequence[Record], limits: dict[str, int | None]) -> Bound:
+def stream_ceiling(count: int, wanted: int, records: Sequence[Record], limits: dict[str, int | None]) -> Bound:
     """What kept streams from being more, or will."""
     failed = [record.error for record in records if record.error and record.error.kind != "stopped"]
     if failed:

@@ -19,7 +19,7 @@ from loadstone.units import S_PER_NS, Array
 Span = tuple[float, float]
 
 
-class Row(Struct, frozen=True):
+class TruthRow(Struct, frozen=True):
     """A request as GET /truth of `loadstone serve` tells it: instants in ns of the server's clock."""
 
     request_id: str | None
@@ -37,7 +37,7 @@ class Pair(Struct, frozen=True):
     true: Array
 
 
-def pairs(records: Iterable[Record], rows: Mapping[str, Row]) -> Iterator[Pair]:
+def pairs(records: Iterable[Record], rows: Mapping[str, TruthRow]) -> Iterator[Pair]:
     """Requests that have output and are known to the server, as far as both have seen them."""
     for record in records:
         row = rows.get(record.request_id or "")
@@ -74,7 +74,7 @@ def _p99(both: Array) -> float | None:
     return None if shown is None or true is None else shown - true
 
 
-def arrivals(records: Iterable[Record]) -> Array:
+def arrival_times(records: Iterable[Record]) -> Array:
     """When each output event of all requests came, s since the run began, in no order."""
     times = [
         record.first + np.cumsum(record.pieces.times)
@@ -89,26 +89,26 @@ def rate(at: Array, span: Span) -> float:
     return float(((at >= span[0]) & (at <= span[1])).sum() / (span[1] - span[0]))
 
 
-def per_stream(rows: Iterable[Row], way: float = 0.0) -> float | None:
-    """Events a second of a stream that asks anew when its answer has ended, by the plan of the server; `way` is what a
+def events_per_stream(rows: Iterable[TruthRow], transit: float = 0.0) -> float | None:
+    """Events a second of a stream that asks anew when its answer has ended, by the plan of the server; `transit` is what a
     request and its answer take on their way, s."""
-    planned = [(len(row.planned), (row.planned[-1] - row.received) * S_PER_NS + way) for row in rows if row.planned]
+    planned = [(len(row.planned), (row.planned[-1] - row.received) * S_PER_NS + transit) for row in rows if row.planned]
     count, seconds = sum(count for count, _ in planned), sum(seconds for _, seconds in planned)
     return count / seconds if seconds > 0 else None
 
 
-def way(found: Sequence[Pair]) -> float:
+def transit_time(found: Sequence[Pair]) -> float:
     """The least time, s, that a request and its first event together were on their way."""
     return max(0.0, min((float(pair.shown[0] - pair.true[0]) for pair in found), default=0.0))
 
 
-def origin(records: Sequence[Record], rows: Sequence[Row]) -> float | None:
+def server_start(records: Sequence[Record], rows: Sequence[TruthRow]) -> float | None:
     """The instant at which the run began on the server's clock, s: the first request was sent and received at once."""
     sent = [record.sent for record in records if record.sent is not None]
     received = [row.received for row in rows]
     return (min(received) - min(sent)) * S_PER_NS if sent and received else None
 
 
-def sendings(records: Iterable[Record]) -> Array:
+def send_times(records: Iterable[Record]) -> Array:
     """When each request was sent, s since the run began."""
     return np.array([record.sent for record in records if record.sent is not None], dtype=np.float64) * S_PER_NS

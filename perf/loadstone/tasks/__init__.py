@@ -1,7 +1,7 @@
 """The benchmarks: one file for each, imported when it is used.
 
 `spec` has the structs that describe a benchmark, `catalogue` finds tasks by the names of `--tasks`, and `custom` makes
-tasks of the user's own files. To add one, see docs/adding-a-task.md.
+tasks of the user's own files. To add one, see docs/extending.md.
 
 This room imports `scorers` and the root modules only; it reads no rows, asks no model and has no clock.
 """

@@ -92,12 +92,12 @@ def _find_one(name: str, categories: Categories | None) -> list[Task | Group]:
 
 
 def _known_names() -> list[str]:
-    return sorted({*BENCHMARKS, *plugins.installed(GROUP)})
+    return sorted({*BENCHMARKS, *plugins.installed_plugins(GROUP)})
 
 
 def _load(name: str) -> Benchmark:
     """Return the benchmark of a name, with its own name filled in as `Data.benchmark` of its tasks."""
-    benchmark = plugins.find(GROUP, name, BENCHMARKS, "--tasks")
+    benchmark = plugins.load_instance(GROUP, name, BENCHMARKS, "--tasks")
     if isinstance(benchmark, Task):
         benchmark = Benchmark(name=benchmark.name, tasks=(benchmark,))
     if not isinstance(benchmark, Benchmark):

@@ -197,4 +197,4 @@ class Benchmark(Struct, frozen=True, kw_only=True):
 class HarnessTask(Task, frozen=True, kw_only=True):
     """A task of lm-eval. `foreign` is lm-eval's own task, which builds the questions and scores the answers."""
 
-    foreign: Any  # evals.lm_eval.tasks.Foreign, to whose room this one cannot import
+    lm_eval_task: Any  # evals.lm_eval.tasks.Foreign, to whose room this one cannot import

@@ -36,7 +36,7 @@ ANSWERS = {
     "letters": "by the log-probability of each letter as first token",
 }
 DRAWN = "drawn as lm-eval draws them from"
-DRAWS = {"first": "the first of", "random": DRAWN, "spare": DRAWN}
+SAMPLING_TEXTS = {"first": "the first of", "random": DRAWN, "spare": DRAWN}
 
 
 def table(benchmarks: Sequence[Benchmark]) -> Table:
@@ -54,12 +54,12 @@ def _rows(benchmark: Benchmark) -> Iterator[list[str]]:
     for group in benchmark.groups:
         inside = [task for task in benchmark.tasks if task.name in _members(group.name, benchmark)]
         yield [group.name, group.title, _modes(inside), _shots_of(inside), str(len(inside))]
-    if len(benchmark.tasks) <= MANY:
+    if len(benchmark.tasks) <= MAX_LISTED:
         yield from ([task.name, task.title, _modes([task]), str(task.shots), "1"] for task in benchmark.tasks)
 
 
 # Tasks of a benchmark that are still named one by one.
-MANY = 12
+MAX_LISTED = 12
 
 
 def _members(name: str, benchmark: Benchmark) -> set[str]:
@@ -145,7 +145,7 @@ def _examples(task: Task) -> str:
     if not place or task.max_shots == 0:
         return "none"
     most = f", at most {task.max_shots}" if task.max_shots is not None and task.max_shots != task.shots else ""
-    return f"{task.shots or 'none by default; if asked for'}{most}, {DRAWS[task.draw]} {place}"
+    return f"{task.shots or 'none by default; if asked for'}{most}, {SAMPLING_TEXTS[task.draw]} {place}"
 
 
 def _settings(task: Task) -> list[tuple[str, object]]:
