@@ -48,7 +48,7 @@ def case_id(case: Row) -> str:
 def test_a_prompt_is_that_of_lm_eval(case: Row) -> None:
     task, rows = TASKS[case["task"]], PROMPTS["rows"][case["task"]]
     sample = build_samples(task, case["mode"], rows["docs"], rows["shots"], case["shots"])[case["doc_id"]]
-    assert build.text(sample.ask) == case["context"]
+    assert build.as_text(sample.ask) == case["context"]
     if case["mode"] == "generation":
         assert task.generation is not None
         assert list(task.generation.stop) == case["stop"]

@@ -38,7 +38,9 @@ def group(name: str) -> list[Task]:
 
 def loaded(of: Task, docs: list[dict[str, Any]], shots: list[dict[str, Any]], count: int) -> list[Sample]:
     convert = of.data.convert_row or dict
-    return samples(of, "generation", list(map(convert, docs)), list(map(convert, shots)), Which(num_fewshot=count))
+    return select_samples(
+        of, "generation", list(map(convert, docs)), list(map(convert, shots)), SampleSelection(num_fewshot=count)
+    )
 
 
 def test_prompts_are_those_of_lm_eval() -> None:

@@ -249,7 +249,7 @@ def _pool(estimates: Sequence[Estimate | None]) -> Estimate | None:
 def _drifts(run: Summary) -> bool:
     """Return True if an open loop may be falling behind, by the rule of the doubt `drift`."""
     change, margin = run.checks.get("drift_ttft"), run.checks.get("drift_ttft_margin")
-    known = change is not None and margin is not None and bool(config(run).get("rate"))
+    known = change is not None and margin is not None and bool(run_config(run).get("rate"))
     return known and (change or 0.0) - (margin or 0.0) > DRIFT
 
 

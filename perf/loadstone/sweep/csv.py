@@ -5,6 +5,8 @@ Plain numbers in base units, empty where unknown. A point that was not run, or c
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +16,6 @@ from loadstone.config.schema import flag
 from loadstone.summary import Summary
 from loadstone.sweep.pareto import pareto_front, pareto_point, per_user
 from loadstone.sweep.points import MeasuredPoint, Sweep
-from loadstone.text import write_rows
 
 METRICS = ("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "gap", "itl",
            "packets", "packet_time", "input_tokens", "output_tokens", "cached_tokens", "wait", "connect")  # fmt: skip
@@ -32,7 +33,10 @@ COUNTS = ("expected", "completed", "succeeded", "failed", "empty", "stopped", "c
 def render(sweep: Sweep) -> str:
     """Return the table as CSV."""
     text = io.StringIO()
-    writer = csv.writer(text, write_rows(columns(sweep), _rows(sweep))
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns(sweep))
+    writer.writerows(_rows(sweep))
+    return text.getvalue()
 
 
 def columns(sweep: Sweep) -> list[str]:

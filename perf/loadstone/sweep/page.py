@@ -71,7 +71,7 @@ def table(sweep: Sweep) -> Table:
     for point, pareto in zip(sweep.points, pareto_points(sweep), strict=True):
         name, errors = describe(point.settings), _rate(point, "error_rate")
         if not point.runs:
-            reason = f"failed: {plain(point.failed, 100)}" if point.failed else "not run"
+            reason = f"failed: {one_line(point.failed, 100)}" if point.failed else "not run"
             rows.append([name, *["-"] * (len(FIGURES) + 5), reason])
             continue
         rows.append(

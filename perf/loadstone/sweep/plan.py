@@ -80,7 +80,7 @@ def make_plan(given: Mapping[str, Any], config: Config, lists: Lists, path: Path
     if any(one.metric == slo.ATTAINMENT for one in objectives) and not config.goodput:
         raise ConfigurationError("--slo goodput>=99% needs --goodput: say what a request must meet, such as ttft:200ms")
     first = config.requests or strategies.FIRST
-    requests, seconds = extent("probe-max", given["probe_max"]) if "probe_max" in given else (0, 0.0)
+    requests, seconds = parse_count_or_time("probe-max", given["probe_max"]) if "probe_max" in given else (0, 0.0)
     max_requests = requests or max(ProbeLimits().max_requests, first)
     limits = ProbeLimits(first, max_requests, seconds or math.inf, not config.warmup)
     rule |= {"slo": given["slo"], "most": limits.max_requests, "first": limits.first_requests}

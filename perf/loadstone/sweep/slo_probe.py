@@ -129,7 +129,7 @@ def read_evidence(columns: Columns, summary: Summary, objectives: Sequence[Objec
 
 
 def judge_load(load: float, runs: Sequence[Evidence], objectives: Sequence[Objective], looks: int) -> Probe:
-    """Judge a load by all its runs together.
+    """Judge a load by all its runs combine.
 
     looks: how often the load may be judged before it must be decided
 
@@ -152,7 +152,7 @@ def judge_load(load: float, runs: Sequence[Evidence], objectives: Sequence[Objec
         effect = "which makes responses look late: met all the same" if call == "met" else "and they do not count"
         spoiled = f"in {len(doubts)} of {len(runs)} runs the client was unfit ({doubts[-1]}), {effect}"
         why = f"{why}; {spoiled}" if why else spoiled
-    late = runs and (runs[-1].queue_growth or together(result.call for result in by_all) == "missed")
+    late = runs and (runs[-1].queue_growth or combine(result.call for result in by_all) == "missed")
     return Probe(
         load=load,
         call=call,
@@ -248,7 +248,7 @@ def _violations(columns: Columns, summary: Summary, objective: Objective) -> tup
     if objective.metric == "attainment":
         # None where it is unknown for some requests whether they meet the objectives of --goodput.
         slos: dict[str, float] = (summary.run.get("config") or {}).get("goodput") or {}
-        met = meeting(r, slos, r.measured & r.ok)
+        met = meets_all(r, slos, r.measured & r.ok)
         return None if met is None else ~met[rows], np.zeros(0)
     if objective.metric not in values or objective.figure not in PERCENTILES:
         return None, np.zeros(0)

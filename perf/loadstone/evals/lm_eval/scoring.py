@@ -41,22 +41,22 @@ class HarnessScorer:
 
     @property
     def mode(self) -> Mode:
-        """How the task is answered: it has one mode."""
+        """Return how the task is answered: it has one mode."""
         return "generation" if str(self._task.OUTPUT_TYPE) == "generate_until" else "loglikelihood"
 
     @property
     def filters(self) -> list[str]:
-        """The names of the task's filters."""
+        """Return the names of the task's filters."""
         return [ensemble.name for ensemble in self._task._filters]
 
     @property
     def names(self) -> list[str]:
-        """The names of the task's metrics."""
+        """Return the names of the task's metrics."""
         return list(self._task.aggregation())
 
     @property
     def headline(self) -> str:
-        """The first metric that is a mean, as accuracy is."""
+        """Return the first metric that is a mean, as accuracy is."""
         return next((name for name in self.names if self._is_mean(name)), next(iter(self.names), "acc"))
 
     def score_item(self, responses: ItemResponses) -> list[Score]:

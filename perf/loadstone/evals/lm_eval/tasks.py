@@ -43,22 +43,22 @@ class LmEvalTask:
 
     @property
     def mode(self) -> Mode:
-        """How it is answered: a task of lm-eval has one mode."""
+        """Return how it is answered: a task of lm-eval has one mode."""
         return self.scorer.mode
 
     @property
     def shots(self) -> int:
-        """Worked examples before each question."""
+        """Return the number of worked examples before each question."""
         return int(self._task.config.num_fewshot or 0)
 
     @property
     def original(self) -> int:
-        """Rows of the split."""
+        """Return the number of rows of the split."""
         return len(self._task.eval_docs)
 
     @property
     def config(self) -> Fields:
-        """The configuration, as lm-eval writes it into its results."""
+        """Return the configuration, as lm-eval writes it into its results."""
         config: Fields = json.loads(json.dumps(self._task.dump_config(), default=str))
         return config
 

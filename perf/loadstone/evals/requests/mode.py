@@ -38,7 +38,7 @@ class AnswerMode(Struct, frozen=True):
 
     @property
     def form(self) -> Literal["text", "messages"]:
-        """The form of the prompts."""
+        """Return the form of the prompts."""
         return "text" if self.api == "completions" else "messages"
 
 

@@ -69,13 +69,13 @@ class TaskSetup(Struct, frozen=True, kw_only=True):
 
     @property
     def template(self) -> str:
-        """The name of the prompt template."""
+        """Return the name of the prompt template."""
         spec = self.task.generation if self.mode == "generation" else self.task.likelihood
         return spec.template if spec else ""
 
     @property
     def info(self) -> TaskInfo:
-        """The description of the task in the results."""
+        """Return the description of the task in the results."""
         task = self.task
         return TaskInfo(
             task=task.name,
@@ -89,6 +89,6 @@ class TaskSetup(Struct, frozen=True, kw_only=True):
 
     @property
     def filters(self) -> list[str]:
-        """The names of the filters that answers go through."""
+        """Return the names of the filters that answers go through."""
         spec = self.task.generation
         return [each.name for each in spec.filters] if spec and self.mode == "generation" else ["none"]
