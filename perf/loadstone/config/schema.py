@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from loadstone.config.parse import ARRIVALS, REPLAY, SLO_FORM, SLOS, parse_count_or_time, parse_models, parse_seconds
 from loadstone.config.redact import hide, hide_header, hide_in_template, hide_in_url
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 
 # Defaults of a run that sets neither its load nor its length.
 DEFAULT_REQUESTS = 100
@@ -133,25 +133,31 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for name, (fits, text) in _LIMITS.items():
             value = getattr(self, name)
             if isinstance(value, int | float) and not (math.isfinite(value) and fits(value)):
-                raise UsageError(f"--{flag(name)} takes {text}, not {value}")
+                raise ConfigurationError(f"--{flag(name)} takes {text}, not {value}")
         for name, limit in self.goodput.items():
             if name not in SLOS or not limit > 0:
-                raise UsageError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s")
+                raise ConfigurationError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s")
         self._check_arrivals()
-        self._check_scrape()
+        try:
+            re.compile(self.scrape_name or "")
+        except re.error as exc:
+            raise ConfigurationError(
+                f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}"
+            ) from exc
         if self.request_id is not None and any(name.lower() == "x-request-id" for name in self.header):
-            raise UsageError("--request-id and a --header X-Request-Id say the same thing twice: give one of them")
+            raise ConfigurationError(
+                "--request-id and a --header X-Request-Id say the same thing twice: give one of them"
+            )
         for given, clashing, text in _CLASHES:
             if _given(self, given) and _given(self, clashing):
-                raise UsageError(f"--{flag(given)} and --{flag(clashing)} exclude each other: {text}")
+                raise ConfigurationError(f"--{flag(given)} and --{flag(clashing)} exclude each other: {text}")
         for given, needed, text in _NEEDS:
             if _given(self, given) and not any(_given(self, name) for name in needed):
-                raise UsageError(f"--{flag(given)} needs {' or '.join(f'--{flag(name)}' for name in needed)}: {text}")
-        self._check_texts()
-        return self
+                raise ConfigurationError(
+                    f"--{flag(given)} needs {' or '.join(f'--{flag(name)}' for name in needed)}: {text}"
+                )
 
-    def _check_texts(self) -> None:
-        """Parse the texts that the schedule parses again, so that a mistake is found before anything is done."""
+        # Parse the texts that the schedule parses again, so that a mistake is found before anything is done.
         parse_count_or_time("warmup", self.warmup)
         parse_count_or_time("cooldown", self.cooldown)
         if self.stages:
@@ -159,26 +165,20 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
             parse_stages(self.stages)
         self.models  # noqa: B018  parsed on access
-
-    def _check_scrape(self) -> None:
-        """Check the pattern of metric names."""
-        try:
-            re.compile(self.scrape_name or "")
-        except re.error as exc:
-            raise UsageError(f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}") from exc
+        return self
 
     def _check_arrivals(self) -> None:
         """Check that the settings of the arrivals fit together."""
         if self.arrivals not in (None, REPLAY, *ARRIVALS):
-            raise UsageError(f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}")
+            raise ConfigurationError(f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}")
         if self.burstiness is not None and self.arrivals not in (None, "gamma"):
-            raise UsageError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}")
+            raise ConfigurationError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}")
         steady = next((name for name in ("rate", "stages") if _given(self, name)), None)
         process = next((name for name in ("arrivals", "burstiness") if _given(self, name)), None)
         if self.arrivals != REPLAY and process and not steady:
-            raise UsageError(f"--{process} says how requests arrive at a rate: give --rate or --stages with it")
+            raise ConfigurationError(f"--{process} says how requests arrive at a rate: give --rate or --stages with it")
         if self.arrivals == REPLAY and steady:
-            raise UsageError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
+            raise ConfigurationError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
 
     def with_defaults(self, timed: bool) -> Config:
         """Return the configuration with the defaults that depend on the dataset.
@@ -195,9 +195,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if not replay and not named and self.concurrency is None:
             changes["concurrency"] = DEFAULT_CONCURRENCY
         if not timed and (self.trace_from is not None or self.trace_to is not None):
-            raise UsageError("--from and --to take a stretch of recorded times, and this dataset has none")
+            raise ConfigurationError("--from and --to take a stretch of recorded times, and this dataset has none")
         if self.speed is not None and not replay:
-            raise UsageError("--speed is for recorded times: give a trace, and neither --rate, --stages nor -c alone")
+            raise ConfigurationError(
+                "--speed is for recorded times: give a trace, and neither --rate, --stages nor -c alone"
+            )
         if not replay and self.arrivals is None:
             changes["arrivals"] = "poisson" if self.burstiness is None else "gamma"
         return msgspec.structs.replace(self, **changes)
@@ -287,11 +289,6 @@ def flag(field: str) -> str:
     return FLAGS.get(field, field).replace("_", "-")
 
 
-def _broken(text: str) -> bool:
-    """Return True if a text has bytes that were not UTF-8 (PEP 383)."""
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
 def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
     """Build a Config from the settings of a file or flags; names have - or _. Raises UsageError that names `where`."""
     fields_of = {name.replace("-", "_"): field for field, name in FLAGS.items()}
@@ -301,14 +298,16 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
         if name not in Config.__struct_fields__:
             near = difflib.get_close_matches(name, Config.__struct_fields__, 1)
             hint = f"; did you mean {flag(near[0])}?" if near else ""
-            raise UsageError(f"{where} has a setting {flag(name)!r} that `run` does not know{hint}")
-        if isinstance(named[name], str) and _broken(named[name]):
-            raise UsageError(f"{where}: --{flag(name)} is not UTF-8: type it anew")
+            raise ConfigurationError(f"{where} has a setting {flag(name)!r} that `run` does not know{hint}")
+        value = named[name]
+        # Bytes that were not UTF-8 arrive as lone surrogates (PEP 383).
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ConfigurationError(f"{where}: --{flag(name)} is not UTF-8: type it anew")
     try:
         timed = {name: parse_seconds(named[name]) for name in _TIMES if isinstance(named.get(name), str)}
     except ValueError as exc:
-        raise UsageError(f"{where}: a time is 30, 30s, 500ms or 2m, not {exc}") from exc
+        raise ConfigurationError(f"{where}: a time is 30, 30s, 500ms or 2m, not {exc}") from exc
     try:
         return msgspec.convert({**named, **timed}, Config)
     except msgspec.ValidationError as exc:
-        raise UsageError(f"{where}: {exc}") from exc
+        raise ConfigurationError(f"{where}: {exc}") from exc

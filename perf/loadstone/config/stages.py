@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from loadstone.config.parse import parse_seconds
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 from loadstone.units import Array
 
 _FORM = "TIME@RATE or TIME@cCONCURRENCY, ramps as A..B or A..Bexp, such as 30s@2,60s@2..16 or 30s@c4,60s@c4..c64"
@@ -75,31 +75,28 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
     """Parse the value of `--stages`. Raises UsageError."""
     stages = tuple(_parse_stage(stage.strip()) for stage in text.split(","))
     if len({stage.concurrency for stage in stages}) > 1:
-        raise UsageError("--stages takes rates (2) or concurrencies (c4), not both in one run")
+        raise ConfigurationError("--stages takes rates (2) or concurrencies (c4), not both in one run")
     return stages
 
 
 def _parse_stage(text: str) -> Stage:
     match = _STAGE.fullmatch(text)
     if match is None:
-        raise UsageError(f"--stages takes {_FORM}, not {text!r}")
+        raise ConfigurationError(f"--stages takes {_FORM}, not {text!r}")
     time, mark, low, second_mark, high, growth = match.groups()
     try:
         stage = Stage(parse_seconds(time), float(low), float(high or low), mark == "c", growth is not None)
     except ValueError as exc:
-        raise UsageError(f"--stages takes {_FORM}, not {text!r}") from exc
-    _check(stage, text, second_mark)
-    return stage
-
-
-def _check(stage: Stage, text: str, second_mark: str | None) -> None:
-    """Check that a stage makes sense. Raises UsageError."""
+        raise ConfigurationError(f"--stages takes {_FORM}, not {text!r}") from exc
     if second_mark and not stage.concurrency:
-        raise UsageError(f"--stages: {text!r} goes from a rate to a concurrency; write c at both ends or at none")
+        raise ConfigurationError(
+            f"--stages: {text!r} goes from a rate to a concurrency; write c at both ends or at none"
+        )
     if not (stage.seconds > 0 and stage.low >= 0 and stage.high >= 0 and stage.low + stage.high > 0):
-        raise UsageError(f"--stages: {text!r} needs a time and a level above 0")
+        raise ConfigurationError(f"--stages: {text!r} needs a time and a level above 0")
     if stage.exponential and not (stage.low and stage.high):
-        raise UsageError(f"--stages: {text!r} grows by a factor, so neither end can be 0")
+        raise ConfigurationError(f"--stages: {text!r} grows by a factor, so neither end can be 0")
     whole = stage.low.is_integer() and stage.high.is_integer() and min(stage.low, stage.high) >= 1
     if stage.concurrency and not whole:
-        raise UsageError(f"--stages: a concurrency is a whole number from 1, not {text!r}")
+        raise ConfigurationError(f"--stages: a concurrency is a whole number from 1, not {text!r}")
+    return stage

@@ -15,7 +15,7 @@ from msgspec import Struct
 from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.engine.requests import PreparedRequest
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError, ServerError
 from loadstone.text import MAX_LABEL, clean, replace_surrogate_escapes
 from loadstone.transport import Exchange, Request, Transport, TransportError
 
@@ -44,7 +44,7 @@ async def query_server(
     """Get the list of models. Raises UsageError when the server does not answer or refuses the key."""
     status, body, exchange = await send_request(transport, Request("GET", path, headers), url)
     if status in (401, 403):
-        raise UsageError(f"{url} refuses the request (HTTP {status}: {error_body_message(body)}); {key_hint}")
+        raise ServerError(f"{url} refuses the request (HTTP {status}: {error_body_message(body)}); {key_hint}")
     models = None
     if status == 200:
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
@@ -63,7 +63,7 @@ def choose_model(server: Server, requested: str | None, url: str, needed: bool =
     if requested is not None:
         return requested, requested in models
     if not models:
-        raise UsageError(f"{url} does not list its models; name one with --model")
+        raise ConfigurationError(f"{url} does not list its models; name one with --model")
     return models[0], True
 
 
@@ -77,13 +77,13 @@ async def probe(transport: Transport, prepared: PreparedRequest, api: API, url: 
         return
     if not 200 <= status < 300:
         known = f"; it lists {', '.join(clean(model, MAX_LABEL) for model in models[:5])}" if models else ""
-        raise UsageError(f"{url} refuses the first request (HTTP {status}: {error_body_message(body)}){known}")
+        raise ServerError(f"{url} refuses the first request (HTTP {status}: {error_body_message(body)}){known}")
     response = ResponseParser(api, stream=prepared.streamed)
     response.start(status, exchange.header(b"content-type"))
     response.feed(body, 0)
     failure = response.finish()
     if failure is not None and failure.kind == "protocol":
-        raise UsageError(f"{url} answers, but not as --api expects: {failure.message}")
+        raise ServerError(f"{url} answers, but not as --api expects: {failure.message}")
 
 
 async def send_request(transport: Transport, request: Request, url: str) -> tuple[int, bytes, Exchange]:
@@ -94,10 +94,10 @@ async def send_request(transport: Transport, request: Request, url: str) -> tupl
         async with asyncio.timeout(TIMEOUT):
             await transport.exchange(request, exchange)
     except TransportError as exc:
-        raise UsageError(f"no answer from {url}: {exc.failure.message}; is the server up, and --url right?") from exc
+        raise ServerError(f"no answer from {url}: {exc.failure.message}; is the server up, and --url right?") from exc
     except TimeoutError as exc:
         if exchange.status is not None:  # it is answering, only slowly
             return exchange.status, bytes(body), exchange
         problem = f"no answer from {url} to {request.method} {request.path} within {TIMEOUT:g} s"
-        raise UsageError(f"{problem}; is the server up, and --url right?") from exc
+        raise ServerError(f"{problem}; is the server up, and --url right?") from exc
     return exchange.status or 0, bytes(body), exchange

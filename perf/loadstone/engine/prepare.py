@@ -22,7 +22,7 @@ from loadstone.engine import preflight
 from loadstone.engine.preflight import Server
 from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.sender import Endpoint
-from loadstone.errors import Notice, UsageError
+from loadstone.errors import ConfigurationError, Notice, UsageError
 from loadstone.host import timer
 from loadstone.plugins import load_instance
 from loadstone.records import Prompt
@@ -76,7 +76,7 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
         try:
             yield await _query_servers(config, api, prompts, plan, specs, notice)
         except UsageError as exc:  # the server's words in a refusal may quote the key
-            raise UsageError(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
+            raise type(exc)(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
 
 
 @contextlib.asynccontextmanager
@@ -99,7 +99,7 @@ async def open_endpoints(
 def find_api(config: Config) -> base.API:
     """Return the API of a configuration. Raises UsageError."""
     if (config.api == "template") != (config.body_template is not None):
-        raise UsageError("--api template and --body-template go together: give both, with --text-path")
+        raise ConfigurationError("--api template and --body-template go together: give both, with --text-path")
     if config.body_template is not None:
         from loadstone.apis.template import TemplateAPI
 
@@ -145,7 +145,9 @@ def _make_plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
     load = Load.of(config)
     plan = make_plan(load, shape)
     if plan.offsets is None and config.stop_saturated:
-        raise UsageError("--stop-saturated is for open loops, whose load does not wait for the server: give --rate")
+        raise ConfigurationError(
+            "--stop-saturated is for open loops, whose load does not wait for the server: give --rate"
+        )
     if plan.repeats:
         before = f" after {config.skip}" if config.skip else ""
         requests = f"{plan.total} requests" if plan.total else "requests"
@@ -162,7 +164,7 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
     if model is not None or config.own_model:
         return [_in_process_spec(config, model)]
     if not config.urls:
-        raise UsageError("no server: give its address with --url http://HOST:PORT")
+        raise ConfigurationError("no server: give its address with --url http://HOST:PORT")
     path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
     specs = []
     for url in config.urls:
@@ -180,7 +182,9 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
 def _in_process_spec(config: Config, model: object | None) -> EndpointSpec:
     """Create the endpoint of a model in this process."""
     if config.api not in ("chat", "completions"):
-        raise UsageError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
+        raise ConfigurationError(
+            f"--api {config.api} is for servers: a model of your own is asked by chat or completions"
+        )
     if model is None:
         model = in_process.load_model(config.model or "", config.redacted())
     name = config.model or type(model).__name__

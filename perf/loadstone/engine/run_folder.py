@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone import text
-from loadstone.errors import UsageError
+from loadstone.errors import DataError, UsageError
 from loadstone.records import Record, from_lines, to_line
 
 # Seconds between two writes of records.
@@ -157,12 +157,12 @@ class Recorder:
 def find_runs(path: Path) -> list[Path]:
     """Return the run folders of a path: itself, or the repeats in it in order of their names. Raises UsageError."""
     if not path.is_dir():
-        raise UsageError(f"{path} is not a run: give a folder that loadstone run has written")
+        raise DataError(f"{path} is not a run: give a folder that loadstone run has written")
     if (path / RUN).exists():
         return [path]
     folders = [folder for folder in path.iterdir() if (folder / RUN).exists()]
     if not folders:
-        raise UsageError(f"{path} is not a run: no {RUN} in it, nor in a folder in it")
+        raise DataError(f"{path} is not a run: no {RUN} in it, nor in a folder in it")
     return sorted(
         folders,
         key=lambda folder: [int(word) if word.isdigit() else word.lower() for word in re.split(r"(\d+)", folder.name)],
@@ -249,9 +249,9 @@ def load_run(path: Path) -> dict[str, Any]:
         msgspec.convert(run, _RunForm)
         return run
     except OSError as exc:
-        raise UsageError(f"{path} is not a run: no {RUN} in it ({exc.strerror})") from exc
+        raise DataError(f"{path} is not a run: no {RUN} in it ({exc.strerror})") from exc
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{path / RUN} is not readable: {exc}") from exc
+        raise DataError(f"{path / RUN} is not readable: {exc}") from exc
 
 
 def load_records(path: Path) -> Iterator[Record]:
@@ -268,4 +268,4 @@ def load_records(path: Path) -> Iterator[Record]:
             with file.open("rb") as lines:
                 yield from from_lines(lines, str(file))
         except OSError as exc:
-            raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
+            raise DataError(f"cannot read {file}: {exc.strerror}") from exc

@@ -19,7 +19,7 @@ from loadstone.config.parse import REPLAY, parse_count_or_time
 from loadstone.config.schema import Config
 from loadstone.config.stages import Stage
 from loadstone.config.stages import parse_stages as parse_stages
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 from loadstone.records import Phase
 from loadstone.schedule.arrivals import ArrivalProcess, Offsets, scale_recorded
 from loadstone.units import NS_PER_S, Array
@@ -274,11 +274,11 @@ def make_plan(load: Load, rows: DatasetShape) -> Plan:
     if stages is None:
         total = None if load.requests is None or load.stages else load.requests + load.warmup + load.cooldown
         if load.cooldown and total is None:
-            raise UsageError("--cooldown takes a time, such as 10s, where it is a time that ends the run")
+            raise ConfigurationError("--cooldown takes a time, such as 10s, where it is a time that ends the run")
         return Plan(load, rows, total, None, load.warmup, load.cooldown, end=end)
     offsets = np.concatenate(stages)
     if not len(offsets):
-        raise UsageError("this load brings no request at all: give it more time, or a higher rate")
+        raise ConfigurationError("this load brings no request at all: give it more time, or a higher rate")
     warmup, cooldown = _unmeasured(load, offsets)
     return Plan(load, rows, len(offsets), offsets, warmup, cooldown, [len(stage) for stage in stages], end)
 
@@ -307,7 +307,7 @@ def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
 
     # One rate: the number of requests, or as many as fit into the time, whichever are fewer.
     if load.requests is None and load.duration is None:
-        raise UsageError("an open loop needs an end: give -n REQUESTS or --duration SECONDS")
+        raise ConfigurationError("an open loop needs an end: give -n REQUESTS or --duration SECONDS")
     unmeasured = sum(_unmeasured_at_rate(load, load.rate))
     if load.duration is None or (load.requests is not None and load.requests <= load.rate * load.duration):
         return [process.at_rate(load.rate, (load.requests or 0) + unmeasured)]
@@ -317,9 +317,9 @@ def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
 def _replay(load: Load, rows: DatasetShape) -> Offsets:
     """Return the recorded arrivals, up to the end or the number of requests. Raises UsageError."""
     if rows.recorded_at is None:
-        raise UsageError("--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl")
+        raise ConfigurationError("--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl")
     if load.skip:
-        raise UsageError("--skip is for prompts in a row: give --from to begin so far into recorded times")
+        raise ConfigurationError("--skip is for prompts in a row: give --from to begin so far into recorded times")
     offsets = scale_recorded(rows.recorded_at, load.speed)
     end = _end(load)
     kept = offsets if end is None else offsets[: offsets.searchsorted(end, "left")]
