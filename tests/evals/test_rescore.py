@@ -181,7 +181,7 @@ def test_answers_are_read_by_another_extractor(tmp_path: Path) -> None:
     assert list(values(found).values()) == [1.0]
 
 
-def test_what_changes_is_told(tmp_path: Path) -> None:
+def test_changed_scores_are_reported(tmp_path: Path) -> None:
     lines = [text(number, exact_match=float(number < 2)) for number in range(5)]
     lines[0] |= {"filtered_resps": ["5"]}
     (change,) = rescore(written(tmp_path / "x.jsonl", lines)).changes
@@ -258,7 +258,7 @@ def test_a_choice_whose_target_is_none_of_it_is_named(tmp_path: Path) -> None:
         rescore(path)
 
 
-def test_what_cannot_be_judged_is_told(tmp_path: Path) -> None:
+def test_errors_of_what_cannot_be_scored(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no samples_\*.jsonl"):
         rescore(tmp_path)
     with pytest.raises(UsageError, match=r"cannot read .*absent.jsonl: ."):

@@ -52,7 +52,7 @@ def test_a_run_is_judged_by_the_rows_it_replayed(tmp_path: Path) -> None:
     assert task.items == 1
 
 
-def test_a_run_has_to_be_told_its_task(tmp_path: Path) -> None:
+def test_a_run_needs_the_name_of_its_task(tmp_path: Path) -> None:
     path = ran(tmp_path / "run", [("test:99999", "x")])
     with pytest.raises(UsageError, match="is a run, which does not say what is right: name its task with --task"):
         rescore(path)
