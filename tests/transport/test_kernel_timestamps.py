@@ -1,6 +1,6 @@
 """Arrival times by the kernel: their conversion on clocks made up for it, who can have them, what a record then says.
 
-That a transport which stamps so keeps all promises of the others is tested in test_transport.py.
+That a transport which stamps so keeps all promises of the others is tested by the other files of this folder.
 """
 
 from __future__ import annotations
