@@ -121,7 +121,7 @@ RUN = [
     Wrong("--transport pigeon", "--transport…pigeon…wire…aiohttp…; see loadstone run --help"),
 ]
 OTHER = [
-    Wrong("", "VERB; see loadstone --help"),
+    Wrong("", "COMMAND; see loadstone --help"),
     Wrong("rnu", "rnu…run…; see loadstone --help"),
     Wrong("report", "RUN; see loadstone report --help"),
     Wrong("report nowhere", "cannot read nowhere: …"),
@@ -180,7 +180,7 @@ def test_run_refuses(wrong: Wrong, sim: Sim, capsys: Capture) -> None:
 
 @pytest.mark.usefixtures("inputs")
 @pytest.mark.parametrize("wrong", OTHER, ids=lambda wrong: wrong.arguments)
-def test_other_verbs_refuse(wrong: Wrong, sim: Sim, capsys: Capture) -> None:
+def test_other_commands_refuse(wrong: Wrong, sim: Sim, capsys: Capture) -> None:
     names = {"port": sim.url.rpartition(":")[2], "place": sim.url.partition("//")[2]}
     assert sentences.holds(refused(capsys, *wrong.arguments.format(**names).split()), wrong.words.format(**names))
 

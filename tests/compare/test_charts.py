@@ -66,7 +66,7 @@ def test_a_few_tiny_gaps_do_not_stretch_an_axis() -> None:
     [chart] = run_charts.distributions(summary, traced)
     assert chart.x.log
     assert 0.005 < (chart.x.low or 0.0) < 0.02
-    assert "what is below 0.01 ms is left of the chart" in chart.note
+    assert "values below 0.01 ms are left of the chart" in chart.note
     [usual] = run_charts.distributions(summary, replace(traced, curves={"gap": replace(curve, values=values + 0.001)}))
     assert "left of the chart" not in usual.note
 

@@ -132,7 +132,7 @@ def test_compare_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_other_prompts_and_metrics_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base, new = (evaluated(tmp_path / name, dict.fromkeys(range(4), "4")) for name in "ab")
     assert main(["compare", str(base), str(new)]) == 0
-    assert "in other words" not in capsys.readouterr().out
+    assert "The prompts differ" not in capsys.readouterr().out
     (file,) = new.glob("samples_*.jsonl")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     for line in lines[::2]:
@@ -140,14 +140,14 @@ def test_other_prompts_and_metrics_are_told(tmp_path: Path, capsys: pytest.Captu
     file.write_text("\n".join(map(json.dumps, [line for line in lines if line["filter"] == "whole"])))
     assert main(["compare", str(base), str(new)]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "no one measure: sums by strict, exact_match and by whole, exact_match" in told
+    assert "Scored by different metrics: sums by strict, exact_match and by whole, exact_match" in told
     for line in lines:
         line["arguments"]["gen_args_0"]["arg_0"] = f"Be brief. {line['doc_id']}"
     file.write_text("\n".join(map(json.dumps, lines)))
     assert main(["compare", str(base), str(new)]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "may be the difference: sums (4 items)." in told
-    assert "no one measure" not in told
+    assert "may cause the difference: sums (4 items)." in told
+    assert "Scored by different metrics" not in told
 
 
 def test_evaluations_of_different_tasks_are_not_compared(tmp_path: Path) -> None:

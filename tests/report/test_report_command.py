@@ -182,7 +182,7 @@ def test_a_request_is_shown_as_it_was_recorded(example: Measured) -> None:
     ],
 )
 def test_what_a_pointer_shows(shot: RequestPoint, text: str) -> None:
-    assert request_charts.told(shot) == text
+    assert request_charts.describe(shot) == text
 
 
 def test_the_steps_of_a_request_follow_each_other() -> None:

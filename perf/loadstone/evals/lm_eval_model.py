@@ -117,7 +117,9 @@ class Loadstone(LM):
             modes = available_modes("loglikelihood", api, common)
             if not modes:
                 reasons = "; ".join(dict.fromkeys(common.why.values()))
-                raise ServerError(f"{self.load.url} tells no log-likelihoods: {reasons}; take tasks of generate_until")
+                raise ServerError(
+                    f"{self.load.url} reports no log-likelihoods: {reasons}; take tasks of generate_until"
+                )
             self._mode, self._context = modes[0], common.context
         return self._mode
 

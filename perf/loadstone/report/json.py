@@ -1,4 +1,4 @@
-"""JSON for people and programs: indented, as it is. summary.json is this; `results.load_summary` reads it back."""
+"""Indented JSON for people and programs. summary.json is the view; `results.load_summary` reads it back."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def render(summary: Summary) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Whatever msgspec can write."""
+    """Encode any value that msgspec can write."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"

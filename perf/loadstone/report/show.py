@@ -1,4 +1,4 @@
-"""Find a view by its name, and show a summary in it."""
+"""Find a view by name and show a summary in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def view_of(name: str, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
-    """`others`: names that are known as well, but done elsewhere."""
+    """Return the view of a name. `others`: names that are valid too but handled elsewhere."""
     from loadstone.plugins import load_instance
     from loadstone.report import VIEWS, terminal
 
@@ -30,7 +30,7 @@ def show(
     output: str | None = None,
     page: Callable[[], str | None] = lambda: None,
 ) -> None:
-    """`page`: the report with its charts, for the view that has any."""
+    """Show a summary. `page`: returns the report with charts, for the view `html`."""
     from loadstone.report import run_page, terminal
 
     if view is terminal.render and output in (None, "-"):

@@ -1,6 +1,6 @@
-"""Runs side by side: a column a run, a row a figure, and above them the settings in which they differ.
+"""Several runs side by side: a column for each, the settings in which they differ, and a row for each figure.
 
-Only lays out: whether a difference means anything is for `loadstone compare` to say, which knows the intervals.
+Only a table: whether a difference is significant is the task of `loadstone compare`, which knows the intervals.
 """
 
 from __future__ import annotations
@@ -21,13 +21,17 @@ from loadstone.summary import Metric, Summary
 from loadstone.text import write_rows
 
 POINTS = ("mean", "p50", "p99")
-# Settings that do not change what is measured.
+# Settings that do not affect the measurement.
 LEFT_OUT = ("output", "label", "save_text", "save_bodies")
 _RATES = {**RATES, "goodput": ("goodput", "{:.4g} /s"), "attainment": ("SLOs met", "{:.1%}")}
 
 
 class Runs(Struct, frozen=True):
-    """Summaries by the name that their column has, and a sentence for each run that could not be read."""
+    """The runs to show.
+
+    summaries: by the name of their column.
+    unreadable: a sentence for each run that could not be read.
+    """
 
     summaries: dict[str, Summary]
     unreadable: list[str] = []
@@ -35,7 +39,7 @@ class Runs(Struct, frozen=True):
 
 def page(runs: Runs) -> Page:
     doubtful = [name for name, summary in runs.summaries.items() if _status(summary) != "valid"]
-    said = f"{len(runs.summaries)} run{'s' if len(runs.summaries) != 1 else ''} side by side" + (
+    text = f"{len(runs.summaries)} run{'s' if len(runs.summaries) != 1 else ''} side by side" + (
         f"; not valid: {', '.join(doubtful)}" if doubtful else ", all valid"
     )
     blocks: list[Block] = [
@@ -43,14 +47,14 @@ def page(runs: Runs) -> Page:
         _table("Results", runs, _shown(list(runs.summaries.values()))),
         *(Prose(f"left out: {one_line(sentence, 400)}", "bad") for sentence in runs.unreadable),
     ]
-    return Page("Runs side by side", Prose(said, "doubt" if doubtful else "good"), [Section("Runs", blocks)])
+    return Page("Runs side by side", Prose(text, "doubt" if doubtful else "good"), [Section("Runs", blocks)])
 
 
 def differing_settings(runs: Runs) -> dict[str, list[Any]]:
-    """Settings, model, server and host by name, where not all runs have the same; a value a run."""
-    told = [_told(summary) for summary in runs.summaries.values()]
-    names = list(dict.fromkeys(name for run in told for name in run))
-    columns = {name: [run.get(name) for run in told] for name in names}
+    """Return settings, model, server and host by name, if runs differ in them; a value for each run."""
+    settings = [_settings_of(summary) for summary in runs.summaries.values()]
+    names = list(dict.fromkeys(name for run in settings for name in run))
+    columns = {name: [run.get(name) for run in settings] for name in names}
     return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
 
 
@@ -59,7 +63,7 @@ def as_markdown(runs: Runs) -> str:
 
 
 def as_csv(runs: Runs) -> str:
-    """Plain numbers in base units: a row a setting or figure, a column a run."""
+    """Return CSV in base units: a row for each setting or figure, a column for each run."""
     settings = [["setting", name, "", *map(_plain, values)] for name, values in differing_settings(runs).items()]
     return write_rows(["kind", "name", "unit", *runs.summaries], [*settings, *_figures(list(runs.summaries.values()))])
 
@@ -78,20 +82,24 @@ def _figures(summaries: Sequence[Summary]) -> Iterator[list[Any]]:
 
 
 def as_json(runs: Runs) -> str:
-    """{"differing": {SETTING: [a value a run]}, "runs": [{"name", "verdict", "counts", "duration", "rates",
-    "metrics"}], "unreadable": [a sentence each]}; the forms within are those of summary.json."""
-    wanted = ("verdict", "counts", "duration", "rates", "metrics")
-    told = [
-        {"name": name} | {part: getattr(summary, part) for part in wanted} for name, summary in runs.summaries.items()
+    """Return JSON whose parts have the form of summary.json.
+
+    {"differing": {SETTING: [a value per run]}, "runs": [{"name", "verdict", "counts", "duration", "rates", "metrics"}],
+    "unreadable": [a sentence each]}
+    """
+    fields = ("verdict", "counts", "duration", "rates", "metrics")
+    rows = [
+        {"name": name} | {field: getattr(summary, field) for field in fields}
+        for name, summary in runs.summaries.items()
     ]
-    return to_json({"differing": differing_settings(runs), "runs": told, "unreadable": runs.unreadable})
+    return to_json({"differing": differing_settings(runs), "runs": rows, "unreadable": runs.unreadable})
 
 
-def _told(summary: Summary) -> dict[str, Any]:
+def _settings_of(summary: Summary) -> dict[str, Any]:
     run = summary.run
     config = {name: value for name, value in (run.get("config") or {}).items() if name not in LEFT_OUT}
     server, host = run.get("server") or {}, run.get("host") or {}
-    around = {
+    environment = {
         "served model": run.get("model"),
         "server software": server.get("software"),
         "client system": host.get("system"),
@@ -100,7 +108,7 @@ def _told(summary: Summary) -> dict[str, Any]:
         "client processes": len(run.get("workers") or ()) or 1,
         "loadstone": (run.get("versions") or {}).get("loadstone"),
     }
-    return config | around
+    return config | environment
 
 
 def _settings(runs: Runs) -> Iterator[list[str]]:
@@ -153,5 +161,5 @@ def _doubts(summary: Summary) -> str:
 
 
 def _table(title: str, runs: Runs, rows: Iterator[list[str]]) -> Table:
-    found = list(rows)
-    return Table(title, ["", *runs.summaries], found, "" if found else "none")
+    cells = list(rows)
+    return Table(title, ["", *runs.summaries], cells, "" if cells else "none")

@@ -1,7 +1,4 @@
-"""What both transports share: where requests go, how failures of the network are named, the version they announce.
-
-Pure: nothing here opens a socket.
-"""
+"""What both HTTP clients share: addresses in messages, failures of the network, keep-alive races, the user agent."""
 
 from __future__ import annotations
 
@@ -18,14 +15,13 @@ from loadstone.version import __version__
 AGENT = f"loadstone/{__version__}"
 
 # A server may close an idle connection just as the client sends on it (RFC 9112, 9.3.1). Then it has not read the
-# request, and the client sees the close at most one round trip after the send. Nothing else says so: a close carries no
-# stamp, and a server that reads the request and closes at once looks the same. The slack covers the time that both ends
-# take to notice; a server that has worked on the request for longer than this must not get it twice.
+# request, and the client sees the close at most one round trip after the send. Nothing else shows it: a close has no
+# timestamp, and a server that reads the request and closes at once looks the same. The slack covers the time that both
+# ends take to notice; a server that has worked on the request for longer than this must not get it twice. The value is
+# in ns, beyond the network's round trip.
 KEEP_ALIVE_RACE = 2_000_000
-"""Nanoseconds beyond the network's round trip within which a close can be a keep-alive race."""
-
+# `tcpi_min_rtt` in Linux's struct tcp_info: microseconds.
 _MIN_RTT = struct.Struct("=148xI")
-"""`tcpi_min_rtt` in Linux's struct tcp_info: microseconds."""
 
 _REASONS = {
     errno.ECONNREFUSED: "connection refused",
@@ -42,7 +38,7 @@ _REASONS = {
 
 
 def display_address(target: Target) -> str:
-    """`host:port` as messages and the Host header show it; the path of a unix socket."""
+    """Return `host:port` as in messages and the Host header, or the path of a unix socket."""
     if target.unix is not None:
         return target.unix
     host = f"[{target.host}]" if ":" in target.host else target.host
@@ -50,7 +46,7 @@ def display_address(target: Target) -> str:
 
 
 def host_header(target: Target) -> str:
-    """RFC 9110, 7.2: the port is left out where it is the scheme's own."""
+    """Return the Host header. It has no port if that is the scheme's default (RFC 9110, 7.2)."""
     if target.unix is not None:
         return "localhost"
     full = display_address(target)
@@ -58,7 +54,7 @@ def host_header(target: Target) -> str:
 
 
 def connect_failure(exc: OSError, target: Target) -> Failure:
-    """The failure behind an exception that was raised while a connection was opened."""
+    """Return the failure for an exception that was raised while a connection was opened."""
     if isinstance(exc, ssl.SSLError):
         return Failure("tls", f"TLS with {display_address(target)} failed: {_ssl_reason(exc)}")
     if isinstance(exc, socket.gaierror):
@@ -78,11 +74,12 @@ def _ssl_reason(exc: ssl.SSLError) -> str:
 
 
 def connect_timeout_failure(seconds: float) -> Failure:
+    """Return the failure of a connection that was not open after `seconds`."""
     return Failure("timeout", f"no connection after {seconds:g} s (--connect-timeout)")
 
 
 def connection_lost_failure(before_answer: bool, reset: bool) -> Failure:
-    """A connection that went away: before any byte of the answer, or inside it."""
+    """Return the failure of a connection that was closed before any byte of the response, or inside it."""
     how = "connection reset by the server" if reset else "the server closed the connection"
     if before_answer:
         return Failure("connect", f"{how} before it answered")
@@ -99,12 +96,14 @@ def is_keep_alive_race(sent: int | None, closed: int, round_trip: int) -> bool:
 
 
 def shortest_round_trip(fd: int) -> int:
-    """Return the shortest round trip of a TCP connection in ns by the kernel's account, which no lag of this program
-    lengthens. Return 0 if the kernel has none: unix sockets, other systems than Linux."""
+    """Return the shortest round trip of a TCP connection in ns. The kernel measures it, so client lag does not matter.
+
+    Return 0 if the kernel has no measurement: unix sockets, systems other than Linux.
+    """
     try:
         with socket.socket(fileno=os.dup(fd)) as sock:
-            told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MIN_RTT.size)
-        (microseconds,) = _MIN_RTT.unpack(told)
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MIN_RTT.size)
+        (microseconds,) = _MIN_RTT.unpack(info)
     except (OSError, AttributeError, struct.error):
         return 0
     return 0 if microseconds == 2**32 - 1 else int(microseconds) * 1000  # all bits set: not measured

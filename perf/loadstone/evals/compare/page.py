@@ -1,24 +1,24 @@
-"""Two evaluations held against each other, as a page: the difference of each task, flips both ways."""
+"""The comparison of two evaluations as a page: the difference of each task, and the items that changed either way."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from loadstone.checks.finding import one_line
+from loadstone.checks.finding import plain
 from loadstone.evals.compare.paired_test import MARGIN
 from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table, Tone
 
 if TYPE_CHECKING:
     from loadstone.evals.compare.load import TaskComparison
 
-# Tasks told in a sentence.
-MOST = 5
+# Tasks that a sentence names.
+MAX_NAMED = 5
 _READING = (
-    "difference: accuracy of the new side less that of the base, over the items that both answered, in points. Each "
-    "item is its own control, so the interval is narrower than that of two figures side by side.",
-    "95 % interval: Newcombe's for paired shares; where items are worth parts or share a passage, Student's t of the "
-    "differences over items or clusters. p: McNemar's exact test, mid-p, or that t, after Holm over all tasks.",
+    "difference: accuracy of the new side minus that of the base, over the items that both answered, in points. Each "
+    "item is its own control, so the interval is narrower than that of two separate figures.",
+    "95 % interval: Newcombe's for paired proportions; if items have partial scores or share a passage, Student's t of "
+    "the differences over items or clusters. p: McNemar's exact test, mid-p, or that t test, Holm-adjusted.",
 )
 _TONES: dict[str, Tone] = {"better": "good", "same": "good", "worse": "bad", "inconclusive": "doubt"}
 
@@ -26,93 +26,96 @@ _TONES: dict[str, Tone] = {"better": "good", "same": "good", "worse": "bad", "in
 def page(
     names: tuple[str, str], models: tuple[str, str], tasks: Sequence[TaskComparison], margin: float = MARGIN
 ) -> Page:
-    """`names`: of base and new."""
-    base, new = (one_line(name, 60) for name in names)
-    verdicts = [each.difference.verdict(margin) for each in tasks if each.difference]
-    sections = [Section("Tasks", [*_unlike(tasks), _table(tasks, margin), *_chart(tasks)]),
-                Section("How to read this", [*(Prose(text) for text in _READING), Prose(_margin(margin))])]  # fmt: skip
+    """Return the page. names, models: of base and new. margin: differences within it are the same, as a fraction."""
+    base, new = (plain(name, 60) for name in names)
+    verdicts = [task.difference.verdict(margin) for task in tasks if task.difference]
+    margin_text = (
+        f"same: the whole interval is within {100 * margin:g} points (--margin). better, worse: p is below 0.05 and "
+        "the interval excludes 0. inconclusive: neither; more items would decide."
+    )
+    sections = [
+        Section("Tasks", [*_warnings(tasks), _table(tasks, margin), *_chart(tasks)]),
+        Section("How to read this", [*(Prose(text) for text in _READING), Prose(margin_text)]),
+    ]
     tone = _TONES[min(verdicts, key=("worse", "inconclusive", "better", "same").index)] if verdicts else "doubt"
-    about = f"base: {one_line(models[0], 60)}; new: {one_line(models[1], 60)}."
-    return Page(f"{new} against {base}", Prose(f"{_lead(tasks, margin)}\n{about}", tone), sections)
+    # Changed tasks come first, then the others in their order.
+    changed = [task for task in tasks if task.difference and task.difference.verdict(margin) in ("better", "worse")]
+    ordered = [*changed, *(task for task in tasks if task not in changed)]
+    more = f" {len(ordered) - MAX_NAMED} more below." if len(ordered) > MAX_NAMED else ""
+    lead = " ".join(_sentence(task, margin) for task in ordered[:MAX_NAMED]) + more
+    about = f"base: {plain(models[0], 60)}; new: {plain(models[1], 60)}."
+    return Page(f"{new} against {base}", Prose(f"{lead}\n{about}", tone), sections)
 
 
-def _lead(tasks: Sequence[TaskComparison], margin: float) -> str:
-    """What has changed first, then in the order of the tasks."""
-    changed = [each for each in tasks if each.difference and each.difference.verdict(margin) in ("better", "worse")]
-    told = [*changed, *(each for each in tasks if each not in changed)]
-    more = f" {len(told) - MOST} more below." if len(told) > MOST else ""
-    return " ".join(_said(each, margin) for each in told[:MOST]) + more
-
-
-def _said(each: TaskComparison, margin: float) -> str:
-    found = each.difference
-    if found is None:
-        return f"{one_line(each.task)}: no item was answered by both."
+def _sentence(task: TaskComparison, margin: float) -> str:
+    """Return the verdict on a task in one sentence."""
+    difference = task.difference
+    if difference is None:
+        return f"{plain(task.task)}: no item was answered by both."
     words = {"better": "better", "worse": "worse", "same": f"the same within {100 * margin:g} points",
-             "inconclusive": "not told apart"}  # fmt: skip
-    return (f"{one_line(each.task)}: {words[found.verdict(margin)]}, {100 * found.difference.value:+.2f} points "
-            f"(95 % interval {_ends(each)}).")  # fmt: skip
+             "inconclusive": "inconclusive"}  # fmt: skip
+    return (f"{plain(task.task)}: {words[difference.verdict(margin)]}, {100 * difference.difference.value:+.2f} points "
+            f"(95 % interval {_interval(task)}).")  # fmt: skip
 
 
-def _unlike(tasks: Sequence[TaskComparison]) -> list[Prose]:
-    """What makes a comparison one of different things, each in one sentence however many tasks it holds for."""
-    modes = [f"{one_line(each.task)} by {each.modes[0]} and by {each.modes[1]}"
-             for each in tasks if each.modes[0] != each.modes[1]]  # fmt: skip
-    words = [f"{one_line(each.task)} ({each.reworded:,} items)" for each in tasks if each.reworded]
-    metrics = [f"{one_line(each.task)} by {', '.join(each.metrics[0])} and by {', '.join(each.metrics[1])}"
-               for each in tasks if each.metrics[0] != each.metrics[1]]  # fmt: skip
-    alone = [f"{one_line(each.task)} ({each.alone:,})" for each in tasks if each.alone]
-    said = (
-        ("Answered in different ways, which may be the difference: {}.", modes),
-        ("Asked in other words on either side (prompt, examples or system prompt), which may be the difference: {}.",
-         words),
-        ("Counted by what is no one measure: {}.", metrics),
-        ("Items that stand on one side only are left out: {}.", alone),
-    )  # fmt: skip
-    return [Prose(text.format(_named(found)), "doubt") for text, found in said if found]
-
-
-def _named(tasks: Sequence[str]) -> str:
-    more = f"; and {len(tasks) - MOST} more tasks" if len(tasks) > MOST else ""
-    return "; ".join(tasks[:MOST]) + more
+def _warnings(tasks: Sequence[TaskComparison]) -> list[Prose]:
+    """Return what makes the sides incomparable, each in one sentence that names the tasks."""
+    modes = [f"{plain(task.task)} by {task.modes[0]} and by {task.modes[1]}"
+             for task in tasks if task.modes[0] != task.modes[1]]  # fmt: skip
+    prompts = [f"{plain(task.task)} ({task.reworded:,} items)" for task in tasks if task.reworded]
+    metrics = [f"{plain(task.task)} by {', '.join(task.metrics[0])} and by {', '.join(task.metrics[1])}"
+               for task in tasks if task.metrics[0] != task.metrics[1]]  # fmt: skip
+    alone = [f"{plain(task.task)} ({task.alone:,})" for task in tasks if task.alone]
+    warnings = (
+        ("Answered in different modes, which may cause the difference: {}.", modes),
+        ("The prompts differ (question, examples or system prompt), which may cause the difference: {}.", prompts),
+        ("Scored by different metrics: {}.", metrics),
+        ("Items that only one side has are left out: {}.", alone),
+    )
+    found = []
+    for text, names in warnings:
+        if names:
+            more = f"; and {len(names) - MAX_NAMED} more tasks" if len(names) > MAX_NAMED else ""
+            found.append(Prose(text.format("; ".join(names[:MAX_NAMED]) + more), "doubt"))
+    return found
 
 
 def _table(tasks: Sequence[TaskComparison], margin: float) -> Table:
     columns = ["task", "base", "new", "difference, points", "95 % interval", "p", "verdict", "only new right",
                "only base right", "items", "failed", "same words", "metric"]  # fmt: skip
-    note = "failed: left out, as one side has no answer; same words: answers that are the same to the letter"
-    return Table("Tasks", columns, [_row(each, margin) for each in tasks], note, numeric=True)
+    note = "failed: left out, because one side has no answer; same words: fraction of answers that are identical"
+    return Table("Tasks", columns, [_row(task, margin) for task in tasks], note, numeric=True)
 
 
-def _row(each: TaskComparison, margin: float) -> list[str]:
-    found, same = each.difference, "-" if each.same is None else f"{each.same:.1%}"
-    if found is None:
-        return [one_line(each.task), *["-"] * 8, "0", f"{each.failed:,}", same, each.metric]
-    p = "-" if found.p is None else "below 0.001" if found.p < 0.0005 else f"{found.p:.3f}"
-    change = f"{100 * found.difference.value:+.2f}"
-    return [one_line(each.task), f"{found.base:.2%}", f"{found.new:.2%}", change, _ends(each),
-            p, found.verdict(margin), f"{found.gained:,}", f"{found.lost:,}", f"{found.difference.n:,}",
-            f"{each.failed:,}", same, each.metric]  # fmt: skip
+def _row(task: TaskComparison, margin: float) -> list[str]:
+    difference = task.difference
+    same = "-" if task.same is None else f"{task.same:.1%}"
+    if difference is None:
+        return [plain(task.task), *["-"] * 8, "0", f"{task.failed:,}", same, task.metric]
+    p = "-" if difference.p is None else "below 0.001" if difference.p < 0.0005 else f"{difference.p:.3f}"
+    change = f"{100 * difference.difference.value:+.2f}"
+    return [plain(task.task), f"{difference.base:.2%}", f"{difference.new:.2%}", change, _interval(task), p,
+            difference.verdict(margin), f"{difference.gained:,}", f"{difference.lost:,}",
+            f"{difference.difference.n:,}", f"{task.failed:,}", same, task.metric]  # fmt: skip
 
 
-def _ends(each: TaskComparison) -> str:
-    ends = each.difference.difference.interval if each.difference else None
-    return "-" if ends is None else f"{100 * ends[0]:+.2f} to {100 * ends[1]:+.2f}"
+def _interval(task: TaskComparison) -> str:
+    interval = task.difference.difference.interval if task.difference else None
+    return "-" if interval is None else f"{100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}"
 
 
 def _chart(tasks: Sequence[TaskComparison]) -> list[Chart]:
-    told = [
-        (each, each.difference.difference) for each in tasks if each.difference and each.difference.difference.interval
+    """Return the chart of the differences, if several have an interval."""
+    shown = [
+        (plain(task.task), task.difference.difference)
+        for task in tasks
+        if task.difference and task.difference.difference.interval
     ]
-    if len(told) < 2:
+    if len(shown) < 2:
         return []
-    ends = [found.interval or (0.0, 0.0) for _, found in told]
-    series = Series("difference", [one_line(each.task) for each, _ in told], [100 * found.value for _, found in told],
-                    "points", low=[100 * low for low, _ in ends], high=[100 * high for _, high in ends])  # fmt: skip
-    return [Chart(title="Difference by task", x=Axis("task"), y=Axis("new less base", "points"), series=[series],
+    intervals = [estimate.interval or (0.0, 0.0) for _, estimate in shown]
+    series = Series("difference", [name for name, _ in shown], [100 * estimate.value for _, estimate in shown],
+                    "points", low=[100 * low for low, _ in intervals],
+                    high=[100 * high for _, high in intervals])  # fmt: skip
+    return [Chart(title="Difference by task", x=Axis("task"), y=Axis("new minus base", "points"), series=[series],
                   note="bars: 95 % intervals", height=420)]  # fmt: skip
-
-
-def _margin(margin: float) -> str:
-    return (f"same: the whole interval is within {100 * margin:g} points (--margin). better, worse: p is below 0.05 "
-            "and the interval leaves out 0. inconclusive: neither; more items would tell.")  # fmt: skip

@@ -133,6 +133,7 @@ class HarnessScorer:
             likelihoods = [value[0] if isinstance(value, tuple) else value for value in filtered]
             extracted = likelihoods.index(max(likelihoods)) if len(likelihoods) > 1 else None
 
+        # The outcome: right if the headline metric is at least one half.
         headline = numbers.get(self.headline, next(iter(numbers.values()), 0.0))
         if isinstance(headline, list) and headline:
             headline = math.fsum(headline) / len(headline)

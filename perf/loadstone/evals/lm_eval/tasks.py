@@ -117,6 +117,7 @@ class LmEvalTask:
             )
         except Exception as exc:  # a task is a program, and its data may be anywhere
             raise UsageError(f"lm-eval cannot put together {self.name}: {type(exc).__name__}: {exc}") from exc
+        # lm-eval numbers the instances of selected samples from 0.
         self._instances.clear()
         for instance in task.instances:
             doc_id = ids[instance.doc_id] if ids else instance.doc_id

@@ -30,6 +30,7 @@ BUSY = (429, 503)
 ABSENT = (404, 405)
 # Seconds to wait before each retry if the server is busy.
 PAUSES = (1.0, 2.0, 4.0)
+# The path that EndpointSpec.listing ends with; other paths take its place.
 MODELS = "/v1/models"
 
 

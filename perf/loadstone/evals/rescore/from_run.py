@@ -62,7 +62,7 @@ class RunSource:
             if record.phase != "measure" or (accepts is not None and not accepts(str(number))):
                 continue
             if record.error is None and record.text is None:
-                raise DataError(f"{path} kept no texts to judge: run with --save-text")
+                raise DataError(f"{path} kept no texts to score: run with --save-text")
             request = EvalRequest(id=record.prompt, mode="generation", prompt="")
             passes.setdefault(number, []).append(answers.from_record(record, request, path.name))
         self._passes = dict(sorted(passes.items()))

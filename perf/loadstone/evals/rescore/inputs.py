@@ -34,7 +34,7 @@ def open_sources(
     if not runs:
         return [SamplesFile(name, files, accepts) for name, files in group_by_task(paths, task).items()]
     if len(paths) > 1:
-        raise ConfigurationError("a run is judged by itself: give one of them, or files with samples")
+        raise ConfigurationError("a run is scored by itself: give one of them, or files with samples")
     spec = target_only.find_task(task, asked=True) if task else None
     if spec is None:
         raise ConfigurationError(f"{paths[0]} is a run, which does not say what is right: name its task with --task")

@@ -24,8 +24,8 @@ from loadstone.evals.rescore.from_run import RunSource
 from loadstone.evals.rescore.sample_lines import SavedSample
 from loadstone.evals.rescore.samples_file import SamplesFile
 from loadstone.evals.scoring import sandbox
-from loadstone.evals.scoring import score as scoring
 from loadstone.evals.scoring.aggregate import TaskTally
+from loadstone.evals.scoring.score import mean_value, score, score_sample
 from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import Evaluation, Score
 from loadstone.scorers import EXTRACTORS, SCORERS
@@ -94,7 +94,7 @@ def rescore(
     """
     sources = inputs.open_sources(paths, options.task, options.only, options.data)
     if not any(len(source) for source in sources):
-        raise DataError(f"nothing to judge: no item of {', '.join(map(str, paths))} is wanted")
+        raise DataError(f"nothing to score: no item of {', '.join(map(str, paths))} is selected")
     metadata = inputs.ResultsMetadata(sources[0].paths[0])
     tasks = [_RescoredTask(source, options, metadata) for source in sources if len(source)]
     setups = [task.setup for task in tasks]
@@ -171,20 +171,20 @@ class _RescoredTask:
 
     def _score(self, saved: SavedSample) -> list[Score]:
         if not self._by_target:
-            return scoring.score(self._task, saved.mode, saved.responses, self._run_code)
+            return score(self._task, saved.mode, saved.responses, self._run_code)
         sample = target_only.build_sample(self._task.name, saved)
         if self._use_filtered and saved.mode == "generation":
             return target_only.score_filtered(self._task, sample, saved)
-        return scoring.score_sample(self._task, saved.mode, sample, saved.responses)
+        return score_sample(self._task, saved.mode, sample, saved.responses)
 
     def _compare(self, saved: SavedSample, scores: Sequence[Score]) -> None:
         """Count the metrics of an item that differ from those in the file."""
         for (name, metric), saved_value in saved.metrics.items():
-            passes = [score for score in scores if score.filter == name and metric in score.metrics]
+            passes = [each for each in scores if each.filter == name and metric in each.metrics]
             if not passes or isinstance(saved_value, str):
                 continue
-            now = sum(scoring.mean_value(score.metrics, metric) for score in passes) / len(passes)
-            before = scoring.mean_value({metric: saved_value}, metric)
+            now = sum(mean_value(each.metrics, metric) for each in passes) / len(passes)
+            before = mean_value({metric: saved_value}, metric)
             empty = MetricChange(task=self._task.name, metric=metric, filter=name, first=[])
             change = self.changes.setdefault((name, metric), empty)
             change.items += 1

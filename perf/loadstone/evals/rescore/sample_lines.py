@@ -53,6 +53,7 @@ def check_line(line: Any) -> Line:
 def join_lines(task: str, lines: Sequence[Line], position: int) -> SavedSample:
     """Join all lines of an item. Its responses are the same in the lines of every filter. Raises ValueError."""
     first = lines[0]
+    # Requests and responses, from the lines of one filter.
     requests: list[_Request] = []
     for line in lines:
         if _filter_of(line) == _filter_of(first):
@@ -61,6 +62,7 @@ def join_lines(task: str, lines: Sequence[Line], position: int) -> SavedSample:
     if len(counts) > 1:
         raise ValueError(f"its requests have {' and '.join(map(str, sorted(counts)))} responses")
 
+    # How the item was answered: choices have log-likelihoods; only Loadstone's own files tell letters apart.
     is_choice = any(isinstance(response, tuple) for request in requests for response in request.responses)
     mode: Mode = "generation"
     if is_choice:

@@ -60,7 +60,9 @@ class SamplesFile:
                         key = _decode_key(decoder, line, path, line_number)
                         doc_id = str(line_number - 1 if key.doc_id is None else key.doc_id)
                         if accepts is None or accepts(doc_id):
-                            self._keys.append(_hash(doc_id, key))
+                            # 64 bits for an item: that two of 600,000 items share them has a chance of 1 in 10^8.
+                            doc_hash = key.doc_hash or digest(bytes(key.doc).decode("utf-8", "replace"))
+                            self._keys.append(int(digest(f"{doc_id} {doc_hash}")[:16], 16))
                             self._files.append(file_number)
                             self._offsets.append(offset)
                             filters[key.filter] = None
@@ -130,12 +132,6 @@ def _decode_key(decoder: msgspec.json.Decoder[_LineKey], line: bytes, path: Path
             return _LineKey(key.doc_id, key.doc_hash, msgspec.Raw(doc), str(fields.get("filter", "none")))
         except (ValueError, msgspec.MsgspecError) as other:
             raise DataError(f"{path}, line {number} is no sample: {exc}") from other
-
-
-def _hash(doc_id: str, key: _LineKey) -> int:
-    """Return 64 bits for an item. The chance that two of 600,000 items share them is one in 10^8."""
-    doc_hash = key.doc_hash or digest(bytes(key.doc).decode("utf-8", "replace"))
-    return int(digest(f"{doc_id} {doc_hash}")[:16], 16)
 
 
 def _group_lines(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:

@@ -78,7 +78,14 @@ def build_task(source: SamplesFile | RunSource, first: SavedSample, version: flo
 def build_sample(name: str, saved: SavedSample) -> Sample:
     """Build the sample of an item from its arguments and target. Raises ValueError if the target is no choice."""
     responses = saved.responses
-    choices = _choices([argument for _, argument in responses.arguments if isinstance(argument, str)])
+    continuations = [argument for _, argument in responses.arguments if isinstance(argument, str)]
+    # Each choice counts once if it was requested both with and without the question.
+    half = len(continuations) // 2
+    if half and continuations[:half] == continuations[half:]:
+        continuations = continuations[:half]
+    # The delimiter before a continuation is no part of the choice.
+    spaced = all(each.startswith(" ") for each in continuations)
+    choices = [each[1:] if spaced else each for each in continuations]
     return Sample(
         task=name,
         doc_id=responses.doc_id,
@@ -88,17 +95,6 @@ def build_sample(name: str, saved: SavedSample) -> Sample:
         choices=choices,
         gold=_gold(responses.target, choices) if choices else [],
     )
-
-
-def _choices(continuations: Sequence[str]) -> list[str]:
-    """Return the choices without the delimiter before them.
-
-    Each counts once if it was requested both with and without the question.
-    """
-    half = len(continuations) // 2
-    once = continuations[:half] if half and continuations[:half] == continuations[half:] else continuations
-    spaced = all(each.startswith(" ") for each in once)
-    return [each[1:] if spaced else each for each in once]
 
 
 def _gold(target: str, choices: Sequence[str]) -> list[int]:

@@ -94,6 +94,7 @@ def leaderboard(
     by_name = {group.name: group for group in groups}
     rows: list[LeaderboardRow] = []
     for group in by_name.values():
+        # The tasks of each column: those of the member groups that belong to it.
         columns: dict[str, list[str]] = {}
         for name in group.tasks:
             member = by_name.get(name)
@@ -103,6 +104,7 @@ def leaderboard(
         weighted = _mean_over(names, tallies)
         if group.column is not None or not columns or weighted is None:
             continue
+        # Official scores are fractions or per cent.
         official = (target or {}).get(group.name)
         if official is not None and official > 1:
             official /= 100

@@ -28,9 +28,11 @@ from msgspec import Struct
 from loadstone.errors import UsageError
 from loadstone.samples import Sample
 
+# Started as a script in the child process.
 CHILD = Path(__file__).with_name("sandbox_child.py")
 # Seconds that the child has for its own work before it is killed.
 GRACE = 5.0
+# Kernel features that confine a program.
 Means = tuple[Literal["namespaces", "landlock", "seccomp"], ...]
 # What confines a program in addition to its limits, the best first. The first that works is used.
 MEANS: tuple[Means, ...] = (

@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.evals.requests.task_run import TaskRun
-from loadstone.evals.scoring import score as scoring
 from loadstone.evals.scoring.aggregate import TaskInfo
+from loadstone.evals.scoring.score import headline
 from loadstone.samples import ItemResponses, Score, TaskResult
 from loadstone.tasks.spec import HarnessTask, Mode, Task
 
@@ -84,7 +84,7 @@ class TaskSetup(Struct, frozen=True, kw_only=True):
             template=self.template,
             version=task.version,
             shots=self.shots,
-            headline=scoring.headline(task, self.mode),
+            headline=headline(task, self.mode),
         )
 
     @property
