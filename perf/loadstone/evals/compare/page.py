@@ -43,7 +43,7 @@ def page(
     ordered = [*changed, *(task for task in tasks if task not in changed)]
     more = f" {len(ordered) - MAX_NAMED} more below." if len(ordered) > MAX_NAMED else ""
     lead = " ".join(_sentence(task, margin) for task in ordered[:MAX_NAMED]) + more
-    about = f"base: {one_line(models[0], 60)}; new: {plain(models[1], 60)}."
+    about = f"base: {one_line(models[0], 60)}; new: {one_line(models[1], 60)}."
     return Page(f"{new} against {base}", Prose(f"{lead}\n{about}", tone), sections)
 
 
