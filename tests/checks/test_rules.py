@@ -1,4 +1,4 @@
-"""Each doubt: raised beyond its limit, silent at it, in words that say what to do, and with a heading in the docs."""
+"""Test each doubt: raised beyond its limit, silent at it, with advice, and with a heading in the docs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: what is refused and in which words, what is filled in, what is hidden; and how URLs are read."""
+"""Test the settings: what is refused and in which words, which defaults follow, what is hidden, how URLs are parsed."""
 
 from __future__ import annotations
 

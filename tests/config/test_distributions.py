@@ -1,4 +1,4 @@
-"""Distributions as they are typed: the grammar, what it refuses, and whether the draws follow the law."""
+"""Test distributions: the grammar, what it refuses, and whether the draws have the right moments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Providers by name: what they stand for, what goes over them, and which header brings their key."""
+"""Test providers: what they set, which settings win over them, and which header carries their key."""
 
 from __future__ import annotations
 

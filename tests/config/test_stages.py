@@ -1,4 +1,4 @@
-"""Stages as they are typed, and what their ramps pass through."""
+"""Test stages: how they are parsed, and what their ramps pass through."""
 
 from __future__ import annotations
 

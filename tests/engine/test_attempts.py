@@ -1,4 +1,4 @@
-"""Requests that are made again, and limits a minute: the real runner in virtual time, and what reports make of it."""
+"""Test retries and limits per minute: the real runner in virtual time, and what reports show of them."""
 
 from __future__ import annotations
 
@@ -78,10 +78,12 @@ class Run:
         self.plan = plan.make_plan(load, DatasetShape([row.id for row in rows], [1 + len(row.later) for row in rows]))
         jobs = PreparedRequests(rows, RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ()))
         style = RequestOptions(retries=retries or RetryPolicy(), request_ids="r-")
-        doors = [Endpoint(self.transport, PATH)]
-        carrier = Sender(self.plan, jobs, Chat(), doors, self.records.append, clock=virtual_time.clock, options=style)
-        spending = None if limits is None else RateLimiter(limits.divide(share.workers if share else 1))
-        self.runner = Runner(carrier, Times(stagger=0, **times), None, share, False, spending)
+        endpoints = [Endpoint(self.transport, PATH)]
+        sender = Sender(
+            self.plan, jobs, Chat(), endpoints, self.records.append, clock=virtual_time.clock, options=style
+        )
+        rate_limiter = None if limits is None else RateLimiter(limits.divide(share.workers if share else 1))
+        self.runner = Runner(sender, Times(stagger=0, **times), None, share, False, rate_limiter)
 
     def go(self, stop: float | None = None) -> str:
         async def work() -> str:
@@ -119,9 +121,9 @@ def test_an_attempt_is_a_record_of_its_own() -> None:
     assert 0.5 <= waits[1] <= 1.0
     names = [dict(request.own_headers)["X-Request-Id"] for request in run.transport.requests]
     assert names == ["r-0", "r-0.1", "r-0.2"]
-    carrier = run.runner.sender
-    assert (carrier.finished, carrier.failed, carrier.written) == (1, 0, 3)
-    assert carrier.send_lags.tolist() == [0, 0, 0], "waiting is not this client's being late"
+    sender = run.runner.sender
+    assert (sender.finished, sender.failed, sender.written) == (1, 0, 3)
+    assert sender.send_lags.tolist() == [0, 0, 0], "waiting is not this client's being late"
 
 
 def test_the_waits_are_those_of_the_seed() -> None:
@@ -377,14 +379,14 @@ def test_estimates() -> None:
     assert rate_limit.estimate_prompt_tokens(Prompt(id="p", tokens=[1, 2, 3])) == 3
     parts = [{"type": "text", "text": "abcd" * 5}, {"type": "image_url", "image_url": {"url": "data:" + "x" * 10_000}}]
     assert rate_limit.estimate_prompt_tokens(Prompt(id="p", messages=[{"role": "user", "content": parts}])) == 5
-    spending = RateLimiter(RateLimits(tpm=60))
+    rate_limiter = RateLimiter(RateLimits(tpm=60))
     plain = Prompt(id="p", text="abcd")
-    assert spending.estimate(plain, None) == 1
-    spending.settle(1, Usage(prompt=1, completion=8))
-    assert spending.estimate(plain, None) == 9, "as many as the answers so far had"
-    assert spending.estimate(plain, 2) == 3
-    assert spending.reserve(0, 3) == 8 * S
-    assert spending.delayed == (1, 8 * S)
+    assert rate_limiter.estimate(plain, None) == 1
+    rate_limiter.settle(1, Usage(prompt=1, completion=8))
+    assert rate_limiter.estimate(plain, None) == 9, "as many as the answers so far had"
+    assert rate_limiter.estimate(plain, 2) == 3
+    assert rate_limiter.reserve(0, 3) == 8 * S
+    assert rate_limiter.delayed == (1, 8 * S)
 
 
 # over HTTP

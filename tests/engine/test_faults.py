@@ -1,4 +1,4 @@
-"""Every way in which a server can fail, end to end: each failed request is a row of the right kind, none is lost."""
+"""Test every way in which a server can fail, end to end: each failed request is a record of the right kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run in a real terminal: its live display, Ctrl-C once and twice, SIGTERM too, and what is left in the end."""
+"""Test a run in a real terminal: its live display, Ctrl-C once and twice, SIGTERM, and what is left at the end."""
 
 from __future__ import annotations
 

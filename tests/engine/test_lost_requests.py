@@ -1,4 +1,4 @@
-"""What a process that died owed: requests under way or due, each once, and nothing that was not due yet."""
+"""Test what a dead process owed: requests in flight or due, each once, and none that was not due yet."""
 
 from __future__ import annotations
 

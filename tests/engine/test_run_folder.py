@@ -1,4 +1,4 @@
-"""The run folder: nothing is overwritten, what ended is on disk, what is broken is said in one sentence."""
+"""Test the run folder: nothing is overwritten, finished requests are on disk, a broken file is one sentence."""
 
 from __future__ import annotations
 

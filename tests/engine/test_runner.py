@@ -1,4 +1,4 @@
-"""The real runner in virtual time: schedules, caps, ends, timeouts. Nothing here sleeps."""
+"""Test the real runner in virtual time: schedules, caps, ends, timeouts. Nothing here sleeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes for one run: the same requests as of one, and what is left when one of them or the parent dies."""
+"""Test several processes in one run: the same requests as of one, and what is left when one or the parent dies."""
 
 from __future__ import annotations
 

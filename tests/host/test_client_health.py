@@ -1,4 +1,4 @@
-"""The client's own figures: what lag is, and that a block of the loop is seen for what it is."""
+"""Test the client's own figures: what lag is, and that a block of the loop counts by its length."""
 
 from __future__ import annotations
 

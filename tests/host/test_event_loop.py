@@ -1,4 +1,4 @@
-"""The event loop that everything runs on."""
+"""Test the event loop that everything runs on."""
 
 from __future__ import annotations
 

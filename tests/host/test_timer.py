@@ -1,4 +1,4 @@
-"""Waiting for an instant: both kinds of alarm, and one that is cancelled. No more than milliseconds are waited for."""
+"""Test waiting for an instant: both kinds of alarm, and one that is cancelled. Waits a few milliseconds only."""
 
 from __future__ import annotations
 

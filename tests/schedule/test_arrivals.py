@@ -1,4 +1,4 @@
-"""Arrival laws: the rate is exact, the gaps have the law's mean and dispersion, and changing rates are followed."""
+"""Test the arrival processes: exact rate, mean and dispersion of the gaps, and changing rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan dealt out to several processes: every place once, at its own instant, in proportion to the slots."""
+"""Test plans split over processes: every position once, at its own time, in proportion to the slots."""
 
 from __future__ import annotations
 
@@ -113,9 +113,11 @@ def carried(load: Load, workers: int) -> list[Record]:
                 rows, RequestBuilder(Chat(), [base.RequestSettings(model=name) for name in ("a", "b")], PATH, ())
             )
             style = RequestOptions(worker=share.worker)
-            doors = [Endpoint(Scripted(script), PATH)] * load.servers
-            carrier = Sender(made(load), jobs, Chat(), doors, records.append, clock=virtual_time.clock, options=style)
-            runners.append(Runner(carrier, Times(stagger=0), partition=share))
+            endpoints = [Endpoint(Scripted(script), PATH)] * load.servers
+            sender = Sender(
+                made(load), jobs, Chat(), endpoints, records.append, clock=virtual_time.clock, options=style
+            )
+            runners.append(Runner(sender, Times(stagger=0), partition=share))
         await asyncio.gather(*(runner.run(0) for runner in runners))
 
     virtual_time.run(work())
@@ -162,11 +164,11 @@ def test_a_runner_that_is_led_holds_the_level_it_is_told() -> None:
             [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ())
         )
         whole = plan.make_plan(Load(concurrency=1, duration=99.0), DatasetShape(["p"]))
-        carrier = Sender(
+        sender = Sender(
             whole, jobs, Chat(), [Endpoint(Scripted(script), PATH)], records.append, clock=virtual_time.clock
         )
         runner = Runner(
-            carrier,
+            sender,
             Times(stagger=0, grace=5.0),
             partition=Partition(worker=1, workers=2, cycle=2),
             live_concurrency=True,
@@ -174,7 +176,7 @@ def test_a_runner_that_is_led_holds_the_level_it_is_told() -> None:
         loop = asyncio.get_running_loop()
         for at, level in ((1.0, 4), (2.0, 9), (3.0, 2), (4.0, 0), (5.0, 3)):
             loop.call_later(at, runner.set_concurrency, level)
-            loop.call_later(at + 0.9, lambda at=at: flights.update({at: len(carrier.in_flight)}))
+            loop.call_later(at + 0.9, lambda at=at: flights.update({at: len(sender.in_flight)}))
         loop.call_later(6.0, runner.stop, "stopped", 5.0)
         return await runner.run()
 
@@ -192,11 +194,11 @@ def test_a_led_runner_ends_when_everything_is_sent() -> None:
             [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ())
         )
         whole = plan.make_plan(Load(concurrency=1, requests=11), DatasetShape(["p"]))
-        carrier = Sender(
+        sender = Sender(
             whole, jobs, Chat(), [Endpoint(Scripted(script), PATH)], records.append, clock=virtual_time.clock
         )
         runner = Runner(
-            carrier, Times(stagger=0), partition=Partition(worker=0, workers=2, cycle=2), live_concurrency=True
+            sender, Times(stagger=0), partition=Partition(worker=0, workers=2, cycle=2), live_concurrency=True
         )
         asyncio.get_running_loop().call_later(0.5, runner.set_concurrency, 4)
         return await runner.run()
@@ -214,7 +216,7 @@ def test_a_plan_travels_whole(load: Load) -> None:
     assert there.levels == whole.levels
 
 
-def commission() -> WorkerSpec:
+def example_spec() -> WorkerSpec:
     prompts = {3: Prompt(id="x", messages=[{"role": "user", "content": "é"}], later=[Prompt(id="y", text="on")])}
     return WorkerSpec(
         partition=Partition(worker=1, workers=2, cycle=2),
@@ -227,7 +229,7 @@ def commission() -> WorkerSpec:
     )
 
 
-DOWN = [commission(), StartSignal(12345678901234567), SetConcurrency(7), Stop("interrupted", 3.0)]
+DOWN = [example_spec(), StartSignal(12345678901234567), SetConcurrency(7), Stop("interrupted", 3.0)]
 UP = [Ready(77), Refusal("give --url"), Progress(worker=1, at=5, ttft={3: 4}, kinds={"timeout": 1}), WorkerResult(
     worker=1, ended="done", written=9, unsent_turns=0, client={"cpu_share": 0.5, "run_queue_share": None})]  # fmt: skip
 
@@ -241,7 +243,7 @@ def test_messages_survive_a_pipe_that_cuts_them_anywhere(size: int) -> None:
 
 
 def test_numbers_of_any_size_survive_a_pipe() -> None:
-    told = commission()
+    told = example_spec()
     large = msgspec.structs.replace(told, prompts={3: Prompt(id="x", text="é", body={"seed": 10**30})})
     assert decode_to_worker(next(FrameSplitter().feed(encode_frame(large)))) == large
 

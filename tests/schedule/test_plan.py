@@ -1,4 +1,4 @@
-"""Plans: one seed, one schedule; every row once before any comes twice; what is measured, and what is around it."""
+"""Test plans: one seed gives one schedule; every row comes once before any comes twice; phases are right."""
 
 from __future__ import annotations
 

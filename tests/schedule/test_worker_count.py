@@ -1,4 +1,4 @@
-"""How many worker processes a load is given."""
+"""Test how many worker processes a load gets."""
 
 from __future__ import annotations
 

@@ -54,7 +54,8 @@ def _sentence(task: TaskComparison, margin: float) -> str:
         return f"{one_line(task.task)}: no item was answered by both."
     words = {"better": "better", "worse": "worse", "same": f"the same within {100 * margin:g} points",
              "inconclusive": "inconclusive"}  # fmt: skip
-    return (f"{one_line(task.task)}: {words[difference.verdict(margin)]}, {100 * difference.difference.value:+.2f} points "
+    points = f"{100 * difference.difference.value:+.2f} points"
+    return (f"{one_line(task.task)}: {words[difference.verdict(margin)]}, {points} "
             f"(95 % interval {_interval(task)}).")  # fmt: skip
 
 
