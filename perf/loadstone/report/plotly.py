@@ -1,7 +1,7 @@
-"""A chart as plotly.js takes it: traces and layout, plain data that becomes JSON.
+"""Convert a chart to the traces and layout of plotly.js: plain data that becomes JSON.
 
-Colours are names of CSS variables (`--good`), which the page looks up in its light or dark scheme when it draws.
-Texts are escaped here for the small HTML that the library reads in them.
+Colours are names of CSS variables (`--good`), which the page looks up in its light or dark scheme. Texts are escaped
+here for the small HTML that the library reads in them.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ PALETTE = 8
 DIGITS = 6
 _MODES = {"line": "lines", "step": "lines", "area": "lines", "points": "markers", "linepoints": "lines+markers"}
 _BARS_AROUND = ("points", "linepoints", "bars")
-# The top has the legend, and the buttons that would else lie over the data.
+# The top has room for the legend and the buttons.
 _MARGIN = {"l": 56, "r": 16, "t": 28, "b": 48}
 # Decades below which an axis has room for labels between them.
 _FINE = 2.2
-# So many names all have their label, upright where the chart is narrow.
+# Up to this many names each have a label, upright if the chart is narrow.
 _NAMES = 24
-# Share of the width below which the name of a stretch would stand in the next one.
+# A band narrower than this fraction of the width has no label: it would reach into the next one.
 _NARROW = 0.15
-# Of charts in a group, so that their x axes lie below each other.
+# Margins of charts in a group, so that their x axes are aligned.
 _WIDE = {"l": 76, "r": 64}
 
 
 def figure(chart: Chart) -> dict[str, Any]:
-    """`data` and `layout`. A series of further `plain` ones takes the next colour of the palette."""
+    """Return `data` and `layout`. Further `plain` series take the next colours of the palette."""
     plain = 0
     traces: list[Trace] = []
     for series in chart.series:
@@ -45,10 +45,10 @@ def figure(chart: Chart) -> dict[str, Any]:
 
 
 def _share_texts(chart: Chart, traces: list[Trace]) -> None:
-    """Texts that several series have in common, the same list, are written once: further ones say in which trace."""
-    told = [trace for trace in traces if "text" in trace]
+    """Write texts that several series share, the same list, once; further series have the index of the first trace."""
+    with_text = [trace for trace in traces if "text" in trace]
     first: dict[int, int] = {}
-    for series, trace in zip([series for series in chart.series if series.texts is not None], told, strict=True):
+    for series, trace in zip([series for series in chart.series if series.texts is not None], with_text, strict=True):
         if id(series.texts) in first:
             trace["text"] = first[id(series.texts)]
         first.setdefault(id(series.texts), traces.index(trace))
@@ -78,10 +78,10 @@ def _trace(series: Series, colour: str, chart: Chart) -> Trace:
         trace["text"] = ["<br>".join(map(label, text.split("\n"))) for text in series.texts]
     if series.right and chart.y2:
         trace["yaxis"] = "y2"
-    return trace | _look(series, colour)
+    return trace | _style(series, colour)
 
 
-def _look(series: Series, colour: str) -> Trace:
+def _style(series: Series, colour: str) -> Trace:
     if series.kind == "spans":
         ends = series.ends or ()
         wide = [end - begin for begin, end in zip(map(float, series.x), ends, strict=True)]
@@ -92,17 +92,17 @@ def _look(series: Series, colour: str) -> Trace:
     line: Trace = {"color": colour, "width": 2, "shape": "hv" if series.kind == "step" else "linear"}
     if series.dashed:
         line["dash"] = "dash"
-    look: Trace = {"type": "scatter", "mode": _MODES[series.kind], "line": line, "connectgaps": False}
-    if "markers" in look["mode"]:
+    style: Trace = {"type": "scatter", "mode": _MODES[series.kind], "line": line, "connectgaps": False}
+    if "markers" in style["mode"]:
         shape = "x" if series.role == "bad" else "circle"
-        look["marker"] = {"color": colour, "size": 5 if len(series.x) > 200 else 7, "symbol": shape, "opacity": 0.75}
+        style["marker"] = {"color": colour, "size": 5 if len(series.x) > 200 else 7, "symbol": shape, "opacity": 0.75}
     if series.kind == "area":
-        look |= {"fill": "tozeroy", "fillcolor": f"{colour}-soft"}
-    return look
+        style |= {"fill": "tozeroy", "fillcolor": f"{colour}-soft"}
+    return style
 
 
 def _errors(series: Series, colour: str) -> Trace:
-    """Lengths of the bars from the points up and down."""
+    """Return the error bars: lengths up and down from the points."""
     assert series.low is not None
     assert series.high is not None
     middle = [None if y is None else float(y) for y in series.y]
@@ -112,16 +112,16 @@ def _errors(series: Series, colour: str) -> Trace:
 
 
 def _minus(high: float | None, low: float | None) -> float | None:
-    """None has no bar; one of length 0 would be drawn as if there were no doubt."""
+    """Return the length of a bar; None for no bar, as one of length 0 would look like an exact value."""
     return None if high is None or low is None else max(0.0, high - low)
 
 
 def _band(series: Series, colour: str, trace: Trace) -> Trace:
-    """A closed shape for each stretch in which both bounds are known."""
+    """Return a closed shape around each range of x in which both bounds are known."""
     xs: list[Any] = []
     ys: list[float | None] = []
-    for stretch in _stretches(series):
-        there, low, high = (list(column) for column in zip(*stretch, strict=True))
+    for points in _ranges(series):
+        there, low, high = (list(column) for column in zip(*points, strict=True))
         xs += [*there, *reversed(there), None]
         ys += [*high, *reversed(low), None]
     keys = ("name", "legendgroup", "yaxis")
@@ -131,7 +131,7 @@ def _band(series: Series, colour: str, trace: Trace) -> Trace:
     }  # fmt: skip
 
 
-def _stretches(series: Series) -> Iterator[list[tuple[float | str, float, float]]]:
+def _ranges(series: Series) -> Iterator[list[tuple[float | str, float, float]]]:
     run: list[tuple[float | str, float, float]] = []
     for x, low, high in zip(series.x, series.low or (), series.high or (), strict=True):
         if low is not None and high is not None:
@@ -185,8 +185,11 @@ def _layout(chart: Chart) -> dict[str, Any]:
 
 
 def _axis(axis: Axis, values: Sequence[float | str | None]) -> dict[str, Any]:
-    """Its type is said, never guessed: a name that looks like a date stays a name. Its ends are not said as `range`,
-    which the library forgets with the next change if one of them is open."""
+    """Return an axis.
+
+    Its type is explicit: a name that looks like a date stays a name. Its ends are not a `range`, which the library
+    forgets with the next change if one end is open.
+    """
     title = label(f"{axis.title} ({axis.unit})" if axis.unit and axis.title else axis.title or axis.unit)
     words = any(isinstance(value, str) for value in values)
     drawn: dict[str, Any] = {"title": {"text": title}, "type": "category" if words else "log" if axis.log else "linear"}
@@ -197,7 +200,7 @@ def _axis(axis: Axis, values: Sequence[float | str | None]) -> dict[str, Any]:
 
 
 def _ticks(axis: Axis, values: Sequence[float | str | None]) -> int:
-    """So many that the library labels 1, 2, 5 of each decade, and of many decades each: more would overlap."""
+    """Return the number of ticks: labels at 1, 2, 5 of each decade, or at decades if there are many."""
     known = [float(value) for value in values if value is not None and not isinstance(value, str) and value > 0]
     low, high = axis.low or min(known, default=1.0), axis.high or max(known, default=1.0)
     decades = 1.1 * math.log10(high / low) if 0 < low < high else 0.0
@@ -205,8 +208,11 @@ def _ticks(axis: Axis, values: Sequence[float | str | None]) -> int:
 
 
 def _ends(axis: Axis) -> dict[str, Any]:
-    """Of an axis in powers of ten they are clipped and included: the library ignores ends below 1 that it is told of as
-    it takes the ends of others, as it compares what are logarithms as if they were values."""
+    """Return the ends of an axis.
+
+    Those of a logarithmic axis are clipped and included: for `minallowed` the library compares logarithms with values,
+    and ignores ends below 1.
+    """
     if not axis.log:
         ends = {"minallowed": axis.low, "maxallowed": axis.high}
         return {key: value for key, value in ends.items() if value is not None}
@@ -216,14 +222,14 @@ def _ends(axis: Axis) -> dict[str, Any]:
 
 
 def _shades(bands: Sequence[Band], x: Axis) -> Iterator[dict[str, Any]]:
-    """The longest is lighter than its neighbours."""
+    """Yield the shaded bands. The longest is lighter than its neighbours."""
     longest = max((band.end - band.start for band in bands), default=0.0)
     for place, band in enumerate(bands):
         yield _shade(band, place, x, "--shade" if band.end - band.start == longest else "--shade-more")
 
 
 def _shade(band: Band, place: int, x: Axis, colour: str) -> dict[str, Any]:
-    """The labels of neighbours keep to different sides."""
+    """Return one shaded band. Labels of neighbours are on different sides."""
     side = "right" if place % 2 else "left"
     wide = x.low is None or x.high is None or band.end - band.start >= _NARROW * (x.high - x.low)
     return {
@@ -235,7 +241,7 @@ def _shade(band: Band, place: int, x: Axis, colour: str) -> dict[str, Any]:
 
 
 def _line(mark: Mark, place: int) -> dict[str, Any]:
-    """Labels of neighbours along x stand at different heights; that of a y below 0 is under its line."""
+    """Return a line. Labels of neighbours along x are at different heights; that of a y below 0 is below its line."""
     across = {"xref": "paper", "x0": 0, "x1": 1, "yref": "y", "y0": _short(mark.at), "y1": _short(mark.at)}
     up = {"xref": "x", "x0": _short(mark.at), "x1": _short(mark.at), "yref": "paper", "y0": 0, "y1": 1 - place % 4 / 10}
     return (up if mark.axis == "x" else across) | {
@@ -251,5 +257,5 @@ def _values(values: Sequence[float | str | None]) -> list[float | str | None]:
 
 
 def _short(value: float) -> float | None:
-    """What JSON has no number for is a gap."""
+    """Round a number. None, a gap, for what JSON has no number for."""
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None

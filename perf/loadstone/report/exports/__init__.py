@@ -1,6 +1,6 @@
-"""What other programs read: results in the form of vLLM's benchmark, and records as Parquet.
+"""Files for other programs: results in the form of vLLM's benchmark, and records as Parquet.
 
-Each is named with `report --as`. Views of people and of spreadsheets are in views/; these need the records too.
+`report --as NAME` writes them. Unlike views, exports need the records as well as the summary.
 """
 
 from __future__ import annotations

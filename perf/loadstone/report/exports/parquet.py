@@ -1,7 +1,7 @@
-"""The records as Parquet: a row a request, a column a field, pieces nested as they are. Writes with pyarrow.
+"""The records as Parquet: a row for each request, a column for each field, pieces nested as they are.
 
-Times are whole ns as in records.jsonl, so nothing is rounded and every number can be computed from the file; run.json
-stands in its metadata. Row groups go out as they fill: memory does not grow with the run.
+Times are whole ns as in records.jsonl, so nothing is rounded and every metric can be computed from the file. run.json
+is in its metadata. Row groups are written as they fill, so memory does not grow with the run. Needs pyarrow.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from loadstone.metrics.columns import TokenCounter
 from loadstone.records import Record
 from loadstone.summary import Summary
 
-# Rows of a group: some 30 MB of Python while it is put together, at 256 tokens a request.
+# Rows of a group: some 30 MB of Python objects at 256 tokens per request.
 GROUP = 5_000
 INSTALL = "Parquet files need the pyarrow library: pip install 'loadstone[parquet]'"
 _NUMBERS = ("index", "worker", "turn", "abandoned", "stage", "server", "asked", "reads", "status", "attempt",
@@ -28,21 +28,21 @@ _TEXTS = ("phase", "prompt", "conversation", "model", "request_id", "clock", "fi
 
 
 def write(summary: Summary, records: Iterable[Record], _: TokenCounter | None, file: BinaryIO) -> None:
-    """Write the records to `file`. Raises UsageError without pyarrow, OSError when the disk does not take them."""
+    """Write the records to `file`. Raises UsageError without pyarrow, OSError if the disk is full."""
     try:
         import pyarrow as arrow
         from pyarrow.parquet import ParquetWriter
     except ImportError as exc:
         raise UsageError(INSTALL) from exc
-    told = {"loadstone.run": msgspec.json.encode(summary.run)}
-    columns = arrow.schema([(name, _type(arrow, name)) for name in Record.__struct_fields__], metadata=told)
+    metadata = {"loadstone.run": msgspec.json.encode(summary.run)}
+    columns = arrow.schema([(name, _type(arrow, name)) for name in Record.__struct_fields__], metadata=metadata)
     with ParquetWriter(file, columns, compression="zstd") as writer:
         for rows in _groups(records):
             writer.write_table(_table(arrow, rows, columns), row_group_size=GROUP)
 
 
 def _table(arrow: Any, rows: list[dict[str, Any]], columns: Any) -> Any:
-    """A server may have told any number."""
+    """Convert rows. Raises UsageError for numbers that Parquet cannot hold: a server may report any."""
     try:
         return arrow.Table.from_pylist(rows, schema=columns)
     except (OverflowError, arrow.ArrowInvalid) as exc:
@@ -50,13 +50,13 @@ def _table(arrow: Any, rows: list[dict[str, Any]], columns: Any) -> Any:
 
 
 def _groups(records: Iterable[Record]) -> Iterator[list[dict[str, Any]]]:
-    coming = iter(records)
-    while batch := list(islice(coming, GROUP)):
+    remaining = iter(records)
+    while batch := list(islice(remaining, GROUP)):
         yield [_row(record) for record in batch]
 
 
 def _row(record: Record) -> dict[str, Any]:
-    """Tools have the shape that the server gave them, so they are a JSON text; log-probabilities too."""
+    """Convert a record. Tools and log-probabilities become JSON text, as servers give them any shape."""
     row: dict[str, Any] = msgspec.to_builtins(record)
     for name in ("tools", "logprobs"):
         row[name] = None if row[name] is None else msgspec.json.encode(row[name]).decode()
@@ -64,7 +64,7 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 def _type(arrow: Any, name: str) -> Any:
-    """Of a field of Record; a new one has to be given a type here."""
+    """Return the Parquet type of a field of Record. A new field needs a type here."""
     nested = {
         "pieces": [("times", arrow.list_(arrow.int64())), ("chars", arrow.list_(arrow.int32())),
                    ("tokens", arrow.list_(arrow.int32()))],

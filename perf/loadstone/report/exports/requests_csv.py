@@ -1,4 +1,4 @@
-"""requests.csv: one row a request for spreadsheets and notebooks. The only file that imports pandas, when used."""
+"""requests.csv: a row for each request, for spreadsheets and notebooks. The only file that imports pandas, on use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ COLUMNS = [
 ]  # fmt: skip
 _plain, _times = attrgetter(*_PLAIN), attrgetter(*_TIMES)
 _counts = attrgetter("prompt", "completion", "cached", "reasoning")
-_UNTOLD = Usage()
+_NO_USAGE = Usage()
+# Rows written at once.
 CHUNK = 10_000
 
 
@@ -47,35 +48,38 @@ def _row(record: Record) -> tuple[Any, ...]:
         record.attempt,
         record.superseded,
         record.asked,
-        *_counts(record.usage or _UNTOLD),
+        *_counts(record.usage or _NO_USAGE),
         error.kind if error else None,
         error.message if error else None,
     )
 
 
 def table(records: Iterable[Record]) -> pd.DataFrame:
-    """A row a request; times in seconds since the run began; None for what did not happen."""
+    """Return a data frame with a row for each request. Times are seconds since the run began, None if unknown."""
     return _table([_row(record) for record in records])
 
 
 def _table(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    """Columns of Python's own objects: a count with gaps stays whole, and every row is written alike."""
+    """Return a data frame of Python objects: counts with gaps stay whole, and all rows are written alike."""
     import pandas as pd
 
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
 
 
 class Writer:
-    """Writes requests.csv while its records are on their way to be measured, some thousand rows at a time. After an
-    error of the disk it writes no more and lets them pass; `close` raises it."""
+    """Writes requests.csv while its records are measured, some thousand rows at a time.
+
+    After an OSError it writes no more and passes the records on; `close` raises the error.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rows: list[tuple[Any, ...]] = []
-        self._begun = False
+        self._has_head = False
         self._error: OSError | None = None
 
     def through(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield the records unchanged, and write them on the way."""
         for record in records:
             self._rows.append(_row(record))
             if len(self._rows) == CHUNK:
@@ -83,8 +87,8 @@ class Writer:
             yield record
 
     def close(self) -> None:
-        """Write what is left. Raises OSError."""
-        if self._rows or not self._begun:
+        """Write the remaining rows. Raises OSError."""
+        if self._rows or not self._has_head:
             self._write()
         if self._error is not None:
             raise self._error
@@ -93,7 +97,7 @@ class Writer:
         rows, self._rows = self._rows, []
         if self._error is not None:
             return
-        head, self._begun = not self._begun, True
+        head, self._has_head = not self._has_head, True
         try:
             _table(rows).to_csv(self._path, mode="w" if head else "a", header=head, index=False, lineterminator="\n")
         except OSError as exc:
@@ -101,7 +105,7 @@ class Writer:
 
 
 def write_csv(records: Iterable[Record], path: Path) -> None:
-    """requests.csv of records that nobody else reads."""
+    """Write requests.csv of records that are not needed otherwise."""
     writer = Writer(path)
     for _ in writer.through(records):
         pass

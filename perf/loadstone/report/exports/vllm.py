@@ -1,7 +1,7 @@
-"""A run as `vllm bench serve --save-result --save-detailed` would have written it: its keys, order, units and types.
+"""The results of a run in the form of `vllm bench serve --save-result --save-detailed`: its keys, order, units, types.
 
-Formulas are those of vllm/benchmarks/serve.py (0.32), over the measured requests in the order of the plan. What a run
-does not know is null where vLLM's own tools bear it. Pure; docs/exports.md says where the two programs differ.
+Formulas are those of vllm/benchmarks/serve.py (0.32), over the measured requests in the order of the plan. Unknown
+values are null where vLLM's own tools accept that. Pure; docs/exports.md lists the differences of the two programs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BURSTINESS = {None: 1.0, "poisson": 1.0, "constant": "inf"}
 
 
 class Row(Struct, frozen=True):
-    """One request in seconds and tokens, as vLLM's RequestFuncOutput; None for what a success has not told."""
+    """One request in seconds and tokens, like vLLM's RequestFuncOutput. None for what a success does not report."""
 
     index: int
     ok: bool
@@ -51,22 +51,22 @@ class Row(Struct, frozen=True):
 
 
 def write(summary: Summary, records: Iterable[Record], count: TokenCounter | None, file: BinaryIO) -> None:
-    """The JSON object, on one line as vLLM writes it."""
+    """Write the JSON object, on one line as vLLM does."""
     file.writelines(_portions(result(summary, records, count)))
 
 
 def result(summary: Summary, records: Iterable[Record], count: TokenCounter | None = None) -> dict[str, Any]:
-    """The JSON object; arrays of gaps are numpy's."""
-    wanted = (record for record in records if record.phase == "measure" and not record.superseded)
-    rows = sorted((_row(record, count) for record in wanted), key=lambda row: row.index)
+    """Return the JSON object; arrays of gaps are numpy arrays."""
+    measured = (record for record in records if record.phase == "measure" and not record.superseded)
+    rows = sorted((_row(record, count) for record in measured), key=lambda row: row.index)
     head = _head(summary, len(rows))
     body = _pooled if _config(summary).get("api") in POOLING else _generated
     return head | body(rows, summary)
 
 
-def _portions(found: dict[str, Any]) -> Iterator[bytes]:
-    """Key by key: what a long run holds of gaps is never text all at once."""
-    for place, (key, value) in enumerate(found.items()):
+def _portions(result: dict[str, Any]) -> Iterator[bytes]:
+    """Yield the JSON key by key, so that the gaps of a long run are never all in one text."""
+    for place, (key, value) in enumerate(result.items()):
         yield (b", " if place else b"{") + msgspec.json.encode(key) + b": "
         if key == "itls":
             for number, gaps in enumerate(value):
@@ -104,14 +104,14 @@ def _date(began: str | None) -> str | None:
 
 
 def _rate(config: dict[str, Any]) -> float | str | None:
-    """None where it was not one number."""
+    """Return the request rate; None if it was not one number."""
     if config.get("stages") or config.get("arrivals") == "replay":
         return None
     return config.get("rate") or "inf"
 
 
 def _row(record: Record, count: TokenCounter | None) -> Row:
-    """A failed request keeps its place, with zeros for what did not happen, as in vLLM, whose tools add them up."""
+    """Convert a record. A failed request keeps its place, with zeros for what did not happen, as in vLLM."""
     ok, sent = record.error is None, record.scheduled if record.sent is None else record.sent
     done = record.last if record.streamed else record.end
     gaps = record.pieces.times[1:] if record.pieces else []
@@ -174,7 +174,7 @@ def _generated(rows: Sequence[Row], summary: Summary) -> dict[str, Any]:
 
 
 def _pooled(rows: Sequence[Row], summary: Summary) -> dict[str, Any]:
-    """Of embeddings and their like. How many sequences a request held is not in its record."""
+    """Return the result of embeddings and rerank. The number of sequences of a request is not in its record."""
     done = [row for row in rows if row.ok]
     incoming, seconds = _sum([row.input_len for row in done]), summary.duration
     return {
@@ -200,8 +200,10 @@ def _tpot(row: Row) -> float | None:
 
 
 def _peaks(done: Sequence[Row]) -> tuple[float, int]:
-    """Events of the fullest second, and requests that touched it, as vLLM counts both: not tokens, and more requests
-    than were ever in flight together."""
+    """Return the events in the busiest second, and the most requests within one second, as vLLM counts both.
+
+    The first are not tokens, and the second are more requests than were ever in flight together.
+    """
     if not done:
         return 0.0, 0
     begin = min(row.start for row in done)
@@ -218,7 +220,7 @@ def _peaks(done: Sequence[Row]) -> tuple[float, int]:
 
 
 def _times(name: str, seconds: Array) -> dict[str, float | None]:
-    """In ms; None where nothing was measured."""
+    """Return the statistics of times in ms; None if nothing was measured."""
     keys = [f"{what}_{name}_ms" for what in ("mean", "median", "std", *(f"p{point}" for point in POINTS))]
     if not len(seconds):
         return dict.fromkeys(keys)
@@ -231,7 +233,7 @@ def _known(values: Sequence[float | None]) -> Array:
 
 
 def _sum(values: Sequence[int | None]) -> int | None:
-    """Of all or nothing: part of a total is none."""
+    """Return the sum; None if any value is unknown."""
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
 
