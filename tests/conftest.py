@@ -24,13 +24,14 @@ def _no_scraping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         return []
 
     if request.node.get_closest_marker("scrapes") is None:
-        monkeypatch.setattr("loadstone.server_metrics.discovery.find", find)
+        monkeypatch.setattr("loadstone.server_metrics.discovery.find_pages", find)
 
 
-@pytest.fixture
-def clean_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Work in an empty folder, with none of the user's settings and keys in the environment."""
-    clean(monkeypatch, tmp_path)
+@pytest.fixture(autouse=True)
+def _clean_folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Work in an empty folder, without the user's settings and keys, in tests marked `clean_folder`."""
+    if request.node.get_closest_marker("clean_folder"):
+        clean(monkeypatch, tmp_path)
 
 
 @pytest.fixture

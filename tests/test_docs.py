@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loadstone.cli import main
-from loadstone.cli.parser import EPILOG, parser
+from loadstone.cli.parser import EPILOG, build_parser
 from support import servers as servers
 from support.paths import ROOT
 
@@ -40,7 +40,7 @@ def commands() -> list[list[str]]:
 
 
 def verbs() -> dict[str, argparse.ArgumentParser]:
-    (action,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    (action,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     found: dict[str, argparse.ArgumentParser] = action.choices
     return found
 
@@ -59,7 +59,7 @@ def test_the_commands_of_the_readme_run(
 
 def test_the_server_commands_of_the_readme_parse() -> None:
     for line in re.findall(r"\$ (loadstone serve .*)", README):
-        assert parser().parse_args(shlex.split(line)[1:]).verb == "serve"
+        assert build_parser().parse_args(shlex.split(line)[1:]).command == "serve"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -107,3 +107,18 @@ def test_links_lead_somewhere(name: str) -> None:
     path = ROOT / name
     for link in re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8")):
         assert "://" in link or (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_named_in_the_documents_exist(name: str) -> None:
+    """A path of the package is written from its root, `engine/sender.py`, or from that of the project."""
+    paths = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", (ROOT / name).read_text("utf-8")))
+    missing = {path for path in paths if not (ROOT / "perf/loadstone" / path).exists() and not (ROOT / path).exists()}
+    assert missing <= {"path/to/file.py"}
+
+
+def test_names_in_the_architecture_are_defined_where_it_says() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    for defined, path in re.findall(r"`(\w+)` \|? ?\(?`([a-z_/]+\.py)`", text):
+        source = (ROOT / "perf/loadstone" / path).read_text("utf-8")
+        assert re.search(rf"^(?:class|def|async def) {defined}\b", source, re.MULTILINE), f"{defined} is not in {path}"

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.paths import ROOT
+from support.golden import Golden
+from support.rooms import FILES, MODULES, ORDER, PACKAGE, PURPOSE, draw, edges, imported, module_name, room
 
-PACKAGE = ROOT / "perf" / "loadstone"
-# From left to right. The order counts inside a group too; the bars are for the reader.
-ROOMS = """
-units version text errors records summary samples plugins | stats apis | transport config | schedule dataset host |
-metrics checks | server_metrics engine | report | results live | loadtest | scorers tasks sim | sweep |
-compare capacity selftest | evals swarm | __init__ | cli __main__
+# The same inside evals, whose folders are rooms of their own.
+EVALS = """
+settings lock data requests scoring output rescore compare lm_eval prepare dry_run evaluate lm_eval_model
 """
-ORDER = {room: place for place, room in enumerate(ROOMS.replace("|", " ").split())}
+EVALS_ORDER = {name: place for place, name in enumerate(EVALS.split())}
 # Rooms that compute: they get times, random generators and bytes as arguments.
 PURE = {"apis", "stats", "metrics", "checks", "schedule", "scorers", "tasks"}
 IMPURE = {"asyncio", "socket", "time", "random"}
@@ -33,7 +28,7 @@ DOORS = {
     "lm_eval": "evals/lm_eval/harness.py evals/lm_eval_model.py",
     "locust": "swarm/",
     "pandas": "report/exports/requests_csv.py",
-    "plotly": "",  # a file of it is read (report/assets.py), nothing is imported
+    "plotly": "-",  # a file of it is read (report/assets.py), nothing is imported
     "prometheus_client": "server_metrics/prometheus.py",
     "pyarrow": "dataset/formats/parquet.py report/exports/parquet.py",
     "rich": "report/terminal.py",
@@ -41,35 +36,6 @@ DOORS = {
     "uvloop": "host/event_loop.py",
     "yaml": "config/files.py",
 }
-FILES = sorted(PACKAGE.rglob("*.py"))
-
-
-def module_name(path: Path) -> str:
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(path): path for path in FILES}
-
-
-def imported(path: Path) -> Iterator[str]:
-    """Yield every module that a file imports: at the top, in functions, for type checking, and as "loadstone.x:y"."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                yield whole if whole in MODULES else node.module
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            reference = re.fullmatch(r"(loadstone(?:\.\w+)+):\w+", node.value)
-            if reference:
-                yield reference[1]
-
-
-def room(module: str) -> str:
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else "__init__"
 
 
 def name(path: Path) -> str:
@@ -84,8 +50,17 @@ def test_a_room_imports_only_from_rooms_to_its_left(path: Path) -> None:
             assert ORDER[room(module)] < ORDER[own], f"{name(path)} imports {module}"
 
 
+@pytest.mark.parametrize("path", [path for path in FILES if room(module_name(path)) == "evals"], ids=name)
+def test_a_part_of_evals_imports_only_from_parts_to_its_left(path: Path) -> None:
+    own = module_name(path).split(".")[2:3]
+    for module in imported(path) if own else ():
+        other = module.split(".")[2:3]
+        if room(module) == "evals" and other and other != own:
+            assert EVALS_ORDER[other[0]] < EVALS_ORDER[own[0]], f"{name(path)} imports {module}"
+
+
 def test_no_module_imports_itself_through_others() -> None:
-    edges = {
+    imports = {
         module: {other for other in imported(path) if other in MODULES} - {module} for module, path in MODULES.items()
     }
     finished: set[str] = set()
@@ -93,11 +68,11 @@ def test_no_module_imports_itself_through_others() -> None:
     def walk(module: str, way: list[str]) -> None:
         assert module not in way, " -> ".join([*way[way.index(module) :], module])
         if module not in finished:
-            for other in sorted(edges[module]):
+            for other in sorted(imports[module]):
                 walk(other, [*way, module])
             finished.add(module)
 
-    for module in sorted(edges):
+    for module in sorted(imports):
         walk(module, [])
 
 
@@ -115,3 +90,14 @@ def test_each_library_has_one_door(path: Path) -> None:
 def test_the_root_holds_few_modules() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= 12
     assert {room(module) for module in MODULES} == set(ORDER)
+
+
+def test_each_room_says_what_it_is_for() -> None:
+    for path in FILES:
+        if path.name == "__init__.py":
+            assert path.read_text("utf-8").startswith('"""'), f"{name(path)} has no docstring"
+
+
+def test_the_picture_of_the_rooms_is_that_of_the_code(golden: Golden) -> None:
+    assert set(edges()) == set(PURPOSE)
+    golden("docs/rooms.svg", draw())

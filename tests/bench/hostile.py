@@ -82,9 +82,9 @@ def holds(name: str, means: sandbox.Means, where: dict[str, Any]) -> bool:
     touched = Path(where["outside"]).exists() or Path(where["secret"]).read_text("utf-8") != "hidden"
     began = time.monotonic()
     alive = sandbox.run("assert sum(range(10)) == 45", means=means).passed and time.monotonic() - began < 2
-    good = not verdict.passed and verdict.how != "unrun" and not (left or files or touched) and alive
-    said = verdict.said.splitlines()[-1][-60:] if verdict.said else ""
-    print(f"{'ok ' if good else 'BAD'} {name:20} {verdict.how:8} {verdict.seconds:5.2f} s  {said}")
+    good = not verdict.passed and verdict.ending != "unrun" and not (left or files or touched) and alive
+    said = verdict.output.splitlines()[-1][-60:] if verdict.output else ""
+    print(f"{'ok ' if good else 'BAD'} {name:20} {verdict.ending:8} {verdict.seconds:5.2f} s  {said}")
     return good
 
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from loadstone.evals.scoring import sandbox
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import code
 from loadstone.tasks import humaneval
 
@@ -32,14 +32,14 @@ def main() -> int:
     path = Path(sys.argv[1]) if sys.argv[1:] else FILE
     docs = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
     items = [
-        Sample(task="humaneval", doc_id=n, doc=doc, target=humaneval.target(doc), ask=Asked(query=doc["prompt"]))
+        Sample(task="humaneval", doc_id=n, doc=doc, target=humaneval.target(doc), ask=Question(query=doc["prompt"]))
         for n, doc in enumerate(docs)
     ]
     print(f"{len(items)} items; {sandbox.containment()}")
-    completed = [code.continued(item.doc["canonical_solution"], item) for item in items]
+    completed = [code.complete_prompt(item.doc["canonical_solution"], item) for item in items]
     good = report("canonical, completed", completed) == len(items)
     for name, form in FORMS.items():
-        found = [code.program(form(item.doc), item) for item in items]
+        found = [code.extract_program(form(item.doc), item) for item in items]
         passed = report(f"chat: {name}", [program for program in found if program])
         good &= passed == (0 if name == "nothing done" else len(items))
     return 0 if good else 1

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import ifeval
 from loadstone.scorers.ifeval import counting
 from loadstone.scorers.ifeval.checks import CHECKS
@@ -85,14 +85,14 @@ def arguments(name: str, text: str, draw: random.Random) -> dict[str, Any]:
         "forbidden_words": [word, "absent"] if draw.random() < 0.5 else ["absent", word[:2] + "zz"],
         "letter": (letter := draw.choice("aeintq")), "let_frequency": near(text.lower().count(letter)),
         "let_relation": relation, "language": draw.choice(["en", "en", "de", "fr", "it", "ru", "hi", "ar", "ko"]),
-        "num_sentences": near(len(counting.sentences(text))), "num_words": near(counting.words(text)),
+        "num_sentences": near(len(counting.split_sentences(text))), "num_words": near(counting.count_words(text)),
         "num_paragraphs": near(sum(bool(p.strip()) for p in (paragraphs if "nth" in name else text.split("***")))),
         "nth_paragraph": nth, "first_word": first.strip("\"'.,!?").lower() if draw.random() < 0.8 else "x",
         "num_placeholders": near(text.count("[")), "postscript_marker": draw.choice(["P.S.", "P.P.S"]),
         "num_bullets": near(bullets), "num_highlights": near(text.count("*") // 2), "section_spliter": "SECTION",
         "num_sections": near(text.count("SECTION")), "prompt_to_repeat": text[: draw.choice([9, 40])] or "x",
         "end_phrase": " ".join(words[-3:]) if draw.random() < 0.7 else "The end.",
-        "capital_frequency": near(counting.capitals(text)), "capital_relation": relation,
+        "capital_frequency": near(counting.count_capitals(text)), "capital_relation": relation,
     }  # fmt: skip
     return {key: made[key] for key in CHECKS[name][1]}
 
@@ -111,7 +111,9 @@ def main() -> int:
                     continue  # drawn by lot there
                 doc = {"key": 0, "instruction_id_list": [name], "prompt": "", "kwargs": [given]}
                 theirs = utils.process_results(doc, [form])
-                ours = ifeval.follow(form, Sample(task="ifeval", doc_id=0, doc=doc, target="", ask=Asked(query="")))
+                ours = ifeval.score_ifeval(
+                    form, Sample(task="ifeval", doc_id=0, doc=doc, target="", ask=Question(query=""))
+                )
                 total[name] += 1
                 follows[name] += bool(theirs["prompt_level_strict_acc"])
                 same = all(

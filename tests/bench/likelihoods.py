@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from loadstone.config.schema import Config
 from loadstone.evals.requests import answers, capabilities, send, tokenize
 from loadstone.evals.requests.build import EvalRequest
-from loadstone.evals.requests.mode import AnswerMode, routes
+from loadstone.evals.requests.mode import AnswerMode, available_modes
 
 ALLOWED = 1e-5
 ITEMS, TEXTS = 200, 6
@@ -76,7 +76,7 @@ metadata: {version: 1.0}
 OWN = """from loadstone.tasks.spec import Benchmark, Data, Likelihood, Task
 
 BENCHMARK = Benchmark(name="mixed", tasks=(Task(
-    name="mixed", title="Mixed", version=1.0, source="tests/bench", delimiter="",
+    name="mixed", title="Mixed", version=1.0, source="tests/bench", target_delimiter="",
     data=Data(path="mixed", files=("mixed.jsonl",)), query=lambda doc: doc["context"],
     target=lambda doc: doc["choices"][doc["answer"]], choices=lambda doc: doc["choices"],
     gold=lambda doc: [doc["answer"]], likelihood=Likelihood(template="mixed"), default="loglikelihood",
@@ -153,20 +153,20 @@ def scores(out: Path, task: str) -> dict[str, float]:
 def of_way(load: Config, folder: Path, made: list[dict[str, Any]], choice: AnswerMode, limit: int | None) -> Found:
     """By one way of ours, without the machinery around."""
     wanted = [
-        EvalRequest(id=f"{doc_id}/{at}", mode="loglikelihood", asked=row["context"], continuation=choice_text)
+        EvalRequest(id=f"{doc_id}/{at}", mode="loglikelihood", prompt=row["context"], continuation=choice_text)
         for doc_id, row in enumerate(made)
         for at, choice_text in enumerate(row["choices"])
     ]
     folder.mkdir()
     sent = wanted
-    if choice.way is not None and choice.way.ids:
-        sent, _ = asyncio.run(tokenize.tokenised(wanted, load, folder, limit))
+    if choice.method is not None and choice.method.ids:
+        sent, _ = asyncio.run(tokenize.tokenize_requests(wanted, load, folder, limit))
     asyncio.run(send.infer([(one, choice) for one in sent], load, folder))
     came = answers.read(folder, {one.id: one for one in sent})
     return {
-        (int(name.split("/")[0]), int(name.split("/")[1])): one.responses[0]  # type: ignore[misc]
+        (int(name.split("/")[0]), int(name.split("/")[1])): one.values[0]  # type: ignore[misc]
         for name, one in came.items()
-        if one.good
+        if one.ok
     }
 
 
@@ -187,7 +187,7 @@ def main(url: str, tokenizer: str) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made = write(folder)
-        (seen,) = asyncio.run(capabilities.survey(Config(url=url)))
+        (seen,) = asyncio.run(capabilities.probe_servers(Config(url=url)))
         base = (
             f"model=tiny,base_url={url}/v1/completions,num_concurrent=8,tokenizer={tokenizer},max_length={seen.context}"
         )
@@ -195,9 +195,9 @@ def main(url: str, tokenizer: str) -> int:
         command(folder, "-m", "lm_eval", "run", "--model", "local-completions", "--model_args", base, *run, "lm-eval")
         truth = of_samples(folder / "lm-eval")
         load = Config(url=url, api="completions", concurrency=16)
-        for choice in routes("loglikelihood", "completions", seen):
+        for choice in available_modes("loglikelihood", "completions", seen):
             for ids in (True, False):
-                way = replace(choice.way, ids=ids)  # type: ignore[type-var]
+                way = replace(choice.method, ids=ids)  # type: ignore[type-var]
                 label = f"{way.kind}, {'token ids' if ids else 'text'}"
                 mode = AnswerMode("loglikelihood", "completions", way)
                 found = of_way(load, folder / label.replace(" ", ""), made, mode, seen.context)

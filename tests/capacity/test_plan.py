@@ -267,7 +267,7 @@ def test_forms(three: Plan) -> None:
     page = view.page(three)
     assert "A100 &lt;b&gt;" in markdown.draw(page)
     assert "A100 <b>" not in html.draw(page).replace("\\u003c", "&lt;")
-    assert "46,720 EUR" in terminal.written(page)
+    assert "46,720 EUR" in terminal.render_page(page)
 
 
 def test_rows_for_a_spreadsheet(three: Plan) -> None:

@@ -26,8 +26,8 @@ from loadstone.compare.verdicts import (
     round_up,
 )
 from loadstone.records import Failure, Record, Usage, to_line
-from loadstone.results import load as load_run
 from loadstone.results import measure
+from loadstone.results import read_summary_and_columns as load_run
 from support.engine_records import Load, records, run
 from support.paths import ROOT
 from support.servers import Done, loadstone, refused
@@ -218,7 +218,7 @@ def test_charts_hold_both_ends_of_every_distribution() -> None:
             ranked = sorted(value for value in load_run(drawn.path)[1].requests.first.tolist())
             curve = drawn.figures.curves["ttft"]
             assert len(curve.values) == len(ranked)
-            assert curve.shares[-1] == 1.0
+            assert curve.fractions[-1] == 1.0
         assert len(side.curves("gap")) == len(side.runs)
 
 

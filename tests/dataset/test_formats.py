@@ -434,7 +434,7 @@ USE = "give a file, - for stdin, FORMAT:PATH, path/to/file.py:Name, or a name"
 )
 def test_what_does_not_exist(folder: Path, monkeypatch: pytest.MonkeyPatch, spec: str, message: str) -> None:
     monkeypatch.setattr(resolve, "bundled", lambda: {"x": folder / "x.jsonl"})
-    monkeypatch.setattr(resolve, "installed", lambda _: {})
+    monkeypatch.setattr(resolve, "installed_plugins", lambda _: {})
     Path("dir").mkdir()
     Path("dir/prompts.jsonl").touch()
     assert sentences.same(message, refusal(spec))
@@ -498,7 +498,7 @@ def test_a_reader_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("name", READERS)
 def test_every_built_in_reader_can_be_imported(name: str) -> None:
-    assert callable(plugins.find(resolve.GROUP, name, READERS, "--dataset"))
+    assert callable(plugins.load_instance(resolve.GROUP, name, READERS, "--dataset"))
 
 
 JSON = st.recursive(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from loadstone.dataset import Options, images, read
-from loadstone.dataset.source import Source, Where
+from loadstone.dataset.source import RowPosition, Source
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 from support import sentences as sentences
@@ -120,8 +120,8 @@ def test_what_is_no_image(folder: Path, image: Any, message: str) -> None:
 
 
 def test_bytes_of_a_table() -> None:
-    where = Where(Source("t", None, lambda _: None), "row", 1)
-    found = images.attached(Prompt(id="x", text="a"), {"image": {"bytes": PNG, "path": "a.jpg"}}, where)
+    where = RowPosition(Source("t", None, lambda _: None), "row", 1)
+    found = images.attach_images(Prompt(id="x", text="a"), {"image": {"bytes": PNG, "path": "a.jpg"}}, where)
     assert found == Prompt(id="x", messages=asked("a", data_url("a.png")))
     with pytest.raises(UsageError, match=r"t, row 1: the bytes of its image are not an image"):
-        images.attached(Prompt(id="x", text="a"), {"image": {"bytes": b"?"}}, where)
+        images.attach_images(Prompt(id="x", text="a"), {"image": {"bytes": b"?"}}, where)

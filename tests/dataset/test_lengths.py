@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone.dataset import Options, read, tokenizer
-from loadstone.dataset.synthetic.measure import Tokens, Words
+from loadstone.dataset.synthetic.measure import TokenMeasure, WordMeasure
 from loadstone.dataset.tokenizer import REPLACEMENT
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
@@ -76,18 +76,18 @@ Load = Callable[..., tuple[list[Prompt], list[str]]]
     ],
 )
 def test_words_are_cut_and_tiled(text: str, length: int, expected: str) -> None:
-    assert Words().cut(text, length) == expected
+    assert WordMeasure().resize(text, length) == expected
 
 
 @given(st.text(alphabet="ab é漢\n", min_size=1).filter(str.strip), st.integers(2, 80))
 def test_tokens_are_cut_and_tiled_exactly(text: str, length: int) -> None:
-    made = Tokens(Pairs()).cut(text, length)
+    made = TokenMeasure(Pairs()).resize(text, length)
     assert REPLACEMENT not in made
     assert Pairs().count(made) == length
 
 
 def test_a_text_of_the_right_length_stays_as_it_is() -> None:
-    assert Tokens(Pairs()).cut(" ab\n", 2) == " ab\n"
+    assert TokenMeasure(Pairs()).resize(" ab\n", 2) == " ab\n"
 
 
 def test_of_messages_the_last_question_is_fitted(load: Load) -> None:

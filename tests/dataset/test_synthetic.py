@@ -12,7 +12,7 @@ from loadstone.dataset import Options, read
 from loadstone.dataset import tokenizer as tokens
 from loadstone.dataset.source import Source
 from loadstone.dataset.synthetic.prompts import PRESETS, USES
-from loadstone.dataset.synthetic.text import OWN, Part, writer
+from loadstone.dataset.synthetic.text import UNIQUE, Segment, text_generator
 from loadstone.dataset.synthetic.words import WORDS
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
@@ -152,11 +152,11 @@ def test_a_part_depends_on_its_key_alone_and_a_longer_one_begins_with_the_shorte
 ) -> None:
     monkeypatch.setattr(tokens, "load", lambda _name: tokenizer)
 
-    def texts(*parts: tuple[Part, ...]) -> list[list[Any]]:
-        made = writer(Source("x", None, print), Options(tokenizer=tokenizer and "toy"))
-        return [split(made.write(each), tokenizer) for each in parts]
+    def texts(*parts: tuple[Segment, ...]) -> list[list[Any]]:
+        made = text_generator(Source("x", None, print), Options(tokenizer=tokenizer and "toy"))
+        return [split(made.generate(each), tokenizer) for each in parts]
 
-    one, two, long = Part(OWN, 7, 10), Part(OWN, 5000, 10), Part(OWN, 7, 33)
+    one, two, long = Segment(UNIQUE, 7, 10), Segment(UNIQUE, 5000, 10), Segment(UNIQUE, 7, 33)
     both = texts((one,), (two,), (long,), (two, one), (two, long))
     assert both[0] == both[2][:10]
     assert both[3] == both[4][:20]
@@ -195,11 +195,11 @@ LAW = (
         ({"prefix_count": 5}, "--prefix-count 5 needs the prefixes' length: give --prefix-len as well"),
         (
             {"input_len": 10**8},
-            "--input-len gives 100,000,000, above 10,000,000; a law takes a bound, such as max=4096",
+            "--input-len gives 100,000,000, above 10,000,000; a distribution takes a bound, such as max=4096",
         ),
         (
             {"range_ratio": 0.5},
-            "--range-ratio spreads a plain number, and --input-len is a law: give a number, or no --range-ratio",
+            "--range-ratio spreads a plain number, and --input-len is a distribution: give a number, or no --range-ratio",
         ),
         ({"seed": -1}, "--seed must be at least 0, not -1"),
     ],

@@ -11,9 +11,9 @@ import pytest
 
 from loadstone.dataset import Options, read
 from loadstone.dataset import tokenizer as tokens
-from loadstone.dataset.source import opened
+from loadstone.dataset.source import open_source
 from loadstone.dataset.synthetic.words import WORDS
-from loadstone.dataset.traces.mooncake import Row, hit_share, requests
+from loadstone.dataset.traces.mooncake import MooncakeRequest, hit_ratio, requests
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 from support import sentences as sentences
@@ -157,8 +157,8 @@ def test_a_trace_reads_a_file() -> None:
     assert str(caught.value) == "mooncake reads a file: give it as mooncake:PATH"
 
 
-def asked(*rows: dict[str, Any]) -> list[Row]:
-    return [Row(**each) for each in rows]
+def asked(*rows: dict[str, Any]) -> list[MooncakeRequest]:
+    return [MooncakeRequest(**each) for each in rows]
 
 
 @pytest.mark.parametrize(
@@ -176,13 +176,13 @@ def asked(*rows: dict[str, Any]) -> list[Row]:
     ],
 )
 def test_the_share_of_known_tokens(rows: list[dict[str, Any]], page: int | None, share: float | None) -> None:
-    assert hit_share(asked(*rows), page=page) == share
+    assert hit_ratio(asked(*rows), page=page) == share
 
 
 def test_the_share_of_scaled_blocks() -> None:
     rows = asked(row(0, 1200, [0, 1, 2]), row(0, 1030, [0, 1, 3]))
-    assert hit_share(rows, scale=0.1) == 102 / (2 * 102 + 18 + 1)
-    assert hit_share(rows, scale=0.1, page=16) == 96 / (2 * 102 + 18 + 1)
+    assert hit_ratio(rows, scale=0.1) == 102 / (2 * 102 + 18 + 1)
+    assert hit_ratio(rows, scale=0.1, page=16) == 96 / (2 * 102 + 18 + 1)
 
 
 def cached_share(texts: Iterable[Sequence[Any]], page: int) -> float:
@@ -211,7 +211,7 @@ def test_a_cache_that_sees_only_tokens_finds_that_share(
     prompts = read(trace(tmp_path, ROWS), Options(scale_lengths=scale, tokenizer="toy"), ignore)
     order = sorted(ROWS, key=lambda each: float(each["timestamp"]))
     found = cached_share((text(prompt, tokenizer) for prompt in prompts), 16)
-    assert found == hit_share(asked(*order), scale, page=16)
+    assert found == hit_ratio(asked(*order), scale, page=16)
 
 
 @real
@@ -220,7 +220,9 @@ def test_a_cache_that_sees_only_tokens_finds_that_share(
     [("mooncake_conversation", 12_031, 144_793_823), ("mooncake_synthetic", 3993, 61_194_628)],
 )
 def test_the_real_mooncake_traces_load_whole(name: str, count: int, length: int) -> None:
-    rows = [each for _, (_, each) in requests(opened(str(TRACES / f"{name}.jsonl"), "mooncake", ignore), Options())]
+    rows = [
+        each for _, (_, each) in requests(open_source(str(TRACES / f"{name}.jsonl"), "mooncake", ignore), Options())
+    ]
     assert len(rows) == count
     assert sum(each.input_length for each in rows) == length
 
@@ -231,11 +233,11 @@ def test_the_first_ten_minutes_of_the_real_trace_share_what_was_recorded() -> No
         str(TRACES / "mooncake_conversation.jsonl"),
         Options(trace_from=0.0, trace_to=600.0, scale_lengths=0.05),
     )
-    rows = [each for _, (_, each) in requests(opened(path, "mooncake", ignore), options)]
+    rows = [each for _, (_, each) in requests(open_source(path, "mooncake", ignore), options)]
     prompts = read(f"mooncake:{path}", options, ignore)
     assert len(prompts) == len(rows) == 1750
-    assert hit_share(rows) == pytest.approx(0.2887, abs=1e-4)
-    assert cached_share(map(text, prompts), 16) == hit_share(rows, options.scale_lengths, page=16)
+    assert hit_ratio(rows) == pytest.approx(0.2887, abs=1e-4)
+    assert cached_share(map(text, prompts), 16) == hit_ratio(rows, options.scale_lengths, page=16)
 
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens

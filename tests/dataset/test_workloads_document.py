@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from loadstone.apis import APIS
-from loadstone.cli.parser import parser
+from loadstone.cli.parser import build_parser
 from loadstone.dataset import READERS
 from loadstone.schedule.arrivals import ARRIVALS
 from support import servers as servers
@@ -215,4 +215,4 @@ def test_each_part_has_a_line() -> None:
 
 def test_the_server_line_parses() -> None:
     (line,) = [line for line in COMMANDS if line.startswith("loadstone serve")]
-    assert parser().parse_args(shlex.split(line)[1:]).engine == "vllm"
+    assert build_parser().parse_args(shlex.split(line)[1:]).engine == "vllm"

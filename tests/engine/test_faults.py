@@ -63,7 +63,7 @@ CASES = {
 }
 
 
-pytestmark = [pytest.mark.usefixtures("clean_folder")]
+pytestmark = pytest.mark.clean_folder
 
 
 def run(capsys: Capture, sim: Sim, *flags: object) -> tuple[Done, list[Record]]:

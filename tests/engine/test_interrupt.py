@@ -41,8 +41,11 @@ SLOW = {"ttft": "5ms", "itl": "20ms", "default_tokens": 20}
 LONG = {"ttft": "5ms", "itl": "20ms", "default_tokens": 100_000}
 
 
+pytestmark = pytest.mark.clean_folder
+
+
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clean_folder: None) -> None:
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
@@ -256,7 +259,7 @@ def test_sigterm_is_like_ctrl_c(times: int) -> None:
             subprocess.Popen(line, stdout=out, stderr=file) as process,
         ):
             until = time.monotonic() + PATIENCE
-            while not Path("run/records.jsonl").exists() or sim.server.desk.counters.running < 2:
+            while not Path("run/records.jsonl").exists() or sim.server.state.counters.running < 2:
                 assert time.monotonic() < until
                 time.sleep(0.01)
             process.send_signal(signal.SIGTERM)

@@ -7,15 +7,15 @@ import math
 import pytest
 
 from loadstone.evals.scoring import aggregate, groups, intervals
-from loadstone.evals.scoring.aggregate import Row, TaskTally
+from loadstone.evals.scoring.aggregate import TaskInfo, TaskTally
 from loadstone.samples import Estimate, Outcome, Score
 from loadstone.stats.distributions import wilson
 from loadstone.tasks.spec import Group
 from support.eval_items import scored
 
 
-def row(name: str = "sums") -> Row:
-    return Row(task=name, title=name, mode="generation", template="t", version=1.0, shots=0,
+def row(name: str = "sums") -> TaskInfo:
+    return TaskInfo(task=name, title=name, mode="generation", template="t", version=1.0, shots=0,
                headline=("exact_match", "strict"))  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def test_wilson_is_that_of_newcombes_table(hits: int, count: int, low: float, hi
 
 def test_planted_gsm8k() -> None:
     """923 of 1,319, in which 66 failed, 40 were truncated and 26 said nothing."""
-    found = plain({"right": 923, "wrong": 264, "failed": 66, "truncated": 40, "unparsed": 26}).done()
+    found = plain({"right": 923, "wrong": 264, "failed": 66, "truncated": 40, "unparsed": 26}).result()
     (figure,) = found.figures
     assert found.items == 1319
     assert figure.all.value == 923 / 1319
@@ -65,13 +65,13 @@ def test_planted_gsm8k() -> None:
 
 
 def test_nothing_answered_has_no_accuracy_over_the_answered() -> None:
-    figure = plain({"failed": 3}).done().figures[0]
+    figure = plain({"failed": 3}).result().figures[0]
     assert figure.answered is None
     assert figure.all.value == 0.0
 
 
 def test_one_item_has_no_standard_error_but_an_interval() -> None:
-    figure = plain({"right": 1}).done().figures[0]
+    figure = plain({"right": 1}).result().figures[0]
     assert figure.stderr is None
     assert figure.all.stderr is None
     assert figure.all.interval == pytest.approx((0.2065, 1.0), abs=1e-4)
@@ -111,7 +111,7 @@ def test_items_that_are_all_alike_are_not_certain() -> None:
 def test_repeats_are_averaged_first() -> None:
     patterns: list[list[Outcome]] = [["right", "right"], ["right", "wrong"], ["wrong", "failed"]]
     found = tallied(*([scored(outcome, number, attempt) for attempt, outcome in enumerate(passes)]
-                      for number, passes in enumerate(patterns))).done()  # fmt: skip
+                      for number, passes in enumerate(patterns))).result()  # fmt: skip
     assert (found.items, found.passes) == (3, 2)
     figure = found.figures[0]
     assert (figure.all.value, figure.all.n, figure.all.method) == (0.5, 3, intervals.STUDENT)
@@ -141,7 +141,7 @@ def test_parts_of_an_item_are_pooled_and_clustered() -> None:
     """IFEval's instructions: lm-eval counts them one by one, but they come from as many answers as there are items."""
     scores = [[scored("right", 0, metrics={"exact_match": 1.0, "each": [1.0, 1.0, 1.0]})],
               [scored("wrong", 1, metrics={"exact_match": 0.0, "each": [0.0]})]]  # fmt: skip
-    figure = next(figure for figure in tallied(*scores).done().figures if figure.metric == "each")
+    figure = next(figure for figure in tallied(*scores).result().figures if figure.metric == "each")
     assert (figure.all.value, figure.all.n, figure.stderr) == (0.75, 4, None)
     assert figure.all.stderr == pytest.approx(math.sqrt(2 * (0.75**2 + 0.75**2)) / 4)
 
@@ -163,7 +163,7 @@ def three() -> dict[str, TaskTally]:
 
 
 def test_groups_are_told_by_items_and_by_tasks() -> None:
-    whole, hard, _ = groups.grouped(GROUPS, three())
+    whole, hard, _ = groups.group_results(GROUPS, three())
     assert whole.tasks == ["a", "b", "c"]
     assert whole.items == 11
     assert whole.micro.value == pytest.approx(5 / 11)
@@ -177,31 +177,31 @@ def test_groups_are_told_by_items_and_by_tasks() -> None:
 
 
 def test_lm_evals_figure_of_a_group_is_pooled() -> None:
-    hard = groups.grouped(GROUPS, three())[1]
+    hard = groups.group_results(GROUPS, three())[1]
     value, error, count = hard.figures["exact_match,strict"]
     assert (value, count) == (pytest.approx(4 / 6), 6)
     assert error == pytest.approx(math.sqrt((3 * 0.25**2 * 4 + 1 * 0.5**2 * 2) / (6 - 2) / 6))
 
 
 def test_the_leaderboard_row() -> None:
-    (row,) = groups.standings(GROUPS, three(), {"all": 50.0})
+    (row,) = groups.leaderboard(GROUPS, three(), {"all": 50.0})
     assert row.columns == pytest.approx({"STEM": 4 / 6, "Humanities": 0.2})
     assert row.weighted == pytest.approx(5 / 11)
     assert row.mean == pytest.approx((0.75 + 0.5 + 0.2) / 3)
     assert row.target == 0.5
     assert row.delta == pytest.approx(5 / 11 - 0.5)
-    assert groups.standings(GROUPS, {}) == []
+    assert groups.leaderboard(GROUPS, {}) == []
 
 
 def test_an_item_that_is_not_judged_is_counted() -> None:
     found = TaskTally(row())
     found.add([], passes=2)
-    assert (found.done().items, found.done().passes, found.done().figures) == (1, 2, [])
+    assert (found.result().items, found.result().passes, found.result().figures) == (1, 2, [])
 
 
 def test_what_scorers_choke_on_is_told() -> None:
     found = tallied([scored("unparsed", 0, note="RecursionError: deep")], [scored("right", 1)])
-    assert found.done().notes == {"RecursionError: deep": 1}
+    assert found.result().notes == {"RecursionError: deep": 1}
 
 
 def test_bleu_and_rouge_are_no_shares() -> None:
@@ -212,10 +212,10 @@ def test_bleu_and_rouge_are_no_shares() -> None:
                metrics={name: column[number] for name, column in values.items()})]
         for number in range(3)
     ]  # fmt: skip
-    found = {figure.metric: figure.all for figure in tallied(*items).done().figures}
+    found = {figure.metric: figure.all for figure in tallied(*items).result().figures}
     assert found["rouge1_max"].value == 40.0
     assert found["rouge1_max"].interval == pytest.approx((40 - 49.68, 40 + 49.68), abs=0.01)  # t 4.3027, 20 / root 3
     assert found["bleu_diff"].interval == pytest.approx((-4.484, 0.484), abs=0.001)
     assert found["rouge1_acc"].method == "Wilson"
     assert estimate([1.0]).interval is not None
-    assert intervals.estimate([25.0], share=False) == Estimate(value=25.0, n=1)
+    assert intervals.estimate([25.0], bounded=False) == Estimate(value=25.0, n=1)

@@ -19,7 +19,7 @@ from loadstone.apis.openai import Chat
 from loadstone.config.schema import Config
 from loadstone.dataset.formats.jsonl import parse
 from loadstone.dataset.rows import to_prompt
-from loadstone.dataset.source import Line, Options, Source, Where
+from loadstone.dataset.source import Line, Options, RowPosition, Source
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import eval_json
@@ -30,9 +30,9 @@ from loadstone.evals.requests.loglikelihood import LogprobMethod
 from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.settings import Eval
 from loadstone.records import Failure, Logprobs, Record, Usage
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 
-WANTED = EvalRequest(id="t:0", mode="generation", asked="Q:")
+WANTED = EvalRequest(id="t:0", mode="generation", prompt="Q:")
 
 
 def record(name: str = "t:0", error: str | None = None, index: int = 0, **told: Any) -> Record:
@@ -68,8 +68,8 @@ CAME = [
 
 @pytest.mark.parametrize("came", CAME)
 def test_what_ended_properly_is_an_answer(came: Came) -> None:
-    found = answers.answer(came.record, WANTED, "1")
-    assert (found.responses[0] if found.good else None, found.finish, found.failure) == (
+    found = answers.from_record(came.record, WANTED, "1")
+    assert (found.values[0] if found.ok else None, found.finish, found.failure) == (
         came.response, came.finish, came.failure,
     )  # fmt: skip
     assert found.record == ("1", 0)
@@ -96,29 +96,29 @@ def test_the_last_good_answer_counts(tmp_path: Path) -> None:
     wanted = {name: msgspec.structs.replace(WANTED, id=name) for name in "abcd"}
     found = answers.read(folder, wanted)
     assert [path.name for path in answers.runs(folder)] == ["1", "2", "10"]
-    assert {name: each.responses or each.failure for name, each in found.items()} == {
+    assert {name: each.values or each.failure for name, each in found.items()} == {
         "a": ["again"], "b": ["now"], "c": "status",
     }  # fmt: skip
-    counts, failures = eval_json.counted(wanted, found)
+    counts, failures = eval_json.count_requests(wanted, found)
     assert counts == {"wanted": 4, "answered": 2, "failed": 1, "unsent": 1, "cached": 0}
     assert failures == {"status": 1}
 
 
 def test_letters_answer_as_if_each_had_been_asked() -> None:
-    sample = Sample(task="t", doc_id=0, doc={}, target="B", ask=Asked(query="Q:"), choices=["A", "B"])
-    item = build.item(sample, RequestOptions(mode="letters", form="text"))
+    sample = Sample(task="t", doc_id=0, doc={}, target="B", ask=Question(query="Q:"), choices=["A", "B"])
+    item = build.build_item(sample, RequestOptions(mode="letters", form="text"))
     told = Logprobs(tokens=[" B"], values=[-0.1], best=[True], top=[{" B": -0.1, " A": -2.5}])
-    came = answers.answer(record(text=" B", logprobs=told), item.wanted[0][0], "1")
-    (found,) = answers.answered([item], {"t:0": came})
+    came = answers.from_record(record(text=" B", logprobs=told), item.requests[0][0], "1")
+    (found,) = answers.item_responses([item], {"t:0": came})
     assert found.arguments == [("Q:", " A"), ("Q:", " B")]
     assert found.responses == [[(pytest.approx(-2.5), False)], [(pytest.approx(-0.1), True)]]
     assert found.records == [[("1", 0)], [("1", 0)]]
 
 
 def test_what_was_not_asked_has_failed() -> None:
-    sample = Sample(task="t", doc_id=0, doc={}, target="", ask=Asked(query="Q:"))
-    item = build.item(sample, RequestOptions(mode="generation", settings={"max_tokens": 9}, repeat=2))
-    (found,) = answers.answered([item], {"t:0": answers.answer(record(), WANTED, "1")})
+    sample = Sample(task="t", doc_id=0, doc={}, target="", ask=Question(query="Q:"))
+    item = build.build_item(sample, RequestOptions(mode="generation", settings={"max_tokens": 9}, repeat=2))
+    (found,) = answers.item_responses([item], {"t:0": answers.from_record(record(), WANTED, "1")})
     assert found.responses == [["Paris", None]]
     assert found.failures == [[None, "unsent"]]
     context, said = found.arguments[0]
@@ -127,8 +127,8 @@ def test_what_was_not_asked_has_failed() -> None:
 
 
 def test_log_probabilities_that_are_missing_are_a_failure() -> None:
-    wanted = EvalRequest(id="t:0", mode="loglikelihood", asked="Q:", continuation=" Paris")
-    assert answers.answer(record(), wanted, "1").failure == "untold: the answer has no log-probabilities"
+    wanted = EvalRequest(id="t:0", mode="loglikelihood", prompt="Q:", continuation=" Paris")
+    assert answers.from_record(record(), wanted, "1").failure == "untold: the answer has no log-probabilities"
 
 
 SAID = {"max_tokens": 64, "temperature": 0.0, "stop": ["Q:"], "seed": 1234}
@@ -148,8 +148,10 @@ def test_settings_go_by_the_names_of_the_protocol(api: base.API, fields: dict[st
     assert found == fields
     row = {"id": "t:0", "messages": [{"role": "user", "content": "Q:"}], **found}
     source = Source("requests.jsonl", lambda: b"", lambda _: None)
-    prompt = to_prompt(parse(Line(Where(source, "line", 1), json.dumps(row))), Where(source, "line", 1), Options())
-    body = api.body(prompt, base.Settings(model="m"))
+    prompt = to_prompt(
+        parse(Line(RowPosition(source, "line", 1), json.dumps(row))), RowPosition(source, "line", 1), Options()
+    )
+    body = api.build_body(prompt, base.RequestSettings(model="m"))
     assert {name: body[name] for name in found} == found
     assert send.fields(api, {**SAID, "chat_template_kwargs": {"a": 1}})["chat_template_kwargs"] == {"a": 1}
 
@@ -157,25 +159,25 @@ def test_settings_go_by_the_names_of_the_protocol(api: base.API, fields: dict[st
 def test_requests_of_several_apis_are_runs_of_their_own() -> None:
     likely = msgspec.structs.replace(WANTED, id="t:1", mode="loglikelihood", continuation=" x")
     chat, echo = AnswerMode("generation", "chat"), AnswerMode("loglikelihood", "completions", LogprobMethod("echo"))
-    found = send.by_api([(WANTED, chat), (likely, echo), (WANTED, chat)])
+    found = send.group_by_api([(WANTED, chat), (likely, echo), (WANTED, chat)])
     assert {api: len(batch) for api, batch in found.items()} == {"chat": 2, "completions": 1}
     (row,) = send.rows([(likely, echo)], Config())
     assert (row["id"], row["prompt"], row["echo"]) == ("t:1", "Q: x", True)
 
 
 def test_runs_are_numbered_on(tmp_path: Path) -> None:
-    assert send._next(tmp_path) == 1
+    assert send.next_run_number(tmp_path) == 1
     (tmp_path / "requests-3.jsonl").touch()
     (tmp_path / "runs/7").mkdir(parents=True)
-    assert send._next(tmp_path) == 8
+    assert send.next_run_number(tmp_path) == 8
 
 
 def test_a_question_that_reads_otherwise_now_is_not_gone_on_with(tmp_path: Path) -> None:
-    line = send.line({"id": "a", "prompt": "x"})
+    line = send.encode_row({"id": "a", "prompt": "x"})
     (tmp_path / "requests-1.jsonl").write_bytes(line + b'{"id": "b", "pro')
-    send.check_same(tmp_path, [("a", line), ("new", b"{}")])
+    send.check_unchanged(tmp_path, [("a", line), ("new", b"{}")])
     with pytest.raises(UsageError, match="has asked a in other words"):
-        send.check_same(tmp_path, [("a", send.line({"id": "a", "prompt": "y"}))])
+        send.check_unchanged(tmp_path, [("a", send.encode_row({"id": "a", "prompt": "y"}))])
 
 
 PLACE = {"urls": ["http://a"], "model": "m", "api": "chat"}
@@ -198,7 +200,7 @@ def test_a_cache_keeps_good_answers_without_their_times(tmp_path: Path) -> None:
         cache.add([(at[0], good), (at[1], record(error="status"))])
         cache.add([(at[0], record(text="another"))])
     with Cache(tmp_path / "new") as cache:
-        (found,) = cache.known({"mine": at[0], "b": at[1], "c": at[2], "twin": at[0]})
+        (found,) = cache.find({"mine": at[0], "b": at[1], "c": at[2], "twin": at[0]})
     assert [each.prompt for each in found] == ["mine", "twin"]
     kept = found[0]
     assert (kept.prompt, kept.text, kept.finish, kept.usage) == ("mine", "Paris", "stop", Usage(3, 4))
@@ -220,7 +222,7 @@ def test_a_cache_may_be_written_by_several_at_once(tmp_path: Path) -> None:
         f"{number}/{attempt}": key(PLACE, ROW, 100 * number + attempt) for number in range(4) for attempt in range(5)
     }
     with Cache(tmp_path) as cache:
-        (found,) = cache.known(keys)
+        (found,) = cache.find(keys)
     assert {kept.prompt: kept.text for kept in found} == {name: name[0] for name in keys}
 
 
@@ -235,10 +237,10 @@ def test_a_kept_answer_that_cannot_be_read_is_asked_again(tmp_path: Path) -> Non
     base.commit()
     base.close()
     with Cache(tmp_path) as cache:
-        found = {kept.prompt for batch in cache.known(keys) for kept in batch}
+        found = {kept.prompt for batch in cache.find(keys) for kept in batch}
         assert set(keys) - found == {"3", "4", "1100"}
         cache.add((each, record()) for each in at)
-        assert len([kept for batch in cache.known(keys) for kept in batch]) == 1200
+        assert len([kept for batch in cache.find(keys) for kept in batch]) == 1200
 
 
 def test_a_cache_that_is_none_is_said_to_be(tmp_path: Path) -> None:
@@ -249,27 +251,27 @@ def test_a_cache_that_is_none_is_said_to_be(tmp_path: Path) -> None:
 
 def test_tokens_cost_what_they_cost() -> None:
     settings = Eval(tasks=["t"], price_in=0.5, price_out=2.0)
-    found = eval_json.spent([Usage(1000, 500, 200), None, Usage(prompt=1000)], settings)
+    found = eval_json.total_cost([Usage(1000, 500, 200), None, Usage(prompt=1000)], settings)
     assert (found.input_tokens, found.output_tokens, found.cached_tokens, found.untold) == (2000, 500, 200, 1)
     assert found.cost == pytest.approx(2000 * 0.5e-6 + 500 * 2e-6)
-    assert eval_json.spent([Usage(1, 1)], Eval(tasks=["t"])).cost is None
+    assert eval_json.total_cost([Usage(1, 1)], Eval(tasks=["t"])).cost is None
 
 
 def test_a_conversation_that_ends_with_an_empty_answer_is_answered(tmp_path: Path) -> None:
     """The next turn is not asked then; to ask all of it again would not help."""
-    wanted = EvalRequest(id="t:0", mode="generation", asked="Q:", later=["More."])
+    wanted = EvalRequest(id="t:0", mode="generation", prompt="Q:", later=["More."])
     folder = tmp_path / "runs/1"
     folder.mkdir(parents=True)
     run_folder.RunFolder(folder, new=False).append(
         folder / run_folder.RECORDS, [record(error="empty", text="", turn=1, conversation="c0", abandoned=1)]
     )
     found = answers.read(tmp_path, {"t:0": wanted})["t:0"]
-    assert (found.good, found.responses) == (True, [""])
+    assert (found.ok, found.values) == (True, [""])
 
 
 def test_later_turns_of_a_request_body_have_its_settings() -> None:
     row = {"id": "a", "messages": [{"role": "user", "content": "Q"}], "temperature": 0.5, "later": ["More.", "Bye."]}
-    where = Where(Source("rows.jsonl", lambda: b"", lambda _: None), "line", 1)
+    where = RowPosition(Source("rows.jsonl", lambda: b"", lambda _: None), "line", 1)
     made = to_prompt(row, where, Options())
     assert [(turn.id, turn.text, turn.body) for turn in made.later] == [
         ("a.2", "More.", {"temperature": 0.5}), ("a.3", "Bye.", {"temperature": 0.5}),
@@ -281,16 +283,16 @@ def test_later_turns_of_a_request_body_have_its_settings() -> None:
 
 def test_an_answer_that_goes_on_behind_a_stop_text_ended_there() -> None:
     """A server takes four of them; what it wrote behind the fifth until its limit is no part of the answer."""
-    wanted = EvalRequest(id="t:0", mode="generation", asked="Q:", settings={"stop": ["a", "b", "c", "d", "\nQ:"]})
-    found = answers.answer(record(text="Pris\nQ: and Italy?", finish="length"), wanted, "1")
-    assert (found.responses, found.finish) == (["Pris"], "stop")
-    whole = answers.answer(record(text="Pris", finish="length"), wanted, "1")
-    assert (whole.responses, whole.finish) == (["Pris"], "length")
+    wanted = EvalRequest(id="t:0", mode="generation", prompt="Q:", settings={"stop": ["a", "b", "c", "d", "\nQ:"]})
+    found = answers.from_record(record(text="Pris\nQ: and Italy?", finish="length"), wanted, "1")
+    assert (found.values, found.finish) == (["Pris"], "stop")
+    whole = answers.from_record(record(text="Pris", finish="length"), wanted, "1")
+    assert (whole.values, whole.finish) == (["Pris"], "length")
 
 
 @pytest.mark.parametrize(("api", "seen", "sent"), [("completions", 4, 4), ("chat", None, 4), ("chat", 5, 5)])
 def test_stop_texts_that_are_too_many_are_not_sent(api: str, seen: int | None, sent: int) -> None:
     asked: Any = "Q:" if api == "completions" else [{"role": "user", "content": "Q:"}]
-    wanted = EvalRequest(id="t:0", mode="generation", asked=asked, settings={"stop": list("abcde")})
+    wanted = EvalRequest(id="t:0", mode="generation", prompt=asked, settings={"stop": list("abcde")})
     (row,) = send.rows([(wanted, AnswerMode("generation", api, stops=seen))], Config(api=api))
     assert row["stop"] == list("abcde")[:sent]

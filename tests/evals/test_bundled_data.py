@@ -225,10 +225,10 @@ def benchmarks() -> list[Benchmark]:
 
 @pytest.mark.parametrize("benchmark", benchmarks(), ids=lambda benchmark: benchmark.name)
 def test_every_benchmark_reads_its_set(benchmark: Benchmark) -> None:
-    there = [task for task in benchmark.tasks if selection.stocked(task)]
+    there = [task for task in benchmark.tasks if selection.is_bundled(task)]
     assert there, f"datasets/evals has nothing that a task of {benchmark.name} finds"
     for task in there:
-        docs = library.rows(task.data, "bundled").docs
+        docs = library.load_rows(task.data, "bundled").docs
         kept = [doc for doc in docs if task.keep is None or task.keep(doc)]
         assert 1 <= len(kept) <= 15
         for doc in kept:
@@ -237,20 +237,20 @@ def test_every_benchmark_reads_its_set(benchmark: Benchmark) -> None:
             if task.choices is not None and task.gold is not None:
                 assert all(0 <= number < len(task.choices(doc)) for number in task.gold(doc))
         if task.shots and task.draw != "fixed":
-            examples = library.rows(task.data, "bundled", shots=True).docs
+            examples = library.load_rows(task.data, "bundled", shots=True).docs
             assert len(examples) >= task.shots, f"{task.name} takes {task.shots} examples"
 
 
 def test_of_large_benchmarks_the_small_sets_have_a_few_tasks() -> None:
-    found = selection.chosen(["mmlu", "gsm8k"], "bundled")
+    found = selection.find_tasks(["mmlu", "gsm8k"], "bundled")
     assert [task.name for task in found.tasks] == ["mmlu_astronomy", "mmlu_philosophy", "gsm8k"]
-    assert len(found.absent) == 55
-    assert found.absent[0] == "mmlu_abstract_algebra"
-    assert len(selection.chosen(["mmlu"], "elsewhere").tasks) == 57
+    assert len(found.without_data) == 55
+    assert found.without_data[0] == "mmlu_abstract_algebra"
+    assert len(selection.find_tasks(["mmlu"], "elsewhere").tasks) == 57
     with pytest.raises(
         UsageError, match=r"the small sets that come with Loadstone have no data of cais/mmlu \(anatomy\)"
     ):
-        selection.chosen(["mmlu_anatomy"], "bundled")
+        selection.find_tasks(["mmlu_anatomy"], "bundled")
 
 
 @pytest.mark.parametrize("benchmark", benchmarks(), ids=lambda benchmark: benchmark.name)
@@ -259,13 +259,13 @@ def test_every_benchmark_reads_parquet_as_it_lies_on_the_hub(benchmark: Benchmar
     pyarrow = pytest.importorskip("pyarrow")
     import pyarrow.parquet as parquet
 
-    for task in filter(selection.stocked, benchmark.tasks):
-        data, docs = task.data, library.rows(task.data, "bundled").docs
+    for task in filter(selection.is_bundled, benchmark.tasks):
+        data, docs = task.data, library.load_rows(task.data, "bundled").docs
         folder = tmp_path / data.path / (data.config or "data")
         folder.mkdir(parents=True, exist_ok=True)
         columns = {name: [doc.get(name) for doc in docs] for doc in docs for name in doc}
         parquet.write_table(pyarrow.table(columns), folder / f"{data.split}-00000-of-00001.parquet")
-        again = library.rows(data, str(tmp_path)).docs
+        again = library.load_rows(data, str(tmp_path)).docs
         assert [_said(doc) for doc in again] == [_said(doc) for doc in docs], task.name
 
 
@@ -295,7 +295,7 @@ def test_math_as_its_archive_is_unpacked(tmp_path: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"problem": str(number), "level": "Level 1", "type": "Algebra", "solution": ""}))
     (task,) = catalogue.find(["math_algebra"]).tasks
-    assert [doc["problem"] for doc in library.rows(task.data, str(tmp_path)).docs] == ["1", "2", "10"]
+    assert [doc["problem"] for doc in library.load_rows(task.data, str(tmp_path)).docs] == ["1", "2", "10"]
 
 
 def test_names_of_benchmarks_are_those_of_the_folders() -> None:
@@ -308,8 +308,8 @@ def test_names_of_benchmarks_are_those_of_the_folders() -> None:
 def examples() -> dict[str, list[view.Example]]:
     """Questions of each task that has some in the small sets, as they are put, in the default way first."""
     found = {}
-    for task in (task for benchmark in benchmarks() for task in benchmark.tasks if selection.stocked(task)):
-        doc = next(doc for doc in library.rows(task.data, "bundled").docs if task.keep is None or task.keep(doc))
+    for task in (task for benchmark in benchmarks() for task in benchmark.tasks if selection.is_bundled(task)):
+        doc = next(doc for doc in library.load_rows(task.data, "bundled").docs if task.keep is None or task.keep(doc))
         put = [view.Example(text(task, mode, doc), choices(task, mode, doc)) for mode in (task.default, *task.modes)]
         found[task.name] = list({(each.text, *each.choices): each for each in put}.values())
     return found
@@ -331,5 +331,5 @@ def test_the_document_of_all_benchmarks(golden: Callable[[str, str], None]) -> N
 
 def test_the_answers_of_race_are_the_rows_of_both_schemas() -> None:
     (packed,) = catalogue.find(["race"]).tasks
-    problems = ast.literal_eval(library.rows(packed.data, "bundled").docs[0]["problems"])
+    problems = ast.literal_eval(library.load_rows(packed.data, "bundled").docs[0]["problems"])
     assert len(problems) == 3

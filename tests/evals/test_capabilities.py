@@ -18,12 +18,12 @@ import pytest
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.evals.requests import client, tokenize
-from loadstone.evals.requests.answers import Answer
+from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.build import EvalRequest
-from loadstone.evals.requests.capabilities import ServerCapabilities, look, survey
+from loadstone.evals.requests.capabilities import ServerCapabilities, probe, probe_servers
 from loadstone.evals.requests.client import ClientResponse, EvalClient
 from loadstone.evals.requests.loglikelihood import LogprobMethod
-from loadstone.evals.requests.mode import choose, together
+from loadstone.evals.requests.mode import choose, common_capabilities
 from loadstone.tasks.spec import Data, Generation, Likelihood, Task
 from support.servers import Asked, clean, scripted
 
@@ -138,7 +138,7 @@ def said(body: Any, status: int = 200) -> ClientResponse:
 
 
 def seen(*faults: str, **settings: Any) -> ServerCapabilities:
-    return asyncio.run(look(Model(*faults, **settings)))
+    return asyncio.run(probe(Model(*faults, **settings)))
 
 
 def test_a_server_that_does_it_all() -> None:
@@ -161,7 +161,7 @@ def test_a_server_that_does_it_all() -> None:
 
 def test_it_is_few_short_requests() -> None:
     model = Model()
-    asyncio.run(look(model))
+    asyncio.run(probe(model))
     assert len(model.asked) < 25
     assert max(fields.get("max_tokens", 0) for _, fields in model.asked) <= 24
 
@@ -217,14 +217,14 @@ def test_over_the_transport_of_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path
 
     monkeypatch.setattr(client, "PAUSES", (0.0, 0.0))
     with scripted(script) as url:
-        assert asyncio.run(survey(Config(url=f"{url}/proxy/v1"))) == [seen()]
+        assert asyncio.run(probe_servers(Config(url=f"{url}/proxy/v1"))) == [seen()]
         busy += [429] * 9
         with pytest.raises(UsageError, match=r"too busy to be asked what it can do \(HTTP 429\)"):
-            asyncio.run(survey(Config(url=f"{url}/proxy/v1")))
+            asyncio.run(probe_servers(Config(url=f"{url}/proxy/v1")))
 
 
 def test_other_apis_only_generate() -> None:
-    (found,) = asyncio.run(survey(Config(url="http://127.0.0.1:9", api="messages")))
+    (found,) = asyncio.run(probe_servers(Config(url="http://127.0.0.1:9", api="messages")))
     assert choose(task(), "auto", "messages", found).mode == "generation"
     with pytest.raises(UsageError, match="--api messages has none"):
         choose(task(), "letters", "messages", found)
@@ -249,7 +249,7 @@ NOTHING = ServerCapabilities(
 def test_the_default_of_the_task_is_taken() -> None:
     found = choose(task(), "auto", None, seen())
     assert (found.mode, found.api, found.form, found.notice) == ("loglikelihood", "completions", "text", None)
-    assert found.way == LogprobMethod("echo", ids=True)
+    assert found.method == LogprobMethod("echo", ids=True)
 
 
 WAYS = [
@@ -265,11 +265,11 @@ WAYS = [
 def test_the_way_is_one_that_the_server_has(
     faults: tuple[str, ...], mode: Any, api: str | None, way: LogprobMethod
 ) -> None:
-    assert choose(task(), mode, api, seen(*faults)).way == way
+    assert choose(task(), mode, api, seen(*faults)).method == way
 
 
 def test_without_special_tokens_where_the_server_takes_them_away() -> None:
-    assert choose(task(), "auto", None, seen("tokenize", bos=True)).way == LogprobMethod("echo", plain=True)
+    assert choose(task(), "auto", None, seen("tokenize", bos=True)).method == LogprobMethod("echo", plain=True)
     notice = choose(task(), "auto", None, seen("special", "tokenize", bos=True)).notice
     assert notice is not None
     assert notice.startswith("the server puts a token before each text")
@@ -296,21 +296,23 @@ def test_what_cannot_be_is_refused_with_what_to_type(asked: Task, mode: Any, api
 
 
 def test_several_servers_can_do_what_all_can() -> None:
-    found = together([seen(), seen("ignored", "chat", bos=True)])
+    found = common_capabilities([seen(), seen("ignored", "chat", bos=True)])
     assert (found.echo, found.prompt_logprobs, found.chat, found.bos, found.plain) == (False, True, False, True, False)
     assert found.letters == {"completions": 20}
     assert "ignores `echo`" in found.why["echo"]
 
 
 def wanted(context: str, text: str, name: str = "t") -> EvalRequest:
-    return EvalRequest(id=name, mode="loglikelihood", asked=context, continuation=text)
+    return EvalRequest(id=name, mode="loglikelihood", prompt=context, continuation=text)
 
 
-def cut(model: Model, folder: Path, *asked: EvalRequest, limit: int | None = None) -> dict[str, tokenize.Cut]:
-    return asyncio.run(tokenize.cut(asked, folder, model, limit))
+def cut(
+    model: Model, folder: Path, *asked: EvalRequest, limit: int | None = None
+) -> dict[str, tokenize.TokenizedRequest]:
+    return asyncio.run(tokenize.tokenize_missing(asked, folder, model, limit))
 
 
-def words(model: Model, found: tokenize.Cut) -> tuple[list[str], list[str]]:
+def words(model: Model, found: tokenize.TokenizedRequest) -> tuple[list[str], list[str]]:
     tokens = [model.vocabulary[token] for token in found.tokens]
     return tokens[: found.context], tokens[found.context :]
 
@@ -330,7 +332,7 @@ def test_token_ids_as_lm_eval_has_them(tmp_path: Path) -> None:
         "none": ([BOS], [" c"]),
         "joined": (["ab"], [" ef"]),
     }
-    assert tokenize.known(tmp_path) == found
+    assert tokenize.read(tmp_path) == found
     before = len(model.asked)
     assert cut(model, tmp_path, *asked) == found
     assert len(model.asked) == before
@@ -346,7 +348,7 @@ def test_a_context_is_asked_for_once_and_cut_from_the_left(tmp_path: Path) -> No
 
 def test_what_has_no_token_before_it_stays_a_text(tmp_path: Path) -> None:
     assert cut(Model(), tmp_path, wanted("", " c")) == {}
-    chat = EvalRequest(id="c", mode="loglikelihood", asked=[], continuation="x")
+    chat = EvalRequest(id="c", mode="loglikelihood", prompt=[], continuation="x")
     assert cut(Model(), tmp_path, chat) == {}
 
 
@@ -360,26 +362,26 @@ def test_a_long_text_is_scored_in_windows(tmp_path: Path) -> None:
     assert [part.id for part in parts] == ["t", "t~1", "t~2"]
     said = [[model.vocabulary[token].strip() for token in part.tokens or []] for part in parts]
     assert said == [[BOS, *"01234"], list("456789"), ["6", "7", "8", "9", "10", "11"]]
-    assert [part.context for part in parts] == [1, 1, 4]
+    assert [part.context_tokens for part in parts] == [1, 1, 4]
 
 
 def test_windows_add_up() -> None:
-    cuts = {"t": tokenize.Cut("t", [], 1, 0, [([1, 2], 1), ([2, 3], 1)])}
-    first, second = Answer(responses=[(-1.0, True)]), Answer(responses=[(-2.5, False)])
-    lost = Answer(failure="timeout")
-    assert tokenize.joined({"t": first, "t~1": second}, cuts)["t"].responses == [(-3.5, False)]
-    assert tokenize.joined({"t": first, "t~1": lost}, cuts)["t"].failure == "timeout"
-    assert tokenize.joined({"t": first}, cuts)["t"].failure == "unsent"
-    assert tokenize.joined({"u": first}, cuts) == {"u": first}
+    cuts = {"t": tokenize.TokenizedRequest("t", [], 1, 0, [([1, 2], 1), ([2, 3], 1)])}
+    first, second = Response(values=[(-1.0, True)]), Response(values=[(-2.5, False)])
+    lost = Response(failure="timeout")
+    assert tokenize.join_windows({"t": first, "t~1": second}, cuts)["t"].values == [(-3.5, False)]
+    assert tokenize.join_windows({"t": first, "t~1": lost}, cuts)["t"].failure == "timeout"
+    assert tokenize.join_windows({"t": first}, cuts)["t"].failure == "unsent"
+    assert tokenize.join_windows({"u": first}, cuts) == {"u": first}
 
 
 def test_ids_go_with_their_requests(tmp_path: Path) -> None:
-    cuts = {"t": tokenize.Cut("t", [1, 2, 3], 2)}
+    cuts = {"t": tokenize.TokenizedRequest("t", [1, 2, 3], 2)}
     one, other = tokenize.apply([wanted("a", " b"), wanted("a", " c", "u")], cuts)
-    assert (one.tokens, one.context) == ([1, 2, 3], 2)
+    assert (one.tokens, one.context_tokens) == ([1, 2, 3], 2)
     assert other.tokens is None
     (tmp_path / tokenize.FILE).write_bytes(msgspec.json.encode(cuts["t"]) + b'\n{"id": "u", "tok')
-    assert tokenize.known(tmp_path) == cuts
+    assert tokenize.read(tmp_path) == cuts
 
 
 def test_a_tokenizer_that_fails_ends_it(tmp_path: Path) -> None:

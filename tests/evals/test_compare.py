@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from loadstone.cli.main import main
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
-from loadstone.evals.compare import load, page, test
-from loadstone.evals.compare.load import Compared, adjusted
-from loadstone.evals.compare.test import Difference
+from loadstone.evals.compare import load, page, paired_test
+from loadstone.evals.compare.load import TaskComparison, adjust_p_values
+from loadstone.evals.compare.paired_test import Difference
 from loadstone.evals.output import results
-from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.output.lm_eval_samples import EvalMetadata
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.report.page import Prose
 from loadstone.samples import Estimate
 from support.eval_items import SUMS, said
@@ -28,7 +28,7 @@ TIME = "2026-11-20T15-22-49.651747"
 def counted(both: int, gained: int, lost: int, neither: int) -> Difference:
     base = [1.0] * both + [0.0] * gained + [1.0] * lost + [0.0] * neither
     new = [1.0] * both + [1.0] * gained + [0.0] * lost + [0.0] * neither
-    found = test.difference(base, new)
+    found = paired_test.difference(base, new)
     assert found is not None
     return found
 
@@ -37,13 +37,13 @@ def counted(both: int, gained: int, lost: int, neither: int) -> Difference:
     ("gained", "lost", "p"), [(0, 5, 1 / 32), (1, 5, 2 * 7 / 64 - 6 / 64), (3, 3, 1.0), (0, 0, 1.0)]
 )
 def test_mcnemars_mid_p_by_hand(gained: int, lost: int, p: float) -> None:
-    assert test.midp(gained, lost) == pytest.approx(p)
-    assert test.midp(lost, gained) == pytest.approx(p)
+    assert paired_test.mcnemar_p(gained, lost) == pytest.approx(p)
+    assert paired_test.mcnemar_p(lost, gained) == pytest.approx(p)
 
 
 def test_many_flips_are_no_matter() -> None:
     z = (5200 - 4800) / math.sqrt(10000)
-    assert test.midp(5200, 4800) == pytest.approx(math.erfc(z / math.sqrt(2)), rel=0.01)
+    assert paired_test.mcnemar_p(5200, 4800) == pytest.approx(math.erfc(z / math.sqrt(2)), rel=0.01)
 
 
 def test_it_counts_flips_both_ways() -> None:
@@ -79,25 +79,27 @@ def test_the_interval_covers_what_it_says() -> None:
 
 
 def test_parts_and_clusters_have_students_interval() -> None:
-    found = test.difference([0.5, 0.5, 0.0, 1.0], [1.0, 0.5, 0.5, 1.0])
+    found = paired_test.difference([0.5, 0.5, 0.0, 1.0], [1.0, 0.5, 0.5, 1.0])
     assert found is not None
     assert found.difference.value == pytest.approx(0.25)
     error = math.sqrt(4 * 0.0625 / 3) / 2
     assert found.difference.stderr == pytest.approx(error)
     assert (found.difference.interval or (0, 0))[1] == pytest.approx(0.25 + 3.182446 * error, abs=1e-6)
-    clustered = test.difference([0.0] * 6, [1.0, 1.0, 0.0, 0.0, 0.0, 0.0], ["a", "a", "b", "b", "c", "c"])
+    clustered = paired_test.difference([0.0] * 6, [1.0, 1.0, 0.0, 0.0, 0.0, 0.0], ["a", "a", "b", "b", "c", "c"])
     assert clustered is not None
     assert clustered.difference.method == "t over clusters"
-    alike = test.difference([0.5] * 8, [0.5] * 8)
+    alike = paired_test.difference([0.5] * 8, [0.5] * 8)
     assert alike is not None
     assert alike.difference.interval == pytest.approx((-0.3244, 0.3244), abs=1e-4)
-    assert test.difference([], []) is None
+    assert paired_test.difference([], []) is None
 
 
 def evaluated(folder: Path, answers: dict[int, str | None], model: str = "m") -> Path:
     parts = [said(text, doc_id=number, answer=4 + number * 0) for number, text in answers.items()]
     setup = TaskSetup(task=SUMS, mode="generation")
-    results.finish(run_folder.RunFolder(folder), About(model=model, began=0, took=0), [(setup, parts)], [], TIME)
+    results.write_results(
+        run_folder.RunFolder(folder), EvalMetadata(model=model, began=0, took=0), [(setup, parts)], [], TIME
+    )
     return folder
 
 
@@ -159,17 +161,17 @@ def test_evaluations_of_different_tasks_are_not_compared(tmp_path: Path) -> None
 def test_p_values_allow_for_how_many_tasks_there_are() -> None:
     """Holm: three alike tasks of p 0.03, 0.04 and 0.5 are told apart alone, not together."""
     found = Difference(base=0.5, new=0.6, gained=9, lost=2, difference=Estimate(value=0.1, n=70), p=None)
-    tasks = [Compared(task=str(p), metric="acc", modes=("", ""), metrics=(("", ""), ("", "")), reworded=0, alone=0,
-                      failed=0, same=None, difference=replace(found, p=p))
+    tasks = [TaskComparison(task=str(p), metric="acc", modes=("", ""), metrics=(("", ""), ("", "")), reworded=0,
+                      alone=0, failed=0, same=None, difference=replace(found, p=p))
              for p in (0.03, 0.04, None, 0.5)]  # fmt: skip
-    assert [each.difference and each.difference.p for each in adjusted(tasks)] == [
+    assert [each.difference and each.difference.p for each in adjust_p_values(tasks)] == [
         pytest.approx(0.09), pytest.approx(0.09), None, pytest.approx(0.5)]  # fmt: skip
-    assert adjusted(tasks[:1]) == tasks[:1]
+    assert adjust_p_values(tasks[:1]) == tasks[:1]
 
 
 def test_many_tasks_with_one_fault_are_named_in_one_sentence() -> None:
-    tasks = [Compared(task=f"t{n}", metric="acc", modes=("", ""), metrics=(("", ""), ("", "")), reworded=n, alone=0,
-                      failed=0, same=None, difference=None) for n in range(60)]  # fmt: skip
+    tasks = [TaskComparison(task=f"t{n}", metric="acc", modes=("", ""), metrics=(("", ""), ("", "")), reworded=n,
+                      alone=0, failed=0, same=None, difference=None) for n in range(60)]  # fmt: skip
     told = [block.text for block in page.page(("a", "b"), ("m", "m"), tasks).sections[0].blocks
             if isinstance(block, Prose)]  # fmt: skip
     assert len(told) == 1

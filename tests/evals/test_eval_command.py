@@ -15,7 +15,7 @@ import loadstone as library
 from loadstone.errors import UsageError
 from loadstone.evals import evaluate as session
 from loadstone.evals import prepare
-from loadstone.evals.lock import alone
+from loadstone.evals.lock import exclusive
 from loadstone.evals.requests import answers
 from loadstone.evals.settings import from_mapping
 from loadstone.host import event_loop
@@ -245,10 +245,10 @@ def test_each_model_has_its_folder(sim: Sim, capsys: pytest.CaptureFixture[str])
     assert results("out/sim")["tasks"][0]["items"] == 1
     assert done.status == 1
     assert f"{sim.url} does not answer for a model 'org/other'; it lists sim: give --model" in done.err
-    made = session.meant({"tasks": "x", "model": ["sim", "org/other"], "output": "out"})
+    made = session.resolve_settings({"tasks": "x", "model": ["sim", "org/other"], "output": "out"})
     assert [each.load.output for each in made] == ["out/sim", "out/org__other"]
     with pytest.raises(UsageError, match="the folders of two models have the same name"):
-        session.meant({"tasks": "x", "model": ["a/b", "a|b"], "output": "out"})
+        session.resolve_settings({"tasks": "x", "model": ["a/b", "a|b"], "output": "out"})
 
 
 def test_a_file_of_settings_may_be_yaml(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,8 +287,8 @@ def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> N
     first, *rest = map(from_line, run.read_bytes().splitlines(keepends=True))
     stopped = json.loads(to_line(first)) | {"error": {"kind": "stopped", "message": "interrupted"}, "text": None}
     run.write_bytes(json.dumps(stopped).encode() + b"\n" + b"".join(map(to_line, rest)))
-    begun = event_loop.run(prepare.ready(settings, Path("out"), None, lambda _: None))
-    found = answers.read(Path("out"), {one.id: one for one, _ in begun.routed})
+    begun = event_loop.run(prepare.prepare(settings, Path("out"), None, lambda _: None))
+    found = answers.read(Path("out"), {one.id: one for one, _ in begun.requests})
     assert first.prompt not in found
     assert len(found) == SUMS - 1
 
@@ -301,7 +301,7 @@ def test_answers_longer_than_the_server_takes_are_told_of(capsys: pytest.Capture
 
 def test_two_evaluations_in_one_folder_are_refused(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
     """The second would take the first's run for one that was killed, and put its shards together under way."""
-    with alone(Path("out")):
+    with exclusive(Path("out")):
         done = evaluate(capsys, sim.url)
     assert done.status == 2
     assert done.err == "loadstone: another evaluation is at work in out: wait for its end, or give another -o\n"
@@ -340,7 +340,7 @@ def test_inside_an_event_loop_it_is_said_what_to_await() -> None:
 TALKS = """
 from loadstone.tasks.spec import Data, Task
 from msgspec.structs import replace
-from exam import SUMS
+from support.eval_tasks import SUMS
 TALKS = replace(SUMS, name="exam_talks", shots=0, later=lambda doc: ["And doubled?", "Thanks."])
 """
 
@@ -432,4 +432,4 @@ def test_where_nothing_was_answered_the_servers_words_are_told(capsys: pytest.Ca
 
 def test_a_dry_run_has_no_figures_to_tell_as_data(capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(capsys, "eval", "--tasks", "gsm8k", "--data-dir", "bundled", "--dry-run", "--as", "json")
-    assert said == "--dry-run can be told as text, md, html, not as json"
+    assert said == "--dry-run takes --as text, md, html, not json"

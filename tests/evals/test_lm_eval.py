@@ -18,14 +18,15 @@ import pytest
 
 from loadstone.errors import UsageError
 from loadstone.evals.lm_eval import harness
-from loadstone.evals.lm_eval.tasks import LmEvalTask, TaskOptions
-from loadstone.evals.output.lm_eval_samples import lines
+from loadstone.evals.lm_eval.tasks import LmEvalTask
+from loadstone.evals.output.lm_eval_samples import sample_lines
 from loadstone.evals.requests import task_run
+from loadstone.evals.requests.build import TaskOptions
 from loadstone.evals.requests.capabilities import ServerCapabilities
 from loadstone.evals.requests.loglikelihood import LogprobMethod
 from loadstone.evals.requests.mode import AnswerMode, choose
-from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.scoring import aggregate
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.evals.settings import Eval
 from loadstone.samples import ItemResponses, Score
 from loadstone.tasks.catalogue import Selection
@@ -139,8 +140,8 @@ def test_a_choice_is_asked_as_lm_eval_puts_it() -> None:
     stub = Stub("multiple_choice")
     foreign = LmEvalTask("stub", stub)
     items = foreign.items(TaskOptions(limit=0.5, num_fewshot=3), "text")
-    ((first, second),) = [item.wanted for item in items]
-    assert (first[0].id, first[0].asked, first[0].continuation) == ("stub:0/0", "2 + 2?", " three")
+    ((first, second),) = [item.requests for item in items]
+    assert (first[0].id, first[0].prompt, first[0].continuation) == ("stub:0/0", "2 + 2?", " three")
     assert (second[0].id, second[0].continuation) == ("stub:0/1", " four")
     assert (stub.asked["limit"], stub.asked["seed"], stub.config.num_fewshot, foreign.shots) == (1, 1234, 3, 3)
     assert items[0].sample.target == "1"
@@ -148,15 +149,15 @@ def test_a_choice_is_asked_as_lm_eval_puts_it() -> None:
 
 def test_messages_are_left_to_the_servers_template() -> None:
     (item, _) = LmEvalTask("stub", Stub("multiple_choice")).items(TaskOptions(system="Be brief."), "messages")
-    assert item.wanted[0][0].asked == [{"role": "user", "content": "2 + 2?"}]
+    assert item.requests[0][0].prompt == [{"role": "user", "content": "2 + 2?"}]
 
 
 def test_settings_of_a_generation() -> None:
     foreign = LmEvalTask("stub", Stub("generate_until"))
     (item, _) = foreign.items(TaskOptions(gen={"temperature": 0.5}, repeat=2), "text")
     expected = {"max_tokens": 16, "temperature": 0.5, "stop": ["\n"]}
-    assert [one.settings for one in item.wanted[0]] == [{**expected, "seed": 1234}, {**expected, "seed": 1235}]
-    assert [one.id for one in item.wanted[0]] == ["stub:0/0", "stub:0/0#1"]
+    assert [one.settings for one in item.requests[0]] == [{**expected, "seed": 1234}, {**expected, "seed": 1235}]
+    assert [one.id for one in item.requests[0]] == ["stub:0/0", "stub:0/0#1"]
     assert foreign.settings({}) == {"max_tokens": 16, "temperature": 0.0, "stop": ["\n"]}
     plain = LmEvalTask("stub", Stub("generate_until", generation_kwargs={"until": "."}))
     assert plain.settings({}) == {"max_tokens": 256, "temperature": 0.0, "stop": ["."]}
@@ -173,7 +174,7 @@ def test_doc_ids_are_those_of_the_split() -> None:
 
 def judged(foreign: LmEvalTask, *each: ItemResponses) -> list[list[Score]]:
     foreign.items(TaskOptions(), "text")
-    return [foreign.judging.judge(one) for one in each]
+    return [foreign.scorer.score_item(one) for one in each]
 
 
 def test_choices_are_judged_by_lm_eval() -> None:
@@ -187,10 +188,10 @@ def test_choices_are_judged_by_lm_eval() -> None:
 
 def test_a_failed_request_is_not_given_to_lm_eval() -> None:
     foreign = LmEvalTask("stub", Stub("multiple_choice"))
-    told = aggregate.TaskTally(TaskSetup(task=foreign.spec, mode="loglikelihood").row)
+    told = aggregate.TaskTally(TaskSetup(task=foreign.spec, mode="loglikelihood").info)
     for scores in judged(foreign, answered(0, (-9.0, False), (-2.0, True)), answered(1, (-3.0, False), None)):
         told.add(scores)
-    found = foreign.judging.figures(told.done())
+    found = foreign.scorer.add_figures(told.result())
     assert {figure.metric: figure.all.value for figure in found.figures} == {"acc": 0.5, "ppl": math.exp(2.0)}
     assert found.figures[0].outcomes["failed"] == 1
     assert found.notes == {"items that failed are left out of what lm-eval aggregates": 1}
@@ -214,33 +215,37 @@ def test_passes_are_judged_apart_unless_the_task_makes_one_of_them() -> None:
     ]
     (scores,) = judged(together, answered(0, ["four", "five"]))
     assert [(score.attempt, score.outcome) for score in scores if score.filter == "first"] == [(0, "right")]
-    assert [len(item.wanted[0]) for item in together.items(TaskOptions(), "text")] == [2, 2]
+    assert [len(item.requests[0]) for item in together.items(TaskOptions(), "text")] == [2, 2]
 
 
 def test_a_perplexity_is_of_all_items() -> None:
     foreign = LmEvalTask("stub", Stub("loglikelihood_rolling"))
-    told = aggregate.TaskTally(TaskSetup(task=foreign.spec, mode="loglikelihood").row)
+    told = aggregate.TaskTally(TaskSetup(task=foreign.spec, mode="loglikelihood").info)
     for scores in judged(foreign, answered(0, (-6.0, False)), answered(1, (-2.0, False))):
         assert scores == []
         told.add(scores, passes=1)
-    (figure,) = foreign.judging.figures(told.done()).figures
+    (figure,) = foreign.scorer.add_figures(told.result()).figures
     assert (figure.metric, figure.all.value, figure.all.n) == ("perplexity", pytest.approx(math.exp(8 / 4)), 2)
 
 
 def test_the_paper_of_a_task_is_like_any_other() -> None:
     foreign = LmEvalTask("stub", Stub("multiple_choice"))
     assert foreign.spec.modes == ["loglikelihood"]
-    paper = task_run.paper(
+    paper = task_run.build_task_run(
         foreign.spec, AnswerMode("loglikelihood", "completions", LogprobMethod("echo")), Eval(tasks=["lm-eval:stub"])
     )
-    assert [one.id for one in paper.wanted()] == ["stub:0/0", "stub:0/1", "stub:1/0", "stub:1/1"]
-    setup = paper.setup(judged=True)
-    assert (setup.template, setup.foreign, setup.row.headline) == ("lm-eval:stub", foreign.config, ("acc", "none"))
+    assert [one.id for one in paper.requests()] == ["stub:0/0", "stub:0/1", "stub:1/0", "stub:1/1"]
+    setup = TaskSetup.of(paper)
+    assert (setup.template, setup.lm_eval_config, setup.info.headline) == (
+        "lm-eval:stub",
+        foreign.config,
+        ("acc", "none"),
+    )
     one = answered(0, (-9.0, False), (-2.0, True))
-    assert setup.judge is not None
-    (line,) = lines(setup, one, setup.judge(one))
+    assert setup.score_item is not None
+    (line,) = sample_lines(setup, one, setup.score_item(one))
     assert (line["acc"], line["filter"], line["metrics"]) == (1.0, "none", ["acc"])
-    json.dumps(setup.foreign)
+    json.dumps(setup.lm_eval_config)
 
 
 def test_it_is_put_as_a_text_unless_a_chat_is_asked_for() -> None:
@@ -257,13 +262,13 @@ installed = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is 
 @pytest.mark.skipif(find_spec("lm_eval") is not None, reason="lm-eval is installed")
 def test_without_lm_eval_it_is_said_what_to_install() -> None:
     with pytest.raises(UsageError, match=r"pip install 'loadstone\[lm-eval\]'"):
-        harness.added(Selection([], [], ["arc_easy"]))
+        harness.add_tasks(Selection([], [], ["arc_easy"]))
 
 
 def test_a_folder_that_is_not_there() -> None:
     with pytest.raises(UsageError, match="--tasks lm-eval:nowhere/mine: there is no folder nowhere"):
-        harness.load(["nowhere/mine"])
-    assert harness.added(Selection([], [])) == Selection([], [])
+        harness.load_tasks(["nowhere/mine"])
+    assert harness.add_tasks(Selection([], [])) == Selection([], [])
 
 
 FOLDERS = [
@@ -279,7 +284,7 @@ def test_where_the_tasks_are(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FOLDER").mkdir()
-    assert harness._by_folder(names, include_path) == folders
+    assert harness.group_by_folder(names, include_path) == folders
 
 
 YAML = """task: mine
@@ -300,9 +305,9 @@ def test_with_lm_eval_itself(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(YAML, "utf-8")
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(doc) + "\n" for doc in DOCS), "utf-8")
     code = (
-        "from loadstone.evals import bridge; from loadstone.evals.foreign import Ask\n"
-        "((task,), _) = bridge.load(['mine'], '.')\n"
-        "print([one[0].continuation for item in task.items(Ask(), 'text') for one in item.wanted])"
+        "from loadstone.evals.lm_eval import harness; from loadstone.evals.requests.build import TaskOptions\n"
+        "((task,), _) = harness.load_tasks(['mine'], '.')\n"
+        "print([one[0].continuation for item in task.items(TaskOptions(), 'text') for one in item.requests])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False

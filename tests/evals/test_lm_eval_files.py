@@ -15,9 +15,9 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.output.items_csv import Timing, _cell, timing
-from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.scoring import score
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.records import Record
 from loadstone.samples import Evaluation, ItemResponses
 from loadstone.tasks.spec import Group, Task
@@ -27,7 +27,7 @@ from support.paths import SHARED
 CAPTURES = SHARED / "captures/lm_eval"
 TIME = "2026-11-20T15-22-49.651747"
 captured = pytest.mark.skipif(not CAPTURES.exists(), reason="lm-eval's captured files are not on this machine")
-ABOUT = About(model="org/tiny", began=1795188165.8, took=8.9)
+ABOUT = EvalMetadata(model="org/tiny", began=1795188165.8, took=8.9)
 SENT = {"stop": ["\n"], "max_tokens": 16, "temperature": 0.0}
 
 
@@ -52,8 +52,8 @@ def test_a_line_is_lm_evals_own(task: Task) -> None:
     setup = TaskSetup(task=task, mode=task.default)
     for line in log(task.name):
         answered = held(line)
-        (ours,) = lm_eval_samples.lines(setup, answered, score.score(task, task.default, answered))
-        ours = json.loads(lm_eval_samples.dumped(ours))
+        (ours,) = lm_eval_samples.sample_lines(setup, answered, score.score(task, task.default, answered))
+        ours = json.loads(lm_eval_samples.encode_line(ours))
         assert list(ours) == [*line, "loadstone"]
         ours.pop("loadstone")
         assert ours == line
@@ -64,7 +64,7 @@ def test_results_have_lm_evals_keys_and_figures(tmp_path: Path) -> None:
     theirs = json.loads((CAPTURES / f"results_{TIME}.json").read_text())
     setups = [TaskSetup(task=task, mode=task.default, original=5) for task in (CAPTURED_MC, CAPTURED_GEN)]
     parts = [(setup, map(held, log(setup.task.name))) for setup in setups]
-    results.finish(run_folder.RunFolder(tmp_path), ABOUT, parts, [], TIME)
+    results.write_results(run_folder.RunFolder(tmp_path), ABOUT, parts, [], TIME)
     ours = json.loads((tmp_path / f"results_{TIME}.json").read_text())
     assert list(ours) == [*theirs, "loadstone"]
     assert ours["results"] == theirs["results"]
@@ -87,7 +87,7 @@ def items(count: int = 4) -> Iterator[ItemResponses]:
 
 def written(folder: Path, answered: Iterator[ItemResponses] | None = None, **more: Any) -> list[dict[str, Any]]:
     setup = TaskSetup(task=SUMS, mode="generation", settings=SENT, original=1319, **more)
-    results.finish(run_folder.RunFolder(folder), ABOUT, [(setup, answered or items())], [], TIME)
+    results.write_results(run_folder.RunFolder(folder), ABOUT, [(setup, answered or items())], [], TIME)
     return [json.loads(line) for line in (folder / f"samples_sums_{TIME}.jsonl").read_text().splitlines()]
 
 
@@ -125,7 +125,7 @@ def test_a_chat_is_logged_as_lm_eval_logs_it(tmp_path: Path) -> None:
 
 
 def test_predictions_alone_are_logged_without_a_judgement(tmp_path: Path) -> None:
-    line = written(tmp_path, judged=False)[0]
+    line = written(tmp_path, scored=False)[0]
     assert (line["metrics"], line["bypass"]) == (["bypass"], 999)
     assert line["loadstone"]["passes"] == [{"finish": "stop"}]
     told = json.loads((tmp_path / f"results_{TIME}.json").read_text())["results"]["sums"]
@@ -145,7 +145,7 @@ def test_what_no_encoding_has_does_not_end_the_evaluation(tmp_path: Path) -> Non
 def test_groups_stand_among_the_results_and_apart(tmp_path: Path) -> None:
     group = Group(name="maths", title="Maths", tasks=("sums", "absent"))
     setup = TaskSetup(task=SUMS, mode="generation")
-    results.finish(run_folder.RunFolder(tmp_path), ABOUT, [(setup, items())], [group], TIME)
+    results.write_results(run_folder.RunFolder(tmp_path), ABOUT, [(setup, items())], [group], TIME)
     told = json.loads((tmp_path / f"results_{TIME}.json").read_text())
     assert told["groups"]["maths"] == told["results"]["maths"]
     assert told["groups"]["maths"]["exact_match,strict"] == 0.25
@@ -170,13 +170,13 @@ def test_ours_is_read_back(tmp_path: Path) -> None:
 
 
 def test_names_of_files() -> None:
-    assert results.stamp(datetime(2026, 11, 20, 15, 22, 49, 651747)) == TIME
+    assert results.file_time(datetime(2026, 11, 20, 15, 22, 49, 651747)) == TIME
     assert (
         lm_eval_samples.task_of(lm_eval_samples.samples_name("mmlu_high_school_physics", TIME))
         == "mmlu_high_school_physics"
     )
     assert lm_eval_samples.task_of("samples.jsonl") is None
-    assert lm_eval_samples.sanitized("org/tiny:v1") == "org__tiny__v1"
+    assert lm_eval_samples.sanitize("org/tiny:v1") == "org__tiny__v1"
 
 
 def test_items_join_what_an_answer_was_worth_with_what_it_took(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_items_join_what_an_answer_was_worth_with_what_it_took(tmp_path: Path) -
                     end=3_100_000_000, attempt=1)  # fmt: skip
     timings: dict[tuple[str, int], Timing] = {("1", 0): timing(record)}
     setup = TaskSetup(task=SUMS, mode="generation")
-    results.finish(run_folder.RunFolder(tmp_path), ABOUT, [(setup, items())], [], TIME, timings=timings)
+    results.write_results(run_folder.RunFolder(tmp_path), ABOUT, [(setup, items())], [], TIME, timings=timings)
     head, first, *_, last = (tmp_path / "items.csv").read_text().splitlines()
     assert head == ("task,doc_id,pass,outcome,extracted,target,metric,ttft,latency,input_tokens,output_tokens,"
                     "finish,failure,attempts,run,index")  # fmt: skip
@@ -199,7 +199,7 @@ def test_a_choice_took_from_its_first_request_to_its_last(tmp_path: Path) -> Non
     timings = {("1", number): Timing(start=number * 1.0, end=number + 1.5, ttft=0.5, input_tokens=7, output_tokens=1,
                                      attempts=1) for number in range(2)}  # fmt: skip
     setup = TaskSetup(task=CAPTURED_MC, mode="loglikelihood")
-    results.finish(run_folder.RunFolder(tmp_path), ABOUT, [(setup, [one])], [], TIME, timings=timings)
+    results.write_results(run_folder.RunFolder(tmp_path), ABOUT, [(setup, [one])], [], TIME, timings=timings)
     assert (tmp_path / "items.csv").read_text().splitlines()[1] == "tiny_mc,0,0,right,0,'=a,1.0,,2.5,14,2,,,1,1,0 1"
 
 

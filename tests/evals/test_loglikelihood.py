@@ -47,13 +47,13 @@ CUTS = [
 @pytest.mark.parametrize(("tokens", "context", "text", "places"), [case[1:] for case in CUTS], ids=[c[0] for c in CUTS])
 def test_the_tokens_of_a_continuation(tokens: list[str], context: str | None, text: str, places: list[int]) -> None:
     found = told(*tokens)
-    value, greedy = loglikelihood.continuation(found, context, text)
+    value, greedy = loglikelihood.score_continuation(found, context, text)
     assert value == -sum(places)
     assert greedy is all(found.best[place] for place in places)
 
 
 def test_a_generated_token_is_never_counted() -> None:
-    value, greedy = loglikelihood.continuation(told("Q", ":", " four", "four", generated=1), "Q:", " four")
+    value, greedy = loglikelihood.score_continuation(told("Q", ":", " four", "four", generated=1), "Q:", " four")
     assert (value, greedy) == (-2.0, False)
 
 
@@ -66,12 +66,12 @@ OFFSETS = [
 
 @pytest.mark.parametrize(("tokens", "offsets", "places"), [case[1:] for case in OFFSETS], ids=[c[0] for c in OFFSETS])
 def test_offsets_where_tokens_cannot_be_read(tokens: list[str], offsets: list[int], places: list[int]) -> None:
-    assert loglikelihood.continuation(told(*tokens, offsets=offsets), "Q:", "天")[0] == -sum(places)
+    assert loglikelihood.score_continuation(told(*tokens, offsets=offsets), "Q:", "天")[0] == -sum(places)
 
 
 def test_a_known_number_of_tokens_goes_before_all() -> None:
     """lm-eval's rule: the context has as many tokens as alone, wherever its text ends."""
-    assert loglikelihood.continuation(told("Q", ":f", "our"), "Q:", "four", 1, 3)[0] == -3.0
+    assert loglikelihood.score_continuation(told("Q", ":f", "our"), "Q:", "four", 1, 3)[0] == -3.0
 
 
 REFUSED = [
@@ -84,14 +84,14 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("found", "context", "text", "whole", "why"), REFUSED, ids=[case[-1] for case in REFUSED])
-def test_what_is_not_told_is_not_made_up(found: Logprobs, context: str, text: str, whole: int | None, why: str) -> None:
+@pytest.mark.parametrize(("found", "context", "text", "sent", "why"), REFUSED, ids=[case[-1] for case in REFUSED])
+def test_what_is_not_told_is_not_made_up(found: Logprobs, context: str, text: str, sent: int | None, why: str) -> None:
     with pytest.raises(MissingLogprobsError, match=why):
-        loglikelihood.continuation(found, context, text, whole=whole)
+        loglikelihood.score_continuation(found, context, text, sent=sent)
 
 
 def test_an_empty_context_counts_from_the_token_before_it() -> None:
-    assert loglikelihood.continuation(told("<s>", "a", "b"), "", "ab")[0] == -3.0
+    assert loglikelihood.score_continuation(told("<s>", "a", "b"), "", "ab")[0] == -3.0
 
 
 TOP = {" A": math.log(0.5), "A": math.log(0.1), " B": math.log(0.2), "\n": math.log(0.15)}
@@ -99,7 +99,7 @@ TOP = {" A": math.log(0.5), "A": math.log(0.1), " B": math.log(0.2), "\n": math.
 
 def test_letters_with_and_without_a_space() -> None:
     found = Logprobs(["A"], [-1.0], [True], top=[TOP])
-    (a, best), (b, _), (c, never) = loglikelihood.letters(found, [" A", " B", " C"])
+    (a, best), (b, _), (c, never) = loglikelihood.score_letters(found, [" A", " B", " C"])
     assert (math.exp(a), best) == (pytest.approx(0.6), True)
     assert math.exp(b) == pytest.approx(0.2)
     assert (c, never) == (-math.inf, False)
@@ -107,20 +107,20 @@ def test_letters_with_and_without_a_space() -> None:
 
 def test_letters_that_were_not_told() -> None:
     with pytest.raises(MissingLogprobsError, match="none of the letters is among the 4 likeliest"):
-        loglikelihood.letters(Logprobs(["A"], [-1.0], [True], top=[TOP]), [" X"])
+        loglikelihood.score_letters(Logprobs(["A"], [-1.0], [True], top=[TOP]), [" X"])
     with pytest.raises(MissingLogprobsError, match="no likeliest tokens"):
-        loglikelihood.letters(Logprobs(["A"], [-1.0], [True]), [" A"])
+        loglikelihood.score_letters(Logprobs(["A"], [-1.0], [True]), [" A"])
 
 
 ONE = {"max_tokens": 1, "temperature": 0}
 WHOLE = {**ONE, "stream": False}
-TEXT = EvalRequest(id="t", mode="loglikelihood", asked="Q:", continuation=" four")
-CHAT = EvalRequest(id="t", mode="loglikelihood", asked=[{"role": "user", "content": "Q"}], continuation="four")
+TEXT = EvalRequest(id="t", mode="loglikelihood", prompt="Q:", continuation=" four")
+CHAT = EvalRequest(id="t", mode="loglikelihood", prompt=[{"role": "user", "content": "Q"}], continuation="four")
 PREFIX = EvalRequest(
-    id="t", mode="loglikelihood", asked=[{"role": "assistant", "content": "It is"}], continuation=" four"
+    id="t", mode="loglikelihood", prompt=[{"role": "assistant", "content": "It is"}], continuation=" four"
 )
-IDS = EvalRequest(id="t", mode="loglikelihood", asked="Q:", continuation=" four", tokens=[1, 2, 3], context=2)
-LETTERS = EvalRequest(id="t", mode="letters", asked="Q:", letters=[" A"])
+IDS = EvalRequest(id="t", mode="loglikelihood", prompt="Q:", continuation=" four", tokens=[1, 2, 3], context_tokens=2)
+LETTERS = EvalRequest(id="t", mode="letters", prompt="Q:", letters=[" A"])
 OPEN = {"add_generation_prompt": False, "continue_final_message": True, "prompt_logprobs": 1, **WHOLE}
 BODIES = [
     (TEXT, LogprobMethod("echo"), {"prompt": "Q: four", "echo": True, "logprobs": 1, **WHOLE}),
@@ -143,7 +143,7 @@ BODIES = [
     ),
     (LETTERS, LogprobMethod("letters", top=5), {"prompt": "Q:", "logprobs": 5, **ONE}),
     (
-        EvalRequest(id="t", mode="letters", asked=[{"role": "user", "content": "Q"}], letters=["A"]),
+        EvalRequest(id="t", mode="letters", prompt=[{"role": "user", "content": "Q"}], letters=["A"]),
         LogprobMethod("letters", "chat"),
         {"messages": [{"role": "user", "content": "Q"}], "logprobs": True, "top_logprobs": 20, **ONE},
     ),
@@ -158,6 +158,6 @@ def test_requests(wanted: EvalRequest, way: LogprobMethod, body: dict[str, objec
 def test_records_say_it_or_not() -> None:
     record = Record(index=0, prompt="t", scheduled=0, end=1, logprobs=told("Q", ":", " four"))
     silent = Record(index=0, prompt="t", scheduled=0, end=1)
-    assert loglikelihood.judged(record, TEXT) == [(-2.0, False)]
+    assert loglikelihood.from_record(record, TEXT) == [(-2.0, False)]
     with pytest.raises(MissingLogprobsError, match="no log-probabilities"):
-        loglikelihood.judged(silent, TEXT)
+        loglikelihood.from_record(silent, TEXT)

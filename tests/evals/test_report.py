@@ -18,8 +18,8 @@ from loadstone.evals.output import csv as accuracy_csv
 from loadstone.evals.output import page as accuracy
 from loadstone.evals.output import report, results
 from loadstone.evals.output.items_csv import Timing
-from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.output.lm_eval_samples import EvalMetadata
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.report import html, markdown
 from loadstone.report.page import Page, Prose, Table
 from loadstone.samples import ItemResponses
@@ -51,8 +51,8 @@ def planted(right: int, wrong: int = 0, failed: int = 0, cut: int = 0, unparsed:
 def evaluated(folder: Path, *answers: Iterator[ItemResponses], names: str = "ab", **more: object) -> Path:
     parts = [(TaskSetup(task=task(name), mode="generation", shots=5, sha256={"test.jsonl": "ab" * 32}), each)
              for name, each in zip(names, answers, strict=False)]  # fmt: skip
-    about = About(model="org/m", began=0.0, took=1.0)
-    results.finish(run_folder.RunFolder(folder), about, parts, GROUPS, TIME, target={"both": 0.5}, **more)  # type: ignore[arg-type]
+    about = EvalMetadata(model="org/m", began=0.0, took=1.0)
+    results.write_results(run_folder.RunFolder(folder), about, parts, GROUPS, TIME, target={"both": 0.5}, **more)  # type: ignore[arg-type]
     return folder
 
 
@@ -83,7 +83,7 @@ def test_what_is_no_fault_of_the_model_is_told_loudly(tmp_path: Path) -> None:
     assert cut.startswith("12 of 100 answers (12.00%) were cut at their length limit")
     assert unparsed.startswith("3 of 100 answers (3.00%) ended without anything that could be read")
     row = dict(zip(table(page, "Tasks").columns, table(page, "Tasks").rows[0], strict=True))
-    assert [row[name] for name in accuracy.SHARES] == ["60.00%", "20.00%", "3.00%", "12.00%", "5.00%"]
+    assert [row[name] for name in accuracy.OUTCOMES] == ["60.00%", "20.00%", "3.00%", "12.00%", "5.00%"]
     assert row["over answered"] == "72.29%"
 
 
@@ -118,8 +118,10 @@ def test_several_passes_have_a_table(tmp_path: Path) -> None:
 
 
 def test_predictions_alone_are_no_figures(tmp_path: Path) -> None:
-    setup = TaskSetup(task=SUMS, mode="generation", judged=False)
-    results.finish(run_folder.RunFolder(tmp_path), About(model="m", began=0, took=0), [(setup, planted(3))], [], TIME)
+    setup = TaskSetup(task=SUMS, mode="generation", scored=False)
+    results.write_results(
+        run_folder.RunFolder(tmp_path), EvalMetadata(model="m", began=0, took=0), [(setup, planted(3))], [], TIME
+    )
     page = report.page(tmp_path)
     assert page.lead.text == "3 items were asked and their answers kept; nothing was judged."
     assert table(page, "Tasks").rows[0][1] == "-"
@@ -161,8 +163,8 @@ def test_the_report_is_written_as_markdown_and_as_a_page(tmp_path: Path) -> None
 def test_foreign_text_stays_text(tmp_path: Path) -> None:
     evil = msgspec.structs.replace(task("<script>"), title="<script>alert(1)</script>")
     setup = TaskSetup(task=evil, mode="generation")
-    about = About(model="<img src=x>\x1b[31m", began=0, took=0)
-    results.finish(run_folder.RunFolder(tmp_path), about, [(setup, planted(1))], [], TIME)
+    about = EvalMetadata(model="<img src=x>\x1b[31m", began=0, took=0)
+    results.write_results(run_folder.RunFolder(tmp_path), about, [(setup, planted(1))], [], TIME)
     drawn = html.draw(report.page(tmp_path))
     assert "<script>alert" not in drawn
     assert "<img" not in drawn
@@ -196,7 +198,7 @@ def test_report_and_score_on_the_command_line(tmp_path: Path, capsys: pytest.Cap
     capsys.readouterr()
     assert main(["score", str(folder), "-o", str(tmp_path / "again"), "--only", "0-1"]) == 0
     told = capsys.readouterr()
-    assert "All 4 items are worth what the files say." in told.out
+    assert "All 4 items have the same scores as in the files." in told.out
     assert (tmp_path / "again/report.html").is_file()
     assert main(["score", str(folder), "-o", str(tmp_path / "again")]) == 2
     assert "again" in capsys.readouterr().err

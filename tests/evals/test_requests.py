@@ -11,10 +11,10 @@ import pytest
 
 from loadstone.errors import UsageError
 from loadstone.evals.data import samples
-from loadstone.evals.data.samples import Which
+from loadstone.evals.data.samples import SampleSelection
 from loadstone.evals.requests import build
 from loadstone.evals.requests.build import RequestOptions
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.tasks.spec import Generation
 from support import eval_tasks
 
@@ -25,95 +25,99 @@ SHOTS = [("Q: one\nA:", "1"), ("Q: two\nA:", "2")]
 class Put:
     """What is asked, and the text that lm-eval 0.4.13 makes of it (fewshot_context, without a chat template)."""
 
-    asked: Asked
+    asked: Question
     text: str
     system: str | None = None
 
 
 PUT = [
-    Put(Asked(query="Q: x\nA:"), "Q: x\nA:"),
-    Put(Asked(query="Q: x\nA:", description="Add up.\n\n"), "Add up.\n\nQ: x\nA:"),
-    Put(Asked(query="Q: x\nA:", shots=SHOTS), "Q: one\nA: 1\n\nQ: two\nA: 2\n\nQ: x\nA:"),
-    Put(Asked(query="x", shots=[("a", "b")], delimiter="\n", between="\n"), "a\nb\nx"),
-    Put(Asked(query="x", prefix="The answer is"), "x The answer is"),
-    Put(Asked(query="x\n", prefix="The answer is"), "x\nThe answer is"),
-    Put(Asked(query="x", shots=[("a", "b")], prefix="So:"), "a So: b\n\nx So:"),
-    Put(Asked(query="x", shots=[("a\n", "b")], prefix="So:\n"), "a\nSo:\nb\n\nx So:\n"),
-    Put(Asked(query="x", description="D.", between="\n\n"), "Be brief.\n\nD.x", system="Be brief."),
-    Put(Asked(query="x", description="D.\n"), "Be brief.\n\nD.\nx", system="Be brief."),
-    Put(Asked(query="x"), "Be brief.x", system="Be brief."),
+    Put(Question(query="Q: x\nA:"), "Q: x\nA:"),
+    Put(Question(query="Q: x\nA:", description="Add up.\n\n"), "Add up.\n\nQ: x\nA:"),
+    Put(Question(query="Q: x\nA:", shots=SHOTS), "Q: one\nA: 1\n\nQ: two\nA: 2\n\nQ: x\nA:"),
+    Put(Question(query="x", shots=[("a", "b")], delimiter="\n", between="\n"), "a\nb\nx"),
+    Put(Question(query="x", prefix="The answer is"), "x The answer is"),
+    Put(Question(query="x\n", prefix="The answer is"), "x\nThe answer is"),
+    Put(Question(query="x", shots=[("a", "b")], prefix="So:"), "a So: b\n\nx So:"),
+    Put(Question(query="x", shots=[("a\n", "b")], prefix="So:\n"), "a\nSo:\nb\n\nx So:\n"),
+    Put(Question(query="x", description="D.", between="\n\n"), "Be brief.\n\nD.x", system="Be brief."),
+    Put(Question(query="x", description="D.\n"), "Be brief.\n\nD.\nx", system="Be brief."),
+    Put(Question(query="x"), "Be brief.x", system="Be brief."),
 ]
 
 
 @pytest.mark.parametrize("put", PUT, ids=lambda put: repr(put.text))
 def test_a_text_is_put_together_as_by_lm_eval(put: Put) -> None:
-    assert build.text(put.asked, put.system) == put.text
+    assert build.as_text(put.asked, put.system) == put.text
 
 
 def test_messages_have_the_examples_before_the_question() -> None:
-    asked = Asked(query="Q: x\nA:", shots=SHOTS, description="Add up.")
+    asked = Question(query="Q: x\nA:", shots=SHOTS, description="Add up.")
     system = {"role": "system", "content": "Be brief.\n\nAdd up."}
-    assert build.messages(asked, "Be brief.") == [
+    assert build.as_messages(asked, "Be brief.") == [
         system, {"role": "user", "content": "Q: one\nA: 1\n\nQ: two\nA: 2\n\nQ: x\nA:"},
     ]  # fmt: skip
 
 
 def test_messages_have_the_examples_as_turns_where_asked_for() -> None:
-    asked = Asked(query="x", shots=[("a", "b")], prefix="So:")
-    said = [(message["role"], message["content"]) for message in build.messages(asked, multiturn=True)]
+    asked = Question(query="x", shots=[("a", "b")], prefix="So:")
+    said = [(message["role"], message["content"]) for message in build.as_messages(asked, multiturn=True)]
     assert said == [("user", "a"), ("assistant", "So: b"), ("user", "x"), ("assistant", "So:")]
 
 
 def test_what_the_answer_begins_with_is_the_assistants() -> None:
-    said = build.messages(Asked(query="x", shots=[("a", "b")], prefix="So:"))
+    said = build.as_messages(Question(query="x", shots=[("a", "b")], prefix="So:"))
     assert said == [{"role": "user", "content": "a So: b\n\nx"}, {"role": "assistant", "content": "So:"}]
 
 
 def _sample(**changes: Any) -> Sample:
     usual = Sample(
-        task="t", doc_id=7, doc={}, target="Paris", ask=Asked(query="Q:"), choices=["Rome", "Paris"], gold=[1]
+        task="t", doc_id=7, doc={}, target="Paris", ask=Question(query="Q:"), choices=["Rome", "Paris"], gold=[1]
     )
     return msgspec.structs.replace(usual, **changes)
 
 
 def test_a_choice_has_a_request_for_each_continuation() -> None:
-    made = build.item(_sample(), RequestOptions(mode="loglikelihood", form="text"))
-    assert [[one.id for one in passes] for passes in made.wanted] == [["t:7/0"], ["t:7/1"]]
-    assert [passes[0].continuation for passes in made.wanted] == [" Rome", " Paris"]
-    assert made.wanted[0][0].asked == "Q:"
+    made = build.build_item(_sample(), RequestOptions(mode="loglikelihood", form="text"))
+    assert [[one.id for one in passes] for passes in made.requests] == [["t:7/0"], ["t:7/1"]]
+    assert [passes[0].continuation for passes in made.requests] == [" Rome", " Paris"]
+    assert made.requests[0][0].prompt == "Q:"
 
 
 def test_letters_are_asked_for_in_one_request() -> None:
-    ((one,),) = build.item(_sample(choices=["A", "B"]), RequestOptions(mode="letters", form="text")).wanted
+    ((one,),) = build.build_item(_sample(choices=["A", "B"]), RequestOptions(mode="letters", form="text")).requests
     assert (one.id, one.letters) == ("t:7", [" A", " B"])
 
 
 @pytest.mark.parametrize(("prefix", "continuation"), [("", "Rome"), ("So:", " Rome"), ("So: ", "Rome")])
 def test_a_turn_begins_with_its_continuation(prefix: str, continuation: str) -> None:
     """As in lm-eval's construct_requests with a chat template."""
-    made = build.item(_sample(ask=Asked(query="Q:", prefix=prefix)), RequestOptions(mode="loglikelihood"))
-    assert made.wanted[0][0].continuation == continuation
+    made = build.build_item(_sample(ask=Question(query="Q:", prefix=prefix)), RequestOptions(mode="loglikelihood"))
+    assert made.requests[0][0].continuation == continuation
 
 
 def test_the_first_pass_has_the_same_id_however_many_there_are() -> None:
-    one = build.item(_sample(), RequestOptions(mode="generation", settings={"temperature": 0.6}))
-    three = build.item(_sample(), RequestOptions(mode="generation", settings={"temperature": 0.6}, repeat=3))
-    assert one.wanted[0][0] == three.wanted[0][0]
-    assert [wanted.id for wanted in three.wanted[0]] == ["t:7", "t:7#1", "t:7#2"]
-    assert [wanted.settings["seed"] for wanted in three.wanted[0]] == [1234, 1235, 1236]
+    one = build.build_item(_sample(), RequestOptions(mode="generation", settings={"temperature": 0.6}))
+    three = build.build_item(_sample(), RequestOptions(mode="generation", settings={"temperature": 0.6}, repeat=3))
+    assert one.requests[0][0] == three.requests[0][0]
+    assert [wanted.id for wanted in three.requests[0]] == ["t:7", "t:7#1", "t:7#2"]
+    assert [wanted.settings["seed"] for wanted in three.requests[0]] == [1234, 1235, 1236]
 
 
 def test_greedy_answers_need_no_seed() -> None:
-    ((one,),) = build.item(_sample(), RequestOptions(mode="generation", settings={"temperature": 0.0})).wanted
+    ((one,),) = build.build_item(_sample(), RequestOptions(mode="generation", settings={"temperature": 0.0})).requests
     assert one.settings == {"temperature": 0.0}
 
 
 def test_a_generation_is_the_tasks_but_for_what_is_asked() -> None:
-    spec = Generation(template="t", filters=(), stop=("Q:",), tokens=64, settings={"top_p": 0.9})
+    spec = Generation(template="t", filters=(), stop=("Q:",), max_tokens=64, settings={"top_p": 0.9})
     task = msgspec.structs.replace(eval_tasks.SUMS, generation=spec)
-    assert build.generation(task, {}) == {"max_tokens": 64, "temperature": 0.0, "stop": ["Q:"], "top_p": 0.9}
-    assert build.generation(task, {"temperature": 1, "stop": []}) == {"max_tokens": 64, "temperature": 1, "top_p": 0.9}
-    assert "max_tokens" not in build.generation(task, {"max_completion_tokens": 9})
+    assert build.generation_settings(task, {}) == {"max_tokens": 64, "temperature": 0.0, "stop": ["Q:"], "top_p": 0.9}
+    assert build.generation_settings(task, {"temperature": 1, "stop": []}) == {
+        "max_tokens": 64,
+        "temperature": 1,
+        "top_p": 0.9,
+    }
+    assert "max_tokens" not in build.generation_settings(task, {"max_completion_tokens": 9})
 
 
 @pytest.mark.parametrize(("seen", "sent"), [(None, "abcd"), (0, "abcd"), (4, "abcd"), (5, "abcde")])
@@ -124,8 +128,8 @@ def test_no_more_stop_texts_are_sent_than_the_server_takes(seen: int | None, sen
 
 
 def test_an_answer_ends_at_the_first_of_all_its_stop_texts() -> None:
-    assert build.stopped("4\n\nQ: 5 + 5", {"stop": ["Q:", "\n\n", ""]}) == "4"
-    assert build.stopped("4", {"stop": ["Q:"]}) == build.stopped("4", {}) == "4"
+    assert build.cut_at_stop("4\n\nQ: 5 + 5", {"stop": ["Q:", "\n\n", ""]}) == "4"
+    assert build.cut_at_stop("4", {"stop": ["Q:"]}) == build.cut_at_stop("4", {}) == "4"
 
 
 DOCS = [{"question": f"{n}", "answer": n} for n in range(20)]
@@ -134,7 +138,7 @@ POOL = [{"question": f"shot {n}", "answer": n} for n in range(9)]
 
 def _shots(limit: float | None = None, pool: list[dict[str, Any]] = POOL, draw: str = "random", **which: Any) -> Any:
     task = msgspec.structs.replace(eval_tasks.SUMS, draw=draw)
-    made = samples.samples(task, "generation", DOCS, pool, Which(limit=limit, **which))
+    made = samples.select_samples(task, "generation", DOCS, pool, SampleSelection(limit=limit, **which))
     return {sample.doc_id: [answer for _, answer in sample.ask.shots] for sample in made}
 
 
@@ -154,7 +158,7 @@ def test_examples_from_the_same_split_leave_the_row_itself_out() -> None:
 
 def test_examples_are_drawn_anew_where_rows_are_twice_in_the_split() -> None:
     twins = [{"question": "same", "answer": 1}] * 3 + [{"question": "other", "answer": n} for n in (7, 8)]
-    made = samples.samples(eval_tasks.SUMS, "generation", twins, twins, Which())
+    made = samples.select_samples(eval_tasks.SUMS, "generation", twins, twins, SampleSelection())
     assert sorted(answer for _, answer in made[0].ask.shots) == ["7", "8"]
 
 
@@ -170,10 +174,10 @@ def test_the_first_examples_are_those_of_the_split() -> None:
 
 
 def test_fixed_examples_are_as_many_as_there_are() -> None:
-    task = msgspec.structs.replace(eval_tasks.SUMS, draw="fixed", fixed=(("a", "1"), ("b", "2"), ("c", "3")))
-    (first, *_) = samples.samples(task, "generation", DOCS, DOCS, Which(num_fewshot=9))
-    assert first.ask.shots == list(task.fixed)
-    assert samples.shots_of(task, 1) == 1
+    task = msgspec.structs.replace(eval_tasks.SUMS, draw="fixed", fixed_shots=(("a", "1"), ("b", "2"), ("c", "3")))
+    (first, *_) = samples.select_samples(task, "generation", DOCS, DOCS, SampleSelection(num_fewshot=9))
+    assert first.ask.shots == list(task.fixed_shots)
+    assert samples.shot_count(task, 1) == 1
 
 
 def test_more_examples_than_rows_are_refused() -> None:
@@ -188,7 +192,7 @@ def test_a_limit_is_a_number_or_a_share(limit: float | None, count: int) -> None
 
 def test_rows_that_are_not_the_tasks_keep_their_numbers() -> None:
     odd = msgspec.structs.replace(eval_tasks.SUMS, keep=lambda doc: doc["answer"] % 2 == 1, shots=0)
-    made = samples.samples(odd, "generation", DOCS, DOCS, Which(limit=2))
+    made = samples.select_samples(odd, "generation", DOCS, DOCS, SampleSelection(limit=2))
     assert [sample.doc_id for sample in made] == [1, 3]
 
 

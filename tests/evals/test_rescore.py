@@ -12,11 +12,11 @@ import pytest
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
-from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.rescore import rescore as rescoring
-from loadstone.evals.rescore.rescore import Change, Rescored, RescoreOptions
+from loadstone.evals.rescore.rescore import MetricChange, RescoreOptions, RescoreResult
 from loadstone.evals.rescore.samples_file import SamplesFile
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import ItemResponses
 from loadstone.tasks import catalogue
 from support.eval_items import SUMS, said
@@ -28,16 +28,16 @@ captured = pytest.mark.skipif(not CAPTURES.exists(), reason="lm-eval's captured 
 Line = dict[str, Any]
 
 
-def rescore(*paths: Path, folder: Path | None = None, **wish: str) -> Rescored:
+def rescore(*paths: Path, folder: Path | None = None, **wish: str) -> RescoreResult:
     return rescoring.rescore(paths, RescoreOptions(**wish), run_folder.RunFolder(folder) if folder else None, 0.0, TIME)
 
 
-def values(rescored: Rescored) -> dict[str, float]:
+def values(rescored: RescoreResult) -> dict[str, float]:
     return {f"{task.task} {figure.metric},{figure.filter}": figure.all.value
             for task in rescored.evaluation.tasks for figure in task.figures}  # fmt: skip
 
 
-def same(change: Change) -> bool:
+def same(change: MetricChange) -> bool:
     return change.gained == change.lost == 0
 
 
@@ -83,7 +83,7 @@ def text(number: int, **changed: Any) -> Line:
 
 
 def written(path: Path, lines: Iterable[Line]) -> Path:
-    path.write_bytes(b"".join(map(lm_eval_samples.dumped, lines)))
+    path.write_bytes(b"".join(map(lm_eval_samples.encode_line, lines)))
     return path
 
 
@@ -123,7 +123,7 @@ def test_lines_belong_together_by_item_wherever_they_stand(tmp_path: Path) -> No
     for _number in range(3):
         shuffled = [line | {"target": "0"} if line["doc_id"] == 0 else line for line in shuffled]
     log = SamplesFile("t", [written(tmp_path / "x.jsonl", shuffled)])
-    assert [(one.answered.doc_id, len(one.answered.responses)) for one in log] == [(1, 3), (0, 3), (2, 3)]
+    assert [(one.responses.doc_id, len(one.responses.responses)) for one in log] == [(1, 3), (0, 3), (2, 3)]
 
 
 def test_filters_of_one_item_are_one_item(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_further_lines_of_an_item_are_further_passes(tmp_path: Path) -> None:
     line = text(0)
     log = SamplesFile("t", [written(tmp_path / "x.jsonl", [line, line | {"resps": [["again"]]}])])
     (only,) = log
-    assert only.answered.responses == [["so it is 4", "again"]]
+    assert only.responses.responses == [["so it is 4", "again"]]
 
 
 def test_passes_on_lines_of_their_own_all_count(tmp_path: Path) -> None:
@@ -192,14 +192,14 @@ def evaluated(folder: Path) -> Path:
     answered: list[ItemResponses] = [said("It is 4"), said(None, doc_id=1), said("5, or", doc_id=2, finish="length"),
                                 said("", doc_id=3), said("4", "5", doc_id=4)][:4]  # fmt: skip
     setup = TaskSetup(task=SUMS, mode="generation", original=1319, shots=5)
-    about = About(model="org/m", began=0.0, took=1.0)
-    results.finish(run_folder.RunFolder(folder), about, [(setup, answered)], [], TIME)
+    about = EvalMetadata(model="org/m", began=0.0, took=1.0)
+    results.write_results(run_folder.RunFolder(folder), about, [(setup, answered)], [], TIME)
     return folder
 
 
 def test_ours_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outcomes too, which lm-eval's layout does not know; the same lines again."""
-    monkeypatch.setattr(catalogue, "find", lambda names: catalogue.Selection([SUMS], []))
+    monkeypatch.setattr(catalogue, "load_instance", lambda names: catalogue.Selection([SUMS], []))
     before = evaluated(tmp_path / "a")
     found = rescore(before, folder=tmp_path / "b")
     (task,) = found.evaluation.tasks
@@ -235,7 +235,9 @@ def test_only_some_are_judged(tmp_path: Path) -> None:
 )
 def test_a_broken_line_is_named(line: bytes, said_: str, tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    path.write_bytes(b"".join(map(lm_eval_samples.dumped, [text(0), text(1)])) + line + lm_eval_samples.dumped(text(3)))
+    path.write_bytes(
+        b"".join(map(lm_eval_samples.encode_line, [text(0), text(1)])) + line + lm_eval_samples.encode_line(text(3))
+    )
     with pytest.raises(UsageError, match=f"x.jsonl, {said_}" if said_.startswith("line") else said_):
         rescore(path)
 

@@ -35,7 +35,7 @@ def laid(folder: Path, *names: str) -> Path:
 
 
 def found(data: Data, root: Path, *, shots: bool = False) -> list[str]:
-    return [row["from"] for row in library.rows(data, str(root), shots=shots).docs]
+    return [row["from"] for row in library.load_rows(data, str(root), shots=shots).docs]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_examples_come_from_their_own_files(tmp_path: Path) -> None:
 
 def test_examples_that_are_in_no_split_are_looked_for_in_files_alone(tmp_path: Path) -> None:
     laid(tmp_path, "quiz/test.jsonl", "quiz/train.jsonl")
-    data = Data(path="org/quiz", shots_files=("prompts.txt",), parse=lambda text: [{"from": text.strip()}])
+    data = Data(path="org/quiz", shots_files=("prompts.txt",), parse_shots=lambda text: [{"from": text.strip()}])
     with pytest.raises(UsageError) as info:
         found(data, tmp_path, shots=True)
     assert str(info.value) == (
@@ -221,7 +221,7 @@ def test_examples_that_are_in_no_split_are_looked_for_in_files_alone(tmp_path: P
         " another --data-dir, or --data-dir bundled for a small set of our own, or --num-fewshot 0 to ask without"
     )
     with pytest.raises(UsageError, match=r"on the hub: give --data-dir DIR with prompts\.txt"):
-        library.rows(data, None, shots=True)
+        library.load_rows(data, None, shots=True)
     (tmp_path / "quiz" / "prompts.txt").write_text("one\n")
     assert found(data, tmp_path, shots=True) == ["one"]
 
@@ -251,7 +251,7 @@ def test_every_format_gives_the_same_rows(name: str, text: str, packed: bool, tm
     file = tmp_path / "x" / (name + (".gz" if packed else ""))
     file.parent.mkdir()
     file.write_bytes(raw)
-    rows = library.rows(Data(path="org/x", files=(name,)), str(tmp_path))
+    rows = library.load_rows(Data(path="org/x", files=(name,)), str(tmp_path))
     assert (rows.docs, rows.files, rows.origin) == (ROWS, [str(file)], "files")
     assert rows.sha256 == hashlib.sha256(raw).hexdigest(), "what sha256sum says of the file"
 
@@ -259,26 +259,26 @@ def test_every_format_gives_the_same_rows(name: str, text: str, packed: bool, tm
 def test_parquet(tmp_path: Path) -> None:
     (tmp_path / "quiz").mkdir()
     parquet(tmp_path / "quiz/test-00000-of-00001.parquet")
-    assert library.rows(QUIZ, str(tmp_path)).docs == ROWS
+    assert library.load_rows(QUIZ, str(tmp_path)).docs == ROWS
 
 
 def test_rows_inside_an_object_and_tables_without_a_head(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"canary": "x", "examples": ROWS}))
     (tmp_path / "b.csv").write_text('a,1\n"b, c",2\n')
-    assert library.rows(Data(path="x/y", files=("a.json",), field="examples"), str(tmp_path)).docs == ROWS
+    assert library.load_rows(Data(path="x/y", files=("a.json",), rows_field="examples"), str(tmp_path)).docs == ROWS
     bare = Data(path="x/y", files=("b.csv",), columns=("q", "n"))
-    assert library.rows(bare, str(tmp_path)).docs == ROWS
+    assert library.load_rows(bare, str(tmp_path)).docs == ROWS
     (tmp_path / "b.csv").write_text('q,n\na,1\n"b, c",2\n')
-    assert library.rows(bare, str(tmp_path)).docs == ROWS, "a head that says the same is none of the rows"
+    assert library.load_rows(bare, str(tmp_path)).docs == ROWS, "a head that says the same is none of the rows"
 
 
 def test_rows_are_brought_into_the_schema(tmp_path: Path) -> None:
     laid(tmp_path, "quiz/test.jsonl")
-    several = Data(path="org/quiz", rows=lambda row: [row, row], row=lambda row: {"seen": row["from"]})
-    assert library.rows(several, str(tmp_path)).docs == [{"seen": "quiz/test.jsonl"}] * 2
+    several = Data(path="org/quiz", expand_row=lambda row: [row, row], convert_row=lambda row: {"seen": row["from"]})
+    assert library.load_rows(several, str(tmp_path)).docs == [{"seen": "quiz/test.jsonl"}] * 2
     (tmp_path / "a.txt").write_text("one\ntwo\n")
-    parsed = Data(path="x/y", shots_files=("a.txt",), parse=lambda text: [{"q": each} for each in text.split()])
-    assert library.rows(parsed, str(tmp_path), shots=True).docs == [{"q": "one"}, {"q": "two"}]
+    parsed = Data(path="x/y", shots_files=("a.txt",), parse_shots=lambda text: [{"q": each} for each in text.split()])
+    assert library.load_rows(parsed, str(tmp_path), shots=True).docs == [{"q": "one"}, {"q": "two"}]
 
 
 @pytest.mark.parametrize(
@@ -307,23 +307,23 @@ def test_a_bad_row_names_its_file_and_line(name: str, raw: bytes, says: str, tmp
     (tmp_path / "quiz").mkdir()
     (tmp_path / "quiz" / name).write_bytes(raw)
     with pytest.raises(UsageError) as info:
-        library.rows(Data(path="org/quiz", row=lambda row: {"q": int(row["q"])}), str(tmp_path))
+        library.load_rows(Data(path="org/quiz", convert_row=lambda row: {"q": int(row["q"])}), str(tmp_path))
     assert says in str(info.value)
 
 
 def test_what_is_missing_is_said_with_what_to_type(tmp_path: Path) -> None:
     data = Data(path="cais/mmlu", config="anatomy", files=("data/test/{config}_test.csv",), benchmark="mmlu")
     with pytest.raises(UsageError) as info:
-        library.rows(data, str(tmp_path))
+        library.load_rows(data, str(tmp_path))
     assert str(info.value) == (
         f"no data of cais/mmlu (anatomy), split test, in {tmp_path}: looked for mmlu/data/test/anatomy_test.csv,"
         " cais/mmlu/anatomy/test*.{jsonl,json,csv,parquet}; put one of them there, give another --data-dir, or"
         " --data-dir bundled for a small set of our own"
     )
     with pytest.raises(UsageError, match="no folder '/nowhere' with data: give --data-dir DIR"):
-        library.rows(data, "/nowhere")
+        library.load_rows(data, "/nowhere")
     with pytest.raises(UsageError, match="the small sets that come with Loadstone have no data of cais/mmlu"):
-        library.rows(data, "bundled")
+        library.load_rows(data, "bundled")
 
 
 def test_the_cache_of_the_hub_comes_before_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +333,7 @@ def test_the_cache_of_the_hub_comes_before_its_library(tmp_path: Path, monkeypat
     (snapshots.parent / "refs").mkdir()
     (snapshots.parent / "refs" / "main").write_text("old")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    rows = library.rows(QUIZ, None)
+    rows = library.load_rows(QUIZ, None)
     assert rows.origin == "cache"
     assert rows.files == [str(snapshots / "old" / "test.jsonl")]
 
@@ -347,7 +347,7 @@ def test_the_library_is_asked_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return ROWS
 
     monkeypatch.setattr("loadstone.dataset.formats.huggingface.rows", rows)
-    got = library.rows(Data(path="org/quiz", config="a", split="validation"), None)
+    got = library.load_rows(Data(path="org/quiz", config="a", split="validation"), None)
     assert (got.docs, got.origin, got.files, asked) == (ROWS, "datasets", [], [("org/quiz", "a", "validation")])
     assert got.sha256 == hashlib.sha256(b'{"n":"1","q":"a"}\n{"n":"2","q":"b, c"}\n').hexdigest()
 
@@ -358,7 +358,7 @@ def test_the_library_is_asked_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(
         UsageError, match=r"^no data of org/quiz, split test, in the cache of the hub \(it is offline\): give"
     ):
-        library.rows(QUIZ, None)
+        library.load_rows(QUIZ, None)
 
 
 REAL = [
@@ -366,7 +366,7 @@ REAL = [
     (Data(path="HuggingFaceH4/MATH-500", files=("math500.jsonl",)), 500, None),
     (Data(path="Maxwell-Jia/AIME_2024", split="train", files=("aime24.json",)), 30, None),
     (Data(path="math-ai/aime25", files=("aime25.json",)), 30, None),
-    (Data(path="SaylorTwift/bbh", config="navigate", files=("{config}.json",), field="examples"), 250, None),
+    (Data(path="SaylorTwift/bbh", config="navigate", files=("{config}.json",), rows_field="examples"), 250, None),
     (Data(path="openai/openai_humaneval", files=("HumanEval.jsonl",)), 164, None),
     (Data(path="lmsys/x", benchmark="mt_bench", files=("question.jsonl",)), 80, None),
 ]
@@ -375,6 +375,6 @@ REAL = [
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real data of ../shared/data are not here")
 @pytest.mark.parametrize(("data", "count", "examples"), REAL, ids=lambda value: getattr(value, "path", None))
 def test_real_data(data: Data, count: int, examples: int | None) -> None:
-    assert len(library.rows(data, str(DATA)).docs) == count
+    assert len(library.load_rows(data, str(DATA)).docs) == count
     if examples:
-        assert len(library.rows(data, str(DATA), shots=True).docs) == examples
+        assert len(library.load_rows(data, str(DATA), shots=True).docs) == examples

@@ -15,7 +15,7 @@ import pytest
 
 from loadstone.errors import UsageError
 from loadstone.evals.scoring import sandbox
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from support import hostile_programs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux confines programs")
@@ -32,7 +32,7 @@ EXPECTED = {
     "hard exit": "exited", "exit": "raised", "own token": "exited", "memory": "memory", "crash": "killed",
     "prints for ever": "output", "big file": "raised", "network": "raised",
 }  # fmt: skip
-ITEM = Sample(task="humaneval", doc_id=3, doc={}, target="", ask=Asked(query=""))
+ITEM = Sample(task="humaneval", doc_id=3, doc={}, target="", ask=Question(query=""))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def tried(name: str, places: dict[str, Any], means: sandbox.Means | None = None)
         hostile_programs.program(name, mark, **places), seconds=SHORT if name in LONG else 20, means=means
     )
     assert not verdict.passed, verdict
-    assert verdict.how != "unrun", verdict
+    assert verdict.ending != "unrun", verdict
     assert not left(mark)
     assert not Path(places["outside"]).exists()
     assert Path(places["secret"]).read_text("utf-8") == "hidden"
@@ -91,7 +91,7 @@ def tried(name: str, places: dict[str, Any], means: sandbox.Means | None = None)
 def test_a_hostile_program_is_contained_and_counted_as_wrong(name: str, places: dict[str, Any]) -> None:
     means = had("namespaces", "seccomp")
     verdict = tried(name, places, means)
-    assert verdict.how == EXPECTED.get(name, verdict.how)
+    assert verdict.ending == EXPECTED.get(name, verdict.ending)
 
 
 @pytest.mark.parametrize("name", ["daemon", "network", "reads a secret"])
@@ -129,19 +129,19 @@ def test_without_namespaces_and_filter_a_daemon_is_still_swept_away(places: dict
 )  # fmt: skip
 def test_what_becomes_of_a_program(program: str, how: str, said: str) -> None:
     verdict = sandbox.run(program, seconds=20)
-    assert verdict.how == how, verdict
-    assert said in verdict.said
+    assert verdict.ending == how, verdict
+    assert said in verdict.output
     assert verdict.passed == (how == "passed")
 
 
 def test_the_same_program_sees_the_same_hashes_again() -> None:
     verdicts = sandbox.run_all(["print(hash('a'))"] * 2)
-    assert len({verdict.said for verdict in verdicts}) == 1
+    assert len({verdict.output for verdict in verdicts}) == 1
 
 
 def test_verdicts_come_in_the_order_of_the_programs() -> None:
     programs = ["import time\ntime.sleep(.2)", "assert 0", "print(1)"]
-    assert [verdict.how for verdict in sandbox.run_all(programs, at_once=3)] == ["passed", "raised", "passed"]
+    assert [verdict.ending for verdict in sandbox.run_all(programs, at_once=3)] == ["passed", "raised", "passed"]
 
 
 def test_nothing_stays_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,31 +156,31 @@ def test_a_sandbox_that_fails_says_so_and_condemns_nobody(monkeypatch: pytest.Mo
     broken = tmp_path / "guard.py"
     broken.write_text("raise SystemExit('broken')", "utf-8")
     sandbox.containment()
-    monkeypatch.setattr(sandbox, "GUARD", broken)
+    monkeypatch.setattr(sandbox, "CHILD", broken)
     verdict = sandbox.run("x = 1")
-    assert (verdict.how, verdict.said) == ("unrun", "broken")
+    assert (verdict.ending, verdict.output) == ("unrun", "broken")
     with pytest.raises(UsageError, match="the sandbox failed at item 3 of humaneval: broken; all answers are kept"):
-        sandbox.Runs()("x = 1", ITEM)
+        sandbox.ProgramRunner()("x = 1", ITEM)
 
 
 def test_programs_run_ahead_are_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = sandbox.Runs(at_once=2)
-    runs.ahead(["x = 1", "assert 0", "x = 1"])
+    runs = sandbox.ProgramRunner(at_once=2)
+    runs.run_ahead(["x = 1", "assert 0", "x = 1"])
     assert len(runs.verdicts) == 2
     assert runs.confined == {"by": [*sandbox.containment().means, "limits"], "open": sandbox.containment().open}
-    assert sandbox.Runs().confined == {}
+    assert sandbox.ProgramRunner().confined == {}
     monkeypatch.setattr(sandbox, "run", None)
     assert runs("x = 1", ITEM) == {"pass@1": 1.0}
     assert runs("assert 0", ITEM) == {"pass@1": 0.0}
 
 
 def test_code_is_run_only_where_that_was_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox.demand(True)
+    sandbox.check_allowed(True)
     with pytest.raises(UsageError, match=r"humaneval is scored by running .* say --allow-code-execution"):
-        sandbox.demand(False)
+        sandbox.check_allowed(False)
     monkeypatch.setattr(sandbox.os, "name", "nt")
     with pytest.raises(UsageError, match="only on Linux and macOS: say --predict-only"):
-        sandbox.demand(True)
+        sandbox.check_allowed(True)
 
 
 def test_what_is_not_contained_is_said() -> None:

@@ -11,11 +11,11 @@ import pytest
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
-from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.rescore import rescore as rescoring
-from loadstone.evals.rescore.rescore import Rescored, RescoreOptions
+from loadstone.evals.rescore.rescore import RescoreOptions, RescoreResult
 from loadstone.evals.scoring import sandbox
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.records import Failure, Record
 from loadstone.samples import ItemResponses
 from loadstone.tasks import catalogue
@@ -37,7 +37,7 @@ def ran(folder: Path, answers: Iterable[tuple[str, str | None]]) -> Path:
     return folder
 
 
-def rescore(path: Path, **wish: object) -> Rescored:
+def rescore(path: Path, **wish: object) -> RescoreResult:
     return rescoring.rescore([path], RescoreOptions(**{"data": "bundled", **wish}), None, 0.0, TIME)  # type: ignore[arg-type]
 
 
@@ -70,7 +70,9 @@ def test_a_run_has_to_be_told_its_task(tmp_path: Path) -> None:
 def test_a_run_of_an_evaluation_is_that_evaluation(tmp_path: Path) -> None:
     setup, doc = TaskSetup(task=SUMS, mode="generation"), {"question": "2 + 2?", "answer": "4"}
     one = ItemResponses(task="sums", doc_id=0, doc=doc, target="4", arguments=[("?", {})], responses=[["4"]])
-    results.finish(run_folder.RunFolder(tmp_path), About(model="m", began=0, took=0), [(setup, [one])], [], TIME)
+    results.write_results(
+        run_folder.RunFolder(tmp_path), EvalMetadata(model="m", began=0, took=0), [(setup, [one])], [], TIME
+    )
     (tmp_path / "runs").mkdir()
     assert rescore(ran(tmp_path / "runs" / "1", [])).evaluation.tasks[0].items == 1
 
@@ -93,7 +95,7 @@ def test_programs_are_run_only_where_that_is_allowed(tmp_path: Path, monkeypatch
             asked.append(program)
             return {"pass@1": 1.0}
 
-    monkeypatch.setattr(sandbox, "Runs", Pretended)
+    monkeypatch.setattr(sandbox, "ProgramRunner", Pretended)
     (found,) = rescore(path, allow_code=True).evaluation.tasks
     assert found.figures[0].all.value == 1.0
     assert "return 1" in asked[0]

@@ -14,7 +14,7 @@ from loadstone.cli import flag_types
 from loadstone.config import files
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
-from loadstone.evals.settings import RETRIES, Eval, from_mapping, unlike
+from loadstone.evals.settings import RETRIES, Eval, differing_settings, from_mapping
 
 
 def one(**fields: Any) -> Eval:
@@ -109,11 +109,11 @@ def _shown(made: Eval) -> dict[str, Any]:
 def test_going_on_takes_the_same_questions_of_the_same_model() -> None:
     before = _shown(one(temperature=0.5, url="http://a", model="m", concurrency=8))
     same = one(temperature=0.5, url="http://a", model="m", concurrency=2, limit=9, repeat=3, retries=0, price_in=1)
-    assert unlike(before, _shown(same)) == []
+    assert differing_settings(before, _shown(same)) == []
     other = one(url="http://b", model="m", num_fewshot=1, **{"data-dir": "bundled"})
-    assert unlike(before, _shown(other)) == ["data-dir", "num-fewshot", "gen", "url"]
+    assert differing_settings(before, _shown(other)) == ["data-dir", "num-fewshot", "gen", "url"]
     scored = one(temperature=0.5, stage="score", output="x")
-    assert unlike(before, _shown(scored)) == []
+    assert differing_settings(before, _shown(scored)) == []
 
 
 def test_keys_are_not_written_down() -> None:
@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, text: st
 
 def test_fields_are_typed_as_for_lm_eval() -> None:
     typed = 'temperature=0.6,max_gen_toks=32,do_sample=true,until=["Q:",","],name=x y,seed=None,id="7"'
-    assert flag_types.pairs(typed) == {
+    assert flag_types.key_values(typed) == {
         "temperature": 0.6, "max_gen_toks": 32, "do_sample": True, "until": ["Q:", ","], "name": "x y", "seed": None,
         "id": "7",
     }  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loadstone.host import client_health, limits
-from loadstone.host.client_health import INTERVAL, ClientHealth, late
+from loadstone.host.client_health import INTERVAL, ClientHealth, sample_lags
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ from loadstone.host.client_health import INTERVAL, ClientHealth, late
     ],
 )
 def test_what_fell_due_during_a_block_is_late_as_well(now: int, found: list[int]) -> None:
-    assert list(late(0, now)) == found
-    assert list(late(1000, 1000 + now)) == found
+    assert list(sample_lags(0, now)) == found
+    assert list(sample_lags(1000, 1000 + now)) == found
 
 
 def watched(block: float, send_lags: list[int]) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import bleu_rouge, choice, letter
 from loadstone.tasks import gpqa_diamond, mmlu
 from support.paths import TESTS
@@ -23,7 +23,9 @@ def cases(name: str) -> list[Case]:
 def sample(case: Case) -> Sample:
     doc = case.get("doc", {"choices": case.get("choices", [])})
     gold, target = case.get("gold", []), case.get("target", "")
-    return Sample(task="t", doc_id=0, doc=doc, target=target, ask=Asked(query=""), choices=case["choices"], gold=gold)
+    return Sample(
+        task="t", doc_id=0, doc=doc, target=target, ask=Question(query=""), choices=case["choices"], gold=gold
+    )
 
 
 def said(case: Case) -> str:
@@ -33,17 +35,17 @@ def said(case: Case) -> str:
 @pytest.mark.parametrize("case", cases("letter"), ids=said)
 def test_the_letter_that_an_answer_means(case: Case) -> None:
     item = sample(case)
-    found = letter.letter(case["answer"], item)
+    found = letter.extract_letter(case["answer"], item)
     assert found == case["extracted"], case["why"]
-    assert (found is not None and letter.right(found, item)["exact_match"] == 1.0) == case["right"]
+    assert (found is not None and letter.score_letter(found, item)["exact_match"] == 1.0) == case["right"]
 
 
 @pytest.mark.parametrize("case", cases("letters"), ids=said)
 def test_all_letters_that_an_answer_states(case: Case) -> None:
     item = sample(case)
-    found = letter.letters(case["answer"], item)
+    found = letter.extract_letters(case["answer"], item)
     assert found == case["extracted"], case["why"]
-    assert (found is not None and letter.all_right(found, item)["exact_match"] == 1.0) == case["right"]
+    assert (found is not None and letter.score_letters(found, item)["exact_match"] == 1.0) == case["right"]
 
 
 FILTERS = {one.name: one for one in (*mmlu.GENERATION.filters[1:], *gpqa_diamond.GENERATION.filters[1:])}
@@ -61,24 +63,24 @@ def test_the_filters_of_lm_eval_say_what_its_own_say(case: Case) -> None:
 
 def test_letters_of_a_doc_whose_sample_has_letters_for_choices() -> None:
     doc = {"question": "?", "A": "London", "B": "Paris", "C": "Berlin", "D": "Madrid", "answer": "B"}
-    item = Sample(task="t", doc_id=0, doc=doc, target="B", ask=Asked(query=""), choices=list("ABCD"), gold=[1])
-    assert letter.letter("Paris", item) == "B"
+    item = Sample(task="t", doc_id=0, doc=doc, target="B", ask=Question(query=""), choices=list("ABCD"), gold=[1])
+    assert letter.extract_letter("Paris", item) == "B"
     arc = {"choices": {"text": ["ice", "stone", "wool"], "label": ["1", "2", "3"]}}
-    assert letter.letter("It is wool.", Sample(task="t", doc_id=0, doc=arc, target="C", ask=item.ask)) == "C"
-    assert letter.letter("D", Sample(task="t", doc_id=0, doc=arc, target="C", ask=item.ask)) is None
+    assert letter.extract_letter("It is wool.", Sample(task="t", doc_id=0, doc=arc, target="C", ask=item.ask)) == "C"
+    assert letter.extract_letter("D", Sample(task="t", doc_id=0, doc=arc, target="C", ask=item.ask)) is None
 
 
 def test_a_target_that_is_no_letter_is_judged_by_the_gold_choices() -> None:
     item = Sample(
-        task="t", doc_id=0, doc={}, target="Paris", ask=Asked(query=""), choices=["London", "Paris"], gold=[1]
+        task="t", doc_id=0, doc={}, target="Paris", ask=Question(query=""), choices=["London", "Paris"], gold=[1]
     )
-    assert letter.right("B", item) == {"exact_match": 1.0}
-    assert letter.right("A", item) == {"exact_match": 0.0}
+    assert letter.score_letter("B", item) == {"exact_match": 1.0}
+    assert letter.score_letter("A", item) == {"exact_match": 0.0}
 
 
 def test_two_of_three_letters() -> None:
     item = sample({"choices": list("abcde"), "target": "ACE"})
-    assert letter.all_right("AC", item) == {"exact_match": 0.0, "f1": pytest.approx(0.8)}
+    assert letter.score_letters("AC", item) == {"exact_match": 0.0, "f1": pytest.approx(0.8)}
 
 
 def likelihoods(case: Case) -> list[tuple[float, bool]]:
@@ -88,30 +90,30 @@ def likelihoods(case: Case) -> list[tuple[float, bool]]:
 @pytest.mark.parametrize("case", cases("choice"), ids=lambda case: case["why"])
 def test_a_choice_counts_as_in_lm_eval(case: Case) -> None:
     item = sample(case)
-    _, told = choice.metrics(list(case["metrics"]), likelihoods(case), item)
+    _, told = choice.score_choice(list(case["metrics"]), likelihoods(case), item)
     assert {name: told[name] for name in case["metrics"]} == pytest.approx(case["metrics"], abs=1e-9)
 
 
 def test_the_choice_taken_is_that_of_the_first_metric() -> None:
     item = sample({"choices": ["short", "a much longer choice"], "gold": [1]})
     answered = [(-4.0, False), (-6.0, False)]
-    assert choice.metrics(["acc", "acc_norm"], answered, item) == (0, {"acc": 0.0, "acc_norm": 1.0})
-    assert choice.metrics(["acc_norm", "acc"], answered, item) == (1, {"acc": 0.0, "acc_norm": 1.0})
+    assert choice.score_choice(["acc", "acc_norm"], answered, item) == (0, {"acc": 0.0, "acc_norm": 1.0})
+    assert choice.score_choice(["acc_norm", "acc"], answered, item) == (1, {"acc": 0.0, "acc_norm": 1.0})
 
 
 def test_mc2_stands_under_the_name_of_lm_eval_too() -> None:
     item = sample({"choices": ["a", "b"], "gold": [0]})
-    assert choice.metrics(["mc2"], [(-1.0, False), (-1.0, False)], item) == (0, {"mc2": 0.5, "acc": 0.5})
+    assert choice.score_choice(["mc2"], [(-1.0, False), (-1.0, False)], item) == (0, {"mc2": 0.5, "acc": 0.5})
 
 
 def test_mc2_of_choices_too_long_for_a_probability() -> None:
     item = sample({"choices": ["a", "b"], "gold": [0]})
-    assert choice.metrics(["mc2"], [(-2000.0, False), (-2000.0, False)], item)[1]["mc2"] == 0.5
+    assert choice.score_choice(["mc2"], [(-2000.0, False), (-2000.0, False)], item)[1]["mc2"] == 0.5
 
 
 def test_the_mass_of_letters() -> None:
-    assert choice.mass([(-0.6931471805599453, True), (-1.3862943611198906, False)]) == pytest.approx(0.75)
-    assert choice.mass([(float("-inf"), False)]) == 0.0
+    assert choice.probability_mass([(-0.6931471805599453, True), (-1.3862943611198906, False)]) == pytest.approx(0.75)
+    assert choice.probability_mass([(float("-inf"), False)]) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -124,12 +126,12 @@ def test_the_mass_of_letters() -> None:
 )
 def test_what_does_not_fit(names: list[str], count: int, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        choice.metrics(names, [(-1.0, False)] * count, sample({"choices": ["a", "b"], "gold": [0]}))
+        choice.score_choice(names, [(-1.0, False)] * count, sample({"choices": ["a", "b"], "gold": [0]}))
 
 
 @pytest.mark.parametrize("case", cases("overlap"), ids=said)
 def test_overlap_as_sacrebleu_and_rouge_score_have_it(case: Case) -> None:
-    told = bleu_rouge.truthful(case["answer"], sample({**case, "choices": []}))
+    told = bleu_rouge.score_overlap(case["answer"], sample({**case, "choices": []}))
     assert told == pytest.approx(case["metrics"], abs=1e-6)
     assert (told["rouge1_acc"] >= 0.5) == case["right"]
 
@@ -141,5 +143,5 @@ def test_each_has_thirty_cases(name: str) -> None:
 
 def test_a_wide_gap_holds_nothing_up() -> None:
     """Models that lose the thread write blanks to their limit."""
-    assert letter.read("A" + " " * 30_000 + "is correct", ["ice", "stone"]) == "A"
-    assert letter.read("Answer:" + "\n \n" * 10_000 + "B", ["ice", "stone"]) == "B"
+    assert letter.read_letter("A" + " " * 30_000 + "is correct", ["ice", "stone"]) == "A"
+    assert letter.read_letter("Answer:" + "\n \n" * 10_000 + "B", ["ice", "stone"]) == "B"

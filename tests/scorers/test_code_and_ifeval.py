@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from loadstone.errors import UsageError
 from loadstone.evals.scoring import sandbox
 from loadstone.evals.scoring.aggregate import pass_at
-from loadstone.samples import Asked, Sample
-from loadstone.scorers import code, ifeval
+from loadstone.samples import Question, Sample
+from loadstone.scorers import code, ifeval, match
 from loadstone.scorers.ifeval.checks import CHECKS
-from loadstone.scorers.ifeval.counting import capitals, sentences
-from loadstone.scorers.ifeval.languages import language
+from loadstone.scorers.ifeval.counting import count_capitals, split_sentences
+from loadstone.scorers.ifeval.languages import detect_language
 from loadstone.tasks import humaneval
 from loadstone.tasks import ifeval as ifeval_task
 from support.paths import SHARED, TESTS
@@ -36,7 +36,7 @@ def cases(name: str) -> list[dict[str, Any]]:
 
 
 def item(doc: dict[str, Any], task: str = "ifeval") -> Sample:
-    return Sample(task=task, doc_id=7, doc=doc, target="", ask=Asked(query=""))
+    return Sample(task=task, doc_id=7, doc=doc, target="", ask=Question(query=""))
 
 
 def named(case: dict[str, Any]) -> str:
@@ -46,8 +46,8 @@ def named(case: dict[str, Any]) -> str:
 @pytest.mark.parametrize("case", cases("ifeval"), ids=named)
 def test_ifeval(case: dict[str, Any]) -> None:
     sample = item(case["doc"])
-    assert ifeval.whole(case["answer"], sample) == case["extracted"]
-    found = ifeval.follow(case["answer"], sample)
+    assert match.whole(case["answer"], sample) == case["extracted"]
+    found = ifeval.score_ifeval(case["answer"], sample)
     assert found["prompt_level_strict_acc"] == case["right"]
     assert found["prompt_level_loose_acc"] == case["loose"]
     for kind in ("strict", "loose"):
@@ -68,7 +68,7 @@ def test_several_instructions_count_each_for_itself() -> None:
         "instruction_id_list": ["punctuation:no_comma", "startend:quotation"],
         "kwargs": [{}, {}],
     }
-    assert ifeval.follow("No such sign", item(doc)) == {
+    assert ifeval.score_ifeval("No such sign", item(doc)) == {
         "prompt_level_strict_acc": 0.0,
         "inst_level_strict_acc": [1.0, 0.0],
         "prompt_level_loose_acc": 0.0,
@@ -100,15 +100,15 @@ def test_several_instructions_count_each_for_itself() -> None:
 )  # fmt: skip
 def test_a_row_that_is_not_ifevals_is_refused_before_anything_is_asked(doc: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        ifeval.follow("text", item(doc))
+        ifeval.score_ifeval("text", item(doc))
     with pytest.raises(UsageError, match=says):
-        ifeval_task.row(doc)
+        ifeval_task.check_row(doc)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.text(), st.sampled_from([case["doc"] for case in cases("ifeval")]))
 def test_no_text_breaks_a_check(text: str, doc: dict[str, Any]) -> None:
-    found = ifeval.follow(text, item(doc))
+    found = ifeval.score_ifeval(text, item(doc))
     assert found["prompt_level_loose_acc"] >= found["prompt_level_strict_acc"]  # type: ignore[operator]
 
 
@@ -123,7 +123,7 @@ def test_no_text_breaks_a_check(text: str, doc: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_sentences_are_nltks(text: str, count: int) -> None:
     """Counted with NLTK 3.10's PunktTokenizer('english')."""
-    assert len(sentences(text)) == count
+    assert len(split_sentences(text)) == count
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_sentences_are_nltks(text: str, count: int) -> None:
     [("NASA, ESA.", 2), ("I CAN'T", 3), ("CANNOT", 2), ("A-B C/D", 2), ("3D", 1), ("(YES) **NO**", 2), ("JOHN'S", 2)],
 )
 def test_words_in_capitals_are_nltks(text: str, count: int) -> None:
-    assert capitals(text) == count
+    assert count_capitals(text) == count
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,8 @@ def test_words_in_capitals_are_nltks(text: str, count: int) -> None:
     ],
 )
 def test_languages(code: str | None, text: str) -> None:
-    assert language(text) == code
-    assert language(text.upper()) == code
+    assert detect_language(text) == code
+    assert detect_language(text.upper()) == code
 
 
 @pytest.mark.parametrize(
@@ -188,12 +188,12 @@ def test_answers_that_repeat_themselves_are_judged_at_once(text: str) -> None:
         "instruction_id_list": ["detectable_content:number_placeholders", "detectable_format:title"],
         "kwargs": kwargs,
     }
-    assert ifeval.follow(text, item(doc))["inst_level_strict_acc"] == [0.0, 0.0]
-    assert code.program(text, item(cases("program")[0]["doc"], "humaneval")) is None
+    assert ifeval.score_ifeval(text, item(doc))["inst_level_strict_acc"] == [0.0, 0.0]
+    assert code.extract_program(text, item(cases("program")[0]["doc"], "humaneval")) is None
 
 
 def programs() -> Iterator[tuple[dict[str, Any], str | None]]:
-    readers = {"continued": code.continued, "program": code.program}
+    readers = {"continued": code.complete_prompt, "program": code.extract_program}
     for case in cases("program"):
         yield case, readers[case["extractor"]](case["answer"], item(case["doc"], "humaneval"))
 
@@ -223,7 +223,7 @@ def test_programs_are_right_where_they_pass_the_tests_of_the_item() -> None:
     gentle = [(case, program) for case, program in found if "_exit" not in program]
     assert len(gentle) == len(found) - 1
     verdict = sandbox.run(ALL.format(programs=[program for _, program in gentle]))
-    results = verdict.said.splitlines()[-1]
+    results = verdict.output.splitlines()[-1]
     assert len(results) == len(gentle), verdict
     assert not [case["why"] for (case, _), result in zip(gentle, results, strict=True) if case["right"] != int(result)]
 
@@ -232,7 +232,7 @@ def test_programs_are_right_where_they_pass_the_tests_of_the_item() -> None:
 @given(st.text(alphabet=st.sampled_from("`~ \n\tdef double(items):return x'\"#\\")))
 def test_no_text_breaks_the_reading_of_programs(text: str) -> None:
     doc = cases("program")[0]["doc"]
-    found = code.program(text, item(doc, "humaneval"))
+    found = code.extract_program(text, item(doc, "humaneval"))
     assert found is None or found.endswith(f"{doc['test']}\ncheck({doc['entry_point']})")
 
 
@@ -240,8 +240,8 @@ def test_no_text_breaks_the_reading_of_programs(text: str) -> None:
 def test_humanevals_own_rows_are_read_and_their_answers_pass() -> None:
     """All are read; tests/bench/humaneval.py runs all."""
     docs = [json.loads(line) for line in gzip.decompress(DATA.read_bytes()).splitlines()]
-    made = [code.continued(doc["canonical_solution"], item(doc, "humaneval")) for doc in docs]
-    chat = [code.program(f"```python\n{doc['canonical_solution']}```", item(doc, "humaneval")) for doc in docs]
+    made = [code.complete_prompt(doc["canonical_solution"], item(doc, "humaneval")) for doc in docs]
+    chat = [code.extract_program(f"```python\n{doc['canonical_solution']}```", item(doc, "humaneval")) for doc in docs]
     assert len(made) == 164
     assert chat == made
     few = [
@@ -267,7 +267,7 @@ def test_the_tasks_ask_as_lm_eval_does() -> None:
         completed.generation.filters[0].score("x = 1", item(doc, "humaneval"))
     (task,) = ifeval_task.BENCHMARK.tasks
     assert task.generation
-    assert (task.query({"prompt": "Do it"}), task.target({}), task.generation.tokens) == ("Do it", "0", 1280)
+    assert (task.query({"prompt": "Do it"}), task.target({}), task.generation.max_tokens) == ("Do it", "0", 1280)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import EXTRACTORS, SCORERS, match, number
 from support.paths import TESTS
 
 CASES = TESTS / "scorers/cases"
 Case = dict[str, Any]
-NOTHING = Sample(task="t", doc_id=0, doc={}, target="", ask=Asked(query=""))
+NOTHING = Sample(task="t", doc_id=0, doc={}, target="", ask=Question(query=""))
 LEAST = 30
 EXTRACTED = {
     "letter": "letter", "letters": "letters", "continued": "program", "program": "program", "whole": "ifeval",
@@ -54,7 +54,7 @@ READERS: dict[str, Callable[[str, Sample], object]] = {
     "first_line": match.first_line,
     "last_line": match.last_line,
     "last_number": number.last_number,
-    "answered": lambda text, item: match.answered(text, item)["answered"],
+    "answered": lambda text, item: match.has_words(text, item)["answered"],
 }
 
 

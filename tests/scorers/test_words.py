@@ -9,29 +9,29 @@ from typing import Any
 import pytest
 
 from loadstone import plugins
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import EXTRACTORS, SCORERS, bbh, boxed, match, number
 from loadstone.scorers.base import Extractor, Scorer
-from loadstone.scorers.math_equivalence import equal, equivalent
+from loadstone.scorers.math_equivalence import equivalent, score_math
 from support.paths import TESTS
 
 SCORERS_OF = TESTS / "scorers/cases"
 CHAINS: Mapping[str, tuple[Extractor, Scorer]] = {
-    "aliases": (match.stripped, match.aliases),
-    "bbh_number": (bbh.number, bbh.same),
-    "bbh_strict": (bbh.strict, match.strict),
-    "boxed": (boxed.boxed, equal),
-    "brackets": (bbh.brackets, bbh.same),
-    "gsm8k": (number.strict, number.gsm8k),
-    "gsm8k_cot": (number.cot_strict, number.gsm8k),
-    "gsm8k_flexible": (number.flexible, number.gsm8k),
-    "mathematics": (boxed.math_answer, equal),
-    "minerva": (boxed.minerva, equal),
-    "number": (boxed.boxed_number, number.numeric),
-    "option": (bbh.option, bbh.same),
-    "ordered": (bbh.ordered, bbh.same),
-    "squad": (boxed.after_thought(match.either(match.the_answer_is, match.stripped)), match.squad),
-    "the_answer_is": (match.the_answer_is, match.loose),
+    "aliases": (match.strip_whitespace, match.aliases),
+    "bbh_number": (bbh.last_integer, bbh.score_bbh),
+    "bbh_strict": (bbh.bbh_strict, match.strict_match),
+    "boxed": (boxed.boxed, score_math),
+    "brackets": (bbh.brackets, bbh.score_bbh),
+    "gsm8k": (number.gsm8k_strict, number.score_gsm8k),
+    "gsm8k_cot": (number.gsm8k_cot_strict, number.score_gsm8k),
+    "gsm8k_flexible": (number.gsm8k_flexible, number.score_gsm8k),
+    "mathematics": (boxed.math_answer, score_math),
+    "minerva": (boxed.minerva, score_math),
+    "number": (boxed.boxed_number, number.score_number),
+    "option": (bbh.option, bbh.score_bbh),
+    "ordered": (bbh.ordered_words, bbh.score_bbh),
+    "squad": (boxed.skip_thinking(match.first_of(match.the_answer_is, match.strip_whitespace)), match.squad),
+    "the_answer_is": (match.the_answer_is, match.loose_match),
 }
 
 
@@ -45,7 +45,7 @@ def sample(target: str = "", answers: list[str] | None = None, doc: dict[str, An
         doc_id=0,
         doc=doc or {},
         target=target,
-        ask=Asked(query="?"),
+        ask=Question(query="?"),
         answers=[] if answers is None else answers,
     )
 
@@ -63,7 +63,7 @@ def test_labelled_answers(name: str) -> None:
     assert len(labelled) >= 30
     for case in labelled:
         words = case.get("words")
-        chain = (bbh.one_of(*words), bbh.same) if words else CHAINS[name]
+        chain = (bbh.one_of(*words), bbh.score_bbh) if words else CHAINS[name]
         extracted, right, metrics = judged(case, *chain)
         assert (extracted, right) == (case["extracted"], case["right"]), case
         assert metrics.get("f1", 0.0) == pytest.approx(case.get("f1", metrics.get("f1", 0.0)), abs=1e-4), case
@@ -78,13 +78,15 @@ def of_ours(table: Mapping[str, str]) -> list[str]:
 
 @pytest.mark.parametrize("name", of_ours(EXTRACTORS))
 def test_extractors_by_name_read_a_text(name: str) -> None:
-    found = plugins.find("loadstone.scorers", name, EXTRACTORS, "--extractor")("", sample("5", doc={"input": ""}))
+    found = plugins.load_instance("loadstone.scorers", name, EXTRACTORS, "--extractor")(
+        "", sample("5", doc={"input": ""})
+    )
     assert found is None or isinstance(found, str)
 
 
 @pytest.mark.parametrize("name", of_ours(SCORERS))
 def test_scorers_by_name_load(name: str) -> None:
-    assert callable(plugins.find("loadstone.scorers", name, SCORERS, "--scorer"))
+    assert callable(plugins.load_instance("loadstone.scorers", name, SCORERS, "--scorer"))
 
 
 LONG = 1_500
@@ -121,7 +123,7 @@ def test_a_regex_takes_the_group_that_has_something() -> None:
 def test_exact_match_ignores_what_it_is_told_to() -> None:
     bare = match.exact_match(ignore_case=True, ignore_punctuation=True, ignore_numbers=True, regexes_to_ignore=["x+"])
     assert bare("A-1xx!", sample("a"))["exact_match"] == 1.0
-    assert match.strict("A", sample("a"))["exact_match"] == 0.0
+    assert match.strict_match("A", sample("a"))["exact_match"] == 0.0
 
 
 def test_lines() -> None:
@@ -131,4 +133,4 @@ def test_lines() -> None:
 
 
 def test_words_are_counted_but_not_judged() -> None:
-    assert [match.answered(said, sample())["answered"] for said in ("words", " \n", "")] == [1.0, 0.0, 0.0]
+    assert [match.has_words(said, sample())["answered"] for said in ("words", " \n", "")] == [1.0, 0.0, 0.0]

@@ -57,7 +57,7 @@ CAPTURED_GEN = Task(
     data=Data(path="json"),
     query=lambda doc: f"Question: {doc['question']}\nAnswer:",
     target=lambda doc: str(doc["choices"][doc["answer"]]),
-    generation=Generation(template="tiny", filters=(Filter("none", whole, same),), stop=("\n",), tokens=16),
+    generation=Generation(template="tiny", filters=(Filter("none", whole, same),), stop=("\n",), max_tokens=16),
 )
 
 

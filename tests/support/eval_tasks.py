@@ -35,7 +35,9 @@ SUMS = Task(
     description="Add up.\n\n",
     shots=2,
     draw="random",
-    generation=Generation(template="exam", filters=(Filter("last", number, equal),), stop=("Q:", "\n\n"), tokens=64),
+    generation=Generation(
+        template="exam", filters=(Filter("last", number, equal),), stop=("Q:", "\n\n"), max_tokens=64
+    ),
 )
 CITIES = Task(
     name="exam_cities",

@@ -24,7 +24,7 @@ Capture = pytest.CaptureFixture[str]
 DOCUMENT = ROOT / "docs" / "sweeps.md"
 
 
-pytestmark = [pytest.mark.usefixtures("clean_folder")]
+pytestmark = pytest.mark.clean_folder
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def rows(folder: str = "sweep") -> list[dict[str, str]]:
 def lists(*typed: str) -> dict[str, list[object]]:
     """The lists that a command line gives."""
     options = parse(["sweep", *typed])
-    settings = {name: value for name, value in vars(options).items() if name != "verb"}
+    settings = {name: value for name, value in vars(options).items() if name != "command"}
     return sweep.split(settings, getattr(options, "vary", ()), options.kinds)[1]
 
 
@@ -119,7 +119,7 @@ def test_lists_in_a_configuration_file(capsys: Capture, sim: Sim) -> None:
 
 def test_a_search_that_nothing_meets(capsys: Capture, sim: Sim, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        slo_probe, "of_client", lambda summary: []
+        slo_probe, "client_faults", lambda summary: []
     )  # how fit it is depends on who else uses the machine
     goal = ("--slo", "ttft.p50<1us", "--search", "concurrency")
     arguments = (*goal, "-n", 40, "--output-len", 2, "-o", "sweep", "--quiet", "--no-html")

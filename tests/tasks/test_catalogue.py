@@ -13,7 +13,7 @@ from loadstone.errors import UsageError
 from loadstone.evals.data import rows as library
 from loadstone.evals.data import selection
 from loadstone.evals.output import benchmarks
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.tasks import BENCHMARKS, catalogue
 from loadstone.tasks.spec import Benchmark, Data, Group, Task
 
@@ -68,7 +68,7 @@ def test_names(names: str, tasks: str, groups: str) -> None:
 def test_tasks_come_in_the_order_asked_and_lm_evals_stand_apart() -> None:
     found = catalogue.find(["lm-eval:arc_easy", "zoo_cat", "solo", "lm-eval:arc_easy", "zoo"])
     assert [each.name for each in found.tasks] == ["zoo_cat", "solo", "zoo_ape", "zoo_bee"]
-    assert found.foreign == ["arc_easy"]
+    assert found.lm_eval_names == ["arc_easy"]
 
 
 def test_the_data_know_their_benchmark() -> None:
@@ -133,11 +133,11 @@ def test_own_questions(tmp_path: Path) -> None:
     ]
     (only,) = own("qa", tmp_path / "my quiz.v2.jsonl", rows).tasks
     assert (only.name, only.modes) == ("qa_my_quiz", ["generation"])
-    docs = library.rows(only.data, None).docs
+    docs = library.load_rows(only.data, None).docs
     assert [only.query(doc) for doc in docs] == ["Capital of France?", "Be brief.\n\nHow many?", "Sum?"]
     assert only.answers is not None
     assert [only.answers(doc) for doc in docs] == [["Paris"], ["4", "four"], ["7"]]
-    assert [doc["question"] for doc in library.rows(only.data, "bundled", shots=True).docs] == ["An example?"]
+    assert [doc["question"] for doc in library.load_rows(only.data, "bundled", shots=True).docs] == ["An example?"]
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_own_questions(tmp_path: Path) -> None:
 )
 def test_own_questions_are_scored_by_match_and_words(answer: str, exact: float, f1: float, tmp_path: Path) -> None:
     (only,) = own("qa", tmp_path / "x.jsonl", [{"question": "Capital?", "answer": "Paris"}]).tasks
-    doc = library.rows(only.data, None).docs[0]
-    sample = Sample(task="x", doc_id=0, doc=doc, target="Paris", answers=["Paris"], ask=Asked(query="Capital?"))
+    doc = library.load_rows(only.data, None).docs[0]
+    sample = Sample(task="x", doc_id=0, doc=doc, target="Paris", answers=["Paris"], ask=Question(query="Capital?"))
     assert only.generation is not None
     chain = only.generation.filters[0]
     got = chain.score(chain.extract(answer, sample) or "", sample)
@@ -171,7 +171,7 @@ def test_own_choices_in_all_their_forms(tmp_path: Path) -> None:
         {"question": "6", "choices": '["x", "y"]', "answer": "1"},
     ]
     (only,) = own("mcq", tmp_path / "exam.jsonl", rows).tasks
-    docs = library.rows(only.data, None).docs
+    docs = library.load_rows(only.data, None).docs
     assert only.choices is not None
     assert only.gold is not None
     assert [only.gold(doc) for doc in docs] == [[1]] * 6
@@ -205,7 +205,7 @@ def test_categories_are_tasks_and_the_file_their_group(tmp_path: Path) -> None:
     found = own("qa", tmp_path / "quiz.jsonl", [*rows, {"question": "plain", "answer": "x"}])
     assert [each.name for each in found.tasks] == ["qa_quiz_Old_law", "qa_quiz_Tax", "qa_quiz_other"]
     assert [(each.name, each.tasks) for each in found.groups] == [("qa_quiz", tuple(each.name for each in found.tasks))]
-    docs = library.rows(found.tasks[0].data, None).docs
+    docs = library.load_rows(found.tasks[0].data, None).docs
     kept = [[doc["question"] for doc in docs if each.keep and each.keep(doc)] for each in found.tasks]
     assert kept == [["Old law", "Old law"], ["Tax"], ["plain"]]
 
@@ -215,12 +215,12 @@ def test_own_csv_with_examples_beside_it(tmp_path: Path) -> None:
         with (tmp_path / name).open("w", newline="") as file:
             csv.writer(file).writerows([["question", "A", "B", "answer"], [question, "x", "y, z", "b"]])
     (only,) = catalogue.find([f"mcq:{tmp_path}/exam.csv"], selection.categories).tasks
-    assert library.rows(only.data, None).docs[0]["choices"] == ["x", "y, z"]
-    examples = library.rows(only.data, None, shots=True)
+    assert library.load_rows(only.data, None).docs[0]["choices"] == ["x", "y, z"]
+    examples = library.load_rows(only.data, None, shots=True)
     assert [doc["question"] for doc in examples.docs] == ["example"]
     (tmp_path / "exam_dev.csv").unlink()
     with pytest.raises(UsageError, match=r"exam\.csv has no rows of the split dev"):
-        library.rows(only.data, None, shots=True)
+        library.load_rows(only.data, None, shots=True)
 
 
 def test_the_table_of_names() -> None:

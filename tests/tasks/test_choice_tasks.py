@@ -17,7 +17,7 @@ from loadstone.evals.data import samples as questions
 from loadstone.evals.requests import build
 from loadstone.samples import Sample
 from loadstone.tasks import arc, ceval, gpqa_diamond, hellaswag, mmlu, race, truthful_qa
-from loadstone.tasks.multiple_choice import shuffled
+from loadstone.tasks.multiple_choice import shuffled_order
 from loadstone.tasks.spec import Benchmark, Mode, Task
 from support.paths import TESTS
 
@@ -28,12 +28,12 @@ Row = dict[str, Any]
 
 
 def normal(task: Task, row: Row) -> Row:
-    return task.data.row(row) if task.data.row else row
+    return task.data.convert_row(row) if task.data.convert_row else row
 
 
 def made(task: Task, mode: Mode, docs: Iterable[Row], shots: Iterable[Row] = (), count: int = 0) -> list[Sample]:
     rows, pool = [normal(task, row) for row in docs], [normal(task, row) for row in shots]
-    return questions.samples(task, mode, rows, pool, questions.Which(num_fewshot=count))
+    return questions.select_samples(task, mode, rows, pool, questions.SampleSelection(num_fewshot=count))
 
 
 def called(case: Row) -> str:
@@ -44,12 +44,12 @@ def called(case: Row) -> str:
 def test_a_prompt_is_that_of_lm_eval(case: Row) -> None:
     task, rows = TASKS[case["task"]], PROMPTS["rows"][case["task"]]
     sample = made(task, case["mode"], rows["docs"], rows["shots"], case["shots"])[case["doc_id"]]
-    assert build.text(sample.ask) == case["context"]
+    assert build.as_text(sample.ask) == case["context"]
     if case["mode"] == "generation":
         assert task.generation is not None
         assert list(task.generation.stop) == case["stop"]
     else:
-        parts = build.item(sample, build.RequestOptions(mode=case["mode"], form="text")).wanted
+        parts = build.build_item(sample, build.RequestOptions(mode=case["mode"], form="text")).requests
         assert [part[0].continuation for part in parts] == case["continuations"]
 
 
@@ -144,20 +144,20 @@ def test_the_questions_of_an_article_are_a_cluster() -> None:
 
 
 def test_an_order_is_the_questions_own_and_each_is_as_often() -> None:
-    assert shuffled("What is it?", 4) == shuffled("What is it?", 4)
-    places = Counter(shuffled(f"question {number}", 4).index(3) for number in range(4000))
+    assert shuffled_order("What is it?", 4) == shuffled_order("What is it?", 4)
+    places = Counter(shuffled_order(f"question {number}", 4).index(3) for number in range(4000))
     assert all(abs(places[place] - 1000) < 110 for place in range(4)), places  # 4 standard deviations
 
 
 def test_the_right_answer_of_gpqa_moves_with_the_question() -> None:
     names = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3", "Correct Answer")
     rows = [{"Question": f"Which {number}?", **dict(zip(names, "wxyz", strict=True))} for number in range(40)]
-    docs = [gpqa_diamond.row(row) for row in rows]
+    docs = [gpqa_diamond.convert_row(row) for row in rows]
     assert {doc["answer"] for doc in docs} == {"(A)", "(B)", "(C)", "(D)"}
     for doc in docs:
         assert [doc[names[number]] for number in doc["order"]] == doc["choices"]
         assert doc["choices"]["ABCD".index(doc["answer"][1])] == "z"
-        assert gpqa_diamond.row(doc) == doc
+        assert gpqa_diamond.convert_row(doc) == doc
 
 
 def test_the_true_choice_does_not_stand_first_where_letters_are_shown() -> None:
@@ -249,8 +249,8 @@ ORIGINALS: list[tuple[str, Callable[[Path], None], int, str]] = [
 def test_original_files(tmp_path: Path, name: str, put: Callable[[Path], None], count: int, right: str) -> None:
     put(tmp_path)
     task = TASKS[name]
-    rows = library.rows(task.data, str(tmp_path))
-    samples = questions.samples(task, "generation", rows.docs, [], questions.Which(num_fewshot=0))
+    rows = library.load_rows(task.data, str(tmp_path))
+    samples = questions.select_samples(task, "generation", rows.docs, [], questions.SampleSelection(num_fewshot=0))
     assert len(samples) == count
     assert task.generation is not None
     sample = samples[0]
@@ -261,13 +261,13 @@ def test_original_files(tmp_path: Path, name: str, put: Callable[[Path], None], 
 
 def test_the_files_of_an_article_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     put_race(tmp_path)
-    docs = library.rows(TASKS["race_high"].data, str(tmp_path)).docs
+    docs = library.load_rows(TASKS["race_high"].data, str(tmp_path)).docs
     assert [doc["example_id"] for doc in docs] == ["high2.txt", "high2.txt", "high10.txt", "high10.txt"]
 
 
 def test_examples_of_original_files(tmp_path: Path) -> None:
     put_mmlu(tmp_path)
-    shots = library.rows(TASKS["mmlu_anatomy"].data, str(tmp_path), shots=True)
+    shots = library.load_rows(TASKS["mmlu_anatomy"].data, str(tmp_path), shots=True)
     assert shots.docs == [
         {"question": "Which, of these?", "subject": "anatomy", "choices": ["one", "two", "3", "four"], "answer": 2}
     ]
@@ -275,7 +275,7 @@ def test_examples_of_original_files(tmp_path: Path) -> None:
 
 def test_answers_of_truthful_qa_are_ended_and_completed(tmp_path: Path) -> None:
     put_truthful(tmp_path)
-    (doc,) = library.rows(TASKS["truthfulqa_gen"].data, str(tmp_path)).docs
+    (doc,) = library.load_rows(TASKS["truthfulqa_gen"].data, str(tmp_path)).docs
     assert doc["correct_answers"] == ["So.", "Thus.", "I have no comment."]
     assert doc["incorrect_answers"] == ["No.", "Never."]
     assert doc["question"] == "Why?"
@@ -284,4 +284,4 @@ def test_answers_of_truthful_qa_are_ended_and_completed(tmp_path: Path) -> None:
 def test_a_row_that_is_another_benchmarks_is_named(tmp_path: Path) -> None:
     (tmp_path / "ARC-Easy-Test.jsonl").write_text('{"id": "q", "question": 5, "answerKey": "A"}\n')
     with pytest.raises(UsageError, match=r"ARC-Easy-Test.jsonl, line 1"):
-        library.rows(TASKS["arc_easy"].data, str(tmp_path))
+        library.load_rows(TASKS["arc_easy"].data, str(tmp_path))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from loadstone.evals.data import rows as library
-from loadstone.evals.data.samples import Which, samples
+from loadstone.evals.data.samples import SampleSelection, select_samples
 from loadstone.evals.requests import build
 from loadstone.samples import Sample
 from loadstone.tasks import bbh, catalogue, math_competitions, minerva_math, mt_bench, trivia_qa
@@ -37,15 +37,17 @@ def group(name: str) -> list[Task]:
 
 
 def loaded(of: Task, docs: list[dict[str, Any]], shots: list[dict[str, Any]], count: int) -> list[Sample]:
-    made = of.data.row or dict
-    return samples(of, "generation", list(map(made, docs)), list(map(made, shots)), Which(num_fewshot=count))
+    made = of.data.convert_row or dict
+    return select_samples(
+        of, "generation", list(map(made, docs)), list(map(made, shots)), SampleSelection(num_fewshot=count)
+    )
 
 
 def test_prompts_are_those_of_lm_eval() -> None:
     for expected in PROMPTS["expected"]:
         of, rows = task(expected["task"]), PROMPTS["rows"][expected["task"]]
         ours = loaded(of, rows["docs"], rows["shots"], expected["shots"])[expected["doc_id"]]
-        assert build.text(ours.ask) == expected["context"], expected
+        assert build.as_text(ours.ask) == expected["context"], expected
         assert of.generation is not None
         assert list(of.generation.stop) == expected["stop"]
 
@@ -69,10 +71,10 @@ def test_examples_of_big_bench_hard_make_the_prompt_of_lm_eval() -> None:
     assert len(PROMPTS["sha256"]) == 6
     for name, digest in PROMPTS["sha256"].items():
         of = task(f"bbh_cot_fewshot_{name}")
-        shots = library.rows(of.data, str(DATA), shots=True).docs
-        docs = library.rows(of.data, str(DATA)).docs[:1]
+        shots = library.load_rows(of.data, str(DATA), shots=True).docs
+        docs = library.load_rows(of.data, str(DATA)).docs[:1]
         (ours,) = loaded(of, docs, shots, 3)
-        assert hashlib.sha256(build.text(ours.ask).encode()).hexdigest() == digest
+        assert hashlib.sha256(build.as_text(ours.ask).encode()).hexdigest() == digest
 
 
 def test_a_file_without_examples_is_refused() -> None:
@@ -93,7 +95,9 @@ def right(of: Task, sample: Sample, answer: str, chosen: Filter | None = None) -
 
 
 def real_samples(of: Task) -> list[Sample]:
-    return samples(of, "generation", library.rows(of.data, str(DATA)).docs, [], Which(num_fewshot=0))
+    return select_samples(
+        of, "generation", library.load_rows(of.data, str(DATA)).docs, [], SampleSelection(num_fewshot=0)
+    )
 
 
 @real
@@ -183,26 +187,26 @@ def test_every_question_of_mt_bench_has_its_turns_and_temperature() -> None:
     ],
 )
 def test_rows_of_aime_in_all_their_forms(row: dict[str, Any]) -> None:
-    read = math_competitions.row(row)
-    assert math_competitions.asked(read) == "Problem: P\nMark your solution with \\boxed\nAnswer:"
+    read = math_competitions.convert_row(row)
+    assert math_competitions.query(read) == "Problem: P\nMark your solution with \\boxed\nAnswer:"
     assert (math_competitions.answer(read), read["solution"]) == ("73", "S")
 
 
 def test_a_row_without_a_problem_is_refused() -> None:
     with pytest.raises(KeyError, match="problem"):
-        math_competitions.row({"question": "?", "answer": 1})
+        math_competitions.convert_row({"question": "?", "answer": 1})
 
 
 def test_rows_of_trivia_qa_as_its_authors_wrote_them() -> None:
     said = {"Value": "Seine", "Aliases": ["Seine", "La Seine"], "NormalizedAliases": ["seine", "la seine"]}
-    read = trivia_qa.row({"Question": "Which river?", "QuestionId": "q", "Answer": said})
+    read = trivia_qa.convert_row({"Question": "Which river?", "QuestionId": "q", "Answer": said})
     assert trivia_qa.names(read) == ["Seine", "La Seine"]
-    assert trivia_qa.row(read) == read
+    assert trivia_qa.convert_row(read) == read
 
 
 def test_rows_of_mt_bench_of_the_hub() -> None:
-    read = mt_bench.row({"prompt_id": 81, "category": "stem", "prompt": ["One", "Two"], "reference": []})
-    assert (mt_bench.asked(read), mt_bench.later(read)) == ("One", ["Two"])
+    read = mt_bench.convert_row({"prompt_id": 81, "category": "stem", "prompt": ["One", "Two"], "reference": []})
+    assert (mt_bench.query(read), mt_bench.later_turns(read)) == ("One", ["Two"])
 
 
 def test_levels_and_subjects_of_math() -> None:
@@ -220,5 +224,5 @@ def datas() -> Iterator[Data]:
 
 
 def test_each_benchmark_has_a_bundled_set() -> None:
-    held = {data.benchmark for data in datas() if library.held(data, library.BUNDLED)}
+    held = {data.benchmark for data in datas() if library.has_rows(data, library.BUNDLED)}
     assert held == {data.benchmark for data in datas()}

@@ -7,7 +7,7 @@ from typing import Literal
 
 from loadstone.capacity.plan import Plan, PlanStep, Requirements, Stack
 from loadstone.capacity.replica import JudgedPoint
-from loadstone.metrics.slo import SHARES, Objective, shown
+from loadstone.metrics.slo import FRACTIONS, Objective, format_value
 from loadstone.report.page import Axis, Chart, Mark, Role, Series
 
 _ROLES: dict[str, Role] = {"met": "good", "missed": "bad", "unresolved": "muted"}
@@ -79,7 +79,7 @@ def curves(stack: Stack, requirements: Requirements) -> Iterator[Chart]:
 
 
 def _curve(stack: Stack, objective: Objective, points: Sequence[JudgedPoint]) -> Chart:
-    scale = 100.0 if objective.metric in SHARES else 1e3
+    scale = 100.0 if objective.metric in FRACTIONS else 1e3
     figures = [point.spot.figures[objective.name] for point in points]
     loads = [point.spot.load_for(objective.name) for point in points]
     values = [figure.value * scale for figure in figures]
@@ -118,7 +118,7 @@ def _curve(stack: Stack, objective: Objective, points: Sequence[JudgedPoint]) ->
         y=Axis(objective.name, "%" if scale == 100 else "ms", log=log, low=None if log else 0),
         series=series,
         marks=[
-            Mark(objective.limit * scale, f"limit {shown(objective.metric, objective.limit)}", "y"),
+            Mark(objective.limit * scale, f"limit {format_value(objective.metric, objective.limit)}", "y"),
             *(Mark(load, f"{text}: {load:.4g}/s") for text, load in ends if load is not None),
         ],
         group="load",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
 from loadstone.capacity.curves import FIGURES
 from loadstone.capacity.plan import Plan, Stack
+from loadstone.text import write_rows
 
 _SIZE = (
     *("month", "replicas", "optimistic", "spare", "gpus", "mean", "peak", "load"),
@@ -25,14 +24,9 @@ def render(plan: Plan) -> str:
     """
     names = list(dict.fromkeys((*(objective.name for objective in plan.terms.objectives), *FIGURES)))
     ends = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["stack", "rate", "users", "think", *_SIZE, "capacity_low", "capacity_high", "limits", "currency", "price",
-         *(f"cost_{name}" for name in _COST), *ends]
-    )  # fmt: skip
-    writer.writerows(row for stack in plan.stacks for row in _rows(plan, stack, names))
-    return text.getvalue()
+    columns = ["stack", "rate", "users", "think", *_SIZE, "capacity_low", "capacity_high", "limits", "currency",
+               "price", *(f"cost_{name}" for name in _COST), *ends]  # fmt: skip
+    return write_rows(columns, (row for stack in plan.stacks for row in _rows(plan, stack, names)))
 
 
 def _rows(plan: Plan, stack: Stack, names: list[str]) -> Iterator[list[Any]]:

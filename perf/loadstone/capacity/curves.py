@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.capacity import queueing
-from loadstone.checks.finding import config
+from loadstone.checks.finding import run_config
 from loadstone.checks.rules import DRIFT
 from loadstone.errors import DataError
 from loadstone.metrics.slo import FIGURES as STATS
-from loadstone.metrics.slo import Estimate, Judgement, Objective, estimate
+from loadstone.metrics.slo import Estimate, Objective, Outcome, estimate
 from loadstone.summary import Summary
 from loadstone.sweep.points import MeasuredPoint, Sweep, rates_under_load
 
@@ -64,7 +64,7 @@ class OperatingPoint(Struct, frozen=True, kw_only=True):
     doubts: list[str] = []
     server: list[str] = []
     carried: dict[str, float] = {}
-    called: dict[str, Judgement] = {}
+    called: dict[str, Outcome] = {}
 
     def load_for(self, name: str) -> float:
         """Return the load at which a figure such as `ttft.p99` is expected to have its value here, requests/s."""
@@ -90,7 +90,7 @@ class Curve(Struct, frozen=True, kw_only=True):
 
 
 # By name of a point, and of an objective or QUEUE.
-PointJudgements = Mapping[str, Mapping[str, Judgement]]
+PointJudgements = Mapping[str, Mapping[str, Outcome]]
 # The name under which a point is missed because its queue grew to the end, whatever the objectives.
 QUEUE = "queue"
 
@@ -142,7 +142,7 @@ def _curve(
         else:
             runs[point.name] = usable
 
-    open_loops = {bool(config(usable[0]).get("rate")) for usable in runs.values()}
+    open_loops = {bool(run_config(usable[0]).get("rate")) for usable in runs.values()}
     if len(open_loops) > 1:
         raise DataError(f"the sweep {label} mixes rates and concurrencies: plan from one with either of them")
     spots = [_operating_point(name, usable, objectives, judgements.get(name, {})) for name, usable in runs.items()]
@@ -152,7 +152,7 @@ def _curve(
         count = f"{len(spots)} usable {'point' if len(spots) == 1 else 'points'}"
         raise DataError(f"the sweep {label} has {count}{reasons}: a plan takes two loads or more; sweep more")
     open_loop = True in open_loops
-    arrivals = sorted({str(config(usable[0]).get("arrivals")) for usable in runs.values()})
+    arrivals = sorted({str(run_config(usable[0]).get("arrivals")) for usable in runs.values()})
     return Curve(
         label=label,
         loop="open" if open_loop else "closed",
@@ -179,7 +179,7 @@ def _unusable(point: MeasuredPoint, usable: Sequence[Summary]) -> str:
 
 def _load(run: Summary) -> tuple[float, float] | None:
     """Return the rate or concurrency that was set, and requests/s; None if it is not one load."""
-    settings = config(run)
+    settings = run_config(run)
     if settings.get("stages") or settings.get("arrivals") == "replay":
         return None
     if settings.get("rate"):
@@ -189,7 +189,7 @@ def _load(run: Summary) -> tuple[float, float] | None:
 
 
 def _operating_point(
-    name: str, runs: Sequence[Summary], objectives: Sequence[Objective], judgements: Mapping[str, Judgement]
+    name: str, runs: Sequence[Summary], objectives: Sequence[Objective], judgements: Mapping[str, Outcome]
 ) -> OperatingPoint:
     loads = [load for run in runs if (load := _load(run)) is not None]
     figures = {}
@@ -249,7 +249,7 @@ def _pool(estimates: Sequence[Estimate | None]) -> Estimate | None:
 def _drifts(run: Summary) -> bool:
     """Return True if an open loop may be falling behind, by the rule of the doubt `drift`."""
     change, margin = run.checks.get("drift_ttft"), run.checks.get("drift_ttft_margin")
-    known = change is not None and margin is not None and bool(config(run).get("rate"))
+    known = change is not None and margin is not None and bool(run_config(run).get("rate"))
     return known and (change or 0.0) - (margin or 0.0) > DRIFT
 
 

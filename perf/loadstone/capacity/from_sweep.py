@@ -12,7 +12,7 @@ from pathlib import Path
 from loadstone import results
 from loadstone.capacity.curves import QUEUE, PointJudgements
 from loadstone.engine import run_folder
-from loadstone.metrics.slo import Judgement, Objective
+from loadstone.metrics.slo import Objective, Outcome
 from loadstone.sweep import folder, slo_probe
 from loadstone.sweep.points import Sweep
 from loadstone.sweep.slo_probe import Evidence
@@ -35,13 +35,13 @@ def judge_points(path: Path, sweep: Sweep, objectives: Sequence[Objective]) -> P
         if runs and all((run / run_folder.RECORDS).exists() for run in runs):
             evidence = []
             for run in runs:
-                summary, columns = results.load(run)
+                summary, columns = results.read_summary_and_columns(run)
                 evidence.append(slo_probe.read_evidence(columns, summary, counted))
             judgements[point.name] = judge_point(evidence, counted)
     return judgements
 
 
-def judge_point(runs: Sequence[Evidence], objectives: Sequence[Objective]) -> dict[str, Judgement]:
+def judge_point(runs: Sequence[Evidence], objectives: Sequence[Objective]) -> dict[str, Outcome]:
     """Judge a point by the evidence of its runs."""
     probe = slo_probe.judge_load(0.0, runs, objectives, len(runs))
     judgements = {one.name: result.call for one, result in zip(objectives, probe.looks, strict=True)}

@@ -12,7 +12,7 @@ from loadstone.capacity import charts
 from loadstone.capacity.curves import FIGURES
 from loadstone.capacity.demand import Demand
 from loadstone.capacity.plan import FleetSize, Plan, Requirements, Stack
-from loadstone.metrics.slo import SHARES, Estimate
+from loadstone.metrics.slo import FRACTIONS, Estimate
 from loadstone.report.page import Block, Page, Prose, Section, Table
 
 _WITH_ONE_LESS = {"met": "met", "unresolved": "unknown", "missed": "missed"}
@@ -233,7 +233,7 @@ def interval(name: str, estimate: Estimate | None, with_interval: bool = True) -
     """Return a figure in ms, an error rate in percent, with its interval where known."""
     if estimate is None:
         return "-"
-    scale, form = (100.0, "{:.3g}%") if name in SHARES else (1e3, "{:,.4g}")
+    scale, form = (100.0, "{:.3g}%") if name in FRACTIONS else (1e3, "{:,.4g}")
     value = form.format(estimate.value * scale)
     if estimate.low is None or estimate.high is None or not with_interval:
         return value

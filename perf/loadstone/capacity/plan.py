@@ -15,7 +15,7 @@ from loadstone.capacity.curves import FIGURES, Curve
 from loadstone.capacity.demand import Demand, load_per_replica, replicas_needed
 from loadstone.capacity.replica import Basis, Capacity, CapacityModel, find_capacity
 from loadstone.errors import DataError
-from loadstone.metrics.slo import Estimate, Judgement, Objective
+from loadstone.metrics.slo import Estimate, Objective, Outcome
 
 # Version of the plan's JSON. History: 1 the first.
 FORMAT = 1
@@ -95,7 +95,7 @@ class FleetSize(Struct, frozen=True, kw_only=True):
     utilisation: float
     degraded: float
     most: float
-    fewer: Judgement
+    fewer: Outcome
     basis: Basis
     figures: dict[str, Estimate]
     cost: Cost | None
@@ -260,7 +260,7 @@ class Sizer:
         usable = self.low * (1 - self.requirements.headroom)
         return usable * needed * (1.0 if busiest.rate is not None else busiest.think + self.response(usable))
 
-    def _with_one_less(self, busiest: Demand, needed: int) -> Judgement:
+    def _with_one_less(self, busiest: Demand, needed: int) -> Outcome:
         """Return whether one replica less than needed would meet the objectives, without headroom."""
         if needed == 1:
             return "missed"

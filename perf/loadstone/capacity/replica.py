@@ -15,7 +15,7 @@ from typing import Literal
 from msgspec import Struct
 
 from loadstone.capacity.curves import Curve, OperatingPoint
-from loadstone.metrics.slo import ATTAINMENT, Estimate, Judgement, Objective, judge, shown, together
+from loadstone.metrics.slo import ATTAINMENT, Estimate, Objective, Outcome, combine, format_value, judge
 
 Basis = Literal["measured", "interpolated", "extrapolated", "derived"]
 # A load this near to a measured one, as a fraction of it, counts as measured.
@@ -31,7 +31,7 @@ class JudgedPoint(Struct, frozen=True):
 
     spot: OperatingPoint
     load: float
-    judgement: Judgement
+    judgement: Outcome
     against: list[str]
 
 
@@ -85,9 +85,9 @@ def _judge(spot: OperatingPoint, objectives: Sequence[Objective]) -> JudgedPoint
         if figure is None:
             against.append(f"{objective.name} unknown after {spot.requests:,} requests")
             continue
-        low, value, high = (shown(objective.metric, one) for one in (figure.low, figure.value, figure.high))
+        low, value, high = (format_value(objective.metric, one) for one in (figure.low, figure.value, figure.high))
         interval = "" if "-" in (low, high) else f" ({low} to {high})"
-        text = f"{objective.name} {value}{interval} of {shown(objective.metric, objective.limit)}"
+        text = f"{objective.name} {value}{interval} of {format_value(objective.metric, objective.limit)}"
         against.append(text if judgement == "missed" else f"{text}, undecided after {spot.requests:,} requests")
     if spot.saturated:
         judgements.append("missed")
@@ -96,7 +96,7 @@ def _judge(spot: OperatingPoint, objectives: Sequence[Objective]) -> JudgedPoint
         judgements.append("unresolved")
         against.append("TTFT still rising: not settled")
     load = min(spot.load_for(objective.name) for objective in objectives)
-    return JudgedPoint(spot, load, together(judgements), against)
+    return JudgedPoint(spot, load, combine(judgements), against)
 
 
 def _reason(lowest: JudgedPoint, objectives: Sequence[Objective]) -> str:

@@ -1,5 +1,7 @@
-"""Verbs with a file of their own: `add(parser)` declares the flags, `run(options)` does it and returns the exit status.
-repeat.py is what `--repeat` adds to run and report; given.py has the settings of a run or sweep as they are given.
+"""The command line: one file for each command, with `add(parser)` (its flags) and `run(options)` (returns the status).
 
-A new verb is a file here and a line each in arguments.VERBS and cli.VERBS. Heavy imports belong inside `run`.
+main.py runs a command and turns a `UsageError` into one sentence and exit status 2; parser.py has the table of
+commands; flag_types.py reads values of flags; run_flags.py has the flags that run, sweep, eval and swarm share.
+Heavy imports belong inside `run`, so that `loadstone --help` answers at once. To add a command, add a file here and a
+line each to `COMMANDS` and `_HELP` in parser.py. This room may import every other room.
 """

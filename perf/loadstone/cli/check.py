@@ -1,4 +1,4 @@
-"""`loadstone check RUN`: judge whether a run can be believed."""
+"""`loadstone check RUN`: check whether a run can be believed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("run", metavar="RUN", help="folder of a run")
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `check`."""
+    parser.add_argument("run", metavar="RUN", help="folder of a run")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -16,6 +17,6 @@ def run(options: argparse.Namespace) -> int:
     from loadstone import results
     from loadstone.report import run_tables
 
-    summary = results.read(Path(options.run))
+    summary = results.read_summary(Path(options.run))
     sys.stdout.write(run_tables.check_text(summary))
     return 0 if summary.verdict is not None and summary.verdict.status == "valid" else 1

@@ -1,90 +1,94 @@
-"""`loadstone compare BASE NEW [MORE...]`: what is better, worse or the same, and whether gates are met."""
+"""`loadstone compare BASE NEW [MORE...]`: which figures are better, worse or the same, and whether gates are met."""
 
 from __future__ import annotations
 
 import argparse
 import re
 from argparse import Namespace
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from loadstone.cli import score
 from loadstone.cli.run_flags import SUMMARY
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 from loadstone.report import output
 
-if TYPE_CHECKING:
-    from loadstone.compare.gates import GateResult
-    from loadstone.compare.verdicts import Comparison
-
 _VIEWS = (*output.FORMS, "json")
-_OF_RUNS = ("window", "gates", "gate_strict", "force", "junit")
+# Flags that make no sense for two evaluations.
+_RUNS_ONLY = ("window", "gates", "gate_strict", "force", "junit")
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "base", metavar="BASE", help="a run, a folder with the repeats of one, several runs: A1,A2,A3, or an evaluation"
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `compare`."""
+    parser.add_argument(
+        "base",
+        metavar="BASE",
+        help="a run, a folder of repeated runs, several runs as A1,A2,A3, or an evaluation",
     )
-    verb.add_argument("new", nargs="+", metavar="NEW", help="the same; each of several is held against BASE")
-    verb.add_argument("--margin", type=_margin, metavar="PCT", help="changes within it are the same: 2%% (5%%)")
-    verb.add_argument("--window", choices=["whole", "steady"], help="the whole runs (default), or their steady windows")
-    verb.add_argument(
+    parser.add_argument("new", nargs="+", metavar="NEW", help="the same kind; each NEW is compared with BASE")
+    parser.add_argument(
+        "--margin", type=_margin, metavar="PCT", help="changes within this margin count as the same: 2%% (default: 5%%)"
+    )
+    parser.add_argument(
+        "--window",
+        choices=["whole", "steady"],
+        help="part of the runs to compare: whole (default), or their steady windows",
+    )
+    parser.add_argument(
         "--gate",
         dest="gates",
         action="append",
         metavar="TERMS",
-        help="'ttft.p99 <= +5%%, output_throughput >= -2%%, error_rate <= 1%%': exit status 1 where one is missed",
+        help="exit with status 1 if a condition is missed: 'ttft.p99 <= +5%%, output_throughput >= -2%%,"
+        " error_rate <= 1%%'",
     )
-    verb.add_argument("--gate-strict", action="store_true", help="a gate that the runs cannot tell is missed too")
-    verb.add_argument("--force", action="store_true", help="compare invalid runs too")
-    verb.add_argument("--as", dest="view", choices=_VIEWS, help="text (default), md, html, json")
-    verb.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
-    verb.add_argument("--summary", action="store_true", help=SUMMARY)
-    verb.add_argument("--junit", metavar="FILE", help="write what became of the gates to a new file as JUnit XML")
+    parser.add_argument("--gate-strict", action="store_true", help="count an unresolved gate as missed")
+    parser.add_argument("--force", action="store_true", help="compare invalid runs too")
+    parser.add_argument(
+        "--as", dest="view", choices=_VIEWS, help="format of the report: text (default), md, html, json"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to a new file instead of stdout")
+    parser.add_argument("--summary", action="store_true", help=SUMMARY)
+    parser.add_argument("--junit", metavar="FILE", help="write the results of the gates to a new file as JUnit XML")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit status 0; 1 where a gate is missed."""
+    """Compare and show the report. Return exit status 1 if a gate is missed, else 0."""
     from loadstone.compare import gates, load, page
     from loadstone.compare.verdicts import MARGIN
-    from loadstone.report import terminal
+    from loadstone.report import junit, markdown, terminal
 
     if of_evaluations(options):
         return _compare_evaluations(options)
-    given = vars(options)
-    output.check_new(given.get("junit"), "--junit")
-    asked = [gate for text in given.get("gates", ()) for gate in gates.parse(text)]
-    read = load.read_sides([options.base, *options.new], given.get("window", "whole"), given.get("force", False))
-    found = load.compare_sides(read, given.get("margin", MARGIN), given.get("window", "whole"))
-    judged = gates.judge(asked, found.against)
-    view, target = given.get("view", "text"), given.get("output", "-")
+    flags = vars(options)
+    window = flags.get("window", "whole")
+    output.check_new(flags.get("junit"), "--junit")
+    conditions = [gate for text in flags.get("gates", ()) for gate in gates.parse(text)]
+    sides = load.read_sides([options.base, *options.new], window, flags.get("force", False))
+    comparison = load.compare_sides(sides, flags.get("margin", MARGIN), window)
+    judged = gates.judge(conditions, comparison.against)
+
+    view, target = flags.get("view", "text"), flags.get("output", "-")
     if view == "json":
-        output.put(page.json(found, judged), target)
+        output.write(page.json(comparison, judged), target)
     elif (view, target) == ("text", "-"):
-        terminal.show(page.page(found, judged))
+        terminal.show(page.page(comparison, judged))
     else:
-        output.put(output.drawn(page.page(found, judged, load.curves(read)), view), target)
-    _for_ci(options, found, judged)
-    failed = gates.failed(judged, given.get("gate_strict", False))
+        output.write(output.render(page.page(comparison, judged, load.curves(sides)), view), target)
+    cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
+    output.write_ci_files(
+        flags,
+        lambda: junit.draw([junit.Suite("loadstone compare", cases)]),
+        lambda: markdown.draw(page.page(comparison, judged)),
+    )
+
+    failed = gates.failed(judged, flags.get("gate_strict", False))
     for gate in failed:
         output.notice(f"gate {gate.status}: {gate.name}: {gate.reason}")
     return 1 if failed else 0
 
 
-def _for_ci(options: argparse.Namespace, found: Comparison, judged: Sequence[GateResult]) -> None:
-    from loadstone.compare import page
-    from loadstone.report import junit, markdown
-
-    cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
-    output.for_ci(
-        vars(options),
-        lambda: junit.draw([junit.Suite("loadstone compare", cases)]),
-        lambda: markdown.draw(page.page(found, judged)),
-    )
-
-
 def _margin(text: str) -> float:
+    """Parse a percentage and return it as a fraction."""
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*%", text)
     if not match or not 0 < float(match[1]) < 100:
         raise argparse.ArgumentTypeError(f"takes a percentage such as 5%, not {text!r}")
@@ -92,37 +96,38 @@ def _margin(text: str) -> float:
 
 
 def of_evaluations(options: Namespace) -> bool:
-    """Whether evaluations are to be compared. Raises UsageError for some of them and some runs."""
+    """Return True if both sides are evaluations. Raises ConfigurationError for evaluations mixed with runs."""
     sides = [options.base, *options.new]
-    found = [score.is_evaluation(Path(side)) for side in sides]
-    if any(found) and not all(found):
-        raise UsageError(f"{sides[found.index(True)]} is an evaluation and {sides[found.index(False)]} is none: give "
-                         "two evaluations, or runs")  # fmt: skip
-    return all(found)
+    kinds = [score.is_evaluation(Path(side)) for side in sides]
+    if any(kinds) and not all(kinds):
+        raise ConfigurationError(f"{sides[kinds.index(True)]} is an evaluation and {sides[kinds.index(False)]} is none:"
+                                 " give two evaluations, or runs")  # fmt: skip
+    return all(kinds)
 
 
 def _compare_evaluations(options: Namespace) -> int:
-    """Exit status 0: whether worse is bad is not known here."""
+    """Show the comparison of two evaluations. Return exit status 0: accuracy has no gates."""
     import msgspec
 
     from loadstone.evals.compare import load
-    from loadstone.evals.compare import page as paired
-    from loadstone.evals.compare.test import MARGIN
+    from loadstone.evals.compare.page import page
+    from loadstone.evals.compare.paired_test import MARGIN
     from loadstone.report import json
 
     if len(options.new) > 1:
-        raise UsageError(f"compare takes two evaluations, not {1 + len(options.new)}")
-    given = vars(options)
-    if wrong := [name for name in _OF_RUNS if given.get(name)]:
-        raise UsageError(f"--{wrong[0].removesuffix('s').replace('_', '-')} is for runs, not for evaluations")
+        raise ConfigurationError(f"compare takes two evaluations, not {1 + len(options.new)}")
+    flags = vars(options)
+    if refused := [name for name in _RUNS_ONLY if flags.get(name)]:
+        raise ConfigurationError(f"--{refused[0].removesuffix('s').replace('_', '-')} is for runs, not for evaluations")
     base, new = load.read(Path(options.base)), load.read(Path(options.new[0]))
-    tasks, margin, view = load.compare(base, new), given.get("margin", MARGIN), given.get("view", "text")
-    page = paired.page((base.name, new.name), (base.model, new.model), tasks, margin)
+    tasks = load.compare(base, new)
+    margin, view = flags.get("margin", MARGIN), flags.get("view", "text")
+    report = page((base.name, new.name), (base.model, new.model), tasks, margin)
     if view == "json":
         verdicts = {each.task: each.difference.verdict(margin) for each in tasks if each.difference}
-        output.put(json.indented({"tasks": msgspec.to_builtins(tasks), "verdicts": verdicts}), given.get("output"))
+        output.write(json.to_json({"tasks": msgspec.to_builtins(tasks), "verdicts": verdicts}), flags.get("output"))
     else:
-        output.show(page, view, given.get("output"))
-    if given.get("summary"):
-        output.step_summary(output.drawn(page, "md"))
+        output.show(report, view, flags.get("output"))
+    if flags.get("summary"):
+        output.step_summary(output.render(report, "md"))
     return 0

@@ -1,4 +1,4 @@
-"""`loadstone list`: the names of built-in parts, of those of installed distributions, and of bundled datasets."""
+"""`loadstone list`: print the names of what is built in, installed or bundled."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Iterable
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `list`."""
+    parser.add_argument(
         "what",
         nargs="?",
         default=None,
         choices=["apis", "readers", "views", "datasets", "tasks"],
-        help="one kind only; tasks with what they are",
+        help="list one kind only; tasks are listed with their descriptions",
     )
 
 
@@ -25,31 +26,29 @@ def run(options: argparse.Namespace) -> int:
 
         terminal.draw([benchmarks.table(catalogue.benchmarks())])
         return 0
-    for kind, names in parts().items():
+    for kind, names in names_by_kind().items():
         if options.what in (None, kind):
             print(f"{kind}: {', '.join(names)}")
     return 0
 
 
-def parts() -> dict[str, list[str]]:
-    """Names by kind."""
+def names_by_kind() -> dict[str, list[str]]:
+    """Return the names of each kind: those built in, and those of installed plugins."""
     from loadstone.apis import APIS
     from loadstone.cli.report import exports
     from loadstone.dataset import READERS
     from loadstone.dataset.resolve import bundled
+    from loadstone.plugins import installed_plugins
     from loadstone.report import VIEWS
     from loadstone.tasks import BENCHMARKS
 
+    def with_plugins(kind: str, built_in: Iterable[str]) -> list[str]:
+        return sorted({*built_in, *installed_plugins(f"loadstone.{kind}")})
+
     return {
-        "apis": _with_plugins("loadstone.apis", APIS),
-        "readers": _with_plugins("loadstone.readers", READERS),
-        "views": _with_plugins("loadstone.views", {"text": "", **VIEWS, **exports()}),
+        "apis": with_plugins("apis", APIS),
+        "readers": with_plugins("readers", READERS),
+        "views": with_plugins("views", {"text": "", **VIEWS, **exports()}),
         "datasets": sorted(bundled()),
-        "tasks": _with_plugins("loadstone.tasks", BENCHMARKS),
+        "tasks": with_plugins("tasks", BENCHMARKS),
     }
-
-
-def _with_plugins(group: str, built_in: Iterable[str]) -> list[str]:
-    from loadstone.plugins import installed
-
-    return sorted({*built_in, *installed(group)})

@@ -1,8 +1,4 @@
-"""Run one command: parse the arguments, dispatch to the command's file, turn the operator's mistakes into one sentence.
-
-Each command is a file of this room with `add(parser)` (its flags) and `run(options)` (returns the exit status). A file
-imports what is heavy inside `run`, so that `loadstone --help` answers at once.
-"""
+"""Run one command: parse its arguments, call the command's file, report mistakes of the user in one sentence."""
 
 from __future__ import annotations
 
@@ -10,21 +6,22 @@ import os
 import sys
 from collections.abc import Sequence
 
-from loadstone.cli.parser import VERBS, parse
+from loadstone.cli.parser import COMMANDS, parse
 from loadstone.errors import UsageError
 from loadstone.report.output import notice
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command and return its exit status: 2 for a usage error, 130 for Ctrl-C."""
     try:
         options = parse(arguments)
-        return VERBS[options.verb].run(options)
+        return COMMANDS[options.command].run(options)
     except UsageError as exc:
         notice(str(exc))
         return 2
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the reader of our output has gone; nothing is left to say
+        # The reader of our output has gone (`loadstone ... | head`): write nothing more, not even at exit.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 0
     except KeyboardInterrupt:
         return 130

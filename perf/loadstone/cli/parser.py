@@ -1,7 +1,7 @@
-"""The command line's grammar: the table of commands and the parser over it.
+"""The table of commands, and the argument parser over it.
 
-Flags carry the names that vLLM bench and EvalScope users know. A flag that is not given is absent from the parsed
-values, so that a configuration file can fill it and defaults stand in one place, config/schema.py.
+A flag that is not given is absent from the parsed values: a configuration file can fill it, and all defaults are in
+one place, config/schema.py.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from typing import NoReturn, Protocol
 from loadstone.cli import check, compare, plan, report, run, run_flags, score, selftest, serve, swarm, sweep
 from loadstone.cli import eval as eval_command
 from loadstone.cli import list as list_command
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 from loadstone.version import __version__
 
-EPILOG = """exit status: 0 done; 1 done, but a check failed (no success, error rate above --max-error-rate);
-2 usage; 130 interrupted, results saved. Keys are taken from the environment (OPENAI_API_KEY) and never written down."""
+EPILOG = """exit status: 0 success; 1 completed, but a check failed (no request succeeded, error rate above
+--max-error-rate); 2 usage error; 130 interrupted, results saved. API keys are read from the environment
+(OPENAI_API_KEY) and never saved."""
 
 
 class Command(Protocol):
-    """A command's file."""
+    """What a command's file offers."""
 
-    def add(self, verb: argparse.ArgumentParser, /) -> None:
+    def add(self, parser: argparse.ArgumentParser, /) -> None:
         """Add the command's flags to its parser."""
 
     def run(self, options: argparse.Namespace, /) -> int:
         """Run the command. Return the exit status."""
 
 
-VERBS: dict[str, Command] = {
+COMMANDS: dict[str, Command] = {
     "run": run,
     "sweep": sweep,
     "eval": eval_command,
@@ -46,34 +47,35 @@ VERBS: dict[str, Command] = {
 }
 # One line of help for each command.
 _HELP = {
-    "run": "replay prompts against a server and report",
-    "sweep": "run at every point of lists of settings, or search the most load that meets objectives",
-    "eval": "ask benchmarks as any other load, and score the answers (docs/evals.md)",
+    "run": "send prompts to a server, measure the responses and report",
+    "sweep": "run at every point of lists of settings, or search for the highest load that meets objectives",
+    "eval": "measure the accuracy of a model on benchmarks, under any load (docs/evals.md)",
     "report": "recompute a report from the records of a run",
-    "compare": "hold runs against each other: better, worse, same or inconclusive (docs/comparing.md)",
-    "score": "judge saved answers again, ours or lm-eval's; nothing is sent (docs/accuracy.md)",
-    "check": "judge whether a run can be believed",
-    "plan": "how many replicas a demand takes and what they cost, from sweeps (docs/planning.md)",
-    "serve": "simulated server with exact timing and faults",
-    "swarm": "be the master or a worker of a run from many machines (docs/many-machines.md)",
-    "selftest": "find the most that this machine can measure truly, and how wrong it is on the way there",
-    "list": "names of what is built in or installed",
+    "compare": "compare runs: better, worse, same or inconclusive (docs/comparing.md)",
+    "score": "score saved answers again, ours or lm-eval's, without sending requests (docs/accuracy.md)",
+    "check": "check whether a run can be believed",
+    "plan": "compute the replicas that a demand needs and their cost, from sweeps (docs/planning.md)",
+    "serve": "run a simulated server with exact timing and faults",
+    "swarm": "run as master or worker of a load test from many machines (docs/many-machines.md)",
+    "selftest": "measure the highest load that this machine measures accurately, and its error below that",
+    "list": "list what is built in or installed",
 }
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, by an exception."""
+    """An argument parser that reports a mistake as an exception with one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
+        raise ConfigurationError(f"{message}; see {self.prog} --help")
 
 
-def parser() -> Parser:
+def build_parser() -> Parser:
+    """Return the parser of all commands."""
     top = Parser(prog="loadstone", description="A load tester for LLM APIs whose numbers are true.", epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"loadstone {__version__}")
-    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name, command in VERBS.items():
-        verb = verbs.add_parser(
+    parsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        parser = parsers.add_parser(
             name,
             help=_HELP[name],
             description=_HELP[name],
@@ -81,15 +83,18 @@ def parser() -> Parser:
             argument_default=argparse.SUPPRESS,
             allow_abbrev=False,
         )
-        command.add(verb)
+        command.add(parser)
     return top
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command; `rest` of a swarm is for Locust. Raises UsageError."""
+    """Return the parsed command line. For `swarm`, `settings` are the flags of `run` and `rest` is for Locust.
+
+    Raises ConfigurationError.
+    """
     if not arguments or arguments[0] != "swarm":
-        return parser().parse_args(arguments)
-    options, rest = parser().parse_known_args(arguments)
+        return build_parser().parse_args(arguments)
+    options, rest = build_parser().parse_known_args(arguments)
     settings = Parser(prog="loadstone swarm", argument_default=argparse.SUPPRESS, allow_abbrev=False, add_help=False)
     run_flags.add(settings)
     options.settings, options.rest = settings.parse_known_args(rest)

@@ -1,4 +1,4 @@
-"""`loadstone run --repeat N`, and `loadstone report` of what it leaves: several runs of one load, and their spread."""
+"""`loadstone run --repeat N`, and `loadstone report` of its folder: several runs of one load, and their spread."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadstone.cli.flag_types import time, whole
+from loadstone.cli.flag_types import duration, whole_number
 from loadstone.config.schema import Config
-from loadstone.errors import UsageError
-from loadstone.report import output as outputs
+from loadstone.errors import ConfigurationError
+from loadstone.report import output
 from loadstone.report.output import notice
 from loadstone.summary import Summary
 
@@ -20,72 +20,81 @@ if TYPE_CHECKING:
     from loadstone.compare.repeats import Repeats
     from loadstone.loadtest import Result
 
-FORMS = (*outputs.FORMS, "json")
+FORMS = (*output.FORMS, "json")
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    group = verb.add_argument_group("repeats (docs/statistics.md)")
-    group.add_argument("--repeat", type=whole, metavar="N", help="run N times, in folders DIR/1 to DIR/N, and compare")
-    group.add_argument("--rest", type=time, metavar="T", help="pause between two runs (0)")
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of repeated runs."""
+    group = parser.add_argument_group("repeats (docs/statistics.md)")
     group.add_argument(
-        "--same-prompts", action="store_true", help="the same seed, order and prompts each time; caches will know them"
+        "--repeat", type=whole_number, metavar="N", help="run N times, in folders DIR/1 to DIR/N, and compare the runs"
+    )
+    group.add_argument("--rest", type=duration, metavar="T", help="pause between two runs (default: 0)")
+    group.add_argument(
+        "--same-prompts",
+        action="store_true",
+        help="use the same seed, order and prompts in each run; later runs then hit the server's caches",
     )
 
 
-def wanted(options: Namespace) -> bool:
-    """Raises UsageError where only what belongs to it is given."""
+def is_requested(options: Namespace) -> bool:
+    """Return True if `--repeat` is given. Raises ConfigurationError for its other flags without it."""
     for name in ("rest", "same_prompts"):
         if hasattr(options, name) and not hasattr(options, "repeat"):
-            raise UsageError(f"--{name.replace('_', '-')} is between several runs: give --repeat N with it")
+            raise ConfigurationError(f"--{name.replace('_', '-')} is between several runs: give --repeat N with it")
     return hasattr(options, "repeat")
 
 
 def run(options: Namespace, config: Config, one: Callable[[Config], Result]) -> RepeatedRuns:
-    """The runs, and their table on stdout."""
+    """Run the load several times and print the table of the runs. `one` makes a single run."""
     from loadstone.compare import repeat_runs
 
     form = _form(options)
-    rest, same = getattr(options, "rest", 0.0), hasattr(options, "same_prompts")
-    done = repeat_runs.run(config, options.repeat, one, rest_s=rest, same_seed=same, notice=notice)
-    _show(done.table, done.folder, form, None)
-    _for_ci(options, done.table, done.folder, [result.summary for result in done.results])
-    notice(f"results are in {done.folder}")
-    return done
+    rest = getattr(options, "rest", 0.0)
+    same_seed = hasattr(options, "same_prompts")
+    repeated = repeat_runs.run(config, options.repeat, one, rest_s=rest, same_seed=same_seed, notice=notice)
+    output.write(_render(repeated.table, repeated.folder, form), None)
+    _for_ci(options, repeated.table, repeated.folder, [result.summary for result in repeated.results])
+    notice(f"results are in {repeated.folder}")
+    return repeated
 
 
 def report(options: Namespace, path: Path) -> int:
-    """The table of a folder that holds repeats, from their records."""
+    """Show the table of a folder of repeats, recomputed from their records. Return the exit status."""
     from loadstone.compare import repeat_runs
 
     form = _form(options)
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
-    found = repeat_runs.read(path, tokenizer, goodput)
-    _show(found, path, form, getattr(options, "output", None))
-    _for_ci(options, found, path)
-    return 0 if any(once.succeeded for once in found.runs) else 1
+    repeats = repeat_runs.read(path, tokenizer, goodput)
+    output.write(_render(repeats, path, form), getattr(options, "output", None))
+    _for_ci(options, repeats, path)
+    return 0 if any(once.succeeded for once in repeats.runs) else 1
 
 
 def _form(options: Namespace) -> str:
+    """Return the format of `--as`. Raises ConfigurationError if repeats do not have it."""
     form: str = getattr(options, "view", "text")
     if form not in FORMS:
-        raise UsageError(f"--as takes {', '.join(FORMS)} for repeats, not {form}; a run among them has all views")
+        raise ConfigurationError(
+            f"--as takes {', '.join(FORMS)} for repeats, not {form}; a run among them has all views"
+        )
     return form
 
 
-def _show(repeats: Repeats, path: Path, form: str, output: str | None) -> None:
-    outputs.put(_drawn(repeats, path, form), output)
-
-
 def _for_ci(options: Namespace, repeats: Repeats, path: Path, runs: Sequence[Summary] = ()) -> None:
+    """Write what `--junit` and `--summary` request."""
     from loadstone.report import junit
 
-    outputs.for_ci(
-        vars(options), lambda: junit.draw([junit.of_run(run) for run in runs]), lambda: _drawn(repeats, path, "md")
+    output.write_ci_files(
+        vars(options), lambda: junit.draw([junit.of_run(run) for run in runs]), lambda: _render(repeats, path, "md")
     )
 
 
-def _drawn(repeats: Repeats, path: Path, form: str) -> str:
+def _render(repeats: Repeats, path: Path, form: str) -> str:
+    """Render the table of repeats as one of FORMS."""
     from loadstone.compare.repeats_page import page
-    from loadstone.report.json import indented
+    from loadstone.report.json import to_json
 
-    return indented(repeats) if form == "json" else outputs.drawn(page(repeats, f"Repeats: {path.name or path}"), form)
+    if form == "json":
+        return to_json(repeats)
+    return output.render(page(repeats, f"Repeats: {path.name or path}"), form)

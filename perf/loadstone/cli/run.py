@@ -1,4 +1,4 @@
-"""`loadstone run`, and what `report` and a swarm do like it: show the results of one run, and give its exit status."""
+"""`loadstone run`: send one load, show the results. Other commands show their runs with the functions of this file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from loadstone.cli import repeat, run_flags
 from loadstone.config import load
-from loadstone.report import output as outputs
+from loadstone.report import output
 from loadstone.report.output import notice
 from loadstone.report.show import show, view_of
 
@@ -19,50 +19,58 @@ if TYPE_CHECKING:
     from loadstone.summary import Summary
 
 
-def add(verb: ArgumentParser) -> None:
-    run_flags.add(verb)
-    repeat.add(verb)
+def add(parser: ArgumentParser) -> None:
+    """Add the flags of `run`."""
+    run_flags.add(parser)
+    repeat.add(parser)
 
 
 def run(options: Namespace) -> int:
+    """Run once, or `--repeat` times, and show the results. Return the exit status."""
     from loadstone import loadtest, results
     from loadstone.host import event_loop
 
-    config, view = load.config_of(vars(options)).check(), asked(options)
-    live = None if getattr(options, "quiet", False) else watched
-    outputs.check_new(getattr(options, "junit", None), "--junit")
-    with served(config) as config:
-        if repeat.wanted(options):
-            done = repeat.run(
+    # Everything that can be refused is checked before the first request.
+    config, view = load.load_config(vars(options)).check(), find_view(options)
+    live = None if getattr(options, "quiet", False) else show_progress
+    output.check_new(getattr(options, "junit", None), "--junit")
+    with with_server(config) as config:
+        if repeat.is_requested(options):
+            repeats = repeat.run(
                 options, config, lambda c: event_loop.run(loadtest.load_test(c, notice=notice, live=live))
             )
-            return 130 if done.interrupted else max(result.exit_status(config, notice) for result in done.results)
+            return 130 if repeats.interrupted else max(one.exit_status(config, notice) for one in repeats.results)
         result = event_loop.run(loadtest.load_test(config, notice=notice, live=live))
-    show(result.summary, view, page=lambda: results.written_page(result.folder))
+    show(result.summary, view, page=lambda: results.saved_page(result.folder))
     for_ci(options, result.summary)
     notice(f"results are in {result.folder}")
     return result.exit_status(config, notice)
 
 
-def served(config: Config) -> AbstractContextManager[Config]:
-    """The configuration with an address: the one given, or that of a simulated server for as long as the run lasts."""
-    from loadstone.sim.spawn import with_server
+def with_server(config: Config) -> AbstractContextManager[Config]:
+    """Return a context with the configuration and an address: the one given, or that of a simulated server.
 
-    return with_server(config, notice)
+    The simulated server stops when the context ends.
+    """
+    from loadstone.sim import spawn
 
-
-async def watched(progress: Any) -> None:
-    from loadstone.live import display as live
-
-    await live.watch(progress)
+    return spawn.with_server(config, notice)
 
 
-def asked(options: Namespace, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
-    """The view asked for, found before the run and not after it."""
+async def show_progress(progress: Any) -> None:
+    """Show the progress of a run on the terminal until it ends."""
+    from loadstone.live import display
+
+    await display.watch(progress)
+
+
+def find_view(options: Namespace, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
+    """Return the view that `--as` names. Call it before the run, so that a wrong name costs nothing."""
     return view_of(getattr(options, "view", "text"), others)
 
 
 def for_ci(options: Namespace, summary: Summary) -> None:
+    """Write what `--junit` and `--summary` request."""
     from loadstone.report import junit, markdown
 
-    outputs.for_ci(vars(options), lambda: junit.render(summary), lambda: markdown.render(summary))
+    output.write_ci_files(vars(options), lambda: junit.render(summary), lambda: markdown.render(summary))

@@ -1,4 +1,4 @@
-"""Runs as they are named on the command line: one that is gone through twice, or several to be laid side by side."""
+"""Runs named on the command line: one whose records are read twice, or several to show side by side."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from loadstone import results
-from loadstone.dataset import tokenizer as tokens
+from loadstone.dataset import tokenizer as tokenizers
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.records import Record, from_lines
@@ -15,41 +15,49 @@ from loadstone.results import measure
 from loadstone.summary import Summary
 
 
-class Source:
-    """Records that are gone through twice: those of a run folder or file or, of `-`, kept from stdin."""
+class RunSource:
+    """Records that can be read twice: of a run's folder or file, or of stdin (`-`), which is kept in memory."""
 
     def __init__(self, name: str) -> None:
         self._path = Path(name)
-        self._kept = list(from_lines(sys.stdin.buffer, "stdin")) if name == "-" else None
+        self._stdin_records = list(from_lines(sys.stdin.buffer, "stdin")) if name == "-" else None
 
     def records(self) -> Iterable[Record]:
-        return run_folder.load_records(self._path) if self._kept is None else self._kept
+        """Return the records in the order of the file."""
+        return run_folder.load_records(self._path) if self._stdin_records is None else self._stdin_records
 
     def summary(self, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Summary:
-        if self._kept is None:
-            return results.read(self._path, tokenizer, goodput)
-        count = tokens.load(tokenizer).count if tokenizer else None
-        return measure(self._kept, {"config": {"goodput": goodput}} if goodput else None, count)
+        """Return the summary of the records.
+
+        tokenizer: counts tokens where the server reported none. goodput: objectives, in seconds by metric.
+        """
+        if self._stdin_records is None:
+            return results.read_summary(self._path, tokenizer, goodput)
+        count = tokenizers.load(tokenizer).count if tokenizer else None
+        return measure(self._stdin_records, {"config": {"goodput": goodput}} if goodput else None, count)
 
 
-def several(
+def read_runs(
     paths: Iterable[Path], tokenizer: str | None = None, goodput: dict[str, float] | None = None
 ) -> tuple[dict[str, Summary], list[str]]:
-    """Runs by name, those in a folder of repeats one by one, and a sentence for each that cannot be read."""
-    found: dict[Path, Summary] = {}
+    """Return summaries by short name, and a sentence for each run that cannot be read.
+
+    The runs in a folder of repeats count one by one.
+    """
+    summaries: dict[Path, Summary] = {}
     unreadable = []
     for path in paths:
         try:
-            for place in [path] if path.is_file() else run_folder.runs(path):
-                found[place] = results.read(place, tokenizer, goodput)
+            for folder in [path] if path.is_file() else run_folder.find_runs(path):
+                summaries[folder] = results.read_summary(folder, tokenizer, goodput)
         except UsageError as exc:
             unreadable.append(str(exc))
-    return dict(zip(names(list(found)), found.values(), strict=True)), unreadable
+    return dict(zip(short_names(list(summaries)), summaries.values(), strict=True)), unreadable
 
 
-def names(paths: list[Path]) -> list[str]:
-    """As short as they can be and differ: the last parts of the paths, as many as it takes."""
-    whole = [path.absolute().parts for path in paths]
-    lengths = range(1, max(map(len, whole), default=0) + 1)
-    candidates = (["/".join(parts[-length:]) for parts in whole] for length in lengths)
-    return next((short for short in candidates if len(set(short)) == len(short)), list(map(str, paths)))
+def short_names(paths: list[Path]) -> list[str]:
+    """Return the shortest names that differ: the last components of each path, as many as it takes."""
+    components = [path.absolute().parts for path in paths]
+    lengths = range(1, max(map(len, components), default=0) + 1)
+    candidates = (["/".join(parts[-length:]) for parts in components] for length in lengths)
+    return next((names for names in candidates if len(set(names)) == len(names)), list(map(str, paths)))

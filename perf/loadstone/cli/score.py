@@ -1,4 +1,4 @@
-"""`loadstone score`: saved answers judged again, and `loadstone report` of an evaluation's folder."""
+"""`loadstone score`: score saved answers again; and `loadstone report` of an evaluation's folder."""
 
 from __future__ import annotations
 
@@ -6,141 +6,161 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 from loadstone.report import output as outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loadstone.evals.output.page import Meanwhile
-    from loadstone.evals.rescore.rescore import Change
+    from loadstone.evals.output.page import ServingDetails
+    from loadstone.evals.rescore.rescore import MetricChange
+    from loadstone.report.page import Prose
     from loadstone.samples import Evaluation
 
 VIEWS = (*outputs.FORMS, "json", "csv", "leaderboard")
-RESULTS, EVAL = "results_", "eval.json"
+# Files of an evaluation, by which its folder is recognised: ours, and lm-eval's (a prefix).
+EVAL, RESULTS = "eval.json", "results_"
 
 
-def add(verb: ArgumentParser) -> None:
-    verb.add_argument(
+def add(parser: ArgumentParser) -> None:
+    """Add the flags of `score`."""
+    parser.add_argument(
         "samples",
         metavar="SAMPLES",
         nargs="+",
-        help="folder of an evaluation, by `loadstone eval` or lm-eval, its samples_*.jsonl, or a run with its --task",
+        help="folder of an evaluation by `loadstone eval` or lm-eval, its samples_*.jsonl, or a run with --task",
     )
-    verb.add_argument(
+    parser.add_argument(
         "--task",
         metavar="NAME",
-        help="judge as this task, or `target` to hold against the targets (by the file's name)",
+        help="score as this task, or `target` to compare with the targets (default: from the file's name)",
     )
-    verb.add_argument(
-        "--extractor", metavar="NAME", help="what takes the answer out: a name, regex:PATTERN or FILE.py:NAME"
+    parser.add_argument(
+        "--extractor", metavar="NAME", help="extracts the answer: a name, regex:PATTERN or FILE.py:NAME"
     )
-    verb.add_argument("--scorer", metavar="NAME", help="what holds it against the target: a name or FILE.py:NAME")
-    verb.add_argument("--data-dir", metavar="DIR", help="of a run: folder with the data it replayed, or bundled")
-    verb.add_argument("--allow-code-execution", action="store_true", help="run programs that the model wrote")
-    verb.add_argument("--only", metavar="IDS", help="doc_ids to judge, such as 3,5-9")
-    verb.add_argument("--as", dest="view", choices=VIEWS, help="text (default), md, html, json, csv, leaderboard")
-    verb.add_argument("-o", "--output", metavar="DIR", help="write results and samples to a new folder as well")
+    parser.add_argument("--scorer", metavar="NAME", help="compares the answer with the target: a name or FILE.py:NAME")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="folder with the dataset of a run, or bundled, when scoring a run"
+    )
+    parser.add_argument("--allow-code-execution", action="store_true", help="run programs that the model wrote")
+    parser.add_argument("--only", metavar="IDS", help="doc_ids to score, such as 3,5-9")
+    parser.add_argument(
+        "--as",
+        dest="view",
+        choices=VIEWS,
+        help="format of the report: text (default), md, html, json, csv, leaderboard",
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", help="also write results and samples to a new folder")
 
 
 def run(options: Namespace) -> int:
-    """The report of what it comes to now, and how that differs from what the files say. Nothing is overwritten."""
+    """Score the answers and show the report, with what changed against the files. Return exit status 0.
+
+    Nothing is overwritten.
+    """
     import datetime
 
     from loadstone.engine import run_folder
-    from loadstone.evals.output import report as reporting
+    from loadstone.evals.output import report as eval_report
     from loadstone.evals.output import results
     from loadstone.evals.rescore.rescore import RescoreOptions, rescore
 
-    given, now = vars(options), datetime.datetime.now()
-    wish = RescoreOptions(
-        **{name: given.get(name) for name in ("task", "extractor", "scorer", "only")},
-        data=given.get("data_dir"),
-        allow_code=given.get("allow_code_execution", False),
+    flags, now = vars(options), datetime.datetime.now()
+    rescore_options = RescoreOptions(
+        **{name: flags.get(name) for name in ("task", "extractor", "scorer", "only")},
+        data=flags.get("data_dir"),
+        allow_code=flags.get("allow_code_execution", False),
     )
-    folder = run_folder.RunFolder(Path(given["output"])) if given.get("output") else None
-    found = rescore([Path(path) for path in options.samples], wish, folder, now.timestamp(), results.stamp(now))
-    show(found.evaluation, None, given.get("view", "text"), None, found.changes)
+    folder = run_folder.RunFolder(Path(flags["output"])) if flags.get("output") else None
+    paths = [Path(path) for path in options.samples]
+    result = rescore(paths, rescore_options, folder, now.timestamp(), results.file_time(now))
+    show(result.evaluation, None, flags.get("view", "text"), None, result.changes)
     if folder is not None:
-        reporting.write(folder)
+        eval_report.write(folder)
         outputs.notice(f"results are in {folder.path}")
     return 0
 
 
 def is_evaluation(path: Path) -> bool:
-    """Whether a folder holds an evaluation, scored or not; told without opening a file."""
+    """Return True if a folder holds an evaluation, scored or not. Opens no file."""
     return path.is_dir() and ((path / EVAL).is_file() or next(path.glob(f"{RESULTS}*.json"), None) is not None)
 
 
 def report(options: Namespace, path: Path) -> int:
-    """`loadstone report EVALUATION`."""
-    from loadstone.evals.output import report as reporting
+    """Show the report of an evaluation's folder. Return exit status 0."""
+    from loadstone.evals.output import report as eval_report
 
     view = getattr(options, "view", "text")
     if view not in VIEWS:
-        raise UsageError(f"--as takes {', '.join(VIEWS)} for an evaluation, not {view!r}; its runs in {path / 'runs'} "
-                         "have all views")  # fmt: skip
-    evaluation, meanwhile = reporting.read(path)
-    show(evaluation, meanwhile, view, getattr(options, "output", None))
+        raise ConfigurationError(f"--as takes {', '.join(VIEWS)} for an evaluation, not {view!r}; its runs in "
+                                 f"{path / 'runs'} have all views")  # fmt: skip
+    evaluation, serving = eval_report.read(path)
+    show(evaluation, serving, view, getattr(options, "output", None))
     if getattr(options, "summary", False):
-        outputs.step_summary(_drawn(evaluation, meanwhile, "md"))
+        outputs.step_summary(_render(evaluation, serving, "md"))
     return 0
 
 
 def show(
     evaluation: Evaluation,
-    meanwhile: Meanwhile | None,
+    serving: ServingDetails | None,
     view: str,
     output: str | None,
-    changes: Sequence[Change] | None = None,
+    changes: Sequence[MetricChange] | None = None,
 ) -> None:
-    """An evaluation in one of VIEWS."""
+    """Show an evaluation in one of VIEWS, on stdout or in a new file.
+
+    changes: what scoring again changed; None if the answers were not scored again.
+    """
     from loadstone.evals.output import page
 
     if view == "text":
-        outputs.show(page.page(evaluation, meanwhile, _told(changes)), view, output)
+        outputs.show(page.page(evaluation, serving, _describe_changes(changes)), view, output)
     elif view == "leaderboard":
         outputs.show(page.leaderboard(evaluation), "text", output)
     else:
-        outputs.put(_drawn(evaluation, meanwhile, view, changes), output)
+        outputs.write(_render(evaluation, serving, view, changes), output)
 
 
-def _drawn(
-    evaluation: Evaluation, meanwhile: Meanwhile | None, view: str, changes: Sequence[Change] | None = None
+def _render(
+    evaluation: Evaluation, serving: ServingDetails | None, view: str, changes: Sequence[MetricChange] | None = None
 ) -> str:
+    """Render an evaluation as csv, json or one of the forms of a page."""
+    import msgspec
+
     from loadstone.evals.output import csv, page
-    from loadstone.report.json import indented
+    from loadstone.report.json import to_json
 
     if view == "csv":
         return csv.render(evaluation)
     if view == "json":
-        return indented(_json(evaluation, meanwhile, changes))
-    return outputs.drawn(page.page(evaluation, meanwhile, _told(changes)), view)
+        fields: dict[str, Any] = {**msgspec.to_builtins(evaluation)}
+        if serving is not None:
+            fields["meanwhile"] = msgspec.to_builtins(serving)
+        if changes is not None:
+            fields["changes"] = msgspec.to_builtins(changes)
+        return to_json(fields)
+    return outputs.render(page.page(evaluation, serving, _describe_changes(changes)), view)
 
 
-def _json(evaluation: Evaluation, meanwhile: Meanwhile | None, changes: Sequence[Change] | None) -> dict[str, Any]:
-    import msgspec
-
-    told: dict[str, Any] = {**msgspec.to_builtins(evaluation)}
-    told |= {"meanwhile": msgspec.to_builtins(meanwhile)} if meanwhile is not None else {}
-    return told | ({"changes": msgspec.to_builtins(changes)} if changes is not None else {})
-
-
-def _told(changes: Sequence[Change] | None) -> list[Any]:
-    """What is worth something else than the files say."""
+def _describe_changes(changes: Sequence[MetricChange] | None) -> list[Prose]:
+    """Return a sentence for each metric whose scores differ from those in the files."""
     from loadstone.report.page import Prose
 
+    if changes is None:
+        return []
     if not changes:
-        return [] if changes is None else [Prose("The files hold no figures of the same metrics to compare with.")]
-    moved = [change for change in changes if change.gained or change.lost]
-    if not moved:
+        return [Prose("The files hold no figures of the same metrics to compare with.")]
+    changed = [change for change in changes if change.gained or change.lost]
+    if not changed:
         items = {change.task: change.items for change in changes}
-        return [Prose(f"All {sum(items.values()):,} items are worth what the files say.", "good")]
-    return [Prose(_moved(change), "doubt") for change in moved]
-
-
-def _moved(change: Change) -> str:
-    count = change.gained + change.lost
-    named = ", ".join(map(str, change.first)) + (" ..." if count > len(change.first) else "")
-    return (f"{change.task}, {change.metric} through {change.filter}: {count:,} of {change.items:,} items change, "
-            f"{change.gained:,} up and {change.lost:,} down: doc_id {named}")  # fmt: skip
+        return [Prose(f"All {sum(items.values()):,} items have the same scores as in the files.", "good")]
+    sentences = []
+    for change in changed:
+        count = change.gained + change.lost
+        ids = ", ".join(map(str, change.first)) + (" ..." if count > len(change.first) else "")
+        sentences.append(
+            f"{change.task}, {change.metric} through {change.filter}: {count:,} of {change.items:,} items change, "
+            f"{change.gained:,} up and {change.lost:,} down: doc_id {ids}"
+        )
+    return [Prose(sentence, "doubt") for sentence in sentences]

@@ -1,4 +1,4 @@
-"""`loadstone selftest`: find the most that this machine can measure truly."""
+"""`loadstone selftest`: measure the highest load that this machine measures accurately."""
 
 from __future__ import annotations
 
@@ -7,35 +7,39 @@ import argparse
 from loadstone.report.output import notice
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--quick", action="store_true", help="in half a minute, with fewer samples and no verdicts")
-    verb.add_argument(
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `selftest`."""
+    parser.add_argument(
+        "--quick", action="store_true", help="finish in half a minute, with fewer samples and no verdicts"
+    )
+    parser.add_argument(
         "--url",
         action="append",
-        help="a `loadstone serve --ttft 10ms --itl 10ms` on a second machine; again for more; without it here",
+        help="a `loadstone serve --ttft 10ms --itl 10ms` on a second machine; repeat for several servers"
+        " (default: a server on this machine)",
     )
-    verb.add_argument("--transport", choices=["wire", "aiohttp"], help="the client's way of speaking HTTP (wire)")
-    verb.add_argument("--as", dest="view", choices=["text", "json"], help="text (default) or json")
+    parser.add_argument("--transport", choices=["wire", "aiohttp"], help="HTTP client to test (default: wire)")
+    parser.add_argument("--as", dest="view", choices=["text", "json"], help="output format: text (default) or json")
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure this machine, save the result and show it. Return exit status 0."""
     from loadstone.host import machine
     from loadstone.report import terminal
-    from loadstone.report.json import indented
+    from loadstone.report.json import to_json
     from loadstone.selftest import page, processes, timing
     from loadstone.selftest.run import measure_ceiling
 
-    machine.check_place()
-    if wrong := machine.saved()[1]:
-        notice(f"{wrong}; what is found now replaces it")
+    machine.check_writable()
+    if unreadable := machine.saved_ceilings()[1]:
+        notice(f"{unreadable}; what is found now replaces it")
     processes.interrupt_on_signals()
-    wanted = timing.QUICK if getattr(options, "quick", False) else timing.FULL
-    found = measure_ceiling(getattr(options, "url", ()), wanted, getattr(options, "transport", "wire"), notice)
-    file = machine.save(found)
+    scope = timing.QUICK if getattr(options, "quick", False) else timing.FULL
+    ceiling = measure_ceiling(getattr(options, "url", ()), scope, getattr(options, "transport", "wire"), notice)
+    file = machine.save_ceiling(ceiling)
     if getattr(options, "view", "text") == "json":
-        print(indented(found), end="")
+        print(to_json(ceiling), end="")
     else:
-        terminal.draw(page.tables(found))
+        terminal.draw(page.tables(ceiling))
     notice(f"saved in {file}; runs on this machine quote it" if file else "not saved: a full self-test is there")
     return 0

@@ -1,4 +1,4 @@
-"""`loadstone swarm master|worker`: one run from many machines, over Locust."""
+"""`loadstone swarm master|worker`: one load test from many machines, over Locust."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ import argparse
 from loadstone.config import load
 
 
-def add(verb: argparse.ArgumentParser) -> None:
-    flags = "All flags of `loadstone run` too, on the master, and Locust's own: docs/many-machines.md."
-    verb.epilog = f"{flags} {verb.epilog}"
-    verb.add_argument("role", choices=["master", "worker"], help="the one that plans and reports, or one per machine")
-    verb.add_argument(
-        "--processes", metavar="N", help="of a worker: processes that send load (default: one for each core)"
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `swarm`. Those of `run` and of Locust are parsed apart, see parser.py."""
+    flags = "The master also takes all flags of `loadstone run`, and both take Locust's own: docs/many-machines.md."
+    parser.epilog = f"{flags} {parser.epilog}"
+    parser.add_argument(
+        "role", choices=["master", "worker"], help="master, which plans and reports, or worker, one for each machine"
     )
-    verb.add_argument("--spool", metavar="DIR", help="of a worker: where records wait for the master (loadstone-spool)")
+    parser.add_argument(
+        "--processes", metavar="N", help="processes of a worker that send load (default: one for each core)"
+    )
+    parser.add_argument(
+        "--spool",
+        metavar="DIR",
+        help="folder in which a worker stores records until the master takes them (default: loadstone-spool)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Start the master or a worker. Return its exit status."""
     from loadstone.swarm import command
 
-    return command.run(options.role, load.config_of(vars(options.settings)), options)
+    return command.run(options.role, load.load_config(vars(options.settings)), options)

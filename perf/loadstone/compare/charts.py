@@ -37,7 +37,7 @@ def _distribution(metric: str, names: Sequence[str], sides: Sequence[Sequence[Cu
         role: Role = "base" if index == 0 else "new" if len(sides) == 2 else "plain"
         for number, curve in enumerate(side, 1):
             name = names[index] if len(side) == 1 else f"{names[index]}, run {number}"
-            values, fractions = (curve.values * 1e3).tolist(), (curve.shares * 1e2).tolist()
+            values, fractions = (curve.values * 1e3).tolist(), (curve.fractions * 1e2).tolist()
             series.append(Series(name, values, fractions, kind="step", role=role))
 
     title = LABELS[metric]

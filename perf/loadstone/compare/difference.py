@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from loadstone.stats import blocks, distributions
-from loadstone.stats.describe import ENOUGH, enough
+from loadstone.stats.describe import MIN_SAMPLES, enough
 from loadstone.units import Array
 
 # Numbers of standard errors for which the reach of an estimate is kept.
@@ -56,7 +56,7 @@ class Estimate(Struct, frozen=True):
     @property
     def interval(self) -> tuple[float, float] | None:
         """Return the 95 % interval, None where the sample is too small. It does not go below 0, as no figure does."""
-        t = distributions.quantile(1 - LEVEL / 2, self.degrees)
+        t = distributions.student_t(1 - LEVEL / 2, self.degrees)
         if self.down is None or self.up is None:
             return None
         low = self.value - min(_reach_at(self.down, t), abs(self.value))
@@ -96,9 +96,9 @@ class Difference(Struct, frozen=True):
 def mean(values: Array, min_block: float = 1.0) -> Estimate:
     """Estimate the mean of at least one value in order of time, by blocks of `min_block` values or longer."""
     value, count = float(values.mean()), len(values)
-    if count < ENOUGH:
+    if count < MIN_SAMPLES:
         return Estimate(value, None, None, 1.0, count)
-    spread = blocks.spread(values, min_block)
+    spread = blocks.block_variance(values, min_block)
     return symmetric(value, math.sqrt(spread.variance), spread.freedom, count)
 
 
@@ -116,7 +116,7 @@ def quantile(values: Array, ranked: Array, fraction: float, min_block: float = 1
     if not len(ranked) or not enough(len(ranked), fraction):
         return None
     value = float(np.quantile(ranked, fraction))
-    if len(ranked) < ENOUGH:
+    if len(ranked) < MIN_SAMPLES:
         return Estimate(value, None, None, 1.0, len(values))
     if ranked[0] == ranked[-1]:
         return symmetric(value, 0.0, len(values) - 1.0, len(values))
@@ -126,7 +126,7 @@ def quantile(values: Array, ranked: Array, fraction: float, min_block: float = 1
     inflation, degrees = 0.0, 0.0
     for below in (values <= value, values < value):
         series = below.astype(np.float64)
-        independent, spread = float(series.var(ddof=1)) / len(series), blocks.spread(series, min_block)
+        independent, spread = float(series.var(ddof=1)) / len(series), blocks.block_variance(series, min_block)
         factor = max(1.0, spread.variance / independent) if independent else 1.0
         inflation, degrees = max((inflation, degrees), (factor, spread.freedom))
     error = math.sqrt(inflation / len(values) * fraction * (1 - fraction))
@@ -189,7 +189,7 @@ def difference(base: Estimate, new: Estimate, in_points: bool = False) -> Differ
 
     distance = math.log(new.value / base.value) if ratio else absolute
     p = distributions.both_tails(_errors_away(abs(distance), down if distance > 0 else up), degrees)
-    t = distributions.quantile(1 - LEVEL / 2, degrees)
+    t = distributions.student_t(1 - LEVEL / 2, degrees)
     low, high = distance - _reach_at(down, t), distance + _reach_at(up, t)
     if math.isnan(low + high):
         return Difference(absolute, None, relative, None, 1.0, degrees, error)
@@ -234,7 +234,7 @@ def requests_needed(base: Estimate, new: Estimate, result: Difference, effect: f
     """
     if result.error is None or not base.max_errors or not new.max_errors:
         return None
-    t = distributions.quantile(1 - LEVEL / 2, result.degrees)
+    t = distributions.student_t(1 - LEVEL / 2, result.degrees)
     error = _scale(result, effect) / errors_to_detect(result.degrees, tests)
     single = sum(
         (side.error or 0.0) ** 2 * side.count / (1.0 if result.relative is None else side.value**2)
@@ -245,7 +245,7 @@ def requests_needed(base: Estimate, new: Estimate, result: Difference, effect: f
 
 def errors_to_detect(degrees: float, tests: int) -> float:
     """Return how many standard errors large an effect must be to be detected with POWER."""
-    return distributions.quantile(1 - LEVEL / 2 / tests, degrees) + distributions.quantile(POWER, degrees)
+    return distributions.student_t(1 - LEVEL / 2 / tests, degrees) + distributions.student_t(POWER, degrees)
 
 
 def _scale(result: Difference, effect: float) -> float:

@@ -20,9 +20,9 @@ from loadstone.metrics import chart_data, groups, windows
 from loadstone.metrics.chart_data import Curve
 from loadstone.metrics.columns import Columns
 from loadstone.metrics.groups import GroupMembers
-from loadstone.metrics.measure import meeting, per_request
+from loadstone.metrics.measure import meets_all, per_request
 from loadstone.stats import blocks
-from loadstone.stats.describe import ENOUGH
+from loadstone.stats.describe import MIN_SAMPLES
 from loadstone.summary import Metric, Summary
 from loadstone.units import S_PER_NS, Array, Mask
 
@@ -84,7 +84,7 @@ def _figures(
     in_flight = np.arange(int(sent.sum())) - np.searchsorted(np.sort(r.end[sent]), r.sent[sent])
     state = [in_flight[rows[sent]].astype(np.float64)]
     state += [series[name][~np.isnan(series[name])] for name in ("ttft", "tpot")]
-    min_block = blocks.memory(state)
+    min_block = blocks.longest_block(state)
 
     result = RunFigures({}, {})
     for name, sequence in series.items():
@@ -176,16 +176,16 @@ def _ratio_error(sums: Array, counts: Array, min_block: float) -> tuple[float, f
 
     By the linear form of the ratio (Cochran, Sampling Techniques, 6.4).
     """
-    if len(sums) < ENOUGH:
+    if len(sums) < MIN_SAMPLES:
         return None
-    spread = blocks.spread(sums - sums.sum() / counts.sum() * counts, min_block)
+    spread = blocks.block_variance(sums - sums.sum() / counts.sum() * counts, min_block)
     return math.sqrt(spread.variance) / float(counts.mean()), spread.freedom
 
 
 def _chunks(columns: Columns, rows: Mask, per_token: bool) -> Iterator[_Chunk]:
     """Yield gaps in seconds with their requests; `per_token`: divided by the tokens of each event where known."""
     gaps = columns.events.gaps(rows)
-    for (requests, _), gap in zip(columns.events.arrivals(rows), gaps, strict=True):
+    for (requests, _), gap in zip(columns.events.arrivals_of(rows), gaps, strict=True):
         owners = requests[1:][requests[1:] == requests[:-1]]
         values = np.asarray(gap.gap * S_PER_NS, dtype=np.float64)
         if not per_token or gap.tokens is None:
@@ -211,12 +211,12 @@ def _rates(
     width = float(edges[1] - edges[0]) * S_PER_NS
     for name, count_in in _counters(columns, group, ended, slos).items():
         value = rates.get(name)
-        if value is not None and count < ENOUGH:
+        if value is not None and count < MIN_SAMPLES:
             result[name] = Estimate(value, None, None, 1.0, count)
         elif value is not None:
             # Slices in which the load fills up or runs dry count too.
             counts = count_in(edges)
-            spread = blocks.spread(counts, min_block * len(counts) / count, floor=False)
+            spread = blocks.block_variance(counts, min_block * len(counts) / count, floor=False)
             result[name] = difference.symmetric(value, math.sqrt(spread.variance) / width, spread.freedom, count)
     judged = group.members & r.judged
     if rates.get("error_rate") is not None:
@@ -238,7 +238,7 @@ def _counters(
             per_event = r.output_tokens / r.packets
         whole = rows & np.isnan(r.packets)
         counted = np.histogram(r.end[whole], edges, weights=r.output_tokens[whole])[0]
-        for requests, at in columns.events.arrivals(rows):
+        for requests, at in columns.events.arrivals_of(rows):
             counted = counted + np.histogram(at, edges, weights=per_event[requests])[0]
         return np.asarray(counted, dtype=np.float64)
 
@@ -251,7 +251,7 @@ def _counters(
         "output_throughput": output,
         "total_throughput": total,
     }
-    good = meeting(r, slos, group.members & r.ok) if slos else None
+    good = meets_all(r, slos, group.members & r.ok) if slos else None
     if good is not None:
         counters["goodput"] = lambda edges: np.histogram(r.end[good], edges)[0].astype(np.float64)
     return counters
@@ -264,9 +264,9 @@ def _error_rate(failed: Mask, min_block: float) -> Estimate:
     that no failure in a sample does not count as no failure ever.
     """
     value, count = float(failed.mean()), len(failed)
-    if count < ENOUGH:
+    if count < MIN_SAMPLES:
         return Estimate(value, None, None, 1.0, count)
-    spread = blocks.spread(failed.astype(np.float64), min_block)
+    spread = blocks.block_variance(failed.astype(np.float64), min_block)
     likely = (failed.sum() + 1) / (count + 2)
     error = math.sqrt(max(spread.variance, float(likely * (1 - likely)) / (count + 2)))
     return difference.symmetric(value, error, spread.freedom, count)

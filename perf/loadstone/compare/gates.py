@@ -10,15 +10,14 @@ import difflib
 import operator
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from msgspec import Struct
 
 from loadstone.compare.estimate import POOLED, SERIES, STATS
 from loadstone.compare.verdicts import Figure, SideComparison, figure_names, unit
 from loadstone.errors import ConfigurationError
+from loadstone.metrics.slo import Outcome
 
-Status = Literal["met", "missed", "unresolved"]
 FORM = "METRIC[.STAT] <= LIMIT, such as 'ttft.p99 <= +5%, output_throughput >= -2%' or 'ttft.p99 <= 500ms'"
 _ALIASES = {"e2el": "latency"}
 _GATE = re.compile(r"([a-z0-9_]+)(?:\.([a-z0-9_.]+))?\s*(<=|>=|<|>)\s*([+-]?)(\d+\.?\d*|\.\d+)\s*(%|us|ms|s|m|min|/s|)")
@@ -52,7 +51,7 @@ class GateResult(Struct, frozen=True):
 
     name: str
     side: str
-    status: Status
+    status: Outcome
     reason: str
 
 
@@ -129,11 +128,11 @@ def _apply(gate: Gate, side: str, figures: Mapping[str, Figure]) -> GateResult:
         return GateResult(gate.text, side, "unresolved", f"{gate.figure} is {shown}; too few requests for an interval")
     ends = " to ".join(_format(end, figure.unit, gate.relative) for end in interval)
     within = [bool(_SENSES[gate.sense](end, gate.limit)) for end in interval]
-    status: Status = "met" if all(within) else "unresolved" if any(within) else "missed"
+    status: Outcome = "met" if all(within) else "unresolved" if any(within) else "missed"
     return GateResult(gate.text, side, status, f"{gate.figure} is {shown} (95 % interval {ends}): {_REASONS[status]}")
 
 
-_REASONS: dict[Status, str] = {
+_REASONS: dict[Outcome, str] = {
     "met": "all of it is within the gate",
     "missed": "none of it is within the gate",
     "unresolved": "the limit lies inside it; more requests or runs would decide",

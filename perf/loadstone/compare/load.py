@@ -56,11 +56,11 @@ def paths(text: str) -> list[Path]:
     """Return the runs of a side as typed: `A`, `A1,A2`, or a folder with repeats. Raise DataError for a sweep."""
     whole = Path(text)
     parts = [whole] if whole.exists() else [Path(part) for part in text.split(",") if part]
-    runs = []
+    runs: list[Path] = []
     for path in parts:
         if is_sweep(path):
             raise DataError(f"{path} is a sweep: give two of the points in it, such as {path}/POINT")
-        runs += [path] if path.is_file() else run_folder.runs(path)
+        runs += [path] if path.is_file() else run_folder.find_runs(path)
     return runs
 
 
@@ -97,7 +97,7 @@ def _check_ends(side: SideRuns) -> None:
 
 
 def _read_run(path: Path, window: WindowName, force: bool) -> MeasuredRun:
-    summary, columns = results.load(path)
+    summary, columns = results.read_summary_and_columns(path)
     verdict = summary.verdict
     if verdict is not None and verdict.status == "invalid" and not force:
         worst = next(doubt for doubt in verdict.doubts if doubt.severity == "invalid")

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.compare import charts
 from loadstone.compare.gates import GateResult
 from loadstone.compare.verdicts import ERROR_RATE_MARGIN, HEADLINE, Comparison, Figure, Interval, SideComparison
 from loadstone.metrics.chart_data import Curve
-from loadstone.report.json import indented
+from loadstone.report.json import to_json
 from loadstone.report.page import Block, Page, Prose, Section, Table, Tone
 from loadstone.report.run_tables import LABELS, number
 
@@ -52,7 +52,7 @@ def page(
     names = [side.name for side in comparison.sides]
     sections = [Section("What is compared", list(_circumstances(comparison)))]
     if gates:
-        rows = [[gate.name, plain(gate.side), gate.status, gate.reason] for gate in gates]
+        rows = [[gate.name, one_line(gate.side), gate.status, gate.reason] for gate in gates]
         sections.append(Section("Gates", [Table("Gates", ["gate", "of", "", "why"], rows)]))
     for against in comparison.against:
         sections.append(Section(f"{against.name} against {names[0]}", list(_figures(against, comparison))))
@@ -64,7 +64,7 @@ def page(
 
 def json(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str:
     """Return the comparison with its gates as JSON; docs/comparing.md has the fields."""
-    return indented(msgspec.to_builtins(comparison) | {"gates": msgspec.to_builtins(gates)})
+    return to_json(msgspec.to_builtins(comparison) | {"gates": msgspec.to_builtins(gates)})
 
 
 def label(name: str) -> str:
@@ -100,7 +100,7 @@ def _summary(against: SideComparison, comparison: Comparison) -> str:
     if undecided := [figure for figure in head if figure.verdict == "inconclusive"]:
         parts.append(_undecided(undecided))
     text = "; ".join(parts) + "." if parts else ""
-    verdict_text = f"{plain(against.name)} is {_WORDS[against.verdict]} {plain(comparison.sides[0].name)}."
+    verdict_text = f"{one_line(against.name)} is {_WORDS[against.verdict]} {one_line(comparison.sides[0].name)}."
     return f"{verdict_text} {text[:1].upper()}{text[1:]}"
 
 
@@ -125,7 +125,7 @@ def _circumstances(comparison: Comparison) -> Iterator[Block]:
 
     rows, mixed = [], []
     for setting in comparison.settings:
-        rows.append([setting.name, *(plain(" | ".join(value), _LONGEST) for value in setting.values)])
+        rows.append([setting.name, *(one_line(" | ".join(value), _LONGEST) for value in setting.values)])
         if any(len(value) > 1 for value in setting.values):
             mixed.append(setting.name)
     if rows:
@@ -136,14 +136,14 @@ def _circumstances(comparison: Comparison) -> Iterator[Block]:
 
     rows = [
         [
-            plain(run.run),
+            one_line(run.run),
             run.status,
             f"{run.succeeded:,}",
             f"{run.failed:,}",
             _format(run.cpu_share, "{:.0%}"),
             number(run.loop_lag_p99, "s"),
             number(run.send_lag_p99, "s"),
-            plain("; ".join(run.doubts)) or "-",
+            one_line("; ".join(run.doubts)) or "-",
         ]
         for side in comparison.sides
         for run in side.runs

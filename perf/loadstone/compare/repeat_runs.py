@@ -105,4 +105,6 @@ def is_repeated(path: Path) -> bool:
 
 def read(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Repeats:
     """Measure the runs in a folder again from their records, and return the table."""
-    return repeats.table({run.name: results.read(run, tokenizer, goodput) for run in run_folder.runs(path)})
+    return repeats.table(
+        {run.name: results.read_summary(run, tokenizer, goodput) for run in run_folder.find_runs(path)}
+    )

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from loadstone.stats.intervals import NORMAL, Interval, student
+from loadstone.stats.distributions import NORMAL, student_t
+from loadstone.stats.intervals import Interval
 from loadstone.summary import Metric, Summary
 
 # Version of repeats.json. History: 1 the first.
@@ -125,7 +126,7 @@ def figure(name: str, unit: str, values: list[float], within: float | None) -> F
     if count < 2:
         return Figure(name, unit, values, mean, within=within)
     between = statistics.stdev(values)
-    half = student(count - 1) * between / math.sqrt(count)
+    half = student_t(0.975, count - 1) * between / math.sqrt(count)
     # A variance divided by the one expected is chi-square over its degrees of freedom.
     remark = None
     if within and between > within * math.sqrt(chi_square(count - 1) / (count - 1)):

@@ -41,7 +41,7 @@ class _Form(Struct, frozen=True):
     draw: Callable[..., Array]
 
 
-LAWS = {
+DISTRIBUTIONS = {
     "constant": _Form(1, lambda _value: True, lambda _rng, count, value: np.full(count, value)),
     "uniform": _Form(2, lambda low, high: low <= high, lambda rng, count, low, high: rng.uniform(low, high, count)),
     "normal": _Form(2, lambda _mean, sd: sd >= 0, lambda rng, count, mean, sd: rng.normal(mean, sd, count)),
@@ -68,9 +68,9 @@ class Distribution(Struct, frozen=True):
 
     def draw(self, rng: np.random.Generator, count: int) -> Array:
         """`count` values, shape (count,)."""
-        return np.clip(LAWS[self.name].draw(rng, count, *self.args), self.low, self.high)
+        return np.clip(DISTRIBUTIONS[self.name].draw(rng, count, *self.args), self.low, self.high)
 
-    def whole(self, rng: np.random.Generator, count: int, least: int = 1) -> list[int]:
+    def draw_integers(self, rng: np.random.Generator, count: int, least: int = 1) -> list[int]:
         """`count` whole numbers of at least `least`; a uniform law gives both of its ends as often as the rest."""
         if self.name == "uniform":
             low, high = (math.floor(end) for end in self.args)
@@ -94,7 +94,7 @@ def parse(text: str | float, number: Callable[[str], float] = float) -> Distribu
             bounds = {key.strip(): number(value.strip()) for key, equals, value in parts if equals}
         except ValueError as exc:
             raise wrong from exc
-    form = LAWS.get(name)
+    form = DISTRIBUTIONS.get(name)
     if form is None or not plain or form.arguments not in (None, len(plain)) or not bounds.keys() <= {"min", "max"}:
         raise wrong
     low, high = bounds.get("min", -math.inf), bounds.get("max", math.inf)

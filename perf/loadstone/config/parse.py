@@ -18,7 +18,7 @@ SLO_FORM = f"METRIC:TIME such as ttft:200ms or latency:5s ({', '.join(SLOS)})"
 _MIX = re.compile(r"[^,=]+=(\d+\.?\d*|\.\d+)(,[^,=]+=(\d+\.?\d*|\.\d+))+")
 
 
-def slo(text: str) -> tuple[str, float]:
+def parse_slo(text: str) -> tuple[str, float]:
     """One service-level objective: `ttft:200ms`, `latency:5s`; a bare number is ms, `e2el` is latency, as in vLLM."""
     name, _, limit = text.partition(":")
     name = _SLO_NAMES.get(name, name)
@@ -28,7 +28,7 @@ def slo(text: str) -> tuple[str, float]:
     return name, float(match[1]) * _UNITS[match[2]]
 
 
-def seconds(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """`30`, `30s`, `500ms`, `2m`, `1h`; a bare number is seconds. Raises ValueError."""
     match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|m|min|h|)", text)
     if not match:
@@ -36,7 +36,7 @@ def seconds(text: str) -> float:
     return float(match[1]) * (_UNITS[match[2]] if match[2] else 1.0)
 
 
-def mix(text: str) -> list[tuple[str | None, float]]:
+def parse_models(text: str) -> list[tuple[str | None, float]]:
     """`a=3,b=1` as models with their shares; anything else is the name of one model."""
     if not _MIX.fullmatch(text):
         return [(text, 1.0)]
@@ -46,11 +46,11 @@ def mix(text: str) -> list[tuple[str | None, float]]:
     return [(name, float(share)) for name, _, share in pairs]
 
 
-def extent(flag: str, value: int | str) -> tuple[int, float]:
+def parse_count_or_time(flag: str, value: int | str) -> tuple[int, float]:
     """A number of requests (`20`), or seconds (`10s`), of which the other is 0. Raises UsageError."""
     if isinstance(value, int) or value.isdigit():
         return int(value), 0.0
     try:
-        return 0, seconds(value)
+        return 0, parse_seconds(value)
     except ValueError as exc:
         raise UsageError(f"--{flag} takes a number of requests or a time such as 10s, not {value!r}") from exc

@@ -87,6 +87,6 @@ def key_header(variable: str, key: str) -> tuple[str, str]:
     return header, f"Bearer {key}" if header == AUTHORIZATION else key
 
 
-def brings_key(header: str) -> bool:
+def carries_key(header: str) -> bool:
     """Whether a header is one by which keys are brought."""
     return header.lower() in {one.lower() for one in _HEADERS.values()}

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from loadstone.config.parse import ARRIVALS, REPLAY, SLO_FORM, SLOS, extent, mix, seconds
+from loadstone.config.parse import ARRIVALS, REPLAY, SLO_FORM, SLOS, parse_count_or_time, parse_models, parse_seconds
 from loadstone.config.redact import hide, hide_header, hide_in_template, hide_in_url
 from loadstone.errors import UsageError
 
@@ -150,12 +150,12 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _check_texts(self) -> None:
         """Parse the texts that the schedule parses again, so that a mistake is found before anything is done."""
-        extent("warmup", self.warmup)
-        extent("cooldown", self.cooldown)
+        parse_count_or_time("warmup", self.warmup)
+        parse_count_or_time("cooldown", self.cooldown)
         if self.stages:
-            from loadstone.config.stages import parse  # it needs numpy, for which --help does not wait
+            from loadstone.config.stages import parse_stages  # it needs numpy, for which --help does not wait
 
-            parse(self.stages)
+            parse_stages(self.stages)
         self.models  # noqa: B018  parsed on access
 
     def _check_scrape(self) -> None:
@@ -176,7 +176,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.arrivals == REPLAY and steady:
             raise UsageError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
 
-    def filled(self, timed: bool) -> Config:
+    def with_defaults(self, timed: bool) -> Config:
         """With the defaults that depend on the dataset: one with recorded times (`timed`) is replayed, unless another
         load is asked for."""
         changes: dict[str, Any] = {}
@@ -202,22 +202,22 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return [self.url] if isinstance(self.url, str) else list(self.url or [])
 
     @property
-    def own(self) -> bool:
+    def own_model(self) -> bool:
         """Whether the model is a class of one's own, FILE.py:CLASS or the dummy, and no server is needed."""
         name = self.model or ""
         return self.url is None and (".py:" in name or name.partition(":")[0] == DUMMY)
 
     @property
-    def scraped(self) -> list[str]:
+    def scrape_urls(self) -> list[str]:
         """Addresses of metrics that were asked for; none where those of the servers are to be found."""
         return [self.scrape] if isinstance(self.scrape, str) else self.scrape if isinstance(self.scrape, list) else []
 
     @property
     def models(self) -> list[tuple[str | None, float]]:
         """Models to ask for, with their shares; None is the first that the server lists."""
-        return [(self.model, 1.0)] if self.own else mix(self.model) if self.model else [(None, 1.0)]
+        return [(self.model, 1.0)] if self.own_model else parse_models(self.model) if self.model else [(None, 1.0)]
 
-    def shown(self) -> dict[str, Any]:
+    def redacted(self) -> dict[str, Any]:
         """As it may be written down: keys, tokens and passwords are hidden."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         fields["header"] = {name: hide_header(name, value) for name, value in self.header.items()}
@@ -225,7 +225,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         fields["chat_template_kwargs"] = hide(self.chat_template_kwargs)
         fields["body_template"] = hide_in_template(self.body_template)
         shown = [hide_in_url(url) for url in self.urls]
-        fields["scrape"] = [hide_in_url(url) for url in self.scraped] or self.scrape
+        fields["scrape"] = [hide_in_url(url) for url in self.scrape_urls] or self.scrape
         fields["url"] = shown if isinstance(self.url, list) else next(iter(shown), None)
         return fields
 
@@ -295,7 +295,7 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
         if isinstance(named[name], str) and _broken(named[name]):
             raise UsageError(f"{where}: --{flag(name)} is not UTF-8: type it anew")
     try:
-        timed = {name: seconds(named[name]) for name in _TIMES if isinstance(named.get(name), str)}
+        timed = {name: parse_seconds(named[name]) for name in _TIMES if isinstance(named.get(name), str)}
     except ValueError as exc:
         raise UsageError(f"{where}: a time is 30, 30s, 500ms or 2m, not {exc}") from exc
     try:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
-from loadstone.config.providers import brings_key, key_header
+from loadstone.config.providers import carries_key, key_header
 from loadstone.config.redact import HIDDEN, hide_in_url
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
@@ -36,17 +36,17 @@ def request_headers(config: Config) -> Headers:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise UsageError(f"--header takes 'NAME: VALUE' on one line of ASCII; {name!r} is not fit for HTTP")
     variable = config.api_key_env or DEFAULT_KEY
-    key = required(variable) if config.api_key_env else os.environ.get(variable)
+    key = require_key(variable) if config.api_key_env else os.environ.get(variable)
     if key and not _VALUE.fullmatch(key):
         raise UsageError(
             f"the key in {variable} is not one line of ASCII; say export {variable}=... with the key alone"
         )
-    if key and not any(map(brings_key, headers)):
+    if key and not any(map(carries_key, headers)):
         headers |= [key_header(variable, key)]
     return tuple(headers.items())
 
 
-def required(variable: str) -> str:
+def require_key(variable: str) -> str:
     """The value of a variable that --api-key-env names, or a provider has."""
     key = os.environ.get(variable)
     if not key:
@@ -54,25 +54,29 @@ def required(variable: str) -> str:
     return key
 
 
-def hint(config: Config) -> str:
+def key_hint(config: Config) -> str:
     """What to do when the server refuses the key."""
     variable = config.api_key_env or DEFAULT_KEY
-    if given := next(filter(brings_key, config.header), None):
+    if given := next(filter(carries_key, config.header), None):
         return f"the {given} given with --header is not the right one"
     if os.environ.get(variable):
         return f"the key in {variable} is not the right one"
     return f"put the server's key into the environment as {variable}"
 
 
-def secrets(config: Config) -> list[str]:
+def find_secrets(config: Config) -> list[str]:
     """Texts that must not be shown or written down, longest first."""
-    shown, headers = config.shown(), dict(request_headers(config))
+    shown, headers = config.redacted(), dict(request_headers(config))
     values = [
         *_hidden(headers, dict.fromkeys(headers, HIDDEN) | shown["header"]),
         *_hidden(config.extra_body, shown["extra_body"]),
         *_hidden(config.chat_template_kwargs, shown["chat_template_kwargs"]),
         *_hidden(*(_template(text) for text in (config.body_template, shown["body_template"]))),
-        *(text for url in (*config.urls, *config.scraped) for text in _hidden(_query(url), _query(hide_in_url(url)))),
+        *(
+            text
+            for url in (*config.urls, *config.scrape_urls)
+            for text in _hidden(_query(url), _query(hide_in_url(url)))
+        ),
     ]
     words = {word for value in values for text in (value, quote(value)) for word in re.split(r"[\s;,=]+", text)}
     return sorted(
@@ -80,7 +84,7 @@ def secrets(config: Config) -> list[str]:
     )
 
 
-def without(text: str, secrets: list[str]) -> str:
+def hide_secrets(text: str, secrets: list[str]) -> str:
     """The text with all secrets hidden, and the beginnings of those that were cut short."""
     for secret in secrets:
         if secret[:BEGINNING] in text:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from msgspec import Struct
 
-from loadstone.config.parse import seconds
+from loadstone.config.parse import parse_seconds
 from loadstone.errors import UsageError
 from loadstone.units import Array
 
@@ -72,7 +72,7 @@ class Stage(Struct, frozen=True):
         return self.seconds * math.log(level / self.low) / math.log(self.high / self.low)
 
 
-def parse(text: str) -> tuple[Stage, ...]:
+def parse_stages(text: str) -> tuple[Stage, ...]:
     """The stages of a `--stages` value. Raises UsageError."""
     stages = tuple(_stage(part.strip()) for part in text.split(","))
     if len({stage.concurrency for stage in stages}) > 1:
@@ -86,7 +86,7 @@ def _stage(text: str) -> Stage:
         raise UsageError(f"--stages takes {_FORM}, not {text!r}")
     time, mark, low, second_mark, high, growth = match.groups()
     try:
-        stage = Stage(seconds(time), float(low), float(high or low), mark == "c", growth is not None)
+        stage = Stage(parse_seconds(time), float(low), float(high or low), mark == "c", growth is not None)
     except ValueError as exc:
         raise UsageError(f"--stages takes {_FORM}, not {text!r}") from exc
     _check(stage, text, second_mark)

@@ -1,18 +1,19 @@
-"""Datasets: the prompts of a run, read from a file, from stdin or from a generator, in their own order.
+"""Datasets: the prompts of a run, from a file, stdin, the Hub or a generator, in their own order.
 
-A reader is a callable `(source, options) -> prompts`; a new one is one file and one line of READERS, or an
-entry point in the group `loadstone.readers`, or `path/to/file.py:Name`. Order, repeats and shuffling are
-plan.py's.
+`read` returns the prompts of a `--dataset` value. READERS has the readers by name: callables `(source, options) ->
+prompts`. To add one, write a file and a line of READERS, or register an entry point in the group `loadstone.readers`,
+or name `path/to/file.py:Name`. Repeats and shuffling happen in schedule/. This room may import config, schedule and
+what is left of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from loadstone.dataset import resolve
-from loadstone.dataset.source import Options, Source, opened
-from loadstone.errors import Notice, UsageError
-from loadstone.plugins import find
+from loadstone.dataset.source import Options, RequestBodiesNotice, Source, open_source
+from loadstone.errors import DataError, Notice
+from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 
 Reader = Callable[[Source, Options], Iterator[Prompt]]
@@ -39,50 +40,43 @@ READERS: dict[str, str] = {
     "workload_trace": "loadstone.dataset.traces.requests:read",
 }
 
-# Readers of texts that are as long as they are; the others make their own lengths, or replay recorded ones.
+# Readers of existing texts, which lengths.py cuts or repeats. The others make or replay their own lengths.
 TEXTS = {"lines", "jsonl", "csv", "line_by_line", "openqa", "longalpaca", "custom", "sharegpt", "parquet", "hf"}
 
 
 def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
-    """All prompts of a `--dataset` value, at least one. `notice` gets what the operator should know.
+    """Return all prompts of a `--dataset` value, at least one.
 
-    Raises UsageError.
+    notice: called with what the user should know, such as rows that were skipped. Raises UsageError.
     """
     name, path = resolve.resolve(spec, READERS)
-    source = opened(path, name, notice)
-    name = name or _format(source, options)
-    reader: Reader = find(resolve.GROUP, name, READERS, "--dataset")
+    source = open_source(path, name, notice)
+    if name is None:
+        from loadstone.dataset.detect import detect  # imports the formats, which a generator does not need
+
+        name = detect(source, options)
+    reader: Reader = load_instance(resolve.GROUP, name, READERS, "--dataset")
     if not callable(reader):
-        raise UsageError(f"the reader {name} is not callable; it must take (source, options) and yield prompts")
-    prompts = _fitted(reader(source, options), name, source, options)
-    if not prompts:
-        raise UsageError(f"{source.name} holds no prompt")
-    _tell_bodies(source, prompts)
-    return prompts
+        raise DataError(f"the reader {name} is not callable; it must take (source, options) and yield prompts")
 
-
-def _format(source: Source, options: Options) -> str:
-    from loadstone.dataset.detect import detect  # with it come the formats, which a generator does not need
-
-    return detect(source, options)
-
-
-def _fitted(prompts: Iterable[Prompt], name: str, source: Source, options: Options) -> list[Prompt]:
     from loadstone.dataset import lengths
 
     if name in TEXTS:
-        return lengths.fitted(prompts, source, options)
-    if name in READERS and lengths.limits(options):
-        raise UsageError(f"{name} makes its own lengths: leave out {' and '.join(lengths.limits(options))}")
-    return list(prompts)
+        prompts = lengths.apply_lengths(reader(source, options), source, options)
+    elif name in READERS and lengths.limit_flags(options):
+        raise DataError(f"{name} makes its own lengths: leave out {' and '.join(lengths.limit_flags(options))}")
+    else:
+        prompts = list(reader(source, options))
+    if not prompts:
+        raise DataError(f"{source.name} holds no prompt")
 
-
-def _tell_bodies(source: Source, prompts: list[Prompt]) -> None:
-    """Fields of a data set that overrule flags change what is measured: say which."""
+    # Fields of a dataset that override flags change what is measured: name them.
     bodies = [prompt.body for prompt in prompts if prompt.body]
     if bodies:
         fields = ", ".join(sorted(set().union(*bodies)))
-        source.notice(f"{source.name}: {len(bodies)} rows are request bodies; their fields win over flags: {fields}")
+        text = f"{source.name}: {len(bodies)} rows are request bodies; their fields win over flags: {fields}"
+        source.notice(RequestBodiesNotice(text))
+    return prompts
 
 
 __all__ = ["READERS", "Notice", "Options", "Reader", "Source", "read"]

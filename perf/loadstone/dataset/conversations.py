@@ -1,7 +1,7 @@
-"""Recorded conversations: from the turns of a row, in whichever form, to what is asked of the server.
+"""Recorded conversations: from the turns of a row, in any of several forms, to the requests that are sent.
 
-Answers that came before the first question are left out, as chat templates refuse them. Which field of a row holds the
-turns, and what happens to rows without a question, is the formats' affair.
+Answers before the first question are left out, because chat templates refuse them. The formats know which field holds
+the turns, and what happens to rows without a question.
 """
 
 from __future__ import annotations
@@ -12,24 +12,30 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from loadstone.config.parse import seconds
-from loadstone.dataset.source import Options, Where
-from loadstone.dataset.synthetic import draws
-from loadstone.errors import UsageError
+from loadstone.config.parse import parse_seconds
+from loadstone.dataset.source import Options, RowPosition
+from loadstone.dataset.synthetic import random_values
+from loadstone.errors import DataError
 from loadstone.records import Prompt
 
+# Fields that hold turns.
 LISTS = ("conversations", "conversation", "turns")
+# Fields of a turn with the pause before it, in seconds.
 PAUSES = ("think_time", "delay")
 _ROLES = {"human": "user", "user": "user", "system": "system"}
-_HUMAN = frozenset({"user", "system", "developer"})
-_LACKS = {"conversations": "`from` or `value`", "conversation": "`human`"}
+# Roles whose messages are sent if the answers are the server's own.
+_NOT_ASSISTANT = frozenset({"user", "system", "developer"})
+_MISSING = {"conversations": "`from` or `value`", "conversation": "`human`"}
 
 Message = dict[str, Any]
 Count = Callable[[str], int]
 
 
 class Turn(Struct, frozen=True):
-    """What one side said, as a chat message, and the pause before it in seconds, where that was recorded."""
+    """One side's contribution to a conversation.
+
+    message: as a chat message. pause: seconds before it, None if not recorded.
+    """
 
     message: Message
     pause: float | None = None
@@ -39,102 +45,107 @@ class Turn(Struct, frozen=True):
         return str(self.message["role"])
 
 
-def turns(value: object, where: Where, name: str) -> list[Turn]:
-    """The turns of the field `name`; blank ones are left out. Raises UsageError."""
+def read_turns(value: object, position: RowPosition, name: str) -> list[Turn]:
+    """Return the turns in the field `name`, without blank ones. Raises DataError."""
     if not isinstance(value, list):
-        raise UsageError(f"{where}: no list of `{name}` in the row")
-    return [turn for entry in value for turn in _turns(entry, where, name)]
+        raise DataError(f"{position}: no list of `{name}` in the row")
+    return [turn for entry in value for turn in _turns_of(entry, position, name)]
 
 
-def prompt(
-    said: list[Turn], where: Where, options: Options, usual: str, count: Count | None = None, **rest: Any
+def build_prompt(
+    turns: list[Turn], position: RowPosition, options: Options, default: str, count: Count | None = None, **fields: Any
 ) -> Prompt | None:
-    """What the history option, or else `usual`, asks of these turns; None if the user says nothing in them.
+    """Return the prompt that sends these turns as --history requests; None if no turn is the user's.
 
-    count: recorded answers tell how many tokens to ask for. rest: further fields of the prompt.
+    default: the history if the option is not given. count: counts the tokens of recorded answers, which are then
+    requested as output length. fields: further fields of the prompt. Raises DataError.
     """
-    history = options.history or usual
+    history = options.history or default
     if history not in _SPANS:
-        raise UsageError(f"--history takes {', '.join(_SPANS)}, not {history!r}")
-    begin = next((at for at, turn in enumerate(said) if turn.role == "user"), None)
-    if begin is None:
+        raise DataError(f"--history takes {', '.join(_SPANS)}, not {history!r}")
+    first = next((index for index, turn in enumerate(turns) if turn.role == "user"), None)
+    if first is None:
         return None
-    said = [turn for turn in said[:begin] if turn.role != "assistant"] + said[begin:]
-    if history == "recorded":
-        _answered(said, where)
-    spans = _SPANS[history]([at for at, turn in enumerate(said) if turn.role == "user"])
-    kept = _HUMAN if history == "live" else None
-    asked = [_asked(said, start, at, kept, rest | _output_len(said, at, count)) for start, at in spans]
-    pauses = _pauses([said[at].pause for _, at in spans[1:]], where, options)
+    turns = [turn for turn in turns[:first] if turn.role != "assistant"] + turns[first:]
+    roles = [turn.role for turn in turns]
+    if history == "recorded" and roles.count("user") > 1 and "assistant" not in roles:
+        raise DataError(f"{position}: no answers are recorded between the turns; say --history first or live")
+
+    # One request for each span of turns; the first is the prompt, the others follow it.
+    spans = _SPANS[history]([index for index, role in enumerate(roles) if role == "user"])
+    roles_sent = _NOT_ASSISTANT if history == "live" else frozenset(roles)
+    requests = []
+    for start, end in spans:
+        messages = [turn.message for turn in turns[start : end + 1] if turn.role in roles_sent]
+        requests.append(_request(messages, fields | _output_len(turns, end, count)))
+    pauses = _pauses([turns[end].pause for _, end in spans[1:]], position, options)
     later = [
-        replace(turn, id=f"{turn.id}.{number}", think=pause)
-        for number, (turn, pause) in enumerate(zip(asked[1:], pauses, strict=True), 2)
+        replace(request, id=f"{request.id}.{number}", think=pause)
+        for number, (request, pause) in enumerate(zip(requests[1:], pauses, strict=True), 2)
     ]
-    return replace(asked[0], later=later)
+    return replace(requests[0], later=later)
 
 
-# From the places of the user's turns to the first and the last turn of each request.
+# By history: from the indices of the user's turns to the first and the last turn of each request.
 _SPANS: dict[str, Callable[[list[int]], list[tuple[int, int]]]] = {
-    "first": lambda places: [(0, places[0])],
-    "recorded": lambda places: [(0, places[-1])],
-    "live": lambda places: list(zip([0, *(at + 1 for at in places)], places, strict=False)),
+    "first": lambda users: [(0, users[0])],
+    "recorded": lambda users: [(0, users[-1])],
+    "live": lambda users: list(zip([0, *(index + 1 for index in users)], users, strict=False)),
 }
 
 
-def _answered(said: list[Turn], where: Where) -> None:
-    roles = [turn.role for turn in said]
-    if roles.count("user") > 1 and "assistant" not in roles:
-        raise UsageError(f"{where}: no answers are recorded between the turns; say --history first or live")
-
-
-def _asked(said: list[Turn], start: int, end: int, kept: frozenset[str] | None, rest: dict[str, Any]) -> Prompt:
-    messages = [turn.message for turn in said[start : end + 1] if kept is None or turn.role in kept]
+def _request(messages: list[Message], fields: dict[str, Any]) -> Prompt:
+    """Return a prompt of the messages; one message that is only text becomes a text."""
     only = messages[0]
     if len(messages) == 1 and isinstance(only.get("content"), str) and only.keys() == {"role", "content"}:
-        return Prompt(text=only["content"], **rest)
-    return Prompt(messages=messages, **rest)
+        return Prompt(text=only["content"], **fields)
+    return Prompt(messages=messages, **fields)
 
 
-def _output_len(said: list[Turn], at: int, count: Count | None) -> dict[str, int]:
-    answer = said[at + 1] if at + 1 < len(said) else None
+def _output_len(turns: list[Turn], index: int, count: Count | None) -> dict[str, int]:
+    """Return the length of the recorded answer to a turn as a field of its prompt, if it is known."""
+    answer = turns[index + 1] if index + 1 < len(turns) else None
     text = answer.message.get("content") if answer and answer.role == "assistant" else None
     if count is None or not isinstance(text, str):
         return {}
     return {"output_len": max(1, count(text))}
 
 
-def _pauses(recorded: list[float | None], where: Where, options: Options) -> list[float]:
-    """Recorded pauses; those that are missing are drawn, of each row apart."""
+def _pauses(recorded: list[float | None], position: RowPosition, options: Options) -> list[float]:
+    """Return the recorded pauses, in seconds. Missing ones are drawn from --think-time, each row by itself."""
     if options.think_time is None or None not in recorded:
         return [pause or 0.0 for pause in recorded]
-    law = draws.law("--think-time", options.think_time, seconds)
-    drawn = law.draw(draws.generator(options, draws.THINK, where.number), len(recorded)).tolist()
+    distribution = random_values.parse_distribution("--think-time", options.think_time, parse_seconds)
+    rng = random_values.generator(options, random_values.THINK, position.number)
+    drawn = distribution.draw(rng, len(recorded)).tolist()
     return [max(0.0, new) if old is None else old for old, new in zip(recorded, drawn, strict=True)]
 
 
-def _turns(entry: Any, where: Where, name: str) -> list[Turn]:
-    pause = _pause(entry, where) if isinstance(entry, dict) else None
+def _turns_of(entry: Any, position: RowPosition, name: str) -> list[Turn]:
+    """Return the turns of one entry of a list; an entry with question and answer has two. Raises DataError."""
+    pause = _pause(entry, position) if isinstance(entry, dict) else None
     match entry:
         case {"role": str()}:
             return [Turn({key: value for key, value in entry.items() if key not in PAUSES}, pause)]
-        case {"from": str(who), "value": str(text)}:
-            said = [(_ROLES.get(who, "assistant"), text)]
+        case {"from": str(sender), "value": str(text)}:
+            texts = [(_ROLES.get(sender, "assistant"), text)]
         case {"human": str(text)}:
             answer = entry.get("assistant")
-            said = [("user", text), ("assistant", answer if isinstance(answer, str) else "")]
+            texts = [("user", text), ("assistant", answer if isinstance(answer, str) else "")]
         case str(text) | {"text": str(text)} | {"content": str(text)} | {"prompt": str(text)}:
-            said = [("user", text)]
+            texts = [("user", text)]
         case _:
-            raise UsageError(f"{where}: a turn of `{name}` lacks {_LACKS.get(name, 'a text')}")
-    return [Turn({"role": role, "content": text}, pause) for role, text in said if text.strip()]
+            raise DataError(f"{position}: a turn of `{name}` lacks {_MISSING.get(name, 'a text')}")
+    return [Turn({"role": role, "content": text}, pause) for role, text in texts if text.strip()]
 
 
-def _pause(entry: dict[str, Any], where: Where) -> float | None:
+def _pause(entry: dict[str, Any], position: RowPosition) -> float | None:
+    """Return the recorded pause before a turn, in seconds. Raises DataError."""
     for name in PAUSES:
         value = entry.get(name)
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise UsageError(f"{where}: {name} is {str(value)[:40]!r}, not a number of seconds")
+            raise DataError(f"{position}: {name} is {str(value)[:40]!r}, not a number of seconds")
         return float(value)
     return None

@@ -1,7 +1,6 @@
-"""The format of a file, from its content first and its ending second. Reads prompts with none of the formats.
+"""Detect the format of a file, by its content first and its ending second.
 
-A file that begins as JSON is JSON: a later line that is broken is then an error, and never makes it plain
-text.
+A file that begins as JSON is JSON: a later line that is broken is then an error, and never makes it plain text.
 """
 
 from __future__ import annotations
@@ -14,10 +13,11 @@ from loadstone.dataset.formats.parquet import MAGIC
 from loadstone.dataset.source import Line, Options, Source
 from loadstone.errors import UsageError
 
+# Characters at the beginning of a JSON array in which fields are searched.
 HEAD = 65536
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 TEXT_ENDINGS = (".txt", ".csv", ".tsv")
-# JSON formats by the fields of their rows: any of these sets.
+# JSON formats by the fields of their rows: one of these sets must be complete.
 FORMS: dict[str, tuple[set[str], ...]] = {
     "mooncake": ({"hash_ids", "input_length"},),
     "workload_trace": ({"timestamp", "body"},),
@@ -32,49 +32,44 @@ _FIELD = re.compile(r'(?<!\\)"(\w+)"\s*:\s*(\[)?')
 
 
 def detect(source: Source, options: Options) -> str:
-    """The name of a reader. With --prompt-field rows are rows, whatever else they hold."""
+    """Return the name of the reader for a source. With --prompt-field, rows are rows, whatever else they hold."""
     if source.data.startswith(MAGIC) or source.ending == ".parquet":
         return "parquet"
-    if _is_json(source):
-        return _known(FORMS, _fields(source), options) or "jsonl"
-    if name := _known({name: (columns,) for name, columns in HEADERS.items()}, _columns(source), options):
-        return name
+    first = next(source.lines(), None)
+    if _is_json(source, first):
+        fields = _fields(source, first)
+        forms = {} if options.prompt_field is not None else FORMS
+        return next((name for name, sets in forms.items() if any(required <= fields for required in sets)), "jsonl")
+    if options.prompt_field is None:
+        columns = {name.strip().strip('"') for name in first.text.split(",")} if first else set()
+        if name := next((name for name, required in HEADERS.items() if required <= columns), None):
+            return name
     if source.ending in (".csv", ".tsv") or looks_like(source, options.prompt_field):
         return "csv"
     return "lines"
 
 
-def _known(forms: dict[str, tuple[set[str], ...]], fields: set[str], options: Options) -> str | None:
-    if options.prompt_field is not None:
-        return None
-    return next((name for name, sets in forms.items() if any(wanted <= fields for wanted in sets)), None)
+def _is_json(source: Source, first: Line | None) -> bool:
+    if source.ending in JSON_ENDINGS or OPENING.match(source.text):
+        return True
+    if first is None or source.ending in TEXT_ENDINGS or not first.text.lstrip().startswith('"'):
+        return False
+    return _value(first) is not None
 
 
-def _columns(source: Source) -> set[str]:
-    first = next(source.lines(), None)
-    return {name.strip().strip('"') for name in first.text.split(",")} if first else set()
+def _fields(source: Source, first: Line | None) -> set[str]:
+    """Return the fields of the first row; of a JSON array, those found near its beginning.
 
-
-def _fields(source: Source) -> set[str]:
-    """Of the first row; of a JSON array, those that are found near its beginning. A `conversation` that is no list is
-    the name of one."""
-    first = next(source.lines(), None)
+    A `conversation` that is no list does not count: it is a conversation's name.
+    """
     row = _value(first) if first and first.text.lstrip().startswith("{") else None
     if isinstance(row, dict):
         return {name for name, value in row.items() if name != "conversation" or isinstance(value, list)}
     return {name for name, opens in _FIELD.findall(source.text, 0, HEAD) if name != "conversation" or opens}
 
 
-def _is_json(source: Source) -> bool:
-    if source.ending in JSON_ENDINGS or OPENING.match(source.text):
-        return True
-    first = next(source.lines(), None)
-    if first is None or source.ending in TEXT_ENDINGS or not first.text.lstrip().startswith('"'):
-        return False
-    return _value(first) is not None
-
-
 def _value(line: Line) -> object:
+    """Return the JSON value of a line, None if it is not JSON."""
     try:
         return parse(line)
     except UsageError:

@@ -1,6 +1,6 @@
-"""Images of a row: URLs stay as they are; files become data: URLs, as servers do not read this machine's disk.
+"""Images of a row. URLs stay as they are; files become data: URLs, because servers do not read this machine's disk.
 
-Paths are relative to the dataset. Files are looked at only to tell what they are; nothing is scaled or converted.
+Paths are relative to the dataset. Files are read only to find their type; nothing is scaled or converted.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from urllib.request import url2pathname
 
 from msgspec.structs import replace
 
-from loadstone.dataset.source import Where
-from loadstone.errors import UsageError
+from loadstone.dataset.source import RowPosition
+from loadstone.errors import DataError
 from loadstone.records import Prompt
 
 FIELDS = ("image", "images", "image_files")
 REMOTE = ("http://", "https://", "data:")
-_KINDS = {
+# Media types by the first bytes of a file.
+_MAGIC = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
     b"GIF8": "image/gif",
@@ -32,88 +33,82 @@ _KINDS = {
     b"MM\0*": "image/tiff",
 }
 
-Message = dict[str, Any]
 
-
-def attached(prompt: Prompt, row: Mapping[str, Any], where: Where) -> Prompt:
-    """The prompt with the images that lie beside it in the row, after the text of its first question."""
-    values = [value for name in FIELDS for value in _listed(row.get(name))]
+def attach_images(prompt: Prompt, row: Mapping[str, Any], position: RowPosition) -> Prompt:
+    """Return the prompt with the images in the fields FIELDS of its row, after the text of its first user message."""
+    columns = [row.get(name) for name in FIELDS]
+    values = [value for column in columns for value in (column if isinstance(column, list) else [column])]
+    values = [value for value in values if value is not None and value != ""]
     if not values:
         return prompt
-    parts = [{"type": "image_url", "image_url": {"url": _url(value, where)}} for value in values]
+    parts = [{"type": "image_url", "image_url": {"url": _image_url(value, position)}} for value in values]
     messages = prompt.messages or [{"role": "user", "content": prompt.text or ""}]
-    at = next((at for at, message in enumerate(messages) if message["role"] == "user"), 0)
-    content = messages[at].get("content")
+    index = next((index for index, message in enumerate(messages) if message["role"] == "user"), 0)
+    content = messages[index].get("content")
     text = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
-    asked = {**messages[at], "content": [*text, *parts]}
-    return replace(prompt, text=None, messages=[*messages[:at], asked, *messages[at + 1 :]])
+    message = {**messages[index], "content": [*text, *parts]}
+    return replace(prompt, text=None, messages=[*messages[:index], message, *messages[index + 1 :]])
 
 
-def inlined(messages: list[Any], where: Where) -> list[Any]:
-    """The messages with the files among their images put in."""
-    return [_message(message, where) for message in messages]
+def inline_images(messages: list[Any], position: RowPosition) -> list[Any]:
+    """Return the messages with image files replaced by data: URLs."""
+    inlined = []
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, list):
+            inlined.append({**message, "content": [_inline_part(part, position) for part in content]})
+        else:
+            inlined.append(message)
+    return inlined
 
 
-def _message(message: Any, where: Where) -> Any:
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, list):
-        return message
-    return {**message, "content": [_part(part, where) for part in content]}
-
-
-def _part(part: Any, where: Where) -> Any:
+def _inline_part(part: Any, position: RowPosition) -> Any:
+    """Return a part of a message's content, with its image's file replaced if it has one."""
     image = part.get("image_url") if isinstance(part, dict) else None
     if isinstance(image, str):
-        return {**part, "image_url": _url(image, where)}
+        return {**part, "image_url": _image_url(image, position)}
     if isinstance(image, dict) and isinstance(image.get("url"), str):
-        return {**part, "image_url": {**image, "url": _url(image["url"], where)}}
+        return {**part, "image_url": {**image, "url": _image_url(image["url"], position)}}
     return part
 
 
-def _listed(value: Any) -> list[Any]:
-    values = value if isinstance(value, list) else [value]
-    return [value for value in values if value is not None and value != ""]
-
-
-def _url(value: Any, where: Where) -> str:
+def _image_url(value: Any, position: RowPosition) -> str:
+    """Return the URL of an image given as a URL, a path or bytes. Raises DataError."""
     match value:
         case {"image_url": inner} | {"url": inner}:
-            return _url(inner, where)
+            return _image_url(inner, position)
         case {"bytes": bytes(data)}:
-            return _bytes(data, where)
+            try:
+                return _data_url(data)
+            except ValueError as exc:
+                raise DataError(f"{position}: the bytes of its image are {exc}") from exc
         case str(text) | {"path": str(text)}:
-            return text if text.lower().startswith(REMOTE) else _file(text, where)
-    raise UsageError(f"{where}: {str(value)[:40]!r} is neither the path nor the URL of an image")
+            return text if text.lower().startswith(REMOTE) else _file_url(text, position)
+    raise DataError(f"{position}: {str(value)[:40]!r} is neither the path nor the URL of an image")
 
 
-def _file(text: str, where: Where) -> str:
+def _file_url(text: str, position: RowPosition) -> str:
+    """Return the data: URL of an image's file, given as a path or a file: URL."""
     path = url2pathname(unquote(urlsplit(text).path)) if text.lower().startswith("file:") else os.path.expanduser(text)
     try:
-        return _read(where.source.folder / path)
+        return _read(position.source.folder / path)
     except OSError as exc:
-        raise UsageError(f"{where}: cannot read the image {text}: {exc.strerror or exc}") from exc
+        raise DataError(f"{position}: cannot read the image {text}: {exc.strerror or exc}") from exc
     except ValueError as exc:  # a NUL byte, or no image
-        raise UsageError(f"{where}: cannot use the image {text!r}: {exc}") from exc
+        raise DataError(f"{position}: cannot use the image {text!r}: {exc}") from exc
 
 
-def _bytes(data: bytes, where: Where) -> str:
-    try:
-        return _data_url(data)
-    except ValueError as exc:
-        raise UsageError(f"{where}: the bytes of its image are {exc}") from exc
-
-
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # rows often share images
 def _read(path: Path) -> str:
     return _data_url(path.read_bytes(), path.name)
 
 
 def _data_url(data: bytes, name: str = "") -> str:
-    """Raises ValueError."""
-    kind = next((kind for begin, kind in _KINDS.items() if data.startswith(begin)), None)
+    """Return the data: URL of an image, its type by the first bytes or else by the file's name. Raises ValueError."""
+    media_type = next((media_type for magic, media_type in _MAGIC.items() if data.startswith(magic)), None)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        kind = "image/webp"
-    kind = kind or mimetypes.guess_type(name)[0] or ""
-    if not kind.startswith("image/"):
+        media_type = "image/webp"
+    media_type = media_type or mimetypes.guess_type(name)[0] or ""
+    if not media_type.startswith("image/"):
         raise ValueError("not an image")
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

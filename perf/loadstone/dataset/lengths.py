@@ -1,6 +1,6 @@
-"""Texts of a dataset by their lengths: passed over, cut or tiled to size, and how much output is asked of each.
+"""Apply length options to existing texts: skip rows, cut or repeat texts, draw the output length of each request.
 
-Reads no file; what a length is, is ruler.py's affair. Generators and traces make their own lengths.
+measure.py defines what a length is. Generators and traces make their own lengths.
 """
 
 from __future__ import annotations
@@ -13,110 +13,137 @@ from msgspec.structs import replace
 
 from loadstone.config.distributions import Distribution
 from loadstone.dataset.source import Options, Source
-from loadstone.dataset.synthetic import draws
-from loadstone.dataset.synthetic.measure import LengthMeasure, ruler
-from loadstone.errors import UsageError
+from loadstone.dataset.synthetic import random_values
+from loadstone.dataset.synthetic.measure import LengthMeasure, length_measure
+from loadstone.errors import DataError
 from loadstone.records import Prompt
 
+# Options that skip rows, with their flags.
 LIMITS = {"min_input_len": "--min-input-len", "max_input_len": "--max-input-len", "max_total_len": "--max-total-len"}
 
 
-def limits(options: Options) -> list[str]:
-    """The flags given that pass over rows."""
+def limit_flags(options: Options) -> list[str]:
+    """Return the flags among LIMITS that are given."""
     return [flag for name, flag in LIMITS.items() if getattr(options, name) is not None]
 
 
-def fitted(prompts: Iterable[Prompt], source: Source, options: Options) -> list[Prompt]:
-    """The prompts as the lengths of the options want them, no more than are needed where counting takes long. Raises
-    UsageError."""
-    output = None if options.output_len is None else draws.length("--output-len", options.output_len)
-    if output and output.constant is None:
-        prompts = _with_output(prompts, output, options)
-    measured = options.input_len is not None or bool(limits(options))
-    needed = options.count if options.in_order and (measured or options.tokenizer) else None
-    if not measured:
+def apply_lengths(prompts: Iterable[Prompt], source: Source, options: Options) -> list[Prompt]:
+    """Return the prompts with the lengths that the options request. Raises DataError.
+
+    Where lengths must be counted, no more prompts are read than the run needs.
+    """
+    output = None
+    if options.output_len is not None:
+        output = random_values.parse_length("--output-len", options.output_len)
+        if output.constant is None:  # a constant is left to the settings of all requests
+            prompts = _draw_output_lengths(prompts, output, options)
+    counts_input = options.input_len is not None or bool(limit_flags(options))
+    needed = options.count if options.in_order and (counts_input or options.tokenizer) else None
+    if not counts_input:
         return list(islice(prompts, needed))
-    measure = ruler(options)
+
+    measure = length_measure(options)
     if measure.unit == "words":
         source.notice(
             f"{source.name}: lengths are counted in words, not tokens; give --tokenizer for exact token lengths"
         )
-    found = _kept(prompts, needed, source, options, measure)
+    default_output = 0 if output is None or output.constant is None else round(output.constant)
+    kept = _within_limits(prompts, needed, default_output, source, options, measure)
     if options.input_len is None:
-        return found
-    return _cut(found, draws.length("--input-len", options.input_len), source, options, measure)
+        return kept
+    return _resize(kept, random_values.parse_length("--input-len", options.input_len), source, options, measure)
 
 
-def _with_output(prompts: Iterable[Prompt], law: Distribution, options: Options) -> Iterator[Prompt]:
-    """Each turn that says no output length gets one; a constant would be left to the settings of all requests."""
-    rng = draws.generator(options, draws.OUTPUT)
+def _draw_output_lengths(prompts: Iterable[Prompt], distribution: Distribution, options: Options) -> Iterator[Prompt]:
+    """Yield the prompts with an output length for each turn that has none."""
+    rng = random_values.generator(options, random_values.OUTPUT)
     for prompt in prompts:
-        drawn = law.whole(rng, 1 + len(prompt.later))
-        first, *later = (_asking(turn, length) for turn, length in zip(_turns(prompt), drawn, strict=True))
+        drawn = distribution.draw_integers(rng, 1 + len(prompt.later))
+        first, *later = (
+            turn if turn.output_len is not None else replace(turn, output_len=length)
+            for turn, length in zip(_turns(prompt), drawn, strict=True)
+        )
         yield replace(first, later=later)
 
 
-def _asking(turn: Prompt, length: int) -> Prompt:
-    return turn if turn.output_len is not None else replace(turn, output_len=length)
-
-
-def _kept(
-    prompts: Iterable[Prompt], needed: int | None, source: Source, options: Options, measure: LengthMeasure
+def _within_limits(
+    prompts: Iterable[Prompt],
+    needed: int | None,
+    default_output: int,
+    source: Source,
+    options: Options,
+    measure: LengthMeasure,
 ) -> list[Prompt]:
-    seen, kept = 0, []
-    for seen, prompt in enumerate(prompts, 1):  # noqa: B007
-        if not limits(options) or _inside(prompt, options, measure):
+    """Return at most `needed` prompts that are within the limits. Raises DataError if none is."""
+    count, kept = 0, []
+    for count, prompt in enumerate(prompts, 1):  # noqa: B007
+        if not limit_flags(options) or _is_within(prompt, default_output, options, measure):
             kept.append(prompt)
         if len(kept) == needed:
             break
-    flags, passed = " and ".join(limits(options)), seen - len(kept)
-    if seen and not kept:
-        raise UsageError(f"{source.name}: none of {seen:,} rows lies within {flags}, counted in {measure.unit}")
-    if passed:
-        source.notice(f"{source.name}: {passed:,} of {seen:,} rows lie outside {flags} and were passed over")
+    flags, skipped = " and ".join(limit_flags(options)), count - len(kept)
+    if count and not kept:
+        raise DataError(f"{source.name}: none of {count:,} rows lies within {flags}, counted in {measure.unit}")
+    if skipped:
+        source.notice(f"{source.name}: {skipped:,} of {count:,} rows lie outside {flags} and were passed over")
     return kept
 
 
-def _inside(prompt: Prompt, options: Options, measure: LengthMeasure) -> bool:
-    """A conversation is as long as all that is asked in it. Answers count where their length is said or recorded."""
-    asked = sum(measure.count(text) for turn in _turns(prompt) for text in _texts(turn))
-    answers = sum(turn.output_len or _constant(options) for turn in _turns(prompt))
+def _is_within(prompt: Prompt, default_output: int, options: Options, measure: LengthMeasure) -> bool:
+    """Return True if a prompt is within the limits.
+
+    The input of a conversation is all that its turns send. An answer counts with the output length of its turn, or
+    `default_output`.
+    """
+    turns = _turns(prompt)
+    input_len = sum(measure.count(text) for turn in turns for text in _texts(turn))
+    output_len = sum(turn.output_len or default_output for turn in turns)
     low, high = options.min_input_len or 0, options.max_input_len
-    fits = low <= asked and (high is None or asked <= high)
-    return fits and (options.max_total_len is None or asked + answers <= options.max_total_len)
+    fits = low <= input_len and (high is None or input_len <= high)
+    return fits and (options.max_total_len is None or input_len + output_len <= options.max_total_len)
 
 
-def _constant(options: Options) -> int:
-    law = None if options.output_len is None else draws.length("--output-len", options.output_len)
-    return 0 if law is None or law.constant is None else round(law.constant)
-
-
-def _cut(
-    prompts: list[Prompt], law: Distribution, source: Source, options: Options, measure: LengthMeasure
+def _resize(
+    prompts: list[Prompt], distribution: Distribution, source: Source, options: Options, measure: LengthMeasure
 ) -> list[Prompt]:
-    rng = draws.generator(options, draws.INPUT)
-    found, missed = [], 0
+    """Return the prompts with each turn's text cut or repeated to a drawn length."""
+    rng = random_values.generator(options, random_values.INPUT)
+    resized, misses = [], 0
     for prompt in prompts:
-        drawn = law.whole(rng, 1 + len(prompt.later))
-        made = [_to_length(turn, length, measure) for turn, length in zip(_turns(prompt), drawn, strict=True)]
-        missed += sum(not exact for _, exact in made)
-        first, *later = (turn for turn, _ in made)
-        found.append(replace(first, later=later))
-    if missed:
-        why = "the tokenizer merges what was cut or they hold no text"
-        source.notice(f"{source.name}: {missed:,} prompts miss their length, because {why}")
-    return found
+        drawn = distribution.draw_integers(rng, 1 + len(prompt.later))
+        results = [_resize_turn(turn, length, measure) for turn, length in zip(_turns(prompt), drawn, strict=True)]
+        misses += sum(not exact for _, exact in results)
+        first, *later = (turn for turn, _ in results)
+        resized.append(replace(first, later=later))
+    if misses:
+        reason = "the tokenizer merges what was cut or they hold no text"
+        source.notice(f"{source.name}: {misses:,} prompts miss their length, because {reason}")
+    return resized
 
 
-def _to_length(turn: Prompt, length: int, measure: LengthMeasure) -> tuple[Prompt, bool]:
-    """The turn with its text cut or tiled, and whether that came out exactly."""
-    text = _asked(turn)
+def _resize_turn(turn: Prompt, length: int, measure: LengthMeasure) -> tuple[Prompt, bool]:
+    """Return the turn with its text cut or repeated, and True if the length is exact.
+
+    The text is the prompt's own, or of messages that of the last one by the user.
+    """
+    message, part = None, None
+    text = turn.text
+    if text is None and (message := _last_user_message(turn)) is not None:
+        part, text = next(_text_parts((turn.messages or [])[message]), (None, None))
     if text is None or not text.strip():
         return turn, False
-    made = measure.cut(text, length)
-    exact = measure.count(made) == length
-    known = exact and measure.unit == "tokens" and turn.text is not None
-    return replace(_with(turn, made), input_len=length if known else turn.input_len), exact
+    resized = measure.resize(text, length)
+    exact = measure.count(resized) == length
+    if message is None or turn.messages is None:
+        known = exact and measure.unit == "tokens"
+        return replace(turn, text=resized, input_len=length if known else turn.input_len), exact
+    content: Any = resized
+    if part is not None:
+        parts = turn.messages[message]["content"]
+        content = [*parts[:part], {**parts[part], "text": resized}, *parts[part + 1 :]]
+    messages = [*turn.messages]
+    messages[message] = {**messages[message], "content": content}
+    return replace(turn, messages=messages), exact
 
 
 def _turns(prompt: Prompt) -> list[Prompt]:
@@ -124,48 +151,25 @@ def _turns(prompt: Prompt) -> list[Prompt]:
 
 
 def _texts(prompt: Prompt) -> Iterator[str]:
-    """All texts of a request."""
+    """Yield all texts of a request."""
     yield prompt.text or ""
     yield from prompt.documents or ()
     for message in prompt.messages or ():
-        yield from (text for _, text in _parts(message))
+        yield from (text for _, text in _text_parts(message))
 
 
-def _asked(prompt: Prompt) -> str | None:
-    """The text that --input-len is about: of messages the user's last."""
-    if prompt.text is not None:
-        return prompt.text
-    at = _last(prompt)
-    return None if at is None else next((text for _, text in _parts((prompt.messages or [])[at])), None)
+def _last_user_message(prompt: Prompt) -> int | None:
+    """Return the index of the user's last message."""
+    indices = [index for index, message in enumerate(prompt.messages or ()) if message.get("role") == "user"]
+    return indices[-1] if indices else None
 
 
-def _with(prompt: Prompt, text: str) -> Prompt:
-    """The prompt with another text where `_asked` found it."""
-    at = _last(prompt)
-    if prompt.text is not None or at is None or prompt.messages is None:
-        return replace(prompt, text=text)
-    message = prompt.messages[at]
-    place = next(place for place, _ in _parts(message))
-    content: Any = text
-    if place is not None:
-        parts = message["content"]
-        content = [*parts[:place], {**parts[place], "text": text}, *parts[place + 1 :]]
-    return replace(
-        prompt, messages=[*prompt.messages[:at], {**message, "content": content}, *prompt.messages[at + 1 :]]
-    )
-
-
-def _last(prompt: Prompt) -> int | None:
-    found = [at for at, message in enumerate(prompt.messages or ()) if message.get("role") == "user"]
-    return found[-1] if found else None
-
-
-def _parts(message: dict[str, Any]) -> Iterator[tuple[int | None, str]]:
-    """The texts of a message, each with its place in a list of parts, if it is one."""
+def _text_parts(message: dict[str, Any]) -> Iterator[tuple[int | None, str]]:
+    """Yield the texts of a message, each with its index in the list of parts, None if the content is one text."""
     content = message.get("content")
     if isinstance(content, str):
         yield None, content
     elif isinstance(content, list):
-        for place, part in enumerate(content):
+        for index, part in enumerate(content):
             if isinstance(part, dict) and isinstance(part.get("text"), str):
-                yield place, part["text"]
+                yield index, part["text"]

@@ -1,6 +1,6 @@
-"""From what was typed to a reader and a path: formats, generators, bundled sets, entry points, own files.
+"""From a `--dataset` value to a reader and a path: formats, generators, bundled datasets, entry points, own files.
 
-Decides; imports no reader and reads no prompt.
+Imports no reader and reads no prompt.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from loadstone.errors import UsageError
-from loadstone.plugins import installed
+from loadstone.errors import DataError
+from loadstone.plugins import installed_plugins
 
+# Entry-point group of readers.
 GROUP = "loadstone.readers"
 BUNDLED_ENDINGS = {".jsonl", ".json", ".csv", ".txt"}
+# A reader in a Python file, and its path: `path/to/file.py:Name[:PATH]`.
 OWN = re.compile(r"(?P<reader>.+\.py:[^\W\d]\w*)(?::(?P<path>.+))?", re.DOTALL)
 
-Known = Mapping[str, str]
 
+def resolve(spec: str, known: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return (reader, path) of a `--dataset` value; names come before files. Raises DataError.
 
-def resolve(spec: str, known: Known) -> tuple[str | None, str | None]:
-    """(reader, path) of a `--dataset` value; names go before files.
-
-    No reader: the content decides. No path: a generator.
+    reader: None if the content decides. path: None for a generator. known: built-in readers.
     """
     if own := OWN.fullmatch(spec):
         return own["reader"], _path(own["path"])
@@ -33,28 +33,37 @@ def resolve(spec: str, known: Known) -> tuple[str | None, str | None]:
     if spec == "-" or spec in bundled() or _exists(spec):
         return None, _path(spec)
     head, colon, rest = spec.partition(":")
-    if colon and (head in known or head in installed(GROUP)):
+    if colon and (head in known or head in installed_plugins(GROUP)):
         return head, _path(rest)
-    if spec in installed(GROUP):
+    if spec in installed_plugins(GROUP):
         return spec, None
-    raise _unknown(spec, known)
+
+    readers = [*known, *installed(GROUP)]
+    near = _closest(spec, [*readers, *bundled()])
+    hint = f"did you mean {near}? " if near else ""
+    raise DataError(
+        f"no dataset {spec!r}: {hint}give a file, - for stdin, FORMAT:PATH, path/to/file.py:Name, or a name"
+        f" (formats and generators: {', '.join(readers)};"
+        f" bundled: {', '.join(bundled()) or 'none'})"
+    )
 
 
 def bundled() -> dict[str, Path]:
-    """The data sets that come with Loadstone, by name."""
+    """Return the files of the datasets that come with Loadstone, by name."""
     folder = bundled_folder()
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     return {file.stem: file for file in files if file.suffix in BUNDLED_ENDINGS}
 
 
 def bundled_folder() -> Path:
-    """Where they lie: in the wheel, or beside the source in a checkout."""
+    """Return the folder of the bundled datasets: in the wheel, or beside the source in a checkout."""
     package = Path(__file__).resolve().parents[1]
     folder = package / "bundled"
     return folder if folder.is_dir() else package.parents[1] / "datasets"
 
 
 def _path(text: str | None) -> str | None:
+    """Return a path as it is, or that of the bundled dataset of this name."""
     if not text or text == "-":
         return text or None
     return str(bundled().get(text, text))
@@ -67,18 +76,8 @@ def _exists(spec: str) -> bool:
         return False
 
 
-def _unknown(spec: str, known: Known) -> UsageError:
-    near = _near(spec, [*known, *installed(GROUP), *bundled()])
-    hint = f"did you mean {near}? " if near else ""
-    return UsageError(
-        f"no dataset {spec!r}: {hint}give a file, - for stdin, FORMAT:PATH, path/to/file.py:Name, or a name"
-        f" (formats and generators: {', '.join([*known, *installed(GROUP)])};"
-        f" bundled: {', '.join(bundled()) or 'none'})"
-    )
-
-
-def _near(spec: str, names: list[str]) -> str | None:
-    """The name, or the file of the same folder, that was probably meant."""
+def _closest(spec: str, names: list[str]) -> str | None:
+    """Return the name, or the file of the same folder, that was probably meant."""
     if name := difflib.get_close_matches(spec, names, 1):
         return name[0]
     folder = Path(spec).parent

@@ -1,6 +1,6 @@
 """From one row of a dataset, JSON or CSV, to a Prompt: which field is the prompt, the id, the output length.
 
-The rules are the same for every format; finding the rows in a file is the formats' own work.
+The rules are the same for every format; the formats find the rows in a file.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from typing import Any, NoReturn, TypeGuard
 import msgspec
 
 from loadstone.dataset import conversations, images
-from loadstone.dataset.source import Options, Where
-from loadstone.errors import UsageError
+from loadstone.dataset.source import Options, RowPosition
+from loadstone.errors import DataError
 from loadstone.records import Prompt
 
+# Fields that may hold the prompt; the first that is filled does.
 FIELDS = ("prompt", "question", "text", "input")
+# Fields whose list of texts is embedded in one request.
 BATCHES = ("texts", "input")
+# Fields whose texts are ranked by the field `query`.
 RANKED = ("documents", "passages", "texts")
 IDS = ("id", "_id", "task_id", "question_id")
 LENGTHS = ("output_len", "output_tokens")
@@ -29,95 +32,108 @@ _REQUEST = """
 # Fields of OpenAI's requests, and vLLM's own: one of them beside a prompt makes a row a request body.
 REQUEST = frozenset(_REQUEST.split())
 
-# Beside the messages of a request body: texts of the user, each said after the answer to what was said before.
+# Beside the messages of a request body: texts of the user, each sent after the answer to the one before.
 LATER = "later"
 
 Row = Mapping[str, Any]
 
 
-def to_prompt(row: object, where: Where, options: Options) -> Prompt:
-    """The prompt of a JSON row: an object, a string, or a list of messages. Raises UsageError."""
+def to_prompt(row: object, position: RowPosition, options: Options) -> Prompt:
+    """Return the prompt of a JSON row: an object, a string, or a list of messages. Raises DataError."""
     if not isinstance(row, dict):
-        return _value(row, where, "the row", options, id=where.id)
+        return _from_value(row, position, "the row", options, id=position.id)
     if options.prompt_field is not None:
-        return _chosen(row, where, options, options.prompt_field)
+        return _from_path(row, position, options, options.prompt_field)
     if is_request(row) and not REQUEST.isdisjoint(row):
-        return request(row, where)
-    return from_fields(row, where, options)
+        return request_prompt(row, position)
+    return from_fields(row, position, options)
 
 
-def from_fields(row: Row, where: Where, options: Options) -> Prompt:
-    """The prompt of a row that is no request: the field asked for, or else what rerank takes, the first of FIELDS,
-    messages, turns, or texts to embed."""
-    if options.prompt_field is None and (ranked := _ranked(row, where)):
-        return ranked
-    found = _field(row, where, options.prompt_field)
-    return _made(row, row[found], found, where, options)
+def from_fields(row: Row, position: RowPosition, options: Options) -> Prompt:
+    """Return the prompt of a row that is no request body. Raises DataError.
+
+    It is the field of --prompt-field. Without that flag, in this order: a query with documents to rank, the first of
+    FIELDS, messages, turns, or texts to embed.
+    """
+    if options.prompt_field is None and (prompt := _ranking(row, position)):
+        return prompt
+    names = (options.prompt_field,) if options.prompt_field else (*FIELDS, "messages")
+    lists = () if options.prompt_field else (*conversations.LISTS, *BATCHES)
+    field = next((name for name in names if not _is_blank(row.get(name))), None)
+    field = field or next((name for name in lists if row.get(name) and isinstance(row[name], list)), None)
+    if field is None:
+        _refuse(row, position, names)
+    return _from_field(row, row[field], field, position, options)
 
 
-def request(row: Row, where: Where, drop: tuple[str, ...] = (*IDS, *LENGTHS)) -> Prompt:
-    """The prompt of a row that is a request body with `messages` or a `prompt`, less the fields to drop. With LATER its
-    settings are those of each turn."""
-    asked = "prompt" if _blank(row.get("messages")) else "messages"
-    name, length = row_id(row, where), output_len(row, where)
-    said = row[LATER] if asked == "messages" and _is_texts(row.get(LATER)) else []
-    body = {key: value for key, value in row.items() if key not in drop and not (said and key == LATER)}
-    if asked == "prompt" and _is_tokens(
-        row[asked]
-    ):  # token ids have no text here; the completions API sends them as they are
+def request_prompt(row: Row, position: RowPosition, drop: tuple[str, ...] = (*IDS, *LENGTHS)) -> Prompt:
+    """Return the prompt of a row that is a request body with `messages` or a `prompt`. Raises DataError.
+
+    drop: fields that are not sent. With LATER, the other fields are sent with each turn.
+    """
+    field = "prompt" if _is_blank(row.get("messages")) else "messages"
+    name, length = row_id(row, position), output_len(row, position)
+    later_texts = row[LATER] if field == "messages" and _is_texts(row.get(LATER)) else []
+    body = {key: value for key, value in row.items() if key not in drop and not (later_texts and key == LATER)}
+    if field == "prompt" and _is_tokens(row[field]):
+        # Token ids have no text here; the completions API sends them as they are.
         return Prompt(id=name, body=body, output_len=length)
-    del body[asked]
-    later = [Prompt(id=f"{name}.{turn}", text=text, body=body, output_len=length) for turn, text in enumerate(said, 2)]
-    return _plain(row[asked], where, asked, id=name, body=body, output_len=length, later=later)
+    del body[field]
+    later = [
+        Prompt(id=f"{name}.{turn}", text=text, body=body, output_len=length) for turn, text in enumerate(later_texts, 2)
+    ]
+    return _plain(row[field], position, field, id=name, body=body, output_len=length, later=later)
 
 
 def is_request(row: Row) -> bool:
-    """Whether the row says what to ask under the names of a request."""
-    return not (_blank(row.get("messages")) and _blank(row.get("prompt")))
+    """Return True if the row has messages or a prompt under the names of a request body."""
+    return not (_is_blank(row.get("messages")) and _is_blank(row.get("prompt")))
 
 
 def is_messages(value: object) -> TypeGuard[list[dict[str, Any]]]:
-    """Whether this is a list of chat messages, not empty."""
+    """Return True for a list of chat messages that is not empty."""
     return isinstance(value, list) and bool(value) and all(map(_is_message, value))
 
 
-def row_id(row: Row, where: Where, names: tuple[str, ...] = IDS) -> str:
-    """The row's own id, or else its place."""
+def row_id(row: Row, position: RowPosition, names: tuple[str, ...] = IDS) -> str:
+    """Return the row's own id, or else its position."""
     values = (row.get(name) for name in names)
-    return next((str(value) for value in values if isinstance(value, str | int) and not _blank(value)), where.id)
+    return next((str(value) for value in values if isinstance(value, str | int) and not _is_blank(value)), position.id)
 
 
-def output_len(row: Row, where: Where, names: tuple[str, ...] = LENGTHS) -> int | None:
-    """The output tokens that the row asks for. Raises UsageError."""
+def output_len(row: Row, position: RowPosition, names: tuple[str, ...] = LENGTHS) -> int | None:
+    """Return the output tokens that the row requests, None if it requests none. Raises DataError."""
     for name in names:
         value = row.get(name)
-        if _blank(value):
+        if _is_blank(value):
             continue
         if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 10:
             value = int(value)
         if type(value) is not int or value < 1:
-            raise UsageError(f"{where}: {name} is {str(value)[:40]!r}, not a whole number of at least 1")
+            raise DataError(f"{position}: {name} is {str(value)[:40]!r}, not a whole number of at least 1")
         return value
     return None
 
 
-def _chosen(row: Row, where: Where, options: Options, path: str) -> Prompt:
-    value = _dig(row, path)
-    if _blank(value):
-        _refuse(row, where, (path,))
+def _from_path(row: Row, position: RowPosition, options: Options, path: str) -> Prompt:
+    """Return the prompt at a dotted path; if it is an object, as in a batch file, the prompt of that object."""
+    value = _value_at(row, path)
+    if _is_blank(value):
+        _refuse(row, position, (path,))
     if not isinstance(value, dict):
-        return _made(row, value, path, where, options)
-    inner = to_prompt(value, where, msgspec.structs.replace(options, prompt_field=None))  # a batch file's request
-    return msgspec.structs.replace(inner, id=row_id(row, where))
+        return _from_field(row, value, path, position, options)
+    prompt = to_prompt(value, position, msgspec.structs.replace(options, prompt_field=None))
+    return msgspec.structs.replace(prompt, id=row_id(row, position))
 
 
-def _made(row: Row, value: object, name: str, where: Where, options: Options) -> Prompt:
-    prompt = _value(value, where, name, options, id=row_id(row, where), output_len=output_len(row, where))
-    return images.attached(prompt, row, where)
+def _from_field(row: Row, value: object, name: str, position: RowPosition, options: Options) -> Prompt:
+    """Return the prompt of a field's value, with the id, output length and images of its row."""
+    prompt = _from_value(value, position, name, options, id=row_id(row, position), output_len=output_len(row, position))
+    return images.attach_images(prompt, row, position)
 
 
-def _dig(row: Row, path: str) -> Any:
-    """The value at a dotted path; a number is a place in a list, and a name that has dots goes first."""
+def _value_at(row: Row, path: str) -> Any:
+    """Return the value at a dotted path. A number is an index of a list; a name that contains dots comes first."""
     if path in row:
         return row[path]
     value: Any = row
@@ -131,50 +147,41 @@ def _dig(row: Row, path: str) -> Any:
     return value
 
 
-def _field(row: Row, where: Where, asked: str | None) -> str:
-    names = (asked,) if asked else (*FIELDS, "messages")
-    found = next((name for name in names if not _blank(row.get(name))), None)
-    lists = () if asked else (*conversations.LISTS, *BATCHES)
-    found = found or next((name for name in lists if row.get(name) and isinstance(row[name], list)), None)
-    return found or _refuse(row, where, names)
-
-
-def _ranked(row: Row, where: Where) -> Prompt | None:
-    """A query with the documents to rank by it."""
-    found = next((name for name in RANKED if isinstance(row.get(name), list) and row[name]), None)
-    if found is None or not isinstance(row.get("query"), str) or _blank(row["query"]):
+def _ranking(row: Row, position: RowPosition) -> Prompt | None:
+    """Return the prompt of a query with documents to rank, None if the row has no such pair."""
+    field = next((name for name in RANKED if isinstance(row.get(name), list) and row[name]), None)
+    if field is None or not isinstance(row.get("query"), str) or _is_blank(row["query"]):
         return None
-    texts = [entry.get("text") if isinstance(entry, dict) else entry for entry in row[found]]
+    texts = [entry.get("text") if isinstance(entry, dict) else entry for entry in row[field]]
     if not _is_texts(texts):
-        raise UsageError(f"{where}: {found} is not a list of texts")
-    return Prompt(id=row_id(row, where), text=row["query"], documents=texts)
+        raise DataError(f"{position}: {field} is not a list of texts")
+    return Prompt(id=row_id(row, position), text=row["query"], documents=texts)
 
 
-def _value(value: object, where: Where, name: str, options: Options, **rest: Any) -> Prompt:
+def _from_value(value: object, position: RowPosition, name: str, options: Options, **fields: Any) -> Prompt:
+    """Return the prompt of a value: texts to embed, a conversation, messages or a text. `fields` are the prompt's."""
     last = name.rpartition(".")[2]
     if last in BATCHES and _is_texts(value):
-        return Prompt(documents=value, **rest)
+        return Prompt(documents=value, **fields)
     if last in conversations.LISTS or _is_texts(value) or (is_messages(value) and options.history):
-        return _conversation(value, where, name, options, **rest)
+        messages = images.inline_images(value, position) if isinstance(value, list) else value
+        turns = conversations.read_turns(messages, position, name)
+        prompt = conversations.build_prompt(turns, position, options, "first", **fields)
+        if prompt is None:
+            raise DataError(f"{position}: {name} has no turn of the user")
+        return prompt
     if is_messages(value):
-        value = [turn.message for turn in conversations.turns(value, where, name)]
-    return _plain(value, where, name, **rest)
+        value = [turn.message for turn in conversations.read_turns(value, position, name)]
+    return _plain(value, position, name, **fields)
 
 
-def _conversation(value: object, where: Where, name: str, options: Options, **rest: Any) -> Prompt:
-    said = conversations.turns(images.inlined(value, where) if isinstance(value, list) else value, where, name)
-    prompt = conversations.prompt(said, where, options, "first", **rest)
-    if prompt is None:
-        raise UsageError(f"{where}: {name} has no turn of the user")
-    return prompt
-
-
-def _plain(value: object, where: Where, name: str, **rest: Any) -> Prompt:
+def _plain(value: object, position: RowPosition, name: str, **fields: Any) -> Prompt:
+    """Return the prompt of a text or of messages."""
     if isinstance(value, str) and value.strip():
-        return Prompt(text=value, **rest)
+        return Prompt(text=value, **fields)
     if is_messages(value):
-        return Prompt(messages=images.inlined(value, where), **rest)
-    raise UsageError(f"{where}: {name} is neither a text nor a list of messages with a role each")
+        return Prompt(messages=images.inline_images(value, position), **fields)
+    raise DataError(f"{position}: {name} is neither a text nor a list of messages with a role each")
 
 
 def _is_message(value: object) -> bool:
@@ -189,12 +196,12 @@ def _is_tokens(value: object) -> bool:
     return isinstance(value, list) and all(type(token) is int for token in value)
 
 
-def _blank(value: object) -> bool:
+def _is_blank(value: object) -> bool:
     return value is None or value == [] or (isinstance(value, str) and not value.strip())
 
 
-def _refuse(row: Row, where: Where, names: tuple[str, ...]) -> NoReturn:
+def _refuse(row: Row, position: RowPosition, names: tuple[str, ...]) -> NoReturn:
     fields = ", ".join(map(str, list(row)[:12])) or "none"
-    raise UsageError(
-        f"{where}: no prompt in {' or '.join(names)}; say with --prompt-field which field it is ({fields})"
+    raise DataError(
+        f"{position}: no prompt in {' or '.join(names)}; say with --prompt-field which field it is ({fields})"
     )

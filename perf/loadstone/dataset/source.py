@@ -1,7 +1,6 @@
-"""Where a reader reads from, a file or stdin, as text and as numbered lines; and where it may say something.
+"""The input of a reader: a file or stdin as bytes, text and numbered lines, and the options of the prompts.
 
-Opens, gunzips and decodes; whatever goes wrong there is a UsageError with file and line. What the text means
-is the readers' affair.
+Opens, decompresses and decodes. Whatever fails there is a DataError that names file and line.
 """
 
 from __future__ import annotations
@@ -17,21 +16,31 @@ from typing import NamedTuple
 
 import msgspec
 
-from loadstone.errors import Notice, UsageError
+from loadstone.errors import DataError, Notice
 
+# First bytes of a gzip file.
 GZIP = b"\x1f\x8b"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator asked of the prompts; None: not said. Lengths are numbers or laws (laws.py).
+    """What the user requests of the prompts; None if not given. A length is a number or a distribution as text.
 
-    count: rows that the run needs; None: not known. in_order: it takes them as they lie in the file, so that no more of
-    them need be counted and cut than `count`.
-    history: what is asked of a recorded conversation: its `first` turn; its last with all before it as they were
-    `recorded`; or all turns, one after the other, `live`, with the server's own answers between them. Not said:
-    messages as they stand, of other forms the first turn.
+    prompt_field: field that holds the prompt; may be a dotted path.
+    seed: seed of everything random.
+    count: prompts that the run needs, None if not known.
+    in_order: True if the run takes prompts in file order; then no more than `count` need be counted and cut.
+    tokenizer: folder of a tokenizer, or a model's name on the Hub.
+    input_len, output_len, prefix_len, system_len: tokens (words without a tokenizer).
+    range_ratio: lengths vary from L(1-R) to L(1+R).
+    prefix_count: number of prefixes that generated prompts share.
+    turns: turns of a generated conversation.
+    think_time: seconds between turns, or a distribution of them.
+    history: what to send of a recorded conversation: its `first` turn; its last turn after the history as `recorded`;
+        or all turns, `live`, with the server's own answers between them. If not given: messages as they are, of other
+        forms the first turn.
     scale_lengths: factor of the lengths of a trace.
-    min_input_len, max_input_len, max_total_len: rows outside these token lengths are passed over.
+    min_input_len, max_input_len, max_total_len: tokens; rows outside are skipped.
+    trace_from, trace_to: window of a trace to replay, in seconds from its start.
     """
 
     prompt_field: str | None = None
@@ -56,8 +65,20 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     trace_to: float | None = None
 
 
+class RequestBodiesNotice(str):
+    """The notice that rows are request bodies. A caller whose rows always are may drop it by its type."""
+
+    __slots__ = ()
+
+
 class Source:
-    """One input. `name` is for messages, `stem` for the ids of prompts; `load` is None for a generator."""
+    """One input of a reader.
+
+    name: its name in messages.
+    load: reads the bytes; None for a generator.
+    notice: called with what the user should know.
+    stem: beginning of the ids of its prompts, from the name. ending: suffix of the name, in lower case.
+    """
 
     def __init__(self, name: str, load: Callable[[], bytes] | None, notice: Notice) -> None:
         base = Path(name).name
@@ -70,39 +91,45 @@ class Source:
 
     @property
     def folder(self) -> Path:
-        """Where the files lie that a row names by a relative path."""
+        """Return the folder against which a row's relative paths are resolved."""
         return Path(os.path.expanduser(self.name)).parent
 
     @cached_property
     def data(self) -> bytes:
-        """The bytes, uncompressed."""
+        """Return the bytes, decompressed. Raises DataError."""
         if self.load is None:
-            raise UsageError(f"{self.name} reads a file: give it as {self.name}:PATH")
+            raise DataError(f"{self.name} reads a file: give it as {self.name}:PATH")
         data = self.load()
         if data.startswith(GZIP):
-            data = _gunzip(self.name, data)
+            try:
+                data = gzip.decompress(data)
+            except (OSError, EOFError, zlib.error) as exc:
+                raise DataError(f"{self.name} is not a whole gzip file: {exc}") from exc
         if not data or data.isspace():
-            raise UsageError(f"{self.name} is empty")
+            raise DataError(f"{self.name} is empty")
         return data
 
     @cached_property
     def text(self) -> str:
-        """The bytes as UTF-8, without a byte order mark."""
+        """Return the bytes decoded as UTF-8, without a byte order mark. Raises DataError."""
         try:
             return self.data.decode("utf-8-sig")
         except UnicodeDecodeError as exc:
             line = exc.object.count(b"\n", 0, exc.start) + 1
-            raise UsageError(f"{self.name}, line {line}: not UTF-8 text ({exc.reason}); save it as UTF-8") from exc
+            raise DataError(f"{self.name}, line {line}: not UTF-8 text ({exc.reason}); save it as UTF-8") from exc
 
     def lines(self) -> Iterator[Line]:
-        """The lines that are not blank. Only \\n and \\r\\n end one: U+2028 and the like are content."""
+        """Yield the lines that are not blank. Only \\n and \\r\\n end one: U+2028 and the like are content."""
         for number, line in enumerate(self.text.split("\n"), 1):
             if line.strip():
-                yield Line(Where(self, "line", number), line.removesuffix("\r"))
+                yield Line(RowPosition(self, "line", number), line.removesuffix("\r"))
 
 
-class Where(NamedTuple):
-    """A row's place in its file; as a string `FILE, line 7`."""
+class RowPosition(NamedTuple):
+    """The position of a row in its file; as a string `FILE, line 7`.
+
+    unit: what is counted, such as `line`. number: from 1.
+    """
 
     source: Source
     unit: str
@@ -113,37 +140,33 @@ class Where(NamedTuple):
 
     @property
     def id(self) -> str:
+        """Return the id of a prompt that has none of its own."""
         return f"{self.source.stem}:{self.number}"
 
 
 class Line(NamedTuple):
-    where: Where
+    """A line of text and its position."""
+
+    position: RowPosition
     text: str
 
 
-def opened(path: str | None, reader: str | None, notice: Notice) -> Source:
-    """The source behind a path; `-` is stdin, None the generator named by `reader`."""
+def open_source(path: str | None, reader: str | None, notice: Notice) -> Source:
+    """Return the source at a path; `-` is stdin, None the generator named `reader`. Nothing is read yet."""
     if path is None:
         return Source(reader or "", None, notice)
     if path == "-":
         return Source("stdin", sys.stdin.buffer.read, notice)
-    return Source(path, lambda: _bytes(path), notice)
+    return Source(path, lambda: _read(path), notice)
 
 
-def _bytes(path: str) -> bytes:
+def _read(path: str) -> bytes:
     file = Path(os.path.expanduser(path))
     if file.is_dir():
-        raise UsageError(f"{path} is a folder; give a file in it")
+        raise DataError(f"{path} is a folder; give a file in it")
     try:
         return file.read_bytes()
     except OSError as exc:
-        raise UsageError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        raise DataError(f"cannot read {path}: {exc.strerror or exc}") from exc
     except ValueError as exc:  # a NUL byte
-        raise UsageError(f"cannot read {path!r}: {exc}") from exc
-
-
-def _gunzip(name: str, data: bytes) -> bytes:
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as exc:
-        raise UsageError(f"{name} is not a whole gzip file: {exc}") from exc
+        raise DataError(f"cannot read {path!r}: {exc}") from exc

@@ -1,7 +1,7 @@
-"""Tokenizers: exact prompt lengths, and local token counts. The only door to transformers.
+"""Tokenizers, for exact prompt lengths and local token counts. The only door to transformers.
 
-Loaded lazily and never needed for a plain run. A folder is read without any network attempt; a model's name
-on the Hub is left to the library, which honours HF_HUB_OFFLINE.
+Imported only when a tokenizer is given. A folder is loaded without any network access; a model's name on the Hub is
+left to the library, which honours HF_HUB_OFFLINE.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-import msgspec
+from msgspec.structs import replace
 
-from loadstone.errors import UsageError
+from loadstone.errors import DataError
 from loadstone.records import Prompt, messages
 
 INSTALL = "--tokenizer needs the transformers library: pip install 'loadstone[tokenizer]'"
+# What a decoder writes for bytes that are no whole character.
 REPLACEMENT = "\ufffd"
 
 
 class Tokenizer(Protocol):
-    """Text to token ids and back; no special tokens are added, and none are left out of the text."""
+    """Text to token ids and back. No special tokens are added to the ids, and none are left out of the text."""
 
     def encode(self, text: str) -> list[int]: ...
 
@@ -29,31 +30,35 @@ class Tokenizer(Protocol):
 
     def count(self, text: str) -> int: ...
 
-    def template(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
-        """The messages in the model's own chat template, up to where the assistant is to speak. Raises UsageError."""
+    def apply_chat_template(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
+        """Return the messages in the model's chat template, up to where the assistant begins. Raises DataError."""
         ...
 
     def vocabulary(self) -> list[int]:
-        """Ids of plain text, rising: not special, and encoding what one decodes to gives it back."""
+        """Return the ids of plain text, rising: not special, and stable if decoded and encoded again."""
         ...
 
 
 def load(name: str) -> Tokenizer:
-    """The tokenizer in a folder, or of a model on the Hub. Raises UsageError."""
-    transformers = _library()
+    """Return the tokenizer in a folder, or that of a model on the Hub. Raises DataError."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it gives advice about PyTorch on import
+    try:
+        import transformers
+    except ImportError as exc:
+        raise DataError(INSTALL) from exc
     path = os.path.expanduser(name)
     local = os.path.isdir(path)
     if not local and (os.path.exists(path) or not _is_hub_name(name)):
-        raise UsageError(f"no tokenizer at {name!r}: give a folder with a tokenizer.json, or a model's name on the Hub")
+        raise DataError(f"no tokenizer at {name!r}: give a folder with a tokenizer.json, or a model's name on the Hub")
     try:
-        found = transformers.AutoTokenizer.from_pretrained(path, local_files_only=local)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=local)
     except Exception as exc:  # the library and its Rust core raise bare exceptions of every kind
-        raise UsageError(f"cannot load the tokenizer {name}: {_sentence(exc)}") from exc
-    return _Pretrained(found)
+        raise DataError(f"cannot load the tokenizer {name}: {_sentence(exc)}") from exc
+    return _Pretrained(tokenizer)
 
 
 class _Pretrained:
-    """A tokenizer of transformers behind our protocol."""
+    """A tokenizer of transformers as a `Tokenizer`."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -67,11 +72,11 @@ class _Pretrained:
     def count(self, text: str) -> int:
         return len(self.encode(text))
 
-    def template(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
+    def apply_chat_template(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
         try:
             text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
         except Exception as exc:  # templates are programs, and raise whatever they like
-            raise UsageError(f"--apply-chat-template: the tokenizer cannot do it: {_sentence(exc)}") from exc
+            raise DataError(f"--apply-chat-template: the tokenizer cannot do it: {_sentence(exc)}") from exc
         return str(text)
 
     def vocabulary(self) -> list[int]:
@@ -82,27 +87,14 @@ class _Pretrained:
         added = {*self._tokenizer.all_special_ids, *self._tokenizer.get_added_vocab().values()}
         ids = sorted(set(self._tokenizer.get_vocab().values()) - added)
         texts = {token: text for token in ids if (text := self.decode([token])) and REPLACEMENT not in text}
-        encoded = self._encode_all([*texts.values()])
-        return [token for token, back in zip(texts, encoded, strict=True) if back == [token]]
-
-    def _encode_all(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        encoded = self._tokenizer(texts, add_special_tokens=False, verbose=False)
-        return [list(ids) for ids in encoded["input_ids"]]
-
-
-def _library() -> Any:
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it gives advice about PyTorch on import
-    try:
-        import transformers
-    except ImportError as exc:
-        raise UsageError(INSTALL) from exc
-    return transformers
+        encoded = self._tokenizer([*texts.values()], add_special_tokens=False, verbose=False)["input_ids"]
+        return [token for token, back in zip(texts, encoded, strict=True) if list(back) == [token]]
 
 
 def _is_hub_name(name: str) -> bool:
-    """`model` or `owner/model`; anything else was meant as a path."""
+    """Return True for `model` or `owner/model`; anything else was meant as a path."""
     return bool(name) and not name.startswith((".", "~", "/")) and name.count("/") < 2 and "\\" not in name
 
 
@@ -110,29 +102,28 @@ def _sentence(exc: Exception) -> str:
     return " ".join(str(exc).split())[:200] or type(exc).__name__
 
 
-def templated(prompts: list[Prompt], tokenizer: str, options: dict[str, Any]) -> list[Prompt]:
-    """Texts with the chat template around them, ready for the assistant to speak."""
-    found = load(tokenizer)
+def apply_template(prompts: list[Prompt], tokenizer: str, options: dict[str, Any]) -> list[Prompt]:
+    """Return the prompts as texts in the tokenizer's chat template, ready for the assistant. Raises DataError."""
+    loaded = load(tokenizer)
     _refuse_turns(prompts, "--apply-chat-template")
     return [
-        msgspec.structs.replace(prompt, text=found.template(messages(prompt), options), messages=None)
-        for prompt in prompts
+        replace(prompt, text=loaded.apply_chat_template(messages(prompt), options), messages=None) for prompt in prompts
     ]
 
 
-def tokenized(prompts: list[Prompt], tokenizer: str) -> list[Prompt]:
-    """Token ids instead of texts."""
-    found = load(tokenizer)
+def tokenize(prompts: list[Prompt], tokenizer: str) -> list[Prompt]:
+    """Return the prompts with token ids instead of texts. Raises DataError."""
+    loaded = load(tokenizer)
     _refuse_turns(prompts, "--tokenize-prompt")
     chat = next((prompt.id for prompt in prompts if prompt.text is None and prompt.tokens is None), None)
     if chat is not None:
-        raise UsageError(f"--tokenize-prompt takes texts, but {chat} is a list of messages")
+        raise DataError(f"--tokenize-prompt takes texts, but {chat} is a list of messages")
     return [
-        prompt if prompt.text is None else msgspec.structs.replace(prompt, text=None, tokens=found.encode(prompt.text))
+        prompt if prompt.text is None else replace(prompt, text=None, tokens=loaded.encode(prompt.text))
         for prompt in prompts
     ]
 
 
 def _refuse_turns(prompts: list[Prompt], flag: str) -> None:
     if any(prompt.later for prompt in prompts):
-        raise UsageError(f"{flag} is for single requests: the later turns of a conversation are only known as text")
+        raise DataError(f"{flag} is for single requests: the later turns of a conversation are only known as text")

@@ -20,11 +20,11 @@ from loadstone.config import schema
 from loadstone.config.schema import Config
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
-from loadstone.evals.lm_eval.tasks import generation
+from loadstone.evals.lm_eval.tasks import generation_settings
 from loadstone.evals.requests import answers, capabilities, send, tokenize
-from loadstone.evals.requests.answers import Answer
+from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.build import EvalRequest
-from loadstone.evals.requests.mode import AnswerMode, routes, together
+from loadstone.evals.requests.mode import AnswerMode, available_modes, common_capabilities
 from loadstone.host import event_loop
 
 LABEL = "lm-eval"
@@ -71,7 +71,10 @@ class Loadstone(LM):
         """The answers, as texts. Raises UsageError when a request failed."""
         asked = [
             EvalRequest(
-                id=self._id(at), mode="generation", asked=_asked(one.args[0]), settings=generation(one.args[1], {})
+                id=self._id(at),
+                mode="generation",
+                prompt=_asked(one.args[0]),
+                settings=generation_settings(one.args[1], {}),
             )
             for at, one in enumerate(requests)
         ]
@@ -80,7 +83,7 @@ class Loadstone(LM):
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
         """Of each continuation, the log-likelihood and whether it is greedy. Raises UsageError, see above."""
         asked = [
-            EvalRequest(id=self._id(at), mode="loglikelihood", asked=_asked(one.args[0]), continuation=one.args[1])
+            EvalRequest(id=self._id(at), mode="loglikelihood", prompt=_asked(one.args[0]), continuation=one.args[1])
             for at, one in enumerate(requests)
         ]
         chat = any(isinstance(one.args[0], ChatText) for one in requests)
@@ -89,7 +92,7 @@ class Loadstone(LM):
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
         """The log-likelihood of whole texts, in windows where they are too long. Raises UsageError, see above."""
         asked = [
-            EvalRequest(id=self._id(at), mode="loglikelihood", asked="", continuation=one.args[0])
+            EvalRequest(id=self._id(at), mode="loglikelihood", prompt="", continuation=one.args[0])
             for at, one in enumerate(requests)
         ]
         return self._answers("loglikelihood_rolling", requests, asked, self._likely("completions"))
@@ -100,8 +103,8 @@ class Loadstone(LM):
     def _likely(self, api: str) -> AnswerMode:
         """The way of log-likelihoods, found out once."""
         if self._way is None or self._way.api != api:
-            seen = together(event_loop.run(capabilities.survey(self.load)))
-            found = routes("loglikelihood", api, seen)
+            seen = common_capabilities(event_loop.run(capabilities.probe_servers(self.load)))
+            found = available_modes("loglikelihood", api, seen)
             if not found:
                 why = "; ".join(dict.fromkeys(seen.why.values()))
                 raise UsageError(f"{self.load.url} tells no log-likelihoods: {why}; take tasks of generate_until")
@@ -116,9 +119,9 @@ class Loadstone(LM):
         self._calls += 1
         found = event_loop.run(self._sent(asked, route))
         for request, wanted in zip(requests, asked, strict=True):
-            if found[wanted.id].good:
+            if found[wanted.id].ok:
                 self.cache_hook.add_partial(name, request.args, _response(name, found[wanted.id]))
-        failed = Counter(str(one.failure) for one in found.values() if not one.good)
+        failed = Counter(str(one.failure) for one in found.values() if not one.ok)
         if failed:
             kinds = ", ".join(f"{count} {kind}" for kind, count in failed.most_common())
             raise UsageError(
@@ -127,27 +130,27 @@ class Loadstone(LM):
             )
         return [_response(name, found[wanted.id]) for wanted in asked]
 
-    async def _sent(self, asked: list[EvalRequest], route: AnswerMode | None) -> dict[str, Answer]:
+    async def _sent(self, asked: list[EvalRequest], route: AnswerMode | None) -> dict[str, Response]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        sent, cuts = asked, dict[str, tokenize.Cut]()
-        if route is not None and route.way is not None and route.way.ids:
-            sent, cuts = await tokenize.tokenised(asked, self.load, self.folder, self._limit)
+        sent, cuts = asked, dict[str, tokenize.TokenizedRequest]()
+        if route is not None and route.method is not None and route.method.ids:
+            sent, cuts = await tokenize.tokenize_requests(asked, self.load, self.folder, self._limit)
         await send.infer(((one, route or self._generation(one)) for one in sent), self.load, self.folder)
-        came = tokenize.joined(answers.read(self.folder, {one.id: one for one in sent}), cuts)
-        return {one.id: came.get(one.id, Answer(failure="unsent")) for one in asked}
+        came = tokenize.join_windows(answers.read(self.folder, {one.id: one for one in sent}), cuts)
+        return {one.id: came.get(one.id, Response(failure="unsent")) for one in asked}
 
     def _generation(self, wanted: EvalRequest) -> AnswerMode:
         """A chat goes to where chats go, whatever was said."""
-        return AnswerMode("generation", self.load.api if isinstance(wanted.asked, str) else "chat")
+        return AnswerMode("generation", self.load.api if isinstance(wanted.prompt, str) else "chat")
 
 
 def _asked(context: str) -> Any:
     return json.loads(context) if isinstance(context, ChatText) else context
 
 
-def _response(name: str, answer: Answer) -> Any:
+def _response(name: str, answer: Response) -> Any:
     """As lm-eval has it: of a rolling likelihood the value alone."""
-    (one,) = answer.responses
+    (one,) = answer.values
     return one[0] if name == "loglikelihood_rolling" else one
 
 

@@ -102,12 +102,12 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def shown(self) -> dict[str, Any]:
         """As it may be written down: without keys."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
-        return {**fields, "gen": redact.hide(self.gen), "load": self.load.shown()}
+        return {**fields, "gen": redact.hide(self.gen), "load": self.load.redacted()}
 
 
 def _fit_gen(gen: Mapping[str, Any]) -> dict[str, Any]:
     """As `plain_gen`; what no server would take is refused before all requests fail for it."""
-    named = plain_gen(gen)
+    named = openai_names(gen)
     for name, (fits, text) in _NUMBERS.items():
         value = named.get(name)
         if value is not None and not (type(value) in (int, float) and fits(value)):
@@ -115,7 +115,7 @@ def _fit_gen(gen: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def plain_gen(gen: Mapping[str, Any]) -> dict[str, Any]:
+def openai_names(gen: Mapping[str, Any]) -> dict[str, Any]:
     """With OpenAI's names for what lm-eval's tasks call otherwise."""
     named = {_GEN.get(name, name): value for name, value in gen.items() if name != "do_sample"}
     if isinstance(named.get("stop"), str):
@@ -123,7 +123,7 @@ def plain_gen(gen: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Settings, by their flags, in which two evaluations (as `shown`) differ so that their answers do not go together.
     More items, or more passes, do. To score, nobody needs to say who was asked."""
     pairs = [(name, before.get(name), now.get(name)) for name in _SAME]
@@ -186,7 +186,7 @@ def _names(value: Any) -> Any:
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
-def ids(value: Any) -> Any:
+def parse_samples(value: Any) -> Any:
     """doc_ids by task, from JSON or the name of a file with it (lm-eval's --samples)."""
     if not isinstance(value, str):
         return value
@@ -214,7 +214,7 @@ def _same(value: Any) -> Any:
 
 
 _Fits = tuple[Callable[[Any], bool], str]
-_READ: dict[str, Callable[[Any], Any]] = {"tasks": _names, "samples": ids}
+_READ: dict[str, Callable[[Any], Any]] = {"tasks": _names, "samples": parse_samples}
 # Fields whose flag has another name.
 NAMES = {"data": "data_dir", "allow_code": "allow_code_execution"}
 _FIELDS = {name: field for field, name in NAMES.items()}
@@ -285,7 +285,7 @@ _CLASHES: tuple[tuple[Callable[[Eval], bool], str], ...] = (
     (lambda e: e.dry_run and e.stage == "score", "--dry-run shows what would be asked: leave out --stage score"),
     (lambda e: e.stage == "score" and not e.load.output, "--stage score needs the evaluation: give its folder with -o"),
     (
-        lambda e: bool(e.cache) and e.load.own,
+        lambda e: bool(e.cache) and e.load.own_model,
         "--cache knows answers by the server's address: leave it out with a model of"
         " your own, which may change in its file",
     ),

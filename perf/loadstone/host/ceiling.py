@@ -89,7 +89,7 @@ class Ceiling(Struct, frozen=True, kw_only=True):
         }
 
 
-def share(figures: Mapping[str, Any], events: float, requests: float, workers: int = 1) -> float | None:
+def fraction_used(figures: Mapping[str, Any], events: float, requests: float, workers: int = 1) -> float | None:
     """Share of the ceiling that `events` and `requests` a second use, dealt out evenly to `workers` processes.
 
     The two add up, as both are time of the same core. Two ceilings give two costs: a request with its first event takes
@@ -105,20 +105,20 @@ def share(figures: Mapping[str, Any], events: float, requests: float, workers: i
     return (requests * request + max(0.0, events - requests) * event) / max(1, workers)
 
 
-def quote(summary: Summary) -> dict[str, Any] | None:
+def ceiling_used(summary: Summary) -> dict[str, Any] | None:
     """The ceiling saved when the run began, with the `share` of it that the busiest stretch of the run used; None where
     none was saved. With a lower bound the share is the most that it can have been, and None where the run did more."""
     figures = summary.run.get("ceiling")
     if not isinstance(figures, Mapping):
         return None
-    rates, told = flow(summary), summary.run.get("workers")
+    rates, told = peak_rates(summary), summary.run.get("workers")
     workers = len(told) if isinstance(told, list) else 1  # each of several says how it fared
-    used = share(figures, *rates, workers=workers) if rates else None
+    used = fraction_used(figures, *rates, workers=workers) if rates else None
     beyond = used is not None and used > 1 and figures.get("lower_bound")
     return {**figures, "share": None if beyond else used}
 
 
-def flow(summary: Summary) -> tuple[float, float] | None:
+def peak_rates(summary: Summary) -> tuple[float, float] | None:
     """Output events and requests a second: of the steady window or of the whole run, whichever had more events."""
     windows = [summary.rates, summary.steady.rates if summary.steady else {}]
     per_token = _events_per_token(summary)

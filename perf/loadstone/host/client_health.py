@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from loadstone.host.timer import Alarm, alarm
+from loadstone.host.timer import Alarm, make_alarm
 from loadstone.units import NS_PER_S
 
 # ns between two samples: no simple part of the round intervals at which servers send tokens and timers ring.
@@ -24,7 +24,7 @@ _SCHEDSTAT = Path("/proc/thread-self/schedstat")
 _ASLEEP = getattr(time, "CLOCK_BOOTTIME", None)
 
 
-def late(due: int, now: int) -> Iterator[int]:
+def sample_lags(due: int, now: int) -> Iterator[int]:
     """How late each sample is that was due by `now`, the first of them at `due`: what came during a block of the loop
     waited for its end, so a block of five intervals is five samples and not one (G. Tene, coordinated omission)."""
     yield from range(now - due, -1, -INTERVAL)
@@ -42,10 +42,10 @@ class ClientHealth:
         self._told, self._heard = 0, self._waited
         self._slept = _asleep()
         self._due = time.monotonic_ns() + INTERVAL
-        self._alarm = alarm(asyncio.get_running_loop(), self._ring)
+        self._alarm = make_alarm(asyncio.get_running_loop(), self._ring)
         self._alarm.set(self._due)
 
-    def since(self) -> tuple[list[int], float | None]:
+    def new_samples(self) -> tuple[list[int], float | None]:
         """Lags sampled since it was last asked, ns, and the seconds that this thread waited for a core meanwhile."""
         lags, self._told = self._lags[self._told :].tolist(), len(self._lags)
         before, self._heard = self._heard, _run_queue()
@@ -72,14 +72,14 @@ class ClientHealth:
         """Stamps before all else, as a connection does when it is read."""
         now = time.monotonic_ns()
         if now >= self._due:
-            found = array("q", late(self._due, now))
+            found = array("q", sample_lags(self._due, now))
             self._lags.extend(found)
             self._due += len(found) * INTERVAL
         assert self._alarm is not None
         self._alarm.set(self._due)
 
 
-def worst(clients: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+def worst_client(clients: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     """One client out of several: the worst figure of each kind, but CPU seconds together."""
     merged: dict[str, float | None] = {}
     for name in clients[0] if clients else ():
@@ -132,6 +132,6 @@ def open_files() -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def cores() -> list[int] | None:
+def allowed_cores() -> list[int] | None:
     """Cores this process may use, where the system tells."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None

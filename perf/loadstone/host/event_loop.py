@@ -11,7 +11,7 @@ T = TypeVar("T")
 OPEN_FILES = 65_536
 
 
-def factory() -> Callable[[], asyncio.AbstractEventLoop]:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     try:
         import uvloop
     except ImportError:
@@ -27,7 +27,7 @@ def run(work: Coroutine[object, object, T]) -> T:
         raise RuntimeError("an event loop is running here already: in it, await loadstone.load_test(config),"
                            " or loadstone.evals.evaluate.evaluate(settings)")  # fmt: skip
     _raise_open_files()
-    with asyncio.Runner(loop_factory=factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(work)
 
 

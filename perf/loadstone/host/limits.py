@@ -12,7 +12,7 @@ SPARE = 200
 _PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-def files() -> int | None:
+def by_open_files() -> int | None:
     """Streams that the hard limit of open files leaves room for."""
     try:
         import resource
@@ -30,15 +30,15 @@ def local_ports() -> list[int] | None:
         return None
 
 
-def ports(servers: int) -> int | None:
+def by_ports(servers: int) -> int | None:
     """Streams that have a port of their own: each address that is connected to has all of them."""
     span = local_ports()
     return None if span is None else servers * (span[1] - span[0] + 1)
 
 
-def memory(each: float | None) -> int | None:
+def by_memory(each: float | None) -> int | None:
     """Streams of `each` bytes that fit into what is free now."""
-    free = usage.available()
+    free = usage.available_memory()
     return None if free is None or not each else int(free / each)
 
 

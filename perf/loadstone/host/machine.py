@@ -20,9 +20,9 @@ from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
 from loadstone.host.ceiling import FORMAT, Ceiling, Identity
-from loadstone.records import Stamper
+from loadstone.records import ArrivalClock
 from loadstone.transport import Target, address
-from loadstone.transport.factory import stamper
+from loadstone.transport.factory import choose_arrival_clock
 from loadstone.version import __version__
 
 VARIABLE = "LOADSTONE_CEILING"
@@ -37,7 +37,7 @@ class Saved(Struct, frozen=True):
     format: int = FORMAT
 
 
-def path() -> Path:
+def ceiling_path() -> Path:
     """$LOADSTONE_CEILING, or ceiling.json in the user's cache folder."""
     if given := os.environ.get(VARIABLE):
         return Path(given).expanduser()
@@ -52,52 +52,54 @@ def identity(transport: str, clock: str) -> Identity:
         cores=os.cpu_count() or 1,
         loadstone=__version__,
         python=platform.python_version(),
-        event_loop=event_loop.factory().__module__.partition(".")[0],
+        event_loop=event_loop.loop_factory().__module__.partition(".")[0],
         transport=transport,
         clock=clock,
     )
 
 
-def clock(config: Config) -> Stamper:
+def arrival_clock(config: Config) -> ArrivalClock:
     """Whose clock stamps the arrivals of a run: the kernel's if it does for each of the servers."""
-    targets = [address.locate(url)[0] for url in config.urls or ["http://127.0.0.1"]]
-    own = config.own or any(stamper(config.clock, config.transport, target) == "user" for target in targets)
+    targets = [address.parse_url(url)[0] for url in config.urls or ["http://127.0.0.1"]]
+    own = config.own_model or any(
+        choose_arrival_clock(config.clock, config.transport, target) == "user" for target in targets
+    )
     return "user" if own else "kernel"
 
 
-def is_here(target: Target) -> bool:
+def is_local(target: Target) -> bool:
     """Whether a server is on this machine, by its address."""
     name = target.host.lower()
     return target.unix is not None or name in ("localhost", "::1", platform.node().lower()) or name.startswith("127.")
 
 
-def load(config: Config) -> dict[str, Any] | None:
+def load_ceiling(config: Config) -> dict[str, Any] | None:
     """Figures of the ceiling that holds for a run on this machine, as run.json keeps them; None where there is none. A
     run over TLS has none: ceilings are found over plain HTTP, and encryption costs."""
     if any(url.lower().startswith("https:") for url in config.urls):
         return None
-    wanted = identity(config.transport, clock(config))
-    return next((ceiling.figures() for ceiling in saved()[0] if ceiling.identity == wanted), None)
+    wanted = identity(config.transport, arrival_clock(config))
+    return next((ceiling.figures() for ceiling in saved_ceilings()[0] if ceiling.identity == wanted), None)
 
 
-def saved() -> tuple[list[Ceiling], str | None]:
+def saved_ceilings() -> tuple[list[Ceiling], str | None]:
     """All that are kept, and what is wrong with the file, if anything is."""
     try:
-        kept = msgspec.json.decode(path().read_bytes(), type=Saved)
+        kept = msgspec.json.decode(ceiling_path().read_bytes(), type=Saved)
     except FileNotFoundError:
         return [], None
     except OSError as exc:
-        return [], f"{path()} cannot be read: {exc.strerror}"
+        return [], f"{ceiling_path()} cannot be read: {exc.strerror}"
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        return [], f"{path()} is not a file of ceilings: {exc}"
+        return [], f"{ceiling_path()} is not a file of ceilings: {exc}"
     if kept.format != FORMAT:
-        return [], f"{path()} is of another version of Loadstone (format {kept.format})"
+        return [], f"{ceiling_path()} is of another version of Loadstone (format {kept.format})"
     return kept.ceilings, None
 
 
-def check_place() -> None:
+def check_writable() -> None:
     """Raises UsageError where no ceiling can be kept: better known before than after minutes of measuring."""
-    file = path()
+    file = ceiling_path()
     with _writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.is_dir():
@@ -106,14 +108,14 @@ def check_place() -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def save(ceiling: Ceiling) -> Path | None:
+def save_ceiling(ceiling: Ceiling) -> Path | None:
     """Keep it, in place of an earlier one of the same identity; not a quick one in place of a full one, which gives
     None. The file is whole at any time. Raises UsageError."""
-    check_place()
-    kept = saved()[0]
+    check_writable()
+    kept = saved_ceilings()[0]
     if ceiling.quick and any(other.identity == ceiling.identity and not other.quick for other in kept):
         return None
-    file, others = path(), [other for other in kept if other.identity != ceiling.identity]
+    file, others = ceiling_path(), [other for other in kept if other.identity != ceiling.identity]
     content = msgspec.json.format(msgspec.json.encode(Saved([ceiling, *others][:KEPT])), indent=2)
     half = file.with_name(f"{file.name}.{os.getpid()}")
     with _writing(file):
@@ -130,7 +132,7 @@ def _writing(file: Path) -> Iterator[None]:
         raise UsageError(f"cannot write {file}: {exc.strerror}; name another file in {VARIABLE}") from exc
 
 
-def divide(cores: Sequence[int], siblings: Callable[[int], object]) -> tuple[list[int], list[int]]:
+def split_cores(cores: Sequence[int], siblings: Callable[[int], object]) -> tuple[list[int], list[int]]:
     """Cores for servers and for the client: from 4 on a server for each but two, three at most, as one sustains less
     than a client. Threads of one core (`siblings` are the same) stay together where they can."""
     ordered = sorted(cores, key=lambda core: (str(siblings(core)), core))
@@ -138,7 +140,7 @@ def divide(cores: Sequence[int], siblings: Callable[[int], object]) -> tuple[lis
     return ordered[:servers], ordered[servers:]
 
 
-def siblings(core: int) -> str:
+def physical_core(core: int) -> str:
     """Names the physical core, where the system tells."""
     file = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
     try:

@@ -17,7 +17,7 @@ from loadstone.units import NS_PER_S
 _TIME = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 
 
-def of(pid: int) -> Usage:
+def measure(pid: int) -> Usage:
     """Of all threads; the wait is that of the first one, which runs the event loop."""
     try:
         first, *others = sorted(Path(f"/proc/{pid}/task").iterdir(), key=lambda task: int(task.name) != pid)
@@ -45,10 +45,10 @@ def _by_ps(pid: int) -> float | None:
         told = subprocess.run(["ps", "-o", "cputime=", "-p", str(pid)], capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return seconds(told.stdout)
+    return parse_cputime(told.stdout)
 
 
-def seconds(text: str) -> float | None:
+def parse_cputime(text: str) -> float | None:
     """`[[days-]hours:]minutes:seconds`, as ps prints it."""
     match = _TIME.fullmatch(text.strip())
     if match is None:
@@ -57,7 +57,7 @@ def seconds(text: str) -> float | None:
     return ((days * 24 + hours) * 60 + minutes) * 60 + rest
 
 
-def available() -> int | None:
+def available_memory() -> int | None:
     """Bytes of memory that are free for programs."""
     try:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
@@ -70,5 +70,5 @@ class Usage(Struct, frozen=True):
     """Seconds of CPU, and of waiting for a core, since a process began; bytes in memory. None: not told."""
 
     cpu: float | None = None
-    waited: float | None = None
+    core_wait: float | None = None
     memory: int | None = None

@@ -69,7 +69,7 @@ class FdAlarm:
         os.close(self._fd)
 
 
-def alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> Alarm:
+def make_alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> Alarm:
     """The most exact alarm this machine has."""
     if sys.platform != "linux" or ctypes.sizeof(ctypes.c_long) != 8:
         return TimerAlarm(loop, ring)
@@ -85,7 +85,7 @@ class Timer:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._rung: asyncio.Future[None] | None = None
-        self._alarm = alarm(loop, self._ring)
+        self._alarm = make_alarm(loop, self._ring)
 
     async def until(self, at: int) -> None:
         """Returns at `at` (ns) or, where the system's timers are coarse, up to a millisecond early or late."""

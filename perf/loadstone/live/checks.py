@@ -24,14 +24,14 @@ from loadstone.units import S_PER_NS
 # Seconds before which nothing is doubted: connections are opened, and a mean is that of a moment.
 SETTLED = 3.0
 # Seconds between two looks.
-LOOK = 1.0
+CHECK_EVERY = 1.0
 # Doubts that every run has at first.
 EARLY = ("sample size",)
 # Failures with different words that are remembered.
-DIFFERENT = 100
+MAX_MESSAGES = 100
 
 
-class Client:
+class ClientFigures:
     """How one process fares, added up from its pulses."""
 
     def __init__(self) -> None:
@@ -42,10 +42,10 @@ class Client:
     def add(self, pulse: Progress) -> None:
         passed, self._at = (pulse.at - self._at) * S_PER_NS, pulse.at
         self._cpu += (pulse.cpu or 0.0) * passed
-        self._waited += (pulse.waited or 0.0) * passed
-        self._waits_known = self._waits_known and pulse.waited is not None
-        self._lags.add(pulse.lags)
-        self._sends.add(pulse.sends)
+        self._waited += (pulse.core_wait or 0.0) * passed
+        self._waits_known = self._waits_known and pulse.core_wait is not None
+        self._lags.add(pulse.loop_lags)
+        self._sends.add(pulse.send_lags)
 
     def figures(self) -> dict[str, float | None]:
         """By the names of health.Health."""
@@ -63,19 +63,19 @@ class RunningChecks:
 
     def __init__(self, run: dict[str, Any]) -> None:
         self._run = run
-        self._clients: dict[int, Client] = {}
+        self._clients: dict[int, ClientFigures] = {}
         self._times = {name: LogHistogram() for name in ("ttft", "ttft_scheduled", "gap", "latency")}
         self._failures: Counter[tuple[str, str]] = Counter()
         self._looked, self._doubts = 0.0, list[Finding]()
 
     def add(self, pulse: Progress, scheduled: dict[int, int]) -> None:
         """`scheduled`: the waits of the pulse by bin."""
-        self._clients.setdefault(pulse.worker, Client()).add(pulse)
+        self._clients.setdefault(pulse.worker, ClientFigures()).add(pulse)
         for name, bins in (("ttft", pulse.ttft), ("gap", pulse.gap), ("latency", pulse.latency)):
             self._times[name].add(bins)
         self._times["ttft_scheduled"].add(scheduled)
         for kind, message, count in pulse.failures:
-            if (kind, message) in self._failures or len(self._failures) < DIFFERENT:
+            if (kind, message) in self._failures or len(self._failures) < MAX_MESSAGES:
                 self._failures[kind, message] += count
 
     def quantile(self, name: str, share: float) -> float | None:
@@ -84,7 +84,7 @@ class RunningChecks:
     def doubts(self, last: Collection[Progress], behind: float) -> list[Finding]:
         """`last`: the last pulse of each process; `behind`: seconds by which sending is behind the schedule."""
         seconds = max((pulse.at for pulse in last), default=0) * S_PER_NS
-        if seconds < SETTLED or seconds - self._looked < LOOK:
+        if seconds < SETTLED or seconds - self._looked < CHECK_EVERY:
             return self._doubts
         self._looked = seconds
         found = examine(self._summary(seconds, last, behind))
@@ -108,11 +108,11 @@ class RunningChecks:
             },
             sources={},
             steady=None,
-            client=client_health.worst(clients),
+            client=client_health.worst_client(clients),
             checks={"rate_ratio": max(0.0, 1 - behind / seconds)},
             failures=[(kind, message, count) for (kind, message), count in self._failures.most_common(10)],
         )
-        told = ceiling.quote(summary)
+        told = ceiling.ceiling_used(summary)
         return msgspec.structs.replace(summary, run=summary.run | {"ceiling": told}) if told else summary
 
 

@@ -18,12 +18,12 @@ PLAIN_EVERY = 10.0
 
 async def watch(progress: RunProgress) -> None:
     """Until cancelled."""
-    await (_on_terminal if terminal.capable(sys.stderr) else _in_lines)(progress, sys.stderr)
+    await (_on_terminal if terminal.is_capable(sys.stderr) else _in_lines)(progress, sys.stderr)
 
 
 async def _on_terminal(progress: RunProgress, file: TextIO) -> None:
     glyphs = terminal.glyphs(file)
-    with terminal.shown(file) as shown:
+    with terminal.open_screen(file) as shown:
         while True:
             shown.draw(live.panel(progress.figures(), shown.size[0], glyphs))
             await asyncio.sleep(REFRESH)

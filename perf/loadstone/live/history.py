@@ -11,9 +11,9 @@ from msgspec import Struct
 from loadstone.checks.finding import Finding
 
 # Stretches; even. A line on a wide terminal shows no more.
-MOST = 256
+MAX_BUCKETS = 256
 # Seconds of each at first.
-BEGIN = 0.5
+FIRST_WIDTH = 0.5
 
 
 class MetricHistory(Struct, frozen=True):
@@ -26,13 +26,13 @@ class MetricHistory(Struct, frozen=True):
 
 
 class Figures(Struct, frozen=True):
-    """A glance at a run. Times are seconds, None where nothing was measured. `share`: done, where the end is known;
-    `busiest`: CPU share of the process that has most to do; `kinds`: failures by kind; `slos`: share of the judged
-    requests that met each objective, and `all`, None where that cannot be told; `course`: how it went until now."""
+    """A glance at a run. Times are seconds, None where nothing was measured. `fraction`: done, where the end is known;
+    `client_cpu`: CPU share of the process that has most to do; `failures`: failures by kind; `slos`: share of the judged
+    requests that met each objective, and `all`, None where that cannot be told; `history`: how it went until now."""
 
     elapsed: float
     remaining: float | None
-    share: float | None
+    fraction: float | None
     finished: int
     expected: int | None
     in_flight: int
@@ -44,11 +44,11 @@ class Figures(Struct, frozen=True):
     gap_p50: float | None
     gap_p99: float | None
     stopping: bool
-    busiest: float | None
-    kinds: dict[str, int] = {}
+    client_cpu: float | None
+    failures: dict[str, int] = {}
     slos: dict[str, float | None] = {}
     doubts: list[Finding] = []
-    course: MetricHistory = MetricHistory()
+    history: MetricHistory = MetricHistory()
 
 
 class _Stretch(Struct):
@@ -67,19 +67,19 @@ class History:
     """Takes what pulses tell, in the order in which they come."""
 
     def __init__(self) -> None:
-        self._width = BEGIN
+        self._width = FIRST_WIDTH
         self._stretches: list[_Stretch] = []
 
     def add(self, at: float, tokens: int, waits: tuple[float, int], in_flight: int) -> None:
         """`tokens`: since the last time; `waits`: sum of TTFTs in seconds and their number; `in_flight`: at this
         moment."""
-        while at >= MOST * self._width:
+        while at >= MAX_BUCKETS * self._width:
             self._halve()
         place = int(at / self._width)
         self._stretches += [_Stretch() for _ in range(place + 1 - len(self._stretches))]
         self._stretches[place].take(_Stretch(tokens, *waits, in_flight, 1))
 
-    def course(self) -> MetricHistory:
+    def snapshot(self) -> MetricHistory:
         """Without the last stretch, which is not over."""
         whole = self._stretches[:-1]
         return MetricHistory(

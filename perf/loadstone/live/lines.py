@@ -11,15 +11,15 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from loadstone.checks.finding import Finding, plain
+from loadstone.checks.finding import Finding, one_line
 from loadstone.live.history import Figures
-from loadstone.metrics.request_slo import TOGETHER
+from loadstone.metrics.request_slo import ALL_SLOS
 from loadstone.report.page import Tone
 
 # Columns of what stands in front of a line.
 LABEL = 10
 # Columns below which a sparkline tells nothing.
-LEAST = 8
+MIN_SPARKLINE = 8
 # Doubts that are shown; a line says how many more there are.
 DOUBTS = 3
 _TONES: dict[str | None, Tone] = {"suspect": "doubt", "invalid": "bad"}
@@ -62,10 +62,10 @@ def doubt(figures: Figures, found: Finding) -> str:
     return f"{_clock(figures.elapsed)}: {found.severity}: {_doubt(found)}"
 
 
-def spark(values: Sequence[float | None], width: int, glyphs: Glyphs = BLOCKS) -> str:
+def sparkline(values: Sequence[float | None], width: int, glyphs: Glyphs = BLOCKS) -> str:
     """`values` from 0 to the highest, in at most `width` columns: means of neighbours where there are more; a blank for
     None."""
-    shown = resampled(values, width)
+    shown = resample(values, width)
     most = max((value for value in shown if value is not None), default=0.0)
     top = len(glyphs.levels) - 1
     return "".join(
@@ -74,7 +74,7 @@ def spark(values: Sequence[float | None], width: int, glyphs: Glyphs = BLOCKS) -
     )
 
 
-def resampled(values: Sequence[float | None], width: int) -> list[float | None]:
+def resample(values: Sequence[float | None], width: int) -> list[float | None]:
     """Means of equal groups of neighbours, as few as fit."""
     each = -(-len(values) // width) if width > 0 else 0
     groups = [values[start : start + each] for start in range(0, len(values), each)] if each else []
@@ -102,14 +102,14 @@ def _rows(figures: Figures, width: int, glyphs: Glyphs) -> Iterator[Line]:
     yield Line(_row("so far", so_far))
     if figures.slos:
         yield Line(_row("SLOs", _slos(figures)))
-    course = figures.course
+    course = figures.history
     yield Line(_spark("tokens/s", course.tokens, "{:,.0f}", width, glyphs))
     yield Line(
         _spark("TTFT ms", [None if value is None else value * 1e3 for value in course.ttft], "{:,.4g}", width, glyphs)
     )
     yield Line(_spark("in flight", course.in_flight, "{:,.0f}", width, glyphs))
     for found in figures.doubts[:DOUBTS]:
-        first, *rest = textwrap.wrap(_doubt(found), max(LEAST, width - LABEL), max_lines=2, placeholder=" ...")
+        first, *rest = textwrap.wrap(_doubt(found), max(MIN_SPARKLINE, width - LABEL), max_lines=2, placeholder=" ...")
         yield Line(_row(str(found.severity), first), _TONES[found.severity])
         yield from (Line(_row("", row), _TONES[found.severity]) for row in rest)
     if (more := len(figures.doubts) - DOUBTS) > 0:
@@ -124,7 +124,7 @@ def _bar(figures: Figures, width: int, glyphs: Glyphs) -> str:
     left = "" if figures.remaining is None else f"  {_clock(figures.remaining)} left"
     told = f" {_clock(figures.elapsed)}{left}{'  stopping' if figures.stopping else ''}"
     room = max(0, min(40, width - len(told)))
-    done = round((figures.share or 0.0) * room)
+    done = round((figures.fraction or 0.0) * room)
     return glyphs.done * done + glyphs.left * (room - done) + told
 
 
@@ -133,18 +133,18 @@ def _spark(label: str, values: Sequence[float | None], form: str, width: int, gl
     known = [value for value in values if value is not None]
     told = f"{form.format(known[-1])}, peak {form.format(max(known))}" if known else "-"
     room = width - LABEL - len(told) - 1
-    if room < LEAST or not known:
+    if room < MIN_SPARKLINE or not known:
         return _row(label, told)
-    return _row(label, f"{spark(values, room, glyphs)} {told}")
+    return _row(label, f"{sparkline(values, room, glyphs)} {told}")
 
 
 def _slos(figures: Figures) -> str:
-    each = ", ".join(f"{name} {_share(share)}" for name, share in figures.slos.items() if name != TOGETHER)
-    return f"{_share(figures.slos.get(TOGETHER))} met" + (f" ({each})" if len(figures.slos) > 2 else f": {each}")
+    each = ", ".join(f"{name} {_share(share)}" for name, share in figures.slos.items() if name != ALL_SLOS)
+    return f"{_share(figures.slos.get(ALL_SLOS))} met" + (f" ({each})" if len(figures.slos) > 2 else f": {each}")
 
 
 def _together(figures: Figures) -> str:
-    return f", SLOs {_share(figures.slos.get(TOGETHER))} met" if figures.slos else ""
+    return f", SLOs {_share(figures.slos.get(ALL_SLOS))} met" if figures.slos else ""
 
 
 def _share(share: float | None) -> str:
@@ -152,11 +152,11 @@ def _share(share: float | None) -> str:
 
 
 def _doubt(found: Finding) -> str:
-    return plain(f"{found.what}: {found.measured} (limit {found.limit}): {found.advice}", 400)
+    return one_line(f"{found.what}: {found.measured} (limit {found.limit}): {found.advice}", 400)
 
 
 def _client(figures: Figures) -> str:
-    return "" if figures.busiest is None else f"  client CPU {figures.busiest:.0%}"
+    return "" if figures.client_cpu is None else f"  client CPU {figures.client_cpu:.0%}"
 
 
 def _done(figures: Figures) -> str:
@@ -166,7 +166,7 @@ def _done(figures: Figures) -> str:
 
 def _kinds(figures: Figures) -> str:
     """Of failures: those that the client took back on purpose are none."""
-    kinds = {kind: count for kind, count in figures.kinds.items() if kind != "cancelled"}
+    kinds = {kind: count for kind, count in figures.failures.items() if kind != "cancelled"}
     return f" ({', '.join(f'{count:,} {kind}' for kind, count in kinds.items())})" if kinds else ""
 
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter, deque
 from typing import Any
 
-from loadstone.engine.progress_digest import bins, middle
+from loadstone.engine.progress_digest import bin_middle, count_bins
 from loadstone.engine.worker_messages import Progress
 from loadstone.live.checks import RunningChecks
 from loadstone.live.history import Figures, History
@@ -32,14 +32,14 @@ class RunProgress:
 
     def add(self, pulse: Progress) -> None:
         before, self._last[pulse.worker] = self._last.get(pulse.worker), pulse
-        self._so_far.add(pulse, bins([wait * NS_PER_S for wait in pulse.waits]))
+        self._so_far.add(pulse, count_bins([wait * NS_PER_S for wait in pulse.waits]))
         self._kinds.update(pulse.kinds)
         self._judged += len(pulse.outcomes)
         for name, (met, told) in pulse.slos.items():
             sums = self._slos.get(name, (0, 0))
             self._slos[name] = (sums[0] + met, sums[1] + told)
         tokens = max(0, pulse.tokens - (before.tokens if before else 0))
-        waits = sum(middle(place) * count for place, count in pulse.ttft.items()), sum(pulse.ttft.values())
+        waits = sum(bin_middle(place) * count for place, count in pulse.ttft.items()), sum(pulse.ttft.values())
         self._history.add(pulse.at / NS_PER_S, tokens, waits, self._in_flight)
 
     def figures(self) -> Figures:
@@ -51,7 +51,7 @@ class RunProgress:
         return Figures(
             elapsed=elapsed,
             remaining=None if not share or elapsed < 1 or stopping else elapsed * (1 - share) / share,
-            share=share,
+            fraction=share,
             finished=finished,
             expected=self._plan.requests,
             in_flight=self._in_flight,
@@ -63,11 +63,11 @@ class RunProgress:
             gap_p50=quantile("gap", 0.5),
             gap_p99=quantile("gap", 0.99),
             stopping=stopping,
-            busiest=max((pulse.cpu for pulse in last if pulse.cpu is not None), default=None),
-            kinds=dict(self._kinds.most_common()),
+            client_cpu=max((pulse.cpu for pulse in last if pulse.cpu is not None), default=None),
+            failures=dict(self._kinds.most_common()),
             slos={name: met / told if told == self._judged else None for name, (met, told) in self._slos.items()},
             doubts=self._so_far.doubts(last, self._behind()),
-            course=self._history.course(),
+            history=self._history.snapshot(),
         )
 
     @property

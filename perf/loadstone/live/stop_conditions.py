@@ -10,16 +10,16 @@ from collections.abc import Callable
 
 from loadstone.config.schema import Config
 from loadstone.engine.worker_messages import Progress
-from loadstone.metrics.saturation import Detector
+from loadstone.metrics.saturation import SaturationDetector
 from loadstone.units import NS_PER_S
 
 # Seconds between two looks at the requests in flight.
-LOOK = 1.0
+CHECK_EVERY = 1.0
 Stop = Callable[[str, float], None]
 
 
 class StopConditions:
-    """Those that the configuration asks for. `stop` is called once, with a reason and the time to drain; `because` says
+    """Those that the configuration asks for. `stop` is called once, with a reason and the time to drain; `reason` says
     why they, if they, ended the run.
 
     TTFT counts from the schedule here: under a cap on what is in flight it is the client's queue that grows.
@@ -29,10 +29,10 @@ class StopConditions:
         self._notice, self._stop = notice, stop
         self._grace = config.grace
         self._errors = None if config.stop_error_rate is None else ErrorRate(config.stop_error_rate)
-        self._saturation = Detector() if config.stop_saturated else None
+        self._saturation = SaturationDetector() if config.stop_saturated else None
         self._looked = 0.0
         self._last: dict[int, Progress] = {}
-        self.because: str | None = None
+        self.reason: str | None = None
 
     @property
     def any(self) -> bool:
@@ -48,22 +48,22 @@ class StopConditions:
         if self._saturation is not None:
             self._look(pulse, self._saturation)
 
-    def _look(self, pulse: Progress, detector: Detector) -> None:
+    def _look(self, pulse: Progress, detector: SaturationDetector) -> None:
         for wait in pulse.waits:
-            detector.first(wait)
+            detector.add_ttft(wait)
         now = pulse.at / NS_PER_S
-        if now - self._looked < LOOK:
+        if now - self._looked < CHECK_EVERY:
             return
         self._looked, last = now, self._last.values()
         in_flight = sum(pulse.in_flight + pulse.overdue for pulse in last)
-        detector.look(now, sum(pulse.finished for pulse in last) + in_flight, in_flight)
+        detector.observe(now, sum(pulse.finished for pulse in last) + in_flight, in_flight)
         found = detector.verdict()
         self._end("saturated", None if found is None else f"over-saturated: {found}")
 
     def _end(self, reason: str, because: str | None) -> None:
-        if because is None or self.because is not None or any(pulse.stopping for pulse in self._last.values()):
+        if because is None or self.reason is not None or any(pulse.stopping for pulse in self._last.values()):
             return
-        self.because = because
+        self.reason = because
         self._notice(f"stopping: {because}")
         self._stop(reason, self._grace)
 

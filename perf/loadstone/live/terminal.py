@@ -19,7 +19,7 @@ _RESET = "\x1b[0m"
 _DUMB = ("dumb", "unknown")
 
 
-def capable(file: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
+def is_capable(file: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
     """Whether `file` is a terminal that can move its cursor. Windows' can where Windows Terminal runs them."""
     known = sys.platform != "win32" or "WT_SESSION" in environment
     return file.isatty() and known and environment.get("TERM", "") not in _DUMB
@@ -101,7 +101,7 @@ class _Above:
 
 
 @contextlib.contextmanager
-def shown(file: TextIO) -> Iterator[TerminalScreen]:
+def open_screen(file: TextIO) -> Iterator[TerminalScreen]:
     """A screen on stderr, which others may go on writing to; nothing of it is left afterwards."""
     screen = TerminalScreen(file)
     sys.stderr = cast(TextIO, _Above(screen, file))

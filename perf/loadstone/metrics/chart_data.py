@@ -15,29 +15,29 @@ from numpy.typing import NDArray
 from loadstone.metrics import token_timeline, windows
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.measure import per_request
-from loadstone.metrics.token_timeline import Growth
+from loadstone.metrics.token_timeline import GapsByPosition
 from loadstone.units import S_PER_NS, Array, Mask
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 CURVES = ("ttft", "latency", "tpot", "gap")
 # Of a distribution.
-POINTS = 800
+CURVE_POINTS = 800
 # Of time: at most, at least, and the requests that a slice should hold.
-SLICES, FEWEST, EACH = 200, 20, 4
+SLICES, MIN_SLICES, REQUESTS_PER_SLICE = 200, 20, 4
 REQUESTS, FAILURES, SLOWEST = 3000, 500, 40
 # Of a series that is not of requests.
-INSTANTS = 300
+SERIES_POINTS = 300
 
 
 class Curve(Struct, frozen=True):
-    """An empirical distribution: `shares` of the `n` samples are at or below `values`, which include both extremes."""
+    """An empirical distribution: `fractions` of the `n` samples are at or below `values`, which include both extremes."""
 
     values: Array
-    shares: Array
+    fractions: Array
     n: int
 
 
-class Flow(Struct, frozen=True):
+class Timeline(Struct, frozen=True):
     """Slices of time: where each begins and the last one ends (one more than there are slices), and a figure for each:
     output tokens and ended requests a second, mean number in flight."""
 
@@ -48,8 +48,8 @@ class Flow(Struct, frozen=True):
     in_flight: Array
 
 
-class Shot(Struct, frozen=True):
-    """One request: `at` it was sent (or wanted, if it never was). Times until what did not happen are None. `lasted`:
+class RequestPoint(Struct, frozen=True):
+    """One request: `at` it was sent (or wanted, if it never was). Times until what did not happen are None. `duration`:
     its latency or, of a failure, the time until it had failed."""
 
     index: int
@@ -59,60 +59,62 @@ class Shot(Struct, frozen=True):
     wait: float | None
     connect: float | None
     ttft: float | None
-    lasted: float
+    duration: float
     input_tokens: int | None
     output_tokens: int | None
     status: int | None
     error: str | None
 
 
-class Traces(Struct, frozen=True):
-    """`answered` and `failed`: requests to show, of `answers` and `failures` that there are. `slowest`: the ones that
-    took longest of those measured, slowest first. `begins`, `ends`: instants between which requests are measured."""
+class ChartData(Struct, frozen=True):
+    """`succeeded` and `failed`: requests to show, of `succeeded_count` and `failed_count` that there are. `slowest`: the ones that
+    took longest of those measured, slowest first. `measure_start`, `measure_end`: instants between which requests are measured."""
 
     curves: dict[str, Curve]
-    flow: Flow
-    answered: list[Shot]
-    failed: list[Shot]
-    answers: int
-    failures: int
-    slowest: list[Shot]
-    growth: Growth
-    begins: float
-    ends: float
-    warmed: bool
-    cooled: bool
+    timeline: Timeline
+    succeeded: list[RequestPoint]
+    failed: list[RequestPoint]
+    succeeded_count: int
+    failed_count: int
+    slowest: list[RequestPoint]
+    gaps_by_position: GapsByPosition
+    measure_start: float
+    measure_end: float
+    has_warmup: bool
+    has_cooldown: bool
 
 
-def trace(columns: Columns) -> Traces | None:
+def trace(columns: Columns) -> ChartData | None:
     """None where nothing was measured."""
     r, span = columns.requests, windows.whole(columns.requests)
     if span is None:
         return None
     edges = _edges(r)
-    seen = token_timeline.walk(columns, r.ok, r.ok & r.measured, edges)
+    seen = token_timeline.build(columns, r.ok, r.ok & r.measured, edges)
     values = {name: column[r.ok & r.measured] for name, (column, _) in per_request(r).items() if name in CURVES}
     curves = {name: curve(column) for name, column in values.items()}
     curves["gap"] = _thinned(Curve(seen.gaps, seen.below / max(seen.count, 1), seen.count))
     answered, failed = np.flatnonzero(r.ok), np.flatnonzero(~r.ok)
     lasted = _lasted(r)
-    return Traces(
+    return ChartData(
         curves={name: curves[name] for name in CURVES if curves[name].n},
-        flow=_flow(columns, edges, seen.tokens),
-        answered=_shots(columns, answered[keep(_at(r)[answered], [_ttft(r)[answered], lasted[answered]], REQUESTS)]),
-        failed=_shots(columns, failed[keep(_at(r)[failed], [lasted[failed]], FAILURES)]),
-        answers=len(answered),
-        failures=len(failed),
+        timeline=_flow(columns, edges, seen.tokens),
+        succeeded=_shots(
+            columns, answered[select_extremes(_at(r)[answered], [_ttft(r)[answered], lasted[answered]], REQUESTS)]
+        ),
+        failed=_shots(columns, failed[select_extremes(_at(r)[failed], [lasted[failed]], FAILURES)]),
+        succeeded_count=len(answered),
+        failed_count=len(failed),
         slowest=_shots(columns, _slowest(lasted, r.ok & r.measured)),
-        growth=seen.growth,
-        begins=span[0] * S_PER_NS,
-        ends=span[1] * S_PER_NS,
-        warmed=bool(r.warmup.any()),
-        cooled=bool(r.cooldown.any()),
+        gaps_by_position=seen.gaps_by_position,
+        measure_start=span[0] * S_PER_NS,
+        measure_end=span[1] * S_PER_NS,
+        has_warmup=bool(r.warmup.any()),
+        has_cooldown=bool(r.cooldown.any()),
     )
 
 
-def along(
+def thin_series(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
 ) -> dict[str, tuple[list[float], list[float | None]]]:
     """Instants and values by name, no more than a chart has room for; None for each NaN, where a line breaks."""
@@ -120,7 +122,7 @@ def along(
     for name, (times, values) in series.items():
         at, level = np.array(times), np.array(values)
         known, breaks = np.flatnonzero(~np.isnan(level)), np.flatnonzero(np.isnan(level))
-        places = np.sort(np.r_[known[keep(at[known], [level[known]], INSTANTS)], breaks])
+        places = np.sort(np.r_[known[select_extremes(at[known], [level[known]], SERIES_POINTS)], breaks])
         found[name] = at[places].tolist(), [None if np.isnan(value) else float(value) for value in level[places]]
     return found
 
@@ -134,14 +136,16 @@ def curve(values: Array) -> Curve:
 def _thinned(whole: Curve) -> Curve:
     """Half of the points evenly spaced, the others denser and denser towards both ends."""
     count = len(whole.values)
-    if count <= POINTS:
+    if count <= CURVE_POINTS:
         return whole
-    tail = np.geomspace(1, count / 2, POINTS // 4)
-    ranks = np.unique(np.r_[np.linspace(0, count - 1, POINTS // 2), tail - 1, count - tail].round().astype(np.int64))
-    return Curve(whole.values[ranks], whole.shares[ranks], whole.n)
+    tail = np.geomspace(1, count / 2, CURVE_POINTS // 4)
+    ranks = np.unique(
+        np.r_[np.linspace(0, count - 1, CURVE_POINTS // 2), tail - 1, count - tail].round().astype(np.int64)
+    )
+    return Curve(whole.values[ranks], whole.fractions[ranks], whole.n)
 
 
-def keep(at: Array, measures: list[Array], most: int) -> Places:
+def select_extremes(at: Array, measures: list[Array], most: int) -> Indices:
     """Places of at most `most` samples in order of time: in every slice of time the lowest and the highest of each
     measure, and others evenly spaced between them. NaN is neither low nor high."""
     if len(at) <= most:
@@ -158,7 +162,7 @@ def keep(at: Array, measures: list[Array], most: int) -> Places:
     return np.asarray(places[np.argsort(at[places], kind="stable")], dtype=np.int64)
 
 
-def _extremes(of: Places, measure: Array) -> Places:
+def _extremes(of: Indices, measure: Array) -> Indices:
     """Places of the lowest and the highest of each slice."""
     there = np.flatnonzero(~np.isnan(measure))
     order = there[np.lexsort((measure[there], of[there]))]
@@ -169,25 +173,25 @@ def _extremes(of: Places, measure: Array) -> Places:
 
 def _edges(r: Requests) -> Array:
     """ns; from the first request wanted to the end of the last, a microsecond at least."""
-    slices = min(SLICES, max(FEWEST, len(r.ok) // EACH))
+    slices = min(SLICES, max(MIN_SLICES, len(r.ok) // REQUESTS_PER_SLICE))
     begin, end = float(r.scheduled.min()), float(r.end.max())
     return np.linspace(begin, max(end, begin + 1e3), slices + 1)
 
 
-def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Flow:
+def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Timeline:
     r, seconds = columns.requests, np.diff(edges) * S_PER_NS
     whole = r.ok & np.isnan(r.packets)
-    at_once = token_timeline.sliced(r.end[whole], edges, r.output_tokens[whole])
-    return Flow(
+    at_once = token_timeline.sum_per_slice(r.end[whole], edges, r.output_tokens[whole])
+    return Timeline(
         edges=edges * S_PER_NS,
         tokens=None if streamed is None else (streamed + at_once) / seconds,
-        succeeded=token_timeline.sliced(r.end[r.ok], edges) / seconds,
-        failed=token_timeline.sliced(r.end[r.judged & ~r.ok], edges) / seconds,
-        in_flight=np.diff(windows.flown(r, edges)) / np.diff(edges),
+        succeeded=token_timeline.sum_per_slice(r.end[r.ok], edges) / seconds,
+        failed=token_timeline.sum_per_slice(r.end[r.judged & ~r.ok], edges) / seconds,
+        in_flight=np.diff(windows.in_flight_time(r, edges)) / np.diff(edges),
     )
 
 
-def _slowest(lasted: Array, rows: Mask) -> Places:
+def _slowest(lasted: Array, rows: Mask) -> Indices:
     there = np.flatnonzero(rows)
     order = np.argsort(-lasted[there], kind="stable")
     return np.asarray(there[order[:SLOWEST]], dtype=np.int64)
@@ -206,11 +210,11 @@ def _lasted(r: Requests) -> Array:
     return np.asarray(end * S_PER_NS - _at(r), dtype=np.float64)
 
 
-def _shots(columns: Columns, places: Places) -> list[Shot]:
+def _shots(columns: Columns, places: Indices) -> list[RequestPoint]:
     r = columns.requests
     at, ttft, lasted, wait = _at(r), _ttft(r), _lasted(r), (r.sent - r.scheduled) * S_PER_NS
     return [
-        Shot(
+        RequestPoint(
             index=int(r.index[place]),
             prompt=_name(columns.prompts, r.prompt[place]),
             phase="warmup" if r.warmup[place] else "cooldown" if r.cooldown[place] else "measure",
@@ -218,7 +222,7 @@ def _shots(columns: Columns, places: Places) -> list[Shot]:
             wait=_known(wait[place]),
             connect=_known(r.connect[place] * S_PER_NS),
             ttft=_known(ttft[place]),
-            lasted=float(lasted[place]),
+            duration=float(lasted[place]),
             input_tokens=_whole(r.input_tokens[place]),
             output_tokens=_whole(r.output_tokens[place]),
             status=_whole(r.status[place]),

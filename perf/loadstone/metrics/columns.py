@@ -22,7 +22,7 @@ from loadstone.records import Failure, Record, Usage
 from loadstone.units import Array, Mask
 
 # A tokenizer's count of the tokens in a text.
-Count = Callable[[str], int]
+TokenCounter = Callable[[str], int]
 # Kinds of error that are neither success nor failure: the client took the request back.
 NOT_COMPLETED = ("stopped", "cancelled")
 
@@ -34,7 +34,7 @@ _UNTOLD = Usage()
 _taken = attrgetter(*_NUMBERS)
 _counted = attrgetter("prompt", "cached")
 # Different prompts whose names are kept: those of a million would take 150 MB.
-NAMED = 100_000
+MAX_NAMES = 100_000
 # Records worked on at once: as many as stay in the processor's cache.
 BATCH = 100
 
@@ -98,7 +98,7 @@ class Columns:
 class _Builder:
     """Takes records a hundred at a time: a column of them is quickly made, and none is kept."""
 
-    def __init__(self, count: Count | None) -> None:
+    def __init__(self, count: TokenCounter | None) -> None:
         self.count = count
         self.rows: dict[str, array[float]] = {
             name: array("b" if name in _MASKS else "d") for name in Requests.__slots__
@@ -118,7 +118,7 @@ class _Builder:
         for name, column in (_numbers(records) | _flags(records) | {"output_tokens": output}).items():
             self.rows[name].frombytes(column.tobytes())
         self.rows["model"].extend(_code(self.models, record.model) for record in records)
-        self.rows["prompt"].extend(_code(self.prompts, record.prompt, NAMED) for record in records)
+        self.rows["prompt"].extend(_code(self.prompts, record.prompt, MAX_NAMES) for record in records)
         self.rows["error"].extend(_code(self.kinds, record.error.kind if record.error else None) for record in records)
         for row, (record, (tokens, source)) in enumerate(zip(records, told, strict=True), self.added):
             if record.error is None:
@@ -164,7 +164,7 @@ class _Builder:
         return np.frombuffer(self.rows.pop(name), dtype=bool if name in _MASKS else np.float64)
 
 
-def build(records: Iterable[Record], count: Count | None = None) -> Columns:
+def build(records: Iterable[Record], count: TokenCounter | None = None) -> Columns:
     """Columns of all records; `count` counts tokens of texts where the server did not."""
     builder, coming = _Builder(count), iter(records)
     while batch := list(islice(coming, BATCH)):

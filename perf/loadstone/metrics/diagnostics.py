@@ -79,7 +79,7 @@ def _settling(r: Requests, steady: Window | None) -> dict[str, float | None]:
     begin, end = (math.inf, -math.inf) if steady is None else (steady.start / S_PER_NS, steady.end / S_PER_NS)
     for name, values in _watched(r).items():
         rows = r.measured & r.ok & ~np.isnan(values)
-        start, sent = warmup.find(values[rows]), r.sent[rows]
+        start, sent = warmup.find_warmup(values[rows]), r.sent[rows]
         since = -math.inf if start is None else float(sent[start.length])
         begin = max(begin, since)
         found[f"warmup_{name}"] = None if start is None else float((r.measured & (r.sent < since)).sum())

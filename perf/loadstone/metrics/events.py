@@ -30,7 +30,7 @@ class Gaps(Struct, frozen=True):
     tokens: Array | None
 
 
-class Place(Struct, frozen=True):
+class EventChunk(Struct, frozen=True):
     """Events: place of the request in Requests, instant and gap before it in ns (0 for the first), and how many events
     of the answer came before it."""
 
@@ -63,7 +63,7 @@ class Events:
         mine = rows[self.rows]
         return (float(self.firsts[mine].min()), float(self.lasts[mine].max())) if mine.any() else (0.0, 0.0)
 
-    def arrivals(self, rows: Mask) -> Iterator[tuple[Integers, Integers]]:
+    def arrivals_of(self, rows: Mask) -> Iterator[tuple[Integers, Integers]]:
         """Chunks of the events of these requests: their places in Requests, and instants in ns."""
         for place, here, mine in self._chunks(rows):
             lengths = self.lengths[here]
@@ -80,14 +80,14 @@ class Events:
             one_each = (self.counting[here][mine] == ONE).all()
             yield Gaps(at, deltas[keep], None if one_each else self._tokens(place, here)[keep])
 
-    def places(self, rows: Mask) -> Iterator[Place]:
+    def chunks(self, rows: Mask) -> Iterator[EventChunk]:
         """Chunks of all events of these requests, with how many of the same answer came before each."""
         for place, here, mine in self._chunks(rows):
             lengths, deltas = self.lengths[here], self.deltas[place]
             keep = np.repeat(mine, lengths)
             before = np.arange(len(deltas)) - np.repeat(_begins(lengths), lengths)
             row = np.repeat(self.rows[here], lengths)
-            yield Place(row[keep], self._instants(here, deltas)[keep], deltas[keep], before[keep])
+            yield EventChunk(row[keep], self._instants(here, deltas)[keep], deltas[keep], before[keep])
 
     def _chunks(self, rows: Mask) -> Iterator[tuple[int, slice, Mask]]:
         """Chunks that hold any of these requests: number, which requests, and which of them are wanted."""

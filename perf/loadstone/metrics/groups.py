@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from loadstone.metrics.columns import Columns, Requests
-from loadstone.metrics.windows import Span, begun_within
+from loadstone.metrics.windows import Span, sent_within
 from loadstone.units import NS_PER_S, Array, Mask
 
 TURNS = 10
@@ -37,13 +37,13 @@ class GroupMembers(Struct, frozen=True):
 
 def whole(requests: Requests, span: Span) -> GroupMembers:
     """The measured requests and what came of them."""
-    return GroupMembers("whole", span, requests.measured & begun_within(requests, span), requests.measured)
+    return GroupMembers("whole", span, requests.measured & sent_within(requests, span), requests.measured)
 
 
 def steady(requests: Requests, span: Span) -> GroupMembers:
     """Measured requests sent in the span; its rates are what the server carried, warm-up and cool-down included."""
     everyone = np.ones_like(requests.measured)
-    return GroupMembers("steady", span, requests.measured & begun_within(requests, span), everyone)
+    return GroupMembers("steady", span, requests.measured & sent_within(requests, span), everyone)
 
 
 def split(columns: Columns, run: Mapping[str, Any], span: Span) -> dict[str, list[GroupMembers]]:

@@ -19,7 +19,7 @@ from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.events import ONE, Events, Gaps
 from loadstone.metrics.groups import GroupMembers
 from loadstone.stats.describe import describe
-from loadstone.stats.histogram import Pool
+from loadstone.stats.histogram import Accumulator
 from loadstone.summary import Counts, Metric, Summary, Window
 from loadstone.units import S_PER_NS, Array, Mask
 
@@ -124,7 +124,7 @@ def per_request(requests: Requests) -> Values:
 def _per_event(events: Events, rows: Mask) -> dict[str, Metric]:
     """Gaps between consecutive output events, and the same spread over the tokens of each event."""
     span = events.span(rows)
-    gaps, spread = Pool(span), Pool(span)
+    gaps, spread = Accumulator(span), Accumulator(span)
     one_each = bool((events.counting[rows[events.rows]] == ONE).all())
     count = known = 0
     for chunk in events.gaps(rows):
@@ -193,7 +193,7 @@ def _service_levels(
     }
 
 
-def meeting(r: Requests, slos: Mapping[str, float], rows: Mask) -> Mask | None:
+def meets_all(r: Requests, slos: Mapping[str, float], rows: Mask) -> Mask | None:
     """Which of the successful `rows` meet every objective; None where that cannot be told of all."""
     values = per_request(r)
     return _all_met({name: _meets(r, values[name][0], rows, name, limit) for name, limit in slos.items()})

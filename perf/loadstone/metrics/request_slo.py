@@ -11,7 +11,7 @@ from loadstone.metrics.columns import NOT_COMPLETED
 from loadstone.records import Record
 from loadstone.units import S_PER_NS
 
-TOGETHER = "all"
+ALL_SLOS = "all"
 # By objective, and TOGETHER: requests that met it, and those of which it can be told.
 Tally = dict[str, tuple[int, int]]
 
@@ -21,13 +21,13 @@ def tally(records: Iterable[Record], slos: Mapping[str, float]) -> Tally:
     judged = [record for record in records if record.error is None or record.error.kind not in NOT_COMPLETED]
     if not slos or not judged:
         return {}
-    told = [[met(record, name, limit) for name, limit in slos.items()] for record in judged]
+    told = [[meets(record, name, limit) for name, limit in slos.items()] for record in judged]
     columns = dict(zip(slos, map(list, zip(*told, strict=True)), strict=True))
-    columns[TOGETHER] = [None if None in row else all(row) for row in told]
+    columns[ALL_SLOS] = [None if None in row else all(row) for row in told]
     return {name: (column.count(True), len(column) - column.count(None)) for name, column in columns.items()}
 
 
-def met(record: Record, name: str, limit: float) -> bool | None:
+def meets(record: Record, name: str, limit: float) -> bool | None:
     """None where a success does not tell."""
     if record.error is not None:
         return False

@@ -14,6 +14,8 @@ from statistics import fmean, median
 
 from msgspec import Struct
 
+from loadstone.stats.distributions import NORMAL
+
 STEP = 0.9
 # The last so many at least are kept, STEP seconds or more apart: some 17 minutes.
 ROWS = 1024
@@ -34,7 +36,7 @@ LASTING = 0.6
 # Share of the rise that is in the wait for the first output: the rest is longer answers, or larger batches.
 WAITING = 0.05
 # In a row that must agree.
-LOOKS = 3
+MIN_AGREEING = 3
 
 
 class Saturation(Struct, frozen=True):
@@ -68,8 +70,8 @@ class _Row(Struct, frozen=True):
     settled: bool
 
 
-class Detector:
-    """Tell `first` of every TTFT and `look` about once a second how many were sent and are in flight; then ask."""
+class SaturationDetector:
+    """Tell `add_ttft` of every TTFT and `observe` about once a second how many were sent and are in flight; then ask."""
 
     def __init__(self) -> None:
         self._rows: list[_Row] = []
@@ -78,11 +80,11 @@ class Detector:
         self._agreed = 0
         self._found: Saturation | None = None
 
-    def first(self, ttft: float) -> None:
+    def add_ttft(self, ttft: float) -> None:
         """Seconds to a first output that has come since the last look; not streamed: to the whole answer."""
         self._ttfts.append(ttft)
 
-    def look(self, at: float, sent: int, in_flight: int) -> None:
+    def observe(self, at: float, sent: int, in_flight: int) -> None:
         """`at`: seconds of any clock. `sent`: requests so far. `in_flight`: with those that wait for a slot."""
         rows = self._rows
         if rows and at - rows[-1].at < STEP:
@@ -92,7 +94,7 @@ class Detector:
             del rows[:-ROWS]
         found = next(filter(None, (_judge(rows, size) for size in WINDOWS if size < len(rows))), None)
         self._agreed = self._agreed + 1 if found else 0
-        self._found = found if self._agreed >= LOOKS else None
+        self._found = found if self._agreed >= MIN_AGREEING else None
 
     def verdict(self) -> Saturation | None:
         """What there is to say after the last look; None while the server keeps up, or chance could explain it."""
@@ -175,7 +177,7 @@ def _evidence(rows: Sequence[_Row], rate: float, chance: float) -> Saturation:
         in_flight=(first.in_flight, last.in_flight),
         ttft=_ends([row.ttft or 0.0 for row in rows], size),
         growth=(last.in_flight - first.in_flight) / seconds,
-        margin=1.96 * chance / seconds,
+        margin=NORMAL * chance / seconds,
         sent=rate,
         ended=rate - (last.in_flight - first.in_flight) / seconds,
     )

@@ -16,7 +16,7 @@ from loadstone.errors import UsageError
 from loadstone.stats.describe import PERCENTILES
 from loadstone.summary import Metric
 
-Judgement = Literal["met", "missed", "unresolved"]
+Outcome = Literal["met", "missed", "unresolved"]
 METRICS = (
     *("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "itl", "gap", "packet_time"),
     "error_rate",
@@ -26,7 +26,7 @@ FORM = "METRIC.FIGURE<TIME such as 'ttft.p99<500ms tpot.p95<50ms latency.mean<5s
 # Share of requests that meet what --goodput says, typed `goodput>=99%`: the one figure that must not be low.
 ATTAINMENT = "attainment"
 # Figures of a run as a whole, 0 to 1.
-SHARES = ("error_rate", ATTAINMENT)
+FRACTIONS = ("error_rate", ATTAINMENT)
 # Error rate above which percentiles tell of the survivors only (check.py): the limit where none is given.
 ERRORS = 0.01
 _ALIASES = {"e2el": "latency"}
@@ -55,7 +55,7 @@ class Objective(Struct, frozen=True):
         return f"{self.metric}.{self.figure}" if self.figure else self.metric
 
     def __str__(self) -> str:
-        return f"{self.name} {'>=' if self.metric == ATTAINMENT else '<'} {shown(self.metric, self.limit)}"
+        return f"{self.name} {'>=' if self.metric == ATTAINMENT else '<'} {format_value(self.metric, self.limit)}"
 
 
 def parse(text: str, shares: bool = False) -> tuple[Objective, ...]:
@@ -132,7 +132,7 @@ def _bounds(metric: Metric, figure: str) -> tuple[float | None, float | None]:
     return low, high
 
 
-def judge(found: Estimate | None, objective: Objective) -> Judgement:
+def judge(found: Estimate | None, objective: Objective) -> Outcome:
     """By the interval. An error rate is taken as it is."""
     if found is None:
         return "unresolved"
@@ -143,15 +143,15 @@ def judge(found: Estimate | None, objective: Objective) -> Judgement:
     return "missed" if low is not None and low > objective.limit else "unresolved"
 
 
-def together(judgements: Iterable[Judgement]) -> Judgement:
+def combine(judgements: Iterable[Outcome]) -> Outcome:
     """All must be met; one that is missed decides."""
     return max(judgements, key=("met", "unresolved", "missed").index, default="met")
 
 
-def shown(metric: str, value: float | None) -> str:
+def format_value(metric: str, value: float | None) -> str:
     """A figure for people: shares in percent, times in ms or s."""
     if value is None:
         return "-"
-    if metric in SHARES:
+    if metric in FRACTIONS:
         return f"{value * 100:.3g}%"
     return f"{value * 1e3:.4g} ms" if value < 10 else f"{value:.4g} s"

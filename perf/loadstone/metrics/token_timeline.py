@@ -22,7 +22,7 @@ FINE, UNIT = 256, 1000.0
 BINS = 34 * FINE
 
 
-class Growth(Struct, frozen=True):
+class GapsByPosition(Struct, frozen=True):
     """Gaps by the number of events before, a row a stretch that holds any: where it begins and ends, and figures."""
 
     start: Integers
@@ -41,10 +41,10 @@ class TokenTimeline(Struct, frozen=True):
     gaps: Array
     below: Integers
     count: int
-    growth: Growth
+    gaps_by_position: GapsByPosition
 
 
-def walk(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> TokenTimeline:
+def build(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> TokenTimeline:
     """Tokens of the requests `rows` in the slices of time between `edges` (ns), gaps of the requests `shown`."""
     events, each = columns.events, _tokens_each(columns, rows)
     longest = int(events.lengths.max(initial=1))
@@ -52,9 +52,9 @@ def walk(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> TokenTimeli
     cells = np.zeros((PLACES, BINS), dtype=np.int64)
     largest, tokens = np.zeros(PLACES, dtype=np.int64), np.zeros(len(edges) - 1)
     least = np.iinfo(np.int64).max
-    for chunk in events.places(rows):
+    for chunk in events.chunks(rows):
         if each is not None:
-            tokens += sliced(chunk.at, edges, each[chunk.row])
+            tokens += sum_per_slice(chunk.at, edges, each[chunk.row])
         counted = (chunk.before > 0) & shown[chunk.row]
         gap, place = chunk.gap[counted], chunk.before[counted] // width
         cells += np.bincount(place * BINS + _bins(gap), minlength=cells.size).reshape(cells.shape)
@@ -66,7 +66,7 @@ def walk(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> TokenTimeli
     )
 
 
-def sliced(at: Array | Integers, edges: Array, weights: Array | None = None) -> Array:
+def sum_per_slice(at: Array | Integers, edges: Array, weights: Array | None = None) -> Array:
     """How many instants, or what they weigh, in each slice between edges at equal distances; all lie between them."""
     slices = len(edges) - 1
     rate = slices / max(float(edges[-1] - edges[0]), 1.0)
@@ -104,13 +104,13 @@ def _curve(counts: Integers, least: int, largest: int) -> tuple[Array, Integers]
     return np.r_[float(least), values] * S_PER_NS, np.r_[1, below]
 
 
-def _growth(cells: NDArray[np.int64], largest: Integers, width: int) -> Growth:
+def _growth(cells: NDArray[np.int64], largest: Integers, width: int) -> GapsByPosition:
     count = cells.sum(axis=1)
     there = np.flatnonzero(count)
     start = there * width
     middle, tail = (_quantiles(cells[there], largest[there], share) for share in (0.5, 0.95))
     longest: Array = largest[there] * np.float64(S_PER_NS)
-    return Growth(np.maximum(start, 1), start + width - 1, count[there], middle, tail, longest)
+    return GapsByPosition(np.maximum(start, 1), start + width - 1, count[there], middle, tail, longest)
 
 
 def _quantiles(cells: NDArray[np.int64], largest: Integers, share: float) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.units import Array, Mask
 
-STEADY_SHARE = 0.8
+STEADY_FRACTION = 0.8
 SLICES = 20
 Span = tuple[float, float]
 
@@ -24,7 +24,7 @@ def whole(requests: Requests) -> Span | None:
     return float(requests.scheduled[rows].min()), float(requests.end[rows].max())
 
 
-def begun_within(requests: Requests, span: Span) -> Mask:
+def sent_within(requests: Requests, span: Span) -> Mask:
     """Requests sent in the span or, where connecting failed and they never were, wanted in it."""
     return within(np.where(np.isnan(requests.sent), requests.scheduled, requests.sent), span)
 
@@ -34,16 +34,16 @@ def steady(requests: Requests, span: Span) -> Span | None:
     The number is averaged over twentieths of the span: slots that are empty for an instant, and the ups and downs of
     random arrivals, are neither peaks nor ends."""
     edges = np.linspace(*span, SLICES + 1)
-    level = np.diff(flown(requests, edges))
+    level = np.diff(in_flight_time(requests, edges))
     if not level.max(initial=0.0) > 0:
         return None
-    high = np.r_[False, level >= STEADY_SHARE * level.max(), False]
+    high = np.r_[False, level >= STEADY_FRACTION * level.max(), False]
     starts, stops = np.flatnonzero(high[1:] & ~high[:-1]), np.flatnonzero(~high[1:] & high[:-1])
     longest = int(np.argmax(stops - starts))
     return float(edges[starts[longest]]), float(edges[stops[longest]])
 
 
-def flown(requests: Requests, until: Array, rows: Mask | None = None) -> Array:
+def in_flight_time(requests: Requests, until: Array, rows: Mask | None = None) -> Array:
     """Time that requests (all, or `rows`) together have been in flight, up to each instant of `until`."""
     sent = _sent(requests, rows)
     return _passed(requests.sent[sent], until) - _passed(requests.end[sent], until)
@@ -80,7 +80,7 @@ def peak_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> 
 
 def mean_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> float:
     """Time-weighted mean number in flight, of all or of `rows`."""
-    begun, ended = flown(requests, np.array(span), rows)
+    begun, ended = in_flight_time(requests, np.array(span), rows)
     return float((ended - begun) / (span[1] - span[0]))
 
 
@@ -104,7 +104,7 @@ def _part_booked(columns: Columns, span: Span, places: NDArray[np.int64]) -> flo
     r, chosen = columns.requests, np.zeros(len(columns.requests.ok), dtype=bool)
     chosen[places] = True
     each = np.where(chosen, r.output_tokens / r.packets, 0.0)
-    return sum(float(each[row[within(at, span)]].sum()) for row, at in columns.events.arrivals(chosen))
+    return sum(float(each[row[within(at, span)]].sum()) for row, at in columns.events.arrivals_of(chosen))
 
 
 def input_booked(columns: Columns, span: Span, counted: Mask) -> float | None:

@@ -10,9 +10,9 @@ from loadstone.summary import Summary
 
 
 def render(summary: Summary) -> str:
-    return indented(summary)
+    return to_json(summary)
 
 
-def indented(value: Any) -> str:
+def to_json(value: Any) -> str:
     """Whatever msgspec can write."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
 from xml.sax.saxutils import quoteattr
 
 from msgspec import Struct
 
 from loadstone.checks.finding import Finding, Severity
 from loadstone.checks.rules import examine
+from loadstone.metrics.slo import Outcome
 from loadstone.summary import Summary
 
-Outcome = Literal["met", "missed", "unresolved"]
 _ELEMENTS: dict[Outcome, str] = {"met": "", "missed": "failure", "unresolved": "skipped"}
 _OUTCOMES: dict[Severity | None, Outcome] = {None: "met", "suspect": "unresolved", "invalid": "missed"}
 # Characters that XML 1.0 has no way to write.

@@ -31,17 +31,17 @@ def notice(text: str) -> None:
     print(f"loadstone: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
-def drawn(page: Page, form: str) -> str:
+def render(page: Page, form: str) -> str:
     """A page as one of FORMS."""
     from loadstone.report import html, markdown, terminal
 
-    forms: dict[str, Callable[[Page], str]] = {"text": terminal.written, "md": markdown.draw, "html": html.draw}
+    forms: dict[str, Callable[[Page], str]] = {"text": terminal.render_page, "md": markdown.draw, "html": html.draw}
     return forms[form](page)
 
 
-def put(text: str, output: str | None, flag: str = "-o") -> None:
+def write(text: str, output: str | None, flag: str = "-o") -> None:
     """To a new file, or to stdout for None and `-`. Raises UsageError."""
-    with target(output, flag) as file:
+    with open_target(output, flag) as file:
         file.write(text.encode())
 
 
@@ -52,13 +52,13 @@ def show(page: Page, form: str, output: str | None, flag: str = "-o") -> None:
     if form == "text" and output in (None, "-") and sys.stdout.isatty():
         terminal.show(page)
     else:
-        put(drawn(page, form), output, flag)
+        write(render(page, form), output, flag)
 
 
-def for_ci(options: Mapping[str, Any], junit: Callable[[], str], markdown: Callable[[], str]) -> None:
+def write_ci_files(options: Mapping[str, Any], junit: Callable[[], str], markdown: Callable[[], str]) -> None:
     """What --junit and --summary ask for."""
     if file := options.get("junit"):
-        put(junit(), file, "--junit")
+        write(junit(), file, "--junit")
     if options.get("summary"):
         step_summary(markdown())
 
@@ -98,7 +98,7 @@ def check_new(path: str | None, flag: str) -> None:
 
 
 @contextlib.contextmanager
-def target(output: str | None, flag: str = "-o") -> Iterator[BinaryIO]:
+def open_target(output: str | None, flag: str = "-o") -> Iterator[BinaryIO]:
     """A new file, removed again when it could not be written whole; stdout for None and `-`. Raises UsageError."""
     if output is None or output == "-":
         sys.stdout.flush()

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from loadstone.metrics.chart_data import Curve, Traces
+from loadstone.metrics.chart_data import ChartData, Curve
 from loadstone.report.page import Axis, Band, Chart, Mark, Role, Series
 from loadstone.report.run_tables import LABELS, number
-from loadstone.server_metrics.names import figure
+from loadstone.server_metrics.names import server_metric
 from loadstone.summary import Metric, Summary
 from loadstone.units import Array
 
@@ -30,7 +30,7 @@ _UNITS = {"share": ("%", 100.0), "s": ("ms, mean", 1e3), "bytes": ("GiB", 2.0**-
 _RATIOS = {"prefix_hit_rate": "prefix cache hits", "acceptance": "drafts accepted"}
 
 
-def distributions(summary: Summary, traces: Traces) -> list[Chart]:
+def distributions(summary: Summary, traces: ChartData) -> list[Chart]:
     return [_ecdf(summary, name, curve) for name, curve in traces.curves.items()]
 
 
@@ -44,7 +44,9 @@ def _ecdf(summary: Summary, name: str, curve: Curve) -> Chart:
         title=f"{title[0].upper()}{title[1:]}",
         x=Axis(title, "ms", wide, *_ends(curve, wide, marks)),
         y=Axis("share at or below", "%", low=0.0, high=102.0),
-        series=[Series(title, [*curve.values * MS], [*curve.shares * 1e2], kind="line" if name == "gap" else "step")],
+        series=[
+            Series(title, [*curve.values * MS], [*curve.fractions * 1e2], kind="line" if name == "gap" else "step")
+        ],
         marks=marks,
         note=f"{curve.n:,} {'gaps' if name == 'gap' else 'successful requests'} of the whole run; {_extremes(metric)}"
         + (hidden if curve.values[0] < low else ""),
@@ -64,7 +66,7 @@ def _ends(curve: Curve, wide: bool, marks: Sequence[Mark]) -> tuple[float, float
 def _least(curve: Curve) -> float:
     """Where an axis in powers of ten begins: few and tiny values, such as gaps inside a read, do not stretch it."""
     above = curve.values[curve.values > 0]
-    return max(float(above[0]), float(np.interp(0.5, curve.shares, curve.values)) / _BELOW)
+    return max(float(above[0]), float(np.interp(0.5, curve.fractions, curve.values)) / _BELOW)
 
 
 def _percentiles(metric: Metric) -> Iterator[Mark]:
@@ -83,13 +85,13 @@ def _extremes(metric: Metric) -> str:
     return f"lowest {number(metric.min, 's')} ms, highest {number(metric.max, 's')} ms"
 
 
-def over_time(summary: Summary, traces: Traces) -> list[Chart]:
+def over_time(summary: Summary, traces: ChartData) -> list[Chart]:
     return [_throughput(summary, traces), _ended(summary, traces)]
 
 
-def _throughput(summary: Summary, traces: Traces) -> Chart:
+def _throughput(summary: Summary, traces: ChartData) -> Chart:
     """Output tokens and the number in flight; that alone where tokens are not known."""
-    flow, edges = traces.flow, traces.flow.edges.tolist()
+    flow, edges = traces.timeline, traces.timeline.edges.tolist()
     level, flight = _upwards("in flight", flow.in_flight), _held(flow.in_flight)
     known = flow.tokens is not None
     tokens = [] if flow.tokens is None else [Series("output tokens", edges, _held(flow.tokens), "step", "new")]
@@ -110,8 +112,8 @@ def _throughput(summary: Summary, traces: Traces) -> Chart:
     )
 
 
-def _ended(summary: Summary, traces: Traces) -> Chart:
-    flow, edges = traces.flow, traces.flow.edges.tolist()
+def _ended(summary: Summary, traces: ChartData) -> Chart:
+    flow, edges = traces.timeline, traces.timeline.edges.tolist()
     failed = [Series("failed", edges, _held(flow.failed), kind="step", role="bad")] if flow.failed.any() else []
     return Chart(
         title="Requests that ended",
@@ -125,14 +127,14 @@ def _ended(summary: Summary, traces: Traces) -> Chart:
     )
 
 
-def _slices(traces: Traces) -> str:
-    edges = traces.flow.edges
+def _slices(traces: ChartData) -> str:
+    edges = traces.timeline.edges
     return f"{len(edges) - 1} slices of {number(edges[1] - edges[0], 's')} ms"
 
 
-def seconds(traces: Traces, what: str = "") -> Axis:
+def seconds(traces: ChartData, what: str = "") -> Axis:
     """The same stretch for all charts of the group."""
-    low, high = float(traces.flow.edges[0]), float(traces.flow.edges[-1])
+    low, high = float(traces.timeline.edges[0]), float(traces.timeline.edges[-1])
     room = 0.01 * (high - low)
     return Axis(f"{what}time since the run began", "s", low=low - room, high=high + room)
 
@@ -147,28 +149,28 @@ def _held(values: Array) -> list[float]:
     return [*values.tolist(), float(values[-1])]
 
 
-def windows(summary: Summary, traces: Traces) -> list[Band]:
+def windows(summary: Summary, traces: ChartData) -> list[Band]:
     """What is shaded in charts along the run."""
-    edges, steady = traces.flow.edges, summary.steady
+    edges, steady = traces.timeline.edges, summary.steady
     bands = []
-    if traces.warmed and traces.begins > edges[0]:
-        bands.append(Band(float(edges[0]), traces.begins, "warm-up"))
+    if traces.has_warmup and traces.measure_start > edges[0]:
+        bands.append(Band(float(edges[0]), traces.measure_start, "warm-up"))
     if steady is not None:
         bands.append(Band(steady.start, steady.end, "steady"))
-    if traces.cooled and traces.ends < edges[-1]:
-        bands.append(Band(traces.ends, float(edges[-1]), "cool-down"))
+    if traces.has_cooldown and traces.measure_end < edges[-1]:
+        bands.append(Band(traces.measure_end, float(edges[-1]), "cool-down"))
     return bands
 
 
-def _shaded(summary: Summary, traces: Traces) -> str:
+def _shaded(summary: Summary, traces: ChartData) -> str:
     """What the bands are: their names have no room in narrow ones."""
     told = [f"{band.label} {band.start:,.4g} to {band.end:,.4g} s" for band in windows(summary, traces)]
     return f" Shaded: {', '.join(told)}." if told else ""
 
 
-def growth(traces: Traces) -> Chart | None:
+def gaps_by_position(traces: ChartData) -> Chart | None:
     """Gaps by the place in the answer."""
-    g = traces.growth
+    g = traces.gaps_by_position
     if not len(g.start):
         return None
     middle = [*(g.start + g.end) / 2]
@@ -196,20 +198,20 @@ def _three(median: float, p95: float, largest: float) -> str:
     return f"median {number(median, 's')} ms\np95 {number(p95, 's')} ms\nmax {number(largest, 's')} ms"
 
 
-def server(metrics: Times, summary: Summary, traces: Traces) -> list[Chart]:
+def server(metrics: Times, summary: Summary, traces: ChartData) -> list[Chart]:
     """What the servers told of themselves, by our names (gauges.py), on the time of the client's charts."""
     bands = windows(summary, traces)
     return [_of_server(name, *told, traces, bands) for name, told in metrics.items()]
 
 
 def _of_server(
-    name: str, times: Sequence[float], values: Sequence[float | None], traces: Traces, bands: Sequence[Band]
+    name: str, times: Sequence[float], values: Sequence[float | None], traces: ChartData, bands: Sequence[Band]
 ) -> Chart:
     """`name` may end with whose it is, in brackets."""
     ours, _, source = name.partition(" (")
     unit, scale = _unit(ours)
     known = [None if value is None else value * scale for value in values]
-    label = _RATIOS.get(ours) or figure(ours).label
+    label = _RATIOS.get(ours) or server_metric(ours).label
     return Chart(
         title=f"Server: {label}" + (f" ({source}" if source else ""),
         x=seconds(traces),
@@ -224,7 +226,7 @@ def _of_server(
 
 def _unit(ours: str) -> tuple[str, float]:
     """Of the axis, and how many of it the figure's own unit is. Counters are a second, times are means."""
-    what = figure(ours)
+    what = server_metric(ours)
     if ours in _RATIOS:
         return "%", 100.0
     unit, scale = _UNITS.get(what.unit, (what.unit, 1.0))

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 def view_of(name: str, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
     """`others`: names that are known as well, but done elsewhere."""
-    from loadstone.plugins import find
+    from loadstone.plugins import load_instance
     from loadstone.report import VIEWS, terminal
 
     if name == "text":
         return terminal.render
-    view: Callable[[Summary], str] = find("loadstone.views", name, {"text": "", **VIEWS, **(others or {})}, "--as")
+    view: Callable[[Summary], str] = load_instance(
+        "loadstone.views", name, {"text": "", **VIEWS, **(others or {})}, "--as"
+    )
     return view
 
 
@@ -34,4 +36,4 @@ def show(
     if view is terminal.render and output in (None, "-"):
         terminal.report(summary)
     else:
-        outputs.put((page() if view is run_page.render else None) or view(summary), output)
+        outputs.write((page() if view is run_page.render else None) or view(summary), output)

@@ -5,12 +5,11 @@ The windows are `whole`, `steady`, those of the groups as KIND=NAME, such as `tu
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 
 from loadstone.stats.describe import PERCENTILES
 from loadstone.summary import Metric, Summary
+from loadstone.text import write_rows
 
 _FIGURES = ["mean", "std", "min", *PERCENTILES, "max"]
 _HEAD = ["window", "metric", "unit", "n", *_FIGURES, "mean_low", "mean_high"]
@@ -18,11 +17,7 @@ _RATE_UNITS = {"qps": "1/s", "request_rate": "1/s", "goodput": "1/s"}
 
 
 def render(summary: Summary) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEAD)
-    writer.writerows(_rows(summary))
-    return text.getvalue()
+    return write_rows(_HEAD, _rows(summary))
 
 
 def _rows(summary: Summary) -> Iterator[list[object]]:

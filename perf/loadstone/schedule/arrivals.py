@@ -58,9 +58,9 @@ class ArrivalProcess:
 
     def within(self, rate: float, seconds: float) -> Offsets:
         """As many arrivals as fall into so many seconds; rescaled, the whole number that the rate brings."""
-        return self.over([Stage(seconds, rate, rate)])[0]
+        return self.over_stages([Stage(seconds, rate, rate)])[0]
 
-    def over(self, stages: Sequence[Stage]) -> list[Offsets]:
+    def over_stages(self, stages: Sequence[Stage]) -> list[Offsets]:
         """Arrivals at the rates of stages that follow each other, those of each stage apart. What is left of a stage's
         last request counts for the next."""
         begins = np.cumsum([0.0, *(stage.seconds for stage in stages)])
@@ -88,7 +88,7 @@ class ArrivalProcess:
         return units * (count / units[-1]) if self._rescale else units
 
 
-def replayed(instants: Sequence[int], speed: float) -> Offsets:
+def scale_recorded(instants: Sequence[int], speed: float) -> Offsets:
     """Recorded instants (ns), `speed` times as fast."""
     return _whole(np.asarray(instants, dtype=np.float64) / NS_PER_S / speed)
 

@@ -30,7 +30,7 @@ class Partition(Struct, frozen=True, kw_only=True):
         """Places of a cycle that are this one's."""
         return self.slots(self.cycle)
 
-    def place(self, ordinal: int) -> int:
+    def position(self, ordinal: int) -> int:
         """The place that comes `ordinal`th, from 0, among those of this process."""
         cycle, rest = divmod(ordinal, self._mine)
         return cycle * self.cycle + self.worker + rest * self.workers
@@ -40,7 +40,7 @@ class Partition(Struct, frozen=True, kw_only=True):
         cycles, rest = divmod(total, self.cycle)
         return cycles * self._mine + self.slots(rest)
 
-    def places(self, total: int) -> NDArray[np.int64]:
+    def positions(self, total: int) -> NDArray[np.int64]:
         """Those of the first `total` places, in order."""
         numbers = np.arange(total, dtype=np.int64)
         mine: NDArray[np.int64] = numbers[numbers % self.cycle % self.workers == self.worker]
@@ -51,14 +51,14 @@ class Partition(Struct, frozen=True, kw_only=True):
         return len(range(self.worker, level, self.workers))
 
 
-def known(plan: Plan) -> int | None:
+def known_total(plan: Plan) -> int | None:
     """How many places there are; None where that turns out: a time ends the run, or warm-up and cool-down are times,
     which come on top of the number asked for."""
     timed = plan.offsets is None and (plan.load.warmup_time or plan.load.cooldown_time)
     return None if timed else plan.total
 
 
-def partition(plan: Plan, workers: int) -> list[Partition]:
+def split_plan(plan: Plan, workers: int) -> list[Partition]:
     """The plan in `workers` shares, or in fewer where there are not as many slots or requests."""
     closed, cap = plan.offsets is None, plan.load.concurrency
     slots = max(level for _, level in plan.levels) if closed else cap or workers

@@ -15,13 +15,13 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from loadstone.config.parse import REPLAY, extent
+from loadstone.config.parse import REPLAY, parse_count_or_time
 from loadstone.config.schema import Config
 from loadstone.config.stages import Stage
-from loadstone.config.stages import parse as parse_stages
+from loadstone.config.stages import parse_stages as parse_stages
 from loadstone.errors import UsageError
 from loadstone.records import Phase
-from loadstone.schedule.arrivals import ArrivalProcess, Offsets, replayed
+from loadstone.schedule.arrivals import ArrivalProcess, Offsets, scale_recorded
 from loadstone.units import NS_PER_S
 
 _ARRIVALS, _ORDER, _MODELS, _CANCELS = 1, 2, 3, 4  # streams of the one seed
@@ -61,8 +61,8 @@ class Load(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, config: Config) -> Load:
         """Return the load that a configuration asks for. Raises UsageError for a text that cannot be read."""
-        warmup, warmup_time = extent("warmup", config.warmup)
-        cooldown, cooldown_time = extent("cooldown", config.cooldown)
+        warmup, warmup_time = parse_count_or_time("warmup", config.warmup)
+        cooldown, cooldown_time = parse_count_or_time("cooldown", config.cooldown)
         return cls(
             concurrency=config.concurrency,
             rate=config.rate,
@@ -92,13 +92,13 @@ class DatasetShape(Struct, frozen=True):
 
     ids: Sequence[str]
     turns: Sequence[int] | None = None
-    at: Sequence[int] | None = None
+    recorded_at: Sequence[int] | None = None
 
 
 class Plan:
     """Place p takes row `row(p)` and is wanted at `offsets[p]`; closed loop: `offsets` is None, `levels` says how many
     slots there are from when on, and a free slot takes the next place. `total` counts all places; None: until a time
-    has passed. The first `warm` and the last `cool` places are not measured; `brought`: arrivals of each stage."""
+    has passed. The first `warmup` and the last `cooldown` places are not measured; `stage_counts`: arrivals of each stage."""
 
     def __init__(
         self,
@@ -106,19 +106,19 @@ class Plan:
         rows: DatasetShape,
         total: int | None,
         offsets: Offsets | None,
-        warm: int = 0,
-        cool: int = 0,
-        brought: Sequence[int] = (),
+        warmup: int = 0,
+        cooldown: int = 0,
+        stage_counts: Sequence[int] = (),
         end: int | None = None,
     ) -> None:
         self.load = load
         self.rows = rows
         self.total = total
         self.offsets = offsets
-        self.warm = warm
-        self.cool = cool
+        self.warmup = warmup
+        self.cooldown = cooldown
         self.end = end
-        self.brought = brought
+        self.stage_counts = stage_counts
         self.turns: Counts = np.ones(len(rows.ids), np.int64) if rows.turns is None else np.array(rows.turns, np.int64)
         self._rows = len(self.turns)
         self._single = bool((self.turns == 1).all())
@@ -127,7 +127,7 @@ class Plan:
         self._starts = lru_cache(maxsize=2)(self._begins)
         self._draws = lru_cache(maxsize=8)(self._uniform)
         self._edges = np.cumsum([round(stage.seconds * NS_PER_S) for stage in load.stages])
-        self._brought = np.cumsum(brought)
+        self._brought = np.cumsum(stage_counts)
         self._shares = np.cumsum(load.models) / sum(load.models)
         self._skipped = 0 if self._single else self._before(load.skip)
 
@@ -152,9 +152,13 @@ class Plan:
         return self.rows.ids[row] + (f"#{epoch + 1}" if epoch else "")
 
     def phase(self, place: int) -> Phase:
-        if place < self.warm:
+        if place < self.warmup:
             return "warmup"
-        return "cooldown" if self.cool and self.total is not None and place >= self.total - self.cool else "measure"
+        return (
+            "cooldown"
+            if self.cooldown and self.total is not None and place >= self.total - self.cooldown
+            else "measure"
+        )
 
     def stage(self, place: int, at: int) -> int | None:
         """The stage that brought an arrival; in a closed loop, the one in which it was wanted (ns), or the last."""
@@ -179,7 +183,7 @@ class Plan:
         return self.load.cancel_share > 0 and bool(self._drawn(_CANCELS, index) < self.load.cancel_share)
 
     @property
-    def plain(self) -> bool:
+    def only_index(self) -> bool:
         """Whether there is nothing to know of a request but its number: thousands of them may begin in a second."""
         load = self.load
         return self._single and not load.stages and load.servers == 1 and not load.cancel_share
@@ -203,7 +207,7 @@ class Plan:
             return None
         if timed and (self.turns != 1).any():
             return None
-        return self._requests(self.warm, self.total - self.cool)
+        return self._requests(self.warmup, self.total - self.cooldown)
 
     @property
     def requests(self) -> int | None:
@@ -242,7 +246,7 @@ class Plan:
         return np.random.default_rng([self.load.seed, stream, block]).random(_BLOCK)
 
 
-def make(load: Load, rows: DatasetShape) -> Plan:
+def make_plan(load: Load, rows: DatasetShape) -> Plan:
     """The plan for a load over a dataset of at least one row. Raises UsageError for a load without an end, without
     times or without requests."""
     parts, end = _arrivals(load, rows), _end(load)
@@ -279,16 +283,16 @@ def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
     chance = np.random.default_rng([load.seed, _ARRIVALS, *([load.skip] if load.skip else [])])
     process = ArrivalProcess(load.arrivals, chance, load.burstiness, load.rescale)
     if load.stages:
-        return None if load.stages[0].concurrency else process.over(load.stages)
+        return None if load.stages[0].concurrency else process.over_stages(load.stages)
     return None if load.rate is None else [_at_rate(load, load.rate, process)]
 
 
 def _replayed(load: Load, rows: DatasetShape) -> Offsets:
-    if rows.at is None:
+    if rows.recorded_at is None:
         raise UsageError("--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl")
     if load.skip:
         raise UsageError("--skip is for prompts in a row: give --from to begin so far into recorded times")
-    offsets, end = replayed(rows.at, load.speed), _end(load)
+    offsets, end = scale_recorded(rows.recorded_at, load.speed), _end(load)
     kept = offsets if end is None else offsets[: offsets.searchsorted(end, "left")]
     return kept if load.requests is None else kept[: load.warmup + load.requests + load.cooldown]
 
@@ -318,7 +322,7 @@ def _edges(load: Load, offsets: Offsets) -> tuple[int, int]:
     return max(warm, load.warmup), max(cool, load.cooldown)
 
 
-def lines(plan: Plan) -> Iterator[bytes]:
+def schedule_lines(plan: Plan) -> Iterator[bytes]:
     """The schedule as JSON lines: one a place or, where their number is open, one a row in order of first use."""
     for place in range(plan.total if plan.total is not None else len(plan.turns)):
         yield msgspec.json.encode(_line(plan, place)) + b"\n"

@@ -24,7 +24,7 @@ PER_REQUEST = 8
 SLOTS = 16
 
 
-def workers(
+def choose_workers(
     load: Load,
     output_len: int | None,
     cores: int,
@@ -35,13 +35,13 @@ def workers(
     """Processes for `load` on `cores`: as many as keep each at half of its `ceiling` (events/s; None: not known), at
     most one a core, of which a server on this machine needs half, and one for every 16 streams; at least 1.
     `recorded`: requests a second of a replay, which `load` does not tell."""
-    streams, events = expected(load, output_len, recorded)
+    streams, events = peak_load(load, output_len, recorded)
     wanted = math.ceil(events / (AIM * (ceiling or ASSUMED)))
     room = cores // 2 if local_server else cores
     return max(1, min(wanted, room, math.ceil(streams / SLOTS)))
 
 
-def expected(load: Load, output_len: int | None, recorded: float | None = None) -> tuple[float, float]:
+def peak_load(load: Load, output_len: int | None, recorded: float | None = None) -> tuple[float, float]:
     """Streams in flight and events a second at the peak of `load`; a request counts as PER_REQUEST events."""
     tokens = output_len or OUTPUT
     work, lasts = tokens + PER_REQUEST, FIRST + tokens / PER_STREAM

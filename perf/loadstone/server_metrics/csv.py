@@ -14,73 +14,71 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from loadstone.errors import UsageError
-from loadstone.server_metrics.names import Key, Labels
-from loadstone.server_metrics.series import Rows, Scraped, build
+from loadstone.server_metrics.names import Labels, SeriesKey
+from loadstone.server_metrics.series import ScrapedSource, SourceRows, build_source
+from loadstone.text import write_rows
 
 NAME = "server.csv"
 HEAD = ("time_s", "source", "name", "labels", "value")
 UP = "up"
 _SPECIAL, _ESCAPED = re.compile(r"([\\;])"), r"\\\1"
 # Seconds between two writings of a histogram's buckets, which are most of a page; its sum and count go on.
-PATIENCE = 5.0
+BUCKET_INTERVAL = 5.0
 
 
-class Writer:
+class ServerCsvWriter:
     """The rows of one source, from one look to the next."""
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._written: dict[Key, float] = {}
+        self._written: dict[SeriesKey, float] = {}
         self._buckets = -math.inf
 
-    def rows(self, at: float, values: Mapping[Key, float] | None, whole: bool = False) -> str:
+    def rows(self, at: float, values: Mapping[SeriesKey, float] | None, whole: bool = False) -> str:
         """Of a look at the server at `at`, s of the run; None: it did not answer. `whole`: with all buckets."""
         rows: list[tuple[str, Labels, float]] = [(UP, (), 0.0 if values is None else 1.0)]
-        whole = whole or at - self._buckets >= PATIENCE
+        whole = whole or at - self._buckets >= BUCKET_INTERVAL
         if values is not None and whole:
             self._buckets = at
         for key, value in (values or {}).items():
             if self._written.get(key) != value and (whole or not key[0].endswith("_bucket")):
                 self._written[key] = value
                 rows.append((*key, value))
-        return _text((f"{at:.3f}", self._source, name, packed(labels), f"{value:.15g}") for name, labels, value in rows)
-
-
-def _text(rows: Iterable[Iterable[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+        cells = (
+            (f"{at:.3f}", self._source, name, encode_labels(labels), f"{value:.15g}") for name, labels, value in rows
+        )
+        return write_rows(None, cells)
 
 
 def head() -> str:
-    return _text([HEAD])
+    return write_rows(HEAD, [])
 
 
-def packed(labels: Labels) -> str:
+def encode_labels(labels: Labels) -> str:
     """`engine=0;model_name=tiny`, with \\ before what would be misread."""
     return ";".join(f"{name}={_SPECIAL.sub(_ESCAPED, value)}" for name, value in labels)
 
 
-def unpacked(text: str) -> Labels:
-    """Inverse of `packed`."""
+def decode_labels(text: str) -> Labels:
+    """Inverse of `encode_labels`."""
     pairs = re.findall(r"([^=;]+)=((?:\\.|[^\\;])*)", text, re.DOTALL)
     return tuple((name, re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)) for name, value in pairs)
 
 
-def read(folder: Path) -> list[Scraped]:
+def read(folder: Path) -> list[ScrapedSource]:
     """What a run has, by source in the order of their first rows; nothing where it was not scraped. A last row that a
     kill has cut short is passed over. Raises UsageError for what is no server.csv."""
     path = folder / NAME
     if not path.exists():
         return []
-    sources: dict[str, Rows] = {}
+    sources: dict[str, SourceRows] = {}
     try:
         whole = path.read_bytes().decode().rpartition("\n")[0]
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"cannot read {path}: {exc}") from exc
     for source, name, labels, at, value in _rows(io.StringIO(whole, newline=""), path):
-        sources.setdefault(source, Rows()).add((name, labels), at, value)
-    return [build(source, rows) for source, rows in sources.items()]
+        sources.setdefault(source, SourceRows()).add((name, labels), at, value)
+    return [build_source(source, rows) for source, rows in sources.items()]
 
 
 def _rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, str, Labels, float, float]]:
@@ -91,7 +89,7 @@ def _rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, str, Labels, f
         try:
             at, source, name, labels, value = row
             if labels not in known:
-                known[labels] = unpacked(labels)
+                known[labels] = decode_labels(labels)
             yield source, name, known[labels], float(at), float(value)
         except ValueError as exc:
             line = f"line {reader.line_num} is not a row of {len(HEAD)} cells"

@@ -16,25 +16,25 @@ from loadstone.host import child_process
 
 Headers = tuple[tuple[str, str], ...]
 # Seconds for an answer.
-PATIENCE = 5.0
+SCRAPE_TIMEOUT = 5.0
 # Seconds after the run's end before the last look: servers count a request a moment after its last byte.
-SETTLE = 0.3
+SETTLE_TIME = 0.3
 
 
 class MetricsPage(Struct, frozen=True):
     """A page of metrics, the headers to ask for it with, and how it is called in public."""
 
     url: str
-    shown: str
+    display_url: str
     headers: Headers = ()
 
 
 class ScrapeSpec(Struct, frozen=True, kw_only=True):
     """What is to be asked for, how often (s), which series are kept, and where they are written."""
 
-    places: list[MetricsPage]
-    every: float
-    wanted: str
+    pages: list[MetricsPage]
+    interval: float
+    pattern: str
     file: str
     transport: str
     insecure: bool
@@ -58,21 +58,17 @@ class ScrapeProcess:
 
     def start(self) -> bool:
         """Until it has looked at all pages once; False when it will not."""
-        if not self._wanted.places:
+        if not self._wanted.pages:
             return True
         with contextlib.suppress(OSError):
-            self._process = self._popen(
-                child_process.command("loadstone.server_metrics.scraper"),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is for the run to hear
-                env=child_process.environment(),
+            self._process = child_process.start(
+                "loadstone.server_metrics.scraper", popen=self._popen, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
             self._tell(self._wanted)
             return bool(self._process.stdout.readline())
         return False
 
-    def began(self, origin: int) -> None:
+    def set_origin(self, origin: int) -> None:
         """The run's time is 0 at `origin`, ns of the monotonic clock."""
         self._tell(StartSignal(origin))
 
@@ -84,7 +80,7 @@ class ScrapeProcess:
         with contextlib.suppress(OSError):
             process.stdin.close()
         try:
-            process.wait(PATIENCE + SETTLE + 1.0)
+            process.wait(SCRAPE_TIMEOUT + SETTLE_TIME + 1.0)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -15,23 +15,23 @@ from prometheus_client import parser as plain
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.samples import Sample
 
-from loadstone.server_metrics.names import Key, Labels
-from loadstone.text import LABEL, clean
+from loadstone.server_metrics.names import Labels, SeriesKey
+from loadstone.text import MAX_LABEL, clean
 
 ACCEPT = "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"
 # Bytes of a page, unpacked.
-LARGEST = 64 * 1024 * 1024
+MAX_PAGE = 64 * 1024 * 1024
 # Characters of a label's value that are kept, and labels of one sample: a row of server.csv has to stay readable.
-LONGEST = 2000
-MANY = 30
-Values = dict[Key, float]
+MAX_LABEL_VALUE = 2000
+MAX_LABELS = 30
+Values = dict[SeriesKey, float]
 
 
-class NotMetrics(ValueError):
+class NotMetricsError(ValueError):
     """It is something else, or broken; the text says what."""
 
 
-class Filter:
+class SeriesFilter:
     """Keeps the lines of series whose whole name matches a pattern."""
 
     def __init__(self, wanted: str) -> None:
@@ -45,31 +45,31 @@ class Filter:
             return "\n".join(line for line in text.split("\n") if not line.startswith("#")) + "\n"
         return "\n".join(match[0] for match in self._line.finditer(text)) + "\n"
 
-    def has(self, name: str) -> bool:
+    def matches(self, name: str) -> bool:
         return self._everything or self._name.fullmatch(name) is not None
 
 
-def read(body: bytes, content_type: str, encoding: str, keep: Filter) -> Values:
+def parse_page(body: bytes, content_type: str, encoding: str, keep: SeriesFilter) -> Values:
     """The wanted samples of a page; those without a number are left out. Raises NotMetrics."""
     try:
-        text = unpacked(body, encoding).decode()
+        text = decompress(body, encoding).decode()
         if text.lstrip()[:1] in ("<", "{"):
-            raise NotMetrics("it is a web page or JSON")
+            raise NotMetricsError("it is a web page or JSON")
         found = _open(text) if "openmetrics" in content_type else _plain(keep.lines(text))
         return {
-            (_bounded(sample.name, LABEL), _labels(sample.labels)): float(sample.value)
+            (_bounded(sample.name, MAX_LABEL), _labels(sample.labels)): float(sample.value)
             for sample in found
-            if keep.has(sample.name) and math.isfinite(sample.value)
+            if keep.matches(sample.name) and math.isfinite(sample.value)
         }
     except (ValueError, KeyError, IndexError, AttributeError, TypeError) as exc:  # all of them come from broken text
-        if isinstance(exc, NotMetrics):
+        if isinstance(exc, NotMetricsError):
             raise
-        raise NotMetrics(f"it is not Prometheus text: {type(exc).__name__}: {clean(exc, LABEL)}") from exc
+        raise NotMetricsError(f"it is not Prometheus text: {type(exc).__name__}: {clean(exc, MAX_LABEL)}") from exc
 
 
 def _labels(labels: Mapping[str, str]) -> Labels:
-    pairs = sorted((_bounded(name, LABEL), _bounded(value, LONGEST)) for name, value in labels.items())
-    return tuple(pairs[:MANY])
+    pairs = sorted((_bounded(name, MAX_LABEL), _bounded(value, MAX_LABEL_VALUE)) for name, value in labels.items())
+    return tuple(pairs[:MAX_LABELS])
 
 
 def _bounded(text: str, limit: int) -> str:
@@ -91,17 +91,17 @@ def _samples(families: Iterable[Any]) -> Iterator[Sample]:
         yield from family.samples
 
 
-def unpacked(body: bytes, encoding: str) -> bytes:
+def decompress(body: bytes, encoding: str) -> bytes:
     """Raises NotMetrics for an encoding other than gzip and deflate, for what is broken, and for more than LARGEST."""
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "deflate"):
-        raise NotMetrics(f"its encoding is {clean(encoding, LABEL)}")
+        raise NotMetricsError(f"its encoding is {clean(encoding, MAX_LABEL)}")
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
-        data = unpacker.decompress(body, LARGEST)
+        data = unpacker.decompress(body, MAX_PAGE)
     except zlib.error as exc:
-        raise NotMetrics(f"its {encoding} is broken: {exc}") from exc
+        raise NotMetricsError(f"its {encoding} is broken: {exc}") from exc
     if not unpacker.eof:
-        raise NotMetrics(f"its {encoding} is cut off, or larger than {LARGEST >> 20} MB")
+        raise NotMetricsError(f"its {encoding} is cut off, or larger than {MAX_PAGE >> 20} MB")
     return data

@@ -1,4 +1,4 @@
-"""Asks servers for their metrics again and again: `python -m loadstone.server_metrics.scraper`, in a process of its own.
+"""Scrape servers' process during a run: `python -m loadstone.server_metrics.scraper`, in its own process.
 
 Parsing a page takes milliseconds, which the process that times streams cannot spare. It is told on stdin what to ask
 for, says on stdout how the first look went, and is told when the run's time began; when its stdin ends, however that
@@ -21,8 +21,8 @@ from msgspec import Struct
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
 from loadstone.server_metrics import csv, prometheus
-from loadstone.server_metrics.process import PATIENCE, SETTLE, MetricsPage, ScrapeSpec, StartSignal
-from loadstone.server_metrics.prometheus import Filter, NotMetrics, Values
+from loadstone.server_metrics.process import SCRAPE_TIMEOUT, SETTLE_TIME, MetricsPage, ScrapeSpec, StartSignal
+from loadstone.server_metrics.prometheus import NotMetricsError, SeriesFilter, Values
 from loadstone.transport import Exchange, Headers, Options, Request, Transport, TransportError, address
 from loadstone.transport.factory import open_transport, tls_context
 from loadstone.units import S_PER_NS
@@ -36,25 +36,25 @@ class Scrape(Struct, frozen=True):
 
     at: int
     values: Values | None
-    why: str = ""
+    error: str = ""
 
 
-class Page:
+class PageClient:
     """One place, and the way to it. Raises UsageError when there is none."""
 
     def __init__(self, place: MetricsPage, wanted: ScrapeSpec) -> None:
-        self.place = place
-        self._keep = Filter(wanted.wanted)
+        self.page = place
+        self._keep = SeriesFilter(wanted.pattern)
         try:
-            target, self._path = address.locate(place.url)
+            target, self._path = address.parse_url(place.url)
         except UsageError as exc:
-            text = f"--scrape takes http://HOST:PORT/metrics or https://..., not {place.shown!r}"
+            text = f"--scrape takes http://HOST:PORT/metrics or https://..., not {place.display_url!r}"
             raise UsageError(text) from exc
         tls = tls_context(insecure=wanted.insecure, ca_file=wanted.ca_file) if target.secure else None
         options = Options(clock=time.monotonic_ns, connect_timeout=wanted.connect_timeout, tls=tls)
         self._transport: Transport = open_transport(wanted.transport, target, options)
 
-    async def look(self, patience: float = PATIENCE) -> Scrape:
+    async def scrape(self, patience: float = SCRAPE_TIMEOUT) -> Scrape:
         """Half way between question and answer is when the values were so."""
         begun, body = time.monotonic_ns(), bytearray()
         exchange = Exchange(lambda data, _: body.extend(data))
@@ -64,22 +64,22 @@ class Page:
                 await self._transport.exchange(Request("GET", self._path or "/", self._headers()), exchange)
             at = (begun + time.monotonic_ns()) // 2
             values = self._read(exchange, bytes(body))
-        except (TransportError, NotMetrics) as exc:
+        except (TransportError, NotMetricsError) as exc:
             at, why = time.monotonic_ns(), exc.failure.message if isinstance(exc, TransportError) else str(exc)
         except TimeoutError:
             at, why = time.monotonic_ns(), f"no answer within {patience:g} s"
         return Scrape(at, values, why)
 
     def _headers(self) -> Headers:
-        return (("Accept", prometheus.ACCEPT), *self.place.headers)
+        return (("Accept", prometheus.ACCEPT), *self.page.headers)
 
     def _read(self, exchange: Exchange, body: bytes) -> Values:
         if exchange.status != 200:
-            raise NotMetrics(f"HTTP {exchange.status}")
+            raise NotMetricsError(f"HTTP {exchange.status}")
         kind, encoding = (
             (exchange.header(name) or b"").decode("latin-1").lower() for name in (b"content-type", b"content-encoding")
         )
-        return prometheus.read(body, kind, encoding, self._keep)
+        return prometheus.parse_page(body, kind, encoding, self._keep)
 
     async def close(self) -> None:
         await self._transport.close()
@@ -90,17 +90,17 @@ class Scraper:
 
     def __init__(self, wanted: ScrapeSpec) -> None:
         self._wanted = wanted
-        self._pages = [Page(place, wanted) for place in wanted.places]
-        self._writers = [csv.Writer(page.place.shown) for page in self._pages]
+        self._pages = [PageClient(place, wanted) for place in wanted.pages]
+        self._writers = [csv.ServerCsvWriter(page.page.display_url) for page in self._pages]
         self._kept: list[tuple[int, Scrape, bool]] = []
         self._origin: int | None = None
         self._file: int | None = None
 
-    async def first(self) -> None:
+    async def scrape_before(self) -> None:
         """How things stand before the run."""
         await asyncio.gather(*(self._look(number) for number in range(len(self._pages))))
 
-    def go(self, origin: int) -> None:
+    def start(self, origin: int) -> None:
         self._origin = origin
         self._file = os.open(self._wanted.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._write(csv.head())
@@ -108,28 +108,28 @@ class Scraper:
         for one in kept:
             self._add(*one)
 
-    async def again(self) -> None:
+    async def scrape_repeatedly(self) -> None:
         """Until it is cancelled."""
         await asyncio.gather(*(self._follow(number) for number in range(len(self._pages))))
 
-    async def last(self) -> None:
+    async def finish(self) -> None:
         """How things stand at the end, with all buckets."""
         if self._origin is not None:
-            await asyncio.sleep(SETTLE)
+            await asyncio.sleep(SETTLE_TIME)
             await asyncio.gather(*(self._look(number, whole=True) for number in range(len(self._pages))))
         for page in self._pages:
             await page.close()
 
     async def _follow(self, number: int) -> None:
         """At fixed instants; those that a slow answer has used up are left out."""
-        every, due = round(self._wanted.every / S_PER_NS), time.monotonic_ns()
+        every, due = round(self._wanted.interval / S_PER_NS), time.monotonic_ns()
         while True:
             due += every * max(1, -(-(time.monotonic_ns() - due) // every))
             await asyncio.sleep((due - time.monotonic_ns()) * S_PER_NS)
             await self._look(number)
 
     async def _look(self, number: int, whole: bool = False) -> None:
-        self._add(number, await self._pages[number].look(), whole)
+        self._add(number, await self._pages[number].scrape(), whole)
 
     def _add(self, number: int, look: Scrape, whole: bool) -> None:
         if self._origin is None:
@@ -146,18 +146,18 @@ class Scraper:
 
 async def serve(scraper: Scraper, pipe: int) -> None:
     """From the first look to the end of stdin and the last."""
-    await scraper.first()
+    await scraper.scrape_before()
     print("ready", flush=True)  # noqa: T201  to whoever started us
     words, end = asyncio.StreamReader(), asyncio.get_running_loop()
     await end.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(words), os.fdopen(pipe, "rb", 0))
-    looking = asyncio.ensure_future(scraper.again())
+    looking = asyncio.ensure_future(scraper.scrape_repeatedly())
     while line := await words.readline():
         with contextlib.suppress(msgspec.MsgspecError):
-            scraper.go(msgspec.json.decode(line, type=StartSignal).origin)
+            scraper.start(msgspec.json.decode(line, type=StartSignal).origin)
     looking.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await looking
-    await scraper.last()
+    await scraper.finish()
 
 
 def _lines(pipe: int) -> Iterator[bytes]:

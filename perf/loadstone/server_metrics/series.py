@@ -12,8 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadstone.server_metrics.histograms import Timed
-from loadstone.server_metrics.names import RATIOS, SUFFIXES, Figure, Key, Labels, Name, chosen, figure
+from loadstone.server_metrics.histograms import HistogramGrowth
+from loadstone.server_metrics.names import (
+    RATIOS,
+    SUFFIXES,
+    Labels,
+    SeriesKey,
+    SeriesName,
+    ServerMetric,
+    match_series,
+    server_metric,
+)
 from loadstone.stats.describe import describe
 from loadstone.summary import Metric
 from loadstone.units import Array
@@ -23,17 +32,17 @@ Span = tuple[float, float]
 UP, BUCKET, SUM, COUNT = "up", *SUFFIXES
 
 
-class Rows:
+class SourceRows:
     """Rows of server.csv of one source, as they come."""
 
     def __init__(self) -> None:
-        self.looks: list[float] = []
+        self.answered: list[float] = []
         self.missed: list[float] = []
-        self.changes: dict[Key, tuple[list[float], list[float]]] = {}
+        self.changes: dict[SeriesKey, tuple[list[float], list[float]]] = {}
 
-    def add(self, key: Key, at: float, value: float) -> None:
+    def add(self, key: SeriesKey, at: float, value: float) -> None:
         if key == (UP, ()):
-            (self.looks if value else self.missed).append(at)
+            (self.answered if value else self.missed).append(at)
             return
         times, values = self.changes.setdefault(key, ([], []))
         times.append(at)
@@ -41,29 +50,35 @@ class Rows:
 
 
 @dataclass(slots=True)
-class Scraped:
-    """One source. `at`: when it answered, s of the run; `bucketed`: those of these times at which all buckets were
-    written. A series has a value for each, NaN before it first appeared."""
+class ScrapedSource:
+    """The series of one source.
+
+    source: its address.
+    times: seconds of the run at which it answered.
+    missed_times: seconds of the run at which it did not.
+    bucket_times: those of `times` at which all buckets were written.
+    series: one value for each of `times` (buckets: `bucket_times`), NaN before the series first appeared.
+    """
 
     source: str
-    at: Array
-    missed: Array
-    bucketed: Array
-    series: dict[Key, Array]
+    times: Array
+    missed_times: Array
+    bucket_times: Array
+    series: dict[SeriesKey, Array]
 
     @property
     def names(self) -> set[str]:
         return {name for name, _ in self.series}
 
 
-def build(source: str, rows: Rows) -> Scraped:
-    at = np.array(rows.looks)
+def build_source(source: str, rows: SourceRows) -> ScrapedSource:
+    at = np.array(rows.answered)
     written = {time for (name, _), (times, _) in rows.changes.items() if name.endswith(BUCKET) for time in times}
     bucketed = np.array(sorted(written))
     series = {
         key: _held(bucketed if key[0].endswith(BUCKET) else at, *changes) for key, changes in rows.changes.items()
     }
-    return Scraped(source, at, np.array(rows.missed), bucketed, series)
+    return ScrapedSource(source, at, np.array(rows.missed), bucketed, series)
 
 
 def _held(at: Array, times: list[float], values: list[float]) -> Array:
@@ -73,7 +88,7 @@ def _held(at: Array, times: list[float], values: list[float]) -> Array:
     return held
 
 
-def grown(values: Array) -> Array:
+def counter_growth(values: Array) -> Array:
     """What a counter has grown by since the first look. One that was not there yet stood at 0; one that falls began
     anew at 0 (as Prometheus' own `increase` has it)."""
     values = np.nan_to_num(values)
@@ -81,49 +96,49 @@ def grown(values: Array) -> Array:
     return np.cumsum(np.where(steps < 0, values, steps))
 
 
-def resets(scraped: Scraped) -> int:
+def count_resets(scraped: ScrapedSource) -> int:
     """Looks at which a counter of requests or tokens had fallen."""
-    counters = [name for ours, name in chosen(scraped.names).items() if figure(ours).kind == "counter"]
+    counters = [name for ours, name in match_series(scraped.names).items() if server_metric(ours).kind == "counter"]
     fallen = [np.diff(values) < 0 for name in counters for values in _each(scraped, name)]
     return int(np.logical_or.reduce(fallen).sum()) if fallen else 0
 
 
-class Figures:
-    """A source by our names: `gauges` as they stood at each look; `counts` and `times` over a stretch."""
+class SourceMetrics:
+    """A source by our names: `gauges` as they stood at each look; `counts` and `histograms` over a stretch."""
 
-    def __init__(self, scraped: Scraped, load: Span, also: str | None = None) -> None:
+    def __init__(self, scraped: ScrapedSource, load: Span, also: str | None = None) -> None:
         """`load`: from the first request that was sent to the end of the last. `also`: a pattern of names that are
         shown as the server has them."""
         self.scraped, self._load = scraped, load
-        self.names = chosen(scraped.names, also)
-        looks = len(scraped.at)
+        self.names = match_series(scraped.names, also)
+        looks = len(scraped.times)
         self.gauges = {
-            ours: _together(list(_each(scraped, name)), figure(ours), looks) * name.scale
+            ours: _together(list(_each(scraped, name)), server_metric(ours), looks) * name.scale
             for ours, name in self._of("gauge")
         }
         self._counters = {ours: _sum(_each(scraped, name), looks) for ours, name in self._of("counter")}
         self._times = {ours: _Histogram(scraped, name) for ours, name in self._of("times")}
 
-    def _of(self, kind: str) -> Iterator[tuple[str, Name]]:
-        return ((ours, name) for ours, name in self.names.items() if figure(ours).kind == kind)
+    def _of(self, kind: str) -> Iterator[tuple[str, SeriesName]]:
+        return ((ours, name) for ours, name in self.names.items() if server_metric(ours).kind == kind)
 
     def gauge(self, ours: str, span: Span) -> Metric:
         """Of the looks in the stretch."""
-        inside = (self.scraped.at >= span[0]) & (self.scraped.at <= span[1])
-        return describe(self.gauges[ours][inside], figure(ours).unit)
+        inside = (self.scraped.times >= span[0]) & (self.scraped.times <= span[1])
+        return describe(self.gauges[ours][inside], server_metric(ours).unit)
 
     def counts(self, span: Span) -> dict[str, float]:
         """What counters grew by."""
-        at = self.scraped.at
-        return {ours: float(between(at, values, self._load, span)) for ours, values in self._counters.items()}
+        at = self.scraped.times
+        return {ours: float(growth_between(at, values, self._load, span)) for ours, values in self._counters.items()}
 
-    def times(self, span: Span) -> dict[str, Timed]:
+    def histograms(self, span: Span) -> dict[str, HistogramGrowth]:
         return {ours: histogram.within(self._load, span) for ours, histogram in self._times.items()}
 
     def series(self) -> Iterator[tuple[str, Array, Array]]:
         """For charts, with instants: gauges as they stood, counters a second, ratios and means of times from each look
         to the next."""
-        at, steps = self.scraped.at, {ours: np.diff(values) for ours, values in self._counters.items()}
+        at, steps = self.scraped.times, {ours: np.diff(values) for ours, values in self._counters.items()}
         yield from ((ours, at, values) for ours, values in self.gauges.items())
         yield from ((ours, at[1:], _over(step, np.diff(at))) for ours, step in steps.items())
         for ours, (part, whole) in RATIOS.items():
@@ -133,16 +148,18 @@ class Figures:
             yield ours, at[1:], _over(np.diff(histogram.sum), np.diff(histogram.count))
 
 
-def series(sources: Sequence[Scraped], also: str | None = None) -> dict[str, tuple[list[float], list[float]]]:
+def chart_series(
+    sources: Sequence[ScrapedSource], also: str | None = None
+) -> dict[str, tuple[list[float], list[float]]]:
     """For charts: instants (s of the run) and values by our names, of several sources with their addresses. Counters
     are a second; instants at which there is no value are left out, but for one NaN where looks had no answer."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for one in sources:
-        for ours, at, values in Figures(one, (0.0, 0.0), also).series():
+        for ours, at, values in SourceMetrics(one, (0.0, 0.0), also).series():
             known = ~np.isnan(values)
             name = f"{ours} ({one.source})" if len(sources) > 1 else ours
             if known.any():
-                found[name] = _broken(at[known], values[known], one.missed)
+                found[name] = _broken(at[known], values[known], one.missed_times)
     return found
 
 
@@ -155,7 +172,7 @@ def _broken(at: Array, values: Array, missed: Array) -> tuple[list[float], list[
     return np.insert(at, places, when).tolist(), np.insert(values, places, np.nan).tolist()
 
 
-def between(at: Array, grown: Array, load: Span, span: Span) -> Array:
+def growth_between(at: Array, grown: Array, load: Span, span: Span) -> Array:
     """What something grew by in the stretch; `grown` has a row for each look."""
     if not len(at):
         return np.zeros(grown.shape[1:])
@@ -167,21 +184,21 @@ def between(at: Array, grown: Array, load: Span, span: Span) -> Array:
 
 
 class _Histogram:
-    def __init__(self, scraped: Scraped, name: Name) -> None:
-        self._at, self._bucketed = scraped.at, scraped.bucketed
-        self.sum = _sum(_each(scraped, name, SUM), len(scraped.at))
-        self.count = _sum(_each(scraped, name, COUNT), len(scraped.at))
+    def __init__(self, scraped: ScrapedSource, name: SeriesName) -> None:
+        self._at, self._bucketed = scraped.times, scraped.bucket_times
+        self.sum = _sum(_each(scraped, name, SUM), len(scraped.times))
+        self.count = _sum(_each(scraped, name, COUNT), len(scraped.times))
         buckets: dict[float, Array] = {}
         for (raw, labels), values in scraped.series.items():
             if raw == name.name + BUCKET and (bound := _bound(labels)) is not None:
-                buckets[bound] = buckets.get(bound, np.zeros(len(values))) + grown(values)
+                buckets[bound] = buckets.get(bound, np.zeros(len(values))) + counter_growth(values)
         self._bounds = tuple(sorted(buckets))
         self._below = np.array([buckets[bound] for bound in self._bounds]).reshape(len(buckets), len(self._bucketed)).T
 
-    def within(self, load: Span, span: Span) -> Timed:
-        count, total = (float(between(self._at, grown, load, span)) for grown in (self.count, self.sum))
-        below = between(self._bucketed, self._below, load, span) if self._bounds else np.empty(0)
-        return Timed(count, total, self._bounds, below)
+    def within(self, load: Span, span: Span) -> HistogramGrowth:
+        count, total = (float(growth_between(self._at, grown, load, span)) for grown in (self.count, self.sum))
+        below = growth_between(self._bucketed, self._below, load, span) if self._bounds else np.empty(0)
+        return HistogramGrowth(count, total, self._bounds, below)
 
 
 def _bound(labels: Labels) -> float | None:
@@ -191,7 +208,7 @@ def _bound(labels: Labels) -> float | None:
         return None
 
 
-def _each(scraped: Scraped, name: Name, suffix: str = "") -> Iterator[Array]:
+def _each(scraped: ScrapedSource, name: SeriesName, suffix: str = "") -> Iterator[Array]:
     """The series under a name, whatever their other labels."""
     wanted = set(name.labels)
     return (
@@ -200,19 +217,19 @@ def _each(scraped: Scraped, name: Name, suffix: str = "") -> Iterator[Array]:
 
 
 def _sum(series: Iterable[Array], looks: int) -> Array:
-    total: Array = np.sum([np.zeros(looks), *map(grown, series)], axis=0)
+    total: Array = np.sum([np.zeros(looks), *map(counter_growth, series)], axis=0)
     return total
 
 
-def _together(series: Sequence[Array], figure: Figure, looks: int) -> Array:
+def _together(series: Sequence[Array], figure: ServerMetric, looks: int) -> Array:
     if not series:
         return np.full(looks, np.nan)
     values = np.array(series)
-    if figure.together == "max":
+    if figure.combine == "max":
         return np.asarray(np.fmax.reduce(values), dtype=np.float64)
     there = (~np.isnan(values)).sum(axis=0)
     total = np.where(there > 0, np.nansum(values, axis=0), np.nan)
-    return _over(total, there.astype(np.float64)) if figure.together == "mean" else total
+    return _over(total, there.astype(np.float64)) if figure.combine == "mean" else total
 
 
 def _over(values: Array, by: Array) -> Array:

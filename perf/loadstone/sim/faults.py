@@ -33,18 +33,18 @@ FAULTS = {
 
 
 class Faults(Struct, frozen=True):
-    """`listed`: request number -> fault. `shares`: (fault, upper end of its stretch of 0..1)."""
+    """`by_number`: request number -> fault. `cumulative`: (fault, upper end of its stretch of 0..1)."""
 
-    listed: dict[int, str]
-    shares: tuple[tuple[str, float], ...]
+    by_number: dict[int, str]
+    cumulative: tuple[tuple[str, float], ...]
     seed: int
 
     def choose(self, number: int) -> str | None:
         """The fault of request `number`, if it is to have one."""
-        if number in self.listed or not self.shares:
-            return self.listed.get(number)
+        if number in self.by_number or not self.cumulative:
+            return self.by_number.get(number)
         draw = generator(self.seed, number, "fault").random()
-        return next((name for name, end in self.shares if draw < end), None)
+        return next((name for name, end in self.cumulative if draw < end), None)
 
 
 def parse(specs: tuple[str, ...], seed: int) -> Faults:

@@ -32,7 +32,7 @@ class Request(Struct):
     path: bytes
     headers: dict[bytes, bytes]
     body: bytes
-    keep: bool
+    keep_alive: bool
     received: int
 
 
@@ -41,12 +41,12 @@ class Server(Protocol):
 
     connections: set[Connection]
     closed: bool
-    desk: ServerState
+    state: ServerState
 
-    def schedule(self, answer: Response, due: int) -> None:
+    def schedule(self, response: Response, due: int) -> None:
         """Advance the answer at `due` (ns)."""
 
-    def handle(self, wire: Connection, request: Request) -> None:
+    def handle(self, connection: Connection, request: Request) -> None:
         """Answer a request."""
 
 
@@ -57,13 +57,13 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Request] = deque()
-        self._answer: Response | None = None
+        self._response: Response | None = None
         self._busy = False
         self._stamp = 0
         self._fd = -1
-        self._held = False
+        self._write_pending = False
         self.paused = False
-        self.keep = True
+        self.keep_alive = True
         self._reset()
 
     def _reset(self) -> None:
@@ -79,16 +79,16 @@ class Connection(asyncio.Protocol):
         if os.name == "posix" and transport.get_extra_info("sslcontext") is None:
             self._fd = transport.get_extra_info("socket").fileno()
         if self._server.closed:  # accepted while the server was closing
-            self.drop()
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         # Both loops close the descriptor only after this: from here on its number may be another's.
         self._fd = -1
         self._server.connections.discard(self)
         self._queue.clear()
-        if self._answer:
-            self._answer.lost()
-            self._answer = None
+        if self._response:
+            self._response.disconnect()
+            self._response = None
         del self._parser  # it holds this object in turn
 
     def pause_writing(self) -> None:
@@ -96,9 +96,9 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.paused = False
-        if self._answer and self._answer.parked:
-            self._answer.parked = False
-            self._server.schedule(self._answer, time.monotonic_ns())
+        if self._response and self._response.blocked:
+            self._response.blocked = False
+            self._server.schedule(self._response, time.monotonic_ns())
 
     def data_received(self, data: bytes) -> None:
         self._stamp = time.monotonic_ns()
@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._not_http()
         if self._queue and not self._busy:
-            self._next()
+            self._handle_next()
 
     # httptools
 
@@ -137,55 +137,55 @@ class Connection(asyncio.Protocol):
 
     # answers
 
-    def _next(self) -> None:
+    def _handle_next(self) -> None:
         if self._busy or not self._queue or self._transport.is_closing():
             return
         request = self._queue.popleft()
-        self._busy, self.keep = True, request.keep
+        self._busy, self.keep_alive = True, request.keep_alive
         self._server.handle(self, request)
 
     def _not_http(self) -> None:
         if self._busy:
-            self.drop()
+            self.abort()
         else:
-            self.keep = False
-            self.respond(bodies.NOT_HTTP)
+            self.keep_alive = False
+            self.send_page(bodies.NOT_HTTP)
 
-    def begin(self, answer: Response) -> None:
+    def start_response(self, answer: Response) -> None:
         if self._transport.is_closing():
-            return answer.lost()
-        self._answer = answer
+            return answer.disconnect()
+        self._response = answer
         return self._server.schedule(answer, answer.due)
 
-    def respond(self, page: Page) -> None:
+    def send_page(self, page: Page) -> None:
         """A whole response at once."""
-        self.send(self._server.desk.page(page, self.keep))
-        self.done()
+        self.send(self._server.state.page_bytes(page, self.keep_alive))
+        self.finish_response()
 
     def send(self, data: bytes) -> None:
-        if self._held:
-            self._held = self._transport.get_write_buffer_size() > 0
-        if self._fd >= 0 and not self._held:
+        if self._write_pending:
+            self._write_pending = self._transport.get_write_buffer_size() > 0
+        if self._fd >= 0 and not self._write_pending:
             try:
                 written = os.write(self._fd, data)
             except BlockingIOError:
                 written = 0
             except OSError:
-                return self.drop()
+                return self.abort()
             if written == len(data):
                 return None
-            self._held = True
+            self._write_pending = True
             data = data[written:]
         if not self._transport.is_closing():
             self._transport.write(data)
         return None
 
-    def done(self) -> None:
-        self._busy, self._answer = False, None
-        if not self.keep:
+    def finish_response(self) -> None:
+        self._busy, self._response = False, None
+        if not self.keep_alive:
             self._transport.close()
         elif self._queue:
-            asyncio.get_running_loop().call_soon(self._next)
+            asyncio.get_running_loop().call_soon(self._handle_next)
 
     def close(self) -> None:
         self._transport.close()
@@ -195,8 +195,8 @@ class Connection(asyncio.Protocol):
         sock, linger = self._transport.get_extra_info("socket"), struct.pack("ii", 1, 0)
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.drop()
+        self.abort()
 
-    def drop(self) -> None:
+    def abort(self) -> None:
         self._fd = -1
         self._transport.abort()

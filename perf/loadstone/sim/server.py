@@ -23,28 +23,28 @@ import msgspec
 
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
-from loadstone.host.timer import Alarm, alarm
+from loadstone.host.timer import Alarm, make_alarm
 from loadstone.sim import bodies, metrics, truth
 from loadstone.sim import request as asks
 from loadstone.sim.bodies import Page
 from loadstone.sim.engine.loop import EngineLoop
 from loadstone.sim.engine.presets import profile
-from loadstone.sim.engine.responses import BatchedStream, BatchedWhole
+from loadstone.sim.engine.responses import EngineStreamedResponse, EngineWholeResponse
 from loadstone.sim.formats import FORMATS
 from loadstone.sim.http import Connection, Request
-from loadstone.sim.response import Response, Streamed, Whole
+from loadstone.sim.response import Response, StreamedResponse, WholeResponse
 from loadstone.sim.settings import Settings
 from loadstone.sim.state import ServerState
 from loadstone.sim.stream_events import Format, ParsedRequest
-from loadstone.sim.truth import Row
+from loadstone.sim.truth import TruthRow
 
 # Seconds for which the fault `refuse` keeps the listener closed.
-REFUSAL = 0.3
+LISTENER_PAUSE = 0.3
 BACKLOG = 4096
 # ns that the queue waits for its next chunk without going to sleep, which with the waking up takes as long.
-AWAKE = 10_000
+SPIN_NS = 10_000
 # ns after which it lets requests be read, if there are any.
-STRETCH = 200_000
+MAX_TURN_NS = 200_000
 
 
 class Server:
@@ -52,34 +52,34 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         if wanted := profile(settings):
-            settings = msgspec.structs.replace(settings, max_model_len=wanted.limits.longest)
+            settings = msgspec.structs.replace(settings, max_model_len=wanted.limits.max_sequence_tokens)
         self.settings, self.profile = settings, wanted
-        self.desk = ServerState(settings)
+        self.state = ServerState(settings)
         self.connections: set[Connection] = set()
         self.url = ""
         self.closed = False
         self._tls = _tls(settings)
         self._port = settings.port
-        self._number = 0
+        self._request_count = 0
         self._heap: list[tuple[int, int, Response]] = []
-        self._set: int | None = None
+        self._alarm_time: int | None = None
         self._alarm: Alarm | None = None
-        self._drive: EngineLoop | None = None
+        self._engine_loop: EngineLoop | None = None
         self._listener: asyncio.AbstractServer | None = None
-        self._reopening: asyncio.TimerHandle | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._reopen_timer: asyncio.TimerHandle | None = None
+        self._reopen_task: asyncio.Task[None] | None = None
 
     @property
     def truth(self) -> list[dict[str, Any]]:
-        return [row.to_dict() for row in self.desk.rows]
+        return [row.to_dict() for row in self.state.truth_rows]
 
     async def start(self) -> None:
         """Bind and serve. Raises UsageError when the address cannot be had."""
         self._loop = asyncio.get_running_loop()
         await self._listen()
-        self._alarm = alarm(self._loop, self._ring)
+        self._alarm = make_alarm(self._loop, self._advance_due)
         if self.profile:
-            self._drive = EngineLoop(self.desk, self.profile, self._loop)
+            self._engine_loop = EngineLoop(self.state, self.profile, self._loop)
         scheme = "https" if self._tls else "http"
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         self.url = f"unix:{self.settings.unix}" if self.settings.unix else f"{scheme}://{host}:{self._port}"
@@ -87,17 +87,17 @@ class Server:
     async def close(self) -> None:
         """Stop listening, drop every connection, forget every timer."""
         self.closed = True
-        if self._reopening:
-            self._reopening.cancel()
-        if self._opening:
-            self._opening.cancel()
+        if self._reopen_timer:
+            self._reopen_timer.cancel()
+        if self._reopen_task:
+            self._reopen_task.cancel()
         if self._listener:
             self._listener.close()
         for connection in list(self.connections):
-            connection.drop()
+            connection.abort()
         self._heap.clear()
-        if self._drive:
-            self._drive.close()
+        if self._engine_loop:
+            self._engine_loop.close()
         if self._alarm:
             self._alarm.close()
             self._alarm = None
@@ -117,21 +117,21 @@ class Server:
 
     # the queue
 
-    def schedule(self, answer: Response, due: int) -> None:
-        """`answer` is to advance at `due`."""
-        heappush(self._heap, (due, answer.row.number, answer))
+    def schedule(self, response: Response, due: int) -> None:
+        """`response` is to advance at `due`."""
+        heappush(self._heap, (due, response.truth_row.number, response))
         if due <= time.monotonic_ns():
-            self._ring()
-        elif self._set is None or due < self._set:
-            self._arm(due)
+            self._advance_due()
+        elif self._alarm_time is None or due < self._alarm_time:
+            self._set_alarm(due)
 
-    def _ring(self) -> None:
+    def _advance_due(self) -> None:
         heap, now = self._heap, time.monotonic_ns()
-        end = now + STRETCH
+        end = now + MAX_TURN_NS
         while heap and now < end:
             due, number, answer = heap[0]
             if due > now:
-                if due > (now := time.monotonic_ns()) + AWAKE:
+                if due > (now := time.monotonic_ns()) + SPIN_NS:
                     break
                 while due > now:
                     now = time.monotonic_ns()
@@ -140,29 +140,29 @@ class Server:
                 heapreplace(heap, (due, number, answer))
             else:
                 heappop(heap)
-        self._arm(heap[0][0] if heap else None)
+        self._set_alarm(heap[0][0] if heap else None)
 
-    def _arm(self, at: int | None) -> None:
-        if self._alarm and (at is not None or self._set is not None):
+    def _set_alarm(self, at: int | None) -> None:
+        if self._alarm and (at is not None or self._alarm_time is not None):
             self._alarm.set(at)
-        self._set = at
+        self._alarm_time = at
 
     # requests
 
-    def handle(self, wire: Connection, request: Request) -> None:
+    def handle(self, connection: Connection, request: Request) -> None:
         if request.path in FORMATS and request.method == b"POST":
-            self._post(wire, request)
+            self._post(connection, request)
         else:
-            wire.respond(self._page(request))
+            connection.send_page(self._page(request))
 
     def _page(self, request: Request) -> Page:
         if not self._allowed(request):
             return bodies.UNAUTHORIZED
         route = ROUTES.get(request.path)
         if route is None:
-            return bodies.not_allowed(b"POST") if request.path in FORMATS else bodies.NOT_FOUND
+            return bodies.method_not_allowed(b"POST") if request.path in FORMATS else bodies.NOT_FOUND
         action = route.get(request.method)
-        return action(self) if action else bodies.not_allowed(b", ".join(route))
+        return action(self) if action else bodies.method_not_allowed(b", ".join(route))
 
     def _allowed(self, request: Request) -> bool:
         key = self.settings.api_key
@@ -174,75 +174,75 @@ class Server:
     def _post(self, wire: Connection, request: Request) -> None:
         form = FORMATS[request.path]
         row = self._row(request, form)
-        if row.fault in ABRUPT:
-            self.desk.rows.append(row)
-            return ABRUPT[row.fault](self, wire)
+        if row.fault in RESET_FAULTS:
+            self.state.truth_rows.append(row)
+            return RESET_FAULTS[row.fault](self, wire)
         page = None if self._allowed(request) else bodies.UNAUTHORIZED
         if row.fault is not None:
             page = page or bodies.fault_page(row.fault, self.settings.model)
-        asked = form.refusal(page) if page else asks.read(request.body, form, self.settings)
-        if self.desk.memory and isinstance(asked, ParsedRequest):
-            known = self.desk.memory.recall(asked)
-            asked = form.refusal(known) if isinstance(known, Page) else known
-        if self._drive and isinstance(asked, ParsedRequest) and not self._drive.fits(asked):
-            asked = form.refusal(bodies.EMPTY)
+        asked = form.error_page(page) if page else asks.parse_body(request.body, form, self.settings)
+        if self.state.answers and isinstance(asked, ParsedRequest):
+            known = self.state.answers.apply(asked)
+            asked = form.error_page(known) if isinstance(known, Page) else known
+        if self._engine_loop and isinstance(asked, ParsedRequest) and not self._engine_loop.fits(asked):
+            asked = form.error_page(bodies.EMPTY_PROMPT)
         if isinstance(asked, Page):
             return self._refuse_politely(wire, row, asked)
-        return wire.begin(self._answer(wire, row, asked))
+        return wire.start_response(self._answer(wire, row, asked))
 
-    def _answer(self, wire: Connection, row: Row, ask: ParsedRequest) -> Response:
-        if self._drive:
-            return (BatchedStream if ask.stream else BatchedWhole)(self._drive, wire, row, ask)
-        return (Streamed if ask.stream else Whole)(self.desk, wire, row, ask)
+    def _answer(self, wire: Connection, row: TruthRow, ask: ParsedRequest) -> Response:
+        if self._engine_loop:
+            return (EngineStreamedResponse if ask.stream else EngineWholeResponse)(self._engine_loop, wire, row, ask)
+        return (StreamedResponse if ask.stream else WholeResponse)(self.state, wire, row, ask)
 
-    def _row(self, request: Request, form: Format) -> Row:
-        number, self._number = self._number, self._number + 1
+    def _row(self, request: Request, form: Format) -> TruthRow:
+        number, self._request_count = self._request_count, self._request_count + 1
         header = request.headers.get(b"x-request-id")
         name = header.decode("latin-1") if header is not None else None
-        own = form.prefix + (name or f"{random.getrandbits(64):016x}")
-        return Row(number, own, name, request.received, self.desk.faults.choose(number), request.received)
+        own = form.id_prefix + (name or f"{random.getrandbits(64):016x}")
+        return TruthRow(number, own, name, request.received, self.state.faults.choose(number), request.received)
 
-    def _refuse_politely(self, wire: Connection, row: Row, page: Page) -> None:
-        row.seal(time.monotonic_ns())
-        self.desk.rows.append(row)
-        wire.respond(page)
+    def _refuse_politely(self, wire: Connection, row: TruthRow, page: Page) -> None:
+        row.finish(time.monotonic_ns())
+        self.state.truth_rows.append(row)
+        wire.send_page(page)
 
-    def refuse(self, wire: Connection) -> None:
+    def refuse(self, connection: Connection) -> None:
         """Reset this connection and take no new ones for a while."""
-        wire.reset()
-        if self._listener and not self._reopening:
+        connection.reset()
+        if self._listener and not self._reopen_timer:
             self._listener.close()
-            self._reopening = self._loop.call_later(REFUSAL, self._reopen)
+            self._reopen_timer = self._loop.call_later(LISTENER_PAUSE, self._reopen)
 
     def _reopen(self) -> None:
-        self._opening = self._loop.create_task(self._open_again())
+        self._reopen_task = self._loop.create_task(self._open_again())
 
     async def _open_again(self) -> None:
         try:
             await self._listen()
-            self._reopening = None
+            self._reopen_timer = None
         except UsageError:  # an outgoing connection of this machine may have got the port meanwhile
-            self._reopening = self._loop.call_later(REFUSAL / 10, self._reopen)
+            self._reopen_timer = self._loop.call_later(LISTENER_PAUSE / 10, self._reopen)
 
     def metrics(self) -> Page:
         """GET /metrics."""
-        if self._drive:
-            return self._drive.metrics()
-        return metrics.exact(self.desk.counters, self.settings.model)
+        if self._engine_loop:
+            return self._engine_loop.metrics()
+        return metrics.exact_page(self.state.counters, self.settings.model)
 
-    def clear(self) -> Page:
+    def clear_truth(self) -> Page:
         """DELETE /truth."""
-        self.desk.rows.clear()
+        self.state.truth_rows.clear()
         return Page(200, b"", None)
 
 
 ROUTES: dict[bytes, dict[bytes, Callable[[Server], Page]]] = {
-    b"/v1/models": {b"GET": lambda s: bodies.models(s.settings.model, s.desk.created, s.settings.max_model_len)},
+    b"/v1/models": {b"GET": lambda s: bodies.models(s.settings.model, s.state.created, s.settings.max_model_len)},
     b"/health": {b"GET": lambda _: bodies.HEALTH},
     b"/metrics": {b"GET": Server.metrics},
-    b"/truth": {b"GET": lambda s: truth.page(list(s.desk.rows)), b"DELETE": Server.clear},
+    b"/truth": {b"GET": lambda s: truth.page(list(s.state.truth_rows)), b"DELETE": Server.clear_truth},
 }
-ABRUPT: dict[str | None, Callable[[Server, Connection], None]] = {
+RESET_FAULTS: dict[str | None, Callable[[Server, Connection], None]] = {
     "refuse": Server.refuse,
     "reset": lambda _, wire: wire.reset(),
 }

@@ -16,51 +16,51 @@ from numpy.typing import NDArray
 from loadstone.units import Array
 
 # Batches that a longer series is put into: correlation within one does not matter, and quick it stays.
-COLUMNS = 4096
+MAX_BATCHES = 4096
 # Batches below which nothing is tested but the values themselves.
-TESTED = 40
+MIN_TESTED = 40
 # Standard deviations by which neighbours must be alike to be called so.
 CRITICAL = 2.5
 # Of the frequency at which the spectrum of such neighbours falls to a half, how much is used.
-PART = 0.5
+FLAT_FRACTION = 0.5
 # Coefficients, where nothing speaks against as many.
-FEWEST = 8
+MIN_COEFFICIENTS = 8
 # Distance to the mean, of the mean, that is the rounding of a sum: a constant series has no correlation.
-ROUNDED = 1e-12
+ROUNDING = 1e-12
 # The least inflation believed: values that alternate are no surer than four times as many.
-FLOOR = 0.25
+MIN_INFLATION = 0.25
 
 
 class Autocorrelation(Struct, frozen=True):
     """An entry for each series. `inflation`: the variance of its mean over that of as many independent values.
-    `freedom`: degrees of freedom of that. `stretches`: how many stretches independent of each other it consists of;
+    `freedom`: degrees of freedom of that. `segments`: how many stretches independent of each other it consists of;
     infinite where nothing shows that neighbours are alike."""
 
     inflation: Array
     freedom: NDArray[np.int64]
-    stretches: Array
+    segments: Array
 
 
-def memory(series: Array, spread: Array, leaders: list[int]) -> Autocorrelation:
+def autocorrelation(series: Array, spread: Array, leaders: list[int]) -> Autocorrelation:
     """Of the rows of `series`, whose values would have the variances `spread` were they independent. What shows in the
     `leaders` among them counts for all: a rare event does not tell how long it lasts."""
     count = series.shape[1]
     middle = series.mean(axis=1, keepdims=True)
-    centred = np.where(np.abs(series - middle) > ROUNDED * np.abs(middle), series - middle, 0.0)
-    own = corners(centred)
+    centred = np.where(np.abs(series - middle) > ROUNDING * np.abs(middle), series - middle, 0.0)
+    own = corner_frequencies(centred)
     corner = np.minimum(own, own[leaders].min())
-    most = min(max(FEWEST, 0.4 * count ** (2 / 3)), count - 1)
-    freedom = np.maximum(np.minimum(most, PART * corner * count / math.pi), 1).astype(np.int64)
-    level = np.cumsum(power(centred), axis=1)[np.arange(len(series)), freedom - 1] / freedom
+    most = min(max(MIN_COEFFICIENTS, 0.4 * count ** (2 / 3)), count - 1)
+    freedom = np.maximum(np.minimum(most, FLAT_FRACTION * corner * count / math.pi), 1).astype(np.int64)
+    level = np.cumsum(power_spectrum(centred), axis=1)[np.arange(len(series)), freedom - 1] / freedom
     inflation = np.divide(level * _bend((freedom + 0.5) * math.pi / count / corner), spread,
                           out=np.ones(len(series)), where=spread > 0)  # fmt: skip
-    return Autocorrelation(np.maximum(inflation, FLOOR), freedom, corner * count / 2)
+    return Autocorrelation(np.maximum(inflation, MIN_INFLATION), freedom, corner * count / 2)
 
 
 def batches(values: NDArray[np.generic]) -> Array:
     """Sums of consecutive values, over the root of how many: no more than COLUMNS, with the variance of single values
     where these are independent. Leaves out what does not fill a batch."""
-    size = -(-len(values) // COLUMNS)
+    size = -(-len(values) // MAX_BATCHES)
     if size == 1:
         return np.asarray(values, dtype=np.float64)
     whole = values[: len(values) // size * size].reshape(-1, size)
@@ -68,7 +68,7 @@ def batches(values: NDArray[np.generic]) -> Array:
     return np.asarray(sums / math.sqrt(size), dtype=np.float64)
 
 
-def power(centred: Array) -> Array:
+def power_spectrum(centred: Array) -> Array:
     """Squares of the coefficients 1, 2 ... of the cosine transform (DCT-II) of each row: the rows and their mirror
     images have no others."""
     count = centred.shape[1]
@@ -77,7 +77,7 @@ def power(centred: Array) -> Array:
     return squares
 
 
-def corners(centred: Array) -> Array:
+def corner_frequencies(centred: Array) -> Array:
     """For each row the lowest frequency (radians a column) at which the spectrum of an autoregressive series as alike
     as its batch means would have fallen to a half, over batches of 1, 2, 4 ... columns of which neighbours are
     significantly alike (von Neumann's ratio is 2 less twice this correlation). Infinite where none are."""
@@ -86,7 +86,7 @@ def corners(centred: Array) -> Array:
     while True:
         lowest = np.minimum(lowest, _corner(centred) / size)
         half = centred.shape[1] // 2
-        if half < TESTED:
+        if half < MIN_TESTED:
             return lowest
         centred = centred[:, : 2 * half].reshape(len(centred), half, 2).mean(axis=2)
         centred -= centred.mean(axis=1, keepdims=True)

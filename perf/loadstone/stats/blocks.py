@@ -16,12 +16,12 @@ from loadstone.units import Array
 
 # Politis & White's length gives the variance with the least mean squared error, a little too small a variance; longer
 # blocks give intervals that hold (tests/bench/verdicts.py).
-STRETCH = 2.0
+LENGTH_FACTOR = 2.0
 # Blocks: more would be too short wherever chance makes a series look less correlated than it is.
-FEWEST, MOST = 4, 20
+MIN_BLOCKS, MAX_BLOCKS = 4, 20
 
 
-class Spread(Struct, frozen=True):
+class BlockVariance(Struct, frozen=True):
     """Variance of a mean, the degrees of freedom behind it, and the length of the blocks it was found by."""
 
     variance: float
@@ -29,18 +29,20 @@ class Spread(Struct, frozen=True):
     block: int
 
 
-def spread(values: Array, least: float = 1.0, floor: bool = True) -> Spread:
+def block_variance(values: Array, least: float = 1.0, floor: bool = True) -> BlockVariance:
     """Of the mean of at least two values, by blocks of `least` values or longer. `floor`: never less than independent
     values would have; without, neighbours may make up for each other, as counts of consecutive slices of time do.
 
     What correlation across the ends of blocks leaves out is made up for by how much longer blocks vary more than
     shorter ones (the lugsail of Vats & Flegal 2021, with r = 3 and c = 1/2)."""
     count, independent = len(values), float(values.var(ddof=1)) / len(values)
-    block = min(math.ceil(max(STRETCH * length(values), least, count / MOST)), max(1, count // FEWEST))
+    block = min(
+        math.ceil(max(LENGTH_FACTOR * block_length(values), least, count / MAX_BLOCKS)), max(1, count // MIN_BLOCKS)
+    )
     apart = values - values.mean()
     long = _variance(apart, block)
     found = max(long, 2 * long - _variance(apart, max(1, block // 3)), independent if floor else 0.0)
-    return Spread(found, max(1.0, 0.75 * (count / block - 1)), block)
+    return BlockVariance(found, max(1.0, 0.75 * (count / block - 1)), block)
 
 
 def _variance(apart: Array, block: int) -> float:
@@ -52,13 +54,13 @@ def _variance(apart: Array, block: int) -> float:
     return float(means @ means) * block / ((count - block) * count)
 
 
-def memory(series: Iterable[Array]) -> float:
+def longest_block(series: Iterable[Array]) -> float:
     """Length of blocks for all figures of a run, from the `series` that show the state of the server best. A figure
     with much noise of its own, as latency has by the lengths of answers, hides how slowly the state changes below."""
-    return max([1.0, *(STRETCH * length(values) for values in series if len(values) > 1)])
+    return max([1.0, *(LENGTH_FACTOR * block_length(values) for values in series if len(values) > 1)])
 
 
-def length(values: Array) -> float:
+def block_length(values: Array) -> float:
     """Length of blocks for a series, from its own correlations: Politis & White 2004, as corrected by Patton, Politis &
     White 2009, for the circular block bootstrap. At least 1."""
     count = len(values)

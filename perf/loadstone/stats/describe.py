@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadstone.stats.autocorrelation import Autocorrelation, batches, memory
-from loadstone.stats.intervals import ENOUGH, Sample, few, intervals, leaders
+from loadstone.stats.autocorrelation import Autocorrelation, autocorrelation, batches
+from loadstone.stats.intervals import MIN_SAMPLES, Sample, intervals, leaders, too_few
 from loadstone.summary import Metric
 from loadstone.units import Array
 
-__all__ = ["ENOUGH", "PERCENTILES", "Array", "describe", "effective", "enough", "percentile"]
+__all__ = ["MIN_SAMPLES", "PERCENTILES", "Array", "describe", "effective_size", "enough", "percentile"]
 
 
 PERCENTILES = {
@@ -38,8 +38,8 @@ def describe(values: Array, unit: str, note: str | None = None) -> Metric:
     ranked, mean = np.sort(values), float(values.mean())
     shares = {name: share for name, share in PERCENTILES.items() if enough(count, share)}
     std = float(values.std(ddof=1)) if count > 1 else None
-    if count < ENOUGH or std is None:
-        ci95, refused = few(count, ["mean", *shares])
+    if count < MIN_SAMPLES or std is None:
+        ci95, refused = too_few(count, ["mean", *shares])
     else:
         sample = Sample(count, mean, std, _skewness(values - mean), lambda place: _at(ranked, place))
         ci95, refused = intervals(sample, _memory(values, ranked, shares), shares)
@@ -68,12 +68,12 @@ def enough(count: float, share: float) -> bool:
     return count * min(share, 1 - share) >= 1 - 1e-9
 
 
-def effective(values: Array) -> float:
+def effective_size(values: Array) -> float:
     """Number of independent samples that would tell as much about the mean as these, which are in time order. Never
     more than n."""
     if len(values) < 2:
         return float(len(values))
-    found = memory(batches(values)[None], np.array([values.var()]), [0])
+    found = autocorrelation(batches(values)[None], np.array([values.var()]), [0])
     return len(values) / max(1.0, float(found.inflation[0]))
 
 
@@ -85,7 +85,7 @@ def _memory(values: Array, ranked: Array, shares: dict[str, float]) -> Autocorre
         part = np.count_nonzero(below) / len(values)
         rows.append(batches(below))
         spreads.append(part * (1 - part))
-    return memory(np.stack(rows), np.array(spreads), leaders(["mean", *shares]))
+    return autocorrelation(np.stack(rows), np.array(spreads), leaders(["mean", *shares]))
 
 
 def _skewness(centred: Array) -> float:

@@ -11,21 +11,21 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone.stats.autocorrelation import Autocorrelation, memory
+from loadstone.stats.autocorrelation import Autocorrelation, autocorrelation
 from loadstone.stats.describe import PERCENTILES, describe, enough
-from loadstone.stats.intervals import ENOUGH, Sample, few, intervals, leaders
+from loadstone.stats.intervals import MIN_SAMPLES, Sample, intervals, leaders, too_few
 from loadstone.summary import Metric
 from loadstone.units import Array
 
 # An octave has 2**10 bins of one width, at most 1/1024 = 0.098 % of any value in it (as in HdrHistogram, G. Tene).
-FINE = 10
+BIN_BITS = 10
 # From a nanosecond to twelve days, in seconds. Below is one bin, which stands for 0; above, the last one.
 LOW, HIGH = 2.0**-30, 2.0**20
 SLICES = 64
 # Excess of a slice, of what is in it, that is the rounding of a sum.
-ROUNDED = 1e-12
-HOW = f"percentiles from a histogram, within 0.1 %; intervals from {SLICES} slices of time"
-_SHIFT = 52 - FINE
+ROUNDING = 1e-12
+NOTE = f"percentiles from a histogram, within 0.1 %; intervals from {SLICES} slices of time"
+_SHIFT = 52 - BIN_BITS
 _BASE = (int(np.float64(LOW).view(np.int64)) >> _SHIFT) - 1
 BINS = (int(np.float64(HIGH).view(np.int64)) >> _SHIFT) - _BASE + 1
 
@@ -66,8 +66,8 @@ class Histogram:
         shares = {name: share for name, share in PERCENTILES.items() if enough(self._count, share)}
         std = math.sqrt(self._squares / (self._count - 1))
         filled, figures = int((self._counts.any(axis=1)).sum()), ["mean", *shares]
-        if filled < ENOUGH:
-            ci95, refused = few(filled, figures, "slices of time")
+        if filled < MIN_SAMPLES:
+            ci95, refused = too_few(filled, figures, "slices of time")
         else:
             sample = Sample(self._count, self._mean, std, ranked.skewness(self._mean), ranked.at)
             ci95, refused = intervals(sample, self._memory(ranked, shares), shares)
@@ -80,7 +80,7 @@ class Histogram:
             max=self._max,
             ci95=ci95,
             refused=refused,
-            note=HOW if note is None else f"{note}; {HOW}",
+            note=NOTE if note is None else f"{note}; {NOTE}",
             **{name.replace(".", ""): ranked.at(share * (self._count - 1)) for name, share in shares.items()},
         )
 
@@ -91,9 +91,9 @@ class Histogram:
         below, sizes = self._until(bins), self._counts.sum(axis=1, dtype=np.int64)
         parts = below.sum(axis=1) / self._count
         excess = np.vstack([self._sums - self._mean * sizes, below - parts[:, None] * sizes])
-        excess[np.abs(excess) <= ROUNDED * np.vstack([self._sums, below])] = 0.0
+        excess[np.abs(excess) <= ROUNDING * np.vstack([self._sums, below])] = 0.0
         spread = np.r_[self._squares / self._count, parts * (1 - parts)]
-        return memory(excess * math.sqrt(SLICES / self._count), spread, leaders(["mean", *shares]))
+        return autocorrelation(excess * math.sqrt(SLICES / self._count), spread, leaders(["mean", *shares]))
 
     def _until(self, bins: list[int]) -> NDArray[np.int64]:
         """How many values of each slice are in bins up to each of `bins`, which rise: a row for each of these."""
@@ -150,15 +150,15 @@ def _edges(places: NDArray[np.int64]) -> tuple[Array, Array]:
 
 
 # Values that are sorted: 80 MB with their instants, and twice as much for a moment.
-EXACT = 5_000_000
+MAX_EXACT = 5_000_000
 
 
-class Pool:
+class Accumulator:
     """`span`: instants between which all values come. `exact`: how many are kept; EXACT if not said."""
 
     def __init__(self, span: tuple[float, float], exact: int | None = None) -> None:
         self._span = span
-        self._exact = EXACT if exact is None else exact
+        self._exact = MAX_EXACT if exact is None else exact
         self._kept: list[tuple[Array, NDArray[np.int64]]] = []
         self._count = 0
         self._histogram: Histogram | None = None

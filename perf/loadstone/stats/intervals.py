@@ -10,17 +10,16 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from loadstone.stats.autocorrelation import Autocorrelation
+from loadstone.stats.distributions import NORMAL, student_t
 
 Interval = tuple[float, float]
 # Below this many samples no interval is given.
-ENOUGH = 20
+MIN_SAMPLES = 20
 # Nor below this many stretches independent of each other: with fewer, more runs have intervals, and too many of those
 # miss in which chance hides how long the series remembers (tests/bench/coverage.py).
-STRETCHES = 14
+MIN_SEGMENTS = 14
 # Whose correlation counts for all figures.
 LEADERS = ("mean", "p50", "p90")
-NORMAL = 1.959963984540054
-FEW = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
 
 
 class Sample(Struct, frozen=True):
@@ -38,9 +37,9 @@ def leaders(names: list[str]) -> list[int]:
     return [place for place, name in enumerate(names) if name in LEADERS]
 
 
-def few(count: int, names: list[str], what: str = "values") -> tuple[dict[str, Interval | None], dict[str, str]]:
+def too_few(count: int, names: list[str], what: str = "values") -> tuple[dict[str, Interval | None], dict[str, str]]:
     """What a sample of fewer than ENOUGH comes to."""
-    return dict.fromkeys(names), dict.fromkeys(names, f"{count} {what}, and an interval takes {ENOUGH}")
+    return dict.fromkeys(names), dict.fromkeys(names, f"{count} {what}, an interval needs {MIN_SAMPLES}")
 
 
 def intervals(
@@ -51,14 +50,14 @@ def intervals(
     given: dict[str, Interval | None] = {}
     refused: dict[str, str] = {}
     for place, name in enumerate(("mean", *shares)):
-        share, stretches = shares.get(name), min(float(found.stretches[place]), sample.count)
-        inflation, half = float(found.inflation[place]), student(int(found.freedom[place]))
+        share, stretches = shares.get(name), min(float(found.segments[place]), sample.count)
+        inflation, half = float(found.inflation[place]), student_t(0.975, int(found.freedom[place]))
         given[name] = None
         if why := _hangs_together(stretches, share):
             refused[name] = why
         elif share is None:
             given[name] = _rounded(mean_interval(sample, sample.count / inflation, half))
-        elif ends := quantile_places(sample.count, share, inflation, half):
+        elif ends := quantile_positions(sample.count, share, inflation, half):
             given[name] = _rounded((sample.at(ends[0]), sample.at(ends[1])))
         else:
             refused[name] = _beyond(sample.count, share, inflation, half)
@@ -76,7 +75,7 @@ def mean_interval(sample: Sample, effective: float, quantile: float) -> Interval
     return sample.mean - error * moved(quantile), sample.mean - error * moved(-quantile)
 
 
-def quantile_places(count: int, share: float, inflation: float, quantile: float) -> tuple[float, float] | None:
+def quantile_positions(count: int, share: float, inflation: float, quantile: float) -> tuple[float, float] | None:
     """Places among the ranked: as far around the percentile's own as a binomial count of so many independent values
     varies, with its skewness (Cornish & Fisher 1937). None where the sample ends before."""
     half = quantile * math.sqrt(share * (1 - share) * inflation * count)
@@ -91,28 +90,16 @@ def _rounded(interval: Interval) -> Interval:
 
 def _hangs_together(stretches: float, share: float | None) -> str | None:
     """A percentile takes a stretch beyond it, as it takes a sample beyond it to be shown at all."""
-    needed = max(STRETCHES, 0 if share is None else math.ceil(1 / min(share, 1 - share) - 1e-9))
+    needed = max(MIN_SEGMENTS, 0 if share is None else math.ceil(1 / min(share, 1 - share) - 1e-9))
     if stretches >= needed - 1e-9:
         return None
-    return f"neighbours are alike: worth {max(1, int(stretches))} independent values, and an interval takes {needed}"
+    return (
+        f"consecutive values are correlated: effective sample size {max(1, int(stretches))}, an interval needs {needed}"
+    )
 
 
 def _beyond(count: int, share: float, inflation: float, quantile: float) -> str:
     part = min(share, 1 - share)
     needed = max(count + 1, quantile**2 * (1 - part) / part * inflation)
     digits = 10 ** max(0, int(math.log10(needed)) - 1)
-    return f"{count} values, and an interval takes about {math.ceil(needed / digits) * digits}"
-
-
-def student(freedom: int) -> float:
-    """Student's t at 97.5 %: Abramowitz & Stegun, table 26.10, and from 5 degrees of freedom on the Cornish-Fisher
-    expansion 26.7.5, which is within 0.1 % there."""
-    if freedom in FEW:
-        return FEW[freedom]
-    z = NORMAL
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return z + math.fsum(term / freedom ** (order + 1) for order, term in enumerate(terms))
+    return f"{count} values, an interval needs about {math.ceil(needed / digits) * digits}"

@@ -11,18 +11,18 @@ import math
 import numpy as np
 from msgspec import Struct
 
-from loadstone.stats.autocorrelation import batches, memory
-from loadstone.stats.intervals import ENOUGH
+from loadstone.stats.autocorrelation import autocorrelation, batches
+from loadstone.stats.intervals import MIN_SAMPLES
 from loadstone.units import Array
 
-BATCH = 5
+BATCH_SIZE = 5
 # Values below which no warm-up is told from chance.
-LEAST = 100
+MIN_VALUES = 100
 # Of the series. What takes longer to settle is a drift.
-LONGEST = 0.4
+MAX_FRACTION = 0.4
 # Standard errors between what is cut off and the rest: the cut is where chance is at its greatest, so more than usual
 # are called for. tests/bench/warmup.py tells how often chance gets there.
-CERTAIN = 4.5
+CRITICAL = 4.5
 
 
 class Transient(Struct, frozen=True):
@@ -32,13 +32,13 @@ class Transient(Struct, frozen=True):
     shift: float
 
 
-def find(values: Array) -> Transient | None:
+def find_warmup(values: Array) -> Transient | None:
     """Of values in time order, which may have any tail: where is found, and tested, in their ranks."""
-    if len(values) < LEAST:
+    if len(values) < MIN_VALUES:
         return None
     ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable") / len(values)
-    length = BATCH * mser(ranks[: len(ranks) // BATCH * BATCH].reshape(-1, BATCH).mean(axis=1))
-    if not 0 < length <= LONGEST * len(values) or abs(_apart(ranks[:length], ranks[length:])) < CERTAIN:
+    length = BATCH_SIZE * mser(ranks[: len(ranks) // BATCH_SIZE * BATCH_SIZE].reshape(-1, BATCH_SIZE).mean(axis=1))
+    if not 0 < length <= MAX_FRACTION * len(values) or abs(_apart(ranks[:length], ranks[length:])) < CRITICAL:
         return None
     mean, after = float(values.mean()), float(values[length:].mean())
     return Transient(length, (mean - after) / after) if after > 0 else None
@@ -56,8 +56,8 @@ def _apart(cut: Array, rest: Array) -> float:
     """Standard errors between the means of both; 0 where that cannot be told. How the rest hangs together is looked up
     in its second half, where nothing is left of what fades."""
     late = rest[len(rest) // 2 :]
-    found = memory(batches(late)[None], np.array([late.var()]), [0])
-    if found.stretches[0] < ENOUGH:
+    found = autocorrelation(batches(late)[None], np.array([late.var()]), [0])
+    if found.segments[0] < MIN_SAMPLES:
         return 0.0
     inflation = max(1.0, float(found.inflation[0]))
     error = math.sqrt(inflation * float(rest.var()) * (1 / len(cut) + 1 / len(rest)))

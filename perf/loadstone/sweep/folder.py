@@ -15,7 +15,7 @@ from msgspec import Struct
 from loadstone import results
 from loadstone.engine import run_folder
 from loadstone.errors import DataError, UsageError
-from loadstone.report.json import indented
+from loadstone.report.json import to_json
 from loadstone.summary import Summary
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
 from loadstone.sweep.slo_search import SearchResult
@@ -84,7 +84,7 @@ def all_runs(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
 def _finished(run: Path) -> Summary | None:
     """Return the summary of a run that has ended, else None."""
     try:
-        summary = results.load_summary((run / "summary.json").read_bytes())
+        summary = results.decode_summary((run / "summary.json").read_bytes())
     except (OSError, msgspec.MsgspecError):
         return None
     return None if summary.run.get("ended") in (None, "interrupted") else summary
@@ -94,7 +94,7 @@ def count_records(run: Path) -> int:
     """Count the requests that a run has recorded, finished or not."""
     whole = run / run_folder.RECORDS
     count = 0
-    for file in [whole] if whole.exists() else run_folder.shards(run):
+    for file in [whole] if whole.exists() else run_folder.find_shards(run):
         with file.open("rb") as lines:
             while block := lines.read(_BLOCK):
                 count += block.count(b"\n")
@@ -109,4 +109,4 @@ class _SweepJson(Struct):
 
 def render(sweep: Sweep, result: SearchResult | None) -> str:
     """Return a sweep with all its summaries as JSON."""
-    return indented(_SweepJson(sweep.grid, sweep.points, result))
+    return to_json(_SweepJson(sweep.grid, sweep.points, result))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadstone.report.junit import Case, Outcome, Suite
+from loadstone.metrics.slo import Outcome
+from loadstone.report.junit import Case, Suite
 from loadstone.sweep.points import Sweep
 from loadstone.sweep.slo_search import SearchResult
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from loadstone.checks.rules import of_client
+from loadstone.checks.rules import client_faults
 from loadstone.sweep.pareto import mean, throughput
 from loadstone.sweep.points import MeasuredPoint
 from loadstone.sweep.slo_search import Range, fit
@@ -49,7 +49,7 @@ def level(point: MeasuredPoint, field: str) -> Level | None:
     """
     if not point.runs:
         return None
-    unfit = any(map(of_client, point.runs))
+    unfit = any(map(client_faults, point.runs))
     output = mean([throughput(run) or run.rates.get("qps") for run in point.runs])
     latencies = [run.metrics.get("latency") for run in point.runs]
     latency = mean([metric.mean if metric else None for metric in latencies])

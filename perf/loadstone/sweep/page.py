@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from statistics import stdev
 from typing import Any
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.config.schema import Config, flag
 from loadstone.metrics.slo import Estimate
 from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table, Tone
-from loadstone.stats.intervals import student
+from loadstone.stats.distributions import student_t
 from loadstone.summary import Summary
 from loadstone.sweep import slo_search_page
 from loadstone.sweep.grid import describe, format_value
@@ -37,7 +37,7 @@ _NAMED = 3
 
 def page(sweep: Sweep, result: SearchResult | None = None) -> Page:
     """Return a sweep as a page. `result`: of a search for objectives, which then comes first."""
-    title = plain(f"Sweep {sweep.grid.label}").strip()
+    title = one_line(f"Sweep {sweep.grid.label}").strip()
     searches = list(slo_search_page.sections(result)) if result else []
     sections = [*searches, Section("Points", [table(sweep), *_notes(sweep)]), *_charts(sweep), _settings(sweep)]
     return Page(title, slo_search_page.lead(result) if result else lead(sweep), sections)
@@ -71,7 +71,7 @@ def table(sweep: Sweep) -> Table:
     for point, pareto in zip(sweep.points, pareto_points(sweep), strict=True):
         name, errors = describe(point.settings), _rate(point, "error_rate")
         if not point.runs:
-            reason = f"failed: {plain(point.failed, 100)}" if point.failed else "not run"
+            reason = f"failed: {one_line(point.failed, 100)}" if point.failed else "not run"
             rows.append([name, *["-"] * (len(FIGURES) + 5), reason])
             continue
         rows.append(
@@ -109,7 +109,7 @@ def figure(point: MeasuredPoint, metric: str, stat: str) -> Estimate | None:
         return Estimate(middle, *(metrics[0].ci95.get(stat) or (None, None)))
     if len(values) < FEW:
         return Estimate(middle)
-    half = student(len(values) - 1) * stdev(value or 0.0 for value in values) / math.sqrt(len(values))
+    half = student_t(0.975, len(values) - 1) * stdev(value or 0.0 for value in values) / math.sqrt(len(values))
     return Estimate(middle, middle - half, middle + half)
 
 
@@ -268,7 +268,7 @@ def _over_load(lines: dict[str, list[MeasuredPoint]], load: str) -> Iterator[Cha
 
 
 def _settings(sweep: Sweep) -> Section:
-    default = Config().shown()
+    default = Config().redacted()
     rows = []
     for name in sweep.grid.varied:
         values = dict.fromkeys(format_value(point.settings.get(name)) for point in sweep.points)

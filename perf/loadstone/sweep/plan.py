@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.checks.resources import SPARE, too_many
-from loadstone.config.parse import extent
+from loadstone.checks.resources import SPARE, open_files_advice
+from loadstone.config.parse import parse_count_or_time
 from loadstone.config.schema import Config, flag
 from loadstone.errors import ConfigurationError
 from loadstone.host.client_health import open_files
@@ -80,7 +80,7 @@ def make_plan(given: Mapping[str, Any], config: Config, lists: Lists, path: Path
     if any(one.metric == slo.ATTAINMENT for one in objectives) and not config.goodput:
         raise ConfigurationError("--slo goodput>=99% needs --goodput: say what a request must meet, such as ttft:200ms")
     first = config.requests or strategies.FIRST
-    requests, seconds = extent("probe-max", given["probe_max"]) if "probe_max" in given else (0, 0.0)
+    requests, seconds = parse_count_or_time("probe-max", given["probe_max"]) if "probe_max" in given else (0, 0.0)
     max_requests = requests or max(ProbeLimits().max_requests, first)
     limits = ProbeLimits(first, max_requests, seconds or math.inf, not config.warmup)
     rule |= {"slo": given["slo"], "most": limits.max_requests, "first": limits.first_requests}
@@ -107,7 +107,7 @@ def _grid_plan(given: Mapping[str, Any], config: Config, lists: Lists) -> SweepP
     most = max((int(p.settings.get("concurrency", config.concurrency) or 0) for p in points), default=0)
     workers = config.workers if isinstance(config.workers, int) else 1
     fixed = msgspec.structs.replace(_grid(given, config, list(lists), {}), places=points)
-    return SweepPlan(fixed, next_grid_run, warning=too_many(most, open_files(), workers))
+    return SweepPlan(fixed, next_grid_run, warning=open_files_advice(most, open_files(), workers))
 
 
 def _combine(given: Mapping[str, Any], lists: Lists) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ def _grid(given: Mapping[str, Any], config: Config, varied: list[str], rule: dic
     repeat, gpus = given.get("repeat", 1), given.get("gpus")
     if repeat < 1 or (gpus is not None and gpus < 1):
         raise ConfigurationError(f"--{'repeat' if repeat < 1 else 'gpus'} takes 1 or more")
-    shared = config.shown() | {"output": None}
+    shared = config.redacted() | {"output": None}
     return Grid(label=config.label or "", config=shared, varied=varied, places=[], gpus=gpus, repeat=repeat, rule=rule)
 
 

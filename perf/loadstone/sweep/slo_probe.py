@@ -16,13 +16,13 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from loadstone.checks.rules import of_client
+from loadstone.checks.rules import client_faults
 from loadstone.metrics.columns import Columns, Requests
-from loadstone.metrics.measure import meeting, per_request
-from loadstone.metrics.saturation import Detector
-from loadstone.metrics.slo import Judgement, Objective, estimate, judge, together
-from loadstone.stats.describe import PERCENTILES, effective
-from loadstone.stats.distributions import lower, quantile, upper
+from loadstone.metrics.measure import meets_all, per_request
+from loadstone.metrics.saturation import SaturationDetector
+from loadstone.metrics.slo import Objective, Outcome, combine, estimate, judge
+from loadstone.stats.describe import PERCENTILES, effective_size
+from loadstone.stats.distributions import lower, student_t, upper
 from loadstone.summary import Summary
 from loadstone.units import S_PER_NS, Array, Mask
 
@@ -57,7 +57,7 @@ class Tally(Struct, frozen=True):
     value: float
     effective_count: float
     error: float | None = None
-    judgement: Judgement | None = None
+    judgement: Outcome | None = None
     fifths: tuple[float, ...] = ()
 
 
@@ -86,7 +86,7 @@ class ObjectiveResult(Struct, frozen=True):
     """
 
     objective: str
-    call: Judgement
+    call: Outcome
     value: float | None
     low: float | None
     high: float | None
@@ -104,7 +104,7 @@ class Probe(Struct, frozen=True):
     """
 
     load: float
-    call: Judgement
+    call: Outcome
     runs: int
     requests: int
     seconds: float
@@ -124,7 +124,7 @@ def read_evidence(columns: Columns, summary: Summary, objectives: Sequence[Objec
         seconds=seconds,
         queue_growth=queue_growth(r) if open_loop else None,
         inconclusive=_inconclusive(summary, seconds, open_loop),
-        client_doubt=next(iter(of_client(summary)), None),
+        client_doubt=next(iter(client_faults(summary)), None),
     )
 
 
@@ -140,7 +140,7 @@ def judge_load(load: float, runs: Sequence[Evidence], objectives: Sequence[Objec
     by_all = _judge_objectives(runs, objectives, risk)
     by_fit = _judge_objectives(fit, objectives, risk)
     results = [one if one.call == "met" else other for one, other in zip(by_all, by_fit, strict=True)]
-    call, why = together(result.call for result in results), None
+    call, why = combine(result.call for result in results), None
     if fit and fit[-1].queue_growth:
         call, why = "missed", fit[-1].queue_growth
     elif call == "met" and runs and (why := runs[-1].queue_growth or runs[-1].inconclusive):
@@ -152,7 +152,7 @@ def judge_load(load: float, runs: Sequence[Evidence], objectives: Sequence[Objec
         effect = "which makes responses look late: met all the same" if call == "met" else "and they do not count"
         spoiled = f"in {len(doubts)} of {len(runs)} runs the client was unfit ({doubts[-1]}), {effect}"
         why = f"{why}; {spoiled}" if why else spoiled
-    late = runs and (runs[-1].queue_growth or together(result.call for result in by_all) == "missed")
+    late = runs and (runs[-1].queue_growth or combine(result.call for result in by_all) == "missed")
     return Probe(
         load=load,
         call=call,
@@ -195,12 +195,12 @@ def queue_growth(r: Requests) -> str | None:
     order = np.argsort(at)
     at, waits = at[order], waits[order]
     edges = np.linspace(sent[0], sent[-1], LOOKS + 1)
-    scale, detector = LOOKS / ((sent[-1] - sent[0]) * S_PER_NS), Detector()
+    scale, detector = LOOKS / ((sent[-1] - sent[0]) * S_PER_NS), SaturationDetector()
     for number, (begin, end) in enumerate(pairwise(edges), 1):
         for wait in waits[np.searchsorted(at, begin, "right") : np.searchsorted(at, end, "right")].tolist():
-            detector.first(wait * scale)
+            detector.add_ttft(wait * scale)
         sent_so_far = int(np.searchsorted(sent, end, "right"))
-        detector.look(float(number), sent_so_far, sent_so_far - int(np.searchsorted(ends, end, "right")))
+        detector.observe(float(number), sent_so_far, sent_so_far - int(np.searchsorted(ends, end, "right")))
     verdict = detector.verdict()
     if verdict is None:
         return None
@@ -248,7 +248,7 @@ def _violations(columns: Columns, summary: Summary, objective: Objective) -> tup
     if objective.metric == "attainment":
         # None where it is unknown for some requests whether they meet the objectives of --goodput.
         slos: dict[str, float] = (summary.run.get("config") or {}).get("goodput") or {}
-        met = meeting(r, slos, r.measured & r.ok)
+        met = meets_all(r, slos, r.measured & r.ok)
         return None if met is None else ~met[rows], np.zeros(0)
     if objective.metric not in values or objective.figure not in PERCENTILES:
         return None, np.zeros(0)
@@ -261,10 +261,10 @@ def _count(violations: Mask, values: Array, objective: Objective) -> Tally:
     """Return the tally of a fraction. With few violations, the slowest tenth shows how far requests are correlated."""
     if not len(violations):
         return Tally(0, 0.0, 0.0)
-    count = effective(violations.astype(np.float64))
+    count = effective_size(violations.astype(np.float64))
     answered = values[np.isfinite(values)]
     if len(answered) >= LOOKS:
-        count = min(count, effective((answered > np.quantile(answered, 0.9)).astype(np.float64)))
+        count = min(count, effective_size((answered > np.quantile(answered, 0.9)).astype(np.float64)))
     fifths = percentile_by_fifths(values, PERCENTILES[objective.figure]) if len(values) else ()
     return Tally(len(violations), float(violations.mean()), count, fifths=fifths)
 
@@ -301,7 +301,7 @@ def _judge_objective(objective: Objective, tallies: Sequence[Tally], risk: float
 def _by_interval(
     objective: Objective, value: float, low: float, high: float, limit: float, share: bool
 ) -> ObjectiveResult:
-    call: Judgement = "met" if high <= limit else "missed" if low > limit else "unresolved"
+    call: Outcome = "met" if high <= limit else "missed" if low > limit else "unresolved"
     return ObjectiveResult(str(objective), call, value, low, high, limit, share)
 
 
@@ -322,7 +322,7 @@ def percentile_by_fifths(values: Array, fraction: float) -> tuple[float, ...]:
     return tuple(float(np.quantile(fifth, fraction, method="higher")) for fifth in np.array_split(values, FIFTHS))
 
 
-def judge_by_fifths(figures: Sequence[float], limit: float, risk: float) -> Judgement:
+def judge_by_fifths(figures: Sequence[float], limit: float, risk: float) -> Outcome:
     """Judge an objective by the percentiles of the fifths of all runs, where they are far from the limit.
 
     A run that is too short for the interval of a fraction can still be clear: if the percentile of every fifth is
@@ -342,4 +342,4 @@ def judge_by_fifths(figures: Sequence[float], limit: float, risk: float) -> Judg
 
 def _differs(figures: Sequence[float], limit: float, risk: float) -> bool:
     error = float(np.std(figures, ddof=1)) / math.sqrt(len(figures))
-    return abs(limit - float(np.mean(figures))) > quantile(1 - risk, len(figures) - 1) * error
+    return abs(limit - float(np.mean(figures))) > student_t(1 - risk, len(figures) - 1) * error

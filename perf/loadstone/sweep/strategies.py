@@ -135,7 +135,7 @@ class SloSearch:
         return probes
 
     def _evidence_of(self, run: Path) -> Evidence:
-        summary, columns = results.load(run)
+        summary, columns = results.read_summary_and_columns(run)
         return slo_probe.read_evidence(columns, summary, self.objectives)
 
     def _next_run(self, settings: Mapping[str, Any], probes: Sequence[Probe]) -> NextRun | None:

@@ -6,8 +6,6 @@ lack the arrays of --save-detailed.
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from loadstone.errors import ConfigurationError, DataError
 from loadstone.report.exports import vllm
 from loadstone.sweep.folder import finished_runs, read_sweep
 from loadstone.sweep.points import SweepPoint
+from loadstone.text import write_rows
 
 # vLLM's names of the settings that a sweep varies most; others keep the names they have here.
 NAMES = {"concurrency": "max_concurrency", "rate": "request_rate", "requests": "num_prompts"}
@@ -65,11 +64,7 @@ def folder_name(point: SweepPoint) -> str:
 def table(runs: list[dict[str, Any]]) -> str:
     """Return CSV as pandas writes records: numbered rows, a column for each key that any run has."""
     columns = list(dict.fromkeys(key for run in runs for key in run))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["", *columns])
-    writer.writerows([number, *(run.get(name) for name in columns)] for number, run in enumerate(runs))
-    return text.getvalue()
+    return write_rows(["", *columns], ([number, *map(run.get, columns)] for number, run in enumerate(runs)))
 
 
 def _overrides(point: SweepPoint) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from loadstone.records import Failure, Stamper
+from loadstone.records import ArrivalClock, Failure
 
 Clock = Callable[[], int]
 Sink = Callable[[bytes, int], None]
@@ -24,13 +24,13 @@ Headers = tuple[tuple[str, str], ...]
 
 class Request(Struct, frozen=True):
     """One HTTP request; `path` includes the query. Host, Content-Length and Accept-Encoding are the transport's.
-    `headers` are those that many requests share, `own` those of this one alone."""
+    `headers` are those that many requests share, `own_headers` those of this one alone."""
 
     method: str
     path: str
     headers: Headers = ()
     body: bytes = b""
-    own: Headers = ()
+    own_headers: Headers = ()
 
 
 class Target(Struct, frozen=True):
@@ -49,7 +49,7 @@ class Options(Struct, frozen=True):
     clock: Clock
     connect_timeout: float = 30.0
     tls: ssl.SSLContext | None = None
-    arrivals: Stamper = "user"
+    arrival_clock: ArrivalClock = "user"
 
 
 class Exchange:
@@ -68,8 +68,8 @@ class Exchange:
         "end",
         "first_byte",
         "headers",
-        "lost",
         "reads",
+        "resend_delay",
         "resent",
         "sent",
         "sink",
@@ -84,10 +84,10 @@ class Exchange:
         self.end: int | None = None
         self.status: int | None = None
         self.headers: list[tuple[bytes, bytes]] = []
-        self.clock: Stamper = "user"
+        self.clock: ArrivalClock = "user"
         self.reads = 0
         self.resent = 0
-        self.lost = 0
+        self.resend_delay = 0
 
     def header(self, name: bytes) -> bytes | None:
         """Value of a response header by its lower-case name."""

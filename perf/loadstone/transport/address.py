@@ -14,7 +14,7 @@ _PORTS = {"http": 80, "https": 443}
 _PATH = "/%?:@!$&'()*+,;=-._~"
 
 
-def locate(url: str) -> tuple[Target, str]:
+def parse_url(url: str) -> tuple[Target, str]:
     """Target and path of `http://host[:port][/path]`, `https://...`, `unix:/path.sock` or `http+unix://%2Fpath.sock/v1`."""
     try:
         parts = urlsplit(url)
@@ -41,7 +41,7 @@ def _tcp(parts: SplitResult) -> Target:
     return Target(parts.hostname, parts.port or _PORTS[parts.scheme], secure=parts.scheme == "https")
 
 
-def path_at(base: str, path: str) -> str:
+def join_path(base: str, path: str) -> str:
     """Where an API's path lies under the URL's: that may be empty, a prefix, end in /v1 (Gemini's in
     /v1beta/openai), or be the whole path."""
     base, mark, query = base.partition("?")
@@ -54,7 +54,7 @@ def path_at(base: str, path: str) -> str:
     return full + mark + query
 
 
-def sibling(base: str, api_path: str, other: str) -> str:
+def sibling_path(base: str, api_path: str, other: str) -> str:
     """The path of another service (`/v1/models`) beside the API's, under the same URL."""
     prefix, mark, query = base.partition("?")
-    return path_at(prefix.removesuffix(api_path), other) + mark + query
+    return join_path(prefix.removesuffix(api_path), other) + mark + query

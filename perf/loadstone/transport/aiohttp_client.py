@@ -31,16 +31,16 @@ from loadstone.transport import Clock, Exchange, Options, Request, Target, Trans
 from loadstone.transport.common import (
     AGENT,
     connect_failure,
-    connect_timeout,
+    connect_timeout_failure,
+    connection_lost_failure,
+    display_address,
     host_header,
-    lost,
-    place,
-    raced,
-    round_trip,
+    is_keep_alive_race,
+    shortest_round_trip,
 )
 
 READ_BUFFER = 2**22
-LONGEST_LINE = 2**16
+MAX_LINE = 2**16
 KEEP_IDLE = 3600.0
 # Bytes. aiohttp warns of larger bodies, unless they come as a file, which it sends in pieces.
 LARGE_BODY = 2**20
@@ -63,7 +63,7 @@ class Aiohttp:
     async def exchange(self, request: Request, exchange: Exchange) -> None:
         """Send, and return when the response is complete. Raises TransportError.
 
-        A request is sent again, on a new connection, only after a keep-alive race (`http.raced`).
+        A request is sent again, on a new connection, only after a keep-alive race (`http.is_keep_alive_race`).
         """
         self._session = self._session or self._open()
         try:
@@ -79,7 +79,7 @@ class Aiohttp:
                     if exchange.sent is None:  # no connection for it: the first send was the only one
                         exchange.sent = first
                     elif first is not None:
-                        exchange.resent, exchange.lost = 1, again - first
+                        exchange.resent, exchange.resend_delay = 1, again - first
 
     async def close(self) -> None:
         """Close every connection."""
@@ -103,14 +103,14 @@ class Aiohttp:
 
     def _raced(self, tap: _Tap) -> bool:
         closed = self._options.clock() if tap.lost_at is None else tap.lost_at
-        return raced(tap.exchange.sent, closed, self._round_trip)
+        return is_keep_alive_race(tap.exchange.sent, closed, self._round_trip)
 
     async def _send(self, session: aiohttp.ClientSession, request: Request) -> aiohttp.ClientResponse:
         large = len(request.body) > LARGE_BODY
         return await session.request(
             request.method,
             URL(self._origin + request.path, encoded=True),
-            headers=CIMultiDict((*request.headers, *request.own)),
+            headers=CIMultiDict((*request.headers, *request.own_headers)),
             data=io.BytesIO(request.body) if large else request.body or None,
             allow_redirects=False,
             proxy=self._proxy,
@@ -118,11 +118,11 @@ class Aiohttp:
 
     def _failure(self, exc: Exception, tap: _Tap) -> Failure:
         if isinstance(exc, _Lost):
-            return lost(before_answer=not tap.answered, reset=exc.reset)
+            return connection_lost_failure(before_answer=not tap.answered, reset=exc.reset)
         if isinstance(exc, aiohttp.ConnectionTimeoutError):
-            return connect_timeout(self._options.connect_timeout)
+            return connect_timeout_failure(self._options.connect_timeout)
         named = next((failure for kind, failure in _FAILURES if isinstance(exc, kind)), None)
-        return named(exc, self._target) if named else Failure("connect", f"{place(self._target)}: {exc}")
+        return named(exc, self._target) if named else Failure("connect", f"{display_address(self._target)}: {exc}")
 
     def _open(self) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
@@ -134,8 +134,8 @@ class Aiohttp:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             read_bufsize=READ_BUFFER,
-            max_line_size=LONGEST_LINE,
-            max_field_size=LONGEST_LINE,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
             response_class=_Response,
             trace_configs=[_trace()],
         )
@@ -210,7 +210,7 @@ class _Tap(asyncio.Protocol):
             self._transport.set_protocol(self)
             sock = None if self.reused else self._transport.get_extra_info("socket")
             if sock is not None and sock.fileno() >= 0:
-                self.round_trip = round_trip(sock.fileno())
+                self.round_trip = shortest_round_trip(sock.fileno())
 
     async def follow(self, response: aiohttp.ClientResponse) -> None:
         """Hand on the body to its end; what came with the head has its stamp. Raises what broke it."""
@@ -368,5 +368,5 @@ _FAILURES: tuple[tuple[type[Exception], Callable[[Any, Target], Failure]], ...] 
     (aiohttp.ClientProxyConnectionError, _no_proxy),
     (aiohttp.ClientConnectorCertificateError, lambda exc, target: connect_failure(exc.certificate_error, target)),
     (aiohttp.ClientConnectorError, lambda exc, target: connect_failure(exc.os_error, target)),
-    (aiohttp.ClientConnectionError, lambda *_: lost(before_answer=True, reset=True)),
+    (aiohttp.ClientConnectionError, lambda *_: connection_lost_failure(before_answer=True, reset=True)),
 )

@@ -11,7 +11,7 @@ import socket
 import ssl
 import struct
 
-from loadstone.records import Failure
+from loadstone.records import NO_FREE_PORT, TOO_MANY_FILES, Failure
 from loadstone.transport import Target
 from loadstone.version import __version__
 
@@ -34,14 +34,14 @@ _REASONS = {
     errno.EHOSTUNREACH: "no route to the host",
     errno.ENETUNREACH: "network unreachable",
     errno.ENOENT: "no such socket",
-    errno.EMFILE: "too many open files; raise the limit with ulimit -n",
-    errno.ENFILE: "too many open files on this machine",
-    errno.EADDRNOTAVAIL: "no local port is free; use more client addresses or fewer connections",
+    errno.EMFILE: f"{TOO_MANY_FILES}; raise the limit with ulimit -n",
+    errno.ENFILE: f"{TOO_MANY_FILES} on this machine",
+    errno.EADDRNOTAVAIL: f"{NO_FREE_PORT}; use more client addresses or fewer connections",
     errno.EACCES: "permission denied",
 }
 
 
-def place(target: Target) -> str:
+def display_address(target: Target) -> str:
     """`host:port` as messages and the Host header show it; the path of a unix socket."""
     if target.unix is not None:
         return target.unix
@@ -53,20 +53,20 @@ def host_header(target: Target) -> str:
     """RFC 9110, 7.2: the port is left out where it is the scheme's own."""
     if target.unix is not None:
         return "localhost"
-    full = place(target)
+    full = display_address(target)
     return full.rpartition(":")[0] if target.port == (443 if target.secure else 80) else full
 
 
 def connect_failure(exc: OSError, target: Target) -> Failure:
     """The failure behind an exception that was raised while a connection was opened."""
     if isinstance(exc, ssl.SSLError):
-        return Failure("tls", f"TLS with {place(target)} failed: {_ssl_reason(exc)}")
+        return Failure("tls", f"TLS with {display_address(target)} failed: {_ssl_reason(exc)}")
     if isinstance(exc, socket.gaierror):
         return Failure("connect", f"the host name {target.host} does not resolve: {exc.strerror or exc}")
     reason = _REASONS.get(exc.errno or 0) or exc.strerror or str(exc) or type(exc).__name__
     if target.secure and isinstance(exc, ConnectionError) and exc.errno != errno.ECONNREFUSED:
-        return Failure("tls", f"TLS with {place(target)} failed: {reason}")
-    return Failure("connect", f"{place(target)}: {reason}")
+        return Failure("tls", f"TLS with {display_address(target)} failed: {reason}")
+    return Failure("connect", f"{display_address(target)}: {reason}")
 
 
 def _ssl_reason(exc: ssl.SSLError) -> str:
@@ -77,11 +77,11 @@ def _ssl_reason(exc: ssl.SSLError) -> str:
     return reason + hint
 
 
-def connect_timeout(seconds: float) -> Failure:
+def connect_timeout_failure(seconds: float) -> Failure:
     return Failure("timeout", f"no connection after {seconds:g} s (--connect-timeout)")
 
 
-def lost(before_answer: bool, reset: bool) -> Failure:
+def connection_lost_failure(before_answer: bool, reset: bool) -> Failure:
     """A connection that went away: before any byte of the answer, or inside it."""
     how = "connection reset by the server" if reset else "the server closed the connection"
     if before_answer:
@@ -89,7 +89,7 @@ def lost(before_answer: bool, reset: bool) -> Failure:
     return Failure("truncated", f"{how} inside the answer")
 
 
-def raced(sent: int | None, closed: int, round_trip: int) -> bool:
+def is_keep_alive_race(sent: int | None, closed: int, round_trip: int) -> bool:
     """Return True if the server cannot have read a request whose reused connection it closed without an answer.
 
     sent, closed: ns, when the request was sent (None: not a byte of it was) and when the client saw the close.
@@ -98,7 +98,7 @@ def raced(sent: int | None, closed: int, round_trip: int) -> bool:
     return sent is None or closed - sent <= round_trip + KEEP_ALIVE_RACE
 
 
-def round_trip(fd: int) -> int:
+def shortest_round_trip(fd: int) -> int:
     """Return the shortest round trip of a TCP connection in ns by the kernel's account, which no lag of this program
     lengthens. Return 0 if the kernel has none: unix sockets, other systems than Linux."""
     try:

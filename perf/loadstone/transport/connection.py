@@ -14,9 +14,9 @@ from typing import cast
 
 import httptools
 
-from loadstone.records import Failure, Stamper
+from loadstone.records import ArrivalClock, Failure
 from loadstone.transport import Exchange, TransportError
-from loadstone.transport.common import lost, raced, round_trip
+from loadstone.transport.common import connection_lost_failure, is_keep_alive_race, shortest_round_trip
 from loadstone.transport.kernel_socket import KernelSocketTransport
 
 
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._waiter: asyncio.Future[bool] | None = None
         self._at = 0
-        self._by: Stamper = "user"
+        self._by: ArrivalClock = "user"
         self._pipe: KernelSocketTransport | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._answered = False
@@ -74,10 +74,10 @@ class Connection(asyncio.Protocol):
     def usable(self) -> bool:
         """Return True if a request may be sent on it. A close that waits in the socket is noticed first."""
         if self._pipe is not None:
-            self._pipe.readable()
+            self._pipe.on_readable()
         return not self._transport.is_closing()
 
-    async def carry(self, payload: bytes, exchange: Exchange) -> bool:
+    async def send(self, payload: bytes, exchange: Exchange) -> bool:
         """Send and wait for the answer. False: the connection was gone before a byte of it came; `raced` then says
         whether that was so soon that the server cannot have read the request."""
         self._exchange, self._answered, self._complete, self._surplus = exchange, False, False, False
@@ -91,10 +91,10 @@ class Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             if self._waiter is waiter:  # else the answer was complete, and the connection is somebody else's by now
                 self._exchange = self._waiter = None
-                self.drop()
+                self.close()
             raise
 
-    def drop(self) -> asyncio.Future[None]:
+    def close(self) -> asyncio.Future[None]:
         """Close at once; the future is done when the socket is closed."""
         self._transport.abort()
         return self._closed
@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
         plain = transport.get_extra_info("sslcontext") is None and sys.platform != "win32"
         fd = transport.get_extra_info("socket").fileno()
         self._fd = fd if plain else -1
-        self._round_trip = round_trip(fd)
+        self._round_trip = shortest_round_trip(fd)
 
     def _send(self, payload: bytes, exchange: Exchange) -> None:
         """Past the event loop's own write queue where that is possible: uvloop would send at the end of its round,
@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
         elif garbage is not None:
             self._fail(garbage)
 
-    def unstamped(self) -> None:
+    def mark_unstamped(self) -> None:
         """The kernel has no stamp for the read that follows: what comes of this answer is not by its clock alone."""
         self._by = "user"
         if self._exchange is not None:
@@ -177,14 +177,14 @@ class Connection(asyncio.Protocol):
             return
         if not self._answered:
             sent = None if self._unsendable else self._exchange.sent
-            self.raced = raced(sent, self._clock(), self._round_trip)
+            self.raced = is_keep_alive_race(sent, self._clock(), self._round_trip)
             self._release(False)
         elif exc is None and self._ends_at_close():
             self._at, self._reusable = self._clock(), False
-            self.unstamped()
+            self.mark_unstamped()
             self._finish()
         else:
-            self._fail(TransportError(lost(before_answer=False, reset=self.was_reset)))
+            self._fail(TransportError(connection_lost_failure(before_answer=False, reset=self.was_reset)))
 
     def on_message_begin(self) -> None:
         """A second answer to one request is nobody's: the connection cannot be trusted any more."""
@@ -220,19 +220,19 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         exchange = self._exchange
         if exchange is None:
-            self.drop()
+            self.close()
             return
         exchange.end = self._at
         sent_whole = not self._transport.get_write_buffer_size()
         if self._reusable and sent_whole and not self._surplus and not self._transport.is_closing():
             self._idle.append(self)
         else:
-            self.drop()
+            self.close()
         self._release(True)
 
     def _fail(self, exc: Exception) -> None:
         waiter, self._exchange, self._waiter = self._waiter, None, None
-        self.drop()
+        self.close()
         if waiter is not None and not waiter.done():
             waiter.set_exception(exc)
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Literal
 
 from loadstone.errors import UsageError
-from loadstone.records import Stamper
+from loadstone.records import ArrivalClock
 from loadstone.transport import Options, Target, Transport, kernel_timestamps
 
 TRANSPORTS = {
@@ -23,14 +23,14 @@ def open_transport(name: str, target: Target, options: Options) -> Transport:
     return transport
 
 
-def stamper(asked: Literal["auto", "kernel", "user"], name: str, target: Target) -> Stamper:
+def choose_arrival_clock(requested: Literal["auto", "kernel", "user"], name: str, target: Target) -> ArrivalClock:
     """Whose clock stamps arrivals over this transport. Raises UsageError where the kernel's was asked for in vain."""
-    if asked == "user":
+    if requested == "user":
         return "user"
     reason = _without_stamps(name, target)
     if reason is None:
         return "kernel"
-    if asked == "kernel":
+    if requested == "kernel":
         raise UsageError(f"--clock kernel cannot be had {reason}; leave it out, or say --clock user")
     return "user"
 

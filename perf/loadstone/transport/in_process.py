@@ -20,22 +20,22 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.errors import UsageError
-from loadstone.plugins import part
+from loadstone.plugins import load_object
 from loadstone.transport import Clock, Exchange, Request
 
 # Models that ship, by the name before a colon.
-OWN = {"dummy": "loadstone.transport.in_process:DummyModel"}
+BUILT_IN = {"dummy": "loadstone.transport.in_process:DummyModel"}
 # Rounds of the event loop in which requests that are on their way may join a batch: its slots come free together.
-ROUNDS = 5
+BATCH_ROUNDS = 5
 _FORM = "a dict with choices, each with a message"
 _NOT_SETTINGS = ("model", "messages", "prompt", "stream", "stream_options")
 Predict = Callable[..., Any]
 
 
-def made(name: str, config: dict[str, Any]) -> object:
+def load_model(name: str, config: dict[str, Any]) -> object:
     """The model of `--model`: `FILE.py:CLASS` or `dummy`. A class is made with `config` if it takes anything. Raises
     UsageError."""
-    found = part("loadstone.models", name if ".py:" in name else name.partition(":")[0], OWN, "--model")
+    found = load_object("loadstone.models", name if ".py:" in name else name.partition(":")[0], BUILT_IN, "--model")
     try:
         return _made(found, {"model_id": name, **config}) if isinstance(found, type) else found
     except Exception as exc:  # somebody else's code may raise anything
@@ -168,7 +168,7 @@ class InProcessModel:
     async def _work(self) -> None:
         """Batch after batch while anything waits: a class that is not async is asked one thing at a time."""
         while True:
-            for _ in range(ROUNDS if self._size > 1 else 0):
+            for _ in range(BATCH_ROUNDS if self._size > 1 else 0):
                 await asyncio.sleep(0)
             batch = self._batch()
             if not batch:
@@ -210,7 +210,7 @@ class InProcessModel:
 
         def call() -> Any:
             given = _fitting(self._predict, {"origin_inputs": bodies, "infer_cfg": settings})
-            return self._predict([item(body) for body in bodies], **given)
+            return self._predict([to_item(body) for body in bodies], **given)
 
         answers = call() if self._concurrent else await self._calls.make(call)
         return await answers if isinstance(answers, Awaitable) else answers
@@ -231,7 +231,7 @@ def _shown(answer: Any) -> str:
         return type(answer).__name__
 
 
-def item(body: dict[str, Any]) -> dict[str, Any]:
+def to_item(body: dict[str, Any]) -> dict[str, Any]:
     """A request as the contract has it: its messages, or its text as `data`."""
     if "messages" in body:
         return {"messages": body["messages"]}

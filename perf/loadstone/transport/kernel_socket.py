@@ -13,7 +13,13 @@ import sys
 from typing import Any, Protocol
 
 from loadstone.transport import Clock
-from loadstone.transport.kernel_timestamps import SPACE, Converter, enable, keep, stamp_of
+from loadstone.transport.kernel_timestamps import (
+    ANCILLARY_SIZE,
+    ClockConverter,
+    enable_timestamps,
+    keep_timestamping,
+    read_timestamp,
+)
 
 # Family and address, as `getaddrinfo` gives them.
 Address = tuple[int, tuple[Any, ...]]
@@ -27,7 +33,7 @@ class Receiver(Protocol):
 
     def data_received(self, data: memoryview, at: int) -> None: ...
 
-    def unstamped(self) -> None:
+    def mark_unstamped(self) -> None:
         """What follows was stamped by the run's clock, as the kernel gave no stamp."""
 
     def connection_lost(self, exc: Exception | None) -> None: ...
@@ -49,13 +55,13 @@ class SocketWatcher:
         loop.add_reader(self._epoll.fileno(), self._ready)
 
     def add(self, fd: int, pipe: KernelSocketTransport) -> None:
-        """Call its `readable`, also for errors, until it is removed."""
+        """Call its `on_readable`, also for errors, until it is removed."""
         self._epoll.register(fd, IN)
         self._pipes[fd] = pipe
 
-    def writing(self, fd: int, wanted: bool) -> None:
-        """Whether to call its `writable` too."""
-        self._epoll.modify(fd, IN | OUT if wanted else IN)
+    def set_writing(self, fd: int, enabled: bool) -> None:
+        """Whether to call its `on_writable` too."""
+        self._epoll.modify(fd, IN | OUT if enabled else IN)
 
     def remove(self, fd: int) -> None:
         """Before the socket is closed."""
@@ -73,28 +79,28 @@ class SocketWatcher:
         for fd, events in self._epoll.poll(0):
             pipe = pipes.get(fd)  # one called before may have closed it
             if pipe is not None and events != OUT:
-                pipe.readable()  # first: sending to a server that answered and has gone would fail, its answer be lost
+                pipe.on_readable()  # first: sending to a server that has gone would fail and lose its answer
             if pipe is not None and events & OUT:
-                pipe.writable()
+                pipe.on_writable()
 
 
-class TimestampedSocket:
+class KernelTimestamping:
     """What all connections of a run share: the clocks, and the buffer that one read after the other fills."""
 
     def __init__(self, clock: Clock) -> None:
-        self._keeper = keep()
+        self._keeper = keep_timestamping()
         self._watch: SocketWatcher | None = None
         self.clock = clock
-        self.converter = Converter(clock)
+        self.converter = ClockConverter(clock)
         self.buffer = memoryview(bytearray(LARGEST_READ))
 
-    async def dial(self, address: Address, receiver: Receiver) -> None:
+    async def connect(self, address: Address, receiver: Receiver) -> None:
         """Connect. Raises OSError."""
         loop, sock = asyncio.get_running_loop(), socket.socket(address[0], socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            enable(sock)
+            enable_timestamps(sock)
             await loop.sock_connect(sock, address[1])
             self._watch = self._watch or SocketWatcher(loop)
             pipe = KernelSocketTransport(loop, sock, receiver, self, self._watch)
@@ -119,7 +125,7 @@ class KernelSocketTransport(asyncio.Transport):
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         receiver: Receiver,
-        stamping: TimestampedSocket,
+        stamping: KernelTimestamping,
         watch: SocketWatcher,
     ) -> None:
         self.floor = 0
@@ -127,7 +133,7 @@ class KernelSocketTransport(asyncio.Transport):
         self._sock = sock
         self._receiver = receiver
         self._clock = stamping.clock
-        self._arrival = stamping.converter.arrival
+        self._arrival = stamping.converter.to_run_clock
         self._buffer = stamping.buffer
         self._buffers = (stamping.buffer,)
         self._receive = sock.recvmsg_into
@@ -136,13 +142,13 @@ class KernelSocketTransport(asyncio.Transport):
         self._watch = watch
         watch.add(sock.fileno(), self)
 
-    def readable(self) -> None:
+    def on_readable(self) -> None:
         """One read a round: it takes all that is there."""
         if self._closing:
             return
         now = self._clock()
         try:
-            size, control, _, _ = self._receive(self._buffers, SPACE)
+            size, control, _, _ = self._receive(self._buffers, ANCILLARY_SIZE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
@@ -151,10 +157,10 @@ class KernelSocketTransport(asyncio.Transport):
         if not size:
             self._end(None)
             return
-        stamp = stamp_of(control)
+        stamp = read_timestamp(control)
         at = None if stamp is None else self._arrival(stamp, self.floor, now)
         if at is None:
-            self._receiver.unstamped()
+            self._receiver.mark_unstamped()
             at = now
         self.floor = at
         self._receiver.data_received(self._buffer[:size], at)
@@ -163,9 +169,9 @@ class KernelSocketTransport(asyncio.Transport):
         """Send as the socket takes it."""
         if not self._closing:
             self._unsent += data
-            self._watch.writing(self._sock.fileno(), True)
+            self._watch.set_writing(self._sock.fileno(), True)
 
-    def writable(self) -> None:
+    def on_writable(self) -> None:
         """Send what the socket takes by now."""
         if self._closing:
             return
@@ -178,7 +184,7 @@ class KernelSocketTransport(asyncio.Transport):
             return
         del self._unsent[:sent]
         if not self._unsent:
-            self._watch.writing(self._sock.fileno(), False)
+            self._watch.set_writing(self._sock.fileno(), False)
 
     def get_write_buffer_size(self) -> int:
         """Bytes not yet sent."""

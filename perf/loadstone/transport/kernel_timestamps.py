@@ -21,19 +21,19 @@ from loadstone.units import NS_PER_S
 SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 # Bytes of ancillary data that a read of one stamp needs.
-SPACE = socket.CMSG_SPACE(_TIMESPEC.size) if sys.platform != "win32" else 0
-REFRESH = NS_PER_S // 10
-TRIES = 3
+ANCILLARY_SIZE = socket.CMSG_SPACE(_TIMESPEC.size) if sys.platform != "win32" else 0
+REFRESH_INTERVAL = NS_PER_S // 10
+READINGS = 3
 
 Ancillary = Sequence[tuple[int, int, bytes]]
 
 
-class Converter:
+class ClockConverter:
     """Stamps of the wall clock, in ns of the run's clock.
 
-    `offset` is wall clock minus run's clock. It is measured again when it is older than `REFRESH`, and changed only
-    when the measurement contradicts it: a drift of d is followed to within d * REFRESH and half of the measurement's
-    uncertainty, without jitter.
+    offset: ns, wall clock minus run's clock. It is measured again when it is older than `REFRESH_INTERVAL`, and changed
+        only if the measurement contradicts it. So it follows a drift of d to within d * REFRESH_INTERVAL plus half of
+        the measurement's uncertainty, without jitter.
     """
 
     __slots__ = ("_clock", "_due", "_wall", "offset")
@@ -43,9 +43,9 @@ class Converter:
         self._wall = wall
         least, most = self._bounds()
         self.offset = (least + most) // 2
-        self._due = clock() + REFRESH
+        self._due = clock() + REFRESH_INTERVAL
 
-    def arrival(self, stamp: int, floor: int, now: int) -> int | None:
+    def to_run_clock(self, stamp: int, floor: int, now: int) -> int | None:
         """When the bytes of a read that began at `now` arrived; None for a stamp that cannot be true.
 
         They arrived neither before `floor`, nor after they were read. A stamp that says otherwise tells of a wall clock
@@ -64,19 +64,19 @@ class Converter:
         least, most = self._bounds()
         if not least <= self.offset <= most:
             self.offset = (least + most) // 2
-        self._due = self._clock() + REFRESH
+        self._due = self._clock() + REFRESH_INTERVAL
 
     def _bounds(self) -> tuple[int, int]:
         """The offset is between these: the tightest of a few readings of one clock between two of the other."""
         found = []
-        for _ in range(TRIES):
+        for _ in range(READINGS):
             before, wall, after = self._clock(), self._wall(), self._clock()
             found.append((after - before, wall - after, wall - before))
         _, least, most = min(found)
         return least, most
 
 
-def stamp_of(control: Ancillary) -> int | None:
+def read_timestamp(control: Ancillary) -> int | None:
     """The kernel's stamp of a read, ns of the wall clock; None where it gave none."""
     if not control:
         return None
@@ -84,17 +84,17 @@ def stamp_of(control: Ancillary) -> int | None:
     return int(seconds * NS_PER_S + nanoseconds)
 
 
-def enable(sock: socket.socket) -> None:
+def enable_timestamps(sock: socket.socket) -> None:
     """Have reads of this socket tell their stamps. Raises OSError."""
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
 
-def keep() -> socket.socket:
+def keep_timestamping() -> socket.socket:
     """A socket that keeps the kernel stamping until it is closed. The kernel begins with the first socket that asks,
     some time later, and ends with the last: without this, a server that closes each connection is seldom stamped."""
     keeper = socket.socket(type=socket.SOCK_DGRAM)
     with suppress(OSError):  # then reads have no stamps, and the records say so
-        enable(keeper)
+        enable_timestamps(keeper)
     return keeper
 
 
@@ -104,12 +104,12 @@ def available() -> bool:
     if sys.platform != "linux":
         return False
     with suppress(OSError, struct.error), socket.socket(type=socket.SOCK_DGRAM) as probe:
-        enable(probe)
+        enable_timestamps(probe)
         probe.settimeout(1.0)
         probe.bind(("127.0.0.1", 0))
         probe.connect(probe.getsockname())
         began = time.time_ns()
         probe.send(b"?")
-        stamp = stamp_of(probe.recvmsg(1, SPACE)[1])
+        stamp = read_timestamp(probe.recvmsg(1, ANCILLARY_SIZE)[1])
         return stamp is not None and began <= stamp <= time.time_ns()
     return False

@@ -11,12 +11,18 @@ import socket
 import ssl
 
 from loadstone.transport import Exchange, Headers, Options, Request, Target, TransportError
-from loadstone.transport.common import AGENT, connect_failure, connect_timeout, host_header, lost
+from loadstone.transport.common import (
+    AGENT,
+    connect_failure,
+    connect_timeout_failure,
+    connection_lost_failure,
+    host_header,
+)
 from loadstone.transport.connection import Connection
-from loadstone.transport.kernel_socket import Address, TimestampedSocket
+from loadstone.transport.kernel_socket import Address, KernelTimestamping
 
 # Seconds to wait for closed connections: uvloop does not tell of one whose opening was cancelled as it succeeded.
-CLOSING = 1.0
+CLOSE_TIMEOUT = 1.0
 
 
 class Wire:
@@ -26,8 +32,8 @@ class Wire:
         self._target = target
         self._options = options
         self._tls = (options.tls or ssl.create_default_context()) if target.secure else None
-        stamped = options.arrivals == "kernel" and self._tls is None and target.unix is None
-        self._stamping = TimestampedSocket(options.clock) if stamped else None
+        stamped = options.arrival_clock == "kernel" and self._tls is None and target.unix is None
+        self._stamping = KernelTimestamping(options.clock) if stamped else None
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._heads: dict[tuple[str, str, Headers], bytes] = {}
@@ -42,25 +48,25 @@ class Wire:
         connection = self._pooled()
         if connection is not None:
             exchange.connect = 0
-            if await connection.carry(payload, exchange):
+            if await connection.send(payload, exchange):
                 return
             if not connection.raced or exchange.sent is None:
-                raise TransportError(lost(before_answer=True, reset=connection.was_reset))
+                raise TransportError(connection_lost_failure(before_answer=True, reset=connection.was_reset))
             first, again = exchange.sent, self._options.clock()
             connection = await self._connect(exchange)
-            exchange.resent, exchange.lost = 1, again - first
+            exchange.resent, exchange.resend_delay = 1, again - first
         else:
             connection = await self._connect(exchange)
-        if not await connection.carry(payload, exchange):
-            raise TransportError(lost(before_answer=True, reset=connection.was_reset))
+        if not await connection.send(payload, exchange):
+            raise TransportError(connection_lost_failure(before_answer=True, reset=connection.was_reset))
 
     async def close(self) -> None:
         """Close every connection, and wait until they are closed."""
         if self._addresses is not None:
             self._addresses.cancel()
-        gone = [connection.drop() for connection in list(self._open)]
+        gone = [connection.close() for connection in list(self._open)]
         if gone:
-            await asyncio.wait(gone, timeout=CLOSING)
+            await asyncio.wait(gone, timeout=CLOSE_TIMEOUT)
         if self._stamping is not None:
             self._stamping.close()
 
@@ -77,7 +83,7 @@ class Wire:
             async with asyncio.timeout(self._options.connect_timeout):
                 connection = await self._dial()
         except TimeoutError as exc:
-            raise TransportError(connect_timeout(self._options.connect_timeout)) from exc
+            raise TransportError(connect_timeout_failure(self._options.connect_timeout)) from exc
         except OSError as exc:
             raise TransportError(connect_failure(exc, self._target)) from exc
         exchange.connect = self._options.clock() - began
@@ -100,7 +106,7 @@ class Wire:
     async def _dial_to(self, address: Address) -> Connection:
         if self._stamping is not None:
             connection = self._protocol()
-            await self._stamping.dial(address, connection)
+            await self._stamping.connect(address, connection)
             return connection
         host, port = address[1][:2]
         name = self._target.host if self._tls else None
@@ -127,12 +133,12 @@ class Wire:
         head = self._heads.get(key)
         if head is None:
             head = self._heads[key] = self._head(request)
-        own = _lines(request.own) if request.own else b""
+        own = _lines(request.own_headers) if request.own_headers else b""
         return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, own, len(request.body), request.body)
 
     def _head(self, request: Request) -> bytes:
         """Request line and the headers that many requests share."""
-        given = {name.lower() for name, _ in (*request.headers, *request.own)}
+        given = {name.lower() for name, _ in (*request.headers, *request.own_headers)}
         agent = () if "user-agent" in given else (("User-Agent", AGENT),)
         fixed = (("Host", host_header(self._target)), *agent, ("Accept-Encoding", "identity"))
         return f"{request.method} {request.path} HTTP/1.1\r\n".encode("latin-1") + _lines((*fixed, *request.headers))

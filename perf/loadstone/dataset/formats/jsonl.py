@@ -1,6 +1,6 @@
-"""JSON rows: one on each line, or all in one array. A line that is not JSON is an error with its number.
+"""JSON rows: one a line, or all in one array. A line that is not JSON is an error with its number.
 
-What a row means is settled in rows.py; this file only finds and parses them.
+This file finds and parses rows; rows.py makes prompts of them.
 """
 
 from __future__ import annotations
@@ -13,57 +13,57 @@ import msgspec
 from msgspec.structs import replace
 
 from loadstone.dataset.rows import from_fields, is_messages, to_prompt
-from loadstone.dataset.source import Line, Options, Source, Where
-from loadstone.errors import UsageError
+from loadstone.dataset.source import Line, Options, RowPosition, Source
+from loadstone.errors import DataError
 from loadstone.records import Prompt
 
-# How JSON begins, and hardly any other text: `{name} ...` and `[INST] ...` do not.
+# The beginning of JSON, which hardly any other text has: `{name} ...` and `[INST] ...` do not.
 OPENING = re.compile(r'\s*(\{\s*["}]|\[\s*["{\[\]])')
 
 
 def read(source: Source, options: Options) -> Iterator[Prompt]:
-    """Prompts of a JSONL file or of a JSON array of rows."""
-    for where, row in rows(source):
-        yield to_prompt(row, where, options)
+    """Yield the prompts of a JSONL file or of a JSON array of rows. Raises DataError."""
+    for position, row in rows(source):
+        yield to_prompt(row, position, options)
 
 
-def rows(source: Source) -> Iterator[tuple[Where, Any]]:
-    """Each JSON row with its place: a line, or an item of the array that the whole file is."""
+def rows(source: Source) -> Iterator[tuple[RowPosition, Any]]:
+    """Yield each JSON row with its position: a line, or an item of the array in the file. Raises DataError."""
     lines = list(source.lines())
     array = _array(source, lines)
     if array is None:
-        yield from ((line.where, parse(line)) for line in lines)
+        yield from ((line.position, parse(line)) for line in lines)
     else:
-        yield from ((Where(source, "item", number), row) for number, row in enumerate(array, 1))
+        yield from ((RowPosition(source, "item", number), row) for number, row in enumerate(array, 1))
 
 
 def parse(line: Line) -> Any:
-    """The line's JSON value, by the standard: no NaN, no half surrogates. Raises UsageError."""
+    """Return the JSON value of a line, strict: no NaN, no half surrogates. Raises DataError."""
     try:
         return msgspec.json.decode(line.text)
     except (msgspec.DecodeError, RecursionError) as exc:
-        raise UsageError(f"{line.where}: not JSON ({_reason(exc)})") from exc
+        raise DataError(f"{line.position}: not JSON ({_reason(exc)})") from exc
 
 
 def _array(source: Source, lines: list[Line]) -> list[Any] | None:
-    """The rows of a file that is one JSON document; None when each line is a row, or should have been."""
+    """Return the rows of a file that is one JSON document; None if each line is a row, or should be one."""
     opening = lines[0].text.lstrip()[:1] if lines else ""
-    if opening not in ("[", "{") or (_parses(lines[0]) and (len(lines) > 1 or opening == "{")):
+    if opening not in ("[", "{") or (_is_json(lines[0]) and (len(lines) > 1 or opening == "{")):
         return None
     try:
         document = msgspec.json.decode(source.text)
     except (msgspec.DecodeError, RecursionError) as exc:
         if len(lines) == 1 or opening == "{":
             return None
-        line = _line_of(exc, source.text) or lines[-1].where.number
-        raise UsageError(f"{source.name}, line {line}: not JSON ({_reason(exc)})") from exc
+        line = _line_of(exc, source.text) or lines[-1].position.number
+        raise DataError(f"{source.name}, line {line}: not JSON ({_reason(exc)})") from exc
     return [document] if isinstance(document, dict) or is_messages(document) else list(document)
 
 
-def _parses(line: Line) -> bool:
+def _is_json(line: Line) -> bool:
     try:
         parse(line)
-    except UsageError:
+    except DataError:
         return False
     return True
 
@@ -75,29 +75,30 @@ def _reason(exc: Exception) -> str:
 
 
 def _line_of(exc: Exception, text: str) -> int | None:
-    """The line of the byte that msgspec names."""
+    """Return the number of the line with the byte that msgspec names."""
     byte = re.search(r"\(byte (\d+)\)", str(exc))
     return text.encode().count(b"\n", 0, int(byte[1])) + 1 if byte else None
 
 
 def openqa(source: Source, options: Options) -> Iterator[Prompt]:
-    """HC3: the `question` of each row."""
+    """Read HC3: the `question` of each row."""
     return _field("question", source, options)
 
 
 def longalpaca(source: Source, options: Options) -> Iterator[Prompt]:
-    """LongAlpaca: the `instruction` of each row, which holds the long text as well."""
+    """Read LongAlpaca: the `instruction` of each row, which includes the long text."""
     return _field("instruction", source, options)
 
 
 def custom(source: Source, options: Options) -> Iterator[Prompt]:
-    """vLLM: the `prompt` of each row; `output_tokens`, if it is there, is asked for."""
+    """Read vLLM's custom format: the `prompt` of each row, and its output length from `output_tokens`."""
     return _field("prompt", source, options)
 
 
 def _field(name: str, source: Source, options: Options) -> Iterator[Prompt]:
+    """Yield the prompts of one field, which --prompt-field overrides."""
     options = replace(options, prompt_field=options.prompt_field or name)
-    for where, row in rows(source):
+    for position, row in rows(source):
         if not isinstance(row, dict):
-            raise UsageError(f"{where}: not an object with a field {options.prompt_field!r}")
-        yield from_fields(row, where, options)
+            raise DataError(f"{position}: not an object with a field {options.prompt_field!r}")
+        yield from_fields(row, position, options)

@@ -1,7 +1,7 @@
-"""ShareGPT: rows with `conversations`, or with the `conversation` of swift's form.
+"""ShareGPT: rows with `conversations`, or with a `conversation` as ms-swift writes it.
 
-Of each the first human turn is the prompt, as in vLLM's benchmark, unless --history says otherwise. Conversations
-without a human turn are passed over and counted.
+The first human turn of each is the prompt, as in vLLM's benchmark, unless --history is given. Conversations without a
+human turn are skipped and counted.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from loadstone.dataset import conversations, tokenizer
+from loadstone.dataset import conversations
+from loadstone.dataset import tokenizer as tokenizers
 from loadstone.dataset.formats.jsonl import rows
 from loadstone.dataset.rows import row_id
-from loadstone.dataset.source import Options, Source, Where
-from loadstone.errors import UsageError
+from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.errors import DataError
 from loadstone.records import Prompt
 
 LISTS = ("conversations", "conversation")
@@ -21,27 +22,26 @@ IDS = ("id", "conversation_id")
 
 
 def read(source: Source, options: Options) -> Iterator[Prompt]:
-    """One prompt a conversation; how many were passed over is told at the end."""
+    """Return one prompt for each conversation. Raises DataError."""
     return prompts(rows(source), source, options)
 
 
-def prompts(found: Iterable[tuple[Where, Any]], source: Source, options: Options) -> Iterator[Prompt]:
-    """Prompts of rows from wherever. A tokenizer counts the recorded answers, and as many tokens are asked for, unless
-    --output-len says how many, as in vLLM."""
-    count = tokenizer.load(options.tokenizer).count if options.tokenizer and options.output_len is None else None
-    passed = 0
-    for where, row in found:
-        said = conversations.turns(*_turns(row, where))
-        prompt = conversations.prompt(said, where, options, "first", count, id=row_id(row, where, IDS))
-        passed += prompt is None
+def prompts(rows: Iterable[tuple[RowPosition, Any]], source: Source, options: Options) -> Iterator[Prompt]:
+    """Yield the prompts of rows of any origin. Raises DataError.
+
+    With a tokenizer, the tokens of the recorded answers are requested as output length, unless --output-len is given,
+    as in vLLM.
+    """
+    count = tokenizers.load(options.tokenizer).count if options.tokenizer and options.output_len is None else None
+    skipped = 0
+    for position, row in rows:
+        field = next((name for name in LISTS if isinstance(row, dict) and isinstance(row.get(name), list)), None)
+        if field is None:
+            raise DataError(f"{position}: no list of `conversations` in the row; is this file ShareGPT?")
+        turns = conversations.read_turns(row[field], position, field)
+        prompt = conversations.build_prompt(turns, position, options, "first", count, id=row_id(row, position, IDS))
+        skipped += prompt is None
         if prompt:
             yield prompt
-    if passed:
-        source.notice(f"{source.name}: {passed} conversations without a human turn were passed over")
-
-
-def _turns(row: Any, where: Where) -> tuple[list[Any], Where, str]:
-    for name in LISTS:
-        if isinstance(row, dict) and isinstance(row.get(name), list):
-            return row[name], where, name
-    raise UsageError(f"{where}: no list of `conversations` in the row; is this file ShareGPT?")
+    if skipped:
+        source.notice(f"{source.name}: {skipped} conversations without a human turn were passed over")

@@ -1,7 +1,7 @@
-"""Generators: prompts of a system part that all share, a prefix from a pool and a part of their own, in several turns.
+"""Generate prompts of a shared system prompt, a prefix from a pool and a unique text, in one or several turns.
 
-A preset is a name with defaults, those of a tool that people know; every flag overrides every preset. One seed gives
-the same prompts always, and a longer run begins with those of a shorter one. What the texts say is texts.py's affair.
+A preset is a name with the defaults of a well-known tool; every flag overrides every preset. One seed always gives the
+same prompts, and a longer run begins with those of a shorter one. text.py generates the texts.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from typing import Any
 import msgspec
 
 from loadstone.config.distributions import Distribution
-from loadstone.config.parse import seconds
+from loadstone.config.parse import parse_seconds
 from loadstone.dataset.source import Options, Source
-from loadstone.dataset.synthetic.draws import generator, law
-from loadstone.dataset.synthetic.text import OWN, PREFIX, SYSTEM, Part, writer
-from loadstone.errors import UsageError
+from loadstone.dataset.synthetic.random_values import generator, parse_distribution
+from loadstone.dataset.synthetic.text import PREFIX, SYSTEM, UNIQUE, Segment, text_generator
+from loadstone.errors import DataError
 from loadstone.records import Prompt
 
-# Prompts that a prefix gets in one round of all prefixes: SGLang's prompts of a group.
+# Prompts of each prefix in one round of all prefixes: SGLang's prompts per group.
 USES = 16
+# The largest length, in words or tokens: an unbounded distribution must not fill the memory.
 LONGEST = 10_000_000
+# Streams of the seed by option; random_values.py and text.py have further ones.
 STREAMS = {"input_len": 0, "output_len": 1, "system_len": 4, "prefix_len": 5, "turns": 6, "think_time": 7}
-CHOICE = 8
+CHOICE = 8  # stream of the order of prefixes
+# Options that --range-ratio applies to.
 RATIO = ("input_len", "output_len")
+# Defaults of all presets.
 PLAIN = {"system_len": 0, "prefix_len": 0, "prefix_count": 1, "turns": 1, "think_time": 0, "count": 1000}
 # The defaults of vLLM's `random` and `prefix_repetition` and of SGLang's `generated-shared-prefix`.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -46,12 +50,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def read(name: str, source: Source, options: Options) -> Iterator[Prompt]:
-    """The prompts that the run needs, or the preset's number where that is not known. Raises UsageError."""
+    """Yield the prompts of a preset: as many as the run needs, or the preset's number. Raises DataError."""
     if source.load is not None:
-        raise UsageError(f"{name} reads no file: say --dataset {name}, with --input-len and --output-len")
-    unsaid = {field: value for field, value in {**PLAIN, **PRESETS[name]}.items() if getattr(options, field) is None}
-    filled = msgspec.structs.replace(options, **unsaid)
-    prefixes = _prefixes(filled)
+        raise DataError(f"{name} reads no file: say --dataset {name}, with --input-len and --output-len")
+    defaults = {**PLAIN, **PRESETS[name]}
+    missing = {field: value for field, value in defaults.items() if getattr(options, field) is None}
+    filled = msgspec.structs.replace(options, **missing)
+    prefixes = _prefix_lengths(filled)
     count = len(prefixes) * USES if filled.count is None else filled.count
     if options.count is None:
         source.notice(f"{name}: {count:,} prompts are made, as the number of requests is not known")
@@ -65,70 +70,83 @@ shared_prefix = partial(read, "generated-shared-prefix")
 
 
 def _conversations(name: str, source: Source, options: Options, prefixes: list[int]) -> Iterator[Prompt]:
-    turns = lengths(options, "turns", options.count or 0)
-    inputs, outputs = (iter(lengths(options, field, sum(turns))) for field in RATIO)
-    thinks, order = _thinks(options, sum(turns)), _order(len(prefixes), options)
-    system = Part(SYSTEM, 0, lengths(options, "system_len", 1, least=0)[0])
-    texts = writer(source, options)
+    """Yield the prompts, each with its later turns. prefixes: the length of each prefix."""
+    turn_counts = draw_lengths(options, "turns", options.count or 0)
+    turns = sum(turn_counts)
+    inputs, outputs = (iter(draw_lengths(options, field, turns)) for field in RATIO)
+    thinks, order = _think_times(options, turns), _prefix_order(len(prefixes), options)
+    system = Segment(SYSTEM, 0, draw_lengths(options, "system_len", 1, minimum=0)[0])
+    texts = text_generator(source, options)
 
-    def turn(name: str, parts: list[Part], think: float) -> Prompt:
-        length, text = sum(part.length for part in parts), texts.write([part for part in parts if part.length])
+    def turn(name: str, segments: list[Segment], think: float) -> Prompt:
+        length = sum(segment.length for segment in segments)
+        text = texts.generate([segment for segment in segments if segment.length])
         return Prompt(id=name, text=text, input_len=length, output_len=next(outputs), think=think)
 
-    for index, (more, prefix) in enumerate(zip(turns, order, strict=False)):
-        row, own = f"{name}:{index + 1}", Part(OWN, index, next(inputs))
-        first = turn(row, [system, Part(PREFIX, prefix, prefixes[prefix]), own], 0.0)
-        later = [turn(f"{row}.{at + 1}", [Part(OWN + at, index, next(inputs))], next(thinks)) for at in range(1, more)]
+    for index, (count, prefix) in enumerate(zip(turn_counts, order, strict=False)):
+        row = f"{name}:{index + 1}"
+        unique = Segment(UNIQUE, index, next(inputs))
+        first = turn(row, [system, Segment(PREFIX, prefix, prefixes[prefix]), unique], 0.0)
+        later = [
+            turn(f"{row}.{number + 1}", [Segment(UNIQUE + number, index, next(inputs))], next(thinks))
+            for number in range(1, count)
+        ]
         yield msgspec.structs.replace(first, later=later)
-    texts.finish()
+    texts.report_misses()
 
 
-def lengths(options: Options, field: str, count: int, least: int = 1) -> list[int]:
-    """`count` whole numbers of a flag's law. Raises UsageError."""
+def draw_lengths(options: Options, field: str, count: int, minimum: int = 1) -> list[int]:
+    """Return `count` whole numbers, at least `minimum`, from the distribution of an option. Raises DataError."""
     flag = f"--{field.replace('_', '-')}"
-    found = law(flag, getattr(options, field))
-    if found.constant is not None and found.constant < least:
-        raise UsageError(f"{flag} must be at least {least}, not {found.constant:g}")
+    distribution = parse_distribution(flag, getattr(options, field))
+    if distribution.constant is not None and distribution.constant < minimum:
+        raise DataError(f"{flag} must be at least {minimum}, not {distribution.constant:g}")
     if field in RATIO:
-        found = _spread(options, flag, found)
-    drawn = found.whole(generator(options, STREAMS[field]), count, least)
+        distribution = _spread(options, flag, distribution)
+    drawn = distribution.draw_integers(generator(options, STREAMS[field]), count, minimum)
     if (longest := max(drawn, default=0)) > LONGEST:
-        raise UsageError(f"{flag} gives {longest:,}, above {LONGEST:,}; a law takes a bound, such as max=4096")
+        raise DataError(f"{flag} gives {longest:,}, above {LONGEST:,}; a distribution takes a bound, such as max=4096")
     return drawn
 
 
-def _spread(options: Options, flag: str, found: Distribution) -> Distribution:
-    """The law for --range-ratio: uniform in [floor(L(1-r)), ceil(L(1+r))], as in vLLM's benchmark."""
+def _spread(options: Options, flag: str, distribution: Distribution) -> Distribution:
+    """Apply --range-ratio to a constant: uniform in [floor(L(1-r)), ceil(L(1+r))], as in vLLM's benchmark."""
     if not 0 <= options.range_ratio < 1:
-        raise UsageError(f"--range-ratio must be at least 0 and below 1, not {options.range_ratio:g}")
+        raise DataError(f"--range-ratio must be at least 0 and below 1, not {options.range_ratio:g}")
     if not options.range_ratio:
-        return found
-    if found.constant is None:
-        raise UsageError(
-            f"--range-ratio spreads a plain number, and {flag} is a law: give a number, or no --range-ratio"
+        return distribution
+    if distribution.constant is None:
+        raise DataError(
+            f"--range-ratio spreads a plain number, and {flag} is a distribution: give a number, or no --range-ratio"
         )
-    length, ratio = Fraction(found.constant), Fraction(str(options.range_ratio))  # 100 * 1.1 is above 110 as a float
+    # As fractions: 100 * 1.1 is above 110 as a float.
+    length, ratio = Fraction(distribution.constant), Fraction(str(options.range_ratio))
     return Distribution("uniform", (max(1, math.floor(length * (1 - ratio))), math.ceil(length * (1 + ratio))))
 
 
-def _thinks(options: Options, count: int) -> Iterator[float]:
-    found = law("--think-time", options.think_time or 0, seconds)
-    return (max(0.0, think) for think in found.draw(generator(options, STREAMS["think_time"]), count).tolist())
+def _think_times(options: Options, count: int) -> Iterator[float]:
+    """Return `count` pauses between turns, in seconds."""
+    distribution = parse_distribution("--think-time", options.think_time or 0, parse_seconds)
+    drawn = distribution.draw(generator(options, STREAMS["think_time"]), count).tolist()
+    return (max(0.0, think) for think in drawn)
 
 
-def _prefixes(options: Options) -> list[int]:
-    """The lengths of the prefixes; where there are none, one of length 0."""
+def _prefix_lengths(options: Options) -> list[int]:
+    """Return the lengths of the prefixes; without prefixes, one of length 0. Raises DataError."""
     count = options.prefix_count or 0
     if count < 1:
-        raise UsageError(f"--prefix-count must be at least 1, not {count}")
-    found = lengths(options, "prefix_len", count, least=0)
-    if count > 1 and not any(found):
-        raise UsageError(f"--prefix-count {count} needs the prefixes' length: give --prefix-len as well")
-    return found
+        raise DataError(f"--prefix-count must be at least 1, not {count}")
+    lengths = draw_lengths(options, "prefix_len", count, minimum=0)
+    if count > 1 and not any(lengths):
+        raise DataError(f"--prefix-count {count} needs the prefixes' length: give --prefix-len as well")
+    return lengths
 
 
-def _order(prefixes: int, options: Options) -> Iterator[int]:
-    """Which prefix each prompt takes. In every round each has USES prompts, shuffled as vLLM and SGLang shuffle a whole
-    run; so a longer run begins with the shorter."""
+def _prefix_order(prefixes: int, options: Options) -> Iterator[int]:
+    """Yield the prefix of each prompt, without end.
+
+    In each round every prefix has USES prompts, shuffled as vLLM and SGLang shuffle a whole run. So a longer run begins
+    with the prompts of a shorter one.
+    """
     for number in itertools.count():
         yield from (generator(options, CHOICE, number).permutation(prefixes * USES) % prefixes).tolist()

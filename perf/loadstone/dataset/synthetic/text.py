@@ -1,7 +1,7 @@
-"""Made-up texts of exact lengths, put together from parts: the same key gives the same text, another key another.
+"""Generate texts of exact lengths from segments: the same key gives the same text, another key another text.
 
-Everything follows from the seed and the key, and a longer part begins with the shorter one of its key. Lengths are
-words, which the operator is told, or tokens of --tokenizer. Which parts a prompt has is the readers' affair.
+Everything follows from the seed and the key, and a longer segment begins with the shorter one of its key. Lengths are
+tokens of --tokenizer, or else words. The readers decide which segments a prompt has.
 """
 
 from __future__ import annotations
@@ -15,156 +15,175 @@ import numpy as np
 
 from loadstone.dataset import tokenizer
 from loadstone.dataset.source import Options, Source
-from loadstone.dataset.synthetic.draws import generator
+from loadstone.dataset.synthetic.random_values import generator
 from loadstone.dataset.synthetic.words import WORDS
 from loadstone.dataset.tokenizer import Tokenizer
-from loadstone.errors import UsageError
+from loadstone.errors import DataError
 
-# Kinds of parts; the own part of a conversation's turn t (from 0) has kind OWN + t.
-SYSTEM, PREFIX, BLOCK, OWN = range(4)
-ORDER, FILL = 2, 3  # streams of the seed; synthetic.py and draws.py have the others
-CACHED = 4096
+# Kinds of segments; the unique segment of a conversation's turn t (from 0) has kind UNIQUE + t.
+SYSTEM, PREFIX, BLOCK, UNIQUE = range(4)
+ORDER, FILL = 2, 3  # streams of the seed; prompts.py and random_values.py have the others
+CACHED = 4096  # segments; shared prefixes and blocks recur
+
+# Tokens that are tested for words; a test encodes a text, so a large vocabulary takes long.
+SCAN = 20_000
+# Words that a generated text needs at least, else other tokens are used; and the most that are collected.
+MIN_WORDS, MAX_WORDS = 64, 4096
 
 
-class Part(NamedTuple):
-    """A stretch of a text: kind and number are its key, `length` (at least 1) is in words or tokens."""
+class Segment(NamedTuple):
+    """A piece of a text. kind and number: its key. length: words or tokens, at least 1."""
 
     kind: int
     number: int
     length: int
 
 
-class Writer(Protocol):
-    """Makes texts; `finish` tells what did not come out as asked."""
+class TextGenerator(Protocol):
+    """Generates texts of segments."""
 
-    def write(self, parts: Sequence[Part]) -> str: ...
+    def generate(self, segments: Sequence[Segment]) -> str: ...
 
-    def finish(self) -> None: ...
+    def report_misses(self) -> None:
+        """Notify the user of texts that miss their length or begin like another."""
+        ...
 
 
-def writer(source: Source, options: Options) -> Writer:
-    """By tokens where a tokenizer is given, else by words. Raises UsageError."""
+def text_generator(source: Source, options: Options) -> TextGenerator:
+    """Return a generator that counts tokens if a tokenizer is given, else words. Raises DataError."""
     if options.tokenizer is None:
         source.notice(
             f"{source.name}: lengths are counted in words, not tokens; give --tokenizer for exact token lengths"
         )
-        return _Words(options)
-    return _Tokens(source, options, options.tokenizer)
+        return _WordText(options)
+    return _TokenText(source, options, options.tokenizer)
 
 
-class _Words:
-    """Parts of exactly so many words; a number joins the first word once every word has been first."""
+class _WordText:
+    """Segments of exact numbers of words.
+
+    The first word follows from the segment's number: each word in turn, then each with 2 behind it, and so on.
+    """
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._first: list[str] = generator(options, ORDER).permutation(WORDS).tolist()
-        self._part = lru_cache(CACHED)(self._made)
+        self._segment = lru_cache(CACHED)(self._build)
 
-    def write(self, parts: Sequence[Part]) -> str:
-        return " ".join(map(self._part, parts))
+    def generate(self, segments: Sequence[Segment]) -> str:
+        return " ".join(map(self._segment, segments))
 
-    def finish(self) -> None:
+    def report_misses(self) -> None:
         pass
 
-    def _made(self, part: Part) -> str:
-        lap, place = divmod(part.number, len(self._first))
-        first = self._first[place] + (str(lap + 1) if lap else "")
-        more = generator(self._options, FILL, part.kind, part.number).integers(len(WORDS), size=part.length - 1)
+    def _build(self, segment: Segment) -> str:
+        lap, index = divmod(segment.number, len(self._first))
+        first = self._first[index] + (str(lap + 1) if lap else "")
+        rng = generator(self._options, FILL, segment.kind, segment.number)
+        more = rng.integers(len(WORDS), size=segment.length - 1)
         return " ".join([first, *map(WORDS.__getitem__, more.tolist())])
 
 
-class _Piece(NamedTuple):
+class _Encoded(NamedTuple):
     text: str
     ids: list[int]
 
 
-class _Tokens:
-    """Parts of exactly so many tokens. First tokens are given out by number, and after the last of them pairs of the
-    first two. Every text is encoded again, and counted as missed where other tokens come back."""
+class _TokenText:
+    """Segments of exact numbers of tokens.
+
+    The first token follows from the segment's number; when all have been used, the first two do. Every text is encoded
+    again, and counts as a miss if other tokens come back.
+    """
 
     def __init__(self, source: Source, options: Options, name: str) -> None:
         self._source = source
         self._options = options
         self._name = name
         self._tokenizer = tokenizer.load(name)
-        self._pools = Pools(name, self._tokenizer, generator(options, ORDER))
-        self._fill = np.array(self._pools.fill)
-        self._piece = lru_cache(CACHED)(self._made)
-        self._begun: set[int] = set()
-        self._missed = 0
+        self._pool = TokenPool(name, self._tokenizer, generator(options, ORDER))
+        self._following = np.array(self._pool.following)
+        self._segment = lru_cache(CACHED)(self._build)
+        self._numbers: set[int] = set()  # of segments that begin a text
+        self._misses = 0
 
-    def write(self, parts: Sequence[Part]) -> str:
-        pieces = [self._piece(part, not place) for place, part in enumerate(parts)]
-        text = "".join(piece.text for piece in pieces)
-        ids = [token for piece in pieces for token in piece.ids]
-        self._missed += self._tokenizer.encode(text) != ids or text != text.strip()  # many chat templates strip
+    def generate(self, segments: Sequence[Segment]) -> str:
+        encoded = [self._segment(segment, not index) for index, segment in enumerate(segments)]
+        text = "".join(each.text for each in encoded)
+        ids = [token for each in encoded for token in each.ids]
+        self._misses += self._tokenizer.encode(text) != ids or text != text.strip()  # many chat templates strip
         return text
 
-    def finish(self) -> None:
-        name, first = self._source.name, len(self._pools.first)
-        if len(self._begun) > first:
+    def report_misses(self) -> None:
+        name, leading = self._source.name, len(self._pool.leading)
+        if len(self._numbers) > leading:
             self._source.notice(
-                f"{name}: {len(self._begun):,} prompts are more than the {first:,} tokens that can begin one in"
+                f"{name}: {len(self._numbers):,} prompts are more than the {leading:,} tokens that can begin one in"
                 f" {self._name}; after those, prompts differ within their first two tokens"
             )
-        if self._missed:
-            missed = f"{self._missed:,} prompts miss their length or begin like another"
-            self._source.notice(f"{name}: {missed}, because the tokenizer merges what it decoded or has too few tokens")
+        if self._misses:
+            misses = f"{self._misses:,} prompts miss their length or begin like another"
+            self._source.notice(f"{name}: {misses}, because the tokenizer merges what it decoded or has too few tokens")
 
-    def _made(self, part: Part, leading: bool) -> _Piece:
-        heads = self._pools.beginnings(part.number) if leading else self._pools.fill
-        lap, place = divmod(part.number, len(heads))
+    def _build(self, segment: Segment, leading: bool) -> _Encoded:
+        """Return a segment, as it is at the beginning of a text (`leading`) or after another segment."""
+        first_tokens = self._pool.leading_for(segment.number) if leading else self._pool.following
+        lap, index = divmod(segment.number, len(first_tokens))
         if leading:
-            self._begun.add(part.number)
-            self._missed += lap >= (len(self._fill) if part.length > 1 else 1)
-        rng = generator(self._options, FILL, part.kind, part.number)
-        more = self._fill[rng.integers(len(self._fill), size=part.length - 1)]
-        more[:1] = self._fill[(lap + place) % len(self._fill)]  # with the head a pair of its own
-        ids = [heads[place], *more.tolist()]
-        return _Piece(self._tokenizer.decode(ids) if leading else self._pools.after(ids), ids)
+            self._numbers.add(segment.number)
+            self._misses += lap >= (len(self._following) if segment.length > 1 else 1)
+        rng = generator(self._options, FILL, segment.kind, segment.number)
+        more = self._following[rng.integers(len(self._following), size=segment.length - 1)]
+        # The second token makes the pair of the first two unique.
+        more[:1] = self._following[(lap + index) % len(self._following)]
+        ids = [first_tokens[index], *more.tolist()]
+        return _Encoded(self._tokenizer.decode(ids) if leading else self._pool.decode_following(ids), ids)
 
 
-SCAN = 20_000
-ENOUGH, MANY = 64, 4096
+class TokenPool:
+    """Token ids that keep their identity when a text of them is encoded again; each once, in random order.
 
-
-class Pools:
-    """Token ids, each once and in random order: `fill` are the followers, `first` the beginnings found so far."""
+    leading: may begin a text; found as they are needed. following: may follow any token of the pool.
+    """
 
     def __init__(self, name: str, tokenizer: Tokenizer, order: np.random.Generator) -> None:
-        """Raises UsageError."""
+        """Search the vocabulary. name: of the tokenizer, for messages. Raises DataError."""
         shuffled: list[int] = order.permutation(tokenizer.vocabulary()).tolist()
-        anchor = next(_beginnings(tokenizer, shuffled), None)
+        anchor = next(_plain_tokens(tokenizer, shuffled), None)
         if anchor is None:
-            raise UsageError(
-                f"the tokenizer {name} has no token that is plain text; give the tokenizer of a text model"
-            )
-        words = list(islice(_words(tokenizer, anchor, shuffled[:SCAN]), MANY))
-        plain = islice(_beginnings(tokenizer, shuffled), MANY)
-        self.fill: list[int] = words if len(words) >= ENOUGH else _steady(tokenizer, plain) or [anchor]
+            raise DataError(f"the tokenizer {name} has no token that is plain text; give the tokenizer of a text model")
+        # Followers: words with a space before them, else tokens of any kind that do not merge with each other.
+        words = list(islice(_words(tokenizer, anchor, shuffled[:SCAN]), MAX_WORDS))
+        if len(words) >= MIN_WORDS:
+            self.following = words
+        else:
+            plain = islice(_plain_tokens(tokenizer, shuffled), MAX_WORDS)
+            self.following = _unmerged(tokenizer, plain) or [anchor]
         self._anchor = anchor
         self._tokenizer = tokenizer
-        self._more = self._firsts(shuffled, self.fill[:1] if self.fill is words else self.fill)
-        self.first = list(islice(self._more, 1)) or [anchor]
+        # Words behave alike behind a token, so that a test with one of them is enough.
+        self._more = self._leading(shuffled, self.following[:1] if self.following is words else self.following)
+        self.leading = list(islice(self._more, 1)) or [anchor]
 
-    def beginnings(self, number: int) -> list[int]:
-        """First tokens, enough to give one to text `number` (from 0), or all that there are."""
-        self.first += islice(self._more, max(0, number + 1 - len(self.first)))
-        return self.first
+    def leading_for(self, number: int) -> list[int]:
+        """Return leading tokens: enough to give one to text `number` (from 0), or all that exist."""
+        self.leading += islice(self._more, max(0, number + 1 - len(self.leading)))
+        return self.leading
 
-    def after(self, ids: list[int]) -> str:
-        """The text of followers, as it is where other tokens come before."""
+    def decode_following(self, ids: list[int]) -> str:
+        """Return the text of tokens that follow others."""
         before = self._tokenizer.decode([self._anchor])
         return self._tokenizer.decode([self._anchor, *ids]).removeprefix(before)
 
-    def _firsts(self, ids: list[int], fill: list[int]) -> Iterator[int]:
-        for token in _beginnings(self._tokenizer, ids):
-            if all(_survive(self._tokenizer, [token, after]) for after in fill):
+    def _leading(self, ids: list[int], following: list[int]) -> Iterator[int]:
+        """Yield the tokens that can begin a text and stay themselves before each of `following`."""
+        for token in _plain_tokens(self._tokenizer, ids):
+            if all(_is_stable(self._tokenizer, [token, after]) for after in following):
                 yield token
 
 
-def _beginnings(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[int]:
-    """Visible tokens that neither begin nor end with a space, which many chat templates strip."""
+def _plain_tokens(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[int]:
+    """Yield visible tokens that neither begin nor end with a space, which many chat templates strip."""
     for token in ids:
         text = tokenizer.decode([token])
         if text and text == text.strip() and text.isprintable():
@@ -172,23 +191,24 @@ def _beginnings(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[int]:
 
 
 def _words(tokenizer: Tokenizer, anchor: int, ids: Iterable[int]) -> Iterator[int]:
-    """Tokens that are a space and a word when they follow another."""
+    """Yield tokens that are a space and a word if they follow another token."""
     before = tokenizer.decode([anchor])
     for token in ids:
         text = tokenizer.decode([anchor, token]).removeprefix(before)
-        if text.startswith(" ") and text[1:].isalpha() and _survive(tokenizer, [anchor, token]):
+        if text.startswith(" ") and text[1:].isalpha() and _is_stable(tokenizer, [anchor, token]):
             yield token
 
 
-def _steady(tokenizer: Tokenizer, ids: Iterable[int]) -> list[int]:
-    """At most ENOUGH tokens, of which each stays as it is beside each, itself included."""
+def _unmerged(tokenizer: Tokenizer, ids: Iterable[int]) -> list[int]:
+    """Return at most MIN_WORDS tokens, each of which stays itself beside each other one and beside itself."""
     kept: list[int] = []
     for token in ids:
         pairs = (pair for other in [*kept, token] for pair in ([other, token], [token, other]))
-        if len(kept) < ENOUGH and all(_survive(tokenizer, pair) for pair in pairs):
+        if len(kept) < MIN_WORDS and all(_is_stable(tokenizer, pair) for pair in pairs):
             kept.append(token)
     return kept
 
 
-def _survive(tokenizer: Tokenizer, ids: list[int]) -> bool:
+def _is_stable(tokenizer: Tokenizer, ids: list[int]) -> bool:
+    """Return True if decoding and encoding gives the same tokens."""
     return tokenizer.encode(tokenizer.decode(ids)) == ids

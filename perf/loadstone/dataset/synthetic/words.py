@@ -1,6 +1,6 @@
-"""Common English words, for prompts that are made without a tokenizer.
+"""Common English words, for prompts that are generated without a tokenizer.
 
-A list and nothing else; texts.py puts them together.
+Only a list; text.py makes texts of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Mooncake traces: rows of `timestamp` (ms), `input_length`, `output_length` and `hash_ids`, one for 512 input tokens.
 
-Equal ids become equal text, so that a server's prefix cache sees what the recorded one saw; `hit_share` says how much
-that is. The stretch of the trace that a run replays is recorded.py's affair, and the texts are texts.py's.
+Equal ids become equal text, so that a server's prefix cache hits as often as the recorded one; `hit_ratio` computes how
+often that is.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ import msgspec
 from msgspec import Meta, Struct
 
 from loadstone.dataset.formats.jsonl import rows
-from loadstone.dataset.source import Options, Source, Where
-from loadstone.dataset.synthetic.text import BLOCK, Part, writer
-from loadstone.dataset.traces.replay import scaled, window
-from loadstone.errors import UsageError
+from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.synthetic.text import BLOCK, Segment, text_generator
+from loadstone.dataset.traces.replay import scale_length, select_window
+from loadstone.errors import DataError
 from loadstone.records import Prompt
 
 BLOCK_TOKENS = 512
 
 
-class Row(Struct, frozen=True):
-    """A request of the trace, as it was recorded; fields that are not named here are ignored."""
+class MooncakeRequest(Struct, frozen=True):
+    """A recorded request; fields that are not named here are ignored.
+
+    timestamp: ms. input_length, output_length: tokens. hash_ids: one for each block of BLOCK_TOKENS input tokens.
+    """
 
     timestamp: Annotated[float, Meta(ge=0)]
     input_length: Annotated[int, Meta(ge=1)]
@@ -33,65 +36,73 @@ class Row(Struct, frozen=True):
 
 
 def read(source: Source, options: Options) -> Iterator[Prompt]:
-    """Prompts at their recorded times, in order of time. Raises UsageError."""
+    """Yield prompts at their recorded times, in order of time. Raises DataError."""
     kept = requests(source, options)
-    texts = writer(source, options)
-    for at, (where, row) in kept:
-        made = parts(row, options.scale_lengths)
+    texts = text_generator(source, options)
+    for at, (position, request) in kept:
+        blocks = segments(request, options.scale_lengths)
         yield Prompt(
-            id=where.id,
-            text=texts.write(made),
-            input_len=sum(part.length for part in made),
-            output_len=scaled(row.output_length, options.scale_lengths),
+            id=position.id,
+            text=texts.generate(blocks),
+            input_len=sum(segment.length for segment in blocks),
+            output_len=scale_length(request.output_length, options.scale_lengths),
             at=at,
         )
-    texts.finish()
+    texts.report_misses()
 
 
-def requests(source: Source, options: Options) -> list[tuple[int, tuple[Where, Row]]]:
-    """(ns, (place, row)) of the stretch that the run replays. Raises UsageError."""
-    found = ((where, _row(where, row)) for where, row in rows(source))
-    return window(((round(row.timestamp * 1e6), (where, row)) for where, row in found), source, options)
+def requests(source: Source, options: Options) -> list[tuple[int, tuple[RowPosition, MooncakeRequest]]]:
+    """Return (ns, (position, request)) of the window that the run replays. Raises DataError."""
+    timed = []
+    for position, row in rows(source):
+        request = _request(position, row)
+        timed.append((round(request.timestamp * 1e6), (position, request)))
+    return select_window(timed, source, options)
 
 
-def parts(row: Row, scale: float = 1.0) -> list[Part]:
-    """A part for each block; all are as long as the scale makes 512 tokens, but the last has what is left."""
-    rest = row.input_length - BLOCK_TOKENS * (len(row.hash_ids) - 1)
-    sizes = [BLOCK_TOKENS] * (len(row.hash_ids) - 1) + [rest]
-    return [Part(BLOCK, number, scaled(size, scale)) for number, size in zip(row.hash_ids, sizes, strict=True)]
+def segments(request: MooncakeRequest, scale: float = 1.0) -> list[Segment]:
+    """Return a segment for each block: all are 512 tokens long, times the scale; the last has the remaining tokens."""
+    rest = request.input_length - BLOCK_TOKENS * (len(request.hash_ids) - 1)
+    sizes = [BLOCK_TOKENS] * (len(request.hash_ids) - 1) + [rest]
+    return [
+        Segment(BLOCK, number, scale_length(size, scale)) for number, size in zip(request.hash_ids, sizes, strict=True)
+    ]
 
 
-def hit_share(asked: Iterable[Row], scale: float = 1.0, page: int | None = None) -> float | None:
-    """The share of input tokens that a prefix cache without limits would know, from `hash_ids` alone: leading blocks
-    that an earlier request began with in the same order. None where nothing is asked.
+def hit_ratio(requests: Iterable[MooncakeRequest], scale: float = 1.0, page: int | None = None) -> float | None:
+    """Return the fraction of input tokens that an unlimited prefix cache would hit; None without requests.
+
+    It follows from `hash_ids` alone: a hit is a leading block with which an earlier request began, in the same order.
 
     page: None counts the trace's whole blocks only. The size of a server's own cache block (vLLM: 16 tokens) counts
-    what that server can report: its whole blocks, of a shared last part too, but not a prompt's last token.
+    what that server can report: its whole blocks, of a shared last block too, but not a prompt's last token.
     """
-    seen: dict[tuple[int, int, int], int] = {}  # a tree: (node, id, length) -> the node below
+    children: dict[tuple[int, int, int], int] = {}  # a tree: (node, id, length) -> child node
     hits = total = 0
-    for row in asked:
+    for request in requests:
+        blocks = segments(request, scale)
         node = known = 0
-        for part in parts(row, scale):
-            step = (node, part.number, part.length)
-            whole = page is not None or part.length == scaled(BLOCK_TOKENS, scale)
-            known += part.length * (whole and step in seen)
-            node = seen.setdefault(step, len(seen) + 1)
-        length = sum(part.length for part in parts(row, scale))
+        for block in blocks:
+            step = (node, block.number, block.length)
+            whole = page is not None or block.length == scale_length(BLOCK_TOKENS, scale)
+            known += block.length * (whole and step in children)
+            node = children.setdefault(step, len(children) + 1)
+        length = sum(block.length for block in blocks)
         hits += known if page is None else min(known, length - 1) // page * page
         total += length
     return hits / total if total else None
 
 
-def _row(where: Where, value: object) -> Row:
+def _request(position: RowPosition, value: object) -> MooncakeRequest:
+    """Return the request in a row. Raises DataError."""
     try:
-        row = msgspec.convert(value, Row)
+        request = msgspec.convert(value, MooncakeRequest)
     except msgspec.ValidationError as exc:
-        raise UsageError(f"{where}: not a row of a Mooncake trace ({exc})") from exc
-    blocks = math.ceil(row.input_length / BLOCK_TOKENS)
-    if len(row.hash_ids) != blocks:
-        raise UsageError(
-            f"{where}: {len(row.hash_ids)} hash_ids, where an input_length of {row.input_length} takes {blocks},"
-            f" one for each {BLOCK_TOKENS} tokens"
+        raise DataError(f"{position}: not a row of a Mooncake trace ({exc})") from exc
+    blocks = math.ceil(request.input_length / BLOCK_TOKENS)
+    if len(request.hash_ids) != blocks:
+        raise DataError(
+            f"{position}: {len(request.hash_ids)} hash_ids, where an input_length of {request.input_length} takes"
+            f" {blocks}, one for each {BLOCK_TOKENS} tokens"
         )
-    return row
+    return request

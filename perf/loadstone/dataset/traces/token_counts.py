@@ -1,7 +1,7 @@
-"""Traces that hold times and token counts but no text: Azure LLM inference (2023 and 2024), and BurstGPT.
+"""Traces with times and token counts but no text: Azure LLM inference (2023 and 2024), and BurstGPT.
 
-Each row becomes a made-up prompt of its length that shares nothing with the others. Requests without input or without
-output tokens failed when they were recorded; they are passed over, and counted.
+Each row becomes a generated prompt of its length that shares nothing with the others. Requests without input or without
+output tokens failed when they were recorded; they are skipped and counted.
 """
 
 from __future__ import annotations
@@ -16,113 +16,132 @@ from functools import partial
 from msgspec import Struct
 
 from loadstone.dataset.formats.csv import table
-from loadstone.dataset.source import Options, Source, Where
-from loadstone.dataset.synthetic.text import OWN, Part, writer
-from loadstone.dataset.traces.replay import scaled, window
-from loadstone.errors import UsageError
+from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.synthetic.text import UNIQUE, Segment, text_generator
+from loadstone.dataset.traces.replay import scale_length, select_window
+from loadstone.errors import DataError
 from loadstone.records import Prompt
 from loadstone.units import NS_PER_S
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-WALL = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(|Z|[+-]\d\d:?\d\d)")
+WALL_TIME = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(|Z|[+-]\d\d:?\d\d)")
 
 
-def _wall(cell: str) -> int:
-    """ns since 1970; the traces have seven decimals, of which datetime keeps six. Without a zone it is UTC."""
-    match = WALL.fullmatch(cell)
+def _parse_wall_time(cell: str) -> int:
+    """Return ns since 1970, UTC if no zone is given. The traces have seven decimals, of which datetime keeps six."""
+    match = WALL_TIME.fullmatch(cell)
     if match is None:
         raise ValueError(cell)
     whole = datetime.fromisoformat(match[1] + (match[3] or "Z")) - EPOCH
     return whole // timedelta(seconds=1) * NS_PER_S + int((match[2] or "").ljust(9, "0"))
 
 
-def _seconds(cell: str) -> int:
+def _parse_seconds(cell: str) -> int:
+    """Return seconds as ns."""
     value = float(cell)
     if not 0 <= value < math.inf:
         raise ValueError(cell)
     return round(value * NS_PER_S)
 
 
-def _count(cell: str) -> int:
+def _parse_count(cell: str) -> int:
     if not (cell.isascii() and cell.isdigit() and len(cell) < 10):
         raise ValueError(cell)
     return int(cell)
 
 
-class Trace(Struct, frozen=True):
-    """The columns of a trace, and how its times are read."""
+class TraceFormat(Struct, frozen=True):
+    """The columns of a trace.
+
+    at, input, output: columns of the time and of the token counts.
+    parse_time: parses a time as ns. form: describes a time in messages.
+    """
 
     at: str
     input: str
     output: str
-    time: Callable[[str], int]
+    parse_time: Callable[[str], int]
     form: str
 
 
-AZURE = Trace("TIMESTAMP", "ContextTokens", "GeneratedTokens", _wall, "a time such as 2023-11-16 18:15:46.6805900")
-BURSTGPT = Trace("Timestamp", "Request tokens", "Response tokens", _seconds, "a number of seconds")
+AZURE = TraceFormat(
+    "TIMESTAMP", "ContextTokens", "GeneratedTokens", _parse_wall_time, "a time such as 2023-11-16 18:15:46.6805900"
+)
+BURSTGPT = TraceFormat("Timestamp", "Request tokens", "Response tokens", _parse_seconds, "a number of seconds")
 
 
-class Row(Struct, frozen=True):
-    where: Where
+class TokenCounts(Struct, frozen=True):
+    """A recorded request: its position, its input and output tokens."""
+
+    position: RowPosition
     input: int
     output: int
 
 
-def read(trace: Trace, source: Source, options: Options) -> Iterator[Prompt]:
-    """Prompts at their recorded times, in order of time. Raises UsageError."""
-    kept = window(_answered(trace, source), source, options)
-    texts = writer(source, options)
+def read(trace: TraceFormat, source: Source, options: Options) -> Iterator[Prompt]:
+    """Yield prompts at their recorded times, in order of time. Raises DataError."""
+    kept = select_window(_answered(trace, source), source, options)
+    texts = text_generator(source, options)
     for at, row in kept:
-        part = Part(OWN, row.where.number, scaled(row.input, options.scale_lengths))
-        output_len = scaled(row.output, options.scale_lengths)
-        yield Prompt(id=row.where.id, text=texts.write([part]), input_len=part.length, output_len=output_len, at=at)
-    texts.finish()
+        segment = Segment(UNIQUE, row.position.number, scale_length(row.input, options.scale_lengths))
+        yield Prompt(
+            id=row.position.id,
+            text=texts.generate([segment]),
+            input_len=segment.length,
+            output_len=scale_length(row.output, options.scale_lengths),
+            at=at,
+        )
+    texts.report_misses()
 
 
 azure = partial(read, AZURE)
 burstgpt = partial(read, BURSTGPT)
 
 
-def _answered(trace: Trace, source: Source) -> list[tuple[int, Row]]:
-    """(ns, row) of all requests that were answered; of whichever models, which is told where there are several."""
+def _answered(trace: TraceFormat, source: Source) -> list[tuple[int, TokenCounts]]:
+    """Return (ns, row) of all requests that were answered, of all models. Raises DataError."""
     models: Counter[str] = Counter()
-    found, passed = [], 0
-    for where, cells in _cells(trace, source):
-        at = _value(where, trace.at, cells, trace.time, trace.form)
-        counts = [_value(where, name, cells, _count, "a number of tokens") for name in (trace.input, trace.output)]
+    answered, skipped = [], 0
+    for position, cells in _cells(trace, source):
+        at = _parse(position, trace.at, cells, trace.parse_time, trace.form)
+        counts = [
+            _parse(position, name, cells, _parse_count, "a number of tokens") for name in (trace.input, trace.output)
+        ]
         if all(counts):
-            found.append((at, Row(where, *counts)))
+            answered.append((at, TokenCounts(position, *counts)))
             models[cells.get("Model", "")] += 1
-        passed += not all(counts)
-    if passed:
+        else:
+            skipped += 1
+    if skipped:
         source.notice(
-            f"{source.name}: requests without input or output tokens, which failed, are passed over: {passed:,}"
+            f"{source.name}: requests without input or output tokens, which failed, are passed over: {skipped:,}"
         )
     if len(models) > 1:
-        shares = ", ".join(f"{name} {count:,}" for name, count in models.most_common())
-        source.notice(f"{source.name}: the requests of all models are replayed ({shares})")
-    return found
+        counts_text = ", ".join(f"{name} {count:,}" for name, count in models.most_common())
+        source.notice(f"{source.name}: the requests of all models are replayed ({counts_text})")
+    return answered
 
 
-def _cells(trace: Trace, source: Source) -> Iterator[tuple[Where, dict[str, str]]]:
-    """The rows by the names of their columns."""
-    found = table(source)
-    names = [name.strip() for _, header in [next(found)] for name in header]
+def _cells(trace: TraceFormat, source: Source) -> Iterator[tuple[RowPosition, dict[str, str]]]:
+    """Yield the rows, each as a mapping from column to cell. Raises DataError."""
+    rows = table(source)
+    _, header = next(rows)
+    names = [name.strip() for name in header]
     for column in (trace.at, trace.input, trace.output):
         if column not in names:
-            raise UsageError(
+            raise DataError(
                 f"{source.name} has no column {column!r}: this format needs {trace.at}, {trace.input}"
                 f" and {trace.output}, not {', '.join(names[:12])}"
             )
-    for where, cells in found:
+    for position, cells in rows:
         if len(cells) != len(names):
-            raise UsageError(f"{where}: {len(cells)} cells where the header has {len(names)}")
-        yield where, dict(zip(names, cells, strict=True))
+            raise DataError(f"{position}: {len(cells)} cells where the header has {len(names)}")
+        yield position, dict(zip(names, cells, strict=True))
 
 
-def _value(where: Where, column: str, cells: dict[str, str], read: Callable[[str], int], form: str) -> int:
+def _parse(position: RowPosition, column: str, cells: dict[str, str], parse: Callable[[str], int], form: str) -> int:
+    """Return a parsed cell. Raises DataError that describes the expected `form`."""
     try:
-        return read(cells[column].strip())
+        return parse(cells[column].strip())
     except ValueError as exc:
-        raise UsageError(f"{where}: {column} is {cells[column][:40]!r}, not {form}") from exc
+        raise DataError(f"{position}: {column} is {cells[column][:40]!r}, not {form}") from exc

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from loadstone.compare import difference as contrast
 from loadstone.errors import UsageError
-from loadstone.evals.compare import test
-from loadstone.evals.compare.test import Difference
+from loadstone.evals.compare import paired_test
+from loadstone.evals.compare.paired_test import Difference
 from loadstone.evals.output import results
 from loadstone.evals.output.lm_eval_samples import digest, doc_hash
 from loadstone.evals.rescore import inputs
@@ -26,7 +26,7 @@ from loadstone.evals.scoring import score
 Name = tuple[str, str]
 
 
-class Side(Struct, frozen=True, kw_only=True):
+class EvaluationSide(Struct, frozen=True, kw_only=True):
     """One evaluation. `heads`: by task, what it is counted by."""
 
     name: str
@@ -35,7 +35,7 @@ class Side(Struct, frozen=True, kw_only=True):
     heads: dict[str, Name]
 
 
-class Compared(Struct, frozen=True, kw_only=True):
+class TaskComparison(Struct, frozen=True, kw_only=True):
     """One task. `alone`: items that only one side has; `failed`: left out, as no answer came on one of them; `same`:
     the share of the answers in words that are the same to the letter, None of choices; `modes`, `metrics`: of base and
     new; `reworded`: items of which both sides tell the prompt, and it is another."""
@@ -58,7 +58,7 @@ class _Worth(Struct, frozen=True):
     cluster: str | None
 
 
-def read(path: Path) -> Side:
+def read(path: Path) -> EvaluationSide:
     """Raises UsageError where there are no samples."""
     latest = results.latest(path) if path.is_dir() else None
     heads: dict[str, Name] = {}
@@ -71,19 +71,19 @@ def read(path: Path) -> Side:
         if told is not None:
             model = told.model
             heads = {each.task: (each.figures[0].filter, each.figures[0].metric) for each in told.tasks if each.figures}
-    return Side(name=str(path), model=model, files=inputs.by_task([path], None), heads=heads)
+    return EvaluationSide(name=str(path), model=model, files=inputs.group_by_task([path], None), heads=heads)
 
 
-def compare(base: Side, new: Side) -> list[Compared]:
+def compare(base: EvaluationSide, new: EvaluationSide) -> list[TaskComparison]:
     """Tasks that both have, in the order of the base. Raises UsageError without any."""
     common = [task for task in base.files if task in new.files]
     if not common:
         raise UsageError(f"{base.name} and {new.name} have no task in common: {', '.join(base.files)} against "
                          f"{', '.join(new.files)}")  # fmt: skip
-    return adjusted([_task(task, base, new) for task in common])
+    return adjust_p_values([_task(task, base, new) for task in common])
 
 
-def adjusted(tasks: Sequence[Compared]) -> list[Compared]:
+def adjust_p_values(tasks: Sequence[TaskComparison]) -> list[TaskComparison]:
     """The same with p-values after Holm: of many tasks that are alike, one in twenty would else be told apart."""
     tested = [(number, each.difference) for number, each in enumerate(tasks) if each.difference]
     known = [(number, found, found.p) for number, found in tested if found.p is not None]
@@ -93,27 +93,27 @@ def adjusted(tasks: Sequence[Compared]) -> list[Compared]:
     return told
 
 
-def _task(task: str, base: Side, new: Side) -> Compared:
+def _task(task: str, base: EvaluationSide, new: EvaluationSide) -> TaskComparison:
     head, old_mode, before = _worths(task, base, base.heads.get(task))
     other, new_mode, after = _worths(task, new, head, new.heads.get(task))
     keys = [key for key in before if key in after]
     pairs = [(before[key], after[key]) for key in keys]
     told = [(a.value, b.value, a.cluster) for a, b in pairs if a.value is not None and b.value is not None]
     words = [a.text == b.text for a, b in pairs if a.text is not None and b.text is not None]
-    return Compared(
+    return TaskComparison(
         task=task,
         metric=head[1],
         modes=(old_mode, new_mode),
         metrics=(head, other),
         reworded=sum(None not in (a.prompt, b.prompt) and a.prompt != b.prompt for a, b in pairs),
-        difference=test.difference([a for a, _, _ in told], [b for _, b, _ in told], [c for *_, c in told]),
+        difference=paired_test.difference([a for a, _, _ in told], [b for _, b, _ in told], [c for *_, c in told]),
         alone=len(before) + len(after) - 2 * len(keys),
         failed=len(pairs) - len(told),
         same=sum(words) / len(words) if words else None,
     )
 
 
-def _worths(task: str, side: Side, *heads: Name | None) -> tuple[Name, str, dict[tuple[int, str], _Worth]]:
+def _worths(task: str, side: EvaluationSide, *heads: Name | None) -> tuple[Name, str, dict[tuple[int, str], _Worth]]:
     """What each item was worth: by the first of the metrics `heads` that it has, else by its first."""
     worths: dict[tuple[int, str], _Worth] = {}
     name, mode = None, ""
@@ -121,18 +121,18 @@ def _worths(task: str, side: Side, *heads: Name | None) -> tuple[Name, str, dict
         if name not in logged.metrics:
             name = next((head for head in (*heads, *logged.metrics) if head in logged.metrics), name)
         mode = mode or logged.mode
-        worths[logged.answered.doc_id, doc_hash(logged.answered.doc)] = _worth(logged, name)
+        worths[logged.responses.doc_id, doc_hash(logged.responses.doc)] = _worth(logged, name)
     return name or ("none", "?"), mode, worths
 
 
 def _worth(logged: SavedSample, name: Name | None) -> _Worth:
-    lanes = logged.answered.responses
+    lanes = logged.responses.responses
     failed = any(response is None for lane in lanes for response in lane)
     value = logged.metrics.get(name) if name else None
     words = lanes[0][0] if lanes and lanes[0] and isinstance(lanes[0][0], str) else None
     return _Worth(
-        None if failed or value is None or isinstance(value, str) else score.value({"it": value}, "it"),
+        None if failed or value is None or isinstance(value, str) else score.mean_value({"it": value}, "it"),
         None if words is None else int(digest(words)[:15], 16),
-        int(digest(asked[0][0])[:15], 16) if (asked := logged.answered.arguments) and asked[0][0] else None,
+        int(digest(asked[0][0])[:15], 16) if (asked := logged.responses.arguments) and asked[0][0] else None,
         logged.cluster,
     )

@@ -36,7 +36,7 @@ ANSWERS = {
     "letters": "by the log-probability of each letter as first token",
 }
 DRAWN = "drawn as lm-eval draws them from"
-DRAWS = {"first": "the first of", "random": DRAWN, "spare": DRAWN}
+SAMPLING_TEXTS = {"first": "the first of", "random": DRAWN, "spare": DRAWN}
 
 
 def table(benchmarks: Sequence[Benchmark]) -> Table:
@@ -54,12 +54,12 @@ def _rows(benchmark: Benchmark) -> Iterator[list[str]]:
     for group in benchmark.groups:
         inside = [task for task in benchmark.tasks if task.name in _members(group.name, benchmark)]
         yield [group.name, group.title, _modes(inside), _shots_of(inside), str(len(inside))]
-    if len(benchmark.tasks) <= MANY:
+    if len(benchmark.tasks) <= MAX_LISTED:
         yield from ([task.name, task.title, _modes([task]), str(task.shots), "1"] for task in benchmark.tasks)
 
 
 # Tasks of a benchmark that are still named one by one.
-MANY = 12
+MAX_LISTED = 12
 
 
 def _members(name: str, benchmark: Benchmark) -> set[str]:
@@ -121,7 +121,7 @@ def _facts(task: Task, config: str | None = None) -> dict[str, str]:
         "prompt": _templates(task),
         "worked examples": _examples(task),
         "stops at": ", ".join(f"`{stop!r}`" for stop in task.generation.stop) if task.generation else "",
-        "most tokens": f"{task.generation.tokens:,}" if task.generation else "",
+        "most tokens": f"{task.generation.max_tokens:,}" if task.generation else "",
         "settings": ", ".join(f"{name} {value}" for name, value in _settings(task)),
         "read and counted": _counted(task),
         "passes": str(task.repeats) if task.repeats > 1 else "",
@@ -139,13 +139,13 @@ def _templates(task: Task) -> str:
 
 def _examples(task: Task) -> str:
     if task.draw == "fixed":
-        return f"{task.shots} of {len(task.fixed)} fixed ones"
+        return f"{task.shots} of {len(task.fixed_shots)} fixed ones"
     data = task.data
     place = f"`{data.shots_split}`" if data.shots_split else ", ".join(map(_plainly(data), data.shots_files))
-    if not place or task.most == 0:
+    if not place or task.max_shots == 0:
         return "none"
-    most = f", at most {task.most}" if task.most is not None and task.most != task.shots else ""
-    return f"{task.shots or 'none by default; if asked for'}{most}, {DRAWS[task.draw]} {place}"
+    most = f", at most {task.max_shots}" if task.max_shots is not None and task.max_shots != task.shots else ""
+    return f"{task.shots or 'none by default; if asked for'}{most}, {SAMPLING_TEXTS[task.draw]} {place}"
 
 
 def _settings(task: Task) -> list[tuple[str, object]]:

@@ -15,9 +15,10 @@ from msgspec import Struct
 from loadstone.engine import run_folder, run_metadata
 from loadstone.errors import UsageError
 from loadstone.evals import settings as given
-from loadstone.evals.requests.answers import Answer
+from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.requests.task_run import TaskRun
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.evals.settings import Eval
 from loadstone.records import Usage
 from loadstone.samples import EvalCost
@@ -27,7 +28,7 @@ EVAL = "eval.json"
 FORMAT = 1
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class TaskEntry(Struct, frozen=True, kw_only=True):
     """A task as it was asked. `prompts`: digest of all its requests; `sha256`: of the data's files, by name."""
 
     task: str
@@ -57,7 +58,7 @@ class EvalState(Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     routes: dict[str, AnswerMode]
     abilities: dict[str, Any] = {}
-    tasks: list[Asked] = []
+    tasks: list[TaskEntry] = []
     groups: list[str] = []
     began: str
     ended: str | None = None
@@ -82,14 +83,14 @@ def read(folder: Path) -> EvalState:
         raise UsageError(f"{folder / EVAL} is not readable: {exc}") from exc
 
 
-def before(folder: Path, settings: Eval) -> EvalState | None:
+def read_previous(folder: Path, settings: Eval) -> EvalState | None:
     """What an evaluation in this folder has said, None where there is nothing. Raises UsageError where it asked
     otherwise, or where something else is in the folder."""
     if not is_evaluation(folder):
         run_folder.check_free(folder)
         return None
     found = read(folder)
-    if unlike := given.unlike(found.settings, msgspec.to_builtins(settings.shown())):
+    if unlike := given.differing_settings(found.settings, msgspec.to_builtins(settings.shown())):
         names = ", ".join(f"--{name}" for name in unlike[:5])
         raise UsageError(f"{folder} holds an evaluation with another {names}: give the same to go on, or another -o")
     return found
@@ -99,21 +100,21 @@ def write(folder: Path, journal: EvalState) -> None:
     run_folder.RunFolder(folder, new=False).write_json(EVAL, journal)
 
 
-def counted(wanted: Iterable[str], answers: Mapping[str, Answer]) -> tuple[dict[str, int], dict[str, int]]:
+def count_requests(wanted: Iterable[str], answers: Mapping[str, Response]) -> tuple[dict[str, int], dict[str, int]]:
     """Counts of requests by what became of them, and of failures by their kind."""
     counts = dict.fromkeys(("wanted", "answered", "failed", "unsent", "cached"), 0)
     failures: dict[str, int] = {}
     for name in wanted:
         answer = answers.get(name)
         counts["wanted"] += 1
-        counts["unsent" if answer is None else "answered" if answer.good else "failed"] += 1
+        counts["unsent" if answer is None else "answered" if answer.ok else "failed"] += 1
         counts["cached"] += answer is not None and answer.record is None
         if answer is not None and answer.failure is not None:
             failures[answer.failure] = failures.get(answer.failure, 0) + 1
     return counts, failures
 
 
-def spent(usages: Sequence[Usage | None], settings: Eval) -> EvalCost:
+def total_cost(usages: Sequence[Usage | None], settings: Eval) -> EvalCost:
     """Tokens, and what they cost."""
     known = [usage for usage in usages if usage is not None]
     prompt, completion, cached = (
@@ -136,21 +137,21 @@ def now() -> str:
     return run_metadata.now()
 
 
-def asked(paper: TaskRun, digest: str) -> Asked:
+def task_entry(paper: TaskRun, digest: str) -> TaskEntry:
     """A task as eval.json tells it. `digest`: of its requests."""
-    task, setup = paper.task, paper.setup(True)
-    return Asked(
+    task, setup = paper.task, TaskSetup.of(paper)
+    return TaskEntry(
         task=task.name,
         title=task.title,
         source=task.source,
         version=task.version,
         template=setup.template,
-        mode=paper.route.mode,
-        api=paper.route.api,
+        mode=paper.answer_mode.mode,
+        api=paper.answer_mode.api,
         shots=paper.shots,
         repeats=paper.repeats,
         items=len(paper.items),
-        requests=sum(1 + len(one.later) for one in paper.wanted()),
+        requests=sum(1 + len(one.later) for one in paper.requests()),
         original=paper.original,
         settings=setup.settings,
         sha256=paper.sha256,

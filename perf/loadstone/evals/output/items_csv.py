@@ -6,7 +6,6 @@ add up. Times are in seconds; what is not known is empty.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from msgspec import Struct
 from loadstone.engine import run_folder
 from loadstone.records import Record
 from loadstone.samples import ItemResponses, Score
+from loadstone.text import append_rows
 from loadstone.units import S_PER_NS
 
 COLUMNS = ("task", "doc_id", "pass", "outcome", "extracted", "target", "metric", "ttft", "latency", "input_tokens",
@@ -57,8 +57,7 @@ class Writer:
     def __enter__(self) -> Writer:
         with run_folder.writing(self._path):
             self._file = self._half.open("w", encoding="utf-8", errors="replace", newline="")
-        self._rows = csv.writer(self._file, lineterminator="\n")
-        self._rows.writerow(COLUMNS)
+        append_rows(self._file, [COLUMNS])
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
@@ -71,8 +70,8 @@ class Writer:
     def add(self, answered: ItemResponses, scores: Sequence[Score], name: str) -> None:
         """All passes of an item. `name`: of the filter whose outcome is told."""
         judged = {score.attempt: score for score in scores if score.filter == name}
-        for attempt in range(max(map(len, answered.responses), default=0)):
-            self._rows.writerow(_row(answered, judged.get(attempt), attempt, self._timings))
+        attempts = range(max(map(len, answered.responses), default=0))
+        append_rows(self._file, (_row(answered, judged.get(attempt), attempt, self._timings) for attempt in attempts))
 
 
 def _row(

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from loadstone.evals.output.lm_eval_samples import BYPASS, OURS, About, argument, digest, sanitized
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.output.lm_eval_samples import BYPASS, OUR_KEY, EvalMetadata, digest, lm_eval_argument, sanitize
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import Evaluation, GroupResult, TaskResult
 from loadstone.tasks.spec import Group
 
@@ -16,15 +16,15 @@ from loadstone.tasks.spec import Group
 LM_EVAL = "0.4.13"
 
 
-def config(setup: TaskSetup, about: About) -> dict[str, Any]:
+def task_config(setup: TaskSetup, about: EvalMetadata) -> dict[str, Any]:
     """A task's configuration, as near as one that is no YAML comes to it."""
-    if setup.foreign is not None:
-        return setup.foreign
+    if setup.lm_eval_config is not None:
+        return setup.lm_eval_config
     task, data = setup.task, setup.task.data
     spec = task.generation if setup.mode == "generation" else None
     description = task.description if spec is None or spec.description is None else spec.description
-    names = [setup.row.headline[0]] if spec else list(task.likelihood.metrics if task.likelihood else ())
-    generation = {"generation_kwargs": argument(setup.settings)} if spec else {}
+    names = [setup.info.headline[0]] if spec else list(task.likelihood.metrics if task.likelihood else ())
+    generation = {"generation_kwargs": lm_eval_argument(setup.settings)} if spec else {}
     filters = [{"name": name} for name in setup.filters]
     return {
         "task": task.name,
@@ -33,13 +33,13 @@ def config(setup: TaskSetup, about: About) -> dict[str, Any]:
         **({"dataset_name": data.config} if data.config else {}),
         "test_split": data.split,
         **({"fewshot_split": data.shots_split} if data.shots_split else {}),
-        "doc_to_text": f"{OURS}:{setup.template}",
-        "doc_to_target": f"{OURS}:{setup.template}",
+        "doc_to_text": f"{OUR_KEY}:{setup.template}",
+        "doc_to_target": f"{OUR_KEY}:{setup.template}",
         "unsafe_code": bool(spec and spec.code),
-        **({} if spec else {"doc_to_choice": f"{OURS}:{setup.template}"}),
+        **({} if spec else {"doc_to_choice": f"{OUR_KEY}:{setup.template}"}),
         "description": description,
-        "target_delimiter": task.delimiter,
-        "fewshot_delimiter": task.between,
+        "target_delimiter": task.target_delimiter,
+        "fewshot_delimiter": task.fewshot_delimiter,
         "fewshot_config": {"sampler": "default" if task.draw == "random" else "first_n"},
         "num_fewshot": setup.shots,
         "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in names],
@@ -52,8 +52,8 @@ def config(setup: TaskSetup, about: About) -> dict[str, Any]:
     }
 
 
-def results(
-    about: About,
+def build_results(
+    about: EvalMetadata,
     setups: Sequence[TaskSetup],
     groups: Sequence[Group],
     evaluation: Evaluation,
@@ -74,7 +74,7 @@ def results(
         "results": {**{name: _task(each) for name, each in tallied.items()}, **grouped},
         **({"groups": grouped} if grouped else {}),
         "group_subtasks": names,
-        "configs": dict(sorted((setup.task.name, config(setup, about)) for setup in setups)),
+        "configs": dict(sorted((setup.task.name, task_config(setup, about)) for setup in setups)),
         "versions": dict(sorted({**versions, **dict.fromkeys(grouped, "N/A")}.items())),
         "n-shot": dict(sorted(shots.items())),
         "higher_is_better": dict(sorted(better.items())),
@@ -97,18 +97,18 @@ def results(
         "task_hashes": dict(hashes),
         "model_source": about.source,
         "model_name": about.model,
-        "model_name_sanitized": sanitized(about.model),
+        "model_name_sanitized": sanitize(about.model),
         "system_instruction": about.system,
         "system_instruction_sha": digest(about.system) if about.system else None,
         "fewshot_as_multiturn": about.multiturn,
         "chat_template": None,
         "chat_template_sha": None,
         "total_evaluation_time_seconds": str(about.took),
-        OURS: msgspec.to_builtins(evaluation),
+        OUR_KEY: msgspec.to_builtins(evaluation),
     }
 
 
-def _run(about: About) -> dict[str, Any]:
+def _run(about: EvalMetadata) -> dict[str, Any]:
     return {
         "model": about.source,
         "model_args": {"model": about.model, **about.arguments},

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import ItemResponses, Score
 from loadstone.tasks.spec import Mode
 
@@ -24,14 +24,14 @@ from loadstone.tasks.spec import Mode
 INVALID = "[invalid]"
 # What lm-eval's --predict_only writes for the metric of an answer that is not judged.
 BYPASS = 999
-OURS = "loadstone"
+OUR_KEY = "loadstone"
 
 
-class About(Struct, frozen=True, kw_only=True):
+class EvalMetadata(Struct, frozen=True, kw_only=True):
     """What lm-eval's results tell of an evaluation beside its figures. `began`: Unix time, and `took`, in seconds."""
 
     model: str
-    source: str = OURS
+    source: str = OUR_KEY
     arguments: dict[str, Any] = {}
     limit: float | None = None
     gen: dict[str, Any] = {}
@@ -52,13 +52,13 @@ def doc_hash(doc: Mapping[str, Any]) -> str:
     return digest(json.dumps(doc, indent=2, default=str, ensure_ascii=False))
 
 
-def dumped(line: Mapping[str, Any]) -> bytes:
+def encode_line(line: Mapping[str, Any]) -> bytes:
     """As lm-eval writes it."""
     return json.dumps(line, default=str, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
-def loaded(line: bytes) -> Any:
-    """Inverse of `dumped`. lm-eval also writes NaN and Infinity, which are no JSON. Raises ValueError."""
+def decode_line(line: bytes) -> Any:
+    """Inverse of `encode_line`. lm-eval also writes NaN and Infinity, which are no JSON. Raises ValueError."""
     try:
         return msgspec.json.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
@@ -68,7 +68,7 @@ def loaded(line: bytes) -> Any:
             raise ValueError(str(exc)) from exc
 
 
-def sanitized(model: str) -> str:
+def sanitize(model: str) -> str:
     """A model's name as lm-eval makes a folder of it."""
     return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)
 
@@ -87,7 +87,7 @@ def task_of(name: str) -> str | None:
     return found.group(1) if found else None
 
 
-def lines(setup: TaskSetup, answered: ItemResponses, scores: Sequence[Score]) -> Iterator[dict[str, Any]]:
+def sample_lines(setup: TaskSetup, answered: ItemResponses, scores: Sequence[Score]) -> Iterator[dict[str, Any]]:
     """An item as lm-eval logs it: a line for each filter, of all its requests and passes."""
     shared = _shared(setup, answered)
     for name in setup.filters:
@@ -100,7 +100,7 @@ def lines(setup: TaskSetup, answered: ItemResponses, scores: Sequence[Score]) ->
             "metrics": list(metrics),
             **{key: shared[key] for key in ("doc_hash", "prompt_hash", "target_hash")},
             **metrics,
-            OURS: _ours(setup, answered, passes),
+            OUR_KEY: _ours(setup, answered, passes),
         }
 
 
@@ -111,7 +111,7 @@ def _shared(setup: TaskSetup, answered: ItemResponses) -> dict[str, Any]:
         "doc": answered.doc,
         "target": target,
         "arguments": {
-            f"gen_args_{number}": {"arg_0": [context] if setup.chat else context, "arg_1": argument(what)}
+            f"gen_args_{number}": {"arg_0": [context] if setup.chat else context, "arg_1": lm_eval_argument(what)}
             for number, (context, what) in enumerate(answered.arguments)
         },
         "resps": [[_text(response, setup.mode) for response in passes] for passes in answered.responses],
@@ -129,7 +129,7 @@ def _target(setup: TaskSetup, answered: ItemResponses) -> str:
     return str(gold[0] if len(gold) == 1 else gold)
 
 
-def argument(what: dict[str, Any] | str) -> dict[str, Any] | str:
+def lm_eval_argument(what: dict[str, Any] | str) -> dict[str, Any] | str:
     """Under lm-eval's names: `until`, `max_gen_toks`, `do_sample`, and the rest as it was sent."""
     if isinstance(what, str) or "until" in what:
         return what

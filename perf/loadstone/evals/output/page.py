@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.evals.output import serving_tables, tables
-from loadstone.evals.output.serving_tables import Bin
-from loadstone.evals.output.tables import SHARES, ends, modes, percent
+from loadstone.evals.output.serving_tables import AnswerBin
+from loadstone.evals.output.tables import OUTCOMES, answer_modes, format_interval, percent
 from loadstone.report.page import Page, Prose, Section
 from loadstone.samples import Estimate, EvalCost, Evaluation, TaskResult
 from loadstone.summary import Summary
@@ -34,39 +34,39 @@ _READING = (
 )
 
 
-class Meanwhile(Struct, frozen=True, kw_only=True):
+class ServingDetails(Struct, frozen=True, kw_only=True):
     """How the server did while it answered. `runs`: by name; `latency`, `finish`: accuracy of the answers by how long
     they took and by how they ended."""
 
     runs: Mapping[str, Summary] = {}
     spent: EvalCost | None = None
-    latency: Sequence[Bin] = ()
-    finish: Sequence[Bin] = ()
+    latency: Sequence[AnswerBin] = ()
+    finish: Sequence[AnswerBin] = ()
 
 
-def page(evaluation: Evaluation, meanwhile: Meanwhile | None = None, remarks: Sequence[Prose] = ()) -> Page:
+def page(evaluation: Evaluation, meanwhile: ServingDetails | None = None, remarks: Sequence[Prose] = ()) -> Page:
     """`remarks`: what is to be said before everything else."""
-    title = f"Evaluation of {plain(evaluation.model, 100)}"
+    title = f"Evaluation of {one_line(evaluation.model, 100)}"
     judged = [each for each in evaluation.tasks if each.figures]
     sections = [
-        Section("Tasks", [*remarks, *_warnings(judged), *tables.tasks(evaluation.tasks)]),
-        *([Section("Groups", [tables.groups(evaluation)])] if evaluation.groups else []),
-        *([Section("Leaderboard", [tables.standings(evaluation)])] if evaluation.leaderboard else []),
-        *tables.further(judged),
+        Section("Tasks", [*remarks, *_warnings(judged), *tables.task_blocks(evaluation.tasks)]),
+        *([Section("Groups", [tables.group_table(evaluation)])] if evaluation.groups else []),
+        *([Section("Leaderboard", [tables.leaderboard_table(evaluation)])] if evaluation.leaderboard else []),
+        *tables.metric_sections(judged),
         *_meanwhile(meanwhile),
         Section("How to read this", [Prose(text) for text in _READING]),
-        *tables.data(evaluation),
+        *tables.data_section(evaluation),
     ]
     return Page(title, lead(evaluation), sections)
 
 
 def leaderboard(evaluation: Evaluation) -> Page:
     """The row of llmuses' report alone."""
-    title = f"Leaderboard: {plain(evaluation.model, 100)}"
+    title = f"Leaderboard: {one_line(evaluation.model, 100)}"
     if not evaluation.leaderboard:
         text = "No row: only benchmarks whose subjects are sorted into fields have one, such as mmlu and ceval."
         return Page(title, Prose(text, "doubt"), [])
-    return Page(title, lead(evaluation), [Section("Leaderboard", [tables.standings(evaluation)])])
+    return Page(title, lead(evaluation), [Section("Leaderboard", [tables.leaderboard_table(evaluation)])])
 
 
 def lead(evaluation: Evaluation) -> Prose:
@@ -88,20 +88,20 @@ def _headlines(evaluation: Evaluation, judged: Sequence[TaskResult]) -> list[str
     inner = {name for group in evaluation.groups for name in group.tasks}
     outer = [group for group in evaluation.groups
              if not any(set(group.tasks) < set(other.tasks) for other in evaluation.groups)]  # fmt: skip
-    told = [_headline(group.title, group.micro, group.items, modes(group.tasks, judged)) for group in outer]
+    told = [_headline(group.title, group.micro, group.items, answer_modes(group.tasks, judged)) for group in outer]
     return told + [_headline(each.title, each.figures[0].all, each.items, each.mode)
                    for each in judged if each.task not in inner]  # fmt: skip
 
 
 def _headline(title: str, found: Estimate, items: int, mode: str) -> str:
-    sure = f", 95 % interval {ends(found)}" if found.interval else ""
-    return f"{plain(title)}: {percent(found.value)} of {items:,} items by {mode}{sure}."
+    sure = f", 95 % interval {format_interval(found)}" if found.interval else ""
+    return f"{one_line(title)}: {percent(found.value)} of {items:,} items by {mode}{sure}."
 
 
 def _loud(judged: Sequence[TaskResult]) -> list[str]:
     """What hides how good the model is."""
     total = sum(sum(each.figures[0].outcomes.values()) for each in judged)
-    counts = {name: sum(each.figures[0].outcomes[name] for each in judged) for name in SHARES}
+    counts = {name: sum(each.figures[0].outcomes[name] for each in judged) for name in OUTCOMES}
     said = []
     if counts["failed"] > LOUD * total:
         said.append(f"{_of(counts['failed'], total)} failed: no answer came, which says nothing of the model. See the "
@@ -122,7 +122,7 @@ def _of(count: int, total: int) -> str:
 
 def _warnings(judged: Sequence[TaskResult]) -> Iterator[Prose]:
     """Of single tasks, where there are several; and what the scorers choked on."""
-    loud = [f"{plain(each.title)}: {', '.join(shares)}" for each in judged if (shares := _much(each))]
+    loud = [f"{one_line(each.title)}: {', '.join(shares)}" for each in judged if (shares := _much(each))]
     if loud and len(judged) > 1:
         more = f"; and {len(loud) - FEW} more tasks" if len(loud) > FEW else ""
         yield Prose("; ".join(loud[:FEW]) + f"{more}.", "bad")
@@ -130,7 +130,7 @@ def _warnings(judged: Sequence[TaskResult]) -> Iterator[Prose]:
         for note, count in each.notes.items():
             times = "once" if count == 1 else f"{count:,} times"
             yield Prose(
-                f"{plain(each.title)}: a scorer could not judge an answer, {times}: {plain(note, 120)}", "doubt"
+                f"{one_line(each.title)}: a scorer could not judge an answer, {times}: {one_line(note, 120)}", "doubt"
             )
 
 
@@ -142,12 +142,14 @@ def _much(task: TaskResult) -> list[str]:
             if outcomes[name] > 10 * LOUD * total]  # fmt: skip
 
 
-def _meanwhile(found: Meanwhile | None) -> Iterator[Section]:
+def _meanwhile(found: ServingDetails | None) -> Iterator[Section]:
     if found is None:
         return
     if found.runs:
-        yield Section("Serving", list(serving_tables.served(found.runs)))
+        yield Section("Serving", list(serving_tables.serving_blocks(found.runs)))
     if found.latency or found.finish:
-        yield Section("Accuracy by how it was answered", list(serving_tables.by(found.latency, found.finish)))
+        yield Section(
+            "Accuracy by how it was answered", list(serving_tables.breakdown_blocks(found.latency, found.finish))
+        )
     if found.spent is not None:
-        yield Section("Tokens", [serving_tables.spent(found.spent)])
+        yield Section("Tokens", [serving_tables.token_table(found.spent)])

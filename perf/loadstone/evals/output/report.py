@@ -18,8 +18,8 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import page as view
 from loadstone.evals.output import results
-from loadstone.evals.output.page import Meanwhile
-from loadstone.evals.output.serving_tables import Bin
+from loadstone.evals.output.page import ServingDetails
+from loadstone.evals.output.serving_tables import AnswerBin
 from loadstone.evals.scoring import intervals
 from loadstone.report import html, markdown
 from loadstone.report.page import Page
@@ -36,12 +36,12 @@ def is_evaluation(folder: Path) -> bool:
     return folder.is_dir() and results.latest(folder) is not None
 
 
-def read(folder: Path) -> tuple[Evaluation, Meanwhile]:
+def read(folder: Path) -> tuple[Evaluation, ServingDetails]:
     """Raises UsageError where there are no results of ours."""
     found = results.latest(folder)
     if found is None:
         raise UsageError(f"{folder} holds no results_*.json: {_unscored(folder)}")
-    return results.read(found), meanwhile(folder)
+    return results.read(found), read_serving(folder)
 
 
 def _unscored(folder: Path) -> str:
@@ -64,10 +64,10 @@ def write(folder: run_folder.RunFolder, web: bool = True) -> None:
             folder.write(name, draw(found))
 
 
-def meanwhile(folder: Path) -> Meanwhile:
+def read_serving(folder: Path) -> ServingDetails:
     """How the server did, from the runs, items.csv and eval.json."""
     rows = list(_rows(folder / results.ITEMS))
-    return Meanwhile(
+    return ServingDetails(
         runs=dict(_summaries(folder / "runs")),
         spent=_spent(folder / "eval.json"),
         latency=_by_latency([row for row in rows if row.latency is not None and row.outcome != "failed"]),
@@ -79,7 +79,7 @@ def _summaries(folder: Path) -> Iterator[tuple[str, Summary]]:
     inside = [path for path in folder.iterdir() if (path / "summary.json").is_file()] if folder.is_dir() else []
     for path in sorted(inside, key=lambda path: (len(path.name), path.name)):
         try:
-            yield path.name, runs.load_summary((path / "summary.json").read_bytes())
+            yield path.name, runs.decode_summary((path / "summary.json").read_bytes())
         except (OSError, msgspec.MsgspecError) as exc:
             raise UsageError(f"{path / 'summary.json'} is not readable: {exc}") from exc
 
@@ -114,7 +114,7 @@ def _rows(path: Path) -> Iterator[_Row]:
                 )
 
 
-def _by_latency(rows: Sequence[_Row]) -> list[Bin]:
+def _by_latency(rows: Sequence[_Row]) -> list[AnswerBin]:
     """Quarters, where each has answers enough to be told apart."""
     ranked = sorted(rows, key=lambda row: row.latency or 0.0)
     if len(ranked) < FEWEST:
@@ -124,15 +124,15 @@ def _by_latency(rows: Sequence[_Row]) -> list[Bin]:
     return [_bin(f"{part[0].latency or 0:.3g} to {part[-1].latency or 0:.3g} s", part) for part in parts]
 
 
-def _by_finish(rows: Sequence[_Row]) -> list[Bin]:
+def _by_finish(rows: Sequence[_Row]) -> list[AnswerBin]:
     named: dict[str, list[_Row]] = {}
     for row in rows:
         named.setdefault(row.finish, []).append(row)
     return [_bin(name, part) for name, part in sorted(named.items())] if len(named) > 1 else []
 
 
-def _bin(name: str, rows: Iterable[_Row]) -> Bin:
+def _bin(name: str, rows: Iterable[_Row]) -> AnswerBin:
     values = [float(row.outcome == "right") for row in rows]
     found = intervals.estimate(values)
     assert found is not None
-    return Bin(name=name, right=found, count=len(values))
+    return AnswerBin(name=name, right=found, count=len(values))

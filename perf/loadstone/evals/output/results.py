@@ -19,30 +19,30 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import items_csv, lm_eval_results, lm_eval_samples
 from loadstone.evals.output.items_csv import Timing
-from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.scoring import aggregate, score
 from loadstone.evals.scoring import groups as grouping
-from loadstone.evals.scoring.sandbox import Runs
+from loadstone.evals.scoring.sandbox import ProgramRunner
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import Evaluation, ItemResponses, Score, TaskResult
 from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Group
 
 ITEMS = "items.csv"
-Judged = tuple[ItemResponses, list[Score]]
+JudgedItem = tuple[ItemResponses, list[Score]]
 # A task and what was answered; with its scores, where others than the task's own have judged.
-Part = tuple[TaskSetup, Iterable[ItemResponses | Judged]]
+TaskResponses = tuple[TaskSetup, Iterable[ItemResponses | JudgedItem]]
 
 
-def stamp(now: datetime) -> str:
+def file_time(now: datetime) -> str:
     """The time in the names of files, as lm-eval writes it."""
     return now.isoformat().replace(":", "-")
 
 
-def finish(
+def write_results(
     folder: run_folder.RunFolder,
-    about: About,
-    parts: Iterable[Part],
+    about: EvalMetadata,
+    parts: Iterable[TaskResponses],
     groups: Sequence[Group],
     when: str,
     *,
@@ -50,21 +50,21 @@ def finish(
     timings: Mapping[tuple[str, int], Timing] | None = None,
     target: Mapping[str, float] | None = None,
 ) -> Evaluation:
-    """Judge all answers and write `samples_*`, `results_*` and items.csv. `when`: see `stamp`. `timings`: of the
+    """Judge all answers and write `samples_*`, `results_*` and items.csv. `when`: see `file_time`. `timings`: of the
     records, by (run, index). `target`: official scores, by group. Raises UsageError."""
     tallies, setups, hashes = {}, [], {}
     with _whole_or_none() as made, items_csv.Writer(folder.path / ITEMS, timings or {}) as rows:
         for setup, answered in parts:
             setups.append(setup)
-            tallied = aggregate.TaskTally(setup.row)
+            tallied = aggregate.TaskTally(setup.info)
             path = folder.path / lm_eval_samples.samples_name(setup.task.name, when)
             made.append(path)
             folder.write_lines(path.name, _judged(setup, answered, tallied, rows, run_code))
             tallies[setup.task.name], hashes[setup.task.name] = tallied, task_hash(path, setup.filters)
-    evaluation = whole(about.model, setups, tallies, groups, target)
-    if isinstance(run_code, Runs):
+    evaluation = build_evaluation(about.model, setups, tallies, groups, target)
+    if isinstance(run_code, ProgramRunner):
         evaluation = msgspec.structs.replace(evaluation, confined=run_code.confined)
-    told = lm_eval_results.results(about, setups, groups, evaluation, hashes)
+    told = lm_eval_results.build_results(about, setups, groups, evaluation, hashes)
     folder.write(lm_eval_samples.results_name(when), json.dumps(told, indent=2, default=str, ensure_ascii=False))
     return evaluation
 
@@ -81,7 +81,7 @@ def _whole_or_none() -> Iterator[list[Path]]:
         raise
 
 
-def whole(
+def build_evaluation(
     model: str,
     setups: Sequence[TaskSetup],
     tallies: Mapping[str, aggregate.TaskTally],
@@ -91,9 +91,9 @@ def whole(
     """What all tasks came to."""
     return Evaluation(
         model=model,
-        tasks=[(setup.figures or _as_is)(tallies[setup.task.name].done()) for setup in setups],
-        groups=grouping.grouped(groups, tallies),
-        leaderboard=grouping.standings(groups, tallies, target),
+        tasks=[(setup.add_figures or _as_is)(tallies[setup.task.name].result()) for setup in setups],
+        groups=grouping.group_results(groups, tallies),
+        leaderboard=grouping.leaderboard(groups, tallies, target),
         data={setup.task.name: setup.sha256 for setup in setups},
         settings={setup.task.name: setup.settings for setup in setups},
     )
@@ -105,7 +105,7 @@ def _as_is(tallied: TaskResult) -> TaskResult:
 
 def _judged(
     setup: TaskSetup,
-    parts: Iterable[ItemResponses | Judged],
+    parts: Iterable[ItemResponses | JudgedItem],
     tallied: aggregate.TaskTally,
     rows: items_csv.Writer,
     run_code: Scorer | None,
@@ -114,13 +114,13 @@ def _judged(
         one, scores = part if isinstance(part, tuple) else (part, _scores(setup, part, run_code))
         tallied.add(scores, passes=max(map(len, one.responses), default=0))
         rows.add(one, scores, setup.filters[0])
-        yield from map(lm_eval_samples.dumped, lm_eval_samples.lines(setup, one, scores))
+        yield from map(lm_eval_samples.encode_line, lm_eval_samples.sample_lines(setup, one, scores))
 
 
 def _scores(setup: TaskSetup, one: ItemResponses, run_code: Scorer | None) -> list[Score]:
-    if not setup.judged:
+    if not setup.scored:
         return []
-    return setup.judge(one) if setup.judge else score.score(setup.task, setup.mode, one, run_code)
+    return setup.score_item(one) if setup.score_item else score.score(setup.task, setup.mode, one, run_code)
 
 
 class _Hashes(Struct):
@@ -138,7 +138,7 @@ def task_hash(path: Path, filters: Sequence[str]) -> str:
         try:
             return decoder.decode(line)
         except msgspec.DecodeError:
-            return msgspec.convert(lm_eval_samples.loaded(line), _Hashes)
+            return msgspec.convert(lm_eval_samples.decode_line(line), _Hashes)
 
     for name in filters:
         with path.open("rb") as file:
@@ -155,9 +155,9 @@ def latest(folder: Path) -> Path | None:
 
 def read(path: Path) -> Evaluation:
     """Of a results file, what is ours. Raises UsageError."""
-    class_ = msgspec.defstruct("Held", [(lm_eval_samples.OURS, Evaluation)])
+    class_ = msgspec.defstruct("Held", [(lm_eval_samples.OUR_KEY, Evaluation)])
     try:
-        return getattr(msgspec.json.decode(path.read_bytes(), type=class_), lm_eval_samples.OURS)  # type: ignore[no-any-return]
+        return getattr(msgspec.json.decode(path.read_bytes(), type=class_), lm_eval_samples.OUR_KEY)  # type: ignore[no-any-return]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
         hint = f"`loadstone score {path.parent}` judges what lm-eval has written"
         raise UsageError(f"{path} holds no evaluation of loadstone: {exc}; {hint}") from exc

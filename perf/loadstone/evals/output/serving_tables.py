@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.report.page import Axis, Block, Chart, Prose, Series, Table
 from loadstone.report.run_tables import number
 from loadstone.samples import Estimate, EvalCost
@@ -21,7 +21,7 @@ MOST = 8
 _TONES = {"valid": "good", "suspect": "doubt", "invalid": "bad"}
 
 
-class Bin(Struct, frozen=True, kw_only=True):
+class AnswerBin(Struct, frozen=True, kw_only=True):
     """Answers that are alike in something: how many were right, of those that were judged."""
 
     name: str
@@ -29,7 +29,7 @@ class Bin(Struct, frozen=True, kw_only=True):
     count: int
 
 
-def served(runs: Mapping[str, Summary]) -> Iterator[Block]:
+def serving_blocks(runs: Mapping[str, Summary]) -> Iterator[Block]:
     """A row a run. An evaluation that was taken up again has several."""
     yield from _verdicts(runs)
     columns = ["run", "requests", "failed", "duration, s", *(label for *_, label in _FIGURES), "QPS", "output tokens/s",
@@ -43,7 +43,9 @@ def served(runs: Mapping[str, Summary]) -> Iterator[Block]:
 
 def _failures(found: Sequence[tuple[int, str, str, str]]) -> Table:
     """What was said when no answer came, the most frequent first; an empty answer is one."""
-    rows = [[name, kind, f"{count:,}", plain(said)] for count, name, kind, said in sorted(found, reverse=True)[:MOST]]
+    rows = [
+        [name, kind, f"{count:,}", one_line(said)] for count, name, kind, said in sorted(found, reverse=True)[:MOST]
+    ]
     left = f"; {len(found) - MOST:,} more kinds stand in the reports of the runs" if len(found) > MOST else ""
     return Table("Failures", ["run", "kind", "requests", "what was said"], rows, f"by run{left}")
 
@@ -53,7 +55,7 @@ def _verdicts(runs: Mapping[str, Summary]) -> Iterator[Prose]:
         if (verdict := summary.verdict) is None:
             continue
         doubts = "; ".join(f"{doubt.what}: {doubt.measured}" for doubt in verdict.doubts)
-        said = f"Run {name}: timings are {verdict.status}" + (f" ({plain(doubts, 300)})." if doubts else ".")
+        said = f"Run {name}: timings are {verdict.status}" + (f" ({one_line(doubts, 300)})." if doubts else ".")
         tone = _TONES[verdict.status]
         yield Prose(said, "good" if tone == "good" else "doubt" if tone == "doubt" else "bad")
 
@@ -80,7 +82,7 @@ def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value:,.4g}"
 
 
-def by(latency: Sequence[Bin], finish: Sequence[Bin]) -> Iterator[Block]:
+def breakdown_blocks(latency: Sequence[AnswerBin], finish: Sequence[AnswerBin]) -> Iterator[Block]:
     if latency:
         yield _bins("By latency", "latency", latency, "quarters of the answers that came, from quick to slow")
         yield _chart(latency)
@@ -88,8 +90,10 @@ def by(latency: Sequence[Bin], finish: Sequence[Bin]) -> Iterator[Block]:
         yield _bins("By how it ended", "finish reason", finish, "as the server says")
 
 
-def _bins(title: str, first: str, bins: Sequence[Bin], note: str) -> Table:
-    rows = [[plain(each.name), f"{each.count:,}", f"{100 * each.right.value:.2f}%", _ends(each.right)] for each in bins]
+def _bins(title: str, first: str, bins: Sequence[AnswerBin], note: str) -> Table:
+    rows = [
+        [one_line(each.name), f"{each.count:,}", f"{100 * each.right.value:.2f}%", _ends(each.right)] for each in bins
+    ]
     return Table(title, [first, "answers", "right", "95 % interval"], rows, note, numeric=True)
 
 
@@ -97,7 +101,7 @@ def _ends(found: Estimate) -> str:
     return "-" if found.interval is None else f"{100 * found.interval[0]:.2f} to {100 * found.interval[1]:.2f}"
 
 
-def _chart(bins: Sequence[Bin]) -> Chart:
+def _chart(bins: Sequence[AnswerBin]) -> Chart:
     sure = [each.right.interval for each in bins]
     series = Series(
         "right", [each.name for each in bins], [100 * each.right.value for each in bins], "points",
@@ -107,7 +111,7 @@ def _chart(bins: Sequence[Bin]) -> Chart:
                  series=[series], note="bars: 95 % intervals", height=280)  # fmt: skip
 
 
-def spent(found: EvalCost) -> Table:
+def token_table(found: EvalCost) -> Table:
     rows = [["input tokens", f"{found.input_tokens:,}"], ["of these cached", f"{found.cached_tokens:,}"],
             ["output tokens", f"{found.output_tokens:,}"]]  # fmt: skip
     rows += [["cost", f"{found.cost:,.4f}"]] if found.cost is not None else []

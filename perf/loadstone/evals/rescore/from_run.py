@@ -14,10 +14,10 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.data import rows as library
 from loadstone.evals.requests import answers
-from loadstone.evals.requests.answers import Answer
+from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.build import EvalRequest
 from loadstone.evals.rescore.sample_lines import SavedSample
-from loadstone.evals.rescore.samples_file import Chosen
+from loadstone.evals.rescore.samples_file import IdFilter
 from loadstone.records import Record
 from loadstone.samples import ItemResponses
 from loadstone.tasks.spec import Doc, Task
@@ -33,22 +33,22 @@ class RunSource:
     """The answers of one run, read as the samples of a task. Raises UsageError where texts were not kept, or where what
     was asked is no row of the task's."""
 
-    def __init__(self, task: Task, path: Path, root: str | None, wanted: Chosen | None = None) -> None:
+    def __init__(self, task: Task, path: Path, root: str | None, accepts: IdFilter | None = None) -> None:
         self.task, self.paths, self.filters = task.name, [path], ["none"]
-        rows = library.rows(task.data, root)
+        rows = library.load_rows(task.data, root)
         self.original, self.sha256 = len(rows.docs), rows.sha256
         self._docs, self._spec = rows.docs, task
-        self._passes = self._read(path, _own(rows.docs), wanted)
+        self._passes = self._read(path, _own(rows.docs), accepts)
 
-    def _read(self, path: Path, own: dict[str, int], wanted: Chosen | None) -> dict[int, list[Answer]]:
-        found: dict[int, list[Answer]] = {}
+    def _read(self, path: Path, own: dict[str, int], wanted: IdFilter | None) -> dict[int, list[Response]]:
+        found: dict[int, list[Response]] = {}
         for record in run_folder.load_records(path):
             number = self._row(record, own)
             if record.phase != "measure" or (wanted is not None and not wanted(str(number))):
                 continue
             if record.error is None and record.text is None:
                 raise UsageError(f"{path} kept no texts to judge: run with --save-text")
-            told = answers.answer(record, EvalRequest(id=record.prompt, mode="generation", asked=""), path.name)
+            told = answers.from_record(record, EvalRequest(id=record.prompt, mode="generation", prompt=""), path.name)
             found.setdefault(number, []).append(told)
         return dict(sorted(found.items()))
 
@@ -66,9 +66,11 @@ class RunSource:
     def __iter__(self) -> Iterator[SavedSample]:
         for number, came in self._passes.items():
             answered = self._answered(number, self._docs[number], came)
-            yield SavedSample(answered=answered, mode="generation", chat=False, filtered={}, metrics={}, place=number)
+            yield SavedSample(
+                responses=answered, mode="generation", chat=False, filtered={}, metrics={}, position=number
+            )
 
-    def _answered(self, number: int, doc: Doc, came: list[Answer]) -> ItemResponses:
+    def _answered(self, number: int, doc: Doc, came: list[Response]) -> ItemResponses:
         generation = self._spec.generation
         return ItemResponses(
             task=self.task,
@@ -76,13 +78,13 @@ class RunSource:
             doc=doc,
             target=((generation.target if generation else None) or self._spec.target)(doc),
             arguments=[("", {})],
-            responses=[[one.responses[0] if one.good else None for one in came]],
+            responses=[[one.values[0] if one.ok else None for one in came]],
             finishes=[[one.finish for one in came]],
             failures=[[one.failure for one in came]],
             records=[[one.record for one in came]],
         )
 
-    def wrong(self, place: int, exc: Exception) -> UsageError:
+    def error_at(self, place: int, exc: Exception) -> UsageError:
         """A mistake at a row, named."""
         return UsageError(f"{self.paths[0]}, row {place} of {self.task}: {exc}")
 

@@ -16,18 +16,20 @@ from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.rescore import from_run, target_only
 from loadstone.evals.rescore.from_run import RunSource
-from loadstone.evals.rescore.samples_file import Chosen, SamplesFile
+from loadstone.evals.rescore.samples_file import IdFilter, SamplesFile
 
 
-def logs(paths: Sequence[Path], task: str | None, which: str | None, data: str | None) -> list[SamplesFile | RunSource]:
+def open_sources(
+    paths: Sequence[Path], task: str | None, which: str | None, data: str | None
+) -> list[SamplesFile | RunSource]:
     """The answers of each task, of files that hold samples or of a run, whose task has to be told. `which`: see `only`;
     `data`: the folder with the rows that a run replayed. Raises UsageError."""
-    wanted, replayed = only(which), [path for path in paths if from_run.is_run(path) and not _part(path)]
+    wanted, replayed = parse_ids(which), [path for path in paths if from_run.is_run(path) and not _part(path)]
     if not replayed:
-        return [SamplesFile(name, files, wanted) for name, files in by_task(paths, task).items()]
+        return [SamplesFile(name, files, wanted) for name, files in group_by_task(paths, task).items()]
     if len(paths) > 1:
         raise UsageError("a run is judged by itself: give one of them, or files with samples")
-    known = target_only.known(task, asked=True) if task else None
+    known = target_only.find_task(task, asked=True) if task else None
     if known is None:
         raise UsageError(f"{paths[0]} is a run, which does not say what is right: name its task with --task")
     return [RunSource(known, paths[0], data, wanted)]
@@ -38,7 +40,7 @@ def _part(path: Path) -> bool:
     return any(path.resolve().parent.parent.glob("samples_*.jsonl"))
 
 
-def only(text: str | None) -> Chosen | None:
+def parse_ids(text: str | None) -> IdFilter | None:
     """Which doc_ids `3,5-9` means. Raises UsageError."""
     if text is None:
         return None
@@ -54,7 +56,7 @@ def only(text: str | None) -> Chosen | None:
     return lambda ident: ident in named or (ident.isdigit() and any(int(ident) in each for each in ranges))
 
 
-def by_task(paths: Iterable[Path], task: str | None) -> dict[str, list[Path]]:
+def group_by_task(paths: Iterable[Path], task: str | None) -> dict[str, list[Path]]:
     """Samples files by task. Of a folder the last of each task, and only the task asked for where it has that one."""
     files: dict[str, list[Path]] = {}
     for path in paths:
@@ -62,7 +64,7 @@ def by_task(paths: Iterable[Path], task: str | None) -> dict[str, list[Path]]:
             files.setdefault(lm_eval_samples.task_of(file.name) or file.stem, []).append(file)
     if task is None or task == target_only.BY_TARGET:
         return files
-    if task not in files and (meant := target_only.known(task, asked=True)):
+    if task not in files and (meant := target_only.find_task(task, asked=True)):
         if len(files) > 1 and meant.name not in files:
             raise UsageError(f"--task {task} is one task, and the files are of {', '.join(files)}: give those of one")
         task = meant.name
@@ -88,13 +90,13 @@ def _files(path: Path) -> list[Path]:
     return list({lm_eval_samples.task_of(file.name) or file.name: file for file in inside}.values())
 
 
-class SavedSource:
+class ResultsMetadata:
     """What the results file beside a samples file tells, as far as there is one."""
 
     def __init__(self, samples: Path) -> None:
         told = _object(results.latest(samples.parent))
         self.model = str(told.get("model_name") or samples.parent.name or "unknown")
-        self.source = str(told.get("model_source") or lm_eval_samples.OURS)
+        self.source = str(told.get("model_source") or lm_eval_samples.OUR_KEY)
         given = (told.get("config") or {}).get("model_args")
         self.arguments = (
             {name: value for name, value in given.items() if name != "model"} if isinstance(given, dict) else {}

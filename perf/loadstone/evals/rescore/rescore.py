@@ -18,8 +18,7 @@ from loadstone import plugins
 from loadstone.engine.run_folder import RunFolder
 from loadstone.errors import UsageError
 from loadstone.evals.output import results
-from loadstone.evals.output.lm_eval_samples import About
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.rescore import inputs, target_only
 from loadstone.evals.rescore.from_run import RunSource
 from loadstone.evals.rescore.sample_lines import SavedSample
@@ -27,6 +26,7 @@ from loadstone.evals.rescore.samples_file import SamplesFile
 from loadstone.evals.scoring import sandbox
 from loadstone.evals.scoring import score as scoring
 from loadstone.evals.scoring.aggregate import TaskTally
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import Evaluation, Score
 from loadstone.scorers import EXTRACTORS, SCORERS
 from loadstone.scorers.base import Extractor, Scorer
@@ -50,7 +50,7 @@ class RescoreOptions(Struct, frozen=True, kw_only=True):
     allow_code: bool = False
 
 
-class Change(Struct, kw_only=True):
+class MetricChange(Struct, kw_only=True):
     """How a metric of a task moved against what the file says. `gained`, `lost`: of those that changed, the number that
     went up and down; `first`: doc_ids of the first of them."""
 
@@ -63,38 +63,40 @@ class Change(Struct, kw_only=True):
     first: list[int] = []
 
 
-class Rescored(Struct, frozen=True):
+class RescoreResult(Struct, frozen=True):
     evaluation: Evaluation
-    changes: list[Change]
+    changes: list[MetricChange]
 
 
-def rescore(paths: Sequence[Path], wish: RescoreOptions, folder: RunFolder | None, now: float, when: str) -> Rescored:
+def rescore(
+    paths: Sequence[Path], options: RescoreOptions, folder: RunFolder | None, now: float, when: str
+) -> RescoreResult:
     """Judge what the files hold. `folder`: where new files are written, none without; `now`, `when`: the time, in
     seconds and as a name. Raises UsageError."""
-    logs = inputs.logs(paths, wish.task, wish.only, wish.data)
+    logs = inputs.open_sources(paths, options.task, options.only, options.data)
     if not any(len(log) for log in logs):
         raise UsageError(f"nothing to judge: no item of {', '.join(map(str, paths))} is wanted")
-    past = inputs.SavedSource(logs[0].paths[0])
-    judged = [_Judged(log, wish, past) for log in logs if len(log)]
+    past = inputs.ResultsMetadata(logs[0].paths[0])
+    judged = [_Judged(log, options, past) for log in logs if len(log)]
     setups = [one.setup for one in judged]
     groups = _groups([setup.task for setup in setups])
     if folder is None:
         tallies = {one.setup.task.name: one.tally() for one in judged}
-        evaluation = results.whole(past.model, setups, tallies, groups)
+        evaluation = results.build_evaluation(past.model, setups, tallies, groups)
     else:
-        about = About(model=past.model, source=past.source, arguments=past.arguments, began=now, took=0.0)
-        evaluation = results.finish(folder, about, [(one.setup, iter(one)) for one in judged], groups, when)
-    return Rescored(evaluation, [change for one in judged for change in one.changes.values()])
+        about = EvalMetadata(model=past.model, source=past.source, arguments=past.arguments, began=now, took=0.0)
+        evaluation = results.write_results(folder, about, [(one.setup, iter(one)) for one in judged], groups, when)
+    return RescoreResult(evaluation, [change for one in judged for change in one.changes.values()])
 
 
 class _Judged:
     """The items of a task, judged as they are read; how they changed is known behind the last."""
 
-    def __init__(self, log: SamplesFile | RunSource, wish: RescoreOptions, past: inputs.SavedSource) -> None:
+    def __init__(self, log: SamplesFile | RunSource, wish: RescoreOptions, past: inputs.ResultsMetadata) -> None:
         first = next(iter(log))
-        self._log, self.changes = log, dict[tuple[str, str], Change]()
-        known = target_only.known(wish.task or log.task, asked=wish.task not in (None, log.task))
-        task = known or target_only.task(log, first, past.version(log.task))
+        self._log, self.changes = log, dict[tuple[str, str], MetricChange]()
+        known = target_only.find_task(wish.task or log.task, asked=wish.task not in (None, log.task))
+        task = known or target_only.build_task(log, first, past.version(log.task))
         if known and first.mode not in task.modes:
             raise UsageError(f"{log.paths[0]} holds answers by {first.mode}, which {task.name} does not know; "
                              f"--task {target_only.BY_TARGET} holds them against their targets")  # fmt: skip
@@ -102,26 +104,26 @@ class _Judged:
         self._task = _changed(task, wish)
         self._run_code = _runs(self._task, wish.allow_code) if first.mode == "generation" else None
         self._filtered = self._by_target and wish.extractor is None
-        settings = first.answered.arguments[0][1] if first.answered.arguments else {}
+        settings = first.responses.arguments[0][1] if first.responses.arguments else {}
         self.setup = TaskSetup(
             task=self._task,
             mode=first.mode,
             shots=past.shots(log.task),
-            repeats=max(map(len, first.answered.responses), default=1),
+            repeats=max(map(len, first.responses.responses), default=1),
             settings=settings if isinstance(settings, dict) else {},
             original=log.original if isinstance(log, RunSource) else past.original(log.task),
             sha256={log.task: log.sha256} if isinstance(log, RunSource) else {},
             chat=first.chat,
         )
 
-    def __iter__(self) -> Iterator[results.Judged]:
+    def __iter__(self) -> Iterator[results.JudgedItem]:
         for logged in self._log:
             scores = self._scores(logged)
             self._compare(logged, scores)
-            yield logged.answered, scores
+            yield logged.responses, scores
 
     def tally(self) -> TaskTally:
-        tally = TaskTally(self.setup.row)
+        tally = TaskTally(self.setup.info)
         for answered, scores in self:
             tally.add(scores, passes=max(map(len, answered.responses), default=0))
         return tally
@@ -130,29 +132,29 @@ class _Judged:
         try:
             return self._judge(logged)
         except (UsageError, ValueError) as exc:
-            raise self._log.wrong(logged.place, exc) from exc
+            raise self._log.error_at(logged.position, exc) from exc
 
     def _judge(self, logged: SavedSample) -> list[Score]:
         if not self._by_target:
-            return scoring.score(self._task, logged.mode, logged.answered, self._run_code)
-        sample = target_only.sample(self._task.name, logged)
+            return scoring.score(self._task, logged.mode, logged.responses, self._run_code)
+        sample = target_only.build_sample(self._task.name, logged)
         if self._filtered and logged.mode == "generation":
-            return target_only.as_filtered(self._task, sample, logged)
-        return scoring.judge(self._task, logged.mode, sample, logged.answered)
+            return target_only.score_filtered(self._task, sample, logged)
+        return scoring.score_sample(self._task, logged.mode, sample, logged.responses)
 
     def _compare(self, logged: SavedSample, scores: Sequence[Score]) -> None:
         for (name, metric), before in logged.metrics.items():
             passes = [score for score in scores if score.filter == name and metric in score.metrics]
             if not passes or isinstance(before, str):
                 continue
-            now = sum(scoring.value(score.metrics, metric) for score in passes) / len(passes)
+            now = sum(scoring.mean_value(score.metrics, metric) for score in passes) / len(passes)
             change = self.changes.setdefault(
-                (name, metric), Change(task=self._task.name, metric=metric, filter=name, first=[])
+                (name, metric), MetricChange(task=self._task.name, metric=metric, filter=name, first=[])
             )
-            _count(change, logged.answered.doc_id, now, scoring.value({metric: before}, metric))
+            _count(change, logged.responses.doc_id, now, scoring.mean_value({metric: before}, metric))
 
 
-def _count(change: Change, doc_id: int, now: float, before: float) -> None:
+def _count(change: MetricChange, doc_id: int, now: float, before: float) -> None:
     change.items += 1
     change.gained += now > before + 1e-9
     change.lost += now < before - 1e-9
@@ -166,18 +168,18 @@ def _changed(task: Task, wish: RescoreOptions) -> Task:
         return task
     if task.generation is None:
         raise UsageError(f"{task.name} is no text to extract from: --extractor and --scorer are for generated answers")
-    scorer: Scorer | None = plugins.find(GROUP, wish.scorer, SCORERS, "--scorer") if wish.scorer else None
+    scorer: Scorer | None = plugins.load_instance(GROUP, wish.scorer, SCORERS, "--scorer") if wish.scorer else None
     filters = task.generation.filters
     if wish.extractor is not None:
-        filters = (Filter(wish.extractor, extractor(wish.extractor), filters[0].score),)
+        filters = (Filter(wish.extractor, find_extractor(wish.extractor), filters[0].score),)
     filters = tuple(Filter(each.name, each.extract, scorer or each.score) for each in filters)
     return replace(task, generation=replace(task.generation, filters=filters, code=False))
 
 
-def extractor(name: str) -> Extractor:
+def find_extractor(name: str) -> Extractor:
     """By name, as `regex:PATTERN` (its first group, or all of it; of several matches the last) or `FILE.py:NAME`."""
     if not name.startswith("regex:"):
-        found: Extractor = plugins.find(GROUP, name, EXTRACTORS, "--extractor")
+        found: Extractor = plugins.load_instance(GROUP, name, EXTRACTORS, "--extractor")
         return found
     try:
         pattern = re.compile(name.removeprefix("regex:"))
@@ -200,8 +202,8 @@ def _runs(task: Task, allowed: bool) -> Scorer | None:
     if not allowed:
         raise UsageError(f"{task.name} is scored by running the programs that the model wrote: say "
                          "--allow-code-execution to run them in a sandbox (docs/code-answers.md)")  # fmt: skip
-    sandbox.demand(allowed, task.name)
-    return sandbox.Runs()
+    sandbox.check_allowed(allowed, task.name)
+    return sandbox.ProgramRunner()
 
 
 def _groups(tasks: Sequence[Task]) -> list[Group]:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct
 
-from loadstone.evals.output.lm_eval_samples import OURS
+from loadstone.evals.output.lm_eval_samples import OUR_KEY
 from loadstone.samples import ItemResponses
 from loadstone.tasks.spec import Mode
 
@@ -24,16 +24,16 @@ class SavedSample(Struct, frozen=True, kw_only=True):
     metric, what it was worth; `mode` and `chat`: how it was asked, as far as the line tells; `place`: of its first line
     in the log."""
 
-    answered: ItemResponses
+    responses: ItemResponses
     mode: Mode
     chat: bool
     filtered: dict[str, Any]
     metrics: dict[tuple[str, str], Any]
-    place: int
+    position: int
     cluster: str | None = None
 
 
-def checked(line: Any) -> Line:
+def check_line(line: Any) -> Line:
     if not isinstance(line, dict):
         raise ValueError("not an object")
     if not isinstance(line.get("resps", line.get("filtered_resps")), list):
@@ -41,7 +41,7 @@ def checked(line: Any) -> Line:
     return line
 
 
-def united(task: str, lines: Sequence[Line], place: int) -> SavedSample:
+def join_lines(task: str, lines: Sequence[Line], place: int) -> SavedSample:
     """One item of all its lines. What was answered is the same whatever filter a line is of."""
     first = lines[0]
     name = str(first.get("filter", "none"))
@@ -52,14 +52,14 @@ def united(task: str, lines: Sequence[Line], place: int) -> SavedSample:
     chosen = any(isinstance(response, tuple) for lane in lanes for response in lane.responses)
     doc, ident = first.get("doc"), first.get("doc_id", place)
     return SavedSample(
-        answered=_answered(
+        responses=_answered(
             task, _number(ident, place), doc if isinstance(doc, dict) else {}, first.get("target"), lanes
         ),
         mode=_mode(first, chosen),
         chat=any(lane.chat for lane in lanes),
         filtered=_filtered(lines, chosen),
         metrics=_worths(lines),
-        place=place,
+        position=place,
         cluster=_cluster(first),
     )
 
@@ -100,7 +100,7 @@ def _figure(told: Any) -> Any:
 
 
 def _cluster(line: Line) -> str | None:
-    ours = line.get(OURS)
+    ours = line.get(OUR_KEY)
     told = ours.get("cluster") if isinstance(ours, dict) else None
     return None if told is None else str(told)
 
@@ -123,7 +123,7 @@ def _metrics(line: Line) -> list[str]:
 
 
 def _mode(line: Line, chosen: bool) -> Mode:
-    ours = line.get(OURS)
+    ours = line.get(OUR_KEY)
     told = ours.get("mode") if isinstance(ours, dict) else None
     return cast(Mode, told) if chosen and told == "letters" else "loglikelihood" if chosen else "generation"
 
@@ -168,7 +168,7 @@ def _lanes(line: Line) -> list[_Lane]:
 
 
 def _passes(line: Line) -> list[dict[str, Any]]:
-    ours = line.get(OURS)
+    ours = line.get(OUR_KEY)
     found = ours.get("passes") if isinstance(ours, dict) else None
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 

@@ -18,11 +18,11 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from loadstone.errors import UsageError
-from loadstone.evals.output.lm_eval_samples import digest, loaded
-from loadstone.evals.rescore.sample_lines import Line, SavedSample, checked, united
+from loadstone.evals.output.lm_eval_samples import decode_line, digest
+from loadstone.evals.rescore.sample_lines import Line, SavedSample, check_line, join_lines
 
 # Whether an item is wanted, by its doc_id.
-Chosen = Callable[[str], bool]
+IdFilter = Callable[[str], bool]
 
 
 class _Key(Struct):
@@ -40,9 +40,9 @@ class SamplesFile:
     filters: in the order in which they first stand there. `wanted`: which items, by their doc_id.
     """
 
-    def __init__(self, task: str, paths: Sequence[Path], wanted: Chosen | None = None) -> None:
+    def __init__(self, task: str, paths: Sequence[Path], accepts: IdFilter | None = None) -> None:
         self.task, self.paths = task, list(paths)
-        self._wanted = wanted
+        self._wanted = accepts
         self._keys, self._files, self._offsets = array("Q"), array("H"), array("Q")
         names: dict[str, None] = {}
         for number, path in enumerate(self.paths):
@@ -82,15 +82,15 @@ class SamplesFile:
             files[number].seek(self._offsets[place])
             line = files[number].readline()
             try:
-                found.append(checked(loaded(line)))
+                found.append(check_line(decode_line(line)))
             except ValueError as exc:
-                raise self.wrong(place, exc) from exc
+                raise self.error_at(place, exc) from exc
         try:
-            return united(self.task, found, int(places[0]))
+            return join_lines(self.task, found, int(places[0]))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as exc:
-            raise self.wrong(int(places[0]), exc) from exc
+            raise self.error_at(int(places[0]), exc) from exc
 
-    def wrong(self, place: int, exc: Exception) -> UsageError:
+    def error_at(self, place: int, exc: Exception) -> UsageError:
         """A mistake in the line at `place`, named."""
         path, offset = self.paths[self._files[place]], self._offsets[place]
         with _opened(path) as file:
@@ -116,7 +116,7 @@ def _decoded(decode: Callable[[bytes], _Key], line: bytes, path: Path, place: in
         return decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         try:
-            return _key(loaded(line))
+            return _key(decode_line(line))
         except (ValueError, msgspec.MsgspecError) as other:
             raise UsageError(f"{path}, line {place} is no sample: {exc}") from other
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from loadstone.errors import UsageError
 from loadstone.evals.output.lm_eval_samples import INVALID
 from loadstone.evals.scoring import score
-from loadstone.samples import Asked, Sample, Score
+from loadstone.samples import Question, Sample, Score
 from loadstone.scorers import choice
 from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Data, Filter, Generation, Likelihood, Task
@@ -29,7 +29,7 @@ TEMPLATE = "by target"
 BY_TARGET = "target"
 
 
-def known(name: str, asked: bool) -> Task | None:
+def find_task(name: str, asked: bool) -> Task | None:
     """The task of that name; None where it is to be judged by its targets. One asked for must be there."""
     if name == BY_TARGET:
         return None
@@ -45,7 +45,7 @@ def known(name: str, asked: bool) -> Task | None:
     return exact[0] if exact else None
 
 
-def task(log: SamplesFile | RunSource, first: SavedSample, version: float) -> Task:
+def build_task(log: SamplesFile | RunSource, first: SavedSample, version: float) -> Task:
     """What is told of the task by its samples."""
     filters = tuple(Filter(name, said, same) for name in log.filters)
     chosen = first.mode != "generation"
@@ -68,17 +68,17 @@ def _metrics(first: SavedSample) -> tuple[str, ...]:
     return named or ("acc", "acc_norm")
 
 
-def sample(name: str, logged: SavedSample) -> Sample:
+def build_sample(name: str, logged: SavedSample) -> Sample:
     """The item, from what was asked and what is said to be right. Raises ValueError where the target is none of the
     choices."""
-    answered = logged.answered
+    answered = logged.responses
     choices = _choices([what for _, what in answered.arguments if isinstance(what, str)])
     return Sample(
         task=name,
         doc_id=answered.doc_id,
         doc=answered.doc,
         target=answered.target,
-        ask=Asked(query=""),
+        ask=Question(query=""),
         choices=choices,
         gold=_gold(answered.target, choices) if choices else [],
     )
@@ -105,19 +105,19 @@ def _gold(target: str, choices: Sequence[str]) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def as_filtered(spec: Task, item: Sample, logged: SavedSample) -> list[Score]:
+def score_filtered(spec: Task, item: Sample, logged: SavedSample) -> list[Score]:
     """What each filter of the file made of the answer against the target."""
     generation = spec.generation
     found: list[Score] = []
     for each in generation.filters if generation else ():
         if generation is None or each.name not in logged.filtered:
             continue
-        lane = logged.answered.responses[0]
+        lane = logged.responses.responses[0]
         values = _values(logged.filtered[each.name], lane)
-        seen = replace(logged.answered, responses=[values], finishes=_first(logged.answered.finishes, len(values)),
-                       failures=_first(logged.answered.failures, len(values)))  # fmt: skip
+        seen = replace(logged.responses, responses=[values], finishes=_first(logged.responses.finishes, len(values)),
+                       failures=_first(logged.responses.failures, len(values)))  # fmt: skip
         alone = replace(spec, generation=replace(generation, filters=(each,)))
-        found += score.judge(alone, "generation", item, seen)
+        found += score.score_sample(alone, "generation", item, seen)
     return found
 
 

@@ -13,8 +13,8 @@ from typing import get_args
 from msgspec import Struct
 
 from loadstone.evals.scoring import intervals
-from loadstone.evals.scoring.score import value
-from loadstone.samples import Estimate, Figure, Outcome, Score, TaskResult
+from loadstone.evals.scoring.score import mean_value
+from loadstone.samples import Estimate, MetricResult, Outcome, Score, TaskResult
 from loadstone.tasks.spec import Mode
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -24,7 +24,7 @@ ANSWERED: frozenset[Outcome] = frozenset(("right", "wrong", "unparsed"))
 Name = tuple[str, str]
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class TaskInfo(Struct, frozen=True, kw_only=True):
     """What is told of a task beside its figures. `headline`: metric and filter."""
 
     task: str
@@ -36,7 +36,7 @@ class Row(Struct, frozen=True, kw_only=True):
     headline: Name
 
 
-class Column:
+class MetricColumn:
     """The figures of one metric through one filter, item by item."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Column:
 
 
 def _average(passes: Sequence[Score], metric: str) -> list[float]:
-    return [sum(value(score.metrics, metric) for score in passes) / len(passes)] if passes else []
+    return [sum(mean_value(score.metrics, metric) for score in passes) / len(passes)] if passes else []
 
 
 def _parts(passes: Sequence[Score], metric: str) -> list[float]:
@@ -76,10 +76,10 @@ def _parts(passes: Sequence[Score], metric: str) -> list[float]:
 class TaskTally:
     """Of one task. `add` takes all scores of one item at a time."""
 
-    def __init__(self, row: Row) -> None:
-        self.row = row
+    def __init__(self, row: TaskInfo) -> None:
+        self.info = row
         self.items = self.passes = 0
-        self._columns: dict[Name, Column] = {}
+        self._columns: dict[Name, MetricColumn] = {}
         self._outcomes: dict[str, Counter[Outcome]] = {}
         self._at: dict[str, list[float]] = {}
         self._notes: Counter[str] = Counter()
@@ -96,13 +96,13 @@ class TaskTally:
         self.passes = max([self.passes, passes if not scores else 0, *map(len, by_filter.values())])
         for name, judged in by_filter.items():
             for metric in dict.fromkeys(metric for score in judged for metric in score.metrics):
-                self._columns.setdefault((metric, name), Column()).add(judged, metric)
-        if len(head := by_filter.get(self.row.headline[1], [])) > 1:
-            for at, figure in over_passes(head, self.row.headline[0]).items():
+                self._columns.setdefault((metric, name), MetricColumn()).add(judged, metric)
+        if len(head := by_filter.get(self.info.headline[1], [])) > 1:
+            for at, figure in over_passes(head, self.info.headline[0]).items():
                 self._at.setdefault(at, []).append(figure)
 
     @property
-    def head(self) -> Column | None:
+    def headline_column(self) -> MetricColumn | None:
         """The column of the headline."""
         return self._columns.get(self._names()[0]) if self._columns else None
 
@@ -115,11 +115,11 @@ class TaskTally:
 
     def _names(self) -> list[Name]:
         """The headline first; where a task has no such metric, the first it has."""
-        wanted = self.row.headline
+        wanted = self.info.headline
         return sorted(self._columns, key=lambda name: (name != wanted, name[1] != wanted[1]))
 
-    def done(self) -> TaskResult:
-        row = self.row
+    def result(self) -> TaskResult:
+        row = self.info
         return TaskResult(
             task=row.task,
             title=row.title,
@@ -134,11 +134,11 @@ class TaskTally:
             notes=dict(self._notes.most_common(5)),
         )
 
-    def _figure(self, name: Name) -> Figure:
+    def _figure(self, name: Name) -> MetricResult:
         column = self._columns[name]
-        share = not intervals.scaled(name[0])
+        share = not intervals.has_own_scale(name[0])
         all_ = intervals.estimate(column.all, column.clusters, share)
-        return Figure(
+        return MetricResult(
             metric=name[0],
             filter=name[1],
             all=all_ or Estimate(value=0.0, n=0),
@@ -151,7 +151,7 @@ class TaskTally:
 def over_passes(passes: Sequence[Score], metric: str) -> dict[str, float]:
     """Of one item: the mean over its passes, whether one of k would be right, what most of them say."""
     n, right = len(passes), sum(score.outcome == "right" for score in passes)
-    found = {f"avg@{n}": sum(value(score.metrics, metric) for score in passes) / n}
+    found = {f"avg@{n}": sum(mean_value(score.metrics, metric) for score in passes) / n}
     found |= {f"pass@{k}": pass_at(n, right, k) for k in _ks(n)}
     return found | {f"maj@{n}": float(majority(passes))}
 

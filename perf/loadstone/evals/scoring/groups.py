@@ -6,31 +6,33 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from loadstone.evals.scoring import intervals
-from loadstone.evals.scoring.aggregate import OUTCOMES, Column, TaskTally
+from loadstone.evals.scoring.aggregate import OUTCOMES, MetricColumn, TaskTally
 from loadstone.samples import Estimate, GroupResult, LeaderboardRow, TaskResult
 from loadstone.tasks.spec import Group
 
 
-def grouped(groups: Iterable[Group], tallies: Mapping[str, TaskTally]) -> list[GroupResult]:
+def group_results(groups: Iterable[Group], tallies: Mapping[str, TaskTally]) -> list[GroupResult]:
     """Those groups of which a task was judged."""
     by_name = {group.name: group for group in groups}
     found = (
-        (group, [tallies[name] for name in leaves(group, by_name) if name in tallies]) for group in by_name.values()
+        (group, [tallies[name] for name in tasks_of(group, by_name) if name in tallies]) for group in by_name.values()
     )
-    return [_group(group, judged) for group, parts in found if (judged := [part for part in parts if part.head])]
+    return [
+        _group(group, judged) for group, parts in found if (judged := [part for part in parts if part.headline_column])
+    ]
 
 
-def leaves(group: Group, groups: Mapping[str, Group]) -> list[str]:
+def tasks_of(group: Group, groups: Mapping[str, Group]) -> list[str]:
     """Tasks of a group and of the groups in it, each once."""
     found: dict[str, None] = {}
     for name in group.tasks:
-        found |= dict.fromkeys(leaves(groups[name], groups) if name in groups else [name])
+        found |= dict.fromkeys(tasks_of(groups[name], groups) if name in groups else [name])
     return list(found)
 
 
 def _group(group: Group, tallies: Sequence[TaskTally]) -> GroupResult:
-    heads = [(tally.row.task, tally.head) for tally in tallies if tally.head is not None]
-    done = [tally.done() for tally in tallies]
+    heads = [(tally.info.task, tally.headline_column) for tally in tallies if tally.headline_column is not None]
+    done = [tally.result() for tally in tallies]
     outcomes: Counter[str] = Counter()
     for tally in tallies:
         outcomes.update(tally.outcomes)
@@ -38,17 +40,17 @@ def _group(group: Group, tallies: Sequence[TaskTally]) -> GroupResult:
         name=group.name,
         title=group.title,
         column=group.column,
-        tasks=[tally.row.task for tally in tallies],
+        tasks=[tally.info.task for tally in tallies],
         items=sum(tally.items for tally in tallies),
         outcomes={outcome: outcomes[outcome] for outcome in OUTCOMES},
         micro=_micro(heads) or Estimate(value=0.0, n=0),
-        macro=intervals.unweighted([tallied.figures[0].all for tallied in done]),
+        macro=intervals.mean_of_means([tallied.figures[0].all for tallied in done]),
         answered=_micro(heads, answered=True),
         figures=_lm_eval(done),
     )
 
 
-def _micro(heads: Sequence[tuple[str, Column]], answered: bool = False) -> Estimate | None:
+def _micro(heads: Sequence[tuple[str, MetricColumn]], answered: bool = False) -> Estimate | None:
     """All items of the tasks as one sample; what is a cluster in one task is another in the next."""
     values: list[float] = []
     clusters: list[tuple[str, str | int] | None] = []
@@ -75,7 +77,7 @@ def _weighted(parts: Sequence[tuple[float, float | None, int]]) -> tuple[float, 
     return weighted, intervals.pooled(errors, sizes) if len(errors) == len(parts) else None, sum(sizes)
 
 
-def standings(
+def leaderboard(
     groups: Iterable[Group], tallies: Mapping[str, TaskTally], target: Mapping[str, float] | None = None
 ) -> list[LeaderboardRow]:
     """A row for each group that holds groups with a column, as mmlu and ceval do. `target`: official scores by name of
@@ -91,7 +93,7 @@ def _columns(group: Group, groups: Mapping[str, Group]) -> dict[str, list[str]]:
     for name in group.tasks:
         part = groups.get(name)
         if part is not None and part.column:
-            found.setdefault(part.column, []).extend(leaves(part, groups))
+            found.setdefault(part.column, []).extend(tasks_of(part, groups))
     return found
 
 
@@ -99,7 +101,7 @@ def _standing(
     group: Group, groups: Mapping[str, Group], tallies: Mapping[str, TaskTally], target: Mapping[str, float]
 ) -> LeaderboardRow | None:
     columns = {column: _over(names, tallies) for column, names in _columns(group, groups).items()}
-    names = [name for name in leaves(group, groups) if name in tallies]
+    names = [name for name in tasks_of(group, groups) if name in tallies]
     means = [mean for name in names if (mean := _over([name], tallies)) is not None]
     weighted, official = _over(names, tallies), target.get(group.name)
     if weighted is None:
@@ -116,5 +118,7 @@ def _standing(
 
 
 def _over(names: Iterable[str], tallies: Mapping[str, TaskTally]) -> float | None:
-    values = [figure for name in names if name in tallies and (head := tallies[name].head) for figure in head.all]
+    values = [
+        figure for name in names if name in tallies and (head := tallies[name].headline_column) for figure in head.all
+    ]
     return intervals.mean(values) if values else None

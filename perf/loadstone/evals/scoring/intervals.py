@@ -16,20 +16,20 @@ from loadstone.stats.distributions import wilson
 WILSON, STUDENT, CLUSTERED, ALIKE = "Wilson", "t over items", "t over clusters", "Wilson, as all are alike"
 
 
-def scaled(metric: str) -> bool:
+def has_own_scale(metric: str) -> bool:
     """Whether a metric is no share but on a scale of its own, as BLEU and ROUGE are in lm-eval: 0 to 100, and
     differences of such."""
     return metric.endswith(("_max", "_diff"))
 
 
 def estimate(
-    values: Sequence[float], clusters: Sequence[Hashable | None] | None = None, share: bool = True
+    values: Sequence[float], clusters: Sequence[Hashable | None] | None = None, bounded: bool = True
 ) -> Estimate | None:
     """`values`: one per item; `clusters`: what each shares with others, None for nothing. None without items.
     `share`: they are from 0 to 1, and so is the interval."""
     if not values:
         return None
-    if not share:
+    if not bounded:
         return _unbounded(values)
     value, sums = mean(values), _sums(values, clusters)
     if sums is not None:
@@ -63,14 +63,14 @@ def pooled(errors: Sequence[float], sizes: Sequence[int]) -> float | None:
     return math.sqrt(variance / sum(sizes))
 
 
-def unweighted(parts: Sequence[Estimate]) -> Estimate:
+def mean_of_means(parts: Sequence[Estimate]) -> Estimate:
     """Mean of means, each counting as one; standard error of independent ones: root of the sum of squares, over their
     number. The interval is the normal one."""
     value, errors = mean([part.value for part in parts]), [part.stderr for part in parts if part.stderr is not None]
     if len(errors) < len(parts):
         return Estimate(value=value, n=len(parts))
     error = math.sqrt(sum(each**2 for each in errors)) / len(parts)
-    ends = _clipped(value, distributions.quantile(0.975, distributions.MANY) * error) if error else None
+    ends = _clipped(value, distributions.student_t(0.975, distributions.MANY) * error) if error else None
     return Estimate(value=value, n=len(parts), stderr=error, interval=ends, method="normal, of the tasks")
 
 
@@ -103,7 +103,7 @@ def _student(value: float, count: int, error: float | None, independent: int, me
     if error < 1e-12:
         ends = wilson(value * independent, independent)
         return Estimate(value=value, n=count, stderr=error, interval=ends, method=ALIKE)
-    ends = _clipped(value, distributions.quantile(0.975, independent - 1) * error)
+    ends = _clipped(value, distributions.student_t(0.975, independent - 1) * error)
     return Estimate(value=value, n=count, stderr=error, interval=ends, method=method)
 
 
@@ -111,7 +111,7 @@ def _unbounded(values: Sequence[float]) -> Estimate:
     value, error = mean(values), stderr(values)
     if not error:
         return Estimate(value=value, n=len(values), stderr=error)
-    half = distributions.quantile(0.975, len(values) - 1) * error
+    half = distributions.student_t(0.975, len(values) - 1) * error
     return Estimate(value=value, n=len(values), stderr=error, interval=(value - half, value + half), method=STUDENT)
 
 

@@ -27,7 +27,7 @@ from msgspec import Struct
 from loadstone.errors import UsageError
 from loadstone.samples import Sample
 
-GUARD = Path(__file__).with_name("sandbox_child.py")
+CHILD = Path(__file__).with_name("sandbox_child.py")
 # Seconds that the guard has for its own work before it is ended itself.
 GRACE = 5.0
 Means = tuple[Literal["namespaces", "landlock", "seccomp"], ...]
@@ -41,7 +41,7 @@ MEANS: tuple[Means, ...] = (
     (),
 )
 PROBE = "import ctypes, decimal, hashlib, json, random, tempfile\nassert tempfile.TemporaryFile().write(b'.') == 1"
-How = Literal["passed", "raised", "exited", "time", "memory", "output", "killed", "unrun"]
+Ending = Literal["passed", "raised", "exited", "time", "memory", "output", "killed", "unrun"]
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -53,8 +53,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """
 
     passed: bool
-    how: How
-    said: str
+    ending: Ending
+    output: str
     seconds: float
 
 
@@ -75,7 +75,7 @@ class Containment(Struct, frozen=True, kw_only=True):
     open: list[str]
 
 
-def demand(allowed: bool, task: str = "humaneval") -> None:
+def check_allowed(allowed: bool, task: str = "humaneval") -> None:
     """Raises UsageError unless running programs is allowed, and possible here. To be called before anything is sent."""
     if not allowed:
         raise UsageError(
@@ -94,7 +94,7 @@ def run(program: str, *, seconds: float = 10.0, limits: Limits = Limits(), means
         proven, told, printed, over = _guarded(program, seconds, limits, chosen, folder)
     how = "output" if over else _how(proven, told)
     said = told.get("refused") or printed.decode(errors="replace").strip()
-    return Verdict(passed=how == "passed", how=how, said=said[-500:], seconds=time.monotonic() - began)
+    return Verdict(passed=how == "passed", ending=how, output=said[-500:], seconds=time.monotonic() - began)
 
 
 def run_all(programs: Iterable[str], *, seconds: float = 10.0, at_once: int | None = None) -> Iterator[Verdict]:
@@ -104,7 +104,7 @@ def run_all(programs: Iterable[str], *, seconds: float = 10.0, at_once: int | No
         yield from pool.map(lambda program: run(program, seconds=seconds), programs)
 
 
-class Runs:
+class ProgramRunner:
     """A scorer of programs, as evals/scoring.py wants one: pass@1 by running them. What was run `ahead`, several at a
     time, is not run again; `verdicts` keeps what became of each."""
 
@@ -112,7 +112,7 @@ class Runs:
         self.seconds, self.at_once = seconds, at_once
         self.verdicts: dict[str, Verdict] = {}
 
-    def ahead(self, programs: Iterable[str]) -> None:
+    def run_ahead(self, programs: Iterable[str]) -> None:
         new = list(dict.fromkeys(program for program in programs if program not in self.verdicts))
         self.verdicts.update(zip(new, run_all(new, seconds=self.seconds, at_once=self.at_once), strict=True))
 
@@ -127,9 +127,11 @@ class Runs:
         if program not in self.verdicts:
             self.verdicts[program] = run(program, seconds=self.seconds)
         verdict = self.verdicts[program]
-        if verdict.how == "unrun":
-            raise UsageError(f"the sandbox failed at item {sample.doc_id} of {sample.task}: {verdict.said}; all answers"
-                             " are kept, score them with --stage score")  # fmt: skip
+        if verdict.ending == "unrun":
+            raise UsageError(
+                f"the sandbox failed at item {sample.doc_id} of {sample.task}: {verdict.output}; all answers are kept,"
+                " score them with --stage score"
+            )
         return {"pass@1": float(verdict.passed)}
 
 
@@ -141,7 +143,7 @@ def containment() -> Containment:
         verdict = run(PROBE, means=means)
         if verdict.passed:
             return Containment(means=means, open=uncontained(means))
-        said = said or verdict.said
+        said = said or verdict.output
     raise UsageError(f"no program can be run here, say --predict-only and score elsewhere: {said}")
 
 
@@ -159,7 +161,7 @@ def uncontained(means: Means) -> list[str]:
     return [hole for hole, closed in holes.items() if not closed]
 
 
-def _how(proven: bool, told: dict[str, Any]) -> How:
+def _how(proven: bool, told: dict[str, Any]) -> Ending:
     if "refused" in told or not told:
         return "unrun"
     if told.get("late"):
@@ -212,7 +214,7 @@ def _read(pipe: int) -> bytes:
 def _started(handles: tuple[int, ...], folder: str) -> subprocess.Popen[bytes]:
     """No site-packages, nothing of the user's, and one hash seed, so that an answer gets the same verdict again."""
     return subprocess.Popen(
-        [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", str(GUARD)],
+        [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", str(CHILD)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from msgspec import Struct
 
 from loadstone.errors import UsageError
-from loadstone.samples import Asked, ItemResponses, Outcome, Sample, Score
+from loadstone.samples import ItemResponses, Outcome, Question, Sample, Score
 from loadstone.scorers import choice
 from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Filter, Generation, Likelihood, Mode, Task
@@ -25,41 +25,41 @@ Part = TypeVar("Part")
 CUT = "length"
 
 
-def score(task: Task, mode: Mode, answered: ItemResponses, run_code: Scorer | None = None) -> list[Score]:
+def score(task: Task, mode: Mode, responses: ItemResponses, run_code: Scorer | None = None) -> list[Score]:
     """All passes of an item through all filters. `run_code`: what runs a program against the item's tests; without it
     code is not judged, and there is no score. Raises UsageError for a row that is not one of the task's."""
-    return judge(task, mode, item(task, mode, answered), answered, run_code)
+    return score_sample(task, mode, build_sample(task, mode, responses), responses, run_code)
 
 
-def judge(
-    task: Task, mode: Mode, sample: Sample, answered: ItemResponses, run_code: Scorer | None = None
+def score_sample(
+    task: Task, mode: Mode, sample: Sample, responses: ItemResponses, run_code: Scorer | None = None
 ) -> list[Score]:
     """The same with the item at hand."""
     if mode != "generation":
-        return _choices(_given(task.likelihood, task, mode), sample, answered)
+        return _choices(_given(task.likelihood, task, mode), sample, responses)
     generation = _given(task.generation, task, mode)
     if generation.code and run_code is None:
         return []
-    return [found for each in generation.filters for found in _words(generation, each, sample, answered, run_code)]
+    return [found for each in generation.filters for found in _words(generation, each, sample, responses, run_code)]
 
 
-def item(task: Task, mode: Mode, answered: ItemResponses) -> Sample:
+def build_sample(task: Task, mode: Mode, responses: ItemResponses) -> Sample:
     """The item that was answered, as the task makes it from its row; what was asked before it is not in it."""
-    doc, told = answered.doc, task.generation.target if task.generation and mode == "generation" else None
+    doc, told = responses.doc, task.generation.target if task.generation and mode == "generation" else None
     try:
         return Sample(
             task=task.name,
-            doc_id=answered.doc_id,
+            doc_id=responses.doc_id,
             doc=doc,
             target=(told or task.target)(doc),
-            ask=Asked(query=""),
+            ask=Question(query=""),
             answers=task.answers(doc) if task.answers else [],
             choices=task.choices(doc) if task.choices else [],
             gold=task.gold(doc) if task.gold else [],
             cluster=task.cluster(doc) if task.cluster else None,
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as exc:
-        raise UsageError(f"item {answered.doc_id} is not a row of {task.name}: {_said(exc)}") from exc
+        raise UsageError(f"item {responses.doc_id} is not a row of {task.name}: {_said(exc)}") from exc
 
 
 def headline(task: Task, mode: Mode) -> tuple[str, str]:
@@ -144,7 +144,7 @@ def _blank(judges: Scorer, headline: str, sample: Sample) -> Metrics:
 def _score(
     sample: Sample, attempt: int, name: str, told: _Told, metrics: Metrics, headline: str, finish: str | None
 ) -> Score:
-    outcome: Outcome = told.outcome or ("right" if value(metrics, headline) >= 0.5 else "wrong")
+    outcome: Outcome = told.outcome or ("right" if mean_value(metrics, headline) >= 0.5 else "wrong")
     return Score(
         task=sample.task,
         doc_id=sample.doc_id,
@@ -177,7 +177,7 @@ def _choices(likelihood: Likelihood, sample: Sample, answered: ItemResponses) ->
 def _taken(likelihood: Likelihood, pairs: Sequence[Pair], sample: Sample) -> _Told:
     """Raises UsageError where there are not as many log-likelihoods as the item has choices."""
     try:
-        taken, metrics = choice.metrics(likelihood.metrics, pairs, sample)
+        taken, metrics = choice.score_choice(likelihood.metrics, pairs, sample)
     except ValueError as exc:
         raise UsageError(f"item {sample.doc_id} of {sample.task}: {exc}") from exc
     return _Told(None, taken, metrics)
@@ -201,7 +201,7 @@ def _said(exc: Exception) -> str:
     return f"{type(exc).__name__}: {exc}"[:200]
 
 
-def value(metrics: Metrics, name: str) -> float:
+def mean_value(metrics: Metrics, name: str) -> float:
     """A metric as one figure; without that name the first."""
     found = metrics.get(name, next(iter(metrics.values()), 0.0))
     return sum(found) / len(found) if isinstance(found, list) and found else 0.0 if isinstance(found, list) else found

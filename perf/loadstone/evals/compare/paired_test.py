@@ -58,14 +58,14 @@ def difference(
     binary = {*base, *new} <= {0.0, 1.0}
     found: tuple[Estimate, float | None]
     if binary and _independent(base, clusters) == len(base):
-        found = _proportions(base, new, gained, lost), midp(gained, lost)
+        found = _proportions(base, new, gained, lost), mcnemar_p(gained, lost)
     else:
         found = _means([b - a for a, b in pairs], clusters)
     return Difference(base=intervals.mean(base), new=intervals.mean(new), gained=gained, lost=lost, difference=found[0],
                       p=found[1])  # fmt: skip
 
 
-def midp(gained: int, lost: int) -> float:
+def mcnemar_p(gained: int, lost: int) -> float:
     """McNemar's exact test, mid-p, both sides (Fagerland et al., BMC Med. Res. Methodol. 13:91, 2013)."""
     flips, least = gained + lost, min(gained, lost)
     if not flips:
@@ -110,7 +110,7 @@ def _means(apart: Sequence[float], clusters: Sequence[Hashable | None] | None) -
     if error is None or free < 1:
         return Estimate(value=value, n=len(apart), stderr=None, method=found.method), None
     method = "t over clusters" if free + 1 < len(apart) else "t over items"
-    half = distributions.quantile(0.975, free) * 2 * error if error > 1e-12 else wilson(0, free + 1)[1]
+    half = distributions.student_t(0.975, free) * 2 * error if error > 1e-12 else wilson(0, free + 1)[1]
     ends = max(-1.0, value - half), min(1.0, value + half)
     p = distributions.both_tails(value / (2 * error), free) if error > 1e-12 else None
     return Estimate(value=value, n=len(apart), stderr=2 * error, interval=ends, method=method), p
