@@ -309,14 +309,14 @@ def test_a_record_that_cannot_be_written_is_a_failed_row(
     workers: int, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """Whatever the reason is. (Only in this process: the other workers do not see the patch.)"""
-    keep = Worker._keep
+    keep = Worker._record
 
     def fussy(self: Worker, record: Record) -> None:
         if record.error is None and record.index % 4 == 0:
             raise OverflowError("no such \ud800 number")
         keep(self, record)
 
-    monkeypatch.setattr(Worker, "_keep", fussy)
+    monkeypatch.setattr(Worker, "_record", fussy)
     with server({}) as url:
         rows = run(capsys, url, "--workers", workers, "--no-scrape")
     assert [row.index for row in rows] == list(range(40))

@@ -113,7 +113,7 @@ async def _run(
     # Load, with the servers' metrics scraped beside it.
     scrape = ScrapeProcess(discovery.scrape_spec(config, pages, folder.path))
     if not await asyncio.to_thread(scrape.start):
-        notice("the metrics of the server are not scraped: the process that asks for them has not begun")
+        notice("the metrics of the server are not scraped: the process that scrapes them did not start")
     with interrupts(workers, config.grace, notice):
         async with _stopped_at_exit(scrape), watched(live(progress) if live else None):
             end = await workers.run(on_progress if live or stop_conditions.any else None, scrape.set_origin)

@@ -53,7 +53,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     later: list[str] = []
 
 
-# The outcome of an answer, exactly one of: `right`; `wrong`: finished, possibly empty; `unparsed`: finished, but without
+# The outcome of an answer, one of: `right`; `wrong`: finished, possibly empty; `unparsed`: finished, but without
 # anything to compare with the target; `truncated`: cut at its length limit and not right; `failed`: there was no
 # answer, which says nothing about the model.
 Outcome = Literal["right", "wrong", "unparsed", "truncated", "failed"]

@@ -121,7 +121,7 @@ RUN = [
     Wrong("--transport pigeon", "--transport…pigeon…wire…aiohttp…; see loadstone run --help"),
 ]
 OTHER = [
-    Wrong("", "VERB; see loadstone --help"),
+    Wrong("", "COMMAND; see loadstone --help"),
     Wrong("rnu", "rnu…run…; see loadstone --help"),
     Wrong("report", "RUN; see loadstone report --help"),
     Wrong("report nowhere", "cannot read nowhere: …"),

@@ -72,11 +72,11 @@ SLO_FORM = (
         ({"tokenize_prompt": True}, "--tokenize-prompt needs --tokenizer: with it the prompts become token ids"),
         (
             {"cancel_share": 0.1},
-            "--cancel-share needs --cancel-after: say after how long a request is taken back, such as 500ms",
+            "--cancel-share needs --cancel-after: say after how long a request is cancelled, such as 500ms",
         ),
         (
             {"cancel_after": 0.1},
-            "--cancel-after needs --cancel-share: say how many requests are taken back, such as 0.1",
+            "--cancel-after needs --cancel-share: say how many requests are cancelled, such as 0.1",
         ),
         ({"goodput": {"speed": 1.0}}, SLO_FORM + "speed:1s"),
         ({"goodput": {"ttft": 0.0}}, SLO_FORM + "ttft:0s"),

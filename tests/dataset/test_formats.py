@@ -489,7 +489,7 @@ def test_a_reader_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> No
         return [Prompt(id="s", text=source.text if source.load else "*")]
 
     for module in (resolve, plugins):
-        monkeypatch.setattr(module, "installed", lambda _: {"stars": Point(lambda: stars)})
+        monkeypatch.setattr(module, "installed_plugins", lambda _: {"stars": Point(lambda: stars)})
     Path("f.txt").write_text("one")
     assert read("stars", Options(), ignore) == [Prompt(id="s", text="*")]
     assert read("stars:f.txt", Options(), ignore) == [Prompt(id="s", text="one")]

@@ -412,7 +412,7 @@ def test_limits_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     with Sim() as sim:
         done = command(capsys, "run", "--url", sim.url, "-o", "run", "--quiet", "-n", 10, "-c", 8, "--rpm", 1800)
     assert done.status == 0
-    assert "at most 1,800 requests a minute" in done.out
+    assert "at most 1,800 requests per minute" in done.out
     found = records(Path("run"))
     assert found[-1].scheduled >= 0.29 * S
     assert read_json(Path("run/run.json"))["held_back"]["requests"] >= 7

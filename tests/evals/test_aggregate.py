@@ -1,4 +1,4 @@
-"""Scores become counts, means and intervals: published values, planted counts, repeats, clusters, groups."""
+"""Counts, means and intervals of scores: published values, planted counts, repeats, clusters, groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From records to answers, from settings to bodies, and what a cache keeps."""
+"""Responses from records, bodies from settings, and the answer cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`loadstone eval` against a server whose answers are known: what it leaves, how it goes on, what it asks no more."""
+"""`loadstone eval` against a server with known answers: its files, continued evaluations, and cached answers."""
 
 from __future__ import annotations
 

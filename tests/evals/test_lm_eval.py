@@ -1,4 +1,4 @@
-"""Tasks of lm-eval asked and judged, by stand-ins of its objects; with lm-eval itself where it is installed.
+"""Requests and scores of lm-eval's tasks, with stubs of its objects; with lm-eval itself if it is installed.
 
 tests/bench/likelihoods.py holds the numbers against lm-eval's own on a real server.
 """

@@ -1,4 +1,4 @@
-"""Log-likelihoods from what servers tell: which tokens are the continuation's, in whatever form they come."""
+"""Log-likelihoods from the responses of servers: which tokens belong to the continuation, in every form."""
 
 from __future__ import annotations
 

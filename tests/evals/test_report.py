@@ -79,7 +79,7 @@ def test_what_is_no_fault_of_the_model_is_told_loudly(tmp_path: Path) -> None:
     assert page.lead.tone == "bad"
     first, failed, cut, unparsed = page.lead.text.split("\n")
     assert first.startswith("Z: 60.00% of 100 items")
-    assert failed.startswith("5 of 100 answers (5.00%) failed: no answer came, which says nothing of the model.")
+    assert failed.startswith("5 of 100 answers (5.00%) failed: no answer arrived, which says nothing about the model.")
     assert cut.startswith("12 of 100 answers (12.00%) were cut at their length limit")
     assert unparsed.startswith("3 of 100 answers (3.00%) ended without anything that could be read")
     row = dict(zip(table(page, "Tasks").columns, table(page, "Tasks").rows[0], strict=True))
@@ -123,7 +123,7 @@ def test_predictions_alone_are_no_figures(tmp_path: Path) -> None:
         run_folder.RunFolder(tmp_path), EvalMetadata(model="m", began=0, took=0), [(setup, planted(3))], [], TIME
     )
     page = report.page(tmp_path)
-    assert page.lead.text == "3 items were asked and their answers kept; nothing was judged."
+    assert page.lead.text == "3 items were answered and saved; none was scored."
     assert table(page, "Tasks").rows[0][1] == "-"
 
 
@@ -147,7 +147,7 @@ def test_how_the_server_did_stands_beside_it(tmp_path: Path) -> None:
     assert [row[:3] for row in table(page, "By latency").rows] == [
         ["0.1 to 0.34 s", "25", "100.00%"], ["0.35 to 0.59 s", "25", "100.00%"],
         ["0.6 to 0.84 s", "25", "40.00%"], ["0.85 to 1.09 s", "25", "0.00%"]]  # fmt: skip
-    assert [row[:3] for row in table(page, "By how it ended").rows] == [
+    assert [row[:3] for row in table(page, "By finish reason").rows] == [
         ["length", "10", "0.00%"], ["stop", "90", "66.67%"]]  # fmt: skip
     assert ["cost", "0.0125"] in table(page, "Tokens").rows
 

@@ -1,4 +1,4 @@
-"""What is asked of an item: prompts put together as lm-eval does, worked examples as it draws them, ids that stay."""
+"""The requests of an item: prompts built as by lm-eval, worked examples drawn as by lm-eval, and stable ids."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from loadstone.evals.data import samples
 from loadstone.evals.data.samples import SampleSelection
 from loadstone.evals.requests import build
 from loadstone.evals.requests.build import RequestOptions
+from loadstone.evals.requests.request_id import RequestId
 from loadstone.samples import Question, Sample
 from loadstone.tasks.spec import Generation
 from support import eval_tasks
@@ -199,3 +200,20 @@ def test_rows_that_are_not_the_tasks_keep_their_numbers() -> None:
 def test_a_doc_id_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="--samples asks exam_sums for 20, but its doc_ids are 0 to 19"):
         _shots(ids=[20])
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("gsm8k:3", RequestId("gsm8k:3")),
+        ("arc:3/0", RequestId("arc:3", number=0)),
+        ("arc:3/2#1", RequestId("arc:3", number=2, attempt=1)),
+        ("wikitext:0/0~4", RequestId("wikitext:0", number=0, window=4)),
+        ("mt_bench:7#2.3", RequestId("mt_bench:7", attempt=2, turn=3)),
+        ("qa:a/b.v1.5#x:12", RequestId("qa:a/b.v1.5#x:12")),
+        ("", RequestId("")),
+    ],
+)
+def test_the_id_of_a_request_is_parsed_and_formatted(text: str, parsed: RequestId) -> None:
+    assert RequestId.parse(text) == parsed
+    assert str(parsed) == text

@@ -1,4 +1,4 @@
-"""Saved answers judged again: lm-eval's captured samples and ours, older layouts, other extractors, hostile lines."""
+"""Saved answers scored again: samples of lm-eval and of Loadstone, older layouts, other extractors, broken lines."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def evaluated(folder: Path) -> Path:
 
 def test_ours_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outcomes too, which lm-eval's layout does not know; the same lines again."""
-    monkeypatch.setattr(catalogue, "load_instance", lambda names: catalogue.Selection([SUMS], []))
+    monkeypatch.setattr(catalogue, "find", lambda names: catalogue.Selection([SUMS], []))
     before = evaluated(tmp_path / "a")
     found = rescore(before, folder=tmp_path / "b")
     (task,) = found.evaluation.tasks
@@ -213,7 +213,7 @@ def test_ours_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_only_some_are_judged(tmp_path: Path) -> None:
     path = written(tmp_path / "x.jsonl", [text(number) for number in range(20)])
     assert rescore(path, only="3,5-9").evaluation.tasks[0].items == 6
-    with pytest.raises(UsageError, match=r"nothing to judge: no item of .* is wanted"):
+    with pytest.raises(UsageError, match=r"nothing to score: no item of .* is selected"):
         rescore(path, only="77")
     with pytest.raises(UsageError, match="--only takes doc_ids such as 3,5-9, not '7-'"):
         rescore(path, only="7-")

@@ -1,4 +1,4 @@
-"""Answers of an ordinary run judged as those of a task, and programs judged only where that is allowed."""
+"""Answers of an ordinary run scored as those of a task, and programs that are only run if that is allowed."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def test_a_run_has_to_be_told_its_task(tmp_path: Path) -> None:
     untold = ran(tmp_path / "untold", [])
     record = Record(index=0, prompt="test:1", scheduled=0, sent=0, end=9, status=200, finish="stop")
     run_folder.RunFolder(untold, new=False).append(untold / run_folder.RECORDS, [record])
-    with pytest.raises(UsageError, match="kept no texts to judge: run with --save-text"):
+    with pytest.raises(UsageError, match="kept no texts to score: run with --save-text"):
         rescore(untold, task="gsm8k")
-    with pytest.raises(UsageError, match="a run is judged by itself"):
+    with pytest.raises(UsageError, match="a run is scored by itself"):
         rescoring.rescore([path, untold], RescoreOptions(task="gsm8k", data="bundled"), None, 0.0, TIME)
 
 

@@ -1,4 +1,4 @@
-"""Answers become scores: each outcome, each way of answering, and texts that break a scorer."""
+"""Scores of responses: every outcome, every mode, and texts that break a scorer."""
 
 from __future__ import annotations
 

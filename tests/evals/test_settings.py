@@ -1,4 +1,4 @@
-"""Settings of an evaluation: whose each is, what makes no sense, what must be the same to go on."""
+"""Settings of an evaluation: which are its own, which are refused, and which must be equal to continue."""
 
 from __future__ import annotations
 

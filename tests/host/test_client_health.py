@@ -72,4 +72,4 @@ def test_counters_of_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setattr(client_health, "_SCHEDSTAT", tmp_path / "schedstat")
     (tmp_path / "schedstat").write_text("5000000000 2500000000 1000\n")
     assert client_health._run_queue() == (2.5, 1000.0)
-    assert client_health._passed((1.0, 3.0, None), (1.5, 2.0, 1.0)) == [0.5, 0.0, None]
+    assert list(map(client_health._added, (1.0, 3.0, None), (1.5, 2.0, 1.0))) == [0.5, 0.0, None]

@@ -299,4 +299,4 @@ def test_one_that_does_not_begin_is_told(vllm: Sim, capsys: Capture, monkeypatch
     monkeypatch.setattr("loadstone.server_metrics.process.child_process.command", lambda *_: ["/no/such/python"])
     done = loadstone(capsys, "run", "--url", vllm.url, *SMALL, "-o", "run")
     assert done.status == 0
-    assert "the metrics of the server are not scraped: the process that asks for them has not begun" in done.err
+    assert "the metrics of the server are not scraped: the process that scrapes them did not start" in done.err

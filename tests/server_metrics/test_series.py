@@ -104,7 +104,7 @@ def test_all_or_some_more_can_be_kept() -> None:
     lines = ("vllm:num_requests_running 1", "gpu_heat_celsius 60", "nothing_at_all 2", "worthless NaN", "endless +Inf")
     everything = SeriesFilter(gauges.series_pattern(everything=True))
     assert set(values(*lines, keep=everything)) == {key(line.split()[0]) for line in lines[:3]}
-    also = SeriesFilter(gauges.series_pattern(also="heat|cold"))
+    also = SeriesFilter(gauges.series_pattern(extra="heat|cold"))
     assert set(values(*lines, keep=also)) == {key("vllm:num_requests_running"), key("gpu_heat_celsius")}
 
 
@@ -325,7 +325,7 @@ def vllm(at: float, requests: int, **more: float) -> tuple[float, dict[SeriesKey
     for name, value in more.items():
         text.family(name, "counter" if name.endswith("_total") else "gauge", "", value)
     body = text.page().body
-    return at, prometheus.parse_page(body, TEXT, "", SeriesFilter(gauges.series_pattern(also="queue_depth")))
+    return at, prometheus.parse_page(body, TEXT, "", SeriesFilter(gauges.series_pattern(extra="queue_depth")))
 
 
 SENT = sum(record.sent is not None for record in example_run.records())
@@ -357,7 +357,7 @@ def test_the_servers_side_stands_beside_the_clients() -> None:
 def test_the_difference_is_explained(client: float, words: str) -> None:
     times = {"ttft": HistogramGrowth(100, 10.0, (), np.empty(0))}
     metrics = {"ttft": msgspec.structs.replace(summary().metrics["ttft"], mean=client)}
-    (beside,) = served._beside(times, metrics)
+    (beside,) = served._compare_times(times, metrics)
     assert beside.explanation.startswith(words)
 
 
@@ -374,8 +374,8 @@ def test_what_ails_the_server_is_told() -> None:
     assert found is not None
     preempted, full, missed, partial = found.remarks
     assert preempted.startswith("3 preemptions: the KV cache was too small")
-    assert full.startswith("the KV cache was 97% full at its fullest")
-    assert missed == "1 of 4 looks had no answer"
+    assert full.startswith("the KV cache was up to 97% full")
+    assert missed == "1 of 4 scrapes had no answer"
     assert "these are the figures of one server of several" in partial
 
 
@@ -482,9 +482,9 @@ def test_a_run_that_was_not_scraped_has_no_servers_side() -> None:
     assert list(server_tables.tables(None)) == []
     silent = summary(scraped((0.0, None), (1.0, None))).server
     assert silent is not None
-    assert (silent.beside, silent.tallies, silent.remarks) == ([], [], ["2 of 2 looks had no answer"])
+    assert (silent.beside, silent.tallies, silent.remarks) == ([], [], ["2 of 2 scrapes had no answer"])
     (table,) = server_tables.tables(silent)
-    assert table.rows == [["2 of 2 looks had no answer"]]
+    assert table.rows == [["2 of 2 scrapes had no answer"]]
 
 
 def test_the_tables_say_what_a_histogram_can_tell() -> None:

@@ -886,7 +886,7 @@ def test_counts_must_be_positive(name: str) -> None:
 
 
 def test_the_loops_own_timer_serves_where_there_is_no_timerfd(live: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["loadstone.sim.server"], "alarm", TimerAlarm)
+    monkeypatch.setattr(sys.modules["loadstone.sim.server"], "make_alarm", TimerAlarm)
     reply, row = live(one("POST", CHAT, chat(5)))
     assert len(reply.text.split()) == 5
     assert all(sent >= due for sent, due in zip(row["sent"], row["planned"], strict=True))

@@ -1,4 +1,4 @@
-"""What names of tasks mean: benchmarks, groups, wildcards, lists with repeats, own files and files of one's own."""
+"""Names of tasks: benchmarks, groups, wildcards, repeated names, task files and the user's own questions."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_names(names: str, tasks: str, groups: str) -> None:
     assert [each.name for each in found.groups] == groups.split()
 
 
-def test_tasks_come_in_the_order_asked_and_lm_evals_stand_apart() -> None:
+def test_tasks_come_in_the_order_of_the_names_and_those_of_lm_eval_apart() -> None:
     found = catalogue.find(["lm-eval:arc_easy", "zoo_cat", "solo", "lm-eval:arc_easy", "zoo"])
     assert [each.name for each in found.tasks] == ["zoo_cat", "solo", "zoo_ape", "zoo_bee"]
     assert found.lm_eval_names == ["arc_easy"]
@@ -85,13 +85,13 @@ def test_the_data_know_their_benchmark() -> None:
         ("nowhere.py:X", "no file 'nowhere.py'"),
     ],
 )
-def test_a_name_that_is_not_known(name: str, says: str) -> None:
+def test_an_unknown_name(name: str, says: str) -> None:
     with pytest.raises(UsageError) as info:
         catalogue.find([name], selection.categories)
     assert says in str(info.value)
 
 
-def test_a_group_with_a_task_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_with_an_unknown_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BENCHMARKS, "lost", f"{__name__}:LOST")
     with pytest.raises(UsageError, match="group lost of lost names 'lost_x', which is not there"):
         catalogue.find(["lost"])

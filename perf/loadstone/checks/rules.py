@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 from loadstone.checks import client_lag, resources
 from loadstone.checks.finding import Finding, Rule, Severity, check_limit, format_percent, grade, one_line, run_config
-from loadstone.records import COMPLETE, EndReason
-from loadstone.summary import Doubt, Metric, Status, Summary, Verdict
+from loadstone.summary import COMPLETE, Doubt, EndReason, Metric, Status, Summary, Verdict
 
 # Advice by the reason of an early end.
 _EARLY_ENDS: dict[EndReason, str] = {

@@ -1,4 +1,4 @@
-"""Values as they are typed: times, objectives, numbers of requests or seconds, mixes of models. Pure."""
+"""Parse single values: times, SLOs, numbers of requests or seconds, weighted models. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 
 from loadstone.errors import UsageError
 
-# The arrivals that a trace has recorded.
+# The arrivals recorded in a trace.
 REPLAY = "replay"
 # Arrival processes of an open loop (schedule/arrivals.py).
 ARRIVALS = ("constant", "poisson", "gamma")
+# Forms of numbers and units of time, in seconds; a bare number is ms in an SLO.
 _DECIMAL = r"[0-9]+\.?[0-9]*|\.[0-9]+"
 _UNITS = {"": 1e-3, "ms": 1e-3, "us": 1e-6, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _SLO_NAMES = {"e2el": "latency"}
@@ -19,7 +20,10 @@ _MIX = re.compile(r"[^,=]+=(\d+\.?\d*|\.\d+)(,[^,=]+=(\d+\.?\d*|\.\d+))+")
 
 
 def parse_slo(text: str) -> tuple[str, float]:
-    """One service-level objective: `ttft:200ms`, `latency:5s`; a bare number is ms, `e2el` is latency, as in vLLM."""
+    """Parse an SLO, `ttft:200ms` or `latency:5s`, to (metric, seconds). Raises UsageError.
+
+    A bare number is ms, and `e2el` is latency, as in vLLM.
+    """
     name, _, limit = text.partition(":")
     name = _SLO_NAMES.get(name, name)
     match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|)", limit)
@@ -29,7 +33,7 @@ def parse_slo(text: str) -> tuple[str, float]:
 
 
 def parse_seconds(text: str) -> float:
-    """`30`, `30s`, `500ms`, `2m`, `1h`; a bare number is seconds. Raises ValueError."""
+    """Parse `30`, `30s`, `500ms`, `2m` or `1h` to seconds; a bare number is seconds. Raises ValueError."""
     match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|m|min|h|)", text)
     if not match:
         raise ValueError(text)
@@ -37,17 +41,17 @@ def parse_seconds(text: str) -> float:
 
 
 def parse_models(text: str) -> list[tuple[str | None, float]]:
-    """`a=3,b=1` as models with their shares; anything else is the name of one model."""
+    """Parse `a=3,b=1` to models with their weights; anything else is the name of one model. Raises UsageError."""
     if not _MIX.fullmatch(text):
         return [(text, 1.0)]
-    pairs = [part.rpartition("=") for part in text.split(",")]
-    if not all(float(share) > 0 for _, _, share in pairs):
+    pairs = [word.rpartition("=") for word in text.split(",")]
+    if not all(float(weight) > 0 for _, _, weight in pairs):
         raise UsageError(f"--model takes shares above 0, not {text!r}")
-    return [(name, float(share)) for name, _, share in pairs]
+    return [(name, float(weight)) for name, _, weight in pairs]
 
 
 def parse_count_or_time(flag: str, value: int | str) -> tuple[int, float]:
-    """A number of requests (`20`), or seconds (`10s`), of which the other is 0. Raises UsageError."""
+    """Parse a number of requests (`20`) or a time (`10s`) to (requests, seconds), one of them 0. Raises UsageError."""
     if isinstance(value, int) or value.isdigit():
         return int(value), 0.0
     try:

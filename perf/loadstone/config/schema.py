@@ -1,6 +1,6 @@
-"""What a run is asked to do: every setting with its default, checked for sense, and its form on disk without secrets.
+"""The configuration of a run: every setting with its default, its checks, and its form on disk without secrets.
 
-Pure. The command line and TOML files fill it; library users build it themselves. Times are seconds.
+Pure. The command line and files fill it; library users build it themselves. Times are seconds.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from loadstone.config.parse import ARRIVALS, REPLAY, SLO_FORM, SLOS, parse_count
 from loadstone.config.redact import hide, hide_header, hide_in_template, hide_in_url
 from loadstone.errors import UsageError
 
+# Defaults of a run that sets neither its load nor its length.
 DEFAULT_REQUESTS = 100
 DEFAULT_CONCURRENCY = 8
+# Name of the model that answers without computing.
 DUMMY = "dummy"
 # Fields whose flag has another name.
 FLAGS = {"trace_from": "from", "trace_to": "to", "choices": "n-choices"}
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One run. `check()` raises UsageError when it makes no sense."""
+    """The settings of one run. Call `check()` before use."""
 
     url: str | list[str] | None = None
     balance: Literal["round-robin", "sticky"] = "round-robin"
@@ -127,7 +129,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     label: str | None = None
 
     def check(self) -> Config:
-        """This configuration, if it makes sense. Raises UsageError."""
+        """Check the settings and return the configuration. Raises UsageError."""
         for name, (fits, text) in _LIMITS.items():
             value = getattr(self, name)
             if isinstance(value, int | float) and not (math.isfinite(value) and fits(value)):
@@ -159,26 +161,30 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         self.models  # noqa: B018  parsed on access
 
     def _check_scrape(self) -> None:
+        """Check the pattern of metric names."""
         try:
             re.compile(self.scrape_name or "")
         except re.error as exc:
             raise UsageError(f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}") from exc
 
     def _check_arrivals(self) -> None:
+        """Check that the settings of the arrivals fit together."""
         if self.arrivals not in (None, REPLAY, *ARRIVALS):
             raise UsageError(f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}")
         if self.burstiness is not None and self.arrivals not in (None, "gamma"):
             raise UsageError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}")
         steady = next((name for name in ("rate", "stages") if _given(self, name)), None)
-        law = next((name for name in ("arrivals", "burstiness") if _given(self, name)), None)
-        if self.arrivals != REPLAY and law and not steady:
-            raise UsageError(f"--{law} says how requests arrive at a rate: give --rate or --stages with it")
+        process = next((name for name in ("arrivals", "burstiness") if _given(self, name)), None)
+        if self.arrivals != REPLAY and process and not steady:
+            raise UsageError(f"--{process} says how requests arrive at a rate: give --rate or --stages with it")
         if self.arrivals == REPLAY and steady:
             raise UsageError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
 
     def with_defaults(self, timed: bool) -> Config:
-        """With the defaults that depend on the dataset: one with recorded times (`timed`) is replayed, unless another
-        load is asked for."""
+        """Return the configuration with the defaults that depend on the dataset.
+
+        timed: True if it has recorded times; it is replayed then, unless another load is set. Raises UsageError.
+        """
         changes: dict[str, Any] = {}
         named = self.rate is not None or self.stages is not None
         if timed and self.arrivals is None and not named and self.concurrency is None:
@@ -198,27 +204,27 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def urls(self) -> list[str]:
-        """The servers' addresses."""
+        """Return the addresses of the servers."""
         return [self.url] if isinstance(self.url, str) else list(self.url or [])
 
     @property
     def own_model(self) -> bool:
-        """Whether the model is a class of one's own, FILE.py:CLASS or the dummy, and no server is needed."""
+        """Return True if the model is a user's own class (FILE.py:CLASS) or the dummy, so that no server is needed."""
         name = self.model or ""
         return self.url is None and (".py:" in name or name.partition(":")[0] == DUMMY)
 
     @property
     def scrape_urls(self) -> list[str]:
-        """Addresses of metrics that were asked for; none where those of the servers are to be found."""
+        """Return the addresses of metrics that are set; none where they are to be discovered."""
         return [self.scrape] if isinstance(self.scrape, str) else self.scrape if isinstance(self.scrape, list) else []
 
     @property
     def models(self) -> list[tuple[str | None, float]]:
-        """Models to ask for, with their shares; None is the first that the server lists."""
+        """Return the models with their weights; None is the first that the server lists."""
         return [(self.model, 1.0)] if self.own_model else parse_models(self.model) if self.model else [(None, 1.0)]
 
     def redacted(self) -> dict[str, Any]:
-        """As it may be written down: keys, tokens and passwords are hidden."""
+        """Return the settings for files and reports: keys, tokens and passwords are hidden."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         fields["header"] = {name: hide_header(name, value) for name, value in self.header.items()}
         fields["extra_body"] = hide(self.extra_body)
@@ -230,11 +236,12 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return fields
 
 
+# Limits of a setting: a test, and its text.
 _Limit = tuple[Callable[[float], bool], str]
 _FROM_0: _Limit = (lambda value: value >= 0, "0 or more")
 _FROM_1: _Limit = (lambda value: value >= 1, "1 or more")
 _POSITIVE: _Limit = (lambda value: value > 0, "a number above 0")
-_SHARE: _Limit = (lambda value: 0 <= value <= 1, "0 to 1")
+_FRACTION: _Limit = (lambda value: 0 <= value <= 1, "0 to 1")
 _LIMITS: dict[str, _Limit] = {
     "burstiness": (lambda value: value >= 0.01, "0.01 or more (gaps would be 0 or hours)"),
     **dict.fromkeys(("requests", "concurrency", "workers", "prefix_count", "choices", "batch_size"), _FROM_1),
@@ -245,45 +252,48 @@ _LIMITS: dict[str, _Limit] = {
     **dict.fromkeys(("rate", "duration", "speed", "scale_lengths", "trace_to", "cancel_after"), _POSITIVE),
     **dict.fromkeys(("rpm", "tpm", "retry_longest"), _POSITIVE),
     **dict.fromkeys(("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "scrape_every"), _POSITIVE),
-    **dict.fromkeys(("range_ratio", "max_error_rate", "stop_error_rate", "cancel_share"), _SHARE),
+    **dict.fromkeys(("range_ratio", "max_error_rate", "stop_error_rate", "cancel_share"), _FRACTION),
 }
+# Settings that may be written with a unit.
 _TIMES = (
     *("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "duration", "grace"),
     *("trace_from", "trace_to", "cancel_after", "scrape_every", "retry_longest"),
 )
+# Settings that exclude each other, and why.
 _CLASHES = (
     ("rate", "stages", "stages have rates of their own"),
     ("duration", "stages", "stages have times of their own"),
     ("requests", "stages", "stages end by time"),
     ("tokenize_prompt", "apply_chat_template", "give the template's text as it is, or token ids"),
 )
+# Settings that need one of others, and why.
 _NEEDS = (
     ("tokenize_prompt", ("tokenizer",), "with it the prompts become token ids"),
     ("apply_chat_template", ("tokenizer",), "the chat template is the tokenizer's"),
-    ("cancel_share", ("cancel_after",), "say after how long a request is taken back, such as 500ms"),
-    ("cancel_after", ("cancel_share",), "say how many requests are taken back, such as 0.1"),
+    ("cancel_share", ("cancel_after",), "say after how long a request is cancelled, such as 500ms"),
+    ("cancel_after", ("cancel_share",), "say how many requests are cancelled, such as 0.1"),
     ("text_path", ("body_template",), "both are for --api template"),
     ("usage_path", ("body_template",), "both are for --api template"),
 )
 
 
 def _given(config: Config, name: str) -> bool:
-    """Whether a setting is anything but its default."""
+    """Return True if a setting differs from its default."""
     return bool(getattr(config, name) != getattr(Config(), name))
 
 
 def flag(field: str) -> str:
-    """The flag of a field, as typed: `output-len` for `output_len`."""
+    """Return the flag of a field: `output-len` for `output_len`."""
     return FLAGS.get(field, field).replace("_", "-")
 
 
 def _broken(text: str) -> bool:
-    """Whether there are bytes in it that were no UTF-8 (PEP 383)."""
+    """Return True if a text has bytes that were not UTF-8 (PEP 383)."""
     return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
-    """A Config from parsed TOML or flags; names may be written with - or _. Raises UsageError naming `where`."""
+    """Build a Config from the settings of a file or flags; names have - or _. Raises UsageError that names `where`."""
     fields_of = {name.replace("-", "_"): field for field, name in FLAGS.items()}
     plain = {name.replace("-", "_"): value for name, value in fields.items()}
     named = {fields_of.get(name, name): value for name, value in plain.items()}

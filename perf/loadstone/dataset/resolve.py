@@ -38,7 +38,7 @@ def resolve(spec: str, known: Mapping[str, str]) -> tuple[str | None, str | None
     if spec in installed_plugins(GROUP):
         return spec, None
 
-    readers = [*known, *installed(GROUP)]
+    readers = [*known, *installed_plugins(GROUP)]
     near = _closest(spec, [*readers, *bundled()])
     hint = f"did you mean {near}? " if near else ""
     raise DataError(

@@ -48,7 +48,7 @@ async def query_server(
     models = None
     if status == 200:
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
-            rows: Any = msgspec.json.decode(paired(body))["data"]
+            rows: Any = msgspec.json.decode(replace_surrogate_escapes(body))["data"]
             models = [row["id"] for row in rows if isinstance(row["id"], str) and len(row["id"]) <= MAX_MODEL_NAME]
     software = exchange.header(b"server")
     return Server(models, clean(software.decode("latin-1"), MAX_LABEL) if software else None)

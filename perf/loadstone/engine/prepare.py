@@ -166,13 +166,13 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
     path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
     specs = []
     for url in config.urls:
-        target, base_path = address.locate(url)
+        target, base_path = address.parse_url(url)
         tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
-        arrivals = stamper(config.clock, config.transport, target)
-        options = Options(clock=timer.clock, connect_timeout=config.connect_timeout, tls=tls, arrivals=arrivals)
+        arrivals = choose_arrival_clock(config.clock, config.transport, target)
+        options = Options(clock=timer.clock, connect_timeout=config.connect_timeout, tls=tls, arrival_clock=arrivals)
         transport = open_transport(config.transport, target, options)
-        models_path = address.sibling(base_path, path, "/v1/models") if path else "/v1/models"
-        endpoint = Endpoint(transport, address.path_at(base_path, path) or "/")
+        models_path = address.sibling_path(base_path, path, "/v1/models") if path else "/v1/models"
+        endpoint = Endpoint(transport, address.join_path(base_path, path) or "/")
         specs.append(EndpointSpec(endpoint, models_path, hide_in_url(url)))
     return specs
 
@@ -209,7 +209,7 @@ async def _query_servers(
     for spec, server in zip(specs, servers, strict=True):
         for number, model in enumerate(models):
             listed = not model or model in (server.models or ())
-            if not listed or api.guessed:
+            if not listed or api.probe_first:
                 request = requests.get(0, number).with_path(spec.endpoint.path)
                 await preflight.probe(spec.endpoint.transport, request, api, spec.url, server.models)
             if not listed:
@@ -229,7 +229,7 @@ def request_builder(config: Config, api: base.API, endpoints: list[Endpoint], mo
             stream=config.stream,
             output_len=config.output_len if isinstance(config.output_len, int) else None,
             ignore_eos=config.ignore_eos,
-            match=config.match_output_length,
+            exact_length=config.match_output_length,
             usage=config.usage,
             temperature=config.temperature,
             sampling=sampling,

@@ -121,7 +121,7 @@ class PreparedRequests:
             line: dict[str, Any] = {
                 "prompt": request.prompt.id,
                 "model": request.model,
-                "headers": {name: hide_header(name, value) for name, value in request.request.own},
+                "headers": {name: hide_header(name, value) for name, value in request.request.own_headers},
                 "later": [{"messages": messages(turn), "think": turn.think} for turn in request.prompt.later],
             }
             present = {name: value for name, value in line.items() if value}

@@ -148,7 +148,7 @@ class Sender:
         message = request.prepared.request
         name = request.scheduled.request_id
         if name is not None and name != _own_id(request.prepared):
-            message = msgspec.structs.replace(message, own=(*message.own, (REQUEST_ID, name)))
+            message = msgspec.structs.replace(message, own_headers=(*message.own_headers, (REQUEST_ID, name)))
         if message.path != endpoint.path:
             message = msgspec.structs.replace(message, path=endpoint.path)
 
@@ -171,8 +171,7 @@ class Sender:
         # Record it.
         exchange = request.exchange
         if exchange.sent is not None:
-            self.send_lags.append(exchange.sent - ready_at - (exchange.connect or 0) - exchange.resend_delay
-            )
+            self.send_lags.append(exchange.sent - ready_at - (exchange.connect or 0) - exchange.resend_delay)
         succeeded = self.record(request, failure, turns_left)
         if failure is not None:
             # Without a free file or port a request fails before it ever waits: let other tasks have a turn.
@@ -212,4 +211,4 @@ class Sender:
 
 def _own_id(prepared: PreparedRequest) -> str | None:
     """Return the request id that the prompt brings in its own headers, if it has one."""
-    return next((value for name, value in prepared.request.own if name.lower() == REQUEST_ID.lower()), None)
+    return next((value for name, value in prepared.request.own_headers if name.lower() == REQUEST_ID.lower()), None)

@@ -5,7 +5,7 @@ Sends nothing, not even to ask the server what it can do: each task is taken in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import accumulate
 
 from msgspec import Struct
@@ -15,7 +15,6 @@ from loadstone.errors import ConfigurationError, Notice
 from loadstone.evals.output import eval_json
 from loadstone.evals.prepare import select_tasks
 from loadstone.evals.requests import build
-from loadstone.evals.requests.build import EvalRequest
 from loadstone.evals.requests.loglikelihood import LogprobMethod
 from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.requests.task_run import TaskRun, build_task_run
@@ -89,7 +88,19 @@ def _forecast_task(task_run: TaskRun, count: Callable[[str], int], settings: Eva
     """
     requests = list(task_run.requests())
     turns = sum(1 + len(request.later) for request in requests)
-    input_tokens = _count_input(requests, count)
+
+    # Tokens of all prompts. The continuations of an item share its context, which is counted once; a later turn of a
+    # conversation holds all earlier turns of the user.
+    context_tokens: dict[int, int] = {}
+    input_tokens = 0
+    for request in requests:
+        key = id(request.prompt)
+        if key not in context_tokens:
+            context_tokens[key] = count(build.readable(request.prompt))
+        input_tokens += context_tokens[key] + (count(request.continuation) if request.continuation else 0)
+        input_tokens += sum(context_tokens[key] + tokens for tokens in accumulate(map(count, request.later)))
+
+    # Tokens of all answers, at most.
     limit = 1
     if task_run.answer_mode.mode == "generation":
         limit = task_run.settings.get("max_tokens", task_run.settings.get("max_completion_tokens", 1))
@@ -114,22 +125,7 @@ def _forecast_task(task_run: TaskRun, count: Callable[[str], int], settings: Eva
     )
 
 
-def _count_input(requests: Iterable[EvalRequest], count: Callable[[str], int]) -> int:
-    """Return the tokens of all prompts. A later turn of a conversation holds all earlier user turns.
-
-    The continuations of an item share its context, which is counted once.
-    """
-    context_tokens: dict[int, int] = {}
-    total = 0
-    for request in requests:
-        key = id(request.prompt)
-        if key not in context_tokens:
-            context_tokens[key] = count(build.readable(request.prompt))
-        total += context_tokens[key] + (count(request.continuation) if request.continuation else 0)
-        total += sum(context_tokens[key] + tokens for tokens in accumulate(map(count, request.later)))
-    return total
-
-
+# Heads of the table; the cost is added if there are prices.
 COLUMNS = ["task", "mode", "template", "shots", "items", "of", "requests", "input tokens", "output tokens <="]
 
 

@@ -100,8 +100,11 @@ async def evaluate(
     folder = Path(load.output) if load.output else run_folder.default_path(load.label or "eval")
     with exclusive(folder):
         prepared = await prepare(settings, folder, served, notice)
+        # Send what is missing, and read the records of all runs, also of earlier ones.
         runs = [] if settings.stage == "score" else await _send_missing(prepared, notice, live)
         collected = _collect(prepared)
+
+        # Write what happened before scoring: if that fails, the evaluation can be scored later.
         counts, failures = eval_json.count_requests(
             (request.id for request, _ in prepared.requests), collected.responses
         )
@@ -117,6 +120,7 @@ async def evaluate(
         eval_json.write(folder, state)
         if state.interrupted or settings.stage == "infer":
             return Evaluated(folder=folder, journal=state, runs=runs)
+
         evaluation = _score(prepared, collected, time.monotonic() - started)
         report.write(run_folder.RunFolder(folder, new=False), prepared.load.html)
         return Evaluated(folder=folder, journal=state, results=evaluation, runs=runs)

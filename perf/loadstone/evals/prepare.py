@@ -72,18 +72,23 @@ async def prepare(settings: Eval, folder: Path, served: Config | None, notice: N
     Raises UsageError.
     """
     if settings.dry_run:
-        raise UsageError("--dry-run asks nothing: loadstone.evals.dry_run.forecast(settings) tells what would be asked")
+        raise UsageError(
+            "--dry-run sends nothing: loadstone.evals.dry_run.forecast(settings) returns what would be sent"
+        )
+    # The tasks, and what an earlier evaluation in this folder has determined.
     load = settings.load if served is None else msgspec.structs.replace(settings.load, url=served.url)
     selected = select_tasks(settings, notice)
     earlier = eval_json.read_previous(folder, settings)
     if settings.stage == "score" and earlier is None:
         raise UsageError(f"{folder} is no evaluation: leave out --stage score to make one")
+    # The model, and how each task is answered.
     if earlier is not None:
         model, modes, abilities = earlier.model, earlier.routes, earlier.abilities
     else:
         model, modes, abilities = await _probe(load, settings, selected.tasks, notice)
     load = msgspec.structs.replace(load, model=model or None, provider=None)
 
+    # The requests. Those of an evaluation that is continued must be the same as before.
     task_runs = [build_task_run(task, modes[task.name], settings, notice) for task in selected.tasks]
     if not settings.predict_only and settings.stage != "infer":
         programs.check_allowed(task_runs, settings.allow_code)
@@ -91,6 +96,7 @@ async def prepare(settings: Eval, folder: Path, served: Config | None, notice: N
     requests, tokenized = await _tokenize(task_runs, load, folder, abilities, settings)
     send.check_unchanged(folder, lines.request_lines(requests, load))
 
+    # Scoring does not change what eval.json holds of the settings with which the requests were sent.
     keep_settings = earlier is not None and settings.stage == "score"
     state = EvalState(
         model=model,

@@ -1,7 +1,7 @@
-"""What the charts of a run are drawn from: as many points as a screen has room for, the extremes always among them.
+"""Select what the charts of a run draw: as many points as a screen has room for, always with the extremes.
 
-Pure: columns in, plain arrays and a few thousand requests out. ns in, seconds since the run began out. How many of how
-many are shown is told with them.
+Pure: columns in ns in, plain arrays and a few thousand requests in seconds since the run began out, together with how
+many of how many are shown.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from loadstone.units import S_PER_NS, Array, Mask
 
 Indices = NDArray[np.int64]
 CURVES = ("ttft", "latency", "tpot", "gap")
-# Of a distribution.
+# Points of a distribution.
 CURVE_POINTS = 800
-# Of time: at most, at least, and the requests that a slice should hold.
+# Slices of time: at most, at least, and requests that a slice should have.
 SLICES, MIN_SLICES, REQUESTS_PER_SLICE = 200, 20, 4
+# Requests that are shown.
 REQUESTS, FAILURES, SLOWEST = 3000, 500, 40
-# Of a series that is not of requests.
+# Points of a series that is not of requests.
 SERIES_POINTS = 300
 
 
 class Curve(Struct, frozen=True):
-    """An empirical distribution: `fractions` of the `n` samples are at or below `values`, which include both extremes."""
+    """An empirical distribution: `fractions` of the `n` samples are at or below `values`, both extremes included."""
 
     values: Array
     fractions: Array
@@ -38,8 +39,13 @@ class Curve(Struct, frozen=True):
 
 
 class Timeline(Struct, frozen=True):
-    """Slices of time: where each begins and the last one ends (one more than there are slices), and a figure for each:
-    output tokens and ended requests a second, mean number in flight."""
+    """Figures of equal slices of time.
+
+    edges: bounds of the slices, s; one more than there are slices.
+    tokens: output tokens per second; None if unknown.
+    succeeded, failed: ended requests per second.
+    in_flight: mean concurrency.
+    """
 
     edges: Array
     tokens: Array | None
@@ -49,8 +55,11 @@ class Timeline(Struct, frozen=True):
 
 
 class RequestPoint(Struct, frozen=True):
-    """One request: `at` it was sent (or wanted, if it never was). Times until what did not happen are None. `duration`:
-    its latency or, of a failure, the time until it had failed."""
+    """One request, times in seconds. None for what did not happen.
+
+    at: when it was sent, or scheduled if it never was, since the run began.
+    duration: latency, or time until it failed.
+    """
 
     index: int
     prompt: str | None
@@ -67,8 +76,12 @@ class RequestPoint(Struct, frozen=True):
 
 
 class ChartData(Struct, frozen=True):
-    """`succeeded` and `failed`: requests to show, of `succeeded_count` and `failed_count` that there are. `slowest`: the ones that
-    took longest of those measured, slowest first. `measure_start`, `measure_end`: instants between which requests are measured."""
+    """What the charts of a run draw.
+
+    succeeded, failed: requests to show, out of `succeeded_count` and `failed_count`.
+    slowest: the measured requests with the highest latency, slowest first.
+    measure_start, measure_end: window of the measured requests, s since the run began.
+    """
 
     curves: dict[str, Curve]
     timeline: Timeline
@@ -85,28 +98,28 @@ class ChartData(Struct, frozen=True):
 
 
 def trace(columns: Columns) -> ChartData | None:
-    """None where nothing was measured."""
+    """Select the data of all charts. None if nothing was measured."""
     r, span = columns.requests, windows.whole(columns.requests)
     if span is None:
         return None
     edges = _edges(r)
-    seen = token_timeline.build(columns, r.ok, r.ok & r.measured, edges)
+    timeline = token_timeline.build(columns, r.ok, r.ok & r.measured, edges)
     values = {name: column[r.ok & r.measured] for name, (column, _) in per_request(r).items() if name in CURVES}
     curves = {name: curve(column) for name, column in values.items()}
-    curves["gap"] = _thinned(Curve(seen.gaps, seen.below / max(seen.count, 1), seen.count))
+    curves["gap"] = _thin(Curve(timeline.gaps, timeline.below / max(timeline.count, 1), timeline.count))
     answered, failed = np.flatnonzero(r.ok), np.flatnonzero(~r.ok)
-    lasted = _lasted(r)
+    durations = _durations(r)
     return ChartData(
         curves={name: curves[name] for name in CURVES if curves[name].n},
-        timeline=_flow(columns, edges, seen.tokens),
+        timeline=_flow(columns, edges, timeline.tokens),
         succeeded=_shots(
-            columns, answered[select_extremes(_at(r)[answered], [_ttft(r)[answered], lasted[answered]], REQUESTS)]
+            columns, answered[select_extremes(_at(r)[answered], [_ttft(r)[answered], durations[answered]], REQUESTS)]
         ),
-        failed=_shots(columns, failed[select_extremes(_at(r)[failed], [lasted[failed]], FAILURES)]),
+        failed=_shots(columns, failed[select_extremes(_at(r)[failed], [durations[failed]], FAILURES)]),
         succeeded_count=len(answered),
         failed_count=len(failed),
-        slowest=_shots(columns, _slowest(lasted, r.ok & r.measured)),
-        gaps_by_position=seen.gaps_by_position,
+        slowest=_shots(columns, _slowest(durations, r.ok & r.measured)),
+        gaps_by_position=timeline.gaps_by_position,
         measure_start=span[0] * S_PER_NS,
         measure_end=span[1] * S_PER_NS,
         has_warmup=bool(r.warmup.any()),
@@ -117,24 +130,24 @@ def trace(columns: Columns) -> ChartData | None:
 def thin_series(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
 ) -> dict[str, tuple[list[float], list[float | None]]]:
-    """Instants and values by name, no more than a chart has room for; None for each NaN, where a line breaks."""
+    """Return instants and values by name, as many as a chart has room for; None for each NaN, where a line breaks."""
     found = {}
     for name, (times, values) in series.items():
         at, level = np.array(times), np.array(values)
         known, breaks = np.flatnonzero(~np.isnan(level)), np.flatnonzero(np.isnan(level))
-        places = np.sort(np.r_[known[select_extremes(at[known], [level[known]], SERIES_POINTS)], breaks])
-        found[name] = at[places].tolist(), [None if np.isnan(value) else float(value) for value in level[places]]
+        indices = np.sort(np.r_[known[select_extremes(at[known], [level[known]], SERIES_POINTS)], breaks])
+        found[name] = at[indices].tolist(), [None if np.isnan(value) else float(value) for value in level[indices]]
     return found
 
 
 def curve(values: Array) -> Curve:
-    """Of samples in any order, NaN left out."""
+    """Return the distribution of samples in any order. NaN is left out."""
     ranked = np.sort(values[~np.isnan(values)])
-    return _thinned(Curve(ranked, np.arange(1, len(ranked) + 1) / max(len(ranked), 1), len(ranked)))
+    return _thin(Curve(ranked, np.arange(1, len(ranked) + 1) / max(len(ranked), 1), len(ranked)))
 
 
-def _thinned(whole: Curve) -> Curve:
-    """Half of the points evenly spaced, the others denser and denser towards both ends."""
+def _thin(whole: Curve) -> Curve:
+    """Return fewer points: half evenly spaced, the others denser towards both ends."""
     count = len(whole.values)
     if count <= CURVE_POINTS:
         return whole
@@ -145,25 +158,28 @@ def _thinned(whole: Curve) -> Curve:
     return Curve(whole.values[ranks], whole.fractions[ranks], whole.n)
 
 
-def select_extremes(at: Array, measures: list[Array], most: int) -> Indices:
-    """Places of at most `most` samples in order of time: in every slice of time the lowest and the highest of each
-    measure, and others evenly spaced between them. NaN is neither low nor high."""
-    if len(at) <= most:
+def select_extremes(at: Array, measures: list[Array], limit: int) -> Indices:
+    """Return the indices of at most `limit` samples in order of time.
+
+    In every slice of time these are the lowest and the highest of each measure, and others evenly spaced between them.
+    NaN is neither low nor high.
+    """
+    if len(at) <= limit:
         return np.argsort(at, kind="stable")
-    slices = most // (4 * len(measures))
+    slices = limit // (4 * len(measures))
     low, high = float(at.min()), float(at.max())
     of = np.minimum((at - low) / max(high - low, 1e-9) * slices, slices - 1).astype(np.int64)
     chosen = np.zeros(len(at), dtype=bool)
     for measure in measures:
         chosen[_extremes(of, measure)] = True
     others = np.flatnonzero(~chosen)
-    chosen[others[np.linspace(0, len(others) - 1, most - int(chosen.sum())).round().astype(np.int64)]] = True
-    places = np.flatnonzero(chosen)
-    return np.asarray(places[np.argsort(at[places], kind="stable")], dtype=np.int64)
+    chosen[others[np.linspace(0, len(others) - 1, limit - int(chosen.sum())).round().astype(np.int64)]] = True
+    indices = np.flatnonzero(chosen)
+    return np.asarray(indices[np.argsort(at[indices], kind="stable")], dtype=np.int64)
 
 
 def _extremes(of: Indices, measure: Array) -> Indices:
-    """Places of the lowest and the highest of each slice."""
+    """Return the indices of the lowest and the highest value of each slice."""
     there = np.flatnonzero(~np.isnan(measure))
     order = there[np.lexsort((measure[there], of[there]))]
     changes = np.flatnonzero(np.diff(of[order]))
@@ -172,7 +188,7 @@ def _extremes(of: Indices, measure: Array) -> Indices:
 
 
 def _edges(r: Requests) -> Array:
-    """ns; from the first request wanted to the end of the last, a microsecond at least."""
+    """Return the edges of the slices in ns, from the first scheduled request to the end of the last."""
     slices = min(SLICES, max(MIN_SLICES, len(r.ok) // REQUESTS_PER_SLICE))
     begin, end = float(r.scheduled.min()), float(r.end.max())
     return np.linspace(begin, max(end, begin + 1e3), slices + 1)
@@ -191,9 +207,9 @@ def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Timeline:
     )
 
 
-def _slowest(lasted: Array, rows: Mask) -> Indices:
+def _slowest(durations: Array, rows: Mask) -> Indices:
     there = np.flatnonzero(rows)
-    order = np.argsort(-lasted[there], kind="stable")
+    order = np.argsort(-durations[there], kind="stable")
     return np.asarray(there[order[:SLOWEST]], dtype=np.int64)
 
 
@@ -205,30 +221,30 @@ def _ttft(r: Requests) -> Array:
     return (r.first - r.sent) * S_PER_NS
 
 
-def _lasted(r: Requests) -> Array:
+def _durations(r: Requests) -> Array:
     end = np.where(r.ok & r.streamed, r.last, r.end)
     return np.asarray(end * S_PER_NS - _at(r), dtype=np.float64)
 
 
-def _shots(columns: Columns, places: Indices) -> list[RequestPoint]:
+def _shots(columns: Columns, indices: Indices) -> list[RequestPoint]:
     r = columns.requests
-    at, ttft, lasted, wait = _at(r), _ttft(r), _lasted(r), (r.sent - r.scheduled) * S_PER_NS
+    at, ttft, durations, wait = _at(r), _ttft(r), _durations(r), (r.sent - r.scheduled) * S_PER_NS
     return [
         RequestPoint(
-            index=int(r.index[place]),
-            prompt=_name(columns.prompts, r.prompt[place]),
-            phase="warmup" if r.warmup[place] else "cooldown" if r.cooldown[place] else "measure",
-            at=float(at[place]),
-            wait=_known(wait[place]),
-            connect=_known(r.connect[place] * S_PER_NS),
-            ttft=_known(ttft[place]),
-            duration=float(lasted[place]),
-            input_tokens=_whole(r.input_tokens[place]),
-            output_tokens=_whole(r.output_tokens[place]),
-            status=_whole(r.status[place]),
-            error=_name(columns.kinds, r.error[place]),
+            index=int(r.index[index]),
+            prompt=_name(columns.prompts, r.prompt[index]),
+            phase="warmup" if r.warmup[index] else "cooldown" if r.cooldown[index] else "measure",
+            at=float(at[index]),
+            wait=_known(wait[index]),
+            connect=_known(r.connect[index] * S_PER_NS),
+            ttft=_known(ttft[index]),
+            duration=float(durations[index]),
+            input_tokens=_whole(r.input_tokens[index]),
+            output_tokens=_whole(r.output_tokens[index]),
+            status=_whole(r.status[index]),
+            error=_name(columns.kinds, r.error[index]),
         )
-        for place in places.tolist()
+        for index in indices.tolist()
     ]
 
 

@@ -81,7 +81,7 @@ def _title(summary: Summary) -> str:
     label = (run.get("config") or {}).get("label") or "Load test"
     model = " and ".join(run.get("models") or [run.get("model") or "requests"])
     began = str(run.get("began") or "").replace("T", " ")[:16]
-    return plain(f"{label}: {model}") + (f", {began}" if began else "")
+    return one_line(f"{label}: {model}") + (f", {began}" if began else "")
 
 
 def _verdict(summary: Summary) -> Prose:
@@ -90,7 +90,7 @@ def _verdict(summary: Summary) -> Prose:
     lines = [_VERDICTS[summary.verdict.status]]
     for doubt in summary.verdict.doubts:
         text = f"{doubt.what}: {doubt.measured} (limit {doubt.limit}). {_sentence(doubt.advice)}"
-        lines.append(plain(_sentence(text), 1000))
+        lines.append(one_line(_sentence(text), 1000))
     return Prose("\n".join(lines), TONES[summary.verdict.status])
 
 

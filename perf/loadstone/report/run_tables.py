@@ -98,7 +98,7 @@ def _run(summary: Summary) -> Table:
     extra = [f"{count:,} more for {phase}" for count, phase in ((c.warmup, "warm-up"), (c.cooldown, "cool-down"))
              if count]  # fmt: skip
     reason = run.get("ended_because")
-    ended = (run.get("ended") or "-") + (f" ({plain(reason, 400)})" if reason else "")
+    ended = (run.get("ended") or "-") + (f" ({one_line(reason, 400)})" if reason else "")
     unsent = run.get("unsent_turns")
     held = run.get("held_back") or {}
     held_back = ""
@@ -106,7 +106,7 @@ def _run(summary: Summary) -> Table:
         mean = held["seconds"] / held["requests"]
         held_back = f"{held['requests']:,} by the limits per minute, {mean:.3g} s on average before they were scheduled"
     rows = [
-        ["server", plain(server)],
+        ["server", one_line(server)],
         ["load", _load(summary)],
         ["duration", "-" if summary.duration is None else f"{summary.duration:.2f} s, ended: {ended}"],
         ["requests", f"{c.completed:,} completed of {expected}" + (f" ({', '.join(extra)})" if extra else "")],
@@ -196,7 +196,7 @@ def _distributions(summary: Summary) -> Table | None:
 def _refusals(shown: list[tuple[str, Metric]]) -> list[str]:
     """Return why means have no interval, once for each kind of reason, and how much longer a run would have to be.
 
-    A reason holds two numbers: the sample size, effective or plain, and the one that an interval needs.
+    A reason holds two numbers: the sample size, effective or one_line, and the one that an interval needs.
     """
     reasons: dict[str, dict[str, int]] = {}
     for label, metric in shown:

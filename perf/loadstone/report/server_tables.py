@@ -32,7 +32,7 @@ def tables(side: ServerSide | None) -> Iterator[Table]:
             title = "Server" if len(side.sources) == 1 else f"Server {one_line(source.url)}"
             kinds = " and ".join(source.kinds) or "metrics"
             failed = f", {source.missed:,} times without an answer" if source.missed else ""
-            note = f"{kinds} at {plain(source.url)}, read {source.scrapes:,} times{failed}"
+            note = f"{kinds} at {one_line(source.url)}, read {source.scrapes:,} times{failed}"
             columns = ["", "whole run", "max", "steady", "max"]
             yield Table(title, columns, rows, note, numeric=True, kind="server")
     if side.beside:
@@ -56,7 +56,9 @@ def _rows(source: Source) -> Iterator[list[str]]:
     whole, steady = source.whole, source.steady
     for name, metric in whole.metrics.items():
         if metric.n:
-            label = plain(figure(name).label) + (", mean and p99 (ms)" if figure(name).kind == "times" else "")
+            label = one_line(server_metric(name).label) + (
+                ", mean and p99 (ms)" if server_metric(name).kind == "times" else ""
+            )
             yield [
                 label,
                 *_mean_and_max(name, metric),

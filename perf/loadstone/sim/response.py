@@ -54,7 +54,7 @@ class Response:
     text_starts: where in WORD_TABLE the text of each choice begins.
     """
 
-    __slots__ = ("blocked", "connection", "due", "finished", "request", "state", "state", "text_starts", "truth_row")
+    __slots__ = ("blocked", "connection", "due", "finished", "request", "sent", "state", "text_starts", "truth_row")
 
     def __init__(
         self, state: ServerState, connection: ClientConnection, truth_row: TruthRow, request: ParsedRequest

@@ -1,4 +1,4 @@
-"""The interface of the protocols: a `Format` parses requests and builds bodies, `StreamEvents` builds a stream's events.
+"""The interface of the protocols: a `Format` parses requests and builds bodies, `StreamEvents` the events of a stream.
 
 Pure. response.py decides when an event is sent and what a fault makes of it; each family of protocols has a file in
 formats/.

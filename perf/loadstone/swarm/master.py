@@ -368,8 +368,12 @@ class Master:
             run_fields=fields | ({"idle": run.idle} if run.idle else {}),
             users=run.users if user_driven else None,
         )
-        message = msgspec.json.encode(closing)
-        return child_process.run("loadstone.swarm.encode(finish_request), message, run_process=subprocess.run).returncode
+        command = child_process.command("loadstone.swarm.finish")
+        return int(
+            subprocess.run(
+                command, input=msgspec.json.encode(finish_request), env=child_process.environment(), check=False
+            ).returncode
+        )
 
 
 def _lost_processes(run: Run, plan: PreparedPlan, user_driven: bool) -> Iterator[LostProcess]:

@@ -66,7 +66,7 @@ async def prepare(request: PrepareRequest) -> PreparedPlan:
         endless=endless,
         levels=[(at / NS_PER_S, level) for at, level in run.plan.levels] if closed else [],
         grace=run.config.grace,
-        scrape=discovery.quest(config, pages, path) if pages else None,
+        scrape=discovery.scrape_spec(config, pages, path) if pages else None,
     )
 
 

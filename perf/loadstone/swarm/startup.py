@@ -68,12 +68,12 @@ def check_versions(members: Members, ours: dict[str, str]) -> None:
 
 def prepare(request: PrepareRequest) -> PreparedPlan:
     """Run prepare.py in a process of its own. Raises UsageError with its reason if the run is impossible."""
-    message = msgspec.json.encode(order)
-    completed = child_process.run(
+    command = child_process.command("loadstone.swarm.prepare")
+    completed = subprocess.run(
         command,
-        input=msgspec.swarm.encode(request),
+        input=msgspec.json.encode(request),
         stdout=subprocess.PIPE,
-        env=subprocess.run,
+        env=child_process.environment(),
         check=False,
     )
     if completed.returncode:

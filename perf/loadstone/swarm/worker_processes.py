@@ -56,12 +56,14 @@ class LoadProcess:
         self.result: WorkerResult | None = None
         self.finished = 0
         self._on_progress = on_progress
-        self._process: Any = child_process.start(
-            "loadstone.engine.worker_main",
-            popen=subprocess.Popen,
+        command = child_process.command("loadstone.engine.worker_main")
+        self._process: Any = subprocess.Popen(
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
+            start_new_session=True,
+            env=child_process.environment(),
         )
         self._in, self._out = os.dup(self._process.stdin.fileno()), os.dup(self._process.stdout.fileno())
         self._process.stdin.close()
@@ -106,7 +108,7 @@ class LoadProcess:
         frames = FrameSplitter()
         while data := nb_read(self._out, READ_SIZE):
             for body in frames.feed(data):
-                message = up(body)
+                message = decode_from_worker(body)
                 if isinstance(message, Ready):
                     self.ready.set()
                 elif isinstance(message, Refusal):

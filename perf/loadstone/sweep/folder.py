@@ -50,7 +50,7 @@ def load_point(path: Path, point: SweepPoint) -> MeasuredPoint:
 def finished_runs(path: Path) -> list[tuple[Path, Summary]]:
     """Return the finished runs in a point's folder, in order, with the summaries written when they ended."""
     try:
-        runs = run_folder.runs(path)
+        runs = run_folder.find_runs(path)
     except UsageError:
         return []
     return [(run, summary) for run in runs if (summary := _finished(run)) is not None]

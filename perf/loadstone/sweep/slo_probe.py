@@ -129,7 +129,7 @@ def read_evidence(columns: Columns, summary: Summary, objectives: Sequence[Objec
 
 
 def judge_load(load: float, runs: Sequence[Evidence], objectives: Sequence[Objective], looks: int) -> Probe:
-    """Judge a load by all its runs together.
+    """Judge a load by all its runs combine.
 
     looks: how often the load may be judged before it must be decided
 

@@ -44,6 +44,7 @@ def read(files: Iterable[Path], data: Data) -> FileRows:
         if raw.startswith(POINTER):
             raise DataError(f"{file} only points to its content: fetch it with git lfs pull in that folder")
         digest.update(raw)
+        # The bytes are read once: the digest is that of the rows.
         source = Source(str(file), lambda raw=raw: raw, lambda _: None)  # type: ignore[misc]
         for where, row in _read_source(source, data):
             if not isinstance(row, dict):

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from loadstone.config import files as mappings
+from loadstone.config.files import yaml
 from loadstone.errors import DataError
 
+# Endings of data files, in the order of preference if the same rows are there in several formats.
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 # Words for a split in names of files, best first. `dev` is not `validation`: several benchmarks have both.
 ALIASES = {
@@ -24,7 +25,9 @@ ALIASES = {
 }
 # Configurations whose files may be in no folder of their own.
 DEFAULT_CONFIGS = ("default", "main", "all")
+# The number of a shard, and how many there are.
 SHARD = re.compile(r"-(\d{5})-of-(\d{5})\b")
+# The YAML header of a dataset card.
 CARD = re.compile(r"---\r?\n(.*?)\r?\n---", re.DOTALL)
 
 
@@ -131,6 +134,7 @@ def _ending(file: Path) -> str:
 def _find_by_card(folder: Path, config: str | None, split: str) -> list[Path]:
     """Find the files that the dataset card assigns to the split."""
     configs = _card_configs(folder / "README.md")
+    # The configuration: the requested one, the card's default, or its only one.
     by_name = {str(each.get("config_name", "default")): each for each in configs}
     if config is not None:
         chosen = by_name.get(config)
@@ -139,6 +143,7 @@ def _find_by_card(folder: Path, config: str | None, split: str) -> list[Path]:
         chosen = defaults[0] if defaults else configs[0] if len(configs) == 1 else None
     if chosen is None:
         return []
+    # A configuration without a list of files has a folder of its own.
     if "data_files" not in chosen:
         inside = folder / str(chosen.get("data_dir", "."))
         return _find_by_name(inside, None, split) if inside.is_dir() else []
@@ -156,7 +161,7 @@ def _card_configs(card: Path) -> list[dict[str, Any]]:
     if header is None or not re.search(r"^configs:", header[1], re.MULTILINE):
         return []
     try:
-        fields = mappings.yaml(header[1])
+        fields = yaml(header[1])
     except ValueError as exc:
         raise DataError(f"{card}: its head is not YAML ({str(exc)[:160]})") from exc
     configs = fields.get("configs") if isinstance(fields, dict) else None

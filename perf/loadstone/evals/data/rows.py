@@ -21,6 +21,7 @@ from loadstone.errors import ConfigurationError, DataError, UsageError
 from loadstone.evals.data import formats, hub_files
 from loadstone.tasks.spec import Data, Doc
 
+# The value of --data-dir for the small sets that come with Loadstone.
 BUNDLED = "bundled"
 # Names of files that do not show which dataset they belong to: they are read only in a folder that shows it.
 GENERIC = re.compile(r"(train|test|val|valid|validation|dev|data|questions?|\*)[^a-z]", re.IGNORECASE)
@@ -55,7 +56,7 @@ def load_rows(data: Data, root: str | None, *, shots: bool = False) -> Rows:
         raise ConfigurationError(f"{data.path} has no worked examples to draw from: ask it with --num-fewshot 0")
     if files := _absolute_files(data, shots):
         # A file that only holds examples has no column with the split.
-        own = data if str(files[0]) in data.files else replace(data, column=None)
+        own = data if str(files[0]) in data.files else replace(data, split_column=None)
         return _read(files, own, split, "files")
     if root is None:
         return _load_cached(data, split, shots)

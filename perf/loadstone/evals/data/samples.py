@@ -53,26 +53,26 @@ def select_samples(
 
     Raises ConfigurationError.
     """
-    selected = _selected_ids(task, docs, selection)
+    # The doc_ids: as requested, or the first of those that the task keeps.
+    if selection.ids is not None:
+        selected = set(selection.ids)
+        if wrong := [number for number in selection.ids if not 0 <= number < len(docs)]:
+            raise ConfigurationError(
+                f"--samples asks {task.name} for {wrong[0]}, but its doc_ids are 0 to {len(docs) - 1}"
+            )
+    else:
+        kept = [number for number, doc in enumerate(docs) if task.keep is None or task.keep(doc)]
+        if selection.limit is not None:
+            limit = math.ceil(len(kept) * selection.limit) if selection.limit < 1 else int(selection.limit)
+            kept = kept[:limit]
+        selected = set(kept)
+
+    # Random draws of examples depend on all rows before, so examples are drawn for these too.
     count = shot_count(task, selection.num_fewshot)
     shots = _draw_shots(task, mode, docs, shot_docs, count) if count else ([] for _ in docs)
     last = max(selected, default=-1)
     pairs = islice(enumerate(zip(docs, shots, strict=False)), last + 1)
     return [_sample(task, mode, number, doc, drawn) for number, (doc, drawn) in pairs if number in selected]
-
-
-def _selected_ids(task: Task, docs: Sequence[Doc], selection: SampleSelection) -> set[int]:
-    if selection.ids is not None:
-        if wrong := [number for number in selection.ids if not 0 <= number < len(docs)]:
-            raise ConfigurationError(
-                f"--samples asks {task.name} for {wrong[0]}, but its doc_ids are 0 to {len(docs) - 1}"
-            )
-        return set(selection.ids)
-    kept = [number for number, doc in enumerate(docs) if task.keep is None or task.keep(doc)]
-    if selection.limit is None:
-        return set(kept)
-    count = math.ceil(len(kept) * selection.limit) if selection.limit < 1 else int(selection.limit)
-    return set(kept[:count])
 
 
 def _draw_shots(task: Task, mode: Mode, docs: Sequence[Doc], pool: Sequence[Doc], count: int) -> Iterator[list[Shot]]:

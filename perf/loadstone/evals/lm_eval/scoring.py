@@ -41,22 +41,22 @@ class HarnessScorer:
 
     @property
     def mode(self) -> Mode:
-        """How the task is answered: it has one mode."""
+        """Return how the task is answered: it has one mode."""
         return "generation" if str(self._task.OUTPUT_TYPE) == "generate_until" else "loglikelihood"
 
     @property
     def filters(self) -> list[str]:
-        """The names of the task's filters."""
+        """Return the names of the task's filters."""
         return [ensemble.name for ensemble in self._task._filters]
 
     @property
     def names(self) -> list[str]:
-        """The names of the task's metrics."""
+        """Return the names of the task's metrics."""
         return list(self._task.aggregation())
 
     @property
     def headline(self) -> str:
-        """The first metric that is a mean, as accuracy is."""
+        """Return the first metric that is a mean, as accuracy is."""
         return next((name for name in self.names if self._is_mean(name)), next(iter(self.names), "acc"))
 
     def score_item(self, responses: ItemResponses) -> list[Score]:
@@ -133,6 +133,7 @@ class HarnessScorer:
             likelihoods = [value[0] if isinstance(value, tuple) else value for value in filtered]
             extracted = likelihoods.index(max(likelihoods)) if len(likelihoods) > 1 else None
 
+        # The outcome: right if the headline metric is at least one half.
         headline = numbers.get(self.headline, next(iter(numbers.values()), 0.0))
         if isinstance(headline, list) and headline:
             headline = math.fsum(headline) / len(headline)

@@ -43,22 +43,22 @@ class LmEvalTask:
 
     @property
     def mode(self) -> Mode:
-        """How it is answered: a task of lm-eval has one mode."""
+        """Return how it is answered: a task of lm-eval has one mode."""
         return self.scorer.mode
 
     @property
     def shots(self) -> int:
-        """Worked examples before each question."""
+        """Return the number of worked examples before each question."""
         return int(self._task.config.num_fewshot or 0)
 
     @property
     def original(self) -> int:
-        """Rows of the split."""
+        """Return the number of rows of the split."""
         return len(self._task.eval_docs)
 
     @property
     def config(self) -> Fields:
-        """The configuration, as lm-eval writes it into its results."""
+        """Return the configuration, as lm-eval writes it into its results."""
         config: Fields = json.loads(json.dumps(self._task.dump_config(), default=str))
         return config
 
@@ -117,6 +117,7 @@ class LmEvalTask:
             )
         except Exception as exc:  # a task is a program, and its data may be anywhere
             raise UsageError(f"lm-eval cannot put together {self.name}: {type(exc).__name__}: {exc}") from exc
+        # lm-eval numbers the instances of selected samples from 0.
         self._instances.clear()
         for instance in task.instances:
             doc_id = ids[instance.doc_id] if ids else instance.doc_id

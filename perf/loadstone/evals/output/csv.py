@@ -14,7 +14,7 @@ COLUMNS = ("model", "kind", "name", "mode", "template", "version", "shots", "ite
 
 
 def render(evaluation: Evaluation) -> str:
-    """Shares from 0 to 1, outcomes as counts; what is not known is empty."""
+    """Return the CSV. Fractions are from 0 to 1, outcomes are counts, unknown values are empty."""
     return write_rows(COLUMNS, ([evaluation.model, *row] for row in _rows(evaluation)))
 
 
@@ -24,8 +24,8 @@ def _rows(evaluation: Evaluation) -> Iterator[list[Any]]:
         for figure in task.figures:
             counts = [figure.outcomes[name] for name in OUTCOMES]
             yield [*about, figure.metric, figure.filter, *_estimate(figure.all), _value(figure.answered), *counts]
-        for name, found in task.at.items():
-            yield [*about, name, None, *_estimate(found), None, *(None for _ in OUTCOMES)]
+        for name, estimate in task.at.items():
+            yield [*about, name, None, *_estimate(estimate), None, *(None for _ in OUTCOMES)]
     for group in evaluation.groups:
         about = ["group", group.name, None, None, None, None, group.items, None]
         counts = [group.outcomes[name] for name in OUTCOMES]
@@ -33,10 +33,10 @@ def _rows(evaluation: Evaluation) -> Iterator[list[Any]]:
         yield [*about, "macro", None, *_estimate(group.macro), None, *(None for _ in OUTCOMES)]
 
 
-def _estimate(found: Estimate) -> list[Any]:
-    low, high = found.interval or (None, None)
-    return [found.value, found.stderr, low, high, found.method]
+def _estimate(estimate: Estimate) -> list[Any]:
+    low, high = estimate.interval or (None, None)
+    return [estimate.value, estimate.stderr, low, high, estimate.method]
 
 
-def _value(found: Estimate | None) -> float | None:
-    return found.value if found else None
+def _value(estimate: Estimate | None) -> float | None:
+    return estimate.value if estimate else None

@@ -1,6 +1,6 @@
-"""eval.json, what an evaluation says of itself: settings, how each task is asked, runs, answers, tokens.
+"""eval.json: the settings of an evaluation, its tasks, runs, counts of answers, and tokens.
 
-It is written before the first request, so that whoever goes on knows what was asked, and again at the end.
+It is written before the first request, so that the evaluation can be resumed, and again at the end.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.engine import run_folder, run_metadata
-from loadstone.errors import UsageError
-from loadstone.evals import settings as given
+from loadstone.errors import DataError
 from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.requests.task_run import TaskRun
 from loadstone.evals.scoring.task_setup import TaskSetup
-from loadstone.evals.settings import Eval
+from loadstone.evals.settings import Eval, differing_settings
 from loadstone.records import Usage
 from loadstone.samples import EvalCost
 from loadstone.version import __version__
@@ -29,7 +28,13 @@ FORMAT = 1
 
 
 class TaskEntry(Struct, frozen=True, kw_only=True):
-    """A task as it was asked. `prompts`: digest of all its requests; `sha256`: of the data's files, by name."""
+    """A task as it was sent.
+
+    items: that were sent; original: that the data has. requests: with those of later turns.
+    settings: fields of each request.
+    sha256: of the data's files, by name.
+    prompts: digest of all its requests.
+    """
 
     task: str
     title: str
@@ -49,8 +54,13 @@ class TaskEntry(Struct, frozen=True, kw_only=True):
 
 
 class EvalState(Struct, frozen=True, kw_only=True):
-    """What eval.json holds. `abilities`: what the probe saw. `counts`: requests `wanted`, `answered`, `failed`,
-    `unsent`, and of the answered those `cached`."""
+    """The content of eval.json.
+
+    routes: how each mode is answered. abilities: what the probe found that the server can do.
+    began, ended: times in ISO 8601. runs: names of the runs.
+    counts: requests `wanted`, `answered`, `failed`, `unsent`, and of the answered those `cached`.
+    failures: counts by kind. spent: tokens and their cost.
+    """
 
     format: int = FORMAT
     loadstone: str = __version__
@@ -70,41 +80,45 @@ class EvalState(Struct, frozen=True, kw_only=True):
 
 
 def is_evaluation(folder: Path) -> bool:
+    """Return True if a folder has an eval.json."""
     return (folder / EVAL).is_file()
 
 
 def read(folder: Path) -> EvalState:
-    """Raises UsageError where there is none."""
+    """Return the eval.json of a folder. Raises DataError if there is none."""
     try:
         return msgspec.json.decode((folder / EVAL).read_bytes(), type=EvalState)
     except OSError as exc:
-        raise UsageError(f"{folder} is no evaluation: no {EVAL} in it ({exc.strerror})") from exc
+        raise DataError(f"{folder} is no evaluation: no {EVAL} in it ({exc.strerror})") from exc
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{folder / EVAL} is not readable: {exc}") from exc
+        raise DataError(f"{folder / EVAL} is not readable: {exc}") from exc
 
 
 def read_previous(folder: Path, settings: Eval) -> EvalState | None:
-    """What an evaluation in this folder has said, None where there is nothing. Raises UsageError where it asked
-    otherwise, or where something else is in the folder."""
+    """Return the state of the evaluation in a folder, to resume it; None for an empty folder.
+
+    Raises UsageError if its settings differ, or if the folder holds something else.
+    """
     if not is_evaluation(folder):
         run_folder.check_free(folder)
         return None
-    found = read(folder)
-    if unlike := given.differing_settings(found.settings, msgspec.to_builtins(settings.shown())):
-        names = ", ".join(f"--{name}" for name in unlike[:5])
-        raise UsageError(f"{folder} holds an evaluation with another {names}: give the same to go on, or another -o")
-    return found
+    state = read(folder)
+    if names := differing_settings(state.settings, msgspec.to_builtins(settings.shown())):
+        flags = ", ".join(f"--{name}" for name in names[:5])
+        raise DataError(f"{folder} holds an evaluation with another {flags}: give the same to go on, or another -o")
+    return state
 
 
-def write(folder: Path, journal: EvalState) -> None:
-    run_folder.RunFolder(folder, new=False).write_json(EVAL, journal)
+def write(folder: Path, state: EvalState) -> None:
+    """Write eval.json, over an earlier one."""
+    run_folder.RunFolder(folder, new=False).write_json(EVAL, state)
 
 
-def count_requests(wanted: Iterable[str], answers: Mapping[str, Response]) -> tuple[dict[str, int], dict[str, int]]:
-    """Counts of requests by what became of them, and of failures by their kind."""
+def count_requests(ids: Iterable[str], answers: Mapping[str, Response]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return counts of requests by outcome, and of failures by kind. ids: of all requests."""
     counts = dict.fromkeys(("wanted", "answered", "failed", "unsent", "cached"), 0)
     failures: dict[str, int] = {}
-    for name in wanted:
+    for name in ids:
         answer = answers.get(name)
         counts["wanted"] += 1
         counts["unsent" if answer is None else "answered" if answer.ok else "failed"] += 1
@@ -115,7 +129,7 @@ def count_requests(wanted: Iterable[str], answers: Mapping[str, Response]) -> tu
 
 
 def total_cost(usages: Sequence[Usage | None], settings: Eval) -> EvalCost:
-    """Tokens, and what they cost."""
+    """Return the tokens of all requests, and their cost."""
     known = [usage for usage in usages if usage is not None]
     prompt, completion, cached = (
         sum(getattr(usage, name) or 0 for usage in known) for name in ("prompt", "completion", "cached")
@@ -127,33 +141,34 @@ def total_cost(usages: Sequence[Usage | None], settings: Eval) -> EvalCost:
 
 
 def cost(input_tokens: float, output_tokens: float, settings: Eval) -> float | None:
-    """By the prices of a million tokens; None without any."""
+    """Return the cost of tokens by the prices of a million; None without prices."""
     if settings.price_in is None and settings.price_out is None:
         return None
     return (input_tokens * (settings.price_in or 0.0) + output_tokens * (settings.price_out or 0.0)) / 1e6
 
 
 def now() -> str:
+    """Return the time in ISO 8601, as in run.json."""
     return run_metadata.now()
 
 
-def task_entry(paper: TaskRun, digest: str) -> TaskEntry:
-    """A task as eval.json tells it. `digest`: of its requests."""
-    task, setup = paper.task, TaskSetup.of(paper)
+def task_entry(run: TaskRun, digest: str) -> TaskEntry:
+    """Return the entry of a task. digest: of its requests."""
+    task, setup = run.task, TaskSetup.of(run, scored=True)
     return TaskEntry(
         task=task.name,
         title=task.title,
         source=task.source,
         version=task.version,
         template=setup.template,
-        mode=paper.answer_mode.mode,
-        api=paper.answer_mode.api,
-        shots=paper.shots,
-        repeats=paper.repeats,
-        items=len(paper.items),
-        requests=sum(1 + len(one.later) for one in paper.requests()),
-        original=paper.original,
+        mode=run.answer_mode.mode,
+        api=run.answer_mode.api,
+        shots=run.shots,
+        repeats=run.repeats,
+        items=len(run.items),
+        requests=sum(1 + len(one.later) for one in run.requests()),
+        original=run.original,
         settings=setup.settings,
-        sha256=paper.sha256,
+        sha256=run.sha256,
         prompts=digest,
     )

@@ -1,4 +1,4 @@
-"""lm-eval 0.4.13's `results_<time>.json`, key by key, from what all tasks came to; ours under `loadstone`. Pure."""
+"""lm-eval 0.4.13's `results_<time>.json`, key by key, from the results of all tasks; our own under `loadstone`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import Evaluation, GroupResult, TaskResult
 from loadstone.tasks.spec import Group
 
-# Whose layout it is.
+# The version of lm-eval whose layout this is.
 LM_EVAL = "0.4.13"
 
 
-def task_config(setup: TaskSetup, about: EvalMetadata) -> dict[str, Any]:
-    """A task's configuration, as near as one that is no YAML comes to it."""
+def task_config(setup: TaskSetup, metadata: EvalMetadata) -> dict[str, Any]:
+    """Return a task's configuration, as close to lm-eval's as a task without YAML has one."""
     if setup.lm_eval_config is not None:
         return setup.lm_eval_config
     task, data = setup.task, setup.task.data
@@ -48,22 +48,22 @@ def task_config(setup: TaskSetup, about: EvalMetadata) -> dict[str, Any]:
         "repeats": setup.repeats,
         **({"filter_list": filters} if spec and setup.filters != ["none"] else {}),
         "should_decontaminate": False,
-        "metadata": {"version": task.version, "model": about.model, **about.arguments},
+        "metadata": {"version": task.version, "model": metadata.model, **metadata.arguments},
     }
 
 
 def build_results(
-    about: EvalMetadata,
+    metadata: EvalMetadata,
     setups: Sequence[TaskSetup],
     groups: Sequence[Group],
     evaluation: Evaluation,
     hashes: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The results file. `hashes`: of the lines of each task."""
-    tallied = {each.task: each for each in evaluation.tasks}
-    grouped = {group.name: _group(group) for group in evaluation.groups}
-    names = {group.name: list(group.tasks) for group in groups if group.name in grouped}
-    better = {name: {figure.metric: True for figure in each.figures} for name, each in tallied.items()}
+    """Return the content of the results file. hashes: of the lines of each task."""
+    tasks = {task.task: task for task in evaluation.tasks}
+    group_entries = {group.name: _group_entry(group) for group in evaluation.groups}
+    names = {group.name: list(group.tasks) for group in groups if group.name in group_entries}
+    better = {name: {figure.metric: True for figure in each.figures} for name, each in tasks.items()}
     shots = {setup.task.name: setup.shots for setup in setups}
     for group in evaluation.groups:
         better[group.name] = {metric: True for name in group.tasks for metric in better[name]}
@@ -71,20 +71,19 @@ def build_results(
             shots[group.name] = same.pop()
     versions: dict[str, Any] = {setup.task.name: setup.task.version for setup in setups}
     return {
-        "results": {**{name: _task(each) for name, each in tallied.items()}, **grouped},
-        **({"groups": grouped} if grouped else {}),
+        "results": {**{name: _task_entry(each) for name, each in tasks.items()}, **group_entries},
+        **({"groups": group_entries} if group_entries else {}),
         "group_subtasks": names,
-        "configs": dict(sorted((setup.task.name, task_config(setup, about)) for setup in setups)),
-        "versions": dict(sorted({**versions, **dict.fromkeys(grouped, "N/A")}.items())),
+        "configs": dict(sorted((setup.task.name, task_config(setup, metadata)) for setup in setups)),
+        "versions": dict(sorted({**versions, **dict.fromkeys(group_entries, "N/A")}.items())),
         "n-shot": dict(sorted(shots.items())),
         "higher_is_better": dict(sorted(better.items())),
         "n-samples": {
-            setup.task.name: {"original": setup.original, "effective": tallied[setup.task.name].items}
-            for setup in setups
+            setup.task.name: {"original": setup.original, "effective": tasks[setup.task.name].items} for setup in setups
         },
-        "config": _run(about),
+        "config": _run_config(metadata),
         "git_hash": None,
-        "date": about.began,
+        "date": metadata.began,
         "pretty_env_info": None,
         "transformers_version": None,
         "lm_eval_version": LM_EVAL,
@@ -95,51 +94,51 @@ def build_results(
         "eot_token_id": None,
         "max_length": None,
         "task_hashes": dict(hashes),
-        "model_source": about.source,
-        "model_name": about.model,
-        "model_name_sanitized": sanitize(about.model),
-        "system_instruction": about.system,
-        "system_instruction_sha": digest(about.system) if about.system else None,
-        "fewshot_as_multiturn": about.multiturn,
+        "model_source": metadata.source,
+        "model_name": metadata.model,
+        "model_name_sanitized": sanitize(metadata.model),
+        "system_instruction": metadata.system,
+        "system_instruction_sha": digest(metadata.system) if metadata.system else None,
+        "fewshot_as_multiturn": metadata.multiturn,
         "chat_template": None,
         "chat_template_sha": None,
-        "total_evaluation_time_seconds": str(about.took),
+        "total_evaluation_time_seconds": str(metadata.took),
         OUR_KEY: msgspec.to_builtins(evaluation),
     }
 
 
-def _run(about: EvalMetadata) -> dict[str, Any]:
+def _run_config(metadata: EvalMetadata) -> dict[str, Any]:
     return {
-        "model": about.source,
-        "model_args": {"model": about.model, **about.arguments},
+        "model": metadata.source,
+        "model_args": {"model": metadata.model, **metadata.arguments},
         "batch_size": 1,
         "batch_sizes": [],
         "device": None,
-        "use_cache": about.cache,
-        "limit": about.limit,
+        "use_cache": metadata.cache,
+        "limit": metadata.limit,
         "bootstrap_iters": 0,
-        "gen_kwargs": about.gen,
-        "random_seed": about.seed,
-        "numpy_seed": about.seed,
-        "torch_seed": about.seed,
+        "gen_kwargs": metadata.gen,
+        "random_seed": metadata.seed,
+        "numpy_seed": metadata.seed,
+        "torch_seed": metadata.seed,
         "fewshot_seed": 1234,
     }
 
 
-def _task(tallied: TaskResult) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": tallied.task, "alias": tallied.task, "sample_len": tallied.items}
-    for figure in tallied.figures:
-        found |= _pair(figure.metric, figure.filter, figure.all.value, figure.stderr)
-    return found if tallied.figures else {**found, **_pair("bypass", "none", BYPASS, None)}
+def _task_entry(task: TaskResult) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": task.task, "alias": task.task, "sample_len": task.items}
+    for figure in task.figures:
+        entry |= _metric_fields(figure.metric, figure.filter, figure.all.value, figure.stderr)
+    return entry if task.figures else {**entry, **_metric_fields("bypass", "none", BYPASS, None)}
 
 
-def _pair(metric: str, name: str, value: float, error: float | None) -> dict[str, Any]:
-    return {f"{metric},{name}": value, f"{metric}_stderr,{name}": "N/A" if error is None else error}
+def _metric_fields(metric: str, filter_name: str, value: float, stderr: float | None) -> dict[str, Any]:
+    return {f"{metric},{filter_name}": value, f"{metric}_stderr,{filter_name}": "N/A" if stderr is None else stderr}
 
 
-def _group(group: GroupResult) -> dict[str, Any]:
-    found: dict[str, Any] = {"alias": group.name, "name": group.name, "sample_len": group.items}
-    for key, (value, error, _) in group.figures.items():
-        metric, _, name = key.partition(",")
-        found |= _pair(metric, name, value, error)
-    return {**found, "sample_count": {key: count for key, (_, _, count) in group.figures.items()}}
+def _group_entry(group: GroupResult) -> dict[str, Any]:
+    entry: dict[str, Any] = {"alias": group.name, "name": group.name, "sample_len": group.items}
+    for key, (value, stderr, _) in group.figures.items():
+        metric, _, filter_name = key.partition(",")
+        entry |= _metric_fields(metric, filter_name, value, stderr)
+    return {**entry, "sample_count": {key: count for key, (_, _, count) in group.figures.items()}}

@@ -1,11 +1,10 @@
-"""From answers to every file of an evaluation's folder: each item judged, written and tallied as it comes.
+"""Score answers and write every file of an evaluation's folder, item by item.
 
-Only figures are kept of what has passed, so that it is the same for eight items and for a samples file of a gigabyte.
+Only figures are kept in memory, so that a samples file of a gigabyte needs no more than eight items.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.engine import run_folder
-from loadstone.errors import UsageError
+from loadstone.errors import DataError
 from loadstone.evals.output import items_csv, lm_eval_results, lm_eval_samples
 from loadstone.evals.output.items_csv import Timing
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
@@ -24,25 +23,25 @@ from loadstone.evals.scoring import aggregate, score
 from loadstone.evals.scoring import groups as grouping
 from loadstone.evals.scoring.sandbox import ProgramRunner
 from loadstone.evals.scoring.task_setup import TaskSetup
-from loadstone.samples import Evaluation, ItemResponses, Score, TaskResult
+from loadstone.samples import Evaluation, ItemResponses, Score
 from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Group
 
 ITEMS = "items.csv"
 JudgedItem = tuple[ItemResponses, list[Score]]
-# A task and what was answered; with its scores, where others than the task's own have judged.
+# A task and its responses; with their scores if the task's own scorers did not make them.
 TaskResponses = tuple[TaskSetup, Iterable[ItemResponses | JudgedItem]]
 
 
 def file_time(now: datetime) -> str:
-    """The time in the names of files, as lm-eval writes it."""
+    """Return the time in the names of files, as lm-eval writes it."""
     return now.isoformat().replace(":", "-")
 
 
 def write_results(
     folder: run_folder.RunFolder,
-    about: EvalMetadata,
-    parts: Iterable[TaskResponses],
+    metadata: EvalMetadata,
+    tasks: Iterable[TaskResponses],
     groups: Sequence[Group],
     when: str,
     *,
@@ -50,35 +49,33 @@ def write_results(
     timings: Mapping[tuple[str, int], Timing] | None = None,
     target: Mapping[str, float] | None = None,
 ) -> Evaluation:
-    """Judge all answers and write `samples_*`, `results_*` and items.csv. `when`: see `file_time`. `timings`: of the
-    records, by (run, index). `target`: official scores, by group. Raises UsageError."""
+    """Score all answers and write `samples_*`, `results_*` and items.csv. Return the evaluation.
+
+    when: see `file_time`. run_code: runs programs that the model wrote. timings: of the records, by (run, index).
+    target: official scores, by group. Raises UsageError; then no samples file is left behind.
+    """
     tallies, setups, hashes = {}, [], {}
-    with _whole_or_none() as made, items_csv.Writer(folder.path / ITEMS, timings or {}) as rows:
-        for setup, answered in parts:
-            setups.append(setup)
-            tallied = aggregate.TaskTally(setup.info)
-            path = folder.path / lm_eval_samples.samples_name(setup.task.name, when)
-            made.append(path)
-            folder.write_lines(path.name, _judged(setup, answered, tallied, rows, run_code))
-            tallies[setup.task.name], hashes[setup.task.name] = tallied, task_hash(path, setup.filters)
-    evaluation = build_evaluation(about.model, setups, tallies, groups, target)
-    if isinstance(run_code, ProgramRunner):
-        evaluation = msgspec.structs.replace(evaluation, confined=run_code.confined)
-    told = lm_eval_results.build_results(about, setups, groups, evaluation, hashes)
-    folder.write(lm_eval_samples.results_name(when), json.dumps(told, indent=2, default=str, ensure_ascii=False))
-    return evaluation
-
-
-@contextlib.contextmanager
-def _whole_or_none() -> Iterator[list[Path]]:
-    """Takes away the files that are noted in the list when what comes between fails."""
-    made: list[Path] = []
+    written: list[Path] = []
     try:
-        yield made
+        with items_csv.Writer(folder.path / ITEMS, timings or {}) as rows:
+            for setup, items in tasks:
+                setups.append(setup)
+                tally = aggregate.TaskTally(setup.info)
+                path = folder.path / lm_eval_samples.samples_name(setup.task.name, when)
+                written.append(path)
+                folder.write_lines(path.name, _score_items(setup, items, tally, rows, run_code))
+                tallies[setup.task.name] = tally
+                hashes[setup.task.name] = task_hash(path, setup.filters)
     except BaseException:
-        for path in made:
+        for path in written:
             path.unlink(missing_ok=True)
         raise
+    evaluation = build_evaluation(metadata.model, setups, tallies, groups, target)
+    if isinstance(run_code, ProgramRunner):
+        evaluation = msgspec.structs.replace(evaluation, confined=run_code.confined)
+    content = lm_eval_results.build_results(metadata, setups, groups, evaluation, hashes)
+    folder.write(lm_eval_samples.results_name(when), json.dumps(content, indent=2, default=str, ensure_ascii=False))
+    return evaluation
 
 
 def build_evaluation(
@@ -88,10 +85,14 @@ def build_evaluation(
     groups: Sequence[Group],
     target: Mapping[str, float] | None = None,
 ) -> Evaluation:
-    """What all tasks came to."""
+    """Return the results of all tasks and groups. target: official scores, by group."""
+    tasks = []
+    for setup in setups:
+        result = tallies[setup.task.name].result()
+        tasks.append(setup.add_figures(result) if setup.add_figures else result)
     return Evaluation(
         model=model,
-        tasks=[(setup.add_figures or _as_is)(tallies[setup.task.name].result()) for setup in setups],
+        tasks=tasks,
         groups=grouping.group_results(groups, tallies),
         leaderboard=grouping.leaderboard(groups, tallies, target),
         data={setup.task.name: setup.sha256 for setup in setups},
@@ -99,31 +100,33 @@ def build_evaluation(
     )
 
 
-def _as_is(tallied: TaskResult) -> TaskResult:
-    return tallied
-
-
-def _judged(
+def _score_items(
     setup: TaskSetup,
-    parts: Iterable[ItemResponses | JudgedItem],
-    tallied: aggregate.TaskTally,
+    items: Iterable[ItemResponses | JudgedItem],
+    tally: aggregate.TaskTally,
     rows: items_csv.Writer,
     run_code: Scorer | None,
 ) -> Iterator[bytes]:
-    for part in parts:
-        one, scores = part if isinstance(part, tuple) else (part, _scores(setup, part, run_code))
-        tallied.add(scores, passes=max(map(len, one.responses), default=0))
-        rows.add(one, scores, setup.filters[0])
-        yield from map(lm_eval_samples.encode_line, lm_eval_samples.sample_lines(setup, one, scores))
+    """Yield the lines of a task's samples file; each item is scored, tallied and added to items.csv on the way."""
+    for each in items:
+        if isinstance(each, tuple):
+            item, scores = each
+        else:
+            item, scores = each, _score(setup, each, run_code)
+        tally.add(scores, passes=max(map(len, item.responses), default=0))
+        rows.add(item, scores, setup.filters[0])
+        yield from map(lm_eval_samples.encode_line, lm_eval_samples.sample_lines(setup, item, scores))
 
 
-def _scores(setup: TaskSetup, one: ItemResponses, run_code: Scorer | None) -> list[Score]:
+def _score(setup: TaskSetup, item: ItemResponses, run_code: Scorer | None) -> list[Score]:
     if not setup.scored:
         return []
-    return setup.score_item(one) if setup.score_item else score.score(setup.task, setup.mode, one, run_code)
+    return setup.score_item(item) if setup.score_item else score.score(setup.task, setup.mode, item, run_code)
 
 
 class _Hashes(Struct):
+    """The fields of a samples line that lm-eval's task hash covers."""
+
     filter: str
     doc_hash: str
     prompt_hash: str
@@ -131,10 +134,10 @@ class _Hashes(Struct):
 
 
 def task_hash(path: Path, filters: Sequence[str]) -> str:
-    """lm-eval's hash of a task's lines, which stand there filter by filter, as here they do item by item."""
+    """Return lm-eval's hash of a task's lines, which it orders by filter where this file orders them by item."""
     decoder, hasher = msgspec.json.Decoder(_Hashes), hashlib.sha256()
 
-    def decoded(line: bytes) -> _Hashes:
+    def decode(line: bytes) -> _Hashes:
         try:
             return decoder.decode(line)
         except msgspec.DecodeError:
@@ -142,22 +145,23 @@ def task_hash(path: Path, filters: Sequence[str]) -> str:
 
     for name in filters:
         with path.open("rb") as file:
-            for line in map(decoded, file):
+            for line in map(decode, file):
                 if line.filter == name:
                     hasher.update((line.doc_hash + line.prompt_hash + line.target_hash).encode())
     return hasher.hexdigest()
 
 
 def latest(folder: Path) -> Path | None:
-    """The results file of a folder; of several the last."""
+    """Return the results file of a folder, the last of several."""
     return max(folder.glob("results_*.json"), default=None, key=lambda path: path.name)
 
 
 def read(path: Path) -> Evaluation:
-    """Of a results file, what is ours. Raises UsageError."""
-    class_ = msgspec.defstruct("Held", [(lm_eval_samples.OUR_KEY, Evaluation)])
+    """Return the evaluation in a results file of ours. Raises DataError."""
+    results_type = msgspec.defstruct("Results", [(lm_eval_samples.OUR_KEY, Evaluation)])
     try:
-        return getattr(msgspec.json.decode(path.read_bytes(), type=class_), lm_eval_samples.OUR_KEY)  # type: ignore[no-any-return]
+        results = msgspec.json.decode(path.read_bytes(), type=results_type)
+        return getattr(results, lm_eval_samples.OUR_KEY)  # type: ignore[no-any-return]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
         hint = f"`loadstone score {path.parent}` judges what lm-eval has written"
-        raise UsageError(f"{path} holds no evaluation of loadstone: {exc}; {hint}") from exc
+        raise DataError(f"{path} holds no evaluation of loadstone: {exc}; {hint}") from exc

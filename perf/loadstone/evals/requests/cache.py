@@ -90,11 +90,29 @@ class Cache:
 
     def add(self, answers: Iterable[tuple[bytes, Record]]) -> None:
         """Store those of the answers that did not fail; answers that are already stored stay."""
-        rows = ((answer_key, to_line(_without_times(record))) for answer_key, record in answers if record.error is None)
-        for batch in _batches(rows):
+        good = ((answer_key, record) for answer_key, record in answers if record.error is None)
+        for batch in _batches(good):
+            # The answer of each record, without anything about the run that requested it.
+            rows = []
+            for answer_key, record in batch:
+                answer = Record(
+                    index=0,
+                    prompt="",
+                    scheduled=0,
+                    end=0,
+                    streamed=record.streamed,
+                    status=record.status,
+                    finish=record.finish,
+                    usage=record.usage,
+                    text=record.text,
+                    reasoning=record.reasoning,
+                    tools=record.tools,
+                    logprobs=record.logprobs,
+                )
+                rows.append((answer_key, to_line(answer)))
             with self._errors():
                 self._database.execute("BEGIN IMMEDIATE")
-                self._database.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", batch)
+                self._database.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
                 self._database.execute("COMMIT")
 
     @contextlib.contextmanager
@@ -109,21 +127,3 @@ def _batches(values: Iterable[T]) -> Iterator[list[T]]:
     remaining = iter(values)
     while batch := list(islice(remaining, _BATCH)):
         yield batch
-
-
-def _without_times(record: Record) -> Record:
-    """Return the answer of a record, without anything about the run that requested it."""
-    return Record(
-        index=0,
-        prompt="",
-        scheduled=0,
-        end=0,
-        streamed=record.streamed,
-        status=record.status,
-        finish=record.finish,
-        usage=record.usage,
-        text=record.text,
-        reasoning=record.reasoning,
-        tools=record.tools,
-        logprobs=record.logprobs,
-    )

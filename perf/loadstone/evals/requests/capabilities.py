@@ -149,6 +149,7 @@ class _Probe:
 
     async def stops(self) -> None:
         """Request an answer again with a piece of it as one of the stop texts."""
+        # A piece from the middle of an answer at temperature 0, which the same request would produce again.
         api = next((api for api in ("completions", "chat") if self.results.get(api)), None)
         if api is None:
             return
@@ -156,6 +157,7 @@ class _Probe:
         piece = text[len(text) // 2 :][:2]
         if not piece.strip():
             return
+        # With four other stop texts before it, then with three: some servers only honor the first four.
         answers = [await self._generate(api, stop=[*others, piece]) for others in (STOPS, STOPS[1:])]
         expected = text[: text.index(piece)]
         honored = [count for count, answer in zip(STOP_COUNTS, answers, strict=True) if answer == expected]
@@ -202,7 +204,7 @@ class _Probe:
             if differences and sum(differences) / len(differences) > MAX_DIFFERENCE:
                 raise MissingLogprobsError(
                     f"the same tokens have other log-probabilities when more text follows, by {max(differences):.2g}: "
-                    "they are not those of the tokens they are told of"
+                    "they are not those of the tokens they are reported for"
                 )
         except MissingLogprobsError as exc:
             self.results[name], self.why[name] = False, str(exc)
@@ -246,7 +248,7 @@ class _Probe:
     async def _check_letters(self, api: OpenAIAPI, prompt: Any) -> None:
         """Find how many of the likeliest first tokens the server returns."""
         request = EvalRequest(id="probe", mode="letters", prompt=prompt, letters=["A"])
-        reason = "it tells no likeliest tokens"
+        reason = "it returns no likeliest tokens"
         for top in TOP_COUNTS:
             fields = {**body(request, LogprobMethod("letters", api, top=top)), "stream": False}
             response = await self._client.post(_PATHS[api], fields)
@@ -276,10 +278,10 @@ def validate_logprobs(logprobs: Logprobs | None, prompt_tokens: int | None, fiel
         raise MissingLogprobsError(f"it ignores `{field}`: the answer has no log-probabilities")
     if not logprobs.prompt:
         raise MissingLogprobsError(
-            f"it ignores `{field}`: it tells of {len(logprobs.tokens)} generated tokens, none of the prompt's"
+            f"it ignores `{field}`: it reports {len(logprobs.tokens)} generated tokens, none of the prompt's"
         )
     if prompt_tokens is not None and prompt_tokens != logprobs.prompt:
-        raise MissingLogprobsError(f"it tells of {logprobs.prompt} tokens of a prompt that has {prompt_tokens}")
+        raise MissingLogprobsError(f"it reports {logprobs.prompt} tokens of a prompt that has {prompt_tokens}")
     if any(value is None or value > 0 for value in logprobs.values[1 : logprobs.prompt]):
         raise MissingLogprobsError("it leaves out log-probabilities of the prompt's tokens")
     return logprobs

@@ -30,6 +30,7 @@ BUSY = (429, 503)
 ABSENT = (404, 405)
 # Seconds to wait before each retry if the server is busy.
 PAUSES = (1.0, 2.0, 4.0)
+# The path that EndpointSpec.listing ends with; other paths take its place.
 MODELS = "/v1/models"
 
 
@@ -52,12 +53,12 @@ class ClientResponse(Struct, frozen=True):
 
     @property
     def error(self) -> str:
-        """The server's error text, with the status."""
+        """Return the server's error text, with the status."""
         return f"HTTP {self.status}: {error_body_message(self.body)}"
 
     @property
     def refusal(self) -> Refusal | None:
-        """Why the request was refused; None if it was answered. There is no error code for a missing template."""
+        """Return why the request was refused; None if it was answered. A missing template has no error code."""
         if self.ok:
             return None
         no_template = self.status not in ABSENT and "template" in self.error

@@ -117,6 +117,7 @@ def score_continuation(
         if context is not None:
             context, text = move_spaces(context, text)
         begin = _find_begin(logprobs, context, text)
+    # The sum over the continuation's tokens, all of which must be known.
     values = logprobs.values[begin : logprobs.prompt]
     if text and not values:
         raise MissingLogprobsError(
@@ -218,6 +219,7 @@ def score_letters(logprobs: Logprobs, choices: list[str]) -> list[tuple[float, b
     top = logprobs.top[0] if logprobs.top else {}
     if not top:
         raise MissingLogprobsError("the server told no likeliest tokens")
+    # The log-probabilities of all tokens that spell a letter.
     values_of: dict[str, list[float]] = {}
     for token, value in top.items():
         values_of.setdefault(token.replace(_SPACE, " ").strip(), []).append(value)

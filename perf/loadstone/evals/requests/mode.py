@@ -38,7 +38,7 @@ class AnswerMode(Struct, frozen=True):
 
     @property
     def form(self) -> Literal["text", "messages"]:
-        """The form of the prompts."""
+        """Return the form of the prompts."""
         return "text" if self.api == "completions" else "messages"
 
 
@@ -125,7 +125,7 @@ def _doubt(method: LogprobMethod, capabilities: ServerCapabilities) -> str | Non
     """Return why log-likelihoods may differ from those of others, or be wrong."""
     doubts = []
     if method.api == "completions" and capabilities.bos and not method.plain and not method.ids:
-        doubts.append("the server puts a token before each text and cannot be told not to, as lm-eval tells it")
+        doubts.append("the server puts a token before each text and cannot turn that off, as lm-eval does")
     if capabilities.knows is False:
         doubts.append(
             "the server finds ' xqzvwk' likelier than ' Paris' as the capital of France: is it the right model?"

@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.evals.requests.task_run import TaskRun
-from loadstone.evals.scoring import score as scoring
 from loadstone.evals.scoring.aggregate import TaskInfo
+from loadstone.evals.scoring.score import headline
 from loadstone.samples import ItemResponses, Score, TaskResult
 from loadstone.tasks.spec import HarnessTask, Mode, Task
 
@@ -69,13 +69,13 @@ class TaskSetup(Struct, frozen=True, kw_only=True):
 
     @property
     def template(self) -> str:
-        """The name of the prompt template."""
+        """Return the name of the prompt template."""
         spec = self.task.generation if self.mode == "generation" else self.task.likelihood
         return spec.template if spec else ""
 
     @property
     def info(self) -> TaskInfo:
-        """The description of the task in the results."""
+        """Return the description of the task in the results."""
         task = self.task
         return TaskInfo(
             task=task.name,
@@ -84,11 +84,11 @@ class TaskSetup(Struct, frozen=True, kw_only=True):
             template=self.template,
             version=task.version,
             shots=self.shots,
-            headline=scoring.headline(task, self.mode),
+            headline=headline(task, self.mode),
         )
 
     @property
     def filters(self) -> list[str]:
-        """The names of the filters that answers go through."""
+        """Return the names of the filters that answers go through."""
         spec = self.task.generation
         return [each.name for each in spec.filters] if spec and self.mode == "generation" else ["none"]
