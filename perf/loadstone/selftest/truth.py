@@ -90,8 +90,11 @@ def rate(at: Array, span: Span) -> float:
 
 
 def events_per_stream(rows: Iterable[TruthRow], transit: float = 0.0) -> float | None:
-    """Events a second of a stream that asks anew when its answer has ended, by the plan of the server; `transit` is what a
-    request and its answer take on their way, s."""
+    """Return the events a second of a stream that sends its next request when its response has ended.
+
+    rows: the plan of the server
+    transit: seconds that a request and its response spend on the network
+    """
     planned = [(len(row.planned), (row.planned[-1] - row.received) * S_PER_NS + transit) for row in rows if row.planned]
     count, seconds = sum(count for count, _ in planned), sum(seconds for _, seconds in planned)
     return count / seconds if seconds > 0 else None

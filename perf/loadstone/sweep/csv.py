@@ -5,8 +5,6 @@ Plain numbers in base units, empty where unknown. A point that was not run, or c
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +14,7 @@ from loadstone.config.schema import flag
 from loadstone.summary import Summary
 from loadstone.sweep.pareto import pareto_front, pareto_point, per_user
 from loadstone.sweep.points import MeasuredPoint, Sweep
+from loadstone.text import write_rows
 
 METRICS = ("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "gap", "itl",
            "packets", "packet_time", "input_tokens", "output_tokens", "cached_tokens", "wait", "connect")  # fmt: skip
@@ -32,11 +31,7 @@ COUNTS = ("expected", "completed", "succeeded", "failed", "empty", "stopped", "c
 
 def render(sweep: Sweep) -> str:
     """Return the table as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns(sweep))
-    writer.writerows(_rows(sweep))
-    return text.getvalue()
+    return write_rows(columns(sweep), _rows(sweep))
 
 
 def columns(sweep: Sweep) -> list[str]:
