@@ -1,6 +1,6 @@
-"""Two evaluations item by item, ours or lm-eval's: which items both answered, and what each was worth to either.
+"""Pair two evaluations item by item, ours or lm-eval's, by doc_id and doc_hash.
 
-By doc_id and doc_hash. An item that failed on either side says nothing of the models and is left out, and counted.
+An item that failed on either side says nothing about the models; it is left out and counted.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from loadstone.compare import difference as contrast
-from loadstone.errors import UsageError
+from loadstone.compare.difference import holm
+from loadstone.errors import DataError, UsageError
 from loadstone.evals.compare import paired_test
 from loadstone.evals.compare.paired_test import Difference
 from loadstone.evals.output import results
@@ -22,12 +22,15 @@ from loadstone.evals.rescore.sample_lines import SavedSample
 from loadstone.evals.rescore.samples_file import SamplesFile
 from loadstone.evals.scoring import score
 
-# Filter and metric.
+# A figure: its filter and metric.
 Name = tuple[str, str]
 
 
 class EvaluationSide(Struct, frozen=True, kw_only=True):
-    """One evaluation. `heads`: by task, what it is counted by."""
+    """One evaluation.
+
+    files: samples files by task. heads: headline figure by task.
+    """
 
     name: str
     model: str
@@ -36,9 +39,14 @@ class EvaluationSide(Struct, frozen=True, kw_only=True):
 
 
 class TaskComparison(Struct, frozen=True, kw_only=True):
-    """One task. `alone`: items that only one side has; `failed`: left out, as no answer came on one of them; `same`:
-    the share of the answers in words that are the same to the letter, None of choices; `modes`, `metrics`: of base and
-    new; `reworded`: items of which both sides tell the prompt, and it is another."""
+    """The comparison of one task.
+
+    modes, metrics: of base and new.
+    reworded: items whose prompts are known and differ.
+    difference: None if no item was answered by both.
+    alone: items that only one side has. failed: items left out, because one side has no answer.
+    same: fraction of generated texts that are identical, None for choices.
+    """
 
     task: str
     metric: str
@@ -51,7 +59,12 @@ class TaskComparison(Struct, frozen=True, kw_only=True):
     same: float | None
 
 
-class _Worth(Struct, frozen=True):
+class _ItemResult(Struct, frozen=True):
+    """One item on one side.
+
+    value: its score, None if it failed. text, prompt: hashes, None if not known. cluster: as in Sample.
+    """
+
     value: float | None
     text: int | None
     prompt: int | None
@@ -59,46 +72,48 @@ class _Worth(Struct, frozen=True):
 
 
 def read(path: Path) -> EvaluationSide:
-    """Raises UsageError where there are no samples."""
+    """Return an evaluation, a folder or a samples file. Raises DataError if there are no samples."""
     latest = results.latest(path) if path.is_dir() else None
     heads: dict[str, Name] = {}
     model = path.name
     if latest is not None:
         try:
-            told = results.read(latest)
+            evaluation = results.read(latest)
         except UsageError:
-            told = None
-        if told is not None:
-            model = told.model
-            heads = {each.task: (each.figures[0].filter, each.figures[0].metric) for each in told.tasks if each.figures}
+            evaluation = None  # by lm-eval: it has no headline figures
+        if evaluation is not None:
+            model = evaluation.model
+            heads = {
+                each.task: (each.figures[0].filter, each.figures[0].metric) for each in evaluation.tasks if each.figures
+            }
     return EvaluationSide(name=str(path), model=model, files=inputs.group_by_task([path], None), heads=heads)
 
 
 def compare(base: EvaluationSide, new: EvaluationSide) -> list[TaskComparison]:
-    """Tasks that both have, in the order of the base. Raises UsageError without any."""
+    """Return the comparisons of the tasks that both have, in the order of the base. Raises DataError without any."""
     common = [task for task in base.files if task in new.files]
     if not common:
-        raise UsageError(f"{base.name} and {new.name} have no task in common: {', '.join(base.files)} against "
+        raise DataError(f"{base.name} and {new.name} have no task in common: {', '.join(base.files)} against "
                          f"{', '.join(new.files)}")  # fmt: skip
     return adjust_p_values([_task(task, base, new) for task in common])
 
 
 def adjust_p_values(tasks: Sequence[TaskComparison]) -> list[TaskComparison]:
-    """The same with p-values after Holm: of many tasks that are alike, one in twenty would else be told apart."""
+    """Return the comparisons with Holm-adjusted p-values: unadjusted, one in twenty equal tasks would differ."""
     tested = [(number, each.difference) for number, each in enumerate(tasks) if each.difference]
     known = [(number, found, found.p) for number, found in tested if found.p is not None]
-    told = list(tasks)
-    for (number, found, _), p in zip(known, contrast.holm([p for *_, p in known]), strict=True):
-        told[number] = replace(tasks[number], difference=replace(found, p=p))
-    return told
+    adjusted = list(tasks)
+    for (number, found, _), p in zip(known, holm([p for *_, p in known]), strict=True):
+        adjusted[number] = replace(tasks[number], difference=replace(found, p=p))
+    return adjusted
 
 
 def _task(task: str, base: EvaluationSide, new: EvaluationSide) -> TaskComparison:
-    head, old_mode, before = _worths(task, base, base.heads.get(task))
-    other, new_mode, after = _worths(task, new, head, new.heads.get(task))
+    head, old_mode, before = _item_results(task, base, base.heads.get(task))
+    other, new_mode, after = _item_results(task, new, head, new.heads.get(task))
     keys = [key for key in before if key in after]
     pairs = [(before[key], after[key]) for key in keys]
-    told = [(a.value, b.value, a.cluster) for a, b in pairs if a.value is not None and b.value is not None]
+    scored = [(a.value, b.value, a.cluster) for a, b in pairs if a.value is not None and b.value is not None]
     words = [a.text == b.text for a, b in pairs if a.text is not None and b.text is not None]
     return TaskComparison(
         task=task,
@@ -106,31 +121,35 @@ def _task(task: str, base: EvaluationSide, new: EvaluationSide) -> TaskCompariso
         modes=(old_mode, new_mode),
         metrics=(head, other),
         reworded=sum(None not in (a.prompt, b.prompt) and a.prompt != b.prompt for a, b in pairs),
-        difference=paired_test.difference([a for a, _, _ in told], [b for _, b, _ in told], [c for *_, c in told]),
+        difference=paired_test.difference(
+            [a for a, _, _ in scored], [b for _, b, _ in scored], [c for *_, c in scored]
+        ),
         alone=len(before) + len(after) - 2 * len(keys),
-        failed=len(pairs) - len(told),
+        failed=len(pairs) - len(scored),
         same=sum(words) / len(words) if words else None,
     )
 
 
-def _worths(task: str, side: EvaluationSide, *heads: Name | None) -> tuple[Name, str, dict[tuple[int, str], _Worth]]:
-    """What each item was worth: by the first of the metrics `heads` that it has, else by its first."""
-    worths: dict[tuple[int, str], _Worth] = {}
+def _item_results(
+    task: str, side: EvaluationSide, *heads: Name | None
+) -> tuple[Name, str, dict[tuple[int, str], _ItemResult]]:
+    """Return the figure, the answer mode and the items. The figure is the first of `heads` that exists, else any."""
+    items: dict[tuple[int, str], _ItemResult] = {}
     name, mode = None, ""
     for logged in SamplesFile(task, side.files[task]):
         if name not in logged.metrics:
             name = next((head for head in (*heads, *logged.metrics) if head in logged.metrics), name)
         mode = mode or logged.mode
-        worths[logged.responses.doc_id, doc_hash(logged.responses.doc)] = _worth(logged, name)
-    return name or ("none", "?"), mode, worths
+        items[logged.responses.doc_id, doc_hash(logged.responses.doc)] = _item_result(logged, name)
+    return name or ("none", "?"), mode, items
 
 
-def _worth(logged: SavedSample, name: Name | None) -> _Worth:
-    lanes = logged.responses.responses
-    failed = any(response is None for lane in lanes for response in lane)
+def _item_result(logged: SavedSample, name: Name | None) -> _ItemResult:
+    requests = logged.responses.responses
+    failed = any(response is None for passes in requests for response in passes)
     value = logged.metrics.get(name) if name else None
-    words = lanes[0][0] if lanes and lanes[0] and isinstance(lanes[0][0], str) else None
-    return _Worth(
+    words = requests[0][0] if requests and requests[0] and isinstance(requests[0][0], str) else None
+    return _ItemResult(
         None if failed or value is None or isinstance(value, str) else score.mean_value({"it": value}, "it"),
         None if words is None else int(digest(words)[:15], 16),
         int(digest(asked[0][0])[:15], 16) if (asked := logged.responses.arguments) and asked[0][0] else None,
