@@ -195,6 +195,6 @@ class Benchmark(Struct, frozen=True, kw_only=True):
 
 
 class HarnessTask(Task, frozen=True, kw_only=True):
-    """A task of lm-eval. `lm_eval_task` is the task in evals, which builds the questions and scores the answers."""
+    """A task of lm-eval. `lm_eval_task` is lm-eval's own task, which builds the questions and scores the answers."""
 
-    lm_eval_task: Any  # evals.lm_eval.tasks.LmEvalTask, which this room may not import
+    lm_eval_task: Any  # evals.lm_eval.tasks, to whose room this one cannot import
