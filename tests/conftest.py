@@ -24,7 +24,7 @@ def _no_scraping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         return []
 
     if request.node.get_closest_marker("scrapes") is None:
-        monkeypatch.setattr("loadstone.server_metrics.discovery.find", find)
+        monkeypatch.setattr("loadstone.server_metrics.discovery.find_pages", find)
 
 
 @pytest.fixture(autouse=True)

@@ -107,3 +107,18 @@ def test_links_lead_somewhere(name: str) -> None:
     path = ROOT / name
     for link in re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8")):
         assert "://" in link or (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_named_in_the_documents_exist(name: str) -> None:
+    """A path of the package is written from its root, `engine/sender.py`, or from that of the project."""
+    paths = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", (ROOT / name).read_text("utf-8")))
+    missing = {path for path in paths if not (ROOT / "perf/loadstone" / path).exists() and not (ROOT / path).exists()}
+    assert missing <= {"path/to/file.py"}
+
+
+def test_names_in_the_architecture_are_defined_where_it_says() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    for defined, path in re.findall(r"`(\w+)` \|? ?\(?`([a-z_/]+\.py)`", text):
+        source = (ROOT / "perf/loadstone" / path).read_text("utf-8")
+        assert re.search(rf"^(?:class|def|async def) {defined}\b", source, re.MULTILINE), f"{defined} is not in {path}"

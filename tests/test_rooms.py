@@ -9,6 +9,11 @@ import pytest
 from support.golden import Golden
 from support.rooms import FILES, MODULES, ORDER, PACKAGE, PURPOSE, draw, edges, imported, module_name, room
 
+# The same inside evals, whose folders are rooms of their own.
+EVALS = """
+settings lock data requests scoring output rescore compare lm_eval prepare dry_run evaluate lm_eval_model
+"""
+EVALS_ORDER = {name: place for place, name in enumerate(EVALS.split())}
 # Rooms that compute: they get times, random generators and bytes as arguments.
 PURE = {"apis", "stats", "metrics", "checks", "schedule", "scorers", "tasks"}
 IMPURE = {"asyncio", "socket", "time", "random"}
@@ -43,6 +48,15 @@ def test_a_room_imports_only_from_rooms_to_its_left(path: Path) -> None:
     for module in imported(path):
         if module.split(".")[0] == "loadstone" and room(module) != own:
             assert ORDER[room(module)] < ORDER[own], f"{name(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if room(module_name(path)) == "evals"], ids=name)
+def test_a_part_of_evals_imports_only_from_parts_to_its_left(path: Path) -> None:
+    own = module_name(path).split(".")[2:3]
+    for module in imported(path) if own else ():
+        other = module.split(".")[2:3]
+        if room(module) == "evals" and other and other != own:
+            assert EVALS_ORDER[other[0]] < EVALS_ORDER[own[0]], f"{name(path)} imports {module}"
 
 
 def test_no_module_imports_itself_through_others() -> None:

@@ -14,12 +14,12 @@ import pytest
 from loadstone import records, text
 from loadstone.apis import APIS, Delta, Event
 from loadstone.apis.openai import Chat
-from loadstone.apis.response_parser import ResponseParser, complaint
+from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.cli.main import main
 from loadstone.engine import worker_messages
 from loadstone.engine.run_folder import RunFolder
 from loadstone.engine.worker import Worker
-from loadstone.plugins import find
+from loadstone.plugins import load_instance
 from loadstone.records import Failure, Record
 from support.servers import Asked, Capture, loadstone, read_json, refused, scripted
 from support.servers import records as rows_of
@@ -42,22 +42,22 @@ pytestmark = pytest.mark.clean_folder
 
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
 def test_foreign_text_is_fit_for_all_that_follows(nasty: str) -> None:
-    kept = text.utf8(nasty)
+    kept = text.to_utf8(nasty)
     assert len(kept) == len(nasty)
     assert all(
         new == old or (new == "\ufffd" and "\ud800" <= old <= "\udfff") for old, new in zip(nasty, kept, strict=True)
     )
     shown = text.clean(nasty)
-    assert len(shown) < text.MESSAGE + 40
+    assert len(shown) < text.MAX_MESSAGE + 40
     assert text.clean(shown, 2000) == shown == shown.encode().decode()
     assert not set(shown) & set("\x00\x07\x08\x1b\x9b\r\u202e\u2066")
-    if len(nasty) > text.MESSAGE:
+    if len(nasty) > text.MAX_MESSAGE:
         assert shown.endswith(f"… ({len(nasty):,} characters)")
 
 
 def test_ordinary_text_stays_as_it_is() -> None:
     for ordinary in ("", "plain", "Zeile\nzwei\tTab", "Grüße, 你好, 👍🏽, e\u0301"):
-        assert text.utf8(ordinary) is ordinary
+        assert text.to_utf8(ordinary) is ordinary
         assert text.visible(ordinary) == text.clean(ordinary) == ordinary
 
 
@@ -87,7 +87,7 @@ def test_what_has_no_text_is_named_by_its_type() -> None:
     ],
 )
 def test_lone_surrogates_in_json_are_replaced_and_nothing_else(escaped: bytes, mended: str) -> None:
-    assert msgspec.json.decode(text.paired(escaped)) == mended
+    assert msgspec.json.decode(text.replace_surrogate_escapes(escaped)) == mended
 
 
 def test_records_messages_and_files_take_any_text(tmp_path: Path) -> None:
@@ -97,10 +97,12 @@ def test_records_messages_and_files_take_any_text(tmp_path: Path) -> None:
     )
     again = records.from_line(records.to_line(record))
     assert (again.text, again.tools, again.error) == ("\ufffd", [{"\ufffd": ["\ufffd"]}], Failure("server", "\ufffd"))
-    (body,) = worker_messages.Frames().feed(
-        worker_messages.frame(worker_messages.Progress(worker=0, at=1, failures=[("server", bad, 1)]))
+    (body,) = worker_messages.FrameSplitter().feed(
+        worker_messages.encode_frame(worker_messages.Progress(worker=0, at=1, failures=[("server", bad, 1)]))
     )
-    assert worker_messages.up(body) == worker_messages.Progress(worker=0, at=1, failures=[("server", "\ufffd", 1)])
+    assert worker_messages.decode_from_worker(body) == worker_messages.Progress(
+        worker=0, at=1, failures=[("server", "\ufffd", 1)]
+    )
     folder = RunFolder(tmp_path / "run")
     folder.write_json("run.json", {"model": bad, bad: [record]})
     assert read_json(folder.path / "run.json")["model"] == "\ufffd"
@@ -119,7 +121,7 @@ def test_records_messages_and_files_take_any_text(tmp_path: Path) -> None:
     ids=["error.message", "error", "detail", "message"],
 )
 def test_the_words_of_an_error_are_bounded_text(body: Any, nasty: str) -> None:
-    words = complaint(json.dumps(body(nasty)).encode())
+    words = error_body_message(json.dumps(body(nasty)).encode())
     assert words.encode()
     assert len(words) < 560
 
@@ -156,15 +158,15 @@ def sse(*events: dict[str, Any]) -> str:
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_an_event_with_any_text_anywhere_leaves_something_that_can_be_recorded(place: Any, nasty: str) -> None:
     reply = ResponseParser(Chat(), stream=True, keep_text=True)
-    reply.head(200, b"text/event-stream")
+    reply.start(200, b"text/event-stream")
     reply.feed(sse(event({"content": "begin "}), place(nasty), event({}, "stop")).encode(), 5)
     failure = reply.finish()
-    kept = msgspec.json.encode([reply.choices(), reply.tools(), reply.logprobs(), reply.finish_reason, failure])
+    kept = msgspec.json.encode([reply.choices(), reply.tool_calls(), reply.logprobs(), reply.finish_reason, failure])
     assert failure is None or (failure.kind in ("server", "protocol") and len(failure.message) < 1100)
     assert len(reply.finish_reason or "") < 240
     if place is PLACES["text"]:
         assert failure is None
-        assert reply.choices()[0].text == "begin " + text.utf8(nasty)
+        assert reply.choices()[0].text == "begin " + text.to_utf8(nasty)
         assert kept
 
 
@@ -173,11 +175,11 @@ def test_an_event_with_any_text_anywhere_leaves_something_that_can_be_recorded(p
 def test_every_protocol_reads_what_is_no_utf8(name: str, nasty: str) -> None:
     """Each as the words of an error, in a stream and in one piece."""
     bodies = ('{"error":{"message":"%s"},"type":"error"}', '{"error":"%s","type":"error"}', '{"%s":1}')
-    api = find("loadstone.apis", name, APIS, "--api")
+    api = load_instance("loadstone.apis", name, APIS, "--api")
     for body in bodies:
         for stream in {api.streams, False}:
             reply = ResponseParser(api, stream=stream, keep_text=True)
-            reply.head(200, b"text/event-stream" if stream else b"application/json")
+            reply.start(200, b"text/event-stream" if stream else b"application/json")
             line = body % nasty
             reply.feed(
                 (f"{line}\n" if name == "ollama" and stream else f"data: {line}\n\n" if stream else line).encode(), 1
@@ -190,14 +192,14 @@ def test_every_protocol_reads_what_is_no_utf8(name: str, nasty: str) -> None:
 class Careless(Chat):
     """A decoder that checks nothing, as one with `json.loads` would be."""
 
-    def whole(self, data: bytes) -> Event:
+    def parse_response(self, data: bytes) -> Event:
         found = json.loads(data)
         if found.get("raise"):
             raise LookupError(found["text"])
         return Event([Delta(answer=found["text"], reasoning=found["text"], finish=found["text"], output=True)])
 
-    def event(self, data: bytes) -> Event:
-        return Event(done=True) if data == b"[DONE]" else self.whole(data)
+    def parse_event(self, data: bytes) -> Event:
+        return Event(done=True) if data == b"[DONE]" else self.parse_response(data)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -206,7 +208,7 @@ class Careless(Chat):
 def test_a_protocol_of_ones_own_need_not_check_its_text(nasty: str, mistake: bool, stream: bool) -> None:
     reply = ResponseParser(Careless(), stream=stream, keep_text=True)
     body = json.dumps({"text": nasty, "raise": mistake})
-    reply.head(200, b"text/event-stream" if stream else b"application/json")
+    reply.start(200, b"text/event-stream" if stream else b"application/json")
     reply.feed((f"data: {body}\n\n" if stream else body).encode(), 1)
     failure = reply.finish()
     assert msgspec.json.encode([reply.choices(), reply.finish_reason, failure])
@@ -307,14 +309,14 @@ def test_a_record_that_cannot_be_written_is_a_failed_row(
     workers: int, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """Whatever the reason is. (Only in this process: the other workers do not see the patch.)"""
-    keep = Worker._keep
+    keep = Worker._record
 
     def fussy(self: Worker, record: Record) -> None:
         if record.error is None and record.index % 4 == 0:
             raise OverflowError("no such \ud800 number")
         keep(self, record)
 
-    monkeypatch.setattr(Worker, "_keep", fussy)
+    monkeypatch.setattr(Worker, "_record", fussy)
     with server({}) as url:
         rows = run(capsys, url, "--workers", workers, "--no-scrape")
     assert [row.index for row in rows] == list(range(40))

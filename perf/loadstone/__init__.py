@@ -4,7 +4,7 @@
     >>> result = loadstone.run(loadstone.Config(url="http://127.0.0.1:8000", concurrency=16, requests=200))
     >>> result.summary.metrics["ttft"].p50
 
-Names are imported when they are first used, so that the command line answers at once.
+Names are imported when they are first used, so that the command line starts quickly.
 """
 
 from __future__ import annotations
@@ -62,10 +62,12 @@ _MODULES = {
 
 
 def run(config: Config, model: object | None = None) -> Result:
-    """Run a load test to its end and return its results; `load_test` does the same inside a running event loop.
-    `model`: an object with `predict` to ask instead of a server.
+    """Run a load test to its end and return its results. Inside a running event loop use `load_test`.
 
-    Raises UsageError when the configuration, the prompts or the server are not fit for it.
+    config: what to run.
+    model: an object with `predict`, used in place of a server.
+
+    Raises UsageError if the configuration, the prompts or the server do not fit.
     """
     from loadstone import loadtest
     from loadstone.host import event_loop
@@ -74,28 +76,29 @@ def run(config: Config, model: object | None = None) -> Result:
 
 
 def evaluate(config: Eval | Mapping[str, Any] | str | PathLike[str]) -> list[Evaluated]:
-    """Evaluate a model, or several, to the end and return what came of each.
+    """Evaluate one or several models, and return the results of each.
 
     Inside a running event loop use `loadstone.evals.evaluate.evaluate`, which takes one model.
 
     config: an Eval, a mapping of the settings of `loadstone eval` by their long names, or a TOML or YAML file of them.
-    Raises UsageError when the settings, the data or the server are not fit for it, before anything is sent; of several
-    models the others are evaluated first, and their folders hold what came of them.
+    Raises UsageError before anything is sent if the settings, the data or the server do not fit. Of several models the
+    others are evaluated first, and their folders have their results.
     """
     from loadstone.errors import UsageError
     from loadstone.evals.evaluate import evaluate as evaluate_one
     from loadstone.evals.evaluate import resolve_settings
     from loadstone.host import event_loop
 
-    done, wrong = [], list[UsageError]()
-    for each in resolve_settings(config):
+    results: list[Evaluated] = []
+    errors: list[UsageError] = []
+    for settings in resolve_settings(config):
         try:
-            done.append(event_loop.run(evaluate_one(each)))
+            results.append(event_loop.run(evaluate_one(settings)))
         except UsageError as exc:
-            wrong.append(exc)
-    if wrong:
-        raise wrong[0]
-    return done
+            errors.append(exc)
+    if errors:
+        raise errors[0]
+    return results
 
 
 def __getattr__(name: str) -> Any:

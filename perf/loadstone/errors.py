@@ -1,23 +1,23 @@
-"""Errors that the operator can mend, and how the operator is told something."""
+"""Errors that the operator can fix, and the type of notices to the operator."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# Takes one sentence for the operator: something to know that is no error.
+# Called with one sentence for the operator that is not an error.
 Notice = Callable[[str], None]
 
 
 class UsageError(Exception):
-    """A mistake that the operator can mend: one sentence that says what to type. The exit status is 2."""
+    """A mistake that the operator can fix: one sentence that says what to type. The exit status is 2."""
 
 
 class ConfigurationError(UsageError):
-    """A setting, a flag or a combination of them that makes no sense."""
+    """A setting, a flag or a combination of them that is not valid."""
 
 
 class DataError(UsageError):
-    """A dataset, a benchmark's file or a saved result that cannot be read as what it should be."""
+    """A dataset, a benchmark's file or a saved result that cannot be read or used."""
 
 
 class ServerError(UsageError):

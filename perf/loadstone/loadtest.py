@@ -1,6 +1,6 @@
-"""A load test from configuration to results: prompts, server, plan, run, files. `loadstone run`, as a function.
+"""A load test from configuration to results: prompts, server, schedule, run, files. `loadstone run` as a function.
 
-Prints nothing: it hands notices and progress to whoever called. Everything that a report needs is in the run folder.
+It prints nothing: the caller gets notices and progress. Everything that a report needs is in the run folder.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from loadstone.checks import resources
-from loadstone.checks.rules import why
+from loadstone.checks.rules import why_no_success
 from loadstone.config import providers
 from loadstone.config import secrets as keys
 from loadstone.config.schema import Config
@@ -24,138 +23,144 @@ from loadstone.engine import prepare, run_folder, run_metadata, worker_pool
 from loadstone.engine.lifecycle import interrupts, watched
 from loadstone.engine.prepare import PreparedRun
 from loadstone.engine.worker_messages import Progress
-from loadstone.engine.worker_pool import RunEnd
-from loadstone.errors import Notice, UsageError
-from loadstone.host.client_health import worst
+from loadstone.errors import ConfigurationError, Notice
+from loadstone.host.client_health import worst_client
 from loadstone.live.progress import RunProgress
 from loadstone.live.stop_conditions import StopConditions
-from loadstone.results import finish
-from loadstone.schedule.plan import lines
+from loadstone.results import write_results
+from loadstone.schedule.plan import schedule_lines
 from loadstone.server_metrics import discovery
 from loadstone.server_metrics.process import MetricsPage, ScrapeProcess
-from loadstone.summary import Summary
+from loadstone.summary import COMPLETE, END_REASONS, Summary
 from loadstone.units import NS_PER_S
 
+# Shows the progress of a run until it is cancelled.
 Live = Callable[[RunProgress], Awaitable[None]]
-# In words, where nobody had a special reason.
-ENDS = {
-    "done": "everything that was planned has been sent",
-    "duration": "the time given by --duration was over",
-    "stages": "the stages were over",
-    "interrupted": "interrupted by the operator",
-}
 
 
 class Result(Struct, frozen=True):
-    """What a run leaves behind."""
+    """The results of a run.
+
+    summary: its figures.
+    folder: its run folder.
+    """
 
     summary: Summary
     folder: Path
 
     def exit_status(self, config: Config, notice: Notice) -> int:
-        """Return the exit status of `loadstone run`: 0, 1 for a failed check (said in a notice) or 130."""
+        """Return the exit status of `loadstone run`: 0, 1 for a failed check (with a notice) or 130."""
         summary = self.summary
         if summary.run.get("ended") == "interrupted":
             return 130
         counts = summary.counts
         if not counts.succeeded:
-            notice(f"no request succeeded; {why(summary)}")
+            notice(f"no request succeeded; {why_no_success(summary)}")
             return 1
         if counts.failed > config.max_error_rate * counts.completed:
             allowed = f"--max-error-rate {config.max_error_rate:g}"
             notice(f"{counts.failed} of {counts.completed} requests failed, above {allowed}")
             return 1
-        return 0 if str(summary.run.get("ended")) in ("done", "duration", "stages") else 1
+        return 0 if summary.run.get("ended") in COMPLETE else 1
 
 
 async def load_test(
     config: Config, *, model: object | None = None, notice: Notice = lambda _: None, live: Live | None = None
 ) -> Result:
-    """Run `config` against `config.url` and write the run folder. `model`: an object with `predict` to ask instead of
-    a server (docs/own-models.md). Raises UsageError before anything is sent when the configuration, the prompts or the
-    server are not fit; nothing is written then."""
-    config = (providers.resolve(config) if model is None else _inside(config, model)).check()
+    """Run a load test against `config.url` and write the run folder.
+
+    config: what to run.
+    model: an object with `predict`, used in place of a server (docs/extending.md).
+    notice: called with sentences for the operator.
+    live: called with the progress; shows it while the run goes on.
+
+    Raises UsageError before anything is sent or written if the configuration, the prompts or the server do not fit.
+    """
+    config = (providers.resolve(config) if model is None else _for_model(config, model)).check()
     path = Path(config.output) if config.output else run_folder.default_path(config.label)
     run_folder.check_free(path)
-    async with prepare.ready(config, notice, model) as made:
-        places = await discovery.find(made.config, discovery.paths(made.api), notice)
+    async with prepare.open_run(config, notice, model) as prepared:
+        pages = await discovery.find_pages(prepared.config, discovery.api_paths(prepared.api), notice)
         folder = run_folder.RunFolder(path)
-        await _run(made, folder, places, notice, live)
-    return Result(finish(folder, config.tokenizer, config.html), folder.path)
+        await _run(prepared, folder, pages, notice, live)
+    return Result(write_results(folder, config.tokenizer, config.html), folder.path)
 
 
-def _inside(config: Config, model: object) -> Config:
-    """The run of an object, which has no address, and cannot be given to other processes."""
+def _for_model(config: Config, model: object) -> Config:
+    """Return the configuration for a model object, which has no URL and cannot be passed to other processes."""
     if config.url is not None or config.workers not in ("auto", 1):
-        raise UsageError("a model given as an object is asked in this process alone: leave out url and workers")
+        raise ConfigurationError("a model given as an object is asked in this process alone: leave out url and workers")
     return msgspec.structs.replace(config, model=config.model or type(model).__name__, workers=1, clock="user")
 
 
 async def _run(
-    made: PreparedRun, folder: run_folder.RunFolder, places: list[MetricsPage], notice: Notice, live: Live | None
+    prepared: PreparedRun, folder: run_folder.RunFolder, pages: list[MetricsPage], notice: Notice, live: Live | None
 ) -> None:
-    config, secrets = made.config, keys.secrets(made.config)
-    head = run_metadata.run(made) | {"digest": write_plan(made, folder, secrets)}
-    folder.write_json(run_folder.RUN, head)
-    team = worker_pool.assemble(made, folder, request_ids(config))
-    if short := resources.too_many(config.concurrency or 0, head["host"]["open_files"], team.size):
-        notice(short)
-    progress, watchers = RunProgress(made.plan, config.duration, head), StopConditions(config, notice, team.stop)
+    """Run the load and write the records and run.json."""
+    config, secrets = prepared.config, keys.find_secrets(prepared.config)
+    run_info = run_metadata.describe_run(prepared) | {"digest": write_plan(prepared, folder, secrets)}
+    folder.write_json(run_folder.RUN, run_info)
+    workers = worker_pool.create_workers(prepared, folder, request_id_prefix(config))
+    if advice := resources.open_files_advice(config.concurrency or 0, run_info["host"]["open_files"], workers.size):
+        notice(advice)
+    progress = RunProgress(prepared.plan, config.duration, run_info)
+    stop_conditions = StopConditions(config, notice, workers.stop)
 
-    def hear(pulse: Progress) -> None:
-        progress.add(pulse)
-        watchers.add(pulse)
+    def on_progress(update: Progress) -> None:
+        progress.add(update)
+        stop_conditions.add(update)
 
-    lookout = ScrapeProcess(discovery.quest(config, places, folder.path))
-    if not await asyncio.to_thread(lookout.start):
-        notice("the metrics of the server are not scraped: the process that asks for them has not begun")
-    with interrupts(team, config.grace, notice):
-        async with _stopping(lookout), watched(live(progress) if live else None):
-            ending = await team.run(hear if live or watchers.any else None, lookout.began)
-    folder.write_json(run_folder.RUN, head | _end(ending, watchers.because) | _held_back(config, ending))
+    # Load, with the servers' metrics scraped beside it.
+    scrape = ScrapeProcess(discovery.scrape_spec(config, pages, folder.path))
+    if not await asyncio.to_thread(scrape.start):
+        notice("the metrics of the server are not scraped: the process that scrapes them did not start")
+    with interrupts(workers, config.grace, notice):
+        async with _stopped_at_exit(scrape), watched(live(progress) if live else None):
+            end = await workers.run(on_progress if live or stop_conditions.any else None, scrape.set_origin)
+
+    # End: of several processes the worst client counts.
+    clients = [{"worker": result.worker, **result.client} for result in end.results]
+    run_info |= {
+        "ended": end.ended,
+        "ended_because": stop_conditions.reason or end.because or END_REASONS.get(end.ended, end.ended),
+        "unsent_turns": sum(result.unsent_turns for result in end.results),
+        "ended_at": run_metadata.now(),
+        "client": worst_client([result.client for result in end.results]),
+    }
+    if len(clients) > 1:
+        run_info["workers"] = clients
+    if config.rpm is not None or config.tpm is not None:
+        requests, waited = (sum(result.delayed[index] for result in end.results) for index in range(2))
+        run_info["held_back"] = {"requests": requests, "seconds": waited / NS_PER_S}
+    folder.write_json(run_folder.RUN, run_info)
     folder.merge()
 
 
 @contextlib.asynccontextmanager
-async def _stopping(lookout: ScrapeProcess) -> AsyncIterator[None]:
+async def _stopped_at_exit(scrape: ScrapeProcess) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await asyncio.to_thread(lookout.stop)
+        await asyncio.to_thread(scrape.stop)
 
 
-def _end(ending: RunEnd, because: str | None) -> dict[str, Any]:
-    """What run.json says when the run is over. Of several processes the worst counts."""
-    clients = [{"worker": outcome.worker, **outcome.client} for outcome in ending.outcomes]
-    end = {
-        "ended": ending.ended,
-        "ended_because": because or ending.because or ENDS.get(ending.ended, ending.ended),
-        "unsent_turns": sum(outcome.unsent for outcome in ending.outcomes),
-        "ended_at": run_metadata.now(),
-        "client": worst([outcome.client for outcome in ending.outcomes]),
-    }
-    return end | ({"workers": clients} if len(clients) > 1 else {})
+def write_plan(prepared: PreparedRun, folder: run_folder.RunFolder, secrets: list[str]) -> dict[str, str]:
+    """Write the schedule, and the bodies if `--save-bodies` is set. Return the digests of both.
 
-
-def _held_back(config: Config, ending: RunEnd) -> dict[str, Any]:
-    """How many requests the limits a minute held back, and for how many seconds all together."""
-    if config.rpm is None and config.tpm is None:
-        return {}
-    requests, waited = (sum(outcome.held[place] for outcome in ending.outcomes) for place in range(2))
-    return {"held_back": {"requests": requests, "seconds": waited / NS_PER_S}}
-
-
-def write_plan(made: PreparedRun, folder: run_folder.RunFolder, secrets: list[str]) -> dict[str, str]:
-    """The schedule, and the bodies if wanted; the digests of both tell whether two runs sent the same."""
-    bodies = (keys.without(line.decode(), secrets).encode() if secrets else line for line in made.jobs.lines(made.plan))
+    Two runs with the same digests sent the same requests.
+    """
+    bodies = (
+        keys.hide_secrets(line.decode(), secrets).encode() if secrets else line
+        for line in prepared.requests.body_lines(prepared.plan)
+    )
     return {
-        "schedule": folder.write_lines(run_folder.SCHEDULE, lines(made.plan)),
+        "schedule": folder.write_lines(run_folder.SCHEDULE, schedule_lines(prepared.plan)),
         "bodies": folder.write_lines(run_folder.BODIES, bodies)
-        if made.config.save_bodies
+        if prepared.config.save_bodies
         else run_folder.digest(bodies),
     }
 
 
-def request_ids(config: Config) -> str | None:
-    """What ids begin with: as given, or, as server logs hold many runs, unlike those of any other run."""
+def request_id_prefix(config: Config) -> str | None:
+    """Return the prefix of request ids: the one that was set, or a random one, as server logs hold many runs."""
     return f"loadstone-{token_hex(4)}-" if config.request_id == "" else config.request_id

@@ -1,6 +1,6 @@
-"""Finding a part by its name: a built-in, an entry point of another distribution, or `path/to/file.py:Name`.
+"""Loads plugins by name: a built-in, an entry point of another distribution, or `path/to/file.py:Name`.
 
-The one place where third-party code is imported; whatever its import raises becomes a UsageError.
+This is the only place that imports third-party code. Whatever that import raises becomes a ConfigurationError.
 """
 
 from __future__ import annotations
@@ -13,57 +13,62 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError, UsageError
 
 
-def find(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
-    """The part called `name`, made if it is a class. Raises UsageError; for an unknown name it lists what there is."""
-    found = part(group, name, built_in, flag)
+def load_instance(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
+    """Load the object called `name`; of a class, return an instance. Arguments and errors as `load_object`."""
+    loaded = load_object(group, name, built_in, flag)
     try:
-        return found() if isinstance(found, type) else found
+        return loaded() if isinstance(loaded, type) else loaded
     except UsageError:
         raise
-    except Exception as exc:  # somebody else's code may raise anything
-        raise _broken(flag, name, exc) from exc
+    except Exception as exc:  # third-party code may raise anything
+        raise _load_error(flag, name, exc) from exc
 
 
-def part(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
-    """The same, where a class is not made."""
-    known = [*built_in, *installed(group)]
+def load_object(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
+    """Load the object called `name`, and return it as it is, also a class.
+
+    group: entry-point group in which other distributions offer such objects.
+    name: name of a built-in or entry point, or `path/to/file.py:Name`.
+    built_in: `module:attribute` of the built-ins, by name.
+    flag: flag that the name was given to, for errors.
+
+    Raises UsageError; for an unknown name it lists the known ones.
+    """
+    known = [*built_in, *installed_plugins(group)]
     if ".py:" not in name and name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise UsageError(f"{flag} takes {', '.join(known)} or FILE.py:NAME, not {name!r}{hint}")
+        similar = difflib.get_close_matches(name, known, 1)
+        hint = f" (did you mean {similar[0]}?)" if similar else ""
+        raise ConfigurationError(f"{flag} takes {', '.join(known)} or FILE.py:NAME, not {name!r}{hint}")
     try:
-        return _load(group, name, built_in)
+        if ".py:" in name:
+            file, _, attribute = name.rpartition(":")
+            return getattr(_load_file(Path(file).expanduser()), attribute)
+        if name not in built_in:
+            return installed_plugins(group)[name].load()
+        module, _, attribute = built_in[name].partition(":")
+        return getattr(import_module(module), attribute)
     except UsageError:
         raise
-    except Exception as exc:  # somebody else's code may raise anything
-        raise _broken(flag, name, exc) from exc
+    except Exception as exc:  # third-party code may raise anything
+        raise _load_error(flag, name, exc) from exc
 
 
-def _broken(flag: str, name: str, exc: Exception) -> UsageError:
-    return UsageError(f"{flag}: cannot load {name}: {type(exc).__name__}: {exc}")
-
-
-def installed(group: str) -> dict[str, EntryPoint]:
-    """What other distributions offer in an entry point group."""
+def installed_plugins(group: str) -> dict[str, EntryPoint]:
+    """Return what other distributions offer in an entry-point group, by name."""
     return {point.name: point for point in entry_points(group=group)}
 
 
-def _load(group: str, name: str, built_in: Mapping[str, str]) -> Any:
-    if ".py:" in name:
-        file, _, attribute = name.rpartition(":")
-        return getattr(_module(Path(file).expanduser()), attribute)
-    if name not in built_in:
-        return installed(group)[name].load()
-    module, _, attribute = built_in[name].partition(":")
-    return getattr(import_module(module), attribute)
+def _load_error(flag: str, name: str, exc: Exception) -> UsageError:
+    return ConfigurationError(f"{flag}: cannot load {name}: {type(exc).__name__}: {exc}")
 
 
-def _module(path: Path) -> Any:
+def _load_file(path: Path) -> Any:
+    """Import a Python file and return its module."""
     if not path.is_file():
-        raise UsageError(f"no file {str(path)!r}; a part of your own is given as path/to/file.py:Name")
+        raise ConfigurationError(f"no file {str(path)!r}; a part of your own is given as path/to/file.py:Name")
     spec = importlib.util.spec_from_file_location(f"loadstone_own_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

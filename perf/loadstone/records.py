@@ -1,7 +1,7 @@
-"""The data that flows through Loadstone, and how it is written down: prompts, request records, summaries.
+"""The data of a run: prompts and request records, and their JSON form.
 
-Plain frozen structs with a JSON form. Nothing here computes, reads a clock or opens a file.
-Times in a Record are integer nanoseconds of the monotonic clock since the run began; times in a Summary are seconds.
+Plain frozen structs. Nothing here computes, reads a clock or opens a file. Times in a Record are integer nanoseconds of
+the monotonic clock since the run began.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from loadstone import text as foreign
-from loadstone.errors import UsageError
+from loadstone.errors import DataError
+from loadstone.text import to_utf8_nested
 
 # Version of records.jsonl, summary.json and run.json. History: 1 (0.1.0) the first; fields added since have defaults,
 # so that files without them are read (`logprobs`, `attempt`, `superseded`, `Counts.retried`,
@@ -21,22 +21,33 @@ from loadstone.errors import UsageError
 FORMAT = 1
 
 Phase = Literal["warmup", "measure", "cooldown"]
-Kind = Literal[
+FailureKind = Literal[
     "connect", "tls", "timeout", "status", "protocol", "truncated", "empty", "server", "stopped", "cancelled"
 ]
-# Whose clock stamped what arrived: this program's at each read, or the kernel's at each packet.
-Stamper = Literal["user", "kernel"]
+# The clock of arrival times: this program's at each read, or the kernel's at each packet.
+ArrivalClock = Literal["user", "kernel"]
+# Why a run ended, as `ended` in run.json. done: everything planned was sent. duration, stages: their time was over.
+# interrupted: by the operator. saturated, errors: a stop condition. worker: a process died. orphaned: a worker lost its
+# parent. error: a bug of this program. A run whose records could not be written has the error's sentence instead.
+EndReason = Literal["done", "duration", "stages", "interrupted", "saturated", "errors", "worker", "orphaned", "error"]
+# The reasons of a run that was not cut short.
+COMPLETE: tuple[EndReason, ...] = ("done", "duration", "stages")
+
+# Causes in the messages of failures to connect. Records have a failure as text only, so the transports write these and
+# the checks look for them.
+TOO_MANY_FILES = "too many open files"
+NO_FREE_PORT = "no local port is free"
 
 
 class Failure(Struct, frozen=True):
     """Why a request did not succeed."""
 
-    kind: Kind
+    kind: FailureKind
     message: str
 
 
 class Usage(Struct, frozen=True):
-    """Token counts as the server tells them; None where it does not."""
+    """Token counts that the server reported; None for those that it did not."""
 
     prompt: int | None = None
     completion: int | None = None
@@ -45,15 +56,17 @@ class Usage(Struct, frozen=True):
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
-    """One row of a dataset: what is asked, and how. The fields of `body` win over all flags.
+    """One row of a dataset: the prompt and its own settings.
 
-    text, messages or tokens: what is asked, as text, chat messages or token ids.
-    documents: what `rerank` ranks by the text, and what `embeddings` embeds in one request instead of it.
-    headers: of this request alone.
-    output_len: tokens to ask for; for a trace, the tokens that were generated when it was recorded.
-    input_len: tokens that the row is said or made to have, where that is known.
+    id: name of the row.
+    text, messages, tokens: the prompt as text, chat messages or token ids; one of them is set.
+    documents: documents that `rerank` ranks by the text, or that `embeddings` embeds in one request instead of it.
+    body: fields of the request body; they override all flags.
+    headers: headers of this request alone.
+    output_len: output tokens to ask for; for a trace, the number generated when it was recorded.
+    input_len: tokens of the prompt, if known.
     at: ns since the first request of a recorded trace.
-    later: the turns that follow in this conversation; each adds its text or messages to what was said before.
+    later: the turns that follow in this conversation; each adds its text or messages to the history.
     think: seconds between the end of the turn before and this turn.
     """
 
@@ -72,7 +85,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
 
 
 class Pieces(Struct, frozen=True):
-    """The output events of one answer, as deltas.
+    """The output events of one response, as differences.
 
     times: ns since the event before; the first counts from `Record.first`, so it is 0.
     chars: characters of output text in each event; 0 for a token whose text the server holds back.
@@ -85,14 +98,17 @@ class Pieces(Struct, frozen=True):
 
 
 class Logprobs(Struct, frozen=True):
-    """What the server says of the log-probabilities of tokens, in the order of the text: those of the prompt, where it
-    tells them, then those generated. All lists have a token each.
+    """Log-probabilities of tokens as the server reported them, in the order of the text.
 
+    The tokens are those of the prompt, if the server reports them, then the generated ones. The lists have one value
+    for each token.
+
+    tokens: text of each token.
     values: log-probability; None where there is none, as for the first token of a prompt.
-    best: whether no other token was likelier; None where that is not told.
-    offsets: where each token begins in the text that was sent, in characters; None where that is not told.
+    best: whether no other token was likelier; None if unknown.
+    offsets: where each token begins in the text that was sent, in characters; None if unknown.
     prompt: how many of the tokens are the prompt's.
-    top: of the generated tokens, the likeliest and their log-probabilities.
+    top: for each generated token, the likeliest tokens and their log-probabilities.
     """
 
     tokens: list[str]
@@ -104,7 +120,7 @@ class Logprobs(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
-    """One of several answers to a request (n > 1)."""
+    """One of several choices of a response (n > 1)."""
 
     text: str | None = None
     reasoning: str | None = None
@@ -112,7 +128,7 @@ class Choice(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """One request, from its place in the plan to its end. `reports/README.md` explains each field.
+    """One request, from its schedule to its end. `reports/README.md` explains each field.
 
     sent: when the bytes that were answered went to the kernel. If the request was resent, this is the second send, so
         TTFT and latency are those of the connection that answered; the times from the schedule include the first send.
@@ -143,7 +159,7 @@ class Record(Struct, frozen=True, kw_only=True):
     end: int
     pieces: Pieces | None = None
     reads: int = 0
-    clock: Stamper = "user"
+    clock: ArrivalClock = "user"
     retried: bool = False
     status: int | None = None
     finish: str | None = None
@@ -164,24 +180,27 @@ _record_decoder = msgspec.json.Decoder(Record)
 
 
 def to_line(record: Record) -> bytes:
-    """The record as one JSON line, with its newline. What UTF-8 cannot carry becomes U+FFFD."""
+    """Return the record as one line of JSON, with its newline and U+FFFD for what UTF-8 cannot encode."""
     try:
         return _record_encoder.encode(record) + b"\n"
     except UnicodeEncodeError:
-        return _record_encoder.encode(foreign.whole(msgspec.to_builtins(record))) + b"\n"
+        return _record_encoder.encode(to_utf8_nested(msgspec.to_builtins(record))) + b"\n"
 
 
 def from_line(line: bytes) -> Record:
-    """Inverse of `to_line`. Raises msgspec.ValidationError or msgspec.DecodeError on anything else."""
+    """Decode a line of `to_line`. Raises msgspec.ValidationError or msgspec.DecodeError for any other line."""
     return _record_decoder.decode(line)
 
 
 def from_lines(lines: Iterable[bytes], name: str = "records") -> Iterator[Record]:
-    """Records of a JSONL file. A last line cut short by a kill is passed over; any other bad line raises UsageError."""
+    """Yield the records of a JSONL file, without a last line that a kill cut short.
+
+    Raises DataError for any other bad line. name: name of the file, for the error.
+    """
     bad: tuple[int, str] | None = None
     for number, line in enumerate(lines, 1):
         if bad:
-            raise UsageError(f"{name}, line {bad[0]} is not a record: {bad[1]}")
+            raise DataError(f"{name}, line {bad[0]} is not a record: {bad[1]}")
         if not line.strip():
             continue
         try:
@@ -193,20 +212,20 @@ def from_lines(lines: Iterable[bytes], name: str = "records") -> Iterator[Record
             return
         yield record
     if bad:
-        raise UsageError(f"{name}, line {bad[0]} is not a record: {bad[1]}")
+        raise DataError(f"{name}, line {bad[0]} is not a record: {bad[1]}")
 
 
 Message = dict[str, Any]
 
 
 def messages(prompt: Prompt) -> list[Message]:
-    """What a prompt says, as chat messages."""
+    """Return a prompt as chat messages."""
     if prompt.messages is not None:
         return prompt.messages
     return [{"role": "user", "content": prompt.text or ""}]
 
 
-def following(asked: Prompt, answer: str, turn: Prompt) -> Prompt:
-    """The prompt of `turn`, which comes after `asked` (with its whole history) was answered."""
-    history = [*messages(asked), {"role": "assistant", "content": answer}, *messages(turn)]
+def next_prompt(previous: Prompt, answer: str, turn: Prompt) -> Prompt:
+    """Return the prompt of `turn`, with the history of `previous` and the answer to it."""
+    history = [*messages(previous), {"role": "assistant", "content": answer}, *messages(turn)]
     return msgspec.structs.replace(turn, text=None, messages=history)

@@ -1,4 +1,4 @@
-"""From the records of a run to its results: measure them, and write every file of the run folder that is derived."""
+"""Measures the records of a run, and writes all derived files of the run folder."""
 
 from __future__ import annotations
 
@@ -14,97 +14,106 @@ from loadstone.engine import run_folder
 from loadstone.host import ceiling
 from loadstone.metrics import chart_data
 from loadstone.metrics import measure as metrics_measure
-from loadstone.metrics.columns import Columns, Count, build
+from loadstone.metrics.columns import Columns, TokenCounter, build
 from loadstone.records import Record
 from loadstone.report import json, run_page, summary_csv
 from loadstone.report.exports import requests_csv
 from loadstone.server_metrics import csv as server_csv
-from loadstone.server_metrics.series import Scraped, series
-from loadstone.server_metrics.summary import describe as server_side
+from loadstone.server_metrics.series import ScrapedSource, chart_series
+from loadstone.server_metrics.summary import summarize as server_side
 from loadstone.summary import Summary
 
-REQUESTS_CSV, PAGE = "requests.csv", "report.html"
+REQUESTS_CSV = "requests.csv"
+PAGE = "report.html"
 
 
-def finish(folder: run_folder.RunFolder, tokenizer: str | None = None, html: bool = True) -> Summary:
-    """Measure a finished run from its records and write requests.csv on the way, then summary.json, summary.csv and, if
-    wanted, the web page."""
+def write_results(folder: run_folder.RunFolder, tokenizer: str | None = None, html: bool = True) -> Summary:
+    """Measure a finished run from its records, and write requests.csv, summary.json and summary.csv.
+
+    tokenizer: counts the tokens of kept texts where the server reported no usage.
+    html: whether to write report.html too.
+    """
     table = requests_csv.Writer(folder.path / REQUESTS_CSV)
     records = table.through(run_folder.load_records(folder.path))
     scraped = server_csv.read(folder.path)
-    summary, columns = measured(records, run_folder.load_run(folder.path), tokenizer, scraped=scraped)
+    summary, columns = measure_records(records, run_folder.load_run(folder.path), tokenizer, scraped=scraped)
     folder.write("summary.json", json.render(summary))
     folder.write("summary.csv", summary_csv.render(summary))
     with run_folder.writing(folder.path / REQUESTS_CSV):
         table.close()
     if html:
-        folder.write(PAGE, web_page(summary, columns, scraped))
+        folder.write(PAGE, render_page(summary, columns, scraped))
     return summary
 
 
-def web_page(summary: Summary, columns: Columns, scraped: Sequence[Scraped] = ()) -> str:
-    """The report with its charts."""
-    also = (summary.run.get("config") or {}).get("scrape_name")
-    return run_page.render(summary, chart_data.trace(columns), chart_data.along(series(scraped, also)))
+def render_page(summary: Summary, columns: Columns, scraped: Sequence[ScrapedSource] = ()) -> str:
+    """Return the report of a run with its charts as HTML."""
+    pattern = (summary.run.get("config") or {}).get("scrape_name")
+    return run_page.render(summary, chart_data.trace(columns), chart_data.thin_series(chart_series(scraped, pattern)))
 
 
-def written_page(folder: Path) -> str | None:
-    """The one in a run folder, if there is any."""
+def saved_page(folder: Path) -> str | None:
+    """Return the HTML report in a run folder, or None."""
     path = folder / PAGE
     return path.read_text("utf-8") if path.exists() else None
 
 
-def read(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Summary:
-    """Measure a run folder, or a records file on its own. `goodput` replaces the run's objectives."""
-    return load(path, tokenizer, goodput)[0]
+def read_summary(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Summary:
+    """Measure a run folder, or a records file on its own. `goodput` replaces the run's objectives (seconds)."""
+    return read_summary_and_columns(path, tokenizer, goodput)[0]
 
 
-def load(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> tuple[Summary, Columns]:
-    """The same, and the columns it was measured from."""
+def read_summary_and_columns(
+    path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None
+) -> tuple[Summary, Columns]:
+    """Return the same as `read_summary`, and the columns it was measured from."""
     run = run_folder.load_run(path) if path.is_dir() else None
-    return measured(run_folder.load_records(path), run, tokenizer, goodput, server_csv.read(path))
+    return measure_records(run_folder.load_records(path), run, tokenizer, goodput, server_csv.read(path))
 
 
 def measure(
     records: Iterable[Record],
     run: Mapping[str, Any] | None = None,
-    count: Count | None = None,
-    scraped: Sequence[Scraped] = (),
+    count: TokenCounter | None = None,
+    scraped: Sequence[ScrapedSource] = (),
 ) -> Summary:
     """Return everything that a report shows.
 
-    run: the content of run.json: what was asked for and how the client fared; without it those figures are None.
-    count: counts the tokens of kept texts where the server gave no usage.
+    run: content of run.json: the configuration and the state of the client; without it those figures are None.
+    count: counts the tokens of kept texts where the server reported no usage.
     scraped: what the servers reported about themselves.
     """
     return measure_columns(build(records, count), run, scraped)
 
 
-def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None, scraped: Sequence[Scraped] = ()) -> Summary:
-    """Return the same from columns that the caller has further use for."""
+def measure_columns(
+    columns: Columns, run: Mapping[str, Any] | None = None, scraped: Sequence[ScrapedSource] = ()
+) -> Summary:
+    """Return the same as `measure`, from columns that the caller also needs."""
     summary = metrics_measure.measure_columns(columns, run)
     if scraped:
         summary = msgspec.structs.replace(summary, server=server_side(scraped, columns, summary))
-    if quoted := ceiling.quote(summary):
+    if quoted := ceiling.ceiling_used(summary):
         summary = msgspec.structs.replace(summary, run=summary.run | {"ceiling": quoted})
     return msgspec.structs.replace(summary, verdict=judge(summary))
 
 
-def measured(
+def measure_records(
     records: Iterable[Record],
     run: dict[str, Any] | None,
     tokenizer: str | None = None,
     goodput: dict[str, float] | None = None,
-    scraped: Sequence[Scraped] = (),
+    scraped: Sequence[ScrapedSource] = (),
 ) -> tuple[Summary, Columns]:
+    """Return the summary and the columns of records. Arguments as those of `read_summary` and `measure`."""
     if goodput:
         run = dict(run or {})
         run["config"] = dict(run.get("config") or {}) | {"goodput": goodput}
-    count: Count | None = tokenizers.load(tokenizer).count if tokenizer else None
+    count: TokenCounter | None = tokenizers.load(tokenizer).count if tokenizer else None
     columns = build(records, count)
     return measure_columns(columns, run, scraped), columns
 
 
-def load_summary(content: bytes) -> Summary:
-    """Inverse of views/json.py."""
+def decode_summary(content: bytes) -> Summary:
+    """Decode the content of a summary.json."""
     return msgspec.json.decode(content, type=Summary)

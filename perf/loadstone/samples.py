@@ -1,4 +1,4 @@
-"""The data of an evaluation: questions, what was answered, how it was judged. Plain structs, as in records.py."""
+"""The data of an evaluation: samples, responses and scores. Plain structs, as in records.py."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any, Literal
 from msgspec import Struct
 
 
-class Asked(Struct, frozen=True, kw_only=True):
-    """A question with all that stands before it. What it looks like as a text or as messages is evals/asking.py's.
+class Question(Struct, frozen=True, kw_only=True):
+    """A question and everything that comes before it in the prompt. `evals/requests/` builds the text or the messages.
 
-    description: what all questions of the task begin with; with messages, the system's.
-    shots: worked examples, (question, answer).
-    prefix: what the answer is made to begin with.
-    delimiter: between a question and its answer; between: between examples.
+    query: the question.
+    description: text at the beginning of every question of the task; the system message, if messages are sent.
+    shots: few-shot examples, (question, answer).
+    prefix: text that the answer is made to begin with.
+    delimiter: text between a question and its answer.
+    between: text between examples.
     """
 
     query: str
@@ -25,20 +27,25 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 class Sample(Struct, frozen=True, kw_only=True):
-    """One item of a task, ready to be asked.
+    """One item of a task.
 
-    doc: the row of the dataset, in the schema of its Hugging Face original; doc_id: its number in its split, from 0.
-    target: what is right, as text; answers: all texts that are right, where there are several.
-    choices: the continuations to choose from, without delimiter; gold: which of them are right, by number.
-    cluster: what it shares with other items, such as a passage; they are no independent samples.
-    later: further turns of the user, each asked after the answer to the one before; what is scored is the last answer.
+    task: name of the task.
+    doc_id: number of the row in its split, from 0.
+    doc: row of the dataset, in the schema of its Hugging Face original.
+    target: the right answer as text.
+    ask: the question.
+    answers: all right answers, where there are several.
+    choices: the continuations to choose from, without delimiter.
+    gold: the right choices, by number.
+    cluster: what it shares with other items, such as a passage; such items are not independent samples.
+    later: further turns of the user, each sent after the answer to the one before; the last answer is scored.
     """
 
     task: str
     doc_id: int
     doc: dict[str, Any]
     target: str
-    ask: Asked
+    ask: Question
     answers: list[str] = []
     choices: list[str] = []
     gold: list[int] = []
@@ -46,23 +53,23 @@ class Sample(Struct, frozen=True, kw_only=True):
     later: list[str] = []
 
 
-# What became of an answer, each exactly one: `right`; `wrong`, finished properly, also when empty; `unparsed`,
-# finished, but nothing in it that could be held against the target; `truncated`, cut at its length limit and not right;
-# `failed`, no answer came, which says nothing of the model.
+# The outcome of an answer, one of: `right`; `wrong`: finished, possibly empty; `unparsed`: finished, but without
+# anything to compare with the target; `truncated`: cut at its length limit and not right; `failed`: there was no
+# answer, which says nothing about the model.
 Outcome = Literal["right", "wrong", "unparsed", "truncated", "failed"]
 
 
 class ItemResponses(Struct, frozen=True, kw_only=True):
-    """What came back for one item, from the records of a run or from a samples file of ours or of lm-eval. Neither says
-    whether it is right.
+    """The responses to one item, from the records of a run or from a samples file of Loadstone or lm-eval, not scored.
 
-    arguments: of each request of the item (a choice has one for each continuation), what was asked, as text or JSON of
-    messages, and what went with it: the generation's settings, or the continuation.
-    responses: of each request, one a pass: a text, or (sum of log-probabilities, whether greedy); None where it failed.
-    finishes, failures: alike, as far as they are known: finish reason, kind of failure.
-    records: alike, (run, index) of the record.
-    turns: of a conversation, for each pass what was said after the first prompt, by both sides in turn; the response is
-    its last.
+    task, doc_id, doc, target: as in Sample.
+    arguments: for each request of the item (multiple choice has one per continuation): the prompt, as text or JSON of
+        messages, and the generation settings or the continuation.
+    responses: for each request, one per pass: a text, or (sum of log-probabilities, whether greedy); None if it failed.
+    finishes: finish reasons in the same form, if known.
+    failures: kinds of failure in the same form, if known.
+    records: (run, index) of the record, in the same form.
+    turns: for each pass of a conversation, the turns after the first prompt, of both sides; the last is the response.
     """
 
     task: str
@@ -78,10 +85,17 @@ class ItemResponses(Struct, frozen=True, kw_only=True):
 
 
 class Score(Struct, frozen=True, kw_only=True):
-    """One pass of one item, judged through one filter. `extracted`: what was held against the target; of choices, the
-    number of the one taken. `metrics`: by name, 0 to 1 where right and wrong are all there is, 0 for what failed, which
-    `outcome` tells; several for an item are means over all of them (IFEval's instructions).
-    `attempt`: the pass, from 0. `note`: why a scorer could not judge it."""
+    """The score of one pass of one item through one filter.
+
+    task, doc_id, cluster: as in Sample.
+    attempt: number of the pass, from 0.
+    filter: name of the filter.
+    extracted: what was compared with the target; for multiple choice, the number of the selected choice.
+    metrics: values by name, 0 to 1 if an answer is right or wrong, 0 if it failed (see `outcome`). A list has several
+        values of one item, to be averaged over those of all items (IFEval's instructions).
+    outcome: what became of the answer.
+    note: why a scorer could not score it.
+    """
 
     task: str
     doc_id: int
@@ -95,8 +109,14 @@ class Score(Struct, frozen=True, kw_only=True):
 
 
 class Estimate(Struct, frozen=True, kw_only=True):
-    """A mean over `n` items and how sure it is: standard error, 95 % interval, and how the interval was made. None
-    where there are too few items for it."""
+    """A mean and its uncertainty. None: there are too few items.
+
+    value: the mean.
+    n: number of items.
+    stderr: standard error.
+    interval: 95 % confidence interval.
+    method: how the interval was computed.
+    """
 
     value: float
     n: int
@@ -105,9 +125,15 @@ class Estimate(Struct, frozen=True, kw_only=True):
     method: str = ""
 
 
-class Figure(Struct, frozen=True, kw_only=True):
-    """One metric through one filter. `all`: over all items, a failed one counts as 0, as in lm-eval; `stderr`: that of
-    lm-eval. `answered`: over the passes with a whole answer. `outcomes`: of all passes, through this filter."""
+class MetricResult(Struct, frozen=True, kw_only=True):
+    """The result of one metric through one filter.
+
+    metric, filter: their names.
+    all: over all items; a failed one counts as 0, as in lm-eval.
+    stderr: standard error as lm-eval computes it.
+    answered: over the passes with a complete answer.
+    outcomes: number of passes by outcome, through this filter.
+    """
 
     metric: str
     filter: str
@@ -118,8 +144,19 @@ class Figure(Struct, frozen=True, kw_only=True):
 
 
 class TaskResult(Struct, frozen=True, kw_only=True):
-    """What a task came to: a row of the results. `figures`: the headline is the first; none where nothing was judged.
-    `at`: over the passes, by name: `avg@4`, `pass@2`, `maj@4`. `notes`: what the scorers choked on, with its count."""
+    """The results of one task.
+
+    task, title: name of the task, for programs and for people.
+    mode: how the task is asked.
+    template: form of the prompt.
+    version: version of the task.
+    shots: number of few-shot examples.
+    items: number of items.
+    passes: number of passes over the items.
+    figures: result by metric and filter, the main one first; empty if nothing was scored.
+    at: results over several passes, by name: `avg@4`, `pass@2`, `maj@4`.
+    notes: how often the scorers could not score an answer, by reason.
+    """
 
     task: str
     title: str
@@ -129,14 +166,24 @@ class TaskResult(Struct, frozen=True, kw_only=True):
     shots: int
     items: int
     passes: int
-    figures: list[Figure]
+    figures: list[MetricResult]
     at: dict[str, Estimate] = {}
     notes: dict[str, int] = {}
 
 
 class GroupResult(Struct, frozen=True, kw_only=True):
-    """Tasks told together. `micro`: over all their items; `macro`: mean of the tasks' headlines. `tasks`: those of them
-    that were run. `figures`: lm-eval's, by `metric,filter`: mean weighted by size, pooled standard error, items."""
+    """The results of a group of tasks.
+
+    name, title: name of the group, for programs and for people.
+    column: the leaderboard's column that it is part of.
+    tasks: tasks of the group that were run.
+    items: number of items.
+    outcomes: number of passes by outcome.
+    micro: main metric over all items.
+    macro: mean of the tasks' main metrics.
+    answered: main metric over the passes with a complete answer.
+    figures: lm-eval's figures by `metric,filter`: mean weighted by size, pooled standard error, number of items.
+    """
 
     name: str
     title: str
@@ -151,8 +198,15 @@ class GroupResult(Struct, frozen=True, kw_only=True):
 
 
 class LeaderboardRow(Struct, frozen=True, kw_only=True):
-    """A leaderboard row, as llmuses reports it: accuracy by column (`Humanities`, `STEM` ...) over their items; over
-    all items; mean of the tasks; the official score and how far this one is from it."""
+    """A leaderboard row, as llmuses reports it.
+
+    name: name of the benchmark.
+    columns: accuracy by column (`Humanities`, `STEM` ...) over their items.
+    weighted: accuracy over all items.
+    mean: mean of the tasks.
+    target: the official score.
+    delta: difference from the official score.
+    """
 
     name: str
     columns: dict[str, float]
@@ -163,9 +217,15 @@ class LeaderboardRow(Struct, frozen=True, kw_only=True):
 
 
 class Evaluation(Struct, frozen=True, kw_only=True):
-    """What results_*.json holds of ours, under `loadstone`. The same for the same answers, whenever they came.
-    `data`: sha256 of the files read, by task. `settings`: of the generation, by task. `confined`: where programs were
-    run, `by` what means, and what these leave `open`."""
+    """The value of `loadstone` in results_*.json. Equal answers give equal values at any time.
+
+    format: version of this form.
+    model: name of the model.
+    tasks, groups, leaderboard: the results.
+    data: SHA-256 of the files read, by task.
+    settings: generation settings, by task.
+    confined: how generated programs were confined: `by` which means, and what these leave `open`.
+    """
 
     format: int = 1
     model: str
@@ -178,8 +238,12 @@ class Evaluation(Struct, frozen=True, kw_only=True):
 
 
 class EvalCost(Struct, frozen=True, kw_only=True):
-    """Tokens of all requests, those of failures and of retries too, as far as the server told. `untold`: requests of
-    which it told none. `cost`: in the currency of the prices; None where there are none."""
+    """Tokens of all requests, including failures and retries, as far as the server reported them.
+
+    input_tokens, output_tokens, cached_tokens: sums over the requests.
+    untold: requests whose tokens the server did not report.
+    cost: in the currency of the prices; None without prices.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0

@@ -1,4 +1,4 @@
-"""The numbers of a run: `Summary`, what its reports are made of, and the parts of it.
+"""The figures of a run: `Summary`, which reports are made from, and its parts.
 
 Plain frozen structs with a JSON form; times are seconds. `metrics/` computes them, `summary.json` holds them.
 """
@@ -12,11 +12,29 @@ from msgspec import Struct, field
 from loadstone.records import FORMAT
 
 Status = Literal["valid", "suspect", "invalid"]
+# Why a run ended: `ended` in run.json. A worker that cannot write its records has the error's text instead.
+EndReason = Literal["done", "duration", "stages", "interrupted", "errors", "saturated", "worker", "orphaned", "error"]
+# Ends by which a run was carried out as planned.
+COMPLETE: tuple[EndReason, ...] = ("done", "duration", "stages")
+# `ended_because` in run.json, for ends that have no special cause.
+END_REASONS: dict[str, str] = {
+    "done": "everything that was planned has been sent",
+    "duration": "the time given by --duration was over",
+    "stages": "the stages were over",
+    "interrupted": "interrupted by the operator",
+}
 
 
 class Metric(Struct, frozen=True):
-    """Distribution of one measured quantity: `n` samples, in `unit`. None: nothing was measured, or too few samples.
-    `refused`: why there is no interval, by the name of the figure."""
+    """Distribution of one measured quantity. None: nothing was measured, or there are too few samples.
+
+    unit: unit of the values.
+    n: number of samples.
+    mean, std, min, p1 ... max: of the samples; `p999` is the 99.9th percentile.
+    ci95: 95 % confidence intervals, by the name of the figure; None where there is none.
+    note: how the values were measured, if that is special.
+    refused: why there is no interval, by the name of the figure.
+    """
 
     unit: str
     n: int
@@ -39,10 +57,20 @@ class Metric(Struct, frozen=True):
 
 
 class Counts(Struct, frozen=True):
-    """Measured requests. completed = succeeded + failed; `empty` is part of failed; `stopped` and `cancelled` ones did
-    not complete. `abandoned`: later turns of conversations that were not sent, as a turn before had failed. `retried`:
-    attempts that failed and were made again (--retries), which are in no other count. `resent`: measured
-    requests that were sent again after a keep-alive race, which are in the other counts too."""
+    """Numbers of measured requests.
+
+    expected: requests that were planned; None if their number was open.
+    completed: those that succeeded or failed.
+    succeeded, failed: those with and without a complete response.
+    empty: failed requests whose response had no output.
+    stopped: requests that were in flight or waiting when the run ended.
+    warmup, cooldown: requests of these phases, which are not measured.
+    by_error: failed requests by kind of failure.
+    cancelled: requests that the client cancelled on purpose.
+    abandoned: later turns of conversations that were not sent, because an earlier turn failed.
+    retried: failed attempts that were retried (--retries); they are in no other count.
+    resent: requests that were resent after a keep-alive race; they are in the other counts too.
+    """
 
     expected: int | None
     completed: int
@@ -60,7 +88,14 @@ class Counts(Struct, frozen=True):
 
 
 class Window(Struct, frozen=True):
-    """A stretch of the run, in seconds since it began, and what was measured in it."""
+    """What was measured in one window of the run.
+
+    name: name of the window.
+    start, end: seconds since the run began.
+    requests: number of measured requests.
+    metrics: distributions by metric.
+    rates: rates by name, per second.
+    """
 
     name: str
     start: float
@@ -71,7 +106,14 @@ class Window(Struct, frozen=True):
 
 
 class Doubt(Struct, frozen=True):
-    """A reason not to trust a number: what was measured, against which limit, and what to do about it."""
+    """A reason not to trust a number.
+
+    what: name of the rule.
+    severity: how bad it is.
+    measured: what was measured.
+    limit: limit that it broke.
+    advice: what to do about it.
+    """
 
     what: str
     severity: Literal["suspect", "invalid"]
@@ -81,13 +123,20 @@ class Doubt(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
+    """Whether the run can be believed, and the reasons for doubt."""
+
     status: Status
     doubts: list[Doubt]
 
 
-class Stretch(Struct, frozen=True):
-    """A stretch of the run, in seconds since it began, by a server's own account. `metrics`: gauges as it showed them,
-    and times from its histograms; `counts`: what its counters grew by; `rates`: what follows from these."""
+class ServerWindow(Struct, frozen=True):
+    """What a server reported about one window of the run.
+
+    start, end: seconds since the run began.
+    metrics: values of its gauges, and times from its histograms.
+    counts: growth of its counters.
+    rates: rates and ratios of the counts.
+    """
 
     start: float
     end: float
@@ -97,20 +146,32 @@ class Stretch(Struct, frozen=True):
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """A page of metrics: whose it is (`kinds`), how often it was asked for, and how often in vain."""
+    """A page of metrics.
+
+    url: its address.
+    kinds: the servers whose metrics it has (`vLLM`, `DCGM` ...).
+    scrapes: how often it was requested.
+    missed: scrapes that failed.
+    whole, steady: what it reported in the whole run and in the steady window.
+    """
 
     url: str
     kinds: list[str]
     scrapes: int
     missed: int
-    whole: Stretch
-    steady: Stretch | None
+    whole: ServerWindow
+    steady: ServerWindow | None
 
 
-class Beside(Struct, frozen=True):
-    """The same quantity by the client and by the server, in seconds over the whole run: (client, server) for `mean` and
-    percentiles; `bounds` of the server's histogram between which a percentile lies, in words; `difference` of the
-    means; what it is made of, in a sentence."""
+class ClientServerMetric(Struct, frozen=True):
+    """One quantity measured by the client and by the server over the whole run, in seconds.
+
+    name: name of the metric.
+    points: (client, server), for `mean` and percentiles.
+    bounds: bucket bounds of the server's histogram that enclose each percentile, as text.
+    difference: client's mean minus server's mean.
+    explanation: what the difference consists of.
+    """
 
     name: str
     points: dict[str, tuple[float | None, float | None]]
@@ -119,9 +180,14 @@ class Beside(Struct, frozen=True):
     explanation: str
 
 
-class Tally(Struct, frozen=True):
-    """How many the client and the server counted from the first request sent to the end of the last, warm-up and all.
-    `client`: of requests that had output; `most`: with those that failed without. None where the client cannot know."""
+class ClientServerCount(Struct, frozen=True):
+    """What the client and the server counted from the first request sent to the end of the last, warm-up included.
+
+    name: name of the count.
+    client: count for requests that had output; None if the client cannot know it.
+    most: the same with requests that failed without output.
+    server: the server's count.
+    """
 
     name: str
     client: float | None
@@ -130,16 +196,22 @@ class Tally(Struct, frozen=True):
 
 
 class ServerSide(Struct, frozen=True):
-    """What the servers said of themselves; of several the sum stands beside the client's."""
+    """What the servers reported about themselves.
+
+    sources: each page of metrics.
+    beside: times of the client and of all servers together.
+    tallies: counts of the client and of all servers together.
+    remarks: sentences about what is unusual.
+    """
 
     sources: list[Source]
-    beside: list[Beside]
-    tallies: list[Tally]
+    beside: list[ClientServerMetric]
+    tallies: list[ClientServerCount]
     remarks: list[str]
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What summary.json holds. Times are seconds, shares 0 to 1."""
+    """The content of summary.json. Times are seconds, fractions 0 to 1. `reports/README.md` explains each field."""
 
     format: int = FORMAT
     run: dict[str, Any]

@@ -1,7 +1,7 @@
-"""The door for foreign text: what servers, models and plugins send, made fit to be written down and shown.
+"""Cleans the text of servers, models and plugins before it is written or shown.
 
-Nothing that comes through here can break a record, a message between processes, a report or a terminal. Answers keep
-every character that UTF-8 can carry; messages and labels are also bounded in length and free of control characters.
+Text that has passed through here cannot break a record, a message between processes, a report or a terminal. Responses
+keep every character that UTF-8 can encode. Messages and labels also have a maximum length and no control characters.
 """
 
 from __future__ import annotations
@@ -12,33 +12,34 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-MESSAGE = 1000
-"""Characters of a message, such as the words of an error, that are kept."""
-LABEL = 200
-"""Characters of a label, such as a finish reason, that are kept."""
-_LONE = re.compile("[\ud800-\udfff]")
-# Control characters other than tab and newline, marks that turn the direction of writing, what has no form in UTF-8.
+# Characters of a message, such as an error's, that are kept.
+MAX_MESSAGE = 1000
+# Characters of a label, such as a finish reason, that are kept.
+MAX_LABEL = 200
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Control characters other than tab and newline, marks that change the writing direction, and what UTF-8 cannot encode.
 _NOT_SHOWN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
+# In JSON text: an escaped surrogate pair (group 1), a lone escaped surrogate (group 2), or any other escape.
 _ESCAPE = re.compile(
     rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
 
 
-def utf8(value: str) -> str:
-    """Return the text as it came, except that each lone surrogate, which UTF-8 cannot carry, becomes U+FFFD."""
+def to_utf8(value: str) -> str:
+    """Return the text with U+FFFD for each lone surrogate, which UTF-8 cannot encode."""
     if value.isascii():
         return value
     try:
         value.encode()
     except UnicodeEncodeError:
-        return _LONE.sub("\ufffd", value)
+        return _SURROGATE.sub("\ufffd", value)
     return value
 
 
 def visible(value: str) -> str:
-    """Return the text for a terminal or a table: what would steer the terminal, or cannot be encoded, becomes U+FFFD.
+    """Return the text for a terminal or a table, with U+FFFD for control characters and what UTF-8 cannot encode.
 
     Tabs and newlines stay, and CRLF becomes a newline.
     """
@@ -47,31 +48,35 @@ def visible(value: str) -> str:
     return _NOT_SHOWN.sub("\ufffd", value.replace("\r\n", "\n"))
 
 
-def clean(value: object, limit: int = MESSAGE) -> str:
-    """Return foreign text as a message or label: `visible`, and of at most `limit` characters before a note of its
-    whole length. Never raises: an object whose `str()` fails is named by its type."""
+def clean(value: object, limit: int = MAX_MESSAGE) -> str:
+    """Return text from elsewhere as a message or label: `visible`, and cut after `limit` characters.
+
+    A text that is cut ends with its whole length. Never raises: an object whose `str()` fails becomes its type's name.
+    """
     try:
-        words = value if isinstance(value, str) else str(value)
-    except Exception:  # somebody else's __str__ may raise anything
-        words = type(value).__name__
-    if len(words) > limit:
-        words = f"{words[:limit]}… ({len(words):,} characters)"
-    return visible(words)
+        text = value if isinstance(value, str) else str(value)
+    except Exception:  # a third-party __str__ may raise anything
+        text = type(value).__name__
+    if len(text) > limit:
+        text = f"{text[:limit]}… ({len(text):,} characters)"
+    return visible(text)
 
 
-def whole(value: Any) -> Any:
-    """Return dicts and lists with `utf8` applied to every text in them, keys too."""
+def to_utf8_nested(value: Any) -> Any:
+    """Return dicts and lists with `to_utf8` applied to all text in them, including keys."""
     if isinstance(value, str):
-        return utf8(value)
+        return to_utf8(value)
     if isinstance(value, dict):
-        return {whole(key): whole(item) for key, item in value.items()}
-    return [whole(item) for item in value] if isinstance(value, list | tuple) else value
+        return {to_utf8_nested(key): to_utf8_nested(item) for key, item in value.items()}
+    return [to_utf8_nested(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def paired(data: bytes) -> bytes:
-    """Return JSON in which each escape of a lone surrogate (`\\ud800`) is one of U+FFFD instead. JSON's grammar allows
-    them, and servers that cut a text inside a character send them; strict decoders refuse them."""
-    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[2] else found[0], data)
+def replace_surrogate_escapes(data: bytes) -> bytes:
+    """Return JSON with an escape of U+FFFD for each escape of a lone surrogate (`\\ud800`).
+
+    JSON's grammar allows them, and servers that cut a text inside a character send them; strict decoders refuse them.
+    """
+    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[2] else match[0], data)
 
 
 def write_rows(columns: Sequence[str] | None, rows: Iterable[Iterable[object]]) -> str:

@@ -1,4 +1,4 @@
-"""Units and types that every room shares. Imports nothing heavy: `loadstone --help` waits for it."""
+"""Units and types that all modules share. It imports nothing heavy: `loadstone --help` waits for it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 # Times of records are whole nanoseconds; times of summaries and reports are seconds.
 NS_PER_S = 1_000_000_000
 S_PER_NS = 1e-9
-# One value a request, an event or a step. Strings, so that numpy is only loaded where arrays are made.
+# One value for each request, event or step. Strings, so that importing this module does not load numpy.
 Array: TypeAlias = "NDArray[np.float64]"
 Mask: TypeAlias = "NDArray[np.bool_]"

@@ -20,7 +20,7 @@ def data(event: bytes) -> bytes:
 
 def taught(event: bytes) -> EventTemplate:
     template = EventTemplate()
-    template.learn(data(event), Chat().event(data(event)))
+    template.learn(data(event), Chat().parse_event(data(event)))
     return template
 
 
@@ -75,14 +75,14 @@ def test_reasoning_and_then_an_answer_are_both_learnt() -> None:
     template = taught(chunk({"reasoning": " hmm"}))
     assert (template.text(chunk({"reasoning": " so"})), template.reasoning) == (" so", True)
     answer = data(token(" hello"))
-    template.learn(answer, Chat().event(answer))
+    template.learn(answer, Chat().parse_event(answer))
     assert (template.text(token(" world")), template.reasoning) == (" world", False)
 
 
 def read(stream: bytes, lessons: int, size: int) -> object:
     """`size`: bytes of a read."""
     reply = ResponseParser(Chat(), stream=True, keep_text=True)
-    reply._template._lessons = lessons
+    reply._template._learnable = lessons
     for place in range(0, len(stream), size):
         reply.feed(stream[place : place + size], place)
     failure = reply.finish()
@@ -109,8 +109,8 @@ def test_a_stream_reads_the_same_with_and_without(
 
 def test_each_of_several_events_in_a_read_takes_the_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
-    event = Chat.event
-    monkeypatch.setattr(Chat, "event", lambda self, data: decoded.append(data) or event(self, data))
+    event = Chat.parse_event
+    monkeypatch.setattr(Chat, "parse_event", lambda self, data: decoded.append(data) or event(self, data))
     reply = ResponseParser(Chat(), stream=True, keep_text=True)
     reply.feed(chunk() + token("a") + token("b") + token("c") + token("d", "stop"), 7)
     assert reply.finish() is None
@@ -123,5 +123,5 @@ def test_completions_have_templates_too() -> None:
         return json.dumps({"choices": [{"index": 0, "text": text, "finish_reason": None}]}).encode()
 
     template = EventTemplate()
-    template.learn(event(" os"), Completions().event(event(" os")))
+    template.learn(event(" os"), Completions().parse_event(event(" os")))
     assert template.text(b"data: " + event(" buf") + b"\n\n") == " buf"

@@ -22,7 +22,7 @@ SCORED = Logprobs(ECHO.tokens[:2], ECHO.values[:2], ECHO.best[:2], [0, 6], 2)
 def told(body: bytes, api: Any = Completions, kind: str = "application/json") -> tuple[Logprobs | None, Failure | None]:
     """What an answer tells, and how it failed."""
     reply = ResponseParser(api(), stream=True, keep_text=True)
-    reply.head(200, kind.encode())
+    reply.start(200, kind.encode())
     reply.feed(body, 5)
     failure = reply.finish()
     return reply.logprobs(), failure
@@ -123,7 +123,7 @@ def test_what_has_another_form_is_not_told_and_no_failure(odd: Any) -> None:
 
 def test_they_are_told_only_where_texts_are_kept() -> None:
     reply = ResponseParser(Completions(), stream=False)
-    reply.head(200, b"application/json")
+    reply.start(200, b"application/json")
     reply.feed(whole({"text": "abc", "logprobs": TEXTS}), 0)
     assert reply.finish() is None
     assert reply.logprobs() is None

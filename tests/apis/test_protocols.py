@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone import apis
-from loadstone.apis import API, Settings, sse
+from loadstone.apis import API, RequestSettings, sse
 from loadstone.apis.anthropic import Messages
 from loadstone.apis.embeddings import Embeddings, Rerank
 from loadstone.apis.ollama import Ollama
@@ -28,10 +28,9 @@ from loadstone.apis.sglang import Generate
 from loadstone.apis.template import TemplateAPI
 from loadstone.apis.tgi import TGI
 from loadstone.errors import UsageError
-from loadstone.plugins import find
+from loadstone.plugins import load_instance
 from loadstone.records import Prompt, Usage
 from support import servers as servers
-from support.paths import ROOT
 from support.servers import QUICK, Sim
 from support.streams import DONE, event
 
@@ -59,7 +58,7 @@ MAKERS: dict[str, Callable[[], API]] = {
 def test_every_built_in_protocol_is_tried_here() -> None:
     assert set(MAKERS) == set(apis.APIS)
     for name in set(apis.APIS) - {"template"}:
-        assert isinstance(find("loadstone.apis", name, apis.APIS, "--api"), MAKERS[name])  # type: ignore[arg-type]
+        assert isinstance(load_instance("loadstone.apis", name, apis.APIS, "--api"), MAKERS[name])  # type: ignore[arg-type]
 
 
 # bodies
@@ -91,7 +90,7 @@ LINK = Prompt(
     id="p", messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}]
 )
 PAIRS = Prompt(id="p", text="q", documents=["a", "b c"])
-EXACT: dict[str, Any] = {"output_len": 7, "match": True, "temperature": 0.5}
+EXACT: dict[str, Any] = {"output_len": 7, "exact_length": True, "temperature": 0.5}
 # Every parameter, in the reverse of the order in which bodies have them.
 ALL = {
     **{"n": 2, "logprobs": 4, "seed": 3, "stop": ["."], "min_tokens": 2, "repetition_penalty": 1.1},
@@ -115,7 +114,7 @@ BODIES: dict[str, tuple[str, Prompt, dict[str, Any], str]] = {
     "chat, match over what the row says": (
         "chat",
         Prompt(id="x", text="hi", output_len=7, body={"max_completion_tokens": 90, "max_tokens": 90}),
-        {"match": True, "stream": False},
+        {"exact_length": True, "stream": False},
         f'{{"model":"m","messages":[{{"role":"user","content":"hi"}}],"max_tokens":7,"stream":false,{LENGTH}}}',
     ),
     "chat, a row that does not stream": (
@@ -127,7 +126,7 @@ BODIES: dict[str, tuple[str, Prompt, dict[str, Any], str]] = {
     "chat, match leaves a grammar its end": (
         "chat",
         Prompt(id="x", text="hi", output_len=7, body={"response_format": {"type": "json_object"}}),
-        {"match": True, "stream": False},
+        {"exact_length": True, "stream": False},
         '{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":7,"stream":false,'
         '"response_format":{"type":"json_object"}}',
     ),
@@ -147,7 +146,7 @@ BODIES: dict[str, tuple[str, Prompt, dict[str, Any], str]] = {
     "completions, match without a length": (
         "completions",
         HI,
-        {"match": True, "stream": False},
+        {"exact_length": True, "stream": False},
         '{"model":"m","prompt":"hi","stream":false}',
     ),
     "responses": (
@@ -259,7 +258,7 @@ BODIES: dict[str, tuple[str, Prompt, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("name", "prompt", "given", "body"), BODIES.values(), ids=BODIES)
 def test_bodies(name: str, prompt: Prompt, given: dict[str, Any], body: str) -> None:
-    made = MAKERS[name]().body(prompt, Settings(**{"model": "m", **given}))
+    made = MAKERS[name]().build_body(prompt, RequestSettings(**{"model": "m", **given}))
     assert msgspec.json.encode(made).decode() == body
 
 
@@ -271,7 +270,7 @@ REFUSED: dict[str, tuple[str, Prompt, dict[str, Any], str]] = {
     "unknown sampling": ("chat", HI, {"sampling": {"beam": 2}}, "--api chat knows no beam"),
     "sampling of others": ("messages", HI, {"sampling": {"seed": 2}}, "--api messages knows no seed"),
     "sampling of vectors": ("embeddings", HI, {"sampling": {"seed": 2}}, "--api embeddings knows no seed"),
-    "match": ("messages", HI, {"match": True}, "leave out --match-output-length"),
+    "match": ("messages", HI, {"exact_length": True}, "leave out --match-output-length"),
     "ignore eos": ("ollama", HI, {"ignore_eos": True}, "leave out --ignore-eos"),
     "no documents": ("rerank", HI, {}, "--api rerank needs documents, and p has none"),
     "a link": ("ollama", LINK, {}, "--api ollama takes images as data, not as links"),
@@ -282,7 +281,7 @@ REFUSED: dict[str, tuple[str, Prompt, dict[str, Any], str]] = {
 @pytest.mark.parametrize(("name", "prompt", "given", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_what_a_protocol_cannot_say_is_refused(name: str, prompt: Prompt, given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError) as caught:
-        MAKERS[name]().body(prompt, Settings(**{"model": "m", **given}))
+        MAKERS[name]().build_body(prompt, RequestSettings(**{"model": "m", **given}))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -519,7 +518,7 @@ STREAMS: dict[str, tuple[Callable[[], API], bytes, dict[str, Any]]] = {
 def read(api: API, stream: bytes, cuts: list[int] | None = None) -> tuple[dict[str, Any], ResponseParser]:
     """What a stream comes to, and the reply it was read by."""
     reply = ResponseParser(api, stream=True, keep_text=True)
-    reply.head(200, b"application/x-ndjson" if isinstance(api, Ollama) else b"text/event-stream")
+    reply.start(200, b"application/x-ndjson" if isinstance(api, Ollama) else b"text/event-stream")
     for begin, end in itertools.pairwise([0, *(cuts or []), len(stream)]):
         reply.feed(stream[begin:end], 5)
     reply.finish()
@@ -531,7 +530,7 @@ def read(api: API, stream: bytes, cuts: list[int] | None = None) -> tuple[dict[s
         "finish": reply.finish_reason,
         "usage": msgspec.to_builtins(reply.usage),
         "reasoning": first.reasoning if first else None,
-        "tools": reply.tools(),
+        "tools": reply.tool_calls(),
         "tokens": pieces.tokens if pieces else None,
     }, reply
 
@@ -637,7 +636,7 @@ def test_how_streams_fail(name: str, stream: bytes, kind: str, words: str) -> No
 
 def whole(api: API, body: Any) -> ResponseParser:
     reply = ResponseParser(api, stream=False, keep_text=True)
-    reply.head(200, b"application/json")
+    reply.start(200, b"application/json")
     reply.feed(body if isinstance(body, bytes) else json.dumps(body).encode(), 3)
     reply.finish()
     return reply
@@ -717,8 +716,8 @@ def test_tools_in_one_piece() -> None:
     items = [{"type": "function_call", "call_id": "call_1", "name": "look", "arguments": '{"a":1}'}]
     blocks = [{"type": "tool_use", "id": "call_1", "name": "look", "input": {"a": 1}}]
     wanted = [{**JOINED, "index": 0}]
-    assert whole(Responses(), {"status": "completed", "output": items}).tools() == wanted
-    assert whole(Messages(), {"content": blocks, "stop_reason": "tool_use"}).tools() == wanted
+    assert whole(Responses(), {"status": "completed", "output": items}).tool_calls() == wanted
+    assert whole(Messages(), {"content": blocks, "stop_reason": "tool_use"}).tool_calls() == wanted
 
 
 WHOLE_FAILURES = {
@@ -801,14 +800,14 @@ def test_lines_are_the_same_however_they_are_cut(lines: list[bytes], rest: bytes
         one for begin, end in itertools.pairwise([0, *cuts, len(stream)]) for one in splitter.feed(stream[begin:end])
     ]
     assert got == [one.strip() for one in lines if one.strip()]
-    assert (splitter.rest, splitter.clean) == (rest, not rest)
+    assert (splitter.remainder, splitter.at_boundary) == (rest, not rest)
 
 
 # a template
 
 
 def body(template: str, prompt: Prompt = HI) -> Any:
-    return TemplateAPI(template, "x").body(prompt, Settings(model="m"))
+    return TemplateAPI(template, "x").build_body(prompt, RequestSettings(model="m"))
 
 
 HARD = Prompt(id="p", text='a "quoted"\n%m %p \\ line')
@@ -877,7 +876,7 @@ def exchange(url: str, path: str, api: API, body: dict[str, Any], stream: bool) 
         answer = connection.getresponse()
         kind = answer.headers.get("content-type", "")
         reply = ResponseParser(api, stream=stream and api.streams, keep_text=True)
-        reply.head(answer.status, kind.encode())
+        reply.start(answer.status, kind.encode())
         while data := answer.read1(65536):
             reply.feed(data, 1)
         reply.finish()
@@ -902,8 +901,8 @@ ROUNDS: dict[str, tuple[str, str | None]] = {
 @pytest.mark.parametrize("name", ROUNDS)
 def test_a_round_with_the_simulated_server(name: str, stream: bool) -> None:
     api, (finish, kind) = MAKERS[name](), ROUNDS[name]
-    path = api.path if stream else api.path_whole or api.path
-    asked = api.body(Prompt(id="p", text=FOUR), Settings(model="sim", stream=stream, output_len=6))
+    path = api.path if stream else api.path_unstreamed or api.path
+    asked = api.build_body(Prompt(id="p", text=FOUR), RequestSettings(model="sim", stream=stream, output_len=6))
     with Sim() as sim:
         reply, told = exchange(sim.url, path, api, asked, stream)
         (row,) = sim.truth
@@ -927,7 +926,7 @@ def test_a_round_with_the_simulated_server(name: str, stream: bool) -> None:
 def test_vectors_and_scores_from_the_simulated_server(name: str, path: str) -> None:
     api = MAKERS[name]()
     with Sim() as sim:
-        reply, _ = exchange(sim.url, path, api, api.body(PAIRS, Settings(model="sim")), True)
+        reply, _ = exchange(sim.url, path, api, api.build_body(PAIRS, RequestSettings(model="sim")), True)
         (row,) = sim.truth
     assert (reply.failure, reply.streamed) == (None, False)
     assert reply.usage == Usage(3 if name == "embeddings" else 5)
@@ -944,7 +943,7 @@ REFUSALS = {
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_refusal_is_worded_as_the_protocol_does(name: str) -> None:
     api, (wanted, status) = MAKERS[name](), REFUSALS[name]
-    asked = api.body(HI, Settings(model="none"))
+    asked = api.build_body(HI, RequestSettings(model="none"))
     with Sim() as sim:
         reply, _ = exchange(sim.url, api.path, api, asked, True)
     assert reply.failure is not None
@@ -970,8 +969,8 @@ FAULTS = {
 def test_faults_in_every_protocol(name: str, fault: str, stream: bool) -> None:
     api = MAKERS[name]()
     streamed = stream and api.streams
-    path = api.path if streamed else api.path_whole or api.path
-    asked = api.body(PAIRS, Settings(model="sim", stream=stream, output_len=6))
+    path = api.path if streamed else api.path_unstreamed or api.path
+    asked = api.build_body(PAIRS, RequestSettings(model="sim", stream=stream, output_len=6))
     with Sim(f"{fault}@0") as sim:
         reply, _ = exchange(sim.url, path, api, asked, stream)
     assert reply.failure is not None
@@ -1012,25 +1011,8 @@ def test_a_run_by_name(name: str, capsys: pytest.CaptureFixture[str], tmp_path: 
 # one's own
 
 
-def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    document = (ROOT / "docs" / "own-api.md").read_text("utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
-    (tmp_path / "own.py").write_text(code, "utf-8")
-    (name,) = set(re.findall(r"--api own\.py:(\w+)", document))
-    with Sim() as sim:
-        for stream in ([], ["--no-stream"]):
-            folder = tmp_path / f"run{len(stream)}"
-            flags = ["--url", sim.url, "--api", f"{tmp_path / 'own.py'}:{name}", "-n", 4, "--output-len", 5, *stream]
-            done = servers.loadstone(capsys, "run", *flags, "-o", folder)
-            assert done.status == 0, done.err
-            rows = servers.records(folder)
-            assert [(row.error, row.usage) for row in rows] == [(None, Usage(row.usage.prompt, 5)) for row in rows
-                                                                if row.usage]  # fmt: skip
-            assert {row.streamed for row in rows} == {not stream}
-
-
 @pytest.mark.parametrize("part", [object(), "text", dict, ResponseParser])
 def test_what_is_no_api_is_refused(part: object) -> None:
     with pytest.raises(UsageError, match=r"--api x\.py:X is .* make it a subclass of loadstone\.apis\.API"):
-        apis.checked(part, "x.py:X")
-    assert isinstance(apis.checked(Chat(), "chat"), Chat)
+        apis.check_api(part, "x.py:X")
+    assert isinstance(apis.check_api(Chat(), "chat"), Chat)

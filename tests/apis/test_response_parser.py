@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loadstone.apis import Event
 from loadstone.apis.openai import Chat, Completions
-from loadstone.apis.response_parser import ResponseParser, complaint
+from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.records import Failure, Usage
 from support.captures import CAPTURES, needs_captures, parts
 from support.paths import TESTS
@@ -29,7 +29,7 @@ def read(
     """What a stream comes to, cut as told, as plain data; times are left out, all bytes have one stamp."""
     streamed = kind != "application/json"
     reply = ResponseParser(api(), stream=True, keep_text=True)
-    reply.head(status, kind.encode() or b"text/event-stream")
+    reply.start(status, kind.encode() or b"text/event-stream")
     places = [0, *(cuts or []), len(stream)]
     for begin, end in itertools.pairwise(places):
         reply.feed(stream[begin:end], 5)
@@ -40,7 +40,7 @@ def read(
         "chars": pieces.chars if pieces else None,
         "tokens": pieces.tokens if pieces else None,
         "choices": reply.choices(),
-        "tools": reply.tools(),
+        "tools": reply.tool_calls(),
         "finish": reply.finish_reason,
         "usage": reply.usage,
         "error": failure,
@@ -89,7 +89,7 @@ def test_captures_cut_at_random(data: st.DataObject) -> None:
 
 def error(stream: bytes) -> Failure | None:
     reply = ResponseParser(Chat(), stream=True)
-    reply.head(200, b"text/event-stream")
+    reply.start(200, b"text/event-stream")
     reply.feed(stream, 1)
     return reply.finish()
 
@@ -165,7 +165,7 @@ def test_trailing_usage_on_an_empty_delta_is_not_output() -> None:
 
 def test_times_are_those_of_the_reads() -> None:
     reply = ResponseParser(Chat(), stream=True)
-    reply.head(200, b"text/event-stream")
+    reply.start(200, b"text/event-stream")
     thought = chunk({"reasoning": "hm"})
     for at, data in ((10, chunk()), (20, thought), (35, token("a") + token("b")), (50, token("c", "stop")), (60, DONE)):
         reply.feed(data, at)
@@ -213,7 +213,7 @@ def test_tool_calls_are_joined() -> None:
 
 def whole(body: bytes, api: Any = Chat, status: int = 200) -> ResponseParser:
     reply = ResponseParser(api(), stream=False, keep_text=True)
-    reply.head(status, b"application/json")
+    reply.start(status, b"application/json")
     reply.feed(body[:10], 3)
     reply.feed(body[10:], 4)
     reply.finish()
@@ -253,7 +253,7 @@ def test_an_answer_in_one_piece_that_is_none(body: bytes, kind: str) -> None:
 def test_a_streamed_request_answered_with_json_is_read_as_a_whole() -> None:
     body = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
     reply = ResponseParser(Chat(), stream=True, keep_text=True)
-    reply.head(200, b"application/json; charset=utf-8")
+    reply.start(200, b"application/json; charset=utf-8")
     reply.feed(body, 3)
     assert reply.finish() is None
     assert not reply.streamed
@@ -274,7 +274,7 @@ COMPLAINTS = [
 
 @pytest.mark.parametrize(("body", "text"), COMPLAINTS)
 def test_complaints(body: bytes, text: str) -> None:
-    assert complaint(body) == text
+    assert error_body_message(body) == text
 
 
 def test_a_status_is_a_failure_with_the_servers_words() -> None:
@@ -313,10 +313,10 @@ def test_deep_nesting_is_a_protocol_failure() -> None:
 
 def test_a_mistake_in_an_own_class_is_not_the_servers() -> None:
     class Broken(Chat):
-        def event(self, data: bytes) -> Event:
+        def parse_event(self, data: bytes) -> Event:
             raise KeyError("oops")
 
     reply = ResponseParser(Broken(), stream=True)
-    reply.head(200, b"text/event-stream")
+    reply.start(200, b"text/event-stream")
     reply.feed(token("a"), 1)
-    assert reply.finish() == Failure("protocol", "Broken.event: KeyError: 'oops'")
+    assert reply.finish() == Failure("protocol", "Broken.parse_event: KeyError: 'oops'")

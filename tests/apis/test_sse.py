@@ -71,7 +71,7 @@ def test_an_event_is_given_when_its_blank_line_ends() -> None:
 def test_rest_is_what_is_not_complete(stream: bytes, rest: bytes) -> None:
     splitter = ServerSentEvents()
     splitter.feed(stream)
-    assert splitter.rest == rest
+    assert splitter.remainder == rest
 
 
 def test_long_event_in_small_pieces() -> None:

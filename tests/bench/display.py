@@ -18,8 +18,8 @@ from pathlib import Path
 
 import msgspec
 
-from loadstone.engine.progress_digest import Digest, bins
-from loadstone.engine.worker import BEAT
+from loadstone.engine.progress_digest import ProgressDigest, count_bins
+from loadstone.engine.worker import PROGRESS_INTERVAL
 from loadstone.live import lines
 from loadstone.live import terminal as screen
 from loadstone.live.display import REFRESH
@@ -34,8 +34,8 @@ MOST, STEPS, REQUESTS = 0.004, 1500, 20
 def cost(workers: int, width: int) -> tuple[float, float]:
     """Shares of a core that refreshes and pulses take while `workers` processes tell of their requests."""
     run, records, rng = example.run(), example.records(), random.Random(1)
-    progress, digest = RunProgress(example.plan(), None, run), Digest(run["config"]["goodput"])
-    lags = bins([rng.expovariate(1 / 2e5) for _ in range(15)])
+    progress, digest = RunProgress(example.plan(), None, run), ProgressDigest(run["config"]["goodput"])
+    lags = count_bins([rng.expovariate(1 / 2e5) for _ in range(15)])
     reader, writer = os.openpty()
     threading.Thread(target=_drain, args=(reader,), daemon=True).start()
     drawn, adding, drawing, looks = screen.TerminalScreen(os.fdopen(writer, "w")), 0.0, 0.0, 0
@@ -43,19 +43,26 @@ def cost(workers: int, width: int) -> tuple[float, float]:
         for worker in range(workers):
             for record in rng.choices(records, k=REQUESTS):
                 digest.add(record)
-            told = digest.pulse(worker, round(step * BEAT * 1e9))
+            told = digest.progress(worker, round(step * PROGRESS_INTERVAL * 1e9))
             told = msgspec.structs.replace(
-                told, finished=step * REQUESTS, failed=step, in_flight=16, lags=lags, sends=lags, cpu=0.9, waited=0.1
+                told,
+                finished=step * REQUESTS,
+                failed=step,
+                in_flight=16,
+                loop_lags=lags,
+                send_lags=lags,
+                cpu=0.9,
+                core_wait=0.1,
             )
             began = time.thread_time()
             progress.add(told)
             adding += time.thread_time() - began
-        if step * BEAT // REFRESH > looks:
+        if step * PROGRESS_INTERVAL // REFRESH > looks:
             looks += 1
             began = time.thread_time()
             drawn.draw(lines.panel(progress.figures(), width))
             drawing += time.thread_time() - began
-    return drawing / (STEPS * BEAT), adding / (STEPS * BEAT)
+    return drawing / (STEPS * PROGRESS_INTERVAL), adding / (STEPS * PROGRESS_INTERVAL)
 
 
 def _drain(terminal: int) -> None:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from loadstone.evals.scoring import sandbox
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import code
 from loadstone.tasks import humaneval
 
@@ -32,7 +32,7 @@ def main() -> int:
     path = Path(sys.argv[1]) if sys.argv[1:] else FILE
     docs = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
     items = [
-        Sample(task="humaneval", doc_id=n, doc=doc, target=humaneval.target(doc), ask=Asked(query=doc["prompt"]))
+        Sample(task="humaneval", doc_id=n, doc=doc, target=humaneval.target(doc), ask=Question(query=doc["prompt"]))
         for n, doc in enumerate(docs)
     ]
     print(f"{len(items)} items; {sandbox.containment()}")

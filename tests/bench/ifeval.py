@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import ifeval
 from loadstone.scorers.ifeval import counting
 from loadstone.scorers.ifeval.checks import CHECKS
@@ -112,7 +112,7 @@ def main() -> int:
                 doc = {"key": 0, "instruction_id_list": [name], "prompt": "", "kwargs": [given]}
                 theirs = utils.process_results(doc, [form])
                 ours = ifeval.score_ifeval(
-                    form, Sample(task="ifeval", doc_id=0, doc=doc, target="", ask=Asked(query=""))
+                    form, Sample(task="ifeval", doc_id=0, doc=doc, target="", ask=Question(query=""))
                 )
                 total[name] += 1
                 follows[name] += bool(theirs["prompt_level_strict_acc"])

@@ -76,7 +76,7 @@ metadata: {version: 1.0}
 OWN = """from loadstone.tasks.spec import Benchmark, Data, Likelihood, Task
 
 BENCHMARK = Benchmark(name="mixed", tasks=(Task(
-    name="mixed", title="Mixed", version=1.0, source="tests/bench", delimiter="",
+    name="mixed", title="Mixed", version=1.0, source="tests/bench", target_delimiter="",
     data=Data(path="mixed", files=("mixed.jsonl",)), query=lambda doc: doc["context"],
     target=lambda doc: doc["choices"][doc["answer"]], choices=lambda doc: doc["choices"],
     gold=lambda doc: [doc["answer"]], likelihood=Likelihood(template="mixed"), default="loglikelihood",

@@ -119,7 +119,7 @@ def load(data: Path, root: Path) -> None:
     curves = [in_flight(folder) for folder in (one, other)]
     apart = float(np.abs(curves[0] - curves[1]).mean())
     for name, folder, curve in (("eval", one, curves[0]), ("run ", other, curves[1])):
-        summary = results.read(folder)
+        summary = results.read_summary(folder)
         status = summary.verdict.status if summary.verdict else None
         print(f"{name}: {summary.duration:.2f} s, {summary.rates['qps']:.1f} a second, in flight {curve.mean():.2f} on "
               f"average and {curve.max():.0f} at most, ttft p50 {1e3 * (summary.metrics['ttft'].p50 or 0):.2f} ms, "

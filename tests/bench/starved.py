@@ -197,7 +197,7 @@ def _head() -> None:
 
 
 def _show(scenario: Scenario, folder: Path, true: dict[tuple[str, str], float]) -> str:
-    summary = results.read(folder)
+    summary = results.read_summary(folder)
     cells = [(summary.client.get(name) or 0.0) * scale for name, scale in CLIENT_FIGURES.items()]
     for name, point in FIGURES:
         shown = getattr(summary.metrics[name], point)

@@ -22,7 +22,7 @@ FALSE = {"independent": 0.005, "AR(1)": 0.01, "bursts": 0.08, "lognormal": 0.005
 
 
 def doubted(values: Array) -> bool:
-    found = warmup.find(values)
+    found = warmup.find_warmup(values)
     return found is not None and abs(found.shift) > WARMUP
 
 

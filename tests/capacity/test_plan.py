@@ -90,7 +90,7 @@ def test_nothing_too_much_leaves_the_best_case_open() -> None:
         fleet.make_plan([offer], terms(Demand(rate=60)))
         .stacks[0]
         .remarks[0]
-        .startswith("no load was surely too much, and of 30/s it cannot be told: the capacity is at least 20/s")
+        .startswith("no load was certainly too much, and 30/s is undecided: the capacity is at least 20/s")
     )
 
 
@@ -184,7 +184,7 @@ def test_points_the_plan_rests_on_are_told_when_suspect() -> None:
         curve(at(10, 0.02, status="suspect", doubt="drift"), at(20, 0.05), at(25, 0.2, doubt="error rate"))
     )
     assert fleet.make_plan([offer], terms(Demand(rate=1))).stacks[0].remarks == [
-        "points that the plan rests on are suspect: rate-10 (drift)"
+        "points that the plan is based on are suspect: rate-10 (drift)"
     ]
 
 
@@ -221,20 +221,20 @@ def test_the_answer_comes_first(three: Plan) -> None:
         "400 requests/s (peak 800 requests/s) take 16 replicas (1 of them spare) of H100, "
     )
     assert "the cheapest, 46,720 EUR a month." in page.lead.text
-    assert "A replica carries 60 requests/s within the objectives, and not 80 (ttft.p95 200 ms" in page.lead.text
+    assert "A replica serves 60 requests/s within the objectives, and not 80 (ttft.p95 200 ms" in page.lead.text
     assert page.lead.tone == "good"
 
 
 def test_a_stack_that_cannot_has_dashes_and_a_reason(three: Plan) -> None:
     row = next(row for row in cells(three, "Replicas") if row[1] == "L4")
     assert row[2:-1] == ["-"] * 8
-    assert row[-1].startswith("even at the least load, 10/s: ttft.p95 200 ms")
+    assert row[-1].startswith("even at the lowest load, 10/s: ttft.p95 200 ms")
     assert [row[1] for row in cells(three, "Replicas")][:3] == ["A100 <b>", "H100 (cheapest)", "L4"]
 
 
 def test_one_stack_has_no_column_for_it() -> None:
     plan = fleet.make_plan([stack()], terms(Demand(rate=60)))
-    assert cells(plan, "Replicas") == [["60 requests/s", "3", "3", "60", "20", "100%", "misses", "measured"]]
+    assert cells(plan, "Replicas") == [["60 requests/s", "3", "3", "60", "20", "100%", "missed", "measured"]]
     assert not [section for section in view.page(plan).sections if section.title in ("Costs", "Growth")]
 
 
@@ -242,7 +242,7 @@ def test_a_plan_that_nobody_can_carry_says_so() -> None:
     plan = fleet.make_plan([PricedStack(curve(at(10, 0.2), at(20, 0.5)))], terms(Demand(rate=40)))
     page = view.page(plan)
     assert page.lead.tone == "bad"
-    assert page.lead.text.startswith("No stack meets the objectives: s: even at the least load")
+    assert page.lead.text.startswith("No stack meets the objectives: s: even at the lowest load")
     assert capacity_csv.render(plan).count("\n") == 2
 
 
@@ -267,7 +267,7 @@ def test_forms(three: Plan) -> None:
     page = view.page(three)
     assert "A100 &lt;b&gt;" in markdown.draw(page)
     assert "A100 <b>" not in html.draw(page).replace("\\u003c", "&lt;")
-    assert "46,720 EUR" in terminal.written(page)
+    assert "46,720 EUR" in terminal.render_page(page)
 
 
 def test_rows_for_a_spreadsheet(three: Plan) -> None:
@@ -278,7 +278,7 @@ def test_rows_for_a_spreadsheet(three: Plan) -> None:
     assert float(here["ttft.p95"]) == pytest.approx(0.02 + 0.03 * (800 / 16 - 30) / 30)
     nowhere = next(row for row in rows if row["stack"] == "L4")
     assert (nowhere["replicas"], nowhere["rate"]) == ("", "40")
-    assert nowhere["limits"].startswith("even at the least load")
+    assert nowhere["limits"].startswith("even at the lowest load")
 
 
 def test_json_can_be_read_back(three: Plan) -> None:

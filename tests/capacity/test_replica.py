@@ -119,18 +119,20 @@ def test_nothing_is_said_beyond_the_highest_load() -> None:
 def test_no_load_that_meets_has_a_reason() -> None:
     found = find_capacity(curve(at(10, 0.2), at(20, 0.5)), SLO)
     assert (found.low, found.high) == (None, 10)
-    assert found.reason == "even at the least load, 10/s: ttft.p95 200 ms (199 ms to 201 ms) of 100 ms"
+    assert found.reason == "even at the lowest load, 10/s: ttft.p95 200 ms (199 ms to 201 ms) of 100 ms"
 
 
 def test_too_few_requests_are_a_reason_of_their_own() -> None:
     found = find_capacity(curve(at(10, 0.02, half=None), at(20, 0.03, half=None)), SLO)
     assert (found.low, found.high) == (None, None)
-    assert found.reason.startswith("nothing is surely met, even at the least load, 10/s: ttft.p95 20 ms of 100 ms, not")
-    assert found.reason.endswith("ask for more requests a point")
+    assert found.reason.startswith(
+        "no load is certainly met, even at the lowest load, 10/s: ttft.p95 20 ms of 100 ms, undecided"
+    )
+    assert found.reason.endswith("measure more requests a point")
     never = with_errors(parse("tpot.p99<1s"))
     found = find_capacity(build_curves(sweep(at(1, 0.1), at(2, 0.1)), "s", never)[0], never)
-    assert "tpot.p99 not known from 1,000 requests" in found.reason
-    assert found.reason.endswith("or for a lower percentile")
+    assert "tpot.p99 unknown after 1,000 requests" in found.reason
+    assert found.reason.endswith("or choose a lower percentile")
 
 
 def test_a_server_that_refuses_requests_does_not_carry_them() -> None:

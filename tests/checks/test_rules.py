@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.checks.resources import too_many
+from loadstone.checks.resources import open_files_advice
 from loadstone.checks.rules import examine, judge
 from loadstone.report import run_tables
 from loadstone.summary import Counts, Doubt, Metric, Summary, Window
@@ -352,7 +352,7 @@ def test_what_ran_out_is_told_from_the_words_of_the_transport(number: int, what:
 def test_streams_that_do_not_fit_the_limit_of_open_files(
     streams: int, limit: int | None, workers: int, says: str | None
 ) -> None:
-    found = too_many(streams, limit, workers)
+    found = open_files_advice(streams, limit, workers)
     assert found is None if says is None else says in (found or "")
 
 
@@ -361,7 +361,7 @@ def test_the_innocent_are_shown_with_their_evidence() -> None:
     status, doubt, blank, head, *rows = run_tables.check_text(found).splitlines()
     assert (status, blank) == ("invalid", "")
     assert doubt.startswith("invalid: client CPU: 97% (limit 80%): ")
-    assert re.split("  +", head) == ["in order", "measured", "limit"]
+    assert re.split("  +", head) == ["passed", "measured", "limit"]
     shown = [re.split("  +", row) for row in rows]
     assert ["wait for a core", "1%", "5%"] in shown
     assert ["share of this machine's ceiling", "31%", "80%"] in shown
@@ -373,7 +373,7 @@ def raised() -> set[str]:
     names = set()
     for file in ("rules", "client_lag", "resources"):
         for node in ast.walk(ast.parse((ROOT / f"perf/loadstone/checks/{file}.py").read_text("utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "against", "_worst"):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "check_limit", "_worst"):
                 first = node.args[0]
                 if isinstance(first, ast.Constant):
                     names.add(str(first.value))
@@ -398,7 +398,7 @@ def test_each_doubt_has_a_heading_in_the_docs_and_each_heading_is_a_doubt() -> N
             {"counts": counts(0, 1), "failures": [("server", "no\x1b[2Jway\n" * 50, 1)]},
             "1 ended with server: " + ("no [2Jway " * 50)[:157] + "...",
         ),
-        ({"counts": CANCELLED}, "each was taken back: give a lower --cancel-share or a later --cancel-after"),
+        ({"counts": CANCELLED}, "each was cancelled: give a lower --cancel-share or a later --cancel-after"),
         ({"counts": counts(0, 0)}, "none was sent and ended in time: give a longer --duration"),
         (
             {"run": RUN | {"ended": "errors"}, "failures": [("status", "HTTP 500", 9)]},

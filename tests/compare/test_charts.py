@@ -40,7 +40,7 @@ def test_only_changes_far_from_most_leave_the_chart(changes: list[float], ends: 
 
 @pytest.mark.parametrize(("p", "told"), [(None, "-"), (0.0, "below 0.001"), (0.0004, "below 0.001"), (0.0006, "0.001")])
 def test_no_chance_is_nothing(p: float | None, told: str) -> None:
-    assert comparison.chance(p) == told
+    assert comparison.p_value(p) == told
 
 
 def test_small_runs_have_no_lines_of_p99() -> None:
@@ -66,7 +66,7 @@ def test_a_few_tiny_gaps_do_not_stretch_an_axis() -> None:
     [chart] = run_charts.distributions(summary, traced)
     assert chart.x.log
     assert 0.005 < (chart.x.low or 0.0) < 0.02
-    assert "what is below 0.01 ms is left of the chart" in chart.note
+    assert "values below 0.01 ms are left of the chart" in chart.note
     [usual] = run_charts.distributions(summary, replace(traced, curves={"gap": replace(curve, values=values + 0.001)}))
     assert "left of the chart" not in usual.note
 

@@ -9,60 +9,45 @@ import pytest
 
 from loadstone.compare import difference
 from loadstone.compare.difference import Estimate
-from loadstone.stats import blocks, distributions
+from loadstone.stats import blocks
 from loadstone.units import Array
 from support.time_series import ar1
-
-T = [(0.975, 1, 12.7062), (0.975, 2, 4.30265), (0.975, 10, 2.22814), (0.995, 30, 2.75), (0.9, 1e7, 1.28155)]
-
-
-@pytest.mark.parametrize(("share", "freedom", "value"), T)
-def test_student(share: float, freedom: float, value: float) -> None:
-    assert distributions.quantile(share, freedom) == pytest.approx(value, rel=1e-4)
-    assert distributions.cdf(distributions.quantile(share, freedom), freedom) == pytest.approx(share, abs=1e-9)
-
-
-def test_student_is_symmetrical_and_ends_at_certainty() -> None:
-    assert distributions.cdf(0.0, 3) == 0.5
-    assert distributions.cdf(-1.7, 3) == pytest.approx(1 - distributions.cdf(1.7, 3))
-    assert distributions.both_tails(0.0, 5) == 1.0
-    assert distributions.both_tails(math.inf, 5) == 0.0
-    assert 0 < distributions.both_tails(40.0, 30) < 1e-20
 
 
 @pytest.mark.parametrize("rho", [0.5, 0.9])
 def test_blocks_grow_with_correlation(rho: float) -> None:
     independent, alike = (
-        np.mean([blocks.length(series) for series in ar1(np.random.default_rng(1), each, 20)]) for each in (0.0, rho)
+        np.mean([blocks.block_length(series) for series in ar1(np.random.default_rng(1), each, 20)])
+        for each in (0.0, rho)
     )
     assert alike > 2 * independent
 
 
 def test_blocks_of_what_says_nothing() -> None:
-    assert blocks.length(np.ones(50)) == 1.0
-    assert blocks.length(np.array([1.0, 2.0, 3.0])) == 1.0
-    assert blocks.memory([np.array([1.0])]) == 1.0
-    assert blocks.spread(np.full(40, 3.0)).variance == 0.0
+    assert blocks.block_length(np.ones(50)) == 1.0
+    assert blocks.block_length(np.array([1.0, 2.0, 3.0])) == 1.0
+    assert blocks.longest_block([np.array([1.0])]) == 1.0
+    assert blocks.block_variance(np.full(40, 3.0)).variance == 0.0
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
 def test_spread_is_the_variance_of_the_mean(rho: float) -> None:
     series = ar1(np.random.default_rng(2), rho, 60, 1500)
-    found = float(np.mean([blocks.spread(values).variance for values in series]))
+    found = float(np.mean([blocks.block_variance(values).variance for values in series]))
     true = (1 + rho) / (1 - rho) / 1500
     assert 0.8 * true < found < 1.6 * true
 
 
 def test_without_floor_neighbours_may_make_up_for_each_other() -> None:
     even = np.tile([4.0, 6.0], 100)
-    assert blocks.spread(even, floor=False).variance < 0.1 * blocks.spread(even).variance
+    assert blocks.block_variance(even, floor=False).variance < 0.1 * blocks.block_variance(even).variance
 
 
 def test_longer_blocks_where_asked_for() -> None:
     values = np.random.default_rng(3).normal(size=400)
-    assert blocks.spread(values, least=60).block == 60
-    assert blocks.spread(values, least=300).block == 100
-    assert blocks.spread(values, least=60).freedom < 10
+    assert blocks.block_variance(values, least=60).block == 60
+    assert blocks.block_variance(values, least=300).block == 100
+    assert blocks.block_variance(values, least=60).freedom < 10
 
 
 def independent(seed: int, scale: float = 1.0, count: int = 600) -> Array:

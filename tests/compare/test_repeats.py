@@ -57,7 +57,7 @@ def test_by_hand() -> None:
     assert (figure.name, figure.unit, figure.values) == ("ttft.mean", "s", [0.1, 0.2, 0.3])
     assert (figure.mean, figure.between) == pytest.approx((0.2, 0.1))
     assert figure.within == pytest.approx(0.1, rel=1e-3)
-    half = 4.303 * 0.1 / math.sqrt(3)
+    half = 4.302652730 * 0.1 / math.sqrt(3)
     assert figure.ci95 == pytest.approx((0.2 - half, 0.2 + half))
     assert figure.remark is None
 
@@ -88,7 +88,7 @@ def test_a_run_that_is_not_whole_is_shown_but_does_not_count(bad: Summary) -> No
     found = repeats.table({**of([0.1, 0.2], 0.02), "3": bad})
     assert [once.counts for once in found.runs] == [True, True, False]
     assert found.figures[0].values == [0.1, 0.2]
-    text = terminal.written(page(found, "Repeats"))
+    text = terminal.render_page(page(found, "Repeats"))
     assert "Run 3 did not end as planned and is left out." in text
 
 
@@ -124,9 +124,9 @@ def test_the_page_says_first_whether_one_run_is_enough() -> None:
     assert spoiled.lead.text.endswith("Run 2 is invalid: the figures are the client's as much as the server's.")
     apart = page(repeats.table(of([0.1, 0.2, 0.3], 0.02)), "R")
     assert apart.lead.tone == "doubt"
-    assert "intervals of a single run understate what TTFT mean may be" in apart.lead.text
+    assert "the intervals of a single run are too narrow for TTFT mean" in apart.lead.text
     unknown = page(repeats.table(of([0.1, 0.2], None)), "R")
-    assert unknown.lead.text == "2 runs, none of which knows how much of their spread is chance."
+    assert unknown.lead.text == "2 runs; how much of their spread is chance is unknown."
 
 
 def test_what_no_run_knows_and_runs_that_are_not_valid_are_no_good_news() -> None:
@@ -144,16 +144,18 @@ def test_what_no_run_knows_and_runs_that_are_not_valid_are_no_good_news() -> Non
     lead = page(repeats.table(runs), "R").lead
     assert lead.tone == "doubt"
     assert lead.text == (
-        "3 runs differ by no more than chance within each explains, of what is known;"
-        " no run knows how much of the spread of TTFT is chance. Not valid: run 2."
+        "3 runs differ by no more than chance within each explains, where that is known;"
+        " for the spread of TTFT it is unknown. Not valid: run 2."
     )
 
 
 def test_the_page_of_too_few_runs() -> None:
     one = page(repeats.table(of([0.1], 0.02)), "R")
-    assert one.lead.text == "There is 1 whole run, and no spread between runs to tell."
+    assert one.lead.text == "There is 1 complete run, so the spread between runs is unknown."
     none = page(repeats.table({"1": summary(ended="interrupted")}), "R")
-    assert none.lead.text.startswith("There is no whole run, and no spread between runs to tell. Run 1 did not end")
+    assert none.lead.text.startswith(
+        "There is no complete run, so the spread between runs is unknown. Run 1 did not end"
+    )
     assert [section.title for section in none.sections] == ["Runs"]
 
 
@@ -164,7 +166,7 @@ def test_the_page_has_a_row_for_each_figure_and_each_run() -> None:
         [
             "TTFT mean",
             "200.00",
-            "248.43",
+            "248.41",
             "100.00",
             "10.20",
             "runs differ 9.8 times as much as chance within a run explains",

@@ -26,8 +26,8 @@ from loadstone.compare.verdicts import (
     round_up,
 )
 from loadstone.records import Failure, Record, Usage, to_line
-from loadstone.results import load as load_run
 from loadstone.results import measure
+from loadstone.results import read_summary_and_columns as load_run
 from support.engine_records import Load, records, run
 from support.paths import ROOT
 from support.servers import Done, loadstone, refused
@@ -139,7 +139,7 @@ def test_repeats_are_runs_of_one_side(capsys: Capture) -> None:
     assert {figure["wanted_of"] for figure in whole["found"].values()} <= {"runs", "requests", None}
     assert "runs" in {figure["wanted_of"] for figure in whole["found"].values()}
     text = ok(loadstone(capsys, "compare", "repeats", "base,again"))
-    assert "Intervals are from how the runs of a side differ" in text
+    assert "Intervals come from how the runs of a side differ" in text
     assert "tells nothing of how runs differ" not in text
 
 
@@ -208,7 +208,7 @@ def test_a_web_page_with_both_distributions(capsys: Capture, tmp_path: Path) -> 
     text = file.read_text("utf-8")
     assert "slower is worse than base" in text
     assert "<2>" not in text
-    assert text.count("share at or below") >= 4
+    assert text.count("fraction at or below") >= 4
     assert "exists" in refused(capsys, "compare", "base", "slower", "-o", str(file))
 
 
@@ -218,7 +218,7 @@ def test_charts_hold_both_ends_of_every_distribution() -> None:
             ranked = sorted(value for value in load_run(drawn.path)[1].requests.first.tolist())
             curve = drawn.figures.curves["ttft"]
             assert len(curve.values) == len(ranked)
-            assert curve.shares[-1] == 1.0
+            assert curve.fractions[-1] == 1.0
         assert len(side.curves("gap")) == len(side.runs)
 
 

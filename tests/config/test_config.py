@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.apis import Settings
+from loadstone.apis import RequestSettings
 from loadstone.apis.openai import Chat
 from loadstone.config import secrets
-from loadstone.config.parse import seconds, slo
+from loadstone.config.parse import parse_seconds, parse_slo
 from loadstone.config.redact import HIDDEN
 from loadstone.config.schema import Config, from_mapping
 from loadstone.config.stages import Stage
 from loadstone.engine import requests as jobs
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
-from loadstone.schedule.plan import DatasetShape, Load, make
+from loadstone.schedule.plan import DatasetShape, Load, make_plan
 from loadstone.transport import Target, address
 from support import sentences as sentences
 
@@ -72,11 +72,11 @@ SLO_FORM = (
         ({"tokenize_prompt": True}, "--tokenize-prompt needs --tokenizer: with it the prompts become token ids"),
         (
             {"cancel_share": 0.1},
-            "--cancel-share needs --cancel-after: say after how long a request is taken back, such as 500ms",
+            "--cancel-share needs --cancel-after: say after how long a request is cancelled, such as 500ms",
         ),
         (
             {"cancel_after": 0.1},
-            "--cancel-after needs --cancel-share: say how many requests are taken back, such as 0.1",
+            "--cancel-after needs --cancel-share: say how many requests are cancelled, such as 0.1",
         ),
         ({"goodput": {"speed": 1.0}}, SLO_FORM + "speed:1s"),
         ({"goodput": {"ttft": 0.0}}, SLO_FORM + "ttft:0s"),
@@ -125,7 +125,7 @@ def test_settings_at_their_limits(setting: dict[str, Any]) -> None:
 def test_what_follows_is_filled_in(
     given: dict[str, Any], timed: bool, requests: int | None, concurrency: int | None, arrivals: str
 ) -> None:
-    config = Config(**given).check().filled(timed)
+    config = Config(**given).check().with_defaults(timed)
     assert (config.requests, config.concurrency, config.arrivals) == (requests, concurrency, arrivals)
 
 
@@ -155,7 +155,7 @@ def test_request_ids_are_not_given_twice() -> None:
 
 def test_speed_is_for_traces() -> None:
     with pytest.raises(UsageError, match=r"^--speed is for recorded times"):
-        Config(speed=2.0).filled(timed=False)
+        Config(speed=2.0).with_defaults(timed=False)
 
 
 @pytest.mark.parametrize(
@@ -192,12 +192,12 @@ def test_load() -> None:
     "name", ["Authorization", "authorization", "api-key", "X-API-Key", "Cookie", "X-Auth-Token", "Proxy-Authorization"]
 )
 def test_secret_headers_are_hidden(name: str) -> None:
-    assert Config(header={name: KEY, "X-Trace": "7"}).shown()["header"] == {name: HIDDEN, "X-Trace": "7"}
+    assert Config(header={name: KEY, "X-Trace": "7"}).redacted()["header"] == {name: HIDDEN, "X-Trace": "7"}
 
 
 @pytest.mark.parametrize("value", [f"Bearer {KEY}", "basic YWxpY2U6cHc=", KEY])
 def test_headers_that_look_secret_are_hidden(value: str) -> None:
-    assert Config(header={"X-Upstream": value}).shown()["header"] == {"X-Upstream": HIDDEN}
+    assert Config(header={"X-Upstream": value}).redacted()["header"] == {"X-Upstream": HIDDEN}
 
 
 @pytest.mark.parametrize(
@@ -213,17 +213,17 @@ def test_headers_that_look_secret_are_hidden(value: str) -> None:
     ],
 )
 def test_secrets_in_the_url_are_hidden(url: str | None, shown: str | None) -> None:
-    assert Config(url=url).shown()["url"] == shown
+    assert Config(url=url).redacted()["url"] == shown
 
 
 def test_secrets_in_templates_are_hidden() -> None:
     config = Config(
         body_template=f'{{"p": "%p", "api_key": "{KEY}"}}', chat_template_kwargs={"auth_token": KEY, "thinking": True}
     )
-    shown = config.shown()
+    shown = config.redacted()
     assert shown["body_template"] == '{"p":"%p","api_key":"***"}'
     assert shown["chat_template_kwargs"] == {"auth_token": HIDDEN, "thinking": True}
-    assert KEY in secrets.secrets(config)
+    assert KEY in secrets.find_secrets(config)
 
 
 def test_secrets_in_the_extra_body_are_hidden() -> None:
@@ -235,7 +235,7 @@ def test_secrets_in_the_extra_body_are_hidden() -> None:
         "auth": {"user": "alice", "levels": [KEY, 3]},
         "stop": ["\n"],
     }
-    assert Config(extra_body=body).shown()["extra_body"] == {
+    assert Config(extra_body=body).redacted()["extra_body"] == {
         "api_key": HIDDEN,
         "max_tokens": 5,
         "stop_token_ids": [1, 2],
@@ -247,7 +247,7 @@ def test_secrets_in_the_extra_body_are_hidden() -> None:
 
 def test_what_is_shown_is_json_and_reads_back() -> None:
     config = Config(url="http://h", extra_body={"a": [1]}, goodput={"ttft": 0.2}).check()
-    assert from_mapping(msgspec.json.decode(msgspec.json.encode(config.shown())), "run.json") == config
+    assert from_mapping(msgspec.json.decode(msgspec.json.encode(config.redacted())), "run.json") == config
 
 
 # TOML and flags
@@ -287,7 +287,7 @@ def test_from_mapping_refuses(fields: dict[str, Any], message: str) -> None:
     ],
 )
 def test_slo(text: str, objective: tuple[str, float]) -> None:
-    name, limit = slo(text)
+    name, limit = parse_slo(text)
     assert name == objective[0]
     assert limit == pytest.approx(objective[1])
 
@@ -300,7 +300,7 @@ def test_slo_refuses(text: str) -> None:
     with pytest.raises(
         UsageError, match=r"^--goodput takes METRIC:TIME such as ttft:200ms or latency:5s \(ttft, .*\), not '"
     ):
-        slo(text)
+        parse_slo(text)
 
 
 @pytest.mark.parametrize(
@@ -318,13 +318,13 @@ def test_slo_refuses(text: str) -> None:
     ],
 )
 def test_seconds(text: str, value: float) -> None:
-    assert seconds(text) == pytest.approx(value)
+    assert parse_seconds(text) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("text", ["", "s", "-1", "1d", "1 s", "1e3", "inf", "nan", ".", "1.2.3"])
 def test_seconds_refuses(text: str) -> None:
     with pytest.raises(ValueError, match="^" + text.replace(".", r"\.") + "$"):
-        seconds(text)
+        parse_seconds(text)
 
 
 # URLs
@@ -351,7 +351,7 @@ def test_seconds_refuses(text: str) -> None:
     ],
 )
 def test_locate(url: str, target: Target, path: str) -> None:
-    assert address.locate(url) == (target, path)
+    assert address.parse_url(url) == (target, path)
 
 
 @pytest.mark.parametrize(
@@ -364,14 +364,14 @@ def test_locate(url: str, target: Target, path: str) -> None:
 )  # fmt: skip
 def test_locate_refuses(url: str) -> None:
     with pytest.raises(UsageError) as caught:
-        address.locate(url)
+        address.parse_url(url)
     assert str(caught.value) == f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {url!r}"
 
 
 @pytest.mark.parametrize("url", ["http://alice:pw@h/v1", "alice:pw@h", "http://pw@h"])
 def test_locate_does_not_repeat_passwords(url: str) -> None:
     with pytest.raises(UsageError, match=r"\*\*\*@h") as caught:
-        address.locate(url)
+        address.parse_url(url)
     assert "pw" not in str(caught.value)
 
 
@@ -395,30 +395,30 @@ CHAT, MODELS = "/v1/chat/completions", "/v1/models"
     ],
 )
 def test_paths(base: str, path: str, models: str) -> None:
-    assert address.path_at(base, CHAT) == path
-    assert address.sibling(base, CHAT, MODELS) == models
+    assert address.join_path(base, CHAT) == path
+    assert address.sibling_path(base, CHAT, MODELS) == models
 
 
 def test_headers_of_a_row_stand_for_those_of_the_run() -> None:
     row = Prompt(id="a", text="Hi", headers={"x-tenant": "row", "X-Auth-Token": KEY})
-    maker = jobs.RequestBuilder(Chat(), [Settings(model="m")], "/x", (("X-Tenant", "run"), ("X-Team", "t")))
-    request = maker.make(row).request
-    assert request.own == (("x-tenant", "row"), ("X-Auth-Token", KEY))
+    maker = jobs.RequestBuilder(Chat(), [RequestSettings(model="m")], "/x", (("X-Tenant", "run"), ("X-Team", "t")))
+    request = maker.build(row).request
+    assert request.own_headers == (("x-tenant", "row"), ("X-Auth-Token", KEY))
     assert [name for name, _ in request.headers] == ["Content-Type", "Accept", "X-Team"]
-    plan = make(Load(requests=1), DatasetShape(["a"]))
-    (line,) = jobs.PreparedRequests([row], maker).lines(plan)
+    plan = make_plan(Load(requests=1), DatasetShape(["a"]))
+    (line,) = jobs.PreparedRequests([row], maker).body_lines(plan)
     assert msgspec.json.decode(line)["headers"] == {"x-tenant": "row", "X-Auth-Token": HIDDEN}
 
 
 class Broken(Chat):
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         raise KeyError("oops")
 
 
 def test_mistakes_of_somebody_elses_class_are_named() -> None:
-    maker = jobs.RequestBuilder(Broken(), [Settings(model="m")], "/x", ())
+    maker = jobs.RequestBuilder(Broken(), [RequestSettings(model="m")], "/x", ())
     with pytest.raises(UsageError, match=r"^--api: Broken\.body cannot take a: KeyError: 'oops'$"):
-        maker.make(Prompt(id="a", text="Hi"))
+        maker.build(Prompt(id="a", text="Hi"))
 
 
 def test_later_turns_are_tried_before_anything_is_sent() -> None:
@@ -426,23 +426,25 @@ def test_later_turns_are_tried_before_anything_is_sent() -> None:
     seen: list[int] = []
 
     class Picky(Chat):
-        def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+        def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
             seen.append(len(prompt.messages or []))
             if len(prompt.messages or []) == 3:
                 raise UsageError("no")
-            return super().body(prompt, settings)
+            return super().build_body(prompt, settings)
 
     with pytest.raises(UsageError, match=r"^no$"):
-        jobs.PreparedRequests([talk], jobs.RequestBuilder(Picky(), [Settings(model="m")], "/x", ()))
+        jobs.PreparedRequests([talk], jobs.RequestBuilder(Picky(), [RequestSettings(model="m")], "/x", ()))
     assert seen == [0, 3]
 
 
 def test_jobs() -> None:
     prompts = [Prompt(id="a", text="Hi", output_len=9), Prompt(id="b", text="Ho", body={"stream": False})]
-    made = jobs.PreparedRequests(prompts, jobs.RequestBuilder(Chat(), [Settings(model="m")], "/x", (("X-A", "1"),)))
-    first, second = made.at(0), made.at(1)
-    assert (first.prompt.id, first.streamed, first.asked) == ("a", True, 9)
-    assert (second.prompt.id, second.streamed, second.asked) == ("b", False, None)
+    made = jobs.PreparedRequests(
+        prompts, jobs.RequestBuilder(Chat(), [RequestSettings(model="m")], "/x", (("X-A", "1"),))
+    )
+    first, second = made.get(0), made.get(1)
+    assert (first.prompt.id, first.streamed, first.output_len) == ("a", True, 9)
+    assert (second.prompt.id, second.streamed, second.output_len) == ("b", False, None)
     assert (first.request.method, first.request.path) == ("POST", "/x")
     assert first.request.headers == (("Content-Type", "application/json"), ("Accept", "*/*"), ("X-A", "1"))
     assert msgspec.json.decode(first.request.body)["messages"] == [{"role": "user", "content": "Hi"}]

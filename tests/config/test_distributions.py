@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loadstone.config.distributions import FORMS, Distribution, parse
-from loadstone.config.parse import seconds
+from loadstone.config.parse import parse_seconds
 
 COUNT = 40_000
 INF = math.inf
@@ -41,8 +41,8 @@ def test_the_grammar(text: str | float, law: Distribution) -> None:
 
 
 def test_numbers_are_read_as_the_caller_says() -> None:
-    assert parse("uniform(500ms,2m,max=1m)", seconds) == Distribution("uniform", (0.5, 120.0), -INF, 60.0)
-    assert parse("90s", seconds) == Distribution("constant", (90.0,))
+    assert parse("uniform(500ms,2m,max=1m)", parse_seconds) == Distribution("uniform", (0.5, 120.0), -INF, 60.0)
+    assert parse("90s", parse_seconds) == Distribution("constant", (90.0,))
 
 
 @pytest.mark.parametrize(
@@ -116,22 +116,22 @@ def test_bounds_hold_and_are_reached(law: str) -> None:
     drawn = parse(f"{law},min=3,max=20)").draw(rng(), COUNT)
     assert drawn.min() >= 3
     assert drawn.max() == 20
-    whole = parse(f"{law},min=2.6,max=20.4)").whole(rng(), COUNT)
+    whole = parse(f"{law},min=2.6,max=20.4)").draw_integers(rng(), COUNT)
     assert set(whole) <= set(range(3, 21))
 
 
 def test_a_whole_uniform_law_gives_both_ends_as_often_as_the_rest() -> None:
-    drawn = Counter(parse("uniform(2,5)").whole(rng(), COUNT))
+    drawn = Counter(parse("uniform(2,5)").draw_integers(rng(), COUNT))
     assert sorted(drawn) == [2, 3, 4, 5]
     assert all(abs(count - COUNT / 4) <= 4 * math.sqrt(COUNT * 3 / 16) for count in drawn.values())
 
 
 def test_whole_numbers_are_rounded_and_at_least_the_least() -> None:
-    assert parse("2.6").whole(rng(), 2) == [3, 3]
-    assert parse("-4").whole(rng(), 1) == [1]
-    assert parse("-4").whole(rng(), 1, least=0) == [0]
-    assert set(parse("uniform(-3,2)").whole(rng(), 1000)) == {1, 2}
-    assert parse("5").whole(rng(), 0) == []
+    assert parse("2.6").draw_integers(rng(), 2) == [3, 3]
+    assert parse("-4").draw_integers(rng(), 1) == [1]
+    assert parse("-4").draw_integers(rng(), 1, least=0) == [0]
+    assert set(parse("uniform(-3,2)").draw_integers(rng(), 1000)) == {1, 2}
+    assert parse("5").draw_integers(rng(), 0) == []
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_whole_numbers_are_rounded_and_at_least_the_least() -> None:
 )
 def test_a_longer_draw_begins_with_the_shorter(text: str) -> None:
     law = parse(text)
-    assert law.whole(rng(), 500)[:120] == law.whole(rng(), 120)
+    assert law.draw_integers(rng(), 500)[:120] == law.draw_integers(rng(), 120)
     assert law.draw(rng(), 500)[:120].tolist() == law.draw(rng(), 120).tolist()
 
 

@@ -63,10 +63,10 @@ def test_a_provider_that_is_not_known() -> None:
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_where_requests_of_each_go(name: str) -> None:
     one = PROVIDERS[name]
-    target, base = address.locate(one.url)
+    target, base = address.parse_url(one.url)
     api = {"chat": "/chat/completions", "messages": "/messages"}[one.api]
     assert one.api in apis.APIS
-    assert address.path_at(base, f"/v1{api}") == urlsplit(one.url).path + api
+    assert address.join_path(base, f"/v1{api}") == urlsplit(one.url).path + api
     assert target.secure == (one.key is not None)
 
 
@@ -74,10 +74,10 @@ def test_anthropics_key_has_a_header_of_its_own(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "a-secret-key")
     config = resolve(Config(model="anthropic/m"))
     assert secrets.request_headers(config) == (("x-api-key", "a-secret-key"),)
-    assert secrets.secrets(config) == ["a-secret-key"]
+    assert secrets.find_secrets(config) == ["a-secret-key"]
     given = resolve(Config(model="anthropic/m", header={"X-Api-Key": "other-key"}))
     assert secrets.request_headers(given) == (("X-Api-Key", "other-key"),)
-    assert secrets.hint(given) == "the X-Api-Key given with --header is not the right one"
+    assert secrets.key_hint(given) == "the X-Api-Key given with --header is not the right one"
 
 
 def test_a_key_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

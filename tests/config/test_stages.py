@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadstone.config.stages import Stage, parse
+from loadstone.config.stages import Stage, parse_stages
 from loadstone.errors import UsageError
 
 
@@ -22,8 +22,8 @@ from loadstone.errors import UsageError
     ],
 )
 def test_what_is_typed(text: str, stages: list[Stage]) -> None:
-    assert list(parse(text)) == stages
-    assert parse(",".join(stage.name for stage in stages)) == tuple(stages)
+    assert list(parse_stages(text)) == stages
+    assert parse_stages(",".join(stage.name for stage in stages)) == tuple(stages)
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_what_is_typed(text: str, stages: list[Stage]) -> None:
 )
 def test_what_is_refused(text: str, why: str) -> None:
     with pytest.raises(UsageError, match=r"^--stages") as caught:
-        parse(text)
+        parse_stages(text)
     assert why in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["10s@4", "10s@4..12", "10s@12..4", "10s@1..9exp", "10s@9..1exp", "10s@0..8"])
 def test_when_is_the_inverse_of_the_integral(text: str) -> None:
-    (stage,) = parse(text)
+    (stage,) = parse_stages(text)
     at = stage.when(np.array([0.0, stage.area / 2, stage.area]))
     assert at[[0, 2]] == pytest.approx([0, 10])
     grid = np.linspace(0, at[1], 100_001)
@@ -77,11 +77,11 @@ def test_when_is_the_inverse_of_the_integral(text: str) -> None:
     ],
 )
 def test_levels_of_a_straight_ramp_last_equally_long(text: str, steps: list[tuple[float, int]]) -> None:
-    assert list(parse(text)[0].steps()) == steps
+    assert list(parse_stages(text)[0].steps()) == steps
 
 
 def test_levels_of_an_exponential_ramp() -> None:
-    steps = list(parse("60s@c4..c64exp")[0].steps())
+    steps = list(parse_stages("60s@c4..c64exp")[0].steps())
     times, levels = zip(*steps, strict=True)
     assert levels == tuple(range(4, 65))
     assert list(times) == sorted(times)

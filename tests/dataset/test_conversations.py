@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.apis import Settings
+from loadstone.apis import RequestSettings
 from loadstone.apis.openai import Chat
-from loadstone.config.stages import parse
+from loadstone.config.stages import parse_stages
 from loadstone.engine.in_flight import TimeLimits
 from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.runner import LAST, Runner, Times
 from loadstone.engine.sender import Endpoint, Sender
-from loadstone.records import Failure, Prompt, Record, following
-from loadstone.schedule.plan import DatasetShape, Load, make
+from loadstone.records import Failure, Prompt, Record, next_prompt
+from loadstone.schedule.plan import DatasetShape, Load, make_plan
 from loadstone.transport import Request, TransportError
 from support import virtual_time
 from support.streams import DONE, chunk
@@ -62,7 +62,7 @@ def test_turns_wait_for_the_answer_and_the_thought() -> None:
         (1, 2, "talk", 3 * S, 3 * S),
         (2, 3, "talk", 9 * S // 2, 9 * S // 2),
     ]
-    assert run.carrier.lags.tolist() == [0, 0, 0]
+    assert run.carrier.send_lags.tolist() == [0, 0, 0]
 
 
 def test_the_history_holds_the_answers_and_not_the_reasoning() -> None:
@@ -125,7 +125,7 @@ def test_a_stop_does_not_wait_for_a_thought() -> None:
 
 def test_what_follows_an_answer() -> None:
     turn = Prompt(id="x", text="and?", output_len=7)
-    asked = following(Prompt(id="x", text="why?"), "because", turn)
+    asked = next_prompt(Prompt(id="x", text="why?"), "because", turn)
     assert asked.messages == [
         {"role": "user", "content": "why?"},
         {"role": "assistant", "content": "because"},
@@ -142,7 +142,7 @@ def in_flight(records: Sequence[Record], when: float) -> int:
 
 
 def test_concurrency_follows_its_stages() -> None:
-    run = Run(Load(stages=parse("10s@c1,10s@c3,10s@c2")), Scripted(steady(ttft=0.4, itl=0.1)), grace=5.0)
+    run = Run(Load(stages=parse_stages("10s@c1,10s@c3,10s@c2")), Scripted(steady(ttft=0.4, itl=0.1)), grace=5.0)
     assert run.go() == "stages"
     assert [in_flight(run.records, when) for when in (5.05, 15.05, 25.05)] == [1, 3, 2]
     assert {r.stage for r in run.records if (r.sent or 0) < 10 * S} == {0}
@@ -151,28 +151,28 @@ def test_concurrency_follows_its_stages() -> None:
 
 
 def test_a_level_that_falls_lets_what_is_in_flight_finish() -> None:
-    run = Run(Load(stages=parse("1s@c4,3s@c1")), Scripted(steady(ttft=1.5, itl=0.0)), grace=5.0)
+    run = Run(Load(stages=parse_stages("1s@c4,3s@c1")), Scripted(steady(ttft=1.5, itl=0.0)), grace=5.0)
     run.go()
     assert [r.sent for r in run.by_index()] == [0, 0, 0, 0, 3 * S // 2, 3 * S]
     assert {r.error for r in run.records} == {None}
 
 
 def test_stages_of_rates_end_with_what_they_brought() -> None:
-    run = Run(Load(stages=parse("4s@2,2s@5"), arrivals="constant"), Scripted(steady(ttft=0.5)), grace=1.0)
+    run = Run(Load(stages=parse_stages("4s@2,2s@5"), arrivals="constant"), Scripted(steady(ttft=0.5)), grace=1.0)
     assert run.go() == "stages"
     assert [r.stage for r in run.by_index()] == [0] * 8 + [1] * 10
     assert {r.error for r in run.records} == {None}
 
 
 def test_what_outlives_the_stages_has_the_grace() -> None:
-    run = Run(Load(stages=parse("2s@1"), arrivals="constant"), Scripted(steady(ttft=30)), grace=1.0)
+    run = Run(Load(stages=parse_stages("2s@1"), arrivals="constant"), Scripted(steady(ttft=30)), grace=1.0)
     run.go()
     assert [(r.error or Failure("empty", "")).kind for r in run.records] == ["stopped", "stopped"]
     assert {r.end for r in run.records} == {3 * S + LAST}
 
 
 def test_stages_end_by_time_under_a_cap() -> None:
-    load = Load(stages=parse("2s@10"), arrivals="constant", concurrency=1)
+    load = Load(stages=parse_stages("2s@10"), arrivals="constant", concurrency=1)
     run = Run(load, Scripted(steady(ttft=5.0)), grace=1.0)
     assert run.go() == "stages"
     assert max(r.end for r in run.records) == 3 * S + LAST
@@ -196,7 +196,7 @@ def test_a_cooldown_by_time_lasts_its_time() -> None:
 
 
 def test_stages_of_concurrencies_cool_down_by_time() -> None:
-    run = Run(Load(stages=parse("5s@c1"), cooldown_time=2.0), Scripted(steady(ttft=1.0, itl=0.0)), grace=9.0)
+    run = Run(Load(stages=parse_stages("5s@c1"), cooldown_time=2.0), Scripted(steady(ttft=1.0, itl=0.0)), grace=9.0)
     run.go()
     assert "".join(r.phase[0] for r in run.by_index()) == "mmmcc"
 
@@ -204,7 +204,7 @@ def test_stages_of_concurrencies_cool_down_by_time() -> None:
 def test_turns_that_there_was_no_time_for_are_counted() -> None:
     run = Run(Load(concurrency=1), Talker(), rows=[TALK], duration=2.0, grace=9.0)
     run.go()
-    assert (len(run.records), run.runner.unsent) == (1, 2)
+    assert (len(run.records), run.runner.unsent_turns) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -238,9 +238,11 @@ def test_ten_minutes_at_50_a_second_drift_by_nothing() -> None:
 def test_several_servers_and_models() -> None:
     transports = [Talker(), Talker()]
     rows = [Prompt(id=f"p{number}", text="x") for number in range(40)]
-    settings = [Settings(model="base"), Settings(model="lora")]
+    settings = [RequestSettings(model="base"), RequestSettings(model="lora")]
     records: list[Record] = []
-    plan = make(Load(concurrency=1, requests=40, servers=2, models=(1.0, 1.0)), DatasetShape([row.id for row in rows]))
+    plan = make_plan(
+        Load(concurrency=1, requests=40, servers=2, models=(1.0, 1.0)), DatasetShape([row.id for row in rows])
+    )
     jobs = PreparedRequests(rows, RequestBuilder(Chat(), settings, PATH, ()))
     doors = [Endpoint(transports[0], PATH), Endpoint(transports[1], "/other/chat/completions")]
     carrier = Sender(plan, jobs, Chat(), doors, records.append, clock=virtual_time.clock)
@@ -256,7 +258,7 @@ def test_request_ids_are_sent_and_recorded() -> None:
     seen = []
 
     def script(number: int, request: Request) -> Sequence[Step]:
-        seen.append(dict(request.own).get("X-Request-Id"))
+        seen.append(dict(request.own_headers).get("X-Request-Id"))
         return steady()(number, request)
 
     rows = [ALONE, Prompt(id="own", text="x", headers={"x-request-id": "theirs"})]
@@ -268,23 +270,25 @@ def test_request_ids_are_sent_and_recorded() -> None:
 
 def test_requests_are_taken_back_after_a_while() -> None:
     load = Load(concurrency=1, requests=40, cancel_share=0.5, seed=1)
-    run = Run(load, Scripted(steady(ttft=0.5, itl=0.5)), limits=TimeLimits(cancel=0.75))
+    run = Run(load, Scripted(steady(ttft=0.5, itl=0.5)), limits=TimeLimits(cancel_after=0.75))
     run.go()
     taken = [r for r in run.by_index() if r.error is not None]
     assert [r.index for r in taken] == [index for index in range(40) if run.plan.cancelled(index)]
-    assert {r.error for r in taken} == {Failure("cancelled", "taken back after 0.75 s (--cancel-after)")}
+    assert {r.error for r in taken} == {Failure("cancelled", "cancelled after 0.75 s (--cancel-after)")}
     assert {r.end - (r.sent or 0) for r in taken} == {3 * S // 4}
     assert run.carrier.failed == 0
     assert run.transport.cancelled == len(taken)
 
 
 def test_an_answer_that_is_quicker_than_the_client_is_a_success() -> None:
-    run = Run(Load(concurrency=1, requests=5, cancel_share=1.0), Scripted(steady()), limits=TimeLimits(cancel=9.0))
+    run = Run(
+        Load(concurrency=1, requests=5, cancel_share=1.0), Scripted(steady()), limits=TimeLimits(cancel_after=9.0)
+    )
     run.go()
     assert {r.error for r in run.records} == {None}
 
 
 def test_a_run_may_be_stopped_between_two_stages() -> None:
-    run = Run(Load(stages=parse("60s@c1,60s@c2")), Scripted(steady()), grace=1.0)
+    run = Run(Load(stages=parse_stages("60s@c1,60s@c2")), Scripted(steady()), grace=1.0)
     assert run.go(at(1.0, lambda runner: runner.stop("interrupted", 5.0))) == "interrupted"
     assert {r.error for r in run.records} == {None}

@@ -434,7 +434,7 @@ USE = "give a file, - for stdin, FORMAT:PATH, path/to/file.py:Name, or a name"
 )
 def test_what_does_not_exist(folder: Path, monkeypatch: pytest.MonkeyPatch, spec: str, message: str) -> None:
     monkeypatch.setattr(resolve, "bundled", lambda: {"x": folder / "x.jsonl"})
-    monkeypatch.setattr(resolve, "installed", lambda _: {})
+    monkeypatch.setattr(resolve, "installed_plugins", lambda _: {})
     Path("dir").mkdir()
     Path("dir/prompts.jsonl").touch()
     assert sentences.same(message, refusal(spec))
@@ -489,7 +489,7 @@ def test_a_reader_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> No
         return [Prompt(id="s", text=source.text if source.load else "*")]
 
     for module in (resolve, plugins):
-        monkeypatch.setattr(module, "installed", lambda _: {"stars": Point(lambda: stars)})
+        monkeypatch.setattr(module, "installed_plugins", lambda _: {"stars": Point(lambda: stars)})
     Path("f.txt").write_text("one")
     assert read("stars", Options(), ignore) == [Prompt(id="s", text="*")]
     assert read("stars:f.txt", Options(), ignore) == [Prompt(id="s", text="one")]
@@ -498,7 +498,7 @@ def test_a_reader_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("name", READERS)
 def test_every_built_in_reader_can_be_imported(name: str) -> None:
-    assert callable(plugins.find(resolve.GROUP, name, READERS, "--dataset"))
+    assert callable(plugins.load_instance(resolve.GROUP, name, READERS, "--dataset"))
 
 
 JSON = st.recursive(

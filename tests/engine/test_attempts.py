@@ -19,7 +19,7 @@ from loadstone.engine.rate_limit import RateLimiter, RateLimits
 from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.retry_policy import RetryPolicy, retry_after
 from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Endpoint, RequestStyle, Sender
+from loadstone.engine.sender import Endpoint, RequestOptions, Sender
 from loadstone.records import Failure, Prompt, Record, Usage
 from loadstone.results import measure
 from loadstone.schedule import plan
@@ -75,12 +75,12 @@ class Run:
         self.records: list[Record] = []
         self.transport = Failing(reply)
         rows = rows or [Prompt(id="p", text="hell" * 10, output_len=10)]
-        self.plan = plan.make(load, DatasetShape([row.id for row in rows], [1 + len(row.later) for row in rows]))
-        jobs = PreparedRequests(rows, RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ()))
-        style = RequestStyle(retries=retries or RetryPolicy(), request_ids="r-")
+        self.plan = plan.make_plan(load, DatasetShape([row.id for row in rows], [1 + len(row.later) for row in rows]))
+        jobs = PreparedRequests(rows, RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ()))
+        style = RequestOptions(retries=retries or RetryPolicy(), request_ids="r-")
         doors = [Endpoint(self.transport, PATH)]
-        carrier = Sender(self.plan, jobs, Chat(), doors, self.records.append, clock=virtual_time.clock, style=style)
-        spending = None if limits is None else RateLimiter(limits.part(share.workers if share else 1))
+        carrier = Sender(self.plan, jobs, Chat(), doors, self.records.append, clock=virtual_time.clock, options=style)
+        spending = None if limits is None else RateLimiter(limits.divide(share.workers if share else 1))
         self.runner = Runner(carrier, Times(stagger=0, **times), None, share, False, spending)
 
     def go(self, stop: float | None = None) -> str:
@@ -110,23 +110,23 @@ BUSY: Reply = (503, [])
 
 
 def test_an_attempt_is_a_record_of_its_own() -> None:
-    run = Run(ONE, first_fail(2, BUSY), RetryPolicy(most=5))
+    run = Run(ONE, first_fail(2, BUSY), RetryPolicy(max_retries=5))
     assert run.go() == "done"
     assert run.told() == [(0, 0, "status", True), (0, 1, "status", True), (0, 2, None, False)]
     assert {record.scheduled for record in run.records} == {0}
     waits = [after - before - 0.5 for before, after in pairwise(run.sent)]
     assert 0.25 <= waits[0] <= 0.5
     assert 0.5 <= waits[1] <= 1.0
-    names = [dict(request.own)["X-Request-Id"] for request in run.transport.requests]
+    names = [dict(request.own_headers)["X-Request-Id"] for request in run.transport.requests]
     assert names == ["r-0", "r-0.1", "r-0.2"]
-    carrier = run.runner.carrier
+    carrier = run.runner.sender
     assert (carrier.finished, carrier.failed, carrier.written) == (1, 0, 3)
-    assert carrier.lags.tolist() == [0, 0, 0], "waiting is not this client's being late"
+    assert carrier.send_lags.tolist() == [0, 0, 0], "waiting is not this client's being late"
 
 
 def test_the_waits_are_those_of_the_seed() -> None:
     def sent(seed: int) -> list[float]:
-        run = Run(ONE, first_fail(3, BUSY), RetryPolicy(most=3, seed=seed))
+        run = Run(ONE, first_fail(3, BUSY), RetryPolicy(max_retries=3, seed=seed))
         run.go()
         return run.sent
 
@@ -134,31 +134,31 @@ def test_the_waits_are_those_of_the_seed() -> None:
 
 
 def test_retries_come_to_an_end() -> None:
-    run = Run(Load(concurrency=1, requests=2), lambda _: BUSY, RetryPolicy(most=1))
+    run = Run(Load(concurrency=1, requests=2), lambda _: BUSY, RetryPolicy(max_retries=1))
     assert run.go() == "done"
     assert run.told() == [
         (0, 0, "status", True), (0, 1, "status", False), (1, 0, "status", True), (1, 1, "status", False),
     ]  # fmt: skip
-    assert run.runner.carrier.failed == 2
+    assert run.runner.sender.failed == 2
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 413, 422])
 def test_what_the_client_asked_wrongly_is_not_asked_again(status: int) -> None:
-    run = Run(ONE, lambda _: (status, []), RetryPolicy(most=3))
+    run = Run(ONE, lambda _: (status, []), RetryPolicy(max_retries=3))
     run.go()
     assert run.told() == [(0, 0, "status", False)]
 
 
 @pytest.mark.parametrize("kind", ["tls", "timeout", "protocol", "truncated", "empty", "server"])
 def test_what_was_answered_or_cannot_help_is_not_asked_again(kind: Any) -> None:
-    run = Run(ONE, lambda _: Failure(kind, "so"), RetryPolicy(most=3))
+    run = Run(ONE, lambda _: Failure(kind, "so"), RetryPolicy(max_retries=3))
     run.go()
     assert run.told() == [(0, 0, kind, False)]
 
 
 @pytest.mark.parametrize("reply", [(429, []), (500, []), (502, []), (504, []), (529, []), Failure("connect", "lost")])
 def test_what_may_pass_is_asked_again(reply: Reply) -> None:
-    run = Run(ONE, first_fail(1, reply), RetryPolicy(most=3))
+    run = Run(ONE, first_fail(1, reply), RetryPolicy(max_retries=3))
     run.go()
     assert [(attempt, error) for _, attempt, error, _ in run.told()][1:] == [(1, None)]
 
@@ -192,19 +192,21 @@ def test_what_a_server_asks_to_wait(headers: Headers, seconds: float | None) -> 
 
 
 def test_a_server_is_waited_for_within_bounds() -> None:
-    run = Run(ONE, first_fail(1, (429, [(b"Retry-After", b"7")])), RetryPolicy(most=1))
+    run = Run(ONE, first_fail(1, (429, [(b"Retry-After", b"7")])), RetryPolicy(max_retries=1))
     run.go()
     assert 7 <= run.sent[1] - 0.5 <= 7.5
-    bound = Run(ONE, first_fail(1, (429, [(b"Retry-After", b"3600")])), RetryPolicy(most=1, longest=20))
+    bound = Run(ONE, first_fail(1, (429, [(b"Retry-After", b"3600")])), RetryPolicy(max_retries=1, max_wait=20))
     bound.go()
     assert bound.sent[1] - 0.5 == 20
-    many = Run(ONE, first_fail(12, BUSY), RetryPolicy(most=12, longest=3))
+    many = Run(ONE, first_fail(12, BUSY), RetryPolicy(max_retries=12, max_wait=3))
     many.go()
     assert max(after - before for before, after in pairwise(many.sent)) <= 3.5
 
 
 def test_other_slots_go_on_meanwhile_and_a_retry_keeps_its_own() -> None:
-    run = Run(Load(concurrency=2, requests=5), first_fail(1, (429, [(b"retry-after", b"10")])), RetryPolicy(most=1))
+    run = Run(
+        Load(concurrency=2, requests=5), first_fail(1, (429, [(b"retry-after", b"10")])), RetryPolicy(max_retries=1)
+    )
     run.go()
     ends = {record.index: record.end / S for record in run.records if not record.superseded}
     assert [ends[index] for index in (1, 2, 3, 4)] == [0.5, 1.0, 1.5, 2.0]
@@ -212,14 +214,14 @@ def test_other_slots_go_on_meanwhile_and_a_retry_keeps_its_own() -> None:
 
 
 def test_an_open_loop_keeps_its_times() -> None:
-    run = Run(Load(rate=1, arrivals="constant", requests=4), first_fail(1, BUSY), RetryPolicy(most=1))
+    run = Run(Load(rate=1, arrivals="constant", requests=4), first_fail(1, BUSY), RetryPolicy(max_retries=1))
     run.go()
     assert [r.sent for r in run.records if not r.attempt] == [0, S, 2 * S, 3 * S]
 
 
 def test_a_stop_does_not_wait_for_retries() -> None:
     for load in (Load(concurrency=1), Load(rate=0.01, arrivals="constant", requests=5)):
-        run = Run(load, lambda _: (429, [(b"retry-after", b"50")]), RetryPolicy(most=3))
+        run = Run(load, lambda _: (429, [(b"retry-after", b"50")]), RetryPolicy(max_retries=3))
         assert run.go(stop=5) == "interrupted"
         assert run.told() == [(0, 0, "status", True), (0, 1, "stopped", False)]
         assert run.records[1].end == 5 * S
@@ -227,22 +229,22 @@ def test_a_stop_does_not_wait_for_retries() -> None:
 
 
 def test_a_stop_at_the_very_instant_of_a_failure_does_not_wait_for_retries() -> None:
-    run = Run(Load(concurrency=1), lambda _: Failure("connect", "lost"), RetryPolicy(most=3, longest=60))
-    keep = run.runner.carrier._on_record
+    run = Run(Load(concurrency=1), lambda _: Failure("connect", "lost"), RetryPolicy(max_retries=3, max_wait=60))
+    keep = run.runner.sender._on_record
 
     def stop(record: Record) -> None:
         keep(record)
         if len(run.records) == 3:
             asyncio.get_running_loop().call_soon(run.runner.stop, "interrupted")
 
-    run.runner.carrier._on_record = stop
+    run.runner.sender._on_record = stop
     run.go()
     assert run.told()[2:] == [(0, 2, "connect", True), (0, 3, "stopped", False)]
     assert run.records[3].end == run.records[2].end
 
 
 def test_what_fails_while_a_run_ends_has_failed() -> None:
-    run = Run(Load(concurrency=1), lambda _: BUSY, RetryPolicy(most=3), duration=0.2, grace=5)
+    run = Run(Load(concurrency=1), lambda _: BUSY, RetryPolicy(max_retries=3), duration=0.2, grace=5)
     assert run.go() == "duration"
     assert run.told() == [(0, 0, "status", False)]
 
@@ -250,19 +252,24 @@ def test_what_fails_while_a_run_ends_has_failed() -> None:
 def test_a_later_turn_follows_the_attempt_that_succeeded() -> None:
     talk = Prompt(id="t", text="a", later=[Prompt(id="t", text="b")])
     run = Run(
-        Load(concurrency=1, requests=1), lambda n: BUSY if n in (0, 2) else None, RetryPolicy(most=1), rows=[talk]
+        Load(concurrency=1, requests=1),
+        lambda n: BUSY if n in (0, 2) else None,
+        RetryPolicy(max_retries=1),
+        rows=[talk],
     )
     run.go()
     assert [(r.turn, r.attempt, r.superseded, r.abandoned) for r in run.records] == [
         (1, 0, True, 0), (1, 1, False, 0), (2, 0, True, 0), (2, 1, False, 0),
     ]  # fmt: skip
-    final = Run(Load(concurrency=1, requests=1), lambda _: BUSY, RetryPolicy(most=1), rows=[talk])
+    final = Run(Load(concurrency=1, requests=1), lambda _: BUSY, RetryPolicy(max_retries=1), rows=[talk])
     final.go()
     assert [r.abandoned for r in final.records] == [0, 1]
 
 
 def test_attempts_that_were_made_again_are_in_no_count_but_their_own() -> None:
-    run = Run(Load(concurrency=2, requests=40, warmup=2), lambda n: BUSY if n % 3 == 0 else None, RetryPolicy(most=4))
+    run = Run(
+        Load(concurrency=2, requests=40, warmup=2), lambda n: BUSY if n % 3 == 0 else None, RetryPolicy(max_retries=4)
+    )
     run.go()
     again = sum(record.superseded for record in run.records)
     assert again > 10
@@ -280,16 +287,18 @@ def test_attempts_that_were_made_again_are_in_no_count_but_their_own() -> None:
 
 
 def test_a_rate_with_retries_is_not_called_late() -> None:
-    run = Run(Load(rate=10, arrivals="constant", requests=30), lambda n: BUSY if n == 29 else None, RetryPolicy(most=1))
+    run = Run(
+        Load(rate=10, arrivals="constant", requests=30), lambda n: BUSY if n == 29 else None, RetryPolicy(max_retries=1)
+    )
     run.go()
     assert measure(run.records).checks["rate_ratio"] == pytest.approx(1.0)
 
 
 def test_a_process_that_died_before_it_tried_again_owes_the_request() -> None:
-    run = Run(Load(concurrency=1, requests=2), lambda _: BUSY, RetryPolicy(most=1))
+    run = Run(Load(concurrency=1, requests=2), lambda _: BUSY, RetryPolicy(max_retries=1))
     run.go()
-    written = lost_requests.Written(run.records[:3])
-    assert (written.turns(run.plan, 0), written.turns(run.plan, 1)) == (1, 0)
+    written = lost_requests.WrittenRecords(run.records[:3])
+    assert (written.turns_over(run.plan, 0), written.turns_over(run.plan, 1)) == (1, 0)
 
 
 def test_old_records_had_one_attempt() -> None:
@@ -305,7 +314,7 @@ def test_requests_leave_evenly_and_are_wanted_when_they_may_go() -> None:
     run.go()
     assert sorted(run.sent) == pytest.approx(list(range(20)))
     assert [record.scheduled for record in run.records] == [record.sent for record in run.records]
-    assert run.runner.carrier.lags.tolist() == [0] * 20
+    assert run.runner.sender.send_lags.tolist() == [0] * 20
 
 
 def test_tokens_are_estimated_and_then_settled() -> None:
@@ -343,7 +352,7 @@ def test_arrivals_held_back_at_the_end_are_recorded_and_slots_are_not() -> None:
 
 
 def test_retries_are_requests_too() -> None:
-    run = Run(Load(concurrency=1, requests=2), first_fail(2, BUSY), RetryPolicy(most=2), RateLimits(rpm=6))
+    run = Run(Load(concurrency=1, requests=2), first_fail(2, BUSY), RetryPolicy(max_retries=2), RateLimits(rpm=6))
     run.go()
     assert run.sent == pytest.approx([0, 10, 20, 30])
 
@@ -365,17 +374,17 @@ def test_later_turns_are_held_back_too() -> None:
 
 
 def test_estimates() -> None:
-    assert rate_limit.prompt_tokens(Prompt(id="p", tokens=[1, 2, 3])) == 3
+    assert rate_limit.estimate_prompt_tokens(Prompt(id="p", tokens=[1, 2, 3])) == 3
     parts = [{"type": "text", "text": "abcd" * 5}, {"type": "image_url", "image_url": {"url": "data:" + "x" * 10_000}}]
-    assert rate_limit.prompt_tokens(Prompt(id="p", messages=[{"role": "user", "content": parts}])) == 5
+    assert rate_limit.estimate_prompt_tokens(Prompt(id="p", messages=[{"role": "user", "content": parts}])) == 5
     spending = RateLimiter(RateLimits(tpm=60))
     plain = Prompt(id="p", text="abcd")
-    assert spending.tokens(plain, None) == 1
+    assert spending.estimate(plain, None) == 1
     spending.settle(1, Usage(prompt=1, completion=8))
-    assert spending.tokens(plain, None) == 9, "as many as the answers so far had"
-    assert spending.tokens(plain, 2) == 3
-    assert spending.book(0, 3) == 8 * S
-    assert spending.waited == (1, 8 * S)
+    assert spending.estimate(plain, None) == 9, "as many as the answers so far had"
+    assert spending.estimate(plain, 2) == 3
+    assert spending.reserve(0, 3) == 8 * S
+    assert spending.delayed == (1, 8 * S)
 
 
 # over HTTP
@@ -403,7 +412,7 @@ def test_limits_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     with Sim() as sim:
         done = command(capsys, "run", "--url", sim.url, "-o", "run", "--quiet", "-n", 10, "-c", 8, "--rpm", 1800)
     assert done.status == 0
-    assert "at most 1,800 requests a minute" in done.out
+    assert "at most 1,800 requests per minute" in done.out
     found = records(Path("run"))
     assert found[-1].scheduled >= 0.29 * S
     assert read_json(Path("run/run.json"))["held_back"]["requests"] >= 7

@@ -259,7 +259,7 @@ def test_sigterm_is_like_ctrl_c(times: int) -> None:
             subprocess.Popen(line, stdout=out, stderr=file) as process,
         ):
             until = time.monotonic() + PATIENCE
-            while not Path("run/records.jsonl").exists() or sim.server.desk.counters.running < 2:
+            while not Path("run/records.jsonl").exists() or sim.server.state.counters.running < 2:
                 assert time.monotonic() < until
                 time.sleep(0.01)
             process.send_signal(signal.SIGTERM)

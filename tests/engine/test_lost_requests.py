@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from loadstone.config.stages import parse
-from loadstone.engine.lost_requests import Written, missing, slots
+from loadstone.config.stages import parse_stages
+from loadstone.engine.lost_requests import WrittenRecords, missing_records, open_slots
 from loadstone.records import Failure, Record
 from loadstone.schedule import plan
-from loadstone.schedule.partition import Partition, partition
+from loadstone.schedule.partition import Partition, split_plan
 from loadstone.schedule.plan import DatasetShape, Load, Plan
 
 S = 1_000_000_000
@@ -16,23 +16,23 @@ SINGLE = [1] * 5
 
 
 def made(load: Load, turns: list[int] = SINGLE) -> Plan:
-    return plan.make(load, DatasetShape([f"r{i}" for i in range(len(turns))], turns))
+    return plan.make_plan(load, DatasetShape([f"r{i}" for i in range(len(turns))], turns))
 
 
-def wrote(*indexes: int, failed: tuple[int, ...] = ()) -> Written:
+def wrote(*indexes: int, failed: tuple[int, ...] = ()) -> WrittenRecords:
     bad = Failure("timeout", "late")
-    return Written(
+    return WrittenRecords(
         Record(index=index, prompt="p", scheduled=0, end=1, error=bad if index in failed else None) for index in indexes
     )
 
 
-def lost(whole: Plan, share: Partition, written: Written, at: float, slots: int = 1) -> list[Record]:
-    return list(missing(whole, share, written, round(at * S), slots, "its process died"))
+def lost(whole: Plan, share: Partition, written: WrittenRecords, at: float, slots: int = 1) -> list[Record]:
+    return list(missing_records(whole, share, written, round(at * S), slots, "its process died"))
 
 
 def test_an_open_loop_owes_what_was_due() -> None:
     whole = made(Load(rate=1.0, arrivals="constant", requests=20))
-    share = partition(whole, 2)[1]  # due at 1, 3, 5, ... s
+    share = split_plan(whole, 2)[1]  # due at 1, 3, 5, ... s
     records = lost(whole, share, wrote(1, 3), 7.5)
     assert [(record.index, record.scheduled, record.end) for record in records] == [
         (5, 5 * S, round(7.5 * S)),
@@ -45,23 +45,23 @@ def test_an_open_loop_owes_what_was_due() -> None:
 def test_a_closed_loop_owes_what_its_slots_had_taken() -> None:
     """Slots take places in their order, so what is under way are the first that have no record."""
     whole = made(Load(concurrency=4, requests=40))
-    share = partition(whole, 2)[0]  # 0 2 4 6 ...
+    share = split_plan(whole, 2)[0]  # 0 2 4 6 ...
     assert [record.index for record in lost(whole, share, wrote(0, 2, 6, 8), 3.0, slots=2)] == [4, 10]
 
 
 def test_nothing_is_owed_where_everything_is_written() -> None:
     whole = made(Load(concurrency=2, requests=6))
-    assert lost(whole, partition(whole, 2)[0], wrote(0, 2, 4), 3.0, slots=1) == []
+    assert lost(whole, split_plan(whole, 2)[0], wrote(0, 2, 4), 3.0, slots=1) == []
 
 
 def test_the_end_of_a_closed_loop_leaves_fewer_than_its_slots() -> None:
     whole = made(Load(concurrency=4, requests=6))
-    assert [record.index for record in lost(whole, partition(whole, 2)[1], wrote(1), 3.0, slots=2)] == [3, 5]
+    assert [record.index for record in lost(whole, split_plan(whole, 2)[1], wrote(1), 3.0, slots=2)] == [3, 5]
 
 
 def test_a_closed_loop_without_a_number_owes_its_slots_too() -> None:
     whole = made(Load(concurrency=3, duration=60.0))
-    assert [record.index for record in lost(whole, partition(whole, 3)[2], wrote(2, 5), 3.0, slots=1)] == [8]
+    assert [record.index for record in lost(whole, split_plan(whole, 3)[2], wrote(2, 5), 3.0, slots=1)] == [8]
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_warm_up_stays_warm_up() -> None:
 
 def test_before_the_beginning_nothing_was_due() -> None:
     whole = made(Load(concurrency=2, requests=4))
-    assert lost(whole, partition(whole, 2)[0], wrote(), -0.05) == []
+    assert lost(whole, split_plan(whole, 2)[0], wrote(), -0.05) == []
 
 
 @pytest.mark.parametrize("around", [{"warmup_time": 2.0}, {"cooldown_time": 2.0}], ids=["warm-up", "cool-down"])
 def test_places_that_a_time_has_added_are_owed_too(around: dict[str, float]) -> None:
     whole = made(Load(concurrency=2, requests=4, **around))
-    (record,) = lost(whole, partition(whole, 2)[1], wrote(1, 3, 5), 1.0)
+    (record,) = lost(whole, split_plan(whole, 2)[1], wrote(1, 3, 5), 1.0)
     assert record.index == 7
     assert record.phase == ("warmup" if "warmup_time" in around else "measure")
 
@@ -103,5 +103,5 @@ def test_places_that_a_time_has_added_are_owed_too(around: dict[str, float]) -> 
     ids=["none yet", "the only one", "high", "low again", "low again, and two not over"],
 )
 def test_slots_are_those_of_the_time(at: float, in_flight: int, worker: int, expected: int) -> None:
-    whole = made(Load(stages=parse("1s@c1,1s@c9,1s@c1")))
-    assert slots(whole, partition(whole, 3)[worker], round(at * S), in_flight) == expected
+    whole = made(Load(stages=parse_stages("1s@c1,1s@c9,1s@c1")))
+    assert open_slots(whole, split_plan(whole, 3)[worker], round(at * S), in_flight) == expected

@@ -194,7 +194,7 @@ def test_load_run(tmp_path: Path) -> None:
 
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is not a run: no run\.json in it \(.+\)$"):
-        results.read(tmp_path)
+        results.read_summary(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
@@ -224,7 +224,9 @@ def test_shards_of_a_run_that_was_killed_read_as_one(tmp_path: Path) -> None:
     for number, at in ((10, 4), (0, 0), (2, 2)):
         (tmp_path / run_folder.SHARD.format(number)).write_bytes(to_line(record(at)) + to_line(record(at + 1)))
     (tmp_path / "records.x.jsonl").write_bytes(b"not one of them")
-    assert [file.name for file in run_folder.shards(tmp_path)] == [f"records.{number}.jsonl" for number in (0, 2, 10)]
+    assert [file.name for file in run_folder.find_shards(tmp_path)] == [
+        f"records.{number}.jsonl" for number in (0, 2, 10)
+    ]
     assert [found.index for found in run_folder.load_records(tmp_path)] == [0, 1, 2, 3, 4, 5]
 
 
@@ -252,7 +254,7 @@ def test_merged_records_win_over_shards(tmp_path: Path) -> None:
 def test_a_killed_run_reads(tmp_path: Path) -> None:
     (tmp_path / run_folder.RUN).write_bytes(b'{"began": "now", "expected": 9}')
     (tmp_path / run_folder.RECORDS).write_bytes(lines(3)[:-10])
-    summary = results.read(tmp_path)
+    summary = results.read_summary(tmp_path)
     assert (summary.counts.succeeded, summary.counts.expected) == (2, 9)
     assert summary.verdict is not None
     assert "no end" in [doubt.what for doubt in summary.verdict.doubts]
@@ -261,7 +263,7 @@ def test_a_killed_run_reads(tmp_path: Path) -> None:
 def test_objectives_given_later_replace_those_of_the_run(tmp_path: Path) -> None:
     (tmp_path / run_folder.RUN).write_bytes(b'{"began": "now", "config": {"goodput": {"ttft": 1.0}, "rate": 2}}')
     (tmp_path / run_folder.RECORDS).write_bytes(to_line(record(sent=0, first=3, last=4, pieces=Pieces([0], [1]))))
-    summary = results.read(tmp_path, goodput={"latency": 5.0})
+    summary = results.read_summary(tmp_path, goodput={"latency": 5.0})
     assert summary.run["config"] == {"goodput": {"latency": 5.0}, "rate": 2}
     assert summary.rates["attainment.latency"] == 1
     assert "attainment.ttft" not in summary.rates
@@ -324,11 +326,11 @@ def test_the_end_of_an_odd_run(tmp_path: Path, content: bytes, counts: tuple[int
     folder = run_folder.RunFolder(tmp_path / "run")
     folder.write(run_folder.RUN, '{"began": "now"}')
     folder.write(run_folder.RECORDS, content)
-    found = results.finish(folder).counts
+    found = results.write_results(folder).counts
     assert (found.completed, found.succeeded, found.failed) == counts
     with (folder.path / results.REQUESTS_CSV).open(newline="") as file:
         assert len(list(csv.reader(file))) == 1 + found.completed
-    assert results.load_summary((folder.path / "summary.json").read_bytes()).counts == found
+    assert results.decode_summary((folder.path / "summary.json").read_bytes()).counts == found
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
@@ -339,8 +341,8 @@ def test_no_room_for_requests_csv_leaves_the_summary(tmp_path: Path, monkeypatch
     folder.write(run_folder.RECORDS, lines(5))
     (folder.path / results.REQUESTS_CSV).symlink_to(FULL)
     with pytest.raises(UsageError, match=r"^cannot write .*requests.csv: [^;]+; the records so far"):
-        results.finish(folder)
-    assert results.load_summary((folder.path / "summary.json").read_bytes()).counts.succeeded == 5
+        results.write_results(folder)
+    assert results.decode_summary((folder.path / "summary.json").read_bytes()).counts.succeeded == 5
 
 
 def test_a_full_disk_at_the_end_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

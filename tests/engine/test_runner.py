@@ -62,7 +62,7 @@ def test_open_loop_sends_at_absolute_times_whatever_comes_back() -> None:
 def test_poisson_arrivals_are_those_of_the_plan() -> None:
     run = Run(Load(rate=50, requests=100, seed=3), Scripted(steady()))
     run.go()
-    assert [r.scheduled for r in run.by_index()] == plan.make(
+    assert [r.scheduled for r in run.by_index()] == plan.make_plan(
         Load(rate=50, requests=100, seed=3), DatasetShape(["p"])
     ).offsets.tolist()
 
@@ -72,7 +72,7 @@ def test_connecting_is_not_part_of_ttft() -> None:
     run.go()
     (record,) = run.records
     assert (record.connect, record.sent, record.first) == (2 * S, 2 * S, round(2.5 * S))
-    assert run.carrier.lags.tolist() == [0]
+    assert run.carrier.send_lags.tolist() == [0]
 
 
 def test_warm_up_hands_over_without_draining() -> None:
@@ -160,12 +160,12 @@ TIMEOUTS: list[tuple[str, TimeLimits, list[Step], str, float]] = [
     ("no end", TimeLimits(idle=1), [(0.5, token("a", "stop")), (50, DONE)], "no output for 1 s (--idle-timeout)", 1.5),
     (
         "slow but alive",
-        TimeLimits(idle=2, whole=7.5),
+        TimeLimits(idle=2, total=7.5),
         [(1.5, token())] * 9,
         "not complete after 7.5 s (--timeout)",
         7.5,
     ),
-    ("first of all", TimeLimits(ttft=5, idle=1, whole=9), [(50, token())], "no output after 5 s (--ttft-timeout)", 5),
+    ("first of all", TimeLimits(ttft=5, idle=1, total=9), [(50, token())], "no output after 5 s (--ttft-timeout)", 5),
 ]
 
 
@@ -188,7 +188,7 @@ def test_each_of_many_requests_has_its_limits_from_its_own_start() -> None:
     run = Run(
         Load(concurrency=4, requests=4),
         Scripted(lambda number, _: [(waits[number], token("a", "stop") + DONE)]),
-        limits=TimeLimits(whole=2),
+        limits=TimeLimits(total=2),
     )
     run.go()
     failed = [record for record in run.by_index() if record.error]
@@ -197,7 +197,7 @@ def test_each_of_many_requests_has_its_limits_from_its_own_start() -> None:
 
 
 def test_a_run_within_its_limits_is_not_touched() -> None:
-    run = Run(Load(concurrency=1, requests=3), Scripted(steady()), limits=TimeLimits(ttft=0.6, idle=0.2, whole=0.8))
+    run = Run(Load(concurrency=1, requests=3), Scripted(steady()), limits=TimeLimits(ttft=0.6, idle=0.2, total=0.8))
     run.go()
     assert [r.error for r in run.records] == [None] * 3
 

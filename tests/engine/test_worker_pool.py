@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from loadstone.engine.worker_messages import StartSignal, frame
+from loadstone.engine.worker_messages import StartSignal, encode_frame
 from loadstone.records import Record
 from support.servers import PATIENCE, Sim, command, loadstone, read_json, records, refused
 
@@ -275,7 +275,7 @@ def test_standard_files_that_are_closed(closed: tuple[int, ...], workers: int) -
 def test_a_worker_whose_parent_dies_in_mid_sentence_just_ends(heard: int) -> None:
     command = (sys.executable, "-m", "loadstone.engine.worker_main")
     done = subprocess.run(
-        command, input=frame(StartSignal(1))[:heard], capture_output=True, timeout=PATIENCE, check=False
+        command, input=encode_frame(StartSignal(1))[:heard], capture_output=True, timeout=PATIENCE, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 

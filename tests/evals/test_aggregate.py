@@ -1,4 +1,4 @@
-"""Scores become counts, means and intervals: published values, planted counts, repeats, clusters, groups."""
+"""Counts, means and intervals of scores: published values, planted counts, repeats, clusters, groups."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def three() -> dict[str, TaskTally]:
     return {name: plain(each, name) for name, each in counts.items()}
 
 
-def test_groups_are_told_by_items_and_by_tasks() -> None:
+def test_groups_have_a_mean_over_items_and_one_over_tasks() -> None:
     whole, hard, _ = groups.group_results(GROUPS, three())
     assert whole.tasks == ["a", "b", "c"]
     assert whole.items == 11
@@ -199,7 +199,7 @@ def test_an_item_that_is_not_judged_is_counted() -> None:
     assert (found.result().items, found.result().passes, found.result().figures) == (1, 2, [])
 
 
-def test_what_scorers_choke_on_is_told() -> None:
+def test_errors_of_scorers_are_noted() -> None:
     found = tallied([scored("unparsed", 0, note="RecursionError: deep")], [scored("right", 1)])
     assert found.result().notes == {"RecursionError: deep": 1}
 

@@ -1,4 +1,4 @@
-"""From records to answers, from settings to bodies, and what a cache keeps."""
+"""Responses from records, bodies from settings, and the answer cache."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from loadstone.evals.requests.loglikelihood import LogprobMethod
 from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.settings import Eval
 from loadstone.records import Failure, Logprobs, Record, Usage
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 
 WANTED = EvalRequest(id="t:0", mode="generation", prompt="Q:")
 
@@ -105,7 +105,7 @@ def test_the_last_good_answer_counts(tmp_path: Path) -> None:
 
 
 def test_letters_answer_as_if_each_had_been_asked() -> None:
-    sample = Sample(task="t", doc_id=0, doc={}, target="B", ask=Asked(query="Q:"), choices=["A", "B"])
+    sample = Sample(task="t", doc_id=0, doc={}, target="B", ask=Question(query="Q:"), choices=["A", "B"])
     item = build.build_item(sample, RequestOptions(mode="letters", form="text"))
     told = Logprobs(tokens=[" B"], values=[-0.1], best=[True], top=[{" B": -0.1, " A": -2.5}])
     came = answers.from_record(record(text=" B", logprobs=told), item.requests[0][0], "1")
@@ -116,7 +116,7 @@ def test_letters_answer_as_if_each_had_been_asked() -> None:
 
 
 def test_what_was_not_asked_has_failed() -> None:
-    sample = Sample(task="t", doc_id=0, doc={}, target="", ask=Asked(query="Q:"))
+    sample = Sample(task="t", doc_id=0, doc={}, target="", ask=Question(query="Q:"))
     item = build.build_item(sample, RequestOptions(mode="generation", settings={"max_tokens": 9}, repeat=2))
     (found,) = answers.item_responses([item], {"t:0": answers.from_record(record(), WANTED, "1")})
     assert found.responses == [["Paris", None]]
@@ -151,7 +151,7 @@ def test_settings_go_by_the_names_of_the_protocol(api: base.API, fields: dict[st
     prompt = to_prompt(
         parse(Line(RowPosition(source, "line", 1), json.dumps(row))), RowPosition(source, "line", 1), Options()
     )
-    body = api.body(prompt, base.Settings(model="m"))
+    body = api.build_body(prompt, base.RequestSettings(model="m"))
     assert {name: body[name] for name in found} == found
     assert send.fields(api, {**SAID, "chat_template_kwargs": {"a": 1}})["chat_template_kwargs"] == {"a": 1}
 
@@ -166,10 +166,10 @@ def test_requests_of_several_apis_are_runs_of_their_own() -> None:
 
 
 def test_runs_are_numbered_on(tmp_path: Path) -> None:
-    assert send._next(tmp_path) == 1
+    assert send.next_run_number(tmp_path) == 1
     (tmp_path / "requests-3.jsonl").touch()
     (tmp_path / "runs/7").mkdir(parents=True)
-    assert send._next(tmp_path) == 8
+    assert send.next_run_number(tmp_path) == 8
 
 
 def test_a_question_that_reads_otherwise_now_is_not_gone_on_with(tmp_path: Path) -> None:

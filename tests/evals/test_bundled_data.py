@@ -1,5 +1,5 @@
-"""The small sets that come with Loadstone: in the schema of each benchmark, read by its own tasks, and with answers
-that are right where a program can tell. And the document of all benchmarks, whose examples they are."""
+"""The bundled small sets: they have the schema of each benchmark, its tasks read them, and their answers are right if a
+program can check that. And the document of all benchmarks, whose examples they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is found out about a server before an evaluation, and which way a task is answered then.
+"""The probe of a server before an evaluation, and the choice of how a task is answered.
 
 The servers are a small model of words, with the faults that real ones have.
 """
@@ -21,7 +21,7 @@ from loadstone.evals.requests import client, tokenize
 from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.build import EvalRequest
 from loadstone.evals.requests.capabilities import ServerCapabilities, probe, probe_servers
-from loadstone.evals.requests.client import ClientResponse, EvalClient
+from loadstone.evals.requests.client import ClientResponse, EvalClient, Refusal
 from loadstone.evals.requests.loglikelihood import LogprobMethod
 from loadstone.evals.requests.mode import choose, common_capabilities
 from loadstone.tasks.spec import Data, Generation, Likelihood, Task
@@ -171,11 +171,11 @@ FAULTS = [
         "ignored",
         {"echo": False, "prompt_logprobs": True},
         "echo",
-        "it tells of 1 generated tokens",
+        "it reports 1 generated tokens",
     ),
     ("null", {"echo": False, "letters": {}}, "echo", "the answer has no log-probabilities"),
     ("refused", {"echo": False}, "echo", r"HTTP 400: logprobs is not supported"),
-    ("short", {"echo": False}, "echo", "it tells of 5 tokens of a prompt that has 6"),
+    ("short", {"echo": False}, "echo", "it reports 5 tokens of a prompt that has 6"),
     ("shifted", {"echo": False}, "echo", "the same tokens have other log-probabilities when more text follows"),
     ("silent", {"echo": True, "prompt_logprobs": False}, "prompt_logprobs", "it ignores `prompt_logprobs`"),
     ("/v1/completions", {"completions": False, "echo": False, "chat": True}, "echo", "does not answer .HTTP 404."),
@@ -387,3 +387,16 @@ def test_ids_go_with_their_requests(tmp_path: Path) -> None:
 def test_a_tokenizer_that_fails_ends_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"/tokenize gives no tokens for 'a b' \(HTTP 404"):
         cut(Model("tokenize"), tmp_path, wanted("a", " b"))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "refusal"),
+    [
+        (200, b'{"message": "the chat template is fine"}', None),
+        (400, b'{"message": "the model has no chat template"}', Refusal.NO_CHAT_TEMPLATE),
+        (400, b'{"message": "max_tokens is too large"}', Refusal.OTHER),
+        (404, b'{"message": "no template of this path"}', Refusal.OTHER),
+    ],
+)
+def test_a_missing_chat_template_is_a_refusal_of_its_own(status: int, body: bytes, refusal: Refusal | None) -> None:
+    assert ClientResponse(status, body).refusal is refusal

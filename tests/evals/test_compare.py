@@ -17,7 +17,7 @@ from loadstone.evals.compare.load import TaskComparison, adjust_p_values
 from loadstone.evals.compare.paired_test import Difference
 from loadstone.evals.output import results
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.report.page import Prose
 from loadstone.samples import Estimate
 from support.eval_items import SUMS, said

@@ -1,4 +1,4 @@
-"""`loadstone eval` against a server whose answers are known: what it leaves, how it goes on, what it asks no more."""
+"""`loadstone eval` against a server with known answers: its files, continued evaluations, and cached answers."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> N
     assert len(found) == SUMS - 1
 
 
-def test_answers_longer_than_the_server_takes_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_answers_longer_than_the_context_give_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
     with Sim(answers="answers.jsonl", ttft="0ms", itl="0ms", max_model_len=64) as sim:
         done = evaluate(capsys, sim.url, "--limit", 1, "--num-fewshot", 0)
     assert "exam_sums: answers may have 64 tokens, but the server takes 64 with the prompt: give a lower" in done.err
@@ -423,7 +423,7 @@ def test_flags_of_a_run_that_make_no_sense_say_what_to_type(
     assert said in refused(capsys, "eval", "--tasks", "gsm8k", "--data-dir", "bundled", *flags)
 
 
-def test_where_nothing_was_answered_the_servers_words_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_if_nothing_was_answered_the_error_of_the_server_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     with Sim(answers="answers.jsonl", answer_failing=1.0, ttft="0ms", itl="0ms") as sim:
         done = evaluate(capsys, sim.url, "--retries", 0, "--limit", 2)
     assert done.status == 1

@@ -1,4 +1,4 @@
-"""Tasks of lm-eval asked and judged, by stand-ins of its objects; with lm-eval itself where it is installed.
+"""Requests and scores of lm-eval's tasks, with stubs of its objects; with lm-eval itself if it is installed.
 
 tests/bench/likelihoods.py holds the numbers against lm-eval's own on a real server.
 """
@@ -18,14 +18,15 @@ import pytest
 
 from loadstone.errors import UsageError
 from loadstone.evals.lm_eval import harness
-from loadstone.evals.lm_eval.tasks import LmEvalTask, TaskOptions
+from loadstone.evals.lm_eval.tasks import LmEvalTask
 from loadstone.evals.output.lm_eval_samples import sample_lines
 from loadstone.evals.requests import task_run
+from loadstone.evals.requests.build import TaskOptions
 from loadstone.evals.requests.capabilities import ServerCapabilities
 from loadstone.evals.requests.loglikelihood import LogprobMethod
 from loadstone.evals.requests.mode import AnswerMode, choose
-from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.scoring import aggregate
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.evals.settings import Eval
 from loadstone.samples import ItemResponses, Score
 from loadstone.tasks.catalogue import Selection
@@ -137,12 +138,12 @@ def answered(doc_id: int, *responses: Any, finish: str | None = None) -> ItemRes
 
 def test_a_choice_is_asked_as_lm_eval_puts_it() -> None:
     stub = Stub("multiple_choice")
-    foreign = LmEvalTask("stub", stub)
-    items = foreign.items(TaskOptions(limit=0.5, num_fewshot=3), "text")
+    lm_eval_task = LmEvalTask("stub", stub)
+    items = lm_eval_task.items(TaskOptions(limit=0.5, num_fewshot=3), "text")
     ((first, second),) = [item.requests for item in items]
     assert (first[0].id, first[0].prompt, first[0].continuation) == ("stub:0/0", "2 + 2?", " three")
     assert (second[0].id, second[0].continuation) == ("stub:0/1", " four")
-    assert (stub.asked["limit"], stub.asked["seed"], stub.config.num_fewshot, foreign.shots) == (1, 1234, 3, 3)
+    assert (stub.asked["limit"], stub.asked["seed"], stub.config.num_fewshot, lm_eval_task.shots) == (1, 1234, 3, 3)
     assert items[0].sample.target == "1"
 
 
@@ -152,53 +153,53 @@ def test_messages_are_left_to_the_servers_template() -> None:
 
 
 def test_settings_of_a_generation() -> None:
-    foreign = LmEvalTask("stub", Stub("generate_until"))
-    (item, _) = foreign.items(TaskOptions(gen={"temperature": 0.5}, repeat=2), "text")
+    lm_eval_task = LmEvalTask("stub", Stub("generate_until"))
+    (item, _) = lm_eval_task.items(TaskOptions(gen={"temperature": 0.5}, repeat=2), "text")
     expected = {"max_tokens": 16, "temperature": 0.5, "stop": ["\n"]}
     assert [one.settings for one in item.requests[0]] == [{**expected, "seed": 1234}, {**expected, "seed": 1235}]
     assert [one.id for one in item.requests[0]] == ["stub:0/0", "stub:0/0#1"]
-    assert foreign.settings({}) == {"max_tokens": 16, "temperature": 0.0, "stop": ["\n"]}
+    assert lm_eval_task.settings({}) == {"max_tokens": 16, "temperature": 0.0, "stop": ["\n"]}
     plain = LmEvalTask("stub", Stub("generate_until", generation_kwargs={"until": "."}))
     assert plain.settings({}) == {"max_tokens": 256, "temperature": 0.0, "stop": ["."]}
 
 
 def test_doc_ids_are_those_of_the_split() -> None:
-    foreign = LmEvalTask("stub", Stub("multiple_choice"))
-    assert [item.sample.doc_id for item in foreign.items(TaskOptions(ids=[1]), "text")] == [1]
+    lm_eval_task = LmEvalTask("stub", Stub("multiple_choice"))
+    assert [item.sample.doc_id for item in lm_eval_task.items(TaskOptions(ids=[1]), "text")] == [1]
     with pytest.raises(UsageError, match="--samples asks stub for 2, but its doc_ids are 0 to 1"):
-        foreign.items(TaskOptions(ids=[2]), "text")
+        lm_eval_task.items(TaskOptions(ids=[2]), "text")
     with pytest.raises(UsageError, match="measures a whole text, which no chat can: say --api completions"):
         LmEvalTask("stub", Stub("loglikelihood_rolling")).items(TaskOptions(), "messages")
 
 
-def judged(foreign: LmEvalTask, *each: ItemResponses) -> list[list[Score]]:
-    foreign.items(TaskOptions(), "text")
-    return [foreign.scorer.score_item(one) for one in each]
+def judged(lm_eval_task: LmEvalTask, *each: ItemResponses) -> list[list[Score]]:
+    lm_eval_task.items(TaskOptions(), "text")
+    return [lm_eval_task.scorer.score_item(one) for one in each]
 
 
 def test_choices_are_judged_by_lm_eval() -> None:
-    foreign = LmEvalTask("stub", Stub("multiple_choice"))
+    lm_eval_task = LmEvalTask("stub", Stub("multiple_choice"))
     (right,), (wrong,) = judged(
-        foreign, answered(0, (-9.0, False), (-2.0, True)), answered(1, (-3.0, False), (-1.0, True))
+        lm_eval_task, answered(0, (-9.0, False), (-2.0, True)), answered(1, (-3.0, False), (-1.0, True))
     )
     assert (right.outcome, right.extracted, right.metrics) == ("right", 1, {"acc": 1.0})
     assert (wrong.outcome, wrong.extracted, wrong.metrics) == ("wrong", 1, {"acc": 0.0})
 
 
 def test_a_failed_request_is_not_given_to_lm_eval() -> None:
-    foreign = LmEvalTask("stub", Stub("multiple_choice"))
-    told = aggregate.TaskTally(TaskSetup(task=foreign.spec, mode="loglikelihood").info)
-    for scores in judged(foreign, answered(0, (-9.0, False), (-2.0, True)), answered(1, (-3.0, False), None)):
+    lm_eval_task = LmEvalTask("stub", Stub("multiple_choice"))
+    told = aggregate.TaskTally(TaskSetup(task=lm_eval_task.spec, mode="loglikelihood").info)
+    for scores in judged(lm_eval_task, answered(0, (-9.0, False), (-2.0, True)), answered(1, (-3.0, False), None)):
         told.add(scores)
-    found = foreign.scorer.add_figures(told.result())
+    found = lm_eval_task.scorer.add_figures(told.result())
     assert {figure.metric: figure.all.value for figure in found.figures} == {"acc": 0.5, "ppl": math.exp(2.0)}
     assert found.figures[0].outcomes["failed"] == 1
     assert found.notes == {"items that failed are left out of what lm-eval aggregates": 1}
 
 
 def test_words_go_through_each_filter() -> None:
-    foreign = LmEvalTask("stub", Stub("generate_until"))
-    (whole, last), (boom, _) = judged(foreign, answered(0, "it is four", finish="length"), answered(1, "boom"))
+    lm_eval_task = LmEvalTask("stub", Stub("generate_until"))
+    (whole, last), (boom, _) = judged(lm_eval_task, answered(0, "it is four", finish="length"), answered(1, "boom"))
     assert (whole.filter, whole.outcome, last.filter, last.outcome) == ("first", "truncated", "last word", "right")
     assert last.extracted == "four"
     assert (boom.outcome, boom.note, boom.metrics) == ("unparsed", "ValueError: boom", {"acc": 0.0})
@@ -218,26 +219,28 @@ def test_passes_are_judged_apart_unless_the_task_makes_one_of_them() -> None:
 
 
 def test_a_perplexity_is_of_all_items() -> None:
-    foreign = LmEvalTask("stub", Stub("loglikelihood_rolling"))
-    told = aggregate.TaskTally(TaskSetup(task=foreign.spec, mode="loglikelihood").info)
-    for scores in judged(foreign, answered(0, (-6.0, False)), answered(1, (-2.0, False))):
+    lm_eval_task = LmEvalTask("stub", Stub("loglikelihood_rolling"))
+    told = aggregate.TaskTally(TaskSetup(task=lm_eval_task.spec, mode="loglikelihood").info)
+    for scores in judged(lm_eval_task, answered(0, (-6.0, False)), answered(1, (-2.0, False))):
         assert scores == []
         told.add(scores, passes=1)
-    (figure,) = foreign.scorer.add_figures(told.result()).figures
+    (figure,) = lm_eval_task.scorer.add_figures(told.result()).figures
     assert (figure.metric, figure.all.value, figure.all.n) == ("perplexity", pytest.approx(math.exp(8 / 4)), 2)
 
 
-def test_the_paper_of_a_task_is_like_any_other() -> None:
-    foreign = LmEvalTask("stub", Stub("multiple_choice"))
-    assert foreign.spec.modes == ["loglikelihood"]
-    paper = task_run.build_task_run(
-        foreign.spec, AnswerMode("loglikelihood", "completions", LogprobMethod("echo")), Eval(tasks=["lm-eval:stub"])
+def test_the_requests_of_a_task_are_built_like_any_other() -> None:
+    lm_eval_task = LmEvalTask("stub", Stub("multiple_choice"))
+    assert lm_eval_task.spec.modes == ["loglikelihood"]
+    built = task_run.build_task_run(
+        lm_eval_task.spec,
+        AnswerMode("loglikelihood", "completions", LogprobMethod("echo")),
+        Eval(tasks=["lm-eval:stub"]),
     )
-    assert [one.id for one in paper.requests()] == ["stub:0/0", "stub:0/1", "stub:1/0", "stub:1/1"]
-    setup = paper.setup(scored=True)
+    assert [one.id for one in built.requests()] == ["stub:0/0", "stub:0/1", "stub:1/0", "stub:1/1"]
+    setup = TaskSetup.of(built)
     assert (setup.template, setup.lm_eval_config, setup.info.headline) == (
         "lm-eval:stub",
-        foreign.config,
+        lm_eval_task.config,
         ("acc", "none"),
     )
     one = answered(0, (-9.0, False), (-2.0, True))
@@ -283,7 +286,7 @@ def test_where_the_tasks_are(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FOLDER").mkdir()
-    assert harness._by_folder(names, include_path) == folders
+    assert harness.group_by_folder(names, include_path) == folders
 
 
 YAML = """task: mine
@@ -304,7 +307,7 @@ def test_with_lm_eval_itself(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(YAML, "utf-8")
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(doc) + "\n" for doc in DOCS), "utf-8")
     code = (
-        "from loadstone.evals.lm_eval import harness; from loadstone.evals.lm_eval.tasks import TaskOptions\n"
+        "from loadstone.evals.lm_eval import harness; from loadstone.evals.requests.build import TaskOptions\n"
         "((task,), _) = harness.load_tasks(['mine'], '.')\n"
         "print([one[0].continuation for item in task.items(TaskOptions(), 'text') for one in item.requests])"
     )

@@ -16,8 +16,8 @@ from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.output.items_csv import Timing, _cell, timing
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
-from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.scoring import score
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.records import Record
 from loadstone.samples import Evaluation, ItemResponses
 from loadstone.tasks.spec import Group, Task

@@ -1,4 +1,4 @@
-"""Log-likelihoods from what servers tell: which tokens are the continuation's, in whatever form they come."""
+"""Log-likelihoods from the responses of servers: which tokens belong to the continuation, in every form."""
 
 from __future__ import annotations
 
@@ -84,10 +84,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("found", "context", "text", "whole", "why"), REFUSED, ids=[case[-1] for case in REFUSED])
-def test_what_is_not_told_is_not_made_up(found: Logprobs, context: str, text: str, whole: int | None, why: str) -> None:
+@pytest.mark.parametrize(("found", "context", "text", "sent", "why"), REFUSED, ids=[case[-1] for case in REFUSED])
+def test_missing_log_probabilities_are_an_error(
+    found: Logprobs, context: str, text: str, sent: int | None, why: str
+) -> None:
     with pytest.raises(MissingLogprobsError, match=why):
-        loglikelihood.score_continuation(found, context, text, whole=whole)
+        loglikelihood.score_continuation(found, context, text, sent=sent)
 
 
 def test_an_empty_context_counts_from_the_token_before_it() -> None:
@@ -105,7 +107,7 @@ def test_letters_with_and_without_a_space() -> None:
     assert (c, never) == (-math.inf, False)
 
 
-def test_letters_that_were_not_told() -> None:
+def test_letters_without_a_log_probability() -> None:
     with pytest.raises(MissingLogprobsError, match="none of the letters is among the 4 likeliest"):
         loglikelihood.score_letters(Logprobs(["A"], [-1.0], [True], top=[TOP]), [" X"])
     with pytest.raises(MissingLogprobsError, match="no likeliest tokens"):
@@ -150,9 +152,9 @@ BODIES = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "way", "body"), BODIES)
-def test_requests(wanted: EvalRequest, way: LogprobMethod, body: dict[str, object]) -> None:
-    assert loglikelihood.body(wanted, way) == body
+@pytest.mark.parametrize(("eval_request", "method", "body"), BODIES)
+def test_requests(eval_request: EvalRequest, method: LogprobMethod, body: dict[str, object]) -> None:
+    assert loglikelihood.body(eval_request, method) == body
 
 
 def test_records_say_it_or_not() -> None:

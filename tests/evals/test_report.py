@@ -19,7 +19,7 @@ from loadstone.evals.output import page as accuracy
 from loadstone.evals.output import report, results
 from loadstone.evals.output.items_csv import Timing
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.report import html, markdown
 from loadstone.report.page import Page, Prose, Table
 from loadstone.samples import ItemResponses

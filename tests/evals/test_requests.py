@@ -1,4 +1,4 @@
-"""What is asked of an item: prompts put together as lm-eval does, worked examples as it draws them, ids that stay."""
+"""The requests of an item: prompts built as by lm-eval, worked examples drawn as by lm-eval, and stable ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from loadstone.evals.data import samples
 from loadstone.evals.data.samples import SampleSelection
 from loadstone.evals.requests import build
 from loadstone.evals.requests.build import RequestOptions
-from loadstone.samples import Asked, Sample
+from loadstone.evals.requests.request_id import RequestId
+from loadstone.samples import Question, Sample
 from loadstone.tasks.spec import Generation
 from support import eval_tasks
 
@@ -25,23 +26,23 @@ SHOTS = [("Q: one\nA:", "1"), ("Q: two\nA:", "2")]
 class Put:
     """What is asked, and the text that lm-eval 0.4.13 makes of it (fewshot_context, without a chat template)."""
 
-    asked: Asked
+    asked: Question
     text: str
     system: str | None = None
 
 
 PUT = [
-    Put(Asked(query="Q: x\nA:"), "Q: x\nA:"),
-    Put(Asked(query="Q: x\nA:", description="Add up.\n\n"), "Add up.\n\nQ: x\nA:"),
-    Put(Asked(query="Q: x\nA:", shots=SHOTS), "Q: one\nA: 1\n\nQ: two\nA: 2\n\nQ: x\nA:"),
-    Put(Asked(query="x", shots=[("a", "b")], delimiter="\n", between="\n"), "a\nb\nx"),
-    Put(Asked(query="x", prefix="The answer is"), "x The answer is"),
-    Put(Asked(query="x\n", prefix="The answer is"), "x\nThe answer is"),
-    Put(Asked(query="x", shots=[("a", "b")], prefix="So:"), "a So: b\n\nx So:"),
-    Put(Asked(query="x", shots=[("a\n", "b")], prefix="So:\n"), "a\nSo:\nb\n\nx So:\n"),
-    Put(Asked(query="x", description="D.", between="\n\n"), "Be brief.\n\nD.x", system="Be brief."),
-    Put(Asked(query="x", description="D.\n"), "Be brief.\n\nD.\nx", system="Be brief."),
-    Put(Asked(query="x"), "Be brief.x", system="Be brief."),
+    Put(Question(query="Q: x\nA:"), "Q: x\nA:"),
+    Put(Question(query="Q: x\nA:", description="Add up.\n\n"), "Add up.\n\nQ: x\nA:"),
+    Put(Question(query="Q: x\nA:", shots=SHOTS), "Q: one\nA: 1\n\nQ: two\nA: 2\n\nQ: x\nA:"),
+    Put(Question(query="x", shots=[("a", "b")], delimiter="\n", between="\n"), "a\nb\nx"),
+    Put(Question(query="x", prefix="The answer is"), "x The answer is"),
+    Put(Question(query="x\n", prefix="The answer is"), "x\nThe answer is"),
+    Put(Question(query="x", shots=[("a", "b")], prefix="So:"), "a So: b\n\nx So:"),
+    Put(Question(query="x", shots=[("a\n", "b")], prefix="So:\n"), "a\nSo:\nb\n\nx So:\n"),
+    Put(Question(query="x", description="D.", between="\n\n"), "Be brief.\n\nD.x", system="Be brief."),
+    Put(Question(query="x", description="D.\n"), "Be brief.\n\nD.\nx", system="Be brief."),
+    Put(Question(query="x"), "Be brief.x", system="Be brief."),
 ]
 
 
@@ -51,7 +52,7 @@ def test_a_text_is_put_together_as_by_lm_eval(put: Put) -> None:
 
 
 def test_messages_have_the_examples_before_the_question() -> None:
-    asked = Asked(query="Q: x\nA:", shots=SHOTS, description="Add up.")
+    asked = Question(query="Q: x\nA:", shots=SHOTS, description="Add up.")
     system = {"role": "system", "content": "Be brief.\n\nAdd up."}
     assert build.as_messages(asked, "Be brief.") == [
         system, {"role": "user", "content": "Q: one\nA: 1\n\nQ: two\nA: 2\n\nQ: x\nA:"},
@@ -59,19 +60,19 @@ def test_messages_have_the_examples_before_the_question() -> None:
 
 
 def test_messages_have_the_examples_as_turns_where_asked_for() -> None:
-    asked = Asked(query="x", shots=[("a", "b")], prefix="So:")
+    asked = Question(query="x", shots=[("a", "b")], prefix="So:")
     said = [(message["role"], message["content"]) for message in build.as_messages(asked, multiturn=True)]
     assert said == [("user", "a"), ("assistant", "So: b"), ("user", "x"), ("assistant", "So:")]
 
 
 def test_what_the_answer_begins_with_is_the_assistants() -> None:
-    said = build.as_messages(Asked(query="x", shots=[("a", "b")], prefix="So:"))
+    said = build.as_messages(Question(query="x", shots=[("a", "b")], prefix="So:"))
     assert said == [{"role": "user", "content": "a So: b\n\nx"}, {"role": "assistant", "content": "So:"}]
 
 
 def _sample(**changes: Any) -> Sample:
     usual = Sample(
-        task="t", doc_id=7, doc={}, target="Paris", ask=Asked(query="Q:"), choices=["Rome", "Paris"], gold=[1]
+        task="t", doc_id=7, doc={}, target="Paris", ask=Question(query="Q:"), choices=["Rome", "Paris"], gold=[1]
     )
     return msgspec.structs.replace(usual, **changes)
 
@@ -91,7 +92,7 @@ def test_letters_are_asked_for_in_one_request() -> None:
 @pytest.mark.parametrize(("prefix", "continuation"), [("", "Rome"), ("So:", " Rome"), ("So: ", "Rome")])
 def test_a_turn_begins_with_its_continuation(prefix: str, continuation: str) -> None:
     """As in lm-eval's construct_requests with a chat template."""
-    made = build.build_item(_sample(ask=Asked(query="Q:", prefix=prefix)), RequestOptions(mode="loglikelihood"))
+    made = build.build_item(_sample(ask=Question(query="Q:", prefix=prefix)), RequestOptions(mode="loglikelihood"))
     assert made.requests[0][0].continuation == continuation
 
 
@@ -199,3 +200,20 @@ def test_rows_that_are_not_the_tasks_keep_their_numbers() -> None:
 def test_a_doc_id_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="--samples asks exam_sums for 20, but its doc_ids are 0 to 19"):
         _shots(ids=[20])
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("gsm8k:3", RequestId("gsm8k:3")),
+        ("arc:3/0", RequestId("arc:3", number=0)),
+        ("arc:3/2#1", RequestId("arc:3", number=2, attempt=1)),
+        ("wikitext:0/0~4", RequestId("wikitext:0", number=0, window=4)),
+        ("mt_bench:7#2.3", RequestId("mt_bench:7", attempt=2, turn=3)),
+        ("qa:a/b.v1.5#x:12", RequestId("qa:a/b.v1.5#x:12")),
+        ("", RequestId("")),
+    ],
+)
+def test_the_id_of_a_request_is_parsed_and_formatted(text: str, parsed: RequestId) -> None:
+    assert RequestId.parse(text) == parsed
+    assert str(parsed) == text

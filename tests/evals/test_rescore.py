@@ -1,4 +1,4 @@
-"""Saved answers judged again: lm-eval's captured samples and ours, older layouts, other extractors, hostile lines."""
+"""Saved answers scored again: samples of lm-eval and of Loadstone, older layouts, other extractors, broken lines."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
-from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.rescore import rescore as rescoring
 from loadstone.evals.rescore.rescore import MetricChange, RescoreOptions, RescoreResult
 from loadstone.evals.rescore.samples_file import SamplesFile
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import ItemResponses
 from loadstone.tasks import catalogue
 from support.eval_items import SUMS, said
@@ -181,7 +181,7 @@ def test_answers_are_read_by_another_extractor(tmp_path: Path) -> None:
     assert list(values(found).values()) == [1.0]
 
 
-def test_what_changes_is_told(tmp_path: Path) -> None:
+def test_changed_scores_are_reported(tmp_path: Path) -> None:
     lines = [text(number, exact_match=float(number < 2)) for number in range(5)]
     lines[0] |= {"filtered_resps": ["5"]}
     (change,) = rescore(written(tmp_path / "x.jsonl", lines)).changes
@@ -213,7 +213,7 @@ def test_ours_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_only_some_are_judged(tmp_path: Path) -> None:
     path = written(tmp_path / "x.jsonl", [text(number) for number in range(20)])
     assert rescore(path, only="3,5-9").evaluation.tasks[0].items == 6
-    with pytest.raises(UsageError, match=r"nothing to judge: no item of .* is wanted"):
+    with pytest.raises(UsageError, match=r"nothing to score: no item of .* is selected"):
         rescore(path, only="77")
     with pytest.raises(UsageError, match="--only takes doc_ids such as 3,5-9, not '7-'"):
         rescore(path, only="7-")
@@ -258,7 +258,7 @@ def test_a_choice_whose_target_is_none_of_it_is_named(tmp_path: Path) -> None:
         rescore(path)
 
 
-def test_what_cannot_be_judged_is_told(tmp_path: Path) -> None:
+def test_errors_of_what_cannot_be_scored(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no samples_\*.jsonl"):
         rescore(tmp_path)
     with pytest.raises(UsageError, match=r"cannot read .*absent.jsonl: ."):

@@ -1,5 +1,5 @@
-"""Where rows are found and what they are: original files, folders as on the hub, its cache, and what is said when
-nothing is there. No network, and no file but those of the tests and of ../shared."""
+"""Finding and reading rows: original files, folders as on the hub, the hub's cache, and the errors if nothing is
+there. No network, and no file but those of the tests and of ../shared."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import pytest
 
 from loadstone.errors import UsageError
 from loadstone.evals.scoring import sandbox
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from support import hostile_programs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux confines programs")
@@ -32,7 +32,7 @@ EXPECTED = {
     "hard exit": "exited", "exit": "raised", "own token": "exited", "memory": "memory", "crash": "killed",
     "prints for ever": "output", "big file": "raised", "network": "raised",
 }  # fmt: skip
-ITEM = Sample(task="humaneval", doc_id=3, doc={}, target="", ask=Asked(query=""))
+ITEM = Sample(task="humaneval", doc_id=3, doc={}, target="", ask=Question(query=""))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Answers of an ordinary run judged as those of a task, and programs judged only where that is allowed."""
+"""Answers of an ordinary run scored as those of a task, and programs that are only run if that is allowed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
-from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.rescore import rescore as rescoring
 from loadstone.evals.rescore.rescore import RescoreOptions, RescoreResult
 from loadstone.evals.scoring import sandbox
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.records import Failure, Record
 from loadstone.samples import ItemResponses
 from loadstone.tasks import catalogue
@@ -52,7 +52,7 @@ def test_a_run_is_judged_by_the_rows_it_replayed(tmp_path: Path) -> None:
     assert task.items == 1
 
 
-def test_a_run_has_to_be_told_its_task(tmp_path: Path) -> None:
+def test_a_run_needs_the_name_of_its_task(tmp_path: Path) -> None:
     path = ran(tmp_path / "run", [("test:99999", "x")])
     with pytest.raises(UsageError, match="is a run, which does not say what is right: name its task with --task"):
         rescore(path)
@@ -61,9 +61,9 @@ def test_a_run_has_to_be_told_its_task(tmp_path: Path) -> None:
     untold = ran(tmp_path / "untold", [])
     record = Record(index=0, prompt="test:1", scheduled=0, sent=0, end=9, status=200, finish="stop")
     run_folder.RunFolder(untold, new=False).append(untold / run_folder.RECORDS, [record])
-    with pytest.raises(UsageError, match="kept no texts to judge: run with --save-text"):
+    with pytest.raises(UsageError, match="kept no texts to score: run with --save-text"):
         rescore(untold, task="gsm8k")
-    with pytest.raises(UsageError, match="a run is judged by itself"):
+    with pytest.raises(UsageError, match="a run is scored by itself"):
         rescoring.rescore([path, untold], RescoreOptions(task="gsm8k", data="bundled"), None, 0.0, TIME)
 
 

@@ -1,4 +1,4 @@
-"""Answers become scores: each outcome, each way of answering, and texts that break a scorer."""
+"""Scores of responses: every outcome, every mode, and texts that break a scorer."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_what_is_no_number_is_no_judgement() -> None:
     assert score.metrics == {"exact_match": 0.0}
 
 
-def test_mistakes_are_told_in_a_sentence() -> None:
+def test_errors_are_one_sentence() -> None:
     with pytest.raises(UsageError, match="sums cannot be answered by loglikelihood; it can by generation"):
         scoring.score(SUMS, "loglikelihood", said("4"))
     with pytest.raises(UsageError, match="item 0 is not a row of tiny_mc: KeyError: 'choices'"):

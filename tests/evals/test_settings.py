@@ -1,4 +1,4 @@
-"""Settings of an evaluation: whose each is, what makes no sense, what must be the same to go on."""
+"""Settings of an evaluation: which are its own, which are refused, and which must be equal to continue."""
 
 from __future__ import annotations
 
@@ -173,6 +173,6 @@ def test_fields_are_typed_as_for_lm_eval() -> None:
         ({"temperature": -1}, "--temperature takes 0 or more, not -1"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_told_by_its_flag(fields: dict[str, Any], said: str) -> None:
+def test_a_value_of_the_wrong_type_is_an_error_that_names_its_flag(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         from_mapping({"tasks": "gsm8k", **fields}, "here")[0].check()

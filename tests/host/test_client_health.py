@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loadstone.host import client_health, limits
-from loadstone.host.client_health import INTERVAL, ClientHealth, late
+from loadstone.host.client_health import INTERVAL, ClientHealth, sample_lags
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ from loadstone.host.client_health import INTERVAL, ClientHealth, late
     ],
 )
 def test_what_fell_due_during_a_block_is_late_as_well(now: int, found: list[int]) -> None:
-    assert list(late(0, now)) == found
-    assert list(late(1000, 1000 + now)) == found
+    assert list(sample_lags(0, now)) == found
+    assert list(sample_lags(1000, 1000 + now)) == found
 
 
 def watched(block: float, send_lags: list[int]) -> dict[str, float | None]:
@@ -72,4 +72,4 @@ def test_counters_of_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setattr(client_health, "_SCHEDSTAT", tmp_path / "schedstat")
     (tmp_path / "schedstat").write_text("5000000000 2500000000 1000\n")
     assert client_health._run_queue() == (2.5, 1000.0)
-    assert client_health._passed((1.0, 3.0, None), (1.5, 2.0, 1.0)) == [0.5, 0.0, None]
+    assert list(map(client_health._added, (1.0, 3.0, None), (1.5, 2.0, 1.0))) == [0.5, 0.0, None]

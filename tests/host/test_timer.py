@@ -16,7 +16,7 @@ MS = 1_000_000
 @pytest.fixture(params=["best", "timer"])
 def waiter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], timer.Timer]:
     if request.param == "timer":
-        monkeypatch.setattr(timer, "alarm", timer.TimerAlarm)
+        monkeypatch.setattr(timer, "make_alarm", timer.TimerAlarm)
     return lambda: timer.Timer(asyncio.get_running_loop())
 
 

@@ -13,19 +13,19 @@ import pytest
 
 from loadstone.checks.finding import Finding
 from loadstone.config.parse import SLOS
-from loadstone.engine.progress_digest import Digest, bins
+from loadstone.engine.progress_digest import ProgressDigest, count_bins
 from loadstone.engine.worker_messages import Progress
 from loadstone.live import display
 from loadstone.live import terminal as screen
 from loadstone.live.checks import SETTLED, RunningChecks
-from loadstone.live.history import BEGIN, MOST, Figures, History, MetricHistory
-from loadstone.live.lines import ASCII, BLOCKS, Glyphs, Line, crop, doubt, line, panel, spark
+from loadstone.live.history import FIRST_WIDTH, MAX_BUCKETS, Figures, History, MetricHistory
+from loadstone.live.lines import ASCII, BLOCKS, Glyphs, Line, crop, doubt, line, panel, sparkline
 from loadstone.live.progress import RunProgress
 from loadstone.metrics.columns import build
-from loadstone.metrics.request_slo import TOGETHER, met, tally
+from loadstone.metrics.request_slo import ALL_SLOS, meets, tally
 from loadstone.records import Record, Usage
 from loadstone.results import measure
-from loadstone.schedule.plan import DatasetShape, Load, Plan, make
+from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
 from support import example_run, virtual_time
 from support.records import failed, streamed, whole
 
@@ -35,7 +35,7 @@ LAG = Finding("event-loop lag", "suspect", "9.0 ms of TTFT p99 50.0 ms", "5.0 ms
 FIGURES = Figures(
     elapsed=72.0,
     remaining=108.0,
-    share=0.4,
+    fraction=0.4,
     finished=1234,
     expected=5000,
     in_flight=32,
@@ -47,11 +47,11 @@ FIGURES = Figures(
     gap_p50=0.0101,
     gap_p99=0.012,
     stopping=False,
-    busiest=0.31,
-    kinds={"timeout": 4, "status": 3, "cancelled": 9},
-    slos={"ttft": 0.981, "tpot": None, TOGETHER: None},
+    client_cpu=0.31,
+    failures={"timeout": 4, "status": 3, "cancelled": 9},
+    slos={"ttft": 0.981, "tpot": None, ALL_SLOS: None},
     doubts=[LAG],
-    course=MetricHistory([1e4, 1.3e4, 2e4, None, 1.5e4], [None, 0.1, 0.2, 0.15, 0.1], [8.0, 16.0, 32.0, 32.0, 32.0]),
+    history=MetricHistory([1e4, 1.3e4, 2e4, None, 1.5e4], [None, 0.1, 0.2, 0.15, 0.1], [8.0, 16.0, 32.0, 32.0, 32.0]),
 )
 
 
@@ -97,7 +97,9 @@ def test_the_panel_at_40_columns_and_in_ascii() -> None:
 
 
 def test_a_run_that_has_only_begun_has_no_figures() -> None:
-    nothing = dict.fromkeys(("remaining", "share", "expected", "ttft_p50", "ttft_p99", "gap_p50", "gap_p99", "busiest"))
+    nothing = dict.fromkeys(
+        ("remaining", "fraction", "expected", "ttft_p50", "ttft_p99", "gap_p50", "gap_p99", "client_cpu")
+    )
     zero = dict.fromkeys(("elapsed", "finished", "in_flight", "failed", "qps", "tokens_per_second"), 0)
     told = texts(Figures(**nothing, **zero, stopping=False), 80)
     assert told[0].endswith(" 0:00")
@@ -128,7 +130,7 @@ def test_no_more_than_three_doubts() -> None:
 def test_no_line_is_as_wide_as_the_terminal(width: int, advice: str) -> None:
     doubts = [msgspec.structs.replace(LAG, advice=advice, what=advice or "x")]
     long = msgspec.structs.replace(
-        FIGURES, doubts=doubts, course=MetricHistory([1.0] * MOST, [None] * MOST, [0.0] * MOST)
+        FIGURES, doubts=doubts, history=MetricHistory([1.0] * MAX_BUCKETS, [None] * MAX_BUCKETS, [0.0] * MAX_BUCKETS)
     )
     for text in texts(long, width):
         assert text.isprintable()
@@ -136,11 +138,11 @@ def test_no_line_is_as_wide_as_the_terminal(width: int, advice: str) -> None:
 
 
 def test_sparklines() -> None:
-    assert spark([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
-    assert spark([1, 3, None, None, 8, 8, 0, 0], 4) == "▃ █▁"
-    assert spark([0, 0], 8) == "▁▁"
-    assert spark([], 8) == spark([1.0], 0) == ""
-    assert len(spark([1.0] * 256, 100)) == 86
+    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
+    assert sparkline([1, 3, None, None, 8, 8, 0, 0], 4) == "▃ █▁"
+    assert sparkline([0, 0], 8) == "▁▁"
+    assert sparkline([], 8) == sparkline([1.0], 0) == ""
+    assert len(sparkline([1.0] * 256, 100)) == 86
 
 
 def test_wide_letters_and_accents() -> None:
@@ -165,8 +167,8 @@ def test_history_keeps_means_however_long_the_run() -> None:
     history = History()
     for step in range(20_000):
         history.add(step * 0.2, tokens=20, waits=(0.3, 3), in_flight=7)
-    course = history.course()
-    assert MOST / 2 <= len(course.tokens) <= MOST
+    course = history.snapshot()
+    assert MAX_BUCKETS / 2 <= len(course.tokens) <= MAX_BUCKETS
     assert course.tokens == pytest.approx([100.0] * len(course.tokens))
     assert course.ttft == pytest.approx([0.1] * len(course.tokens))
     assert course.in_flight == [7.0] * len(course.tokens)
@@ -175,13 +177,13 @@ def test_history_keeps_means_however_long_the_run() -> None:
 def test_history_of_a_run_that_was_silent_for_long() -> None:
     history = History()
     history.add(0.0, 10, (0.0, 0), 1)
-    history.add(3 * BEGIN, 30, (0.2, 2), 3)
-    history.add(4 * BEGIN, 0, (0.0, 0), 0)
-    course = history.course()
+    history.add(3 * FIRST_WIDTH, 30, (0.2, 2), 3)
+    history.add(4 * FIRST_WIDTH, 0, (0.0, 0), 0)
+    course = history.snapshot()
     assert course.tokens == [20.0, None, None, 60.0]
     assert course.ttft == [None, None, None, 0.1]
     history.add(50_000.0, 0, (0.0, 0), 0)
-    assert len(history.course().tokens) <= MOST
+    assert len(history.snapshot().tokens) <= MAX_BUCKETS
 
 
 # objectives
@@ -201,7 +203,7 @@ def test_objectives_are_met_as_the_report_has_it() -> None:
 def test_objectives_together() -> None:
     slos = {"ttft": 0.05, "latency": 0.1}
     records = [streamed(0, 40, 90), streamed(0, 60, 90), failed("timeout", 0, 9), failed("stopped", 0, 9)]
-    assert tally(records, slos) == {"ttft": (1, 3), "latency": (2, 3), TOGETHER: (1, 3)}
+    assert tally(records, slos) == {"ttft": (1, 3), "latency": (2, 3), ALL_SLOS: (1, 3)}
     assert tally(records[3:], slos) == tally([], slos) == {}
 
 
@@ -217,7 +219,7 @@ def test_objectives_together() -> None:
     ],
 )
 def test_what_a_record_does_not_tell(record: Record, name: str, told: bool | None) -> None:
-    assert met(record, name, 1.0) is told
+    assert meets(record, name, 1.0) is told
 
 
 # doubts so far
@@ -235,8 +237,15 @@ def doubts(*pulses: Progress, behind: float = 0.0, run: dict[str, Any] | None = 
     return {found.what: found.severity for found in sums.doubts(list(last.values()), behind)}
 
 
-HEALTHY = {"finished": 500, "in_flight": 8, "tokens": 5000, "cpu": 0.1, "waited": 0.0, "lags": bins([1e4] * 300)}
-TIMES = {"ttft": bins([5e7] * 500), "gap": bins([1e7] * 5000), "latency": bins([5e8] * 500)}
+HEALTHY = {
+    "finished": 500,
+    "in_flight": 8,
+    "tokens": 5000,
+    "cpu": 0.1,
+    "core_wait": 0.0,
+    "loop_lags": count_bins([1e4] * 300),
+}
+TIMES = {"ttft": count_bins([5e7] * 500), "gap": count_bins([1e7] * 5000), "latency": count_bins([5e8] * 500)}
 
 
 def test_a_healthy_run_has_no_doubts() -> None:
@@ -244,8 +253,13 @@ def test_a_healthy_run_has_no_doubts() -> None:
 
 
 def test_the_names_and_grades_are_those_of_the_check() -> None:
-    busy = HEALTHY | {"cpu": 0.97, "waited": 0.3, "lags": bins([4e7] * 300), "sends": bins([3e7] * 300)}
-    late = bins([6e7] * 500)
+    busy = HEALTHY | {
+        "cpu": 0.97,
+        "core_wait": 0.3,
+        "loop_lags": count_bins([4e7] * 300),
+        "send_lags": count_bins([3e7] * 300),
+    }
+    late = count_bins([6e7] * 500)
     sums = so_far()
     sums.add(pulse(5, **busy, **TIMES), late)
     told = {found.what: found.severity for found in sums.doubts([pulse(5, **busy, **TIMES)], 0.0)}
@@ -288,7 +302,7 @@ def test_what_is_remembered_of_failures_is_bounded() -> None:
 
 
 def plan() -> Plan:
-    return make(Load(concurrency=8, requests=120, warmup=8), DatasetShape(["p"]))
+    return make_plan(Load(concurrency=8, requests=120, warmup=8), DatasetShape(["p"]))
 
 
 def test_progress_adds_up_what_the_processes_tell() -> None:
@@ -305,11 +319,11 @@ def test_progress_adds_up_what_the_processes_tell() -> None:
     figures = progress.figures()
     assert (figures.finished, figures.failed, figures.in_flight) == (20, 4, 6)
     assert figures.expected == 128
-    assert figures.busiest == pytest.approx(0.3)
-    assert figures.kinds == {"timeout": 4}
+    assert figures.client_cpu == pytest.approx(0.3)
+    assert figures.failures == {"timeout": 4}
     assert figures.slos == {"ttft": 0.8, "all": None}
     assert figures.ttft_p50 == pytest.approx(0.05, rel=0.02)
-    assert figures.course.in_flight == [6.0], "4 and 8 in flight were seen"
+    assert figures.history.in_flight == [6.0], "4 and 8 in flight were seen"
 
 
 def test_a_run_that_is_being_stopped_has_no_time_left_of_its_plan() -> None:
@@ -323,7 +337,7 @@ def test_a_run_that_is_being_stopped_has_no_time_left_of_its_plan() -> None:
 
 
 def test_progress_knows_how_far_sending_is_behind() -> None:
-    open_loop = make(Load(rate=10.0, arrivals="constant", requests=100), DatasetShape(["p"]))
+    open_loop = make_plan(Load(rate=10.0, arrivals="constant", requests=100), DatasetShape(["p"]))
     progress = RunProgress(open_loop, None, example_run.run())
     assert progress._behind() == 0.0
     progress.add(pulse(5, overdue=20))
@@ -331,13 +345,13 @@ def test_progress_knows_how_far_sending_is_behind() -> None:
 
 
 def test_a_digest_tells_what_the_display_needs() -> None:
-    digest = Digest({"ttft": 0.05})
+    digest = ProgressDigest({"ttft": 0.05})
     for record in (streamed(0, 40, 90), failed("timeout", 0, 9), failed("timeout", 0, 9)):
         digest.add(record)
-    told = digest.pulse(0, S)
-    assert told.slos == {"ttft": (1, 3), TOGETHER: (1, 3)}
+    told = digest.progress(0, S)
+    assert told.slos == {"ttft": (1, 3), ALL_SLOS: (1, 3)}
     assert told.failures == [("timeout", "timeout it was", 2)]
-    assert Digest().pulse(0, S).slos == {}
+    assert ProgressDigest().progress(0, S).slos == {}
     assert len(build([]).models) == 0
 
 
@@ -454,7 +468,7 @@ def test_what_others_write_stays_above(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(screen, "TerminalScreen", Drawn)
     monkeypatch.setattr(sys, "stderr", terminal)
-    with screen.shown(terminal) as drawn:
+    with screen.open_screen(terminal) as drawn:
         drawn.draw(lines("a", "b"))
         sys.stderr.write("stopping\n")
         drawn.draw(lines("c", "d"))
@@ -487,12 +501,12 @@ def test_ascii_where_the_encoding_has_no_blocks(encoding: str, glyphs: Glyphs) -
 
 def test_where_the_display_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    assert screen.capable(Terminal(), {"TERM": "xterm"})
-    assert not screen.capable(Terminal(), {"TERM": "dumb"})
-    assert not screen.capable(io.StringIO(), {"TERM": "xterm"})
+    assert screen.is_capable(Terminal(), {"TERM": "xterm"})
+    assert not screen.is_capable(Terminal(), {"TERM": "dumb"})
+    assert not screen.is_capable(io.StringIO(), {"TERM": "xterm"})
     monkeypatch.setattr(sys, "platform", "win32")
-    assert not screen.capable(Terminal(), {})
-    assert screen.capable(Terminal(), {"WT_SESSION": "1"})
+    assert not screen.is_capable(Terminal(), {})
+    assert screen.is_capable(Terminal(), {"WT_SESSION": "1"})
 
 
 class Scripted:

@@ -64,7 +64,7 @@ def mixture() -> list[Record]:
 def flat(found: Columns) -> list[tuple[int, int]]:
     everyone = np.ones(len(found.requests.ok), dtype=bool)
     return [
-        pair for rows, at in found.events.arrivals(everyone) for pair in zip(rows.tolist(), at.tolist(), strict=True)
+        pair for rows, at in found.events.arrivals_of(everyone) for pair in zip(rows.tolist(), at.tolist(), strict=True)
     ]
 
 
@@ -136,7 +136,7 @@ def test_the_size_of_chunks_changes_no_number(more: list[Record], monkeypatch: p
 
 def test_more_gaps_than_are_sorted_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = measure(example_run.records(), example_run.run())
-    monkeypatch.setattr(histogram, "EXACT", 1000)
+    monkeypatch.setattr(histogram, "MAX_EXACT", 1000)
     found = measure(example_run.records(), example_run.run())
     gap, sorted_gap = found.metrics["gap"], exact.metrics["gap"]
     assert (gap.n, gap.min, gap.max) == (sorted_gap.n, sorted_gap.min, sorted_gap.max)

@@ -10,12 +10,12 @@ import pytest
 
 from loadstone.metrics import windows
 from loadstone.metrics.columns import build
-from loadstone.records import Failure, Kind, Pieces, Record, Usage, from_lines, to_line
+from loadstone.records import Failure, FailureKind, Pieces, Record, Usage, from_lines, to_line
 from loadstone.results import measure
 from loadstone.summary import Metric, Summary
 from support.records import MS, failed, streamed, whole
 
-FAILURES: list[Kind] = ["connect", "tls", "timeout", "status", "protocol", "truncated", "empty", "server"]
+FAILURES: list[FailureKind] = ["connect", "tls", "timeout", "status", "protocol", "truncated", "empty", "server"]
 
 
 def of(*records: Record, **config: Any) -> Summary:
@@ -237,7 +237,7 @@ def test_cached_share_is_of_the_tokens_the_server_told_it_for() -> None:
 
 
 @pytest.mark.parametrize("kind", FAILURES)
-def test_a_failure_is_counted_and_never_measured(kind: Kind) -> None:
+def test_a_failure_is_counted_and_never_measured(kind: FailureKind) -> None:
     slow = msgspec.structs.replace(streamed(0, 900, 990), error=Failure(kind, "gone"))
     summary = of(streamed(0, 10, 20), slow)
     assert {metric.n for metric in summary.metrics.values()} <= {0, 1}

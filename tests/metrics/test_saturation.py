@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from loadstone.metrics import saturation
-from loadstone.metrics.saturation import Detector, Saturation
+from loadstone.metrics.saturation import Saturation, SaturationDetector
 
 SLOTS, SERVICE, PREFILL = 32, 3.0, 0.1
 CAPACITY = SLOTS / (SERVICE + PREFILL)
@@ -45,11 +45,11 @@ def queue(rate: Rate, seed: int, seconds: float) -> Iterator[tuple[float, list[f
 
 def watch(rate: Rate, seed: int, seconds: float = 600) -> tuple[float, Saturation] | None:
     """When the detector fires, and what it says."""
-    detector = Detector()
+    detector = SaturationDetector()
     for at, ttfts, sent, in_flight in queue(rate, seed, seconds):
         for ttft in ttfts:
-            detector.first(ttft)
-        detector.look(at, sent, in_flight)
+            detector.add_ttft(ttft)
+        detector.observe(at, sent, in_flight)
         if (found := detector.verdict()) is not None:
             return at, found
     return None
@@ -98,12 +98,12 @@ def test_a_ramp_through_capacity_fires_behind_it(seed: int) -> None:
 
 def fed(in_flight: Callable[[int], float], ttft: Callable[[int], float | None], seconds: int = 200) -> list[str]:
     """Verdicts on a load of 20/s with these numbers in flight and TTFTs, second by second."""
-    detector, said = Detector(), []
+    detector, said = SaturationDetector(), []
     for second in range(seconds):
         value = ttft(second)
         if value is not None:
-            detector.first(value)
-        detector.look(float(second), 20 * second, min(20 * second, round(in_flight(second))))
+            detector.add_ttft(value)
+        detector.observe(float(second), 20 * second, min(20 * second, round(in_flight(second))))
         if (found := detector.verdict()) is not None:
             said.append(str(found))
     return said
@@ -145,16 +145,16 @@ def test_what_is_not_enough(in_flight: Callable[[int], float], ttft: Callable[[i
 
 
 def test_looks_in_quick_succession_count_once_and_memory_is_bounded() -> None:
-    detector = Detector()
+    detector = SaturationDetector()
     for tick in range(3 * saturation.ROWS * 10):
-        detector.look(tick / 10, tick, 5)
+        detector.observe(tick / 10, tick, 5)
     assert len(detector._rows) <= 2 * saturation.ROWS
     assert detector._rows[-1].at - detector._rows[-2].at >= saturation.STEP
 
 
 def test_before_anything_was_told_there_is_no_verdict() -> None:
-    detector = Detector()
+    detector = SaturationDetector()
     assert detector.verdict() is None
-    detector.look(0.0, 0, 0)
-    detector.look(1.0, 0, 0)
+    detector.observe(0.0, 0, 0)
+    detector.observe(1.0, 0, 0)
     assert detector.verdict() is None

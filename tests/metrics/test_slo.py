@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from loadstone.errors import UsageError
-from loadstone.metrics.slo import ERRORS, Estimate, Objective, estimate, judge, parse, shown, together, with_errors
+from loadstone.metrics.slo import (
+    ERRORS,
+    Estimate,
+    Objective,
+    combine,
+    estimate,
+    format_value,
+    judge,
+    parse,
+    with_errors,
+)
 from loadstone.summary import Metric
 
 
@@ -54,7 +64,7 @@ def test_words() -> None:
     assert str(parse("ttft.p99<500ms")[0]) == "ttft.p99 < 500 ms"
     assert str(parse("latency.mean<12s")[0]) == "latency.mean < 12 s"
     assert str(parse("error_rate<1%")[0]) == "error_rate < 1%"
-    assert shown("ttft", None) == "-"
+    assert format_value("ttft", None) == "-"
 
 
 def test_errors_have_a_limit_always() -> None:
@@ -84,9 +94,9 @@ def test_an_error_rate_is_judged_as_it_is() -> None:
 
 
 def test_one_missed_objective_decides() -> None:
-    assert together(["met", "unresolved", "missed"]) == "missed"
-    assert together(["met", "unresolved"]) == "unresolved"
-    assert together(["met", "met"]) == "met"
+    assert combine(["met", "unresolved", "missed"]) == "missed"
+    assert combine(["met", "unresolved"]) == "unresolved"
+    assert combine(["met", "met"]) == "met"
 
 
 def test_a_side_of_an_interval_is_taken_from_a_percentile_beyond() -> None:

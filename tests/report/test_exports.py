@@ -97,7 +97,7 @@ def folder(name: str, **config: Any) -> Path:
     made = run_folder.RunFolder(Path(name))
     made.write_json(run_folder.RUN, run | {"config": run["config"] | config})
     made.append(made.path / run_folder.RECORDS, example_run.records())
-    results.finish(made)
+    results.write_results(made)
     return made.path
 
 
@@ -448,7 +448,7 @@ def two() -> side_by_side.Runs:
 
 def test_what_differs_comes_first() -> None:
     """Where results go, and how a run is called, is no setting that could explain a difference."""
-    assert side_by_side.differing(two()) == {"concurrency": [8, 16], "server software": [None, "new"]}
+    assert side_by_side.differing_settings(two()) == {"concurrency": [8, 16], "server software": [None, "new"]}
     page = side_by_side.page(two())
     first, second, left_out = page.sections[0].blocks
     assert isinstance(first, side_by_side.Table)
@@ -464,7 +464,7 @@ def test_a_matrix_as_markdown_csv_and_json() -> None:
     rows = list(csv.DictReader(io.StringIO(side_by_side.as_csv(two()))))
     assert rows[0] == {"kind": "setting", "name": "concurrency", "unit": "", "a": "8", "b|c": "16"}
     by_name = {row["name"]: row for row in rows}
-    assert float(by_name["ttft.p50"]["a"]) == two().found["a"].metrics["ttft"].p50
+    assert float(by_name["ttft.p50"]["a"]) == two().summaries["a"].metrics["ttft"].p50
     assert by_name["ttft.p99.9"]["a"] == ""
     told = json.loads(side_by_side.as_json(two()))
     assert [run["name"] for run in told["runs"]] == ["a", "b|c"]
@@ -526,7 +526,7 @@ def test_the_summary_of_a_job(capsys: Capture, monkeypatch: pytest.MonkeyPatch) 
     Path("summary.md").write_text("before\n\n", "utf-8")
     monkeypatch.setenv(output.VARIABLE, "summary.md")
     assert loadstone(capsys, "report", "a", "--as", "csv", "--summary").status == 0
-    report = markdown.render(results.read(Path("a")))
+    report = markdown.render(results.read_summary(Path("a")))
     assert Path("summary.md").read_text("utf-8") == f"before\n\n{report.rstrip()}\n\n"
     loadstone(capsys, "report", "a", "a/records.jsonl", "--summary")
     assert "## Runs side by side" in Path("summary.md").read_text("utf-8")
@@ -547,11 +547,11 @@ def test_a_summary_that_cannot_be_written_is_said_and_no_more(environment: dict[
 
 def test_a_file_that_could_not_be_written_whole_is_not_left() -> None:
     for error, seen in ((RuntimeError(), RuntimeError), (OSError(28, "no room"), UsageError)):
-        with pytest.raises(seen), output.target("half"):
+        with pytest.raises(seen), output.open_target("half"):
             raise error
     assert not Path("half").exists()
     Path("mine").write_text("mine", "utf-8")
-    with pytest.raises(UsageError, match="cannot write mine: "), output.target("mine"):
+    with pytest.raises(UsageError, match="cannot write mine: "), output.open_target("mine"):
         raise AssertionError
     assert Path("mine").read_text("utf-8") == "mine"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from loadstone.metrics import chart_data, token_timeline
-from loadstone.metrics.chart_data import Shot, Traces, curve, keep
+from loadstone.metrics.chart_data import ChartData, RequestPoint, curve, select_extremes
 from loadstone.metrics.columns import Columns, build
 from loadstone.records import Record
 from loadstone.report import request_charts, run_charts, run_page
@@ -23,7 +23,7 @@ from support.example_run import records, run
 from support.html_reader import Reader
 from support.records import MS, failed, streamed, whole
 
-Measured = tuple[Summary, Columns, Traces]
+Measured = tuple[Summary, Columns, ChartData]
 
 
 def measured(*given: Record, **config: Any) -> Measured:
@@ -50,16 +50,16 @@ def test_a_curve_keeps_both_extremes(count: int) -> None:
     values = np.random.default_rng(1).lognormal(size=count)
     found = curve(np.r_[values, np.nan])
     assert found.n == count
-    assert len(found.values) <= chart_data.POINTS
+    assert len(found.values) <= chart_data.CURVE_POINTS
     assert (found.values[0], found.values[-1]) == (values.min(), values.max())
-    assert (found.shares[0], found.shares[-1]) == (1 / count, 1.0)
+    assert (found.fractions[0], found.fractions[-1]) == (1 / count, 1.0)
     at_or_below = [(values <= value).mean() for value in found.values]
-    assert found.shares == pytest.approx(at_or_below)
+    assert found.fractions == pytest.approx(at_or_below)
 
 
 def test_a_curve_is_denser_towards_the_tail() -> None:
     found = curve(np.arange(1_000_000.0))
-    assert (found.shares > 0.999).sum() > 50
+    assert (found.fractions > 0.999).sum() > 50
 
 
 @pytest.mark.parametrize("count", [3, 400, 401, 20_000])
@@ -67,7 +67,7 @@ def test_requests_that_are_kept_hold_the_extremes_of_every_slice(count: int) -> 
     rng = np.random.default_rng(2)
     at, first, second = rng.random(count) * 60, rng.lognormal(size=count), rng.lognormal(size=count)
     first[rng.random(count) < 0.3] = np.nan
-    chosen = keep(at, [first, second], 400)
+    chosen = select_extremes(at, [first, second], 400)
     assert len(chosen) == min(count, 400) == len(set(chosen.tolist()))
     assert (np.diff(at[chosen]) >= 0).all()
     for measure in (first, second):
@@ -80,23 +80,23 @@ def test_requests_that_are_kept_hold_the_extremes_of_every_slice(count: int) -> 
 
 
 def test_requests_at_one_instant_without_any_value() -> None:
-    assert len(keep(np.zeros(500), [np.full(500, np.nan)], 40)) == 40
+    assert len(select_extremes(np.zeros(500), [np.full(500, np.nan)], 40)) == 40
 
 
 def test_tokens_are_booked_when_they_arrive() -> None:
     _, columns, found = measured(streamed(0, 100, 200, 300, 1000), whole(0, 1000), streamed(0, 950, phase="warmup"))
-    edges = found.flow.edges
+    edges = found.timeline.edges
     assert (len(edges), edges[0], edges[-1]) == (21, 0.0, 1.0)
-    assert found.flow.tokens is not None
-    booked = (found.flow.tokens * np.diff(edges)).round(6)
+    assert found.timeline.tokens is not None
+    booked = (found.timeline.tokens * np.diff(edges)).round(6)
     assert booked.tolist() == [0, 0, 1, 0, 1, 0, 1, *[0] * 12, 1 + 5 + 1]
-    assert found.flow.in_flight.tolist() == pytest.approx([3.0] * 19 + [2.0])
+    assert found.timeline.in_flight.tolist() == pytest.approx([3.0] * 19 + [2.0])
     assert (columns.requests.output_tokens.sum(), booked.sum()) == (10, 10)
 
 
 def test_tokens_that_are_not_known_are_no_tokens() -> None:
     _, _, found = measured(streamed(0, 100, 200), streamed(0, 100, usage=None))
-    assert found.flow.tokens is None
+    assert found.timeline.tokens is None
     summary, _, found = measured(streamed(0, 100, 200, usage=None))
     [first, _] = run_charts.over_time(summary, found)
     assert (first.title, [series.name for series in first.series]) == ("Requests in flight", ["in flight"])
@@ -106,14 +106,14 @@ def test_gaps_by_place_in_the_answer() -> None:
     """Within a third of a percent; longest gap and counts are exact. Failures and warm-up have none."""
     rows = [streamed(0, 10, 20, 40, index=n) for n in range(10)] + [streamed(0, 10, 20, 1040, index=11)]
     _, columns, found = measured(*rows, streamed(0, 10, 5000, phase="warmup"), failed("truncated", 0, 9000))
-    growth = found.growth
+    growth = found.gaps_by_position
     assert (growth.start.tolist(), growth.end.tolist(), growth.count.tolist()) == ([1, 2], [1, 2], [11, 11])
     assert growth.median == pytest.approx([0.010, 0.020], rel=4e-3)
     assert growth.p95 == pytest.approx([0.010, 0.020], rel=4e-3)
     assert growth.largest.tolist() == [0.010, 1.020]
     gaps = found.curves["gap"]
     assert (gaps.n, gaps.values[0], gaps.values[-1]) == (22, 0.010, 1.020)
-    assert gaps.shares[-1] == 1.0
+    assert gaps.fractions[-1] == 1.0
     assert columns.events.shared_reads == 0
 
 
@@ -122,28 +122,28 @@ def test_quantiles_of_gaps_are_those_of_the_report(example: Measured) -> None:
     gaps, metric = found.curves["gap"], summary.metrics["gap"]
     assert (gaps.n, gaps.values[0], gaps.values[-1]) == (metric.n, metric.min, pytest.approx(metric.max))
     for share, value in ((0.5, metric.p50), (0.95, metric.p95)):
-        assert np.interp(share, gaps.shares, gaps.values) == pytest.approx(value, rel=5e-3)
+        assert np.interp(share, gaps.fractions, gaps.values) == pytest.approx(value, rel=5e-3)
 
 
 def test_a_long_answer_has_a_hundred_places() -> None:
     _, _, found = measured(streamed(0, *range(10, 1260, 1)))
-    assert len(found.growth.start) <= token_timeline.PLACES
-    assert found.growth.count.sum() == 1249
-    assert (found.growth.start[0], found.growth.end[-1] >= 1249) == (1, True)
+    assert len(found.gaps_by_position.start) <= token_timeline.PLACES
+    assert found.gaps_by_position.count.sum() == 1249
+    assert (found.gaps_by_position.start[0], found.gaps_by_position.end[-1] >= 1249) == (1, True)
 
 
 def test_a_long_series_keeps_its_extremes() -> None:
     values = [float(n % 7) for n in range(5000)]
     values[1234], values[4000] = 99.0, -1.0
-    times, kept = chart_data.along({"running": ([n / 2 for n in range(5000)], values)})["running"]
-    assert (len(times), max(kept), min(kept)) == (chart_data.INSTANTS, 99.0, -1.0)
+    times, kept = chart_data.thin_series({"running": ([n / 2 for n in range(5000)], values)})["running"]
+    assert (len(times), max(kept), min(kept)) == (chart_data.SERIES_POINTS, 99.0, -1.0)
     assert times == sorted(times)
-    assert chart_data.along({"short": ([0.0, 1.0], [5.0, 6.0])}) == {"short": ([0.0, 1.0], [5.0, 6.0])}
+    assert chart_data.thin_series({"short": ([0.0, 1.0], [5.0, 6.0])}) == {"short": ([0.0, 1.0], [5.0, 6.0])}
 
 
 def test_the_slowest_come_first(example: Measured) -> None:
     summary, _, found = example
-    lasted = [shot.lasted for shot in found.slowest]
+    lasted = [shot.duration for shot in found.slowest]
     assert lasted == sorted(lasted, reverse=True)
     assert (len(lasted), lasted[0]) == (40, pytest.approx(summary.metrics["latency"].max))
     assert {shot.phase for shot in found.slowest} == {"measure"}
@@ -151,7 +151,7 @@ def test_the_slowest_come_first(example: Measured) -> None:
 
 def test_a_request_is_shown_as_it_was_recorded(example: Measured) -> None:
     recorded = {record.index: record for record in records()}
-    shown = [*example[2].answered, *example[2].failed]
+    shown = [*example[2].succeeded, *example[2].failed]
     assert {shot.index for shot in shown} == set(recorded)
     for shot in shown:
         record = recorded[shot.index]
@@ -167,22 +167,22 @@ def test_a_request_is_shown_as_it_was_recorded(example: Measured) -> None:
     ("shot", "text"),
     [
         (
-            Shot(7, "p\x1b7" + "x" * 50, "measure", 1.5, 0.0, 0.0, 0.1, 0.5, 12, 34, 200, None),
+            RequestPoint(7, "p\x1b7" + "x" * 50, "measure", 1.5, 0.0, 0.0, 0.1, 0.5, 12, 34, 200, None),
             "request 7, prompt p 7" + "x" * 34 + "...\nsent at 1.500 s\nTTFT 100.00 ms, latency 500.00 ms\n"
             "12 tokens in, 34 out",
         ),
         (
-            Shot(8, None, "warmup", 1.5, None, None, None, 0.5, None, None, 503, "status"),
+            RequestPoint(8, None, "warmup", 1.5, None, None, None, 0.5, None, None, 503, "status"),
             "request 8, warm-up\nsent at 1.500 s\nfailed after 500.00 ms\nstatus, HTTP 503",
         ),
         (
-            Shot(9, None, "cooldown", 0.0, None, None, None, 0.5, None, None, None, "connect"),
+            RequestPoint(9, None, "cooldown", 0.0, None, None, None, 0.5, None, None, None, "connect"),
             "request 9, cool-down\nsent at 0.000 s\nfailed after 500.00 ms\nconnect",
         ),
     ],
 )
-def test_what_a_pointer_shows(shot: Shot, text: str) -> None:
-    assert request_charts.told(shot) == text
+def test_what_a_pointer_shows(shot: RequestPoint, text: str) -> None:
+    assert request_charts.describe(shot) == text
 
 
 def test_the_steps_of_a_request_follow_each_other() -> None:
@@ -207,7 +207,7 @@ def test_more_requests_than_a_chart_has_room_for(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(chart_data, "FAILURES", 16)
     rows = [streamed(n, n + 10, n + 20, index=n) for n in range(200)]
     summary, _, found = measured(*rows, *(failed("timeout", n, n + 5) for n in range(30)))
-    assert (len(found.answered), found.answers, len(found.failed), found.failures) == (40, 200, 16, 30)
+    assert (len(found.succeeded), found.succeeded_count, len(found.failed), found.failed_count) == (40, 200, 16, 30)
     note = request_charts.requests(summary, found).note
     assert note.startswith("40 of 200 answered requests are shown: the extremes of every slice of time, and others")
     assert "16 of 30 failed requests are shown: " in note
@@ -217,7 +217,7 @@ def test_the_page_of_the_example(example: Measured) -> None:
     summary, _, found = example
     made = page(summary, found)
     assert [section.title for section in made.sections] == [
-        "Numbers", "Distributions", "Over time", "Inside requests", "Steady window", "Parts of the load", "Failures",
+        "Numbers", "Distributions", "Over time", "Inside requests", "Steady window", "Groups of requests", "Failures",
         "Run", "Configuration", "Client and environment",
     ]  # fmt: skip
     assert [section.title for section in made.sections if section.folded] == [
@@ -290,14 +290,14 @@ def test_nothing_measured_and_records_not_at_hand(example: Measured) -> None:
     assert chart_data.trace(columns) is None
     assert "Invalid" in run_page.render(measure_columns(columns))
     without = run_page.render(example[0])
-    assert "Say loadstone report RUN --as html." in without
+    assert "Run loadstone report RUN --as html." in without
     assert "<figure" not in without
 
 
 def test_a_verdict_that_says_all_is_well(example: Measured) -> None:
     good = msgspec.structs.replace(example[0], verdict=Verdict("valid", []))
     lead = page(good, None).lead
-    assert (lead.tone, lead.text) == ("good", "Valid: nothing that was looked at speaks against these numbers.")
+    assert (lead.tone, lead.text) == ("good", "Valid: no check found a reason to doubt these numbers.")
 
 
 def test_a_report_is_less_than_3_mb_at_its_largest(example: Measured) -> None:
@@ -305,12 +305,12 @@ def test_a_report_is_less_than_3_mb_at_its_largest(example: Measured) -> None:
     summary, _, found = example
     name = "prompt-" + "x" * 60
     many_shots = [
-        msgspec.structs.replace(found.answered[3], index=100_000 + n, at=n / 7, prompt=name) for n in range(3000)
+        msgspec.structs.replace(found.succeeded[3], index=100_000 + n, at=n / 7, prompt=name) for n in range(3000)
     ]
     lost = [msgspec.structs.replace(found.failed[1], index=200_000 + n, at=n / 3, prompt=name) for n in range(500)]
-    many = np.linspace(0.1234567, 1.234567, chart_data.POINTS)
+    many = np.linspace(0.1234567, 1.234567, chart_data.CURVE_POINTS)
     dense = {key: chart_data.Curve(many, many / many.max(), 10**6) for key in found.curves}
-    full = msgspec.structs.replace(found, answered=many_shots, failed=lost, curves=dense)
+    full = msgspec.structs.replace(found, succeeded=many_shots, failed=lost, curves=dense)
     server = {f"metric {n}": ([i / 3 for i in range(300)], [i / 7 for i in range(300)]) for n in range(15)}
     assert len(run_page.render(summary, full, server).encode()) < 3_000_000
 

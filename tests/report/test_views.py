@@ -20,7 +20,7 @@ from loadstone.report import VIEWS, classic, markdown, page, run_tables, summary
 from loadstone.report import json as json_view
 from loadstone.report.exports import requests_csv
 from loadstone.results import measure, measure_columns
-from loadstone.schedule.plan import lines
+from loadstone.schedule.plan import schedule_lines
 from loadstone.summary import Summary
 from support.example_run import plan, records, run
 from support.golden import EXAMPLE, Golden
@@ -74,7 +74,7 @@ def hostile() -> Summary:
 def test_example_records(golden: Golden) -> None:
     golden("example/records.jsonl", b"".join(map(to_line, records())).decode())
     golden("example/run.json", json.dumps(run(), indent=2) + "\n")
-    golden("example/schedule.jsonl", b"".join(lines(plan())).decode())
+    golden("example/schedule.jsonl", b"".join(schedule_lines(plan())).decode())
 
 
 @pytest.mark.parametrize("name", RENDERED)
@@ -85,7 +85,7 @@ def test_example_rendered(name: str, golden: Golden, summary: Summary) -> None:
 def test_example_web_page(request: pytest.FixtureRequest) -> None:
     """Byte for byte, but for the library inside: that of another release or zlib is not ours."""
     columns = build(records())
-    made, path = results.web_page(measure_columns(columns, run()), columns), EXAMPLE / "report.html"
+    made, path = results.render_page(measure_columns(columns, run()), columns), EXAMPLE / "report.html"
     same = path.exists() and _without_library(path.read_text("utf-8")) == _without_library(made)
     if request.config.getoption("--golden") and not same:
         path.write_bytes(made.encode())
@@ -104,14 +104,14 @@ def test_example_requests_csv(golden: Golden, tmp_path: Path) -> None:
 
 
 def test_committed_folder_gives_the_committed_summary() -> None:
-    assert json_view.render(results.read(EXAMPLE)) == (EXAMPLE / "summary.json").read_text("utf-8")
+    assert json_view.render(results.read_summary(EXAMPLE)) == (EXAMPLE / "summary.json").read_text("utf-8")
 
 
 def test_finish_writes_the_derived_files(tmp_path: Path) -> None:
     folder = run_folder.RunFolder(tmp_path / "run")
     for name in (run_folder.RUN, run_folder.RECORDS):
         folder.write(name, (EXAMPLE / name).read_bytes())
-    results.finish(folder)
+    results.write_results(folder)
     for name in ("summary.json", "summary.csv", "requests.csv"):
         assert (folder.path / name).read_bytes() == (EXAMPLE / name).read_bytes()
     made, committed = ((place / "report.html").read_text("utf-8") for place in (folder.path, EXAMPLE))
@@ -123,7 +123,7 @@ def test_finish_leaves_out_the_web_page_if_told(tmp_path: Path) -> None:
     folder = run_folder.RunFolder(tmp_path / "run")
     for name in (run_folder.RUN, run_folder.RECORDS):
         folder.write(name, (EXAMPLE / name).read_bytes())
-    results.finish(folder, html=False)
+    results.write_results(folder, html=False)
     assert (folder.path / "summary.json").exists()
     assert not (folder.path / "report.html").exists()
 
@@ -135,7 +135,7 @@ def test_example_is_small() -> None:
 
 
 def test_records_alone_give_the_same_numbers(summary: Summary) -> None:
-    alone = results.read(EXAMPLE / "records.jsonl", goodput={"ttft": 0.15, "tpot": 0.015})
+    alone = results.read_summary(EXAMPLE / "records.jsonl", goodput={"ttft": 0.15, "tpot": 0.015})
     assert (alone.metrics, alone.rates, alone.steady) == (summary.metrics, summary.rates, summary.steady)
     assert alone.verdict is not None
     assert "client not known" in [doubt.what for doubt in alone.verdict.doubts]
@@ -173,7 +173,7 @@ def test_summary_json_is_the_documented_layout(summary: Summary) -> None:
 
 
 def test_summary_json_reads_back(summary: Summary) -> None:
-    assert results.load_summary(json_view.render(summary).encode()) == summary
+    assert results.decode_summary(json_view.render(summary).encode()) == summary
 
 
 def test_classic_has_the_old_names_and_no_number_that_was_not_measured() -> None:
@@ -305,10 +305,10 @@ def test_what_was_not_measured_is_counted() -> None:
         failed("stopped", 0, 10),
     ]
     rows = shown("Run", {"expected": 9}, *records)
-    assert rows["requests"] == ["2 completed of 9 (1 more to warm up, 1 more to cool down)"]
+    assert rows["requests"] == ["2 completed of 9 (1 more for warm-up, 1 more for cool-down)"]
     assert rows["failed"] == ["1, 1 cut off at the end"]
-    assert rows["cancelled"] == ["1 by the client, on purpose"]
-    assert rows["abandoned"] == ["5 later turns were not sent, as the turn before had no answer"]
+    assert rows["cancelled"] == ["1 by the client, as configured"]
+    assert rows["abandoned"] == ["5 later turns: the turn before them failed"]
     assert {"cancelled", "abandoned"}.isdisjoint(shown("Run", {}, streamed(0, 10, 20)))
 
 
@@ -324,17 +324,17 @@ def test_objectives_one_by_one_and_together() -> None:
         "TTFT": ["200 ms", "33.3%", "33.3%"],
         "output tokens": ["2", "66.7%", "66.7%"],
         "latency": ["5000 ms", "66.7%", "66.7%"],
-        "all together": ["", "33.3%", "33.3%"],
+        "all objectives": ["", "33.3%", "33.3%"],
         "goodput": ["", "2 /s", "8 /s"],
     }
     [table] = [table for table in run_tables.tables(measure(records, run)) if table.title == "Objectives"]
-    assert table.note == "of 3 requests judged; a failure meets none"
+    assert table.note == "of 3 judged requests; a failed request meets no objective"
 
 
 def test_an_objective_that_cannot_be_told_is_not_shown_as_met() -> None:
     run = {"config": {"goodput": {"tpot": 0.1}}}
     rows = shown("Objectives", run, streamed(0, 10, 20, usage=None))
-    assert (rows["TPOT"], rows["all together"], rows["goodput"]) == (
+    assert (rows["TPOT"], rows["all objectives"], rows["goodput"]) == (
         ["100 ms", "-", "-"],
         ["", "-", "-"],
         ["", "-", "-"],
@@ -351,7 +351,7 @@ TALK = [
 def test_a_group_is_a_table_without_the_columns_nobody_told() -> None:
     [table] = [table for table in run_tables.tables(measure(TALK)) if table.title == "By turn of the conversation"]
     assert table.columns == [
-        "times in ms", "requests", "QPS", "TTFT mean", "TPOT mean", "output/s", "cached", "errors",
+        "times in ms", "requests", "QPS", "TTFT mean", "TPOT mean", "output tokens/s", "cached", "errors",
     ]  # fmt: skip
     assert table.rows == [
         ["1", "1", "2", "100.00", "50.00", "6.0", "0.0%", "0.00%"],
@@ -402,10 +402,10 @@ def test_example_records_read_back() -> None:
 
 
 def test_the_report_says_why_a_mean_has_no_interval(summary: Summary) -> None:
-    why = "neighbours are alike: worth {} independent values, and an interval takes 14"
+    why = "consecutive values are correlated: effective sample size {}, an interval needs 14"
     lone = {
         name: msgspec.structs.replace(summary.metrics[name], ci95={"mean": None}, refused={"mean": why.format(count)})
         for name, count in (("ttft", 7), ("tpot", 13))
     }
     told = " ".join(terminal.render(msgspec.structs.replace(summary, metrics=summary.metrics | lone)).split())
-    assert f"no ± for TTFT, TPOT: {why.format('7 to 13')} (a run 2 times as long would have them all)" in told
+    assert f"no ± for TTFT, TPOT: {why.format('7 to 13')} (a run 2 times as long would have intervals for all)" in told

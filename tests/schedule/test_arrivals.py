@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from loadstone.config.stages import Stage, parse
-from loadstone.schedule.arrivals import ARRIVALS, ArrivalProcess, replayed
+from loadstone.config.stages import Stage, parse_stages
+from loadstone.schedule.arrivals import ARRIVALS, ArrivalProcess, scale_recorded
 from loadstone.units import Array
 
 S = 1_000_000_000
@@ -108,9 +108,9 @@ def test_without_rescaling_a_bursty_process_fills_its_time() -> None:
     [("10s@4..12", 80), ("10s@12..4", 80), ("10s@1..9", 50), ("10s@0..10", 50), ("5s@2,5s@10", 60)],
 )
 def test_stages_bring_what_their_rates_add_up_to(law: str, text: str, count: int) -> None:
-    parts = process(law).over(parse(text))
+    parts = process(law).over_stages(parse_stages(text))
     begin = 0.0
-    for stage, part in zip(parse(text), parts, strict=True):
+    for stage, part in zip(parse_stages(text), parts, strict=True):
         assert ((part >= begin * S) & (part <= (begin + stage.seconds) * S)).all()
         begin += stage.seconds
     offsets = np.concatenate(parts)
@@ -129,7 +129,7 @@ def test_stages_bring_what_their_rates_add_up_to(law: str, text: str, count: int
 )
 def test_the_rate_of_a_ramp_is_followed(text: str, rate: object) -> None:
     """Arrivals in each tenth are the integral of the rate over it, within one."""
-    offsets = process("constant").over(parse(text))[0] / S
+    offsets = process("constant").over_stages(parse_stages(text))[0] / S
     counted = np.histogram(offsets, bins=10, range=(0, 100))[0]
     grid = np.linspace(0, 100, 100_001)
     wanted = np.add.reduceat(rate(grid)[:-1] * 0.001, np.arange(0, 100_000, 10_000))  # type: ignore[operator]
@@ -139,13 +139,13 @@ def test_the_rate_of_a_ramp_is_followed(text: str, rate: object) -> None:
 def test_a_poisson_ramp_is_poisson_in_its_own_time() -> None:
     """An inhomogeneous process mapped through the integral of its rate has exponential gaps."""
     stage = Stage(1000.0, 5.0, 45.0)
-    seconds = process("poisson").over([stage])[0] / S
+    seconds = process("poisson").over_stages([stage])[0] / S
     units = np.sort(np.diff(5 * seconds + 0.02 * seconds**2, prepend=0))
     assert distance(units, 1 - np.exp(-units)) < 1.36 / math.sqrt(len(units))
 
 
 def test_replay() -> None:
-    assert replayed([0, S, 5 * S], 10.0).tolist() == [0, S // 10, S // 2]
+    assert scale_recorded([0, S, 5 * S], 10.0).tolist() == [0, S // 10, S // 2]
 
 
 LEFT = [(",".join(["1s@1.5"] * 20), 30), ("1s@0.1,1s@5,9s@0.1", 6), ("1s@0..1,1s@5", 5)]
@@ -154,6 +154,6 @@ LEFT = [(",".join(["1s@1.5"] * 20), 30), ("1s@0.1,1s@5,9s@0.1", 6), ("1s@0..1,1s
 @pytest.mark.parametrize("law", ARRIVALS)
 @pytest.mark.parametrize(("text", "count"), LEFT)
 def test_what_is_left_of_a_stage_counts_for_the_next(law: str, text: str, count: int) -> None:
-    offsets = np.concatenate(process(law).over(parse(text)))
+    offsets = np.concatenate(process(law).over_stages(parse_stages(text)))
     assert abs(len(offsets) - count) <= (law == "constant")
     assert (np.diff(offsets) >= 0).all()

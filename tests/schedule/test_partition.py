@@ -12,12 +12,12 @@ import pytest
 from loadstone.apis import base
 from loadstone.apis.openai import Chat
 from loadstone.config.schema import Config
-from loadstone.config.stages import parse
+from loadstone.config.stages import parse_stages
 from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Endpoint, RequestStyle, Sender
+from loadstone.engine.sender import Endpoint, RequestOptions, Sender
 from loadstone.engine.worker_messages import (
-    Frames,
+    FrameSplitter,
     Progress,
     Ready,
     Refusal,
@@ -26,15 +26,15 @@ from loadstone.engine.worker_messages import (
     Stop,
     WorkerResult,
     WorkerSpec,
-    down,
-    frame,
-    packed,
-    unpacked,
-    up,
+    decode_from_worker,
+    decode_to_worker,
+    encode_frame,
+    pack_plan,
+    unpack_plan,
 )
 from loadstone.records import Prompt, Record
 from loadstone.schedule import plan
-from loadstone.schedule.partition import Partition, partition
+from loadstone.schedule.partition import Partition, split_plan
 from loadstone.schedule.plan import DatasetShape, Load, Plan
 from support import virtual_time
 from support.streams import answer
@@ -48,14 +48,14 @@ LOADS = {
     "with a cap": Load(rate=20.0, requests=90, concurrency=7, seed=1),
     "with warm-up": Load(rate=20.0, requests=60, warmup=7, cooldown=5, seed=1),
     "by time": Load(rate=30.0, duration=4.0, arrivals="gamma", burstiness=0.5, seed=9),
-    "stages": Load(stages=parse("2s@5,4s@5..20"), seed=4),
+    "stages": Load(stages=parse_stages("2s@5,4s@5..20"), seed=4),
     "closed": Load(concurrency=10, requests=83, seed=2, shuffle=True),
     "closed and warm": Load(concurrency=7, requests=40, warmup=9, cooldown=4),
 }
 
 
 def made(load: Load, turns: list[int] = TURNS) -> Plan:
-    return plan.make(load, DatasetShape([f"r{i}" for i in range(len(turns))], turns))
+    return plan.make_plan(load, DatasetShape([f"r{i}" for i in range(len(turns))], turns))
 
 
 @pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
@@ -63,24 +63,24 @@ def made(load: Load, turns: list[int] = TURNS) -> Plan:
 def test_every_place_belongs_to_one_process(load: Load, workers: int) -> None:
     whole = made(load)
     assert whole.total is not None
-    shares = partition(whole, workers)
+    shares = split_plan(whole, workers)
     assert len(shares) == workers
-    dealt = [share.places(whole.total).tolist() for share in shares]
+    dealt = [share.positions(whole.total).tolist() for share in shares]
     assert sorted(place for places in dealt for place in places) == list(range(whole.total))
     for share, places in zip(shares, dealt, strict=True):
         assert share.count(whole.total) == len(places)
-        assert [share.place(ordinal) for ordinal in range(len(places))] == places
+        assert [share.position(ordinal) for ordinal in range(len(places))] == places
 
 
 @pytest.mark.parametrize(("slots", "workers", "each"), [(10, 4, [3, 3, 2, 2]), (8, 3, [3, 3, 2]), (5, 1, [5])])
 def test_slots_are_dealt_out_exactly_and_places_in_proportion(slots: int, workers: int, each: list[int]) -> None:
-    shares = partition(made(Load(concurrency=slots, requests=100 * slots)), workers)
+    shares = split_plan(made(Load(concurrency=slots, requests=100 * slots)), workers)
     assert [share.slots(slots) for share in shares] == each
     assert [share.count(100 * slots) for share in shares] == [100 * own for own in each]
 
 
 def test_arrivals_are_dealt_out_by_their_number_modulo_the_processes() -> None:
-    assert [share.places(10).tolist() for share in partition(made(OPEN), 3)] == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    assert [share.positions(10).tolist() for share in split_plan(made(OPEN), 3)] == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,11 @@ def test_arrivals_are_dealt_out_by_their_number_modulo_the_processes() -> None:
         (Load(concurrency=2, requests=50), 2),
         (Load(concurrency=50, requests=3), 3),
         (Load(rate=5.0, requests=100, concurrency=1), 1),
-        (Load(stages=parse("1s@c1,1s@c1..c3")), 3),
+        (Load(stages=parse_stages("1s@c1,1s@c1..c3")), 3),
     ],
 )
 def test_no_process_is_started_that_has_nothing_to_do(load: Load, workers: int) -> None:
-    assert len(partition(made(load), 8)) == workers
+    assert len(split_plan(made(load), 8)) == workers
 
 
 def script(number: int, request: object) -> list[Step]:
@@ -106,16 +106,16 @@ def carried(load: Load, workers: int) -> list[Record]:
     rows = [Prompt(id=f"r{i}", text="hi", later=[Prompt(id="", text="on")] * (n - 1)) for i, n in enumerate(TURNS)]
 
     async def work() -> None:
-        shares = partition(made(load), workers)
+        shares = split_plan(made(load), workers)
         runners = []
         for share in shares:
             jobs = PreparedRequests(
-                rows, RequestBuilder(Chat(), [base.Settings(model=name) for name in ("a", "b")], PATH, ())
+                rows, RequestBuilder(Chat(), [base.RequestSettings(model=name) for name in ("a", "b")], PATH, ())
             )
-            style = RequestStyle(worker=share.worker)
+            style = RequestOptions(worker=share.worker)
             doors = [Endpoint(Scripted(script), PATH)] * load.servers
-            carrier = Sender(made(load), jobs, Chat(), doors, records.append, clock=virtual_time.clock, style=style)
-            runners.append(Runner(carrier, Times(stagger=0), share=share))
+            carrier = Sender(made(load), jobs, Chat(), doors, records.append, clock=virtual_time.clock, options=style)
+            runners.append(Runner(carrier, Times(stagger=0), partition=share))
         await asyncio.gather(*(runner.run(0) for runner in runners))
 
     virtual_time.run(work())
@@ -159,17 +159,22 @@ def test_a_runner_that_is_led_holds_the_level_it_is_told() -> None:
 
     async def work() -> str:
         jobs = PreparedRequests(
-            [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ())
+            [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ())
         )
-        whole = plan.make(Load(concurrency=1, duration=99.0), DatasetShape(["p"]))
+        whole = plan.make_plan(Load(concurrency=1, duration=99.0), DatasetShape(["p"]))
         carrier = Sender(
             whole, jobs, Chat(), [Endpoint(Scripted(script), PATH)], records.append, clock=virtual_time.clock
         )
-        runner = Runner(carrier, Times(stagger=0, grace=5.0), share=Partition(worker=1, workers=2, cycle=2), led=True)
+        runner = Runner(
+            carrier,
+            Times(stagger=0, grace=5.0),
+            partition=Partition(worker=1, workers=2, cycle=2),
+            live_concurrency=True,
+        )
         loop = asyncio.get_running_loop()
         for at, level in ((1.0, 4), (2.0, 9), (3.0, 2), (4.0, 0), (5.0, 3)):
-            loop.call_later(at, runner.lead, level)
-            loop.call_later(at + 0.9, lambda at=at: flights.update({at: len(carrier.flights)}))
+            loop.call_later(at, runner.set_concurrency, level)
+            loop.call_later(at + 0.9, lambda at=at: flights.update({at: len(carrier.in_flight)}))
         loop.call_later(6.0, runner.stop, "stopped", 5.0)
         return await runner.run()
 
@@ -184,14 +189,16 @@ def test_a_led_runner_ends_when_everything_is_sent() -> None:
 
     async def work() -> str:
         jobs = PreparedRequests(
-            [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ())
+            [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ())
         )
-        whole = plan.make(Load(concurrency=1, requests=11), DatasetShape(["p"]))
+        whole = plan.make_plan(Load(concurrency=1, requests=11), DatasetShape(["p"]))
         carrier = Sender(
             whole, jobs, Chat(), [Endpoint(Scripted(script), PATH)], records.append, clock=virtual_time.clock
         )
-        runner = Runner(carrier, Times(stagger=0), share=Partition(worker=0, workers=2, cycle=2), led=True)
-        asyncio.get_running_loop().call_later(0.5, runner.lead, 4)
+        runner = Runner(
+            carrier, Times(stagger=0), partition=Partition(worker=0, workers=2, cycle=2), live_concurrency=True
+        )
+        asyncio.get_running_loop().call_later(0.5, runner.set_concurrency, 4)
         return await runner.run()
 
     assert virtual_time.run(work()) == "done"
@@ -201,8 +208,8 @@ def test_a_led_runner_ends_when_everything_is_sent() -> None:
 @pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
 def test_a_plan_travels_whole(load: Load) -> None:
     whole = made(load)
-    there = unpacked(msgspec.msgpack.decode(msgspec.msgpack.encode(packed(whole)), type=type(packed(whole))))
-    assert list(plan.lines(there)) == list(plan.lines(whole))
+    there = unpack_plan(msgspec.msgpack.decode(msgspec.msgpack.encode(pack_plan(whole)), type=type(pack_plan(whole))))
+    assert list(plan.schedule_lines(there)) == list(plan.schedule_lines(whole))
     assert (there.expected, there.requests, there.end) == (whole.expected, whole.requests, whole.end)
     assert there.levels == whole.levels
 
@@ -210,9 +217,9 @@ def test_a_plan_travels_whole(load: Load) -> None:
 def commission() -> WorkerSpec:
     prompts = {3: Prompt(id="x", messages=[{"role": "user", "content": "é"}], later=[Prompt(id="y", text="on")])}
     return WorkerSpec(
-        share=Partition(worker=1, workers=2, cycle=2),
+        partition=Partition(worker=1, workers=2, cycle=2),
         config=Config(extra_body={"a": [1, None]}, goodput={"ttft": 0.2}, header={"X-A": "b"}),
-        schedule=packed(made(OPEN)),
+        plan=pack_plan(made(OPEN)),
         prompts=prompts,
         models=["m"],
         records=str(Path("records.1.jsonl")),
@@ -222,13 +229,13 @@ def commission() -> WorkerSpec:
 
 DOWN = [commission(), StartSignal(12345678901234567), SetConcurrency(7), Stop("interrupted", 3.0)]
 UP = [Ready(77), Refusal("give --url"), Progress(worker=1, at=5, ttft={3: 4}, kinds={"timeout": 1}), WorkerResult(
-    worker=1, ended="done", written=9, unsent=0, client={"cpu_share": 0.5, "run_queue_share": None})]  # fmt: skip
+    worker=1, ended="done", written=9, unsent_turns=0, client={"cpu_share": 0.5, "run_queue_share": None})]  # fmt: skip
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000, 1 << 20])
 def test_messages_survive_a_pipe_that_cuts_them_anywhere(size: int) -> None:
-    for messages, read in ((DOWN, down), (UP, up)):
-        stream, frames = b"".join(frame(message) for message in messages), Frames()  # type: ignore[arg-type]
+    for messages, read in ((DOWN, decode_to_worker), (UP, decode_from_worker)):
+        stream, frames = b"".join(encode_frame(message) for message in messages), FrameSplitter()  # type: ignore[arg-type]
         pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
         assert [read(body) for piece in pieces for body in frames.feed(piece)] == messages
 
@@ -236,11 +243,11 @@ def test_messages_survive_a_pipe_that_cuts_them_anywhere(size: int) -> None:
 def test_numbers_of_any_size_survive_a_pipe() -> None:
     told = commission()
     large = msgspec.structs.replace(told, prompts={3: Prompt(id="x", text="é", body={"seed": 10**30})})
-    assert down(next(Frames().feed(frame(large)))) == large
+    assert decode_to_worker(next(FrameSplitter().feed(encode_frame(large)))) == large
 
 
 def test_what_is_not_a_message_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError):
-        down(frame(Ready(1))[4:])
+        decode_to_worker(encode_frame(Ready(1))[4:])
     with pytest.raises(msgspec.DecodeError):
-        up(b"\xc1")
+        decode_from_worker(b"\xc1")

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.config.stages import parse
+from loadstone.config.stages import parse_stages
 from loadstone.errors import UsageError
 from loadstone.schedule import plan
 from loadstone.schedule.arrivals import ARRIVALS
@@ -22,7 +22,7 @@ def rows(count: int = 7, **more: Any) -> DatasetShape:
 
 
 def written(load: Load, of: DatasetShape | None = None) -> bytes:
-    return b"".join(plan.lines(plan.make(load, of or rows())))
+    return b"".join(plan.schedule_lines(plan.make_plan(load, of or rows())))
 
 
 def lines(load: Load, of: DatasetShape | None = None) -> list[dict[str, Any]]:
@@ -42,25 +42,27 @@ def test_constant_in_file_order_does_not_depend_on_the_seed() -> None:
 
 
 def test_shuffling_leaves_the_arrivals_as_they_are() -> None:
-    straight, shuffled = (plan.make(Load(rate=5.0, requests=30, shuffle=shuffle), rows(7)) for shuffle in (False, True))
+    straight, shuffled = (
+        plan.make_plan(Load(rate=5.0, requests=30, shuffle=shuffle), rows(7)) for shuffle in (False, True)
+    )
     assert straight.offsets is not None
     assert shuffled.offsets is not None
     assert straight.offsets.tolist() == shuffled.offsets.tolist()
 
 
 def test_file_order_repeats() -> None:
-    assert [plan.make(Load(requests=9), rows(4)).row(i) for i in range(9)] == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+    assert [plan.make_plan(Load(requests=9), rows(4)).row(i) for i in range(9)] == [0, 1, 2, 3, 0, 1, 2, 3, 0]
 
 
 def test_shuffle_takes_every_prompt_once_an_epoch() -> None:
-    shuffled = plan.make(Load(requests=100, shuffle=True), rows(20))
+    shuffled = plan.make_plan(Load(requests=100, shuffle=True), rows(20))
     epochs = [tuple(shuffled.row(i) for i in range(start, start + 20)) for start in range(0, 100, 20)]
     assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
     assert len(set(epochs)) == 5
 
 
 def test_rows_may_be_asked_for_in_any_order() -> None:
-    shuffled = plan.make(Load(requests=100, shuffle=True), rows(20))
+    shuffled = plan.make_plan(Load(requests=100, shuffle=True), rows(20))
     forth = [shuffled.row(i) for i in range(100)]
     assert [shuffled.row(i) for i in reversed(range(100))] == forth[::-1]
 
@@ -84,7 +86,7 @@ def test_rows_may_be_asked_for_in_any_order() -> None:
     ],
 )
 def test_how_many(load: Load, total: int | None, expected: int | None) -> None:
-    made = plan.make(load, rows(5))
+    made = plan.make_plan(load, rows(5))
     assert (made.total, made.expected) == (total, expected)
     assert (made.offsets is None) == (load.rate is None)
     assert made.offsets is None or len(made.offsets) == total
@@ -92,7 +94,7 @@ def test_how_many(load: Load, total: int | None, expected: int | None) -> None:
 
 def test_arrivals_of_a_duration_fit_into_it() -> None:
     for name in ARRIVALS:
-        offsets = plan.make(Load(rate=9.0, duration=11.0, arrivals=name), rows(5)).offsets
+        offsets = plan.make_plan(Load(rate=9.0, duration=11.0, arrivals=name), rows(5)).offsets
         assert offsets is not None
         assert len(offsets) == 99
         assert offsets[-1] <= 11 * S
@@ -100,7 +102,7 @@ def test_arrivals_of_a_duration_fit_into_it() -> None:
 
 def test_an_open_loop_needs_an_end() -> None:
     with pytest.raises(UsageError, match=r"^an open loop needs an end: give -n REQUESTS or --duration SECONDS$"):
-        plan.make(Load(rate=1.0), rows(5))
+        plan.make_plan(Load(rate=1.0), rows(5))
 
 
 @pytest.mark.parametrize(
@@ -108,20 +110,20 @@ def test_an_open_loop_needs_an_end() -> None:
     [
         Load(rate=0.1, duration=1.0),
         Load(rate=0.1, duration=1.0, rescale=False),
-        Load(stages=parse("1s@0.1"), rescale=False),
+        Load(stages=parse_stages("1s@0.1"), rescale=False),
     ],
 )
 def test_a_load_without_requests_is_refused(load: Load) -> None:
     with pytest.raises(UsageError, match=r"^this load brings no request at all: give it more time, or a higher rate$"):
-        plan.make(load, rows())
+        plan.make_plan(load, rows())
 
 
-@pytest.mark.parametrize("load", [Load(duration=5.0, cooldown=3), Load(stages=parse("5s@c2"), cooldown=3)])
+@pytest.mark.parametrize("load", [Load(duration=5.0, cooldown=3), Load(stages=parse_stages("5s@c2"), cooldown=3)])
 def test_a_cooldown_by_number_needs_a_number(load: Load) -> None:
     with pytest.raises(
         UsageError, match=r"^--cooldown takes a time, such as 10s, where it is a time that ends the run$"
     ):
-        plan.make(load, rows())
+        plan.make_plan(load, rows())
 
 
 @pytest.mark.parametrize(
@@ -133,14 +135,14 @@ def test_a_cooldown_by_number_needs_a_number(load: Load) -> None:
     ],
 )
 def test_a_replay_may_be_cut(load: Load, counts: tuple[int, int, int]) -> None:
-    made = plan.make(load, rows(60, at=[number * S for number in range(60)]))
+    made = plan.make_plan(load, rows(60, recorded_at=[number * S for number in range(60)]))
     assert made.total is not None
     phases = [made.phase(place) for place in range(made.total)]
     assert (phases.count("warmup"), phases.count("measure"), phases.count("cooldown")) == counts
 
 
 def test_warmup_comes_first() -> None:
-    made = plan.make(Load(requests=3, warmup=2), rows(5))
+    made = plan.make_plan(Load(requests=3, warmup=2), rows(5))
     assert [made.phase(i) for i in range(5)] == ["warmup", "warmup", "measure", "measure", "measure"]
 
 
@@ -149,7 +151,7 @@ def test_warmup_comes_first() -> None:
     [(Load(requests=5), 5, False), (Load(requests=5, warmup=1), 5, True), (Load(duration=9.0), 1, False)],
 )
 def test_repeats(load: Load, prompts: int, repeats: bool) -> None:
-    assert plan.make(load, rows(prompts)).repeats is repeats
+    assert plan.make_plan(load, rows(prompts)).repeats is repeats
 
 
 def test_lines_open_loop() -> None:
@@ -180,7 +182,7 @@ TALKS = rows(3, turns=[1, 3, 2])
 
 
 def test_requests_of_conversations_are_numbered_through() -> None:
-    made = plan.make(Load(requests=5), TALKS)
+    made = plan.make_plan(Load(requests=5), TALKS)
     assert [made.index(place) for place in range(6)] == [0, 1, 4, 6, 7, 10]
     assert made.index(1, turn=2) == 3
     assert (made.total, made.expected, made.requests) == (5, 10, 10)
@@ -188,13 +190,13 @@ def test_requests_of_conversations_are_numbered_through() -> None:
 
 
 def test_numbers_of_shuffled_conversations_leave_no_hole() -> None:
-    made = plan.make(Load(requests=9, shuffle=True, seed=5), TALKS)
+    made = plan.make_plan(Load(requests=9, shuffle=True, seed=5), TALKS)
     numbers = [made.index(place, turn) for place in range(9) for turn in range(int(made.turns[made.row(place)]))]
     assert numbers == list(range(18))
 
 
 def test_names_of_conversations_differ_when_rows_repeat() -> None:
-    made = plan.make(Load(requests=6), TALKS)
+    made = plan.make_plan(Load(requests=6), TALKS)
     assert [made.conversation(place) for place in range(6)] == [None, "p1", "p2", None, "p1#2", "p2#2"]
 
 
@@ -204,28 +206,28 @@ def test_names_of_conversations_differ_when_rows_repeat() -> None:
         (Load(requests=2, warmup=1, cooldown=2), "wmmcc"),
         (Load(rate=2.0, requests=2, warmup_time=1.0, cooldown_time=1.5), "wwmmccc"),
         (Load(rate=1.0, duration=2.0, warmup=1, cooldown_time=2.0), "wmmcc"),
-        (Load(arrivals="constant", stages=parse("4s@1"), warmup_time=1.5, cooldown_time=0.5), "wwmc"),
-        (Load(stages=parse("6s@1"), arrivals="constant", cooldown=2), "mmmmcc"),
+        (Load(arrivals="constant", stages=parse_stages("4s@1"), warmup_time=1.5, cooldown_time=0.5), "wwmc"),
+        (Load(stages=parse_stages("6s@1"), arrivals="constant", cooldown=2), "mmmmcc"),
     ],
 )
 def test_what_is_around_the_measured_requests(load: Load, phases: str) -> None:
-    made = plan.make(load, rows())
+    made = plan.make_plan(load, rows())
     assert made.total is not None
     assert "".join(made.phase(place)[0] for place in range(made.total)) == phases
     assert made.expected == phases.count("m")
 
 
 def test_replay_takes_recorded_instants_at_its_speed() -> None:
-    recorded = rows(3, at=[0, 3 * S, 7 * S])
-    made = plan.make(Load(arrivals="replay", speed=2.0), recorded)
+    recorded = rows(3, recorded_at=[0, 3 * S, 7 * S])
+    made = plan.make_plan(Load(arrivals="replay", speed=2.0), recorded)
     assert made.offsets is not None
     assert made.offsets.tolist() == [0, 3 * S // 2, 7 * S // 2]
     with pytest.raises(UsageError, match=r"^--arrivals replay needs a dataset with recorded times"):
-        plan.make(Load(arrivals="replay"), rows(3))
+        plan.make_plan(Load(arrivals="replay"), rows(3))
 
 
 def test_stages_of_rates() -> None:
-    made = plan.make(Load(stages=parse("4s@2,2s@5"), arrivals="constant"), rows())
+    made = plan.make_plan(Load(stages=parse_stages("4s@2,2s@5"), arrivals="constant"), rows())
     assert made.offsets is not None
     assert [made.stage(place, 0) for place in range(18)] == [0] * 8 + [1] * 10
     assert (made.total, made.end) == (18, 6 * S)
@@ -233,7 +235,7 @@ def test_stages_of_rates() -> None:
 
 
 def test_stages_of_concurrencies_are_levels() -> None:
-    made = plan.make(Load(stages=parse("4s@c2,3s@c2..c4")), rows())
+    made = plan.make_plan(Load(stages=parse_stages("4s@c2,3s@c2..c4")), rows())
     assert made.offsets is None
     assert made.levels == [(0, 2), (4 * S, 2), (5 * S, 3), (6 * S, 4)]
     assert (made.total, made.end, made.stage(0, S), made.stage(0, 4 * S), made.stage(0, 99 * S)) == (
@@ -246,8 +248,8 @@ def test_stages_of_concurrencies_are_levels() -> None:
 
 
 def test_models_are_mixed_by_their_shares() -> None:
-    made = plan.make(Load(requests=20_000, models=(3.0, 1.0), seed=2), rows())
-    other = plan.make(Load(requests=20_000, models=(3.0, 1.0), seed=3), rows())
+    made = plan.make_plan(Load(requests=20_000, models=(3.0, 1.0), seed=2), rows())
+    other = plan.make_plan(Load(requests=20_000, models=(3.0, 1.0), seed=3), rows())
     drawn = [made.model(place) for place in range(20_000)]
     assert drawn.count(1) / 20_000 == pytest.approx(0.25, abs=0.01)
     assert drawn != [other.model(place) for place in range(20_000)]
@@ -255,7 +257,7 @@ def test_models_are_mixed_by_their_shares() -> None:
 
 
 def test_cancelled_requests_are_known_before() -> None:
-    made = plan.make(Load(requests=1000, cancel_share=0.3), rows())
+    made = plan.make_plan(Load(requests=1000, cancel_share=0.3), rows())
     assert sum(made.cancelled(index) for index in range(10_000)) == pytest.approx(3000, abs=150)
     assert [line["index"] for line in lines(made.load) if "cancelled" in line] == [
         index for index in range(1000) if made.cancelled(index)
@@ -263,36 +265,36 @@ def test_cancelled_requests_are_known_before() -> None:
 
 
 def test_requests_go_round_and_conversations_may_stick() -> None:
-    assert [plan.make(Load(servers=2), TALKS).server(1, turn) for turn in range(3)] == [1, 0, 1]
-    assert [plan.make(Load(servers=2, sticky=True), TALKS).server(1, turn) for turn in range(3)] == [1, 1, 1]
+    assert [plan.make_plan(Load(servers=2), TALKS).server(1, turn) for turn in range(3)] == [1, 0, 1]
+    assert [plan.make_plan(Load(servers=2, sticky=True), TALKS).server(1, turn) for turn in range(3)] == [1, 1, 1]
 
 
 def test_rows_that_were_used_before_are_passed_over() -> None:
     rows = DatasetShape([f"p{row}" for row in range(5)])
-    made = plan.make(Load(concurrency=1, requests=3, skip=4), rows)
+    made = plan.make_plan(Load(concurrency=1, requests=3, skip=4), rows)
     assert [made.row(place) for place in range(3)] == [4, 0, 1]
     assert [made.index(place) for place in range(3)] == [0, 1, 2]
     assert made.repeats
-    assert not plan.make(Load(concurrency=1, requests=3, skip=2), rows).repeats
+    assert not plan.make_plan(Load(concurrency=1, requests=3, skip=2), rows).repeats
 
 
 def test_a_shuffle_goes_on_where_it_stopped() -> None:
     rows = DatasetShape([f"p{row}" for row in range(10)])
-    whole = plan.make(Load(concurrency=1, requests=10, shuffle=True, seed=3), rows)
-    second = plan.make(Load(concurrency=1, requests=5, shuffle=True, seed=3, skip=5), rows)
+    whole = plan.make_plan(Load(concurrency=1, requests=10, shuffle=True, seed=3), rows)
+    second = plan.make_plan(Load(concurrency=1, requests=5, shuffle=True, seed=3, skip=5), rows)
     assert [second.row(place) for place in range(5)] == [whole.row(place) for place in range(5, 10)]
 
 
 def test_conversations_behind_others_are_numbered_from_0() -> None:
     rows = DatasetShape(["a", "b", "c"], turns=[3, 1, 2])
-    made = plan.make(Load(concurrency=1, requests=3, skip=2), rows)
+    made = plan.make_plan(Load(concurrency=1, requests=3, skip=2), rows)
     assert [made.index(place) for place in range(3)] == [0, 2, 5]
     assert [made.conversation(place) for place in range(3)] == ["c", "a#2", None]
 
 
 def test_arrivals_behind_others_are_others() -> None:
     rows = DatasetShape([f"p{row}" for row in range(100)])
-    first, second = (plan.make(Load(rate=10.0, requests=20, skip=skip), rows).offsets for skip in (0, 20))
+    first, second = (plan.make_plan(Load(rate=10.0, requests=20, skip=skip), rows).offsets for skip in (0, 20))
     assert first is not None
     assert second is not None
     assert first.tolist() != second.tolist()
@@ -300,4 +302,4 @@ def test_arrivals_behind_others_are_others() -> None:
 
 def test_recorded_times_cannot_be_passed_over() -> None:
     with pytest.raises(UsageError, match="give --from to begin so far into recorded times"):
-        plan.make(Load(arrivals="replay", skip=3), DatasetShape(["a", "b"], at=[0, 5]))
+        plan.make_plan(Load(arrivals="replay", skip=3), DatasetShape(["a", "b"], recorded_at=[0, 5]))

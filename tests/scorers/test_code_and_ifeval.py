@@ -1,4 +1,4 @@
-"""What answers of IFEval and HumanEval are worth: cases as data in tests/scorers/, and what data can be wrong about."""
+"""Scores of IFEval and HumanEval on labelled cases, and rows that are refused."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from loadstone.errors import UsageError
 from loadstone.evals.scoring import sandbox
 from loadstone.evals.scoring.aggregate import pass_at
-from loadstone.samples import Asked, Sample
-from loadstone.scorers import code, ifeval
+from loadstone.samples import Question, Sample
+from loadstone.scorers import code, ifeval, match
 from loadstone.scorers.ifeval.checks import CHECKS
 from loadstone.scorers.ifeval.counting import count_capitals, split_sentences
 from loadstone.scorers.ifeval.languages import detect_language
@@ -36,17 +36,17 @@ def cases(name: str) -> list[dict[str, Any]]:
 
 
 def item(doc: dict[str, Any], task: str = "ifeval") -> Sample:
-    return Sample(task=task, doc_id=7, doc=doc, target="", ask=Asked(query=""))
+    return Sample(task=task, doc_id=7, doc=doc, target="", ask=Question(query=""))
 
 
-def named(case: dict[str, Any]) -> str:
+def case_id(case: dict[str, Any]) -> str:
     return f"{case['doc']['instruction_id_list'][0]}: {case['why']}"
 
 
-@pytest.mark.parametrize("case", cases("ifeval"), ids=named)
+@pytest.mark.parametrize("case", cases("ifeval"), ids=case_id)
 def test_ifeval(case: dict[str, Any]) -> None:
     sample = item(case["doc"])
-    assert ifeval.whole(case["answer"], sample) == case["extracted"]
+    assert match.whole(case["answer"], sample) == case["extracted"]
     found = ifeval.score_ifeval(case["answer"], sample)
     assert found["prompt_level_strict_acc"] == case["right"]
     assert found["prompt_level_loose_acc"] == case["loose"]
@@ -63,7 +63,7 @@ def test_each_of_the_25_checks_has_two_cases_of_each_kind() -> None:
     assert all(counted[name, right] >= 2 for name in CHECKS for right in (True, False))
 
 
-def test_several_instructions_count_each_for_itself() -> None:
+def test_each_of_several_instructions_counts() -> None:
     doc = {
         "instruction_id_list": ["punctuation:no_comma", "startend:quotation"],
         "kwargs": [{}, {}],
@@ -98,16 +98,16 @@ def test_several_instructions_count_each_for_itself() -> None:
         ({"instruction_id_list": 3, "kwargs": 3}, "not a row of IFEval"),
     ],
 )  # fmt: skip
-def test_a_row_that_is_not_ifevals_is_refused_before_anything_is_asked(doc: dict[str, Any], says: str) -> None:
+def test_a_row_of_another_kind_is_refused(doc: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         ifeval.score_ifeval("text", item(doc))
     with pytest.raises(UsageError, match=says):
-        ifeval_task.row(doc)
+        ifeval_task.check_row(doc)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.text(), st.sampled_from([case["doc"] for case in cases("ifeval")]))
-def test_no_text_breaks_a_check(text: str, doc: dict[str, Any]) -> None:
+def test_any_text_can_be_checked(text: str, doc: dict[str, Any]) -> None:
     found = ifeval.score_ifeval(text, item(doc))
     assert found["prompt_level_loose_acc"] >= found["prompt_level_strict_acc"]  # type: ignore[operator]
 
@@ -121,7 +121,7 @@ def test_no_text_breaks_a_check(text: str, doc: dict[str, Any]) -> None:
         ("J. K. Rowling wrote.", 1), ("e.g. this", 2),
     ],
 )  # fmt: skip
-def test_sentences_are_nltks(text: str, count: int) -> None:
+def test_sentences_are_those_of_nltk(text: str, count: int) -> None:
     """Counted with NLTK 3.10's PunktTokenizer('english')."""
     assert len(split_sentences(text)) == count
 
@@ -130,7 +130,7 @@ def test_sentences_are_nltks(text: str, count: int) -> None:
     ("text", "count"),
     [("NASA, ESA.", 2), ("I CAN'T", 3), ("CANNOT", 2), ("A-B C/D", 2), ("3D", 1), ("(YES) **NO**", 2), ("JOHN'S", 2)],
 )
-def test_words_in_capitals_are_nltks(text: str, count: int) -> None:
+def test_words_in_capitals_are_those_of_nltk(text: str, count: int) -> None:
     assert count_capitals(text) == count
 
 
@@ -181,8 +181,8 @@ def test_languages(code: str | None, text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["\n" * 30_000, "[ " * 30_000, "<<" * 30_000, "[" * 30_000 + "]", "<<" * 30_000 + ">>"]
 )
-def test_answers_that_repeat_themselves_are_judged_at_once(text: str) -> None:
-    """Where a search began anew at every sign, each of these took up to half a minute."""
+def test_repetitive_answers_are_fast(text: str) -> None:
+    """A search that starts at each character would take up to half a minute for each of these."""
     kwargs = [{"num_placeholders": 2}, {}]
     doc = {
         "instruction_id_list": ["detectable_content:number_placeholders", "detectable_format:title"],
@@ -218,7 +218,7 @@ print(results)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="programs run on Linux and macOS only")
-def test_programs_are_right_where_they_pass_the_tests_of_the_item() -> None:
+def test_programs_that_pass_the_tests_of_the_item_are_right() -> None:
     found = [(case, program) for case, program in programs() if program is not None]
     gentle = [(case, program) for case, program in found if "_exit" not in program]
     assert len(gentle) == len(found) - 1
@@ -230,27 +230,27 @@ def test_programs_are_right_where_they_pass_the_tests_of_the_item() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.text(alphabet=st.sampled_from("`~ \n\tdef double(items):return x'\"#\\")))
-def test_no_text_breaks_the_reading_of_programs(text: str) -> None:
+def test_any_text_can_be_read_as_a_program(text: str) -> None:
     doc = cases("program")[0]["doc"]
     found = code.extract_program(text, item(doc, "humaneval"))
     assert found is None or found.endswith(f"{doc['test']}\ncheck({doc['entry_point']})")
 
 
 @pytest.mark.skipif(not DATA.is_file(), reason="no ../shared/data/humaneval")
-def test_humanevals_own_rows_are_read_and_their_answers_pass() -> None:
-    """All are read; tests/bench/humaneval.py runs all."""
+def test_canonical_solutions_of_humaneval_pass() -> None:
+    """Read all of them and run a few; tests/bench/humaneval.py runs all."""
     docs = [json.loads(line) for line in gzip.decompress(DATA.read_bytes()).splitlines()]
-    made = [code.complete_prompt(doc["canonical_solution"], item(doc, "humaneval")) for doc in docs]
+    completed = [code.complete_prompt(doc["canonical_solution"], item(doc, "humaneval")) for doc in docs]
     chat = [code.extract_program(f"```python\n{doc['canonical_solution']}```", item(doc, "humaneval")) for doc in docs]
-    assert len(made) == 164
-    assert chat == made
+    assert len(completed) == 164
+    assert chat == completed
     few = [
         number for number, doc in enumerate(docs) if doc["entry_point"] in {"string_to_md5", "find_zero", "max_fill"}
     ]
-    assert all(verdict.passed for verdict in sandbox.run_all([made[number] for number in few]))
+    assert all(verdict.passed for verdict in sandbox.run_all([completed[number] for number in few]))
 
 
-def test_the_tasks_ask_as_lm_eval_does() -> None:
+def test_prompts_are_those_of_lm_eval() -> None:
     doc = cases("program")[0]["doc"]
     completed, chatted = humaneval.BENCHMARK.tasks
     assert completed.generation
@@ -273,13 +273,13 @@ def test_the_tasks_ask_as_lm_eval_does() -> None:
 @pytest.mark.parametrize(
     ("n", "c", "k"), [(n, c, k) for n in (1, 2, 5, 6) for c in range(n + 1) for k in range(1, n + 1)]
 )
-def test_pass_at_k_is_the_share_of_draws_with_a_right_one(n: int, c: int, k: int) -> None:
+def test_pass_at_k_is_the_fraction_of_draws_with_a_right_one(n: int, c: int, k: int) -> None:
     draws = list(combinations([True] * c + [False] * (n - c), k))
     assert pass_at(n, c, k) == pytest.approx(sum(map(any, draws)) / len(draws))
     assert pass_at(n, c, k) == pytest.approx(1 - math.comb(n - c, k) / math.comb(n, k))
 
 
 @pytest.mark.parametrize(("n", "c", "k"), [(1, 0, 2), (2, 3, 1), (2, -1, 1), (2, 1, 0), (0, 0, 1)])
-def test_pass_at_k_of_fewer_answers_than_k_is_nothing(n: int, c: int, k: int) -> None:
+def test_pass_at_k_refuses_fewer_answers_than_k(n: int, c: int, k: int) -> None:
     with pytest.raises(ValueError, match=f"pass@{k} of {n} answers, {c} of them right"):
         pass_at(n, c, k)

@@ -1,4 +1,4 @@
-"""Every extractor and scorer that can be named has thirty labelled answers or more, in a file that a test reads."""
+"""Every extractor and scorer with a name has at least thirty labelled cases in a file that a test reads."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import EXTRACTORS, SCORERS, match, number
 from support.paths import TESTS
 
 CASES = TESTS / "scorers/cases"
 Case = dict[str, Any]
-NOTHING = Sample(task="t", doc_id=0, doc={}, target="", ask=Asked(query=""))
-LEAST = 30
+EMPTY = Sample(task="t", doc_id=0, doc={}, target="", ask=Question(query=""))
+MIN_CASES = 30
+# The file with the cases of each extractor, and of each scorer.
 EXTRACTED = {
     "letter": "letter", "letters": "letters", "continued": "program", "program": "program", "whole": "ifeval",
     "stripped": "aliases", "first_line": "lines", "last_line": "lines", "the_answer_is": "the_answer_is",
@@ -35,19 +36,19 @@ def cases(name: str) -> list[Case]:
     return [json.loads(line) for line in (CASES / f"{name}.jsonl").read_text("utf-8").splitlines()]
 
 
-def counted(name: str, file: str) -> int:
-    """Different answers; of a file for several extractors those for this one."""
-    told = [case for case in cases(file) if case.get("extractor", name) == name]
-    return len({json.dumps([case.get(key) for key in ("answer", "target", "doc", "words")]) for case in told})
+def count_cases(name: str, file: str) -> int:
+    """Return the number of different cases; in a file for several extractors, of those for this one."""
+    own = [case for case in cases(file) if case.get("extractor", name) == name]
+    return len({json.dumps([case.get(key) for key in ("answer", "target", "doc", "words")]) for case in own})
 
 
 def test_all_have_thirty_cases() -> None:
     assert (EXTRACTED.keys(), SCORED.keys()) == (EXTRACTORS.keys(), SCORERS.keys())
     few = {name: count for table in (EXTRACTED, SCORED) for name, file in table.items()
-           if (count := counted(name, file)) < LEAST}  # fmt: skip
+           if (count := count_cases(name, file)) < MIN_CASES}  # fmt: skip
     assert not few
-    judged = [file for file in {*EXTRACTED.values(), *SCORED.values()} if "right" in cases(file)[0]]
-    assert all({case["right"] for case in cases(file)} == {True, False} for file in judged)
+    labelled = [file for file in {*EXTRACTED.values(), *SCORED.values()} if "right" in cases(file)[0]]
+    assert all({case["right"] for case in cases(file)} == {True, False} for file in labelled)
 
 
 READERS: dict[str, Callable[[str, Sample], object]] = {
@@ -60,6 +61,4 @@ READERS: dict[str, Callable[[str, Sample], object]] = {
 
 @pytest.mark.parametrize("name", READERS)
 def test_lines_and_last_numbers(name: str) -> None:
-    assert [READERS[name](case["answer"], NOTHING) for case in cases("lines")] == [
-        case[name] for case in cases("lines")
-    ]
+    assert [READERS[name](case["answer"], EMPTY) for case in cases("lines")] == [case[name] for case in cases("lines")]

@@ -1,4 +1,4 @@
-"""Labelled answers, as data, for the scorers of words, numbers and formulas; and answers made to take long."""
+"""Extractors and scorers of words, numbers and formulas on labelled cases, and on texts that could be slow."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from loadstone import plugins
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.scorers import EXTRACTORS, SCORERS, bbh, boxed, match, number
 from loadstone.scorers.base import Extractor, Scorer
 from loadstone.scorers.math_equivalence import equivalent, score_math
 from support.paths import TESTS
 
-SCORERS_OF = TESTS / "scorers/cases"
+CASES = TESTS / "scorers/cases"
 CHAINS: Mapping[str, tuple[Extractor, Scorer]] = {
     "aliases": (match.strip_whitespace, match.aliases),
     "bbh_number": (bbh.last_integer, bbh.score_bbh),
@@ -36,7 +36,7 @@ CHAINS: Mapping[str, tuple[Extractor, Scorer]] = {
 
 
 def cases(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (SCORERS_OF / f"{name}.jsonl").read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in (CASES / f"{name}.jsonl").read_text("utf-8").splitlines()]
 
 
 def sample(target: str = "", answers: list[str] | None = None, doc: dict[str, Any] | None = None) -> Sample:
@@ -45,12 +45,12 @@ def sample(target: str = "", answers: list[str] | None = None, doc: dict[str, An
         doc_id=0,
         doc=doc or {},
         target=target,
-        ask=Asked(query="?"),
+        ask=Question(query="?"),
         answers=[] if answers is None else answers,
     )
 
 
-def judged(case: dict[str, Any], extract: Extractor, score: Scorer) -> tuple[str | None, bool, Mapping[str, Any]]:
+def score_case(case: dict[str, Any], extract: Extractor, score: Scorer) -> tuple[str | None, bool, Mapping[str, Any]]:
     item = sample(case["target"], case.get("answers"), case.get("doc"))
     extracted = extract(case["answer"], item)
     metrics = {} if extracted is None else score(extracted, item)
@@ -64,27 +64,29 @@ def test_labelled_answers(name: str) -> None:
     for case in labelled:
         words = case.get("words")
         chain = (bbh.one_of(*words), bbh.score_bbh) if words else CHAINS[name]
-        extracted, right, metrics = judged(case, *chain)
+        extracted, right, metrics = score_case(case, *chain)
         assert (extracted, right) == (case["extracted"], case["right"]), case
         assert metrics.get("f1", 0.0) == pytest.approx(case.get("f1", metrics.get("f1", 0.0)), abs=1e-4), case
 
 
-OURS = ("match", "number", "boxed", "mathematics", "conclusion")
+# The modules that this file tests.
+MODULES = ("match", "number", "boxed", "math_equivalence", "bbh")
 
 
-def of_ours(table: Mapping[str, str]) -> list[str]:
-    return [name for name, place in table.items() if place.partition(":")[0].rpartition(".")[2] in OURS]
+def names_of_modules(table: Mapping[str, str]) -> list[str]:
+    return [name for name, path in table.items() if path.partition(":")[0].rpartition(".")[2] in MODULES]
 
 
-@pytest.mark.parametrize("name", of_ours(EXTRACTORS))
+@pytest.mark.parametrize("name", names_of_modules(EXTRACTORS))
 def test_extractors_by_name_read_a_text(name: str) -> None:
-    found = plugins.find("loadstone.scorers", name, EXTRACTORS, "--extractor")("", sample("5", doc={"input": ""}))
-    assert found is None or isinstance(found, str)
+    extract = plugins.load_instance("loadstone.scorers", name, EXTRACTORS, "--extractor")
+    extracted = extract("", sample("5", doc={"input": ""}))
+    assert extracted is None or isinstance(extracted, str)
 
 
-@pytest.mark.parametrize("name", of_ours(SCORERS))
+@pytest.mark.parametrize("name", names_of_modules(SCORERS))
 def test_scorers_by_name_load(name: str) -> None:
-    assert callable(plugins.find("loadstone.scorers", name, SCORERS, "--scorer"))
+    assert callable(plugins.load_instance("loadstone.scorers", name, SCORERS, "--scorer"))
 
 
 LONG = 1_500
@@ -103,32 +105,32 @@ def test_no_text_takes_long_or_scores(text: str) -> None:
     for name, (extract, score) in CHAINS.items():
         for target in ("7", "(7, 8)"):
             item = sample(target, doc={"input": "(A) one\n(B) two List: one two"})
-            for said in (extract(text, item), text):
-                assert said is None or score(said, item)["exact_match"] == 0.0, name
+            for answer in (extract(text, item), text):
+                assert answer is None or score(answer, item)["exact_match"] == 0.0, name
 
 
-def test_long_answers_are_still_held_against_the_same_text() -> None:
+def test_long_answers_are_compared_as_text() -> None:
     assert equivalent("1 + " * 1000 + "1", "1 + " * 1000 + "1")
     assert not equivalent("1 + " * 1000 + "1", "1 + " * 1000 + "2")
 
 
-def test_a_regex_takes_the_group_that_has_something() -> None:
-    find = match.regex(r"(a)|(b)", group_select=-1)
-    assert (find("ab", sample()), find("ba", sample()), find("c", sample())) == ("b", "a", None)
+def test_regex_takes_the_first_group_that_is_not_empty() -> None:
+    extract = match.regex(r"(a)|(b)", group_select=-1)
+    assert (extract("ab", sample()), extract("ba", sample()), extract("c", sample())) == ("b", "a", None)
     assert match.regex(r"\d", group_select=2)("1 2", sample()) is None
 
 
-def test_exact_match_ignores_what_it_is_told_to() -> None:
-    bare = match.exact_match(ignore_case=True, ignore_punctuation=True, ignore_numbers=True, regexes_to_ignore=["x+"])
-    assert bare("A-1xx!", sample("a"))["exact_match"] == 1.0
+def test_exact_match_with_its_options() -> None:
+    score = match.exact_match(ignore_case=True, ignore_punctuation=True, ignore_numbers=True, regexes_to_ignore=["x+"])
+    assert score("A-1xx!", sample("a"))["exact_match"] == 1.0
     assert match.strict_match("A", sample("a"))["exact_match"] == 0.0
 
 
-def test_lines() -> None:
-    said = "\n  one \n\ntwo\n \n"
-    assert (match.first_line(said, sample()), match.last_line(said, sample())) == ("one", "two")
+def test_first_and_last_line() -> None:
+    text = "\n  one \n\ntwo\n \n"
+    assert (match.first_line(text, sample()), match.last_line(text, sample())) == ("one", "two")
     assert match.last_line("\n \n", sample()) is None
 
 
-def test_words_are_counted_but_not_judged() -> None:
-    assert [match.has_words(said, sample())["answered"] for said in ("words", " \n", "")] == [1.0, 0.0, 0.0]
+def test_has_words_only_counts_text() -> None:
+    assert [match.has_words(text, sample())["answered"] for text in ("words", " \n", "")] == [1.0, 0.0, 0.0]

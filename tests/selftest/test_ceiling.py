@@ -13,7 +13,7 @@ import pytest
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.host import machine, process_usage
-from loadstone.host.ceiling import Bound, Ceiling, Errors, Level, flow, quote, share
+from loadstone.host.ceiling import Bound, Ceiling, Errors, Level, ceiling_used, fraction_used, peak_rates
 from loadstone.host.process_usage import Usage
 from loadstone.records import Pieces, Record
 from loadstone.selftest import ceiling_search, truth
@@ -223,11 +223,11 @@ def test_events_and_requests_of_a_span() -> None:
 
 
 def test_the_share_is_one_at_either_ceiling_and_adds_up_between() -> None:
-    assert share(FIGURES, 100_000, 800) == pytest.approx(1)
-    assert share(FIGURES, 8_000, 8_000) == pytest.approx(1)
-    assert share(FIGURES, 54_000, 4_400) == pytest.approx(1)
-    assert share(FIGURES, 50_000, 400) == pytest.approx(0.5)
-    assert share(FIGURES, 50_000, 400, workers=2) == pytest.approx(0.25)
+    assert fraction_used(FIGURES, 100_000, 800) == pytest.approx(1)
+    assert fraction_used(FIGURES, 8_000, 8_000) == pytest.approx(1)
+    assert fraction_used(FIGURES, 54_000, 4_400) == pytest.approx(1)
+    assert fraction_used(FIGURES, 50_000, 400) == pytest.approx(0.5)
+    assert fraction_used(FIGURES, 50_000, 400, workers=2) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_the_share_is_one_at_either_ceiling_and_adds_up_between() -> None:
     ],
 )
 def test_figures_that_are_short_of_something(figures: dict[str, Any], used: float | None) -> None:
-    found = share(figures, 50_000, 400)
+    found = fraction_used(figures, 50_000, 400)
     assert found == (None if used is None else pytest.approx(used)) or "many" in figures.values()
 
 
@@ -256,19 +256,19 @@ def summary(**run: Any) -> Summary:
 
 
 def test_a_run_quotes_the_ceiling_saved_with_it() -> None:
-    assert flow(summary()) == (50_000.0, 800.0)
-    found = quote(summary(ceiling=FIGURES))
+    assert peak_rates(summary()) == (50_000.0, 800.0)
+    found = ceiling_used(summary(ceiling=FIGURES))
     assert found is not None
-    assert found["share"] == pytest.approx(share(FIGURES, 50_000, 800))
+    assert found["share"] == pytest.approx(fraction_used(FIGURES, 50_000, 800))
     assert found["events_per_second"] == 100_000.0
-    halved = quote(summary(ceiling=FIGURES, workers=[{}, {}]))
+    halved = ceiling_used(summary(ceiling=FIGURES, workers=[{}, {}]))
     assert halved is not None
     assert halved["share"] == pytest.approx(found["share"] / 2)
 
 
 def test_a_run_that_did_more_than_a_lower_bound_has_no_share_of_it() -> None:
     low = {**FIGURES, "events_per_second": 40_000.0}
-    exact, bound = quote(summary(ceiling=low)), quote(summary(ceiling={**low, "lower_bound": True}))
+    exact, bound = ceiling_used(summary(ceiling=low)), ceiling_used(summary(ceiling={**low, "lower_bound": True}))
     assert exact is not None
     assert bound is not None
     assert exact["share"] > 1
@@ -276,11 +276,11 @@ def test_a_run_that_did_more_than_a_lower_bound_has_no_share_of_it() -> None:
 
 
 def test_without_a_saved_ceiling_nothing_is_quoted() -> None:
-    assert quote(summary()) is None
-    assert quote(summary(ceiling=None)) is None
-    assert quote(summary(ceiling="none")) is None
+    assert ceiling_used(summary()) is None
+    assert ceiling_used(summary(ceiling=None)) is None
+    assert ceiling_used(summary(ceiling="none")) is None
     without = msgspec.structs.replace(summary(ceiling=FIGURES), rates={}, metrics={})
-    assert quote(without) == {**FIGURES, "share": None}
+    assert ceiling_used(without) == {**FIGURES, "share": None}
 
 
 # how it is kept
@@ -289,7 +289,7 @@ def test_without_a_saved_ceiling_nothing_is_quoted() -> None:
 def ceiling(config: Config | None = None, **changes: Any) -> Ceiling:
     config = config or Config()
     found = Ceiling(
-        identity=machine.identity(config.transport, machine.clock(config)),
+        identity=machine.identity(config.transport, machine.arrival_clock(config)),
         measured_at="2026-01-01T00:00:00+00:00",
         quick=False,
         server="1 on this machine",
@@ -308,47 +308,47 @@ def ceiling(config: Config | None = None, **changes: Any) -> Ceiling:
 
 
 def test_a_ceiling_is_kept_and_found_again() -> None:
-    assert machine.load(Config()) is None
-    assert machine.saved() == ([], None)
-    file = machine.save(ceiling())
+    assert machine.load_ceiling(Config()) is None
+    assert machine.saved_ceilings() == ([], None)
+    file = machine.save_ceiling(ceiling())
     assert file == Path(os.environ[machine.VARIABLE])
     assert list(file.parent.iterdir()) == [file]
-    assert machine.saved() == ([ceiling()], None)
-    assert machine.load(Config()) == {
+    assert machine.saved_ceilings() == ([ceiling()], None)
+    assert machine.load_ceiling(Config()) == {
         **FIGURES, "lower_bound": False, "measured_at": "2026-01-01T00:00:00+00:00",
     }  # fmt: skip
 
 
 def test_one_is_kept_for_each_way_of_measuring_and_the_newest_counts() -> None:
-    machine.save(ceiling())
-    machine.save(ceiling(Config(transport="aiohttp"), events=Bound(20_000.0, "server", True)))
-    machine.save(ceiling(events=Bound(90_000.0, "client", False)))
-    wire, other = machine.load(Config()), machine.load(Config(transport="aiohttp"))
+    machine.save_ceiling(ceiling())
+    machine.save_ceiling(ceiling(Config(transport="aiohttp"), events=Bound(20_000.0, "server", True)))
+    machine.save_ceiling(ceiling(events=Bound(90_000.0, "client", False)))
+    wire, other = machine.load_ceiling(Config()), machine.load_ceiling(Config(transport="aiohttp"))
     assert wire is not None
     assert other is not None
     assert (wire["events_per_second"], wire["lower_bound"]) == (90_000.0, False)
     assert (other["events_per_second"], other["lower_bound"]) == (20_000.0, True)
-    assert len(machine.saved()[0]) == 2
+    assert len(machine.saved_ceilings()[0]) == 2
 
 
 def test_quick_figures_do_not_take_the_place_of_full_ones() -> None:
     quick = ceiling(quick=True, events=Bound(50_000.0, "server", True))
-    assert machine.save(quick) is not None
-    assert machine.save(ceiling()) is not None
-    assert machine.save(quick) is None
-    assert machine.saved() == ([ceiling()], None)
+    assert machine.save_ceiling(quick) is not None
+    assert machine.save_ceiling(ceiling()) is not None
+    assert machine.save_ceiling(quick) is None
+    assert machine.saved_ceilings() == ([ceiling()], None)
 
 
 @pytest.mark.parametrize("field", ["host", "cpu", "loadstone", "python", "event_loop", "clock"])
 def test_that_of_another_machine_or_version_is_not_ours(field: str) -> None:
-    machine.save(ceiling(identity=msgspec.structs.replace(ceiling().identity, **{field: "another"})))
-    assert machine.load(Config()) is None
+    machine.save_ceiling(ceiling(identity=msgspec.structs.replace(ceiling().identity, **{field: "another"})))
+    assert machine.load_ceiling(Config()) is None
 
 
 def test_it_does_not_hold_over_tls() -> None:
-    machine.save(ceiling())
-    assert machine.load(Config(url="http://a")) is not None
-    assert machine.load(Config(url=["http://a", "https://b"])) is None
+    machine.save_ceiling(ceiling())
+    assert machine.load_ceiling(Config(url="http://a")) is not None
+    assert machine.load_ceiling(Config(url=["http://a", "https://b"])) is None
 
 
 @pytest.mark.parametrize(
@@ -361,31 +361,31 @@ def test_it_does_not_hold_over_tls() -> None:
     ],
 )
 def test_a_file_that_cannot_be_read_counts_as_none(content: bytes, said: str) -> None:
-    file = machine.path()
+    file = machine.ceiling_path()
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
-    kept, wrong = machine.saved()
+    kept, wrong = machine.saved_ceilings()
     assert kept == []
     assert said in (wrong or "")
-    assert machine.load(Config()) is None
-    machine.save(ceiling())
-    assert machine.load(Config()) is not None
+    assert machine.load_ceiling(Config()) is None
+    machine.save_ceiling(ceiling())
+    assert machine.load_ceiling(Config()) is not None
 
 
 def test_a_folder_in_its_place_is_a_mistake_of_the_operator(tmp_path: Path) -> None:
-    machine.path().mkdir(parents=True)
-    assert machine.load(Config()) is None
+    machine.ceiling_path().mkdir(parents=True)
+    assert machine.load_ceiling(Config()) is None
     with pytest.raises(UsageError, match=r"cannot write .*name another file in LOADSTONE_CEILING"):
-        machine.save(ceiling())
+        machine.save_ceiling(ceiling())
     assert [file.name for file in (tmp_path / "kept").iterdir()] == ["ceiling.json"]
 
 
 def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(machine.VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert machine.path() == Path("/cache/loadstone/ceiling.json")
+    assert machine.ceiling_path() == Path("/cache/loadstone/ceiling.json")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert machine.path() == Path("~/.cache/loadstone/ceiling.json").expanduser()
+    assert machine.ceiling_path() == Path("~/.cache/loadstone/ceiling.json").expanduser()
 
 
 @pytest.mark.parametrize(
@@ -393,11 +393,11 @@ def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     [(2, [0], [1]), (3, [0], [1, 2]), (4, [0, 1], [2, 3]), (8, [0, 1, 2], [3, 4, 5, 6, 7])],
 )
 def test_cores_for_servers_and_client(cores: int, servers: list[int], client: list[int]) -> None:
-    assert machine.divide(range(cores), str) == (servers, client)
+    assert machine.split_cores(range(cores), str) == (servers, client)
 
 
 def test_threads_of_one_core_stay_together() -> None:
-    assert machine.divide(range(4), lambda core: core % 2) == ([0, 2], [1, 3])
+    assert machine.split_cores(range(4), lambda core: core % 2) == ([0, 2], [1, 3])
 
 
 # tables
@@ -430,11 +430,11 @@ def test_a_quick_one_has_no_verdicts() -> None:
     [("0:01.23", 1.23), (" 12:00\n", 720.0), ("1:00:05", 3605.0), ("2-01:00:00", 176_400.0), ("", None), ("-", None)],
 )
 def test_times_as_ps_prints_them(text: str, value: float | None) -> None:
-    assert process_usage.seconds(text) == value
+    assert process_usage.parse_cputime(text) == value
 
 
 def test_what_a_process_has_used() -> None:
-    mine = process_usage.of(os.getpid())
+    mine = process_usage.measure(os.getpid())
     assert mine.cpu is None or mine.cpu > 0
     assert mine.memory is None or mine.memory > 1_000_000
-    assert process_usage.of(2**22 + 1) == Usage()
+    assert process_usage.measure(2**22 + 1) == Usage()

@@ -54,10 +54,10 @@ def test_the_whole_way_against_a_server_that_is_given(
     assert found["requests"]["value"] > 0
     assert found["streams"]["value"] > 0
     assert found["server"] == sim.url
-    saved, wrong = machine.saved()
+    saved, wrong = machine.saved_ceilings()
     assert wrong is None
     assert msgspec.to_builtins(saved[0]) == found
-    assert machine.load(Config()) == saved[0].figures()
+    assert machine.load_ceiling(Config()) == saved[0].figures()
     for part in ("an easy load", "ceiling:", "at 95%", "one-token answers", "streams open at once", "saved in"):
         assert part in done.err
 
@@ -109,19 +109,19 @@ def test_flags_that_it_does_not_have(capsys: pytest.CaptureFixture[str], flags: 
 
 
 def test_one_core_is_not_enough_for_both(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(processes, "cores", lambda: [0])
+    monkeypatch.setattr(processes, "allowed_cores", lambda: [0])
     assert "give --url of a `loadstone serve` on a second machine" in refused(capsys, "selftest")
 
 
 def test_where_cores_cannot_be_chosen_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "cores", lambda: None)
+    monkeypatch.setattr(processes, "allowed_cores", lambda: None)
     assert processes.split_cores() == CoreSplit(None, None)
     assert selftest._pinned(CoreSplit(None, None)) == "not pinned: this system cannot"
 
 
 def test_a_place_to_keep_it_is_looked_for_first(capsys: pytest.CaptureFixture[str]) -> None:
-    machine.path().mkdir()
-    assert refused(capsys, "selftest").startswith(f"cannot write {machine.path()}: ")
+    machine.ceiling_path().mkdir()
+    assert refused(capsys, "selftest").startswith(f"cannot write {machine.ceiling_path()}: ")
 
 
 def test_a_run_that_fails_says_why() -> None:
@@ -173,9 +173,9 @@ def test_what_kept_streams_from_being_more(
 
 
 def test_room_on_this_machine() -> None:
-    for limit in (room.files(), room.ports(2), room.memory(1.0)):
+    for limit in (room.by_open_files(), room.by_ports(2), room.by_memory(1.0)):
         assert limit is None or limit > 0
-    assert room.memory(0.0) is None
+    assert room.by_memory(0.0) is None
     assert room.smallest({"a": 5, "b": 3, "c": None}) == ("b", 3)
     assert room.smallest({"c": None}) is None
 

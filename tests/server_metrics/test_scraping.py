@@ -61,8 +61,8 @@ def test_the_server_counts_what_the_run_sent(vllm: Sim, capsys: Capture) -> None
     again = loadstone(capsys, "report", "run", "--as", "json")
     assert again.out == Path("run/summary.json").read_text("utf-8")
     (scraped,) = csv.read(Path("run"))
-    assert scraped.at[0] < 0.1
-    assert scraped.at[-1] > read_json(Path("run/summary.json"))["duration"]
+    assert scraped.times[0] < 0.1
+    assert scraped.times[-1] > read_json(Path("run/summary.json"))["duration"]
 
 
 def test_processes_that_share_the_load_have_one_that_asks(vllm: Sim, capsys: Capture) -> None:
@@ -107,13 +107,13 @@ def test_others_on_the_server_are_noticed(vllm: Sim, capsys: Capture) -> None:
     ],
 )
 def test_the_page_is_beside_the_api(url: str, page: str) -> None:
-    assert discovery.beside(url, ["/v1/chat/completions"]) == page
+    assert discovery.metrics_url(url, ["/v1/chat/completions"]) == page
 
 
 def test_a_bare_host_has_its_metrics_where_all_have() -> None:
-    assert discovery.with_path("http://gpu7:9400/") == "http://gpu7:9400/metrics"
-    assert discovery.with_path("unix:/run/x.sock") == "http+unix://%2Frun%2Fx.sock/metrics"
-    assert discovery.with_path("http://h/prometheus/metrics?x=1") == "http://h/prometheus/metrics?x=1"
+    assert discovery.add_metrics_path("http://gpu7:9400/") == "http://gpu7:9400/metrics"
+    assert discovery.add_metrics_path("unix:/run/x.sock") == "http+unix://%2Frun%2Fx.sock/metrics"
+    assert discovery.add_metrics_path("http://h/prometheus/metrics?x=1") == "http://h/prometheus/metrics?x=1"
 
 
 def test_the_key_goes_to_the_host_that_is_tested_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,9 +121,9 @@ def test_the_key_goes_to_the_host_that_is_tested_alone(monkeypatch: pytest.Monke
     config = Config(url="https://serving:8000/v1", header={"X-Team": "blue"})
     sent = secrets.request_headers(config)
     assert ("Authorization", "Bearer sk-of-this-test") in sent
-    assert discovery.headers(config, "https://serving:9090/metrics") == sent
+    assert discovery.page_headers(config, "https://serving:9090/metrics") == sent
     for other in ("https://gpu7:9400/metrics", "http://serving:8000/metrics", "unix:/serving", "nonsense"):
-        assert discovery.headers(config, other) == ()
+        assert discovery.page_headers(config, other) == ()
 
 
 def test_a_page_that_wants_the_key_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_a_page_that_wants_the_key_gets_it(monkeypatch: pytest.MonkeyPatch) -> N
         return (200, "vllm:num_requests_running 1\n") if known else (401, "who are you?")
 
     with scripted(script) as url:
-        assert [place.shown for place in found(Config(url=url))] == [f"{url}/metrics"]
+        assert [place.display_url for place in found(Config(url=url))] == [f"{url}/metrics"]
         assert found(Config(url=url.replace("127.0.0.1", "localhost"), scrape=True)) != []
         assert found(Config(url="http://other.example", scrape=False)) == []
         with pytest.raises(UsageError, match="HTTP 401"):
@@ -143,7 +143,7 @@ def test_a_page_that_wants_the_key_gets_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 def found(config: Config, notices: list[str] | None = None) -> list[MetricsPage]:
     notice = (notices if notices is not None else []).append
-    return event_loop.run(discovery.find(config, ["/v1/chat/completions"], notice))
+    return event_loop.run(discovery.find_pages(config, ["/v1/chat/completions"], notice))
 
 
 class Wrong:
@@ -187,7 +187,7 @@ def test_a_page_of_other_names_is_kept_when_asked_for() -> None:
 
 
 def test_a_server_that_does_not_answer_at_metrics_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery, "PROMPT", 0.05)
+    monkeypatch.setattr(discovery, "PROBE_TIMEOUT", 0.05)
 
     def script(_: Asked) -> tuple[int, str]:
         time.sleep(0.2)
@@ -223,7 +223,7 @@ def test_keys_in_an_address_are_written_nowhere(vllm: Sim, capsys: Capture) -> N
 
 def quest(url: str, folder: Path, **changes: Any) -> ScrapeSpec:
     config = Config(url=url, scrape_every=0.05)
-    made = discovery.quest(config, [MetricsPage(f"{url}/metrics", f"{url}/metrics")], folder)
+    made = discovery.scrape_spec(config, [MetricsPage(f"{url}/metrics", f"{url}/metrics")], folder)
     return (
         made if not changes else ScrapeSpec(**{name: getattr(made, name) for name in made.__struct_fields__} | changes)
     )
@@ -246,11 +246,11 @@ def test_looks_that_fail_are_rows_and_the_next_may_succeed(tmp_path: Path) -> No
     with scripted(lambda _: next(answers, (200, "vllm:num_requests_running 5\n"))) as url:
         lookout = ScrapeProcess(quest(url, tmp_path))
         assert lookout.start()
-        lookout.began(time.monotonic_ns())
+        lookout.set_origin(time.monotonic_ns())
         until(lambda: looks(tmp_path) > 5)
         lookout.stop()
     (scraped,) = csv.read(tmp_path)
-    assert len(scraped.missed) == 2
+    assert len(scraped.missed_times) == 2
     (values,) = scraped.series.values()
     assert (values[0], values[-1]) == (1, 5)
 
@@ -270,7 +270,7 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
             run.kill()
             run.wait()
         until(lambda: _gone(child))
-    assert len(csv.read(Path("run"))[0].at) > 3
+    assert len(csv.read(Path("run"))[0].times) > 3
 
 
 def _gone(process: str) -> bool:
@@ -283,14 +283,14 @@ def _gone(process: str) -> bool:
 
 @posix
 def test_its_death_is_not_the_runs(vllm: Sim, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    began = ScrapeProcess.began
+    began = ScrapeProcess.set_origin
 
     def killed(self: ScrapeProcess, origin: int) -> None:
         self._process.kill()
         self._process.wait()
         began(self, origin)
 
-    monkeypatch.setattr(ScrapeProcess, "began", killed)
+    monkeypatch.setattr(ScrapeProcess, "set_origin", killed)
     assert loadstone(capsys, "run", "--url", vllm.url, *SMALL, "-o", "run").status == 0
     assert read_json(Path("run/summary.json"))["server"] is None
 
@@ -299,4 +299,4 @@ def test_one_that_does_not_begin_is_told(vllm: Sim, capsys: Capture, monkeypatch
     monkeypatch.setattr("loadstone.server_metrics.process.child_process.command", lambda *_: ["/no/such/python"])
     done = loadstone(capsys, "run", "--url", vllm.url, *SMALL, "-o", "run")
     assert done.status == 0
-    assert "the metrics of the server are not scraped: the process that asks for them has not begun" in done.err
+    assert "the metrics of the server are not scraped: the process that scrapes them did not start" in done.err

@@ -14,44 +14,51 @@ import pytest
 
 from loadstone.checks.rules import examine
 from loadstone.errors import UsageError
-from loadstone.metrics.chart_data import along
+from loadstone.metrics.chart_data import thin_series
 from loadstone.metrics.columns import build
 from loadstone.report import server_tables, summary_csv
 from loadstone.results import measure, measure_columns
 from loadstone.server_metrics import csv, prometheus
 from loadstone.server_metrics import names as gauges
 from loadstone.server_metrics import summary as served
-from loadstone.server_metrics.histograms import Timed
-from loadstone.server_metrics.names import Key
-from loadstone.server_metrics.prometheus import LARGEST, Filter, NotMetrics
-from loadstone.server_metrics.series import Figures, Scraped, between, grown, resets, series
-from loadstone.server_metrics.series import Rows as ScrapedRows
+from loadstone.server_metrics.histograms import HistogramGrowth
+from loadstone.server_metrics.names import SeriesKey
+from loadstone.server_metrics.prometheus import MAX_PAGE, NotMetricsError, SeriesFilter
+from loadstone.server_metrics.series import (
+    ScrapedSource,
+    SourceMetrics,
+    chart_series,
+    count_resets,
+    counter_growth,
+    growth_between,
+)
+from loadstone.server_metrics.series import SourceRows as ScrapedRows
 from loadstone.sim import metrics as simulated
-from loadstone.summary import Summary, Tally
+from loadstone.summary import ClientServerCount, Summary
 from support import example_run
 
 TEXT = "text/plain; version=0.0.4"
-OURS = Filter(gauges.wanted())
+OURS = SeriesFilter(gauges.series_pattern())
 INF = math.inf
 
 
-def values(*lines: str, keep: Filter = OURS, kind: str = TEXT) -> dict[Key, float]:
-    return prometheus.read("\n".join([*lines, ""]).encode(), kind, "", keep)
+def values(*lines: str, keep: SeriesFilter = OURS, kind: str = TEXT) -> dict[SeriesKey, float]:
+    return prometheus.parse_page("\n".join([*lines, ""]).encode(), kind, "", keep)
 
 
-def scraped(*looks: tuple[float, dict[Key, float] | None], source: str = "http://a/metrics") -> Scraped:
+def scraped(*looks: tuple[float, dict[SeriesKey, float] | None], source: str = "http://a/metrics") -> ScrapedSource:
     """By way of the file, as a run has it; all buckets are written at each look."""
-    rows, writer = ScrapedRows(), csv.Writer(source)
+    rows, writer = ScrapedRows(), csv.ServerCsvWriter(source)
     text = "".join(writer.rows(at, found, whole=True) for at, found in looks)
     for line in text.splitlines():
         at, _, name, labels, value = line.split(",")
-        rows.add((name, csv.unpacked(labels)), float(at), float(value))
-    from loadstone.server_metrics.series import build as built
+        rows.add((name, csv.decode_labels(labels)), float(at), float(value))
+    from loadstone.server_metrics.series import build_source as built
 
     return built(source, rows)
 
 
-def key(name: str, **labels: str) -> Key:
+def key(name: str, **labels: str) -> SeriesKey:
     return name, tuple(sorted(labels.items()))
 
 
@@ -95,24 +102,27 @@ def test_open_metrics_with_exemplars_is_read_too() -> None:
 
 def test_all_or_some_more_can_be_kept() -> None:
     lines = ("vllm:num_requests_running 1", "gpu_heat_celsius 60", "nothing_at_all 2", "worthless NaN", "endless +Inf")
-    everything = Filter(gauges.wanted(everything=True))
+    everything = SeriesFilter(gauges.series_pattern(everything=True))
     assert set(values(*lines, keep=everything)) == {key(line.split()[0]) for line in lines[:3]}
-    also = Filter(gauges.wanted(also="heat|cold"))
+    also = SeriesFilter(gauges.series_pattern(extra="heat|cold"))
     assert set(values(*lines, keep=also)) == {key("vllm:num_requests_running"), key("gpu_heat_celsius")}
 
 
 def test_only_line_feeds_end_lines() -> None:
     """Not what Python takes for ends of lines besides, which labels may hold."""
-    everything = Filter(gauges.wanted(everything=True))
+    everything = SeriesFilter(gauges.series_pattern(everything=True))
     body = 'a{model="x\u2028y\x85z\x0b"} 3\nb 4'.encode()
-    assert prometheus.read(body, TEXT, "", everything) == {key("a", model="x\u2028y\x85z\x0b"): 3.0, key("b"): 4.0}
+    assert prometheus.parse_page(body, TEXT, "", everything) == {
+        key("a", model="x\u2028y\x85z\x0b"): 3.0,
+        key("b"): 4.0,
+    }
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_packed_page_is_unpacked(encoding: str) -> None:
     body = b"vllm:num_requests_running 4\n"
     packed = gzip.compress(body, mtime=0) if encoding == "gzip" else zlib.compress(body)
-    assert prometheus.read(packed, TEXT, encoding, OURS) == {key("vllm:num_requests_running"): 4.0}
+    assert prometheus.parse_page(packed, TEXT, encoding, OURS) == {key("vllm:num_requests_running"): 4.0}
 
 
 @pytest.mark.parametrize(
@@ -125,20 +135,20 @@ def test_a_packed_page_is_unpacked(encoding: str) -> None:
         (b"\xff\xfe", TEXT, "", "not Prometheus text: UnicodeDecodeError"),
         (b"no gzip", TEXT, "gzip", "its gzip is broken"),
         (gzip.compress(b"a 1\n" * 100, mtime=0)[:-12], TEXT, "gzip", "cut off, or larger"),
-        (gzip.compress(b"\n" * (LARGEST + 1), mtime=0), TEXT, "gzip", "cut off, or larger"),
+        (gzip.compress(b"\n" * (MAX_PAGE + 1), mtime=0), TEXT, "gzip", "cut off, or larger"),
         (b"", TEXT, "br", "its encoding is br"),
     ],
 )
 def test_what_is_no_page_of_metrics_is_said(body: bytes, kind: str, encoding: str, words: str) -> None:
-    with pytest.raises(NotMetrics, match=words):
-        prometheus.read(body, kind, encoding, OURS)
+    with pytest.raises(NotMetricsError, match=words):
+        prometheus.parse_page(body, kind, encoding, OURS)
 
 
 # server.csv
 
 
 def test_a_row_is_written_when_a_value_changes_and_buckets_now_and_then() -> None:
-    writer, bucket = csv.Writer("s"), key("x_bucket", le="1")
+    writer, bucket = csv.ServerCsvWriter("s"), key("x_bucket", le="1")
     first = ["0.000,s,up,,1", "0.000,s,a,,1", "0.000,s,x_bucket,le=1,1"]
     assert writer.rows(0.0, {key("a"): 1, bucket: 1}).splitlines() == first
     assert writer.rows(1.0, {key("a"): 1, bucket: 2}).splitlines() == ["1.000,s,up,,1"]
@@ -152,8 +162,8 @@ def test_a_row_is_written_when_a_value_changes_and_buckets_now_and_then() -> Non
 )
 def test_labels_come_back_as_they_were(value: str, tmp_path: Path) -> None:
     labels = (("engine", "0"), ("model_name", value))
-    assert csv.unpacked(csv.packed(labels)) == labels
-    rows = csv.Writer("http://a").rows(0.5, {("g", labels): 2.0})
+    assert csv.decode_labels(csv.encode_labels(labels)) == labels
+    rows = csv.ServerCsvWriter("http://a").rows(0.5, {("g", labels): 2.0})
     (tmp_path / csv.NAME).write_text(csv.head() + rows, "utf-8")
     (found,) = csv.read(tmp_path)
     assert found.series[("g", labels)].tolist() == [2.0]
@@ -167,8 +177,8 @@ def test_the_file_is_read_as_far_as_a_kill_let_it_be_written(tmp_path: Path) -> 
     rows = "0.000,s,up,,1\n0.000,s,g,,1\n1.000,t,up,,0\n2.000,s,up,,1\n2.000,s,g,,123"
     file.write_text(csv.head() + rows)
     first, second = csv.read(tmp_path)
-    assert (first.source, first.at.tolist(), first.series[key("g")].tolist()) == ("s", [0.0, 2.0], [1.0, 1.0])
-    assert (second.source, second.at.tolist(), second.missed.tolist()) == ("t", [], [1.0])
+    assert (first.source, first.times.tolist(), first.series[key("g")].tolist()) == ("s", [0.0, 2.0], [1.0, 1.0])
+    assert (second.source, second.times.tolist(), second.missed_times.tolist()) == ("t", [], [1.0])
     file.write_text(csv.head() + "0.000,s,up\n1.000,s,up,,1\n")
     with pytest.raises(UsageError, match=r"server.csv, line 2 is not a row of 5 cells"):
         csv.read(tmp_path)
@@ -195,66 +205,66 @@ PAGES = {
 @pytest.mark.parametrize("server", PAGES)
 def test_servers_have_names_of_their_own_for_the_same(server: str) -> None:
     found = scraped((0.0, values(*PAGES[server])))
-    figures = Figures(found, (0.0, 1.0))
-    assert gauges.kinds(found.names) == [server]
+    figures = SourceMetrics(found, (0.0, 1.0))
+    assert gauges.detect_servers(found.names) == [server]
     assert figures.gauge("running", (0.0, 1.0)).mean == 1.0
     assert figures.gauge("kv_use", (0.0, 1.0)).mean == 0.25
 
 
 def test_an_old_vllm_and_gpus_are_known() -> None:
     found = scraped((0.0, values("vllm:gpu_cache_usage_perc 0.5", "vllm:time_per_output_token_seconds_count 1")))
-    assert Figures(found, (0.0, 1.0)).gauge("kv_use", (0.0, 1.0)).mean == 0.5
-    assert "itl" in Figures(found, (0.0, 1.0)).times((0.0, 1.0))
+    assert SourceMetrics(found, (0.0, 1.0)).gauge("kv_use", (0.0, 1.0)).mean == 0.5
+    assert "itl" in SourceMetrics(found, (0.0, 1.0)).histograms((0.0, 1.0))
     gpus = scraped((0.0, values(
         'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 90', 'DCGM_FI_DEV_GPU_UTIL{gpu="1"} 70', 'DCGM_FI_DEV_FB_USED{gpu="0"} 1024',
         'DCGM_FI_DEV_FB_USED{gpu="1"} 2048', 'DCGM_FI_DEV_GPU_TEMP{gpu="0"} 61', 'DCGM_FI_DEV_GPU_TEMP{gpu="1"} 75',
         'DCGM_FI_DEV_POWER_USAGE{gpu="0"} 300.5', 'DCGM_FI_DEV_POWER_USAGE{gpu="1"} 250',
     )))  # fmt: skip
-    figures = Figures(gpus, (0.0, 1.0))
+    figures = SourceMetrics(gpus, (0.0, 1.0))
     means = {name: figures.gauge(name, (0.0, 1.0)).mean for name in figures.gauges}
     assert means == {"gpu_use": 0.8, "gpu_memory": 3072 * 2**20, "gpu_power": 550.5, "gpu_temperature": 75.0}
 
 
 def test_every_figure_of_a_server_is_one_of_ours() -> None:
     for names in gauges.SERVERS.values():
-        assert set(names) <= set(gauges.FIGURES)
+        assert set(names) <= set(gauges.SERVER_METRICS)
 
 
 # Growth
 
 
 def test_a_counter_that_falls_began_anew() -> None:
-    assert grown(np.array([5.0, 8.0, 2.0, 2.0, 4.0])).tolist() == [0, 3, 5, 5, 7]
-    assert grown(np.array([np.nan, np.nan, 4.0])).tolist() == [0, 0, 4]
+    assert counter_growth(np.array([5.0, 8.0, 2.0, 2.0, 4.0])).tolist() == [0, 3, 5, 5, 7]
+    assert counter_growth(np.array([np.nan, np.nan, 4.0])).tolist() == [0, 0, 4]
     fallen = scraped(*((float(at), values(f"vllm:generation_tokens_total {n}")) for at, n in enumerate((9, 20, 3))))
-    assert Figures(fallen, (0.0, 2.0)).counts((0.0, 2.0)) == {"generation_tokens": 14.0}
-    assert resets(fallen) == 1
+    assert SourceMetrics(fallen, (0.0, 2.0)).counts((0.0, 2.0)) == {"generation_tokens": 14.0}
+    assert count_resets(fallen) == 1
 
 
 def test_growth_is_of_the_time_in_which_the_run_was_under_way() -> None:
     """Looks at -5, 1, 2 and 3.4 s; the run lasts from 0 to 3 s, so what was there at 1 s has grown since 0."""
     at, count = np.array([-5.0, 1.0, 2.0, 3.4]), np.array([0.0, 10.0, 30.0, 60.0])
     load = (0.0, 3.0)
-    assert between(at, count, load, load) == 60
-    assert between(at, count, load, (0.0, 0.5)) == 5
-    assert between(at, count, load, (1.5, 2.5)) == 10 + 15
-    assert between(at, count, load, (2.5, 3.0)) == 15
+    assert growth_between(at, count, load, load) == 60
+    assert growth_between(at, count, load, (0.0, 0.5)) == 5
+    assert growth_between(at, count, load, (1.5, 2.5)) == 10 + 15
+    assert growth_between(at, count, load, (2.5, 3.0)) == 15
     several_after = np.array([-5.0, -1.0, 3.1, 4.0])
-    assert between(several_after, np.array([0.0, 7.0, 9.0, 12.0]), load, load) == 5
-    assert between(np.empty(0), np.empty(0), load, load) == 0
+    assert growth_between(several_after, np.array([0.0, 7.0, 9.0, 12.0]), load, load) == 5
+    assert growth_between(np.empty(0), np.empty(0), load, load) == 0
 
 
 def test_label_sets_are_summed_each_with_its_own_restarts() -> None:
     first = values('vllm:num_preemptions_total{engine="0"} 5', 'vllm:num_preemptions_total{engine="1"} 50')
     second = values('vllm:num_preemptions_total{engine="0"} 2', 'vllm:num_preemptions_total{engine="1"} 51')
-    assert Figures(scraped((0.0, first), (1.0, second)), (0.0, 1.0)).counts((0.0, 1.0)) == {"preemptions": 3.0}
+    assert SourceMetrics(scraped((0.0, first), (1.0, second)), (0.0, 1.0)).counts((0.0, 1.0)) == {"preemptions": 3.0}
 
 
 # Histograms
 
 
 def test_quantiles_lie_between_the_bounds_of_a_bucket() -> None:
-    timed = Timed(200, 30.0, (0.05, 0.1, 0.2, INF), np.array([0.0, 50.0, 150.0, 200.0]))
+    timed = HistogramGrowth(200, 30.0, (0.05, 0.1, 0.2, INF), np.array([0.0, 50.0, 150.0, 200.0]))
     metric = timed.metric()
     assert (metric.n, metric.mean) == (200, 0.15)
     assert metric.p50 == pytest.approx(0.15)
@@ -264,58 +274,58 @@ def test_quantiles_lie_between_the_bounds_of_a_bucket() -> None:
 
 
 def test_nothing_is_made_up_in_the_first_bucket_or_of_few_samples() -> None:
-    inside = Timed(200, 1.0, (0.01, INF), np.array([200.0, 200.0])).metric()
+    inside = HistogramGrowth(200, 1.0, (0.01, INF), np.array([200.0, 200.0])).metric()
     assert (inside.mean, inside.p50) == (0.005, None)
     assert inside.note is not None
     assert "p50 below 10 ms" in inside.note
-    assert Timed(40, 4.0, (0.01, 1, INF), np.array([0.0, 40.0, 40.0])).metric().p99 is None
-    nothing = Timed(0, 0.0, (0.01, INF), np.zeros(2)).metric()
+    assert HistogramGrowth(40, 4.0, (0.01, 1, INF), np.array([0.0, 40.0, 40.0])).metric().p99 is None
+    nothing = HistogramGrowth(0, 0.0, (0.01, INF), np.zeros(2)).metric()
     assert (nothing.n, nothing.mean, nothing.p50, nothing.note) == (0, None, None, None)
-    assert Timed(3, 0.3, (), np.empty(0)).metric().mean == pytest.approx(0.1)
+    assert HistogramGrowth(3, 0.3, (), np.empty(0)).metric().mean == pytest.approx(0.1)
 
 
 def test_two_servers_are_one_where_their_bounds_agree() -> None:
-    one = Timed(100, 10.0, (0.1, 0.2, INF), np.array([50.0, 100.0, 100.0]))
-    other = Timed(100, 20.0, (0.1, 0.2, INF), np.array([0.0, 100.0, 100.0]))
+    one = HistogramGrowth(100, 10.0, (0.1, 0.2, INF), np.array([50.0, 100.0, 100.0]))
+    other = HistogramGrowth(100, 20.0, (0.1, 0.2, INF), np.array([0.0, 100.0, 100.0]))
     both = (one + other).metric()
     assert (both.n, both.mean, both.p50) == (200, 0.15, pytest.approx(0.1 + 0.1 * 50 / 150))
-    unlike = (one + Timed(100, 20.0, (0.3, INF), np.array([100.0, 100.0]))).metric()
+    unlike = (one + HistogramGrowth(100, 20.0, (0.3, INF), np.array([100.0, 100.0]))).metric()
     assert (unlike.mean, unlike.p50) == (0.15, None)
 
 
 def test_the_window_of_a_histogram_leaves_out_what_was_before() -> None:
-    def page(below: int, count: int, total: float) -> dict[Key, float]:
+    def page(below: int, count: int, total: float) -> dict[SeriesKey, float]:
         name = "vllm:time_to_first_token_seconds"
         bounds = {"0.1": below, "0.2": count, "+Inf": count}
         buckets = [f'{name}_bucket{{le="{bound}"}} {number}' for bound, number in bounds.items()]
         return values(*buckets, f"{name}_count {count}", f"{name}_sum {total}")
 
     found = scraped((0.0, page(1000, 1000, 10.0)), (10.0, page(1000, 1300, 55.0)))
-    ttft = Figures(found, (0.0, 10.0)).times((0.0, 10.0))["ttft"].metric()
+    ttft = SourceMetrics(found, (0.0, 10.0)).histograms((0.0, 10.0))["ttft"].metric()
     assert (ttft.n, ttft.mean, ttft.p50) == (300, pytest.approx(0.15), pytest.approx(0.15))
 
 
 # Beside the client
 
 
-def summary(*sources: Scraped, **config: Any) -> Summary:
+def summary(*sources: ScrapedSource, **config: Any) -> Summary:
     run = example_run.run()
     return measure_columns(build(example_run.records()), run | {"config": run["config"] | config}, sources)
 
 
-def vllm(at: float, requests: int, **more: float) -> tuple[float, dict[Key, float]]:
+def vllm(at: float, requests: int, **more: float) -> tuple[float, dict[SeriesKey, float]]:
     """A page after so many requests of 100 ms TTFT each."""
     ttft = simulated.Histogram(simulated.TTFT)
     for _ in range(requests):
         ttft.add(100_000_000)
-    text = simulated.Text("tiny")
+    text = simulated.MetricsText("tiny")
     text.labelled("request_success_total", "counter", "", "finished_reason", {"stop": requests, "abort": 0})
     text.histogram("time_to_first_token_seconds", "", ttft)
     text.family("num_requests_running", "gauge", "", 8 if 0 < at < 10 else 0)
     for name, value in more.items():
         text.family(name, "counter" if name.endswith("_total") else "gauge", "", value)
     body = text.page().body
-    return at, prometheus.read(body, TEXT, "", Filter(gauges.wanted(also="queue_depth")))
+    return at, prometheus.parse_page(body, TEXT, "", SeriesFilter(gauges.series_pattern(extra="queue_depth")))
 
 
 SENT = sum(record.sent is not None for record in example_run.records())
@@ -345,9 +355,9 @@ def test_the_servers_side_stands_beside_the_clients() -> None:
      (0.09, "the client sees 10.00 ms less: the server's figures have")],
 )  # fmt: skip
 def test_the_difference_is_explained(client: float, words: str) -> None:
-    times = {"ttft": Timed(100, 10.0, (), np.empty(0))}
+    times = {"ttft": HistogramGrowth(100, 10.0, (), np.empty(0))}
     metrics = {"ttft": msgspec.structs.replace(summary().metrics["ttft"], mean=client)}
-    (beside,) = served._beside(times, metrics)
+    (beside,) = served._compare_times(times, metrics)
     assert beside.explanation.startswith(words)
 
 
@@ -364,8 +374,8 @@ def test_what_ails_the_server_is_told() -> None:
     assert found is not None
     preempted, full, missed, partial = found.remarks
     assert preempted.startswith("3 preemptions: the KV cache was too small")
-    assert full.startswith("the KV cache was 97% full at its fullest")
-    assert missed == "1 of 4 looks had no answer"
+    assert full.startswith("the KV cache was up to 97% full")
+    assert missed == "1 of 4 scrapes had no answer"
     assert "these are the figures of one server of several" in partial
 
 
@@ -399,12 +409,12 @@ def test_without_a_count_of_requests_tokens_tell() -> None:
     assert found.server is not None
     assert [tally.name for tally in found.server.tallies] == ["generation_tokens"]
     assert "other traffic" not in {one.what for one in examine(found)}  # some failed: what was spent on them is unknown
-    sure = msgspec.structs.replace(found.server, tallies=[Tally("generation_tokens", 100.0, 100.0, 1e6)])
+    sure = msgspec.structs.replace(found.server, tallies=[ClientServerCount("generation_tokens", 100.0, 100.0, 1e6)])
     assert "other traffic" in {one.what for one in examine(msgspec.structs.replace(found, server=sure)) if one.severity}
 
 
 def test_ratios_are_of_what_was_counted_in_the_window() -> None:
-    def page(at: float, queries: int, drafted: int) -> tuple[float, dict[Key, float]]:
+    def page(at: float, queries: int, drafted: int) -> tuple[float, dict[SeriesKey, float]]:
         return vllm(at, 0, prefix_cache_queries_total=queries, prefix_cache_hits_total=queries // 4,
                     spec_decode_num_draft_tokens_total=drafted, spec_decode_num_accepted_tokens_total=50)  # fmt: skip
 
@@ -436,28 +446,33 @@ def test_two_servers_stand_apart_and_are_counted_together() -> None:
     assert counts[0] / counts[1] == pytest.approx(60 / (SENT - 60))
     assert found.server.tallies[0].server == SENT
     titles = [table.title for table in server_tables.tables(found.server)]
-    assert titles == ["Server http://a/metrics", "Server http://b/metrics", "Client and server", "Counted by both"]
+    assert titles == [
+        "Server http://a/metrics",
+        "Server http://b/metrics",
+        "Client and server",
+        "Counts of client and server",
+    ]
     assert "\nserver=http://a/metrics,running,requests,1,8.0," not in summary_csv.render(found)
     assert "server=http://b/metrics,finished" in summary_csv.render(found)
 
 
 def test_series_for_charts_are_on_the_runs_axis() -> None:
-    found = series([scraped(vllm(0.0, 0), vllm(2.0, 10), vllm(4.0, 10))])
+    found = chart_series([scraped(vllm(0.0, 0), vllm(2.0, 10), vllm(4.0, 10))])
     assert found["running"] == ([0.0, 2.0, 4.0], [0.0, 8.0, 8.0])
     assert found["finished"] == ([2.0, 4.0], [5.0, 0.0])
     assert found["ttft"] == ([2.0], [pytest.approx(0.1)])
-    assert "ttft (http://a)" in series([scraped(vllm(0.0, 0), vllm(2.0, 10), source="http://a")] * 2)
+    assert "ttft (http://a)" in chart_series([scraped(vllm(0.0, 0), vllm(2.0, 10), source="http://a")] * 2)
 
 
 def test_lines_break_where_looks_had_no_answer() -> None:
     """Once in each stretch, and not at the ends: nobody knows what a dead server did."""
     looks = [(-1.0, None), vllm(0.0, 0), vllm(2.0, 10), (3.0, None), (4.0, None), vllm(5.0, 10), (6.0, None)]
-    found = series([scraped(*looks)])
+    found = chart_series([scraped(*looks)])
     assert str(found["running"]) == str(([0.0, 2.0, 3.0, 5.0], [0.0, 8.0, math.nan, 8.0]))
-    assert along(found)["running"] == ([0.0, 2.0, 3.0, 5.0], [0.0, 8.0, None, 8.0])
+    assert thin_series(found)["running"] == ([0.0, 2.0, 3.0, 5.0], [0.0, 8.0, None, 8.0])
     assert str(found["finished"]) == str(([2.0, 3.0, 5.0], [5.0, math.nan, 0.0]))
     many = {"running": ([*map(float, range(2000))], [math.nan if at == 777 else 1.0 for at in range(2000)])}
-    times, values = along(many)["running"]
+    times, values = thin_series(many)["running"]
     assert len(times) <= 301
     assert times[values.index(None)] == 777.0
 
@@ -467,14 +482,14 @@ def test_a_run_that_was_not_scraped_has_no_servers_side() -> None:
     assert list(server_tables.tables(None)) == []
     silent = summary(scraped((0.0, None), (1.0, None))).server
     assert silent is not None
-    assert (silent.beside, silent.tallies, silent.remarks) == ([], [], ["2 of 2 looks had no answer"])
+    assert (silent.beside, silent.tallies, silent.remarks) == ([], [], ["2 of 2 scrapes had no answer"])
     (table,) = server_tables.tables(silent)
-    assert table.rows == [["2 of 2 looks had no answer"]]
+    assert table.rows == [["2 of 2 scrapes had no answer"]]
 
 
 def test_the_tables_say_what_a_histogram_can_tell() -> None:
     found = summary(scraped(vllm(-0.1, 0), vllm(99.0, SENT)))
     server, beside, counted = server_tables.tables(found.server)
-    assert server.note == "vLLM at http://a/metrics, asked 2 times"
+    assert server.note == "vLLM at http://a/metrics, read 2 times"
     assert beside.rows[0][-1] == "99.80 (80 to 100)"
     assert counted.rows == [["requests with output", f"{SENT - 3} ({SENT} sent)", f"{SENT}"]]

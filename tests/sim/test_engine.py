@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadstone.sim.engine.kv_cache import chain
+from loadstone.sim.engine.kv_cache import block_hashes
 from loadstone.sim.engine.presets import LLAMA_8B, LLAMA_70B, PRESETS, TINY, Costs, Limits, Profile
 from loadstone.sim.engine.scheduler import Engine, Sequence, Step
 
@@ -19,12 +19,12 @@ SIZE = 4
 
 def engine(seed: int = 0, **limits: Any) -> Engine:
     given = {"max_num_seqs": 4, "max_num_batched_tokens": 16, "num_gpu_blocks": 32, "block_size": SIZE} | limits
-    return Engine(Profile(about="", limits=Limits(**given), costs=TINY.costs), seed)
+    return Engine(Profile(description="", limits=Limits(**given), costs=TINY.costs), seed)
 
 
 def sequence(number: int, prompt: str, length: int, word: Any = None) -> Sequence:
     """A prompt whose tokens are the characters of a text."""
-    hashes = chain(prompt, SIZE)
+    hashes = block_hashes(prompt, SIZE)
     return Sequence(number, len(prompt), length, hashes, tuple(prompt[len(hashes) * SIZE :]), word)
 
 
@@ -46,8 +46,8 @@ def consistent(one: Engine) -> None:
     """No block is used but by the sequences that hold it, and none twice by one."""
     users: Counter[int] = Counter()
     for held in one.running:
-        assert len({*held.blocks}) == len(held.blocks) == held.room // SIZE
-        assert held.computed <= held.room
+        assert len({*held.blocks}) == len(held.blocks) == held.allocated // SIZE
+        assert held.computed <= held.allocated
         users.update(held.blocks)
     assert one.pool.users == [users[block] for block in range(one.pool.size)]
     assert all(not held.blocks and not held.computed for held in one.waiting)
@@ -106,7 +106,7 @@ def test_whatever_comes_ends_with_the_tokens_asked_for(limits: dict[str, Any], a
     steps = replay(one, arrivals, check)
     assert totals(steps) == {number: length for number, (*_, length) in enumerate(arrivals)}
     assert sorted(number for step in steps for number, _, last in step.outputs if last) == [*range(len(arrivals))]
-    assert (one.pool.free, one.running, list(one.waiting)) == (one.pool.size, [], [])
+    assert (one.pool.free_blocks, one.running, list(one.waiting)) == (one.pool.size, [], [])
     assert one.counters.generated == sum(length for *_, length in arrivals)
     assert one.counters.prompt == sum(prompt for _, _, prompt, _ in arrivals)
 
@@ -114,10 +114,10 @@ def test_whatever_comes_ends_with_the_tokens_asked_for(limits: dict[str, Any], a
 def could_admit(one: Engine, step: Step) -> bool:
     """Whether the first in the queue had a seat, budget and blocks, and still waits."""
     head = one.waiting[0]
-    found = one.pool.match(head.hashes, (head.known - 1) // SIZE)
-    blocks = -(-head.known // SIZE) - len(found) + one.pool.idle(found)
+    found = one.pool.find_cached(head.hashes, (head.tokens - 1) // SIZE)
+    blocks = -(-head.tokens // SIZE) - len(found) + one.pool.count_idle(found)
     seats = len(one.running) < one.limits.max_num_seqs
-    return seats and step.tokens < one.limits.max_num_batched_tokens and blocks <= one.pool.free
+    return seats and step.tokens < one.limits.max_num_batched_tokens and blocks <= one.pool.free_blocks
 
 
 @settings(deadline=None)
@@ -141,7 +141,7 @@ def test_aborted_sequences_leave_nothing_behind(
             if when == turn:
                 one.abort(number)
         consistent(one)
-    assert (one.pool.free, one.get(0)) == (one.pool.size, None)
+    assert (one.pool.free_blocks, one.get(0)) == (one.pool.size, None)
 
 
 def test_seats_are_taken_in_order_of_arrival() -> None:
@@ -189,7 +189,7 @@ def test_prefixes_found_in_the_cache(first: str, second: str, hit: int) -> None:
     later = sequence(1, second, 1)
     one.add(later)
     finish(one)
-    assert later.cached == hit
+    assert later.cached_tokens == hit
     assert (one.counters.queries, one.counters.hits) == (len(first) + len(second), hit)
 
 
@@ -308,11 +308,11 @@ def test_steps_grow_with_batch_and_context() -> None:
 
 
 def test_presets_are_what_their_sources_say() -> None:
-    assert (LLAMA_8B.kv, LLAMA_70B.kv) == (128 * 1024, 320 * 1024)
-    assert round(LLAMA_8B.weights / 2**30) == 15
+    assert (LLAMA_8B.kv_bytes_per_token, LLAMA_70B.kv_bytes_per_token) == (128 * 1024, 320 * 1024)
+    assert round(LLAMA_8B.weight_bytes / 2**30) == 15
     for profile in PRESETS.values():
         assert profile.limits.max_num_seqs <= profile.limits.max_num_batched_tokens
-        assert profile.limits.longest == profile.limits.max_model_len
+        assert profile.limits.max_sequence_tokens == profile.limits.max_model_len
         assert min(msgspec.structs.astuple(profile.costs)) >= 0
     # One stream on one H100: the weights at 80 % of the bandwidth, and a millisecond.
     assert PRESETS["h100-8b"].costs.step(1, 0, 0) == pytest.approx(6.99e-3, rel=1e-3)

@@ -32,15 +32,15 @@ def book(*rows: dict[str, Any]) -> recorded_answers.RecordedAnswers:
 
 
 def asked(body: dict[str, Any], path: bytes = b"/v1/chat/completions") -> ParsedRequest:
-    found = request.read(json.dumps(body).encode(), FORMATS[path], Settings())
+    found = request.parse_body(json.dumps(body).encode(), FORMATS[path], Settings())
     assert isinstance(found, ParsedRequest), found
     return found
 
 
 def said(memory: AnswerLookup, ask: ParsedRequest) -> tuple[str, str] | int:
     """Text and finish reason of the answer, or its status."""
-    found = memory.recall(ask)
-    return found.status if isinstance(found, Page) else ("".join(found.said[0]), found.finish)
+    found = memory.apply(ask)
+    return found.status if isinstance(found, Page) else ("".join(found.reply_tokens[0]), found.finish_reason)
 
 
 def chat(text: str, **more: Any) -> ParsedRequest:
@@ -50,26 +50,26 @@ def chat(text: str, **more: Any) -> ParsedRequest:
 @pytest.mark.parametrize(
     ("answer", "wrong", "short"),
     [
-        ("B", "A", recorded_answers.UNFINISHED),
+        ("B", "A", recorded_answers.TRUNCATED_TEXT),
         ("The answer is (A).", "The answer is (B).", "The answer is ("),
         ("9 eggs.\n#### 18", "9 eggs.\n#### 19", "9 eggs.\n####"),
         ("It is 72 <<48+24=72>>72\n#### 72", "It is 72 <<48+24=72>>72\n#### 73", "It is"),
         ("#### 1,234", "#### 1,235", "####"),
         ("$2.50", "$3.50", "$"),
-        ("-3", "-2", recorded_answers.UNFINISHED),
+        ("-3", "-2", recorded_answers.TRUNCATED_TEXT),
         ("Norman Mailer", "something else", "Norman"),
     ],
 )
 def test_wrong_and_unfinished_answers_made_of_right_ones(answer: str, wrong: str, short: str) -> None:
-    assert recorded_answers.falsified(answer) == wrong
-    assert recorded_answers.shortened(answer) == short
+    assert recorded_answers.make_wrong(answer) == wrong
+    assert recorded_answers.truncate_answer(answer) == short
 
 
 def test_a_row_may_bring_its_own_wrong_answer_and_an_answer_for_each_pass() -> None:
     found = book({"question": "Who?", "answer": ["one", "two"], "wrong": "nobody"})
     memory = AnswerLookup(found)
     assert [said(memory, chat("Who?")) for _ in range(3)] == [("one", "stop"), ("two", "stop"), ("one", "stop")]
-    found.plant({"wrong": 1.0}, 0)
+    found.assign_kinds({"wrong": 1.0}, 0)
     assert said(memory, chat("Who?")) == ("nobody", "stop")
 
 
@@ -93,13 +93,13 @@ def test_the_question_that_ends_last_counts_and_of_several_the_longest() -> None
 
 def test_what_is_not_known_is_answered_as_ever() -> None:
     ask = chat("Where?")
-    assert AnswerLookup(book({"question": "Who?", "answer": "me"})).recall(ask) is ask
+    assert AnswerLookup(book({"question": "Who?", "answer": "me"})).apply(ask) is ask
 
 
 def test_rows_that_ask_the_same_are_one() -> None:
     found = book({"id": "a", "question": "Who?", "answer": "me"}, {"id": "b", "question": "Who? ", "answer": "you"})
-    found.plant({"failing": 0.5}, 0)
-    assert [json.loads(line) for line in found.planted()] == [
+    found.assign_kinds({"failing": 0.5}, 0)
+    assert [json.loads(line) for line in found.kinds_jsonl()] == [
         {"id": "a", "kind": "failing"},
         {"id": "b", "kind": "failing"},
     ]
@@ -128,9 +128,9 @@ def test_files_that_hold_no_answers(row: dict[str, Any], said: str) -> None:
 def test_shares_that_cannot_be() -> None:
     found = book({"question": "a", "answer": "1"}, {"question": "b", "answer": "2"})
     with pytest.raises(UsageError, match="come to 3 rows of 2"):
-        found.plant({"wrong": 1, "empty": 0.5}, 0)
+        found.assign_kinds({"wrong": 1, "empty": 0.5}, 0)
     with pytest.raises(UsageError, match="--answer-wrong takes a share"):
-        found.plant({"wrong": -0.1}, 0)
+        found.assign_kinds({"wrong": -0.1}, 0)
 
 
 @pytest.mark.skipif(not GSM8K.is_file(), reason="the data of ../shared/data is not here")
@@ -140,7 +140,7 @@ def test_every_question_of_gsm8k_gets_just_what_was_planted(form: str) -> None:
     and read back as a scorer would."""
     lines = GSM8K.read_bytes().splitlines()
     found = recorded_answers.parse(lines, "test.jsonl")
-    found.plant({**SHARES, "wrong": 251.0}, 7)
+    found.assign_kinds({**SHARES, "wrong": 251.0}, 7)
     rows = [json.loads(line) for line in lines]
     memory, counts = AnswerLookup(found), Counter[str]()
     for number, row in enumerate(rows):
@@ -150,7 +150,7 @@ def test_every_question_of_gsm8k_gets_just_what_was_planted(form: str) -> None:
         text = f"{shots}Question: {row['question']}\nAnswer:"
         ask = chat(text) if form == "chat" else asked({"prompt": text}, b"/v1/completions")
         counts[read_back(said(memory, ask), row["answer"].rpartition("#### ")[2])] += 1
-    planted = Counter(json.loads(line)["kind"] for line in found.planted())
+    planted = Counter(json.loads(line)["kind"] for line in found.kinds_jsonl())
     assert counts == planted
     assert counts == {"right": 923, "wrong": 251, "truncated": 40, "unparsable": 26, "empty": 13, "failing": 66}
 
@@ -196,7 +196,7 @@ def test_answers_come_over_the_wire_as_they_were_recorded(
     for kind, record in zip(kinds, records(Path("run")), strict=True):
         error = record.error.kind if record.error else None
         expected = {"failing": (None, None, "status"), "empty": ("", "stop", "empty"),
-                    "truncated": (recorded_answers.shortened(text), "length", None)}  # fmt: skip
+                    "truncated": (recorded_answers.truncate_answer(text), "length", None)}  # fmt: skip
         assert (record.text, record.finish, error) == expected.get(kind, (text, "stop", None))
 
 
@@ -217,7 +217,7 @@ def likelihood(sim: Sim, context: str, choice: str, **more: Any) -> tuple[float,
     body = {"prompt": context + choice, "max_tokens": 0, "echo": True, "logprobs": 1, **more}
     reply = ResponseParser(Completions(), stream=bool(more.get("stream")), keep_text=True)
     status, kind, data = post(sim.url + "/v1/completions", body)
-    reply.head(status, kind)
+    reply.start(status, kind)
     reply.feed(data, 0)
     assert reply.finish() is None
     found = reply.logprobs()
@@ -263,7 +263,7 @@ def test_chat_tells_of_its_prompt_and_of_what_it_generates(tmp_path: Path) -> No
         asked = post(sim.url + "/v1/chat/completions", told)
         streamed = post(sim.url + "/v1/chat/completions", {**told, "stream": True})
     reply = ResponseParser(Chat(), stream=False, keep_text=True)
-    reply.head(status, kind)
+    reply.start(status, kind)
     reply.feed(data, 0)
     assert reply.finish() is None
     found = reply.logprobs()

@@ -15,7 +15,7 @@ import pytest
 from loadstone.cli.parser import build_parser
 from loadstone.errors import UsageError
 from loadstone.sim import FAULTS, Server, Settings
-from loadstone.sim.engine.presets import DEFAULT, PRESETS
+from loadstone.sim.engine.presets import DEFAULT_PRESET, PRESETS
 from support.paths import SHARED
 from support.servers import Sim, loadstone, read_json, refused
 
@@ -353,7 +353,7 @@ def test_the_help_names_the_presets(capsys: pytest.CaptureFixture[str]) -> None:
         build_parser().parse_args(["serve", "--help"])
     told = capsys.readouterr().out
     assert all(re.search(rf"\b{name}\b", told) for name in PRESETS)
-    assert f"{DEFAULT} (default)" in " ".join(told.split())
+    assert f"{DEFAULT_PRESET} (default)" in " ".join(told.split())
 
 
 def test_a_run_and_the_metrics_agree(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -492,15 +492,15 @@ def test_a_client_that_leaves_is_forgotten(live: Any) -> None:
             if stream:
                 await client.reader.readuntil(b'"content":" ')
             else:
-                await until(lambda: server.desk.counters.running == 1)
+                await until(lambda: server.state.counters.running == 1)
             client.close()
             await until(lambda: not server.connections)
         assert [row["end"] for row in server.truth] == [None, None]
         assert 0 < server.truth[0]["tokens"] < 1000
         assert server.truth[1]["tokens"] == 0
-        assert server.desk.counters.running == 0
-        assert server.desk.counters.finished["abort"] == 2
-        assert server.desk.counters.generated == server.truth[0]["tokens"]
+        assert server.state.counters.running == 0
+        assert server.state.counters.finished["abort"] == 2
+        assert server.state.counters.generated == server.truth[0]["tokens"]
 
     live(test)
 
@@ -607,8 +607,8 @@ def faulty(fault: str, **body: Any) -> Test:
             assert (await again.ask("POST", CHAT, chat(2))).ending == "complete"
             again.close()
             assert server.truth[1]["fault"] is None
-        assert server.desk.counters.running == 0
-        assert server.desk.counters.generated == sum(row["tokens"] for row in server.truth)
+        assert server.state.counters.running == 0
+        assert server.state.counters.generated == sum(row["tokens"] for row in server.truth)
         return reply, row
 
     return test
@@ -787,8 +787,8 @@ def test_a_storm_of_all_faults_leaves_nothing_behind(live: Any) -> None:
     async def test(server: Server) -> None:
         await asyncio.gather(*(visit(server, Random(n)) for n in range(60)))
         await until(lambda: not server.connections)
-        assert server.desk.counters.running == 0
-        assert server.desk.counters.generated == sum(row["tokens"] for row in server.truth)
+        assert server.state.counters.running == 0
+        assert server.state.counters.generated == sum(row["tokens"] for row in server.truth)
         numbers = [row["number"] for row in server.truth]
         assert sorted(numbers) == list(range(len(numbers)))
         assert len({row["fault"] for row in server.truth}) > 10
@@ -886,7 +886,7 @@ def test_counts_must_be_positive(name: str) -> None:
 
 
 def test_the_loops_own_timer_serves_where_there_is_no_timerfd(live: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["loadstone.sim.server"], "alarm", TimerAlarm)
+    monkeypatch.setattr(sys.modules["loadstone.sim.server"], "make_alarm", TimerAlarm)
     reply, row = live(one("POST", CHAT, chat(5)))
     assert len(reply.text.split()) == 5
     assert all(sent >= due for sent, due in zip(row["sent"], row["planned"], strict=True))

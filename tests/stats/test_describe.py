@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from loadstone.stats.autocorrelation import batches, memory
-from loadstone.stats.describe import PERCENTILES, describe, effective, percentile
-from loadstone.stats.intervals import ENOUGH, student
+from loadstone.stats.autocorrelation import autocorrelation, batches
+from loadstone.stats.describe import PERCENTILES, describe, effective_size, percentile
+from loadstone.stats.intervals import MIN_SAMPLES
 from loadstone.summary import Metric
 from support.time_series import SERIES, ar1, cover
 
@@ -82,10 +82,10 @@ def test_order_matters_for_intervals_only() -> None:
 
 
 def test_too_few_for_an_interval() -> None:
-    few = describe(np.random.default_rng(1).normal(size=ENOUGH - 1), "s")
+    few = describe(np.random.default_rng(1).normal(size=MIN_SAMPLES - 1), "s")
     assert set(few.ci95.values()) == {None}
-    assert few.refused["mean"] == "19 values, and an interval takes 20"
-    enough = describe(np.random.default_rng(1).normal(size=ENOUGH), "s")
+    assert few.refused["mean"] == "19 values, an interval needs 20"
+    enough = describe(np.random.default_rng(1).normal(size=MIN_SAMPLES), "s")
     assert enough.ci95["mean"] is not None
     assert enough.ci95["p95"] is None
 
@@ -97,7 +97,7 @@ def test_no_interval_beyond_the_sample_and_how_many_it_would_take() -> None:
     assert metric.ci95["p99"] is None
     assert metric.ci95["p50"] is not None
     assert "p50" not in metric.refused
-    found = re.fullmatch(r"150 values, and an interval takes about (\d+)", metric.refused["p99"])
+    found = re.fullmatch(r"150 values, an interval needs about (\d+)", metric.refused["p99"])
     assert found is not None
     needed = int(found[1])
     assert 300 < needed < 600
@@ -108,9 +108,9 @@ def test_what_hangs_together_has_no_interval_and_says_why() -> None:
     metric = describe(np.random.default_rng(3).normal(size=300).cumsum(), "s")
     assert set(metric.ci95.values()) == {None}
     assert re.fullmatch(
-        r"neighbours are alike: worth \d+ independent values, and an interval takes 14", metric.refused["mean"]
+        r"consecutive values are correlated: effective sample size \d+, an interval needs 14", metric.refused["mean"]
     )
-    assert metric.refused["p99"].endswith("takes 100")
+    assert metric.refused["p99"].endswith("needs 100")
 
 
 def test_waves_of_a_closed_loop_count_as_one_value_each() -> None:
@@ -122,7 +122,7 @@ def test_waves_of_a_closed_loop_count_as_one_value_each() -> None:
     assert len(given) > 0.8 * len(runs)
     assert 0.91 < np.mean([low <= math.exp(0.08) <= high for low, high in given]) < 0.99
     short = [describe(np.repeat(one[:19], 16)[:300], "s") for one in levels]
-    assert all(run.ci95["mean"] is None and "takes 14" in run.refused["mean"] for run in short)
+    assert all(run.ci95["mean"] is None and "needs 14" in run.refused["mean"] for run in short)
 
 
 def test_every_figure_has_an_interval_or_a_reason() -> None:
@@ -145,22 +145,15 @@ def test_a_constant_has_an_interval_of_no_width() -> None:
 def test_effective_is_never_more_than_the_sample() -> None:
     rng = np.random.default_rng(3)
     alternating = np.tile([0.0, 1.0], 500)
-    assert effective(alternating) == 1000
-    assert effective(np.ones(100)) == 100
-    assert 500 <= effective(rng.normal(size=1000)) <= 1000
+    assert effective_size(alternating) == 1000
+    assert effective_size(np.ones(100)) == 100
+    assert 500 <= effective_size(rng.normal(size=1000)) <= 1000
 
 
 def test_effective_allows_for_correlation() -> None:
     """AR(1) has a known answer: n (1 - rho) / (1 + rho)."""
-    estimates = [effective(series) for series in ar1(np.random.default_rng(4), 0.5, 100)]
+    estimates = [effective_size(series) for series in ar1(np.random.default_rng(4), 0.5, 100)]
     assert np.mean(estimates) == pytest.approx(2000 / 3, rel=0.2)
-
-
-@pytest.mark.parametrize(
-    ("freedom", "value"), [(1, 12.706), (2, 4.303), (4, 2.776), (5, 2.571), (9, 2.262), (19, 2.093), (31, 2.040)]
-)
-def test_student(freedom: int, value: float) -> None:
-    assert student(freedom) == pytest.approx(value, rel=0.005)
 
 
 CELLS = [
@@ -191,6 +184,8 @@ def test_a_long_series_is_described_in_batches() -> None:
     """The interval of one that was put into batches of 3 is that of the same without them, or nearly."""
     values = ar1(np.random.default_rng(5), 0.9, 1, 12_000)[0]
     assert len(batches(values)) == 4000
-    inflation = [memory(rows[None], np.array([values.var()]), [0]).inflation[0] for rows in (batches(values), values)]
+    inflation = [
+        autocorrelation(rows[None], np.array([values.var()]), [0]).inflation[0] for rows in (batches(values), values)
+    ]
     assert inflation[0] == pytest.approx(inflation[1], rel=0.3)
     assert inflation == pytest.approx([19, 19], rel=0.4)

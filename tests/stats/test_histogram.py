@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loadstone.stats.describe import PERCENTILES, describe
-from loadstone.stats.histogram import BINS, HIGH, HOW, LOW, Histogram, Pool, _bins, _edges
+from loadstone.stats.histogram import BINS, HIGH, LOW, NOTE, Accumulator, Histogram, _bins, _edges
 from loadstone.summary import Metric
 from loadstone.units import Array
 from support.time_series import SERIES as KNOWN
@@ -41,7 +41,7 @@ def counted(values: Array, *, parts: int = 7, seed: int | None = None) -> Metric
 def test_against_the_sorted_values(name: str) -> None:
     values = SERIES[name]
     exact, found = describe(values, "s"), counted(values)
-    assert (found.n, found.min, found.max, found.unit, found.note) == (exact.n, exact.min, exact.max, "s", HOW)
+    assert (found.n, found.min, found.max, found.unit, found.note) == (exact.n, exact.min, exact.max, "s", NOTE)
     assert (found.mean, found.std) == pytest.approx((exact.mean, exact.std), rel=1e-9, abs=1e-12)
     for point in NAMES:
         assert getattr(found, point) == pytest.approx(getattr(exact, point), rel=1e-3, abs=1e-9), point
@@ -130,25 +130,25 @@ def test_a_pool_is_exact_up_to_its_limit() -> None:
     at = 1_000_000 * np.arange(1000)
     found = {}
     for limit in (999, 1000):
-        pool = Pool((0.0, float(at[-1])), limit)
+        pool = Accumulator((0.0, float(at[-1])), limit)
         for part in reversed(np.array_split(np.arange(1000), 6)):
             pool.add(values[part], at[part])
         found[limit] = pool.metric("s", "why")
     assert found[1000] == describe(values, "s", "why")
-    assert found[999].note == f"why; {HOW}"
+    assert found[999].note == f"why; {NOTE}"
     assert found[999].p50 != found[1000].p50
     assert found[999].p50 == pytest.approx(found[1000].p50, rel=1e-3)
 
 
 def test_a_pool_goes_on_after_its_limit() -> None:
     values, at = SERIES["lognormal"], 1_000_000 * np.arange(COUNT)
-    pool = Pool((0.0, float(at[-1])), 10_000)
+    pool = Accumulator((0.0, float(at[-1])), 10_000)
     for part in np.array_split(np.arange(COUNT), 9):
         pool.add(values[part], at[part])
     assert pool.metric("s").p99 == counted(values).p99
 
 
 def test_an_empty_pool() -> None:
-    pool = Pool((0.0, 0.0))
+    pool = Accumulator((0.0, 0.0))
     pool.add(np.empty(0), np.empty(0, np.int64))
     assert pool.metric("s", "why") == Metric("s", 0, note="why")

@@ -13,7 +13,7 @@ import msgspec
 
 from loadstone.config.schema import Config
 from loadstone.records import FORMAT, Failure, Pieces, Prompt, Record, Usage
-from loadstone.schedule.plan import DatasetShape, Load, Plan, make
+from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
 
 USERS, REQUESTS, WARMUP = 8, 120, 8
 MS = 1_000_000
@@ -39,7 +39,7 @@ FAILURES: dict[int, tuple[Failure, int | None]] = {
 
 
 def plan() -> Plan:
-    return make(
+    return make_plan(
         Load(concurrency=USERS, requests=REQUESTS, warmup=WARMUP), DatasetShape([prompt.id for prompt in PROMPTS])
     )
 
@@ -111,7 +111,7 @@ def run() -> dict[str, Any]:
     return {
         "format": FORMAT,
         "began": "2025-01-01T12:00:00.000+00:00",
-        "config": msgspec.to_builtins(CONFIG.check().shown()),
+        "config": msgspec.to_builtins(CONFIG.check().redacted()),
         "model": "tiny",
         "expected": REQUESTS,
         "schedule": {

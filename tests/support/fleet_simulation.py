@@ -17,9 +17,9 @@ import numpy as np
 from loadstone.capacity import from_sweep
 from loadstone.capacity.curves import Curve, build_curves
 from loadstone.capacity.replica import find_capacity
-from loadstone.checks.finding import config
+from loadstone.checks.finding import run_config
 from loadstone.metrics.columns import Columns, build
-from loadstone.metrics.slo import Judgement, parse
+from loadstone.metrics.slo import Outcome, parse
 from loadstone.records import Pieces, Record, Usage
 from loadstone.results import measure_columns
 from loadstone.schedule.arrivals import ArrivalProcess
@@ -31,7 +31,7 @@ from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
 from loadstone.sweep.slo_probe import read_evidence
 
 SMALL = Profile(
-    about="a small machine, on which a request takes 0.3 s, and 16 run at once",
+    description="a small machine, on which a request takes 0.3 s, and 16 run at once",
     limits=Limits(max_num_seqs=16, max_num_batched_tokens=512, num_gpu_blocks=4096, prefix_caching=False),
     costs=Costs(overhead=6e-3, weights=1e-3, token=20e-6, context=0.4e-6),
 )
@@ -155,7 +155,7 @@ def with_clients(profile: Profile, clients: int, count: int, seed: int) -> Summa
 
 def save(path: Path, points: dict[str, list[Summary]], varied: str = "rate", **grid: Any) -> Path:
     """The folder that a sweep with these runs leaves behind, as far as others read it."""
-    places = [SweepPoint(name, {varied: config(runs[0])[varied]}) for name, runs in points.items()]
+    places = [SweepPoint(name, {varied: run_config(runs[0])[varied]}) for name, runs in points.items()]
     path.mkdir()
     (path / "sweep.json").write_bytes(msgspec.json.encode(Grid(config={}, varied=[varied], places=places, **grid)))
     for name, runs in points.items():
@@ -192,7 +192,7 @@ def refined(profile: Profile, rates: Sequence[float], slo: str, count: int, seed
     until these are a factor of `narrow` apart or no probe between them is told."""
     held = parse(slo)
     points: dict[float, MeasuredPoint] = {}
-    called: dict[str, dict[str, Judgement]] = {}
+    called: dict[str, dict[str, Outcome]] = {}
 
     def probe(rate: float) -> None:
         found, columns = measured(_at_rate(profile, rate, count, seed * 1000 + len(points)), rate=rate)

@@ -94,7 +94,7 @@ class Sim:
     def __init__(self, *faults: str, **settings: Any) -> None:
         self.settings = Settings(**{**QUICK, "faults": faults, **settings})
         self.server = Server(self.settings)
-        self._loop = event_loop.factory()()
+        self._loop = event_loop.loop_factory()()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulated server")
 
     def __enter__(self) -> Sim:

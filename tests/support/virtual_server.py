@@ -35,7 +35,7 @@ from support.streams import answer
 
 PATH = "/v1/chat/completions"
 SMALL = Profile(
-    about="eight seats, a step of some 10 ms: about 100 requests/s",
+    description="eight seats, a step of some 10 ms: about 100 requests/s",
     limits=Limits(max_num_seqs=8, max_num_batched_tokens=512, num_gpu_blocks=1000, prefix_caching=False),
     costs=Costs(overhead=5e-3, weights=5e-3, token=2e-5, context=0.0),
 )
@@ -97,11 +97,11 @@ def go(profile: Profile = SMALL, prompts: int = 1000) -> Callable[[Config], Summ
     """What makes a run of a campaign: in virtual time, its folder as `loadstone run` would leave it."""
 
     def run(config: Config) -> Summary:
-        filled = config.filled(timed=False)
+        filled = config.with_defaults(timed=False)
         rows = [Prompt(id=f"p{row}", text="hello") for row in range(prompts)]
-        made = plan.make(plan.Load.of(filled), DatasetShape([row.id for row in rows]))
+        made = plan.make_plan(plan.Load.of(filled), DatasetShape([row.id for row in rows]))
         records: list[Record] = []
-        jobs = PreparedRequests(rows, RequestBuilder(Chat(), [base.Settings(model="m")], PATH, ()))
+        jobs = PreparedRequests(rows, RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ()))
         served = Served(profile, config.seed * 1_000_003 + config.skip)
         carrier = Sender(made, jobs, Chat(), [Endpoint(served, PATH)], records.append, clock=virtual_time.clock)
         ended = virtual_time.run(Runner(carrier, Times(stagger=0)).run())
@@ -113,11 +113,11 @@ def go(profile: Profile = SMALL, prompts: int = 1000) -> Callable[[Config], Summ
 def _kept(config: Config, made: plan.Plan, records: list[Record], ended: str) -> Summary:
     folder = run_folder.RunFolder(Path(config.output or ""))
     loop = "closed" if made.offsets is None else "open"
-    head = {"began": "then", "config": config.shown(), "expected": made.expected, "ended": ended, "client": {},
+    head = {"began": "then", "config": config.redacted(), "expected": made.expected, "ended": ended, "client": {},
             "schedule": {"loop": loop, "requests": made.requests, "repeats": made.repeats}}  # fmt: skip
     folder.write_json(run_folder.RUN, head)
     folder.write(run_folder.RECORDS, b"".join(map(to_line, records)))
-    summary, _ = results.load(folder.path)
+    summary, _ = results.read_summary_and_columns(folder.path)
     folder.write("summary.json", msgspec.json.encode(summary))
     return summary
 

@@ -1,4 +1,4 @@
-"""A swarm's parts that know no Locust: clocks, batches, letters, who is there and who is lost, settings, figures."""
+"""The parts of a swarm that need no Locust: clocks, batches, messages, members, settings, statistics."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ import pytest
 
 from loadstone.cli.parser import parse
 from loadstone.config.schema import Config
-from loadstone.engine.progress_digest import bins, middle
+from loadstone.engine.progress_digest import bin_middle, count_bins
 from loadstone.engine.worker_messages import Progress, WorkerResult
 from loadstone.errors import UsageError
-from loadstone.swarm import clock_sync, command, messages, record_batches, settings
-from loadstone.swarm import outcome as endings
-from loadstone.swarm.locust_stats import Figures, milliseconds
-from loadstone.swarm.members import Machine, Members, Shard, levels
-from loadstone.swarm.record_stream import Stream
+from loadstone.swarm import clock_sync, command, messages, outcome, record_batches, settings
+from loadstone.swarm.locust_stats import LocustStats, bin_milliseconds
+from loadstone.swarm.members import Member, Members, Shard, split_users
+from loadstone.swarm.record_stream import RecordStream
 from support.paths import ROOT
 
 MS = 1_000_000
@@ -34,92 +33,92 @@ RUN = "r"
 
 
 def exchanges(offset: int, out: float, back: float, rounds: int = 20, jitter: float = 0.0) -> list[clock_sync.Exchange]:
-    """Letters between two clocks whose ways take `out` and `back` ms, and up to `jitter` ms more."""
-    draw, now, made = random.Random(1), 10_000 * MS, []
+    """Return exchanges between two clocks whose directions take `out` and `back` ms, and up to `jitter` ms more."""
+    draw, now, result = random.Random(1), 10_000 * MS, []
     for _ in range(rounds):
         there = now + round((out + jitter * draw.random()) * MS)
         home = there + round((back + jitter * draw.random()) * MS)
-        made.append(clock_sync.Exchange(now, there + offset, home))
+        result.append(clock_sync.Exchange(now, there + offset, home))
         now = home + 10 * MS
-    return made
+    return result
 
 
 @pytest.mark.parametrize("offset", [0, 7_000_000 * MS, -3 * MS])
 @pytest.mark.parametrize(("out", "back"), [(0.2, 0.2), (0.1, 5.0), (40.0, 0.5)])
-def test_the_true_offset_lies_within_the_error_however_uneven_the_ways_are(
+def test_the_true_offset_lies_within_the_error_however_asymmetric_the_directions_are(
     offset: int, out: float, back: float
 ) -> None:
-    found = clock_sync.estimate(exchanges(offset, out, back, jitter=2.0))
-    assert abs(found.offset - offset) <= found.error
-    assert found.error <= (out + back) / 2 * MS + 2 * MS
+    estimate = clock_sync.estimate(exchanges(offset, out, back, jitter=2.0))
+    assert abs(estimate.offset - offset) <= estimate.error
+    assert estimate.error <= (out + back) / 2 * MS + 2 * MS
 
 
-def test_many_exchanges_tell_more_than_the_quickest() -> None:
-    one_way, other_way = clock_sync.Exchange(0, 1 * MS, 11 * MS), clock_sync.Exchange(100 * MS, 110 * MS, 111 * MS)
-    assert clock_sync.estimate([one_way]).error == pytest.approx(5.5 * MS, abs=1)
-    assert clock_sync.estimate([one_way, other_way]) == clock_sync.Estimate(0, 1 * MS, 55 * MS + MS // 2)
+def test_many_exchanges_are_more_exact_than_the_fastest() -> None:
+    slow_back, slow_out = clock_sync.Exchange(0, 1 * MS, 11 * MS), clock_sync.Exchange(100 * MS, 110 * MS, 111 * MS)
+    assert clock_sync.estimate([slow_back]).error == pytest.approx(5.5 * MS, abs=1)
+    assert clock_sync.estimate([slow_back, slow_out]) == clock_sync.Estimate(0, 1 * MS, 55 * MS + MS // 2)
 
 
-def test_exchanges_that_contradict_each_other_leave_it_to_the_quickest() -> None:
+def test_of_contradictory_exchanges_the_fastest_counts() -> None:
     jumped = [clock_sync.Exchange(0, 1 * MS, 2 * MS), clock_sync.Exchange(10 * MS, 911 * MS, 14 * MS)]
     assert clock_sync.estimate(jumped) == clock_sync.Estimate(0, MS, 7 * MS)
 
 
 def test_the_drift_is_what_the_offset_changed_by() -> None:
     before, after = clock_sync.Estimate(1000, 200, 0), clock_sync.Estimate(4000, 300, 60)
-    assert clock_sync.told(before, after) == {"offset": 1e-6, "error": 3.3e-6, "drift": 3e-6}
-    assert clock_sync.told(before, None)["drift"] is None
-    assert before.there(50) == 1050
+    assert clock_sync.summary(before, after) == {"offset": 1e-6, "error": 3.3e-6, "drift": 3e-6}
+    assert clock_sync.summary(before, None)["drift"] is None
+    assert before.to_remote(50) == 1050
 
 
 # batches
 
 
-def test_batches_arrive_once_and_in_order_over_a_way_that_loses_and_repeats() -> None:
+def test_batches_arrive_once_and_in_order_over_a_connection_that_loses_and_repeats() -> None:
     draw, outbox, inbox, file = random.Random(2), record_batches.Outbox(), record_batches.Inbox(), b""
     sent = [b"".join(b"%d.%d\n" % (number, line) for line in range(draw.randrange(1, 9))) for number in range(200)]
     now, left, wire = 0.0, list(sent), list[record_batches.Batch]()
     while left or not outbox.empty:
         now += 0.5
-        wire += outbox.again(now)
-        while left and outbox.room:
-            wire.append(outbox.put(left.pop(0), now))
+        wire += outbox.resends(now)
+        while left and outbox.has_room:
+            wire.append(outbox.add(left.pop(0), now))
         for batch in wire:
             if draw.random() < 0.6:
-                file += batch.lines if inbox.take(batch.number, batch.lines) else b""
+                file += batch.lines if inbox.accept(batch.number, batch.lines) else b""
         wire = [batch for batch in wire if draw.random() < 0.2]
         if draw.random() < 0.5:
-            outbox.acknowledged(inbox.count, now)
-    inbox.close(outbox.mark)
+            outbox.acknowledge(inbox.count, now)
+    inbox.end(outbox.digest)
     assert file == b"".join(sent)
-    assert inbox.whole
+    assert inbox.complete
     assert inbox.missing is None
     assert inbox.lines == file.count(b"\n")
 
 
-def test_no_more_is_under_way_than_the_window_holds() -> None:
+def test_no_more_is_unacknowledged_than_the_window_holds() -> None:
     outbox = record_batches.Outbox()
     for number in range(record_batches.WINDOW):
-        assert outbox.room
-        outbox.put(b"%d\n" % number, 0.0)
-    assert not outbox.room
-    assert outbox.again(record_batches.PATIENCE - 0.1) == []
-    assert [batch.number for batch in outbox.again(record_batches.PATIENCE)] == list(range(record_batches.WINDOW))
-    outbox.acknowledged(3, 10.0)
-    assert outbox.room
-    assert [batch.number for batch in outbox.again(20.0)] == list(range(3, record_batches.WINDOW))
+        assert outbox.has_room
+        outbox.add(b"%d\n" % number, 0.0)
+    assert not outbox.has_room
+    assert outbox.resends(record_batches.ACK_TIMEOUT - 0.1) == []
+    assert [batch.number for batch in outbox.resends(record_batches.ACK_TIMEOUT)] == list(range(record_batches.WINDOW))
+    outbox.acknowledge(3, 10.0)
+    assert outbox.has_room
+    assert [batch.number for batch in outbox.resends(20.0)] == list(range(3, record_batches.WINDOW))
 
 
-def test_an_end_mark_says_what_is_missing() -> None:
+def test_the_digest_shows_what_is_missing() -> None:
     inbox = record_batches.Inbox()
-    inbox.take(0, b"a\nb\n")
+    inbox.accept(0, b"a\nb\n")
     assert inbox.missing == "no end mark after 2 records"
-    inbox.close(record_batches.StreamDigest(3, 5, "x"))
+    inbox.end(record_batches.StreamDigest(3, 5, "x"))
     assert inbox.missing == "2 of 3 batches of records"
-    inbox.take(1, b"c\n")
-    inbox.take(2, b"d\n")
+    inbox.accept(1, b"c\n")
+    inbox.accept(2, b"d\n")
     assert inbox.missing == "4 records came that are not those that were sent"
-    assert not inbox.whole
+    assert not inbox.complete
 
 
 def test_a_batch_is_whole_lines() -> None:
@@ -128,170 +127,176 @@ def test_a_batch_is_whole_lines() -> None:
 
 
 class Process:
-    """An engine as a stream sees it."""
+    """A load process as a stream sees it."""
 
     def __init__(self) -> None:
-        self.number, self.outcome, self.ended = 7, None, False
-        self.over = self
+        self.number, self.result, self.has_ended = 7, None, False
+        self.ended = self
 
     def is_set(self) -> bool:
-        return self.ended
+        return self.has_ended
 
 
 def test_a_file_is_sent_while_it_grows_and_again_until_it_has_arrived(tmp_path: Path) -> None:
-    path, process, said = tmp_path / "r.jsonl", Process(), list[messages.SwarmMessage]()
-    stream = Stream(RUN, process, path, said.append)  # type: ignore[arg-type]
-    stream.move(0.0)
-    assert said == []
+    path, process, sent = tmp_path / "r.jsonl", Process(), list[messages.SwarmMessage]()
+    stream = RecordStream(RUN, process, path, sent.append)  # type: ignore[arg-type]
+    stream.send_due(0.0)
+    assert sent == []
     path.write_bytes(b'{"a":1}\n{"b":')
-    stream.move(1.0)
+    stream.send_due(1.0)
     with path.open("ab") as file:
         file.write(b'2}\n{"torn')
-    process.ended = True
-    stream.move(1.1)
-    sent = [letter for letter in said if isinstance(letter, messages.Batch)]
-    assert [zlib.decompress(batch.data) for batch in sent] == [b'{"a":1}\n', b'{"b":2}\n']
-    stream.move(1.1 + record_batches.PATIENCE)
-    assert len(said) == 4
-    stream.acknowledged(messages.Ack(run=RUN, engine=7, count=2, ended=False))
-    stream.move(9.0)
-    assert isinstance(said[-1], messages.End)
-    assert (said[-1].mark.batches, said[-1].mark.lines) == (2, 2)
-    assert not stream.done
-    stream.acknowledged(messages.Ack(run=RUN, engine=7, count=2, ended=True))
-    assert stream.done
-    count = len(said)
-    stream.move(99.0)
-    assert len(said) == count
+    process.has_ended = True
+    stream.send_due(1.1)
+    batches = [message for message in sent if isinstance(message, messages.RecordBatch)]
+    assert [zlib.decompress(batch.data) for batch in batches] == [b'{"a":1}\n', b'{"b":2}\n']
+    stream.send_due(1.1 + record_batches.ACK_TIMEOUT)
+    assert len(sent) == 4
+    stream.acknowledge(messages.BatchAck(run=RUN, process=7, count=2, ended=False))
+    stream.send_due(9.0)
+    assert isinstance(sent[-1], messages.StreamEnd)
+    assert (sent[-1].digest.batches, sent[-1].digest.lines) == (2, 2)
+    assert not stream.complete
+    stream.acknowledge(messages.BatchAck(run=RUN, process=7, count=2, ended=True))
+    assert stream.complete
+    count = len(sent)
+    stream.send_due(99.0)
+    assert len(sent) == count
 
 
-# seats
+# users
 
 
-@pytest.mark.parametrize(("seats", "engines"), [(0, 3), (1, 3), (10, 4), (500, 3)])
-def test_users_are_spread_evenly_over_processes(seats: int, engines: int) -> None:
-    found = levels(seats, engines)
-    assert sum(found) == seats
-    assert max(found) - min(found) <= 1
+@pytest.mark.parametrize(("users", "processes"), [(0, 3), (1, 3), (10, 4), (500, 3)])
+def test_users_are_spread_evenly_over_processes(users: int, processes: int) -> None:
+    slots = split_users(users, processes)
+    assert sum(slots) == users
+    assert max(slots) - min(slots) <= 1
 
 
-# letters
+# messages
 
 
-def test_every_letter_can_be_read() -> None:
-    assert set(typing.get_args(messages.Any_)) == set(messages.SwarmMessage.__subclasses__())
+def test_every_message_can_be_decoded() -> None:
+    assert set(typing.get_args(messages.AnyMessage)) == set(messages.SwarmMessage.__subclasses__())
 
 
-def test_letters_come_out_as_they_went_in() -> None:
-    outcome = WorkerResult(worker=1, ended="done", written=3, unsent=0, client={"cpu_share": None})
-    end = messages.End(run=RUN, engine=1, mark=record_batches.StreamDigest(1, 3, "d"), outcome=outcome, file="/x")
-    assert messages.opened(messages.sealed(end)) == end
+def test_a_decoded_message_equals_the_encoded_one() -> None:
+    result = WorkerResult(worker=1, ended="done", written=3, unsent_turns=0, client={"cpu_share": None})
+    digest = record_batches.StreamDigest(1, 3, "d")
+    end = messages.StreamEnd(run=RUN, process=1, digest=digest, result=result, file="/x")
+    assert messages.decode(messages.encode(end)) == end
     with pytest.raises(msgspec.ValidationError):
-        messages.opened(msgspec.msgpack.encode({"type": "Parley", "run": RUN}))
+        messages.decode(msgspec.msgpack.encode({"type": "Unknown", "run": RUN}))
 
 
-# the roster
+# members
 
 
-class Field:
-    """A roster with two machines of one process each, on a clock of its own."""
+class TwoMembers:
+    """Two members of one process each, on a clock of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.now = 0
-        self.roster = Members(RUN, 20.0, lambda: self.now)
+        self.members = Members(RUN, 20.0, lambda: self.now)
         for number, name in enumerate("ab"):
-            self.roster.hear(name, messages.Hello(run=RUN, host=f"host-{name}", processes=1, versions={}))
+            self.members.receive(name, messages.Join(run=RUN, host=f"host-{name}", processes=1, versions={}))
             self[name].shards.append(Shard(number, folder / f"records.{number}.jsonl"))
 
-    def __getitem__(self, name: str) -> Machine:
-        return self.roster.machines[name]
+    def __getitem__(self, name: str) -> Member:
+        return self.members.by_name[name]
 
     def batch(self, name: str, number: int, lines: bytes) -> messages.SwarmMessage | None:
         shard = self[name].shards[0]
-        return self.roster.hear(
-            name, messages.Batch(run=RUN, engine=shard.engine, number=number, data=zlib.compress(lines))
+        return self.members.receive(
+            name, messages.RecordBatch(run=RUN, process=shard.process, number=number, data=zlib.compress(lines))
         )
 
     def end(self, name: str, died: bool = False, ended: str = "done") -> messages.SwarmMessage | None:
         shard = self[name].shards[0]
-        outcome = WorkerResult(worker=shard.engine, ended=ended, written=0, unsent=0, client={"cpu_share": 0.1})
-        mark = shard.inbox._tally.mark
-        end = messages.End(run=RUN, engine=shard.engine, mark=mark, outcome=None if died else outcome, file="")
-        return self.roster.hear(name, end)
+        result = WorkerResult(worker=shard.process, ended=ended, written=0, unsent_turns=0, client={"cpu_share": 0.1})
+        digest = shard.inbox._digester.digest
+        end = messages.StreamEnd(
+            run=RUN, process=shard.process, digest=digest, result=None if died else result, file=""
+        )
+        return self.members.receive(name, end)
 
 
 def test_batches_are_appended_once_and_acknowledged(tmp_path: Path) -> None:
-    field = Field(tmp_path)
-    assert field.batch("a", 0, b"1\n") == messages.Ack(run=RUN, engine=0, count=1, ended=False)
-    assert field.batch("a", 0, b"1\n") == messages.Ack(run=RUN, engine=0, count=1, ended=False)
-    assert field.batch("a", 2, b"3\n") == messages.Ack(run=RUN, engine=0, count=1, ended=False)
-    field.batch("a", 1, b"2\n")
-    assert field.end("a") == messages.Ack(run=RUN, engine=0, count=2, ended=True)
+    pair = TwoMembers(tmp_path)
+    assert pair.batch("a", 0, b"1\n") == messages.BatchAck(run=RUN, process=0, count=1, ended=False)
+    assert pair.batch("a", 0, b"1\n") == messages.BatchAck(run=RUN, process=0, count=1, ended=False)
+    assert pair.batch("a", 2, b"3\n") == messages.BatchAck(run=RUN, process=0, count=1, ended=False)
+    pair.batch("a", 1, b"2\n")
+    assert pair.end("a") == messages.BatchAck(run=RUN, process=0, count=2, ended=True)
     assert (tmp_path / "records.0.jsonl").read_bytes() == b"1\n2\n"
-    assert field.roster.records == 2
+    assert pair.members.record_count == 2
 
 
 def test_a_batch_that_could_not_be_written_is_not_acknowledged(tmp_path: Path) -> None:
-    field = Field(tmp_path / "later")
+    pair = TwoMembers(tmp_path / "later")
     with pytest.raises(OSError, match="later"):
-        field.batch("a", 0, b"1\n")
+        pair.batch("a", 0, b"1\n")
     (tmp_path / "later").mkdir()
-    assert field.batch("a", 0, b"1\n") == messages.Ack(run=RUN, engine=0, count=1, ended=False)
+    assert pair.batch("a", 0, b"1\n") == messages.BatchAck(run=RUN, process=0, count=1, ended=False)
     assert (tmp_path / "later" / "records.0.jsonl").read_bytes() == b"1\n"
 
 
 def test_a_machine_that_was_only_cut_off_is_waited_for(tmp_path: Path) -> None:
-    field = Field(tmp_path)
-    field.end("a")
-    field.now = 19_000 * MS
-    assert not field.roster.over
-    field.batch("b", 0, b"1\n")
-    field.now = 38_000 * MS
-    assert not field.roster.over
-    field.end("b")
-    assert field.roster.over
-    assert list(field.roster.lost(0)) == []
+    pair = TwoMembers(tmp_path)
+    pair.end("a")
+    pair.now = 19_000 * MS
+    assert not pair.members.over
+    pair.batch("b", 0, b"1\n")
+    pair.now = 38_000 * MS
+    assert not pair.members.over
+    pair.end("b")
+    assert pair.members.over
+    assert list(pair.members.loss_sentences(0)) == []
 
 
 def test_a_machine_that_fell_silent_is_lost_and_named(tmp_path: Path) -> None:
-    field = Field(tmp_path)
-    field.now = 5_000 * MS
-    field.batch("b", 0, b"1\n2\n")
-    field.roster.hear("b", messages.Beat(run=RUN, begun=True, levels=[12], finished=3))
-    field.now = 26_000 * MS
-    field.end("a")
-    assert field.roster.over
-    assert field.roster.silent(field["b"])
-    (sentence,) = field.roster.lost(1_000 * MS)
+    pair = TwoMembers(tmp_path)
+    pair.now = 5_000 * MS
+    pair.batch("b", 0, b"1\n2\n")
+    pair.members.receive("b", messages.Heartbeat(run=RUN, started=True, concurrency=[12], finished=3))
+    pair.now = 26_000 * MS
+    pair.end("a")
+    assert pair.members.over
+    assert pair.members.silent(pair["b"])
+    (sentence,) = pair.members.loss_sentences(1_000 * MS)
     assert sentence.startswith("process 1 on host-b (b) was lost: last heard of at 4.0 s, no end mark after 2 records")
-    assert field["b"].slots(field["b"].shards[0]) == 12
+    assert pair["b"].slots(pair["b"].shards[0]) == 12
 
 
 def test_a_process_that_died_is_named_though_its_records_are_here(tmp_path: Path) -> None:
-    field = Field(tmp_path)
-    field.batch("a", 0, b"1\n")
-    field.end("a", died=True)
-    field.end("b")
-    assert field.roster.over
-    assert list(field.roster.lost(0)) == ["process 0 on host-a (a) died; 1 of its records are here"]
-    tail = endings.tail(field.roster, "duration", None, 0)
-    assert tail["ended"] == "worker"
-    assert tail["lost"] == [tail["ended_because"]]
-    assert [client["worker"] for client in tail["workers"]] == [1]
+    pair = TwoMembers(tmp_path)
+    pair.batch("a", 0, b"1\n")
+    pair.end("a", died=True)
+    pair.end("b")
+    assert pair.members.over
+    assert list(pair.members.loss_sentences(0)) == ["process 0 on host-a (a) died; 1 of its records are here"]
+    fields = outcome.run_fields(pair.members, "duration", None, 0)
+    assert fields["ended"] == "worker"
+    assert fields["lost"] == [fields["ended_because"]]
+    assert [client["worker"] for client in fields["workers"]] == [1]
 
 
-def test_a_worker_that_was_told_to_end_before_the_run_is_named_too(tmp_path: Path) -> None:
-    field = Field(tmp_path)
-    field.end("a", ended="orphaned")
-    field.end("b")
-    (sentence,) = field.roster.lost(0)
+def test_a_worker_that_ended_before_the_run_is_named_too(tmp_path: Path) -> None:
+    pair = TwoMembers(tmp_path)
+    pair.end("a", ended="orphaned")
+    pair.end("b")
+    (sentence,) = pair.members.loss_sentences(0)
     assert "ended with its worker, before the run" in sentence
 
 
-def test_strangers_are_not_heard(tmp_path: Path) -> None:
-    field = Field(tmp_path)
-    assert field.roster.hear("c", messages.Batch(run=RUN, engine=0, number=0, data=zlib.compress(b"1\n"))) is None
-    assert field.roster.records == 0
+def test_messages_of_other_workers_are_ignored(tmp_path: Path) -> None:
+    pair = TwoMembers(tmp_path)
+    assert (
+        pair.members.receive("c", messages.RecordBatch(run=RUN, process=0, number=0, data=zlib.compress(b"1\n")))
+        is None
+    )
+    assert pair.members.record_count == 0
 
 
 # ends
@@ -300,7 +305,7 @@ def test_strangers_are_not_heard(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("why", "expected"),
     [
-        ({"watcher": "errors", "over": True}, "errors"),
+        ({"stop_condition": "errors", "over": True}, "errors"),
         ({"over": True}, "done"),
         ({"endless": True}, "duration"),
         ({"timed": True}, "duration"),
@@ -309,17 +314,17 @@ def test_strangers_are_not_heard(tmp_path: Path) -> None:
     ],
 )
 def test_why_a_test_ended(why: dict[str, Any], expected: str) -> None:
-    known = {"watcher": None, "over": False, "endless": False, "interrupted": False, "timed": False}
-    assert endings.reason(endings.LossReason(**{**known, **why})) == expected
+    known = {"stop_condition": None, "over": False, "endless": False, "interrupted": False, "timed": False}
+    assert outcome.end_reason(outcome.StopContext(**{**known, **why})) == expected
 
 
-def test_patience_ends_when_nothing_more_comes() -> None:
-    patience = endings.StopDeadline(30.0)
-    assert not patience.lost(0, 100.0)
-    assert not patience.lost(0, 129.0)
-    assert not patience.lost(1, 131.0)
-    assert not patience.lost(1, 160.0)
-    assert patience.lost(1, 162.0)
+def test_the_deadline_passes_when_no_more_records_come() -> None:
+    deadline = outcome.StopDeadline(30.0)
+    assert not deadline.passed(0, 100.0)
+    assert not deadline.passed(0, 129.0)
+    assert not deadline.passed(1, 131.0)
+    assert not deadline.passed(1, 160.0)
+    assert deadline.passed(1, 162.0)
 
 
 # settings
@@ -345,21 +350,23 @@ def test_the_run_comes_from_the_environment(tmp_path: Path) -> None:
 )
 def test_no_key_travels(config: Config) -> None:
     with pytest.raises(UsageError, match="into the environment of each machine"):
-        settings.sendable(config)
+        settings.check_sendable(config)
 
 
-def test_what_is_no_key_does() -> None:
+def test_what_is_no_key_travels() -> None:
     plain = Config(url="http://h", header={"X-Team": "a"}, extra_body={"max_tokens": 3}, api_key_env="MINE")
-    assert settings.sendable(plain) is plain
+    assert settings.check_sendable(plain) is plain
     with pytest.raises(UsageError, match="--processes"):
-        settings.sendable(Config(workers=2))
+        settings.check_sendable(Config(workers=2))
 
 
-def test_a_machines_part() -> None:
-    assert settings.here({settings.PROCESSES: "3", settings.SPOOL: "/s"}) == settings.Here(3, Path("/s"))
-    assert settings.here({}).processes >= 1
+def test_the_settings_of_a_worker() -> None:
+    assert settings.worker_settings({settings.PROCESSES: "3", settings.SPOOL: "/s"}) == settings.WorkerSettings(
+        3, Path("/s")
+    )
+    assert settings.worker_settings({}).processes >= 1
     with pytest.raises(UsageError, match="auto or a number from 1"):
-        settings.here({settings.PROCESSES: "0"})
+        settings.worker_settings({settings.PROCESSES: "0"})
     assert settings.silence({}) == 20.0
     with pytest.raises(UsageError, match="a time such as 20s"):
         settings.silence({settings.SILENCE: "soon"})
@@ -404,18 +411,18 @@ def test_another_locustfile_is_loaded_beside_ours() -> None:
 def test_flags_of_one_role_are_refused_to_the_other() -> None:
     with pytest.raises(UsageError, match="the master sends no load"):
         command.environment("master", Config(), split("master", "--processes", "2"))
-    told = command.environment("worker", Config(), split("worker", "--processes", "2", "--spool", "/s"))
-    assert told == {settings.PROCESSES: "2", settings.SPOOL: "/s"}
-    told = command.environment("master", Config(rate=2.0, requests=3), split("master", "--as", "md"))
-    assert settings.config(told) == Config(rate=2.0, requests=3)
-    assert settings.view(told) == "md"
+    variables = command.environment("worker", Config(), split("worker", "--processes", "2", "--spool", "/s"))
+    assert variables == {settings.PROCESSES: "2", settings.SPOOL: "/s"}
+    variables = command.environment("master", Config(rate=2.0, requests=3), split("master", "--as", "md"))
+    assert settings.config(variables) == Config(rate=2.0, requests=3)
+    assert settings.view(variables) == "md"
 
 
-# live figures
+# live statistics
 
 
 class Entry:
-    """What Figures needs of locust.stats.StatsEntry."""
+    """What LocustStats needs of locust.stats.StatsEntry."""
 
     def __init__(self) -> None:
         self.num_requests = self.num_none_requests = self.num_failures = 0
@@ -441,12 +448,19 @@ class Stats:
 
 def test_requests_count_and_times_do_not() -> None:
     stats = Stats()
-    figures = Figures(stats)
-    figures.add(
-        Progress(worker=0, at=1, finished=3, latency=bins([2e9, 3e9]), ttft=bins([1e8, 1e8]), kinds={"timeout": 1})
+    live = LocustStats(stats)
+    live.add(
+        Progress(
+            worker=0,
+            at=1,
+            finished=3,
+            latency=count_bins([2e9, 3e9]),
+            ttft=count_bins([1e8, 1e8]),
+            kinds={"timeout": 1},
+        )
     )
-    figures.add(Progress(worker=1, at=1, finished=2, latency=bins([2e9]), kinds={"stopped": 1}))
-    figures.add(Progress(worker=0, at=2, finished=4, latency=bins([2e9]), gap=bins([2e7] * 9)))
+    live.add(Progress(worker=1, at=1, finished=2, latency=count_bins([2e9]), kinds={"stopped": 1}))
+    live.add(Progress(worker=0, at=2, finished=4, latency=count_bins([2e9]), gap=count_bins([2e7] * 9)))
     requests = stats.entries["request", "POST"]
     assert stats.total.num_requests == requests.num_requests == 6
     assert requests.num_none_requests == 2
@@ -459,8 +473,8 @@ def test_requests_count_and_times_do_not() -> None:
 
 def test_times_have_three_digits() -> None:
     for number in range(0, 1200, 37):
-        assert milliseconds(number) == pytest.approx(middle(number) * 1e3, rel=0.005)
-    assert milliseconds(600) == float(f"{milliseconds(600):.3g}")
+        assert bin_milliseconds(number) == pytest.approx(bin_middle(number) * 1e3, rel=0.005)
+    assert bin_milliseconds(600) == float(f"{bin_milliseconds(600):.3g}")
 
 
 # the documents
@@ -470,7 +484,7 @@ FILES = ("deploy/compose.yaml", "deploy/kubernetes.yaml", "many-machines.md")
 
 
 def commands(text: str) -> list[list[str]]:
-    """Words behind `loadstone` in a document, or in the lists of a manifest."""
+    """Return the words after `loadstone` in a document, or in the lists of a manifest."""
     lists = re.findall(r"\[(swarm,.*?)\]", text, re.DOTALL)
     lines = re.findall(r"^    loadstone (swarm .*)$", text.replace("\\\n", " "), re.MULTILINE)
     return [[word.strip().strip('"') for word in each.split(",")] for each in lists] + [line.split() for line in lines]
@@ -479,9 +493,9 @@ def commands(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("name", FILES)
 def test_the_commands_of_the_documents_name_real_flags(name: str) -> None:
     locust = find_spec("locust")
-    found = commands((DOCS / name).read_text("utf-8"))
-    assert {words[1] for words in found} == {"master", "worker"}
-    for words in found:
+    examples = commands((DOCS / name).read_text("utf-8"))
+    assert {words[1] for words in examples} == {"master", "worker"}
+    for words in examples:
         rest = [word for word in parse(words).rest if word.startswith("-")]
         if locust is not None and locust.origin is not None:
             known = Path(locust.origin).with_name("argument_parser.py").read_text("utf-8")
@@ -523,20 +537,20 @@ def test_the_web_interface_may_name_the_plans_server(host: str | None) -> None:
 def test_a_host_that_is_not_the_plans_is_refused_in_one_sentence(plan: Config, host: str) -> None:
     with pytest.raises(UsageError) as refusal:
         settings.check_host(plan, host)
-    said = str(refusal.value)
-    assert "is not the server of this plan" in said
-    assert "--url" in said
-    assert said.isprintable()
-    assert len(said) < 600
+    sentence = str(refusal.value)
+    assert "is not the server of this plan" in sentence
+    assert "--url" in sentence
+    assert sentence.isprintable()
+    assert len(sentence) < 600
 
 
 def test_several_servers_are_all_the_plans() -> None:
     plan = Config(url=["http://a:1", "http://b:2"])
     settings.check_host(plan, "http://b:2")
-    assert settings.planned(plan, "http://c:3") == plan
-    assert settings.planned(PLAN, None) == PLAN
-    assert settings.planned(PLAN, "http://c:3").urls == ["http://c:3"]
-    assert settings.planned(Config(), "http://c:3").urls == ["http://c:3"]
+    assert settings.with_host(plan, "http://c:3") == plan
+    assert settings.with_host(PLAN, None) == PLAN
+    assert settings.with_host(PLAN, "http://c:3").urls == ["http://c:3"]
+    assert settings.with_host(Config(), "http://c:3").urls == ["http://c:3"]
 
 
 @pytest.mark.parametrize(
@@ -547,7 +561,7 @@ def test_several_servers_are_all_the_plans() -> None:
     ],
 )
 def test_which_addresses_only_this_machine_reaches(host: str, only_here: bool) -> None:
-    assert settings.loopback(host) is only_here
+    assert settings.is_loopback(host) is only_here
 
 
 def test_deployments_publish_no_web_interface() -> None:

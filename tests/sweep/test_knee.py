@@ -76,7 +76,7 @@ def test_a_server_that_never_saturates_has_no_knee() -> None:
     bounds = Range(start=1.0, lowest=1.0, highest=64.0, within=1.25, integers=True, max_points=16)
     levels = measured(seats(10_000), bounds)
     assert [level.load for level in levels] == [1, 2, 4, 8, 16, 32, 64]
-    assert knee.describe(levels) == "there is no knee up to 64, the most that was tried: throughput still grew"
+    assert knee.describe(levels) == "there is no knee up to 64, the highest load tried: throughput still grew"
 
 
 def test_a_server_that_breaks_down_under_load_is_saturated() -> None:

@@ -14,7 +14,7 @@ import pytest
 from loadstone import results
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
-from loadstone.metrics.slo import Judgement, parse
+from loadstone.metrics.slo import Outcome, parse
 from loadstone.stats import distributions
 from loadstone.sweep import plan, slo_probe, slo_search, strategies
 from loadstone.sweep.run import SweepRun
@@ -26,19 +26,19 @@ from support import virtual_server
 RATES = Range(start=1.0, lowest=1 / 1024, highest=1024.0)
 SLOTS = Range(start=1.0, lowest=1.0, highest=1000.0, integers=True)
 # How a load is called, by the number of times it has been before.
-Server = Callable[[float, int], Judgement]
+Server = Callable[[float, int], Outcome]
 
 
 def probed(server: Server, bounds: Range = RATES) -> list[Probe]:
     """A search to its end."""
-    calls: dict[float, list[Judgement]] = {}
+    calls: dict[float, list[Outcome]] = {}
     while (load := slo_search.next_load(_probes(calls), bounds)) is not None:
         calls.setdefault(load, []).append(server(load, len(calls.get(load, []))))
         assert sum(map(len, calls.values())) < 200
     return _probes(calls)
 
 
-def _probes(calls: dict[float, list[Judgement]]) -> list[Probe]:
+def _probes(calls: dict[float, list[Outcome]]) -> list[Probe]:
     return [
         Probe(load, seen[-1], len(seen), 100, 1.0, [], confirmed=len(seen) > 1 and seen[-1] == seen[-2] != "unresolved")
         for load, seen in calls.items()
@@ -86,7 +86,7 @@ def test_nothing_meets_down_to_the_least_rate() -> None:
 def test_everything_meets_up_to_the_bound() -> None:
     found = probed(lambda *_: "met", Range(start=1.0, lowest=1.0, highest=50.0))
     assert slo_search.find_answer(found) == Answer(50.0, None, [])
-    assert slo_search.explain_gap(found) == "50 is the most that was tried"
+    assert slo_search.explain_gap(found) == "50 is the highest load tried"
     assert max(found, key=lambda probe: probe.load).confirmed
 
 
@@ -98,19 +98,19 @@ def test_a_stretch_that_stays_open_is_inside_the_interval() -> None:
     assert answer.low < 9 <= answer.against[0] <= answer.against[-1] <= 11 < answer.high
     assert answer.against[0] / answer.low <= 1.051
     assert answer.high / answer.against[-1] <= 1.051
-    assert "stayed open or contradict others" in slo_search.explain_gap(found)
+    assert "stayed unresolved or contradict others" in slo_search.explain_gap(found)
 
 
 def test_probes_that_contradict_each_other_are_inside_the_interval() -> None:
     """Missed at 4, met at 8, missed at 16: what is sure is below the first and above the last."""
-    calls: dict[float, list[Judgement]] = {2.0: ["met"], 4.0: ["missed"], 8.0: ["met"], 16.0: ["missed"]}
+    calls: dict[float, list[Outcome]] = {2.0: ["met"], 4.0: ["missed"], 8.0: ["met"], 16.0: ["missed"]}
     assert slo_search.find_answer(_probes(calls)) == Answer(2.0, 16.0, [4.0, 8.0])
 
 
 def test_a_second_probe_takes_a_wrong_call_back() -> None:
     """The first call at the capacity's neighbour is wrong, and does not stand."""
 
-    def server(load: float, times: int) -> Judgement:
+    def server(load: float, times: int) -> Outcome:
         return "met" if load <= 10 or (times == 0 and load < 10.5) else "missed"
 
     answer = slo_search.find_answer(probed(server))
@@ -124,7 +124,7 @@ def test_noisy_calls_leave_the_capacity_inside(seed: int) -> None:
     """A call is wrong the more often, the nearer it is to the capacity; a second one makes up for most."""
     chance = Random(seed)
 
-    def server(load: float, _: int) -> Judgement:
+    def server(load: float, _: int) -> Outcome:
         surely = 1 / (1 + math.exp(-60 * math.log(load / 10)))  # chance to be missed
         drawn = chance.random()
         return "missed" if drawn < surely - 0.1 else "met" if drawn > surely + 0.1 else "unresolved"
@@ -211,10 +211,10 @@ def test_what_is_met_with_an_unfit_client_is_met_but_said() -> None:
     """It makes answers look later than they are, never earlier."""
     found = slo_probe.make_probe(1, [spoiled(0.0, 5000)] * 2, P99, 5)
     assert (found.call, found.confirmed) == ("met", True)
-    assert "in 2 of 2 runs the client was unfit (event-loop lag: 14 ms), which makes answers" in (found.why or "")
+    assert "in 2 of 2 runs the client was unfit (event-loop lag: 14 ms), which makes responses" in (found.why or "")
 
 
-FAR: list[tuple[list[float], Judgement]] = [
+FAR: list[tuple[list[float], Outcome]] = [
     ([0.5, 0.6, 0.5, 0.6, 0.5], "met"),
     ([0.5, 0.6, 0.5, 0.6, 0.9], "unresolved"),  # a stretch came near
     ([0.1, 0.79, 0.1, 0.1, 0.79], "unresolved"),  # so far apart that a further one may be above
@@ -227,7 +227,7 @@ FAR: list[tuple[list[float], Judgement]] = [
 
 
 @pytest.mark.parametrize(("figures", "judged"), FAR)
-def test_stretches_far_from_the_limit(figures: list[float], judged: Judgement) -> None:
+def test_stretches_far_from_the_limit(figures: list[float], judged: Outcome) -> None:
     assert slo_probe.judge_by_fifths(figures, 1.0, 0.005) == judged
 
 
@@ -252,14 +252,14 @@ def test_requests_that_are_alike_are_called_where_none_came_near_the_limit() -> 
 
 
 def test_nothing_surely_met_is_not_all_missed() -> None:
-    def told(*calls: Judgement) -> str:
+    def told(*calls: Outcome) -> str:
         tried = [Probe(load, call, 1, 100, 1.0, []) for load, call in enumerate(calls, 1)]
         outcome = slo_search.SearchOutcome({}, slo_search.find_answer(tried), tried, slo_search.explain_gap(tried))
         return answer(slo_search.SearchResult("concurrency", [], 1.05, [outcome]), outcome)
 
     assert told("missed", "missed") == "no load that was tried meets them, down to 1 request in flight"
     assert told("unresolved") == (
-        "no load that was tried surely meets them, down to 1 request in flight, which stayed unresolved"
+        "no load that was tried certainly meets them, down to 1 request in flight, which stayed unresolved"
     )
 
 
@@ -276,7 +276,7 @@ def test_what_the_client_cannot_spoil_counts_all_the_same() -> None:
 
 def test_a_rate_that_was_not_sent_is_not_met(tmp_path: Path) -> None:
     run(tmp_path, rate=50.0, requests=200)
-    summary, columns = results.load(tmp_path / "run")
+    summary, columns = results.read_summary_and_columns(tmp_path / "run")
     summary.checks["rate_ratio"] = 0.8
     assert slo_probe.read_evidence(columns, summary, P99).inconclusive == "only 80% of the rate was sent"
 
@@ -288,16 +288,16 @@ def test_a_search_ends_where_the_client_does() -> None:
     calls.append(Probe(8, "unresolved", 3, 600, 1.0, [], unfit=slo_search.MAX_UNFIT))
     assert slo_search.next_load(calls, SLOTS) is None
     assert slo_search.find_answer(calls) == Answer(4, None, [8])
-    assert slo_search.explain_gap(calls) == "8 is the most that was tried, and the client was not up to 8"
+    assert slo_search.explain_gap(calls) == "8 is the highest load tried, and the client could not keep up at 8"
     assert slo_search.next_load(calls[1:], SLOTS) == 4
     alone = [Probe(1, "unresolved", 3, 600, 1.0, [], unfit=slo_search.MAX_UNFIT)]
     assert slo_search.next_load(alone, SLOTS) is None
-    assert slo_search.explain_gap(alone) == "the client was not up to 1, which tells nothing of the server"
+    assert slo_search.explain_gap(alone) == "the client could not keep up at 1, which says nothing about the server"
 
 
 def test_evidence_names_what_the_client_did(tmp_path: Path) -> None:
     run(tmp_path, rate=50.0, requests=200)
-    summary, columns = results.load(tmp_path / "run")
+    summary, columns = results.read_summary_and_columns(tmp_path / "run")
     assert slo_probe.read_evidence(columns, summary, P99).client_doubt is None
     summary.client.update(loop_lag_mean=0.5, loop_lag_p99=0.9, loop_lag_p999=1.0)
     assert "event-loop lag" in (slo_probe.read_evidence(columns, summary, P99).client_doubt or "")
@@ -308,7 +308,7 @@ def run(path: Path, **settings: object) -> slo_probe.Evidence:
     slo = parse(str(settings.pop("slo", "ttft.p99<200ms error_rate<1% ttft.mean<100ms")), shares=True)
     config = msgspec.structs.replace(Config(url="http://x", output=str(path / "run"), dataset="random"), **settings)
     virtual_server.go()(config)
-    summary, columns = results.load(path / "run")
+    summary, columns = results.read_summary_and_columns(path / "run")
     return slo_probe.read_evidence(columns, summary, slo)
 
 
@@ -334,13 +334,13 @@ def test_above_capacity_the_queue_is_seen_to_grow(tmp_path: Path) -> None:
 def test_a_run_shorter_than_its_answers_has_shown_nothing(tmp_path: Path) -> None:
     found = run(tmp_path, rate=20.0, requests=5)
     assert found.inconclusive is not None
-    assert "an answer takes" in found.inconclusive
+    assert "a response takes" in found.inconclusive
 
 
 def test_goodput_is_judged_by_single_requests(tmp_path: Path) -> None:
     found = run(tmp_path, rate=50.0, requests=500, goodput={"ttft": 0.03}, slo="goodput>=99%")
     (wrong,) = found.tallies
-    summary, _ = results.load(tmp_path / "run")
+    summary, _ = results.read_summary_and_columns(tmp_path / "run")
     assert wrong.value == pytest.approx(1 - (summary.rates["attainment"] or 0))
     assert slo_probe.allowed_fraction(parse("goodput>=99%", shares=True)[0]) == pytest.approx(0.01)
 
@@ -348,7 +348,7 @@ def test_goodput_is_judged_by_single_requests(tmp_path: Path) -> None:
 def test_an_answer_that_never_came_is_no_goodput(tmp_path: Path) -> None:
     """Where all of it was reasoning, time to the first answer is not known, which is not the same as short."""
     run(tmp_path, rate=50.0, requests=200, goodput={"ttfat": 1.0})
-    summary, columns = results.load(tmp_path / "run")
+    summary, columns = results.read_summary_and_columns(tmp_path / "run")
     columns.requests.first_answer[:] = np.nan
     (found,) = slo_probe.read_evidence(columns, summary, parse("goodput>=99%", shares=True)).tallies
     assert found.value == 1.0

@@ -105,14 +105,14 @@ def test_prompts_of_a_point_are_those_of_no_other(tmp_path: Path) -> None:
 
 def test_a_stock_leaves_alone_what_a_sweep_varies_and_what_has_times() -> None:
     stock = FreshPrompts(5, frozenset({"seed"}))
-    assert stock.settings_for("random", made_up=True) == {}
-    assert stock.settings_for("a.jsonl", made_up=False) == {"skip": 0}
+    assert stock.settings_for("random", generated=True) == {}
+    assert stock.settings_for("a.jsonl", generated=False) == {"skip": 0}
     stock.add({"dataset": "a.jsonl", "skip": 10, "seed": 7}, 20)
-    assert stock.settings_for("a.jsonl", made_up=False) == {"skip": 30}
-    assert stock.settings_for("b.jsonl", made_up=False) == {"skip": 0}
+    assert stock.settings_for("a.jsonl", generated=False) == {"skip": 30}
+    assert stock.settings_for("b.jsonl", generated=False) == {"skip": 0}
     stock.add({"dataset": "trace.jsonl", "arrivals": "replay"}, 20)
-    assert stock.settings_for("trace.jsonl", made_up=False) == {}
-    assert FreshPrompts(5).settings_for("random", made_up=True) == {"seed": 5}
+    assert stock.settings_for("trace.jsonl", generated=False) == {}
+    assert FreshPrompts(5).settings_for("random", generated=True) == {"seed": 5}
 
 
 def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
@@ -259,9 +259,9 @@ def test_the_report_of_a_sweep(tmp_path: Path) -> None:
     made = campaign(tmp_path, {"concurrency": [1, 8, 32], "output_len": [4, 8]})
     made.run(next_grid_run, Log())
     drawn = page(made.sweep)
-    assert drawn.lead.text.startswith("6 points; the most output is ")
+    assert drawn.lead.text.startswith("6 points; the highest output is ")
     titles = [section.title for section in drawn.sections]
-    curves = ["Latency against throughput", "A user's share against the whole", "Over the load"]
+    curves = ["Latency against throughput", "Throughput per user against total throughput", "Over the load"]
     assert titles == ["Points", *curves, "Settings"]
     text = markdown.draw(drawn)
     assert "| concurrency 32, output-len 8 |" in text

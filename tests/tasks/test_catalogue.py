@@ -1,4 +1,4 @@
-"""What names of tasks mean: benchmarks, groups, wildcards, lists with repeats, own files and files of one's own."""
+"""Names of tasks: benchmarks, groups, wildcards, repeated names, task files and the user's own questions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from loadstone.errors import UsageError
 from loadstone.evals.data import rows as library
 from loadstone.evals.data import selection
 from loadstone.evals.output import benchmarks
-from loadstone.samples import Asked, Sample
+from loadstone.samples import Question, Sample
 from loadstone.tasks import BENCHMARKS, catalogue
 from loadstone.tasks.spec import Benchmark, Data, Group, Task
 
@@ -65,7 +65,7 @@ def test_names(names: str, tasks: str, groups: str) -> None:
     assert [each.name for each in found.groups] == groups.split()
 
 
-def test_tasks_come_in_the_order_asked_and_lm_evals_stand_apart() -> None:
+def test_tasks_come_in_the_order_of_the_names_and_those_of_lm_eval_apart() -> None:
     found = catalogue.find(["lm-eval:arc_easy", "zoo_cat", "solo", "lm-eval:arc_easy", "zoo"])
     assert [each.name for each in found.tasks] == ["zoo_cat", "solo", "zoo_ape", "zoo_bee"]
     assert found.lm_eval_names == ["arc_easy"]
@@ -85,13 +85,13 @@ def test_the_data_know_their_benchmark() -> None:
         ("nowhere.py:X", "no file 'nowhere.py'"),
     ],
 )
-def test_a_name_that_is_not_known(name: str, says: str) -> None:
+def test_an_unknown_name(name: str, says: str) -> None:
     with pytest.raises(UsageError) as info:
         catalogue.find([name], selection.categories)
     assert says in str(info.value)
 
 
-def test_a_group_with_a_task_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_with_an_unknown_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BENCHMARKS, "lost", f"{__name__}:LOST")
     with pytest.raises(UsageError, match="group lost of lost names 'lost_x', which is not there"):
         catalogue.find(["lost"])
@@ -154,7 +154,7 @@ def test_own_questions(tmp_path: Path) -> None:
 def test_own_questions_are_scored_by_match_and_words(answer: str, exact: float, f1: float, tmp_path: Path) -> None:
     (only,) = own("qa", tmp_path / "x.jsonl", [{"question": "Capital?", "answer": "Paris"}]).tasks
     doc = library.load_rows(only.data, None).docs[0]
-    sample = Sample(task="x", doc_id=0, doc=doc, target="Paris", answers=["Paris"], ask=Asked(query="Capital?"))
+    sample = Sample(task="x", doc_id=0, doc=doc, target="Paris", answers=["Paris"], ask=Question(query="Capital?"))
     assert only.generation is not None
     chain = only.generation.filters[0]
     got = chain.score(chain.extract(answer, sample) or "", sample)

@@ -1,4 +1,4 @@
-"""The benchmarks of choices: prompts against lm-eval's own, original files, groups, answers that are right."""
+"""Multiple-choice benchmarks: prompts compared with lm-eval's, original files, groups, and right answers."""
 
 from __future__ import annotations
 
@@ -22,28 +22,32 @@ from loadstone.tasks.spec import Benchmark, Mode, Task
 from support.paths import TESTS
 
 PROMPTS = json.loads((TESTS / "tasks/prompts" / "choices.json").read_text("utf-8"))
-BENCHMARKS: list[Benchmark] = [one.BENCHMARK for one in (arc, ceval, gpqa_diamond, hellaswag, mmlu, race, truthful_qa)]
+BENCHMARKS: list[Benchmark] = [
+    module.BENCHMARK for module in (arc, ceval, gpqa_diamond, hellaswag, mmlu, race, truthful_qa)
+]
 TASKS: dict[str, Task] = {task.name: task for benchmark in BENCHMARKS for task in benchmark.tasks}
 Row = dict[str, Any]
 
 
-def normal(task: Task, row: Row) -> Row:
+def converted(task: Task, row: Row) -> Row:
     return task.data.convert_row(row) if task.data.convert_row else row
 
 
-def made(task: Task, mode: Mode, docs: Iterable[Row], shots: Iterable[Row] = (), count: int = 0) -> list[Sample]:
-    rows, pool = [normal(task, row) for row in docs], [normal(task, row) for row in shots]
+def build_samples(
+    task: Task, mode: Mode, docs: Iterable[Row], shots: Iterable[Row] = (), count: int = 0
+) -> list[Sample]:
+    rows, pool = [converted(task, row) for row in docs], [converted(task, row) for row in shots]
     return questions.select_samples(task, mode, rows, pool, questions.SampleSelection(num_fewshot=count))
 
 
-def called(case: Row) -> str:
+def case_id(case: Row) -> str:
     return f"{case['task']}-{case['mode']}-{case['shots']}-{case['doc_id']}"
 
 
-@pytest.mark.parametrize("case", PROMPTS["expected"], ids=called)
+@pytest.mark.parametrize("case", PROMPTS["expected"], ids=case_id)
 def test_a_prompt_is_that_of_lm_eval(case: Row) -> None:
     task, rows = TASKS[case["task"]], PROMPTS["rows"][case["task"]]
-    sample = made(task, case["mode"], rows["docs"], rows["shots"], case["shots"])[case["doc_id"]]
+    sample = build_samples(task, case["mode"], rows["docs"], rows["shots"], case["shots"])[case["doc_id"]]
     assert build.as_text(sample.ask) == case["context"]
     if case["mode"] == "generation":
         assert task.generation is not None
@@ -79,7 +83,7 @@ def tried(name: str) -> tuple[Task, list[Sample]]:
     if name.startswith("race_"):
         article = {"id": "high1.txt", "article": "One.", "questions": ["Where?", "Who?"], "answers": ["B", "D"]}
         rows = race.questions({**article, "options": [["a", "b", "c", "d"]] * 2})
-    return TASKS[name], made(TASKS[name], "generation", rows)
+    return TASKS[name], build_samples(TASKS[name], "generation", rows)
 
 
 WORDED = [*PROMPTS["rows"], "race_high", "race_middle"]
@@ -115,7 +119,7 @@ def test_lettered_choices_say_that_they_are_another_test() -> None:
 
 
 def test_a_lettered_question() -> None:
-    (first, *_) = made(TASKS["arc_easy"], "generation", PROMPTS["rows"]["arc_easy"]["docs"])
+    (first, *_) = build_samples(TASKS["arc_easy"], "generation", PROMPTS["rows"]["arc_easy"]["docs"])
     assert first.ask.query == (
         "Question: Which of these melts in the sun?\nA. ice\nB. stone\nC. glass\nD. iron\nAnswer:"
     )
@@ -125,7 +129,7 @@ def test_a_lettered_question() -> None:
 
 def test_lettered_examples_have_the_form_of_the_question() -> None:
     rows = PROMPTS["rows"]["arc_easy"]
-    (first, *_) = made(TASKS["arc_easy"], "generation", rows["docs"], rows["shots"], 2)
+    (first, *_) = build_samples(TASKS["arc_easy"], "generation", rows["docs"], rows["shots"], 2)
     assert [answer for _, answer in first.ask.shots] == [
         "ABCD"[int(asked.split()[3]) % 4] for asked, _ in first.ask.shots
     ]
@@ -133,7 +137,7 @@ def test_lettered_examples_have_the_form_of_the_question() -> None:
 
 
 def test_numbered_choices_get_letters() -> None:
-    (_, second, third) = made(TASKS["arc_easy"], "generation", PROMPTS["rows"]["arc_easy"]["docs"])
+    (_, second, third) = build_samples(TASKS["arc_easy"], "generation", PROMPTS["rows"]["arc_easy"]["docs"])
     assert (second.target, third.target) == ("A", "C")
     assert "E. lead" in third.ask.query
 
@@ -152,18 +156,18 @@ def test_an_order_is_the_questions_own_and_each_is_as_often() -> None:
 def test_the_right_answer_of_gpqa_moves_with_the_question() -> None:
     names = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3", "Correct Answer")
     rows = [{"Question": f"Which {number}?", **dict(zip(names, "wxyz", strict=True))} for number in range(40)]
-    docs = [gpqa_diamond.row(row) for row in rows]
+    docs = [gpqa_diamond.convert_row(row) for row in rows]
     assert {doc["answer"] for doc in docs} == {"(A)", "(B)", "(C)", "(D)"}
     for doc in docs:
         assert [doc[names[number]] for number in doc["order"]] == doc["choices"]
         assert doc["choices"]["ABCD".index(doc["answer"][1])] == "z"
-        assert gpqa_diamond.row(doc) == doc
+        assert gpqa_diamond.convert_row(doc) == doc
 
 
 def test_the_true_choice_does_not_stand_first_where_letters_are_shown() -> None:
     targets = {"choices": ["true", "f1", "f2", "f3"], "labels": [1, 0, 0, 0]}
     rows = [{"question": f"Is it {number}?", "mc1_targets": targets, "mc2_targets": targets} for number in range(40)]
-    assert {sample.target for sample in made(TASKS["truthfulqa_mc1"], "generation", rows)} == set("ABCD")
+    assert {sample.target for sample in build_samples(TASKS["truthfulqa_mc1"], "generation", rows)} == set("ABCD")
 
 
 # Original files

@@ -1,6 +1,6 @@
-"""Benchmarks answered in words: their prompts are lm-eval's, byte for byte, and what is right scores as right.
+"""Benchmarks with generated answers: prompts equal to lm-eval's, byte for byte, and right answers scored as right.
 
-The expected prompts are data, asked of lm-eval by tests/bench/word_prompts.py. Real data are read from ../shared/data.
+tests/bench/word_prompts.py records the expected prompts from lm-eval. Real data are read from ../shared/data.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def group(name: str) -> list[Task]:
 
 
 def loaded(of: Task, docs: list[dict[str, Any]], shots: list[dict[str, Any]], count: int) -> list[Sample]:
-    made = of.data.convert_row or dict
+    convert = of.data.convert_row or dict
     return select_samples(
-        of, "generation", list(map(made, docs)), list(map(made, shots)), SampleSelection(num_fewshot=count)
+        of, "generation", list(map(convert, docs)), list(map(convert, shots)), SampleSelection(num_fewshot=count)
     )
 
 
@@ -104,30 +104,30 @@ def real_samples(of: Task) -> list[Sample]:
 @pytest.mark.parametrize("name", ["gsm8k", "gsm8k_cot", "gsm8k_chat"])
 def test_every_solution_of_gsm8k_is_right_under_every_filter(name: str) -> None:
     of = task(name)
-    asked = real_samples(of)
-    assert len(asked) == 1319
+    items = real_samples(of)
+    assert len(items) == 1319
     form = {
         "gsm8k": "{solution}",
         "gsm8k_cot": "{working} The answer is {result}.",
         "gsm8k_chat": "\\boxed{{{result}}}",
     }
     assert of.generation is not None
-    for sample in asked:
+    for sample in items:
         working, _, result = sample.doc["answer"].partition("\n#### ")
-        said = form[name].format(solution=sample.doc["answer"], working=working, result=result)
+        text = form[name].format(solution=sample.doc["answer"], working=working, result=result)
         for chosen in of.generation.filters:
-            assert right(of, sample, said, chosen), (chosen.name, said)
+            assert right(of, sample, text, chosen), (chosen.name, text)
 
 
 @real
 def test_every_solution_and_every_answer_of_math500_is_right() -> None:
     of = task("math500")
-    asked = real_samples(of)
-    assert len(asked) == 500
+    items = real_samples(of)
+    assert len(items) == 500
     assert of.generation is not None
-    for sample in asked:
-        for said in (sample.doc["solution"], f"$\\boxed{{{sample.target}}}$"):
-            assert all(right(of, sample, said, chosen) for chosen in of.generation.filters), said
+    for sample in items:
+        for text in (sample.doc["solution"], f"$\\boxed{{{sample.target}}}$"):
+            assert all(right(of, sample, text, chosen) for chosen in of.generation.filters), text
         assert right(of, sample, f"The answer is ${sample.target}$.", of.generation.filters[1]), sample.target
 
 
@@ -135,10 +135,10 @@ def test_every_solution_and_every_answer_of_math500_is_right() -> None:
 @pytest.mark.parametrize("name", ["aime24", "aime25"])
 def test_every_solution_and_every_answer_of_aime_is_right(name: str) -> None:
     of = task(name)
-    asked = real_samples(of)
-    assert len(asked) == 30
+    items = real_samples(of)
+    assert len(items) == 30
     assert of.generation is not None
-    for sample in asked:
+    for sample in items:
         assert right(of, sample, f"Hence \\boxed{{{sample.target}}}.")
         assert right(of, sample, f"Hence \\boxed{{{int(sample.target):03}}}.")
         assert not right(of, sample, f"Hence \\boxed{{{int(sample.target) + 1}}}.")
@@ -151,11 +151,11 @@ def test_every_solution_and_every_answer_of_aime_is_right(name: str) -> None:
 @pytest.mark.parametrize("name", PROMPTS["sha256"])
 def test_every_answer_of_big_bench_hard_is_right(name: str) -> None:
     of = task(f"bbh_cot_fewshot_{name}")
-    asked = real_samples(of)
-    assert len(asked) == 250
+    items = real_samples(of)
+    assert len(items) == 250
     assert of.generation is not None
     strict, flexible = of.generation.filters
-    for sample in asked:
+    for sample in items:
         assert right(of, sample, f"We think. So the answer is {sample.target}.", strict)
         assert right(of, sample, f"We think. So the answer is {sample.target}.", flexible), sample.target
         assert right(of, sample, sample.target, flexible), sample.target
@@ -167,14 +167,14 @@ def test_every_question_of_mt_bench_has_its_turns_and_temperature() -> None:
         row["question_id"]: row["choices"][0]["turns"]
         for row in map(json.loads, (DATA / "mt_bench/reference_answer_gpt-4.jsonl").read_text("utf-8").splitlines())
     }
-    asked = [(of, sample) for of in group("mt_bench") for sample in real_samples(of)]
-    assert len(asked) == 80
-    for of, sample in asked:
+    items = [(of, sample) for of in group("mt_bench") for sample in real_samples(of)]
+    assert len(items) == 80
+    for of, sample in items:
         assert of.generation is not None
         assert [sample.ask.query, *sample.later] == sample.doc["turns"]
         assert of.generation.settings["temperature"] == mt_bench.TEMPERATURES[sample.doc["category"]]
-        for said in references.get(sample.doc["question_id"], ["words"]):
-            assert right(of, sample, said)
+        for text in references.get(sample.doc["question_id"], ["words"]):
+            assert right(of, sample, text)
         assert not right(of, sample, "")
 
 
@@ -187,26 +187,26 @@ def test_every_question_of_mt_bench_has_its_turns_and_temperature() -> None:
     ],
 )
 def test_rows_of_aime_in_all_their_forms(row: dict[str, Any]) -> None:
-    read = math_competitions.row(row)
-    assert math_competitions.asked(read) == "Problem: P\nMark your solution with \\boxed\nAnswer:"
+    read = math_competitions.convert_row(row)
+    assert math_competitions.query(read) == "Problem: P\nMark your solution with \\boxed\nAnswer:"
     assert (math_competitions.answer(read), read["solution"]) == ("73", "S")
 
 
 def test_a_row_without_a_problem_is_refused() -> None:
     with pytest.raises(KeyError, match="problem"):
-        math_competitions.row({"question": "?", "answer": 1})
+        math_competitions.convert_row({"question": "?", "answer": 1})
 
 
 def test_rows_of_trivia_qa_as_its_authors_wrote_them() -> None:
-    said = {"Value": "Seine", "Aliases": ["Seine", "La Seine"], "NormalizedAliases": ["seine", "la seine"]}
-    read = trivia_qa.row({"Question": "Which river?", "QuestionId": "q", "Answer": said})
+    answer = {"Value": "Seine", "Aliases": ["Seine", "La Seine"], "NormalizedAliases": ["seine", "la seine"]}
+    read = trivia_qa.convert_row({"Question": "Which river?", "QuestionId": "q", "Answer": answer})
     assert trivia_qa.names(read) == ["Seine", "La Seine"]
-    assert trivia_qa.row(read) == read
+    assert trivia_qa.convert_row(read) == read
 
 
 def test_rows_of_mt_bench_of_the_hub() -> None:
-    read = mt_bench.row({"prompt_id": 81, "category": "stem", "prompt": ["One", "Two"], "reference": []})
-    assert (mt_bench.asked(read), mt_bench.later(read)) == ("One", ["Two"])
+    read = mt_bench.convert_row({"prompt_id": 81, "category": "stem", "prompt": ["One", "Two"], "reference": []})
+    assert (mt_bench.query(read), mt_bench.later_turns(read)) == ("One", ["Two"])
 
 
 def test_levels_and_subjects_of_math() -> None:

@@ -20,10 +20,10 @@ import pytest
 
 from loadstone.cli.main import main
 from loadstone.errors import UsageError
-from loadstone.records import Stamper
+from loadstone.records import ArrivalClock
 from loadstone.transport import Exchange, Options, Request, Target, TransportError, kernel_socket, kernel_timestamps
-from loadstone.transport.factory import stamper
-from loadstone.transport.kernel_timestamps import REFRESH, Converter, stamp_of
+from loadstone.transport.factory import choose_arrival_clock
+from loadstone.transport.kernel_timestamps import REFRESH_INTERVAL, ClockConverter, read_timestamp
 from loadstone.transport.wire import Wire
 from loadstone.units import NS_PER_S
 from support.scripted_server import CHUNKED, Peer, Server, Taken, answering, ask, chunk, response, run, turns
@@ -40,15 +40,15 @@ stamping = pytest.mark.skipif(not kernel_timestamps.available(), reason="this ma
 def _stamped() -> Iterator[None]:
     """The kernel stamps: it begins to, some time after the first socket has asked for it."""
     with (
-        kernel_timestamps.keep(),
+        kernel_timestamps.keep_timestamping(),
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as near,
         server.accept()[0] as far,
     ):
-        kernel_timestamps.enable(near)
+        kernel_timestamps.enable_timestamps(near)
         for _ in range(100_000):
             far.send(b"?")
-            if near.recvmsg(1, kernel_timestamps.SPACE)[1]:
+            if near.recvmsg(1, kernel_timestamps.ANCILLARY_SIZE)[1]:
                 break
         yield
 
@@ -73,12 +73,12 @@ class Clocks:
         """What the kernel would write on a packet that comes now."""
         return self.now + self.ahead + self.now * self.ppm // 1_000_000
 
-    def errors(self, converter: Converter, seconds: float, late: int = 3 * MS) -> Iterator[int]:
+    def errors(self, converter: ClockConverter, seconds: float, late: int = 3 * MS) -> Iterator[int]:
         """Of the arrivals of packets every 7 ms, each read `late`."""
         for _ in range(int(seconds * NS_PER_S) // (7 * MS)):
             came, stamp = self.now, self.stamp()
             self.now += late
-            at = converter.arrival(stamp, 0, self.run())
+            at = converter.to_run_clock(stamp, 0, self.run())
             assert at is not None
             yield at - came
             self.now += 7 * MS - late
@@ -87,15 +87,15 @@ class Clocks:
 @pytest.mark.parametrize("ppm", [0, 500, -500])
 def test_drift_is_followed(ppm: int) -> None:
     clocks = Clocks(ppm=ppm)
-    worst = max(map(abs, clocks.errors(Converter(clocks.run, clocks.wall), 60)))
-    assert worst <= abs(ppm) * (REFRESH + 10 * MS) // 1_000_000 + 2 * READING
+    worst = max(map(abs, clocks.errors(ClockConverter(clocks.run, clocks.wall), 60)))
+    assert worst <= abs(ppm) * (REFRESH_INTERVAL + 10 * MS) // 1_000_000 + 2 * READING
 
 
 @pytest.mark.parametrize("step", [3600 * NS_PER_S, -3600 * NS_PER_S, 20 * MS, -10 * NS_PER_S])
 def test_a_wall_clock_that_is_set_is_followed_at_once(step: int) -> None:
     """The stamp that gives it away is converted anew already."""
     clocks = Clocks()
-    converter = Converter(clocks.run, clocks.wall)
+    converter = ClockConverter(clocks.run, clocks.wall)
     list(clocks.errors(converter, 1))
     clocks.ahead += step
     assert max(map(abs, clocks.errors(converter, 1))) <= max(2 * READING, abs(step) if abs(step) < MS else 0)
@@ -104,23 +104,23 @@ def test_a_wall_clock_that_is_set_is_followed_at_once(step: int) -> None:
 def test_a_small_step_is_followed_within_the_refresh() -> None:
     """Too small to make an arrival impossible: for so long the error is the step, and no more."""
     clocks = Clocks()
-    converter = Converter(clocks.run, clocks.wall)
+    converter = ClockConverter(clocks.run, clocks.wall)
     list(clocks.errors(converter, 1))
     clocks.ahead += 2 * MS
     errors = list(map(abs, clocks.errors(converter, 1)))
     wrong = [error for error in errors if error > 2 * READING]
     assert max(wrong) <= 2 * MS + 2 * READING
-    assert len(wrong) * 7 * MS <= REFRESH + 7 * MS
+    assert len(wrong) * 7 * MS <= REFRESH_INTERVAL + 7 * MS
     assert max(errors[len(wrong) :]) <= 2 * READING
 
 
 def test_an_offset_that_no_reading_contradicts_does_not_jitter() -> None:
     clocks = Clocks()
-    converter = Converter(clocks.run, clocks.wall)
+    converter = ClockConverter(clocks.run, clocks.wall)
     before = converter.offset
     for number in range(200):
-        clocks.now += REFRESH + number  # so that each measurement falls otherwise
-        converter.arrival(clocks.stamp(), 0, clocks.run())
+        clocks.now += REFRESH_INTERVAL + number  # so that each measurement falls otherwise
+        converter.to_run_clock(clocks.stamp(), 0, clocks.run())
     assert converter.offset == before
 
 
@@ -134,18 +134,18 @@ def test_an_interrupted_measurement_does_not_count() -> None:
         clocks.now += next(pauses)
         return reading
 
-    assert abs(Converter(clocks.run, wall).offset - clocks.ahead) <= READING
+    assert abs(ClockConverter(clocks.run, wall).offset - clocks.ahead) <= READING
 
 
 def test_a_stamp_that_cannot_be_true_is_none() -> None:
     """Before the request was sent, or after the data was read, on clocks that agree with themselves."""
     clocks = Clocks()
-    converter = Converter(clocks.run, clocks.wall)
+    converter = ClockConverter(clocks.run, clocks.wall)
     sent = clocks.run()
     clocks.now += MS
-    assert converter.arrival(clocks.stamp() - 2 * MS, sent, clocks.run()) is None
-    assert converter.arrival(clocks.stamp() + 2 * MS, sent, clocks.run()) is None
-    at = converter.arrival(clocks.stamp(), sent, clocks.run())
+    assert converter.to_run_clock(clocks.stamp() - 2 * MS, sent, clocks.run()) is None
+    assert converter.to_run_clock(clocks.stamp() + 2 * MS, sent, clocks.run()) is None
+    at = converter.to_run_clock(clocks.stamp(), sent, clocks.run())
     assert at is not None
     assert sent < at <= clocks.now
 
@@ -153,11 +153,11 @@ def test_a_stamp_that_cannot_be_true_is_none() -> None:
 def test_what_came_between_the_clock_and_the_read_is_no_later_than_its_reading() -> None:
     """`now` is read first, so a packet may be stamped a little after it."""
     clocks = Clocks()
-    converter = Converter(clocks.run, clocks.wall)
+    converter = ClockConverter(clocks.run, clocks.wall)
     now = clocks.run()
     clocks.now += MS
     came, stamp = clocks.now, clocks.stamp()
-    at = converter.arrival(stamp, 0, now)
+    at = converter.to_run_clock(stamp, 0, now)
     assert at is not None
     assert now < at
     assert abs(at - came) <= 2 * READING
@@ -165,8 +165,8 @@ def test_what_came_between_the_clock_and_the_read_is_no_later_than_its_reading()
 
 def test_the_stamp_of_a_read() -> None:
     data = struct.pack("@ll", 1_700_000_000, 123_456_789)
-    assert stamp_of([(socket.SOL_SOCKET, kernel_timestamps.SO_TIMESTAMPNS, data)]) == 1_700_000_000_123_456_789
-    assert stamp_of([]) is None
+    assert read_timestamp([(socket.SOL_SOCKET, kernel_timestamps.SO_TIMESTAMPNS, data)]) == 1_700_000_000_123_456_789
+    assert read_timestamp([]) is None
 
 
 # --- who can have them -------------------------------------------------------------------------------------------
@@ -182,17 +182,17 @@ CANNOT = {
 @pytest.mark.parametrize("case", CANNOT)
 def test_where_they_cannot_be_had(case: str) -> None:
     name, target, reason = CANNOT[case]
-    assert stamper("auto", name, target) == stamper("user", name, target) == "user"
+    assert choose_arrival_clock("auto", name, target) == choose_arrival_clock("user", name, target) == "user"
     with pytest.raises(
         UsageError, match=rf"--clock kernel cannot be had {reason}.*; leave it out, or say --clock user"
     ):
-        stamper("kernel", name, target)
+        choose_arrival_clock("kernel", name, target)
 
 
 @stamping
 def test_where_they_can() -> None:
-    assert stamper("auto", "wire", PLAIN) == stamper("kernel", "wire", PLAIN) == "kernel"
-    assert stamper("user", "wire", PLAIN) == "user"
+    assert choose_arrival_clock("auto", "wire", PLAIN) == choose_arrival_clock("kernel", "wire", PLAIN) == "kernel"
+    assert choose_arrival_clock("user", "wire", PLAIN) == "user"
 
 
 @pytest.mark.parametrize("how", ["another system", "an old kernel", "no stamp"])
@@ -203,11 +203,13 @@ def test_a_system_without_them(monkeypatch: pytest.MonkeyPatch, how: str) -> Non
     if how == "another system":
         monkeypatch.setattr(sys, "platform", "darwin")
     else:
-        monkeypatch.setattr(kernel_timestamps, "enable", refuse if how == "an old kernel" else lambda _: None)
+        monkeypatch.setattr(
+            kernel_timestamps, "enable_timestamps", refuse if how == "an old kernel" else lambda _: None
+        )
     monkeypatch.setattr(kernel_timestamps, "available", kernel_timestamps.available.__wrapped__)
-    assert stamper("auto", "wire", PLAIN) == "user"
+    assert choose_arrival_clock("auto", "wire", PLAIN) == "user"
     with pytest.raises(UsageError, match=r"cannot be had on this system, whose kernel stamps no packets"):
-        stamper("kernel", "wire", PLAIN)
+        choose_arrival_clock("kernel", "wire", PLAIN)
 
 
 def test_nothing_is_sent_where_they_were_asked_for_in_vain(capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,10 +221,10 @@ def test_nothing_is_sent_where_they_were_asked_for_in_vain(capsys: pytest.Captur
 # --- what they say -----------------------------------------------------------------------------------------------
 
 
-def talking(work: Any, script: Any, arrivals: Stamper = "kernel", **where: Any) -> None:
+def talking(work: Any, script: Any, arrivals: ArrivalClock = "kernel", **where: Any) -> None:
     async def whole() -> None:
         async with Server(script, time.monotonic_ns, **where) as server:
-            wire = Wire(server.target(), Options(server.clock, arrivals=arrivals))
+            wire = Wire(server.target(), Options(server.clock, arrival_clock=arrivals))
             try:
                 await work(wire)
             finally:
@@ -234,7 +236,7 @@ def talking(work: Any, script: Any, arrivals: Stamper = "kernel", **where: Any) 
 @stamping
 @pytest.mark.usefixtures("_stamped")
 @pytest.mark.parametrize("arrivals", ["kernel", "user"])
-def test_an_arrival_is_when_the_data_came_not_when_it_was_read(arrivals: Stamper) -> None:
+def test_an_arrival_is_when_the_data_came_not_when_it_was_read(arrivals: ArrivalClock) -> None:
     """The loop does not turn between sending and `after`: the client cannot have read by then."""
     moments: list[int] = []
 
@@ -257,7 +259,7 @@ def test_an_arrival_is_when_the_data_came_not_when_it_was_read(arrivals: Stamper
 
 
 def test_reads_without_a_stamp_are_the_users_and_the_record_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_socket, "enable", lambda _: None)
+    monkeypatch.setattr(kernel_socket, "enable_timestamps", lambda _: None)
 
     async def work(wire: Wire) -> None:
         for _ in range(2):
@@ -276,9 +278,9 @@ def test_one_read_without_a_stamp_is_enough_for_its_answer_alone(monkeypatch: py
 
     def forgetful(control: Any) -> int | None:
         reads.append(True)
-        return None if len(reads) == 2 else stamp_of(control)
+        return None if len(reads) == 2 else read_timestamp(control)
 
-    monkeypatch.setattr(kernel_socket, "stamp_of", forgetful)
+    monkeypatch.setattr(kernel_socket, "read_timestamp", forgetful)
 
     async def work(wire: Wire) -> None:
         clocks = []
@@ -364,7 +366,7 @@ def test_a_unix_socket_does_without(tmp_path: Path) -> None:
 @stamping
 @pytest.mark.usefixtures("_stamped")
 @pytest.mark.parametrize(("flags", "clock"), [([], "kernel"), (["--clock", "user"], "user")])
-def test_records_say_whose_times_they_hold(flags: list[str], clock: Stamper, tmp_path: Path) -> None:
+def test_records_say_whose_times_they_hold(flags: list[str], clock: ArrivalClock, tmp_path: Path) -> None:
     with Sim() as server:
         command = ["run", "--url", server.url, "-n", "4", "--output-len", "3", "-o", str(tmp_path / "run"), "--quiet"]
         assert main([*command, *flags]) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import subprocess
 import sys
 import threading
@@ -21,11 +20,9 @@ from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
 from loadstone.records import Failure, Record
-from support.paths import ROOT
 from support.servers import Capture, clean, read_json, records, refused
 from support.servers import loadstone as command
 
-DOCUMENT = ROOT / "docs" / "own-models.md"
 Prompts = list[dict[str, Any]]
 
 
@@ -248,19 +245,6 @@ def test_objects_that_cannot_be_asked() -> None:
 def test_the_facade_takes_an_object() -> None:
     result = loadstone.run(Config(dataset="p.jsonl", requests=2, output="run", html=False), model=Seen())
     assert result.summary.counts.succeeded == 2
-
-
-def test_the_example_of_the_document_runs_as_it_stands(capsys: Capture) -> None:
-    text = DOCUMENT.read_text("utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    Path("mine.py").write_text(code, "utf-8")
-    Path("prompts.jsonl").write_bytes(Path("p.jsonl").read_bytes())
-    (line,) = re.findall(r"\$ loadstone (run --model mine\.py.*)", text)
-    for api in ("chat", "completions"):
-        done = command(capsys, *line.split(), "--api", api, "-o", api)
-        assert done.status == 0, done.err
-        assert "in this process, model mine.py:Arithmetic" in done.out
-        assert [row.text for row in records(Path(api))] == [str(2 * (n % 6)) for n in range(8)]
 
 
 @pytest.mark.parametrize(("name", "text"), [("dummy", "What is 0 times 2?"), ("dummy:It is A.", "It is A.")])

@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadstone.errors import UsageError
-from loadstone.records import Failure, Stamper
+from loadstone.records import ArrivalClock, Failure
 from loadstone.transport import Clock, Exchange, Options, Request, Target, Transport, TransportError, common
 from loadstone.transport import kernel_timestamps as stamps
 from loadstone.transport.aiohttp_client import Aiohttp
@@ -80,7 +80,7 @@ class Stack(NamedTuple):
     loop: str
 
     @property
-    def arrivals(self) -> Stamper:
+    def arrivals(self) -> ArrivalClock:
         return "kernel" if self.name == "stamped" else "user"
 
     @property
@@ -767,7 +767,7 @@ async def test_a_request_that_was_worked_on_is_not_sent_again(
         await ask(transport)
         failure, exchange, _ = await refused(transport, request_)
         assert failure == Failure("connect", BEFORE[ending])
-        assert (exchange.resent, exchange.lost, exchange.connect) == (0, 0, 0)
+        assert (exchange.resent, exchange.resend_delay, exchange.connect) == (0, 0, 0)
         assert (requests, server.connections) == (2, 1)
 
 
@@ -818,8 +818,8 @@ async def test_a_resent_request_was_sent_when_it_was_sent_last(stack: Stack, end
         assert exchange.sent is not None
         assert exchange.connect
         assert exchange.sent > reads[0] + 15_000_000
-        assert exchange.lost >= 15_000_000
-        assert began + exchange.lost + exchange.connect <= exchange.sent
+        assert exchange.resend_delay >= 15_000_000
+        assert began + exchange.resend_delay + exchange.connect <= exchange.sent
 
 
 @pytest.mark.usefixtures("_slow_machine")
@@ -836,16 +836,16 @@ async def test_a_request_that_finds_no_second_connection_was_sent_once(stack: St
         await ask(transport)
         failure, exchange, _ = await refused(transport, POST)
         assert failure.kind == "connect"
-        assert (exchange.resent, exchange.lost) == (0, 0)
+        assert (exchange.resent, exchange.resend_delay) == (0, 0)
         assert exchange.sent is not None
 
 
 def test_a_close_is_a_race_within_a_round_trip_and_a_slack() -> None:
     race = common.KEEP_ALIVE_RACE
-    assert common.raced(100, 100 + race, 0)
-    assert not common.raced(100, 101 + race, 0)
-    assert common.raced(100, 150 + race, 50)
-    assert common.raced(None, 10**12, 0)
+    assert common.is_keep_alive_race(100, 100 + race, 0)
+    assert not common.is_keep_alive_race(100, 101 + race, 0)
+    assert common.is_keep_alive_race(100, 150 + race, 50)
+    assert common.is_keep_alive_race(None, 10**12, 0)
     assert race < 5_000_000
 
 
@@ -853,12 +853,12 @@ def test_a_close_is_a_race_within_a_round_trip_and_a_slack() -> None:
 def test_the_round_trip_is_the_kernels() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     with listening, socket.create_connection(listening.getsockname()) as sock:
-        assert 0 <= common.round_trip(sock.fileno()) < 100_000_000
+        assert 0 <= common.shortest_round_trip(sock.fileno()) < 100_000_000
         assert sock.getpeername() == listening.getsockname()
     one, other = socket.socketpair()
     with one, other:
-        assert common.round_trip(one.fileno()) == 0
-    assert common.round_trip(-1) == 0
+        assert common.shortest_round_trip(one.fileno()) == 0
+    assert common.shortest_round_trip(-1) == 0
 
 
 @driven
@@ -998,7 +998,7 @@ def opening_fails(stack: Stack, target: Target, patience: float = 5.0) -> Failur
     failures: list[Failure] = []
 
     async def main() -> None:
-        transport = stack.open(target, Options(stack.clock, patience, arrivals=stack.arrivals))
+        transport = stack.open(target, Options(stack.clock, patience, arrival_clock=stack.arrivals))
         failure, exchange, _ = await refused(transport, POST)
         assert (exchange.connect, exchange.sent, exchange.status, exchange.resent) == (None, None, None, 0)
         failures.append(failure)

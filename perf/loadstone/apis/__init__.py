@@ -1,8 +1,8 @@
-"""Protocols: what a prompt looks like as a request, and what an event of the response means.
+"""Protocols: the request body of a prompt, and the meaning of each event of the response.
 
-`base.py` has the base class `API` and the events; each protocol is one file. `response_parser.py` assembles the events
-of one response (`sse.py` splits the stream, `fast_path.py` recognises repeated events). Computes only: no sockets, no
-clocks. May import the root's nouns.
+`base.py` has the base class `API` and its events; each protocol is one file. `response_parser.py` assembles the events
+of one response; `sse.py` splits the stream, and `fast_path.py` recognises repeated events. The room only computes: no
+sockets, no clocks. It may import the modules in the package root.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from loadstone.apis.base import (
     BadEventError,
     Delta,
     Event,
-    Function,
-    Settings,
+    RequestSettings,
     Splitter,
     ToolCall,
+    ToolFunction,
 )
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 
 __all__ = [
     "API",
@@ -25,11 +25,11 @@ __all__ = [
     "BadEventError",
     "Delta",
     "Event",
-    "Function",
-    "Settings",
+    "RequestSettings",
     "Splitter",
     "ToolCall",
-    "checked",
+    "ToolFunction",
+    "check_api",
 ]
 
 # Built-in protocols by name: where their class is.
@@ -47,10 +47,10 @@ APIS: dict[str, str] = {
 }
 
 
-def checked(part: object, name: str) -> API:
-    """The part that was found as `--api NAME`, if it is an API. Raises UsageError."""
-    if not isinstance(part, API):
-        raise UsageError(
-            f"--api {name} is {type(part).__name__!r}, not an API: make it a subclass of loadstone.apis.API"
+def check_api(plugin: object, name: str) -> API:
+    """Return the object that `--api NAME` loaded, if it is an API. Raises ConfigurationError."""
+    if not isinstance(plugin, API):
+        raise ConfigurationError(
+            f"--api {name} is {type(plugin).__name__!r}, not an API: make it a subclass of loadstone.apis.API"
         )
-    return part
+    return plugin

@@ -1,4 +1,4 @@
-"""What a protocol is: the base class `API`, the settings of a request, and the events of a response."""
+"""The base class of all protocols, `API`, with the settings of a request and the events of a response."""
 
 from __future__ import annotations
 
@@ -12,26 +12,39 @@ from loadstone.apis.sse import ServerSentEvents
 from loadstone.records import Prompt, Usage
 
 
-class Settings(Struct, frozen=True, kw_only=True):
-    """What every request of a run asks for beside its prompt. None: not said, the server's default holds.
+class RequestSettings(Struct, frozen=True, kw_only=True):
+    """What every request of a run has in common. None: not set, so the server's default applies.
 
-    match: generate exactly `output_len` tokens, neither fewer nor more (`--match-output-length`).
-    sampling: `top_p top_k min_p presence_penalty frequency_penalty repetition_penalty min_tokens stop seed logprobs n`
-    under these names, those that were given; each API knows where its protocol wants them.
+    model: name of the model.
+    stream: whether to ask for a streamed response.
+    output_len: maximum number of output tokens.
+    ignore_eos: whether to generate past the end-of-sequence token.
+    exact_length: generate exactly `output_len` tokens, neither fewer nor more (`--match-output-length`).
+    usage: how often to ask for token counts: `off`, `final` or `each` event.
+    temperature: sampling temperature.
+    sampling: those of `top_p top_k min_p presence_penalty frequency_penalty repetition_penalty min_tokens stop seed
+        logprobs n` that were set. Each API knows where its protocol wants them.
+    extra_body: fields that override those of the body.
     """
 
     model: str
     stream: bool = True
     output_len: int | None = None
     ignore_eos: bool = False
-    match: bool = False
+    exact_length: bool = False
     usage: str = "final"
     temperature: float | None = None
     sampling: dict[str, Any] = {}
     extra_body: dict[str, Any] = {}
 
 
-class Function(Struct, omit_defaults=True, gc=False):
+class ToolFunction(Struct, omit_defaults=True, gc=False):
+    """The function of a tool call.
+
+    name: name of the function.
+    arguments: its arguments as JSON text, or a piece of that text.
+    """
+
     name: str | None = None
     arguments: str | None = None
 
@@ -42,12 +55,20 @@ class ToolCall(Struct, omit_defaults=True, gc=False):
     index: int | None = None
     id: str | None = None
     type: str | None = None
-    function: Function | None = None
+    function: ToolFunction | None = None
 
 
 class Delta(Struct, gc=False):
-    """What one event adds to one choice. `output`: it stands for at least one token, even if its text is held back.
-    `told`: of log-probabilities, as the server has it."""
+    """What one event adds to one choice.
+
+    index: number of the choice.
+    answer: text of the answer.
+    reasoning: text of the reasoning.
+    tools: tool calls, or pieces of them.
+    finish: finish reason.
+    output: whether the event stands for at least one token, even if the server holds its text back.
+    logprobs: log-probabilities in the server's form.
+    """
 
     index: int = 0
     answer: str = ""
@@ -55,12 +76,17 @@ class Delta(Struct, gc=False):
     tools: list[ToolCall] | None = None
     finish: str | None = None
     output: bool = False
-    told: ReportedLogprobs | None = None
+    logprobs: ReportedLogprobs | None = None
 
 
 class Event(Struct, gc=False):
-    """One event of a stream, or a whole answer. `usage`: what this event tells, laid over what was told before.
-    `done`: the stream ends; `error`: what the server complains of."""
+    """One event of a stream, or a whole response.
+
+    deltas: what it adds, one for each choice.
+    usage: the counts that this event reports; they replace those of earlier events.
+    error: the server's error message.
+    done: whether the stream ends with this event.
+    """
 
     deltas: list[Delta] = []
     usage: Usage | None = None
@@ -73,54 +99,59 @@ class BadEventError(Exception):
 
 
 class Splitter(Protocol):
-    """Bytes of a stream as they come, cut anywhere, to the data of each complete event. `clean`: between two events;
-    `rest`: what has come of an event that is not complete."""
+    """Splits the bytes of a stream, cut anywhere, into the data of each complete event.
 
-    clean: bool
+    at_boundary: whether the bytes so far end between two events.
+    """
 
-    def feed(self, chunk: bytes) -> list[bytes]: ...
+    at_boundary: bool
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the data of the events that `chunk` completes, in order."""
+        ...
 
     @property
-    def rest(self) -> bytes: ...
+    def remainder(self) -> bytes:
+        """Return the bytes so far of an event that is not complete."""
+        ...
 
 
 class API:
-    """One request protocol; subclass it. `event` and `whole` raise BadEventError on bytes they cannot read, and nothing
-    else. An object holds no state unless `fresh` gives a new one for each answer.
+    """One request protocol; subclass it. An object holds no state unless `new_parser` returns a new one.
 
-    path: where requests go, empty if the URL says it all; path_whole: where those go that want their answer in one
-    piece, if elsewhere.
-    headers: what every request of the protocol carries.
+    path: where requests go; empty if the URL is the whole address.
+    path_unstreamed: where requests go that are not streamed, if elsewhere.
+    headers: headers that every request of the protocol carries.
     streams: whether the protocol can stream at all.
-    names_model: whether a request says which model it is for.
-    guessed: whether somebody told where things stand in an answer, so that one is looked at before a run.
-    splitter: what cuts a stream into events; server-sent events by default.
+    names_model: whether a request names its model.
+    probe_first: whether the user described the form of the response, so that a probe checks it before the run.
+    splitter: splits a stream into events; server-sent events by default.
     """
 
     path: str = ""
-    path_whole: str | None = None
+    path_unstreamed: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     streams: bool = True
     names_model: bool = True
-    guessed: bool = False
+    probe_first: bool = False
     splitter: Callable[[], Splitter] = ServerSentEvents
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        """The JSON body of a request."""
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        """Return the JSON body of a request. Raises UsageError if the protocol cannot express it."""
         raise NotImplementedError
 
-    def event(self, data: bytes) -> Event:
-        """What one event of a stream says."""
+    def parse_event(self, data: bytes) -> Event:
+        """Parse one event of a stream. Raises BadEventError, and nothing else, if it cannot be read."""
         raise NotImplementedError
 
-    def whole(self, data: bytes) -> Event:
-        """What the body of an answer in one piece says."""
+    def parse_response(self, data: bytes) -> Event:
+        """Parse the body of a response that was not streamed. Raises BadEventError, and nothing else."""
         raise NotImplementedError
 
-    def fresh(self) -> API:
-        """The decoder of one answer: itself, or a new object where events only make sense after those before them."""
+    def new_parser(self) -> API:
+        """Return the parser of one response: this object, or a new one if an event needs those before it."""
         return self
 
-    def lacking(self) -> str | None:
-        """What a stream that has ended should have told and did not; None when nothing is missed."""
+    def missing(self) -> str | None:
+        """Return what a stream that has ended should have contained and did not, as a message, or None."""
         return None

@@ -1,4 +1,4 @@
-"""What the protocols share: typed JSON, the words of an error, prompts as texts or messages, lengths, sampling."""
+"""What the protocols share: typed JSON decoding, error messages, prompts as text or messages, lengths, sampling."""
 
 from __future__ import annotations
 
@@ -8,45 +8,47 @@ from typing import Any
 import msgspec
 
 from loadstone import records
-from loadstone import text as foreign
-from loadstone.apis.base import BadEventError, Settings
-from loadstone.errors import UsageError
-from loadstone.records import Prompt
+from loadstone.apis.base import BadEventError, Delta, RequestSettings, ToolCall, ToolFunction
+from loadstone.errors import ConfigurationError, DataError
+from loadstone.records import Message, Prompt
+from loadstone.text import clean, replace_surrogate_escapes
 
-Message = records.Message
-# All that `Settings.sampling` may hold, in the order in which bodies have it.
+# The names that `RequestSettings.sampling` may hold, in the order in which bodies have them.
 SAMPLING = (
     *("top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
     *("min_tokens", "stop", "seed", "logprobs", "n"),
 )
 
 
-def reader(form: Any) -> Callable[[bytes], Any]:
-    """Decodes the fields of a type from JSON, and never looks at others. The reader raises BadEventError."""
+def json_decoder(form: Any) -> Callable[[bytes], Any]:
+    """Return a function that decodes the fields of a type from JSON and skips all others.
+
+    The function raises BadEventError.
+    """
     decode = msgspec.json.Decoder(form).decode
 
     def read(data: bytes) -> Any:
         try:
             return decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-            return again(decode, data, exc)
+            return decode_repaired(decode, data, exc)
 
     return read
 
 
-def again(decode: Callable[[bytes], Any], data: bytes, exc: Exception) -> Any:
-    """Decode what was refused by `exc` once more, with U+FFFD for lone surrogates. Raises BadEventError."""
-    mended = foreign.paired(data)
-    if mended == data:
-        raise unreadable(data, exc) from exc
+def decode_repaired(decode: Callable[[bytes], Any], data: bytes, exc: Exception) -> Any:
+    """Decode data again after `decode` failed with `exc`, with U+FFFD for lone surrogates. Raises BadEventError."""
+    repaired = replace_surrogate_escapes(data)
+    if repaired == data:
+        raise bad_event(data, exc) from exc
     try:
-        return decode(mended)
+        return decode(repaired)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as other:
-        raise unreadable(data, other) from other
+        raise bad_event(data, other) from other
 
 
-def unreadable(data: bytes, exc: Exception) -> BadEventError:
-    """Return the error of bytes that are no event. Bytes that are not UTF-8 have a sentence of ours in it."""
+def bad_event(data: bytes, exc: Exception) -> BadEventError:
+    """Return the error for bytes that are not an event. Its reason for invalid UTF-8 does not depend on the decoder."""
     excerpt = repr(data[:80].decode("utf-8", "replace")) + ("..." if len(data) > 80 else "")
     try:
         data.decode()
@@ -56,15 +58,15 @@ def unreadable(data: bytes, exc: Exception) -> BadEventError:
     return BadEventError(f"not an answer of this API ({reason}): {excerpt}")
 
 
-def complaint(error: Any) -> str:
-    """The server's words in an error, which may be an object or a text."""
+def error_message(error: Any) -> str:
+    """Return the message of a server's error, which may be an object or a text."""
     if isinstance(error, dict):
         error = error.get("message") or error
-    return foreign.clean(error)
+    return clean(error)
 
 
-def flat(content: Any) -> str:
-    """Content as text: it may also be a list of parts (Mistral's thinking models, and multi-modal prompts)."""
+def content_text(content: Any) -> str:
+    """Return content as text: it may also be a list of parts (Mistral's thinking models, multi-modal prompts)."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else ()
@@ -72,66 +74,83 @@ def flat(content: Any) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def text(prompt: Prompt) -> str:
-    """The prompt as one text; messages as their contents, one to a line."""
+def prompt_text(prompt: Prompt) -> str:
+    """Return the prompt as one text; messages as their contents, one to a line."""
     if prompt.text is not None:
         return prompt.text
-    return "\n".join(flat(message.get("content")) for message in prompt.messages or [])
+    return "\n".join(content_text(message.get("content")) for message in prompt.messages or [])
 
 
-def messages(prompt: Prompt, api: str) -> list[Message]:
-    """The prompt as messages. Raises UsageError for token ids."""
-    no_tokens(prompt, api)
+def prompt_messages(prompt: Prompt, api: str) -> list[Message]:
+    """Return the prompt as messages. Raises DataError for token ids."""
+    reject_token_ids(prompt, api)
     return records.messages(prompt)
 
 
-def no_tokens(prompt: Prompt, api: str) -> None:
-    """Raises UsageError for a prompt of token ids."""
+def reject_token_ids(prompt: Prompt, api: str) -> None:
+    """Raise DataError for a prompt of token ids."""
     if prompt.tokens is not None:
-        raise UsageError(f"--api {api} takes no token ids ({prompt.id}): say --api completions, or leave them as text")
+        raise DataError(f"--api {api} takes no token ids ({prompt.id}): say --api completions, or leave them as text")
 
 
-def limit(prompt: Prompt, settings: Settings) -> int | None:
-    """Output tokens to ask for: the row's own, else the run's."""
+def output_limit(prompt: Prompt, settings: RequestSettings) -> int | None:
+    """Return the output tokens to ask for: the row's own number, else the run's."""
     return prompt.output_len if prompt.output_len is not None else settings.output_len
 
 
-def exact(prompt: Prompt, settings: Settings) -> bool:
-    """Whether the answer is to have just the length that was asked for."""
-    return settings.match and limit(prompt, settings) is not None
+def has_exact_length(prompt: Prompt, settings: RequestSettings) -> bool:
+    """Return True if the response must have exactly the requested length."""
+    return settings.exact_length and output_limit(prompt, settings) is not None
 
 
-def same(names: str) -> dict[str, str]:
-    """Names that a protocol has in common with us, for `sampling`."""
+def same_names(names: str) -> dict[str, str]:
+    """Return names that a protocol shares with `SAMPLING`, as a table for `sampling_fields`."""
     return {name: name for name in names.split()}
 
 
-def sampling(settings: Settings, names: Mapping[str, str], api: str) -> dict[str, Any]:
-    """The sampling parameters under the names of a protocol. Raises UsageError for those that it does not know."""
-    foreign = next((name for name in settings.sampling if name not in names), None)
-    if foreign:
-        raise UsageError(f"--api {api} knows no {foreign}: leave it out, or send what the server takes by --extra-body")
+def sampling_fields(settings: RequestSettings, names: Mapping[str, str], api: str) -> dict[str, Any]:
+    """Return the sampling parameters under the names of a protocol.
+
+    names: the protocol's name for each parameter that it supports. Raises ConfigurationError for any other parameter.
+    """
+    unsupported = next((name for name in settings.sampling if name not in names), None)
+    if unsupported:
+        raise ConfigurationError(
+            f"--api {api} knows no {unsupported}: leave it out, or send what the server takes by --extra-body"
+        )
     return {names[name]: settings.sampling[name] for name in SAMPLING if name in settings.sampling}
 
 
-def no_lengths(settings: Settings, api: str) -> None:
-    """Raises UsageError where a length is to be enforced that the protocol cannot enforce."""
-    if settings.ignore_eos or settings.match:
-        flag = "--match-output-length" if settings.match else "--ignore-eos"
-        raise UsageError(
+def reject_fixed_length(settings: RequestSettings, api: str) -> None:
+    """Raise ConfigurationError if the run fixes the output length, for protocols that cannot enforce one."""
+    if settings.ignore_eos or settings.exact_length:
+        flag = "--match-output-length" if settings.exact_length else "--ignore-eos"
+        raise ConfigurationError(
             f"--api {api} cannot make a server go on to a given length: leave out {flag}, or take --api chat"
         )
 
 
-def stops(found: dict[str, Any], name: str) -> dict[str, Any]:
-    """Stop texts as a list, for protocols that take nothing else."""
-    return {**found, name: [found[name]]} if isinstance(found.get(name), str) else found
+def stop_as_list(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the fields with the stop text `name` as a list, for protocols that take nothing else."""
+    return {**fields, name: [fields[name]]} if isinstance(fields.get(name), str) else fields
 
 
-def overlaid(body: dict[str, Any], *extras: dict[str, Any]) -> dict[str, Any]:
-    """The body with fields of the run and of the row over it; those inside an object are laid over one by one."""
-    for extra in extras:
-        for name, value in extra.items():
+def overlay(body: dict[str, Any], *overrides: dict[str, Any]) -> dict[str, Any]:
+    """Update the body with the fields of the run and of the row, and return it. Objects are merged field by field."""
+    for override in overrides:
+        for name, value in override.items():
             known = body.get(name)
             body[name] = {**known, **value} if isinstance(known, dict) and isinstance(value, dict) else value
     return body
+
+
+def image_url(part: dict[str, Any]) -> str:
+    """Return the URL of an `image_url` part of a chat message."""
+    link = part.get("image_url")
+    return str(link.get("url") if isinstance(link, dict) else link)
+
+
+def function_call_delta(index: int, call_id: str | None, name: str | None, arguments: str | None) -> Delta:
+    """Return the delta of a function call or a piece of one, as `messages` and `responses` send them."""
+    kind = "function" if name is not None else None
+    return Delta(tools=[ToolCall(index, call_id, kind, ToolFunction(name, arguments))], output=bool(name or arguments))

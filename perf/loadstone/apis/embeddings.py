@@ -1,6 +1,6 @@
-"""Embeddings and rerank, as OpenAI, vLLM, SGLang and Jina serve them: nothing is generated, answers come in one piece.
+"""Embeddings and rerank, as OpenAI, vLLM, SGLang and Jina serve them. They generate no text and do not stream.
 
-An answer with at least one vector or score is output of no characters; the vectors themselves are never decoded.
+A response with at least one vector or score counts as output of no characters. The vectors are never decoded.
 """
 
 from __future__ import annotations
@@ -11,9 +11,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis.base import API, Delta, Event, Settings
-from loadstone.apis.common import complaint, no_lengths, no_tokens, overlaid, reader, sampling, text
-from loadstone.errors import UsageError
+from loadstone.apis.base import API, Delta, Event, RequestSettings
+from loadstone.apis.common import (
+    error_message,
+    json_decoder,
+    overlay,
+    prompt_text,
+    reject_fixed_length,
+    reject_token_ids,
+    sampling_fields,
+)
+from loadstone.errors import DataError
 from loadstone.records import Prompt, Usage
 
 
@@ -27,7 +35,7 @@ class _Row(Struct, gc=False):
     relevance_score: float | None = None
 
 
-class _Answer(Struct, gc=False):
+class _Response(Struct, gc=False):
     data: list[_Row] | None = None
     results: list[_Row] | None = None
     usage: _Usage | None = None
@@ -36,28 +44,32 @@ class _Answer(Struct, gc=False):
     message: str | None = None
 
 
-_read: Callable[[bytes], _Answer] = reader(_Answer)
-_NOTHING = (b"", b"[]", b'""', b"null")
+_decode: Callable[[bytes], _Response] = json_decoder(_Response)
+# JSON values that are no embedding.
+_EMPTY = (b"", b"[]", b'""', b"null")
 
 
 class Pooling(API):
-    """What both share."""
+    """What embeddings and rerank share."""
 
     streams = False
 
-    def event(self, data: bytes) -> Event:
-        return self.whole(data)
+    def parse_event(self, data: bytes) -> Event:
+        return self.parse_response(data)
 
-    def whole(self, data: bytes) -> Event:
-        answer = _read(data)
-        failed = answer.error or answer.object == "error"
-        rows = [*(answer.data or ()), *(answer.results or ())]
-        filled = any(row.relevance_score is not None or bytes(row.embedding) not in _NOTHING for row in rows)
-        return Event(
-            [Delta(output=True)] if filled else [],
-            None if answer.usage is None else _usage(answer.usage),
-            complaint(answer.error or answer.message) if failed else None,
-        )
+    def parse_response(self, data: bytes) -> Event:
+        response = _decode(data)
+        rows = [*(response.data or ()), *(response.results or ())]
+        output = any(row.relevance_score is not None or bytes(row.embedding) not in _EMPTY for row in rows)
+        usage = None
+        if response.usage is not None:
+            prompt = response.usage.prompt_tokens
+            usage = Usage(
+                response.usage.total_tokens if prompt is None else prompt
+            )  # Jina's servers send the total only
+        failed = response.error or response.object == "error"
+        error = error_message(response.error or response.message) if failed else None
+        return Event([Delta(output=True)] if output else [], usage, error)
 
 
 class Embeddings(Pooling):
@@ -65,31 +77,27 @@ class Embeddings(Pooling):
 
     path = "/v1/embeddings"
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        _nothing_generated(settings, "embeddings")
-        asked: Any = prompt.documents or prompt.tokens or text(prompt)
-        return overlaid({"model": settings.model, "input": asked}, settings.extra_body, prompt.body)
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        _reject_generation(settings, "embeddings")
+        inputs: Any = prompt.documents or prompt.tokens or prompt_text(prompt)
+        return overlay({"model": settings.model, "input": inputs}, settings.extra_body, prompt.body)
 
 
 class Rerank(Pooling):
-    """POST /v1/rerank: the documents of a row by its text."""
+    """POST /v1/rerank: ranks the documents of a row by its text."""
 
     path = "/v1/rerank"
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        _nothing_generated(settings, "rerank")
-        no_tokens(prompt, "rerank")
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        _reject_generation(settings, "rerank")
+        reject_token_ids(prompt, "rerank")
         if not prompt.documents:
-            raise UsageError(f"--api rerank needs documents, and {prompt.id} has none: give rows a list `documents`")
-        body = {"model": settings.model, "query": text(prompt), "documents": prompt.documents}
-        return overlaid(body, settings.extra_body, prompt.body)
+            raise DataError(f"--api rerank needs documents, and {prompt.id} has none: give rows a list `documents`")
+        body = {"model": settings.model, "query": prompt_text(prompt), "documents": prompt.documents}
+        return overlay(body, settings.extra_body, prompt.body)
 
 
-def _nothing_generated(settings: Settings, api: str) -> None:
-    no_lengths(settings, api)
-    sampling(settings, {}, api)
-
-
-def _usage(usage: _Usage) -> Usage:
-    """Jina's servers tell the total alone, and it is the prompt's."""
-    return Usage(usage.total_tokens if usage.prompt_tokens is None else usage.prompt_tokens)
+def _reject_generation(settings: RequestSettings, api: str) -> None:
+    """Raise ConfigurationError if a setting of text generation is given."""
+    reject_fixed_length(settings, api)
+    sampling_fields(settings, {}, api)

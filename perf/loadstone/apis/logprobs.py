@@ -1,7 +1,7 @@
-"""What OpenAI-compatible servers say of log-probabilities, in one form: completions with and without `echo`, chat, and
-vLLM's `prompt_logprobs`, whole or in the pieces of a stream.
+"""Log-probabilities as OpenAI-compatible servers report them, brought into one form.
 
-Worked out when the answer is over, of answers whose text is kept. It never raises: what has another form is not told.
+The sources are completions with and without `echo`, chat, and vLLM's `prompt_logprobs`, streamed or not. This runs when
+the response is complete, and only if its text is kept. It never raises: logprobs of another form are ignored.
 """
 
 from __future__ import annotations
@@ -16,14 +16,24 @@ from loadstone.records import Logprobs, Usage
 
 
 class ReportedLogprobs(Struct, gc=False):
-    """As it stands in one event, for one choice: `choices[].logprobs`, and `prompt_logprobs` wherever that is."""
+    """The logprobs of one choice in one event, as the server sent them.
+
+    generated: value of `choices[].logprobs`.
+    prompt: value of `prompt_logprobs`, wherever in the event it is.
+    """
 
     generated: Any = None
     prompt: Any = None
 
 
 class _Token(Struct):
-    """A token with what stands beside it. `top`: the likeliest at its place; None where that is not told."""
+    """One token.
+
+    value: its log-probability.
+    best: whether no other token was likelier.
+    top: log-probabilities of the likeliest tokens at its position.
+    offset: where it begins in the text, in characters.
+    """
 
     text: str
     value: float | None
@@ -32,127 +42,131 @@ class _Token(Struct):
     offset: int | None = None
 
 
-class _Texts(Struct):
-    """`logprobs` of completions."""
-
+class _CompletionLogprobs(Struct):
     tokens: list[str]
     token_logprobs: list[float | None]
     top_logprobs: list[dict[str, float | None] | None] | None = None
     text_offset: list[int] | None = None
 
 
-class _Likely(Struct):
+class _ChatToken(Struct):
     token: str
     logprob: float | None = None
-    top_logprobs: list[_Likely] | None = None
+    top_logprobs: list[_ChatToken] | None = None
 
 
-class _Contents(Struct):
-    """`logprobs` of chat."""
-
-    content: list[_Likely] | None = None
+class _ChatLogprobs(Struct):
+    content: list[_ChatToken] | None = None
 
 
-class _Ranked(Struct):
-    """An entry of vLLM's `prompt_logprobs`: a token of the vocabulary at a place of the prompt."""
+class _PromptToken(Struct):
+    """A token at one position of the prompt, in vLLM's `prompt_logprobs`."""
 
     logprob: float | None = None
     rank: int | None = None
     decoded_token: str | None = None
 
 
-_Prompt = list[dict[str, _Ranked] | None]
+_PromptLogprobs = list[dict[str, _PromptToken] | None]
 
 
-def gathered(told: Iterable[ReportedLogprobs], text: str, usage: Usage | None) -> Logprobs | None:
-    """All that was told of one answer, in the order of its events; None where that is nothing. `text`: the answer's.
+def collect_logprobs(reports: Iterable[ReportedLogprobs], text: str, usage: Usage | None) -> Logprobs | None:
+    """Return the log-probabilities of one choice from the reports of its events, in order; None if there are none.
 
-    The prompt's tokens are those of `prompt_logprobs`, or those that an echo has before the generated ones: their
-    number is the server's `usage.prompt_tokens`, else what `completion_tokens` leaves. The first of a prompt has no
-    log-probability, by which an echo is known; in `prompt_logprobs` it has no text either.
+    text: text of the choice.
+    usage: token counts of the response. In an echo the prompt has `usage.prompt` tokens, else what `usage.completion`
+        leaves.
+
+    The prompt's tokens come from `prompt_logprobs`, or from an echo before the generated tokens. The first token of a
+    prompt has no log-probability, which identifies an echo; in `prompt_logprobs` it has no text either.
     """
-    asked: list[_Token] = []
+    prompt: list[_Token] = []
     tokens: list[_Token] = []
-    for one in told:
-        asked += _of_prompt(one.prompt)
-        tokens += _of_texts(one.generated) or _of_contents(one.generated)
-    echoed = _echoed(tokens, text, usage or Usage())
-    if not echoed:
-        tokens, echoed = [*asked, *tokens], len(asked)
+    for report in reports:
+        prompt += _prompt_tokens(report.prompt)
+        tokens += _completion_tokens(report.generated) or _chat_tokens(report.generated)
+    offsets: list[int] | None = None
+    prompt_count = _count_echoed(tokens, text, usage or Usage())
+    if not prompt_count:
+        tokens = [*prompt, *tokens]
+        prompt_count = len(prompt)
     elif tokens[0].offset is not None:
-        return _put(tokens, echoed, [token.offset or 0 for token in tokens])
-    return _put(tokens, echoed, None) if tokens else None
-
-
-def _put(tokens: Sequence[_Token], prompt: int, offsets: list[int] | None) -> Logprobs:
+        offsets = [token.offset or 0 for token in tokens]
+    if not tokens:
+        return None
     return Logprobs(
         tokens=[token.text for token in tokens],
         values=[token.value for token in tokens],
         best=[token.best for token in tokens],
         offsets=offsets,
-        prompt=prompt,
-        top=[token.top or {} for token in tokens[prompt:]],
+        prompt=prompt_count,
+        top=[token.top or {} for token in tokens[prompt_count:]],
     )
 
 
-def _echoed(tokens: Sequence[_Token], text: str, usage: Usage) -> int:
-    """How many tokens are the prompt's. llama.cpp echoes the text, but tells of the generated tokens only, and of one
-    without a value before them; vLLM counts a generated token that `max_tokens: 0` did not let it have."""
+def _count_echoed(tokens: Sequence[_Token], text: str, usage: Usage) -> int:
+    """Return how many tokens are the echoed prompt's.
+
+    llama.cpp echoes the text, but reports only the generated tokens and one without a value before them. vLLM counts a
+    generated token that `max_tokens: 0` did not allow.
+    """
     if not tokens or tokens[0].value is not None:
         return 0
-    there, generated = len(tokens), usage.completion or 0
-    if usage.prompt is None or there >= usage.prompt + generated:
-        return there - generated if usage.prompt is None else usage.prompt
-    whole = sum(len(token.text) for token in tokens) >= len(text)
-    return min(usage.prompt, there) if whole else max(0, there - generated)
+    count, generated = len(tokens), usage.completion or 0
+    if usage.prompt is None or count >= usage.prompt + generated:
+        return count - generated if usage.prompt is None else usage.prompt
+    covers_text = sum(len(token.text) for token in tokens) >= len(text)
+    return min(usage.prompt, count) if covers_text else max(0, count - generated)
 
 
-def _of_texts(found: Any) -> list[_Token]:
-    told = cast("_Texts | None", _converted(found, _Texts))
-    if told is None:
+def _completion_tokens(report: Any) -> list[_Token]:
+    logprobs = cast("_CompletionLogprobs | None", _convert(report, _CompletionLogprobs))
+    if logprobs is None:
         return []
-    nothing: list[None] = [None] * len(told.tokens)
-    tops, offsets = told.top_logprobs or nothing, told.text_offset or nothing
-    rows = zip(told.tokens, told.token_logprobs, tops, offsets, strict=False)
+    nothing: list[None] = [None] * len(logprobs.tokens)
+    tops, offsets = logprobs.top_logprobs or nothing, logprobs.text_offset or nothing
+    rows = zip(logprobs.tokens, logprobs.token_logprobs, tops, offsets, strict=False)
     return [_token(text, value, None if top is None else top.items(), offset) for text, value, top, offset in rows]
 
 
-def _of_contents(found: Any) -> list[_Token]:
-    told = cast("_Contents | None", _converted(found, _Contents))
-    return [
-        _token(one.token, one.logprob, [(other.token, other.logprob) for other in one.top_logprobs or ()] or None)
-        for one in (told.content or () if told else ())
-    ]
+def _chat_tokens(report: Any) -> list[_Token]:
+    logprobs = cast("_ChatLogprobs | None", _convert(report, _ChatLogprobs))
+    tokens = []
+    for token in logprobs.content or () if logprobs else ():
+        top = [(other.token, other.logprob) for other in token.top_logprobs or ()]
+        tokens.append(_token(token.token, token.logprob, top or None))
+    return tokens
 
 
-def _of_prompt(found: Any) -> list[_Token]:
-    told = cast("_Prompt | None", _converted(found, _Prompt))
-    return [_ranked(entries) for entries in told or ()]
-
-
-def _ranked(entries: dict[str, _Ranked] | None) -> _Token:
-    """The prompt's own token stands first among those of its place."""
-    one = next(iter((entries or {}).values()), None)
-    if one is None:
-        return _Token("", None, None)
-    return _Token(one.decoded_token or "", one.logprob, None if one.rank is None else one.rank == 1)
+def _prompt_tokens(report: Any) -> list[_Token]:
+    logprobs = cast("_PromptLogprobs | None", _convert(report, _PromptLogprobs))
+    tokens = []
+    for entries in logprobs or ():
+        own = next(iter((entries or {}).values()), None)  # the prompt's own token is the first at its position
+        if own is None:
+            tokens.append(_Token("", None, None))
+        else:
+            best = None if own.rank is None else own.rank == 1
+            tokens.append(_Token(own.decoded_token or "", own.logprob, best))
+    return tokens
 
 
 def _token(
     text: str, value: float | None, top: Iterable[tuple[str, float | None]] | None, offset: int | None = None
 ) -> _Token:
-    likely: dict[str, float] = {}
+    likeliest: dict[str, float] = {}
     for name, logprob in top or ():
-        if logprob is not None and logprob > likely.get(name, float("-inf")):  # several tokens may have one text
-            likely[name] = logprob
-    best = None if value is None or not likely else value >= max(likely.values())
-    return _Token(text, value, best, likely or None, offset)
+        if logprob is not None and logprob > likeliest.get(name, float("-inf")):  # several tokens may have one text
+            likeliest[name] = logprob
+    best = None if value is None or not likeliest else value >= max(likeliest.values())
+    return _Token(text, value, best, likeliest or None, offset)
 
 
-def _converted(found: Any, form: Any) -> Any:
-    if found is None:
+def _convert(report: Any, form: Any) -> Any:
+    """Return a report as a type; None if it has another form."""
+    if report is None:
         return None
     try:
-        return msgspec.convert(found, form, strict=False)
+        return msgspec.convert(report, form, strict=False)
     except msgspec.ValidationError:
         return None

@@ -1,8 +1,8 @@
 """OpenAI's chat and text completions, streamed and not, as vLLM, SGLang, llama.cpp, transformers and LiteLLM do it.
 
-Servers differ in where usage stands, in the name of the reasoning field, in what an error looks like, and in whether
-a token whose text is held back is sent as an empty delta. All of that is settled here, by typed decoding of the few
-fields that matter; unknown fields are never looked at.
+Servers differ in where they put the usage, in the name of the reasoning field, in the form of an error, and in whether
+they send an empty delta for a token whose text they hold back. This module handles all of that by typed decoding of the
+few fields that matter; unknown fields are skipped.
 """
 
 from __future__ import annotations
@@ -12,8 +12,18 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis.base import API, Delta, Event, Function, Settings, ToolCall
-from loadstone.apis.common import SAMPLING, again, complaint, exact, flat, limit, messages, sampling, text
+from loadstone.apis.base import API, Delta, Event, RequestSettings, ToolCall, ToolFunction
+from loadstone.apis.common import (
+    SAMPLING,
+    content_text,
+    decode_repaired,
+    error_message,
+    has_exact_length,
+    output_limit,
+    prompt_messages,
+    prompt_text,
+    sampling_fields,
+)
 from loadstone.apis.logprobs import ReportedLogprobs
 from loadstone.records import Prompt, Usage
 
@@ -42,7 +52,7 @@ class _Message(Struct, gc=False):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
-    function_call: Function | None = None
+    function_call: ToolFunction | None = None
 
 
 class _Choice(Struct, gc=False):
@@ -66,8 +76,9 @@ class _Chunk(Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Chunk).decode
 _DONE = Event(done=True)
-# Finish reasons with which an event may still bring a token: an answer that is cut at its length ends with one.
-_GOING_ON = (None, "length")
+# Finish reasons with which an event may still carry a token: a response cut at its length ends with one.
+_MAY_HAVE_TOKEN = (None, "length")
+# Fields by which vLLM constrains the output to a grammar.
 _GRAMMARS = ("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar")
 _NAMES = {name: name for name in SAMPLING}
 
@@ -77,17 +88,17 @@ class Chat(API):
 
     path = "/v1/chat/completions"
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        body = _body({"messages": messages(prompt, "chat")}, prompt, settings)
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        body = _body({"messages": prompt_messages(prompt, "chat")}, prompt, settings)
         if "logprobs" in settings.sampling:
             body |= {"logprobs": True, "top_logprobs": settings.sampling["logprobs"]}
-        return _overlaid(body, prompt, settings)
+        return _apply_overrides(body, prompt, settings)
 
-    def event(self, data: bytes) -> Event:
-        return _DONE if data == b"[DONE]" else _read(data)
+    def parse_event(self, data: bytes) -> Event:
+        return _DONE if data == b"[DONE]" else _parse(data)
 
-    def whole(self, data: bytes) -> Event:
-        return _read(data)
+    def parse_response(self, data: bytes) -> Event:
+        return _parse(data)
 
 
 class Completions(Chat):
@@ -95,22 +106,22 @@ class Completions(Chat):
 
     path = "/v1/completions"
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        asked = prompt.tokens if prompt.tokens is not None else text(prompt)
-        return _overlaid(_body({"prompt": asked}, prompt, settings), prompt, settings)
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        text = prompt.tokens if prompt.tokens is not None else prompt_text(prompt)
+        return _apply_overrides(_body({"prompt": text}, prompt, settings), prompt, settings)
 
 
-def _body(asked: dict[str, Any], prompt: Prompt, settings: Settings) -> dict[str, Any]:
-    """What both have, in an order of its own: equal requests are equal bytes."""
-    body: dict[str, Any] = {"model": settings.model, **asked}
-    output_len = limit(prompt, settings)
+def _body(inputs: dict[str, Any], prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+    """Return the fields that both have, in a fixed order, so that equal requests are equal bytes."""
+    body: dict[str, Any] = {"model": settings.model, **inputs}
+    output_len = output_limit(prompt, settings)
     if output_len is not None:
         body["max_tokens"] = output_len
     if settings.ignore_eos:
         body["ignore_eos"] = True
     if settings.temperature is not None:
         body["temperature"] = settings.temperature
-    body |= sampling(settings, _NAMES, "chat")
+    body |= sampling_fields(settings, _NAMES, "chat")
     body["stream"] = settings.stream
     if settings.stream and settings.usage != "off":
         body["stream_options"] = {"include_usage": True}
@@ -119,77 +130,82 @@ def _body(asked: dict[str, Any], prompt: Prompt, settings: Settings) -> dict[str
     return body
 
 
-def _overlaid(body: dict[str, Any], prompt: Prompt, settings: Settings) -> dict[str, Any]:
-    """The fields of the run and of the row over those of ours; a length to be matched goes over them all."""
+def _apply_overrides(body: dict[str, Any], prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+    """Apply the fields of the run, then those of the row, then a length that must be matched."""
     body = {**body, **settings.extra_body, **prompt.body}
     if not body["stream"]:
         body.pop("stream_options", None)
-    if not exact(prompt, settings) or _constrained(body):
+    if not has_exact_length(prompt, settings):
         return body
+
+    # A grammar decides where such a response ends: forced to go on, it would never match.
+    choice = body.get("tool_choice")
+    form = body.get("response_format") or {}
+    tool_required = isinstance(choice, dict) or choice == "required"
+    if tool_required or form.get("type") not in (None, "text") or any(name in body for name in _GRAMMARS):
+        return body
+
     body.pop("max_completion_tokens", None)
-    length = limit(prompt, settings)
+    length = output_limit(prompt, settings)
     return body | {"max_tokens": length, "min_tokens": length, "ignore_eos": True}
 
 
-def _constrained(body: dict[str, Any]) -> bool:
-    """A grammar says where such an answer ends: made to go on, it would never be right."""
-    choice, form = body.get("tool_choice"), body.get("response_format") or {}
-    forced = isinstance(choice, dict) or choice == "required"
-    return forced or form.get("type") not in (None, "text") or any(name in body for name in _GRAMMARS)
-
-
-def _read(data: bytes) -> Event:
+def _parse(data: bytes) -> Event:
     try:
         chunk = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        chunk = again(_decode, data, exc)
+        chunk = decode_repaired(_decode, data, exc)
     deltas = list(map(_delta, chunk.choices)) if chunk.choices else []
     if chunk.prompt_logprobs is not None:
-        _add_prompt(deltas, chunk.prompt_logprobs)
+        # Chat reports the prompt beside its choices. It is output, and may be all the output there is.
+        for delta in deltas:
+            generated = delta.logprobs.generated if delta.logprobs else None
+            delta.logprobs = ReportedLogprobs(generated, chunk.prompt_logprobs)
+            delta.output = True
     if chunk.usage is None and chunk.error is None and chunk.object != "error":
         return Event(deltas)
     failed = chunk.error or chunk.object == "error"
-    error = complaint(chunk.error or chunk.message) if failed else None
+    error = error_message(chunk.error or chunk.message) if failed else None
     usage = None if chunk.usage is None else _usage(chunk.usage)
     if usage is not None and usage.completion == 0:
         for delta in deltas:
-            delta.output = delta.told is not None and delta.told.prompt is not None
+            delta.output = delta.logprobs is not None and delta.logprobs.prompt is not None
     return Event(deltas, usage, error)
 
 
-def _add_prompt(deltas: list[Delta], told: Any) -> None:
-    """Chat tells of the prompt beside its choices. It is output, and may be all there is of it."""
-    for delta in deltas:
-        delta.told = ReportedLogprobs(delta.told.generated if delta.told else None, told)
-        delta.output = True
-
-
 def _delta(choice: _Choice) -> Delta:
-    prompted = choice.prompt_logprobs is not None
-    told = (
-        ReportedLogprobs(choice.logprobs, choice.prompt_logprobs) if prompted or choice.logprobs is not None else None
-    )
+    has_prompt = choice.prompt_logprobs is not None
+    logprobs = None
+    if has_prompt or choice.logprobs is not None:
+        logprobs = ReportedLogprobs(choice.logprobs, choice.prompt_logprobs)
     message = choice.delta or choice.message
     finish = choice.finish_reason
+
+    # Text completions.
     if message is None:
         text = choice.text
-        output = bool(text) or prompted or (text is not None and finish in _GOING_ON)
-        return Delta(choice.index, text or "", "", None, finish, output, told)
+        output = bool(text) or has_prompt or (text is not None and finish in _MAY_HAVE_TOKEN)
+        return Delta(choice.index, text or "", "", None, finish, output, logprobs)
+
+    # Chat.
     content = message.content
-    answer = content if type(content) is str else flat(content)
+    answer = content if type(content) is str else content_text(content)
     if message.refusal:
         answer += message.refusal
     reasoning = message.reasoning_content or message.reasoning or ""
     tools = message.tool_calls or None
     if message.function_call:
         tools = [*(tools or []), ToolCall(function=message.function_call)]
-    output = bool(answer or reasoning or tools) or prompted or _held(message, finish)
-    return Delta(choice.index, answer, reasoning, tools, finish, output, told)
+    output = bool(answer or reasoning or tools) or has_prompt or _has_hidden_token(message, finish)
+    return Delta(choice.index, answer, reasoning, tools, finish, output, logprobs)
 
 
-def _held(message: _Message, finish: str | None) -> bool:
-    """An empty string without role or finish reason: a token whose text the server holds back (half a character). One
-    that ends an answer at its length may be the only token of it."""
+def _has_hidden_token(message: _Message, finish: str | None) -> bool:
+    """Return True if an empty message stands for a token whose text the server holds back (half a character).
+
+    Such a message has an empty string, and no role or finish reason. One that ends a response at its length may be the
+    only token of it.
+    """
     empty = message.content == "" or message.reasoning_content == "" or message.reasoning == ""
     return empty and (finish == "length" or (finish is None and message.role is None))
 

@@ -1,7 +1,7 @@
 """OpenAI's responses, streamed and not, as OpenAI and vLLM serve them: typed events, of which a few matter.
 
-The fields are those of openai-python's types and vLLM 0.32 (entrypoints/openai/responses). Any event of a type that is
-not named here adds nothing: `done` events repeat what the deltas have told.
+Fields: openai-python's types and vLLM 0.32 (entrypoints/openai/responses). An event of a type that is not listed here
+adds nothing: `done` events repeat what the deltas contained.
 """
 
 from __future__ import annotations
@@ -11,13 +11,24 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.apis.base import API, BadEventError, Delta, Event, Function, Settings, ToolCall
-from loadstone.apis.common import Message, complaint, exact, limit, messages, overlaid, reader, same, sampling
-from loadstone.records import Prompt, Usage
+from loadstone.apis.base import API, BadEventError, Delta, Event, RequestSettings
+from loadstone.apis.common import (
+    error_message,
+    function_call_delta,
+    has_exact_length,
+    json_decoder,
+    output_limit,
+    overlay,
+    prompt_messages,
+    same_names,
+    sampling_fields,
+)
+from loadstone.records import Message, Prompt, Usage
 
-_NAMES = same("top_p top_k min_p presence_penalty frequency_penalty repetition_penalty seed stop") | {
+_NAMES = same_names("top_p top_k min_p presence_penalty frequency_penalty repetition_penalty seed stop") | {
     "logprobs": "top_logprobs"
 }
+# Types of the parts of a chat message, and what this protocol calls them.
 _PARTS = {"text": "input_text", "image_url": "input_image"}
 
 
@@ -72,53 +83,57 @@ class _Event(Struct, gc=False):
     message: str | None = None
 
 
-_read_event: Callable[[bytes], _Event] = reader(_Event)
-_read_whole: Callable[[bytes], _Response] = reader(_Response)
+_decode_event: Callable[[bytes], _Event] = json_decoder(_Event)
+_decode_response: Callable[[bytes], _Response] = json_decoder(_Response)
 
 
 class Responses(API):
-    """POST /v1/responses. The usage of a stream comes with its last event, asked for or not."""
+    """POST /v1/responses. A stream's last event always has its usage."""
 
     path = "/v1/responses"
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        body: dict[str, Any] = {"model": settings.model, "input": _input(prompt)}
-        output_len = limit(prompt, settings)
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        inputs: str | list[Message] | None = prompt.text
+        if inputs is None:
+            inputs = [_message(message) for message in prompt_messages(prompt, "responses")]
+        body: dict[str, Any] = {"model": settings.model, "input": inputs}
+        output_len = output_limit(prompt, settings)
         if output_len is not None:
             body["max_output_tokens"] = output_len
-        if settings.ignore_eos or exact(prompt, settings):
+        if settings.ignore_eos or has_exact_length(prompt, settings):
             body["ignore_eos"] = True
         if settings.temperature is not None:
             body["temperature"] = settings.temperature
-        body |= sampling(settings, _NAMES, "responses")
+        body |= sampling_fields(settings, _NAMES, "responses")
         if "top_logprobs" in body:
             body["include"] = ["message.output_text.logprobs"]
         body["stream"] = settings.stream
-        return overlaid(body, settings.extra_body, prompt.body)
+        return overlay(body, settings.extra_body, prompt.body)
 
-    def event(self, data: bytes) -> Event:
+    def parse_event(self, data: bytes) -> Event:
         if data == b"[DONE]":
             return Event(done=True)
-        event = _read_event(data)
-        read = _EVENTS.get(event.type)
-        if read is not None:
-            return read(event)
-        return Event(error=complaint(event.error)) if event.error else Event()
+        event = _decode_event(data)
+        convert = _EVENTS.get(event.type)
+        if convert is not None:
+            return convert(event)
+        return Event(error=error_message(event.error)) if event.error else Event()
 
-    def whole(self, data: bytes) -> Event:
-        answer = _read_whole(data)
-        deltas = [_whole(index, item) for index, item in enumerate(answer.output or ())]
-        return _ended(answer, deltas)
-
-
-def _input(prompt: Prompt) -> str | list[Message]:
-    if prompt.text is not None:
-        return prompt.text
-    return [_message(message) for message in messages(prompt, "responses")]
+    def parse_response(self, data: bytes) -> Event:
+        response = _decode_response(data)
+        deltas = []
+        for index, item in enumerate(response.output or ()):
+            if item.type == "function_call":
+                deltas.append(function_call_delta(index, item.call_id, item.name, item.arguments))
+                continue
+            parts = [*(item.content or ()), *(item.summary or ())]
+            text = "".join((part.text or "") + (part.refusal or "") for part in parts)
+            deltas.append(Delta(reasoning=text) if item.type == "reasoning" else Delta(answer=text))
+        return _end_event(response, deltas)
 
 
 def _message(message: Message) -> Message:
-    """Parts of a chat message as this API calls them."""
+    """Return a chat message with its parts under this protocol's names."""
     content = message.get("content")
     if not isinstance(content, list):
         return message
@@ -135,88 +150,71 @@ def _part(part: Any, role: Any) -> Any:
     return {"type": kind, "image_url": url.get("url") if isinstance(url, dict) else url}
 
 
-def _text(event: _Event) -> Event:
-    return Event([Delta(answer=_words(event), output=True)])
-
-
-def _thought(event: _Event) -> Event:
-    return Event([Delta(reasoning=_words(event), output=True)])
-
-
-def _arguments(event: _Event) -> Event:
-    return Event([_call(event.output_index, None, None, _words(event))])
-
-
-def _words(event: _Event) -> str:
+def _delta_text(event: _Event) -> str:
+    """Return the delta of an event. Raises BadEventError if it is not a text."""
     if not isinstance(event.delta, str):
         raise BadEventError(f"the delta of {event.type} is no text: {event.delta!r:.80}")
     return event.delta
 
 
-def _added(event: _Event) -> Event:
-    """A tool call has begun; its arguments follow in pieces."""
+def _answer_delta(event: _Event) -> Event:
+    return Event([Delta(answer=_delta_text(event), output=True)])
+
+
+def _reasoning_delta(event: _Event) -> Event:
+    return Event([Delta(reasoning=_delta_text(event), output=True)])
+
+
+def _item_added(event: _Event) -> Event:
     item = event.item
     if item is None or item.type != "function_call":
         return Event()
-    return Event([_call(event.output_index, item.call_id, item.name, item.arguments)])
+    return Event([function_call_delta(event.output_index, item.call_id, item.name, item.arguments)])
 
 
-def _call(index: int, call: str | None, name: str | None, arguments: str | None) -> Delta:
-    kind = "function" if name is not None else None
-    return Delta(tools=[ToolCall(index, call, kind, Function(name, arguments))], output=bool(name or arguments))
-
-
-def _last(event: _Event) -> Event:
-    ended = _ended(event.response or _Response(), [])
-    ended.done = True
-    return ended
-
-
-def _error(event: _Event) -> Event:
-    return Event(error=event.message or complaint(event.error or "the server told no reason"), done=True)
+def _completed(event: _Event) -> Event:
+    end = _end_event(event.response or _Response(), [])
+    end.done = True
+    return end
 
 
 def _failed(event: _Event) -> Event:
     error = event.response.error if event.response else None
-    return Event(error=complaint(error or "the response failed"), done=True)
+    return Event(error=error_message(error or "the response failed"), done=True)
 
 
+# What each event type adds. Types that are not listed add nothing.
 _EVENTS: dict[str, Callable[[_Event], Event]] = {
-    "response.output_text.delta": _text,
-    "response.refusal.delta": _text,
-    "response.reasoning_text.delta": _thought,
-    "response.reasoning_summary_text.delta": _thought,
-    "response.function_call_arguments.delta": _arguments,
-    "response.output_item.added": _added,
-    "response.completed": _last,
-    "response.incomplete": _last,
+    "response.output_text.delta": _answer_delta,
+    "response.refusal.delta": _answer_delta,
+    "response.reasoning_text.delta": _reasoning_delta,
+    "response.reasoning_summary_text.delta": _reasoning_delta,
+    "response.function_call_arguments.delta": lambda event: Event(
+        [function_call_delta(event.output_index, None, None, _delta_text(event))]
+    ),
+    "response.output_item.added": _item_added,
+    "response.completed": _completed,
+    "response.incomplete": _completed,
     "response.failed": _failed,
-    "error": _error,
+    "error": lambda event: Event(
+        error=event.message or error_message(event.error or "the server gave no reason"), done=True
+    ),
 }
 
 
-def _whole(index: int, item: _Item) -> Delta:
-    if item.type == "function_call":
-        return _call(index, item.call_id, item.name, item.arguments)
-    parts = [*(item.content or ()), *(item.summary or ())]
-    text = "".join((part.text or "") + (part.refusal or "") for part in parts)
-    return Delta(reasoning=text) if item.type == "reasoning" else Delta(answer=text)
-
-
-def _ended(answer: _Response, deltas: list[Delta]) -> Event:
-    """vLLM ends a cut answer with `response.completed` too: only the status tells."""
-    cut = answer.incomplete_details.reason if answer.incomplete_details else None
-    error = complaint(answer.error) if answer.error else None
-    if answer.status is not None and error is None:
-        deltas.append(Delta(finish=cut or answer.status))
-    return Event(deltas, None if answer.usage is None else _usage(answer.usage), error)
-
-
-def _usage(usage: _Usage) -> Usage:
-    cached, reasoning = usage.input_tokens_details, usage.output_tokens_details
-    return Usage(
-        usage.input_tokens,
-        usage.output_tokens,
+def _end_event(response: _Response, deltas: list[Delta]) -> Event:
+    """Return the event of a finished response. vLLM completes a cut response too: only its details show the cut."""
+    reason = response.incomplete_details.reason if response.incomplete_details else None
+    error = error_message(response.error) if response.error else None
+    if response.status is not None and error is None:
+        deltas.append(Delta(finish=reason or response.status))
+    if response.usage is None:
+        return Event(deltas, None, error)
+    cached, reasoning = response.usage.input_tokens_details, response.usage.output_tokens_details
+    usage = Usage(
+        response.usage.input_tokens,
+        response.usage.output_tokens,
         cached.cached_tokens if cached else None,
         reasoning.reasoning_tokens if reasoning else None,
     )
+    return Event(deltas, usage, error)

@@ -1,8 +1,8 @@
 """Server-sent events: bytes in, the data of each complete event out.
 
 Follows the WHATWG parsing rules (html.spec.whatwg.org, 9.2.6): CR, LF or CRLF end a line, a leading BOM is dropped,
-comments and the fields `event`, `id` and `retry` are passed over, data lines are joined by LF, and an event that the
-stream breaks off is not an event. What the data means is left to the API.
+comments and the fields `event`, `id` and `retry` are skipped, data lines are joined by LF, and an event that is cut off
+is not an event. What the data means is left to the API.
 """
 
 from __future__ import annotations
@@ -15,21 +15,26 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class ServerSentEvents:
-    """A splitter for one stream. Feed it bytes as they come, cut anywhere. `clean`: between two events."""
+    """A splitter for one stream. Feed it the bytes as they come, cut anywhere.
 
-    __slots__ = ("_after_cr", "_data", "_head", "_line", "clean")
+    at_boundary: whether the bytes so far end between two events.
+    """
+
+    __slots__ = ("_after_cr", "_data", "_head", "_line", "at_boundary")
 
     def __init__(self) -> None:
-        self.clean = True
+        self.at_boundary = True
         self._line = bytearray()
         self._data: list[bytes] = []
         self._after_cr = False
         self._head: bytes | None = b""
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Data of the events that `chunk` completes, in order. The quick way is for chunks that hold whole one-line
-        events and nothing else, as nearly all do."""
-        if self.clean and chunk[:6] == b"data: " and chunk[-2:] == b"\n\n" and CR not in chunk:
+        """Return the data of the events that `chunk` completes, in order.
+
+        Nearly all chunks hold whole one-line events and nothing else: these take a fast path.
+        """
+        if self.at_boundary and chunk[:6] == b"data: " and chunk[-2:] == b"\n\n" and CR not in chunk:
             self._head = None
             if chunk.find(b"\n") == len(chunk) - 2:
                 return [chunk[6:-2]]
@@ -39,8 +44,8 @@ class ServerSentEvents:
         return self._by_line(chunk)
 
     @property
-    def rest(self) -> bytes:
-        """What has come of an event that is not complete; empty between events."""
+    def remainder(self) -> bytes:
+        """Return the bytes so far of an event that is not complete; empty between events."""
         return b"\n".join([*self._data, bytes(self._line)]) if self._data or self._line else b""
 
     def _by_line(self, chunk: bytes) -> list[bytes]:
@@ -54,7 +59,7 @@ class ServerSentEvents:
         *ended, partial = _LINE_END.split(chunk)
         events = [event for line in ended if (event := self._end_line(line)) is not None]
         self._line += partial
-        self.clean = not (self._line or self._data or self._after_cr or self._head)
+        self.at_boundary = not (self._line or self._data or self._after_cr or self._head)
         return events
 
     def _skip_bom(self, chunk: bytes) -> bytes:
@@ -81,26 +86,29 @@ class ServerSentEvents:
 
 
 class JSONLines:
-    """A splitter for one stream. Feed it bytes as they come, cut anywhere. `clean`: between two lines."""
+    """A splitter for a stream of lines of JSON. Feed it the bytes as they come, cut anywhere.
 
-    __slots__ = ("_parts", "clean")
+    at_boundary: whether the bytes so far end between two lines.
+    """
+
+    __slots__ = ("_parts", "at_boundary")
 
     def __init__(self) -> None:
-        self.clean = True
+        self.at_boundary = True
         self._parts: list[bytes] = []
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that `chunk` completes, in order; blank ones are passed over."""
+        """Return the lines that `chunk` completes, in order, without blank ones."""
         ended, mark, partial = chunk.rpartition(b"\n")
         if mark:
             ended = b"".join((*self._parts, ended))
             self._parts.clear()
         if partial:
             self._parts.append(partial)
-        self.clean = not self._parts
+        self.at_boundary = not self._parts
         return [line for part in ended.split(b"\n") if (line := part.strip())] if mark else []
 
     @property
-    def rest(self) -> bytes:
-        """What has come of a line that is not complete."""
+    def remainder(self) -> bytes:
+        """Return the bytes so far of a line that is not complete."""
         return b"".join(self._parts)

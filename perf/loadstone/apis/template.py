@@ -1,8 +1,8 @@
-"""A protocol by a template: the body is given as JSON with %p for the prompt and %m for the model, as in EvalScope's
---query-template; paths such as `choices.0.delta.content` say where text and token counts stand in an answer.
+"""A protocol by a template, for servers that no other protocol fits.
 
-For servers that nothing else fits, streaming by server-sent events or answering in one piece. What ends their streams
-is not known: the end of the HTTP response is the end of the answer.
+The body is JSON with %p for the prompt and %m for the model, as in EvalScope's --query-template. Paths such as
+`choices.0.delta.content` say where the text and the token counts are in a response. Such servers may stream by
+server-sent events or not stream. What ends their streams is unknown: the end of the HTTP response ends the answer.
 """
 
 from __future__ import annotations
@@ -15,13 +15,23 @@ from typing import Any
 
 import msgspec
 
-from loadstone.apis.base import API, BadEventError, Delta, Event, Settings
-from loadstone.apis.common import again, complaint, no_lengths, overlaid, sampling, text
-from loadstone.errors import UsageError
+from loadstone.apis.base import API, BadEventError, Delta, Event, RequestSettings
+from loadstone.apis.common import (
+    decode_repaired,
+    error_message,
+    overlay,
+    prompt_text,
+    reject_fixed_length,
+    sampling_fields,
+)
+from loadstone.errors import ConfigurationError, DataError
 from loadstone.records import Prompt, Usage
 
-_MARK = re.compile("%[pm]")
+_PLACEHOLDER = re.compile("%[pm]")
+# Names under which a usage object may have its prompt tokens and its completion tokens.
 _COUNTS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
+# Fields of a response that an error message lists at most.
+_FIELDS_SHOWN = 12
 _MISSING: Any = object()
 _decode = msgspec.json.Decoder().decode
 
@@ -30,67 +40,74 @@ class TemplateAPI(API):
     """POST to `path`; by default the URL is the whole address.
 
     template: JSON text, or `@FILE` to read it from. `"%p"` alone becomes the token ids of a prompt that has them, and
-    its messages where it is the value of `messages`; anywhere else %p is the prompt as text.
-    text_path: to the text of an event or answer. usage_path: to an object with `prompt_tokens` and `completion_tokens`,
-    or `input_tokens` and `output_tokens`. Raises UsageError.
+        its messages as the value of `messages`; anywhere else %p is the prompt as text.
+    text_path: path of the text in an event or response.
+    usage_path: path of an object with `prompt_tokens` and `completion_tokens`, or `input_tokens` and `output_tokens`.
+
+    Raises ConfigurationError.
     """
 
-    guessed = True
+    probe_first = True
 
     def __init__(self, template: str, text_path: str | None, usage_path: str | None = None, path: str = "") -> None:
         self.path = path
-        self._template = _template(template)
+        self._template = _read_template(template)
         if not text_path:
-            raise UsageError("--body-template needs --text-path, where the text of an answer is: choices.0.text, say")
+            raise ConfigurationError(
+                "--body-template needs --text-path, where the text of an answer is: choices.0.text, say"
+            )
         self.names_model = "%m" in json.dumps(self._template)
-        self._text_path, self._usage_path = text_path, usage_path
-        self._unseen = dict.fromkeys(filter(None, (text_path, usage_path)))
+        self._text_path = text_path
+        self._usage_path = usage_path
+        self._unseen_paths = dict.fromkeys(filter(None, (text_path, usage_path)))
         self._fields: str | None = None
 
-    def fresh(self) -> TemplateAPI:
+    def new_parser(self) -> TemplateAPI:
         copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__, _unseen=dict(self._unseen))
+        copy.__dict__.update(self.__dict__, _unseen_paths=dict(self._unseen_paths))
         return copy
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        no_lengths(settings, "template")
-        sampling(settings, {}, "template")
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        reject_fixed_length(settings, "template")
+        sampling_fields(settings, {}, "template")
         if settings.temperature is not None:
-            raise UsageError("--api template sends the template and no --temperature: write it into the template")
-        filled: dict[str, Any] = _filled(self._template, prompt, settings.model)
-        return overlaid(filled, settings.extra_body, prompt.body)
+            raise ConfigurationError(
+                "--api template sends the template and no --temperature: write it into the template"
+            )
+        body: dict[str, Any] = _fill(self._template, prompt, settings.model)
+        return overlay(body, settings.extra_body, prompt.body)
 
-    def event(self, data: bytes) -> Event:
+    def parse_event(self, data: bytes) -> Event:
         if data == b"[DONE]":
             return Event(done=True)
-        return self._read(data)
+        return self._parse(data)
 
-    def whole(self, data: bytes) -> Event:
-        event = self._read(data)
-        lacking = self.lacking()
-        if lacking is not None and event.error is None:
-            raise BadEventError(lacking)
+    def parse_response(self, data: bytes) -> Event:
+        event = self._parse(data)
+        missing = self.missing()
+        if missing is not None and event.error is None:
+            raise BadEventError(missing)
         return event
 
-    def lacking(self) -> str | None:
-        """The path that nothing was found at, and what there was instead."""
-        path = next(iter(self._unseen), None)
-        return (
-            None
-            if path is None or self._fields is None
-            else f"nothing at {path} in the answer, which has {self._fields}"
-        )
+    def missing(self) -> str | None:
+        """Return the path that led nowhere and the fields there were instead, as a message, or None."""
+        path = next(iter(self._unseen_paths), None)
+        if path is None or self._fields is None:
+            return None
+        return f"nothing at {path} in the answer, which has {self._fields}"
 
-    def _read(self, data: bytes) -> Event:
+    def _parse(self, data: bytes) -> Event:
         try:
-            found = _decode(data)
+            response = _decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-            found = again(_decode, data, exc)
-        text, counts = self._at(found, self._text_path), self._at(found, self._usage_path)
-        if text is _MISSING and isinstance(found, dict) and found.get("error"):
-            return Event(error=complaint(found["error"]))
-        if self._unseen:
-            self._fields = ", ".join(list(_leaves(found))[:12]) or type(found).__name__
+            response = decode_repaired(_decode, data, exc)
+        text = self._value_at(response, self._text_path)
+        counts = self._value_at(response, self._usage_path)
+        if text is _MISSING and isinstance(response, dict) and response.get("error"):
+            return Event(error=error_message(response["error"]))
+        if self._unseen_paths:
+            fields = list(_leaf_paths(response))[:_FIELDS_SHOWN]
+            self._fields = ", ".join(fields) or type(response).__name__
         usage = None if counts is _MISSING or counts is None else _usage(counts, self._usage_path)
         if text is _MISSING or text is None:
             return Event(usage=usage)
@@ -98,83 +115,76 @@ class TemplateAPI(API):
             raise BadEventError(f"{self._text_path} leads to {text!r:.80}, which is no text")
         return Event([Delta(answer=text)], usage, done=True)
 
-    def _at(self, found: Any, path: str | None) -> Any:
-        value = _MISSING if path is None else _follow(found, path)
-        if value is not _MISSING:
-            self._unseen.pop(path or "", None)
+    def _value_at(self, response: Any, path: str | None) -> Any:
+        """Return the value at a path, or _MISSING."""
+        if path is None:
+            return _MISSING
+        value = response
+        for step in path.split("."):
+            if isinstance(value, dict) and step in value:
+                value = value[step]
+            elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+                value = value[int(step)]
+            else:
+                return _MISSING
+        self._unseen_paths.pop(path, None)
         return value
 
 
-def _template(given: str) -> dict[str, Any]:
-    where, source = "--body-template", given
-    if given.startswith("@"):
-        where = given[1:]
+def _read_template(source: str) -> dict[str, Any]:
+    """Return the template of `--body-template`. Raises ConfigurationError."""
+    where, text = "--body-template", source
+    if source.startswith("@"):
+        where = source[1:]
         try:
-            source = Path(where).expanduser().read_text("utf-8")
+            text = Path(where).expanduser().read_text("utf-8")
         except (OSError, UnicodeDecodeError) as exc:
-            raise UsageError(f"cannot read the template {where}: give --body-template @FILE or JSON") from exc
+            raise ConfigurationError(f"cannot read the template {where}: give --body-template @FILE or JSON") from exc
     try:
-        template = json.loads(source)
+        template = json.loads(text)
     except (ValueError, RecursionError) as exc:
-        place = f", line {exc.lineno}" if isinstance(exc, json.JSONDecodeError) else ""
-        raise UsageError(f"{where}{place}: a template is JSON, and this is not: {exc}") from exc
+        line = f", line {exc.lineno}" if isinstance(exc, json.JSONDecodeError) else ""
+        raise ConfigurationError(f"{where}{line}: a template is JSON, and this is not: {exc}") from exc
     if not isinstance(template, dict):
-        raise UsageError(f"{where}: a template is a JSON object, not {type(template).__name__}")
+        raise ConfigurationError(f"{where}: a template is a JSON object, not {type(template).__name__}")
     if "%p" not in json.dumps(template):
-        raise UsageError(f"{where} has no %p, so that no prompt would be sent: write %p where the prompt goes")
+        raise ConfigurationError(f"{where} has no %p, so that no prompt would be sent: write %p where the prompt goes")
     return template
 
 
-def _filled(value: Any, prompt: Prompt, model: str, name: str = "") -> Any:
+def _fill(value: Any, prompt: Prompt, model: str, name: str = "") -> Any:
+    """Return a value of the template, which is called `name`, with its placeholders filled."""
     if isinstance(value, dict):
-        return {key: _filled(item, prompt, model, key) for key, item in value.items()}
+        return {key: _fill(item, prompt, model, key) for key, item in value.items()}
     if isinstance(value, list):
-        return [_filled(item, prompt, model) for item in value]
+        return [_fill(item, prompt, model) for item in value]
     if not isinstance(value, str):
         return value
     if value == "%p" and prompt.tokens is not None:
         return prompt.tokens
     if value == "%p" and name == "messages":
         return prompt.messages if prompt.messages is not None else [{"role": "user", "content": prompt.text or ""}]
-    return _MARK.sub(lambda mark: model if mark[0] == "%m" else _words(prompt), value)
+    if "%p" in value and prompt.tokens is not None:
+        raise DataError(f'token ids ({prompt.id}) only fit where the template has "%p" and nothing else')
+    return _PLACEHOLDER.sub(lambda match: model if match[0] == "%m" else prompt_text(prompt), value)
 
 
-def _words(prompt: Prompt) -> str:
-    if prompt.tokens is not None:
-        raise UsageError(f'token ids ({prompt.id}) only fit where the template has "%p" and nothing else')
-    return text(prompt)
-
-
-def _follow(found: Any, path: str) -> Any:
-    for step in path.split("."):
-        if isinstance(found, dict) and step in found:
-            found = found[step]
-        elif isinstance(found, list) and step.isdecimal() and int(step) < len(found):
-            found = found[int(step)]
-        else:
-            return _MISSING
-    return found
-
-
-def _leaves(found: Any, path: str = "") -> Iterator[str]:
-    """Where the values of an answer are, as paths."""
-    inner = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+def _leaf_paths(response: Any, parent: str = "") -> Iterator[str]:
+    """Yield the paths of the values in a response."""
+    inner = (
+        response.items() if isinstance(response, dict) else enumerate(response) if isinstance(response, list) else ()
+    )
     for step, value in inner:
-        place = f"{path}.{step}" if path else str(step)
+        path = f"{parent}.{step}" if parent else str(step)
         if isinstance(value, dict | list) and value:
-            yield from _leaves(value, place)
+            yield from _leaf_paths(value, path)
         else:
-            yield place
+            yield path
 
 
 def _usage(counts: Any, path: str | None) -> Usage:
-    told = (
-        [next((counts[name] for name in names if name in counts), None) for names in _COUNTS]
-        if (isinstance(counts, dict))
-        else None
-    )
-    if told is None or not all(count is None or type(count) is int for count in told):
-        raise BadEventError(
-            f"{path} leads to {counts!r:.80}, which is no object with prompt_tokens and completion_tokens"
-        )
-    return Usage(*told)
+    if isinstance(counts, dict):
+        values = [next((counts[name] for name in names if name in counts), None) for names in _COUNTS]
+        if all(value is None or type(value) is int for value in values):
+            return Usage(*values)
+    raise BadEventError(f"{path} leads to {counts!r:.80}, which is no object with prompt_tokens and completion_tokens")

@@ -1,6 +1,6 @@
-"""Hugging Face's Text Generation Inference: /generate_stream with a token in each event, /generate in one piece.
+"""Hugging Face's Text Generation Inference: /generate_stream with a token in each event, /generate without streaming.
 
-Fields: its router (router/src/lib.rs). Nothing marks the end of a stream but the last token's `generated_text`.
+Fields: its router (router/src/lib.rs). Only the last token's `generated_text` marks the end of a stream.
 """
 
 from __future__ import annotations
@@ -10,11 +10,22 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.apis.base import API, Delta, Event, Settings
-from loadstone.apis.common import complaint, exact, limit, no_tokens, overlaid, reader, same, sampling, stops, text
+from loadstone.apis.base import API, Delta, Event, RequestSettings
+from loadstone.apis.common import (
+    error_message,
+    has_exact_length,
+    json_decoder,
+    output_limit,
+    overlay,
+    prompt_text,
+    reject_token_ids,
+    same_names,
+    sampling_fields,
+    stop_as_list,
+)
 from loadstone.records import Prompt, Usage
 
-_NAMES = same("top_p top_k frequency_penalty repetition_penalty stop seed") | {"logprobs": "top_n_tokens"}
+_NAMES = same_names("top_p top_k frequency_penalty repetition_penalty stop seed") | {"logprobs": "top_n_tokens"}
 
 
 class _Token(Struct, gc=False):
@@ -37,8 +48,8 @@ class _Chunk(Struct, gc=False):
     error: Any = None
 
 
-_read: Callable[[bytes], _Chunk] = reader(_Chunk)
-_read_whole: Callable[[bytes], _Chunk | list[_Chunk]] = reader(_Chunk | list[_Chunk])
+_decode_chunk: Callable[[bytes], _Chunk] = json_decoder(_Chunk)
+_decode_response: Callable[[bytes], _Chunk | list[_Chunk]] = json_decoder(_Chunk | list[_Chunk])
 
 
 class TGI(API):
@@ -46,52 +57,48 @@ class TGI(API):
 
     path = "/generate_stream"
     names_model = False
-    path_whole = "/generate"
+    path_unstreamed = "/generate"
 
-    def body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
-        no_tokens(prompt, "tgi")
-        body = {"inputs": text(prompt), "parameters": _parameters(prompt, settings)}
-        return overlaid(body, settings.extra_body, prompt.body)
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        reject_token_ids(prompt, "tgi")
+        parameters: dict[str, Any] = {}
+        output_len = output_limit(prompt, settings)
+        if output_len is not None:
+            parameters["max_new_tokens"] = output_len
+        if settings.ignore_eos or has_exact_length(prompt, settings):
+            parameters["ignore_eos_token"] = True
+        if settings.temperature is not None:
+            # TGI refuses a temperature of 0, which means not to sample.
+            parameters["do_sample"] = settings.temperature > 0
+            if settings.temperature > 0:
+                parameters["temperature"] = settings.temperature
+        parameters |= stop_as_list(sampling_fields(settings, _NAMES, "tgi"), "stop")
+        parameters["details"] = True  # for the finish reason and the token counts
+        return overlay({"inputs": prompt_text(prompt), "parameters": parameters}, settings.extra_body, prompt.body)
 
-    def event(self, data: bytes) -> Event:
-        chunk = _read(data)
+    def parse_event(self, data: bytes) -> Event:
+        chunk = _decode_chunk(data)
         if chunk.error:
-            return Event(error=complaint(chunk.error))
+            return Event(error=error_message(chunk.error))
         details, token = chunk.details, chunk.token
         finish = details.finish_reason if details else None
-        ended = chunk.generated_text is not None
-        deltas = [] if token is None else [_delta(token, finish, ended)]
-        return Event(deltas, None if details is None else _usage(details), done=ended)
+        done = chunk.generated_text is not None
+        deltas = []
+        if token is not None:
+            # A special token has no text; the last one is the end itself.
+            answer = "" if token.special else token.text
+            deltas.append(Delta(answer=answer, finish=finish, output=bool(answer) or not done))
+        return Event(deltas, None if details is None else _usage(details), done=done)
 
-    def whole(self, data: bytes) -> Event:
-        found = _read_whole(data)
-        chunk = found if not isinstance(found, list) else found[0] if found else _Chunk()
-        details = chunk.details
+    def parse_response(self, data: bytes) -> Event:
+        response = _decode_response(data)
+        if isinstance(response, list):
+            response = response[0] if response else _Chunk()
+        details = response.details
         finish = details.finish_reason if details else None
-        error = complaint(chunk.error) if chunk.error else None
-        deltas = [Delta(answer=chunk.generated_text or "", finish=finish)]
+        error = error_message(response.error) if response.error else None
+        deltas = [Delta(answer=response.generated_text or "", finish=finish)]
         return Event(deltas, None if details is None else _usage(details), error)
-
-
-def _delta(token: _Token, finish: str | None, ended: bool) -> Delta:
-    """A special token has no text of the answer; at the end it is the end itself."""
-    answer = "" if token.special else token.text
-    return Delta(answer=answer, finish=finish, output=bool(answer) or not ended)
-
-
-def _parameters(prompt: Prompt, settings: Settings) -> dict[str, Any]:
-    """Details hold the finish reason and the counts. A temperature of 0 is refused there: it means not to sample."""
-    wanted: dict[str, Any] = {}
-    output_len = limit(prompt, settings)
-    if output_len is not None:
-        wanted["max_new_tokens"] = output_len
-    if settings.ignore_eos or exact(prompt, settings):
-        wanted["ignore_eos_token"] = True
-    if settings.temperature is not None:
-        wanted["do_sample"] = settings.temperature > 0
-        if settings.temperature > 0:
-            wanted["temperature"] = settings.temperature
-    return {**wanted, **stops(sampling(settings, _NAMES, "tgi"), "stop"), "details": True}
 
 
 def _usage(details: _Details) -> Usage:

@@ -1,4 +1,4 @@
-"""The charts of a capacity plan: replicas and cost over demand, over months, and the curves below them. Pure."""
+"""The charts of a capacity plan: replicas and cost over demand and over months, and the curves behind them. Pure."""
 
 from __future__ import annotations
 
@@ -7,30 +7,41 @@ from typing import Literal
 
 from loadstone.capacity.plan import Plan, PlanStep, Requirements, Stack
 from loadstone.capacity.replica import JudgedPoint
-from loadstone.metrics.slo import SHARES, Objective, shown
+from loadstone.metrics.slo import FRACTIONS, Objective, format_value
 from loadstone.report.page import Axis, Chart, Mark, Role, Series
 
 _ROLES: dict[str, Role] = {"met": "good", "missed": "bad", "unresolved": "muted"}
-_WORDS = {"met": "met", "missed": "missed", "unresolved": "cannot be told"}
+# Ratio of the largest value to the limit above which an axis is logarithmic.
+_LOG_RATIO = 20
 
 
 def demand(plan: Plan) -> Iterator[Chart]:
-    """Replicas over the mean demand: a staircase for each stack."""
-    stairs = _series(plan, lambda stair: float(stair.replicas), "step")
-    if stairs:
-        yield Chart(
-            title="Replicas over demand",
-            x=_demand_axis(plan.terms),
-            y=Axis("replicas", low=0),
-            series=[*stairs, *_asked(plan)],
-            note="mean demand; peak, headroom and spare replicas are counted in",
-        )
+    """Yield a chart of the replicas over the mean demand, with a line of steps for each stack."""
+    steps = _series(plan, lambda step: float(step.replicas), "step")
+    if not steps:
+        return
+    sizes = [(stack, size) for stack in plan.stacks for size in stack.sizes if size.month == 0]
+    planned = Series(
+        "planned",
+        [size.demand.size for _, size in sizes],
+        [float(size.replicas) for _, size in sizes],
+        "points",
+        "new",
+        texts=[f"{stack.curve.label}: {size.demand}, {size.replicas:,} replicas" for stack, size in sizes],
+    )
+    yield Chart(
+        title="Replicas over demand",
+        x=_demand_axis(plan.terms),
+        y=Axis("replicas", low=0),
+        series=[*steps, planned],
+        note="mean demand; peak, headroom and spare replicas are included",
+    )
 
 
 def cost(plan: Plan) -> Iterator[Chart]:
-    """What a month costs, and a million tokens."""
-    months = _series(plan, lambda stair: stair.month, "step")
-    tokens = _series(plan, lambda stair: stair.million_output, "line")
+    """Yield charts of the cost of a month, and of a million tokens."""
+    months = _series(plan, lambda step: step.month, "step")
+    tokens = _series(plan, lambda step: step.million_output, "line")
     if months:
         axis = Axis("cost of a month", plan.terms.currency, low=0)
         yield Chart(title="Cost over demand", x=_demand_axis(plan.terms), y=axis, series=months)
@@ -40,130 +51,90 @@ def cost(plan: Plan) -> Iterator[Chart]:
             x=_demand_axis(plan.terms),
             y=Axis("a million output tokens", plan.terms.currency, log=True),
             series=tokens,
-            note="small fleets are dear by the token: spare replicas, and what the last one does not use, weigh more",
+            note="small fleets cost more per token: spare and partly used replicas weigh more",
         )
 
 
 def growth(plan: Plan) -> Iterator[Chart]:
-    series = [
-        Series(
-            _join(stack.curve.label if len(plan.stacks) > 1 else "", str(asked)),
-            [float(size.month) for size in sizes],
-            [float(size.replicas) for size in sizes],
-            "step",
-        )
-        for stack in plan.stacks
-        for asked in plan.terms.demands
-        if (sizes := [size for size in stack.sizes if size.demand == asked])
-    ]
+    """Yield a chart of the replicas over the months ahead."""
+    series = []
+    for stack in plan.stacks:
+        for demand in plan.terms.demands:
+            sizes = [size for size in stack.sizes if size.demand == demand]
+            if sizes:
+                name = f"{stack.curve.label}, {demand}" if len(plan.stacks) > 1 else str(demand)
+                months, replicas = [float(size.month) for size in sizes], [float(size.replicas) for size in sizes]
+                series.append(Series(name, months, replicas, "step"))
     if series:
         yield Chart(title="Replicas over months", x=Axis("month"), y=Axis("replicas", low=0), series=series)
 
 
-def curves(stack: Stack, terms: Requirements) -> Iterator[Chart]:
-    """A chart for each objective: what was measured, the limit, and where the replicas of the plan work."""
-    for objective in terms.objectives:
-        spots = [one for one in stack.capacity.spots if objective.name in one.spot.figures]
-        if objective.metric == "error_rate" and not any(_value(one, objective) for one in spots):
-            continue
-        if spots:
-            yield _curve(stack, objective, spots)
+def curves(stack: Stack, requirements: Requirements) -> Iterator[Chart]:
+    """Yield a chart for each objective: what was measured, the limit, and where the replicas of the plan operate."""
+    for objective in requirements.objectives:
+        points = [point for point in stack.capacity.spots if objective.name in point.spot.figures]
+        all_zero = not any(point.spot.figures[objective.name].value for point in points)
+        if points and not (objective.metric == "error_rate" and all_zero):
+            yield _curve(stack, objective, points)
 
 
-def _curve(stack: Stack, objective: Objective, spots: Sequence[JudgedPoint]) -> Chart:
-    found, scale = stack.capacity, 100.0 if objective.metric in SHARES else 1e3
-    ends = [("carried", found.low), ("too much", found.high)]
-    loads, values = (
-        [one.spot.load_for(objective.name) for one in spots],
-        [_value(one, objective) * scale for one in spots],
-    )
-    far = max(values) > 20 * objective.limit * scale and min(values) > 0
+def _curve(stack: Stack, objective: Objective, points: Sequence[JudgedPoint]) -> Chart:
+    scale = 100.0 if objective.metric in FRACTIONS else 1e3
+    figures = [point.spot.figures[objective.name] for point in points]
+    loads = [point.spot.load_for(objective.name) for point in points]
+    values = [figure.value * scale for figure in figures]
+    lows = [None if figure.low is None else figure.low * scale for figure in figures]
+    highs = [None if figure.high is None else figure.high * scale for figure in figures]
+    series = [Series("measured", loads, values, "line", "muted", lows, highs)]
+
+    # The points by their judgement.
+    for judgement, role in _ROLES.items():
+        chosen = [index for index, point in enumerate(points) if point.judgement == judgement]
+        if chosen:
+            texts = []
+            for point in (points[index] for index in chosen):
+                texts.append("; ".join([point.spot.name, f"{point.spot.requests:,} requests", *point.against]))
+            at, heights = [loads[index] for index in chosen], [values[index] for index in chosen]
+            series.append(Series(f"objectives {judgement}", at, heights, "points", role, texts=texts))
+
+    # The replicas of the plan.
+    sizes = [size for size in stack.sizes if size.month == 0 and objective.name in size.figures]
+    if sizes:
+        series.append(
+            Series(
+                "a replica of the plan, at the peak",
+                [size.load for size in sizes],
+                [size.figures[objective.name].value * scale for size in sizes],
+                "points",
+                "new",
+                texts=[f"{size.demand}: {size.replicas:,} replicas, {size.basis}" for size in sizes],
+            )
+        )
+    log = max(values) > _LOG_RATIO * objective.limit * scale and min(values) > 0
+    ends = [("within capacity", stack.capacity.low), ("too much", stack.capacity.high)]
     return Chart(
         title=f"{objective.name} over the load of a replica",
         x=Axis("requests/s of a replica", low=0),
-        y=Axis(objective.name, "%" if scale == 100 else "ms", log=far, low=None if far else 0),
-        series=[
-            Series("measured", loads, values, "line", "muted", *_bounds(spots, objective, scale)),
-            *_points(spots, objective, scale),
-            *_working(stack, objective, scale),
-        ],
+        y=Axis(objective.name, "%" if scale == 100 else "ms", log=log, low=None if log else 0),
+        series=series,
         marks=[
-            Mark(objective.limit * scale, f"limit {shown(objective.metric, objective.limit)}", "y"),
-            *(Mark(at, f"{word}: {at:.4g}/s") for word, at in ends if at is not None),
+            Mark(objective.limit * scale, f"limit {format_value(objective.metric, objective.limit)}", "y"),
+            *(Mark(load, f"{text}: {load:.4g}/s") for text, load in ends if load is not None),
         ],
         group="load",
     )
 
 
-def _points(spots: Sequence[JudgedPoint], objective: Objective, scale: float) -> Iterator[Series]:
-    for judgement, role in _ROLES.items():
-        chosen = [one for one in spots if one.judgement == judgement]
-        if chosen:
-            yield Series(
-                f"objectives {_WORDS[judgement]}",
-                [one.spot.load_for(objective.name) for one in chosen],
-                [_value(one, objective) * scale for one in chosen],
-                "points",
-                role,
-                texts=[_told(one) for one in chosen],
-            )
-
-
-def _told(one: JudgedPoint) -> str:
-    return "; ".join([one.spot.name, f"{one.spot.requests:,} requests", *one.against])
-
-
-def _working(stack: Stack, objective: Objective, scale: float) -> Iterator[Series]:
-    sizes = [size for size in stack.sizes if size.month == 0 and objective.name in size.figures]
-    if sizes:
-        yield Series(
-            "a replica of the plan, at the peak",
-            [size.load for size in sizes],
-            [size.figures[objective.name].value * scale for size in sizes],
-            "points",
-            "new",
-            texts=[f"{size.demand}: {size.replicas:,} replicas, {size.basis}" for size in sizes],
-        )
-
-
-def _value(one: JudgedPoint, objective: Objective) -> float:
-    return one.spot.figures[objective.name].value
-
-
-def _bounds(
-    spots: Sequence[JudgedPoint], objective: Objective, scale: float
-) -> tuple[list[float | None], list[float | None]]:
-    found = [one.spot.figures[objective.name] for one in spots]
-    lows = [None if one.low is None else one.low * scale for one in found]
-    highs = [None if one.high is None else one.high * scale for one in found]
-    return lows, highs
-
-
-# along the demand
-
-
-def _demand_axis(terms: Requirements) -> Axis:
-    unit = "users" if terms.demands[0].rate is None else "requests/s"
+def _demand_axis(requirements: Requirements) -> Axis:
+    unit = "users" if requirements.demands[0].rate is None else "requests/s"
     return Axis("mean demand", unit, low=0)
 
 
-def _series(plan: Plan, pick: Callable[[PlanStep], float | None], kind: Literal["step", "line"]) -> list[Series]:
-    """One for each stack that has any of it."""
-    picked = {stack.curve.label: [(stair.demand, pick(stair)) for stair in stack.stairs] for stack in plan.stacks}
-    return [
-        Series(label, [at for at, _ in pairs], [value for _, value in pairs], kind)
-        for label, pairs in picked.items()
-        if any(value is not None for _, value in pairs)
-    ]
-
-
-def _asked(plan: Plan) -> Iterator[Series]:
-    """The demands that were asked for."""
-    sizes = [(stack, size) for stack in plan.stacks for size in stack.sizes if size.month == 0]
-    texts = [f"{stack.curve.label}: {size.demand}, {size.replicas:,} replicas" for stack, size in sizes]
-    at, counts = [size.demand.size for _, size in sizes], [float(size.replicas) for _, size in sizes]
-    yield Series("asked for", at, counts, "points", "new", texts=texts)
-
-
-def _join(*parts: str) -> str:
-    return ", ".join(filter(None, parts))
+def _series(plan: Plan, value: Callable[[PlanStep], float | None], kind: Literal["step", "line"]) -> list[Series]:
+    """Return a value over the demand, for each stack that has it."""
+    series = []
+    for stack in plan.stacks:
+        values = [value(step) for step in stack.stairs]
+        if any(one is not None for one in values):
+            series.append(Series(stack.curve.label, [step.demand for step in stack.stairs], values, kind))
+    return series

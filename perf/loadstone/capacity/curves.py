@@ -1,24 +1,24 @@
-"""What a sweep says about one replica of a server: figures over the load that it carries, a curve for each stack.
+"""The curves of a sweep: the figures of one replica over its load, one curve for each stack.
 
-Pure. A stack is what all settings but the load have in common; a sweep over two of them holds two stacks. Requests a
-second are the common measure of load: those asked for where arrivals were planned (open loop), those that came through
-where a number of clients was kept busy (closed loop).
+Pure. A stack is what all settings but the load have in common; a sweep over two of them holds two stacks. The measure
+of load is requests/s: the requested rate where arrivals were planned (open loop), the throughput where a number of
+clients was kept busy (closed loop).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
 from loadstone.capacity import queueing
-from loadstone.checks.finding import config
+from loadstone.checks.finding import run_config
 from loadstone.checks.rules import DRIFT
-from loadstone.errors import UsageError
-from loadstone.metrics.slo import FIGURES as KINDS
-from loadstone.metrics.slo import Estimate, Judgement, Objective, estimate
+from loadstone.errors import DataError
+from loadstone.metrics.slo import FIGURES as STATS
+from loadstone.metrics.slo import Estimate, Objective, Outcome, estimate
 from loadstone.summary import Summary
 from loadstone.sweep.points import MeasuredPoint, Sweep, rates_under_load
 
@@ -28,20 +28,27 @@ FIGURES = (
     *("latency.mean", "latency.p50", "latency.p95", "latency.p99"),
 )
 LOAD = ("rate", "concurrency")
-# Settings of how long is measured, which make no other stack.
+# Settings of how long is measured, which do not make another stack.
 LENGTH = ("requests", "duration", "warmup", "cooldown", "grace", "seed", "skip", "output", "label")
-# Least share of a rise in concurrency that must show in throughput; below it the server is saturated.
+# A rise in concurrency must raise throughput by this fraction of the rise, or the server is saturated.
 GAIN = 0.1
 
 
 class OperatingPoint(Struct, frozen=True, kw_only=True):
-    """A point of a curve. `asked`: the rate or concurrency that was set; `load`: requests a second of one replica;
-    `figures` by name such as `ttft.p99`; `doubts`: why its runs are suspect; tokens: means of a request.
+    """A point of a curve.
 
-    saturated: more load would not come through; drifting: latencies rose with the time it lasted, beyond chance.
-    carried: of a closed loop, the load at random arrivals that each kind of figure stands for (bursts.py).
-    called: objectives by name that somebody who knows every request has judged already.
-    server: limits that the server itself told of."""
+    asked: the rate or concurrency that was set
+    load: requests/s of one replica
+    concurrency: mean number in flight
+    figures: by name such as `ttft.p99`
+    input_tokens, output_tokens: means of a request
+    saturated: more load would not come through
+    drifting: latencies rose during the run, beyond chance
+    doubts: why its runs are suspect
+    server: limits that the server itself reported
+    carried: of a closed loop, the load at random arrivals at which each statistic is the same (queueing.py)
+    called: objectives by name that were judged from the records
+    """
 
     name: str
     asked: float
@@ -57,15 +64,21 @@ class OperatingPoint(Struct, frozen=True, kw_only=True):
     doubts: list[str] = []
     server: list[str] = []
     carried: dict[str, float] = {}
-    called: dict[str, Judgement] = {}
+    called: dict[str, Outcome] = {}
 
     def load_for(self, name: str) -> float:
-        """The load at which a figure such as `ttft.p99` is expected to be what it is here."""
+        """Return the load at which a figure such as `ttft.p99` is expected to have its value here, requests/s."""
         return self.carried.get(name.partition(".")[2], self.load)
 
 
 class Curve(Struct, frozen=True, kw_only=True):
-    """Spots of one stack by rising load, or rising concurrency. `left_out`: points that were not used, and why."""
+    """The points of one stack by rising load, or rising concurrency.
+
+    arrivals: distributions of an open loop
+    left_out: points that were not used, with the reason
+    gpus: of a replica
+    tokens: mean input and output tokens of a request, over all points
+    """
 
     label: str
     loop: Literal["open", "closed"]
@@ -73,38 +86,39 @@ class Curve(Struct, frozen=True, kw_only=True):
     spots: list[OperatingPoint]
     left_out: list[str]
     gpus: int | None
-    # Input and output tokens of a request, means over all.
     tokens: tuple[float | None, float | None]
 
 
-# By name of a point, and of an objective, or QUEUE.
-PointJudgements = Mapping[str, Mapping[str, Judgement]]
-# Called missed where the queue grew to the end, whatever the objectives.
+# By name of a point, and of an objective or QUEUE.
+PointJudgements = Mapping[str, Mapping[str, Outcome]]
+# The name under which a point is missed because its queue grew to the end, whatever the objectives.
 QUEUE = "queue"
 
 
 def build_curves(
     sweep: Sweep, label: str, objectives: Sequence[Objective], judgements: PointJudgements | None = None
 ) -> list[Curve]:
-    """The stacks of a sweep. `judgements` go before what summaries say. Raises UsageError where one has fewer than two
-    loads."""
+    """Return the curve of each stack of a sweep.
+
+    label: name of the sweep
+    judgements: from the records; they have precedence over summaries
+
+    Raise DataError where a stack has fewer than two loads.
+    """
     stacks: dict[str, list[MeasuredPoint]] = {}
     for point in sweep.points:
-        stacks.setdefault(_stack(point.settings), []).append(point)
+        # All that is varied besides the load, in words.
+        others = {name: value for name, value in point.settings.items() if name not in (*LOAD, *LENGTH)}
+        stack = ", ".join(f"{name.replace('_', '-')} {value}" for name, value in sorted(others.items())) or "all"
+        stacks.setdefault(stack, []).append(point)
     if not stacks:
-        raise UsageError(f"the sweep {label} has no points: run it with two rates or more")
+        raise DataError(f"the sweep {label} has no points: run it with two rates or more")
     return [
         _curve(
-            points, f"{label} ({settings})" if len(stacks) > 1 else label, sweep.grid.gpus, objectives, judgements or {}
+            points, f"{label} ({stack})" if len(stacks) > 1 else label, sweep.grid.gpus, objectives, judgements or {}
         )
-        for settings, points in stacks.items()
+        for stack, points in stacks.items()
     ]
-
-
-def _stack(settings: dict[str, Any]) -> str:
-    """All that is varied besides the load, in words."""
-    others = {name: value for name, value in settings.items() if name not in (*LOAD, *LENGTH)}
-    return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in sorted(others.items())) or "all"
 
 
 def _curve(
@@ -112,44 +126,46 @@ def _curve(
     label: str,
     gpus: int | None,
     objectives: Sequence[Objective],
-    calls: PointJudgements,
+    judgements: PointJudgements,
 ) -> Curve:
-    usable = {point.name: [run for run in point.runs if _usable(run)] for point in points}
-    reasons = {point.name: _why_not(point, usable[point.name]) for point in points}
-    left_out = [f"{name}: {why}" for name, why in reasons.items() if why]
-    runs = {name: found for name, found in usable.items() if not reasons[name]}
-    rates = {bool(config(found[0]).get("rate")) for found in runs.values()}
-    if len(rates) > 1:
-        raise UsageError(f"the sweep {label} mixes rates and concurrencies: plan from one with either of them")
-    spots = [_spot(name, found, objectives, calls.get(name, {})) for name, found in runs.items()]
+    # The usable runs of each point, and the points without any.
+    runs: dict[str, list[Summary]] = {}
+    left_out = []
+    for point in points:
+        usable = [
+            run
+            for run in point.runs
+            if run.counts.succeeded > 0 and not (run.verdict is not None and run.verdict.status == "invalid")
+        ]
+        if reason := _unusable(point, usable):
+            left_out.append(f"{point.name}: {reason}")
+        else:
+            runs[point.name] = usable
+
+    open_loops = {bool(run_config(usable[0]).get("rate")) for usable in runs.values()}
+    if len(open_loops) > 1:
+        raise DataError(f"the sweep {label} mixes rates and concurrencies: plan from one with either of them")
+    spots = [_operating_point(name, usable, objectives, judgements.get(name, {})) for name, usable in runs.items()]
     spots.sort(key=lambda spot: (spot.asked, spot.load))
     if len({spot.load for spot in spots}) < 2:
-        raise UsageError(_too_few(label, len(spots), left_out))
-    open_ = True in rates
-    arrivals = sorted({str(config(found[0]).get("arrivals")) for found in runs.values()})
+        reasons = f" ({'; '.join(left_out)})" if left_out else ""
+        count = f"{len(spots)} usable {'point' if len(spots) == 1 else 'points'}"
+        raise DataError(f"the sweep {label} has {count}{reasons}: a plan takes two loads or more; sweep more")
+    open_loop = True in open_loops
+    arrivals = sorted({str(run_config(usable[0]).get("arrivals")) for usable in runs.values()})
     return Curve(
         label=label,
-        loop="open" if open_ else "closed",
-        arrivals=" and ".join(arrivals) if open_ else None,
-        spots=spots if open_ else _random(list(_saturated(spots))),
+        loop="open" if open_loop else "closed",
+        arrivals=" and ".join(arrivals) if open_loop else None,
+        spots=spots if open_loop else _at_random_arrivals(spots),
         left_out=left_out,
         gpus=gpus,
         tokens=(_mean(spot.input_tokens for spot in spots), _mean(spot.output_tokens for spot in spots)),
     )
 
 
-def _too_few(label: str, count: int, left_out: Sequence[str]) -> str:
-    reasons = f" ({'; '.join(left_out)})" if left_out else ""
-    points = "point" if count == 1 else "points"
-    return f"the sweep {label} has {count} usable {points}{reasons}: a plan takes two loads or more; sweep more"
-
-
-def _usable(run: Summary) -> bool:
-    return run.counts.succeeded > 0 and not (run.verdict is not None and run.verdict.status == "invalid")
-
-
-def _why_not(point: MeasuredPoint, usable: Sequence[Summary]) -> str:
-    """Why a point is left out; empty where it is not."""
+def _unusable(point: MeasuredPoint, usable: Sequence[Summary]) -> str:
+    """Return why a point is left out, empty if it is not."""
     if not point.runs:
         return f"could not be run: {point.failed}" if point.failed else "not run yet"
     if not usable:
@@ -162,64 +178,67 @@ def _why_not(point: MeasuredPoint, usable: Sequence[Summary]) -> str:
 
 
 def _load(run: Summary) -> tuple[float, float] | None:
-    """What was asked, and requests a second."""
-    asked = config(run)
-    if asked.get("stages") or asked.get("arrivals") == "replay":
+    """Return the rate or concurrency that was set, and requests/s; None if it is not one load."""
+    settings = run_config(run)
+    if settings.get("stages") or settings.get("arrivals") == "replay":
         return None
-    if asked.get("rate"):
-        return asked["rate"], asked["rate"]
-    through = rates_under_load(run).get("qps")
-    return (float(asked["concurrency"]), through) if asked.get("concurrency") and through else None
+    if settings.get("rate"):
+        return settings["rate"], settings["rate"]
+    qps = rates_under_load(run).get("qps")
+    return (float(settings["concurrency"]), qps) if settings.get("concurrency") and qps else None
 
 
-def _spot(
-    name: str, runs: Sequence[Summary], objectives: Sequence[Objective], called: Mapping[str, Judgement]
+def _operating_point(
+    name: str, runs: Sequence[Summary], objectives: Sequence[Objective], judgements: Mapping[str, Outcome]
 ) -> OperatingPoint:
     loads = [load for run in runs if (load := _load(run)) is not None]
-    wanted = dict.fromkeys((*FIGURES, *(objective.name for objective in objectives)))
-    found = {name: _pooled([_figure(name, run) for run in runs]) for name in wanted}
+    figures = {}
+    for figure in dict.fromkeys((*FIGURES, *(objective.name for objective in objectives))):
+        metric, _, stat = figure.partition(".")
+        pooled = _pool([estimate(metric, stat, run.metrics, run.rates) for run in runs])
+        if pooled is not None:
+            figures[figure] = pooled
     doubts = [doubt.what for run in runs if run.verdict is not None for doubt in run.verdict.doubts]
     return OperatingPoint(
         name=name,
         asked=loads[0][0],
         load=sum(load for _, load in loads) / len(loads),
         concurrency=_mean(run.rates.get("concurrency") for run in runs),
-        figures={figure: pooled for figure, pooled in found.items() if pooled is not None},
+        figures=figures,
         input_tokens=_mean(_tokens(run, "input_tokens") for run in runs),
         output_tokens=_mean(_tokens(run, "output_tokens") for run in runs),
         requests=sum(run.counts.succeeded for run in runs),
         runs=len(runs),
-        saturated=called.get(QUEUE) == "missed" or any(run.run.get("ended") == "saturated" for run in runs),
+        saturated=judgements.get(QUEUE) == "missed" or any(run.run.get("ended") == "saturated" for run in runs),
         drifting=any(map(_drifts, runs)),
         doubts=list(dict.fromkeys(doubts)),
-        server=list(dict.fromkeys(said for run in runs for said in _said(run))),
-        called=dict(called),
+        server=list(dict.fromkeys(text for run in runs for text in _server_limits(run))),
+        called=dict(judgements),
     )
 
 
-def _figure(name: str, run: Summary) -> Estimate | None:
-    metric, _, figure = name.partition(".")
-    return estimate(metric, figure, run.metrics, run.rates)
-
-
-def _said(run: Summary) -> Iterator[str]:
-    """Limits that the server's own metrics tell of, where they were asked for: its KV cache, and how many it runs."""
-    side = getattr(run, "server", None)
-    if side is None:
-        return
-    yield from side.remarks
-    for source in side.sources:
+def _server_limits(run: Summary) -> list[str]:
+    """Return limits that the server's own metrics show, where they were scraped: its KV cache, and how many it runs."""
+    server = getattr(run, "server", None)
+    if server is None:
+        return []
+    texts = list(server.remarks)
+    for source in server.sources:
         waiting, running = (source.whole.metrics.get(name) for name in ("waiting", "running"))
         if waiting is not None and running is not None and (waiting.mean or 0.0) >= 1:
-            yield f"{waiting.mean:.3g} requests waited in the server on average, where at most {running.max:.0f} ran"
+            texts.append(
+                f"{waiting.mean:.3g} requests waited in the server on average, where at most {running.max:.0f} ran"
+            )
+    return texts
 
 
-def _pooled(found: Sequence[Estimate | None]) -> Estimate | None:
-    """The mean over repeats, in the interval that holds all of theirs."""
-    known = [one for one in found if one is not None]
-    if not known or len(known) < len(found):
+def _pool(estimates: Sequence[Estimate | None]) -> Estimate | None:
+    """Return the mean over repeats, with an interval that holds all of theirs."""
+    known = [one for one in estimates if one is not None]
+    if not known or len(known) < len(estimates):
         return None
-    lows, highs = [one.low for one in known if one.low is not None], [one.high for one in known if one.high is not None]
+    lows = [one.low for one in known if one.low is not None]
+    highs = [one.high for one in known if one.high is not None]
     return Estimate(
         sum(one.value for one in known) / len(known),
         min(lows) if len(lows) == len(known) else None,
@@ -228,29 +247,25 @@ def _pooled(found: Sequence[Estimate | None]) -> Estimate | None:
 
 
 def _drifts(run: Summary) -> bool:
-    """An open loop that may be falling behind (check.py's doubt of that name)."""
+    """Return True if an open loop may be falling behind, by the rule of the doubt `drift`."""
     change, margin = run.checks.get("drift_ttft"), run.checks.get("drift_ttft_margin")
-    known = change is not None and margin is not None and bool(config(run).get("rate"))
+    known = change is not None and margin is not None and bool(run_config(run).get("rate"))
     return known and (change or 0.0) - (margin or 0.0) > DRIFT
 
 
-def _saturated(spots: Sequence[OperatingPoint]) -> Iterator[OperatingPoint]:
-    """Of a closed loop: saturated where more clients than before bring hardly more throughput."""
-    best: OperatingPoint | None = None
-    for spot in spots:
-        full = best is not None and spot.load / best.load - 1 < GAIN * (spot.asked / best.asked - 1)
-        yield msgspec.structs.replace(spot, saturated=full or spot.saturated)
-        best = spot if best is None or spot.load > best.load else best
-
-
-def _random(spots: Sequence[OperatingPoint]) -> list[OperatingPoint]:
-    """Of a closed loop: with the loads at random arrivals."""
+def _at_random_arrivals(spots: Sequence[OperatingPoint]) -> list[OperatingPoint]:
+    """Return the points of a closed loop with the loads at random arrivals, and marked where they are saturated."""
     levels, throughput = [spot.asked for spot in spots], [spot.load for spot in spots]
-    loads = {figure: queueing.arrival_rates(levels, throughput, figure) for figure in KINDS} if spots else {}
-    return [
-        msgspec.structs.replace(spot, carried={figure: loads[figure][place] for figure in loads})
-        for place, spot in enumerate(spots)
-    ]
+    loads = {stat: queueing.arrival_rates(levels, throughput, stat) for stat in STATS}
+    result = []
+    best: OperatingPoint | None = None
+    for index, spot in enumerate(spots):
+        # Saturated if more clients than at the best point so far hardly raise throughput.
+        saturated = best is not None and spot.load / best.load - 1 < GAIN * (spot.asked / best.asked - 1)
+        carried = {stat: loads[stat][index] for stat in loads}
+        result.append(msgspec.structs.replace(spot, saturated=saturated or spot.saturated, carried=carried))
+        best = spot if best is None or spot.load > best.load else best
+    return result
 
 
 def _tokens(run: Summary, name: str) -> float | None:

@@ -1,6 +1,6 @@
-"""What is asked of a fleet: requests a second or users with think time, their peak and their growth. Pure.
+"""The demand on a fleet: requests/s, or users with think time, with its peak and its growth. Pure.
 
-Also how these are typed on the command line: every mistake is a UsageError that says what to type.
+It also parses how they are typed on the command line: every mistake is a ConfigurationError that says what to type.
 """
 
 from __future__ import annotations
@@ -11,15 +11,22 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 
+# Steps of the bisection for a load; each halves the error.
 BISECTIONS = 60
 _NUMBER = r"[0-9]+\.?[0-9]*|\.[0-9]+"
+# Months of each period of growth.
 _PERIODS = {"month": 1, "quarter": 3, "year": 12}
 
 
 class Demand(Struct, frozen=True, kw_only=True):
-    """Mean load: `rate` in requests/s, or `users` of whom each thinks for `think` seconds between two requests."""
+    """The mean load.
+
+    rate: requests/s
+    users: number of users, if `rate` is None
+    think: seconds that each user thinks between two requests
+    """
 
     rate: float | None = None
     users: float | None = None
@@ -27,105 +34,111 @@ class Demand(Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> float:
-        """The one that was given."""
+        """Return the rate or the number of users, whichever is given."""
         return self.rate if self.rate is not None else self.users or 0.0
 
     def times(self, factor: float) -> Demand:
-        """So many times as much: a peak, or growth."""
+        """Return the demand multiplied by a factor, such as a peak or growth."""
         rate = None if self.rate is None else self.rate * factor
         users = None if self.users is None else self.users * factor
         return Demand(rate=rate, users=users, think=self.think)
 
     def __str__(self) -> str:
+        """Return the demand for people."""
         if self.rate is not None:
             return f"{self.rate:.4g} requests/s"
         return f"{self.users:,.0f} users, {self.think:g} s think time"
 
 
-# Mean response time in seconds of a replica at a load in requests/s, which does not fall as the load rises.
+# Returns the mean response time of a replica, s, at a load in requests/s. It does not fall as the load rises.
 Response = Callable[[float], float]
 
 
 def load_per_replica(demand: Demand, replicas: int, response: Response) -> float:
-    """Requests/s that one of `replicas` gets. Of users, N = X (Z + R(X)), the interactive response time law (Denning &
-    Buzen, The Operational Analysis of Queueing Network Models, 1978), solved by bisection: its right side rises."""
-    share = demand.size / replicas
+    """Return the load of one of `replicas`, requests/s.
+
+    For users it solves N = X (Z + R(X)), the interactive response time law (Denning & Buzen, The Operational Analysis
+    of Queueing Network Models, 1978), by bisection, as its right side rises.
+    """
+    part = demand.size / replicas
     if demand.rate is not None:
-        return share
-    low, high = 0.0, share / max(demand.think + response(0.0), 1e-9)
+        return part
+    low, high = 0.0, part / max(demand.think + response(0.0), 1e-9)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if middle * (demand.think + response(middle)) < share else (low, middle)
+        low, high = (middle, high) if middle * (demand.think + response(middle)) < part else (low, middle)
     return high
 
 
-def replicas_needed(demand: Demand, most: float, response: Response) -> int:
-    """The fewest replicas of which none gets more than `most` requests/s; of users, each holds X (Z + R(X)) of them."""
-    held = most if demand.rate is not None else most * (demand.think + response(most))
-    return max(1, math.ceil(demand.size / held * (1 - 1e-9)))
+def replicas_needed(demand: Demand, max_load: float, response: Response) -> int:
+    """Return the fewest replicas with a load of `max_load` requests/s or less each.
+
+    At that load a replica serves X (Z + R(X)) users.
+    """
+    served = max_load if demand.rate is not None else max_load * (demand.think + response(max_load))
+    return max(1, math.ceil(demand.size / served * (1 - 1e-9)))
 
 
 def parse_rates(text: str) -> tuple[float, ...]:
-    """`40`, or several: `10,40,160`; requests/s."""
-    return tuple(
-        _positive(part, text, "--rate takes requests/s above 0 such as 40 or 10,40,160") for part in _parts(text)
-    )
+    """Parse one rate or several, requests/s: `40` or `10,40,160`."""
+    return _parse_numbers(text, "--rate takes requests/s above 0 such as 40 or 10,40,160")
 
 
 def parse_users(text: str) -> tuple[float, ...]:
-    return tuple(
-        _positive(part, text, "--users takes numbers above 0 such as 500 or 500,2000") for part in _parts(text)
-    )
+    """Parse one number of users or several: `500` or `500,2000`."""
+    return _parse_numbers(text, "--users takes numbers above 0 such as 500 or 500,2000")
 
 
 def parse_prices(text: str) -> tuple[float, ...]:
+    """Parse the price of a replica hour, or one for each sweep."""
     form = "--price takes a price above 0 of a replica hour such as 2.50, or one for each sweep: 2.50,4"
-    return tuple(_positive(part, text, form) for part in _parts(text))
+    return _parse_numbers(text, form)
 
 
 def parse_gpus(text: str) -> tuple[int, ...]:
+    """Parse the number of GPUs of a replica, or one for each sweep."""
     form = "--gpus takes the number of GPUs of a replica such as 1, or one for each sweep: 1,4"
-    found = tuple(_positive(part, text, form) for part in _parts(text))
-    if not all(value.is_integer() for value in found):
-        raise UsageError(f"{form}, not {text!r}")
-    return tuple(map(int, found))
+    values = _parse_numbers(text, form)
+    if not all(value.is_integer() for value in values):
+        raise ConfigurationError(f"{form}, not {text!r}")
+    return tuple(map(int, values))
 
 
 def parse_peak(text: str) -> float:
-    """How many times the mean the busiest time is."""
+    """Parse the ratio of the busiest time to the mean: `2.5` or `2.5x`."""
     form = "--peak takes a factor of 1 or more such as 2.5: the busiest time over the mean"
-    value = _positive(text.strip().removesuffix("x"), text, form)
+    value = _parse_positive(text.strip().removesuffix("x"), text, form)
     if value < 1:
-        raise UsageError(f"{form}, not {text!r}")
+        raise ConfigurationError(f"{form}, not {text!r}")
     return value
 
 
 def parse_headroom(text: str) -> float:
-    """Share of the capacity that is kept free: `20%` or `0.2`."""
+    """Parse the fraction of the capacity that is kept free: `20%` or `0.2`."""
     form = "--headroom takes a share below 100% such as 20%"
     match = re.fullmatch(rf"({_NUMBER})(%?)", text.strip())
     if match is None or not 0 <= (value := float(match[1]) / (100 if match[2] else 1)) < 1:
-        raise UsageError(f"{form}, not {text!r}")
+        raise ConfigurationError(f"{form}, not {text!r}")
     return value
 
 
 def parse_growth(text: str) -> float:
-    """`10%/month`, `50%/year`, `-5%/quarter`: the factor of one month, compounded."""
+    """Parse growth such as `10%/month`, `50%/year` or `-5%/quarter` into the factor of one month, compounded."""
     match = re.fullmatch(rf"([+-]?)({_NUMBER})%\s*(?:/|per|a)\s*(\w+)", text.strip())
     form = f"--growth takes a percentage and a period such as 10%/month ({', '.join(_PERIODS)})"
     if match is None or match[3] not in _PERIODS:
-        raise UsageError(f"{form}, not {text!r}")
+        raise ConfigurationError(f"{form}, not {text!r}")
     factor = 1 + float(f"{match[1]}{match[2]}") / 100
     if not factor > 0:
-        raise UsageError(f"{form}; less than nothing cannot be left after {text!r}")
+        raise ConfigurationError(f"{form}; less than nothing cannot be left after {text!r}")
     return float(factor ** (1 / _PERIODS[match[3]]))
 
 
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",")]
+def _parse_numbers(text: str, form: str) -> tuple[float, ...]:
+    return tuple(_parse_positive(part.strip(), text, form) for part in text.split(","))
 
 
-def _positive(text: str, whole: str, form: str) -> float:
+def _parse_positive(text: str, whole: str, form: str) -> float:
     if not re.fullmatch(_NUMBER, text.strip()) or not float(text) > 0:
-        raise UsageError(f"{form}, not {whole!r}")
+        raise ConfigurationError(f"{form}, not {whole!r}")
     return float(text)

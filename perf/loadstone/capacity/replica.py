@@ -1,9 +1,9 @@
-"""How much one replica carries within objectives, and what its figures are at a load: a Curve read as a law.
+"""The capacity of one replica within objectives, and its figures at any load, from a Curve.
 
-Pure. Capacity is an interval between loads that were measured: the highest at which all objectives are surely met, and
-the lowest at which one is surely missed. Nothing is said of loads above the highest measured. Between two points
-figures are interpolated linearly after they have been made to rise with load (isotonic regression). Loads of a closed
-loop are those at random arrivals that the objectives' figures stand for (bursts.py).
+Pure. Capacity is an interval between loads that were measured: the highest at which all objectives are certainly met,
+and the lowest at which one is certainly missed. Loads above the highest measured are unknown. Between two points,
+figures are interpolated linearly, after isotonic regression has made them rise with load. Loads of a closed loop are
+those at random arrivals (queueing.py).
 """
 
 from __future__ import annotations
@@ -15,25 +15,34 @@ from typing import Literal
 from msgspec import Struct
 
 from loadstone.capacity.curves import Curve, OperatingPoint
-from loadstone.metrics.slo import ATTAINMENT, Estimate, Judgement, Objective, judge, shown, together
+from loadstone.metrics.slo import ATTAINMENT, Estimate, Objective, Outcome, combine, format_value, judge
 
 Basis = Literal["measured", "interpolated", "extrapolated", "derived"]
-# A load this near to a measured one, relative to it, is that one.
+# A load this near to a measured one, as a fraction of it, counts as measured.
 SAME = 0.01
 
 
 class JudgedPoint(Struct, frozen=True):
-    """A spot held against the objectives, at the load (requests/s) that it stands for: what is not met, in words."""
+    """A point judged by the objectives.
+
+    load: requests/s that it stands for
+    against: what is not met, in words
+    """
 
     spot: OperatingPoint
     load: float
-    judgement: Judgement
+    judgement: Outcome
     against: list[str]
 
 
 class Capacity(Struct, frozen=True, kw_only=True):
-    """Requests a second of one replica. `low`: surely carried, None where nothing is; `high`: surely too much, None
-    where nothing was. `limits`: what stands against more than `low`; `reason`: why there is no `low`."""
+    """The capacity of one replica, requests/s.
+
+    low: certainly within the objectives, None if no load is
+    high: certainly too much, None if no load was
+    limits: what prevents more than `low`
+    reason: why there is no `low`
+    """
 
     low: float | None
     high: float | None
@@ -43,76 +52,66 @@ class Capacity(Struct, frozen=True, kw_only=True):
 
     @property
     def usable(self) -> list[JudgedPoint]:
-        """The part of the curve that a plan may use."""
+        """Return the points up to the capacity, which a plan may use."""
         return [one for one in self.spots if self.low is not None and one.load <= self.low]
 
 
 def find_capacity(curve: Curve, objectives: Sequence[Objective]) -> Capacity:
-    """By rising load, up to the first that is missed."""
-    spots = [_judged(spot, objectives) for spot in curve.spots]
-    missed = next((place for place, one in enumerate(spots) if one.judgement == "missed"), len(spots))
-    met = [place for place in range(missed) if spots[place].judgement == "met" and spots[place].load > 0]
-    best = max(met, key=lambda place: spots[place].load, default=None)
+    """Return the capacity by rising load, up to the first point that is missed."""
+    spots = [_judge(spot, objectives) for spot in curve.spots]
+    first_missed = next((index for index, one in enumerate(spots) if one.judgement == "missed"), len(spots))
+    met = [index for index in range(first_missed) if spots[index].judgement == "met" and spots[index].load > 0]
+    best = max(met, key=lambda index: spots[index].load, default=None)
     low = None if best is None else spots[best].load
-    too_much = [one.spot.load for one in spots[missed:] if one.judgement == "missed"]
+    too_much = [one.spot.load for one in spots[first_missed:] if one.judgement == "missed"]
     high = min((load for load in too_much if load > (low or 0.0)), default=None)
-    after = spots[0 if best is None else best + 1 :]
-    return Capacity(
-        low=low,
-        high=high,
-        spots=spots,
-        limits=_limits(after),
-        reason="" if low is not None else _reason(spots, objectives),
-    )
+
+    # What prevents more: what the first load that is missed misses, else what the first unresolved load leaves open.
+    beyond = spots[0 if best is None else best + 1 :]
+    limit = next((one for one in beyond if one.judgement == "missed"), beyond[0] if beyond else None)
+    limits = [] if limit is None else [*limit.against, *limit.spot.server]
+    reason = "" if low is not None else _reason(spots[0], objectives)
+    return Capacity(low=low, high=high, spots=spots, limits=limits, reason=reason)
 
 
-def _judged(spot: OperatingPoint, objectives: Sequence[Objective]) -> JudgedPoint:
-    found = {one: spot.called.get(one.name) or judge(spot.figures.get(one.name), one) for one in objectives}
-    against = [_against(spot, objective, result) for objective, result in found.items() if result != "met"]
-    results = list(found.values())
+def _judge(spot: OperatingPoint, objectives: Sequence[Objective]) -> JudgedPoint:
+    judgements, against = [], []
+    for objective in objectives:
+        figure = spot.figures.get(objective.name)
+        judgement = spot.called.get(objective.name) or judge(figure, objective)
+        judgements.append(judgement)
+        if judgement == "met":
+            continue
+        if figure is None:
+            against.append(f"{objective.name} unknown after {spot.requests:,} requests")
+            continue
+        low, value, high = (format_value(objective.metric, one) for one in (figure.low, figure.value, figure.high))
+        interval = "" if "-" in (low, high) else f" ({low} to {high})"
+        text = f"{objective.name} {value}{interval} of {format_value(objective.metric, objective.limit)}"
+        against.append(text if judgement == "missed" else f"{text}, undecided after {spot.requests:,} requests")
     if spot.saturated:
-        results, against = [*results, "missed"], [*against, "saturation"]
+        judgements.append("missed")
+        against.append("saturation")
     elif spot.drifting:
-        results, against = [*results, "unresolved"], [*against, "TTFT still rising: not settled"]
-    return JudgedPoint(spot, min(spot.load_for(objective.name) for objective in objectives), together(results), against)
+        judgements.append("unresolved")
+        against.append("TTFT still rising: not settled")
+    load = min(spot.load_for(objective.name) for objective in objectives)
+    return JudgedPoint(spot, load, combine(judgements), against)
 
 
-def _against(spot: OperatingPoint, objective: Objective, result: Judgement) -> str:
-    found = spot.figures.get(objective.name)
-    if found is None:
-        return f"{objective.name} not known from {spot.requests:,} requests"
-    told = f"{objective.name} {_pair(objective, found)} of {shown(objective.metric, objective.limit)}"
-    return told if result == "missed" else f"{told}, not told by {spot.requests:,} requests"
-
-
-def _pair(objective: Objective, found: Estimate) -> str:
-    low, value, high = (shown(objective.metric, one) for one in (found.low, found.value, found.high))
-    return value if "-" in (low, high) else f"{value} ({low} to {high})"
-
-
-def _limits(after: Sequence[JudgedPoint]) -> list[str]:
-    """What is missed at the first load that is missed; failing that, what is unresolved at the first."""
-    first = next((one for one in after if one.judgement == "missed"), after[0] if after else None)
-    return [] if first is None else [*first.against, *first.spot.server]
-
-
-def _reason(spots: Sequence[JudgedPoint], objectives: Sequence[Objective]) -> str:
-    """Why nothing is surely met, by the lightest load."""
-    first = spots[0]
-    least = f"even at the least load, {first.load:.4g}/s"
-    if first.judgement == "missed":
-        return f"{least}: {'; '.join(first.against)}"
-    advice = "ask for more requests a point" + (
-        ", or for a lower percentile" if any(objective.figure in ("p99", "p99.9") for objective in objectives) else ""
-    )
-    return f"nothing is surely met, {least}: {'; '.join(first.against)}; {advice}"
-
-
-# figures at a load
+def _reason(lowest: JudgedPoint, objectives: Sequence[Objective]) -> str:
+    """Return why no load is certainly met, by the lowest one."""
+    text = f"even at the lowest load, {lowest.load:.4g}/s: {'; '.join(lowest.against)}"
+    if lowest.judgement == "missed":
+        return text
+    advice = "measure more requests a point"
+    if any(objective.figure in ("p99", "p99.9") for objective in objectives):
+        advice += ", or choose a lower percentile"
+    return f"no load is certainly met, {text}; {advice}"
 
 
 class _Line(Struct, frozen=True):
-    """A figure along loads; an end of its interval is None where one of them is not known."""
+    """A figure along loads. An end of its interval is None where it is unknown at some load."""
 
     loads: list[float]
     value: list[float]
@@ -125,34 +124,36 @@ class CapacityModel:
 
     def __init__(self, spots: Sequence[OperatingPoint]) -> None:
         self.spots = sorted(spots, key=lambda spot: spot.load)
-        self._known: dict[str, _Line | None] = {}
+        self._lines: dict[str, _Line | None] = {}
 
     def at(self, load: float, name: str) -> Estimate | None:
-        """A figure at this load; below the lowest measured, what it is there. None where some spot has none."""
-        if name not in self._known:
-            self._known[name] = self._line(name)
-        line = self._known[name]
+        """Return a figure at a load; None if a point lacks it. Below the lowest load measured it is constant."""
+        if name not in self._lines:
+            self._lines[name] = self._line(name)
+        line = self._lines[name]
         if line is None:
             return None
-        low, high = (None if side is None else _read(line.loads, side, load) for side in (line.low, line.high))
-        return Estimate(_read(line.loads, line.value, load), low, high)
+        low, high = (None if side is None else _interpolate(line.loads, side, load) for side in (line.low, line.high))
+        return Estimate(_interpolate(line.loads, line.value, load), low, high)
 
     def _line(self, name: str) -> _Line | None:
-        """Along loads that rise: of several spots at one load the first, which has fewer in flight."""
-        known = [(spot.load_for(name), spot.figures.get(name)) for spot in self.spots]
-        loads = [
-            load for place, (load, _) in enumerate(known) if not place or load > max(at for at, _ in known[:place])
-        ]
-        found = [next(one for at, one in known if at == load) for load in loads]
-        values = [one for one in found if one is not None]
-        if len(values) < len(found):
-            return None
-        sides = ([one.value for one in values], [one.low for one in values], [one.high for one in values])
+        """Return a figure along rising loads: of several points at one load the first, which has fewer in flight."""
+        loads: list[float] = []
+        figures: list[Estimate] = []
+        for spot in self.spots:
+            load, figure = spot.load_for(name), spot.figures.get(name)
+            if loads and load <= loads[-1]:
+                continue
+            if figure is None:
+                return None
+            loads.append(load)
+            figures.append(figure)
+        sides = ([one.value for one in figures], [one.low for one in figures], [one.high for one in figures])
         value, low, high = (_monotone(side, falls=name == ATTAINMENT) for side in sides)
         return _Line(loads, value or [], low, high)
 
     def basis(self, load: float) -> Basis:
-        """Where figures at a load come from."""
+        """Return where figures at a load come from."""
         loads = [spot.load for spot in self.spots]
         if any(spot.carried for spot in self.spots):
             return "derived"
@@ -161,12 +162,12 @@ class CapacityModel:
         return "interpolated" if loads[0] < load < loads[-1] else "extrapolated"
 
 
-def _read(loads: Sequence[float], values: Sequence[float], load: float) -> float:
+def _interpolate(loads: Sequence[float], values: Sequence[float], load: float) -> float:
     after = bisect_left(loads, load)
     if after == 0 or after == len(loads):
         return values[min(after, len(values) - 1)]
-    share = (load - loads[after - 1]) / (loads[after] - loads[after - 1])
-    return values[after - 1] + share * (values[after] - values[after - 1])
+    weight = (load - loads[after - 1]) / (loads[after] - loads[after - 1])
+    return values[after - 1] + weight * (values[after] - values[after - 1])
 
 
 def _monotone(values: Sequence[float | None], falls: bool) -> list[float] | None:
@@ -175,8 +176,10 @@ def _monotone(values: Sequence[float | None], falls: bool) -> list[float] | None
 
 
 def isotonic(values: Sequence[float]) -> list[float]:
-    """The rising sequence that is nearest in least squares: pool adjacent violators (Barlow et al., Statistical
-    Inference under Order Restrictions, 1972)."""
+    """Return the rising sequence that is nearest in least squares.
+
+    By pooling adjacent violators (Barlow et al., Statistical Inference under Order Restrictions, 1972).
+    """
     pools: list[tuple[float, int]] = []
     for value in values:
         total, count = value, 1

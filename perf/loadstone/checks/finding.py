@@ -1,6 +1,6 @@
-"""One thing that the check has looked at, and the few forms that its rules share.
+"""A finding, and the functions that all rules share.
 
-Pure. A finding without severity is evidence of innocence: `loadstone check` shows it, the verdict does not count it.
+Pure. A finding without a severity says that all is well: `loadstone check` shows it, the verdict does not count it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ Rule = Callable[[Summary], "Iterator[Finding]"]
 
 
 class Finding(Struct, frozen=True):
-    """`what` was measured against a limit. `severity` None: nothing to doubt, and no advice needed."""
+    """One thing that was measured against a limit.
+
+    what: its name, which is a heading of docs/doubts.md.
+    severity: None if there is nothing to doubt.
+    measured, limit: as text.
+    advice: what to do about it.
+    """
 
     what: str
     severity: Severity | None
@@ -26,32 +32,35 @@ class Finding(Struct, frozen=True):
     advice: str = ""
 
 
-def against(
+def check_limit(
     what: str, value: float | None, suspect: float, invalid: float, show: Callable[[float], str], advice: str
 ) -> Iterator[Finding]:
-    """A figure that had better not be above its limit; nothing where it is not known."""
+    """Yield a finding for a figure that should not be above its limit; nothing where it is unknown."""
     if value is not None:
         yield Finding(what, grade(value, suspect, invalid), show(value), show(suspect), advice)
 
 
 def grade(value: float, suspect: float, invalid: float) -> Severity | None:
+    """Return the severity of a value above one of two limits."""
     return "invalid" if value > invalid else "suspect" if value > suspect else None
 
 
-def config(summary: Summary) -> dict[str, Any]:
-    """The run's settings; empty for records alone."""
+def run_config(summary: Summary) -> dict[str, Any]:
+    """Return the settings of the run; empty where there are only records."""
     return summary.run.get("config") or {}
 
 
-def ms(seconds: float) -> str:
+def format_ms(seconds: float) -> str:
+    """Return seconds as text in milliseconds."""
     return f"{seconds * 1e3:.1f} ms"
 
 
-def percent(share: float) -> str:
-    return f"{share:.0%}"
+def format_percent(fraction: float) -> str:
+    """Return a fraction as a percentage."""
+    return f"{fraction:.0%}"
 
 
-def plain(text: str, most: int = 160) -> str:
-    """One printable line: servers put all kinds of things into error messages."""
+def one_line(text: str, most: int = 160) -> str:
+    """Return a text as one printable line: servers put all kinds of things into error messages."""
     text = "".join(char if char.isprintable() else " " for char in text)
     return text if len(text) <= most else text[: most - 3] + "..."

@@ -1,6 +1,7 @@
-"""Whether the client had the means for the load: open files, local ports, all its worker processes, agreeing clocks.
+"""Check that the client had the resources for the load: open files, local ports, worker processes, agreeing clocks.
 
-Pure. What ran out is told from the failures that it caused, in the words of transport/http.py.
+Pure. Records have a failure as text only, so open files and ports are recognized by the messages that the transports
+write, of which both know the beginning (`records.py`).
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from loadstone.checks.finding import Finding, Rule, config, grade, ms, percent
+from loadstone.checks.finding import Finding, Rule, format_ms, format_percent, grade, run_config
+from loadstone.records import NO_FREE_PORT, TOO_MANY_FILES
 from loadstone.summary import Summary
 
-FILES, PORTS = "too many open files", "no local port is free"
 # Files that a process has open beside its streams.
 SPARE = 32
-# Share of the local ports that a run may use up before the next one could fail.
+# Fraction of the local ports that a run may use before the next one could fail.
 _FULL = 0.8
 
 
-def too_many(streams: int, limit: int | None, workers: int = 1) -> str | None:
-    """What to type before a run of so many streams under a hard limit of open files a process; None where they fit."""
+def open_files_advice(streams: int, limit: int | None, workers: int = 1) -> str | None:
+    """Return what to do before a run with more streams than open files allow; None where they fit.
+
+    limit: hard limit of open files per process; None: no limit.
+    """
     each = math.ceil(streams / workers)
     if limit is None or each + SPARE <= limit:
         return None
@@ -30,34 +34,38 @@ def too_many(streams: int, limit: int | None, workers: int = 1) -> str | None:
     )
 
 
-def files(summary: Summary) -> Iterator[Finding]:
-    failed = _failed(summary, FILES)
+def open_files(summary: Summary) -> Iterator[Finding]:
+    """Find requests that failed for want of a file."""
+    failed = _count_failures(summary, TOO_MANY_FILES)
     if failed:
-        measured, limit = f"{failed} requests failed", _limit(summary)
-        streams = config(summary).get("concurrency")
-        most = f"ulimit -n {2 * streams}" if streams else "a higher ulimit -n"
-        advice = f"the client's fault, not the server's: {most}, or --workers, which have a limit each"
-        yield Finding("open files", "invalid", measured, limit, advice)
+        soft_limit = (summary.run.get("host") or {}).get("open_files")
+        limit = f"{soft_limit} files" if soft_limit else "0"
+        streams = run_config(summary).get("concurrency")
+        more = f"ulimit -n {2 * streams}" if streams else "a higher ulimit -n"
+        advice = f"the client's fault, not the server's: {more}, or --workers, which have a limit each"
+        yield Finding("open files", "invalid", f"{failed} requests failed", limit, advice)
 
 
-def ports(summary: Summary) -> Iterator[Finding]:
-    """A connection that was closed keeps its port for a minute (TIME_WAIT)."""
-    failed, most = _failed(summary, PORTS), _range(summary)
+def local_ports(summary: Summary) -> Iterator[Finding]:
+    """Find requests that failed for want of a port: a closed connection keeps its port for a minute (TIME_WAIT)."""
+    failed = _count_failures(summary, NO_FREE_PORT)
+    span = (summary.run.get("host") or {}).get("local_ports")
+    ports = span[1] - span[0] + 1 if span else 0
+    opened = summary.checks.get("opened_a_minute")
     advice = (
         "the server does not keep connections open, or there are too many: "
         "sysctl net.ipv4.ip_local_port_range='1024 65535', more server addresses, or more client machines"
     )
-    opened = summary.checks.get("opened_a_minute")
     if failed:
         yield Finding("local ports", "invalid", f"{failed} requests failed", "0", advice)
-    elif opened is not None and most:
-        severity = grade(opened / most, _FULL, math.inf)
-        limit = f"{percent(_FULL)} of {most:,}"
+    elif opened is not None and ports:
+        severity = grade(opened / ports, _FULL, math.inf)
+        limit = f"{format_percent(_FULL)} of {ports:,}"
         yield Finding("local ports", severity, f"{opened:,.0f} connections opened in a minute", limit, advice)
 
 
 def workers(summary: Summary) -> Iterator[Finding]:
-    """Lost processes or machines, and records that never came."""
+    """Find lost processes or machines, and records that never came."""
     lost = list(summary.run.get("lost") or ())
     if summary.run.get("ended") == "worker" and not lost:
         lost = [str(summary.run.get("ended_because") or "a worker process died")]
@@ -67,31 +75,22 @@ def workers(summary: Summary) -> Iterator[Finding]:
 
 
 def clocks(summary: Summary) -> Iterator[Finding]:
-    """Times of several machines on one axis: what is in flight together is only known to within the clocks' error."""
-    told: list[dict[str, Any]] = summary.run.get("clocks") or []
-    if not told:
+    """Find clocks of several machines that differ: what is in flight together is only known to within their error."""
+    clocks: list[dict[str, Any]] = summary.run.get("clocks") or []
+    if not clocks:
         return
     latency = summary.metrics.get("latency")
     mean = (latency.mean if latency else None) or 0.0
-    worst = max(told, key=lambda clock: clock["error"])
+    worst = max(clocks, key=lambda clock: clock["error"])
     limit = max(0.001, 0.05 * mean)
     advice = "arrivals and the number in flight are blurred by it: use the same network for control, or chrony or PTP"
     severity = grade(worst["error"], limit, 5 * limit)
-    yield Finding("clocks", severity, f"{ms(worst['error'])} on {worst['host']}", ms(limit), advice)
+    yield Finding("clocks", severity, f"{format_ms(worst['error'])} on {worst['host']}", format_ms(limit), advice)
 
 
-RULES: tuple[Rule, ...] = (workers, files, ports, clocks)
+RULES: tuple[Rule, ...] = (workers, open_files, local_ports, clocks)
 
 
-def _failed(summary: Summary, words: str) -> int:
-    return sum(count for _, message, count in summary.failures if words in message)
-
-
-def _limit(summary: Summary) -> str:
-    limit = (summary.run.get("host") or {}).get("open_files")
-    return f"{limit} files" if limit else "0"
-
-
-def _range(summary: Summary) -> int:
-    span = (summary.run.get("host") or {}).get("local_ports")
-    return span[1] - span[0] + 1 if span else 0
+def _count_failures(summary: Summary, message: str) -> int:
+    """Return how many requests failed with a message that has this text."""
+    return sum(count for _, text, count in summary.failures if message in text)

@@ -17,6 +17,6 @@ def run(options: argparse.Namespace) -> int:
     from loadstone import results
     from loadstone.report import run_tables
 
-    summary = results.read(Path(options.run))
+    summary = results.read_summary(Path(options.run))
     sys.stdout.write(run_tables.check_text(summary))
     return 0 if summary.verdict is not None and summary.verdict.status == "valid" else 1

@@ -69,13 +69,13 @@ def run(options: argparse.Namespace) -> int:
 
     view, target = flags.get("view", "text"), flags.get("output", "-")
     if view == "json":
-        output.put(page.json(comparison, judged), target)
+        output.write(page.json(comparison, judged), target)
     elif (view, target) == ("text", "-"):
         terminal.show(page.page(comparison, judged))
     else:
-        output.put(output.drawn(page.page(comparison, judged, load.curves(sides)), view), target)
+        output.write(output.render(page.page(comparison, judged, load.curves(sides)), view), target)
     cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
-    output.for_ci(
+    output.write_ci_files(
         flags,
         lambda: junit.draw([junit.Suite("loadstone compare", cases)]),
         lambda: markdown.draw(page.page(comparison, judged)),
@@ -125,9 +125,9 @@ def _compare_evaluations(options: Namespace) -> int:
     report = page((base.name, new.name), (base.model, new.model), tasks, margin)
     if view == "json":
         verdicts = {each.task: each.difference.verdict(margin) for each in tasks if each.difference}
-        output.put(json.indented({"tasks": msgspec.to_builtins(tasks), "verdicts": verdicts}), flags.get("output"))
+        output.write(json.to_json({"tasks": msgspec.to_builtins(tasks), "verdicts": verdicts}), flags.get("output"))
     else:
         output.show(report, view, flags.get("output"))
     if flags.get("summary"):
-        output.step_summary(output.drawn(report, "md"))
+        output.step_summary(output.render(report, "md"))
     return 0

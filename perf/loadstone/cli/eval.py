@@ -130,7 +130,7 @@ def run(options: Namespace) -> int:
     from loadstone.config import load
     from loadstone.evals import evaluate, settings
 
-    named = load.settings_of(vars(options))
+    named = load.merge_settings(vars(options))
     if "repeat" in options:  # load takes it for the `--repeat` of `run`, which counts runs
         named["repeat"] = options.repeat
     evals = settings.from_mapping(named, getattr(options, "config", None) or "the command line")
@@ -177,7 +177,7 @@ def _dry_run(settings: Eval, view: str) -> int:
 
     if view not in output.FORMS:
         raise ConfigurationError(f"--dry-run takes --as {', '.join(output.FORMS)}, not {view}")
-    output.put(output.drawn(dry_run.page(dry_run.forecast(settings, notice)), view), None)
+    output.write(output.render(dry_run.page(dry_run.forecast(settings, notice)), view), None)
     return 0
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from loadstone.config.parse import seconds
+from loadstone.config.parse import parse_seconds
 from loadstone.sweep import grid
 
 # lm-eval's words for values that JSON writes otherwise, in lower case.
@@ -50,7 +50,7 @@ def port(text: str) -> int:
 def duration(text: str) -> float:
     """Parse a time and return it in seconds."""
     try:
-        return seconds(text)
+        return parse_seconds(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(f"takes a time such as 30, 500ms or 2m, not {text!r}") from exc
 
@@ -66,7 +66,7 @@ def number_or_text(text: str) -> int | str:
 def seconds_or_text(text: str) -> float | str:
     """Parse a time. Return any other text as it is: config/ reads it as a distribution."""
     try:
-        return seconds(text)
+        return parse_seconds(text)
     except ValueError:
         return text
 

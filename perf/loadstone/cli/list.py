@@ -38,12 +38,12 @@ def names_by_kind() -> dict[str, list[str]]:
     from loadstone.cli.report import exports
     from loadstone.dataset import READERS
     from loadstone.dataset.resolve import bundled
-    from loadstone.plugins import installed
+    from loadstone.plugins import installed_plugins
     from loadstone.report import VIEWS
     from loadstone.tasks import BENCHMARKS
 
     def with_plugins(kind: str, built_in: Iterable[str]) -> list[str]:
-        return sorted({*built_in, *installed(f"loadstone.{kind}")})
+        return sorted({*built_in, *installed_plugins(f"loadstone.{kind}")})
 
     return {
         "apis": with_plugins("apis", APIS),

@@ -70,7 +70,7 @@ def run(options: Namespace) -> int:
     """Compute the plan and show it. Return exit status 1 if no stack meets the objectives, else 0."""
     from loadstone.capacity import csv, page, plan
     from loadstone.report import terminal
-    from loadstone.report.json import indented
+    from loadstone.report.json import to_json
 
     requirements = _requirements(options)
     fleet = plan.make_plan(_stacks(options, requirements), requirements)
@@ -78,11 +78,11 @@ def run(options: Namespace) -> int:
     if (view, target) == ("text", "-"):
         terminal.show(page.page(fleet))
     elif view == "json":
-        output.put(indented(fleet), target)
+        output.write(to_json(fleet), target)
     elif view == "csv":
-        output.put(csv.render(fleet), target)
+        output.write(csv.render(fleet), target)
     else:
-        output.put(output.drawn(page.page(fleet), view), target)
+        output.write(output.render(page.page(fleet), view), target)
     return 0 if any(stack.sizes for stack in fleet.stacks) else 1
 
 

@@ -53,7 +53,7 @@ def run(options: Namespace, config: Config, one: Callable[[Config], Result]) -> 
     rest = getattr(options, "rest", 0.0)
     same_seed = hasattr(options, "same_prompts")
     repeated = repeat_runs.run(config, options.repeat, one, rest_s=rest, same_seed=same_seed, notice=notice)
-    output.put(_render(repeated.table, repeated.folder, form), None)
+    output.write(_render(repeated.table, repeated.folder, form), None)
     _for_ci(options, repeated.table, repeated.folder, [result.summary for result in repeated.results])
     notice(f"results are in {repeated.folder}")
     return repeated
@@ -66,7 +66,7 @@ def report(options: Namespace, path: Path) -> int:
     form = _form(options)
     goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
     repeats = repeat_runs.read(path, tokenizer, goodput)
-    output.put(_render(repeats, path, form), getattr(options, "output", None))
+    output.write(_render(repeats, path, form), getattr(options, "output", None))
     _for_ci(options, repeats, path)
     return 0 if any(once.succeeded for once in repeats.runs) else 1
 
@@ -85,7 +85,7 @@ def _for_ci(options: Namespace, repeats: Repeats, path: Path, runs: Sequence[Sum
     """Write what `--junit` and `--summary` request."""
     from loadstone.report import junit
 
-    output.for_ci(
+    output.write_ci_files(
         vars(options), lambda: junit.draw([junit.of_run(run) for run in runs]), lambda: _render(repeats, path, "md")
     )
 
@@ -93,8 +93,8 @@ def _for_ci(options: Namespace, repeats: Repeats, path: Path, runs: Sequence[Sum
 def _render(repeats: Repeats, path: Path, form: str) -> str:
     """Render the table of repeats as one of FORMS."""
     from loadstone.compare.repeats_page import page
-    from loadstone.report.json import indented
+    from loadstone.report.json import to_json
 
     if form == "json":
-        return indented(repeats)
-    return output.drawn(page(repeats, f"Repeats: {path.name or path}"), form)
+        return to_json(repeats)
+    return output.render(page(repeats, f"Repeats: {path.name or path}"), form)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadstone.cli import run_flags, score
-from loadstone.config.parse import slo
+from loadstone.config.parse import parse_slo
 from loadstone.errors import ConfigurationError
 from loadstone.report.output import notice
 
@@ -38,7 +38,7 @@ def add(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--summary", action="store_true", help=run_flags.SUMMARY)
     parser.add_argument(
-        "--goodput", nargs="+", type=slo, metavar="METRIC:TIME", help="objectives that a good request meets"
+        "--goodput", nargs="+", type=parse_slo, metavar="METRIC:TIME", help="objectives that a good request meets"
     )
     parser.add_argument(
         "--tokenizer", metavar="PATH", help="tokenizer that counts tokens of saved texts where the server did not"
@@ -100,11 +100,11 @@ def _one(options: Namespace) -> int:
     view = run_command.find_view(options, exports())
     tokenizer, goodput = _measures(options)
     if path == "-":
-        summary, columns = results.measured(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
+        summary, columns = results.measure_records(from_lines(sys.stdin.buffer, "stdin"), None, tokenizer, goodput)
     else:
-        summary, columns = results.load(Path(path), tokenizer, goodput)
+        summary, columns = results.read_summary_and_columns(Path(path), tokenizer, goodput)
     output = getattr(options, "output", None)
-    show.show(summary, view, output, lambda: results.web_page(summary, columns, csv.read(Path(path))))
+    show.show(summary, view, output, lambda: results.render_page(summary, columns, csv.read(Path(path))))
     run_command.for_ci(options, summary)
     return 0 if summary.counts.succeeded else 1
 
@@ -137,11 +137,11 @@ def _side_by_side(options: Namespace, view: str) -> int:
     if view == "text" and target in (None, "-"):
         terminal.show(side_by_side.page(runs))
     elif view == "csv":
-        output.put(side_by_side.as_csv(runs), target)
+        output.write(side_by_side.as_csv(runs), target)
     elif view == "json":
-        output.put(side_by_side.as_json(runs), target)
+        output.write(side_by_side.as_json(runs), target)
     else:
-        output.put(output.drawn(side_by_side.page(runs), view), target)
+        output.write(output.render(side_by_side.page(runs), view), target)
     if getattr(options, "summary", False):
         output.step_summary(side_by_side.as_markdown(runs))
     return 1 if unreadable or not all(summary.counts.succeeded for summary in summaries.values()) else 0
@@ -149,12 +149,12 @@ def _side_by_side(options: Namespace, view: str) -> int:
 
 def _export_folder(options: Namespace, view: str) -> int:
     """Export a sweep to a new folder."""
-    from loadstone.plugins import find
+    from loadstone.plugins import load_instance
 
     output = getattr(options, "output", None)
     if output is None:
         raise ConfigurationError(f"--as {view} writes a folder: name a new one with -o")
-    find("loadstone.views", view, exports(), "--as")(Path(options.runs[0]), Path(output))
+    load_instance("loadstone.views", view, exports(), "--as")(Path(options.runs[0]), Path(output))
     notice(f"written to {output}")
     return 0
 
@@ -163,17 +163,17 @@ def _export(options: Namespace, view: str) -> int:
     """Export a run to a file. Its records are read twice: for the summary, then for the export itself."""
     from loadstone.cli import run_arguments
     from loadstone.dataset import tokenizer as tokenizers
-    from loadstone.plugins import find
+    from loadstone.plugins import load_instance
     from loadstone.report import output
     from loadstone.report.exports import BINARY
 
-    export = find("loadstone.views", view, exports(), "--as")
+    export = load_instance("loadstone.views", view, exports(), "--as")
     target = getattr(options, "output", None)
     if view in BINARY and target in (None, "-") and sys.stdout.isatty():
         raise ConfigurationError(f"--as {view} is not for a terminal: name a file with -o")
     tokenizer, goodput = _measures(options)
     source = run_arguments.RunSource(options.runs[0])
     summary = source.summary(tokenizer, goodput)
-    with output.target(target) as file:
+    with output.open_target(target) as file:
         export(summary, source.records(), tokenizers.load(tokenizer).count if tokenizer else None, file)
     return 0 if summary.counts.succeeded else 1

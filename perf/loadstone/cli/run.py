@@ -31,7 +31,7 @@ def run(options: Namespace) -> int:
     from loadstone.host import event_loop
 
     # Everything that can be refused is checked before the first request.
-    config, view = load.config_of(vars(options)).check(), find_view(options)
+    config, view = load.load_config(vars(options)).check(), find_view(options)
     live = None if getattr(options, "quiet", False) else show_progress
     output.check_new(getattr(options, "junit", None), "--junit")
     with with_server(config) as config:
@@ -41,7 +41,7 @@ def run(options: Namespace) -> int:
             )
             return 130 if repeats.interrupted else max(one.exit_status(config, notice) for one in repeats.results)
         result = event_loop.run(loadtest.load_test(config, notice=notice, live=live))
-    show(result.summary, view, page=lambda: results.written_page(result.folder))
+    show(result.summary, view, page=lambda: results.saved_page(result.folder))
     for_ci(options, result.summary)
     notice(f"results are in {result.folder}")
     return result.exit_status(config, notice)
@@ -73,4 +73,4 @@ def for_ci(options: Namespace, summary: Summary) -> None:
     """Write what `--junit` and `--summary` request."""
     from loadstone.report import junit, markdown
 
-    output.for_ci(vars(options), lambda: junit.render(summary), lambda: markdown.render(summary))
+    output.write_ci_files(vars(options), lambda: junit.render(summary), lambda: markdown.render(summary))

@@ -32,7 +32,7 @@ class RunSource:
         tokenizer: counts tokens where the server reported none. goodput: objectives, in seconds by metric.
         """
         if self._stdin_records is None:
-            return results.read(self._path, tokenizer, goodput)
+            return results.read_summary(self._path, tokenizer, goodput)
         count = tokenizers.load(tokenizer).count if tokenizer else None
         return measure(self._stdin_records, {"config": {"goodput": goodput}} if goodput else None, count)
 
@@ -48,8 +48,8 @@ def read_runs(
     unreadable = []
     for path in paths:
         try:
-            for folder in [path] if path.is_file() else run_folder.runs(path):
-                summaries[folder] = results.read(folder, tokenizer, goodput)
+            for folder in [path] if path.is_file() else run_folder.find_runs(path):
+                summaries[folder] = results.read_summary(folder, tokenizer, goodput)
         except UsageError as exc:
             unreadable.append(str(exc))
     return dict(zip(short_names(list(summaries)), summaries.values(), strict=True)), unreadable

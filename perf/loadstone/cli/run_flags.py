@@ -17,7 +17,7 @@ from loadstone.cli.flag_types import (
     whole_number,
     workers,
 )
-from loadstone.config.parse import slo
+from loadstone.config.parse import parse_slo
 
 # Sampling parameters that are sent as they are: the flag's name and the type of its value.
 _SAMPLING: dict[str, Callable[[str], float]] = {
@@ -60,7 +60,7 @@ def _server(parser: argparse.ArgumentParser) -> None:
     server.add_argument(
         "--provider",
         metavar="NAME",
-        help="provider that supplies --url, --api-key-env and --api where they are not given (docs/own-models.md);"
+        help="provider that supplies --url, --api-key-env and --api where they are not given (docs/providers.md);"
         " or use --model NAME/MODEL",
     )
     server.add_argument(
@@ -347,7 +347,7 @@ def _results(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--goodput",
         nargs="+",
-        type=slo,
+        type=parse_slo,
         metavar="METRIC:TIME",
         help="objectives that a good request meets, such as ttft:200ms tpot:50ms latency:5s",
     )

@@ -119,7 +119,7 @@ def show(
     elif view == "leaderboard":
         outputs.show(page.leaderboard(evaluation), "text", output)
     else:
-        outputs.put(_render(evaluation, serving, view, changes), output)
+        outputs.write(_render(evaluation, serving, view, changes), output)
 
 
 def _render(
@@ -129,7 +129,7 @@ def _render(
     import msgspec
 
     from loadstone.evals.output import csv, page
-    from loadstone.report.json import indented
+    from loadstone.report.json import to_json
 
     if view == "csv":
         return csv.render(evaluation)
@@ -139,8 +139,8 @@ def _render(
             fields["meanwhile"] = msgspec.to_builtins(serving)
         if changes is not None:
             fields["changes"] = msgspec.to_builtins(changes)
-        return indented(fields)
-    return outputs.drawn(page.page(evaluation, serving, _describe_changes(changes)), view)
+        return to_json(fields)
+    return outputs.render(page.page(evaluation, serving, _describe_changes(changes)), view)
 
 
 def _describe_changes(changes: Sequence[MetricChange] | None) -> list[Prose]:

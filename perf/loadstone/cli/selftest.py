@@ -26,19 +26,19 @@ def run(options: argparse.Namespace) -> int:
     """Measure this machine, save the result and show it. Return exit status 0."""
     from loadstone.host import machine
     from loadstone.report import terminal
-    from loadstone.report.json import indented
+    from loadstone.report.json import to_json
     from loadstone.selftest import page, processes, timing
     from loadstone.selftest.run import measure_ceiling
 
-    machine.check_place()
-    if unreadable := machine.saved()[1]:
+    machine.check_writable()
+    if unreadable := machine.saved_ceilings()[1]:
         notice(f"{unreadable}; what is found now replaces it")
     processes.interrupt_on_signals()
     scope = timing.QUICK if getattr(options, "quick", False) else timing.FULL
     ceiling = measure_ceiling(getattr(options, "url", ()), scope, getattr(options, "transport", "wire"), notice)
-    file = machine.save(ceiling)
+    file = machine.save_ceiling(ceiling)
     if getattr(options, "view", "text") == "json":
-        print(indented(ceiling), end="")
+        print(to_json(ceiling), end="")
     else:
         terminal.draw(page.tables(ceiling))
     notice(f"saved in {file}; runs on this machine quote it" if file else "not saved: a full self-test is there")

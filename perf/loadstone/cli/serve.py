@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
     settings = {name: value for name, value in vars(options).items() if name not in ("command", "api_key_env")}
     if variable := getattr(options, "api_key_env", None):
-        settings["api_key"] = secrets.required(variable)
+        settings["api_key"] = secrets.require_key(variable)
     timing_flags = [name for name in ("ttft", "itl", "tokens_per_chunk") if name in settings]
     if timing_flags and settings.get("engine") == "vllm":
         raise ConfigurationError(

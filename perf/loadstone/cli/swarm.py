@@ -28,4 +28,4 @@ def run(options: argparse.Namespace) -> int:
     """Start the master or a worker. Return its exit status."""
     from loadstone.swarm import command
 
-    return command.run(options.role, load.config_of(vars(options.settings)), options)
+    return command.run(options.role, load.load_config(vars(options.settings)), options)

@@ -144,8 +144,8 @@ def run(options: Namespace) -> int:
 
     # Everything that can be refused is checked before the first request.
     output.check_new(getattr(options, "junit", None), "--junit")
-    fixed, lists = split(load.settings_of(vars(options)), getattr(options, "vary", ()), options.kinds)
-    config = load.configured(fixed, getattr(options, "config", None))
+    fixed, lists = split(load.merge_settings(vars(options)), getattr(options, "vary", ()), options.kinds)
+    config = load.make_config(fixed, getattr(options, "config", None))
     render = renderer(getattr(options, "view", "text"))
     path = Path(config.output) if config.output else run_folder.default_path(config.label or "sweep")
     sweep_plan = plan.make_plan(vars(options), config, lists, path)
@@ -167,7 +167,7 @@ def report(path: Path, options: Namespace) -> int:
     from loadstone.sweep import folder, strategies
 
     sweep, result = folder.read_sweep(path), strategies.load_result(path)
-    output.put(renderer(getattr(options, "view", "text"))(sweep, result), getattr(options, "output", None))
+    output.write(renderer(getattr(options, "view", "text"))(sweep, result), getattr(options, "output", None))
     _for_ci(options, path)
     return 0 if any(run.counts.succeeded for point in sweep.points for run in point.runs) else 1
 
@@ -177,7 +177,9 @@ def _for_ci(options: Namespace, path: Path) -> None:
     from loadstone.sweep import folder, strategies
 
     sweep, result = folder.read_sweep(path), strategies.load_result(path)
-    output.for_ci(vars(options), lambda: renderer("junit")(sweep, result), lambda: renderer("md")(sweep, result))
+    output.write_ci_files(
+        vars(options), lambda: renderer("junit")(sweep, result), lambda: renderer("md")(sweep, result)
+    )
 
 
 def renderer(view: str) -> Render:
@@ -188,7 +190,7 @@ def renderer(view: str) -> Render:
     from loadstone.sweep.page import page
 
     def page_as(form: str) -> Render:
-        return lambda sweep, result: output.drawn(page(sweep, result), form)
+        return lambda sweep, result: output.render(page(sweep, result), form)
 
     views: dict[str, Render] = {
         **{form: page_as(form) for form in output.FORMS},
@@ -242,7 +244,7 @@ def _finish(sweep_run: SweepRun, ended: str, sweep_plan: SweepPlan, render: Rend
     for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
         if kind != "html" or sweep.grid.config.get("html", True):
             folder.write(name, renderer(kind)(sweep, result))
-    output.put(render(sweep, result), None)
+    output.write(render(sweep, result), None)
     notice(f"results are in {sweep_run.path}")
     if ended == "interrupted":
         notice(f"interrupted: the same command with -o {sweep_run.path} goes on")

@@ -1,7 +1,7 @@
-"""The figures of one run as estimates: each metric's mean and percentiles, and the rates, with how sure each is.
+"""The figures of one run as estimates: mean and percentiles of each metric, and the rates, with their uncertainty.
 
-Pure. The values are those of the summary; what they vary by is found by blocks of requests in order of sending, for
-rates by slices of time.
+Pure. The values are those of the summary. The variance comes from blocks of requests in order of sending; for rates,
+from slices of time.
 """
 
 from __future__ import annotations
@@ -18,154 +18,177 @@ from loadstone.compare import difference
 from loadstone.compare.difference import Estimate
 from loadstone.metrics import chart_data, groups, windows
 from loadstone.metrics.chart_data import Curve
-from loadstone.metrics.columns import Columns, Requests
+from loadstone.metrics.columns import Columns
 from loadstone.metrics.groups import GroupMembers
-from loadstone.metrics.measure import Values, meeting, per_request
+from loadstone.metrics.measure import meets_all, per_request
 from loadstone.stats import blocks
-from loadstone.stats.describe import ENOUGH
+from loadstone.stats.describe import MIN_SAMPLES
 from loadstone.summary import Metric, Summary
 from loadstone.units import S_PER_NS, Array, Mask
 
 WindowName = Literal["whole", "steady"]
+# Statistics of a metric, with their quantile.
 STATS = {"mean": None, "p50": 0.5, "p95": 0.95, "p99": 0.99}
+# Metrics with one value a request.
 SERIES = (
     "ttft", "tpot", "latency", "ttft_scheduled", "ttfat", "packet_time", "packets", "input_tokens", "output_tokens",
 )  # fmt: skip
+# Metrics with many values a request.
 POOLED = ("gap", "itl")
 RATES = ("qps", "output_throughput", "total_throughput", "goodput", "error_rate")
-# Metrics of which the distribution is kept, to be drawn.
+# Metrics whose distribution is kept for the charts.
 DRAWN = ("ttft", "tpot", "latency", "gap")
-# Pooled values that are sorted; of more, every so-manieth.
-THIN = 2_000_000
-SLICES = 20, 400
+# Pooled values that are kept and sorted; of more, every n-th.
+MAX_VALUES = 2_000_000
+# Bounds of the number of slices of time.
+MIN_SLICES, MAX_SLICES = 20, 400
 
 
 class RunFigures(Struct, frozen=True):
-    """By name, `ttft.p99` or `qps`; what was not measured is absent. `curves` by metric."""
+    """The figures of a run; what was not measured is absent.
+
+    estimates: by name, such as `ttft.p99` or `qps`
+    curves: the distribution of each of DRAWN
+    """
 
     estimates: dict[str, Estimate]
     curves: dict[str, Curve]
 
 
 def estimate(summary: Summary, columns: Columns, which: WindowName = "whole") -> RunFigures:
-    """All figures of a run, of the whole of it or of its steady window."""
+    """Estimate all figures of a run, over the whole of it or over its steady window."""
     span = windows.whole(columns.requests)
     high = windows.steady(columns.requests, span) if span else None
     if span is None or (which == "steady" and high is None):
         return RunFigures({}, {})
     if which == "steady" and high is not None and summary.steady is not None:
-        part, window = groups.steady(columns.requests, high), summary.steady
-        return _figures(columns, part, window.metrics, window.rates, summary.run)
+        group, window = groups.steady(columns.requests, high), summary.steady
+        return _figures(columns, group, window.metrics, window.rates, summary.run)
     return _figures(columns, groups.whole(columns.requests, span), summary.metrics, summary.rates, summary.run)
 
 
 def _figures(
     columns: Columns,
-    part: GroupMembers,
+    group: GroupMembers,
     metrics: Mapping[str, Metric],
     rates: Mapping[str, float | None],
     run: Mapping[str, Any],
 ) -> RunFigures:
-    rows, values = part.members & columns.requests.ok, per_request(columns.requests)
-    found, least = RunFigures({}, {}), _memory(columns.requests, values, rows)
-    for name in SERIES:
-        _series(found, name, values[name][0][rows], least)
+    r = columns.requests
+    rows, values = group.members & r.ok, per_request(r)
+    series = {name: values[name][0][rows] for name in SERIES}
+
+    # Block length: how many requests it takes until the state of the server is another one, by TTFT, by TPOT and by
+    # the number in flight that each request met when it was sent.
+    sent = ~np.isnan(r.sent)
+    in_flight = np.arange(int(sent.sum())) - np.searchsorted(np.sort(r.end[sent]), r.sent[sent])
+    state = [in_flight[rows[sent]].astype(np.float64)]
+    state += [series[name][~np.isnan(series[name])] for name in ("ttft", "tpot")]
+    min_block = blocks.longest_block(state)
+
+    result = RunFigures({}, {})
+    for name, sequence in series.items():
+        _add_series(result, name, sequence[~np.isnan(sequence)], min_block)
     for name in POOLED:
         metric = metrics.get(name)
         if metric is not None and metric.n and not (name == "itl" and metric == metrics.get("gap")):
-            _pooled(found, name, metric, columns, rows, least)
-    found.estimates.update(_rates(columns, part, rates, (run.get("config") or {}).get("goodput") or {}, least))
-    return found
+            _add_pooled(result, name, metric, columns, rows, min_block)
+    slos = (run.get("config") or {}).get("goodput") or {}
+    result.estimates.update(_rates(columns, group, rates, slos, min_block))
+    return result
 
 
-def _memory(r: Requests, values: Values, rows: Mask) -> float:
-    """How many requests it takes until the server's state is another: by TTFT, by TPOT, and by the number in flight
-    that each request found when it was sent."""
-    sent = ~np.isnan(r.sent)
-    found = np.arange(int(sent.sum())) - np.searchsorted(np.sort(r.end[sent]), r.sent[sent])
-    series = [values[name][0][rows] for name in ("ttft", "tpot")]
-    return blocks.memory([found[rows[sent]].astype(np.float64), *(each[~np.isnan(each)] for each in series)])
-
-
-def _series(found: RunFigures, name: str, values: Array, least: float) -> None:
-    """A metric with one value a request."""
-    values = values[~np.isnan(values)]
+def _add_series(result: RunFigures, name: str, values: Array, min_block: float) -> None:
+    """Add the figures of a metric with one value a request."""
     if not len(values):
         return
     ranked = np.sort(values)
-    for stat, share in STATS.items():
-        figure = difference.mean(values, least) if share is None else difference.quantile(values, ranked, share, least)
-        if figure is not None:
-            found.estimates[f"{name}.{stat}"] = figure
+    for stat, fraction in STATS.items():
+        if fraction is None:
+            result.estimates[f"{name}.{stat}"] = difference.mean(values, min_block)
+        elif figure := difference.quantile(values, ranked, fraction, min_block):
+            result.estimates[f"{name}.{stat}"] = figure
     if name in DRAWN:
-        found.curves[name] = chart_data.curve(ranked)
+        result.curves[name] = chart_data.curve(ranked)
 
 
 class _Chunk(Struct, frozen=True):
-    """Values, the requests they are of, and how many times each counts."""
+    """Values of some events.
+
+    values: in seconds
+    owners: the index of the request of each value
+    times: how many times each value counts; None: once
+    """
 
     values: Array
     owners: NDArray[np.int64]
     times: Array | None
 
     def sums(self, what: Array | Mask | None, size: int) -> Array:
-        """Over each request, of `what` or of the number of values."""
+        """Return the sum of `what` over each of `size` requests; None: the number of values."""
         weights = what if self.times is None else self.times if what is None else what * self.times
         return np.bincount(self.owners, weights=weights, minlength=size).astype(np.float64)
 
 
-def _pooled(found: RunFigures, name: str, metric: Metric, columns: Columns, rows: Mask, least: float) -> None:
-    """A metric with many values a request: figures are ratios of sums over requests, which blocks of them vary."""
-    points = {stat: share for stat, share in STATS.items() if share and getattr(metric, stat) is not None}
-    size, stride = len(rows), max(1, metric.n // THIN)
+def _add_pooled(result: RunFigures, name: str, metric: Metric, columns: Columns, rows: Mask, min_block: float) -> None:
+    """Add the figures of a metric with many values a request: ratios of sums over requests, with blocks of requests."""
+    quantiles = {stat: fraction for stat, fraction in STATS.items() if fraction and getattr(metric, stat) is not None}
+    size, stride = len(rows), max(1, metric.n // MAX_VALUES)
     counts, totals, kept = np.zeros(size), np.zeros(size), []
-    below = {(stat, equal): np.zeros(size) for stat in points for equal in (True, False)}
-    for chunk in _chunks(columns, rows, spread=name == "itl"):
+    below = {(stat, equal): np.zeros(size) for stat in quantiles for equal in (True, False)}
+    for chunk in _chunks(columns, rows, per_token=name == "itl"):
         counts += chunk.sums(None, size)
         totals += chunk.sums(chunk.values, size)
         thinned = chunk.values if chunk.times is None else np.repeat(chunk.values, chunk.times.astype(np.int64))
         kept.append(thinned[::stride])
-        for stat in points:
+        for stat in quantiles:
             below[stat, True] += chunk.sums(chunk.values <= getattr(metric, stat), size)
             below[stat, False] += chunk.sums(chunk.values < getattr(metric, stat), size)
     own = counts > 0
     if not own.any():
         return
     ranked, count = np.sort(np.concatenate(kept)), int(own.sum())
-    mean, found_mean = float(totals.sum() / counts.sum()), _ratio(totals[own], counts[own], least)
-    if found_mean is not None:
-        found.estimates[f"{name}.mean"] = difference.symmetric(mean, *found_mean, count)
-    else:
-        found.estimates[f"{name}.mean"] = Estimate(mean, None, None, 1.0, count)
-    for stat, share in points.items():
+
+    # The mean.
+    mean, mean_error = float(totals.sum() / counts.sum()), _ratio_error(totals[own], counts[own], min_block)
+    result.estimates[f"{name}.mean"] = (
+        Estimate(mean, None, None, 1.0, count) if mean_error is None else difference.symmetric(mean, *mean_error, count)
+    )
+
+    # Percentiles: by the error of the fraction of values below, with and without those that are equal.
+    for stat, fraction in quantiles.items():
         value = float(getattr(metric, stat))
-        errors = [_ratio(below[stat, equal][own], counts[own], least) for equal in (True, False)]
-        error = max((each for each in errors if each is not None), default=None)
-        if error is None:
-            found.estimates[f"{name}.{stat}"] = Estimate(value, None, None, 1.0, count)
+        errors = [_ratio_error(below[stat, equal][own], counts[own], min_block) for equal in (True, False)]
+        worst = max((error for error in errors if error is not None), default=None)
+        if worst is None:
+            result.estimates[f"{name}.{stat}"] = Estimate(value, None, None, 1.0, count)
             continue
-        independent = math.sqrt(share * (1 - share) / counts.sum())
-        apart = max(error[0], independent)
-        found.estimates[f"{name}.{stat}"] = difference.quantile_with_error(value, ranked, share, apart, error[1], count)
+        error = max(worst[0], math.sqrt(fraction * (1 - fraction) / counts.sum()))
+        result.estimates[f"{name}.{stat}"] = difference.quantile_with_error(
+            value, ranked, fraction, error, worst[1], count
+        )
     if name in DRAWN:
-        found.curves[name] = chart_data.curve(ranked)
+        result.curves[name] = chart_data.curve(ranked)
 
 
-def _ratio(sums: Array, counts: Array, least: float) -> tuple[float, float] | None:
-    """Standard error of the ratio of both totals, by its linear form (Cochran, Sampling Techniques, 6.4), and the
-    degrees of freedom; None with too few requests."""
-    if len(sums) < ENOUGH:
+def _ratio_error(sums: Array, counts: Array, min_block: float) -> tuple[float, float] | None:
+    """Return the standard error of the ratio of both totals, and its degrees of freedom; None with too few requests.
+
+    By the linear form of the ratio (Cochran, Sampling Techniques, 6.4).
+    """
+    if len(sums) < MIN_SAMPLES:
         return None
-    found = blocks.spread(sums - sums.sum() / counts.sum() * counts, least)
-    return math.sqrt(found.variance) / float(counts.mean()), found.freedom
+    spread = blocks.block_variance(sums - sums.sum() / counts.sum() * counts, min_block)
+    return math.sqrt(spread.variance) / float(counts.mean()), spread.freedom
 
 
-def _chunks(columns: Columns, rows: Mask, spread: bool) -> Iterator[_Chunk]:
-    """Gaps in seconds or, `spread`, those over the tokens of each event where they are known, with their requests."""
+def _chunks(columns: Columns, rows: Mask, per_token: bool) -> Iterator[_Chunk]:
+    """Yield gaps in seconds with their requests; `per_token`: divided by the tokens of each event where known."""
     gaps = columns.events.gaps(rows)
-    for (places, _), gap in zip(columns.events.arrivals(rows), gaps, strict=True):
-        owners, values = places[1:][places[1:] == places[:-1]], np.asarray(gap.gap * S_PER_NS, dtype=np.float64)
-        if not spread or gap.tokens is None:
+    for (requests, _), gap in zip(columns.events.arrivals_of(rows), gaps, strict=True):
+        owners = requests[1:][requests[1:] == requests[:-1]]
+        values = np.asarray(gap.gap * S_PER_NS, dtype=np.float64)
+        if not per_token or gap.tokens is None:
             yield _Chunk(values, owners, None)
             continue
         known = gap.tokens > 0
@@ -175,78 +198,75 @@ def _chunks(columns: Columns, rows: Mask, spread: bool) -> Iterator[_Chunk]:
 
 def _rates(
     columns: Columns,
-    part: GroupMembers,
+    group: GroupMembers,
     rates: Mapping[str, float | None],
     slos: Mapping[str, float],
-    least: float,
+    min_block: float,
 ) -> dict[str, Estimate]:
-    """The rates that are known; they vary as the slices of time do in which things are counted."""
-    r, found = columns.requests, {}
-    done = part.counted & r.ok & windows.within(r.end, part.span)
-    count = int(done.sum())
-    edges = np.linspace(*part.span, max(SLICES[0], min(SLICES[1], count // 4)) + 1)
-    for name, counted in _counts(columns, part, done, slos).items():
+    """Return the known rates. Their variance is that of the counts in slices of time."""
+    r, result = columns.requests, dict[str, Estimate]()
+    ended = group.counted & r.ok & windows.within(r.end, group.span)
+    count = int(ended.sum())
+    edges = np.linspace(*group.span, max(MIN_SLICES, min(MAX_SLICES, count // 4)) + 1)
+    width = float(edges[1] - edges[0]) * S_PER_NS
+    for name, count_in in _counters(columns, group, ended, slos).items():
         value = rates.get(name)
-        if value is not None:
-            found[name] = _rate(value, counted(edges), edges, count, least)
-    judged = part.members & r.judged
+        if value is not None and count < MIN_SAMPLES:
+            result[name] = Estimate(value, None, None, 1.0, count)
+        elif value is not None:
+            # Slices in which the load fills up or runs dry count too.
+            counts = count_in(edges)
+            spread = blocks.block_variance(counts, min_block * len(counts) / count, floor=False)
+            result[name] = difference.symmetric(value, math.sqrt(spread.variance) / width, spread.freedom, count)
+    judged = group.members & r.judged
     if rates.get("error_rate") is not None:
-        found["error_rate"] = _failing(~r.ok[judged], least)
-    return found
+        result["error_rate"] = _error_rate(~r.ok[judged], min_block)
+    return result
 
 
-def _counts(
-    columns: Columns, part: GroupMembers, done: Mask, slos: Mapping[str, float]
+def _counters(
+    columns: Columns, group: GroupMembers, ended: Mask, slos: Mapping[str, float]
 ) -> dict[str, Callable[[Array], Array]]:
-    """What is counted for each rate: a function from the edges of slices to the number in each."""
-    r, rows = columns.requests, part.counted & columns.requests.ok
-    incoming = np.where(np.isnan(r.first), r.end, r.first)[rows], r.input_tokens[rows]
+    """Return for each rate a function from the edges of slices to the number that it counts in each."""
+    r, rows = columns.requests, group.counted & columns.requests.ok
+    input_times = np.where(np.isnan(r.first), r.end, r.first)[rows]
+    input_tokens = r.input_tokens[rows]
 
     def output(edges: Array) -> Array:
-        return _booked(columns, rows, edges)
+        # Spread evenly over the events of each request, as windows.py does.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            per_event = r.output_tokens / r.packets
+        whole = rows & np.isnan(r.packets)
+        counted = np.histogram(r.end[whole], edges, weights=r.output_tokens[whole])[0]
+        for requests, at in columns.events.arrivals_of(rows):
+            counted = counted + np.histogram(at, edges, weights=per_event[requests])[0]
+        return np.asarray(counted, dtype=np.float64)
 
     def total(edges: Array) -> Array:
-        came = np.histogram(incoming[0], edges, weights=incoming[1])[0]
-        return np.asarray(output(edges) + came, dtype=np.float64)
+        received = np.histogram(input_times, edges, weights=input_tokens)[0]
+        return np.asarray(output(edges) + received, dtype=np.float64)
 
-    made: dict[str, Callable[[Array], Array]] = {
-        "qps": lambda edges: np.histogram(r.end[done], edges)[0].astype(np.float64),
+    counters: dict[str, Callable[[Array], Array]] = {
+        "qps": lambda edges: np.histogram(r.end[ended], edges)[0].astype(np.float64),
         "output_throughput": output,
         "total_throughput": total,
     }
-    good = meeting(r, slos, part.members & r.ok) if slos else None
+    good = meets_all(r, slos, group.members & r.ok) if slos else None
     if good is not None:
-        made["goodput"] = lambda edges: np.histogram(r.end[good], edges)[0].astype(np.float64)
-    return made
+        counters["goodput"] = lambda edges: np.histogram(r.end[good], edges)[0].astype(np.float64)
+    return counters
 
 
-def _booked(columns: Columns, rows: Mask, edges: Array) -> Array:
-    """Output tokens that came in each slice, spread evenly over the events of their request as in windows.py."""
-    r = columns.requests
-    with np.errstate(divide="ignore", invalid="ignore"):
-        each = r.output_tokens / r.packets
-    whole = rows & np.isnan(r.packets)
-    counted = np.histogram(r.end[whole], edges, weights=r.output_tokens[whole])[0]
-    for places, at in columns.events.arrivals(rows):
-        counted = counted + np.histogram(at, edges, weights=each[places])[0]
-    return np.asarray(counted, dtype=np.float64)
+def _error_rate(failed: Mask, min_block: float) -> Estimate:
+    """Estimate the fraction of failures.
 
-
-def _rate(value: float, counted: Array, edges: Array, count: int, least: float) -> Estimate:
-    """As the counts of slices vary; those in which the load fills up or runs dry are part of it."""
-    if count < ENOUGH:
-        return Estimate(value, None, None, 1.0, count)
-    found = blocks.spread(counted, least * len(counted) / count, floor=False)
-    width = float(edges[1] - edges[0]) * S_PER_NS
-    return difference.symmetric(value, math.sqrt(found.variance) / width, found.freedom, count)
-
-
-def _failing(failed: Mask, least: float) -> Estimate:
-    """Share of failures. Where they are few, its error is that of a share with one more success and one more failure
-    (Agresti & Caffo 2000), so that none seen is not taken for none."""
+    Its error is no less than that of a fraction with one more success and one more failure (Agresti & Caffo 2000), so
+    that no failure in a sample does not count as no failure ever.
+    """
     value, count = float(failed.mean()), len(failed)
-    if count < ENOUGH:
+    if count < MIN_SAMPLES:
         return Estimate(value, None, None, 1.0, count)
-    found, likely = blocks.spread(failed.astype(np.float64), least), (failed.sum() + 1) / (count + 2)
-    error = math.sqrt(max(found.variance, float(likely * (1 - likely)) / (count + 2)))
-    return difference.symmetric(value, error, found.freedom, count)
+    spread = blocks.block_variance(failed.astype(np.float64), min_block)
+    likely = (failed.sum() + 1) / (count + 2)
+    error = math.sqrt(max(spread.variance, float(likely * (1 - likely)) / (count + 2)))
+    return difference.symmetric(value, error, spread.freedom, count)

@@ -1,7 +1,7 @@
-"""Gates: what a comparison must show for a build to pass, as one types it, and whether it does.
+"""Gates: conditions that a comparison must meet for a build to pass, as typed on the command line.
 
-Pure. `ttft.p99 <= +5%` is about the change against base, `ttft.p99 <= 500ms` about the new side alone. A gate is missed
-where even the end of the interval that favours it breaks it, met where the whole interval keeps it, else unresolved.
+Pure. `ttft.p99 <= +5%` limits the change against base, `ttft.p99 <= 500ms` the new side alone. A gate is met if the
+whole interval is within it, missed if none of the interval is, and otherwise unresolved.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import difflib
 import operator
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from msgspec import Struct
 
 from loadstone.compare.estimate import POOLED, SERIES, STATS
-from loadstone.compare.verdicts import Figure, Interval, SideComparison, figure_names, unit
-from loadstone.errors import UsageError
+from loadstone.compare.verdicts import Figure, SideComparison, figure_names, unit
+from loadstone.errors import ConfigurationError
+from loadstone.metrics.slo import Outcome
 
-Status = Literal["met", "missed", "unresolved"]
 FORM = "METRIC[.STAT] <= LIMIT, such as 'ttft.p99 <= +5%, output_throughput >= -2%' or 'ttft.p99 <= 500ms'"
 _ALIASES = {"e2el": "latency"}
 _GATE = re.compile(r"([a-z0-9_]+)(?:\.([a-z0-9_.]+))?\s*(<=|>=|<|>)\s*([+-]?)(\d+\.?\d*|\.\d+)\s*(%|us|ms|s|m|min|/s|)")
@@ -27,7 +26,13 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0}
 
 
 class Gate(Struct, frozen=True):
-    """`text` as typed. `limit`: a share of base where `relative`, else in the figure's unit."""
+    """A condition.
+
+    text: as typed
+    figure: its name, such as `ttft.p99`
+    sense: `<=`, `>=`, `<` or `>`
+    limit: a fraction of base where `relative`, else in the unit of the figure
+    """
 
     text: str
     figure: str
@@ -37,108 +42,105 @@ class Gate(Struct, frozen=True):
 
 
 class GateResult(Struct, frozen=True):
-    """`side`: the name of the new side; `reason` is a sentence with the figures."""
+    """A gate applied to one new side.
+
+    name: the gate as typed
+    side: name of the new side
+    reason: a sentence with the figures
+    """
 
     name: str
     side: str
-    status: Status
+    status: Outcome
     reason: str
 
 
 def parse(text: str) -> list[Gate]:
-    """Gates with commas or semicolons between them. Raises UsageError."""
+    """Parse gates separated by commas or semicolons. Raise ConfigurationError for any that is not valid."""
     parts = [part.strip() for part in re.split(r"[,;]", text) if part.strip()]
     if not parts:
-        raise UsageError(f"--gate takes {FORM}, not {text!r}")
-    return [_gate(part) for part in parts]
+        raise ConfigurationError(f"--gate takes {FORM}, not {text!r}")
+    return [_parse_gate(part) for part in parts]
 
 
-def _gate(text: str) -> Gate:
+def _parse_gate(text: str) -> Gate:
     match = _GATE.fullmatch(text)
     if match is None:
-        raise UsageError(f"--gate takes {FORM}, not {text!r}")
+        raise ConfigurationError(f"--gate takes {FORM}, not {text!r}")
     metric, stat, sense, sign, number, suffix = match.groups(default="")
-    name = _figure(_ALIASES.get(metric, metric), stat, text)
-    limit, relative = float(sign + number), suffix == "%" and bool(sign)
+    name = _figure_name(_ALIASES.get(metric, metric), stat, text)
+    limit = float(sign + number)
+
+    # A percentage with a sign is a change against base; without one, a fraction of requests.
     if suffix == "%" and not sign and name != "error_rate":
-        raise UsageError(f"--gate {text!r}: a change has its sign, write +{number}% or -{number}%")
-    if relative and name == "error_rate":
-        raise UsageError(f"--gate {text!r}: an error rate is held against a share of requests, write {number}%")
-    return Gate(text, name, sense, limit / 100 if suffix == "%" else _absolute(name, limit, suffix, text), relative)
+        raise ConfigurationError(f"--gate {text!r}: a change has its sign, write +{number}% or -{number}%")
+    if suffix == "%" and sign and name == "error_rate":
+        raise ConfigurationError(f"--gate {text!r}: an error rate is held against a share of requests, write {number}%")
+    if suffix == "%":
+        return Gate(text, name, sense, limit / 100, relative=bool(sign))
+
+    # An absolute limit, in the unit of the figure.
+    of = unit(name)
+    if of == "s" and suffix in _SECONDS:
+        limit *= _SECONDS[suffix]
+    elif of == "s" or (suffix and not (suffix == "/s" and of.endswith("/s"))):
+        form = "a time such as 500ms" if of == "s" else "a share such as 1%" if of == "share" else "a number alone"
+        raise ConfigurationError(f"--gate {text!r}: {name} takes {form}, or a change such as +5%")
+    return Gate(text, name, sense, limit, relative=False)
 
 
-def _figure(metric: str, stat: str, text: str) -> str:
-    """The figure meant; a metric alone means its mean."""
+def _figure_name(metric: str, stat: str, text: str) -> str:
+    """Return the name of the figure; a metric alone means its mean. Raise ConfigurationError for an unknown one."""
     name = f"{metric}.{stat or 'mean'}" if metric in (*SERIES, *POOLED) else metric + (stat and f".{stat}")
     if name not in figure_names():
         known = [*dict.fromkeys(name.partition(".")[0] for name in figure_names())]
         near = difflib.get_close_matches(metric, known, 1)
         what = f"did you mean {near[0]}?" if near and near[0] != metric else f"statistics are {', '.join(STATS)}"
-        raise UsageError(
+        raise ConfigurationError(
             f"--gate {text!r}: there is no figure {name}; {what if near else 'known: ' + ', '.join(known)}"
         )
     return name
 
 
-def _absolute(name: str, limit: float, suffix: str, text: str) -> float:
-    of = unit(name)
-    if of == "s" and suffix in _SECONDS:
-        return limit * _SECONDS[suffix]
-    if of == "s" or (suffix and not (suffix == "/s" and of.endswith("/s"))):
-        wanted = "a time such as 500ms" if of == "s" else "a share such as 1%" if of == "share" else "a number alone"
-        raise UsageError(f"--gate {text!r}: {name} takes {wanted}, or a change such as +5%")
-    return limit
-
-
 def judge(gates: Sequence[Gate], against: Sequence[SideComparison]) -> list[GateResult]:
-    """Each gate for each new side."""
+    """Apply each gate to each new side."""
     return [
-        _judged(gate, side.name, {figure.name: figure for figure in side.figures}) for side in against for gate in gates
+        _apply(gate, side.name, {figure.name: figure for figure in side.figures}) for side in against for gate in gates
     ]
 
 
-def failed(judged: Sequence[GateResult], strict: bool = False) -> list[GateResult]:
-    """The gates that stop a build: missed ones and, if `strict`, unresolved ones too."""
-    return [gate for gate in judged if gate.status == "missed" or (strict and gate.status == "unresolved")]
+def failed(results: Sequence[GateResult], strict: bool = False) -> list[GateResult]:
+    """Return the gates that fail the build: missed ones and, if `strict`, unresolved ones too."""
+    return [gate for gate in results if gate.status == "missed" or (strict and gate.status == "unresolved")]
 
 
-def _judged(gate: Gate, side: str, figures: Mapping[str, Figure]) -> GateResult:
+def _apply(gate: Gate, side: str, figures: Mapping[str, Figure]) -> GateResult:
     figure = figures.get(gate.figure)
     value = None if figure is None else figure.change if gate.relative else figure.new
     if figure is None or value is None:
-        return GateResult(gate.text, side, "missed", f"{gate.figure} {_absent(figure)}")
+        reason = "was not measured, or of too few requests"
+        if figure is not None and figure.new is not None:
+            reason = "has no change: " + ("base has none" if figure.base is None else "it is 0 on one side")
+        return GateResult(gate.text, side, "missed", f"{gate.figure} {reason}")
     interval = figure.change_interval if gate.relative else figure.new_interval
-    shown = _show(value, figure.unit, gate.relative)
+    shown = _format(value, figure.unit, gate.relative)
     if interval is None:
         return GateResult(gate.text, side, "unresolved", f"{gate.figure} is {shown}; too few requests for an interval")
-    ends = " to ".join(_show(end, figure.unit, gate.relative) for end in interval)
-    status = _status(gate, interval)
-    return GateResult(gate.text, side, status, f"{gate.figure} is {shown} (95 % interval {ends}): {_WORDS[status]}")
+    ends = " to ".join(_format(end, figure.unit, gate.relative) for end in interval)
+    within = [bool(_SENSES[gate.sense](end, gate.limit)) for end in interval]
+    status: Outcome = "met" if all(within) else "unresolved" if any(within) else "missed"
+    return GateResult(gate.text, side, status, f"{gate.figure} is {shown} (95 % interval {ends}): {_REASONS[status]}")
 
 
-_WORDS: dict[Status, str] = {
+_REASONS: dict[Outcome, str] = {
     "met": "all of it is within the gate",
     "missed": "none of it is within the gate",
-    "unresolved": "the gate is within it, more requests or runs would tell",
+    "unresolved": "the limit lies inside it; more requests or runs would decide",
 }
 
 
-def _absent(figure: Figure | None) -> str:
-    if figure is None or figure.new is None:
-        return "was not measured, or of too few requests"
-    return "has no change: " + ("base has none" if figure.base is None else "it is 0 on one side")
-
-
-def _status(gate: Gate, interval: Interval) -> Status:
-    kept = [_keeps(end, gate) for end in interval]
-    return "met" if all(kept) else "unresolved" if any(kept) else "missed"
-
-
-def _keeps(value: float, gate: Gate) -> bool:
-    return bool(_SENSES[gate.sense](value, gate.limit))
-
-
-def _show(value: float, of: str, relative: bool) -> str:
+def _format(value: float, of: str, relative: bool) -> str:
+    """Return a value in the unit `of`, or as a change in %."""
     if relative:
         return f"{value:+.1%}"
     forms = {"s": f"{value * 1e3:.4g} ms", "share": f"{value:.2%}"}

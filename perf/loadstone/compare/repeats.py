@@ -1,7 +1,7 @@
-"""Several runs of one load: what differs between them, beside what chance within each explains.
+"""Several runs of one load: how much they differ, compared with what chance within each run explains.
 
-Pure: summaries in, a table of figures out. Intervals between runs are Student's over the runs, each of which counts as
-one value, so nothing about neighbours within a run needs to be assumed.
+Pure: summaries in, a table of figures out. Intervals between runs are by Student's t over the runs. Each run counts as
+one value, so that nothing needs to be assumed about the correlation of requests within a run.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from loadstone.stats.intervals import NORMAL, Interval, student
+from loadstone.stats.distributions import NORMAL, student_t
+from loadstone.stats.intervals import Interval
 from loadstone.summary import Metric, Summary
 
 # Version of repeats.json. History: 1 the first.
 FORMAT = 1
 METRICS = ("ttft", "tpot", "latency", "gap")
-POINTS = ("mean", "p50", "p95", "p99")
+STATS = ("mean", "p50", "p95", "p99")
 RATES = {
     "qps": "/s",
     "request_rate": "/s",
@@ -29,15 +30,21 @@ RATES = {
     "error_rate": "",
     "cached_share": "",
 }
-# How a run ends of which the figures count.
+# Values of `ended` with which a run counts.
 PLANNED_ENDS = ("done", "duration", "stages")
-# Normal quantile of 99.9 %: some twenty figures are looked at.
-CERTAIN = 3.090232306167813
+# Normal quantile of 99.9 %, as some twenty figures are tested.
+NORMAL_999 = 3.090232306167813
 
 
 class Figure(Struct, frozen=True):
-    """A figure over the runs: `values`, one for each run that counts; their mean, standard deviation `between` runs and
-    95 % interval; `within`, what the runs' own intervals say that it should be; None where that is not known."""
+    """A figure over the runs.
+
+    values: one for each run that counts
+    between: standard deviation between runs
+    ci95: 95 % interval of the mean
+    within: the standard deviation that the intervals of the single runs predict, None where unknown
+    remark: set if the runs differ by more than that
+    """
 
     name: str
     unit: str
@@ -50,7 +57,11 @@ class Figure(Struct, frozen=True):
 
 
 class RepeatedRun(Struct, frozen=True):
-    """One of the runs: its folder's name, and how it went. `counts`: whether its figures are among those above."""
+    """One of the runs.
+
+    name: of its folder
+    counts: its figures are among those of the table
+    """
 
     name: str
     seed: int | None
@@ -62,76 +73,68 @@ class RepeatedRun(Struct, frozen=True):
 
 
 class Repeats(Struct, frozen=True, kw_only=True):
-    """What repeats.json holds."""
+    """The content of repeats.json."""
 
     format: int = FORMAT
     runs: list[RepeatedRun]
     figures: list[Figure]
 
 
-def table(runs: Mapping[str, Summary]) -> Repeats:
-    """Of summaries by the name of their run, in order."""
-    once = [_once(name, summary) for name, summary in runs.items()]
-    told = [summary for one, summary in zip(once, runs.values(), strict=True) if one.counts]
-    return Repeats(runs=once, figures=[*_metrics(told), *_rates(told)])
+def table(summaries: Mapping[str, Summary]) -> Repeats:
+    """Return the table of runs, given as summaries by the name of their run, in order."""
+    runs = []
+    for name, summary in summaries.items():
+        ended, counts = summary.run.get("ended"), summary.counts
+        runs.append(
+            RepeatedRun(
+                name=name,
+                seed=(summary.run.get("config") or {}).get("seed"),
+                ended=ended,
+                verdict=summary.verdict.status if summary.verdict else None,
+                succeeded=counts.succeeded,
+                failed=counts.failed,
+                counts=ended in PLANNED_ENDS and counts.succeeded > 0,
+            )
+        )
+    counted = [summary for run, summary in zip(runs, summaries.values(), strict=True) if run.counts]
 
-
-def _once(name: str, summary: Summary) -> RepeatedRun:
-    ended, counts = summary.run.get("ended"), summary.counts
-    seed = (summary.run.get("config") or {}).get("seed")
-    verdict = summary.verdict.status if summary.verdict else None
-    whole = ended in PLANNED_ENDS and counts.succeeded > 0
-    return RepeatedRun(name, seed, ended, verdict, counts.succeeded, counts.failed, whole)
-
-
-def _metrics(runs: Sequence[Summary]) -> list[Figure]:
-    found = []
+    figures = []
     for name in METRICS:
-        metrics = [run.metrics[name] for run in runs if name in run.metrics]
-        for point in POINTS:
-            values = [getattr(metric, point) for metric in metrics]
-            if values and len(values) == len(runs) and None not in values:
-                found.append(figure(f"{name}.{point}", metrics[0].unit, values, _within(metrics, point)))
-    return found
-
-
-def _rates(runs: Sequence[Summary]) -> list[Figure]:
-    found = []
+        metrics = [summary.metrics[name] for summary in counted if name in summary.metrics]
+        for stat in STATS:
+            values = [getattr(metric, stat) for metric in metrics]
+            if values and len(values) == len(counted) and None not in values:
+                figures.append(figure(f"{name}.{stat}", metrics[0].unit, values, _deviation_within(metrics, stat)))
     for name, unit in RATES.items():
-        values = [value for run in runs if (value := run.rates.get(name)) is not None]
-        if values and len(values) == len(runs):
-            found.append(figure(name, unit, values, None))
-    return found
+        values = [value for summary in counted if (value := summary.rates.get(name)) is not None]
+        if values and len(values) == len(counted):
+            figures.append(figure(name, unit, values, None))
+    return Repeats(runs=runs, figures=figures)
 
 
-def _within(metrics: Sequence[Metric], point: str) -> float | None:
-    """Root mean square of the standard errors that the runs' intervals stand for; None unless all have one."""
-    intervals = [metric.ci95.get(point) for metric in metrics]
+def _deviation_within(metrics: Sequence[Metric], stat: str) -> float | None:
+    """Return the root mean square of the standard errors of the runs; None unless all have an interval."""
+    intervals = [metric.ci95.get(stat) for metric in metrics]
     halves = [(high - low) / 2 for low, high in filter(None, intervals)]
     complete = len(halves) == len(intervals)
     return math.sqrt(statistics.fmean(half**2 for half in halves)) / NORMAL if complete else None
 
 
 def figure(name: str, unit: str, values: list[float], within: float | None) -> Figure:
-    """One value is its own mean, without interval."""
+    """Return a figure over the runs. A single value is its own mean and has no interval."""
     count, mean = len(values), statistics.fmean(values)
     if count < 2:
         return Figure(name, unit, values, mean, within=within)
     between = statistics.stdev(values)
-    half = student(count - 1) * between / math.sqrt(count)
-    return Figure(
-        name, unit, values, mean, between, (mean - half, mean + half), within, _remark(between, within, count)
-    )
+    half = student_t(0.975, count - 1) * between / math.sqrt(count)
+    # A variance divided by the one expected is chi-square over its degrees of freedom.
+    remark = None
+    if within and between > within * math.sqrt(chi_square(count - 1) / (count - 1)):
+        remark = f"runs differ {between / within:.1f} times as much as chance within a run explains"
+    return Figure(name, unit, values, mean, between, (mean - half, mean + half), within, remark)
 
 
-def _remark(between: float, within: float | None, count: int) -> str | None:
-    """A variance over the one expected is chi-square over its degrees of freedom."""
-    if not within or between <= within * math.sqrt(chi_square(count - 1) / (count - 1)):
-        return None
-    return f"runs differ {between / within:.1f} times as much as chance within a run explains"
-
-
-def chi_square(freedom: int) -> float:
-    """Its 99.9 % point (Wilson & Hilferty, Proc. N.A.S. 17, 1931; within 4 % from one degree of freedom on)."""
-    part = 2 / (9 * freedom)
-    return freedom * (1 - part + CERTAIN * math.sqrt(part)) ** 3
+def chi_square(degrees: int) -> float:
+    """Return the 99.9 % point (Wilson & Hilferty, Proc. N.A.S. 17, 1931); within 4 % from one degree of freedom on."""
+    part = 2 / (9 * degrees)
+    return degrees * (1 - part + NORMAL_999 * math.sqrt(part)) ** 3

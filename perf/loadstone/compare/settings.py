@@ -1,6 +1,6 @@
-"""What runs were told and found themselves in, side by side: what differs is what a difference may be due to.
+"""The circumstances of the runs side by side: settings, servers, host and versions, and the health of the clients.
 
-Pure: from the summaries of all sides. Differences of figures are compare.py's.
+Pure. What differs here may be the cause of a difference between the figures.
 """
 
 from __future__ import annotations
@@ -14,31 +14,43 @@ from loadstone.compare.verdicts import Health, Setting
 from loadstone.summary import Summary
 
 Runs = Sequence[Summary]
-# Where results are and limits that were not reached make no difference.
+# Not shown: where results are written, and limits of the host that were not reached.
 SILENT = ("config.output", "config.label", "host.local_ports", "host.open_files")
-PLACES = ("config", "models", "clock", "servers", "host", "versions")
+# Keys of run.json that are compared.
+SECTIONS = ("config", "models", "clock", "servers", "host", "versions")
 
 
 def differing_settings(sides: Sequence[Runs]) -> list[Setting]:
-    """All that is not the same in all runs of all sides, `config.seed` or `host.cores`."""
-    flat = [[dict(_flat(summary.run)) for summary in runs] for runs in sides]
+    """Return everything that is not the same in all runs of all sides, such as `config.seed` or `host.cores`."""
+    flat = [
+        [dict(leaf for section in SECTIONS for leaf in _leaves(section, summary.run.get(section))) for summary in runs]
+        for runs in sides
+    ]
     names = list(dict.fromkeys(name for runs in flat for run in runs for name in run))
-    found = {name: [_values(runs, name) for runs in flat] for name in names if name not in SILENT}
-    return [Setting(name, values) for name, values in found.items() if len({tuple(value) for value in values}) > 1
-            or any(len(value) > 1 for value in values)]  # fmt: skip
+    differing = []
+    for name in names:
+        # The values of each side, each once.
+        values = [list(dict.fromkeys(run.get(name, "-") for run in runs)) for runs in flat]
+        mixed = any(len(value) > 1 for value in values)
+        if name not in SILENT and (mixed or len({tuple(value) for value in values}) > 1):
+            differing.append(Setting(name, values))
+    return differing
 
 
 def same_digest(sides: Sequence[Runs], what: str) -> bool | None:
-    """Whether all sides have sent the same, by the digests of `bodies` or of the `schedule`: run by run where they have
-    as many, in all where they have not. None where a run has no digest."""
-    found = [[(summary.run.get("digest") or {}).get(what) for summary in runs] for runs in sides]
-    if any(None in digests for digests in found):
+    """Return True if all sides sent the same `bodies` or had the same `schedule`, None where a run has no digest.
+
+    Sides with equally many runs are compared run by run, other sides as sets.
+    """
+    digests = [[(summary.run.get("digest") or {}).get(what) for summary in runs] for runs in sides]
+    if any(None in side for side in digests):
         return None
-    alike = len({len(digests) for digests in found}) == 1
-    return len({tuple(sorted(map(str, digests if alike else set(digests)))) for digests in found}) == 1
+    equal_sizes = len({len(side) for side in digests}) == 1
+    return len({tuple(sorted(map(str, side if equal_sizes else set(side)))) for side in digests}) == 1
 
 
 def health(name: str, summary: Summary) -> Health:
+    """Return whether a run can be believed, and how its client did."""
     verdict, client = summary.verdict, summary.client
     return Health(
         run=name,
@@ -52,13 +64,8 @@ def health(name: str, summary: Summary) -> Health:
     )
 
 
-def _flat(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names with dots, and values as text."""
-    for place in PLACES:
-        yield from _leaves(place, run.get(place))
-
-
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the values below a key of run.json as text, with dotted names."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from _leaves(f"{name}.{key}", inner)
@@ -67,8 +74,3 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
             yield from _leaves(name if len(value) == 1 else f"{name}.{number}", item)
     elif value not in (None, {}, []):
         yield name, value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _values(runs: Sequence[Mapping[str, str]], name: str) -> list[str]:
-    """The values that the runs of a side have, each once."""
-    return list(dict.fromkeys(run.get(name, "-") for run in runs))

@@ -1,7 +1,7 @@
-"""What is different between two sides, each of one run or several: a verdict for every figure, and what it rests on.
+"""The comparison of two sides, each of one run or several: a verdict for every figure, with what it is based on.
 
-Pure: estimates in, a Comparison out, which is also what `compare --as json` writes. How differences are found is in
-contrast.py; what the runs were told and how their clients fared in differing.py; gates in gates.py.
+Pure. It takes estimates and returns a Comparison, which is also what `compare --as json` writes. difference.py has the
+statistics, settings.py the circumstances of the runs, gates.py the gates.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from loadstone.compare import difference as contrast
+from loadstone.compare import difference
 from loadstone.compare.difference import LEVEL, Difference, Estimate
 from loadstone.compare.estimate import POOLED, RATES, SERIES, STATS, WindowName
 from loadstone.stats import distributions
@@ -21,28 +21,40 @@ from loadstone.stats import distributions
 FORMAT = 1
 Verdict = Literal["better", "worse", "same", "differs", "inconclusive"]
 Interval = tuple[float, float]
+# Fraction of base within which two figures are the same.
 MARGIN = 0.05
 # Half a percent of all requests: error rates that differ by less are the same, whatever the margin.
 ERROR_RATE_MARGIN = 0.005
-# Families that the verdict on all is made of.
+# Families of figures that decide the verdict on the whole.
 HEADLINE = ("ttft", "tpot", "latency", "rates")
+# Metrics of which more is better.
 HIGHER = {"qps", "output_throughput", "total_throughput", "goodput"}
+# Metrics of which neither more nor less is better.
 NEITHER = {"packets", "input_tokens", "output_tokens"}
-# Of all that is not seconds.
+# Units of all metrics that are not in seconds.
 UNITS = {
     "packets": "events", "input_tokens": "tokens", "output_tokens": "tokens", "qps": "/s", "goodput": "/s",
     "output_throughput": "tokens/s", "total_throughput": "tokens/s", "error_rate": "share",
 }  # fmt: skip
-# Requests to ask for where there are too few to say more, and of a percentile that one side is too small for.
-DEFAULT_REQUESTS, PERCENTILE_REQUESTS = 100, {"p95": 100, "p99": 500}
-# Times as many requests at least: as many as there are have not been enough.
+# Requests a side to recommend where there are too few to estimate how many are needed.
+DEFAULT_REQUESTS = 100
+# The same for a percentile that one side is too small for.
+PERCENTILE_REQUESTS = {"p95": 100, "p99": 500}
+# The number recommended is at least so many times the number there is, which was not enough.
 MIN_GROWTH = 1.5
 
 
 class Figure(Struct, frozen=True, kw_only=True):
-    """One figure of both sides. `difference` is new - base, `change` its share of base; each with its 95 % interval.
-    `p` is adjusted for the other tests of the family, `p_alone` is not. `wanted`: how many requests or runs a side it
-    takes to find a difference as large as the margin; given where the verdict is inconclusive."""
+    """One figure of both sides.
+
+    base, new: the values, with `base_interval` and `new_interval` of 95 %
+    difference: new - base, with its interval
+    change: the difference as a fraction of base, with its interval
+    p_alone: p-value of this test alone
+    p: adjusted for the other tests of the family
+    wanted: requests or runs a side (`wanted_of`) that are needed to detect a difference as large as the margin; only
+        where the verdict is inconclusive
+    """
 
     name: str
     family: str
@@ -63,8 +75,10 @@ class Figure(Struct, frozen=True, kw_only=True):
 
 
 class SideComparison(Struct, frozen=True):
-    """One new side against base. `verdict` is on the headline families: `mixed` where some figures are better and
-    others worse."""
+    """One new side compared with base.
+
+    verdict: on the headline families; `mixed` if some figures are better and others worse
+    """
 
     name: str
     verdict: Literal["better", "worse", "mixed", "same", "inconclusive"]
@@ -85,20 +99,28 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 class Setting(Struct, frozen=True):
-    """Something that was told or found differently: a value for each side, base first; several values where the runs of
-    a side differ."""
+    """A setting or circumstance that differs.
+
+    values: those of each side, base first; several where the runs of a side differ
+    """
 
     name: str
     values: list[list[str]]
 
 
 class Side(Struct, frozen=True):
+    """A side, under the name typed for it."""
+
     name: str
     runs: list[Health]
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """`sides[0]` is base. `same_prompts`, `same_schedule`: None where it cannot be told."""
+    """The result of `loadstone compare`.
+
+    sides: base is the first
+    same_prompts, same_schedule: None where it is unknown
+    """
 
     format: int = FORMAT
     margin: float
@@ -116,64 +138,61 @@ class _Pair(Struct, frozen=True):
 
     base: Estimate
     new: Estimate
-    found: Difference
+    difference: Difference
 
 
 def figure_names() -> list[str]:
-    """All figures there can be, in the order in which they are shown."""
+    """Return the names of all figures, in the order in which they are shown."""
     metrics = [*SERIES[:3], *POOLED, *SERIES[3:]]
     return [*(f"{metric}.{stat}" for metric in metrics for stat in STATS), *RATES]
 
 
 def family(name: str) -> str:
-    """The tests among which false alarms are counted together: figures of one metric, or rates."""
+    """Return the family of tests that p-values are adjusted for: the figures of one metric, or the rates."""
     return "rates" if name in RATES else name.partition(".")[0]
 
 
 def unit(name: str) -> str:
+    """Return the unit of a figure."""
     return UNITS.get(name.partition(".")[0], "s")
 
 
 def judge_sides(
     base: Mapping[str, Estimate], news: Mapping[str, Mapping[str, Estimate]], margin: float = MARGIN
 ) -> list[SideComparison]:
-    """Each of the new sides, by its name, held against base. A family is adjusted for its tests of all new sides."""
+    """Compare each of the new sides with base. `news`: estimates by the name of their side."""
     pairs = {
-        (side, name): _Pair(base[name], new[name], contrast.difference(base[name], new[name], name == "error_rate"))
+        (side, name): _Pair(base[name], new[name], difference.difference(base[name], new[name], name == "error_rate"))
         for side, new in news.items()
         for name in figure_names()
         if name in base and name in new
     }
-    adjusted = _adjusted({key: pair.found for key, pair in pairs.items()})
-    tests = {family(name): 0 for _, name in pairs}
-    for (_, name), pair in pairs.items():
-        tests[family(name)] += pair.found.interval is not None
-    made = []
+
+    # Adjust the p-values of each family over all new sides (Holm). A figure without an interval is no test.
+    adjusted = {key: pair.difference.p for key, pair in pairs.items()}
+    tests = dict.fromkeys((family(name) for _, name in pairs), 0)
+    for group in tests:
+        keys = [key for key, pair in pairs.items() if family(key[1]) == group and pair.difference.interval is not None]
+        adjusted.update(zip(keys, difference.holm([pairs[key].difference.p for key in keys]), strict=True))
+        tests[group] = len(keys)
+
+    comparisons = []
     for side, new in news.items():
         figures = [
-            _figure(name, pairs[side, name], adjusted[side, name], max(1, tests[family(name)]), margin)
+            _compare_pair(name, pairs[side, name], adjusted[side, name], max(1, tests[family(name)]), margin)
             if (side, name) in pairs
-            else _lone(name, base, new)
+            else _lone_figure(name, base, new)
             for name in figure_names()
             if name in base or name in new
         ]
-        made.append(SideComparison(side, overall_verdict(figures), figures))
-    return made
+        comparisons.append(SideComparison(side, overall_verdict(figures), figures))
+    return comparisons
 
 
-def _adjusted(found: Mapping[tuple[str, str], Difference]) -> dict[tuple[str, str], float]:
-    """p-values after Holm, family by family; those without interval are no test, and stay as they are."""
-    adjusted = {key: difference.p for key, difference in found.items()}
-    for group in {family(name) for _, name in found}:
-        keys = [key for key in found if family(key[1]) == group and found[key].interval is not None]
-        adjusted.update(zip(keys, contrast.holm([found[key].p for key in keys]), strict=True))
-    return adjusted
-
-
-def _figure(name: str, pair: _Pair, p: float, tests: int, margin: float) -> Figure:
-    found = pair.found
-    verdict = judge(name, found, p, margin)
-    wanted = _wanted(name, pair, tests, margin) if verdict == "inconclusive" else (None, None)
+def _compare_pair(name: str, pair: _Pair, p: float, tests: int, margin: float) -> Figure:
+    change = pair.difference
+    verdict = judge(name, change, p, margin)
+    needed, needed_of = _needed(name, pair, tests, margin) if verdict == "inconclusive" else (None, None)
     return Figure(
         name=name,
         family=family(name),
@@ -182,92 +201,88 @@ def _figure(name: str, pair: _Pair, p: float, tests: int, margin: float) -> Figu
         new=pair.new.value,
         base_interval=pair.base.interval,
         new_interval=pair.new.interval,
-        difference=found.absolute,
-        difference_interval=found.interval,
-        change=found.relative,
-        change_interval=found.relative_interval,
-        p_alone=None if found.interval is None else found.p,
-        p=None if found.interval is None else p,
+        difference=change.absolute,
+        difference_interval=change.interval,
+        change=change.relative,
+        change_interval=change.relative_interval,
+        p_alone=None if change.interval is None else change.p,
+        p=None if change.interval is None else p,
         verdict=verdict,
-        wanted=wanted[0],
-        wanted_of=wanted[1],
+        wanted=needed,
+        wanted_of=needed_of,
     )
 
 
-def _lone(name: str, *sides: Mapping[str, Estimate]) -> Figure:
-    """A figure that one side alone has. More requests help where the other has measured the metric at all."""
+def _lone_figure(name: str, base_side: Mapping[str, Estimate], new_side: Mapping[str, Estimate]) -> Figure:
+    """Return a figure that only one side has. More requests help if the other side has measured the metric at all."""
     metric, _, stat = name.partition(".")
-    found = [side.get(name) for side in sides]
-    few = stat in STATS and all(f"{metric}.mean" in side for side in sides)
-    values = [one.value if one else None for one in found]
-    intervals = [one.interval if one else None for one in found]
+    too_few = stat in STATS and all(f"{metric}.mean" in side for side in (base_side, new_side))
+    base, new = base_side.get(name), new_side.get(name)
     return Figure(
         name=name,
         family=family(name),
         unit=unit(name),
-        base=values[0],
-        new=values[1],
-        base_interval=intervals[0],
-        new_interval=intervals[1],
-        wanted=PERCENTILE_REQUESTS.get(stat, DEFAULT_REQUESTS) if few else None,
-        wanted_of="requests" if few else None,
+        base=base.value if base else None,
+        new=new.value if new else None,
+        base_interval=base.interval if base else None,
+        new_interval=new.interval if new else None,
+        wanted=PERCENTILE_REQUESTS.get(stat, DEFAULT_REQUESTS) if too_few else None,
+        wanted_of="requests" if too_few else None,
     )
 
 
-def judge(name: str, found: Difference, p: float, margin: float) -> Verdict:
-    """`same` where the whole interval is within the margin (two one-sided tests, Schuirmann 1987), else different where
-    chance makes so large a difference in fewer than 5 % of cases."""
-    interval = found.interval if found.relative_interval is None else found.relative_interval
+def judge(name: str, change: Difference, p: float, margin: float) -> Verdict:
+    """Return the verdict on a difference.
+
+    It is `same` if the whole interval is within the margin (two one-sided tests, Schuirmann 1987). Otherwise the sides
+    differ if chance alone makes so large a difference in fewer than 5 % of cases.
+    """
+    interval = change.interval if change.relative_interval is None else change.relative_interval
     if interval is None:
         return "inconclusive"
-    if max(map(abs, interval)) <= _limit(name, found, margin):
+    # Without a relative difference there is no margin, except that of error rates in points.
+    limit = 0.0 if change.relative_interval is None else margin
+    if name == "error_rate":
+        limit = ERROR_RATE_MARGIN
+    if max(map(abs, interval)) <= limit:
         return "same"
     if p >= LEVEL:
         return "inconclusive"
     metric = name.partition(".")[0]
     if metric in NEITHER:
         return "differs"
-    return "better" if (found.absolute > 0) == (metric in HIGHER) else "worse"
+    return "better" if (change.absolute > 0) == (metric in HIGHER) else "worse"
 
 
-def _limit(name: str, found: Difference, margin: float) -> float:
-    """The margin, in the terms in which the difference is judged; none where there is nothing to take a share of."""
-    return ERROR_RATE_MARGIN if name == "error_rate" else 0.0 if found.relative_interval is None else margin
-
-
-def _wanted(name: str, pair: _Pair, tests: int, margin: float) -> tuple[int | None, Literal["requests", "runs"] | None]:
-    runs, found = max(pair.base.runs, pair.new.runs), pair.found
+def _needed(name: str, pair: _Pair, tests: int, margin: float) -> tuple[int | None, Literal["requests", "runs"] | None]:
+    """Return how many requests or runs a side are needed to detect a difference as large as the margin."""
     if name == "error_rate":
-        return _wanted_failures(pair), "requests"
-    if found.relative is None:
+        # As for independent trials, with the fraction of failures there was or half of the margin.
+        rate = max((pair.base.value + pair.new.value) / 2, ERROR_RATE_MARGIN / 2)
+        errors = difference.errors_to_detect(distributions.MANY, 1)
+        return round_up(2 * rate * (1 - rate) * (errors / ERROR_RATE_MARGIN) ** 2), "requests"
+    if pair.difference.relative is None:
         return None, None
+    runs = max(pair.base.runs, pair.new.runs)
     if runs > 1:
-        return contrast.runs_needed(found, margin, tests, runs), "runs"
+        return difference.runs_needed(pair.difference, margin, tests, runs), "runs"
     most = max(pair.base.count, pair.new.count)
-    asked = contrast.requests_needed(pair.base, pair.new, found, margin, tests)
-    return round_up(max(MIN_GROWTH * most, asked or DEFAULT_REQUESTS)), "requests"
-
-
-def _wanted_failures(pair: _Pair) -> int:
-    """As for independent trials with the share of failures there was, or half of what is to be told apart."""
-    share = max((pair.base.value + pair.new.value) / 2, ERROR_RATE_MARGIN / 2)
-    return round_up(
-        2 * share * (1 - share) * (contrast.errors_to_detect(distributions.MANY, 1) / ERROR_RATE_MARGIN) ** 2
-    )
+    needed = difference.requests_needed(pair.base, pair.new, pair.difference, margin, tests)
+    return round_up(max(MIN_GROWTH * most, needed or DEFAULT_REQUESTS)), "requests"
 
 
 def round_up(value: float) -> int:
-    """Rounded up to two figures."""
+    """Return `value` rounded up to two significant figures."""
     step: int = 10 ** max(0, math.floor(math.log10(value)) - 1)
     return math.ceil(value / step) * step
 
 
 def overall_verdict(figures: Sequence[Figure]) -> Literal["better", "worse", "mixed", "same", "inconclusive"]:
-    """Of the headline families."""
-    found = {figure.verdict for figure in figures if figure.family in HEADLINE}
-    if "better" in found and "worse" in found:
+    """Return the verdict of the headline families together."""
+    verdicts = {figure.verdict for figure in figures if figure.family in HEADLINE}
+    if "better" in verdicts and "worse" in verdicts:
         return "mixed"
     for verdict in ("better", "worse", "inconclusive"):
-        if verdict in found:
+        if verdict in verdicts:
             return verdict
-    return "same" if found else "inconclusive"
+    return "same" if verdicts else "inconclusive"

@@ -1,7 +1,4 @@
-"""Files of settings, TOML, YAML or JSON by their ending, as plain mappings. The only file that imports PyYAML.
-
-What a setting means is for those who asked.
-"""
+"""Read files of settings as plain mappings: TOML, YAML or JSON by their ending. The only file that imports PyYAML."""
 
 from __future__ import annotations
 
@@ -17,30 +14,34 @@ YAML = (".yaml", ".yml")
 
 
 def read(path: Path, flag: str = "--config") -> dict[str, Any]:
-    """The mapping in a file; TOML where the ending says nothing else. Raises UsageError."""
-    name, parse = _parser(path.suffix.lower())
+    """Read the mapping in a file; TOML where the ending is of nothing else. Raises UsageError."""
+    ending = path.suffix.lower()
+    name, parse = _PARSERS.get(ending, ("TOML", tomllib.loads))
     try:
-        found = parse(path.read_text("utf-8"))
+        content = parse(path.read_text("utf-8"))
     except OSError as exc:
         raise UsageError(f"cannot read {flag} {path}: {exc.strerror}") from exc
-    except ValueError as exc:  # all three kinds of mistakes are made so
+    except ValueError as exc:  # all three parsers raise one
         raise UsageError(f"{flag} {path} is not {name}: {exc}") from exc
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise UsageError(f"{flag} {path} holds no settings: write NAME: VALUE on each line")
-    return found
-
-
-def _parser(ending: str) -> tuple[str, Callable[[str], Any]]:
     if ending in YAML:
-        return "YAML", lambda text: yaml(text) or {}
-    return ("JSON", json.loads) if ending == ".json" else ("TOML", tomllib.loads)
+        content = content or {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UsageError(f"{flag} {path} holds no settings: write NAME: VALUE on each line")
+    return content
 
 
 def yaml(text: str) -> Any:
-    """What a YAML text says. Raises ValueError."""
+    """Parse a YAML text. Raises ValueError."""
     from yaml import YAMLError, safe_load
 
     try:
         return safe_load(text)
     except YAMLError as exc:
         raise ValueError(" ".join(str(exc).split())) from exc
+
+
+# By the ending of a file: name of the format, and parser.
+_PARSERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    ".json": ("JSON", json.loads),
+    **dict.fromkeys(YAML, ("YAML", yaml)),
+}

@@ -1,7 +1,4 @@
-"""The settings as they are given: the configuration file, overlaid by the flags.
-
-Whether they make sense is config.py's to say.
-"""
+"""Load the settings of a run: the configuration file, overridden by the flags. `schema.py` checks them."""
 
 from __future__ import annotations
 
@@ -10,38 +7,36 @@ from pathlib import Path
 from typing import Any
 
 from loadstone.config import files
-from loadstone.config.parse import slo
+from loadstone.config.parse import parse_slo
 from loadstone.config.providers import resolve
 from loadstone.config.schema import Config, from_mapping
 
-# Flags that are no settings of a run.
+# Flags that are not settings of a run.
 RUN_ONLY = ("command", "view", "quiet", "config", "summary", "junit", "repeat", "rest", "same_prompts")
 
 
-def config_of(options: Mapping[str, Any]) -> Config:
-    """Settings of the configuration file, overlaid by the flags, and what a provider adds to them."""
-    return configured(settings_of(options), options.get("config"))
+def load_config(options: Mapping[str, Any]) -> Config:
+    """Return the configuration of parsed flags: file, flags, and what a provider adds to them. Raises UsageError."""
+    return make_config(merge_settings(options), options.get("config"))
 
 
-def configured(settings: Mapping[str, Any], file: str | None) -> Config:
-    """The configuration that has these settings, of `file` or the command line."""
+def make_config(settings: Mapping[str, Any], file: str | None) -> Config:
+    """Return the configuration with these settings, from `file` or the command line. Raises UsageError."""
     return resolve(from_mapping(settings, file or "the command line"), given=settings)
 
 
-def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, before anybody has looked whether they make sense."""
-    given = {name: value for name, value in options.items() if name not in RUN_ONLY}
+def merge_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the file, overridden by the flags, before they are checked."""
+    flags = {name: value for name, value in options.items() if name not in RUN_ONLY}
     for name in ("header", "goodput"):
-        if name in given:
-            given[name] = dict(given[name])
-    if len(given.get("url", ())) == 1:
-        given["url"] = given["url"][0]
+        if name in flags:
+            flags[name] = dict(flags[name])
+    if len(flags.get("url", ())) == 1:
+        flags["url"] = flags["url"][0]
     path = options.get("config")
-    return {**(_read(Path(path)) if path else {}), **given}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    named = {name.replace("-", "_"): value for name, value in files.read(path).items()}
-    if isinstance(named.get("goodput"), list):
-        named["goodput"] = dict(slo(str(item)) for item in named["goodput"])
-    return named
+    if not path:
+        return flags
+    settings = {name.replace("-", "_"): value for name, value in files.read(Path(path)).items()}
+    if isinstance(settings.get("goodput"), list):
+        settings["goodput"] = dict(parse_slo(str(item)) for item in settings["goodput"])
+    return {**settings, **flags}

@@ -1,6 +1,6 @@
 """Providers by name: `--model openai/gpt-4o-mini`, or `--provider openai`, instead of address, key variable and API.
 
-Pure. Only the parts that were not given are taken from the table, so each of them can be another.
+Pure. A setting that is given wins over that of the provider.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 
 AUTHORIZATION = "Authorization"
 
 
 class Provider(Struct, frozen=True):
-    """url: the version's root. key: environment variable with the key; None for servers of one's own, whose key is in
-    the usual one, if they want any. header: which brings it; all but Authorization take the bare key."""
+    """A provider of models.
+
+    url: root of the API's version.
+    key: environment variable with the key; None for local servers, whose key is in the usual one, if they need any.
+    header: the header with the key; all but Authorization take the bare key.
+    """
 
     url: str
     key: str | None = None
@@ -40,15 +44,19 @@ PROVIDERS: dict[str, Provider] = {
     "lmstudio": Provider("http://127.0.0.1:1234/v1"),
     "ollama": Provider("http://127.0.0.1:11434/v1"),
 }
-_HEADERS = {one.key: one.header for one in PROVIDERS.values()}
+# The header with a key, by its environment variable.
+_HEADERS = {provider.key: provider.header for provider in PROVIDERS.values()}
 
 
 def resolve(config: Config, provider: str | None = None, given: Container[str] = ()) -> Config:
-    """The configuration with whatever its provider says and it does not. Raises UsageError for an unknown provider.
+    """Return the configuration with the settings of its provider where it has none of its own.
 
     The provider is the one named here, else `config.provider`, else what a model's name begins with where there is no
-    URL: with one the name is the server's, as a whole (vLLM serves models called `openai/gpt-oss-20b`).
-    `given`: settings that somebody has said, even if they are what they would have been anyway.
+    URL. With a URL the whole name is the server's (vLLM serves models called `openai/gpt-oss-20b`).
+
+    given: names of settings that the user gave, even if they are the default.
+
+    Raises UsageError for an unknown provider.
     """
     name = provider or config.provider
     if name is None:
@@ -59,34 +67,34 @@ def resolve(config: Config, provider: str | None = None, given: Container[str] =
     if known is None:
         near = difflib.get_close_matches(name, PROVIDERS, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise UsageError(f"--provider takes {', '.join(PROVIDERS)}, not {name!r}{hint}")
-    told = "api" in given or config.api != Config().api or config.body_template is not None
+        raise ConfigurationError(f"--provider takes {', '.join(PROVIDERS)}, not {name!r}{hint}")
+    keep_api = "api" in given or config.api != Config().api or config.body_template is not None
     return msgspec.structs.replace(
         config,
         provider=name,
         url=config.url or known.url,
-        api=config.api if told else known.api,
+        api=config.api if keep_api else known.api,
         api_key_env=config.api_key_env or known.key,
     )
 
 
 def _from_model(config: Config) -> tuple[str | None, Config]:
-    """The provider that all models begin with, and the configuration without it."""
+    """Return the provider that all models begin with, and the configuration without it in their names."""
     if config.url is not None or not config.model:
         return None, config
-    parts = config.model.split(",") if len(config.models) > 1 else [config.model]
-    name = parts[0].partition("/")[0]
-    if name not in PROVIDERS or not all(part.startswith(f"{name}/") for part in parts):
+    models = config.model.split(",") if len(config.models) > 1 else [config.model]
+    name = models[0].partition("/")[0]
+    if name not in PROVIDERS or not all(model.startswith(f"{name}/") for model in models):
         return None, config
-    return name, msgspec.structs.replace(config, model=",".join(part.removeprefix(f"{name}/") for part in parts))
+    return name, msgspec.structs.replace(config, model=",".join(model.removeprefix(f"{name}/") for model in models))
 
 
 def key_header(variable: str, key: str) -> tuple[str, str]:
-    """The header that brings a key, by the environment variable that it is from."""
+    """Return the header with a key, as (name, value), by the environment variable that the key is from."""
     header = _HEADERS.get(variable, AUTHORIZATION)
     return header, f"Bearer {key}" if header == AUTHORIZATION else key
 
 
-def brings_key(header: str) -> bool:
-    """Whether a header is one by which keys are brought."""
-    return header.lower() in {one.lower() for one in _HEADERS.values()}
+def carries_key(header: str) -> bool:
+    """Return True if a header carries keys."""
+    return header.lower() in {name.lower() for name in _HEADERS.values()}

@@ -1,4 +1,4 @@
-"""Hide keys, tokens and passwords in what is written down."""
+"""Hide keys, tokens and passwords in what is written to files."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any
 
 import msgspec
 
+# Replaces a secret.
 HIDDEN = "***"
+# Names of secrets, and values that are secrets under any name.
 _SECRET = re.compile(r"auth|key|token|secret|cookie|passw|credential|signature|^sig$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"\s*(bearer|basic|digest|token)\s|sk-", re.IGNORECASE)
 
 
 def hide(value: Any, secret: bool = False) -> Any:
-    """A JSON value with all texts under secret-sounding names hidden; `max_tokens` and the like are numbers."""
+    """Return a JSON value with all texts under secret-sounding names hidden (`max_tokens` and the like are numbers)."""
     if isinstance(value, dict):
         return {name: hide(item, secret or is_secret(name)) for name, item in value.items()}
     if isinstance(value, list):
@@ -22,6 +24,7 @@ def hide(value: Any, secret: bool = False) -> Any:
 
 
 def hide_in_template(template: str | None) -> str | None:
+    """Return a JSON text with its secrets hidden; anything else unchanged."""
     try:
         return template and msgspec.json.encode(hide(msgspec.json.decode(template))).decode()
     except msgspec.DecodeError:  # a file's name, or something that is refused later
@@ -29,18 +32,19 @@ def hide_in_template(template: str | None) -> str | None:
 
 
 def is_secret(name: str) -> bool:
-    """Whether a header or field of this name holds a key, by the sound of it."""
+    """Return True if a header or field of this name sounds like a secret."""
     return bool(_SECRET.search(name))
 
 
 def hide_header(name: str, value: str) -> str:
-    """The value of a header, unless it looks like a secret."""
+    """Return the value of a header, hidden if it looks like a secret."""
     return HIDDEN if is_secret(name) or _SECRET_VALUE.match(value) else value
 
 
 def hide_in_url(url: str) -> str:
-    """An address without the passwords and keys in it."""
-    return re.sub(r"(?<=[?&])([^=&]+)=[^&#]*", _hide_parameter, re.sub(r"(?<=//)[^/?#]*@", f"{HIDDEN}@", url))
+    """Return a URL with its passwords and keys hidden."""
+    without_password = re.sub(r"(?<=//)[^/?#]*@", f"{HIDDEN}@", url)
+    return re.sub(r"(?<=[?&])([^=&]+)=[^&#]*", _hide_parameter, without_password)
 
 
 def _hide_parameter(match: re.Match[str]) -> str:

@@ -1,6 +1,6 @@
-"""What a run is asked to do: every setting with its default, checked for sense, and its form on disk without secrets.
+"""The configuration of a run: every setting with its default, its checks, and its form on disk without secrets.
 
-Pure. The command line and TOML files fill it; library users build it themselves. Times are seconds.
+Pure. The command line and files fill it; library users build it themselves. Times are seconds.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from loadstone.config.parse import ARRIVALS, REPLAY, SLO_FORM, SLOS, extent, mix, seconds
+from loadstone.config.parse import ARRIVALS, REPLAY, SLO_FORM, SLOS, parse_count_or_time, parse_models, parse_seconds
 from loadstone.config.redact import hide, hide_header, hide_in_template, hide_in_url
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 
+# Defaults of a run that sets neither its load nor its length.
 DEFAULT_REQUESTS = 100
 DEFAULT_CONCURRENCY = 8
+# Name of the model that answers without computing.
 DUMMY = "dummy"
 # Fields whose flag has another name.
 FLAGS = {"trace_from": "from", "trace_to": "to", "choices": "n-choices"}
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One run. `check()` raises UsageError when it makes no sense."""
+    """The settings of one run. Call `check()` before use."""
 
     url: str | list[str] | None = None
     balance: Literal["round-robin", "sticky"] = "round-robin"
@@ -127,58 +129,62 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     label: str | None = None
 
     def check(self) -> Config:
-        """This configuration, if it makes sense. Raises UsageError."""
+        """Check the settings and return the configuration. Raises UsageError."""
         for name, (fits, text) in _LIMITS.items():
             value = getattr(self, name)
             if isinstance(value, int | float) and not (math.isfinite(value) and fits(value)):
-                raise UsageError(f"--{flag(name)} takes {text}, not {value}")
+                raise ConfigurationError(f"--{flag(name)} takes {text}, not {value}")
         for name, limit in self.goodput.items():
             if name not in SLOS or not limit > 0:
-                raise UsageError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s")
+                raise ConfigurationError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s")
         self._check_arrivals()
-        self._check_scrape()
-        if self.request_id is not None and any(name.lower() == "x-request-id" for name in self.header):
-            raise UsageError("--request-id and a --header X-Request-Id say the same thing twice: give one of them")
-        for given, clashing, text in _CLASHES:
-            if _given(self, given) and _given(self, clashing):
-                raise UsageError(f"--{flag(given)} and --{flag(clashing)} exclude each other: {text}")
-        for given, needed, text in _NEEDS:
-            if _given(self, given) and not any(_given(self, name) for name in needed):
-                raise UsageError(f"--{flag(given)} needs {' or '.join(f'--{flag(name)}' for name in needed)}: {text}")
-        self._check_texts()
-        return self
-
-    def _check_texts(self) -> None:
-        """Parse the texts that the schedule parses again, so that a mistake is found before anything is done."""
-        extent("warmup", self.warmup)
-        extent("cooldown", self.cooldown)
-        if self.stages:
-            from loadstone.config.stages import parse  # it needs numpy, for which --help does not wait
-
-            parse(self.stages)
-        self.models  # noqa: B018  parsed on access
-
-    def _check_scrape(self) -> None:
         try:
             re.compile(self.scrape_name or "")
         except re.error as exc:
-            raise UsageError(f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}") from exc
+            raise ConfigurationError(
+                f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}"
+            ) from exc
+        if self.request_id is not None and any(name.lower() == "x-request-id" for name in self.header):
+            raise ConfigurationError(
+                "--request-id and a --header X-Request-Id say the same thing twice: give one of them"
+            )
+        for given, clashing, text in _CLASHES:
+            if _given(self, given) and _given(self, clashing):
+                raise ConfigurationError(f"--{flag(given)} and --{flag(clashing)} exclude each other: {text}")
+        for given, needed, text in _NEEDS:
+            if _given(self, given) and not any(_given(self, name) for name in needed):
+                raise ConfigurationError(
+                    f"--{flag(given)} needs {' or '.join(f'--{flag(name)}' for name in needed)}: {text}"
+                )
+
+        # Parse the texts that the schedule parses again, so that a mistake is found before anything is done.
+        parse_count_or_time("warmup", self.warmup)
+        parse_count_or_time("cooldown", self.cooldown)
+        if self.stages:
+            from loadstone.config.stages import parse_stages  # it needs numpy, for which --help does not wait
+
+            parse_stages(self.stages)
+        self.models  # noqa: B018  parsed on access
+        return self
 
     def _check_arrivals(self) -> None:
+        """Check that the settings of the arrivals fit together."""
         if self.arrivals not in (None, REPLAY, *ARRIVALS):
-            raise UsageError(f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}")
+            raise ConfigurationError(f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}")
         if self.burstiness is not None and self.arrivals not in (None, "gamma"):
-            raise UsageError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}")
+            raise ConfigurationError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}")
         steady = next((name for name in ("rate", "stages") if _given(self, name)), None)
-        law = next((name for name in ("arrivals", "burstiness") if _given(self, name)), None)
-        if self.arrivals != REPLAY and law and not steady:
-            raise UsageError(f"--{law} says how requests arrive at a rate: give --rate or --stages with it")
+        process = next((name for name in ("arrivals", "burstiness") if _given(self, name)), None)
+        if self.arrivals != REPLAY and process and not steady:
+            raise ConfigurationError(f"--{process} says how requests arrive at a rate: give --rate or --stages with it")
         if self.arrivals == REPLAY and steady:
-            raise UsageError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
+            raise ConfigurationError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
 
-    def filled(self, timed: bool) -> Config:
-        """With the defaults that depend on the dataset: one with recorded times (`timed`) is replayed, unless another
-        load is asked for."""
+    def with_defaults(self, timed: bool) -> Config:
+        """Return the configuration with the defaults that depend on the dataset.
+
+        timed: True if it has recorded times; it is replayed then, unless another load is set. Raises UsageError.
+        """
         changes: dict[str, Any] = {}
         named = self.rate is not None or self.stages is not None
         if timed and self.arrivals is None and not named and self.concurrency is None:
@@ -189,52 +195,55 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if not replay and not named and self.concurrency is None:
             changes["concurrency"] = DEFAULT_CONCURRENCY
         if not timed and (self.trace_from is not None or self.trace_to is not None):
-            raise UsageError("--from and --to take a stretch of recorded times, and this dataset has none")
+            raise ConfigurationError("--from and --to take a stretch of recorded times, and this dataset has none")
         if self.speed is not None and not replay:
-            raise UsageError("--speed is for recorded times: give a trace, and neither --rate, --stages nor -c alone")
+            raise ConfigurationError(
+                "--speed is for recorded times: give a trace, and neither --rate, --stages nor -c alone"
+            )
         if not replay and self.arrivals is None:
             changes["arrivals"] = "poisson" if self.burstiness is None else "gamma"
         return msgspec.structs.replace(self, **changes)
 
     @property
     def urls(self) -> list[str]:
-        """The servers' addresses."""
+        """Return the addresses of the servers."""
         return [self.url] if isinstance(self.url, str) else list(self.url or [])
 
     @property
-    def own(self) -> bool:
-        """Whether the model is a class of one's own, FILE.py:CLASS or the dummy, and no server is needed."""
+    def own_model(self) -> bool:
+        """Return True if the model is a user's own class (FILE.py:CLASS) or the dummy, so that no server is needed."""
         name = self.model or ""
         return self.url is None and (".py:" in name or name.partition(":")[0] == DUMMY)
 
     @property
-    def scraped(self) -> list[str]:
-        """Addresses of metrics that were asked for; none where those of the servers are to be found."""
+    def scrape_urls(self) -> list[str]:
+        """Return the addresses of metrics that are set; none where they are to be discovered."""
         return [self.scrape] if isinstance(self.scrape, str) else self.scrape if isinstance(self.scrape, list) else []
 
     @property
     def models(self) -> list[tuple[str | None, float]]:
-        """Models to ask for, with their shares; None is the first that the server lists."""
-        return [(self.model, 1.0)] if self.own else mix(self.model) if self.model else [(None, 1.0)]
+        """Return the models with their weights; None is the first that the server lists."""
+        return [(self.model, 1.0)] if self.own_model else parse_models(self.model) if self.model else [(None, 1.0)]
 
-    def shown(self) -> dict[str, Any]:
-        """As it may be written down: keys, tokens and passwords are hidden."""
+    def redacted(self) -> dict[str, Any]:
+        """Return the settings for files and reports: keys, tokens and passwords are hidden."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         fields["header"] = {name: hide_header(name, value) for name, value in self.header.items()}
         fields["extra_body"] = hide(self.extra_body)
         fields["chat_template_kwargs"] = hide(self.chat_template_kwargs)
         fields["body_template"] = hide_in_template(self.body_template)
         shown = [hide_in_url(url) for url in self.urls]
-        fields["scrape"] = [hide_in_url(url) for url in self.scraped] or self.scrape
+        fields["scrape"] = [hide_in_url(url) for url in self.scrape_urls] or self.scrape
         fields["url"] = shown if isinstance(self.url, list) else next(iter(shown), None)
         return fields
 
 
+# Limits of a setting: a test, and its text.
 _Limit = tuple[Callable[[float], bool], str]
 _FROM_0: _Limit = (lambda value: value >= 0, "0 or more")
 _FROM_1: _Limit = (lambda value: value >= 1, "1 or more")
 _POSITIVE: _Limit = (lambda value: value > 0, "a number above 0")
-_SHARE: _Limit = (lambda value: 0 <= value <= 1, "0 to 1")
+_FRACTION: _Limit = (lambda value: 0 <= value <= 1, "0 to 1")
 _LIMITS: dict[str, _Limit] = {
     "burstiness": (lambda value: value >= 0.01, "0.01 or more (gaps would be 0 or hours)"),
     **dict.fromkeys(("requests", "concurrency", "workers", "prefix_count", "choices", "batch_size"), _FROM_1),
@@ -245,45 +254,43 @@ _LIMITS: dict[str, _Limit] = {
     **dict.fromkeys(("rate", "duration", "speed", "scale_lengths", "trace_to", "cancel_after"), _POSITIVE),
     **dict.fromkeys(("rpm", "tpm", "retry_longest"), _POSITIVE),
     **dict.fromkeys(("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "scrape_every"), _POSITIVE),
-    **dict.fromkeys(("range_ratio", "max_error_rate", "stop_error_rate", "cancel_share"), _SHARE),
+    **dict.fromkeys(("range_ratio", "max_error_rate", "stop_error_rate", "cancel_share"), _FRACTION),
 }
+# Settings that may be written with a unit.
 _TIMES = (
     *("connect_timeout", "ttft_timeout", "idle_timeout", "timeout", "duration", "grace"),
     *("trace_from", "trace_to", "cancel_after", "scrape_every", "retry_longest"),
 )
+# Settings that exclude each other, and why.
 _CLASHES = (
     ("rate", "stages", "stages have rates of their own"),
     ("duration", "stages", "stages have times of their own"),
     ("requests", "stages", "stages end by time"),
     ("tokenize_prompt", "apply_chat_template", "give the template's text as it is, or token ids"),
 )
+# Settings that need one of others, and why.
 _NEEDS = (
     ("tokenize_prompt", ("tokenizer",), "with it the prompts become token ids"),
     ("apply_chat_template", ("tokenizer",), "the chat template is the tokenizer's"),
-    ("cancel_share", ("cancel_after",), "say after how long a request is taken back, such as 500ms"),
-    ("cancel_after", ("cancel_share",), "say how many requests are taken back, such as 0.1"),
+    ("cancel_share", ("cancel_after",), "say after how long a request is cancelled, such as 500ms"),
+    ("cancel_after", ("cancel_share",), "say how many requests are cancelled, such as 0.1"),
     ("text_path", ("body_template",), "both are for --api template"),
     ("usage_path", ("body_template",), "both are for --api template"),
 )
 
 
 def _given(config: Config, name: str) -> bool:
-    """Whether a setting is anything but its default."""
+    """Return True if a setting differs from its default."""
     return bool(getattr(config, name) != getattr(Config(), name))
 
 
 def flag(field: str) -> str:
-    """The flag of a field, as typed: `output-len` for `output_len`."""
+    """Return the flag of a field: `output-len` for `output_len`."""
     return FLAGS.get(field, field).replace("_", "-")
 
 
-def _broken(text: str) -> bool:
-    """Whether there are bytes in it that were no UTF-8 (PEP 383)."""
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
 def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
-    """A Config from parsed TOML or flags; names may be written with - or _. Raises UsageError naming `where`."""
+    """Build a Config from the settings of a file or flags; names have - or _. Raises UsageError that names `where`."""
     fields_of = {name.replace("-", "_"): field for field, name in FLAGS.items()}
     plain = {name.replace("-", "_"): value for name, value in fields.items()}
     named = {fields_of.get(name, name): value for name, value in plain.items()}
@@ -291,14 +298,16 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
         if name not in Config.__struct_fields__:
             near = difflib.get_close_matches(name, Config.__struct_fields__, 1)
             hint = f"; did you mean {flag(near[0])}?" if near else ""
-            raise UsageError(f"{where} has a setting {flag(name)!r} that `run` does not know{hint}")
-        if isinstance(named[name], str) and _broken(named[name]):
-            raise UsageError(f"{where}: --{flag(name)} is not UTF-8: type it anew")
+            raise ConfigurationError(f"{where} has a setting {flag(name)!r} that `run` does not know{hint}")
+        value = named[name]
+        # Bytes that were not UTF-8 arrive as lone surrogates (PEP 383).
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ConfigurationError(f"{where}: --{flag(name)} is not UTF-8: type it anew")
     try:
-        timed = {name: seconds(named[name]) for name in _TIMES if isinstance(named.get(name), str)}
+        timed = {name: parse_seconds(named[name]) for name in _TIMES if isinstance(named.get(name), str)}
     except ValueError as exc:
-        raise UsageError(f"{where}: a time is 30, 30s, 500ms or 2m, not {exc}") from exc
+        raise ConfigurationError(f"{where}: a time is 30, 30s, 500ms or 2m, not {exc}") from exc
     try:
         return msgspec.convert({**named, **timed}, Config)
     except msgspec.ValidationError as exc:
-        raise UsageError(f"{where}: {exc}") from exc
+        raise ConfigurationError(f"{where}: {exc}") from exc

@@ -1,6 +1,6 @@
-"""Keys: taken from the environment, put into the headers, and kept out of all that is shown or written down.
+"""Read keys from the environment, put them into the headers, and keep them out of all that is shown or written.
 
-Servers quote keys in their error messages, whole or cut short. Which settings are secret is config.py's to say.
+Servers quote keys in their error messages, whole or cut short. `Config.redacted` decides which settings are secret.
 """
 
 from __future__ import annotations
@@ -13,66 +13,75 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
-from loadstone.config.providers import brings_key, key_header
+from loadstone.config.providers import carries_key, key_header
 from loadstone.config.redact import HIDDEN, hide_in_url
 from loadstone.config.schema import Config
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 from loadstone.transport import Headers
 
+# Environment variable of the key where none is named.
 DEFAULT_KEY = "OPENAI_API_KEY"
-# Characters of a secret; anything shorter would be found in every second sentence.
+# Characters of a secret at least: anything shorter occurs in ordinary sentences.
 LEAST = 4
-# Characters by which a secret that was cut short is known.
+# Characters by which a secret that was cut short is recognized.
 BEGINNING = 8
+# Words in front of a key, which are not secret.
 _SCHEMES = ("bearer", "basic", "digest", "token")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 def request_headers(config: Config) -> Headers:
-    """The operator's headers, and the key from the environment unless one that brings a key is among them."""
+    """Return the configured headers, with the key from the environment unless one of them carries a key.
+
+    Raises UsageError for a header or key that is not fit for HTTP.
+    """
     headers = dict(config.header)
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise UsageError(f"--header takes 'NAME: VALUE' on one line of ASCII; {name!r} is not fit for HTTP")
+            raise ConfigurationError(f"--header takes 'NAME: VALUE' on one line of ASCII; {name!r} is not fit for HTTP")
     variable = config.api_key_env or DEFAULT_KEY
-    key = required(variable) if config.api_key_env else os.environ.get(variable)
+    key = require_key(variable) if config.api_key_env else os.environ.get(variable)
     if key and not _VALUE.fullmatch(key):
-        raise UsageError(
+        raise ConfigurationError(
             f"the key in {variable} is not one line of ASCII; say export {variable}=... with the key alone"
         )
-    if key and not any(map(brings_key, headers)):
+    if key and not any(map(carries_key, headers)):
         headers |= [key_header(variable, key)]
     return tuple(headers.items())
 
 
-def required(variable: str) -> str:
-    """The value of a variable that --api-key-env names, or a provider has."""
+def require_key(variable: str) -> str:
+    """Return the key in an environment variable. Raises UsageError if it is not set."""
     key = os.environ.get(variable)
     if not key:
-        raise UsageError(f"the key is to be in {variable}, but it is not set; say export {variable}=...")
+        raise ConfigurationError(f"the key is to be in {variable}, but it is not set; say export {variable}=...")
     return key
 
 
-def hint(config: Config) -> str:
-    """What to do when the server refuses the key."""
+def key_hint(config: Config) -> str:
+    """Return what to do when the server refuses the key."""
     variable = config.api_key_env or DEFAULT_KEY
-    if given := next(filter(brings_key, config.header), None):
-        return f"the {given} given with --header is not the right one"
+    if header := next(filter(carries_key, config.header), None):
+        return f"the {header} given with --header is not the right one"
     if os.environ.get(variable):
         return f"the key in {variable} is not the right one"
     return f"put the server's key into the environment as {variable}"
 
 
-def secrets(config: Config) -> list[str]:
-    """Texts that must not be shown or written down, longest first."""
-    shown, headers = config.shown(), dict(request_headers(config))
+def find_secrets(config: Config) -> list[str]:
+    """Return the texts that must not be shown or written, longest first."""
+    shown, headers = config.redacted(), dict(request_headers(config))
     values = [
         *_hidden(headers, dict.fromkeys(headers, HIDDEN) | shown["header"]),
         *_hidden(config.extra_body, shown["extra_body"]),
         *_hidden(config.chat_template_kwargs, shown["chat_template_kwargs"]),
         *_hidden(*(_template(text) for text in (config.body_template, shown["body_template"]))),
-        *(text for url in (*config.urls, *config.scraped) for text in _hidden(_query(url), _query(hide_in_url(url)))),
+        *(
+            text
+            for url in (*config.urls, *config.scrape_urls)
+            for text in _hidden(_query(url), _query(hide_in_url(url)))
+        ),
     ]
     words = {word for value in values for text in (value, quote(value)) for word in re.split(r"[\s;,=]+", text)}
     return sorted(
@@ -80,8 +89,8 @@ def secrets(config: Config) -> list[str]:
     )
 
 
-def without(text: str, secrets: list[str]) -> str:
-    """The text with all secrets hidden, and the beginnings of those that were cut short."""
+def hide_secrets(text: str, secrets: list[str]) -> str:
+    """Return the text with all secrets hidden, and the beginnings of those that were cut short."""
     for secret in secrets:
         if secret[:BEGINNING] in text:
             for length in range(len(secret), min(len(secret), BEGINNING) - 1, -1):
@@ -90,6 +99,7 @@ def without(text: str, secrets: list[str]) -> str:
 
 
 def _template(text: str | None) -> Any:
+    """Parse a body template; None where it is a file's name."""
     try:
         return msgspec.json.decode(text or "null")
     except msgspec.DecodeError:
@@ -101,12 +111,12 @@ def _query(url: str) -> dict[str, str]:
 
 
 def _hidden(value: Any, shown: Any) -> Iterator[str]:
-    """The texts of `value` that `shown`, otherwise the same, hides."""
+    """Yield the texts of `value` that `shown`, otherwise the same, hides."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _hidden(item, shown[name])
     elif isinstance(value, list):
-        for item, seen in zip(value, shown, strict=True):
-            yield from _hidden(item, seen)
+        for item, shown_item in zip(value, shown, strict=True):
+            yield from _hidden(item, shown_item)
     elif isinstance(value, str) and shown == HIDDEN:
         yield value

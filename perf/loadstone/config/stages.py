@@ -1,7 +1,7 @@
-"""Stretches of a run with a load of their own: a rate or a concurrency, kept, or raised or lowered all the way.
+"""Parse stages: parts of a run with a load of their own, a rate or a concurrency, constant or as a ramp.
 
-Pure. `30s@2,60s@2..16` are rates in requests/s, `30s@c4,60s@c4..c64` concurrencies; `..` is a straight ramp, and `exp`
-behind it (`60s@1..64exp`) one that grows by the same factor each second. What a request's instant is, is arrivals.py's.
+Pure. `30s@2,60s@2..16` are rates in requests/s, `30s@c4,60s@c4..c64` are concurrencies. `..` is a straight ramp; with
+`exp` behind it (`60s@1..64exp`) it grows by the same factor each second. `schedule/arrivals.py` makes the arrivals.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 from msgspec import Struct
 
-from loadstone.config.parse import seconds
-from loadstone.errors import UsageError
+from loadstone.config.parse import parse_seconds
+from loadstone.errors import ConfigurationError
 from loadstone.units import Array
 
 _FORM = "TIME@RATE or TIME@cCONCURRENCY, ramps as A..B or A..Bexp, such as 30s@2,60s@2..16 or 30s@c4,60s@c4..c64"
@@ -23,7 +23,7 @@ _STAGE = re.compile(rf"([\d.]+(?:ms|s|m|min|h|))@(c?){_NUMBER}(?:\.\.(c?){_NUMBE
 
 
 class Stage(Struct, frozen=True):
-    """`seconds` long, from level `low` at its begin to `high` at its end: requests/s, or requests in flight."""
+    """A stage of `seconds`, from level `low` at its start to `high` at its end: requests/s, or requests in flight."""
 
     seconds: float
     low: float
@@ -33,19 +33,20 @@ class Stage(Struct, frozen=True):
 
     @property
     def name(self) -> str:
+        """Return the stage as it is written in `--stages`."""
         mark = "c" if self.concurrency else ""
         ramp = "" if self.low == self.high else f"..{mark}{self.high:g}" + ("exp" if self.exponential else "")
         return f"{self.seconds:g}s@{mark}{self.low:g}{ramp}"
 
     @property
     def area(self) -> float:
-        """Requests that a rate brings in all."""
+        """Return the requests that a rate gives over the whole stage."""
         if self.exponential and self.low != self.high:
             return self.seconds * (self.high - self.low) / math.log(self.high / self.low)
         return self.seconds * (self.low + self.high) / 2
 
     def when(self, units: Array) -> Array:
-        """Seconds at which so many requests have come: the inverse of the rate's integral."""
+        """Return the seconds at which the rate has given so many requests: the inverse of its integral."""
         if self.low == self.high:
             return units / self.low
         if self.exponential:
@@ -56,50 +57,46 @@ class Stage(Struct, frozen=True):
         return np.divide(2 * units, bottom, out=np.zeros_like(units), where=bottom > 0)
 
     def steps(self) -> Iterator[tuple[float, int]]:
-        """(second, level) at which the whole number of a concurrency changes, the first at 0."""
-        levels = range(round(self.low), round(self.high) + (1 if self.high >= self.low else -1), self._direction)
-        yield from ((self._reached(place, len(levels)), level) for place, level in enumerate(levels))
+        """Yield (second, level) where the whole number of a concurrency changes, the first at 0.
 
-    @property
-    def _direction(self) -> int:
-        return 1 if self.high >= self.low else -1
-
-    def _reached(self, place: int, count: int) -> float:
-        """The levels of a straight ramp last equally long; those of an exponential one, while it is nearest to them."""
-        if not self.exponential or self.low == self.high or place == 0:
-            return self.seconds * place / count
-        level = round(self.low) + place * self._direction - self._direction / 2
-        return self.seconds * math.log(level / self.low) / math.log(self.high / self.low)
+        The levels of a straight ramp last equally long; those of an exponential one while it is nearest to them.
+        """
+        direction = 1 if self.high >= self.low else -1
+        levels = range(round(self.low), round(self.high) + direction, direction)
+        for index, level in enumerate(levels):
+            if not self.exponential or self.low == self.high or index == 0:
+                yield self.seconds * index / len(levels), level
+            else:
+                reached = level - direction / 2
+                yield self.seconds * math.log(reached / self.low) / math.log(self.high / self.low), level
 
 
-def parse(text: str) -> tuple[Stage, ...]:
-    """The stages of a `--stages` value. Raises UsageError."""
-    stages = tuple(_stage(part.strip()) for part in text.split(","))
+def parse_stages(text: str) -> tuple[Stage, ...]:
+    """Parse the value of `--stages`. Raises UsageError."""
+    stages = tuple(_parse_stage(stage.strip()) for stage in text.split(","))
     if len({stage.concurrency for stage in stages}) > 1:
-        raise UsageError("--stages takes rates (2) or concurrencies (c4), not both in one run")
+        raise ConfigurationError("--stages takes rates (2) or concurrencies (c4), not both in one run")
     return stages
 
 
-def _stage(text: str) -> Stage:
+def _parse_stage(text: str) -> Stage:
     match = _STAGE.fullmatch(text)
     if match is None:
-        raise UsageError(f"--stages takes {_FORM}, not {text!r}")
+        raise ConfigurationError(f"--stages takes {_FORM}, not {text!r}")
     time, mark, low, second_mark, high, growth = match.groups()
     try:
-        stage = Stage(seconds(time), float(low), float(high or low), mark == "c", growth is not None)
+        stage = Stage(parse_seconds(time), float(low), float(high or low), mark == "c", growth is not None)
     except ValueError as exc:
-        raise UsageError(f"--stages takes {_FORM}, not {text!r}") from exc
-    _check(stage, text, second_mark)
-    return stage
-
-
-def _check(stage: Stage, text: str, second_mark: str | None) -> None:
+        raise ConfigurationError(f"--stages takes {_FORM}, not {text!r}") from exc
     if second_mark and not stage.concurrency:
-        raise UsageError(f"--stages: {text!r} goes from a rate to a concurrency; write c at both ends or at none")
+        raise ConfigurationError(
+            f"--stages: {text!r} goes from a rate to a concurrency; write c at both ends or at none"
+        )
     if not (stage.seconds > 0 and stage.low >= 0 and stage.high >= 0 and stage.low + stage.high > 0):
-        raise UsageError(f"--stages: {text!r} needs a time and a level above 0")
+        raise ConfigurationError(f"--stages: {text!r} needs a time and a level above 0")
     if stage.exponential and not (stage.low and stage.high):
-        raise UsageError(f"--stages: {text!r} grows by a factor, so neither end can be 0")
+        raise ConfigurationError(f"--stages: {text!r} grows by a factor, so neither end can be 0")
     whole = stage.low.is_integer() and stage.high.is_integer() and min(stage.low, stage.high) >= 1
     if stage.concurrency and not whole:
-        raise UsageError(f"--stages: a concurrency is a whole number from 1, not {text!r}")
+        raise ConfigurationError(f"--stages: a concurrency is a whole number from 1, not {text!r}")
+    return stage

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from loadstone.dataset import resolve
-from loadstone.dataset.source import Options, Source, open_source
+from loadstone.dataset.source import Options, RequestBodiesNotice, Source, open_source
 from loadstone.errors import DataError, Notice
-from loadstone.plugins import find
+from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 
 Reader = Callable[[Source, Options], Iterator[Prompt]]
@@ -55,7 +55,7 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
         from loadstone.dataset.detect import detect  # imports the formats, which a generator does not need
 
         name = detect(source, options)
-    reader: Reader = find(resolve.GROUP, name, READERS, "--dataset")
+    reader: Reader = load_instance(resolve.GROUP, name, READERS, "--dataset")
     if not callable(reader):
         raise DataError(f"the reader {name} is not callable; it must take (source, options) and yield prompts")
 
@@ -74,7 +74,8 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
     bodies = [prompt.body for prompt in prompts if prompt.body]
     if bodies:
         fields = ", ".join(sorted(set().union(*bodies)))
-        source.notice(f"{source.name}: {len(bodies)} rows are request bodies; their fields win over flags: {fields}")
+        text = f"{source.name}: {len(bodies)} rows are request bodies; their fields win over flags: {fields}"
+        source.notice(RequestBodiesNotice(text))
     return prompts
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from loadstone.config.parse import seconds
+from loadstone.config.parse import parse_seconds
 from loadstone.dataset.source import Options, RowPosition
 from loadstone.dataset.synthetic import random_values
 from loadstone.errors import DataError
@@ -115,7 +115,7 @@ def _pauses(recorded: list[float | None], position: RowPosition, options: Option
     """Return the recorded pauses, in seconds. Missing ones are drawn from --think-time, each row by itself."""
     if options.think_time is None or None not in recorded:
         return [pause or 0.0 for pause in recorded]
-    distribution = random_values.parse_distribution("--think-time", options.think_time, seconds)
+    distribution = random_values.parse_distribution("--think-time", options.think_time, parse_seconds)
     rng = random_values.generator(options, random_values.THINK, position.number)
     drawn = distribution.draw(rng, len(recorded)).tolist()
     return [max(0.0, new) if old is None else old for old, new in zip(recorded, drawn, strict=True)]

@@ -58,7 +58,7 @@ def _draw_output_lengths(prompts: Iterable[Prompt], distribution: Distribution, 
     """Yield the prompts with an output length for each turn that has none."""
     rng = random_values.generator(options, random_values.OUTPUT)
     for prompt in prompts:
-        drawn = distribution.whole(rng, 1 + len(prompt.later))
+        drawn = distribution.draw_integers(rng, 1 + len(prompt.later))
         first, *later = (
             turn if turn.output_len is not None else replace(turn, output_len=length)
             for turn, length in zip(_turns(prompt), drawn, strict=True)
@@ -110,7 +110,7 @@ def _resize(
     rng = random_values.generator(options, random_values.INPUT)
     resized, misses = [], 0
     for prompt in prompts:
-        drawn = distribution.whole(rng, 1 + len(prompt.later))
+        drawn = distribution.draw_integers(rng, 1 + len(prompt.later))
         results = [_resize_turn(turn, length, measure) for turn, length in zip(_turns(prompt), drawn, strict=True)]
         misses += sum(not exact for _, exact in results)
         first, *later = (turn for turn, _ in results)

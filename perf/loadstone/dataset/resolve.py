@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loadstone.errors import DataError
-from loadstone.plugins import installed
+from loadstone.plugins import installed_plugins
 
 # Entry-point group of readers.
 GROUP = "loadstone.readers"
@@ -33,12 +33,12 @@ def resolve(spec: str, known: Mapping[str, str]) -> tuple[str | None, str | None
     if spec == "-" or spec in bundled() or _exists(spec):
         return None, _path(spec)
     head, colon, rest = spec.partition(":")
-    if colon and (head in known or head in installed(GROUP)):
+    if colon and (head in known or head in installed_plugins(GROUP)):
         return head, _path(rest)
-    if spec in installed(GROUP):
+    if spec in installed_plugins(GROUP):
         return spec, None
 
-    readers = [*known, *installed(GROUP)]
+    readers = [*known, *installed_plugins(GROUP)]
     near = _closest(spec, [*readers, *bundled()])
     hint = f"did you mean {near}? " if near else ""
     raise DataError(

@@ -65,6 +65,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     trace_to: float | None = None
 
 
+class RequestBodiesNotice(str):
+    """The notice that rows are request bodies. A caller whose rows always are may drop it by its type."""
+
+    __slots__ = ()
+
+
 class Source:
     """One input of a reader.
 

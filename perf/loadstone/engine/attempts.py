@@ -1,6 +1,6 @@
-"""A request until it has come to its end: held back by the limits a minute, and made again where it failed in passing.
+"""Send one request until it succeeds or fails for good: wait for the rate limits, retry what failed in passing.
 
-Says when each attempt leaves, and lets the carrier carry it. What is wanted when, and when a run ends, is the runner's.
+Decides when each attempt leaves; `sender.py` sends it. The runner decides which request is due, and when a run ends.
 """
 
 from __future__ import annotations
@@ -14,53 +14,67 @@ from loadstone.engine.sender import Sender
 from loadstone.records import Failure
 from loadstone.units import NS_PER_S
 
-# Waits until an instant of the clock; returns early when the run is stopped, and then `carrier.closing` holds.
-Think = Callable[[int], Awaitable[None]]
+# Waits until an instant of the clock (ns). Returns early when the run is stopped; `sender.closing` is True then.
+WaitUntil = Callable[[int], Awaitable[None]]
 
 
 class Attempts:
-    """Of one run. `limited`: whether there are limits at all."""
+    """The attempts of all requests of one run.
 
-    def __init__(self, carrier: Sender, budget: RateLimiter | None, think: Think) -> None:
-        self._carrier = carrier
-        self._budget = budget
-        self._think = think
-        self.limited = budget is not None
+    has_limits: True if there are limits of requests or tokens per minute.
+    """
+
+    def __init__(self, sender: Sender, rate_limiter: RateLimiter | None, wait_until: WaitUntil) -> None:
+        self._sender = sender
+        self._rate_limiter = rate_limiter
+        self._wait_until = wait_until
+        self.has_limits = rate_limiter is not None
 
     @property
-    def held(self) -> tuple[int, int]:
-        """Requests that were held back, and for how many ns all together."""
-        return (0, 0) if self._budget is None else self._budget.waited
+    def delayed(self) -> tuple[int, int]:
+        """Return how many requests the rate limits delayed, and by how many ns in total."""
+        return (0, 0) if self._rate_limiter is None else self._rate_limiter.delayed
 
-    async def allowed(self, job: PreparedRequest, now: int) -> tuple[int, float]:
-        """When a request may go that is ready at `now`, and the tokens it was reckoned to have. Waits until then."""
-        if self._budget is None:
+    async def wait_for_limits(self, request: PreparedRequest, now: int) -> tuple[int, float]:
+        """Wait until the rate limits let a request go that is ready at `now`.
+
+        Return that instant (ns) and the tokens estimated for the request.
+        """
+        if self._rate_limiter is None:
             return now, 0.0
-        tokens = self._budget.tokens(job.prompt, job.asked)
-        at = self._budget.book(now, tokens)
-        await self._think(at)
+        tokens = self._rate_limiter.estimate(request.prompt, request.output_len)
+        at = self._rate_limiter.reserve(now, tokens)
+        await self._wait_until(at)
         return at, tokens
 
-    async def carry(self, flight: InFlightRequest, ready: int, later: int, tokens: float = 0.0) -> InFlightRequest:
-        """Attempt after attempt, until one succeeds, fails for good, or the run ends. Returns the last."""
-        await self._carrier.carry(flight, ready, later)
-        return await self.go_on(flight, later, tokens)
+    async def send(
+        self, request: InFlightRequest, ready_at: int, turns_left: int, tokens: float = 0.0
+    ) -> InFlightRequest:
+        """Send a request and its retries until one succeeds, fails for good, or the run ends. Return the last attempt.
 
-    async def go_on(self, flight: InFlightRequest, later: int, tokens: float) -> InFlightRequest:
-        """The same from the end of the first attempt on. Nothing is to be done where that was the last, and there are
-        no limits."""
+        ready_at: ns; from here on only this client's own lag delays the first attempt.
+        turns_left: later turns of the conversation.
+        tokens: estimate that the rate limiter reserved.
+        """
+        await self._sender.send(request, ready_at, turns_left)
+        return await self.send_retries(request, turns_left, tokens)
+
+    async def send_retries(self, request: InFlightRequest, turns_left: int, tokens: float) -> InFlightRequest:
+        """Send the retries of a request whose first attempt has ended. Return the last attempt.
+
+        A caller may skip this when there are no limits and `request.retry_in` is None.
+        """
         while True:
-            if self._budget is not None:
-                self._budget.settle(tokens, flight.reply.usage)
-            if flight.again is None:
-                return flight
-            ready = self._carrier.clock() + round(flight.again * NS_PER_S)
-            await self._think(ready)
-            flight = self._carrier.next_attempt(flight)
-            if not self._carrier.closing:
-                ready, tokens = await self.allowed(flight.job, ready)
-            if self._carrier.closing:
-                waited = Failure("stopped", "waiting to be made again when the run ended")
-                self._carrier.record(flight, waited, later)
-                return flight
-            await self._carrier.carry(flight, ready, later)
+            if self._rate_limiter is not None:
+                self._rate_limiter.settle(tokens, request.response.usage)
+            if request.retry_in is None:
+                return request
+            ready_at = self._sender.clock() + round(request.retry_in * NS_PER_S)
+            await self._wait_until(ready_at)
+            request = self._sender.next_attempt(request)
+            if not self._sender.closing:
+                ready_at, tokens = await self.wait_for_limits(request.prepared, ready_at)
+            if self._sender.closing:
+                self._sender.record(request, Failure("stopped", "waiting for its retry when the run ended"), turns_left)
+                return request
+            await self._sender.send(request, ready_at, turns_left)

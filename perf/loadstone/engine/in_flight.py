@@ -1,4 +1,4 @@
-"""One request on its way: what the transport and the answer tell of it, its timeouts, and the record it becomes."""
+"""One request from its start to its record: the exchange, the response, its timeouts, and the record of the two."""
 
 from __future__ import annotations
 
@@ -10,32 +10,44 @@ from msgspec import UNSET, Struct
 from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser
 from loadstone.engine.requests import PreparedRequest
-from loadstone.records import Choice, Failure, Kind, Phase, Record
+from loadstone.records import Choice, Failure, FailureKind, Phase, Record
 from loadstone.transport import Clock, Exchange
 from loadstone.units import NS_PER_S
 
 
 class TimeLimits(Struct, frozen=True, kw_only=True):
-    """Seconds. ttft: from sending to the first output. idle: between two outputs, and from the last to the end.
-    whole: from the start, connecting included. cancel: after which the client takes back a request that is to be
-    cancelled. None: no limit."""
+    """Limits of one request, in seconds. None: no limit.
+
+    ttft: from sending to the first output.
+    idle: between two outputs, and from the last output to the end.
+    total: from the start, connecting included.
+    cancel_after: from sending until the client cancels a request that is chosen to be cancelled.
+    """
 
     ttft: float | None = None
     idle: float | None = None
-    whole: float | None = None
-    cancel: float | None = None
+    total: float | None = None
+    cancel_after: float | None = None
 
-    def soonest(self, cancelled: bool) -> float | None:
-        """No flight can break a limit earlier than this after its start."""
-        waits = (self.ttft, self.idle, self.whole, self.cancel if cancelled else None)
+    def shortest(self, cancelled: bool) -> float | None:
+        """Return the shortest limit in seconds: before it no request can time out. None: there are no limits."""
+        waits = (self.ttft, self.idle, self.total, self.cancel_after if cancelled else None)
         return min((wait for wait in waits if wait is not None), default=None)
 
 
 class Scheduled(Struct, frozen=True, kw_only=True, gc=False):
-    """What the plan says of one request. `scheduled`: ns of the run's clock."""
+    """One request as the plan has it.
+
+    index: number of the request among all of the run.
+    due: when it is due, ns of the run's clock.
+    turn: turn of its conversation, from 1; None for a single request.
+    stage, server: numbers; None where there is only one.
+    cancelled: True if the client is to cancel it (--cancel-share).
+    attempt: 0 for the first, then one more for each retry.
+    """
 
     index: int
-    scheduled: int
+    due: int
     phase: Phase = "measure"
     conversation: str | None = None
     turn: int | None = None
@@ -47,9 +59,13 @@ class Scheduled(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class InFlightRequest:
-    """A request from its dispatch to its record. `finish` and then `land` may be called once. `begun`: ns, when its
-    limits began. `again`: seconds until it is to be made once more, if it is; to be set before it lands. `well`: it has
-    landed, and succeeded."""
+    """A request from its start to its record. Call `finish` and then `to_record`, once each.
+
+    started_at: ns, from which its limits count.
+    cancel_failure: the failure that this client ended it with, if it did.
+    retry_in: seconds until its retry, if there is one; set it before `to_record`.
+    succeeded: True once it is recorded without a failure.
+    """
 
     __slots__ = (
         "_clock",
@@ -57,147 +73,169 @@ class InFlightRequest:
         "_loop",
         "_task",
         "_timer",
-        "again",
-        "begun",
-        "cut_by",
+        "cancel_failure",
         "exchange",
-        "job",
-        "order",
-        "reply",
-        "well",
+        "prepared",
+        "response",
+        "retry_in",
+        "scheduled",
+        "started_at",
+        "succeeded",
     )
 
     def __init__(
-        self, order: Scheduled, job: PreparedRequest, api: API, clock: Clock, limits: TimeLimits, collect: bool
+        self,
+        scheduled: Scheduled,
+        prepared: PreparedRequest,
+        api: API,
+        clock: Clock,
+        limits: TimeLimits,
+        keep_text: bool,
     ) -> None:
-        self.order = order
-        self.job = job
-        self.reply = ResponseParser(api, stream=job.streamed, keep_text=collect)
-        self.exchange = Exchange(self._head)
-        self.cut_by: Failure | None = None
-        self.again: float | None = None
-        self.well = False
+        self.scheduled = scheduled
+        self.prepared = prepared
+        self.response = ResponseParser(api, stream=prepared.streamed, keep_text=keep_text)
+        self.exchange = Exchange(self._read_first_piece)
+        self.cancel_failure: Failure | None = None
+        self.retry_in: float | None = None
+        self.succeeded = False
         self._clock = clock
         self._limits = limits
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
-        """From now on `watch` may be called, which ends a flight by cancelling `task`."""
-        self._loop, self._task, self.begun = loop, task, self._clock()
+    def start(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+        """Start the limits. `check_timeouts` may be called from now on; it ends the request by cancelling `task`."""
+        self._loop, self._task = loop, task
+        self.started_at = self._clock()
 
-    def cut(self, failure: Failure) -> None:
-        """End the flight now, with this failure."""
-        if self.cut_by is None:
-            self.cut_by = failure
+    def cancel(self, failure: Failure) -> None:
+        """End the request now, with this failure."""
+        if self.cancel_failure is None:
+            self.cancel_failure = failure
             self._task.cancel()
 
-    def drop_response(self) -> None:
-        """Forget what came of the response: recording it failed. The times of the exchange stay."""
-        self.reply, self.again = ResponseParser(API(), stream=self.job.streamed), None
+    def discard_response(self) -> None:
+        """Remove what was parsed of the response, because recording it failed. The times of the exchange stay."""
+        self.response = ResponseParser(API(), stream=self.prepared.streamed)
+        self.retry_in = None
 
     @property
-    def answer(self) -> str:
-        """The text of the first choice, if the answer was collected."""
-        choices = self.reply.choices()
+    def response_text(self) -> str:
+        """Return the text of the first choice; empty if texts are not kept."""
+        choices = self.response.choices()
         return (choices[0].text or "") if choices else ""
 
-    def land(
+    def to_record(
         self,
         failure: Failure | None,
         origin: int,
         keep_text: Callable[[InFlightRequest], bool] | None,
-        later: int = 0,
+        turns_left: int = 0,
         worker: int = 0,
     ) -> Record:
-        """The record, with times since `origin`. `failure`: as `finish` gave it. `later`: turns that follow this one,
-        if it does not fail; `worker`: by which process."""
-        exchange, reply, order, error = self.exchange, self.reply, self.order, failure
-        kept = reply.choices() if keep_text is not None and keep_text(self) else []
+        """Return the record, with times in ns since `origin`.
+
+        failure: as `finish` returned it.
+        keep_text: decides whether the record holds the texts; None: it holds none.
+        turns_left: later turns of the conversation, recorded as abandoned if this one fails.
+        worker: number of this process among those of the run.
+        """
+        exchange = self.exchange
+        response = self.response
+        scheduled = self.scheduled
+        kept = response.choices() if keep_text is not None and keep_text(self) else []
         first = kept[0] if kept else Choice()
 
         return Record(
-            index=order.index,
-            phase=order.phase,
+            index=scheduled.index,
+            phase=scheduled.phase,
             worker=worker,
-            prompt=self.job.prompt.id,
-            conversation=order.conversation,
-            turn=order.turn,
-            abandoned=0 if error is None or self.again is not None else later,
-            stage=order.stage,
-            model=self.job.model,
-            server=order.server,
-            request_id=order.request_id,
-            streamed=reply.streamed,
-            asked=self.job.asked,
-            scheduled=order.scheduled - origin,
+            prompt=self.prepared.prompt.id,
+            conversation=scheduled.conversation,
+            turn=scheduled.turn,
+            abandoned=0 if failure is None or self.retry_in is not None else turns_left,
+            stage=scheduled.stage,
+            model=self.prepared.model,
+            server=scheduled.server,
+            request_id=scheduled.request_id,
+            streamed=response.streamed,
+            asked=self.prepared.output_len,
+            scheduled=scheduled.due - origin,
             sent=_since(exchange.sent, origin),
             connect=exchange.connect,
             first_byte=_since(exchange.first_byte, origin),
-            first=_since(reply.first, origin),
-            first_answer=_since(reply.first_answer, origin),
-            last=_since(reply.last, origin),
+            first=_since(response.first, origin),
+            first_answer=_since(response.first_answer, origin),
+            last=_since(response.last, origin),
             end=(exchange.end if exchange.end is not None else self._clock()) - origin,
-            pieces=reply.pieces,
+            pieces=response.pieces,
             reads=exchange.reads,
             clock=exchange.clock,
             retried=exchange.resent > 0,
             resent=exchange.resent or UNSET,
             status=exchange.status,
-            finish=reply.finish_reason,
-            usage=reply.usage,
+            finish=response.finish_reason,
+            usage=response.usage,
             text=first.text,
             reasoning=first.reasoning,
-            tools=reply.tools() if kept else None,
+            tools=response.tool_calls() if kept else None,
             choices=kept if len(kept) > 1 else None,
-            logprobs=reply.logprobs() if kept else None,
-            attempt=order.attempt,
-            superseded=self.again is not None,
-            error=error,
+            logprobs=response.logprobs() if kept else None,
+            attempt=scheduled.attempt,
+            superseded=self.retry_in is not None,
+            error=failure,
         )
 
     def finish(self, failure: Failure | None) -> Failure | None:
-        """The exchange is over, by `failure` if one is given. Returns how the request failed, or None. Once."""
+        """Finish the response after the exchange, which ended with `failure` if one is given.
+
+        Return how the request failed, or None if it succeeded.
+        """
         if self._timer is not None:
             self._timer.cancel()
-        if self.exchange.status is not None and self.reply.status is None:
-            self.reply.head(self.exchange.status, self.exchange.header(b"content-type"))
-        return self.reply.finish(failure)
+        if self.exchange.status is not None and self.response.status is None:
+            self.response.start(self.exchange.status, self.exchange.header(b"content-type"))
+        return self.response.finish(failure)
 
-    def _head(self, data: bytes, at: int) -> None:
-        """The first piece of the body: by now the status is known, and the rest goes straight to the reply."""
+    def _read_first_piece(self, data: bytes, at: int) -> None:
+        """Read the first piece of the body, with the status. All further pieces go straight to the parser."""
         assert self.exchange.status is not None
-        self.reply.head(self.exchange.status, self.exchange.header(b"content-type"))
-        self.exchange.sink = self.reply.feed
-        self.reply.feed(data, at)
+        self.response.start(self.exchange.status, self.exchange.header(b"content-type"))
+        self.exchange.sink = self.response.feed
+        self.response.feed(data, at)
 
-    def watch(self) -> None:
-        """One timer a request, moved on lazily: output does not touch it, it looks at the last output when it fires."""
+    def check_timeouts(self) -> None:
+        """End the request if a limit has passed, else set a timer for the next limit.
+
+        The timer is moved lazily: output does not touch it, it looks at the last output when it fires.
+        """
         due, failure = self._deadline()
         left = due - self._clock()
         if left <= 0:
-            self.cut(failure)
+            self.cancel(failure)
         else:
-            self._timer = self._loop.call_later(left / NS_PER_S, self.watch)
+            self._timer = self._loop.call_later(left / NS_PER_S, self.check_timeouts)
 
     def _deadline(self) -> tuple[float, Failure]:
-        """The earliest instant at which the flight ends as things stand now, and as what."""
-        limits, last, now = self._limits, self.reply.last, self._clock()
+        """Return the earliest instant (ns) at which the request ends unless it makes progress, and its failure then."""
+        limits = self._limits
+        last = self.response.last
+        now = self._clock()
         sent = now if self.exchange.sent is None else self.exchange.sent
-        waits: tuple[tuple[int, float | None, Kind, str], ...] = (
-            (self.begun, limits.whole, "timeout", "not complete after {:g} s (--timeout)"),
-            (sent, limits.ttft if last is None else None, "timeout", "no output after {:g} s (--ttft-timeout)"),
-            (last or 0, limits.idle if last is not None else None, "timeout", "no output for {:g} s (--idle-timeout)"),
-            (
-                sent,
-                limits.cancel if self.order.cancelled else None,
-                "cancelled",
-                "taken back after {:g} s (--cancel-after)",
-            ),
+        ttft = limits.ttft if last is None else None
+        idle = limits.idle if last is not None else None
+        cancel = limits.cancel_after if self.scheduled.cancelled else None
+        waits: tuple[tuple[int, float | None, FailureKind, str], ...] = (
+            (self.started_at, limits.total, "timeout", "not complete after {:g} s (--timeout)"),
+            (sent, ttft, "timeout", "no output after {:g} s (--ttft-timeout)"),
+            (last or 0, idle, "timeout", "no output for {:g} s (--idle-timeout)"),
+            (sent, cancel, "cancelled", "cancelled after {:g} s (--cancel-after)"),
         )
         ends = [
-            (begun + wait * NS_PER_S, kind, text.format(wait)) for begun, wait, kind, text in waits if wait is not None
+            (start + wait * NS_PER_S, kind, text.format(wait)) for start, wait, kind, text in waits if wait is not None
         ]
         due, kind, text = min(ends, default=(float("inf"), "timeout", ""))
+        # The idle limit begins with the first output, whenever that comes: look again after it.
         if limits.idle is not None and last is None:
             due = min(due, now + limits.idle * NS_PER_S)
         return due, Failure(kind, text)
@@ -208,42 +246,45 @@ def _since(at: int | None, origin: int) -> int | None:
 
 
 class Timeouts:
-    """The limits of many flights by one timer until the soonest of them may break: most flights have landed by then,
-    and have cost no timer of their own. All have the same limits, so they become due in the order in which they began.
+    """The limits of many requests, by one timer that rings when the first of them may break a limit.
+
+    Most requests have ended by then and never had a timer of their own. All have the same limits, so they become due
+    in the order in which they started.
     """
 
     def __init__(self, limits: TimeLimits, clock: Clock) -> None:
-        self._limits = limits
         self._clock = clock
-        self._soonest = limits.soonest(False)
-        self._fresh: dict[InFlightRequest, None] = {}
+        self._shortest = limits.shortest(False)
+        self._waiting: dict[InFlightRequest, None] = {}  # in the order in which they started
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, flight: InFlightRequest, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
-        """Start the timeouts; they end the flight by cancelling `task`."""
-        flight.begin(loop, task)
-        if flight.order.cancelled:
-            flight.watch()
-        elif self._soonest is not None:
-            self._fresh[flight] = None
+    def start(self, request: InFlightRequest, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+        """Start the timeouts of a request; they end it by cancelling `task`."""
+        request.start(loop, task)
+        if request.scheduled.cancelled:
+            request.check_timeouts()
+        elif self._shortest is not None:
+            self._waiting[request] = None
             if self._timer is None:
-                self._timer = loop.call_later(self._soonest, self._ring, loop)
+                self._timer = loop.call_later(self._shortest, self._check_started, loop)
 
-    def end(self, flight: InFlightRequest) -> None:
-        """The flight is over. The timer goes with the last of them: nothing of a run is left in its event loop."""
-        self._fresh.pop(flight, None)
-        if not self._fresh and self._timer is not None:
+    def stop(self, request: InFlightRequest) -> None:
+        """Stop the timeouts of a request that has ended. Without requests there is no timer left in the event loop."""
+        self._waiting.pop(request, None)
+        if not self._waiting and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
-        assert self._soonest is not None
-        now, self._timer = self._clock(), None
-        while self._fresh:
-            flight = next(iter(self._fresh))
-            left = self._soonest - (now - flight.begun) / NS_PER_S
+    def _check_started(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Check each request for which the shortest limit has passed since it started."""
+        assert self._shortest is not None
+        now = self._clock()
+        self._timer = None
+        while self._waiting:
+            request = next(iter(self._waiting))
+            left = self._shortest - (now - request.started_at) / NS_PER_S
             if left > 0:
-                self._timer = loop.call_later(left, self._ring, loop)
+                self._timer = loop.call_later(left, self._check_started, loop)
                 return
-            del self._fresh[flight]
-            flight.watch()
+            del self._waiting[request]
+            request.check_timeouts()

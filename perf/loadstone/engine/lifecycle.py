@@ -1,6 +1,6 @@
-"""What surrounds a run: a quiet garbage collector, Ctrl-C that drains before it cuts, somebody who watches.
+"""Contexts around a run: a quiet garbage collector, Ctrl-C that stops in two steps, a task beside the run.
 
-Each is a context; all of them leave the process as they found it.
+Each restores the process at its end.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ from typing import Protocol
 
 
 class Stoppable(Protocol):
-    """A run, in one process or many."""
+    """A run in one process or several."""
 
     @property
-    def in_flight(self) -> int: ...
+    def in_flight(self) -> int:
+        """Return the number of requests in flight."""
 
-    def stop(self, reason: str, grace: float) -> None: ...
+    def stop(self, reason: str, grace: float) -> None:
+        """Stop sending; requests in flight have `grace` seconds to end."""
 
 
 @contextlib.contextmanager
 def quiet_gc() -> Iterator[None]:
-    """What exists now is not looked at again, and the rest seldom: a full collection would stall every stream. Requests
-    leave no cycles behind."""
+    """Keep the garbage collector from objects that exist now, and run it rarely.
+
+    A full collection would stall every stream, and requests leave no reference cycles behind.
+    """
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()
@@ -38,8 +42,9 @@ def quiet_gc() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def interrupts(team: Stoppable, grace: float, notice: Callable[[str], None]) -> Iterator[None]:
-    """Ctrl-C (or SIGTERM) once: nothing more is sent, what is in flight may end. Twice: it is cut off."""
+def interrupts(run: Stoppable, grace: float, notice: Callable[[str], None]) -> Iterator[None]:
+    """Stop `run` at Ctrl-C or SIGTERM: the first one lets requests in flight end within `grace` seconds, the second
+    cancels them."""
     loop = asyncio.get_running_loop()
     calls = 0
 
@@ -47,9 +52,9 @@ def interrupts(team: Stoppable, grace: float, notice: Callable[[str], None]) -> 
         nonlocal calls
         calls += 1
         if calls == 1:
-            waiting = f"stopping: waiting up to {grace:g} s for {team.in_flight} requests in flight"
+            waiting = f"stopping: waiting up to {grace:g} s for {run.in_flight} requests in flight"
             notice(f"{waiting}; Ctrl-C again cuts them off")
-        team.stop("interrupted", grace if calls == 1 else 0.0)
+        run.stop("interrupted", grace if calls == 1 else 0.0)
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     before = [signal.getsignal(number) for number in numbers]
@@ -64,7 +69,7 @@ def interrupts(team: Stoppable, grace: float, notice: Callable[[str], None]) -> 
 
 @contextlib.asynccontextmanager
 async def watched(watch: Awaitable[None] | None) -> AsyncIterator[None]:
-    """`watch` runs meanwhile, and is cancelled at the end."""
+    """Run `watch` during the context and cancel it at the end."""
     task = None if watch is None else asyncio.ensure_future(watch)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a process that died did not deliver: the requests that were under way, or due, and have no record.
+"""Find the requests that a dead process owed: those in flight, or due, that have no record.
 
 Pure. A request that was not due yet is not lost, only not sent, as after any early end.
 """
@@ -9,24 +9,21 @@ from collections.abc import Iterable, Iterator
 from itertools import count, islice
 
 from loadstone.records import Failure, Phase, Record
-from loadstone.schedule.partition import Partition, known
+from loadstone.schedule.partition import Partition, known_total
 from loadstone.schedule.plan import Plan
 from loadstone.units import NS_PER_S
 
 
-class Written:
-    """What is known of a process from its records: how many turns of each place it wrote, and which places are over."""
+class WrittenRecords:
+    """The records that a process wrote, by request."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        self._failed: dict[int, bool] = {}
-        for record in records:
-            if record.superseded:
-                continue
-            self._failed[record.index] = record.error is not None
+        self._failed = {record.index: record.error is not None for record in records if not record.superseded}
 
-    def turns(self, plan: Plan, place: int) -> int:
-        """Turns of a place that are written, or need not be: all of them, once one has failed."""
-        first, turns = plan.index(place), int(plan.turns[plan.row(place)])
+    def turns_over(self, plan: Plan, position: int) -> int:
+        """Return how many turns of a position are over: those recorded, or all of them once one has failed."""
+        first = plan.index(position)
+        turns = int(plan.turns[plan.row(position)])
         for turn in range(turns):
             if first + turn not in self._failed:
                 return turn
@@ -35,55 +32,58 @@ class Written:
         return turns
 
 
-def missing(plan: Plan, share: Partition, written: Written, at: int, slots: int, why: str) -> Iterator[Record]:
-    """A `stopped` record for each request of `share` that was due at `at` (ns of the run's clock; before 0 nothing was)
-    and is not written; of a closed loop, for those in its `slots`, which take places in their order."""
-    for place in _open(plan, share, written, at, slots) if at >= 0 else ():
-        turn, turns = written.turns(plan, place), int(plan.turns[plan.row(place)])
-        due = at if plan.offsets is None or turn else int(plan.offsets[place])
-        conversation = plan.conversation(place)
+def missing_records(
+    plan: Plan, partition: Partition, written: WrittenRecords, at: int, slots: int, message: str
+) -> Iterator[Record]:
+    """Yield a `stopped` record for each request of a partition that was due at `at` and has none.
+
+    at: when the process died, ns of the run's clock; before 0 nothing was due.
+    slots: of a closed loop, how many were open; they take positions in order.
+    message: of the failure.
+    """
+    for position in _open_positions(plan, partition, written, at, slots) if at >= 0 else ():
+        row = plan.row(position)
+        turn = written.turns_over(plan, position)
+        conversation = plan.conversation(position)
+        due = at if plan.offsets is None or turn else int(plan.offsets[position])
+        # The phase is by time where warm-up is a time, which takes positions of its own.
+        phase: Phase = plan.phase(position)
+        if plan.offsets is None and plan.load.warmup_time:
+            phase = "warmup" if at < plan.load.warmup_time * NS_PER_S else "measure"
         yield Record(
-            index=plan.index(place, turn),
-            phase=_phase(plan, place, at),
-            worker=share.worker,
-            prompt=plan.rows.ids[plan.row(place)],
+            index=plan.index(position, turn),
+            phase=phase,
+            worker=partition.worker,
+            prompt=plan.rows.ids[row],
             conversation=conversation,
             turn=None if conversation is None else turn + 1,
-            abandoned=turns - turn - 1,
-            stage=plan.stage(place, due),
+            abandoned=int(plan.turns[row]) - turn - 1,
+            stage=plan.stage(position, due),
             scheduled=due,
             end=at,
-            error=Failure("stopped", why),
+            error=Failure("stopped", message),
         )
 
 
-def _open(plan: Plan, share: Partition, written: Written, at: int, slots: int) -> Iterator[int]:
-    """Places that had been begun, or were due, and are not over."""
-    places = _begun(plan, share, at)
-    found = (place for place in places if written.turns(plan, place) < int(plan.turns[plan.row(place)]))
-    yield from found if plan.offsets is not None else islice(found, slots)
-
-
-def _begun(plan: Plan, share: Partition, at: int) -> Iterator[int]:
+def _open_positions(plan: Plan, partition: Partition, written: WrittenRecords, at: int, slots: int) -> Iterator[int]:
+    """Yield the positions that had started, or were due, and are not over."""
+    started: Iterable[int]
     if plan.offsets is not None:
-        due = int(plan.offsets.searchsorted(at, "right"))
-        yield from share.places(due).tolist()
-        return
-    total = known(plan)
-    for ordinal in count() if total is None else range(share.count(total)):
-        yield share.place(ordinal)
+        started = partition.positions(int(plan.offsets.searchsorted(at, "right"))).tolist()
+    else:
+        total = known_total(plan)
+        ordinals: Iterable[int] = count() if total is None else range(partition.count(total))
+        started = map(partition.position, ordinals)
+    not_over = (
+        position for position in started if written.turns_over(plan, position) < int(plan.turns[plan.row(position)])
+    )
+    yield from not_over if plan.offsets is not None else islice(not_over, slots)
 
 
-def _phase(plan: Plan, place: int, at: int) -> Phase:
-    """By time where warm-up is a time, which takes places of its own."""
-    timed = plan.offsets is None and plan.load.warmup_time
-    if timed:
-        return "warmup" if at < plan.load.warmup_time * NS_PER_S else "measure"
-    return plan.phase(place)
+def open_slots(plan: Plan, partition: Partition, at: int, in_flight: int) -> int:
+    """Return how many slots of a closed loop a partition may have had open at `at` (ns).
 
-
-def slots(plan: Plan, share: Partition, at: int, in_flight: int) -> int:
-    """Slots of a closed loop that `share` may have had open at `at`: those of the level then and, where it has fallen,
-    those that still had a request `in_flight`."""
-    level = next((level for begin, level in reversed(plan.levels) if begin <= at), 0)
-    return max(share.slots(level), in_flight)
+    Those of the level at that time or, where the level has fallen, as many as still had a request in flight.
+    """
+    level = next((level for start, level in reversed(plan.levels) if start <= at), 0)
+    return max(partition.slots(level), in_flight)

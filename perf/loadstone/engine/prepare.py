@@ -1,18 +1,17 @@
-"""What is settled before the first request: prompts, protocol, servers, models, plan, encoded requests.
+"""Prepare a load test: prompts, API, servers, models, plan, encoded requests.
 
-Asks the servers who they are and what they serve; sends nothing else, except one probe of a model that is not listed.
+Asks the servers for their models. Sends nothing else, except one probe of a model that is not listed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 from msgspec import Struct
 
-from loadstone import apis
-from loadstone import dataset as readers
+from loadstone import apis, dataset
 from loadstone.apis import base
 from loadstone.config import secrets
 from loadstone.config.parse import REPLAY
@@ -20,85 +19,99 @@ from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
 from loadstone.dataset import resolve, tokenizer
 from loadstone.engine import preflight
-from loadstone.engine import requests as jobs
 from loadstone.engine.preflight import Server
+from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.sender import Endpoint
-from loadstone.errors import Notice, UsageError
+from loadstone.errors import ConfigurationError, Notice, UsageError
 from loadstone.host import timer
-from loadstone.plugins import find
+from loadstone.plugins import load_instance
 from loadstone.records import Prompt
-from loadstone.schedule import plan
-from loadstone.schedule.plan import Load, Plan
+from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
 from loadstone.transport import Options, address, in_process
-from loadstone.transport.factory import open_transport, stamper, tls_context
+from loadstone.transport.factory import choose_arrival_clock, open_transport, tls_context
 from loadstone.units import NS_PER_S
 
 # Settings that requests know by another name.
 _SAMPLING = {"choices": "n", "sampling_seed": "seed"}
 _PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
+# Settings that go into the body of each request, where they are given.
 _SAMPLED = ("top_p", "top_k", "min_p", *_PENALTIES, "min_tokens", "stop", "logprobs", "choices", "sampling_seed")
 
 
 class PreparedRun(Struct, frozen=True):
-    """A run that can begin. `models` and `servers` are in the order of their numbers in the plan."""
+    """A run that can start. `models`, `endpoints` and `servers` are in the order of their numbers in the plan."""
 
     config: Config
     api: base.API
     plan: Plan
-    jobs: jobs.PreparedRequests
-    doors: list[Endpoint]
+    requests: PreparedRequests
+    endpoints: list[Endpoint]
     models: list[str]
     servers: list[Server]
 
 
 class EndpointSpec(Struct, frozen=True):
-    """One of the servers before it is known: where requests go, where its list of models is, how it is called."""
+    """One of the servers before anything was sent to it.
 
-    door: Endpoint
-    listing: str
+    models_path: path of its list of models.
+    url: its address, without secrets.
+    """
+
+    endpoint: Endpoint
+    models_path: str
     url: str
 
 
 @contextlib.asynccontextmanager
-async def ready(config: Config, notice: Notice, model: object | None = None) -> AsyncIterator[PreparedRun]:
-    """Everything that a run needs, for as long as it lasts. `model`: an object to ask instead of a server. Raises
-    UsageError for whatever is not fit."""
-    api = protocol(config)
-    prompts = read(config, notice)
-    config = config.filled(timed=all(prompt.at is not None for prompt in prompts))
-    schedule = _plan(config, prompts, notice)
-    async with opened(config, api, model) as ways:
-        with _discreet(config):
-            yield await _meet(config, api, prompts, schedule, ways, notice)
+async def open_run(config: Config, notice: Notice, model: object | None = None) -> AsyncIterator[PreparedRun]:
+    """Prepare everything that a run needs, and close the connections at the end.
+
+    model: an object to ask instead of a server. Raises UsageError for whatever cannot work.
+    """
+    api = find_api(config)
+    prompts = read_prompts(config, notice)
+    config = config.with_defaults(timed=all(prompt.at is not None for prompt in prompts))
+    plan = _make_plan(config, prompts, notice)
+    async with open_endpoints(config, api, model) as specs:
+        try:
+            yield await _query_servers(config, api, prompts, plan, specs, notice)
+        except UsageError as exc:  # the server's words in a refusal may quote the key
+            raise type(exc)(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
 
 
 @contextlib.asynccontextmanager
-async def opened(config: Config, api: base.API, model: object | None = None) -> AsyncIterator[list[EndpointSpec]]:
-    """The ways in, for as long as they are needed. What a class of somebody else's prints meanwhile goes to stderr:
-    stdout is for results."""
-    with contextlib.redirect_stdout(sys.stderr) if config.own else contextlib.nullcontext():
-        ways = entrances(config, api, model)
+async def open_endpoints(
+    config: Config, api: base.API, model: object | None = None
+) -> AsyncIterator[list[EndpointSpec]]:
+    """Create the endpoints, and close their connections at the end.
+
+    What a user's own class prints meanwhile goes to stderr: stdout is for results.
+    """
+    with contextlib.redirect_stdout(sys.stderr) if config.own_model else contextlib.nullcontext():
+        specs = endpoint_specs(config, api, model)
         try:
-            yield ways
+            yield specs
         finally:
-            for entrance in ways:
-                await entrance.door.transport.close()
+            for spec in specs:
+                await spec.endpoint.transport.close()
 
 
-def protocol(config: Config) -> base.API:
-    """The API asked for."""
+def find_api(config: Config) -> base.API:
+    """Return the API of a configuration. Raises UsageError."""
     if (config.api == "template") != (config.body_template is not None):
-        raise UsageError("--api template and --body-template go together: give both, with --text-path")
+        raise ConfigurationError("--api template and --body-template go together: give both, with --text-path")
     if config.body_template is not None:
         from loadstone.apis.template import TemplateAPI
 
         return TemplateAPI(config.body_template, config.text_path, config.usage_path)
-    return apis.checked(find("loadstone.apis", config.api, apis.APIS, "--api"), config.api)
+    return apis.check_api(load_instance("loadstone.apis", config.api, apis.APIS, "--api"), config.api)
 
 
-def read(config: Config, notice: Notice) -> list[Prompt]:
-    """The prompts, worded as asked for."""
-    prompts = readers.read(config.dataset, _options(config), notice)
+def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
+    """Read the prompts, with their chat template or as token ids where the configuration says so."""
+    settings = {name: getattr(config, name) for name in dataset.Options.__struct_fields__ if hasattr(config, name)}
+    options = dataset.Options(**settings, count=_rows_needed(config), in_order=not config.shuffle)
+    prompts = dataset.read(config.dataset, options, notice)
     if config.apply_chat_template:
         prompts = tokenizer.apply_template(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
     if config.tokenize_prompt:
@@ -106,136 +119,126 @@ def read(config: Config, notice: Notice) -> list[Prompt]:
     return prompts
 
 
-def _options(config: Config) -> readers.Options:
-    said = {name: getattr(config, name) for name in readers.Options.__struct_fields__ if hasattr(config, name)}
-    return readers.Options(**said, count=_rows(config), in_order=not config.shuffle)
-
-
-def _rows(config: Config) -> int | None:
-    """How many rows the run will take; None where the dataset, or only time, will tell."""
-    load = Load.of(config.filled(timed=not made_up(config.dataset)))
+def _rows_needed(config: Config) -> int | None:
+    """Return how many rows the run will take; None where that depends on the dataset or on time."""
+    load = Load.of(config.with_defaults(timed=not is_generated(config.dataset)))
     if load.arrivals == REPLAY:
         return None if load.requests is None else load.requests + load.warmup + load.cooldown
-    made = plan.make(load, plan.DatasetShape([""]))
-    timed = made.offsets is None and (load.warmup_time or load.cooldown_time)
-    return None if timed or made.total is None else made.total + load.skip
+    plan = make_plan(load, DatasetShape([""]))
+    timed = plan.offsets is None and (load.warmup_time or load.cooldown_time)
+    return None if timed or plan.total is None else plan.total + load.skip
 
 
-def made_up(dataset: str) -> bool:
-    """Whether the prompts come from a generator, which makes as many as it is asked for."""
-    return resolve.resolve(dataset, readers.READERS)[1] is None
+def is_generated(name: str) -> bool:
+    """Return True if the prompts come from a generator, which makes as many as are needed."""
+    return resolve.resolve(name, dataset.READERS)[1] is None
 
 
-def _plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
-    instants = [prompt.at for prompt in prompts if prompt.at is not None]
-    turns = [1 + len(prompt.later) for prompt in prompts]
-    rows = plan.DatasetShape(
-        [prompt.id for prompt in prompts], turns, instants if len(instants) == len(prompts) else None
+def _make_plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
+    """Make the plan, with a notice where prompts repeat or recorded times are replayed."""
+    recorded = [prompt.at for prompt in prompts if prompt.at is not None]
+    shape = DatasetShape(
+        [prompt.id for prompt in prompts],
+        [1 + len(prompt.later) for prompt in prompts],
+        recorded if len(recorded) == len(prompts) else None,
     )
-    made = plan.make(Load.of(config), rows)
-    if made.offsets is None and config.stop_saturated:
-        raise UsageError("--stop-saturated is for open loops, whose load does not wait for the server: give --rate")
-    if made.repeats:
+    load = Load.of(config)
+    plan = make_plan(load, shape)
+    if plan.offsets is None and config.stop_saturated:
+        raise ConfigurationError(
+            "--stop-saturated is for open loops, whose load does not wait for the server: give --rate"
+        )
+    if plan.repeats:
         before = f" after {config.skip}" if config.skip else ""
-        wanted = f"{made.total} requests" if made.total else "requests"
-        notice(f"{len(prompts)} prompts for {wanted}{before}: prompts repeat, and prefix caches may help")
-    if Load.of(config).arrivals == REPLAY:
-        notice(f"replaying {made.total:,} requests recorded over {_span(made):,.0f} s")
-    return made
+        requests = f"{plan.total} requests" if plan.total else "requests"
+        notice(f"{len(prompts)} prompts for {requests}{before}: prompts repeat, and prefix caches may help")
+    if load.arrivals == REPLAY:
+        times = plan.rows.recorded_at or [0]
+        span = (times[-1] - times[0]) / NS_PER_S
+        notice(f"replaying {plan.total:,} requests recorded over {span:,.0f} s")
+    return plan
 
 
-def _span(made: Plan) -> float:
-    instants = made.rows.at or [0]
-    return (instants[-1] - instants[0]) / NS_PER_S
-
-
-def entrances(config: Config, api: base.API, model: object | None = None) -> list[EndpointSpec]:
-    """A way in to each of the servers, or to a model of one's own; nothing is sent yet."""
-    if model is not None or config.own:
-        return [_inside(config, model)]
+def endpoint_specs(config: Config, api: base.API, model: object | None = None) -> list[EndpointSpec]:
+    """Create an endpoint for each server, or for a model in this process. Sends nothing. Raises UsageError."""
+    if model is not None or config.own_model:
+        return [_in_process_spec(config, model)]
     if not config.urls:
-        raise UsageError("no server: give its address with --url http://HOST:PORT")
-    path = api.path if config.stream and api.streams else api.path_whole or api.path
-    return [_entrance(config, url, path) for url in config.urls]
+        raise ConfigurationError("no server: give its address with --url http://HOST:PORT")
+    path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
+    specs = []
+    for url in config.urls:
+        target, base_path = address.parse_url(url)
+        tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
+        arrivals = choose_arrival_clock(config.clock, config.transport, target)
+        options = Options(clock=timer.clock, connect_timeout=config.connect_timeout, tls=tls, arrival_clock=arrivals)
+        transport = open_transport(config.transport, target, options)
+        models_path = address.sibling_path(base_path, path, "/v1/models") if path else "/v1/models"
+        endpoint = Endpoint(transport, address.join_path(base_path, path) or "/")
+        specs.append(EndpointSpec(endpoint, models_path, hide_in_url(url)))
+    return specs
 
 
-def _inside(config: Config, model: object | None) -> EndpointSpec:
-    """The way to a model in this process."""
+def _in_process_spec(config: Config, model: object | None) -> EndpointSpec:
+    """Create the endpoint of a model in this process."""
     if config.api not in ("chat", "completions"):
-        raise UsageError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
+        raise ConfigurationError(
+            f"--api {config.api} is for servers: a model of your own is asked by chat or completions"
+        )
     if model is None:
-        model = in_process.made(config.model or "", config.shown())
+        model = in_process.load_model(config.model or "", config.redacted())
     name = config.model or type(model).__name__
-    return EndpointSpec(
-        Endpoint(in_process.InProcessModel(model, name, timer.clock, config.batch_size), "/"), "/v1/models", name
-    )
+    transport = in_process.InProcessModel(model, name, timer.clock, config.batch_size)
+    return EndpointSpec(Endpoint(transport, "/"), "/v1/models", name)
 
 
-def _entrance(config: Config, url: str, path: str) -> EndpointSpec:
-    target, base = address.locate(url)
-    tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
-    arrivals = stamper(config.clock, config.transport, target)
-    options = Options(clock=timer.clock, connect_timeout=config.connect_timeout, tls=tls, arrivals=arrivals)
-    transport = open_transport(config.transport, target, options)
-    listing = address.sibling(base, path, "/v1/models") if path else "/v1/models"
-    return EndpointSpec(Endpoint(transport, address.path_at(base, path) or "/"), listing, hide_in_url(url))
-
-
-async def _meet(
-    config: Config, api: base.API, prompts: list[Prompt], schedule: Plan, ways: list[EndpointSpec], notice: Notice
+async def _query_servers(
+    config: Config, api: base.API, prompts: list[Prompt], plan: Plan, specs: list[EndpointSpec], notice: Notice
 ) -> PreparedRun:
-    headers, hint = (*api.headers, *secrets.request_headers(config)), secrets.hint(config)
-    servers = [await preflight.look(at.door.transport, at.url, at.listing, headers, hint) for at in ways]
-    first, doors = ways[0], [at.door for at in ways]
-    chosen = [preflight.choose_model(servers[0], asked, first.url, api.names_model) for asked, _ in config.models]
-    models = [model for model, _ in chosen]
-    made = jobs.PreparedRequests(prompts, maker(config, api, doors, models))
-    for entrance, server in zip(ways, servers, strict=True):
-        for number, (model, _) in enumerate(chosen):
-            await _try(entrance, server, api, made.at(0, number), model, notice)
-    return PreparedRun(config, api, schedule, made, doors, models, servers)
+    """Query the servers, choose the models and encode the requests."""
+    headers = (*api.headers, *secrets.request_headers(config))
+    key_hint = secrets.key_hint(config)
+    servers = [
+        await preflight.query_server(spec.endpoint.transport, spec.url, spec.models_path, headers, key_hint)
+        for spec in specs
+    ]
+    models = [
+        preflight.choose_model(servers[0], requested, specs[0].url, api.names_model)[0]
+        for requested, _ in config.models
+    ]
+    endpoints = [spec.endpoint for spec in specs]
+    requests = PreparedRequests(prompts, request_builder(config, api, endpoints, models))
+
+    # Try a model that a server does not list, and an API whose response form only the operator knows, once.
+    for spec, server in zip(specs, servers, strict=True):
+        for number, model in enumerate(models):
+            listed = not model or model in (server.models or ())
+            if not listed or api.probe_first:
+                request = requests.get(0, number).with_path(spec.endpoint.path)
+                await preflight.probe(spec.endpoint.transport, request, api, spec.url, server.models)
+            if not listed:
+                notice(f"{spec.url} does not list a model {model!r}, but takes a request for it")
+    return PreparedRun(config, api, plan, requests, endpoints, models, servers)
 
 
-def maker(config: Config, api: base.API, doors: list[Endpoint], models: list[str]) -> jobs.RequestBuilder:
-    """What encodes the requests: the same bytes from the same configuration, in whatever process."""
-    settings = [_settings(config, model) for model in models]
-    return jobs.RequestBuilder(api, settings, doors[0].path, secrets.request_headers(config))
-
-
-async def _try(
-    entrance: EndpointSpec, server: Server, api: base.API, job: jobs.PreparedRequest, model: str, notice: Notice
-) -> None:
-    """A model that the server does not list, or an answer of which only the operator knows the form, is tried once."""
-    listed = not model or model in (server.models or ())
-    if not listed or api.guessed:
-        await preflight.probe(entrance.door.transport, job.at(entrance.door.path), api, entrance.url, server.models)
-    if not listed:
-        notice(f"{entrance.url} does not list a model {model!r}, but takes a request for it")
-
-
-def _settings(config: Config, model: str) -> base.Settings:
-    given = {name: getattr(config, name) for name in _SAMPLED}
-    sampling = {_SAMPLING.get(name, name): value for name, value in given.items() if value is not None}
+def request_builder(config: Config, api: base.API, endpoints: list[Endpoint], models: list[str]) -> RequestBuilder:
+    """Create the request builder: the same configuration gives the same bytes in any process."""
+    sampling = {_SAMPLING.get(name, name): value for name in _SAMPLED if (value := getattr(config, name)) is not None}
     extra = dict(config.extra_body)
     if config.chat_template_kwargs is not None and not config.apply_chat_template:
         extra["chat_template_kwargs"] = config.chat_template_kwargs
-    return base.Settings(
-        model=model,
-        stream=config.stream,
-        output_len=config.output_len if isinstance(config.output_len, int) else None,
-        ignore_eos=config.ignore_eos,
-        match=config.match_output_length,
-        usage=config.usage,
-        temperature=config.temperature,
-        sampling=sampling,
-        extra_body=extra,
-    )
-
-
-@contextlib.contextmanager
-def _discreet(config: Config) -> Iterator[None]:
-    """The server's words in a refusal may quote the key."""
-    try:
-        yield
-    except UsageError as exc:
-        raise UsageError(secrets.without(str(exc), secrets.secrets(config))) from exc
+    settings = [
+        base.RequestSettings(
+            model=model,
+            stream=config.stream,
+            output_len=config.output_len if isinstance(config.output_len, int) else None,
+            ignore_eos=config.ignore_eos,
+            exact_length=config.match_output_length,
+            usage=config.usage,
+            temperature=config.temperature,
+            sampling=sampling,
+            extra_body=extra,
+        )
+        for model in models
+    ]
+    return RequestBuilder(api, settings, endpoints[0].path, secrets.request_headers(config))

@@ -1,6 +1,6 @@
-"""Figures of a run while it goes on, in bins of 2 %: what a process finds out and sends, and what comes of it in sum.
+"""Figures of a run while it goes on, as histograms with bins of 2 %.
 
-Pure. Approximate by design: what a report shows is computed from the records.
+Pure. Approximate by design: the figures of a report are computed from the records.
 """
 
 from __future__ import annotations
@@ -17,38 +17,43 @@ from loadstone.metrics.request_slo import tally
 from loadstone.records import Record
 from loadstone.units import NS_PER_S
 
-_LOW, _WIDTH, _BINS = 1e3, math.log(1.02), 1200  # ns; 1200 bins reach past six hours
-# Gaps looked at in one go: more would hold up the load for longer than a millisecond.
+# The lowest bin begins at _LOW ns; each is _WIDTH wider by the logarithm; _BINS of them reach past six hours.
+_LOW = 1e3
+_WIDTH = math.log(1.02)
+_BINS = 1200
+# Gaps counted in one report: more would hold up the load for longer than a millisecond.
 SAMPLE = 5_000
+# Characters of a failure's message, and different failures in one report.
+MESSAGE = 200
+DISTINCT = 10
 
-# Characters of a failure's message, and how many different failures a pulse tells of.
-MESSAGE, DISTINCT = 200, 10
 
-
-def bins(nanoseconds: Sequence[float], weight: int = 1) -> dict[int, int]:
-    """How many values fall into each bin."""
+def count_bins(nanoseconds: Sequence[float], weight: int = 1) -> dict[int, int]:
+    """Return how many values fall into each bin, times `weight`."""
     if not nanoseconds:
         return {}
-    place = np.log(np.maximum(np.array(nanoseconds, dtype=np.float64), _LOW) / _LOW) / _WIDTH
-    numbers, counts = np.unique(np.minimum(place.astype(np.int64), _BINS - 1), return_counts=True)
+    bins = np.log(np.maximum(np.array(nanoseconds, dtype=np.float64), _LOW) / _LOW) / _WIDTH
+    numbers, counts = np.unique(np.minimum(bins.astype(np.int64), _BINS - 1), return_counts=True)
     return dict(zip(numbers.tolist(), (weight * counts).tolist(), strict=True))
 
 
-def middle(number: int) -> float:
-    """Seconds that a bin stands for: its geometric middle."""
+def bin_middle(number: int) -> float:
+    """Return the geometric middle of a bin, in seconds."""
     return _LOW * math.exp((number + 0.5) * _WIDTH) / NS_PER_S
 
 
+# Seconds, of all bins.
 _MIDDLES = _LOW * np.exp((np.arange(_BINS) + 0.5) * _WIDTH) / NS_PER_S
 
 
 class LogHistogram:
-    """Counts by bin, added up."""
+    """A histogram of times, with bins of equal width by the logarithm."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(_BINS, dtype=np.int64)
 
     def add(self, counts: dict[int, int]) -> None:
+        """Add counts by bin."""
         for number, count in counts.items():
             self._counts[number] += count
 
@@ -56,85 +61,93 @@ class LogHistogram:
         return int(self._counts.sum())
 
     def mean(self) -> float | None:
-        """Seconds; None where there is nothing."""
+        """Return the mean in seconds; None without values."""
         total = len(self)
         return float(self._counts @ _MIDDLES) / total if total else None
 
-    def quantile(self, share: float) -> float | None:
-        """Seconds; None where there is nothing."""
+    def quantile(self, fraction: float) -> float | None:
+        """Return a quantile in seconds; None without values."""
         total = int(self._counts.sum())
         if not total:
             return None
-        place = int(np.searchsorted(np.cumsum(self._counts), share * total))
-        return middle(min(place, _BINS - 1))
+        number = int(np.searchsorted(np.cumsum(self._counts), fraction * total))
+        return bin_middle(min(number, _BINS - 1))
 
 
-class Digest:
-    """The records that ended since the last look, and the tokens of all."""
+class ProgressDigest:
+    """Collects the records since the last progress report, and the output tokens of all."""
 
     def __init__(self, slos: Mapping[str, float] | None = None) -> None:
+        """Start without records. `slos`: limits in seconds by metric."""
         self._slos = slos or {}
         self._records: list[Record] = []
-        self._tokens = self._at = 0
+        self._tokens = 0
+        self._reported_at = 0
 
     def add(self, record: Record) -> None:
+        """Add a record."""
         self._records.append(record)
 
-    def pulse(self, worker: int, at: int) -> Progress:
-        """What the new records tell; the rest of the pulse is left open."""
-        records, self._records = self._records, []
-        since, self._at = self._at, at
-        answered = [record for record in records if record.error is None]
-        events = sum(len(record.pieces.times) for record in records if record.pieces)
-        step = 1 + events // SAMPLE
+    def progress(self, worker: int, at: int) -> Progress:
+        """Return a report with the figures of the new records; the caller sets the other fields.
+
+        at: ns of the run.
+        """
+        records = self._records
+        since = self._reported_at
+        self._records = []
+        self._reported_at = at
         self._tokens += sum(_tokens(record) for record in records)
+
+        # Waits until the first output, where it came since the last report: the rest was reported while in flight.
+        waits = []
+        for record in records:
+            first = record.first if record.streamed else record.end
+            if first is not None and first > since and not record.attempt:
+                waits.append((first - record.scheduled) / NS_PER_S)
+
+        # Gaps: every `step`th of them, with that weight.
+        gap_lists = [record.pieces.times for record in records if record.pieces]
+        step = 1 + sum(map(len, gap_lists)) // SAMPLE
+        gaps = [gap for times in gap_lists for gap in times[1::step]]
+
+        # Times of successes.
+        tpots = []
+        latencies = []
+        for record in records:
+            if record.error is not None:
+                continue
+            tokens = _tokens(record)
+            if record.first is not None and record.last is not None and tokens >= 2:
+                tpots.append((record.last - record.first) / (tokens - 1))
+            if record.sent is not None:
+                end = record.end if record.last is None or not record.streamed else record.last
+                latencies.append(end - record.sent)
+
+        errors = [record.error for record in records if record.error is not None]
+        failures = Counter((error.kind, error.message[:MESSAGE]) for error in errors if error.kind != "cancelled")
         return Progress(
             worker=worker,
             at=at,
             tokens=self._tokens,
-            outcomes=[record.error is not None for record in records if _judged(record)],
-            waits=[
-                (first - record.scheduled) / NS_PER_S
+            outcomes=[
+                record.error is not None
                 for record in records
-                if (first := _first(record)) > since and not record.attempt
+                if record.error is None or record.error.kind not in NOT_COMPLETED
             ],
-            ttft=bins([record.first - record.sent for record in records if record.first and record.sent]),
-            gap=bins([gap for record in records if record.pieces for gap in record.pieces.times[1::step]], step),
-            tpot=bins([time for record in answered if (time := _tpot(record)) is not None]),
-            latency=bins([_done(record) - record.sent for record in answered if record.sent is not None]),
-            kinds=Counter(record.error.kind for record in records if record.error is not None),
-            failures=_failures(records),
+            waits=waits,
+            ttft=count_bins([record.first - record.sent for record in records if record.first and record.sent]),
+            gap=count_bins(gaps, step),
+            tpot=count_bins(tpots),
+            latency=count_bins(latencies),
+            kinds=Counter(error.kind for error in errors),
+            failures=[(kind, message, count) for (kind, message), count in failures.most_common(DISTINCT)],
             slos=tally(records, self._slos) if self._slos else {},
         )
 
 
-def _failures(records: Sequence[Record]) -> list[tuple[str, str, int]]:
-    failed = Counter((record.error.kind, record.error.message[:MESSAGE]) for record in records
-                     if record.error is not None and record.error.kind != "cancelled")  # fmt: skip
-    return [(kind, message, count) for (kind, message), count in failed.most_common(DISTINCT)]
-
-
-def _judged(record: Record) -> bool:
-    return record.error is None or record.error.kind not in NOT_COMPLETED
-
-
-def _first(record: Record) -> int:
-    first = record.first if record.streamed else record.end
-    return -1 if first is None else first
-
-
-def _done(record: Record) -> int:
-    return record.end if record.last is None or not record.streamed else record.last
-
-
-def _tpot(record: Record) -> float | None:
-    tokens = _tokens(record)
-    if record.first is None or record.last is None or tokens < 2:
-        return None
-    return (record.last - record.first) / (tokens - 1)
-
-
 def _tokens(record: Record) -> int:
+    """Return the output tokens: as the server counts them, else the number of output events."""
     if record.usage is not None and record.usage.completion is not None:
         return record.usage.completion
     return len(record.pieces.times) if record.pieces else 0

@@ -1,8 +1,8 @@
-"""Limits of requests and tokens a minute: when the next request may go. Pure.
+"""Limits of requests and tokens per minute: when the next request may go. Pure.
 
-A bucket as deep as one request, for each limit: requests leave evenly, so that no minute of the run holds more than the
+Each limit is a bucket as deep as one request: requests leave evenly, so that no minute of the run holds more than the
 limit and one request. A request's tokens are estimated as it leaves and settled when the server has counted them.
-Of several processes each has its part of the limits.
+Several processes divide the limits among themselves.
 """
 
 from __future__ import annotations
@@ -11,63 +11,71 @@ from msgspec import Struct
 
 from loadstone.records import Prompt, Usage, messages
 
+# ns.
 MINUTE = 60_000_000_000
-# Characters to a token, for the estimate: what providers reckon with.
+# Characters per token, for the estimate: the rule of thumb that providers give.
 CHARS = 4
 
 
 class RateLimits(Struct, frozen=True, kw_only=True):
-    """A minute. None: no limit."""
+    """Limits per minute: rpm of requests, tpm of tokens. None: no limit."""
 
     rpm: float | None = None
     tpm: float | None = None
 
-    def part(self, of: int) -> RateLimits:
-        """What one of so many processes has."""
+    def divide(self, workers: int) -> RateLimits:
+        """Return the limits of one of several processes."""
         return RateLimits(
-            rpm=None if self.rpm is None else self.rpm / of,
-            tpm=None if self.tpm is None else self.tpm / of,
+            rpm=None if self.rpm is None else self.rpm / workers,
+            tpm=None if self.tpm is None else self.tpm / workers,
         )
 
 
 class RateLimiter:
-    """What is left of the limits. `waited`: requests that had to wait, and ns that they did, all together."""
+    """Applies the limits to the requests of one process.
+
+    delayed: requests that had to wait, and for how many ns in total.
+    """
 
     def __init__(self, limits: RateLimits) -> None:
         self._limits = limits
-        self._free = 0
-        self._paid = 0.0
-        self._answers = self._answered = 0
-        self.waited = (0, 0)
+        self._next_by_requests = 0  # ns; when the limit of requests lets the next one go
+        self._next_by_tokens = 0.0  # ns; when the limit of tokens does
+        self._responses = 0
+        self._completion_tokens = 0
+        self.delayed = (0, 0)
 
-    def tokens(self, prompt: Prompt, asked: int | None) -> float:
-        """The estimate: the prompt's characters, and the tokens asked for or, where none are, as many as answers have
-        had so far."""
-        mean = self._answered / self._answers if self._answers else 0.0
-        return prompt_tokens(prompt) + (mean if asked is None else asked)
+    def estimate(self, prompt: Prompt, output_len: int | None) -> float:
+        """Estimate the tokens of a request: those of the prompt and its output length.
 
-    def book(self, now: int, tokens: float) -> int:
-        """When a request of so many tokens may go, at `now` or later; from then on they are spent."""
-        at = max(now, self._free, round(self._paid))
+        Where that is not given, the output counts as the mean of the responses so far.
+        """
+        mean = self._completion_tokens / self._responses if self._responses else 0.0
+        return estimate_prompt_tokens(prompt) + (mean if output_len is None else output_len)
+
+    def reserve(self, now: int, tokens: float) -> int:
+        """Reserve `tokens` for a request. Return when it may go (ns), at `now` or later."""
+        at = max(now, self._next_by_requests, round(self._next_by_tokens))
         if self._limits.rpm is not None:
-            self._free = at + round(MINUTE / self._limits.rpm)
+            self._next_by_requests = at + round(MINUTE / self._limits.rpm)
         if self._limits.tpm is not None:
-            self._paid = at + tokens * MINUTE / self._limits.tpm
+            self._next_by_tokens = at + tokens * MINUTE / self._limits.tpm
         if at > now:
-            self.waited = (self.waited[0] + 1, self.waited[1] + at - now)
+            self.delayed = (self.delayed[0] + 1, self.delayed[1] + at - now)
         return at
 
     def settle(self, tokens: float, usage: Usage | None) -> None:
-        """What was booked as `tokens` came to so many, by the server's count."""
+        """Correct a reservation of `tokens` by what the server counted."""
         if usage is None or usage.completion is None:
             return
-        self._answers, self._answered = self._answers + 1, self._answered + usage.completion
+        self._responses += 1
+        self._completion_tokens += usage.completion
         if self._limits.tpm is not None and usage.prompt is not None:
-            self._paid += (usage.prompt + usage.completion - tokens) * MINUTE / self._limits.tpm
+            self._next_by_tokens += (usage.prompt + usage.completion - tokens) * MINUTE / self._limits.tpm
 
 
-def prompt_tokens(prompt: Prompt) -> float:
-    """About how many tokens a prompt has; exactly where it is made of them."""
+def estimate_prompt_tokens(prompt: Prompt) -> float:
+    """Estimate the tokens of a prompt; exact if it is made of token ids."""
     if prompt.tokens is not None:
         return len(prompt.tokens)
     contents = [message.get("content") for message in messages(prompt)]

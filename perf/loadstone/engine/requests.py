@@ -1,7 +1,4 @@
-"""Prompts made ready to send: each row of the dataset becomes one HTTP request, encoded before the run starts.
-
-Pure; also reads the URL that the operator gave. Nothing here opens a socket.
-"""
+"""Encode prompts as HTTP requests, before the run starts. Pure: nothing here opens a socket."""
 
 from __future__ import annotations
 
@@ -11,117 +8,121 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis import API, Settings
+from loadstone.apis import API, RequestSettings
 from loadstone.config.redact import hide_header
 from loadstone.errors import UsageError
-from loadstone.records import Prompt, following, messages
+from loadstone.records import Prompt, messages, next_prompt
 from loadstone.schedule.plan import Plan
 from loadstone.transport import Headers, Request
 
 
 class PreparedRequest(Struct, frozen=True):
-    """A request that can be sent any number of times. `asked`: output tokens it asks for, where it does. `model`: which
-    of several it is for."""
+    """A request that can be sent any number of times.
+
+    output_len: output tokens that it asks for; None where it does not.
+    model: the model that it is for, if the run has several.
+    """
 
     prompt: Prompt
     request: Request
     streamed: bool
-    asked: int | None
+    output_len: int | None
     model: str | None = None
 
-    def at(self, path: str) -> PreparedRequest:
-        """The same for a server that has the API at another path."""
+    def with_path(self, path: str) -> PreparedRequest:
+        """Return the request for a server that has the API at another path."""
         return msgspec.structs.replace(self, request=msgspec.structs.replace(self.request, path=path))
 
 
 class RequestBuilder:
-    """Turns prompts into jobs: the same prompt for the same model always gives the same bytes."""
+    """Builds requests from prompts. The same prompt for the same model always gives the same bytes."""
 
-    def __init__(self, api: API, settings: Sequence[Settings], path: str, headers: Headers) -> None:
+    def __init__(self, api: API, settings: Sequence[RequestSettings], path: str, headers: Headers) -> None:
+        """Prepare for an API at a path. `settings`: of each model."""
         self._api = api
         self._settings = settings
         self._path = path
         self._shared: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *api.headers, *headers)
 
-    def make(self, prompt: Prompt, model: int = 0) -> PreparedRequest:
-        """The job of a prompt, for one of the models."""
+    def build(self, prompt: Prompt, model: int = 0) -> PreparedRequest:
+        """Build the request of a prompt for one of the models. Raises UsageError if the API cannot take the prompt."""
         settings = self._settings[model]
         body = self._body(prompt, settings)
+
+        # Headers of this prompt replace those that all requests share.
         own = tuple(prompt.headers.items())
-        request = Request("POST", self._path, self._beside(own), msgspec.json.encode(body), own)
-        streamed = self._api.streams and bool(body.get("stream", settings.stream))
-        asked = body.get("max_completion_tokens") or body.get("max_tokens") or prompt.output_len
+        shared = self._shared
+        if own:
+            names = {name.lower() for name, _ in own}
+            shared = tuple(pair for pair in shared if pair[0].lower() not in names)
+
+        output_len = body.get("max_completion_tokens") or body.get("max_tokens") or prompt.output_len
         return PreparedRequest(
             prompt=prompt,
-            request=request,
-            streamed=streamed,
-            asked=asked if isinstance(asked, int) else settings.output_len,
+            request=Request("POST", self._path, shared, msgspec.json.encode(body), own),
+            streamed=self._api.streams and bool(body.get("stream", settings.stream)),
+            output_len=output_len if isinstance(output_len, int) else settings.output_len,
             model=settings.model if len(self._settings) > 1 else None,
         )
 
-    def try_later(self, prompt: Prompt) -> None:
-        """Raises UsageError for a later turn that the API cannot ask, before anything is sent."""
-        asked = prompt
+    def check_later_turns(self, prompt: Prompt) -> None:
+        """Build the body of each later turn. Raises UsageError for one that the API cannot take."""
+        history = prompt
         for turn in prompt.later:
-            asked = following(asked, "", turn)
-            self._body(asked, self._settings[0])
+            history = next_prompt(history, "", turn)
+            self._body(history, self._settings[0])
 
-    def _body(self, prompt: Prompt, settings: Settings) -> dict[str, Any]:
+    def _body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         try:
-            return self._api.body(prompt, settings)
+            return self._api.build_body(prompt, settings)
         except UsageError:
             raise
-        except Exception as exc:  # the class may be somebody else's
+        except Exception as exc:  # the class may be a user's
             name = type(self._api).__name__
             raise UsageError(f"--api: {name}.body cannot take {prompt.id}: {type(exc).__name__}: {exc}") from exc
 
-    def _beside(self, own: Headers) -> Headers:
-        """The headers of all requests that this one does not have of its own."""
-        names = {name.lower() for name, _ in own}
-        return tuple(pair for pair in self._shared if pair[0].lower() not in names) if names else self._shared
-
 
 class PreparedRequests:
-    """The first requests of all rows, encoded before the run; those of other models when they are first wanted."""
+    """The first requests of all rows, encoded before the run. Those of further models are encoded when first used."""
 
-    def __init__(self, prompts: Sequence[Prompt] | Mapping[int, Prompt], maker: RequestBuilder) -> None:
-        """`prompts`: all rows, or some by their number."""
-        self.maker = maker
+    def __init__(self, prompts: Sequence[Prompt] | Mapping[int, Prompt], builder: RequestBuilder) -> None:
+        """Encode the requests of `prompts`: all rows, or some by number. Raises UsageError."""
+        self.builder = builder
         rows = prompts if isinstance(prompts, Mapping) else dict(enumerate(prompts))
-        self._first = {row: maker.make(prompt) for row, prompt in rows.items()}
+        self._first = {row: builder.build(prompt) for row, prompt in rows.items()}
         for prompt in rows.values():
-            maker.try_later(prompt)
-        self._others: dict[tuple[int, int], PreparedRequest] = {}
+            builder.check_later_turns(prompt)
+        self._of_models: dict[tuple[int, int], PreparedRequest] = {}
 
     def __len__(self) -> int:
         return len(self._first)
 
     def prompts(self, rows: Iterable[int]) -> dict[int, Prompt]:
-        """Prompts by the number of their row."""
+        """Return prompts by the number of their row."""
         return {row: self._first[row].prompt for row in rows}
 
-    def at(self, row: int, model: int = 0) -> PreparedRequest:
-        job = self._first[row]
+    def get(self, row: int, model: int = 0) -> PreparedRequest:
+        """Return the first request of a row for one of the models."""
+        request = self._first[row]
         if not model:
-            return job
-        if (row, model) not in self._others:
-            self._others[row, model] = self.maker.make(job.prompt, model)
-        return self._others[row, model]
+            return request
+        if (row, model) not in self._of_models:
+            self._of_models[row, model] = self.builder.build(request.prompt, model)
+        return self._of_models[row, model]
 
-    def lines(self, plan: Plan) -> Iterator[bytes]:
-        """The bodies as JSON lines, each once, in the order in which the plan first wants them. Of a conversation, the
-        first request whole and what the later turns add."""
-        places = range(plan.total if plan.total is not None else len(self))
-        for row, model in dict.fromkeys((plan.row(place), plan.model(place)) for place in places):
-            yield _line(self.at(row, model))
+    def body_lines(self, plan: Plan) -> Iterator[bytes]:
+        """Yield each body once, as a line of JSON, in the order in which the plan first needs it.
 
-
-def _shown(headers: Headers) -> dict[str, str]:
-    return {name: hide_header(name, value) for name, value in headers}
-
-
-def _line(job: PreparedRequest) -> bytes:
-    line: dict[str, Any] = {"prompt": job.prompt.id, "model": job.model, "headers": _shown(job.request.own)}
-    line["later"] = [{"messages": messages(turn), "think": turn.think} for turn in job.prompt.later]
-    given = {name: value for name, value in line.items() if value}
-    return msgspec.json.encode({**given, "body": msgspec.Raw(job.request.body)}) + b"\n"
+        Of a conversation: the first request as a whole, and what the later turns add.
+        """
+        positions = range(plan.total if plan.total is not None else len(self))
+        for row, model in dict.fromkeys((plan.row(position), plan.model(position)) for position in positions):
+            request = self.get(row, model)
+            line: dict[str, Any] = {
+                "prompt": request.prompt.id,
+                "model": request.model,
+                "headers": {name: hide_header(name, value) for name, value in request.request.own_headers},
+                "later": [{"messages": messages(turn), "think": turn.think} for turn in request.prompt.later],
+            }
+            present = {name: value for name, value in line.items() if value}
+            yield msgspec.json.encode({**present, "body": msgspec.Raw(request.request.body)}) + b"\n"

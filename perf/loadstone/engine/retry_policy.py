@@ -1,8 +1,8 @@
-"""Whether a request that failed is made again, and after how long. Pure.
+"""Decide whether a failed request is sent again, and after how long. Pure.
 
-Only what may well go better the next time, and was not answered: HTTP 429 and 5xx, and connections that did not come
-about or were lost before any byte of an answer. Every attempt has a record of its own; the seed makes the waits of a
-run the same each time.
+Only failures that may well succeed the next time are retried: HTTP 429 and 5xx, and connections that could not be
+opened or were lost before any byte of a response. Each attempt has a record of its own. The waits follow from the seed,
+so they are the same each time.
 """
 
 from __future__ import annotations
@@ -22,37 +22,44 @@ Header = Callable[[bytes], bytes | None]
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
-    """most: retries of one request. longest: seconds that one is waited for at most, whatever the server asks."""
+    """The retries of a run.
 
-    most: int = 0
-    longest: float = 60.0
+    max_retries: of one request.
+    max_wait: seconds to wait for a retry at most, whatever the server asks for.
+    seed: of the run.
+    """
+
+    max_retries: int = 0
+    max_wait: float = 60.0
     seed: int = 0
 
     def wait(self, failure: Failure, status: int | None, header: Header, index: int, attempt: int) -> float | None:
-        """Seconds until attempt `attempt` + 1 of request `index`; None where there is none.
+        """Return the seconds until attempt `attempt` + 1 of request `index`; None if there is none.
 
-        Doubling from FIRST, of which between a half and all is waited: requests that failed together do not come back
-        together. A server that says when (`Retry-After`) is waited for, and up to FIRST longer.
+        The wait doubles from FIRST. Between a half and all of it is waited, so that requests that failed together do
+        not come back together. A server's `Retry-After` is followed, and up to FIRST added to it.
         """
-        if attempt >= self.most or not again(failure, status):
+        if attempt >= self.max_retries or not is_retryable(failure, status):
             return None
         chance = crc32(f"{self.seed}/{index}/{attempt}".encode()) / 2**32
-        told = retry_after(header)
-        if told is not None:
-            return min(told + chance * FIRST, self.longest)
-        return min(FIRST * 2.0**attempt, self.longest) * (1 + chance) / 2
+        requested = retry_after(header)
+        if requested is not None:
+            return min(requested + chance * FIRST, self.max_wait)
+        return min(FIRST * 2.0**attempt, self.max_wait) * (1 + chance) / 2
 
 
-def again(failure: Failure, status: int | None) -> bool:
-    """Whether it may go better the next time."""
+def is_retryable(failure: Failure, status: int | None) -> bool:
+    """Return True if the request may succeed the next time."""
     if failure.kind == "status":
         return status is not None and (status == 429 or 500 <= status < 600)
     return failure.kind == "connect"
 
 
 def retry_after(header: Header) -> float | None:
-    """Seconds that the server asks to wait for, in seconds or as a date (RFC 9110, 10.2.3), which is held against the
-    server's own `Date`. None where it does not say."""
+    """Return the seconds that the server asks to wait for; None if it does not say.
+
+    `Retry-After` is seconds or a date (RFC 9110, 10.2.3). A date is compared to the server's own `Date`.
+    """
     value = (header(b"retry-after") or b"").decode("latin-1").strip()
     try:
         return max(0.0, float(value))

@@ -1,7 +1,7 @@
-"""The folder of a run: records written as they come, everything else written whole. The only file that writes one.
+"""Write and read the folder of a run. The only file that writes one.
 
-Records go to the kernel line by line from a thread of their own, so that a slow disk does not hold up the load and a
-killed process leaves every finished request behind. An existing run is never overwritten.
+A thread writes records line by line as they come, so that a slow disk does not hold up the load and a killed process
+leaves every finished request behind. Other files are written as a whole. An existing run is never overwritten.
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ import msgspec
 from msgspec import Struct
 
 from loadstone import text
-from loadstone.errors import UsageError
+from loadstone.errors import DataError, UsageError
 from loadstone.records import Record, from_lines, to_line
 
-PAUSE = 0.002
+# Seconds between two writes of records.
+WRITE_INTERVAL = 0.002
+# Files of a run folder.
 RUN, RECORDS, SCHEDULE, BODIES = "run.json", "records.jsonl", "schedule.jsonl", "bodies.jsonl"
-SHARD, _SHARD = "records.{}.jsonl", re.compile(r"records\.(\d+)\.jsonl")
+# Records of one of several processes, by its number.
+SHARD = "records.{}.jsonl"
+_SHARD = re.compile(r"records\.(\d+)\.jsonl")
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """A disk that is full or gone is the operator's to mend; the records stay."""
+    """Raise UsageError for an OSError of the context: the operator can mend a disk that is full or gone."""
     try:
         yield
     except OSError as exc:
@@ -40,9 +44,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class RunFolder:
-    """A run folder. Raises UsageError when it cannot be made or, being `new`, holds anything already."""
+    """A run folder."""
 
     def __init__(self, path: Path, new: bool = True) -> None:
+        """Create the folder if it is missing. Raises UsageError if that fails, or if `new` and it is not empty."""
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -52,22 +57,23 @@ class RunFolder:
             check_free(path)
 
     def write(self, name: str, content: bytes | str) -> Path:
-        """Write a whole file, so that no reader ever sees half of it."""
+        """Write a file at once, so that no reader sees half of it. Return its path."""
         path, half = self.path / name, self.path / f".{name}.part"
         with writing(path):
-            half.write_bytes(text.utf8(content).encode() if isinstance(content, str) else content)
+            half.write_bytes(text.to_utf8(content).encode() if isinstance(content, str) else content)
             os.replace(half, path)
         return path
 
     def write_json(self, name: str, content: Any) -> Path:
+        """Write a file of indented JSON. Return its path."""
         try:
             data = msgspec.json.encode(content)
         except UnicodeEncodeError:
-            data = msgspec.json.encode(text.whole(msgspec.to_builtins(content)))
+            data = msgspec.json.encode(text.to_utf8_nested(msgspec.to_builtins(content)))
         return self.write(name, msgspec.json.format(data, indent=2) + b"\n")
 
     def write_lines(self, name: str, lines: Iterable[bytes]) -> str:
-        """Write line by line; returns their digest, by which two files are known to be the same."""
+        """Write a file line by line. Return the SHA-256 digest of its content."""
         path, hasher = self.path / name, hashlib.sha256()
         with writing(path), path.open("wb") as file:
             for line in lines:
@@ -76,32 +82,39 @@ class RunFolder:
         return hasher.hexdigest()
 
     def shard(self, worker: int) -> Path:
-        """Where one of several processes writes its records."""
+        """Return the file into which one of several processes writes its records."""
         return self.path / SHARD.format(worker)
 
     def append(self, path: Path, records: Iterable[Record]) -> None:
-        """Write records that nobody else has written."""
+        """Append records to a file of records."""
         with writing(path), path.open("ab") as file:
             file.writelines(map(to_line, records))
 
     def merge(self) -> None:
-        """The shards, if any, become one file of records. Until it is whole they stay, and are read in its stead."""
-        whole, half, found = self.path / RECORDS, self.path / f".{RECORDS}.part", shards(self.path)
-        if not found:
+        """Merge the shards, if there are any, into one file of records. Until it is complete the shards stay."""
+        whole = self.path / RECORDS
+        half = self.path / f".{RECORDS}.part"
+        shards = find_shards(self.path)
+        if not shards:
             return
         try:
             with writing(whole):
-                _join(found, half)
+                with half.open("wb") as target:
+                    for shard in shards:
+                        with shard.open("rb") as source:
+                            _copy_lines(source, target)
                 os.replace(half, whole)
         finally:
             half.unlink(missing_ok=True)
-        for shard in found:
+        for shard in shards:
             shard.unlink()
 
 
 class Recorder:
-    """Appends records to a file. `error` tells of a disk that is full or gone; nothing is written after it, so that the
-    file stays readable up to there."""
+    """Appends records to a file, from a thread.
+
+    error: of a disk that is full or gone. Nothing is written after it, so that the file stays readable up to there.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
@@ -111,17 +124,20 @@ class Recorder:
         self._thread.start()
 
     def add(self, record: Record) -> None:
+        """Add a record, to be written soon. Raises whatever hinders its encoding."""
         self._lines.put(to_line(record))
 
     def close(self) -> None:
-        """Wait until everything is written."""
+        """Write the rest and close the file."""
         self._lines.put(None)
         self._thread.join()
         os.close(self._file)
 
     def _write(self) -> None:
-        """The first line of a lull is written at once, then those of the next 2 ms together: a thread that wakes for
-        every record would take more of the event loop's time than the record itself."""
+        """Write lines until the end: after a pause the first one at once, then those of the next 2 ms together.
+
+        A thread that wakes for every record would take more of the event loop's time than the record itself.
+        """
         open_ = True
         while open_:
             batch = [self._lines.get()]
@@ -129,46 +145,38 @@ class Recorder:
                 while True:
                     batch.append(self._lines.get_nowait())
             open_ = batch[-1] is not None
-            self._append(b"".join(line for line in batch if line is not None))
-            time.sleep(PAUSE if open_ else 0)
-
-    def _append(self, data: bytes) -> None:
-        try:
-            while data and self.error is None:
-                data = data[os.write(self._file, data) :]
-        except OSError as exc:
-            self.error = exc
+            data = b"".join(line for line in batch if line is not None)
+            try:
+                while data and self.error is None:
+                    data = data[os.write(self._file, data) :]
+            except OSError as exc:
+                self.error = exc
+            time.sleep(WRITE_INTERVAL if open_ else 0)
 
 
-def runs(path: Path) -> list[Path]:
-    """The run that a folder is or, where it holds the repeats of one, those in order of their names; UsageError where
-    it is neither."""
+def find_runs(path: Path) -> list[Path]:
+    """Return the run folders of a path: itself, or the repeats in it in order of their names. Raises UsageError."""
     if not path.is_dir():
-        raise UsageError(f"{path} is not a run: give a folder that loadstone run has written")
+        raise DataError(f"{path} is not a run: give a folder that loadstone run has written")
     if (path / RUN).exists():
         return [path]
-    found = [folder for folder in path.iterdir() if (folder / RUN).exists()]
-    if not found:
-        raise UsageError(f"{path} is not a run: no {RUN} in it, nor in a folder in it")
-    return sorted(found, key=lambda folder: [int(part) if part.isdigit() else part.lower()
-                                             for part in re.split(r"(\d+)", folder.name)])  # fmt: skip
+    folders = [folder for folder in path.iterdir() if (folder / RUN).exists()]
+    if not folders:
+        raise DataError(f"{path} is not a run: no {RUN} in it, nor in a folder in it")
+    return sorted(
+        folders,
+        key=lambda folder: [int(word) if word.isdigit() else word.lower() for word in re.split(r"(\d+)", folder.name)],
+    )
 
 
-def shards(path: Path) -> list[Path]:
-    """Files of records that several processes have left in a run folder, in the order of their numbers."""
-    found = {int(match[1]): file for file in path.iterdir() if (match := _SHARD.fullmatch(file.name))}
-    return [found[number] for number in sorted(found)]
-
-
-def _join(parts: Iterable[Path], whole: Path) -> None:
-    with whole.open("wb") as file:
-        for part in parts:
-            with part.open("rb") as lines:
-                _copy_lines(lines, file)
+def find_shards(path: Path) -> list[Path]:
+    """Return the files of records of several processes in a run folder, in order of their numbers."""
+    shards = {int(match[1]): file for file in path.iterdir() if (match := _SHARD.fullmatch(file.name))}
+    return [shards[number] for number in sorted(shards)]
 
 
 def _copy_lines(source: BinaryIO, target: BinaryIO) -> None:
-    """Whole lines only: one that a kill has cut short would run into the next file's first."""
+    """Copy complete lines only: a last line that a kill cut short would run into the next file's first."""
     rest = b""
     while data := source.read(1 << 20):
         whole, newline, rest = (rest + data).rpartition(b"\n")
@@ -176,7 +184,7 @@ def _copy_lines(source: BinaryIO, target: BinaryIO) -> None:
 
 
 def digest(lines: Iterable[bytes]) -> str:
-    """What `write_lines` would return, without writing."""
+    """Return what `write_lines` would, without writing."""
     hasher = hashlib.sha256()
     for line in lines:
         hasher.update(line)
@@ -184,7 +192,7 @@ def digest(lines: Iterable[bytes]) -> str:
 
 
 def check_free(path: Path) -> None:
-    """Raises UsageError unless nothing is there, or an empty folder."""
+    """Check that nothing is at `path`, or an empty folder. Raises UsageError."""
     try:
         if path.exists() and any(path.iterdir()):
             raise UsageError(f"{path} exists and is not empty; give another folder with -o")
@@ -193,7 +201,7 @@ def check_free(path: Path) -> None:
 
 
 def default_path(label: str | None, root: Path = Path("reports")) -> Path:
-    """`reports/<time>-<label>`, with a number behind it where two runs begin in one second."""
+    """Return `reports/<time>-<label>`, with a number behind it where two runs begin in one second."""
     words = re.sub(r"[^A-Za-z0-9._-]+", "-", label or "run").strip("-") or "run"
     base = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{words}"
     path, number = base, 2
@@ -202,7 +210,9 @@ def default_path(label: str | None, root: Path = Path("reports")) -> Path:
     return path
 
 
-class _Asked(Struct):
+class _ConfigForm(Struct):
+    """The settings that reports use."""
+
     url: str | list[str] | None = None
     api: str | None = None
     goodput: dict[str, float] | None = None
@@ -211,10 +221,10 @@ class _Asked(Struct):
     stages: str | None = None
 
 
-class _Told(Struct):
-    """Of run.json what reports reckon with: a file that was changed by hand is refused before it confuses them."""
+class _RunForm(Struct):
+    """The part of run.json that reports use. Files of another form are refused: somebody may have edited them."""
 
-    config: _Asked | None = None
+    config: _ConfigForm | None = None
     model: str | None = None
     models: list[str | None] | None = None
     expected: int | None = None
@@ -232,31 +242,30 @@ class _Told(Struct):
 
 
 def load_run(path: Path) -> dict[str, Any]:
-    """run.json of a folder; UsageError where there is none."""
+    """Read run.json of a folder. Raises UsageError if it is missing or not readable."""
     try:
         content = (path / RUN).read_bytes()
         run = msgspec.json.decode(content, type=dict[str, Any])
-        msgspec.convert(run, _Told)
+        msgspec.convert(run, _RunForm)
         return run
     except OSError as exc:
-        raise UsageError(f"{path} is not a run: no {RUN} in it ({exc.strerror})") from exc
+        raise DataError(f"{path} is not a run: no {RUN} in it ({exc.strerror})") from exc
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{path / RUN} is not readable: {exc}") from exc
+        raise DataError(f"{path / RUN} is not readable: {exc}") from exc
 
 
 def load_records(path: Path) -> Iterator[Record]:
-    """Records of a run folder, or of a records file. A run that was killed before the records of its worker processes
-    were put together is read from those, one after the other."""
-    for file in _files(path):
+    """Yield the records of a run folder, or of a records file. Raises UsageError.
+
+    Of a run that was killed before its shards were merged, the records of one shard after the other.
+    """
+    files = [path]
+    if path.is_dir():
+        whole = path / RECORDS
+        files = [whole] if whole.exists() else find_shards(path) or [whole]
+    for file in files:
         try:
             with file.open("rb") as lines:
                 yield from from_lines(lines, str(file))
         except OSError as exc:
-            raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    whole = path / RECORDS
-    return [whole] if whole.exists() else shards(path) or [whole]
+            raise DataError(f"cannot read {file}: {exc.strerror}") from exc

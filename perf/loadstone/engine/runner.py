@@ -1,7 +1,7 @@
-"""The engine: has the requests of a plan sent when they are due, one after the other, and knows when to stop.
+"""Send the requests of a plan when they are due, and decide when the run stops.
 
-Works on whatever clock, transport and event loop it is given, so that tests run it in virtual time. It prints nothing,
-writes nothing, and leaves the single request to carrier.py and the numbers to measure.py.
+Works on any clock, transport and event loop, so that tests run it in virtual time. It prints and writes nothing.
+`sender.py` sends the single request; `metrics/` computes the numbers.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ from loadstone.schedule.arrivals import Offsets
 from loadstone.schedule.partition import Partition
 from loadstone.units import NS_PER_S
 
-# Waits until an instant of the run's clock; may return early.
+# Waits until an instant of the run's clock (ns); may return early.
 Wait = Callable[[int], Awaitable[None]]
-# ns between the first sends of a closed loop: the client's own work of opening connections, some 0.15 ms each, and the
-# server's of accepting them would else show as TTFT of the first wave (5 ms on average with 256 streams).
+# ns between the first sends of a closed loop. The client needs about 0.15 ms to open a connection, and the server some
+# time to accept it; without a stagger that shows as TTFT of the first wave (5 ms on average with 256 streams).
 STAGGER = 200_000
-
-
-# ns after the end of an open loop's time at which it is over: the last arrival may fall on the end itself.
+# ns after the end of an open loop's time at which it is over: the last arrival may be due at the end itself.
 LAST = 1_000_000
 
 
 class Times(Struct, frozen=True, kw_only=True):
-    """duration: seconds from the first measured request on; grace: seconds for what is in flight at an end by time;
-    stagger: ns between the slots of a closed loop."""
+    """Times of a run.
+
+    duration: seconds from the first measured request on.
+    grace: seconds that requests in flight have when a time ends the run.
+    stagger: ns between the first requests of the slots of a closed loop.
+    """
 
     duration: float | None = None
     grace: float = 30.0
@@ -43,37 +45,58 @@ class Times(Struct, frozen=True, kw_only=True):
 
 
 class Runner:
-    """One run of one plan, or of a share in it, by a carrier, which may be looked at while it goes on. Places go by
-    their ordinal in the share. `led`: the number of slots is not the plan's, but told by `lead`. `budget`: what the
-    limits a minute let through; a request that they hold back is wanted when they let it go."""
+    """One run of one plan, or of one partition of it.
+
+    An ordinal counts the positions of this partition; `Partition.position` gives the position in the plan.
+
+    sender: sends the requests.
+    attempts: applies rate limits and retries.
+    origin: ns of the clock at which the run's time is 0.
+    ended: why the run ended (see `run`).
+    stopping: True once nothing more is sent.
+    unsent_turns: later turns of conversations that there was no time for.
+    """
 
     def __init__(
         self,
-        carrier: Sender,
+        sender: Sender,
         times: Times | None = None,
         wait: Wait | None = None,
-        share: Partition | None = None,
-        led: bool = False,
-        budget: RateLimiter | None = None,
+        partition: Partition | None = None,
+        live_concurrency: bool = False,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
-        self.carrier = carrier
-        self.attempts = Attempts(carrier, budget, self._think)
-        self._plan = carrier.plan
-        self._clock = carrier.clock
+        """Prepare a run.
+
+        wait: waits for the next due request; the event loop's sleep if None.
+        live_concurrency: the number of slots comes from `set_concurrency`, not from the plan.
+        rate_limiter: limits of requests and tokens; a request that they delay is due when they let it go.
+        """
+        self.sender = sender
+        self.attempts = Attempts(sender, rate_limiter, self._think)
+        plan = self._plan = sender.plan
+        self._clock = sender.clock
         self._times = times or Times()
         self._wait = wait or self._sleep
-        self._share = share or Partition()
-        self._led = asyncio.Event() if led else None
+        self._partition = partition or Partition()
+        self._concurrency_changed = asyncio.Event() if live_concurrency else None
+
+        # Positions of this partition: the next ordinal, how many there are, and when they are due (open loop).
         self._next = 0
-        self._total = None if self._plan.total is None else self._share.count(self._plan.total)
-        self._due = None if self._plan.offsets is None else self._dues(self._plan.offsets)
+        self._total = None if plan.total is None else self._partition.count(plan.total)
+        self._due = None if plan.offsets is None else plan.offsets[self._partition.positions(len(plan.offsets))]
+
+        # Slots of a closed loop: how many are to be open, how many ever were, and which of these have closed.
         self._level = self._highest = 0
         self._closed: set[int] = set()
-        self._warmed = 0
-        self._armed = self._cooling = False
-        load = self._plan.load
-        self._timed = self._plan.offsets is None and bool(load.warmup_time or load.cooldown_time)
-        self._mistake: BaseException | None = None
+
+        # Phases of a closed loop that are times: requests sent as warm-up, and whether cool-down has begun.
+        self._timed = plan.offsets is None and bool(plan.load.warmup_time or plan.load.cooldown_time)
+        self._warmup_sent = 0
+        self._cooling_down = False
+        self._duration_started = False
+
+        self._error: BaseException | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._thinking: set[asyncio.Task[None]] = set()
@@ -81,253 +104,269 @@ class Runner:
         self.origin = 0
         self.ended = "done"
         self.stopping = False
-        self.unsent = 0
-        """Later turns of conversations that there was no time for."""
+        self.unsent_turns = 0
 
     async def run(self, origin: int | None = None) -> str:
-        """Run to the end; returns why it ended: `done`, `duration`, or the reason given to `stop`. `origin`: when the
-        run begins, ns of the clock; at once if None."""
+        """Run to the end. Return why it ended: `done`, `duration`, `stages` or the reason given to `stop`.
+
+        origin: when the run begins, ns of the clock; at once if None.
+        """
         self._loop = asyncio.get_running_loop()
-        self.origin = self.carrier.origin = self._clock() if origin is None else origin
-        self._dispatcher = asyncio.ensure_future(self._begin())
+        self.origin = self.sender.origin = self._clock() if origin is None else origin
+        self._dispatcher = asyncio.ensure_future(self._dispatch())
         await asyncio.wait([self._dispatcher])
         if not self._dispatcher.cancelled():
             self._dispatcher.result()
         while self._sending:
             await asyncio.wait(self._sending)
-        if self._mistake is not None:
-            raise self._mistake
-        self._record_overdue()
+        if self._error is not None:
+            raise self._error
+        if self.stopping and self._due is not None:
+            self._record_overdue(self._due)
         for timer in self._timers:
             timer.cancel()
         return self.ended
 
     @property
     def now(self) -> int:
-        """ns since the run began."""
+        """Return ns since the run began."""
         return self._clock() - self.origin
 
     @property
     def overdue(self) -> int:
-        """Arrivals that wait for a slot."""
-        return len(self._waiting(self.now))
+        """Return how many arrivals wait for a slot."""
+        return 0 if self._due is None else len(self._overdue(self._due, self.now))
 
     def stop(self, reason: str, grace: float = 0.0) -> None:
-        """Send nothing more; what is in flight has `grace` seconds to end, then it is cut off. Call again to hurry."""
+        """Stop sending. Requests in flight have `grace` seconds to end, then they are cancelled.
+
+        A second call may shorten the grace; the reason of the first call stays.
+        """
         if not self.stopping:
-            self.stopping, self.ended, self._stopped_at = True, reason, self.now
-            self.carrier.closing = True
+            self.stopping = True
+            self.ended = reason
+            self._stopped_at = self.now
+            self.sender.closing = True
             for waiting in (self._dispatcher, *self._thinking):
                 if waiting is not None:
                     waiting.cancel()
-        cut = Failure("stopped", f"in flight when the run ended ({reason})")
-        self._later(grace, self.carrier.cut_off, cut)
+        failure = Failure("stopped", f"in flight when the run ended ({reason})")
+        self._call_later(grace, self.sender.cancel_all, failure)
 
-    def lead(self, slots: int) -> None:
-        """From now on so many requests or conversations in flight; more are begun at once, fewer as they end."""
-        assert self._led is not None
+    def set_concurrency(self, slots: int) -> None:
+        """Set how many requests or conversations are in flight: more start at once, fewer as they end."""
+        assert self._concurrency_changed is not None
         self._level = slots
-        self._led.set()
+        self._concurrency_changed.set()
 
-    def _dues(self, offsets: Offsets) -> Offsets:
-        return offsets[self._share.places(len(offsets))]
+    def _overdue(self, due: Offsets, until: int) -> range:
+        """Return the ordinals of an open loop that were due by `until` (ns of the run) and have not started."""
+        return range(self._next, int(due.searchsorted(until, "right")))
 
-    def _waiting(self, until: int) -> range:
-        """Places of an open loop that were due by then and have not begun."""
-        return range(0) if self._due is None else range(self._next, int(self._due.searchsorted(until, "right")))
+    def _record_overdue(self, due: Offsets) -> None:
+        """Record the arrivals that were due but got no slot before the run was stopped: none is dropped silently."""
+        failure = Failure("stopped", f"waiting for a slot when the run ended ({self.ended})")
+        for ordinal in self._overdue(due, self._stopped_at):
+            position = self._partition.position(ordinal)
+            due_at = self.origin + int(due[ordinal])
+            prepared = self.sender.first_request(position)
+            request = self.sender.build(position, 0, prepared, due_at, self._phase(ordinal, due_at))
+            self.sender.record(request, failure, len(prepared.prompt.later))
 
-    def _record_overdue(self) -> None:
-        """Arrivals that were due but never got a slot before the run was stopped: nothing is dropped silently."""
-        waited = Failure("stopped", f"waiting for a slot when the run ended ({self.ended})")
-        for ordinal in self._waiting(self._stopped_at) if self.stopping else ():
-            assert self._due is not None
-            place, due = self._share.place(ordinal), self.origin + int(self._due[ordinal])
-            job = self.carrier.job(place)
-            flight = self.carrier.flight(place, 0, job, due, self._phase(ordinal, due))
-            self.carrier.record(flight, waited, len(job.prompt.later))
+    # Which request starts when
 
-    # who begins when
-
-    async def _begin(self) -> None:
+    async def _dispatch(self) -> None:
+        """Start every request when it is due."""
         await self._until(self.origin)
         if self._due is not None:
-            await self._open_loop(self._due)
-        elif self._led is not None:
-            await self._led_loop(self._led)
-        else:
-            await self._closed_loop()
-
-    async def _led_loop(self, led: asyncio.Event) -> None:
-        """Until everything is sent, or for ever."""
-        while self._total is None or self._next < self._total:
-            await led.wait()
-            led.clear()
-            await self._open_slots()
-
-    async def _closed_loop(self) -> None:
+            await self._run_open_loop(self._due)
+            return
+        if self._concurrency_changed is not None:
+            while self._total is None or self._next < self._total:
+                await self._concurrency_changed.wait()
+                self._concurrency_changed.clear()
+                await self._open_slots()
+            return
         for at, level in self._plan.levels:
             await self._until(self.origin + at)
-            self._level = self._share.slots(level)
+            self._level = self._partition.slots(level)
             await self._open_slots()
         if self._plan.end is not None:
             await self._until(self.origin + self._plan.end)
             self.stop("stages", self._times.grace)
 
     async def _open_slots(self) -> None:
-        """As many as the level asks for, and never more than there is work for; those above it close by themselves.
-        Processes take turns."""
-        begin, share = self._clock(), self._share
-        for number, slot in enumerate(self._missing(min(self._level, self._total or self._level))):
-            await self._until(begin + (number * share.workers + share.worker) * self._times.stagger)
+        """Open as many slots as the level asks for, but not more than there are requests.
+
+        Slots above the level close by themselves. Processes take turns, so that their first sends are staggered too.
+        """
+        level = min(self._level, self._total or self._level)
+        reopened = sorted(slot for slot in self._closed if slot < level) if level else []
+        start = self._clock()
+        partition = self._partition
+        for number, slot in enumerate([*reopened, *range(self._highest, level)]):
+            await self._until(start + (number * partition.workers + partition.worker) * self._times.stagger)
             self._highest = max(self._highest, slot + 1)
             self._closed.discard(slot)
-            self._start(self._slot(slot))
+            self._start(self._run_slot(slot))
 
-    def _missing(self, level: int) -> list[int]:
-        """Slots below the level that are not open: those that have closed, and those never opened."""
-        again = sorted(slot for slot in self._closed if slot < level) if level else []
-        return [*again, *range(self._highest, level)]
-
-    async def _slot(self, slot: int) -> None:
-        """One user: the next request, or conversation, is wanted the moment the one before has ended."""
-        free = self._clock()
-        while slot < self._level and (ordinal := self._take(free)) is not None:
-            await self._converse(ordinal, free, free)
-            free = self._clock()
+    async def _run_slot(self, slot: int) -> None:
+        """Run one user: the next request, or conversation, is due the moment the previous one has ended."""
+        free_at = self._clock()
+        while slot < self._level and (ordinal := self._take_next(free_at)) is not None:
+            await self._send_position(ordinal, free_at, free_at)
+            free_at = self._clock()
         self._closed.add(slot)
-        if self._led is not None:
-            self._led.set()
+        if self._concurrency_changed is not None:
+            self._concurrency_changed.set()
 
-    def _take(self, now: int) -> int | None:
-        """The next place of a closed loop, by its ordinal, while there is one."""
+    def _take_next(self, now: int) -> int | None:
+        """Take the next ordinal of a closed loop; None if there are no more."""
         if self._timed and self._total is not None:
-            self._extend(now)
+            # Warm-up and cool-down by time come on top of the number of requests.
+            load = self._plan.load
+            if now - self.origin < load.warmup_time * NS_PER_S:
+                self._total += 1
+                self._warmup_sent += 1
+            if self._next >= self._total and load.cooldown_time and not self._cooling_down:
+                self._start_cooldown("done")
         if self.stopping or (self._total is not None and self._next >= self._total):
             return None
-        ordinal, self._next = self._next, self._next + 1
+        ordinal = self._next
+        self._next += 1
         return ordinal
 
-    def _extend(self, now: int) -> None:
-        """Warm-up and cool-down by time come on top of the number of places."""
-        load = self._plan.load
-        assert self._total is not None
-        if now - self.origin < load.warmup_time * NS_PER_S:
-            self._total, self._warmed = self._total + 1, self._warmed + 1
-        if self._next >= self._total and load.cooldown_time and not self._cooling:
-            self._cool("done")
+    async def _run_open_loop(self, due: Offsets) -> None:
+        """Start each request at its own absolute time, so that a late one does not make the next one late.
 
-    async def _open_loop(self, dues: Offsets) -> None:
-        """Absolute times: a late request does not make the next one late. A cap makes requests wait in their order."""
+        A cap on the concurrency makes requests wait in their order.
+        """
         cap = self._plan.load.concurrency
-        slots, granted = asyncio.Semaphore(self._share.slots(cap) if cap else sys.maxsize), 0
+        slots = asyncio.Semaphore(self._partition.slots(cap) if cap else sys.maxsize)
+        slot_free_at = 0
         if self._plan.end is not None:
-            arrivals = int(dues.searchsorted(self._plan.end, "right"))
-            self._later((self._plan.end + LAST) / NS_PER_S, self._over, slots, arrivals)
-        for ordinal, offset in enumerate(dues.tolist()):
-            due = self.origin + offset
-            await self._until(due)
+            arrivals = int(due.searchsorted(self._plan.end, "right"))
+            self._call_later((self._plan.end + LAST) / NS_PER_S, self._end_open_loop, slots, arrivals)
+        for ordinal, offset in enumerate(due.tolist()):
+            due_at = self.origin + offset
+            await self._until(due_at)
             if slots.locked():
                 await slots.acquire()
-                granted = self._clock()
+                slot_free_at = self._clock()
             else:
                 await slots.acquire()
-            task = self._start(self._converse(ordinal, due, max(due, granted)))
+            task = self._start(self._send_position(ordinal, due_at, max(due_at, slot_free_at)))
             task.add_done_callback(lambda _: slots.release())
             self._next = ordinal + 1
 
-    def _over(self, slots: asyncio.Semaphore, arrivals: int) -> None:
-        """The time of an open loop has passed: it ends, unless an arrival is only late, and not for want of a slot."""
+    def _end_open_loop(self, slots: asyncio.Semaphore, arrivals: int) -> None:
+        """Stop an open loop whose time has passed, unless an arrival is late although there are free slots."""
         if slots.locked() or self._next >= arrivals:
             self.stop("stages" if self._plan.load.stages else "duration", self._times.grace)
         else:
-            self._later(LAST / NS_PER_S, self._over, slots, arrivals)
+            self._call_later(LAST / NS_PER_S, self._end_open_loop, slots, arrivals)
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._sending.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_task_end)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """Failures of requests are records; an exception here is a mistake of ours, and ends the run."""
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
+        """Stop the run if a task raised: failures of requests are records, so an exception is a bug of this program."""
         self._sending.discard(task)
-        if not task.cancelled() and (mistake := task.exception()) is not None:
-            self._mistake = self._mistake or mistake
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._error = self._error or error
             self.stop("error")
 
-    # one place
+    # One position: a request, or a whole conversation
 
-    async def _converse(self, ordinal: int, scheduled: int, ready: int) -> None:
-        """The first request of a place and, if it ends well, the turns that follow. `ready`: when nothing but this
-        client kept it from leaving."""
-        job, tokens = self.carrier.job(self._share.place(ordinal)), 0.0
-        later = job.prompt.later
-        if self.attempts.limited:
-            allowed, tokens = await self.attempts.allowed(job, ready)
+    async def _send_position(self, ordinal: int, due: int, ready_at: int) -> None:
+        """Send the first request of a position and, if it succeeds, the turns that follow.
+
+        due: ns of the clock, as recorded.
+        ready_at: ns; from here on only this client's own lag delayed the request.
+        """
+        prepared = self.sender.first_request(self._partition.position(ordinal))
+        later = prepared.prompt.later
+        tokens = 0.0
+        if self.attempts.has_limits:
+            allowed_at, tokens = await self.attempts.wait_for_limits(prepared, ready_at)
             if self.stopping:
-                return self._record_held(ordinal, job, scheduled)
-            scheduled, ready = (scheduled, ready) if allowed == ready else (allowed, allowed)
-        flight = self._flight(ordinal, 0, job, scheduled)
-        await self.carrier.carry(flight, ready, len(later))
-        if flight.again is not None or self.attempts.limited:  # of most requests this is all, and it is the hot path
-            flight = await self.attempts.go_on(flight, len(later), tokens)
-        if flight.well and later:
-            await self._follow(ordinal, flight, later)
-        return None
+                # An arrival of an open loop was due. In a closed loop nobody had asked for the next request yet.
+                if self._due is not None:
+                    request = self._build(ordinal, 0, prepared, due)
+                    failure = Failure("stopped", f"held back by --rpm or --tpm when the run ended ({self.ended})")
+                    self.sender.record(request, failure, len(later))
+                return
+            if allowed_at != ready_at:
+                due = ready_at = allowed_at
+        request = self._build(ordinal, 0, prepared, due)
+        await self.sender.send(request, ready_at, len(later))
+        # Hot path: most requests are neither retried nor limited, and have no later turns.
+        if request.retry_in is not None or self.attempts.has_limits:
+            request = await self.attempts.send_retries(request, len(later), tokens)
+        if request.succeeded and later:
+            await self._send_turns(ordinal, request, later)
 
-    def _record_held(self, ordinal: int, job: PreparedRequest, due: int) -> None:
-        """An arrival of an open loop had come; for what a slot would have sent next nobody had asked yet."""
-        if self._due is not None:
-            flight = self._flight(ordinal, 0, job, due)
-            held = Failure("stopped", f"held back by --rpm or --tpm when the run ended ({self.ended})")
-            self.carrier.record(flight, held, len(job.prompt.later))
-
-    async def _follow(self, ordinal: int, flight: InFlightRequest, later: Sequence[Prompt]) -> None:
-        """The later turns, each when the one before has ended well and been thought over."""
-        for turn, said in enumerate(later, 1):
-            due = self._clock() + round(said.think * NS_PER_S)
-            job = self.carrier.next_job(self._share.place(ordinal), turn, flight)
+    async def _send_turns(self, ordinal: int, request: InFlightRequest, later: Sequence[Prompt]) -> None:
+        """Send the later turns, each when the previous one has succeeded and its think time has passed."""
+        for turn, prompt in enumerate(later, 1):
+            due = self._clock() + round(prompt.think * NS_PER_S)
+            prepared = self.sender.next_turn(self._partition.position(ordinal), turn, request)
             tokens = 0.0
             if not self.stopping:
                 await self._think(due)
-            if self.attempts.limited and not self.stopping:
-                due, tokens = await self.attempts.allowed(job, due)
+            if self.attempts.has_limits and not self.stopping:
+                due, tokens = await self.attempts.wait_for_limits(prepared, due)
             if self.stopping:
-                self.unsent += len(later) - turn + 1
+                self.unsent_turns += len(later) - turn + 1
                 return
-            flight = self._flight(ordinal, turn, job, due)
-            flight = await self.attempts.carry(flight, due, len(later) - turn, tokens)
-            if not flight.well:
+            request = self._build(ordinal, turn, prepared, due)
+            request = await self.attempts.send(request, due, len(later) - turn, tokens)
+            if not request.succeeded:
                 return
 
-    def _flight(self, ordinal: int, turn: int, job: PreparedRequest, scheduled: int) -> InFlightRequest:
-        phase = self._phase(ordinal, scheduled)
-        if not self._armed and phase == "measure":
-            self._arm()
-        return self.carrier.flight(self._share.place(ordinal), turn, job, scheduled, phase)
+    def _build(self, ordinal: int, turn: int, prepared: PreparedRequest, due: int) -> InFlightRequest:
+        """Build a request with its phase. The first measured one of a closed loop starts the time of --duration."""
+        phase = self._phase(ordinal, due)
+        if not self._duration_started and phase == "measure":
+            self._duration_started = True
+            duration = self._times.duration
+            if duration is not None and self._plan.offsets is None:
+                if self._plan.load.cooldown_time:
+                    self._call_later(duration, self._start_cooldown, "duration")
+                else:
+                    self._call_later(duration, self.stop, "duration", self._times.grace)
+        return self.sender.build(self._partition.position(ordinal), turn, prepared, due, phase)
 
-    def _phase(self, ordinal: int, scheduled: int) -> Phase:
-        """By time where warm-up or cool-down of a closed loop are times, else by place."""
-        if self._cooling:
+    def _phase(self, ordinal: int, due: int) -> Phase:
+        """Return the phase: by time where warm-up or cool-down of a closed loop are times, else by position."""
+        if self._cooling_down:
             return "cooldown"
         if self._timed:
-            load, at, end = self._plan.load, scheduled - self.origin, self._plan.end
+            load = self._plan.load
+            at = due - self.origin
+            end = self._plan.end
             if at < load.warmup_time * NS_PER_S:
                 return "warmup"
             if end is not None and at >= end - load.cooldown_time * NS_PER_S:
                 return "cooldown"
-        return self._plan.phase(self._share.place(ordinal - self._warmed))
+        return self._plan.phase(self._partition.position(ordinal - self._warmup_sent))
 
-    # time
+    # Time
 
     async def _think(self, until: int) -> None:
-        """Wait, unless the run is stopped meanwhile. By the event loop's own timer: many think at a time, and `wait` is
-        for the one that keeps the schedule."""
+        """Wait until `until` (ns), or until the run is stopped.
+
+        Uses the event loop's own timer, as many users think at a time; `wait` is for the one task that keeps the
+        schedule.
+        """
         task = asyncio.current_task()
         assert task is not None
         self._thinking.add(task)
         try:
-            while until > self._clock() and not self.stopping:  # of a stop that came before nobody would tell it
+            while until > self._clock() and not self.stopping:  # a stop that came before cannot cancel this task
                 await self._sleep(until)
         except asyncio.CancelledError:
             if not self.stopping:
@@ -343,20 +382,11 @@ class Runner:
     async def _sleep(self, due: int) -> None:
         await asyncio.sleep((due - self._clock()) / NS_PER_S)
 
-    def _later(self, seconds: float, call: Callable[..., None], *given: object) -> None:
-        self._timers.append(self._loop.call_later(max(0.0, seconds), call, *given))
+    def _call_later(self, seconds: float, call: Callable[..., None], *arguments: object) -> None:
+        self._timers.append(self._loop.call_later(max(0.0, seconds), call, *arguments))
 
-    def _arm(self) -> None:
-        """In a closed loop the clock of --duration starts with the first measured request; an open one has a plan."""
-        self._armed = True
-        if self._times.duration is None or self._plan.offsets is not None:
-            return
-        if self._plan.load.cooldown_time:
-            self._later(self._times.duration, self._cool, "duration")
-        else:
-            self._later(self._times.duration, self.stop, "duration", self._times.grace)
-
-    def _cool(self, reason: str) -> None:
-        """The load is kept up, unmeasured, while the last measured requests end."""
-        self._cooling, self._total = True, None
-        self._later(self._plan.load.cooldown_time, self.stop, reason, self._times.grace)
+    def _start_cooldown(self, reason: str) -> None:
+        """Keep up the load, unmeasured, while the last measured requests end; then stop for `reason`."""
+        self._cooling_down = True
+        self._total = None
+        self._call_later(self._plan.load.cooldown_time, self.stop, reason, self._times.grace)

@@ -1,6 +1,6 @@
-"""One request from the plan to its record: what it is, which server it goes to, how it went.
+"""Send one request and record it: choose its server, wait for the response, decide on a retry.
 
-When it is sent, and what comes after it, is the runner's affair.
+`runner.py` decides when a request is sent and what comes after it.
 """
 
 from __future__ import annotations
@@ -16,25 +16,31 @@ from loadstone.apis import API
 from loadstone.engine.in_flight import InFlightRequest, Scheduled, TimeLimits, Timeouts
 from loadstone.engine.requests import PreparedRequest, PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy
-from loadstone.records import Failure, Phase, Record, following
+from loadstone.records import Failure, Phase, Record, next_prompt
 from loadstone.schedule.plan import Plan
 from loadstone.text import clean
-from loadstone.transport import Clock, Request, Transport, TransportError
+from loadstone.transport import Clock, Transport, TransportError
 
 OnRecord = Callable[[Record], None]
 REQUEST_ID = "X-Request-Id"
 
 
 class Endpoint(Struct, frozen=True):
-    """One of the servers: how to reach it, and the path of the API on it."""
+    """One of the servers: the transport that reaches it, and the path of the API on it."""
 
     transport: Transport
     path: str
 
 
-class RequestStyle(Struct, frozen=True, kw_only=True):
-    """What holds for every request. request_ids: what their ids begin with; None for no ids. worker: the number of this
-    process among those of the run."""
+class RequestOptions(Struct, frozen=True, kw_only=True):
+    """Options of every request of a run.
+
+    limits: timeouts.
+    keep_text: decides whether a record holds the texts of the response; None: no record does.
+    request_ids: prefix of the request ids; None: requests have no ids.
+    worker: number of this process among those of the run.
+    retries: whether and when a failed request is sent again.
+    """
 
     limits: TimeLimits = TimeLimits()
     keep_text: Callable[[InFlightRequest], bool] | None = None
@@ -44,150 +50,165 @@ class RequestStyle(Struct, frozen=True, kw_only=True):
 
 
 class Sender:
-    """Carries the requests of one run. `flights`: those under way; `lags`: ns from ready to sent, connecting aside;
-    `written`: records, those of attempts among them; `closing`: nothing is to be made again any more."""
+    """Sends the requests of one run.
+
+    origin: ns of the clock at which the run's time is 0.
+    in_flight: requests that are being sent or answered.
+    finished, failed: requests that ended, and those of them that failed (cancelled ones aside).
+    written: records, those of retried attempts among them.
+    closing: True when the run ends; nothing is retried any more.
+    send_lags: ns from ready to sent of each request, without the time to connect.
+    """
 
     def __init__(
         self,
         plan: Plan,
-        jobs: PreparedRequests,
+        requests: PreparedRequests,
         api: API,
-        doors: Sequence[Endpoint],
+        endpoints: Sequence[Endpoint],
         on_record: OnRecord,
         *,
         clock: Clock,
-        style: RequestStyle | None = None,
+        options: RequestOptions | None = None,
     ) -> None:
         self.plan = plan
         self.clock = clock
-        self._jobs = jobs
+        self._requests = requests
         self._api = api
-        self._doors = doors
+        self._endpoints = endpoints
         self._on_record = on_record
-        self._style = style or RequestStyle()
-        self._watch = Timeouts(self._style.limits, clock)
-        self._plain = plan.plain and self._style.request_ids is None
+        self._options = options or RequestOptions()
+        self._timeouts = Timeouts(self._options.limits, clock)
+        self._only_index = plan.only_index and self._options.request_ids is None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.origin = 0
-        self.flights: set[InFlightRequest] = set()
+        self.in_flight: set[InFlightRequest] = set()
         self.finished = self.failed = self.written = 0
         self.closing = False
-        self.lags: array[int] = array("q")
+        self.send_lags: array[int] = array("q")
 
-    def job(self, place: int) -> PreparedRequest:
-        """The first request of a place."""
-        return self._jobs.at(self.plan.row(place), self.plan.model(place))
+    def first_request(self, position: int) -> PreparedRequest:
+        """Return the first request of a position of the plan."""
+        return self._requests.get(self.plan.row(position), self.plan.model(position))
 
-    def next_job(self, place: int, turn: int, before: InFlightRequest) -> PreparedRequest:
-        """The request of a later turn: what `before` asked, its answer, and what is said now."""
-        first = self.job(place).prompt
-        asked = following(before.job.prompt, before.answer, first.later[turn - 1])
-        return self._jobs.maker.make(asked, self.plan.model(place))
+    def next_turn(self, position: int, turn: int, previous: InFlightRequest) -> PreparedRequest:
+        """Build the request of a later turn: the history of `previous`, its response, and this turn's messages."""
+        first = self.first_request(position).prompt
+        prompt = next_prompt(previous.prepared.prompt, previous.response_text, first.later[turn - 1])
+        return self._requests.builder.build(prompt, self.plan.model(position))
 
-    def flight(self, place: int, turn: int, job: PreparedRequest, scheduled: int, phase: Phase) -> InFlightRequest:
-        """The request, ready to go. `turn` counts from 0."""
-        if self._plain and not job.request.own:
-            order = Scheduled(index=place, scheduled=scheduled, phase=phase)
+    def build(self, position: int, turn: int, prepared: PreparedRequest, due: int, phase: Phase) -> InFlightRequest:
+        """Build the request of a turn (from 0) of a position, due at `due` (ns of the clock)."""
+        plan = self.plan
+        if self._only_index and not prepared.request.own_headers:
+            scheduled = Scheduled(index=position, due=due, phase=phase)
         else:
-            order = self._order(place, turn, job, scheduled, phase)
-        collect = order.turn is not None or self._style.keep_text is not None
-        return InFlightRequest(order, job, self._api, self.clock, self._style.limits, collect)
+            index = plan.index(position, turn)
+            conversation = plan.conversation(position)
+            prefix = self._options.request_ids
+            scheduled = Scheduled(
+                index=index,
+                due=due,
+                phase=phase,
+                conversation=conversation,
+                turn=None if conversation is None else turn + 1,
+                stage=plan.stage(position, due - self.origin),
+                server=plan.server(position, turn) if len(self._endpoints) > 1 else None,
+                request_id=_own_id(prepared) or (None if prefix is None else f"{prefix}{index}"),
+                cancelled=plan.cancelled(index),
+            )
+        keep_text = scheduled.turn is not None or self._options.keep_text is not None
+        return InFlightRequest(scheduled, prepared, self._api, self.clock, self._options.limits, keep_text)
 
-    def _order(self, place: int, turn: int, job: PreparedRequest, scheduled: int, phase: Phase) -> Scheduled:
-        plan, prefix = self.plan, self._style.request_ids
-        index, conversation = plan.index(place, turn), plan.conversation(place)
-        return Scheduled(
-            index=index,
-            scheduled=scheduled,
-            phase=phase,
-            conversation=conversation,
-            turn=None if conversation is None else turn + 1,
-            stage=plan.stage(place, scheduled - self.origin),
-            server=plan.server(place, turn) if len(self._doors) > 1 else None,
-            request_id=_own_id(job) or (None if prefix is None else f"{prefix}{index}"),
-            cancelled=plan.cancelled(index),
-        )
+    def next_attempt(self, request: InFlightRequest) -> InFlightRequest:
+        """Build the retry of a request. It keeps the time at which the request was due."""
+        scheduled = request.scheduled
+        attempt = scheduled.attempt + 1
+        name = scheduled.request_id
+        if name is not None and name != _own_id(request.prepared):
+            name = f"{name.removesuffix(f'.{scheduled.attempt}') if scheduled.attempt else name}.{attempt}"
+        keep_text = scheduled.turn is not None or self._options.keep_text is not None
+        scheduled = msgspec.structs.replace(scheduled, attempt=attempt, request_id=name)
+        return InFlightRequest(scheduled, request.prepared, self._api, self.clock, self._options.limits, keep_text)
 
-    def _bound(self) -> asyncio.AbstractEventLoop:
-        """The loop, looked up once: Python 3.11 asks the kernel for the process id each time."""
-        self._loop = asyncio.get_running_loop()
-        return self._loop
+    async def send(self, request: InFlightRequest, ready_at: int, turns_left: int) -> bool:
+        """Send one request, wait for its response and record it. Return True if it succeeded.
 
-    def next_attempt(self, flight: InFlightRequest) -> InFlightRequest:
-        """The same request once more. It keeps its schedule: what it was wanted for has not come yet."""
-        order = flight.order
-        attempt, name = order.attempt + 1, order.request_id
-        own = _own_id(flight.job)
-        if name is not None and name != own:
-            name = f"{name.removesuffix(f'.{order.attempt}') if order.attempt else name}.{attempt}"
-        collect = order.turn is not None or self._style.keep_text is not None
-        order = msgspec.structs.replace(order, attempt=attempt, request_id=name)
-        return InFlightRequest(order, flight.job, self._api, self.clock, self._style.limits, collect)
-
-    async def carry(self, flight: InFlightRequest, ready: int, later: int) -> bool:
-        """Send, wait, record; whether it succeeded. `ready`: when nothing but this client kept it from leaving;
-        `later`: turns that follow it."""
-        loop, failure = self._loop or self._bound(), None
+        ready_at: ns; from here on only this client's own lag delays the request (basis of `send_lag`).
+        turns_left: later turns of the conversation, recorded as abandoned if this one fails.
+        """
+        loop = self._loop
+        if loop is None:  # looked up once: Python 3.11 asks the kernel for the process id each time
+            loop = self._loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
-        door = self._doors[flight.order.server or 0]
-        self.flights.add(flight)
-        self._watch.begin(flight, loop, task)
+        endpoint = self._endpoints[request.scheduled.server or 0]
+
+        # Address the request to this server.
+        message = request.prepared.request
+        name = request.scheduled.request_id
+        if name is not None and name != _own_id(request.prepared):
+            message = msgspec.structs.replace(message, own_headers=(*message.own_headers, (REQUEST_ID, name)))
+        if message.path != endpoint.path:
+            message = msgspec.structs.replace(message, path=endpoint.path)
+
+        # Send it and wait for the response, or until a timeout or the end of the run cancels it.
+        failure = None
+        self.in_flight.add(request)
+        self._timeouts.start(request, loop, task)
         try:
-            await door.transport.exchange(_addressed(flight, door), flight.exchange)
+            await endpoint.transport.exchange(message, request.exchange)
         except TransportError as exc:
             failure = exc.failure
         except asyncio.CancelledError:
-            if flight.cut_by is None:
+            if request.cancel_failure is None:
                 raise
             task.uncancel()
-            failure = flight.cut_by
-        self.flights.discard(flight)
-        self._watch.end(flight)
-        if flight.exchange.sent is not None:
-            self.lags.append(flight.exchange.sent - ready - (flight.exchange.connect or 0) - flight.exchange.lost)
-        well = self.record(flight, failure, later)
-        if failure is not None:
-            await asyncio.sleep(0)  # for want of a file or a port it fails before it ever waits: let others have a turn
-        return well
+            failure = request.cancel_failure
+        self.in_flight.discard(request)
+        self._timeouts.stop(request)
 
-    def record(self, flight: InFlightRequest, failure: Failure | None, later: int) -> bool:
-        """Write down how a request ended; whether well."""
+        # Record it.
+        exchange = request.exchange
+        if exchange.sent is not None:
+            self.send_lags.append(exchange.sent - ready_at - (exchange.connect or 0) - exchange.resend_delay)
+        succeeded = self.record(request, failure, turns_left)
+        if failure is not None:
+            # Without a free file or port a request fails before it ever waits: let other tasks have a turn.
+            await asyncio.sleep(0)
+        return succeeded
+
+    def record(self, request: InFlightRequest, failure: Failure | None, turns_left: int) -> bool:
+        """Record how a request ended and decide on its retry. Return True if it succeeded."""
+        options = self._options
+        exchange = request.exchange
+        scheduled = request.scheduled
         try:
-            record = self._record(flight, failure, later)
+            error = request.finish(failure)
+            if error is not None and not self.closing:
+                request.retry_in = options.retries.wait(
+                    error, exchange.status, exchange.header, scheduled.index, scheduled.attempt
+                )
+            record = request.to_record(error, self.origin, options.keep_text, turns_left, options.worker)
             self._on_record(record)
         except Exception as exc:  # whatever the server sent, it costs this one request and no more
-            flight.drop_response()
+            request.discard_response()
             error = Failure("protocol", f"recording the response failed: {type(exc).__name__}: {clean(exc)}")
-            record = flight.land(error, self.origin, None, later, self._style.worker)
+            record = request.to_record(error, self.origin, None, turns_left, options.worker)
             self._on_record(record)
         self.written += 1
-        if flight.again is None:
+        if request.retry_in is None:
             self.finished += 1
             self.failed += record.error is not None and record.error.kind != "cancelled"
-        flight.well = record.error is None
-        return flight.well
+        request.succeeded = record.error is None
+        return request.succeeded
 
-    def _record(self, flight: InFlightRequest, failure: Failure | None, later: int) -> Record:
-        error, exchange, order = flight.finish(failure), flight.exchange, flight.order
-        if error is not None and not self.closing:
-            retries = self._style.retries
-            flight.again = retries.wait(error, exchange.status, exchange.header, order.index, order.attempt)
-        return flight.land(error, self.origin, self._style.keep_text, later, self._style.worker)
-
-    def cut_off(self, failure: Failure) -> None:
-        """End whatever is under way."""
-        for flight in list(self.flights):
-            flight.cut(failure)
+    def cancel_all(self, failure: Failure) -> None:
+        """Cancel all requests in flight."""
+        for request in list(self.in_flight):
+            request.cancel(failure)
 
 
-def _own_id(job: PreparedRequest) -> str | None:
-    return next((value for name, value in job.request.own if name.lower() == REQUEST_ID.lower()), None)
-
-
-def _addressed(flight: InFlightRequest, door: Endpoint) -> Request:
-    """The request as this server is to get it."""
-    request, name = flight.job.request, flight.order.request_id
-    if name is not None and name != _own_id(flight.job):
-        request = msgspec.structs.replace(request, own=(*request.own, (REQUEST_ID, name)))
-    return request if request.path == door.path else msgspec.structs.replace(request, path=door.path)
+def _own_id(prepared: PreparedRequest) -> str | None:
+    """Return the request id that the prompt brings in its own headers, if it has one."""
+    return next((value for name, value in prepared.request.own_headers if name.lower() == REQUEST_ID.lower()), None)

@@ -1,6 +1,7 @@
-"""What one process does of a run: it carries its share of the plan, writes the records, and tells how things stand.
+"""Run one worker process's partition of a load test: send requests, write records, report progress.
 
-The only process, or one of several, here or on other machines: it does not know. It plans nothing and reports nothing.
+It may be the only process or one of several, here or on other machines; it does not need to know. It plans nothing and
+makes no report.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API
-from loadstone.config import secrets as keys
+from loadstone.config import secrets
 from loadstone.config.schema import Config
-from loadstone.engine import rate_limit
 from loadstone.engine.in_flight import InFlightRequest, TimeLimits
 from loadstone.engine.lifecycle import quiet_gc, watched
-from loadstone.engine.progress_digest import Digest, bins
+from loadstone.engine.progress_digest import ProgressDigest, count_bins
+from loadstone.engine.rate_limit import RateLimiter, RateLimits
 from loadstone.engine.requests import PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy
 from loadstone.engine.run_folder import Recorder
 from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Endpoint, RequestStyle, Sender
+from loadstone.engine.sender import Endpoint, RequestOptions, Sender
 from loadstone.engine.worker_messages import Progress, WorkerResult
 from loadstone.host import timer
 from loadstone.host.client_health import ClientHealth
@@ -34,159 +35,188 @@ from loadstone.schedule.partition import Partition
 from loadstone.schedule.plan import Plan
 from loadstone.units import NS_PER_S
 
-# Seconds between two pulses.
-BEAT = 0.2
-Hear = Callable[[Progress], None]
-# Is told when the run's time is 0, ns of the clock.
-Began = Callable[[int], None]
+# Seconds between two progress reports.
+PROGRESS_INTERVAL = 0.2
+OnProgress = Callable[[Progress], None]
+# Gets the ns of the clock at which the run's time is 0.
+OnStart = Callable[[int], None]
 
 
 class WorkerInputs(Struct, frozen=True, kw_only=True):
-    """What there is to do: as Commission says it, made ready."""
+    """What a worker needs, as objects; `WorkerSpec` is the message that they are made from.
+
+    records: path of the file to write records to.
+    partition: the positions and slots of this process.
+    request_ids: prefix of the request ids; None: no ids.
+    live_concurrency: True if the number of slots comes from `Runner.set_concurrency`, not from the plan.
+    """
 
     config: Config
     api: API
     plan: Plan
-    jobs: PreparedRequests
-    doors: list[Endpoint]
+    requests: PreparedRequests
+    endpoints: list[Endpoint]
     records: Path
-    share: Partition = Partition()
+    partition: Partition = Partition()
     request_ids: str | None = None
-    led: bool = False
+    live_concurrency: bool = False
 
 
 class Worker:
-    """A part under way."""
+    """Runs one partition of a plan. Needs a running event loop."""
 
-    def __init__(self, part: WorkerInputs) -> None:
-        self._part = part
-        self._hear: Hear | None = None
-        self._secrets = keys.secrets(part.config)
-        self._digest = Digest(part.config.goodput)
+    def __init__(self, inputs: WorkerInputs) -> None:
+        config = inputs.config
+        self._worker = inputs.partition.worker
+        self._on_progress: OnProgress | None = None
+        self._secrets = secrets.find_secrets(config)
+        self._digest = ProgressDigest(config.goodput)
         self._health = ClientHealth()
-        self._looked, self._sends, self._cpu = 0, 0, time.process_time()
-        self._recorder = Recorder(part.records)
-        self._waiter = Timer(asyncio.get_running_loop())
-        self.runner = _runner(part, self._keep, self._waiter)
+        # As of the last progress report: ns of the run, number of send lags, seconds of CPU.
+        self._reported_at = 0
+        self._reported_sends = 0
+        self._reported_cpu = time.process_time()
+        self._recorder = Recorder(inputs.records)
+        self._timer = Timer(asyncio.get_running_loop())
+
+        # Texts are kept when asked for, or where only they give the number of tokens.
+        keep_text: Callable[[InFlightRequest], bool] | None = None
+        if config.save_text:
+            keep_text = lambda _: True  # noqa: E731
+        elif config.tokenizer is not None:
+            keep_text = lambda request: request.response.usage is None  # noqa: E731
+        options = RequestOptions(
+            limits=TimeLimits(
+                ttft=config.ttft_timeout,
+                idle=config.idle_timeout,
+                total=config.timeout,
+                cancel_after=config.cancel_after,
+            ),
+            keep_text=keep_text,
+            request_ids=inputs.request_ids,
+            worker=self._worker,
+            retries=RetryPolicy(max_retries=config.retries, max_wait=config.retry_longest, seed=config.seed),
+        )
+        sender = Sender(
+            inputs.plan,
+            inputs.requests,
+            inputs.api,
+            inputs.endpoints,
+            self._record,
+            clock=timer.clock,
+            options=options,
+        )
+        limits = RateLimits(rpm=config.rpm, tpm=config.tpm)
+        self.runner = Runner(
+            sender,
+            Times(duration=config.duration, grace=config.grace),
+            self._timer.until,
+            inputs.partition,
+            inputs.live_concurrency,
+            None if limits == RateLimits() else RateLimiter(limits.divide(inputs.partition.workers)),
+        )
 
     async def run(
-        self, hear: Hear | None = None, origin: int | None = None, began: Began = lambda _: None
+        self, on_progress: OnProgress | None = None, origin: int | None = None, on_start: OnStart = lambda _: None
     ) -> WorkerResult:
-        """To the end: why it ended, and how this process fared. `hear` is called a few times a second with how things
-        stand. `origin`: when the run begins, ns of the clock."""
-        self._hear = hear
+        """Run to the end. Return why it ended and how this process fared.
+
+        on_progress: called a few times a second.
+        origin: when the run begins, ns of the clock; at once if None.
+        """
+        self._on_progress = on_progress
         try:
             with quiet_gc():
-                async with watched(self._beat(hear) if hear else None):
+                async with watched(self._report_progress(on_progress) if on_progress else None):
                     self._health.start()
-                    asyncio.get_running_loop().call_soon(lambda: began(self.runner.origin))
+                    asyncio.get_running_loop().call_soon(lambda: on_start(self.runner.origin))
                     ended = await self.runner.run(origin)
         finally:
-            client = self._health.stop(self.runner.carrier.lags)
+            client = self._health.stop(self.runner.sender.send_lags)
             self.close()
-        if hear:
-            hear(self._pulse())
-        if self._recorder.error is not None:  # it may have come with the last of the records
-            ended = _unwritten(self._recorder.error)
-        runner = self.runner
+        if on_progress:
+            on_progress(self._progress())
+        # The error may have come with the last of the records.
+        write_error = self._recorder.error
         return WorkerResult(
-            worker=self._part.share.worker,
-            ended=ended,
-            written=runner.carrier.written,
-            unsent=runner.unsent,
+            worker=self._worker,
+            ended=ended if write_error is None else _write_error(write_error),
+            written=self.runner.sender.written,
+            unsent_turns=self.runner.unsent_turns,
             client=client,
-            held=runner.attempts.held,
+            delayed=self.runner.attempts.delayed,
+            write_failed=write_error is not None,
         )
 
     def close(self) -> None:
-        """All records are in the file then."""
+        """Close the file of records, when all of them are written."""
         self._recorder.close()
-        self._waiter.close()
+        self._timer.close()
 
     def stop(self, reason: str, grace: float) -> None:
+        """Stop sending; requests in flight have `grace` seconds to end."""
         self.runner.stop(reason, grace)
 
     @property
     def in_flight(self) -> int:
-        return len(self.runner.carrier.flights)
+        """Return the number of requests in flight."""
+        return len(self.runner.sender.in_flight)
 
-    def _keep(self, record: Record) -> None:
-        """Raises whatever hinders the record from being written, and then nothing of it is."""
-        self._recorder.add(_scrubbed(record, self._secrets))
-        if self._hear and not record.superseded:
+    def _record(self, record: Record) -> None:
+        """Write a record without secrets. If it raises, nothing of the record is written."""
+        if record.error is not None:
+            message = secrets.hide_secrets(record.error.message, self._secrets)
+            record = msgspec.structs.replace(record, error=Failure(record.error.kind, message))
+        self._recorder.add(record)
+        if self._on_progress and not record.superseded:
             self._digest.add(record)
         if self._recorder.error is not None and not self.runner.stopping:
-            self.runner.stop(_unwritten(self._recorder.error))
+            self.runner.stop(_write_error(self._recorder.error))
 
-    async def _beat(self, hear: Hear) -> None:
+    async def _report_progress(self, on_progress: OnProgress) -> None:
         while True:
-            await asyncio.sleep(BEAT)
-            hear(self._pulse())
+            await asyncio.sleep(PROGRESS_INTERVAL)
+            on_progress(self._progress())
 
-    def _pulse(self) -> Progress:
-        runner, carrier = self.runner, self.runner.carrier
-        since, cpu = self._looked, self._cpu
-        self._looked, self._cpu = runner.now, time.process_time()
-        pulse = self._digest.pulse(self._part.share.worker, self._looked)
-        sends, self._sends = carrier.lags[self._sends :], len(carrier.lags)
-        lags, waited = self._health.since()
-        passed = max(self._looked - since, 1)
+    def _progress(self) -> Progress:
+        """Return what happened since the last report, and the totals."""
+        runner = self.runner
+        sender = runner.sender
+        since = self._reported_at
+        cpu = self._reported_cpu
+        self._reported_at = runner.now
+        self._reported_cpu = time.process_time()
+        elapsed = max(self._reported_at - since, 1)
+
+        progress = self._digest.progress(self._worker, self._reported_at)
+        send_lags = sender.send_lags[self._reported_sends :]
+        self._reported_sends = len(sender.send_lags)
+        loop_lags, core_wait = self._health.new_samples()
+        # Seconds from due to the first output, of the requests in flight that had it since the last report.
+        starts = [
+            (request.response.first, request.scheduled.due)
+            for request in sender.in_flight
+            if not request.scheduled.attempt
+        ]
+        waits = [
+            (first - due) / NS_PER_S for first, due in starts if first is not None and first > since + runner.origin
+        ]
         return msgspec.structs.replace(
-            pulse,
-            finished=carrier.finished,
-            failed=carrier.failed,
-            in_flight=len(carrier.flights),
+            progress,
+            finished=sender.finished,
+            failed=sender.failed,
+            in_flight=len(sender.in_flight),
             overdue=runner.overdue,
             stopping=runner.stopping,
-            tokens=pulse.tokens + sum(len(flight.reply.times) for flight in carrier.flights),
-            waits=pulse.waits + self._waits(since + runner.origin),
-            cpu=(self._cpu - cpu) * NS_PER_S / passed,
-            waited=None if waited is None else waited * NS_PER_S / passed,
-            lags=bins(lags),
-            sends=bins(sends),
+            tokens=progress.tokens + sum(len(request.response.times) for request in sender.in_flight),
+            waits=progress.waits + waits,
+            cpu=(self._reported_cpu - cpu) * NS_PER_S / elapsed,
+            core_wait=None if core_wait is None else core_wait * NS_PER_S / elapsed,
+            loop_lags=count_bins(loop_lags),
+            send_lags=count_bins(send_lags),
         )
 
-    def _waits(self, since: int) -> list[float]:
-        """Seconds from schedule to first output, of the answers that began since then and are still under way."""
-        flights = (flight for flight in self.runner.carrier.flights if not flight.order.attempt)
-        begun = ((flight.reply.first, flight.order.scheduled) for flight in flights)
-        return [(first - scheduled) / NS_PER_S for first, scheduled in begun if first is not None and first > since]
 
-
-def _runner(part: WorkerInputs, keep: Callable[[Record], None], waiter: Timer) -> Runner:
-    config = part.config
-    limits = TimeLimits(
-        ttft=config.ttft_timeout, idle=config.idle_timeout, whole=config.timeout, cancel=config.cancel_after
-    )
-    style = RequestStyle(
-        limits=limits,
-        keep_text=_keeps_text(config),
-        request_ids=part.request_ids,
-        worker=part.share.worker,
-        retries=RetryPolicy(most=config.retries, longest=config.retry_longest, seed=config.seed),
-    )
-    carrier = Sender(part.plan, part.jobs, part.api, part.doors, keep, clock=timer.clock, style=style)
-    times = Times(duration=config.duration, grace=config.grace)
-    limited = rate_limit.RateLimits(rpm=config.rpm, tpm=config.tpm)
-    spending = None if limited == rate_limit.RateLimits() else rate_limit.RateLimiter(limited.part(part.share.workers))
-    return Runner(carrier, times, waiter.until, part.share, part.led, spending)
-
-
-def _unwritten(error: OSError) -> str:
+def _write_error(error: OSError) -> str:
+    """Return the end reason of a run whose records could not be written."""
     return f"cannot write records: {error.strerror}"
-
-
-def _scrubbed(record: Record, secrets: list[str]) -> Record:
-    if record.error is None:
-        return record
-    message = keys.without(record.error.message, secrets)
-    return msgspec.structs.replace(record, error=Failure(record.error.kind, message))
-
-
-def _keeps_text(config: Config) -> Callable[[InFlightRequest], bool] | None:
-    """Texts are kept when asked for, or where only they can tell the number of tokens."""
-    if config.save_text:
-        return lambda _: True
-    if config.tokenizer is not None:
-        return lambda flight: flight.reply.usage is None
-    return None

@@ -1,7 +1,7 @@
-"""One of several processes that carry out a run: `python -m loadstone.worker`, with messages on stdin and stdout.
+"""Serve one run as a worker process: `python -m loadstone.engine.worker_main`, with messages on stdin and stdout.
 
-Started by workers.py here, by swarm/ on other machines. It lives no longer than whoever started it: when its stdin ends
-it cuts off what is in flight, writes the records down and ends. Ctrl-C is for its parent to hear.
+`worker_pool.py` starts it here, `swarm/` on other machines. It ends with its parent: when its stdin ends it cancels
+what is in flight, writes the records and exits. It ignores Ctrl-C, which is for its parent to handle.
 """
 
 from __future__ import annotations
@@ -17,154 +17,152 @@ from loadstone.engine import prepare
 from loadstone.engine.requests import PreparedRequests
 from loadstone.engine.worker import Worker, WorkerInputs
 from loadstone.engine.worker_messages import (  # fmt: skip
-    LENGTH,
-    Down,
-    Frames,
+    LENGTH_BYTES,
+    FrameSplitter,
+    FromWorker,
     Ready,
     Refusal,
     SetConcurrency,
     StartSignal,
     Stop,
-    Up,
+    ToWorker,
     WorkerSpec,
-    down,
-    frame,
-    unpacked,
+    decode_to_worker,
+    encode_frame,
+    unpack_plan,
 )
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
 
 
 def main() -> None:
-    """Serve one run."""
+    """Run one worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe_in, pipe_out = os.dup(0), os.dup(1)
-    os.dup2(2, 1)  # what a class of somebody else's prints must not go among the messages
-    commission = _first(pipe_in)
-    if commission is not None:
-        event_loop.run(_serve(commission, pipe_in, pipe_out))
+    os.dup2(2, 1)  # what a user's own class prints must not get among the messages
+
+    # The first message is the spec. Without it, or without its end, there is no parent to work for.
+    length = _read_exactly(pipe_in, LENGTH_BYTES)
+    body = _read_exactly(pipe_in, int.from_bytes(length, "big"))
+    if body:
+        spec = decode_to_worker(body)
+        assert isinstance(spec, WorkerSpec)
+        event_loop.run(_serve(spec, pipe_in, pipe_out))
 
 
-def _first(pipe: int) -> WorkerSpec | None:
-    """The commission; None when there is nobody to give one, or no longer to its end."""
-    length = _exactly(pipe, LENGTH)
-    body = _exactly(pipe, int.from_bytes(length, "big"))
-    message = down(body) if body else None
-    assert message is None or isinstance(message, WorkerSpec)
-    return message
+def _read_exactly(pipe: int, size: int) -> bytes:
+    """Read `size` bytes; none if the pipe ends before."""
+    data = bytearray()
+    while len(data) < size and (piece := os.read(pipe, size - len(data))):
+        data += piece
+    return bytes(data) if len(data) == size else b""
 
 
-def _exactly(pipe: int, size: int) -> bytes:
-    parts = bytearray()
-    while len(parts) < size and (part := os.read(pipe, size - len(parts))):
-        parts += part
-    return bytes(parts) if len(parts) == size else b""
-
-
-async def _serve(commission: WorkerSpec, pipe_in: int, pipe_out: int) -> None:
-    talk = await _Talk.open(pipe_in, pipe_out)
+async def _serve(spec: WorkerSpec, pipe_in: int, pipe_out: int) -> None:
+    """Run the worker of a spec, or refuse it with a sentence."""
+    channel = await _ParentChannel.open(pipe_in, pipe_out)
     try:
-        part = _part(commission)
-        engine = Worker(part)
+        inputs = _to_inputs(spec)
+        worker = Worker(inputs)
     except (UsageError, OSError) as exc:
-        talk.say(Refusal(str(exc)))
+        channel.send(Refusal(str(exc)))
     else:
-        await _carry_out(engine, talk)
-        for door in part.doors:
-            await door.transport.close()
-    await talk.close()
+        await _run(worker, channel)
+        for endpoint in inputs.endpoints:
+            await endpoint.transport.close()
+    await channel.close()
 
 
-async def _carry_out(engine: Worker, talk: _Talk) -> None:
-    talk.say(Ready(os.getpid()))
-    if (origin := await _word(talk)) is None:
-        engine.close()
-        return
-    listening = asyncio.ensure_future(_obey(engine, talk))
-    talk.say(await engine.run(talk.say, origin))
-    listening.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await listening
-
-
-async def _word(talk: _Talk) -> int | None:
-    """When to begin; None when that is not to be."""
-    while (message := await talk.hear()) is not None:
-        if isinstance(message, StartSignal):
-            return message.origin
-        if isinstance(message, Stop):
-            break
-    return None
-
-
-async def _obey(engine: Worker, talk: _Talk) -> None:
-    while (message := await talk.hear()) is not None:
-        if isinstance(message, SetConcurrency):
-            engine.runner.lead(message.slots)
-        elif isinstance(message, Stop):
-            engine.stop(message.reason, message.grace)
-    engine.stop("orphaned", 0.0)
-
-
-def _part(commission: WorkerSpec) -> WorkerInputs:
-    config = commission.config
-    api = prepare.protocol(config)
-    doors = [entrance.door for entrance in prepare.entrances(config, api)]
+def _to_inputs(spec: WorkerSpec) -> WorkerInputs:
+    config = spec.config
+    api = prepare.find_api(config)
+    endpoints = [endpoint_spec.endpoint for endpoint_spec in prepare.endpoint_specs(config, api)]
     return WorkerInputs(
         config=config,
         api=api,
-        plan=unpacked(commission.schedule),
-        jobs=PreparedRequests(commission.prompts, prepare.maker(config, api, doors, commission.models)),
-        doors=doors,
-        records=Path(commission.records),
-        share=commission.share,
-        request_ids=commission.request_ids,
-        led=commission.led,
+        plan=unpack_plan(spec.plan),
+        requests=PreparedRequests(spec.prompts, prepare.request_builder(config, api, endpoints, spec.models)),
+        endpoints=endpoints,
+        records=Path(spec.records),
+        partition=spec.partition,
+        request_ids=spec.request_ids,
+        live_concurrency=spec.live_concurrency,
     )
 
 
-class _Talk:
-    """Messages to and from whoever started this process. What cannot be written is not waited for."""
+async def _run(worker: Worker, channel: _ParentChannel) -> None:
+    """Wait for the start signal, run, and send the result. Without a start signal nothing is sent."""
+    channel.send(Ready(os.getpid()))
+    while not isinstance(message := await channel.receive(), StartSignal):
+        if message is None or isinstance(message, Stop):
+            worker.close()
+            return
+    following = asyncio.ensure_future(_follow_parent(worker, channel))
+    channel.send(await worker.run(channel.send, message.origin))
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following
 
-    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.WriteTransport, end: _End) -> None:
-        self._reader, self._transport, self._end = reader, transport, end
-        self._frames, self._heard = Frames(), list[Down]()
+
+async def _follow_parent(worker: Worker, channel: _ParentChannel) -> None:
+    """Apply the parent's messages; stop the run when the parent is gone."""
+    while (message := await channel.receive()) is not None:
+        if isinstance(message, SetConcurrency):
+            worker.runner.set_concurrency(message.slots)
+        elif isinstance(message, Stop):
+            worker.stop(message.reason, message.grace)
+    worker.stop("orphaned", 0.0)
+
+
+class _ParentChannel:
+    """Messages from and to the parent. Does not wait for what cannot be written."""
+
+    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.WriteTransport, end: _PipeEnd) -> None:
+        self._reader = reader
+        self._transport = transport
+        self._end = end
+        self._splitter = FrameSplitter()
+        self._received = list[ToWorker]()
 
     @classmethod
-    async def open(cls, pipe_in: int, pipe_out: int) -> _Talk:
-        running, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+    async def open(cls, pipe_in: int, pipe_out: int) -> _ParentChannel:
+        """Open the channel on two file descriptors."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
         source, target = os.fdopen(pipe_in, "rb", 0), os.fdopen(pipe_out, "wb", 0)
-        await running.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
-        transport, end = await running.connect_write_pipe(_End, target)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
+        transport, end = await loop.connect_write_pipe(_PipeEnd, target)
         return cls(reader, transport, end)
 
-    def say(self, message: Up) -> None:
+    def send(self, message: FromWorker) -> None:
+        """Send a message, unless the parent is gone."""
         if not self._transport.is_closing():
-            self._transport.write(frame(message))
+            self._transport.write(encode_frame(message))
 
-    async def hear(self) -> Down | None:
-        """The next message; None when there are no more."""
-        while not self._heard:
+    async def receive(self) -> ToWorker | None:
+        """Return the next message; None when there are no more."""
+        while not self._received:
             data = await self._reader.read(1 << 16)
             if not data:
                 return None
-            self._heard += map(down, self._frames.feed(data))
-        return self._heard.pop(0)
+            self._received += map(decode_to_worker, self._splitter.feed(data))
+        return self._received.pop(0)
 
     async def close(self) -> None:
-        """When everything is written, or cannot be."""
+        """Wait until everything is written, or cannot be, and close."""
         self._transport.close()
-        await self._end.gone.wait()
+        await self._end.closed.wait()
 
 
-class _End(asyncio.BaseProtocol):
-    """Tells when a pipe is closed: all is written by then."""
+class _PipeEnd(asyncio.BaseProtocol):
+    """Sets an event when a pipe is closed: everything is written by then."""
 
     def __init__(self) -> None:
-        self.gone = asyncio.Event()
+        self.closed = asyncio.Event()
 
     def connection_lost(self, _: Exception | None) -> None:
-        self.gone.set()
+        """Note that the pipe is closed."""
+        self.closed.set()
 
 
 if __name__ == "__main__":

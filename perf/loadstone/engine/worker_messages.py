@@ -1,7 +1,8 @@
-"""What the process that plans a run and those that carry it out say to each other, and the form it has on a pipe.
+"""The messages between the process that plans a run and its workers, and their form on a pipe.
 
-Pure. A message is four bytes of length, big-endian, and a MessagePack map with its type's name under `type`, or the
-same as a JSON object, which has room for any number. A handful a second: requests and records never go this way.
+A message is four bytes of length, big-endian, and a MessagePack map with the name of its type under `type`, or the same
+as a JSON object, which has room for any number. There are a few messages a second: requests and records do not go this
+way.
 """
 
 from __future__ import annotations
@@ -18,104 +19,133 @@ from loadstone.records import Prompt
 from loadstone.schedule.partition import Partition
 from loadstone.schedule.plan import DatasetShape, Load, Plan
 
-LENGTH = 4
+# Bytes of the length in front of each message.
+LENGTH_BYTES = 4
 
 
-class Schedule(Struct, frozen=True, kw_only=True):
-    """A plan as it travels: see plan.Plan. `offsets`: int64, little-endian, as bytes, so that no machine has to draw
-    them again; None for a closed loop."""
+class PlanMessage(Struct, frozen=True, kw_only=True):
+    """A `Plan` as a message.
+
+    ids, turns: of each row of the dataset.
+    offsets: int64, little-endian, as bytes, so that no machine has to draw them again; None for a closed loop.
+    Other fields: see `Plan`.
+    """
 
     load: Load
     ids: list[str]
     turns: list[int]
     total: int | None
     offsets: bytes | None
-    warm: int
-    cool: int
-    brought: list[int]
+    warmup: int
+    cooldown: int
+    stage_counts: list[int]
     end: int | None
 
 
-def packed(plan: Plan) -> Schedule:
-    """A plan, ready to travel."""
-    return Schedule(
+def pack_plan(plan: Plan) -> PlanMessage:
+    """Convert a plan to a message."""
+    return PlanMessage(
         load=plan.load,
         ids=list(plan.rows.ids),
         turns=plan.turns.tolist(),
         total=plan.total,
         offsets=None if plan.offsets is None else plan.offsets.astype("<i8").tobytes(),
-        warm=plan.warm,
-        cool=plan.cool,
-        brought=list(plan.brought),
+        warmup=plan.warmup,
+        cooldown=plan.cooldown,
+        stage_counts=list(plan.stage_counts),
         end=plan.end,
     )
 
 
-def unpacked(schedule: Schedule) -> Plan:
-    """Inverse of `packed`; the recorded instants of the rows stay behind, the offsets are made of them."""
-    s = schedule
-    offsets = None if s.offsets is None else np.frombuffer(s.offsets, "<i8").astype(np.int64)
-    return Plan(s.load, DatasetShape(s.ids, s.turns), s.total, offsets, s.warm, s.cool, s.brought, s.end)
+def unpack_plan(message: PlanMessage) -> Plan:
+    """Convert a message to a plan. The recorded times of the rows are not sent: the offsets are made from them."""
+    offsets = None if message.offsets is None else np.frombuffer(message.offsets, "<i8").astype(np.int64)
+    return Plan(
+        message.load,
+        DatasetShape(message.ids, message.turns),
+        message.total,
+        offsets,
+        message.warmup,
+        message.cooldown,
+        message.stage_counts,
+        message.end,
+    )
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True, tag=True):
-    """Sent first: everything that a process has to know. `prompts`: rows of the dataset by their number, those of its
-    share at least. `models`: in the order of the plan's numbers. `records`: path of the file to write records to.
-    `request_ids`: what their ids begin with. `led`: the number of slots comes by `SetConcurrency`, not from the
-    schedule."""
+    """The first message to a worker: everything that it needs.
 
-    share: Partition
+    prompts: rows of the dataset by number, at least those of its partition.
+    models: in the order of the plan's numbers.
+    records: path of the file to write records to.
+    request_ids: prefix of the request ids; None: no ids.
+    live_concurrency: True if the number of slots comes by `SetConcurrency`, not from the plan.
+    """
+
+    partition: Partition
     config: Config
-    schedule: Schedule
+    plan: PlanMessage
     prompts: dict[int, Prompt]
     models: list[str]
     records: str
     request_ids: str | None = None
-    led: bool = False
+    live_concurrency: bool = False
 
 
 class StartSignal(Struct, frozen=True, tag=True):
-    """Begin. `origin`: ns of this machine's monotonic clock at which the run's time is 0, a little in the future."""
+    """Start the run.
+
+    origin: ns of this machine's monotonic clock at which the run's time is 0, a little in the future.
+    """
 
     origin: int
 
 
 class SetConcurrency(Struct, frozen=True, tag=True):
-    """From now on so many requests or conversations in flight, by this process alone (closed loop, `led`)."""
+    """Set how many requests or conversations this process has in flight (closed loop, `live_concurrency`)."""
 
     slots: int
 
 
 class Stop(Struct, frozen=True, tag=True):
-    """Send nothing more; what is in flight has `grace` seconds to end. May come again, to hurry."""
+    """Stop sending; requests in flight have `grace` seconds to end. A second one may shorten the grace."""
 
     reason: str
     grace: float
 
 
 class Ready(Struct, frozen=True, tag=True):
-    """The answer to a Commission: `StartSignal` may come."""
+    """The worker accepts its `WorkerSpec` and waits for `StartSignal`."""
 
     pid: int
 
 
 class Refusal(Struct, frozen=True, tag=True):
-    """Or it is not fit, for this reason; the process ends."""
+    """The worker cannot run its `WorkerSpec`, for the reason in `text`, and ends."""
 
     text: str
 
 
 class Progress(Struct, frozen=True, kw_only=True, tag=True):
-    """How things stand in one process, several times a second. Totals since the run began, but for those `since` the
-    pulse before.
+    """Progress of one worker, several times a second. Totals are since the run began.
 
-    at: ns of the run's clock. finished: records written; failed: of them, without the cancelled ones. in_flight:
-    requests under way; overdue: arrivals that wait for a slot. tokens: output tokens, those of answers under way
-    included. unsent: later turns that there was no time for.
-    since: outcomes: whether each judged request failed; waits: seconds from schedule to first output. ttft, gap, tpot,
-    latency: counts by bin of `pulses.Bins`; lags, sends: the same of what health.py samples, the loop's lag and that of
-    sends. kinds: failures by kind; failures: the most frequent, with their messages. slos: see attained.Tally. cpu:
-    share of one core; waited: share of the time that the process was ready and had no core.
+    at: ns of the run's clock.
+    finished, failed: requests that ended, and those of them that failed (cancelled ones aside); totals.
+    in_flight: requests in flight now.
+    overdue: arrivals that wait for a slot now.
+    tokens: output tokens, those of requests in flight included; total.
+    stopping: True once nothing more is sent.
+
+    Since the report before:
+    outcomes: True for each completed request that failed.
+    waits: seconds from due to first output.
+    ttft, gap, tpot, latency: counts by bin of `progress_digest.count_bins`.
+    loop_lags, send_lags: counts by bin of the event loop's lag and of the send lag.
+    kinds: failures by kind.
+    failures: (kind, message, count) of the most frequent ones.
+    slos: by name, see `metrics.request_slo.tally`.
+    cpu: fraction of one core.
+    core_wait: fraction of the time in which the process was ready but had no core; None: unknown here.
     """
 
     worker: int
@@ -134,73 +164,79 @@ class Progress(Struct, frozen=True, kw_only=True, tag=True):
     latency: dict[int, int] = {}
     kinds: dict[str, int] = {}
     cpu: float | None = None
-    waited: float | None = None
-    lags: dict[int, int] = {}
-    sends: dict[int, int] = {}
+    core_wait: float | None = None
+    loop_lags: dict[int, int] = {}
+    send_lags: dict[int, int] = {}
     failures: list[tuple[str, str, int]] = []
     slos: dict[str, tuple[int, int]] = {}
 
 
 class WorkerResult(Struct, frozen=True, kw_only=True, tag=True):
-    """The last message: all records are in the file. `ended`: why, as in run.json; `written`: how many records;
-    `client`: how this process fared (health.py); `held`: requests that limits a minute held back, and for how many ns
-    all together."""
+    """The last message of a worker: all its records are in the file.
+
+    ended: why it ended, as in run.json.
+    written: number of records.
+    unsent_turns: later turns of conversations that there was no time for.
+    client: figures of this process, see `client_health.ClientHealth.stop`.
+    delayed: requests that the rate limits delayed, and by how many ns in total.
+    write_failed: True if the records could not all be written; `ended` names the error then.
+    """
 
     worker: int
     ended: str
     written: int
-    unsent: int
+    unsent_turns: int
     client: dict[str, float | None]
-    held: tuple[int, int] = (0, 0)
+    delayed: tuple[int, int] = (0, 0)
+    write_failed: bool = False
 
 
-# What a process is told.
-Down = WorkerSpec | StartSignal | SetConcurrency | Stop
-# What it tells.
-Up = Ready | Refusal | Progress | WorkerResult
+ToWorker = WorkerSpec | StartSignal | SetConcurrency | Stop
+FromWorker = Ready | Refusal | Progress | WorkerResult
 
 _encoder = msgspec.msgpack.Encoder()
-_down: msgspec.msgpack.Decoder[Down] = msgspec.msgpack.Decoder(Down)
-_down_json: msgspec.json.Decoder[Down] = msgspec.json.Decoder(Down)
-_up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)
+_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+_to_worker_json: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(ToWorker)
+_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 
 
-def frame(message: Down | Up) -> bytes:
-    """A message with its length in front."""
+def encode_frame(message: ToWorker | FromWorker) -> bytes:
+    """Encode a message, with its length in front."""
     try:
         body = _encoder.encode(message)
-    except OverflowError:  # a whole number of more than 64 bits, in a body that the operator gave: JSON has room for it
+    except OverflowError:
+        # A whole number of more than 64 bits, in a body that the operator gave: JSON has room for it.
         body = msgspec.json.encode(message)
     except UnicodeEncodeError:
-        if isinstance(message, WorkerSpec):  # prompts are sent as they are, or not at all
+        if isinstance(message, WorkerSpec):  # prompts are sent unchanged or not at all
             raise
-        body = _encoder.encode(text.whole(msgspec.to_builtins(message)))
-    return len(body).to_bytes(LENGTH, "big") + body
+        body = _encoder.encode(text.to_utf8_nested(msgspec.to_builtins(message)))
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
 
-def down(body: bytes) -> Down:
-    """What a process has been told. Raises msgspec.ValidationError or DecodeError for anything else."""
-    return _down_json.decode(body) if body.startswith(b"{") else _down.decode(body)
+def decode_to_worker(body: bytes) -> ToWorker:
+    """Decode a message to a worker. Raises msgspec.ValidationError or DecodeError for anything else."""
+    return _to_worker_json.decode(body) if body.startswith(b"{") else _to_worker.decode(body)
 
 
-def up(body: bytes) -> Up:
-    """What a process has told."""
-    return _up.decode(body)
+def decode_from_worker(body: bytes) -> FromWorker:
+    """Decode a message from a worker. Raises msgspec.ValidationError or DecodeError for anything else."""
+    return _from_worker.decode(body)
 
 
-class Frames:
-    """Cuts a stream of bytes into messages, still encoded."""
+class FrameSplitter:
+    """Splits a stream of bytes into messages, which stay encoded."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The messages that are whole by now."""
+        """Yield the messages that are complete with `data`."""
         self._rest += data
-        while len(self._rest) >= LENGTH:
-            end = LENGTH + int.from_bytes(self._rest[:LENGTH], "big")
+        while len(self._rest) >= LENGTH_BYTES:
+            end = LENGTH_BYTES + int.from_bytes(self._rest[:LENGTH_BYTES], "big")
             if len(self._rest) < end:
                 return
-            body = bytes(self._rest[LENGTH:end])
+            body = bytes(self._rest[LENGTH_BYTES:end])
             del self._rest[:end]
             yield body

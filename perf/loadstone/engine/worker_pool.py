@@ -1,7 +1,7 @@
-"""The processes of a run, seen from the one that plans it: this one alone, or several more that it starts and leads.
+"""Run a prepared load test in this process, or in several worker processes that this one starts and leads.
 
-Each gets its share of the plan and writes its own records; nothing passes between them while requests are sent. One
-that dies ends the run: what it had written stays, what it owed is written down as `stopped`.
+Each worker gets its partition of the plan and writes its own records; nothing passes between them while requests are
+sent. A worker that dies ends the run: what it had written stays, and the requests it owed are recorded as `stopped`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -19,9 +19,9 @@ from msgspec import Struct
 from loadstone.engine import lost_requests, run_folder
 from loadstone.engine.lifecycle import Stoppable
 from loadstone.engine.prepare import PreparedRun
-from loadstone.engine.worker import Began, Hear, Worker, WorkerInputs
+from loadstone.engine.worker import OnProgress, OnStart, Worker, WorkerInputs
 from loadstone.engine.worker_messages import (  # fmt: skip
-    Frames,
+    FrameSplitter,
     Progress,
     Ready,
     Refusal,
@@ -29,238 +29,282 @@ from loadstone.engine.worker_messages import (  # fmt: skip
     Stop,
     WorkerResult,
     WorkerSpec,
-    frame,
-    packed,
-    up,
+    decode_from_worker,
+    encode_frame,
+    pack_plan,
 )
 from loadstone.errors import UsageError
 from loadstone.host import child_process, machine, timer
-from loadstone.host.client_health import cores
+from loadstone.host.client_health import allowed_cores
 from loadstone.records import Record
 from loadstone.schedule import worker_count
-from loadstone.schedule.partition import Partition, known, partition
+from loadstone.schedule.partition import Partition, known_total, split_plan
 from loadstone.transport import address
 from loadstone.units import NS_PER_S
 
-# Rows of which the length of the answers is looked up beforehand.
+# Rows of which the output length is looked up to choose the number of workers.
 SAMPLE = 1000
-# ns from the word to go to the beginning: each process hears it by then.
-LEAD = 100_000_000
-# Seconds for the others to end when one has died, and for each to end after its time is over.
-HURRY = 5.0
+# ns from the start signal to the beginning of the run: each process has the signal by then.
+START_DELAY = 100_000_000
+# Seconds that the other workers have to end when one has died, and each of them when its time is over.
+KILL_AFTER = 5.0
 
 
 class RunEnd(Struct, frozen=True):
-    """How a run ended: why, in words where there was a special reason, and what each process says."""
+    """How a run ended.
+
+    ended: the reason, as in run.json.
+    because: a sentence, where there was a special reason.
+    results: of each worker that ended by itself.
+    """
 
     ended: str
     because: str | None
-    outcomes: list[WorkerResult]
+    results: list[WorkerResult]
 
 
 class Workers(Stoppable, Protocol):
-    """Whoever carries out a run."""
+    """The processes of a run, `size` of them."""
 
-    # Processes.
     size: int
 
-    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> RunEnd:
-        """`began` is told when the run's time is 0, ns of the clock."""
+    async def run(self, on_progress: OnProgress | None, on_start: OnStart = lambda _: None) -> RunEnd:
+        """Run to the end. `on_start` gets the ns of the clock at which the run's time is 0."""
 
 
 class InProcess:
-    """This process alone."""
+    """Runs the load test in this process alone."""
 
     size = 1
 
-    def __init__(self, made: PreparedRun, folder: run_folder.RunFolder, request_ids: str | None) -> None:
-        part = WorkerInputs(
-            config=made.config, api=made.api, plan=made.plan, jobs=made.jobs, doors=made.doors,
-            records=folder.path / run_folder.RECORDS, request_ids=request_ids,
-        )  # fmt: skip
-        self._engine = Worker(part)
+    def __init__(self, prepared: PreparedRun, folder: run_folder.RunFolder, request_ids: str | None) -> None:
+        self._worker = Worker(
+            WorkerInputs(
+                config=prepared.config,
+                api=prepared.api,
+                plan=prepared.plan,
+                requests=prepared.requests,
+                endpoints=prepared.endpoints,
+                records=folder.path / run_folder.RECORDS,
+                request_ids=request_ids,
+            )
+        )
 
     @property
     def in_flight(self) -> int:
-        return self._engine.in_flight
+        """Return the number of requests in flight."""
+        return self._worker.in_flight
 
     def stop(self, reason: str, grace: float) -> None:
-        self._engine.stop(reason, grace)
+        """Stop sending; requests in flight have `grace` seconds to end."""
+        self._worker.stop(reason, grace)
 
-    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> RunEnd:
-        outcome = await self._engine.run(hear, began=began)
-        return RunEnd(outcome.ended, None, [outcome])
+    async def run(self, on_progress: OnProgress | None, on_start: OnStart = lambda _: None) -> RunEnd:
+        """Run to the end."""
+        result = await self._worker.run(on_progress, on_start=on_start)
+        return RunEnd(result.ended, None, [result])
 
 
-def commission(
-    made: PreparedRun, share: Partition, records: Path, request_ids: str | None, led: bool = False
+def worker_spec(
+    prepared: PreparedRun,
+    partition: Partition,
+    records: Path,
+    request_ids: str | None,
+    live_concurrency: bool = False,
 ) -> WorkerSpec:
-    """What a process is told of its share. `led`: it will be told, too, how many requests are to be in flight."""
-    plan, total = made.plan, known(made.plan)
-    places = range(len(plan.turns)) if total is None or plan.repeats else share.places(total).tolist()
+    """Return the first message to the worker of a partition."""
+    plan = prepared.plan
+    total = known_total(plan)
+    repeats = total is None or plan.repeats
+    positions = range(len(plan.turns)) if repeats else partition.positions(total or 0).tolist()
     return WorkerSpec(
-        share=share,
-        config=made.config,
-        schedule=packed(plan),
-        prompts=made.jobs.prompts(plan.rows_of(places)),
-        models=made.models,
+        partition=partition,
+        config=prepared.config,
+        plan=pack_plan(plan),
+        prompts=prepared.requests.prompts(plan.rows_of(positions)),
+        models=prepared.models,
         records=str(records.absolute()),
         request_ids=request_ids,
-        led=led,
+        live_concurrency=live_concurrency,
     )
 
 
 class WorkerPool:
-    """Several processes on this machine."""
+    """Runs the load test in several processes on this machine."""
 
-    def __init__(self, made: PreparedRun, folder: run_folder.RunFolder, workers: int, request_ids: str | None) -> None:
-        self._plan, self._grace, self._folder = made.plan, made.config.grace, folder
-        self._shares = partition(made.plan, workers)
-        self.size = len(self._shares)
-        self._commissions = [commission(made, share, folder.shard(share.worker), request_ids) for share in self._shares]
-        self._hands: list[WorkerProcess] = []
-        self._stopped: str | None = None
-        self._patience: asyncio.TimerHandle | None = None
+    def __init__(
+        self, prepared: PreparedRun, folder: run_folder.RunFolder, workers: int, request_ids: str | None
+    ) -> None:
+        self._plan = prepared.plan
+        self._grace = prepared.config.grace
+        self._folder = folder
+        self._partitions = split_plan(prepared.plan, workers)
+        self.size = len(self._partitions)
+        self._specs = [
+            worker_spec(prepared, partition, folder.shard(partition.worker), request_ids)
+            for partition in self._partitions
+        ]
+        self._workers: list[WorkerProcess] = []
+        self._stop_reason: str | None = None
+        self._kill_timer: asyncio.TimerHandle | None = None
 
     @property
     def in_flight(self) -> int:
-        return sum(hand.in_flight for hand in self._hands)
+        """Return the number of requests in flight in all workers."""
+        return sum(worker.in_flight for worker in self._workers)
 
     def stop(self, reason: str, grace: float) -> None:
-        if self._stopped is None:
-            self._stopped, self._last = reason, timer.clock()
-        for hand in self._hands:
-            hand.tell(Stop(reason, grace))
-        if self._patience is not None:
-            self._patience.cancel()
-        self._patience = asyncio.get_running_loop().call_later(grace + HURRY, self._kill)
+        """Stop sending; requests in flight have `grace` seconds to end. Workers that hang longer are killed."""
+        if self._stop_reason is None:
+            self._stop_reason = reason
+            self._stopped_at = timer.clock()
+        for worker in self._workers:
+            worker.send(Stop(reason, grace))
+        if self._kill_timer is not None:
+            self._kill_timer.cancel()
+        self._kill_timer = asyncio.get_running_loop().call_later(grace + KILL_AFTER, self._kill)
 
     def _kill(self) -> None:
-        """One that hangs would keep us for ever."""
-        for hand in self._hands:
-            hand.kill()
+        for worker in self._workers:
+            worker.kill()
 
-    async def run(self, hear: Hear | None, began: Began = lambda _: None) -> RunEnd:
-        """From the start of the processes to the end of the last. Raises UsageError when one of them does not begin."""
+    async def run(self, on_progress: OnProgress | None, on_start: OnStart = lambda _: None) -> RunEnd:
+        """Start the workers and run to the end of the last. Raises UsageError when one of them does not start."""
         try:
-            for wanted in self._commissions:
-                self._hands.append(await WorkerProcess.hire(wanted, hear))
-            await asyncio.gather(*(hand.ready() for hand in self._hands))
-            self._origin = timer.clock() + LEAD
-            began(self._origin)
-            begun = self._stopped is None
-            for hand in self._hands if begun else ():
-                hand.tell(StartSignal(self._origin))
-            await asyncio.gather(*(self._followed(hand) for hand in self._hands if begun))
+            for spec in self._specs:
+                self._workers.append(await WorkerProcess.start(spec, on_progress))
+            await asyncio.gather(*(worker.ready() for worker in self._workers))
+            self._origin = timer.clock() + START_DELAY
+            on_start(self._origin)
+            started = self._stop_reason is None
+            if started:
+                for worker in self._workers:
+                    worker.send(StartSignal(self._origin))
+                await asyncio.gather(*(self._follow(worker) for worker in self._workers))
         finally:
-            await asyncio.gather(*(hand.dismiss() for hand in self._hands))
-            if self._patience is not None:
-                self._patience.cancel()
-        lost = [hand for hand in self._hands if begun and hand.outcome is None]
+            await asyncio.gather(*(worker.close() for worker in self._workers))
+            if self._kill_timer is not None:
+                self._kill_timer.cancel()
+        lost = [worker for worker in self._workers if started and worker.result is None]
         if lost:
-            self._folder.append(self._folder.shard(len(self._hands)), self._owed(lost))
-        return self._ending(lost)
+            self._folder.append(self._folder.shard(len(self._workers)), self._lost_records(lost))
+        return self._run_end(lost)
 
-    async def _followed(self, hand: WorkerProcess) -> None:
-        """To its end; its death ends the others."""
-        await hand.ended()
-        if hand.outcome is None:
-            self.stop("worker", min(self._grace, HURRY))
-            hand.died = self._last - self._origin  # nothing is due after an end, however long one hung
-        elif hand.outcome.ended.startswith("cannot write"):
-            self.stop(hand.outcome.ended, 0.0)
+    async def _follow(self, worker: WorkerProcess) -> None:
+        """Wait for the end of a worker. Stop the others if it died or could not write its records."""
+        await worker.wait()
+        if worker.result is None:
+            self.stop("worker", min(self._grace, KILL_AFTER))
+            worker.died_at = self._stopped_at - self._origin  # nothing is due after a stop, however long a worker hung
+        elif worker.result.write_failed:
+            self.stop(worker.result.ended, 0.0)
 
-    def _owed(self, lost: Sequence[WorkerProcess]) -> list[Record]:
-        owed: list[Record] = []
-        for hand in lost:
-            share = self._shares[hand.worker]
-            written = lost_requests.Written(run_folder.load_records(self._folder.shard(hand.worker)))
-            slots = lost_requests.slots(self._plan, share, hand.died, hand.in_flight)
-            owed += lost_requests.missing(
-                self._plan, share, written, hand.died, slots, f"its process died: {hand.fate}"
-            )
-        return owed
+    def _lost_records(self, lost: Sequence[WorkerProcess]) -> list[Record]:
+        """Return a record for each request that dead workers owed."""
+        records: list[Record] = []
+        for worker in lost:
+            partition = self._partitions[worker.worker]
+            written = lost_requests.WrittenRecords(run_folder.load_records(self._folder.shard(worker.worker)))
+            slots = lost_requests.open_slots(self._plan, partition, worker.died_at, worker.in_flight)
+            message = f"its process died: {worker.exit_text}"
+            records += lost_requests.missing_records(self._plan, partition, written, worker.died_at, slots, message)
+        return records
 
-    def _ending(self, lost: Sequence[WorkerProcess]) -> RunEnd:
-        outcomes = [hand.outcome for hand in self._hands if hand.outcome is not None]
+    def _run_end(self, lost: Sequence[WorkerProcess]) -> RunEnd:
+        """Return how the run ended: lost workers come first, then failed writes, then the reason of a stop."""
+        results = [worker.result for worker in self._workers if worker.result is not None]
         if lost:
-            number = f"{lost[0].worker + 1} of {len(self._hands)}"
-            return RunEnd("worker", f"worker process {number} died: {lost[0].fate}", outcomes)
-        reasons = [outcome.ended for outcome in outcomes]
-        unwritten = next((reason for reason in reasons if reason.startswith("cannot write")), None)
-        special = next((reason for reason in reasons if reason != "done"), "done")
-        return RunEnd(unwritten or self._stopped or special, None, outcomes)
+            number = f"{lost[0].worker + 1} of {len(self._workers)}"
+            return RunEnd("worker", f"worker process {number} died: {lost[0].exit_text}", results)
+        write_error = next((result.ended for result in results if result.write_failed), None)
+        special = next((result.ended for result in results if result.ended != "done"), "done")
+        return RunEnd(write_error or self._stop_reason or special, None, results)
 
 
-def assemble(made: PreparedRun, folder: run_folder.RunFolder, request_ids: str | None) -> Workers:
-    """Whoever is to carry out a run: as many processes as its configuration says."""
-    workers = made.config.workers
-    if workers == "auto":
-        workers = 1 if made.config.own else _wanted(made)  # each process would make a model of its own
-    if len(partition(made.plan, workers)) == 1:
-        return InProcess(made, folder, request_ids)
-    return WorkerPool(made, folder, workers, request_ids)
-
-
-def _wanted(made: PreparedRun) -> int:
-    """As many as the load needs and this machine can use."""
-    config, plan = made.config, made.plan
-    lengths = [asked for row in range(min(len(plan.turns), SAMPLE)) if (asked := made.jobs.at(row).asked)]
-    output = round(sum(lengths) / len(lengths)) if lengths else None
-    recorded = len(plan.offsets) * NS_PER_S / max(1, int(plan.offsets[-1])) if plan.offsets is not None else None
-    most = (machine.load(config) or {}).get("events_per_second")
-    local = any(machine.is_here(address.locate(url)[0]) for url in config.urls)
-    return worker_count.workers(plan.load, output, len(cores() or [0]), local, most, recorded)
+def create_workers(prepared: PreparedRun, folder: run_folder.RunFolder, request_ids: str | None) -> Workers:
+    """Create as many worker processes as the configuration says, or run in this process if it is one."""
+    config = prepared.config
+    plan = prepared.plan
+    if config.workers != "auto":
+        workers = config.workers
+    elif config.own_model:  # each process would create a model of its own
+        workers = 1
+    else:
+        # As many as the load needs and this machine can use.
+        lengths = [
+            length for row in range(min(len(plan.turns), SAMPLE)) if (length := prepared.requests.get(row).output_len)
+        ]
+        recorded = None
+        if plan.offsets is not None:
+            recorded = len(plan.offsets) * NS_PER_S / max(1, int(plan.offsets[-1]))
+        workers = worker_count.choose_workers(
+            plan.load,
+            round(sum(lengths) / len(lengths)) if lengths else None,
+            len(allowed_cores() or [0]),
+            any(machine.is_local(address.parse_url(url)[0]) for url in config.urls),
+            (machine.load_ceiling(config) or {}).get("events_per_second"),
+            recorded,
+        )
+    if len(split_plan(plan, workers)) == 1:
+        return InProcess(prepared, folder, request_ids)
+    return WorkerPool(prepared, folder, workers, request_ids)
 
 
 class WorkerProcess:
-    """One process: what it says, and what it is told."""
+    """One worker process and its messages.
 
-    def __init__(self, worker: int, process: Process, hear: Hear | None) -> None:
+    worker: its number.
+    result: its last message; None if it died.
+    in_flight: requests in flight, as it reported last.
+    died_at: ns of the run's clock.
+    """
+
+    def __init__(self, worker: int, process: Process, on_progress: OnProgress | None) -> None:
         self.worker = worker
-        self.outcome: WorkerResult | None = None
-        self.in_flight = self.died = 0
+        self.result: WorkerResult | None = None
+        self.in_flight = 0
+        self.died_at = 0
         self._process = process
-        self._hear = hear
+        self._on_progress = on_progress
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._listening = asyncio.ensure_future(self._listen())
+        self._receiving = asyncio.ensure_future(self._receive())
 
     @classmethod
-    async def hire(cls, wanted: WorkerSpec, hear: Hear | None) -> WorkerProcess:
-        """A session of its own keeps Ctrl-C from it: that is for us to hear, and to say what follows."""
-        command = child_process.command("loadstone.engine.worker_main")
+    async def start(cls, spec: WorkerSpec, on_progress: OnProgress | None) -> WorkerProcess:
+        """Start a worker and send it its spec. Raises UsageError."""
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=PIPE, stdout=PIPE, start_new_session=True, env=child_process.environment()
-            )
+            process = await child_process.start_async("loadstone.engine.worker_main")
         except OSError as exc:
-            number = f"{wanted.share.worker + 1} of {wanted.share.workers}"
+            number = f"{spec.partition.worker + 1} of {spec.partition.workers}"
             raise UsageError(
                 f"cannot start worker process {number}: {exc.strerror}; take fewer with --workers"
             ) from exc
-        hand = cls(wanted.share.worker, process, hear)
-        hand.tell(wanted)
-        return hand
+        worker = cls(spec.partition.worker, process, on_progress)
+        worker.send(spec)
+        return worker
 
-    def tell(self, message: WorkerSpec | StartSignal | Stop) -> None:
+    def send(self, message: WorkerSpec | StartSignal | Stop) -> None:
+        """Send a message, unless the process is gone."""
         assert self._process.stdin is not None
         if not self._process.stdin.is_closing():
-            self._process.stdin.write(frame(message))
+            self._process.stdin.write(encode_frame(message))
 
     def ready(self) -> Awaitable[None]:
+        """Wait until the worker is ready. Raises UsageError if it refuses or ends."""
         return self._ready
 
-    async def ended(self) -> None:
-        await self._listening
+    async def wait(self) -> None:
+        """Wait for its end."""
+        await self._receiving
 
     def kill(self) -> None:
-        """The last resort."""
+        """Kill the process if it still runs."""
         if self._process.returncode is None:
             self._process.kill()
 
     @property
-    def fate(self) -> str:
-        """What became of it, in words."""
+    def exit_text(self) -> str:
+        """Return how the process ended, in words."""
         status = self._process.returncode
         if status is None or status >= 0:
             return f"it ended with status {status}"
@@ -268,31 +312,31 @@ class WorkerProcess:
             return f"killed by {signal.Signals(-status).name}"
         return f"killed by signal {-status}"
 
-    async def dismiss(self) -> None:
-        """Its stdin ends, so it ends too."""
+    async def close(self) -> None:
+        """Close its stdin, at which it ends, and wait for that."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        await self._listening
+        await self._receiving
         await self._process.wait()
 
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
+        """Apply its messages until it ends."""
         assert self._process.stdout is not None
-        frames = Frames()
+        splitter = FrameSplitter()
         while data := await self._process.stdout.read(1 << 16):
-            for body in frames.feed(data):
-                self._take(up(body))
+            for body in splitter.feed(data):
+                message = decode_from_worker(body)
+                if isinstance(message, Ready):
+                    self._ready.set_result(None)
+                elif isinstance(message, Refusal):
+                    self._ready.set_exception(UsageError(message.text))
+                elif isinstance(message, Progress):
+                    self.in_flight = message.in_flight
+                    if self._on_progress:
+                        self._on_progress(message)
+                else:
+                    self.result = message
+                    self.in_flight = 0
         await self._process.wait()
         if not self._ready.done():
-            self._ready.set_exception(UsageError(f"a worker process did not begin: {self.fate}"))
-
-    def _take(self, message: Ready | Refusal | Progress | WorkerResult) -> None:
-        if isinstance(message, Ready):
-            self._ready.set_result(None)
-        elif isinstance(message, Refusal):
-            self._ready.set_exception(UsageError(message.text))
-        elif isinstance(message, Progress):
-            self.in_flight = message.in_flight
-            if self._hear:
-                self._hear(message)
-        else:
-            self.outcome, self.in_flight = message, 0
+            self._ready.set_exception(UsageError(f"a worker process did not begin: {self.exit_text}"))

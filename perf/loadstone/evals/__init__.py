@@ -1,14 +1,11 @@
-"""Accuracy on the same transport: questions of benchmarks become requests of ordinary runs, whose records are scored.
+"""Accuracy on the same transport: benchmark questions become requests of ordinary runs, whose records are scored.
 
-`session` leads the way, `sitting` as far as the first request; `alone` keeps others out of the folder, and `journal`
-writes down in eval.json how far it is:
+`evaluate` runs an evaluation (`loadstone eval`), `prepare` decides before the first request what is sent, `dry_run`
+only estimates it, and `settings` holds its settings (`Eval`). `rescore` scores saved answers again, and `compare`
+compares two evaluations.
 
-    settings, Task -> selection -> probe, route (how each is answered)
-    -> papers: library (rows) -> questions (Sample) -> asking (Wanted)
-    -> posts (lines), cache -> inference (runs) -> Record -> answers (Answered)
-    -> results: scoring (Score) -> tally, grouping -> layout, items (files) -> reporting
+    Task -> Sample (data) -> EvalRequest (requests) -> Record (a run) -> Response -> Score (scoring) -> files (output)
 
-`dry` only looks. `likelihood` and `tokenising` serve continuations; `programs`, `sandbox` and `guard` answers that are
-run. `rescoring` and `pairing` begin at saved answers: `saved`, `log`, `logged`, `ran`, `targets`. Tasks of lm-eval come
-over `bridge`, `foreign` and `judging`; `lm_eval_model` is Loadstone as its model.
+May import every room left of it. Inside, each folder and file may import those before it: settings, lock, data,
+requests, scoring, output, rescore, compare, lm_eval, prepare, dry_run, evaluate, lm_eval_model.
 """

@@ -1,7 +1,7 @@
-"""An evaluation from settings to results: `loadstone eval` as a function. It is made ready, asked, answered and scored.
+"""Runs an evaluation from settings to results: `loadstone eval` as a function.
 
-Prints nothing: it hands notices and progress to whoever called. All that comes of it is in the evaluation's folder, and
-what is there already is not asked again.
+Prints nothing: notices and progress go to the caller. Everything it produces is in the evaluation's folder, and what is
+already there is not requested again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +20,31 @@ from loadstone import samples
 from loadstone.config import files
 from loadstone.config.schema import Config
 from loadstone.engine import run_folder
-from loadstone.errors import Notice, UsageError
-from loadstone.evals import settings as given
+from loadstone.errors import ConfigurationError, Notice
 from loadstone.evals.lock import exclusive
-from loadstone.evals.output import eval_json as journal
-from loadstone.evals.output import items_csv, report, results
+from loadstone.evals.output import eval_json, items_csv, report, results
 from loadstone.evals.output.eval_json import EvalState
 from loadstone.evals.output.items_csv import Timing
 from loadstone.evals.output.lm_eval_samples import EvalMetadata, sanitize
 from loadstone.evals.prepare import PreparedEval, prepare
 from loadstone.evals.requests import answers, lines, send, tokenize
 from loadstone.evals.requests.answers import Response
-from loadstone.evals.scoring import programs  # fmt: skip
-from loadstone.evals.settings import Eval
+from loadstone.evals.scoring import programs
+from loadstone.evals.scoring.task_setup import TaskSetup
+from loadstone.evals.settings import Eval, from_mapping
 from loadstone.loadtest import Live
 from loadstone.records import Record, Usage
 from loadstone.summary import Summary
 
 
 class Evaluated(Struct, frozen=True, kw_only=True):
-    """What an evaluation of one model leaves behind. `results`: None where nothing was scored; `runs`: of this time."""
+    """The result of the evaluation of one model.
+
+    folder: its files
+    journal: what eval.json holds
+    results: None if nothing was scored
+    runs: summaries of the runs that were just made
+    """
 
     folder: Path
     journal: EvalState
@@ -48,133 +53,152 @@ class Evaluated(Struct, frozen=True, kw_only=True):
 
 
 def resolve_settings(config: Eval | Mapping[str, Any] | str | os.PathLike[str]) -> list[Eval]:
-    """An evaluation for each model, checked, with a folder of its own where there are several. Raises UsageError."""
+    """Return the validated settings of an evaluation, one for each model. Raises UsageError.
+
+    config: settings, or the path of a file with them
+    """
     if isinstance(config, Eval):
         return [config.check()]
-    if not isinstance(config, Mapping):
-        config, where = files.read(Path(config)), str(config)
+    if isinstance(config, Mapping):
+        fields, where = config, "the configuration"
     else:
-        where = "the configuration"
-    return separate_folders([each.check() for each in given.from_mapping(config, where)])
+        fields, where = files.read(Path(config)), str(config)
+    return separate_folders([each.check() for each in from_mapping(fields, where)])
 
 
-def separate_folders(each: list[Eval]) -> list[Eval]:
-    """Several models have a folder each, below the one that was given."""
-    if len(each) == 1:
-        return each
-    load = each[0].load
+def separate_folders(evaluations: list[Eval]) -> list[Eval]:
+    """Give the evaluation of each model its own folder below the given one, if there are several."""
+    if len(evaluations) == 1:
+        return evaluations
+    load = evaluations[0].load
     root = Path(load.output) if load.output else run_folder.default_path(load.label or "eval")
-    names = [str(root / sanitize(one.load.model or "")) for one in each]
+    names = [str(root / sanitize(each.load.model or "")) for each in evaluations]
     if len(set(names)) < len(names):
-        raise UsageError(f"the folders of two models have the same name: {', '.join(names)}; evaluate them apart")
+        raise ConfigurationError(
+            f"the folders of two models have the same name: {', '.join(names)}; evaluate them apart"
+        )
     return [
-        msgspec.structs.replace(one, load=msgspec.structs.replace(one.load, output=name))
-        for one, name in zip(each, names, strict=True)
+        msgspec.structs.replace(each, load=msgspec.structs.replace(each.load, output=name))
+        for each, name in zip(evaluations, names, strict=True)
     ]
 
 
 async def evaluate(
     settings: Eval, *, served: Config | None = None, notice: Notice = lambda _: None, live: Live | None = None
 ) -> Evaluated:
-    """Ask what has no answer yet, and score what has. `served`: the load with the address of a server that was started
-    for it. Raises UsageError before anything is sent when settings, data or server are not fit for it."""
-    settings, began = settings.check(), time.monotonic()
+    """Send the requests that have no answer yet, and score the answers.
+
+    served: settings with the address of a server that was started for the evaluation
+    notice: called with sentences for the operator
+    live: progress display
+
+    Raises UsageError before anything is sent if settings, data or server are not fit for the evaluation.
+    """
+    started = time.monotonic()
+    settings = settings.check()
     load = settings.load
     folder = Path(load.output) if load.output else run_folder.default_path(load.label or "eval")
     with exclusive(folder):
-        return await _evaluate(await prepare(settings, folder, served, notice), began, notice, live)
+        prepared = await prepare(settings, folder, served, notice)
+        # Send what is missing, and read the records of all runs, also of earlier ones.
+        runs = [] if settings.stage == "score" else await _send_missing(prepared, notice, live)
+        collected = _collect(prepared)
+
+        # Write what happened before scoring: if that fails, the evaluation can be scored later.
+        counts, failures = eval_json.count_requests(
+            (request.id for request, _ in prepared.requests), collected.responses
+        )
+        state = msgspec.structs.replace(
+            prepared.state,
+            ended=eval_json.now(),
+            interrupted=any(run.run.get("ended") != "done" for run in runs),
+            runs=[path.name for path in answers.runs(folder)],
+            counts=counts,
+            failures=failures,
+            spent=eval_json.total_cost(collected.usages, prepared.settings),
+        )
+        eval_json.write(folder, state)
+        if state.interrupted or settings.stage == "infer":
+            return Evaluated(folder=folder, journal=state, runs=runs)
+
+        evaluation = _score(prepared, collected, time.monotonic() - started)
+        report.write(run_folder.RunFolder(folder, new=False), prepared.load.html)
+        return Evaluated(folder=folder, journal=state, results=evaluation, runs=runs)
 
 
-async def _evaluate(sitting: PreparedEval, began: float, notice: Notice, live: Live | None) -> Evaluated:
-    runs = [] if sitting.settings.stage == "score" else await _ask(sitting, notice, live)
-    found = _gathered(sitting)
-    told = _told(sitting, found, runs)
-    journal.write(sitting.folder, told)
-    if told.interrupted or sitting.settings.stage == "infer":
-        return Evaluated(folder=sitting.folder, journal=told, runs=runs)
-    scored = _score(sitting, found, time.monotonic() - began)
-    report.write(run_folder.RunFolder(sitting.folder, new=False), sitting.load.html)
-    return Evaluated(folder=sitting.folder, journal=told, results=scored, runs=runs)
+class _Collected(Struct, frozen=True):
+    """What the records of all runs hold.
 
+    responses: by id of the request
+    usages: token counts of every record
+    timings: by (run, index) of the record
+    """
 
-class _Gathered(Struct, frozen=True):
-    """What the records of all runs hold: answers by request, what each cost, how long it took by (run, index)."""
-
-    answers: dict[str, Response]
+    responses: dict[str, Response]
     usages: list[Usage | None]
     timings: dict[tuple[str, int], Timing]
 
 
-def _gathered(sitting: PreparedEval) -> _Gathered:
+def _collect(prepared: PreparedEval) -> _Collected:
+    """Read the records of all runs once."""
     usages, timings = list[Usage | None](), dict[tuple[str, int], Timing]()
 
-    def seen(run: str | None, record: Record) -> None:
+    def add(run: str | None, record: Record) -> None:
         if run is not None:
             usages.append(record.usage)
             timings[run, record.index] = items_csv.timing(record)
 
-    found = answers.read(sitting.folder, {one.id: one for one, _ in sitting.requests}, seen)
-    return _Gathered(tokenize.join_windows(found, sitting.tokenized), usages, timings)
+    responses = answers.read(prepared.folder, {request.id: request for request, _ in prepared.requests}, add)
+    return _Collected(tokenize.join_windows(responses, prepared.tokenized), usages, timings)
 
 
-async def _ask(sitting: PreparedEval, notice: Notice, live: Live | None) -> list[Summary]:
-    """Send what has no answer yet; what the cache knows need not be sent."""
-    folder, load = sitting.folder, sitting.load
-    for left in send.finish_killed_runs(folder, load):
-        notice(f"{left} was not finished: its answers count")
-    wanted = {one.id: one for one, _ in sitting.requests}
-    found = answers.read(folder, wanted)
-    missing = [routed for routed in sitting.requests if not _good(found.get(routed[0].id))]
-    with lines.EvalCache(sitting.settings.cache, load, sitting.state.model) as cached:
-        missing = cached.take_known(missing, folder)
-        if found or len(missing) < len(wanted):
-            notice(f"{len(wanted) - len(missing):,} of {len(wanted):,} requests are answered already")
+async def _send_missing(prepared: PreparedEval, notice: Notice, live: Live | None) -> list[Summary]:
+    """Send the requests that neither the folder nor the cache has an answer to."""
+    folder, load = prepared.folder, prepared.load
+    for path in send.finish_killed_runs(folder, load):
+        notice(f"{path} was not finished: its answers count")
+    by_id = {request.id: request for request, _ in prepared.requests}
+    responses = answers.read(folder, by_id)
+    answered = {name for name, response in responses.items() if response.ok}
+    missing = [planned for planned in prepared.requests if planned[0].id not in answered]
+    with lines.EvalCache(prepared.settings.cache, load, prepared.state.model) as cache:
+        missing = cache.take_known(missing, folder)
+        if responses or len(missing) < len(by_id):
+            notice(f"{len(by_id) - len(missing):,} of {len(by_id):,} requests are answered already")
         runs = await send.infer(missing, load, folder, notice, live) if missing else []
-        cached.store(sitting.requests, answers.records(folder))
+        cache.store(prepared.requests, answers.records(folder))
     return [run.summary for run in runs]
 
 
-def _good(answer: Response | None) -> bool:
-    return answer is not None and answer.ok
+def _score(prepared: PreparedEval, collected: _Collected, seconds: float) -> samples.Evaluation:
+    """Score all responses and write the results.
 
-
-def _told(sitting: PreparedEval, found: _Gathered, runs: Sequence[Summary]) -> EvalState:
-    counts, failures = journal.count_requests((one.id for one, _ in sitting.requests), found.answers)
-    return msgspec.structs.replace(
-        sitting.state,
-        ended=journal.now(),
-        interrupted=any(run.run.get("ended") != "done" for run in runs),
-        runs=[path.name for path in answers.runs(sitting.folder)],
-        counts=counts,
-        failures=failures,
-        spent=journal.total_cost(found.usages, sitting.settings),
-    )
-
-
-def _score(sitting: PreparedEval, found: _Gathered, took: float) -> samples.Evaluation:
-    settings, now = sitting.settings, datetime.datetime.now()
+    seconds: how long the evaluation took
+    """
+    settings, now = prepared.settings, datetime.datetime.now()
     about = EvalMetadata(
-        model=sitting.state.model,
-        arguments={"base_url": sitting.state.settings["load"]["url"]},
+        model=prepared.state.model,
+        arguments={"base_url": prepared.state.settings["load"]["url"]},
         limit=settings.limit,
         gen=settings.gen,
         seed=None,
         system=settings.system,
         multiturn=settings.multiturn,
         cache=settings.cache,
-        began=now.timestamp() - took,
-        took=took,
+        began=now.timestamp() - seconds,
+        took=seconds,
     )
+    task_runs, responses = prepared.task_runs, collected.responses
     return results.write_results(
-        run_folder.RunFolder(sitting.folder, new=False),
+        run_folder.RunFolder(prepared.folder, new=False),
         about,
         [
-            (paper.setup(not settings.predict_only), answers.item_responses(paper.items, found.answers))
-            for paper in sitting.task_runs
+            (TaskSetup.of(task_run, not settings.predict_only), answers.item_responses(task_run.items, responses))
+            for task_run in task_runs
         ],
-        sitting.groups,
+        prepared.groups,
         results.file_time(now),
-        run_code=None if settings.predict_only else programs.run_programs(sitting.task_runs, found.answers),
-        timings=found.timings,
+        run_code=None if settings.predict_only else programs.run_programs(task_runs, responses),
+        timings=collected.timings,
         target=settings.target,
     )

@@ -1,7 +1,8 @@
 """Loadstone as a model of lm-eval: `python -m loadstone.evals.lm_eval_model --model loadstone --model_args url=URL ...`
-is lm-eval's own command, which sends its requests by our runner; runs with their timings are left in a folder.
+is lm-eval's own command, with requests sent by Loadstone's runner. Its runs are left in a folder, with their timings.
 
-lm-eval finds models by import alone, so that this module also starts its command. With bridge.py the only door to it.
+lm-eval finds models by import alone, so this module also starts its command. Only this file and lm_eval/harness.py
+import `lm_eval`.
 """
 
 from __future__ import annotations
@@ -19,143 +20,162 @@ from lm_eval.api.registry import model_registry
 from loadstone.config import schema
 from loadstone.config.schema import Config
 from loadstone.engine import run_folder
-from loadstone.errors import UsageError
+from loadstone.errors import ServerError, UsageError
 from loadstone.evals.lm_eval.tasks import generation_settings
 from loadstone.evals.requests import answers, capabilities, send, tokenize
 from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.build import EvalRequest
 from loadstone.evals.requests.mode import AnswerMode, available_modes, common_capabilities
+from loadstone.evals.requests.request_id import RequestId
+from loadstone.evals.requests.tokenize import TokenizedRequest
 from loadstone.host import event_loop
 
 LABEL = "lm-eval"
-# What lm-eval gives to every model, and says nothing to this one.
-OTHERS = ("batch_size", "max_batch_size", "device")
+# Arguments that lm-eval gives to every model and that mean nothing to this one.
+IGNORED = ("batch_size", "max_batch_size", "device")
+# Default number of retries, as of an evaluation.
 RETRIES = 3
 
 
 class ChatText(str):
-    """The messages of a chat as JSON, where lm-eval wants a text; the template is the server's to apply."""
+    """The messages of a chat as JSON, because lm-eval expects a text. The server applies the chat template."""
 
     __slots__ = ()
 
 
 class Loadstone(LM):
-    """The settings are those of `loadstone run`: url, model, api, concurrency, rate, output ... Log-likelihoods are
-    asked for in the way that the server has, found out before the first."""
+    """A model of lm-eval. Its arguments are the settings of `loadstone run`: url, model, api, concurrency, rate ...
 
-    def __init__(self, **given: Any) -> None:
+    How the server reports log-likelihoods is probed before the first request for one.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
         super().__init__()
-        said = {name: value for name, value in given.items() if name not in OTHERS and value is not None}
-        said = {"api": "completions", **({"retries": RETRIES} if "retries" in Config.__struct_fields__ else {}), **said}
-        self.load = schema.from_mapping(said, "--model_args")
+        fields: dict[str, Any] = {"api": "completions"}
+        if "retries" in Config.__struct_fields__:
+            fields["retries"] = RETRIES
+        fields |= {name: value for name, value in arguments.items() if name not in IGNORED and value is not None}
+        self.load = schema.from_mapping(fields, "--model_args")
         self.folder = Path(self.load.output) if self.load.output else run_folder.default_path(LABEL)
         run_folder.check_free(self.folder)
-        self._way: AnswerMode | None = None
-        self._limit: int | None = None
+        self._mode: AnswerMode | None = None
+        self._context: int | None = None
         self._calls = 0
 
     @property
     def tokenizer_name(self) -> str:
-        """Of the cache of requests: texts are the same for all models."""
+        """Return the name in lm-eval's cache of requests."""
         return f"loadstone {self.load.model}"
 
     def chat_template(self, chat_template: bool | str = False) -> str:  # noqa: ARG002
-        """The server's own, which it does not tell."""
+        """Return an empty text: only the server knows its chat template."""
         return ""
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:  # noqa: ARG002
-        """The messages as they are, for the server to put into its template."""
+        """Return the messages as they are: the server applies its template."""
         return ChatText(json.dumps(chat_history, ensure_ascii=False))
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
-        """The answers, as texts. Raises UsageError when a request failed."""
-        asked = [
-            EvalRequest(
-                id=self._id(at),
-                mode="generation",
-                prompt=_asked(one.args[0]),
-                settings=generation_settings(one.args[1], {}),
+        """Return the generated texts. Raises UsageError if a request failed."""
+        eval_requests = []
+        for index, request in enumerate(requests):
+            context, kwargs = request.args
+            settings = generation_settings(kwargs, {})
+            eval_requests.append(
+                EvalRequest(id=self._id(index), mode="generation", prompt=_prompt(context), settings=settings)
             )
-            for at, one in enumerate(requests)
-        ]
-        return self._answers("generate_until", requests, asked, None)
+        return self._responses("generate_until", requests, eval_requests, None)
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
-        """Of each continuation, the log-likelihood and whether it is greedy. Raises UsageError, see above."""
-        asked = [
-            EvalRequest(id=self._id(at), mode="loglikelihood", prompt=_asked(one.args[0]), continuation=one.args[1])
-            for at, one in enumerate(requests)
-        ]
-        chat = any(isinstance(one.args[0], ChatText) for one in requests)
-        return self._answers("loglikelihood", requests, asked, self._likely("chat" if chat else "completions"))
+        """Return the log-likelihood of each continuation, and whether it is greedy. Raises UsageError."""
+        eval_requests = []
+        for index, request in enumerate(requests):
+            context, text = request.args
+            eval_requests.append(
+                EvalRequest(id=self._id(index), mode="loglikelihood", prompt=_prompt(context), continuation=text)
+            )
+        chat = any(isinstance(request.args[0], ChatText) for request in requests)
+        mode = self._loglikelihood_mode("chat" if chat else "completions")
+        return self._responses("loglikelihood", requests, eval_requests, mode)
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
-        """The log-likelihood of whole texts, in windows where they are too long. Raises UsageError, see above."""
-        asked = [
-            EvalRequest(id=self._id(at), mode="loglikelihood", prompt="", continuation=one.args[0])
-            for at, one in enumerate(requests)
+        """Return the log-likelihood of whole texts, in windows if they are too long. Raises UsageError."""
+        eval_requests = [
+            EvalRequest(id=self._id(index), mode="loglikelihood", prompt="", continuation=request.args[0])
+            for index, request in enumerate(requests)
         ]
-        return self._answers("loglikelihood_rolling", requests, asked, self._likely("completions"))
+        mode = self._loglikelihood_mode("completions")
+        return self._responses("loglikelihood_rolling", requests, eval_requests, mode)
 
-    def _id(self, at: int) -> str:
-        return f"{self._calls}:{at}"
+    def _id(self, index: int) -> str:
+        return str(RequestId(f"{self._calls}:{index}"))
 
-    def _likely(self, api: str) -> AnswerMode:
-        """The way of log-likelihoods, found out once."""
-        if self._way is None or self._way.api != api:
-            seen = common_capabilities(event_loop.run(capabilities.probe_servers(self.load)))
-            found = available_modes("loglikelihood", api, seen)
-            if not found:
-                why = "; ".join(dict.fromkeys(seen.why.values()))
-                raise UsageError(f"{self.load.url} tells no log-likelihoods: {why}; take tasks of generate_until")
-            self._way, self._limit = found[0], seen.context
-        return self._way
+    def _loglikelihood_mode(self, api: str) -> AnswerMode:
+        """Return how log-likelihoods are requested over an API. The server is probed once."""
+        if self._mode is None or self._mode.api != api:
+            common = common_capabilities(event_loop.run(capabilities.probe_servers(self.load)))
+            modes = available_modes("loglikelihood", api, common)
+            if not modes:
+                reasons = "; ".join(dict.fromkeys(common.why.values()))
+                raise ServerError(
+                    f"{self.load.url} reports no log-likelihoods: {reasons}; take tasks of generate_until"
+                )
+            self._mode, self._context = modes[0], common.context
+        return self._mode
 
-    def _answers(
-        self, name: str, requests: Sequence[Any], asked: list[EvalRequest], route: AnswerMode | None
+    def _responses(
+        self, name: str, requests: Sequence[Any], eval_requests: list[EvalRequest], mode: AnswerMode | None
     ) -> list[Any]:
-        """Send, wait, read back; each answer goes to lm-eval's cache as well, so that a second try asks only for what
-        failed."""
+        """Send requests and return their responses in lm-eval's form.
+
+        Responses also go into lm-eval's cache, so that a second try only sends what failed.
+        name: of the method that lm-eval called
+        requests: lm-eval's instances
+        """
         self._calls += 1
-        found = event_loop.run(self._sent(asked, route))
-        for request, wanted in zip(requests, asked, strict=True):
-            if found[wanted.id].ok:
-                self.cache_hook.add_partial(name, request.args, _response(name, found[wanted.id]))
-        failed = Counter(str(one.failure) for one in found.values() if not one.ok)
-        if failed:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in failed.most_common())
+        responses = event_loop.run(self._send(eval_requests, mode))
+        values: list[Any] = []
+        for instance, request in zip(requests, eval_requests, strict=True):
+            response = responses[request.id]
+            if not response.ok:
+                continue
+            (value,) = response.values
+            if name == "loglikelihood_rolling":
+                value = value[0]  # type: ignore[assignment]
+            values.append(value)
+            self.cache_hook.add_partial(name, instance.args, value)
+        failures = Counter(str(response.failure) for response in responses.values() if not response.ok)
+        if failures:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
             raise UsageError(
-                f"{failed.total()} of {len(asked)} requests failed ({kinds}), and lm-eval knows no failed answer: see "
-                f"{self.folder}, and repeat with --use_cache, which keeps those that came"
+                f"{failures.total()} of {len(eval_requests)} requests failed ({kinds}), and lm-eval knows no failed"
+                f" answer: see {self.folder}, and repeat with --use_cache, which keeps those that came"
             )
-        return [_response(name, found[wanted.id]) for wanted in asked]
+        return values
 
-    async def _sent(self, asked: list[EvalRequest], route: AnswerMode | None) -> dict[str, Response]:
+    async def _send(self, requests: list[EvalRequest], mode: AnswerMode | None) -> dict[str, Response]:
+        """Send requests and return the responses, by id. Without a mode, they are generations."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        sent, cuts = asked, dict[str, tokenize.TokenizedRequest]()
-        if route is not None and route.method is not None and route.method.ids:
-            sent, cuts = await tokenize.tokenize_requests(asked, self.load, self.folder, self._limit)
-        await send.infer(((one, route or self._generation(one)) for one in sent), self.load, self.folder)
-        came = tokenize.join_windows(answers.read(self.folder, {one.id: one for one in sent}), cuts)
-        return {one.id: came.get(one.id, Response(failure="unsent")) for one in asked}
+        sent, tokenized = requests, dict[str, TokenizedRequest]()
+        if mode is not None and mode.method is not None and mode.method.ids:
+            sent, tokenized = await tokenize.tokenize_requests(requests, self.load, self.folder, self._context)
+        planned = []
+        for request in sent:
+            # Messages are sent to the chat API, whatever the arguments say.
+            api = self.load.api if isinstance(request.prompt, str) else "chat"
+            planned.append((request, mode or AnswerMode("generation", api)))
+        await send.infer(planned, self.load, self.folder)
+        responses = answers.read(self.folder, {request.id: request for request in sent})
+        responses = tokenize.join_windows(responses, tokenized)
+        return {request.id: responses.get(request.id, Response(failure="unsent")) for request in requests}
 
-    def _generation(self, wanted: EvalRequest) -> AnswerMode:
-        """A chat goes to where chats go, whatever was said."""
-        return AnswerMode("generation", self.load.api if isinstance(wanted.prompt, str) else "chat")
 
-
-def _asked(context: str) -> Any:
+def _prompt(context: str) -> Any:
     return json.loads(context) if isinstance(context, ChatText) else context
 
 
-def _response(name: str, answer: Response) -> Any:
-    """As lm-eval has it: of a rolling likelihood the value alone."""
-    (one,) = answer.values
-    return one[0] if name == "loglikelihood_rolling" else one
-
-
 def main() -> None:
-    """lm-eval's command, which knows `--model loadstone`."""
+    """Run lm-eval's command, which then knows `--model loadstone`."""
     model_registry.register("loadstone", target="loadstone.evals.lm_eval_model:Loadstone")
     cli_evaluate()
 

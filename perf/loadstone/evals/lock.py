@@ -1,7 +1,7 @@
 """One evaluation at a time in a folder: two would take each other's unfinished runs for killed ones.
 
-The folder itself is locked, by the kernel, so that nothing is left behind by a process that is killed. The only file
-that imports fcntl; without it (Windows), or on a file system that knows no locks, nobody is kept out.
+The folder itself is locked, by the kernel, so that a process that is killed leaves no lock behind. Only this file
+imports fcntl. Without it (Windows), or on a file system without locks, nothing is locked.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from loadstone.errors import UsageError
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keep the folder for this process; one that was made for it and stayed empty is taken away again. Raises
-    UsageError where another evaluation is at work in it, or where it cannot be made."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    """Keep the folder for this process while the context lasts.
+
+    A folder that is created for this and is still empty at the end is removed. Raises UsageError if another evaluation
+    uses the folder, or it cannot be created.
+    """
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     run_folder.RunFolder(folder, new=False)
     try:
         with _locked(folder):
             yield
     finally:
         with contextlib.suppress(OSError):
-            for path in made:
+            for path in created:
                 path.rmdir()
 
 

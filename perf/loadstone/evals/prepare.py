@@ -1,6 +1,6 @@
-"""An evaluation made ready: tasks, what the server can do, how each task is answered, every request of it.
+"""Prepares an evaluation: its tasks, what the server can do, how each task is answered, and every request.
 
-Only the probe asks anything. What was settled before, and stands in eval.json, is not looked at again.
+Only the probe of the server sends anything. What eval.json already holds is not determined again.
 """
 
 from __future__ import annotations
@@ -13,24 +13,30 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.errors import Notice, UsageError
+from loadstone.errors import ConfigurationError, Notice, ServerError, UsageError
 from loadstone.evals.data import selection
-from loadstone.evals.output import eval_json as journal
+from loadstone.evals.lm_eval import harness
+from loadstone.evals.output import eval_json
 from loadstone.evals.output.eval_json import EvalState
 from loadstone.evals.requests import capabilities, client, lines, mode, send, tokenize
-from loadstone.evals.requests import task_run as papers
 from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.requests.send import PlannedRequest
-from loadstone.evals.requests.task_run import TaskRun
+from loadstone.evals.requests.task_run import TaskRun, build_task_run
 from loadstone.evals.requests.tokenize import TokenizedRequest
 from loadstone.evals.scoring import programs
 from loadstone.evals.settings import Eval
+from loadstone.tasks.catalogue import Selection
 from loadstone.tasks.spec import Group, Task
 
 
 class PreparedEval(Struct, frozen=True, kw_only=True):
-    """An evaluation that can begin, or go on. `load`: as its requests are sent; `routed`: all of them, in order;
-    `cuts`: as token ids, those that are."""
+    """An evaluation that can start, or be continued.
+
+    load: settings of the runs that send its requests
+    requests: all of them, in order, each with how it is answered
+    tokenized: token ids, by id of the request, for those that are sent as such
+    state: what eval.json holds
+    """
 
     settings: Eval
     load: Config
@@ -42,90 +48,122 @@ class PreparedEval(Struct, frozen=True, kw_only=True):
     state: EvalState
 
 
+def select_tasks(settings: Eval, notice: Notice) -> Selection:
+    """Return the tasks to evaluate, Loadstone's own and those of lm-eval. Raises UsageError."""
+    own = selection.find_tasks(settings.tasks, settings.data)
+    if own.without_data:
+        first, count = own.without_data[0], len(own.without_data)
+        notice(f"the small sets have no questions of {count} of the tasks, such as {first}: they are left out")
+    selected = harness.add_tasks(own, settings.include_path)
+    known = [task.name for task in selected.tasks]
+    for name in settings.samples:
+        if name not in known:
+            raise ConfigurationError(
+                f"--samples names {name}, which is none of the tasks asked: {', '.join(known[:8])}"
+            )
+    return selected
+
+
 async def prepare(settings: Eval, folder: Path, served: Config | None, notice: Notice) -> PreparedEval:
-    """Everything that is settled before the first request. Raises UsageError."""
+    """Determine everything that is fixed before the first request, and write eval.json.
+
+    served: settings with the address of a server that was started for the evaluation
+
+    Raises UsageError.
+    """
     if settings.dry_run:
-        raise UsageError("--dry-run asks nothing: loadstone.evals.dry.look(settings) tells what would be asked")
+        raise UsageError(
+            "--dry-run sends nothing: loadstone.evals.dry_run.forecast(settings) returns what would be sent"
+        )
+    # The tasks, and what an earlier evaluation in this folder has determined.
     load = settings.load if served is None else msgspec.structs.replace(settings.load, url=served.url)
-    meant = selection.select_tasks(settings, notice)
-    before = journal.read_previous(folder, settings)
-    if settings.stage == "score" and before is None:
+    selected = select_tasks(settings, notice)
+    earlier = eval_json.read_previous(folder, settings)
+    if settings.stage == "score" and earlier is None:
         raise UsageError(f"{folder} is no evaluation: leave out --stage score to make one")
-    model, routes, seen = (
-        (before.model, before.routes, before.abilities) if before else await _look(load, settings, meant.tasks, notice)
-    )
+    # The model, and how each task is answered.
+    if earlier is not None:
+        model, modes, abilities = earlier.model, earlier.routes, earlier.abilities
+    else:
+        model, modes, abilities = await _probe(load, settings, selected.tasks, notice)
     load = msgspec.structs.replace(load, model=model or None, provider=None)
-    made = [papers.build_task_run(task, routes[task.name], settings, notice) for task in meant.tasks]
+
+    # The requests. Those of an evaluation that is continued must be the same as before.
+    task_runs = [build_task_run(task, modes[task.name], settings, notice) for task in selected.tasks]
     if not settings.predict_only and settings.stage != "infer":
-        programs.check_allowed(made, settings.allow_code)
-    _fit(made, seen.get("context"), notice)
-    routed, cuts = await _routed(made, load, folder, seen, settings)
-    send.check_unchanged(folder, lines.request_lines(routed, load))
-    told = EvalState(
+        programs.check_allowed(task_runs, settings.allow_code)
+    _check_lengths(task_runs, abilities.get("context"), notice)
+    requests, tokenized = await _tokenize(task_runs, load, folder, abilities, settings)
+    send.check_unchanged(folder, lines.request_lines(requests, load))
+
+    # Scoring does not change what eval.json holds of the settings with which the requests were sent.
+    keep_settings = earlier is not None and settings.stage == "score"
+    state = EvalState(
         model=model,
-        settings=before.settings if before and settings.stage == "score" else msgspec.to_builtins(settings.shown()),
-        routes=routes,
-        abilities=seen,
-        tasks=list(map(journal.task_entry, made, lines.digests(routed, made, load))),
-        groups=[group.name for group in meant.groups],
-        began=before.began if before else journal.now(),
+        settings=earlier.settings if earlier and keep_settings else msgspec.to_builtins(settings.shown()),
+        routes=modes,
+        abilities=abilities,
+        tasks=list(map(eval_json.task_entry, task_runs, lines.digests(requests, task_runs, load))),
+        groups=[group.name for group in selected.groups],
+        began=earlier.began if earlier else eval_json.now(),
     )
-    journal.write(folder, told)
+    eval_json.write(folder, state)
     return PreparedEval(
         settings=settings,
         load=load,
         folder=folder,
-        groups=meant.groups,
-        task_runs=made,
-        requests=routed,
-        tokenized=cuts,
-        state=told,
+        groups=selected.groups,
+        task_runs=task_runs,
+        requests=requests,
+        tokenized=tokenized,
+        state=state,
     )
 
 
-def _fit(made: Sequence[TaskRun], context: int | None, notice: Notice) -> None:
-    """A server that says how much it takes may refuse each request that could come to more."""
-    for paper in made:
-        most = paper.settings.get("max_tokens") if paper.answer_mode.mode == "generation" else None
-        if context is not None and isinstance(most, int) and most >= context:
-            told = (
-                f"{paper.task.name}: answers may have {most:,} tokens, but the server takes {context:,} with the prompt"
+def _check_lengths(task_runs: Sequence[TaskRun], context: int | None, notice: Notice) -> None:
+    """Report tasks whose answers may be longer than the server's context: it may refuse all their requests."""
+    for task_run in task_runs:
+        if context is None or task_run.answer_mode.mode != "generation":
+            continue
+        limit = task_run.settings.get("max_tokens")
+        if isinstance(limit, int) and limit >= context:
+            notice(
+                f"{task_run.task.name}: answers may have {limit:,} tokens, but the server takes {context:,} with the"
+                " prompt: give a lower --output-len"
             )
-            notice(f"{told}: give a lower --output-len")
 
 
-async def _look(
+async def _probe(
     load: Config, settings: Eval, tasks: Sequence[Task], notice: Notice
 ) -> tuple[str, dict[str, AnswerMode], dict[str, Any]]:
-    """The model's name, how each task is answered, and what the server was seen to do."""
-    async with client.open_clients(load) as found:
-        model, listed = found[0].model, (await found[0].get(client.MODELS)).json()
-    seen = mode.common_capabilities(await capabilities.probe_servers(load))
-    known = [row.get("id") for row in listed.get("data") or ()] if isinstance(listed, dict) else []
-    if (
-        known
-        and model not in known
-        and settings.api in (None, *mode.OPENAI_APIS)
-        and not (seen.chat or seen.completions)
-    ):
+    """Return the name of the model, how each task is answered, and the capabilities of the server."""
+    async with client.open_clients(load) as clients:
+        model = clients[0].model
+        listing = (await clients[0].get(client.MODELS)).json()
+    common = mode.common_capabilities(await capabilities.probe_servers(load))
+
+    # A model that is not listed may still work; it is an error only if nothing answered.
+    known = [row.get("id") for row in listing.get("data") or ()] if isinstance(listing, dict) else []
+    answers = common.chat or common.completions
+    if known and model not in known and settings.api in (None, *mode.OPENAI_APIS) and not answers:
         names = ", ".join(map(str, known[:5]))
-        raise UsageError(f"{load.urls[0]} does not answer for a model {model!r}; it lists {names}: give --model")
-    routes = {task.name: mode.choose(task, settings.mode, settings.api, seen) for task in tasks}
-    for told in dict.fromkeys(each.notice for each in routes.values() if each.notice):
-        notice(told)
-    return model, routes, msgspec.to_builtins(seen)
+        raise ServerError(f"{load.urls[0]} does not answer for a model {model!r}; it lists {names}: give --model")
+    modes = {task.name: mode.choose(task, settings.mode, settings.api, common) for task in tasks}
+    for text in dict.fromkeys(each.notice for each in modes.values() if each.notice):
+        notice(text)
+    return model, modes, msgspec.to_builtins(common)
 
 
-async def _routed(
-    made: Sequence[TaskRun], load: Config, folder: Path, seen: Mapping[str, Any], settings: Eval
+async def _tokenize(
+    task_runs: Sequence[TaskRun], load: Config, folder: Path, abilities: Mapping[str, Any], settings: Eval
 ) -> tuple[list[PlannedRequest], dict[str, TokenizedRequest]]:
-    """All requests with the way they go, as token ids where the server's tokenizer is asked."""
-    routed = [(one, paper.answer_mode) for paper in made for one in paper.requests()]
-    cut = [one for one, way in routed if way.method is not None and way.method.ids]
-    if not cut:
-        return routed, {}
+    """Return all requests with how they are answered, as token ids if the server's tokenizer is used."""
+    planned = [(request, task_run.answer_mode) for task_run in task_runs for request in task_run.requests()]
+    as_ids = [request for request, how in planned if how.method is not None and how.method.ids]
+    if not as_ids:
+        return planned, {}
     if settings.stage == "score":
-        cuts = tokenize.read(folder)
+        tokenized = tokenize.read(folder)
     else:
-        _, cuts = await tokenize.tokenize_requests(cut, load, folder, seen.get("context"))
-    return [(part, way) for one, way in routed for part in tokenize.apply([one], cuts)], cuts
+        _, tokenized = await tokenize.tokenize_requests(as_ids, load, folder, abilities.get("context"))
+    return [(part, how) for request, how in planned for part in tokenize.apply([request], tokenized)], tokenized

@@ -1,1 +1,7 @@
-"""host."""
+"""This machine and this process: event loop, timers, CPU, limits, child processes, the stored ceiling.
+
+`event_loop.run` runs a coroutine on the best loop, `timer.Timer` waits for exact instants, `client_health.ClientHealth`
+measures how the client itself does during a run, and `machine.py` stores the ceilings that self-tests have measured.
+
+May import configuration and transport addresses; nothing that sends requests.
+"""

@@ -1,6 +1,6 @@
-"""The most that one client process of a machine can take, as data, and what share of it a run has used.
+"""The ceiling: the most that one client process of a machine can take, and what fraction of it a run used.
 
-Pure. How it is found: climb.py and selftest.py; where it is kept: machine.py.
+Pure. `selftest/` measures it, `machine.py` stores it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from msgspec import Struct
 
 from loadstone.summary import Summary
 
+# Version of the stored file.
 FORMAT = 1
 
 
 class Identity(Struct, frozen=True, kw_only=True):
-    """Where and with what a ceiling was found: it holds for nothing else."""
+    """Where and with what a ceiling was measured: it holds for nothing else."""
 
     host: str
     cpu: str
@@ -29,7 +30,12 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 
 class Bound(Struct, frozen=True):
-    """A figure reached by one process, and what kept it from more; `lower` unless that was the client itself."""
+    """A figure that one process reached.
+
+    limit: what kept it from more.
+    lower: True if that was not the client itself, so that the figure is a lower bound.
+    client_share, server_share: CPU, as fractions of a core.
+    """
 
     value: float
     limit: str
@@ -39,8 +45,10 @@ class Bound(Struct, frozen=True):
 
 
 class Errors(Struct, frozen=True):
-    """Shown minus true, in seconds: of the means and of the p99; None where the samples were too few. `requests` and
-    `gaps` say how many there were."""
+    """Reported minus true, in seconds, of the means and of the p99; None where there were too few samples.
+
+    requests, gaps: number of samples.
+    """
 
     requests: int = 0
     gaps: int = 0
@@ -51,7 +59,12 @@ class Errors(Struct, frozen=True):
 
 
 class Level(Struct, frozen=True, kw_only=True):
-    """A run at a share of the ceiling: what it came to, how wrong it was, how the client fared."""
+    """A run at a fraction (`share`) of the ceiling.
+
+    events: per second.
+    client_share: CPU, as a fraction of a core.
+    lag_p99: seconds.
+    """
 
     share: float
     streams: int
@@ -64,8 +77,13 @@ class Level(Struct, frozen=True, kw_only=True):
 
 
 class Ceiling(Struct, frozen=True, kw_only=True):
-    """events: output events a second, `beside` so many requests a second that brought them. requests: one-token answers
-    a second. streams: open at the same time."""
+    """The ceiling of one machine.
+
+    events: output events/s.
+    beside: requests/s that brought these events.
+    requests: one-token responses/s.
+    streams: open at the same time.
+    """
 
     identity: Identity
     measured_at: str
@@ -79,7 +97,7 @@ class Ceiling(Struct, frozen=True, kw_only=True):
     format: int = FORMAT
 
     def figures(self) -> dict[str, Any]:
-        """What a run keeps of it, in run.json."""
+        """Return the figures that run.json has."""
         return {
             "events_per_second": self.events.value,
             "requests_beside": self.beside,
@@ -89,12 +107,12 @@ class Ceiling(Struct, frozen=True, kw_only=True):
         }
 
 
-def share(figures: Mapping[str, Any], events: float, requests: float, workers: int = 1) -> float | None:
-    """Share of the ceiling that `events` and `requests` a second use, dealt out evenly to `workers` processes.
+def fraction_used(figures: Mapping[str, Any], events: float, requests: float, workers: int = 1) -> float | None:
+    """Return the fraction of the ceiling that `events`/s and `requests`/s use, divided among `workers` processes.
 
     The two add up, as both are time of the same core. Two ceilings give two costs: a request with its first event takes
     1/requests_per_second of the core; the events beyond the first take what the requests of that measurement left.
-    None where the figures are none.
+    None if the figures are not usable.
     """
     most, beside = _number(figures.get("events_per_second")), _number(figures.get("requests_beside")) or 0.0
     if most is None or most <= beside or events < 0 or requests < 0:
@@ -105,38 +123,42 @@ def share(figures: Mapping[str, Any], events: float, requests: float, workers: i
     return (requests * request + max(0.0, events - requests) * event) / max(1, workers)
 
 
-def quote(summary: Summary) -> dict[str, Any] | None:
-    """The ceiling saved when the run began, with the `share` of it that the busiest stretch of the run used; None where
-    none was saved. With a lower bound the share is the most that it can have been, and None where the run did more."""
+def ceiling_used(summary: Summary) -> dict[str, Any] | None:
+    """Return the ceiling stored when the run began, with the fraction (`share`) of it that the run used at its peak.
+
+    None if none was stored. With a lower bound the fraction is the most that it can have been, and None if the run did
+    more.
+    """
     figures = summary.run.get("ceiling")
     if not isinstance(figures, Mapping):
         return None
-    rates, told = flow(summary), summary.run.get("workers")
-    workers = len(told) if isinstance(told, list) else 1  # each of several says how it fared
-    used = share(figures, *rates, workers=workers) if rates else None
+    rates = peak_rates(summary)
+    clients = summary.run.get("workers")
+    workers = len(clients) if isinstance(clients, list) else 1
+    used = fraction_used(figures, *rates, workers=workers) if rates else None
     beyond = used is not None and used > 1 and figures.get("lower_bound")
     return {**figures, "share": None if beyond else used}
 
 
-def flow(summary: Summary) -> tuple[float, float] | None:
-    """Output events and requests a second: of the steady window or of the whole run, whichever had more events."""
+def peak_rates(summary: Summary) -> tuple[float, float] | None:
+    """Return output events/s and requests/s of the steady window or the whole run, whichever had more events.
+
+    Rates of a summary are in tokens; the client's work is in events.
+    """
+    packets = summary.metrics.get("packets")
+    tokens = summary.metrics.get("output_tokens")
+    events_per_token = 1.0
+    if packets is not None and tokens is not None and packets.mean and tokens.mean:
+        events_per_token = packets.mean / tokens.mean
     windows = [summary.rates, summary.steady.rates if summary.steady else {}]
-    per_token = _events_per_token(summary)
-    found = [
-        ((window.get("output_throughput") or 0.0) * per_token, window.get("request_rate") or 0.0) for window in windows
+    rates = [
+        ((window.get("output_throughput") or 0.0) * events_per_token, window.get("request_rate") or 0.0)
+        for window in windows
     ]
-    return max(found, default=None) if any(sum(rates) for rates in found) else None
-
-
-def _events_per_token(summary: Summary) -> float:
-    """Rates are booked in tokens; the client's work is in events."""
-    packets, tokens = summary.metrics.get("packets"), summary.metrics.get("output_tokens")
-    if packets is None or tokens is None or not packets.mean or not tokens.mean:
-        return 1.0
-    return packets.mean / tokens.mean
+    return max(rates) if any(sum(pair) for pair in rates) else None
 
 
 def _number(value: object) -> float | None:
-    """A positive number, or None: files of others may hold anything."""
+    """Return a positive number, or None: a file may hold anything."""
     fits = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
     return float(value) if fits else None  # type: ignore[arg-type]

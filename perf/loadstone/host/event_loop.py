@@ -1,4 +1,4 @@
-"""The event loop: uvloop where it is installed (Linux, macOS), asyncio's own elsewhere (Windows)."""
+"""Choose and run the event loop: uvloop where it is installed (Linux, macOS), else asyncio's own (Windows)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 T = TypeVar("T")
+# Open files to allow for this process; a stream is an open file.
 OPEN_FILES = 65_536
 
 
-def factory() -> Callable[[], asyncio.AbstractEventLoop]:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return the function that creates an event loop."""
     try:
         import uvloop
     except ImportError:
@@ -20,33 +22,33 @@ def factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def run(work: Coroutine[object, object, T]) -> T:
-    """Run to completion on the best loop there is, with as many open files as the system lets this process have.
-    Raises RuntimeError inside an event loop, where it would have to wait for itself."""
-    if _running():
-        work.close()
-        raise RuntimeError("an event loop is running here already: in it, await loadstone.load_test(config),"
-                           " or loadstone.evals.evaluate.evaluate(settings)")  # fmt: skip
-    _raise_open_files()
-    with asyncio.Runner(loop_factory=factory()) as runner:
-        return runner.run(work)
+    """Run a coroutine to completion on the best loop there is, with as many open files as the system allows.
 
-
-def _running() -> bool:
+    Raises RuntimeError inside an event loop, where it would have to wait for itself.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        pass
+    else:
+        work.close()
+        raise RuntimeError(
+            "an event loop is running here already: in it, await loadstone.load_test(config),"
+            " or loadstone.evals.evaluate.evaluate(settings)"
+        )
+    _raise_open_files()
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(work)
 
 
 def _raise_open_files() -> None:
-    """A stream is an open file, and the usual soft limit of 1024 is far below what the hard limit allows."""
+    """Raise the soft limit of open files: the usual 1024 is far below what the hard limit allows."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    needed = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < needed:
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -1,19 +1,18 @@
-"""Streams that are open at once: how many this machine has room for (open files, ports, memory; None: not told here),
-how they are opened, how many were, and what kept them from being more."""
+"""How many streams this machine has room for at once: open files, ports, memory. None: unknown, or no limit."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from loadstone.host import process_usage as usage
+from loadstone.host import process_usage
 
 # Open files that are not streams.
 SPARE = 200
 _PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-def files() -> int | None:
-    """Streams that the hard limit of open files leaves room for."""
+def by_open_files() -> int | None:
+    """Return how many streams the hard limit of open files allows."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -23,26 +22,26 @@ def files() -> int | None:
 
 
 def local_ports() -> list[int] | None:
-    """First and last of the ports that connections are opened from (Linux)."""
+    """Return the first and the last port that connections are opened from (Linux)."""
     try:
         return [int(port) for port in _PORTS.read_text().split()]
     except (OSError, ValueError):
         return None
 
 
-def ports(servers: int) -> int | None:
-    """Streams that have a port of their own: each address that is connected to has all of them."""
+def by_ports(servers: int) -> int | None:
+    """Return how many streams have a port of their own: all ports for each of the server addresses."""
     span = local_ports()
     return None if span is None else servers * (span[1] - span[0] + 1)
 
 
-def memory(each: float | None) -> int | None:
-    """Streams of `each` bytes that fit into what is free now."""
-    free = usage.available()
-    return None if free is None or not each else int(free / each)
+def by_memory(bytes_each: float | None) -> int | None:
+    """Return how many streams fit into the memory that is free now."""
+    free = process_usage.available_memory()
+    return None if free is None or not bytes_each else int(free / bytes_each)
 
 
 def smallest(limits: dict[str, int | None]) -> tuple[str, int] | None:
-    """The limit that comes first, of those that are told."""
-    told = [(value, name) for name, value in limits.items() if value is not None]
-    return min(told)[::-1] if told else None
+    """Return the smallest of the known limits, as (name, value); None if all are unknown."""
+    known = [(name, value) for name, value in limits.items() if value is not None]
+    return min(known, key=lambda limit: (limit[1], limit[0]), default=None)

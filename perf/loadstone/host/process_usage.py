@@ -1,6 +1,6 @@
-"""What another process has used so far: CPU time, time spent waiting for a core, memory. None: not told here.
+"""Measure what another process has used so far: CPU time, time waiting for a core, memory. None: unknown here.
 
-Linux tells it exactly in /proc; elsewhere `ps` is asked, which rounds.
+Linux has exact figures in /proc; elsewhere `ps` has rounded ones.
 """
 
 from __future__ import annotations
@@ -17,23 +17,37 @@ from loadstone.units import NS_PER_S
 _TIME = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 
 
-def of(pid: int) -> Usage:
-    """Of all threads; the wait is that of the first one, which runs the event loop."""
+class Usage(Struct, frozen=True):
+    """Usage of a process since it started. None: unknown.
+
+    cpu: seconds of all threads.
+    core_wait: seconds in which its first thread was ready but had no core.
+    memory: bytes.
+    """
+
+    cpu: float | None = None
+    core_wait: float | None = None
+    memory: int | None = None
+
+
+def measure(pid: int) -> Usage:
+    """Measure a process: the CPU time of all threads, the wait of the first one, which runs the event loop."""
     try:
         first, *others = sorted(Path(f"/proc/{pid}/task").iterdir(), key=lambda task: int(task.name) != pid)
-        run, waited = _schedstat(first)
+        run, core_wait = _schedstat(first)
         pages = int(Path(f"/proc/{pid}/statm").read_bytes().split()[1])
     except (OSError, ValueError, IndexError):
         return Usage(_by_ps(pid)) if not os.path.isdir("/proc/self") else Usage()
-    return Usage(run + sum(_ran(task) for task in others), waited, pages * os.sysconf("SC_PAGE_SIZE"))
+    return Usage(run + sum(_run_time(task) for task in others), core_wait, pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _schedstat(task: Path) -> tuple[float, float]:
+    """Return the seconds in which a thread ran, and in which it waited for a core."""
     run, waited, _ = (task / "schedstat").read_bytes().split()
     return int(run) / NS_PER_S, int(waited) / NS_PER_S
 
 
-def _ran(task: Path) -> float:
+def _run_time(task: Path) -> float:
     try:
         return _schedstat(task)[0]
     except (OSError, ValueError):  # a thread that has just ended
@@ -41,15 +55,16 @@ def _ran(task: Path) -> float:
 
 
 def _by_ps(pid: int) -> float | None:
+    """Return the seconds of CPU as `ps` has them."""
     try:
-        told = subprocess.run(["ps", "-o", "cputime=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        result = subprocess.run(["ps", "-o", "cputime=", "-p", str(pid)], capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return seconds(told.stdout)
+    return parse_cputime(result.stdout)
 
 
-def seconds(text: str) -> float | None:
-    """`[[days-]hours:]minutes:seconds`, as ps prints it."""
+def parse_cputime(text: str) -> float | None:
+    """Parse `[[days-]hours:]minutes:seconds`, as ps prints it, to seconds."""
     match = _TIME.fullmatch(text.strip())
     if match is None:
         return None
@@ -57,18 +72,10 @@ def seconds(text: str) -> float | None:
     return ((days * 24 + hours) * 60 + minutes) * 60 + rest
 
 
-def available() -> int | None:
-    """Bytes of memory that are free for programs."""
+def available_memory() -> int | None:
+    """Return the bytes of memory that are free for programs."""
     try:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, ValueError, IndexError, StopIteration):
         return None
-
-
-class Usage(Struct, frozen=True):
-    """Seconds of CPU, and of waiting for a core, since a process began; bytes in memory. None: not told."""
-
-    cpu: float | None = None
-    waited: float | None = None
-    memory: int | None = None

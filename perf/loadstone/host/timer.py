@@ -1,7 +1,7 @@
-"""One alarm at an absolute time of the monotonic clock: a timerfd on Linux, else a timer of the event loop.
+"""An alarm at an absolute time of the monotonic clock: a timerfd on Linux, else a timer of the event loop.
 
-uvloop's and epoll's own timers count whole milliseconds, which would lump the events of a busy server together, and
-send the requests of an open loop up to a millisecond late. `Timer` makes an alarm something to await.
+The timers of uvloop and epoll count whole milliseconds. They would lump the events of a busy server together and send
+the requests of an open loop up to a millisecond late. `Timer` waits for an alarm.
 """
 
 from __future__ import annotations
@@ -18,37 +18,46 @@ from loadstone.units import NS_PER_S
 
 # The clock of every timestamp of a run: monotonic, ns.
 clock = time.monotonic_ns
+# Constants of timerfd_create(2) and timerfd_settime(2).
 _CLOCK_MONOTONIC = 1
 _ABSTIME = 1
 
 
 class Alarm(Protocol):
-    def set(self, at: int | None) -> None:
-        """Ring at `at`, ns of the monotonic clock, at once if that is past; None: not at all. Forgets what was set."""
+    """Calls a function at an instant."""
 
-    def close(self) -> None: ...
+    def set(self, at: int | None) -> None:
+        """Set the alarm to `at`, ns of the monotonic clock, instead of an earlier setting.
+
+        It rings at once if that is past, and not at all for None.
+        """
+
+    def close(self) -> None:
+        """Close the alarm; it does not ring any more."""
 
 
 class TimerAlarm:
-    """The event loop's timer; may ring up to a millisecond early or late."""
+    """An alarm by the event loop's timer; may ring up to a millisecond early or late."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
         self._loop, self._ring = loop, ring
         self._handle: asyncio.TimerHandle | None = None
 
     def set(self, at: int | None) -> None:
+        """Set the alarm to `at`, ns; None: no alarm."""
         self.close()
         if at is not None:
             self._handle = self._loop.call_later(max(0, at - time.monotonic_ns()) / NS_PER_S, self._ring)
 
     def close(self) -> None:
+        """Cancel the timer."""
         if self._handle:
             self._handle.cancel()
             self._handle = None
 
 
 class FdAlarm:
-    """timerfd_create(2). It is never read: setting it anew also clears it."""
+    """An alarm by timerfd_create(2). It is never read: setting it again also clears it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -61,16 +70,18 @@ class FdAlarm:
         loop.add_reader(self._fd, ring)
 
     def set(self, at: int | None) -> None:
+        """Set the alarm to `at`, ns; None: no alarm."""
         self._spec[2], self._spec[3] = divmod(at or 0, NS_PER_S)
         self._settime(self._fd, _ABSTIME, self._spec, None)
 
     def close(self) -> None:
+        """Close the file descriptor."""
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
 
 
-def alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> Alarm:
-    """The most exact alarm this machine has."""
+def make_alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> Alarm:
+    """Create the most exact alarm that this machine has; it calls `ring`."""
     if sys.platform != "linux" or ctypes.sizeof(ctypes.c_long) != 8:
         return TimerAlarm(loop, ring)
     try:
@@ -85,10 +96,10 @@ class Timer:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._rung: asyncio.Future[None] | None = None
-        self._alarm = alarm(loop, self._ring)
+        self._alarm = make_alarm(loop, self._ring)
 
     async def until(self, at: int) -> None:
-        """Returns at `at` (ns) or, where the system's timers are coarse, up to a millisecond early or late."""
+        """Wait until `at` (ns); where the system's timers are coarse, up to a millisecond shorter or longer."""
         self._rung = self._loop.create_future()
         self._alarm.set(at)
         try:
@@ -97,6 +108,7 @@ class Timer:
             self._alarm.set(None)
 
     def close(self) -> None:
+        """Close the alarm."""
         self._alarm.close()
 
     def _ring(self) -> None:

@@ -1,7 +1,7 @@
-"""What the check would say if a run ended now, from its pulses: the rules of check.py on what is known by then.
+"""Check a run while it goes on: the rules of checks/rules.py, on what is known so far.
 
-Pure. A summary with gaps goes in; rules stay silent where there is nothing to judge. Warm-up counts here, and
-percentiles are those of bins of 2 %: the report's verdict is computed from the records.
+Pure. Rules stay silent where nothing is known yet. Warm-up counts here, and percentiles come from bins of 2 %; the
+verdict of the report is computed from the records.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from loadstone.stats.describe import enough
 from loadstone.summary import Counts, Metric, Summary
 from loadstone.units import S_PER_NS
 
-# Seconds before which nothing is doubted: connections are opened, and a mean is that of a moment.
+# Seconds without doubts at the begin: connections are opened, and means cover a moment only.
 SETTLED = 3.0
-# Seconds between two looks.
-LOOK = 1.0
+# Seconds between two checks.
+CHECK_EVERY = 1.0
 # Doubts that every run has at first.
 EARLY = ("sample size",)
-# Failures with different words that are remembered.
-DIFFERENT = 100
+# Different failure messages that are counted.
+MAX_MESSAGES = 100
 
 
-class Client:
-    """How one process fares, added up from its pulses."""
+class ClientFigures:
+    """The health of one process, accumulated from its progress messages."""
 
     def __init__(self) -> None:
         self._at, self._cpu, self._waited = 0, 0.0, 0.0
@@ -42,13 +42,13 @@ class Client:
     def add(self, pulse: Progress) -> None:
         passed, self._at = (pulse.at - self._at) * S_PER_NS, pulse.at
         self._cpu += (pulse.cpu or 0.0) * passed
-        self._waited += (pulse.waited or 0.0) * passed
-        self._waits_known = self._waits_known and pulse.waited is not None
-        self._lags.add(pulse.lags)
-        self._sends.add(pulse.sends)
+        self._waited += (pulse.core_wait or 0.0) * passed
+        self._waits_known = self._waits_known and pulse.core_wait is not None
+        self._lags.add(pulse.loop_lags)
+        self._sends.add(pulse.send_lags)
 
     def figures(self) -> dict[str, float | None]:
-        """By the names of health.Health."""
+        """Return the figures of the client by their names in run.json."""
         passed = max(self._at * S_PER_NS, 1e-9)
         return {
             "cpu_share": self._cpu / passed,
@@ -59,34 +59,37 @@ class Client:
 
 
 class RunningChecks:
-    """Takes in pulses; `doubts()` tells what they come to. `run`: the content of run.json when the run began."""
+    """The checks of a run that goes on. Takes progress messages; `doubts` returns the current findings.
+
+    run: the content of run.json when the run began.
+    """
 
     def __init__(self, run: dict[str, Any]) -> None:
         self._run = run
-        self._clients: dict[int, Client] = {}
+        self._clients: dict[int, ClientFigures] = {}
         self._times = {name: LogHistogram() for name in ("ttft", "ttft_scheduled", "gap", "latency")}
         self._failures: Counter[tuple[str, str]] = Counter()
-        self._looked, self._doubts = 0.0, list[Finding]()
+        self._checked_at, self._doubts = 0.0, list[Finding]()
 
     def add(self, pulse: Progress, scheduled: dict[int, int]) -> None:
-        """`scheduled`: the waits of the pulse by bin."""
-        self._clients.setdefault(pulse.worker, Client()).add(pulse)
+        """Add a progress message. `scheduled`: TTFTs from the scheduled time, by bin."""
+        self._clients.setdefault(pulse.worker, ClientFigures()).add(pulse)
         for name, bins in (("ttft", pulse.ttft), ("gap", pulse.gap), ("latency", pulse.latency)):
             self._times[name].add(bins)
         self._times["ttft_scheduled"].add(scheduled)
         for kind, message, count in pulse.failures:
-            if (kind, message) in self._failures or len(self._failures) < DIFFERENT:
+            if (kind, message) in self._failures or len(self._failures) < MAX_MESSAGES:
                 self._failures[kind, message] += count
 
     def quantile(self, name: str, share: float) -> float | None:
         return self._times[name].quantile(share)
 
     def doubts(self, last: Collection[Progress], behind: float) -> list[Finding]:
-        """`last`: the last pulse of each process; `behind`: seconds by which sending is behind the schedule."""
+        """Return the doubts. `last`: the latest message of each process; `behind`: seconds behind the schedule."""
         seconds = max((pulse.at for pulse in last), default=0) * S_PER_NS
-        if seconds < SETTLED or seconds - self._looked < LOOK:
+        if seconds < SETTLED or seconds - self._checked_at < CHECK_EVERY:
             return self._doubts
-        self._looked = seconds
+        self._checked_at = seconds
         found = examine(self._summary(seconds, last, behind))
         ended = any(pulse.finished for pulse in last)
         early = EARLY if ended else (*EARLY, "no success")
@@ -99,7 +102,7 @@ class RunningChecks:
         clients = [client.figures() for client in self._clients.values()]
         summary = Summary(
             run=self._run | {"ended": "duration"} | ({"workers": clients} if len(clients) > 1 else {}),
-            counts=_counts(finished, failed),
+            counts=Counts(None, finished, finished - failed, failed, empty=0, stopped=0, warmup=0, by_error={}),
             duration=seconds,
             metrics={name: _metric(times) for name, times in self._times.items()},
             rates={
@@ -108,16 +111,12 @@ class RunningChecks:
             },
             sources={},
             steady=None,
-            client=client_health.worst(clients),
+            client=client_health.worst_client(clients),
             checks={"rate_ratio": max(0.0, 1 - behind / seconds)},
             failures=[(kind, message, count) for (kind, message), count in self._failures.most_common(10)],
         )
-        told = ceiling.quote(summary)
-        return msgspec.structs.replace(summary, run=summary.run | {"ceiling": told}) if told else summary
-
-
-def _counts(finished: int, failed: int) -> Counts:
-    return Counts(None, finished, finished - failed, failed, empty=0, stopped=0, warmup=0, by_error={})
+        quoted = ceiling.ceiling_used(summary)
+        return msgspec.structs.replace(summary, run=summary.run | {"ceiling": quoted}) if quoted else summary
 
 
 def _metric(times: LogHistogram) -> Metric:

@@ -1,7 +1,7 @@
-"""How a run under way stands, and how it went until now: in equal stretches, of which two become one when there are
-too many.
+"""The figures of a run that goes on, and their history in buckets of equal width.
 
-Pure; times are seconds of the run. For the live display, which shows all of a run in a line, however long it lasts.
+Pure; times are seconds of the run. When there are too many buckets, pairs of them are merged, so that the history of a
+run of any length fits in a line.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ from msgspec import Struct
 
 from loadstone.checks.finding import Finding
 
-# Stretches; even. A line on a wide terminal shows no more.
-MOST = 256
-# Seconds of each at first.
-BEGIN = 0.5
+# Most buckets, an even number. A line on a wide terminal shows no more.
+MAX_BUCKETS = 256
+# Seconds of a bucket at first.
+FIRST_WIDTH = 0.5
 
 
 class MetricHistory(Struct, frozen=True):
-    """Equal stretches of a run in order; None where nothing was measured. `tokens`: a second; `ttft`: mean, seconds, of
-    the requests that ended in it; `in_flight`: mean."""
+    """The history in buckets of equal width, in order; None where nothing was measured.
+
+    tokens: output tokens per second.
+    ttft: mean of the requests that ended in the bucket, s.
+    in_flight: mean concurrency.
+    """
 
     tokens: list[float | None] = []
     ttft: list[float | None] = []
@@ -26,13 +30,17 @@ class MetricHistory(Struct, frozen=True):
 
 
 class Figures(Struct, frozen=True):
-    """A glance at a run. Times are seconds, None where nothing was measured. `share`: done, where the end is known;
-    `busiest`: CPU share of the process that has most to do; `kinds`: failures by kind; `slos`: share of the judged
-    requests that met each objective, and `all`, None where that cannot be told; `course`: how it went until now."""
+    """The figures of a run at one moment. Times are seconds, None where nothing was measured.
+
+    fraction: of the run that is done, if its end is known.
+    client_cpu: CPU share of the busiest process.
+    failures: number by kind of error.
+    slos: fraction of judged requests that met each objective, and `all`; None if unknown.
+    """
 
     elapsed: float
     remaining: float | None
-    share: float | None
+    fraction: float | None
     finished: int
     expected: int | None
     in_flight: int
@@ -44,52 +52,51 @@ class Figures(Struct, frozen=True):
     gap_p50: float | None
     gap_p99: float | None
     stopping: bool
-    busiest: float | None
-    kinds: dict[str, int] = {}
+    client_cpu: float | None
+    failures: dict[str, int] = {}
     slos: dict[str, float | None] = {}
     doubts: list[Finding] = []
-    course: MetricHistory = MetricHistory()
+    history: MetricHistory = MetricHistory()
 
 
-class _Stretch(Struct):
+class _Bucket(Struct):
     tokens: int = 0
-    waited: float = 0.0
-    first: int = 0
+    ttft_sum: float = 0.0
+    ttft_count: int = 0
     in_flight: int = 0
-    looks: int = 0
+    samples: int = 0
 
-    def take(self, other: _Stretch) -> None:
+    def merge(self, other: _Bucket) -> None:
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class History:
-    """Takes what pulses tell, in the order in which they come."""
+    """Collects the history from progress messages, in the order in which they come."""
 
     def __init__(self) -> None:
-        self._width = BEGIN
-        self._stretches: list[_Stretch] = []
+        self._width = FIRST_WIDTH
+        self._buckets: list[_Bucket] = []
 
     def add(self, at: float, tokens: int, waits: tuple[float, int], in_flight: int) -> None:
-        """`tokens`: since the last time; `waits`: sum of TTFTs in seconds and their number; `in_flight`: at this
-        moment."""
-        while at >= MOST * self._width:
-            self._halve()
-        place = int(at / self._width)
-        self._stretches += [_Stretch() for _ in range(place + 1 - len(self._stretches))]
-        self._stretches[place].take(_Stretch(tokens, *waits, in_flight, 1))
+        """Add the state at a time. `tokens`: since the last call; `waits`: sum of TTFTs (s) and their number."""
+        while at >= MAX_BUCKETS * self._width:
+            self._merge_pairs()
+        index = int(at / self._width)
+        self._buckets += [_Bucket() for _ in range(index + 1 - len(self._buckets))]
+        self._buckets[index].merge(_Bucket(tokens, *waits, in_flight, 1))
 
-    def course(self) -> MetricHistory:
-        """Without the last stretch, which is not over."""
-        whole = self._stretches[:-1]
+    def snapshot(self) -> MetricHistory:
+        """Return the history without the last bucket, which is not complete."""
+        whole = self._buckets[:-1]
         return MetricHistory(
-            [s.tokens / self._width if s.looks else None for s in whole],
-            [s.waited / s.first if s.first else None for s in whole],
-            [s.in_flight / s.looks if s.looks else None for s in whole],
+            [s.tokens / self._width if s.samples else None for s in whole],
+            [s.ttft_sum / s.ttft_count if s.ttft_count else None for s in whole],
+            [s.in_flight / s.samples if s.samples else None for s in whole],
         )
 
-    def _halve(self) -> None:
+    def _merge_pairs(self) -> None:
         self._width *= 2
-        for even, odd in zip(self._stretches[::2], self._stretches[1::2], strict=False):
-            even.take(odd)
-        del self._stretches[1::2]
+        for even, odd in zip(self._buckets[::2], self._buckets[1::2], strict=False):
+            even.merge(odd)
+        del self._buckets[1::2]

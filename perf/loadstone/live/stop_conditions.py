@@ -1,6 +1,6 @@
-"""Stop conditions beside the number of requests and the time: too many errors, and over-saturation.
+"""Stop conditions other than the number of requests and the time: too many errors, and over-saturation.
 
-Tells the detectors, which are pure, what the pulses of a run say, and its team when they have seen enough.
+Passes progress messages to the detectors, which are pure, and stops the run when they agree.
 """
 
 from __future__ import annotations
@@ -10,79 +10,81 @@ from collections.abc import Callable
 
 from loadstone.config.schema import Config
 from loadstone.engine.worker_messages import Progress
-from loadstone.metrics.saturation import Detector
+from loadstone.metrics.saturation import SaturationDetector
 from loadstone.units import NS_PER_S
 
-# Seconds between two looks at the requests in flight.
-LOOK = 1.0
+# Seconds between two observations of the requests in flight.
+CHECK_EVERY = 1.0
 Stop = Callable[[str, float], None]
 
 
 class StopConditions:
-    """Those that the configuration asks for. `stop` is called once, with a reason and the time to drain; `because` says
-    why they, if they, ended the run.
+    """The stop conditions of a configuration.
 
-    TTFT counts from the schedule here: under a cap on what is in flight it is the client's queue that grows.
+    stop: called once, with a reason and the time to drain.
+    reason: why they ended the run, None otherwise.
+
+    TTFT counts from the schedule here: with a limit on requests in flight, the queue of the client grows.
     """
 
     def __init__(self, config: Config, notice: Callable[[str], None], stop: Stop) -> None:
         self._notice, self._stop = notice, stop
         self._grace = config.grace
         self._errors = None if config.stop_error_rate is None else ErrorRate(config.stop_error_rate)
-        self._saturation = Detector() if config.stop_saturated else None
-        self._looked = 0.0
+        self._saturation = SaturationDetector() if config.stop_saturated else None
+        self._observed_at = 0.0
         self._last: dict[int, Progress] = {}
-        self.because: str | None = None
+        self.reason: str | None = None
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to watch for."""
+        """Return True if there is any stop condition."""
         return self._errors is not None or self._saturation is not None
 
     def add(self, pulse: Progress) -> None:
-        """How things stand in one of the processes."""
+        """Add a progress message of one process."""
         self._last[pulse.worker] = pulse
         if self._errors is not None:
             for failed in pulse.outcomes:
                 self._end("errors", self._errors.add(failed))
         if self._saturation is not None:
-            self._look(pulse, self._saturation)
+            self._observe(pulse, self._saturation)
 
-    def _look(self, pulse: Progress, detector: Detector) -> None:
+    def _observe(self, pulse: Progress, detector: SaturationDetector) -> None:
         for wait in pulse.waits:
-            detector.first(wait)
+            detector.add_ttft(wait)
         now = pulse.at / NS_PER_S
-        if now - self._looked < LOOK:
+        if now - self._observed_at < CHECK_EVERY:
             return
-        self._looked, last = now, self._last.values()
+        self._observed_at, last = now, self._last.values()
         in_flight = sum(pulse.in_flight + pulse.overdue for pulse in last)
-        detector.look(now, sum(pulse.finished for pulse in last) + in_flight, in_flight)
+        detector.observe(now, sum(pulse.finished for pulse in last) + in_flight, in_flight)
         found = detector.verdict()
         self._end("saturated", None if found is None else f"over-saturated: {found}")
 
-    def _end(self, reason: str, because: str | None) -> None:
-        if because is None or self.because is not None or any(pulse.stopping for pulse in self._last.values()):
+    def _end(self, reason: str, text: str | None) -> None:
+        if text is None or self.reason is not None or any(pulse.stopping for pulse in self._last.values()):
             return
-        self.because = because
-        self._notice(f"stopping: {because}")
+        self.reason = text
+        self._notice(f"stopping: {text}")
         self._stop(reason, self._grace)
 
 
-# Requests by which the error rate is judged: so many of the last, once there are so many at all.
-RECENT, LEAST = 50, 20
+# The error rate is that of the last 50 requests, once there are 20.
+RECENT, MIN_REQUESTS = 50, 20
 
 
 class ErrorRate:
-    """More than `limit` of the last requests failed. Those cut off or taken back by the client do not count."""
+    """Detects that more than a fraction `limit` of the last requests failed. Cancelled requests do not count."""
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
         self._failed: deque[bool] = deque(maxlen=RECENT)
 
     def add(self, bad: bool) -> str | None:
-        """One more request has ended; why to stop, or None."""
+        """Add a request that ended. Return the reason to stop, or None."""
         self._failed.append(bad)
-        failed, seen = sum(self._failed), len(self._failed)
-        if seen < LEAST or failed <= self._limit * seen:
+        failed, count = sum(self._failed), len(self._failed)
+        if count < MIN_REQUESTS or failed <= self._limit * count:
             return None
-        return f"{failed} of the last {seen} requests failed, above --stop-error-rate {self._limit:g}"
+        return f"{failed} of the last {count} requests failed, above --stop-error-rate {self._limit:g}"

@@ -1,6 +1,6 @@
-"""Lines at the bottom of a terminal that are drawn again and again, and text that scrolls by above them.
+"""Lines at the bottom of a terminal that are redrawn, with other text scrolling above them.
 
-A few escape sequences, without a library: what is drawn twice a second must not cost the load anything.
+A few escape sequences without a library: what is drawn twice a second must not slow down the load.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _RESET = "\x1b[0m"
 _DUMB = ("dumb", "unknown")
 
 
-def capable(file: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether `file` is a terminal that can move its cursor. Windows' can where Windows Terminal runs them."""
+def is_capable(file: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
+    """Return True if `file` is a terminal that can move its cursor; on Windows, if it is Windows Terminal."""
     known = sys.platform != "win32" or "WT_SESSION" in environment
     return file.isatty() and known and environment.get("TERM", "") not in _DUMB
 
 
 def glyphs(file: TextIO) -> Glyphs:
-    """What the terminal can be sent: ASCII where its encoding has no blocks."""
+    """Return the characters to draw with: ASCII if the terminal's encoding has no blocks."""
     try:
         (BLOCKS.levels + BLOCKS.done + BLOCKS.left).encode(file.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -35,7 +35,7 @@ def glyphs(file: TextIO) -> Glyphs:
 
 
 class TerminalScreen:
-    """The lines on `file`, a terminal."""
+    """The redrawn lines on `file`, a terminal."""
 
     def __init__(self, file: TextIO, colour: bool | None = None) -> None:
         self._file = file
@@ -44,15 +44,17 @@ class TerminalScreen:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and rows, now."""
+        """Return columns and rows."""
         try:
             return os.get_terminal_size(self._file.fileno())
         except (OSError, ValueError):
             return 80, 24
 
     def draw(self, lines: Sequence[Line]) -> None:
-        """Instead of the lines before; not more of them than fit. Line by line: terminals with a memory of what has
-        scrolled away (tmux) would keep a copy of a screen that is cleared as a whole."""
+        """Draw lines in place of those before, as many as fit.
+
+        Each line is cleared on its own: tmux would keep a copy of a screen that is cleared as a whole.
+        """
         width, rows = self.size
         lines = lines[: max(1, rows - 1)]
         body = "".join(f"{self._styled(line)}\x1b[K\n" for line in lines)
@@ -66,8 +68,11 @@ class TerminalScreen:
             self._drawn = 0
 
     def _back(self) -> str:
-        """To where the lines begin. After a change of width nobody knows where that is: some terminals wrap the lines
-        that no longer fit, some cut them, some say so late. What is on the screen then scrolls away."""
+        """Return the escape sequence that moves to the first line.
+
+        After a change of width its position is unknown: some terminals wrap lines that no longer fit, some cut them,
+        some report the change late. Then the content of the screen scrolls away.
+        """
         width, rows = self.size
         if self._drawn and width != self._width:
             return f"\x1b[{rows};1H" + "\n" * rows + "\x1b[H"
@@ -87,7 +92,7 @@ def _up(rows: int) -> str:
 
 
 class _Above:
-    """stderr while lines are shown: what others write takes their place, and they are drawn again below it."""
+    """stderr while lines are shown: other output erases them, and they are drawn again below it."""
 
     def __init__(self, screen: TerminalScreen, file: TextIO) -> None:
         self._screen, self._file = screen, file
@@ -101,8 +106,8 @@ class _Above:
 
 
 @contextlib.contextmanager
-def shown(file: TextIO) -> Iterator[TerminalScreen]:
-    """A screen on stderr, which others may go on writing to; nothing of it is left afterwards."""
+def open_screen(file: TextIO) -> Iterator[TerminalScreen]:
+    """Open a screen on stderr, which others may go on writing to. Nothing of it is left afterwards."""
     screen = TerminalScreen(file)
     sys.stderr = cast(TextIO, _Above(screen, file))
     try:

@@ -1,7 +1,7 @@
-"""What the charts of a run are drawn from: as many points as a screen has room for, the extremes always among them.
+"""Select what the charts of a run draw: as many points as a screen has room for, always with the extremes.
 
-Pure: columns in, plain arrays and a few thousand requests out. ns in, seconds since the run began out. How many of how
-many are shown is told with them.
+Pure: columns in ns in, plain arrays and a few thousand requests in seconds since the run began out, together with how
+many of how many are shown.
 """
 
 from __future__ import annotations
@@ -15,31 +15,37 @@ from numpy.typing import NDArray
 from loadstone.metrics import token_timeline, windows
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.measure import per_request
-from loadstone.metrics.token_timeline import Growth
+from loadstone.metrics.token_timeline import GapsByPosition
 from loadstone.units import S_PER_NS, Array, Mask
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 CURVES = ("ttft", "latency", "tpot", "gap")
-# Of a distribution.
-POINTS = 800
-# Of time: at most, at least, and the requests that a slice should hold.
-SLICES, FEWEST, EACH = 200, 20, 4
+# Points of a distribution.
+CURVE_POINTS = 800
+# Slices of time: at most, at least, and requests that a slice should have.
+SLICES, MIN_SLICES, REQUESTS_PER_SLICE = 200, 20, 4
+# Requests that are shown.
 REQUESTS, FAILURES, SLOWEST = 3000, 500, 40
-# Of a series that is not of requests.
-INSTANTS = 300
+# Points of a series that is not of requests.
+SERIES_POINTS = 300
 
 
 class Curve(Struct, frozen=True):
-    """An empirical distribution: `shares` of the `n` samples are at or below `values`, which include both extremes."""
+    """An empirical distribution: `fractions` of the `n` samples are at or below `values`, both extremes included."""
 
     values: Array
-    shares: Array
+    fractions: Array
     n: int
 
 
-class Flow(Struct, frozen=True):
-    """Slices of time: where each begins and the last one ends (one more than there are slices), and a figure for each:
-    output tokens and ended requests a second, mean number in flight."""
+class Timeline(Struct, frozen=True):
+    """Figures of equal slices of time.
+
+    edges: bounds of the slices, s; one more than there are slices.
+    tokens: output tokens per second; None if unknown.
+    succeeded, failed: ended requests per second.
+    in_flight: mean concurrency.
+    """
 
     edges: Array
     tokens: Array | None
@@ -48,9 +54,12 @@ class Flow(Struct, frozen=True):
     in_flight: Array
 
 
-class Shot(Struct, frozen=True):
-    """One request: `at` it was sent (or wanted, if it never was). Times until what did not happen are None. `lasted`:
-    its latency or, of a failure, the time until it had failed."""
+class RequestPoint(Struct, frozen=True):
+    """One request, times in seconds. None for what did not happen.
+
+    at: when it was sent, or scheduled if it never was, since the run began.
+    duration: latency, or time until it failed.
+    """
 
     index: int
     prompt: str | None
@@ -59,107 +68,118 @@ class Shot(Struct, frozen=True):
     wait: float | None
     connect: float | None
     ttft: float | None
-    lasted: float
+    duration: float
     input_tokens: int | None
     output_tokens: int | None
     status: int | None
     error: str | None
 
 
-class Traces(Struct, frozen=True):
-    """`answered` and `failed`: requests to show, of `answers` and `failures` that there are. `slowest`: the ones that
-    took longest of those measured, slowest first. `begins`, `ends`: instants between which requests are measured."""
+class ChartData(Struct, frozen=True):
+    """What the charts of a run draw.
+
+    succeeded, failed: requests to show, out of `succeeded_count` and `failed_count`.
+    slowest: the measured requests with the highest latency, slowest first.
+    measure_start, measure_end: window of the measured requests, s since the run began.
+    """
 
     curves: dict[str, Curve]
-    flow: Flow
-    answered: list[Shot]
-    failed: list[Shot]
-    answers: int
-    failures: int
-    slowest: list[Shot]
-    growth: Growth
-    begins: float
-    ends: float
-    warmed: bool
-    cooled: bool
+    timeline: Timeline
+    succeeded: list[RequestPoint]
+    failed: list[RequestPoint]
+    succeeded_count: int
+    failed_count: int
+    slowest: list[RequestPoint]
+    gaps_by_position: GapsByPosition
+    measure_start: float
+    measure_end: float
+    has_warmup: bool
+    has_cooldown: bool
 
 
-def trace(columns: Columns) -> Traces | None:
-    """None where nothing was measured."""
+def trace(columns: Columns) -> ChartData | None:
+    """Select the data of all charts. None if nothing was measured."""
     r, span = columns.requests, windows.whole(columns.requests)
     if span is None:
         return None
     edges = _edges(r)
-    seen = token_timeline.walk(columns, r.ok, r.ok & r.measured, edges)
+    timeline = token_timeline.build(columns, r.ok, r.ok & r.measured, edges)
     values = {name: column[r.ok & r.measured] for name, (column, _) in per_request(r).items() if name in CURVES}
     curves = {name: curve(column) for name, column in values.items()}
-    curves["gap"] = _thinned(Curve(seen.gaps, seen.below / max(seen.count, 1), seen.count))
+    curves["gap"] = _thin(Curve(timeline.gaps, timeline.below / max(timeline.count, 1), timeline.count))
     answered, failed = np.flatnonzero(r.ok), np.flatnonzero(~r.ok)
-    lasted = _lasted(r)
-    return Traces(
+    durations = _durations(r)
+    return ChartData(
         curves={name: curves[name] for name in CURVES if curves[name].n},
-        flow=_flow(columns, edges, seen.tokens),
-        answered=_shots(columns, answered[keep(_at(r)[answered], [_ttft(r)[answered], lasted[answered]], REQUESTS)]),
-        failed=_shots(columns, failed[keep(_at(r)[failed], [lasted[failed]], FAILURES)]),
-        answers=len(answered),
-        failures=len(failed),
-        slowest=_shots(columns, _slowest(lasted, r.ok & r.measured)),
-        growth=seen.growth,
-        begins=span[0] * S_PER_NS,
-        ends=span[1] * S_PER_NS,
-        warmed=bool(r.warmup.any()),
-        cooled=bool(r.cooldown.any()),
+        timeline=_flow(columns, edges, timeline.tokens),
+        succeeded=_shots(
+            columns, answered[select_extremes(_at(r)[answered], [_ttft(r)[answered], durations[answered]], REQUESTS)]
+        ),
+        failed=_shots(columns, failed[select_extremes(_at(r)[failed], [durations[failed]], FAILURES)]),
+        succeeded_count=len(answered),
+        failed_count=len(failed),
+        slowest=_shots(columns, _slowest(durations, r.ok & r.measured)),
+        gaps_by_position=timeline.gaps_by_position,
+        measure_start=span[0] * S_PER_NS,
+        measure_end=span[1] * S_PER_NS,
+        has_warmup=bool(r.warmup.any()),
+        has_cooldown=bool(r.cooldown.any()),
     )
 
 
-def along(
+def thin_series(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
 ) -> dict[str, tuple[list[float], list[float | None]]]:
-    """Instants and values by name, no more than a chart has room for; None for each NaN, where a line breaks."""
+    """Return instants and values by name, as many as a chart has room for; None for each NaN, where a line breaks."""
     found = {}
     for name, (times, values) in series.items():
         at, level = np.array(times), np.array(values)
         known, breaks = np.flatnonzero(~np.isnan(level)), np.flatnonzero(np.isnan(level))
-        places = np.sort(np.r_[known[keep(at[known], [level[known]], INSTANTS)], breaks])
-        found[name] = at[places].tolist(), [None if np.isnan(value) else float(value) for value in level[places]]
+        indices = np.sort(np.r_[known[select_extremes(at[known], [level[known]], SERIES_POINTS)], breaks])
+        found[name] = at[indices].tolist(), [None if np.isnan(value) else float(value) for value in level[indices]]
     return found
 
 
 def curve(values: Array) -> Curve:
-    """Of samples in any order, NaN left out."""
+    """Return the distribution of samples in any order. NaN is left out."""
     ranked = np.sort(values[~np.isnan(values)])
-    return _thinned(Curve(ranked, np.arange(1, len(ranked) + 1) / max(len(ranked), 1), len(ranked)))
+    return _thin(Curve(ranked, np.arange(1, len(ranked) + 1) / max(len(ranked), 1), len(ranked)))
 
 
-def _thinned(whole: Curve) -> Curve:
-    """Half of the points evenly spaced, the others denser and denser towards both ends."""
+def _thin(whole: Curve) -> Curve:
+    """Return fewer points: half evenly spaced, the others denser towards both ends."""
     count = len(whole.values)
-    if count <= POINTS:
+    if count <= CURVE_POINTS:
         return whole
-    tail = np.geomspace(1, count / 2, POINTS // 4)
-    ranks = np.unique(np.r_[np.linspace(0, count - 1, POINTS // 2), tail - 1, count - tail].round().astype(np.int64))
-    return Curve(whole.values[ranks], whole.shares[ranks], whole.n)
+    tail = np.geomspace(1, count / 2, CURVE_POINTS // 4)
+    ranks = np.unique(
+        np.r_[np.linspace(0, count - 1, CURVE_POINTS // 2), tail - 1, count - tail].round().astype(np.int64)
+    )
+    return Curve(whole.values[ranks], whole.fractions[ranks], whole.n)
 
 
-def keep(at: Array, measures: list[Array], most: int) -> Places:
-    """Places of at most `most` samples in order of time: in every slice of time the lowest and the highest of each
-    measure, and others evenly spaced between them. NaN is neither low nor high."""
-    if len(at) <= most:
+def select_extremes(at: Array, measures: list[Array], limit: int) -> Indices:
+    """Return the indices of at most `limit` samples in order of time.
+
+    In every slice of time these are the lowest and the highest of each measure, and others evenly spaced between them.
+    NaN is neither low nor high.
+    """
+    if len(at) <= limit:
         return np.argsort(at, kind="stable")
-    slices = most // (4 * len(measures))
+    slices = limit // (4 * len(measures))
     low, high = float(at.min()), float(at.max())
     of = np.minimum((at - low) / max(high - low, 1e-9) * slices, slices - 1).astype(np.int64)
     chosen = np.zeros(len(at), dtype=bool)
     for measure in measures:
         chosen[_extremes(of, measure)] = True
     others = np.flatnonzero(~chosen)
-    chosen[others[np.linspace(0, len(others) - 1, most - int(chosen.sum())).round().astype(np.int64)]] = True
-    places = np.flatnonzero(chosen)
-    return np.asarray(places[np.argsort(at[places], kind="stable")], dtype=np.int64)
+    chosen[others[np.linspace(0, len(others) - 1, limit - int(chosen.sum())).round().astype(np.int64)]] = True
+    indices = np.flatnonzero(chosen)
+    return np.asarray(indices[np.argsort(at[indices], kind="stable")], dtype=np.int64)
 
 
-def _extremes(of: Places, measure: Array) -> Places:
-    """Places of the lowest and the highest of each slice."""
+def _extremes(of: Indices, measure: Array) -> Indices:
+    """Return the indices of the lowest and the highest value of each slice."""
     there = np.flatnonzero(~np.isnan(measure))
     order = there[np.lexsort((measure[there], of[there]))]
     changes = np.flatnonzero(np.diff(of[order]))
@@ -168,28 +188,28 @@ def _extremes(of: Places, measure: Array) -> Places:
 
 
 def _edges(r: Requests) -> Array:
-    """ns; from the first request wanted to the end of the last, a microsecond at least."""
-    slices = min(SLICES, max(FEWEST, len(r.ok) // EACH))
+    """Return the edges of the slices in ns, from the first scheduled request to the end of the last."""
+    slices = min(SLICES, max(MIN_SLICES, len(r.ok) // REQUESTS_PER_SLICE))
     begin, end = float(r.scheduled.min()), float(r.end.max())
     return np.linspace(begin, max(end, begin + 1e3), slices + 1)
 
 
-def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Flow:
+def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Timeline:
     r, seconds = columns.requests, np.diff(edges) * S_PER_NS
     whole = r.ok & np.isnan(r.packets)
-    at_once = token_timeline.sliced(r.end[whole], edges, r.output_tokens[whole])
-    return Flow(
+    at_once = token_timeline.sum_per_slice(r.end[whole], edges, r.output_tokens[whole])
+    return Timeline(
         edges=edges * S_PER_NS,
         tokens=None if streamed is None else (streamed + at_once) / seconds,
-        succeeded=token_timeline.sliced(r.end[r.ok], edges) / seconds,
-        failed=token_timeline.sliced(r.end[r.judged & ~r.ok], edges) / seconds,
-        in_flight=np.diff(windows.flown(r, edges)) / np.diff(edges),
+        succeeded=token_timeline.sum_per_slice(r.end[r.ok], edges) / seconds,
+        failed=token_timeline.sum_per_slice(r.end[r.judged & ~r.ok], edges) / seconds,
+        in_flight=np.diff(windows.in_flight_time(r, edges)) / np.diff(edges),
     )
 
 
-def _slowest(lasted: Array, rows: Mask) -> Places:
+def _slowest(durations: Array, rows: Mask) -> Indices:
     there = np.flatnonzero(rows)
-    order = np.argsort(-lasted[there], kind="stable")
+    order = np.argsort(-durations[there], kind="stable")
     return np.asarray(there[order[:SLOWEST]], dtype=np.int64)
 
 
@@ -201,30 +221,30 @@ def _ttft(r: Requests) -> Array:
     return (r.first - r.sent) * S_PER_NS
 
 
-def _lasted(r: Requests) -> Array:
+def _durations(r: Requests) -> Array:
     end = np.where(r.ok & r.streamed, r.last, r.end)
     return np.asarray(end * S_PER_NS - _at(r), dtype=np.float64)
 
 
-def _shots(columns: Columns, places: Places) -> list[Shot]:
+def _shots(columns: Columns, indices: Indices) -> list[RequestPoint]:
     r = columns.requests
-    at, ttft, lasted, wait = _at(r), _ttft(r), _lasted(r), (r.sent - r.scheduled) * S_PER_NS
+    at, ttft, durations, wait = _at(r), _ttft(r), _durations(r), (r.sent - r.scheduled) * S_PER_NS
     return [
-        Shot(
-            index=int(r.index[place]),
-            prompt=_name(columns.prompts, r.prompt[place]),
-            phase="warmup" if r.warmup[place] else "cooldown" if r.cooldown[place] else "measure",
-            at=float(at[place]),
-            wait=_known(wait[place]),
-            connect=_known(r.connect[place] * S_PER_NS),
-            ttft=_known(ttft[place]),
-            lasted=float(lasted[place]),
-            input_tokens=_whole(r.input_tokens[place]),
-            output_tokens=_whole(r.output_tokens[place]),
-            status=_whole(r.status[place]),
-            error=_name(columns.kinds, r.error[place]),
+        RequestPoint(
+            index=int(r.index[index]),
+            prompt=_name(columns.prompts, r.prompt[index]),
+            phase="warmup" if r.warmup[index] else "cooldown" if r.cooldown[index] else "measure",
+            at=float(at[index]),
+            wait=_known(wait[index]),
+            connect=_known(r.connect[index] * S_PER_NS),
+            ttft=_known(ttft[index]),
+            duration=float(durations[index]),
+            input_tokens=_whole(r.input_tokens[index]),
+            output_tokens=_whole(r.output_tokens[index]),
+            status=_whole(r.status[index]),
+            error=_name(columns.kinds, r.error[index]),
         )
-        for place in places.tolist()
+        for index in indices.tolist()
     ]
 
 

@@ -1,7 +1,7 @@
-"""Request records as arrays, one entry a request. What they hold of output events goes to events.py.
+"""Request records as arrays with one entry per request. Their output events go to events.py.
 
-Built in one pass over a stream of records, none of which is kept; ns throughout, NaN for what did not happen.
-Formulas are in measure.py.
+`build` makes one pass over a stream of records and keeps none. Times are ns, NaN for what did not happen. Formulas are
+in measure.py.
 """
 
 from __future__ import annotations
@@ -18,34 +18,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadstone.metrics.events import Collector, Events
-from loadstone.records import Failure, Record, Usage
+from loadstone.records import Record, Usage
 from loadstone.units import Array, Mask
 
-# A tokenizer's count of the tokens in a text.
-Count = Callable[[str], int]
-# Kinds of error that are neither success nor failure: the client took the request back.
+# Counts the tokens of a text.
+TokenCounter = Callable[[str], int]
+# Kinds of error that are no failures: the client itself cut off or cancelled the request.
 NOT_COMPLETED = ("stopped", "cancelled")
 
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
 _MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished", "stamped", "superseded", "resent")
 _NUMBERS = (*_TIMES, "asked", "turn", "abandoned", "stage", "server", "reads", "index", "status", "attempt")
 _NAN = float("nan")
-_UNTOLD = Usage()
-_taken = attrgetter(*_NUMBERS)
-_counted = attrgetter("prompt", "cached")
-# Different prompts whose names are kept: those of a million would take 150 MB.
-NAMED = 100_000
-# Records worked on at once: as many as stay in the processor's cache.
+_NO_USAGE = Usage()
+_numbers_of = attrgetter(*_NUMBERS)
+_usage_of = attrgetter("prompt", "cached")
+# Most names of prompts that are kept: a million would take 150 MB.
+MAX_NAMES = 100_000
+# Records processed at once: as many as fit in the processor's cache.
 BATCH = 100
 
 
 @dataclass(slots=True)
 class Requests:
-    """Arrays of equal length, in order of sending. `ok`: succeeded; `measured`: not warm-up, not cool-down; `judged`:
-    succeeded or failed, neither cut off at the end nor cancelled on purpose. `stamped`: all arrivals bear the kernel's
-    time. `resent`: sent again after a keep-alive race. `superseded`: attempts that were made again, which are none of
-    warm-up, measured, cool-down, judged. `model`, `prompt` and `error`: places in `models`, `prompts` and `kinds` of
-    Columns."""
+    """Arrays of equal length, in order of sending. Fields not listed are those of `Record`.
+
+    model, prompt, error: indices into `models`, `prompts` and `kinds` of Columns.
+    ok: succeeded.
+    measured: neither warm-up nor cool-down.
+    judged: succeeded or failed; not cut off at the end, not cancelled by the client, not superseded.
+    stamped: all arrival times are the kernel's.
+    superseded: failed attempts that were retried; they are not warm-up, measured, cool-down or judged.
+    resent: sent again after a keep-alive race.
+    """
 
     scheduled: Array
     sent: Array
@@ -85,6 +90,14 @@ class Requests:
 
 @dataclass(slots=True)
 class Columns:
+    """All records of a run.
+
+    models, prompts, kinds: names that `requests` refers to; kinds are kinds of error.
+    errors: measured requests that failed, by kind.
+    failures: the same by kind and message.
+    token_source: who counted "input" and "output" tokens: server, tokenizer or unknown.
+    """
+
     requests: Requests
     events: Events
     models: list[str]
@@ -96,9 +109,9 @@ class Columns:
 
 
 class _Builder:
-    """Takes records a hundred at a time: a column of them is quickly made, and none is kept."""
+    """Builds columns from batches of records, and keeps no record."""
 
-    def __init__(self, count: Count | None) -> None:
+    def __init__(self, count: TokenCounter | None) -> None:
         self.count = count
         self.rows: dict[str, array[float]] = {
             name: array("b" if name in _MASKS else "d") for name in Requests.__slots__
@@ -113,79 +126,80 @@ class _Builder:
         self.sources: dict[str, Counter[str]] = {"input": Counter(), "output": Counter()}
 
     def add(self, records: Sequence[Record]) -> None:
-        told = [self._output(record) for record in records]
-        output = np.array([value for value, _ in told])
+        """Add a batch of records."""
+        counted = [self._count_output(record) for record in records]
+        output = np.array([tokens for tokens, _ in counted])
         for name, column in (_numbers(records) | _flags(records) | {"output_tokens": output}).items():
             self.rows[name].frombytes(column.tobytes())
         self.rows["model"].extend(_code(self.models, record.model) for record in records)
-        self.rows["prompt"].extend(_code(self.prompts, record.prompt, NAMED) for record in records)
+        self.rows["prompt"].extend(_code(self.prompts, record.prompt, MAX_NAMES) for record in records)
         self.rows["error"].extend(_code(self.kinds, record.error.kind if record.error else None) for record in records)
-        for row, (record, (tokens, source)) in enumerate(zip(records, told, strict=True), self.added):
+        for row, (record, (tokens, source)) in enumerate(zip(records, counted, strict=True), self.added):
             if record.error is None:
-                counted = record.usage is not None and record.usage.prompt is not None
-                self.sources["input"]["server" if counted else "unknown"] += 1
+                has_input = record.usage is not None and record.usage.prompt is not None
+                self.sources["input"]["server" if has_input else "unknown"] += 1
                 self.sources["output"][source] += 1
-                self._add_pieces(row, record, tokens)
+                self._add_events(row, record, tokens)
             elif record.phase == "measure" and not record.superseded:
-                self._add_failure(record.error)
+                self.errors[record.error.kind] += 1
+                if record.error.kind != "cancelled":
+                    self.failures[(record.error.kind, record.error.message)] += 1
         self.added += len(records)
 
-    def _output(self, record: Record) -> tuple[float, str]:
-        """Output tokens, and who counted: the server, else the tokenizer in the text kept, else nobody."""
+    def _count_output(self, record: Record) -> tuple[float, str]:
+        """Return the output tokens and who counted them: the server, or the tokenizer in the saved text."""
         if record.usage is not None and record.usage.completion is not None:
             return float(record.usage.completion), "server"
         if self.count is not None and record.text is not None:
             return float(self.count(record.text) + self.count(record.reasoning or "")), "tokenizer"
         return _NAN, "unknown"
 
-    def _add_pieces(self, row: int, record: Record, output: float) -> None:
+    def _add_events(self, row: int, record: Record, output: float) -> None:
         pieces = record.pieces
         if pieces is None or record.first is None or not pieces.times:
             return
-        told = pieces.tokens if pieces.tokens is not None and len(pieces.tokens) == len(pieces.times) else None
-        self.events.add(row, record.first, pieces.times, told, _one_each(len(pieces.times), output, record.finish))
-
-    def _add_failure(self, error: Failure) -> None:
-        self.errors[error.kind] += 1
-        if error.kind != "cancelled":
-            self.failures[(error.kind, error.message)] += 1
+        count = len(pieces.times)
+        tokens = pieces.tokens if pieces.tokens is not None and len(pieces.tokens) == count else None
+        # Servers count a stop token, which has no event of its own.
+        one_each = output == count or (output == count + 1 and record.finish == "stop")
+        self.events.add(row, record.first, pieces.times, tokens, one_each)
 
     def build(self) -> Columns:
-        """Empties the builder column by column, so that there is never a second copy of all."""
+        """Build the columns one by one and empty the builder, so that no second copy of all exists."""
         sources = {which: _name_source(counts) for which, counts in self.sources.items()}
         order = np.argsort(np.nan_to_num(np.frombuffer(self.rows["sent"]), nan=np.inf), kind="stable")
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
+        position = np.empty_like(order)
+        position[order] = np.arange(len(order))
         arrays = {name: self._column(name)[order] for name in list(self.rows)}
         names = list(self.models), list(self.prompts), list(self.kinds)
-        return Columns(Requests(**arrays), self.events.finish(place), *names, self.errors, self.failures, sources)
+        return Columns(Requests(**arrays), self.events.finish(position), *names, self.errors, self.failures, sources)
 
     def _column(self, name: str) -> NDArray[Any]:
         return np.frombuffer(self.rows.pop(name), dtype=bool if name in _MASKS else np.float64)
 
 
-def build(records: Iterable[Record], count: Count | None = None) -> Columns:
-    """Columns of all records; `count` counts tokens of texts where the server did not."""
-    builder, coming = _Builder(count), iter(records)
-    while batch := list(islice(coming, BATCH)):
+def build(records: Iterable[Record], count: TokenCounter | None = None) -> Columns:
+    """Build the columns of all records. `count` counts the tokens of saved texts if the server did not."""
+    builder, remaining = _Builder(count), iter(records)
+    while batch := list(islice(remaining, BATCH)):
         builder.add(batch)
     return builder.build()
 
 
-def _code(names: dict[str, int], name: str | None, most: int | None = None) -> float:
-    """The number of a name, a new one for a new name as long as there are not `most`."""
-    if name is None or (most is not None and len(names) >= most and name not in names):
+def _code(names: dict[str, int], name: str | None, limit: int | None = None) -> float:
+    """Return the index of a name, a new one for a new name. NaN for None, and for new names beyond the limit."""
+    if name is None or (limit is not None and len(names) >= limit and name not in names):
         return _NAN
     return names.setdefault(name, len(names))
 
 
 def _numbers(records: Sequence[Record]) -> dict[str, Array]:
-    """numpy takes None for NaN."""
-    taken = np.array([_taken(record) for record in records], dtype=np.float64)
-    usages = [_counted(record.usage or _UNTOLD) for record in records]
+    # numpy converts None to NaN.
+    numbers = np.array([_numbers_of(record) for record in records], dtype=np.float64)
+    usages = [_usage_of(record.usage or _NO_USAGE) for record in records]
     packets = [len(record.pieces.times) if record.pieces else None for record in records]
     return {
-        **dict(zip(_NUMBERS, taken.T, strict=True)),
+        **dict(zip(_NUMBERS, numbers.T, strict=True)),
         **dict(zip(("input_tokens", "cached_tokens"), np.array(usages, dtype=np.float64).T, strict=True)),
         "packets": np.array(packets, dtype=np.float64),
     }
@@ -206,11 +220,6 @@ def _flags(records: Sequence[Record]) -> dict[str, Mask]:
         "finished": np.array([record.finish is not None for record in records]),
         "stamped": np.array([record.clock == "kernel" for record in records]),
     }
-
-
-def _one_each(events: int, output: float, finish: str | None) -> bool:
-    """Whether there are as many events as tokens. A stop token is counted by servers but has no event of its own."""
-    return output == events or (output == events + 1 and finish == "stop")
 
 
 def _name_source(counts: Counter[str]) -> str:

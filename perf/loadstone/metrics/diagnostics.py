@@ -1,6 +1,6 @@
-"""Figures that only serve to doubt the others, from the columns of a run; check.py judges them.
+"""Figures that only show whether the others can be trusted. The rules in checks/ judge them.
 
-Pure. What the client tells of itself (lag, CPU) is in `Summary.client` and comes from health.py.
+Pure. Figures of the client itself (lag, CPU) are in `Summary.client` and come from host/client_health.py.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from loadstone.stats import warmup
 from loadstone.summary import Window
 from loadstone.units import S_PER_NS, Array, Mask
 
-# Consecutive, so that the correlation of neighbours stays within each.
+# Batches of consecutive values, long enough for most correlation to stay within a batch.
 BATCHES = 10
-# Student's t with BATCHES - 2 degrees of freedom, two-sided 99.9 %: three figures of every run are looked at.
+# Student's t with BATCHES - 2 degrees of freedom, two-sided 99.9 %, as three figures of every run are tested.
 T999 = 5.041
 # Seconds that the port of a closed connection stays taken (Linux, TCP_TIMEWAIT_LEN).
 TIME_WAIT = 60.0
 
 
 def figures(columns: Columns, steady: Window | None) -> dict[str, float | None]:
-    """By name, shares and ratios; None where they cannot be told."""
+    """Return fractions and ratios by name; None if unknown."""
     r, events = columns.requests, len(columns.events)
-    told = r.ok & ~np.isnan(r.asked) & ~np.isnan(r.output_tokens)
+    known = r.ok & ~np.isnan(r.asked) & ~np.isnan(r.output_tokens)
     return {
         "shared_reads": columns.events.shared_reads / events if events else None,
-        "length_missed": _share((r.output_tokens != r.asked)[told]),
-        "kernel_stamped": _share(r.stamped[r.ok & r.streamed]),
-        "unfinished": _share(~r.finished[r.ok & r.streamed]),
+        "length_missed": _fraction((r.output_tokens != r.asked)[known]),
+        "kernel_stamped": _fraction(r.stamped[r.ok & r.streamed]),
+        "unfinished": _fraction(~r.finished[r.ok & r.streamed]),
         "rate_ratio": _rate_ratio(r),
         "little": _little(r, steady),
         "opened_a_minute": _opened(r),
-        **_settling(r, steady),
+        **_trends(r, steady),
     }
 
 
 def _little(r: Requests, steady: Window | None) -> float | None:
-    """Rate x mean time in flight over the number in flight, of the steady window."""
+    """Return request rate times mean time in flight over the concurrency, of the steady window (Little's law: 1)."""
     if steady is None or not steady.requests or not steady.rates:
         return None
     inside = (r.sent >= steady.start / S_PER_NS) & (r.sent <= steady.end / S_PER_NS)
@@ -51,8 +51,10 @@ def _little(r: Requests, steady: Window | None) -> float | None:
 
 
 def _rate_ratio(r: Requests) -> float | None:
-    """Rate of sending over the rate planned, by the time it took from the first to the last measured request; of those
-    made again by their first attempts."""
+    """Return the rate of sending over the planned rate, from the first to the last measured request.
+
+    Of a retried request its first attempt counts.
+    """
     rows = (r.measured | r.superseded) & (r.attempt == 0) & ~np.isnan(r.sent)
     if rows.sum() < 2 or np.ptp(r.sent[rows]) == 0:
         return None
@@ -60,7 +62,7 @@ def _rate_ratio(r: Requests) -> float | None:
 
 
 def _opened(r: Requests) -> float | None:
-    """Connections opened to one server within the time that a port stays taken, at most."""
+    """Return the most connections opened to one server within the time that a port stays in TIME_WAIT."""
     opened = (r.connect > 0) & ~np.isnan(r.sent)
     servers = np.nan_to_num(r.server)
     return max((_most_within(r.sent[opened & (servers == server)]) for server in np.unique(servers)), default=None)
@@ -71,47 +73,51 @@ def _most_within(at: Array) -> float:
     return float((np.searchsorted(at, at + TIME_WAIT / S_PER_NS, "right") - np.arange(len(at))).max(initial=0))
 
 
-def _settling(r: Requests, steady: Window | None) -> dict[str, float | None]:
-    """How the measured part begins, and how its steady window goes on. `warmup_*`: measured requests up to where a
-    transient of this figure ends, and `_shift`, by how much the mean is off for it. `drift_*`: change of the figure
-    over what comes after, and `_margin`, the half-width of its interval; both relative to its mean."""
-    found: dict[str, float | None] = {}
+def _trends(r: Requests, steady: Window | None) -> dict[str, float | None]:
+    """Return how the measured part begins, and how its steady window goes on.
+
+    `warmup_*`: measured requests until a transient of this figure ends; `_shift`: by how much it shifts the mean.
+    `drift_*`: change of the figure after that; `_margin`: half-width of its interval. Both are relative to the mean.
+    """
+    trends: dict[str, float | None] = {}
     begin, end = (math.inf, -math.inf) if steady is None else (steady.start / S_PER_NS, steady.end / S_PER_NS)
-    for name, values in _watched(r).items():
+    for name, values in _tested(r).items():
         rows = r.measured & r.ok & ~np.isnan(values)
-        start, sent = warmup.find(values[rows]), r.sent[rows]
+        start, sent = warmup.find_warmup(values[rows]), r.sent[rows]
         since = -math.inf if start is None else float(sent[start.length])
         begin = max(begin, since)
-        found[f"warmup_{name}"] = None if start is None else float((r.measured & (r.sent < since)).sum())
-        found[f"warmup_{name}_shift"] = None if start is None else start.shift
-    for name, values in _watched(r).items():
+        trends[f"warmup_{name}"] = None if start is None else float((r.measured & (r.sent < since)).sum())
+        trends[f"warmup_{name}_shift"] = None if start is None else start.shift
+    for name, values in _tested(r).items():
         rows = r.measured & r.ok & (r.sent >= begin) & (r.sent <= end)
-        found |= _change(name, drift(_means(values[rows])))
+        trends |= _change(name, drift(_means(values[rows])))
     ended = r.end[r.ok & (r.end >= begin) & (r.end < end)]
     rate = np.histogram(ended, BATCHES, (begin, end))[0] if len(ended) >= BATCHES**2 else np.empty(0)
-    return found | _change("qps", drift(rate))
+    return trends | _change("qps", drift(rate))
 
 
 def _change(name: str, change: tuple[float, float] | None) -> dict[str, float | None]:
     return dict(zip((f"drift_{name}", f"drift_{name}_margin"), change or (None, None), strict=True))
 
 
-def _watched(r: Requests) -> dict[str, Array]:
+def _tested(r: Requests) -> dict[str, Array]:
     with np.errstate(divide="ignore", invalid="ignore"):
         tpot = np.where(r.output_tokens > 1, (r.last - r.first) / (r.output_tokens - 1), np.nan)
     return {"ttft": r.first - r.sent, "latency": np.where(r.streamed, np.nan, r.end - r.sent), "tpot": tpot}
 
 
 def _means(values: Array) -> Array:
-    """Of consecutive batches; none where there are too few values."""
+    """Return the means of consecutive batches; none if there are too few values."""
     values = values[~np.isnan(values)]
     size = len(values) // BATCHES
     return values[: size * BATCHES].reshape(BATCHES, size).mean(axis=1) if size >= BATCHES else values[:0]
 
 
 def drift(means: Array) -> tuple[float, float] | None:
-    """Change from begin to end by the least-squares line through the means of equal batches, and the half-width of its
-    99.9 % interval, both relative to the mean of all (Draper & Smith, Applied Regression Analysis, 1.4)."""
+    """Return the change from begin to end and the half-width of its 99.9 % interval, relative to the mean.
+
+    By the least-squares line through the means of equal batches (Draper & Smith, Applied Regression Analysis, 1.4).
+    """
     if len(means) != BATCHES or not means.mean() > 0:
         return None
     at = (np.arange(BATCHES) + 0.5) / BATCHES - 0.5
@@ -121,5 +127,5 @@ def drift(means: Array) -> tuple[float, float] | None:
     return slope, T999 * float(np.sqrt(rest @ rest / (BATCHES - 2) / (at @ at)))
 
 
-def _share(mask: Mask) -> float | None:
+def _fraction(mask: Mask) -> float | None:
     return float(mask.mean()) if len(mask) else None

@@ -1,6 +1,6 @@
-"""The output events of a run, kept as the deltas of the records; instants and owners are worked out chunk by chunk.
+"""The output events of a run, stored as the deltas of the records. Instants are computed chunk by chunk.
 
-A hundred million of them take 0.4 GB of a temporary file and a few MB of memory. Formulas are in measure.py.
+A hundred million events take 0.4 GB of a temporary file and a few MB of memory. Formulas are in measure.py.
 """
 
 from __future__ import annotations
@@ -15,24 +15,33 @@ from numpy.typing import NDArray
 from loadstone.metrics.spool import Integers, Spool
 from loadstone.units import Array, Mask
 
-# Events worked on at once.
+# Events processed at once.
 CHUNK = 1_000_000
-# How many tokens an event of a request stands for: not known, one each, or as told with each.
-UNKNOWN, ONE, TOLD = 0, 1, 2
+# Tokens of each event of a request: unknown, one, or as reported with each event.
+UNKNOWN, ONE, REPORTED = 0, 1, 2
 
 
 class Gaps(Struct, frozen=True):
-    """Gaps between consecutive events of one request, in ns: when each ended, and the tokens that came then; NaN where
-    that is not known, None where it is one each throughout."""
+    """Gaps between consecutive events of the same request, an entry for each gap.
+
+    at: instant of its end, ns.
+    gap: ns.
+    tokens: of the event at its end, NaN if unknown; None if all events have one token.
+    """
 
     at: Integers
     gap: Integers
     tokens: Array | None
 
 
-class Place(Struct, frozen=True):
-    """Events: place of the request in Requests, instant and gap before it in ns (0 for the first), and how many events
-    of the answer came before it."""
+class EventChunk(Struct, frozen=True):
+    """Events, an entry for each.
+
+    row: index of the request in Requests.
+    at: instant, ns.
+    gap: time since the event before, ns; 0 for the first event of a request.
+    before: number of earlier events of the same request.
+    """
 
     row: Integers
     at: Integers
@@ -41,9 +50,15 @@ class Place(Struct, frozen=True):
 
 
 class Events:
-    """Of successful streamed requests. One entry a request, in order of recording, in `rows` (its place in Requests),
-    `lengths`, `firsts`, `lasts` (ns) and `counting` (UNKNOWN, ONE or TOLD); `len` is the number of events.
-    `shared_reads`: events that came in one read with the one before."""
+    """The output events of successful streamed requests. `len` is their number.
+
+    Arrays have an entry for each request, in order of recording.
+    rows: index in Requests.
+    lengths: number of events.
+    firsts, lasts: instants of the first and the last event, ns.
+    counting: UNKNOWN, ONE or REPORTED tokens for each event.
+    shared_reads: number of events that arrived in one read with the event before.
+    """
 
     def __init__(self) -> None:
         self.rows: Integers = np.empty(0, np.int64)
@@ -59,58 +74,58 @@ class Events:
         return int(self.lengths.sum())
 
     def span(self, rows: Mask) -> tuple[float, float]:
-        """From the first to the last event of the requests; (0, 0) when there is none."""
-        mine = rows[self.rows]
-        return (float(self.firsts[mine].min()), float(self.lasts[mine].max())) if mine.any() else (0.0, 0.0)
+        """Return the instants of the first and the last event of these requests; (0, 0) if there is none."""
+        chosen = rows[self.rows]
+        return (float(self.firsts[chosen].min()), float(self.lasts[chosen].max())) if chosen.any() else (0.0, 0.0)
 
-    def arrivals(self, rows: Mask) -> Iterator[tuple[Integers, Integers]]:
-        """Chunks of the events of these requests: their places in Requests, and instants in ns."""
-        for place, here, mine in self._chunks(rows):
+    def arrivals_of(self, rows: Mask) -> Iterator[tuple[Integers, Integers]]:
+        """Yield the events of these requests in chunks: indices in Requests, and instants in ns."""
+        for index, here, chosen in self._chunks(rows):
             lengths = self.lengths[here]
-            keep = np.repeat(mine, lengths)
-            yield np.repeat(self.rows[here], lengths)[keep], self._instants(here, self.deltas[place])[keep]
+            keep = np.repeat(chosen, lengths)
+            yield np.repeat(self.rows[here], lengths)[keep], self._instants(here, self.deltas[index])[keep]
 
     def gaps(self, rows: Mask) -> Iterator[Gaps]:
-        """Chunks of the gaps of these requests, in the order of recording."""
-        for place, here, mine in self._chunks(rows):
-            deltas = self.deltas[place]
-            keep = np.repeat(mine, self.lengths[here])
+        """Yield the gaps of these requests in chunks, in the order of recording."""
+        for index, here, chosen in self._chunks(rows):
+            deltas = self.deltas[index]
+            keep = np.repeat(chosen, self.lengths[here])
             keep[_begins(self.lengths[here])] = False
             at = self._instants(here, deltas)[keep]
-            one_each = (self.counting[here][mine] == ONE).all()
-            yield Gaps(at, deltas[keep], None if one_each else self._tokens(place, here)[keep])
+            one_each = (self.counting[here][chosen] == ONE).all()
+            yield Gaps(at, deltas[keep], None if one_each else self._tokens(index, here)[keep])
 
-    def places(self, rows: Mask) -> Iterator[Place]:
-        """Chunks of all events of these requests, with how many of the same answer came before each."""
-        for place, here, mine in self._chunks(rows):
-            lengths, deltas = self.lengths[here], self.deltas[place]
-            keep = np.repeat(mine, lengths)
+    def chunks(self, rows: Mask) -> Iterator[EventChunk]:
+        """Yield all events of these requests in chunks."""
+        for index, here, chosen in self._chunks(rows):
+            lengths, deltas = self.lengths[here], self.deltas[index]
+            keep = np.repeat(chosen, lengths)
             before = np.arange(len(deltas)) - np.repeat(_begins(lengths), lengths)
             row = np.repeat(self.rows[here], lengths)
-            yield Place(row[keep], self._instants(here, deltas)[keep], deltas[keep], before[keep])
+            yield EventChunk(row[keep], self._instants(here, deltas)[keep], deltas[keep], before[keep])
 
     def _chunks(self, rows: Mask) -> Iterator[tuple[int, slice, Mask]]:
-        """Chunks that hold any of these requests: number, which requests, and which of them are wanted."""
-        for place in range(len(self.deltas)):
-            here = slice(*self.bounds[place : place + 2])
-            mine = rows[self.rows[here]]
-            if mine.any():
-                yield place, here, mine
+        """Yield the chunks that have any of these requests: index, slice of requests, and which of them are chosen."""
+        for index in range(len(self.deltas)):
+            here = slice(*self.bounds[index : index + 2])
+            chosen = rows[self.rows[here]]
+            if chosen.any():
+                yield index, here, chosen
 
     def _instants(self, here: slice, deltas: Integers) -> Integers:
-        """Each request's deltas summed up from its first event."""
+        """Return the instants of a chunk: the deltas of each request, cumulated from its first event."""
         lengths, running = self.lengths[here], np.cumsum(deltas)
         return running + np.repeat(self.firsts[here] - running[_begins(lengths)], lengths)
 
-    def _tokens(self, place: int, here: slice) -> Array:
+    def _tokens(self, index: int, here: slice) -> Array:
         counting = np.repeat(self.counting[here], self.lengths[here])
         tokens = np.where(counting == ONE, 1.0, np.nan)
-        tokens[counting == TOLD] = self.tokens[place]
+        tokens[counting == REPORTED] = self.tokens[index]
         return tokens
 
 
 class Collector:
-    """Takes the events of one request after the other, and gives `Events`."""
+    """Collects the events of one request after another and builds `Events`."""
 
     def __init__(self) -> None:
         self._events = Events()
@@ -123,24 +138,30 @@ class Collector:
         self._counting = bytearray()
 
     def add(self, row: int, first: int, deltas: list[int], tokens: list[int] | None, one_each: bool) -> None:
-        """Events of the request recorded as number `row`: instant of the first, deltas, and tokens of each where they
-        were told; or whether they are one each."""
+        """Add the events of a request.
+
+        row: its position in the order of recording.
+        first: instant of the first event, ns.
+        deltas: ns between events, 0 for the first.
+        tokens: of each event, if the server reported them.
+        one_each: every event has one token.
+        """
         self._rows.append(row)
         self._firsts.append(first)
         self._lengths.append(len(deltas))
-        self._counting.append(TOLD if tokens is not None else ONE if one_each else UNKNOWN)
+        self._counting.append(REPORTED if tokens is not None else ONE if one_each else UNKNOWN)
         self._deltas.fromlist(deltas)
         if tokens is not None:
             self._tokens.fromlist(tokens)
         if len(self._deltas) >= CHUNK:
             self._close()
 
-    def finish(self, place: Integers) -> Events:
-        """All events. `place`: where in Requests each recorded request went."""
+    def finish(self, position: Integers) -> Events:
+        """Return all events. `position`: index in Requests of each request, in the order of recording."""
         if self._deltas:
             self._close()
         events = self._events
-        events.rows = place[np.frombuffer(self._rows, dtype=np.int64)]
+        events.rows = position[np.frombuffer(self._rows, dtype=np.int64)]
         events.lengths, events.firsts, events.lasts = (
             np.frombuffer(column, dtype=np.int64) for column in (self._lengths, self._firsts, self._lasts)
         )
@@ -148,7 +169,7 @@ class Collector:
         return events
 
     def _close(self) -> None:
-        """End a chunk here."""
+        """Close the current chunk and store it."""
         events, since = self._events, self._events.bounds[-1]
         deltas = np.array(self._deltas, dtype=np.int64)
         lengths, firsts = np.array(self._lengths[since:]), np.array(self._firsts[since:])
@@ -162,5 +183,5 @@ class Collector:
 
 
 def _begins(lengths: Integers) -> Integers:
-    """Where in a chunk each request begins."""
+    """Return the index in a chunk at which each request begins."""
     return np.cumsum(lengths) - lengths

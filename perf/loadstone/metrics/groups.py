@@ -1,6 +1,6 @@
-"""Parts of a run to measure each on its own: the whole, its steady window, and by stage, turn, model, server or input.
+"""Groups of requests that are measured on their own: the whole run, its steady window, stages, turns, models ...
 
-Pure: says which requests and which stretch of time a part is made of, and leaves the numbers to measure.py.
+Pure: defines which requests and which window a group has. measure.py computes the numbers.
 """
 
 from __future__ import annotations
@@ -13,19 +13,26 @@ import numpy as np
 from msgspec import Struct
 
 from loadstone.metrics.columns import Columns, Requests
-from loadstone.metrics.windows import Span, begun_within
+from loadstone.metrics.windows import Span, sent_within
 from loadstone.units import NS_PER_S, Array, Mask
 
+# Turns of a conversation that have a group of their own.
 TURNS = 10
-# Bins of input tokens at most.
+# Most bins of input tokens.
 BINS = 8
-# How many times the shortest input the longest must be before there are bins.
+# Ratio of longest to shortest input from which on there are bins.
 SPREAD = 2.0
 
 
 class GroupMembers(Struct, frozen=True):
-    """`members` give the distributions; what they share in time, the rates: ends and tokens of `counted` requests that
-    fall into the span, and the time that `present` ones (None: all) are in flight. `failures`: are among them."""
+    """The requests of a group.
+
+    span: window of its rates, ns.
+    members: requests of its distributions.
+    counted: requests whose ends and tokens within the span make its rates.
+    present: requests whose time in flight makes its concurrency; None for all.
+    failures: whether failed requests can be members.
+    """
 
     name: str
     span: Span
@@ -36,18 +43,18 @@ class GroupMembers(Struct, frozen=True):
 
 
 def whole(requests: Requests, span: Span) -> GroupMembers:
-    """The measured requests and what came of them."""
-    return GroupMembers("whole", span, requests.measured & begun_within(requests, span), requests.measured)
+    """Return the group of all measured requests."""
+    return GroupMembers("whole", span, requests.measured & sent_within(requests, span), requests.measured)
 
 
 def steady(requests: Requests, span: Span) -> GroupMembers:
-    """Measured requests sent in the span; its rates are what the server carried, warm-up and cool-down included."""
+    """Return the measured requests sent in the span. Rates are those of the server: all requests count."""
     everyone = np.ones_like(requests.measured)
-    return GroupMembers("steady", span, requests.measured & begun_within(requests, span), everyone)
+    return GroupMembers("steady", span, requests.measured & sent_within(requests, span), everyone)
 
 
 def split(columns: Columns, run: Mapping[str, Any], span: Span) -> dict[str, list[GroupMembers]]:
-    """By kind, in the order in which they are shown. A kind of which there is one part only is left out."""
+    """Return the groups by kind, in the order of reports. A kind with a single group is left out."""
     r = columns.requests
     kinds = {
         "stage": _stages(r, run, span),
@@ -56,31 +63,31 @@ def split(columns: Columns, run: Mapping[str, Any], span: Span) -> dict[str, lis
         "server": _named(r, span, _servers(r.server[r.measured], run), r.server),
         "input": _inputs(r, span),
     }
-    parts = {kind: [part for part in found if part.members.any()] for kind, found in kinds.items()}
-    return {kind: found for kind, found in parts.items() if len(found) > 1}
+    groups = {kind: [group for group in candidates if group.members.any()] for kind, candidates in kinds.items()}
+    return {kind: found for kind, found in groups.items() if len(found) > 1}
 
 
 def _named(
     r: Requests, span: Span, ranges: Iterator[tuple[str, float, float]], values: Array
 ) -> Iterator[GroupMembers]:
-    """Parts with values from `low` to `high`, both included, over the whole run."""
+    """Yield a group for each range of values; ranges include both ends."""
     for name, low, high in ranges:
         members = r.measured & (values >= low) & (values <= high)
         yield GroupMembers(name, span, members, members, members)
 
 
 def _inputs(r: Requests, span: Span) -> Iterator[GroupMembers]:
-    """Successes alone: of a failure, servers do not tell the input."""
+    """Yield groups by input tokens, of successful requests: servers do not report the input of failed ones."""
     done = r.measured & r.ok
-    for part in _named(r, span, _bins(r.input_tokens[done]), np.where(done, r.input_tokens, np.nan)):
-        yield msgspec.structs.replace(part, failures=False)
+    for group in _named(r, span, _bins(r.input_tokens[done]), np.where(done, r.input_tokens, np.nan)):
+        yield msgspec.structs.replace(group, failures=False)
 
 
 def _stages(r: Requests, run: Mapping[str, Any], span: Span) -> Iterator[GroupMembers]:
-    """Members are the arrivals of a stage, however late they end; rates are of what the server carried meanwhile."""
-    told = {stage["index"]: stage for stage in run.get("stages") or ()}
+    """Yield a group for each stage: its arrivals, however late they end. Rates are those of the server meanwhile."""
+    stages = {stage["index"]: stage for stage in run.get("stages") or ()}
     for index in np.unique(r.stage[r.measured & ~np.isnan(r.stage)]).astype(int).tolist():
-        members, stage = r.measured & (r.stage == index), told.get(index)
+        members, stage = r.measured & (r.stage == index), stages.get(index)
         if stage is None:
             name, begin, end = str(index + 1), float(r.scheduled[members].min()), float(r.end[members].max())
         else:
@@ -98,18 +105,18 @@ def _turns(turns: Array) -> Iterator[tuple[str, float, float]]:
 
 def _servers(servers: Array, run: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
     urls = (run.get("config") or {}).get("url")
-    told = urls if isinstance(urls, list) else []
+    names = urls if isinstance(urls, list) else []
     for server in np.unique(servers[~np.isnan(servers)]).astype(int).tolist():
-        yield f"{server + 1}: {told[server]}" if server < len(told) else str(server + 1), server, server
+        yield f"{server + 1}: {names[server]}" if server < len(names) else str(server + 1), server, server
 
 
 def _bins(tokens: Array) -> Iterator[tuple[str, float, float]]:
-    """Powers of two apart, or of four, eight ... where that would make too many bins."""
+    """Yield bins of input tokens, bounded by powers of two, or of four, eight ... if there would be too many."""
     tokens = tokens[~np.isnan(tokens)]
     if not len(tokens) or tokens.max() <= SPREAD * tokens.min():
         return
     powers = np.log2(np.maximum(tokens, 1)).astype(int)
     step = next(step for step in range(1, 64) if len(np.unique(powers // step)) <= BINS)
-    for place in np.unique(powers // step).tolist():
-        low, high = 2 ** (step * place), 2 ** (step * (place + 1)) - 1
-        yield f"{low if place else 0}-{high}", low if place else 0, high
+    for index in np.unique(powers // step).tolist():
+        low, high = 2 ** (step * index), 2 ** (step * (index + 1)) - 1
+        yield f"{low if index else 0}-{high}", low if index else 0, high

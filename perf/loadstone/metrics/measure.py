@@ -1,9 +1,9 @@
-"""The numbers: every formula of a report, from request records alone. `reports/README.md` gives them in words.
+"""Every formula of a report, computed from request records alone. `reports/README.md` explains them in words.
 
 TTFT, TPOT, ITL, latency and goodput follow vLLM's `bench serve`, with these differences: TTFT waits for output (not
-for a role-only chunk) and starts when the request's bytes go to the kernel on an open connection; tokens are booked
-when they arrive; `*_scheduled` count from when the plan wanted the request, so that a client that falls behind cannot
-hide it (coordinated omission, G. Tene). Failures are counted, never mixed into latencies.
+for a role-only chunk) and starts when the request's bytes go to the kernel on an open connection; tokens count when
+they arrive; `*_scheduled` metrics start at the scheduled time, so that a client that falls behind cannot hide it
+(coordinated omission, G. Tene). Failures are counted and never part of latencies.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loadstone.metrics import diagnostics, groups, windows
 from loadstone.metrics.columns import Columns, Requests
-from loadstone.metrics.events import ONE, Events, Gaps
+from loadstone.metrics.events import ONE, Events
 from loadstone.metrics.groups import GroupMembers
 from loadstone.stats.describe import describe
-from loadstone.stats.histogram import Pool
+from loadstone.stats.histogram import Accumulator
 from loadstone.summary import Counts, Metric, Summary, Window
 from loadstone.units import S_PER_NS, Array, Mask
 
 Values = dict[str, tuple[Array, str]]
-# Metrics that groups have.
+# Metrics of groups.
 GROUPED = (
     "ttft", "ttft_scheduled", "latency", "tpot", "input_tokens", "output_tokens", "cached_tokens", "gap", "itl",
 )  # fmt: skip
@@ -81,27 +80,25 @@ def _counts(columns: Columns, expected: int | None) -> Counts:
 
 
 def _window(
-    part: GroupMembers, columns: Columns, slos: Mapping[str, float], wanted: Collection[str] | None = None
+    group: GroupMembers, columns: Columns, slos: Mapping[str, float], names: Collection[str] | None = None
 ) -> Window:
-    """Rates, and the `wanted` distributions; None wants all."""
-    values, rows = per_request(columns.requests), part.members & columns.requests.ok
+    """Measure a group: its rates, and the metrics called `names`, all by default."""
+    values, rows = per_request(columns.requests), group.members & columns.requests.ok
     metrics = {
-        name: describe(column[rows], unit)
-        for name, (column, unit) in values.items()
-        if wanted is None or name in wanted
+        name: describe(column[rows], unit) for name, (column, unit) in values.items() if names is None or name in names
     }
     return Window(
-        name=part.name,
-        start=part.span[0] * S_PER_NS,
-        end=part.span[1] * S_PER_NS,
-        requests=int(part.members.sum()),
+        name=group.name,
+        start=group.span[0] * S_PER_NS,
+        end=group.span[1] * S_PER_NS,
+        requests=int(group.members.sum()),
         metrics=metrics | _per_event(columns.events, rows),
-        rates=_rates(columns, part) | _service_levels(columns.requests, values, slos, part),
+        rates=_rates(columns, group) | _service_levels(columns.requests, values, slos, group),
     )
 
 
 def per_request(requests: Requests) -> Values:
-    """One value a request, in seconds or counts; NaN where it does not apply."""
+    """Return the metrics with one value per request, by name with their unit; NaN where a metric does not apply."""
     r = requests
     decoding, done = r.last - r.first, np.where(r.streamed, r.last, r.end)
     return {
@@ -122,79 +119,72 @@ def per_request(requests: Requests) -> Values:
 
 
 def _per_event(events: Events, rows: Mask) -> dict[str, Metric]:
-    """Gaps between consecutive output events, and the same spread over the tokens of each event."""
+    """Return `gap`, between consecutive output events, and `itl`, which spreads a gap over the tokens of its event."""
     span = events.span(rows)
-    gaps, spread = Pool(span), Pool(span)
+    gaps, itl = Accumulator(span), Accumulator(span)
     one_each = bool((events.counting[rows[events.rows]] == ONE).all())
     count = known = 0
     for chunk in events.gaps(rows):
         gap: Array = chunk.gap * np.float64(S_PER_NS)
         gaps.add(gap, chunk.at)
         if not one_each:
-            told = _known(chunk)
-            spread.add(*_spread(gap, chunk, told))
-            count, known = count + len(gap), known + int(told.sum())
+            tokens = np.ones(len(gap)) if chunk.tokens is None else chunk.tokens
+            has_tokens = tokens > 0  # not NaN, which is unknown
+            each = tokens[has_tokens]
+            times = each.astype(np.int64)
+            itl.add(np.repeat(gap[has_tokens] / each, times), np.repeat(chunk.at[has_tokens], times))
+            count += len(gap)
+            known += int(has_tokens.sum())
     gap_metric = gaps.metric("s")
     if one_each:
         return {"gap": gap_metric, "itl": gap_metric}
     note = f"tokens per event are known for {known} of {count} gaps (--usage each asks the server for them)"
-    return {"gap": gap_metric, "itl": spread.metric("s", None if known == count else note)}
+    return {"gap": gap_metric, "itl": itl.metric("s", None if known == count else note)}
 
 
-def _known(chunk: Gaps) -> Mask:
-    return np.ones(len(chunk.gap), dtype=bool) if chunk.tokens is None else chunk.tokens > 0
-
-
-def _spread(gap: Array, chunk: Gaps, known: Mask) -> tuple[Array, NDArray[np.int64]]:
-    """A value a token, and the instant it came."""
-    if chunk.tokens is None:
-        return gap, chunk.at
-    tokens = chunk.tokens[known]
-    times = tokens.astype(np.int64)
-    return np.repeat(gap[known] / tokens, times), np.repeat(chunk.at[known], times)
-
-
-def _rates(columns: Columns, part: GroupMembers) -> dict[str, float | None]:
-    r, span, counted = columns.requests, part.span, part.counted
+def _rates(columns: Columns, group: GroupMembers) -> dict[str, float | None]:
+    r, span, counted = columns.requests, group.span, group.counted
     seconds = (span[1] - span[0]) * S_PER_NS
     if seconds <= 0:
         return {}
     ended = counted & r.ok & windows.within(r.end, span)
     sent = counted & windows.within(r.sent, span)
-    incoming, outgoing = windows.input_booked(columns, span, counted), windows.output_booked(columns, span, counted)
-    both = None if incoming is None or outgoing is None else incoming + outgoing
+    tokens_in, tokens_out = windows.input_booked(columns, span, counted), windows.output_booked(columns, span, counted)
+    total = None if tokens_in is None or tokens_out is None else tokens_in + tokens_out
+    cached = ended & ~np.isnan(r.cached_tokens) & ~np.isnan(r.input_tokens)
+    cacheable = r.input_tokens[cached].sum()
     return {
         "qps": float(ended.sum() / seconds),
         "request_rate": float(sent.sum() / seconds),
-        "output_throughput": None if outgoing is None else outgoing / seconds,
-        "input_throughput": None if incoming is None else incoming / seconds,
-        "total_throughput": None if both is None else both / seconds,
-        "concurrency": windows.mean_in_flight(r, span, part.present),
-        "peak_concurrency": windows.peak_in_flight(r, span, part.present),
-        "error_rate": _share(~r.ok[part.members & r.judged]) if part.failures else None,
-        "cached_share": _cached_share(r, ended),
+        "output_throughput": None if tokens_out is None else tokens_out / seconds,
+        "input_throughput": None if tokens_in is None else tokens_in / seconds,
+        "total_throughput": None if total is None else total / seconds,
+        "concurrency": windows.mean_in_flight(r, span, group.present),
+        "peak_concurrency": windows.peak_in_flight(r, span, group.present),
+        "error_rate": _fraction(~r.ok[group.members & r.judged]) if group.failures else None,
+        "cached_share": float(r.cached_tokens[cached].sum() / cacheable) if cacheable else None,
     }
 
 
 def _service_levels(
-    r: Requests, values: Values, slos: Mapping[str, float], part: GroupMembers
+    r: Requests, values: Values, slos: Mapping[str, float], group: GroupMembers
 ) -> dict[str, float | None]:
-    """Goodput and attainment. A failure meets no objective; a request that the client took back is not judged."""
-    seconds = (part.span[1] - part.span[0]) * S_PER_NS
+    """Compute goodput and attainment. A failure meets no objective; requests the client cancelled are not judged."""
+    seconds = (group.span[1] - group.span[0]) * S_PER_NS
     if not slos or seconds <= 0:
         return {}
-    judged, rows = part.members & r.judged, part.members & r.ok
+    judged, rows = group.members & r.judged, group.members & r.ok
     met = {name: _meets(r, values[name][0], rows, name, limit) for name, limit in slos.items()}
     together = _all_met(met)
     return {
         "goodput": None if together is None else float(together.sum() / seconds),
-        "attainment": None if together is None else _share(together[judged]),
-        **{f"attainment.{name}": None if mask is None else _share(mask[judged]) for name, mask in met.items()},
+        "attainment": None if together is None else _fraction(together[judged]),
+        **{f"attainment.{name}": None if mask is None else _fraction(mask[judged]) for name, mask in met.items()},
     }
 
 
-def meeting(r: Requests, slos: Mapping[str, float], rows: Mask) -> Mask | None:
-    """Which of the successful `rows` meet every objective; None where that cannot be told of all."""
+def meets_all(r: Requests, slos: Mapping[str, float], rows: Mask) -> Mask | None:
+    """Return which of the successful `rows` meet every objective; None if that is unknown for any."""
     values = per_request(r)
     return _all_met({name: _meets(r, values[name][0], rows, name, limit) for name, limit in slos.items()})
 
@@ -205,22 +195,18 @@ def _all_met(met: Mapping[str, Mask | None]) -> Mask | None:
 
 
 def _meets(r: Requests, value: Array, rows: Mask, name: str, limit: float) -> Mask | None:
-    """Which of the successful `rows` meet one objective; None where that cannot be told of all. TPOT of a one-token
-    answer is met, as it cannot be missed; an answer that never came (all reasoning) misses `ttfat`."""
+    """Return which of the successful `rows` meet one objective; None if that is unknown for any.
+
+    A response of one token meets any TPOT, as it has none. A response without an answer (all reasoning) misses `ttfat`.
+    """
     single = {"tpot": r.output_tokens <= 1, "packet_time": r.packets <= 1}.get(name, np.zeros_like(rows))
-    told = ~np.isnan(value) | single | (r.streamed if name == "ttfat" else False)
-    return rows & (single | (value <= limit)) if told[rows].all() else None
+    known = ~np.isnan(value) | single | (r.streamed if name == "ttfat" else False)
+    return rows & (single | (value <= limit)) if known[rows].all() else None
 
 
 def _over(time: Array, count: Array) -> Array:
     return np.divide(time, count, out=np.full_like(time, np.nan), where=count > 0)
 
 
-def _share(mask: Mask) -> float | None:
+def _fraction(mask: Mask) -> float | None:
     return float(mask.mean()) if len(mask) else None
-
-
-def _cached_share(r: Requests, rows: Mask) -> float | None:
-    told = rows & ~np.isnan(r.cached_tokens) & ~np.isnan(r.input_tokens)
-    asked = r.input_tokens[told].sum()
-    return float(r.cached_tokens[told].sum() / asked) if asked else None

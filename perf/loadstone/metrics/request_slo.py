@@ -1,6 +1,6 @@
-"""Whether one request met the objectives of --goodput: measure.py's formulas for a single record, for the live display.
+"""Check single requests against the objectives of --goodput, for the live display.
 
-Pure. Called for every request that ends during a run, so without arrays; a test holds the two against each other.
+The formulas are those of measure.py without arrays, as this runs for every request that ends; a test compares both.
 """
 
 from __future__ import annotations
@@ -11,39 +11,35 @@ from loadstone.metrics.columns import NOT_COMPLETED
 from loadstone.records import Record
 from loadstone.units import S_PER_NS
 
-TOGETHER = "all"
-# By objective, and TOGETHER: requests that met it, and those of which it can be told.
+# Name of the tally of requests that met every objective.
+ALL_SLOS = "all"
+# By objective, and ALL_SLOS: number of requests that met it, and of those for which it is known.
 Tally = dict[str, tuple[int, int]]
 
 
 def tally(records: Iterable[Record], slos: Mapping[str, float]) -> Tally:
-    """A failure meets none; what the client took back is not judged."""
+    """Count the requests that met each objective. A failure meets none; requests the client cancelled do not count."""
     judged = [record for record in records if record.error is None or record.error.kind not in NOT_COMPLETED]
     if not slos or not judged:
         return {}
-    told = [[met(record, name, limit) for name, limit in slos.items()] for record in judged]
-    columns = dict(zip(slos, map(list, zip(*told, strict=True)), strict=True))
-    columns[TOGETHER] = [None if None in row else all(row) for row in told]
+    rows = [[meets(record, name, limit) for name, limit in slos.items()] for record in judged]
+    columns = dict(zip(slos, map(list, zip(*rows, strict=True)), strict=True))
+    columns[ALL_SLOS] = [None if None in row else all(row) for row in rows]
     return {name: (column.count(True), len(column) - column.count(None)) for name, column in columns.items()}
 
 
-def met(record: Record, name: str, limit: float) -> bool | None:
-    """None where a success does not tell."""
+def meets(record: Record, name: str, limit: float) -> bool | None:
+    """Return True if a request met an objective; None if that is unknown for a successful one."""
     if record.error is not None:
         return False
-    if _single(record, name):
+    # One token, or one packet, has no time between two.
+    count = _tokens(record) if name == "tpot" else _packets(record) if name == "packet_time" else None
+    if count is not None and count <= 1:
         return True
     value = VALUES[name](record)
     if value is None:
         return False if name == "ttfat" and record.streamed else None
     return value * S_PER_NS <= limit
-
-
-def _single(record: Record, name: str) -> bool:
-    """Whether there is but one token, or packet, and so no time between two."""
-    count = {"tpot": _tokens, "packet_time": _packets}.get(name)
-    found = None if count is None else count(record)
-    return found is not None and found <= 1
 
 
 def _tokens(record: Record) -> int | None:
@@ -54,7 +50,7 @@ def _packets(record: Record) -> int | None:
     return len(record.pieces.times) if record.pieces else None
 
 
-def _from(begin: int | None, end: int | None) -> int | None:
+def _between(begin: int | None, end: int | None) -> int | None:
     return None if begin is None or end is None else end - begin
 
 
@@ -63,17 +59,17 @@ def _done(record: Record) -> int | None:
 
 
 def _each(record: Record, count: int | None) -> float | None:
-    time = _from(record.first, record.last)
+    time = _between(record.first, record.last)
     return None if time is None or count is None or count < 2 else time / (count - 1)
 
 
-# ns, by the names in typed.SLOS.
+# Values in ns, by metric.
 VALUES: dict[str, Callable[[Record], float | None]] = {
-    "ttft": lambda record: _from(record.sent, record.first),
-    "ttft_scheduled": lambda record: _from(record.scheduled, record.first),
-    "ttfat": lambda record: _from(record.sent, record.first_answer),
-    "latency": lambda record: _from(record.sent, _done(record)),
-    "latency_scheduled": lambda record: _from(record.scheduled, _done(record)),
+    "ttft": lambda record: _between(record.sent, record.first),
+    "ttft_scheduled": lambda record: _between(record.scheduled, record.first),
+    "ttfat": lambda record: _between(record.sent, record.first_answer),
+    "latency": lambda record: _between(record.sent, _done(record)),
+    "latency_scheduled": lambda record: _between(record.scheduled, _done(record)),
     "tpot": lambda record: _each(record, _tokens(record)),
     "packet_time": lambda record: _each(record, _packets(record)),
 }

@@ -1,7 +1,7 @@
-"""Over-saturation of an open loop: the server falls behind for good, as the number in flight and TTFT both show.
+"""Detect over-saturation of an open loop: the server falls behind for good, as concurrency and TTFT both show.
 
-Pure: whoever runs the load tells what goes on, about once a second, and asks for the verdict. Random arrivals near
-capacity pile up by themselves, so a rise counts when it is large against what chance does in as many requests.
+Pure: the caller reports the state about once a second and asks for the verdict. Random arrivals near capacity pile up
+by chance, so a rise counts only if it is large against the fluctuation of as many requests.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from statistics import fmean, median
 
 from msgspec import Struct
 
+from loadstone.stats.distributions import NORMAL
+
+# Least seconds between two rows.
 STEP = 0.9
-# The last so many at least are kept, STEP seconds or more apart: some 17 minutes.
+# Rows kept at least: some 17 minutes.
 ROWS = 1024
 # Equal parts of a window: independent enough for their increments to tell the size of chance.
 BLOCKS = 16
@@ -31,14 +34,14 @@ RISE = 1.5
 SETTLED = 1.5
 # The second half of a rise against the first: filling up slows down, falling behind does not.
 LASTING = 0.6
-# Share of the rise that is in the wait for the first output: the rest is longer answers, or larger batches.
+# Fraction of the rise that is in the wait for the first output: the rest is longer answers, or larger batches.
 WAITING = 0.05
-# In a row that must agree.
-LOOKS = 3
+# Observations in a row that must agree.
+MIN_AGREEING = 3
 
 
 class Saturation(Struct, frozen=True):
-    """The evidence: levels at the begin and at the end of `seconds`, rates a second. `margin`: 95 % half-width."""
+    """The evidence: values at the begin and at the end of `seconds`, rates per second. `margin`: 95 % half-width."""
 
     seconds: float
     in_flight: tuple[float, float]
@@ -57,8 +60,11 @@ class Saturation(Struct, frozen=True):
 
 
 class _Row(Struct, frozen=True):
-    """`age`: how long ago the last request was sent that has ended, were they to end in order. It stands for the number
-    in flight over the rate (Little's law), but holds while the rate changes."""
+    """The state at one time.
+
+    age: how long ago the last ended request was sent, if requests ended in order. This is the number in flight over the
+        rate (Little's law), and stays right while the rate changes.
+    """
 
     at: float
     sent: int
@@ -68,8 +74,8 @@ class _Row(Struct, frozen=True):
     settled: bool
 
 
-class Detector:
-    """Tell `first` of every TTFT and `look` about once a second how many were sent and are in flight; then ask."""
+class SaturationDetector:
+    """Add every TTFT with `add_ttft`, call `observe` about once a second, then ask for the `verdict`."""
 
     def __init__(self) -> None:
         self._rows: list[_Row] = []
@@ -78,12 +84,17 @@ class Detector:
         self._agreed = 0
         self._found: Saturation | None = None
 
-    def first(self, ttft: float) -> None:
-        """Seconds to a first output that has come since the last look; not streamed: to the whole answer."""
+    def add_ttft(self, ttft: float) -> None:
+        """Add a TTFT in seconds; the whole latency of a response that is not streamed."""
         self._ttfts.append(ttft)
 
-    def look(self, at: float, sent: int, in_flight: int) -> None:
-        """`at`: seconds of any clock. `sent`: requests so far. `in_flight`: with those that wait for a slot."""
+    def observe(self, at: float, sent: int, in_flight: int) -> None:
+        """Add the current state.
+
+        at: seconds on any clock.
+        sent: requests so far.
+        in_flight: includes requests that wait for a slot.
+        """
         rows = self._rows
         if rows and at - rows[-1].at < STEP:
             return
@@ -92,10 +103,10 @@ class Detector:
             del rows[:-ROWS]
         found = next(filter(None, (_judge(rows, size) for size in WINDOWS if size < len(rows))), None)
         self._agreed = self._agreed + 1 if found else 0
-        self._found = found if self._agreed >= LOOKS else None
+        self._found = found if self._agreed >= MIN_AGREEING else None
 
     def verdict(self) -> Saturation | None:
-        """What there is to say after the last look; None while the server keeps up, or chance could explain it."""
+        """Return the evidence of saturation; None while the server keeps up, or chance could explain the rise."""
         return self._found
 
     def _row(self, at: float, sent: int, in_flight: int) -> _Row:
@@ -107,7 +118,7 @@ class Detector:
         return _Row(at, sent, in_flight, age, ttft, settled)
 
     def _when(self, count: int) -> float:
-        """The instant by which so many had been sent."""
+        """Return the instant by which `count` requests had been sent."""
         place = bisect_left(self._rows, count, key=lambda row: row.sent)
         if place in (0, len(self._rows)):
             return self._rows[min(place, len(self._rows) - 1)].at if self._rows else 0.0
@@ -116,7 +127,7 @@ class Detector:
 
 
 def _judge(rows: Sequence[_Row], size: int) -> Saturation | None:
-    """The last `size` rows, a multiple of BLOCKS."""
+    """Check the last `size` rows, a multiple of BLOCKS, for saturation."""
     window = rows[-size - 1 :]
     first, last = window[0], window[-1]
     seconds, sent = last.at - first.at, last.sent - first.sent
@@ -131,9 +142,11 @@ def _judge(rows: Sequence[_Row], size: int) -> Saturation | None:
 
 
 def _chance(rows: Sequence[_Row], window: Sequence[_Row], rate: float, sent: int) -> float:
-    """Standard error of the rise over a window, in requests. Poisson arrivals vary as much as there are of them; bursts
-    and answers of unlike lengths show in the increments, those of the window or, where larger, of all that went before:
-    a few increments tell their variance badly."""
+    """Return the standard error of the rise over a window, in requests.
+
+    Poisson arrivals vary by the root of their number. Bursts and responses of different lengths show in the increments:
+    those of the window or, if larger, of all earlier rows, as few increments estimate a variance badly.
+    """
     step = (len(window) - 1) // BLOCKS
     before = [row for row in rows if row.settled]
     spread = max(_spread(window[::step]), _spread(before[::-step]))
@@ -141,14 +154,14 @@ def _chance(rows: Sequence[_Row], window: Sequence[_Row], rate: float, sent: int
 
 
 def _spread(rows: Sequence[_Row]) -> float:
-    """Variance of the increments of age."""
+    """Return the variance of the increments of age."""
     steps = [later.age - earlier.age for earlier, later in pairwise(rows)]
     mean = fmean(steps)
     return math.fsum((step - mean) ** 2 for step in steps) / (len(steps) - 1)
 
 
 def _rises(rows: Sequence[_Row]) -> bool:
-    """All that chance has nothing to do with: how much, where, and whether it goes on."""
+    """Return True if the rise is large enough, is in the wait for output, and goes on."""
     size = (len(rows) - 1) // BLOCKS
     (age, then), (ttft, later) = _ends([row.age for row in rows], size), _ends([row.ttft or 0.0 for row in rows], size)
     crowd, more = _ends([float(row.in_flight) for row in rows], size)
@@ -163,7 +176,7 @@ def _rises(rows: Sequence[_Row]) -> bool:
 
 
 def _ends(values: Sequence[float], size: int) -> tuple[float, float]:
-    """Means of the first and of the last `size`."""
+    """Return the means of the first and of the last `size` values."""
     return fmean(values[:size]), fmean(values[-size:])
 
 
@@ -175,7 +188,7 @@ def _evidence(rows: Sequence[_Row], rate: float, chance: float) -> Saturation:
         in_flight=(first.in_flight, last.in_flight),
         ttft=_ends([row.ttft or 0.0 for row in rows], size),
         growth=(last.in_flight - first.in_flight) / seconds,
-        margin=1.96 * chance / seconds,
+        margin=NORMAL * chance / seconds,
         sent=rate,
         ended=rate - (last.in_flight - first.in_flight) / seconds,
     )

@@ -1,7 +1,7 @@
-"""Objectives for the figures of a run, as they are typed: `ttft.p99<500ms tpot.p95<50ms error_rate<1%`. Pure.
+"""Objectives for the figures of a run, as typed by users: `ttft.p99<500ms tpot.p95<50ms error_rate<1%`. Pure.
 
-One is met or missed when the figure's whole interval is on one side of the limit, else unresolved. What is done about
-that is for the caller; the objectives of single requests (--goodput) are typed.py's and measure.py's.
+An objective is met or missed if the whole interval of the figure is on one side of the limit, else unresolved. The
+objectives of single requests (--goodput) are in request_slo.py and measure.py.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from loadstone.errors import UsageError
 from loadstone.stats.describe import PERCENTILES
 from loadstone.summary import Metric
 
-Judgement = Literal["met", "missed", "unresolved"]
+# What is known of an objective, a gate or a check.
+Outcome = Literal["met", "missed", "unresolved"]
 METRICS = (
     *("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "itl", "gap", "packet_time"),
     "error_rate",
 )
 FIGURES = ("mean", *PERCENTILES)
 FORM = "METRIC.FIGURE<TIME such as 'ttft.p99<500ms tpot.p95<50ms latency.mean<5s error_rate<1%'"
-# Share of requests that meet what --goodput says, typed `goodput>=99%`: the one figure that must not be low.
+# Fraction of requests that meet --goodput, typed `goodput>=99%`: the one figure with a lower limit.
 ATTAINMENT = "attainment"
 # Figures of a run as a whole, 0 to 1.
-SHARES = ("error_rate", ATTAINMENT)
-# Error rate above which percentiles tell of the survivors only (check.py): the limit where none is given.
+FRACTIONS = ("error_rate", ATTAINMENT)
+# Default limit of the error rate: above it, percentiles describe the surviving requests only.
 ERRORS = 0.01
 _ALIASES = {"e2el": "latency"}
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1e-3}
@@ -36,7 +37,7 @@ _TERM = re.compile(r"([a-z_0-9]+)(?:\.([a-z0-9.]+))?<=?([0-9]+\.?[0-9]*|\.[0-9]+
 
 
 class Estimate(Struct, frozen=True):
-    """A figure as measured, and its 95 % interval as far as it is known. Times in seconds, shares 0 to 1."""
+    """A measured figure and the ends of its 95 % interval, None if unknown. Seconds, or a fraction."""
 
     value: float
     low: float | None = None
@@ -44,7 +45,7 @@ class Estimate(Struct, frozen=True):
 
 
 class Objective(Struct, frozen=True):
-    """`metric.figure` is to be below `limit`: seconds, or a share for the error rate, which has no figure."""
+    """`metric.figure` must be below `limit`: seconds, or a fraction for the error rate, which has no figure."""
 
     metric: str
     figure: str
@@ -55,12 +56,14 @@ class Objective(Struct, frozen=True):
         return f"{self.metric}.{self.figure}" if self.figure else self.metric
 
     def __str__(self) -> str:
-        return f"{self.name} {'>=' if self.metric == ATTAINMENT else '<'} {shown(self.metric, self.limit)}"
+        return f"{self.name} {'>=' if self.metric == ATTAINMENT else '<'} {format_value(self.metric, self.limit)}"
 
 
 def parse(text: str, shares: bool = False) -> tuple[Objective, ...]:
-    """Objectives with spaces, commas or `and` between them; a bare number is ms, `e2el` is latency. `shares`: that of
-    requests within --goodput too. Raises UsageError."""
+    """Parse objectives separated by spaces, commas or `and`. A bare number is ms, `e2el` is latency.
+
+    shares: also accept `goodput>=99%`, the fraction of requests that meet --goodput. Raises UsageError.
+    """
     joined = re.sub(r"\s*([<>]=?)\s*", r"\1", text.strip())
     terms = [term for term in re.split(r"[\s,;&]+", joined) if term and term != "and"]
     found = tuple((_share(term) if shares else None) or _term(term) for term in terms)
@@ -102,7 +105,7 @@ def _term(text: str) -> Objective:
 
 
 def with_errors(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
-    """With a limit to the error rate, where none is given: a server that refuses requests is not fast."""
+    """Return the objectives with a limit for the error rate, if they have none: refusing requests is not fast."""
     named = any(objective.metric == "error_rate" for objective in objectives)
     return (*objectives,) if named else (*objectives, Objective("error_rate", "", ERRORS))
 
@@ -110,7 +113,7 @@ def with_errors(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
 def estimate(
     metric: str, figure: str, metrics: Mapping[str, Metric], rates: Mapping[str, float | None]
 ) -> Estimate | None:
-    """The figure among those of a run or window; None where it was not measured or the sample is too small for it."""
+    """Return a figure of a run or window; None if it was not measured or the sample is too small."""
     if not figure:
         rate = rates.get(metric)
         return None if rate is None else Estimate(rate)
@@ -121,8 +124,10 @@ def estimate(
 
 
 def _bounds(metric: Metric, figure: str) -> tuple[float | None, float | None]:
-    """The interval; a side of it that the sample cannot tell is taken from another percentile where that is at least as
-    low, or as high: what p95 surely exceeds, p99 exceeds as well."""
+    """Return the interval of a percentile.
+
+    An unknown end is that of another percentile that bounds it: what p95 surely exceeds, p99 exceeds as well.
+    """
     if figure == "mean":
         return metric.ci95.get("mean") or (None, None)
     share = PERCENTILES[figure]
@@ -132,8 +137,8 @@ def _bounds(metric: Metric, figure: str) -> tuple[float | None, float | None]:
     return low, high
 
 
-def judge(found: Estimate | None, objective: Objective) -> Judgement:
-    """By the interval. An error rate is taken as it is."""
+def judge(found: Estimate | None, objective: Objective) -> Outcome:
+    """Return the outcome by the interval of the figure. An error rate has none and is compared as it is."""
     if found is None:
         return "unresolved"
     exact = objective.metric == "error_rate"
@@ -143,15 +148,15 @@ def judge(found: Estimate | None, objective: Objective) -> Judgement:
     return "missed" if low is not None and low > objective.limit else "unresolved"
 
 
-def together(judgements: Iterable[Judgement]) -> Judgement:
-    """All must be met; one that is missed decides."""
+def combine(judgements: Iterable[Outcome]) -> Outcome:
+    """Return the outcome of several objectives: all must be met, and one that is missed decides."""
     return max(judgements, key=("met", "unresolved", "missed").index, default="met")
 
 
-def shown(metric: str, value: float | None) -> str:
-    """A figure for people: shares in percent, times in ms or s."""
+def format_value(metric: str, value: float | None) -> str:
+    """Format a figure: fractions in percent, times in ms or s, `-` for None."""
     if value is None:
         return "-"
-    if metric in SHARES:
+    if metric in FRACTIONS:
         return f"{value * 100:.3g}%"
     return f"{value * 1e3:.4g} ms" if value < 10 else f"{value:.4g} s"

@@ -1,7 +1,6 @@
-"""Many integers put away chunk by chunk: the first few million in memory, the rest in an unnamed temporary file.
+"""Storage for many integers in chunks: the first few million in memory, the rest in an unnamed temporary file.
 
-The file is in the folder for temporary files (TMPDIR) and goes with the spool. What a
-chunk means is left to events.py.
+The file is in the folder for temporary files (TMPDIR) and is removed with the spool.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from numpy.typing import NDArray
 from loadstone.errors import UsageError
 
 Integers = NDArray[np.int64]
-# Integers that are kept in memory.
+# Most integers kept in memory.
 HOLD = 4_000_000
-# Chunks that fit are kept in half the room: gaps of up to 4.3 s in ns.
+# Chunks of small values are stored in half the space: gaps of up to 4.3 s in ns.
 SMALL = np.dtype(np.uint32)
 
 
 class _Spilled(Struct, frozen=True):
-    """Where in the file a chunk is."""
+    """The position of a chunk in the file."""
 
     offset: int
     count: int
@@ -32,7 +31,7 @@ class _Spilled(Struct, frozen=True):
 
 
 class Spool:
-    """Chunks of integers, which come back as they were: `spool.add(values)`, then `spool[0]`, `spool[1]`, ..."""
+    """Chunks of integers: `spool.add(values)`, then `spool[0]`, `spool[1]`, ..."""
 
     def __init__(self, hold: int | None = None) -> None:
         self._hold = HOLD if hold is None else hold
@@ -41,7 +40,7 @@ class Spool:
         self._file: IO[bytes] | None = None
 
     def __len__(self) -> int:
-        """Number of chunks."""
+        """Return the number of chunks."""
         return len(self._chunks)
 
     @property
@@ -49,7 +48,7 @@ class Spool:
         return self._file is not None
 
     def add(self, values: Integers) -> None:
-        """Put away one chunk. Raises UsageError when there is no room for the file."""
+        """Store one chunk. Raises UsageError if there is no room for the file."""
         small = not len(values) or (values.min() >= 0 and values.max() <= np.iinfo(SMALL).max)
         packed = values.astype(SMALL) if small else values.astype(np.int64)
         self._count += len(values)

@@ -1,7 +1,7 @@
-"""What needs a look at every output event of a run: tokens over time, gaps over the place in the answer.
+"""Figures that need every output event of a run: tokens over time, gaps by position in the response.
 
-One pass over the events, with memory that does not grow with them. Gaps are counted in bins 0.3 % wide, so quantiles
-here are for pictures; those of the reports are in measure.py. ns in, seconds out.
+One pass over the events, with constant memory. Gaps are counted in bins 0.3 % wide, so these quantiles are for charts;
+those of reports are in measure.py. ns in, seconds out.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from loadstone.metrics.columns import Columns
 from loadstone.metrics.spool import Integers
 from loadstone.units import S_PER_NS, Array, Mask
 
-# Stretches that the longest answer is divided into.
+# Ranges into which the longest response is divided.
 PLACES = 100
-# Bins to an octave, and the gap in ns below which bins are of one width.
+# Bins per octave, and the gap in ns below which bins are of one width.
 FINE, UNIT = 256, 1000.0
 # Up to four hours.
 BINS = 34 * FINE
 
 
-class Growth(Struct, frozen=True):
-    """Gaps by the number of events before, a row a stretch that holds any: where it begins and ends, and figures."""
+class GapsByPosition(Struct, frozen=True):
+    """Gaps by the number of events before them in the response, a row for each range that has any.
+
+    start, end: range of the number of events.
+    count: number of gaps; `median`, `p95` and `largest` are their figures, s.
+    """
 
     start: Integers
     end: Integers
@@ -34,27 +38,31 @@ class Growth(Struct, frozen=True):
 
 
 class TokenTimeline(Struct, frozen=True):
-    """`tokens`: in each slice of time, None where they are not known. `gaps` and `below`: values and how many gaps are
-    at or below each, from the shortest to the longest; `count`: of all gaps."""
+    """Figures of all output events.
+
+    tokens: in each slice of time; None if unknown.
+    gaps, below: values in order, s, and how many gaps are at or below each.
+    count: number of all gaps.
+    """
 
     tokens: Array | None
     gaps: Array
     below: Integers
     count: int
-    growth: Growth
+    gaps_by_position: GapsByPosition
 
 
-def walk(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> TokenTimeline:
-    """Tokens of the requests `rows` in the slices of time between `edges` (ns), gaps of the requests `shown`."""
+def build(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> TokenTimeline:
+    """Count the tokens of the requests `rows` in slices of time (edges in ns), and the gaps of the requests `shown`."""
     events, each = columns.events, _tokens_each(columns, rows)
     longest = int(events.lengths.max(initial=1))
     width = -(-longest // PLACES)
     cells = np.zeros((PLACES, BINS), dtype=np.int64)
     largest, tokens = np.zeros(PLACES, dtype=np.int64), np.zeros(len(edges) - 1)
     least = np.iinfo(np.int64).max
-    for chunk in events.places(rows):
+    for chunk in events.chunks(rows):
         if each is not None:
-            tokens += sliced(chunk.at, edges, each[chunk.row])
+            tokens += sum_per_slice(chunk.at, edges, each[chunk.row])
         counted = (chunk.before > 0) & shown[chunk.row]
         gap, place = chunk.gap[counted], chunk.before[counted] // width
         cells += np.bincount(place * BINS + _bins(gap), minlength=cells.size).reshape(cells.shape)
@@ -66,8 +74,8 @@ def walk(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> TokenTimeli
     )
 
 
-def sliced(at: Array | Integers, edges: Array, weights: Array | None = None) -> Array:
-    """How many instants, or what they weigh, in each slice between edges at equal distances; all lie between them."""
+def sum_per_slice(at: Array | Integers, edges: Array, weights: Array | None = None) -> Array:
+    """Sum instants, or their weights, per slice between equidistant edges. All instants are between the edges."""
     slices = len(edges) - 1
     rate = slices / max(float(edges[-1] - edges[0]), 1.0)
     place = np.minimum(((at - edges[0]) * rate).astype(np.int64), slices - 1)
@@ -75,7 +83,7 @@ def sliced(at: Array | Integers, edges: Array, weights: Array | None = None) -> 
 
 
 def _tokens_each(columns: Columns, rows: Mask) -> Array | None:
-    """Tokens of an event of each request, if evenly spread; None where any request's are not known."""
+    """Return the tokens of an event of each request, spread evenly; None if those of any request are unknown."""
     r = columns.requests
     if np.isnan(r.output_tokens[rows]).any() or not rows.any():
         return None
@@ -88,13 +96,13 @@ def _bins(gap: Integers) -> Integers:
 
 
 def _value(bins: Integers | Array) -> Array:
-    """Inverse of `_bins`, in ns; a half more is the middle of a bin."""
+    """Return the lower edge of bins in ns, the inverse of `_bins`; half a bin more is the middle."""
     value: Array = UNIT * (np.exp2(bins / FINE) - 1.0)
     return value
 
 
 def _curve(counts: Integers, least: int, largest: int) -> tuple[Array, Integers]:
-    """Ends of the bins that hold any, within the extremes, which are exact."""
+    """Return the upper ends of the filled bins, within the exact extremes."""
     filled = np.flatnonzero(counts)
     if not len(filled):
         return np.empty(0), np.empty(0, dtype=np.int64)
@@ -104,17 +112,17 @@ def _curve(counts: Integers, least: int, largest: int) -> tuple[Array, Integers]
     return np.r_[float(least), values] * S_PER_NS, np.r_[1, below]
 
 
-def _growth(cells: NDArray[np.int64], largest: Integers, width: int) -> Growth:
+def _growth(cells: NDArray[np.int64], largest: Integers, width: int) -> GapsByPosition:
     count = cells.sum(axis=1)
     there = np.flatnonzero(count)
     start = there * width
     middle, tail = (_quantiles(cells[there], largest[there], share) for share in (0.5, 0.95))
     longest: Array = largest[there] * np.float64(S_PER_NS)
-    return Growth(np.maximum(start, 1), start + width - 1, count[there], middle, tail, longest)
+    return GapsByPosition(np.maximum(start, 1), start + width - 1, count[there], middle, tail, longest)
 
 
 def _quantiles(cells: NDArray[np.int64], largest: Integers, share: float) -> Array:
-    """Of each row, to within a bin."""
+    """Return a quantile of each row, to within a bin."""
     until = np.cumsum(cells, axis=1)
     rank = share * (until[:, -1] - 1) if len(until) else np.empty(0)
     place = (until <= rank[:, None]).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Stretches of a run, and what flows through them: requests in flight, and tokens booked when they arrive.
+"""Windows of a run, requests in flight, and tokens counted when they arrive.
 
 Pure functions on columns; a span is a pair of instants in ns.
 """
@@ -11,40 +11,42 @@ from numpy.typing import NDArray
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.units import Array, Mask
 
-STEADY_SHARE = 0.8
+STEADY_FRACTION = 0.8
 SLICES = 20
 Span = tuple[float, float]
 
 
 def whole(requests: Requests) -> Span | None:
-    """From the instant the first measured request was wanted to the end of the last; None when there is none."""
+    """Return the span from the first scheduled measured request to the end of the last; None if there is none."""
     rows = requests.measured
     if not rows.any():
         return None
     return float(requests.scheduled[rows].min()), float(requests.end[rows].max())
 
 
-def begun_within(requests: Requests, span: Span) -> Mask:
-    """Requests sent in the span or, where connecting failed and they never were, wanted in it."""
+def sent_within(requests: Requests, span: Span) -> Mask:
+    """Return the requests sent in the span, or scheduled in it if they never were sent (connecting failed)."""
     return within(np.where(np.isnan(requests.sent), requests.scheduled, requests.sent), span)
 
 
 def steady(requests: Requests, span: Span) -> Span | None:
-    """The longest stretch inside `span` at or above 80 % of its peak number in flight; None when nothing was in flight.
-    The number is averaged over twentieths of the span: slots that are empty for an instant, and the ups and downs of
-    random arrivals, are neither peaks nor ends."""
+    """Return the longest window in `span` at or above 80 % of the peak concurrency; None if nothing was in flight.
+
+    Concurrency is averaged over twentieths of the span, so that neither a slot that is empty for a moment nor the
+    fluctuation of random arrivals counts.
+    """
     edges = np.linspace(*span, SLICES + 1)
-    level = np.diff(flown(requests, edges))
+    level = np.diff(in_flight_time(requests, edges))
     if not level.max(initial=0.0) > 0:
         return None
-    high = np.r_[False, level >= STEADY_SHARE * level.max(), False]
+    high = np.r_[False, level >= STEADY_FRACTION * level.max(), False]
     starts, stops = np.flatnonzero(high[1:] & ~high[:-1]), np.flatnonzero(~high[1:] & high[:-1])
     longest = int(np.argmax(stops - starts))
     return float(edges[starts[longest]]), float(edges[stops[longest]])
 
 
-def flown(requests: Requests, until: Array, rows: Mask | None = None) -> Array:
-    """Time that requests (all, or `rows`) together have been in flight, up to each instant of `until`."""
+def in_flight_time(requests: Requests, until: Array, rows: Mask | None = None) -> Array:
+    """Return the time that requests (all, or `rows`) have been in flight together, up to each instant of `until`."""
     sent = _sent(requests, rows)
     return _passed(requests.sent[sent], until) - _passed(requests.end[sent], until)
 
@@ -55,7 +57,7 @@ def _sent(requests: Requests, rows: Mask | None) -> Mask:
 
 
 def _passed(since: Array, until: Array) -> Array:
-    """For each instant of `until`, the time passed since each earlier one of `since`, summed up."""
+    """Return for each instant of `until` the sum of the times since each earlier instant of `since`."""
     since = np.sort(since)
     sums = np.r_[0.0, np.cumsum(since)]
     earlier = np.searchsorted(since, until)
@@ -63,8 +65,10 @@ def _passed(since: Array, until: Array) -> Array:
 
 
 def in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> tuple[Array, Array]:
-    """Instants in the span at which the number of requests in flight changes, its start among them, and the number from
-    then on. At one instant ends go before starts, so that a slot handed over does not count twice."""
+    """Return the instants in the span at which the concurrency changes, its start included, and the new concurrency.
+
+    At the same instant ends go before starts, so that a slot passed on does not count twice.
+    """
     sent = _sent(requests, rows)
     times = np.r_[requests.end[sent], requests.sent[sent]]
     order = np.argsort(times, kind="stable")
@@ -79,14 +83,17 @@ def peak_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> 
 
 
 def mean_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> float:
-    """Time-weighted mean number in flight, of all or of `rows`."""
-    begun, ended = flown(requests, np.array(span), rows)
+    """Return the time-weighted mean concurrency, of all requests or of `rows`."""
+    begun, ended = in_flight_time(requests, np.array(span), rows)
     return float((ended - begun) / (span[1] - span[0]))
 
 
 def output_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
-    """Output tokens of `counted` requests that arrived in the span. A request's tokens are spread evenly over its
-    events; an answer that was not streamed is booked at its end. None where they are not known."""
+    """Return the output tokens of `counted` requests that arrived in the span; None if unknown.
+
+    The tokens of a request are spread evenly over its events; those of a response that was not streamed arrive at its
+    end.
+    """
     r, events = columns.requests, columns.events
     rows = counted & r.ok
     if not rows.any() or np.isnan(r.output_tokens[rows]).any():
@@ -100,15 +107,15 @@ def output_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
 
 
 def _part_booked(columns: Columns, span: Span, places: NDArray[np.int64]) -> float:
-    """What of these requests' tokens arrived in the span."""
+    """Return the tokens of these requests that arrived in the span."""
     r, chosen = columns.requests, np.zeros(len(columns.requests.ok), dtype=bool)
     chosen[places] = True
     each = np.where(chosen, r.output_tokens / r.packets, 0.0)
-    return sum(float(each[row[within(at, span)]].sum()) for row, at in columns.events.arrivals(chosen))
+    return sum(float(each[row[within(at, span)]].sum()) for row, at in columns.events.arrivals_of(chosen))
 
 
 def input_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
-    """Input tokens of `counted` requests, booked with the first output event (not streamed: at the end)."""
+    """Return the input tokens of `counted` requests, which count at the first output event or, unstreamed, the end."""
     r = columns.requests
     rows = counted & r.ok
     if not rows.any() or np.isnan(r.input_tokens[rows]).any():

@@ -1,4 +1,9 @@
-"""Views: a Summary as text. Each is a pure function; opening files and computing statistics is done elsewhere."""
+"""The report of a run: tables, pages and files made from a Summary. Views are pure functions.
+
+page.py: the page model (`Page`, `Table`, `Chart`), drawn by terminal.py, markdown.py and html.py. run_tables.py and
+run_page.py: the report of a run. output.py writes results to stdout or a file. exports/: formats of other tools.
+Imports rooms to its left only; comparisons, sweeps and evaluations have their pages in their own rooms.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,8 @@ from loadstone.summary import Summary
 
 View = Callable[[Summary], str]
 
-# Built-in views by name: where their function is. `text` is drawn by console.py from views/tables.py. `html` has charts
-# where its caller hands it their traces too.
+# Built-in views by name: where their function is. `text` is terminal.render. `html` has charts if its caller passes
+# their data as well.
 VIEWS: dict[str, str] = {
     "classic": "loadstone.report.classic:render",
     "csv": "loadstone.report.summary_csv:render",

@@ -1,7 +1,7 @@
-"""What a web page is made of besides its content: our style and script, and the charting library, ready to be inlined.
+"""The files that a web page contains: our style and script, and the charting library.
 
-The library is plotly.js, which is well kept and comes with the distribution `plotly`; of that one file is read, and
-nothing imported. It is inlined compressed (4.8 MB are 1.9 as text) and unpacked by the browser.
+The library is plotly.js from the distribution `plotly`, of which one file is read and nothing imported. It is inlined
+compressed (1.9 MB as text instead of 4.8) and unpacked by the browser.
 """
 
 from __future__ import annotations
@@ -18,26 +18,30 @@ from msgspec import Struct
 from loadstone.errors import UsageError
 
 BUNDLE = "package_data/plotly.min.js"
-# Of compression: 9 takes longer, for 3 KB.
+# Level of compression: 9 takes longer and saves 3 KB.
 LEVEL = 6
 _NOTICE = re.compile(r"/\*\*(.*?)\*/", re.DOTALL)
 
 
 class Library(Struct, frozen=True):
-    """`notice`: its name, version, copyright and licence, as its file opens; `packed`: gzip in base64."""
+    """The charting library.
+
+    notice: name, version, copyright and licence, from the head of its file.
+    packed: gzip in base64.
+    """
 
     notice: str
     packed: str
 
 
 def own(name: str) -> str:
-    """A file that lies beside this one."""
+    """Read a file of this folder."""
     return resources.files("loadstone.report").joinpath(name).read_text("utf-8")
 
 
 @cache
 def library() -> Library:
-    """Raises UsageError where the distribution is not whole."""
+    """Load the charting library. Raises UsageError if the distribution is incomplete."""
     try:
         code = _bundle().read_bytes()
     except OSError as exc:
@@ -49,7 +53,7 @@ def library() -> Library:
 
 
 def _bundle() -> Path:
-    """Where the import system would find the package, which takes seconds to import and is not."""
+    """Find the file without importing the package, which would take seconds."""
     spec = util.find_spec("plotly")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("there is no plotly")

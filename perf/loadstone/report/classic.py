@@ -1,6 +1,6 @@
-"""The table that llmuses and EvalScope print, with their names, so that old and new results can be laid side by side.
+"""The table of llmuses and EvalScope, with their names, to compare new results with old ones.
 
-The names are theirs, the formulas ours (measure.py): latencies of successes only, tokens as the server counts them.
+The names are theirs, the formulas ours (metrics/measure.py): latencies of successes only, tokens as the server counts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A page as one self-contained file for a browser: no request leaves it, and what foreign text it holds stays text.
+"""Render a page as one self-contained HTML file: it sends no request, and foreign text in it stays text.
 
-Tables and prose are HTML; charts are data, drawn by page.js when they come into view. Texts go through safe.py.
+Tables and prose are HTML; charts are data that page.js draws when they come into view. Texts are escaped by escape.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from loadstone.report.page import Block, Chart, Page, Prose, Section, Table
 from loadstone.report.plotly import figure
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
-# Characters from which on a cell is prose.
+# Cells longer than this are prose.
 _LONG = 40
 _HEAD = """<!doctype html>
 <html lang="en">
@@ -32,18 +32,18 @@ _HEAD = """<!doctype html>
 <body>
 <main>
 """
-_NEEDS = """<p class="prose doubt" id="no-charts" hidden>This browser cannot draw the charts; all tables are whole. \
+_NEEDS = """<p class="prose doubt" id="no-charts" hidden>This browser cannot draw the charts; all tables are complete. \
 Charts need DecompressionStream: Chrome or Edge 80, Firefox 113, Safari 16.4, or later.</p>
-<noscript><p class="prose doubt">Charts need JavaScript; all tables are whole without.</p></noscript>
+<noscript><p class="prose doubt">Charts need JavaScript; all tables are complete without it.</p></noscript>
 """
 
 
 def draw(page: Page) -> str:
-    """The whole file. The same page gives the same text."""
-    return "".join(_parts(page))
+    """Return the whole file. The same page gives the same text."""
+    return "".join(_lines(page))
 
 
-def _parts(page: Page) -> Iterator[str]:
+def _lines(page: Page) -> Iterator[str]:
     yield _HEAD.format(policy=_POLICY, title=escape.text(page.title, 200), style=assets.own("page.css"))
     yield f"<header>\n<h1>{escape.text(page.title, 200)}</h1>\n{_prose(page.lead, 'lead ')}</header>\n"
     charts = any(isinstance(block, Chart) for block in page.blocks)
@@ -71,7 +71,7 @@ def _section(section: Section, numbers: Iterator[int]) -> Iterator[str]:
         yield f"<section>\n<details>\n<summary><h2>{title}</h2></summary>\n"
     else:
         yield f"<section>\n<h2>{title}</h2>\n"
-    for pairs, blocks in groupby(_once(section), _is_half):
+    for pairs, blocks in groupby(_blocks(section), _is_half):
         drawn = "".join(_block(block, numbers) for block in blocks)
         yield f'<div class="pairs">\n{drawn}</div>\n' if pairs else drawn
     yield "</details>\n</section>\n" if section.folded else "</section>\n"
@@ -89,27 +89,27 @@ def _block(block: Block, numbers: Iterator[int]) -> str:
     return _cards(block) if block.cards else _table(block)
 
 
-def _once(section: Section) -> Iterator[Block]:
-    """A table that is called as its section needs no heading of its own."""
+def _blocks(section: Section) -> Iterator[Block]:
+    """Yield the blocks of a section. A table with the title of its section gets no heading of its own."""
     for block in section.blocks:
         same = isinstance(block, Table) and block.title == section.title
         yield replace(block, title="") if same else block
 
 
 def _prose(prose: Prose, kind: str = "") -> str:
-    """Each line is a paragraph."""
+    """Render prose; each line is a paragraph."""
     paragraphs = [f"<p>{escape.text(line)}</p>" for line in prose.text.split("\n") if line.strip()]
     return f'<div class="{kind}prose {prose.tone}">{"".join(paragraphs)}</div>\n'
 
 
 def _chart(chart: Chart, number: int) -> str:
     half = ' class="half"' if chart.half else ""
-    told = f"{chart.title}. {chart.note}" if chart.note else chart.title
+    spoken = f"{chart.title}. {chart.note}" if chart.note else chart.title
     note = f'<p class="note">{escape.text(chart.note)}</p>' if chart.note else ""
     return (
         f'<figure id="chart-{number}"{half} data-group="{escape.text(chart.group)}">\n'
         f"<h3>{escape.text(chart.title)}</h3>\n"
-        f'<div class="plot" role="img" aria-label="{escape.text(told)}" style="height:{int(chart.height)}px"></div>\n'
+        f'<div class="plot" role="img" aria-label="{escape.text(spoken)}" style="height:{int(chart.height)}px"></div>\n'
         f'{note}<script type="application/json">{escape.script(figure(chart))}</script>\n</figure>\n'
     )
 
@@ -122,39 +122,40 @@ def _table(table: Table) -> str:
         return f"{heading}{note}"
     head = "".join(f'<th scope="col">{escape.text(column)}</th>' for column in table.columns)
     top = f"<thead><tr>{head}</tr></thead>\n" if any(table.columns) else ""
-    rows = "".join(_row(table, place) for place in range(len(table.rows)))
+    rows = "".join(_row(table, index) for index in range(len(table.rows)))
     return (
         f'{heading}<div class="scroll" role="region" aria-label="{title or "Table"}" tabindex="0"><table'
         f"{' class=numeric' if table.numeric else ''}>\n{top}<tbody>\n{rows}</tbody>\n</table></div>\n{note}"
     )
 
 
-def _row(table: Table, place: int) -> str:
-    first, *cells = table.rows[place]
+def _row(table: Table, index: int) -> str:
+    first, *cells = table.rows[index]
     data = "".join(
-        f"<td{_long(table, cell)}{_data(table, place, at)}>{_cell(cell)}</td>" for at, cell in enumerate(cells, 1)
+        f"<td{_long(table, cell)}{_data(table, index, column)}>{_cell(cell)}</td>"
+        for column, cell in enumerate(cells, 1)
     )
     return f'<tr><th scope="row">{escape.text(first)}</th>{data}</tr>\n'
 
 
 def _long(table: Table, cell: str) -> str:
-    """Prose in a column keeps a width that can be read, and the table scrolls."""
+    """Return the class of a cell with prose: it keeps a readable width, and the table scrolls."""
     return ' class="long"' if not table.numeric and len(cell) > _LONG else ""
 
 
 def _cell(text: str) -> str:
-    """What stands below the first line is small."""
+    """Render a cell; lines after the first are small."""
     first, *rest = text.split("\n")
     return escape.text(first) + "".join(f"<small>{escape.text(line)}</small>" for line in rest)
 
 
 def _cards(table: Table) -> str:
-    """Label, figure and what there is to say about it."""
+    """Render each row as a card: label, figure and remarks."""
     cards = []
-    for place, (name, value, *rest) in enumerate(table.rows):
+    for index, (name, value, *rest) in enumerate(table.rows):
         about = "".join(f'<dd class="about">{escape.text(word)}</dd>' for word in rest if word)
         cards.append(
-            f"<div><dt>{escape.text(name)}</dt><dd{_data(table, place, 1)}>{escape.text(value)}</dd>{about}</div>\n"
+            f"<div><dt>{escape.text(name)}</dt><dd{_data(table, index, 1)}>{escape.text(value)}</dd>{about}</div>\n"
         )
     note = f'<p class="note">{escape.text(table.note)}</p>\n' if table.note else ""
     heading = f"<h3>{escape.text(table.title)}</h3>\n" if table.title else ""
@@ -162,6 +163,6 @@ def _cards(table: Table) -> str:
 
 
 def _data(table: Table, row: int, column: int) -> str:
-    """What a program reads: the name of the figure in the results, and all its digits."""
+    """Return the attributes for programs: the name of the figure in the summary, and all its digits."""
     figure = (table.figures.get((row, column))) if table.figures else None
     return "" if figure is None else f' data-metric="{escape.text(figure[0])}" data-value="{figure[1]!r}"'

@@ -1,4 +1,4 @@
-"""JSON for people and programs: indented, as it is. summary.json is this; `results.load_summary` reads it back."""
+"""Indented JSON for people and programs. summary.json is the view; `results.load_summary` reads it back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from loadstone.summary import Summary
 
 
 def render(summary: Summary) -> str:
-    return indented(summary)
+    return to_json(summary)
 
 
-def indented(value: Any) -> str:
-    """Whatever msgspec can write."""
+def to_json(value: Any) -> str:
+    """Encode any value that msgspec can write."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"

@@ -1,23 +1,22 @@
-"""JUnit XML, which Jenkins, GitLab, GitHub and Azure show as test results: of gates and objectives, or of a verdict.
+"""JUnit XML, which Jenkins, GitLab, GitHub and Azure show as test results: of gates, objectives or a verdict.
 
-A test is met (passed), missed (failed) or unresolved (skipped): what could not be told has neither passed nor failed.
-The form is the one they agree on: https://github.com/jenkinsci/xunit-plugin, junit-10.xsd.
+A test is met (passed), missed (failed) or unresolved (skipped). The form is the one that all of them accept:
+https://github.com/jenkinsci/xunit-plugin, junit-10.xsd.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
 from xml.sax.saxutils import quoteattr
 
 from msgspec import Struct
 
 from loadstone.checks.finding import Finding, Severity
 from loadstone.checks.rules import examine
+from loadstone.metrics.slo import Outcome
 from loadstone.summary import Summary
 
-Outcome = Literal["met", "missed", "unresolved"]
 _ELEMENTS: dict[Outcome, str] = {"met": "", "missed": "failure", "unresolved": "skipped"}
 _OUTCOMES: dict[Severity | None, Outcome] = {None: "met", "suspect": "unresolved", "invalid": "missed"}
 # Characters that XML 1.0 has no way to write.
@@ -25,7 +24,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 class Case(Struct, frozen=True):
-    """One test. `reason`: what was found, also where it is met."""
+    """One test. `reason`: the measured values, also if it is met."""
 
     name: str
     outcome: Outcome
@@ -33,7 +32,12 @@ class Case(Struct, frozen=True):
 
 
 class Suite(Struct, frozen=True):
-    """Tests of one kind. `properties`: figures that go with them; `at`: when, ISO 8601; `seconds`: how long it took."""
+    """Tests of one kind.
+
+    properties: figures of the same run.
+    at: begin, ISO 8601.
+    seconds: duration.
+    """
 
     name: str
     cases: Sequence[Case]
@@ -43,12 +47,12 @@ class Suite(Struct, frozen=True):
 
 
 def render(summary: Summary) -> str:
-    """The file for one run."""
+    """Return the document of one run."""
     return draw([of_run(summary)])
 
 
 def of_run(summary: Summary) -> Suite:
-    """The verdict of a run: a test for each thing that its check has looked at, and for --max-error-rate."""
+    """Return the checks of a run as tests, and --max-error-rate if it was set."""
     cases = [Case(found.what, _OUTCOMES[found.severity], _reason(found))
              for found in examine(summary)]  # fmt: skip
     cases += _error_rate(summary)
@@ -58,7 +62,7 @@ def of_run(summary: Summary) -> Suite:
 
 
 def draw(suites: Sequence[Suite]) -> str:
-    """The document."""
+    """Return the document of several suites."""
     cases = [case for suite in suites for case in suite.cases]
     head = _attributes(
         {"name": "loadstone", **{name: _counts(cases)[name] for name in ("tests", "failures", "errors")}}
@@ -69,13 +73,13 @@ def draw(suites: Sequence[Suite]) -> str:
 
 
 def _reason(found: Finding) -> str:
-    """Where all is well there is nothing to advise."""
+    """Format a finding, with advice unless it passed."""
     advice = found.advice if _OUTCOMES[found.severity] != "met" else ""
     return f"{found.measured} (limit {found.limit})" + (f": {advice}" if advice else "")
 
 
 def _error_rate(summary: Summary) -> list[Case]:
-    """Where a limit was given: what a run's exit status tells."""
+    """Return the test for --max-error-rate, which decides the exit status of a run, if it was set."""
     most, counts = (summary.run.get("config") or {}).get("max_error_rate", 1.0), summary.counts
     if most >= 1:
         return []
@@ -84,22 +88,22 @@ def _error_rate(summary: Summary) -> list[Case]:
 
 
 def _figures(summary: Summary) -> dict[str, str]:
-    """The figures that a run is known by, in base units; None is left out."""
+    """Return the main figures of a run, in base units; unknown ones are left out."""
     c = summary.counts
-    found: dict[str, object] = {"requests": c.completed, "failed": c.failed, **summary.rates}
-    found |= {f"{name}.{point}": getattr(metric, point) for name, metric in summary.metrics.items()
+    figures: dict[str, object] = {"requests": c.completed, "failed": c.failed, **summary.rates}
+    figures |= {f"{name}.{point}": getattr(metric, point) for name, metric in summary.metrics.items()
               for point in ("mean", "p50", "p99")}  # fmt: skip
-    return {name: f"{value}" for name, value in found.items() if value is not None}
+    return {name: f"{value}" for name, value in figures.items() if value is not None}
 
 
 def _suite(suite: Suite) -> str:
-    told = {"name": suite.name, **_counts(suite.cases), "timestamp": suite.at and suite.at[:19]}
-    told["time"] = None if suite.seconds is None else f"{suite.seconds:.3f}"
+    attributes = {"name": suite.name, **_counts(suite.cases), "timestamp": suite.at and suite.at[:19]}
+    attributes["time"] = None if suite.seconds is None else f"{suite.seconds:.3f}"
     properties = [f"<property{_attributes({'name': name, 'value': value})}/>"
                   for name, value in suite.properties.items()]  # fmt: skip
     inner = [*(["<properties>", *properties, "</properties>"] if properties else []),
              *(_case(suite, case) for case in suite.cases)]  # fmt: skip
-    return "\n".join([f"<testsuite{_attributes(told)}>", *inner, "</testsuite>"])
+    return "\n".join([f"<testsuite{_attributes(attributes)}>", *inner, "</testsuite>"])
 
 
 def _case(suite: Suite, case: Case) -> str:
@@ -116,9 +120,9 @@ def _counts(cases: Sequence[Case]) -> dict[str, str | None]:
     return {name: str(count) for name, count in (counted | {"skipped": outcomes.count("unresolved")}).items()}
 
 
-def _attributes(told: Mapping[str, str | None]) -> str:
-    """Line ends as references: within an attribute XML makes them spaces."""
-    known = {name: _clean(value) for name, value in told.items() if value is not None}
+def _attributes(values: Mapping[str, str | None]) -> str:
+    """Format attributes. Line ends are references, as XML turns them into spaces within an attribute."""
+    known = {name: _clean(value) for name, value in values.items() if value is not None}
     quoted = {name: quoteattr(value, {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}) for name, value in known.items()}
     return "".join(f" {name}={value}" for name, value in quoted.items())
 

@@ -1,4 +1,4 @@
-"""Reports and pages as GitHub-flavoured Markdown, for pull requests and notes. Charts are left to web pages."""
+"""Render reports and pages as GitHub-flavoured Markdown, without charts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def render(summary: Summary) -> str:
 
 
 def draw(page: Page) -> str:
-    """A page, its title as heading of the second order."""
+    """Render a page, its title as a heading of the second level."""
     parts = [_table(block) if isinstance(block, Table) else _prose(block)
              for block in page.blocks if isinstance(block, Table | Prose)]  # fmt: skip
     return "\n".join([f"## {page.title.translate(_ESCAPES)}", "", *parts])

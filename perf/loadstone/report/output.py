@@ -1,7 +1,7 @@
-"""Where results go beside a run's folder: stdout, a new file that is whole or not there, the summary of a GitHub job;
-and a page in the form that is asked for. What is said on the way goes to stderr.
+"""Write results to stdout, to a new file that is complete or not there, or to the summary of a GitHub job.
 
-To a job's summary only when asked to (`--summary`): a job may make twenty runs and want to show one.
+Messages go to stderr. The job summary is written only on request (`--summary`), as a job may make twenty runs and show
+one.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ if TYPE_CHECKING:
     from loadstone.report.page import Page
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
-# Of every page.
+# Formats of every page.
 FORMS = ("text", "md", "html")
-# Bytes that GitHub takes of a step (it says 1 MiB).
+# Most bytes that GitHub accepts from a step (1 MiB in its documentation).
 MOST = 1_000_000
 
 
 def notice(text: str) -> None:
-    """To people, on stderr, on one line, whatever a server or a file has put into it."""
+    """Print a message on stderr, on one line, whatever a server or a file has put into it."""
     print(f"loadstone: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
-def drawn(page: Page, form: str) -> str:
-    """A page as one of FORMS."""
+def render(page: Page, form: str) -> str:
+    """Render a page in one of FORMS."""
     from loadstone.report import html, markdown, terminal
 
-    forms: dict[str, Callable[[Page], str]] = {"text": terminal.written, "md": markdown.draw, "html": html.draw}
+    forms: dict[str, Callable[[Page], str]] = {"text": terminal.render_page, "md": markdown.draw, "html": html.draw}
     return forms[form](page)
 
 
-def put(text: str, output: str | None, flag: str = "-o") -> None:
-    """To a new file, or to stdout for None and `-`. Raises UsageError."""
-    with target(output, flag) as file:
+def write(text: str, output: str | None, flag: str = "-o") -> None:
+    """Write text to a new file, or to stdout for None and `-`. Raises UsageError."""
+    with open_target(output, flag) as file:
         file.write(text.encode())
 
 
 def show(page: Page, form: str, output: str | None, flag: str = "-o") -> None:
-    """The same of a page; as text to a terminal, in its width and with colour. Raises UsageError."""
+    """Show a page; text on a terminal has its width and colours. Raises UsageError."""
     from loadstone.report import terminal
 
     if form == "text" and output in (None, "-") and sys.stdout.isatty():
         terminal.show(page)
     else:
-        put(drawn(page, form), output, flag)
+        write(render(page, form), output, flag)
 
 
-def for_ci(options: Mapping[str, Any], junit: Callable[[], str], markdown: Callable[[], str]) -> None:
-    """What --junit and --summary ask for."""
+def write_ci_files(options: Mapping[str, Any], junit: Callable[[], str], markdown: Callable[[], str]) -> None:
+    """Write what --junit and --summary request."""
     if file := options.get("junit"):
-        put(junit(), file, "--junit")
+        write(junit(), file, "--junit")
     if options.get("summary"):
         step_summary(markdown())
 
@@ -66,8 +66,10 @@ def for_ci(options: Mapping[str, Any], junit: Callable[[], str], markdown: Calla
 def step_summary(
     markdown: str, notice: Callable[[str], None] = notice, environment: Mapping[str, str] = os.environ
 ) -> None:
-    """Add `markdown` to the summary of the job. Elsewhere than on GitHub, and when that does not work, a notice: what a
-    command has measured must not be lost by it."""
+    """Add text to the summary of the GitHub job.
+
+    Elsewhere, and if that fails, print a notice: the results of a command must not be lost because of it.
+    """
     path = environment.get(VARIABLE)
     if not path:
         notice(f"--summary: not written, as ${VARIABLE} is not set (GitHub Actions sets it)")
@@ -83,12 +85,12 @@ def step_summary(
 
 
 def _ended(markdown: str) -> str:
-    """An empty line behind it, so that what another command adds begins a paragraph."""
+    """Return the text with an empty line at its end, so that what the next command adds begins a paragraph."""
     return markdown.rstrip("\n") + "\n\n"
 
 
 def check_new(path: str | None, flag: str) -> None:
-    """Before a long run: UsageError where the file for its end is there already, or its folder is not."""
+    """Raise UsageError before a long run if its output file exists already or has no folder."""
     if path is None:
         return
     if Path(path).exists():
@@ -98,26 +100,27 @@ def check_new(path: str | None, flag: str) -> None:
 
 
 @contextlib.contextmanager
-def target(output: str | None, flag: str = "-o") -> Iterator[BinaryIO]:
-    """A new file, removed again when it could not be written whole; stdout for None and `-`. Raises UsageError."""
+def open_target(output: str | None, flag: str = "-o") -> Iterator[BinaryIO]:
+    """Open a new file, or stdout for None and `-`. A file that was not completed is removed. Raises UsageError."""
     if output is None or output == "-":
         sys.stdout.flush()
         yield sys.stdout.buffer
         sys.stdout.flush()
         return
-    path, made = Path(output), False
+    path = Path(output)
+    created = False
     try:
         with path.open("xb") as file:
-            made = True
+            created = True
             yield file
     except OSError as exc:
-        _remove(path, made)
+        _remove(path, created)
         raise UsageError(f"cannot write {path}: {exc.strerror or exc}; give another file with {flag}") from exc
     except BaseException:
-        _remove(path, made)
+        _remove(path, created)
         raise
 
 
-def _remove(path: Path, made: bool) -> None:
-    if made:
+def _remove(path: Path, created: bool) -> None:
+    if created:
         path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""A document for people: sections of prose, tables and charts, as data. What fills one is a pure function per topic.
+"""A page for people as data: sections of prose, tables and charts. Renderers turn it into text, Markdown or HTML.
 
-Drawn as text by console.py, as Markdown by markdown.py and as a web page by html.py; only the last has charts. Times in
-charts are in the unit that the axis names; tables hold ready text.
+Only HTML (html.py) has charts; terminal.py and markdown.py skip them. Times in charts are in the unit that the axis
+names; cells of tables are ready text.
 """
 
 from __future__ import annotations
@@ -11,15 +11,26 @@ from typing import Literal
 
 from msgspec import Struct
 
-# What a series stands for; a page has one colour for each, and a palette for further `plain` ones.
+# The colour of a series: each name has its own colour on a page; further `plain` series take colours of a palette.
 Role = Literal["plain", "good", "doubt", "bad", "base", "new", "muted"]
 Tone = Literal["good", "doubt", "bad", "plain"]
+# What a table of a run is about. A page decides by it where the table goes.
+TableKind = Literal["other", "run", "distributions", "group", "server", "failures", "verdict"]
 
 
 class Table(Struct, frozen=True):
-    """A titled table; `rows` are as wide as `columns`, cells are text; `numeric`: all but the first hold numbers.
-    `cards`: a web page shows each row as a card of label, figure and remarks. `figures`: by row and column, what a
-    program may read there: where the figure stands in the results, and its value with all digits."""
+    """A titled table.
+
+    title: heading, may be empty.
+    columns: headings of the columns; empty strings everywhere for a table without them.
+    rows: cells as text, as many in each row as there are columns.
+    note: text below the table.
+    numeric: all cells but those of the first column are numbers.
+    cards: a web page shows each row as a card: label, value, remarks.
+    figures: by (row, column), for programs: the name of the value in summary.json, and the value with all digits.
+    kind: what the table is about.
+    tone: colour of the title in a terminal.
+    """
 
     title: str
     columns: list[str]
@@ -28,16 +39,20 @@ class Table(Struct, frozen=True):
     numeric: bool = False
     cards: bool = False
     figures: Mapping[tuple[int, int], tuple[str, float]] | None = None
+    kind: TableKind = "other"
+    tone: Tone = "plain"
 
 
 class Prose(Struct, frozen=True):
-    """Paragraphs of plain text. `tone` marks a verdict or a warning."""
+    """Paragraphs of plain text, a line each. `tone` marks a verdict or a warning."""
 
     text: str
     tone: Tone = "plain"
 
 
 class Axis(Struct, frozen=True):
+    """An axis of a chart. `low` and `high` are its ends; None leaves an end to the data."""
+
     title: str
     unit: str = ""
     log: bool = False
@@ -46,8 +61,14 @@ class Axis(Struct, frozen=True):
 
 
 class Series(Struct, frozen=True):
-    """Points in order; None breaks a line. `low` and `high` are intervals around y: a band for a line, bars for points.
-    `texts` are shown when one points at them. `spans` are horizontal bars from `x` to `ends`, at y."""
+    """Points of a chart, in order.
+
+    y: None breaks a line.
+    low, high: the interval of each y: a band around a line, error bars at points.
+    texts: shown when the pointer is on a point.
+    ends: of `spans`, horizontal bars from `x` to `ends` at y.
+    right: drawn against the second y axis.
+    """
 
     name: str
     x: Sequence[float | str]
@@ -59,12 +80,11 @@ class Series(Struct, frozen=True):
     texts: Sequence[str] | None = None
     ends: Sequence[float] | None = None
     dashed: bool = False
-    # Against the second y axis.
     right: bool = False
 
 
 class Band(Struct, frozen=True):
-    """A stretch of x that is shaded."""
+    """A shaded range of x."""
 
     start: float
     end: float
@@ -72,7 +92,7 @@ class Band(Struct, frozen=True):
 
 
 class Mark(Struct, frozen=True):
-    """A line across, at a place on `axis`."""
+    """A line across the chart at a value of `axis`."""
 
     at: float
     label: str
@@ -80,7 +100,13 @@ class Mark(Struct, frozen=True):
 
 
 class Chart(Struct, frozen=True, kw_only=True):
-    """`group`: charts of one group keep the same stretch of x in view. `half`: two fit side by side."""
+    """A chart.
+
+    y2: the second y axis, on the right.
+    group: charts of one group zoom together along x.
+    height: pixels.
+    half: two such charts fit side by side.
+    """
 
     title: str
     x: Axis
@@ -99,14 +125,15 @@ Block = Table | Prose | Chart
 
 
 class Section(Struct, frozen=True):
+    """Blocks under a heading. `folded`: closed on a web page until the reader opens it."""
+
     title: str
     blocks: Sequence[Block]
-    # Closed on a web page until one opens it.
     folded: bool = False
 
 
 class Page(Struct, frozen=True):
-    """`lead`: what it comes to, in a sentence or two, above everything else."""
+    """`lead`: the result in a sentence or two, above everything else."""
 
     title: str
     lead: Prose
@@ -114,7 +141,7 @@ class Page(Struct, frozen=True):
 
     @property
     def blocks(self) -> Iterator[Block]:
-        """All that has a form in text: the lead, then the blocks of each section."""
+        """Yield the lead, then the blocks of each section."""
         yield self.lead
         for section in self.sections:
             yield from section.blocks

@@ -1,11 +1,12 @@
-"""Charts of single requests: each by when it was sent, the slowest in their steps, and what a pointer on one shows."""
+"""Charts of single requests: all over time, and the slowest with their phases."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from loadstone.checks.finding import plain
-from loadstone.metrics.chart_data import Shot, Traces
+from loadstone.checks.finding import one_line
+from loadstone.metrics.chart_data import ChartData, RequestPoint
+from loadstone.metrics.columns import NOT_COMPLETED
 from loadstone.report.page import Axis, Chart, Role, Series
 from loadstone.report.run_charts import MS, TIME, seconds, windows
 from loadstone.report.run_tables import number
@@ -14,12 +15,12 @@ from loadstone.summary import Summary
 _STEPS: dict[str, Role] = {"wait": "doubt", "connect": "bad", "to first token": "new", "decode": "base"}
 
 
-def requests(summary: Summary, traces: Traces) -> Chart:
-    """TTFT and latency by when a request was sent, failures by how long they had lasted."""
-    answered, texts = traces.answered, [*map(told, traces.answered)]
+def requests(summary: Summary, traces: ChartData) -> Chart:
+    """Draw TTFT and latency by the time of sending; failures by how long they lasted."""
+    answered, texts = traces.succeeded, [*map(describe, traces.succeeded)]
     at = [shot.at for shot in answered]
     series = [
-        Series("latency", at, [_ms(shot.lasted) for shot in answered], kind="points", role="base", texts=texts),
+        Series("latency", at, [_ms(shot.duration) for shot in answered], kind="points", role="base", texts=texts),
         Series("TTFT", at, [_ms(shot.ttft) for shot in answered], kind="points", role="new", texts=texts),
         *_failures(traces.failed),
     ]
@@ -35,36 +36,35 @@ def requests(summary: Summary, traces: Traces) -> Chart:
     )
 
 
-def _failures(shots: Sequence[Shot]) -> Iterator[Series]:
-    taken_back = ("stopped", "cancelled")
-    parts: tuple[tuple[str, Role, list[Shot]], ...] = (
-        ("failed", "bad", [shot for shot in shots if shot.error not in taken_back]),
-        ("cut off or cancelled", "doubt", [shot for shot in shots if shot.error in taken_back]),
+def _failures(shots: Sequence[RequestPoint]) -> Iterator[Series]:
+    parts: tuple[tuple[str, Role, list[RequestPoint]], ...] = (
+        ("failed", "bad", [shot for shot in shots if shot.error not in NOT_COMPLETED]),
+        ("cut off or cancelled", "doubt", [shot for shot in shots if shot.error in NOT_COMPLETED]),
     )
     for name, role, mine in parts:
-        lasted = [_ms(shot.lasted) for shot in mine]
-        yield Series(name, [shot.at for shot in mine], lasted, kind="points", role=role, texts=[*map(told, mine)])
+        lasted = [_ms(shot.duration) for shot in mine]
+        yield Series(name, [shot.at for shot in mine], lasted, kind="points", role=role, texts=[*map(describe, mine)])
 
 
-def _shown(traces: Traces) -> str:
-    """How many of how many, and which."""
+def _shown(traces: ChartData) -> str:
+    """Return a note on how many requests are shown, and which."""
     parts = []
     for word, shots, count in (
-        ("answered", traces.answered, traces.answers),
-        ("failed", traces.failed, traces.failures),
+        ("answered", traces.succeeded, traces.succeeded_count),
+        ("failed", traces.failed, traces.failed_count),
     ):
-        left = "" if len(shots) == count else ": the extremes of every slice of time, and others evenly between them"
+        left = "" if len(shots) == count else ": the extremes of every slice of time, and others evenly spaced"
         if count:
             parts.append(f"{len(shots):,} of {count:,} {word} requests are shown{left}.")
-    return " ".join(parts) + (" Failures stand at the time until they had failed." if traces.failures else "")
+    return " ".join(parts) + (" The value of a failure is the time until it failed." if traces.failed_count else "")
 
 
-def told(shot: Shot) -> str:
-    """One request, a few lines."""
-    prompt = f", prompt {plain(shot.prompt, 40)}" if shot.prompt else ""
+def describe(shot: RequestPoint) -> str:
+    """Describe one request in a few lines."""
+    prompt = f", prompt {one_line(shot.prompt, 40)}" if shot.prompt else ""
     phase = {"measure": "", "warmup": ", warm-up", "cooldown": ", cool-down"}[shot.phase]
     times = [f"TTFT {number(shot.ttft, 's')} ms"] if shot.ttft is not None else []
-    times.append(f"{'failed after' if shot.error else 'latency'} {number(shot.lasted, 's')} ms")
+    times.append(f"{'failed after' if shot.error else 'latency'} {number(shot.duration, 's')} ms")
     tokens = f"{_count(shot.input_tokens)} tokens in, {_count(shot.output_tokens)} out"
     end = f"{shot.error}, HTTP {shot.status}" if shot.error and shot.status else shot.error or tokens
     return f"request {shot.index}{prompt}{phase}\nsent at {shot.at:.3f} s\n{', '.join(times)}\n{end}"
@@ -75,12 +75,12 @@ def _count(tokens: int | None) -> str:
 
 
 def _ms(seconds: float | None) -> float | None:
-    """Not positive: has no place on the axis."""
+    """Convert seconds to ms; None for values that a logarithmic axis cannot show."""
     return None if seconds is None or seconds <= 0 else seconds * MS
 
 
-def waterfall(traces: Traces) -> Chart:
-    """Slowest on top. Each begins when the plan wanted it sent."""
+def waterfall(traces: ChartData) -> Chart:
+    """Draw the slowest requests, slowest on top, each from the time it was scheduled."""
     shots = traces.slowest[::-1]
     steps = {name: [_steps(shot)[name] for shot in shots] for name in _STEPS}
     names = [f"request {shot.index}" for shot in shots]
@@ -88,23 +88,26 @@ def waterfall(traces: Traces) -> Chart:
     for name, spans in steps.items():
         there = [(row, shot, span) for row, shot, span in zip(names, shots, spans, strict=True) if span[1] > span[0]]
         starts, ends = [span[0] for _, _, span in there], [span[1] for _, _, span in there]
-        rows, texts = [row for row, _, _ in there], [f"{name}: {_long(span)}\n{told(shot)}" for _, shot, span in there]
+        rows, texts = (
+            [row for row, _, _ in there],
+            [f"{name}: {_long(span)}\n{describe(shot)}" for _, shot, span in there],
+        )
         series.append(Series(name, starts, rows, "spans", _STEPS[name], texts=texts, ends=ends))
     return Chart(
         title=f"The {len(shots)} slowest requests",
-        x=Axis("time since it was wanted", "ms", low=0.0),
+        x=Axis("time since it was scheduled", "ms", low=0.0),
         y=Axis(""),
         series=[part for part in series if part.x],
         height=90 + 17 * len(shots),
-        note="Successful, measured requests with the highest latency. Wait: from when the plan wanted it sent.",
+        note="Successful, measured requests with the highest latency. Wait: from the scheduled time until it was sent.",
     )
 
 
-def _steps(shot: Shot) -> dict[str, tuple[float, float]]:
-    """From when it was wanted, ms. An answer that was not streamed is all `to first token`."""
+def _steps(shot: RequestPoint) -> dict[str, tuple[float, float]]:
+    """Return the phases of a request, ms since it was scheduled. An unstreamed response is all `to first token`."""
     wait, connect = (shot.wait or 0.0) * MS, (shot.connect or 0.0) * MS
     connected = max(0.0, wait - connect)
-    end = wait + shot.lasted * MS
+    end = wait + shot.duration * MS
     first = end if shot.ttft is None else wait + shot.ttft * MS
     ends = (connected, wait, first, end)
     return dict(zip(_STEPS, zip((0.0, *ends[:-1]), ends, strict=True), strict=True))

@@ -1,7 +1,7 @@
-"""The charts of a run as a whole: distributions, what flowed over time, gaps, and what the server told of itself.
+"""Charts of a whole run: distributions, throughput over time, gaps, and metrics of the server.
 
-Titles, units and marks for what traces.py has found; those of single requests are in shots.py. Times of distributions
-are in ms, those along a run in seconds since it began.
+Charts of single requests are in request_charts.py. Distributions are in ms, charts over time in seconds since the run
+began.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from loadstone.metrics.chart_data import Curve, Traces
+from loadstone.metrics.chart_data import ChartData, Curve
 from loadstone.report.page import Axis, Band, Chart, Mark, Role, Series
 from loadstone.report.run_tables import LABELS, number
-from loadstone.server_metrics.names import figure
+from loadstone.server_metrics.names import server_metric
 from loadstone.summary import Metric, Summary
 from loadstone.units import Array
 
@@ -22,15 +22,15 @@ Times = Mapping[str, tuple[Sequence[float], Sequence[float | None]]]
 TIME = "time"
 MS = 1e3
 _MARKS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}
-# From this many times the median on, the highest value calls for an axis in powers of ten.
+# If the highest value is this many times the median, the axis is logarithmic.
 _SPREAD = 20.0
-# So far below the median such an axis begins.
+# Such an axis begins this factor below the median.
 _BELOW = 100.0
 _UNITS = {"share": ("%", 100.0), "s": ("ms, mean", 1e3), "bytes": ("GiB", 2.0**-30)}
 _RATIOS = {"prefix_hit_rate": "prefix cache hits", "acceptance": "drafts accepted"}
 
 
-def distributions(summary: Summary, traces: Traces) -> list[Chart]:
+def distributions(summary: Summary, traces: ChartData) -> list[Chart]:
     return [_ecdf(summary, name, curve) for name, curve in traces.curves.items()]
 
 
@@ -39,12 +39,14 @@ def _ecdf(summary: Summary, name: str, curve: Curve) -> Chart:
     wide = metric.max is not None and bool(metric.p50) and metric.max > _SPREAD * (metric.p50 or 0.0)
     marks = [*_percentiles(metric), *_objective(summary, name)]
     low = _least(curve) if wide else 0.0
-    hidden = f"; what is below {number(low, 's')} ms is left of the chart, at whose edge the line has its share"
+    hidden = f"; values below {number(low, 's')} ms are left of the chart"
     return Chart(
         title=f"{title[0].upper()}{title[1:]}",
         x=Axis(title, "ms", wide, *_ends(curve, wide, marks)),
-        y=Axis("share at or below", "%", low=0.0, high=102.0),
-        series=[Series(title, [*curve.values * MS], [*curve.shares * 1e2], kind="line" if name == "gap" else "step")],
+        y=Axis("fraction at or below", "%", low=0.0, high=102.0),
+        series=[
+            Series(title, [*curve.values * MS], [*curve.fractions * 1e2], kind="line" if name == "gap" else "step")
+        ],
         marks=marks,
         note=f"{curve.n:,} {'gaps' if name == 'gap' else 'successful requests'} of the whole run; {_extremes(metric)}"
         + (hidden if curve.values[0] < low else ""),
@@ -53,7 +55,7 @@ def _ecdf(summary: Summary, name: str, curve: Curve) -> Chart:
 
 
 def _ends(curve: Curve, wide: bool, marks: Sequence[Mark]) -> tuple[float, float]:
-    """From the lowest to the highest, with room for labels; marks far beyond stay outside."""
+    """Return the ends of an axis: all values with room for labels. Marks far beyond stay outside."""
     low, high = (_least(curve) if wide else float(curve.values[0])) * MS, float(curve.values[-1]) * MS
     high = max([high, *(mark.at for mark in marks if mark.at < 1.5 * high)])
     if wide:
@@ -62,9 +64,9 @@ def _ends(curve: Curve, wide: bool, marks: Sequence[Mark]) -> tuple[float, float
 
 
 def _least(curve: Curve) -> float:
-    """Where an axis in powers of ten begins: few and tiny values, such as gaps inside a read, do not stretch it."""
+    """Return where a logarithmic axis begins: few tiny values, such as gaps within a read, do not stretch it."""
     above = curve.values[curve.values > 0]
-    return max(float(above[0]), float(np.interp(0.5, curve.shares, curve.values)) / _BELOW)
+    return max(float(above[0]), float(np.interp(0.5, curve.fractions, curve.values)) / _BELOW)
 
 
 def _percentiles(metric: Metric) -> Iterator[Mark]:
@@ -83,25 +85,25 @@ def _extremes(metric: Metric) -> str:
     return f"lowest {number(metric.min, 's')} ms, highest {number(metric.max, 's')} ms"
 
 
-def over_time(summary: Summary, traces: Traces) -> list[Chart]:
+def over_time(summary: Summary, traces: ChartData) -> list[Chart]:
     return [_throughput(summary, traces), _ended(summary, traces)]
 
 
-def _throughput(summary: Summary, traces: Traces) -> Chart:
-    """Output tokens and the number in flight; that alone where tokens are not known."""
-    flow, edges = traces.flow, traces.flow.edges.tolist()
-    level, flight = _upwards("in flight", flow.in_flight), _held(flow.in_flight)
+def _throughput(summary: Summary, traces: ChartData) -> Chart:
+    """Draw output tokens and concurrency; concurrency alone if tokens are unknown."""
+    flow, edges = traces.timeline, traces.timeline.edges.tolist()
+    level, flight = _from_zero("in flight", flow.in_flight), _steps(flow.in_flight)
     known = flow.tokens is not None
-    tokens = [] if flow.tokens is None else [Series("output tokens", edges, _held(flow.tokens), "step", "new")]
+    tokens = [] if flow.tokens is None else [Series("output tokens", edges, _steps(flow.tokens), "step", "new")]
     why = (
-        "Tokens are booked when they arrive, those of successes alone."
+        "Tokens count when they arrive; successful requests only."
         if known
-        else "How many tokens the answers held is not known for all of them."
+        else "The number of output tokens is not known for all responses."
     )
     return Chart(
         title="Throughput and requests in flight" if known else "Requests in flight",
         x=seconds(traces),
-        y=level if flow.tokens is None else _upwards("output tokens", flow.tokens, "tokens/s"),
+        y=level if flow.tokens is None else _from_zero("output tokens", flow.tokens, "tokens/s"),
         y2=level if known else None,
         series=[*tokens, Series("in flight", edges, flight, kind="step", role="base", right=known)],
         bands=windows(summary, traces),
@@ -110,14 +112,14 @@ def _throughput(summary: Summary, traces: Traces) -> Chart:
     )
 
 
-def _ended(summary: Summary, traces: Traces) -> Chart:
-    flow, edges = traces.flow, traces.flow.edges.tolist()
-    failed = [Series("failed", edges, _held(flow.failed), kind="step", role="bad")] if flow.failed.any() else []
+def _ended(summary: Summary, traces: ChartData) -> Chart:
+    flow, edges = traces.timeline, traces.timeline.edges.tolist()
+    failed = [Series("failed", edges, _steps(flow.failed), kind="step", role="bad")] if flow.failed.any() else []
     return Chart(
         title="Requests that ended",
         x=seconds(traces),
-        y=_upwards("requests", np.r_[flow.succeeded, flow.failed], "1/s"),
-        series=[Series("succeeded", edges, _held(flow.succeeded), kind="step", role="good"), *failed],
+        y=_from_zero("requests", np.r_[flow.succeeded, flow.failed], "1/s"),
+        series=[Series("succeeded", edges, _steps(flow.succeeded), kind="step", role="good"), *failed],
         bands=windows(summary, traces),
         group=TIME,
         height=260,
@@ -125,50 +127,50 @@ def _ended(summary: Summary, traces: Traces) -> Chart:
     )
 
 
-def _slices(traces: Traces) -> str:
-    edges = traces.flow.edges
+def _slices(traces: ChartData) -> str:
+    edges = traces.timeline.edges
     return f"{len(edges) - 1} slices of {number(edges[1] - edges[0], 's')} ms"
 
 
-def seconds(traces: Traces, what: str = "") -> Axis:
-    """The same stretch for all charts of the group."""
-    low, high = float(traces.flow.edges[0]), float(traces.flow.edges[-1])
+def seconds(traces: ChartData, what: str = "") -> Axis:
+    """Return the time axis of all charts of the group."""
+    low, high = float(traces.timeline.edges[0]), float(traces.timeline.edges[-1])
     room = 0.01 * (high - low)
     return Axis(f"{what}time since the run began", "s", low=low - room, high=high + room)
 
 
-def _upwards(title: str, values: Array, unit: str = "") -> Axis:
-    """From 0, with room for the names of the windows."""
+def _from_zero(title: str, values: Array, unit: str = "") -> Axis:
+    """Return an axis from 0, with room for the names of windows."""
     return Axis(title, unit, low=0.0, high=1.15 * float(values.max()) or 1.0)
 
 
-def _held(values: Array) -> list[float]:
-    """A step for each slice, the last one drawn to its end."""
+def _steps(values: Array) -> list[float]:
+    """Return a step for each slice, the last one drawn to its end."""
     return [*values.tolist(), float(values[-1])]
 
 
-def windows(summary: Summary, traces: Traces) -> list[Band]:
-    """What is shaded in charts along the run."""
-    edges, steady = traces.flow.edges, summary.steady
+def windows(summary: Summary, traces: ChartData) -> list[Band]:
+    """Return the windows that are shaded in charts over time."""
+    edges, steady = traces.timeline.edges, summary.steady
     bands = []
-    if traces.warmed and traces.begins > edges[0]:
-        bands.append(Band(float(edges[0]), traces.begins, "warm-up"))
+    if traces.has_warmup and traces.measure_start > edges[0]:
+        bands.append(Band(float(edges[0]), traces.measure_start, "warm-up"))
     if steady is not None:
         bands.append(Band(steady.start, steady.end, "steady"))
-    if traces.cooled and traces.ends < edges[-1]:
-        bands.append(Band(traces.ends, float(edges[-1]), "cool-down"))
+    if traces.has_cooldown and traces.measure_end < edges[-1]:
+        bands.append(Band(traces.measure_end, float(edges[-1]), "cool-down"))
     return bands
 
 
-def _shaded(summary: Summary, traces: Traces) -> str:
-    """What the bands are: their names have no room in narrow ones."""
+def _shaded(summary: Summary, traces: ChartData) -> str:
+    """Return a note on the shaded windows, as narrow ones have no room for their names."""
     told = [f"{band.label} {band.start:,.4g} to {band.end:,.4g} s" for band in windows(summary, traces)]
     return f" Shaded: {', '.join(told)}." if told else ""
 
 
-def growth(traces: Traces) -> Chart | None:
-    """Gaps by the place in the answer."""
-    g = traces.growth
+def gaps_by_position(traces: ChartData) -> Chart | None:
+    """Draw gaps by position in the response. None if there are no gaps."""
+    g = traces.gaps_by_position
     if not len(g.start):
         return None
     middle = [*(g.start + g.end) / 2]
@@ -181,7 +183,7 @@ def growth(traces: Traces) -> Chart | None:
     )
     wide = bool(g.largest.max() > _SPREAD * max(float(g.median.max()), 1e-9))
     return Chart(
-        title="Gaps over the answer",
+        title="Gaps by position in the response",
         x=Axis("output events before", low=0.0),
         y=Axis("gap", "ms", log=wide, low=None if wide else 0.0),
         series=[
@@ -196,24 +198,24 @@ def _three(median: float, p95: float, largest: float) -> str:
     return f"median {number(median, 's')} ms\np95 {number(p95, 's')} ms\nmax {number(largest, 's')} ms"
 
 
-def server(metrics: Times, summary: Summary, traces: Traces) -> list[Chart]:
-    """What the servers told of themselves, by our names (gauges.py), on the time of the client's charts."""
+def server(metrics: Times, summary: Summary, traces: ChartData) -> list[Chart]:
+    """Draw the metrics of the servers on the time axis of the client's charts."""
     bands = windows(summary, traces)
     return [_of_server(name, *told, traces, bands) for name, told in metrics.items()]
 
 
 def _of_server(
-    name: str, times: Sequence[float], values: Sequence[float | None], traces: Traces, bands: Sequence[Band]
+    name: str, times: Sequence[float], values: Sequence[float | None], traces: ChartData, bands: Sequence[Band]
 ) -> Chart:
-    """`name` may end with whose it is, in brackets."""
+    """Draw one metric. Its name may end with the server in brackets."""
     ours, _, source = name.partition(" (")
     unit, scale = _unit(ours)
     known = [None if value is None else value * scale for value in values]
-    label = _RATIOS.get(ours) or figure(ours).label
+    label = _RATIOS.get(ours) or server_metric(ours).label
     return Chart(
         title=f"Server: {label}" + (f" ({source}" if source else ""),
         x=seconds(traces),
-        y=_upwards("", np.array([value for value in known if value is not None] or [0.0]), unit),
+        y=_from_zero("", np.array([value for value in known if value is not None] or [0.0]), unit),
         series=[Series(label, times, known, role="new")],
         bands=bands,
         group=TIME,
@@ -223,8 +225,8 @@ def _of_server(
 
 
 def _unit(ours: str) -> tuple[str, float]:
-    """Of the axis, and how many of it the figure's own unit is. Counters are a second, times are means."""
-    what = figure(ours)
+    """Return the unit of the axis and the factor to it. Counters are per second, times are means."""
+    what = server_metric(ours)
     if ours in _RATIOS:
         return "%", 100.0
     unit, scale = _UNITS.get(what.unit, (what.unit, 1.0))

@@ -1,79 +1,82 @@
-"""The server's side of a report as tables of ready text: its figures, and beside the client's. Pure."""
+"""The tables about the server in a run's report: its own metrics, and the client's figures beside them. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.report.page import Table
-from loadstone.server_metrics.names import FIGURES, figure
-from loadstone.summary import Beside, Metric, ServerSide, Source, Stretch, Tally
+from loadstone.server_metrics.names import SERVER_METRICS, server_metric
+from loadstone.summary import ClientServerCount, ClientServerMetric, Metric, ServerSide, ServerWindow, Source
 
+# Rates by name: label and format.
 _RATES = {
     "prompt_throughput": ("prompt tokens", "{:,.1f} /s"),
     "generation_throughput": ("generated tokens", "{:,.1f} /s"),
     "prefix_hit_rate": ("prefix cache hits", "{:.1%}"),
-    "acceptance": ("drafts accepted", "{:.1%}"),
+    "acceptance": ("draft tokens accepted", "{:.1%}"),
 }
+# Counters that are shown; others only if the user named them (--scrape-name).
 _COUNTS = ("finished", "preemptions")
+# Formats by unit; seconds and bytes are converted first.
 _FORMS = {"requests": "{:,.1f}", "share": "{:.1%}", "bytes": "", "s": "", "W": "{:,.0f} W", "MHz": "{:,.0f} MHz"}
 _GIB = 1024.0**3
 
 
 def tables(side: ServerSide | None) -> Iterator[Table]:
+    """Yield a table for each metrics page, then the comparison with the client, counts and remarks."""
     if side is None:
         return
-    alone = len(side.sources) == 1
     for source in side.sources:
         if rows := list(_rows(source)):
+            title = "Server" if len(side.sources) == 1 else f"Server {one_line(source.url)}"
+            kinds = " and ".join(source.kinds) or "metrics"
+            failed = f", {source.missed:,} times without an answer" if source.missed else ""
+            note = f"{kinds} at {one_line(source.url)}, read {source.scrapes:,} times{failed}"
             columns = ["", "whole run", "max", "steady", "max"]
-            yield Table(
-                "Server" if alone else f"Server {plain(source.url)}", columns, rows, _note(source), numeric=True
-            )
+            yield Table(title, columns, rows, note, numeric=True, kind="server")
     if side.beside:
         columns = ["ms", "client mean", "server", "difference", "client p50", "server", "client p99", "server"]
-        told = [f"{figure(one.name).label}: {one.explanation}" for one in side.beside]
-        limits = "the client's are of its successes, the server's of all it finished, with percentiles as good as the"
-        limits += " bounds of its histogram, in brackets"
+        explanations = [f"{server_metric(one.name).label}: {one.explanation}" for one in side.beside]
+        scope = "the client measures its successful requests, the server all that it finished; the server's percentiles"
+        scope += " are as exact as the buckets of its histogram, whose bounds are in brackets"
         rows = [_beside(one) for one in side.beside]
-        yield Table("Client and server", columns, rows, "; ".join([*told, limits]), numeric=True)
+        note = "; ".join([*explanations, scope])
+        yield Table("Client and server", columns, rows, note, numeric=True, kind="server")
     if side.tallies:
         rows = [_tally(tally) for tally in side.tallies]
-        note = "from the first request sent to the end of the last, warm-up and all"
-        yield Table("Counted by both", ["", "client", "server"], rows, note, numeric=True)
+        note = "from the first request sent to the end of the last, warm-up included"
+        yield Table("Counts of client and server", ["", "client", "server"], rows, note, numeric=True, kind="server")
     if side.remarks:
-        yield Table("Of the server", [""], [[plain(remark, 300)] for remark in side.remarks])
-
-
-def _note(source: Source) -> str:
-    kinds, missed = " and ".join(source.kinds) or "metrics", f", {source.missed:,} times in vain"
-    return f"{kinds} at {plain(source.url)}, asked {source.scrapes:,} times" + (missed if source.missed else "")
+        rows = [[one_line(remark, 300)] for remark in side.remarks]
+        yield Table("Remarks on the server", [""], rows, kind="server")
 
 
 def _rows(source: Source) -> Iterator[list[str]]:
     whole, steady = source.whole, source.steady
     for name, metric in whole.metrics.items():
         if metric.n:
-            other = steady.metrics.get(name) if steady else None
-            yield [_label(name), *_pair(name, metric), *_pair(name, other)]
+            label = one_line(server_metric(name).label) + (
+                ", mean and p99 (ms)" if server_metric(name).kind == "times" else ""
+            )
+            yield [
+                label,
+                *_mean_and_max(name, metric),
+                *_mean_and_max(name, steady.metrics.get(name) if steady else None),
+            ]
     for name, (label, form) in _RATES.items():
         if name in whole.rates:
             yield [label, _rate(whole, name, form), "", _rate(steady, name, form), ""]
     for name in whole.counts:
-        if name in _COUNTS or name not in FIGURES:
-            yield [figure(name).label, _count(whole, name), "", _count(steady, name), ""]
+        if name in _COUNTS or name not in SERVER_METRICS:
+            yield [server_metric(name).label, _count(whole, name), "", _count(steady, name), ""]
 
 
-def _label(name: str) -> str:
-    label = plain(figure(name).label)
-    return f"{label}, mean and p99 (ms)" if figure(name).kind == "times" else label
-
-
-def _pair(name: str, metric: Metric | None) -> list[str]:
-    """Mean and highest; of times, whose highest no histogram knows, p99."""
+def _mean_and_max(name: str, metric: Metric | None) -> list[str]:
+    """Return the mean and the maximum; p99 for times, as a histogram does not know their maximum."""
     if metric is None:
         return ["-", "-"]
-    highest = metric.p99 if figure(name).kind == "times" else metric.max
+    highest = metric.p99 if server_metric(name).kind == "times" else metric.max
     return [_form(metric.mean, metric.unit), _form(highest, metric.unit)]
 
 
@@ -87,35 +90,30 @@ def _form(value: float | None, unit: str) -> str:
     return _FORMS.get(unit, "{:,.1f}").format(value)
 
 
-def _rate(stretch: Stretch | None, name: str, form: str) -> str:
-    value = stretch.rates.get(name) if stretch else None
+def _rate(window: ServerWindow | None, name: str, form: str) -> str:
+    value = window.rates.get(name) if window else None
     return "-" if value is None else form.format(value)
 
 
-def _count(stretch: Stretch | None, name: str) -> str:
-    return f"{stretch.counts[name]:,.0f}" if stretch and name in stretch.counts else "-"
+def _count(window: ServerWindow | None, name: str) -> str:
+    return f"{window.counts[name]:,.0f}" if window and name in window.counts else "-"
 
 
-def _beside(one: Beside) -> list[str]:
-    more = "-" if one.difference is None else _signed(one.difference * 1e3)
-    client, server = one.points["mean"]
-    tails = [cell for point in ("p50", "p99") for cell in _tail(one, point)]
-    return [figure(one.name).label, _form(client, "s"), _form(server, "s"), more, *tails]
+def _beside(one: ClientServerMetric) -> list[str]:
+    difference = "-"
+    if one.difference is not None:
+        ms = one.difference * 1e3
+        difference = f"{ms:+,.2f}" if abs(ms) >= 0.005 else "0.00"  # no sign if it rounds to zero
+    row = [server_metric(one.name).label, *(_form(value, "s") for value in one.points["mean"]), difference]
+    for point in ("p50", "p99"):
+        client, server = one.points.get(point, (None, None))
+        bounds = one.bounds.get(point, "-").removesuffix(" ms")
+        row += [_form(client, "s"), bounds if server is None else f"{_form(server, 's')} ({bounds})"]
+    return row
 
 
-def _signed(value: float) -> str:
-    """Without a sign where it rounds to nothing."""
-    return f"{value:+,.2f}" if abs(value) >= 0.005 else "0.00"
-
-
-def _tail(one: Beside, point: str) -> list[str]:
-    client, server = one.points.get(point, (None, None))
-    bounds = one.bounds.get(point, "-").removesuffix(" ms")
-    return [_form(client, "s"), bounds if server is None else f"{_form(server, 's')} ({bounds})"]
-
-
-def _tally(tally: Tally) -> list[str]:
-    label = "requests with output" if tally.name == "finished" else figure(tally.name).label
+def _tally(tally: ClientServerCount) -> list[str]:
+    label = "requests with output" if tally.name == "finished" else server_metric(tally.name).label
     client = "-" if tally.client is None else f"{tally.client:,.0f}"
-    more = f" ({tally.most:,.0f} sent)" if tally.most is not None and tally.most != tally.client else ""
-    return [label, client + more, f"{tally.server:,.0f}"]
+    sent = f" ({tally.most:,.0f} sent)" if tally.most is not None and tally.most != tally.client else ""
+    return [label, client + sent, f"{tally.server:,.0f}"]

@@ -1,4 +1,4 @@
-"""Find a view by its name, and show a summary in it."""
+"""Find a view by name and show a summary in it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 
 def view_of(name: str, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
-    """`others`: names that are known as well, but done elsewhere."""
-    from loadstone.plugins import find
+    """Return the view of a name. `others`: names that are valid too but handled elsewhere."""
+    from loadstone.plugins import load_instance
     from loadstone.report import VIEWS, terminal
 
     if name == "text":
         return terminal.render
-    view: Callable[[Summary], str] = find("loadstone.views", name, {"text": "", **VIEWS, **(others or {})}, "--as")
+    view: Callable[[Summary], str] = load_instance(
+        "loadstone.views", name, {"text": "", **VIEWS, **(others or {})}, "--as"
+    )
     return view
 
 
@@ -28,10 +30,10 @@ def show(
     output: str | None = None,
     page: Callable[[], str | None] = lambda: None,
 ) -> None:
-    """`page`: the report with its charts, for the view that has any."""
+    """Show a summary. `page`: returns the report with charts, for the view `html`."""
     from loadstone.report import run_page, terminal
 
     if view is terminal.render and output in (None, "-"):
         terminal.report(summary)
     else:
-        outputs.put((page() if view is run_page.render else None) or view(summary), output)
+        outputs.write((page() if view is run_page.render else None) or view(summary), output)

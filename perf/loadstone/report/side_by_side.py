@@ -1,6 +1,6 @@
-"""Runs side by side: a column a run, a row a figure, and above them the settings in which they differ.
+"""Several runs side by side: a column for each, the settings in which they differ, and a row for each figure.
 
-Only lays out: whether a difference means anything is for `loadstone compare` to say, which knows the intervals.
+Only a table: whether a difference is significant is the task of `loadstone compare`, which knows the intervals.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.report import markdown
-from loadstone.report.json import indented
+from loadstone.report.json import to_json
 from loadstone.report.page import Block, Page, Prose, Section, Table
 from loadstone.report.run_tables import LABELS, RATES, number
 from loadstone.stats.describe import PERCENTILES
@@ -21,36 +21,40 @@ from loadstone.summary import Metric, Summary
 from loadstone.text import write_rows
 
 POINTS = ("mean", "p50", "p99")
-# Settings that do not change what is measured.
-UNTOLD = ("output", "label", "save_text", "save_bodies")
+# Settings that do not affect the measurement.
+LEFT_OUT = ("output", "label", "save_text", "save_bodies")
 _RATES = {**RATES, "goodput": ("goodput", "{:.4g} /s"), "attainment": ("SLOs met", "{:.1%}")}
 
 
 class Runs(Struct, frozen=True):
-    """Summaries by the name that their column has, and a sentence for each run that could not be read."""
+    """The runs to show.
 
-    found: dict[str, Summary]
+    summaries: by the name of their column.
+    unreadable: a sentence for each run that could not be read.
+    """
+
+    summaries: dict[str, Summary]
     unreadable: list[str] = []
 
 
 def page(runs: Runs) -> Page:
-    doubtful = [name for name, summary in runs.found.items() if _status(summary) != "valid"]
-    said = f"{len(runs.found)} run{'s' if len(runs.found) != 1 else ''} side by side" + (
+    doubtful = [name for name, summary in runs.summaries.items() if _status(summary) != "valid"]
+    text = f"{len(runs.summaries)} run{'s' if len(runs.summaries) != 1 else ''} side by side" + (
         f"; not valid: {', '.join(doubtful)}" if doubtful else ", all valid"
     )
     blocks: list[Block] = [
         _table("Settings that differ", runs, _settings(runs)),
-        _table("Results", runs, _shown(list(runs.found.values()))),
-        *(Prose(f"left out: {plain(sentence, 400)}", "bad") for sentence in runs.unreadable),
+        _table("Results", runs, _shown(list(runs.summaries.values()))),
+        *(Prose(f"left out: {one_line(sentence, 400)}", "bad") for sentence in runs.unreadable),
     ]
-    return Page("Runs side by side", Prose(said, "doubt" if doubtful else "good"), [Section("Runs", blocks)])
+    return Page("Runs side by side", Prose(text, "doubt" if doubtful else "good"), [Section("Runs", blocks)])
 
 
-def differing(runs: Runs) -> dict[str, list[Any]]:
-    """Settings, model, server and host by name, where not all runs have the same; a value a run."""
-    told = [_told(summary) for summary in runs.found.values()]
-    names = list(dict.fromkeys(name for run in told for name in run))
-    columns = {name: [run.get(name) for run in told] for name in names}
+def differing_settings(runs: Runs) -> dict[str, list[Any]]:
+    """Return settings, model, server and host by name, if runs differ in them; a value for each run."""
+    settings = [_settings_of(summary) for summary in runs.summaries.values()]
+    names = list(dict.fromkeys(name for run in settings for name in run))
+    columns = {name: [run.get(name) for run in settings] for name in names}
     return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
 
 
@@ -59,9 +63,9 @@ def as_markdown(runs: Runs) -> str:
 
 
 def as_csv(runs: Runs) -> str:
-    """Plain numbers in base units: a row a setting or figure, a column a run."""
-    settings = [["setting", name, "", *map(_plain, values)] for name, values in differing(runs).items()]
-    return write_rows(["kind", "name", "unit", *runs.found], [*settings, *_figures(list(runs.found.values()))])
+    """Return CSV in base units: a row for each setting or figure, a column for each run."""
+    settings = [["setting", name, "", *map(_plain, values)] for name, values in differing_settings(runs).items()]
+    return write_rows(["kind", "name", "unit", *runs.summaries], [*settings, *_figures(list(runs.summaries.values()))])
 
 
 def _figures(summaries: Sequence[Summary]) -> Iterator[list[Any]]:
@@ -78,18 +82,24 @@ def _figures(summaries: Sequence[Summary]) -> Iterator[list[Any]]:
 
 
 def as_json(runs: Runs) -> str:
-    """{"differing": {SETTING: [a value a run]}, "runs": [{"name", "verdict", "counts", "duration", "rates",
-    "metrics"}], "unreadable": [a sentence each]}; the forms within are those of summary.json."""
-    wanted = ("verdict", "counts", "duration", "rates", "metrics")
-    told = [{"name": name} | {part: getattr(summary, part) for part in wanted} for name, summary in runs.found.items()]
-    return indented({"differing": differing(runs), "runs": told, "unreadable": runs.unreadable})
+    """Return JSON whose parts have the form of summary.json.
+
+    {"differing": {SETTING: [a value per run]}, "runs": [{"name", "verdict", "counts", "duration", "rates", "metrics"}],
+    "unreadable": [a sentence each]}
+    """
+    fields = ("verdict", "counts", "duration", "rates", "metrics")
+    rows = [
+        {"name": name} | {field: getattr(summary, field) for field in fields}
+        for name, summary in runs.summaries.items()
+    ]
+    return to_json({"differing": differing_settings(runs), "runs": rows, "unreadable": runs.unreadable})
 
 
-def _told(summary: Summary) -> dict[str, Any]:
+def _settings_of(summary: Summary) -> dict[str, Any]:
     run = summary.run
-    config = {name: value for name, value in (run.get("config") or {}).items() if name not in UNTOLD}
+    config = {name: value for name, value in (run.get("config") or {}).items() if name not in LEFT_OUT}
     server, host = run.get("server") or {}, run.get("host") or {}
-    around = {
+    environment = {
         "served model": run.get("model"),
         "server software": server.get("software"),
         "client system": host.get("system"),
@@ -98,12 +108,12 @@ def _told(summary: Summary) -> dict[str, Any]:
         "client processes": len(run.get("workers") or ()) or 1,
         "loadstone": (run.get("versions") or {}).get("loadstone"),
     }
-    return config | around
+    return config | environment
 
 
 def _settings(runs: Runs) -> Iterator[list[str]]:
-    for name, values in differing(runs).items():
-        yield [name.replace("_", "-"), *(plain(_plain(value), 60) or "-" for value in values)]
+    for name, values in differing_settings(runs).items():
+        yield [name.replace("_", "-"), *(one_line(_plain(value), 60) or "-" for value in values)]
 
 
 def _plain(value: Any) -> str:
@@ -151,5 +161,5 @@ def _doubts(summary: Summary) -> str:
 
 
 def _table(title: str, runs: Runs, rows: Iterator[list[str]]) -> Table:
-    found = list(rows)
-    return Table(title, ["", *runs.found], found, "" if found else "none")
+    cells = list(rows)
+    return Table(title, ["", *runs.summaries], cells, "" if cells else "none")

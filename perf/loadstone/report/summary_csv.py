@@ -1,6 +1,6 @@
-"""summary.csv: a row a metric and window, plain numbers in base units, empty where there is none.
+"""summary.csv: a row for each metric and window, plain numbers in base units, empty where unknown.
 
-The windows are `whole`, `steady`, those of the groups as KIND=NAME, such as `turn=later`, and those of the server.
+Windows are `whole`, `steady`, groups as KIND=NAME such as `turn=later`, and those of the server.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _RATE_UNITS = {"qps": "1/s", "request_rate": "1/s", "goodput": "1/s"}
 
 
 def render(summary: Summary) -> str:
+    """Return the view `csv`."""
     return write_rows(_HEAD, _rows(summary))
 
 
@@ -24,8 +25,8 @@ def _rows(summary: Summary) -> Iterator[list[object]]:
     windows = [("whole", summary.metrics, summary.rates)]
     if summary.steady is not None:
         windows.append(("steady", summary.steady.metrics, summary.steady.rates))
-    for kind, parts in summary.groups.items():
-        windows += [(f"{kind}={part.name}", part.metrics, part.rates) for part in parts]
+    for kind, groups in summary.groups.items():
+        windows += [(f"{kind}={group.name}", group.metrics, group.rates) for group in groups]
     windows += _server(summary)
     for window, metrics, rates in windows:
         for name, metric in metrics.items():
@@ -37,10 +38,10 @@ def _rows(summary: Summary) -> Iterator[list[object]]:
 
 
 def _server(summary: Summary) -> Iterator[tuple[str, dict[str, Metric], dict[str, float | None]]]:
-    """By the server's own account, as `server` and `server_steady`; of several with their addresses."""
+    """Yield the windows `server` and `server_steady`, with addresses if there are several servers."""
     sources = summary.server.sources if summary.server else []
     for source in sources:
-        where = "" if len(sources) == 1 else f"={source.url}"
-        for name, stretch in (("server", source.whole), ("server_steady", source.steady)):
-            if stretch is not None:
-                yield name + where, stretch.metrics, {**stretch.rates, **stretch.counts}
+        suffix = "" if len(sources) == 1 else f"={source.url}"
+        for name, span in (("server", source.whole), ("server_steady", source.steady)):
+            if span is not None:
+                yield name + suffix, span.metrics, {**span.rates, **span.counts}

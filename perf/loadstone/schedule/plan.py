@@ -1,7 +1,7 @@
-"""The schedule of a run as data: which row of the dataset each place takes, when it is wanted, what it is there for.
+"""The plan of a run: which row of the dataset is sent at each position, when it is due, and in which phase.
 
-A place is a request, or a conversation of several. Computed once from one seed, before the first request, and saved
-with the run. Nobody else draws a random number for it.
+A position is a request, or a conversation of several. The plan is made once, from one seed, before the first request,
+and saved with the run. Nothing else draws a random number for it.
 """
 
 from __future__ import annotations
@@ -15,26 +15,34 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from loadstone.config.parse import REPLAY, extent
+from loadstone.config.parse import REPLAY, parse_count_or_time
 from loadstone.config.schema import Config
 from loadstone.config.stages import Stage
-from loadstone.config.stages import parse as parse_stages
-from loadstone.errors import UsageError
+from loadstone.config.stages import parse_stages as parse_stages
+from loadstone.errors import ConfigurationError
 from loadstone.records import Phase
-from loadstone.schedule.arrivals import ArrivalProcess, Offsets, replayed
-from loadstone.units import NS_PER_S
+from loadstone.schedule.arrivals import ArrivalProcess, Offsets, scale_recorded
+from loadstone.units import NS_PER_S, Array
 
-_ARRIVALS, _ORDER, _MODELS, _CANCELS = 1, 2, 3, 4  # streams of the one seed
+# Random streams of the one seed.
+_ARRIVALS, _ORDER, _MODELS, _CANCELS = 1, 2, 3, 4
+# Random numbers drawn at a time.
 _BLOCK = 4096
 Counts = NDArray[np.int64]
 
 
 class Load(Struct, frozen=True, kw_only=True):
-    """How much load, and how long. `rate` (requests/s), stages of rates or a replay make an open loop, in which
-    `concurrency` is a cap. Warm-up and cool-down are so many places, or so many seconds, around the measured ones.
+    """How much load, and for how long.
 
-    models: shares of the models; servers: how many there are; sticky: a conversation stays with one of them.
-    skip: rows passed over in the order of the run, as they were used before.
+    A rate (requests/s), stages of rates or a replay make an open loop, in which `concurrency` is a cap. Warm-up and
+    cool-down are a number of positions, or seconds, around the measured ones.
+
+    speed: factor of a replay.
+    models: weights of the models.
+    servers: how many there are.
+    sticky: True if a conversation stays with one server.
+    cancel_share: fraction of the requests that the client cancels.
+    skip: rows to skip in the order of the run, as an earlier run has used them.
     """
 
     concurrency: int | None = None
@@ -60,9 +68,9 @@ class Load(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, config: Config) -> Load:
-        """Return the load that a configuration asks for. Raises UsageError for a text that cannot be read."""
-        warmup, warmup_time = extent("warmup", config.warmup)
-        cooldown, cooldown_time = extent("cooldown", config.cooldown)
+        """Return the load of a configuration. Raises UsageError for a text that cannot be parsed."""
+        warmup, warmup_time = parse_count_or_time("warmup", config.warmup)
+        cooldown, cooldown_time = parse_count_or_time("cooldown", config.cooldown)
         return cls(
             concurrency=config.concurrency,
             rate=config.rate,
@@ -77,7 +85,7 @@ class Load(Struct, frozen=True, kw_only=True):
             warmup_time=warmup_time,
             cooldown=cooldown,
             cooldown_time=cooldown_time,
-            models=tuple(share for _, share in config.models),
+            models=tuple(weight for _, weight in config.models),
             servers=max(1, len(config.urls)),
             sticky=config.balance == "sticky",
             cancel_share=config.cancel_share,
@@ -88,17 +96,25 @@ class Load(Struct, frozen=True, kw_only=True):
 
 
 class DatasetShape(Struct, frozen=True):
-    """What a plan has to know of a dataset: its ids, the turns of each row, and the recorded instants, in ns."""
+    """What a plan needs of a dataset: the id, turns and recorded time (ns) of each row."""
 
     ids: Sequence[str]
     turns: Sequence[int] | None = None
-    at: Sequence[int] | None = None
+    recorded_at: Sequence[int] | None = None
 
 
 class Plan:
-    """Place p takes row `row(p)` and is wanted at `offsets[p]`; closed loop: `offsets` is None, `levels` says how many
-    slots there are from when on, and a free slot takes the next place. `total` counts all places; None: until a time
-    has passed. The first `warm` and the last `cool` places are not measured; `brought`: arrivals of each stage."""
+    """Which request is sent when.
+
+    Position p takes row `row(p)`. In an open loop it is due at `offsets[p]`. In a closed loop `offsets` is None:
+    `levels` gives the number of slots over time, and a free slot takes the next position.
+
+    total: number of all positions; None: until a time has passed.
+    offsets: ns since the start of the run, rising, shape (total,).
+    warmup, cooldown: the first and last positions that are not measured.
+    stage_counts: arrivals of each stage.
+    end: ns after which nothing is sent; None: no such time.
+    """
 
     def __init__(
         self,
@@ -106,244 +122,250 @@ class Plan:
         rows: DatasetShape,
         total: int | None,
         offsets: Offsets | None,
-        warm: int = 0,
-        cool: int = 0,
-        brought: Sequence[int] = (),
+        warmup: int = 0,
+        cooldown: int = 0,
+        stage_counts: Sequence[int] = (),
         end: int | None = None,
     ) -> None:
         self.load = load
         self.rows = rows
         self.total = total
         self.offsets = offsets
-        self.warm = warm
-        self.cool = cool
+        self.warmup = warmup
+        self.cooldown = cooldown
         self.end = end
-        self.brought = brought
+        self.stage_counts = stage_counts
         self.turns: Counts = np.ones(len(rows.ids), np.int64) if rows.turns is None else np.array(rows.turns, np.int64)
         self._rows = len(self.turns)
         self._single = bool((self.turns == 1).all())
-        self._all_turns = int(self.turns.sum())
-        self._order = lru_cache(maxsize=2)(self._epoch)
-        self._starts = lru_cache(maxsize=2)(self._begins)
-        self._draws = lru_cache(maxsize=8)(self._uniform)
-        self._edges = np.cumsum([round(stage.seconds * NS_PER_S) for stage in load.stages])
-        self._brought = np.cumsum(brought)
-        self._shares = np.cumsum(load.models) / sum(load.models)
-        self._skipped = 0 if self._single else self._before(load.skip)
+        self._requests_per_epoch = int(self.turns.sum())
+        self._cached_order = lru_cache(maxsize=2)(self._order)
+        self._cached_requests_before = lru_cache(maxsize=2)(self._requests_before)
+        self._cached_random = lru_cache(maxsize=8)(self._random)
+        self._stage_ends = np.cumsum([round(stage.seconds * NS_PER_S) for stage in load.stages])
+        self._arrivals_until = np.cumsum(stage_counts)
+        self._weights = np.cumsum(load.models) / sum(load.models)
+        self._skipped = 0 if self._single else self._count_before(load.skip)
 
-    def row(self, place: int) -> int:
-        """Row of the dataset: file order, or a new shuffle each time the dataset is used up."""
-        epoch, rest = divmod(place + self.load.skip, self._rows)
-        return int(self._order(epoch)[rest]) if self.load.shuffle else rest
+    def row(self, position: int) -> int:
+        """Return the row of the dataset: in file order, or in a new shuffle each time the dataset is used up."""
+        epoch, rest = divmod(position + self.load.skip, self._rows)
+        return int(self._cached_order(epoch)[rest]) if self.load.shuffle else rest
 
-    def index(self, place: int, turn: int = 0) -> int:
-        """Number of a request among all: places in their order, and within them turns, counted from 0."""
+    def index(self, position: int, turn: int = 0) -> int:
+        """Return the number of a request among all: by position, then by turn, from 0."""
         if self._single:
-            return place
-        return self._before(place + self.load.skip) - self._skipped + turn
+            return position
+        return self._count_before(position + self.load.skip) - self._skipped + turn
 
-    def conversation(self, place: int) -> str | None:
-        """Name of the conversation, unlike any other in the run; None for a single request."""
+    def conversation(self, position: int) -> str | None:
+        """Return the name of the conversation, unique in the run; None for a single request."""
         if self._single:
             return None
-        epoch, row = (place + self.load.skip) // self._rows, self.row(place)
+        row = self.row(position)
         if self.turns[row] == 1:
             return None
+        epoch = (position + self.load.skip) // self._rows
         return self.rows.ids[row] + (f"#{epoch + 1}" if epoch else "")
 
-    def phase(self, place: int) -> Phase:
-        if place < self.warm:
+    def phase(self, position: int) -> Phase:
+        """Return the phase of a position, where phases are numbers of positions."""
+        if position < self.warmup:
             return "warmup"
-        return "cooldown" if self.cool and self.total is not None and place >= self.total - self.cool else "measure"
+        if self.cooldown and self.total is not None and position >= self.total - self.cooldown:
+            return "cooldown"
+        return "measure"
 
-    def stage(self, place: int, at: int) -> int | None:
-        """The stage that brought an arrival; in a closed loop, the one in which it was wanted (ns), or the last."""
+    def stage(self, position: int, at: int) -> int | None:
+        """Return the stage of an arrival; in a closed loop, the one at `at` (ns of the run), or the last."""
         if not self.load.stages:
             return None
         if self.offsets is not None:
-            return int(self._brought.searchsorted(place, "right"))
-        return min(int(self._edges.searchsorted(at, "right")), len(self._edges) - 1)
+            return int(self._arrivals_until.searchsorted(position, "right"))
+        return min(int(self._stage_ends.searchsorted(at, "right")), len(self._stage_ends) - 1)
 
-    def model(self, place: int) -> int:
-        """Which of the models, drawn by their shares."""
-        if len(self._shares) == 1:
+    def model(self, position: int) -> int:
+        """Return the number of the model, drawn by the weights."""
+        if len(self._weights) == 1:
             return 0
-        return int(self._shares.searchsorted(self._drawn(_MODELS, place), "right"))
+        return int(self._weights.searchsorted(self._draw(_MODELS, position), "right"))
 
-    def server(self, place: int, turn: int = 0) -> int:
-        """Which of the servers: one after the other, or for a whole conversation the same."""
-        return (place if self.load.sticky else self.index(place, turn)) % self.load.servers
+    def server(self, position: int, turn: int = 0) -> int:
+        """Return the number of the server: one after the other, or one for a whole conversation."""
+        return (position if self.load.sticky else self.index(position, turn)) % self.load.servers
 
     def cancelled(self, index: int) -> bool:
-        """Whether the client is to lose its patience with this request."""
-        return self.load.cancel_share > 0 and bool(self._drawn(_CANCELS, index) < self.load.cancel_share)
+        """Return True if the client is to cancel request `index`."""
+        return self.load.cancel_share > 0 and bool(self._draw(_CANCELS, index) < self.load.cancel_share)
 
     @property
-    def plain(self) -> bool:
-        """Whether there is nothing to know of a request but its number: thousands of them may begin in a second."""
+    def only_index(self) -> bool:
+        """Return True if nothing but the index differs between requests: thousands may start in a second."""
         load = self.load
         return self._single and not load.stages and load.servers == 1 and not load.cancel_share
 
     @property
     def levels(self) -> list[tuple[int, int]]:
-        """(ns, slots) of a closed loop: from then on so many."""
-        begins = [0, *self._edges.tolist()]
+        """Return the levels of a closed loop: (ns of the run, slots from then on)."""
+        starts = [0, *self._stage_ends.tolist()]
         steps = [
-            (begin + round(second * NS_PER_S), level)
-            for begin, stage in zip(begins, self.load.stages, strict=False)
+            (start + round(second * NS_PER_S), level)
+            for start, stage in zip(starts, self.load.stages, strict=False)
             for second, level in stage.steps()
         ]
         return steps or [(0, self.load.concurrency or 1)]
 
     @property
     def expected(self) -> int | None:
-        """Measured requests planned; None where only time will tell."""
+        """Return how many measured requests are planned; None where that depends on time."""
         timed = self.offsets is None and (self.load.warmup_time or self.load.cooldown_time)
         if self.total is None:
             return None
         if timed and (self.turns != 1).any():
             return None
-        return self._requests(self.warm, self.total - self.cool)
+        return self._count(self.warmup, self.total - self.cooldown)
 
     @property
     def requests(self) -> int | None:
-        """All requests planned, measured or not."""
-        return None if self.total is None else self._requests(0, self.total)
+        """Return how many requests are planned, measured or not; None where that depends on time."""
+        return None if self.total is None else self._count(0, self.total)
 
-    def rows_of(self, places: Iterable[int]) -> list[int]:
-        """The rows that these places take, each once."""
-        return list(dict.fromkeys(self.row(place) for place in places))
+    def rows_of(self, positions: Iterable[int]) -> list[int]:
+        """Return the rows that these positions take, each once."""
+        return list(dict.fromkeys(self.row(position) for position in positions))
 
     @property
     def repeats(self) -> bool:
-        """Whether rows are used more than once, or were before."""
+        """Return True if rows are used more than once, or were by an earlier run."""
         return self.load.skip + (self.total or 0) > self._rows
 
-    def _requests(self, first: int, last: int) -> int:
+    def _count(self, first: int, last: int) -> int:
+        """Return the requests of the positions from `first` up to, but not including, `last`."""
         return self.index(last) - self.index(first) if last > first else 0
 
-    def _before(self, place: int) -> int:
-        """Requests of all places before one, had none been passed over."""
-        epoch, rest = divmod(place, self._rows)
-        return epoch * self._all_turns + int(self._starts(epoch)[rest])
+    def _count_before(self, position: int) -> int:
+        """Return the requests of all positions before one, without any `skip`."""
+        epoch, rest = divmod(position, self._rows)
+        return epoch * self._requests_per_epoch + int(self._cached_requests_before(epoch)[rest])
 
-    def _epoch(self, epoch: int) -> Counts:
+    def _order(self, epoch: int) -> Counts:
+        """Return the shuffled rows of an epoch: one use of the whole dataset."""
         return np.random.default_rng([self.load.seed, _ORDER, epoch]).permutation(self._rows)
 
-    def _begins(self, epoch: int) -> Counts:
-        """Requests of an epoch before each of its places."""
-        turns = self.turns[self._order(epoch)] if self.load.shuffle else self.turns
+    def _requests_before(self, epoch: int) -> Counts:
+        """Return the requests of an epoch before each of its positions."""
+        turns = self.turns[self._cached_order(epoch)] if self.load.shuffle else self.turns
         return np.cumsum(turns) - turns
 
-    def _drawn(self, stream: int, number: int) -> float:
-        return float(self._draws(stream, number // _BLOCK)[number % _BLOCK])
+    def _draw(self, stream: int, number: int) -> float:
+        return float(self._cached_random(stream, number // _BLOCK)[number % _BLOCK])
 
-    def _uniform(self, stream: int, block: int) -> NDArray[np.float64]:
+    def _random(self, stream: int, block: int) -> Array:
         return np.random.default_rng([self.load.seed, stream, block]).random(_BLOCK)
 
 
-def make(load: Load, rows: DatasetShape) -> Plan:
-    """The plan for a load over a dataset of at least one row. Raises UsageError for a load without an end, without
-    times or without requests."""
-    parts, end = _arrivals(load, rows), _end(load)
-    if parts is None:
-        return _closed(load, rows, end)
-    offsets = np.concatenate(parts)
+def make_plan(load: Load, rows: DatasetShape) -> Plan:
+    """Make the plan of a load over a dataset of at least one row.
+
+    Raises UsageError for a load without an end, without times or without requests.
+    """
+    stages = _arrivals(load, rows)
+    end = _end(load)
+    if stages is None:
+        total = None if load.requests is None or load.stages else load.requests + load.warmup + load.cooldown
+        if load.cooldown and total is None:
+            raise ConfigurationError("--cooldown takes a time, such as 10s, where it is a time that ends the run")
+        return Plan(load, rows, total, None, load.warmup, load.cooldown, end=end)
+    offsets = np.concatenate(stages)
     if not len(offsets):
-        raise UsageError("this load brings no request at all: give it more time, or a higher rate")
-    return Plan(load, rows, len(offsets), offsets, *_edges(load, offsets), [len(part) for part in parts], end)
-
-
-def _closed(load: Load, rows: DatasetShape, end: int | None) -> Plan:
-    total = None if load.requests is None or load.stages else load.requests + load.warmup + load.cooldown
-    if load.cooldown and total is None:
-        raise UsageError("--cooldown takes a time, such as 10s, where it is a time that ends the run")
-    return Plan(load, rows, total, None, load.warmup, load.cooldown, end=end)
+        raise ConfigurationError("this load brings no request at all: give it more time, or a higher rate")
+    warmup, cooldown = _unmeasured(load, offsets)
+    return Plan(load, rows, len(offsets), offsets, warmup, cooldown, [len(stage) for stage in stages], end)
 
 
 def _end(load: Load) -> int | None:
-    """ns after which nothing is sent any more; None: after the last request, or a time from the first measured one."""
+    """Return the ns after which nothing is sent; None where the last request, or the first measured one, decides."""
     if load.stages:
         return round(sum(stage.seconds for stage in load.stages) * NS_PER_S)
     if load.duration is None or (load.rate is None and load.arrivals != REPLAY):
         return None
     if load.rate is None:
         return round((load.warmup_time + load.duration + load.cooldown_time) * NS_PER_S)
-    return round((load.duration + sum(_around(load, load.rate)) / load.rate) * NS_PER_S)
+    return round((load.duration + sum(_unmeasured_at_rate(load, load.rate)) / load.rate) * NS_PER_S)
 
 
 def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
-    """Instants of an open loop, those of each stage apart; None for a closed one."""
+    """Return the arrivals of an open loop, of each stage; None for a closed loop."""
     if load.arrivals == REPLAY:
-        return [_replayed(load, rows)]
-    chance = np.random.default_rng([load.seed, _ARRIVALS, *([load.skip] if load.skip else [])])
-    process = ArrivalProcess(load.arrivals, chance, load.burstiness, load.rescale)
+        return [_replay(load, rows)]
+    rng = np.random.default_rng([load.seed, _ARRIVALS, *([load.skip] if load.skip else [])])
+    process = ArrivalProcess(load.arrivals, rng, load.burstiness, load.rescale)
     if load.stages:
-        return None if load.stages[0].concurrency else process.over(load.stages)
-    return None if load.rate is None else [_at_rate(load, load.rate, process)]
+        return None if load.stages[0].concurrency else process.over_stages(load.stages)
+    if load.rate is None:
+        return None
+
+    # One rate: the number of requests, or as many as fit into the time, whichever are fewer.
+    if load.requests is None and load.duration is None:
+        raise ConfigurationError("an open loop needs an end: give -n REQUESTS or --duration SECONDS")
+    unmeasured = sum(_unmeasured_at_rate(load, load.rate))
+    if load.duration is None or (load.requests is not None and load.requests <= load.rate * load.duration):
+        return [process.at_rate(load.rate, (load.requests or 0) + unmeasured)]
+    return [process.within(load.rate, load.duration + unmeasured / load.rate)]
 
 
-def _replayed(load: Load, rows: DatasetShape) -> Offsets:
-    if rows.at is None:
-        raise UsageError("--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl")
+def _replay(load: Load, rows: DatasetShape) -> Offsets:
+    """Return the recorded arrivals, up to the end or the number of requests. Raises UsageError."""
+    if rows.recorded_at is None:
+        raise ConfigurationError("--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl")
     if load.skip:
-        raise UsageError("--skip is for prompts in a row: give --from to begin so far into recorded times")
-    offsets, end = replayed(rows.at, load.speed), _end(load)
+        raise ConfigurationError("--skip is for prompts in a row: give --from to begin so far into recorded times")
+    offsets = scale_recorded(rows.recorded_at, load.speed)
+    end = _end(load)
     kept = offsets if end is None else offsets[: offsets.searchsorted(end, "left")]
     return kept if load.requests is None else kept[: load.warmup + load.requests + load.cooldown]
 
 
-def _around(load: Load, rate: float) -> tuple[int, int]:
-    """Places before and after the measured ones of an open loop with one rate."""
+def _unmeasured_at_rate(load: Load, rate: float) -> tuple[int, int]:
+    """Return the positions before and after the measured ones of an open loop with one rate."""
     return load.warmup + round(rate * load.warmup_time), load.cooldown + round(rate * load.cooldown_time)
 
 
-def _at_rate(load: Load, rate: float, process: ArrivalProcess) -> Offsets:
-    """So many requests, or as many as fit into the time, whichever are fewer."""
-    if load.requests is None and load.duration is None:
-        raise UsageError("an open loop needs an end: give -n REQUESTS or --duration SECONDS")
-    around = sum(_around(load, rate))
-    if load.duration is None or (load.requests is not None and load.requests <= rate * load.duration):
-        return process.at_rate(rate, (load.requests or 0) + around)
-    return process.within(rate, load.duration + around / rate)
-
-
-def _edges(load: Load, offsets: Offsets) -> tuple[int, int]:
-    """Places before and after the measured ones."""
-    if load.rate is not None:  # so many requests, that the measured ones are exactly as many as asked for
-        return _around(load, load.rate)
+def _unmeasured(load: Load, offsets: Offsets) -> tuple[int, int]:
+    """Return the positions before and after the measured ones."""
+    if load.rate is not None:  # as numbers, so that exactly as many are measured as were requested
+        return _unmeasured_at_rate(load, load.rate)
     last = int(offsets[-1])
-    warm = int(offsets.searchsorted(round(load.warmup_time * NS_PER_S), "left"))
-    cool = len(offsets) - int(offsets.searchsorted(last - round(load.cooldown_time * NS_PER_S), "right"))
-    return max(warm, load.warmup), max(cool, load.cooldown)
+    warmup = int(offsets.searchsorted(round(load.warmup_time * NS_PER_S), "left"))
+    cooldown = len(offsets) - int(offsets.searchsorted(last - round(load.cooldown_time * NS_PER_S), "right"))
+    return max(warmup, load.warmup), max(cooldown, load.cooldown)
 
 
-def lines(plan: Plan) -> Iterator[bytes]:
-    """The schedule as JSON lines: one a place or, where their number is open, one a row in order of first use."""
-    for place in range(plan.total if plan.total is not None else len(plan.turns)):
-        yield msgspec.json.encode(_line(plan, place)) + b"\n"
+def schedule_lines(plan: Plan) -> Iterator[bytes]:
+    """Yield the plan as lines of JSON: one per position or, where their number is open, per row in order of first use.
 
-
-def _line(plan: Plan, place: int) -> dict[str, Any]:
-    """What a request is alone in not having is left out."""
-    row, index = plan.row(place), plan.index(place)
-    offset = None if plan.offsets is None else int(plan.offsets[place])
-    line: dict[str, Any] = {
-        "index": index,
-        "phase": plan.phase(place),
-        "prompt": plan.rows.ids[row],
-        "offset": offset,
-    }
-    turns = int(plan.turns[row])
-    if turns > 1:
-        line["turns"] = turns
-    if offset is not None and plan.load.stages:
-        line["stage"] = plan.stage(place, offset)
-    if len(plan.load.models) > 1:
-        line["model"] = plan.model(place)
-    if plan.load.servers > 1:
-        line["server"] = plan.server(place)
-    cancelled = [turn for turn in range(turns) if plan.cancelled(index + turn)]
-    if cancelled:
-        line["cancelled"] = cancelled
-    return line
+    A line leaves out what does not differ between requests.
+    """
+    for position in range(plan.total if plan.total is not None else len(plan.turns)):
+        row = plan.row(position)
+        index = plan.index(position)
+        offset = None if plan.offsets is None else int(plan.offsets[position])
+        line: dict[str, Any] = {
+            "index": index,
+            "phase": plan.phase(position),
+            "prompt": plan.rows.ids[row],
+            "offset": offset,
+        }
+        turns = int(plan.turns[row])
+        if turns > 1:
+            line["turns"] = turns
+        if offset is not None and plan.load.stages:
+            line["stage"] = plan.stage(position, offset)
+        if len(plan.load.models) > 1:
+            line["model"] = plan.model(position)
+        if plan.load.servers > 1:
+            line["server"] = plan.server(position)
+        cancelled = [turn for turn in range(turns) if plan.cancelled(index + turn)]
+        if cancelled:
+            line["cancelled"] = cancelled
+        yield msgspec.json.encode(line) + b"\n"

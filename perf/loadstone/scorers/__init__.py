@@ -1,11 +1,17 @@
-"""How an answer is read and judged: extractors take the answer out of a text, scorers hold it against the target.
+"""How an answer is scored: extractors take the answer out of a response, scorers compare it with the target.
 
-Both are plain functions, pure and quick; what they see of the item is its Sample. Each scorer has at least 30 labelled
-cases as data in tests/scorers/.
+`base` has the two types, `EXTRACTORS` and `SCORERS` below have the names. `letter` reads multiple-choice answers,
+`number`, `boxed` and `math_equivalence` read numbers and formulas, `code` reads programs, `ifeval` checks instructions,
+and `choice` scores log-likelihoods.
+
+All functions are pure and fast on any input. Each has at least 30 labelled cases in tests/scorers/cases. This room
+imports the root modules only (`samples`, `errors`); it reads no files, sends nothing and has no clock.
 """
 
 from __future__ import annotations
 
+# Extractors and scorers by the name that `loadstone score --extractor NAME --scorer NAME` takes, as `module:attribute`.
+# Both options also take `FILE.py:NAME` and an entry point of the group loadstone.scorers, --extractor `regex:PATTERN`.
 EXTRACTORS: dict[str, str] = {
     "letter": "loadstone.scorers.letter:extract_letter",
     "letters": "loadstone.scorers.letter:extract_letters",
@@ -29,8 +35,6 @@ EXTRACTORS: dict[str, str] = {
     "ordered_words": "loadstone.scorers.bbh:ordered_words",
     "brackets": "loadstone.scorers.bbh:brackets",
 }
-# By the name that `loadstone score --extractor NAME --scorer NAME` takes: `module:attribute`. Also `FILE.py:NAME`, an
-# entry point in the group loadstone.scorers, and for extractors `regex:PATTERN`.
 SCORERS: dict[str, str] = {
     "letter": "loadstone.scorers.letter:score_letter",
     "letters": "loadstone.scorers.letter:score_letters",

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from loadstone.samples import Sample
 
-# (text of the answer, item) -> what the model answers, or None where the text does not say.
+# (response text, sample) -> the answer in it, or None if the text states no answer.
 Extractor = Callable[[str, Sample], str | None]
-# (what was extracted, item) -> metrics by name, 1.0 for right and 0.0 for wrong, or shares of it; a list where an item
-# has several parts.
+# (extracted answer, sample) -> metrics by name, from 0.0 (wrong) to 1.0 (right). A value is a list if the sample has
+# several items that count separately, such as the instructions of IFEval.
 Scorer = Callable[[str, Sample], Mapping[str, float | list[float]]]

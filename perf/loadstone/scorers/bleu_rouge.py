@@ -1,7 +1,7 @@
-"""How much a text shares with a reference: BLEU and ROUGE as lm-eval takes them for `truthfulqa_gen`.
+"""Overlap of an answer with reference texts: BLEU and ROUGE as lm-eval computes them for `truthfulqa_gen`.
 
-BLEU is sacrebleu's with the international tokenizer and exponential smoothing, on one sentence; ROUGE is rouge_score's
-without stemmer. Both libraries bring a dozen packages for what stands here; equal to them within 1e-6, see tests.
+BLEU is sacrebleu's sentence BLEU with the international tokenizer and exponential smoothing; ROUGE is rouge_score's
+without a stemmer. Both libraries would add a dozen dependencies. The tests hold the results equal within 1e-6.
 """
 
 from __future__ import annotations
@@ -15,132 +15,144 @@ from unicodedata import category
 
 from loadstone.samples import Sample
 
-# Longest n-grams of BLEU.
+# Longest n-grams of BLEU, the usual BLEU-4.
 ORDER = 4
+# A word of ROUGE, in lower case: `don`, `42`.
 WORD = re.compile(r"[a-z0-9]+")
+# Patterns over the Unicode categories of a text, one letter for each character (N number, P punctuation, S symbol).
+PUNCTUATION_AFTER = re.compile(r"([^N])(P)")  # no digit, then punctuation: `a,`
+PUNCTUATION_BEFORE = re.compile(r"(P)([^N])")  # punctuation, then no digit: `,a`
+SYMBOL = re.compile(r"(S)")  # `$`
+# Each pattern with the offsets in its match at which a space is inserted.
+SPACES = ((PUNCTUATION_AFTER, (1, 2)), (PUNCTUATION_BEFORE, (0, 1)), (SYMBOL, (0, 1)))
 
 
 def tokenize_international(text: str) -> list[str]:
-    """mteval-v14's words: punctuation and symbols stand alone, but for points and commas between digits and a point
-    after a last digit. Source: sacrebleu/tokenizers/tokenizer_intl.py, by the classes N, P and S of Unicode."""
-    kinds = "".join(category(sign)[0] for sign in text.rstrip())
+    """Return the tokens of mteval-v14: punctuation and symbols are tokens of their own.
+
+    Points and commas between digits stay, as does a point after a last digit. Source: sacrebleu,
+    tokenizers/tokenizer_intl.py.
+    """
     text = text.rstrip()
-    for pattern, spaced in ((AFTER, (0, 1, 1)), (BEFORE, (1, 1, 0)), (SYMBOL, (1, 1))):
-        text, kinds = _spaced(text, kinds, pattern, spaced)
+    categories = "".join(category(character)[0] for character in text)
+    for pattern, offsets in SPACES:
+        positions = {match.start() + offset for match in pattern.finditer(categories) for offset in offsets}
+        text = _insert(" ", text, positions)
+        categories = _insert("Z", categories, positions)
     return text.split()
 
 
-AFTER, BEFORE, SYMBOL = re.compile(r"([^N])(P)"), re.compile(r"(P)([^N])"), re.compile(r"(S)")
+def _insert(character: str, text: str, positions: set[int]) -> str:
+    """Return the text with a character inserted before each of these positions."""
+    return "".join((character if at in positions else "") + text[at : at + 1] for at in range(len(text) + 1))
 
 
-def _spaced(text: str, kinds: str, pattern: re.Pattern[str], spaced: Sequence[int]) -> tuple[str, str]:
-    """Both with spaces put in where the kinds match: `spaced` says at which edges of the match's signs."""
-    edges = {
-        match.start() + place for match in pattern.finditer(kinds) for place, wanted in enumerate(spaced) if wanted
-    }
-    words = [(" " if at in edges else "", at) for at in range(len(text) + 1)]
-    new = "".join(space + text[at : at + 1] for space, at in words)
-    return new, "".join(("Z" if space else "") + kinds[at : at + 1] for space, at in words)
-
-
-def bleu(said: str, reference: str) -> float:
-    """0 to 100. Source: Papineni et al., doi:10.3115/1073083.1073135; `BLEU.compute_bleu` of sacrebleu 2."""
-    ours, theirs = tokenize_international(said), tokenize_international(reference)
-    pairs = [_shared(ours, theirs, order) for order in range(1, ORDER + 1)]
-    if not any(right for right, _ in pairs) or not all(total for _, total in pairs):
+def bleu(answer: str, reference: str) -> float:
+    """Return BLEU, 0 to 100. Source: Papineni et al., doi:10.3115/1073083.1073135; sacrebleu 2, `BLEU.compute_bleu`."""
+    tokens, reference_tokens = tokenize_international(answer), tokenize_international(reference)
+    counts = [_overlap(tokens, reference_tokens, order) for order in range(1, ORDER + 1)]
+    if not any(matches for matches, _ in counts) or not all(total for _, total in counts):
         return 0.0
-    halvings = 0
-    logs = 0.0
-    for right, total in pairs:
-        halvings += not right
-        logs += log(right / total if right else 0.5**halvings / total)
-    brevity = min(0.0, 1 - len(theirs) / len(ours))
-    return 100 * exp(brevity + logs / ORDER)
+    # Exponential smoothing: the k-th order without a match counts 1/2^k matches.
+    zero_orders = 0
+    log_sum = 0.0
+    for matches, total in counts:
+        zero_orders += not matches
+        log_sum += log(matches / total if matches else 0.5**zero_orders / total)
+    brevity_penalty = min(0.0, 1 - len(reference_tokens) / len(tokens))
+    return 100 * exp(brevity_penalty + log_sum / ORDER)
 
 
-def _shared(ours: Sequence[str], theirs: Sequence[str], order: int) -> tuple[int, int]:
-    """(n-grams in common, n-grams of ours)."""
-    grams = _grams(ours, order)
-    return (grams & _grams(theirs, order)).total(), grams.total()
+def _overlap(tokens: Sequence[str], reference: Sequence[str], order: int) -> tuple[int, int]:
+    """Return (n-grams in common, n-grams of `tokens`)."""
+    ngrams = _ngrams(tokens, order)
+    return (ngrams & _ngrams(reference, order)).total(), ngrams.total()
 
 
-def _grams(words: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(words[at : at + order]) for at in range(len(words) - order + 1))
+def _ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
+    return Counter(tuple(tokens[at : at + order]) for at in range(len(tokens) - order + 1))
 
 
 def _words(text: str) -> list[str]:
     return WORD.findall(text.lower())
 
 
-def rouge(said: str, reference: str, order: int) -> float:
-    """ROUGE-N: F-measure of n-grams in common, 0 to 100. Source: Lin 2004, aclanthology.org/W04-1013."""
-    ours, theirs = _words(said), _words(reference)
-    right, total = _shared(ours, theirs, order)
-    return 100 * _f(right, total, max(len(theirs) - order + 1, 0))
+def rouge(answer: str, reference: str, order: int) -> float:
+    """Return ROUGE-N: F1 of the n-grams in common, 0 to 100. Source: Lin 2004, aclanthology.org/W04-1013."""
+    words, reference_words = _words(answer), _words(reference)
+    matches, total = _overlap(words, reference_words, order)
+    return 100 * _f1(matches, total, max(len(reference_words) - order + 1, 0))
 
 
-def rouge_sum(said: str, reference: str) -> float:
-    """ROUGE-L of whole texts, by lines: F-measure, 0 to 100, of the words of each line of the reference that are in a
-    longest common subsequence with a line that was said, each word counted once. Source: Lin 2004, section 3.2, as
-    rouge_score's `rougeLsum` counts it; ` . ` ends a line, as in lm-eval."""
-    ours, theirs = _lines(said), _lines(reference)
-    left = Counter(word for line in ours for word in line) & Counter(word for line in theirs for word in line)
+def rouge_sum(answer: str, reference: str) -> float:
+    """Return ROUGE-Lsum: F1 of the words in longest common subsequences of lines, 0 to 100.
+
+    A word of a reference line counts if it is in a longest common subsequence with a line of the answer, each word as
+    often as both texts have it. Source: Lin 2004, section 3.2, as `rougeLsum` of rouge_score. ` . ` ends a line, as in
+    lm-eval.
+    """
+    lines, reference_lines = _lines(answer), _lines(reference)
+    left = Counter(word for line in lines for word in line) & Counter(word for line in reference_lines for word in line)
     hits = 0
-    for line in theirs:
-        for at in sorted(set().union(*(_common(tuple(line), tuple(other)) for other in ours))):
+    for line in reference_lines:
+        for at in sorted(set().union(*(_common_positions(tuple(line), tuple(other)) for other in lines))):
             hits += left[line[at]] > 0
             left[line[at]] -= left[line[at]] > 0
-    return 100 * _f(hits, sum(map(len, ours)), sum(map(len, theirs)))
+    return 100 * _f1(hits, sum(map(len, lines)), sum(map(len, reference_lines)))
 
 
 def _lines(text: str) -> list[list[str]]:
     return [_words(line) for line in text.replace(" . ", ".\n").split("\n")]
 
 
-def _f(right: int, ours: int, theirs: int) -> float:
-    return 2 * right / (ours + theirs) if right else 0.0
+def _f1(matches: int, total: int, reference_total: int) -> float:
+    return 2 * matches / (total + reference_total) if matches else 0.0
 
 
 @lru_cache(64)
-def _common(reference: tuple[str, ...], said: tuple[str, ...]) -> frozenset[int]:
-    """Places in `reference` of one longest common subsequence; of several, the one that rouge_score reads out."""
-    table = [[0] * (len(said) + 1) for _ in range(len(reference) + 1)]
+def _common_positions(reference: tuple[str, ...], words: tuple[str, ...]) -> frozenset[int]:
+    """Return the positions in `reference` of one longest common subsequence, chosen as rouge_score chooses it."""
+    # table[i][j]: length of the longest common subsequence of the first i and the first j words.
+    table = [[0] * (len(words) + 1) for _ in range(len(reference) + 1)]
     for row, word in enumerate(reference):
-        for column, other in enumerate(said):
+        for column, other in enumerate(words):
             best = max(table[row][column + 1], table[row + 1][column])
             table[row + 1][column + 1] = table[row][column] + 1 if word == other else best
-    return frozenset(_read_out(table, reference, said))
-
-
-def _read_out(table: list[list[int]], reference: Sequence[str], said: Sequence[str]) -> list[int]:
-    row, column, places = len(reference), len(said), []
+    # Trace one subsequence back from the end.
+    row, column, positions = len(reference), len(words), set()
     while row and column:
-        if reference[row - 1] == said[column - 1]:
+        if reference[row - 1] == words[column - 1]:
             row, column = row - 1, column - 1
-            places.append(row)
+            positions.add(row)
         elif table[row][column - 1] > table[row - 1][column]:
             column -= 1
         else:
             row -= 1
-    return places
+    return frozenset(positions)
 
 
-Likeness = Callable[[str, str], float]
-LIKENESS: Mapping[str, Likeness] = {
+# (answer, reference) -> 0 to 100.
+Similarity = Callable[[str, str], float]
+SIMILARITIES: Mapping[str, Similarity] = {
     "bleu": bleu,
-    "rouge1": lambda said, reference: rouge(said, reference, 1),
-    "rouge2": lambda said, reference: rouge(said, reference, 2),
+    "rouge1": lambda answer, reference: rouge(answer, reference, 1),
+    "rouge2": lambda answer, reference: rouge(answer, reference, 2),
     "rougeL": rouge_sum,
 }
 
 
 def score_overlap(extracted: str, sample: Sample) -> dict[str, float]:
-    """For each of `bleu`, `rouge1`, `rouge2` and `rougeL`, over `correct_answers` and `incorrect_answers` of the doc:
-    `_max`, the best with a correct one, 0 to 100; `_diff`, that less the best with an incorrect one; `_acc`, 1 where
-    that is above 0. Source: `process_results_gen` of lm-eval's truthfulqa. Raises KeyError for another doc."""
-    told: dict[str, float] = {}
-    for name, alike in LIKENESS.items():
-        true = max((alike(extracted, text) for text in sample.doc["correct_answers"]), default=0.0)
-        false = max((alike(extracted, text) for text in sample.doc["incorrect_answers"]), default=0.0)
-        told |= {f"{name}_max": true, f"{name}_acc": float(true > false), f"{name}_diff": true - false}
-    return told
+    """Return three metrics for each of `bleu`, `rouge1`, `rouge2` and `rougeL`, as `process_results_gen` of lm-eval.
+
+    `_max` is the highest similarity with one of the doc's `correct_answers`, 0 to 100. `_diff` is this minus the
+    highest with one of its `incorrect_answers`. `_acc` is 1 if `_diff` is above 0. Raises KeyError if the doc has
+    neither.
+    """
+    metrics: dict[str, float] = {}
+    for name, similarity in SIMILARITIES.items():
+        correct = max((similarity(extracted, text) for text in sample.doc["correct_answers"]), default=0.0)
+        incorrect = max((similarity(extracted, text) for text in sample.doc["incorrect_answers"]), default=0.0)
+        metrics[f"{name}_max"] = correct
+        metrics[f"{name}_acc"] = float(correct > incorrect)
+        metrics[f"{name}_diff"] = correct - incorrect
+    return metrics

@@ -1,7 +1,8 @@
-r"""Whether two mathematical answers are the same: as text, as value, and part by part of lists, intervals, matrices.
+r"""Compare mathematical answers: as text, by value, and part by part for lists, intervals and matrices.
 
-`0.5` is `\frac12`, `\{2, 1\}` is `1, 2`, `3 \pm 1` is `2, 4`, `x = 5` is `5`, `x(x+1)` is `x^2 + x`; `(1, 2)` is not
-`(2, 1)`. How formulas are written is latex.py's, what they are worth expression.py's.
+`0.5` equals `\frac12`, `\{2, 1\}` equals `1, 2`, `3 \pm 1` equals `2, 4`, `x = 5` equals `5`, and `x(x+1)` equals
+`x^2 + x`, but `(1, 2)` does not equal `(2, 1)`. `math_normalize` brings formulas into one notation, `math_expression`
+evaluates them.
 """
 
 from __future__ import annotations
@@ -22,82 +23,100 @@ from loadstone.scorers.math_normalize import (
     strip_thousands_commas,
 )
 
-# Characters of an answer that is understood, and parts that are matched in any order; beyond, only texts are held
-# against each other.
-LONGEST, MOST = 1500, 40
+# Longest answer, in characters, that is read as a formula. Longer ones are compared as text, to stay fast.
+MAX_LENGTH = 1500
+# Most parts of a set that are matched in any order; larger sets must have the same order.
+MAX_SET_SIZE = 40
+# Deepest nesting of sets, intervals and matrices that is compared.
+MAX_DEPTH = 4
+# How many different numbers are put in for the variables of two formulas to compare them.
 POINTS = 3
+# A relation between two sides: `=`, `<`, `\le`.
 RELATION = r"\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z])|<|>|="
+# The relation that is the same with its sides exchanged.
 FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
+# What can be left of `=`: `x`, `\theta`, `x_1`, `f'(x)`, `ABC`.
 NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'*(?:\([A-Za-z](?:,[A-Za-z])*\))?|[A-Z]{2,3}")
+# The same, or several in brackets: `(x, y)`.
 NAMES = re.compile(rf"(?:{NAME.pattern})|\((?:{NAME.pattern})(?:,(?:{NAME.pattern}))*\)")
+# A matrix with its rows: `\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}`.
 MATRIX = re.compile(r"\\begin\{[pbvB]?(?:small)?(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\w+\}", re.DOTALL)
+# A number with its base: `1A_{16}`.
 BASED = re.compile(r"([0-9A-Fa-f.]+)(?:_\{?(\d+)\}?)?")
+# The letter of a choice: `B`, `(B)`.
 LETTER = re.compile(r"\(?([A-Za-z])\)?")
+# A word of text that is no function: `monday`, but not `sqrt` and not `\frac`.
 WORD = re.compile(r"(?<![\\A-Za-z])(?!(?:sqrt|sin|cos|tan|log|ln|exp|pi|arc\w{3})(?![A-Za-z]))[A-Za-z]{3,}")
 
 
 class Shape(Struct, frozen=True):
-    """An answer and its parts. `kind`: `one`, `set` (in any order), `union`, a pair of brackets, `matrix` with its rows
-    and cells."""
+    """An answer split into its parts.
+
+    kind: `one` for a single part, `set` for parts in any order, `union`, a pair of brackets such as `[)`, or `matrix`
+    with its numbers of rows and cells. Answers of different kinds are different, except a set of one part.
+    parts: the parts as formulas.
+    """
 
     kind: str
     parts: list[str]
 
 
 def score_math(extracted: str, sample: Sample) -> dict[str, float]:
-    """`exact_match`: whether the answer is equivalent to one that is right."""
-    return {"exact_match": float(any(equivalent(extracted, right) for right in correct_answers(sample)))}
+    """Return `exact_match`: 1 if the answer is equivalent to a correct one."""
+    return {"exact_match": float(any(equivalent(extracted, correct) for correct in correct_answers(sample)))}
 
 
-def equivalent(said: str, right: str) -> bool:
-    """Whether an answer means what the right one does. Always quick, whatever was said."""
-    if max(len(said), len(right)) > LONGEST:
-        return said.split() == right.split()
-    ours, theirs = normalize_formula(said), normalize_formula(right)
-    if not ours or not theirs:
-        return said.strip() == right.strip()
-    ours = ours if "=" in theirs else _unnamed(ours)
-    return same(ours, theirs) or same(strip_thousands_commas(ours), strip_thousands_commas(theirs))
+def equivalent(answer: str, correct: str) -> bool:
+    """Return True if an answer means the same as the correct one. Fast for any answer."""
+    if max(len(answer), len(correct)) > MAX_LENGTH:
+        return answer.split() == correct.split()
+    formula, correct_formula = normalize_formula(answer), normalize_formula(correct)
+    if not formula or not correct_formula:
+        return answer.strip() == correct.strip()
+    # `x = 5` is 5, unless the correct answer has an equation itself.
+    sides = split_top_level(formula, "=")
+    if "=" not in correct_formula and len(sides) == 2 and NAMES.fullmatch(strip_spaces(sides[0])):
+        formula = sides[1]
+    return same(formula, correct_formula) or same(
+        strip_thousands_commas(formula), strip_thousands_commas(correct_formula)
+    )
 
 
-def _unnamed(formula: str) -> str:
-    """What stands behind `x =` or `(x, y) =`."""
-    parts = split_top_level(formula, "=")
-    return parts[1] if len(parts) == 2 and NAMES.fullmatch(strip_spaces(parts[0])) else formula
-
-
-def same(said: str, right: str, depth: int = 0) -> bool:
-    """Of answers in plain form, part by part."""
-    if strip_spaces(said) == strip_spaces(right):
+def same(formula: str, correct: str, depth: int = 0) -> bool:
+    """Return True if two normalized answers are equal, part by part."""
+    if strip_spaces(formula) == strip_spaces(correct):
         return True
-    ours, theirs = shape(said), shape(right)
-    if depth > 4 or len(ours.parts) != len(theirs.parts):
+    ours, theirs = shape(formula), shape(correct)
+    if depth > MAX_DEPTH or len(ours.parts) != len(theirs.parts):
         return False
     if ours.kind == theirs.kind == "one":
-        return _one(ours.parts[0], theirs.parts[0])
+        return _same_relation(ours.parts[0], theirs.parts[0])
     if ours.kind != theirs.kind and {ours.kind, theirs.kind} != {"one", "set"}:
         return False
-    inner: Callable[[str, str], bool] = lambda one, other: same(one, other, depth + 1)  # noqa: E731
+
+    def same_part(part: str, correct_part: str) -> bool:
+        return same(part, correct_part, depth + 1)
+
     if ours.kind in ("set", "union"):
-        return _in_any_order(ours.parts, theirs.parts, inner)
-    return all(map(inner, ours.parts, theirs.parts))
+        return _same_in_any_order(ours.parts, theirs.parts, same_part)
+    return all(map(same_part, ours.parts, theirs.parts))
 
 
-def _in_any_order(ours: Sequence[str], theirs: Sequence[str], alike: Callable[[str, str], bool]) -> bool:
-    """Every part has one of its own on the other side."""
-    left = list(theirs)
-    if len(left) > MOST:
-        return list(ours) == left
-    for part in ours:
-        found = next((index for index, other in enumerate(left) if alike(part, other)), None)
-        if found is None:
+def _same_in_any_order(parts: Sequence[str], correct: Sequence[str], is_same: Callable[[str, str], bool]) -> bool:
+    """Return True if each part has a counterpart of its own in `correct`."""
+    left = list(correct)
+    if len(left) > MAX_SET_SIZE:
+        return list(parts) == left
+    for part in parts:
+        index = next((index for index, other in enumerate(left) if is_same(part, other)), None)
+        if index is None:
             return False
-        del left[found]
+        del left[index]
     return True
 
 
 def shape(formula: str) -> Shape:
-    """What an answer in plain form consists of."""
+    r"""Return the kind and the parts of a normalized answer. `a \pm b` is the set of both values."""
     formula = re.sub(r"^\\?[A-Za-z]\s*\\in(?![A-Za-z])", "", formula).strip()
     if matrix := MATRIX.fullmatch(formula):
         rows = [row.split("&") for row in matrix[1].split(ROW.strip()) if row.strip()]
@@ -109,84 +128,79 @@ def shape(formula: str) -> Shape:
         return Shape("set", split_top_level(formula[2:-2], ","))
     if len(parts := split_top_level(formula, ",")) > 1:
         return Shape("set", parts)
-    if (
-        formula[:1] in ("(", "[")
-        and formula[-1:] in (")", "]")
-        and len(parts := split_top_level(formula[1:-1], ",")) > 1
-    ):
+    is_bracketed = formula[:1] in ("(", "[") and formula[-1:] in (")", "]")
+    if is_bracketed and len(parts := split_top_level(formula[1:-1], ",")) > 1:
         return Shape(formula[0] + formula[-1], parts)
-    return _signs(formula)
+    plus_minus = r"\\pm(?![A-Za-z])"
+    if re.search(plus_minus, formula):
+        right_side = formula.rsplit("=", 1)[-1]
+        return Shape("set", [re.sub(plus_minus, sign, right_side) for sign in "+-"])
+    return Shape("one", [formula])
 
 
-def _signs(formula: str) -> Shape:
-    r"""Both values of `a \pm b`."""
-    if not re.search(r"\\pm(?![A-Za-z])", formula):
-        return Shape("one", [formula])
-    tail = formula.rsplit("=", 1)[-1]
-    return Shape("set", [re.sub(r"\\pm(?![A-Za-z])", sign, tail) for sign in "+-"])
+def _same_relation(formula: str, correct: str) -> bool:
+    """Return True if two formulas, equations or inequalities are equal. `1 < x` equals `x > 1`."""
+    sides, correct_sides = split_top_level(formula, RELATION), split_top_level(correct, RELATION)
+    if len(sides) == len(correct_sides) == 1:
+        return _same_formula(formula, correct)
+    relations = [relation.strip() for relation in re.findall(RELATION, formula)]
+    correct_relations = [relation.strip() for relation in re.findall(RELATION, correct)]
+    if {*relations, *correct_relations} == {"="}:
+        return _same_equation(sides, correct_sides)
+    if relations == correct_relations:
+        return all(map(_same_formula, sides, correct_sides))
+    flipped = [FLIPPED.get(relation, relation) for relation in reversed(relations)]
+    return flipped == correct_relations and all(map(_same_formula, reversed(sides), correct_sides))
 
 
-def _one(said: str, right: str) -> bool:
-    ours, theirs = split_top_level(said, RELATION), split_top_level(right, RELATION)
-    if len(ours) == len(theirs) == 1:
-        return _formula(said, right)
-    relations = [[found.strip() for found in re.findall(RELATION, text)] for text in (said, right)]
-    if {*relations[0], *relations[1]} == {"="}:
-        return _equation(ours, theirs)
-    if relations[0] == relations[1]:
-        return all(map(_formula, ours, theirs))
-    flipped = [FLIPPED.get(relation, relation) for relation in reversed(relations[0])]
-    return flipped == relations[1] and all(map(_formula, reversed(ours), theirs))
-
-
-def _equation(ours: list[str], theirs: list[str]) -> bool:
-    """`x = 5` and `5`; `2 + 3 = 5` and `5`; `y = 2x` and `2x - y = 0`."""
-    if len(theirs) == 1:
-        return _formula(ours[-1], theirs[0])
-    if len(ours) == 1:
-        return bool(NAME.fullmatch(strip_spaces(theirs[0]))) and _formula(ours[0], theirs[-1])
-    if strip_spaces(ours[0]) == strip_spaces(theirs[0]):
-        return _formula(ours[-1], theirs[-1])
-    return _proportional(*(f"({left})-({right})" for left, right in ((ours[0], ours[-1]), (theirs[0], theirs[-1]))))
-
-
-def _proportional(one: str, other: str) -> bool:
-    """Whether two formulas are zero together."""
+def _same_equation(sides: list[str], correct: list[str]) -> bool:
+    """Return True for `x = 5` and `5`, `2 + 3 = 5` and `5`, or `y = 2x` and `2x - y = 0`, given as lists of sides."""
+    if len(correct) == 1:
+        return _same_formula(sides[-1], correct[0])
+    if len(sides) == 1:
+        return bool(NAME.fullmatch(strip_spaces(correct[0]))) and _same_formula(sides[0], correct[-1])
+    if strip_spaces(sides[0]) == strip_spaces(correct[0]):
+        return _same_formula(sides[-1], correct[-1])
+    # Two equations have the same solutions if their differences, left minus right, are proportional.
+    difference, correct_difference = f"({sides[0]})-({sides[-1]})", f"({correct[0]})-({correct[-1]})"
     try:
-        ratios = [evaluate(one, point) / evaluate(other, point) for point in range(POINTS)]
+        ratios = [evaluate(difference, point) / evaluate(correct_difference, point) for point in range(POINTS)]
     except (FormulaError, ArithmeticError):
         return False
     return ratios[0] != 0 and all(is_close(ratio, ratios[0]) for ratio in ratios)
 
 
-def _formula(said: str, right: str) -> bool:
-    if strip_spaces(said) == strip_spaces(right):
+def _same_formula(formula: str, correct: str) -> bool:
+    """Return True if two formulas without relations are equal as text, words, letters, numerals or by value."""
+    if strip_spaces(formula) == strip_spaces(correct):
         return True
-    if WORD.search(said) or WORD.search(right):
-        return _words(said) == _words(right)
-    ours, theirs = LETTER.fullmatch(said), LETTER.fullmatch(right)
-    if ours and theirs:
-        return ours[1].lower() == theirs[1].lower()
-    if "_" in right and (based := BASED.fullmatch(strip_spaces(right))):
-        digits = BASED.fullmatch(strip_spaces(said))
-        return digits is not None and digits[1] == based[1] and digits[2] in (None, based[2])
-    return _worth_the_same(said, right)
+    if WORD.search(formula) or WORD.search(correct):
+        return _words(formula) == _words(correct)
+    letter, correct_letter = LETTER.fullmatch(formula), LETTER.fullmatch(correct)
+    if letter and correct_letter:
+        return letter[1].lower() == correct_letter[1].lower()
+    if "_" in correct and (correct_numeral := BASED.fullmatch(strip_spaces(correct))):
+        numeral = BASED.fullmatch(strip_spaces(formula))
+        return numeral is not None and numeral[1] == correct_numeral[1] and numeral[2] in (None, correct_numeral[2])
+    return _same_value(formula, correct)
 
 
 def _words(text: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
-def _worth_the_same(said: str, right: str) -> bool:
-    defined = 0
+def _same_value(formula: str, correct: str) -> bool:
+    """Return True if two formulas have the same value, or none, at every point, and a value at two or more."""
+    points_with_value = 0
     for point in range(POINTS):
-        ours, theirs = _value(said, point), _value(right, point)
-        if (ours is None) != (theirs is None) or (
-            ours is not None and theirs is not None and not is_close(ours, theirs)
-        ):
+        ours, theirs = _value(formula, point), _value(correct, point)
+        if (ours is None) != (theirs is None):
             return False
-        defined += ours is not None
-    return defined > 1
+        if ours is not None and theirs is not None:
+            if not is_close(ours, theirs):
+                return False
+            points_with_value += 1
+    return points_with_value > 1
 
 
 def _value(formula: str, point: int) -> Value | None:

@@ -76,7 +76,7 @@ def _rates(
     at = [look.at for look in looks]
     return (
         _rate(at, [usage.cpu for usage in used], begin, end),
-        _rate(at, [usage.waited for usage in used], begin, end),
+        _rate(at, [usage.core_wait for usage in used], begin, end),
     )
 
 

@@ -24,7 +24,7 @@ from msgspec import Struct
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.host import child_process, machine, process_usage
-from loadstone.host.client_health import cores
+from loadstone.host.client_health import allowed_cores
 from loadstone.host.process_usage import Usage
 from loadstone.records import Record
 from loadstone.selftest.ceiling_search import UsageSample
@@ -70,7 +70,7 @@ class ClientRun(Struct, frozen=True):
 
 def split_cores() -> CoreSplit:
     """The cores of this process, for servers and client. Raises UsageError where there is one only."""
-    mine = cores()
+    mine = allowed_cores()
     if mine is None:
         return CoreSplit(None, None)
     if len(mine) < 2:
@@ -78,7 +78,7 @@ def split_cores() -> CoreSplit:
             "selftest needs a core for the server beside that of the client: give --url of a `loadstone serve` "
             "on a second machine"
         )
-    return CoreSplit(*machine.divide(mine, machine.siblings))
+    return CoreSplit(*machine.split_cores(mine, machine.physical_core))
 
 
 @contextlib.contextmanager
@@ -91,8 +91,8 @@ def start_servers(ttft: str, itl: str, places: Sequence[int] | None) -> Iterator
 
 @contextlib.contextmanager
 def _server(ttft: str, itl: str, core: int | None) -> Iterator[Server]:
-    command = child_process.command("loadstone", "serve", "--port", "0", "--ttft", ttft, "--itl", itl)
-    with _child(command, None if core is None else [core], stdout=subprocess.PIPE) as process:
+    arguments = ["serve", "--port", "0", "--ttft", ttft, "--itl", itl]
+    with _child(arguments, None if core is None else [core], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         url = process.stdout.readline().decode().strip()
         if not url:
@@ -101,14 +101,12 @@ def _server(ttft: str, itl: str, core: int | None) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def _child(command: list[str], places: Sequence[int] | None, **files: Any) -> Iterator[subprocess.Popen[bytes]]:
+def _child(arguments: list[str], places: Sequence[int] | None, **files: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, so that Ctrl-C is for us alone to hear, which never outlives the context."""
     process: subprocess.Popen[bytes] | None = None
     try:
         with _deferred():
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, start_new_session=True, env=child_process.environment(), **files
-            )
+            process = child_process.start("loadstone", *arguments, stdin=subprocess.DEVNULL, **files)
         if places is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(process.pid, places)
@@ -158,10 +156,9 @@ def run_client(servers: Sequence[Server], places: Sequence[int] | None, seconds:
         _ask(server.url, "DELETE")
     with tempfile.TemporaryDirectory(prefix="loadstone-") as made:
         folder, said = Path(made, "run"), Path(made, "said")
-        command = child_process.command("loadstone", "run", *_urls(servers), *flags)
         with said.open("wb") as file:
-            quiet = [*command, "--quiet", "--as", "json", "-o", str(folder)]
-            with _child(quiet, places, stdout=subprocess.DEVNULL, stderr=file) as process:
+            arguments = ["run", *_urls(servers), *flags, "--quiet", "--as", "json", "-o", str(folder)]
+            with _child(arguments, places, stdout=subprocess.DEVNULL, stderr=file) as process:
                 looks = _watch(process, servers, time.monotonic() + seconds + PATIENCE)
         if process.returncode not in (0, 1) or not (folder / "summary.json").exists():
             raise UsageError(f"a run of the self-test failed: {_last_line(said)}")
@@ -178,8 +175,8 @@ def _watch(process: subprocess.Popen[bytes], servers: Sequence[Server], until: f
     while process.poll() is None:
         if time.monotonic() > until:
             raise UsageError("a run of the self-test did not end in time: end what else runs on this machine")
-        others = [Usage() if server.pid is None else process_usage.of(server.pid) for server in servers]
-        looks.append(UsageSample(time.monotonic(), process_usage.of(process.pid), others))
+        others = [Usage() if server.pid is None else process_usage.measure(server.pid) for server in servers]
+        looks.append(UsageSample(time.monotonic(), process_usage.measure(process.pid), others))
         time.sleep(EVERY)
     return looks
 

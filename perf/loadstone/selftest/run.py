@@ -74,7 +74,7 @@ def measure_ceiling(
             notice("something else ran on these cores: try again when the machine is quiet, the ceiling is higher then")
         levels = list(_levels(bench, servers, ceiling_search.error_levels(bound.value, climbed.each), notice))
     return Ceiling(
-        identity=machine.identity(transport, machine.clock(Config(transport=transport))),
+        identity=machine.identity(transport, machine.arrival_clock(Config(transport=transport))),
         measured_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         quick=not pace.judged,
         server=", ".join(urls) or f"{len(servers)} on this machine, {_pinned(cores)}",
@@ -119,7 +119,7 @@ class CeilingSearch(Struct, frozen=True):
 
 def _climb(bench: TestBench, servers: list[Server], notice: Notice) -> CeilingSearch:
     """Find the most events a second that are held."""
-    pace, most = bench.pace, (room.files() or 10**9)
+    pace, most = bench.pace, (room.by_open_files() or 10**9)
     first = _staircase(bench, servers, PROBES, pace.probe)
     row = next((row for row in first.truth if row.planned), None)
     each = _each(first)
@@ -242,8 +242,8 @@ def _streams(bench: TestBench, carried: float, notice: Notice) -> Bound:
     """Streams that are open at the same time; where the servers' gaps are not ours to set, half of those `carried`."""
     pace = bench.pace
     limits: dict[str, int | None] = {
-        "open files": room.files(),
-        "ports": room.ports(len(bench.remote or bench.cores.servers or [0])),
+        "open files": room.by_open_files(),
+        "ports": room.by_ports(len(bench.remote or bench.cores.servers or [0])),
     }
     first = room.smallest(limits)
     wanted = min(pace.streams, first[1] if first else pace.streams)
@@ -253,7 +253,7 @@ def _streams(bench: TestBench, carried: float, notice: Notice) -> Bound:
         stages = [*streams.opening_stages(wanted, pace.opening), f"{HOLD}s@c{wanted}"]
         trial = bench.run(servers, pace.opening + HOLD, "--stages", ",".join(stages), *_answers(TOKENS), "--grace", "0")
     count = streams.count_open(trial.records, pace.opening + HOLD - EDGE)
-    limits["memory"] = room.memory(ceiling_search.memory_growth(trial.samples, trial.started_at) / max(1, count))
+    limits["memory"] = room.by_memory(ceiling_search.memory_growth(trial.samples, trial.started_at) / max(1, count))
     bound = streams.stream_ceiling(count, wanted, trial.records, limits)
     notice(f"streams open at once: {count:,} ({bound.limit})")
     return bound

@@ -1,6 +1,6 @@
-"""Which pages of metrics a run is to ask for: those of --scrape, or those that its servers turn out to have.
+"""Finds the pages of metrics that a run scrapes: those of --scrape, or those that its servers turn out to have.
 
-lookout.py asks for them again and again, by a process of its own.
+process.py scrapes them in a process of its own.
 """
 
 from __future__ import annotations
@@ -18,111 +18,112 @@ from loadstone.apis import API
 from loadstone.config import secrets
 from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
-from loadstone.errors import Notice, UsageError
-from loadstone.server_metrics import csv
-from loadstone.server_metrics import names as gauges
-from loadstone.server_metrics.process import PATIENCE, MetricsPage, ScrapeSpec
-from loadstone.server_metrics.scraper import Page
-from loadstone.transport import Headers, Target, address
+from loadstone.errors import Notice, ServerError, UsageError
+from loadstone.server_metrics import csv, names
+from loadstone.server_metrics.process import SCRAPE_TIMEOUT, MetricsPage, ScrapeSpec
+from loadstone.server_metrics.scraper import PageClient
+from loadstone.transport import Headers, address
 
-# Seconds for a server to answer at /metrics that nobody has promised to be there.
-PROMPT = 3.0
-METRICS = "/metrics"
+# Seconds to wait for a page at /metrics that the server may not have.
+PROBE_TIMEOUT = 3.0
+METRICS_PATH = "/metrics"
 
 
-async def find(config: Config, paths: Sequence[str], notice: Notice) -> list[MetricsPage]:
-    """The pages to ask for: those of --scrape, which have to be there (UsageError), else those that the servers turn
-    out to have. `paths`: of the API, which a server's address may end in."""
+async def find_pages(config: Config, paths: Sequence[str], notice: Notice) -> list[MetricsPage]:
+    """Return the pages to scrape: those of --scrape, else those that the servers turn out to have.
+
+    paths: paths of the API, one of which a server's address may end in.
+
+    Raises ServerError if a page of --scrape does not work.
+    """
     if config.scrape is False:
         return []
-    if config.scraped:
-        return [await _asked(config, place, notice) for place in _places(config, map(with_path, config.scraped))]
-    own = (beside(url, paths) for url in config.urls)
-    looks = [_there(config, place, notice) for place in _places(config, own)]
-    return [place for place in await asyncio.gather(*looks) if place is not None]
+    if config.scrape_urls:
+        pages = _pages(config, map(add_metrics_path, config.scrape_urls))
+        for page in pages:
+            error, has_series = await _probe(config, page, SCRAPE_TIMEOUT)
+            if error:
+                hint = "is it the address of a Prometheus page? else leave it out"
+                raise ServerError(f"--scrape {page.display_url}: {error}; {hint}")
+            if not has_series:
+                hint = "--scrape-name REGEX or --scrape-all keeps what it has"
+                notice(f"{page.display_url} has none of the names that are known here: {hint}")
+        return pages
+
+    pages = _pages(config, (metrics_url(url, paths) for url in config.urls))
+    probes = await asyncio.gather(*(_probe(config, page, PROBE_TIMEOUT) for page in pages))
+    usable = []
+    for page, (error, has_series) in zip(pages, probes, strict=True):
+        if has_series:
+            usable.append(page)
+        elif config.scrape_all or config.scrape_name:
+            reason = error or "it has none of the names that are to be kept"
+            notice(f"{page.display_url}: {reason}; no metrics are kept")
+    return usable
 
 
-def paths(api: API) -> tuple[str, ...]:
-    """Where requests of an API go."""
-    return tuple(path for path in (api.path, api.path_whole) if path) or ("",)
+def api_paths(api: API) -> tuple[str, ...]:
+    """Return the paths to which requests of an API go."""
+    return tuple(path for path in (api.path, api.path_unstreamed) if path) or ("",)
 
 
-def _places(config: Config, urls: Iterable[str]) -> list[MetricsPage]:
-    return [MetricsPage(url, hide_in_url(url), headers(config, url)) for url in dict.fromkeys(urls)]
+def _pages(config: Config, urls: Iterable[str]) -> list[MetricsPage]:
+    return [MetricsPage(url, hide_in_url(url), page_headers(config, url)) for url in dict.fromkeys(urls)]
 
 
-def with_path(url: str) -> str:
-    """`http://gpu7:9400` is `http://gpu7:9400/metrics`."""
+def add_metrics_path(url: str) -> str:
+    """Return a URL with the path /metrics if it has none: `http://gpu7:9400` is `http://gpu7:9400/metrics`."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
-        return beside(url, ())
-    return url if parts.path.strip("/") else parts._replace(path=METRICS).geturl()
+        return metrics_url(url, ())
+    return url if parts.path.strip("/") else parts._replace(path=METRICS_PATH).geturl()
 
 
-def beside(url: str, paths: Sequence[str]) -> str:
-    """Where the server at a run's --url would have its metrics: beside the API, not below it."""
+def metrics_url(url: str, paths: Sequence[str]) -> str:
+    """Return where the server at a run's --url would have its metrics: beside the API, not below it.
+
+    paths: paths of the API.
+    """
     parts = urlsplit(url)
     if parts.scheme == "unix":
-        return f"http+unix://{quote(parts.path, safe='')}{METRICS}"
+        return f"http+unix://{quote(parts.path, safe='')}{METRICS_PATH}"
     base = parts.path.rstrip("/")
     for path in (*paths, "/v1"):
         base = base.removesuffix(path)
-    return parts._replace(path=base + METRICS, query="", fragment="").geturl()
+    return parts._replace(path=base + METRICS_PATH, query="", fragment="").geturl()
 
 
-def headers(config: Config, url: str) -> Headers:
-    """The run's key and headers go to the host that is tested, and only as safely as there."""
+def page_headers(config: Config, url: str) -> Headers:
+    """Return the headers for a page. Only the tested server gets the run's key, over TLS if the run uses TLS."""
     with contextlib.suppress(UsageError):
-        asked = address.locate(url)[0]
-        if any(_same(asked, address.locate(target)[0]) for target in config.urls):
-            return secrets.request_headers(config)
+        page = address.parse_url(url)[0]
+        for server_url in config.urls:
+            server = address.parse_url(server_url)[0]
+            if (page.host, page.unix) == (server.host, server.unix) and page.secure >= server.secure:
+                return secrets.request_headers(config)
     return ()
 
 
-def _same(asked: Target, tested: Target) -> bool:
-    return (asked.host, asked.unix) == (tested.host, tested.unix) and asked.secure >= tested.secure
-
-
-async def _asked(config: Config, place: MetricsPage, notice: Notice) -> MetricsPage:
-    why, known = await _try(config, place, PATIENCE)
-    if why:
-        raise UsageError(f"--scrape {place.shown}: {why}; is it the address of a Prometheus page? else leave it out")
-    if not known:
-        hint = "--scrape-name REGEX or --scrape-all keeps what it has"
-        notice(f"{place.shown} has none of the names that are known here: {hint}")
-    return place
-
-
-async def _there(config: Config, place: MetricsPage, notice: Notice) -> MetricsPage | None:
-    """Who has said what to keep is told where nothing is kept."""
-    why, known = await _try(config, place, PROMPT)
-    if not known and (config.scrape_all or config.scrape_name):
-        notice(f"{place.shown}: {why or 'it has none of the names that are to be kept'}; no metrics are kept")
-    return place if known else None
-
-
-async def _try(config: Config, place: MetricsPage, patience: float) -> tuple[str, bool]:
-    """What is wrong with a page, and whether it has anything that is wanted."""
-    page = Page(place, msgspec.structs.replace(quest(config, [place], Path()), wanted=gauges.wanted(everything=True)))
+async def _probe(config: Config, page: MetricsPage, max_seconds: float) -> tuple[str, bool]:
+    """Return what is wrong with a page, and whether it has any series that is to be kept."""
+    spec = scrape_spec(config, [page], Path())
+    client = PageClient(page, msgspec.structs.replace(spec, pattern=names.series_pattern(everything=True)))
     try:
-        look = await page.look(patience)
+        scrape = await client.scrape(max_seconds)
     finally:
-        await page.close()
-    keep = re.compile(_wanted(config))
-    names = {name for name, _ in look.values or {}}
-    return look.why or ("" if names else "it is empty"), any(keep.fullmatch(name) for name in names)
+        await client.close()
+    pattern = re.compile(spec.pattern)
+    series = {name for name, _ in scrape.values or {}}
+    error = scrape.error or ("" if series else "it is empty")
+    return error, any(pattern.fullmatch(name) for name in series)
 
 
-def _wanted(config: Config) -> str:
-    return gauges.wanted(config.scrape_all, config.scrape_name)
-
-
-def quest(config: Config, places: list[MetricsPage], folder: Path) -> ScrapeSpec:
-    """What the process is told that asks for these pages; it writes to a run's folder."""
+def scrape_spec(config: Config, pages: list[MetricsPage], folder: Path) -> ScrapeSpec:
+    """Return the settings of the scraping process; it writes to the run folder `folder`."""
     return ScrapeSpec(
-        places=places,
-        every=config.scrape_every,
-        wanted=_wanted(config),
+        pages=pages,
+        interval=config.scrape_every,
+        pattern=names.series_pattern(config.scrape_all, config.scrape_name),
         file=str((folder / csv.NAME).absolute()),
         transport=config.transport,
         insecure=config.insecure,

@@ -1,90 +1,101 @@
-"""What servers say of themselves at /metrics, by our names: which figures there are, and what each server calls them.
+"""The metrics that servers report at /metrics: Loadstone's names for them, and the name that each server uses.
 
-Pure tables. A new server is a row of SERVERS; what is done with the values is in scraped.py.
+Only tables. A new server is a row of SERVERS; series.py computes with the values.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
 
 Labels = tuple[tuple[str, str], ...]
-# A series as the server has it: its name, and its labels in order of their names.
-Key = tuple[str, Labels]
+# A series: its name and its labels, sorted by name, as the server has them.
+SeriesKey = tuple[str, Labels]
 SUFFIXES = ("_bucket", "_sum", "_count")
 
 
-class Figure(Struct, frozen=True):
-    """`together`: what several label sets (engines, GPUs) come to."""
+class ServerMetric(Struct, frozen=True):
+    """A metric that servers report.
+
+    label: its name in reports.
+    kind: what it is; `times` is a histogram.
+    unit: its unit.
+    combine: how the values of several label sets (engines, GPUs) are combined.
+    """
 
     label: str
     kind: Literal["gauge", "counter", "times"]
     unit: str
-    together: Literal["sum", "mean", "max"] = "sum"
+    combine: Literal["sum", "mean", "max"] = "sum"
 
 
-# In the order of reports. `times` are histograms; gauges of a share are 0 to 1.
-FIGURES = {
-    "running": Figure("running", "gauge", "requests"),
-    "waiting": Figure("waiting", "gauge", "requests"),
-    "kv_use": Figure("KV cache in use", "gauge", "share", "mean"),
-    "hit_rate": Figure("prefix hits, by its gauge", "gauge", "share", "mean"),
-    "accept_rate": Figure("drafts accepted, by its gauge", "gauge", "share", "mean"),
-    "gpu_use": Figure("GPU busy", "gauge", "share", "mean"),
-    "gpu_memory": Figure("GPU memory in use", "gauge", "bytes"),
-    "gpu_power": Figure("GPU power", "gauge", "W"),
-    "gpu_clock": Figure("GPU clock", "gauge", "MHz", "mean"),
-    "gpu_temperature": Figure("GPU temperature", "gauge", "C", "max"),
-    "finished": Figure("requests finished", "counter", "requests"),
-    "preemptions": Figure("preemptions", "counter", "times"),
-    "prompt_tokens": Figure("prompt tokens", "counter", "tokens"),
-    "generation_tokens": Figure("generated tokens", "counter", "tokens"),
-    "prefix_queries": Figure("tokens looked up in the prefix cache", "counter", "tokens"),
-    "prefix_hits": Figure("tokens found in the prefix cache", "counter", "tokens"),
-    "drafted": Figure("tokens drafted", "counter", "tokens"),
-    "accepted": Figure("drafted tokens accepted", "counter", "tokens"),
-    "ttft": Figure("TTFT", "times", "s"),
-    "itl": Figure("ITL", "times", "s"),
-    "tpot": Figure("TPOT", "times", "s"),
-    "latency": Figure("latency", "times", "s"),
-    "queue": Figure("time in the queue", "times", "s"),
+# In the order of reports. Gauges with the unit `share` are 0 to 1.
+SERVER_METRICS = {
+    "running": ServerMetric("running", "gauge", "requests"),
+    "waiting": ServerMetric("waiting", "gauge", "requests"),
+    "kv_use": ServerMetric("KV cache in use", "gauge", "share", "mean"),
+    "hit_rate": ServerMetric("prefix hits, by its gauge", "gauge", "share", "mean"),
+    "accept_rate": ServerMetric("drafts accepted, by its gauge", "gauge", "share", "mean"),
+    "gpu_use": ServerMetric("GPU busy", "gauge", "share", "mean"),
+    "gpu_memory": ServerMetric("GPU memory in use", "gauge", "bytes"),
+    "gpu_power": ServerMetric("GPU power", "gauge", "W"),
+    "gpu_clock": ServerMetric("GPU clock", "gauge", "MHz", "mean"),
+    "gpu_temperature": ServerMetric("GPU temperature", "gauge", "C", "max"),
+    "finished": ServerMetric("requests finished", "counter", "requests"),
+    "preemptions": ServerMetric("preemptions", "counter", "times"),
+    "prompt_tokens": ServerMetric("prompt tokens", "counter", "tokens"),
+    "generation_tokens": ServerMetric("generated tokens", "counter", "tokens"),
+    "prefix_queries": ServerMetric("tokens looked up in the prefix cache", "counter", "tokens"),
+    "prefix_hits": ServerMetric("tokens found in the prefix cache", "counter", "tokens"),
+    "drafted": ServerMetric("tokens drafted", "counter", "tokens"),
+    "accepted": ServerMetric("drafted tokens accepted", "counter", "tokens"),
+    "ttft": ServerMetric("TTFT", "times", "s"),
+    "itl": ServerMetric("ITL", "times", "s"),
+    "tpot": ServerMetric("TPOT", "times", "s"),
+    "latency": ServerMetric("latency", "times", "s"),
+    "queue": ServerMetric("time in the queue", "times", "s"),
 }
 
 
-# What follows from two counters: a part, and the whole.
+# Ratios of two counters: a part, and the whole.
 RATIOS = {"prefix_hit_rate": ("prefix_hits", "prefix_queries"), "acceptance": ("accepted", "drafted")}
 
 
-def figure(name: str) -> Figure:
-    """Of ours, or of a series that is shown as the server has it."""
-    counts = name.endswith(("_total", "_sum", "_count"))
-    return FIGURES.get(name) or Figure(name, "counter" if counts else "gauge", "")
+def server_metric(name: str) -> ServerMetric:
+    """Return the metric of this name, or one for a series that is shown under the server's name."""
+    is_counter = name.endswith(("_total", "_sum", "_count"))
+    return SERVER_METRICS.get(name) or ServerMetric(name, "counter" if is_counter else "gauge", "")
 
 
-class Name(Struct, frozen=True):
-    """A server's name for a figure; `labels` must be among the series', `scale` brings it to our unit."""
+class SeriesName(Struct, frozen=True):
+    """A server's name for a metric.
+
+    name: name of the series.
+    labels: labels that the series must have.
+    scale: factor to Loadstone's unit.
+    """
 
     name: str
     labels: Labels = ()
     scale: float = 1.0
 
 
-def _names(prefix: str, *names: str) -> tuple[Name, ...]:
-    return tuple(Name(prefix + name) for name in names)
-
-
-def _of(prefix: str, **names: str) -> dict[str, tuple[Name, ...]]:
-    return {figure: _names(prefix, *alternatives.split()) for figure, alternatives in names.items()}
+def _prefixed(prefix: str, **names: str) -> dict[str, tuple[SeriesName, ...]]:
+    """Return the server's names by metric. `names`: alternatives without the prefix, separated by blanks."""
+    return {
+        metric: tuple(SeriesName(prefix + name) for name in alternatives.split())
+        for metric, alternatives in names.items()
+    }
 
 
 _MIB = 1024.0 * 1024.0
-# By the server's name, for each figure its names, of which the first that is there counts.
-SERVERS: dict[str, dict[str, tuple[Name, ...]]] = {
-    # vllm/v1/metrics/loggers.py; behind it what versions before 0.9 said
-    "vLLM": _of(
+# By server, for each metric the server's names for it; the first one on the page counts.
+SERVERS: dict[str, dict[str, tuple[SeriesName, ...]]] = {
+    # vllm/v1/metrics/loggers.py; second names: versions before 0.9
+    "vLLM": _prefixed(
         "vllm:",
         running="num_requests_running",
         waiting="num_requests_waiting",
@@ -104,7 +115,7 @@ SERVERS: dict[str, dict[str, tuple[Name, ...]]] = {
         queue="request_queue_time_seconds",
     ),
     # docs.sglang.io/references/production_metrics
-    "SGLang": _of(
+    "SGLang": _prefixed(
         "sglang:",
         running="num_running_reqs",
         waiting="num_queue_reqs",
@@ -122,7 +133,7 @@ SERVERS: dict[str, dict[str, tuple[Name, ...]]] = {
         queue="queue_time_seconds",
     ),
     # huggingface.co/docs/text-generation-inference/reference/metrics
-    "TGI": _of(
+    "TGI": _prefixed(
         "tgi_",
         running="batch_current_size",
         waiting="queue_size",
@@ -134,7 +145,7 @@ SERVERS: dict[str, dict[str, tuple[Name, ...]]] = {
         queue="request_queue_duration",
     ),
     # llama.cpp, tools/server/README.md
-    "llama.cpp": _of(
+    "llama.cpp": _prefixed(
         "llamacpp:",
         running="requests_processing",
         waiting="requests_deferred",
@@ -144,11 +155,11 @@ SERVERS: dict[str, dict[str, tuple[Name, ...]]] = {
     ),
     # Triton's TensorRT-LLM backend, and trtllm-serve (/prometheus/metrics)
     "Triton": {
-        "running": (Name("nv_trt_llm_request_metrics", (("request_type", "scheduled"),)),),
-        "waiting": (Name("nv_trt_llm_request_metrics", (("request_type", "waiting"),)),),
-        "kv_use": (Name("nv_trt_llm_kv_cache_block_metrics", (("kv_cache_block_type", "fraction"),)),),
+        "running": (SeriesName("nv_trt_llm_request_metrics", (("request_type", "scheduled"),)),),
+        "waiting": (SeriesName("nv_trt_llm_request_metrics", (("request_type", "waiting"),)),),
+        "kv_use": (SeriesName("nv_trt_llm_kv_cache_block_metrics", (("kv_cache_block_type", "fraction"),)),),
     },
-    "TensorRT-LLM": _of(
+    "TensorRT-LLM": _prefixed(
         "trtllm_",
         kv_use="kv_cache_utilization",
         hit_rate="kv_cache_hit_rate",
@@ -160,60 +171,67 @@ SERVERS: dict[str, dict[str, tuple[Name, ...]]] = {
     ),
     # github.com/NVIDIA/dcgm-exporter, etc/default-counters.csv
     "DCGM": {
-        "gpu_use": (Name("DCGM_FI_DEV_GPU_UTIL", scale=0.01),),
-        "gpu_memory": (Name("DCGM_FI_DEV_FB_USED", scale=_MIB),),
-        "gpu_power": (Name("DCGM_FI_DEV_POWER_USAGE"),),
-        "gpu_clock": (Name("DCGM_FI_DEV_SM_CLOCK"),),
-        "gpu_temperature": (Name("DCGM_FI_DEV_GPU_TEMP"),),
+        "gpu_use": (SeriesName("DCGM_FI_DEV_GPU_UTIL", scale=0.01),),
+        "gpu_memory": (SeriesName("DCGM_FI_DEV_FB_USED", scale=_MIB),),
+        "gpu_power": (SeriesName("DCGM_FI_DEV_POWER_USAGE"),),
+        "gpu_clock": (SeriesName("DCGM_FI_DEV_SM_CLOCK"),),
+        "gpu_temperature": (SeriesName("DCGM_FI_DEV_GPU_TEMP"),),
     },
 }
 
 
-def raw_names() -> list[str]:
-    """All names of series that are known, those of histograms with their suffixes."""
-    found = {
-        name.name + suffix
-        for names in SERVERS.values()
-        for figure, alternatives in names.items()
-        for name in alternatives
-        for suffix in (SUFFIXES if FIGURES[figure].kind == "times" else ("",))
-    }
-    return sorted(found)
+def known_series() -> list[str]:
+    """Return all names of series that are known, those of histograms with their suffixes."""
+    known = set()
+    for names in SERVERS.values():
+        for metric, alternatives in names.items():
+            suffixes = SUFFIXES if SERVER_METRICS[metric].kind == "times" else ("",)
+            known |= {name.name + suffix for name in alternatives for suffix in suffixes}
+    return sorted(known)
 
 
-def wanted(everything: bool = False, also: str | None = None) -> str:
-    """What names of series to keep match whole; `also` is a pattern of somebody's own, found anywhere in a name."""
+def series_pattern(everything: bool = False, extra: str | None = None) -> str:
+    """Return the pattern that matches the whole names of the series to keep.
+
+    everything: whether to keep all series.
+    extra: pattern of further series, which may match anywhere in a name.
+    """
     if everything:
         return ".*"
-    known = "|".join(map(re.escape, raw_names()))
-    return f"(?:{known})|.*(?:{also}).*" if also else known
+    known = "|".join(map(re.escape, known_series()))
+    return f"(?:{known})|.*(?:{extra}).*" if extra else known
 
 
-def kinds(names: Iterable[str]) -> list[str]:
-    """Whose names are among these; several where one page tells of several."""
-    there = set(names)
-    return [server for server, table in SERVERS.items() if any(_there(name, there) for name in _all(table))]
+def detect_servers(names: Iterable[str]) -> list[str]:
+    """Return the servers whose names are among these; several if one page has metrics of several."""
+    present = set(names)
+    servers = []
+    for server, table in SERVERS.items():
+        known = {name.name for alternatives in table.values() for name in alternatives}
+        if any(_is_present(name, present) for name in known):
+            servers.append(server)
+    return servers
 
 
-def _all(table: Mapping[str, tuple[Name, ...]]) -> set[str]:
-    return {name.name for alternatives in table.values() for name in alternatives}
-
-
-def _there(name: str, names: set[str]) -> bool:
+def _is_present(name: str, names: set[str]) -> bool:
     return name in names or f"{name}_count" in names
 
 
-def chosen(names: Iterable[str], also: str | None = None) -> dict[str, Name]:
-    """Our figures that series of these names give, and the name that each is under; those that `also` finds have no
-    other name than the server's."""
-    there, found = set(names), dict[str, Name]()
-    for server in kinds(there):
-        for ours, alternatives in SERVERS[server].items():
-            name = next((one for one in alternatives if _there(one.name, there)), None)
+def match_series(names: Iterable[str], extra: str | None = None) -> dict[str, SeriesName]:
+    """Return the metrics that series of these names give, and the name of each.
+
+    extra: pattern of further series, which are shown under the server's name.
+    """
+    present = set(names)
+    matches: dict[str, SeriesName] = {}
+    for server in detect_servers(present):
+        for metric, alternatives in SERVERS[server].items():
+            name = next((name for name in alternatives if _is_present(name.name, present)), None)
             if name is not None:
-                found.setdefault(ours, name)
-    others = there.difference(raw_names()) if also else set()
-    plain = sorted(
-        name for name in others if re.search(also or "", name) and not name.endswith(("_bucket", "_created"))
-    )
-    return {ours: found[ours] for ours in FIGURES if ours in found} | {name: Name(name) for name in plain}
+                matches.setdefault(metric, name)
+    result = {metric: matches[metric] for metric in SERVER_METRICS if metric in matches}
+    if extra:
+        for other in sorted(present.difference(known_series())):
+            if re.search(extra, other) and not other.endswith(("_bucket", "_created")):
+                result[other] = SeriesName(other)
+    return result

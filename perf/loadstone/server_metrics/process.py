@@ -1,6 +1,6 @@
-"""The process that asks servers for their metrics during a run (scraper.py), as the run has it: start, beginning, end.
+"""The process that scrapes servers' metrics during a run (scraper.py), as the run sees it: start it, stop it.
 
-Whatever becomes of it, the run goes on; and it ends when its stdin does, so it never outlives the run.
+Whatever happens to the process, the run goes on. The process ends when its stdin does, so it never outlives the run.
 """
 
 from __future__ import annotations
@@ -13,28 +13,40 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.host import child_process
+from loadstone.transport import Headers
 
-Headers = tuple[tuple[str, str], ...]
-# Seconds for an answer.
-PATIENCE = 5.0
-# Seconds after the run's end before the last look: servers count a request a moment after its last byte.
-SETTLE = 0.3
+# Seconds to wait for a page.
+SCRAPE_TIMEOUT = 5.0
+# Seconds from the end of the run to the last scrape: servers count a request a moment after its last byte.
+SETTLE_TIME = 0.3
 
 
 class MetricsPage(Struct, frozen=True):
-    """A page of metrics, the headers to ask for it with, and how it is called in public."""
+    """A page of metrics.
+
+    url: its address.
+    display_url: the address without secrets.
+    headers: headers of the request.
+    """
 
     url: str
-    shown: str
+    display_url: str
     headers: Headers = ()
 
 
 class ScrapeSpec(Struct, frozen=True, kw_only=True):
-    """What is to be asked for, how often (s), which series are kept, and where they are written."""
+    """What to scrape, for the scraping process.
 
-    places: list[MetricsPage]
-    every: float
-    wanted: str
+    pages: pages to scrape.
+    interval: seconds between two scrapes.
+    pattern: regular expression that matches the whole names of the series to keep.
+    file: path of the server.csv to write.
+    transport, insecure, ca_file, connect_timeout: settings of the connections.
+    """
+
+    pages: list[MetricsPage]
+    interval: float
+    pattern: str
     file: str
     transport: str
     insecure: bool
@@ -43,54 +55,54 @@ class ScrapeSpec(Struct, frozen=True, kw_only=True):
 
 
 class StartSignal(Struct, frozen=True):
-    """When the run's time began, ns of the monotonic clock."""
+    """The beginning of the run's time, ns of the monotonic clock."""
 
     origin: int
 
 
 class ScrapeProcess:
-    """The process. Its methods wait, and are for threads (or gevent's `popen`) to call; none raises."""
+    """The scraping process. Its methods block, so call them from threads (or with gevent's `popen`). None raises."""
 
-    def __init__(self, quest: ScrapeSpec, popen: Any = subprocess.Popen) -> None:
-        self._wanted = quest
+    def __init__(self, spec: ScrapeSpec, popen: Any = subprocess.Popen) -> None:
+        self._spec = spec
         self._popen = popen
         self._process: Any = None
 
     def start(self) -> bool:
-        """Until it has looked at all pages once; False when it will not."""
-        if not self._wanted.places:
+        """Start the process and wait until it has scraped all pages once. Return False if it fails."""
+        if not self._spec.pages:
             return True
         with contextlib.suppress(OSError):
             self._process = self._popen(
                 child_process.command("loadstone.server_metrics.scraper"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is for the run to hear
+                start_new_session=True,  # Ctrl-C is for the run
                 env=child_process.environment(),
             )
-            self._tell(self._wanted)
+            self._send(self._spec)
             return bool(self._process.stdout.readline())
         return False
 
-    def began(self, origin: int) -> None:
-        """The run's time is 0 at `origin`, ns of the monotonic clock."""
-        self._tell(StartSignal(origin))
+    def set_origin(self, origin: int) -> None:
+        """Send the beginning of the run's time, ns of the monotonic clock."""
+        self._send(StartSignal(origin))
 
     def stop(self) -> None:
-        """The last look, and the end. One that hangs is killed."""
+        """Wait for the last scrape and the end of the process. A process that hangs is killed."""
         process, self._process = self._process, None
         if process is None:
             return
         with contextlib.suppress(OSError):
             process.stdin.close()
         try:
-            process.wait(PATIENCE + SETTLE + 1.0)
+            process.wait(SCRAPE_TIMEOUT + SETTLE_TIME + 1.0)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
         process.stdout.close()
 
-    def _tell(self, message: ScrapeSpec | StartSignal) -> None:
+    def _send(self, message: ScrapeSpec | StartSignal) -> None:
         if self._process is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.write(msgspec.json.encode(message) + b"\n")

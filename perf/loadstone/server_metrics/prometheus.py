@@ -1,6 +1,6 @@
-"""Text that a server gives at /metrics, read into samples. The only file that imports prometheus_client.
+"""Parses the text of /metrics pages into samples. The only file that imports prometheus_client.
 
-Lines that nobody wants are dropped before they are parsed: of a page of 300 kB that leaves a tenth of the work.
+Lines of series that are not kept are dropped before parsing: of a page of 300 kB that leaves a tenth of the work.
 """
 
 from __future__ import annotations
@@ -8,100 +8,97 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from prometheus_client import parser as plain
 from prometheus_client.openmetrics import parser as openmetrics
-from prometheus_client.samples import Sample
 
-from loadstone.server_metrics.names import Key, Labels
-from loadstone.text import LABEL, clean
+from loadstone.server_metrics.names import SeriesKey
+from loadstone.text import MAX_LABEL, clean
 
 ACCEPT = "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"
-# Bytes of a page, unpacked.
-LARGEST = 64 * 1024 * 1024
-# Characters of a label's value that are kept, and labels of one sample: a row of server.csv has to stay readable.
-LONGEST = 2000
-MANY = 30
-Values = dict[Key, float]
+# Bytes of a page, uncompressed.
+MAX_PAGE = 64 * 1024 * 1024
+# Characters of a label's value, and labels of one sample, that are kept: a row of server.csv has to stay readable.
+MAX_LABEL_VALUE = 2000
+MAX_LABELS = 30
+Values = dict[SeriesKey, float]
 
 
-class NotMetrics(ValueError):
-    """It is something else, or broken; the text says what."""
+class NotMetricsError(ValueError):
+    """A page that is not a page of metrics, or is broken; the text says what is wrong."""
 
 
-class Filter:
-    """Keeps the lines of series whose whole name matches a pattern."""
+class SeriesFilter:
+    """Keeps the series whose whole name matches a pattern."""
 
-    def __init__(self, wanted: str) -> None:
-        self._everything = wanted == ".*"
-        self._line = re.compile(rf"^(?:{wanted})(?=[{{ \t]).*$", re.MULTILINE)
-        self._name = re.compile(wanted)
+    def __init__(self, pattern: str) -> None:
+        self._everything = pattern == ".*"
+        self._line = re.compile(rf"^(?:{pattern})(?=[{{ \t]).*$", re.MULTILINE)
+        self._name = re.compile(pattern)
 
     def lines(self, text: str) -> str:
-        """Comments go too: without them every sample keeps the name that the server gave it."""
+        """Return the lines that match, without comments: so every sample keeps the name that the server gave it."""
         if self._everything:
             return "\n".join(line for line in text.split("\n") if not line.startswith("#")) + "\n"
         return "\n".join(match[0] for match in self._line.finditer(text)) + "\n"
 
-    def has(self, name: str) -> bool:
+    def matches(self, name: str) -> bool:
+        """Return True if the series of this name is kept."""
         return self._everything or self._name.fullmatch(name) is not None
 
 
-def read(body: bytes, content_type: str, encoding: str, keep: Filter) -> Values:
-    """The wanted samples of a page; those without a number are left out. Raises NotMetrics."""
+def parse_page(body: bytes, content_type: str, encoding: str, series_filter: SeriesFilter) -> Values:
+    """Return the samples of a page that `series_filter` keeps and whose value is finite. Raises NotMetricsError.
+
+    content_type, encoding: headers of the response, in lower case.
+    """
     try:
-        text = unpacked(body, encoding).decode()
+        text = decompress(body, encoding).decode()
         if text.lstrip()[:1] in ("<", "{"):
-            raise NotMetrics("it is a web page or JSON")
-        found = _open(text) if "openmetrics" in content_type else _plain(keep.lines(text))
-        return {
-            (_bounded(sample.name, LABEL), _labels(sample.labels)): float(sample.value)
-            for sample in found
-            if keep.has(sample.name) and math.isfinite(sample.value)
-        }
-    except (ValueError, KeyError, IndexError, AttributeError, TypeError) as exc:  # all of them come from broken text
-        if isinstance(exc, NotMetrics):
+            raise NotMetricsError("it is a web page or JSON")
+        families: Iterable[Any]
+        if "openmetrics" in content_type:
+            # All lines: what a line may contain depends on the type that a comment gives.
+            families = openmetrics.text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
+        else:
+            families = plain.text_string_to_metric_families(series_filter.lines(text))
+        values: Values = {}
+        for family in families:
+            for sample in family.samples:
+                if series_filter.matches(sample.name) and math.isfinite(sample.value):
+                    labels = sorted(
+                        (_limit(name, MAX_LABEL), _limit(value, MAX_LABEL_VALUE))
+                        for name, value in sample.labels.items()
+                    )
+                    values[_limit(sample.name, MAX_LABEL), tuple(labels[:MAX_LABELS])] = float(sample.value)
+        return values
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError) as exc:  # broken text raises all of these
+        if isinstance(exc, NotMetricsError):
             raise
-        raise NotMetrics(f"it is not Prometheus text: {type(exc).__name__}: {clean(exc, LABEL)}") from exc
+        raise NotMetricsError(f"it is not Prometheus text: {type(exc).__name__}: {clean(exc, MAX_LABEL)}") from exc
 
 
-def _labels(labels: Mapping[str, str]) -> Labels:
-    pairs = sorted((_bounded(name, LABEL), _bounded(value, LONGEST)) for name, value in labels.items())
-    return tuple(pairs[:MANY])
-
-
-def _bounded(text: str, limit: int) -> str:
-    """A name or a label's value as it came, which is valid UTF-8; cut where it is longer than `limit`."""
+def _limit(text: str, limit: int) -> str:
+    """Return a name or a label's value, which is valid UTF-8, cut after `limit` characters."""
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
 
 
-def _plain(text: str) -> Iterator[Sample]:
-    return _samples(plain.text_string_to_metric_families(text))
+def decompress(body: bytes, encoding: str) -> bytes:
+    """Return the body without its encoding.
 
-
-def _open(text: str) -> Iterator[Sample]:
-    """Whole: what a line may hold depends on the type that a comment gives."""
-    return _samples(openmetrics.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
-
-
-def _samples(families: Iterable[Any]) -> Iterator[Sample]:
-    for family in families:
-        yield from family.samples
-
-
-def unpacked(body: bytes, encoding: str) -> bytes:
-    """Raises NotMetrics for an encoding other than gzip and deflate, for what is broken, and for more than LARGEST."""
+    Raises NotMetricsError for encodings other than gzip and deflate, for broken data, and for more than MAX_PAGE bytes.
+    """
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "deflate"):
-        raise NotMetrics(f"its encoding is {clean(encoding, LABEL)}")
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        raise NotMetricsError(f"its encoding is {clean(encoding, MAX_LABEL)}")
+    decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
-        data = unpacker.decompress(body, LARGEST)
+        data = decompressor.decompress(body, MAX_PAGE)
     except zlib.error as exc:
-        raise NotMetrics(f"its {encoding} is broken: {exc}") from exc
-    if not unpacker.eof:
-        raise NotMetrics(f"its {encoding} is cut off, or larger than {LARGEST >> 20} MB")
+        raise NotMetricsError(f"its {encoding} is broken: {exc}") from exc
+    if not decompressor.eof:
+        raise NotMetricsError(f"its {encoding} is cut off, or larger than {MAX_PAGE >> 20} MB")
     return data

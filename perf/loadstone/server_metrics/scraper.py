@@ -1,8 +1,8 @@
-"""Ask servers for their metrics again and again: `python -m loadstone.server_metrics.scraper`, in its own process.
+"""Scrapes servers' process during a run: `python -m loadstone.server_metrics.scraper`, in a process of its own.
 
-Parsing a page takes milliseconds, which the process that times streams cannot spare. It is told on stdin what to ask
-for, says on stdout how the first look went, and is told when the run's time began; when its stdin ends, however that
-comes, it takes a last look and ends. lookout.py starts it; what it writes is server_csv.py's to lay out.
+Parsing a page takes milliseconds, which the process that times streams cannot spare. The process reads the ScrapeSpec
+from stdin, prints a line when the first scrape is done, and reads the StartSignal. When its stdin ends, for whatever
+reason, it scrapes once more and exits. process.py starts it; csv.py makes the rows that it writes.
 """
 
 from __future__ import annotations
@@ -13,168 +13,172 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 
 import msgspec
 from msgspec import Struct
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError, UsageError
 from loadstone.host import event_loop
 from loadstone.server_metrics import csv, prometheus
-from loadstone.server_metrics.process import PATIENCE, SETTLE, MetricsPage, ScrapeSpec, StartSignal
-from loadstone.server_metrics.prometheus import Filter, NotMetrics, Values
-from loadstone.transport import Exchange, Headers, Options, Request, Transport, TransportError, address
+from loadstone.server_metrics.process import SCRAPE_TIMEOUT, SETTLE_TIME, MetricsPage, ScrapeSpec, StartSignal
+from loadstone.server_metrics.prometheus import NotMetricsError, SeriesFilter, Values
+from loadstone.transport import Exchange, Options, Request, Transport, TransportError, address
 from loadstone.transport.factory import open_transport, tls_context
 from loadstone.units import S_PER_NS
 
-# The client's process goes first where both want one core.
+# Niceness of the process: the client's process goes first if both want one core.
 NICE = 10
 
 
 class Scrape(Struct, frozen=True):
-    """What was found at an instant, ns; None: no answer, or not one of metrics, and why."""
+    """The result of one scrape.
+
+    at: ns of the monotonic clock.
+    values: values by series; None if there was no answer, or one that is no page of metrics.
+    error: why there are no values.
+    """
 
     at: int
     values: Values | None
-    why: str = ""
+    error: str = ""
 
 
-class Page:
-    """One place, and the way to it. Raises UsageError when there is none."""
+class PageClient:
+    """Requests one page of metrics. Raises ConfigurationError if its address is not valid."""
 
-    def __init__(self, place: MetricsPage, wanted: ScrapeSpec) -> None:
-        self.place = place
-        self._keep = Filter(wanted.wanted)
+    def __init__(self, page: MetricsPage, spec: ScrapeSpec) -> None:
+        self.page = page
+        self._filter = SeriesFilter(spec.pattern)
         try:
-            target, self._path = address.locate(place.url)
+            target, self._path = address.parse_url(page.url)
         except UsageError as exc:
-            text = f"--scrape takes http://HOST:PORT/metrics or https://..., not {place.shown!r}"
-            raise UsageError(text) from exc
-        tls = tls_context(insecure=wanted.insecure, ca_file=wanted.ca_file) if target.secure else None
-        options = Options(clock=time.monotonic_ns, connect_timeout=wanted.connect_timeout, tls=tls)
-        self._transport: Transport = open_transport(wanted.transport, target, options)
+            text = f"--scrape takes http://HOST:PORT/metrics or https://..., not {page.display_url!r}"
+            raise ConfigurationError(text) from exc
+        tls = tls_context(insecure=spec.insecure, ca_file=spec.ca_file) if target.secure else None
+        options = Options(clock=time.monotonic_ns, connect_timeout=spec.connect_timeout, tls=tls)
+        self._transport: Transport = open_transport(spec.transport, target, options)
 
-    async def look(self, patience: float = PATIENCE) -> Scrape:
-        """Half way between question and answer is when the values were so."""
-        begun, body = time.monotonic_ns(), bytearray()
+    async def scrape(self, max_seconds: float = SCRAPE_TIMEOUT) -> Scrape:
+        """Request the page. Its values count for the time half way between request and response."""
+        sent_at, body = time.monotonic_ns(), bytearray()
         exchange = Exchange(lambda data, _: body.extend(data))
-        values, why = None, ""
+        headers = (("Accept", prometheus.ACCEPT), *self.page.headers)
+        values, error = None, ""
         try:
-            async with asyncio.timeout(patience):
-                await self._transport.exchange(Request("GET", self._path or "/", self._headers()), exchange)
-            at = (begun + time.monotonic_ns()) // 2
-            values = self._read(exchange, bytes(body))
-        except (TransportError, NotMetrics) as exc:
-            at, why = time.monotonic_ns(), exc.failure.message if isinstance(exc, TransportError) else str(exc)
+            async with asyncio.timeout(max_seconds):
+                await self._transport.exchange(Request("GET", self._path or "/", headers), exchange)
+            at = (sent_at + time.monotonic_ns()) // 2
+            values = self._parse(exchange, bytes(body))
+        except (TransportError, NotMetricsError) as exc:
+            at = time.monotonic_ns()
+            error = exc.failure.message if isinstance(exc, TransportError) else str(exc)
         except TimeoutError:
-            at, why = time.monotonic_ns(), f"no answer within {patience:g} s"
-        return Scrape(at, values, why)
-
-    def _headers(self) -> Headers:
-        return (("Accept", prometheus.ACCEPT), *self.place.headers)
-
-    def _read(self, exchange: Exchange, body: bytes) -> Values:
-        if exchange.status != 200:
-            raise NotMetrics(f"HTTP {exchange.status}")
-        kind, encoding = (
-            (exchange.header(name) or b"").decode("latin-1").lower() for name in (b"content-type", b"content-encoding")
-        )
-        return prometheus.read(body, kind, encoding, self._keep)
+            at = time.monotonic_ns()
+            error = f"no answer within {max_seconds:g} s"
+        return Scrape(at, values, error)
 
     async def close(self) -> None:
+        """Close the connection."""
         await self._transport.close()
+
+    def _parse(self, exchange: Exchange, body: bytes) -> Values:
+        if exchange.status != 200:
+            raise NotMetricsError(f"HTTP {exchange.status}")
+        content_type, encoding = (
+            (exchange.header(name) or b"").decode("latin-1").lower() for name in (b"content-type", b"content-encoding")
+        )
+        return prometheus.parse_page(body, content_type, encoding, self._filter)
 
 
 class Scraper:
-    """All places of a run. Nothing is written until it is known when the run's time began."""
+    """Scrapes all pages of a run. It writes nothing until it knows when the run's time began."""
 
-    def __init__(self, wanted: ScrapeSpec) -> None:
-        self._wanted = wanted
-        self._pages = [Page(place, wanted) for place in wanted.places]
-        self._writers = [csv.Writer(page.place.shown) for page in self._pages]
-        self._kept: list[tuple[int, Scrape, bool]] = []
+    def __init__(self, spec: ScrapeSpec) -> None:
+        self._spec = spec
+        self._clients = [PageClient(page, spec) for page in spec.pages]
+        self._writers = [csv.ServerCsvWriter(page.display_url) for page in spec.pages]
+        self._early: list[tuple[int, Scrape]] = []  # scrapes before the run's time began, with the number of the page
         self._origin: int | None = None
         self._file: int | None = None
 
-    async def first(self) -> None:
-        """How things stand before the run."""
-        await asyncio.gather(*(self._look(number) for number in range(len(self._pages))))
+    async def scrape_before(self) -> None:
+        """Scrape all pages before the run."""
+        await asyncio.gather(*(self._scrape(number) for number in range(len(self._clients))))
 
-    def go(self, origin: int) -> None:
+    def start(self, origin: int) -> None:
+        """Begin to write. `origin`: the beginning of the run's time, ns of the monotonic clock."""
         self._origin = origin
-        self._file = os.open(self._wanted.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = os.open(self._spec.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._write(csv.head())
-        kept, self._kept = self._kept, []
-        for one in kept:
-            self._add(*one)
+        early, self._early = self._early, []
+        for number, scrape in early:
+            self._add(number, scrape)
 
-    async def again(self) -> None:
-        """Until it is cancelled."""
-        await asyncio.gather(*(self._follow(number) for number in range(len(self._pages))))
+    async def scrape_repeatedly(self) -> None:
+        """Scrape all pages at fixed instants until it is cancelled."""
+        await asyncio.gather(*(self._repeat(number) for number in range(len(self._clients))))
 
-    async def last(self) -> None:
-        """How things stand at the end, with all buckets."""
+    async def finish(self) -> None:
+        """Scrape all pages at the end of the run, with all buckets, and close the connections."""
         if self._origin is not None:
-            await asyncio.sleep(SETTLE)
-            await asyncio.gather(*(self._look(number, whole=True) for number in range(len(self._pages))))
-        for page in self._pages:
-            await page.close()
+            await asyncio.sleep(SETTLE_TIME)
+            await asyncio.gather(*(self._scrape(number, whole=True) for number in range(len(self._clients))))
+        for client in self._clients:
+            await client.close()
 
-    async def _follow(self, number: int) -> None:
-        """At fixed instants; those that a slow answer has used up are left out."""
-        every, due = round(self._wanted.every / S_PER_NS), time.monotonic_ns()
+    async def _repeat(self, number: int) -> None:
+        """Scrape one page at fixed instants; those that pass during a slow response are left out."""
+        interval, due = round(self._spec.interval / S_PER_NS), time.monotonic_ns()
         while True:
-            due += every * max(1, -(-(time.monotonic_ns() - due) // every))
+            due += interval * max(1, -(-(time.monotonic_ns() - due) // interval))
             await asyncio.sleep((due - time.monotonic_ns()) * S_PER_NS)
-            await self._look(number)
+            await self._scrape(number)
 
-    async def _look(self, number: int, whole: bool = False) -> None:
-        self._add(number, await self._pages[number].look(), whole)
+    async def _scrape(self, number: int, whole: bool = False) -> None:
+        self._add(number, await self._clients[number].scrape(), whole)
 
-    def _add(self, number: int, look: Scrape, whole: bool) -> None:
+    def _add(self, number: int, scrape: Scrape, whole: bool = False) -> None:
         if self._origin is None:
-            self._kept.append((number, look, whole))
+            self._early.append((number, scrape))
         else:
-            self._write(self._writers[number].rows((look.at - self._origin) * S_PER_NS, look.values, whole))
+            self._write(self._writers[number].rows((scrape.at - self._origin) * S_PER_NS, scrape.values, whole))
 
     def _write(self, text: str) -> None:
-        """A disk that is full ends the looking, not the run."""
+        """Write to the file. Raises OSError, which ends the scraping but not the run (a full disk)."""
         data = text.encode()
         while data and self._file is not None:
             data = data[os.write(self._file, data) :]
 
 
 async def serve(scraper: Scraper, pipe: int) -> None:
-    """From the first look to the end of stdin and the last."""
-    await scraper.first()
-    print("ready", flush=True)  # noqa: T201  to whoever started us
-    words, end = asyncio.StreamReader(), asyncio.get_running_loop()
-    await end.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(words), os.fdopen(pipe, "rb", 0))
-    looking = asyncio.ensure_future(scraper.again())
-    while line := await words.readline():
+    """Scrape from before the run until the end of `pipe`, which brings the StartSignal, and once more."""
+    await scraper.scrape_before()
+    print("ready", flush=True)  # noqa: T201  for the process that started this one
+    reader, loop = asyncio.StreamReader(), asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(pipe, "rb", 0))
+    scraping = asyncio.ensure_future(scraper.scrape_repeatedly())
+    while line := await reader.readline():
         with contextlib.suppress(msgspec.MsgspecError):
-            scraper.go(msgspec.json.decode(line, type=StartSignal).origin)
-    looking.cancel()
+            scraper.start(msgspec.json.decode(line, type=StartSignal).origin)
+    scraping.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await looking
-    await scraper.last()
-
-
-def _lines(pipe: int) -> Iterator[bytes]:
-    """One line, byte by byte: what follows is for the loop to read."""
-    while (byte := os.read(pipe, 1)) not in (b"", b"\n"):
-        yield byte
+        await scraping
+    await scraper.finish()
 
 
 def main() -> None:
+    """Run the scraping process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(NICE)
-    line = b"".join(_lines(0))
+    # One line, byte by byte: what follows is for the event loop to read.
+    line = bytearray()
+    while (byte := os.read(0, 1)) not in (b"", b"\n"):
+        line += byte
     if line:
-        wanted = msgspec.json.decode(line, type=ScrapeSpec)
-        with contextlib.suppress(OSError):  # the disk is full, or nobody reads us any more
-            event_loop.run(serve(Scraper(wanted), os.dup(0)))
+        spec = msgspec.json.decode(line, type=ScrapeSpec)
+        with contextlib.suppress(OSError):  # the disk is full, or nobody reads stdout any more
+            event_loop.run(serve(Scraper(spec), os.dup(0)))
 
 
 if __name__ == "__main__":

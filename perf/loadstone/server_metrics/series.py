@@ -1,8 +1,8 @@
-"""Values that a server gave from time to time, as arrays, and what they come to over a stretch of the run. Pure numpy.
+"""Values that a server reported over time, as arrays, and what they come to in a window of the run. Pure numpy.
 
-Counters and histograms are taken as what they grew by; one that falls began anew (the server was restarted), and what
-it shows then is growth. Between two looks growth is spread evenly over the part in which the run was under way, so that
-what came between the last look before the run and its beginning was no time at all.
+Counters and histograms count by their growth. One that falls was reset (the server restarted), and its value then is
+growth. Between two scrapes growth is spread evenly over the part in which the run was under way: growth between the
+last scrape before the run and the beginning of the run takes no time at all.
 """
 
 from __future__ import annotations
@@ -12,28 +12,43 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadstone.server_metrics.histograms import Timed
-from loadstone.server_metrics.names import RATIOS, SUFFIXES, Figure, Key, Labels, Name, chosen, figure
+from loadstone.server_metrics.histograms import HistogramGrowth
+from loadstone.server_metrics.names import (
+    RATIOS,
+    SUFFIXES,
+    SeriesKey,
+    SeriesName,
+    ServerMetric,
+    match_series,
+    server_metric,
+)
 from loadstone.stats.describe import describe
 from loadstone.summary import Metric
 from loadstone.units import Array
 
-# Seconds of the run.
+# Start and end of a window, seconds of the run.
 Span = tuple[float, float]
-UP, BUCKET, SUM, COUNT = "up", *SUFFIXES
+# Name of the series that is 1 for an answered scrape and 0 for another.
+UP = "up"
+BUCKET, SUM, COUNT = SUFFIXES
 
 
-class Rows:
-    """Rows of server.csv of one source, as they come."""
+class SourceRows:
+    """The rows of one source in server.csv, as they are read.
+
+    answered, missed: times of the scrapes with and without an answer, seconds of the run.
+    changes: times and values of each series.
+    """
 
     def __init__(self) -> None:
-        self.looks: list[float] = []
+        self.answered: list[float] = []
         self.missed: list[float] = []
-        self.changes: dict[Key, tuple[list[float], list[float]]] = {}
+        self.changes: dict[SeriesKey, tuple[list[float], list[float]]] = {}
 
-    def add(self, key: Key, at: float, value: float) -> None:
+    def add(self, key: SeriesKey, at: float, value: float) -> None:
+        """Add a row."""
         if key == (UP, ()):
-            (self.looks if value else self.missed).append(at)
+            (self.answered if value else self.missed).append(at)
             return
         times, values = self.changes.setdefault(key, ([], []))
         times.append(at)
@@ -41,179 +56,221 @@ class Rows:
 
 
 @dataclass(slots=True)
-class Scraped:
-    """One source. `at`: when it answered, s of the run; `bucketed`: those of these times at which all buckets were
-    written. A series has a value for each, NaN before it first appeared."""
+class ScrapedSource:
+    """The series of one source.
+
+    source: its address.
+    times: seconds of the run at which it answered.
+    missed_times: seconds of the run at which it did not.
+    bucket_times: those of `times` at which all buckets were written.
+    series: one value for each of `times` (buckets: `bucket_times`), NaN before the series first appeared.
+    """
 
     source: str
-    at: Array
-    missed: Array
-    bucketed: Array
-    series: dict[Key, Array]
+    times: Array
+    missed_times: Array
+    bucket_times: Array
+    series: dict[SeriesKey, Array]
 
     @property
     def names(self) -> set[str]:
+        """Return the names of the series."""
         return {name for name, _ in self.series}
 
 
-def build(source: str, rows: Rows) -> Scraped:
-    at = np.array(rows.looks)
-    written = {time for (name, _), (times, _) in rows.changes.items() if name.endswith(BUCKET) for time in times}
-    bucketed = np.array(sorted(written))
-    series = {
-        key: _held(bucketed if key[0].endswith(BUCKET) else at, *changes) for key, changes in rows.changes.items()
-    }
-    return Scraped(source, at, np.array(rows.missed), bucketed, series)
+def build_source(source: str, rows: SourceRows) -> ScrapedSource:
+    """Return the series of a source from its rows. A value holds until the next one."""
+    at = np.array(rows.answered)
+    bucket_times = np.array(
+        sorted({time for (name, _), (times, _) in rows.changes.items() if name.endswith(BUCKET) for time in times})
+    )
+    series: dict[SeriesKey, Array] = {}
+    for key, (times, values) in rows.changes.items():
+        latest = np.searchsorted(times, bucket_times if key[0].endswith(BUCKET) else at, "right")
+        series[key] = np.r_[np.nan, values][latest]
+    return ScrapedSource(source, at, np.array(rows.missed), bucket_times, series)
 
 
-def _held(at: Array, times: list[float], values: list[float]) -> Array:
-    """A value holds until the next; NaN before the first."""
-    places = np.searchsorted(times, at, "right")
-    held: Array = np.r_[np.nan, values][places]
-    return held
+def counter_growth(values: Array) -> Array:
+    """Return what a counter has grown by since the first scrape.
 
-
-def grown(values: Array) -> Array:
-    """What a counter has grown by since the first look. One that was not there yet stood at 0; one that falls began
-    anew at 0 (as Prometheus' own `increase` has it)."""
+    A counter that was not there yet was 0. One that falls was reset to 0, as in Prometheus' `increase`.
+    """
     values = np.nan_to_num(values)
     steps = np.diff(values, prepend=values[:1])
     return np.cumsum(np.where(steps < 0, values, steps))
 
 
-def resets(scraped: Scraped) -> int:
-    """Looks at which a counter of requests or tokens had fallen."""
-    counters = [name for ours, name in chosen(scraped.names).items() if figure(ours).kind == "counter"]
-    fallen = [np.diff(values) < 0 for name in counters for values in _each(scraped, name)]
+def count_resets(source: ScrapedSource) -> int:
+    """Count the scrapes at which a counter of requests or tokens had fallen."""
+    counters = [name for metric, name in match_series(source.names).items() if server_metric(metric).kind == "counter"]
+    fallen = [np.diff(values) < 0 for name in counters for values in _series_of(source, name)]
     return int(np.logical_or.reduce(fallen).sum()) if fallen else 0
 
 
-class Figures:
-    """A source by our names: `gauges` as they stood at each look; `counts` and `times` over a stretch."""
+class SourceMetrics:
+    """The metrics of a source.
 
-    def __init__(self, scraped: Scraped, load: Span, also: str | None = None) -> None:
-        """`load`: from the first request that was sent to the end of the last. `also`: a pattern of names that are
-        shown as the server has them."""
-        self.scraped, self._load = scraped, load
-        self.names = chosen(scraped.names, also)
-        looks = len(scraped.at)
-        self.gauges = {
-            ours: _together(list(_each(scraped, name)), figure(ours), looks) * name.scale
-            for ours, name in self._of("gauge")
-        }
-        self._counters = {ours: _sum(_each(scraped, name), looks) for ours, name in self._of("counter")}
-        self._times = {ours: _Histogram(scraped, name) for ours, name in self._of("times")}
+    names: the server's name of each metric.
+    gauges: value of each gauge at each scrape.
+    """
 
-    def _of(self, kind: str) -> Iterator[tuple[str, Name]]:
-        return ((ours, name) for ours, name in self.names.items() if figure(ours).kind == kind)
+    def __init__(self, source: ScrapedSource, load: Span, extra: str | None = None) -> None:
+        """Compute the metrics.
 
-    def gauge(self, ours: str, span: Span) -> Metric:
-        """Of the looks in the stretch."""
-        inside = (self.scraped.at >= span[0]) & (self.scraped.at <= span[1])
-        return describe(self.gauges[ours][inside], figure(ours).unit)
+        load: from the first request sent to the end of the last.
+        extra: pattern of series that are shown under the server's names.
+        """
+        self.source = source
+        self._load = load
+        self.names = match_series(source.names, extra)
+        self.gauges: dict[str, Array] = {}
+        self._counters: dict[str, Array] = {}
+        self._histograms: dict[str, _Histogram] = {}
+        scrapes = len(source.times)
+        for metric, name in self.names.items():
+            kind = server_metric(metric).kind
+            if kind == "gauge":
+                values = _combine(list(_series_of(source, name)), server_metric(metric), scrapes)
+                self.gauges[metric] = values * name.scale
+            elif kind == "counter":
+                self._counters[metric] = _total_growth(_series_of(source, name), scrapes)
+            else:
+                self._histograms[metric] = _Histogram(source, name)
+
+    def gauge(self, metric: str, span: Span) -> Metric:
+        """Return the distribution of a gauge over the scrapes in a window."""
+        inside = (self.source.times >= span[0]) & (self.source.times <= span[1])
+        return describe(self.gauges[metric][inside], server_metric(metric).unit)
 
     def counts(self, span: Span) -> dict[str, float]:
-        """What counters grew by."""
-        at = self.scraped.at
-        return {ours: float(between(at, values, self._load, span)) for ours, values in self._counters.items()}
+        """Return the growth of each counter in a window."""
+        at = self.source.times
+        return {
+            metric: float(growth_between(at, growth, self._load, span)) for metric, growth in self._counters.items()
+        }
 
-    def times(self, span: Span) -> dict[str, Timed]:
-        return {ours: histogram.within(self._load, span) for ours, histogram in self._times.items()}
+    def histograms(self, span: Span) -> dict[str, HistogramGrowth]:
+        """Return the growth of each histogram in a window."""
+        return {metric: histogram.within(self._load, span) for metric, histogram in self._histograms.items()}
 
     def series(self) -> Iterator[tuple[str, Array, Array]]:
-        """For charts, with instants: gauges as they stood, counters a second, ratios and means of times from each look
-        to the next."""
-        at, steps = self.scraped.at, {ours: np.diff(values) for ours, values in self._counters.items()}
-        yield from ((ours, at, values) for ours, values in self.gauges.items())
-        yield from ((ours, at[1:], _over(step, np.diff(at))) for ours, step in steps.items())
-        for ours, (part, whole) in RATIOS.items():
+        """Yield name, times and values of each series for charts.
+
+        These are the gauges, the counters per second, and the ratios and mean times from each scrape to the next.
+        """
+        at = self.source.times
+        steps = {metric: np.diff(growth) for metric, growth in self._counters.items()}
+        for metric, values in self.gauges.items():
+            yield metric, at, values
+        for metric, step in steps.items():
+            yield metric, at[1:], _divide(step, np.diff(at))
+        for metric, (part, whole) in RATIOS.items():
             if part in steps and whole in steps:
-                yield ours, at[1:], _over(steps[part], steps[whole])
-        for ours, histogram in self._times.items():
-            yield ours, at[1:], _over(np.diff(histogram.sum), np.diff(histogram.count))
+                yield metric, at[1:], _divide(steps[part], steps[whole])
+        for metric, histogram in self._histograms.items():
+            yield metric, at[1:], _divide(np.diff(histogram.sum), np.diff(histogram.count))
 
 
-def series(sources: Sequence[Scraped], also: str | None = None) -> dict[str, tuple[list[float], list[float]]]:
-    """For charts: instants (s of the run) and values by our names, of several sources with their addresses. Counters
-    are a second; instants at which there is no value are left out, but for one NaN where looks had no answer."""
-    found: dict[str, tuple[list[float], list[float]]] = {}
-    for one in sources:
-        for ours, at, values in Figures(one, (0.0, 0.0), also).series():
+def chart_series(
+    sources: Sequence[ScrapedSource], extra: str | None = None
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Return times (seconds of the run) and values by metric, for charts.
+
+    sources: with several, the names have their addresses.
+    extra: pattern of series that are shown under the server's names.
+
+    Counters are per second. Times without a value are left out, except for one NaN where scrapes had no answer.
+    """
+    charts: dict[str, tuple[list[float], list[float]]] = {}
+    for source in sources:
+        for metric, at, values in SourceMetrics(source, (0.0, 0.0), extra).series():
             known = ~np.isnan(values)
-            name = f"{ours} ({one.source})" if len(sources) > 1 else ours
+            name = f"{metric} ({source.source})" if len(sources) > 1 else metric
             if known.any():
-                found[name] = _broken(at[known], values[known], one.missed)
-    return found
+                charts[name] = _insert_gaps(at[known], values[known], source.missed_times)
+    return charts
 
 
-def _broken(at: Array, values: Array, missed: Array) -> tuple[list[float], list[float]]:
-    """With a NaN in each stretch in which nothing was seen: nobody knows how things went there."""
-    places = np.searchsorted(at, missed)
-    places, first = np.unique(places, return_index=True)
-    inside = (places > 0) & (places < len(at))
-    places, when = places[inside], missed[first[inside]] if len(missed) else missed
-    return np.insert(at, places, when).tolist(), np.insert(values, places, np.nan).tolist()
+def _insert_gaps(at: Array, values: Array, missed: Array) -> tuple[list[float], list[float]]:
+    """Return times and values with a NaN wherever scrapes between two of them had no answer."""
+    indexes, first = np.unique(np.searchsorted(at, missed), return_index=True)
+    inside = (indexes > 0) & (indexes < len(at))
+    gaps = missed[first[inside]] if len(missed) else missed
+    indexes = indexes[inside]
+    return np.insert(at, indexes, gaps).tolist(), np.insert(values, indexes, np.nan).tolist()
 
 
-def between(at: Array, grown: Array, load: Span, span: Span) -> Array:
-    """What something grew by in the stretch; `grown` has a row for each look."""
+def growth_between(at: Array, growth: Array, load: Span, span: Span) -> Array:
+    """Return what something grew by in a window.
+
+    at: times of the scrapes.
+    growth: growth since the first scrape, a row for each scrape.
+    load: from the first request sent to the end of the last.
+    span: the window.
+    """
     if not len(at):
-        return np.zeros(grown.shape[1:])
+        return np.zeros(growth.shape[1:])
     times = np.clip(at, *load)
     last = np.r_[times[1:] > times[:-1], True]
-    times, rows = times[last], grown[last].reshape(int(last.sum()), -1)
+    times, rows = times[last], growth[last].reshape(int(last.sum()), -1)
     ends = np.array([np.interp(span, times, column) for column in rows.T]).reshape(-1, 2)
-    return np.asarray(ends[:, 1] - ends[:, 0]).reshape(grown.shape[1:])
+    return np.asarray(ends[:, 1] - ends[:, 0]).reshape(growth.shape[1:])
 
 
 class _Histogram:
-    def __init__(self, scraped: Scraped, name: Name) -> None:
-        self._at, self._bucketed = scraped.at, scraped.bucketed
-        self.sum = _sum(_each(scraped, name, SUM), len(scraped.at))
-        self.count = _sum(_each(scraped, name, COUNT), len(scraped.at))
+    """A histogram: the growth of its sum, its count and its buckets at each scrape, over all label sets."""
+
+    def __init__(self, source: ScrapedSource, name: SeriesName) -> None:
+        self._at = source.times
+        self._bucket_times = source.bucket_times
+        self.sum = _total_growth(_series_of(source, name, SUM), len(source.times))
+        self.count = _total_growth(_series_of(source, name, COUNT), len(source.times))
         buckets: dict[float, Array] = {}
-        for (raw, labels), values in scraped.series.items():
-            if raw == name.name + BUCKET and (bound := _bound(labels)) is not None:
-                buckets[bound] = buckets.get(bound, np.zeros(len(values))) + grown(values)
+        for (series_name, labels), values in source.series.items():
+            if series_name == name.name + BUCKET:
+                try:
+                    bound = float(dict(labels).get("le", ""))
+                except ValueError:
+                    continue
+                buckets[bound] = buckets.get(bound, np.zeros(len(values))) + counter_growth(values)
         self._bounds = tuple(sorted(buckets))
-        self._below = np.array([buckets[bound] for bound in self._bounds]).reshape(len(buckets), len(self._bucketed)).T
+        below = np.array([buckets[bound] for bound in self._bounds])
+        self._below = below.reshape(len(buckets), len(self._bucket_times)).T
 
-    def within(self, load: Span, span: Span) -> Timed:
-        count, total = (float(between(self._at, grown, load, span)) for grown in (self.count, self.sum))
-        below = between(self._bucketed, self._below, load, span) if self._bounds else np.empty(0)
-        return Timed(count, total, self._bounds, below)
-
-
-def _bound(labels: Labels) -> float | None:
-    try:
-        return float(dict(labels).get("le", ""))
-    except ValueError:
-        return None
+    def within(self, load: Span, span: Span) -> HistogramGrowth:
+        """Return the growth in a window."""
+        count = float(growth_between(self._at, self.count, load, span))
+        total = float(growth_between(self._at, self.sum, load, span))
+        below = growth_between(self._bucket_times, self._below, load, span) if self._bounds else np.empty(0)
+        return HistogramGrowth(count, total, self._bounds, below)
 
 
-def _each(scraped: Scraped, name: Name, suffix: str = "") -> Iterator[Array]:
-    """The series under a name, whatever their other labels."""
-    wanted = set(name.labels)
-    return (
-        values for (raw, labels), values in scraped.series.items() if raw == name.name + suffix and wanted <= {*labels}
-    )
+def _series_of(source: ScrapedSource, name: SeriesName, suffix: str = "") -> Iterator[Array]:
+    """Yield the series of a name, whatever other labels they have."""
+    required = set(name.labels)
+    for (series_name, labels), values in source.series.items():
+        if series_name == name.name + suffix and required <= {*labels}:
+            yield values
 
 
-def _sum(series: Iterable[Array], looks: int) -> Array:
-    total: Array = np.sum([np.zeros(looks), *map(grown, series)], axis=0)
+def _total_growth(series: Iterable[Array], scrapes: int) -> Array:
+    total: Array = np.sum([np.zeros(scrapes), *map(counter_growth, series)], axis=0)
     return total
 
 
-def _together(series: Sequence[Array], figure: Figure, looks: int) -> Array:
+def _combine(series: Sequence[Array], metric: ServerMetric, scrapes: int) -> Array:
+    """Return the sum, mean or maximum of a gauge's series at each scrape; NaN where none has a value."""
     if not series:
-        return np.full(looks, np.nan)
+        return np.full(scrapes, np.nan)
     values = np.array(series)
-    if figure.together == "max":
+    if metric.combine == "max":
         return np.asarray(np.fmax.reduce(values), dtype=np.float64)
-    there = (~np.isnan(values)).sum(axis=0)
-    total = np.where(there > 0, np.nansum(values, axis=0), np.nan)
-    return _over(total, there.astype(np.float64)) if figure.together == "mean" else total
+    known = (~np.isnan(values)).sum(axis=0)
+    total = np.where(known > 0, np.nansum(values, axis=0), np.nan)
+    return _divide(total, known.astype(np.float64)) if metric.combine == "mean" else total
 
 
-def _over(values: Array, by: Array) -> Array:
+def _divide(values: Array, by: Array) -> Array:
+    """Return the quotients; NaN where `by` is not positive."""
     return np.divide(values, by, out=np.full_like(values, np.nan), where=by > 0)

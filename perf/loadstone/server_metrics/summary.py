@@ -1,6 +1,6 @@
-"""The server's side of a run: its own figures over the windows of the client, and beside the client's. Pure.
+"""The server's side of a run: its metrics over the windows of the client, and beside the client's own.
 
-What a server calls its figures is gauges.py's to know, how they grow scraped.py's; views/serving.py shows this.
+names.py knows what servers call their metrics, series.py how they grow; report/server_tables.py shows the result.
 """
 
 from __future__ import annotations
@@ -13,161 +13,160 @@ import numpy as np
 
 from loadstone.metrics import windows
 from loadstone.metrics.columns import Columns
-from loadstone.server_metrics.histograms import POINTS, Timed
-from loadstone.server_metrics.names import FIGURES, RATIOS, kinds
-from loadstone.server_metrics.series import Figures, Scraped, Span, resets
-from loadstone.summary import Beside, Metric, ServerSide, Source, Stretch, Summary, Tally
-from loadstone.units import S_PER_NS, Array, Mask
+from loadstone.server_metrics.histograms import PERCENTILES, HistogramGrowth
+from loadstone.server_metrics.names import RATIOS, SERVER_METRICS, detect_servers
+from loadstone.server_metrics.series import ScrapedSource, SourceMetrics, Span, count_resets
+from loadstone.summary import ClientServerCount, ClientServerMetric, Metric, ServerSide, ServerWindow, Source, Summary
+from loadstone.units import S_PER_NS
 
-# Share of the KV cache in use at which there is no room for a burst.
-FULL = 0.95
-# Seconds, and share of a mean, by which two means may differ that are as good as the same.
-CLOSE = (0.00005, 0.005)
-# The client's metrics for the server's times, of which the first that is known stands beside it.
-_CLIENT = {"ttft": ("ttft",), "itl": ("itl", "gap"), "tpot": ("tpot",), "latency": ("latency",)}
-_MORE = {
+# Fraction of the KV cache in use above which there is no room for a burst.
+KV_CACHE_FULL = 0.95
+# Two means that differ by no more than this (seconds, or fraction of the mean) agree.
+AGREEMENT = (0.00005, 0.005)
+# Fraction of the client's successes that a server has finished at least, unless it is one of several.
+MIN_FINISHED = 0.99
+# For each of the server's times, the client's metrics to compare it with; the first one that is known counts.
+_CLIENT_METRICS = {"ttft": ("ttft",), "itl": ("itl", "gap"), "tpot": ("tpot",), "latency": ("latency",)}
+# Why the client's times may be longer than the server's.
+_CLIENT_LONGER = {
     "ttft": "network, HTTP parsing, templating and tokenising that the server's own clock does not count",
     "itl": "outputs that wait on the way: detokenising, HTTP writing, the network",
     "tpot": "outputs that wait on the way: detokenising, HTTP writing, the network",
     "latency": "network, HTTP parsing and writing, tokenising and detokenising beside the server's own clock",
 }
-_LESS = "the server's figures have requests that the client's have not (failed ones, warm-up, other traffic), or it \
-counts outputs in another way"
+# Why the client's times may be shorter than the server's.
+_CLIENT_SHORTER = (
+    "the server's figures have requests that the client's have not (failed ones, warm-up, other traffic), or it counts "
+    "outputs in another way"
+)
+# Rates, and the counters that they come from.
 _RATES = {"prompt_throughput": "prompt_tokens", "generation_throughput": "generation_tokens"}
 
 
-def describe(scraped: Sequence[Scraped], columns: Columns, summary: Summary) -> ServerSide | None:
-    """Of a run that was measured; None where no server has said anything, or nothing was sent."""
-    load, found = _load(columns), [one for one in scraped if len(one.at) or len(one.missed)]
-    if load is None or not found:
+def summarize(sources: Sequence[ScrapedSource], columns: Columns, summary: Summary) -> ServerSide | None:
+    """Return what the servers reported about a measured run; None if they reported nothing or nothing was sent."""
+    requests = columns.requests
+    sent = ~np.isnan(requests.sent)
+    scraped = [source for source in sources if len(source.times) or len(source.missed_times)]
+    if not sent.any() or not scraped:
         return None
-    also = (summary.run.get("config") or {}).get("scrape_name")
-    figures = [Figures(one, load, also) for one in found]
-    whole, steady = _windows(columns, summary, load)
-    sources = [_source(one, whole, steady) for one in figures]
-    times = _pooled([one.times(whole) for one in figures])
-    tallies = list(_tallies(columns, [one.counts(load) for one in figures], _choices(summary)))
-    beside = list(_beside(times, summary.metrics))
-    return ServerSide(sources, beside, tallies, [*_remarks(found, sources), *_partial(columns, tallies)])
+    load = (float(requests.sent[sent].min()) * S_PER_NS, float(requests.end[sent].max()) * S_PER_NS)
+    pattern = (summary.run.get("config") or {}).get("scrape_name")
+    metrics = [SourceMetrics(source, load, pattern) for source in scraped]
 
-
-def _load(columns: Columns) -> Span | None:
-    r = columns.requests
-    sent = ~np.isnan(r.sent)
-    return (float(r.sent[sent].min()) * S_PER_NS, float(r.end[sent].max()) * S_PER_NS) if sent.any() else None
-
-
-def _windows(columns: Columns, summary: Summary, load: Span) -> tuple[Span, Span | None]:
-    """The client's, whole and steady."""
-    span, steady = windows.whole(columns.requests), summary.steady
+    # Each source, over the client's windows.
+    span = windows.whole(requests)
     whole = (span[0] * S_PER_NS, span[1] * S_PER_NS) if span else load
-    return whole, (steady.start, steady.end) if steady else None
+    steady = (summary.steady.start, summary.steady.end) if summary.steady else None
+    pages = [
+        Source(
+            url=one.source.source,
+            kinds=detect_servers(one.source.names),
+            scrapes=len(one.source.times) + len(one.source.missed_times),
+            missed=len(one.source.missed_times),
+            whole=_window(one, whole),
+            steady=_window(one, steady) if steady else None,
+        )
+        for one in metrics
+    ]
+
+    # All servers together, beside the client.
+    histograms = [one.histograms(whole) for one in metrics]
+    names = [name for name in SERVER_METRICS if any(name in one for one in histograms)]
+    times = {name: reduce(add, [one[name] for one in histograms if name in one]) for name in names}
+    beside = list(_compare_times(times, summary.metrics))
+    tallies = list(_compare_counts(columns, [one.counts(load) for one in metrics], summary))
+    return ServerSide(pages, beside, tallies, list(_remarks(scraped, pages, columns, tallies)))
 
 
-def _source(figures: Figures, whole: Span, steady: Span | None) -> Source:
-    scraped = figures.scraped
-    return Source(
-        url=scraped.source,
-        kinds=kinds(scraped.names),
-        scrapes=len(scraped.at) + len(scraped.missed),
-        missed=len(scraped.missed),
-        whole=_stretch(figures, whole),
-        steady=_stretch(figures, steady) if steady else None,
-    )
-
-
-def _stretch(figures: Figures, span: Span) -> Stretch:
-    counts, times = figures.counts(span), figures.times(span)
-    metrics = {name: figures.gauge(name, span) for name in figures.gauges}
-    metrics |= {name: timed.metric() for name, timed in times.items()}
-    ordered = {name: metrics[name] for name in [*FIGURES, *metrics] if name in metrics}
-    return Stretch(*span, ordered, counts, _rates(counts, span[1] - span[0]))
-
-
-def _rates(counts: Mapping[str, float], seconds: float) -> dict[str, float | None]:
+def _window(metrics: SourceMetrics, span: Span) -> ServerWindow:
+    """Return what a source reported in a window."""
+    counts = metrics.counts(span)
+    values = {name: metrics.gauge(name, span) for name in metrics.gauges}
+    values |= {name: histogram.metric() for name, histogram in metrics.histograms(span).items()}
+    ordered = {name: values[name] for name in [*SERVER_METRICS, *values] if name in values}
+    seconds = span[1] - span[0]
     rates: dict[str, float | None] = {
         name: counts[counter] / seconds for name, counter in _RATES.items() if counter in counts and seconds > 0
     }
-    for name, (part, whole) in RATIOS.items():
-        if part in counts and whole in counts:
-            rates[name] = counts[part] / counts[whole] if counts[whole] > 0 else None
-    return rates
+    for name, (part, total) in RATIOS.items():
+        if part in counts and total in counts:
+            rates[name] = counts[part] / counts[total] if counts[total] > 0 else None
+    return ServerWindow(*span, ordered, counts, rates)
 
 
-def _pooled(sources: Sequence[Mapping[str, Timed]]) -> dict[str, Timed]:
-    """Of all servers together."""
-    names = [name for name in FIGURES if any(name in times for times in sources)]
-    return {name: reduce(add, [times[name] for times in sources if name in times]) for name in names}
-
-
-def _beside(times: Mapping[str, Timed], metrics: Mapping[str, Metric]) -> Iterator[Beside]:
-    for name, names in _CLIENT.items():
-        ours = next((metrics[one] for one in names if one in metrics and metrics[one].mean is not None), None)
-        if ours is None or name not in times or times[name].mean is None:
+def _compare_times(times: Mapping[str, HistogramGrowth], metrics: Mapping[str, Metric]) -> Iterator[ClientServerMetric]:
+    """Yield each of the servers' times beside the client's."""
+    for name, client_names in _CLIENT_METRICS.items():
+        known = (metrics[other] for other in client_names if other in metrics and metrics[other].mean is not None)
+        client = next(known, None)
+        if client is None or name not in times or times[name].mean is None:
             continue
-        theirs = times[name].metric()
-        points = {point: (getattr(ours, point), getattr(theirs, point)) for point in ("mean", *POINTS)}
-        bounds = {point: str(place) for point, place in times[name].places().items()}
-        difference = (ours.mean or 0.0) - (theirs.mean or 0.0)
-        yield Beside(name, points, bounds, difference, _explained(name, difference, theirs.mean or 0.0))
+        server = times[name].metric()
+        points = {point: (getattr(client, point), getattr(server, point)) for point in ("mean", *PERCENTILES)}
+        bounds = {point: str(percentile) for point, percentile in times[name].percentiles().items()}
+        difference = (client.mean or 0.0) - (server.mean or 0.0)
+        explanation = _explain_difference(name, difference, server.mean or 0.0)
+        yield ClientServerMetric(name, points, bounds, difference, explanation)
 
 
-def _explained(name: str, difference: float, mean: float) -> str:
-    shown = f"{abs(difference) * 1e3:.2f} ms"
-    if abs(difference) <= max(CLOSE[0], CLOSE[1] * mean):
-        return f"both agree to {'less than 0.01 ms' if shown == '0.00 ms' else shown} on average"
+def _explain_difference(name: str, difference: float, mean: float) -> str:
+    text = f"{abs(difference) * 1e3:.2f} ms"
+    if abs(difference) <= max(AGREEMENT[0], AGREEMENT[1] * mean):
+        return f"both agree to {'less than 0.01 ms' if text == '0.00 ms' else text} on average"
     if difference > 0:
-        return f"the client sees {shown} more: {_MORE[name]}"
-    return f"the client sees {shown} less: {_LESS}"
+        return f"the client sees {text} more: {_CLIENT_LONGER[name]}"
+    return f"the client sees {text} less: {_CLIENT_SHORTER}"
 
 
-def _tallies(columns: Columns, counts: Sequence[Mapping[str, float]], choices: int) -> Iterator[Tally]:
-    """A request that failed without output may have been refused, or the server may have worked on it."""
-    r = columns.requests
-    sent = ~np.isnan(r.sent)
-    begun = sent & (r.ok | ~np.isnan(r.first))
-    ours = {
-        "finished": (float(begun.sum()) * choices, float(sent.sum()) * choices),
-        "prompt_tokens": _known(r.input_tokens[begun], r.ok, sent),
-        "generation_tokens": _known(r.output_tokens[begun], r.ok, sent),
-    }
-    for name, (least, most) in ours.items():
-        if theirs := [one[name] for one in counts if name in one]:
-            yield Tally(name, least, most, sum(theirs))
+def _compare_counts(
+    columns: Columns, counts: Sequence[Mapping[str, float]], summary: Summary
+) -> Iterator[ClientServerCount]:
+    """Yield each of the servers' counts beside the client's.
 
-
-def _known(tokens: Array, ok: Mask, sent: Mask) -> tuple[float | None, float | None]:
-    """None where some were not counted; what was spent on failures the client never knows."""
-    total = None if np.isnan(tokens).any() else float(tokens.sum())
-    return total, total if ok[sent].all() else None
-
-
-def _choices(summary: Summary) -> int:
-    """Answers to a request, each of which a server counts."""
+    A request that failed without output may have been refused, or the server may have worked on it. So the client's
+    count is a range. The tokens of failures are unknown.
+    """
+    # Choices of a request, each of which a server counts.
     config = summary.run.get("config") or {}
-    asked = config.get("choices") or (config.get("extra_body") or {}).get("n")
-    return asked if isinstance(asked, int) and asked > 0 else 1
+    requested = config.get("choices") or (config.get("extra_body") or {}).get("n")
+    choices = requested if isinstance(requested, int) and requested > 0 else 1
+
+    requests = columns.requests
+    sent = ~np.isnan(requests.sent)
+    has_output = sent & (requests.ok | ~np.isnan(requests.first))
+    all_succeeded = requests.ok[sent].all()
+    ranges: dict[str, tuple[float | None, float | None]] = {
+        "finished": (float(has_output.sum()) * choices, float(sent.sum()) * choices)
+    }
+    tokens = {"prompt_tokens": requests.input_tokens, "generation_tokens": requests.output_tokens}
+    for name, values in tokens.items():
+        total = None if np.isnan(values[has_output]).any() else float(values[has_output].sum())
+        ranges[name] = (total, total if all_succeeded else None)
+    for name, (least, most) in ranges.items():
+        if server := [one[name] for one in counts if name in one]:
+            yield ClientServerCount(name, least, most, sum(server))
 
 
-def _remarks(found: Sequence[Scraped], sources: Sequence[Source]) -> Iterator[str]:
-    for scraped, source in zip(found, sources, strict=True):
-        who = f"{source.url}: " if len(found) > 1 else ""
-        if times := round(source.whole.counts.get("preemptions", 0.0)):
-            work = "the KV cache was too small for the load, and their work was done again"
-            yield f"{who}{times:,} preemptions: {work}"
-        full = source.whole.metrics.get("kv_use")
-        if full is not None and full.max is not None and full.max > FULL:
-            yield f"{who}the KV cache was {full.max:.0%} full at its fullest: more load waits, or preempts"
-        if again := resets(scraped):
-            often = f" {again} times" if again > 1 else ""
-            yield f"{who}its counters began anew{often}: was the server restarted during the run?"
-        if source.missed:
-            yield f"{who}{source.missed} of {source.scrapes} looks had no answer"
-
-
-def _partial(columns: Columns, tallies: Sequence[Tally]) -> Iterator[str]:
+def _remarks(
+    scraped: Sequence[ScrapedSource], pages: Sequence[Source], columns: Columns, tallies: Sequence[ClientServerCount]
+) -> Iterator[str]:
+    """Yield sentences about what is unusual."""
+    for source, page in zip(scraped, pages, strict=True):
+        prefix = f"{page.url}: " if len(scraped) > 1 else ""
+        if preemptions := round(page.whole.counts.get("preemptions", 0.0)):
+            cause = "the KV cache was too small for the load, and their work was repeated"
+            yield f"{prefix}{preemptions:,} preemptions: {cause}"
+        kv_use = page.whole.metrics.get("kv_use")
+        if kv_use is not None and kv_use.max is not None and kv_use.max > KV_CACHE_FULL:
+            yield f"{prefix}the KV cache was up to {kv_use.max:.0%} full: more load waits, or preempts"
+        if resets := count_resets(source):
+            times = f" {resets} times" if resets > 1 else ""
+            yield f"{prefix}its counters were reset{times}: was the server restarted during the run?"
+        if page.missed:
+            yield f"{prefix}{page.missed} of {page.scrapes} scrapes had no answer"
     finished = next((tally.server for tally in tallies if tally.name == "finished"), None)
     succeeded = int(columns.requests.ok.sum())
-    if finished is not None and round(finished) < 0.99 * succeeded:
-        why = "these are the figures of one server of several, or of one that was restarted"
-        yield f"the server finished {finished:,.0f} requests, of {succeeded:,} that the client has answers to: {why}"
+    if finished is not None and round(finished) < MIN_FINISHED * succeeded:
+        cause = "these are the figures of one server of several, or of one that was restarted"
+        yield f"the server finished {finished:,.0f} of the {succeeded:,} requests that succeeded: {cause}"

@@ -13,7 +13,7 @@ from msgspec import Struct
 FINGERPRINT = "loadstone-sim"
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
-ENGINE_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+ENGINE_DEAD_MESSAGE = "EngineCore encountered an issue. See stack trace (above) for the root cause."
 
 encode = msgspec.json.Encoder().encode
 
@@ -23,16 +23,16 @@ class Page(Struct, frozen=True):
 
     status: int
     body: bytes
-    kind: bytes | None = JSON
+    content_type: bytes | None = JSON
     headers: bytes = b""
 
 
-def error(status: int, message: str, kind: str = "BadRequestError", param: str | None = None) -> Page:
+def error(status: int, message: str, error_type: str = "BadRequestError", param: str | None = None) -> Page:
     """vLLM's error object."""
-    return Page(status, encode({"error": {"message": message, "type": kind, "param": param, "code": status}}))
+    return Page(status, encode({"error": {"message": message, "type": error_type, "param": param, "code": status}}))
 
 
-def no_model(asked: str, model: str) -> Page:
+def model_not_found(asked: str, model: str) -> Page:
     return error(404, f"The model `{asked}` does not exist. Valid aliases: {model}.", "NotFoundError", "model")
 
 
@@ -40,11 +40,11 @@ HEALTH = Page(200, b"", None)
 NOT_FOUND = Page(404, b'{"detail":"Not Found"}')
 UNAUTHORIZED = Page(401, b'{"error":"Unauthorized"}')
 NOT_HTTP = Page(400, b"Invalid HTTP request received.", TEXT)
-EMPTY = error(400, "The decoder prompt cannot be empty")
-DEAD = error(500, ENGINE_DEAD, "InternalServerError")
+EMPTY_PROMPT = error(400, "The decoder prompt cannot be empty")
+ENGINE_DEAD_PAGE = error(500, ENGINE_DEAD_MESSAGE, "InternalServerError")
 
 
-def not_allowed(methods: bytes) -> Page:
+def method_not_allowed(methods: bytes) -> Page:
     return Page(405, b'{"detail":"Method Not Allowed"}', headers=b"allow: " + methods + b"\r\n")
 
 
@@ -53,9 +53,9 @@ def fault_page(fault: str, model: str) -> Page | None:
     return {
         "400": error(400, "The request was refused by the simulated server."),
         "401": UNAUTHORIZED,
-        "404": no_model("no-such-model", model),
+        "404": model_not_found("no-such-model", model),
         "429": Page(429, _TOO_MANY.body, headers=b"retry-after: 1\r\n"),
-        "500": DEAD,
+        "500": ENGINE_DEAD_PAGE,
         "503": error(503, "The server is overloaded, please try again later.", "ServiceUnavailableError"),
     }.get(fault)
 
@@ -69,7 +69,7 @@ def usage(prompt: int, completion: int, cached: int | None = None) -> dict[str, 
     return {"prompt_tokens": prompt, "total_tokens": prompt + completion, "completion_tokens": completion, **told}
 
 
-def message(page: Page) -> str:
+def error_message(page: Page) -> str:
     """The message of vLLM's error object."""
     error = msgspec.json.decode(page.body)["error"]
     return str(error["message"] if isinstance(error, dict) else error)

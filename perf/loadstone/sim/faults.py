@@ -1,15 +1,16 @@
-"""The faults of the simulated server: their names, how they are asked for, and which request gets one.
+"""The faults of the simulated server: their names, their flag, and which request gets one.
 
-Pure. What each does to a connection or a stream is in `answer` and `http`.
+Pure. response.py and server.py carry them out.
 """
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 from loadstone.sim.settings import generator
 
+# What the server does for each fault.
 FAULTS = {
     "refuse": "the connection is reset, and the listener is closed for 300 ms",
     "reset": "the connection is reset before any byte of the response",
@@ -33,63 +34,51 @@ FAULTS = {
 
 
 class Faults(Struct, frozen=True):
-    """`listed`: request number -> fault. `shares`: (fault, upper end of its stretch of 0..1)."""
+    """Which requests get a fault.
 
-    listed: dict[int, str]
-    shares: tuple[tuple[str, float], ...]
+    by_number: request number -> fault.
+    cumulative: (fault, cumulative fraction of the requests), for requests that have no fault by number.
+    """
+
+    by_number: dict[int, str]
+    cumulative: tuple[tuple[str, float], ...]
     seed: int
 
     def choose(self, number: int) -> str | None:
-        """The fault of request `number`, if it is to have one."""
-        if number in self.listed or not self.shares:
-            return self.listed.get(number)
+        """Return the fault of request `number`, None for none."""
+        if number in self.by_number or not self.cumulative:
+            return self.by_number.get(number)
         draw = generator(self.seed, number, "fault").random()
-        return next((name for name, end in self.shares if draw < end), None)
+        return next((name for name, end in self.cumulative if draw < end), None)
 
 
 def parse(specs: tuple[str, ...], seed: int) -> Faults:
-    """`NAME:SHARE` or `NAME@i,j,k`, request numbers from 0. Raises UsageError."""
-    listed: dict[int, str] = {}
-    shares: list[tuple[str, float]] = []
+    """Parse values of --fault: `NAME:SHARE` or `NAME@i,j,k`, request numbers from 0. Raises ConfigurationError."""
+    by_number: dict[int, str] = {}
+    cumulative: list[tuple[str, float]] = []
     end = 0.0
+    names = ", ".join(FAULTS)
     for spec in specs:
-        name, mark, value = _split(spec)
+        mark = "@" if "@" in spec else ":"
+        name, separator, value = spec.partition(mark)
+        if not separator or name not in FAULTS:
+            raise ConfigurationError(f"{spec!r} is not a fault: write NAME:SHARE or NAME@i,j,k with one of {names}")
         if mark == "@":
-            listed.update(dict.fromkeys(_numbers(spec, value), name))
-        else:
-            end += _share(spec, value)
-            shares.append((name, end))
+            numbers = value.split(",")
+            if not all(number.strip().isdecimal() for number in numbers):
+                raise ConfigurationError(f"{spec!r} has no list of request numbers: write for instance {name}@0,5,9")
+            by_number.update(dict.fromkeys(map(int, numbers), name))
+            continue
+        try:
+            fraction = float(value)
+        except ValueError:
+            fraction = -1.0
+        if not 0 <= fraction <= 1:
+            raise ConfigurationError(
+                f"{spec!r} has no share between 0 and 1: write for instance NAME:0.05 with one of {names}"
+            )
+        end += fraction
+        cumulative.append((name, end))
     if end > 1 + 1e-9:
-        raise UsageError(f"the shares of the faults add up to {end:g}: make them at most 1 together")
-    return Faults(listed, tuple(shares), seed)
-
-
-def _split(spec: str) -> tuple[str, str, str]:
-    mark = "@" if "@" in spec else ":"
-    name, found, value = spec.partition(mark)
-    if not found or name not in FAULTS:
-        raise UsageError(f"{spec!r} is not a fault: write NAME:SHARE or NAME@i,j,k with one of {', '.join(FAULTS)}")
-    return name, mark, value
-
-
-def _share(spec: str, value: str) -> float:
-    try:
-        share = float(value)
-    except ValueError as exc:
-        raise _wrong_share(spec) from exc
-    if not 0 <= share <= 1:
-        raise _wrong_share(spec)
-    return share
-
-
-def _wrong_share(spec: str) -> UsageError:
-    return UsageError(
-        f"{spec!r} has no share between 0 and 1: write for instance NAME:0.05 with one of {', '.join(FAULTS)}"
-    )
-
-
-def _numbers(spec: str, value: str) -> list[int]:
-    parts = value.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
-        raise UsageError(f"{spec!r} has no list of request numbers: write for instance {spec.partition('@')[0]}@0,5,9")
-    return [int(part) for part in parts]
+        raise ConfigurationError(f"the shares of the faults add up to {end:g}: make them at most 1 together")
+    return Faults(by_number, tuple(cumulative), seed)

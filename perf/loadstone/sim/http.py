@@ -1,8 +1,8 @@
-"""A client's connection to the simulated server: HTTP parsing in, bytes out.
+"""A client's connection to the simulated server: parses HTTP requests, sends bytes.
 
-Plain sockets are written to directly, past the transport, as long as the transport holds nothing back: that is faster,
-and the stamp taken before is then the time at which the kernel got the bytes. What is written is decided in `answer`,
-what a request means in `server`.
+As long as the transport buffers nothing, plain sockets are written to directly, past the transport. That is faster, and
+the timestamp taken before is then the time at which the kernel got the bytes. response.py decides what is written,
+server.py what a request means.
 """
 
 from __future__ import annotations
@@ -26,13 +26,18 @@ from loadstone.sim.state import ServerState
 
 
 class Request(Struct):
-    """A parsed request; `received` is the time of the read that completed it."""
+    """A parsed HTTP request.
+
+    headers: by name in lower case.
+    keep_alive: the connection stays open after the response.
+    received: ns, time of the read that completed the request.
+    """
 
     method: bytes
     path: bytes
     headers: dict[bytes, bytes]
     body: bytes
-    keep: bool
+    keep_alive: bool
     received: int
 
 
@@ -41,37 +46,38 @@ class Server(Protocol):
 
     connections: set[Connection]
     closed: bool
-    desk: ServerState
+    state: ServerState
 
-    def schedule(self, answer: Response, due: int) -> None:
-        """Advance the answer at `due` (ns)."""
+    def schedule(self, response: Response, due: int) -> None:
+        """Advance the response at `due` (ns)."""
 
-    def handle(self, wire: Connection, request: Request) -> None:
-        """Answer a request."""
+    def handle(self, connection: Connection, request: Request) -> None:
+        """Respond to a request."""
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection: one request after the other."""
+    """One client's connection, which handles one request after the other.
+
+    paused: the client reads too slowly.
+    keep_alive: the connection stays open after the current response.
+    _fd: descriptor for direct writes; -1 if they are not possible.
+    _write_pending: the transport may hold bytes that have to go first.
+    """
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Request] = deque()
-        self._answer: Response | None = None
+        self._response: Response | None = None
         self._busy = False
-        self._stamp = 0
+        self._received = 0
         self._fd = -1
-        self._held = False
+        self._write_pending = False
         self.paused = False
-        self.keep = True
-        self._reset()
+        self.keep_alive = True
+        self.on_message_begin()
 
-    def _reset(self) -> None:
-        self._url = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
-
-    # asyncio
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -79,42 +85,48 @@ class Connection(asyncio.Protocol):
         if os.name == "posix" and transport.get_extra_info("sslcontext") is None:
             self._fd = transport.get_extra_info("socket").fileno()
         if self._server.closed:  # accepted while the server was closing
-            self.drop()
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         # Both loops close the descriptor only after this: from here on its number may be another's.
         self._fd = -1
         self._server.connections.discard(self)
         self._queue.clear()
-        if self._answer:
-            self._answer.lost()
-            self._answer = None
-        del self._parser  # it holds this object in turn
+        if self._response:
+            self._response.disconnect()
+            self._response = None
+        del self._parser  # it refers back to this object
 
     def pause_writing(self) -> None:
         self.paused = True
 
     def resume_writing(self) -> None:
         self.paused = False
-        if self._answer and self._answer.parked:
-            self._answer.parked = False
-            self._server.schedule(self._answer, time.monotonic_ns())
+        if self._response and self._response.blocked:
+            self._response.blocked = False
+            self._server.schedule(self._response, time.monotonic_ns())
 
     def data_received(self, data: bytes) -> None:
-        self._stamp = time.monotonic_ns()
+        self._received = time.monotonic_ns()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass
         except httptools.HttpParserError:
-            self._not_http()
+            if self._busy:
+                self.abort()
+            else:
+                self.keep_alive = False
+                self.send_page(bodies.NOT_HTTP)
         if self._queue and not self._busy:
-            self._next()
+            self._handle_next()
 
-    # httptools
+    # Called by httptools
 
     def on_message_begin(self) -> None:
-        self._reset()
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -130,73 +142,71 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        method, keep = self._parser.get_method(), self._parser.should_keep_alive()
+        method, keep_alive = self._parser.get_method(), self._parser.should_keep_alive()
         path = self._url.partition(b"?")[0]
         body = b"".join(self._body)
-        self._queue.append(Request(method, path, self._headers, body, keep, self._stamp))
+        self._queue.append(Request(method, path, self._headers, body, keep_alive, self._received))
 
-    # answers
+    # Responses
 
-    def _next(self) -> None:
+    def _handle_next(self) -> None:
         if self._busy or not self._queue or self._transport.is_closing():
             return
         request = self._queue.popleft()
-        self._busy, self.keep = True, request.keep
+        self._busy, self.keep_alive = True, request.keep_alive
         self._server.handle(self, request)
 
-    def _not_http(self) -> None:
-        if self._busy:
-            self.drop()
-        else:
-            self.keep = False
-            self.respond(bodies.NOT_HTTP)
-
-    def begin(self, answer: Response) -> None:
+    def start_response(self, response: Response) -> None:
+        """Start a response, which the server's queue advances."""
         if self._transport.is_closing():
-            return answer.lost()
-        self._answer = answer
-        return self._server.schedule(answer, answer.due)
+            return response.disconnect()
+        self._response = response
+        return self._server.schedule(response, response.due)
 
-    def respond(self, page: Page) -> None:
-        """A whole response at once."""
-        self.send(self._server.desk.page(page, self.keep))
-        self.done()
+    def send_page(self, page: Page) -> None:
+        """Send a whole response at once."""
+        self.send(self._server.state.page_bytes(page, self.keep_alive))
+        self.finish_response()
 
     def send(self, data: bytes) -> None:
-        if self._held:
-            self._held = self._transport.get_write_buffer_size() > 0
-        if self._fd >= 0 and not self._held:
+        """Send bytes, directly if possible."""
+        if self._write_pending:
+            self._write_pending = self._transport.get_write_buffer_size() > 0
+        if self._fd >= 0 and not self._write_pending:
             try:
                 written = os.write(self._fd, data)
             except BlockingIOError:
                 written = 0
             except OSError:
-                return self.drop()
+                return self.abort()
             if written == len(data):
                 return None
-            self._held = True
+            self._write_pending = True
             data = data[written:]
         if not self._transport.is_closing():
             self._transport.write(data)
         return None
 
-    def done(self) -> None:
-        self._busy, self._answer = False, None
-        if not self.keep:
+    def finish_response(self) -> None:
+        """Close the connection, or go on with its next request."""
+        self._busy, self._response = False, None
+        if not self.keep_alive:
             self._transport.close()
         elif self._queue:
-            asyncio.get_running_loop().call_soon(self._next)
+            asyncio.get_running_loop().call_soon(self._handle_next)
 
     def close(self) -> None:
+        """Close the connection once all bytes are sent."""
         self._transport.close()
 
     def reset(self) -> None:
-        """RST instead of FIN. A unix socket knows no such thing: it is closed."""
+        """Close with RST in place of FIN. A unix socket has no RST and is just closed."""
         sock, linger = self._transport.get_extra_info("socket"), struct.pack("ii", 1, 0)
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.drop()
+        self.abort()
 
-    def drop(self) -> None:
+    def abort(self) -> None:
+        """Close at once, whatever is still to be sent."""
         self._fd = -1
         self._transport.abort()

@@ -16,43 +16,43 @@ from msgspec import Struct
 
 LIKELY, UNLIKELY = -0.001, -20.0
 # Of a token that is generated.
-OWN = -0.1
+GENERATED = -0.1
 # The likeliest of other texts, and by how many thousandths others may fall below it.
-FLOOR, SPREAD = -1.0, 8000
+MAX_OTHER, SPREAD = -1.0, 8000
 _PIECE = re.compile(r"\s*\S+(?:\s+\Z)?")
 # Tokens that might have come in place of one.
 _OTHERS = tuple("ABCDEFGHIJ") + tuple(str(digit) for digit in range(10))
 
 # Texts with which a prompt may end, and what each of their tokens has.
-Known = tuple[tuple[str, float], ...]
+KnownTexts = tuple[tuple[str, float], ...]
 
 
-class Scores(Struct, frozen=True):
+class LogprobOptions(Struct, frozen=True):
     """What a request wants to be told. tops, prompt_tops: how many alternatives of generated tokens and of the
     prompt's; None for nothing. silent: nothing is to be generated (`max_tokens: 0`)."""
 
     echo: bool = False
-    tops: int | None = None
-    prompt_tops: int | None = None
-    silent: bool = False
-    known: Known = ()
+    top_logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    no_generation: bool = False
+    known: KnownTexts = ()
 
 
 class Token(Struct):
     text: str
-    value: float | None
+    logprob: float | None
     # Alternatives, likeliest first.
-    others: list[tuple[str, float]]
+    alternatives: list[tuple[str, float]]
 
 
-def pieces(text: str) -> list[str]:
+def split_tokens(text: str) -> list[str]:
     """The tokens of a text: its words, each with the space before it."""
     return _PIECE.findall(text)
 
 
-def of_prompt(texts: Sequence[str], tops: int, known: Known) -> list[Token]:
+def prompt_tokens(texts: Sequence[str], tops: int, known: KnownTexts) -> list[Token]:
     """The tokens of a prompt with their log-probabilities; the first has none."""
-    parts = [piece for text in texts for piece in pieces(text)]
+    parts = [piece for text in texts for piece in split_tokens(text)]
     values: list[float | None] = [_drawn(before, one) for before, one in zip(["", *parts], parts, strict=False)]
     for text, value in known:
         words = text.split()
@@ -63,48 +63,48 @@ def of_prompt(texts: Sequence[str], tops: int, known: Known) -> list[Token]:
     return [_token(part, value, tops) for part, value in zip(parts, values, strict=True)]
 
 
-def generated(parts: Iterable[str], tops: int) -> list[Token]:
-    return [_token(part, OWN, tops) for part in parts]
+def generated_tokens(parts: Iterable[str], tops: int) -> list[Token]:
+    return [_token(part, GENERATED, tops) for part in parts]
 
 
 def _drawn(before: str, one: str) -> float:
-    return FLOOR - crc32(f"{before.strip()}\0{one.strip()}".encode()) % SPREAD / 1000
+    return MAX_OTHER - crc32(f"{before.strip()}\0{one.strip()}".encode()) % SPREAD / 1000
 
 
 def _token(text: str, value: float | None, tops: int) -> Token:
     """A token that is not the likeliest has one above it; the others are below."""
     if value is None:
         return Token(text, None, [])
-    bare, first = text.strip(), value / 2 if value < OWN else value - 3.0
+    bare, first = text.strip(), value / 2 if value < GENERATED else value - 3.0
     names = [name for name in _OTHERS[: tops + 1] if name != bare][:tops]
     below = min(first, value) - 3.0
     values = [first, *(below - 0.1 * place for place in range(len(names) - 1))]
     return Token(text, value, list(zip(names, values, strict=False)))
 
 
-def completion(tokens: Sequence[Token], begin: int = 0) -> dict[str, Any]:
+def completion_json(tokens: Sequence[Token], begin: int = 0) -> dict[str, Any]:
     """`choices[].logprobs` of completions, of a text that begins `begin` characters into the answer."""
     ends = list(accumulate((len(token.text) for token in tokens), initial=begin))
-    tops = [None if token.value is None else _top(token) for token in tokens]
+    tops = [None if token.logprob is None else _top(token) for token in tokens]
     return {
         "text_offset": ends[:-1],
-        "token_logprobs": [token.value for token in tokens],
+        "token_logprobs": [token.logprob for token in tokens],
         "tokens": [token.text for token in tokens],
         "top_logprobs": tops,
     }
 
 
 def _top(token: Token) -> dict[str, float]:
-    assert token.value is not None
-    return {token.text: token.value, **{name: value for name, value in token.others if name != token.text}}
+    assert token.logprob is not None
+    return {token.text: token.logprob, **{name: value for name, value in token.alternatives if name != token.text}}
 
 
-def chat(tokens: Sequence[Token], tops: int) -> dict[str, Any]:
+def chat_json(tokens: Sequence[Token], tops: int) -> dict[str, Any]:
     """`choices[].logprobs` of chat: the token itself is one of the likeliest."""
     content = []
     for token in tokens:
-        ranked = sorted([(token.text, token.value or 0.0), *token.others], key=lambda pair: -pair[1])[:tops]
-        one = _likely(token.text, token.value or 0.0)
+        ranked = sorted([(token.text, token.logprob or 0.0), *token.alternatives], key=lambda pair: -pair[1])[:tops]
+        one = _likely(token.text, token.logprob or 0.0)
         content.append(one | {"top_logprobs": [_likely(name, value) for name, value in ranked]})
     return {"content": content}
 
@@ -113,16 +113,16 @@ def _likely(name: str, value: float) -> dict[str, Any]:
     return {"token": name, "logprob": value, "bytes": list(name.encode())}
 
 
-def prompt(tokens: Sequence[Token]) -> list[dict[str, Any] | None]:
+def prompt_json(tokens: Sequence[Token]) -> list[dict[str, Any] | None]:
     """vLLM's `prompt_logprobs`: of each place the prompt's own token first."""
-    return [None if token.value is None else _ranked(token) for token in tokens]
+    return [None if token.logprob is None else _ranked(token) for token in tokens]
 
 
 def _ranked(token: Token) -> dict[str, Any]:
-    own = token.value or 0.0
-    above = sum(value > own for _, value in token.others) + (own < OWN and not token.others)
+    own = token.logprob or 0.0
+    above = sum(value > own for _, value in token.alternatives) + (own < GENERATED and not token.alternatives)
     entries = [(token.text, own, 1 + above)]
-    entries += [(name, value, place) for place, (name, value) in enumerate(token.others, 1 if above else 2)]
+    entries += [(name, value, place) for place, (name, value) in enumerate(token.alternatives, 1 if above else 2)]
     return {
         str(crc32(name.encode()) % 32000): {"logprob": value, "rank": rank, "decoded_token": name}
         for name, value, rank in entries

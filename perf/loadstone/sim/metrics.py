@@ -48,14 +48,14 @@ class Histogram:
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
 
-    def cumulated(self) -> Iterator[tuple[str, int]]:
+    def cumulative(self) -> Iterator[tuple[str, int]]:
         count = 0
         for bound, more in zip((*(str(float(one)) for one in self.bounds), "+Inf"), self.counts, strict=True):
             count += more
             yield bound, count
 
 
-class Times:
+class EngineTimes:
     """What the engine's sequences took, by the clock."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Times:
         self.finished = dict.fromkeys(FINISHES, 0)
 
 
-class Text:
+class MetricsText:
     """The lines of a page, all with the same two labels."""
 
     def __init__(self, model: str) -> None:
@@ -91,7 +91,7 @@ class Text:
 
     def histogram(self, name: str, about: str, values: Histogram) -> None:
         self.family(name, "histogram", f"Histogram of {about}")
-        for bound, count in values.cumulated():
+        for bound, count in values.cumulative():
             self.sample(f"{name}_bucket", count, le=bound)
         self.sample(f"{name}_count", sum(values.counts))
         self.sample(f"{name}_sum", values.sum)
@@ -100,18 +100,18 @@ class Text:
         return Page(200, "".join(self._lines).encode(), b"text/plain; version=1.0.0; charset=utf-8")
 
 
-def exact(counters: Counters, model: str) -> Page:
+def exact_page(counters: Counters, model: str) -> Page:
     """Of a server without an engine."""
-    text = Text(model)
+    text = MetricsText(model)
     _requests(text, counters.running, 0)
     _tokens(text, counters.prompt, counters.generated)
     _ends(text, counters.finished)
     return text.page()
 
 
-def engine(one: Engine, times: Times, model: str, running: int, usage: float) -> Page:
+def engine_page(one: Engine, times: EngineTimes, model: str, running: int, usage: float) -> Page:
     """Of a server with an engine, `running` and `usage` as its current step has them."""
-    text, counters = Text(model), one.counters
+    text, counters = MetricsText(model), one.counters
     _requests(text, running, len(one.waiting))
     text.family("kv_cache_usage_perc", "gauge", "KV-cache usage. 1 means 100 percent usage.", usage)
     about = "Prefix cache queries, in terms of number of queried tokens."
@@ -135,22 +135,22 @@ def engine(one: Engine, times: Times, model: str, running: int, usage: float) ->
     return text.page()
 
 
-def _requests(text: Text, running: int, waiting: int) -> None:
+def _requests(text: MetricsText, running: int, waiting: int) -> None:
     text.family("num_requests_running", "gauge", "Number of requests in model execution batches.", running)
     text.family("num_requests_waiting", "gauge", "Number of requests waiting to be processed.", waiting)
 
 
-def _tokens(text: Text, prompt: int, generated: int) -> None:
+def _tokens(text: MetricsText, prompt: int, generated: int) -> None:
     text.family("prompt_tokens_total", "counter", "Number of prefill tokens processed.", prompt)
     text.family("generation_tokens_total", "counter", "Number of generation tokens processed.", generated)
 
 
-def _ends(text: Text, finished: dict[str, int]) -> None:
+def _ends(text: MetricsText, finished: dict[str, int]) -> None:
     about = "Count of successfully processed requests."
     text.labelled("request_success_total", "counter", about, "finished_reason", finished)
 
 
-def _drafts(text: Text, one: Engine) -> None:
+def _drafts(text: MetricsText, one: Engine) -> None:
     """vLLM has these only with speculative decoding."""
     counters = one.counters
     if not one.limits.num_speculative_tokens:
@@ -166,7 +166,7 @@ def _drafts(text: Text, one: Engine) -> None:
     text.labelled(name, "counter", about, "position", positions)
 
 
-def _config(text: Text, one: Engine) -> None:
+def _config(text: MetricsText, one: Engine) -> None:
     limits = one.limits
     text.family("cache_config_info", "gauge", "Information of the LLMEngine CacheConfig")
     told = {"block_size": limits.block_size, "num_gpu_blocks": limits.num_gpu_blocks}

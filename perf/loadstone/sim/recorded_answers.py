@@ -20,15 +20,15 @@ from loadstone.errors import UsageError
 # What may become of a row instead of `right`, in the order in which they are dealt out.
 KINDS = ("wrong", "truncated", "unparsable", "empty", "failing")
 # Neither a number in it nor a letter by itself.
-UNPARSABLE = "This cannot be told from what is given."
-UNFINISHED = "Let us think about this step by step,"
+UNPARSABLE_TEXT = "This cannot be told from what is given."
+TRUNCATED_TEXT = "Let us think about this step by step,"
 # Characters by which a question is looked up in a prompt.
-ANCHOR = 24
+ANCHOR_LENGTH = 24
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _LETTER = re.compile(r"(?<![A-Za-z0-9])[A-J](?![A-Za-z0-9])")
 
 
-class Row(Struct, kw_only=True):
+class RecordedAnswer(Struct, kw_only=True):
     """A question with what is answered: `answers` in turn, one a request. `kind`: as planted."""
 
     id: str
@@ -41,16 +41,16 @@ class Row(Struct, kw_only=True):
         """The answer to request `turn` of this row, from 0, and its finish reason."""
         answer = self.answers[turn % len(self.answers)]
         if self.kind == "truncated":
-            return shortened(answer), "length"
-        texts = {"wrong": self.false(answer), "unparsable": UNPARSABLE, "empty": ""}
+            return truncate_answer(answer), "length"
+        texts = {"wrong": self.wrong_answer(answer), "unparsable": UNPARSABLE_TEXT, "empty": ""}
         return texts.get(self.kind, answer), "stop"
 
-    def false(self, answer: str) -> str:
+    def wrong_answer(self, answer: str) -> str:
         """The row's own wrong answer, else one made of the right one."""
-        return self.wrong if self.wrong is not None else falsified(answer)
+        return self.wrong if self.wrong is not None else make_wrong(answer)
 
 
-def falsified(answer: str) -> str:
+def make_wrong(answer: str) -> str:
     """Another answer of the same form: the next letter where it is or ends with a letter by itself, the number and 1
     where it has one."""
     letters, numbers = list(_LETTER.finditer(answer)), list(_NUMBER.finditer(answer))
@@ -70,7 +70,7 @@ def _next(number: str) -> str:
     return (f"{value:,}" if "," in number else str(value)) + point + rest
 
 
-def shortened(answer: str) -> str:
+def truncate_answer(answer: str) -> str:
     """What stands before the final answer's first mention, so that it cannot be found in it; of text without any, the
     first half."""
     finals = list(_NUMBER.finditer(answer)) or list(_LETTER.finditer(answer))
@@ -79,30 +79,30 @@ def shortened(answer: str) -> str:
         cut = first.start() if first else finals[-1].start()
     else:
         cut = len(answer) // 2
-    return answer[:cut].rstrip() or UNFINISHED
+    return answer[:cut].rstrip() or TRUNCATED_TEXT
 
 
 class RecordedAnswers:
-    """The rows by what they ask. Rows that ask the same are one: the server could not tell them apart. `same`: of each
+    """The rows by what they ask. Rows that ask the same are one: the server could not tell them apart. `by_id`: of each
     row's id, the row that stands for it."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self._rows: dict[str, Row] = {}
-        self.same: dict[str, Row] = {}
+    def __init__(self, rows: Iterable[RecordedAnswer]) -> None:
+        self._rows: dict[str, RecordedAnswer] = {}
+        self.by_id: dict[str, RecordedAnswer] = {}
         for row in rows:
-            self.same[row.id] = self._rows.setdefault(row.question, row)
-        self._size = min(ANCHOR, min(map(len, self._rows), default=1))
+            self.by_id[row.id] = self._rows.setdefault(row.question, row)
+        self._size = min(ANCHOR_LENGTH, min(map(len, self._rows), default=1))
         self._longest = max(map(len, self._rows), default=0)
         self._anchors: dict[str, list[str]] = {}
         for question in self._rows:
             self._anchors.setdefault(question[: self._size], []).append(question)
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[RecordedAnswer]:
         """Those with questions of their own."""
         return list(self._rows.values())
 
-    def find(self, prompt: str) -> Row | None:
+    def find(self, prompt: str) -> RecordedAnswer | None:
         """The row whose question ends last in the prompt, and of several the longest: worked examples stand before."""
         found, end = "", -1
         for begin in range(len(prompt) - self._size, -1, -1):
@@ -113,22 +113,22 @@ class RecordedAnswers:
                     found, end = question, begin + len(question)
         return self._rows.get(found)
 
-    def plant(self, shares: Mapping[str, float], seed: int) -> None:
+    def assign_kinds(self, fractions: Mapping[str, float], seed: int) -> None:
         """Choose the rows of each kind. A share is 0 to 1; a whole number above 1 is that many rows. Raises
         UsageError."""
         rows, at = self.rows, 0
         Random(f"{seed}/answers").shuffle(rows)
         for kind in KINDS:
-            count = _count(kind, shares.get(kind, 0.0), len(rows))
+            count = _count(kind, fractions.get(kind, 0.0), len(rows))
             for row in rows[at : at + count]:
                 row.kind = kind
             at += count
         if at > len(rows):
             raise UsageError(f"the shares of --answer-... come to {at} rows of {len(rows)}: give less of them")
 
-    def planted(self) -> Iterator[bytes]:
+    def kinds_jsonl(self) -> Iterator[bytes]:
         """The truth, a JSON line for each row of the file."""
-        for name, row in self.same.items():
+        for name, row in self.by_id.items():
             yield msgspec.json.encode({"id": name, "kind": row.kind}) + b"\n"
 
 
@@ -146,7 +146,7 @@ def parse(lines: Iterable[bytes], name: str) -> RecordedAnswers:
     return RecordedAnswers([_row(line, number, name) for number, line in enumerate(lines, 1) if line.strip()])
 
 
-def _row(line: bytes, number: int, name: str) -> Row:
+def _row(line: bytes, number: int, name: str) -> RecordedAnswer:
     try:
         fields = msgspec.json.decode(line)
         answers = fields["answer"]
@@ -158,7 +158,7 @@ def _row(line: bytes, number: int, name: str) -> Row:
         form = '{"question": ..., "answer": ...}, where prompt or messages may stand for the question'
         raise UsageError(f"{name}, line {number} is no recorded answer: write {form}") from exc
     own = fields.get("id")
-    return Row(
+    return RecordedAnswer(
         id=str(number - 1 if own is None else own),
         question=question,
         answers=texts,

@@ -14,25 +14,25 @@ from typing import Any
 
 import msgspec
 
-from loadstone.sim.bodies import Page, error, no_model
-from loadstone.sim.logprobs import Scores
+from loadstone.sim.bodies import Page, error, model_not_found
+from loadstone.sim.logprobs import LogprobOptions
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Content, Format, ParsedRequest
+from loadstone.sim.stream_events import Format, ParsedRequest, PromptContent
 
 MAX_CHOICES = 16384
 
 
-def tokens(content: Content) -> list[str | int]:
+def split_prompt(content: PromptContent) -> list[str | int]:
     """The tokens of a prompt: this server's are the words of its texts."""
     return [token for one in content for token in (one.split() if isinstance(one, str) else (one,))]
 
 
-def size(content: Content) -> int:
+def count_tokens(content: PromptContent) -> int:
     """How many tokens a prompt has."""
     return sum(len(one.split()) if isinstance(one, str) else 1 for one in content)
 
 
-class Refused(Exception):
+class RefusedRequest(Exception):
     """Leaves the checks early, with the page to send."""
 
     def __init__(self, page: Page) -> None:
@@ -40,42 +40,42 @@ class Refused(Exception):
 
 
 @lru_cache(maxsize=1024)
-def read(body: bytes, form: Format, settings: Settings) -> ParsedRequest | Page:
+def parse_body(body: bytes, form: Format, settings: Settings) -> ParsedRequest | Page:
     """The one entrance. Load tests send the same bodies again and again."""
     try:
         data = _decode(body)
-        form = form.pick(data)
-        return form.ask(data, settings)
-    except Refused as refused:
-        return form.refusal(refused.page)
+        form = form.select(data)
+        return form.parse(data, settings)
+    except RefusedRequest as refused:
+        return form.error_page(refused.page)
 
 
-def make(
+def build_request(
     form: Format,
     data: dict[str, Any],
     settings: Settings,
-    prompts: Sequence[Content],
+    prompts: Sequence[PromptContent],
     limit: int | None,
     choices: int | None = 1,
     stream: tuple[bool, bool, bool] = (False, True, False),
-    scores: Scores | None = None,
+    logprob_options: LogprobOptions | None = None,
 ) -> ParsedRequest:
     """An Ask, once its numbers have been found sound. `stream`: as `streaming` gives it."""
-    if scores is not None and scores.silent:
+    if logprob_options is not None and logprob_options.no_generation:
         limit = 1
-    sampling(data, limit, choices, settings)
-    sizes = [size(prompt) for prompt in prompts]
+    check_sampling(data, limit, choices, settings)
+    sizes = [count_tokens(prompt) for prompt in prompts]
     return ParsedRequest(
         format=form,
         stream=stream[0],
-        tokens=fit(max(sizes, default=0), limit, settings),
+        tokens=response_length(max(sizes, default=0), limit, settings),
         choices=(choices or 1) * len(prompts),
         prompt_tokens=sum(sizes),
-        finish="stop" if limit is None else "length",
+        finish_reason="stop" if limit is None else "length",
         prompts=tuple(prompts),
-        usage=stream[1],
-        continuous=stream[1] and stream[2],
-        scores=scores,
+        include_usage=stream[1],
+        continuous_usage=stream[1] and stream[2],
+        logprob_options=logprob_options,
         stop=_stops(data),
     )
 
@@ -93,7 +93,7 @@ def _decode(body: bytes) -> dict[str, Any]:
         data = _strict(body)
     if not isinstance(data, dict):
         text = "Input should be a valid dictionary or object to extract fields from"
-        raise invalid("model_attributes_type", "body", text, data)
+        raise validation_error("model_attributes_type", "body", text, data)
     return data
 
 
@@ -102,12 +102,12 @@ def _strict(body: bytes) -> Any:
     try:
         return json.loads(body)
     except json.JSONDecodeError as exc:
-        raise invalid("json_invalid", f"body.{exc.pos}", "JSON decode error", {}, exc.msg) from exc
+        raise validation_error("json_invalid", f"body.{exc.pos}", "JSON decode error", {}, exc.msg) from exc
     except (ValueError, RecursionError) as exc:
-        raise Refused(error(400, "There was an error parsing the body", "Bad Request")) from exc
+        raise RefusedRequest(error(400, "There was an error parsing the body", "Bad Request")) from exc
 
 
-def invalid(kind: str, place: str, text: str, value: Any, ctx: str | None = None) -> Refused:
+def validation_error(kind: str, place: str, text: str, value: Any, ctx: str | None = None) -> RefusedRequest:
     """A pydantic error as vLLM words it."""
     shown = f"<{type(value).__name__} of {len(value)} items>" if isinstance(value, dict | list) else value
     if not isinstance(shown, str):
@@ -115,14 +115,14 @@ def invalid(kind: str, place: str, text: str, value: Any, ctx: str | None = None
     what: dict[str, Any] = {"type": kind, "loc": place, "msg": text, "input": shown[:200]}
     if ctx:
         what["ctx"] = {"error": ctx}
-    return Refused(error(400, f"1 validation error:\n  {what}", "Bad Request", place))
+    return RefusedRequest(error(400, f"1 validation error:\n  {what}", "Bad Request", place))
 
 
-def bad(message: str, param: str | None = None, value: object = None) -> Refused:
+def parameter_error(message: str, param: str | None = None, value: object = None) -> RefusedRequest:
     """vLLM's VLLMValidationError."""
     extras = [f"parameter={param}"] if param else []
     extras += [f"value={value}"] if value is not None else []
-    return Refused(error(400, f"{message} ({', '.join(extras)})" if extras else message, param=param))
+    return RefusedRequest(error(400, f"{message} ({', '.join(extras)})" if extras else message, param=param))
 
 
 def integer(data: dict[str, Any], name: str, default: int | None = None) -> int | None:
@@ -133,14 +133,14 @@ def integer(data: dict[str, Any], name: str, default: int | None = None) -> int 
     place = f"body.{name}"
     if isinstance(value, float) and not value.is_integer():
         text = "Input should be a valid integer, got a number with a fractional part"
-        raise invalid("int_from_float", place, text, value)
+        raise validation_error("int_from_float", place, text, value)
     if not isinstance(value, str | float | bool):
-        raise invalid("int_type", place, "Input should be a valid integer", value)
+        raise validation_error("int_type", place, "Input should be a valid integer", value)
     try:
         return int(value)
     except ValueError as exc:
         text = "Input should be a valid integer, unable to parse string as an integer"
-        raise invalid("int_parsing", place, text, value) from exc
+        raise validation_error("int_parsing", place, text, value) from exc
 
 
 def flag(data: dict[str, Any], name: str = "stream", default: bool = False) -> bool:
@@ -150,31 +150,31 @@ def flag(data: dict[str, Any], name: str = "stream", default: bool = False) -> b
         return default
     if not isinstance(value, bool):
         text = "Input should be a valid boolean, unable to interpret input"
-        raise invalid("bool_parsing", f"body.{name}", text, value)
+        raise validation_error("bool_parsing", f"body.{name}", text, value)
     return value
 
 
-def section(data: dict[str, Any], name: str) -> dict[str, Any]:
+def json_object(data: dict[str, Any], name: str) -> dict[str, Any]:
     """An object within the body; empty where it is missing."""
     value = data.get(name)
     if value is not None and not isinstance(value, dict):
-        raise invalid("dict_type", f"body.{name}", "Input should be a valid dictionary", value)
+        raise validation_error("dict_type", f"body.{name}", "Input should be a valid dictionary", value)
     return value or {}
 
 
 def messages(data: dict[str, Any], name: str = "messages") -> tuple[str, ...]:
     """The texts of a list of messages."""
     if name not in data:
-        raise invalid("missing", f"body.{name}", "Field required", data)
+        raise validation_error("missing", f"body.{name}", "Field required", data)
     found = data[name]
     if not isinstance(found, list):
-        raise invalid("list_type", f"body.{name}", "Input should be a valid list", found)
+        raise validation_error("list_type", f"body.{name}", "Input should be a valid list", found)
     return tuple(text for index, message in enumerate(found) for text in _message(f"body.{name}.{index}", message))
 
 
 def _message(place: str, message: object) -> list[str]:
     if not isinstance(message, dict):
-        raise invalid("dict_type", place, "Input should be a valid dictionary", message)
+        raise validation_error("dict_type", place, "Input should be a valid dictionary", message)
     return texts(message.get("content"))
 
 
@@ -187,58 +187,60 @@ def texts(content: object) -> list[str]:
     return [text for text in found if isinstance(text, str)]
 
 
-def prompts(data: dict[str, Any], name: str, missing: str) -> list[Content]:
+def prompts(data: dict[str, Any], name: str, missing: str) -> list[PromptContent]:
     """The prompts of a field: a text, a list of token ids, or a list of either for several prompts."""
     prompt = data.get(name)
     if prompt is None or prompt in ("", []):
-        raise bad(missing, name)
+        raise parameter_error(missing, name)
     if isinstance(prompt, str):
         return [(prompt,)]
     if not isinstance(prompt, list):
-        raise invalid("list_type", f"body.{name}", "Input should be a valid list", prompt)
+        raise validation_error("list_type", f"body.{name}", "Input should be a valid list", prompt)
     if all(type(token) is int for token in prompt):
         return [tuple(prompt)]
     return [_prompt(f"body.{name}", one) for one in prompt]
 
 
-def _prompt(place: str, prompt: object) -> Content:
+def _prompt(place: str, prompt: object) -> PromptContent:
     if isinstance(prompt, str):
         return (prompt,)
     if not isinstance(prompt, list) or not all(type(token) is int for token in prompt):
-        raise invalid("list_type", place, "Input should be a valid list", prompt)
+        raise validation_error("list_type", place, "Input should be a valid list", prompt)
     return tuple(prompt)
 
 
-def sampling(data: dict[str, Any], limit: int | None, choices: int | None, settings: Settings) -> None:
+def check_sampling(data: dict[str, Any], limit: int | None, choices: int | None, settings: Settings) -> None:
     model = data.get("model")
     if model and model != settings.model:
-        raise Refused(no_model(str(model), settings.model))
+        raise RefusedRequest(model_not_found(str(model), settings.model))
     longest = settings.max_model_len
     if limit is not None and limit > longest:
         text = f"max_tokens={limit} cannot be greater than max_model_len={longest}. Please request fewer output tokens."
-        raise bad(text, "max_tokens", limit)
+        raise parameter_error(text, "max_tokens", limit)
     if choices is not None and not 1 <= choices <= MAX_CHOICES:
         bound = "at least 1" if choices < 1 else f"at most {MAX_CHOICES}"
-        raise bad(f"n must be {bound}, got {choices}.")
+        raise parameter_error(f"n must be {bound}, got {choices}.")
     temperature = data.get("temperature")
     if isinstance(temperature, int | float) and temperature < 0:
         value = float(temperature)
-        raise bad(f"temperature must be non-negative, got {value}.", "temperature", value)
+        raise parameter_error(f"temperature must be non-negative, got {value}.", "temperature", value)
     if limit is not None and limit < 1:
-        raise bad(f"max_tokens must be at least 1, got {limit}.", "max_tokens", limit)
+        raise parameter_error(f"max_tokens must be at least 1, got {limit}.", "max_tokens", limit)
 
 
-def fit(prompt: int, limit: int | None, settings: Settings) -> int:
+def response_length(prompt: int, limit: int | None, settings: Settings) -> int:
     """Tokens to generate. vLLM 0.25 refused what does not fit in all; 0.32 would silently generate less."""
     longest = settings.max_model_len
     length = f"This model's maximum context length is {longest} tokens. However, "
     if prompt > longest:
         seen = longest + 1
         text = f"your prompt contains at least {seen} input tokens, which exceeds this limit even without any "
-        raise bad(f"{length}{text}output tokens. Please reduce the length of the input prompt.", "input_tokens", seen)
+        raise parameter_error(
+            f"{length}{text}output tokens. Please reduce the length of the input prompt.", "input_tokens", seen
+        )
     tokens = max(1, min(settings.default_tokens, longest - prompt)) if limit is None else limit
     if prompt + tokens > longest:
         text = f"you requested {tokens} output tokens and your prompt contains {prompt} input tokens, for a total of "
         hint = "Please reduce the length of the input prompt or the number of requested output tokens."
-        raise bad(f"{length}{text}{prompt + tokens} tokens. {hint}", "input_tokens", prompt)
+        raise parameter_error(f"{length}{text}{prompt + tokens} tokens. {hint}", "input_tokens", prompt)
     return tokens

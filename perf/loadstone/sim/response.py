@@ -1,6 +1,7 @@
-"""One answer on its way: what is written to the connection when its next chunk is due, and what a fault makes of it.
+"""One response on its way: what to write to the connection when its next chunk is due, and what a fault changes.
 
-Writes down the truth: each stamp is taken directly before the bytes are handed over. Who calls, and when, is `http`'s.
+It records the truth: each timestamp is taken directly before the bytes are handed over. server.py decides when to call
+`advance`; http.py is the connection.
 """
 
 from __future__ import annotations
@@ -11,299 +12,344 @@ from typing import Protocol
 
 from loadstone.sim import bodies, stream_events
 from loadstone.sim.bodies import Page, encode
-from loadstone.sim.settings import TABLE, TABLE_SIZE, first_word, words
+from loadstone.sim.settings import TABLE_SIZE, WORD_TABLE, text_start, text_tokens
 from loadstone.sim.state import ServerState
 from loadstone.sim.stream_events import ParsedRequest, ResponseFacts
-from loadstone.sim.truth import Row
+from loadstone.sim.truth import TruthRow
 
-# Chunks of one answer written together when all of them are overdue.
-BURST = 64
+# Maximum number of overdue chunks of one response that are written together.
+MAX_CHUNKS_PER_WRITE = 64
 
 
 class ClientConnection(Protocol):
-    """The connection, as an answer sees it."""
+    """What a response needs of its connection (http.py).
+
+    paused: the client reads too slowly, so nothing should be sent.
+    keep_alive: the connection stays open after the response.
+    """
 
     paused: bool
-    keep: bool
+    keep_alive: bool
 
-    def send(self, data: bytes) -> None: ...
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
 
-    def done(self) -> None:
-        """The response is complete."""
+    def finish_response(self) -> None:
+        """Close the connection, or go on with its next request."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection after the bytes sent so far."""
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Reset the connection."""
 
 
 class Response:
-    """Begins at once; `advance` is called when `due` has come, and gives the next time or 0 for never."""
+    """The base of all responses.
 
-    __slots__ = ("ask", "desk", "due", "over", "parked", "row", "sent", "start", "wire")
+    due: ns, when to call `advance` for the first time.
+    blocked: the client reads too slowly; `advance` is due when it reads again.
+    finished: the response is over, and its truth row complete.
+    sent: timestamps of the chunks so far, ns.
+    text_starts: where in WORD_TABLE the text of each choice begins.
+    """
 
-    def __init__(self, desk: ServerState, wire: ClientConnection, row: Row, ask: ParsedRequest) -> None:
-        self.desk, self.wire, self.row, self.ask = desk, wire, row, ask
-        self.over = self.parked = False
-        self.start = [first_word(desk.settings.seed, row.number, choice) for choice in range(ask.choices)]
+    __slots__ = ("blocked", "connection", "due", "finished", "request", "sent", "state", "text_starts", "truth_row")
+
+    def __init__(
+        self, state: ServerState, connection: ClientConnection, truth_row: TruthRow, request: ParsedRequest
+    ) -> None:
+        self.state, self.connection, self.truth_row, self.request = state, connection, truth_row, request
+        self.finished = self.blocked = False
+        seed, number = state.settings.seed, truth_row.number
+        self.text_starts = [text_start(seed, number, choice) for choice in range(request.choices)]
         self.sent: list[int] = []
         self.due = 0
-        if row.fault == "slow-head":
-            row.base += desk.slow
-        desk.counters.running += 1
+        if truth_row.fault == "slow-head":
+            truth_row.base += state.slow_head_delay
+        state.counters.running += 1
 
     def facts(self, texts: list[str]) -> ResponseFacts:
-        """What the answer tells of itself, as it begins."""
-        return ResponseFacts(self.ask, self.row.id, int(time.time()), self.desk.settings.model, texts)
+        """Return what the bodies and events contain besides the text. `texts`: of every choice, for a whole body."""
+        return ResponseFacts(self.request, self.truth_row.id, int(time.time()), self.state.settings.model, texts)
 
-    def words(self, choice: int, first: int, last: int) -> bytes:
-        """Tokens `first` to `last` (both included) of a choice, as they stand in JSON."""
-        if self.ask.said:
-            return encode("".join(self.ask.said[choice][first : last + 1]))[1:-1]
-        return words(self.start[choice], first, last)
+    def token_text(self, choice: int, first: int, last: int) -> bytes:
+        """Return tokens `first` to `last` (both included) of a choice, escaped for JSON."""
+        if self.request.reply_tokens:
+            return encode("".join(self.request.reply_tokens[choice][first : last + 1]))[1:-1]
+        return text_tokens(self.text_starts[choice], first, last)
 
-    def text(self, choice: int) -> str:
-        """All of a choice."""
-        if self.ask.said:
-            return "".join(self.ask.said[choice])
-        return words(self.start[choice], 0, self.ask.tokens - 1).decode()
+    def choice_text(self, choice: int) -> str:
+        """Return the whole text of a choice."""
+        if self.request.reply_tokens:
+            return "".join(self.request.reply_tokens[choice])
+        return text_tokens(self.text_starts[choice], 0, self.request.tokens - 1).decode()
 
     def advance(self, now: int) -> int:
+        """Send what is due at `now` (ns). Return when to call this again, 0 for never."""
         raise NotImplementedError
 
-    def settle(self, end: int | None, reason: str) -> None:
-        """The end of the answer, in the books."""
-        if self.over:
+    def finish(self, end: int | None, reason: str) -> None:
+        """Record the end of the response, once.
+
+        end: ns, when its last byte was sent; None if it was cut off.
+        reason: finish reason for the metrics, one of metrics.FINISHES.
+        """
+        if self.finished:
             return
-        self.over = True
-        self.row.sent = self.sent
-        self.row.seal(end)
-        counters = self.desk.counters
+        self.finished = True
+        self.truth_row.sent = self.sent
+        self.truth_row.finish(end)
+        counters = self.state.counters
         counters.running -= 1
         counters.finished[reason] += 1
-        self.desk.rows.append(self.row)
+        self.state.truth_rows.append(self.truth_row)
 
-    def lost(self) -> None:
-        """The client has left."""
-        self.settle(None, "abort")
+    def disconnect(self) -> None:
+        """Record that the client has closed the connection."""
+        self.finish(None, "abort")
 
-    def halt(self, then: Callable[[], None] | None) -> int:
-        """Breaks off, as a fault: the connection is closed, reset, or left as it is."""
-        self.settle(None, "abort")
-        if then:
-            then()
+    def break_off(self, action: Callable[[], None] | None) -> int:
+        """Stop here, as a fault demands. `action` closes or resets the connection; None leaves it open."""
+        self.finish(None, "abort")
+        if action:
+            action()
         return 0
 
 
-class Streamed(Response):
-    """An answer in events. Step k is chunk k of every choice; at `_stop` the next step is not an ordinary one."""
+class StreamedResponse(Response):
+    """A response in events. Step k sends chunk k of every choice.
 
-    __slots__ = ("_chunks", "_cut", "_k", "_last", "_opening", "_per", "_single", "_stop")
+    _step: next step; -1 before a late head.
+    _next_special: the next step that is not an ordinary one (the first, the last, or that of the fault).
+    _fault_step: step of the fault, -1 for none.
+    _single: one choice, one token per chunk, text from the table: the fast path.
+    _opening: bytes to send before the first chunk.
+    """
 
-    def __init__(self, desk: ServerState, wire: ClientConnection, row: Row, ask: ParsedRequest) -> None:
-        super().__init__(desk, wire, row, ask)
-        self._chunks = ask.format.chunks(self.facts([]))
-        self._per = desk.timing.per_chunk
-        self._single = ask.choices == self._per == 1 and not ask.said
-        row.offsets = desk.timing.offsets(row.number, ask.tokens)
-        row.repeat = ask.choices
-        self._last = len(row.offsets) - 1
-        self._cut = {"empty": 0, **dict.fromkeys(MIDWAY, len(row.offsets) // 2)}.get(row.fault or "", -1)
-        self._k = self._stop = 0
-        self._begin()
+    __slots__ = (
+        "_events",
+        "_fault_step",
+        "_last_step",
+        "_next_special",
+        "_opening",
+        "_single",
+        "_step",
+        "_tokens_per_chunk",
+    )
 
-    def _begin(self) -> None:
-        """The head goes out at once, as vLLM's does, unless the first token is due at once too."""
-        row = self.row
-        head = self.desk.stream_head(self.wire.keep, self.ask.format.kind)
-        self._opening = b"" if row.fault == "empty" else self._chunks.opening()
-        self.due = row.base + row.offsets[0]
-        if row.fault == "slow-head":
-            self._k, self.due, self._opening = -1, row.base, head
-        elif row.offsets[0]:
-            self.wire.send(head)
+    def __init__(
+        self, state: ServerState, connection: ClientConnection, truth_row: TruthRow, request: ParsedRequest
+    ) -> None:
+        super().__init__(state, connection, truth_row, request)
+        self._events = request.format.stream_events(self.facts([]))
+        self._tokens_per_chunk = state.timing.per_chunk
+        self._single = request.choices == self._tokens_per_chunk == 1 and not request.reply_tokens
+        offsets = truth_row.offsets = state.timing.offsets(truth_row.number, request.tokens)
+        truth_row.choices = request.choices
+        self._last_step = len(offsets) - 1
+        self._fault_step = fault_index(truth_row.fault, len(offsets))
+        self._step = self._next_special = 0
+
+        # The head is sent at once, as vLLM does, unless the first token is due at once as well.
+        head = state.stream_head(connection.keep_alive, request.format.content_type)
+        self._opening = b"" if truth_row.fault == "empty" else self._events.opening()
+        self.due = truth_row.base + offsets[0]
+        if truth_row.fault == "slow-head":
+            self._step, self.due, self._opening = -1, truth_row.base, head
+        elif offsets[0]:
+            connection.send(head)
         else:
             self._opening = head + self._opening
 
     def advance(self, now: int) -> int:
-        if self.over:
+        if self.finished:
             return 0
-        if self.wire.paused:
-            self.parked = True
+        if self.connection.paused:
+            self.blocked = True
             return 0
-        k, stop = self._k, self._stop
+        k, stop = self._step, self._next_special
         if k >= stop or k < 0:
-            return self._turn(k)
-        row = self.row
+            return self._advance_special(k)
+        row = self.truth_row
         base, offsets = row.base, row.offsets
         due = base + offsets[k + 1]
+
+        # Fast path, nearly every event of nearly every server: one token of one choice, in time.
         if self._single and due > now:
-            return self._advance_one(k, due)
-        late = [self._step(k)]
+            data = self._events.text(0, WORD_TABLE[(self.text_starts[0] + k) % TABLE_SIZE], k + 1)
+            stamp = time.monotonic_ns()
+            self.connection.send(data)
+            if k == 0:
+                self._record_sent(1, stamp)
+            else:
+                self.state.counters.generated += 1
+                row.tokens = self._step = k + 1
+                self.sent.append(stamp)
+            return due
+
+        # All chunks that are overdue go out in one write.
+        chunks = [self._render_step(k)]
         k += 1
-        while k < stop and base + offsets[k] <= now and len(late) < BURST:
-            late.append(self._step(k))
+        while k < stop and base + offsets[k] <= now and len(chunks) < MAX_CHUNKS_PER_WRITE:
+            chunks.append(self._render_step(k))
             k += 1
         stamp = time.monotonic_ns()
-        self.wire.send(b"".join(late))
-        self._book(k, stamp)
+        self.connection.send(b"".join(chunks))
+        self._record_sent(k, stamp)
         return base + offsets[k]
 
-    def _advance_one(self, k: int, due: int) -> int:
-        """One token of one choice, in time: nearly every event of nearly every server, so all in one place."""
-        data = self._chunks.text(0, TABLE[(self.start[0] + k) % TABLE_SIZE], k + 1)
-        stamp = time.monotonic_ns()
-        self.wire.send(data)
-        if k == 0:
-            self._book(1, stamp)
-        else:
-            self.desk.counters.generated += 1
-            self.row.tokens = self._k = k + 1
-            self.sent.append(stamp)
-        return due
-
-    def _turn(self, k: int) -> int:
-        """The first step, the last one, a fault's, or the late head."""
-        row, opening = self.row, self._opening
+    def _advance_special(self, k: int) -> int:
+        """Send the late head (k < 0), the first step, the last one, or that of a fault."""
+        row, opening = self.truth_row, self._opening
         self._opening = b""
         if k < 0:
-            self.wire.send(opening)
-            self._opening, self._k = self._chunks.opening(), 0
+            self.connection.send(opening)
+            self._opening, self._step = self._events.opening(), 0
             return row.base + row.offsets[0]
-        if k == self._cut and row.fault in STRIKES:
-            return STRIKES[row.fault](self, opening)
-        data = opening + (self._ending(k) if k == self._last else self._step(k, k == self._cut))
+        if k == self._fault_step and row.fault in FAULT_ACTIONS:
+            return FAULT_ACTIONS[row.fault](self, opening)
+
+        chunk = self._render_step(k, corrupt=k == self._fault_step)
+        if k == self._last_step:
+            chunk += self._events.ending()
+            closing = b"" if row.fault == "no-done" else self._events.closing()
+            chunk += closing + stream_events.LAST_CHUNK
+        data = opening + chunk
         stamp = time.monotonic_ns()
-        self.wire.send(data)
-        self._book(k + 1, stamp)
-        if k == self._last:
-            self.settle(stamp, self.ask.finish)
-            self.wire.done()
+        self.connection.send(data)
+        self._record_sent(k + 1, stamp)
+        if k == self._last_step:
+            self.finish(stamp, self.request.finish_reason)
+            self.connection.finish_response()
             return 0
-        self._stop = self._cut if k < self._cut else self._last
+        self._next_special = self._fault_step if k < self._fault_step else self._last_step
         return row.base + row.offsets[k + 1]
 
-    def _book(self, k: int, stamp: int) -> None:
-        """Steps up to, not including, `k` went out at `stamp`."""
-        row, counters, choices = self.row, self.desk.counters, self.ask.choices
-        if self._k == 0:
-            counters.prompt += self.ask.prompt_tokens
-        tokens = choices * min((k - 1) * self._per + 1, self.ask.tokens)
+    def _record_sent(self, k: int, stamp: int) -> None:
+        """Record that the steps up to, not including, `k` were sent at `stamp` (ns)."""
+        row, counters, choices = self.truth_row, self.state.counters, self.request.choices
+        if self._step == 0:
+            counters.prompt += self.request.prompt_tokens
+        tokens = choices * min((k - 1) * self._tokens_per_chunk + 1, self.request.tokens)
         counters.generated += tokens - row.tokens
         row.tokens = tokens
-        count = (k - self._k) * choices
+        count = (k - self._step) * choices
         if count == 1:
             self.sent.append(stamp)
         else:
             self.sent.extend([stamp] * count)
-        self._k = k
+        self._step = k
 
-    def _step(self, k: int, spoilt: bool = False) -> bytes:
-        """Chunk k of every choice."""
-        last = min(k * self._per, self.ask.tokens - 1)
-        first = (k - 1) * self._per + 1 if k else 0
-        render = self._spoil if spoilt else self._chunks.text
-        if self.ask.choices == 1:
-            return render(0, self.words(0, first, last), last + 1)
-        return b"".join([render(n, self.words(n, first, last), last + 1) for n in range(self.ask.choices)])
+    def _render_step(self, k: int, corrupt: bool = False) -> bytes:
+        """Return chunk k of every choice."""
+        last = min(k * self._tokens_per_chunk, self.request.tokens - 1)
+        first = (k - 1) * self._tokens_per_chunk + 1 if k else 0
+        render = self._events.last if k == self._last_step else self._events.text
+        if corrupt:
+            render = self._render_corrupt
+        if self.request.choices == 1:
+            return render(0, self.token_text(0, first, last), last + 1)
+        return b"".join([render(n, self.token_text(n, first, last), last + 1) for n in range(self.request.choices)])
 
-    def _spoil(self, choice: int, piece: bytes, done: int) -> bytes:
-        if self.row.fault == "bad-json":
-            return self._chunks.broken(choice, piece)
-        return self._chunks.text(choice, piece + stream_events.BAD_UTF8, done)
+    def _render_corrupt(self, choice: int, piece: bytes, token_count: int) -> bytes:
+        if self.truth_row.fault == "bad-json":
+            return self._events.invalid_json(choice, piece)
+        return self._events.text(choice, piece + stream_events.BAD_UTF8, token_count)
 
-    def _ending(self, k: int) -> bytes:
-        """The last step, and all that follows."""
-        first, last = (k - 1) * self._per + 1 if k else 0, self.ask.tokens - 1
-        render = self._spoil if k == self._cut else self._chunks.last
-        texts = [render(n, self.words(n, first, last), last + 1) for n in range(self.ask.choices)]
-        ending = self._chunks.ending()
-        closing = b"" if self.row.fault == "no-done" else self._chunks.closing()
-        return b"".join((*texts, ending, closing, stream_events.END))
-
-    def _break(self, opening: bytes, then: Callable[[], None] | None) -> int:
+    def fail(self, opening: bytes, action: Callable[[], None] | None) -> int:
+        """Send what was due before the first chunk, then break off in mid-stream."""
         if opening:
-            self.wire.send(opening)
-        return self.halt(then)
+            self.connection.send(opening)
+        return self.break_off(action)
 
-    def _finish_early(self, opening: bytes, reason: str) -> int:
+    def finish_early(self, opening: bytes, reason: str) -> int:
+        """End the HTTP response properly before its stream is complete."""
         stamp = time.monotonic_ns()
-        self.wire.send(opening + stream_events.END)
-        self.settle(stamp, reason)
-        self.wire.done()
+        self.connection.send(opening + stream_events.LAST_CHUNK)
+        self.finish(stamp, reason)
+        self.connection.finish_response()
         return 0
 
 
-STRIKES: dict[str, Callable[[Streamed, bytes], int]] = {
-    "reset-mid": lambda self, opening: self._break(opening, self.wire.reset),
-    "stall": lambda self, opening: self._break(opening, None),
-    "truncate": lambda self, opening: self._break(opening, self.wire.close),
-    "truncate-clean": lambda self, opening: self._finish_early(opening, "abort"),
-    "empty": lambda self, opening: self._finish_early(opening, "abort"),
-    "error-event": lambda self, opening: self._finish_early(opening + self._chunks.death(), "error"),
+# What to do at the fault's step in place of sending its chunk.
+FAULT_ACTIONS: dict[str, Callable[[StreamedResponse, bytes], int]] = {
+    "reset-mid": lambda self, opening: self.fail(opening, self.connection.reset),
+    "stall": lambda self, opening: self.fail(opening, None),
+    "truncate": lambda self, opening: self.fail(opening, self.connection.close),
+    "truncate-clean": lambda self, opening: self.finish_early(opening, "abort"),
+    "empty": lambda self, opening: self.finish_early(opening, "abort"),
+    "error-event": lambda self, opening: self.finish_early(opening + self._events.engine_error(), "error"),
 }
-MIDWAY = ("reset-mid", "stall", "truncate", "truncate-clean", "error-event", "bad-json", "bad-utf8")
+MID_STREAM_FAULTS = ("reset-mid", "stall", "truncate", "truncate-clean", "error-event", "bad-json", "bad-utf8")
 
 
-class Whole(Response):
-    """An answer that is not streamed: sent when its last token is due. Faults take their nearest form."""
+def fault_index(fault: str | None, count: int) -> int:
+    """Return the index of the step (or token) of `count` at which a fault occurs, -1 for never."""
+    if fault in MID_STREAM_FAULTS:
+        return count // 2
+    return 0 if fault == "empty" else -1
+
+
+class WholeResponse(Response):
+    """A response that is not streamed: sent when its last token is due. Faults take the form that is closest."""
 
     __slots__ = ("_page",)
 
-    def __init__(self, desk: ServerState, wire: ClientConnection, row: Row, ask: ParsedRequest) -> None:
-        super().__init__(desk, wire, row, ask)
-        row.offsets = desk.timing.offsets(row.number, max(ask.tokens, 1))[-1:]
-        self.due = row.base + row.offsets[0]
+    def __init__(
+        self, state: ServerState, connection: ClientConnection, truth_row: TruthRow, request: ParsedRequest
+    ) -> None:
+        super().__init__(state, connection, truth_row, request)
+        truth_row.offsets = state.timing.offsets(truth_row.number, max(request.tokens, 1))[-1:]
+        self.due = truth_row.base + truth_row.offsets[0]
         self._page = self._compose(None)
 
-    def _compose(self, cached: int | None) -> Page:
-        texts = [self.text(choice) for choice in range(self.ask.choices)]
-        facts = self.facts(texts)
-        facts.cached = cached
-        page = SPOILT.get(self.row.fault or "", _as_it_is)(self.ask.format.whole(facts))
-        return page if page.status == 200 else self.ask.format.refusal(page)
+    def _compose(self, cached_tokens: int | None) -> Page:
+        """Return the page to send. `cached_tokens`: prompt tokens from the cache, None if that is not reported."""
+        facts = self.facts([self.choice_text(choice) for choice in range(self.request.choices)])
+        facts.cached = cached_tokens
+        body = self.request.format.body(facts)
+        fault = FAULTY_PAGES.get(self.truth_row.fault or "")
+        page = fault(body) if fault else Page(200, body)
+        return page if page.status == 200 else self.request.format.error_page(page)
 
-    def advance(self, now: int) -> int:  # noqa: ARG002 - the signature of all answers
-        if self.over:
+    def advance(self, now: int) -> int:  # noqa: ARG002 - the signature of all responses
+        if self.finished:
             return 0
-        if self.wire.paused:
-            self.parked = True
+        if self.connection.paused:
+            self.blocked = True
             return 0
-        data = self.desk.page(self._page, self.wire.keep)
-        if self.row.fault in ("reset-mid", "truncate", "stall"):
-            self.wire.send(data[: len(data) - len(self._page.body) // 2])
-            ways = {"reset-mid": self.wire.reset, "truncate": self.wire.close}
-            return self.halt(ways.get(self.row.fault))
+        row, request, counters = self.truth_row, self.request, self.state.counters
+        data = self.state.page_bytes(self._page, self.connection.keep_alive)
+        if row.fault in ("reset-mid", "truncate", "stall"):
+            self.connection.send(data[: len(data) - len(self._page.body) // 2])
+            actions = {"reset-mid": self.connection.reset, "truncate": self.connection.close}
+            return self.break_off(actions.get(row.fault))
         stamp = time.monotonic_ns()
-        self.wire.send(data)
-        self._book(stamp)
-        self.wire.done()
+        self.connection.send(data)
+        if row.fault in ("empty", "error-event"):
+            self.finish(stamp, "error" if row.fault == "error-event" else "abort")
+        else:
+            self.sent.append(stamp)
+            row.tokens = request.tokens * request.choices
+            counters.prompt += request.prompt_tokens
+            counters.generated += row.tokens
+            self.finish(stamp, request.finish_reason)
+        self.connection.finish_response()
         return 0
 
-    def _book(self, stamp: int) -> None:
-        row, ask, counters = self.row, self.ask, self.desk.counters
-        if row.fault in ("empty", "error-event"):
-            return self.settle(stamp, "error" if row.fault == "error-event" else "abort")
-        self.sent.append(stamp)
-        row.tokens = ask.tokens * ask.choices
-        counters.prompt += ask.prompt_tokens
-        counters.generated += row.tokens
-        return self.settle(stamp, ask.finish)
+
+def _insert_bad_utf8(body: bytes) -> bytes:
+    """Insert invalid bytes into the text, which begins with a space; if there is no text, where a value begins."""
+    start = b'" ' if b'" ' in body else b'":'
+    return body.replace(start, start[:1] + stream_events.BAD_UTF8 + start[2:], 1)
 
 
-def _as_it_is(body: bytes) -> Page:
-    return Page(200, body)
-
-
-def _bad_utf8(body: bytes) -> bytes:
-    """In the text, which begins with a space; an answer without text is spoilt where a value begins."""
-    place = b'" ' if b'" ' in body else b'":'
-    return body.replace(place, place[:1] + stream_events.BAD_UTF8 + place[2:], 1)
-
-
-SPOILT: dict[str, Callable[[bytes], Page]] = {
+# What to send in place of a whole body.
+FAULTY_PAGES: dict[str, Callable[[bytes], Page]] = {
     "bad-json": lambda body: Page(200, body.replace(b'":', b'"', 1)),
-    "bad-utf8": lambda body: Page(200, _bad_utf8(body)),
+    "bad-utf8": lambda body: Page(200, _insert_bad_utf8(body)),
     "truncate-clean": lambda body: Page(200, body[: len(body) // 2]),
     "empty": lambda _: Page(200, b""),
-    "error-event": lambda _: bodies.DEAD,
+    "error-event": lambda _: bodies.ENGINE_DEAD_PAGE,
 }

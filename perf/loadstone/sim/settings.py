@@ -59,10 +59,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     planted: str | None = None
 
 
-UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9, "": 1e9}
+DURATION_UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9, "": 1e9}
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|ms|s|)")
 _CALL = re.compile(r"(\w+)\((.*)\)")
-FORMS = (
+DISTRIBUTION_FORMS = (
     "a duration (50ms, 0.05s, 200us, or a number of seconds), "
     "uniform(a,b), normal(mean,sd), exp(mean) or lognormal(mean,sd)"
 )
@@ -104,14 +104,14 @@ def duration(text: str) -> int:
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise UsageError(f"{text!r} is not a duration: write 50ms, 0.05s, 200us, or a number of seconds")
-    return round(float(match[1]) * UNITS[match[2]])
+    return round(float(match[1]) * DURATION_UNITS[match[2]])
 
 
 def distribution(text: str) -> Distribution:
     """A duration, or a law with durations as arguments. Raises UsageError."""
     call = _CALL.fullmatch(text.strip().lower())
     name, parts = (call[1], call[2].split(",")) if call else ("constant", [text])
-    wrong = UsageError(f"{text!r} is not a time: write {FORMS}")
+    wrong = UsageError(f"{text!r} is not a time: write {DISTRIBUTION_FORMS}")
     if name not in DRAWS or DRAWS[name][0] != len(parts):
         raise wrong
     try:
@@ -134,7 +134,7 @@ def chunk_ends(tokens: int, per_chunk: int) -> range:
 
 
 @lru_cache(maxsize=1024)
-def _even(ttft: int, itl: int, tokens: int, per_chunk: int) -> tuple[int, ...]:
+def _constant_offsets(ttft: int, itl: int, tokens: int, per_chunk: int) -> tuple[int, ...]:
     return tuple(ttft + min(end, tokens - 1) * itl for end in chunk_ends(tokens, per_chunk))
 
 
@@ -149,7 +149,7 @@ class Timing(Struct, frozen=True):
     def offsets(self, number: int, tokens: int) -> tuple[int, ...]:
         """ns after the request, one per chunk: a chunk is due with its last token, token k at ttft + k * itl."""
         if self.ttft.constant and self.itl.constant:
-            return _even(int(self.ttft.args[0]), int(self.itl.args[0]), tokens, self.per_chunk)
+            return _constant_offsets(int(self.ttft.args[0]), int(self.itl.args[0]), tokens, self.per_chunk)
         rng = generator(self.seed, number, "times")
         at = [self.ttft.draw(rng)]
         for _ in range(tokens - 1):
@@ -175,22 +175,22 @@ VOCABULARY = sorted(set(TEXT.split()))
 TABLE_SIZE = 4096
 _rng = Random(1)
 # Every answer is a stretch of this fixed text, so that a token costs one look-up.
-TABLE = tuple(b" " + _rng.choice(VOCABULARY).encode() for _ in range(TABLE_SIZE))
-WORDS = tuple(piece.decode().strip() for piece in TABLE)
+WORD_TABLE = tuple(b" " + _rng.choice(VOCABULARY).encode() for _ in range(TABLE_SIZE))
+TABLE_WORDS = tuple(piece.decode().strip() for piece in WORD_TABLE)
 
 
-def first_word(seed: int, number: int, choice: int) -> int:
+def text_start(seed: int, number: int, choice: int) -> int:
     """Where in TABLE the answer begins."""
     return (seed * 7919 + number * 389 + choice * 1543) % TABLE_SIZE
 
 
-def words(start: int, first: int, last: int) -> bytes:
+def text_tokens(start: int, first: int, last: int) -> bytes:
     """Tokens `first` to `last` (both included) of the answer that begins at `start`."""
     if first == last:
-        return TABLE[(start + first) % TABLE_SIZE]
-    return b"".join([TABLE[(start + k) % TABLE_SIZE] for k in range(first, last + 1)])
+        return WORD_TABLE[(start + first) % TABLE_SIZE]
+    return b"".join([WORD_TABLE[(start + k) % TABLE_SIZE] for k in range(first, last + 1)])
 
 
-def word(start: int, k: int) -> str:
+def text_word(start: int, k: int) -> str:
     """Token k of the answer that begins at `start`, as it is found again in a later prompt."""
-    return WORDS[(start + k) % TABLE_SIZE]
+    return TABLE_WORDS[(start + k) % TABLE_SIZE]

@@ -19,14 +19,12 @@ TTFT, ITL = "50ms", "10ms"
 def with_server(config: Config, notice: Callable[[str], None]) -> Iterator[Config]:
     """`config` itself if it has a URL, or a model that needs none; else with the URL of a server that lives as long as
     the context."""
-    if config.url is not None or config.own:
+    if config.url is not None or config.own_model:
         yield config
         return
-    command = child_process.command("loadstone", "serve", "--port", "0", "--ttft", TTFT, "--itl", ITL)
     # A session of its own: Ctrl-C is for the run, which still needs the server to finish what is in flight.
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=child_process.environment()
-    ) as server:
+    arguments = ("serve", "--port", "0", "--ttft", TTFT, "--itl", ITL)
+    with child_process.start("loadstone", *arguments, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             url = server.stdout.readline().strip()

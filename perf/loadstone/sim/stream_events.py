@@ -1,7 +1,7 @@
-"""The seam to the protocols: a `Format` reads requests and words answers, `StreamEvents` are the events of one stream.
+"""The interface of the protocols: a `Format` parses requests and builds bodies, `StreamEvents` the events of a stream.
 
-Pure. When an event is sent, and what a fault makes of it, is `answer`'s; each family of protocols has a file in
-`formats`.
+Pure. response.py decides when an event is sent and what a fault makes of it; each family of protocols has a file in
+formats/.
 """
 
 from __future__ import annotations
@@ -10,40 +10,46 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.sim.bodies import ENGINE_DEAD, Page
-from loadstone.sim.logprobs import Scores
+from loadstone.sim.bodies import ENGINE_DEAD_MESSAGE, Page
+from loadstone.sim.logprobs import LogprobOptions
 from loadstone.sim.settings import Settings
 
-END = b"0\r\n\r\n"
+# The chunk that ends a chunked HTTP body.
+LAST_CHUNK = b"0\r\n\r\n"
+# Two bytes that are invalid anywhere in UTF-8.
 BAD_UTF8 = b"\xff\xfe"
-SSE = b"text/event-stream; charset=utf-8"
+SSE_CONTENT_TYPE = b"text/event-stream; charset=utf-8"
 
 
-def frame(data: bytes) -> bytes:
-    """One HTTP chunk."""
+def http_chunk(data: bytes) -> bytes:
+    """Return `data` as one HTTP chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def events(*datas: bytes) -> bytes:
-    """Server-sent events without names, as one HTTP chunk."""
-    return frame(b"".join([b"data: %b\n\n" % data for data in datas]))
+def sse_events(*datas: bytes) -> bytes:
+    """Return server-sent events without names, as one HTTP chunk."""
+    return http_chunk(b"".join([b"data: %b\n\n" % data for data in datas]))
 
 
-DONE = events(b"[DONE]")
-ERROR = events(
-    b'{"error": {"message": "%b", "type": "InternalServerError", "param": null, "code": 500}}' % ENGINE_DEAD.encode(),
+DONE_EVENT = sse_events(b"[DONE]")
+ERROR_EVENTS = sse_events(
+    b'{"error": {"message": "%b", "type": "InternalServerError", "param": null, "code": 500}}'
+    % ENGINE_DEAD_MESSAGE.encode(),
     b"[DONE]",
 )
 
 
 class ResponseFacts(Struct):
-    """What an answer tells besides its events.
+    """What a response contains besides its text.
 
-    texts: of every choice, where the answer comes in one piece.
-    cached: prompt tokens that needed no work, None where the server does not say; to be set before they are told.
+    id: of the response.
+    created: Unix time, s.
+    texts: of every choice; empty for a stream.
+    cached: prompt tokens from the cache; None if the server does not report them. A stream sets it before its first
+        event that contains it.
     """
 
-    ask: ParsedRequest
+    request: ParsedRequest
     id: str
     created: int
     model: str
@@ -52,83 +58,95 @@ class ResponseFacts(Struct):
 
 
 class StreamEvents:
-    """The events of one streamed answer as bytes, each framed as an HTTP chunk; what does not change is built once.
+    """The events of one stream as bytes, each framed as an HTTP chunk. Constant parts are built once.
 
-    `choice` counts the answers of the request from 0; `done` is the number of tokens of that answer so far.
+    choice: number of the choice, from 0.
+    piece: text of the event, escaped for JSON.
+    token_count: tokens of this choice so far, those of the event included.
     """
 
-    __slots__ = ("ask", "facts")
+    __slots__ = ("facts", "request")
 
     def __init__(self, facts: ResponseFacts) -> None:
-        self.facts, self.ask = facts, facts.ask
+        self.facts = facts
+        self.request = facts.request
 
     def opening(self) -> bytes:
-        """What comes before the first text."""
+        """Return what comes before the first text."""
         return b""
 
-    def text(self, choice: int, piece: bytes, done: int) -> bytes:
-        """An event with text that is not the last of its choice."""
+    def text(self, choice: int, piece: bytes, token_count: int) -> bytes:
+        """Return an event with text that is not the last of its choice."""
         raise NotImplementedError
 
-    def last(self, choice: int, piece: bytes, done: int) -> bytes:
-        """The last text of a choice, with the finish reason where that is told beside it."""
-        return self.text(choice, piece, done)
+    def last(self, choice: int, piece: bytes, token_count: int) -> bytes:
+        """Return the last text of a choice, with the finish reason if the protocol has it there."""
+        return self.text(choice, piece, token_count)
 
-    def broken(self, choice: int, piece: bytes) -> bytes:
-        """An event that ends inside its JSON."""
+    def invalid_json(self, choice: int, piece: bytes) -> bytes:
+        """Return an event whose JSON is cut off."""
         raise NotImplementedError
 
     def ending(self) -> bytes:
-        """What follows the last text, up to `closing`."""
+        """Return what follows the last text, up to `closing`."""
         return b""
 
     def closing(self) -> bytes:
-        """What says that the stream is over."""
-        return DONE
+        """Return what marks the end of the stream."""
+        return DONE_EVENT
 
-    def death(self) -> bytes:
-        """The engine has died in mid-stream."""
-        return ERROR
+    def engine_error(self) -> bytes:
+        """Return the error that a server sends when its engine dies in mid-stream."""
+        return ERROR_EVENTS
 
 
 class Format:
-    """A protocol as the server speaks it. `prefix`: of the ids it gives; `kind`: content type of its streams."""
+    """A protocol as the server speaks it.
 
-    prefix: str = ""
-    kind: bytes = SSE
+    id_prefix: of the ids of its responses.
+    content_type: of its streams.
+    """
 
-    def pick(self, data: dict[str, Any]) -> Format:  # noqa: ARG002 - for those that share their path
-        """The protocol of this body: several servers have the same path."""
+    id_prefix: str = ""
+    content_type: bytes = SSE_CONTENT_TYPE
+
+    def select(self, data: dict[str, Any]) -> Format:  # noqa: ARG002 - for protocols that share a path
+        """Return the protocol of this body, where several servers use the same path."""
         return self
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
-        """What the body asks for. Raises asks.Refused."""
+    def parse(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
+        """Parse a body. Raises request.RefusedRequest."""
         raise NotImplementedError
 
-    def chunks(self, facts: ResponseFacts) -> StreamEvents:
-        """The events of a streamed answer."""
+    def stream_events(self, facts: ResponseFacts) -> StreamEvents:
+        """Return the events of a streamed response."""
         raise NotImplementedError
 
-    def whole(self, facts: ResponseFacts) -> bytes:
-        """The body of an answer in one piece."""
+    def body(self, facts: ResponseFacts) -> bytes:
+        """Return the body of a whole response."""
         raise NotImplementedError
 
-    def refusal(self, page: Page) -> Page:
-        """An error page as this protocol words it; it is given as vLLM's."""
+    def error_page(self, page: Page) -> Page:
+        """Convert vLLM's error page to the form of this protocol."""
         return page
 
 
-# A prompt: its texts in their order, or its token ids.
-Content = tuple[str, ...] | tuple[int, ...]
+# A prompt: its texts in order, or its token ids.
+PromptContent = tuple[str, ...] | tuple[int, ...]
 
 
 class ParsedRequest(Struct, frozen=True):
-    """A request that will be answered: `choices` answers of `tokens` tokens each; no tokens where nothing is generated.
+    """A valid request.
 
-    prompts: what was asked, `prompt_tokens` in all. finish: `stop` or `length`.
-    usage, continuous: whether a stream tells its tokens, and in every event, where a protocol leaves that open.
-    scores: what is to be told of log-probabilities. stop: texts that end an answer.
-    said: the tokens of each choice where they are known, else some of the server's own.
+    tokens: to generate for each choice; 0 for embeddings and the like.
+    choices: over all prompts.
+    prompt_tokens: of all prompts together.
+    finish_reason: `stop` or `length`.
+    include_usage: a stream ends with its token counts, where the protocol leaves that open.
+    continuous_usage: every event has the token counts.
+    logprob_options: which log-probabilities to return, None for none.
+    stop: texts that end the output.
+    reply_tokens: of each choice, from a recorded answer; empty for the server's own words.
     """
 
     format: Format
@@ -136,10 +154,10 @@ class ParsedRequest(Struct, frozen=True):
     tokens: int
     choices: int
     prompt_tokens: int
-    finish: str
-    prompts: tuple[Content, ...]
-    usage: bool = True
-    continuous: bool = False
-    scores: Scores | None = None
+    finish_reason: str
+    prompts: tuple[PromptContent, ...]
+    include_usage: bool = True
+    continuous_usage: bool = False
+    logprob_options: LogprobOptions | None = None
     stop: tuple[str, ...] = ()
-    said: tuple[tuple[str, ...], ...] = ()
+    reply_tokens: tuple[tuple[str, ...], ...] = ()

@@ -1,4 +1,4 @@
-"""What the server knows about the requests it was sent: one row a request, kept in memory, told as JSON lines.
+"""The truth about the requests of a server: one row per request, kept in memory, served as JSON lines.
 
 All times are ns of `time.monotonic_ns()`, the same clock as that of a client on the same machine.
 """
@@ -13,10 +13,22 @@ from msgspec import Struct
 from loadstone.sim.bodies import Page, encode
 
 
-class Row(Struct, gc=False):
-    """One POST request. `planned` and `sent`: an entry per output chunk; `end`: None unless the response was whole.
+class TruthRow(Struct, gc=False):
+    """One POST request.
 
-    Sealed rows hold nothing the garbage collector has to visit: with 200,000 of them it would halt the server for long.
+    Finished rows hold nothing that the garbage collector has to visit: with 200,000 of them it would stop the server
+    for long.
+
+    number: of the request, from 0.
+    id: of the response.
+    request_id: the request's X-Request-Id header.
+    received: when the request was complete, ns.
+    base: what `offsets` count from, ns: `received` plus the delay of the fault slow-head.
+    offsets: ns, when each step was due.
+    choices: chunks that each step sends.
+    sent: timestamp of each chunk, ns; bytes once the row is finished.
+    tokens: tokens sent.
+    end: ns, None unless the response was sent completely.
     """
 
     number: int
@@ -26,22 +38,22 @@ class Row(Struct, gc=False):
     fault: str | None
     base: int
     offsets: tuple[int, ...] | array[int] = ()
-    repeat: int = 1
+    choices: int = 1
     sent: list[int] | bytes = b""
     tokens: int = 0
     end: int | None = None
 
-    def seal(self, end: int | None) -> None:
-        """The request is over."""
+    def finish(self, end: int | None) -> None:
+        """Set the end, and pack the timestamps."""
         self.end = end
         self.sent = array("q", self.sent).tobytes()
 
     def planned(self) -> list[int]:
-        """When each output chunk was due; chunks of several choices share their step's time."""
-        return [self.base + offset for offset in self.offsets for _ in range(self.repeat)]
+        """Return when each output chunk was due, ns; the chunks of all choices share the time of their step."""
+        return [self.base + offset for offset in self.offsets for _ in range(self.choices)]
 
     def to_dict(self) -> dict[str, Any]:
-        """The sealed row, as it is told."""
+        """Return a finished row as /truth shows it."""
         return {
             "number": self.number,
             "id": self.id,
@@ -55,6 +67,6 @@ class Row(Struct, gc=False):
         }
 
 
-def page(rows: list[Row]) -> Page:
-    """GET /truth."""
+def page(rows: list[TruthRow]) -> Page:
+    """Return GET /truth."""
     return Page(200, b"".join([encode(row.to_dict()) + b"\n" for row in rows]), b"application/x-ndjson")

@@ -1,8 +1,9 @@
-"""How far a series in time order hangs together: by how much its mean varies, how sure that is, and when it is not.
+"""The autocorrelation of a series in time order: how much its mean varies, and how well that is known.
 
-The mean of n values varies by the spectrum at frequency 0 over n. The squares of the first cosine coefficients estimate
-it, and with k of them Student's t with k degrees of freedom holds as long as the spectrum is flat over them (U. Müller,
-J. Econometrics 141, 2007; Lazarus, Lewis, Stock & Watson, JBES 36, 2018). A test says how far it is.
+The variance of a mean of n values is the spectrum at frequency 0 divided by n. The squares of the first cosine
+coefficients estimate the spectrum there. With k of them, Student's t with k degrees of freedom applies if the spectrum
+is flat over them (U. Müller, J. Econometrics 141, 2007; Lazarus, Lewis, Stock & Watson, JBES 36, 2018). A test
+estimates up to which frequency it is flat.
 """
 
 from __future__ import annotations
@@ -15,52 +16,66 @@ from numpy.typing import NDArray
 
 from loadstone.units import Array
 
-# Batches that a longer series is put into: correlation within one does not matter, and quick it stays.
-COLUMNS = 4096
-# Batches below which nothing is tested but the values themselves.
-TESTED = 40
-# Standard deviations by which neighbours must be alike to be called so.
+# A longer series is averaged into this many batches: fast, and correlation within a batch does not matter.
+MAX_BATCHES = 4096
+# With fewer batches than this, only the values themselves are tested for correlation.
+MIN_TESTED = 40
+# Standard deviations from which on the correlation of neighbours is significant.
 CRITICAL = 2.5
-# Of the frequency at which the spectrum of such neighbours falls to a half, how much is used.
-PART = 0.5
-# Coefficients, where nothing speaks against as many.
-FEWEST = 8
-# Distance to the mean, of the mean, that is the rounding of a sum: a constant series has no correlation.
-ROUNDED = 1e-12
-# The least inflation believed: values that alternate are no surer than four times as many.
-FLOOR = 0.25
+# Fraction of the corner frequency, where the spectrum falls to a half, over which it is taken to be flat.
+FLAT_FRACTION = 0.5
+# Number of coefficients at least, if the test does not limit them.
+MIN_COEFFICIENTS = 8
+# Distance from the mean, relative to it, that is rounding: a constant series has no correlation.
+ROUNDING = 1e-12
+# Smallest inflation: values that alternate count for no more than four times as many.
+MIN_INFLATION = 0.25
 
 
 class Autocorrelation(Struct, frozen=True):
-    """An entry for each series. `inflation`: the variance of its mean over that of as many independent values.
-    `freedom`: degrees of freedom of that. `stretches`: how many stretches independent of each other it consists of;
-    infinite where nothing shows that neighbours are alike."""
+    """The autocorrelation of several series, an entry for each.
+
+    inflation: variance of the mean over that of as many independent values.
+    freedom: degrees of freedom of the inflation.
+    segments: number of independent segments in the series; infinite if no correlation is significant.
+    """
 
     inflation: Array
     freedom: NDArray[np.int64]
-    stretches: Array
+    segments: Array
 
 
-def memory(series: Array, spread: Array, leaders: list[int]) -> Autocorrelation:
-    """Of the rows of `series`, whose values would have the variances `spread` were they independent. What shows in the
-    `leaders` among them counts for all: a rare event does not tell how long it lasts."""
+def autocorrelation(series: Array, variances: Array, leaders: list[int]) -> Autocorrelation:
+    """Estimate the autocorrelation of each row of `series`.
+
+    variances: of the values of each row if they were independent.
+    leaders: rows whose correlation applies to all rows: a series of rare events does not show how long it lasts.
+    """
     count = series.shape[1]
-    middle = series.mean(axis=1, keepdims=True)
-    centred = np.where(np.abs(series - middle) > ROUNDED * np.abs(middle), series - middle, 0.0)
-    own = corners(centred)
+    mean = series.mean(axis=1, keepdims=True)
+    centred = np.where(np.abs(series - mean) > ROUNDING * np.abs(mean), series - mean, 0.0)
+
+    # The number of coefficients over which the spectrum is flat is the number of degrees of freedom.
+    own = corner_frequencies(centred)
     corner = np.minimum(own, own[leaders].min())
-    most = min(max(FEWEST, 0.4 * count ** (2 / 3)), count - 1)
-    freedom = np.maximum(np.minimum(most, PART * corner * count / math.pi), 1).astype(np.int64)
-    level = np.cumsum(power(centred), axis=1)[np.arange(len(series)), freedom - 1] / freedom
-    inflation = np.divide(level * _bend((freedom + 0.5) * math.pi / count / corner), spread,
-                          out=np.ones(len(series)), where=spread > 0)  # fmt: skip
-    return Autocorrelation(np.maximum(inflation, FLOOR), freedom, corner * count / 2)
+    limit = min(max(MIN_COEFFICIENTS, 0.4 * count ** (2 / 3)), count - 1)
+    freedom = np.maximum(np.minimum(limit, FLAT_FRACTION * corner * count / math.pi), 1).astype(np.int64)
+
+    # Their mean estimates the spectrum at 0. `reach / atan(reach)` makes up for its fall within them: it is the inverse
+    # of the mean of 1 / (1 + x^2) from 0 to `reach`.
+    level = np.cumsum(power_spectrum(centred), axis=1)[np.arange(len(series)), freedom - 1] / freedom
+    reach = (freedom + 0.5) * math.pi / count / corner
+    fall: Array = np.divide(reach, np.arctan(reach), out=np.ones(len(reach)), where=reach > 0)
+    inflation = np.divide(level * fall, variances, out=np.ones(len(series)), where=variances > 0)
+    return Autocorrelation(np.maximum(inflation, MIN_INFLATION), freedom, corner * count / 2)
 
 
 def batches(values: NDArray[np.generic]) -> Array:
-    """Sums of consecutive values, over the root of how many: no more than COLUMNS, with the variance of single values
-    where these are independent. Leaves out what does not fill a batch."""
-    size = -(-len(values) // COLUMNS)
+    """Return sums of consecutive values over the square root of their number, at most MAX_BATCHES of them.
+
+    If the values are independent, the batches have the same variance. Values that do not fill a batch are left out.
+    """
+    size = -(-len(values) // MAX_BATCHES)
     if size == 1:
         return np.asarray(values, dtype=np.float64)
     whole = values[: len(values) // size * size].reshape(-1, size)
@@ -68,44 +83,46 @@ def batches(values: NDArray[np.generic]) -> Array:
     return np.asarray(sums / math.sqrt(size), dtype=np.float64)
 
 
-def power(centred: Array) -> Array:
-    """Squares of the coefficients 1, 2 ... of the cosine transform (DCT-II) of each row: the rows and their mirror
-    images have no others."""
+def power_spectrum(centred: Array) -> Array:
+    """Return the squares of the coefficients 1, 2 ... of the cosine transform (DCT-II) of each row.
+
+    They are those of the Fourier transform of each row followed by its mirror image.
+    """
     count = centred.shape[1]
-    both = np.fft.rfft(np.concatenate([centred, centred[:, ::-1]], axis=1), axis=1)[:, 1:count]
-    squares: Array = (both.real**2 + both.imag**2) / (2 * count)
+    mirrored = np.fft.rfft(np.concatenate([centred, centred[:, ::-1]], axis=1), axis=1)[:, 1:count]
+    squares: Array = (mirrored.real**2 + mirrored.imag**2) / (2 * count)
     return squares
 
 
-def corners(centred: Array) -> Array:
-    """For each row the lowest frequency (radians a column) at which the spectrum of an autoregressive series as alike
-    as its batch means would have fallen to a half, over batches of 1, 2, 4 ... columns of which neighbours are
-    significantly alike (von Neumann's ratio is 2 less twice this correlation). Infinite where none are."""
+def corner_frequencies(centred: Array) -> Array:
+    """Return for each row the frequency (radians per column) at which its spectrum has fallen to a half.
+
+    It is that of an autoregressive series with the correlation of neighbours found in the row, and the lowest over
+    batches of 1, 2, 4 ... columns whose neighbours are significantly correlated (von Neumann's ratio is 2 minus twice
+    this correlation). Infinite if none are.
+    """
     lowest: Array = np.full(len(centred), np.inf)
     size = 1
     while True:
-        lowest = np.minimum(lowest, _corner(centred) / size)
+        lowest = np.minimum(lowest, _corner_frequency(centred) / size)
         half = centred.shape[1] // 2
-        if half < TESTED:
+        if half < MIN_TESTED:
             return lowest
         centred = centred[:, : 2 * half].reshape(len(centred), half, 2).mean(axis=2)
         centred -= centred.mean(axis=1, keepdims=True)
         size *= 2
 
 
-def _corner(centred: Array) -> Array:
-    """The estimate of the correlation is too low by about (1 + 3 rho) / n (Kendall, Biometrika 41, 1954)."""
+def _corner_frequency(centred: Array) -> Array:
+    """Return the corner frequency by the correlation of neighbouring columns.
+
+    The estimate of the correlation is too low by about (1 + 3 rho) / n (Kendall, Biometrika 41, 1954).
+    """
     count = centred.shape[1]
     total = np.einsum("ij,ij->i", centred, centred)
-    shared = np.einsum("ij,ij->i", centred[:, 1:], centred[:, :-1])
-    rho = np.divide(shared, total, out=np.zeros(len(centred)), where=total > 0) + 1 / count
-    fair = np.clip(rho * (1 + 3 / count), 1e-9, 0.999)
-    alike = rho > CRITICAL / math.sqrt(count)
-    corner: Array = np.where(alike, (1 - fair) / np.sqrt(fair), np.inf)
+    products = np.einsum("ij,ij->i", centred[:, 1:], centred[:, :-1])
+    rho = np.divide(products, total, out=np.zeros(len(centred)), where=total > 0) + 1 / count
+    unbiased = np.clip(rho * (1 + 3 / count), 1e-9, 0.999)
+    significant = rho > CRITICAL / math.sqrt(count)
+    corner: Array = np.where(significant, (1 - unbiased) / np.sqrt(unbiased), np.inf)
     return corner
-
-
-def _bend(reach: Array) -> Array:
-    """What the mean of 1 / (1 + x^2) up to x = `reach` lacks to 1, as a factor."""
-    bend: Array = np.divide(reach, np.arctan(reach), out=np.ones(len(reach)), where=reach > 0)
-    return bend

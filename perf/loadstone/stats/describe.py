@@ -1,21 +1,21 @@
-"""Statistics of one series of measurements: percentiles, and 95 % intervals that allow for correlated neighbours.
+"""Statistics of one series of measurements: percentiles, and 95 % intervals that allow for autocorrelation.
 
-Pure numpy on values in time order. A figure that the sample is too small for is None, never a guess, and `refused` says
-why an interval is. docs/statistics.md tells how often the intervals hold.
+Pure numpy on values in time order. A figure is None if the sample is too small for it, and `refused` says why an
+interval is None. docs/statistics.md reports the coverage of the intervals.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from loadstone.stats.autocorrelation import Autocorrelation, batches, memory
-from loadstone.stats.intervals import ENOUGH, Sample, few, intervals, leaders
+from loadstone.stats.autocorrelation import Autocorrelation, autocorrelation, batches
+from loadstone.stats.intervals import MIN_SAMPLES, Sample, intervals, leaders, too_few
 from loadstone.summary import Metric
 from loadstone.units import Array
 
-__all__ = ["ENOUGH", "PERCENTILES", "Array", "describe", "effective", "enough", "percentile"]
+__all__ = ["MIN_SAMPLES", "PERCENTILES", "Array", "describe", "effective_size", "enough", "percentile"]
 
-
+# Percentiles of every metric, by their names in summary.json.
 PERCENTILES = {
     "p1": 0.01,
     "p5": 0.05,
@@ -30,20 +30,24 @@ PERCENTILES = {
 
 
 def describe(values: Array, unit: str, note: str | None = None) -> Metric:
-    """Mean, deviation, percentiles and intervals of `values`, which are in time order. NaN values are left out."""
+    """Return mean, standard deviation, percentiles and intervals of values in time order. NaN values are left out."""
     values = values[~np.isnan(values)]
     count = len(values)
     if count == 0:
         return Metric(unit=unit, n=0, note=note)
     ranked, mean = np.sort(values), float(values.mean())
-    shares = {name: share for name, share in PERCENTILES.items() if enough(count, share)}
+    quantiles = {name: q for name, q in PERCENTILES.items() if enough(count, q)}
     std = float(values.std(ddof=1)) if count > 1 else None
-    if count < ENOUGH or std is None:
-        ci95, refused = few(count, ["mean", *shares])
+    if count < MIN_SAMPLES or std is None:
+        ci95, refused = too_few(count, ["mean", *quantiles])
     else:
-        sample = Sample(count, mean, std, _skewness(values - mean), lambda place: _at(ranked, place))
-        ci95, refused = intervals(sample, _memory(values, ranked, shares), shares)
-    points = {name.replace(".", ""): _at(ranked, share * (count - 1)) for name, share in shares.items()}
+        centred = values - mean
+        squares = centred * centred
+        variance = float(squares.mean())
+        skewness = float(squares @ centred) / count / variance**1.5 if variance else 0.0
+        sample = Sample(count, mean, std, skewness, lambda position: _at(ranked, position))
+        ci95, refused = intervals(sample, _autocorrelation(values, ranked, quantiles), quantiles)
+    points = {name.replace(".", ""): _at(ranked, q * (count - 1)) for name, q in quantiles.items()}
     return Metric(
         unit=unit,
         n=count,
@@ -58,43 +62,44 @@ def describe(values: Array, unit: str, note: str | None = None) -> Metric:
     )
 
 
-def percentile(ranked: Array, share: float) -> float | None:
-    """Linear interpolation between order statistics (numpy's default, as the peers use). None where fewer than one
-    sample is expected beyond it: a p99 takes 100 samples."""
-    return _at(ranked, share * (len(ranked) - 1)) if enough(len(ranked), share) else None
+def percentile(ranked: Array, quantile: float) -> float | None:
+    """Return a quantile of sorted values, by linear interpolation (numpy's default, as other load testers use).
+
+    None if less than one sample is expected beyond it: a p99 needs 100 samples.
+    """
+    return _at(ranked, quantile * (len(ranked) - 1)) if enough(len(ranked), quantile) else None
 
 
-def enough(count: float, share: float) -> bool:
-    return count * min(share, 1 - share) >= 1 - 1e-9
+def enough(count: float, quantile: float) -> bool:
+    """Return True if a sample of this size has a value beyond the quantile on average."""
+    return count * min(quantile, 1 - quantile) >= 1 - 1e-9
 
 
-def effective(values: Array) -> float:
-    """Number of independent samples that would tell as much about the mean as these, which are in time order. Never
-    more than n."""
+def effective_size(values: Array) -> float:
+    """Return the effective sample size: how many independent values would give a mean as precise. At most n.
+
+    values: in time order.
+    """
     if len(values) < 2:
         return float(len(values))
-    found = memory(batches(values)[None], np.array([values.var()]), [0])
-    return len(values) / max(1.0, float(found.inflation[0]))
+    inflation = autocorrelation(batches(values)[None], np.array([values.var()]), [0]).inflation
+    return len(values) / max(1.0, float(inflation[0]))
 
 
-def _memory(values: Array, ranked: Array, shares: dict[str, float]) -> Autocorrelation:
-    """Of the values, and of whether they are at or below each percentile."""
-    rows, spreads = [batches(values)], [float(values.var())]
-    for share in shares.values():
-        below = values <= _at(ranked, share * (len(values) - 1))
-        part = np.count_nonzero(below) / len(values)
+def _autocorrelation(values: Array, ranked: Array, quantiles: dict[str, float]) -> Autocorrelation:
+    """Estimate the autocorrelation of the values, and of the indicators "at or below this percentile"."""
+    rows = [batches(values)]
+    variances = [float(values.var())]
+    for quantile in quantiles.values():
+        below = values <= _at(ranked, quantile * (len(values) - 1))
+        fraction = np.count_nonzero(below) / len(values)
         rows.append(batches(below))
-        spreads.append(part * (1 - part))
-    return memory(np.stack(rows), np.array(spreads), leaders(["mean", *shares]))
+        variances.append(fraction * (1 - fraction))
+    return autocorrelation(np.stack(rows), np.array(variances), leaders(["mean", *quantiles]))
 
 
-def _skewness(centred: Array) -> float:
-    squares = centred * centred
-    variance = float(squares.mean())
-    return float(squares @ centred) / len(centred) / variance**1.5 if variance else 0.0
-
-
-def _at(ranked: Array, place: float) -> float:
-    low = int(place)
+def _at(ranked: Array, position: float) -> float:
+    """Return the value at a position among sorted values, counted from 0, interpolated between two."""
+    low = int(position)
     high = min(low + 1, len(ranked) - 1)
-    return float(ranked[low] + (ranked[high] - ranked[low]) * (place - low))
+    return float(ranked[low] + (ranked[high] - ranked[low]) * (position - low))

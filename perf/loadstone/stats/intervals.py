@@ -1,5 +1,6 @@
-"""95 % intervals of a mean and of percentiles, or the reason why there is none: from what correlation.py finds in a
-series. Shared by stats.py, which has every value, and histogram.py, which has counted them.
+"""95 % intervals of a mean and of percentiles, or the reason why there is none, from the autocorrelation of a series.
+
+Used by describe.py, which has every value, and by histogram.py, which has counts.
 """
 
 from __future__ import annotations
@@ -10,22 +11,23 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from loadstone.stats.autocorrelation import Autocorrelation
+from loadstone.stats.distributions import NORMAL, student_t
 
 Interval = tuple[float, float]
-# Below this many samples no interval is given.
-ENOUGH = 20
-# Nor below this many stretches independent of each other: with fewer, more runs have intervals, and too many of those
-# miss in which chance hides how long the series remembers (tests/bench/coverage.py).
-STRETCHES = 14
-# Whose correlation counts for all figures.
+# Fewer samples than this have no interval.
+MIN_SAMPLES = 20
+# Nor do fewer independent segments. With a lower limit more runs would have intervals, but too many of them would miss
+# the true value, as chance hides how far the correlation reaches (tests/bench/coverage.py).
+MIN_SEGMENTS = 14
+# Figures whose correlation applies to all figures.
 LEADERS = ("mean", "p50", "p90")
-NORMAL = 1.959963984540054
-FEW = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
 
 
 class Sample(Struct, frozen=True):
-    """What intervals take beside the correlation. `at`: the value at a place among the ranked, from 0, with parts
-    between them."""
+    """What an interval needs besides the autocorrelation.
+
+    at: returns the value at a position among the sorted values, from 0, interpolated between two.
+    """
 
     count: int
     mean: float
@@ -35,84 +37,82 @@ class Sample(Struct, frozen=True):
 
 
 def leaders(names: list[str]) -> list[int]:
-    return [place for place, name in enumerate(names) if name in LEADERS]
+    """Return the indices of the figures whose correlation applies to all."""
+    return [index for index, name in enumerate(names) if name in LEADERS]
 
 
-def few(count: int, names: list[str], what: str = "values") -> tuple[dict[str, Interval | None], dict[str, str]]:
-    """What a sample of fewer than ENOUGH comes to."""
-    return dict.fromkeys(names), dict.fromkeys(names, f"{count} {what}, and an interval takes {ENOUGH}")
+def too_few(count: int, names: list[str], what: str = "values") -> tuple[dict[str, Interval | None], dict[str, str]]:
+    """Return no intervals, and the reason: fewer than MIN_SAMPLES values (or what `what` names)."""
+    return dict.fromkeys(names), dict.fromkeys(names, f"{count} {what}, an interval needs {MIN_SAMPLES}")
 
 
 def intervals(
-    sample: Sample, found: Autocorrelation, shares: Mapping[str, float]
+    sample: Sample, correlation: Autocorrelation, quantiles: Mapping[str, float]
 ) -> tuple[dict[str, Interval | None], dict[str, str]]:
-    """By name, of the mean and the percentiles `shares`, which are in `found` in this order; and why those are None
-    that are."""
-    given: dict[str, Interval | None] = {}
+    """Return the intervals of the mean and of percentiles by name, and by name the reason for each that is None.
+
+    correlation: of the mean and of the percentiles, in the order of `quantiles`.
+    """
+    result: dict[str, Interval | None] = {}
     refused: dict[str, str] = {}
-    for place, name in enumerate(("mean", *shares)):
-        share, stretches = shares.get(name), min(float(found.stretches[place]), sample.count)
-        inflation, half = float(found.inflation[place]), student(int(found.freedom[place]))
-        given[name] = None
-        if why := _hangs_together(stretches, share):
-            refused[name] = why
-        elif share is None:
-            given[name] = _rounded(mean_interval(sample, sample.count / inflation, half))
-        elif ends := quantile_places(sample.count, share, inflation, half):
-            given[name] = _rounded((sample.at(ends[0]), sample.at(ends[1])))
+    for index, name in enumerate(("mean", *quantiles)):
+        quantile = quantiles.get(name)
+        segments = min(float(correlation.segments[index]), sample.count)
+        inflation = float(correlation.inflation[index])
+        t = student_t(0.975, int(correlation.freedom[index]))
+        result[name] = None
+        if reason := _too_correlated(segments, quantile):
+            refused[name] = reason
+        elif quantile is None:
+            result[name] = _rounded(mean_interval(sample, sample.count / inflation, t))
+        elif ends := quantile_positions(sample.count, quantile, inflation, t):
+            result[name] = _rounded((sample.at(ends[0]), sample.at(ends[1])))
         else:
-            refused[name] = _beyond(sample.count, share, inflation, half)
-    return given, refused
+            # The interval would end beyond the sample: say how many values it needs.
+            tail = min(quantile, 1 - quantile)
+            needed = max(sample.count + 1, t**2 * (1 - tail) / tail * inflation)
+            unit = 10 ** max(0, int(math.log10(needed)) - 1)
+            refused[name] = f"{sample.count} values, an interval needs about {math.ceil(needed / unit) * unit}"
+    return result, refused
 
 
-def mean_interval(sample: Sample, effective: float, quantile: float) -> Interval:
-    """Student's interval, its ends moved by the skewness (P. Hall, J. R. Statist. Soc. B 54, 1992, transformation 2),
-    which for a long tail to the right reaches further up than down."""
-    error, lean = sample.std / math.sqrt(effective), sample.skewness / math.sqrt(min(effective, sample.count))
+def mean_interval(sample: Sample, effective: float, t: float) -> Interval:
+    """Return Student's interval of a mean, corrected for skewness: a long tail to the right makes it reach further up.
 
-    def moved(by: float) -> float:
-        return 3 * (math.cbrt(1 + lean * (by - lean / 6)) - 1) / lean if abs(lean) > 1e-6 else by
+    effective: effective sample size. t: quantile of Student's t. The correction is transformation 2 of P. Hall
+    (J. R. Statist. Soc. B 54, 1992).
+    """
+    error = sample.std / math.sqrt(effective)
+    skewness = sample.skewness / math.sqrt(min(effective, sample.count))
 
-    return sample.mean - error * moved(quantile), sample.mean - error * moved(-quantile)
+    def transform(t: float) -> float:
+        return 3 * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1) / skewness if abs(skewness) > 1e-6 else t
+
+    return sample.mean - error * transform(t), sample.mean - error * transform(-t)
 
 
-def quantile_places(count: int, share: float, inflation: float, quantile: float) -> tuple[float, float] | None:
-    """Places among the ranked: as far around the percentile's own as a binomial count of so many independent values
-    varies, with its skewness (Cornish & Fisher 1937). None where the sample ends before."""
-    half = quantile * math.sqrt(share * (1 - share) * inflation * count)
-    middle = share * count - 0.5 + (NORMAL**2 - 1) / 6 * (1 - 2 * share) * inflation
+def quantile_positions(count: int, quantile: float, inflation: float, t: float) -> tuple[float, float] | None:
+    """Return the positions of the ends of a percentile's interval among the sorted values; None if beyond the sample.
+
+    They are as far from its own position as a binomial count varies, with its skewness (Cornish & Fisher 1937).
+    """
+    half = t * math.sqrt(quantile * (1 - quantile) * inflation * count)
+    middle = quantile * count - 0.5 + (NORMAL**2 - 1) / 6 * (1 - 2 * quantile) * inflation
     return (middle - half, middle + half) if middle - half >= 0 and middle + half <= count - 1 else None
 
 
 def _rounded(interval: Interval) -> Interval:
-    """To nine digits: in those behind, the libraries of two machines differ."""
+    """Return the interval with nine digits: further ones depend on the machine's libraries."""
     return float(f"{interval[0]:.9g}"), float(f"{interval[1]:.9g}")
 
 
-def _hangs_together(stretches: float, share: float | None) -> str | None:
-    """A percentile takes a stretch beyond it, as it takes a sample beyond it to be shown at all."""
-    needed = max(STRETCHES, 0 if share is None else math.ceil(1 / min(share, 1 - share) - 1e-9))
-    if stretches >= needed - 1e-9:
+def _too_correlated(segments: float, quantile: float | None) -> str | None:
+    """Return the reason if there are too few independent segments.
+
+    A percentile needs a segment beyond it, as it needs a sample beyond it to be shown at all.
+    """
+    needed = max(MIN_SEGMENTS, 0 if quantile is None else math.ceil(1 / min(quantile, 1 - quantile) - 1e-9))
+    if segments >= needed - 1e-9:
         return None
-    return f"neighbours are alike: worth {max(1, int(stretches))} independent values, and an interval takes {needed}"
-
-
-def _beyond(count: int, share: float, inflation: float, quantile: float) -> str:
-    part = min(share, 1 - share)
-    needed = max(count + 1, quantile**2 * (1 - part) / part * inflation)
-    digits = 10 ** max(0, int(math.log10(needed)) - 1)
-    return f"{count} values, and an interval takes about {math.ceil(needed / digits) * digits}"
-
-
-def student(freedom: int) -> float:
-    """Student's t at 97.5 %: Abramowitz & Stegun, table 26.10, and from 5 degrees of freedom on the Cornish-Fisher
-    expansion 26.7.5, which is within 0.1 % there."""
-    if freedom in FEW:
-        return FEW[freedom]
-    z = NORMAL
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return z + math.fsum(term / freedom ** (order + 1) for order, term in enumerate(terms))
+    size = max(1, int(segments))
+    return f"consecutive values are correlated: effective sample size {size}, an interval needs {needed}"

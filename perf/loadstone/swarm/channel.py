@@ -1,7 +1,7 @@
-"""Letters through Locust's custom messages: one kind, typed inside, and no exception may reach Locust's receiver.
+"""The channel for SwarmMessages over Locust's custom messages.
 
-A handler that raises would leave a worker deaf, one that blocks costs it its heartbeats, and a message that cannot be
-sent at once raises: all of that ends here.
+Locust's receiver must not see an exception: a handler that raises would stop a worker from receiving, one that blocks
+costs it its heartbeats, and sending raises while there is no connection. This module catches all of that.
 """
 
 from __future__ import annotations
@@ -12,32 +12,33 @@ from typing import Any
 
 from locust.exception import RPCError
 
-from loadstone.swarm.messages import KIND, Any_, SwarmMessage, opened, sealed
+from loadstone.swarm.messages import MESSAGE_TYPE, AnyMessage, SwarmMessage, decode, encode
 
 log = logging.getLogger("loadstone.swarm")
-Take = Callable[[str, Any_], None]
 
 
 class MessageChannel:
-    """`take` is given each letter with the name of the node it is from; it must not block."""
+    """Sends messages, and calls `receive` with the sender's node name and each message. `receive` must not block."""
 
-    def __init__(self, runner: Any, take: Take) -> None:
+    def __init__(self, runner: Any, receive: Callable[[str, AnyMessage], None]) -> None:
         self._runner = runner
-        self._take = take
-        runner.register_message(KIND, self._heard)
+        self._receive = receive
+        runner.register_message(MESSAGE_TYPE, self._on_message)
 
-    def send(self, letter: SwarmMessage, to: str | None = None) -> bool:
-        """To the master or, from there, to one worker. False where it could not be sent; whoever has to be sure of it
-        sends again until there is an answer."""
+    def send(self, message: SwarmMessage, node: str | None = None) -> bool:
+        """Send to the master or, from there, to one worker. Return False if that was not possible.
+
+        A sender that has to be sure repeats the message until there is an answer.
+        """
         try:
-            self._runner.send_message(KIND, sealed(letter), to)
+            self._runner.send_message(MESSAGE_TYPE, encode(message), node)
         except RPCError as exc:
-            log.warning("a %s could not be sent: %s", type(letter).__name__, exc)
+            log.warning("a %s could not be sent: %s", type(message).__name__, exc)
             return False
         return True
 
-    def _heard(self, *, msg: Any, **_: Any) -> None:
+    def _on_message(self, *, msg: Any, **_: Any) -> None:
         try:
-            self._take(msg.node_id, opened(msg.data))
+            self._receive(msg.node_id, decode(msg.data))
         except Exception:
-            log.exception("a letter from %s could not be read", msg.node_id)
+            log.exception("a message from %s could not be read", msg.node_id)

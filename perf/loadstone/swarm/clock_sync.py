@@ -1,8 +1,8 @@
-"""How the clocks of two machines lie to each other, from letters that went there and back.
+"""The offset between the clocks of two machines, estimated from messages that went there and back.
 
-Pure. Each exchange bounds the offset: the other clock was read after the letter left and before the answer came. The
-bounds of all exchanges together are narrower than the best exchange alone, and the truth lies within them however
-uneven the two ways are (Marzullo, "Maintaining the time in a distributed system", 1984).
+Pure. Each exchange bounds the offset: the other clock was read after the message was sent and before the answer
+arrived. The intersection of all bounds is narrower than the best single one, and the true offset lies in it however
+asymmetric the two directions are (Marzullo, "Maintaining the time in a distributed system", 1984).
 """
 
 from __future__ import annotations
@@ -16,40 +16,55 @@ from loadstone.units import NS_PER_S
 
 
 class Exchange(NamedTuple):
-    """ns: when the letter left and its answer came, by this clock; what the other clock said in between."""
+    """One message and its answer.
 
-    left: int
-    there: int
-    back: int
+    sent: ns of this clock.
+    remote: ns of the other clock, in between.
+    received: ns of this clock.
+    """
+
+    sent: int
+    remote: int
+    received: int
 
 
 class Estimate(Struct, frozen=True):
-    """The other clock minus this one, and how far off that may be, ns; `at`: this clock, in the middle of it all."""
+    """An estimated clock offset.
+
+    offset: the other clock minus this one, ns.
+    error: maximum error of the offset, ns.
+    at: ns of this clock, in the middle of the exchanges.
+    """
 
     offset: int
     error: int
     at: int
 
-    def there(self, here: int) -> int:
-        """An instant of this clock, by the other."""
-        return here + self.offset
+    def to_remote(self, local: int) -> int:
+        """Convert an instant of this clock to the other one."""
+        return local + self.offset
 
 
 def estimate(exchanges: Sequence[Exchange]) -> Estimate:
-    """From at least one exchange. Where they contradict each other (a clock that ran differently in between), the
-    quickest alone tells."""
-    low = max(each.there - each.back for each in exchanges)
-    high = min(each.there - each.left for each in exchanges)
+    """Estimate the offset from at least one exchange.
+
+    If the bounds contradict each other (one clock ran at another speed meanwhile), the fastest exchange alone counts.
+    """
+    low = max(exchange.remote - exchange.received for exchange in exchanges)
+    high = min(exchange.remote - exchange.sent for exchange in exchanges)
     if low > high:
-        best = min(exchanges, key=lambda each: each.back - each.left)
-        low, high = best.there - best.back, best.there - best.left
-    at = (exchanges[0].left + exchanges[-1].back) // 2
+        fastest = min(exchanges, key=lambda exchange: exchange.received - exchange.sent)
+        low, high = fastest.remote - fastest.received, fastest.remote - fastest.sent
+    at = (exchanges[0].sent + exchanges[-1].received) // 2
     return Estimate((low + high) // 2, (high - low + 1) // 2, at)
 
 
-def told(before: Estimate, after: Estimate | None) -> dict[str, Any]:
-    """As run.json has it, in seconds. The offset is that of the beginning, by which the run went. `drift`: by how much
-    it had changed at the end, None if the end was not seen; what the change may be adds to the error."""
+def summary(before: Estimate, after: Estimate | None) -> dict[str, Any]:
+    """Return offset, error and drift in seconds, as run.json has them.
+
+    The offset is the one from before the run, which the run used. The drift is its change until the end, None if there
+    is no estimate from the end; the uncertainty of the drift adds to the error.
+    """
     if after is None:
         return {"offset": before.offset / NS_PER_S, "error": before.error / NS_PER_S, "drift": None}
     drift = after.offset - before.offset

@@ -1,7 +1,7 @@
-"""Brings a run in a swarm to its end, in a process without gevent: `python -m loadstone.swarm.closing`, told on stdin.
+"""Finish a run of a swarm, in a process without gevent: `python -m loadstone.swarm.finish`, with a request on stdin.
 
-What was not delivered is written down as `stopped`, the shards become one file, and the results are computed from it
-alone, as after `loadstone run`.
+Requests that were lost are recorded as `stopped`, the shards are merged into one file, and the results are computed
+from that file alone, as after `loadstone run`.
 """
 
 from __future__ import annotations
@@ -9,62 +9,61 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from loadstone import results
 from loadstone.engine import lost_requests, run_folder
-from loadstone.engine.worker_messages import WorkerSpec, unpacked
+from loadstone.engine.worker_messages import WorkerSpec, unpack_plan
 from loadstone.errors import UsageError
 from loadstone.loadtest import Result
 from loadstone.records import Record
 from loadstone.report import show
 from loadstone.report.output import notice
-from loadstone.swarm.process_messages import Closing, Gone
+from loadstone.swarm.process_messages import FinishRequest, LostProcess
+
+# Shards of lost requests are numbered from here, after all shards of processes.
+FIRST_LOST_SHARD = 1_000_000
 
 
 def main() -> None:
-    closing = msgspec.json.decode(sys.stdin.buffer.read(), type=Closing)
+    """Read a FinishRequest from stdin, finish the run and exit with its status."""
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=FinishRequest)
     try:
-        sys.exit(close(closing))
+        sys.exit(finish(request))
     except UsageError as exc:
         notice(str(exc))
         sys.exit(2)
 
 
-def close(closing: Closing) -> int:
-    """The exit status, as of `loadstone run`."""
-    folder = run_folder.RunFolder(Path(closing.folder), new=False)
-    for gone in closing.gone:
-        folder.append(folder.shard(NUMBER + gone.engine), owed(folder, Path(closing.parcels), gone))
+def finish(request: FinishRequest) -> int:
+    """Complete the records, compute and print the results. Return the exit status, as of `loadstone run`."""
+    folder = run_folder.RunFolder(Path(request.folder), new=False)
+    for lost in request.lost_processes:
+        shard = folder.shard(FIRST_LOST_SHARD + lost.process)
+        folder.append(shard, lost_records(folder, Path(request.spec_folder), lost))
     folder.merge()
-    folder.write_json(run_folder.RUN, _told(run_folder.load_run(folder.path), closing))
-    summary = results.finish(folder, closing.config.tokenizer, closing.config.html)
-    show.show(summary, show.view_of(closing.view), page=lambda: results.written_page(folder.path))
+
+    run = run_folder.load_run(folder.path)
+    if request.users is not None:
+        run["config"]["concurrency"] = request.users or None
+    folder.write_json(run_folder.RUN, run | request.run_fields)
+
+    summary = results.write_results(folder, request.config.tokenizer, request.config.html)
+    show.show(summary, show.view_of(request.view), page=lambda: results.saved_page(folder.path))
     notice(f"results are in {folder.path}")
-    for sentence in closing.tail["lost"]:
+    for sentence in request.run_fields["lost"]:
         notice(sentence)
-    return Result(summary, folder.path).exit_status(closing.config, notice)
+    return Result(summary, folder.path).exit_status(request.config, notice)
 
 
-# Shards of what was not delivered are numbered from here, behind all others.
-NUMBER = 1_000_000
-
-
-def _told(head: dict[str, Any], closing: Closing) -> dict[str, Any]:
-    if closing.users is not None:
-        head["config"]["concurrency"] = closing.users or None
-    return head | closing.tail
-
-
-def owed(folder: run_folder.RunFolder, parcels: Path, gone: Gone) -> Iterator[Record]:
-    """What a process was to send and did not deliver."""
-    wanted = msgspec.msgpack.decode((parcels / str(gone.engine)).read_bytes(), type=WorkerSpec)
-    plan, share, shard = unpacked(wanted.schedule), wanted.share, folder.shard(gone.engine)
-    written = lost_requests.Written(run_folder.load_records(shard) if shard.exists() else ())
-    slots = lost_requests.slots(plan, share, gone.at, 0) if gone.slots is None else gone.slots
-    return lost_requests.missing(plan, share, written, gone.at, slots, gone.why)
+def lost_records(folder: run_folder.RunFolder, spec_folder: Path, lost: LostProcess) -> Iterator[Record]:
+    """Return a record for each request that a process was to send and for which no record has arrived."""
+    spec = msgspec.msgpack.decode((spec_folder / str(lost.process)).read_bytes(), type=WorkerSpec)
+    plan, share, shard = unpack_plan(spec.plan), spec.partition, folder.shard(lost.process)
+    written = lost_requests.WrittenRecords(run_folder.load_records(shard) if shard.exists() else ())
+    slots = lost_requests.open_slots(plan, share, lost.at, 0) if lost.slots is None else lost.slots
+    return lost_requests.missing_records(plan, share, written, lost.at, slots, lost.cause)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The locustfile of Loadstone: `locust -f .../loadstone/swarm/locustfile.py --master` or `--worker`.
 
-Binds our master or worker to Locust's events. All settings come by the environment, see settings.py; this file is
-loaded by Locust, which has patched the process with gevent by then.
+It binds our master or worker to Locust's events. All settings come from the environment, see settings.py. When Locust
+loads this file, it has patched the process with gevent already.
 """
 
 from __future__ import annotations
@@ -16,34 +16,40 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadstone.errors import UsageError
 from loadstone.report.output import notice
 from loadstone.swarm import settings
-from loadstone.swarm.dispatch import PartsOnly
+from loadstone.swarm.locust_hooks import MembersOnlyDispatcher, PlanShape
 from loadstone.swarm.master import Master
-from loadstone.swarm.shape import PlanShape
 from loadstone.swarm.worker import Worker, versions
 
+# Seconds that a user waits between two tasks, which do nothing.
 HOUR = 3600
 
 
 class Seat(User):
-    """A place for one request at a time, or one conversation. The processes send; this is only counted."""
+    """One Locust user: a slot for one request, or one conversation, at a time. The worker processes send; this counts.
+
+    Locust shows this name, and that of the task, in its logs and its web interface.
+    """
 
     wait_time = constant(HOUR)
     worker: Worker | None = None
 
     def on_start(self) -> None:
+        """Add a user."""
         if Seat.worker is not None:
-            Seat.worker.seat(1)
+            Seat.worker.change_users(1)
 
     def on_stop(self) -> None:
+        """Remove a user."""
         if Seat.worker is not None:
-            Seat.worker.seat(-1)
+            Seat.worker.change_users(-1)
 
     @task
     def sit(self) -> None:
-        """Nothing."""
+        """Return at once: Locust requires a task."""
 
 
 def _refuse(text: str) -> None:
+    """Print why this cannot run, and exit with status 2."""
     notice(text)
     sys.exit(2)
 
@@ -55,25 +61,21 @@ if "--worker" not in sys.argv:
         CONFIG = settings.config()
     except UsageError as exc:
         _refuse(str(exc))
-    if settings.shaped(CONFIG):
+    if settings.plan_driven(CONFIG):
 
         class Plan(PlanShape):
-            """Seen by Locust because it is here."""
+            """The shape of this run: Locust uses the one that its locustfile has."""
 
 
 @events.init.add_listener
 def bind(environment: Any, runner: Any, **_: Any) -> None:
-    """Locust is set up; nothing is connected to yet."""
+    """Create our master or worker; Locust is set up, but not connected yet."""
     if isinstance(runner, WorkerRunner):
-        Seat.worker = Worker(environment, settings.here())
+        Seat.worker = Worker(environment, settings.worker_settings())
     elif isinstance(runner, MasterRunner):
-        lead(environment)
+        master = Master(environment, CONFIG, versions(), settings.view())
+        PlanShape.current_run = staticmethod(lambda: master.run)
+        MembersOnlyDispatcher.is_member = staticmethod(master.is_member)
+        environment.dispatcher_class = MembersOnlyDispatcher
     else:
         _refuse("a swarm needs a master and workers: give --master, or --worker; on one machine use `loadstone run`")
-
-
-def lead(environment: Any) -> None:
-    master = Master(environment, CONFIG, versions(), settings.view())
-    PlanShape.find = staticmethod(lambda: master.run)
-    PartsOnly.has_part = staticmethod(master.has_part)
-    environment.dispatcher_class = PartsOnly

@@ -1,6 +1,7 @@
-"""The master's side: a run for each time that Locust starts a test, and its end before Locust is let go on.
+"""The master's side of a swarm: a run for each time that Locust starts a test, finished before Locust goes on.
 
-Locust's events say when; what is done is in muster.py (before the load), roster.py (meanwhile) and closing.py (after).
+Locust's events call the methods here. The steps before the load are in startup.py, the state of the workers is in
+members.py, and finish.py computes the results.
 """
 
 from __future__ import annotations
@@ -24,82 +25,102 @@ from loadstone.errors import UsageError
 from loadstone.host import child_process
 from loadstone.live.stop_conditions import StopConditions
 from loadstone.server_metrics.process import ScrapeProcess
-from loadstone.swarm import messages, settings, startup
+from loadstone.swarm import messages, outcome, settings, startup
 from loadstone.swarm.channel import MessageChannel, log
 from loadstone.swarm.members import Members
-from loadstone.swarm.outcome import LossReason, StopDeadline, reason, tail
-from loadstone.swarm.process_messages import Closing, Gone, Made, Order
-from loadstone.swarm.settings import sendable, shaped, silence
+from loadstone.swarm.process_messages import FinishRequest, LostProcess, PreparedPlan, PrepareRequest
 from loadstone.units import NS_PER_S
 
-WATCH, REMIND, HURRY, STUCK = 0.2, 2.0, 60.0, 30.0
+# Seconds between two looks at a run, and after which Start or StopSending is sent again.
+POLL_INTERVAL, RESEND_INTERVAL = 0.2, 2.0
+# Seconds that Locust waits for the results when it is stopped a second time.
+HURRY_TIMEOUT = 60.0
+# Seconds without a new record, after the grace, that end the wait for records.
+STALL_TIMEOUT = 30.0
 
 
 class Run:
-    """One test, from Locust's start to its end."""
+    """One test, from Locust's start to its end.
+
+    spec_folder: where the specs of the processes are.
+    plan: None until the run is prepared.
+    requested_at: monotonic seconds when Locust started the test.
+    origin: start of the load, ns; 0 before.
+    users: highest number of users so far.
+    stop: the StopSending message, once the test is being stopped.
+    stop_reason: of the stop condition that was met.
+    idle: names of workers that joined too late to take part.
+    """
 
     def __init__(self, config: Config, silence: float) -> None:
         self.config = config
-        self.roster = Members(secrets.token_hex(4), silence, time.monotonic_ns)
-        self.parcels = tempfile.TemporaryDirectory(prefix="loadstone-")
-        self.made: Made | None = None
-        self.asked = time.monotonic()
+        self.members = Members(secrets.token_hex(4), silence, time.monotonic_ns)
+        self.spec_folder = tempfile.TemporaryDirectory(prefix="loadstone-")
+        self.plan: PreparedPlan | None = None
+        self.requested_at = time.monotonic()
         self.origin = 0
         self.users = 0
-        self.halt: messages.Halt | None = None
-        self.watcher: str | None = None
-        self.watchers: StopConditions | None = None
-        self.lookout: ScrapeProcess | None = None
+        self.stop: messages.StopSending | None = None
+        self.stop_reason: str | None = None
+        self.stop_conditions: StopConditions | None = None
+        self.scraper: ScrapeProcess | None = None
         self.idle: list[str] = []
 
     @property
-    def begun(self) -> bool:
+    def id(self) -> str:
+        return self.members.run
+
+    @property
+    def started(self) -> bool:
         return self.origin > 0
-
-    def elapsed(self) -> float:
-        """Seconds since the run's time was 0; below 0 before."""
-        return (time.monotonic_ns() - self.origin) / NS_PER_S if self.begun else -1.0
-
-    def look_no_more(self) -> None:
-        """At the servers' metrics; called again, it does nothing."""
-        if self.lookout is not None:
-            self.lookout.stop()
 
     @property
     def over(self) -> bool:
-        return self.begun and self.roster.over
+        return self.started and self.members.over
+
+    def elapsed(self) -> float:
+        """Return the seconds since the load started; below 0 before."""
+        return (time.monotonic_ns() - self.origin) / NS_PER_S if self.started else -1.0
+
+    def stop_scraping(self) -> None:
+        """Stop collecting the servers' metrics. Further calls do nothing."""
+        if self.scraper is not None:
+            self.scraper.stop()
 
 
 class Master:
-    """Bound to a Locust master's environment."""
+    """Bound to a Locust master's environment.
+
+    run: the current run, None between two.
+    """
 
     def __init__(self, environment: Any, config: Config, versions: dict[str, str], view: str) -> None:
         self._environment = environment
-        self._config = settings.planned(config, environment.host)
+        self._config = settings.with_host(config, environment.host)
         self._versions = versions
         self._view = view
-        self._runs = 0
+        self._run_count = 0
         self._interrupted = False
         self.run: Run | None = None
-        self._post = MessageChannel(environment.runner, self._take)
+        self._channel = MessageChannel(environment.runner, self._receive)
         self._host = self._config.urls[0] if len(self._config.urls) == 1 else environment.host
         environment.host = self._host
         if environment.web_ui is not None:
-            self._guard(environment.web_ui)
+            self._guard_web_interface(environment.web_ui)
         events = environment.events
-        events.test_start.add_listener(self._start)
-        events.test_stopping.add_listener(self._stopping)
-        events.test_stop.add_listener(self._stopped)
-        events.quitting.add_listener(self._quitting)
+        events.test_start.add_listener(self._on_test_start)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        events.test_stop.add_listener(self._on_test_stop)
+        events.quitting.add_listener(self._on_quitting)
 
     @property
     def _options(self) -> Any:
         return self._environment.parsed_options
 
-    def _guard(self, web_ui: Any) -> None:
-        """Let the web interface start runs against the servers of the plan only: whoever reaches it needs no login."""
+    def _guard_web_interface(self, web_ui: Any) -> None:
+        """Let the web interface, which has no login, start runs only against the servers of the plan."""
         options = self._options
-        if not settings.loopback(options.web_host):
+        if not settings.is_loopback(options.web_host):
             where = options.web_host if options.web_host not in ("", "*") else "all interfaces"
             log.warning(
                 "the web interface listens on %s, port %s: whoever reaches it can start and stop runs;"
@@ -120,124 +141,141 @@ class Master:
 
         web_ui.app.before_request(check)
 
-    def _take(self, name: str, letter: messages.Any_) -> None:
-        if self.run is not None and letter.run == self.run.roster.run:
-            answer = self.run.roster.hear(name, letter)
+    def _receive(self, name: str, message: messages.AnyMessage) -> None:
+        if self.run is not None and message.run == self.run.id:
+            answer = self.run.members.receive(name, message)
             if answer is not None:
-                self._post.send(answer, name)
-            if isinstance(letter, messages.Note) and self.run.watchers is not None:
-                self.run.watchers.add(letter.pulse)
+                self._channel.send(answer, name)
+            if isinstance(message, messages.ProgressUpdate) and self.run.stop_conditions is not None:
+                self.run.stop_conditions.add(message.progress)
 
-    def has_part(self, name: str) -> bool:
-        """Whether a worker takes part in the run that is under way; all may, while there is none."""
+    def is_member(self, name: str) -> bool:
+        """Return True if a worker takes part in the current run; all may while no run has started."""
         run = self.run
-        if run is None or not run.begun or name in run.roster.machines:
+        if run is None or not run.started or name in run.members.by_name:
             return True
         if name not in run.idle:
             log.warning("%s joined after the run had begun and has no part in it", name)
             run.idle.append(name)
         return False
 
-    # the beginning
+    # Before the load
 
-    def _start(self, **_: Any) -> None:
-        """Locust's users come after this returns. What is not fit ends the start, by what Locust lets through. Its web
-        interface has to see a test that is starting, or it would offer to start one."""
+    def _on_test_start(self, **_: Any) -> None:
+        """Start a run. Locust adds its users after this returns.
+
+        If the run is impossible, GreenletExit ends the start: the one exception that Locust lets through. The state is
+        set first, or Locust's web interface would offer to start another test meanwhile.
+        """
         self._environment.runner.update_state(STATE_SPAWNING)
         try:
-            self.run = self._mustered()
+            self.run = self._start_run()
         except UsageError as exc:
-            self._refuse(str(exc))
+            log.error("%s", exc)
+            self._environment.process_exit_code = 2
+            self._discard_run()
+            self._environment.runner.update_state(STATE_INIT)
+            if self._options.headless:
+                gevent.spawn(self._environment.runner.quit)
             raise gevent.GreenletExit from exc
         gevent.spawn(self._watch, self.run)
 
-    def _refuse(self, text: str) -> None:
-        log.error("%s", text)
-        self._environment.process_exit_code = 2
-        self._abandon()
-        self._environment.runner.update_state(STATE_INIT)
-        if self._options.headless:
-            gevent.spawn(self._environment.runner.quit)
-
-    def _abandon(self) -> None:
-        """A run that has not begun leaves nothing behind."""
+    def _discard_run(self) -> None:
+        """Remove all traces of a run that has not started."""
         run, self.run = self.run, None
         if run is None:
             return
-        run.look_no_more()
-        for machine in run.roster:
-            self._post.send(messages.Over(run=run.roster.run, whole=True), machine.name)
-        if run.made is not None and not run.begun:
-            shutil.rmtree(run.made.folder, ignore_errors=True)
+        run.stop_scraping()
+        for member in run.members:
+            self._channel.send(messages.RunOver(run=run.id, complete=True), member.name)
+        if run.plan is not None and not run.started:
+            shutil.rmtree(run.plan.folder, ignore_errors=True)
 
-    def _mustered(self) -> Run:
-        run = self.run = Run(sendable(self._settings()), silence())
-        post, roster = self._post, run.roster
+    def _start_run(self) -> Run:
+        """Prepare a run, send it to the workers and start it. Raises UsageError."""
+        run = self.run = Run(settings.check_sendable(self._run_config()), settings.silence())
+        channel, members = self._channel, run.members
+
+        # Workers
         clients = self._environment.runner.clients
-        startup.call(post, roster, [name for name, client in clients.items() if client.state != STATE_MISSING])
-        startup.agree(roster, self._versions)
-        processes = sum(machine.processes for machine in roster)
-        led = not shaped(run.config)
-        run.made = startup.plan(Order(config=run.config, processes=processes, led=led, parcels=run.parcels.name))
-        startup.assign(roster, run.made)
-        startup.each(roster, lambda machine: startup.deliver(post, roster.run, machine, Path(run.parcels.name)))
-        startup.each(roster, startup.stand)
-        for machine in roster:
-            machine.before = startup.compare(post, roster.run, machine)
-            if machine.before is None:
-                raise UsageError(f"{machine.host} was ready, but answers no more")
-        if run.made.quest is not None:
-            run.lookout = ScrapeProcess(run.made.quest, subprocess.Popen)
-            run.lookout.start()
-        run.watchers = StopConditions(run.config, log.warning, lambda reason, _: self._seen(run, reason))
-        run.origin = startup.begin(post, roster)
-        if run.lookout is not None:
-            run.lookout.began(run.origin)
+        connected = [name for name, client in clients.items() if client.state != STATE_MISSING]
+        startup.invite(channel, members, connected)
+        startup.check_versions(members, self._versions)
+
+        # Plan
+        run.plan = startup.prepare(
+            PrepareRequest(
+                config=run.config,
+                processes=sum(member.processes for member in members),
+                user_driven=not settings.plan_driven(run.config),
+                spec_folder=run.spec_folder.name,
+            )
+        )
+        startup.assign_partitions(members, run.plan)
+        spec_folder = Path(run.spec_folder.name)
+        startup.for_each(members, lambda member: startup.send_plan(channel, run.id, member, spec_folder))
+        startup.for_each(members, startup.wait_ready)
+
+        # Clocks
+        for member in members:
+            member.clock_before = startup.measure_clock(channel, run.id, member)
+            if member.clock_before is None:
+                raise UsageError(f"{member.host} was ready, but answers no more")
+
+        # Start
+        if run.plan.scrape is not None:
+            run.scraper = ScrapeProcess(run.plan.scrape, subprocess.Popen)
+            run.scraper.start()
+        run.stop_conditions = StopConditions(
+            run.config, log.warning, lambda reason, _: self._on_stop_condition(run, reason)
+        )
+        run.origin = startup.start(channel, members)
+        if run.scraper is not None:
+            run.scraper.set_origin(run.origin)
         log.info(
-            "%d processes on %d machines begin; results go to %s", run.made.shares, len(list(roster)), run.made.folder
+            "%d processes on %d machines begin; results go to %s",
+            run.plan.partitions,
+            len(list(members)),
+            run.plan.folder,
         )
         return run
 
-    def _settings(self) -> Config:
-        """The run's settings; a folder that was asked for can hold the first run only."""
-        self._runs += 1
+    def _run_config(self) -> Config:
+        """Return the settings of the next run. A folder named by --output is the first run's; later ones number it."""
+        self._run_count += 1
         config = self._config
         host, self._environment.host = self._environment.host, self._host
         settings.check_host(config, host if host != self._host else None)
-        if config.output and self._runs > 1:
-            config = msgspec.structs.replace(config, output=f"{config.output}-{self._runs}")
+        if config.output and self._run_count > 1:
+            config = msgspec.structs.replace(config, output=f"{config.output}-{self._run_count}")
         return config
 
-    # meanwhile
+    # During the load
 
     def _watch(self, run: Run) -> None:
-        """Remind whoever has not heard, and end the test when the plan is over."""
-        reminded = 0.0
+        """Send Start again to workers that have not started, and end the test when the plan is over."""
+        last_resend = 0.0
         while self.run is run:
-            gevent.sleep(WATCH)
+            gevent.sleep(POLL_INTERVAL)
             run.users = max(run.users, self._environment.runner.user_count)
             now = time.monotonic()
-            if now - reminded > REMIND:
-                reminded = now
-                self._remind(run)
-            if run.over and run.halt is None and not shaped(run.config):
-                gevent.spawn(self._end)
+            if now - last_resend > RESEND_INTERVAL:
+                last_resend = now
+                for member in run.members:
+                    if not member.started and member.clock_before is not None:
+                        origin = member.clock_before.to_remote(run.origin)
+                        self._channel.send(messages.Start(run=run.id, origin=origin), member.name)
+            if run.over and run.stop is None and not settings.plan_driven(run.config):
+                gevent.spawn(self._end_test)
                 return
 
-    def _remind(self, run: Run) -> None:
-        for machine in run.roster:
-            if not machine.begun and machine.before is not None:
-                self._post.send(
-                    messages.Begin(run=run.roster.run, origin=machine.before.there(run.origin)), machine.name
-                )
+    def _on_stop_condition(self, run: Run, reason: str) -> None:
+        """End the test: --stop-error-rate or --stop-saturated is met."""
+        run.stop_reason = reason
+        gevent.spawn(self._end_test)
 
-    def _seen(self, run: Run, reason: str) -> None:
-        """--stop-error-rate or --stop-saturated has seen enough."""
-        run.watcher = reason
-        gevent.spawn(self._end)
-
-    def _end(self) -> None:
-        """What Locust does when its --run-time is over."""
+    def _end_test(self) -> None:
+        """Stop the test as Locust does at the end of its --run-time."""
         runner, options = self._environment.runner, self._options
         if options.headless:
             runner.quit()
@@ -248,102 +286,109 @@ class Master:
             runner.quit()
             self._environment.web_ui.stop()
 
-    # the end
+    # After the load
 
-    def _quitting(self, **_: Any) -> None:
-        """Fired before Locust's own: a run that is still under way then has been interrupted."""
-        self._interrupted = self.run is not None and self.run.halt is None
-        if self.run is not None and self.run.halt is not None:
-            self.run.halt = msgspec.structs.replace(self.run.halt, grace=0.0)
-            startup.until(lambda: self.run is None, HURRY)
+    def _on_quitting(self, **_: Any) -> None:
+        """Record that a run which still goes on was interrupted, or cut its grace short if it is being stopped already.
 
-    def _stopping(self, **_: Any) -> None:
-        """Before Locust takes the users away: the processes are told why, so that they end in one way."""
+        Locust calls this before its own listener.
+        """
+        self._interrupted = self.run is not None and self.run.stop is None
+        if self.run is not None and self.run.stop is not None:
+            self.run.stop = msgspec.structs.replace(self.run.stop, grace=0.0)
+            startup.wait_until(lambda: self.run is None, HURRY_TIMEOUT)
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        """Stop the processes, with the reason, before Locust removes the users."""
         run = self.run
-        if run is None or run.made is None or not run.begun:
+        if run is None or run.plan is None or not run.started:
             return
         limit = self._options.run_time
-        why = LossReason(
-            watcher=run.watcher,
+        context = outcome.StopContext(
+            stop_condition=run.stop_reason,
             over=run.over,
-            endless=run.made.endless,
+            endless=run.plan.endless,
             interrupted=self._interrupted,
-            timed=bool(limit) and time.monotonic() - run.asked >= limit - 1,
+            timed=bool(limit) and time.monotonic() - run.requested_at >= limit - 1,
         )
-        run.halt = messages.Halt(run=run.roster.run, reason=reason(why), grace=run.made.grace)
-        self._halt(run, run.halt)
+        run.stop = messages.StopSending(run=run.id, reason=outcome.end_reason(context), grace=run.plan.grace)
+        self._send_stop(run, run.stop)
 
-    def _halt(self, run: Run, halt: messages.Halt) -> None:
-        for machine in run.roster:
-            if not machine.ended:
-                self._post.send(halt, machine.name)
+    def _send_stop(self, run: Run, stop: messages.StopSending) -> None:
+        for member in run.members:
+            if not member.ended:
+                self._channel.send(stop, member.name)
 
-    def _stopped(self, **_: Any) -> None:
-        """Held until every record is here, or nobody is left to wait for; then the results."""
+    def _on_test_stop(self, **_: Any) -> None:
+        """Wait until every record is here, or no member is left to wait for; then compute the results."""
         run = self.run
-        if run is None or run.made is None or run.halt is None:
-            self._abandon()
+        if run is None or run.plan is None or run.stop is None:
+            self._discard_run()
             return
         try:
-            self._collect(run)
-            run.look_no_more()
-            status = self._close(run, run.made)
+            self._collect_records(run)
+            run.stop_scraping()
+            status = self._finish(run, run.plan, run.stop.reason)
         finally:
-            run.look_no_more()
+            run.stop_scraping()
             self.run = None
-            run.parcels.cleanup()
-        self._environment.process_exit_code = max(status, self._locusts_code())
+            run.spec_folder.cleanup()
+        runner = self._environment.runner
+        locust_status = int(self._options.exit_code_on_error) if runner.errors or runner.exceptions else 0
+        self._environment.process_exit_code = max(status, locust_status)
         if self._options.headless:
             gevent.spawn(self._environment.runner.quit)
 
-    def _locusts_code(self) -> int:
-        runner = self._environment.runner
-        return int(self._options.exit_code_on_error) if runner.errors or runner.exceptions else 0
-
-    def _collect(self, run: Run) -> None:
-        assert run.halt is not None
-        for machine in run.roster:
-            if not run.roster.silent(machine):
-                machine.after = startup.compare(self._post, run.roster.run, machine)
-        patience = StopDeadline(run.halt.grace + STUCK)
-        while not run.over and not patience.lost(run.roster.records, time.monotonic()):
+    def _collect_records(self, run: Run) -> None:
+        assert run.stop is not None
+        for member in run.members:
+            if not run.members.silent(member):
+                member.clock_after = startup.measure_clock(self._channel, run.id, member)
+        deadline = outcome.StopDeadline(run.stop.grace + STALL_TIMEOUT)
+        while not run.over and not deadline.passed(run.members.record_count, time.monotonic()):
             try:
-                self._halt(run, run.halt)
-                startup.until(lambda: run.over, REMIND)
+                self._send_stop(run, run.stop)
+                startup.wait_until(lambda: run.over, RESEND_INTERVAL)
             except KeyboardInterrupt:
-                run.halt = msgspec.structs.replace(run.halt, grace=0.0)
-        for machine in run.roster:
-            self._post.send(messages.Over(run=run.roster.run, whole=machine.ended), machine.name)
+                run.stop = msgspec.structs.replace(run.stop, grace=0.0)
+        for member in run.members:
+            self._channel.send(messages.RunOver(run=run.id, complete=member.ended), member.name)
 
-    def _close(self, run: Run, made: Made) -> int:
-        """The results, by a process of its own; returns the exit status."""
-        assert run.halt is not None
-        led = not shaped(run.config)
-        because = run.watchers.because if run.watchers is not None else None
-        closing = Closing(
+    def _finish(self, run: Run, plan: PreparedPlan, stop_reason: str) -> int:
+        """Run finish.py in a process of its own, which prints the report. Return the exit status."""
+        user_driven = not settings.plan_driven(run.config)
+        explanation = run.stop_conditions.reason if run.stop_conditions is not None else None
+        fields = outcome.run_fields(run.members, stop_reason, explanation, run.origin)
+        finish_request = FinishRequest(
             config=run.config,
-            folder=made.folder,
-            parcels=run.parcels.name,
+            folder=plan.folder,
+            spec_folder=run.spec_folder.name,
             view=self._view,
-            gone=list(_gone(run, made, led)),
-            tail=tail(run.roster, run.halt.reason, because, run.origin) | ({"idle": run.idle} if run.idle else {}),
-            users=run.users if led else None,
+            lost_processes=list(_lost_processes(run, plan, user_driven)),
+            run_fields=fields | ({"idle": run.idle} if run.idle else {}),
+            users=run.users if user_driven else None,
         )
         command = child_process.command("loadstone.swarm.finish")
         return int(
             subprocess.run(
-                command, input=msgspec.json.encode(closing), env=child_process.environment(), check=False
+                command, input=msgspec.json.encode(finish_request), env=child_process.environment(), check=False
             ).returncode
         )
 
 
-def _gone(run: Run, made: Made, led: bool) -> Iterator[Gone]:
-    """What did not come: arrivals that were due by now, or what was in flight when the machine was last heard of. Of a
-    closed loop, whoever could still say how it ended has written that down itself."""
+def _lost_processes(run: Run, plan: PreparedPlan, user_driven: bool) -> Iterator[LostProcess]:
+    """Yield the processes whose lost requests have to be recorded.
+
+    In an open loop, those are the arrivals that were due by now. In a closed loop, they are what was in flight when the
+    machine was last heard of; a process that could report its end has recorded them itself.
+    """
     now = time.monotonic_ns() - run.origin
-    for machine in run.roster:
-        for shard in machine.shards:
-            if not shard.done and (shard.outcome is None or made.open):
-                at = now if made.open else max(0, machine.heard - run.origin)
-                slots = machine.slots(shard) if led else None
-                yield Gone(engine=shard.engine, at=at, slots=slots, why=f"lost with {machine.host}")
+    for member in run.members:
+        for shard in member.shards:
+            if not shard.complete and (shard.result is None or plan.open):
+                yield LostProcess(
+                    process=shard.process,
+                    at=now if plan.open else max(0, member.last_seen - run.origin),
+                    slots=member.slots(shard) if user_driven else None,
+                    cause=f"lost with {member.host}",
+                )

@@ -1,7 +1,7 @@
-"""The machines of a run as the master sees them: who they are, what has come from each, who has fallen silent.
+"""The workers of a run as the master sees them: who they are, what has arrived from each, which are lost.
 
-Knows no Locust and has no clock of its own; times are ns of the master's. Records are appended to their shard as they
-come, and never read here.
+This module knows no Locust and has no clock of its own; times are ns of the master's clock. Records are appended to
+their shard as they arrive, and never read here.
 """
 
 from __future__ import annotations
@@ -14,29 +14,35 @@ from pathlib import Path
 from typing import Any
 
 from loadstone.engine.worker_messages import WorkerResult
-from loadstone.swarm import clock_sync as clocks
-from loadstone.swarm import messages
+from loadstone.swarm import clock_sync, messages
 from loadstone.swarm.record_batches import Inbox
 from loadstone.units import NS_PER_S
 
-# How a process ends whose Locust worker has.
+# `ended` of a process whose Locust worker has ended.
 ORPHANED = "orphaned"
 
 
 class Shard:
-    """The records of one process, as far as they have come. `ended`: all of them, up to its end mark."""
+    """The records of one process, as far as they have arrived.
 
-    def __init__(self, engine: int, path: Path) -> None:
-        self.engine = engine
+    process: its number.
+    ended: all of them are here, StreamEnd included.
+    result: of the process, None until it has ended or if it died.
+    """
+
+    def __init__(self, process: int, path: Path) -> None:
+        self.process = process
         self.path = path
         self.inbox = Inbox()
         self._size = 0
         self.ended = False
-        self.outcome: WorkerResult | None = None
+        self.result: WorkerResult | None = None
 
-    def take(self, batch: messages.Batch) -> None:
-        """Append the batch that comes next. A disk that is full raises OSError, and leaves neither half a batch behind
-        nor one that counts as here: it will be sent again."""
+    def append(self, batch: messages.RecordBatch) -> None:
+        """Append a batch if it is the next one.
+
+        A full disk raises OSError. The file then ends with the batch before, and the sender will send this one again.
+        """
         if batch.number != self.inbox.count:
             return
         lines = zlib.decompress(batch.data)
@@ -48,151 +54,159 @@ class Shard:
                 os.truncate(self.path, self._size)
             raise
         self._size += len(lines)
-        self.inbox.take(batch.number, lines)
+        self.inbox.accept(batch.number, lines)
 
-    def close(self, end: messages.End) -> None:
-        self.inbox.close(end.mark)
-        self.outcome, self.ended = end.outcome, self.inbox.whole
+    def end(self, message: messages.StreamEnd) -> None:
+        """Take in the end of the process."""
+        self.inbox.end(message.digest)
+        self.result, self.ended = message.result, self.inbox.complete
 
     @property
-    def done(self) -> bool:
-        """It ended with the run, and everything of it is here."""
-        return self.ended and self.outcome is not None and self.outcome.ended != ORPHANED
-
-    def ack(self, run: str) -> messages.Ack:
-        return messages.Ack(run=run, engine=self.engine, count=self.inbox.count, ended=self.ended)
+    def complete(self) -> bool:
+        """Return True if the process ended with the run and all its records are here."""
+        return self.ended and self.result is not None and self.result.ended != ORPHANED
 
 
-class Machine:
-    """One worker of the run. `heard`: when its last letter came; `levels`: slots of each of its processes."""
+class Member:
+    """One worker of the run.
 
-    def __init__(self, name: str, hello: messages.Hello, now: int) -> None:
+    name: Locust's name of the worker.
+    last_seen: ns, when its last message arrived.
+    concurrency: slots of each of its processes, from its last heartbeat.
+    chunks_received: number of the last chunk of the plan that it has, -1 before the first.
+    pongs: by number of the Ping, its clock and ours, ns.
+    clock_before, clock_after: offset of its clock before and after the run.
+    """
+
+    def __init__(self, name: str, join: messages.Join, now: int) -> None:
         self.name = name
-        self.host = hello.host
-        self.processes = hello.processes
-        self.versions = hello.versions
+        self.host = join.host
+        self.processes = join.processes
+        self.versions = join.versions
         self.shards: list[Shard] = []
-        self.heard = now
-        self.begun = False
-        self.levels: list[int] = []
-        self.got = -1
-        self.standing = False
-        self.declined: str | None = None
+        self.last_seen = now
+        self.started = False
+        self.concurrency: list[int] = []
+        self.chunks_received = -1
+        self.ready = False
+        self.refusal: str | None = None
         self.pongs: dict[int, tuple[int, int]] = {}
-        self.before: clocks.Estimate | None = None
-        self.after: clocks.Estimate | None = None
+        self.clock_before: clock_sync.Estimate | None = None
+        self.clock_after: clock_sync.Estimate | None = None
 
     @property
     def ended(self) -> bool:
         return all(shard.ended for shard in self.shards)
 
     def slots(self, shard: Shard) -> int:
-        """What was in flight at most in one of its processes, by its last sign of life."""
-        at = self.shards.index(shard)
-        return self.levels[at] if at < len(self.levels) else 0
+        """Return the most requests that one of its processes can have in flight, by its last heartbeat."""
+        index = self.shards.index(shard)
+        return self.concurrency[index] if index < len(self.concurrency) else 0
 
 
 class Members:
-    """All of them, by their Locust names. `silence`: seconds without a letter after which a machine is lost; a cut
-    shorter than this is only a cut. `clock`: ns."""
+    """All workers of a run.
+
+    silence: seconds without a message after which a member counts as lost; shorter interruptions do no harm.
+    clock: returns ns.
+    """
 
     def __init__(self, run: str, silence: float, clock: Callable[[], int]) -> None:
         self.run = run
-        self.machines: dict[str, Machine] = {}
-        self._silence, self._clock = round(silence * NS_PER_S), clock
+        self.by_name: dict[str, Member] = {}
+        self._silence = round(silence * NS_PER_S)
+        self._clock = clock
 
-    def __iter__(self) -> Iterator[Machine]:
-        return iter(self.machines.values())
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self.by_name.values())
 
-    def hear(self, name: str, letter: messages.Any_) -> messages.SwarmMessage | None:
-        """Take in a letter; returns the answer, where it has one."""
-        if isinstance(letter, messages.Hello):
-            self.machines.setdefault(name, Machine(name, letter, self._clock()))
-        machine = self.machines.get(name)
-        if machine is None:
+    def receive(self, name: str, message: messages.AnyMessage) -> messages.SwarmMessage | None:
+        """Take in a message from the worker `name`. Return the answer to send, None if it needs none."""
+        now = self._clock()
+        if isinstance(message, messages.Join):
+            self.by_name.setdefault(name, Member(name, message, now))
+        member = self.by_name.get(name)
+        if member is None:
             return None
-        machine.heard = self._clock()
-        return self._read(machine, letter)
-
-    def _read(self, machine: Machine, letter: messages.Any_) -> messages.SwarmMessage | None:
-        if isinstance(letter, messages.Got):
-            machine.got = max(machine.got, letter.number)
-        elif isinstance(letter, messages.Standing):
-            machine.standing = True
-        elif isinstance(letter, messages.Declined):
-            machine.declined = letter.text
-        elif isinstance(letter, messages.Pong):
-            machine.pongs[letter.number] = (letter.at, self._clock())
-        elif isinstance(letter, messages.Beat):
-            machine.begun, machine.levels = letter.begun, letter.levels
-        elif isinstance(letter, messages.Batch | messages.End):
-            return self._records(machine, letter)
+        member.last_seen = now
+        if isinstance(message, messages.ChunkReceived):
+            member.chunks_received = max(member.chunks_received, message.number)
+        elif isinstance(message, messages.MachineReady):
+            member.ready = True
+        elif isinstance(message, messages.Refused):
+            member.refusal = message.text
+        elif isinstance(message, messages.Pong):
+            member.pongs[message.number] = (message.at, now)
+        elif isinstance(message, messages.Heartbeat):
+            member.started, member.concurrency = message.started, message.concurrency
+        elif isinstance(message, messages.RecordBatch | messages.StreamEnd):
+            shard = next((shard for shard in member.shards if shard.process == message.process), None)
+            if shard is None:
+                return None
+            if isinstance(message, messages.RecordBatch):
+                shard.append(message)
+            else:
+                shard.end(message)
+            return messages.BatchAck(run=self.run, process=shard.process, count=shard.inbox.count, ended=shard.ended)
         return None
 
-    def _records(self, machine: Machine, letter: messages.Batch | messages.End) -> messages.Ack | None:
-        shard = next((shard for shard in machine.shards if shard.engine == letter.engine), None)
-        if shard is None:
-            return None
-        if isinstance(letter, messages.Batch):
-            shard.take(letter)
-        else:
-            shard.close(letter)
-        return shard.ack(self.run)
-
-    def silent(self, machine: Machine) -> bool:
-        return self._clock() - machine.heard > self._silence
+    def silent(self, member: Member) -> bool:
+        """Return True if no message has come from this member for too long."""
+        return self._clock() - member.last_seen > self._silence
 
     @property
     def over(self) -> bool:
-        """Nobody is left to wait for."""
-        return all(machine.ended or self.silent(machine) for machine in self)
+        """Return True if there is no member left to wait for."""
+        return all(member.ended or self.silent(member) for member in self)
 
     @property
-    def records(self) -> int:
-        """How many have come."""
-        return sum(shard.inbox.lines for machine in self for shard in machine.shards)
+    def record_count(self) -> int:
+        """Return how many records have arrived."""
+        return sum(shard.inbox.lines for member in self for shard in member.shards)
 
-    # what is told of them in the end
-
-    def lost(self, origin: int) -> Iterator[str]:
-        """A sentence for each machine and process that did not deliver all. `origin`: when the run began."""
-        for machine in self:
-            for shard in machine.shards:
-                if not shard.done:
-                    yield f"{_whose(machine, shard)} {self._fate(machine, shard, origin)}"
-
-    def _fate(self, machine: Machine, shard: Shard, origin: int) -> str:
-        records = f"{shard.inbox.lines} of its records are here"
-        if shard.ended:
-            return f"died; {records}" if shard.outcome is None else f"ended with its worker, before the run; {records}"
-        at = f"{max(0, machine.heard - origin) / NS_PER_S:.1f} s"
-        return f"was lost: last heard of at {at}, {shard.inbox.missing}; {records}"
+    def loss_sentences(self, origin: int) -> Iterator[str]:
+        """Yield a sentence for each process that did not deliver all. `origin`: ns, the start of the run."""
+        for member in self:
+            for shard in member.shards:
+                if shard.complete:
+                    continue
+                process = f"process {shard.process} on {member.host} ({member.name})"
+                records = f"{shard.inbox.lines} of its records are here"
+                if not shard.ended:
+                    at = f"{max(0, member.last_seen - origin) / NS_PER_S:.1f} s"
+                    yield f"{process} was lost: last heard of at {at}, {shard.inbox.missing}; {records}"
+                elif shard.result is None:
+                    yield f"{process} died; {records}"
+                else:
+                    yield f"{process} ended with its worker, before the run; {records}"
 
     def clocks(self) -> list[dict[str, Any]]:
+        """Return offset, error and drift of each member's clock, as run.json has them."""
         return [
-            {"worker": machine.name, "host": machine.host, **clocks.told(machine.before, machine.after)}
-            for machine in self
-            if machine.before is not None
+            {
+                "worker": member.name,
+                "host": member.host,
+                **clock_sync.summary(member.clock_before, member.clock_after),
+            }
+            for member in self
+            if member.clock_before is not None
         ]
 
     def clients(self) -> list[dict[str, Any]]:
-        """How each process fared, by itself."""
+        """Return the client health of each process, as run.json has it."""
         return [
-            {"worker": shard.engine, "machine": machine.name, "host": machine.host, **shard.outcome.client}
-            for machine in self
-            for shard in machine.shards
-            if shard.outcome is not None
+            {"worker": shard.process, "machine": member.name, "host": member.host, **shard.result.client}
+            for member in self
+            for shard in member.shards
+            if shard.result is not None
         ]
 
-    def outcomes(self) -> list[WorkerResult]:
-        return [shard.outcome for machine in self for shard in machine.shards if shard.outcome is not None]
+    def results(self) -> list[WorkerResult]:
+        """Return the results of all processes that have ended and not died."""
+        return [shard.result for member in self for shard in member.shards if shard.result is not None]
 
 
-def _whose(machine: Machine, shard: Shard) -> str:
-    return f"process {shard.engine} on {machine.host} ({machine.name})"
-
-
-def levels(seats: int, engines: int) -> list[int]:
-    """Slots of each process, as even as can be; what is left over goes to the first."""
-    each, rest = divmod(seats, engines)
-    return [each + (number < rest) for number in range(engines)]
+def split_users(users: int, processes: int) -> list[int]:
+    """Return the slots of each process: as even as possible, the first ones have the remainder."""
+    each, rest = divmod(users, processes)
+    return [each + (number < rest) for number in range(processes)]

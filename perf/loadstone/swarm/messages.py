@@ -1,7 +1,8 @@
-"""What the master and the workers write to each other, as one kind of Locust message with these in it.
+"""The messages between master and workers. They all travel as one kind of Locust message.
 
-Pure. The order: Call and Hello; Parcel and Got, the plan piece by piece; Standing or Declined; Ping and Pong; Begin.
-Then Beat, Batch and Ack until Halt, or the plan's own end; End, which is acknowledged too; Over. All times are ns.
+Pure. The order of a run: Invite and Join; PlanChunk and ChunkReceived, until the whole plan is there; MachineReady or
+Refused; Ping and Pong, to compare clocks; Start. Then Heartbeat, RecordBatch and BatchAck until StopSending or the end
+of the plan; StreamEnd, which is acknowledged as well; RunOver. All times are ns of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -15,24 +16,32 @@ from msgspec import Struct
 from loadstone.engine.worker_messages import Progress, WorkerResult, WorkerSpec
 from loadstone.swarm.record_batches import StreamDigest
 
-# Locust's name for all of these.
-KIND = "loadstone"
-# zlib's quickest level: plans and records are mostly text and digits, and shrink to a third with it.
-QUICK = 1
+# Locust's name for all of these messages.
+MESSAGE_TYPE = "loadstone"
+# zlib's fastest level: plans and records are mostly text and digits, and shrink to a third with it.
+COMPRESSION_LEVEL = 1
 
 
 class SwarmMessage(Struct, frozen=True, kw_only=True, tag=True):
-    """`run`: which one; letters of another are not read."""
+    """The base of all messages.
+
+    run: id of the run; a receiver ignores messages of any other run.
+    """
 
     run: str
 
 
-class Call(SwarmMessage, frozen=True, kw_only=True):
-    """To a worker: a run is being prepared, who are you?"""
+class Invite(SwarmMessage, frozen=True, kw_only=True):
+    """To a worker: a run is being prepared; join it."""
 
 
-class Hello(SwarmMessage, frozen=True, kw_only=True):
-    """`processes`: how many will send load here; `versions` of what both ends have to agree on."""
+class Join(SwarmMessage, frozen=True, kw_only=True):
+    """From a worker: the answer to Invite.
+
+    host: name of the machine.
+    processes: number of processes that will send load there.
+    versions: of the software that has to be the same on all machines.
+    """
 
     host: str
     processes: int
@@ -40,140 +49,172 @@ class Hello(SwarmMessage, frozen=True, kw_only=True):
 
 
 class PlanChunk(SwarmMessage, frozen=True, kw_only=True):
-    """To a worker: piece `number` of `of`; all together are a packed list of Commission, a process each."""
+    """To a worker: one chunk of the packed list of WorkerSpec, which has one entry per process.
+
+    number: of this chunk, from 0.
+    count: number of chunks.
+    """
 
     number: int
-    of: int
+    count: int
     data: bytes
 
 
-class Got(SwarmMessage, frozen=True, kw_only=True):
-    """A piece has come."""
+class ChunkReceived(SwarmMessage, frozen=True, kw_only=True):
+    """From a worker: this chunk of the plan has arrived."""
 
     number: int
 
 
-class Standing(SwarmMessage, frozen=True, kw_only=True):
-    """All processes are ready."""
+class MachineReady(SwarmMessage, frozen=True, kw_only=True):
+    """From a worker: all its processes are ready."""
 
 
-class Declined(SwarmMessage, frozen=True, kw_only=True):
-    """Or this machine is not fit, for this reason."""
+class Refused(SwarmMessage, frozen=True, kw_only=True):
+    """From a worker: it cannot take part, for this reason."""
 
     text: str
 
 
 class Ping(SwarmMessage, frozen=True, kw_only=True):
-    """To a worker: what does your clock say?"""
+    """To a worker: read your clock."""
 
     number: int
 
 
 class Pong(SwarmMessage, frozen=True, kw_only=True):
+    """From a worker: the answer to Ping.
+
+    at: the worker's clock, ns.
+    """
+
     number: int
     at: int
 
 
-class Begin(SwarmMessage, frozen=True, kw_only=True):
-    """To a worker: the run's time is 0 when your clock says `origin`."""
+class Start(SwarmMessage, frozen=True, kw_only=True):
+    """To a worker: the run starts when your clock shows `origin`, ns."""
 
     origin: int
 
 
-class Beat(SwarmMessage, frozen=True, kw_only=True):
-    """Once a second: still here. `begun`: Begin has come; `levels`: slots of each process, in the order of the
-    commissions; `finished`: records written by all of them."""
+class Heartbeat(SwarmMessage, frozen=True, kw_only=True):
+    """From a worker, once a second.
 
-    begun: bool
-    levels: list[int]
+    started: Start has arrived.
+    concurrency: slots of each process, in the order of the specs.
+    finished: records written by all processes.
+    """
+
+    started: bool
+    concurrency: list[int]
     finished: int
 
 
-# Fields of a pulse that no detector looks at.
-BINS = ("ttft", "gap", "tpot", "latency", "kinds", "lags", "sends", "slos")
+# Fields of Progress that the stop conditions do not use; a ProgressUpdate leaves them empty.
+BIN_FIELDS = ("ttft", "gap", "tpot", "latency", "kinds", "lags", "sends", "slos")
 
 
-class Note(SwarmMessage, frozen=True, kw_only=True):
-    """A pulse of one process, without its bins: only where --stop-error-rate or --stop-saturated has to see it."""
+class ProgressUpdate(SwarmMessage, frozen=True, kw_only=True):
+    """From a worker: progress of one process, without its bins. Sent only for --stop-error-rate, --stop-saturated."""
 
-    pulse: Progress
+    progress: Progress
 
 
-class Batch(SwarmMessage, frozen=True, kw_only=True):
-    """Records of one process, compressed; see batches.py."""
+class RecordBatch(SwarmMessage, frozen=True, kw_only=True):
+    """From a worker: records of one process; see record_batches.py.
 
-    engine: int
+    process: number of the process.
+    number: of the batch, from 0.
+    data: whole lines of the records file, compressed with zlib.
+    """
+
+    process: int
     number: int
     data: bytes
 
 
-class Ack(SwarmMessage, frozen=True, kw_only=True):
-    """To a worker: so many batches of this process are here; `ended`: its end mark too."""
+class BatchAck(SwarmMessage, frozen=True, kw_only=True):
+    """To a worker: how much of the records of one process has arrived.
 
-    engine: int
+    count: number of batches.
+    ended: StreamEnd has arrived, and all batches before it.
+    """
+
+    process: int
     count: int
     ended: bool
 
 
-class End(SwarmMessage, frozen=True, kw_only=True):
-    """A process is over and this is what it sent in all. `outcome`: None if it died; `file`: its records, there."""
+class StreamEnd(SwarmMessage, frozen=True, kw_only=True):
+    """From a worker: one process has ended.
 
-    engine: int
-    mark: StreamDigest
-    outcome: WorkerResult | None
+    digest: of all records that it sent.
+    result: None if the process died.
+    file: path of its records on the worker.
+    """
+
+    process: int
+    digest: StreamDigest
+    result: WorkerResult | None
     file: str
 
 
-class Halt(SwarmMessage, frozen=True, kw_only=True):
-    """To a worker: send nothing more; what is in flight has `grace` seconds."""
+class StopSending(SwarmMessage, frozen=True, kw_only=True):
+    """To a worker: send no more requests; those in flight have `grace` seconds to end."""
 
     reason: str
     grace: float
 
 
-class Over(SwarmMessage, frozen=True, kw_only=True):
-    """To a worker: everything has arrived, or is not waited for any longer. `whole`: nothing need be kept there."""
+class RunOver(SwarmMessage, frozen=True, kw_only=True):
+    """To a worker: the master waits for nothing more.
 
-    whole: bool
+    complete: the master has all records, so the worker may delete its files.
+    """
+
+    complete: bool
 
 
-Any_ = (
-    Call
-    | Hello
+AnyMessage = (
+    Invite
+    | Join
     | PlanChunk
-    | Got
-    | Standing
-    | Declined
+    | ChunkReceived
+    | MachineReady
+    | Refused
     | Ping
     | Pong
-    | Begin
-    | Beat
-    | Note
-    | Batch
-    | Ack
-    | End
-    | Halt
-    | Over
+    | Start
+    | Heartbeat
+    | ProgressUpdate
+    | RecordBatch
+    | BatchAck
+    | StreamEnd
+    | StopSending
+    | RunOver
 )
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Any_] = msgspec.msgpack.Decoder(Any_)
-_commissions: msgspec.msgpack.Decoder[list[WorkerSpec]] = msgspec.msgpack.Decoder(list[WorkerSpec])
+_decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
+_spec_decoder: msgspec.msgpack.Decoder[list[WorkerSpec]] = msgspec.msgpack.Decoder(list[WorkerSpec])
 
 
-def sealed(letter: SwarmMessage) -> bytes:
-    return _encoder.encode(letter)
+def encode(message: SwarmMessage) -> bytes:
+    """Encode a message for Locust's transport."""
+    return _encoder.encode(message)
 
 
-def opened(data: bytes) -> Any_:
-    """Raises msgspec.ValidationError or DecodeError for anything else."""
+def decode(data: bytes) -> AnyMessage:
+    """Decode a message. Raises msgspec.ValidationError or msgspec.DecodeError for anything else."""
     return _decoder.decode(data)
 
 
-def packed(commissions: Sequence[bytes]) -> bytes:
-    """Commissions that are encoded already, for the parcels to a worker."""
-    return zlib.compress(_encoder.encode([msgspec.Raw(each) for each in commissions]), QUICK)
+def pack_specs(specs: Sequence[bytes]) -> bytes:
+    """Merge specs that are encoded already into the bytes that the plan chunks of a worker carry."""
+    return zlib.compress(_encoder.encode([msgspec.Raw(spec) for spec in specs]), COMPRESSION_LEVEL)
 
 
-def unpacked(data: bytes) -> list[WorkerSpec]:
-    return _commissions.decode(zlib.decompress(data))
+def unpack_specs(data: bytes) -> list[WorkerSpec]:
+    """Return the specs that `pack_specs` merged, one per process."""
+    return _spec_decoder.decode(zlib.decompress(data))

@@ -1,4 +1,4 @@
-"""How a run in a swarm ended, and what run.json says of it. Pure."""
+"""How a run of a swarm ended, for run.json. Pure."""
 
 from __future__ import annotations
 
@@ -7,68 +7,80 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.engine import run_metadata
-from loadstone.host.client_health import worst
+from loadstone.host.client_health import worst_client
 from loadstone.swarm.members import Members
 
-# As when a process of `loadstone run` dies.
+# `ended` of a run that lost records: the same as when a worker process of `loadstone run` dies.
 LOST = "worker"
 
+# The sentence for each value of `ended`.
+REASON_TEXTS = {
+    "done": "everything that was planned has been sent",
+    "duration": "the time given, by Locust or by --duration, was over",
+    "stages": "the stages were over",
+    "interrupted": "stopped by the operator before the end of the plan",
+}
 
-class LossReason(Struct, frozen=True, kw_only=True):
-    """What is known when Locust stops a test. watcher: the reason of --stop-error-rate or --stop-saturated; over: the
-    plan was; endless: it had no end of its own; interrupted: Ctrl-C or SIGTERM; timed: --run-time had passed."""
 
-    watcher: str | None
+class StopContext(Struct, frozen=True, kw_only=True):
+    """What is known when Locust stops a test.
+
+    stop_condition: the reason that --stop-error-rate or --stop-saturated gave, None if neither was met.
+    over: the plan was over.
+    endless: the plan had no end.
+    interrupted: by Ctrl-C or SIGTERM.
+    timed: Locust's --run-time had passed.
+    """
+
+    stop_condition: str | None
     over: bool
     endless: bool
     interrupted: bool
     timed: bool
 
 
-def reason(why: LossReason) -> str:
-    """As `ended` in run.json, for the processes that have not ended by themselves."""
-    if why.watcher is not None:
-        return why.watcher
-    if why.over:
+def end_reason(context: StopContext) -> str:
+    """Return `ended` of run.json for the processes that have not ended by themselves."""
+    if context.stop_condition is not None:
+        return context.stop_condition
+    if context.over:
         return "done"
-    if why.interrupted:
+    if context.interrupted:
         return "interrupted"
-    return "duration" if why.endless or why.timed else "interrupted"
+    return "duration" if context.endless or context.timed else "interrupted"
 
 
 class StopDeadline:
-    """How long to wait for records: `seconds` from the last that came. Time is told to it."""
+    """A limit on the wait for records: `seconds` since the last one arrived."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._records, self._since = -1, 0.0
+        self._records = -1
+        self._since = 0.0
 
-    def lost(self, records: int, now: float) -> bool:
-        """Whether it has been lost, so many records being here by now."""
+    def passed(self, records: int, now: float) -> bool:
+        """Return True if too long no record has arrived. `records`: how many have; `now`: seconds of any clock."""
         if records != self._records:
             self._records, self._since = records, now
         return now - self._since > self._seconds
 
 
-def tail(roster: Members, halted: str, because: str | None, origin: int) -> dict[str, Any]:
-    """What is added to run.json at the end. `because`: in words, where there was a special reason."""
-    lost, outcomes = list(roster.lost(origin)), roster.outcomes()
-    special = next((outcome.ended for outcome in outcomes if outcome.ended != "done"), "done" if outcomes else halted)
+def run_fields(members: Members, stop_reason: str, explanation: str | None, origin: int) -> dict[str, Any]:
+    """Return the fields that the end of a run adds to run.json.
+
+    stop_reason: of the StopSending message.
+    explanation: a sentence, if a stop condition has ended the run.
+    origin: ns of the master's clock at the start of the run.
+    """
+    lost, results = list(members.loss_sentences(origin)), members.results()
+    ended = next((result.ended for result in results if result.ended != "done"), "done" if results else stop_reason)
     return {
-        "ended": LOST if lost else special,
-        "ended_because": "; ".join(lost) if lost else because or BECAUSE.get(special, special),
-        "unsent_turns": sum(outcome.unsent for outcome in outcomes),
+        "ended": LOST if lost else ended,
+        "ended_because": "; ".join(lost) if lost else explanation or REASON_TEXTS.get(ended, ended),
+        "unsent_turns": sum(result.unsent_turns for result in results),
         "ended_at": run_metadata.now(),
-        "client": worst([outcome.client for outcome in outcomes]) if outcomes else {},
-        "workers": roster.clients(),
-        "clocks": roster.clocks(),
+        "client": worst_client([result.client for result in results]) if results else {},
+        "workers": members.clients(),
+        "clocks": members.clocks(),
         "lost": lost,
     }
-
-
-BECAUSE = {
-    "done": "everything that was planned has been sent",
-    "duration": "the time given, by Locust or by --duration, was over",
-    "stages": "the stages were over",
-    "interrupted": "stopped by the operator before the end of the plan",
-}

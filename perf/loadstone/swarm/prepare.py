@@ -1,6 +1,6 @@
-"""Prepares a run for a swarm, in a process without gevent: `python -m loadstone.swarm.prepare`, told on stdin.
+"""Prepare a run of a swarm, in a process without gevent: `python -m loadstone.swarm.prepare`, with a request on stdin.
 
-Reads the dataset, asks the server, plans, makes the run folder, and writes a commission for each engine process.
+It reads the dataset, asks the server, plans, creates the run folder, and writes a WorkerSpec for each worker process.
 """
 
 from __future__ import annotations
@@ -13,73 +13,71 @@ import msgspec
 
 from loadstone import loadtest
 from loadstone.config import secrets
-from loadstone.engine import prepare as setup
+from loadstone.engine import prepare as engine_prepare
 from loadstone.engine import run_folder, run_metadata, worker_pool
 from loadstone.engine.prepare import PreparedRun
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
 from loadstone.report import output
-from loadstone.schedule.partition import partition
+from loadstone.schedule.partition import split_plan
 from loadstone.server_metrics import discovery
-from loadstone.server_metrics.process import ScrapeSpec
-from loadstone.swarm.process_messages import Made, Order
+from loadstone.swarm.process_messages import PreparedPlan, PrepareRequest
 from loadstone.units import NS_PER_S
 
-# Seconds that a run lasts which only Locust ends: longer than any.
+# Seconds that a run is planned for if only Locust ends it: longer than any run.
 ENDLESS = 30 * 86_400.0
 
 
 def main() -> None:
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+    """Read a PrepareRequest from stdin, prepare the run and write the PreparedPlan to stdout."""
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=PrepareRequest)
     try:
-        made = event_loop.run(prepare(order))
+        plan = event_loop.run(prepare(request))
     except UsageError as exc:
-        made = Made(refused=str(exc))
-    sys.stdout.buffer.write(msgspec.json.encode(made))
+        plan = PreparedPlan(refusal=str(exc))
+    sys.stdout.buffer.write(msgspec.json.encode(plan))
 
 
-async def prepare(order: Order) -> Made:
-    """Raises UsageError for whatever is not fit; nothing is written then."""
-    config = order.config.check()
-    endless = order.led and config.requests is None and config.duration is None
-    if order.led:
-        changes = {"concurrency": order.processes} | ({"duration": ENDLESS} if endless else {})
+async def prepare(request: PrepareRequest) -> PreparedPlan:
+    """Create the run folder and the specs. Raises UsageError, before anything is written, if the run is impossible."""
+    config = request.config.check()
+    endless = request.user_driven and config.requests is None and config.duration is None
+    if request.user_driven:
+        changes = {"concurrency": request.processes} | ({"duration": ENDLESS} if endless else {})
         config = msgspec.structs.replace(config, **changes)
     path = Path(config.output) if config.output else run_folder.default_path(config.label)
     run_folder.check_free(path)
-    async with setup.ready(config, output.notice) as made:
-        places = await discovery.find(made.config, discovery.paths(made.api), output.notice)
+    async with engine_prepare.open_run(config, output.notice) as run:
+        pages = await discovery.find_pages(run.config, discovery.api_paths(run.api), output.notice)
         folder = run_folder.RunFolder(path)
-        head = run_metadata.run(made) | {"digest": loadtest.write_plan(made, folder, secrets.secrets(made.config))}
+        head = run_metadata.describe_run(run) | {
+            "digest": loadtest.write_plan(run, folder, secrets.find_secrets(run.config))
+        }
         head["ceiling"] = None  # it would be the master's, which sends nothing
         if endless:
             head["config"]["duration"] = None
         folder.write_json(run_folder.RUN, head)
-        shares = await asyncio.to_thread(_commissions, made, order)
-    quest = discovery.quest(config, places, path) if places else None
-    return _made(made, path, shares, endless, quest)
-
-
-def _commissions(made: PreparedRun, order: Order) -> int:
-    ids, shares = loadtest.request_ids(made.config), partition(made.plan, order.processes)
-    for share in shares:
-        wanted = worker_pool.commission(made, share, Path("."), ids, order.led)
-        (Path(order.parcels) / str(share.worker)).write_bytes(msgspec.msgpack.encode(wanted))
-    return len(shares)
-
-
-def _made(made: PreparedRun, path: Path, shares: int, endless: bool, quest: ScrapeSpec | None) -> Made:
-    plan = made.plan
-    levels = [] if plan.offsets is not None else [(at / NS_PER_S, level) for at, level in plan.levels]
-    return Made(
+        partitions = await asyncio.to_thread(_write_specs, run, request)
+    closed = run.plan.offsets is None
+    return PreparedPlan(
         folder=str(path.absolute()),
-        shares=shares,
-        open=plan.offsets is not None,
+        partitions=partitions,
+        open=not closed,
         endless=endless,
-        levels=levels,
-        grace=made.config.grace,
-        quest=quest,
+        levels=[(at / NS_PER_S, level) for at, level in run.plan.levels] if closed else [],
+        grace=run.config.grace,
+        scrape=discovery.scrape_spec(config, pages, path) if pages else None,
     )
+
+
+def _write_specs(run: PreparedRun, request: PrepareRequest) -> int:
+    """Write the spec of each process. Return their number; runs in a thread, for it is slow with large datasets."""
+    ids = loadtest.request_id_prefix(run.config)
+    partitions = split_plan(run.plan, request.processes)
+    for one in partitions:
+        spec = worker_pool.worker_spec(run, one, Path("."), ids, request.user_driven)
+        (Path(request.spec_folder) / str(one.worker)).write_bytes(msgspec.msgpack.encode(spec))
+    return len(partitions)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the master and the two clean processes that it starts, prepare.py and closing.py, tell each other. Pure."""
+"""The messages between the master and the processes without gevent that it starts, prepare.py and finish.py. Pure."""
 
 from __future__ import annotations
 
@@ -10,48 +10,73 @@ from loadstone.config.schema import Config
 from loadstone.server_metrics.process import ScrapeSpec
 
 
-class Order(Struct, frozen=True, kw_only=True):
-    """To prepare a run for `processes` engine processes. `led`: Locust's users say how many requests are in flight.
-    `parcels`: folder for the commissions, a file each."""
+class PrepareRequest(Struct, frozen=True, kw_only=True):
+    """Prepare a run.
+
+    config: its settings.
+    processes: number of worker processes on all machines.
+    user_driven: the number of Locust's users is the concurrency.
+    spec_folder: where to write the WorkerSpec of each process, one file per process.
+    """
 
     config: Config
     processes: int
-    led: bool
-    parcels: str
+    user_driven: bool
+    spec_folder: str
 
 
-class Made(Struct, frozen=True, kw_only=True):
-    """What came of it: the run folder, and how many shares there are; or why it is refused. `levels`: users of a
-    closed loop by plan, (seconds, users); empty for an open one. `endless`: only Locust ends it. `quest`: metrics
-    of the servers to ask for."""
+class PreparedPlan(Struct, frozen=True, kw_only=True):
+    """The prepared run.
+
+    folder: run folder.
+    partitions: number of partitions of the plan, one per process; there may be fewer than processes.
+    open: the plan is an open loop.
+    endless: only Locust ends the run.
+    levels: concurrency of a closed loop by plan, (seconds, users); empty for an open loop.
+    grace: seconds that requests in flight have when the run stops.
+    scrape: metrics of the servers to collect, None for none.
+    refusal: why the run cannot be prepared; all other fields are unset then.
+    """
 
     folder: str = ""
-    shares: int = 0
+    partitions: int = 0
     open: bool = False
     endless: bool = False
     levels: list[tuple[float, int]] = []
     grace: float = 0.0
-    quest: ScrapeSpec | None = None
-    refused: str | None = None
+    scrape: ScrapeSpec | None = None
+    refusal: str | None = None
 
 
-class Gone(Struct, frozen=True, kw_only=True):
-    """A process that did not deliver all. `at`: ns of the run's time when it was last heard of; `slots`: requests it
-    had in flight at most, None where the plan says."""
+class LostProcess(Struct, frozen=True, kw_only=True):
+    """A process that did not deliver all its records.
 
-    engine: int
+    process: its number.
+    at: ns since the start of the run at which its requests count as lost.
+    slots: most requests it can have had in flight; None if the plan determines that.
+    cause: for the records of its lost requests.
+    """
+
+    process: int
     at: int
     slots: int | None
-    why: str
+    cause: str
 
 
-class Closing(Struct, frozen=True, kw_only=True):
-    """To bring a run to its end. `tail` goes into run.json; `users`: the most there were, None where the plan said."""
+class FinishRequest(Struct, frozen=True, kw_only=True):
+    """Finish a run.
+
+    folder: run folder.
+    spec_folder: as of PrepareRequest.
+    view: format of the printed report.
+    run_fields: fields to add to run.json.
+    users: highest number of users; None if the plan determined the concurrency.
+    """
 
     config: Config
     folder: str
-    parcels: str
+    spec_folder: str
     view: str
-    gone: list[Gone]
-    tail: dict[str, Any]
+    lost_processes: list[LostProcess]
+    run_fields: dict[str, Any]
     users: int | None = None

@@ -1,6 +1,6 @@
-"""One records file on its way to the master, while it is being written: read, cut into batches, compressed, sent.
+"""Sends one records file to the master while it is being written: reads, cuts into batches, compresses, sends.
 
-What is lost on the way is sent again; the file stays until the master says that it has everything.
+Lost batches are sent again; the file stays until the master confirms that it has everything.
 """
 
 from __future__ import annotations
@@ -13,74 +13,83 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from loadstone.swarm import messages
 from loadstone.swarm.messages import SwarmMessage
-from loadstone.swarm.record_batches import AGE, PATIENCE, SIZE, Batch, Outbox, whole_lines
+from loadstone.swarm.record_batches import ACK_TIMEOUT, MAX_AGE, MAX_BYTES, Batch, Outbox, whole_lines
 
 if TYPE_CHECKING:
-    from loadstone.swarm.worker_processes import Engine
+    from loadstone.swarm.worker_processes import LoadProcess
 
 
-class Stream:
-    """`done`: the master has everything, end mark included."""
+class RecordStream:
+    """The records of one process on their way.
 
-    def __init__(self, run: str, engine: Engine, path: Path, say: Callable[[SwarmMessage], None]) -> None:
+    run: id of the run.
+    path: the records file, which the process appends to.
+    send: sends a message to the master.
+    complete: the master has everything, StreamEnd included.
+    """
+
+    def __init__(self, run: str, process: LoadProcess, path: Path, send: Callable[[SwarmMessage], object]) -> None:
         self.path = path
-        self.done = False
-        self._run, self._engine, self._say = run, engine, say
+        self.complete = False
+        self._run, self._process, self._send_message = run, process, send
         self._outbox = Outbox()
         self._file: BinaryIO | None = None
         self._rest = b""
-        self._read = self._marked = -PATIENCE
+        self._taken_at = self._end_sent_at = -ACK_TIMEOUT
 
-    def acknowledged(self, ack: messages.Ack) -> None:
-        if ack.engine == self._engine.number:
-            self._outbox.acknowledged(ack.count, time.monotonic())
-            self.done = self.done or ack.ended
-            if self.done:
+    def acknowledge(self, ack: messages.BatchAck) -> None:
+        """Take in an acknowledgement, if it is for this process."""
+        if ack.process == self._process.number:
+            self._outbox.acknowledge(ack.count, time.monotonic())
+            self.complete = self.complete or ack.ended
+            if self.complete:
                 self.close()
 
     def close(self) -> None:
-        """Nothing more is read."""
+        """Close the file; nothing more is read."""
         if self._file is not None:
             self._file.close()
 
-    def move(self, now: float) -> None:
-        """Send what there is to send."""
-        if self.done:
+    def send_due(self, now: float) -> None:
+        """Send what is due at `now` (monotonic seconds): resends, new batches, and the end."""
+        if self.complete:
             return
-        for batch in self._outbox.again(now):
+        for batch in self._outbox.resends(now):
             self._send(batch)
-        over = self._engine.over.is_set()
-        while self._outbox.room and (lines := self._take(now, over)):
-            self._send(self._outbox.put(lines, now))
-        if over and self._outbox.empty and not self.done and now - self._marked >= PATIENCE:
-            self._marked = now
-            self._say(
-                messages.End(
+        ended = self._process.ended.is_set()
+        while self._outbox.has_room and (lines := self._take_lines(now, ended)):
+            self._send(self._outbox.add(lines, now))
+        if ended and self._outbox.empty and not self.complete and now - self._end_sent_at >= ACK_TIMEOUT:
+            self._end_sent_at = now
+            self._send_message(
+                messages.StreamEnd(
                     run=self._run,
-                    engine=self._engine.number,
-                    mark=self._outbox.mark,
-                    outcome=self._engine.outcome,
+                    process=self._process.number,
+                    digest=self._outbox.digest,
+                    result=self._process.result,
                     file=str(self.path),
                 )
             )
 
-    def _take(self, now: float, over: bool) -> bytes:
-        """Whole lines for a batch: when there are enough of them, or they have waited, or no more will come."""
+    def _take_lines(self, now: float, ended: bool) -> bytes:
+        """Return whole lines for a batch, once there are enough, or they are old enough, or no more will come."""
         if self._file is None:
             if not self.path.exists():
                 return b""
             self._file = self.path.open("rb")
-        while data := self._file.read(SIZE):
+        while data := self._file.read(MAX_BYTES):
             self._rest += data
             if b"\n" in data:
                 break
-        if len(self._rest) < SIZE and not over and now - self._read < AGE:
+        if len(self._rest) < MAX_BYTES and not ended and now - self._taken_at < MAX_AGE:
             return b""
         lines = whole_lines(self._rest)
         self._rest = self._rest[len(lines) :]
-        self._read = now if lines else self._read
+        self._taken_at = now if lines else self._taken_at
         return lines
 
     def _send(self, batch: Batch) -> None:
-        data = zlib.compress(batch.lines, messages.QUICK)
-        self._say(messages.Batch(run=self._run, engine=self._engine.number, number=batch.number, data=data))
+        data = zlib.compress(batch.lines, messages.COMPRESSION_LEVEL)
+        self._send_message(
+            messages.RecordBatch(run=self._run, process=self._process.number, number=batch.number, data=data)
+        )

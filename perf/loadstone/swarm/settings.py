@@ -1,7 +1,7 @@
-"""What a run in a swarm is to be, from the environment: the one way to it, whoever calls Locust.
+"""The settings of a run in a swarm, from the environment, so that they are the same whoever starts Locust.
 
 LOADSTONE_RUN holds the settings of `loadstone run` as JSON (`loadstone swarm master` puts its flags there),
-LOADSTONE_CONFIG names a TOML file with them. Workers need neither: the master sends them all they have to know.
+LOADSTONE_CONFIG names a TOML file with them. Workers need neither: the master sends them all they need.
 """
 
 from __future__ import annotations
@@ -14,74 +14,79 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone.config.parse import REPLAY, seconds
+from loadstone.config.parse import REPLAY, parse_seconds
 from loadstone.config.redact import HIDDEN, hide_in_url
 from loadstone.config.schema import Config, flag
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 from loadstone.host import client_health
-from loadstone.text import LABEL, clean
+from loadstone.text import MAX_LABEL, clean
 
+# Variables of the master.
 RUN, CONFIG, VIEW = "LOADSTONE_RUN", "LOADSTONE_CONFIG", "LOADSTONE_AS"
 SILENCE = "LOADSTONE_SILENCE"
+# Locust's own variable for the address of its web interface; --web-host has precedence over it.
 WEB_HOST = "LOCUST_WEB_HOST"
-"""Locust's own variable for the address of its web interface; --web-host goes over it."""
+# Variables of a worker.
 PROCESSES, SPOOL = "LOADSTONE_PROCESSES", "LOADSTONE_SPOOL"
 
 
 def config(environ: Mapping[str, str] = os.environ) -> Config:
-    """The run to make. Raises UsageError."""
+    """Return the settings of the run. Raises ConfigurationError for an invalid one."""
     if text := environ.get(RUN):
         try:
             return msgspec.json.decode(text, type=Config)
         except msgspec.MsgspecError as exc:
-            raise UsageError(f"{RUN} is not a run: {exc}") from exc
-    from loadstone.config.load import config_of
+            raise ConfigurationError(f"{RUN} is not a run: {exc}") from exc
+    from loadstone.config.load import load_config
 
     path = environ.get(CONFIG)
-    return config_of({"config": path} if path else {})
+    return load_config({"config": path} if path else {})
 
 
-def sendable(config: Config) -> Config:
-    """`config`, if it holds no secret: it travels to the workers as it is. Raises UsageError."""
+def check_sendable(config: Config) -> Config:
+    """Return `config` unchanged. Raises ConfigurationError if it holds a secret: workers get it as it is."""
     if config.workers != "auto":
-        raise UsageError("--workers is for one machine: give each worker of a swarm its --processes")
-    shown = config.shown()
+        raise ConfigurationError("--workers is for one machine: give each worker of a swarm its --processes")
+    shown = config.redacted()
     for name, value in msgspec.to_builtins(config).items():
         if shown[name] != value and HIDDEN in repr(shown[name]):
-            raise UsageError(
+            raise ConfigurationError(
                 f"--{flag(name)} holds what looks like a key, and a swarm's settings travel over the network:"
                 " put the key into the environment of each machine (OPENAI_API_KEY, or --api-key-env NAME)"
             )
     return config
 
 
-def shaped(config: Config) -> bool:
-    """Whether the plan alone says when and how much: Locust's users then only show it."""
+def plan_driven(config: Config) -> bool:
+    """Return True if the plan alone determines the load: Locust's users then only show it."""
     return config.rate is not None or config.stages is not None or config.arrivals == REPLAY
 
 
-def watched(config: Config) -> bool:
-    """Whether what goes on may end the run."""
+def has_stop_conditions(config: Config) -> bool:
+    """Return True if the progress of the run can end it."""
     return config.stop_error_rate is not None or config.stop_saturated
 
 
-def planned(config: Config, host: str | None) -> Config:
-    """Return `config` with Locust's --host, as given at the start, in the place of its only server, or of none."""
+def with_host(config: Config, host: str | None) -> Config:
+    """Return `config` with Locust's --host as its server, unless it has several."""
     return msgspec.structs.replace(config, url=host) if host and len(config.urls) <= 1 else config
 
 
 def check_host(config: Config, host: str | None) -> None:
-    """Raise UsageError if `host`, from the web interface, is not a server of the plan: workers send it their key."""
-    named = (host or "").strip().rstrip("/")
-    if named and named not in [url.strip().rstrip("/") for url in config.urls]:
+    """Raise ConfigurationError if `host`, from the web interface, is not a server of the plan.
+
+    Workers would send it their API key.
+    """
+    server = (host or "").strip().rstrip("/")
+    if server and server not in [url.strip().rstrip("/") for url in config.urls]:
         known = " or ".join(hide_in_url(url) for url in config.urls) or "none"
-        raise UsageError(
-            f"the host {clean(hide_in_url(named), LABEL)} is not the server of this plan ({known}), so no run"
+        raise ConfigurationError(
+            f"the host {clean(hide_in_url(server), MAX_LABEL)} is not the server of this plan ({known}), so no run"
             " was started: to test another server, start the master with its --url"
         )
 
 
-def loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Return True if only this machine can reach what listens on `host`."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
@@ -90,31 +95,35 @@ def loopback(host: str) -> bool:
 
 
 def view(environ: Mapping[str, str] = os.environ) -> str:
-    """The view to print the report in."""
+    """Return the format in which to print the report."""
     return environ.get(VIEW) or "text"
 
 
 def silence(environ: Mapping[str, str] = os.environ) -> float:
-    """Seconds without a word after which the master gives a machine up. Raises UsageError."""
-    said = environ.get(SILENCE, "20s")
+    """Return the seconds without a message after which a machine counts as lost. Raises ConfigurationError."""
+    text = environ.get(SILENCE, "20s")
     try:
-        return seconds(said)
+        return parse_seconds(text)
     except ValueError as exc:
-        raise UsageError(f"{SILENCE} takes a time such as 20s, not {said!r}") from exc
+        raise ConfigurationError(f"{SILENCE} takes a time such as 20s, not {text!r}") from exc
 
 
-class Here(Struct, frozen=True):
-    """This machine's part: how many processes send load, and where their records are kept on the way."""
+class WorkerSettings(Struct, frozen=True):
+    """The settings of one machine.
+
+    processes: number of processes that send load.
+    spool: folder of their records until the master has them.
+    """
 
     processes: int
     spool: Path
 
 
-def here(environ: Mapping[str, str] = os.environ) -> Here:
-    """Raises UsageError."""
-    said = environ.get(PROCESSES, "auto")
-    if said != "auto" and not (said.isdecimal() and int(said)):
-        raise UsageError(f"{PROCESSES} takes auto or a number from 1, not {said!r}")
-    cores = len(client_health.cores() or []) or os.cpu_count() or 1
+def worker_settings(environ: Mapping[str, str] = os.environ) -> WorkerSettings:
+    """Return the settings of this machine. Raises ConfigurationError."""
+    text = environ.get(PROCESSES, "auto")
+    if text != "auto" and not (text.isdecimal() and int(text)):
+        raise ConfigurationError(f"{PROCESSES} takes auto or a number from 1, not {text!r}")
+    cores = len(client_health.allowed_cores() or []) or os.cpu_count() or 1
     spool = Path(environ.get(SPOOL) or "loadstone-spool")
-    return Here(cores if said == "auto" else int(said), spool)
+    return WorkerSettings(cores if text == "auto" else int(text), spool)

@@ -1,7 +1,7 @@
-"""Before the load: who is there, is everything the same everywhere, the plan, the clocks, and the word to go.
+"""The steps before the load: invite the workers, check versions, send the plan, compare clocks, start.
 
-The plan is made by a clean process (prepare.py), which also asks the server; this one, with gevent in it, only passes
-on what that has written. Everything here waits by greenlets, so that Locust's heartbeats go on.
+A process without gevent (prepare.py) makes the plan and asks the server; this one, with gevent in it, only passes on
+what that process has written. All waiting is by greenlets, so that Locust's heartbeats go on.
 """
 
 from __future__ import annotations
@@ -19,129 +19,142 @@ from loadstone.errors import UsageError
 from loadstone.host import child_process
 from loadstone.swarm import clock_sync, messages
 from loadstone.swarm.channel import MessageChannel
-from loadstone.swarm.members import Machine, Members, Shard
-from loadstone.swarm.process_messages import Made, Order
+from loadstone.swarm.members import Member, Members, Shard
+from loadstone.swarm.process_messages import PreparedPlan, PrepareRequest
 
-# Seconds for a worker to answer a letter; then it is written again, and after three times given up.
-ANSWER = 10.0
-READY = 90.0
-ROUNDS, ROUND = 20, 1.0
-# ns from the word to go to the beginning: every machine has heard it by then.
-LEAD = 1_000_000_000
-PIECE = 256 * 1024
+# Seconds for a worker to answer a message; a chunk of the plan is then sent again.
+ANSWER_TIMEOUT = 10.0
+# How often a chunk of the plan is sent before the worker counts as unreachable.
+ATTEMPTS = 3
+# Seconds for the processes of a worker to be ready.
+READY_TIMEOUT = 90.0
+# Messages to compare clocks by, and seconds to wait for each answer.
+PINGS, PONG_TIMEOUT = 20, 1.0
+# ns between the Start message and the start of the run: by then every worker has received it.
+START_DELAY = 1_000_000_000
+# Bytes of a chunk of the plan.
+CHUNK_SIZE = 256 * 1024
 
 
-def until(true: Callable[[], bool], seconds: float) -> bool:
-    """Wait until something is true; False if it was not within the time."""
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until the condition holds. Return False if it did not within that time."""
     end = time.monotonic() + seconds
-    while not true():
+    while not condition():
         if time.monotonic() > end:
             return False
         gevent.sleep(0.002)
     return True
 
 
-def call(post: MessageChannel, roster: Members, names: list[str]) -> None:
-    """Who is there. Raises UsageError for a worker that does not answer, or is not the same as the others."""
+def invite(channel: MessageChannel, members: Members, names: list[str]) -> None:
+    """Invite these workers. Raises UsageError if one does not join."""
     for name in names:
-        post.send(messages.Call(run=roster.run), name)
-    if not until(lambda: all(name in roster.machines for name in names), ANSWER):
-        silent = ", ".join(name for name in names if name not in roster.machines)
+        channel.send(messages.Invite(run=members.run), name)
+    if not wait_until(lambda: all(name in members.by_name for name in names), ANSWER_TIMEOUT):
+        silent = ", ".join(name for name in names if name not in members.by_name)
         raise UsageError(f"no answer from {silent}: is it a worker of `loadstone swarm`, of this version?")
 
 
-def agree(roster: Members, ours: dict[str, str]) -> None:
-    """Raises UsageError unless all have the same versions: else they would not make the same requests of a plan."""
-    for machine in roster:
+def check_versions(members: Members, ours: dict[str, str]) -> None:
+    """Raise UsageError unless all have the same versions: else the same plan would give other requests."""
+    for member in members:
         for name, version in ours.items():
-            theirs = machine.versions.get(name)
+            theirs = member.versions.get(name)
             if theirs != version:
                 raise UsageError(
-                    f"{machine.host} has {name} {theirs or 'none'}, the master has {version}: install the same on both"
+                    f"{member.host} has {name} {theirs or 'none'}, the master has {version}: install the same on both"
                 )
 
 
-def plan(order: Order) -> Made:
-    """Have the run prepared, in a process of its own. Raises UsageError with its sentence."""
+def prepare(request: PrepareRequest) -> PreparedPlan:
+    """Run prepare.py in a process of its own. Raises UsageError with its reason if the run is impossible."""
     command = child_process.command("loadstone.swarm.prepare")
-    done = subprocess.run(
-        command, input=msgspec.json.encode(order), stdout=subprocess.PIPE, env=child_process.environment(), check=False
+    completed = subprocess.run(
+        command,
+        input=msgspec.json.encode(request),
+        stdout=subprocess.PIPE,
+        env=child_process.environment(),
+        check=False,
     )
-    if done.returncode:
+    if completed.returncode:
         raise UsageError("the run could not be prepared")
-    made = msgspec.json.decode(done.stdout, type=Made)
-    if made.refused is not None:
-        raise UsageError(made.refused)
-    return made
+    plan = msgspec.json.decode(completed.stdout, type=PreparedPlan)
+    if plan.refusal is not None:
+        raise UsageError(plan.refusal)
+    return plan
 
 
-def assign(roster: Members, made: Made) -> None:
-    """The shares go round the machines, so that fewer shares than processes still use them all. Raises UsageError."""
-    machines = list(roster)
-    if made.shares < len(machines):
+def assign_partitions(members: Members, plan: PreparedPlan) -> None:
+    """Give each process of each member a shard: first one process of every member, then the next, and so on.
+
+    In this order, fewer partitions than processes still use all members. Raises UsageError if there are fewer
+    partitions than members.
+    """
+    workers = list(members)
+    if plan.partitions < len(workers):
         raise UsageError(
-            f"{made.shares} requests or slots are too few for {len(machines)} workers: give more, or start fewer"
+            f"{plan.partitions} requests or slots are too few for {len(workers)} workers: give more, or start fewer"
         )
-    numbers = iter(range(made.shares))
-    for turn in range(max(machine.processes for machine in machines)):
-        for machine in machines:
-            if turn < machine.processes and (number := next(numbers, None)) is not None:
-                machine.shards.append(Shard(number, Path(made.folder) / run_folder.SHARD.format(number)))
+    numbers = iter(range(plan.partitions))
+    for turn in range(max(member.processes for member in workers)):
+        for member in workers:
+            if turn < member.processes and (number := next(numbers, None)) is not None:
+                member.shards.append(Shard(number, Path(plan.folder) / run_folder.SHARD.format(number)))
 
 
-def deliver(post: MessageChannel, run: str, machine: Machine, parcels: Path) -> None:
-    """The machine's commissions, piece by piece, each acknowledged. Raises UsageError."""
-    data = messages.packed([(parcels / str(shard.engine)).read_bytes() for shard in machine.shards])
-    pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
-    for number, piece in enumerate(pieces):
-        for _ in range(3):
-            post.send(messages.PlanChunk(run=run, number=number, of=len(pieces), data=piece), machine.name)
-            if until(lambda number=number: machine.got >= number, ANSWER):  # type: ignore[misc]
+def send_plan(channel: MessageChannel, run: str, member: Member, spec_folder: Path) -> None:
+    """Send a member the specs of its processes, chunk by chunk. Raises UsageError if it does not acknowledge one."""
+    data = messages.pack_specs([(spec_folder / str(shard.process)).read_bytes() for shard in member.shards])
+    chunks = [data[start : start + CHUNK_SIZE] for start in range(0, len(data), CHUNK_SIZE)]
+    for number, chunk in enumerate(chunks):
+        for _ in range(ATTEMPTS):
+            channel.send(messages.PlanChunk(run=run, number=number, count=len(chunks), data=chunk), member.name)
+            if wait_until(lambda number=number: member.chunks_received >= number, ANSWER_TIMEOUT):  # type: ignore[misc]
                 break
         else:
-            raise UsageError(f"{machine.host} does not take the plan: is the network between it and the master sound?")
+            raise UsageError(f"{member.host} does not take the plan: is the network between it and the master sound?")
 
 
-def stand(machine: Machine) -> None:
-    """Wait until its processes are ready. Raises UsageError with what is not fit."""
-    until(lambda: machine.standing or machine.declined is not None, READY)
-    if not machine.standing:
-        raise UsageError(f"{machine.host}: {machine.declined or 'its processes did not begin in time'}")
+def wait_ready(member: Member) -> None:
+    """Wait until the processes of a member are ready. Raises UsageError, with the reason that it gave if any."""
+    wait_until(lambda: member.ready or member.refusal is not None, READY_TIMEOUT)
+    if not member.ready:
+        raise UsageError(f"{member.host}: {member.refusal or 'its processes did not begin in time'}")
 
 
-def compare(post: MessageChannel, run: str, machine: Machine) -> clock_sync.Estimate | None:
-    """Its clock against ours; None if it does not answer."""
-    machine.pongs.clear()
+def measure_clock(channel: MessageChannel, run: str, member: Member) -> clock_sync.Estimate | None:
+    """Measure a member's clock against ours. Return None if it does not answer."""
+    member.pongs.clear()
     exchanges = []
-    for number in range(ROUNDS):
-        left = time.monotonic_ns()
-        post.send(messages.Ping(run=run, number=number), machine.name)
-        if not until(lambda number=number: number in machine.pongs, ROUND):  # type: ignore[misc]
+    for number in range(PINGS):
+        sent = time.monotonic_ns()
+        channel.send(messages.Ping(run=run, number=number), member.name)
+        if not wait_until(lambda number=number: number in member.pongs, PONG_TIMEOUT):  # type: ignore[misc]
             break
-        there, back = machine.pongs[number]
-        exchanges.append(clock_sync.Exchange(left, there, back))
+        remote, received = member.pongs[number]
+        exchanges.append(clock_sync.Exchange(sent, remote, received))
     return clock_sync.estimate(exchanges) if exchanges else None
 
 
-def begin(post: MessageChannel, roster: Members) -> int:
-    """The word to go; returns the run's beginning by our clock, ns."""
-    origin = time.monotonic_ns() + LEAD
-    for machine in roster:
-        assert machine.before is not None
-        post.send(messages.Begin(run=roster.run, origin=machine.before.there(origin)), machine.name)
+def start(channel: MessageChannel, members: Members) -> int:
+    """Send Start to all. Return the start of the run by our clock, ns."""
+    origin = time.monotonic_ns() + START_DELAY
+    for member in members:
+        assert member.clock_before is not None
+        channel.send(messages.Start(run=members.run, origin=member.clock_before.to_remote(origin)), member.name)
     return origin
 
 
-def each(roster: Members, work: Callable[[Machine], None]) -> None:
-    """For all machines at a time; the first UsageError is raised when all are through."""
+def for_each(members: Members, work: Callable[[Member], None]) -> None:
+    """Call `work` for all members at a time. Raises the first UsageError once all calls have ended."""
     refusals: list[UsageError] = []
 
-    def attempt(machine: Machine) -> None:
+    def attempt(member: Member) -> None:
         try:
-            work(machine)
+            work(member)
         except UsageError as exc:
             refusals.append(exc)
 
-    gevent.joinall([gevent.spawn(attempt, machine) for machine in roster], raise_error=True)
+    gevent.joinall([gevent.spawn(attempt, member) for member in members], raise_error=True)
     if refusals:
         raise refusals[0]

@@ -1,7 +1,7 @@
-"""A machine's side of a swarm: a Locust worker that minds engine processes and sends their records to the master.
+"""The worker's side of a swarm: a Locust worker that supervises processes and sends their records to the master.
 
-It reads what the master writes, starts the processes, turns users into slots and pulses into statistics. It does
-nothing for a request: all that happens in the processes, which go on while the master cannot be reached.
+It carries out the master's messages, starts the processes, and converts Locust users to slots and progress to
+statistics. It does nothing per request: the processes do, and they go on while the master cannot be reached.
 """
 
 from __future__ import annotations
@@ -19,217 +19,213 @@ from loadstone.engine.worker_messages import Progress
 from loadstone.errors import UsageError
 from loadstone.swarm import messages, settings
 from loadstone.swarm.channel import MessageChannel, log
-from loadstone.swarm.locust_stats import Figures
-from loadstone.swarm.members import levels
-from loadstone.swarm.messages import SwarmMessage
-from loadstone.swarm.record_stream import Stream
-from loadstone.swarm.worker_processes import Engine
+from loadstone.swarm.locust_stats import LocustStats
+from loadstone.swarm.members import split_users
+from loadstone.swarm.record_stream import RecordStream
+from loadstone.swarm.worker_processes import LoadProcess
 from loadstone.version import __version__
 
-TICK, BEAT = 0.1, 1.0
-# Seconds for the processes to be ready; and, when this worker is told to end, for their records to leave.
-START, DRAIN = 60.0, 10.0
+# Seconds between two rounds of work, and between two heartbeats.
+TICK, HEARTBEAT_INTERVAL = 0.1, 1.0
+# Seconds for the processes to be ready.
+START_TIMEOUT = 60.0
+# Seconds for the records to reach the master when this worker is stopped.
+DRAIN_TIMEOUT = 10.0
 
 
 def versions() -> dict[str, str]:
-    """What has to be the same on all machines, for the same plan to be the same requests."""
+    """Return the versions that must be the same on all machines, so that the same plan gives the same requests."""
     return {"loadstone": __version__, "python": platform.python_version(), "numpy": numpy.__version__}
 
 
-class Task:
-    """One run, as far as it is this machine's."""
+class WorkerRun:
+    """One run on this machine.
+
+    chunks: of the plan, by number.
+    user_driven: the number of Locust's users is the concurrency.
+    sends_progress: the master has stop conditions, which need the progress.
+    stop: the reason and grace of the last StopSending.
+    """
 
     def __init__(self, run: str) -> None:
         self.run = run
-        self.pieces: dict[int, bytes] = {}
-        self.engines: list[Engine] = []
-        self.streams: list[Stream] = []
-        self.led = self.watched = self.begun = self.reported = self.over = False
-        self.halt: tuple[str, float] | None = None
+        self.chunks: dict[int, bytes] = {}
+        self.processes: list[LoadProcess] = []
+        self.streams: list[RecordStream] = []
+        self.user_driven = self.sends_progress = False
+        self.started = self.stats_sent = self.over = False
+        self.stop: tuple[str, float] | None = None
+
+    def close(self) -> None:
+        """Let the processes write their records and end."""
+        for process in self.processes:
+            process.close()
 
 
 class Worker:
-    """Bound to a Locust worker's environment; `seat` is called as its users come and go."""
+    """Bound to a Locust worker's environment. Call `change_users` as its users come and go."""
 
-    def __init__(self, environment: Any, here: settings.Here) -> None:
-        self._here = here
+    def __init__(self, environment: Any, worker_settings: settings.WorkerSettings) -> None:
+        self._settings = worker_settings
         self._environment = environment
-        self._stats = Figures(environment.stats)
-        self._early: list[Progress] | None = []
-        self._task: Task | None = None
-        self._seats = 0
-        self._told: list[int] = []
-        self._post = MessageChannel(environment.runner, self._take)
-        environment.events.test_start.add_listener(self._started)
-        environment.events.quitting.add_listener(self._quitting)
+        self._stats = LocustStats(environment.stats)
+        self._early_progress: list[Progress] | None = []
+        self._run: WorkerRun | None = None
+        self._users = 0
+        self._concurrency: list[int] = []  # the slots that each process was given last
+        self._channel = MessageChannel(environment.runner, self._receive)
+        environment.events.test_start.add_listener(self._on_test_start)
+        environment.events.quitting.add_listener(self._on_quitting)
         gevent.spawn(self._work)
 
-    def seat(self, change: int) -> None:
-        """A user has come (1) or gone (-1)."""
-        self._seats += change
+    def change_users(self, change: int) -> None:
+        """Add a user (1) or remove one (-1)."""
+        self._users += change
 
-    # letters
+    # Messages
 
-    def _take(self, _: str, letter: messages.Any_) -> None:
-        if isinstance(letter, messages.Call):
-            self._called(letter.run)
-        elif self._task is None or letter.run != self._task.run:
+    def _receive(self, _: str, message: messages.AnyMessage) -> None:
+        run = self._run
+        if isinstance(message, messages.Invite):
+            self._join(message.run)
+        elif run is None or message.run != run.run:
             return
-        elif isinstance(letter, messages.Ping):
-            self._say(messages.Pong(run=letter.run, number=letter.number, at=time.monotonic_ns()))
-        elif isinstance(letter, messages.PlanChunk):
-            self._parcel(self._task, letter)
-        elif isinstance(letter, messages.Begin):
-            self._begin(self._task, letter.origin)
-        elif isinstance(letter, messages.Ack):
-            for stream in self._task.streams:
-                stream.acknowledged(letter)
-        elif isinstance(letter, messages.Halt):
-            self._halt(self._task, letter)
-        elif isinstance(letter, messages.Over):
-            self._finish(self._task, letter.whole)
+        elif isinstance(message, messages.Ping):
+            self._channel.send(messages.Pong(run=run.run, number=message.number, at=time.monotonic_ns()))
+        elif isinstance(message, messages.PlanChunk):
+            is_new = message.number not in run.chunks
+            run.chunks[message.number] = message.data
+            self._channel.send(messages.ChunkReceived(run=run.run, number=message.number))
+            if is_new and len(run.chunks) == message.count:
+                gevent.spawn(self._start_processes, run)
+        elif isinstance(message, messages.Start):
+            if not run.started:
+                run.started = True
+                for process in run.processes:
+                    process.start(message.origin)
+        elif isinstance(message, messages.BatchAck):
+            for stream in run.streams:
+                stream.acknowledge(message)
+        elif isinstance(message, messages.StopSending):
+            if run.stop != (message.reason, message.grace):
+                run.stop = (message.reason, message.grace)
+                for process in run.processes:
+                    process.stop(message.reason, message.grace)
+        elif isinstance(message, messages.RunOver):
+            self._finish(run, message.complete)
 
-    def _say(self, letter: SwarmMessage) -> None:
-        self._post.send(letter)
-
-    def _called(self, run: str) -> None:
-        if self._task is None or self._task.run != run:
-            self._dismiss()
-            self._task, self._early, self._told = Task(run), [], []
-            self._stats = Figures(self._environment.stats)
+    def _join(self, run: str) -> None:
+        if self._run is None or self._run.run != run:
+            if self._run is not None:
+                self._run.close()
+            self._run, self._early_progress, self._concurrency = WorkerRun(run), [], []
+            self._stats = LocustStats(self._environment.stats)
         host = socket.gethostname()
-        self._say(messages.Hello(run=run, host=host, processes=self._here.processes, versions=versions()))
+        self._channel.send(messages.Join(run=run, host=host, processes=self._settings.processes, versions=versions()))
 
-    def _parcel(self, task: Task, parcel: messages.PlanChunk) -> None:
-        news = parcel.number not in task.pieces
-        task.pieces[parcel.number] = parcel.data
-        self._say(messages.Got(run=task.run, number=parcel.number))
-        if news and len(task.pieces) == parcel.of:
-            gevent.spawn(self._start, task)
-
-    def _start(self, task: Task) -> None:
-        """Start the processes and wait for them; the answer goes to the master."""
+    def _start_processes(self, run: WorkerRun) -> None:
+        """Start the processes, wait until all are ready, and report that to the master, or why they are not."""
         try:
-            self._hire(task)
-            self._say(messages.Standing(run=task.run))
+            data = b"".join(run.chunks[number] for number in range(len(run.chunks)))
+            run.chunks = dict.fromkeys(run.chunks, b"")  # the numbers tell a repeated chunk; the data may go
+            self._settings.spool.mkdir(parents=True, exist_ok=True)
+            for spec in messages.unpack_specs(data):
+                path = self._settings.spool.absolute() / f"{run.run}.{spec.partition.worker}.jsonl"
+                process = LoadProcess(msgspec.structs.replace(spec, records=str(path)), self._on_progress)
+                run.user_driven, run.sends_progress = spec.live_concurrency, settings.has_stop_conditions(spec.config)
+                run.processes.append(process)
+                run.streams.append(RecordStream(run.run, process, path, self._channel.send))
+            with gevent.Timeout(START_TIMEOUT, UsageError(f"its processes were not ready within {START_TIMEOUT:g} s")):
+                while not all(process.ready.is_set() for process in run.processes):
+                    for process in run.processes:
+                        if process.refusal is not None:
+                            raise UsageError(process.refusal)
+                    gevent.sleep(TICK / 5)
+            self._channel.send(messages.MachineReady(run=run.run))
         except (UsageError, OSError, msgspec.MsgspecError) as exc:
-            self._say(messages.Declined(run=task.run, text=str(exc)))
-            self._dismiss()
+            self._channel.send(messages.Refused(run=run.run, text=str(exc)))
+            if self._run is not None:
+                self._run.close()
 
-    def _hire(self, task: Task) -> None:
-        data = b"".join(task.pieces[number] for number in range(len(task.pieces)))
-        task.pieces = dict.fromkeys(task.pieces, b"")
-        self._here.spool.mkdir(parents=True, exist_ok=True)
-        for wanted in messages.unpacked(data):
-            path = self._here.spool.absolute() / f"{task.run}.{wanted.share.worker}.jsonl"
-            engine = Engine(msgspec.structs.replace(wanted, records=str(path)), self._pulse)
-            task.led, task.watched = wanted.led, settings.watched(wanted.config)
-            task.engines.append(engine)
-            task.streams.append(Stream(task.run, engine, path, self._say))
-        with gevent.Timeout(START, UsageError(f"its processes were not ready within {START:g} s")):
-            while not all(engine.standing.is_set() for engine in task.engines):
-                for engine in task.engines:
-                    if engine.refusal is not None:
-                        raise UsageError(engine.refusal)
-                gevent.sleep(TICK / 5)
-
-    def _begin(self, task: Task, origin: int) -> None:
-        if not task.begun:
-            task.begun = True
-            for engine in task.engines:
-                engine.go(origin)
-
-    def _halt(self, task: Task, letter: messages.Halt) -> None:
-        if task.halt != (letter.reason, letter.grace):
-            task.halt = (letter.reason, letter.grace)
-            for engine in task.engines:
-                engine.stop(letter.reason, letter.grace)
-
-    def _finish(self, task: Task, whole: bool) -> None:
-        self._dismiss()
-        task.over = True
-        for stream in task.streams:
+    def _finish(self, run: WorkerRun, complete: bool) -> None:
+        run.close()
+        run.over = True
+        for stream in run.streams:
             stream.close()
-            if whole:
+            if complete:
                 stream.path.unlink(missing_ok=True)
             else:
                 log.warning("records of this worker stay in %s", stream.path)
 
-    # work that goes on
+    # Periodic work
 
     def _work(self) -> None:
-        """Slots, records and signs of life, as long as there is a run."""
-        beaten = 0.0
+        """Set the concurrency, send records and heartbeats, as long as there is a run."""
+        last_heartbeat = 0.0
         while True:
             gevent.sleep(TICK)
-            task, now = self._task, time.monotonic()
-            if task is None or task.over or not task.engines:
+            run, now = self._run, time.monotonic()
+            if run is None or run.over or not run.processes:
                 continue
             try:
-                self._lead(task)
-                if all(engine.over.is_set() for engine in task.engines):
-                    self._report(task)
-                for stream in task.streams:
-                    stream.move(now)
-                if now - beaten >= BEAT:
-                    beaten = now
-                    self._beat(task)
-            except Exception:  # the run goes on without whatever that was; what is missing is found at the end
+                concurrency = split_users(self._users, len(run.processes))
+                if run.user_driven and run.started and concurrency != self._concurrency:
+                    self._concurrency = concurrency
+                    for process, slots in zip(run.processes, concurrency, strict=True):
+                        process.set_concurrency(slots)
+                if all(process.ended.is_set() for process in run.processes):
+                    self._send_stats(run)
+                for stream in run.streams:
+                    stream.send_due(now)
+                if now - last_heartbeat >= HEARTBEAT_INTERVAL:
+                    last_heartbeat = now
+                    finished = sum(process.finished for process in run.processes)
+                    self._channel.send(
+                        messages.Heartbeat(
+                            run=run.run, started=run.started, concurrency=self._concurrency, finished=finished
+                        )
+                    )
+            except Exception:  # the run goes on without it; missing records are reported at the end
                 log.exception("minding the processes failed")
 
-    def _lead(self, task: Task) -> None:
-        wanted = levels(self._seats, len(task.engines))
-        if task.led and task.begun and wanted != self._told:
-            self._told = wanted
-            for engine, slots in zip(task.engines, wanted, strict=True):
-                engine.level(slots)
+    # Statistics
 
-    def _beat(self, task: Task) -> None:
-        finished = sum(engine.finished for engine in task.engines)
-        self._say(messages.Beat(run=task.run, begun=task.begun, levels=self._told, finished=finished))
-
-    # statistics
-
-    def _pulse(self, pulse: Progress) -> None:
-        """Locust clears its statistics when the first users come: what was told before is added after."""
-        if self._task is not None and self._task.watched:
-            slim = msgspec.structs.replace(pulse, **{name: {} for name in messages.BINS})
-            self._say(messages.Note(run=self._task.run, pulse=slim))
-        if self._early is not None:
-            self._early.append(pulse)
+    def _on_progress(self, progress: Progress) -> None:
+        if self._run is not None and self._run.sends_progress:
+            without_bins = msgspec.structs.replace(progress, **{name: {} for name in messages.BIN_FIELDS})
+            self._channel.send(messages.ProgressUpdate(run=self._run.run, progress=without_bins))
+        # Locust clears its statistics when the first users come: progress from before is added after that.
+        if self._early_progress is not None:
+            self._early_progress.append(progress)
         else:
-            self._stats.add(pulse)
+            self._stats.add(progress)
 
-    def _started(self, **_: Any) -> None:
-        early, self._early = self._early or [], None
-        for pulse in early:
-            self._stats.add(pulse)
+    def _on_test_start(self, **_: Any) -> None:
+        early, self._early_progress = self._early_progress or [], None
+        for progress in early:
+            self._stats.add(progress)
 
-    def _report(self, task: Task) -> None:
-        """Statistics that Locust would send within 3 s: at the end they go before the end mark."""
-        if task.reported:
+    def _send_stats(self, run: WorkerRun) -> None:
+        """Send the statistics once, before the StreamEnd. Locust itself would send them up to 3 s later."""
+        if run.stats_sent:
             return
-        task.reported = True
+        run.stats_sent = True
         data: dict[str, Any] = {}
         runner = self._environment.runner
         self._environment.events.report_to_master.fire(client_id=runner.client_id, data=data)
         runner.send_message("stats", data)
 
-    # ends
-
-    def _dismiss(self) -> None:
-        for engine in self._task.engines if self._task else ():
-            engine.dismiss()
-
-    def _quitting(self, **_: Any) -> None:
-        """Locust ends. Its processes end with it; what they wrote is sent while there is somebody to read it."""
-        task = self._task
-        self._dismiss()
-        if task is None or task.over:
+    def _on_quitting(self, **_: Any) -> None:
+        """Stop the processes when Locust ends, and send what they wrote while the master still reads."""
+        run = self._run
+        if run is None:
             return
-        with gevent.Timeout(DRAIN, False):
-            while not all(stream.done for stream in task.streams):
+        run.close()
+        if run.over:
+            return
+        with gevent.Timeout(DRAIN_TIMEOUT, False):
+            while not all(stream.complete for stream in run.streams):
                 gevent.sleep(TICK)
-        for stream in task.streams:
-            if not stream.done:
+        for stream in run.streams:
+            if not stream.complete:
                 log.warning("records of this worker stay in %s", stream.path)

@@ -1,7 +1,7 @@
-"""The processes that send the load on this machine, seen from the Locust worker that minds them.
+"""The processes that send the load on this machine, as the Locust worker that supervises them sees them.
 
-Their pipes are read and written by greenlets; the processes themselves are clean: python -m loadstone.worker, with no
-gevent in them. They end when their stdin does, so none outlives its Locust worker.
+Greenlets read and write their pipes; the processes themselves (python -m loadstone.engine.worker_main) run without
+gevent. They end when their stdin is closed, so none outlives its Locust worker.
 """
 
 from __future__ import annotations
@@ -17,38 +17,45 @@ from gevent.os import make_nonblocking, nb_read, nb_write
 from gevent.queue import Queue
 
 from loadstone.engine.worker_messages import (
-    Down,
-    Frames,
+    FrameSplitter,
     Progress,
     Ready,
     Refusal,
     SetConcurrency,
     StartSignal,
     Stop,
+    ToWorker,
     WorkerResult,
     WorkerSpec,
-    frame,
-    up,
+    decode_from_worker,
+    encode_frame,
 )
 from loadstone.host import child_process
 
-SIZE = 1 << 16
-Hear = Callable[[Progress], None]
+# Bytes that are read from a pipe at once.
+READ_SIZE = 1 << 16
 
 
-class Engine:
-    """One process. `standing`: it is ready; `refusal`: it is not fit; `over`: it has ended, `outcome` is None if it
-    died."""
+class LoadProcess:
+    """One process.
 
-    def __init__(self, commission: WorkerSpec, hear: Hear) -> None:
-        self.number = commission.share.worker
-        self.records = commission.records
-        self.standing = Event()
-        self.over = Event()
+    number: of the process, over all machines.
+    records: path of its records.
+    ready, ended: events.
+    refusal: why it cannot take part, None if it can.
+    result: None until it has ended, and if it died.
+    finished: requests that it has finished so far.
+    """
+
+    def __init__(self, spec: WorkerSpec, on_progress: Callable[[Progress], None]) -> None:
+        self.number = spec.partition.worker
+        self.records = spec.records
+        self.ready = Event()
+        self.ended = Event()
         self.refusal: str | None = None
-        self.outcome: WorkerResult | None = None
+        self.result: WorkerResult | None = None
         self.finished = 0
-        self._hear = hear
+        self._on_progress = on_progress
         command = child_process.command("loadstone.engine.worker_main")
         self._process: Any = subprocess.Popen(
             command,
@@ -63,56 +70,57 @@ class Engine:
         self._process.stdout.close()
         for pipe in (self._in, self._out):
             make_nonblocking(pipe)
-        self._words: Any = Queue()
-        self.tell(commission)
-        gevent.spawn(self._write)
-        gevent.spawn(self._read)
+        self._messages: Any = Queue()
+        self._send(spec)
+        gevent.spawn(self._write_messages)
+        gevent.spawn(self._read_messages)
 
-    def tell(self, message: Down) -> None:
-        self._words.put(frame(message))
+    def _send(self, message: ToWorker) -> None:
+        self._messages.put(encode_frame(message))
 
-    def go(self, origin: int) -> None:
-        self.tell(StartSignal(origin))
+    def start(self, origin: int) -> None:
+        """Start the load when this machine's clock shows `origin`, ns."""
+        self._send(StartSignal(origin))
 
-    def level(self, slots: int) -> None:
-        self.tell(SetConcurrency(slots))
+    def set_concurrency(self, slots: int) -> None:
+        """Set how many requests may be in flight."""
+        self._send(SetConcurrency(slots))
 
     def stop(self, reason: str, grace: float) -> None:
-        self.tell(Stop(reason, grace))
+        """Stop sending; requests in flight have `grace` seconds to end."""
+        self._send(Stop(reason, grace))
 
-    def dismiss(self) -> None:
-        """Its stdin ends; it writes its records down and ends too."""
-        self._words.put(None)
+    def close(self) -> None:
+        """Close its stdin: it then writes its records and ends."""
+        self._messages.put(None)
 
-    def _write(self) -> None:
+    def _write_messages(self) -> None:
         try:
-            while (data := self._words.get()) is not None:
+            while (data := self._messages.get()) is not None:
                 while data:
                     data = data[nb_write(self._in, data) :]
-        except OSError:  # it has died; the reader sees that too
+        except OSError:  # it has died, which the reader notices as well
             pass
         finally:
             os.close(self._in)
 
-    def _read(self) -> None:
-        frames = Frames()
-        while data := nb_read(self._out, SIZE):
+    def _read_messages(self) -> None:
+        frames = FrameSplitter()
+        while data := nb_read(self._out, READ_SIZE):
             for body in frames.feed(data):
-                self._take(up(body))
+                message = decode_from_worker(body)
+                if isinstance(message, Ready):
+                    self.ready.set()
+                elif isinstance(message, Refusal):
+                    self.refusal = message.text
+                elif isinstance(message, Progress):
+                    self.finished = message.finished
+                    self._on_progress(message)
+                else:
+                    self.result = message
         os.close(self._out)
         self._process.wait()
-        self.dismiss()
-        if not self.standing.is_set() and self.refusal is None:
+        self.close()
+        if not self.ready.is_set() and self.refusal is None:
             self.refusal = f"a process did not begin: it ended with status {self._process.returncode}"
-        self.over.set()
-
-    def _take(self, message: Ready | Refusal | Progress | WorkerResult) -> None:
-        if isinstance(message, Ready):
-            self.standing.set()
-        elif isinstance(message, Refusal):
-            self.refusal = message.text
-        elif isinstance(message, Progress):
-            self.finished = message.finished
-            self._hear(message)
-        else:
-            self.outcome = message
+        self.ended.set()

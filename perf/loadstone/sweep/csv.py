@@ -1,25 +1,26 @@
-"""sweep.csv: a row a run of a sweep, with its settings, counts, rates, distributions with their intervals, and verdict.
+"""sweep.csv: a row for each run of a sweep: settings, counts, rates, metrics with their intervals, and verdict.
 
-Plain numbers in base units, empty where there is none. A point that was not run, or could not be, is a row too.
+Plain numbers in base units, empty where unknown. A point that was not run, or could not be, is a row too.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from loadstone.config.schema import flag
-from loadstone.summary import Metric, Summary
+from loadstone.summary import Summary
 from loadstone.sweep.pareto import pareto_front, pareto_point, per_user
 from loadstone.sweep.points import MeasuredPoint, Sweep
-from loadstone.text import write_rows
 
 METRICS = ("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "gap", "itl",
            "packets", "packet_time", "input_tokens", "output_tokens", "cached_tokens", "wait", "connect")  # fmt: skip
-FIGURES = ("mean", "p50", "p90", "p95", "p99")
-# Columns, and the rates that stand in them: the concurrency asked for has a column of its own.
+STATS = ("mean", "p50", "p90", "p95", "p99")
+# Columns with the rates in them. The requested concurrency has a column of its own, among the settings.
 RATES = {
     **{name: name for name in ("qps", "request_rate", "output_throughput", "input_throughput", "total_throughput")},
     "in_flight": "concurrency",
@@ -30,66 +31,64 @@ COUNTS = ("expected", "completed", "succeeded", "failed", "empty", "stopped", "c
 
 
 def render(sweep: Sweep) -> str:
-    return write_rows(columns(sweep), _rows(sweep))
+    """Return the table as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns(sweep))
+    writer.writerows(_rows(sweep))
+    return text.getvalue()
 
 
 def columns(sweep: Sweep) -> list[str]:
-    """`point`, `run`, the settings by their flags, then what was measured; `ttft_p99_low` and `_high` are 95 % ends."""
-    figures = [f"{metric}_{end}" for metric in METRICS for end in ("n", *_ends())]
+    """Return the heads: `point`, `run`, the settings by their flags, then what was measured.
+
+    `ttft_p99_low` and `ttft_p99_high` are the ends of the 95 % interval.
+    """
+    ends = [f"{stat}{end}" for stat in STATS for end in ("", "_low", "_high")]
+    figures = [f"{metric}_{end}" for metric in METRICS for end in ("n", *ends)]
     settings = [flag(name) for name in sweep.grid.varied]
     judged = ["tokens_per_user", "tokens_per_gpu", "pareto", "verdict", "doubts"]
     return ["point", "run", *settings, "status", *COUNTS, "duration", *RATES, *figures, *judged]
 
 
 def status(point: MeasuredPoint, summary: Summary | None) -> str:
-    """`done`, how else it ended, or why there is none."""
+    """Return how a run ended, or why there is none."""
     if summary is not None:
         return str(summary.run.get("ended"))
     return f"failed: {point.failed}" if point.failed else "not run"
 
 
-def _ends() -> Iterator[str]:
-    for figure in FIGURES:
-        yield from (figure, f"{figure}_low", f"{figure}_high")
-
-
 def _rows(sweep: Sweep) -> Iterator[list[Any]]:
-    gpus, best = (
-        sweep.grid.gpus,
-        {one.name for one in pareto_front([pareto_point(p, sweep.grid.gpus) for p in sweep.points])},
-    )
+    gpus = sweep.grid.gpus
+    best = {one.name for one in pareto_front([pareto_point(point, gpus) for point in sweep.points])}
     for point in sweep.points:
-        settings = [_cell(point.settings.get(name)) for name in sweep.grid.varied]
+        settings = [point.settings.get(name) for name in sweep.grid.varied]
+        cells = [
+            msgspec.json.encode(value).decode() if isinstance(value, dict | list | bool) else value
+            for value in settings
+        ]
         for number, summary in enumerate(point.runs or [None], 1):
-            head = [point.name, number if summary else None, *settings, status(point, summary)]
-            yield head + (_measured(summary, gpus, point.name in best) if summary else _nothing())
-
-
-def _nothing() -> list[Any]:
-    return [None] * (len(COUNTS) + 1 + len(RATES) + len(METRICS) * (1 + 3 * len(FIGURES)) + 5)
+            head = [point.name, number if summary else None, *cells, status(point, summary)]
+            tail = _measured(summary, gpus, point.name in best) if summary else []
+            yield head + (tail or [None] * (len(columns(sweep)) - len(head)))
 
 
 def _measured(summary: Summary, gpus: int | None, best: bool) -> list[Any]:
     verdict, total = summary.verdict, summary.rates.get("output_throughput")
+    figures: list[Any] = []
+    for metric in map(summary.metrics.get, METRICS):
+        figures.append(metric.n if metric else None)
+        for stat in STATS:
+            figures.append(getattr(metric, stat) if metric else None)
+            figures.extend((metric.ci95.get(stat) if metric else None) or (None, None))
     return [
         *(getattr(summary.counts, name) for name in COUNTS),
         summary.duration,
         *(summary.rates.get(name) for name in RATES.values()),
-        *(cell for name in METRICS for cell in _figures(summary.metrics.get(name))),
+        *figures,
         per_user(summary),
         total / gpus if gpus and total is not None else None,
         int(best),
         verdict.status if verdict else None,
         "; ".join(doubt.what for doubt in verdict.doubts) if verdict else None,
     ]
-
-
-def _figures(metric: Metric | None) -> Iterator[Any]:
-    yield metric.n if metric else None
-    for figure in FIGURES:
-        yield getattr(metric, figure) if metric else None
-        yield from (metric.ci95.get(figure) if metric else None) or (None, None)
-
-
-def _cell(value: Any) -> Any:
-    return msgspec.json.encode(value).decode() if isinstance(value, dict | list | bool) else value

@@ -1,7 +1,6 @@
-"""Sweeps on disk: a folder with sweep.json, and below it the folder of a run (or of its repeats) for each point.
+"""Sweeps on disk: a folder with sweep.json and, for each point, the folder of its run or of its repeats.
 
-A run counts when it has come to its end. What was interrupted or killed is moved aside, into `unfinished`, and made
-again.
+A run counts when it has ended. What was interrupted or killed is moved to the folder `unfinished`, and run again.
 """
 
 from __future__ import annotations
@@ -15,106 +14,99 @@ from msgspec import Struct
 
 from loadstone import results
 from loadstone.engine import run_folder
-from loadstone.errors import UsageError
-from loadstone.report.json import indented
+from loadstone.errors import DataError, UsageError
+from loadstone.report.json import to_json
 from loadstone.summary import Summary
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
 from loadstone.sweep.slo_search import SearchResult
 
 SWEEP, ASIDE = "sweep.json", "unfinished"
+# Bytes read at a time.
+_BLOCK = 1 << 20
 
 
 def read_sweep(path: Path) -> Sweep:
-    """Raises UsageError where there is no sweep. Points without results have no runs."""
+    """Read a sweep; points without results have no runs. Raise DataError if there is none."""
     try:
         grid = msgspec.json.decode((path / SWEEP).read_bytes(), type=Grid)
     except OSError as exc:
-        raise UsageError(f"{path} is not a sweep: no {SWEEP} in it ({exc.strerror})") from exc
+        raise DataError(f"{path} is not a sweep: no {SWEEP} in it ({exc.strerror})") from exc
     except msgspec.MsgspecError as exc:
-        raise UsageError(f"{path / SWEEP} is not readable: {exc}") from exc
-    return Sweep(grid, [load_point(path, place) for place in grid.places])
+        raise DataError(f"{path / SWEEP} is not readable: {exc}") from exc
+    return Sweep(grid, [load_point(path, point) for point in grid.places])
 
 
 def is_sweep(path: Path) -> bool:
+    """Return True if a folder holds a sweep."""
     return (path / SWEEP).is_file()
 
 
-def load_point(path: Path, place: SweepPoint) -> MeasuredPoint:
-    """A place with the summaries of its finished runs."""
-    return MeasuredPoint(
-        place.name, place.settings, [summary for _, summary in finished_runs(path / place.name)], place.failed
-    )
+def load_point(path: Path, point: SweepPoint) -> MeasuredPoint:
+    """Return a point with the summaries of its finished runs. `path`: folder of the sweep."""
+    runs = [summary for _, summary in finished_runs(path / point.name)]
+    return MeasuredPoint(point.name, point.settings, runs, point.failed)
 
 
 def finished_runs(path: Path) -> list[tuple[Path, Summary]]:
-    """The finished runs of a point's folder, in order, with their summaries as written when they ended."""
-    return [(run, summary) for run in _runs(path) if (summary := _ended(run)) is not None]
+    """Return the finished runs in a point's folder, in order, with the summaries written when they ended."""
+    try:
+        runs = run_folder.find_runs(path)
+    except UsageError:
+        return []
+    return [(run, summary) for run in runs if (summary := _finished(run)) is not None]
 
 
-def move_unfinished(path: Path, place: str) -> list[Path]:
-    """Move what of a place is not finished out of its way; returns where it is now. Nothing is ever deleted."""
-    folder = path / place
+def move_unfinished(path: Path, point: str) -> list[Path]:
+    """Move the unfinished runs of a point into `unfinished`, and return where they are now. Nothing is deleted."""
+    folder = path / point
     if not folder.is_dir():
         return []
-    left = [run for run in _parts(folder) if _ended(run) is None]
-    return [_move(run, path / ASIDE, place if run == folder else f"{place}-{run.name}") for run in left]
+    # The folder is itself a run, or holds the repeats.
+    inside = list(folder.iterdir())
+    single = (folder / run_folder.RUN).exists() or any(not entry.is_dir() for entry in inside)
+    moved = []
+    for run in [folder] if single else sorted(inside):
+        if _finished(run) is None:
+            name, number = point if run == folder else f"{point}-{run.name}", 1
+            (path / ASIDE).mkdir(exist_ok=True)
+            while (target := path / ASIDE / f"{name}-{number}").exists():
+                number += 1
+            moved.append(run.rename(target))
+    return moved
 
 
 def all_runs(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """Of every run in a sweep's folder, whether it came to its end or not: its configuration, and requests sent."""
+    """Yield the configuration of every run in a sweep's folder, finished or not, and the number of its requests."""
     for file in sorted(path.rglob(run_folder.RUN)):
         yield run_folder.load_run(file.parent).get("config") or {}, count_records(file.parent)
 
 
-def _runs(path: Path) -> list[Path]:
+def _finished(run: Path) -> Summary | None:
+    """Return the summary of a run that has ended, else None."""
     try:
-        return run_folder.runs(path)
-    except UsageError:
-        return []
-
-
-def _parts(folder: Path) -> list[Path]:
-    """The folder itself where it is a run, or holds anything but folders; else the repeats in it."""
-    inside = list(folder.iterdir())
-    if (folder / run_folder.RUN).exists() or any(not part.is_dir() for part in inside):
-        return [folder]
-    return sorted(inside)
-
-
-def _ended(run: Path) -> Summary | None:
-    try:
-        summary = results.load_summary((run / "summary.json").read_bytes())
+        summary = results.decode_summary((run / "summary.json").read_bytes())
     except (OSError, msgspec.MsgspecError):
         return None
     return None if summary.run.get("ended") in (None, "interrupted") else summary
 
 
-def _move(run: Path, to: Path, name: str) -> Path:
-    to.mkdir(exist_ok=True)
-    number = 1
-    while (there := to / f"{name}-{number}").exists():
-        number += 1
-    return run.rename(there)
-
-
 def count_records(run: Path) -> int:
-    """Requests that a run has recorded, finished or not."""
+    """Count the requests that a run has recorded, finished or not."""
     whole = run / run_folder.RECORDS
-    files = [whole] if whole.exists() else run_folder.shards(run)
-    return sum(chunk.count(b"\n") for file in files for chunk in _chunks(file))
+    count = 0
+    for file in [whole] if whole.exists() else run_folder.find_shards(run):
+        with file.open("rb") as lines:
+            while block := lines.read(_BLOCK):
+                count += block.count(b"\n")
+    return count
 
 
-def _chunks(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as lines:
-        while data := lines.read(1 << 20):
-            yield data
-
-
-class _Whole(Struct):
+class _SweepJson(Struct):
     grid: Grid
     points: list[MeasuredPoint]
     search: SearchResult | None
 
 
-def render(sweep: Sweep, found: SearchResult | None) -> str:
-    return indented(_Whole(sweep.grid, sweep.points, found))
+def render(sweep: Sweep, result: SearchResult | None) -> str:
+    """Return a sweep with all its summaries as JSON."""
+    return to_json(_SweepJson(sweep.grid, sweep.points, result))

@@ -1,6 +1,6 @@
 """Prompts that no run of a sweep has used before, so that a prefix cache cannot make a later point look fast.
 
-Pure. A file goes on where the run before it stopped; a generator makes others, from a seed of its own.
+Pure. A dataset file continues where the run before stopped; a generator makes new prompts from a seed of its own.
 """
 
 from __future__ import annotations
@@ -12,23 +12,27 @@ from loadstone.config.parse import REPLAY
 
 
 class FreshPrompts:
-    """What has been used so far. `taken` fields are the sweep's own to vary."""
+    """The prompts used so far.
 
-    def __init__(self, seed: int, taken: frozenset[str] = frozenset()) -> None:
+    seed: the first seed to use
+    varied: fields that the sweep varies itself, which are left alone
+    """
+
+    def __init__(self, seed: int, varied: frozenset[str] = frozenset()) -> None:
         self._seed = seed
-        self._taken = taken
+        self._varied = varied
         self._used: dict[str, int] = {}
-        self._fixed: set[str] = set()
+        self._replayed: set[str] = set()
 
     def add(self, config: Mapping[str, Any], sent: int) -> None:
-        """A run with this configuration, as run.json has it, that has sent so many requests."""
+        """Add a run that has sent `sent` requests, with its configuration as in run.json."""
         dataset = str(config.get("dataset"))
         self._used[dataset] = max(self._used.get(dataset, 0), int(config.get("skip") or 0) + sent)
         self._seed = max(self._seed, int(config.get("seed") or 0) + 1)
         if config.get("arrivals") == REPLAY:
-            self._fixed.add(dataset)
+            self._replayed.add(dataset)
 
-    def settings_for(self, dataset: str, made_up: bool) -> dict[str, Any]:
-        """Settings of the next run; none for recorded times, which belong to their prompts."""
-        name, value = ("seed", self._seed) if made_up else ("skip", self._used.get(dataset, 0))
-        return {} if name in self._taken or dataset in self._fixed else {name: value}
+    def settings_for(self, dataset: str, generated: bool) -> dict[str, Any]:
+        """Return the settings of the next run; none for recorded times, which belong to their prompts."""
+        name, value = ("seed", self._seed) if generated else ("skip", self._used.get(dataset, 0))
+        return {} if name in self._varied or dataset in self._replayed else {name: value}

@@ -1,7 +1,6 @@
-"""Where a server's curve bends: loads doubled until more load brings no more throughput, then more of them around the
-knee. Pure.
+"""The knee of a server's curve: loads are doubled until more load adds no throughput, then refined around the knee.
 
-The knee is the load of most power, throughput over latency (L. Kleinrock, Power and deterministic rules of thumb,
+Pure. The knee is the load of most power, throughput over latency (L. Kleinrock, Power and deterministic rules of thumb,
 1979): beyond it latency grows faster, in proportion, than throughput does.
 """
 
@@ -13,20 +12,27 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from loadstone.checks.rules import of_client
+from loadstone.checks.rules import client_faults
 from loadstone.sweep.pareto import mean, throughput
 from loadstone.sweep.points import MeasuredPoint
 from loadstone.sweep.slo_search import Range, fit
 
-# Doubling the load must bring so much more throughput; what brings less is saturated.
+# Relative gain of throughput for a doubled load, below which the server is saturated.
 GAIN = 0.05
+# Ratio between neighbouring loads at which the knee is known well enough, unless --within is given.
 WITHIN = 1.25
+# Loads to measure at most, unless --max-points is given.
 POINTS = 16
 
 
 class Level(Struct, frozen=True):
-    """A load as measured. `margin`: half-width of the interval of the throughput, as a share of it; `latency`: mean,
-    seconds. A load at which nothing succeeded has no throughput. `client_unfit`: the client spoiled a run."""
+    """A load as measured.
+
+    throughput: 0 where nothing succeeded
+    latency: mean, s
+    margin: half-width of the interval of the throughput, as a fraction of it
+    client_unfit: the client spoiled a run
+    """
 
     load: float
     throughput: float
@@ -36,24 +42,27 @@ class Level(Struct, frozen=True):
 
 
 def level(point: MeasuredPoint, field: str) -> Level | None:
-    """A point as a level; None while it has no runs. The throughput of a closed loop is as sure as its mean latency is,
-    by Little's law, and that of an open loop is no less sure."""
+    """Return a point as a level, None while it has no runs.
+
+    The relative error of the throughput of a closed loop is that of its mean latency, by Little's law; that of an open
+    loop is no larger.
+    """
     if not point.runs:
         return None
-    unfit = any(map(of_client, point.runs))
+    unfit = any(map(client_faults, point.runs))
     output = mean([throughput(run) or run.rates.get("qps") for run in point.runs])
     latencies = [run.metrics.get("latency") for run in point.runs]
-    middle = mean([metric.mean if metric else None for metric in latencies])
-    if not output or not middle:
+    latency = mean([metric.mean if metric else None for metric in latencies])
+    if not output or not latency:
         return Level(float(point.settings[field]), 0.0, math.inf, client_unfit=unfit)
-    margins = [(interval[1] - interval[0]) / 2 / middle for metric in latencies
+    margins = [(interval[1] - interval[0]) / 2 / latency for metric in latencies
                if metric and (interval := metric.ci95.get("mean"))]  # fmt: skip
     margin = max(margins, default=0.0) / math.sqrt(len(point.runs))
-    return Level(float(point.settings[field]), output, middle, margin, unfit)
+    return Level(float(point.settings[field]), output, latency, margin, unfit)
 
 
 def next_load(levels: Sequence[Level], bounds: Range) -> float | None:
-    """The load to measure next; None when the knee is known well enough, or the points are used up."""
+    """Return the load to measure next, None when the knee is known well enough or all points are used."""
     levels = sorted(levels, key=lambda level: level.load)
     if not levels:
         return fit(bounds.start, bounds)
@@ -61,11 +70,22 @@ def next_load(levels: Sequence[Level], bounds: Range) -> float | None:
         return None
     if not saturated(levels):
         return fit(2 * levels[-1].load, bounds) if levels[-1].load < bounds.highest else None
-    return _around(levels, bounds)
+
+    # The middle of the wider gap beside the knee.
+    best = knee(levels)
+    if best is None:
+        return None
+    index = levels.index(best)
+    loads = [level.load for level in levels[max(0, index - 1) : index + 2]]
+    for begin, end in sorted(pairwise(loads), key=lambda gap: gap[0] / gap[1]):
+        middle = fit(math.sqrt(begin * end), bounds)
+        if end / begin > bounds.within * (1 + 1e-9) and begin < middle < end:
+            return middle
+    return None
 
 
 def saturated(levels: Sequence[Level]) -> bool:
-    """Whether the last doubling of the load brought less than GAIN: surely so, or twice in a row."""
+    """Return True if the last doubling of the load gained less than GAIN: with its margin, or twice in a row."""
     top = max(levels, key=lambda level: level.load)
     half = _half(levels, top)
     gain, margin = _gain(half, top)
@@ -73,53 +93,38 @@ def saturated(levels: Sequence[Level]) -> bool:
 
 
 def knee(levels: Sequence[Level]) -> Level | None:
-    """The level of most power."""
+    """Return the level of most power."""
     return max((one for one in levels if one.throughput), key=lambda one: one.throughput / one.latency, default=None)
 
 
 def describe(levels: Sequence[Level]) -> str:
-    """What was found, in words."""
+    """Return the result in words."""
     best, levels = knee(levels), sorted(levels, key=lambda level: level.load)
     if best is None:
         return "nothing succeeded at any load"
     if not saturated(levels):
-        return f"there is no knee up to {levels[-1].load:g}, the most that was tried: throughput still grew"
-    near = [one.load for one in levels if one.load != best.load]
-    below = max((load for load in near if load < best.load), default=None)
-    above = min((load for load in near if load > best.load), default=None)
-    span = f" (between {below or best.load:g} and {above or best.load:g})" if near else ""
-    unfit = ", ".join(f"{one.load:g}" for one in levels if one.client_unfit and one.load >= (below or best.load))
-    whose = f"; at {unfit} the client was unfit, so the knee may be the client's and not the server's" if unfit else ""
-    return f"the knee is at {best.load:g}{span}: beyond it latency grows faster than throughput{whose}"
+        return f"there is no knee up to {levels[-1].load:g}, the highest load tried: throughput still grew"
+    others = [one.load for one in levels if one.load != best.load]
+    below = max((load for load in others if load < best.load), default=None)
+    above = min((load for load in others if load > best.load), default=None)
+    span = f" (between {below or best.load:g} and {above or best.load:g})" if others else ""
+    text = f"the knee is at {best.load:g}{span}: beyond it latency grows faster than throughput"
+    unfit = [f"{one.load:g}" for one in levels if one.client_unfit and one.load >= (below or best.load)]
+    if unfit:
+        text += f"; at {', '.join(unfit)} the client was unfit, so the knee may be the client's and not the server's"
+    return text
 
 
 def _half(levels: Sequence[Level], top: Level) -> Level | None:
-    """The highest at half the load or less."""
+    """Return the highest level at half the load of `top` or less."""
     below = [one for one in levels if one.load <= top.load / 2 * (1 + 1e-9)]
     return max(below, key=lambda level: level.load, default=None)
 
 
 def _gain(before: Level | None, now: Level) -> tuple[float, float]:
-    """Growth of throughput for each doubling of the load between two levels, and its margin."""
+    """Return the relative growth of throughput for each doubling of the load between two levels, and its margin."""
     if before is None or not before.throughput:
         return math.inf, 0.0
     ratio, doublings = now.throughput / before.throughput, math.log2(now.load / before.load)
     margin = ratio * math.hypot(before.margin, now.margin) / doublings
     return (math.pow(ratio, 1 / doublings) if ratio else 0.0) - 1, margin
-
-
-def _around(levels: Sequence[Level], bounds: Range) -> float | None:
-    """The middle of the wider gap beside the knee."""
-    best = knee(levels)
-    if best is None:
-        return None
-    for begin, end in sorted(_gaps(levels, levels.index(best)), key=lambda gap: gap[0] / gap[1]):
-        middle = fit(math.sqrt(begin * end), bounds)
-        if end / begin > bounds.within * (1 + 1e-9) and begin < middle < end:
-            return middle
-    return None
-
-
-def _gaps(levels: Sequence[Level], place: int) -> list[tuple[float, float]]:
-    ends = [levels[at].load for at in range(max(0, place - 1), min(len(levels), place + 2))]
-    return list(pairwise(ends))

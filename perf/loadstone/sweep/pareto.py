@@ -1,7 +1,7 @@
-"""What a point of a sweep comes to: tokens/s of a user, tokens/s in all, and which points no other one beats. Pure.
+"""Throughput per user against total throughput: both for each point of a sweep, and the Pareto front. Pure.
 
-A user's tokens/s are those of an answer while it streams, 1 over the median TPOT, as InferenceMAX counts interactivity;
-`vllm bench sweep plot_pareto` divides the throughput by the number of users instead, which counts the wait as well.
+The throughput of a user is that of a response while it streams, 1 over the median TPOT, as InferenceMAX counts
+interactivity. `vllm bench sweep plot_pareto` divides the total by the number of users instead, which includes waiting.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from loadstone.sweep.points import MeasuredPoint, rates_under_load
 
 
 class ParetoPoint(Struct, frozen=True):
-    """`per_user`: output tokens/s of one user; `total`: of the server, or of each of its GPUs. None: not known."""
+    """A point by its two throughputs.
+
+    per_user: output tokens/s of one user, None if unknown
+    total: output tokens/s of the server or, where their number is known, of each GPU; None if unknown
+    """
 
     name: str
     per_user: float | None
@@ -23,38 +27,36 @@ class ParetoPoint(Struct, frozen=True):
 
 
 def pareto_point(point: MeasuredPoint, gpus: int | None = None) -> ParetoPoint:
-    """The mean over the runs of a point."""
-    each, total = mean([per_user(run) for run in point.runs]), mean([throughput(run) for run in point.runs])
+    """Return both throughputs of a point, as means over its runs."""
+    total = mean([throughput(run) for run in point.runs])
+    each = mean([per_user(run) for run in point.runs])
     return ParetoPoint(point.name, each, None if total is None else total / (gpus or 1))
 
 
-def pareto_front(trades: Sequence[ParetoPoint]) -> list[ParetoPoint]:
-    """Those that no other beats on both sides, in order of a user's tokens/s."""
-    known = sorted((t for t in trades if t.per_user is not None and t.total is not None), key=_by_user)
-    best, found = -1.0, list[ParetoPoint]()
-    for one in reversed(known):
-        if (one.total or 0.0) > best:
-            best = one.total or 0.0
-            found.append(one)
-    return found[::-1]
+def pareto_front(points: Sequence[ParetoPoint]) -> list[ParetoPoint]:
+    """Return the points that no other point beats in both, by rising throughput per user."""
+    known = [(one.per_user, one.total, one) for one in points if one.per_user is not None and one.total is not None]
+    known.sort(key=lambda triple: triple[:2])
+    best, front = -1.0, list[ParetoPoint]()
+    for _, total, one in reversed(known):
+        if total > best:
+            best = total
+            front.append(one)
+    return front[::-1]
 
 
 def per_user(summary: Summary) -> float | None:
-    """Output tokens/s of an answer while it streams."""
+    """Return the output tokens/s of a response while it streams."""
     tpot = summary.metrics.get("tpot")
     return None if tpot is None or not tpot.p50 else 1 / tpot.p50
 
 
 def throughput(summary: Summary) -> float | None:
-    """Output tokens/s under the load that was asked for."""
+    """Return the total output tokens/s under the load that was requested."""
     return rates_under_load(summary).get("output_throughput")
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """None where any is not known."""
+    """Return the mean, None if any value is unknown or there is none."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def _by_user(one: ParetoPoint) -> tuple[float, float]:
-    return one.per_user or 0.0, one.total or 0.0

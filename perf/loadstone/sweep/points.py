@@ -1,4 +1,4 @@
-"""A sweep as data: points of settings, and what was measured at each. Sweeps, plans, exports and views share it."""
+"""A sweep as data: points of settings, and what was measured at each. Sweeps, plans, exports and reports share it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ FORMAT = 1
 
 
 class SweepPoint(Struct, frozen=True):
-    """A point as planned: the name of its folder, and the settings that make it differ from the others, by field of
-    Config. `failed`: why it could not be run at all, when it was last tried."""
+    """A point as planned.
+
+    name: of its folder
+    settings: those that differ from other points, by field of Config
+    failed: why it could not be run, when it was last tried
+    """
 
     name: str
     settings: dict[str, Any]
@@ -23,9 +27,15 @@ class SweepPoint(Struct, frozen=True):
 
 
 class Grid(Struct, frozen=True, kw_only=True):
-    """What sweep.json holds. `config`: the settings that all points share, secrets hidden; `gpus`: of the server, where
-    that is told; `repeat`: runs of each point; `rule`: how the points are chosen, with what is needed to go on choosing
-    them; `note`: the same in words, and what came of it."""
+    """The content of sweep.json.
+
+    config: the settings that all points share, with secrets hidden
+    varied: the fields that differ between points
+    gpus: of the server, where given
+    repeat: runs of each point
+    rule: how points are chosen, with what is needed to resume choosing; empty for a fixed grid
+    note: the rule and its result in words
+    """
 
     format: int = FORMAT
     label: str = ""
@@ -39,7 +49,7 @@ class Grid(Struct, frozen=True, kw_only=True):
 
 
 class MeasuredPoint(Struct, frozen=True):
-    """A point as measured: its place, and a summary for each of its runs; none where it has not been run yet."""
+    """A point as measured: a summary for each of its runs, none while it has not been run."""
 
     name: str
     settings: dict[str, Any]
@@ -48,14 +58,19 @@ class MeasuredPoint(Struct, frozen=True):
 
 
 class Sweep(Struct, frozen=True):
+    """A sweep with its points as measured so far."""
+
     grid: Grid
     points: list[MeasuredPoint]
 
 
 def rates_under_load(run: Summary) -> Mapping[str, float | None]:
-    """Rates under the load that was asked for. Of a closed loop those of the steady window, as a ramp at both ends is
-    not that load, unless fewer requests ended in it than were in flight: too few to tell a rate. Of an open loop those
-    of the whole run: its window of many in flight is one of many arrivals."""
+    """Return the rates of a run under the load that was requested.
+
+    In a closed loop they are those of the steady window, as a ramp at both ends is not that load, unless fewer requests
+    ended in it than were in flight: too few for a rate. In an open loop they are those of the whole run: its window of
+    many in flight is one of many arrivals.
+    """
     steady = run.steady
     if steady is None or (run.run.get("schedule") or {}).get("loop") == "open":
         return run.rates

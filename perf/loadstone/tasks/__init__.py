@@ -1,8 +1,14 @@
-"""The benchmarks, by name: one file each, found when it is asked for. `catalogue` knows what a list of names means."""
+"""The benchmarks: one file for each, imported when it is used.
+
+`spec` has the structs that describe a benchmark, `catalogue` finds tasks by the names of `--tasks`, and `custom` makes
+tasks of the user's own files. To add one, see docs/extending.md.
+
+This room imports `scorers` and the root modules only; it reads no rows, asks no model and has no clock.
+"""
 
 from __future__ import annotations
 
-# Name of the benchmark, which tasks' names begin with, to `module:BENCHMARK`.
+# Benchmarks by name, as `module:attribute`. The names of its tasks and groups begin with the name of the benchmark.
 BENCHMARKS: dict[str, str] = {
     "aime24": "loadstone.tasks.math_competitions:AIME24",
     "aime25": "loadstone.tasks.math_competitions:AIME25",

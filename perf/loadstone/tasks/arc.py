@@ -1,7 +1,7 @@
-"""ARC: science questions of schools, easy and challenge.
+"""ARC: science questions from schools, in an easy and a challenge set.
 
-Likelihood of the choices' words as lm-eval's `arc_easy` and `arc_challenge`; for answers in words the choices stand
-behind letters, whatever the data call them (some questions have 1 to 4, some three or five choices).
+Scored by the likelihoods of the choices' texts as lm-eval's `arc_easy` and `arc_challenge`. For generated answers the
+choices are shown with letters, even if the data number them; some questions have three or five choices.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from loadstone.tasks.multiple_choice import lettered_generation
 from loadstone.tasks.spec import Benchmark, Data, Doc, Group, Likelihood, Task
 
 
-def original(config: str, split: str) -> tuple[str, ...]:
-    """Where the file may lie in ARC-V1-Feb2018.zip, or taken out of it."""
+def original_files(config: str, split: str) -> tuple[str, ...]:
+    """Return the possible paths of a split in ARC-V1-Feb2018.zip, unpacked with or without its folders."""
     file = f"{config}-{split}.jsonl"
     return file, f"{config}/{file}", f"ARC-V1-Feb2018-2/{config}/{file}"
 
 
-def row(doc: Doc) -> Doc:
-    """From a line of the original files, whose question holds the choices, to the schema of the hub."""
+def convert_row(doc: Doc) -> Doc:
+    """Convert a line of the original files, where the question contains the choices, to the schema of the hub."""
     if isinstance(doc["question"], str):
         return doc
     choices = doc["question"]["choices"]
@@ -29,7 +29,7 @@ def question(doc: Doc) -> str:
     return f"Question: {doc['question']}"
 
 
-def texts(doc: Doc) -> list[str]:
+def options(doc: Doc) -> list[str]:
     return list(doc["choices"]["text"])
 
 
@@ -37,8 +37,8 @@ def gold(doc: Doc) -> int:
     return list(doc["choices"]["label"]).index(doc["answerKey"])
 
 
-def task(name: str, config: str, metrics: tuple[str, ...]) -> Task:
-    """`metrics`: the first is what papers and leaderboards give for it."""
+def build_task(name: str, config: str, metrics: tuple[str, ...]) -> Task:
+    """Return the task of a configuration. The first metric is the one of papers and leaderboards."""
     return Task(
         name=name,
         title=config.replace("-", " "),
@@ -48,16 +48,16 @@ def task(name: str, config: str, metrics: tuple[str, ...]) -> Task:
             path="allenai/ai2_arc",
             config=config,
             shots_split="train",
-            files=original(config, "Test"),
-            shots_files=original(config, "Train"),
-            convert_row=row,
+            files=original_files(config, "Test"),
+            shots_files=original_files(config, "Train"),
+            convert_row=convert_row,
         ),
         query=lambda doc: f"{question(doc)}\nAnswer:",
-        target=lambda doc: texts(doc)[gold(doc)],
-        choices=texts,
+        target=lambda doc: options(doc)[gold(doc)],
+        choices=options,
         gold=lambda doc: [gold(doc)],
         draw="random",
-        generation=lettered_generation(name, question, texts, gold),
+        generation=lettered_generation(name, question, options, gold),
         likelihood=Likelihood(template=f"lm-eval {name}", metrics=metrics),
         default="loglikelihood",
     )
@@ -66,8 +66,8 @@ def task(name: str, config: str, metrics: tuple[str, ...]) -> Task:
 BENCHMARK = Benchmark(
     name="arc",
     tasks=(
-        task("arc_easy", "ARC-Easy", ("acc", "acc_norm")),
-        task("arc_challenge", "ARC-Challenge", ("acc_norm", "acc")),
+        build_task("arc_easy", "ARC-Easy", ("acc", "acc_norm")),
+        build_task("arc_challenge", "ARC-Challenge", ("acc_norm", "acc")),
     ),
     groups=(Group(name="arc", title="ARC", tasks=("arc_easy", "arc_challenge")),),
     licence="CC-BY-SA-4.0",

@@ -1,7 +1,7 @@
 """BIG-Bench Hard: 27 tasks that need several steps. Suzgun et al. 2022, https://arxiv.org/abs/2210.09261.
 
-As lm-eval's `bbh_cot_fewshot`: the three worked examples of each task are those of its own file in the benchmark's
-`cot-prompts`, which lies beside the data, as `TASK.cot.txt` or `cot-prompts/TASK.txt`.
+Prompts are those of lm-eval's `bbh_cot_fewshot`. The three worked examples of a task come from the benchmark's
+`cot-prompts`, from a file next to the data: `TASK.cot.txt` or `cot-prompts/TASK.txt`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import re
 
 from loadstone.scorers.base import Extractor
 from loadstone.scorers.bbh import bbh_strict, brackets, last_integer, one_of, option, ordered_words, score_bbh
-from loadstone.scorers.match import strict_match as exactly
+from loadstone.scorers.match import strict_match
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Task
 
+# What follows a question: it makes the model reason step by step.
 THINK = "\nA: Let's think step by step.\n"
+# A worked example in a file of `cot-prompts`, up to the blank line before the next one.
 EXAMPLE = re.compile(r"^Q: (.*?)\nA: Let's think step by step\.\s*(.*?)(?=\n\s*\nQ: |\Z)", re.DOTALL | re.MULTILINE)
+# Descriptions that several tasks share, or that are long.
 DEDUCE = "A logical deduction task which requires deducing the order of a sequence of objects."
 TRACK = (
     "A task requiring determining the final positions of a set of objects given their initial positions and a"
@@ -26,11 +29,11 @@ SNARK = (
     'to criticize something in a humorous way." Sarcastic sentences often contain satirical or ironic utterances, '
     "hyperboles, ambivalent or witty remarks."
 )
-YES = one_of("Yes", "No")
-# What the benchmark says above each task, and the form of its answers.
+YES_NO = one_of("Yes", "No")
+# By task: the benchmark's description, and the extractor for the form of its answers.
 TASKS: dict[str, tuple[str, Extractor]] = {
     "boolean_expressions": ("Evaluate the result of a random Boolean expression.", one_of("True", "False")),
-    "causal_judgement": ("Answer questions about causal attribution.", YES),
+    "causal_judgement": ("Answer questions about causal attribution.", YES_NO),
     "date_understanding": ("Infer the date from context.", option),
     "disambiguation_qa": ("Clarify the meaning of sentences with ambiguous pronouns.", option),
     "dyck_languages": ("Correctly close a Dyck-n word.", brackets),
@@ -47,7 +50,7 @@ TASKS: dict[str, tuple[str, Extractor]] = {
     "multistep_arithmetic_two": ("Solve multi-step arithmetic problems.", last_integer),
     "navigate": (
         "Given a series of navigation instructions, determine whether one would end up back at the starting point.",
-        YES,
+        YES_NO,
     ),
     "object_counting": (
         "Questions that involve enumerating objects and asking the model to count them.",
@@ -75,12 +78,12 @@ TASKS: dict[str, tuple[str, Extractor]] = {
     "tracking_shuffled_objects_five_objects": (TRACK, option),
     "tracking_shuffled_objects_seven_objects": (TRACK, option),
     "tracking_shuffled_objects_three_objects": (TRACK, option),
-    "web_of_lies": ("Evaluate a random boolean function expressed as a word problem.", YES),
+    "web_of_lies": ("Evaluate a random boolean function expressed as a word problem.", YES_NO),
     "word_sorting": ("Sort a list of words.", ordered_words),
 }
 
 
-def asked(doc: Doc) -> str:
+def query(doc: Doc) -> str:
     return f"Q: {doc['input']}{THINK}"
 
 
@@ -89,14 +92,14 @@ def target(doc: Doc) -> str:
 
 
 def examples(text: str) -> list[Doc]:
-    """Of a file of `cot-prompts`: its worked examples as rows. Raises ValueError where there are none."""
-    found = [{"input": asked, "target": worked.strip()} for asked, worked in EXAMPLE.findall(text)]
-    if not found:
+    """Return the worked examples in a file of `cot-prompts` as rows. Raises ValueError if there are none."""
+    rows = [{"input": question, "target": solution.strip()} for question, solution in EXAMPLE.findall(text)]
+    if not rows:
         raise ValueError("no example that begins with `Q: ` and thinks step by step")
-    return found
+    return rows
 
 
-def _task(name: str, description: str, flexible: Extractor) -> Task:
+def _build_task(name: str, description: str, flexible: Extractor) -> Task:
     return Task(
         name=f"bbh_cot_fewshot_{name}",
         title=f"BBH, {name.replace('_', ' ')}",
@@ -110,7 +113,7 @@ def _task(name: str, description: str, flexible: Extractor) -> Task:
             rows_field="examples",
             parse_shots=examples,
         ),
-        query=asked,
+        query=query,
         target=target,
         description=f"{description}\n\n",
         target_delimiter="",
@@ -118,7 +121,7 @@ def _task(name: str, description: str, flexible: Extractor) -> Task:
         max_shots=3,
         generation=Generation(
             template="lm-eval bbh_cot_fewshot",
-            filters=(Filter("get-answer", bbh_strict, exactly), Filter("flexible-extract", flexible, score_bbh)),
+            filters=(Filter("get-answer", bbh_strict, strict_match), Filter("flexible-extract", flexible, score_bbh)),
             stop=("</s>", "Q", "\n\n"),
             max_tokens=1024,
             settings={"temperature": 0.0},
@@ -129,6 +132,6 @@ def _task(name: str, description: str, flexible: Extractor) -> Task:
 BENCHMARK = Benchmark(
     name="bbh",
     licence="MIT",
-    tasks=tuple(_task(name, *rest) for name, rest in TASKS.items()),
+    tasks=tuple(_build_task(name, *rest) for name, rest in TASKS.items()),
     groups=(Group(name="bbh", title="BIG-Bench Hard", tasks=tuple(f"bbh_cot_fewshot_{name}" for name in TASKS)),),
 )

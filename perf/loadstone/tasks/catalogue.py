@@ -1,6 +1,6 @@
-"""What a list of names means: tasks, groups and benchmarks, built in, installed or of one's own, and wildcards.
+"""Find tasks by the names of `--tasks`: tasks, groups and benchmarks, built in, installed or in files, and wildcards.
 
-Decides only: files of one's own are read, and lm-eval is asked for its tasks, by those who run them.
+Nothing is read or asked here: the caller reads the user's files, and asks lm-eval for its tasks.
 """
 
 from __future__ import annotations
@@ -15,21 +15,29 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from loadstone import plugins
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 from loadstone.tasks import BENCHMARKS, custom
 from loadstone.tasks.spec import Benchmark, Data, Group, Task
 
+# Entry points of installed benchmarks.
 GROUP = "loadstone.tasks"
+# What a name of lm-eval's own tasks begins with.
 LM_EVAL_PREFIX = "lm-eval:"
-WILD = re.compile(r"[*?\[]")
-Part = TypeVar("Part", Task, Group)
-# Names of the categories in a file of one's own, in their order.
+# A character of a wildcard: `mmlu_*`.
+WILDCARD = re.compile(r"[*?\[]")
+Entry = TypeVar("Entry", Task, Group)
+# Returns the categories in a file of questions, in order.
 Categories = Callable[[Data], list[str]]
 
 
 class Selection(Struct, frozen=True):
-    """Tasks in the order asked for, each once; the groups that they were asked for by, inner ones too. `lm_eval_names`:
-    names of lm-eval's tasks, without `lm-eval:`; `without_data`: of tasks that were left out for want of data."""
+    """What the names of `--tasks` select.
+
+    tasks: in the order of the names, each once.
+    groups: the groups that were named, and the groups in them.
+    lm_eval_names: names of lm-eval's tasks, without `lm-eval:`.
+    without_data: names of tasks that were left out because they have no data.
+    """
 
     tasks: list[Task]
     groups: list[Group]
@@ -38,109 +46,109 @@ class Selection(Struct, frozen=True):
 
 
 def find(names: Sequence[str], categories: Categories | None = None) -> Selection:
-    """What the names of a list mean. Raises UsageError, with the nearest name, for one that is not known.
+    """Return what the names of a list select.
 
-    `categories` is asked about files of one's own, so that each category becomes a task, and the file their group.
+    categories: asked for the categories of the user's files, so that each becomes a task and the file their group.
+    Raises ConfigurationError for an unknown name, with the nearest known one.
     """
-    parts: list[Task | Group] = []
-    foreign: list[str] = []
+    entries: list[Task | Group] = []
+    lm_eval_names: list[str] = []
     for name in names:
         if name.startswith(LM_EVAL_PREFIX):
-            foreign.append(name.removeprefix(LM_EVAL_PREFIX))
+            lm_eval_names.append(name.removeprefix(LM_EVAL_PREFIX))
         else:
-            parts += _meant(name, categories)
-    tasks = _once(part for part in parts if isinstance(part, Task))
-    groups = _once(part for part in parts if isinstance(part, Group))
-    return Selection(tasks, groups, list(dict.fromkeys(foreign)))
+            entries += _find_one(name, categories)
+    tasks = _unique(entry for entry in entries if isinstance(entry, Task))
+    groups = _unique(entry for entry in entries if isinstance(entry, Group))
+    return Selection(tasks, groups, list(dict.fromkeys(lm_eval_names)))
 
 
 def benchmarks() -> list[Benchmark]:
-    """All that are built in or installed, by name. Raises UsageError for one that cannot be loaded."""
-    return [_benchmark(name) for name in _known()]
+    """Return all benchmarks, built in or installed, by name. Raises UsageError for one that cannot be loaded."""
+    return [_load(name) for name in _known_names()]
 
 
-def _meant(name: str, categories: Categories | None) -> list[Task | Group]:
+def _find_one(name: str, categories: Categories | None) -> list[Task | Group]:
+    """Return the tasks and groups that one name selects."""
     kind, _, file = name.partition(":")
     if file and kind in custom.KINDS:
-        made = custom.file_benchmark(kind, file, categories)
-        return _called(made.name, [made])
+        benchmark = custom.file_benchmark(kind, file, categories)
+        return _match(benchmark.name, [benchmark])
     if ".py:" in name:
-        return _parts(_benchmark(name))
-    near = [_benchmark(known) for known in _known() if name == known or name.startswith(f"{known}_")]
-    found = (not WILD.search(name) and _called(name, near)) or _called(name, benchmarks())
-    if not found:
-        raise _unknown(name)
-    return found
-
-
-def _known() -> list[str]:
-    return sorted({*BENCHMARKS, *plugins.installed(GROUP)})
-
-
-def _benchmark(name: str) -> Benchmark:
-    """The benchmark of that name, which the data of its tasks know."""
-    part = plugins.find(GROUP, name, BENCHMARKS, "--tasks")
-    if isinstance(part, Task):
-        part = Benchmark(name=part.name, tasks=(part,))
-    if not isinstance(part, Benchmark):
-        raise UsageError(
-            f"--tasks: {name} is of type {type(part).__name__}, not Benchmark or Task of loadstone.tasks.spec"
-        )
-    return replace(part, tasks=tuple(_known_as(task, part.name) for task in part.tasks))
-
-
-def _known_as(task: Task, benchmark: str) -> Task:
-    return replace(task, data=replace(task.data, benchmark=benchmark))
-
-
-def _called(name: str, among: Sequence[Benchmark]) -> list[Task | Group]:
-    """Tasks and groups of a name or wildcard: a group with its tasks, a benchmark without such a group with all."""
-    found: list[Task | Group] = []
-    for benchmark in among:
-        inside = _inside(benchmark)
-        if benchmark.name == name and name not in inside:
-            return _parts(benchmark)
-        for matched in [part for part in inside if part == name or fnmatchcase(part, name)]:
-            found += _unfolded(inside[matched], benchmark)
-    return found
-
-
-def _unfolded(part: Task | Group, benchmark: Benchmark) -> Iterator[Task | Group]:
-    """A group, and what is in it."""
-    yield part
-    if isinstance(part, Task):
-        return
-    inside = _inside(benchmark)
-    for name in part.tasks:
-        if name not in inside or name == part.name:
-            raise UsageError(f"--tasks: group {part.name} of {benchmark.name} names {name!r}, which is not there")
-        yield from _unfolded(inside[name], benchmark)
-
-
-def _parts(benchmark: Benchmark) -> list[Task | Group]:
-    return [*benchmark.groups, *benchmark.tasks]
-
-
-def _inside(benchmark: Benchmark) -> dict[str, Task | Group]:
-    return {part.name: part for part in _parts(benchmark)}
-
-
-def _once(parts: Iterable[Part]) -> list[Part]:
-    """Each the first time; two different ones of the same name are a mistake."""
-    found: dict[str, Part] = {}
-    for part in parts:
-        before = found.setdefault(part.name, part)
-        if isinstance(part, Task) and isinstance(before, Task) and before.data != part.data:
-            raise UsageError(f"--tasks: there are two tasks called {part.name}, whose results would be one: rename one")
-    return list(found.values())
-
-
-def _unknown(name: str) -> UsageError:
-    known = [part.name for benchmark in benchmarks() for part in _parts(benchmark)]
-    near = difflib.get_close_matches(name, [*known, *_known()], 1)
-    hint = f"did you mean {near[0]}? " if near else ""
+        return _entries(_load(name))
+    # First try the benchmarks whose name it begins with, to avoid loading all of them.
+    likely = [_load(known) for known in _known_names() if name == known or name.startswith(f"{known}_")]
+    matches = (not WILDCARD.search(name) and _match(name, likely)) or _match(name, benchmarks())
+    if matches:
+        return matches
+    names = [entry.name for benchmark in benchmarks() for entry in _entries(benchmark)]
+    nearest = difflib.get_close_matches(name, [*names, *_known_names()], 1)
+    hint = f"did you mean {nearest[0]}? " if nearest else ""
     files = ", ".join(f"{kind}:FILE" for kind in custom.KINDS)
-    return UsageError(
+    raise ConfigurationError(
         f"no task {name!r}: {hint}give a name that `loadstone list tasks` shows, {files}, {LM_EVAL_PREFIX}NAME or"
         " FILE.py:NAME"
     )
+
+
+def _known_names() -> list[str]:
+    return sorted({*BENCHMARKS, *plugins.installed_plugins(GROUP)})
+
+
+def _load(name: str) -> Benchmark:
+    """Return the benchmark of a name, with its own name filled in as `Data.benchmark` of its tasks."""
+    benchmark = plugins.load_instance(GROUP, name, BENCHMARKS, "--tasks")
+    if isinstance(benchmark, Task):
+        benchmark = Benchmark(name=benchmark.name, tasks=(benchmark,))
+    if not isinstance(benchmark, Benchmark):
+        raise ConfigurationError(
+            f"--tasks: {name} is of type {type(benchmark).__name__}, not Benchmark or Task of loadstone.tasks.spec"
+        )
+    tasks = [replace(task, data=replace(task.data, benchmark=benchmark.name)) for task in benchmark.tasks]
+    return replace(benchmark, tasks=tuple(tasks))
+
+
+def _match(name: str, candidates: Sequence[Benchmark]) -> list[Task | Group]:
+    """Return the tasks and groups with a name or wildcard, and what is in these groups.
+
+    The name of a benchmark without a group of that name selects all of it.
+    """
+    matches: list[Task | Group] = []
+    for benchmark in candidates:
+        by_name = {entry.name: entry for entry in _entries(benchmark)}
+        if benchmark.name == name and name not in by_name:
+            return _entries(benchmark)
+        for entry_name, entry in by_name.items():
+            if entry_name == name or fnmatchcase(entry_name, name):
+                matches += _expand(entry, benchmark)
+    return matches
+
+
+def _expand(entry: Task | Group, benchmark: Benchmark) -> Iterator[Task | Group]:
+    """Yield a task, or a group and everything in it. Raises ConfigurationError if the group names what is missing."""
+    yield entry
+    if isinstance(entry, Task):
+        return
+    by_name = {other.name: other for other in _entries(benchmark)}
+    for name in entry.tasks:
+        if name not in by_name or name == entry.name:
+            raise ConfigurationError(
+                f"--tasks: group {entry.name} of {benchmark.name} names {name!r}, which is not there"
+            )
+        yield from _expand(by_name[name], benchmark)
+
+
+def _entries(benchmark: Benchmark) -> list[Task | Group]:
+    return [*benchmark.groups, *benchmark.tasks]
+
+
+def _unique(entries: Iterable[Entry]) -> list[Entry]:
+    """Return each entry once. Raises ConfigurationError for two tasks of the same name with different data."""
+    by_name: dict[str, Entry] = {}
+    for entry in entries:
+        first = by_name.setdefault(entry.name, entry)
+        if isinstance(entry, Task) and isinstance(first, Task) and first.data != entry.data:
+            raise ConfigurationError(
+                f"--tasks: there are two tasks called {entry.name}, whose results would be one: rename one"
+            )
+    return list(by_name.values())

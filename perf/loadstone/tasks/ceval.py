@@ -1,6 +1,6 @@
-"""C-Eval: 52 subjects of Chinese examinations, four choices each; the validation split, whose answers are known.
+"""C-Eval: 52 subjects of Chinese examinations with four choices. The validation split, whose answers are published.
 
-Likelihood of the letters as lm-eval's `ceval-valid`, the same question for answers in words.
+Scored by the likelihoods of the letters as lm-eval's `ceval-valid`. The question for generated answers is the same.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from loadstone.tasks.multiple_choice import MAX_TOKENS, letter_filter, list_options
 from loadstone.tasks.spec import Benchmark, Data, Doc, Generation, Group, Likelihood, Task
 
-# By column of the leaderboard. Source: subject_mapping.json of hkust-nlp/ceval.
+# English and Chinese names of the subjects by column of the leaderboard.
+# Source: subject_mapping.json of hkust-nlp/ceval.
 SUBJECTS = {
     "STEM": {
         "computer_network": "计算机网络",
@@ -71,16 +72,17 @@ SUBJECTS = {
         "physician": "医师资格",
     },
 }
+# Name of the group of each column, after `ceval_`.
 GROUPS = {"STEM": "stem", "SocialScience": "social_science", "Humanities": "humanities", "Other": "other"}
-# C-Eval Hard, arXiv:2305.08322, section 2.3: told beside the others, of which its subjects are part.
+# C-Eval Hard, arXiv:2305.08322, section 2.3: a further group of subjects that also are in the groups above.
 HARD = (
     "advanced_mathematics discrete_mathematics probability_and_statistics college_chemistry college_physics"
     " high_school_mathematics high_school_chemistry high_school_physics"
 )
 
 
-def row(doc: Doc) -> Doc:
-    """From a line of the original files, whose `dev` alone has explanations, to the schema of the hub."""
+def convert_row(doc: Doc) -> Doc:
+    """Convert a line of the original files to the schema of the hub. Only the split `dev` has explanations."""
     texts = {name: str(doc[name]) for name in ("question", "A", "B", "C", "D", "answer")}
     return {"id": int(doc["id"]), **texts, "explanation": str(doc.get("explanation") or "")}
 
@@ -102,7 +104,7 @@ GENERATION = Generation(
 )
 
 
-def task(subject: str, chinese: str) -> Task:
+def build_task(subject: str, chinese: str) -> Task:
     return Task(
         name=f"ceval-valid_{subject}",
         title=f"C-Eval, {subject.replace('_', ' ')} {chinese}",
@@ -115,7 +117,7 @@ def task(subject: str, chinese: str) -> Task:
             shots_split="dev",
             files=(f"val/{subject}_val.csv",),
             shots_files=(f"dev/{subject}_dev.csv",),
-            convert_row=row,
+            convert_row=convert_row,
         ),
         query=query,
         target=lambda doc: doc["answer"],
@@ -130,7 +132,7 @@ def task(subject: str, chinese: str) -> Task:
     )
 
 
-def group(column: str) -> Group:
+def build_group(column: str) -> Group:
     tasks = tuple(f"ceval-valid_{subject}" for subject in SUBJECTS[column])
     name = GROUPS[column]
     return Group(name=f"ceval_{name}", title=f"C-Eval, {name.replace('_', ' ')}", tasks=tasks, column=column)
@@ -139,11 +141,13 @@ def group(column: str) -> Group:
 COLUMNS = tuple(f"ceval_{name}" for name in GROUPS.values())
 BENCHMARK = Benchmark(
     name="ceval",
-    tasks=tuple(task(subject, chinese) for subjects in SUBJECTS.values() for subject, chinese in subjects.items()),
+    tasks=tuple(
+        build_task(subject, chinese) for subjects in SUBJECTS.values() for subject, chinese in subjects.items()
+    ),
     groups=(
         Group(name="ceval", title="C-Eval", tasks=COLUMNS),
         Group(name="ceval-valid", title="C-Eval, by lm-eval's name", tasks=COLUMNS),
-        *map(group, SUBJECTS),
+        *map(build_group, SUBJECTS),
         Group(name="ceval_hard", title="C-Eval Hard", tasks=tuple(f"ceval-valid_{name}" for name in HARD.split())),
     ),
     licence="CC-BY-NC-SA-4.0",

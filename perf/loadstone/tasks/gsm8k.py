@@ -1,6 +1,6 @@
 """GSM8K: grade-school word problems whose answer is a number. Cobbe et al. 2021, https://arxiv.org/abs/2110.14168.
 
-`score_gsm8k` and `gsm8k_cot` are lm-eval's, with its two filters; `gsm8k_chat` asks a chat model without examples.
+`gsm8k` and `gsm8k_cot` are lm-eval's tasks with its two filters. `gsm8k_chat` asks a chat model without examples.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ DATA = Data(
     files=("test.jsonl",),
     shots_files=("train.jsonl", "train-first-200.jsonl"),
 )
+# Texts that end a turn in common chat templates.
 ENDS = ("</s>", "<|im_end|>")
+# lm-eval's second filter: the last number of the response.
 FLEXIBLE = Filter("flexible-extract", gsm8k_flexible, score_gsm8k)
-# Of Wei et al. 2022, https://arxiv.org/abs/2201.11903.
-WORKED = (
+# The worked examples of Wei et al. 2022, https://arxiv.org/abs/2201.11903.
+WORKED_EXAMPLES = (
     (
         "There are 15 trees in the grove. Grove workers will plant trees in the grove today. After they are done, "
         "there will be 21 trees. How many trees did the grove workers plant today?",
@@ -68,15 +70,15 @@ WORKED = (
 )
 
 
-def asked(doc: Doc) -> str:
+def query(doc: Doc) -> str:
     return f"Question: {doc['question']}\nAnswer:"
 
 
-def asked_cot(doc: Doc) -> str:
+def query_cot(doc: Doc) -> str:
     return f"Q: {doc['question']}\nA:"
 
 
-def asked_chat(doc: Doc) -> str:
+def query_chat(doc: Doc) -> str:
     return f"{doc['question']}\n\nPlease reason step by step, and put your final answer within \\boxed{{}}."
 
 
@@ -85,7 +87,7 @@ def solution(doc: Doc) -> str:
 
 
 def result(doc: Doc) -> str:
-    """The number alone: what stands behind `####`."""
+    """Return the number alone, which follows `####`."""
     return solution(doc).split("####")[-1].strip()
 
 
@@ -99,7 +101,7 @@ BENCHMARK = Benchmark(
             version=3.0,
             source=SOURCE,
             data=DATA,
-            query=asked,
+            query=query,
             target=solution,
             shots=5,
             draw="random",
@@ -116,12 +118,12 @@ BENCHMARK = Benchmark(
             version=3.0,
             source=SOURCE,
             data=DATA,
-            query=asked_cot,
+            query=query_cot,
             target=result,
             shots=8,
             max_shots=8,
             draw="fixed",
-            fixed_shots=tuple((asked_cot({"question": question}), answer) for question, answer in WORKED),
+            fixed_shots=tuple((query_cot({"question": question}), answer) for question, answer in WORKED_EXAMPLES),
             generation=Generation(
                 template="lm-eval gsm8k_cot",
                 filters=(Filter("strict-match", gsm8k_cot_strict, score_gsm8k), FLEXIBLE),
@@ -135,7 +137,7 @@ BENCHMARK = Benchmark(
             version=1.0,
             source=SOURCE,
             data=DATA,
-            query=asked_chat,
+            query=query_chat,
             target=result,
             max_shots=0,
             generation=Generation(

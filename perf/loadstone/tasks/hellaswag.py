@@ -1,6 +1,6 @@
-"""HellaSwag: which of four endings goes on with what was described.
+"""HellaSwag: which of four endings continues a description.
 
-Likelihood of the endings as lm-eval's `hellaswag`; answers in words choose among the endings behind letters.
+Scored by the likelihoods of the endings as lm-eval's `hellaswag`. For generated answers the endings have letters.
 """
 
 from __future__ import annotations
@@ -10,30 +10,32 @@ import re
 from loadstone.tasks.multiple_choice import lettered_generation
 from loadstone.tasks.spec import Benchmark, Data, Doc, Likelihood, Task
 
-ASKED = "Which ending goes on best?"
+# The question for generated answers.
+QUESTION = "Which ending goes on best?"
+# Fields of the hub's schema.
 FIELDS = ("ind", "activity_label", "ctx_a", "ctx_b", "ctx", "endings", "source_id", "split", "split_type", "label")
 
 
-def cleaned(text: str) -> str:
-    """Without the brackets that are left of WikiHow. Source: tasks/hellaswag/utils.py of lm-eval."""
+def clean(text: str) -> str:
+    """Return the text without the brackets of WikiHow. Source: lm-eval, tasks/hellaswag/utils.py."""
     text = re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". "))
     return text.replace("  ", " ")
 
 
-def row(doc: Doc) -> Doc:
-    """The schema of the hub, with what lm-eval adds to it. In the original files the label is a number."""
+def convert_row(doc: Doc) -> Doc:
+    """Convert a row to the schema of the hub, with lm-eval's fields. In the original files the label is a number."""
     label = str(doc["label"])
-    began = f"{doc['ctx_a']} {doc['ctx_b'].capitalize()}"
+    context = f"{doc['ctx_a']} {doc['ctx_b'].capitalize()}"
     added = {
-        "query": cleaned(f"{doc['activity_label']}: {began}"),
-        "choices": [cleaned(ending) for ending in doc["endings"]],
+        "query": clean(f"{doc['activity_label']}: {context}"),
+        "choices": [clean(ending) for ending in doc["endings"]],
         "gold": int(label),
     }
     return {**{name: doc[name] for name in FIELDS if name in doc}, "label": label, **added}
 
 
-def asked(doc: Doc) -> str:
-    return f"{doc['query']}\n\nQuestion: {ASKED}"
+def question(doc: Doc) -> str:
+    return f"{doc['query']}\n\nQuestion: {QUESTION}"
 
 
 TASK = Task(
@@ -47,14 +49,14 @@ TASK = Task(
         shots_split="train",
         files=("hellaswag_val.jsonl", "data/hellaswag_val.jsonl"),
         shots_files=("hellaswag_train.jsonl", "data/hellaswag_train.jsonl"),
-        convert_row=row,
+        convert_row=convert_row,
     ),
     query=lambda doc: doc["query"],
     target=lambda doc: doc["choices"][doc["gold"]],
     choices=lambda doc: doc["choices"],
     gold=lambda doc: [doc["gold"]],
     draw="spare",
-    generation=lettered_generation("hellaswag", asked, lambda doc: doc["choices"], lambda doc: doc["gold"]),
+    generation=lettered_generation("hellaswag", question, lambda doc: doc["choices"], lambda doc: doc["gold"]),
     likelihood=Likelihood(template="lm-eval hellaswag", metrics=("acc_norm", "acc")),
     default="loglikelihood",
 )

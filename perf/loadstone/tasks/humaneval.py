@@ -1,7 +1,7 @@
-"""HumanEval: write the body of a Python function from its head and docstring; the item's tests decide.
+"""HumanEval: write the body of a Python function from its signature and docstring; the tests of the item decide.
 
-Two tasks over the same 164 rows: `humaneval` goes on where the prompt ends, for models that complete;
-`humaneval_instruct` asks in a chat. What is run, and how it is confined, is evals/sandbox.py's.
+Two tasks have the same 164 rows: `humaneval` continues the prompt, for base models, and `humaneval_instruct` asks in a
+chat. `evals/scoring/sandbox.py` runs the programs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ DATA = Data(
     config="openai_humaneval",
     files=("HumanEval.jsonl.gz", "HumanEval.jsonl"),
 )
-ASKS = "Write a solution to the following problem and make sure that it passes the tests:\n```python\n{prompt}\n```\n"
+# The prompt of lm-eval's humaneval_instruct.
+CHAT_PROMPT = (
+    "Write a solution to the following problem and make sure that it passes the tests:\n```python\n{prompt}\n```\n"
+)
 
 
 def query(doc: Doc) -> str:
@@ -25,11 +28,11 @@ def target(doc: Doc) -> str:
     return f"{doc['test']}\ncheck({doc['entry_point']})"
 
 
-def asked(doc: Doc) -> str:
-    return ASKS.format(prompt=doc["prompt"])
+def chat_query(doc: Doc) -> str:
+    return CHAT_PROMPT.format(prompt=doc["prompt"])
 
 
-def _task(name: str, title: str, version: float, generation: Generation) -> Task:
+def _build_task(name: str, title: str, version: float, generation: Generation) -> Task:
     return Task(
         name=name,
         title=title,
@@ -58,14 +61,14 @@ CHATTED = Generation(
     headline="pass@1",
     max_tokens=1024,
     settings={"temperature": 0.0},
-    query=asked,
+    query=chat_query,
     code=True,
 )
 BENCHMARK = Benchmark(
     name="humaneval",
     tasks=(
-        _task("humaneval", "HumanEval", 1.0, COMPLETED),
-        _task("humaneval_instruct", "HumanEval, asked in a chat", 4.0, CHATTED),
+        _build_task("humaneval", "HumanEval", 1.0, COMPLETED),
+        _build_task("humaneval_instruct", "HumanEval, asked in a chat", 4.0, CHATTED),
     ),
     licence="MIT",
 )

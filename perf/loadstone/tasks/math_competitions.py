@@ -1,6 +1,7 @@
-"""Competition problems asked as Evalchemy asks them, with the answer in a box: MATH-500, AIME 2024 and AIME 2025.
+"""MATH-500, AIME 2024 and AIME 2025, asked as Evalchemy asks them, with the answer in a box.
 
-Passes are sampled at temperature 0.7 as there, so numbers are comparable to its own and unlike lm-eval's greedy ones.
+Like Evalchemy's, passes are sampled at temperature 0.7, so the scores compare with its scores and not with lm-eval's
+greedy ones.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from loadstone.scorers.math_equivalence import score_math
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Task
 
 EVALCHEMY = "https://github.com/mlfoundations/evalchemy/tree/main/eval/chat_benchmarks"
-# Of the fields of other distributions of the same problems.
+# Fields of other distributions of the same problems, by the names used here.
 NAMES = {
     "ID": "id", "Problem": "problem", "Solution": "solution", "Answer": "answer",
     "reference_solution": "solution", "expected_answer": "answer", "unique_id": "unique_id",
 }  # fmt: skip
 
 
-def asked(doc: Doc) -> str:
+def query(doc: Doc) -> str:
     return f"Problem: {doc['problem']}\nMark your solution with \\boxed\nAnswer:"
 
 
@@ -25,16 +26,16 @@ def answer(doc: Doc) -> str:
     return str(doc["answer"])
 
 
-def row(doc: Doc) -> Doc:
-    """Under the names of HuggingFaceH4/MATH-500 and math-ai/aime25, whoever distributed it. Raises KeyError."""
-    found = {NAMES.get(name, name): value for name, value in doc.items()}
-    return {"problem": found.pop("problem"), "answer": found.pop("answer"), **found}
+def convert_row(doc: Doc) -> Doc:
+    """Return a row of any distribution with the names of HuggingFaceH4/MATH-500. Raises KeyError without a problem."""
+    renamed = {NAMES.get(name, name): value for name, value in doc.items()}
+    return {"problem": renamed.pop("problem"), "answer": renamed.pop("answer"), **renamed}
 
 
-def generation(task: str, loose: Filter) -> Generation:
+def build_generation(task: str, flexible: Filter) -> Generation:
     return Generation(
         template=f"evalchemy {task}",
-        filters=(Filter("boxed", boxed, score_math), loose),
+        filters=(Filter("boxed", boxed, score_math), flexible),
         max_tokens=32_768,
         settings={"temperature": 0.7},
     )
@@ -47,11 +48,13 @@ def _aime(year: int, path: str, split: str) -> Benchmark:
         title=f"AIME {year}",
         version=1.0,
         source=f"{EVALCHEMY}/{name.upper()}",
-        data=Data(path=path, split=split, files=(f"{name}.json", f"{name}.jsonl", "test.jsonl"), convert_row=row),
-        query=asked,
+        data=Data(
+            path=path, split=split, files=(f"{name}.json", f"{name}.jsonl", "test.jsonl"), convert_row=convert_row
+        ),
+        query=query,
         target=answer,
         max_shots=0,
-        generation=generation(name.upper(), Filter("flexible-extract", boxed_number, score_math)),
+        generation=build_generation(name.upper(), Filter("flexible-extract", boxed_number, score_math)),
         repeats=10,
     )
     return Benchmark(name=name, tasks=(task,), licence="problems (c) MAA")
@@ -71,12 +74,12 @@ MATH500 = Benchmark(
             data=Data(
                 path="HuggingFaceH4/MATH-500",
                 files=("math500.jsonl", "math500_test.jsonl", "test.jsonl"),
-                convert_row=row,
+                convert_row=convert_row,
             ),
-            query=asked,
+            query=query,
             target=answer,
             max_shots=0,
-            generation=generation("MATH500", Filter("flexible-extract", math_answer, score_math)),
+            generation=build_generation("MATH500", Filter("flexible-extract", math_answer, score_math)),
         ),
     ),
 )

@@ -1,5 +1,7 @@
-"""MATH: competition problems in seven subjects and five levels, answered by a formula. Hendrycks et al. 2021,
-https://arxiv.org/abs/2103.03874; prompt and four fixed examples are Minerva's, as in lm-eval's `minerva_math`.
+"""MATH: competition problems in seven subjects and five levels, whose answers are formulas.
+
+Hendrycks et al. 2021, https://arxiv.org/abs/2103.03874. The prompt and its four fixed examples are Minerva's, as in
+lm-eval's `minerva_math`.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from loadstone.scorers.boxed import last_box, math_answer, minerva
 from loadstone.scorers.math_equivalence import score_math
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Task
 
-# lm-eval's names: name on the hub and type in the rows.
+# By lm-eval's name: the configuration on the hub, and the `type` in the rows.
 SUBJECTS = {
     "algebra": ("algebra", "Algebra"),
     "counting_and_prob": ("counting_and_probability", "Counting & Probability"),
@@ -19,8 +21,8 @@ SUBJECTS = {
     "precalc": ("precalculus", "Precalculus"),
 }
 LEVELS = (1, 2, 3, 4, 5)
-# Of Lewkowycz et al. 2022, appendix D.2, https://arxiv.org/abs/2206.14858.
-WORKED = (
+# The worked examples of Lewkowycz et al. 2022, appendix D.2, https://arxiv.org/abs/2206.14858.
+WORKED_EXAMPLES = (
     (
         r"Find the domain of the expression  $\frac{\sqrt{x-2}}{\sqrt{5-x}}$.",
         r"The expressions inside each square root must be non-negative. Therefore, $x-2 \ge 0$, so $x\ge2$, and $5 - x"
@@ -52,33 +54,33 @@ WORKED = (
 )
 
 
-def asked(doc: Doc) -> str:
+def query(doc: Doc) -> str:
     return f"Problem:\n{doc['problem']}\n\nSolution:"
 
 
 def answer(doc: Doc) -> str:
-    """What the solution has in its box. Raises ValueError where it has none."""
-    found = last_box(str(doc["solution"]))
-    if found is None:
+    """Return the content of the solution's box. Raises ValueError without a box."""
+    content = last_box(str(doc["solution"]))
+    if content is None:
         raise ValueError(f"a solution without \\boxed{{}}: {doc['problem']}")
-    return found
+    return content
 
 
 def level(doc: Doc) -> int | None:
-    """`Level 5` is 5; a few rows have none."""
+    """Return 5 for `Level 5`, or None; a few rows have no number."""
     digits = "".join(filter(str.isdigit, str(doc.get("level", ""))))
     return int(digits) if digits else None
 
 
-def _task(subject: str, only: int | None = None) -> Task:
+def _build_task(subject: str, task_level: int | None = None) -> Task:
     config, kind = SUBJECTS[subject]
 
     def belongs(doc: Doc) -> bool:
-        return doc.get("type", kind) == kind and only in (None, level(doc))
+        return doc.get("type", kind) == kind and task_level in (None, level(doc))
 
     return Task(
-        name=f"math_{subject}" + (f"_level_{only}" if only else ""),
-        title=f"MATH, {kind}" + (f", level {only}" if only else ""),
+        name=f"math_{subject}" + (f"_level_{task_level}" if task_level else ""),
+        title=f"MATH, {kind}" + (f", level {task_level}" if task_level else ""),
         version=3.1,
         source="https://arxiv.org/abs/2103.03874",
         data=Data(
@@ -89,13 +91,13 @@ def _task(subject: str, only: int | None = None) -> Task:
                 f"test/{config}/*.json",  # the original archive: a file for each problem
             ),
         ),
-        query=asked,
+        query=query,
         target=answer,
         keep=belongs,
         shots=4,
         max_shots=4,
         draw="fixed",
-        fixed_shots=tuple((asked({"problem": problem}), solution) for problem, solution in WORKED),
+        fixed_shots=tuple((query({"problem": problem}), solution) for problem, solution in WORKED_EXAMPLES),
         generation=Generation(
             template="lm-eval minerva_math",
             filters=(Filter("none", minerva, score_math), Filter("flexible-extract", math_answer, score_math)),
@@ -109,16 +111,16 @@ def _task(subject: str, only: int | None = None) -> Task:
 BENCHMARK = Benchmark(
     name="math",
     licence="MIT",
-    tasks=tuple(_task(subject, only) for only in (None, *LEVELS) for subject in SUBJECTS),
+    tasks=tuple(_build_task(subject, task_level) for task_level in (None, *LEVELS) for subject in SUBJECTS),
     groups=(
         Group(name="math", title="MATH", tasks=tuple(f"math_{subject}" for subject in SUBJECTS)),
         *(
             Group(
-                name=f"math_level_{only}",
-                title=f"MATH, level {only}",
-                tasks=tuple(f"math_{subject}_level_{only}" for subject in SUBJECTS),
+                name=f"math_level_{task_level}",
+                title=f"MATH, level {task_level}",
+                tasks=tuple(f"math_{subject}_level_{task_level}" for subject in SUBJECTS),
             )
-            for only in LEVELS
+            for task_level in LEVELS
         ),
     ),
 )

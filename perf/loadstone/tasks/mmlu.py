@@ -1,7 +1,7 @@
-"""MMLU: 57 subjects with four choices each, in the groups of the leaderboards.
+"""MMLU: 57 subjects with four choices, in the four groups of the leaderboards.
 
-Likelihood of the letters as lm-eval's `mmlu`, answers in words as its `mmlu_generative`, read also by the letter that
-they mean.
+Scored by the likelihoods of the letters as lm-eval's `mmlu`, and by generated answers as its `mmlu_generative`, with a
+further filter that reads the letter in any form of answer.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from loadstone.scorers.match import loose_match
 from loadstone.tasks.multiple_choice import letter_filter, list_options
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Likelihood, Task
 
+# Subjects by group.
 SUBJECTS = {
     "stem": "abstract_algebra anatomy astronomy college_biology college_chemistry college_computer_science"
     " college_mathematics college_physics computer_security conceptual_physics electrical_engineering"
@@ -29,13 +30,16 @@ SUBJECTS = {
     " international_law jurisprudence logical_fallacies moral_disputes moral_scenarios philosophy prehistory"
     " professional_law world_religions",
 }
+# Column of each group on the leaderboards.
 COLUMNS = {"stem": "STEM", "other": "Other", "social_sciences": "SocialScience", "humanities": "Humanities"}
-COLUMN_NAMES = ("question", "A", "B", "C", "D", "answer")
+# Columns of the original CSV files, which have no header.
+CSV_COLUMNS = ("question", "A", "B", "C", "D", "answer")
+# The first line of a text.
 FIRST_LINE = re.compile(r"^(.*?)(?=\n|$)")
 
 
-def row(subject: str, doc: Doc) -> Doc:
-    """From a line of the original files, which have no head, to the schema of the hub."""
+def convert_row(subject: str, doc: Doc) -> Doc:
+    """Convert a line of the original files to the schema of the hub."""
     if "choices" in doc:
         return doc
     choices = [str(doc[letter]) for letter in "ABCD"]
@@ -51,20 +55,20 @@ def target(doc: Doc) -> str:
     return LETTERS[int(doc["answer"])]
 
 
-def response(text: str, _: Sample) -> str | None:
-    """lm-eval's filter `get_response`: the first line, without space around."""
+def first_line(text: str, _: Sample) -> str | None:
+    """Return the first line without whitespace around it: lm-eval's filter `get_response`."""
     match = FIRST_LINE.search(text)
     return match[0].strip() if match else None
 
 
 GENERATION = Generation(
     template="lm-eval mmlu_generative (3)",
-    filters=(letter_filter(lambda doc: doc["choices"]), Filter("get_response", response, loose_match)),
+    filters=(letter_filter(lambda doc: doc["choices"]), Filter("get_response", first_line, loose_match)),
     stop=("</s>", "\n"),
 )
 
 
-def task(subject: str) -> Task:
+def build_task(subject: str) -> Task:
     words = subject.replace("_", " ")
     return Task(
         name=f"mmlu_{subject}",
@@ -77,8 +81,8 @@ def task(subject: str) -> Task:
             shots_split="dev",
             files=(f"data/test/{subject}_test.csv", f"test/{subject}_test.csv"),
             shots_files=(f"data/dev/{subject}_dev.csv", f"dev/{subject}_dev.csv"),
-            columns=COLUMN_NAMES,
-            convert_row=partial(row, subject),
+            columns=CSV_COLUMNS,
+            convert_row=partial(convert_row, subject),
         ),
         query=query,
         target=target,
@@ -93,14 +97,17 @@ def task(subject: str) -> Task:
     )
 
 
-def group(name: str) -> Group:
+def build_group(name: str) -> Group:
     tasks = tuple(f"mmlu_{subject}" for subject in SUBJECTS[name].split())
     return Group(name=f"mmlu_{name}", title=f"MMLU, {name.replace('_', ' ')}", tasks=tasks, column=COLUMNS[name])
 
 
 BENCHMARK = Benchmark(
     name="mmlu",
-    tasks=tuple(task(subject) for subjects in SUBJECTS.values() for subject in subjects.split()),
-    groups=(Group(name="mmlu", title="MMLU", tasks=tuple(f"mmlu_{name}" for name in SUBJECTS)), *map(group, SUBJECTS)),
+    tasks=tuple(build_task(subject) for subjects in SUBJECTS.values() for subject in subjects.split()),
+    groups=(
+        Group(name="mmlu", title="MMLU", tasks=tuple(f"mmlu_{name}" for name in SUBJECTS)),
+        *map(build_group, SUBJECTS),
+    ),
     licence="MIT",
 )

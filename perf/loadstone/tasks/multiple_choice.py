@@ -1,4 +1,4 @@
-"""Questions whose choices stand behind letters, as a chat model is asked them: what benchmarks of choices share."""
+"""What multiple-choice benchmarks share: choices shown with letters, as a chat model is asked for them."""
 
 from __future__ import annotations
 
@@ -8,31 +8,38 @@ from hashlib import sha256
 from loadstone.scorers.letter import LETTERS, letter_among, score_letter
 from loadstone.tasks.spec import Doc, Filter, Generation
 
-Texts = Callable[[Doc], Sequence[str]]
+# From a row to the texts of its choices, in the order in which they are shown.
+Choices = Callable[[Doc], Sequence[str]]
+# Text before the question that asks a chat model for the form of its answer.
 INSTRUCTION = "The following are multiple choice questions. Answer each with the letter of the right choice.\n\n"
-# Room for a model that argues before it chooses.
+# Most tokens of a response: enough for a model that reasons before it chooses.
 MAX_TOKENS = 1024
 
 
 def list_options(options: Sequence[str]) -> str:
-    """`A. ...` to the last, a line each."""
+    """Return the options with letters, one on each line: `A. Paris`."""
     return "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
 
 
-def letter_filter(options: Texts, name: str = "letter") -> Filter:
-    """Reads the letter out of whatever stands around it; `options` gives the texts in the order they were shown."""
+def letter_filter(options: Choices, name: str = "letter") -> Filter:
+    """Return a filter that reads the letter of one of the options out of a response in any form."""
     return Filter(name, letter_among(lambda sample: options(sample.doc)), score_letter)
 
 
 def lettered_generation(
     task: str,
     stem: Callable[[Doc], str],
-    options: Texts,
+    options: Choices,
     gold: Callable[[Doc], int],
     stop: Sequence[str] = ("\n\nQuestion:",),
 ) -> Generation:
-    """A task whose choices lm-eval weighs by likelihood, asked as a question with letters: another test than that,
-    which the template's name says. `gold`: number of the right one of `options`."""
+    """Return how to ask a model in words what lm-eval measures by the likelihoods of the choices.
+
+    This is another test than lm-eval's, as the name of the template says.
+
+    stem: the question of a row, without its choices.
+    gold: index of the right one of the row's options.
+    """
     return Generation(
         template=f"loadstone {task} lettered, another test",
         filters=(letter_filter(options),),
@@ -46,6 +53,8 @@ def lettered_generation(
 
 
 def shuffled_order(text: str, count: int) -> list[int]:
-    """An order of `count` choices that only `text`, the question, decides: the same on every machine and in every run,
-    and over many questions each as often."""
+    """Return an order of `count` choices that depends only on `text`, the question.
+
+    It is the same on every machine and in every run. Over many questions each order is equally likely.
+    """
     return sorted(range(count), key=lambda number: sha256(f"{number}\n{text}".encode()).digest())

@@ -1,6 +1,6 @@
-"""What a benchmark is, as data: where its rows lie, how one becomes a question, how an answer is read and counted.
+"""The structs that describe a benchmark: where its rows are, how a row becomes a question, how a response is scored.
 
-A file of this folder describes one benchmark with these; nothing here asks a model or opens a file.
+Each file of this room describes one benchmark with them. Nothing here opens a file or asks a model.
 """
 
 from __future__ import annotations
@@ -12,30 +12,34 @@ from msgspec import Struct
 
 from loadstone.scorers.base import Extractor, Scorer
 
+# A row of the data set.
 Doc = dict[str, Any]
-# How a model answers: by writing, from which the answer is taken; by the log-likelihood of each continuation; by the
-# log-probabilities of the letters A, B, C ... as first token.
+# How a model answers: by generated text, from which the answer is extracted; by the log-likelihood of each choice; or
+# by the log-probabilities of the letters A, B, C ... as first token.
 Mode = Literal["generation", "loglikelihood", "letters"]
 MODES: tuple[Mode, ...] = ("generation", "loglikelihood", "letters")
 
 
 class Data(Struct, frozen=True, kw_only=True):
-    """Where the rows of a task lie, by the names of the Hugging Face hub and of the original distribution.
+    """Where the rows of a task are: on the Hugging Face hub, and in the files of the original distribution.
 
-    path, config, split: on the hub; shots_split: where worked examples are taken from.
-    files, shots_files: names of the original files, relative to the benchmark's folder, the first that exists is read:
-    `test.jsonl`, `data/test/{config}_test.csv`, `HumanEval.jsonl.gz`.
-    columns: of CSV files without a head.
-    rows: from a row of the original files that holds several items, such as an article with its questions, to a row for
-    each; from any other to itself alone. It comes before `convert_row`, and raises as that does.
-    row: from a row of the original files, or of a hub variant, to the schema that the task reads; from any other to
-    itself. It raises KeyError, TypeError or ValueError for what it cannot read.
-    field: of a JSON file that is one object, where its rows are (`examples` in BIG-Bench Hard).
-    folder: what the original distribution calls itself, where that is neither the benchmark's name nor the last part
-    of `path`: either may be the name of its folder too. `benchmark`: that name, which the catalogue fills in.
-    column: of a file that holds several splits, the column that tells them; a row that says nothing is of `split`.
-    parse: from the whole text of a file in `shots_files` that is no table (`.txt`) to rows in the task's schema. It
-    raises ValueError for what it cannot read.
+    path: name of the data set on the hub.
+    config, split: its configuration and the split with the questions.
+    shots_split: the split with the worked examples, None if there is none.
+    files: names of the original files, relative to the benchmark's folder; the first that exists is read. `{config}`
+        and wildcards are allowed: `test.jsonl`, `data/test/{config}_test.csv`, `test/high/*.txt`.
+    shots_files: the same for the worked examples.
+    columns: names of the columns of CSV files without a header.
+    expand_row: from a row that holds several items, such as an article with its questions, to one row for each; returns
+        any other row alone. It runs before `convert_row` and raises the same errors.
+    convert_row: from a row of the original files, or of a variant on the hub, to the schema that the task reads;
+        returns any other row unchanged. It raises KeyError, TypeError or ValueError for a row that it cannot read.
+    rows_field: the field that holds the rows, in a JSON file that is one object (`examples` in BIG-Bench Hard).
+    folder: what the original distribution calls its folder, if neither like the benchmark nor the last part of `path`.
+    benchmark: name of the benchmark, which may also be the folder's name; the catalogue fills it in.
+    split_column: the column with the split of each row, in a file with several splits; a row without it is of `split`.
+    parse_shots: from the text of a file of `shots_files` that is no table (`.txt`) to rows in the task's schema. It
+        raises ValueError for a text that it cannot read.
     """
 
     path: str
@@ -55,7 +59,11 @@ class Data(Struct, frozen=True, kw_only=True):
 
 
 class Filter(Struct, frozen=True):
-    """One way to read the same answers, under lm-eval's name for it. `extract` gives None where it finds nothing."""
+    """One way to score the responses, with lm-eval's name for it.
+
+    extract: takes the answer out of a response, None if there is none.
+    score: compares the answer with the target.
+    """
 
     name: str
     extract: Extractor
@@ -63,11 +71,17 @@ class Filter(Struct, frozen=True):
 
 
 class Generation(Struct, frozen=True, kw_only=True):
-    """An answer in words. `filters`: the first is the one that headlines count by, `headline` names its metric.
+    """How a task is asked and scored if the model generates text.
 
-    stop: texts that end it; tokens: the most it may have; settings: further fields (temperature ...).
-    query, description, prefix, choices: where they differ from the task's, as a chat model needs to be told the form.
-    code: answers are programs, scored by running them.
+    template: name of the prompt's form, recorded with the results.
+    filters: the ways to score a response; the first one gives the headline.
+    headline: name of the headline's metric.
+    stop: texts that end a response.
+    max_tokens: most tokens of a response.
+    settings: further fields of the request (temperature ...).
+    query, target, description: replace the task's, where a chat model needs other instructions.
+    prefix: text with which the model's response is to begin.
+    code: True if responses are programs, which are scored by running them.
     """
 
     template: str
@@ -84,8 +98,12 @@ class Generation(Struct, frozen=True, kw_only=True):
 
 
 class Likelihood(Struct, frozen=True, kw_only=True):
-    """A choice among continuations. `metrics`: of scorers/choice.py, the first is the headline (`acc`, `acc_norm`,
-    `mc2` ...). `letters`: the continuations are letters, so the first token tells."""
+    """How a task is scored by the log-likelihoods of its choices.
+
+    template: name of the prompt's form, recorded with the results.
+    metrics: keys of METRICS of scorers/choice.py; the first is the headline.
+    letters: True if the choices are letters, so the first token is enough.
+    """
 
     template: str
     metrics: tuple[str, ...] = ("acc", "acc_norm")
@@ -93,17 +111,28 @@ class Likelihood(Struct, frozen=True, kw_only=True):
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """One row of a results table.
+    """A task: one row of a results table.
 
-    version: of the template, as lm-eval numbers it; every change that may move a number moves it.
-    query: what is asked; target: what is right, as text; answers, choices, gold, cluster, later: see Sample.
-    shots: worked examples by default, `max_shots` at the most; draw: the first of the split, lm-eval's seeded draw
-    from it, or `fixed`, whose questions are worded as `query` would. shot: (question, answer) of a row as an
-    example, where not (query, target).
-    keep: which rows belong to the task (a level, a subject).
-    generation, likelihood: how it can be answered; `default` is taken where the server allows it.
-    source: paper or address; repeats: passes by default.
-    The draw `spare` is lm-eval's where its task has no test split: one row more, as the question itself may be drawn.
+    name, title: its name for `--tasks`, and the one shown to people.
+    version: version of the template, as lm-eval counts it. It goes up with every change that may change a result.
+    source: the paper, or an address.
+    data: where the rows are.
+    query: the question of a row.
+    target: the right answer as text.
+    answers, choices, gold, cluster, later: from a row to the field of this name of its Sample.
+    keep: returns True for the rows of the task (those of a level, a subject); None for all.
+    description: text before the worked examples and the question.
+    target_delimiter: text between the question and the answer of a worked example.
+    fewshot_delimiter: text between two worked examples.
+    shots: number of worked examples by default.
+    max_shots: the most that `--num-fewshot` can ask for, None for no limit.
+    draw: which examples a row gets: the `first` of the split, a `random` draw with lm-eval's seed, or the `fixed` ones
+        below. `spare` is lm-eval's draw for a task without a test split: one more, because it may draw the row itself.
+    fixed_shots: (question, answer) of the fixed examples, the question as `query` would give it.
+    shot: (question, answer) of a row as an example, if that is not (query, target).
+    generation, likelihood: how it is asked and scored in each way; at least one of them.
+    default: the mode to use if the server allows it.
+    repeats: number of passes by default.
     """
 
     name: str
@@ -134,15 +163,21 @@ class Task(Struct, frozen=True, kw_only=True):
 
     @property
     def modes(self) -> list[Mode]:
-        """Those in which it can be answered."""
-        letters = self.likelihood is not None and self.likelihood.letters
-        there = {"generation": self.generation is not None, "loglikelihood": self.likelihood is not None}
-        return [mode for mode in MODES if {**there, "letters": letters}[mode]]
+        """Return the modes in which the task can be answered."""
+        is_possible: dict[Mode, bool] = {
+            "generation": self.generation is not None,
+            "loglikelihood": self.likelihood is not None,
+            "letters": self.likelihood is not None and self.likelihood.letters,
+        }
+        return [mode for mode in MODES if is_possible[mode]]
 
 
 class Group(Struct, frozen=True, kw_only=True):
-    """Tasks that are told together. `tasks`: names of tasks or of groups. `column`: of the leaderboard row, such as
-    `STEM`."""
+    """Tasks that are reported together.
+
+    tasks: names of its tasks or inner groups.
+    column: its column in a leaderboard row, such as `STEM`.
+    """
 
     name: str
     title: str
@@ -151,7 +186,7 @@ class Group(Struct, frozen=True, kw_only=True):
 
 
 class Benchmark(Struct, frozen=True, kw_only=True):
-    """What a file of this folder holds, as `BENCHMARK`. The first group, if any, has the benchmark's name."""
+    """A benchmark with its tasks and groups. The first group, if any, has the benchmark's name."""
 
     name: str
     tasks: tuple[Task, ...]
@@ -160,6 +195,6 @@ class Benchmark(Struct, frozen=True, kw_only=True):
 
 
 class HarnessTask(Task, frozen=True, kw_only=True):
-    """The task in our terms. `foreign`: lm-eval's, with what it is asked and judged by."""
+    """A task of lm-eval. `lm_eval_task` is the task in evals, which builds the questions and scores the answers."""
 
-    lm_eval_task: Any  # evals.lm_eval.tasks.Foreign
+    lm_eval_task: Any  # evals.lm_eval.tasks.LmEvalTask, which this room may not import

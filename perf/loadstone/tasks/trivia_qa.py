@@ -1,5 +1,7 @@
-"""TriviaQA: trivia with all the names of the answer, without the documents. Joshi et al. 2017,
-https://arxiv.org/abs/1705.03551; prompt and stops are lm-eval's, which cut an answer at its first stop or comma.
+"""TriviaQA: trivia questions with all names of the answer, without the documents.
+
+Joshi et al. 2017, https://arxiv.org/abs/1705.03551. The prompt and the stop texts are lm-eval's, which cut a response
+at its first full stop or comma.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from loadstone.scorers.match import aliases, strip_whitespace
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Task
 
 
-def asked(doc: Doc) -> str:
+def query(doc: Doc) -> str:
     return f"Question: {doc['question']}?\nAnswer:"
 
 
@@ -21,15 +23,19 @@ def names(doc: Doc) -> list[str]:
 
 
 def example(doc: Doc) -> tuple[str, str]:
-    return asked(doc), names(doc)[0]
+    return query(doc), names(doc)[0]
 
 
-def row(doc: Doc) -> Doc:
-    """From the original's capitals to the schema of the hub; of what is in it already, nothing changes."""
+def convert_row(doc: Doc) -> Doc:
+    """Convert a row of the original files, whose fields are capitalized, to the schema of the hub."""
     if "Question" not in doc:
         return doc
-    said = doc["Answer"]
-    answer = {"value": said["Value"], "aliases": said["Aliases"], "normalized_aliases": said["NormalizedAliases"]}
+    original = doc["Answer"]
+    answer = {
+        "value": original["Value"],
+        "aliases": original["Aliases"],
+        "normalized_aliases": original["NormalizedAliases"],
+    }
     return {"question": doc["Question"], "question_id": doc.get("QuestionId"), "answer": answer}
 
 
@@ -49,10 +55,10 @@ BENCHMARK = Benchmark(
                 shots_split="train",
                 files=("validation.jsonl", "wikipedia-dev.json", "web-dev.json", "qa/wikipedia-dev.json"),
                 shots_files=("train.jsonl", "wikipedia-train.json", "web-train.json", "qa/wikipedia-train.json"),
-                convert_row=row,
+                convert_row=convert_row,
                 rows_field="Data",
             ),
-            query=asked,
+            query=query,
             target=value,
             answers=names,
             shot=example,

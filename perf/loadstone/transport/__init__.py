@@ -1,8 +1,9 @@
-"""The seam between the runner and the sockets: what is sent, what a transport writes down, what it raises.
+"""Transports: the interface between the engine and the sockets.
 
-A transport opens connections, sends one request, stamps and hands over what comes back. It sends a request again only
-after a keep-alive race (`http.raced`), and never one that was answered. It never parses JSON, and turns every foreign
-exception into `TransportError`. Times are ns of the run's clock.
+A transport opens connections, sends a `Request`, and records timestamps and body in an `Exchange`. It resends a request
+only after a keep-alive race (`common.is_keep_alive_race`), and never one that was answered. It parses no JSON, and
+every exception of a library becomes a `TransportError`. Times are ns of the run's clock. `wire.py` is the default HTTP
+client, `aiohttp_client.py` the other one, `in_process.py` calls a model object. May import `records` and `errors`.
 """
 
 from __future__ import annotations
@@ -13,28 +14,38 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from loadstone.records import Failure, Stamper
+from loadstone.records import ArrivalClock, Failure
 
 Clock = Callable[[], int]
+# Called with a piece of the body and the time of its read.
 Sink = Callable[[bytes, int], None]
-
-
 Headers = tuple[tuple[str, str], ...]
 
 
 class Request(Struct, frozen=True):
-    """One HTTP request; `path` includes the query. Host, Content-Length and Accept-Encoding are the transport's.
-    `headers` are those that many requests share, `own` those of this one alone."""
+    """One HTTP request. The transport adds Host, Content-Length and Accept-Encoding.
+
+    method: HTTP method.
+    path: path and query.
+    headers: headers that many requests share.
+    body: bytes of the body.
+    own_headers: headers of this request alone.
+    """
 
     method: str
     path: str
     headers: Headers = ()
     body: bytes = b""
-    own: Headers = ()
+    own_headers: Headers = ()
 
 
 class Target(Struct, frozen=True):
-    """Where requests go: host and port, or a unix socket; `secure` is TLS."""
+    """Where requests go.
+
+    host, port: TCP address.
+    secure: whether to use TLS.
+    unix: path of a unix socket, used in place of host and port.
+    """
 
     host: str
     port: int
@@ -43,23 +54,34 @@ class Target(Struct, frozen=True):
 
 
 class Options(Struct, frozen=True):
-    """What every transport takes: the run's clock (ns), seconds to connect, the TLS settings, and whose clock is to
-    stamp arrivals. A transport that cannot have the kernel's stamps does without: `choose.stamper` says who can."""
+    """Settings of every transport.
+
+    clock: the run's clock, ns.
+    connect_timeout: seconds to wait for a connection.
+    tls: TLS settings.
+    arrival_clock: clock of the arrival times. A transport that cannot get the kernel's timestamps ignores it:
+        `factory.choose_arrival_clock` says which can.
+    """
 
     clock: Clock
     connect_timeout: float = 30.0
     tls: ssl.SSLContext | None = None
-    arrivals: Stamper = "user"
+    arrival_clock: ArrivalClock = "user"
 
 
 class Exchange:
-    """One request's course, written by the transport. `sink(data, at)` gets the body, with the stamp of each read.
-    `clock` is "kernel" when the kernel stamped all that arrived.
+    """What happened to one request, recorded by the transport.
 
+    sink: called with each piece of the body and the time of its read.
+    connect: ns to open the connection; 0 if it was reused.
     sent: ns, the latest send, which is the one that was answered.
-    resent: how many times the request was sent again after a keep-alive race.
-    lost: ns from the first send until the transport began to send again, part of no connect time. The server caused it
-        by closing the connection, so it is not the client's send lag.
+    first_byte, end: ns, when the head and the end of the response arrived.
+    status, headers: of the response.
+    clock: "kernel" if the kernel stamped everything that arrived.
+    reads: number of reads that had a part of the body.
+    resent: how many times the request was resent after a keep-alive race.
+    resend_delay: ns from the first send until the transport began to resend; not part of the connect time. The server
+        caused it by closing the connection, so it is not the client's send lag.
     """
 
     __slots__ = (
@@ -68,8 +90,8 @@ class Exchange:
         "end",
         "first_byte",
         "headers",
-        "lost",
         "reads",
+        "resend_delay",
         "resent",
         "sent",
         "sink",
@@ -84,13 +106,13 @@ class Exchange:
         self.end: int | None = None
         self.status: int | None = None
         self.headers: list[tuple[bytes, bytes]] = []
-        self.clock: Stamper = "user"
+        self.clock: ArrivalClock = "user"
         self.reads = 0
         self.resent = 0
-        self.lost = 0
+        self.resend_delay = 0
 
     def header(self, name: bytes) -> bytes | None:
-        """Value of a response header by its lower-case name."""
+        """Return the value of a response header by its lower-case name."""
         for key, value in self.headers:
             if key.lower() == name:
                 return value
@@ -98,7 +120,7 @@ class Exchange:
 
 
 class TransportError(Exception):
-    """A request that did not come back whole; `failure` says how."""
+    """A request without a complete response; `failure` says why."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.kind}: {failure.message}")
@@ -106,10 +128,10 @@ class TransportError(Exception):
 
 
 class Transport(Protocol):
-    """Sends requests to one target. May be cancelled at any time: it then drops the connection."""
+    """Sends requests to one target. If cancelled, it closes the connection."""
 
     async def exchange(self, request: Request, exchange: Exchange) -> None:
-        """Send, and return when the response is complete. Raises TransportError."""
+        """Send a request and wait until the response is complete. Raises TransportError."""
 
     async def close(self) -> None:
         """Close every connection."""

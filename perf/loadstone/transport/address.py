@@ -1,27 +1,30 @@
-"""Where a URL leads: the socket to connect to and the path of an API below it."""
+"""Parses URLs: the socket to connect to, and the path of an API below it."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 from loadstone.transport import Target
 
 _VERSIONS = ("/v1", "/v1beta/openai")
 _PORTS = {"http": 80, "https": 443}
-# Characters that stay as they are in a path or query.
+# Characters that are not escaped in a path or query.
 _PATH = "/%?:@!$&'()*+,;=-._~"
 
 
-def locate(url: str) -> tuple[Target, str]:
-    """Target and path of `http://host[:port][/path]`, `https://...`, `unix:/path.sock` or `http+unix://%2Fpath.sock/v1`."""
+def parse_url(url: str) -> tuple[Target, str]:
+    """Return target and path of a URL. Raises ConfigurationError.
+
+    It is `http://host[:port][/path]`, `https://...`, `unix:/path.sock` or `http+unix://%2Fpath.sock/v1`.
+    """
     try:
         parts = urlsplit(url)
         target = _unix(parts) if parts.scheme in ("unix", "http+unix") else _tcp(parts)
     except ValueError as exc:
         shown = re.sub(r"[^/]*@", "***@", url)
-        raise UsageError(f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {shown!r}") from exc
+        raise ConfigurationError(f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {shown!r}") from exc
     path = "" if parts.scheme == "unix" else quote(parts.path.rstrip("/"), safe=_PATH)
     return target, path + (f"?{quote(parts.query, safe=_PATH)}" if parts.query else "")
 
@@ -41,9 +44,11 @@ def _tcp(parts: SplitResult) -> Target:
     return Target(parts.hostname, parts.port or _PORTS[parts.scheme], secure=parts.scheme == "https")
 
 
-def path_at(base: str, path: str) -> str:
-    """Where an API's path lies under the URL's: that may be empty, a prefix, end in /v1 (Gemini's in
-    /v1beta/openai), or be the whole path."""
+def join_path(base: str, path: str) -> str:
+    """Return the path of an API under the URL's path `base`.
+
+    The latter may be empty, a prefix, end in /v1 (Gemini's in /v1beta/openai), or be the whole path.
+    """
     base, mark, query = base.partition("?")
     if base.endswith(path):
         full = base
@@ -54,7 +59,7 @@ def path_at(base: str, path: str) -> str:
     return full + mark + query
 
 
-def sibling(base: str, api_path: str, other: str) -> str:
-    """The path of another service (`/v1/models`) beside the API's, under the same URL."""
+def sibling_path(base: str, api_path: str, other: str) -> str:
+    """Return the path of another service (`/v1/models`) beside that of the API, under the same URL."""
     prefix, mark, query = base.partition("?")
-    return path_at(prefix.removesuffix(api_path), other) + mark + query
+    return join_path(prefix.removesuffix(api_path), other) + mark + query

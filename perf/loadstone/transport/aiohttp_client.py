@@ -1,9 +1,9 @@
-"""The second transport: aiohttp, for environment proxies and whatever else of HTTP `wire` leaves out.
+"""The second transport: aiohttp, for environment proxies and other parts of HTTP that `wire` lacks.
 
-A tap between the socket and aiohttp's protocol stamps each read, and hands its body bytes on before aiohttp
-queues them. The stamps are later than wire's all the same, for aiohttp needs several times the CPU and other
-sockets wait meanwhile. Also unlike wire: pooled connections are reused first in, first out; the connection of
-a retry is not kept; no TLS over a unix socket.
+A tap between the socket and aiohttp's protocol stamps each read, and passes its body bytes on before aiohttp queues
+them. The timestamps are later than wire's nevertheless: aiohttp needs several times the CPU, and other sockets wait
+meanwhile. Also unlike wire: pooled connections are reused first in, first out; the connection of a resent request is
+not kept; there is no TLS over a unix socket.
 """
 
 from __future__ import annotations
@@ -25,33 +25,36 @@ from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 from loadstone.records import Failure
 from loadstone.transport import Clock, Exchange, Options, Request, Target, TransportError
 from loadstone.transport.common import (
     AGENT,
     connect_failure,
-    connect_timeout,
+    connect_timeout_failure,
+    connection_lost_failure,
+    display_address,
     host_header,
-    lost,
-    place,
-    raced,
-    round_trip,
+    is_keep_alive_race,
+    shortest_round_trip,
 )
 
+# Bytes that aiohttp buffers of a response.
 READ_BUFFER = 2**22
-LONGEST_LINE = 2**16
+# Bytes of a line or field of a response head.
+MAX_LINE = 2**16
+# Seconds for which an idle connection stays open.
 KEEP_IDLE = 3600.0
 # Bytes. aiohttp warns of larger bodies, unless they come as a file, which it sends in pieces.
 LARGE_BODY = 2**20
 
 
 class Aiohttp:
-    """HTTP through one aiohttp session, by way of the environment's proxy where there is one."""
+    """HTTP through one aiohttp session and the environment's proxy, if there is one."""
 
     def __init__(self, target: Target, options: Options) -> None:
         if target.secure and target.unix is not None:
-            raise UsageError("aiohttp has no TLS over a unix socket; say http:// instead, or --transport wire")
+            raise ConfigurationError("aiohttp has no TLS over a unix socket; say http:// instead, or --transport wire")
         self._target = target
         self._options = options
         self._tls = options.tls or (ssl.create_default_context() if target.secure else None)
@@ -61,9 +64,9 @@ class Aiohttp:
         self._round_trip = 0
 
     async def exchange(self, request: Request, exchange: Exchange) -> None:
-        """Send, and return when the response is complete. Raises TransportError.
+        """Send a request and wait until the response is complete. Raises TransportError.
 
-        A request is sent again, on a new connection, only after a keep-alive race (`http.raced`).
+        A request is resent, on a new connection, only after a keep-alive race (`http.is_keep_alive_race`).
         """
         self._session = self._session or self._open()
         try:
@@ -71,7 +74,7 @@ class Aiohttp:
         except _StaleConnection:
             again = self._options.clock()
             first, exchange.sent = exchange.sent, None
-            # A session of its own: aiohttp cannot be asked for a fresh connection while its pool has one.
+            # A session of its own: aiohttp never opens a new connection while its pool has one.
             async with self._open() as session:
                 try:
                     await self._attempt(session, request, exchange)
@@ -79,7 +82,7 @@ class Aiohttp:
                     if exchange.sent is None:  # no connection for it: the first send was the only one
                         exchange.sent = first
                     elif first is not None:
-                        exchange.resent, exchange.lost = 1, again - first
+                        exchange.resent, exchange.resend_delay = 1, again - first
 
     async def close(self) -> None:
         """Close every connection."""
@@ -103,14 +106,14 @@ class Aiohttp:
 
     def _raced(self, tap: _Tap) -> bool:
         closed = self._options.clock() if tap.lost_at is None else tap.lost_at
-        return raced(tap.exchange.sent, closed, self._round_trip)
+        return is_keep_alive_race(tap.exchange.sent, closed, self._round_trip)
 
     async def _send(self, session: aiohttp.ClientSession, request: Request) -> aiohttp.ClientResponse:
         large = len(request.body) > LARGE_BODY
         return await session.request(
             request.method,
             URL(self._origin + request.path, encoded=True),
-            headers=CIMultiDict((*request.headers, *request.own)),
+            headers=CIMultiDict((*request.headers, *request.own_headers)),
             data=io.BytesIO(request.body) if large else request.body or None,
             allow_redirects=False,
             proxy=self._proxy,
@@ -118,11 +121,11 @@ class Aiohttp:
 
     def _failure(self, exc: Exception, tap: _Tap) -> Failure:
         if isinstance(exc, _Lost):
-            return lost(before_answer=not tap.answered, reset=exc.reset)
+            return connection_lost_failure(before_answer=not tap.answered, reset=exc.reset)
         if isinstance(exc, aiohttp.ConnectionTimeoutError):
-            return connect_timeout(self._options.connect_timeout)
+            return connect_timeout_failure(self._options.connect_timeout)
         named = next((failure for kind, failure in _FAILURES if isinstance(exc, kind)), None)
-        return named(exc, self._target) if named else Failure("connect", f"{place(self._target)}: {exc}")
+        return named(exc, self._target) if named else Failure("connect", f"{display_address(self._target)}: {exc}")
 
     def _open(self) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
@@ -134,12 +137,12 @@ class Aiohttp:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             read_bufsize=READ_BUFFER,
-            max_line_size=LONGEST_LINE,
-            max_field_size=LONGEST_LINE,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
             response_class=_Response,
             trace_configs=[_trace()],
         )
-        session._retry_connection = False  # aiohttp would send a GET again by rules of its own
+        session._retry_connection = False  # aiohttp would resend a GET by its own rules
         return session
 
     def _connector(self) -> aiohttp.BaseConnector:
@@ -149,9 +152,9 @@ class Aiohttp:
 
 
 def environment_proxy(target: Target) -> URL | None:
-    """Proxy of HTTP_PROXY or HTTPS_PROXY, unless NO_PROXY names the host.
+    """Return the proxy of HTTP_PROXY or HTTPS_PROXY, or None if NO_PROXY names the host. Raises ConfigurationError.
 
-    Looked up once. aiohttp's own `trust_env` does it in a thread for every request, and takes passwords from
+    It is looked up once. aiohttp's own `trust_env` does it in a thread for every request, and takes passwords from
     ~/.netrc, which collide with an Authorization header.
     """
     if target.unix is not None or urllib.request.proxy_bypass(target.host):
@@ -162,7 +165,9 @@ def environment_proxy(target: Target) -> URL | None:
     proxy = URL(address if "://" in address else f"http://{address}")
     if proxy.scheme not in ("http", "https") or proxy.host is None:
         name = f"{_scheme(target).upper()}_PROXY"
-        raise UsageError(f"set {name} to an http:// address or unset it; a {proxy.scheme} proxy is of no use here")
+        raise ConfigurationError(
+            f"set {name} to an http:// address or unset it; a {proxy.scheme} proxy is of no use here"
+        )
     return proxy
 
 
@@ -171,11 +176,11 @@ def _scheme(target: Target) -> str:
 
 
 class _StaleConnection(Exception):
-    """A pooled connection turned out to be closed before a byte of the response came."""
+    """A pooled connection was closed before a byte of the response came."""
 
 
 class _Lost(Exception):
-    """The connection went away. Not a ClientError, some of which aiohttp retries by rules of its own."""
+    """The connection was lost. Not a ClientError, some of which aiohttp retries by its own rules."""
 
     def __init__(self, reset: bool) -> None:
         super().__init__(reset)
@@ -183,9 +188,9 @@ class _Lost(Exception):
 
 
 class _Tap(asyncio.Protocol):
-    """Stands between the socket and aiohttp's protocol for one attempt, and writes down what it sees.
+    """Forwards between the socket and aiohttp's protocol for one attempt, and records what passes.
 
-    On a pooled connection it stays in place until the next attempt puts its own there.
+    On a pooled connection it stays until the next attempt replaces it.
     """
 
     def __init__(self, clock: Clock, exchange: Exchange) -> None:
@@ -196,35 +201,35 @@ class _Tap(asyncio.Protocol):
         self.lost_at: int | None = None
         self.round_trip: int | None = None
         self._at = 0
-        self._began = 0
-        self._head_waits = False
+        self._connect_began = 0
+        self._head_held_back = False
         self._transport: asyncio.Transport | None = None
         self._handler: ResponseHandler
         self._response: aiohttp.ClientResponse | None = None
         self._outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
     def attach(self, connection: Connection) -> None:
-        """Step in, after the request was handed over and before any of the response was read."""
+        """Attach to a connection, after the request was written and before any of the response was read."""
         if connection.transport is not None and connection.protocol is not None:
             self._transport, self._handler = connection.transport, connection.protocol
             self._transport.set_protocol(self)
             sock = None if self.reused else self._transport.get_extra_info("socket")
             if sock is not None and sock.fileno() >= 0:
-                self.round_trip = round_trip(sock.fileno())
+                self.round_trip = shortest_round_trip(sock.fileno())
 
     async def follow(self, response: aiohttp.ClientResponse) -> None:
-        """Hand on the body to its end; what came with the head has its stamp. Raises what broke it."""
+        """Pass on the body until it is complete. What came with the head has the head's time. Raises what broke it."""
         self.exchange.first_byte = self._at
         self.exchange.status = response.status
         self.exchange.headers = list(response.raw_headers)
         self._response = response
-        self._hand_on()
+        self._pass_on()
         broken = await self._outcome
         if broken is not None:
             raise broken
 
     def leave(self) -> None:
-        """Done with it: an exchange that is not complete takes its connection with it."""
+        """Close the connection if the exchange is not complete."""
         response, self._response = self._response, None
         if self.exchange.end is not None:
             return
@@ -239,13 +244,13 @@ class _Tap(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._outcome.done():
-            # Nobody asked for this; aiohttp would take it for the answer to the next request.
+            # No request is waiting: aiohttp would take this for the response to the next one.
             self._drop()
             return
         self._at = self.clock()
         self.answered = True
         self._handler.data_received(data)
-        self._hand_on()
+        self._pass_on()
 
     def eof_received(self) -> bool | None:
         self._at = self.clock()
@@ -258,7 +263,7 @@ class _Tap(asyncio.Protocol):
         if self._response is None or self._outcome.done():
             return
         if exc is None:
-            self._hand_on(ended=True)
+            self._pass_on(ended=True)
         else:
             self._end(_Lost(reset=True) if isinstance(exc, OSError) else exc)
 
@@ -268,7 +273,7 @@ class _Tap(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._handler.resume_writing()
 
-    def _hand_on(self, ended: bool = False) -> None:
+    def _pass_on(self, ended: bool = False) -> None:
         if self._response is None or self._outcome.done():
             return
         content, exchange, body = self._response.content, self.exchange, False
@@ -289,10 +294,10 @@ class _Tap(asyncio.Protocol):
             self._outcome.set_result(broken)
 
     def opening(self) -> None:
-        self._began = self.clock()
+        self._connect_began = self.clock()
 
     def opened(self) -> None:
-        self.exchange.connect = self.clock() - self._began
+        self.exchange.connect = self.clock() - self._connect_began
 
     def reuse(self) -> None:
         self.exchange.connect = 0
@@ -300,20 +305,20 @@ class _Tap(asyncio.Protocol):
 
     def sending_head(self) -> None:
         self.exchange.sent = self.clock()
-        self._head_waits = True
+        self._head_held_back = True
 
     def sending_body(self) -> None:
-        """aiohttp holds the head back for the first piece of the body, and writes both at once."""
-        if self._head_waits:
+        """Record the send: aiohttp holds the head back for the first piece of the body and writes both at once."""
+        if self._head_held_back:
             self.exchange.sent = self.clock()
-        self._head_waits = False
+        self._head_held_back = False
 
 
 _current: ContextVar[_Tap] = ContextVar("_current")
 
 
 class _Response(aiohttp.ClientResponse):
-    """aiohttp's response, with the current tap put on its connection before anything of it is read."""
+    """aiohttp's response, which attaches the current tap to its connection before anything is read."""
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         _current.get().attach(connection)
@@ -324,17 +329,17 @@ class _Response(aiohttp.ClientResponse):
 
 
 def _trace() -> aiohttp.TraceConfig:
-    """aiohttp's hooks, each of which tells the current tap."""
+    """Return aiohttp's hooks, each of which calls the current tap."""
     trace = aiohttp.TraceConfig()
-    trace.on_connection_create_start.append(_telling(_Tap.opening))
-    trace.on_connection_create_end.append(_telling(_Tap.opened))
-    trace.on_connection_reuseconn.append(_telling(_Tap.reuse))
-    trace.on_request_headers_sent.append(_telling(_Tap.sending_head))
-    trace.on_request_chunk_sent.append(_telling(_Tap.sending_body))
+    trace.on_connection_create_start.append(_hook(_Tap.opening))
+    trace.on_connection_create_end.append(_hook(_Tap.opened))
+    trace.on_connection_reuseconn.append(_hook(_Tap.reuse))
+    trace.on_request_headers_sent.append(_hook(_Tap.sending_head))
+    trace.on_request_chunk_sent.append(_hook(_Tap.sending_body))
     return trace
 
 
-def _telling(
+def _hook(
     note: Callable[[_Tap], None],
 ) -> Callable[[aiohttp.ClientSession, SimpleNamespace, Any], Awaitable[None]]:
     async def hook(_session: aiohttp.ClientSession, _context: SimpleNamespace, _parameters: Any) -> None:
@@ -359,7 +364,7 @@ def _no_tunnel(exc: Any, _target: Target) -> Failure:
     return Failure("connect", f"the proxy refused the tunnel: {exc.status} {exc.message}")
 
 
-# What a failure is called; sub-classes stand before what they derive from.
+# The failure for each type of exception; sub-classes come before their bases.
 _FAILURES: tuple[tuple[type[Exception], Callable[[Any, Target], Failure]], ...] = (
     (aiohttp.ClientHttpProxyError, _no_tunnel),
     (aiohttp.ClientResponseError, _not_http),
@@ -368,5 +373,5 @@ _FAILURES: tuple[tuple[type[Exception], Callable[[Any, Target], Failure]], ...] 
     (aiohttp.ClientProxyConnectionError, _no_proxy),
     (aiohttp.ClientConnectorCertificateError, lambda exc, target: connect_failure(exc.certificate_error, target)),
     (aiohttp.ClientConnectorError, lambda exc, target: connect_failure(exc.os_error, target)),
-    (aiohttp.ClientConnectionError, lambda *_: lost(before_answer=True, reset=True)),
+    (aiohttp.ClientConnectionError, lambda *_: connection_lost_failure(before_answer=True, reset=True)),
 )

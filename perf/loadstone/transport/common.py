@@ -1,7 +1,4 @@
-"""What both transports share: where requests go, how failures of the network are named, the version they announce.
-
-Pure: nothing here opens a socket.
-"""
+"""What both HTTP clients share: addresses in messages, failures of the network, keep-alive races, the user agent."""
 
 from __future__ import annotations
 
@@ -11,21 +8,20 @@ import socket
 import ssl
 import struct
 
-from loadstone.records import Failure
+from loadstone.records import NO_FREE_PORT, TOO_MANY_FILES, Failure
 from loadstone.transport import Target
 from loadstone.version import __version__
 
 AGENT = f"loadstone/{__version__}"
 
 # A server may close an idle connection just as the client sends on it (RFC 9112, 9.3.1). Then it has not read the
-# request, and the client sees the close at most one round trip after the send. Nothing else says so: a close carries no
-# stamp, and a server that reads the request and closes at once looks the same. The slack covers the time that both ends
-# take to notice; a server that has worked on the request for longer than this must not get it twice.
+# request, and the client sees the close at most one round trip after the send. Nothing else shows it: a close has no
+# timestamp, and a server that reads the request and closes at once looks the same. The slack covers the time that both
+# ends take to notice; a server that has worked on the request for longer than this must not get it twice. The value is
+# in ns, beyond the network's round trip.
 KEEP_ALIVE_RACE = 2_000_000
-"""Nanoseconds beyond the network's round trip within which a close can be a keep-alive race."""
-
+# `tcpi_min_rtt` in Linux's struct tcp_info: microseconds.
 _MIN_RTT = struct.Struct("=148xI")
-"""`tcpi_min_rtt` in Linux's struct tcp_info: microseconds."""
 
 _REASONS = {
     errno.ECONNREFUSED: "connection refused",
@@ -34,15 +30,15 @@ _REASONS = {
     errno.EHOSTUNREACH: "no route to the host",
     errno.ENETUNREACH: "network unreachable",
     errno.ENOENT: "no such socket",
-    errno.EMFILE: "too many open files; raise the limit with ulimit -n",
-    errno.ENFILE: "too many open files on this machine",
-    errno.EADDRNOTAVAIL: "no local port is free; use more client addresses or fewer connections",
+    errno.EMFILE: f"{TOO_MANY_FILES}; raise the limit with ulimit -n",
+    errno.ENFILE: f"{TOO_MANY_FILES} on this machine",
+    errno.EADDRNOTAVAIL: f"{NO_FREE_PORT}; use more client addresses or fewer connections",
     errno.EACCES: "permission denied",
 }
 
 
-def place(target: Target) -> str:
-    """`host:port` as messages and the Host header show it; the path of a unix socket."""
+def display_address(target: Target) -> str:
+    """Return `host:port` as in messages and the Host header, or the path of a unix socket."""
     if target.unix is not None:
         return target.unix
     host = f"[{target.host}]" if ":" in target.host else target.host
@@ -50,23 +46,23 @@ def place(target: Target) -> str:
 
 
 def host_header(target: Target) -> str:
-    """RFC 9110, 7.2: the port is left out where it is the scheme's own."""
+    """Return the Host header. It has no port if that is the scheme's default (RFC 9110, 7.2)."""
     if target.unix is not None:
         return "localhost"
-    full = place(target)
+    full = display_address(target)
     return full.rpartition(":")[0] if target.port == (443 if target.secure else 80) else full
 
 
 def connect_failure(exc: OSError, target: Target) -> Failure:
-    """The failure behind an exception that was raised while a connection was opened."""
+    """Return the failure for an exception that was raised while a connection was opened."""
     if isinstance(exc, ssl.SSLError):
-        return Failure("tls", f"TLS with {place(target)} failed: {_ssl_reason(exc)}")
+        return Failure("tls", f"TLS with {display_address(target)} failed: {_ssl_reason(exc)}")
     if isinstance(exc, socket.gaierror):
         return Failure("connect", f"the host name {target.host} does not resolve: {exc.strerror or exc}")
     reason = _REASONS.get(exc.errno or 0) or exc.strerror or str(exc) or type(exc).__name__
     if target.secure and isinstance(exc, ConnectionError) and exc.errno != errno.ECONNREFUSED:
-        return Failure("tls", f"TLS with {place(target)} failed: {reason}")
-    return Failure("connect", f"{place(target)}: {reason}")
+        return Failure("tls", f"TLS with {display_address(target)} failed: {reason}")
+    return Failure("connect", f"{display_address(target)}: {reason}")
 
 
 def _ssl_reason(exc: ssl.SSLError) -> str:
@@ -77,19 +73,20 @@ def _ssl_reason(exc: ssl.SSLError) -> str:
     return reason + hint
 
 
-def connect_timeout(seconds: float) -> Failure:
+def connect_timeout_failure(seconds: float) -> Failure:
+    """Return the failure of a connection that was not open after `seconds`."""
     return Failure("timeout", f"no connection after {seconds:g} s (--connect-timeout)")
 
 
-def lost(before_answer: bool, reset: bool) -> Failure:
-    """A connection that went away: before any byte of the answer, or inside it."""
+def connection_lost_failure(before_answer: bool, reset: bool) -> Failure:
+    """Return the failure of a connection that was closed before any byte of the response, or inside it."""
     how = "connection reset by the server" if reset else "the server closed the connection"
     if before_answer:
         return Failure("connect", f"{how} before it answered")
     return Failure("truncated", f"{how} inside the answer")
 
 
-def raced(sent: int | None, closed: int, round_trip: int) -> bool:
+def is_keep_alive_race(sent: int | None, closed: int, round_trip: int) -> bool:
     """Return True if the server cannot have read a request whose reused connection it closed without an answer.
 
     sent, closed: ns, when the request was sent (None: not a byte of it was) and when the client saw the close.
@@ -98,13 +95,15 @@ def raced(sent: int | None, closed: int, round_trip: int) -> bool:
     return sent is None or closed - sent <= round_trip + KEEP_ALIVE_RACE
 
 
-def round_trip(fd: int) -> int:
-    """Return the shortest round trip of a TCP connection in ns by the kernel's account, which no lag of this program
-    lengthens. Return 0 if the kernel has none: unix sockets, other systems than Linux."""
+def shortest_round_trip(fd: int) -> int:
+    """Return the shortest round trip of a TCP connection in ns. The kernel measures it, so client lag does not matter.
+
+    Return 0 if the kernel has no measurement: unix sockets, systems other than Linux.
+    """
     try:
         with socket.socket(fileno=os.dup(fd)) as sock:
-            told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MIN_RTT.size)
-        (microseconds,) = _MIN_RTT.unpack(told)
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MIN_RTT.size)
+        (microseconds,) = _MIN_RTT.unpack(info)
     except (OSError, AttributeError, struct.error):
         return 0
     return 0 if microseconds == 2**32 - 1 else int(microseconds) * 1000  # all bits set: not measured

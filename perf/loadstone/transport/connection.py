@@ -1,7 +1,7 @@
-"""One connection of `wire.py`: one request after the other, httptools for the parsing, a stamp for each read.
+"""One connection of `wire.py`: sends one request after another, parses with httptools, and stamps each read.
 
-A read is stamped before anything looks at it, by the kernel where `pipe.py` reads the socket, else by the run's clock;
-and a request goes from its stamp straight to the kernel. What is sent, and over which connection, is the pool's affair.
+A read is stamped before it is parsed: by the kernel if `kernel_socket.py` reads the socket, else by the run's clock. A
+request is stamped and goes to the kernel at once. wire.py decides what is sent over which connection.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import cast
 
 import httptools
 
-from loadstone.records import Failure, Stamper
+from loadstone.records import ArrivalClock, Failure
 from loadstone.transport import Exchange, TransportError
-from loadstone.transport.common import lost, raced, round_trip
+from loadstone.transport.common import connection_lost_failure, is_keep_alive_race, shortest_round_trip
 from loadstone.transport.kernel_socket import KernelSocketTransport
 
 
 class Connection(asyncio.Protocol):
-    """One connection: carries one exchange at a time, and goes back to the pool when the answer was whole."""
+    """One connection. It has one exchange at a time, and returns to the pool after a complete response."""
 
     __slots__ = (
         "_answered",
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._waiter: asyncio.Future[bool] | None = None
         self._at = 0
-        self._by: Stamper = "user"
+        self._by: ArrivalClock = "user"
         self._pipe: KernelSocketTransport | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._answered = False
@@ -72,14 +72,17 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Return True if a request may be sent on it. A close that waits in the socket is noticed first."""
+        """Return True if a request may be sent on it. First reads the socket, which may hold a close."""
         if self._pipe is not None:
-            self._pipe.readable()
+            self._pipe.on_readable()
         return not self._transport.is_closing()
 
-    async def carry(self, payload: bytes, exchange: Exchange) -> bool:
-        """Send and wait for the answer. False: the connection was gone before a byte of it came; `raced` then says
-        whether that was so soon that the server cannot have read the request."""
+    async def send(self, payload: bytes, exchange: Exchange) -> bool:
+        """Send a request and wait for the response. Return True when it is complete.
+
+        Return False if the connection was closed before a byte of the response came. Then `raced` says whether that was
+        so early that the server cannot have read the request. Raises TransportError for other failures.
+        """
         self._exchange, self._answered, self._complete, self._surplus = exchange, False, False, False
         self._pieces = None
         self._bodyless = payload.startswith(b"HEAD ")
@@ -89,13 +92,13 @@ class Connection(asyncio.Protocol):
         try:
             return await waiter
         except asyncio.CancelledError:
-            if self._waiter is waiter:  # else the answer was complete, and the connection is somebody else's by now
+            if self._waiter is waiter:  # else the response was complete, and the connection may be in use again
                 self._exchange = self._waiter = None
-                self.drop()
+                self.close()
             raise
 
-    def drop(self) -> asyncio.Future[None]:
-        """Close at once; the future is done when the socket is closed."""
+    def close(self) -> asyncio.Future[None]:
+        """Close at once. Return a future that is done when the socket is closed."""
         self._transport.abort()
         return self._closed
 
@@ -108,11 +111,14 @@ class Connection(asyncio.Protocol):
         plain = transport.get_extra_info("sslcontext") is None and sys.platform != "win32"
         fd = transport.get_extra_info("socket").fileno()
         self._fd = fd if plain else -1
-        self._round_trip = round_trip(fd)
+        self._round_trip = shortest_round_trip(fd)
 
     def _send(self, payload: bytes, exchange: Exchange) -> None:
-        """Past the event loop's own write queue where that is possible: uvloop would send at the end of its round,
-        after everything else that is ready, and the stamp would be early by that much."""
+        """Send the bytes of a request, if possible around the event loop's write queue.
+
+        uvloop would send at the end of its iteration, after everything else that is ready; the timestamp would be early
+        by that much.
+        """
         exchange.sent = self._clock()
         if self._pipe is not None:
             self._pipe.floor, self._by = exchange.sent, "kernel"
@@ -121,7 +127,7 @@ class Connection(asyncio.Protocol):
                 payload = payload[os.write(self._fd, payload) :]
             except BlockingIOError:
                 pass
-            except OSError:  # not a byte of it has left
+            except OSError:  # no byte of it was sent
                 self.was_reset = self._unsendable = True
                 self._transport.abort()
                 return
@@ -129,7 +135,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(payload)
 
     def data_received(self, data: bytes | memoryview, at: int | None = None) -> None:
-        """A read, which arrived `at`; asyncio does not say when."""
+        """Take a read that arrived `at`, ns; asyncio passes no time."""
         self._at = self._clock() if at is None else at
         self._answered = True
         garbage = None
@@ -138,7 +144,7 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserCallbackError) as exc:
             garbage = TransportError(Failure("protocol", f"the answer is not HTTP/1.1: {exc}"))
             self._surplus = True
-        except httptools.HttpParserUpgrade:  # nobody asked for another protocol; the answer ends with its head
+        except httptools.HttpParserUpgrade:  # no upgrade was requested; the response ends with its head
             self._surplus = True
         if self._body:
             self._hand_over()
@@ -147,14 +153,14 @@ class Connection(asyncio.Protocol):
         elif garbage is not None:
             self._fail(garbage)
 
-    def unstamped(self) -> None:
-        """The kernel has no stamp for the read that follows: what comes of this answer is not by its clock alone."""
+    def mark_unstamped(self) -> None:
+        """Note that the kernel did not stamp the next read, so that not all times of this response are its own."""
         self._by = "user"
         if self._exchange is not None:
             self._exchange.clock = "user"
 
     def _hand_over(self) -> None:
-        """What one read brought of the body, HTTP chunk by HTTP chunk: nearly always each is one event."""
+        """Pass the body bytes of one read to the sink, one HTTP chunk at a time: nearly always a chunk is one event."""
         body, exchange = self._body, self._exchange
         if self._pieces is not None:
             del body[self._pieces :]
@@ -163,7 +169,7 @@ class Connection(asyncio.Protocol):
             try:
                 for piece in body:
                     exchange.sink(piece, self._at)
-            except Exception as exc:  # a mistake of the sink's must reach whoever waits for the answer
+            except Exception as exc:  # an error in the sink must reach the caller that waits
                 self._fail(exc)
         body.clear()
 
@@ -177,17 +183,17 @@ class Connection(asyncio.Protocol):
             return
         if not self._answered:
             sent = None if self._unsendable else self._exchange.sent
-            self.raced = raced(sent, self._clock(), self._round_trip)
+            self.raced = is_keep_alive_race(sent, self._clock(), self._round_trip)
             self._release(False)
         elif exc is None and self._ends_at_close():
             self._at, self._reusable = self._clock(), False
-            self.unstamped()
+            self.mark_unstamped()
             self._finish()
         else:
-            self._fail(TransportError(lost(before_answer=False, reset=self.was_reset)))
+            self._fail(TransportError(connection_lost_failure(before_answer=False, reset=self.was_reset)))
 
     def on_message_begin(self) -> None:
-        """A second answer to one request is nobody's: the connection cannot be trusted any more."""
+        """Note a second response to one request: nobody expects it, so the connection is not reused."""
         self._surplus = self._complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -205,14 +211,14 @@ class Connection(asyncio.Protocol):
         self._headers = []
 
     def on_message_complete(self) -> None:
-        """Also called for interim answers (100 Continue), which are passed over: they leave no status."""
+        """Mark the response as complete. Interim responses (100 Continue) also come here; they leave no status."""
         if not self._complete and self._exchange is not None and self._exchange.status is not None:
             self._complete = True
-            self._pieces = len(self._body)  # what follows in this read belongs to a surplus answer
+            self._pieces = len(self._body)  # what follows in this read belongs to a surplus response
             self._reusable = self._parser.should_keep_alive()
 
     def _ends_at_close(self) -> bool:
-        """RFC 9112, 6.3: a body with neither length nor chunks ends where the connection does."""
+        """Return True if the body ends where the connection does: it has neither length nor chunks (RFC 9112, 6.3)."""
         assert self._exchange is not None
         framed = any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self._exchange.headers)
         return self._exchange.status is not None and not framed
@@ -220,19 +226,19 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         exchange = self._exchange
         if exchange is None:
-            self.drop()
+            self.close()
             return
         exchange.end = self._at
         sent_whole = not self._transport.get_write_buffer_size()
         if self._reusable and sent_whole and not self._surplus and not self._transport.is_closing():
             self._idle.append(self)
         else:
-            self.drop()
+            self.close()
         self._release(True)
 
     def _fail(self, exc: Exception) -> None:
         waiter, self._exchange, self._waiter = self._waiter, None, None
-        self.drop()
+        self.close()
         if waiter is not None and not waiter.done():
             waiter.set_exception(exc)
 

@@ -1,4 +1,4 @@
-"""The transports by name, the TLS settings they share, and whose clock stamps what arrives over them."""
+"""Creates transports by name, and chooses their TLS settings and the clock of arrival times."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import ssl
 from importlib import import_module
 from typing import Literal
 
-from loadstone.errors import UsageError
-from loadstone.records import Stamper
+from loadstone.errors import ConfigurationError
+from loadstone.records import ArrivalClock
 from loadstone.transport import Options, Target, Transport, kernel_timestamps
 
 TRANSPORTS = {
@@ -17,26 +17,29 @@ TRANSPORTS = {
 
 
 def open_transport(name: str, target: Target, options: Options) -> Transport:
-    """A transport to `target`; it connects when it is first used."""
+    """Return a transport to `target`; it connects when it is first used."""
     module, _, cls = TRANSPORTS[name].partition(":")
     transport: Transport = getattr(import_module(module), cls)(target, options)
     return transport
 
 
-def stamper(asked: Literal["auto", "kernel", "user"], name: str, target: Target) -> Stamper:
-    """Whose clock stamps arrivals over this transport. Raises UsageError where the kernel's was asked for in vain."""
-    if asked == "user":
+def choose_arrival_clock(requested: Literal["auto", "kernel", "user"], name: str, target: Target) -> ArrivalClock:
+    """Return the clock of arrival times. Raises ConfigurationError if the kernel's was requested but is not available.
+
+    requested: value of --clock. name: name of the transport.
+    """
+    if requested == "user":
         return "user"
-    reason = _without_stamps(name, target)
+    reason = _why_no_kernel_clock(name, target)
     if reason is None:
         return "kernel"
-    if asked == "kernel":
-        raise UsageError(f"--clock kernel cannot be had {reason}; leave it out, or say --clock user")
+    if requested == "kernel":
+        raise ConfigurationError(f"--clock kernel cannot be had {reason}; leave it out, or say --clock user")
     return "user"
 
 
-def _without_stamps(name: str, target: Target) -> str | None:
-    """Why arrivals cannot be stamped by the kernel, if so."""
+def _why_no_kernel_clock(name: str, target: Target) -> str | None:
+    """Return why the kernel cannot stamp arrivals, or None if it can."""
     if name != "wire":
         return f"with --transport {name}, which reads its sockets by itself"
     if target.unix is not None:
@@ -47,11 +50,13 @@ def _without_stamps(name: str, target: Target) -> str | None:
 
 
 def tls_context(*, insecure: bool, ca_file: str | None) -> ssl.SSLContext:
-    """Verifies by the system's certificates and those of `ca_file`; `insecure` trusts anybody."""
+    """Return TLS settings that trust the system's certificates and `ca_file`; `insecure`: trust all servers."""
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as exc:
-        raise UsageError(f"--ca-file {ca_file} holds no certificates ({exc.strerror or exc}); give a PEM file") from exc
+        raise ConfigurationError(
+            f"--ca-file {ca_file} holds no certificates ({exc.strerror or exc}); give a PEM file"
+        ) from exc
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -1,8 +1,8 @@
-"""A model of one's own in place of a server: an object with `predict(prompts, **kwargs)`, sync or async, in batches.
+"""Models in this process, used in place of a server: an object with `predict(prompts, **kwargs)`, sync or async.
 
-EvalScope's CustomModel contract: prompts are dicts with `messages`, or with `data` and `system_prompt`; answers are
-dicts in OpenAI's form, one for each. To everybody else it is a transport like those with sockets: requests go in as
-bytes, answers come out as JSON, and whatever the class does wrong is a failed request.
+This is EvalScope's CustomModel interface: prompts are dicts with `messages`, or with `data` and `system_prompt`;
+responses are dicts in OpenAI's form, one for each prompt. For the engine it is a transport like those with sockets:
+requests are bytes, responses are JSON, and every mistake of the class is a failed request.
 """
 
 from __future__ import annotations
@@ -19,37 +19,45 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.errors import UsageError
-from loadstone.plugins import part
+from loadstone.errors import ConfigurationError
+from loadstone.plugins import load_object
 from loadstone.transport import Clock, Exchange, Request
 
-# Models that ship, by the name before a colon.
-OWN = {"dummy": "loadstone.transport.in_process:DummyModel"}
-# Rounds of the event loop in which requests that are on their way may join a batch: its slots come free together.
-ROUNDS = 5
+# Built-in models, by the name before a colon.
+BUILT_IN = {"dummy": "loadstone.transport.in_process:DummyModel"}
+# Iterations of the event loop for which a batch waits for more requests: its slots become free together.
+BATCH_ROUNDS = 5
 _FORM = "a dict with choices, each with a message"
+# Fields of a request body that are no settings of the generation.
 _NOT_SETTINGS = ("model", "messages", "prompt", "stream", "stream_options")
 Predict = Callable[..., Any]
 
 
-def made(name: str, config: dict[str, Any]) -> object:
-    """The model of `--model`: `FILE.py:CLASS` or `dummy`. A class is made with `config` if it takes anything. Raises
-    UsageError."""
-    found = part("loadstone.models", name if ".py:" in name else name.partition(":")[0], OWN, "--model")
+def load_model(name: str, config: dict[str, Any]) -> object:
+    """Load the model of `--model`: `FILE.py:CLASS` or `dummy`. Raises UsageError.
+
+    config: settings for the class, if its constructor takes an argument.
+    """
+    loaded = load_object("loadstone.models", name if ".py:" in name else name.partition(":")[0], BUILT_IN, "--model")
     try:
-        return _made(found, {"model_id": name, **config}) if isinstance(found, type) else found
-    except Exception as exc:  # somebody else's code may raise anything
-        raise UsageError(f"--model: cannot make {name}: {type(exc).__name__}: {exc}") from exc
+        return _create(loaded, {"model_id": name, **config}) if isinstance(loaded, type) else loaded
+    except Exception as exc:  # third-party code may raise anything
+        raise ConfigurationError(f"--model: cannot make {name}: {type(exc).__name__}: {exc}") from exc
 
 
-def _made(cls: type, config: dict[str, Any]) -> object:
+def _create(cls: type, config: dict[str, Any]) -> object:
     takes = inspect.signature(cls).parameters.values()
     named = [one for one in takes if one.kind not in (one.VAR_KEYWORD, one.KEYWORD_ONLY)]
     return cls(config) if named else cls()
 
 
 class _Waiting(Struct):
-    """A request in line. `settings`: what a batch has in common, as JSON."""
+    """A request that waits for a batch.
+
+    body: its fields.
+    settings: those that all requests of a batch share, as JSON.
+    answer: the response.
+    """
 
     body: dict[str, Any]
     settings: bytes
@@ -57,7 +65,7 @@ class _Waiting(Struct):
 
 
 class _BrokenError(Exception):
-    """What somebody else's code raised, whatever it was, in words."""
+    """Any exception of third-party code, as text."""
 
 
 def _broken(exc: BaseException) -> _BrokenError:
@@ -65,7 +73,7 @@ def _broken(exc: BaseException) -> _BrokenError:
         return exc
     try:
         return _BrokenError(f"{type(exc).__name__}: {exc}")
-    except Exception:  # it has a __str__ of its own, which may raise anything too
+    except Exception:  # its __str__ may raise anything too
         return _BrokenError(type(exc).__name__)
 
 
@@ -75,15 +83,17 @@ def _closing() -> bool:
 
 
 class _Calls:
-    """One thread, for one call after the other. Unlike an executor's it is not waited for when the program ends: a call
-    may never come back."""
+    """One thread that makes one call after another.
+
+    Unlike an executor's thread, it does not delay the end of the program: a call may never return.
+    """
 
     def __init__(self) -> None:
         self._wanted: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
         self._thread: Thread | None = None
 
     async def make(self, call: Callable[[], Any]) -> Any:
-        """What the call returns. Raises _BrokenError."""
+        """Return what the call returns. Raises _BrokenError."""
         if self._thread is None:
             self._thread = Thread(target=self._work, args=(asyncio.get_running_loop(),), name="own model", daemon=True)
             self._thread.start()
@@ -92,7 +102,7 @@ class _Calls:
         return await came
 
     def end(self) -> None:
-        """No more calls; one that is under way is left to itself."""
+        """Stop making calls. A call that is running is not waited for."""
         self._wanted.put(None)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -102,7 +112,7 @@ class _Calls:
                 result = call()
             except BaseException as exc:  # sys.exit() and StopIteration as well: they must not end the run
                 result = _broken(exc)
-            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits for it any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits for the result
                 loop.call_soon_threadsafe(_settle, came, result)
 
 
@@ -116,13 +126,18 @@ def _settle(came: asyncio.Future[Any], result: Any) -> None:
 
 
 class InProcessModel:
-    """The transport to `model`, called `name`. Raises UsageError for an object without `predict`."""
+    """The transport to a model object.
+
+    model: object with `predict`. name: its name. clock: the run's clock. batch_size: prompts in one call at most.
+
+    Raises ConfigurationError for an object without `predict`.
+    """
 
     def __init__(self, model: object, name: str, clock: Clock, batch_size: int = 1) -> None:
         predict = getattr(model, "predict", None)
         if not callable(predict):
             form = "predict(self, prompts: list[dict], **kwargs) -> list[dict]"
-            raise UsageError(f"--model: {type(model).__name__} has no method predict: give it {form}")
+            raise ConfigurationError(f"--model: {type(model).__name__} has no method predict: give it {form}")
         self._predict: Predict = predict
         self._where = f"{type(model).__name__}.predict"
         self._name, self._clock, self._size = name, clock, batch_size
@@ -133,7 +148,7 @@ class InProcessModel:
         self._concurrent = inspect.iscoroutinefunction(predict)
 
     async def exchange(self, request: Request, exchange: Exchange) -> None:
-        """Times are as with a server: sent when handed over, answered when `predict` has come back with it."""
+        """Send a request to the model. It is sent when it is queued, and answered when `predict` returns."""
         exchange.connect, exchange.sent = 0, self._clock()
         data = await self._answer(request.body) if request.method == "POST" else self._models()
         at = self._clock()
@@ -166,17 +181,17 @@ class InProcessModel:
         task.add_done_callback(self._working.discard)
 
     async def _work(self) -> None:
-        """Batch after batch while anything waits: a class that is not async is asked one thing at a time."""
+        """Run batches while requests wait. A model that is not async gets one call at a time."""
         while True:
-            for _ in range(ROUNDS if self._size > 1 else 0):
+            for _ in range(BATCH_ROUNDS if self._size > 1 else 0):
                 await asyncio.sleep(0)
             batch = self._batch()
             if not batch:
-                self._busy = False  # here and now: the next request must not find a worker that has left
+                self._busy = False  # before any await: the next request must start a new worker
                 return
             try:
                 answers = await self._ask(batch)
-            except (Exception, SystemExit, asyncio.CancelledError) as exc:  # somebody else's code may raise anything
+            except (Exception, SystemExit, asyncio.CancelledError) as exc:  # third-party code may raise anything
                 if isinstance(exc, asyncio.CancelledError) and _closing():
                     raise
                 answers = [_complaint(f"{self._where}: {_broken(exc)}")] * len(batch)
@@ -185,7 +200,7 @@ class InProcessModel:
                     one.answer.set_result(answer)
 
     def _batch(self) -> list[_Waiting]:
-        """The first in line and others with the same settings; whoever has left the line is not asked for."""
+        """Take the first waiting request and others with the same settings, without those that were cancelled."""
         batch, others = list[_Waiting](), list[_Waiting]()
         while self._waiting and len(batch) < self._size:
             one = self._waiting.popleft()
@@ -195,7 +210,7 @@ class InProcessModel:
         return batch
 
     async def _ask(self, batch: Sequence[_Waiting]) -> list[bytes]:
-        """An answer for each; where it is none, what is wrong with it, in the form in which servers complain."""
+        """Return a response for each request; an invalid one becomes an error in a server's form."""
         bodies = [one.body for one in batch]
         answers = await self._call(bodies, _config(batch[0]))
         if not isinstance(answers, list | tuple) or len(answers) != len(batch):
@@ -206,11 +221,11 @@ class InProcessModel:
         return [self._encoded(answer) for answer in answers]
 
     async def _call(self, bodies: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
-        """What `predict` gives."""
+        """Call `predict` and return its result."""
 
         def call() -> Any:
-            given = _fitting(self._predict, {"origin_inputs": bodies, "infer_cfg": settings})
-            return self._predict([item(body) for body in bodies], **given)
+            arguments = _accepted(self._predict, {"origin_inputs": bodies, "infer_cfg": settings})
+            return self._predict([to_item(body) for body in bodies], **arguments)
 
         answers = call() if self._concurrent else await self._calls.make(call)
         return await answers if isinstance(answers, Awaitable) else answers
@@ -227,12 +242,12 @@ class InProcessModel:
 def _shown(answer: Any) -> str:
     try:
         return repr(str(answer)[:80])
-    except Exception:  # its __str__ is somebody else's code too
+    except Exception:  # its __str__ is third-party code too
         return type(answer).__name__
 
 
-def item(body: dict[str, Any]) -> dict[str, Any]:
-    """A request as the contract has it: its messages, or its text as `data`."""
+def to_item(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a request in the form of the interface: its messages, or its text as `data`."""
     if "messages" in body:
         return {"messages": body["messages"]}
     prompt = body.get("prompt")
@@ -240,18 +255,18 @@ def item(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _config(first: _Waiting) -> dict[str, Any]:
-    """The settings under OpenAI's names; the length under Hugging Face's as well, as EvalScope has it."""
+    """Return the settings under OpenAI's names, and the length also under Hugging Face's, as EvalScope does."""
     settings: dict[str, Any] = msgspec.json.decode(first.settings)
     length = settings.get("max_completion_tokens", settings.get("max_tokens"))
     return settings if length is None else {**settings, "max_new_tokens": length}
 
 
-def _fitting(predict: Predict, given: dict[str, Any]) -> dict[str, Any]:
-    """Those arguments that `predict` takes."""
+def _accepted(predict: Predict, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that `predict` takes."""
     takes = inspect.signature(predict).parameters
     if any(one.kind is one.VAR_KEYWORD for one in takes.values()):
-        return given
-    return {name: value for name, value in given.items() if name in takes}
+        return arguments
+    return {name: value for name, value in arguments.items() if name in takes}
 
 
 def _choices(answer: dict[str, Any]) -> bool:
@@ -268,24 +283,26 @@ def _complaint(text: str) -> bytes:
 
 
 class DummyModel:
-    """Answers a batch at once. A token is a word."""
+    """A model that returns the text after `dummy:` in its name, or the last prompt, at once. A token is a word."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._name = str(config.get("model_id", "dummy"))
         self._text = self._name.partition(":")[2]
 
     def predict(self, prompts: list[dict[str, Any]], **_: Any) -> list[dict[str, Any]]:
-        """An answer in OpenAI's form for each prompt."""
+        """Return a response in OpenAI's form for each prompt."""
         return [self._answer(prompt) for prompt in prompts]
 
     def _answer(self, prompt: dict[str, Any]) -> dict[str, Any]:
-        said = [str(message["content"]) for message in prompt.get("messages") or ()] or list(prompt.get("data") or ())
-        text = self._text or (said[-1] if said else "")
-        asked, told = sum(len(one.split()) for one in said), len(text.split())
+        texts = [str(message["content"]) for message in prompt.get("messages") or ()] or list(prompt.get("data") or ())
+        text = self._text or (texts[-1] if texts else "")
+        prompt_tokens = sum(len(one.split()) for one in texts)
+        completion_tokens = len(text.split())
+        total = prompt_tokens + completion_tokens
         message = {"role": "assistant", "content": text}
         return {
             "object": "chat.completion",
             "model": self._name,
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": asked, "completion_tokens": told, "total_tokens": asked + told},
+            "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total},
         }

@@ -1,7 +1,7 @@
-"""A TCP connection whose reads are stamped by the kernel: a transport as asyncio's, which reads its socket by itself.
+"""TCP connections whose reads the kernel stamps: an asyncio transport that reads its socket itself.
 
-asyncio's and uvloop's own transports drop what `recvmsg` tells besides the data. Only what `connection.py` needs of
-a transport is here; what a stamp is worth is decided in `stamps.py`.
+The transports of asyncio and uvloop drop the ancillary data of `recvmsg`. This one has only the methods that
+`connection.py` needs; `kernel_timestamps.py` converts and checks the timestamps.
 """
 
 from __future__ import annotations
@@ -13,22 +13,29 @@ import sys
 from typing import Any, Protocol
 
 from loadstone.transport import Clock
-from loadstone.transport.kernel_timestamps import SPACE, Converter, enable, keep, stamp_of
+from loadstone.transport.kernel_timestamps import (
+    ANCILLARY_SIZE,
+    ClockConverter,
+    enable_timestamps,
+    keep_timestamping,
+    read_timestamp,
+)
 
 # Family and address, as `getaddrinfo` gives them.
 Address = tuple[int, tuple[Any, ...]]
-LARGEST_READ = 2**18
+# Bytes of one read at most.
+MAX_READ = 2**18
 
 
 class Receiver(Protocol):
-    """Whom the data is for: asyncio's protocol, with the stamp of each read."""
+    """Receives the data: asyncio's protocol, with the time of each read."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
 
     def data_received(self, data: memoryview, at: int) -> None: ...
 
-    def unstamped(self) -> None:
-        """What follows was stamped by the run's clock, as the kernel gave no stamp."""
+    def mark_unstamped(self) -> None:
+        """Note that the next read is stamped by the run's clock, as the kernel gave no timestamp."""
 
     def connection_lost(self, exc: Exception | None) -> None: ...
 
@@ -37,74 +44,74 @@ IN, OUT = (select.EPOLLIN, select.EPOLLOUT) if sys.platform == "linux" else (1, 
 
 
 class SocketWatcher:
-    """Calls pipes whose sockets are ready, by an epoll of its own, of which the loop sees one descriptor.
+    """Calls transports whose sockets are ready. It has an epoll of its own, of which the loop watches one descriptor.
 
-    uvloop's `add_reader` will not do: of sockets reset while data waited, some never were called (test_faults.py).
+    uvloop's `add_reader` does not work: some sockets that were reset while data waited were never reported.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._epoll = select.epoll()
-        self._pipes: dict[int, KernelSocketTransport] = {}
+        self._transports: dict[int, KernelSocketTransport] = {}
         loop.add_reader(self._epoll.fileno(), self._ready)
 
-    def add(self, fd: int, pipe: KernelSocketTransport) -> None:
-        """Call its `readable`, also for errors, until it is removed."""
+    def add(self, fd: int, transport: KernelSocketTransport) -> None:
+        """Call `on_readable` of a transport, also for errors, until it is removed."""
         self._epoll.register(fd, IN)
-        self._pipes[fd] = pipe
+        self._transports[fd] = transport
 
-    def writing(self, fd: int, wanted: bool) -> None:
-        """Whether to call its `writable` too."""
-        self._epoll.modify(fd, IN | OUT if wanted else IN)
+    def set_writing(self, fd: int, enabled: bool) -> None:
+        """Set whether to call `on_writable` too."""
+        self._epoll.modify(fd, IN | OUT if enabled else IN)
 
     def remove(self, fd: int) -> None:
-        """Before the socket is closed."""
-        if self._pipes.pop(fd, None) is not None and not self._epoll.closed:
+        """Remove a socket, before it is closed."""
+        if self._transports.pop(fd, None) is not None and not self._epoll.closed:
             self._epoll.unregister(fd)
 
     def close(self) -> None:
-        """Call nobody any more."""
+        """Stop watching."""
         if not self._epoll.closed:
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
 
     def _ready(self) -> None:
-        pipes = self._pipes
+        transports = self._transports
         for fd, events in self._epoll.poll(0):
-            pipe = pipes.get(fd)  # one called before may have closed it
-            if pipe is not None and events != OUT:
-                pipe.readable()  # first: sending to a server that answered and has gone would fail, its answer be lost
-            if pipe is not None and events & OUT:
-                pipe.writable()
+            transport = transports.get(fd)  # one called before may have closed it
+            if transport is not None and events != OUT:
+                transport.on_readable()  # first: sending to a server that has gone would fail and lose its answer
+            if transport is not None and events & OUT:
+                transport.on_writable()
 
 
-class TimestampedSocket:
-    """What all connections of a run share: the clocks, and the buffer that one read after the other fills."""
+class KernelTimestamping:
+    """What all connections of a run share: the clocks, and the buffer for reads."""
 
     def __init__(self, clock: Clock) -> None:
-        self._keeper = keep()
+        self._keeper = keep_timestamping()
         self._watch: SocketWatcher | None = None
         self.clock = clock
-        self.converter = Converter(clock)
-        self.buffer = memoryview(bytearray(LARGEST_READ))
+        self.converter = ClockConverter(clock)
+        self.buffer = memoryview(bytearray(MAX_READ))
 
-    async def dial(self, address: Address, receiver: Receiver) -> None:
-        """Connect. Raises OSError."""
+    async def connect(self, address: Address, receiver: Receiver) -> None:
+        """Connect to an address. Raises OSError."""
         loop, sock = asyncio.get_running_loop(), socket.socket(address[0], socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            enable(sock)
+            enable_timestamps(sock)
             await loop.sock_connect(sock, address[1])
             self._watch = self._watch or SocketWatcher(loop)
-            pipe = KernelSocketTransport(loop, sock, receiver, self, self._watch)
+            transport = KernelSocketTransport(loop, sock, receiver, self, self._watch)
         except BaseException:
             sock.close()
             raise
-        receiver.connection_made(pipe)
+        receiver.connection_made(transport)
 
     def close(self) -> None:
-        """Let the kernel stop stamping, and read no more."""
+        """Stop the kernel's timestamps and all reads."""
         self._keeper.close()
         if self._watch is not None:
             self._watch.close()
@@ -112,14 +119,17 @@ class TimestampedSocket:
 
 
 class KernelSocketTransport(asyncio.Transport):
-    """The socket's owner. `floor`: nothing that is read from now on can have arrived before; whoever sends sets it."""
+    """A transport that owns its socket.
+
+    floor: ns; data that is read from now on cannot have arrived earlier. The sender sets it.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         receiver: Receiver,
-        stamping: TimestampedSocket,
+        stamping: KernelTimestamping,
         watch: SocketWatcher,
     ) -> None:
         self.floor = 0
@@ -127,7 +137,7 @@ class KernelSocketTransport(asyncio.Transport):
         self._sock = sock
         self._receiver = receiver
         self._clock = stamping.clock
-        self._arrival = stamping.converter.arrival
+        self._arrival = stamping.converter.to_run_clock
         self._buffer = stamping.buffer
         self._buffers = (stamping.buffer,)
         self._receive = sock.recvmsg_into
@@ -136,13 +146,13 @@ class KernelSocketTransport(asyncio.Transport):
         self._watch = watch
         watch.add(sock.fileno(), self)
 
-    def readable(self) -> None:
-        """One read a round: it takes all that is there."""
+    def on_readable(self) -> None:
+        """Read once; that takes all data that has arrived."""
         if self._closing:
             return
         now = self._clock()
         try:
-            size, control, _, _ = self._receive(self._buffers, SPACE)
+            size, control, _, _ = self._receive(self._buffers, ANCILLARY_SIZE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
@@ -151,22 +161,22 @@ class KernelSocketTransport(asyncio.Transport):
         if not size:
             self._end(None)
             return
-        stamp = stamp_of(control)
+        stamp = read_timestamp(control)
         at = None if stamp is None else self._arrival(stamp, self.floor, now)
         if at is None:
-            self._receiver.unstamped()
+            self._receiver.mark_unstamped()
             at = now
         self.floor = at
         self._receiver.data_received(self._buffer[:size], at)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send as the socket takes it."""
+        """Queue data and send it as the socket accepts it."""
         if not self._closing:
             self._unsent += data
-            self._watch.writing(self._sock.fileno(), True)
+            self._watch.set_writing(self._sock.fileno(), True)
 
-    def writable(self) -> None:
-        """Send what the socket takes by now."""
+    def on_writable(self) -> None:
+        """Send what the socket accepts now."""
         if self._closing:
             return
         try:
@@ -178,22 +188,22 @@ class KernelSocketTransport(asyncio.Transport):
             return
         del self._unsent[:sent]
         if not self._unsent:
-            self._watch.writing(self._sock.fileno(), False)
+            self._watch.set_writing(self._sock.fileno(), False)
 
     def get_write_buffer_size(self) -> int:
-        """Bytes not yet sent."""
+        """Return the number of bytes not yet sent."""
         return len(self._unsent)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Its socket, under that name."""
+        """Return the socket for the name `socket`."""
         return self._sock if name == "socket" else default
 
     def is_closing(self) -> bool:
-        """Whether it is, or is about to be, closed."""
+        """Return True if it is closed or about to be."""
         return self._closing
 
     def abort(self) -> None:
-        """Close at once; `connection_lost` is called in the loop's next round, as with asyncio's transports."""
+        """Close at once; the loop calls `connection_lost` in its next iteration, as with asyncio's transports."""
         self._end(None)
 
     def _end(self, exc: Exception | None) -> None:

@@ -1,7 +1,7 @@
-"""Arrival times by the kernel: whether they can be had, how they are asked for, and what they are in the run's clock.
+"""Arrival timestamps by the kernel: check that they are available, enable them, and convert them to the run's clock.
 
-Linux stamps a packet as it takes it from the network, by the wall clock, and tells with a read of SO_TIMESTAMPNS
-(socket(7)). Reading the sockets is left to `pipe.py`. docs/clocks.md says what the stamps are worth.
+Linux stamps a packet by the wall clock when it takes it from the network, and reports the timestamp with a read if
+SO_TIMESTAMPNS is set (socket(7)). `kernel_socket.py` reads the sockets. docs/clocks.md says how good they are.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ from contextlib import suppress
 from loadstone.transport import Clock
 from loadstone.units import NS_PER_S
 
-# As in asm-generic/socket.h. The few architectures where it is another number fail `available`.
+# As in asm-generic/socket.h. On the few architectures with another number, `available` returns False.
 SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
-# Bytes of ancillary data that a read of one stamp needs.
-SPACE = socket.CMSG_SPACE(_TIMESPEC.size) if sys.platform != "win32" else 0
-REFRESH = NS_PER_S // 10
-TRIES = 3
+# Bytes of ancillary data for a read with one timestamp.
+ANCILLARY_SIZE = socket.CMSG_SPACE(_TIMESPEC.size) if sys.platform != "win32" else 0
+# Nanoseconds after which the offset of the clocks is measured again.
+REFRESH_INTERVAL = NS_PER_S // 10
+# Readings of the clocks in one measurement; the tightest counts.
+READINGS = 3
 
 Ancillary = Sequence[tuple[int, int, bytes]]
 
 
-class Converter:
-    """Stamps of the wall clock, in ns of the run's clock.
+class ClockConverter:
+    """Converts timestamps of the wall clock to the run's clock.
 
-    `offset` is wall clock minus run's clock. It is measured again when it is older than `REFRESH`, and changed only
-    when the measurement contradicts it: a drift of d is followed to within d * REFRESH and half of the measurement's
-    uncertainty, without jitter.
+    offset: ns, wall clock minus run's clock. It is measured again when it is older than `REFRESH_INTERVAL`, and changed
+        only if the measurement contradicts it. So it follows a drift of d to within d * REFRESH_INTERVAL plus half of
+        the measurement's uncertainty, without jitter.
     """
 
     __slots__ = ("_clock", "_due", "_wall", "offset")
@@ -43,13 +45,16 @@ class Converter:
         self._wall = wall
         least, most = self._bounds()
         self.offset = (least + most) // 2
-        self._due = clock() + REFRESH
+        self._due = clock() + REFRESH_INTERVAL
 
-    def arrival(self, stamp: int, floor: int, now: int) -> int | None:
-        """When the bytes of a read that began at `now` arrived; None for a stamp that cannot be true.
+    def to_run_clock(self, stamp: int, floor: int, now: int) -> int | None:
+        """Return when the bytes of a read arrived, in ns of the run's clock; None if the timestamp cannot be true.
 
-        They arrived neither before `floor`, nor after they were read. A stamp that says otherwise tells of a wall clock
-        that was set meanwhile.
+        stamp: the kernel's timestamp, ns of the wall clock.
+        floor: ns of the run's clock before which they cannot have arrived.
+        now: ns of the run's clock, when the read began; they arrived before.
+
+        A timestamp outside these bounds shows that the wall clock was set meanwhile.
         """
         if now >= self._due:
             self._refresh()
@@ -64,52 +69,55 @@ class Converter:
         least, most = self._bounds()
         if not least <= self.offset <= most:
             self.offset = (least + most) // 2
-        self._due = self._clock() + REFRESH
+        self._due = self._clock() + REFRESH_INTERVAL
 
     def _bounds(self) -> tuple[int, int]:
-        """The offset is between these: the tightest of a few readings of one clock between two of the other."""
-        found = []
-        for _ in range(TRIES):
+        """Return the bounds of the offset: the tightest of a few readings of one clock between two of the other."""
+        readings = []
+        for _ in range(READINGS):
             before, wall, after = self._clock(), self._wall(), self._clock()
-            found.append((after - before, wall - after, wall - before))
-        _, least, most = min(found)
+            readings.append((after - before, wall - after, wall - before))
+        _, least, most = min(readings)
         return least, most
 
 
-def stamp_of(control: Ancillary) -> int | None:
-    """The kernel's stamp of a read, ns of the wall clock; None where it gave none."""
+def read_timestamp(control: Ancillary) -> int | None:
+    """Return the kernel's timestamp of a read, ns of the wall clock; None if it has none."""
     if not control:
         return None
-    seconds, nanoseconds = _TIMESPEC.unpack_from(control[0][2])  # nothing else was asked for
+    seconds, nanoseconds = _TIMESPEC.unpack_from(control[0][2])  # no other ancillary data is enabled
     return int(seconds * NS_PER_S + nanoseconds)
 
 
-def enable(sock: socket.socket) -> None:
-    """Have reads of this socket tell their stamps. Raises OSError."""
+def enable_timestamps(sock: socket.socket) -> None:
+    """Set the option that makes reads of a socket report timestamps. Raises OSError."""
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
 
-def keep() -> socket.socket:
-    """A socket that keeps the kernel stamping until it is closed. The kernel begins with the first socket that asks,
-    some time later, and ends with the last: without this, a server that closes each connection is seldom stamped."""
+def keep_timestamping() -> socket.socket:
+    """Return a socket that makes the kernel stamp packets until it is closed.
+
+    The kernel begins some time after the first socket enables timestamps, and ends with the last one. Without this
+    socket, data from a server that closes each connection would seldom be stamped.
+    """
     keeper = socket.socket(type=socket.SOCK_DGRAM)
-    with suppress(OSError):  # then reads have no stamps, and the records say so
-        enable(keeper)
+    with suppress(OSError):  # then reads have no timestamps, and the records say so
+        enable_timestamps(keeper)
     return keeper
 
 
 @functools.cache
 def available() -> bool:
-    """Whether this machine's kernel stamps what it receives: tried with a datagram to itself."""
+    """Return True if this machine's kernel stamps what it receives; checked with a datagram to itself."""
     if sys.platform != "linux":
         return False
     with suppress(OSError, struct.error), socket.socket(type=socket.SOCK_DGRAM) as probe:
-        enable(probe)
+        enable_timestamps(probe)
         probe.settimeout(1.0)
         probe.bind(("127.0.0.1", 0))
         probe.connect(probe.getsockname())
         began = time.time_ns()
         probe.send(b"?")
-        stamp = stamp_of(probe.recvmsg(1, SPACE)[1])
+        stamp = read_timestamp(probe.recvmsg(1, ANCILLARY_SIZE)[1])
         return stamp is not None and began <= stamp <= time.time_ns()
     return False

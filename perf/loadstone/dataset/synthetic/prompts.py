@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from loadstone.config.distributions import Distribution
-from loadstone.config.parse import seconds
+from loadstone.config.parse import parse_seconds
 from loadstone.dataset.source import Options, Source
 from loadstone.dataset.synthetic.random_values import generator, parse_distribution
 from loadstone.dataset.synthetic.text import PREFIX, SYSTEM, UNIQUE, Segment, text_generator
@@ -103,7 +103,7 @@ def draw_lengths(options: Options, field: str, count: int, minimum: int = 1) -> 
         raise DataError(f"{flag} must be at least {minimum}, not {distribution.constant:g}")
     if field in RATIO:
         distribution = _spread(options, flag, distribution)
-    drawn = distribution.whole(generator(options, STREAMS[field]), count, minimum)
+    drawn = distribution.draw_integers(generator(options, STREAMS[field]), count, minimum)
     if (longest := max(drawn, default=0)) > LONGEST:
         raise DataError(f"{flag} gives {longest:,}, above {LONGEST:,}; a distribution takes a bound, such as max=4096")
     return drawn
@@ -126,7 +126,7 @@ def _spread(options: Options, flag: str, distribution: Distribution) -> Distribu
 
 def _think_times(options: Options, count: int) -> Iterator[float]:
     """Return `count` pauses between turns, in seconds."""
-    distribution = parse_distribution("--think-time", options.think_time or 0, seconds)
+    distribution = parse_distribution("--think-time", options.think_time or 0, parse_seconds)
     drawn = distribution.draw(generator(options, STREAMS["think_time"]), count).tolist()
     return (max(0.0, think) for think in drawn)
 

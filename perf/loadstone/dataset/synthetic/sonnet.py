@@ -33,8 +33,8 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
     lines = [text for _, text in file.lines()]
 
     rng = random_values.generator(options, random_values.SONNET)
-    inputs = random_values.parse_length("--input-len", _or(options.input_len, INPUT)).whole(rng, count)
-    outputs = random_values.parse_length("--output-len", _or(options.output_len, OUTPUT)).whole(rng, count)
+    inputs = random_values.parse_length("--input-len", _or(options.input_len, INPUT)).draw_integers(rng, count)
+    outputs = random_values.parse_length("--output-len", _or(options.output_len, OUTPUT)).draw_integers(rng, count)
     prefix = random_values.parse_distribution("--prefix-len", _or(options.prefix_len, PREFIX)).constant
     if prefix is None or prefix < 0:
         raise DataError(f"sonnet takes one number as --prefix-len, not {options.prefix_len!r}")

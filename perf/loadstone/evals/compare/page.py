@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.evals.compare.paired_test import MARGIN
 from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table, Tone
 
@@ -27,7 +27,7 @@ def page(
     names: tuple[str, str], models: tuple[str, str], tasks: Sequence[TaskComparison], margin: float = MARGIN
 ) -> Page:
     """Return the page. names, models: of base and new. margin: differences within it are the same, as a fraction."""
-    base, new = (plain(name, 60) for name in names)
+    base, new = (one_line(name, 60) for name in names)
     verdicts = [task.difference.verdict(margin) for task in tasks if task.difference]
     margin_text = (
         f"same: the whole interval is within {100 * margin:g} points (--margin). better, worse: p is below 0.05 and "
@@ -43,7 +43,7 @@ def page(
     ordered = [*changed, *(task for task in tasks if task not in changed)]
     more = f" {len(ordered) - MAX_NAMED} more below." if len(ordered) > MAX_NAMED else ""
     lead = " ".join(_sentence(task, margin) for task in ordered[:MAX_NAMED]) + more
-    about = f"base: {plain(models[0], 60)}; new: {plain(models[1], 60)}."
+    about = f"base: {one_line(models[0], 60)}; new: {one_line(models[1], 60)}."
     return Page(f"{new} against {base}", Prose(f"{lead}\n{about}", tone), sections)
 
 
@@ -51,21 +51,21 @@ def _sentence(task: TaskComparison, margin: float) -> str:
     """Return the verdict on a task in one sentence."""
     difference = task.difference
     if difference is None:
-        return f"{plain(task.task)}: no item was answered by both."
+        return f"{one_line(task.task)}: no item was answered by both."
     words = {"better": "better", "worse": "worse", "same": f"the same within {100 * margin:g} points",
              "inconclusive": "inconclusive"}  # fmt: skip
-    return (f"{plain(task.task)}: {words[difference.verdict(margin)]}, {100 * difference.difference.value:+.2f} points "
+    return (f"{one_line(task.task)}: {words[difference.verdict(margin)]}, {100 * difference.difference.value:+.2f} points "
             f"(95 % interval {_interval(task)}).")  # fmt: skip
 
 
 def _warnings(tasks: Sequence[TaskComparison]) -> list[Prose]:
     """Return what makes the sides incomparable, each in one sentence that names the tasks."""
-    modes = [f"{plain(task.task)} by {task.modes[0]} and by {task.modes[1]}"
+    modes = [f"{one_line(task.task)} by {task.modes[0]} and by {task.modes[1]}"
              for task in tasks if task.modes[0] != task.modes[1]]  # fmt: skip
-    prompts = [f"{plain(task.task)} ({task.reworded:,} items)" for task in tasks if task.reworded]
-    metrics = [f"{plain(task.task)} by {', '.join(task.metrics[0])} and by {', '.join(task.metrics[1])}"
+    prompts = [f"{one_line(task.task)} ({task.reworded:,} items)" for task in tasks if task.reworded]
+    metrics = [f"{one_line(task.task)} by {', '.join(task.metrics[0])} and by {', '.join(task.metrics[1])}"
                for task in tasks if task.metrics[0] != task.metrics[1]]  # fmt: skip
-    alone = [f"{plain(task.task)} ({task.alone:,})" for task in tasks if task.alone]
+    alone = [f"{one_line(task.task)} ({task.alone:,})" for task in tasks if task.alone]
     warnings = (
         ("Answered in different modes, which may cause the difference: {}.", modes),
         ("The prompts differ (question, examples or system prompt), which may cause the difference: {}.", prompts),
@@ -91,10 +91,10 @@ def _row(task: TaskComparison, margin: float) -> list[str]:
     difference = task.difference
     same = "-" if task.same is None else f"{task.same:.1%}"
     if difference is None:
-        return [plain(task.task), *["-"] * 8, "0", f"{task.failed:,}", same, task.metric]
+        return [one_line(task.task), *["-"] * 8, "0", f"{task.failed:,}", same, task.metric]
     p = "-" if difference.p is None else "below 0.001" if difference.p < 0.0005 else f"{difference.p:.3f}"
     change = f"{100 * difference.difference.value:+.2f}"
-    return [plain(task.task), f"{difference.base:.2%}", f"{difference.new:.2%}", change, _interval(task), p,
+    return [one_line(task.task), f"{difference.base:.2%}", f"{difference.new:.2%}", change, _interval(task), p,
             difference.verdict(margin), f"{difference.gained:,}", f"{difference.lost:,}",
             f"{difference.difference.n:,}", f"{task.failed:,}", same, task.metric]  # fmt: skip
 
@@ -107,7 +107,7 @@ def _interval(task: TaskComparison) -> str:
 def _chart(tasks: Sequence[TaskComparison]) -> list[Chart]:
     """Return the chart of the differences, if several have an interval."""
     shown = [
-        (plain(task.task), task.difference.difference)
+        (one_line(task.task), task.difference.difference)
         for task in tasks
         if task.difference and task.difference.difference.interval
     ]

@@ -119,7 +119,7 @@ def _means(differences: Sequence[float], clusters: Sequence[Hashable | None] | N
     if error is None or free < 1:
         return Estimate(value=value, n=len(differences), stderr=None, method=found.method), None
     method = "t over clusters" if free + 1 < len(differences) else "t over items"
-    half = distributions.quantile(0.975, free) * 2 * error if error > 1e-12 else wilson(0, free + 1)[1]
+    half = distributions.student_t(0.975, free) * 2 * error if error > 1e-12 else wilson(0, free + 1)[1]
     ends = max(-1.0, value - half), min(1.0, value + half)
     p = distributions.both_tails(value / (2 * error), free) if error > 1e-12 else None
     return Estimate(value=value, n=len(differences), stderr=2 * error, interval=ends, method=method), p

@@ -1,11 +1,12 @@
-"""From files to rows with their places: JSON Lines, JSON arrays and objects, CSV with and without a head, Parquet, each
-also gzipped. What the rows mean is the tasks' affair.
+"""Reads the rows of data files: JSON Lines, JSON arrays and objects, CSV with and without a header, and Parquet.
+
+Each may be gzipped. What the rows mean is left to the tasks.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from msgspec import Struct
 
 from loadstone.dataset.formats import csv, jsonl, parquet
 from loadstone.dataset.source import RowPosition, Source
-from loadstone.errors import UsageError
+from loadstone.errors import DataError
 from loadstone.tasks.spec import Data, Doc
 
 # How a file begins that Git LFS has not fetched.
@@ -21,78 +22,79 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class FileRows(Struct, frozen=True):
-    """Rows with their places (FILE, line N), and the sha256 of the bytes that they were read from, file after file."""
+    """The rows of some files.
+
+    rows: (position, row); the position is `FILE, line N` or the like
+    sha256: of the bytes of the files, one after the other
+    """
 
     rows: list[tuple[RowPosition, Doc]]
     sha256: str
 
 
 def read(files: Iterable[Path], data: Data) -> FileRows:
-    """All rows of the files. Raises UsageError with file and line."""
+    """Read all rows of the files. Raises DataError with file and line."""
     digest = hashlib.sha256()
     rows: list[tuple[RowPosition, Doc]] = []
     for file in files:
-        raw = _bytes(file)
+        try:
+            raw = file.read_bytes()
+        except OSError as exc:
+            raise DataError(f"cannot read {file}: {exc.strerror or exc}") from exc
+        if raw.startswith(POINTER):
+            raise DataError(f"{file} only points to its content: fetch it with git lfs pull in that folder")
         digest.update(raw)
+        # The bytes are read once: the digest is that of the rows.
         source = Source(str(file), lambda raw=raw: raw, lambda _: None)  # type: ignore[misc]
-        rows += [(where, _object(row, where)) for where, row in _rows(source, data)]
+        for where, row in _read_source(source, data):
+            if not isinstance(row, dict):
+                raise DataError(f"{where}: {str(row)[:40]!r} is not an object with fields")
+            rows.append((where, row))
     return FileRows(rows, digest.hexdigest())
 
 
-def _rows(source: Source, data: Data) -> Iterator[tuple[RowPosition, Any]]:
+def _read_source(source: Source, data: Data) -> Iterator[tuple[RowPosition, Any]]:
+    """Yield the rows of one file, by its format."""
     if data.parse_shots is not None and source.ending == ".txt":
-        return _parsed(source, data.parse_shots)
-    if source.ending == ".parquet":
-        return ((RowPosition(source, "row", number), row) for number, row in enumerate(parquet.rows(source), 1))
-    if source.ending in (".csv", ".tsv"):
-        return _cells(source, data.columns)
-    return _json(source, data.rows_field)
+        try:
+            parsed = data.parse_shots(source.text)
+        except ValueError as exc:
+            raise DataError(f"{source.name} is not what it should be: {exc}") from exc
+        yield from _numbered(source, "item", parsed)
+    elif source.ending == ".parquet":
+        yield from _numbered(source, "row", parquet.rows(source))
+    elif source.ending in (".csv", ".tsv"):
+        yield from _read_csv(source, data.columns)
+    else:
+        yield from _read_json(source, data.rows_field)
 
 
-def _parsed(source: Source, parse: Callable[[str], list[Doc]]) -> Iterator[tuple[RowPosition, Any]]:
-    try:
-        found = parse(source.text)
-    except ValueError as exc:
-        raise UsageError(f"{source.name} is not what it should be: {exc}") from exc
-    return ((RowPosition(source, "item", number), row) for number, row in enumerate(found, 1))
+def _numbered(source: Source, unit: str, rows: Iterable[Any]) -> Iterator[tuple[RowPosition, Any]]:
+    return ((RowPosition(source, unit, number), row) for number, row in enumerate(rows, 1))
 
 
-def _json(source: Source, field: str | None) -> Iterator[tuple[RowPosition, Any]]:
-    """Rows of a file of JSON, or those in the field of the one object that it is."""
-    found = list(jsonl.rows(source))
-    inner = found[0][1].get(field) if field and len(found) == 1 and isinstance(found[0][1], dict) else None
+def _read_json(source: Source, field: str | None) -> Iterator[tuple[RowPosition, Any]]:
+    """Return the rows of a JSON file, or those in this field of the one object that it holds."""
+    rows = list(jsonl.rows(source))
+    only = rows[0][1] if field and len(rows) == 1 else None
+    inner = only.get(field) if field and isinstance(only, dict) else None
     if inner is None:
-        return iter(found)
+        return iter(rows)
     if not isinstance(inner, list):
-        raise UsageError(f"{source.name}: {field} is not a list of rows")
-    return ((RowPosition(source, "item", number), row) for number, row in enumerate(inner, 1))
+        raise DataError(f"{source.name}: {field} is not a list of rows")
+    return _numbered(source, "item", inner)
 
 
-def _cells(source: Source, columns: tuple[str, ...]) -> Iterator[tuple[RowPosition, Doc]]:
-    """Rows by column: `columns` where the file has no head, else the head."""
+def _read_csv(source: Source, columns: tuple[str, ...]) -> Iterator[tuple[RowPosition, Doc]]:
+    """Yield rows by column. The names are those of the header or, if the file has none, `columns`."""
     table = list(csv.table(source))
-    head = [cell.strip() for cell in table[0][1]] if table else []
-    if columns and [name.lower() for name in head] != [name.lower() for name in columns]:
-        head = list(columns)
+    header = [cell.strip() for cell in table[0][1]] if table else []
+    if columns and [name.lower() for name in header] != [name.lower() for name in columns]:
+        header = list(columns)
     else:
         table = table[1:]
     for where, cells in table:
-        if len(cells) != len(head):
-            raise UsageError(f"{where}: {len(cells)} cells where there are {len(head)} columns ({', '.join(head)})")
-        yield where, dict(zip(head, cells, strict=True))
-
-
-def _object(row: object, where: RowPosition) -> Doc:
-    if not isinstance(row, dict):
-        raise UsageError(f"{where}: {str(row)[:40]!r} is not an object with fields")
-    return row
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        raw = file.read_bytes()
-    except OSError as exc:
-        raise UsageError(f"cannot read {file}: {exc.strerror or exc}") from exc
-    if raw.startswith(POINTER):
-        raise UsageError(f"{file} only points to its content: fetch it with git lfs pull in that folder")
-    return raw
+        if len(cells) != len(header):
+            names = ", ".join(header)
+            raise DataError(f"{where}: {len(cells)} cells where there are {len(header)} columns ({names})")
+        yield where, dict(zip(header, cells, strict=True))

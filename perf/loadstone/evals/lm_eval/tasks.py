@@ -1,161 +1,162 @@
-"""A task of lm-eval in our terms: its instances as requests, so that they are asked like any other.
+"""A task of lm-eval as one of Loadstone's: its instances become requests, which are sent like any other.
 
-Takes lm-eval's task object as it is, and imports nothing of lm-eval. Judging the answers is judging.py's.
+Uses lm-eval's task object as it is, and imports nothing of lm-eval. scoring.py scores the responses.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
-
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError, UsageError
 from loadstone.evals.lm_eval.scoring import HarnessScorer
-from loadstone.evals.requests.build import EvalRequest, Form, Item
-from loadstone.samples import Asked, Sample
+from loadstone.evals.requests.build import EvalRequest, Form, Item, TaskOptions
+from loadstone.evals.requests.request_id import RequestId
+from loadstone.samples import Question, Sample
 from loadstone.tasks.spec import Data, Filter, Generation, HarnessTask, Likelihood, Mode
 
 PREFIX = "lm-eval:"
-# Of the draw of worked examples, and of the first pass where answers are sampled: lm-eval's default.
+# Seed of the choice of worked examples, and of the first pass if answers are sampled: lm-eval's default.
 SEED = 1234
-# lm-eval's `max_gen_toks` where a task has none.
-LENGTH = 256
-Raw = dict[str, Any]
-
-
-class TaskOptions(Struct, frozen=True, kw_only=True):
-    """What is asked of a task, by the names of settings.Eval. `gen`: fields of the request over those of the task."""
-
-    limit: float | None = None
-    ids: list[int] | None = None
-    num_fewshot: int | None = None
-    repeat: int = 1
-    system: str | None = None
-    multiturn: bool = False
-    gen: dict[str, Any] = {}
+# Maximum tokens of an answer if a task does not set `max_gen_toks`: lm-eval's default.
+MAX_TOKENS = 256
+Fields = dict[str, Any]
 
 
 class LmEvalTask:
-    """A task of lm-eval as one that can be asked, and judged item by item."""
+    """A task of lm-eval that can be answered, and scored item by item.
+
+    scorer: scores its items with lm-eval
+    spec: the same task for the rest of Loadstone
+    """
 
     def __init__(self, name: str, task: Any) -> None:
         self.name = name
         self._task = task
         self._instances: dict[int, list[Any]] = {}
-        self._together = int(task.config.repeats or 1) > 1
-        self.scorer = HarnessScorer(name, task, self._instances, self._together)
+        # The task makes one answer of all passes.
+        self._joint_passes = int(task.config.repeats or 1) > 1
+        self.scorer = HarnessScorer(name, task, self._instances, self._joint_passes)
         self.spec = self._spec()
 
     @property
     def mode(self) -> Mode:
-        """In which it is answered: the task's own way is the only one."""
+        """Return how it is answered: a task of lm-eval has one mode."""
         return self.scorer.mode
 
     @property
     def shots(self) -> int:
-        """Worked examples before each question."""
+        """Return the number of worked examples before each question."""
         return int(self._task.config.num_fewshot or 0)
 
     @property
     def original(self) -> int:
-        """Rows of the split."""
+        """Return the number of rows of the split."""
         return len(self._task.eval_docs)
 
     @property
-    def config(self) -> Raw:
-        """Its configuration, as lm-eval writes it into its results."""
-        found: Raw = self._task.dump_config()
-        return json.loads(json.dumps(found, default=str))  # type: ignore[no-any-return]
+    def config(self) -> Fields:
+        """Return the configuration, as lm-eval writes it into its results."""
+        config: Fields = json.loads(json.dumps(self._task.dump_config(), default=str))
+        return config
 
     def items(self, options: TaskOptions, form: Form) -> list[Item]:
-        """The items with their requests. Raises UsageError where the task cannot be asked like this."""
+        """Build the items with their requests. Raises UsageError."""
         if self._task.OUTPUT_TYPE == "loglikelihood_rolling" and form == "messages":
-            raise UsageError(f"lm-eval:{self.name} measures a whole text, which no chat can: say --api completions")
-        self._build(options, form)
-        passes = int(self._task.config.repeats) if self._together else options.repeat
-        return [
-            self._item(doc_id, instances, form, passes, options.gen) for doc_id, instances in self._instances.items()
-        ]
+            raise ConfigurationError(
+                f"lm-eval:{self.name} measures a whole text, which no chat can: say --api completions"
+            )
+        self._build_instances(options, form)
+        passes = int(self._task.config.repeats) if self._joint_passes else options.repeat
+        items: list[Item] = []
+        for doc_id, instances in self._instances.items():
+            doc = instances[0].doc
+            sample = Sample(
+                task=self.name,
+                doc_id=doc_id,
+                doc=doc,
+                target=str(self._task.doc_to_target(doc)),
+                ask=Question(query=""),
+            )
+            requests: list[list[EvalRequest]] = []
+            for number, instance in enumerate(instances):
+                ids = [RequestId(f"{self.name}:{doc_id}", number, attempt) for attempt in range(passes)]
+                requests.append([self._request(request_id, instance, form, options.gen) for request_id in ids])
+            items.append(Item(sample, requests))
+        return items
 
-    def settings(self, gen: Mapping[str, Any]) -> Raw:
-        """Of its generation, as sent; none for a choice."""
-        return generation_settings(self._task.config.generation_kwargs or {}, gen) if self.mode == "generation" else {}
+    def settings(self, gen: Mapping[str, Any]) -> Fields:
+        """Return the settings of the generation, as sent; none for a choice."""
+        if self.mode != "generation":
+            return {}
+        return generation_settings(self._task.config.generation_kwargs or {}, gen)
 
-    def _build(self, ask: TaskOptions, form: Form) -> None:
-        task, limit = self._task, ask.limit
-        if ask.num_fewshot is not None and task.get_config("num_fewshot") != 0:
-            task.set_config("num_fewshot", ask.num_fewshot)
+    def _build_instances(self, options: TaskOptions, form: Form) -> None:
+        """Have lm-eval build its instances, and sort them by doc_id."""
+        task, limit = self._task, options.limit
+        if options.num_fewshot is not None and task.get_config("num_fewshot") != 0:
+            task.set_config("num_fewshot", options.num_fewshot)
         task.set_fewshot_seed(SEED)
         if limit is not None:
             limit = math.ceil(self.original * limit) if limit < 1 else int(limit)
-        ids = None if ask.ids is None else sorted(ask.ids)
+        ids = None if options.ids is None else sorted(options.ids)
         if ids and ids[-1] >= self.original:
-            raise UsageError(f"--samples asks {self.name} for {ids[-1]}, but its doc_ids are 0 to {self.original - 1}")
+            raise ConfigurationError(
+                f"--samples asks {self.name} for {ids[-1]}, but its doc_ids are 0 to {self.original - 1}"
+            )
         try:
             task.build_all_requests(
                 limit=limit,
                 samples=ids,
-                system_instruction=ask.system,
+                system_instruction=options.system,
                 apply_chat_template=form == "messages",
-                fewshot_as_multiturn=ask.multiturn,
-                chat_template=_as_json if form == "messages" else None,
+                fewshot_as_multiturn=options.multiturn,
+                chat_template=_messages_as_json if form == "messages" else None,
             )
-        except Exception as exc:  # as above
+        except Exception as exc:  # a task is a program, and its data may be anywhere
             raise UsageError(f"lm-eval cannot put together {self.name}: {type(exc).__name__}: {exc}") from exc
+        # lm-eval numbers the instances of selected samples from 0.
         self._instances.clear()
         for instance in task.instances:
-            number = ids[instance.doc_id] if ids else instance.doc_id
-            self._instances.setdefault(number, []).append(instance)
+            doc_id = ids[instance.doc_id] if ids else instance.doc_id
+            self._instances.setdefault(doc_id, []).append(instance)
         for instances in self._instances.values():
             instances.sort(key=lambda instance: instance.idx)
 
-    def _item(self, doc_id: int, instances: Sequence[Any], form: Form, passes: int, gen: Mapping[str, Any]) -> Item:
-        doc = instances[0].doc
-        sample = Sample(
-            task=self.name,
-            doc_id=doc_id,
-            doc=doc,
-            target=str(self._task.doc_to_target(doc)),
-            ask=Asked(query=""),
-        )
-        lanes = [
-            [self._wanted(f"{self.name}:{doc_id}/{at}", attempt, one, form, gen) for attempt in range(passes)]
-            for at, one in enumerate(instances)
-        ]
-        return Item(sample, lanes)
-
-    def _wanted(self, name: str, attempt: int, instance: Any, form: Form, gen: Mapping[str, Any]) -> EvalRequest:
-        ident = f"{name}#{attempt}" if attempt else name
+    def _request(self, request_id: RequestId, instance: Any, form: Form, gen: Mapping[str, Any]) -> EvalRequest:
+        """Return the request of an instance."""
+        name, attempt = str(request_id), request_id.attempt
         if instance.request_type == "loglikelihood_rolling":
-            return EvalRequest(
-                id=ident, mode="loglikelihood", prompt="", continuation=instance.args[0], attempt=attempt
-            )
-        context, what = instance.args
-        asked: Any = json.loads(context) if form == "messages" and context else context
+            text = instance.args[0]
+            return EvalRequest(id=name, mode="loglikelihood", prompt="", continuation=text, attempt=attempt)
+        context, argument = instance.args
+        prompt: Any = json.loads(context) if form == "messages" and context else context
         if instance.request_type == "loglikelihood":
-            return EvalRequest(id=ident, mode="loglikelihood", prompt=asked, continuation=what, attempt=attempt)
-        settings = generation_settings(what, gen)
+            return EvalRequest(id=name, mode="loglikelihood", prompt=prompt, continuation=argument, attempt=attempt)
+        settings = generation_settings(argument, gen)
         if settings.get("temperature"):
             settings = {**settings, "seed": settings.get("seed", SEED) + attempt}
-        return EvalRequest(id=ident, mode="generation", prompt=asked, settings=settings, attempt=attempt)
+        return EvalRequest(id=name, mode="generation", prompt=prompt, settings=settings, attempt=attempt)
 
     def _spec(self) -> HarnessTask:
-        """The task in our terms, as far as others have to know it: its name, how it is answered, what counts."""
+        """Return the task as far as the rest of Loadstone needs it: its name, how it is answered, what counts."""
         template = f"{PREFIX}{self.name}"
-        filters = tuple(Filter(name, _unread, _unscored) for name in self.scorer.filters)
-        words = Generation(template=template, filters=filters, headline=self.scorer.headline)
-        choice = Likelihood(
-            template=template, metrics=tuple(sorted(self.scorer.names, key=lambda one: one != self.scorer.headline))
-        )
+        filters = tuple(Filter(name, _extract_nothing, _score_nothing) for name in self.scorer.filters)
+        generation = Generation(template=template, filters=filters, headline=self.scorer.headline)
+        metrics = sorted(self.scorer.names, key=lambda name: name != self.scorer.headline)
+        likelihood = Likelihood(template=template, metrics=tuple(metrics))
         config = self._task.config
+        try:
+            version = float((config.metadata or {})["version"])
+        except (KeyError, TypeError, ValueError):
+            version = 0.0
         return HarnessTask(
             lm_eval_task=self,
             name=self.name,
             title=str(config.task_alias or self.name),
-            version=_version((config.metadata or {}).get("version")),
+            version=version,
             source="lm-eval",
             data=Data(
                 path=str(config.dataset_path or ""),
@@ -166,43 +167,39 @@ class LmEvalTask:
             query=lambda doc: str(self._task.doc_to_text(doc)),
             target=lambda doc: str(self._task.doc_to_target(doc)),
             shots=self.shots,
-            generation=words if self.mode == "generation" else None,
-            likelihood=choice if self.mode != "generation" else None,
+            generation=generation if self.mode == "generation" else None,
+            likelihood=likelihood if self.mode != "generation" else None,
             default=self.mode,
             repeats=int(self._task.config.repeats or 1),
         )
 
 
-def _version(said: Any) -> float:
-    try:
-        return float(said)
-    except (TypeError, ValueError):
-        return 0.0
-
-
-def _as_json(history: list[Raw], add_generation_prompt: bool = True) -> str:  # noqa: ARG001  lm-eval's to give
-    """In the place of a chat template, which is the server's to apply: the messages, to be read back."""
+def _messages_as_json(history: list[Fields], add_generation_prompt: bool = True) -> str:  # noqa: ARG001  lm-eval's
+    """Return messages as JSON, to be decoded again: the server applies its chat template itself."""
     return json.dumps(history, ensure_ascii=False)
 
 
-_RENAMED = {"until": "stop", **dict.fromkeys(("max_gen_toks", "max_new_tokens"), "max_tokens")}
+_NAMES = {"until": "stop", **dict.fromkeys(("max_gen_toks", "max_new_tokens"), "max_tokens")}
 
 
-def generation_settings(given: Mapping[str, Any], gen: Mapping[str, Any]) -> Raw:
-    """lm-eval's `generation_kwargs` under the names of a request, as its `local-completions` has them: temperature 0
-    unless given, `do_sample` without a meaning."""
-    named = {_RENAMED.get(name, name): value for name, value in given.items() if name != "do_sample"}
-    found = {"max_tokens": LENGTH, "temperature": 0.0, "stop": [], **named, **gen}
-    if isinstance(found["stop"], str):
-        found["stop"] = [found["stop"]]
-    return {name: value for name, value in found.items() if value is not None and value != []}
+def generation_settings(kwargs: Mapping[str, Any], gen: Mapping[str, Any]) -> Fields:
+    """Return lm-eval's `generation_kwargs` under the names of a request, as its `local-completions` has them.
+
+    The default temperature is 0, and `do_sample` has no effect.
+    gen: fields that override them
+    """
+    named = {_NAMES.get(name, name): value for name, value in kwargs.items() if name != "do_sample"}
+    settings = {"max_tokens": MAX_TOKENS, "temperature": 0.0, "stop": [], **named, **gen}
+    if isinstance(settings["stop"], str):
+        settings["stop"] = [settings["stop"]]
+    return {name: value for name, value in settings.items() if value is not None and value != []}
 
 
-def _unread(text: str, sample: Sample) -> str | None:  # noqa: ARG001
-    """lm-eval's filters do it."""
+def _extract_nothing(text: str, sample: Sample) -> str | None:  # noqa: ARG001
+    """Return the text: lm-eval's filters extract the answer."""
     return text
 
 
-def _unscored(text: str, sample: Sample) -> Mapping[str, float | list[float]]:  # noqa: ARG001
-    """lm-eval's `process_results` does it."""
+def _score_nothing(text: str, sample: Sample) -> Mapping[str, float | list[float]]:  # noqa: ARG001
+    """Return no metrics: lm-eval's `process_results` computes them."""
     return {}

@@ -17,6 +17,7 @@ from loadstone.errors import DataError
 from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.mode import AnswerMode
 from loadstone.evals.requests.task_run import TaskRun
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.evals.settings import Eval, differing_settings
 from loadstone.records import Usage
 from loadstone.samples import EvalCost
@@ -153,7 +154,7 @@ def now() -> str:
 
 def task_entry(run: TaskRun, digest: str) -> TaskEntry:
     """Return the entry of a task. digest: of its requests."""
-    task, setup = run.task, run.setup(True)
+    task, setup = run.task, TaskSetup.of(run, scored=True)
     return TaskEntry(
         task=task.name,
         title=task.title,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from loadstone.evals.output.lm_eval_samples import BYPASS, OUR_KEY, EvalMetadata, digest, lm_eval_argument, sanitize
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import Evaluation, GroupResult, TaskResult
 from loadstone.tasks.spec import Group
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.evals.requests.task_run import TaskSetup
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import ItemResponses, Score
 from loadstone.tasks.spec import Mode
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.evals.output import serving_tables, tables
 from loadstone.evals.output.serving_tables import AnswerBin
 from loadstone.evals.output.tables import OUTCOMES, answer_modes, format_interval, percent
@@ -62,12 +62,12 @@ def page(evaluation: Evaluation, serving: ServingDetails | None = None, remarks:
         sections += _serving_sections(serving)
     sections.append(Section("How to read this", [Prose(text) for text in _READING]))
     sections += tables.data_section(evaluation)
-    return Page(f"Evaluation of {plain(evaluation.model, 100)}", lead(evaluation), sections)
+    return Page(f"Evaluation of {one_line(evaluation.model, 100)}", lead(evaluation), sections)
 
 
 def leaderboard(evaluation: Evaluation) -> Page:
     """Return only the rows of llmuses' leaderboard."""
-    title = f"Leaderboard: {plain(evaluation.model, 100)}"
+    title = f"Leaderboard: {one_line(evaluation.model, 100)}"
     if not evaluation.leaderboard:
         text = "No row: only benchmarks whose subjects are sorted into fields have one, such as mmlu and ceval."
         return Page(title, Prose(text, "doubt"), [])
@@ -101,7 +101,7 @@ def lead(evaluation: Evaluation) -> Prose:
 
 def _headline(title: str, estimate: Estimate, items: int, mode: str) -> str:
     interval = f", 95 % interval {format_interval(estimate)}" if estimate.interval else ""
-    return f"{plain(title)}: {percent(estimate.value)} of {items:,} items by {mode}{interval}."
+    return f"{one_line(title)}: {percent(estimate.value)} of {items:,} items by {mode}{interval}."
 
 
 def _problems(scored: Sequence[TaskResult]) -> list[str]:
@@ -134,7 +134,7 @@ def _warnings(scored: Sequence[TaskResult]) -> Iterator[Prose]:
         often = [f"{percent(outcomes[name] / total)} {name}" for name in ("truncated", "failed", "unparsed")
                  if outcomes[name] > WARN_TASK_FROM * total]  # fmt: skip
         if often:
-            named.append(f"{plain(task.title)}: {', '.join(often)}")
+            named.append(f"{one_line(task.title)}: {', '.join(often)}")
     if named and len(scored) > 1:
         more = f"; and {len(named) - MAX_NAMED} more tasks" if len(named) > MAX_NAMED else ""
         yield Prose("; ".join(named[:MAX_NAMED]) + f"{more}.", "bad")
@@ -142,7 +142,7 @@ def _warnings(scored: Sequence[TaskResult]) -> Iterator[Prose]:
         for note, count in task.notes.items():
             times = "once" if count == 1 else f"{count:,} times"
             yield Prose(
-                f"{plain(task.title)}: a scorer could not score an answer, {times}: {plain(note, 120)}", "doubt"
+                f"{one_line(task.title)}: a scorer could not score an answer, {times}: {one_line(note, 120)}", "doubt"
             )
 
 

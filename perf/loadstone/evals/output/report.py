@@ -79,7 +79,7 @@ def _summaries(folder: Path) -> Iterator[tuple[str, Summary]]:
     runs = [path for path in folder.iterdir() if (path / "summary.json").is_file()] if folder.is_dir() else []
     for path in sorted(runs, key=lambda path: (len(path.name), path.name)):
         try:
-            yield path.name, run_results.load_summary((path / "summary.json").read_bytes())
+            yield path.name, run_results.decode_summary((path / "summary.json").read_bytes())
         except (OSError, msgspec.MsgspecError) as exc:
             raise DataError(f"{path / 'summary.json'} is not readable: {exc}") from exc
 

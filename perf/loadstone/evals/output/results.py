@@ -19,10 +19,10 @@ from loadstone.errors import DataError
 from loadstone.evals.output import items_csv, lm_eval_results, lm_eval_samples
 from loadstone.evals.output.items_csv import Timing
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
-from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.scoring import aggregate, score
 from loadstone.evals.scoring import groups as grouping
 from loadstone.evals.scoring.sandbox import ProgramRunner
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import Evaluation, ItemResponses, Score
 from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Group

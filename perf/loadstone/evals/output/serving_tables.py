@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.evals.output.tables import format_interval
 from loadstone.report.page import Axis, Block, Chart, Prose, Series, Table, Tone
 from loadstone.report.run_tables import number
@@ -40,7 +40,7 @@ def serving_blocks(runs: Mapping[str, Summary]) -> Iterator[Block]:
     for name, summary in runs.items():
         if (verdict := summary.verdict) is not None:
             doubts = "; ".join(f"{doubt.what}: {doubt.measured}" for doubt in verdict.doubts)
-            sentence = f"Run {name}: timings are {verdict.status}" + (f" ({plain(doubts, 300)})." if doubts else ".")
+            sentence = f"Run {name}: timings are {verdict.status}" + (f" ({one_line(doubts, 300)})." if doubts else ".")
             yield Prose(sentence, _TONES[verdict.status])
     columns = ["run", "requests", "failed", "duration, s", *(label for *_, label in _FIGURES), "QPS", "output tokens/s",
                "concurrency", "check"]  # fmt: skip
@@ -55,7 +55,7 @@ def serving_blocks(runs: Mapping[str, Summary]) -> Iterator[Block]:
     ]
     if failures:
         shown = sorted(failures, reverse=True)[:MAX_FAILURES]
-        rows = [[name, kind, f"{count:,}", plain(message)] for count, name, kind, message in shown]
+        rows = [[name, kind, f"{count:,}", one_line(message)] for count, name, kind, message in shown]
         left = len(failures) - MAX_FAILURES
         note = f"by run; {left:,} more kinds are in the reports of the runs" if left > 0 else "by run"
         yield Table("Failures", ["run", "kind", "requests", "message"], rows, note)
@@ -100,7 +100,7 @@ def breakdown_blocks(latency: Sequence[AnswerBin], finish: Sequence[AnswerBin]) 
 
 def _bin_table(title: str, column: str, bins: Sequence[AnswerBin], note: str) -> Table:
     rows = [
-        [plain(each.name), f"{each.count:,}", f"{100 * each.right.value:.2f}%", format_interval(each.right)]
+        [one_line(each.name), f"{each.count:,}", f"{100 * each.right.value:.2f}%", format_interval(each.right)]
         for each in bins
     ]
     return Table(title, [column, "answers", "right", "95 % interval"], rows, note, numeric=True)

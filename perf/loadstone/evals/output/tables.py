@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from loadstone.checks.finding import plain
+from loadstone.checks.finding import one_line
 from loadstone.evals.scoring.intervals import has_own_scale
 from loadstone.report.page import Axis, Block, Chart, Section, Series, Table
-from loadstone.samples import Estimate, Evaluation, Figure, GroupResult, LeaderboardRow, TaskResult
+from loadstone.samples import Estimate, Evaluation, GroupResult, LeaderboardRow, MetricResult, TaskResult
 
 # A chart with more tasks is not readable; a longer table of details is folded.
 MOST_CHARTED, MOST_OPEN = 80, 12
@@ -38,17 +38,17 @@ def _task_row(task: TaskResult) -> list[str]:
     if figure:
         value, interval, answered = _figure_cells(figure)
         cells = [value, interval, _error_cell(figure), answered, *_outcome_cells(figure.outcomes)]
-    template = f"{plain(task.template, 40)} v{task.version:g}"
+    template = f"{one_line(task.template, 40)} v{task.version:g}"
     about = [f"{task.items:,}", str(task.passes), task.mode, template, str(task.shots)]
-    return [plain(task.task), *cells, *about, figure.metric if figure else "-"]
+    return [one_line(task.task), *cells, *about, figure.metric if figure else "-"]
 
 
-def _error_cell(figure: Figure) -> str:
+def _error_cell(figure: MetricResult) -> str:
     factor = 1 if has_own_scale(figure.metric) else 100
     return "-" if figure.all.stderr is None else f"{factor * figure.all.stderr:.2f}"
 
 
-def _figure_cells(figure: Figure) -> list[str]:
+def _figure_cells(figure: MetricResult) -> list[str]:
     """Return value, interval and value over the answered."""
     if has_own_scale(figure.metric):
         answered = f"{figure.answered.value:.2f}" if figure.answered else "-"
@@ -64,7 +64,7 @@ def _outcome_cells(outcomes: Mapping[str, int]) -> list[str]:
 
 def _accuracy_chart(tasks: Sequence[TaskResult]) -> Chart:
     """Return the chart of the tasks' accuracy, with that over the answered beside it if any differs."""
-    names = [plain(task.task) for task in tasks]
+    names = [one_line(task.task) for task in tasks]
     over_all = [task.figures[0].all for task in tasks]
     over_answered = [task.figures[0].answered for task in tasks]
     intervals = [estimate.interval for estimate in over_all]
@@ -94,7 +94,7 @@ def _group_row(group: GroupResult, mode: str) -> list[str]:
              format_interval(group.macro)]  # fmt: skip
     answered = percent(group.answered.value) if group.answered else "-"
     counts = [str(len(group.tasks)), f"{group.items:,}"]
-    return [plain(group.name), *counts, *means, answered, *_outcome_cells(group.outcomes), mode]
+    return [one_line(group.name), *counts, *means, answered, *_outcome_cells(group.outcomes), mode]
 
 
 def leaderboard_table(evaluation: Evaluation) -> Table:
@@ -114,7 +114,7 @@ def _leaderboard_row(model: str, row: LeaderboardRow, names: Sequence[str]) -> l
     cells = [percent(row.columns[name]) if name in row.columns else "-" for name in names]
     delta = "-" if row.delta is None else f"{100 * row.delta:+.2f} points"
     target = "-" if row.target is None else percent(row.target)
-    return [plain(model, 60), row.name, *cells, percent(row.weighted), percent(row.mean), target, delta]
+    return [one_line(model, 60), row.name, *cells, percent(row.weighted), percent(row.mean), target, delta]
 
 
 def metric_sections(tasks: Sequence[TaskResult]) -> Iterator[Section]:
@@ -134,7 +134,7 @@ def metric_sections(tasks: Sequence[TaskResult]) -> Iterator[Section]:
     if rows:
         table = Table("Metrics and filters", columns, rows)
         yield Section("Metrics and filters", [table], folded=len(rows) > MOST_OPEN)
-    rows = [[plain(task.task), name, percent(estimate.value), format_interval(estimate), estimate.method]
+    rows = [[one_line(task.task), name, percent(estimate.value), format_interval(estimate), estimate.method]
             for task in tasks for name, estimate in task.at.items()]  # fmt: skip
     if rows:
         note = "avg@k: mean; pass@k: at least one of k is right; maj@k: the majority answer is right"
@@ -142,26 +142,28 @@ def metric_sections(tasks: Sequence[TaskResult]) -> Iterator[Section]:
         yield Section("Several passes", [table])
 
 
-def _metric_row(task: TaskResult, figure: Figure) -> list[str]:
+def _metric_row(task: TaskResult, figure: MetricResult) -> list[str]:
     value, interval, answered = _figure_cells(figure)
     unparsed = figure.outcomes["unparsed"]
-    return [plain(task.task), figure.metric, plain(figure.filter, 60), value, _error_cell(figure), interval,
+    return [one_line(task.task), figure.metric, one_line(figure.filter, 60), value, _error_cell(figure), interval,
             figure.all.method, answered, f"{unparsed:,}"]  # fmt: skip
 
 
 def data_section(evaluation: Evaluation) -> Iterator[Section]:
     """Yield what the figures were computed from: templates, data files with hashes, request settings, the sandbox."""
-    templates = [[plain(task.task), plain(task.title, 200), plain(task.template, 200), f"{task.version:g}"]
+    templates = [[one_line(task.task), one_line(task.title, 200), one_line(task.template, 200), f"{task.version:g}"]
                  for task in evaluation.tasks]  # fmt: skip
     tables = [Table("Templates", ["task", "title", "template", "version"], templates)]
-    files = [[plain(task), plain(name, 100), digest] for task, digests in evaluation.data.items()
+    files = [[one_line(task), one_line(name, 100), digest] for task, digests in evaluation.data.items()
              for name, digest in digests.items()]  # fmt: skip
     if files:
         tables.append(Table("Data", ["task", "file", "sha256"], files))
     settings = []
     for task, values in evaluation.settings.items():
         if values:
-            settings.append([plain(task), plain(", ".join(f"{name}={value!r}" for name, value in values.items()), 300)])
+            settings.append(
+                [one_line(task), one_line(", ".join(f"{name}={value!r}" for name, value in values.items()), 300)]
+            )
     if settings:
         tables.append(Table("Sent with each request", ["task", ""], settings))
     if sandbox := evaluation.confined:

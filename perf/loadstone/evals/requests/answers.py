@@ -1,14 +1,14 @@
-"""From the records of an evaluation's runs to what was answered: of each request the last attempt that came to an end.
+"""Reads the responses to an evaluation's requests from the records of its runs and of the cache.
 
-An answer that ended properly is an answer, also an empty one; reasoning is never taken for it. Reads run folders record
-by record and keeps only what scoring needs. Judges nothing.
+Of each request the last attempt with a result counts. A response that ended properly is an answer even if it is empty;
+reasoning is never taken for the answer. Records are read one by one, and only what scoring needs is kept. Scores
+nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -17,18 +17,29 @@ from loadstone.engine import run_folder
 from loadstone.evals.requests import loglikelihood
 from loadstone.evals.requests.build import EvalRequest, Item, cut_at_stop
 from loadstone.evals.requests.loglikelihood import MissingLogprobsError
+from loadstone.evals.requests.request_id import RequestId
 from loadstone.records import Record, Usage, from_lines
 from loadstone.samples import ItemResponses
 
-RUNS, CACHED = "runs", "cached.jsonl"
+# In an evaluation's folder: the folder of its runs, and the records that the cache already had.
+RUNS = "runs"
+CACHED = "cached.jsonl"
 ResponseValue = str | tuple[float, bool]
+# Called with each record and the number of its run, which is None for a record of the cache.
 RecordCallback = Callable[[str | None, Record], None]
 
 
 class Response(Struct, frozen=True, kw_only=True):
-    """What came back for one request. `responses`: a text, the log-likelihood of the continuation, or of each of the
-    letters; none where it failed. Of a conversation the text is the last, and `turns` are all that was said after the
-    first prompt. `record`: (run, index), None where it came from the cache."""
+    """The response to one request.
+
+    values: a text, (log-likelihood, whether greedy) of the continuation, or one such pair for each letter; empty if the
+        request failed. Of a conversation, the text of the last turn
+    finish: finish reason
+    failure: kind of failure
+    usage: token counts
+    record: (run, index); None if it came from the cache
+    turns: all turns of a conversation after the first prompt, of both sides
+    """
 
     values: list[ResponseValue] = []
     finish: str | None = None
@@ -45,46 +56,56 @@ class Response(Struct, frozen=True, kw_only=True):
 def read(
     folder: Path, requests: Mapping[str, EvalRequest], on_record: RecordCallback = lambda *_: None
 ) -> dict[str, Response]:
-    """Answers by id of the request, from the records of all runs and from what the cache knew. What failed and was
-    asked again counts by its good answer; what never had one by its last failure. `seen` is told of every record, so
-    that a file of gigabytes is read once."""
-    found: dict[str, Response] = {}
-    talks: dict[tuple[str | None, str], dict[int, Response]] = {}
+    """Read the responses, by id of the request, from the records of all runs and of the cache.
+
+    A request that failed and was sent again counts by its successful response; one that never succeeded, by its last
+    failure.
+    requests: by id; records of others are ignored
+    on_record: called for every record, so that a large file is read only once
+    """
+    responses: dict[str, Response] = {}
+    conversations: dict[tuple[str | None, str], dict[int, Response]] = {}
     for run, record in records(folder):
         on_record(run, record)
         name = request_of(record)
-        asked, before = requests.get(name), found.get(name)
-        if asked is None or (record.error is not None and record.error.kind == "stopped"):
+        request = requests.get(name)
+        if request is None or (record.error is not None and record.error.kind == "stopped"):
             continue
-        now: Response | None = from_record(record, asked, run)
-        if asked.later and now is not None:
-            said = talks.setdefault((run, name), {})
-            said[record.turn or 1] = now
-            now = now if record.abandoned else join_turns(asked, said)
-        if now is not None and (before is None or now.ok or not before.ok):
-            found[name] = now
-    return found
+        response: Response | None = from_record(record, request, run)
+        if request.later and response is not None:
+            turns = conversations.setdefault((run, name), {})
+            turns[record.turn or 1] = response
+            response = response if record.abandoned else join_turns(request, turns)
+        earlier = responses.get(name)
+        if response is not None and (earlier is None or response.ok or not earlier.ok):
+            responses[name] = response
+    return responses
 
 
 def request_of(record: Record) -> str:
-    """The id of the request; a later turn is of the one that its conversation began with."""
-    return record.prompt.rpartition(".")[0] if record.turn is not None and record.turn > 1 else record.prompt
+    """Return the id of the record's request; for a later turn, of the request that started its conversation."""
+    if record.turn is None or record.turn <= 1:
+        return record.prompt
+    return str(msgspec.structs.replace(RequestId.parse(record.prompt), turn=1))
 
 
-def join_turns(wanted: EvalRequest, said: Mapping[int, Response]) -> Response | None:
-    """The answer of a conversation, of its turns by number: the last, or the failure that ended it. None where turns
-    are missing, as it was cut short: those that came say nothing without the rest."""
-    if failed := next((one for one in said.values() if not one.ok), None):
+def join_turns(request: EvalRequest, turns: Mapping[int, Response]) -> Response | None:
+    """Return the response of a conversation from those of its turns: the last, or the failure that ended it.
+
+    Returns None if turns are missing: an interrupted conversation has no answer.
+    turns: by number of the turn, from 1
+    """
+    if failed := next((response for response in turns.values() if not response.ok), None):
         return failed
-    if len(said) <= len(wanted.later):
+    if len(turns) <= len(request.later):
         return None
-    texts = [str(said[turn].values[0]) for turn in sorted(said)]
-    between = [part for pair in zip(texts, wanted.later, strict=False) for part in pair]
-    return msgspec.structs.replace(said[max(said)], turns=[*between, texts[-1]])
+    texts = [str(turns[number].values[0]) for number in sorted(turns)]
+    between = [text for pair in zip(texts, request.later, strict=False) for text in pair]
+    return msgspec.structs.replace(turns[max(turns)], turns=[*between, texts[-1]])
 
 
 def records(folder: Path) -> Iterator[tuple[str | None, Record]]:
-    """All records of an evaluation with the number of their run; None for those of the cache."""
+    """Yield all records of an evaluation with the number of their run, which is None for those of the cache."""
     cached = folder / CACHED
     if cached.exists():
         with cached.open("rb") as lines:
@@ -94,79 +115,77 @@ def records(folder: Path) -> Iterator[tuple[str | None, Record]]:
 
 
 def runs(folder: Path) -> list[Path]:
-    """Run folders of an evaluation that hold records, finished or not, in order."""
-    inside = (folder / RUNS).iterdir() if (folder / RUNS).is_dir() else []
-    found = [
-        path
-        for path in inside
-        if path.name.isdigit() and ((path / run_folder.RECORDS).exists() or run_folder.shards(path))
-    ]
-    return sorted(found, key=lambda path: int(path.name))
+    """Return the run folders of an evaluation that hold records, finished or not, in order."""
+    numbered = [path for path in (folder / RUNS).glob("*") if path.name.isdigit()]
+    with_records = [path for path in numbered if (path / run_folder.RECORDS).exists() or run_folder.find_shards(path)]
+    return sorted(with_records, key=lambda path: int(path.name))
 
 
 def from_record(record: Record, request: EvalRequest, run: str | None) -> Response:
-    """What a record says to what was wanted. A text that goes on behind a stop text of its settings, as the server took
-    no more of them or heeds none, ended there."""
-    failure, responses = _failure(record), list[ResponseValue]()
-    try:
-        responses = [] if failure else _responses(record, request)
-    except MissingLogprobsError as exc:
-        failure = f"untold: {exc}"
-    cut = request.mode == "generation" and responses and responses[0] != (record.text or "")
+    """Return the response that a record holds.
+
+    A text that goes on after one of the request's stop texts ends there: servers take a limited number of them, and
+    some ignore them.
+    run: number of the record's run; None for a record of the cache
+    """
+    # An empty answer that ended properly is no failure.
+    failure: str | None = None if record.error is None else record.error.kind
+    if failure == "empty" and record.status == 200 and record.finish is not None:
+        failure = None
+
+    values: list[ResponseValue] = []
+    finish = record.finish
+    if failure is None and request.mode == "generation":
+        text = cut_at_stop(record.text or "", request.settings)
+        values = [text]
+        if text != (record.text or ""):
+            finish = "stop"
+    elif failure is None:
+        try:
+            values = list(loglikelihood.from_record(record, request))
+        except MissingLogprobsError as exc:
+            failure = f"untold: {exc}"
     return Response(
-        values=responses,
-        finish="stop" if cut else record.finish,
+        values=values,
+        finish=finish,
         failure=failure,
         usage=record.usage,
         record=None if run is None else (run, record.index),
     )
 
 
-def item_responses(items: Iterable[Item], answers: Mapping[str, Response]) -> Iterator[ItemResponses]:
-    """What came back for each item, in its order. What has not been asked yet has failed with `unsent`."""
+def item_responses(items: Iterable[Item], responses: Mapping[str, Response]) -> Iterator[ItemResponses]:
+    """Yield the responses to each item, in order. A request without a response has failed with `unsent`."""
     unsent = Response(failure="unsent")
     for item in items:
         sample = item.sample
-        told = [[answers.get(wanted.id, unsent) for wanted in passes] for passes in item.requests]
-        lanes = [lane for passes, came in zip(item.requests, told, strict=True) for lane in _lanes(passes[0], came)]
+        by_request = [[responses.get(request.id, unsent) for request in passes] for passes in item.requests]
+
+        # Arguments, the responses of all passes, and which of their values: a request for letters counts as one
+        # request for each of them.
+        columns: list[tuple[tuple[str, dict[str, object] | str], list[Response], int]] = []
+        for passes, received in zip(item.requests, by_request, strict=True):
+            request = passes[0]
+            prompt = request.prompt
+            context = prompt if isinstance(prompt, str) else msgspec.json.encode(prompt).decode()
+            if request.mode == "letters":
+                columns += [((context, letter), received, index) for index, letter in enumerate(request.letters)]
+            else:
+                argument = request.settings if request.continuation is None else request.continuation
+                columns.append(((context, argument), received, 0))
+
         yield ItemResponses(
             task=sample.task,
             doc_id=sample.doc_id,
             doc=sample.doc,
             target=sample.target,
-            arguments=[argument for argument, _ in lanes],
-            responses=[[_nth(one, place) for one in came] for (_, (came, place)) in lanes],
-            finishes=[[one.finish for one in came] for (_, (came, _)) in lanes],
-            failures=[[one.failure for one in came] for (_, (came, _)) in lanes],
-            records=[[one.record for one in came] for (_, (came, _)) in lanes],
-            turns=[one.turns for one in told[0]] if sample.later and told else [],
+            arguments=[arguments for arguments, _, _ in columns],
+            responses=[
+                [response.values[index] if response.ok else None for response in received]
+                for _, received, index in columns
+            ],
+            finishes=[[response.finish for response in received] for _, received, _ in columns],
+            failures=[[response.failure for response in received] for _, received, _ in columns],
+            records=[[response.record for response in received] for _, received, _ in columns],
+            turns=[response.turns for response in by_request[0]] if sample.later and by_request else [],
         )
-
-
-_Lane = tuple[tuple[str, dict[str, Any] | str], tuple[list[Response], int]]
-
-
-def _lanes(wanted: EvalRequest, came: list[Response]) -> list[_Lane]:
-    """A request of letters answers for each of them, as if each had been asked by itself."""
-    context = wanted.prompt if isinstance(wanted.prompt, str) else msgspec.json.encode(wanted.prompt).decode()
-    if wanted.mode == "letters":
-        return [((context, letter), (came, place)) for place, letter in enumerate(wanted.letters)]
-    return [((context, wanted.settings if wanted.continuation is None else wanted.continuation), (came, 0))]
-
-
-def _nth(answer: Response, place: int) -> ResponseValue | None:
-    return answer.values[place] if answer.ok else None
-
-
-def _failure(record: Record) -> str | None:
-    """How it failed; an answer that is empty, but came to its end, did not."""
-    if record.error is None:
-        return None
-    proper = record.error.kind == "empty" and record.status == 200 and record.finish is not None
-    return None if proper else record.error.kind
-
-
-def _responses(record: Record, wanted: EvalRequest) -> list[ResponseValue]:
-    if wanted.mode == "generation":
-        return [cut_at_stop(record.text or "", wanted.settings)]
-    return list(loglikelihood.from_record(record, wanted))

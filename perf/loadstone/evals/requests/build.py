@@ -1,7 +1,7 @@
-"""From an item to what is sent: the question as a text or as messages, a request for each answer that is wanted.
+"""Builds the requests of a sample: its question as a text or as messages, and one request for each answer.
 
 Texts and messages are put together as lm-eval 0.4.13 does it (api/task.py, fewshot_context and build_qa_turn;
-api/utils.py), so that equal templates give equal prompts. Pure.
+api/utils.py), so that equal templates give equal prompts. Does no I/O.
 """
 
 from __future__ import annotations
@@ -11,29 +11,31 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from loadstone.samples import Asked, Sample
+from loadstone.evals.requests.request_id import RequestId
+from loadstone.samples import Question, Sample
 from loadstone.tasks.spec import Generation, Mode, Task
 
-# Of the first pass, where answers are sampled; the next pass has the next number.
+# Seed of the first pass if answers are sampled; each further pass adds 1. It is lm-eval's default seed.
 SEED = 1234
-# Stop texts that a request may have, by OpenAI's rule, which vLLM 0.32 has too, of chats and of completions.
+# Stop texts that one request may have: OpenAI's limit for chats and completions, which vLLM 0.32 shares.
 MAX_STOPS = 4
 Form = Literal["text", "messages"]
 Message = dict[str, Any]
 
 
 class EvalRequest(Struct, frozen=True, kw_only=True):
-    """One request of an evaluation, whoever made it: a task of ours, or an instance of lm-eval's.
+    """One request of an evaluation, from one of Loadstone's tasks or from an instance of lm-eval.
 
-    id: unlike any other in the evaluation, and the same each time it is put together from the same settings.
-    asked: the context, as a text (completions) or as messages (chat).
-    settings: of a generation: `max_tokens`, `stop`, `temperature` and whatever else the request is to say.
-    continuation: of which the log-likelihood is wanted after the context, with its delimiter; letters: those of which
-    the log-probability as first token is wanted, with their delimiter.
-    attempt: the pass, from 0.
-    later: what the user says after the answer, and after the next: one conversation, answered as a whole or not at all.
-    tokens: ids of context and continuation, which go instead of the text where a tokenizer is asked; context: how many
-    of them are the context's.
+    id: text of a RequestId: unique in the evaluation, and the same for the same settings
+    mode: how it is answered
+    prompt: the context, as a text (completions) or as messages (chat)
+    settings: of a generation: `max_tokens`, `stop`, `temperature` and other fields of the request
+    continuation: text whose log-likelihood after the context is requested, with its delimiter
+    letters: texts whose log-probability as first token is requested, with their delimiter
+    attempt: pass, from 0
+    later: further user turns, each sent after the answer to the one before; the conversation counts as a whole
+    tokens: token ids of context and continuation, sent instead of the text if the server tokenized it
+    context_tokens: how many of `tokens` belong to the context
     """
 
     id: str
@@ -49,7 +51,15 @@ class EvalRequest(Struct, frozen=True, kw_only=True):
 
 
 class RequestOptions(Struct, frozen=True, kw_only=True):
-    """What all items of a task have in common. `settings`: of a generation; `repeat`: passes."""
+    """Options that all requests of a task have in common.
+
+    mode: how they are answered
+    form: prompts as one text or as messages
+    system: system prompt before every question
+    multiturn: worked examples as turns of the chat instead of in one message
+    settings: fields of a generation
+    repeat: passes
+    """
 
     mode: Mode
     form: Form = "messages"
@@ -59,135 +69,158 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
     repeat: int = 1
 
 
+class TaskOptions(Struct, frozen=True, kw_only=True):
+    """Options for the requests of an lm-eval task, named as in settings.Eval.
+
+    gen: fields of the request, which override those of the task
+    """
+
+    limit: float | None = None
+    ids: list[int] | None = None
+    num_fewshot: int | None = None
+    repeat: int = 1
+    system: str | None = None
+    multiturn: bool = False
+    gen: dict[str, Any] = {}
+
+
 class Item(Struct, frozen=True):
-    """A sample and what is asked for it: of each request (a choice has one for each continuation), one a pass."""
+    """A sample with its requests.
+
+    requests: for each request of the sample (a choice has one for each continuation) one a pass
+    """
 
     sample: Sample
     requests: list[list[EvalRequest]]
 
 
 def generation_settings(task: Task, gen: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the task's generation, those asked for over them. lm-eval's default temperature is 0."""
+    """Return the settings of the task's generation, overridden by `gen`. The default temperature is lm-eval's, 0."""
     spec = task.generation or Generation(template="", filters=())
     limit = {} if "max_completion_tokens" in gen else {"max_tokens": spec.max_tokens}
-    found = {**limit, "temperature": 0.0, "stop": list(spec.stop), **spec.settings, **gen}
-    return {name: value for name, value in found.items() if value is not None and value != []}
+    settings = {**limit, "temperature": 0.0, "stop": list(spec.stop), **spec.settings, **gen}
+    return {name: value for name, value in settings.items() if value is not None and value != []}
 
 
 def cut_stops(settings: dict[str, Any], honored: int | None = None) -> dict[str, Any]:
-    """With no more stop texts than are sure to be taken. `seen`: how many were seen to be heeded, see probe.py."""
-    stop, most = settings.get("stop"), MAX_STOPS
-    if (honored is not None and honored > most) or not isinstance(stop, list) or len(stop) <= most:
+    """Return the settings with no more stop texts than the server takes.
+
+    honored: how many stop texts the server was seen to honor (ServerCapabilities.stops)
+    """
+    stop = settings.get("stop")
+    if (honored is not None and honored > MAX_STOPS) or not isinstance(stop, list) or len(stop) <= MAX_STOPS:
         return settings
-    return {**settings, "stop": stop[:most]}
+    return {**settings, "stop": stop[:MAX_STOPS]}
 
 
 def cut_at_stop(text: str, settings: Mapping[str, Any]) -> str:
-    """An answer up to its first stop text, whether that was sent or not; as lm-eval's postprocess_generated_text."""
-    stop = settings.get("stop")
-    for each in stop if isinstance(stop, list) else ():
-        text = text.partition(each)[0] if each else text
+    """Return an answer up to its first stop text, sent or not: lm-eval's postprocess_generated_text."""
+    stops = settings.get("stop")
+    for stop in stops if isinstance(stops, list) else ():
+        text = text.partition(stop)[0] if stop else text
     return text
 
 
 def build_item(sample: Sample, options: RequestOptions) -> Item:
-    """All requests of a sample."""
-    asked = (
-        as_text(sample.ask, options.system)
-        if options.form == "text"
-        else as_messages(sample.ask, options.system, options.multiturn)
-    )
-    between = _delimiter(sample.ask, options.form)
-    name = f"{sample.task}:{sample.doc_id}"
-    parts = _PARTS[options.mode](sample, between)
-    return Item(sample, [
-        [_wanted(f"{name}{suffix}", asked, options, attempt, part) for attempt in range(options.repeat)]
-        for suffix, part in parts
-    ])  # fmt: skip
-
-
-def as_text(asked: Asked, system: str | None = None) -> str:
-    """Everything as one text, for completions."""
-    opening = join(system, asked.description, asked.between)
-    shots = "".join(_turns_text(asked, shot) for shot in asked.shots)
-    return opening + shots + _question(asked) + asked.prefix
-
-
-def as_messages(asked: Asked, system: str | None = None, multiturn: bool = False) -> list[Message]:
-    """As a chat: description and system prompt as the system's words; examples before the question in the message of
-    the user, or as turns of their own; what the answer is to begin with as the beginning of the assistant's."""
-    opening = join(system, asked.description, asked.between)
-    said = [_message("system", opening)] if opening else []
-    if multiturn:
-        for question, answer in asked.shots:
-            said += [_message("user", question), _message("assistant", join(asked.prefix, answer))]
-        said.append(_message("user", asked.query))
+    """Build all requests of a sample."""
+    question = sample.ask
+    if options.form == "text":
+        prompt: str | list[Message] = as_text(question, options.system)
     else:
-        shots = "".join(_turns_text(asked, shot) for shot in asked.shots)
-        said.append(_message("user", shots + asked.query))
-    return [*said, _message("assistant", asked.prefix)] if asked.prefix else said
+        prompt = as_messages(question, options.system, options.multiturn)
+
+    # The delimiter before a continuation. A turn of a chat starts with the continuation itself, unless the answer's
+    # prefix has already started the turn.
+    started = question.prefix and not question.prefix[-1].isspace()
+    delimiter = question.delimiter if options.form == "text" or started else ""
+
+    requests: list[list[EvalRequest]] = []
+    for number, fields in _FIELDS[options.mode](sample, delimiter):
+        passes = []
+        for attempt in range(options.repeat):
+            settings = options.settings if options.mode == "generation" else {}
+            if settings.get("temperature"):
+                settings = {**settings, "seed": settings.get("seed", SEED) + attempt}
+            ident = RequestId(f"{sample.task}:{sample.doc_id}", number, attempt)
+            passes.append(
+                EvalRequest(
+                    id=str(ident), mode=options.mode, prompt=prompt, settings=settings, attempt=attempt, **fields
+                )
+            )
+        requests.append(passes)
+    return Item(sample, requests)
+
+
+def as_text(question: Question, system: str | None = None) -> str:
+    """Return the question with everything before it as one text, for completions."""
+    shots = "".join(_shot_text(question, shot) for shot in question.shots)
+    needs_delimiter = question.prefix and _needs_delimiter(question.query, question.prefix)
+    delimiter = question.delimiter if needs_delimiter else ""
+    return join(system, question.description, question.between) + shots + question.query + delimiter + question.prefix
+
+
+def as_messages(question: Question, system: str | None = None, multiturn: bool = False) -> list[Message]:
+    """Return the question as the messages of a chat.
+
+    System prompt and description become the system message. The worked examples are in the user's message before the
+    question or, if `multiturn`, turns of their own. The answer's prefix starts the assistant's message.
+    """
+    opening = join(system, question.description, question.between)
+    messages = [_message("system", opening)] if opening else []
+    if multiturn:
+        for query, answer in question.shots:
+            messages += [_message("user", query), _message("assistant", join(question.prefix, answer))]
+        messages.append(_message("user", question.query))
+    else:
+        shots = "".join(_shot_text(question, shot) for shot in question.shots)
+        messages.append(_message("user", shots + question.query))
+    return [*messages, _message("assistant", question.prefix)] if question.prefix else messages
 
 
 def join(first: str | None, second: str | None, delimiter: str = " ") -> str:
-    """Both, with the delimiter between them unless one of them has white space there."""
+    """Join two texts, with the delimiter between them unless one of them has white space there."""
     if not first or not second:
         return first or second or ""
-    return first + (delimiter if _needs(first, second) else "") + second
+    return first + (delimiter if _needs_delimiter(first, second) else "") + second
 
 
-def readable(asked: str | Sequence[Message]) -> str:
-    """What was asked, for people to read."""
-    if isinstance(asked, str):
-        return asked
-    return "\n".join(f"<{message.get('role')}>\n{message.get('content')}" for message in asked)
+def readable(prompt: str | Sequence[Message]) -> str:
+    """Return a prompt as text for people to read."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(f"<{message.get('role')}>\n{message.get('content')}" for message in prompt)
 
 
 def _message(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 
-def _turns_text(asked: Asked, shot: tuple[str, str]) -> str:
-    question, answer = shot
-    between = asked.delimiter if not asked.prefix or _needs(question, asked.prefix) else ""
-    return question + between + join(asked.prefix, answer) + asked.between
+def _shot_text(question: Question, shot: tuple[str, str]) -> str:
+    """Return a worked example as text, with the delimiter that separates it from what follows."""
+    query, answer = shot
+    needs_delimiter = not question.prefix or _needs_delimiter(query, question.prefix)
+    delimiter = question.delimiter if needs_delimiter else ""
+    return query + delimiter + join(question.prefix, answer) + question.between
 
 
-def _question(asked: Asked) -> str:
-    between = asked.delimiter if asked.prefix and _needs(asked.query, asked.prefix) else ""
-    return asked.query + between
-
-
-def _needs(first: str, second: str) -> bool:
+def _needs_delimiter(first: str, second: str) -> bool:
     return bool(first) and not (first[-1].isspace() or second[0].isspace())
 
 
-def _delimiter(asked: Asked, form: Form) -> str:
-    """Before a continuation: the turn of a chat begins with it, unless it was begun already."""
-    begun = asked.prefix and not asked.prefix[-1].isspace()
-    return asked.delimiter if form == "text" or begun else ""
+# The number of each request of a sample, with the fields in which it differs from the others of the sample.
+_Fields = list[tuple[int | None, dict[str, Any]]]
 
 
-Part = dict[str, Any]
+def _generation(sample: Sample, delimiter: str) -> _Fields:  # noqa: ARG001  same signature as the others
+    return [(None, {"later": sample.later})]
 
 
-def _generated(sample: Sample, between: str) -> list[tuple[str, Part]]:  # noqa: ARG001  as the others
-    return [("", {"later": sample.later})]
+def _continuations(sample: Sample, delimiter: str) -> _Fields:
+    return [(number, {"continuation": delimiter + choice}) for number, choice in enumerate(sample.choices)]
 
 
-def _continued(sample: Sample, between: str) -> list[tuple[str, Part]]:
-    return [(f"/{number}", {"continuation": between + choice}) for number, choice in enumerate(sample.choices)]
+def _letters(sample: Sample, delimiter: str) -> _Fields:
+    return [(None, {"letters": [delimiter + choice for choice in sample.choices]})]
 
 
-def _lettered(sample: Sample, between: str) -> list[tuple[str, Part]]:
-    return [("", {"letters": [between + choice for choice in sample.choices]})]
-
-
-_PARTS = {"generation": _generated, "loglikelihood": _continued, "letters": _lettered}
-
-
-def _wanted(name: str, asked: str | list[Message], how: RequestOptions, attempt: int, part: Part) -> EvalRequest:
-    settings = how.settings if how.mode == "generation" else {}
-    if settings.get("temperature"):
-        settings = {**settings, "seed": settings.get("seed", SEED) + attempt}
-    ident = f"{name}#{attempt}" if attempt else name
-    return EvalRequest(id=ident, mode=how.mode, prompt=asked, settings=settings, attempt=attempt, **part)
+_FIELDS = {"generation": _generation, "loglikelihood": _continuations, "letters": _letters}

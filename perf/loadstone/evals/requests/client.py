@@ -1,12 +1,14 @@
-"""A line to the server beside the run: single requests over the run's own transport, with its headers.
+"""Sends single requests to the server of a run, over the run's own transport and with its headers.
 
-For what has to be known before the run begins (probe.py, tokenising.py). Nothing here is measured.
+For what has to be known before the run: capabilities.py probes the server, tokenize.py asks for token ids. Nothing
+here is measured.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,22 +16,33 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import base
-from loadstone.apis.response_parser import ResponseParser, complaint
+from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.config import secrets
 from loadstone.config.schema import Config
 from loadstone.engine import preflight, prepare
 from loadstone.engine.prepare import EndpointSpec
-from loadstone.errors import UsageError
+from loadstone.errors import ServerError, UsageError
 from loadstone.transport import Headers, Request
 
+# HTTP statuses of a server that is too busy to answer now.
 BUSY = (429, 503)
-# Seconds to wait where the server is busy, before it is given up.
+# HTTP statuses of a path that the server does not have.
+ABSENT = (404, 405)
+# Seconds to wait before each retry if the server is busy.
 PAUSES = (1.0, 2.0, 4.0)
+# The path that EndpointSpec.listing ends with; other paths take its place.
 MODELS = "/v1/models"
 
 
+class Refusal(enum.Enum):
+    """Why a server refused a request, as far as its error text shows."""
+
+    NO_CHAT_TEMPLATE = enum.auto()
+    OTHER = enum.auto()
+
+
 class ClientResponse(Struct, frozen=True):
-    """What came back: the HTTP status and the body."""
+    """An HTTP response: its status and body."""
 
     status: int
     body: bytes
@@ -40,70 +53,80 @@ class ClientResponse(Struct, frozen=True):
 
     @property
     def error(self) -> str:
-        """The server's words in a refusal, with the status."""
-        return f"HTTP {self.status}: {complaint(self.body)}"
+        """Return the server's error text, with the status."""
+        return f"HTTP {self.status}: {error_body_message(self.body)}"
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Return why the request was refused; None if it was answered. A missing template has no error code."""
+        if self.ok:
+            return None
+        no_template = self.status not in ABSENT and "template" in self.error
+        return Refusal.NO_CHAT_TEMPLATE if no_template else Refusal.OTHER
 
     def json(self) -> Any:
-        """The body, None where it is not JSON."""
+        """Decode the body. Returns None if it is not JSON."""
         try:
             return msgspec.json.decode(self.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
     def parse(self, api: base.API) -> ResponseParser:
-        """The answer, read as an API does it."""
-        reply = ResponseParser(api, stream=False, keep_text=True)
-        reply.head(self.status, b"application/json")
-        reply.feed(self.body, 0)
-        reply.finish()
-        return reply
+        """Parse the response as one of an API."""
+        parser = ResponseParser(api, stream=False, keep_text=True)
+        parser.start(self.status, b"application/json")
+        parser.feed(self.body, 0)
+        parser.finish()
+        return parser
 
 
 class EvalClient:
-    """Asks one server for one model."""
+    """A client of one server and one of its models."""
 
     def __init__(self, endpoint: EndpointSpec, headers: Headers, model: str) -> None:
-        self._at = endpoint
+        self._endpoint = endpoint
         self._headers: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *headers)
         self.model = model
         self.url = endpoint.url
 
     async def get(self, path: str) -> ClientResponse:
-        """An answer to GET, of a path such as `/v1/models`."""
-        return await self._send(Request("GET", self._path(path), self._headers))
+        """Send a GET request for a path such as `/v1/models`."""
+        return await self._send("GET", path)
 
     async def post(self, path: str, fields: dict[str, Any]) -> ClientResponse:
-        """An answer to POST, of the fields with the model's name."""
-        body = msgspec.json.encode({"model": self.model, **fields})
-        return await self._send(Request("POST", self._path(path), self._headers, body))
+        """Send a POST request with these fields and the name of the model."""
+        return await self._send("POST", path, msgspec.json.encode({"model": self.model, **fields}))
 
-    def _path(self, path: str) -> str:
-        return self._at.listing.replace(MODELS, path, 1)
-
-    async def _send(self, request: Request) -> ClientResponse:
+    async def _send(self, method: str, path: str, body: bytes = b"") -> ClientResponse:
+        target = self._endpoint.models_path.replace(MODELS, path, 1)
+        request = Request(method, target, self._headers, body)
         for pause in (*PAUSES, None):
-            status, body, _ = await preflight.ask(self._at.door.transport, request, self.url)
+            status, answer, _ = await preflight.send_request(self._endpoint.endpoint.transport, request, self.url)
             if status not in BUSY or pause is None:
                 break
             await asyncio.sleep(pause)
         if status in BUSY:
-            raise UsageError(f"{self.url} is too busy to be asked what it can do (HTTP {status}); try again later")
-        return ClientResponse(status, body)
+            raise ServerError(f"{self.url} is too busy to be asked what it can do (HTTP {status}); try again later")
+        return ClientResponse(status, answer)
 
 
 @contextlib.asynccontextmanager
 async def open_clients(config: Config) -> AsyncIterator[list[EvalClient]]:
-    """A line to each server of a run, for as long as they are needed. Raises UsageError when nobody answers, the key is
-    refused, or there is no way to know the model."""
-    headers, hint = secrets.request_headers(config), secrets.hint(config)
-    async with prepare.opened(config, prepare.protocol(config)) as ways:
+    """Open a client of each server of a run, and close them at the end of the context.
+
+    Raises UsageError if a server does not answer, refuses the key, or the model cannot be determined.
+    """
+    headers, hint = secrets.request_headers(config), secrets.key_hint(config)
+    requested = config.models[0][0] if config.models else None
+    async with prepare.open_endpoints(config, prepare.find_api(config)) as endpoints:
         try:
-            yield [await _line(config, at, headers, hint) for at in ways]
+            clients = []
+            for endpoint in endpoints:
+                url = endpoint.url
+                server = await preflight.query_server(
+                    endpoint.endpoint.transport, url, endpoint.models_path, headers, hint
+                )
+                clients.append(EvalClient(endpoint, headers, preflight.choose_model(server, requested, url)[0]))
+            yield clients
         except UsageError as exc:
-            raise UsageError(secrets.without(str(exc), secrets.secrets(config))) from exc
-
-
-async def _line(config: Config, at: EndpointSpec, headers: Headers, hint: str) -> EvalClient:
-    server = await preflight.look(at.door.transport, at.url, at.listing, headers, hint)
-    asked = config.models[0][0] if config.models else None
-    return EvalClient(at, headers, preflight.choose_model(server, asked, at.url)[0])
+            raise type(exc)(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc

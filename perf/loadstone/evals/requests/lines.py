@@ -1,54 +1,56 @@
-"""The requests of an evaluation beside their sending: as lines of a dataset, their digest, and what a cache knows."""
+"""The requests of an evaluation as lines of a dataset: their digests, and which of them a cache can answer."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+from msgspec.structs import replace
 
 from loadstone.config.schema import Config
 from loadstone.evals.requests import send
 from loadstone.evals.requests.answers import CACHED, from_record
 from loadstone.evals.requests.cache import Cache, key
+from loadstone.evals.requests.request_id import RequestId
 from loadstone.evals.requests.send import PlannedRequest, Row
 from loadstone.evals.requests.task_run import TaskRun
 from loadstone.records import Record, to_line
 
 
-def with_rows(routed: Iterable[PlannedRequest], load: Config) -> Iterator[tuple[PlannedRequest, Row]]:
-    """Each request with its row, those of one API after the other."""
-    for batch in send.group_by_api(routed).values():
+def with_rows(requests: Iterable[PlannedRequest], load: Config) -> Iterator[tuple[PlannedRequest, Row]]:
+    """Yield each request with its row, API by API."""
+    for batch in send.group_by_api(requests).values():
         yield from zip(batch, send.rows(batch, load), strict=True)
 
 
-def request_lines(routed: Iterable[PlannedRequest], load: Config) -> Iterator[tuple[str, bytes]]:
-    """The id of each request, and its line."""
-    return ((one.id, send.encode_row(row)) for (one, _), row in with_rows(routed, load))
+def request_lines(requests: Iterable[PlannedRequest], load: Config) -> Iterator[tuple[str, bytes]]:
+    """Yield the id and the line of each request."""
+    return ((request.id, send.encode_row(row)) for (request, _), row in with_rows(requests, load))
 
 
-def digests(routed: Iterable[PlannedRequest], task_runs: Iterable[TaskRun], load: Config) -> list[str]:
-    """Of all requests of each task: equal where the same is asked."""
-    made = [(hashlib.sha256(), paper) for paper in task_runs]
-    hashers = {one.id: hasher for hasher, paper in made for one in paper.requests()}
-    for name, said in request_lines(routed, load):
-        hashers[_whole(name)].update(said)
-    return [hasher.hexdigest() for hasher, _ in made]
-
-
-def _whole(name: str) -> str:
-    """Of a text that is asked about in several windows, the first (tokenising.py)."""
-    return re.sub(r"~\d+$", "", name)
+def digests(requests: Iterable[PlannedRequest], task_runs: Iterable[TaskRun], load: Config) -> list[str]:
+    """Return a digest of all requests of each task, which is equal if the same is sent."""
+    hashers = []
+    hasher_of: dict[str, Any] = {}
+    for task_run in task_runs:
+        hashers.append(hashlib.sha256())
+        hasher_of |= {request.id: hashers[-1] for request in task_run.requests()}
+    for name, line in request_lines(requests, load):
+        first_window = str(replace(RequestId.parse(name), window=0))
+        hasher_of[first_window].update(line)
+    return [hasher.hexdigest() for hasher in hashers]
 
 
 class EvalCache:
-    """The cache of an evaluation; without a folder it knows nothing and keeps nothing."""
+    """The cache of an evaluation. Without a folder it is empty and stores nothing."""
 
     def __init__(self, folder: str | None, load: Config, model: str) -> None:
         self._cache = None if folder is None else Cache(Path(folder).expanduser())
         self._load = load
-        self._place: Row = {
+        self._target: Row = {
             "urls": sorted(load.urls), "model": model, "extra_body": load.extra_body,
             "chat_template_kwargs": load.chat_template_kwargs, "template": [load.body_template, load.text_path],
         }  # fmt: skip
@@ -63,7 +65,7 @@ class EvalCache:
             self._cache.__exit__(kind, exc, at)
 
     def take_known(self, missing: Sequence[PlannedRequest], folder: Path) -> list[PlannedRequest]:
-        """What the cache does not know of what is missing; what it knows goes into the evaluation's folder."""
+        """Write the records that the cache has into the evaluation's folder. Return the requests it cannot answer."""
         if self._cache is None:
             return list(missing)
         known = set[str]()
@@ -71,24 +73,24 @@ class EvalCache:
             known.update(record.prompt for record in batch)
             with (folder / CACHED).open("ab") as file:
                 file.writelines(map(to_line, batch))
-        return [routed for routed in missing if routed[0].id not in known]
+        return [planned for planned in missing if planned[0].id not in known]
 
-    def store(self, routed: Sequence[PlannedRequest], records: Iterable[tuple[str | None, Record]]) -> None:
-        """Good answers of the evaluation's runs."""
+    def store(self, requests: Sequence[PlannedRequest], records: Iterable[tuple[str | None, Record]]) -> None:
+        """Store the successful answers of the evaluation's runs."""
         if self._cache is None:
             return
-        keys, wanted = self._keys(routed), {one.id: one for one, _ in routed}
-        good = (
+        keys, by_id = self._keys(requests), {request.id: request for request, _ in requests}
+        answers = (
             (keys[record.prompt], record)
             for run, record in records
-            if run is not None and record.prompt in keys and from_record(record, wanted[record.prompt], run).ok
+            if run is not None and record.prompt in keys and from_record(record, by_id[record.prompt], run).ok
         )
-        self._cache.add(good)
+        self._cache.add(answers)
 
-    def _keys(self, routed: Iterable[PlannedRequest]) -> dict[str, bytes]:
-        """Conversations have none: what a later turn asks depends on the answer before."""
+    def _keys(self, requests: Iterable[PlannedRequest]) -> dict[str, bytes]:
+        """Return the keys by id. Conversations have none: what a later turn sends depends on earlier answers."""
         return {
-            one.id: key({**self._place, "api": way.api}, row, one.attempt)
-            for (one, way), row in with_rows(routed, self._load)
-            if not one.later
+            request.id: key({**self._target, "api": answer_mode.api}, row, request.attempt)
+            for (request, answer_mode), row in with_rows(requests, self._load)
+            if not request.later
         }

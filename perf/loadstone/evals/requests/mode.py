@@ -1,7 +1,7 @@
-"""Which way a task is answered: what was asked for, as far as the task and the server can do it.
+"""Chooses how a task is answered: as requested, as far as the task and the server allow it.
 
-Pure. A mode that was asked for and cannot be had is an error that says what was seen; without one, the next is taken,
-and said.
+A requested mode that is not possible is an error that gives the reason. If no mode is requested, the next possible one
+is chosen, with a notice. Does no I/O.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError, UsageError
 from loadstone.evals.requests.capabilities import ServerCapabilities
 from loadstone.evals.requests.loglikelihood import LogprobMethod
 from loadstone.tasks.spec import HarnessTask, Mode, Task
@@ -21,34 +21,41 @@ OPENAI_APIS = ("chat", "completions")
 
 
 class AnswerMode(Struct, frozen=True):
-    """How a task is answered: its mode, over which API, and of log-probabilities in which way. `notice`: what the
-    operator should know of it; `stops`: how many stop texts the server was seen to heed, None where nobody knows."""
+    """How a task is answered.
+
+    mode: generation, loglikelihood or letters
+    api: API that the requests go to
+    method: how log-probabilities are requested; None for a generation. Its key in eval.json is `way`
+    notice: what the operator should know about it
+    stops: how many stop texts the server was seen to honor; None if unknown
+    """
 
     mode: Mode
     api: str
-    method: LogprobMethod | None = msgspec.field(default=None, name="way")  # the key in eval.json
+    method: LogprobMethod | None = msgspec.field(default=None, name="way")
     notice: str | None = None
     stops: int | None = None
 
     @property
     def form(self) -> Literal["text", "messages"]:
-        """As what the questions are put."""
+        """Return the form of the prompts."""
         return "text" if self.api == "completions" else "messages"
 
 
 def common_capabilities(servers: Sequence[ServerCapabilities]) -> ServerCapabilities:
-    """What all servers of a run can do: what one cannot, all cannot."""
-    names = [name for name in ServerCapabilities.__struct_fields__ if isinstance(getattr(servers[0], name), bool)]
-    shared = {name: all(getattr(one, name) for one in servers) for name in names}
-    shared["bos"] = any(one.bos for one in servers)
-    contexts = [one.context for one in servers if one.context is not None]
-    tops = {api: min(one.letters.get(api, 0) for one in servers) for api in servers[0].letters}
-    stops = [one.stops for one in servers if one.stops is not None]
+    """Return the capabilities that all servers of a run have."""
+    first = servers[0]
+    flags = [name for name in ServerCapabilities.__struct_fields__ if isinstance(getattr(first, name), bool)]
+    common = {name: all(getattr(server, name) for server in servers) for name in flags}
+    common["bos"] = any(server.bos for server in servers)
+    contexts = [server.context for server in servers if server.context is not None]
+    stops = [server.stops for server in servers if server.stops is not None]
+    letters = {api: min(server.letters.get(api, 0) for server in servers) for api in first.letters}
     return msgspec.structs.replace(
-        servers[0],
-        **shared,
-        why={name: why for one in reversed(servers) for name, why in one.why.items()},
-        letters={api: top for api, top in tops.items() if top},
+        first,
+        **common,
+        why={name: reason for server in reversed(servers) for name, reason in server.why.items()},
+        letters={api: top for api, top in letters.items() if top},
         context=min(contexts, default=None),
         stops=min(stops, default=None),
     )
@@ -57,94 +64,103 @@ def common_capabilities(servers: Sequence[ServerCapabilities]) -> ServerCapabili
 def choose(
     task: Task, requested: Mode | Literal["auto"], api: str | None, capabilities: ServerCapabilities
 ) -> AnswerMode:
-    """The way of a task. `api`: the one asked for; None leaves it open, and a task of lm-eval's is put as a text then,
-    as lm-eval does. Raises UsageError in a sentence."""
+    """Choose how a task is answered.
+
+    api: the requested one; None leaves the choice open. A task of lm-eval is sent as a text then, as lm-eval does
+
+    Raises UsageError.
+    """
     if api is None and isinstance(task, HarnessTask) and capabilities.completions:
         api = "completions"
     if requested != "auto" and requested not in task.modes:
-        raise UsageError(f"{task.name} cannot be answered by {requested}: leave --mode out, or say {_or(task.modes)}")
+        others = " or ".join(f"--mode {mode}" for mode in task.modes)
+        raise ConfigurationError(f"{task.name} cannot be answered by {requested}: leave --mode out, or say {others}")
     modes = (
-        [requested] if requested != "auto" else [task.default, *(mode for mode in task.modes if mode != task.default)]
+        [task.default, *(mode for mode in task.modes if mode != task.default)] if requested == "auto" else [requested]
     )
+    preferred = modes[0]
     for mode in modes:
-        if made := available_modes(mode, api, capabilities):
-            route = made[0]
-            told = (
-                ""
-                if mode == modes[0]
-                else f"{task.name} is answered by {mode}, as {_lacks(modes[0], api, capabilities)}"
-            )
-            return msgspec.structs.replace(route, notice="; ".join(filter(None, (told, route.notice))) or None)
-    raise UsageError(_refusal(task, modes[0], api, capabilities))
+        if available := available_modes(mode, api, capabilities):
+            notices = [available[0].notice]
+            if mode != preferred:
+                reason = _missing(preferred, api, capabilities)
+                notices.insert(0, f"{task.name} is answered by {mode}, as {reason}")
+            return msgspec.structs.replace(available[0], notice="; ".join(filter(None, notices)) or None)
+    raise UsageError(_refusal(task, preferred, api, capabilities))
 
 
 def available_modes(mode: Mode, api: str | None, capabilities: ServerCapabilities) -> list[AnswerMode]:
-    """All that the server can do of a mode, the best first."""
+    """Return all ways in which the server can answer in a mode, the best first.
+
+    api: the only one to consider; None for all
+    """
     if mode == "generation":
-        return _generation(api, capabilities)
+        # Every API generates; of OpenAI's, those that were seen to answer.
+        if api is not None and api not in OPENAI_APIS:
+            return [AnswerMode("generation", api, stops=capabilities.stops)]
+        apis = [each for each in OPENAI_APIS if api in (None, each) and getattr(capabilities, each)]
+        return [AnswerMode("generation", each, stops=capabilities.stops) for each in apis]
     if mode == "letters":
         return [
-            AnswerMode("letters", one, LogprobMethod("letters", one, top=capabilities.letters[one]))
-            for one in ("completions", "chat")
-            if api in (None, one) and one in capabilities.letters
+            AnswerMode("letters", each, LogprobMethod("letters", each, top=capabilities.letters[each]))
+            for each in ("completions", "chat")
+            if api in (None, each) and each in capabilities.letters
         ]
-    texts = [LogprobMethod("echo")] * capabilities.echo + [
-        LogprobMethod("prompt_logprobs")
-    ] * capabilities.prompt_logprobs
-    found = [
-        msgspec.structs.replace(way, plain=capabilities.plain, ids=capabilities.tokenize and capabilities.ids)
-        for way in texts
-    ]
-    found += [LogprobMethod("prompt_logprobs", "chat")] * capabilities.chat_prompt_logprobs
+    ids = capabilities.tokenize and capabilities.ids
+    methods = []
+    if capabilities.echo:
+        methods.append(LogprobMethod("echo", plain=capabilities.plain, ids=ids))
+    if capabilities.prompt_logprobs:
+        methods.append(LogprobMethod("prompt_logprobs", plain=capabilities.plain, ids=ids))
+    if capabilities.chat_prompt_logprobs:
+        methods.append(LogprobMethod("prompt_logprobs", "chat"))
     return [
-        AnswerMode("loglikelihood", way.api, way, _doubt(way, capabilities)) for way in found if api in (None, way.api)
+        AnswerMode("loglikelihood", method.api, method, _doubt(method, capabilities))
+        for method in methods
+        if api in (None, method.api)
     ]
 
 
-def _generation(api: str | None, seen: ServerCapabilities) -> list[AnswerMode]:
-    """Any API generates; of OpenAI's two, the one that was seen to answer."""
-    if api is not None and (api not in OPENAI_APIS or getattr(seen, api)):
-        return [AnswerMode("generation", api, stops=seen.stops)]
-    return [
-        AnswerMode("generation", one, stops=seen.stops) for one in OPENAI_APIS if api is None and getattr(seen, one)
-    ]
-
-
-def _doubt(way: LogprobMethod, seen: ServerCapabilities) -> str | None:
-    """What may set log-likelihoods apart from others', or from the truth."""
+def _doubt(method: LogprobMethod, capabilities: ServerCapabilities) -> str | None:
+    """Return why log-likelihoods may differ from those of others, or be wrong."""
     doubts = []
-    if way.api == "completions" and seen.bos and not way.plain and not way.ids:
-        doubts.append("the server puts a token before each text and cannot be told not to, as lm-eval tells it")
-    if seen.knows is False:
+    if method.api == "completions" and capabilities.bos and not method.plain and not method.ids:
+        doubts.append("the server puts a token before each text and cannot turn that off, as lm-eval does")
+    if capabilities.knows is False:
         doubts.append(
             "the server finds ' xqzvwk' likelier than ' Paris' as the capital of France: is it the right model?"
         )
     return "; ".join(doubts) or None
 
 
-def _refusal(task: Task, mode: Mode, api: str | None, seen: ServerCapabilities) -> str:
-    able = [other for other in task.modes if other != mode and available_modes(other, api, seen)]
-    if able:
-        return f"--mode {mode} of {task.name} is not possible: {_lacks(mode, api, seen)}; say --mode {able[0]}"
-    other = next((one for one in OPENAI_APIS if one != api and available_modes(mode, one, seen)), None) if api else None
-    advice = f"say --api {other}" if other else f"ask a server that can, or take a task with a mode other than {mode}"
-    return f"{task.name} cannot be answered by {mode} here: {_lacks(mode, api, seen)}; {advice}"
+def _refusal(task: Task, mode: Mode, api: str | None, capabilities: ServerCapabilities) -> str:
+    """Return the error for a mode that is not possible, with what to do instead."""
+    reason = _missing(mode, api, capabilities)
+    possible = [other for other in task.modes if other != mode and available_modes(other, api, capabilities)]
+    if possible:
+        return f"--mode {mode} of {task.name} is not possible: {reason}; say --mode {possible[0]}"
+    apis = [other for other in OPENAI_APIS if other != api and available_modes(mode, other, capabilities)]
+    if api and apis:
+        advice = f"say --api {apis[0]}"
+    else:
+        advice = f"ask a server that can, or take a task with a mode other than {mode}"
+    return f"{task.name} cannot be answered by {mode} here: {reason}; {advice}"
 
 
-def _lacks(mode: Mode, api: str | None, seen: ServerCapabilities) -> str:
-    """What was seen to be missing for a mode, in words."""
-    names = {
-        ("generation", "chat"): ("chat",),
-        ("generation", "completions"): ("completions",),
-        ("letters", "chat"): ("letters chat",),
-        ("letters", "completions"): ("letters completions",),
-        ("loglikelihood", "chat"): ("chat_prompt_logprobs",),
-        ("loglikelihood", "completions"): ("echo", "prompt_logprobs"),
-    }
+# Fields of ServerCapabilities.why with the reasons why a mode is not possible over an API.
+_REASONS = {
+    ("generation", "chat"): ("chat",),
+    ("generation", "completions"): ("completions",),
+    ("letters", "chat"): ("letters chat",),
+    ("letters", "completions"): ("letters completions",),
+    ("loglikelihood", "chat"): ("chat_prompt_logprobs",),
+    ("loglikelihood", "completions"): ("echo", "prompt_logprobs"),
+}
+
+
+def _missing(mode: Mode, api: str | None, capabilities: ServerCapabilities) -> str:
+    """Return in words what the server lacks for a mode."""
     apis = OPENAI_APIS[::-1] if api is None else (api,)
-    told = [seen.why[name] for one in apis for name in names.get((mode, one), (mode,)) if name in seen.why]
-    return "the server does not do it: " + "; ".join(dict.fromkeys(told)) if told else f"--api {api} has no {mode}"
-
-
-def _or(modes: Sequence[str]) -> str:
-    return " or ".join(f"--mode {mode}" for mode in modes)
+    names = [name for each in apis for name in _REASONS.get((mode, each), (mode,))]
+    reasons = dict.fromkeys(capabilities.why[name] for name in names if name in capabilities.why)
+    return "the server does not do it: " + "; ".join(reasons) if reasons else f"--api {api} has no {mode}"

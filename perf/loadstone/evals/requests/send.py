@@ -1,7 +1,8 @@
-"""The requests of an evaluation, sent: written down as a dataset, run as any other load, and only those not answered.
+"""Sends the requests of an evaluation: writes them as a dataset and runs that like any other load.
 
-An evaluation's folder has `requests-N.jsonl` and `runs/N` for each run. One that was killed leaves its records, so that
-the next sends what they lack; what failed is asked again. Nothing here knows what an answer means.
+An evaluation's folder has `requests-N.jsonl` and `runs/N` for each run. A run that was killed leaves its records, so
+that the next run only sends what is missing; failed requests are sent again. Nothing here depends on what an answer
+means.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from loadstone.apis import base
 from loadstone.apis.common import SAMPLING
 from loadstone.config.schema import Config
 from loadstone.dataset.rows import LATER, REQUEST
+from loadstone.dataset.source import RequestBodiesNotice
 from loadstone.engine import prepare, run_folder
 from loadstone.errors import Notice, UsageError
 from loadstone.evals.requests import loglikelihood
@@ -28,153 +30,156 @@ from loadstone.evals.requests.mode import AnswerMode
 from loadstone.loadtest import Live, Result
 from loadstone.records import Prompt
 
-REQUESTS, _REQUESTS = "requests-{}.jsonl", re.compile(r"requests-(\d+)\.jsonl")
+REQUESTS = "requests-{}.jsonl"
+_REQUESTS_NAME = re.compile(r"requests-(\d+)\.jsonl")
 Row = dict[str, Any]
-# A request, and its route.
+# A request, and how it is answered.
 PlannedRequest = tuple[EvalRequest, AnswerMode]
+# A prompt to build a body with, of which only the settings are of interest.
+_PROMPT = Prompt(id="", text=".")
 
 
 async def infer(
-    requests: Iterable[PlannedRequest],
-    load: Config,
-    folder: Path,
-    notice: Notice = lambda _: None,
+    requests: Iterable[PlannedRequest], load: Config, folder: Path, notice: Notice = lambda _: None,
     live: Live | None = None,
-) -> list[Result]:
-    """Send these requests, by a run for each API that they need, into the evaluation's folder. Returns the runs, of
-    which the last may have been interrupted: then what is left has not been sent."""
-    made: list[Result] = []
+) -> list[Result]:  # fmt: skip
+    """Send requests, with one run for each API they need, and leave the runs in the evaluation's folder.
+
+    Returns the runs. The last one may have been interrupted; then the remaining requests have not been sent.
+    """
+    done: list[Result] = []
     for api, batch in group_by_api(requests).items():
-        made.append(await _run(batch, msgspec.structs.replace(load, api=api), folder, notice, live))
-        if made[-1].summary.run.get("ended") != "done":
+        done.append(await _run(batch, msgspec.structs.replace(load, api=api), folder, notice, live))
+        if done[-1].summary.run.get("ended") != "done":
             break
-    return made
+    return done
 
 
 def group_by_api(requests: Iterable[PlannedRequest]) -> dict[str, list[PlannedRequest]]:
-    """Requests by the API that they go to."""
-    found: dict[str, list[PlannedRequest]] = {}
-    for routed in requests:
-        found.setdefault(routed[1].api, []).append(routed)
-    return found
+    """Return the requests by the API they go to."""
+    groups: dict[str, list[PlannedRequest]] = {}
+    for planned in requests:
+        groups.setdefault(planned[1].api, []).append(planned)
+    return groups
 
 
 async def _run(
     batch: Sequence[PlannedRequest], load: Config, folder: Path, notice: Notice, live: Live | None
 ) -> Result:
-    number = _next(folder)
+    """Send the requests of one API in one run."""
+    number = next_run_number(folder)
     path = folder / REQUESTS.format(number)
     run_folder.RunFolder(folder, new=False).write_lines(path.name, map(encode_row, rows(batch, load)))
-    stream = load.stream and any(one.mode == "generation" for one, _ in batch)
     config = msgspec.structs.replace(
-        load, dataset=f"jsonl:{path}", requests=len(batch), stream=stream, save_text=True,
+        load,
+        dataset=f"jsonl:{path}",
+        requests=len(batch),
+        stream=load.stream and any(request.mode == "generation" for request, _ in batch),
+        save_text=True,
         output=str(folder / RUNS / str(number)),
-    )  # fmt: skip
+    )
+
+    def forward(text: str) -> None:
+        if not isinstance(text, RequestBodiesNotice):  # the rows of an evaluation always are request bodies
+            notice(text)
+
     try:
-        return await loadtest.load_test(config, notice=_quieter(path, notice), live=live)
+        return await loadtest.load_test(config, notice=forward, live=live)
     except UsageError:
         if not (folder / RUNS / str(number)).exists():
             path.unlink()
         raise
 
 
-def _quieter(path: Path, notice: Notice) -> Notice:
-    """That the rows are request bodies is news to nobody here."""
-
-    def say(text: str) -> None:
-        if not (text.startswith(str(path)) and "request bodies" in text):
-            notice(text)
-
-    return say
+def next_run_number(folder: Path) -> int:
+    """Return a number for a run that no file or run in the folder has had."""
+    files = [match[1] for path in folder.glob("requests-*.jsonl") if (match := _REQUESTS_NAME.fullmatch(path.name))]
+    folders = [path.name for path in (folder / RUNS).glob("*") if path.name.isdigit()]
+    return max(map(int, [*files, *folders]), default=0) + 1
 
 
 def rows(batch: Iterable[PlannedRequest], load: Config) -> Iterator[Row]:
-    """The rows of a dataset: request bodies, each with its id. All go to one API."""
-    api, known = None, dict[bytes, Row]()
-    for one, route in batch:
-        if route.method is not None:
-            yield {"id": one.id, **loglikelihood.body(one, route.method)}
+    """Yield the rows of a dataset: request bodies, each with its id. All requests must go to one API."""
+    api: base.API | None = None
+    fields_of: dict[bytes, Row] = {}
+    for request, answer_mode in batch:
+        if answer_mode.method is not None:
+            yield {"id": request.id, **loglikelihood.body(request, answer_mode.method)}
             continue
-        api = api or prepare.protocol(msgspec.structs.replace(load, api=route.api))
-        settings = cut_stops(one.settings, route.stops)
+        api = api or prepare.find_api(msgspec.structs.replace(load, api=answer_mode.api))
+        settings = cut_stops(request.settings, answer_mode.stops)
         key = msgspec.json.encode(settings)
-        if key not in known:
-            known[key] = fields(api, settings, load.stream)
-        asked = "prompt" if isinstance(one.prompt, str) else "messages"
-        later = {LATER: one.later} if one.later else {}
-        yield {"id": one.id, asked: one.prompt, **known[key], **later}
+        if key not in fields_of:
+            fields_of[key] = fields(api, settings, load.stream)
+        name = "prompt" if isinstance(request.prompt, str) else "messages"
+        later = {LATER: request.later} if request.later else {}
+        yield {"id": request.id, name: request.prompt, **fields_of[key], **later}
 
 
 def fields(api: base.API, settings: Row, stream: bool = True) -> Row:
-    """The settings of a generation under the names of a protocol. A seed is left out where the protocol has none."""
-    bare = api.body(_EMPTY, base.Settings(model=""))
+    """Return the settings of a generation under a protocol's names. A protocol without seeds gets none."""
+    default = api.build_body(_PROMPT, base.RequestSettings(model=""))
     try:
         body = _body(api, settings)
     except UsageError:
         settings = {name: value for name, value in settings.items() if name != "seed"}
         body = _body(api, settings)
-    said = {name: value for name, value in body.items() if bare.get(name) != value}
-    own = {name: value for name, value in settings.items() if name not in (*SAMPLING, "max_tokens", "temperature")}
-    return {**said, **own} if not REQUEST.isdisjoint({*said, *own}) else {"stream": stream, **said, **own}
-
-
-_EMPTY = Prompt(id="", text=".")
+    named = {name: value for name, value in body.items() if default.get(name) != value}
+    other = {name: value for name, value in settings.items() if name not in (*SAMPLING, "max_tokens", "temperature")}
+    row = {**named, **other}
+    return {"stream": stream, **row} if REQUEST.isdisjoint(row) else row
 
 
 def _body(api: base.API, settings: Row) -> Row:
     sampling = {name: settings[name] for name in SAMPLING if name in settings}
     prompt = Prompt(id="", text=".", output_len=settings.get("max_tokens"))
-    return api.body(prompt, base.Settings(model="", temperature=settings.get("temperature"), sampling=sampling))
+    return api.build_body(
+        prompt, base.RequestSettings(model="", temperature=settings.get("temperature"), sampling=sampling)
+    )
 
 
 def encode_row(row: Row) -> bytes:
+    """Encode a row as a line of a dataset."""
     return msgspec.json.encode(row) + b"\n"
 
 
+class _RowId(msgspec.Struct):
+    id: str
+
+
 def check_unchanged(folder: Path, lines: Iterable[tuple[str, bytes]]) -> None:
-    """Raises UsageError where an evaluation under way has asked something else under the same id: `wanted` are ids and
-    the lines of their rows."""
-    before = _asked(folder)
-    if not before:
+    """Check that the evaluation in the folder has not sent another request under one of the ids.
+
+    lines: ids, and the lines of their rows
+
+    Raises UsageError.
+    """
+    sent: dict[str, bytes] = {}
+    for path in sorted(folder.glob("requests-*.jsonl")):
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):  # the last line of a killed evaluation may be incomplete
+                    sent[msgspec.json.decode(line, type=_RowId).id] = digest(line)
+    if not sent:
         return
-    for name, said in lines:
-        if before.get(name, digest(said)) != digest(said):
+    for name, line in lines:
+        if name in sent and sent[name] != digest(line):
             raise UsageError(
                 f"{folder} has asked {name} in other words: the data, a template or the API has changed since;"
                 " give another -o"
             )
 
 
-def digest(said: bytes) -> bytes:
-    return hashlib.blake2b(said, digest_size=16).digest()
-
-
-def _asked(folder: Path) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    for path in sorted(folder.glob("requests-*.jsonl")):
-        with path.open("rb") as lines:
-            for said in lines:
-                if said.endswith(b"\n"):
-                    found[msgspec.json.decode(said, type=_Named).id] = digest(said)
-    return found
-
-
-class _Named(msgspec.Struct):
-    id: str
+def digest(line: bytes) -> bytes:
+    """Return 16 bytes that differ for different lines."""
+    return hashlib.blake2b(line, digest_size=16).digest()
 
 
 def finish_killed_runs(folder: Path, load: Config) -> list[Path]:
-    """Runs that were killed get their results from the records that they left; returns them."""
-    left = [path for path in runs(folder) if not (path / "summary.json").exists()]
-    for path in left:
+    """Compute the results of runs that were killed from the records they left. Return their folders."""
+    killed = [path for path in runs(folder) if not (path / "summary.json").exists()]
+    for path in killed:
         run = run_folder.RunFolder(path, new=False)
         run.merge()
-        results.finish(run, load.tokenizer, load.html)
-    return left
-
-
-def _next(folder: Path) -> int:
-    """The number of the next run: none that a file or a run has had."""
-    files = [match[1] for path in folder.glob("requests-*.jsonl") if (match := _REQUESTS.fullmatch(path.name))]
-    folders = [path.name for path in (folder / RUNS).glob("*") if path.name.isdigit()]
-    return max(map(int, [*files, *folders]), default=0) + 1
+        results.write_results(run, load.tokenizer, load.html)
+    return killed

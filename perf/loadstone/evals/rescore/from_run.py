@@ -1,6 +1,7 @@
-"""The answers of an ordinary run as items of a task: `loadstone score RUN --task NAME`, where it replayed the rows.
+"""The answers of an ordinary run that replayed the rows of a task: `loadstone score RUN --task NAME`.
 
-A record tells the row by its id: the row's own, or its place in the file. Several answers to one row are passes.
+A record belongs to the row with its id: the row's own id, or its position in the file. Several answers to one row are
+passes.
 """
 
 from __future__ import annotations
@@ -11,84 +12,84 @@ from pathlib import Path
 
 from loadstone.dataset.rows import IDS
 from loadstone.engine import run_folder
-from loadstone.errors import UsageError
-from loadstone.evals.data import rows as library
+from loadstone.errors import DataError, UsageError
+from loadstone.evals.data.rows import load_rows
 from loadstone.evals.requests import answers
 from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.build import EvalRequest
 from loadstone.evals.rescore.sample_lines import SavedSample
 from loadstone.evals.rescore.samples_file import IdFilter
-from loadstone.records import Record
 from loadstone.samples import ItemResponses
-from loadstone.tasks.spec import Doc, Task
+from loadstone.tasks.spec import Task
 
-PLACED = re.compile(r".*:([1-9]\d*)")
+# The id that a dataset gives to a row without its own: `FILE:N`, from 1.
+_ROW_NUMBER = re.compile(r".*:([1-9]\d*)")
 
 
 def is_run(path: Path) -> bool:
+    """Return True if a folder holds a run."""
     return path.is_dir() and (path / run_folder.RUN).is_file()
 
 
 class RunSource:
-    """The answers of one run, read as the samples of a task. Raises UsageError where texts were not kept, or where what
-    was asked is no row of the task's."""
+    """The answers of one run as the samples of a task.
+
+    Raises UsageError if the run kept no texts, or sent something that is no row of the task.
+
+    task: name of the task
+    paths: the run's folder
+    filters: names of filters, as in a samples file
+    original, sha256: number of rows of the task, and digest of their files
+    """
 
     def __init__(self, task: Task, path: Path, root: str | None, accepts: IdFilter | None = None) -> None:
         self.task, self.paths, self.filters = task.name, [path], ["none"]
-        rows = library.load_rows(task.data, root)
+        rows = load_rows(task.data, root)
         self.original, self.sha256 = len(rows.docs), rows.sha256
         self._docs, self._spec = rows.docs, task
-        self._passes = self._read(path, _own(rows.docs), accepts)
 
-    def _read(self, path: Path, own: dict[str, int], wanted: IdFilter | None) -> dict[int, list[Response]]:
-        found: dict[int, list[Response]] = {}
+        # The responses of each row, by its number.
+        number_of = {str(doc[name]): number for number, doc in enumerate(rows.docs) for name in IDS if name in doc}
+        passes: dict[int, list[Response]] = {}
         for record in run_folder.load_records(path):
-            number = self._row(record, own)
-            if record.phase != "measure" or (wanted is not None and not wanted(str(number))):
+            match = _ROW_NUMBER.fullmatch(record.prompt)
+            number = number_of.get(record.prompt, int(match[1]) - 1 if match else -1)
+            if not 0 <= number < len(rows.docs):
+                raise DataError(
+                    f"{path}, record {record.index} asked {record.prompt!r}, which is no row of {self.task}: give with"
+                    " --data-dir the data that the run replayed"
+                )
+            if record.phase != "measure" or (accepts is not None and not accepts(str(number))):
                 continue
             if record.error is None and record.text is None:
-                raise UsageError(f"{path} kept no texts to judge: run with --save-text")
-            told = answers.from_record(record, EvalRequest(id=record.prompt, mode="generation", prompt=""), path.name)
-            found.setdefault(number, []).append(told)
-        return dict(sorted(found.items()))
-
-    def _row(self, record: Record, own: dict[str, int]) -> int:
-        placed = PLACED.fullmatch(record.prompt)
-        number = own.get(record.prompt, int(placed[1]) - 1 if placed else -1)
-        if not 0 <= number < len(self._docs):
-            raise UsageError(f"{self.paths[0]}, record {record.index} asked {record.prompt!r}, which is no row of "
-                             f"{self.task}: give with --data-dir the data that the run replayed")  # fmt: skip
-        return number
+                raise DataError(f"{path} kept no texts to score: run with --save-text")
+            request = EvalRequest(id=record.prompt, mode="generation", prompt="")
+            passes.setdefault(number, []).append(answers.from_record(record, request, path.name))
+        self._passes = dict(sorted(passes.items()))
 
     def __len__(self) -> int:
         return len(self._passes)
 
     def __iter__(self) -> Iterator[SavedSample]:
-        for number, came in self._passes.items():
-            answered = self._answered(number, self._docs[number], came)
+        generation = self._spec.generation
+        target = (generation.target if generation else None) or self._spec.target
+        for number, passes in self._passes.items():
+            doc = self._docs[number]
+            responses = ItemResponses(
+                task=self.task,
+                doc_id=number,
+                doc=doc,
+                target=target(doc),
+                arguments=[("", {})],
+                responses=[[response.values[0] if response.ok else None for response in passes]],
+                finishes=[[response.finish for response in passes]],
+                failures=[[response.failure for response in passes]],
+                records=[[response.record for response in passes]],
+            )
             yield SavedSample(
-                responses=answered, mode="generation", chat=False, filtered={}, metrics={}, position=number
+                responses=responses, mode="generation", chat=False, filtered={}, metrics={}, position=number
             )
 
-    def _answered(self, number: int, doc: Doc, came: list[Response]) -> ItemResponses:
-        generation = self._spec.generation
-        return ItemResponses(
-            task=self.task,
-            doc_id=number,
-            doc=doc,
-            target=((generation.target if generation else None) or self._spec.target)(doc),
-            arguments=[("", {})],
-            responses=[[one.values[0] if one.ok else None for one in came]],
-            finishes=[[one.finish for one in came]],
-            failures=[[one.failure for one in came]],
-            records=[[one.record for one in came]],
-        )
-
-    def error_at(self, place: int, exc: Exception) -> UsageError:
-        """A mistake at a row, named."""
-        return UsageError(f"{self.paths[0]}, row {place} of {self.task}: {exc}")
-
-
-def _own(docs: list[Doc]) -> dict[str, int]:
-    """Rows by their own ids."""
-    return {str(doc[name]): number for number, doc in enumerate(docs) for name in IDS if name in doc}
+    def error_at(self, position: int, exc: Exception) -> UsageError:
+        """Return the error for a row, with its number."""
+        return DataError(f"{self.paths[0]}, row {position} of {self.task}: {exc}")

@@ -1,6 +1,6 @@
-"""Which saved answers are meant: files with samples by task, or a run, which of their items, and what is told beside.
+"""Finds the saved answers to score: samples files by task, or a run, and the results file beside them.
 
-Of a folder the last evaluation counts. What stands in a file is log.py's, what it is worth rescoring.py's.
+Of a folder the last evaluation counts. samples_file.py reads the files, rescore.py scores them.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError, DataError
 from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.rescore import from_run, target_only
 from loadstone.evals.rescore.from_run import RunSource
@@ -20,105 +19,122 @@ from loadstone.evals.rescore.samples_file import IdFilter, SamplesFile
 
 
 def open_sources(
-    paths: Sequence[Path], task: str | None, which: str | None, data: str | None
+    paths: Sequence[Path], task: str | None, ids: str | None, data: str | None
 ) -> list[SamplesFile | RunSource]:
-    """The answers of each task, of files that hold samples or of a run, whose task has to be told. `which`: see `only`;
-    `data`: the folder with the rows that a run replayed. Raises UsageError."""
-    wanted, replayed = parse_ids(which), [path for path in paths if from_run.is_run(path) and not _part(path)]
-    if not replayed:
-        return [SamplesFile(name, files, wanted) for name, files in group_by_task(paths, task).items()]
+    """Open the answers of each task, from samples files or from a run.
+
+    task: name of the task; a run needs one
+    ids: doc_ids, see `parse_ids`
+    data: folder with the rows that a run replayed
+
+    Raises UsageError.
+    """
+    accepts = parse_ids(ids)
+    runs = [path for path in paths if from_run.is_run(path) and not _is_part_of_evaluation(path)]
+    if not runs:
+        return [SamplesFile(name, files, accepts) for name, files in group_by_task(paths, task).items()]
     if len(paths) > 1:
-        raise UsageError("a run is judged by itself: give one of them, or files with samples")
-    known = target_only.find_task(task, asked=True) if task else None
-    if known is None:
-        raise UsageError(f"{paths[0]} is a run, which does not say what is right: name its task with --task")
-    return [RunSource(known, paths[0], data, wanted)]
+        raise ConfigurationError("a run is scored by itself: give one of them, or files with samples")
+    spec = target_only.find_task(task, asked=True) if task else None
+    if spec is None:
+        raise ConfigurationError(f"{paths[0]} is a run, which does not say what is right: name its task with --task")
+    return [RunSource(spec, paths[0], data, accepts)]
 
 
-def _part(path: Path) -> bool:
-    """Whether a run is one of an evaluation, which has its samples."""
+def _is_part_of_evaluation(path: Path) -> bool:
+    """Return True if a run is one of an evaluation, which has samples files."""
     return any(path.resolve().parent.parent.glob("samples_*.jsonl"))
 
 
 def parse_ids(text: str | None) -> IdFilter | None:
-    """Which doc_ids `3,5-9` means. Raises UsageError."""
+    """Parse doc_ids such as `3,5-9`. Returns None for all. Raises ConfigurationError."""
     if text is None:
         return None
-    named: set[str] = set()
+    single: set[str] = set()
     ranges: list[range] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         if match := re.fullmatch(r"(\d+)-(\d+)", part):
             ranges.append(range(int(match[1]), int(match[2]) + 1))
         elif part.isdigit():
-            named.add(part)
+            single.add(part)
         else:
-            raise UsageError(f"--only takes doc_ids such as 3,5-9, not {part!r}")
-    return lambda ident: ident in named or (ident.isdigit() and any(int(ident) in each for each in ranges))
+            raise ConfigurationError(f"--only takes doc_ids such as 3,5-9, not {part!r}")
+    return lambda doc_id: doc_id in single or (doc_id.isdigit() and any(int(doc_id) in each for each in ranges))
 
 
 def group_by_task(paths: Iterable[Path], task: str | None) -> dict[str, list[Path]]:
-    """Samples files by task. Of a folder the last of each task, and only the task asked for where it has that one."""
+    """Return samples files by task: of a folder the last of each task.
+
+    task: only this task, if there are files of it; otherwise the files are scored as this task
+    """
     files: dict[str, list[Path]] = {}
     for path in paths:
-        for file in _files(path):
+        for file in _samples_files(path):
             files.setdefault(lm_eval_samples.task_of(file.name) or file.stem, []).append(file)
     if task is None or task == target_only.BY_TARGET:
         return files
-    if task not in files and (meant := target_only.find_task(task, asked=True)):
-        if len(files) > 1 and meant.name not in files:
-            raise UsageError(f"--task {task} is one task, and the files are of {', '.join(files)}: give those of one")
-        task = meant.name
+    if task not in files and (spec := target_only.find_task(task, asked=True)):
+        if len(files) > 1 and spec.name not in files:
+            names = ", ".join(files)
+            raise ConfigurationError(f"--task {task} is one task, and the files are of {names}: give those of one")
+        task = spec.name
     return {task: files.get(task) or next(iter(files.values()))}
 
 
-def _files(path: Path) -> list[Path]:
+def _samples_files(path: Path) -> list[Path]:
+    """Return the samples files that a path stands for: a file, the folder of an evaluation, or one of its runs."""
     if not path.is_dir():
         return [path]
-    if from_run.is_run(path) and _part(path):
-        return _files(path.resolve().parent.parent)
-    inside = sorted(path.glob("samples_*.jsonl")) or sorted(path.glob("*/samples_*.jsonl"))
-    if not inside:
-        if (path / "eval.json").is_file():
-            raise UsageError(
-                f"{path} has not been scored yet: give --stage score -o {path} to the command that made it"
-            )
-        raise UsageError(
+    if from_run.is_run(path) and _is_part_of_evaluation(path):
+        return _samples_files(path.resolve().parent.parent)
+    files = sorted(path.glob("samples_*.jsonl")) or sorted(path.glob("*/samples_*.jsonl"))
+    if not files and (path / "eval.json").is_file():
+        raise DataError(f"{path} has not been scored yet: give --stage score -o {path} to the command that made it")
+    if not files:
+        raise DataError(
             f"{path} holds no samples_*.jsonl: give a folder of `loadstone eval` or lm-eval, or such a file"
         )
-    if len(models := {file.parent for file in inside}) > 1:
-        raise UsageError(f"{path} holds several evaluations: give one of {', '.join(sorted(map(str, models)))}")
-    return list({lm_eval_samples.task_of(file.name) or file.name: file for file in inside}.values())
+    folders = {file.parent for file in files}
+    if len(folders) > 1:
+        raise DataError(f"{path} holds several evaluations: give one of {', '.join(sorted(map(str, folders)))}")
+    return list({lm_eval_samples.task_of(file.name) or file.name: file for file in files}.values())
 
 
 class ResultsMetadata:
-    """What the results file beside a samples file tells, as far as there is one."""
+    """What the results file beside a samples file reports about the evaluation, if there is one.
+
+    model, source: name of the model, and lm-eval's type of it
+    arguments: other arguments of the model
+    """
 
     def __init__(self, samples: Path) -> None:
-        told = _object(results.latest(samples.parent))
-        self.model = str(told.get("model_name") or samples.parent.name or "unknown")
-        self.source = str(told.get("model_source") or lm_eval_samples.OUR_KEY)
-        given = (told.get("config") or {}).get("model_args")
-        self.arguments = (
-            {name: value for name, value in given.items() if name != "model"} if isinstance(given, dict) else {}
-        )
+        path = results.latest(samples.parent)
+        try:
+            decoded = msgspec.json.decode(path.read_bytes()) if path else {}
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            decoded = {}
+        fields = decoded if isinstance(decoded, dict) else {}
+        self.model = str(fields.get("model_name") or samples.parent.name or "unknown")
+        self.source = str(fields.get("model_source") or lm_eval_samples.OUR_KEY)
+        arguments = (fields.get("config") or {}).get("model_args")
+        self.arguments = {}
+        if isinstance(arguments, dict):
+            self.arguments = {name: value for name, value in arguments.items() if name != "model"}
         self._shots, self._counts, self._versions = (
-            each if isinstance(each := told.get(name), dict) else {} for name in ("n-shot", "n-samples", "versions")
+            table if isinstance(table := fields.get(name), dict) else {} for name in ("n-shot", "n-samples", "versions")
         )
 
     def shots(self, task: str) -> int:
-        return shots if isinstance(shots := self._shots.get(task), int) else 0
+        """Return the number of worked examples; 0 if unknown."""
+        shots = self._shots.get(task)
+        return shots if isinstance(shots, int) else 0
 
     def original(self, task: str) -> int | None:
+        """Return the number of rows of the task's split."""
         counts = self._counts.get(task)
         return counts.get("original") if isinstance(counts, dict) else None
 
     def version(self, task: str) -> float:
-        return float(version) if isinstance(version := self._versions.get(task), (int, float)) else 0.0
-
-
-def _object(path: Path | None) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(path.read_bytes()) if path else {}
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        """Return the version of the task; 0 if unknown."""
+        version = self._versions.get(task)
+        return float(version) if isinstance(version, (int, float)) else 0.0

@@ -1,7 +1,7 @@
-"""Saved answers judged again, by their task, by another extractor or scorer, or by their target alone. Nothing is sent.
+"""Scores saved answers again: by their task, by another extractor or scorer, or by their targets alone.
 
-Takes what `loadstone eval` and lm-eval have written (saved.py says which files), and tells which items are worth
-something else than before.
+Sends nothing. Reads what `loadstone eval` and lm-eval have written (inputs.py finds the files), and reports which items
+have another score than before.
 """
 
 from __future__ import annotations
@@ -16,31 +16,38 @@ from msgspec.structs import replace
 
 from loadstone import plugins
 from loadstone.engine.run_folder import RunFolder
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError, DataError, UsageError
 from loadstone.evals.output import results
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
-from loadstone.evals.requests.task_run import TaskSetup
 from loadstone.evals.rescore import inputs, target_only
 from loadstone.evals.rescore.from_run import RunSource
 from loadstone.evals.rescore.sample_lines import SavedSample
 from loadstone.evals.rescore.samples_file import SamplesFile
 from loadstone.evals.scoring import sandbox
-from loadstone.evals.scoring import score as scoring
 from loadstone.evals.scoring.aggregate import TaskTally
+from loadstone.evals.scoring.score import mean_value, score, score_sample
+from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import Evaluation, Score
 from loadstone.scorers import EXTRACTORS, SCORERS
 from loadstone.scorers.base import Extractor, Scorer
 from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Filter, Group, Task
 
+# Entry points of extractors and scorers.
 GROUP = "loadstone.scorers"
-# Items that are named among those that change.
-MOST = 10
+# Most doc_ids of changed items to list.
+MAX_LISTED = 10
 
 
 class RescoreOptions(Struct, frozen=True, kw_only=True):
-    """How to judge. None: as the task does it, and the task is what the files are called by. `only`: doc_ids, such as
-    `3,5-9`. `data`: the folder with the rows that a run replayed. `allow_code`: programs may be run."""
+    """How to score.
+
+    task: None for the task by which the files are named
+    extractor, scorer: None for the task's own
+    only: doc_ids, such as `3,5-9`
+    data: folder with the rows that a run replayed
+    allow_code: programs may be run
+    """
 
     task: str | None = None
     extractor: str | None = None
@@ -51,8 +58,12 @@ class RescoreOptions(Struct, frozen=True, kw_only=True):
 
 
 class MetricChange(Struct, kw_only=True):
-    """How a metric of a task moved against what the file says. `gained`, `lost`: of those that changed, the number that
-    went up and down; `first`: doc_ids of the first of them."""
+    """How a metric of a task changed against the files.
+
+    items: number of items compared
+    gained, lost: number of items whose value rose, and fell
+    first: doc_ids of the first changed items
+    """
 
     task: str
     metric: str
@@ -64,6 +75,8 @@ class MetricChange(Struct, kw_only=True):
 
 
 class RescoreResult(Struct, frozen=True):
+    """The new results, and how they differ from the files."""
+
     evaluation: Evaluation
     changes: list[MetricChange]
 
@@ -71,120 +84,146 @@ class RescoreResult(Struct, frozen=True):
 def rescore(
     paths: Sequence[Path], options: RescoreOptions, folder: RunFolder | None, now: float, when: str
 ) -> RescoreResult:
-    """Judge what the files hold. `folder`: where new files are written, none without; `now`, `when`: the time, in
-    seconds and as a name. Raises UsageError."""
-    logs = inputs.open_sources(paths, options.task, options.only, options.data)
-    if not any(len(log) for log in logs):
-        raise UsageError(f"nothing to judge: no item of {', '.join(map(str, paths))} is wanted")
-    past = inputs.ResultsMetadata(logs[0].paths[0])
-    judged = [_Judged(log, options, past) for log in logs if len(log)]
-    setups = [one.setup for one in judged]
-    groups = _groups([setup.task for setup in setups])
+    """Score saved answers again.
+
+    folder: new files are written into it; None for none
+    now: Unix time, s
+    when: the time in names of files
+
+    Raises UsageError.
+    """
+    sources = inputs.open_sources(paths, options.task, options.only, options.data)
+    if not any(len(source) for source in sources):
+        raise DataError(f"nothing to score: no item of {', '.join(map(str, paths))} is selected")
+    metadata = inputs.ResultsMetadata(sources[0].paths[0])
+    tasks = [_RescoredTask(source, options, metadata) for source in sources if len(source)]
+    setups = [task.setup for task in tasks]
+
+    # The groups of the benchmarks that the tasks belong to, if they are known.
+    names = {setup.task.name for setup in setups if setup.task.data.path}
+    groups: list[Group] = []
+    for benchmark in catalogue.benchmarks() if names else ():
+        if names & {task.name for task in benchmark.tasks}:
+            groups += benchmark.groups
+
     if folder is None:
-        tallies = {one.setup.task.name: one.tally() for one in judged}
-        evaluation = results.build_evaluation(past.model, setups, tallies, groups)
+        tallies = {task.setup.task.name: task.tally() for task in tasks}
+        evaluation = results.build_evaluation(metadata.model, setups, tallies, groups)
     else:
-        about = EvalMetadata(model=past.model, source=past.source, arguments=past.arguments, began=now, took=0.0)
-        evaluation = results.write_results(folder, about, [(one.setup, iter(one)) for one in judged], groups, when)
-    return RescoreResult(evaluation, [change for one in judged for change in one.changes.values()])
+        about = EvalMetadata(
+            model=metadata.model, source=metadata.source, arguments=metadata.arguments, began=now, took=0.0
+        )
+        evaluation = results.write_results(folder, about, [(task.setup, iter(task)) for task in tasks], groups, when)
+    return RescoreResult(evaluation, [change for task in tasks for change in task.changes.values()])
 
 
-class _Judged:
-    """The items of a task, judged as they are read; how they changed is known behind the last."""
+class _RescoredTask:
+    """The items of a task, scored as they are read.
 
-    def __init__(self, log: SamplesFile | RunSource, wish: RescoreOptions, past: inputs.ResultsMetadata) -> None:
-        first = next(iter(log))
-        self._log, self.changes = log, dict[tuple[str, str], MetricChange]()
-        known = target_only.find_task(wish.task or log.task, asked=wish.task not in (None, log.task))
-        task = known or target_only.build_task(log, first, past.version(log.task))
-        if known and first.mode not in task.modes:
-            raise UsageError(f"{log.paths[0]} holds answers by {first.mode}, which {task.name} does not know; "
-                             f"--task {target_only.BY_TARGET} holds them against their targets")  # fmt: skip
+    setup: how the task was answered
+    changes: by filter and metric; complete when all items have been read
+    """
+
+    def __init__(
+        self, source: SamplesFile | RunSource, options: RescoreOptions, metadata: inputs.ResultsMetadata
+    ) -> None:
+        self._source = source
+        self.changes: dict[tuple[str, str], MetricChange] = {}
+        first = next(iter(source))
+        known = target_only.find_task(options.task or source.task, asked=options.task not in (None, source.task))
+        if known and first.mode not in known.modes:
+            raise DataError(
+                f"{source.paths[0]} holds answers by {first.mode}, which {known.name} does not know; "
+                f"--task {target_only.BY_TARGET} holds them against their targets"
+            )
         self._by_target = known is None
-        self._task = _changed(task, wish)
-        self._run_code = _runs(self._task, wish.allow_code) if first.mode == "generation" else None
-        self._filtered = self._by_target and wish.extractor is None
+        task = known or target_only.build_task(source, first, metadata.version(source.task))
+        self._task = _with_scorers(task, options)
+        self._run_code = _code_runner(self._task, options.allow_code) if first.mode == "generation" else None
+        self._use_filtered = self._by_target and options.extractor is None
         settings = first.responses.arguments[0][1] if first.responses.arguments else {}
         self.setup = TaskSetup(
             task=self._task,
             mode=first.mode,
-            shots=past.shots(log.task),
+            shots=metadata.shots(source.task),
             repeats=max(map(len, first.responses.responses), default=1),
             settings=settings if isinstance(settings, dict) else {},
-            original=log.original if isinstance(log, RunSource) else past.original(log.task),
-            sha256={log.task: log.sha256} if isinstance(log, RunSource) else {},
+            original=source.original if isinstance(source, RunSource) else metadata.original(source.task),
+            sha256={source.task: source.sha256} if isinstance(source, RunSource) else {},
             chat=first.chat,
         )
 
     def __iter__(self) -> Iterator[results.JudgedItem]:
-        for logged in self._log:
-            scores = self._scores(logged)
-            self._compare(logged, scores)
-            yield logged.responses, scores
+        for sample in self._source:
+            try:
+                scores = self._score(sample)
+            except (UsageError, ValueError) as exc:
+                raise self._source.error_at(sample.position, exc) from exc
+            self._compare(sample, scores)
+            yield sample.responses, scores
 
     def tally(self) -> TaskTally:
+        """Return the scores of all items."""
         tally = TaskTally(self.setup.info)
-        for answered, scores in self:
-            tally.add(scores, passes=max(map(len, answered.responses), default=0))
+        for responses, scores in self:
+            tally.add(scores, passes=max(map(len, responses.responses), default=0))
         return tally
 
-    def _scores(self, logged: SavedSample) -> list[Score]:
-        try:
-            return self._judge(logged)
-        except (UsageError, ValueError) as exc:
-            raise self._log.error_at(logged.position, exc) from exc
-
-    def _judge(self, logged: SavedSample) -> list[Score]:
+    def _score(self, saved: SavedSample) -> list[Score]:
         if not self._by_target:
-            return scoring.score(self._task, logged.mode, logged.responses, self._run_code)
-        sample = target_only.build_sample(self._task.name, logged)
-        if self._filtered and logged.mode == "generation":
-            return target_only.score_filtered(self._task, sample, logged)
-        return scoring.score_sample(self._task, logged.mode, sample, logged.responses)
+            return score(self._task, saved.mode, saved.responses, self._run_code)
+        sample = target_only.build_sample(self._task.name, saved)
+        if self._use_filtered and saved.mode == "generation":
+            return target_only.score_filtered(self._task, sample, saved)
+        return score_sample(self._task, saved.mode, sample, saved.responses)
 
-    def _compare(self, logged: SavedSample, scores: Sequence[Score]) -> None:
-        for (name, metric), before in logged.metrics.items():
-            passes = [score for score in scores if score.filter == name and metric in score.metrics]
-            if not passes or isinstance(before, str):
+    def _compare(self, saved: SavedSample, scores: Sequence[Score]) -> None:
+        """Count the metrics of an item that differ from those in the file."""
+        for (name, metric), saved_value in saved.metrics.items():
+            passes = [each for each in scores if each.filter == name and metric in each.metrics]
+            if not passes or isinstance(saved_value, str):
                 continue
-            now = sum(scoring.mean_value(score.metrics, metric) for score in passes) / len(passes)
-            change = self.changes.setdefault(
-                (name, metric), MetricChange(task=self._task.name, metric=metric, filter=name, first=[])
-            )
-            _count(change, logged.responses.doc_id, now, scoring.mean_value({metric: before}, metric))
+            now = sum(mean_value(each.metrics, metric) for each in passes) / len(passes)
+            before = mean_value({metric: saved_value}, metric)
+            empty = MetricChange(task=self._task.name, metric=metric, filter=name, first=[])
+            change = self.changes.setdefault((name, metric), empty)
+            change.items += 1
+            change.gained += now > before + 1e-9
+            change.lost += now < before - 1e-9
+            if abs(now - before) > 1e-9 and len(change.first) < MAX_LISTED:
+                change.first.append(saved.responses.doc_id)
 
 
-def _count(change: MetricChange, doc_id: int, now: float, before: float) -> None:
-    change.items += 1
-    change.gained += now > before + 1e-9
-    change.lost += now < before - 1e-9
-    if abs(now - before) > 1e-9 and len(change.first) < MOST:
-        change.first.append(doc_id)
-
-
-def _changed(task: Task, wish: RescoreOptions) -> Task:
-    """The task with another extractor or scorer."""
-    if wish.extractor is None and wish.scorer is None:
+def _with_scorers(task: Task, options: RescoreOptions) -> Task:
+    """Return the task with the extractor and scorer of the options."""
+    if options.extractor is None and options.scorer is None:
         return task
     if task.generation is None:
-        raise UsageError(f"{task.name} is no text to extract from: --extractor and --scorer are for generated answers")
-    scorer: Scorer | None = plugins.find(GROUP, wish.scorer, SCORERS, "--scorer") if wish.scorer else None
+        raise ConfigurationError(
+            f"{task.name} is no text to extract from: --extractor and --scorer are for generated answers"
+        )
+    scorer: Scorer | None = None
+    if options.scorer:
+        scorer = plugins.load_instance(GROUP, options.scorer, SCORERS, "--scorer")
     filters = task.generation.filters
-    if wish.extractor is not None:
-        filters = (Filter(wish.extractor, find_extractor(wish.extractor), filters[0].score),)
+    if options.extractor is not None:
+        filters = (Filter(options.extractor, find_extractor(options.extractor), filters[0].score),)
     filters = tuple(Filter(each.name, each.extract, scorer or each.score) for each in filters)
     return replace(task, generation=replace(task.generation, filters=filters, code=False))
 
 
 def find_extractor(name: str) -> Extractor:
-    """By name, as `regex:PATTERN` (its first group, or all of it; of several matches the last) or `FILE.py:NAME`."""
+    """Return an extractor by name, as `regex:PATTERN` or as `FILE.py:NAME`. Raises UsageError.
+
+    A pattern extracts its first group, or all of it; of several matches, the last.
+    """
     if not name.startswith("regex:"):
-        found: Extractor = plugins.find(GROUP, name, EXTRACTORS, "--extractor")
-        return found
+        extractor: Extractor = plugins.load_instance(GROUP, name, EXTRACTORS, "--extractor")
+        return extractor
     try:
         pattern = re.compile(name.removeprefix("regex:"))
     except re.error as exc:
-        raise UsageError(f"--extractor {name}: {exc}") from exc
+        raise ConfigurationError(f"--extractor {name}: {exc}") from exc
 
     def extract(text: str, _: Any) -> str | None:
         matches = list(pattern.finditer(text))
@@ -195,20 +234,14 @@ def find_extractor(name: str) -> Extractor:
     return extract
 
 
-def _runs(task: Task, allowed: bool) -> Scorer | None:
-    """What judges programs. Raises UsageError where they are not to be run."""
+def _code_runner(task: Task, allowed: bool) -> Scorer | None:
+    """Return the scorer of programs, if the task has any. Raises UsageError if they must not be run."""
     if task.generation is None or not task.generation.code:
         return None
     if not allowed:
-        raise UsageError(f"{task.name} is scored by running the programs that the model wrote: say "
-                         "--allow-code-execution to run them in a sandbox (docs/code-answers.md)")  # fmt: skip
+        raise ConfigurationError(
+            f"{task.name} is scored by running the programs that the model wrote: say "
+            "--allow-code-execution to run them in a sandbox (docs/code-answers.md)"
+        )
     sandbox.check_allowed(allowed, task.name)
     return sandbox.ProgramRunner()
-
-
-def _groups(tasks: Sequence[Task]) -> list[Group]:
-    """Groups of the benchmarks that the tasks are from, those known here."""
-    if not (names := {task.name for task in tasks if task.data.path}):
-        return []
-    there = [each for each in catalogue.benchmarks() if {task.name for task in each.tasks} & names]
-    return [group for benchmark in there for group in benchmark.groups]

@@ -1,12 +1,13 @@
-"""One item of a samples file, read from all its lines: what was asked and answered, and what it was worth to the file.
+"""Reads one item of a samples file from all its lines: the requests and responses, and its metrics in the file.
 
-lm-eval's of any age, and ours. An item has a line for each filter, and in older files one for each continuation.
+Files may be lm-eval's of any version, or Loadstone's. An item has one line for each filter, and in older files one for
+each continuation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -17,12 +18,19 @@ from loadstone.tasks.spec import Mode
 
 Response = str | tuple[float, bool] | None
 Line = dict[str, Any]
+# Numbers in a line that are no metrics.
+_NO_METRICS = ("doc_id", "target", "doc_hash", "prompt_hash", "target_hash", "filter")
 
 
 class SavedSample(Struct, frozen=True, kw_only=True):
-    """An item of a samples file. `filtered`: by filter, what lm-eval made of the first pass; `metrics`: by filter and
-    metric, what it was worth; `mode` and `chat`: how it was asked, as far as the line tells; `place`: of its first line
-    in the log."""
+    """An item of a samples file.
+
+    mode, chat: how it was answered, as far as the line shows
+    filtered: by filter, what lm-eval extracted from the first pass
+    metrics: by filter and metric
+    position: of its first line in the file
+    cluster: what it shares with other items
+    """
 
     responses: ItemResponses
     mode: Mode
@@ -34,6 +42,7 @@ class SavedSample(Struct, frozen=True, kw_only=True):
 
 
 def check_line(line: Any) -> Line:
+    """Return the line if it can be a sample. Raises ValueError otherwise."""
     if not isinstance(line, dict):
         raise ValueError("not an object")
     if not isinstance(line.get("resps", line.get("filtered_resps")), list):
@@ -41,181 +50,168 @@ def check_line(line: Any) -> Line:
     return line
 
 
-def join_lines(task: str, lines: Sequence[Line], place: int) -> SavedSample:
-    """One item of all its lines. What was answered is the same whatever filter a line is of."""
+def join_lines(task: str, lines: Sequence[Line], position: int) -> SavedSample:
+    """Join all lines of an item. Its responses are the same in the lines of every filter. Raises ValueError."""
     first = lines[0]
-    name = str(first.get("filter", "none"))
-    lanes: list[_Lane] = []
+    # Requests and responses, from the lines of one filter.
+    requests: list[_Request] = []
     for line in lines:
-        if str(line.get("filter", "none")) == name:
-            _add(lanes, _lanes(line))
-    chosen = any(isinstance(response, tuple) for lane in lanes for response in lane.responses)
-    doc, ident = first.get("doc"), first.get("doc_id", place)
+        if _filter_of(line) == _filter_of(first):
+            _add_requests(requests, line)
+    counts = {len(request.responses) for request in requests}
+    if len(counts) > 1:
+        raise ValueError(f"its requests have {' and '.join(map(str, sorted(counts)))} responses")
+
+    # How the item was answered: choices have log-likelihoods; only Loadstone's own files tell letters apart.
+    is_choice = any(isinstance(response, tuple) for request in requests for response in request.responses)
+    mode: Mode = "generation"
+    if is_choice:
+        mode = "letters" if _own_fields(first).get("mode") == "letters" else "loglikelihood"
+    doc, target, cluster = first.get("doc"), first.get("target"), _own_fields(first).get("cluster")
+    # A doc_id that is no number is replaced by the position of the line.
+    doc_id = first.get("doc_id", position)
+    doc_id = int(doc_id) if isinstance(doc_id, int) or str(doc_id).isdigit() else position
     return SavedSample(
-        responses=_answered(
-            task, _number(ident, place), doc if isinstance(doc, dict) else {}, first.get("target"), lanes
+        responses=ItemResponses(
+            task=task,
+            doc_id=doc_id,
+            doc=doc if isinstance(doc, dict) else {},
+            target="" if target is None else str(target),
+            arguments=[(request.context, request.argument) for request in requests],
+            responses=[request.responses for request in requests],
+            finishes=[request.finishes for request in requests],
+            failures=[request.failures for request in requests],
         ),
-        mode=_mode(first, chosen),
-        chat=any(lane.chat for lane in lanes),
-        filtered=_filtered(lines, chosen),
-        metrics=_worths(lines),
-        position=place,
-        cluster=_cluster(first),
+        mode=mode,
+        chat=any(request.chat for request in requests),
+        filtered=_filtered(lines, is_choice),
+        metrics=_metric_values(lines),
+        position=position,
+        cluster=None if cluster is None else str(cluster),
     )
 
 
-def _filtered(lines: Sequence[Line], chosen: bool) -> dict[str, Any]:
-    """By filter; of several lines with a text each, which are passes, all in one list."""
-    found: dict[str, list[Any]] = {}
+def _filter_of(line: Line) -> str:
+    return str(line.get("filter", "none"))
+
+
+def _own_fields(line: Line) -> dict[str, Any]:
+    """Return the fields that Loadstone adds to lm-eval's lines."""
+    fields = line.get(OUR_KEY)
+    return fields if isinstance(fields, dict) else {}
+
+
+def _filtered(lines: Sequence[Line], is_choice: bool) -> dict[str, Any]:
+    """Return what each filter extracted. Several lines with a text each are passes, joined in one list."""
+    by_filter: dict[str, list[Any]] = {}
     for line in lines:
-        found.setdefault(str(line.get("filter", "none")), []).append(line.get("filtered_resps"))
-    return {name: told[-1] if chosen or len(told) == 1 else [[text for one in told for text in _flat(one)]]
-            for name, told in found.items()}  # fmt: skip
+        by_filter.setdefault(_filter_of(line), []).append(line.get("filtered_resps"))
+    filtered: dict[str, Any] = {}
+    for name, values in by_filter.items():
+        filtered[name] = values[-1] if is_choice or len(values) == 1 else [_flatten(values)]
+    return filtered
 
 
-def _flat(told: Any) -> list[Any]:
-    return [text for one in told for text in _flat(one)] if isinstance(told, list) else [told]
+def _flatten(value: Any) -> list[Any]:
+    return [text for each in value for text in _flatten(each)] if isinstance(value, list) else [value]
 
 
-def _worths(lines: Sequence[Line]) -> dict[tuple[str, str], Any]:
-    """By filter and metric; means over several lines of one filter."""
-    found: dict[tuple[str, str], list[Any]] = {}
+def _metric_values(lines: Sequence[Line]) -> dict[tuple[str, str], Any]:
+    """Return the values by filter and metric: the mean over several lines of one filter."""
+    by_metric: dict[tuple[str, str], list[Any]] = {}
     for line in lines:
-        for metric in _metrics(line):
-            if metric in line:
-                found.setdefault((str(line.get("filter", "none")), metric), []).append(_figure(line[metric]))
-    return {name: _mean(told) for name, told in found.items()}
+        # Older files do not list the metrics: they are the numbers that are nothing else.
+        names = line.get("metrics")
+        if isinstance(names, list):
+            names = [name for name in names if isinstance(name, str) and name in line]
+        else:
+            numbers = [name for name, value in line.items() if isinstance(_number(value), (int, float))]
+            names = [name for name in numbers if name not in _NO_METRICS]
+        for name in names:
+            by_metric.setdefault((_filter_of(line), name), []).append(_number(line[name]))
+    means: dict[tuple[str, str], Any] = {}
+    for key, values in by_metric.items():
+        are_numbers = len(values) > 1 and all(isinstance(value, float | int) for value in values)
+        means[key] = sum(values) / len(values) if are_numbers else values[-1]
+    return means
 
 
-def _mean(told: list[Any]) -> Any:
-    return sum(told) / len(told) if len(told) > 1 and all(isinstance(one, float | int) for one in told) else told[-1]
-
-
-def _figure(told: Any) -> Any:
-    """A number that was written as text is one."""
+def _number(value: Any) -> Any:
+    """Return a number that was written as text as a number, and anything else as it is."""
     try:
-        return float(told) if isinstance(told, str) else told
+        return float(value) if isinstance(value, str) else value
     except ValueError:
-        return told
+        return value
 
 
-def _cluster(line: Line) -> str | None:
-    ours = line.get(OUR_KEY)
-    told = ours.get("cluster") if isinstance(ours, dict) else None
-    return None if told is None else str(told)
+class _Request(Struct):
+    """One request of an item.
 
-
-def _number(ident: Any, place: int) -> int:
-    """A doc_id that is no number is replaced by the place of its line."""
-    return int(ident) if isinstance(ident, int) or str(ident).isdigit() else place
-
-
-_NO_METRICS = ("doc_id", "target", "doc_hash", "prompt_hash", "target_hash", "filter")
-
-
-def _metrics(line: Line) -> list[str]:
-    """Their names; where those are not told, the numbers that are nothing else."""
-    if isinstance(names := line.get("metrics"), list):
-        return [name for name in names if isinstance(name, str)]
-    return [
-        name for name, value in line.items() if isinstance(_figure(value), (int, float)) and name not in _NO_METRICS
-    ]
-
-
-def _mode(line: Line, chosen: bool) -> Mode:
-    ours = line.get(OUR_KEY)
-    told = ours.get("mode") if isinstance(ours, dict) else None
-    return cast(Mode, told) if chosen and told == "letters" else "loglikelihood" if chosen else "generation"
-
-
-class _Lane(Struct):
-    """One request: what was asked, and each pass."""
+    argument: settings or continuation
+    responses, finishes, failures: of each pass
+    """
 
     context: str
-    what: dict[str, Any] | str
+    argument: dict[str, Any] | str
     responses: list[Response]
     finishes: list[str | None]
     failures: list[str | None]
     chat: bool
 
 
-def _add(lanes: list[_Lane], more: list[_Lane]) -> None:
-    """Of one filter another line has the other continuations of the item, or else further passes of the same."""
-    by_asked = {(lane.context, str(lane.what)): lane for lane in lanes}
-    for lane in more:
-        same = by_asked.get((lane.context, str(lane.what)))
+def _add_requests(requests: list[_Request], line: Line) -> None:
+    """Add the requests of a line of the same filter: other continuations of the item, or further passes."""
+    responses = line.get("resps", line.get("filtered_resps")) or []
+    passes = _own_fields(line).get("passes")
+    passes = [each for each in passes if isinstance(each, dict)] if isinstance(passes, list) else []
+    known = {(request.context, str(request.argument)): request for request in requests}
+    arguments = _arguments(line.get("arguments"), len(responses))
+    for (context, argument, chat), values in zip(arguments, responses, strict=True):
+        received = _responses(values, isinstance(argument, str) and argument != "")
+        details = passes if len(passes) == len(received) else [{} for _ in received]
+        received = [
+            None if detail.get("outcome") == "failed" else response
+            for detail, response in zip(details, received, strict=True)
+        ]
+        finishes = [detail.get("finish") for detail in details]
+        failures = [detail.get("failure") for detail in details]
+        same = known.get((context, str(argument)))
         if same is None:
-            lanes.append(lane)
+            requests.append(_Request(context, argument, received, finishes, failures, chat))
         else:
-            same.responses += lane.responses
-            same.finishes += lane.finishes
-            same.failures += lane.failures
+            same.responses += received
+            same.finishes += finishes
+            same.failures += failures
 
 
-def _lanes(line: Line) -> list[_Lane]:
-    resps = line.get("resps", line.get("filtered_resps")) or []
-    asked = _arguments(line.get("arguments"), len(resps))
-    passes = _passes(line)
-    found = []
-    for (context, what, chat), lane in zip(asked, resps, strict=True):
-        responses = _responses(lane, isinstance(what, str) and what != "")
-        told = passes if len(passes) == len(responses) else [{} for _ in responses]
-        came = [None if one.get("outcome") == "failed" else response
-                for one, response in zip(told, responses, strict=True)]  # fmt: skip
-        found.append(_Lane(context, what, came, [one.get("finish") for one in told],
-                           [one.get("failure") for one in told], chat))  # fmt: skip
-    return found
+def _arguments(arguments: Any, count: int) -> list[tuple[str, dict[str, Any] | str, bool]]:
+    """Return context, settings or continuation, and whether it was a chat, of each request."""
+    if isinstance(arguments, dict):
+        arguments = list(arguments.values())
+    parsed: list[tuple[str, dict[str, Any] | str, bool]] = []
+    for entry in arguments if isinstance(arguments, list) else ():
+        values = list(entry.values()) if isinstance(entry, dict) else list(entry)
+        context, argument = (*values, "", "")[:2]
+        chat = isinstance(context, list)
+        if chat and context:
+            context = context[0]
+        text = context if isinstance(context, str) else msgspec.json.encode(context).decode()
+        parsed.append((text, argument if isinstance(argument, (dict, str)) else str(argument), chat))
+    if parsed and len(parsed) != count:
+        raise ValueError(f"{len(parsed)} arguments and {count} responses")
+    return parsed or [("", "", False)] * count
 
 
-def _passes(line: Line) -> list[dict[str, Any]]:
-    ours = line.get(OUR_KEY)
-    found = ours.get("passes") if isinstance(ours, dict) else None
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+def _responses(values: Any, is_choice: bool) -> list[Response]:
+    """Return all passes of a request. Older files have no list around the only pass of a choice."""
+    if not isinstance(values, list):
+        return [str(values)]
+    if is_choice and values and not isinstance(values[0], list):
+        return [_pair(values)]
+    return [_pair(each) if isinstance(each, list) else each if each is None else str(each) for each in values]
 
 
-def _arguments(told: Any, count: int) -> list[tuple[str, dict[str, Any] | str, bool]]:
-    """Context, settings or continuation, whether it was a chat; of each request."""
-    parts = list(told.values()) if isinstance(told, dict) else told if isinstance(told, list) else []
-    found = [_argument(list(part.values()) if isinstance(part, dict) else list(part)) for part in parts]
-    if found and len(found) != count:
-        raise ValueError(f"{len(found)} arguments and {count} responses")
-    return found or [("", "", False)] * count
-
-
-def _argument(pair: list[Any]) -> tuple[str, dict[str, Any] | str, bool]:
-    context, what = (*pair, "", "")[:2]
-    chat = isinstance(context, list)
-    context = context[0] if chat and context else context
-    text = context if isinstance(context, str) else msgspec.json.encode(context).decode()
-    return text, what if isinstance(what, (dict, str)) else str(what), chat
-
-
-def _responses(lane: Any, chosen: bool) -> list[Response]:
-    """All passes of a request. Older files have no list around the one pass of a choice."""
-    if not isinstance(lane, list):
-        return [str(lane)]
-    if chosen and lane and not isinstance(lane[0], list):
-        return [_pair(lane)]
-    return [_pair(one) if isinstance(one, list) else one if one is None else str(one) for one in lane]
-
-
-def _pair(told: Sequence[Any]) -> tuple[float, bool]:
-    """(log-likelihood, whether greedy); either may be text."""
-    value, greedy = (*told, False)[:2]
+def _pair(values: Sequence[Any]) -> tuple[float, bool]:
+    """Return (log-likelihood, whether greedy); either may be text in the file."""
+    value, greedy = (*values, False)[:2]
     return float(value), greedy is True or str(greedy).strip().lower() in ("true", "1", "1.0")
-
-
-def _answered(task: str, ident: int, doc: dict[str, Any], target: Any, lanes: Sequence[_Lane]) -> ItemResponses:
-    many = {len(lane.responses) for lane in lanes}
-    if len(many) > 1:
-        raise ValueError(f"its requests have {' and '.join(map(str, sorted(many)))} responses")
-    return ItemResponses(
-        task=task,
-        doc_id=ident,
-        doc=doc,
-        target="" if target is None else str(target),
-        arguments=[(lane.context, lane.what) for lane in lanes],
-        responses=[lane.responses for lane in lanes],
-        finishes=[lane.finishes for lane in lanes],
-        failures=[lane.failures for lane in lanes],
-    )

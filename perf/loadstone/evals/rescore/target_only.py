@@ -1,20 +1,21 @@
-"""Saved answers of a task that is not known here, held against their targets alone, as far as a samples file tells.
+"""Scores saved answers of an unknown task by their targets alone, as far as a samples file allows.
 
-A text is right where it is the target, as lm-eval's filters read it; a choice where it is the target's number or words.
+A text is right if it equals the target, as lm-eval's filters extracted it; a choice, if it is the target's number or
+text.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError, UsageError
 from loadstone.evals.output.lm_eval_samples import INVALID
 from loadstone.evals.scoring import score
-from loadstone.samples import Asked, Sample, Score
+from loadstone.samples import Question, Sample, Score
 from loadstone.scorers import choice
 from loadstone.tasks import catalogue
 from loadstone.tasks.spec import Data, Filter, Generation, Likelihood, Task
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
     from loadstone.evals.rescore.samples_file import SamplesFile
 
 TEMPLATE = "by target"
-# As a task: none, an answer is right where it is the target.
+# The name of the task with which `--task` requests this.
 BY_TARGET = "target"
 
 
 def find_task(name: str, asked: bool) -> Task | None:
-    """The task of that name; None where it is to be judged by its targets. One asked for must be there."""
+    """Return the task of a name; None if the answers are to be scored by their targets.
+
+    asked: the operator named the task, so that it must exist
+
+    Raises UsageError.
+    """
     if name == BY_TARGET:
         return None
     try:
@@ -39,104 +45,104 @@ def find_task(name: str, asked: bool) -> Task | None:
         if asked:
             raise
         return None
-    exact = [one for one in tasks if one.name == name] or (tasks if asked and len(tasks) == 1 else [])
+    exact = [task for task in tasks if task.name == name] or (tasks if asked and len(tasks) == 1 else [])
     if asked and not exact:
-        raise UsageError(f"--task takes one task, and {name} is {len(tasks)}: {', '.join(one.name for one in tasks)}")
+        names = ", ".join(task.name for task in tasks)
+        raise ConfigurationError(f"--task takes one task, and {name} is {len(tasks)}: {names}")
     return exact[0] if exact else None
 
 
-def build_task(log: SamplesFile | RunSource, first: SavedSample, version: float) -> Task:
-    """What is told of the task by its samples."""
-    filters = tuple(Filter(name, said, same) for name in log.filters)
-    chosen = first.mode != "generation"
+def build_task(source: SamplesFile | RunSource, first: SavedSample, version: float) -> Task:
+    """Build the task from its samples.
+
+    first: the first sample, which shows how all were answered
+    """
+    filters = tuple(Filter(name, extract, exact_match) for name in source.filters)
+    is_choice = first.mode != "generation"
+    # Metrics of the file that follow from log-likelihoods and targets.
+    metrics = tuple(dict.fromkeys(metric for _, metric in first.metrics if metric in choice.METRICS))
+    likelihood = Likelihood(template=TEMPLATE, metrics=metrics or ("acc", "acc_norm"), letters=True)
     return Task(
-        name=log.task,
-        title=log.task,
+        name=source.task,
+        title=source.task,
         version=version,
-        source=str(log.paths[0]),
+        source=str(source.paths[0]),
         data=Data(path=""),
         query=lambda _: "",
         target=lambda _: "",
-        generation=None if chosen else Generation(template=TEMPLATE, filters=filters),
-        likelihood=Likelihood(template=TEMPLATE, metrics=_metrics(first), letters=True) if chosen else None,
+        generation=None if is_choice else Generation(template=TEMPLATE, filters=filters),
+        likelihood=likelihood if is_choice else None,
     )
 
 
-def _metrics(first: SavedSample) -> tuple[str, ...]:
-    """Those that the file has and that can be had from log-likelihoods and target."""
-    named = tuple(dict.fromkeys(metric for _, metric in first.metrics if metric in choice.METRICS))
-    return named or ("acc", "acc_norm")
-
-
-def build_sample(name: str, logged: SavedSample) -> Sample:
-    """The item, from what was asked and what is said to be right. Raises ValueError where the target is none of the
-    choices."""
-    answered = logged.responses
-    choices = _choices([what for _, what in answered.arguments if isinstance(what, str)])
+def build_sample(name: str, saved: SavedSample) -> Sample:
+    """Build the sample of an item from its arguments and target. Raises ValueError if the target is no choice."""
+    responses = saved.responses
+    continuations = [argument for _, argument in responses.arguments if isinstance(argument, str)]
+    # Each choice counts once if it was requested both with and without the question.
+    half = len(continuations) // 2
+    if half and continuations[:half] == continuations[half:]:
+        continuations = continuations[:half]
+    # The delimiter before a continuation is no part of the choice.
+    spaced = all(each.startswith(" ") for each in continuations)
+    choices = [each[1:] if spaced else each for each in continuations]
     return Sample(
         task=name,
-        doc_id=answered.doc_id,
-        doc=answered.doc,
-        target=answered.target,
-        ask=Asked(query=""),
+        doc_id=responses.doc_id,
+        doc=responses.doc,
+        target=responses.target,
+        ask=Question(query=""),
         choices=choices,
-        gold=_gold(answered.target, choices) if choices else [],
+        gold=_gold(responses.target, choices) if choices else [],
     )
-
-
-def _choices(continuations: Sequence[str]) -> list[str]:
-    """Without the delimiter before them; once, where each was asked with and without the question."""
-    half = len(continuations) // 2
-    once = continuations[:half] if half and continuations[:half] == continuations[half:] else continuations
-    spaced = all(each.startswith(" ") for each in once)
-    return [each[1:] if spaced else each for each in once]
 
 
 def _gold(target: str, choices: Sequence[str]) -> list[int]:
+    """Return the numbers of the right choices. Raises ValueError."""
     if target in choices and not target.isdigit():
         return [number for number, each in enumerate(choices) if each == target]
     try:
-        told = ast.literal_eval(target)
+        value = ast.literal_eval(target)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        told = target
-    numbers = told if isinstance(told, list) else [told]
+        value = target
+    numbers = value if isinstance(value, list) else [value]
     if not all(isinstance(number, int) and 0 <= number < len(choices) for number in numbers):
         raise ValueError(f"its target {target[:60]!r} is none of its {len(choices)} choices")
     return [int(number) for number in numbers]
 
 
-def score_filtered(spec: Task, item: Sample, logged: SavedSample) -> list[Score]:
-    """What each filter of the file made of the answer against the target."""
+def score_filtered(spec: Task, sample: Sample, saved: SavedSample) -> list[Score]:
+    """Score what each filter of the file extracted from the answer."""
     generation = spec.generation
-    found: list[Score] = []
-    for each in generation.filters if generation else ():
-        if generation is None or each.name not in logged.filtered:
+    if generation is None:
+        return []
+    scores: list[Score] = []
+    for each in generation.filters:
+        if each.name not in saved.filtered:
             continue
-        lane = logged.responses.responses[0]
-        values = _values(logged.filtered[each.name], lane)
-        seen = replace(logged.responses, responses=[values], finishes=_first(logged.responses.finishes, len(values)),
-                       failures=_first(logged.responses.failures, len(values)))  # fmt: skip
+        # What the filter extracted from each pass; None if there was no response.
+        filtered = saved.filtered[each.name]
+        if isinstance(filtered, list) and filtered:
+            filtered = filtered[0]
+        pairs = zip(filtered if isinstance(filtered, list) else [filtered], saved.responses.responses[0], strict=False)
+        values = [None if response is None else str(value) for value, response in pairs]
+        count = len(values)
+        responses = replace(
+            saved.responses,
+            responses=[values],
+            finishes=[passes[:count] for passes in saved.responses.finishes[:1]],
+            failures=[passes[:count] for passes in saved.responses.failures[:1]],
+        )
         alone = replace(spec, generation=replace(generation, filters=(each,)))
-        found += score.score_sample(alone, "generation", item, seen)
-    return found
+        scores += score.score_sample(alone, "generation", sample, responses)
+    return scores
 
 
-def _values(filtered: Any, responses: Sequence[Any]) -> list[Any]:
-    """Of each pass what the filter made of it; None where nothing came."""
-    told = filtered[0] if isinstance(filtered, list) and filtered else filtered
-    values = told if isinstance(told, list) else [told]
-    return [None if response is None else str(value) for value, response in zip(values, responses, strict=False)]
-
-
-def _first(table: list[list[str | None]], count: int) -> list[list[str | None]]:
-    return [lane[:count] for lane in table[:1]]
-
-
-def said(text: str, _: Sample) -> str | None:
-    """What a filter found."""
+def extract(text: str, _: Sample) -> str | None:
+    """Return what a filter of lm-eval extracted; None if it extracted nothing."""
     return None if text == INVALID else text
 
 
-def same(extracted: str, item: Sample) -> dict[str, float]:
-    """As lm-eval's exact_match without further settings."""
-    return {"exact_match": float(extracted == item.target)}
+def exact_match(extracted: str, sample: Sample) -> dict[str, float]:
+    """Score by equality, as lm-eval's exact_match without further settings."""
+    return {"exact_match": float(extracted == sample.target)}

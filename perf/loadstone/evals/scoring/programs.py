@@ -1,55 +1,50 @@
-"""Answers that are programs: run in the sandbox, several at a time, before they are scored one by one.
+"""Runs the answers that are programs in the sandbox, several at a time, before they are scored one by one.
 
-How a program is confined is sandbox.py's; which part of an answer is the program, the task's.
+sandbox.py confines a program; the task decides which part of an answer is the program.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.task_run import TaskRun
 from loadstone.evals.scoring import sandbox
-from loadstone.samples import Sample
 from loadstone.scorers.base import Scorer
-from loadstone.tasks.spec import Filter
 
 
 def check_allowed(task_runs: Iterable[TaskRun], allowed: bool) -> None:
-    """Raises UsageError where programs have to be run and that is not allowed, or not possible here."""
-    for paper in task_runs:
-        if _coded(paper):
-            sandbox.check_allowed(allowed, paper.task.name)
+    """Raise UsageError if programs have to be run and that is not allowed, or not possible here."""
+    for task_run in task_runs:
+        if _runs_programs(task_run):
+            sandbox.check_allowed(allowed, task_run.task.name)
 
 
 def run_programs(task_runs: Iterable[TaskRun], responses: Mapping[str, Response]) -> Scorer | None:
-    """What scores programs, all of which have been run; None where no task has any."""
-    coded = [paper for paper in task_runs if _coded(paper)]
-    if not coded:
+    """Run all programs. Return the scorer that knows their verdicts; None if no task has programs."""
+    with_programs = [task_run for task_run in task_runs if _runs_programs(task_run)]
+    if not with_programs:
         return None
-    runs = sandbox.ProgramRunner()
-    runs.run_ahead(program for paper in coded for program in _programs(paper, responses))
-    return runs
+    runner = sandbox.ProgramRunner()
+    runner.run_ahead(program for task_run in with_programs for program in _programs(task_run, responses))
+    return runner
 
 
-def _coded(paper: TaskRun) -> bool:
-    return paper.answer_mode.mode == "generation" and paper.task.generation is not None and paper.task.generation.code
+def _runs_programs(task_run: TaskRun) -> bool:
+    generation = task_run.task.generation
+    return task_run.answer_mode.mode == "generation" and generation is not None and generation.code
 
 
-def _programs(paper: TaskRun, answers: Mapping[str, Response]) -> Iterator[str]:
-    filters = paper.task.generation.filters if paper.task.generation else ()
-    for item in paper.items:
-        came = [answers.get(wanted.id) for passes in item.requests for wanted in passes]
-        texts = [answer.values[0] for answer in came if answer is not None and answer.ok]
-        for text in texts:
-            yield from _found(filters, str(text), item.sample)
-
-
-def _found(filters: Sequence[Filter], text: str, sample: Sample) -> list[str]:
-    """Without those of a text that breaks its extractor, which scoring has to say."""
-    found = []
-    for each in filters:
-        with contextlib.suppress(Exception):
-            found.append(each.extract(text, sample) if text.strip() else None)
-    return [program for program in found if program is not None]
+def _programs(task_run: TaskRun, responses: Mapping[str, Response]) -> Iterator[str]:
+    """Yield the programs in the responses, as extracted by each filter."""
+    filters = task_run.task.generation.filters if task_run.task.generation else ()
+    for item in task_run.items:
+        received = [responses.get(request.id) for passes in item.requests for request in passes]
+        for text in [str(response.values[0]) for response in received if response is not None and response.ok]:
+            for each in filters:
+                program = None
+                with contextlib.suppress(Exception):  # scoring reports the error of an extractor
+                    program = each.extract(text, item.sample) if text.strip() else None
+                if program is not None:
+                    yield program

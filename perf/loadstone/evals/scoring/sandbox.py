@@ -1,7 +1,8 @@
-"""Run programs that a model wrote, each in processes of its own, and report whether they finished.
+"""Runs programs that a model wrote, each in processes of its own, and reports whether they finished.
 
-`sandbox_child.py` confines a program, in a child process; this file starts the child, sends it the program and reads
-the outcome. Nothing here runs unless the operator allowed it (`demand`). docs/code-answers.md says what contains what.
+sandbox_child.py confines a program, in a child process; this file starts the child, sends it the program and reads the
+outcome. Nothing runs unless the operator allowed it (`check_allowed`). docs/code-answers.md explains which means
+contains what.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from msgspec import Struct
 from loadstone.errors import UsageError
 from loadstone.samples import Sample
 
+# Started as a script in the child process.
 CHILD = Path(__file__).with_name("sandbox_child.py")
-# Seconds that the guard has for its own work before it is ended itself.
+# Seconds that the child has for its own work before it is killed.
 GRACE = 5.0
+# Kernel features that confine a program.
 Means = tuple[Literal["namespaces", "landlock", "seccomp"], ...]
-# What confines a program beside its limits, the best first; the first that can be had is taken.
+# What confines a program in addition to its limits, the best first. The first that works is used.
 MEANS: tuple[Means, ...] = (
     ("namespaces", "seccomp"),
     ("landlock", "seccomp"),
@@ -40,16 +43,19 @@ MEANS: tuple[Means, ...] = (
     ("landlock",),
     (),
 )
+# A program that needs what an answer may need; it shows whether a means works here.
 PROBE = "import ctypes, decimal, hashlib, json, random, tempfile\nassert tempfile.TemporaryFile().write(b'.') == 1"
 Ending = Literal["passed", "raised", "exited", "time", "memory", "output", "killed", "unrun"]
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What became of a program.
+    """The result of a program.
 
-    how: `passed`, it came to its end; `raised`; `exited` before its end; over its `time`, `memory` or `output`;
-    `killed` by a signal; `unrun`, the sandbox failed, which says nothing of the program.
-    said: the end of what it printed, or why it was not run; seconds: of the whole, by the wall clock.
+    passed: it ran to its end
+    ending: `passed`; `raised` an exception; `exited` before its end; over its `time`, `memory` or `output`; `killed` by
+        a signal; `unrun`: the sandbox failed, which says nothing about the program
+    output: the end of what it printed, or why it was not run
+    seconds: wall time of the whole
     """
 
     passed: bool
@@ -59,8 +65,13 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a program may use. memory: of each process, in bytes; file: of each file, and of all that it writes where
-    its folder is in memory; processes: with threads; output: bytes that it may print."""
+    """What a program may use.
+
+    memory: bytes, for each process
+    file: bytes, for each file; for all files together if its folder is in memory
+    processes: number of processes and threads
+    output: bytes that it may print
+    """
 
     memory: int = 1 << 30
     file: int = 64 << 20
@@ -69,14 +80,18 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Containment(Struct, frozen=True, kw_only=True):
-    """What confines programs on this machine, and in words what is not contained. It goes into the results."""
+    """What confines programs on this machine. It is part of the results.
+
+    means: what confines them
+    open: what a program could still do, in words
+    """
 
     means: Means
     open: list[str]
 
 
 def check_allowed(allowed: bool, task: str = "humaneval") -> None:
-    """Raises UsageError unless running programs is allowed, and possible here. To be called before anything is sent."""
+    """Raise UsageError unless programs may be run, and can be run here. To be called before anything is sent."""
     if not allowed:
         raise UsageError(
             f"{task} is scored by running the programs that the model writes: say --allow-code-execution to run them"
@@ -87,43 +102,57 @@ def check_allowed(allowed: bool, task: str = "humaneval") -> None:
 
 
 def run(program: str, *, seconds: float = 10.0, limits: Limits = Limits(), means: Means | None = None) -> Verdict:  # noqa: B008
-    """Run a program to its end or to its limits, and clean up after it. `means`: None for the best that can be had."""
-    began = time.monotonic()
+    """Run a program to its end or to its limits, and clean up after it.
+
+    seconds: wall time that it may take
+    means: what confines it; None for the best that works here
+    """
+    started = time.monotonic()
     chosen = containment().means if means is None else means
     with tempfile.TemporaryDirectory(prefix="loadstone-answer-", ignore_cleanup_errors=True) as folder:
-        proven, told, printed, over = _guarded(program, seconds, limits, chosen, folder)
-    how = "output" if over else _how(proven, told)
-    said = told.get("refused") or printed.decode(errors="replace").strip()
-    return Verdict(passed=how == "passed", ending=how, output=said[-500:], seconds=time.monotonic() - began)
+        proven, report, printed, too_much = _run_confined(program, seconds, limits, chosen, folder)
+    ending = "output" if too_much else _ending(proven, report)
+    output = report.get("refused") or printed.decode(errors="replace").strip()
+    elapsed = time.monotonic() - started
+    return Verdict(passed=ending == "passed", ending=ending, output=output[-500:], seconds=elapsed)
 
 
 def run_all(programs: Iterable[str], *, seconds: float = 10.0, at_once: int | None = None) -> Iterator[Verdict]:
-    """Verdicts in the order of the programs, so many at a time; by default one for each processor."""
+    """Run programs in parallel, and yield the verdicts in their order.
+
+    seconds: wall time that each may take
+    at_once: number of programs that run together; None for one for each processor
+    """
     containment()
     with ThreadPoolExecutor(at_once or os.cpu_count() or 1) as pool:
         yield from pool.map(lambda program: run(program, seconds=seconds), programs)
 
 
 class ProgramRunner:
-    """A scorer of programs, as evals/scoring.py wants one: pass@1 by running them. What was run `ahead`, several at a
-    time, is not run again; `verdicts` keeps what became of each."""
+    """A scorer of programs: pass@1 by running them.
+
+    verdicts: of all programs that have been run; a program that was run ahead is not run again
+    """
 
     def __init__(self, seconds: float = 10.0, at_once: int | None = None) -> None:
         self.seconds, self.at_once = seconds, at_once
         self.verdicts: dict[str, Verdict] = {}
 
     def run_ahead(self, programs: Iterable[str]) -> None:
+        """Run programs in parallel, before they are scored."""
         new = list(dict.fromkeys(program for program in programs if program not in self.verdicts))
         self.verdicts.update(zip(new, run_all(new, seconds=self.seconds, at_once=self.at_once), strict=True))
 
     @property
     def confined(self) -> dict[str, list[str]]:
-        """By what means, and what these leave open; nothing where nothing was run."""
-        found = containment() if self.verdicts else None
-        return {} if found is None else {"by": [*found.means, "limits"], "open": found.open}
+        """Return what confined the programs, and what that leaves open; nothing if none was run."""
+        if not self.verdicts:
+            return {}
+        found = containment()
+        return {"by": [*found.means, "limits"], "open": found.open}
 
     def __call__(self, program: str, sample: Sample) -> dict[str, float]:
-        """Raises UsageError where the sandbox failed, which says nothing of the program."""
+        """Score a program. Raises UsageError if the sandbox failed, which says nothing about the program."""
         if program not in self.verdicts:
             self.verdicts[program] = run(program, seconds=self.seconds)
         verdict = self.verdicts[program]
@@ -137,18 +166,21 @@ class ProgramRunner:
 
 @functools.cache
 def containment() -> Containment:
-    """The best means that work here, tried with a small program each. Raises UsageError where nothing can be run."""
-    said = ""
+    """Return the best means that works here, by running a small program with each.
+
+    Raises UsageError if no program can be run.
+    """
+    reason = ""
     for means in MEANS:
         verdict = run(PROBE, means=means)
         if verdict.passed:
             return Containment(means=means, open=uncontained(means))
-        said = said or verdict.output
-    raise UsageError(f"no program can be run here, say --predict-only and score elsewhere: {said}")
+        reason = reason or verdict.output
+    raise UsageError(f"no program can be run here, say --predict-only and score elsewhere: {reason}")
 
 
 def uncontained(means: Means) -> list[str]:
-    """What a program could still do, by the means that confine it."""
+    """Return what a program could still do, by the means that confine it."""
     namespaces, seccomp, landlock = (name in means for name in ("namespaces", "seccomp", "landlock"))
     holes = {
         "connect to the network": namespaces or seccomp,
@@ -161,49 +193,73 @@ def uncontained(means: Means) -> list[str]:
     return [hole for hole, closed in holes.items() if not closed]
 
 
-def _how(proven: bool, told: dict[str, Any]) -> Ending:
-    if "refused" in told or not told:
+# What exit statuses of a program mean; sandbox_child.py sets the first two.
+_STATUSES: dict[int, Ending] = {70: "raised", 71: "memory", -signal.SIGXCPU: "time"}
+
+
+def _ending(proven: bool, report: dict[str, Any]) -> Ending:
+    """Return how a program ended, from the child's report."""
+    if "refused" in report or not report:
         return "unrun"
-    if told.get("late"):
+    if report.get("late"):
         return "time"
-    status = told.get("status", -signal.SIGKILL)
+    status = report.get("status", -signal.SIGKILL)
     if status == 0:
         return "passed" if proven else "exited"
-    return {70: "raised", 71: "memory", -signal.SIGXCPU: "time"}.get(status, "killed" if status < 0 else "exited")  # type: ignore[return-value]
+    return _STATUSES.get(status, "killed" if status < 0 else "exited")
 
 
-def _guarded(
+def _run_confined(
     program: str, seconds: float, limits: Limits, means: Means, folder: str
 ) -> tuple[bool, dict[str, Any], bytes, bool]:
-    """(whether the token came back, what the guard told, what was printed, whether that was too much).
+    """Run a program in the child process.
 
-    The token lies in a pipe, in nobody's memory, and is taken out when the program has come to its end: a program that
-    ends the process before, with whatever status, has not brought it.
+    Returns whether the token came back, the child's report, the end of the output, and whether the output was too long.
+
+    The token is in a pipe, in no process's memory, and is read from it only when the program has run to its end. A
+    program that ends the process earlier, with whatever status, has not returned it.
     """
     token = secrets.token_bytes(32)
     with contextlib.ExitStack() as stack:
-        pipes = {name: _pipe(stack) for name in ("token", "proof", "told")}
+        pipes: dict[str, tuple[int, int]] = {}
+        for name in ("token", "proof", "report"):
+            pipes[name] = os.pipe()
+            for end in pipes[name]:
+                stack.callback(os.close, end)
         os.write(pipes["token"][1], token)
-        ours = {"token": pipes["token"][0], "proof": pipes["proof"][1], "told": pipes["told"][1]}
-        asked = {"memory": limits.memory, "file": limits.file, "processes": limits.processes, **ours}
-        job = {"program": program, "seconds": seconds, "means": means, "folder": folder, **asked}
-        guard = _started(tuple(ours.values()), folder)
-        printed, over = _followed(guard, json.dumps(job).encode() + b"\n", seconds + GRACE, limits.output)
-        told = _read(pipes["told"][0])
-        lines = [json.loads(line) for line in told.splitlines()]
-        proven = secrets.compare_digest(_read(pipes["proof"][0]), token)
-    return proven, {key: value for line in lines for key, value in line.items()}, printed, over
+        handles = {"token": pipes["token"][0], "proof": pipes["proof"][1], "report": pipes["report"][1]}
+        job = {
+            "program": program,
+            "seconds": seconds,
+            "means": means,
+            "folder": folder,
+            "memory": limits.memory,
+            "file": limits.file,
+            "processes": limits.processes,
+            **handles,
+        }
+        # No site-packages, nothing of the user's, and one hash seed, so that a program gets the same verdict again.
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", str(CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            pass_fds=tuple(handles.values()),
+            start_new_session=True,
+            env={"PYTHONHASHSEED": "0"},
+            cwd=folder,
+        )
+        printed, too_much = _send_and_read(child, json.dumps(job).encode() + b"\n", seconds + GRACE, limits.output)
+        report: dict[str, Any] = {}
+        for line in _read_available(pipes["report"][0]).splitlines():
+            report.update(json.loads(line))
+        proven = secrets.compare_digest(_read_available(pipes["proof"][0]), token)
+    return proven, report, printed, too_much
 
 
-def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
-    ends = os.pipe()
-    for end in ends:
-        stack.callback(os.close, end)
-    return ends
-
-
-def _read(pipe: int) -> bytes:
-    """What lies in a pipe, without waiting for more."""
+def _read_available(pipe: int) -> bytes:
+    """Read what is in a pipe, without waiting for more."""
     os.set_blocking(pipe, False)
     try:
         return os.read(pipe, 1 << 16)
@@ -211,40 +267,27 @@ def _read(pipe: int) -> bytes:
         return b""
 
 
-def _started(handles: tuple[int, ...], folder: str) -> subprocess.Popen[bytes]:
-    """No site-packages, nothing of the user's, and one hash seed, so that an answer gets the same verdict again."""
-    return subprocess.Popen(
-        [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", str(CHILD)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        bufsize=0,
-        pass_fds=handles,
-        start_new_session=True,
-        env={"PYTHONHASHSEED": "0"},
-        cwd=folder,
-    )
+def _send_and_read(child: subprocess.Popen[bytes], job: bytes, seconds: float, limit: int) -> tuple[bytes, bool]:
+    """Send the job, then read the output until all processes have closed it.
 
-
-def _followed(guard: subprocess.Popen[bytes], job: bytes, seconds: float, most: int) -> tuple[bytes, bool]:
-    """Send the job, then read what is printed until the end of everything; (the end of it, whether it was too much).
-
-    Closing the guard's input ends all that it guards; the guard itself is ended where even that takes too long.
+    Returns the end of the output, and whether it was longer than `limit` bytes. Closing the child's input makes it end
+    everything it started; the child itself is killed after `seconds`.
     """
     deadline, printed, count = time.monotonic() + seconds, b"", 0
-    with guard, selectors.DefaultSelector() as selector:
-        assert guard.stdin
-        assert guard.stdout
-        selector.register(guard.stdout, selectors.EVENT_READ)
+    with child, selectors.DefaultSelector() as selector:
+        assert child.stdin
+        assert child.stdout
+        selector.register(child.stdout, selectors.EVENT_READ)
         with contextlib.suppress(BrokenPipeError):
-            guard.stdin.write(job)
+            child.stdin.write(job)
         while ready := selector.select(max(deadline - time.monotonic(), 0)):
-            part = os.read(guard.stdout.fileno(), 1 << 16)
+            part = os.read(child.stdout.fileno(), 1 << 16)
             if not part:
                 break
-            printed, count = (printed + part)[-4096:], count + len(part)
-            if count > most and not guard.stdin.closed:
-                guard.stdin.close()
+            printed = (printed + part)[-4096:]
+            count += len(part)
+            if count > limit and not child.stdin.closed:
+                child.stdin.close()
         if not ready:
-            os.killpg(guard.pid, signal.SIGKILL)
-    return printed, count > most
+            os.killpg(child.pid, signal.SIGKILL)
+    return printed, count > limit

@@ -1,9 +1,9 @@
-"""Runs one program where it can do no harm. `sandbox.py` starts this file as a script, on its own; it imports nothing
-but the standard library, and nothing imports it.
+"""Runs one program where it can do no harm. sandbox.py starts this file as a script: it imports only the standard
+library, and nothing imports it.
 
-Three processes: the guard, which waits and ends what goes on too long; the first one of the program's own namespaces,
-which nothing inside can kill and whose end takes everything along; and the program. What each means contains stands in
-docs/code-answers.md. A means that was asked for and cannot be had is an OSError, and the program is not run.
+There are three processes: the guard, which waits and ends what takes too long; the first process of the program's own
+namespaces, which nothing inside can kill and whose end ends everything; and the program. docs/code-answers.md explains
+what each means contains. If a requested means does not work, that is an OSError, and the program is not run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 import types
 from typing import Any, NoReturn
 
-# Exit statuses of a program that raised something, or MemoryError.
+# Exit statuses of a program that raised an exception, or MemoryError. sandbox.py knows them.
 RAISED, STARVED = 70, 71
 LINUX = sys.platform == "linux"
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -35,7 +35,7 @@ Job = dict[str, Any]
 
 
 def call(name: str, *arguments: Any) -> int:
-    """A function of libc. Raises OSError."""
+    """Call a function of libc. Raises OSError."""
     result = int(getattr(LIBC, name)(*arguments))
     if result == -1:
         code = ctypes.get_errno()
@@ -44,18 +44,18 @@ def call(name: str, *arguments: Any) -> int:
 
 
 def needed() -> list[str]:
-    """What a Python without site-packages reads: its library, and those of the system."""
+    """Return the paths that a Python without site-packages reads: its library, and those of the system."""
     library = os.path.dirname(os.__file__)
     paths = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", library, "/etc/ld.so.cache"]
     there = [path for path in paths if os.path.exists(path)]
     return [path for path in there if not any(path.startswith(other + "/") for other in there)]
 
 
-# a root of its own: read-only libraries, four devices, a folder in memory
+# Namespaces: a root of its own with read-only libraries, four devices and a folder in memory
 
 
 def separate() -> None:
-    """Leave the namespaces of the machine; as root plainly, else as the only user of a new user namespace."""
+    """Create new namespaces. Other users than root also get a user namespace, in which they are the only user."""
     if not LINUX:
         raise OSError(errno.ENOSYS, "namespaces are Linux's")
     uid, gid = os.getuid(), os.getgid()
@@ -72,12 +72,13 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str |
 
 
 def bind(path: str, root: str) -> None:
-    """The same path below the new root, read-only. Flags that the mount has must be said again with the new one."""
+    """Mount a path read-only at the same place below the new root."""
     target = root + path
     os.makedirs(target if os.path.isdir(path) else os.path.dirname(target), exist_ok=True)
     if not os.path.isdir(path):
         os.close(os.open(target, os.O_CREAT, 0o444))
     mount(path, target, None, BIND | ALL_BELOW)
+    # A remount must repeat the flags that the mount has.
     had = os.statvfs(target).f_flag
     times = sum(new for old, new in ((0x400, 1024), (0x800, 2048), (0x1000, 1 << 21)) if had & old)
     device = path.startswith("/dev/")
@@ -86,7 +87,12 @@ def bind(path: str, root: str) -> None:
 
 
 def enclose(folder: str, size: int, owner: int) -> None:
-    """A file system of its own for this process and its children; what is written is in memory and goes with them."""
+    """Create a file system for this process and its children. What is written is in memory and ends with them.
+
+    folder: becomes the root
+    size: bytes that may be written
+    owner: user id
+    """
     mount("none", "/", None, ALL_BELOW | PRIVATE)
     mount("tmpfs", folder, "tmpfs", NO_SUID, "size=1m,nr_inodes=512,mode=755")
     for path in (*needed(), *(device for device in DEVICES if os.path.exists(device))):
@@ -100,14 +106,16 @@ def enclose(folder: str, size: int, owner: int) -> None:
     os.chdir("/tmp")
 
 
-# Landlock: where there are no namespaces, at least what may be opened
+# Landlock: limits what may be opened, where there are no namespaces
 
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 
 
 def landlock(folder: str) -> None:
-    """Read the libraries, write the folder, and nothing else; where the kernel can, no TCP and no signals either.
-    Source: Documentation/userspace-api/landlock.rst."""
+    """Allow reading the libraries and writing the folder, and nothing else; if the kernel can, no TCP and no signals.
+
+    Source: Documentation/userspace-api/landlock.rst.
+    """
     if not LINUX:
         raise OSError(errno.ENOSYS, "Landlock is Linux's")
     version = call("syscall", LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
@@ -126,7 +134,7 @@ def landlock(folder: str) -> None:
     os.close(ruleset)
 
 
-# seccomp: no processes, no programs, no sockets, no signals, none of the kernel's darker corners
+# seccomp: no processes, no programs, no sockets, no signals, and no rarely used parts of the kernel
 
 MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 DENIED = {  # name: number on x86_64, on aarch64
@@ -153,8 +161,8 @@ LOAD, EQUAL, AT_LEAST, ANY_OF, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 ALLOW, ERROR, KILL = 0x7FFF0000, 0x00050000, 0x80000000
 
 
-def filtering() -> list[tuple[int, int, int, int]]:
-    """The BPF program: (operation, jump if true, jump if false, operand). Source: seccomp(2). Raises OSError."""
+def build_filter() -> list[tuple[int, int, int, int]]:
+    """Return the BPF program: (operation, jump if true, jump if false, operand). Raises OSError. Source: seccomp(2)."""
     machine = os.uname().machine
     if not LINUX or machine not in MACHINES:
         raise OSError(errno.ENOSYS, f"no filter of system calls for {machine}")
@@ -172,16 +180,17 @@ def filtering() -> list[tuple[int, int, int, int]]:
 
 
 def seccomp() -> None:
-    program = filtering()
+    """Apply the filter of system calls to this process and its children."""
+    program = build_filter()
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in program))
     call("prctl", PR_SECCOMP, 2, struct.pack("@HP", len(program), ctypes.addressof(code)), 0, 0)
 
 
-# the program
+# The program
 
 
 def limit(job: Job) -> None:
-    """Hard limits of the process. One that the system does not know or has lower is passed over."""
+    """Set the hard limits of the process. Those that the system does not know or has set lower are skipped."""
     seconds = math.ceil(job["seconds"]) + 1
     values = {"CPU": seconds, "AS": job["memory"], "FSIZE": job["file"], "NOFILE": 64, "CORE": 0}
     for name, value in {**values, "NPROC": job["processes"]}.items():
@@ -190,7 +199,7 @@ def limit(job: Job) -> None:
 
 
 def disarm(job: Job) -> None:
-    """Give up every privilege, for good."""
+    """Remove all privileges for good, and apply the means that confine the process."""
     if LINUX:
         call("prctl", PR_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     if job["user"]:
@@ -208,8 +217,12 @@ def disarm(job: Job) -> None:
 
 
 def prepare(job: Job, nothing: int) -> None:
+    """Close everything that the program must not have, and confine the process.
+
+    nothing: file descriptor of /dev/null
+    """
     os.dup2(nothing, 0)
-    keep = sorted({job["token"], job["proof"], job["told"]})
+    keep = sorted({job["token"], job["proof"], job["report"]})
     for low, high in zip([2, *keep], [*keep, 65536], strict=True):
         os.closerange(low + 1, high)
     os.environ.clear()
@@ -219,8 +232,10 @@ def prepare(job: Job, nothing: int) -> None:
 
 
 def execute(program: str, token: int, proof: int) -> NoReturn:
-    """Run it to its end, and only then take the token to where it proves that. Whatever the program puts in the place
-    of what is used here, this never returns."""
+    """Run the program to its end, and only then copy the token from one pipe to the other to prove it.
+
+    Never returns, whatever functions the program replaces.
+    """
     answer = types.ModuleType("answer")
     sys.modules["answer"] = answer
     leave, read, write, status = os._exit, os.read, os.write, RAISED
@@ -237,15 +252,16 @@ def execute(program: str, token: int, proof: int) -> NoReturn:
         leave(status)
 
 
-# who waits
+# The processes that wait
 
 
-def tell(job: Job, **what: Any) -> None:
-    os.write(job["told"], json.dumps(what).encode() + b"\n")
+def report(job: Job, **fields: Any) -> None:
+    """Send a line of the report."""
+    os.write(job["report"], json.dumps(fields).encode() + b"\n")
 
 
-def first(job: Job, nothing: int) -> NoReturn:
-    """The first process of the namespace: starts the program, buries what it leaves, and ends with it."""
+def run_first_process(job: Job, nothing: int) -> NoReturn:
+    """Run the first process of the namespace: start the program, wait for its orphans, and end with it."""
     if LINUX:
         call("prctl", PR_DEATH, signal.SIGKILL, 0, 0, 0)
     os.setsid()
@@ -254,31 +270,31 @@ def first(job: Job, nothing: int) -> NoReturn:
         try:
             prepare(job, nothing)
         except OSError as exc:
-            tell(job, refused=str(exc))
+            report(job, refused=str(exc))
             os._exit(1)
-        os.close(job["told"])
+        os.close(job["report"])
         execute(job["program"], job["token"], job["proof"])
     ended, status = os.wait()
     while ended != child:
         ended, status = os.wait()
-    tell(job, status=os.waitstatus_to_exitcode(status))
+    report(job, status=os.waitstatus_to_exitcode(status))
     os._exit(0)
 
 
-def below(root: int) -> set[int]:
-    """All processes that come from this one, on Linux."""
+def descendants(root: int) -> set[int]:
+    """Return the ids of all descendants of a process. Only on Linux."""
     parents: dict[int, int] = {}
     for name in filter(str.isdigit, os.listdir("/proc") if LINUX else []):
         with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
             parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {root}
+    family = {root}
+    while children := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= children
+    return family - {root}
 
 
-def running() -> int:
-    """Processes and threads of this user, on Linux."""
+def count_processes() -> int:
+    """Count the processes and threads of this user. Only on Linux."""
     count = 0
     for name in filter(str.isdigit, os.listdir("/proc") if LINUX else []):
         with contextlib.suppress(OSError):
@@ -287,13 +303,14 @@ def running() -> int:
     return count
 
 
-def sweep() -> None:
-    """End all that is left below the guard: first bring it to a stand, so that it does not multiply meanwhile."""
+def kill_descendants() -> None:
+    """Kill all descendants of the guard. They are stopped first, so that they cannot start others meanwhile."""
     while True:
         stopped: set[int] = set()
-        while new := below(os.getpid()) - stopped:
-            stopped |= signalled(new, signal.SIGSTOP)
-        signalled(stopped, signal.SIGKILL)
+        while new := descendants(os.getpid()) - stopped:
+            send_signal(new, signal.SIGSTOP)
+            stopped |= new
+        send_signal(stopped, signal.SIGKILL)
         try:
             while os.waitpid(-1, 0 if stopped else os.WNOHANG)[0]:
                 pass
@@ -301,15 +318,15 @@ def sweep() -> None:
             return
 
 
-def signalled(pids: set[int], number: int) -> set[int]:
+def send_signal(pids: set[int], number: int) -> None:
+    """Send a signal to processes that may be gone already."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-    return pids
 
 
-def received() -> Job:
-    """The first line of standard input; the rest of it is the leash: its end is ours."""
+def read_job() -> Job:
+    """Read the job: the first line of standard input. When the input ends later, this process must end too."""
     line = b""
     while not line.endswith(b"\n"):
         part = os.read(0, 1 << 16)
@@ -320,42 +337,44 @@ def received() -> Job:
 
 
 def confine(job: Job) -> None:
+    """Prepare the guard, and create the namespaces that the job asks for. Raises OSError."""
     if LINUX:
         call("prctl", PR_REAPER, 1, 0, 0, 0)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")  # where memory runs short, this goes first
+            file.write("1000")  # killed first if memory runs short
     apart = "namespaces" in job["means"]
     job["user"] = 60000 + os.getpid() % 1000 if apart and not os.getuid() else 0
     if not job["user"]:
-        job["processes"] += running()  # the limit is on all that the user runs
+        job["processes"] += count_processes()  # the limit is on everything the user runs
     if apart:
         separate()
         enclose(job["folder"], job["file"], job["user"] or os.getuid())
 
 
 def main() -> None:
-    job = received()
+    """Run the guard."""
+    job = read_job()
     nothing = os.open("/dev/null", os.O_RDWR)
     ended, alive = os.pipe()
     try:
         confine(job)
     except OSError as exc:
-        tell(job, refused=str(exc))
+        report(job, refused=str(exc))
         return
     child = os.fork()
     if not child:
         os.close(ended)
-        first(job, nothing)
+        run_first_process(job, nothing)
     for handle in (alive, job["token"], job["proof"]):
         os.close(handle)
     ready = select.select([ended, 0], [], [], job["seconds"])[0]
     if ended not in ready:
-        tell(job, late=not ready)
+        report(job, late=not ready)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     if "namespaces" not in job["means"]:
-        sweep()
+        kill_descendants()
 
 
 if __name__ == "__main__":

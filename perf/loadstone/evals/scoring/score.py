@@ -1,105 +1,98 @@
-"""From what came back for an item to what it is worth: one score per pass and filter.
+"""Scores the responses to an item: one score for each pass and filter.
 
-What a text says is for the task's extractors, whether that is right for its scorers; here is which outcome it has. A
-scorer that chokes on a text does not end the evaluation: the answer counts as unparsed, with a note.
+The task's extractors read the answer from a text, and its scorers compare it with the target; this file decides the
+outcome. A scorer that fails on a text does not end the evaluation: the answer counts as unparsed, with a note.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
-from loadstone.errors import UsageError
-from loadstone.samples import Asked, ItemResponses, Outcome, Sample, Score
+from loadstone.errors import ConfigurationError, DataError, UsageError
+from loadstone.samples import ItemResponses, Outcome, Question, Sample, Score
 from loadstone.scorers import choice
 from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Filter, Generation, Likelihood, Mode, Task
 
 Metrics = Mapping[str, float | list[float]]
 Pair = tuple[float, bool]
-Part = TypeVar("Part")
-# The finish reason of an answer that was cut at its limit.
+Spec = TypeVar("Spec", Generation, Likelihood)
+# The finish reason of an answer that was cut at its length limit.
 CUT = "length"
 
 
 def score(task: Task, mode: Mode, responses: ItemResponses, run_code: Scorer | None = None) -> list[Score]:
-    """All passes of an item through all filters. `run_code`: what runs a program against the item's tests; without it
-    code is not judged, and there is no score. Raises UsageError for a row that is not one of the task's."""
+    """Score all passes of an item through all filters.
+
+    run_code: runs a program against the item's tests; without it programs have no score
+
+    Raises UsageError for a row that does not fit the task.
+    """
     return score_sample(task, mode, build_sample(task, mode, responses), responses, run_code)
 
 
 def score_sample(
     task: Task, mode: Mode, sample: Sample, responses: ItemResponses, run_code: Scorer | None = None
 ) -> list[Score]:
-    """The same with the item at hand."""
+    """Score all passes of an item whose sample is known. See `score`."""
     if mode != "generation":
-        return _choices(_given(task.likelihood, task, mode), sample, responses)
-    generation = _given(task.generation, task, mode)
+        return _score_choices(_spec_of(task.likelihood, task, mode), sample, responses)
+    generation = _spec_of(task.generation, task, mode)
     if generation.code and run_code is None:
         return []
-    return [found for each in generation.filters for found in _words(generation, each, sample, responses, run_code)]
+    return [
+        each
+        for filter_ in generation.filters
+        for each in _score_texts(generation, filter_, sample, responses, run_code)
+    ]
 
 
 def build_sample(task: Task, mode: Mode, responses: ItemResponses) -> Sample:
-    """The item that was answered, as the task makes it from its row; what was asked before it is not in it."""
-    doc, told = responses.doc, task.generation.target if task.generation and mode == "generation" else None
+    """Build the sample of an item from its row, without its question. Raises DataError."""
+    doc = responses.doc
+    target = task.generation.target if task.generation and mode == "generation" else None
     try:
         return Sample(
             task=task.name,
             doc_id=responses.doc_id,
             doc=doc,
-            target=(told or task.target)(doc),
-            ask=Asked(query=""),
+            target=(target or task.target)(doc),
+            ask=Question(query=""),
             answers=task.answers(doc) if task.answers else [],
             choices=task.choices(doc) if task.choices else [],
             gold=task.gold(doc) if task.gold else [],
             cluster=task.cluster(doc) if task.cluster else None,
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as exc:
-        raise UsageError(f"item {responses.doc_id} is not a row of {task.name}: {_said(exc)}") from exc
+        raise DataError(f"item {responses.doc_id} is not a row of {task.name}: {_error_text(exc)}") from exc
 
 
 def headline(task: Task, mode: Mode) -> tuple[str, str]:
-    """Metric and filter that the task's headline counts by."""
+    """Return the metric and the filter of the task's headline figure."""
     if mode != "generation":
-        return _given(task.likelihood, task, mode).metrics[0], "none"
-    generation = _given(task.generation, task, mode)
+        return _spec_of(task.likelihood, task, mode).metrics[0], "none"
+    generation = _spec_of(task.generation, task, mode)
     return generation.headline, generation.filters[0].name
 
 
-def _given(part: Part | None, task: Task, mode: Mode) -> Part:
-    if part is None:
-        raise UsageError(f"{task.name} cannot be answered by {mode}; it can by {' or '.join(task.modes)}")
-    return part
+def _spec_of(spec: Spec | None, task: Task, mode: Mode) -> Spec:
+    if spec is None:
+        raise ConfigurationError(f"{task.name} cannot be answered by {mode}; it can by {' or '.join(task.modes)}")
+    return spec
 
 
-def _words(
-    generation: Generation, each: Filter, sample: Sample, answered: ItemResponses, run_code: Scorer | None
-) -> Iterator[Score]:
-    """Every pass of an answer in words through one filter."""
-    judges = run_code if generation.code and run_code else each.score
-    blank: Metrics | None = None
-    for attempt, (text, finish, failure) in enumerate(_passes(answered)[0]):
-        ended = text is None and failure == "empty" and finish is not None
-        told = _told("" if ended else text, each, judges, sample)
-        if not told.metrics:
-            blank = blank or (_blank(judges, generation.headline, sample) if not generation.code else None)
-        yield _score(
-            sample,
-            attempt,
-            each.name,
-            told,
-            told.metrics or blank or {generation.headline: 0.0},
-            generation.headline,
-            finish,
-        )
+class _Judgement(Struct, frozen=True):
+    """What an answer came to.
 
-
-class _Told(Struct, frozen=True):
-    """What was found out of an answer. `outcome`: where it does not depend on the metrics."""
+    outcome: None if the metrics decide it
+    extracted: what was compared with the target; of a choice, its number
+    metrics: None if there are none
+    note: why the answer could not be scored
+    """
 
     outcome: Outcome | None = None
     extracted: Any = None
@@ -107,101 +100,127 @@ class _Told(Struct, frozen=True):
     note: str | None = None
 
 
-def _told(text: str | Pair | None, each: Filter, judges: Scorer, sample: Sample) -> _Told:
-    """Of an answer in words. An empty one is held against nothing, as it could be right by accident."""
-    if not isinstance(text, str):
-        return _Told("failed")
-    if not text.strip():
-        return _Told("wrong", text)
+def _score_texts(
+    generation: Generation, filter_: Filter, sample: Sample, responses: ItemResponses, run_code: Scorer | None
+) -> list[Score]:
+    """Score every pass of a generated answer through one filter."""
+    scorer = run_code if generation.code and run_code else filter_.score
+    zeros: Metrics | None = None
+    scores: list[Score] = []
+    for attempt, (response, finish, failure) in enumerate(_passes(responses)[0]):
+        # A response that ended properly without a text is an empty answer, which is wrong.
+        empty = response is None and failure == "empty" and finish is not None
+        judgement = _judge_text("" if empty else response, filter_, scorer, sample)
+        if not judgement.metrics and zeros is None:
+            zeros = {generation.headline: 0.0} if generation.code else _zero_metrics(scorer, generation, sample)
+        metrics = judgement.metrics or zeros or {generation.headline: 0.0}
+        scores.append(_score(sample, attempt, filter_.name, judgement, metrics, generation.headline, finish))
+    return scores
+
+
+def _judge_text(response: str | Pair | None, filter_: Filter, scorer: Scorer, sample: Sample) -> _Judgement:
+    """Judge a generated answer. An empty one is not passed to the scorer: it could be right by accident."""
+    if not isinstance(response, str):
+        return _Judgement("failed")
+    if not response.strip():
+        return _Judgement("wrong", response)
     try:
-        extracted = each.extract(text, sample)
+        extracted = filter_.extract(response, sample)
         if extracted is None:
-            return _Told("unparsed")
-        return _Told(None, extracted, _finite(judges(extracted, sample)))
+            return _Judgement("unparsed")
+        metrics = scorer(extracted, sample)
+        for name, figure in metrics.items():
+            if not all(map(math.isfinite, figure if isinstance(figure, list) else [figure])):
+                raise ValueError(f"{name} is {figure}")
+        return _Judgement(None, extracted, metrics)
     except UsageError:
         raise
     except Exception as exc:  # a text that breaks a scorer must not cost the others their scores
-        return _Told("unparsed", note=_said(exc))
+        return _Judgement("unparsed", note=_error_text(exc))
 
 
-def _finite(metrics: Metrics) -> Metrics:
-    """Raises ValueError for a figure that is none."""
-    for name, found in metrics.items():
-        if not all(map(math.isfinite, found if isinstance(found, list) else [found])):
-            raise ValueError(f"{name} is {found}")
-    return metrics
-
-
-def _blank(judges: Scorer, headline: str, sample: Sample) -> Metrics:
-    """All metrics of a scorer, at 0: those it has for an answer of nothing."""
+def _zero_metrics(scorer: Scorer, generation: Generation, sample: Sample) -> Metrics:
+    """Return the metrics that a scorer has for an empty answer, all at 0."""
     try:
-        found = judges("", sample)
+        metrics = scorer("", sample)
     except Exception:  # as above
-        return {headline: 0.0}
-    return {name: [0.0] * len(each) if isinstance(each, list) else 0.0 for name, each in found.items()}
+        return {generation.headline: 0.0}
+    return {name: [0.0] * len(figure) if isinstance(figure, list) else 0.0 for name, figure in metrics.items()}
 
 
 def _score(
-    sample: Sample, attempt: int, name: str, told: _Told, metrics: Metrics, headline: str, finish: str | None
+    sample: Sample,
+    attempt: int,
+    name: str,
+    judgement: _Judgement,
+    metrics: Metrics,
+    headline: str,
+    finish: str | None,
 ) -> Score:
-    outcome: Outcome = told.outcome or ("right" if mean_value(metrics, headline) >= 0.5 else "wrong")
+    """Return the score of one pass.
+
+    name: of the filter
+    headline: metric that decides between right and wrong
+    """
+    outcome: Outcome = judgement.outcome or ("right" if mean_value(metrics, headline) >= 0.5 else "wrong")
     return Score(
         task=sample.task,
         doc_id=sample.doc_id,
         attempt=attempt,
         filter=name,
-        extracted=told.extracted,
+        extracted=judgement.extracted,
         metrics=dict(metrics),
         outcome="truncated" if finish == CUT and outcome in ("wrong", "unparsed") else outcome,
         cluster=sample.cluster,
-        note=told.note,
+        note=judgement.note,
     )
 
 
-def _choices(likelihood: Likelihood, sample: Sample, answered: ItemResponses) -> list[Score]:
-    """Every pass of a choice. Where one of its requests failed, all that can be said is that the choice failed."""
-    lanes, found = _passes(answered), []
-    blank = dict.fromkeys(likelihood.metrics, 0.0) | ({"acc": 0.0} if "mc2" in likelihood.metrics else {})
-    for attempt, lane in enumerate(zip(*lanes, strict=True)):
-        pairs = [pair for pair, _, _ in lane]
-        told = _Told("failed")
+def _score_choices(likelihood: Likelihood, sample: Sample, responses: ItemResponses) -> list[Score]:
+    """Score every pass of a choice. If one of its requests failed, the choice has failed.
+
+    Raises DataError if there are not as many log-likelihoods as the item has choices.
+    """
+    zeros = dict.fromkeys(likelihood.metrics, 0.0) | ({"acc": 0.0} if "mc2" in likelihood.metrics else {})
+    scores: list[Score] = []
+    for attempt, choices in enumerate(zip(*_passes(responses), strict=True)):
+        pairs = [response for response, _, _ in choices]
         if any(isinstance(pair, tuple) and math.isnan(pair[0]) for pair in pairs):
-            told = _Told("failed", note="a log-likelihood is not a number")
+            judgement = _Judgement("failed", note="a log-likelihood is not a number")
         elif all(isinstance(pair, tuple) for pair in pairs):
-            told = _taken(likelihood, cast(Sequence[Pair], pairs), sample)
-        metrics = told.metrics or blank
-        found.append(_score(sample, attempt, "none", told, metrics, likelihood.metrics[0], None))
-    return found
+            try:
+                chosen, metrics = choice.score_choice(likelihood.metrics, cast(Sequence[Pair], pairs), sample)
+            except ValueError as exc:
+                raise DataError(f"item {sample.doc_id} of {sample.task}: {exc}") from exc
+            judgement = _Judgement(None, chosen, metrics)
+        else:
+            judgement = _Judgement("failed")
+        headline = likelihood.metrics[0]
+        scores.append(_score(sample, attempt, "none", judgement, judgement.metrics or zeros, headline, None))
+    return scores
 
 
-def _taken(likelihood: Likelihood, pairs: Sequence[Pair], sample: Sample) -> _Told:
-    """Raises UsageError where there are not as many log-likelihoods as the item has choices."""
-    try:
-        taken, metrics = choice.score_choice(likelihood.metrics, pairs, sample)
-    except ValueError as exc:
-        raise UsageError(f"item {sample.doc_id} of {sample.task}: {exc}") from exc
-    return _Told(None, taken, metrics)
-
-
+# Response, finish reason and failure of one pass.
 _Pass = tuple[str | Pair | None, str | None, str | None]
 
 
-def _passes(answered: ItemResponses) -> list[list[_Pass]]:
-    """Of each request, each pass: response, finish reason and failure, as far as they are known."""
-    lanes = []
-    for number, responses in enumerate(answered.responses):
-        known = [
-            table[number] if table else [None] * len(responses) for table in (answered.finishes, answered.failures)
-        ]
-        lanes.append(list(zip(responses, *known, strict=True)))
-    return cast(list[list[_Pass]], lanes)
+def _passes(responses: ItemResponses) -> list[list[_Pass]]:
+    """Return all passes of each request of an item. Unknown finish reasons and failures are None."""
+    requests = []
+    for number, values in enumerate(responses.responses):
+        tables = (responses.finishes, responses.failures)
+        columns = [table[number] if table else [None] * len(values) for table in tables]
+        requests.append(list(zip(values, *columns, strict=True)))
+    return cast(list[list[_Pass]], requests)
 
 
-def _said(exc: Exception) -> str:
+def _error_text(exc: Exception) -> str:
     return f"{type(exc).__name__}: {exc}"[:200]
 
 
 def mean_value(metrics: Metrics, name: str) -> float:
-    """A metric as one figure; without that name the first."""
-    found = metrics.get(name, next(iter(metrics.values()), 0.0))
-    return sum(found) / len(found) if isinstance(found, list) and found else 0.0 if isinstance(found, list) else found
+    """Return a metric as one number: the mean if it is a list. Without that name, the first metric."""
+    value = metrics.get(name, next(iter(metrics.values()), 0.0))
+    if not isinstance(value, list):
+        return value
+    return sum(value) / len(value) if value else 0.0

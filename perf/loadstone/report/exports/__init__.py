@@ -12,10 +12,10 @@ from loadstone.records import Record
 from loadstone.summary import Summary
 
 if TYPE_CHECKING:
-    from loadstone.metrics.columns import Count
+    from loadstone.metrics.columns import TokenCounter
 
-# Writes a run as it reads the records; `Count` counts tokens of kept texts where the server did not.
-Export: TypeAlias = "Callable[[Summary, Iterable[Record], Count | None, BinaryIO], None]"
+# Writes a run as it reads the records; `TokenCounter` counts tokens of kept texts where the server did not.
+Export: TypeAlias = "Callable[[Summary, Iterable[Record], TokenCounter | None, BinaryIO], None]"
 DETAILED: dict[str, str] = {"vllm": "loadstone.report.exports.vllm:write"}
 BINARY: dict[str, str] = {"parquet": "loadstone.report.exports.parquet:write"}
 # By name: where the function is.

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from loadstone.errors import UsageError
-from loadstone.metrics.columns import Count
+from loadstone.metrics.columns import TokenCounter
 from loadstone.records import Record
 from loadstone.summary import Summary
 
@@ -27,7 +27,7 @@ _TEXTS = ("phase", "prompt", "conversation", "model", "request_id", "clock", "fi
           "logprobs")  # fmt: skip
 
 
-def write(summary: Summary, records: Iterable[Record], _: Count | None, file: BinaryIO) -> None:
+def write(summary: Summary, records: Iterable[Record], _: TokenCounter | None, file: BinaryIO) -> None:
     """Write the records to `file`. Raises UsageError without pyarrow, OSError when the disk does not take them."""
     try:
         import pyarrow as arrow

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from loadstone.metrics.columns import Count
+from loadstone.metrics.columns import TokenCounter
 from loadstone.records import Record
 from loadstone.summary import Summary
 from loadstone.units import NS_PER_S, Array
@@ -50,12 +50,12 @@ class Row(Struct, frozen=True):
     error: str
 
 
-def write(summary: Summary, records: Iterable[Record], count: Count | None, file: BinaryIO) -> None:
+def write(summary: Summary, records: Iterable[Record], count: TokenCounter | None, file: BinaryIO) -> None:
     """The JSON object, on one line as vLLM writes it."""
     file.writelines(_portions(result(summary, records, count)))
 
 
-def result(summary: Summary, records: Iterable[Record], count: Count | None = None) -> dict[str, Any]:
+def result(summary: Summary, records: Iterable[Record], count: TokenCounter | None = None) -> dict[str, Any]:
     """The JSON object; arrays of gaps are numpy's."""
     wanted = (record for record in records if record.phase == "measure" and not record.superseded)
     rows = sorted((_row(record, count) for record in wanted), key=lambda row: row.index)
@@ -110,7 +110,7 @@ def _rate(config: dict[str, Any]) -> float | str | None:
     return config.get("rate") or "inf"
 
 
-def _row(record: Record, count: Count | None) -> Row:
+def _row(record: Record, count: TokenCounter | None) -> Row:
     """A failed request keeps its place, with zeros for what did not happen, as in vLLM, whose tools add them up."""
     ok, sent = record.error is None, record.scheduled if record.sent is None else record.sent
     done = record.last if record.streamed else record.end
@@ -132,7 +132,7 @@ def _row(record: Record, count: Count | None) -> Row:
     )
 
 
-def _output(record: Record, count: Count | None) -> int | None:
+def _output(record: Record, count: TokenCounter | None) -> int | None:
     if record.usage is not None and record.usage.completion is not None:
         return record.usage.completion
     return None if count is None or record.text is None else count(record.text) + count(record.reasoning or "")

@@ -1,6 +1,6 @@
-"""IFEval's scorer: which of an item's instructions an answer follows, strictly and loosely.
+"""The scorer of IFEval: which instructions of an item a response follows, strictly and loosely.
 
-`checks` has the instructions, `counting` and `languages` what they ask about a text.
+`checks` has one function for each instruction, `counting` and `languages` what they need to know of a text.
 """
 
 from __future__ import annotations
@@ -8,42 +8,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from loadstone.errors import UsageError
+from loadstone.errors import DataError
 from loadstone.samples import Sample
 from loadstone.scorers.ifeval.checks import build_check
 
 
 def score_ifeval(text: str, sample: Sample) -> dict[str, float | list[float]]:
-    """lm-eval's four metrics: whether all instructions are followed, and of each of them whether it is, strictly, by
-    the text as it is, and loosely, by any of its variants. Raises UsageError for a row that is not IFEval's."""
+    """Return lm-eval's four metrics: for the whole item, and as a list for its instructions, strict and loose.
+
+    Strict scores check the text as it is, loose ones take the best of its variants. Raises DataError if the sample is
+    not a row of IFEval.
+    """
     checks = build_checks(sample.doc, sample.doc_id)
-    found: dict[str, float | list[float]] = {}
+    metrics: dict[str, float | list[float]] = {}
     for name, texts in (("strict", [text]), ("loose", loose_variants(text))):
-        each = [float(any(variant.strip() and check(variant) for variant in texts)) for check in checks]
-        found |= {f"prompt_level_{name}_acc": float(all(each)), f"inst_level_{name}_acc": each}
-    return found
+        followed = [float(any(variant.strip() and check(variant) for variant in texts)) for check in checks]
+        metrics[f"prompt_level_{name}_acc"] = float(all(followed))
+        metrics[f"inst_level_{name}_acc"] = followed
+    return metrics
 
 
 def loose_variants(text: str) -> list[str]:
-    """The text; without its first line, its last, or both; and these without asterisks: 8 in all."""
+    """Return eight texts: without the first line, the last line, both or neither, and each also without asterisks."""
     lines = text.split("\n")
-    cut = [text, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
-    return [*cut, *(part.replace("*", "") for part in cut)]
+    shortened = [text, *("\n".join(kept).strip() for kept in (lines[1:], lines[:-1], lines[1:-1]))]
+    return [*shortened, *(variant.replace("*", "") for variant in shortened)]
 
 
 def build_checks(doc: dict[str, Any], number: int = 0) -> list[Callable[[str], bool]]:
-    """The checks of a row, in its order."""
+    """Return the checks of a row in its order. Raises DataError, with the item's number, for a row of another kind."""
     try:
         names, arguments = doc["instruction_id_list"], doc["kwargs"]
         if len(names) != len(arguments):
             raise ValueError(f"{len(names)} instructions have {len(arguments)} kwargs")
-        return [build_check(name, given or {}) for name, given in zip(names, arguments, strict=True)]
+        return [build_check(name, kwargs or {}) for name, kwargs in zip(names, arguments, strict=True)]
     except KeyError as exc:
-        raise UsageError(f"item {number} is not a row of IFEval: {exc} is missing or unknown") from exc
+        raise DataError(f"item {number} is not a row of IFEval: {exc} is missing or unknown") from exc
     except (TypeError, ValueError, AttributeError) as exc:
-        raise UsageError(f"item {number} is not a row of IFEval: {exc}") from exc
-
-
-def whole(text: str, _: Sample) -> str:
-    """The answer as it is."""
-    return text
+        raise DataError(f"item {number} is not a row of IFEval: {exc}") from exc

@@ -1,7 +1,7 @@
-"""The 25 instructions of IFEval that an answer can be checked for, each a function of the text and its arguments.
+"""The 25 instructions of IFEval, each as a function of the text and the arguments of the instruction.
 
 They decide as the originals do (Zhou et al., Instruction-Following Evaluation for Large Language Models, 2023; lm-eval
-0.4.13), where those do not draw lots: an argument that is missing is an error of the data here, and drawn there.
+0.4.13). The originals choose a missing argument at random; here it is an error in the data.
 """
 
 from __future__ import annotations
@@ -14,39 +14,46 @@ from typing import Any
 from loadstone.scorers.ifeval.counting import count_capitals, count_words, split_sentences
 from loadstone.scorers.ifeval.languages import detect_language
 
+# (text, arguments of the instruction in the order of CHECKS) -> True if the text follows it.
 Check = Callable[..., bool]
-Kind = type | tuple[type, ...]
+# The comparisons that `relation` arguments can ask for.
 RELATIONS = ("less than", "at least")
+# The answers that detectable_format:constrained_response allows.
 OPTIONS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
+# A line with a postscript by its marker: `P.S. One more thing`, `p. p. s. ...`.
 POSTSCRIPTS = {"P.P.S": r"\s*p\.\s?p\.\s?s.*$", "P.S.": r"\s*p\.\s?s\..*$"}
 
 
-def _compared(count: int, limit: int, relation: str) -> bool:
+def _compare(count: int, limit: int, relation: str) -> bool:
+    """Return True if a count is less than the limit, or at least the limit, as `relation` asks."""
     return count < limit if relation == "less than" else count >= limit
 
 
-def _found(pattern: str, text: str, around: str = "{}", flags: int = re.IGNORECASE) -> list[str]:
-    """All that a keyword matches: it is a regular expression in the originals. One that is none is taken literally."""
+def _matches(keyword: str, text: str, template: str = "{}", flags: int = re.IGNORECASE) -> list[str]:
+    """Return all matches of a keyword, put into a template.
+
+    In the originals keywords are regular expressions. One that is not valid is taken literally here.
+    """
     try:
-        return re.findall(around.format(pattern), text, flags)
+        return re.findall(template.format(keyword), text, flags)
     except re.error:
-        return re.findall(around.format(re.escape(pattern)), text, flags)
+        return re.findall(template.format(re.escape(keyword)), text, flags)
 
 
 def existence(text: str, keywords: list[str]) -> bool:
-    return all(_found(keyword, text) for keyword in keywords)
+    return all(_matches(keyword, text) for keyword in keywords)
 
 
 def frequency(text: str, keyword: str, frequency: int, relation: str) -> bool:
-    return _compared(len(_found(keyword.strip(), text)), frequency, relation)
+    return _compare(len(_matches(keyword.strip(), text)), frequency, relation)
 
 
 def forbidden_words(text: str, forbidden_words: list[str]) -> bool:
-    return not any(_found(word, text, r"\b{}\b") for word in forbidden_words)
+    return not any(_matches(word, text, r"\b{}\b") for word in forbidden_words)
 
 
 def letter_frequency(text: str, letter: str, let_frequency: int, let_relation: str) -> bool:
-    return _compared(text.lower().count(letter.strip().lower()), let_frequency, let_relation)
+    return _compare(text.lower().count(letter.strip().lower()), let_frequency, let_relation)
 
 
 def response_language(text: str, language_: str) -> bool:
@@ -54,21 +61,24 @@ def response_language(text: str, language_: str) -> bool:
 
 
 def number_sentences(text: str, num_sentences: int, relation: str) -> bool:
-    return _compared(len(split_sentences(text)), num_sentences, relation)
+    return _compare(len(split_sentences(text)), num_sentences, relation)
 
 
 def number_paragraphs(text: str, num_paragraphs: int) -> bool:
-    """Parted by ***; the first and the last part may be empty, and do not count then."""
-    parts = [bool(part.strip()) for part in re.split(r"\s?\*\*\*\s?", text)]
-    return all(parts[1:-1]) and sum(parts) == num_paragraphs
+    """Return True for this many paragraphs, separated by ***; an empty first or last one does not count."""
+    has_text = [bool(paragraph.strip()) for paragraph in re.split(r"\s?\*\*\*\s?", text)]
+    return all(has_text[1:-1]) and sum(has_text) == num_paragraphs
 
 
 def number_words(text: str, num_words: int, relation: str) -> bool:
-    return _compared(count_words(text), num_words, relation)
+    return _compare(count_words(text), num_words, relation)
 
 
 def nth_paragraph_first_word(text: str, num_paragraphs: int, nth_paragraph: int, first_word: str) -> bool:
-    """Parted by empty lines. As in the originals, empty paragraphs do not count, but have a place."""
+    """Return True if the n-th of this many paragraphs, separated by blank lines, begins with a word.
+
+    As in the originals, empty paragraphs do not count, but take up an index.
+    """
     paragraphs = text.split("\n\n")
     count = sum(bool(paragraph.strip()) for paragraph in paragraphs)
     if not 1 <= nth_paragraph <= count or not (paragraph := paragraphs[nth_paragraph - 1].strip()):
@@ -78,7 +88,8 @@ def nth_paragraph_first_word(text: str, num_paragraphs: int, nth_paragraph: int,
 
 
 def number_placeholders(text: str, num_placeholders: int) -> bool:
-    lines = (line[: line.rfind("]") + 1] for line in text.split("\n"))  # beyond, a search is in vain and takes long
+    # Nothing matches after the last bracket of a line, and trying would take quadratic time.
+    lines = (line[: line.rfind("]") + 1] for line in text.split("\n"))
     return sum(len(re.findall(r"\[.*?\]", line)) for line in lines) >= num_placeholders
 
 
@@ -88,7 +99,7 @@ def postscript(text: str, postscript_marker: str) -> bool:
     return bool(
         re.search(pattern, text.lower(), re.MULTILINE)
         if pattern
-        else _found(marker.lower(), text.lower(), r"\s*{}.*$", re.MULTILINE)
+        else _matches(marker.lower(), text.lower(), r"\s*{}.*$", re.MULTILINE)
     )
 
 
@@ -102,36 +113,38 @@ def constrained_response(text: str) -> bool:
 
 
 def number_highlighted_sections(text: str, num_highlights: int) -> bool:
-    single = [part for part in re.findall(r"\*[^\n\*]*\*", text) if part.strip("*").strip()]
-    double = [part for part in re.findall(r"\*\*[^\n\*]*\*\*", text) if part[2:-2].strip()]
+    single = [section for section in re.findall(r"\*[^\n\*]*\*", text) if section.strip("*").strip()]
+    double = [section for section in re.findall(r"\*\*[^\n\*]*\*\*", text) if section[2:-2].strip()]
     return len(single) + len(double) >= num_highlights
 
 
 def multiple_sections(text: str, section_spliter: str, num_sections: int) -> bool:
-    return len(_found(section_spliter.strip(), text, r"\s?{}\s?\d+\s?", 0)) >= num_sections
+    return len(_matches(section_spliter.strip(), text, r"\s?{}\s?\d+\s?", 0)) >= num_sections
 
 
 def json_format(text: str) -> bool:
-    bare = text.strip()
+    content = text.strip()
     for fence in ("```json", "```Json", "```JSON", "```"):
-        bare = bare.removeprefix(fence)
+        content = content.removeprefix(fence)
     try:
-        json.loads(bare.removesuffix("```").strip())
+        json.loads(content.removesuffix("```").strip())
     except (ValueError, RecursionError):
         return False
     return True
 
 
 def title(text: str) -> bool:
-    lines = (line[: line.rfind(">>") + 2] for line in text.split("\n"))  # as above
-    return any(found.lstrip("<").rstrip(">").strip() for line in lines for found in re.findall(r"<<.+>>", line))
+    # As in `number_placeholders`: nothing matches after the last `>>` of a line.
+    lines = [line[: line.rfind(">>") + 2] for line in text.split("\n")]
+    titles = [title for line in lines for title in re.findall(r"<<.+>>", line)]
+    return any(title.lstrip("<").rstrip(">").strip() for title in titles)
 
 
 def two_responses(text: str) -> bool:
-    """Parted by ******, with nothing before or after but perhaps another of those."""
-    parts = text.split("******")
-    answers = [part.strip() for part in parts if part.strip()]
-    return all(part.strip() for part in parts[1:-1]) and len(answers) == 2 and answers[0] != answers[1]
+    """Return True for two different responses, separated by ******, which may also come before and after."""
+    segments = [segment.strip() for segment in text.split("******")]
+    responses = [segment for segment in segments if segment]
+    return all(segments[1:-1]) and len(responses) == 2 and responses[0] != responses[1]
 
 
 def repeat_prompt(text: str, prompt_to_repeat: str) -> bool:
@@ -143,12 +156,12 @@ def end_checker(text: str, end_phrase: str) -> bool:
 
 
 def quotation(text: str) -> bool:
-    bare = text.strip()
-    return len(bare) > 1 and bare[0] == bare[-1] == '"'
+    stripped = text.strip()
+    return len(stripped) > 1 and stripped[0] == stripped[-1] == '"'
 
 
 def capital_word_frequency(text: str, capital_frequency: int, capital_relation: str) -> bool:
-    return _compared(count_capitals(text), capital_frequency, capital_relation)
+    return _compare(count_capitals(text), capital_frequency, capital_relation)
 
 
 def english_capital(text: str) -> bool:
@@ -163,8 +176,8 @@ def no_comma(text: str) -> bool:
     return "," not in text
 
 
-# By the instruction's id: its check, and the arguments that it needs, with their types.
-CHECKS: dict[str, tuple[Check, dict[str, Kind]]] = {
+# By the instruction's id: its check, and its arguments with their types, in the order of the parameters.
+CHECKS: dict[str, tuple[Check, dict[str, type]]] = {
     "keywords:existence": (existence, {"keywords": list}),
     "keywords:frequency": (frequency, {"keyword": str, "frequency": int, "relation": str}),
     "keywords:forbidden_words": (forbidden_words, {"forbidden_words": list}),
@@ -200,11 +213,14 @@ CHECKS: dict[str, tuple[Check, dict[str, Kind]]] = {
 
 
 def build_check(name: str, arguments: dict[str, Any]) -> Callable[[str], bool]:
-    """The check of an instruction with its arguments, as a function of the text. Arguments that are None or that the
-    instruction has not are those of others in the item. Raises ValueError, TypeError or KeyError for bad ones."""
-    check, needed = CHECKS[name]
-    given = {}
-    for argument, kind in needed.items():
+    """Return the check of an instruction with its arguments, as a function of the text.
+
+    arguments: by name. Those that the instruction does not have are ignored: in some files each instruction of an item
+    has the arguments of all, most of them None. Raises ValueError, TypeError or KeyError for bad ones.
+    """
+    check, parameters = CHECKS[name]
+    values = []
+    for argument, kind in parameters.items():
         value = arguments[argument]
         if isinstance(value, float) and kind is int and value.is_integer():  # a column with gaps holds floats
             value = int(value)
@@ -212,8 +228,7 @@ def build_check(name: str, arguments: dict[str, Any]) -> Callable[[str], bool]:
             raise TypeError(f"{argument} is {value!r}")
         if argument.endswith("relation") and value not in RELATIONS:
             raise ValueError(f"{argument} is {value!r}, not 'less than' or 'at least'")
-        if isinstance(value, list) and not all(isinstance(each, str) for each in value):
+        if isinstance(value, list) and not all(isinstance(word, str) for word in value):
             raise TypeError(f"{argument} is {value!r}")
-        given[argument] = value
-    values = list(given.values())
+        values.append(value)
     return lambda text: check(text, *values)

@@ -1,8 +1,8 @@
-"""Frequent short words and telling letters of languages that share a script, for `languages`. Data only."""
+"""Frequent short words and typical letters of languages that share a script: the data of `languages`."""
 
 from __future__ import annotations
 
-# By script; the first language of each is taken in doubt.
+# Frequent words by script and language (ISO 639-1). The first language of a script is the default.
 WORDS: dict[str, dict[str, str]] = {
     "LATIN": {
         "en": (
@@ -152,7 +152,7 @@ WORDS: dict[str, dict[str, str]] = {
         ),
     },
 }
-# Letters that speak for a language among those of its script.
+# Letters that are evidence for a language among those of its script.
 LETTERS = {
     "pl": "łąęśżźćń",
     "de": "ßäöü",
@@ -185,7 +185,7 @@ LETTERS = {
     "mr": "ळ",
     "hr": "čćžšđ",
 }
-# Letters that speak against it.
+# Letters that are evidence against it.
 FOREIGN = {
     "ru": "іїєґў",
     "uk": "ыэёъў",

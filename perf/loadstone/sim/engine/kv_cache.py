@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 
 
-def chain(tokens: Sequence[Hashable], size: int, before: int = 0) -> tuple[int, ...]:
+def block_hashes(tokens: Sequence[Hashable], size: int, before: int = 0) -> tuple[int, ...]:
     """The hash of each full block of `tokens`, which follow the block with the hash `before`."""
     hashes = []
     for end in range(size, len(tokens) + 1, size):
@@ -20,7 +20,7 @@ def chain(tokens: Sequence[Hashable], size: int, before: int = 0) -> tuple[int, 
     return tuple(hashes)
 
 
-class Pool:
+class BlockPool:
     """Blocks 0 to `size` - 1. A block is blank, idle (unused but with contents worth keeping), or has users."""
 
     def __init__(self, size: int, caching: bool = True) -> None:
@@ -32,37 +32,37 @@ class Pool:
         self._cached: dict[int, int] = {}
 
     @property
-    def free(self) -> int:
+    def free_blocks(self) -> int:
         """Blocks that can be taken."""
         return len(self._blank) + len(self._idle)
 
     @property
     def usage(self) -> float:
         """Share of the blocks that have users."""
-        return 1 - self.free / self.size
+        return 1 - self.free_blocks / self.size
 
-    def match(self, hashes: Sequence[int], most: int) -> list[int]:
-        """The cached blocks of the longest known prefix, `most` blocks at most."""
+    def find_cached(self, hashes: Sequence[int], max_blocks: int) -> list[int]:
+        """The cached blocks of the longest known prefix, `max_blocks` blocks at most."""
         found = []
-        for key in hashes[:most]:
+        for key in hashes[:max_blocks]:
             block = self._cached.get(key)
             if block is None:
                 break
             found.append(block)
         return found
 
-    def idle(self, blocks: Iterable[int]) -> int:
+    def count_idle(self, blocks: Iterable[int]) -> int:
         """How many of these cached blocks nobody uses: using them makes so many fewer free ones."""
         return sum(not self.users[block] for block in blocks)
 
-    def share(self, blocks: Iterable[int]) -> None:
+    def add_user(self, blocks: Iterable[int]) -> None:
         """One more user for cached blocks."""
         for block in blocks:
             if not self.users[block]:
                 del self._idle[block]
             self.users[block] += 1
 
-    def take(self, count: int) -> list[int]:
+    def allocate(self, count: int) -> list[int]:
         """New blocks, whatever they held is forgotten; there must be so many free ones."""
         return [self._take() for _ in range(count)]
 
@@ -78,7 +78,7 @@ class Pool:
         self.users[block] = 1
         return block
 
-    def keep(self, block: int, key: int) -> None:
+    def cache(self, block: int, key: int) -> None:
         """`block` is full now, with the contents `key`."""
         if self.caching and key not in self._cached:
             self._cached[key] = block

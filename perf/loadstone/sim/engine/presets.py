@@ -26,7 +26,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     acceptance_rate: float = 0.0
 
     @property
-    def longest(self) -> int:
+    def max_sequence_tokens(self) -> int:
         """Tokens of the longest sequence there can be: all must fit into the blocks at once."""
         return min(self.max_model_len, self.num_gpu_blocks * self.block_size)
 
@@ -53,7 +53,7 @@ class Costs(Struct, frozen=True, kw_only=True):
 class Profile(Struct, frozen=True, kw_only=True):
     """A machine with a model on it, and how they are run."""
 
-    about: str
+    description: str
     limits: Limits
     costs: Costs
 
@@ -68,12 +68,12 @@ class Model(Struct, frozen=True, kw_only=True):
     head_dim: int
 
     @property
-    def weights(self) -> float:
+    def weight_bytes(self) -> float:
         """Bytes."""
         return 2 * self.parameters
 
     @property
-    def kv(self) -> int:
+    def kv_bytes_per_token(self) -> int:
         """Bytes a token: a key and a value of two bytes a number, for each layer and KV head."""
         return 2 * 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim
 
@@ -84,43 +84,43 @@ LLAMA_70B = Model(parameters=70.6e9, num_hidden_layers=80, hidden_size=8192, num
 
 # NVIDIA H100 SXM data sheet: 3.35 TB/s of HBM3, 989 TFLOPS of dense BF16. 81,559 MiB is what nvidia-smi shows of its
 # "80 GB".
-MEMORY = 81_559 * 2**20
+GPU_MEMORY = 81_559 * 2**20
 BANDWIDTH = 3.35e12
 FLOPS = 989e12
 
 # vLLM's default for years (--gpu-memory-utilization; 0.92 in 0.32), and its defaults for an API server on an H100
 # (engine/arg_utils.py, get_batch_defaults).
-UTILIZATION = 0.9
+GPU_MEMORY_UTILIZATION = 0.9
 MAX_NUM_SEQS, MAX_NUM_BATCHED_TOKENS = 1024, 8192
 
 # Assumptions, not measurements: the share of the peaks that kernels reach, memory for activations and CUDA graphs,
 # time of a step outside the model, and time of an all-reduce, of which tensor parallelism needs two a layer.
-READING = 0.8
-COMPUTING = 0.5
-RESERVED = 3 * 2**30
-OUTSIDE = 1e-3
+BANDWIDTH_FRACTION = 0.8
+FLOPS_FRACTION = 0.5
+RESERVED_MEMORY = 3 * 2**30
+STEP_OVERHEAD = 1e-3
 ALL_REDUCE = 12e-6
 
 
-def h100(model: Model, gpus: int, block_size: int = 16) -> Profile:
+def h100_profile(model: Model, gpus: int, block_size: int = 16) -> Profile:
     """`model` on so many H100s with tensor parallelism: each has its share of weights, KV heads and arithmetic."""
-    room = gpus * (MEMORY * UTILIZATION - RESERVED) - model.weights
+    room = gpus * (GPU_MEMORY * GPU_MEMORY_UTILIZATION - RESERVED_MEMORY) - model.weight_bytes
     communication = 2 * model.num_hidden_layers * ALL_REDUCE if gpus > 1 else 0.0
-    flops, bandwidth = gpus * FLOPS * COMPUTING, gpus * BANDWIDTH * READING
+    flops, bandwidth = gpus * FLOPS * FLOPS_FRACTION, gpus * BANDWIDTH * BANDWIDTH_FRACTION
     return Profile(
-        about=f"{gpus} x H100 80GB, a Llama 3.1 of {model.parameters / 1e9:.0f}B parameters in BF16",
+        description=f"{gpus} x H100 80GB, a Llama 3.1 of {model.parameters / 1e9:.0f}B parameters in BF16",
         limits=Limits(
             max_num_seqs=MAX_NUM_SEQS,
             max_num_batched_tokens=MAX_NUM_BATCHED_TOKENS,
-            num_gpu_blocks=int(room / (model.kv * block_size)),
+            num_gpu_blocks=int(room / (model.kv_bytes_per_token * block_size)),
             block_size=block_size,
         ),
         costs=Costs(
-            overhead=OUTSIDE + communication,
-            weights=model.weights / bandwidth,
+            overhead=STEP_OVERHEAD + communication,
+            weights=model.weight_bytes / bandwidth,
             # Two operations a parameter and token (Kaplan et al. 2020, section 2.1).
             token=2 * model.parameters / flops,
-            context=model.kv / bandwidth,
+            context=model.kv_bytes_per_token / bandwidth,
             # Query times key and weight times value: 2 x 2 operations a layer and number of the hidden state.
             pair=4 * model.num_hidden_layers * model.hidden_size / flops,
         ),
@@ -128,21 +128,21 @@ def h100(model: Model, gpus: int, block_size: int = 16) -> Profile:
 
 
 TINY = Profile(
-    about="no real machine: a small and fast one for trials",
+    description="no real machine: a small and fast one for trials",
     limits=Limits(max_num_seqs=64, max_num_batched_tokens=2048, num_gpu_blocks=4096, max_model_len=16384),
     costs=Costs(overhead=1e-3, weights=0.5e-3, token=2e-6, context=10e-9),
 )
 
 PRESETS: dict[str, Profile] = {
     "tiny": TINY,
-    "h100-8b": h100(LLAMA_8B, 1),
-    "h100x4-70b": h100(LLAMA_70B, 4),
-    "h100x8-70b": h100(LLAMA_70B, 8),
+    "h100-8b": h100_profile(LLAMA_8B, 1),
+    "h100x4-70b": h100_profile(LLAMA_70B, 4),
+    "h100x8-70b": h100_profile(LLAMA_70B, 8),
 }
-DEFAULT = "h100-8b"
+DEFAULT_PRESET = "h100-8b"
 
 # Settings that take the place of a preset's.
-GIVEN = (
+LIMIT_SETTINGS = (
     "max_num_seqs",
     "max_num_batched_tokens",
     "num_gpu_blocks",
@@ -151,20 +151,20 @@ GIVEN = (
     "num_speculative_tokens",
     "acceptance_rate",
 )
-LEAST = {"num_speculative_tokens": 0, "acceptance_rate": 0, "prefix_caching": 0}
+MINIMUMS = {"num_speculative_tokens": 0, "acceptance_rate": 0, "prefix_caching": 0}
 ENGINES = ("exact", "vllm")
 
 
 def profile(settings: Settings) -> Profile | None:
     """What these settings ask for; None without an engine. Raises UsageError for what cannot be."""
-    given = {name: value for name in GIVEN if (value := getattr(settings, name)) is not None}
+    given = {name: value for name in LIMIT_SETTINGS if (value := getattr(settings, name)) is not None}
     if settings.engine not in ENGINES:
         raise UsageError(f"--engine {settings.engine!r} is unknown: choose exact or vllm")
     if settings.engine == "exact":
         _only_of_an_engine([*given, *(name for name in ("preset", "speedup") if getattr(settings, name) is not None)])
         return None
     _sound(settings, given)
-    preset = PRESETS[settings.preset or DEFAULT]
+    preset = PRESETS[settings.preset or DEFAULT_PRESET]
     if "block_size" in given and "num_gpu_blocks" not in given:  # as much memory, cut differently
         given["num_gpu_blocks"] = preset.limits.num_gpu_blocks * preset.limits.block_size // given["block_size"]
     given["max_model_len"] = min(settings.max_model_len, preset.limits.max_model_len)
@@ -187,8 +187,8 @@ def _sound(settings: Settings, given: dict[str, float]) -> None:
     if settings.preset is not None and settings.preset not in PRESETS:
         raise UsageError(f"--preset {settings.preset!r} is unknown: choose one of {', '.join(PRESETS)}")
     for name, value in given.items():
-        if value < LEAST.get(name, 1):
-            raise UsageError(f"--{name.replace('_', '-')} must be at least {LEAST.get(name, 1)}, not {value}")
+        if value < MINIMUMS.get(name, 1):
+            raise UsageError(f"--{name.replace('_', '-')} must be at least {MINIMUMS.get(name, 1)}, not {value}")
     if not 0 <= (settings.acceptance_rate or 0) <= 1:
         raise UsageError(f"--acceptance-rate must be between 0 and 1, not {settings.acceptance_rate:g}")
     if settings.speedup is not None and not settings.speedup > 0:

@@ -13,7 +13,7 @@ from random import Random
 
 from msgspec import Struct
 
-from loadstone.sim.engine.kv_cache import Pool, chain
+from loadstone.sim.engine.kv_cache import BlockPool, block_hashes
 from loadstone.sim.engine.presets import Profile
 from loadstone.sim.settings import generator
 from loadstone.units import NS_PER_S
@@ -35,7 +35,7 @@ class Step(Struct, frozen=True, gc=False):
     usage: float
 
 
-class Counters:
+class EngineCounters:
     """What has happened so far, as vLLM counts it. Queries and hits are tokens, of first admissions only."""
 
     __slots__ = ("accepted", "draft_tokens", "drafts", "generated", "hits", "preemptions", "prompt", "queries")
@@ -51,25 +51,25 @@ class Sequence:
     """A prompt of `prompt` tokens to be followed by `length` more, known to the engine as `number`.
 
     Without any more, as for an embedding, it ends with its prompt: an output of 0 tokens says so.
-    `hashes` are those of the prompt's full blocks, `rest` its other tokens, `word(k)` the answer's token k: without
+    `hashes` are those of the prompt's full blocks, `tail` its other tokens, `word(k)` the answer's token k: without
     it, what is generated is like nothing else.
     """
 
     __slots__ = (
+        "allocated",
         "blocks",
-        "cached",
+        "cached_tokens",
+        "cached_until",
         "computed",
-        "done",
+        "generated",
         "hashes",
-        "known",
         "length",
         "number",
         "preemptions",
         "prompt",
-        "rest",
         "rng",
-        "room",
-        "sealed",
+        "tail",
+        "tokens",
         "word",
     )
 
@@ -79,30 +79,30 @@ class Sequence:
         prompt: int,
         length: int,
         hashes: tuple[int, ...] = (),
-        rest: tuple[Hashable, ...] = (),
+        tail: tuple[Hashable, ...] = (),
         word: Callable[[int], Hashable] | None = None,
     ) -> None:
         self.number, self.prompt, self.length = number, prompt, length
-        self.hashes, self.rest = list(hashes), rest
+        self.hashes, self.tail = list(hashes), tail
         self.word = word or (lambda k: (number, k))
         self.blocks: list[int] = []
-        self.known = prompt
+        self.tokens = prompt
         """Tokens there are: the prompt and what came out."""
-        self.computed = self.done = self.preemptions = 0
-        self.room = self.sealed = 0
+        self.computed = self.generated = self.preemptions = 0
+        self.allocated = self.cached_until = 0
         """Tokens for which there are blocks; tokens in blocks that are full."""
-        self.cached: int | None = None
+        self.cached_tokens: int | None = None
         """Tokens of the prompt that were found in the cache when the sequence was first admitted."""
         self.rng: Random | None = None
 
-    def hash_of(self, index: int, size: int) -> int:
+    def block_hash(self, index: int, size: int) -> int:
         """The hash of block `index`, all tokens of which are known."""
         while len(self.hashes) <= index:
             start = len(self.hashes) * size
-            rest = self.rest if start < self.prompt else ()
+            rest = self.tail if start < self.prompt else ()
             first = max(start - self.prompt, 0)
             answer = [self.word(k) for k in range(first, first + size - len(rest))]
-            self.hashes += chain([*rest, *answer], size, self.hashes[-1] if self.hashes else 0)
+            self.hashes += block_hashes([*rest, *answer], size, self.hashes[-1] if self.hashes else 0)
         return self.hashes[index]
 
 
@@ -112,28 +112,28 @@ class Engine:
     def __init__(self, profile: Profile, seed: int = 0) -> None:
         self.limits, self.costs, self.seed = profile.limits, profile.costs, seed
         limits = profile.limits
-        self.pool = Pool(limits.num_gpu_blocks, limits.prefix_caching)
+        self.pool = BlockPool(limits.num_gpu_blocks, limits.prefix_caching)
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
-        self.counters = Counters(limits.num_speculative_tokens)
-        self._all: dict[int, Sequence] = {}
+        self.counters = EngineCounters(limits.num_speculative_tokens)
+        self._sequences: dict[int, Sequence] = {}
         self._batch: list[tuple[Sequence, int]] = []
         self._admitted: list[int] = []
         self._budget = self._context = self._pairs = 0
 
     def fits(self, prompt: int, length: int) -> bool:
         """Whether such a sequence could ever end. One that could not must not be added."""
-        return prompt > 0 and length >= 0 and prompt + length <= self.limits.longest
+        return prompt > 0 and length >= 0 and prompt + length <= self.limits.max_sequence_tokens
 
     def add(self, sequence: Sequence) -> None:
         if not self.fits(sequence.prompt, sequence.length):
             raise ValueError(f"a sequence of {sequence.prompt}+{sequence.length} tokens can never end")
-        self._all[sequence.number] = sequence
+        self._sequences[sequence.number] = sequence
         self.waiting.append(sequence)
 
     def abort(self, number: int) -> None:
         """Forget a sequence, if it is still here."""
-        sequence = self._all.pop(number, None)
+        sequence = self._sequences.pop(number, None)
         if sequence is None:
             return
         if sequence.blocks:
@@ -144,7 +144,7 @@ class Engine:
 
     def get(self, number: int) -> Sequence | None:
         """A sequence that has not ended."""
-        return self._all.get(number)
+        return self._sequences.get(number)
 
     def step(self) -> Step | None:
         """One forward pass; None if there is nothing to do."""
@@ -164,29 +164,29 @@ class Engine:
 
     def _schedule_running(self) -> bool:
         """True if a sequence was preempted: nothing new is admitted in such a step."""
-        running, drafts, longest = self.running, self.limits.num_speculative_tokens, self.limits.longest
+        running, drafts, longest = self.running, self.limits.num_speculative_tokens, self.limits.max_sequence_tokens
         preempted, index = self.counters.preemptions, 0
         while index < len(running) and self._budget:
             sequence = running[index]
-            new = sequence.known - sequence.computed
-            if new == 1 and sequence.done:
+            new = sequence.tokens - sequence.computed
+            if new == 1 and sequence.generated:
                 new = min(1 + drafts, longest - 1 - sequence.computed)
             new = min(new, self._budget)
-            if sequence.computed + new > sequence.room and not self._room(sequence, sequence.computed + new):
+            if sequence.computed + new > sequence.allocated and not self._allocate(sequence, sequence.computed + new):
                 break
             self._schedule(sequence, new)
             index += 1
         return self.counters.preemptions > preempted
 
-    def _room(self, sequence: Sequence, end: int) -> bool:
+    def _allocate(self, sequence: Sequence, end: int) -> bool:
         """Blocks for the first `end` tokens, if need be those of the youngest sequences, which may be this one."""
         size = self.limits.block_size
-        missing = -(-(end - sequence.room) // size)
-        while missing > self.pool.free:
+        missing = -(-(end - sequence.allocated) // size)
+        while missing > self.pool.free_blocks:
             if self._preempt() is sequence:
                 return False
-        sequence.blocks += self.pool.take(missing)
-        sequence.room += missing * size
+        sequence.blocks += self.pool.allocate(missing)
+        sequence.allocated += missing * size
         return True
 
     def _preempt(self) -> Sequence:
@@ -194,7 +194,7 @@ class Engine:
         victim = self.running.pop()
         self.pool.release(victim.blocks)
         victim.blocks = []
-        victim.computed = victim.room = victim.sealed = 0
+        victim.computed = victim.allocated = victim.cached_until = 0
         victim.preemptions += 1
         self.counters.preemptions += 1
         self.waiting.appendleft(victim)
@@ -206,26 +206,26 @@ class Engine:
         while self.waiting and self._budget and len(self.running) < self.limits.max_num_seqs:
             sequence = self.waiting[0]
             # One token at least is computed, for there is no output without (KVCacheManager.get_computed_blocks).
-            found = self.pool.match(sequence.hashes, (sequence.known - 1) // size)
-            needed = -(-sequence.known // size) - len(found)
-            if needed + self.pool.idle(found) > self.pool.free:
+            found = self.pool.find_cached(sequence.hashes, (sequence.tokens - 1) // size)
+            needed = -(-sequence.tokens // size) - len(found)
+            if needed + self.pool.count_idle(found) > self.pool.free_blocks:
                 return
             self.waiting.popleft()
-            self._begin(sequence, found)
+            self._start(sequence, found)
 
-    def _begin(self, sequence: Sequence, found: list[int]) -> None:
+    def _start(self, sequence: Sequence, found: list[int]) -> None:
         size, pool = self.limits.block_size, self.pool
         hit = len(found) * size
-        if sequence.cached is None:
-            sequence.cached = hit
+        if sequence.cached_tokens is None:
+            sequence.cached_tokens = hit
             self._admitted.append(sequence.number)
-            self.counters.queries += sequence.known if pool.caching else 0
+            self.counters.queries += sequence.tokens if pool.caching else 0
             self.counters.hits += hit
-        pool.share(found)
-        new = min(sequence.known - hit, self._budget)
-        sequence.blocks = found + pool.take(-(-(hit + new) // size) - len(found))
-        sequence.room = len(sequence.blocks) * size
-        sequence.computed = sequence.sealed = hit
+        pool.add_user(found)
+        new = min(sequence.tokens - hit, self._budget)
+        sequence.blocks = found + pool.allocate(-(-(hit + new) // size) - len(found))
+        sequence.allocated = len(sequence.blocks) * size
+        sequence.computed = sequence.cached_until = hit
         self.running.append(sequence)
         self._schedule(sequence, new)
 
@@ -236,35 +236,35 @@ class Engine:
         self._context += end
         if new > 1:
             self._pairs += new * (2 * end - new) // 2
-        if end - sequence.sealed >= self.limits.block_size:
-            self._seal(sequence, min(end, sequence.known))
+        if end - sequence.cached_until >= self.limits.block_size:
+            self._cache_blocks(sequence, min(end, sequence.tokens))
 
-    def _seal(self, sequence: Sequence, end: int) -> None:
+    def _cache_blocks(self, sequence: Sequence, end: int) -> None:
         """Blocks that are full when this step ends can be shared from now on, as in vLLM."""
-        size, first = self.limits.block_size, sequence.sealed
-        sequence.sealed = end - end % size
+        size, first = self.limits.block_size, sequence.cached_until
+        sequence.cached_until = end - end % size
         if self.pool.caching:
             for index in range(first // size, end // size):
-                self.pool.keep(sequence.blocks[index], sequence.hash_of(index, size))
+                self.pool.cache(sequence.blocks[index], sequence.block_hash(index, size))
 
     # what comes out
 
     def _outputs(self) -> list[tuple[int, int, bool]]:
         outputs, ended, counters = [], False, self.counters
         for sequence, new in self._batch:
-            drafts = sequence.computed + new - sequence.known
+            drafts = sequence.computed + new - sequence.tokens
             if drafts < 0:
                 sequence.computed += new
                 continue
             accepted = self._accept(sequence, drafts) if drafts else 0
-            if not sequence.done:
+            if not sequence.generated:
                 counters.prompt += sequence.prompt
-            sequence.computed = sequence.known + accepted
-            tokens = min(1 + accepted, sequence.length - sequence.done)
-            sequence.done += tokens
-            sequence.known += tokens
+            sequence.computed = sequence.tokens + accepted
+            tokens = min(1 + accepted, sequence.length - sequence.generated)
+            sequence.generated += tokens
+            sequence.tokens += tokens
             counters.generated += tokens
-            last = sequence.done == sequence.length
+            last = sequence.generated == sequence.length
             outputs.append((sequence.number, tokens, last))
             ended = ended or last
         if ended:
@@ -286,7 +286,7 @@ class Engine:
 
     def _retire(self) -> None:
         for sequence in self.running:
-            if sequence.done == sequence.length:
+            if sequence.generated == sequence.length:
                 self.pool.release(sequence.blocks)
-                del self._all[sequence.number]
-        self.running = [sequence for sequence in self.running if sequence.done < sequence.length]
+                del self._sequences[sequence.number]
+        self.running = [sequence for sequence in self.running if sequence.generated < sequence.length]

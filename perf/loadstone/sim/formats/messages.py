@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from loadstone.sim import request
-from loadstone.sim.bodies import ENGINE_DEAD, Page, encode, message
+from loadstone.sim.bodies import ENGINE_DEAD_MESSAGE, Page, encode, error_message
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Format, ParsedRequest, ResponseFacts, StreamEvents, frame
+from loadstone.sim.stream_events import Format, ParsedRequest, ResponseFacts, StreamEvents, http_chunk
 
 _REASONS = {"length": "max_tokens", "stop": "end_turn"}
 _DELTA = (
@@ -19,7 +19,7 @@ _DELTA = (
 
 
 def _event(kind: str, **fields: Any) -> bytes:
-    return frame(b"event: %b\ndata: %b\n\n" % (kind.encode(), encode({"type": kind, **fields})))
+    return http_chunk(b"event: %b\ndata: %b\n\n" % (kind.encode(), encode({"type": kind, **fields})))
 
 
 class _Events(StreamEvents):
@@ -36,47 +36,47 @@ class _Events(StreamEvents):
             )
         )
 
-    def text(self, choice: int, piece: bytes, done: int) -> bytes:
-        return frame(_DELTA + piece + b'"}}\n\n')
+    def text(self, choice: int, piece: bytes, token_count: int) -> bytes:
+        return http_chunk(_DELTA + piece + b'"}}\n\n')
 
-    def broken(self, choice: int, piece: bytes) -> bytes:
-        return frame(_DELTA + piece + b"\n\n")
+    def invalid_json(self, choice: int, piece: bytes) -> bytes:
+        return http_chunk(_DELTA + piece + b"\n\n")
 
     def ending(self) -> bytes:
-        delta = {"stop_reason": _REASONS[self.ask.finish], "stop_sequence": None}
-        usage = _usage(self.facts, self.ask.tokens)
+        delta = {"stop_reason": _REASONS[self.request.finish_reason], "stop_sequence": None}
+        usage = _usage(self.facts, self.request.tokens)
         return _event("content_block_stop", index=0) + _event("message_delta", delta=delta, usage=usage)
 
     def closing(self) -> bytes:
         return _event("message_stop")
 
-    def death(self) -> bytes:
-        return _event("error", error={"type": "api_error", "message": ENGINE_DEAD})
+    def engine_error(self) -> bytes:
+        return _event("error", error={"type": "api_error", "message": ENGINE_DEAD_MESSAGE})
 
 
 class Messages(Format):
     """POST /v1/messages."""
 
-    prefix = "msg_"
+    id_prefix = "msg_"
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
+    def parse(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         limit = request.integer(data, "max_tokens")
         if limit is None:
-            raise request.invalid("missing", "body.max_tokens", "Field required", data)
+            raise request.validation_error("missing", "body.max_tokens", "Field required", data)
         prompt = (*request.texts(data.get("system")), *request.messages(data))
-        return request.make(self, data, settings, [prompt], limit, 1, (request.flag(data), True, False))
+        return request.build_request(self, data, settings, [prompt], limit, 1, (request.flag(data), True, False))
 
-    def chunks(self, facts: ResponseFacts) -> StreamEvents:
+    def stream_events(self, facts: ResponseFacts) -> StreamEvents:
         return _Events(facts)
 
-    def whole(self, facts: ResponseFacts) -> bytes:
+    def body(self, facts: ResponseFacts) -> bytes:
         content = [{"type": "text", "text": facts.texts[0]}]
-        told = {"content": content, "stop_reason": _REASONS[facts.ask.finish], "stop_sequence": None}
-        return encode(_head(facts) | told | {"usage": _usage(facts, facts.ask.tokens)})
+        told = {"content": content, "stop_reason": _REASONS[facts.request.finish_reason], "stop_sequence": None}
+        return encode(_head(facts) | told | {"usage": _usage(facts, facts.request.tokens)})
 
-    def refusal(self, page: Page) -> Page:
+    def error_page(self, page: Page) -> Page:
         kind = "authentication_error" if page.status == 401 else "invalid_request_error"
-        body = {"type": "error", "error": {"type": kind, "message": message(page)}}
+        body = {"type": "error", "error": {"type": kind, "message": error_message(page)}}
         return Page(page.status, encode(body), headers=page.headers)
 
 
@@ -88,4 +88,4 @@ def _usage(facts: ResponseFacts, done: int) -> dict[str, Any]:
     """Tokens of the prompt that were read from the cache are not among the input tokens."""
     cached = facts.cached
     told = {} if cached is None else {"cache_creation_input_tokens": 0, "cache_read_input_tokens": cached}
-    return {"input_tokens": facts.ask.prompt_tokens - (cached or 0), "output_tokens": done, **told}
+    return {"input_tokens": facts.request.prompt_tokens - (cached or 0), "output_tokens": done, **told}

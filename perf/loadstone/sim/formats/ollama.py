@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from loadstone.sim import request
-from loadstone.sim.bodies import ENGINE_DEAD, Page, encode, message
+from loadstone.sim.bodies import ENGINE_DEAD_MESSAGE, Page, encode, error_message
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Content, Format, ParsedRequest, ResponseFacts, StreamEvents, frame
+from loadstone.sim.stream_events import Format, ParsedRequest, PromptContent, ResponseFacts, StreamEvents, http_chunk
 
 _CREATED = "2025-01-01T00:00:00Z"
 
@@ -25,41 +25,41 @@ class _Lines(StreamEvents):
         self._head = head + (b',"message":{"role":"assistant","content":"' if chat else b',"response":"')
         self._tail = (b'"}' if chat else b'"') + b',"done":false}\n'
 
-    def text(self, choice: int, piece: bytes, done: int) -> bytes:
-        return frame(self._head + piece + self._tail)
+    def text(self, choice: int, piece: bytes, token_count: int) -> bytes:
+        return http_chunk(self._head + piece + self._tail)
 
-    def broken(self, choice: int, piece: bytes) -> bytes:
-        return frame(self._head + piece + b"\n")
+    def invalid_json(self, choice: int, piece: bytes) -> bytes:
+        return http_chunk(self._head + piece + b"\n")
 
     def closing(self) -> bytes:
-        return frame(_done(self.facts, "", self._chat) + b"\n")
+        return http_chunk(_done(self.facts, "", self._chat) + b"\n")
 
-    def death(self) -> bytes:
-        return frame(encode({"error": ENGINE_DEAD}) + b"\n")
+    def engine_error(self) -> bytes:
+        return http_chunk(encode({"error": ENGINE_DEAD_MESSAGE}) + b"\n")
 
 
 class Chat(Format):
     """POST /api/chat."""
 
-    kind = b"application/x-ndjson"
+    content_type = b"application/x-ndjson"
     chat = True
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
-        limit = request.integer(request.section(data, "options"), "num_predict")
+    def parse(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
+        limit = request.integer(request.json_object(data, "options"), "num_predict")
         stream = request.flag(data, default=True)
-        return request.make(self, data, settings, [self._prompt(data)], limit, 1, (stream, True, False))
+        return request.build_request(self, data, settings, [self._prompt(data)], limit, 1, (stream, True, False))
 
-    def _prompt(self, data: dict[str, Any]) -> Content:
+    def _prompt(self, data: dict[str, Any]) -> PromptContent:
         return request.messages(data)
 
-    def chunks(self, facts: ResponseFacts) -> StreamEvents:
+    def stream_events(self, facts: ResponseFacts) -> StreamEvents:
         return _Lines(facts, self.chat)
 
-    def whole(self, facts: ResponseFacts) -> bytes:
+    def body(self, facts: ResponseFacts) -> bytes:
         return _done(facts, facts.texts[0], self.chat)
 
-    def refusal(self, page: Page) -> Page:
-        return Page(page.status, encode({"error": message(page)}), headers=page.headers)
+    def error_page(self, page: Page) -> Page:
+        return Page(page.status, encode({"error": error_message(page)}), headers=page.headers)
 
 
 class Generate(Chat):
@@ -67,15 +67,22 @@ class Generate(Chat):
 
     chat = False
 
-    def _prompt(self, data: dict[str, Any]) -> Content:
+    def _prompt(self, data: dict[str, Any]) -> PromptContent:
         (prompt,) = request.prompts(data, "prompt", "prompt must be provided and non-empty.")[:1]
         return (*request.texts(data.get("system")), *map(str, prompt))
 
 
 def _done(facts: ResponseFacts, text: str, chat: bool) -> bytes:
     said = {"message": {"role": "assistant", "content": text}} if chat else {"response": text}
-    counts = {"prompt_eval_count": facts.ask.prompt_tokens, "eval_count": facts.ask.tokens}
+    counts = {"prompt_eval_count": facts.request.prompt_tokens, "eval_count": facts.request.tokens}
     head = {"model": facts.model, "created_at": _CREATED, **said}
     return encode(
-        {**head, "done": True, "done_reason": facts.ask.finish, "total_duration": 0, "load_duration": 0, **counts}
+        {
+            **head,
+            "done": True,
+            "done_reason": facts.request.finish_reason,
+            "total_duration": 0,
+            "load_duration": 0,
+            **counts,
+        }
     )

@@ -11,7 +11,7 @@ from typing import Any
 from loadstone.sim import request
 from loadstone.sim.bodies import encode, usage
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Content, Format, ParsedRequest, ResponseFacts
+from loadstone.sim.stream_events import Format, ParsedRequest, PromptContent, ResponseFacts
 
 DIMENSIONS = 32
 
@@ -19,32 +19,32 @@ DIMENSIONS = 32
 class Pooling(Format):
     """What both share: no tokens, one answer."""
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
+    def parse(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         prompts = self._prompts(data)
-        request.make(self, data, settings, prompts, 1)  # for its checks
-        sizes = sum(request.size(prompt) for prompt in prompts)
+        request.build_request(self, data, settings, prompts, 1)  # for its checks
+        sizes = sum(request.count_tokens(prompt) for prompt in prompts)
         return ParsedRequest(self, False, 0, 1, sizes, "stop", tuple(prompts))
 
-    def _prompts(self, data: dict[str, Any]) -> list[Content]:
+    def _prompts(self, data: dict[str, Any]) -> list[PromptContent]:
         raise NotImplementedError
 
 
 class Embeddings(Pooling):
     """POST /v1/embeddings."""
 
-    prefix = "embd-"
+    id_prefix = "embd-"
 
-    def _prompts(self, data: dict[str, Any]) -> list[Content]:
+    def _prompts(self, data: dict[str, Any]) -> list[PromptContent]:
         if "messages" in data:
             return [request.messages(data)]
         return request.prompts(data, "input", "Either input or messages must be provided and non-empty.")
 
-    def whole(self, facts: ResponseFacts) -> bytes:
+    def body(self, facts: ResponseFacts) -> bytes:
         rows = [
             {"index": index, "object": "embedding", "embedding": _vector(prompt)}
-            for index, prompt in enumerate(facts.ask.prompts)
+            for index, prompt in enumerate(facts.request.prompts)
         ]
-        told = usage(facts.ask.prompt_tokens, 0, facts.cached)
+        told = usage(facts.request.prompt_tokens, 0, facts.cached)
         head = {"id": facts.id, "object": "list", "created": facts.created, "model": facts.model}
         return encode({**head, "data": rows, "usage": told})
 
@@ -52,23 +52,23 @@ class Embeddings(Pooling):
 class Rerank(Pooling):
     """POST /v1/rerank, also at /rerank and /v2/rerank. The query counts with every document."""
 
-    prefix = "rerank-"
+    id_prefix = "rerank-"
 
-    def _prompts(self, data: dict[str, Any]) -> list[Content]:
+    def _prompts(self, data: dict[str, Any]) -> list[PromptContent]:
         (query,) = request.prompts(data, "query", "query must be provided and non-empty.")[:1]
         documents = request.prompts(data, "documents", "documents must be provided and non-empty.")
         return [(*map(str, query), *map(str, document)) for document in documents]
 
-    def whole(self, facts: ResponseFacts) -> bytes:
+    def body(self, facts: ResponseFacts) -> bytes:
         rows = [
             {"index": index, "document": {"text": str(prompt[-1])}, "relevance_score": abs(_vector(prompt)[0])}
-            for index, prompt in enumerate(facts.ask.prompts)
+            for index, prompt in enumerate(facts.request.prompts)
         ]
         rows.sort(key=lambda row: -float(str(row["relevance_score"])))
-        told = dict.fromkeys(("prompt_tokens", "total_tokens"), facts.ask.prompt_tokens)
+        told = dict.fromkeys(("prompt_tokens", "total_tokens"), facts.request.prompt_tokens)
         return encode({"id": facts.id, "model": facts.model, "usage": told, "results": rows})
 
 
-def _vector(prompt: Content) -> list[float]:
+def _vector(prompt: PromptContent) -> list[float]:
     rng = Random(repr(prompt))
     return [round(rng.uniform(-1, 1), 6) for _ in range(DIMENSIONS)]

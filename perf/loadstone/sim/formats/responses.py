@@ -9,9 +9,9 @@ import json
 from typing import Any
 
 from loadstone.sim import request
-from loadstone.sim.bodies import ENGINE_DEAD, encode
+from loadstone.sim.bodies import ENGINE_DEAD_MESSAGE, encode
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Content, Format, ParsedRequest, ResponseFacts, StreamEvents, frame
+from loadstone.sim.stream_events import Format, ParsedRequest, PromptContent, ResponseFacts, StreamEvents, http_chunk
 
 _SPOT = {"item_id": "msg_0", "output_index": 0, "content_index": 0}
 _DELTA = b'"item_id":"msg_0","output_index":0,"content_index":0,"delta":"'
@@ -30,7 +30,7 @@ class _Events(StreamEvents):
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         body = encode({"type": kind, "sequence_number": self._number(), **fields})
-        return frame(b"event: %b\ndata: %b\n\n" % (kind.encode(), body))
+        return http_chunk(b"event: %b\ndata: %b\n\n" % (kind.encode(), body))
 
     def _number(self) -> int:
         number, self._next = self._next, self._next + 1
@@ -48,13 +48,15 @@ class _Events(StreamEvents):
             )
         )
 
-    def text(self, choice: int, piece: bytes, done: int) -> bytes:
+    def text(self, choice: int, piece: bytes, token_count: int) -> bytes:
         self._told.append(piece)
         head = b'"type":"response.output_text.delta","sequence_number":%d,' % self._number()
-        return frame(b'event: response.output_text.delta\ndata: {%b%b%b","logprobs":[]}\n\n' % (head, _DELTA, piece))
+        return http_chunk(
+            b'event: response.output_text.delta\ndata: {%b%b%b","logprobs":[]}\n\n' % (head, _DELTA, piece)
+        )
 
-    def broken(self, choice: int, piece: bytes) -> bytes:
-        return frame(b"event: response.output_text.delta\ndata: {%b%b\n\n" % (_DELTA, piece))
+    def invalid_json(self, choice: int, piece: bytes) -> bytes:
+        return http_chunk(b"event: response.output_text.delta\ndata: {%b%b\n\n" % (_DELTA, piece))
 
     def ending(self) -> bytes:
         text = self._text()
@@ -74,27 +76,27 @@ class _Events(StreamEvents):
         done = _done(self.facts, self._text())
         return self._event("response.completed", response=done)
 
-    def death(self) -> bytes:
-        return self._event("error", code="server_error", message=ENGINE_DEAD, param=None)
+    def engine_error(self) -> bytes:
+        return self._event("error", code="server_error", message=ENGINE_DEAD_MESSAGE, param=None)
 
 
 class Responses(Format):
     """POST /v1/responses."""
 
-    prefix = "resp_"
+    id_prefix = "resp_"
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
+    def parse(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         limit = request.integer(data, "max_output_tokens")
-        return request.make(self, data, settings, [_prompt(data)], limit, 1, (request.flag(data), True, False))
+        return request.build_request(self, data, settings, [_prompt(data)], limit, 1, (request.flag(data), True, False))
 
-    def chunks(self, facts: ResponseFacts) -> StreamEvents:
+    def stream_events(self, facts: ResponseFacts) -> StreamEvents:
         return _Events(facts)
 
-    def whole(self, facts: ResponseFacts) -> bytes:
+    def body(self, facts: ResponseFacts) -> bytes:
         return encode(_done(facts, facts.texts[0]))
 
 
-def _prompt(data: dict[str, Any]) -> Content:
+def _prompt(data: dict[str, Any]) -> PromptContent:
     instructions = request.texts(data.get("instructions"))
     given = data.get("input")
     return (*instructions, *((given,) if isinstance(given, str) else request.messages(data, "input")))
@@ -113,8 +115,8 @@ def _head(facts: ResponseFacts) -> dict[str, Any]:
 
 
 def _done(facts: ResponseFacts, text: str) -> dict[str, Any]:
-    ask = facts.ask
-    cut = ask.finish == "length"
+    ask = facts.request
+    cut = ask.finish_reason == "length"
     return {
         **_head(facts),
         "status": "incomplete" if cut else "completed",

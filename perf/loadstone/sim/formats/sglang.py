@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from loadstone.sim import request
-from loadstone.sim.bodies import ENGINE_DEAD, encode
+from loadstone.sim.bodies import ENGINE_DEAD_MESSAGE, encode
 from loadstone.sim.formats.tgi import TGI
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Format, ParsedRequest, ResponseFacts, StreamEvents, events, frame
+from loadstone.sim.stream_events import Format, ParsedRequest, ResponseFacts, StreamEvents, http_chunk, sse_events
 
 
 class _Events(StreamEvents):
@@ -16,45 +16,45 @@ class _Events(StreamEvents):
 
     def __init__(self, facts: ResponseFacts) -> None:
         super().__init__(facts)
-        self._told = [b""] * self.ask.choices
+        self._told = [b""] * self.request.choices
 
-    def text(self, choice: int, piece: bytes, done: int) -> bytes:
-        return self._event(choice, piece, done, None)
+    def text(self, choice: int, piece: bytes, token_count: int) -> bytes:
+        return self._event(choice, piece, token_count, None)
 
-    def last(self, choice: int, piece: bytes, done: int) -> bytes:
-        return self._event(choice, piece, done, _reason(self.ask))
+    def last(self, choice: int, piece: bytes, token_count: int) -> bytes:
+        return self._event(choice, piece, token_count, _reason(self.request))
 
-    def broken(self, choice: int, piece: bytes) -> bytes:
-        return frame(b'data: {"text":"%b\n\n' % (self._told[choice] + piece))
+    def invalid_json(self, choice: int, piece: bytes) -> bytes:
+        return http_chunk(b'data: {"text":"%b\n\n' % (self._told[choice] + piece))
 
-    def death(self) -> bytes:
-        return events(encode({"error": {"message": ENGINE_DEAD}}), b"[DONE]")
+    def engine_error(self) -> bytes:
+        return sse_events(encode({"error": {"message": ENGINE_DEAD_MESSAGE}}), b"[DONE]")
 
     def _event(self, choice: int, piece: bytes, done: int, reason: dict[str, Any] | None) -> bytes:
         self._told[choice] = told = self._told[choice] + piece
         meta = encode(_meta(self.facts, choice, done, reason))
-        place = b',"index":%d' % choice if self.ask.choices > 1 else b""
-        return events(b'{"text":"%b","output_ids":[],"meta_info":%b%b}' % (told, meta, place))
+        place = b',"index":%d' % choice if self.request.choices > 1 else b""
+        return sse_events(b'{"text":"%b","output_ids":[],"meta_info":%b%b}' % (told, meta, place))
 
 
 class Generate(Format):
     """POST /generate; a body with `inputs` is for TGI, which has the same path."""
 
-    def pick(self, data: dict[str, Any]) -> Format:
+    def select(self, data: dict[str, Any]) -> Format:
         return _TGI if "inputs" in data else self
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
+    def parse(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         name = "input_ids" if data.get("input_ids") is not None else "text"
         prompts = request.prompts(data, name, "Either text, input_ids or input_embeds should be provided.")
-        wanted = request.section(data, "sampling_params")
+        wanted = request.json_object(data, "sampling_params")
         limit, choices = request.integer(wanted, "max_new_tokens"), request.integer(wanted, "n", 1)
-        return request.make(self, data, settings, prompts, limit, choices, (request.flag(data), True, False))
+        return request.build_request(self, data, settings, prompts, limit, choices, (request.flag(data), True, False))
 
-    def chunks(self, facts: ResponseFacts) -> StreamEvents:
+    def stream_events(self, facts: ResponseFacts) -> StreamEvents:
         return _Events(facts)
 
-    def whole(self, facts: ResponseFacts) -> bytes:
-        ask, reason = facts.ask, _reason(facts.ask)
+    def body(self, facts: ResponseFacts) -> bytes:
+        ask, reason = facts.request, _reason(facts.request)
         answers = [
             {"text": text, "output_ids": [], "meta_info": _meta(facts, choice, ask.tokens, reason)}
             for choice, text in enumerate(facts.texts)
@@ -66,17 +66,17 @@ _TGI = TGI(stream=False)
 
 
 def _reason(ask: ParsedRequest) -> dict[str, Any]:
-    return {"type": "length", "length": ask.tokens} if ask.finish == "length" else {"type": "stop", "matched": 2}
+    return {"type": "length", "length": ask.tokens} if ask.finish_reason == "length" else {"type": "stop", "matched": 2}
 
 
 def _meta(facts: ResponseFacts, choice: int, done: int, reason: dict[str, Any] | None) -> dict[str, Any]:
     """Told with every event, for its own prompt alone."""
-    ask = facts.ask
+    ask = facts.request
     each = ask.choices // len(ask.prompts)
     return {
         "id": facts.id,
         "finish_reason": reason,
-        "prompt_tokens": request.size(ask.prompts[choice // each]),
+        "prompt_tokens": request.count_tokens(ask.prompts[choice // each]),
         "completion_tokens": done,
         "cached_tokens": facts.cached or 0,
     }

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from loadstone.sim import request
-from loadstone.sim.bodies import ENGINE_DEAD, Page, encode, message
+from loadstone.sim.bodies import ENGINE_DEAD_MESSAGE, Page, encode, error_message
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Format, ParsedRequest, ResponseFacts, StreamEvents, events, frame
+from loadstone.sim.stream_events import Format, ParsedRequest, ResponseFacts, StreamEvents, http_chunk, sse_events
 
 _REASONS = {"length": "length", "stop": "eos_token"}
 
@@ -24,25 +24,25 @@ class _Events(StreamEvents):
         super().__init__(facts)
         self._told: list[bytes] = []
 
-    def text(self, choice: int, piece: bytes, done: int) -> bytes:
+    def text(self, choice: int, piece: bytes, token_count: int) -> bytes:
         self._told.append(piece)
         tail = b'","logprob":-1.0,"special":false},"generated_text":null,"details":null}'
-        return events(_head(done) + piece + tail)
+        return sse_events(_head(token_count) + piece + tail)
 
-    def last(self, choice: int, piece: bytes, done: int) -> bytes:
+    def last(self, choice: int, piece: bytes, token_count: int) -> bytes:
         whole = b"".join((*self._told, piece))
-        details = encode(_details(self.ask) | {"input_length": self.ask.prompt_tokens})
-        tail = b'"generated_text":"%b","details":%b}' % (whole, details if self.ask.usage else b"null")
-        return events(b'%b%b","logprob":-1.0,"special":false},%b' % (_head(done), piece, tail))
+        details = encode(_details(self.request) | {"input_length": self.request.prompt_tokens})
+        tail = b'"generated_text":"%b","details":%b}' % (whole, details if self.request.include_usage else b"null")
+        return sse_events(b'%b%b","logprob":-1.0,"special":false},%b' % (_head(token_count), piece, tail))
 
-    def broken(self, choice: int, piece: bytes) -> bytes:
-        return frame(b"data: %b%b\n\n" % (_head(0), piece))
+    def invalid_json(self, choice: int, piece: bytes) -> bytes:
+        return http_chunk(b"data: %b%b\n\n" % (_head(0), piece))
 
     def closing(self) -> bytes:
         return b""
 
-    def death(self) -> bytes:
-        return events(encode({"error": ENGINE_DEAD, "error_type": "generation"}))
+    def engine_error(self) -> bytes:
+        return sse_events(encode({"error": ENGINE_DEAD_MESSAGE, "error_type": "generation"}))
 
 
 class TGI(Format):
@@ -51,24 +51,26 @@ class TGI(Format):
     def __init__(self, stream: bool) -> None:
         self._stream = stream
 
-    def ask(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
+    def parse(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         text = data.get("inputs")
         if not isinstance(text, str):
-            raise request.invalid("string_type", "body.inputs", "Input should be a valid string", text)
-        wanted = request.section(data, "parameters")
+            raise request.validation_error("string_type", "body.inputs", "Input should be a valid string", text)
+        wanted = request.json_object(data, "parameters")
         stream = (self._stream, request.flag(wanted, "details"), False)
-        return request.make(self, data, settings, [(text,)], request.integer(wanted, "max_new_tokens"), 1, stream)
+        return request.build_request(
+            self, data, settings, [(text,)], request.integer(wanted, "max_new_tokens"), 1, stream
+        )
 
-    def chunks(self, facts: ResponseFacts) -> StreamEvents:
+    def stream_events(self, facts: ResponseFacts) -> StreamEvents:
         return _Events(facts)
 
-    def whole(self, facts: ResponseFacts) -> bytes:
-        details = _details(facts.ask) | {"prefill": [], "tokens": []} if facts.ask.usage else None
+    def body(self, facts: ResponseFacts) -> bytes:
+        details = _details(facts.request) | {"prefill": [], "tokens": []} if facts.request.include_usage else None
         return encode({"generated_text": facts.texts[0], "details": details})
 
-    def refusal(self, page: Page) -> Page:
+    def error_page(self, page: Page) -> Page:
         status, kind = (422, "validation") if page.status == 400 else (page.status, "generation")
-        return Page(status, encode({"error": message(page), "error_type": kind}), headers=page.headers)
+        return Page(status, encode({"error": error_message(page), "error_type": kind}), headers=page.headers)
 
 
 def _head(done: int) -> bytes:
@@ -76,4 +78,4 @@ def _head(done: int) -> bytes:
 
 
 def _details(ask: ParsedRequest) -> dict[str, Any]:
-    return {"finish_reason": _REASONS[ask.finish], "generated_tokens": ask.tokens, "seed": None}
+    return {"finish_reason": _REASONS[ask.finish_reason], "generated_tokens": ask.tokens, "seed": None}
