@@ -225,4 +225,4 @@ def test_a_run_of_which_everything_was_taken_back_says_so(sim: Sim, capsys: Capt
     flags = ("--cancel-share", 1, "--cancel-after", "1ms", "-o", "run", "--quiet")
     done = loadstone(capsys, "run", "--url", sim.url, "-n", 3, *flags)
     assert done.status == 1
-    assert "no request succeeded; each was taken back: give a lower --cancel-share" in done.err
+    assert "no request succeeded; each was cancelled: give a lower --cancel-share" in done.err

@@ -54,9 +54,8 @@ def _sentence(task: TaskComparison, margin: float) -> str:
         return f"{one_line(task.task)}: no item was answered by both."
     words = {"better": "better", "worse": "worse", "same": f"the same within {100 * margin:g} points",
              "inconclusive": "inconclusive"}  # fmt: skip
-    points = f"{100 * difference.difference.value:+.2f} points"
-    return (f"{one_line(task.task)}: {words[difference.verdict(margin)]}, {points} "
-            f"(95 % interval {_interval(task)}).")  # fmt: skip
+    return (f"{one_line(task.task)}: {words[difference.verdict(margin)]}, {100 * difference.difference.value:+.2f} "
+            f"points (95 % interval {_interval(task)}).")  # fmt: skip
 
 
 def _warnings(tasks: Sequence[TaskComparison]) -> list[Prose]:
