@@ -1,6 +1,6 @@
-"""What is known of a request's question put into what it asks for: the recorded answer, token by token. Pure.
+"""Applies a recorded answer to a request whose question is known. Pure.
 
-How the tokens are timed and worded is as ever: `answer`, `batched`, `formats`.
+The tokens are timed and sent as those of any other request.
 """
 
 from __future__ import annotations
@@ -16,56 +16,56 @@ from loadstone.sim.stream_events import ParsedRequest
 
 
 class AnswerLookup:
-    """The recorded answers, and how often each question has been asked."""
+    """The recorded answers, and how many choices each question has been given so far."""
 
-    def __init__(self, book: RecordedAnswers) -> None:
-        self._book = book
-        self._asked: Counter[str] = Counter()
+    def __init__(self, answers: RecordedAnswers) -> None:
+        self._answers = answers
+        self._turns: Counter[str] = Counter()
 
-    def apply(self, ask: ParsedRequest) -> ParsedRequest | Page:
-        """What to answer: as recorded, an error page for a row that fails, or the ask itself where nothing is known."""
-        row = self._row(ask)
-        if row is None:
-            return ask
-        if row.kind == "failing":
+    def apply(self, parsed: ParsedRequest) -> ParsedRequest | Page:
+        """Return the request with its recorded answer, or the error page of a question whose kind is `failing`.
+
+        A request whose question is unknown, or that has several prompts, is returned unchanged. A request for the
+        log-probabilities of its prompt gets those of the known answers.
+        """
+        if len(parsed.prompts) != 1 or not all(isinstance(text, str) for text in parsed.prompts[0]):
+            return parsed
+        answer = self._answers.find("\n".join(map(str, parsed.prompts[0])))
+        if answer is None:
+            return parsed
+        if answer.kind == "failing":
             return bodies.ENGINE_DEAD_PAGE
-        if ask.logprob_options is not None and (
-            ask.logprob_options.echo or ask.logprob_options.prompt_logprobs is not None
-        ):
-            return msgspec.structs.replace(
-                ask, logprob_options=msgspec.structs.replace(ask.logprob_options, known=_known(row))
-            )
-        turn = self._asked[row.id]
-        self._asked[row.id] += ask.choices
-        return _said(ask, [row.text(turn + choice) for choice in range(ask.choices)])
-
-    def _row(self, ask: ParsedRequest) -> RecordedAnswer | None:
-        """Of requests with several prompts nothing is known."""
-        if len(ask.prompts) != 1 or not all(isinstance(text, str) for text in ask.prompts[0]):
-            return None
-        return self._book.find("\n".join(map(str, ask.prompts[0])))
+        options = parsed.logprob_options
+        if options is not None and (options.echo or options.prompt_logprobs is not None):
+            options = msgspec.structs.replace(options, known=_known_texts(answer))
+            return msgspec.structs.replace(parsed, logprob_options=options)
+        turn = self._turns[answer.id]
+        self._turns[answer.id] += parsed.choices
+        return _with_texts(parsed, [answer.text(turn + choice) for choice in range(parsed.choices)])
 
 
-def _known(row: RecordedAnswer) -> logprobs.KnownTexts:
-    """Log-likelihoods know right and wrong only."""
-    if row.kind != "wrong":
-        return tuple((answer, logprobs.LIKELY) for answer in row.answers)
-    held = tuple((answer, logprobs.UNLIKELY) for answer in row.answers)
-    return (*held, *((row.wrong_answer(answer), logprobs.LIKELY) for answer in row.answers))
+def _known_texts(answer: RecordedAnswer) -> logprobs.KnownTexts:
+    """Return the log-probabilities of right and wrong answers; other kinds than `wrong` count as right."""
+    if answer.kind != "wrong":
+        return tuple((text, logprobs.LIKELY) for text in answer.answers)
+    right = tuple((text, logprobs.UNLIKELY) for text in answer.answers)
+    return (*right, *((answer.wrong_answer(text), logprobs.LIKELY) for text in answer.answers))
 
 
-def _said(ask: ParsedRequest, texts: list[tuple[str, str]]) -> ParsedRequest:
-    """Choices end with the longest of them: the others have tokens without text behind them. An answer without text has
-    one such token, its end, as with vLLM."""
-    parts = [logprobs.split_tokens(_stopped(text, ask.stop)) for text, _ in texts]
-    length = max(1, *(len(part) for part in parts))
-    finish = texts[0][1]
-    if ask.finish_reason == "length" and ask.tokens < length:
-        length, finish = ask.tokens, "length"
-    said = tuple(tuple((part + [""] * length)[:length]) for part in parts)
-    return msgspec.structs.replace(ask, tokens=length, finish_reason=finish, reply_tokens=said)
+def _with_texts(parsed: ParsedRequest, texts: list[tuple[str, str]]) -> ParsedRequest:
+    """Return the request with the tokens of these texts (text, finish reason), one per choice.
 
-
-def _stopped(text: str, stop: tuple[str, ...]) -> str:
-    """A stop text ends an answer and is not part of it."""
-    return text[: min((text.find(end) for end in stop if end in text), default=len(text))]
+    All choices have as many tokens as the longest one; shorter ones end with tokens without text. An empty text is one
+    such token, as the end token of vLLM.
+    """
+    token_lists = []
+    for text, _ in texts:
+        # A stop text ends the answer and is not part of it.
+        end = min((text.find(stop) for stop in parsed.stop if stop in text), default=len(text))
+        token_lists.append(logprobs.split_tokens(text[:end]))
+    length = max(1, *(len(tokens) for tokens in token_lists))
+    finish_reason = texts[0][1]
+    if parsed.finish_reason == "length" and parsed.tokens < length:
+        length, finish_reason = parsed.tokens, "length"
+    padded = tuple(tuple((tokens + [""] * length)[:length]) for tokens in token_lists)
+    return msgspec.structs.replace(parsed, tokens=length, finish_reason=finish_reason, reply_tokens=padded)

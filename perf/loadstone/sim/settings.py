@@ -1,7 +1,7 @@
-"""What the simulated server is told and what follows from it: settings, times of an answer's chunks, their words.
+"""The settings of the simulated server, and what follows from them: times of chunks, and the words of responses.
 
-Pure: no clock, no socket. All times are integer nanoseconds from the moment the request was received.
-The imitation of a batching engine is in `engine`; this one only follows given times.
+Pure: no clock, no socket. All times are integer nanoseconds from the moment the request was received. The times of
+`--engine exact` are here; the model of a batching engine is in engine/.
 """
 
 from __future__ import annotations
@@ -14,14 +14,21 @@ from random import Random
 
 from msgspec import Struct
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigurationError
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """How to serve. Times are strings that `distribution` reads; faults are specs that `faults.parse` reads.
+    """The settings, one per flag of `loadstone serve`.
 
-    answers: a file of recorded answers (`recorded.parse`), answer_*: what is planted in it, planted: where to tell.
-    engine: `exact` follows ttft, itl and tokens_per_chunk; `vllm` is for `presets.profile`, which fills what is None.
+    ttft, itl: times that `distribution` parses.
+    slow: delay of the fault slow-head, a time that `duration` parses.
+    faults: specs that `faults.parse` parses.
+    truth_limit: how many of the latest requests GET /truth has.
+    engine: `exact` follows ttft, itl and tokens_per_chunk; `vllm` has its own fields, from preset to speedup, whose
+        defaults come from the preset (`presets.profile`).
+    answers: a file of recorded answers (`recorded_answers.parse`).
+    answer_*: fraction, or number above 1, of the answers of each kind.
+    planted: file to write the kinds to.
     """
 
     host: str = "127.0.0.1"
@@ -59,6 +66,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     planted: str | None = None
 
 
+# ns per unit; a number without a unit is in seconds.
 DURATION_UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9, "": 1e9}
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|ms|s|)")
 _CALL = re.compile(r"(\w+)\((.*)\)")
@@ -69,13 +77,14 @@ DISTRIBUTION_FORMS = (
 
 
 def _lognormal(rng: Random, mean: float, sd: float) -> float:
-    """`mean` and `sd` are those of the value, not of its logarithm."""
+    """Return a lognormal number; `mean` and `sd` are its own, not those of its logarithm."""
     if mean <= 0:
         return 0.0
     variance = math.log1p((sd / mean) ** 2)
     return rng.lognormvariate(math.log(mean) - variance / 2, math.sqrt(variance))
 
 
+# For each distribution, the number of arguments and the function that draws.
 DRAWS: dict[str, tuple[int, Callable[..., float]]] = {
     "constant": (1, lambda _, value: value),
     "uniform": (2, lambda rng, low, high: rng.uniform(low, high)),
@@ -86,7 +95,7 @@ DRAWS: dict[str, tuple[int, Callable[..., float]]] = {
 
 
 class Distribution(Struct, frozen=True):
-    """A law of DRAWS and its arguments in ns."""
+    """One of DRAWS, with its arguments in ns."""
 
     name: str
     args: tuple[float, ...]
@@ -96,27 +105,28 @@ class Distribution(Struct, frozen=True):
         return self.name == "constant"
 
     def draw(self, rng: Random) -> int:
+        """Return a random time, ns."""
         return round(DRAWS[self.name][1](rng, *self.args))
 
 
 def duration(text: str) -> int:
-    """`50ms`, `0.05s`, `200us`, `1s`, or a number of seconds, as ns. Raises UsageError."""
+    """Convert `50ms`, `0.05s`, `200us`, `1s`, or a number of seconds to ns. Raises ConfigurationError."""
     match = _DURATION.fullmatch(text.strip())
     if not match:
-        raise UsageError(f"{text!r} is not a duration: write 50ms, 0.05s, 200us, or a number of seconds")
+        raise ConfigurationError(f"{text!r} is not a duration: write 50ms, 0.05s, 200us, or a number of seconds")
     return round(float(match[1]) * DURATION_UNITS[match[2]])
 
 
 def distribution(text: str) -> Distribution:
-    """A duration, or a law with durations as arguments. Raises UsageError."""
+    """Parse a duration, or a distribution with durations as arguments. Raises ConfigurationError."""
     call = _CALL.fullmatch(text.strip().lower())
     name, parts = (call[1], call[2].split(",")) if call else ("constant", [text])
-    wrong = UsageError(f"{text!r} is not a time: write {DISTRIBUTION_FORMS}")
+    wrong = ConfigurationError(f"{text!r} is not a time: write {DISTRIBUTION_FORMS}")
     if name not in DRAWS or DRAWS[name][0] != len(parts):
         raise wrong
     try:
         args = tuple(float(duration(part)) for part in parts)
-    except UsageError as exc:
+    except ConfigurationError as exc:
         raise wrong from exc
     if name == "uniform" and args[0] > args[1]:
         raise wrong
@@ -124,12 +134,15 @@ def distribution(text: str) -> Distribution:
 
 
 def generator(seed: int, number: int, purpose: str) -> Random:
-    """The random numbers of one request for one purpose: the same in every run, unlike those of its neighbours."""
+    """Return the random generator of one request for one purpose: the same in every run."""
     return Random(f"{seed}/{number}/{purpose}")
 
 
 def chunk_ends(tokens: int, per_chunk: int) -> range:
-    """Index of the last token of each chunk. The first chunk has one token, as vLLM's --stream-interval does it."""
+    """Return the index of the last token of each chunk.
+
+    The first chunk has one token, as with vLLM's --stream-interval. The last index can be beyond the last token.
+    """
     return range(0, tokens - 1 + per_chunk, per_chunk)
 
 
@@ -139,7 +152,10 @@ def _constant_offsets(ttft: int, itl: int, tokens: int, per_chunk: int) -> tuple
 
 
 class Timing(Struct, frozen=True):
-    """When the chunks of an answer are due."""
+    """When the chunks of a response are due.
+
+    per_chunk: tokens of each chunk but the first.
+    """
 
     ttft: Distribution
     itl: Distribution
@@ -147,7 +163,7 @@ class Timing(Struct, frozen=True):
     seed: int
 
     def offsets(self, number: int, tokens: int) -> tuple[int, ...]:
-        """ns after the request, one per chunk: a chunk is due with its last token, token k at ttft + k * itl."""
+        """Return when each chunk is due, ns after the request: with its last token, token k at ttft + k * itl."""
         if self.ttft.constant and self.itl.constant:
             return _constant_offsets(int(self.ttft.args[0]), int(self.itl.args[0]), tokens, self.per_chunk)
         rng = generator(self.seed, number, "times")
@@ -158,13 +174,14 @@ class Timing(Struct, frozen=True):
 
 
 def timing(settings: Settings) -> Timing:
-    """Raises UsageError for times or counts that cannot be."""
+    """Return the timing that the settings describe. Raises ConfigurationError for invalid times or counts."""
     for name in ("tokens_per_chunk", "default_tokens", "max_model_len"):
         if getattr(settings, name) < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(settings, name)}")
+            raise ConfigurationError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(settings, name)}")
     return Timing(distribution(settings.ttft), distribution(settings.itl), settings.tokens_per_chunk, settings.seed)
 
 
+# Source of the words of all responses.
 TEXT = (
     "the north needle of iron points to a stone and by this compass all ships sail from harbour to harbour at night "
     "with no star over dark water when wind is high so that one true course on the chart holds for more than a day "
@@ -172,25 +189,25 @@ TEXT = (
 )
 VOCABULARY = sorted(set(TEXT.split()))
 
+# Every response is a part of this fixed text, which is read in a circle, so that a token costs one look-up.
 TABLE_SIZE = 4096
 _rng = Random(1)
-# Every answer is a stretch of this fixed text, so that a token costs one look-up.
 WORD_TABLE = tuple(b" " + _rng.choice(VOCABULARY).encode() for _ in range(TABLE_SIZE))
 TABLE_WORDS = tuple(piece.decode().strip() for piece in WORD_TABLE)
 
 
 def text_start(seed: int, number: int, choice: int) -> int:
-    """Where in TABLE the answer begins."""
+    """Return where in WORD_TABLE the text of a choice begins."""
     return (seed * 7919 + number * 389 + choice * 1543) % TABLE_SIZE
 
 
 def text_tokens(start: int, first: int, last: int) -> bytes:
-    """Tokens `first` to `last` (both included) of the answer that begins at `start`."""
+    """Return tokens `first` to `last` (both included) of the text that begins at `start`."""
     if first == last:
         return WORD_TABLE[(start + first) % TABLE_SIZE]
     return b"".join([WORD_TABLE[(start + k) % TABLE_SIZE] for k in range(first, last + 1)])
 
 
 def text_word(start: int, k: int) -> str:
-    """Token k of the answer that begins at `start`, as it is found again in a later prompt."""
+    """Return token k of the text that begins at `start`, as it is in a later prompt that repeats the text."""
     return TABLE_WORDS[(start + k) % TABLE_SIZE]
