@@ -224,7 +224,9 @@ def test_the_page_of_the_example(example: Measured) -> None:
         "Steady window", "Configuration", "Client and environment",
     ]  # fmt: skip
     assert made.lead.tone == "doubt"
-    assert made.lead.text.splitlines()[1].startswith("Error rate: 5.0% (limit 1%). Latencies are those of the survivors")
+    assert made.lead.text.splitlines()[1].startswith(
+        "Error rate: 5.0% (limit 1%). Latencies are those of the survivors"
+    )
     drawn = blocks(made)
     assert [mark.label for mark in drawn["TTFT"].marks] == ["p50", "p90", "p95", "p99", "SLO"]  # type: ignore[union-attr]
     along = [block for block in drawn.values() if isinstance(block, Chart) and block.group == run_charts.TIME]
