@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from loadstone.errors import ConfigurationError
 from loadstone.transport import Target
@@ -21,27 +21,22 @@ def parse_url(url: str) -> tuple[Target, str]:
     """
     try:
         parts = urlsplit(url)
-        target = _unix(parts) if parts.scheme in ("unix", "http+unix") else _tcp(parts)
+        if parts.scheme in ("unix", "http+unix"):
+            socket_path = parts.path if parts.scheme == "unix" else unquote(parts.netloc)
+            if not socket_path.strip("/") or not socket_path.startswith("/"):
+                raise ValueError(socket_path)
+            target = Target("localhost", 0, unix=socket_path)
+        else:
+            if not parts.hostname or parts.port == 0 or "@" in parts.netloc or re.search(r"\s", parts.netloc):
+                raise ValueError(parts.netloc)
+            if parts.scheme not in _PORTS:
+                raise ValueError(parts.scheme)
+            target = Target(parts.hostname, parts.port or _PORTS[parts.scheme], secure=parts.scheme == "https")
     except ValueError as exc:
         shown = re.sub(r"[^/]*@", "***@", url)
         raise ConfigurationError(f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {shown!r}") from exc
     path = "" if parts.scheme == "unix" else quote(parts.path.rstrip("/"), safe=_PATH)
     return target, path + (f"?{quote(parts.query, safe=_PATH)}" if parts.query else "")
-
-
-def _unix(parts: SplitResult) -> Target:
-    path = parts.path if parts.scheme == "unix" else unquote(parts.netloc)
-    if not path.strip("/") or not path.startswith("/"):
-        raise ValueError(path)
-    return Target("localhost", 0, unix=path)
-
-
-def _tcp(parts: SplitResult) -> Target:
-    if not parts.hostname or parts.port == 0 or "@" in parts.netloc or re.search(r"\s", parts.netloc):
-        raise ValueError(parts.netloc)
-    if parts.scheme not in _PORTS:
-        raise ValueError(parts.scheme)
-    return Target(parts.hostname, parts.port or _PORTS[parts.scheme], secure=parts.scheme == "https")
 
 
 def join_path(base: str, path: str) -> str:

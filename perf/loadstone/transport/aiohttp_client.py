@@ -93,43 +93,55 @@ class Aiohttp:
         tap = _Tap(self._options.clock, exchange)
         token = _current.set(tap)
         try:
-            await tap.follow(await self._send(session, request))
+            large = len(request.body) > LARGE_BODY
+            response = await session.request(
+                request.method,
+                URL(self._origin + request.path, encoded=True),
+                headers=CIMultiDict((*request.headers, *request.own_headers)),
+                data=io.BytesIO(request.body) if large else request.body or None,
+                allow_redirects=False,
+                proxy=self._proxy,
+            )
+            await tap.follow(response)
         except (aiohttp.ClientError, HttpProcessingError, _Lost) as exc:
-            if tap.reused and not tap.answered and self._raced(tap):
+            closed = self._options.clock() if tap.lost_at is None else tap.lost_at
+            unread = is_keep_alive_race(exchange.sent, closed, self._round_trip)
+            if tap.reused and not tap.answered and unread:
                 raise _StaleConnection from exc
-            raise TransportError(self._failure(exc, tap)) from exc
+            # Failure: by what this client saw, else by aiohttp's type of exception.
+            if isinstance(exc, _Lost):
+                failure = connection_lost_failure(before_answer=not tap.answered, reset=exc.reset)
+            elif isinstance(exc, aiohttp.ConnectionTimeoutError):
+                failure = connect_timeout_failure(self._options.connect_timeout)
+            else:
+                failure = Failure("connect", f"{display_address(self._target)}: {exc}")
+                for kind, describe in _FAILURES:
+                    if isinstance(exc, kind):
+                        failure = describe(exc, self._target)
+                        break
+            raise TransportError(failure) from exc
         finally:
             _current.reset(token)
             tap.leave()
             if tap.round_trip is not None:
                 self._round_trip = min(tap.round_trip, self._round_trip or tap.round_trip)
 
-    def _raced(self, tap: _Tap) -> bool:
-        closed = self._options.clock() if tap.lost_at is None else tap.lost_at
-        return is_keep_alive_race(tap.exchange.sent, closed, self._round_trip)
-
-    async def _send(self, session: aiohttp.ClientSession, request: Request) -> aiohttp.ClientResponse:
-        large = len(request.body) > LARGE_BODY
-        return await session.request(
-            request.method,
-            URL(self._origin + request.path, encoded=True),
-            headers=CIMultiDict((*request.headers, *request.own_headers)),
-            data=io.BytesIO(request.body) if large else request.body or None,
-            allow_redirects=False,
-            proxy=self._proxy,
-        )
-
-    def _failure(self, exc: Exception, tap: _Tap) -> Failure:
-        if isinstance(exc, _Lost):
-            return connection_lost_failure(before_answer=not tap.answered, reset=exc.reset)
-        if isinstance(exc, aiohttp.ConnectionTimeoutError):
-            return connect_timeout_failure(self._options.connect_timeout)
-        named = next((failure for kind, failure in _FAILURES if isinstance(exc, kind)), None)
-        return named(exc, self._target) if named else Failure("connect", f"{display_address(self._target)}: {exc}")
-
     def _open(self) -> aiohttp.ClientSession:
+        connector: aiohttp.BaseConnector
+        if self._target.unix is not None:
+            connector = aiohttp.UnixConnector(self._target.unix, limit=0, keepalive_timeout=KEEP_IDLE)
+        else:
+            tls = self._tls or True
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_IDLE, ttl_dns_cache=None, ssl=tls)
+        # Hooks: each calls the current tap.
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_start.append(_hook(_Tap.opening))
+        trace.on_connection_create_end.append(_hook(_Tap.opened))
+        trace.on_connection_reuseconn.append(_hook(_Tap.reuse))
+        trace.on_request_headers_sent.append(_hook(_Tap.sending_head))
+        trace.on_request_chunk_sent.append(_hook(_Tap.sending_body))
         session = aiohttp.ClientSession(
-            connector=self._connector(),
+            connector=connector,
             headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},
             skip_auto_headers=("Accept", "Content-Type"),
             # Above its ceil_threshold aiohttp rounds up to whole seconds.
@@ -140,15 +152,10 @@ class Aiohttp:
             max_line_size=MAX_LINE,
             max_field_size=MAX_LINE,
             response_class=_Response,
-            trace_configs=[_trace()],
+            trace_configs=[trace],
         )
         session._retry_connection = False  # aiohttp would resend a GET by its own rules
         return session
-
-    def _connector(self) -> aiohttp.BaseConnector:
-        if self._target.unix is not None:
-            return aiohttp.UnixConnector(self._target.unix, limit=0, keepalive_timeout=KEEP_IDLE)
-        return aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_IDLE, ttl_dns_cache=None, ssl=self._tls or True)
 
 
 def environment_proxy(target: Target) -> URL | None:
@@ -326,17 +333,6 @@ class _Response(aiohttp.ClientResponse):
             return await super().start(connection)
         except aiohttp.ClientConnectionError as exc:
             raise _Lost(reset=not isinstance(exc, aiohttp.ServerDisconnectedError)) from exc
-
-
-def _trace() -> aiohttp.TraceConfig:
-    """Return aiohttp's hooks, each of which calls the current tap."""
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_start.append(_hook(_Tap.opening))
-    trace.on_connection_create_end.append(_hook(_Tap.opened))
-    trace.on_connection_reuseconn.append(_hook(_Tap.reuse))
-    trace.on_request_headers_sent.append(_hook(_Tap.sending_head))
-    trace.on_request_chunk_sent.append(_hook(_Tap.sending_body))
-    return trace
 
 
 def _hook(

@@ -56,21 +56,19 @@ def host_header(target: Target) -> str:
 def connect_failure(exc: OSError, target: Target) -> Failure:
     """Return the failure for an exception that was raised while a connection was opened."""
     if isinstance(exc, ssl.SSLError):
-        return Failure("tls", f"TLS with {display_address(target)} failed: {_ssl_reason(exc)}")
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            reason = f"{exc.verify_message} (--ca-file FILE trusts a certificate, --insecure trusts all)"
+        else:
+            reason = (exc.reason or str(exc)).replace("_", " ").lower()
+            if "wrong version" in reason or "http request" in reason:
+                reason += "; is it a plain http:// server?"
+        return Failure("tls", f"TLS with {display_address(target)} failed: {reason}")
     if isinstance(exc, socket.gaierror):
         return Failure("connect", f"the host name {target.host} does not resolve: {exc.strerror or exc}")
     reason = _REASONS.get(exc.errno or 0) or exc.strerror or str(exc) or type(exc).__name__
     if target.secure and isinstance(exc, ConnectionError) and exc.errno != errno.ECONNREFUSED:
         return Failure("tls", f"TLS with {display_address(target)} failed: {reason}")
     return Failure("connect", f"{display_address(target)}: {reason}")
-
-
-def _ssl_reason(exc: ssl.SSLError) -> str:
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        return f"{exc.verify_message} (--ca-file FILE trusts a certificate, --insecure trusts all)"
-    reason = (exc.reason or str(exc)).replace("_", " ").lower()
-    hint = "; is it a plain http:// server?" if "wrong version" in reason or "http request" in reason else ""
-    return reason + hint
 
 
 def connect_timeout_failure(seconds: float) -> Failure:

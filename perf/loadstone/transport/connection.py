@@ -88,7 +88,22 @@ class Connection(asyncio.Protocol):
         self._bodyless = payload.startswith(b"HEAD ")
         waiter: asyncio.Future[bool] = self._loop.create_future()
         self._waiter = waiter
-        self._send(payload, exchange)
+        exchange.sent = self._clock()
+        if self._pipe is not None:
+            self._pipe.floor, self._by = exchange.sent, "kernel"
+        # Around the event loop's write queue, if possible: uvloop would send at the end of its iteration, after
+        # everything else that is ready, and the timestamp would be early by that much.
+        if self._fd >= 0 and not self._transport.is_closing():
+            try:
+                payload = payload[os.write(self._fd, payload) :]
+            except BlockingIOError:
+                pass
+            except OSError:  # no byte of it was sent
+                self.was_reset = self._unsendable = True
+                self._transport.abort()
+                payload = b""
+        if payload:
+            self._transport.write(payload)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -113,27 +128,6 @@ class Connection(asyncio.Protocol):
         self._fd = fd if plain else -1
         self._round_trip = shortest_round_trip(fd)
 
-    def _send(self, payload: bytes, exchange: Exchange) -> None:
-        """Send the bytes of a request, if possible around the event loop's write queue.
-
-        uvloop would send at the end of its iteration, after everything else that is ready; the timestamp would be early
-        by that much.
-        """
-        exchange.sent = self._clock()
-        if self._pipe is not None:
-            self._pipe.floor, self._by = exchange.sent, "kernel"
-        if self._fd >= 0 and not self._transport.is_closing():
-            try:
-                payload = payload[os.write(self._fd, payload) :]
-            except BlockingIOError:
-                pass
-            except OSError:  # no byte of it was sent
-                self.was_reset = self._unsendable = True
-                self._transport.abort()
-                return
-        if payload:
-            self._transport.write(payload)
-
     def data_received(self, data: bytes | memoryview, at: int | None = None) -> None:
         """Take a read that arrived `at`, ns; asyncio passes no time."""
         self._at = self._clock() if at is None else at
@@ -146,8 +140,20 @@ class Connection(asyncio.Protocol):
             self._surplus = True
         except httptools.HttpParserUpgrade:  # no upgrade was requested; the response ends with its head
             self._surplus = True
-        if self._body:
-            self._hand_over()
+        # Body: to the sink, one HTTP chunk at a time, since nearly always a chunk is one event.
+        body = self._body
+        if body:
+            exchange = self._exchange
+            if self._pieces is not None:
+                del body[self._pieces :]
+            if exchange is not None and body:
+                exchange.reads += 1
+                try:
+                    for piece in body:
+                        exchange.sink(piece, self._at)
+                except Exception as exc:  # an error in the sink must reach the caller that waits
+                    self._fail(exc)
+            body.clear()
         if self._complete:
             self._finish()
         elif garbage is not None:
@@ -158,20 +164,6 @@ class Connection(asyncio.Protocol):
         self._by = "user"
         if self._exchange is not None:
             self._exchange.clock = "user"
-
-    def _hand_over(self) -> None:
-        """Pass the body bytes of one read to the sink, one HTTP chunk at a time: nearly always a chunk is one event."""
-        body, exchange = self._body, self._exchange
-        if self._pieces is not None:
-            del body[self._pieces :]
-        if exchange is not None and body:
-            exchange.reads += 1
-            try:
-                for piece in body:
-                    exchange.sink(piece, self._at)
-            except Exception as exc:  # an error in the sink must reach the caller that waits
-                self._fail(exc)
-        body.clear()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open.discard(self)
@@ -185,7 +177,10 @@ class Connection(asyncio.Protocol):
             sent = None if self._unsendable else self._exchange.sent
             self.raced = is_keep_alive_race(sent, self._clock(), self._round_trip)
             self._release(False)
-        elif exc is None and self._ends_at_close():
+            return
+        # A body that has neither length nor chunks ends where the connection does (RFC 9112, 6.3).
+        framed = any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self._exchange.headers)
+        if exc is None and self._exchange.status is not None and not framed:
             self._at, self._reusable = self._clock(), False
             self.mark_unstamped()
             self._finish()
@@ -216,12 +211,6 @@ class Connection(asyncio.Protocol):
             self._complete = True
             self._pieces = len(self._body)  # what follows in this read belongs to a surplus response
             self._reusable = self._parser.should_keep_alive()
-
-    def _ends_at_close(self) -> bool:
-        """Return True if the body ends where the connection does: it has neither length nor chunks (RFC 9112, 6.3)."""
-        assert self._exchange is not None
-        framed = any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self._exchange.headers)
-        return self._exchange.status is not None and not framed
 
     def _finish(self) -> None:
         exchange = self._exchange

@@ -30,23 +30,19 @@ def choose_arrival_clock(requested: Literal["auto", "kernel", "user"], name: str
     """
     if requested == "user":
         return "user"
-    reason = _why_no_kernel_clock(name, target)
-    if reason is None:
+    if name != "wire":
+        reason = f"with --transport {name}, which reads its sockets by itself"
+    elif target.unix is not None:
+        reason = "over a unix socket, whose data the kernel does not stamp"
+    elif target.secure:
+        reason = "over https://, where the time of a packet is not that of the text in it"
+    elif not kernel_timestamps.available():
+        reason = "on this system, whose kernel stamps no packets (Linux does)"
+    else:
         return "kernel"
     if requested == "kernel":
         raise ConfigurationError(f"--clock kernel cannot be had {reason}; leave it out, or say --clock user")
     return "user"
-
-
-def _why_no_kernel_clock(name: str, target: Target) -> str | None:
-    """Return why the kernel cannot stamp arrivals, or None if it can."""
-    if name != "wire":
-        return f"with --transport {name}, which reads its sockets by itself"
-    if target.unix is not None:
-        return "over a unix socket, whose data the kernel does not stamp"
-    if target.secure:
-        return "over https://, where the time of a packet is not that of the text in it"
-    return None if kernel_timestamps.available() else "on this system, whose kernel stamps no packets (Linux does)"
 
 
 def tls_context(*, insecure: bool, ca_file: str | None) -> ssl.SSLContext:

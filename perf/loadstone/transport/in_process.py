@@ -39,8 +39,13 @@ def load_model(name: str, config: dict[str, Any]) -> object:
     config: settings for the class, if its constructor takes an argument.
     """
     loaded = load_object("loadstone.models", name if ".py:" in name else name.partition(":")[0], BUILT_IN, "--model")
+    if not isinstance(loaded, type):
+        return loaded
     try:
-        return _create(loaded, {"model_id": name, **config}) if isinstance(loaded, type) else loaded
+        takes = inspect.signature(loaded).parameters.values()
+        positional = [one for one in takes if one.kind not in (one.VAR_KEYWORD, one.KEYWORD_ONLY)]
+        model: object = loaded({"model_id": name, **config}) if positional else loaded()
+        return model
     except Exception as exc:  # third-party code may raise anything
         raise ConfigurationError(f"--model: cannot make {name}: {type(exc).__name__}: {exc}") from exc
 
@@ -75,11 +80,6 @@ def _broken(exc: BaseException) -> _BrokenError:
         return _BrokenError(f"{type(exc).__name__}: {exc}")
     except Exception:  # its __str__ may raise anything too
         return _BrokenError(type(exc).__name__)
-
-
-def _closing() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class _Calls:
@@ -150,7 +150,20 @@ class InProcessModel:
     async def exchange(self, request: Request, exchange: Exchange) -> None:
         """Send a request to the model. It is sent when it is queued, and answered when `predict` returns."""
         exchange.connect, exchange.sent = 0, self._clock()
-        data = await self._answer(request.body) if request.method == "POST" else self._models()
+        if request.method == "POST":
+            fields = msgspec.json.decode(request.body)
+            settings = {name: value for name, value in fields.items() if name not in _NOT_SETTINGS}
+            answer = asyncio.get_running_loop().create_future()
+            self._waiting.append(_Waiting(fields, msgspec.json.encode(settings, order="sorted"), answer))
+            # A model that is async gets a worker for each request, any other model one worker for all.
+            if self._concurrent or not self._busy:
+                self._busy = True
+                task = asyncio.get_running_loop().create_task(self._work())
+                self._working.add(task)
+                task.add_done_callback(self._working.discard)
+            data = bytes(await answer)
+        else:
+            data = msgspec.json.encode({"data": [{"id": self._name}]})
         at = self._clock()
         exchange.first_byte, exchange.status, exchange.reads = at, 200, 1
         exchange.headers = [(b"content-type", b"application/json"), (b"server", self._where.encode())]
@@ -162,88 +175,70 @@ class InProcessModel:
             task.cancel()
         self._calls.end()
 
-    def _models(self) -> bytes:
-        return msgspec.json.encode({"data": [{"id": self._name}]})
-
-    async def _answer(self, body: bytes) -> bytes:
-        fields = msgspec.json.decode(body)
-        settings = {name: value for name, value in fields.items() if name not in _NOT_SETTINGS}
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(fields, msgspec.json.encode(settings, order="sorted"), answer))
-        if self._concurrent or not self._busy:
-            self._busy = True
-            self._start()
-        return bytes(await answer)
-
-    def _start(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._work())
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
-
     async def _work(self) -> None:
         """Run batches while requests wait. A model that is not async gets one call at a time."""
         while True:
             for _ in range(BATCH_ROUNDS if self._size > 1 else 0):
                 await asyncio.sleep(0)
-            batch = self._batch()
+            # The batch: the first waiting request and others with the same settings, none that was cancelled.
+            batch, others = list[_Waiting](), list[_Waiting]()
+            while self._waiting and len(batch) < self._size:
+                one = self._waiting.popleft()
+                if not one.answer.done():
+                    (others if batch and one.settings != batch[0].settings else batch).append(one)
+            self._waiting.extendleft(reversed(others))
             if not batch:
                 self._busy = False  # before any await: the next request must start a new worker
                 return
             try:
                 answers = await self._ask(batch)
             except (Exception, SystemExit, asyncio.CancelledError) as exc:  # third-party code may raise anything
-                if isinstance(exc, asyncio.CancelledError) and _closing():
-                    raise
+                worker = asyncio.current_task()
+                if isinstance(exc, asyncio.CancelledError) and worker is not None and worker.cancelling() > 0:
+                    raise  # this transport is being closed; else the model raised it
                 answers = [_complaint(f"{self._where}: {_broken(exc)}")] * len(batch)
             for one, answer in zip(batch, answers, strict=True):
                 if not one.answer.done():
                     one.answer.set_result(answer)
 
-    def _batch(self) -> list[_Waiting]:
-        """Take the first waiting request and others with the same settings, without those that were cancelled."""
-        batch, others = list[_Waiting](), list[_Waiting]()
-        while self._waiting and len(batch) < self._size:
-            one = self._waiting.popleft()
-            if not one.answer.done():
-                (others if batch and one.settings != batch[0].settings else batch).append(one)
-        self._waiting.extendleft(reversed(others))
-        return batch
-
     async def _ask(self, batch: Sequence[_Waiting]) -> list[bytes]:
-        """Return a response for each request; an invalid one becomes an error in a server's form."""
+        """Return the response of `predict` to each request; an invalid one becomes an error in a server's form."""
         bodies = [one.body for one in batch]
-        answers = await self._call(bodies, _config(batch[0]))
-        if not isinstance(answers, list | tuple) or len(answers) != len(batch):
-            got = f"{len(answers)} answers" if isinstance(answers, list | tuple) else type(answers).__name__
-            return [_complaint(f"{self._where} gave {got} for {len(batch)} prompts, not a list of as many")] * len(
-                batch
-            )
-        return [self._encoded(answer) for answer in answers]
-
-    async def _call(self, bodies: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
-        """Call `predict` and return its result."""
+        # Settings: under OpenAI's names, and the length also under Hugging Face's, as EvalScope does.
+        settings: dict[str, Any] = msgspec.json.decode(batch[0].settings)
+        length = settings.get("max_completion_tokens", settings.get("max_tokens"))
+        if length is not None:
+            settings["max_new_tokens"] = length
 
         def call() -> Any:
-            arguments = _accepted(self._predict, {"origin_inputs": bodies, "infer_cfg": settings})
+            arguments = {"origin_inputs": bodies, "infer_cfg": settings}
+            takes = inspect.signature(self._predict).parameters
+            if not any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+                arguments = {name: value for name, value in arguments.items() if name in takes}
             return self._predict([to_item(body) for body in bodies], **arguments)
 
         answers = call() if self._concurrent else await self._calls.make(call)
-        return await answers if isinstance(answers, Awaitable) else answers
+        if isinstance(answers, Awaitable):
+            answers = await answers
+        if not isinstance(answers, list | tuple) or len(answers) != len(batch):
+            got = f"{len(answers)} answers" if isinstance(answers, list | tuple) else type(answers).__name__
+            refusal = _complaint(f"{self._where} gave {got} for {len(batch)} prompts, not a list of as many")
+            return [refusal] * len(batch)
+        return [self._encoded(answer) for answer in answers]
 
     def _encoded(self, answer: Any) -> bytes:
-        if not isinstance(answer, dict) or not ("error" in answer or _choices(answer)):
-            return _complaint(f"{self._where} gave {_shown(answer)} for a prompt, not {_FORM}")
+        choices = answer.get("choices") if isinstance(answer, dict) else None
+        has_choices = isinstance(choices, list | tuple) and bool(choices) and all(map(_fits, choices))
+        if not isinstance(answer, dict) or not ("error" in answer or has_choices):
+            try:
+                shown = repr(str(answer)[:80])
+            except Exception:  # its __str__ is third-party code too
+                shown = type(answer).__name__
+            return _complaint(f"{self._where} gave {shown} for a prompt, not {_FORM}")
         try:
             return msgspec.json.encode(answer)
         except (TypeError, ValueError, RecursionError) as exc:
             return _complaint(f"{self._where} gave what is no JSON: {exc}")
-
-
-def _shown(answer: Any) -> str:
-    try:
-        return repr(str(answer)[:80])
-    except Exception:  # its __str__ is third-party code too
-        return type(answer).__name__
 
 
 def to_item(body: dict[str, Any]) -> dict[str, Any]:
@@ -252,26 +247,6 @@ def to_item(body: dict[str, Any]) -> dict[str, Any]:
         return {"messages": body["messages"]}
     prompt = body.get("prompt")
     return {"data": prompt if isinstance(prompt, list) else [prompt], "system_prompt": None}
-
-
-def _config(first: _Waiting) -> dict[str, Any]:
-    """Return the settings under OpenAI's names, and the length also under Hugging Face's, as EvalScope does."""
-    settings: dict[str, Any] = msgspec.json.decode(first.settings)
-    length = settings.get("max_completion_tokens", settings.get("max_tokens"))
-    return settings if length is None else {**settings, "max_new_tokens": length}
-
-
-def _accepted(predict: Predict, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that `predict` takes."""
-    takes = inspect.signature(predict).parameters
-    if any(one.kind is one.VAR_KEYWORD for one in takes.values()):
-        return arguments
-    return {name: value for name, value in arguments.items() if name in takes}
-
-
-def _choices(answer: dict[str, Any]) -> bool:
-    choices = answer.get("choices")
-    return isinstance(choices, list | tuple) and bool(choices) and all(map(_fits, choices))
 
 
 def _fits(choice: Any) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from functools import partial
+from typing import Any
 
 from loadstone.transport import Exchange, Headers, Options, Request, Target, TransportError
 from loadstone.transport.common import (
@@ -37,7 +39,7 @@ class Wire:
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._heads: dict[tuple[str, str, Headers], bytes] = {}
-        self._addresses: asyncio.Task[list[Address]] | None = None
+        self._look_up: asyncio.Future[list[tuple[Any, ...]]] | None = None
 
     async def exchange(self, request: Request, exchange: Exchange) -> None:
         """Send a request and wait until the response is complete. Raises TransportError.
@@ -45,7 +47,11 @@ class Wire:
         A request is resent, on a new connection, only after a keep-alive race.
         """
         payload = self._encode(request)
-        connection = self._pooled()
+        # The connection that was used last and is still open, if there is one.
+        connection: Connection | None = None
+        while self._idle and connection is None:
+            pooled = self._idle.pop()
+            connection = pooled if pooled.usable else None
         if connection is not None:
             exchange.connect = 0
             if await connection.send(payload, exchange):
@@ -62,20 +68,13 @@ class Wire:
 
     async def close(self) -> None:
         """Close every connection and wait until they are closed."""
-        if self._addresses is not None:
-            self._addresses.cancel()
+        if self._look_up is not None:
+            self._look_up.cancel()
         closing = [connection.close() for connection in list(self._open)]
         if closing:
             await asyncio.wait(closing, timeout=CLOSE_TIMEOUT)
         if self._stamping is not None:
             self._stamping.close()
-
-    def _pooled(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable:
-                return connection
-        return None
 
     async def _connect(self, exchange: Exchange) -> Connection:
         began = self._options.clock()
@@ -90,58 +89,48 @@ class Wire:
         return connection
 
     async def _open_connection(self) -> Connection:
+        """Connect to the first address of the host that accepts. Raises OSError of the first one that does not."""
+        loop = asyncio.get_running_loop()
+        protocol = partial(Connection, self._options.clock, self._idle, self._open)
         if self._target.unix is not None:
-            loop = asyncio.get_running_loop()
-            return (await loop.create_unix_connection(self._protocol, self._target.unix))[1]
+            return (await loop.create_unix_connection(protocol, self._target.unix))[1]
+
+        # The host is looked up once: a slow DNS server must not slow every connection.
+        if self._look_up is None or (self._look_up.done() and self._look_up.exception()):
+            query = loop.getaddrinfo(self._target.host, self._target.port, type=socket.SOCK_STREAM)
+            self._look_up = asyncio.ensure_future(query)
+        results = await asyncio.shield(self._look_up)
+        addresses: list[Address] = list(dict.fromkeys((int(family), address) for family, _, _, _, address in results))
+
         first_error: OSError | None = None
-        for address in await self._resolve():
+        for address in addresses:
             try:
-                return await self._connect_to(address)
-            except ssl.SSLError:
+                if self._stamping is not None:
+                    connection = protocol()
+                    await self._stamping.connect(address, connection)
+                    return connection
+                host, port = address[1][:2]
+                name = self._target.host if self._tls else None
+                opening = loop.create_connection(protocol, host, port, ssl=self._tls, server_hostname=name)
+                return (await opening)[1]
+            except ssl.SSLError:  # the address answered: another one would not help
                 raise
             except OSError as exc:
                 first_error = first_error or exc
         raise first_error or OSError("no address")
 
-    async def _connect_to(self, address: Address) -> Connection:
-        if self._stamping is not None:
-            connection = self._protocol()
-            await self._stamping.connect(address, connection)
-            return connection
-        host, port = address[1][:2]
-        name = self._target.host if self._tls else None
-        loop = asyncio.get_running_loop()
-        opening = loop.create_connection(self._protocol, host, port, ssl=self._tls, server_hostname=name)
-        return (await opening)[1]
-
-    async def _resolve(self) -> list[Address]:
-        """Return the addresses of the host. Look them up once: a slow DNS server must not slow every connection."""
-        if self._addresses is None or (self._addresses.done() and self._addresses.exception()):
-            self._addresses = asyncio.ensure_future(self._look_up())
-        return await asyncio.shield(self._addresses)
-
-    async def _look_up(self) -> list[Address]:
-        loop = asyncio.get_running_loop()
-        results = await loop.getaddrinfo(self._target.host, self._target.port, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys((int(family), address) for family, _, _, _, address in results))
-
-    def _protocol(self) -> Connection:
-        return Connection(self._options.clock, self._idle, self._open)
-
     def _encode(self, request: Request) -> bytes:
         key = (request.method, request.path, request.headers)
         head = self._heads.get(key)
         if head is None:
-            head = self._heads[key] = self._encode_head(request)
+            # The request line and the headers that many requests share are encoded once.
+            names = {name.lower() for name, _ in (*request.headers, *request.own_headers)}
+            agent = () if "user-agent" in names else (("User-Agent", AGENT),)
+            fixed = (("Host", host_header(self._target)), *agent, ("Accept-Encoding", "identity"))
+            first_line = f"{request.method} {request.path} HTTP/1.1\r\n".encode("latin-1")
+            head = self._heads[key] = first_line + _lines((*fixed, *request.headers))
         own = _lines(request.own_headers) if request.own_headers else b""
         return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, own, len(request.body), request.body)
-
-    def _encode_head(self, request: Request) -> bytes:
-        """Return the request line and the headers that many requests share."""
-        names = {name.lower() for name, _ in (*request.headers, *request.own_headers)}
-        agent = () if "user-agent" in names else (("User-Agent", AGENT),)
-        fixed = (("Host", host_header(self._target)), *agent, ("Accept-Encoding", "identity"))
-        return f"{request.method} {request.path} HTTP/1.1\r\n".encode("latin-1") + _lines((*fixed, *request.headers))
 
 
 def _lines(headers: Headers) -> bytes:
