@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
 from loadstone.checks.finding import Finding, Rule, Severity, check_limit, format_ms, format_percent, grade, run_config
 from loadstone.summary import Summary
 
@@ -32,20 +30,6 @@ COMFORT = 0.5
 _LOCAL = ("localhost", "::1", "0.0.0.0", "::")
 _ORDER: tuple[Severity | None, ...] = (None, "suspect", "invalid")
 _LABELS = {"ttft": "TTFT", "ttft_scheduled": "TTFT from schedule", "latency_scheduled": "latency from schedule"}
-
-
-class _Shift(Struct, frozen=True):
-    """A reported figure in seconds, and by how many seconds at most the client may have moved it up."""
-
-    name: str
-    statistic: str
-    value: float
-    shift: float
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        suspect, invalid = LIMITS[self.statistic]
-        return max(suspect * self.value, LEAST), max(invalid * self.value, LEAST)
 
 
 def cpu(summary: Summary) -> Iterator[Finding]:
@@ -123,36 +107,35 @@ def _worst(
     lag: `loop_lag` or `send_lag`.
     figures: (metric, statistic, how many times the lag moves it).
     """
-    shifts = [shift for figure in figures if (shift := _shift(summary, lag, *figure)) is not None]
-    if shifts:
-        worst = max(
-            shifts,
-            key=lambda shift: (_ORDER.index(grade(shift.shift, *shift.limits)), shift.shift / shift.limits[0]),
-        )
-        measured = f"{format_ms(worst.shift)} of {worst.name} {worst.statistic} {format_ms(worst.value)}"
-        yield Finding(what, grade(worst.shift, *worst.limits), measured, format_ms(worst.limits[0]), advice)
+    findings = []
+    for name, statistic, times in figures:
+        value = _statistic(summary, name, statistic)
+        late = summary.client.get(f"{lag}_{statistic.replace('.', '')}")
+        if value is None or late is None:
+            continue
+
+        # Events that arrive during a lag are read together: stamps of the kernel move by whole gaps, so by nothing for
+        # less than one.
+        if lag == "loop_lag" and _kernel_stamps(summary):
+            gap = _statistic(summary, "gap", "p50") or math.inf
+            if statistic != "mean":
+                late = max(0.0, late - gap)
+            elif (summary.client.get("loop_lag_p99") or 0.0) <= gap:
+                late = 0.0
+
+        # A percentile moves by no more than it lies above the median, which stays where it is; a mean may move by all
+        # of it.
+        above = value if statistic == "mean" else value - (_statistic(summary, name, "p50") or 0.0)
+        shift = min(times * late, above)
+        suspect, invalid = (max(fraction * value, LEAST) for fraction in LIMITS[statistic])
+        severity = grade(shift, suspect, invalid)
+        measured = f"{format_ms(shift)} of {_LABELS.get(name, name)} {statistic} {format_ms(value)}"
+        rank = (_ORDER.index(severity), shift / suspect)
+        findings.append((rank, Finding(what, severity, measured, format_ms(suspect), advice)))
+    if findings:
+        yield max(findings, key=lambda ranked: ranked[0])[1]
     elif (tail := summary.client.get(f"{lag}_p99")) is not None:
         yield Finding(what, None, f"p99 {format_ms(tail)}", "of what is reported")
-
-
-def _shift(summary: Summary, lag: str, name: str, statistic: str, times: float) -> _Shift | None:
-    """Return how far a lag may have moved a figure; None where either is unknown.
-
-    A percentile moves by no more than it lies above the median, which stays where it is; a mean may move by all of it.
-    """
-    value = _statistic(summary, name, statistic)
-    late = summary.client.get(f"{lag}_{statistic.replace('.', '')}")
-    if value is None or late is None:
-        return None
-    if lag == "loop_lag" and _kernel_stamps(summary):
-        # Events that arrive during a lag are read together: stamps move by whole gaps, so by nothing for less than one.
-        gap = _statistic(summary, "gap", "p50") or math.inf
-        if statistic != "mean":
-            late = max(0.0, late - gap)
-        elif (summary.client.get("loop_lag_p99") or 0.0) <= gap:
-            late = 0.0
-    above = value if statistic == "mean" else value - (_statistic(summary, name, "p50") or 0.0)
-    return _Shift(_LABELS.get(name, name), statistic, value, min(times * late, above))
 
 
 def _kernel_stamps(summary: Summary) -> bool:

@@ -36,7 +36,7 @@ def open_files_advice(streams: int, limit: int | None, workers: int = 1) -> str 
 
 def open_files(summary: Summary) -> Iterator[Finding]:
     """Find requests that failed for want of a file."""
-    failed = _count_failures(summary, TOO_MANY_FILES)
+    failed = sum(count for _, message, count in summary.failures if TOO_MANY_FILES in message)
     if failed:
         soft_limit = (summary.run.get("host") or {}).get("open_files")
         limit = f"{soft_limit} files" if soft_limit else "0"
@@ -48,7 +48,7 @@ def open_files(summary: Summary) -> Iterator[Finding]:
 
 def local_ports(summary: Summary) -> Iterator[Finding]:
     """Find requests that failed for want of a port: a closed connection keeps its port for a minute (TIME_WAIT)."""
-    failed = _count_failures(summary, NO_FREE_PORT)
+    failed = sum(count for _, message, count in summary.failures if NO_FREE_PORT in message)
     span = (summary.run.get("host") or {}).get("local_ports")
     ports = span[1] - span[0] + 1 if span else 0
     opened = summary.checks.get("opened_a_minute")
@@ -89,8 +89,3 @@ def clocks(summary: Summary) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (workers, open_files, local_ports, clocks)
-
-
-def _count_failures(summary: Summary, message: str) -> int:
-    """Return how many requests failed with a message that has this text."""
-    return sum(count for _, text, count in summary.failures if message in text)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from loadstone.checks import client_lag, resources
 from loadstone.checks.finding import Finding, Rule, Severity, check_limit, format_percent, grade, one_line, run_config
-from loadstone.summary import COMPLETE, Doubt, EndReason, Metric, Status, Summary, Verdict
+from loadstone.summary import COMPLETE, Doubt, EndReason, Status, Summary, Verdict
 
 # Advice by the reason of an early end.
 _EARLY_ENDS: dict[EndReason, str] = {
@@ -99,13 +99,10 @@ def _sample(summary: Summary) -> Iterator[Finding]:
     if not count:
         return
     few: Severity | None = "suspect" if count < ENOUGH else None
-    precision = _precision(summary.metrics.get("ttft") or summary.metrics.get("latency"))
-    advice = f"no interval can be given, and single requests decide; ask for more (-n {5 * ENOUGH})"
-    yield Finding("sample size", few, f"{count} successes{precision}", str(ENOUGH), advice)
 
-
-def _precision(metric: Metric | None) -> str:
-    """Return the highest percentile that is shown, with its margin, or why it has none."""
+    # The highest percentile that is shown, with its margin, or why it has none.
+    precision = ""
+    metric = summary.metrics.get("ttft") or summary.metrics.get("latency")
     for name, field in (("p99.9", "p999"), ("p99", "p99"), ("p95", "p95"), ("p90", "p90"), ("p50", "p50")):
         value: float | None = getattr(metric, field, None)
         if metric is None or value is None:
@@ -113,11 +110,14 @@ def _precision(metric: Metric | None) -> str:
         interval = metric.ci95.get(name)
         if interval is None:
             reason = metric.refused.get(name)
-            return f", {name} without interval" + (f" ({reason})" if reason else "")
-        if not value:
-            return f", up to {name}"
-        return f", {name} ± {format_percent((interval[1] - interval[0]) / 2 / value)}"
-    return ""
+            precision = f", {name} without interval" + (f" ({reason})" if reason else "")
+        elif value:
+            precision = f", {name} ± {format_percent((interval[1] - interval[0]) / 2 / value)}"
+        else:
+            precision = f", up to {name}"
+        break
+    advice = f"no interval can be given, and single requests decide; ask for more (-n {5 * ENOUGH})"
+    yield Finding("sample size", few, f"{count} successes{precision}", str(ENOUGH), advice)
 
 
 def _cut_off(summary: Summary) -> Iterator[Finding]:
@@ -156,10 +156,11 @@ def _missing(summary: Summary) -> Iterator[Finding]:
 
 
 def _rate(summary: Summary) -> Iterator[Finding]:
-    """Check that an open loop sent at the planned rate."""
-    rate = run_config(summary).get("rate")
+    """Check that an open loop sent at the planned rate, where limits per minute do not decide how much is sent."""
+    settings = run_config(summary)
+    rate = settings.get("rate")
     ratio = summary.checks.get("rate_ratio")
-    if not _is_open_loop(summary) or ratio is None or _has_limits(summary):
+    if not _is_open_loop(summary) or ratio is None or settings.get("rpm") or settings.get("tpm"):
         return
     severity = grade(-ratio, -0.95, math.inf)
     advice = "fewer requests left than planned: raise -c if it caps the rate, or use another client"
@@ -169,9 +170,13 @@ def _rate(summary: Summary) -> Iterator[Finding]:
 
 def _concurrency(summary: Summary) -> Iterator[Finding]:
     """Check that a closed loop held the concurrency."""
-    concurrency = run_config(summary).get("concurrency")
+    settings = run_config(summary)
+    concurrency = settings.get("concurrency")
     steady = summary.steady
-    if not concurrency or _is_open_loop(summary) or steady is None or _has_turns(summary) or _has_limits(summary):
+    if not concurrency or steady is None or _is_open_loop(summary):
+        return
+    # Users who think are not in flight, and limits per minute decide how much is sent.
+    if "turn" in summary.groups or settings.get("rpm") or settings.get("tpm"):
         return
     in_flight = steady.rates.get("concurrency")
     if in_flight is not None:
@@ -298,17 +303,7 @@ def _is_open_loop(summary: Summary) -> bool:
     return bool(run_config(summary).get("rate")) or (summary.run.get("schedule") or {}).get("loop") == "open"
 
 
-def _has_limits(summary: Summary) -> bool:
-    """Return True if limits per minute decide how much is sent, not the load."""
-    return bool(run_config(summary).get("rpm") or run_config(summary).get("tpm"))
-
-
-def _has_turns(summary: Summary) -> bool:
-    """Return True for conversations: users who think are not in flight, and later turns are longer."""
-    return "turn" in summary.groups
-
-
 def _unsteady(summary: Summary) -> bool:
-    """Return True if the load was not meant to be steady."""
+    """Return True if the load was not meant to be steady: later turns of conversations are longer, for example."""
     replayed = run_config(summary).get("arrivals") == "replay"
-    return bool(summary.run.get("stages")) or replayed or _has_turns(summary)
+    return bool(summary.run.get("stages")) or replayed or "turn" in summary.groups

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 
 from msgspec import Struct
 
@@ -17,7 +17,7 @@ from loadstone.engine.in_flight import InFlightRequest
 from loadstone.engine.rate_limit import RateLimiter
 from loadstone.engine.requests import PreparedRequest
 from loadstone.engine.sender import Sender
-from loadstone.records import Failure, Phase, Prompt
+from loadstone.records import Failure, Phase
 from loadstone.schedule.arrivals import Offsets
 from loadstone.schedule.partition import Partition
 from loadstone.units import NS_PER_S
@@ -114,6 +114,8 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         self.origin = self.sender.origin = self._clock() if origin is None else origin
         self._dispatcher = asyncio.ensure_future(self._dispatch())
+
+        # Wait until nothing more is to be sent, then for the requests in flight.
         await asyncio.wait([self._dispatcher])
         if not self._dispatcher.cancelled():
             self._dispatcher.result()
@@ -121,8 +123,16 @@ class Runner:
             await asyncio.wait(self._sending)
         if self._error is not None:
             raise self._error
+
         if self.stopping and self._due is not None:
-            self._record_overdue(self._due)
+            # Arrivals that were due but got no slot before the run was stopped have a record too.
+            failure = Failure("stopped", f"waiting for a slot when the run ended ({self.ended})")
+            for ordinal in self._overdue(self._due, self._stopped_at):
+                due_at = self.origin + int(self._due[ordinal])
+                position = self._partition.position(ordinal)
+                prepared = self.sender.first_request(position)
+                request = self.sender.build(position, 0, prepared, due_at, self._phase(ordinal, due_at))
+                self.sender.record(request, failure, len(prepared.prompt.later))
         for timer in self._timers:
             timer.cancel()
         return self.ended
@@ -163,16 +173,6 @@ class Runner:
         """Return the ordinals of an open loop that were due by `until` (ns of the run) and have not started."""
         return range(self._next, int(due.searchsorted(until, "right")))
 
-    def _record_overdue(self, due: Offsets) -> None:
-        """Record the arrivals that were due but got no slot before the run was stopped: none is dropped silently."""
-        failure = Failure("stopped", f"waiting for a slot when the run ended ({self.ended})")
-        for ordinal in self._overdue(due, self._stopped_at):
-            position = self._partition.position(ordinal)
-            due_at = self.origin + int(due[ordinal])
-            prepared = self.sender.first_request(position)
-            request = self.sender.build(position, 0, prepared, due_at, self._phase(ordinal, due_at))
-            self.sender.record(request, failure, len(prepared.prompt.later))
-
     # Which request starts when
 
     async def _dispatch(self) -> None:
@@ -212,29 +212,27 @@ class Runner:
 
     async def _run_slot(self, slot: int) -> None:
         """Run one user: the next request, or conversation, is due the moment the previous one has ended."""
-        free_at = self._clock()
-        while slot < self._level and (ordinal := self._take_next(free_at)) is not None:
-            await self._send_position(ordinal, free_at, free_at)
+        load = self._plan.load
+        while slot < self._level:
             free_at = self._clock()
+
+            # Warm-up and cool-down by time come on top of the number of requests.
+            if self._timed and self._total is not None:
+                if free_at - self.origin < load.warmup_time * NS_PER_S:
+                    self._total += 1
+                    self._warmup_sent += 1
+                if self._next >= self._total and load.cooldown_time and not self._cooling_down:
+                    self._start_cooldown("done")
+            if self.stopping or (self._total is not None and self._next >= self._total):
+                break
+
+            # Take the next position.
+            ordinal = self._next
+            self._next += 1
+            await self._send_position(ordinal, free_at, free_at)
         self._closed.add(slot)
         if self._concurrency_changed is not None:
             self._concurrency_changed.set()
-
-    def _take_next(self, now: int) -> int | None:
-        """Take the next ordinal of a closed loop; None if there are no more."""
-        if self._timed and self._total is not None:
-            # Warm-up and cool-down by time come on top of the number of requests.
-            load = self._plan.load
-            if now - self.origin < load.warmup_time * NS_PER_S:
-                self._total += 1
-                self._warmup_sent += 1
-            if self._next >= self._total and load.cooldown_time and not self._cooling_down:
-                self._start_cooldown("done")
-        if self.stopping or (self._total is not None and self._next >= self._total):
-            return None
-        ordinal = self._next
-        self._next += 1
-        return ordinal
 
     async def _run_open_loop(self, due: Offsets) -> None:
         """Start each request at its own absolute time, so that a late one does not make the next one late.
@@ -306,11 +304,10 @@ class Runner:
         # Hot path: most requests are neither retried nor limited, and have no later turns.
         if request.retry_in is not None or self.attempts.has_limits:
             request = await self.attempts.send_retries(request, len(later), tokens)
-        if request.succeeded and later:
-            await self._send_turns(ordinal, request, later)
+        if not request.succeeded:
+            return
 
-    async def _send_turns(self, ordinal: int, request: InFlightRequest, later: Sequence[Prompt]) -> None:
-        """Send the later turns, each when the previous one has succeeded and its think time has passed."""
+        # Later turns: each is due when the previous one has succeeded and its think time has passed.
         for turn, prompt in enumerate(later, 1):
             due = self._clock() + round(prompt.think * NS_PER_S)
             prepared = self.sender.next_turn(self._partition.position(ordinal), turn, request)

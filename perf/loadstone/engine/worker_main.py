@@ -61,47 +61,43 @@ def _read_exactly(pipe: int, size: int) -> bytes:
 async def _serve(spec: WorkerSpec, pipe_in: int, pipe_out: int) -> None:
     """Run the worker of a spec, or refuse it with a sentence."""
     channel = await _ParentChannel.open(pipe_in, pipe_out)
+    config = spec.config
     try:
-        inputs = _to_inputs(spec)
-        worker = Worker(inputs)
+        api = prepare.find_api(config)
+        endpoints = [endpoint_spec.endpoint for endpoint_spec in prepare.endpoint_specs(config, api)]
+        worker = Worker(
+            WorkerInputs(
+                config=config,
+                api=api,
+                plan=unpack_plan(spec.plan),
+                requests=PreparedRequests(spec.prompts, prepare.request_builder(config, api, endpoints, spec.models)),
+                endpoints=endpoints,
+                records=Path(spec.records),
+                partition=spec.partition,
+                request_ids=spec.request_ids,
+                live_concurrency=spec.live_concurrency,
+            )
+        )
     except (UsageError, OSError) as exc:
         channel.send(Refusal(str(exc)))
-    else:
-        await _run(worker, channel)
-        for endpoint in inputs.endpoints:
-            await endpoint.transport.close()
-    await channel.close()
+        await channel.close()
+        return
 
-
-def _to_inputs(spec: WorkerSpec) -> WorkerInputs:
-    config = spec.config
-    api = prepare.find_api(config)
-    endpoints = [endpoint_spec.endpoint for endpoint_spec in prepare.endpoint_specs(config, api)]
-    return WorkerInputs(
-        config=config,
-        api=api,
-        plan=unpack_plan(spec.plan),
-        requests=PreparedRequests(spec.prompts, prepare.request_builder(config, api, endpoints, spec.models)),
-        endpoints=endpoints,
-        records=Path(spec.records),
-        partition=spec.partition,
-        request_ids=spec.request_ids,
-        live_concurrency=spec.live_concurrency,
-    )
-
-
-async def _run(worker: Worker, channel: _ParentChannel) -> None:
-    """Wait for the start signal, run, and send the result. Without a start signal nothing is sent."""
+    # Wait for the start signal, run, and send the result. Without a start signal nothing is sent.
     channel.send(Ready(os.getpid()))
     while not isinstance(message := await channel.receive(), StartSignal):
         if message is None or isinstance(message, Stop):
             worker.close()
-            return
-    following = asyncio.ensure_future(_follow_parent(worker, channel))
-    channel.send(await worker.run(channel.send, message.origin))
-    following.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await following
+            break
+    else:
+        following = asyncio.ensure_future(_follow_parent(worker, channel))
+        channel.send(await worker.run(channel.send, message.origin))
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+    for endpoint in endpoints:
+        await endpoint.transport.close()
+    await channel.close()
 
 
 async def _follow_parent(worker: Worker, channel: _ParentChannel) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 from asyncio.subprocess import Process
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Protocol
 
@@ -36,7 +36,6 @@ from loadstone.engine.worker_messages import (  # fmt: skip
 from loadstone.errors import UsageError
 from loadstone.host import child_process, machine, timer
 from loadstone.host.client_health import allowed_cores
-from loadstone.records import Record
 from loadstone.schedule import worker_count
 from loadstone.schedule.partition import Partition, known_total, split_plan
 from loadstone.transport import address
@@ -187,8 +186,24 @@ class WorkerPool:
                 self._kill_timer.cancel()
         lost = [worker for worker in self._workers if started and worker.result is None]
         if lost:
-            self._folder.append(self._folder.shard(len(self._workers)), self._lost_records(lost))
-        return self._run_end(lost)
+            # A record for each request that dead workers owed.
+            shard = self._folder.shard(len(self._workers))
+            for worker in lost:
+                partition = self._partitions[worker.worker]
+                written = lost_requests.WrittenRecords(run_folder.load_records(self._folder.shard(worker.worker)))
+                slots = lost_requests.open_slots(self._plan, partition, worker.died_at, worker.in_flight)
+                message = f"its process died: {worker.exit_text}"
+                records = lost_requests.missing_records(self._plan, partition, written, worker.died_at, slots, message)
+                self._folder.append(shard, records)
+
+        # Why it ended: lost workers come first, then failed writes, then the reason of a stop.
+        results = [worker.result for worker in self._workers if worker.result is not None]
+        if lost:
+            number = f"{lost[0].worker + 1} of {len(self._workers)}"
+            return RunEnd("worker", f"worker process {number} died: {lost[0].exit_text}", results)
+        write_error = next((result.ended for result in results if result.write_failed), None)
+        special = next((result.ended for result in results if result.ended != "done"), "done")
+        return RunEnd(write_error or self._stop_reason or special, None, results)
 
     async def _follow(self, worker: WorkerProcess) -> None:
         """Wait for the end of a worker. Stop the others if it died or could not write its records."""
@@ -198,27 +213,6 @@ class WorkerPool:
             worker.died_at = self._stopped_at - self._origin  # nothing is due after a stop, however long a worker hung
         elif worker.result.write_failed:
             self.stop(worker.result.ended, 0.0)
-
-    def _lost_records(self, lost: Sequence[WorkerProcess]) -> list[Record]:
-        """Return a record for each request that dead workers owed."""
-        records: list[Record] = []
-        for worker in lost:
-            partition = self._partitions[worker.worker]
-            written = lost_requests.WrittenRecords(run_folder.load_records(self._folder.shard(worker.worker)))
-            slots = lost_requests.open_slots(self._plan, partition, worker.died_at, worker.in_flight)
-            message = f"its process died: {worker.exit_text}"
-            records += lost_requests.missing_records(self._plan, partition, written, worker.died_at, slots, message)
-        return records
-
-    def _run_end(self, lost: Sequence[WorkerProcess]) -> RunEnd:
-        """Return how the run ended: lost workers come first, then failed writes, then the reason of a stop."""
-        results = [worker.result for worker in self._workers if worker.result is not None]
-        if lost:
-            number = f"{lost[0].worker + 1} of {len(self._workers)}"
-            return RunEnd("worker", f"worker process {number} died: {lost[0].exit_text}", results)
-        write_error = next((result.ended for result in results if result.write_failed), None)
-        special = next((result.ended for result in results if result.ended != "done"), "done")
-        return RunEnd(write_error or self._stop_reason or special, None, results)
 
 
 def create_workers(prepared: PreparedRun, folder: run_folder.RunFolder, request_ids: str | None) -> Workers:

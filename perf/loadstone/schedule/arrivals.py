@@ -73,26 +73,25 @@ class ArrivalProcess:
         """
         starts = np.cumsum([0.0, *(stage.seconds for stage in stages)])
         areas = np.cumsum([0.0, *(stage.area for stage in stages)])
-        return [
-            _to_ns(starts[index] + stage.when(self._units_between(areas[index], areas[index + 1])))
-            for index, stage in enumerate(stages)
-        ]
-
-    def _units_between(self, before: float, after: float) -> Array:
-        """Return the arrivals of a stage in units from its start; it has the units from `before` to `after` of all."""
-        area = after - before
-        slack = 1e-6  # 0.29 x 100 is 28.999999999999996
-        if self._arrivals is constant:
-            first = math.ceil(before - slack)
-            last = math.ceil(after - slack)
-            return np.maximum(np.arange(first, last, dtype=np.float64) - before, 0.0)
-        if self._rescale:
-            count = int(after + slack) - int(before + slack)
-            units = self._arrivals(count, self._rng, self._burstiness)
-            return np.asarray(units * (area / units[-1]) if count else units)
-        # More than can fall into the area, then those that do.
-        units = self._units(int(area) + 10 * int(area**0.5 / min(1.0, self._burstiness**0.5)) + 100)
-        return units[units < area]
+        offsets = []
+        for stage, start, before, after in zip(stages, starts[:-1], areas[:-1], areas[1:], strict=True):
+            # Arrivals in units from the start of the stage, which has the units from `before` to `after` of all.
+            area = after - before
+            slack = 1e-6  # 0.29 x 100 is 28.999999999999996
+            if self._arrivals is constant:
+                first = math.ceil(before - slack)
+                last = math.ceil(after - slack)
+                units = np.maximum(np.arange(first, last, dtype=np.float64) - before, 0.0)
+            elif self._rescale:
+                count = int(after + slack) - int(before + slack)
+                units = self._arrivals(count, self._rng, self._burstiness)
+                units = np.asarray(units * (area / units[-1]) if count else units)
+            else:
+                # More than can fall into the area, then those that do.
+                units = self._units(int(area) + 10 * int(area**0.5 / min(1.0, self._burstiness**0.5)) + 100)
+                units = units[units < area]
+            offsets.append(_to_ns(start + stage.when(units)))
+        return offsets
 
     def _units(self, count: int) -> Array:
         units = self._arrivals(count, self._rng, self._burstiness)

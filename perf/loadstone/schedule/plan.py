@@ -279,7 +279,14 @@ def make_plan(load: Load, rows: DatasetShape) -> Plan:
     offsets = np.concatenate(stages)
     if not len(offsets):
         raise ConfigurationError("this load brings no request at all: give it more time, or a higher rate")
-    warmup, cooldown = _unmeasured(load, offsets)
+    if load.rate is not None:  # as numbers, so that exactly as many are measured as were requested
+        warmup, cooldown = _unmeasured_at_rate(load, load.rate)
+    else:
+        warmup = int(offsets.searchsorted(round(load.warmup_time * NS_PER_S), "left"))
+        cooldown_start = int(offsets[-1]) - round(load.cooldown_time * NS_PER_S)
+        cooldown = len(offsets) - int(offsets.searchsorted(cooldown_start, "right"))
+        warmup = max(warmup, load.warmup)
+        cooldown = max(cooldown, load.cooldown)
     return Plan(load, rows, len(offsets), offsets, warmup, cooldown, [len(stage) for stage in stages], end)
 
 
@@ -295,9 +302,19 @@ def _end(load: Load) -> int | None:
 
 
 def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
-    """Return the arrivals of an open loop, of each stage; None for a closed loop."""
+    """Return the arrivals of an open loop, of each stage; None for a closed loop. Raises UsageError."""
     if load.arrivals == REPLAY:
-        return [_replay(load, rows)]
+        if rows.recorded_at is None:
+            raise ConfigurationError(
+                "--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl"
+            )
+        if load.skip:
+            raise ConfigurationError("--skip is for prompts in a row: give --from to begin so far into recorded times")
+        # Up to the end or the number of requests.
+        offsets = scale_recorded(rows.recorded_at, load.speed)
+        end = _end(load)
+        kept = offsets if end is None else offsets[: offsets.searchsorted(end, "left")]
+        return [kept if load.requests is None else kept[: load.warmup + load.requests + load.cooldown]]
     rng = np.random.default_rng([load.seed, _ARRIVALS, *([load.skip] if load.skip else [])])
     process = ArrivalProcess(load.arrivals, rng, load.burstiness, load.rescale)
     if load.stages:
@@ -314,31 +331,9 @@ def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
     return [process.within(load.rate, load.duration + unmeasured / load.rate)]
 
 
-def _replay(load: Load, rows: DatasetShape) -> Offsets:
-    """Return the recorded arrivals, up to the end or the number of requests. Raises UsageError."""
-    if rows.recorded_at is None:
-        raise ConfigurationError("--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl")
-    if load.skip:
-        raise ConfigurationError("--skip is for prompts in a row: give --from to begin so far into recorded times")
-    offsets = scale_recorded(rows.recorded_at, load.speed)
-    end = _end(load)
-    kept = offsets if end is None else offsets[: offsets.searchsorted(end, "left")]
-    return kept if load.requests is None else kept[: load.warmup + load.requests + load.cooldown]
-
-
 def _unmeasured_at_rate(load: Load, rate: float) -> tuple[int, int]:
     """Return the positions before and after the measured ones of an open loop with one rate."""
     return load.warmup + round(rate * load.warmup_time), load.cooldown + round(rate * load.cooldown_time)
-
-
-def _unmeasured(load: Load, offsets: Offsets) -> tuple[int, int]:
-    """Return the positions before and after the measured ones."""
-    if load.rate is not None:  # as numbers, so that exactly as many are measured as were requested
-        return _unmeasured_at_rate(load, load.rate)
-    last = int(offsets[-1])
-    warmup = int(offsets.searchsorted(round(load.warmup_time * NS_PER_S), "left"))
-    cooldown = len(offsets) - int(offsets.searchsorted(last - round(load.cooldown_time * NS_PER_S), "right"))
-    return max(warmup, load.warmup), max(cooldown, load.cooldown)
 
 
 def schedule_lines(plan: Plan) -> Iterator[bytes]:
