@@ -119,7 +119,7 @@ def test_levels_are_shares_of_the_ceiling() -> None:
     assert ceiling_search.error_levels(70_000, 100) == [(0.10, 70), (0.50, 350), (0.80, 560), (0.95, 665)]
 
 
-def test_cpu_is_told_for_a_stretch_between_looks() -> None:
+def test_cpu_is_interpolated_between_samples() -> None:
     looks = [
         UsageSample(float(at), Usage(0.5 * at, 0.1 * at), [Usage(0.2 * at, 0.0), Usage(0.9 * at, 0.05 * at)])
         for at in range(5)
@@ -175,7 +175,7 @@ def test_errors_are_shown_minus_true_whatever_the_clocks_say() -> None:
     assert (found.ttft_p99, found.gap_p99) == (None, None)
 
 
-def test_p99_is_told_from_100_samples_on() -> None:
+def test_p99_needs_100_samples() -> None:
     records = [record(place, 0, 12, 24) for place in range(100)]
     rows = [row(place, 50, 60, 70) for place in range(100)]
     found = truth.errors(paired(records, rows), (0.0, 1.0))

@@ -82,7 +82,7 @@ def test_a_truth_of_another_kind_is_refused(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_truth_of_another_version_is_refused() -> None:
     with pytest.raises(UsageError, match=r"http://a/truth is not that of a `loadstone serve` of this version: "):
-        processes._told("http://a", b'{"received": "yesterday"}\n')
+        processes.decode_truth("http://a", b'{"received": "yesterday"}\n')
 
 
 def test_a_server_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,7 +116,7 @@ def test_one_core_is_not_enough_for_both(monkeypatch: pytest.MonkeyPatch, capsys
 def test_where_cores_cannot_be_chosen_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "allowed_cores", lambda: None)
     assert processes.split_cores() == CoreSplit(None, None)
-    assert selftest._pinned(CoreSplit(None, None)) == "not pinned: this system cannot"
+    assert selftest.describe_cores(CoreSplit(None, None)) == "not pinned: this system cannot"
 
 
 def test_a_place_to_keep_it_is_looked_for_first(capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,13 +225,13 @@ def test_an_interrupt_leaves_nobody_behind(name: str, tmp_path: Path) -> None:
 @posix
 def test_what_is_ignored_stays_so() -> None:
     """As under nohup."""
-    before = {number: signal.getsignal(number) for number in processes._ENDINGS}
+    before = {number: signal.getsignal(number) for number in processes._END_SIGNALS}
     try:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         processes.interrupt_on_signals()
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
-        with processes._deferred():
+        with processes.defer_interrupts():
             signal.raise_signal(signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
@@ -244,7 +244,7 @@ def test_an_interrupt_in_the_middle_of_a_start_waits_for_its_end() -> None:
     done: list[str] = []
 
     def start() -> None:
-        with processes._deferred():
+        with processes.defer_interrupts():
             signal.raise_signal(signal.SIGINT)
             done.append("started")
         done.append("went on")

@@ -1,6 +1,6 @@
-"""The search for a ceiling: which loads to try, whether the client held them, and what kept it from more.
+"""Choose the loads of the search for a ceiling, decide which of them the client sustained, and name what limited it.
 
-Pure. A step is a stretch of a run at one load, with the CPU that both ends spent meanwhile.
+Pure. A step is a window of a run at one load, with the CPU that client and servers used in it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from msgspec import Struct
 from loadstone.host.ceiling import Bound
 from loadstone.host.process_usage import Usage
 
-# Share of a core from which on it counts as used up, and share of the asked rate from which on it counts as held.
+# From this fraction of a core on, the core is full; from this fraction of the target rate on, the load is sustained.
 FULL = 0.97
-# Parts of the estimate: it is made at a low rate, where an event costs more than in a crowd, and so is too low.
+# Coarse steps, as multiples of the estimate, which is too low: at a low rate an event costs more CPU than at a high.
 STAIRS = (0.5, 0.75, 1.0, 1.3, 1.65, 2.1)
+# Number of finer steps in a round.
 FINE = 5
+# Fractions of the ceiling at which errors are measured.
 LEVELS = (0.10, 0.50, 0.80, 0.95)
 LEAST_STREAMS = 8
 LIMITS = {
@@ -30,7 +32,7 @@ LIMITS = {
 
 
 class CpuUse(Struct, frozen=True):
-    """Shares of a core, over a stretch: CPU and waiting for a core, of the client and of the busiest server."""
+    """CPU of the client and of the busiest server in a window, with their waits for a core; all as fractions of one."""
 
     client: float | None = None
     client_waited: float | None = None
@@ -39,7 +41,7 @@ class CpuUse(Struct, frozen=True):
 
 
 class LoadStep(Struct, frozen=True):
-    """`target` and `events`: a second; so are the `requests` sent meanwhile."""
+    """One load and what came of it; `target`, `events` and `requests` are per second."""
 
     streams: int
     target: float
@@ -49,8 +51,8 @@ class LoadStep(Struct, frozen=True):
 
     @property
     def held(self) -> bool:
-        spent = self.cpu
-        full = any(share is not None and share >= FULL for share in (spent.client, spent.server))
+        """Return True if the target was reached with no core full."""
+        full = any(used is not None and used >= FULL for used in (self.cpu.client, self.cpu.server))
         return not full and self.events >= FULL * self.target
 
 
@@ -62,112 +64,114 @@ class UsageSample(Struct, frozen=True):
     servers: list[Usage]
 
 
-def cpu_use(looks: Sequence[UsageSample], begin: float, end: float) -> CpuUse:
-    """What was spent between two instants, from looks around them."""
-    client = _rates(looks, [look.client for look in looks], begin, end)
-    count = min((len(look.servers) for look in looks), default=0)
-    servers = [_rates(looks, [look.servers[place] for look in looks], begin, end) for place in range(count)]
-    return CpuUse(*client, *max(servers, key=lambda rates: rates[0] or 0.0, default=(None, None)))
+def cpu_use(samples: Sequence[UsageSample], begin: float, end: float) -> CpuUse:
+    """Return the CPU used between two instants, interpolated from the samples around them."""
+    client = [sample.client for sample in samples]
+    server_count = min((len(sample.servers) for sample in samples), default=0)
+    # The client comes first, then each server.
+    rates: list[tuple[float | None, float | None]] = []
+    for usages in [client, *([sample.servers[index] for sample in samples] for index in range(server_count))]:
+        cpu = [(sample.at, usage.cpu) for sample, usage in zip(samples, usages, strict=True)]
+        core_wait = [(sample.at, usage.core_wait) for sample, usage in zip(samples, usages, strict=True)]
+        rates.append((_rate_of_increase(cpu, begin, end), _rate_of_increase(core_wait, begin, end)))
+    busiest = max(rates[1:], key=lambda rate: rate[0] or 0.0, default=(None, None))
+    return CpuUse(*rates[0], *busiest)
 
 
-def _rates(
-    looks: Sequence[UsageSample], used: Sequence[Usage], begin: float, end: float
-) -> tuple[float | None, float | None]:
-    at = [look.at for look in looks]
-    return (
-        _rate(at, [usage.cpu for usage in used], begin, end),
-        _rate(at, [usage.core_wait for usage in used], begin, end),
-    )
-
-
-def _rate(at: Sequence[float], values: Sequence[float | None], begin: float, end: float) -> float | None:
-    told = [(instant, value) for instant, value in zip(at, values, strict=True) if value is not None]
-    if len(told) < 2:
+def _rate_of_increase(counter: Sequence[tuple[float, float | None]], begin: float, end: float) -> float | None:
+    """Return the increase per second of a counter; None with fewer than two readings or none in the window."""
+    readings = [(instant, value) for instant, value in counter if value is not None]
+    if len(readings) < 2:
         return None
-    times, used = np.array(told).T
-    within = min(end, times[-1]) - max(begin, times[0])
-    first, last = np.interp([begin, end], times, used)
-    return float((last - first) / within) if within > 0 else None
+    times, values = np.array(readings).T
+    seconds = min(end, times[-1]) - max(begin, times[0])
+    first, last = np.interp([begin, end], times, values)
+    return float((last - first) / seconds) if seconds > 0 else None
 
 
-def memory_growth(looks: Sequence[UsageSample], begin: float) -> float:
-    """Bytes that the client has got since `begin`; 0 where that is not told."""
-    before = [look.client.memory for look in looks if look.client.memory is not None and look.at <= begin]
-    most = max((look.client.memory for look in looks if look.client.memory is not None), default=0)
-    return float(most - before[-1]) if before else 0.0
+def memory_growth(samples: Sequence[UsageSample], begin: float) -> float:
+    """Return the bytes by which the client has grown since `begin`; 0 if unknown."""
+    before = [sample.client.memory for sample in samples if sample.client.memory is not None and sample.at <= begin]
+    peak = max((sample.client.memory for sample in samples if sample.client.memory is not None), default=0)
+    return float(peak - before[-1]) if before else 0.0
 
 
-def limiting_side(spent: CpuUse) -> str:
-    """Which of LIMITS kept a step from more."""
-    if (spent.client or 0.0) >= FULL:
+def limiting_side(cpu: CpuUse) -> str:
+    """Return the key of LIMITS for what kept a step from more."""
+    client, server = cpu.client or 0.0, cpu.server or 0.0
+    if client >= FULL:
         return "client"
-    if (spent.server or 0.0) >= FULL:
+    if server >= FULL:
         return "server"
-    sums = [
-        (spent.client or 0.0) + (spent.client_waited or 0.0),
-        (spent.server or 0.0) + (spent.server_waited or 0.0),
-    ]
-    return "others" if max(sums) >= FULL else "unknown"
+    # A core that is full with the waiting of our process included is shared with other processes.
+    with_waiting = max(client + (cpu.client_waited or 0.0), server + (cpu.server_waited or 0.0))
+    return "others" if with_waiting >= FULL else "unknown"
 
 
 def estimate_ceiling(easy: LoadStep) -> float:
-    """Events a second at which the first core would be full, from CPU per event at an easy load. Where CPU is not told,
-    as if half of one had been used."""
-    used = max((share for share in (easy.cpu.client, easy.cpu.server) if share), default=0.5)
+    """Return the events/s at which the first core would be full, from the CPU per event at an easy load.
+
+    Where CPU is unknown, assume that half a core was used.
+    """
+    used = max((used for used in (easy.cpu.client, easy.cpu.server) if used), default=0.5)
     return easy.events / max(used, 0.01)
 
 
-def coarse_steps(most: float, each: float, streams: int) -> list[int]:
-    """Numbers of streams around the estimate `most` (events/s), where a stream brings `each`; at most `streams`."""
-    return _rising([part * most / each for part in STAIRS], streams)
+def coarse_steps(estimate: float, events_per_stream: float, streams: int) -> list[int]:
+    """Return numbers of streams around the estimated ceiling (events/s), at most `streams`."""
+    return _stream_counts([multiple * estimate / events_per_stream for multiple in STAIRS], streams)
 
 
 def finer_steps(steps: Sequence[LoadStep], tried: Sequence[LoadStep], streams: int) -> list[int]:
-    """The next numbers of streams: between the best of `steps` and the first of all `tried` that did not hold, or
-    beyond the best."""
+    """Return the next numbers of streams, at most `streams`.
+
+    They lie between the best of `steps` and the first of all `tried` that was not sustained, or beyond the best.
+    """
     best = best_held(steps)
     if best is None:
-        low, high = 1.0, float(min(step.streams for step in tried))
-        return _rising(list(np.linspace(low, high, FINE + 2)[1:-1]), streams)
-    failed = _beyond(best, tried)
+        lowest = float(min(step.streams for step in tried))
+        return _stream_counts(list(np.linspace(1.0, lowest, FINE + 2)[1:-1]), streams)
+    failed = _first_failed_beyond(best, tried)
     if failed is None:
-        return _rising([best.streams * part for part in (1.1, 1.3, 1.6, 2.0, 2.5)], streams)
-    return _rising(list(np.linspace(best.streams, failed.streams, FINE)), streams)
+        return _stream_counts([best.streams * multiple for multiple in (1.1, 1.3, 1.6, 2.0, 2.5)], streams)
+    return _stream_counts(list(np.linspace(best.streams, failed.streams, FINE)), streams)
 
 
-def _rising(wanted: Sequence[float], most: int) -> list[int]:
-    """Whole numbers, each once."""
-    return sorted({min(most, max(LEAST_STREAMS, round(number))) for number in wanted})
+def _stream_counts(numbers: Sequence[float], maximum: int) -> list[int]:
+    """Return the numbers rounded, within the limits, in ascending order without repeats."""
+    return sorted({min(maximum, max(LEAST_STREAMS, round(number))) for number in numbers})
 
 
 def best_held(steps: Sequence[LoadStep]) -> LoadStep | None:
-    """The most events a second that were held."""
+    """Return the sustained step with the most events/s."""
     return max((step for step in steps if step.held), key=lambda step: step.events, default=None)
 
 
 def event_ceiling(steps: Sequence[LoadStep], tried: Sequence[LoadStep]) -> Bound | None:
-    """The ceiling for events: the best of `steps`; a lower bound unless it was the client that gave way first in all
-    that was `tried` beyond. None: nothing was held."""
+    """Return the ceiling for events: the best of `steps`; None if none was sustained.
+
+    It is a lower bound unless the client's core was the first limit in all that was `tried` beyond it.
+    """
     best = best_held(steps)
     if best is None:
         return None
-    failed = _beyond(best, tried)
-    why = limiting_side(failed.cpu) if failed else "not reached"
-    return Bound(best.events, why, why != "client", best.cpu.client, best.cpu.server)
+    failed = _first_failed_beyond(best, tried)
+    limit = limiting_side(failed.cpu) if failed else "not reached"
+    return Bound(best.events, limit, limit != "client", best.cpu.client, best.cpu.server)
 
 
-def _beyond(best: LoadStep, tried: Sequence[LoadStep]) -> LoadStep | None:
-    """The first that did not hold."""
+def _first_failed_beyond(best: LoadStep, tried: Sequence[LoadStep]) -> LoadStep | None:
+    """Return the step with the fewest streams, more than those of `best`, that was not sustained."""
     failed = [step for step in tried if step.streams > best.streams and not step.held]
     return min(failed, key=lambda step: step.streams, default=None)
 
 
-def request_ceiling(rate: float, spent: CpuUse) -> Bound:
-    """The ceiling for requests, from one step that sends as fast as answers come."""
-    why = limiting_side(spent)
-    return Bound(rate, why, why != "client", spent.client, spent.server)
+def request_ceiling(rate: float, cpu: CpuUse) -> Bound:
+    """Return the ceiling for requests, from one step that sends as fast as responses arrive."""
+    limit = limiting_side(cpu)
+    return Bound(rate, limit, limit != "client", cpu.client, cpu.server)
 
 
-def error_levels(most: float, each: float) -> list[tuple[float, int]]:
-    """Shares of the ceiling, and the numbers of streams that come to them."""
-    return [(share, max(1, round(share * most / each))) for share in LEVELS]
+def error_levels(ceiling: float, events_per_stream: float) -> list[tuple[float, int]]:
+    """Return fractions of the ceiling (events/s), each with the number of streams that reaches it."""
+    return [(fraction, max(1, round(fraction * ceiling / events_per_stream))) for fraction in LEVELS]

@@ -1,13 +1,13 @@
-"""A machine's ceiling, as tables of ready text."""
+"""Render a machine's ceiling as tables of text."""
 
 from __future__ import annotations
 
-from loadstone.host.ceiling import Bound, Ceiling, Level
+from loadstone.host.ceiling import Bound, Ceiling
 from loadstone.report.page import Table
 from loadstone.selftest.ceiling_search import LIMITS
 
 _NOTE = "shown minus true, ms, as means and p99 of both; what the way takes is part of it; -: too few samples"
-_QUICK = "; leave out --quick for more samples, lag and verdict"
+_QUICK_NOTE = "; leave out --quick for more samples, lag and verdict"
 _COLUMNS = [
     "of the ceiling", "streams", "events/s", "TTFT mean", "TTFT p99", "gap mean", "gap p99", "client CPU",
     "loop lag p99", "requests", "gaps",
@@ -15,13 +15,9 @@ _COLUMNS = [
 
 
 def tables(ceiling: Ceiling) -> list[Table]:
-    """The ceiling, and the errors on the way up to it."""
-    return [_bounds(ceiling), _levels(ceiling)]
-
-
-def _bounds(ceiling: Ceiling) -> Table:
+    """Return two tables: the ceiling, and the errors at fractions of it."""
     identity = ceiling.identity
-    rows = [
+    bounds = [
         ["machine", f"{identity.host}, {identity.cpu}, {identity.cores} cores"],
         ["client", f"loadstone {identity.loadstone}, Python {identity.python}, {identity.event_loop}, "
                    f"{identity.transport}, clock {identity.clock}"],
@@ -30,42 +26,42 @@ def _bounds(ceiling: Ceiling) -> Table:
         ["requests a second", _bound(ceiling.requests)],
         ["streams at once", _bound(ceiling.streams)],
     ]  # fmt: skip
-    return Table("Ceiling of one client process", ["", ""], rows)
+    # Only a full self-test has verdicts, and with them a last column.
+    judged = any(level.status for level in ceiling.levels)
+    rows: list[list[str]] = []
+    for level in ceiling.levels:
+        e = level.errors
+        row = [
+            f"{level.share:.0%}",
+            f"{level.streams:,}",
+            f"{level.events:,.0f}",
+            *(_ms(error, "+.3f") for error in (e.ttft_mean, e.ttft_p99, e.gap_mean, e.gap_p99)),
+            "-" if level.client_share is None else f"{level.client_share:.0%}",
+            _ms(level.lag_p99, ".1f"),
+            f"{e.requests:,}",
+            f"{e.gaps:,}",
+        ]
+        if judged:
+            row.append(": ".join(filter(None, [level.status, ", ".join(level.doubts)])))
+        rows.append(row)
+    columns = [*_COLUMNS, "check"] if judged else _COLUMNS
+    note = _NOTE if judged else _NOTE + _QUICK_NOTE
+    return [
+        Table("Ceiling of one client process", ["", ""], bounds),
+        Table("Error of what is shown", columns, rows, note, numeric=True),
+    ]
 
 
 def _bound(bound: Bound | None) -> str:
+    """Format a bound with what limited it and the CPU that both sides used."""
     if bound is None:
         return "-"
-    shares = [f"{who} CPU {share:.0%}" for who, share in _shares(bound) if share is not None]
-    least = "at least " if bound.lower else ""
-    return f"{least}{bound.value:,.0f}; limit: " + ", ".join([LIMITS.get(bound.limit, bound.limit), *shares])
+    sides = [("client", bound.client_share), ("server", bound.server_share)]
+    cpu = [f"{side} CPU {used:.0%}" for side, used in sides if used is not None]
+    at_least = "at least " if bound.lower else ""
+    return f"{at_least}{bound.value:,.0f}; limit: " + ", ".join([LIMITS.get(bound.limit, bound.limit), *cpu])
 
 
-def _shares(bound: Bound) -> list[tuple[str, float | None]]:
-    return [("client", bound.client_share), ("server", bound.server_share)]
-
-
-def _levels(ceiling: Ceiling) -> Table:
-    judged = any(level.status for level in ceiling.levels)
-    rows = [_level(level, judged) for level in ceiling.levels]
-    columns = [*_COLUMNS, "check"] if judged else _COLUMNS
-    return Table("Error of what is shown", columns, rows, _NOTE + ("" if judged else _QUICK), numeric=True)
-
-
-def _level(level: Level, judged: bool) -> list[str]:
-    e = level.errors
-    cells = [
-        f"{level.share:.0%}",
-        f"{level.streams:,}",
-        f"{level.events:,.0f}",
-        *(_ms(error, "+.3f") for error in (e.ttft_mean, e.ttft_p99, e.gap_mean, e.gap_p99)),
-        "-" if level.client_share is None else f"{level.client_share:.0%}",
-        _ms(level.lag_p99, ".1f"),
-        f"{e.requests:,}",
-        f"{e.gaps:,}",
-    ]
-    return [*cells, ": ".join(filter(None, [level.status, ", ".join(level.doubts)]))] if judged else cells
-
-
-def _ms(seconds: float | None, form: str) -> str:
-    return "-" if seconds is None else format(seconds * 1e3, form)
+def _ms(seconds: float | None, number_format: str) -> str:
+    """Format a time in milliseconds."""
+    return "-" if seconds is None else format(seconds * 1e3, number_format)

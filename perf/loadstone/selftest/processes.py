@@ -1,5 +1,7 @@
-"""Where the client is put to the test: exact servers on cores of their own, runs of the client on the others, and what
-both ends say afterwards. What is run, and what follows from it, is selftest.py's."""
+"""Start exact servers and runs of the client on separate cores, and collect what both recorded.
+
+`run.py` decides what is run and evaluates it.
+"""
 
 from __future__ import annotations
 
@@ -30,35 +32,39 @@ from loadstone.records import Record
 from loadstone.selftest.ceiling_search import UsageSample
 from loadstone.selftest.truth import TruthRow, server_start
 
-# Seconds between looks at the CPU time of both ends.
+# Seconds between samples of the CPU time of both sides.
 EVERY = 0.1
-# Seconds that a run may take beyond what it was meant to.
+# Seconds that a run may take beyond its plan.
 PATIENCE = 30.0
-# Bytes that tell whether something is a truth: a server may have kept a gigabyte of it.
+# Bytes that are enough to recognize a truth: a server may have kept a gigabyte of it.
 FIRST = 1_000_000
 KIND = "application/x-ndjson"
-_ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-_rows = msgspec.json.Decoder(TruthRow)
+_END_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_truth_decoder = msgspec.json.Decoder(TruthRow)
+# Proxies would be part of what is measured.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class CoreSplit(Struct, frozen=True):
-    """Who runs where; None: left to the system."""
+    """The cores of the servers and of the client; None where the operating system chooses."""
 
     servers: list[int] | None
     client: list[int] | None
 
 
 class Server(Struct, frozen=True):
-    """A server under load; `pid` None: on another machine."""
+    """A server under load; `pid` is None on another machine."""
 
     url: str
     pid: int | None = None
 
 
 class ClientRun(Struct, frozen=True):
-    """What a run of the client left. `started_at`: the instant it began, s of the monotonic clock here; `client` and
-    `verdict`: as the run itself says."""
+    """The results of one run of the client.
+
+    started_at: s of this machine's monotonic clock.
+    client, verdict: as the run reported them.
+    """
 
     records: list[Record]
     truth: list[TruthRow]
@@ -69,161 +75,149 @@ class ClientRun(Struct, frozen=True):
 
 
 def split_cores() -> CoreSplit:
-    """The cores of this process, for servers and client. Raises UsageError where there is one only."""
-    mine = allowed_cores()
-    if mine is None:
+    """Divide the cores of this process between servers and client. Raise UsageError if there is only one."""
+    cores = allowed_cores()
+    if cores is None:
         return CoreSplit(None, None)
-    if len(mine) < 2:
+    if len(cores) < 2:
         raise UsageError(
             "selftest needs a core for the server beside that of the client: give --url of a `loadstone serve` "
             "on a second machine"
         )
-    return CoreSplit(*machine.split_cores(mine, machine.physical_core))
+    return CoreSplit(*machine.split_cores(cores, machine.physical_core))
 
 
 @contextlib.contextmanager
-def start_servers(ttft: str, itl: str, places: Sequence[int] | None) -> Iterator[list[Server]]:
-    """Exact servers for as long as the context lasts, one on each core."""
-    with contextlib.ExitStack() as stack:
-        cores: list[int | None] = [None] if places is None else [*places]
-        yield [stack.enter_context(_server(ttft, itl, core)) for core in cores]
-
-
-@contextlib.contextmanager
-def _server(ttft: str, itl: str, core: int | None) -> Iterator[Server]:
+def start_servers(ttft: str, itl: str, cores: Sequence[int] | None) -> Iterator[list[Server]]:
+    """Run an exact server on each core until the context ends; one server if `cores` is None."""
     arguments = ["serve", "--port", "0", "--ttft", ttft, "--itl", itl]
-    with _child(arguments, None if core is None else [core], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().decode().strip()
-        if not url:
-            raise UsageError("the exact server did not start; `loadstone serve` says why")
-        yield Server(url, process.pid)
+    servers: list[Server] = []
+    with contextlib.ExitStack() as stack:
+        for pinned in [None] if cores is None else [[core] for core in cores]:
+            process = stack.enter_context(_child(arguments, pinned, stdout=subprocess.PIPE))
+            assert process.stdout is not None
+            url = process.stdout.readline().decode().strip()
+            if not url:
+                raise UsageError("the exact server did not start; `loadstone serve` says why")
+            servers.append(Server(url, process.pid))
+        yield servers
 
 
 @contextlib.contextmanager
-def _child(arguments: list[str], places: Sequence[int] | None, **files: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own, so that Ctrl-C is for us alone to hear, which never outlives the context."""
+def _child(arguments: list[str], cores: Sequence[int] | None, **files: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that never outlives the context, in a session of its own: only this process receives Ctrl-C."""
     process: subprocess.Popen[bytes] | None = None
     try:
-        with _deferred():
+        with defer_interrupts():
             process = child_process.start("loadstone", *arguments, stdin=subprocess.DEVNULL, **files)
-        if places is not None:
+        if cores is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.sched_setaffinity(process.pid, places)
+                os.sched_setaffinity(process.pid, cores)
         yield process
     finally:
         if process is not None:
-            _end(process)
+            with process:
+                process.terminate()
+                try:
+                    process.wait(1.0)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
 
 def interrupt_on_signals() -> None:
-    """Take being told to end, and the closing of the terminal, for Ctrl-C: servers of ours must not outlive us. What is
-    ignored stays so (nohup)."""
-    for number in _ENDINGS:
+    """Treat SIGTERM and SIGHUP as Ctrl-C, so that our servers do not outlive us. Ignored signals stay so (nohup)."""
+    for number in _END_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager
-def _deferred() -> Iterator[None]:
-    """An interrupt waits until the end of the context: in the middle of a start it would leave a process to nobody."""
+def defer_interrupts() -> Iterator[None]:
+    """Hold back interrupts until the context ends: in the middle of a start they would orphan a process."""
     if threading.current_thread() is not threading.main_thread():  # others are not interrupted
         yield
         return
-    came: list[int] = []
-    before = [signal.signal(number, lambda number, _: came.append(number)) for number in _ENDINGS]
+    deferred: list[int] = []
+    handlers = [signal.signal(number, lambda number, _: deferred.append(number)) for number in _END_SIGNALS]
     try:
         yield
     finally:
-        for number, handler in zip(_ENDINGS, before, strict=True):
+        for number, handler in zip(_END_SIGNALS, handlers, strict=True):
             signal.signal(number, handler)
-    for late in came:
-        signal.raise_signal(late)
+    for number in deferred:
+        signal.raise_signal(number)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with process:
-        process.terminate()
-        try:
-            process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def run_client(servers: Sequence[Server], places: Sequence[int] | None, seconds: float, *flags: str) -> ClientRun:
-    """One run of the client, as anybody starts it, of about so many `seconds`. Raises UsageError when it could not."""
+def run_client(servers: Sequence[Server], cores: Sequence[int] | None, seconds: float, *flags: str) -> ClientRun:
+    """Run the client as a user would, for about so many `seconds`. Raise UsageError if it fails."""
     for server in servers:
-        _ask(server.url, "DELETE")
-    with tempfile.TemporaryDirectory(prefix="loadstone-") as made:
-        folder, said = Path(made, "run"), Path(made, "said")
-        with said.open("wb") as file:
-            arguments = ["run", *_urls(servers), *flags, "--quiet", "--as", "json", "-o", str(folder)]
-            with _child(arguments, places, stdout=subprocess.DEVNULL, stderr=file) as process:
-                looks = _watch(process, servers, time.monotonic() + seconds + PATIENCE)
+        _request_truth(server.url, "DELETE")
+    with tempfile.TemporaryDirectory(prefix="loadstone-") as temporary:
+        folder, log = Path(temporary, "run"), Path(temporary, "log")
+        urls = [argument for server in servers for argument in ("--url", server.url)]
+        arguments = ["run", *urls, *flags, "--quiet", "--as", "json", "-o", str(folder)]
+        with log.open("wb") as file, _child(arguments, cores, stdout=subprocess.DEVNULL, stderr=file) as process:
+            samples = _sample_usage(process, servers, time.monotonic() + seconds + PATIENCE)
         if process.returncode not in (0, 1) or not (folder / "summary.json").exists():
-            raise UsageError(f"a run of the self-test failed: {_last_line(said)}")
-        return _trial(folder, servers, looks)
+            lines = log.read_text("utf-8", "replace").splitlines()
+            reason = lines[-1].removeprefix("loadstone: ") if lines else "it said nothing"
+            raise UsageError(f"a run of the self-test failed: {reason}")
+        records = list(run_folder.load_records(folder))
+        truth = [row for server in servers for row in fetch_truth(server.url)]
+        run = run_folder.load_run(folder)
+        verdict = msgspec.json.decode((folder / "summary.json").read_bytes())["verdict"]
+    started_at = server_start(records, truth) if all(server.pid for server in servers) else None
+    if started_at is None:  # servers on another machine have another monotonic clock
+        started_at = datetime.datetime.fromisoformat(run["began"]).timestamp() - time.time() + time.monotonic()
+    return ClientRun(records, truth, samples, started_at, run.get("client") or {}, verdict)
 
 
-def _urls(servers: Sequence[Server]) -> list[str]:
-    return [word for server in servers for word in ("--url", server.url)]
-
-
-def _watch(process: subprocess.Popen[bytes], servers: Sequence[Server], until: float) -> list[UsageSample]:
-    """Look now and then until the run has ended."""
-    looks: list[UsageSample] = []
+def _sample_usage(process: subprocess.Popen[bytes], servers: Sequence[Server], until: float) -> list[UsageSample]:
+    """Sample the CPU and memory of both sides until the client has ended."""
+    samples: list[UsageSample] = []
     while process.poll() is None:
         if time.monotonic() > until:
             raise UsageError("a run of the self-test did not end in time: end what else runs on this machine")
-        others = [Usage() if server.pid is None else process_usage.measure(server.pid) for server in servers]
-        looks.append(UsageSample(time.monotonic(), process_usage.measure(process.pid), others))
+        server_usage = [Usage() if server.pid is None else process_usage.measure(server.pid) for server in servers]
+        samples.append(UsageSample(time.monotonic(), process_usage.measure(process.pid), server_usage))
         time.sleep(EVERY)
-    return looks
-
-
-def _trial(folder: Path, servers: Sequence[Server], looks: list[UsageSample]) -> ClientRun:
-    records = list(run_folder.load_records(folder))
-    rows = [row for server in servers for row in fetch_truth(server.url)]
-    said = run_folder.load_run(folder)
-    began = server_start(records, rows) if all(server.pid for server in servers) else None
-    if began is None:  # the servers' clocks are not ours
-        began = datetime.datetime.fromisoformat(said["began"]).timestamp() - time.time() + time.monotonic()
-    verdict = msgspec.json.decode((folder / "summary.json").read_bytes())["verdict"]
-    return ClientRun(records, rows, looks, began, said.get("client") or {}, verdict)
+    return samples
 
 
 def fetch_truth(url: str) -> list[TruthRow]:
-    """What the server at `url` says it did since it was told to forget. Raises UsageError."""
-    return _told(url, _ask(url, "GET"))
+    """Return what the server at `url` recorded since the last DELETE. Raise UsageError."""
+    return decode_truth(url, _request_truth(url, "GET"))
 
 
 def check_server(url: str) -> Server:
-    """The server at `url`, if it is an exact one. Raises UsageError when nobody answers, or it keeps no truth, or over
-    TLS: what that costs is in no ceiling."""
+    """Return the server at `url` if it is an exact one.
+
+    Raise UsageError if it does not answer or keeps no truth, and for TLS, whose cost is in no ceiling.
+    """
     if not url.lower().startswith("http://"):
         raise UsageError(
             f"{url} is no plain http:// address, over which ceilings are found: give --url http://HOST:PORT"
         )
-    _told(url, _ask(url, "GET", FIRST))
+    decode_truth(url, _request_truth(url, "GET", FIRST))
     return Server(url)
 
 
-def _told(url: str, content: bytes) -> list[TruthRow]:
+def decode_truth(url: str, content: bytes) -> list[TruthRow]:
+    """Decode the complete lines of a truth. Raise UsageError if they are of another version."""
     try:
-        return [_rows.decode(line) for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+        return [_truth_decoder.decode(line) for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise UsageError(f"{url}/truth is not that of a `loadstone serve` of this version: {exc}") from exc
 
 
-def _ask(url: str, method: str, most: int | None = None) -> bytes:
-    """The answer, or its first bytes, at `most` so many. Raises UsageError."""
+def _request_truth(url: str, method: str, max_bytes: int | None = None) -> bytes:
+    """Return the response of /truth, cut at `max_bytes`. Raise UsageError."""
     advice = "selftest needs `loadstone serve` there"
     try:
-        with _direct.open(
-            urllib.request.Request(f"{url.rstrip('/')}/truth", method=method), timeout=PATIENCE
-        ) as answer:
-            content: bytes = answer.read(most)
-            kind = answer.headers.get_content_type()
+        request = urllib.request.Request(f"{url.rstrip('/')}/truth", method=method)
+        with _direct.open(request, timeout=PATIENCE) as response:
+            content: bytes = response.read(max_bytes)
+            kind = response.headers.get_content_type()
     except urllib.error.HTTPError as exc:
         raise UsageError(f"{url} has no /truth (HTTP {exc.code}): {advice}, not another server") from exc
     except (OSError, ValueError, HTTPException) as exc:
@@ -231,8 +225,3 @@ def _ask(url: str, method: str, most: int | None = None) -> bytes:
     if method == "GET" and kind != KIND:
         raise UsageError(f"{url}/truth is {kind}, not the {KIND} of a `loadstone serve`: give the --url of one")
     return content
-
-
-def _last_line(file: Path) -> str:
-    lines = file.read_text("utf-8", "replace").splitlines()
-    return lines[-1].removeprefix("loadstone: ") if lines else "it said nothing"

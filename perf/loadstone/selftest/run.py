@@ -1,7 +1,7 @@
-"""`loadstone selftest`: the ceiling of one client process here, and how wrong its times are on the way up to it.
+"""`loadstone selftest`: measure the ceiling of one client process here, and the error of its times on the way up.
 
-Short runs of the client, as anybody starts them, against exact servers that keep the truth. The search is climb.py's,
-the comparison against.py's, processes and cores are lab.py's; the result is kept by machine.py.
+Runs the client, as a user starts it, against exact servers that keep the truth. `ceiling_search.py` chooses the loads,
+`truth.py` compares, `processes.py` starts servers and clients; `host/machine.py` stores the result.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ from loadstone.selftest.timing import EDGE, FULL, HOLD, PROBES, RISE, SETTLE, TO
 from loadstone.units import S_PER_NS
 
 IN_FLIGHT = 64
-# One-token answers a second for which a server that thinks first still finds enough in flight.
+# One-token responses/s up to which a server with a delay before its first token still has enough requests in flight.
 EASY = 20_000
-# TTFT and gap of the servers. They are the same in the first, so that a stream brings events evenly for ever.
+# TTFT and gap of the servers. They are equal in the first, so that a stream brings events evenly without end.
 STEADY, INSTANT, SLOW = ("10ms", "10ms"), ("0s", "0s"), ("1s", "2s")
+# Flags of runs with whole responses; the truth is matched by request id.
+RESPONSES = ("--output-len", str(TOKENS), "--request-id", "selftest-")
 
 
 class TestBench(Struct, frozen=True):
-    """What is measured, and with what. `remote`: servers on another machine, whose times are not ours to set."""
+    """What is measured, and with what. `remote`: servers on another machine, whose timing is not ours to set."""
 
     pace: Pace
     cores: processes.CoreSplit
@@ -41,6 +43,7 @@ class TestBench(Struct, frozen=True):
 
     @contextlib.contextmanager
     def servers(self, ttft: str, itl: str) -> Iterator[list[Server]]:
+        """Start servers with this timing, or yield the remote ones."""
         if self.remote:
             yield self.remote
             return
@@ -48,7 +51,24 @@ class TestBench(Struct, frozen=True):
             yield servers
 
     def run(self, servers: Sequence[Server], seconds: float, *flags: str) -> ClientRun:
+        """Run the client for about so many `seconds`."""
         return processes.run_client(servers, self.cores.client, seconds, *self.flags, *flags)
+
+
+class CeilingSearch(Struct, frozen=True):
+    """The result of the search for the most events/s.
+
+    best, bound: the best step and what limits it; None if none was sustained.
+    lowest_target: events/s of the lowest load tried.
+    events_per_stream: per second.
+    think_time: s before the first event of a response, by the server's plan.
+    """
+
+    best: LoadStep | None
+    bound: Bound | None
+    lowest_target: float
+    events_per_stream: float
+    think_time: float
 
 
 def measure_ceiling(
@@ -57,211 +77,189 @@ def measure_ceiling(
     transport: Literal["wire", "aiohttp"] = "wire",
     notice: Notice = lambda _: None,
 ) -> Ceiling:
-    """Find the ceiling, against servers on this machine or the exact ones at `urls`; FULL takes three minutes at most,
-    QUICK half a minute. Raises UsageError when there is no second core, no exact server, or no load was held."""
+    """Measure the ceiling against servers on this machine, or the exact ones at `urls`.
+
+    FULL takes at most three minutes, QUICK half a minute. Raise UsageError if there is no second core, no exact server,
+    or no load was sustained.
+    """
     remote = [processes.check_server(url) for url in urls]
     cores = processes.CoreSplit(None, None) if remote else processes.split_cores()
-    bench = TestBench(pace, cores, _flags(transport), remote)
-    notice(_where(bench))
+    # The ceiling is that of one process.
+    bench = TestBench(pace, cores, ("--transport", transport, "--workers", "1"), remote)
+    against = "the servers given" if remote else f"servers here ({describe_cores(cores)})"
+    notice(f"testing one client process against {against}; about {pace.seconds + pace.runs:.0f} s")
+
+    # Events: the search, then the errors at fractions of what it found, with the same servers.
     with bench.servers(*STEADY) as servers:
-        climbed = _climb(bench, servers, notice)
-        best, bound = climbed.best, climbed.bound
+        search = _search_ceiling(bench, servers, notice)
+        best, bound = search.best, search.bound
         if best is None or bound is None:
-            text = f"not even {climbed.least:,.0f} events/s were held"
+            text = f"not even {search.lowest_target:,.0f} events/s were held"
             raise UsageError(f"{text}: end what else runs on this machine and try again")
         notice(f"ceiling: {bound.value:,.0f} events/s ({ceiling_search.LIMITS[bound.limit]})")
         if bound.limit in ("others", "unknown"):
             notice("something else ran on these cores: try again when the machine is quiet, the ceiling is higher then")
-        levels = list(_levels(bench, servers, ceiling_search.error_levels(bound.value, climbed.each), notice))
+        targets = ceiling_search.error_levels(bound.value, search.events_per_stream)
+        levels = list(_measure_levels(bench, servers, targets, notice))
+
     return Ceiling(
         identity=machine.identity(transport, machine.arrival_clock(Config(transport=transport))),
         measured_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         quick=not pace.judged,
-        server=", ".join(urls) or f"{len(servers)} on this machine, {_pinned(cores)}",
+        server=", ".join(urls) or f"{len(servers)} on this machine, {describe_cores(cores)}",
         events=bound,
         beside=best.requests,
         levels=levels,
-        requests=_requests(bench, climbed.thinks, notice),
-        streams=_streams(bench, bound.value / climbed.each, notice),
+        requests=_measure_requests(bench, search.think_time, notice),
+        streams=_measure_streams(bench, bound.value / search.events_per_stream, notice),
     )
 
 
-def _flags(transport: Literal["wire", "aiohttp"]) -> tuple[str, ...]:
-    """Settings that every run has: the ceiling is that of one process."""
-    return "--transport", transport, "--workers", "1"
-
-
-def _pinned(cores: processes.CoreSplit) -> str:
+def describe_cores(cores: processes.CoreSplit) -> str:
+    """Return which cores servers and client run on."""
     if cores.servers is None or cores.client is None:
         return "not pinned: this system cannot"
-    return f"cores {_list(cores.servers)}; client on {_list(cores.client)}"
+    return f"cores {','.join(map(str, cores.servers))}; client on {','.join(map(str, cores.client))}"
 
 
-def _list(cores: Sequence[int]) -> str:
-    return ",".join(map(str, cores))
+def _search_ceiling(bench: TestBench, servers: list[Server], notice: Notice) -> CeilingSearch:
+    """Find the most events/s that are sustained."""
+    pace = bench.pace
+    max_streams = room.by_open_files() or 10**9
 
-
-def _where(bench: TestBench) -> str:
-    servers = "the servers given" if bench.remote else f"servers here ({_pinned(bench.cores)})"
-    return f"testing one client process against {servers}; about {bench.pace.seconds + bench.pace.runs:.0f} s"
-
-
-class CeilingSearch(Struct, frozen=True):
-    """The way up: its best step and what that bounds, where any was held; the least that was asked for; events a second
-    of one stream; seconds before its first."""
-
-    best: LoadStep | None
-    bound: Bound | None
-    least: float
-    each: float
-    thinks: float
-
-
-def _climb(bench: TestBench, servers: list[Server], notice: Notice) -> CeilingSearch:
-    """Find the most events a second that are held."""
-    pace, most = bench.pace, (room.by_open_files() or 10**9)
-    first = _staircase(bench, servers, PROBES, pace.probe)
+    # An easy load: events/s of one stream, and an estimate of the ceiling from the CPU per event.
+    first = _run_staircase(bench, servers, PROBES, pace.probe)
     row = next((row for row in first.truth if row.planned), None)
-    each = _each(first)
+    each = truth.events_per_stream(first.truth, truth.transit_time(_pairs(first)))
     if row is None or each is None:
         raise UsageError("no answer of the server was whole enough to learn from: is it an exact one?")
-    easy = _step(first, 0, 0.0, (RISE + SETTLE, RISE + pace.probe * len(PROBES) - EDGE))
-    notice(f"an easy load: {easy.events:,.0f} events/s, client CPU {_percent(easy.cpu.client)}")
-    steps = tried = _steps(first, PROBES, pace.probe, each)
-    numbers, seconds = ceiling_search.coarse_steps(ceiling_search.estimate_ceiling(easy), each, most), pace.stair
+    easy = _load_step(first, 0, 0.0, (RISE + SETTLE, RISE + pace.probe * len(PROBES) - EDGE))
+    cpu = "not known" if easy.cpu.client is None else f"{easy.cpu.client:.0%}"
+    notice(f"an easy load: {easy.events:,.0f} events/s, client CPU {cpu}")
+
+    # Coarse steps around the estimate, then rounds of finer ones around the best.
+    steps = tried = _staircase_steps(first, PROBES, pace.probe, each)
+    numbers = ceiling_search.coarse_steps(ceiling_search.estimate_ceiling(easy), each, max_streams)
+    seconds = pace.stair
     for turn in range(1 + pace.rounds):
-        new = _steps(_staircase(bench, servers, numbers, seconds), numbers, seconds, each)
-        notice(f"tried {numbers[0] * each:,.0f} to {numbers[-1] * each:,.0f} events/s, held {_held(new)}")
-        # Longer stairs count more than shorter ones, which count where nothing was held on the longer ones.
-        tried, steps = [*tried, *new], new if ceiling_search.best_held(new) else steps
+        new = _staircase_steps(_run_staircase(bench, servers, numbers, seconds), numbers, seconds, each)
+        best = ceiling_search.best_held(new)
+        held = f"{best.events:,.0f}" if best else "none"
+        notice(f"tried {numbers[0] * each:,.0f} to {numbers[-1] * each:,.0f} events/s, held {held}")
+        tried = [*tried, *new]
+        # Longer steps count more than shorter ones, which count only if no longer one was sustained.
+        steps = new if best else steps
         bound = ceiling_search.event_ceiling(new, tried)
         if bound and bound.limit != "not reached" and (turn or not pace.judged):
             break
-        numbers, seconds = ceiling_search.finer_steps(steps, tried, most), pace.fine
-    thinks = (row.planned[0] - row.received) * S_PER_NS
+        numbers = ceiling_search.finer_steps(steps, tried, max_streams)
+        seconds = pace.fine
     return CeilingSearch(
-        ceiling_search.best_held(steps),
-        ceiling_search.event_ceiling(steps, tried),
-        min(step.target for step in tried),
-        each,
-        thinks,
+        best=ceiling_search.best_held(steps),
+        bound=ceiling_search.event_ceiling(steps, tried),
+        lowest_target=min(step.target for step in tried),
+        events_per_stream=each,
+        think_time=(row.planned[0] - row.received) * S_PER_NS,
     )
 
 
-def _held(steps: Sequence[LoadStep]) -> str:
-    best = ceiling_search.best_held(steps)
-    return f"{best.events:,.0f}" if best else "none"
-
-
-def _staircase(bench: TestBench, servers: list[Server], numbers: Sequence[int], seconds: float) -> ClientRun:
+def _run_staircase(bench: TestBench, servers: list[Server], numbers: Sequence[int], seconds: float) -> ClientRun:
+    """Run the client with these numbers of streams in turn, for so many `seconds` each."""
     stages = ",".join([f"{RISE}s@c1..c{numbers[0]}", *(f"{seconds}s@c{number}" for number in numbers)])
-    length = RISE + seconds * len(numbers)
-    return bench.run(servers, length, "--stages", stages, *_answers(TOKENS), "--grace", "0")
+    return bench.run(servers, RISE + seconds * len(numbers), "--stages", stages, *RESPONSES, "--grace", "0")
 
 
-def _answers(tokens: int) -> tuple[str, ...]:
-    return "--output-len", str(tokens), "--request-id", "selftest-"
+def _staircase_steps(run: ClientRun, numbers: Sequence[int], seconds: float, each: float) -> list[LoadStep]:
+    """Return the steps of a staircase; `each`: events/s of one stream."""
+    steps: list[LoadStep] = []
+    for index, number in enumerate(numbers):
+        begin = RISE + seconds * index
+        steps.append(_load_step(run, number, number * each, (begin + SETTLE, begin + seconds - EDGE)))
+    return steps
 
 
-def _each(trial: ClientRun) -> float | None:
-    return truth.events_per_stream(trial.truth, truth.transit_time(list(_pairs(trial))))
+def _pairs(run: ClientRun) -> list[truth.Pair]:
+    """Return the requests that both client and server recorded."""
+    return list(truth.pairs(run.records, {row.request_id: row for row in run.truth if row.request_id}))
 
 
-def _pairs(trial: ClientRun) -> Iterator[truth.Pair]:
-    return truth.pairs(trial.records, {row.request_id: row for row in trial.truth if row.request_id})
+def _load_step(run: ClientRun, streams: int, target: float, span: truth.Span) -> LoadStep:
+    """Return rates and CPU of one window of a run."""
+    cpu = ceiling_search.cpu_use(run.samples, run.started_at + span[0], run.started_at + span[1])
+    events = truth.rate(truth.arrival_times(run.records), span)
+    return LoadStep(streams, target, events, truth.rate(truth.send_times(run.records), span), cpu)
 
 
-def _steps(trial: ClientRun, numbers: Sequence[int], seconds: float, each: float) -> list[LoadStep]:
-    begins = [RISE + seconds * place for place in range(len(numbers))]
-    spans = [(begin + SETTLE, begin + seconds - EDGE) for begin in begins]
-    return [_step(trial, number, number * each, span) for number, span in zip(numbers, spans, strict=True)]
-
-
-def _step(trial: ClientRun, streams: int, asked: float, span: truth.Span) -> LoadStep:
-    events, sent = truth.arrival_times(trial.records), truth.send_times(trial.records)
-    spent = ceiling_search.cpu_use(trial.samples, trial.started_at + span[0], trial.started_at + span[1])
-    return LoadStep(streams, asked, truth.rate(events, span), truth.rate(sent, span), spent)
-
-
-def _levels(
-    bench: TestBench, servers: list[Server], wanted: Sequence[tuple[float, int]], notice: Notice
+def _measure_levels(
+    bench: TestBench, servers: list[Server], targets: Sequence[tuple[float, int]], notice: Notice
 ) -> Iterator[Level]:
-    """Runs at shares of the ceiling, or stretches of one."""
-    for runs in [[level] for level in wanted] if bench.pace.judged else [wanted]:
-        trial = _rising(bench, servers, [streams for _, streams in runs])
-        both = list(_pairs(trial))
-        for place, (share, count) in enumerate(runs):
-            level = _level(bench.pace, trial, both, share, count, place)
-            notice(f"at {share:.0%}: {level.events:,.0f} events/s, mean TTFT wrong by {_ms(level.errors.ttft_mean)}")
-            yield level
+    """Measure the errors at fractions of the ceiling, given with their numbers of streams.
 
-
-def _rising(bench: TestBench, servers: list[Server], numbers: Sequence[int]) -> ClientRun:
-    """A run that goes gently from each number of streams to the next, and stays there for a while."""
+    Each has a run of its own, with lag and verdict, if the pace is judged; else all are windows of one run.
+    """
     pace = bench.pace
-    stages = [
-        f"{pace.ramp}s@c{low}..c{high},{pace.hold}s@c{high}" for low, high in zip([1, *numbers], numbers, strict=False)
-    ]
-    more = () if pace.judged else ("--grace", "0")
-    length = len(numbers) * (pace.ramp + pace.hold)
-    return bench.run(servers, length, "--stages", ",".join(stages), *_answers(TOKENS), *more)
+    for levels in [[target] for target in targets] if pace.judged else [targets]:
+        # The load ramps gently from each number of streams to the next and stays there.
+        stages: list[str] = []
+        low = 1
+        for _, high in levels:
+            stages += [f"{pace.ramp}s@c{low}..c{high}", f"{pace.hold}s@c{high}"]
+            low = high
+        grace = () if pace.judged else ("--grace", "0")
+        seconds = len(levels) * (pace.ramp + pace.hold)
+        run = bench.run(servers, seconds, "--stages", ",".join(stages), *RESPONSES, *grace)
+        pairs = _pairs(run)
+        for index, (fraction, count) in enumerate(levels):
+            begin = index * (pace.ramp + pace.hold) + pace.ramp
+            span = (begin, begin + pace.hold - EDGE)
+            step = _load_step(run, count, 0.0, span)
+            errors = truth.errors(pairs, span)
+            wrong_by = "-" if errors.ttft_mean is None else f"{errors.ttft_mean * 1e3:+.2f} ms"
+            notice(f"at {fraction:.0%}: {step.events:,.0f} events/s, mean TTFT wrong by {wrong_by}")
+            yield Level(
+                share=fraction,
+                streams=count,
+                events=step.events,
+                errors=errors,
+                client_share=step.cpu.client,
+                lag_p99=run.client.get("loop_lag_p99") if pace.judged else None,
+                status=run.verdict["status"] if pace.judged else None,
+                doubts=[doubt["what"] for doubt in run.verdict["doubts"]] if pace.judged else [],
+            )
 
 
-def _level(pace: Pace, trial: ClientRun, both: Sequence[truth.Pair], share: float, streams: int, place: int) -> Level:
-    """The stretch at this place of a run; lag and verdict are those of a run that has one stretch only."""
-    begin = place * (pace.ramp + pace.hold) + pace.ramp
-    span = (begin, begin + pace.hold - EDGE)
-    step = _step(trial, streams, 0.0, span)
-    return Level(
-        share=share,
-        streams=streams,
-        events=step.events,
-        errors=truth.errors(both, span),
-        client_share=step.cpu.client,
-        lag_p99=trial.client.get("loop_lag_p99") if pace.judged else None,
-        status=trial.verdict["status"] if pace.judged else None,
-        doubts=[doubt["what"] for doubt in trial.verdict["doubts"]] if pace.judged else [],
-    )
-
-
-def _requests(bench: TestBench, think: float, notice: Notice) -> Bound:
-    """One-token answers, as fast as they come."""
+def _measure_requests(bench: TestBench, think_time: float, notice: Notice) -> Bound:
+    """Measure the most one-token responses/s, sending as fast as they arrive."""
     seconds = bench.pace.asking
-    in_flight = IN_FLIGHT + (round(think * EASY) if bench.remote else 0)
+    in_flight = IN_FLIGHT + (round(think_time * EASY) if bench.remote else 0)
     with bench.servers(*INSTANT) as servers:
         flags = ("-c", str(in_flight), "--duration", f"{seconds}s", "--output-len", "1", "--grace", "5")
-        trial = bench.run(servers, seconds, *flags)
-    span = (0.2 * seconds, seconds - EDGE)
-    spent = ceiling_search.cpu_use(trial.samples, trial.started_at + span[0], trial.started_at + span[1])
-    bound = ceiling_search.request_ceiling(truth.rate(truth.send_times(trial.records), span), spent)
+        run = bench.run(servers, seconds, *flags)
+    step = _load_step(run, in_flight, 0.0, (0.2 * seconds, seconds - EDGE))
+    bound = ceiling_search.request_ceiling(step.requests, step.cpu)
     notice(f"one-token answers: {bound.value:,.0f} requests/s ({ceiling_search.LIMITS[bound.limit]})")
     return bound
 
 
-def _streams(bench: TestBench, carried: float, notice: Notice) -> Bound:
-    """Streams that are open at the same time; where the servers' gaps are not ours to set, half of those `carried`."""
+def _measure_streams(bench: TestBench, sustained: float, notice: Notice) -> Bound:
+    """Measure how many streams are open at once.
+
+    sustained: streams at the ceiling for events; remote servers, whose gaps are fixed, get at most half of them.
+    """
     pace = bench.pace
     limits: dict[str, int | None] = {
         "open files": room.by_open_files(),
         "ports": room.by_ports(len(bench.remote or bench.cores.servers or [0])),
     }
     first = room.smallest(limits)
-    wanted = min(pace.streams, first[1] if first else pace.streams)
+    target = min(pace.streams, first[1] if first else pace.streams)
     if bench.remote:
-        wanted = min(wanted, max(1, int(carried / 2)))
+        target = min(target, max(1, int(sustained / 2)))
     with bench.servers(*SLOW) as servers:
-        stages = [*streams.opening_stages(wanted, pace.opening), f"{HOLD}s@c{wanted}"]
-        trial = bench.run(servers, pace.opening + HOLD, "--stages", ",".join(stages), *_answers(TOKENS), "--grace", "0")
-    count = streams.count_open(trial.records, pace.opening + HOLD - EDGE)
-    limits["memory"] = room.by_memory(ceiling_search.memory_growth(trial.samples, trial.started_at) / max(1, count))
-    bound = streams.stream_ceiling(count, wanted, trial.records, limits)
+        stages = ",".join([*streams.opening_stages(target, pace.opening), f"{HOLD}s@c{target}"])
+        run = bench.run(servers, pace.opening + HOLD, "--stages", stages, *RESPONSES, "--grace", "0")
+    count = streams.count_open(run.records, pace.opening + HOLD - EDGE)
+    limits["memory"] = room.by_memory(ceiling_search.memory_growth(run.samples, run.started_at) / max(1, count))
+    bound = streams.stream_ceiling(count, target, run.records, limits)
     notice(f"streams open at once: {count:,} ({bound.limit})")
     return bound
-
-
-def _percent(share: float | None) -> str:
-    return "not known" if share is None else f"{share:.0%}"
-
-
-def _ms(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1e3:+.2f} ms"

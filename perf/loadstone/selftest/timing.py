@@ -1,4 +1,4 @@
-"""How long each part of a self-test takes, so that all of it fits into half a minute, or three. Pure."""
+"""Set how long each phase of a self-test takes: half a minute in all with --quick, else three. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ from msgspec import Struct
 
 from loadstone.selftest import ceiling_search
 
+# Tokens of a response.
 TOKENS = 128
-# Seconds between the tokens of an answer, and before the first.
+# Seconds between the tokens of a response, and before the first.
 GAP = 0.01
 # Streams of the easy load that comes first.
 PROBES = (50, 200)
-# Seconds: to the first stair; after a change of the load, and before one, that are not looked at; with all open.
-RISE, SETTLE, EDGE, HOLD = 0.4, 0.1, 0.02, 2.0
+# Seconds of the ramp to the first step.
+RISE = 0.4
+# Seconds that are not evaluated: after a change of the load, and before one.
+SETTLE, EDGE = 0.1, 0.02
+# Seconds with all streams open.
+HOLD = 2.0
 
 
 class Pace(Struct, frozen=True):
-    """Seconds of each part; rounds: of finer stairs, at most. streams: to be opened. judged: each level is a run of its
-    own that goes to its end, to have a verdict; else they are stretches of one run."""
+    """Hold the seconds of each phase.
+
+    rounds: maximum number of rounds of finer steps.
+    streams: to be opened.
+    judged: True if each level is a complete run of its own, which has a verdict; else all are windows of one run.
+    """
 
     probe: float
     stair: float
@@ -32,7 +41,7 @@ class Pace(Struct, frozen=True):
 
     @property
     def seconds(self) -> float:
-        """The most that is planned, without what each of `runs` takes to begin and to end."""
+        """Return the maximum planned, without the start and end of each of `runs`."""
         probe = RISE + len(PROBES) * self.probe
         stairs = RISE + len(ceiling_search.STAIRS) * self.stair + self.rounds * (RISE + ceiling_search.FINE * self.fine)
         levels = len(ceiling_search.LEVELS) * (self.ramp + self.hold + (TOKENS * GAP if self.judged else 0.0))
@@ -40,6 +49,7 @@ class Pace(Struct, frozen=True):
 
     @property
     def runs(self) -> int:
+        """Return the maximum number of client runs."""
         return 4 + self.rounds + (len(ceiling_search.LEVELS) if self.judged else 1)
 
 

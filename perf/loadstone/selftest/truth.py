@@ -1,7 +1,7 @@
-"""Shown against true: a run's records held against what an exact server says it did, request by request.
+"""Compare the times in a run's records with those that an exact server kept, request by request.
 
-Pure numpy. Both ends count from their own instant: the client from sending, the server from receipt; what the way takes
-is part of the difference.
+Pure numpy. Each side counts from its own instant: the client from sending, the server from receipt. Time on the network
+is therefore part of the difference.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from loadstone.records import Record
 from loadstone.stats.describe import percentile
 from loadstone.units import S_PER_NS, Array
 
+# Begin and end of a window, s since the run began.
 Span = tuple[float, float]
 
 
 class TruthRow(Struct, frozen=True):
-    """A request as GET /truth of `loadstone serve` tells it: instants in ns of the server's clock."""
+    """Decode a line of GET /truth of `loadstone serve`: one request, with instants in ns of the server's clock."""
 
     request_id: str | None
     received: int
@@ -29,8 +30,12 @@ class TruthRow(Struct, frozen=True):
 
 
 class Pair(Struct, frozen=True):
-    """A request from both ends: when it was sent (s since the run began), when its events were shown and truly sent
-    (s since it was sent, and since it was received)."""
+    """Hold one request as both sides saw it.
+
+    sent: s since the run began.
+    shown: when the client saw its events, s since it was sent.
+    true: when the server sent its events, s since it was received.
+    """
 
     sent: float
     shown: Array
@@ -38,44 +43,44 @@ class Pair(Struct, frozen=True):
 
 
 def pairs(records: Iterable[Record], rows: Mapping[str, TruthRow]) -> Iterator[Pair]:
-    """Requests that have output and are known to the server, as far as both have seen them."""
+    """Yield the requests that have output and are known to the server, with the events that both have seen."""
     for record in records:
         row = rows.get(record.request_id or "")
         if row is None or record.sent is None or record.first is None or record.pieces is None:
             continue
-        both = min(len(record.pieces.times), len(row.sent))
-        shown = record.first - record.sent + np.cumsum(record.pieces.times[:both])
-        true = np.array(row.sent[:both]) - row.received
-        if both:
+        count = min(len(record.pieces.times), len(row.sent))
+        shown = record.first - record.sent + np.cumsum(record.pieces.times[:count])
+        true = np.array(row.sent[:count]) - row.received
+        if count:
             yield Pair(record.sent * S_PER_NS, shown * S_PER_NS, true * S_PER_NS)
 
 
-def errors(found: Sequence[Pair], span: Span) -> Errors:
-    """Of the requests sent in the span, and of the gaps that ended in it."""
+def errors(pairs_of_run: Sequence[Pair], span: Span) -> Errors:
+    """Return the errors of the requests sent in the span, and of the gaps that ended in it."""
     begin, end = span
-    ttft = np.array([(pair.shown[0], pair.true[0]) for pair in found if begin <= pair.sent <= end]).reshape(-1, 2)
-    gaps = np.concatenate([_gaps(pair, span) for pair in found] or [np.empty((0, 2))])
-    return Errors(len(ttft), len(gaps), _mean(ttft), _p99(ttft), _mean(gaps), _p99(gaps))
+    ttft = np.array([(pair.shown[0], pair.true[0]) for pair in pairs_of_run if begin <= pair.sent <= end])
+    # Each of the two arrays is of shape (n, 2): shown, true.
+    gaps = [np.empty((0, 2))]
+    for pair in pairs_of_run:
+        at = pair.sent + pair.shown[1:]
+        inside = (at >= begin) & (at <= end)
+        gaps.append(np.column_stack([np.diff(pair.shown)[inside], np.diff(pair.true)[inside]]))
+    ttft_mean, ttft_p99 = _mean_and_p99_errors(ttft.reshape(-1, 2))
+    gap_mean, gap_p99 = _mean_and_p99_errors(np.concatenate(gaps))
+    return Errors(len(ttft), sum(map(len, gaps)), ttft_mean, ttft_p99, gap_mean, gap_p99)
 
 
-def _gaps(pair: Pair, span: Span) -> Array:
-    """Shown and true gaps, shape (n, 2)."""
-    at = pair.sent + pair.shown[1:]
-    inside = (at >= span[0]) & (at <= span[1])
-    return np.column_stack([np.diff(pair.shown)[inside], np.diff(pair.true)[inside]])
-
-
-def _mean(both: Array) -> float | None:
-    return float(np.subtract(*both.mean(axis=0))) if len(both) else None
-
-
-def _p99(both: Array) -> float | None:
-    shown, true = (percentile(np.sort(column), 0.99) for column in both.T)
-    return None if shown is None or true is None else shown - true
+def _mean_and_p99_errors(shown_and_true: Array) -> tuple[float | None, float | None]:
+    """Return shown minus true, of the means and of the p99; None where there are too few samples."""
+    if not len(shown_and_true):
+        return None, None
+    mean = float(np.subtract(*shown_and_true.mean(axis=0)))
+    shown, true = (percentile(np.sort(column), 0.99) for column in shown_and_true.T)
+    return mean, None if shown is None or true is None else shown - true
 
 
 def arrival_times(records: Iterable[Record]) -> Array:
-    """When each output event of all requests came, s since the run began, in no order."""
+    """Return when each output event of all requests arrived, s since the run began, in no order."""
     times = [
         record.first + np.cumsum(record.pieces.times)
         for record in records
@@ -85,7 +90,7 @@ def arrival_times(records: Iterable[Record]) -> Array:
 
 
 def rate(at: Array, span: Span) -> float:
-    """How many a second in the span."""
+    """Return the number of instants per second in the span."""
     return float(((at >= span[0]) & (at <= span[1])).sum() / (span[1] - span[0]))
 
 
@@ -100,18 +105,18 @@ def events_per_stream(rows: Iterable[TruthRow], transit: float = 0.0) -> float |
     return count / seconds if seconds > 0 else None
 
 
-def transit_time(found: Sequence[Pair]) -> float:
-    """The least time, s, that a request and its first event together were on their way."""
-    return max(0.0, min((float(pair.shown[0] - pair.true[0]) for pair in found), default=0.0))
+def transit_time(pairs_of_run: Sequence[Pair]) -> float:
+    """Return the least time, s, that a request and its first event together spent on the network."""
+    return max(0.0, min((float(pair.shown[0] - pair.true[0]) for pair in pairs_of_run), default=0.0))
 
 
 def server_start(records: Sequence[Record], rows: Sequence[TruthRow]) -> float | None:
-    """The instant at which the run began on the server's clock, s: the first request was sent and received at once."""
+    """Return when the run began on the server's clock, s, taking the first request as received when it was sent."""
     sent = [record.sent for record in records if record.sent is not None]
     received = [row.received for row in rows]
     return (min(received) - min(sent)) * S_PER_NS if sent and received else None
 
 
 def send_times(records: Iterable[Record]) -> Array:
-    """When each request was sent, s since the run began."""
+    """Return when each request was sent, s since the run began."""
     return np.array([record.sent for record in records if record.sent is not None], dtype=np.float64) * S_PER_NS
