@@ -1,8 +1,8 @@
-"""What a request body asks for, or the page that refuses it: what all protocols share. Pure.
+"""Parsing and validation of request bodies, common to all protocols. Pure.
 
-Checks, their order and their words are vLLM 0.32's (chat_completion/protocol.py, completion/protocol.py,
-renderers/params.py, sampling_params.py), for the fields that matter here; other fields are ignored. Where a protocol
-has its fields is `formats`' business.
+Checks, their order and their messages are those of vLLM 0.32 (chat_completion/protocol.py, completion/protocol.py,
+renderers/params.py, sampling_params.py), for the fields that matter here; other fields are ignored. The files in
+formats/ read the fields of each protocol.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ MAX_CHOICES = 16384
 
 
 def split_prompt(content: PromptContent) -> list[str | int]:
-    """The tokens of a prompt: this server's are the words of its texts."""
+    """Return the tokens of a prompt. For this server, each word is a token."""
     return [token for one in content for token in (one.split() if isinstance(one, str) else (one,))]
 
 
 def count_tokens(content: PromptContent) -> int:
-    """How many tokens a prompt has."""
+    """Count the tokens of a prompt."""
     return sum(len(one.split()) if isinstance(one, str) else 1 for one in content)
 
 
 class RefusedRequest(Exception):
-    """Leaves the checks early, with the page to send."""
+    """The request is invalid. `page`: the error page to send."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -41,7 +41,7 @@ class RefusedRequest(Exception):
 
 @lru_cache(maxsize=1024)
 def parse_body(body: bytes, form: Format, settings: Settings) -> ParsedRequest | Page:
-    """The one entrance. Load tests send the same bodies again and again."""
+    """Parse a body, or return its error page. Cached, since load tests send the same bodies again and again."""
     try:
         data = _decode(body)
         form = form.select(data)
@@ -60,11 +60,17 @@ def build_request(
     stream: tuple[bool, bool, bool] = (False, True, False),
     logprob_options: LogprobOptions | None = None,
 ) -> ParsedRequest:
-    """An Ask, once its numbers have been found sound. `stream`: as `streaming` gives it."""
+    """Build a request from its fields. Raises RefusedRequest if they are invalid.
+
+    limit: most tokens to generate, None for the server's default.
+    stream: stream, include_usage, continuous_usage_stats.
+    """
     if logprob_options is not None and logprob_options.no_generation:
         limit = 1
     check_sampling(data, limit, choices, settings)
     sizes = [count_tokens(prompt) for prompt in prompts]
+    stop = data.get("stop")
+    stops = [stop] if isinstance(stop, str) else stop if isinstance(stop, list) else []
     return ParsedRequest(
         format=form,
         stream=stream[0],
@@ -76,29 +82,24 @@ def build_request(
         include_usage=stream[1],
         continuous_usage=stream[1] and stream[2],
         logprob_options=logprob_options,
-        stop=_stops(data),
+        stop=tuple(text for text in stops if isinstance(text, str) and text),
     )
 
 
-def _stops(data: dict[str, Any]) -> tuple[str, ...]:
-    found = data.get("stop")
-    texts = [found] if isinstance(found, str) else found if isinstance(found, list) else []
-    return tuple(text for text in texts if isinstance(text, str) and text)
-
-
 def _decode(body: bytes) -> dict[str, Any]:
+    """Decode a JSON object. Raises RefusedRequest."""
     try:
         data = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        data = _strict(body)
+        data = _decode_with_json(body)
     if not isinstance(data, dict):
         text = "Input should be a valid dictionary or object to extract fields from"
         raise validation_error("model_attributes_type", "body", text, data)
     return data
 
 
-def _strict(body: bytes) -> Any:
-    """The standard library's verdict: it names the place, and takes NaN as vLLM does."""
+def _decode_with_json(body: bytes) -> Any:
+    """Decode with the standard library, which reports the position of an error and accepts NaN, as vLLM does."""
     try:
         return json.loads(body)
     except json.JSONDecodeError as exc:
@@ -108,7 +109,7 @@ def _strict(body: bytes) -> Any:
 
 
 def validation_error(kind: str, place: str, text: str, value: Any, ctx: str | None = None) -> RefusedRequest:
-    """A pydantic error as vLLM words it."""
+    """Return a pydantic error in vLLM's words."""
     shown = f"<{type(value).__name__} of {len(value)} items>" if isinstance(value, dict | list) else value
     if not isinstance(shown, str):
         shown = str(shown)
@@ -119,14 +120,14 @@ def validation_error(kind: str, place: str, text: str, value: Any, ctx: str | No
 
 
 def parameter_error(message: str, param: str | None = None, value: object = None) -> RefusedRequest:
-    """vLLM's VLLMValidationError."""
+    """Return vLLM's VLLMValidationError."""
     extras = [f"parameter={param}"] if param else []
     extras += [f"value={value}"] if value is not None else []
     return RefusedRequest(error(400, f"{message} ({', '.join(extras)})" if extras else message, param=param))
 
 
 def integer(data: dict[str, Any], name: str, default: int | None = None) -> int | None:
-    """An integer, as leniently as pydantic: 5, 5.0, "5" and true are integers."""
+    """Read an integer, as leniently as pydantic: 5, 5.0, "5" and true are integers."""
     value = data.get(name, default)
     if value is None or type(value) is int:
         return value
@@ -144,7 +145,7 @@ def integer(data: dict[str, Any], name: str, default: int | None = None) -> int 
 
 
 def flag(data: dict[str, Any], name: str = "stream", default: bool = False) -> bool:
-    """A boolean, or null for its default."""
+    """Read a boolean, or null for its default."""
     value = data.get(name)
     if value is None:
         return default
@@ -155,7 +156,7 @@ def flag(data: dict[str, Any], name: str = "stream", default: bool = False) -> b
 
 
 def json_object(data: dict[str, Any], name: str) -> dict[str, Any]:
-    """An object within the body; empty where it is missing."""
+    """Read an object within the body, empty if it is missing."""
     value = data.get(name)
     if value is not None and not isinstance(value, dict):
         raise validation_error("dict_type", f"body.{name}", "Input should be a valid dictionary", value)
@@ -163,23 +164,22 @@ def json_object(data: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def messages(data: dict[str, Any], name: str = "messages") -> tuple[str, ...]:
-    """The texts of a list of messages."""
+    """Read the texts of a list of messages."""
     if name not in data:
         raise validation_error("missing", f"body.{name}", "Field required", data)
-    found = data[name]
-    if not isinstance(found, list):
-        raise validation_error("list_type", f"body.{name}", "Input should be a valid list", found)
-    return tuple(text for index, message in enumerate(found) for text in _message(f"body.{name}.{index}", message))
-
-
-def _message(place: str, message: object) -> list[str]:
-    if not isinstance(message, dict):
-        raise validation_error("dict_type", place, "Input should be a valid dictionary", message)
-    return texts(message.get("content"))
+    items = data[name]
+    if not isinstance(items, list):
+        raise validation_error("list_type", f"body.{name}", "Input should be a valid list", items)
+    contents: list[str] = []
+    for index, message in enumerate(items):
+        if not isinstance(message, dict):
+            raise validation_error("dict_type", f"body.{name}.{index}", "Input should be a valid dictionary", message)
+        contents += texts(message.get("content"))
+    return tuple(contents)
 
 
 def texts(content: object) -> list[str]:
-    """The texts of a content: one, or those of its parts."""
+    """Return the texts of a content: one, or those of its parts."""
     if isinstance(content, str):
         return [content]
     parts = content if isinstance(content, list) else []
@@ -188,7 +188,7 @@ def texts(content: object) -> list[str]:
 
 
 def prompts(data: dict[str, Any], name: str, missing: str) -> list[PromptContent]:
-    """The prompts of a field: a text, a list of token ids, or a list of either for several prompts."""
+    """Read the prompts of a field: a text, a list of token ids, or a list of either for several prompts."""
     prompt = data.get(name)
     if prompt is None or prompt in ("", []):
         raise parameter_error(missing, name)
@@ -198,18 +198,19 @@ def prompts(data: dict[str, Any], name: str, missing: str) -> list[PromptContent
         raise validation_error("list_type", f"body.{name}", "Input should be a valid list", prompt)
     if all(type(token) is int for token in prompt):
         return [tuple(prompt)]
-    return [_prompt(f"body.{name}", one) for one in prompt]
-
-
-def _prompt(place: str, prompt: object) -> PromptContent:
-    if isinstance(prompt, str):
-        return (prompt,)
-    if not isinstance(prompt, list) or not all(type(token) is int for token in prompt):
-        raise validation_error("list_type", place, "Input should be a valid list", prompt)
-    return tuple(prompt)
+    contents: list[PromptContent] = []
+    for item in prompt:
+        if isinstance(item, str):
+            contents.append((item,))
+        elif isinstance(item, list) and all(type(token) is int for token in item):
+            contents.append(tuple(item))
+        else:
+            raise validation_error("list_type", f"body.{name}", "Input should be a valid list", item)
+    return contents
 
 
 def check_sampling(data: dict[str, Any], limit: int | None, choices: int | None, settings: Settings) -> None:
+    """Check the sampling parameters. Raises RefusedRequest."""
     model = data.get("model")
     if model and model != settings.model:
         raise RefusedRequest(model_not_found(str(model), settings.model))
@@ -229,7 +230,7 @@ def check_sampling(data: dict[str, Any], limit: int | None, choices: int | None,
 
 
 def response_length(prompt: int, limit: int | None, settings: Settings) -> int:
-    """Tokens to generate. vLLM 0.25 refused what does not fit in all; 0.32 would silently generate less."""
+    """Return the tokens to generate. Like vLLM 0.25, refuse what exceeds the context; 0.32 generates less instead."""
     longest = settings.max_model_len
     length = f"This model's maximum context length is {longest} tokens. However, "
     if prompt > longest:

@@ -1,8 +1,8 @@
-"""The KV cache of the simulated engine: blocks of tokens, who uses them, and which can serve a prefix again. Pure.
+"""The KV cache of the simulated engine: blocks of tokens, their users, and prefix caching. Pure.
 
-As in vLLM V1 (v1/core/block_pool.py): a full block is known by a hash of its tokens and of all before them; a block
-that nobody uses keeps its contents until it is taken, the longest unused first. Unlike there, contents that two
-sequences compute at once are kept once. What is scheduled is `engine`'s business.
+As in vLLM V1 (v1/core/block_pool.py), the key of a full block is a hash of its tokens and of all before them. An unused
+block keeps its contents until it is allocated again, least recently used first. Unlike there, contents that two
+sequences compute at the same time are cached once. scheduler.py decides who gets blocks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 
 def block_hashes(tokens: Sequence[Hashable], size: int, before: int = 0) -> tuple[int, ...]:
-    """The hash of each full block of `tokens`, which follow the block with the hash `before`."""
+    """Return the hash of each full block of `tokens`, which follow the block with the hash `before`."""
     hashes = []
     for end in range(size, len(tokens) + 1, size):
         before = hash((before, tuple(tokens[end - size : end])))
@@ -21,7 +21,10 @@ def block_hashes(tokens: Sequence[Hashable], size: int, before: int = 0) -> tupl
 
 
 class BlockPool:
-    """Blocks 0 to `size` - 1. A block is blank, idle (unused but with contents worth keeping), or has users."""
+    """Blocks 0 to `size` - 1. A block is blank, idle (unused, with cached contents), or has users.
+
+    users: number of users of each block.
+    """
 
     def __init__(self, size: int, caching: bool = True) -> None:
         self.size, self.caching = size, caching
@@ -33,16 +36,16 @@ class BlockPool:
 
     @property
     def free_blocks(self) -> int:
-        """Blocks that can be taken."""
+        """Return the number of blocks that can be allocated."""
         return len(self._blank) + len(self._idle)
 
     @property
     def usage(self) -> float:
-        """Share of the blocks that have users."""
+        """Return the fraction of the blocks that have users."""
         return 1 - self.free_blocks / self.size
 
     def find_cached(self, hashes: Sequence[int], max_blocks: int) -> list[int]:
-        """The cached blocks of the longest known prefix, `max_blocks` blocks at most."""
+        """Return the cached blocks of the longest cached prefix, at most `max_blocks`."""
         found = []
         for key in hashes[:max_blocks]:
             block = self._cached.get(key)
@@ -52,40 +55,44 @@ class BlockPool:
         return found
 
     def count_idle(self, blocks: Iterable[int]) -> int:
-        """How many of these cached blocks nobody uses: using them makes so many fewer free ones."""
+        """Count the idle ones of these cached blocks. Using them reduces the free blocks by as many."""
         return sum(not self.users[block] for block in blocks)
 
     def add_user(self, blocks: Iterable[int]) -> None:
-        """One more user for cached blocks."""
+        """Add a user to each of these cached blocks."""
         for block in blocks:
             if not self.users[block]:
                 del self._idle[block]
             self.users[block] += 1
 
     def allocate(self, count: int) -> list[int]:
-        """New blocks, whatever they held is forgotten; there must be so many free ones."""
-        return [self._take() for _ in range(count)]
-
-    def _take(self) -> int:
-        if self._blank:
-            block = self._blank.pop()
-        else:
-            block, _ = self._idle.popitem(last=False)
-            key = self._hash[block]
-            assert key is not None
-            del self._cached[key]
-            self._hash[block] = None
-        self.users[block] = 1
-        return block
+        """Take `count` free blocks, of which there must be as many, and drop their contents."""
+        blocks = []
+        for _ in range(count):
+            if self._blank:
+                block = self._blank.pop()
+            else:
+                # Evict the block that has been idle for longest.
+                block, _ = self._idle.popitem(last=False)
+                key = self._hash[block]
+                assert key is not None
+                del self._cached[key]
+                self._hash[block] = None
+            self.users[block] = 1
+            blocks.append(block)
+        return blocks
 
     def cache(self, block: int, key: int) -> None:
-        """`block` is full now, with the contents `key`."""
+        """Store a block that is full now under the hash of its contents."""
         if self.caching and key not in self._cached:
             self._cached[key] = block
             self._hash[block] = key
 
     def release(self, blocks: Sequence[int]) -> None:
-        """One user fewer. The end of a sequence is lost before its beginning, which others are likelier to share."""
+        """Remove a user from each of these blocks of a sequence.
+
+        The last block is evicted first, since other sequences more likely have the beginning in common.
+        """
         for block in reversed(blocks):
             self.users[block] -= 1
             if self.users[block]:

@@ -1,7 +1,7 @@
-"""What the simulated engine is told: the limits it is started with, what a step costs it, and presets of both. Pure.
+"""The configuration of the simulated engine: its limits, the costs of a step, and presets of both. Pure.
 
-The presets resemble vLLM on H100s: sizes and peaks are published figures, named with their source; how far real
-kernels stay below the peaks is assumed, and said so. They are for practice, not for predictions of a real machine.
+The presets resemble vLLM on H100s. Sizes and peak rates are published figures, with their source; the fraction of the
+peaks that kernels reach is an assumption, marked as one. They are for practice and do not predict a real machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from loadstone.sim.settings import Settings
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a server is started with; the names are those of vLLM's flags."""
+    """The limits of an engine, with the names of vLLM's flags."""
 
     max_num_seqs: int
     max_num_batched_tokens: int
@@ -27,31 +27,34 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     @property
     def max_sequence_tokens(self) -> int:
-        """Tokens of the longest sequence there can be: all must fit into the blocks at once."""
+        """Return the tokens of the longest possible sequence, which must fit into the blocks as a whole."""
         return min(self.max_model_len, self.num_gpu_blocks * self.block_size)
 
 
 class Costs(Struct, frozen=True, kw_only=True):
-    """Seconds of a step, as a roofline: the weights are read while the tokens are computed, the KV cache besides."""
+    """The costs of a step in seconds, as a roofline: weights are read while tokens are computed, the KV cache after.
 
-    # Of every step: scheduling, launches, sampling, communication.
+    overhead: per step, for scheduling, launches, sampling and communication.
+    weights: to read the weights once, the minimum of every step.
+    token: to compute one token.
+    context: to read the KV cache of one token of context, once per step and sequence.
+    pair: attention between one prompt token and one token before it.
+    """
+
     overhead: float
-    # To read the weights once, which no step can undercut.
     weights: float
-    # To compute one token.
     token: float
-    # To read the KV cache of one token of context, once a step for each sequence.
     context: float
-    # Attention's arithmetic between one token of a prompt and one token before it.
     pair: float = 0.0
 
     def step(self, tokens: int, context: int, pairs: int) -> float:
+        """Return the duration of a step, s."""
         linear = max(self.weights, tokens * self.token)
         return self.overhead + linear + context * self.context + pairs * self.pair
 
 
 class Profile(Struct, frozen=True, kw_only=True):
-    """A machine with a model on it, and how they are run."""
+    """A machine with a model, its limits and its costs."""
 
     description: str
     limits: Limits
@@ -59,7 +62,7 @@ class Profile(Struct, frozen=True, kw_only=True):
 
 
 class Model(Struct, frozen=True, kw_only=True):
-    """A dense transformer in BF16; names and figures as in its config.json."""
+    """A dense transformer in BF16, with the names and figures of its config.json."""
 
     parameters: float
     num_hidden_layers: int
@@ -69,12 +72,12 @@ class Model(Struct, frozen=True, kw_only=True):
 
     @property
     def weight_bytes(self) -> float:
-        """Bytes."""
+        """Return the size of the weights, bytes."""
         return 2 * self.parameters
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes a token: a key and a value of two bytes a number, for each layer and KV head."""
+        """Return the KV cache bytes per token: a key and a value of two bytes per number, per layer and KV head."""
         return 2 * 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim
 
 
@@ -93,8 +96,8 @@ FLOPS = 989e12
 GPU_MEMORY_UTILIZATION = 0.9
 MAX_NUM_SEQS, MAX_NUM_BATCHED_TOKENS = 1024, 8192
 
-# Assumptions, not measurements: the share of the peaks that kernels reach, memory for activations and CUDA graphs,
-# time of a step outside the model, and time of an all-reduce, of which tensor parallelism needs two a layer.
+# Assumptions, not measurements: the fraction of the peaks that kernels reach, memory for activations and CUDA graphs,
+# time of a step outside the model, and time of an all-reduce, of which tensor parallelism needs two per layer.
 BANDWIDTH_FRACTION = 0.8
 FLOPS_FRACTION = 0.5
 RESERVED_MEMORY = 3 * 2**30
@@ -103,7 +106,7 @@ ALL_REDUCE = 12e-6
 
 
 def h100_profile(model: Model, gpus: int, block_size: int = 16) -> Profile:
-    """`model` on so many H100s with tensor parallelism: each has its share of weights, KV heads and arithmetic."""
+    """Return the profile of `model` on H100s with tensor parallelism, which divides weights, KV heads and compute."""
     room = gpus * (GPU_MEMORY * GPU_MEMORY_UTILIZATION - RESERVED_MEMORY) - model.weight_bytes
     communication = 2 * model.num_hidden_layers * ALL_REDUCE if gpus > 1 else 0.0
     flops, bandwidth = gpus * FLOPS * FLOPS_FRACTION, gpus * BANDWIDTH * BANDWIDTH_FRACTION
@@ -156,34 +159,18 @@ ENGINES = ("exact", "vllm")
 
 
 def profile(settings: Settings) -> Profile | None:
-    """What these settings ask for; None without an engine. Raises UsageError for what cannot be."""
+    """Return the profile of these settings, None without an engine. Raises UsageError for invalid ones."""
     given = {name: value for name in LIMIT_SETTINGS if (value := getattr(settings, name)) is not None}
     if settings.engine not in ENGINES:
         raise UsageError(f"--engine {settings.engine!r} is unknown: choose exact or vllm")
     if settings.engine == "exact":
-        _only_of_an_engine([*given, *(name for name in ("preset", "speedup") if getattr(settings, name) is not None)])
+        names = [*given, *(name for name in ("preset", "speedup") if getattr(settings, name) is not None)]
+        if names:
+            name = "no-prefix-caching" if names[0] == "prefix_caching" else names[0].replace("_", "-")
+            raise UsageError(f"--{name} is a setting of the simulated engine: give it with --engine vllm")
         return None
-    _sound(settings, given)
-    preset = PRESETS[settings.preset or DEFAULT_PRESET]
-    if "block_size" in given and "num_gpu_blocks" not in given:  # as much memory, cut differently
-        given["num_gpu_blocks"] = preset.limits.num_gpu_blocks * preset.limits.block_size // given["block_size"]
-    given["max_model_len"] = min(settings.max_model_len, preset.limits.max_model_len)
-    limits = msgspec.structs.replace(preset.limits, **given)
-    if limits.max_num_seqs > limits.max_num_batched_tokens:
-        raise UsageError(
-            f"--max-num-batched-tokens ({limits.max_num_batched_tokens}) must be at least --max-num-seqs"
-            f" ({limits.max_num_seqs}): raise the first or lower the second"
-        )
-    return msgspec.structs.replace(preset, limits=limits)
 
-
-def _only_of_an_engine(given: list[str]) -> None:
-    if given:
-        name = "no-prefix-caching" if given[0] == "prefix_caching" else given[0].replace("_", "-")
-        raise UsageError(f"--{name} is a setting of the simulated engine: give it with --engine vllm")
-
-
-def _sound(settings: Settings, given: dict[str, float]) -> None:
+    # Each setting by itself.
     if settings.preset is not None and settings.preset not in PRESETS:
         raise UsageError(f"--preset {settings.preset!r} is unknown: choose one of {', '.join(PRESETS)}")
     for name, value in given.items():
@@ -193,3 +180,16 @@ def _sound(settings: Settings, given: dict[str, float]) -> None:
         raise UsageError(f"--acceptance-rate must be between 0 and 1, not {settings.acceptance_rate:g}")
     if settings.speedup is not None and not settings.speedup > 0:
         raise UsageError(f"--speedup must be above 0, not {settings.speedup:g}")
+
+    # The preset with these settings in place of its own.
+    preset = PRESETS[settings.preset or DEFAULT_PRESET]
+    if "block_size" in given and "num_gpu_blocks" not in given:  # same memory, other block size
+        given["num_gpu_blocks"] = preset.limits.num_gpu_blocks * preset.limits.block_size // given["block_size"]
+    given["max_model_len"] = min(settings.max_model_len, preset.limits.max_model_len)
+    limits = msgspec.structs.replace(preset.limits, **given)
+    if limits.max_num_seqs > limits.max_num_batched_tokens:
+        raise UsageError(
+            f"--max-num-batched-tokens ({limits.max_num_batched_tokens}) must be at least --max-num-seqs"
+            f" ({limits.max_num_seqs}): raise the first or lower the second"
+        )
+    return msgspec.structs.replace(preset, limits=limits)

@@ -1,8 +1,8 @@
-"""A model of vLLM's V1 scheduler: what runs in each step, how long the step takes, which tokens come out. Pure.
+"""A model of vLLM's V1 scheduler: the sequences of each step, its duration and its output tokens. Pure.
 
-After vLLM 0.32 (v1/core/sched/scheduler.py): running sequences first, in order of arrival, then waiting ones; a budget
-of tokens a step, into which prompts are cut; when blocks run out, the youngest sequence gives up its own and computes
-them again later. There is no clock here: `drive` runs the steps in real time.
+It follows vLLM 0.32 (v1/core/sched/scheduler.py). Running sequences come first, in order of arrival, then waiting ones.
+Each step has a token budget, and long prompts are split over several steps. When no blocks are left, the youngest
+sequence is preempted and recomputed later. There is no clock here: loop.py runs the steps in real time.
 """
 
 from __future__ import annotations
@@ -20,23 +20,26 @@ from loadstone.units import NS_PER_S
 
 
 class Step(Struct, frozen=True, gc=False):
-    """`outputs` appear when the step ends: (number, new tokens, whether these were the last)."""
+    """One forward pass.
 
-    # ns
+    duration: ns.
+    tokens: tokens in the batch: of prompts, new ones and drafts.
+    outputs: (sequence number, new tokens, True for the last ones), available when the step ends.
+    admitted: numbers of the sequences that are in a batch for the first time.
+    running: number of sequences that hold blocks, almost always all in the batch.
+    usage: fraction of the KV cache in use.
+    """
+
     duration: int
-    # Tokens in the batch: prompts, new ones and drafts.
     tokens: int
     outputs: list[tuple[int, int, bool]]
-    # Sequences that are in a batch for the first time.
     admitted: list[int]
-    # Sequences that hold blocks, almost always all in the batch.
     running: int
-    # Share of the KV cache in use.
     usage: float
 
 
 class EngineCounters:
-    """What has happened so far, as vLLM counts it. Queries and hits are tokens, of first admissions only."""
+    """The counters of an engine, as vLLM has them. Queries and hits are tokens, of first admissions only."""
 
     __slots__ = ("accepted", "draft_tokens", "drafts", "generated", "hits", "preemptions", "prompt", "queries")
 
@@ -48,11 +51,18 @@ class EngineCounters:
 
 
 class Sequence:
-    """A prompt of `prompt` tokens to be followed by `length` more, known to the engine as `number`.
+    """A prompt and the tokens to generate after it.
 
-    Without any more, as for an embedding, it ends with its prompt: an output of 0 tokens says so.
-    `hashes` are those of the prompt's full blocks, `tail` its other tokens, `word(k)` the answer's token k: without
-    it, what is generated is like nothing else.
+    number: identifies the sequence in its engine.
+    prompt: prompt tokens.
+    length: tokens to generate; with 0, as for an embedding, the sequence ends with an output of 0 tokens.
+    hashes: of the full blocks, at first those of the prompt.
+    tail: prompt tokens after the last full block.
+    word: returns token k of the answer; by default no other sequence has the same tokens.
+    tokens: tokens so far, of the prompt and generated.
+    allocated: tokens for which blocks are allocated.
+    cached_until: tokens in full blocks.
+    cached_tokens: prompt tokens that were in the cache when the sequence was first admitted; None before.
     """
 
     __slots__ = (
@@ -82,21 +92,21 @@ class Sequence:
         tail: tuple[Hashable, ...] = (),
         word: Callable[[int], Hashable] | None = None,
     ) -> None:
-        self.number, self.prompt, self.length = number, prompt, length
-        self.hashes, self.tail = list(hashes), tail
+        self.number = number
+        self.prompt = prompt
+        self.length = length
+        self.hashes = list(hashes)
+        self.tail = tail
         self.word = word or (lambda k: (number, k))
         self.blocks: list[int] = []
         self.tokens = prompt
-        """Tokens there are: the prompt and what came out."""
         self.computed = self.generated = self.preemptions = 0
         self.allocated = self.cached_until = 0
-        """Tokens for which there are blocks; tokens in blocks that are full."""
         self.cached_tokens: int | None = None
-        """Tokens of the prompt that were found in the cache when the sequence was first admitted."""
         self.rng: Random | None = None
 
     def block_hash(self, index: int, size: int) -> int:
-        """The hash of block `index`, all tokens of which are known."""
+        """Return the hash of block `index`, all tokens of which are known."""
         while len(self.hashes) <= index:
             start = len(self.hashes) * size
             rest = self.tail if start < self.prompt else ()
@@ -107,7 +117,10 @@ class Sequence:
 
 
 class Engine:
-    """`add` sequences, `step` until it gives None. Same seed, same sequences and same calls: same steps."""
+    """The engine: `add` sequences, then call `step` until it returns None.
+
+    The same seed, sequences and calls give the same steps.
+    """
 
     def __init__(self, profile: Profile, seed: int = 0) -> None:
         self.limits, self.costs, self.seed = profile.limits, profile.costs, seed
@@ -122,17 +135,18 @@ class Engine:
         self._budget = self._context = self._pairs = 0
 
     def fits(self, prompt: int, length: int) -> bool:
-        """Whether such a sequence could ever end. One that could not must not be added."""
+        """Return True if such a sequence can end. One that cannot must not be added."""
         return prompt > 0 and length >= 0 and prompt + length <= self.limits.max_sequence_tokens
 
     def add(self, sequence: Sequence) -> None:
+        """Add a sequence to the waiting ones. Raises ValueError if it can never end."""
         if not self.fits(sequence.prompt, sequence.length):
             raise ValueError(f"a sequence of {sequence.prompt}+{sequence.length} tokens can never end")
         self._sequences[sequence.number] = sequence
         self.waiting.append(sequence)
 
     def abort(self, number: int) -> None:
-        """Forget a sequence, if it is still here."""
+        """Remove a sequence, if it has not ended."""
         sequence = self._sequences.pop(number, None)
         if sequence is None:
             return
@@ -143,11 +157,11 @@ class Engine:
             self.waiting.remove(sequence)
 
     def get(self, number: int) -> Sequence | None:
-        """A sequence that has not ended."""
+        """Return a sequence, None if it has ended."""
         return self._sequences.get(number)
 
     def step(self) -> Step | None:
-        """One forward pass; None if there is nothing to do."""
+        """Run one forward pass. Return None if there is nothing to do."""
         self._batch, self._admitted = [], []
         self._budget = self.limits.max_num_batched_tokens
         self._context = self._pairs = 0
@@ -160,10 +174,10 @@ class Engine:
         running, usage = len(self.running), self.pool.usage
         return Step(max(1, round(seconds * NS_PER_S)), tokens, self._outputs(), self._admitted, running, usage)
 
-    # scheduling
+    # Scheduling
 
     def _schedule_running(self) -> bool:
-        """True if a sequence was preempted: nothing new is admitted in such a step."""
+        """Schedule the running sequences. Return True if one was preempted: such a step admits no new sequence."""
         running, drafts, longest = self.running, self.limits.num_speculative_tokens, self.limits.max_sequence_tokens
         preempted, index = self.counters.preemptions, 0
         while index < len(running) and self._budget:
@@ -179,77 +193,77 @@ class Engine:
         return self.counters.preemptions > preempted
 
     def _allocate(self, sequence: Sequence, end: int) -> bool:
-        """Blocks for the first `end` tokens, if need be those of the youngest sequences, which may be this one."""
+        """Take blocks for the first `end` tokens. Return False if the sequence itself was preempted."""
         size = self.limits.block_size
         missing = -(-(end - sequence.allocated) // size)
+
+        # Preemption: the youngest sequence goes back to the head of the queue and recomputes everything later.
         while missing > self.pool.free_blocks:
-            if self._preempt() is sequence:
+            victim = self.running.pop()
+            self.pool.release(victim.blocks)
+            victim.blocks = []
+            victim.computed = victim.allocated = victim.cached_until = 0
+            victim.preemptions += 1
+            self.counters.preemptions += 1
+            self.waiting.appendleft(victim)
+            if victim is sequence:
                 return False
         sequence.blocks += self.pool.allocate(missing)
         sequence.allocated += missing * size
         return True
 
-    def _preempt(self) -> Sequence:
-        """The youngest running sequence goes back to the head of the queue and will compute everything again."""
-        victim = self.running.pop()
-        self.pool.release(victim.blocks)
-        victim.blocks = []
-        victim.computed = victim.allocated = victim.cached_until = 0
-        victim.preemptions += 1
-        self.counters.preemptions += 1
-        self.waiting.appendleft(victim)
-        return victim
-
     def _admit(self) -> None:
-        """Waiting sequences in order, as long as there is budget, a seat, and blocks for all that is known of them."""
-        size = self.limits.block_size
+        """Start waiting sequences in order, while budget and seats last and blocks for all tokens so far are free."""
+        size, pool = self.limits.block_size, self.pool
         while self.waiting and self._budget and len(self.running) < self.limits.max_num_seqs:
             sequence = self.waiting[0]
-            # One token at least is computed, for there is no output without (KVCacheManager.get_computed_blocks).
-            found = self.pool.find_cached(sequence.hashes, (sequence.tokens - 1) // size)
-            needed = -(-sequence.tokens // size) - len(found)
-            if needed + self.pool.count_idle(found) > self.pool.free_blocks:
+            # At least one token is computed, since there is no output without (KVCacheManager.get_computed_blocks).
+            cached = pool.find_cached(sequence.hashes, (sequence.tokens - 1) // size)
+            needed = -(-sequence.tokens // size) - len(cached)
+            if needed + pool.count_idle(cached) > pool.free_blocks:
                 return
             self.waiting.popleft()
-            self._start(sequence, found)
 
-    def _start(self, sequence: Sequence, found: list[int]) -> None:
-        size, pool = self.limits.block_size, self.pool
-        hit = len(found) * size
-        if sequence.cached_tokens is None:
-            sequence.cached_tokens = hit
-            self._admitted.append(sequence.number)
-            self.counters.queries += sequence.tokens if pool.caching else 0
-            self.counters.hits += hit
-        pool.add_user(found)
-        new = min(sequence.tokens - hit, self._budget)
-        sequence.blocks = found + pool.allocate(-(-(hit + new) // size) - len(found))
-        sequence.allocated = len(sequence.blocks) * size
-        sequence.computed = sequence.cached_until = hit
-        self.running.append(sequence)
-        self._schedule(sequence, new)
+            # Cache statistics, which do not count a sequence again after a preemption.
+            hit = len(cached) * size
+            if sequence.cached_tokens is None:
+                sequence.cached_tokens = hit
+                self._admitted.append(sequence.number)
+                self.counters.queries += sequence.tokens if pool.caching else 0
+                self.counters.hits += hit
+
+            # Blocks for the cached prefix and for the tokens that this step computes.
+            pool.add_user(cached)
+            new = min(sequence.tokens - hit, self._budget)
+            sequence.blocks = cached + pool.allocate(-(-(hit + new) // size) - len(cached))
+            sequence.allocated = len(sequence.blocks) * size
+            sequence.computed = sequence.cached_until = hit
+            self.running.append(sequence)
+            self._schedule(sequence, new)
 
     def _schedule(self, sequence: Sequence, new: int) -> None:
+        """Add `new` tokens of a sequence to the batch."""
         end = sequence.computed + new
         self._batch.append((sequence, new))
         self._budget -= new
         self._context += end
         if new > 1:
             self._pairs += new * (2 * end - new) // 2
-        if end - sequence.cached_until >= self.limits.block_size:
-            self._cache_blocks(sequence, min(end, sequence.tokens))
-
-    def _cache_blocks(self, sequence: Sequence, end: int) -> None:
-        """Blocks that are full when this step ends can be shared from now on, as in vLLM."""
         size, first = self.limits.block_size, sequence.cached_until
+        if end - first < size:
+            return
+
+        # Blocks that are full when this step ends can serve other sequences from now on, as in vLLM.
+        end = min(end, sequence.tokens)
         sequence.cached_until = end - end % size
         if self.pool.caching:
             for index in range(first // size, end // size):
                 self.pool.cache(sequence.blocks[index], sequence.block_hash(index, size))
 
-    # what comes out
+    # Outputs
 
     def _outputs(self) -> list[tuple[int, int, bool]]:
+        """Return the outputs of the batch, and remove the sequences that end with it."""
         outputs, ended, counters = [], False, self.counters
         for sequence, new in self._batch:
             drafts = sequence.computed + new - sequence.tokens
@@ -268,11 +282,15 @@ class Engine:
             outputs.append((sequence.number, tokens, last))
             ended = ended or last
         if ended:
-            self._retire()
+            for sequence in self.running:
+                if sequence.generated == sequence.length:
+                    self.pool.release(sequence.blocks)
+                    del self._sequences[sequence.number]
+            self.running = [sequence for sequence in self.running if sequence.generated < sequence.length]
         return outputs
 
     def _accept(self, sequence: Sequence, drafts: int) -> int:
-        """How many drafts hold: each with the acceptance rate, up to the first that does not."""
+        """Draw how many drafts are accepted: each with the acceptance rate, up to the first rejected one."""
         counters, rate = self.counters, self.limits.acceptance_rate
         counters.drafts += 1
         counters.draft_tokens += drafts
@@ -283,10 +301,3 @@ class Engine:
             counters.accepted[accepted] += 1
             accepted += 1
         return accepted
-
-    def _retire(self) -> None:
-        for sequence in self.running:
-            if sequence.generated == sequence.length:
-                self.pool.release(sequence.blocks)
-                del self._sequences[sequence.number]
-        self.running = [sequence for sequence in self.running if sequence.generated < sequence.length]
