@@ -62,7 +62,8 @@ def test_the_reader(capsys: pytest.CaptureFixture[str], sim: Sim) -> None:
     assert [row.prompt for row in servers.records(Path("run"))] == [f"paragraph-{number}" for number in range(1, 5)]
     Path("questions.txt").write_text("Who?\n\nWh\0?\n", "utf-8")
     done = servers.loadstone(capsys, *addressed(words, sim.url), "-o", "empty")
-    assert (done.status, done.err) == (
+    assert done.status == 2
+    assert done.err == (
         2,
         "loadstone: questions.txt, paragraph 2 contains a NUL; is this a text file?\n",
     )
