@@ -6,10 +6,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support import golden as golden_files
 from support.golden import Golden
 from support.servers import clean
+
+# A busy machine must not fail a test by its slowness.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
