@@ -127,7 +127,10 @@ def test_refused_connections(streamed: bool, transport: str, capsys: Capture) ->
     assert set(bad.values()) == {"connect"}
     assert list(bad) == list(range(2, 2 + len(bad)))
     assert len(bad) < 14
-    assert all("connection refused" in row.error.message for row in rows if row.error is not None)
+    # A connection that is in the listener's queue when it closes is reset; those that come later are refused.
+    messages = [row.error.message for row in rows if row.error is not None]
+    assert sum("connection refused" in message for message in messages) >= len(messages) - 1, messages
+    assert all("connection refused" in message or "reset" in message for message in messages), messages
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
