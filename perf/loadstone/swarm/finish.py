@@ -7,7 +7,6 @@ from that file alone, as after `loadstone run`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,10 +16,9 @@ from loadstone.engine import lost_requests, run_folder
 from loadstone.engine.worker_messages import WorkerSpec, unpack_plan
 from loadstone.errors import UsageError
 from loadstone.loadtest import Result
-from loadstone.records import Record
 from loadstone.report import show
 from loadstone.report.output import notice
-from loadstone.swarm.process_messages import FinishRequest, LostProcess
+from loadstone.swarm.process_messages import FinishRequest
 
 # Shards of lost requests are numbered from here, after all shards of processes.
 FIRST_LOST_SHARD = 1_000_000
@@ -40,8 +38,13 @@ def finish(request: FinishRequest) -> int:
     """Complete the records, compute and print the results. Return the exit status, as of `loadstone run`."""
     folder = run_folder.RunFolder(Path(request.folder), new=False)
     for lost in request.lost_processes:
-        shard = folder.shard(FIRST_LOST_SHARD + lost.process)
-        folder.append(shard, lost_records(folder, Path(request.spec_folder), lost))
+        # A record for each request that the process was to send and for which no record has arrived.
+        spec = msgspec.msgpack.decode((Path(request.spec_folder) / str(lost.process)).read_bytes(), type=WorkerSpec)
+        plan, partition, shard = unpack_plan(spec.plan), spec.partition, folder.shard(lost.process)
+        written = lost_requests.WrittenRecords(run_folder.load_records(shard) if shard.exists() else ())
+        slots = lost_requests.open_slots(plan, partition, lost.at, 0) if lost.slots is None else lost.slots
+        missing = lost_requests.missing_records(plan, partition, written, lost.at, slots, lost.cause)
+        folder.append(folder.shard(FIRST_LOST_SHARD + lost.process), missing)
     folder.merge()
 
     run = run_folder.load_run(folder.path)
@@ -55,15 +58,6 @@ def finish(request: FinishRequest) -> int:
     for sentence in request.run_fields["lost"]:
         notice(sentence)
     return Result(summary, folder.path).exit_status(request.config, notice)
-
-
-def lost_records(folder: run_folder.RunFolder, spec_folder: Path, lost: LostProcess) -> Iterator[Record]:
-    """Return a record for each request that a process was to send and for which no record has arrived."""
-    spec = msgspec.msgpack.decode((spec_folder / str(lost.process)).read_bytes(), type=WorkerSpec)
-    plan, share, shard = unpack_plan(spec.plan), spec.partition, folder.shard(lost.process)
-    written = lost_requests.WrittenRecords(run_folder.load_records(shard) if shard.exists() else ())
-    slots = lost_requests.open_slots(plan, share, lost.at, 0) if lost.slots is None else lost.slots
-    return lost_requests.missing_records(plan, share, written, lost.at, slots, lost.cause)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -193,14 +192,20 @@ class Master:
 
     def _start_run(self) -> Run:
         """Prepare a run, send it to the workers and start it. Raises UsageError."""
-        run = self.run = Run(settings.check_sendable(self._run_config()), settings.silence())
+        # Settings: a folder named by --output is the first run's; later ones number it.
+        self._run_count += 1
+        config = self._config
+        host, self._environment.host = self._environment.host, self._host
+        settings.check_host(config, host if host != self._host else None)
+        if config.output and self._run_count > 1:
+            config = msgspec.structs.replace(config, output=f"{config.output}-{self._run_count}")
+        run = self.run = Run(settings.check_sendable(config), settings.silence())
         channel, members = self._channel, run.members
 
         # Workers
         clients = self._environment.runner.clients
         connected = [name for name, client in clients.items() if client.state != STATE_MISSING]
-        startup.invite(channel, members, connected)
-        startup.check_versions(members, self._versions)
+        startup.invite(channel, members, connected, self._versions)
 
         # Plan
         run.plan = startup.prepare(
@@ -239,16 +244,6 @@ class Master:
             run.plan.folder,
         )
         return run
-
-    def _run_config(self) -> Config:
-        """Return the settings of the next run. A folder named by --output is the first run's; later ones number it."""
-        self._run_count += 1
-        config = self._config
-        host, self._environment.host = self._environment.host, self._host
-        settings.check_host(config, host if host != self._host else None)
-        if config.output and self._run_count > 1:
-            config = msgspec.structs.replace(config, output=f"{config.output}-{self._run_count}")
-        return config
 
     # During the load
 
@@ -326,7 +321,20 @@ class Master:
             self._discard_run()
             return
         try:
-            self._collect_records(run)
+            # Clocks: measured once more, for the drift.
+            for member in run.members:
+                if not run.members.silent(member):
+                    member.clock_after = startup.measure_clock(self._channel, run.id, member)
+            # Records: Ctrl-C only ends the grace of the requests in flight.
+            deadline = outcome.StopDeadline(run.stop.grace + STALL_TIMEOUT)
+            while not run.over and not deadline.passed(run.members.record_count, time.monotonic()):
+                try:
+                    self._send_stop(run, run.stop)
+                    startup.wait_until(lambda: run.over, RESEND_INTERVAL)
+                except KeyboardInterrupt:
+                    run.stop = msgspec.structs.replace(run.stop, grace=0.0)
+            for member in run.members:
+                self._channel.send(messages.RunOver(run=run.id, complete=member.ended), member.name)
             run.stop_scraping()
             status = self._finish(run, run.plan, run.stop.reason)
         finally:
@@ -339,32 +347,31 @@ class Master:
         if self._options.headless:
             gevent.spawn(self._environment.runner.quit)
 
-    def _collect_records(self, run: Run) -> None:
-        assert run.stop is not None
-        for member in run.members:
-            if not run.members.silent(member):
-                member.clock_after = startup.measure_clock(self._channel, run.id, member)
-        deadline = outcome.StopDeadline(run.stop.grace + STALL_TIMEOUT)
-        while not run.over and not deadline.passed(run.members.record_count, time.monotonic()):
-            try:
-                self._send_stop(run, run.stop)
-                startup.wait_until(lambda: run.over, RESEND_INTERVAL)
-            except KeyboardInterrupt:
-                run.stop = msgspec.structs.replace(run.stop, grace=0.0)
-        for member in run.members:
-            self._channel.send(messages.RunOver(run=run.id, complete=member.ended), member.name)
-
     def _finish(self, run: Run, plan: PreparedPlan, stop_reason: str) -> int:
         """Run finish.py in a process of its own, which prints the report. Return the exit status."""
         user_driven = not settings.plan_driven(run.config)
         explanation = run.stop_conditions.reason if run.stop_conditions is not None else None
+        # Lost requests: in an open loop, the arrivals that were due by now; in a closed loop, what was in flight when
+        # the machine was last heard of. A process that could report its end has recorded the latter itself.
+        now = time.monotonic_ns() - run.origin
+        lost = [
+            LostProcess(
+                process=shard.process,
+                at=now if plan.open else max(0, member.last_seen - run.origin),
+                slots=member.slots(shard) if user_driven else None,
+                cause=f"lost with {member.host}",
+            )
+            for member in run.members
+            for shard in member.shards
+            if not shard.complete and (shard.result is None or plan.open)
+        ]
         fields = outcome.run_fields(run.members, stop_reason, explanation, run.origin)
         finish_request = FinishRequest(
             config=run.config,
             folder=plan.folder,
             spec_folder=run.spec_folder.name,
             view=self._view,
-            lost_processes=list(_lost_processes(run, plan, user_driven)),
+            lost_processes=lost,
             run_fields=fields | ({"idle": run.idle} if run.idle else {}),
             users=run.users if user_driven else None,
         )
@@ -374,21 +381,3 @@ class Master:
                 command, input=msgspec.json.encode(finish_request), env=child_process.environment(), check=False
             ).returncode
         )
-
-
-def _lost_processes(run: Run, plan: PreparedPlan, user_driven: bool) -> Iterator[LostProcess]:
-    """Yield the processes whose lost requests have to be recorded.
-
-    In an open loop, those are the arrivals that were due by now. In a closed loop, they are what was in flight when the
-    machine was last heard of; a process that could report its end has recorded them itself.
-    """
-    now = time.monotonic_ns() - run.origin
-    for member in run.members:
-        for shard in member.shards:
-            if not shard.complete and (shard.result is None or plan.open):
-                yield LostProcess(
-                    process=shard.process,
-                    at=now if plan.open else max(0, member.last_seen - run.origin),
-                    slots=member.slots(shard) if user_driven else None,
-                    cause=f"lost with {member.host}",
-                )

@@ -11,7 +11,6 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from loadstone.engine.worker_messages import WorkerResult
 from loadstone.swarm import clock_sync, messages
@@ -179,31 +178,6 @@ class Members:
                     yield f"{process} died; {records}"
                 else:
                     yield f"{process} ended with its worker, before the run; {records}"
-
-    def clocks(self) -> list[dict[str, Any]]:
-        """Return offset, error and drift of each member's clock, as run.json has them."""
-        return [
-            {
-                "worker": member.name,
-                "host": member.host,
-                **clock_sync.summary(member.clock_before, member.clock_after),
-            }
-            for member in self
-            if member.clock_before is not None
-        ]
-
-    def clients(self) -> list[dict[str, Any]]:
-        """Return the client health of each process, as run.json has it."""
-        return [
-            {"worker": shard.process, "machine": member.name, "host": member.host, **shard.result.client}
-            for member in self
-            for shard in member.shards
-            if shard.result is not None
-        ]
-
-    def results(self) -> list[WorkerResult]:
-        """Return the results of all processes that have ended and not died."""
-        return [shard.result for member in self for shard in member.shards if shard.result is not None]
 
 
 def split_users(users: int, processes: int) -> list[int]:

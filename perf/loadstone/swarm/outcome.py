@@ -7,7 +7,9 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.engine import run_metadata
+from loadstone.engine.worker_messages import WorkerResult
 from loadstone.host.client_health import worst_client
+from loadstone.swarm import clock_sync
 from loadstone.swarm.members import Members
 
 # `ended` of a run that lost records: the same as when a worker process of `loadstone run` dies.
@@ -72,7 +74,21 @@ def run_fields(members: Members, stop_reason: str, explanation: str | None, orig
     explanation: a sentence, if a stop condition has ended the run.
     origin: ns of the master's clock at the start of the run.
     """
-    lost, results = list(members.loss_sentences(origin)), members.results()
+    lost = list(members.loss_sentences(origin))
+    results: list[WorkerResult] = []
+    workers: list[dict[str, Any]] = []
+    clocks: list[dict[str, Any]] = []
+    for member in members:
+        # Client health, of each process that has ended and not died.
+        for shard in member.shards:
+            if shard.result is not None:
+                results.append(shard.result)
+                place = {"worker": shard.process, "machine": member.name, "host": member.host}
+                workers.append(place | shard.result.client)
+        # Offset, error and drift of the machine's clock.
+        if member.clock_before is not None:
+            offset = clock_sync.summary(member.clock_before, member.clock_after)
+            clocks.append({"worker": member.name, "host": member.host, **offset})
     ended = next((result.ended for result in results if result.ended != "done"), "done" if results else stop_reason)
     return {
         "ended": LOST if lost else ended,
@@ -80,7 +96,7 @@ def run_fields(members: Members, stop_reason: str, explanation: str | None, orig
         "unsent_turns": sum(result.unsent_turns for result in results),
         "ended_at": run_metadata.now(),
         "client": worst_client([result.client for result in results]) if results else {},
-        "workers": members.clients(),
-        "clocks": members.clocks(),
+        "workers": workers,
+        "clocks": clocks,
         "lost": lost,
     }

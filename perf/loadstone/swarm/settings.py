@@ -62,11 +62,6 @@ def plan_driven(config: Config) -> bool:
     return config.rate is not None or config.stages is not None or config.arrivals == REPLAY
 
 
-def has_stop_conditions(config: Config) -> bool:
-    """Return True if the progress of the run can end it."""
-    return config.stop_error_rate is not None or config.stop_saturated
-
-
 def with_host(config: Config, host: str | None) -> Config:
     """Return `config` with Locust's --host as its server, unless it has several."""
     return msgspec.structs.replace(config, url=host) if host and len(config.urls) <= 1 else config

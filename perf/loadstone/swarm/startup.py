@@ -46,19 +46,17 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def invite(channel: MessageChannel, members: Members, names: list[str]) -> None:
-    """Invite these workers. Raises UsageError if one does not join."""
+def invite(channel: MessageChannel, members: Members, names: list[str], versions: dict[str, str]) -> None:
+    """Invite these workers. Raises UsageError if one does not join, or has other versions than `versions`."""
     for name in names:
         channel.send(messages.Invite(run=members.run), name)
     if not wait_until(lambda: all(name in members.by_name for name in names), ANSWER_TIMEOUT):
         silent = ", ".join(name for name in names if name not in members.by_name)
         raise UsageError(f"no answer from {silent}: is it a worker of `loadstone swarm`, of this version?")
 
-
-def check_versions(members: Members, ours: dict[str, str]) -> None:
-    """Raise UsageError unless all have the same versions: else the same plan would give other requests."""
+    # Versions: with different ones, the same plan would give other requests.
     for member in members:
-        for name, version in ours.items():
+        for name, version in versions.items():
             theirs = member.versions.get(name)
             if theirs != version:
                 raise UsageError(

@@ -15,7 +15,7 @@ import gevent
 import msgspec
 import numpy
 
-from loadstone.engine.worker_messages import Progress
+from loadstone.engine.worker_messages import Progress, SetConcurrency, StartSignal, Stop
 from loadstone.errors import UsageError
 from loadstone.swarm import messages, settings
 from loadstone.swarm.channel import MessageChannel, log
@@ -87,7 +87,14 @@ class Worker:
     def _receive(self, _: str, message: messages.AnyMessage) -> None:
         run = self._run
         if isinstance(message, messages.Invite):
-            self._join(message.run)
+            if run is None or run.run != message.run:
+                if run is not None:
+                    run.close()
+                self._run = WorkerRun(message.run)
+                self._early_progress, self._concurrency = [], []
+                self._stats = LocustStats(self._environment.stats)
+            host, processes = socket.gethostname(), self._settings.processes
+            self._channel.send(messages.Join(run=message.run, host=host, processes=processes, versions=versions()))
         elif run is None or message.run != run.run:
             return
         elif isinstance(message, messages.Ping):
@@ -102,7 +109,7 @@ class Worker:
             if not run.started:
                 run.started = True
                 for process in run.processes:
-                    process.start(message.origin)
+                    process.send(StartSignal(message.origin))
         elif isinstance(message, messages.BatchAck):
             for stream in run.streams:
                 stream.acknowledge(message)
@@ -110,18 +117,16 @@ class Worker:
             if run.stop != (message.reason, message.grace):
                 run.stop = (message.reason, message.grace)
                 for process in run.processes:
-                    process.stop(message.reason, message.grace)
+                    process.send(Stop(message.reason, message.grace))
         elif isinstance(message, messages.RunOver):
-            self._finish(run, message.complete)
-
-    def _join(self, run: str) -> None:
-        if self._run is None or self._run.run != run:
-            if self._run is not None:
-                self._run.close()
-            self._run, self._early_progress, self._concurrency = WorkerRun(run), [], []
-            self._stats = LocustStats(self._environment.stats)
-        host = socket.gethostname()
-        self._channel.send(messages.Join(run=run, host=host, processes=self._settings.processes, versions=versions()))
+            run.close()
+            run.over = True
+            for stream in run.streams:
+                stream.close()
+                if message.complete:
+                    stream.path.unlink(missing_ok=True)
+                else:
+                    log.warning("records of this worker stay in %s", stream.path)
 
     def _start_processes(self, run: WorkerRun) -> None:
         """Start the processes, wait until all are ready, and report that to the master, or why they are not."""
@@ -132,7 +137,8 @@ class Worker:
             for spec in messages.unpack_specs(data):
                 path = self._settings.spool.absolute() / f"{run.run}.{spec.partition.worker}.jsonl"
                 process = LoadProcess(msgspec.structs.replace(spec, records=str(path)), self._on_progress)
-                run.user_driven, run.sends_progress = spec.live_concurrency, settings.has_stop_conditions(spec.config)
+                run.user_driven = spec.live_concurrency
+                run.sends_progress = spec.config.stop_error_rate is not None or spec.config.stop_saturated
                 run.processes.append(process)
                 run.streams.append(RecordStream(run.run, process, path, self._channel.send))
             with gevent.Timeout(START_TIMEOUT, UsageError(f"its processes were not ready within {START_TIMEOUT:g} s")):
@@ -146,16 +152,6 @@ class Worker:
             self._channel.send(messages.Refused(run=run.run, text=str(exc)))
             if self._run is not None:
                 self._run.close()
-
-    def _finish(self, run: WorkerRun, complete: bool) -> None:
-        run.close()
-        run.over = True
-        for stream in run.streams:
-            stream.close()
-            if complete:
-                stream.path.unlink(missing_ok=True)
-            else:
-                log.warning("records of this worker stay in %s", stream.path)
 
     # Periodic work
 
@@ -172,18 +168,22 @@ class Worker:
                 if run.user_driven and run.started and concurrency != self._concurrency:
                     self._concurrency = concurrency
                     for process, slots in zip(run.processes, concurrency, strict=True):
-                        process.set_concurrency(slots)
-                if all(process.ended.is_set() for process in run.processes):
-                    self._send_stats(run)
+                        process.send(SetConcurrency(slots))
+                # Statistics: once, before the StreamEnd. Locust itself would send them up to 3 s later.
+                if not run.stats_sent and all(process.ended.is_set() for process in run.processes):
+                    run.stats_sent = True
+                    data: dict[str, Any] = {}
+                    runner = self._environment.runner
+                    self._environment.events.report_to_master.fire(client_id=runner.client_id, data=data)
+                    runner.send_message("stats", data)
                 for stream in run.streams:
                     stream.send_due(now)
                 if now - last_heartbeat >= HEARTBEAT_INTERVAL:
                     last_heartbeat = now
                     finished = sum(process.finished for process in run.processes)
+                    slots_now = self._concurrency
                     self._channel.send(
-                        messages.Heartbeat(
-                            run=run.run, started=run.started, concurrency=self._concurrency, finished=finished
-                        )
+                        messages.Heartbeat(run=run.run, started=run.started, concurrency=slots_now, finished=finished)
                     )
             except Exception:  # the run goes on without it; missing records are reported at the end
                 log.exception("minding the processes failed")
@@ -204,16 +204,6 @@ class Worker:
         early, self._early_progress = self._early_progress or [], None
         for progress in early:
             self._stats.add(progress)
-
-    def _send_stats(self, run: WorkerRun) -> None:
-        """Send the statistics once, before the StreamEnd. Locust itself would send them up to 3 s later."""
-        if run.stats_sent:
-            return
-        run.stats_sent = True
-        data: dict[str, Any] = {}
-        runner = self._environment.runner
-        self._environment.events.report_to_master.fire(client_id=runner.client_id, data=data)
-        runner.send_message("stats", data)
 
     def _on_quitting(self, **_: Any) -> None:
         """Stop the processes when Locust ends, and send what they wrote while the master still reads."""

@@ -21,9 +21,6 @@ from loadstone.engine.worker_messages import (
     Progress,
     Ready,
     Refusal,
-    SetConcurrency,
-    StartSignal,
-    Stop,
     ToWorker,
     WorkerResult,
     WorkerSpec,
@@ -71,24 +68,13 @@ class LoadProcess:
         for pipe in (self._in, self._out):
             make_nonblocking(pipe)
         self._messages: Any = Queue()
-        self._send(spec)
+        self.send(spec)
         gevent.spawn(self._write_messages)
         gevent.spawn(self._read_messages)
 
-    def _send(self, message: ToWorker) -> None:
+    def send(self, message: ToWorker) -> None:
+        """Queue a message to the process."""
         self._messages.put(encode_frame(message))
-
-    def start(self, origin: int) -> None:
-        """Start the load when this machine's clock shows `origin`, ns."""
-        self._send(StartSignal(origin))
-
-    def set_concurrency(self, slots: int) -> None:
-        """Set how many requests may be in flight."""
-        self._send(SetConcurrency(slots))
-
-    def stop(self, reason: str, grace: float) -> None:
-        """Stop sending; requests in flight have `grace` seconds to end."""
-        self._send(Stop(reason, grace))
 
     def close(self) -> None:
         """Close its stdin: it then writes its records and ends."""
