@@ -59,8 +59,14 @@ def resolve(config: Config, provider: str | None = None, given: Container[str] =
     Raises UsageError for an unknown provider.
     """
     name = provider or config.provider
-    if name is None:
-        name, config = _from_model(config)
+    if name is None and config.url is None and config.model:
+        # The provider that all models begin with; their names lose it.
+        models = config.model.split(",") if len(config.models) > 1 else [config.model]
+        prefix = models[0].partition("/")[0]
+        if prefix in PROVIDERS and all(model.startswith(f"{prefix}/") for model in models):
+            name = prefix
+            bare_names = ",".join(model.removeprefix(f"{prefix}/") for model in models)
+            config = msgspec.structs.replace(config, model=bare_names)
     if name is None:
         return config
     known = PROVIDERS.get(name)
@@ -76,17 +82,6 @@ def resolve(config: Config, provider: str | None = None, given: Container[str] =
         api=config.api if keep_api else known.api,
         api_key_env=config.api_key_env or known.key,
     )
-
-
-def _from_model(config: Config) -> tuple[str | None, Config]:
-    """Return the provider that all models begin with, and the configuration without it in their names."""
-    if config.url is not None or not config.model:
-        return None, config
-    models = config.model.split(",") if len(config.models) > 1 else [config.model]
-    name = models[0].partition("/")[0]
-    if name not in PROVIDERS or not all(model.startswith(f"{name}/") for model in models):
-        return None, config
-    return name, msgspec.structs.replace(config, model=",".join(model.removeprefix(f"{name}/") for model in models))
 
 
 def key_header(variable: str, key: str) -> tuple[str, str]:

@@ -44,8 +44,8 @@ def hide_header(name: str, value: str) -> str:
 def hide_in_url(url: str) -> str:
     """Return a URL with its passwords and keys hidden."""
     without_password = re.sub(r"(?<=//)[^/?#]*@", f"{HIDDEN}@", url)
-    return re.sub(r"(?<=[?&])([^=&]+)=[^&#]*", _hide_parameter, without_password)
-
-
-def _hide_parameter(match: re.Match[str]) -> str:
-    return f"{match[1]}={HIDDEN}" if _SECRET.search(match[1]) else match[0]
+    return re.sub(
+        r"(?<=[?&])([^=&]+)=[^&#]*",
+        lambda match: f"{match[1]}={HIDDEN}" if is_secret(match[1]) else match[0],
+        without_password,
+    )

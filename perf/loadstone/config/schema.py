@@ -130,6 +130,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def check(self) -> Config:
         """Check the settings and return the configuration. Raises UsageError."""
+        # Each value has to be within its limits.
         for name, (fits, text) in _LIMITS.items():
             value = getattr(self, name)
             if isinstance(value, int | float) and not (math.isfinite(value) and fits(value)):
@@ -137,7 +138,19 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for name, limit in self.goodput.items():
             if name not in SLOS or not limit > 0:
                 raise ConfigurationError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s")
-        self._check_arrivals()
+
+        # The settings of the arrivals have to fit together.
+        if self.arrivals not in (None, REPLAY, *ARRIVALS):
+            raise ConfigurationError(f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}")
+        if self.burstiness is not None and self.arrivals not in (None, "gamma"):
+            raise ConfigurationError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}")
+        steady = next((name for name in ("rate", "stages") if _given(self, name)), None)
+        process = next((name for name in ("arrivals", "burstiness") if _given(self, name)), None)
+        if self.arrivals != REPLAY and process and not steady:
+            raise ConfigurationError(f"--{process} says how requests arrive at a rate: give --rate or --stages with it")
+        if self.arrivals == REPLAY and steady:
+            raise ConfigurationError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
+
         try:
             re.compile(self.scrape_name or "")
         except re.error as exc:
@@ -148,6 +161,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ConfigurationError(
                 "--request-id and a --header X-Request-Id say the same thing twice: give one of them"
             )
+
+        # Some settings exclude each other, some need one of others.
         for given, clashing, text in _CLASHES:
             if _given(self, given) and _given(self, clashing):
                 raise ConfigurationError(f"--{flag(given)} and --{flag(clashing)} exclude each other: {text}")
@@ -166,19 +181,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             parse_stages(self.stages)
         self.models  # noqa: B018  parsed on access
         return self
-
-    def _check_arrivals(self) -> None:
-        """Check that the settings of the arrivals fit together."""
-        if self.arrivals not in (None, REPLAY, *ARRIVALS):
-            raise ConfigurationError(f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}")
-        if self.burstiness is not None and self.arrivals not in (None, "gamma"):
-            raise ConfigurationError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}")
-        steady = next((name for name in ("rate", "stages") if _given(self, name)), None)
-        process = next((name for name in ("arrivals", "burstiness") if _given(self, name)), None)
-        if self.arrivals != REPLAY and process and not steady:
-            raise ConfigurationError(f"--{process} says how requests arrive at a rate: give --rate or --stages with it")
-        if self.arrivals == REPLAY and steady:
-            raise ConfigurationError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
 
     def with_defaults(self, timed: bool) -> Config:
         """Return the configuration with the defaults that depend on the dataset.

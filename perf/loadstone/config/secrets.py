@@ -5,6 +5,7 @@ Servers quote keys in their error messages, whole or cut short. `Config.redacted
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -71,12 +72,16 @@ def key_hint(config: Config) -> str:
 
 def find_secrets(config: Config) -> list[str]:
     """Return the texts that must not be shown or written, longest first."""
-    shown, headers = config.redacted(), dict(request_headers(config))
+    shown = config.redacted()
+    headers = dict(request_headers(config))
+    templates: list[Any] = [None, None]
+    with contextlib.suppress(msgspec.DecodeError):  # a body template may be a file's name
+        templates = [msgspec.json.decode(text or "null") for text in (config.body_template, shown["body_template"])]
     values = [
         *_hidden(headers, dict.fromkeys(headers, HIDDEN) | shown["header"]),
         *_hidden(config.extra_body, shown["extra_body"]),
         *_hidden(config.chat_template_kwargs, shown["chat_template_kwargs"]),
-        *_hidden(*(_template(text) for text in (config.body_template, shown["body_template"]))),
+        *_hidden(*templates),
         *(
             text
             for url in (*config.urls, *config.scrape_urls)
@@ -96,14 +101,6 @@ def hide_secrets(text: str, secrets: list[str]) -> str:
             for length in range(len(secret), min(len(secret), BEGINNING) - 1, -1):
                 text = text.replace(secret[:length], HIDDEN)
     return text
-
-
-def _template(text: str | None) -> Any:
-    """Parse a body template; None where it is a file's name."""
-    try:
-        return msgspec.json.decode(text or "null")
-    except msgspec.DecodeError:
-        return None
 
 
 def _query(url: str) -> dict[str, str]:

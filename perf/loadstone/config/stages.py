@@ -71,32 +71,31 @@ class Stage(Struct, frozen=True):
                 yield self.seconds * math.log(reached / self.low) / math.log(self.high / self.low), level
 
 
-def parse_stages(text: str) -> tuple[Stage, ...]:
+def parse_stages(value: str) -> tuple[Stage, ...]:
     """Parse the value of `--stages`. Raises UsageError."""
-    stages = tuple(_parse_stage(stage.strip()) for stage in text.split(","))
+    stages = []
+    for text in map(str.strip, value.split(",")):
+        match = _STAGE.fullmatch(text)
+        if match is None:
+            raise ConfigurationError(f"--stages takes {_FORM}, not {text!r}")
+        time, mark, low, second_mark, high, growth = match.groups()
+        try:
+            stage = Stage(parse_seconds(time), float(low), float(high or low), mark == "c", growth is not None)
+        except ValueError as exc:
+            raise ConfigurationError(f"--stages takes {_FORM}, not {text!r}") from exc
+        if second_mark and not stage.concurrency:
+            raise ConfigurationError(
+                f"--stages: {text!r} goes from a rate to a concurrency; write c at both ends or at none"
+            )
+        if not (stage.seconds > 0 and stage.low >= 0 and stage.high >= 0 and stage.low + stage.high > 0):
+            raise ConfigurationError(f"--stages: {text!r} needs a time and a level above 0")
+        if stage.exponential and not (stage.low and stage.high):
+            raise ConfigurationError(f"--stages: {text!r} grows by a factor, so neither end can be 0")
+        whole = stage.low.is_integer() and stage.high.is_integer() and min(stage.low, stage.high) >= 1
+        if stage.concurrency and not whole:
+            raise ConfigurationError(f"--stages: a concurrency is a whole number from 1, not {text!r}")
+        stages.append(stage)
+
     if len({stage.concurrency for stage in stages}) > 1:
         raise ConfigurationError("--stages takes rates (2) or concurrencies (c4), not both in one run")
-    return stages
-
-
-def _parse_stage(text: str) -> Stage:
-    match = _STAGE.fullmatch(text)
-    if match is None:
-        raise ConfigurationError(f"--stages takes {_FORM}, not {text!r}")
-    time, mark, low, second_mark, high, growth = match.groups()
-    try:
-        stage = Stage(parse_seconds(time), float(low), float(high or low), mark == "c", growth is not None)
-    except ValueError as exc:
-        raise ConfigurationError(f"--stages takes {_FORM}, not {text!r}") from exc
-    if second_mark and not stage.concurrency:
-        raise ConfigurationError(
-            f"--stages: {text!r} goes from a rate to a concurrency; write c at both ends or at none"
-        )
-    if not (stage.seconds > 0 and stage.low >= 0 and stage.high >= 0 and stage.low + stage.high > 0):
-        raise ConfigurationError(f"--stages: {text!r} needs a time and a level above 0")
-    if stage.exponential and not (stage.low and stage.high):
-        raise ConfigurationError(f"--stages: {text!r} grows by a factor, so neither end can be 0")
-    whole = stage.low.is_integer() and stage.high.is_integer() and min(stage.low, stage.high) >= 1
-    if stage.concurrency and not whole:
-        raise ConfigurationError(f"--stages: a concurrency is a whole number from 1, not {text!r}")
-    return stage
+    return tuple(stages)

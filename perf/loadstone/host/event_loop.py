@@ -36,19 +36,15 @@ def run(work: Coroutine[object, object, T]) -> T:
             "an event loop is running here already: in it, await loadstone.load_test(config),"
             " or loadstone.evals.evaluate.evaluate(settings)"
         )
-    _raise_open_files()
+
+    # The usual soft limit of 1024 open files is far below what the hard limit allows. Windows has no such limit.
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+        if soft != resource.RLIM_INFINITY and soft < needed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(work)
-
-
-def _raise_open_files() -> None:
-    """Raise the soft limit of open files: the usual 1024 is far below what the hard limit allows."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -48,9 +48,15 @@ def ceiling_path() -> Path:
 
 def identity(transport: str, clock: str) -> Identity:
     """Return where and with what a ceiling would be measured now."""
+    # The model name of the processor, as exactly as the system has it.
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return Identity(
         host=platform.node(),
-        cpu=_cpu(),
+        cpu=next(names, platform.processor() or platform.machine()),
         cores=os.cpu_count() or 1,
         loadstone=__version__,
         python=platform.python_version(),
@@ -159,13 +165,3 @@ def physical_core(core: int) -> str:
         return file.read_text("ascii").strip()
     except OSError:
         return str(core)
-
-
-def _cpu() -> str:
-    """Return the model name of the processor, as exactly as the system has it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

@@ -5,6 +5,7 @@ Linux has exact figures in /proc; elsewhere `ps` has rounded ones.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -37,30 +38,23 @@ def measure(pid: int) -> Usage:
         run, core_wait = _schedstat(first)
         pages = int(Path(f"/proc/{pid}/statm").read_bytes().split()[1])
     except (OSError, ValueError, IndexError):
-        return Usage(_by_ps(pid)) if not os.path.isdir("/proc/self") else Usage()
-    return Usage(run + sum(_run_time(task) for task in others), core_wait, pages * os.sysconf("SC_PAGE_SIZE"))
+        if os.path.isdir("/proc/self"):
+            return Usage()
+        try:
+            command = ["ps", "-o", "cputime=", "-p", str(pid)]
+            return Usage(parse_cputime(subprocess.run(command, capture_output=True, text=True, check=False).stdout))
+        except OSError:
+            return Usage()
+    for task in others:
+        with contextlib.suppress(OSError, ValueError):  # a thread that has just ended
+            run += _schedstat(task)[0]
+    return Usage(run, core_wait, pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _schedstat(task: Path) -> tuple[float, float]:
     """Return the seconds in which a thread ran, and in which it waited for a core."""
     run, waited, _ = (task / "schedstat").read_bytes().split()
     return int(run) / NS_PER_S, int(waited) / NS_PER_S
-
-
-def _run_time(task: Path) -> float:
-    try:
-        return _schedstat(task)[0]
-    except (OSError, ValueError):  # a thread that has just ended
-        return 0.0
-
-
-def _by_ps(pid: int) -> float | None:
-    """Return the seconds of CPU as `ps` has them."""
-    try:
-        result = subprocess.run(["ps", "-o", "cputime=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return parse_cputime(result.stdout)
 
 
 def parse_cputime(text: str) -> float | None:
