@@ -89,10 +89,10 @@ class Chat(API):
     path = "/v1/chat/completions"
 
     def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
-        body = _body({"messages": prompt_messages(prompt, "chat")}, prompt, settings)
+        logprobs = {}
         if "logprobs" in settings.sampling:
-            body |= {"logprobs": True, "top_logprobs": settings.sampling["logprobs"]}
-        return _apply_overrides(body, prompt, settings)
+            logprobs = {"logprobs": True, "top_logprobs": settings.sampling["logprobs"]}
+        return _body({"messages": prompt_messages(prompt, "chat")}, prompt, settings, logprobs)
 
     def parse_event(self, data: bytes) -> Event:
         return _DONE if data == b"[DONE]" else _parse(data)
@@ -108,11 +108,17 @@ class Completions(Chat):
 
     def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         text = prompt.tokens if prompt.tokens is not None else prompt_text(prompt)
-        return _apply_overrides(_body({"prompt": text}, prompt, settings), prompt, settings)
+        return _body({"prompt": text}, prompt, settings, {})
 
 
-def _body(inputs: dict[str, Any], prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
-    """Return the fields that both have, in a fixed order, so that equal requests are equal bytes."""
+def _body(
+    inputs: dict[str, Any], prompt: Prompt, settings: RequestSettings, logprobs: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the body of a request, its fields in a fixed order, so that equal requests are equal bytes.
+
+    inputs: the field that holds the prompt.
+    logprobs: fields that replace those of `SAMPLING`, for chat.
+    """
     body: dict[str, Any] = {"model": settings.model, **inputs}
     output_len = output_limit(prompt, settings)
     if output_len is not None:
@@ -127,12 +133,9 @@ def _body(inputs: dict[str, Any], prompt: Prompt, settings: RequestSettings) -> 
         body["stream_options"] = {"include_usage": True}
         if settings.usage == "each":
             body["stream_options"]["continuous_usage_stats"] = True
-    return body
 
-
-def _apply_overrides(body: dict[str, Any], prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
-    """Apply the fields of the run, then those of the row, then a length that must be matched."""
-    body = {**body, **settings.extra_body, **prompt.body}
+    # The fields of the run come first, then those of the row, then a length that must be matched.
+    body = {**body, **logprobs, **settings.extra_body, **prompt.body}
     if not body["stream"]:
         body.pop("stream_options", None)
     if not has_exact_length(prompt, settings):
@@ -146,11 +149,11 @@ def _apply_overrides(body: dict[str, Any], prompt: Prompt, settings: RequestSett
         return body
 
     body.pop("max_completion_tokens", None)
-    length = output_limit(prompt, settings)
-    return body | {"max_tokens": length, "min_tokens": length, "ignore_eos": True}
+    return body | {"max_tokens": output_len, "min_tokens": output_len, "ignore_eos": True}
 
 
 def _parse(data: bytes) -> Event:
+    """Return the event of a chunk or of a whole response. Raises BadEventError."""
     try:
         chunk = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
@@ -166,14 +169,24 @@ def _parse(data: bytes) -> Event:
         return Event(deltas)
     failed = chunk.error or chunk.object == "error"
     error = error_message(chunk.error or chunk.message) if failed else None
-    usage = None if chunk.usage is None else _usage(chunk.usage)
-    if usage is not None and usage.completion == 0:
+    if chunk.usage is None:
+        return Event(deltas, None, error)
+    counts = chunk.usage
+    cached, reasoning = counts.prompt_tokens_details, counts.completion_tokens_details
+    usage = Usage(
+        counts.prompt_tokens,
+        counts.completion_tokens,
+        cached.cached_tokens if cached else None,
+        reasoning.reasoning_tokens if reasoning else None,
+    )
+    if usage.completion == 0:
         for delta in deltas:
             delta.output = delta.logprobs is not None and delta.logprobs.prompt is not None
     return Event(deltas, usage, error)
 
 
 def _delta(choice: _Choice) -> Delta:
+    """Return the delta of one choice."""
     has_prompt = choice.prompt_logprobs is not None
     logprobs = None
     if has_prompt or choice.logprobs is not None:
@@ -196,25 +209,9 @@ def _delta(choice: _Choice) -> Delta:
     tools = message.tool_calls or None
     if message.function_call:
         tools = [*(tools or []), ToolCall(function=message.function_call)]
-    output = bool(answer or reasoning or tools) or has_prompt or _has_hidden_token(message, finish)
+    output = bool(answer or reasoning or tools) or has_prompt
+    if not output and (finish == "length" or (finish is None and message.role is None)):
+        # An empty string without role or finish reason stands for a token whose text the server holds back (half a
+        # character). One that ends a response at its length may be the only token of it.
+        output = message.content == "" or message.reasoning_content == "" or message.reasoning == ""
     return Delta(choice.index, answer, reasoning, tools, finish, output, logprobs)
-
-
-def _has_hidden_token(message: _Message, finish: str | None) -> bool:
-    """Return True if an empty message stands for a token whose text the server holds back (half a character).
-
-    Such a message has an empty string, and no role or finish reason. One that ends a response at its length may be the
-    only token of it.
-    """
-    empty = message.content == "" or message.reasoning_content == "" or message.reasoning == ""
-    return empty and (finish == "length" or (finish is None and message.role is None))
-
-
-def _usage(usage: _Usage) -> Usage:
-    cached, reasoning = usage.prompt_tokens_details, usage.completion_tokens_details
-    return Usage(
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        cached.cached_tokens if cached else None,
-        reasoning.reasoning_tokens if reasoning else None,
-    )

@@ -98,9 +98,30 @@ class ResponseParser:
             return
         events = self._splitter.feed(data)
         several = len(events) > 1
-        for event in events:
-            if event and self.failure is None:
-                self._take_event(event, at, several)
+        for content in events:
+            if not content or self.failure is not None:
+                continue
+            # Events that came together in one read have not been tried on the fast path yet.
+            if several and (text := self._template.text(b"data: %b\n\n" % content)) is not None:
+                self._add_text(text, at)
+                continue
+            try:
+                event = self._parse_event(content)
+                if event.deltas:
+                    self._add_event(event, at)
+                    self._template.learn(content, event)
+            except BadEventError as exc:
+                self.failure = Failure("protocol", str(exc))
+                return
+            except Exception as exc:  # the class may be a plugin, and its mistake is not the server's
+                self.failure = self._plugin_failure("parse_event", exc)
+                return
+            if event.usage is not None:
+                self.usage = event.usage if self.usage is None else merge_usage(self.usage, event.usage)
+            if event.error is not None:
+                self.failure = Failure("server", event.error)
+            if event.done:
+                self._done = True
 
     def finish(self, failure: Failure | None = None) -> Failure | None:
         """Return how the request failed, or None. Call it when the exchange is over, by `failure` if it failed."""
@@ -111,17 +132,21 @@ class ResponseParser:
             failure = Failure("status", f"HTTP {self.status}: {message}")
         else:
             failure = self.failure or failure
-            if failure is None:
-                failure = self._check_end() if self.streamed else None
-            if failure is None and not self.has_output:
+            if failure is None and self.streamed:
+                # What is wrong with a stream that has ended.
+                remainder = self._splitter.remainder.strip()
+                if remainder and remainder not in _END:
+                    failure = Failure("truncated", "the stream ended inside an event")
+                elif (missing := self._parser.missing()) is not None:
+                    failure = Failure("protocol", missing)
+                elif not self.times:
+                    failure = Failure("empty", "the stream ended without any output")
+                elif not (self._done or self._finishes or remainder):
+                    failure = Failure("truncated", "the stream ended without finish reason or [DONE]")
+            if failure is None and not self.times:
                 failure = Failure("empty", "the answer holds no output")
         self.failure = failure if failure is None else Failure(failure.kind, clean(failure.message))
         return self.failure
-
-    @property
-    def has_output(self) -> bool:
-        """Return True if any output has arrived."""
-        return bool(self.times)
 
     @property
     def pieces(self) -> Pieces | None:
@@ -162,29 +187,6 @@ class ResponseParser:
         deltas = [delta for delta in self._deltas if delta.index == 0]
         reports = [delta.logprobs for delta in deltas if delta.logprobs is not None]
         return collect_logprobs(reports, "".join(delta.answer for delta in deltas), self.usage) if reports else None
-
-    def _take_event(self, data: bytes, at: int, several: bool) -> None:
-        """Take one event. `several`: it came with others in one read, so the fast path has not been tried yet."""
-        if several and (text := self._template.text(b"data: %b\n\n" % data)) is not None:
-            self._add_text(text, at)
-            return
-        try:
-            event = self._parse_event(data)
-            if event.deltas:
-                self._add_event(event, at)
-                self._template.learn(data, event)
-        except BadEventError as exc:
-            self.failure = Failure("protocol", str(exc))
-            return
-        except Exception as exc:  # the class may be a plugin, and its mistake is not the server's
-            self.failure = self._plugin_failure("parse_event", exc)
-            return
-        if event.usage is not None:
-            self.usage = event.usage if self.usage is None else merge_usage(self.usage, event.usage)
-        if event.error is not None:
-            self.failure = Failure("server", event.error)
-        if event.done:
-            self._done = True
 
     def _add_event(self, event: Event, at: int) -> None:
         chars = 0
@@ -243,20 +245,6 @@ class ResponseParser:
 
     def _plugin_failure(self, method: str, exc: Exception) -> Failure:
         return Failure("protocol", f"{type(self._parser).__name__}.{method}: {type(exc).__name__}: {clean(exc)}")
-
-    def _check_end(self) -> Failure | None:
-        """Return what is wrong with a stream that has ended, or None."""
-        remainder = self._splitter.remainder.strip()
-        if remainder and remainder not in _END:
-            return Failure("truncated", "the stream ended inside an event")
-        missing = self._parser.missing()
-        if missing is not None:
-            return Failure("protocol", missing)
-        if not self.has_output:
-            return Failure("empty", "the stream ended without any output")
-        if self._done or self._finishes or remainder in _END:
-            return None
-        return Failure("truncated", "the stream ended without finish reason or [DONE]")
 
 
 def merge_usage(known: Usage, update: Usage) -> Usage:

@@ -10,7 +10,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from loadstone.errors import DataError
@@ -86,20 +86,13 @@ def read(folder: Path) -> list[ScrapedSource]:
     path = folder / NAME
     if not path.exists():
         return []
-    sources: dict[str, SourceRows] = {}
     try:
         text = path.read_bytes().decode().rpartition("\n")[0]
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"cannot read {path}: {exc}") from exc
-    for source, name, labels, at, value in _parse_rows(io.StringIO(text, newline=""), path):
-        sources.setdefault(source, SourceRows()).add((name, labels), at, value)
-    return [build_source(source, rows) for source, rows in sources.items()]
-
-
-def _parse_rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, str, Labels, float, float]]:
-    """Yield source, name, labels, time and value of each row. Raises DataError."""
-    reader = csv.reader(file)
-    decoded: dict[str, Labels] = {}
+    sources: dict[str, SourceRows] = {}
+    decoded: dict[str, Labels] = {}  # most rows have the labels of another
+    reader = csv.reader(io.StringIO(text, newline=""))
     if next(reader, None) not in ([*HEAD], None):
         raise DataError(f"{path} does not begin with {','.join(HEAD)}: it is not what a run has written")
     for row in reader:
@@ -107,7 +100,9 @@ def _parse_rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, str, Lab
             at, source, name, labels, value = row
             if labels not in decoded:
                 decoded[labels] = decode_labels(labels)
-            yield source, name, decoded[labels], float(at), float(value)
+            key, time, number = (name, decoded[labels]), float(at), float(value)
         except ValueError as exc:
             line = f"line {reader.line_num} is not a row of {len(HEAD)} cells"
             raise DataError(f"{path}, {line} that ends in a number; take it out, or the file away") from exc
+        sources.setdefault(source, SourceRows()).add(key, time, number)
+    return [build_source(source, rows) for source, rows in sources.items()]

@@ -205,16 +205,13 @@ def series_pattern(everything: bool = False, extra: str | None = None) -> str:
 def detect_servers(names: Iterable[str]) -> list[str]:
     """Return the servers whose names are among these; several if one page has metrics of several."""
     present = set(names)
+    present |= {name.removesuffix("_count") for name in present}  # a histogram goes by its own name
     servers = []
     for server, table in SERVERS.items():
         known = {name.name for alternatives in table.values() for name in alternatives}
-        if any(_is_present(name, present) for name in known):
+        if not present.isdisjoint(known):
             servers.append(server)
     return servers
-
-
-def _is_present(name: str, names: set[str]) -> bool:
-    return name in names or f"{name}_count" in names
 
 
 def match_series(names: Iterable[str], extra: str | None = None) -> dict[str, SeriesName]:
@@ -222,16 +219,17 @@ def match_series(names: Iterable[str], extra: str | None = None) -> dict[str, Se
 
     extra: pattern of further series, which are shown under the server's name.
     """
-    present = set(names)
+    reported = set(names)
+    present = reported | {name.removesuffix("_count") for name in reported}  # a histogram goes by its own name
     matches: dict[str, SeriesName] = {}
-    for server in detect_servers(present):
+    for server in detect_servers(reported):
         for metric, alternatives in SERVERS[server].items():
-            name = next((name for name in alternatives if _is_present(name.name, present)), None)
+            name = next((name for name in alternatives if name.name in present), None)
             if name is not None:
                 matches.setdefault(metric, name)
     result = {metric: matches[metric] for metric in SERVER_METRICS if metric in matches}
     if extra:
-        for other in sorted(present.difference(known_series())):
+        for other in sorted(reported.difference(known_series())):
             if re.search(extra, other) and not other.endswith(("_bucket", "_created")):
                 result[other] = SeriesName(other)
     return result

@@ -60,15 +60,23 @@ class PageClient:
 
     async def scrape(self, max_seconds: float = SCRAPE_TIMEOUT) -> Scrape:
         """Request the page. Its values count for the time half way between request and response."""
-        sent_at, body = time.monotonic_ns(), bytearray()
+        sent_at = time.monotonic_ns()
+        body = bytearray()
         exchange = Exchange(lambda data, _: body.extend(data))
         headers = (("Accept", prometheus.ACCEPT), *self.page.headers)
-        values, error = None, ""
+        values = None
+        error = ""
         try:
             async with asyncio.timeout(max_seconds):
                 await self._transport.exchange(Request("GET", self._path or "/", headers), exchange)
             at = (sent_at + time.monotonic_ns()) // 2
-            values = self._parse(exchange, bytes(body))
+            if exchange.status != 200:
+                raise NotMetricsError(f"HTTP {exchange.status}")
+            content_type, encoding = (
+                (exchange.header(name) or b"").decode("latin-1").lower()
+                for name in (b"content-type", b"content-encoding")
+            )
+            values = prometheus.parse_page(bytes(body), content_type, encoding, self._filter)
         except (TransportError, NotMetricsError) as exc:
             at = time.monotonic_ns()
             error = exc.failure.message if isinstance(exc, TransportError) else str(exc)
@@ -80,14 +88,6 @@ class PageClient:
     async def close(self) -> None:
         """Close the connection."""
         await self._transport.close()
-
-    def _parse(self, exchange: Exchange, body: bytes) -> Values:
-        if exchange.status != 200:
-            raise NotMetricsError(f"HTTP {exchange.status}")
-        content_type, encoding = (
-            (exchange.header(name) or b"").decode("latin-1").lower() for name in (b"content-type", b"content-encoding")
-        )
-        return prometheus.parse_page(body, content_type, encoding, self._filter)
 
 
 class Scraper:

@@ -18,7 +18,6 @@ from loadstone.server_metrics.names import (
     SUFFIXES,
     SeriesKey,
     SeriesName,
-    ServerMetric,
     match_series,
     server_metric,
 )
@@ -131,8 +130,16 @@ class SourceMetrics:
         for metric, name in self.names.items():
             kind = server_metric(metric).kind
             if kind == "gauge":
-                values = _combine(list(_series_of(source, name)), server_metric(metric), scrapes)
-                self.gauges[metric] = values * name.scale
+                # Sum, mean or maximum over the label sets; NaN where none has a value.
+                values = np.array([np.full(scrapes, np.nan), *_series_of(source, name)])
+                known = (~np.isnan(values)).sum(axis=0)
+                combined = np.where(known > 0, np.nansum(values, axis=0), np.nan)
+                combine = server_metric(metric).combine
+                if combine == "max":
+                    combined = np.fmax.reduce(values)
+                elif combine == "mean":
+                    combined = _divide(combined, known.astype(np.float64))
+                self.gauges[metric] = combined * name.scale
             elif kind == "counter":
                 self._counters[metric] = _total_growth(_series_of(source, name), scrapes)
             else:
@@ -186,19 +193,20 @@ def chart_series(
     for source in sources:
         for metric, at, values in SourceMetrics(source, (0.0, 0.0), extra).series():
             known = ~np.isnan(values)
+            if not known.any():
+                continue
+            times = at[known]
+            # A NaN wherever scrapes between two values had no answer.
+            missed = source.missed_times
+            indexes, first = np.unique(np.searchsorted(times, missed), return_index=True)
+            inside = (indexes > 0) & (indexes < len(times))
+            gaps = missed[first[inside]] if len(missed) else missed
             name = f"{metric} ({source.source})" if len(sources) > 1 else metric
-            if known.any():
-                charts[name] = _insert_gaps(at[known], values[known], source.missed_times)
+            charts[name] = (
+                np.insert(times, indexes[inside], gaps).tolist(),
+                np.insert(values[known], indexes[inside], np.nan).tolist(),
+            )
     return charts
-
-
-def _insert_gaps(at: Array, values: Array, missed: Array) -> tuple[list[float], list[float]]:
-    """Return times and values with a NaN wherever scrapes between two of them had no answer."""
-    indexes, first = np.unique(np.searchsorted(at, missed), return_index=True)
-    inside = (indexes > 0) & (indexes < len(at))
-    gaps = missed[first[inside]] if len(missed) else missed
-    indexes = indexes[inside]
-    return np.insert(at, indexes, gaps).tolist(), np.insert(values, indexes, np.nan).tolist()
 
 
 def growth_between(at: Array, growth: Array, load: Span, span: Span) -> Array:
@@ -257,18 +265,6 @@ def _series_of(source: ScrapedSource, name: SeriesName, suffix: str = "") -> Ite
 def _total_growth(series: Iterable[Array], scrapes: int) -> Array:
     total: Array = np.sum([np.zeros(scrapes), *map(counter_growth, series)], axis=0)
     return total
-
-
-def _combine(series: Sequence[Array], metric: ServerMetric, scrapes: int) -> Array:
-    """Return the sum, mean or maximum of a gauge's series at each scrape; NaN where none has a value."""
-    if not series:
-        return np.full(scrapes, np.nan)
-    values = np.array(series)
-    if metric.combine == "max":
-        return np.asarray(np.fmax.reduce(values), dtype=np.float64)
-    known = (~np.isnan(values)).sum(axis=0)
-    total = np.where(known > 0, np.nansum(values, axis=0), np.nan)
-    return _divide(total, known.astype(np.float64)) if metric.combine == "mean" else total
 
 
 def _divide(values: Array, by: Array) -> Array:

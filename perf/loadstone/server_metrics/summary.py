@@ -106,17 +106,14 @@ def _compare_times(times: Mapping[str, HistogramGrowth], metrics: Mapping[str, M
         points = {point: (getattr(client, point), getattr(server, point)) for point in ("mean", *PERCENTILES)}
         bounds = {point: str(percentile) for point, percentile in times[name].percentiles().items()}
         difference = (client.mean or 0.0) - (server.mean or 0.0)
-        explanation = _explain_difference(name, difference, server.mean or 0.0)
+        text = f"{abs(difference) * 1e3:.2f} ms"
+        if abs(difference) <= max(AGREEMENT[0], AGREEMENT[1] * (server.mean or 0.0)):
+            explanation = f"both agree to {'less than 0.01 ms' if text == '0.00 ms' else text} on average"
+        elif difference > 0:
+            explanation = f"the client sees {text} more: {_CLIENT_LONGER[name]}"
+        else:
+            explanation = f"the client sees {text} less: {_CLIENT_SHORTER}"
         yield ClientServerMetric(name, points, bounds, difference, explanation)
-
-
-def _explain_difference(name: str, difference: float, mean: float) -> str:
-    text = f"{abs(difference) * 1e3:.2f} ms"
-    if abs(difference) <= max(AGREEMENT[0], AGREEMENT[1] * mean):
-        return f"both agree to {'less than 0.01 ms' if text == '0.00 ms' else text} on average"
-    if difference > 0:
-        return f"the client sees {text} more: {_CLIENT_LONGER[name]}"
-    return f"the client sees {text} less: {_CLIENT_SHORTER}"
 
 
 def _compare_counts(
