@@ -1,8 +1,8 @@
 """A client's connection to the simulated server: parses HTTP requests, sends bytes.
 
-As long as the transport buffers nothing, plain sockets are written to directly, past the transport. That is faster, and
-the timestamp taken before is then the time at which the kernel got the bytes. response.py decides what is written,
-server.py what a request means.
+While the transport buffers nothing, bytes are written directly to plain sockets. That is faster, and the timestamp
+taken before is then the time at which the kernel gets the bytes. response.py decides what is written, server.py handles
+the requests.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Server(Protocol):
     state: ServerState
 
     def schedule(self, response: Response, due: int) -> None:
-        """Advance the response at `due` (ns)."""
+        """Call `advance` of the response at `due` (ns)."""
 
     def handle(self, connection: Connection, request: Request) -> None:
-        """Respond to a request."""
+        """Send the response to a request."""
 
 
 class Connection(asyncio.Protocol):
@@ -150,6 +150,7 @@ class Connection(asyncio.Protocol):
     # Responses
 
     def _handle_next(self) -> None:
+        """Start with the next request, if the connection is free."""
         if self._busy or not self._queue or self._transport.is_closing():
             return
         request = self._queue.popleft()
@@ -200,7 +201,7 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def reset(self) -> None:
-        """Close with RST in place of FIN. A unix socket has no RST and is just closed."""
+        """Close with RST instead of FIN. A unix socket has no RST and is just closed."""
         sock, linger = self._transport.get_extra_info("socket"), struct.pack("ii", 1, 0)
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

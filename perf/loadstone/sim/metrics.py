@@ -1,7 +1,7 @@
-"""What the server counts and times, and GET /metrics: Prometheus text with vLLM's names, help texts and bounds. Pure.
+"""Counters, histograms and GET /metrics: Prometheus text with vLLM's names, help texts and bounds. Pure.
 
-Names and bounds are those of a vLLM 0.32 (v1/metrics/loggers.py, v1/spec_decode/metrics.py). The exact server knows no
-engine, and tells only what it has.
+Names and bounds are those of vLLM 0.32 (v1/metrics/loggers.py, v1/spec_decode/metrics.py). The exact server has no
+engine and leaves out the engine's metrics.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FINISHES = ("stop", "length", "abort", "error", "repetition")
 
 
 class Counters:
-    """What the server counts: tokens as they are sent, requests as they end."""
+    """The counters of a server: tokens as they are sent, requests as they end."""
 
     __slots__ = ("finished", "generated", "prompt", "running")
 
@@ -34,7 +34,7 @@ class Counters:
 
 
 class Histogram:
-    """Seconds, by bounds of which each includes its own value."""
+    """A histogram of seconds. Each bound includes its own value."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -44,11 +44,13 @@ class Histogram:
         self.sum = 0.0
 
     def add(self, ns: int) -> None:
+        """Add a duration, ns."""
         seconds = ns / NS_PER_S
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
 
     def cumulative(self) -> Iterator[tuple[str, int]]:
+        """Yield each bound with the number of values up to it."""
         count = 0
         for bound, more in zip((*(str(float(one)) for one in self.bounds), "+Inf"), self.counts, strict=True):
             count += more
@@ -56,7 +58,7 @@ class Histogram:
 
 
 class EngineTimes:
-    """What the engine's sequences took, by the clock."""
+    """The times that the engine's sequences took."""
 
     def __init__(self) -> None:
         self.ttft = Histogram(TTFT)
@@ -68,28 +70,32 @@ class EngineTimes:
 
 
 class MetricsText:
-    """The lines of a page, all with the same two labels."""
+    """The lines of a page. All samples have the labels engine and model_name."""
 
     def __init__(self, model: str) -> None:
         self._name = model.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
         self._lines: list[str] = []
 
     def family(self, name: str, kind: str, about: str, value: float | None = None) -> None:
+        """Add the head of a metric, and its only sample if there is one."""
         self._lines.append(f"# HELP vllm:{name} {about}\n# TYPE vllm:{name} {kind}\n")
         if value is not None:
             self.sample(name, value)
 
     def sample(self, name: str, value: float, **labels: str) -> None:
+        """Add a sample."""
         pairs = sorted({"engine": "0", "model_name": self._name, **labels}.items())
-        told = ",".join(f'{label}="{one}"' for label, one in pairs)
-        self._lines.append(f"vllm:{name}{{{told}}} {float(value)}\n")
+        label_text = ",".join(f'{label}="{text}"' for label, text in pairs)
+        self._lines.append(f"vllm:{name}{{{label_text}}} {float(value)}\n")
 
     def labelled(self, name: str, kind: str, about: str, label: str, values: dict[str, int]) -> None:
+        """Add a metric with a sample for each value of a label."""
         self.family(name, kind, about)
         for value, count in values.items():
             self.sample(name, count, **{label: value})
 
     def histogram(self, name: str, about: str, values: Histogram) -> None:
+        """Add a histogram."""
         self.family(name, "histogram", f"Histogram of {about}")
         for bound, count in values.cumulative():
             self.sample(f"{name}_bucket", count, le=bound)
@@ -97,20 +103,20 @@ class MetricsText:
         self.sample(f"{name}_sum", values.sum)
 
     def page(self) -> Page:
+        """Return the page."""
         return Page(200, "".join(self._lines).encode(), b"text/plain; version=1.0.0; charset=utf-8")
 
 
 def exact_page(counters: Counters, model: str) -> Page:
-    """Of a server without an engine."""
+    """Return the metrics of a server without an engine."""
     text = MetricsText(model)
     _requests(text, counters.running, 0)
-    _tokens(text, counters.prompt, counters.generated)
-    _ends(text, counters.finished)
+    _totals(text, counters.prompt, counters.generated, counters.finished)
     return text.page()
 
 
 def engine_page(one: Engine, times: EngineTimes, model: str, running: int, usage: float) -> Page:
-    """Of a server with an engine, `running` and `usage` as its current step has them."""
+    """Return the metrics of a server with an engine. `running` and `usage`: of its current step."""
     text, counters = MetricsText(model), one.counters
     _requests(text, running, len(one.waiting))
     text.family("kv_cache_usage_perc", "gauge", "KV-cache usage. 1 means 100 percent usage.", usage)
@@ -120,8 +126,7 @@ def engine_page(one: Engine, times: EngineTimes, model: str, running: int, usage
     text.family("prefix_cache_hits_total", "counter", about, counters.hits)
     about = "Cumulative number of preemption from the engine."
     text.family("num_preemptions_total", "counter", about, counters.preemptions)
-    _tokens(text, counters.prompt, counters.generated)
-    _ends(text, times.finished)
+    _totals(text, counters.prompt, counters.generated, times.finished)
     for name, about, values in (
         ("time_to_first_token_seconds", "time to first token in seconds.", times.ttft),
         ("inter_token_latency_seconds", "inter-token latency in seconds.", times.itl),
@@ -130,31 +135,33 @@ def engine_page(one: Engine, times: EngineTimes, model: str, running: int, usage
         ("request_queue_time_seconds", "time spent in WAITING phase for request.", times.queued),
     ):
         text.histogram(name, about, values)
-    _drafts(text, one)
-    _config(text, one)
+    if one.limits.num_speculative_tokens:
+        _drafts(text, one)
+
+    # The configuration, as the labels of a constant.
+    text.family("cache_config_info", "gauge", "Information of the LLMEngine CacheConfig")
+    labels = {name: str(getattr(one.limits, name)) for name in ("block_size", "num_gpu_blocks")}
+    text.sample("cache_config_info", 1, enable_prefix_caching=str(one.limits.prefix_caching), **labels)
     return text.page()
 
 
 def _requests(text: MetricsText, running: int, waiting: int) -> None:
+    """Add the gauges of current requests."""
     text.family("num_requests_running", "gauge", "Number of requests in model execution batches.", running)
     text.family("num_requests_waiting", "gauge", "Number of requests waiting to be processed.", waiting)
 
 
-def _tokens(text: MetricsText, prompt: int, generated: int) -> None:
+def _totals(text: MetricsText, prompt: int, generated: int, finished: dict[str, int]) -> None:
+    """Add the counters of tokens and of finished requests."""
     text.family("prompt_tokens_total", "counter", "Number of prefill tokens processed.", prompt)
     text.family("generation_tokens_total", "counter", "Number of generation tokens processed.", generated)
-
-
-def _ends(text: MetricsText, finished: dict[str, int]) -> None:
     about = "Count of successfully processed requests."
     text.labelled("request_success_total", "counter", about, "finished_reason", finished)
 
 
 def _drafts(text: MetricsText, one: Engine) -> None:
-    """vLLM has these only with speculative decoding."""
+    """Add the counters of speculative decoding."""
     counters = one.counters
-    if not one.limits.num_speculative_tokens:
-        return
     for name, about, value in (
         ("num_drafts", "Number of spec decoding drafts.", counters.drafts),
         ("num_draft_tokens", "Number of draft tokens.", counters.draft_tokens),
@@ -164,11 +171,3 @@ def _drafts(text: MetricsText, one: Engine) -> None:
     positions = {str(position): count for position, count in enumerate(counters.accepted)}
     name, about = "spec_decode_num_accepted_tokens_per_pos_total", "Accepted tokens per draft position."
     text.labelled(name, "counter", about, "position", positions)
-
-
-def _config(text: MetricsText, one: Engine) -> None:
-    limits = one.limits
-    text.family("cache_config_info", "gauge", "Information of the LLMEngine CacheConfig")
-    told = {"block_size": limits.block_size, "num_gpu_blocks": limits.num_gpu_blocks}
-    labels = {name: str(value) for name, value in told.items()}
-    text.sample("cache_config_info", 1, enable_prefix_caching=str(limits.prefix_caching), **labels)

@@ -1,7 +1,7 @@
-"""Recorded questions and answers, and which of them are answered wrongly, cut short, not at all: `--answers`. Pure.
+"""Recorded questions and answers, and the kind of each answer (right, wrong, truncated, ...): `--answers`. Pure.
 
-The shares are exact: of N different questions, seeded and in no order of asking, so many rows are chosen as the share
-comes to, rounded half up; what was planted is known before the first request. What is sent is `recall`'s business.
+The fractions are exact: of N different questions, a seeded draw chooses N times the fraction, rounded half up. The
+kinds are known before the first request. answer_lookup.py decides what is sent.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from msgspec import Struct
 
 from loadstone.errors import UsageError
 
-# What may become of a row instead of `right`, in the order in which they are dealt out.
+# Kinds of a row other than `right`, in the order in which they are assigned.
 KINDS = ("wrong", "truncated", "unparsable", "empty", "failing")
-# Neither a number in it nor a letter by itself.
+# A text without a number and without a single letter, so that no answer can be found in it.
 UNPARSABLE_TEXT = "This cannot be told from what is given."
 TRUNCATED_TEXT = "Let us think about this step by step,"
 # Characters by which a question is looked up in a prompt.
@@ -29,7 +29,12 @@ _LETTER = re.compile(r"(?<![A-Za-z0-9])[A-J](?![A-Za-z0-9])")
 
 
 class RecordedAnswer(Struct, kw_only=True):
-    """A question with what is answered: `answers` in turn, one a request. `kind`: as planted."""
+    """A question and its answers.
+
+    answers: used in turn, one per request.
+    wrong: the answer of the kind `wrong`, None to derive one.
+    kind: `right` or one of KINDS.
+    """
 
     id: str
     question: str
@@ -38,7 +43,7 @@ class RecordedAnswer(Struct, kw_only=True):
     kind: str = "right"
 
     def text(self, turn: int) -> tuple[str, str]:
-        """The answer to request `turn` of this row, from 0, and its finish reason."""
+        """Return the answer to request `turn` of this row, from 0, and its finish reason."""
         answer = self.answers[turn % len(self.answers)]
         if self.kind == "truncated":
             return truncate_answer(answer), "length"
@@ -46,33 +51,32 @@ class RecordedAnswer(Struct, kw_only=True):
         return texts.get(self.kind, answer), "stop"
 
     def wrong_answer(self, answer: str) -> str:
-        """The row's own wrong answer, else one made of the right one."""
+        """Return the row's own wrong answer, or one derived from the right one."""
         return self.wrong if self.wrong is not None else make_wrong(answer)
 
 
 def make_wrong(answer: str) -> str:
-    """Another answer of the same form: the next letter where it is or ends with a letter by itself, the number and 1
-    where it has one."""
+    """Return a wrong answer of the same form.
+
+    A single letter at the end is replaced by another, else the last number by the next one.
+    """
     letters, numbers = list(_LETTER.finditer(answer)), list(_NUMBER.finditer(answer))
     if letters and not re.search(r"[A-Za-z0-9]", answer[letters[-1].end() :]):
-        place, other = letters[-1], "B" if letters[-1][0] == "A" else "A"
+        final = letters[-1]
+        other = "B" if final[0] == "A" else "A"
     elif numbers:
-        place, other = numbers[-1], _next(numbers[-1][0])
+        # The next number: `1,234` becomes `1,235`, `2.50` becomes `3.50`.
+        final = numbers[-1]
+        whole, point, rest = final[0].replace(",", "").partition(".")
+        value = int(whole) + 1
+        other = (f"{value:,}" if "," in final[0] else str(value)) + point + rest
     else:
         return "something else"
-    return answer[: place.start()] + other + answer[place.end() :]
-
-
-def _next(number: str) -> str:
-    """`1,234` becomes `1,235`, `2.50` becomes `3.50`."""
-    whole, point, rest = number.replace(",", "").partition(".")
-    value = int(whole) + 1
-    return (f"{value:,}" if "," in number else str(value)) + point + rest
+    return answer[: final.start()] + other + answer[final.end() :]
 
 
 def truncate_answer(answer: str) -> str:
-    """What stands before the final answer's first mention, so that it cannot be found in it; of text without any, the
-    first half."""
+    """Return the text before the first mention of the final answer, or the first half if there is none."""
     finals = list(_NUMBER.finditer(answer)) or list(_LETTER.finditer(answer))
     if finals:
         first = re.search(rf"(?<![\w.]){re.escape(finals[-1][0])}(?![\w])", answer)
@@ -83,8 +87,10 @@ def truncate_answer(answer: str) -> str:
 
 
 class RecordedAnswers:
-    """The rows by what they ask. Rows that ask the same are one: the server could not tell them apart. `by_id`: of each
-    row's id, the row that stands for it."""
+    """The rows by question. Rows with the same question count as one, since the server cannot distinguish them.
+
+    by_id: the row that is used for each id.
+    """
 
     def __init__(self, rows: Iterable[RecordedAnswer]) -> None:
         self._rows: dict[str, RecordedAnswer] = {}
@@ -99,11 +105,11 @@ class RecordedAnswers:
 
     @property
     def rows(self) -> list[RecordedAnswer]:
-        """Those with questions of their own."""
+        """Return the rows, one per question."""
         return list(self._rows.values())
 
     def find(self, prompt: str) -> RecordedAnswer | None:
-        """The row whose question ends last in the prompt, and of several the longest: worked examples stand before."""
+        """Find the row whose question ends last in the prompt, after all worked examples; of several the longest."""
         found, end = "", -1
         for begin in range(len(prompt) - self._size, -1, -1):
             if begin + self._longest < end:
@@ -114,12 +120,21 @@ class RecordedAnswers:
         return self._rows.get(found)
 
     def assign_kinds(self, fractions: Mapping[str, float], seed: int) -> None:
-        """Choose the rows of each kind. A share is 0 to 1; a whole number above 1 is that many rows. Raises
-        UsageError."""
+        """Choose the rows of each kind. Raises UsageError.
+
+        fractions: from 0 to 1; a whole number above 1 is a number of rows.
+        """
         rows, at = self.rows, 0
         Random(f"{seed}/answers").shuffle(rows)
         for kind in KINDS:
-            count = _count(kind, fractions.get(kind, 0.0), len(rows))
+            fraction = fractions.get(kind, 0.0)
+            if fraction > 1 and fraction == int(fraction):
+                count = int(fraction)
+            elif 0 <= fraction <= 1:
+                count = math.floor(fraction * len(rows) + 0.5)
+            else:
+                bounds = "a share from 0 to 1, or a whole number of rows"
+                raise UsageError(f"--answer-{kind} takes {bounds}, not {fraction:g}")
             for row in rows[at : at + count]:
                 row.kind = kind
             at += count
@@ -127,26 +142,21 @@ class RecordedAnswers:
             raise UsageError(f"the shares of --answer-... come to {at} rows of {len(rows)}: give less of them")
 
     def kinds_jsonl(self) -> Iterator[bytes]:
-        """The truth, a JSON line for each row of the file."""
+        """Yield the kind of each row of the file, as JSON lines."""
         for name, row in self.by_id.items():
             yield msgspec.json.encode({"id": name, "kind": row.kind}) + b"\n"
 
 
-def _count(kind: str, share: float, rows: int) -> int:
-    if share > 1 and share == int(share):
-        return int(share)
-    if not 0 <= share <= 1:
-        raise UsageError(f"--answer-{kind} takes a share from 0 to 1, or a whole number of rows, not {share:g}")
-    return math.floor(share * rows + 0.5)
-
-
 def parse(lines: Iterable[bytes], name: str) -> RecordedAnswers:
-    """The rows of a JSONL file: `prompt`, `messages` or `question`; `answer`, a text or a list; if wanted `wrong`
-    and `id`. Raises UsageError."""
+    """Parse the rows of a JSONL file. Raises UsageError.
+
+    A row has `prompt`, `messages` or `question`, then `answer` (a text or a list), and optionally `wrong` and `id`.
+    """
     return RecordedAnswers([_row(line, number, name) for number, line in enumerate(lines, 1) if line.strip()])
 
 
 def _row(line: bytes, number: int, name: str) -> RecordedAnswer:
+    """Parse a row. Raises UsageError."""
     try:
         fields = msgspec.json.decode(line)
         answers = fields["answer"]
@@ -167,8 +177,8 @@ def _row(line: bytes, number: int, name: str) -> RecordedAnswer:
 
 
 def _question(fields: Mapping[str, Any]) -> str:
-    """What is looked for in prompts: of messages, the user's last."""
+    """Return the question of a row, of messages the user's last one."""
     if "messages" in fields:
-        said = [message["content"] for message in fields["messages"] if message.get("role") == "user"]
-        return str(said[-1]).strip() if said else ""
+        texts = [message["content"] for message in fields["messages"] if message.get("role") == "user"]
+        return str(texts[-1]).strip() if texts else ""
     return str(fields["prompt"] if "prompt" in fields else fields["question"]).strip()

@@ -1,7 +1,7 @@
-"""One response on its way: what to write to the connection when its next chunk is due, and what a fault changes.
+"""The responses: what each writes to its connection when its next chunk is due, and what a fault changes.
 
-It records the truth: each timestamp is taken directly before the bytes are handed over. server.py decides when to call
-`advance`; http.py is the connection.
+A response records its truth row. It takes each timestamp directly before it hands over the bytes. server.py decides
+when to call `advance`; http.py is the connection.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Response:
         self.finish(None, "abort")
 
     def break_off(self, action: Callable[[], None] | None) -> int:
-        """Stop here, as a fault demands. `action` closes or resets the connection; None leaves it open."""
+        """Stop the response here, for a fault. `action` closes or resets the connection; None leaves it open."""
         self.finish(None, "abort")
         if action:
             action()
@@ -163,6 +163,7 @@ class StreamedResponse(Response):
             self._opening = head + self._opening
 
     def advance(self, now: int) -> int:
+        """Send the chunks that are due at `now`. Return when the next one is due, 0 for never."""
         if self.finished:
             return 0
         if self.connection.paused:
@@ -253,6 +254,7 @@ class StreamedResponse(Response):
         return b"".join([render(n, self.token_text(n, first, last), last + 1) for n in range(self.request.choices)])
 
     def _render_corrupt(self, choice: int, piece: bytes, token_count: int) -> bytes:
+        """Return an event that the fault makes invalid."""
         if self.truth_row.fault == "bad-json":
             return self._events.invalid_json(choice, piece)
         return self._events.text(choice, piece + stream_events.BAD_UTF8, token_count)
@@ -264,7 +266,7 @@ class StreamedResponse(Response):
         return self.break_off(action)
 
     def finish_early(self, opening: bytes, reason: str) -> int:
-        """End the HTTP response properly before its stream is complete."""
+        """Send the end of the HTTP response before its stream is complete."""
         stamp = time.monotonic_ns()
         self.connection.send(opening + stream_events.LAST_CHUNK)
         self.finish(stamp, reason)

@@ -1,7 +1,7 @@
-"""The simulated server: its listener, its routes, and the one queue of all chunks that are due.
+"""The simulated server: its listener, its routes, and the queue of the chunks of all responses.
 
-One heap of due times and one alarm serve all streams. What is due is sent in order, and never early. response.py
-builds the bytes and takes the timestamps; http.py sends.
+One heap of due times and one alarm serve all streams. Chunks are sent in order of their due times, never early.
+response.py builds the bytes and takes the timestamps; http.py sends them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ CLOSE_TURNS = 1000
 
 
 class Server:
-    """The server. `await start()`, then `url` has its address; `await close()` stops everything.
+    """The server. After `await start()`, `url` has its address; `await close()` stops everything.
 
     truth: rows of the finished requests so far.
     _heap: due time (ns), number of the request and response of all chunks to come.
@@ -80,10 +80,11 @@ class Server:
 
     @property
     def truth(self) -> list[dict[str, Any]]:
+        """Return the truth rows of the finished requests."""
         return [row.to_dict() for row in self.state.truth_rows]
 
     async def start(self) -> None:
-        """Bind and serve. Raises ConfigurationError if the address is not available."""
+        """Start to listen. Raises ConfigurationError if the address is not available."""
         self._loop = asyncio.get_running_loop()
         await self._listen()
         self._alarm = make_alarm(self._loop, self._advance_due)
@@ -118,6 +119,7 @@ class Server:
                 return
 
     async def _listen(self) -> None:
+        """Open the listener. Raises ConfigurationError if the address is not available."""
         sock = _bind(self.settings, self._port)
         if not self.settings.unix:
             self._port = sock.getsockname()[1]
@@ -127,7 +129,7 @@ class Server:
     # The queue
 
     def schedule(self, response: Response, due: int) -> None:
-        """Advance a response at `due` (ns)."""
+        """Call `advance` of a response at `due` (ns)."""
         heappush(self._heap, (due, response.truth_row.number, response))
         if due <= time.monotonic_ns():
             self._advance_due()
@@ -135,7 +137,7 @@ class Server:
             self._set_alarm(due)
 
     def _advance_due(self) -> None:
-        """Advance all responses that are due, in order, then set the alarm for the next one."""
+        """Call `advance` of all responses that are due, in order, then set the alarm for the next one."""
         heap, now = self._heap, time.monotonic_ns()
         end = now + MAX_TURN_NS
         while heap and now < end:
@@ -160,7 +162,7 @@ class Server:
     # Requests
 
     def handle(self, connection: Connection, request: Request) -> None:
-        """Respond to a request: a POST to a protocol's path, or one of ROUTES."""
+        """Send the response to a request: a POST to a protocol's path, or one of ROUTES."""
         route = ROUTES.get(request.path)
         if request.path in FORMATS and request.method == b"POST":
             self._handle_completion(connection, request)
@@ -174,6 +176,7 @@ class Server:
             connection.send_page(action(self) if action else bodies.method_not_allowed(b", ".join(route)))
 
     def _authorized(self, request: Request) -> bool:
+        """Return True if the request has the key, or needs none."""
         key = self.settings.api_key
         if key is None or not request.path.startswith(b"/v1"):
             return True
@@ -181,6 +184,7 @@ class Server:
         return scheme.lower() == b"bearer" and token == key.encode()
 
     def _handle_completion(self, connection: Connection, request: Request) -> None:
+        """Start the response to a POST to a protocol's path."""
         format_ = FORMATS[request.path]
         number = self._request_count
         self._request_count += 1
@@ -218,13 +222,15 @@ class Server:
         return connection.start_response(response)
 
     def refuse(self, connection: Connection) -> None:
-        """Reset this connection, and accept no new ones for LISTENER_PAUSE."""
+        """Close this connection with RST, and accept no new ones for LISTENER_PAUSE."""
         connection.reset()
         if self._listener and not self._reopen_timer:
             self._listener.close()
             self._reopen_timer = self._loop.call_later(LISTENER_PAUSE, self._reopen)
 
     def _reopen(self) -> None:
+        """Open the listener again, now or as soon as the port is free."""
+
         async def listen_again() -> None:
             try:
                 await self._listen()
@@ -261,6 +267,7 @@ RESET_FAULTS: dict[str | None, Callable[[Server, Connection], None]] = {
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Load the certificate, if there is one. Raises ConfigurationError if it cannot be used."""
     if not settings.certfile:
         if settings.keyfile:
             raise ConfigurationError("--keyfile is the key of a certificate: give that with --certfile FILE")
@@ -323,8 +330,8 @@ async def serve(
 def run(settings: Settings, started: Callable[[str], None] | None = None) -> None:
     """Run `serve` on the fastest event loop there is, until interrupted; for a process of its own.
 
-    Everything that is loaded is frozen: else the garbage collector would visit it again and again, and stop all streams
-    meanwhile.
+    All loaded modules are frozen: otherwise the garbage collector would visit them again and again and delay all
+    streams.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""A simulated server in a process of its own, for a run that names no --url."""
+"""A simulated server in a process of its own, for a run without --url."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ TTFT, ITL = "50ms", "10ms"
 
 @contextlib.contextmanager
 def with_server(config: Config, notice: Callable[[str], None]) -> Iterator[Config]:
-    """`config` itself if it has a URL, or a model that needs none; else with the URL of a server that lives as long as
-    the context."""
+    """Yield `config`, with the URL of a simulated server that runs as long as the context if it has none.
+
+    A configuration with a model of its own needs no server.
+    """
     if config.url is not None or config.own_model:
         yield config
         return
-    # A session of its own: Ctrl-C is for the run, which still needs the server to finish what is in flight.
+    # The server gets no Ctrl-C: the run still needs it for the requests in flight.
     arguments = ("serve", "--port", "0", "--ttft", TTFT, "--itl", ITL)
     with child_process.start("loadstone", *arguments, stdout=subprocess.PIPE, text=True) as server:
         try:

@@ -1,4 +1,4 @@
-"""The state that all responses of one server share: parsed settings, counters, truth rows, the head of responses.
+"""The common state of all responses of a server: parsed settings, counters, truth rows, response heads.
 
 Pure, except for the date in the head and the file of recorded answers.
 """
@@ -22,7 +22,7 @@ from loadstone.sim.truth import TruthRow
 
 
 class ServerState:
-    """What all responses of a server share. Raises UsageError for invalid settings.
+    """The common state of a server's responses. Raises UsageError for invalid settings.
 
     slow_head_delay: of the fault slow-head, ns.
     answers: the recorded answers, None without --answers.

@@ -1,6 +1,6 @@
 """The interface of the protocols: a `Format` parses requests and builds bodies, `StreamEvents` the events of a stream.
 
-Pure. response.py decides when an event is sent and what a fault makes of it; each family of protocols has a file in
+Pure. response.py decides when an event is sent and how a fault changes it. Each family of protocols has a file in
 formats/.
 """
 
@@ -101,7 +101,7 @@ class StreamEvents:
 
 
 class Format:
-    """A protocol as the server speaks it.
+    """A protocol of the server.
 
     id_prefix: of the ids of its responses.
     content_type: of its streams.

@@ -1,4 +1,4 @@
-"""The truth about the requests of a server: one row per request, kept in memory, served as JSON lines.
+"""The server's own record of its requests: one row per request, kept in memory and served as JSON lines.
 
 All times are ns of `time.monotonic_ns()`, the same clock as that of a client on the same machine.
 """
@@ -16,8 +16,8 @@ from loadstone.sim.bodies import Page, encode
 class TruthRow(Struct, gc=False):
     """One POST request.
 
-    Finished rows hold nothing that the garbage collector has to visit: with 200,000 of them it would stop the server
-    for long.
+    Finished rows have nothing that the garbage collector has to visit: with 200,000 of them it would stop the server
+    for a long time.
 
     number: of the request, from 0.
     id: of the response.

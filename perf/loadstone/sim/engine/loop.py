@@ -41,7 +41,10 @@ class EngineResponse(Protocol):
 
 
 class EngineSequence(Struct, gc=False):
-    """A sequence in the engine, the response it belongs to, and its times in ns (0: not yet)."""
+    """A sequence in the engine and its response.
+
+    arrived_at, first_token_at, last_token_at: ns, 0 if not yet.
+    """
 
     response: EngineResponse
     choice: int
@@ -52,7 +55,7 @@ class EngineSequence(Struct, gc=False):
 
 
 class EngineLoop:
-    """Runs the engine. `add` a response; it receives tokens until it has all of them or is removed.
+    """Run the engine in real time. A response that is added receives tokens until it has them all or is removed.
 
     times: histograms for GET /metrics.
     _step, _end: the current step, and when it ends (ns).
@@ -114,6 +117,7 @@ class EngineLoop:
         return metrics.engine_page(self.engine, self.times, self.state.settings.model, running, usage)
 
     def _start_step(self, at: int) -> None:
+        """Start the next step at `at` (ns), if there is anything to do."""
         self._step = step = self.engine.step()
         self._end = at
         if step is None:
@@ -126,7 +130,7 @@ class EngineLoop:
             self._alarm.set(self._end)
 
     def _end_step(self) -> None:
-        """Hand out the tokens of the step that is over, then start the next one."""
+        """Send the tokens of the finished step to their responses, then start the next step."""
         now = time.monotonic_ns()
         if self._step is None or now < self._end:
             if self._alarm:

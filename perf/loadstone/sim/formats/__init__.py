@@ -1,4 +1,4 @@
-"""The protocols that the simulated server speaks, by path. One file a family; `chunks` has their seam."""
+"""The protocols that the simulated server speaks, by path. stream_events.py has their interface."""
 
 from __future__ import annotations
 

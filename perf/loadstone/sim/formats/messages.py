@@ -19,10 +19,13 @@ _DELTA = (
 
 
 def _event(kind: str, **fields: Any) -> bytes:
+    """Return a named event."""
     return http_chunk(b"event: %b\ndata: %b\n\n" % (kind.encode(), encode({"type": kind, **fields})))
 
 
 class _Events(StreamEvents):
+    """The events of one message with one text block."""
+
     __slots__ = ()
 
     def opening(self) -> bytes:
@@ -71,8 +74,8 @@ class Messages(Format):
 
     def body(self, facts: ResponseFacts) -> bytes:
         content = [{"type": "text", "text": facts.texts[0]}]
-        told = {"content": content, "stop_reason": _REASONS[facts.request.finish_reason], "stop_sequence": None}
-        return encode(_head(facts) | told | {"usage": _usage(facts, facts.request.tokens)})
+        answer = {"content": content, "stop_reason": _REASONS[facts.request.finish_reason], "stop_sequence": None}
+        return encode(_head(facts) | answer | {"usage": _usage(facts, facts.request.tokens)})
 
     def error_page(self, page: Page) -> Page:
         kind = "authentication_error" if page.status == 401 else "invalid_request_error"
@@ -81,11 +84,12 @@ class Messages(Format):
 
 
 def _head(facts: ResponseFacts) -> dict[str, Any]:
+    """Return the fields that identify a message."""
     return {"id": facts.id, "type": "message", "role": "assistant", "model": facts.model}
 
 
 def _usage(facts: ResponseFacts, done: int) -> dict[str, Any]:
-    """Tokens of the prompt that were read from the cache are not among the input tokens."""
+    """Return the token counts. Prompt tokens that were read from the cache are not input tokens."""
     cached = facts.cached
-    told = {} if cached is None else {"cache_creation_input_tokens": 0, "cache_read_input_tokens": cached}
-    return {"input_tokens": facts.request.prompt_tokens - (cached or 0), "output_tokens": done, **told}
+    cache_counts = {} if cached is None else {"cache_creation_input_tokens": 0, "cache_read_input_tokens": cached}
+    return {"input_tokens": facts.request.prompt_tokens - (cached or 0), "output_tokens": done, **cache_counts}

@@ -16,6 +16,8 @@ _CREATED = "2025-01-01T00:00:00Z"
 
 
 class _Lines(StreamEvents):
+    """The JSON lines of a stream. `chat`: the text is in a message."""
+
     __slots__ = ("_chat", "_head", "_tail")
 
     def __init__(self, facts: ResponseFacts, chat: bool) -> None:
@@ -39,7 +41,10 @@ class _Lines(StreamEvents):
 
 
 class Chat(Format):
-    """POST /api/chat."""
+    """POST /api/chat.
+
+    chat: the text of a response is in a message.
+    """
 
     content_type = b"application/x-ndjson"
     chat = True
@@ -73,9 +78,10 @@ class Generate(Chat):
 
 
 def _done(facts: ResponseFacts, text: str, chat: bool) -> bytes:
-    said = {"message": {"role": "assistant", "content": text}} if chat else {"response": text}
+    """Return the last line of a stream, or the body of a whole response."""
+    answer = {"message": {"role": "assistant", "content": text}} if chat else {"response": text}
     counts = {"prompt_eval_count": facts.request.prompt_tokens, "eval_count": facts.request.tokens}
-    head = {"model": facts.model, "created_at": _CREATED, **said}
+    head = {"model": facts.model, "created_at": _CREATED, **answer}
     return encode(
         {
             **head,

@@ -1,6 +1,6 @@
-"""OpenAI's chat and text completions as vLLM 0.32 answers them, key for key. Pure.
+"""OpenAI's chat and text completions, with the keys of vLLM 0.32. Pure.
 
-An event is two concatenations: everything but the words is built once per request.
+Two concatenations make an event: everything but its text is built once per request.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ _TRANSFER = {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": 
 
 
 class _Events(StreamEvents):
-    """The events of chat and completions; they differ in what surrounds the words."""
+    """The events of both protocols, which differ in what surrounds the text.
+
+    _heads: by choice and size of the text, an event up to its text, with the size of its HTTP chunk.
+    """
 
     __slots__ = ("_chat", "_heads", "_last", "_middle", "_prefixes", "_start", "_suffix")
 
@@ -44,7 +47,7 @@ class _Events(StreamEvents):
         self._heads: list[dict[int, bytes]] = [{} for _ in range(ask.choices)]
 
     def opening(self) -> bytes:
-        """The role-only chunk of each choice; completions have none."""
+        """Return the role-only event of each choice; text completions have none."""
         if not self._chat:
             return b""
         delta = b'"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]'
@@ -61,13 +64,14 @@ class _Events(StreamEvents):
         return head + piece + self._suffix
 
     def _head(self, choice: int, size: int) -> bytes:
+        """Build the beginning of the events whose text has `size` bytes."""
         prefix = self._prefixes[choice]
         whole = len(prefix) + size + len(self._suffix) - 2
         self._heads[choice][size] = head = b"%x\r\n%b" % (whole, prefix)
         return head
 
     def last(self, choice: int, piece: bytes, token_count: int) -> bytes:
-        """The chunk with the finish reason; with the fingerprint too when no usage chunk follows."""
+        """Return the event with the finish reason, and with the fingerprint if no usage event follows."""
         mark = b"" if self.request.include_usage else b',"system_fingerprint":"%b"' % FINGERPRINT.encode()
         return http_chunk(self._prefixes[choice] + piece + self._last + self._usage(token_count) + mark + b"}\n\n")
 
@@ -75,7 +79,7 @@ class _Events(StreamEvents):
         return http_chunk(self._prefixes[choice] + piece + b"\n\n")
 
     def ending(self) -> bytes:
-        """The usage chunk, if it was asked for."""
+        """Return the usage event, if the request includes it."""
         if not self.request.include_usage:
             return b""
         total = encode(usage(self.request.prompt_tokens, self.request.tokens * self.request.choices, self.facts.cached))
@@ -83,14 +87,18 @@ class _Events(StreamEvents):
         return http_chunk(self._start + b'],"usage":%b,"system_fingerprint":"%b"}\n\n' % (total, mark))
 
     def _usage(self, done: int) -> bytes:
+        """Return the token counts of an event, empty without continuous_usage_stats."""
         if not self.request.continuous_usage:
             return b""
         details = {"completion_tokens_details": None} if self._chat else {}
         return b',"usage":' + encode(usage(self.request.prompt_tokens, done, self.facts.cached) | details)
 
 
-class _Scored(_Events):
-    """Events that tell log-probabilities, and begin with the prompt where it is echoed."""
+class _LogprobEvents(_Events):
+    """The events with log-probabilities, and before them the prompt if it is echoed.
+
+    _offsets: characters of each choice so far.
+    """
 
     __slots__ = ("_offsets",)
 
@@ -114,40 +122,43 @@ class _Scored(_Events):
         return self._put(choice, piece, self._last, token_count)
 
     def _put(self, choice: int, piece: bytes, rest: bytes, done: int) -> bytes:
-        scores, text = self.request.logprob_options, str(json.loads(b'"%b"' % piece))
-        assert scores is not None
-        if self._silent(done):
+        """Return an event with log-probabilities. `done`: tokens of the choice so far, 0 for the echoed prompt."""
+        options = self.request.logprob_options
+        assert options is not None
+        text = str(json.loads(b'"%b"' % piece))
+        if done and options.no_generation:
             piece, text = b"", ""
-        told = b"null" if scores.top_logprobs is None else encode(self._told(choice, text, done, scores.top_logprobs))
+        tops, value = options.top_logprobs, b"null"
+        if tops is not None:
+            if done:
+                tokens = logprobs.generated_tokens(logprobs.split_tokens(text), tops)
+            else:
+                tokens = logprobs.prompt_tokens([text], tops, options.known)
+            offset = self._offsets[choice]
+            fields = logprobs.chat_json(tokens, tops) if self._chat else logprobs.completion_json(tokens, offset)
+            value = encode(fields)
         self._offsets[choice] += len(text)
-        rest = rest.replace(b'"logprobs":null', b'"logprobs":%b' % told, 1)
+        rest = rest.replace(b'"logprobs":null', b'"logprobs":%b' % value, 1)
         return http_chunk(self._prefixes[choice] + piece + rest + self._usage(done) + b"}\n\n")
-
-    def _silent(self, done: int) -> bool:
-        return bool(done) and self.request.logprob_options is not None and self.request.logprob_options.no_generation
-
-    def _told(self, choice: int, text: str, done: int, tops: int) -> dict[str, Any]:
-        """`done` is 0 for the prompt."""
-        known = self.request.logprob_options.known if self.request.logprob_options else ()
-        tokens = (
-            logprobs.generated_tokens(logprobs.split_tokens(text), tops)
-            if done
-            else logprobs.prompt_tokens([text], tops, known)
-        )
-        return (
-            logprobs.chat_json(tokens, tops) if self._chat else logprobs.completion_json(tokens, self._offsets[choice])
-        )
 
 
 class Chat(Format):
-    """POST /v1/chat/completions."""
+    """POST /v1/chat/completions.
+
+    chat: the protocol has messages, not a prompt.
+    """
 
     id_prefix = "chatcmpl-"
     chat = True
 
     def parse(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         prompts = self._prompts(data)
-        stream = _streaming(data)
+        streamed = request.flag(data)
+        options = data.get("stream_options")
+        if options and not streamed:
+            raise request.parameter_error("Stream options can only be defined when `stream=True`.", "stream_options")
+        options = options if isinstance(options, dict) else {}
+        stream = (streamed, bool(options.get("include_usage")), bool(options.get("continuous_usage_stats")))
         limit = request.integer(data, "max_completion_tokens") if self.chat else None
         limit = request.integer(data, "max_tokens") if limit is None else limit
         scores = self._scores(data, limit, stream[0])
@@ -156,7 +167,7 @@ class Chat(Format):
         )
 
     def _scores(self, data: dict[str, Any], limit: int | None, stream: bool) -> LogprobOptions | None:
-        """What is to be told of log-probabilities, if anything."""
+        """Read which log-probabilities to return, None for none. Raises request.RefusedRequest."""
         prompt_tops = request.integer(data, "prompt_logprobs")
         if prompt_tops is not None and stream:
             raise request.parameter_error("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
@@ -165,47 +176,58 @@ class Chat(Format):
             scores = LogprobOptions(top_logprobs=tops, prompt_logprobs=prompt_tops)
         else:
             echo, tops = request.flag(data, "echo"), request.integer(data, "logprobs")
-            told = tops if echo and prompt_tops is None else prompt_tops
+            prompt_tops = tops if echo and prompt_tops is None else prompt_tops
             scores = LogprobOptions(
-                echo=echo, top_logprobs=tops, prompt_logprobs=told, no_generation=echo and limit == 0
+                echo=echo, top_logprobs=tops, prompt_logprobs=prompt_tops, no_generation=echo and limit == 0
             )
         return None if scores == LogprobOptions() else scores
 
     def _prompts(self, data: dict[str, Any]) -> list[PromptContent]:
+        """Read the prompts of a body. Raises request.RefusedRequest."""
         return [request.messages(data)]
 
     def stream_events(self, facts: ResponseFacts) -> StreamEvents:
         scores = facts.request.logprob_options
-        return _Events(facts, self.chat) if scores is None else _Scored(facts, self.chat, scores)
+        return _Events(facts, self.chat) if scores is None else _LogprobEvents(facts, self.chat, scores)
 
     def body(self, facts: ResponseFacts) -> bytes:
         ask = facts.request
         prompt = dict.fromkeys(("prompt_logprobs", "prompt_token_ids", "prompt_text")) if self.chat else {}
         if self.chat:
             prompt["prompt_logprobs"] = _of_prompt(ask)
-        choice = self._choice
+        counts = usage(ask.prompt_tokens, ask.tokens * ask.choices, facts.cached)
         return encode(
             {
                 "id": facts.id,
                 "object": "chat.completion" if self.chat else "text_completion",
                 "created": facts.created,
                 "model": facts.model,
-                "choices": [choice(ask, index, text) for index, text in enumerate(facts.texts)],
+                "choices": [self._choice(ask, index, text) for index, text in enumerate(facts.texts)],
                 "service_tier": None,
                 "system_fingerprint": FINGERPRINT,
-                "usage": _detailed(usage(ask.prompt_tokens, ask.tokens * ask.choices, facts.cached)),
+                "usage": counts | {name: counts.get(name) for name in _DETAILS},
                 **prompt,
                 **_TRANSFER,
             }
         )
 
     def _choice(self, ask: ParsedRequest, index: int, text: str) -> dict[str, Any]:
-        told = None
+        """Return a choice of a whole response."""
+        scores = None
         if ask.logprob_options is not None and ask.logprob_options.top_logprobs is not None:
             tops = ask.logprob_options.top_logprobs
             tokens = logprobs.generated_tokens(logprobs.split_tokens(text), tops)
-            told = logprobs.chat_json(tokens, tops)
-        return _chat_choice(index, text, ask.finish_reason) | {"logprobs": told}
+            scores = logprobs.chat_json(tokens, tops)
+        nothing = dict.fromkeys(("refusal", "annotations", "audio", "function_call", "reasoning"))
+        return {
+            "index": index,
+            "message": {"role": "assistant", "content": text, **nothing},
+            "logprobs": scores,
+            "finish_reason": ask.finish_reason,
+            "stop_reason": None,
+            "token_ids": None,
+            "routed_experts": None,
+        }
 
 
 class Completions(Chat):
@@ -218,49 +240,22 @@ class Completions(Chat):
         return request.prompts(data, "prompt", "Either prompt or prompt_embeds must be provided and non-empty.")
 
     def _choice(self, ask: ParsedRequest, index: int, text: str) -> dict[str, Any]:
-        choice = _text_choice(index, text, ask.finish_reason)
+        names = ("stop_reason", "token_ids", "prompt_logprobs", "prompt_token_ids", "routed_experts")
+        choice = {"index": index, "text": text, "logprobs": None, "finish_reason": ask.finish_reason}
+        choice |= dict.fromkeys(names)
         return choice if ask.logprob_options is None else choice | _echoed(ask, text, ask.logprob_options)
 
 
-def _streaming(data: dict[str, Any]) -> tuple[bool, bool, bool]:
-    """stream, include_usage, continuous_usage_stats."""
-    stream = request.flag(data)
-    options = data.get("stream_options")
-    if options and not stream:
-        raise request.parameter_error("Stream options can only be defined when `stream=True`.", "stream_options")
-    options = options if isinstance(options, dict) else {}
-    return stream, bool(options.get("include_usage")), bool(options.get("continuous_usage_stats"))
-
-
-def _detailed(told: dict[str, Any]) -> dict[str, Any]:
-    return told | {name: told.get(name) for name in _DETAILS}
-
-
-def _chat_choice(index: int, text: str, finish: str) -> dict[str, Any]:
-    nothing = dict.fromkeys(("refusal", "annotations", "audio", "function_call", "reasoning"))
-    return {
-        "index": index,
-        "message": {"role": "assistant", "content": text, **nothing},
-        "logprobs": None,
-        "finish_reason": finish,
-        "stop_reason": None,
-        "token_ids": None,
-        "routed_experts": None,
-    }
-
-
-def _text_choice(index: int, text: str, finish: str) -> dict[str, Any]:
-    nothing = ("stop_reason", "token_ids", "prompt_logprobs", "prompt_token_ids", "routed_experts")
-    return {"index": index, "text": text, "logprobs": None, "finish_reason": finish, **dict.fromkeys(nothing)}
-
-
 def _texts(ask: ParsedRequest) -> list[str]:
-    """The texts of the first prompt; tokens by number are shown as such."""
+    """Return the texts of the first prompt. Token ids are shown as numbers."""
     return [one if isinstance(one, str) else f" {one}" for one in ask.prompts[0]]
 
 
 def _of_prompt(ask: ParsedRequest, known: list[Token] | None = None) -> list[dict[str, Any] | None] | None:
-    """`known`: the tokens with as many alternatives, where they have been worked out already."""
+    """Return the log-probabilities of the prompt, None if they are not wanted.
+
+    known: the prompt's tokens with as many alternatives, if they were computed already.
+    """
     if ask.logprob_options is None or ask.logprob_options.prompt_logprobs is None:
         return None
     return logprobs.prompt_json(
@@ -269,12 +264,12 @@ def _of_prompt(ask: ParsedRequest, known: list[Token] | None = None) -> list[dic
 
 
 def _echoed(ask: ParsedRequest, text: str, scores: LogprobOptions) -> dict[str, Any]:
-    """What log-probabilities and an echo change of a text choice."""
+    """Return the fields of a text choice that log-probabilities and an echo change."""
     tops, text = scores.top_logprobs, "" if scores.no_generation else text
     tokens, known = logprobs.generated_tokens(logprobs.split_tokens(text), tops or 0), None
     if scores.echo:
-        asked = logprobs.prompt_tokens(_texts(ask), tops or 0, scores.known)
-        known = asked if tops == scores.prompt_logprobs else None
-        tokens, text = asked + tokens, "".join(_texts(ask)) + text
-    told = None if tops is None else logprobs.completion_json(tokens)
-    return {"text": text, "logprobs": told, "prompt_logprobs": _of_prompt(ask, known)}
+        prompt = logprobs.prompt_tokens(_texts(ask), tops or 0, scores.known)
+        known = prompt if tops == scores.prompt_logprobs else None
+        tokens, text = prompt + tokens, "".join(_texts(ask)) + text
+    fields = None if tops is None else logprobs.completion_json(tokens)
+    return {"text": text, "logprobs": fields, "prompt_logprobs": _of_prompt(ask, known)}

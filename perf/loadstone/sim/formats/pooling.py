@@ -1,4 +1,4 @@
-"""Embeddings and rerank as vLLM 0.32 answers them: nothing is generated, the answer comes in one piece. Pure.
+"""The embeddings and rerank protocols as in vLLM 0.32. They generate nothing and answer in one piece. Pure.
 
 The numbers are made up, but the same for the same text.
 """
@@ -17,7 +17,7 @@ DIMENSIONS = 32
 
 
 class Pooling(Format):
-    """What both share: no tokens, one answer."""
+    """The base of both protocols: a whole response without generated tokens."""
 
     def parse(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         prompts = self._prompts(data)
@@ -26,6 +26,7 @@ class Pooling(Format):
         return ParsedRequest(self, False, 0, 1, sizes, "stop", tuple(prompts))
 
     def _prompts(self, data: dict[str, Any]) -> list[PromptContent]:
+        """Read the prompts of a body. Raises request.RefusedRequest."""
         raise NotImplementedError
 
 
@@ -44,9 +45,9 @@ class Embeddings(Pooling):
             {"index": index, "object": "embedding", "embedding": _vector(prompt)}
             for index, prompt in enumerate(facts.request.prompts)
         ]
-        told = usage(facts.request.prompt_tokens, 0, facts.cached)
+        counts = usage(facts.request.prompt_tokens, 0, facts.cached)
         head = {"id": facts.id, "object": "list", "created": facts.created, "model": facts.model}
-        return encode({**head, "data": rows, "usage": told})
+        return encode({**head, "data": rows, "usage": counts})
 
 
 class Rerank(Pooling):
@@ -65,10 +66,11 @@ class Rerank(Pooling):
             for index, prompt in enumerate(facts.request.prompts)
         ]
         rows.sort(key=lambda row: -float(str(row["relevance_score"])))
-        told = dict.fromkeys(("prompt_tokens", "total_tokens"), facts.request.prompt_tokens)
-        return encode({"id": facts.id, "model": facts.model, "usage": told, "results": rows})
+        counts = dict.fromkeys(("prompt_tokens", "total_tokens"), facts.request.prompt_tokens)
+        return encode({"id": facts.id, "model": facts.model, "usage": counts, "results": rows})
 
 
 def _vector(prompt: PromptContent) -> list[float]:
+    """Return a made-up embedding, always the same for a prompt."""
     rng = Random(repr(prompt))
     return [round(rng.uniform(-1, 1), 6) for _ in range(DIMENSIONS)]

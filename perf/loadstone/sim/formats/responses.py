@@ -1,6 +1,6 @@
-"""OpenAI's responses: typed, numbered events. Pure.
+"""OpenAI's Responses API: typed, numbered events. Pure.
 
-The shapes are vLLM 0.32's, without the fields that only repeat the request.
+The shapes are those of vLLM 0.32, without the fields that only repeat the request.
 """
 
 from __future__ import annotations
@@ -11,30 +11,32 @@ from typing import Any
 from loadstone.sim import request
 from loadstone.sim.bodies import ENGINE_DEAD_MESSAGE, encode
 from loadstone.sim.settings import Settings
-from loadstone.sim.stream_events import Format, ParsedRequest, PromptContent, ResponseFacts, StreamEvents, http_chunk
+from loadstone.sim.stream_events import Format, ParsedRequest, ResponseFacts, StreamEvents, http_chunk
 
 _SPOT = {"item_id": "msg_0", "output_index": 0, "content_index": 0}
 _DELTA = b'"item_id":"msg_0","output_index":0,"content_index":0,"delta":"'
 
 
 class _Events(StreamEvents):
-    """One message with one text. Every event carries the next number of the stream."""
+    """The events of one message with one text. Each has the next number of the stream."""
 
-    __slots__ = ("_next", "_response", "_told")
+    __slots__ = ("_next", "_pieces", "_response")
 
     def __init__(self, facts: ResponseFacts) -> None:
         super().__init__(facts)
         self._response = _head(facts)
         self._next = 0
-        self._told: list[bytes] = []
+        self._pieces: list[bytes] = []
 
     def _event(self, kind: str, **fields: Any) -> bytes:
+        """Return a named and numbered event."""
         body = encode({"type": kind, "sequence_number": self._number(), **fields})
         return http_chunk(b"event: %b\ndata: %b\n\n" % (kind.encode(), body))
 
     def _number(self) -> int:
-        number, self._next = self._next, self._next + 1
-        return number
+        """Take the number of the next event."""
+        self._next += 1
+        return self._next - 1
 
     def opening(self) -> bytes:
         started = self._response | {"status": "in_progress", "output": [], "usage": None}
@@ -49,7 +51,7 @@ class _Events(StreamEvents):
         )
 
     def text(self, choice: int, piece: bytes, token_count: int) -> bytes:
-        self._told.append(piece)
+        self._pieces.append(piece)
         head = b'"type":"response.output_text.delta","sequence_number":%d,' % self._number()
         return http_chunk(
             b'event: response.output_text.delta\ndata: {%b%b%b","logprobs":[]}\n\n' % (head, _DELTA, piece)
@@ -70,11 +72,11 @@ class _Events(StreamEvents):
         )
 
     def _text(self) -> str:
-        return str(json.loads('"' + b"".join(self._told).decode("utf-8", "replace") + '"'))
+        """Return the text sent so far."""
+        return str(json.loads('"' + b"".join(self._pieces).decode("utf-8", "replace") + '"'))
 
     def closing(self) -> bytes:
-        done = _done(self.facts, self._text())
-        return self._event("response.completed", response=done)
+        return self._event("response.completed", response=_done(self.facts, self._text()))
 
     def engine_error(self) -> bytes:
         return self._event("error", code="server_error", message=ENGINE_DEAD_MESSAGE, param=None)
@@ -87,19 +89,16 @@ class Responses(Format):
 
     def parse(self, data: dict[str, Any], settings: Settings) -> ParsedRequest:
         limit = request.integer(data, "max_output_tokens")
-        return request.build_request(self, data, settings, [_prompt(data)], limit, 1, (request.flag(data), True, False))
+        question = data.get("input")
+        texts = (question,) if isinstance(question, str) else request.messages(data, "input")
+        prompt = (*request.texts(data.get("instructions")), *texts)
+        return request.build_request(self, data, settings, [prompt], limit, 1, (request.flag(data), True, False))
 
     def stream_events(self, facts: ResponseFacts) -> StreamEvents:
         return _Events(facts)
 
     def body(self, facts: ResponseFacts) -> bytes:
         return encode(_done(facts, facts.texts[0]))
-
-
-def _prompt(data: dict[str, Any]) -> PromptContent:
-    instructions = request.texts(data.get("instructions"))
-    given = data.get("input")
-    return (*instructions, *((given,) if isinstance(given, str) else request.messages(data, "input")))
 
 
 def _part(text: str) -> dict[str, Any]:
@@ -111,10 +110,12 @@ def _message(parts: list[dict[str, Any]], status: str) -> dict[str, Any]:
 
 
 def _head(facts: ResponseFacts) -> dict[str, Any]:
+    """Return the fields that identify a response."""
     return {"id": facts.id, "object": "response", "created_at": facts.created, "model": facts.model}
 
 
 def _done(facts: ResponseFacts, text: str) -> dict[str, Any]:
+    """Return a finished response object."""
     ask = facts.request
     cut = ask.finish_reason == "length"
     return {

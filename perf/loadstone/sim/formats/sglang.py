@@ -1,4 +1,4 @@
-"""SGLang's native /generate, streamed and not: each event of a stream holds the text so far. Pure."""
+"""SGLang's native /generate, streamed or whole. Each event of a stream has the whole text so far. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from loadstone.sim.stream_events import Format, ParsedRequest, ResponseFacts, St
 
 
 class _Events(StreamEvents):
-    __slots__ = ("_told",)
+    """The events of a stream, each with the text of its choice so far."""
+
+    __slots__ = ("_texts",)
 
     def __init__(self, facts: ResponseFacts) -> None:
         super().__init__(facts)
-        self._told = [b""] * self.request.choices
+        self._texts = [b""] * self.request.choices
 
     def text(self, choice: int, piece: bytes, token_count: int) -> bytes:
         return self._event(choice, piece, token_count, None)
@@ -25,20 +27,20 @@ class _Events(StreamEvents):
         return self._event(choice, piece, token_count, _reason(self.request))
 
     def invalid_json(self, choice: int, piece: bytes) -> bytes:
-        return http_chunk(b'data: {"text":"%b\n\n' % (self._told[choice] + piece))
+        return http_chunk(b'data: {"text":"%b\n\n' % (self._texts[choice] + piece))
 
     def engine_error(self) -> bytes:
         return sse_events(encode({"error": {"message": ENGINE_DEAD_MESSAGE}}), b"[DONE]")
 
     def _event(self, choice: int, piece: bytes, done: int, reason: dict[str, Any] | None) -> bytes:
-        self._told[choice] = told = self._told[choice] + piece
+        self._texts[choice] = text = self._texts[choice] + piece
         meta = encode(_meta(self.facts, choice, done, reason))
-        place = b',"index":%d' % choice if self.request.choices > 1 else b""
-        return sse_events(b'{"text":"%b","output_ids":[],"meta_info":%b%b}' % (told, meta, place))
+        index = b',"index":%d' % choice if self.request.choices > 1 else b""
+        return sse_events(b'{"text":"%b","output_ids":[],"meta_info":%b%b}' % (text, meta, index))
 
 
 class Generate(Format):
-    """POST /generate; a body with `inputs` is for TGI, which has the same path."""
+    """POST /generate. A body with `inputs` is for TGI, which has the same path."""
 
     def select(self, data: dict[str, Any]) -> Format:
         return _TGI if "inputs" in data else self
@@ -66,11 +68,12 @@ _TGI = TGI(stream=False)
 
 
 def _reason(ask: ParsedRequest) -> dict[str, Any]:
+    """Return the finish reason."""
     return {"type": "length", "length": ask.tokens} if ask.finish_reason == "length" else {"type": "stop", "matched": 2}
 
 
 def _meta(facts: ResponseFacts, choice: int, done: int, reason: dict[str, Any] | None) -> dict[str, Any]:
-    """Told with every event, for its own prompt alone."""
+    """Return the metadata of an event, which counts only the prompt of its own choice."""
     ask = facts.request
     each = ask.choices // len(ask.prompts)
     return {

@@ -1,4 +1,4 @@
-"""Text Generation Inference: /generate_stream with a token in each event, /generate in one piece. Pure.
+"""Text Generation Inference: /generate_stream with one token per event, /generate in one piece. Pure.
 
 The shapes are those of its router (router/src/lib.rs: StreamResponse, GenerateResponse, ErrorResponse).
 """
@@ -16,21 +16,21 @@ _REASONS = {"length": "length", "stop": "eos_token"}
 
 
 class _Events(StreamEvents):
-    """One token an event; nothing marks the end but the finish reason."""
+    """The events of a stream, one per token. Only the finish reason marks the end."""
 
-    __slots__ = ("_told",)
+    __slots__ = ("_pieces",)
 
     def __init__(self, facts: ResponseFacts) -> None:
         super().__init__(facts)
-        self._told: list[bytes] = []
+        self._pieces: list[bytes] = []
 
     def text(self, choice: int, piece: bytes, token_count: int) -> bytes:
-        self._told.append(piece)
+        self._pieces.append(piece)
         tail = b'","logprob":-1.0,"special":false},"generated_text":null,"details":null}'
         return sse_events(_head(token_count) + piece + tail)
 
     def last(self, choice: int, piece: bytes, token_count: int) -> bytes:
-        whole = b"".join((*self._told, piece))
+        whole = b"".join((*self._pieces, piece))
         details = encode(_details(self.request) | {"input_length": self.request.prompt_tokens})
         tail = b'"generated_text":"%b","details":%b}' % (whole, details if self.request.include_usage else b"null")
         return sse_events(b'%b%b","logprob":-1.0,"special":false},%b' % (_head(token_count), piece, tail))
@@ -74,8 +74,10 @@ class TGI(Format):
 
 
 def _head(done: int) -> bytes:
+    """Return the beginning of an event, up to its text."""
     return b'{"index":%d,"token":{"id":%d,"text":"' % (done, done)
 
 
 def _details(ask: ParsedRequest) -> dict[str, Any]:
+    """Return the details that end a response."""
     return {"finish_reason": _REASONS[ask.finish_reason], "generated_tokens": ask.tokens, "seed": None}
