@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from loadstone.records import Record
-from loadstone.sim import FAULTS
+from loadstone.sim.faults import FAULTS
 from loadstone.transport import common
 from support.servers import PATIENCE, Done, Sim, loadstone, read_json, records
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from loadstone.sim import Server, Settings
+from loadstone.sim.server import Server
+from loadstone.sim.settings import Settings
 from support.sim_client import Test
 
 

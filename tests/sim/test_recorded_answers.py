@@ -14,10 +14,11 @@ import pytest
 from loadstone.apis.openai import Chat, Completions
 from loadstone.apis.response_parser import ResponseParser
 from loadstone.errors import UsageError
-from loadstone.sim import Settings, logprobs, recorded_answers, request
+from loadstone.sim import logprobs, recorded_answers, request
 from loadstone.sim.answer_lookup import AnswerLookup
 from loadstone.sim.bodies import Page
 from loadstone.sim.formats import FORMATS
+from loadstone.sim.settings import Settings
 from loadstone.sim.stream_events import ParsedRequest
 from support.paths import SHARED
 from support.servers import Capture, Sim, clean, post, records, refused

@@ -14,8 +14,10 @@ import pytest
 
 from loadstone.cli.parser import build_parser
 from loadstone.errors import UsageError
-from loadstone.sim import FAULTS, Server, Settings
 from loadstone.sim.engine.presets import DEFAULT_PRESET, PRESETS
+from loadstone.sim.faults import FAULTS
+from loadstone.sim.server import Server
+from loadstone.sim.settings import Settings
 from support.paths import SHARED
 from support.servers import Sim, loadstone, read_json, refused
 

@@ -15,7 +15,8 @@ import pytest
 
 from loadstone.errors import UsageError
 from loadstone.host.timer import TimerAlarm
-from loadstone.sim import Server, Settings, serve
+from loadstone.sim.server import Server, serve
+from loadstone.sim.settings import Settings
 from support.sim_client import CHAT, TEXT, Client, capture, chat, one, posix, until
 
 

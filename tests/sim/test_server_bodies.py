@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loadstone.sim import Server
+from loadstone.sim.server import Server
 from support.sim_client import CHAT, HELLO, TEXT, USAGE, Client, capture, chat, one, plain
 
 STREAMS = {

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from loadstone.errors import UsageError
-from loadstone.sim import FAULTS, Server, faults
+from loadstone.sim import faults
+from loadstone.sim.faults import FAULTS
+from loadstone.sim.server import Server
 from support.sim_client import CHAT, USAGE, Client, Reply, Test, capture, chat, posix, until
 
 

@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from loadstone.errors import UsageError
-from loadstone.sim import Settings
 from loadstone.sim import settings as model
+from loadstone.sim.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from loadstone.cli.main import main
 from loadstone.engine.run_folder import load_records
 from loadstone.host import event_loop
 from loadstone.records import Record
-from loadstone.sim import Server, Settings
+from loadstone.sim.server import Server
+from loadstone.sim.settings import Settings
 
 T = TypeVar("T")
 Capture = pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from loadstone.sim import Server
+from loadstone.sim.server import Server
 from support.paths import SHARED
 
 CAPTURES = SHARED / "captures"

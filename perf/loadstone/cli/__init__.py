@@ -3,5 +3,5 @@
 main.py runs a command and turns a `UsageError` into one sentence and exit status 2; parser.py has the table of
 commands; flag_types.py reads values of flags; run_flags.py has the flags that run, sweep, eval and swarm share.
 Heavy imports belong inside `run`, so that `loadstone --help` answers at once. To add a command, add a file here and a
-line each to `COMMANDS` and `_HELP` in parser.py. This room may import every other room.
+line to `COMMANDS` in parser.py. This room may import every other room.
 """

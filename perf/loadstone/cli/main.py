@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from loadstone.cli.parser import COMMANDS, parse
+from loadstone.cli.parser import load_command, parse
 from loadstone.errors import UsageError
 from loadstone.report.output import notice
 
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status: 2 for a usage error, 130 for Ctrl-C."""
     try:
         options = parse(arguments)
-        return COMMANDS[options.command].run(options)
+        return load_command(options.command).run(options)
     except UsageError as exc:
         notice(str(exc))
         return 2

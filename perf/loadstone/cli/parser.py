@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import NoReturn, Protocol
+from importlib import import_module
+from typing import NoReturn, Protocol, cast
 
-from loadstone.cli import check, compare, plan, report, run, run_flags, score, selftest, serve, swarm, sweep
-from loadstone.cli import eval as eval_command
-from loadstone.cli import list as list_command
 from loadstone.errors import ConfigurationError
 from loadstone.version import __version__
 
@@ -31,22 +29,8 @@ class Command(Protocol):
         """Run the command. Return the exit status."""
 
 
-COMMANDS: dict[str, Command] = {
-    "run": run,
-    "sweep": sweep,
-    "eval": eval_command,
-    "report": report,
-    "compare": compare,
-    "score": score,
-    "check": check,
-    "plan": plan,
-    "serve": serve,
-    "swarm": swarm,
-    "selftest": selftest,
-    "list": list_command,
-}
-# One line of help for each command.
-_HELP = {
+# Commands, each a file of this room, with a line of help.
+COMMANDS = {
     "run": "send prompts to a server, measure the responses and report",
     "sweep": "run at every point of lists of settings, or search for the highest load that meets objectives",
     "eval": "measure the accuracy of a model on benchmarks, under any load (docs/evals.md)",
@@ -62,6 +46,11 @@ _HELP = {
 }
 
 
+def load_command(name: str) -> Command:
+    """Return a command's file. Only the command that runs is loaded, so that the command line starts quickly."""
+    return cast(Command, import_module(f"loadstone.cli.{name}"))
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that reports a mistake as an exception with one sentence."""
 
@@ -69,21 +58,25 @@ class Parser(argparse.ArgumentParser):
         raise ConfigurationError(f"{message}; see {self.prog} --help")
 
 
-def build_parser() -> Parser:
-    """Return the parser of all commands."""
+def build_parser(only: str | None = None) -> Parser:
+    """Return the parser of all commands.
+
+    only: the command whose flags are needed; None for the flags of all.
+    """
     top = Parser(prog="loadstone", description="A load tester for LLM APIs whose numbers are true.", epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"loadstone {__version__}")
     parsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
+    for name, line in COMMANDS.items():
         parser = parsers.add_parser(
             name,
-            help=_HELP[name],
-            description=_HELP[name],
+            help=line,
+            description=line,
             epilog=EPILOG,
             argument_default=argparse.SUPPRESS,
             allow_abbrev=False,
         )
-        command.add(parser)
+        if only in (None, name):
+            load_command(name).add(parser)
     return top
 
 
@@ -92,9 +85,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     Raises ConfigurationError.
     """
-    if not arguments or arguments[0] != "swarm":
-        return build_parser().parse_args(arguments)
-    options, rest = build_parser().parse_known_args(arguments)
+    command = arguments[0] if arguments else ""
+    if command != "swarm":
+        return build_parser(command).parse_args(arguments)
+
+    # What `run` does not know is for Locust.
+    from loadstone.cli import run_flags
+
+    options, rest = build_parser(command).parse_known_args(arguments)
     settings = Parser(prog="loadstone swarm", argument_default=argparse.SUPPRESS, allow_abbrev=False, add_help=False)
     run_flags.add(settings)
     options.settings, options.rest = settings.parse_known_args(rest)

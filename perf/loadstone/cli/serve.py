@@ -61,8 +61,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until interrupted. Return exit status 0."""
-    from loadstone import sim
     from loadstone.config import secrets
+    from loadstone.sim import server
+    from loadstone.sim.settings import Settings
 
     settings = {name: value for name, value in vars(options).items() if name not in ("command", "api_key_env")}
     if variable := getattr(options, "api_key_env", None):
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             f"--{timing_flags[0].replace('_', '-')} is for --engine exact: with vllm the engine's steps say when"
         )
     settings["faults"] = tuple(settings.get("faults", ()))
-    sim.run(sim.Settings(**{"port": 8000, **settings}), lambda url: print(url, flush=True))
+    server.run(Settings(**{"port": 8000, **settings}), lambda url: print(url, flush=True))
     return 0
 
 

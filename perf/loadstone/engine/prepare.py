@@ -27,7 +27,7 @@ from loadstone.host import timer
 from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
-from loadstone.transport import Options, address, in_process
+from loadstone.transport import Options, address
 from loadstone.transport.factory import choose_arrival_clock, open_transport, tls_context
 from loadstone.units import NS_PER_S
 
@@ -181,6 +181,8 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
 
 def _in_process_spec(config: Config, model: object | None) -> EndpointSpec:
     """Create the endpoint of a model in this process."""
+    from loadstone.transport import in_process  # only a run of a Python class needs it
+
     if config.api not in ("chat", "completions"):
         raise ConfigurationError(
             f"--api {config.api} is for servers: a model of your own is asked by chat or completions"

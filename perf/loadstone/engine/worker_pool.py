@@ -16,7 +16,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from loadstone.engine import lost_requests, run_folder
+from loadstone.engine import run_folder
 from loadstone.engine.lifecycle import Stoppable
 from loadstone.engine.prepare import PreparedRun
 from loadstone.engine.worker import OnProgress, OnStart, Worker, WorkerInputs
@@ -164,6 +164,7 @@ class WorkerPool:
         self._kill_timer = asyncio.get_running_loop().call_later(grace + KILL_AFTER, self._kill)
 
     def _kill(self) -> None:
+
         for worker in self._workers:
             worker.kill()
 
@@ -186,6 +187,8 @@ class WorkerPool:
                 self._kill_timer.cancel()
         lost = [worker for worker in self._workers if started and worker.result is None]
         if lost:
+            from loadstone.engine import lost_requests  # only a run that loses a worker needs it
+
             # A record for each request that dead workers owed.
             shard = self._folder.shard(len(self._workers))
             for worker in lost:

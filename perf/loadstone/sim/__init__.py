@@ -5,11 +5,3 @@ Load testers are checked against its truth. With `engine="vllm"` the times are t
 `server.py` has the listener and the queue of due chunks, `response.py` a response on its way, `formats/` one file for
 each family of protocols. This room may import from the rooms up to `tasks`.
 """
-
-from __future__ import annotations
-
-from loadstone.sim.faults import FAULTS
-from loadstone.sim.server import Server, run, serve
-from loadstone.sim.settings import Settings
-
-__all__ = ["FAULTS", "Server", "Settings", "run", "serve"]
