@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from locust import LoadTestShape
 from locust.dispatch import UsersDispatcher
+
+from loadstone.units import NS_PER_S
 
 if TYPE_CHECKING:
     from loadstone.swarm.master import Run
@@ -48,7 +51,7 @@ class PlanShape(LoadTestShape):
             return None
         reached = list[int]()
         if run is not None and run.plan is not None:
-            elapsed = max(0.0, run.elapsed())
+            elapsed = max(0.0, (time.monotonic_ns() - run.origin) / NS_PER_S) if run.started else 0.0
             reached = [level for at, level in run.plan.levels if at <= elapsed]
         users = (reached[-1] if reached else 0) or workers
         return users, float(min(users, 100 * workers))

@@ -28,7 +28,6 @@ from loadstone.swarm import messages, outcome, settings, startup
 from loadstone.swarm.channel import MessageChannel, log
 from loadstone.swarm.members import Members
 from loadstone.swarm.process_messages import FinishRequest, LostProcess, PreparedPlan, PrepareRequest
-from loadstone.units import NS_PER_S
 
 # Seconds between two looks at a run, and after which Start or StopSending is sent again.
 POLL_INTERVAL, RESEND_INTERVAL = 0.2, 2.0
@@ -76,10 +75,6 @@ class Run:
     @property
     def over(self) -> bool:
         return self.started and self.members.over
-
-    def elapsed(self) -> float:
-        """Return the seconds since the load started; below 0 before."""
-        return (time.monotonic_ns() - self.origin) / NS_PER_S if self.started else -1.0
 
     def stop_scraping(self) -> None:
         """Stop collecting the servers' metrics. Further calls do nothing."""

@@ -66,7 +66,7 @@ class Aiohttp:
     async def exchange(self, request: Request, exchange: Exchange) -> None:
         """Send a request and wait until the response is complete. Raises TransportError.
 
-        A request is resent, on a new connection, only after a keep-alive race (`http.is_keep_alive_race`).
+        A request is resent, on a new connection, only after a keep-alive race (`common.is_keep_alive_race`).
         """
         self._session = self._session or self._open()
         try:

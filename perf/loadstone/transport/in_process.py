@@ -50,12 +50,6 @@ def load_model(name: str, config: dict[str, Any]) -> object:
         raise ConfigurationError(f"--model: cannot make {name}: {type(exc).__name__}: {exc}") from exc
 
 
-def _create(cls: type, config: dict[str, Any]) -> object:
-    takes = inspect.signature(cls).parameters.values()
-    named = [one for one in takes if one.kind not in (one.VAR_KEYWORD, one.KEYWORD_ONLY)]
-    return cls(config) if named else cls()
-
-
 class _Waiting(Struct):
     """A request that waits for a batch.
 
@@ -266,18 +260,27 @@ class DummyModel:
 
     def predict(self, prompts: list[dict[str, Any]], **_: Any) -> list[dict[str, Any]]:
         """Return a response in OpenAI's form for each prompt."""
-        return [self._answer(prompt) for prompt in prompts]
+        responses = []
+        for prompt in prompts:
+            texts = [str(message["content"]) for message in prompt.get("messages") or ()]
+            texts = texts or list(prompt.get("data") or ())
+            text = self._text or (texts[-1] if texts else "")
+            message = {"role": "assistant", "content": text}
 
-    def _answer(self, prompt: dict[str, Any]) -> dict[str, Any]:
-        texts = [str(message["content"]) for message in prompt.get("messages") or ()] or list(prompt.get("data") or ())
-        text = self._text or (texts[-1] if texts else "")
-        prompt_tokens = sum(len(one.split()) for one in texts)
-        completion_tokens = len(text.split())
-        total = prompt_tokens + completion_tokens
-        message = {"role": "assistant", "content": text}
-        return {
-            "object": "chat.completion",
-            "model": self._name,
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total},
-        }
+            # Usage
+            prompt_tokens = sum(len(one.split()) for one in texts)
+            completion_tokens = len(text.split())
+            usage = {
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": completion_tokens,
+                "total_tokens": prompt_tokens + completion_tokens,
+            }
+            responses.append(
+                {
+                    "object": "chat.completion",
+                    "model": self._name,
+                    "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                    "usage": usage,
+                }
+            )
+        return responses

@@ -43,9 +43,9 @@ class ClockConverter:
     def __init__(self, clock: Clock, wall: Clock = time.time_ns) -> None:
         self._clock = clock
         self._wall = wall
-        least, most = self._bounds()
-        self.offset = (least + most) // 2
-        self._due = clock() + REFRESH_INTERVAL
+        self.offset: int
+        self._due: int
+        self._refresh(first=True)
 
     def to_run_clock(self, stamp: int, floor: int, now: int) -> int | None:
         """Return when the bytes of a read arrived, in ns of the run's clock; None if the timestamp cannot be true.
@@ -65,20 +65,17 @@ class ClockConverter:
         at = stamp - self.offset
         return at if floor <= at <= self._clock() else None
 
-    def _refresh(self) -> None:
-        least, most = self._bounds()
-        if not least <= self.offset <= most:
-            self.offset = (least + most) // 2
-        self._due = self._clock() + REFRESH_INTERVAL
-
-    def _bounds(self) -> tuple[int, int]:
-        """Return the bounds of the offset: the tightest of a few readings of one clock between two of the other."""
+    def _refresh(self, first: bool = False) -> None:
+        """Measure the bounds of the offset, and change it if it lies outside. `first`: there is none yet."""
+        # The tightest of a few readings of one clock between two of the other.
         readings = []
         for _ in range(READINGS):
             before, wall, after = self._clock(), self._wall(), self._clock()
             readings.append((after - before, wall - after, wall - before))
         _, least, most = min(readings)
-        return least, most
+        if first or not least <= self.offset <= most:
+            self.offset = (least + most) // 2
+        self._due = self._clock() + REFRESH_INTERVAL
 
 
 def read_timestamp(control: Ancillary) -> int | None:
