@@ -209,15 +209,6 @@ class InFlightRequest:
 
         The timer is moved lazily: output does not touch it, it looks at the last output when it fires.
         """
-        due, failure = self._deadline()
-        left = due - self._clock()
-        if left <= 0:
-            self.cancel(failure)
-        else:
-            self._timer = self._loop.call_later(left / NS_PER_S, self.check_timeouts)
-
-    def _deadline(self) -> tuple[float, Failure]:
-        """Return the earliest instant (ns) at which the request ends unless it makes progress, and its failure then."""
         limits = self._limits
         last = self.response.last
         now = self._clock()
@@ -231,6 +222,8 @@ class InFlightRequest:
             (last or 0, idle, "timeout", "no output for {:g} s (--idle-timeout)"),
             (sent, cancel, "cancelled", "cancelled after {:g} s (--cancel-after)"),
         )
+
+        # The earliest instant (ns) at which the request ends unless it makes progress, and its failure then.
         ends = [
             (start + wait * NS_PER_S, kind, text.format(wait)) for start, wait, kind, text in waits if wait is not None
         ]
@@ -238,7 +231,12 @@ class InFlightRequest:
         # The idle limit begins with the first output, whenever that comes: look again after it.
         if limits.idle is not None and last is None:
             due = min(due, now + limits.idle * NS_PER_S)
-        return due, Failure(kind, text)
+
+        left = due - self._clock()
+        if left <= 0:
+            self.cancel(Failure(kind, text))
+        else:
+            self._timer = self._loop.call_later(left / NS_PER_S, self.check_timeouts)
 
 
 def _since(at: int | None, origin: int) -> int | None:
