@@ -47,20 +47,11 @@ class Attempts:
         await self._wait_until(at)
         return at, tokens
 
-    async def send(
-        self, request: InFlightRequest, ready_at: int, turns_left: int, tokens: float = 0.0
-    ) -> InFlightRequest:
-        """Send a request and its retries until one succeeds, fails for good, or the run ends. Return the last attempt.
-
-        ready_at: ns; from here on only this client's own lag delays the first attempt.
-        turns_left: later turns of the conversation.
-        tokens: estimate that the rate limiter reserved.
-        """
-        await self._sender.send(request, ready_at, turns_left)
-        return await self.send_retries(request, turns_left, tokens)
-
     async def send_retries(self, request: InFlightRequest, turns_left: int, tokens: float) -> InFlightRequest:
         """Send the retries of a request whose first attempt has ended. Return the last attempt.
+
+        turns_left: later turns of the conversation.
+        tokens: estimate that the rate limiter reserved.
 
         A caller may skip this when there are no limits and `request.retry_in` is None.
         """

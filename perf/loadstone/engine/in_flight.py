@@ -29,11 +29,6 @@ class TimeLimits(Struct, frozen=True, kw_only=True):
     total: float | None = None
     cancel_after: float | None = None
 
-    def shortest(self, cancelled: bool) -> float | None:
-        """Return the shortest limit in seconds: before it no request can time out. None: there are no limits."""
-        waits = (self.ttft, self.idle, self.total, self.cancel_after if cancelled else None)
-        return min((wait for wait in waits if wait is not None), default=None)
-
 
 class Scheduled(Struct, frozen=True, kw_only=True, gc=False):
     """One request as the plan has it.
@@ -252,7 +247,9 @@ class Timeouts:
 
     def __init__(self, limits: TimeLimits, clock: Clock) -> None:
         self._clock = clock
-        self._shortest = limits.shortest(False)
+        # Seconds before which no request can time out; None: there are no limits.
+        waits = (wait for wait in (limits.ttft, limits.idle, limits.total) if wait is not None)
+        self._shortest = min(waits, default=None)
         self._waiting: dict[InFlightRequest, None] = {}  # in the order in which they started
         self._timer: asyncio.TimerHandle | None = None
 

@@ -72,7 +72,29 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
     api = find_api(config)
     prompts = read_prompts(config, notice)
     config = config.with_defaults(timed=all(prompt.at is not None for prompt in prompts))
-    plan = _make_plan(config, prompts, notice)
+
+    # The plan, with a notice where prompts repeat or recorded times are replayed.
+    recorded = [prompt.at for prompt in prompts if prompt.at is not None]
+    shape = DatasetShape(
+        [prompt.id for prompt in prompts],
+        [1 + len(prompt.later) for prompt in prompts],
+        recorded if len(recorded) == len(prompts) else None,
+    )
+    load = Load.of(config)
+    plan = make_plan(load, shape)
+    if plan.offsets is None and config.stop_saturated:
+        raise ConfigurationError(
+            "--stop-saturated is for open loops, whose load does not wait for the server: give --rate"
+        )
+    if plan.repeats:
+        before = f" after {config.skip}" if config.skip else ""
+        requests = f"{plan.total} requests" if plan.total else "requests"
+        notice(f"{len(prompts)} prompts for {requests}{before}: prompts repeat, and prefix caches may help")
+    if load.arrivals == REPLAY:
+        times = plan.rows.recorded_at or [0]
+        span = (times[-1] - times[0]) / NS_PER_S
+        notice(f"replaying {plan.total:,} requests recorded over {span:,.0f} s")
+
     async with open_endpoints(config, api, model) as specs:
         try:
             yield await _query_servers(config, api, prompts, plan, specs, notice)
@@ -130,31 +152,6 @@ def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
     if config.tokenize_prompt:
         prompts = tokenizer.tokenize(prompts, config.tokenizer or "")
     return prompts
-
-
-def _make_plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
-    """Make the plan, with a notice where prompts repeat or recorded times are replayed."""
-    recorded = [prompt.at for prompt in prompts if prompt.at is not None]
-    shape = DatasetShape(
-        [prompt.id for prompt in prompts],
-        [1 + len(prompt.later) for prompt in prompts],
-        recorded if len(recorded) == len(prompts) else None,
-    )
-    load = Load.of(config)
-    plan = make_plan(load, shape)
-    if plan.offsets is None and config.stop_saturated:
-        raise ConfigurationError(
-            "--stop-saturated is for open loops, whose load does not wait for the server: give --rate"
-        )
-    if plan.repeats:
-        before = f" after {config.skip}" if config.skip else ""
-        requests = f"{plan.total} requests" if plan.total else "requests"
-        notice(f"{len(prompts)} prompts for {requests}{before}: prompts repeat, and prefix caches may help")
-    if load.arrivals == REPLAY:
-        times = plan.rows.recorded_at or [0]
-        span = (times[-1] - times[0]) / NS_PER_S
-        notice(f"replaying {plan.total:,} requests recorded over {span:,.0f} s")
-    return plan
 
 
 def endpoint_specs(config: Config, api: base.API, model: object | None = None) -> list[EndpointSpec]:

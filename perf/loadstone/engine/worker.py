@@ -153,15 +153,6 @@ class Worker:
         self._recorder.close()
         self._timer.close()
 
-    def stop(self, reason: str, grace: float) -> None:
-        """Stop sending; requests in flight have `grace` seconds to end."""
-        self.runner.stop(reason, grace)
-
-    @property
-    def in_flight(self) -> int:
-        """Return the number of requests in flight."""
-        return len(self.runner.sender.in_flight)
-
     def _record(self, record: Record) -> None:
         """Write a record without secrets. If it raises, nothing of the record is written."""
         if record.error is not None:
