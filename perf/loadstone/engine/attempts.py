@@ -30,11 +30,6 @@ class Attempts:
         self._wait_until = wait_until
         self.has_limits = rate_limiter is not None
 
-    @property
-    def delayed(self) -> tuple[int, int]:
-        """Return how many requests the rate limits delayed, and by how many ns in total."""
-        return (0, 0) if self._rate_limiter is None else self._rate_limiter.delayed
-
     async def wait_for_limits(self, request: PreparedRequest, now: int) -> tuple[int, float]:
         """Wait until the rate limits let a request go that is ready at `now`.
 

@@ -109,11 +109,6 @@ class InFlightRequest:
             self.cancel_failure = failure
             self._task.cancel()
 
-    def discard_response(self) -> None:
-        """Remove what was parsed of the response, because recording it failed. The times of the exchange stay."""
-        self.response = ResponseParser(API(), stream=self.prepared.streamed)
-        self.retry_in = None
-
     @property
     def response_text(self) -> str:
         """Return the text of the first choice; empty if texts are not kept."""

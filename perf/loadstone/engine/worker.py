@@ -107,13 +107,16 @@ class Worker:
             options=options,
         )
         limits = RateLimits(rpm=config.rpm, tpm=config.tpm)
+        self._rate_limiter: RateLimiter | None = None
+        if limits != RateLimits():
+            self._rate_limiter = RateLimiter(limits.divide(inputs.partition.workers))
         self.runner = Runner(
             sender,
             Times(duration=config.duration, grace=config.grace),
             self._timer.until,
             inputs.partition,
             inputs.live_concurrency,
-            None if limits == RateLimits() else RateLimiter(limits.divide(inputs.partition.workers)),
+            self._rate_limiter,
         )
 
     async def run(
@@ -144,7 +147,7 @@ class Worker:
             written=self.runner.sender.written,
             unsent_turns=self.runner.unsent_turns,
             client=client,
-            delayed=self.runner.attempts.delayed,
+            delayed=(0, 0) if self._rate_limiter is None else self._rate_limiter.delayed,
             write_failed=write_error is not None,
         )
 
