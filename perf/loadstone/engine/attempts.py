@@ -30,11 +30,6 @@ class Attempts:
         self._wait_until = wait_until
         self.has_limits = rate_limiter is not None
 
-    @property
-    def delayed(self) -> tuple[int, int]:
-        """Return how many requests the rate limits delayed, and by how many ns in total."""
-        return (0, 0) if self._rate_limiter is None else self._rate_limiter.delayed
-
     async def wait_for_limits(self, request: PreparedRequest, now: int) -> tuple[int, float]:
         """Wait until the rate limits let a request go that is ready at `now`.
 
@@ -47,20 +42,11 @@ class Attempts:
         await self._wait_until(at)
         return at, tokens
 
-    async def send(
-        self, request: InFlightRequest, ready_at: int, turns_left: int, tokens: float = 0.0
-    ) -> InFlightRequest:
-        """Send a request and its retries until one succeeds, fails for good, or the run ends. Return the last attempt.
-
-        ready_at: ns; from here on only this client's own lag delays the first attempt.
-        turns_left: later turns of the conversation.
-        tokens: estimate that the rate limiter reserved.
-        """
-        await self._sender.send(request, ready_at, turns_left)
-        return await self.send_retries(request, turns_left, tokens)
-
     async def send_retries(self, request: InFlightRequest, turns_left: int, tokens: float) -> InFlightRequest:
         """Send the retries of a request whose first attempt has ended. Return the last attempt.
+
+        turns_left: later turns of the conversation.
+        tokens: estimate that the rate limiter reserved.
 
         A caller may skip this when there are no limits and `request.retry_in` is None.
         """

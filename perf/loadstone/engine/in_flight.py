@@ -29,11 +29,6 @@ class TimeLimits(Struct, frozen=True, kw_only=True):
     total: float | None = None
     cancel_after: float | None = None
 
-    def shortest(self, cancelled: bool) -> float | None:
-        """Return the shortest limit in seconds: before it no request can time out. None: there are no limits."""
-        waits = (self.ttft, self.idle, self.total, self.cancel_after if cancelled else None)
-        return min((wait for wait in waits if wait is not None), default=None)
-
 
 class Scheduled(Struct, frozen=True, kw_only=True, gc=False):
     """One request as the plan has it.
@@ -113,11 +108,6 @@ class InFlightRequest:
         if self.cancel_failure is None:
             self.cancel_failure = failure
             self._task.cancel()
-
-    def discard_response(self) -> None:
-        """Remove what was parsed of the response, because recording it failed. The times of the exchange stay."""
-        self.response = ResponseParser(API(), stream=self.prepared.streamed)
-        self.retry_in = None
 
     @property
     def response_text(self) -> str:
@@ -209,15 +199,6 @@ class InFlightRequest:
 
         The timer is moved lazily: output does not touch it, it looks at the last output when it fires.
         """
-        due, failure = self._deadline()
-        left = due - self._clock()
-        if left <= 0:
-            self.cancel(failure)
-        else:
-            self._timer = self._loop.call_later(left / NS_PER_S, self.check_timeouts)
-
-    def _deadline(self) -> tuple[float, Failure]:
-        """Return the earliest instant (ns) at which the request ends unless it makes progress, and its failure then."""
         limits = self._limits
         last = self.response.last
         now = self._clock()
@@ -231,6 +212,8 @@ class InFlightRequest:
             (last or 0, idle, "timeout", "no output for {:g} s (--idle-timeout)"),
             (sent, cancel, "cancelled", "cancelled after {:g} s (--cancel-after)"),
         )
+
+        # The earliest instant (ns) at which the request ends unless it makes progress, and its failure then.
         ends = [
             (start + wait * NS_PER_S, kind, text.format(wait)) for start, wait, kind, text in waits if wait is not None
         ]
@@ -238,7 +221,12 @@ class InFlightRequest:
         # The idle limit begins with the first output, whenever that comes: look again after it.
         if limits.idle is not None and last is None:
             due = min(due, now + limits.idle * NS_PER_S)
-        return due, Failure(kind, text)
+
+        left = due - self._clock()
+        if left <= 0:
+            self.cancel(Failure(kind, text))
+        else:
+            self._timer = self._loop.call_later(left / NS_PER_S, self.check_timeouts)
 
 
 def _since(at: int | None, origin: int) -> int | None:
@@ -254,7 +242,9 @@ class Timeouts:
 
     def __init__(self, limits: TimeLimits, clock: Clock) -> None:
         self._clock = clock
-        self._shortest = limits.shortest(False)
+        # Seconds before which no request can time out; None: there are no limits.
+        waits = (wait for wait in (limits.ttft, limits.idle, limits.total) if wait is not None)
+        self._shortest = min(waits, default=None)
         self._waiting: dict[InFlightRequest, None] = {}  # in the order in which they started
         self._timer: asyncio.TimerHandle | None = None
 

@@ -5,8 +5,9 @@ Pure. A request that was not due yet is not lost, only not sent, as after any ea
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-from itertools import count, islice
+from itertools import count
 
 from loadstone.records import Failure, Phase, Record
 from loadstone.schedule.partition import Partition, known_total
@@ -41,9 +42,25 @@ def missing_records(
     slots: of a closed loop, how many were open; they take positions in order.
     message: of the failure.
     """
-    for position in _open_positions(plan, partition, written, at, slots) if at >= 0 else ():
+    if at < 0:
+        return
+
+    # Positions that had started, or were due.
+    started: Iterable[int]
+    if plan.offsets is not None:
+        started = partition.positions(int(plan.offsets.searchsorted(at, "right"))).tolist()
+    else:
+        total = known_total(plan)
+        ordinals: Iterable[int] = count() if total is None else range(partition.count(total))
+        started = map(partition.position, ordinals)
+
+    # Those that are not over; in a closed loop no more than there were slots.
+    left = sys.maxsize if plan.offsets is not None else slots
+    for position in started if left else ():
         row = plan.row(position)
         turn = written.turns_over(plan, position)
+        if turn >= int(plan.turns[row]):
+            continue
         conversation = plan.conversation(position)
         due = at if plan.offsets is None or turn else int(plan.offsets[position])
         # The phase is by time where warm-up is a time, which takes positions of its own.
@@ -63,21 +80,9 @@ def missing_records(
             end=at,
             error=Failure("stopped", message),
         )
-
-
-def _open_positions(plan: Plan, partition: Partition, written: WrittenRecords, at: int, slots: int) -> Iterator[int]:
-    """Yield the positions that had started, or were due, and are not over."""
-    started: Iterable[int]
-    if plan.offsets is not None:
-        started = partition.positions(int(plan.offsets.searchsorted(at, "right"))).tolist()
-    else:
-        total = known_total(plan)
-        ordinals: Iterable[int] = count() if total is None else range(partition.count(total))
-        started = map(partition.position, ordinals)
-    not_over = (
-        position for position in started if written.turns_over(plan, position) < int(plan.turns[plan.row(position)])
-    )
-    yield from not_over if plan.offsets is not None else islice(not_over, slots)
+        left -= 1
+        if not left:
+            return
 
 
 def open_slots(plan: Plan, partition: Partition, at: int, in_flight: int) -> int:

@@ -9,6 +9,7 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator
 
+import msgspec
 from msgspec import Struct
 
 from loadstone import apis, dataset
@@ -27,7 +28,7 @@ from loadstone.host import timer
 from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
-from loadstone.transport import Options, address
+from loadstone.transport import Options, Transport, address, in_process
 from loadstone.transport.factory import choose_arrival_clock, open_transport, tls_context
 from loadstone.units import NS_PER_S
 
@@ -71,7 +72,29 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
     api = find_api(config)
     prompts = read_prompts(config, notice)
     config = config.with_defaults(timed=all(prompt.at is not None for prompt in prompts))
-    plan = _make_plan(config, prompts, notice)
+
+    # The plan, with a notice where prompts repeat or recorded times are replayed.
+    recorded = [prompt.at for prompt in prompts if prompt.at is not None]
+    shape = DatasetShape(
+        [prompt.id for prompt in prompts],
+        [1 + len(prompt.later) for prompt in prompts],
+        recorded if len(recorded) == len(prompts) else None,
+    )
+    load = Load.of(config)
+    plan = make_plan(load, shape)
+    if plan.offsets is None and config.stop_saturated:
+        raise ConfigurationError(
+            "--stop-saturated is for open loops, whose load does not wait for the server: give --rate"
+        )
+    if plan.repeats:
+        before = f" after {config.skip}" if config.skip else ""
+        requests = f"{plan.total} requests" if plan.total else "requests"
+        notice(f"{len(prompts)} prompts for {requests}{before}: prompts repeat, and prefix caches may help")
+    if load.arrivals == REPLAY:
+        times = plan.rows.recorded_at or [0]
+        span = (times[-1] - times[0]) / NS_PER_S
+        notice(f"replaying {plan.total:,} requests recorded over {span:,.0f} s")
+
     async with open_endpoints(config, api, model) as specs:
         try:
             yield await _query_servers(config, api, prompts, plan, specs, notice)
@@ -109,8 +132,20 @@ def find_api(config: Config) -> base.API:
 
 def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
     """Read the prompts, with their chat template or as token ids where the configuration says so."""
+    # How many rows the run will take; None where that depends on the dataset or on time. A generator makes as many as
+    # are needed, and has no recorded times.
+    generated = resolve.resolve(config.dataset, dataset.READERS)[1] is None
+    load = Load.of(config.with_defaults(timed=not generated))
+    count: int | None = None
+    if load.arrivals == REPLAY:
+        count = None if load.requests is None else load.requests + load.warmup + load.cooldown
+    else:
+        plan = make_plan(load, DatasetShape([""]))
+        timed = plan.offsets is None and (load.warmup_time or load.cooldown_time)
+        count = None if timed or plan.total is None else plan.total + load.skip
+
     settings = {name: getattr(config, name) for name in dataset.Options.__struct_fields__ if hasattr(config, name)}
-    options = dataset.Options(**settings, count=_rows_needed(config), in_order=not config.shuffle)
+    options = dataset.Options(**settings, count=count, in_order=not config.shuffle)
     prompts = dataset.read(config.dataset, options, notice)
     if config.apply_chat_template:
         prompts = tokenizer.apply_template(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
@@ -119,50 +154,18 @@ def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
     return prompts
 
 
-def _rows_needed(config: Config) -> int | None:
-    """Return how many rows the run will take; None where that depends on the dataset or on time."""
-    load = Load.of(config.with_defaults(timed=not is_generated(config.dataset)))
-    if load.arrivals == REPLAY:
-        return None if load.requests is None else load.requests + load.warmup + load.cooldown
-    plan = make_plan(load, DatasetShape([""]))
-    timed = plan.offsets is None and (load.warmup_time or load.cooldown_time)
-    return None if timed or plan.total is None else plan.total + load.skip
-
-
-def is_generated(name: str) -> bool:
-    """Return True if the prompts come from a generator, which makes as many as are needed."""
-    return resolve.resolve(name, dataset.READERS)[1] is None
-
-
-def _make_plan(config: Config, prompts: list[Prompt], notice: Notice) -> Plan:
-    """Make the plan, with a notice where prompts repeat or recorded times are replayed."""
-    recorded = [prompt.at for prompt in prompts if prompt.at is not None]
-    shape = DatasetShape(
-        [prompt.id for prompt in prompts],
-        [1 + len(prompt.later) for prompt in prompts],
-        recorded if len(recorded) == len(prompts) else None,
-    )
-    load = Load.of(config)
-    plan = make_plan(load, shape)
-    if plan.offsets is None and config.stop_saturated:
-        raise ConfigurationError(
-            "--stop-saturated is for open loops, whose load does not wait for the server: give --rate"
-        )
-    if plan.repeats:
-        before = f" after {config.skip}" if config.skip else ""
-        requests = f"{plan.total} requests" if plan.total else "requests"
-        notice(f"{len(prompts)} prompts for {requests}{before}: prompts repeat, and prefix caches may help")
-    if load.arrivals == REPLAY:
-        times = plan.rows.recorded_at or [0]
-        span = (times[-1] - times[0]) / NS_PER_S
-        notice(f"replaying {plan.total:,} requests recorded over {span:,.0f} s")
-    return plan
-
-
 def endpoint_specs(config: Config, api: base.API, model: object | None = None) -> list[EndpointSpec]:
     """Create an endpoint for each server, or for a model in this process. Sends nothing. Raises UsageError."""
     if model is not None or config.own_model:
-        return [_in_process_spec(config, model)]
+        if config.api not in ("chat", "completions"):
+            raise ConfigurationError(
+                f"--api {config.api} is for servers: a model of your own is asked by chat or completions"
+            )
+        if model is None:
+            model = in_process.load_model(config.model or "", config.redacted())
+        name = config.model or type(model).__name__
+        transport: Transport = in_process.InProcessModel(model, name, timer.clock, config.batch_size)
+        return [EndpointSpec(Endpoint(transport, "/"), "/v1/models", name)]
     if not config.urls:
         raise ConfigurationError("no server: give its address with --url http://HOST:PORT")
     path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
@@ -177,21 +180,6 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
         endpoint = Endpoint(transport, address.join_path(base_path, path) or "/")
         specs.append(EndpointSpec(endpoint, models_path, hide_in_url(url)))
     return specs
-
-
-def _in_process_spec(config: Config, model: object | None) -> EndpointSpec:
-    """Create the endpoint of a model in this process."""
-    from loadstone.transport import in_process  # only a run of a Python class needs it
-
-    if config.api not in ("chat", "completions"):
-        raise ConfigurationError(
-            f"--api {config.api} is for servers: a model of your own is asked by chat or completions"
-        )
-    if model is None:
-        model = in_process.load_model(config.model or "", config.redacted())
-    name = config.model or type(model).__name__
-    transport = in_process.InProcessModel(model, name, timer.clock, config.batch_size)
-    return EndpointSpec(Endpoint(transport, "/"), "/v1/models", name)
 
 
 async def _query_servers(
@@ -216,7 +204,9 @@ async def _query_servers(
         for number, model in enumerate(models):
             listed = not model or model in (server.models or ())
             if not listed or api.probe_first:
-                request = requests.get(0, number).with_path(spec.endpoint.path)
+                first = requests.get(0, number)
+                message = msgspec.structs.replace(first.request, path=spec.endpoint.path)
+                request = msgspec.structs.replace(first, request=message)
                 await preflight.probe(spec.endpoint.transport, request, api, spec.url, server.models)
             if not listed:
                 notice(f"{spec.url} does not list a model {model!r}, but takes a request for it")

@@ -29,10 +29,6 @@ class PreparedRequest(Struct, frozen=True):
     output_len: int | None
     model: str | None = None
 
-    def with_path(self, path: str) -> PreparedRequest:
-        """Return the request for a server that has the API at another path."""
-        return msgspec.structs.replace(self, request=msgspec.structs.replace(self.request, path=path))
-
 
 class RequestBuilder:
     """Builds requests from prompts. The same prompt for the same model always gives the same bytes."""
@@ -47,7 +43,7 @@ class RequestBuilder:
     def build(self, prompt: Prompt, model: int = 0) -> PreparedRequest:
         """Build the request of a prompt for one of the models. Raises UsageError if the API cannot take the prompt."""
         settings = self._settings[model]
-        body = self._body(prompt, settings)
+        body = self.build_body(prompt, model)
 
         # Headers of this prompt replace those that all requests share.
         own = tuple(prompt.headers.items())
@@ -65,16 +61,10 @@ class RequestBuilder:
             model=settings.model if len(self._settings) > 1 else None,
         )
 
-    def check_later_turns(self, prompt: Prompt) -> None:
-        """Build the body of each later turn. Raises UsageError for one that the API cannot take."""
-        history = prompt
-        for turn in prompt.later:
-            history = next_prompt(history, "", turn)
-            self._body(history, self._settings[0])
-
-    def _body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+    def build_body(self, prompt: Prompt, model: int) -> dict[str, Any]:
+        """Build the body of a prompt for one of the models. Raises UsageError if the API cannot take the prompt."""
         try:
-            return self._api.build_body(prompt, settings)
+            return self._api.build_body(prompt, self._settings[model])
         except UsageError:
             raise
         except Exception as exc:  # the class may be a user's
@@ -91,7 +81,11 @@ class PreparedRequests:
         rows = prompts if isinstance(prompts, Mapping) else dict(enumerate(prompts))
         self._first = {row: builder.build(prompt) for row, prompt in rows.items()}
         for prompt in rows.values():
-            builder.check_later_turns(prompt)
+            # The later turns are encoded when they are due; here their bodies only have to be possible.
+            history = prompt
+            for turn in prompt.later:
+                history = next_prompt(history, "", turn)
+                builder.build_body(history, 0)
         self._of_models: dict[tuple[int, int], PreparedRequest] = {}
 
     def __len__(self) -> int:

@@ -39,20 +39,19 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         The wait doubles from FIRST. Between a half and all of it is waited, so that requests that failed together do
         not come back together. A server's `Retry-After` is followed, and up to FIRST added to it.
         """
-        if attempt >= self.max_retries or not is_retryable(failure, status):
+        if attempt >= self.max_retries:
+            return None
+        if failure.kind == "status":
+            retryable = status is not None and (status == 429 or 500 <= status < 600)
+        else:
+            retryable = failure.kind == "connect"
+        if not retryable:
             return None
         chance = crc32(f"{self.seed}/{index}/{attempt}".encode()) / 2**32
         requested = retry_after(header)
         if requested is not None:
             return min(requested + chance * FIRST, self.max_wait)
         return min(FIRST * 2.0**attempt, self.max_wait) * (1 + chance) / 2
-
-
-def is_retryable(failure: Failure, status: int | None) -> bool:
-    """Return True if the request may succeed the next time."""
-    if failure.kind == "status":
-        return status is not None and (status == 429 or 500 <= status < 600)
-    return failure.kind == "connect"
 
 
 def retry_after(header: Header) -> float | None:

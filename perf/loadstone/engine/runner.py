@@ -320,7 +320,8 @@ class Runner:
                 self.unsent_turns += len(later) - turn + 1
                 return
             request = self._build(ordinal, turn, prepared, due)
-            request = await self.attempts.send(request, due, len(later) - turn, tokens)
+            await self.sender.send(request, due, len(later) - turn)
+            request = await self.attempts.send_retries(request, len(later) - turn, tokens)
             if not request.succeeded:
                 return
 

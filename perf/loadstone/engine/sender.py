@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API
+from loadstone.apis.response_parser import ResponseParser
 from loadstone.engine.in_flight import InFlightRequest, Scheduled, TimeLimits, Timeouts
 from loadstone.engine.requests import PreparedRequest, PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy
@@ -192,7 +193,9 @@ class Sender:
             record = request.to_record(error, self.origin, options.keep_text, turns_left, options.worker)
             self._on_record(record)
         except Exception as exc:  # whatever the server sent, it costs this one request and no more
-            request.discard_response()
+            # Remove what was parsed of the response. The times of the exchange stay.
+            request.response = ResponseParser(API(), stream=request.prepared.streamed)
+            request.retry_in = None
             error = Failure("protocol", f"recording the response failed: {type(exc).__name__}: {clean(exc)}")
             record = request.to_record(error, self.origin, None, turns_left, options.worker)
             self._on_record(record)

@@ -107,13 +107,16 @@ class Worker:
             options=options,
         )
         limits = RateLimits(rpm=config.rpm, tpm=config.tpm)
+        self._rate_limiter: RateLimiter | None = None
+        if limits != RateLimits():
+            self._rate_limiter = RateLimiter(limits.divide(inputs.partition.workers))
         self.runner = Runner(
             sender,
             Times(duration=config.duration, grace=config.grace),
             self._timer.until,
             inputs.partition,
             inputs.live_concurrency,
-            None if limits == RateLimits() else RateLimiter(limits.divide(inputs.partition.workers)),
+            self._rate_limiter,
         )
 
     async def run(
@@ -144,7 +147,7 @@ class Worker:
             written=self.runner.sender.written,
             unsent_turns=self.runner.unsent_turns,
             client=client,
-            delayed=self.runner.attempts.delayed,
+            delayed=(0, 0) if self._rate_limiter is None else self._rate_limiter.delayed,
             write_failed=write_error is not None,
         )
 
@@ -152,15 +155,6 @@ class Worker:
         """Close the file of records, when all of them are written."""
         self._recorder.close()
         self._timer.close()
-
-    def stop(self, reason: str, grace: float) -> None:
-        """Stop sending; requests in flight have `grace` seconds to end."""
-        self.runner.stop(reason, grace)
-
-    @property
-    def in_flight(self) -> int:
-        """Return the number of requests in flight."""
-        return len(self.runner.sender.in_flight)
 
     def _record(self, record: Record) -> None:
         """Write a record without secrets. If it raises, nothing of the record is written."""

@@ -106,8 +106,8 @@ async def _follow_parent(worker: Worker, channel: _ParentChannel) -> None:
         if isinstance(message, SetConcurrency):
             worker.runner.set_concurrency(message.slots)
         elif isinstance(message, Stop):
-            worker.stop(message.reason, message.grace)
-    worker.stop("orphaned", 0.0)
+            worker.runner.stop(message.reason, message.grace)
+    worker.runner.stop("orphaned", 0.0)
 
 
 class _ParentChannel:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import signal
 from asyncio.subprocess import Process
-from collections.abc import Awaitable
 from pathlib import Path
 from typing import Protocol
 
@@ -92,11 +91,11 @@ class InProcess:
     @property
     def in_flight(self) -> int:
         """Return the number of requests in flight."""
-        return self._worker.in_flight
+        return len(self._worker.runner.sender.in_flight)
 
     def stop(self, reason: str, grace: float) -> None:
         """Stop sending; requests in flight have `grace` seconds to end."""
-        self._worker.stop(reason, grace)
+        self._worker.runner.stop(reason, grace)
 
     async def run(self, on_progress: OnProgress | None, on_start: OnStart = lambda _: None) -> RunEnd:
         """Run to the end."""
@@ -120,7 +119,7 @@ def worker_spec(
         partition=partition,
         config=prepared.config,
         plan=pack_plan(plan),
-        prompts=prepared.requests.prompts(plan.rows_of(positions)),
+        prompts=prepared.requests.prompts(map(plan.row, positions)),
         models=prepared.models,
         records=str(records.absolute()),
         request_ids=request_ids,
@@ -173,7 +172,7 @@ class WorkerPool:
         try:
             for spec in self._specs:
                 self._workers.append(await WorkerProcess.start(spec, on_progress))
-            await asyncio.gather(*(worker.ready() for worker in self._workers))
+            await asyncio.gather(*(worker.ready for worker in self._workers))
             self._origin = timer.clock() + START_DELAY
             on_start(self._origin)
             started = self._stop_reason is None
@@ -210,7 +209,7 @@ class WorkerPool:
 
     async def _follow(self, worker: WorkerProcess) -> None:
         """Wait for the end of a worker. Stop the others if it died or could not write its records."""
-        await worker.wait()
+        await worker.receiving
         if worker.result is None:
             self.stop("worker", min(self._grace, KILL_AFTER))
             worker.died_at = self._stopped_at - self._origin  # nothing is due after a stop, however long a worker hung
@@ -254,6 +253,8 @@ class WorkerProcess:
     result: its last message; None if it died.
     in_flight: requests in flight, as it reported last.
     died_at: ns of the run's clock.
+    ready: done once the worker is ready; raises UsageError if it refuses or ends.
+    receiving: applies its messages until it ends.
     """
 
     def __init__(self, worker: int, process: Process, on_progress: OnProgress | None) -> None:
@@ -263,8 +264,8 @@ class WorkerProcess:
         self.died_at = 0
         self._process = process
         self._on_progress = on_progress
-        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._receiving = asyncio.ensure_future(self._receive())
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.receiving = asyncio.ensure_future(self._receive())
 
     @classmethod
     async def start(cls, spec: WorkerSpec, on_progress: OnProgress | None) -> WorkerProcess:
@@ -286,14 +287,6 @@ class WorkerProcess:
         if not self._process.stdin.is_closing():
             self._process.stdin.write(encode_frame(message))
 
-    def ready(self) -> Awaitable[None]:
-        """Wait until the worker is ready. Raises UsageError if it refuses or ends."""
-        return self._ready
-
-    async def wait(self) -> None:
-        """Wait for its end."""
-        await self._receiving
-
     def kill(self) -> None:
         """Kill the process if it still runs."""
         if self._process.returncode is None:
@@ -313,7 +306,7 @@ class WorkerProcess:
         """Close its stdin, at which it ends, and wait for that."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        await self._receiving
+        await self.receiving
         await self._process.wait()
 
     async def _receive(self) -> None:
@@ -324,9 +317,9 @@ class WorkerProcess:
             for body in splitter.feed(data):
                 message = decode_from_worker(body)
                 if isinstance(message, Ready):
-                    self._ready.set_result(None)
+                    self.ready.set_result(None)
                 elif isinstance(message, Refusal):
-                    self._ready.set_exception(UsageError(message.text))
+                    self.ready.set_exception(UsageError(message.text))
                 elif isinstance(message, Progress):
                     self.in_flight = message.in_flight
                     if self._on_progress:
@@ -335,5 +328,5 @@ class WorkerProcess:
                     self.result = message
                     self.in_flight = 0
         await self._process.wait()
-        if not self._ready.done():
-            self._ready.set_exception(UsageError(f"a worker process did not begin: {self.exit_text}"))
+        if not self.ready.done():
+            self.ready.set_exception(UsageError(f"a worker process did not begin: {self.exit_text}"))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loadstone.host import process_usage
-
 # Open files that are not streams.
 SPARE = 200
 _PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -37,8 +35,12 @@ def by_ports(servers: int) -> int | None:
 
 def by_memory(bytes_each: float | None) -> int | None:
     """Return how many streams fit into the memory that is free now."""
-    free = process_usage.available_memory()
-    return None if free is None or not bytes_each else int(free / bytes_each)
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+    return int(free / bytes_each) if bytes_each else None
 
 
 def smallest(limits: dict[str, int | None]) -> tuple[str, int] | None:

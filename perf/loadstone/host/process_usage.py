@@ -64,12 +64,3 @@ def parse_cputime(text: str) -> float | None:
         return None
     days, hours, minutes, rest = (float(part or 0) for part in match.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + rest
-
-
-def available_memory() -> int | None:
-    """Return the bytes of memory that are free for programs."""
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, IndexError, StopIteration):
-        return None

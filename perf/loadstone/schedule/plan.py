@@ -6,7 +6,7 @@ and saved with the run. Nothing else draws a random number for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -229,10 +229,6 @@ class Plan:
     def requests(self) -> int | None:
         """Return how many requests are planned, measured or not; None where that depends on time."""
         return None if self.total is None else self._count(0, self.total)
-
-    def rows_of(self, positions: Iterable[int]) -> list[int]:
-        """Return the rows that these positions take, each once."""
-        return list(dict.fromkeys(self.row(position) for position in positions))
 
     @property
     def repeats(self) -> bool:
