@@ -229,7 +229,10 @@ def _run_once(url: Any, live: Any) -> Callable[[Config], Summary]:
 
 
 def _finish(sweep_run: SweepRun, ended: str, sweep_plan: SweepPlan, render: Render) -> int:
-    """Write the derived files and show the report, however the sweep ended. Return the exit status."""
+    """Write the derived files and show the report, however the sweep ended.
+
+    Return exit status 130 after Ctrl-C, 1 if a point failed or no load meets the objectives, else 0.
+    """
     from loadstone.engine import run_folder
     from loadstone.sweep import strategies
 
@@ -249,14 +252,7 @@ def _finish(sweep_run: SweepRun, ended: str, sweep_plan: SweepPlan, render: Rend
     if ended == "interrupted":
         notice(f"interrupted: the same command with -o {sweep_run.path} goes on")
         return 130
-    return _exit_status(sweep, result)
-
-
-def _exit_status(sweep: Sweep, result: SearchResult | None) -> int:
-    """Return 1 if a point failed or no load meets the objectives, else 0.
-
-    Failed requests do not count in a search: it goes to where the server fails.
-    """
+    # Failed requests do not count in a search: it goes to where the server fails.
     if result is not None:
         unmet = [outcome for outcome in result.outcomes if outcome.answer.low is None]
         for outcome in unmet:

@@ -1,4 +1,4 @@
-"""A simulated server in a process of its own, for a run that names no --url."""
+"""Run a simulated server in a process of its own, for a run that names no --url."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ TTFT, ITL = "50ms", "10ms"
 
 @contextlib.contextmanager
 def with_server(config: Config, notice: Callable[[str], None]) -> Iterator[Config]:
-    """`config` itself if it has a URL, or a model that needs none; else with the URL of a server that lives as long as
-    the context."""
+    """Yield `config` with the URL of a simulated server, which runs until the context ends.
+
+    A config that has a URL, or a model that needs none, is yielded unchanged.
+    """
     if config.url is not None or config.own_model:
         yield config
         return
