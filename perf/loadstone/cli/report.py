@@ -55,6 +55,7 @@ def run(options: Namespace) -> int:
     several = len(options.runs) > 1
     if not several and score.is_evaluation(path):
         return score.report(options, path)
+    # Exports are files for other tools, of one run or one sweep each.
     if view in exports():
         if several:
             raise ConfigurationError(
@@ -70,7 +71,7 @@ def run(options: Namespace) -> int:
     if (path / run_folder.RUN).exists() or not any(path.glob(f"*/{run_folder.RUN}")):
         return _one(options)
 
-    # A folder of runs: repeats if they are, else side by side.
+    # A folder of runs: as repeats if they are, else side by side.
     from loadstone.cli import repeat
     from loadstone.compare import repeat_runs
 

@@ -105,6 +105,7 @@ def add(parser: ArgumentParser) -> None:
         "--gpus", type=whole_number, metavar="N", help="GPUs of the server, to report tokens/s per GPU as well"
     )
 
+    # The loads of a search are found on the way, not listed.
     search = parser.add_argument_group("search (starts at -c or --rate, else at 1)")
     loads = ["concurrency", "rate"]
     search.add_argument(
@@ -244,6 +245,7 @@ def _finish(sweep_run: SweepRun, ended: str, sweep_plan: SweepPlan, render: Rend
     if sweep_plan.knee_search:
         sweep_run.save_note(sweep_plan.knee_search.describe(sweep))
         sweep = sweep_run.sweep
+    # Derived files, which `loadstone report` can make again.
     for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
         if kind != "html" or sweep.grid.config.get("html", True):
             folder.write(name, renderer(kind)(sweep, result))
