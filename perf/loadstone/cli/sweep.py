@@ -92,6 +92,7 @@ def add(parser: ArgumentParser) -> None:
         metavar="FLAG=LIST",
         help="list of values for any flag: 'dataset=a.jsonl,b.jsonl'; repeatable",
     )
+    # How several lists are combined.
     order = sweep.add_mutually_exclusive_group()
     order.add_argument(
         "--grid", dest="order", action="store_const", const="grid", help="run every combination (default)"
