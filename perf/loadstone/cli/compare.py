@@ -61,12 +61,14 @@ def run(options: argparse.Namespace) -> int:
         return _compare_evaluations(options)
     flags = vars(options)
     window = flags.get("window", "whole")
+    # Before the runs are read, so that a wrong name costs nothing.
     output.check_new(flags.get("junit"), "--junit")
     conditions = [gate for text in flags.get("gates", ()) for gate in gates.parse(text)]
     sides = load.read_sides([options.base, *options.new], window, flags.get("force", False))
     comparison = load.compare_sides(sides, flags.get("margin", MARGIN), window)
     judged = gates.judge(conditions, comparison.against)
 
+    # The report, then the files for CI.
     view, target = flags.get("view", "text"), flags.get("output", "-")
     if view == "json":
         output.write(page.json(comparison, judged), target)
@@ -81,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
         lambda: markdown.draw(page.page(comparison, judged)),
     )
 
+    # The gates decide the exit status.
     failed = gates.failed(judged, flags.get("gate_strict", False))
     for gate in failed:
         output.notice(f"gate {gate.status}: {gate.name}: {gate.reason}")

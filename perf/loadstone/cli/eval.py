@@ -136,7 +136,14 @@ def run(options: Namespace) -> int:
     evals = settings.from_mapping(named, getattr(options, "config", None) or "the command line")
     evals = evaluate.separate_folders([each.check() for each in evals])
     if evals[0].dry_run:
-        return _dry_run(evals[0], getattr(options, "view", "text"))
+        # A dry run shows what the evaluation would send.
+        from loadstone.evals import dry_run
+
+        view = getattr(options, "view", "text")
+        if view not in output.FORMS:
+            raise ConfigurationError(f"--dry-run takes --as {', '.join(output.FORMS)}, not {view}")
+        output.write(output.render(dry_run.page(dry_run.forecast(evals[0], notice)), view), None)
+        return 0
     if len(evals) == 1:
         return _one(evals[0], options)
     statuses = []
@@ -169,16 +176,6 @@ def _one(settings: Eval, options: Namespace) -> int:
         score.show(evaluated.results, report.read_serving(evaluated.folder), view, None)
     notice(f"results are in {evaluated.folder}")
     return exit_status(evaluated, settings)
-
-
-def _dry_run(settings: Eval, view: str) -> int:
-    """Show what the evaluation would send. Return exit status 0."""
-    from loadstone.evals import dry_run
-
-    if view not in output.FORMS:
-        raise ConfigurationError(f"--dry-run takes --as {', '.join(output.FORMS)}, not {view}")
-    output.write(output.render(dry_run.page(dry_run.forecast(settings, notice)), view), None)
-    return 0
 
 
 def exit_status(evaluated: Evaluated, settings: Eval) -> int:

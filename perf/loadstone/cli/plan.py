@@ -99,6 +99,7 @@ def _requirements(options: Namespace) -> Requirements:
         raise ConfigurationError(
             "plan takes objectives, such as --slo 'ttft.p99<500ms tpot.p95<50ms': the sweep names none"
         )
+    # Growth: without it there is nothing to look ahead to.
     months = flags.get("months", 12 if "growth" in flags else 0)
     if "months" in flags and "growth" not in flags:
         raise ConfigurationError("--months looks ahead: say by how much the demand grows, such as --growth 10%/month")

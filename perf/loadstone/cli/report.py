@@ -50,10 +50,12 @@ def run(options: Namespace) -> int:
     from loadstone.engine import run_folder
     from loadstone.sweep import FOLDERS, folder
 
-    path, view = Path(options.runs[0]), _view(options)
+    path = Path(options.runs[0])
+    view = getattr(options, "view", "text")
     several = len(options.runs) > 1
     if not several and score.is_evaluation(path):
         return score.report(options, path)
+    # Exports are files for other tools, of one run or one sweep each.
     if view in exports():
         if several:
             raise ConfigurationError(
@@ -68,7 +70,14 @@ def run(options: Namespace) -> int:
         return sweep.report(path, options)
     if (path / run_folder.RUN).exists() or not any(path.glob(f"*/{run_folder.RUN}")):
         return _one(options)
-    return _folder_of_runs(options, view)
+
+    # A folder of runs: as repeats if they are, else side by side.
+    from loadstone.cli import repeat
+    from loadstone.compare import repeat_runs
+
+    if view in repeat.FORMS and repeat_runs.is_repeated(path):
+        return repeat.report(options, path)
+    return _side_by_side(options, view)
 
 
 def exports() -> dict[str, str]:
@@ -77,10 +86,6 @@ def exports() -> dict[str, str]:
     from loadstone.sweep import FOLDERS
 
     return {**EXPORTS, **FOLDERS}
-
-
-def _view(options: Namespace) -> str:
-    return getattr(options, "view", "text")
 
 
 def _measures(options: Namespace) -> tuple[str | None, dict[str, float]]:
@@ -107,17 +112,6 @@ def _one(options: Namespace) -> int:
     show.show(summary, view, output, lambda: results.render_page(summary, columns, csv.read(Path(path))))
     run_command.for_ci(options, summary)
     return 0 if summary.counts.succeeded else 1
-
-
-def _folder_of_runs(options: Namespace, view: str) -> int:
-    """Show the runs of a folder: as repeats if they are, else side by side."""
-    from loadstone.cli import repeat
-    from loadstone.compare import repeat_runs
-
-    path = Path(options.runs[0])
-    if view in repeat.FORMS and repeat_runs.is_repeated(path):
-        return repeat.report(options, path)
-    return _side_by_side(options, view)
 
 
 def _side_by_side(options: Namespace, view: str) -> int:

@@ -68,6 +68,7 @@ def _server(parser: argparse.ArgumentParser) -> None:
         help="protocol: chat (default), completions, responses, messages, embeddings, rerank, generate, tgi, ollama,"
         " template, or FILE.py:CLASS",
     )
+    # Servers that speak no known protocol.
     server.add_argument(
         "--body-template",
         metavar="JSON|@FILE",
@@ -77,6 +78,7 @@ def _server(parser: argparse.ArgumentParser) -> None:
         "--text-path", metavar="PATH", help="path of the text in a response, such as choices.0.delta.content"
     )
     server.add_argument("--usage-path", metavar="PATH", help="path of the token counts in a response, such as usage")
+    # How the client sends and takes its timestamps.
     server.add_argument(
         "--transport", choices=["wire", "aiohttp"], help="HTTP client: wire (default), or aiohttp, which uses proxies"
     )
@@ -85,21 +87,26 @@ def _server(parser: argparse.ArgumentParser) -> None:
         choices=["auto", "kernel", "user"],
         help="source of arrival timestamps: kernel, user (this process), or auto (default): kernel where available",
     )
-    server.add_argument(
+    _authentication(server)
+
+
+def _authentication(group: argparse._ArgumentGroup) -> None:
+    # What identifies the client and the server to each other.
+    group.add_argument(
         "--header", action="append", type=header, metavar="'NAME: VALUE'", help="HTTP header to send; repeatable"
     )
-    server.add_argument(
+    group.add_argument(
         "--request-id",
         nargs="?",
         const="",
         metavar="PREFIX",
         help="send and record an X-Request-Id: PREFIX and a number (default prefix: generated for the run)",
     )
-    server.add_argument(
+    group.add_argument(
         "--api-key-env", metavar="NAME", help="environment variable that holds the API key (default: OPENAI_API_KEY)"
     )
-    server.add_argument("--insecure", action="store_true", help="do not verify TLS certificates")
-    server.add_argument("--ca-file", metavar="FILE", help="PEM file of a certificate authority to trust")
+    group.add_argument("--insecure", action="store_true", help="do not verify TLS certificates")
+    group.add_argument("--ca-file", metavar="FILE", help="PEM file of a certificate authority to trust")
 
 
 def _timeouts(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +148,7 @@ def _prompts(parser: argparse.ArgumentParser) -> None:
     prompts.add_argument(
         "--skip", type=whole_number, metavar="N", help="skip the first N prompts, for example used ones (default: 0)"
     )
+    # Lengths: exact only with a tokenizer.
     prompts.add_argument(
         "--tokenizer",
         metavar="PATH",
@@ -158,6 +166,7 @@ def _prompts(parser: argparse.ArgumentParser) -> None:
     prompts.add_argument(
         "--range-ratio", type=float, metavar="R", help="vary lengths from L(1-R) to L(1+R) (default: 0)"
     )
+    # Prefixes that generated prompts share, to fill a prefix cache.
     prompts.add_argument(
         "--prefix-len", type=number_or_text, metavar="LEN", help="tokens of the prefix that generated prompts share"
     )
@@ -168,29 +177,33 @@ def _prompts(parser: argparse.ArgumentParser) -> None:
         metavar="LEN",
         help="tokens of the system prompt that all generated prompts begin with",
     )
-    prompts.add_argument(
+    _turns_and_limits(prompts)
+
+
+def _turns_and_limits(group: argparse._ArgumentGroup) -> None:
+    # Conversations, recorded or generated.
+    group.add_argument(
         "--turns", type=number_or_text, metavar="N", help="turns of a generated conversation (default: 1)"
     )
-    prompts.add_argument(
+    group.add_argument(
         "--think-time",
         type=seconds_or_text,
         metavar="T",
         help="pause between turns: a time such as 2s, or a distribution of seconds (default: 0)",
     )
-    prompts.add_argument(
+    group.add_argument(
         "--history",
         choices=["first", "recorded", "live"],
         help="turns of a recorded conversation to send: the first (default), the last with its recorded history,"
         " or all of them with live answers",
     )
-    prompts.add_argument(
+    group.add_argument(
         "--scale-lengths", type=float, metavar="X", help="factor for all lengths of a trace (default: 1)"
     )
-    prompts.add_argument(
-        "--min-input-len", type=whole_number, metavar="N", help="skip prompts with fewer tokens than N"
-    )
-    prompts.add_argument("--max-input-len", type=whole_number, metavar="N", help="skip prompts with more tokens than N")
-    prompts.add_argument(
+    # Limits of length: prompts beyond them are skipped.
+    group.add_argument("--min-input-len", type=whole_number, metavar="N", help="skip prompts with fewer tokens than N")
+    group.add_argument("--max-input-len", type=whole_number, metavar="N", help="skip prompts with more tokens than N")
+    group.add_argument(
         "--max-total-len",
         type=whole_number,
         metavar="N",
@@ -212,6 +225,7 @@ def _request(parser: argparse.ArgumentParser) -> None:
     request.add_argument(
         "--match-output-length", action="store_true", help="generate exactly as many tokens as recorded or given"
     )
+    # Sampling.
     request.add_argument("--temperature", type=float, metavar="T", help="sampling temperature (default: the server's)")
     for name, kind in _SAMPLING.items():
         metavar = "N" if kind is whole_number else "X"
@@ -233,6 +247,7 @@ def _request(parser: argparse.ArgumentParser) -> None:
     request.add_argument(
         "--tokenize-prompt", action="store_true", help="send token ids from --tokenizer instead of text"
     )
+    # Clients that give up.
     request.add_argument(
         "--cancel-share", type=float, metavar="SHARE", help="fraction of requests that the client cancels (default: 0)"
     )
@@ -255,6 +270,7 @@ def _load(parser: argparse.ArgumentParser) -> None:
     )
     load.add_argument("--rpm", type=float, metavar="N", help="maximum requests per minute, for any kind of load")
     load.add_argument("--tpm", type=float, metavar="N", help="maximum tokens per minute, of prompts and answers")
+    # Arrivals of an open loop.
     load.add_argument(
         "--arrivals", help="arrival process: constant, poisson (default), gamma, or replay (default for a trace)"
     )
@@ -275,6 +291,7 @@ def _load(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="load over time: 30s@2,60s@2..16 (rates, with a ramp) or 30s@c4,60s@c4..c64exp (concurrencies)",
     )
+    # Replay of a trace.
     load.add_argument("--speed", type=float, metavar="X", help="replay a trace X times as fast (default: 1)")
     load.add_argument(
         "--from", dest="trace_from", type=duration, metavar="T", help="start of the window of the trace to replay"
@@ -282,45 +299,51 @@ def _load(parser: argparse.ArgumentParser) -> None:
     load.add_argument(
         "--to", dest="trace_to", type=duration, metavar="T", help="end of the window of the trace to replay"
     )
-    load.add_argument(
+    _amount(load)
+
+
+def _amount(group: argparse._ArgumentGroup) -> None:
+    # How much is sent, and what part of it is measured.
+    group.add_argument(
         "-n",
         "--requests",
         type=whole_number,
         metavar="N",
         help="requests or conversations to measure (default: 100, or as many as --duration allows)",
     )
-    load.add_argument("--duration", type=duration, metavar="T", help="stop sending after this time")
-    load.add_argument(
+    group.add_argument("--duration", type=duration, metavar="T", help="stop sending after this time")
+    group.add_argument(
         "--grace",
         type=duration,
         metavar="T",
         help="time for requests in flight to finish after --duration or Ctrl-C (default: 30)",
     )
-    load.add_argument(
+    group.add_argument(
         "--warmup",
         type=number_or_text,
         metavar="N|T",
         help="requests, or a time such as 10s, before the measurement (default: 0)",
     )
-    load.add_argument(
+    group.add_argument(
         "--cooldown",
         type=number_or_text,
         metavar="N|T",
         help="requests, or a time, after the measurement (default: 0)",
     )
-    load.add_argument(
+    # Early ends: the rest of a run that fails is of no use.
+    group.add_argument(
         "--stop-error-rate",
         type=float,
         metavar="SHARE",
         help="stop if a larger fraction of the last 50 requests fails",
     )
-    load.add_argument(
+    group.add_argument(
         "--stop-saturated", action="store_true", help="stop if requests in flight and TTFT both keep rising"
     )
-    load.add_argument(
+    group.add_argument(
         "--workers", type=workers, metavar="N|auto", help="processes that send the load (auto: as many as it needs)"
     )
-    load.add_argument(
+    group.add_argument(
         "--seed", type=whole_number, metavar="N", help="seed of arrivals, order and generated prompts (default: 0)"
     )
 

@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from loadstone.selftest import page, processes, timing
     from loadstone.selftest.run import measure_ceiling
 
+    # Before minutes of measuring, so that they are not lost.
     machine.check_writable()
     if unreadable := machine.saved_ceilings()[1]:
         notice(f"{unreadable}; what is found now replaces it")

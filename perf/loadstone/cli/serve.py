@@ -23,6 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=port, help="port to bind; 0 is any free port (default: 8000)")
     parser.add_argument("--unix", metavar="PATH", help="bind a Unix socket instead")
     parser.add_argument("--model", help="name of the model (default: sim)")
+    # Timing, for --engine exact.
     parser.add_argument(
         "--ttft",
         metavar="DIST",

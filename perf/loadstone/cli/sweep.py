@@ -92,6 +92,7 @@ def add(parser: ArgumentParser) -> None:
         metavar="FLAG=LIST",
         help="list of values for any flag: 'dataset=a.jsonl,b.jsonl'; repeatable",
     )
+    # How several lists are combined.
     order = sweep.add_mutually_exclusive_group()
     order.add_argument(
         "--grid", dest="order", action="store_const", const="grid", help="run every combination (default)"
@@ -105,6 +106,7 @@ def add(parser: ArgumentParser) -> None:
         "--gpus", type=whole_number, metavar="N", help="GPUs of the server, to report tokens/s per GPU as well"
     )
 
+    # The loads of a search are found on the way, not listed.
     search = parser.add_argument_group("search (starts at -c or --rate, else at 1)")
     loads = ["concurrency", "rate"]
     search.add_argument(
@@ -229,7 +231,10 @@ def _run_once(url: Any, live: Any) -> Callable[[Config], Summary]:
 
 
 def _finish(sweep_run: SweepRun, ended: str, sweep_plan: SweepPlan, render: Render) -> int:
-    """Write the derived files and show the report, however the sweep ended. Return the exit status."""
+    """Write the derived files and show the report, however the sweep ended.
+
+    Return exit status 130 after Ctrl-C, 1 if a point failed or no load meets the objectives, else 0.
+    """
     from loadstone.engine import run_folder
     from loadstone.sweep import strategies
 
@@ -241,6 +246,7 @@ def _finish(sweep_run: SweepRun, ended: str, sweep_plan: SweepPlan, render: Rend
     if sweep_plan.knee_search:
         sweep_run.save_note(sweep_plan.knee_search.describe(sweep))
         sweep = sweep_run.sweep
+    # Derived files, which `loadstone report` can make again.
     for name, kind in (("sweep.csv", "csv"), ("report.md", "md"), ("report.html", "html")):
         if kind != "html" or sweep.grid.config.get("html", True):
             folder.write(name, renderer(kind)(sweep, result))
@@ -249,14 +255,7 @@ def _finish(sweep_run: SweepRun, ended: str, sweep_plan: SweepPlan, render: Rend
     if ended == "interrupted":
         notice(f"interrupted: the same command with -o {sweep_run.path} goes on")
         return 130
-    return _exit_status(sweep, result)
-
-
-def _exit_status(sweep: Sweep, result: SearchResult | None) -> int:
-    """Return 1 if a point failed or no load meets the objectives, else 0.
-
-    Failed requests do not count in a search: it goes to where the server fails.
-    """
+    # Failed requests do not count in a search: it goes to where the server fails.
     if result is not None:
         unmet = [outcome for outcome in result.outcomes if outcome.answer.low is None]
         for outcome in unmet:

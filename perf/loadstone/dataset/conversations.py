@@ -77,7 +77,19 @@ def build_prompt(
     requests = []
     for start, end in spans:
         messages = [turn.message for turn in turns[start : end + 1] if turn.role in roles_sent]
-        requests.append(_request(messages, fields | _output_len(turns, end, count)))
+        # The length of the recorded answer is the output length.
+        answer = turns[end + 1] if end + 1 < len(turns) else None
+        text = answer.message.get("content") if answer and answer.role == "assistant" else None
+        request_fields = dict(fields)
+        if count is not None and isinstance(text, str):
+            request_fields["output_len"] = max(1, count(text))
+        # One message that is only text becomes a text.
+        only = messages[0]
+        if len(messages) == 1 and isinstance(only.get("content"), str) and only.keys() == {"role", "content"}:
+            requests.append(Prompt(text=only["content"], **request_fields))
+        else:
+            requests.append(Prompt(messages=messages, **request_fields))
+
     pauses = _pauses([turns[end].pause for _, end in spans[1:]], position, options)
     later = [
         replace(request, id=f"{request.id}.{number}", think=pause)
@@ -94,23 +106,6 @@ _SPANS: dict[str, Callable[[list[int]], list[tuple[int, int]]]] = {
 }
 
 
-def _request(messages: list[Message], fields: dict[str, Any]) -> Prompt:
-    """Return a prompt of the messages; one message that is only text becomes a text."""
-    only = messages[0]
-    if len(messages) == 1 and isinstance(only.get("content"), str) and only.keys() == {"role", "content"}:
-        return Prompt(text=only["content"], **fields)
-    return Prompt(messages=messages, **fields)
-
-
-def _output_len(turns: list[Turn], index: int, count: Count | None) -> dict[str, int]:
-    """Return the length of the recorded answer to a turn as a field of its prompt, if it is known."""
-    answer = turns[index + 1] if index + 1 < len(turns) else None
-    text = answer.message.get("content") if answer and answer.role == "assistant" else None
-    if count is None or not isinstance(text, str):
-        return {}
-    return {"output_len": max(1, count(text))}
-
-
 def _pauses(recorded: list[float | None], position: RowPosition, options: Options) -> list[float]:
     """Return the recorded pauses, in seconds. Missing ones are drawn from --think-time, each row by itself."""
     if options.think_time is None or None not in recorded:
@@ -123,7 +118,16 @@ def _pauses(recorded: list[float | None], position: RowPosition, options: Option
 
 def _turns_of(entry: Any, position: RowPosition, name: str) -> list[Turn]:
     """Return the turns of one entry of a list; an entry with question and answer has two. Raises DataError."""
-    pause = _pause(entry, position) if isinstance(entry, dict) else None
+    pause: float | None = None
+    # The first pause that is recorded, in seconds.
+    for name_of_pause in PAUSES if isinstance(entry, dict) else ():
+        seconds = entry.get(name_of_pause)
+        if seconds is None:
+            continue
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+            raise DataError(f"{position}: {name_of_pause} is {str(seconds)[:40]!r}, not a number of seconds")
+        pause = float(seconds)
+        break
     match entry:
         case {"role": str()}:
             return [Turn({key: value for key, value in entry.items() if key not in PAUSES}, pause)]
@@ -137,15 +141,3 @@ def _turns_of(entry: Any, position: RowPosition, name: str) -> list[Turn]:
         case _:
             raise DataError(f"{position}: a turn of `{name}` lacks {_MISSING.get(name, 'a text')}")
     return [Turn({"role": role, "content": text}, pause) for role, text in texts if text.strip()]
-
-
-def _pause(entry: dict[str, Any], position: RowPosition) -> float | None:
-    """Return the recorded pause before a turn, in seconds. Raises DataError."""
-    for name in PAUSES:
-        value = entry.get(name)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise DataError(f"{position}: {name} is {str(value)[:40]!r}, not a number of seconds")
-        return float(value)
-    return None

@@ -36,8 +36,19 @@ def detect(source: Source, options: Options) -> str:
     if source.data.startswith(MAGIC) or source.ending == ".parquet":
         return "parquet"
     first = next(source.lines(), None)
-    if _is_json(source, first):
-        fields = _fields(source, first)
+    start = first.text.lstrip()[:1] if first else ""
+    is_json = source.ending in JSON_ENDINGS or OPENING.match(source.text) is not None
+    if not is_json and source.ending not in TEXT_ENDINGS and first is not None and start == '"':
+        is_json = _value(first) is not None
+    if is_json:
+        # The fields of the first row; of a JSON array, those near its beginning. A `conversation` that is no list does
+        # not count: it is a conversation's name.
+        row = _value(first) if first is not None and start == "{" else None
+        if isinstance(row, dict):
+            fields = {name for name, value in row.items() if name != "conversation" or isinstance(value, list)}
+        else:
+            matches = _FIELD.findall(source.text, 0, HEAD)
+            fields = {name for name, opens in matches if name != "conversation" or opens}
         forms = {} if options.prompt_field is not None else FORMS
         return next((name for name, sets in forms.items() if any(required <= fields for required in sets)), "jsonl")
     if options.prompt_field is None:
@@ -47,25 +58,6 @@ def detect(source: Source, options: Options) -> str:
     if source.ending in (".csv", ".tsv") or looks_like(source, options.prompt_field):
         return "csv"
     return "lines"
-
-
-def _is_json(source: Source, first: Line | None) -> bool:
-    if source.ending in JSON_ENDINGS or OPENING.match(source.text):
-        return True
-    if first is None or source.ending in TEXT_ENDINGS or not first.text.lstrip().startswith('"'):
-        return False
-    return _value(first) is not None
-
-
-def _fields(source: Source, first: Line | None) -> set[str]:
-    """Return the fields of the first row; of a JSON array, those found near its beginning.
-
-    A `conversation` that is no list does not count: it is a conversation's name.
-    """
-    row = _value(first) if first and first.text.lstrip().startswith("{") else None
-    if isinstance(row, dict):
-        return {name for name, value in row.items() if name != "conversation" or isinstance(value, list)}
-    return {name for name, opens in _FIELD.findall(source.text, 0, HEAD) if name != "conversation" or opens}
 
 
 def _value(line: Line) -> object:

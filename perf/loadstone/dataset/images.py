@@ -55,21 +55,20 @@ def inline_images(messages: list[Any], position: RowPosition) -> list[Any]:
     inlined = []
     for message in messages:
         content = message.get("content") if isinstance(message, dict) else None
-        if isinstance(content, list):
-            inlined.append({**message, "content": [_inline_part(part, position) for part in content]})
-        else:
+        if not isinstance(content, list):
             inlined.append(message)
+            continue
+        parts = []
+        for part in content:
+            image = part.get("image_url") if isinstance(part, dict) else None
+            if isinstance(image, str):
+                parts.append({**part, "image_url": _image_url(image, position)})
+            elif isinstance(image, dict) and isinstance(image.get("url"), str):
+                parts.append({**part, "image_url": {**image, "url": _image_url(image["url"], position)}})
+            else:
+                parts.append(part)
+        inlined.append({**message, "content": parts})
     return inlined
-
-
-def _inline_part(part: Any, position: RowPosition) -> Any:
-    """Return a part of a message's content, with its image's file replaced if it has one."""
-    image = part.get("image_url") if isinstance(part, dict) else None
-    if isinstance(image, str):
-        return {**part, "image_url": _image_url(image, position)}
-    if isinstance(image, dict) and isinstance(image.get("url"), str):
-        return {**part, "image_url": {**image, "url": _image_url(image["url"], position)}}
-    return part
 
 
 def _image_url(value: Any, position: RowPosition) -> str:

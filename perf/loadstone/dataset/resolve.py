@@ -5,6 +5,7 @@ Imports no reader and reads no prompt.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -30,8 +31,9 @@ def resolve(spec: str, known: Mapping[str, str]) -> tuple[str | None, str | None
         return own["reader"], _path(own["path"])
     if spec in known:
         return spec, None
-    if spec == "-" or spec in bundled() or _exists(spec):
-        return None, _path(spec)
+    with contextlib.suppress(ValueError):  # a NUL byte
+        if spec == "-" or spec in bundled() or (spec and os.path.exists(os.path.expanduser(spec))):
+            return None, _path(spec)
     head, colon, rest = spec.partition(":")
     if colon and (head in known or head in installed_plugins(GROUP)):
         return head, _path(rest)
@@ -67,13 +69,6 @@ def _path(text: str | None) -> str | None:
     if not text or text == "-":
         return text or None
     return str(bundled().get(text, text))
-
-
-def _exists(spec: str) -> bool:
-    try:
-        return bool(spec) and os.path.exists(os.path.expanduser(spec))
-    except ValueError:  # a NUL byte
-        return False
 
 
 def _closest(spec: str, names: list[str]) -> str | None:

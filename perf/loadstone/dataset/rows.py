@@ -42,8 +42,16 @@ def to_prompt(row: object, position: RowPosition, options: Options) -> Prompt:
     """Return the prompt of a JSON row: an object, a string, or a list of messages. Raises DataError."""
     if not isinstance(row, dict):
         return _from_value(row, position, "the row", options, id=position.id)
-    if options.prompt_field is not None:
-        return _from_path(row, position, options, options.prompt_field)
+    path = options.prompt_field
+    if path is not None:
+        value = _value_at(row, path)
+        if _is_blank(value):
+            _refuse(row, position, (path,))
+        if not isinstance(value, dict):
+            return _from_field(row, value, path, position, options)
+        # An object, as in a batch file, has a prompt of its own.
+        prompt = to_prompt(value, position, msgspec.structs.replace(options, prompt_field=None))
+        return msgspec.structs.replace(prompt, id=row_id(row, position))
     if is_request(row) and not REQUEST.isdisjoint(row):
         return request_prompt(row, position)
     return from_fields(row, position, options)
@@ -55,8 +63,16 @@ def from_fields(row: Row, position: RowPosition, options: Options) -> Prompt:
     It is the field of --prompt-field. Without that flag, in this order: a query with documents to rank, the first of
     FIELDS, messages, turns, or texts to embed.
     """
-    if options.prompt_field is None and (prompt := _ranking(row, position)):
-        return prompt
+    # A query with documents to rank.
+    ranked = next((name for name in RANKED if isinstance(row.get(name), list) and row[name]), None)
+    query = row.get("query")
+    if options.prompt_field is None and ranked is not None and isinstance(query, str) and query.strip():
+        texts = [entry.get("text") if isinstance(entry, dict) else entry for entry in row[ranked]]
+        if not _is_texts(texts):
+            raise DataError(f"{position}: {ranked} is not a list of texts")
+        return Prompt(id=row_id(row, position), text=query, documents=texts)
+
+    # The first field that is filled.
     names = (options.prompt_field,) if options.prompt_field else (*FIELDS, "messages")
     lists = () if options.prompt_field else (*conversations.LISTS, *BATCHES)
     field = next((name for name in names if not _is_blank(row.get(name))), None)
@@ -75,7 +91,7 @@ def request_prompt(row: Row, position: RowPosition, drop: tuple[str, ...] = (*ID
     name, length = row_id(row, position), output_len(row, position)
     later_texts = row[LATER] if field == "messages" and _is_texts(row.get(LATER)) else []
     body = {key: value for key, value in row.items() if key not in drop and not (later_texts and key == LATER)}
-    if field == "prompt" and _is_tokens(row[field]):
+    if field == "prompt" and isinstance(row[field], list) and all(type(token) is int for token in row[field]):
         # Token ids have no text here; the completions API sends them as they are.
         return Prompt(id=name, body=body, output_len=length)
     del body[field]
@@ -92,7 +108,9 @@ def is_request(row: Row) -> bool:
 
 def is_messages(value: object) -> TypeGuard[list[dict[str, Any]]]:
     """Return True for a list of chat messages that is not empty."""
-    return isinstance(value, list) and bool(value) and all(map(_is_message, value))
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(message, dict) and isinstance(message.get("role"), str) for message in value)
 
 
 def row_id(row: Row, position: RowPosition, names: tuple[str, ...] = IDS) -> str:
@@ -115,17 +133,6 @@ def output_len(row: Row, position: RowPosition, names: tuple[str, ...] = LENGTHS
     return None
 
 
-def _from_path(row: Row, position: RowPosition, options: Options, path: str) -> Prompt:
-    """Return the prompt at a dotted path; if it is an object, as in a batch file, the prompt of that object."""
-    value = _value_at(row, path)
-    if _is_blank(value):
-        _refuse(row, position, (path,))
-    if not isinstance(value, dict):
-        return _from_field(row, value, path, position, options)
-    prompt = to_prompt(value, position, msgspec.structs.replace(options, prompt_field=None))
-    return msgspec.structs.replace(prompt, id=row_id(row, position))
-
-
 def _from_field(row: Row, value: object, name: str, position: RowPosition, options: Options) -> Prompt:
     """Return the prompt of a field's value, with the id, output length and images of its row."""
     prompt = _from_value(value, position, name, options, id=row_id(row, position), output_len=output_len(row, position))
@@ -145,17 +152,6 @@ def _value_at(row: Row, path: str) -> Any:
         else:
             return None
     return value
-
-
-def _ranking(row: Row, position: RowPosition) -> Prompt | None:
-    """Return the prompt of a query with documents to rank, None if the row has no such pair."""
-    field = next((name for name in RANKED if isinstance(row.get(name), list) and row[name]), None)
-    if field is None or not isinstance(row.get("query"), str) or _is_blank(row["query"]):
-        return None
-    texts = [entry.get("text") if isinstance(entry, dict) else entry for entry in row[field]]
-    if not _is_texts(texts):
-        raise DataError(f"{position}: {field} is not a list of texts")
-    return Prompt(id=row_id(row, position), text=row["query"], documents=texts)
 
 
 def _from_value(value: object, position: RowPosition, name: str, options: Options, **fields: Any) -> Prompt:
@@ -184,23 +180,18 @@ def _plain(value: object, position: RowPosition, name: str, **fields: Any) -> Pr
     raise DataError(f"{position}: {name} is neither a text nor a list of messages with a role each")
 
 
-def _is_message(value: object) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("role"), str)
-
-
 def _is_texts(value: object) -> TypeGuard[list[str]]:
+    """Return True for a list of texts that is not empty."""
     return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
 
 
-def _is_tokens(value: object) -> bool:
-    return isinstance(value, list) and all(type(token) is int for token in value)
-
-
 def _is_blank(value: object) -> bool:
+    """Return True if a field is missing, empty or white space."""
     return value is None or value == [] or (isinstance(value, str) and not value.strip())
 
 
 def _refuse(row: Row, position: RowPosition, names: tuple[str, ...]) -> NoReturn:
+    """Raise DataError for a row without a prompt, with the fields that it has."""
     fields = ", ".join(map(str, list(row)[:12])) or "none"
     raise DataError(
         f"{position}: no prompt in {' or '.join(names)}; say with --prompt-field which field it is ({fields})"

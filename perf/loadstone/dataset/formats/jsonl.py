@@ -5,6 +5,7 @@ This file finds and parses rows; rows.py makes prompts of them.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -32,9 +33,11 @@ def rows(source: Source) -> Iterator[tuple[RowPosition, Any]]:
     lines = list(source.lines())
     array = _array(source, lines)
     if array is None:
-        yield from ((line.position, parse(line)) for line in lines)
-    else:
-        yield from ((RowPosition(source, "item", number), row) for number, row in enumerate(array, 1))
+        for line in lines:
+            yield line.position, parse(line)
+        return
+    for number, row in enumerate(array, 1):
+        yield RowPosition(source, "item", number), row
 
 
 def parse(line: Line) -> Any:
@@ -48,36 +51,30 @@ def parse(line: Line) -> Any:
 def _array(source: Source, lines: list[Line]) -> list[Any] | None:
     """Return the rows of a file that is one JSON document; None if each line is a row, or should be one."""
     opening = lines[0].text.lstrip()[:1] if lines else ""
-    if opening not in ("[", "{") or (_is_json(lines[0]) and (len(lines) > 1 or opening == "{")):
+    if opening not in ("[", "{"):
         return None
+    # A first line that is JSON by itself is a row, unless it is an array and the whole file.
+    if len(lines) > 1 or opening == "{":
+        with contextlib.suppress(DataError):
+            parse(lines[0])
+            return None
     try:
         document = msgspec.json.decode(source.text)
     except (msgspec.DecodeError, RecursionError) as exc:
         if len(lines) == 1 or opening == "{":
             return None
-        line = _line_of(exc, source.text) or lines[-1].position.number
+        # msgspec names the byte.
+        byte = re.search(r"\(byte (\d+)\)", str(exc))
+        line = source.text.encode().count(b"\n", 0, int(byte[1])) + 1 if byte else lines[-1].position.number
         raise DataError(f"{source.name}, line {line}: not JSON ({_reason(exc)})") from exc
     return [document] if isinstance(document, dict) or is_messages(document) else list(document)
 
 
-def _is_json(line: Line) -> bool:
-    try:
-        parse(line)
-    except DataError:
-        return False
-    return True
-
-
 def _reason(exc: Exception) -> str:
+    """Return why msgspec could not decode JSON."""
     if isinstance(exc, RecursionError):
         return "nested too deeply"
     return str(exc).removeprefix("JSON is malformed: ")
-
-
-def _line_of(exc: Exception, text: str) -> int | None:
-    """Return the number of the line with the byte that msgspec names."""
-    byte = re.search(r"\(byte (\d+)\)", str(exc))
-    return text.encode().count(b"\n", 0, int(byte[1])) + 1 if byte else None
 
 
 def openqa(source: Source, options: Options) -> Iterator[Prompt]:
