@@ -60,15 +60,13 @@ class _Events(StreamEvents):
         if self.request.continuous_usage:
             return http_chunk(self._prefixes[choice] + piece + self._middle + self._usage(token_count) + b"}\n\n")
         heads = self._heads[choice]
-        head = heads.get(len(piece)) or self._head(choice, len(piece))
+        head = heads.get(len(piece))
+        if head is None:
+            # The size of the chunk does not include the line end after it.
+            prefix = self._prefixes[choice]
+            size = len(prefix) + len(piece) + len(self._suffix) - 2
+            heads[len(piece)] = head = b"%x\r\n%b" % (size, prefix)
         return head + piece + self._suffix
-
-    def _head(self, choice: int, size: int) -> bytes:
-        """Build the beginning of the events whose text has `size` bytes."""
-        prefix = self._prefixes[choice]
-        whole = len(prefix) + size + len(self._suffix) - 2
-        self._heads[choice][size] = head = b"%x\r\n%b" % (whole, prefix)
-        return head
 
     def last(self, choice: int, piece: bytes, token_count: int) -> bytes:
         """Return the event with the finish reason, and with the fingerprint if no usage event follows."""
