@@ -127,6 +127,8 @@ def engine_page(one: Engine, times: EngineTimes, model: str, running: int, usage
     about = "Cumulative number of preemption from the engine."
     text.family("num_preemptions_total", "counter", about, counters.preemptions)
     _totals(text, counters.prompt, counters.generated, times.finished)
+
+    # Latencies.
     for name, about, values in (
         ("time_to_first_token_seconds", "time to first token in seconds.", times.ttft),
         ("inter_token_latency_seconds", "inter-token latency in seconds.", times.itl),
@@ -135,8 +137,18 @@ def engine_page(one: Engine, times: EngineTimes, model: str, running: int, usage
         ("request_queue_time_seconds", "time spent in WAITING phase for request.", times.queued),
     ):
         text.histogram(name, about, values)
+
+    # Speculative decoding.
     if one.limits.num_speculative_tokens:
-        _drafts(text, one)
+        for name, about, value in (
+            ("num_drafts", "Number of spec decoding drafts.", counters.drafts),
+            ("num_draft_tokens", "Number of draft tokens.", counters.draft_tokens),
+            ("num_accepted_tokens", "Number of accepted tokens.", sum(counters.accepted)),
+        ):
+            text.family(f"spec_decode_{name}_total", "counter", about, value)
+        positions = {str(position): count for position, count in enumerate(counters.accepted)}
+        name, about = "spec_decode_num_accepted_tokens_per_pos_total", "Accepted tokens per draft position."
+        text.labelled(name, "counter", about, "position", positions)
 
     # The configuration, as the labels of a constant.
     text.family("cache_config_info", "gauge", "Information of the LLMEngine CacheConfig")
@@ -157,17 +169,3 @@ def _totals(text: MetricsText, prompt: int, generated: int, finished: dict[str, 
     text.family("generation_tokens_total", "counter", "Number of generation tokens processed.", generated)
     about = "Count of successfully processed requests."
     text.labelled("request_success_total", "counter", about, "finished_reason", finished)
-
-
-def _drafts(text: MetricsText, one: Engine) -> None:
-    """Add the counters of speculative decoding."""
-    counters = one.counters
-    for name, about, value in (
-        ("num_drafts", "Number of spec decoding drafts.", counters.drafts),
-        ("num_draft_tokens", "Number of draft tokens.", counters.draft_tokens),
-        ("num_accepted_tokens", "Number of accepted tokens.", sum(counters.accepted)),
-    ):
-        text.family(f"spec_decode_{name}_total", "counter", about, value)
-    positions = {str(position): count for position, count in enumerate(counters.accepted)}
-    name, about = "spec_decode_num_accepted_tokens_per_pos_total", "Accepted tokens per draft position."
-    text.labelled(name, "counter", about, "position", positions)

@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from random import Random
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -78,6 +77,7 @@ def make_wrong(answer: str) -> str:
 def truncate_answer(answer: str) -> str:
     """Return the text before the first mention of the final answer, or the first half if there is none."""
     finals = list(_NUMBER.finditer(answer)) or list(_LETTER.finditer(answer))
+    # A mention may come long before the end, so that the cut is at the first one.
     if finals:
         first = re.search(rf"(?<![\w.]){re.escape(finals[-1][0])}(?![\w])", answer)
         cut = first.start() if first else finals[-1].start()
@@ -120,7 +120,7 @@ class RecordedAnswers:
         return self._rows.get(found)
 
     def assign_kinds(self, fractions: Mapping[str, float], seed: int) -> None:
-        """Choose the rows of each kind. Raises UsageError.
+        """Draw the rows of each kind. Raises UsageError.
 
         fractions: from 0 to 1; a whole number above 1 is a number of rows.
         """
@@ -161,7 +161,13 @@ def _row(line: bytes, number: int, name: str) -> RecordedAnswer:
         fields = msgspec.json.decode(line)
         answers = fields["answer"]
         texts = [str(answer) for answer in (answers if isinstance(answers, list) else [answers])]
-        question, wrong = _question(fields), fields.get("wrong")
+        wrong = fields.get("wrong")
+        if "messages" in fields:
+            # The question is the user's last message.
+            contents = [message["content"] for message in fields["messages"] if message.get("role") == "user"]
+            question = str(contents[-1]).strip() if contents else ""
+        else:
+            question = str(fields["prompt"] if "prompt" in fields else fields["question"]).strip()
         if not texts or not question:
             raise KeyError("answer" if question else "question")
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as exc:
@@ -174,11 +180,3 @@ def _row(line: bytes, number: int, name: str) -> RecordedAnswer:
         answers=texts,
         wrong=None if wrong is None else str(wrong),
     )
-
-
-def _question(fields: Mapping[str, Any]) -> str:
-    """Return the question of a row, of messages the user's last one."""
-    if "messages" in fields:
-        texts = [message["content"] for message in fields["messages"] if message.get("role") == "user"]
-        return str(texts[-1]).strip() if texts else ""
-    return str(fields["prompt"] if "prompt" in fields else fields["question"]).strip()

@@ -91,21 +91,17 @@ def _decode(body: bytes) -> dict[str, Any]:
     try:
         data = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        data = _decode_with_json(body)
+        # The standard library reports the position of an error, and accepts NaN, as vLLM does.
+        try:
+            data = json.loads(body)
+        except json.JSONDecodeError as exc:
+            raise validation_error("json_invalid", f"body.{exc.pos}", "JSON decode error", {}, exc.msg) from exc
+        except (ValueError, RecursionError) as exc:
+            raise RefusedRequest(error(400, "There was an error parsing the body", "Bad Request")) from exc
     if not isinstance(data, dict):
         text = "Input should be a valid dictionary or object to extract fields from"
         raise validation_error("model_attributes_type", "body", text, data)
     return data
-
-
-def _decode_with_json(body: bytes) -> Any:
-    """Decode with the standard library, which reports the position of an error and accepts NaN, as vLLM does."""
-    try:
-        return json.loads(body)
-    except json.JSONDecodeError as exc:
-        raise validation_error("json_invalid", f"body.{exc.pos}", "JSON decode error", {}, exc.msg) from exc
-    except (ValueError, RecursionError) as exc:
-        raise RefusedRequest(error(400, "There was an error parsing the body", "Bad Request")) from exc
 
 
 def validation_error(kind: str, place: str, text: str, value: Any, ctx: str | None = None) -> RefusedRequest:

@@ -41,7 +41,7 @@ class ClientConnection(Protocol):
         """Close the connection after the bytes sent so far."""
 
     def reset(self) -> None:
-        """Reset the connection."""
+        """Close the connection with RST."""
 
 
 class Response:
@@ -170,6 +170,8 @@ class StreamedResponse(Response):
             self.blocked = True
             return 0
         k, stop = self._step, self._next_special
+
+        # The first, the last and the faulty step, and a late head.
         if k >= stop or k < 0:
             return self._advance_special(k)
         row = self.truth_row
@@ -321,6 +323,7 @@ class WholeResponse(Response):
         if self.connection.paused:
             self.blocked = True
             return 0
+        # Faults that break off send the head and half of the body.
         row, request, counters = self.truth_row, self.request, self.state.counters
         data = self.state.page_bytes(self._page, self.connection.keep_alive)
         if row.fault in ("reset-mid", "truncate", "stall"):
@@ -342,7 +345,7 @@ class WholeResponse(Response):
 
 
 def _insert_bad_utf8(body: bytes) -> bytes:
-    """Insert invalid bytes into the text, which begins with a space; if there is no text, where a value begins."""
+    """Add invalid bytes to the text, which begins with a space; if there is no text, where a value begins."""
     start = b'" ' if b'" ' in body else b'":'
     return body.replace(start, start[:1] + stream_events.BAD_UTF8 + start[2:], 1)
 

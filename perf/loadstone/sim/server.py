@@ -90,6 +90,8 @@ class Server:
         self._alarm = make_alarm(self._loop, self._advance_due)
         if self.profile:
             self._engine_loop = EngineLoop(self.state, self.profile, self._loop)
+
+        # The address, with the port that the system chose.
         scheme = "https" if self._tls else "http"
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         self.url = f"unix:{self.settings.unix}" if self.settings.unix else f"{scheme}://{host}:{self._port}"
@@ -105,6 +107,8 @@ class Server:
             self._listener.close()
         for connection in list(self.connections):
             connection.abort()
+
+        # The queue, the engine and the alarm.
         self._heap.clear()
         if self._engine_loop:
             self._engine_loop.close()
@@ -113,6 +117,8 @@ class Server:
             self._alarm = None
         if self.settings.unix:
             _remove_socket(self.settings.unix)
+
+        # The transports report the end of their connections only in later turns of the event loop.
         for _ in range(CLOSE_TURNS):
             await asyncio.sleep(0)
             if not self.connections:

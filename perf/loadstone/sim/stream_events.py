@@ -110,7 +110,7 @@ class Format:
     id_prefix: str = ""
     content_type: bytes = SSE_CONTENT_TYPE
 
-    def select(self, data: dict[str, Any]) -> Format:  # noqa: ARG002 - for protocols that share a path
+    def select(self, data: dict[str, Any]) -> Format:  # noqa: ARG002 - for protocols with a common path
         """Return the protocol of this body, where several servers use the same path."""
         return self
 

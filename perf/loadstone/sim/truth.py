@@ -49,7 +49,7 @@ class TruthRow(Struct, gc=False):
         self.sent = array("q", self.sent).tobytes()
 
     def planned(self) -> list[int]:
-        """Return when each output chunk was due, ns; the chunks of all choices share the time of their step."""
+        """Return when each output chunk was due, ns; chunks of all choices have the time of their step."""
         return [self.base + offset for offset in self.offsets for _ in range(self.choices)]
 
     def to_dict(self) -> dict[str, Any]:

@@ -123,6 +123,7 @@ class EngineLoop:
         if step is None:
             return
         self._end += max(1, round(step.duration / self._speed))
+        # The time in the queue ends when the step starts.
         for number in step.admitted:
             if entry := self._sequences.get(number):
                 self.times.queued.add(max(0, at - entry.arrived_at))

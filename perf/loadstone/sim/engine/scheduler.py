@@ -177,12 +177,13 @@ class Engine:
     # Scheduling
 
     def _schedule_running(self) -> bool:
-        """Schedule the running sequences. Return True if one was preempted: such a step admits no new sequence."""
+        """Add the running sequences to the batch. Return True if one was preempted: such a step admits none."""
         running, drafts, longest = self.running, self.limits.num_speculative_tokens, self.limits.max_sequence_tokens
         preempted, index = self.counters.preemptions, 0
         while index < len(running) and self._budget:
             sequence = running[index]
             new = sequence.tokens - sequence.computed
+            # Drafts are proposed only for sequences that generate.
             if new == 1 and sequence.generated:
                 new = min(1 + drafts, longest - 1 - sequence.computed)
             new = min(new, self._budget)
@@ -267,6 +268,7 @@ class Engine:
         outputs, ended, counters = [], False, self.counters
         for sequence, new in self._batch:
             drafts = sequence.computed + new - sequence.tokens
+            # Part of a prompt: no output yet.
             if drafts < 0:
                 sequence.computed += new
                 continue
@@ -281,6 +283,8 @@ class Engine:
             last = sequence.generated == sequence.length
             outputs.append((sequence.number, tokens, last))
             ended = ended or last
+
+        # Finished sequences free their blocks.
         if ended:
             for sequence in self.running:
                 if sequence.generated == sequence.length:

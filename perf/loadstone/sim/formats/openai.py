@@ -60,15 +60,13 @@ class _Events(StreamEvents):
         if self.request.continuous_usage:
             return http_chunk(self._prefixes[choice] + piece + self._middle + self._usage(token_count) + b"}\n\n")
         heads = self._heads[choice]
-        head = heads.get(len(piece)) or self._head(choice, len(piece))
+        head = heads.get(len(piece))
+        if head is None:
+            # The size of the chunk does not include the line end after it.
+            prefix = self._prefixes[choice]
+            size = len(prefix) + len(piece) + len(self._suffix) - 2
+            heads[len(piece)] = head = b"%x\r\n%b" % (size, prefix)
         return head + piece + self._suffix
-
-    def _head(self, choice: int, size: int) -> bytes:
-        """Build the beginning of the events whose text has `size` bytes."""
-        prefix = self._prefixes[choice]
-        whole = len(prefix) + size + len(self._suffix) - 2
-        self._heads[choice][size] = head = b"%x\r\n%b" % (whole, prefix)
-        return head
 
     def last(self, choice: int, piece: bytes, token_count: int) -> bytes:
         """Return the event with the finish reason, and with the fingerprint if no usage event follows."""
@@ -241,9 +239,25 @@ class Completions(Chat):
 
     def _choice(self, ask: ParsedRequest, index: int, text: str) -> dict[str, Any]:
         names = ("stop_reason", "token_ids", "prompt_logprobs", "prompt_token_ids", "routed_experts")
-        choice = {"index": index, "text": text, "logprobs": None, "finish_reason": ask.finish_reason}
+        choice: dict[str, Any] = {"index": index, "text": text, "logprobs": None, "finish_reason": ask.finish_reason}
         choice |= dict.fromkeys(names)
-        return choice if ask.logprob_options is None else choice | _echoed(ask, text, ask.logprob_options)
+        options = ask.logprob_options
+        if options is None:
+            return choice
+
+        # Log-probabilities, and the prompt before the text if it is echoed.
+        tops = options.top_logprobs
+        if options.no_generation:
+            text = ""
+        tokens = logprobs.generated_tokens(logprobs.split_tokens(text), tops or 0)
+        known = None
+        if options.echo:
+            prompt = logprobs.prompt_tokens(_texts(ask), tops or 0, options.known)
+            known = prompt if tops == options.prompt_logprobs else None
+            tokens = prompt + tokens
+            text = "".join(_texts(ask)) + text
+        scores = None if tops is None else logprobs.completion_json(tokens)
+        return choice | {"text": text, "logprobs": scores, "prompt_logprobs": _of_prompt(ask, known)}
 
 
 def _texts(ask: ParsedRequest) -> list[str]:
@@ -261,15 +275,3 @@ def _of_prompt(ask: ParsedRequest, known: list[Token] | None = None) -> list[dic
     return logprobs.prompt_json(
         known or logprobs.prompt_tokens(_texts(ask), ask.logprob_options.prompt_logprobs, ask.logprob_options.known)
     )
-
-
-def _echoed(ask: ParsedRequest, text: str, scores: LogprobOptions) -> dict[str, Any]:
-    """Return the fields of a text choice that log-probabilities and an echo change."""
-    tops, text = scores.top_logprobs, "" if scores.no_generation else text
-    tokens, known = logprobs.generated_tokens(logprobs.split_tokens(text), tops or 0), None
-    if scores.echo:
-        prompt = logprobs.prompt_tokens(_texts(ask), tops or 0, scores.known)
-        known = prompt if tops == scores.prompt_logprobs else None
-        tokens, text = prompt + tokens, "".join(_texts(ask)) + text
-    fields = None if tops is None else logprobs.completion_json(tokens)
-    return {"text": text, "logprobs": fields, "prompt_logprobs": _of_prompt(ask, known)}
