@@ -199,7 +199,8 @@ LAW = (
         ),
         (
             {"range_ratio": 0.5},
-            "--range-ratio spreads a plain number, and --input-len is a distribution: give a number, or no --range-ratio",
+            "--range-ratio spreads a plain number, and --input-len is a distribution: "
+            "give a number, or no --range-ratio",
         ),
         ({"seed": -1}, "--seed must be at least 0, not -1"),
     ],

@@ -28,7 +28,7 @@ from loadstone.host import timer
 from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
-from loadstone.transport import Options, Transport, address, in_process
+from loadstone.transport import Options, Transport, address
 from loadstone.transport.factory import choose_arrival_clock, open_transport, tls_context
 from loadstone.units import NS_PER_S
 
@@ -161,6 +161,8 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
             raise ConfigurationError(
                 f"--api {config.api} is for servers: a model of your own is asked by chat or completions"
             )
+        from loadstone.transport import in_process  # only a run without a server needs it
+
         if model is None:
             model = in_process.load_model(config.model or "", config.redacted())
         name = config.model or type(model).__name__

@@ -17,7 +17,7 @@ TTFT, ITL = "50ms", "10ms"
 
 @contextlib.contextmanager
 def with_server(config: Config, notice: Callable[[str], None]) -> Iterator[Config]:
-    """Yield `config`, with the URL of runs simulated server the runs as long as has a context if it has none.
+    """Yield `config`, with the URL of a simulated server that runs as long as the context, if it has no URL.
 
     A configuration with a model of its own needs no server.
     """
