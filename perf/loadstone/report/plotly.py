@@ -39,29 +39,23 @@ def figure(chart: Chart) -> dict[str, Any]:
         colour = f"--{series.role}"
         if series.role == "plain":
             colour, plain = f"--c{plain % PALETTE}", plain + 1
-        traces += _traces(series, colour, chart)
-    _share_texts(chart, traces)
-    return {"data": traces, "layout": _layout(chart)}
+        trace = _trace(series, colour, chart)
+        if series.low is not None and series.high is not None:
+            # The interval of each y: error bars at points, a band below a line.
+            if series.kind in _BARS_AROUND:
+                trace["error_y"] = _errors(series, colour)
+            else:
+                traces.append(_band(series, colour, trace))
+        traces.append(trace)
 
-
-def _share_texts(chart: Chart, traces: list[Trace]) -> None:
-    """Write texts that several series share, the same list, once; further series have the index of the first trace."""
+    # Texts that several series share, the same list, are written once: later series have the index of the first trace.
     with_text = [trace for trace in traces if "text" in trace]
     first: dict[int, int] = {}
     for series, trace in zip([series for series in chart.series if series.texts is not None], with_text, strict=True):
         if id(series.texts) in first:
             trace["text"] = first[id(series.texts)]
         first.setdefault(id(series.texts), traces.index(trace))
-
-
-def _traces(series: Series, colour: str, chart: Chart) -> Iterator[Trace]:
-    around = series.low is not None and series.high is not None
-    trace = _trace(series, colour, chart)
-    if around and series.kind in _BARS_AROUND:
-        trace["error_y"] = _errors(series, colour)
-    elif around:
-        yield _band(series, colour, trace)
-    yield trace
+    return {"data": traces, "layout": _layout(chart)}
 
 
 def _trace(series: Series, colour: str, chart: Chart) -> Trace:
@@ -225,19 +219,16 @@ def _shades(bands: Sequence[Band], x: Axis) -> Iterator[dict[str, Any]]:
     """Yield the shaded bands. The longest is lighter than its neighbours."""
     longest = max((band.end - band.start for band in bands), default=0.0)
     for place, band in enumerate(bands):
-        yield _shade(band, place, x, "--shade" if band.end - band.start == longest else "--shade-more")
-
-
-def _shade(band: Band, place: int, x: Axis, colour: str) -> dict[str, Any]:
-    """Return one shaded band. Labels of neighbours are on different sides."""
-    side = "right" if place % 2 else "left"
-    wide = x.low is None or x.high is None or band.end - band.start >= _NARROW * (x.high - x.low)
-    return {
-        "type": "rect", "xref": "x", "yref": "paper", "x0": _short(band.start), "x1": _short(band.end), "y0": 0,
-        "y1": 1, "layer": "below", "line": {"width": 0}, "fillcolor": colour,
-        "label": {"text": label(band.label) if wide else "", "textposition": f"top {side}",
-                  "font": {"size": 11, "color": "--muted"}},
-    }  # fmt: skip
+        colour = "--shade" if band.end - band.start == longest else "--shade-more"
+        # Labels of neighbours are on different sides.
+        side = "right" if place % 2 else "left"
+        wide = x.low is None or x.high is None or band.end - band.start >= _NARROW * (x.high - x.low)
+        yield {
+            "type": "rect", "xref": "x", "yref": "paper", "x0": _short(band.start), "x1": _short(band.end), "y0": 0,
+            "y1": 1, "layer": "below", "line": {"width": 0}, "fillcolor": colour,
+            "label": {"text": label(band.label) if wide else "", "textposition": f"top {side}",
+                      "font": {"size": 11, "color": "--muted"}},
+        }  # fmt: skip
 
 
 def _line(mark: Mark, place: int) -> dict[str, Any]:

@@ -88,10 +88,8 @@ def waterfall(traces: ChartData) -> Chart:
     for name, spans in steps.items():
         there = [(row, shot, span) for row, shot, span in zip(names, shots, spans, strict=True) if span[1] > span[0]]
         starts, ends = [span[0] for _, _, span in there], [span[1] for _, _, span in there]
-        rows, texts = (
-            [row for row, _, _ in there],
-            [f"{name}: {_long(span)}\n{describe(shot)}" for _, shot, span in there],
-        )
+        rows = [row for row, _, _ in there]
+        texts = [f"{name}: {number((span[1] - span[0]) / MS, 's')} ms\n{describe(shot)}" for _, shot, span in there]
         series.append(Series(name, starts, rows, "spans", _STEPS[name], texts=texts, ends=ends))
     return Chart(
         title=f"The {len(shots)} slowest requests",
@@ -111,7 +109,3 @@ def _steps(shot: RequestPoint) -> dict[str, tuple[float, float]]:
     first = end if shot.ttft is None else wait + shot.ttft * MS
     ends = (connected, wait, first, end)
     return dict(zip(_STEPS, zip((0.0, *ends[:-1]), ends, strict=True), strict=True))
-
-
-def _long(span: tuple[float, float]) -> str:
-    return f"{number((span[1] - span[0]) / MS, 's')} ms"

@@ -6,7 +6,7 @@ began.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from loadstone.metrics.chart_data import ChartData, Curve
 from loadstone.report.page import Axis, Band, Chart, Mark, Role, Series
 from loadstone.report.run_tables import LABELS, number
 from loadstone.server_metrics.names import server_metric
-from loadstone.summary import Metric, Summary
+from loadstone.summary import Summary
 from loadstone.units import Array
 
 Times = Mapping[str, tuple[Sequence[float], Sequence[float | None]]]
@@ -37,8 +37,14 @@ def distributions(summary: Summary, traces: ChartData) -> list[Chart]:
 def _ecdf(summary: Summary, name: str, curve: Curve) -> Chart:
     metric, title = summary.metrics[name], LABELS[name]
     wide = metric.max is not None and bool(metric.p50) and metric.max > _SPREAD * (metric.p50 or 0.0)
-    marks = [*_percentiles(metric), *_objective(summary, name)]
+    marks = [
+        Mark(value * MS, label) for field, label in _MARKS.items() if (value := getattr(metric, field)) is not None
+    ]
+    limit = ((summary.run.get("config") or {}).get("goodput") or {}).get(name)
+    if limit is not None:
+        marks.append(Mark(limit * MS, "SLO"))
     low = _least(curve) if wide else 0.0
+    extremes = f"lowest {number(metric.min, 's')} ms, highest {number(metric.max, 's')} ms"
     hidden = f"; values below {number(low, 's')} ms are left of the chart"
     return Chart(
         title=f"{title[0].upper()}{title[1:]}",
@@ -48,7 +54,7 @@ def _ecdf(summary: Summary, name: str, curve: Curve) -> Chart:
             Series(title, [*curve.values * MS], [*curve.fractions * 1e2], kind="line" if name == "gap" else "step")
         ],
         marks=marks,
-        note=f"{curve.n:,} {'gaps' if name == 'gap' else 'successful requests'} of the whole run; {_extremes(metric)}"
+        note=f"{curve.n:,} {'gaps' if name == 'gap' else 'successful requests'} of the whole run; {extremes}"
         + (hidden if curve.values[0] < low else ""),
         half=True,
     )
@@ -69,22 +75,6 @@ def _least(curve: Curve) -> float:
     return max(float(above[0]), float(np.interp(0.5, curve.fractions, curve.values)) / _BELOW)
 
 
-def _percentiles(metric: Metric) -> Iterator[Mark]:
-    for field, name in _MARKS.items():
-        if (value := getattr(metric, field)) is not None:
-            yield Mark(value * MS, name)
-
-
-def _objective(summary: Summary, name: str) -> Iterator[Mark]:
-    limit = ((summary.run.get("config") or {}).get("goodput") or {}).get(name)
-    if limit is not None:
-        yield Mark(limit * MS, "SLO")
-
-
-def _extremes(metric: Metric) -> str:
-    return f"lowest {number(metric.min, 's')} ms, highest {number(metric.max, 's')} ms"
-
-
 def over_time(summary: Summary, traces: ChartData) -> list[Chart]:
     return [_throughput(summary, traces), _ended(summary, traces)]
 
@@ -100,15 +90,19 @@ def _throughput(summary: Summary, traces: ChartData) -> Chart:
         if known
         else "The number of output tokens is not known for all responses."
     )
+    # A note on the shaded windows, as narrow ones have no room for their names.
+    bands = windows(summary, traces)
+    spans = ", ".join(f"{band.label} {band.start:,.4g} to {band.end:,.4g} s" for band in bands)
+    shaded = f" Shaded: {spans}." if spans else ""
     return Chart(
         title="Throughput and requests in flight" if known else "Requests in flight",
         x=seconds(traces),
         y=level if flow.tokens is None else _from_zero("output tokens", flow.tokens, "tokens/s"),
         y2=level if known else None,
         series=[*tokens, Series("in flight", edges, flight, kind="step", role="base", right=known)],
-        bands=windows(summary, traces),
+        bands=bands,
         group=TIME,
-        note=f"Means of {_slices(traces)}. {why}{_shaded(summary, traces)}",
+        note=f"Means of {_slices(traces)}. {why}{shaded}",
     )
 
 
@@ -160,12 +154,6 @@ def windows(summary: Summary, traces: ChartData) -> list[Band]:
     if traces.has_cooldown and traces.measure_end < edges[-1]:
         bands.append(Band(traces.measure_end, float(edges[-1]), "cool-down"))
     return bands
-
-
-def _shaded(summary: Summary, traces: ChartData) -> str:
-    """Return a note on the shaded windows, as narrow ones have no room for their names."""
-    told = [f"{band.label} {band.start:,.4g} to {band.end:,.4g} s" for band in windows(summary, traces)]
-    return f" Shaded: {', '.join(told)}." if told else ""
 
 
 def gaps_by_position(traces: ChartData) -> Chart | None:
