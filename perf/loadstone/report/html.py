@@ -11,7 +11,7 @@ from itertools import count, groupby
 from msgspec.structs import replace
 
 from loadstone.report import assets, escape
-from loadstone.report.page import Block, Chart, Page, Prose, Section, Table
+from loadstone.report.page import Chart, Page, Prose, Section, Table
 from loadstone.report.plotly import figure
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
@@ -40,60 +40,54 @@ Charts need DecompressionStream: Chrome or Edge 80, Firefox 113, Safari 16.4, or
 
 def draw(page: Page) -> str:
     """Return the whole file. The same page gives the same text."""
-    return "".join(_lines(page))
-
-
-def _lines(page: Page) -> Iterator[str]:
-    yield _HEAD.format(policy=_POLICY, title=escape.text(page.title, 200), style=assets.own("page.css"))
-    yield f"<header>\n<h1>{escape.text(page.title, 200)}</h1>\n{_prose(page.lead, 'lead ')}</header>\n"
-    charts = any(isinstance(block, Chart) for block in page.blocks)
-    if charts:
-        yield _NEEDS
+    title = escape.text(page.title, 200)
+    parts = [
+        _HEAD.format(policy=_POLICY, title=title, style=assets.own("page.css")),
+        f"<header>\n<h1>{title}</h1>\n{_prose(page.lead, 'lead ')}</header>\n",
+    ]
+    has_charts = any(isinstance(block, Chart) for block in page.blocks)
+    if has_charts:
+        parts.append(_NEEDS)
     numbers = count(1)
-    for section in page.sections:
-        yield from _section(section, numbers)
-    yield "</main>\n"
-    if charts:
-        yield from _drawing()
-    yield "</body>\n</html>\n"
+    parts += [_section(section, numbers) for section in page.sections]
+    parts.append("</main>\n")
+
+    # The charting library comes last, so that a reader sees the text first.
+    if has_charts:
+        library = assets.library()
+        parts += [
+            f"<footer>Charts by {escape.text(library.notice)}.</footer>\n",
+            f'<script type="text/plain" id="library">{library.packed}</script>\n',
+            f"<script>\n{assets.own('page.js')}</script>\n",
+        ]
+    parts.append("</body>\n</html>\n")
+    return "".join(parts)
 
 
-def _drawing() -> Iterator[str]:
-    library = assets.library()
-    yield f"<footer>Charts by {escape.text(library.notice)}.</footer>\n"
-    yield f'<script type="text/plain" id="library">{library.packed}</script>\n'
-    yield f"<script>\n{assets.own('page.js')}</script>\n"
-
-
-def _section(section: Section, numbers: Iterator[int]) -> Iterator[str]:
+def _section(section: Section, numbers: Iterator[int]) -> str:
+    """Render a section. numbers: of the charts, counted over the page."""
     title = escape.text(section.title)
     if section.folded:
-        yield f"<section>\n<details>\n<summary><h2>{title}</h2></summary>\n"
+        parts = [f"<section>\n<details>\n<summary><h2>{title}</h2></summary>\n"]
     else:
-        yield f"<section>\n<h2>{title}</h2>\n"
-    for pairs, blocks in groupby(_blocks(section), _is_half):
-        drawn = "".join(_block(block, numbers) for block in blocks)
-        yield f'<div class="pairs">\n{drawn}</div>\n' if pairs else drawn
-    yield "</details>\n</section>\n" if section.folded else "</section>\n"
+        parts = [f"<section>\n<h2>{title}</h2>\n"]
 
-
-def _is_half(block: Block) -> bool:
-    return isinstance(block, Chart) and block.half
-
-
-def _block(block: Block, numbers: Iterator[int]) -> str:
-    if isinstance(block, Chart):
-        return _chart(block, next(numbers))
-    if isinstance(block, Prose):
-        return _prose(block)
-    return _cards(block) if block.cards else _table(block)
-
-
-def _blocks(section: Section) -> Iterator[Block]:
-    """Yield the blocks of a section. A table with the title of its section gets no heading of its own."""
-    for block in section.blocks:
-        same = isinstance(block, Table) and block.title == section.title
-        yield replace(block, title="") if same else block
+    # Charts of half width that follow each other stand in pairs.
+    for in_pairs, blocks in groupby(section.blocks, lambda block: isinstance(block, Chart) and block.half):
+        rendered = []
+        for block in blocks:
+            if isinstance(block, Chart):
+                rendered.append(_chart(block, next(numbers)))
+            elif isinstance(block, Prose):
+                rendered.append(_prose(block))
+            else:
+                # A table with the title of its section gets no heading of its own.
+                table = replace(block, title="") if block.title == section.title else block
+                rendered.append(_cards(table) if table.cards else _table(table))
+        text = "".join(rendered)
+        parts.append(f'<div class="pairs">\n{text}</div>\n' if in_pairs else text)
+    parts.append("</details>\n</section>\n" if section.folded else "</section>\n")
+    return "".join(parts)
 
 
 def _prose(prose: Prose, kind: str = "") -> str:
@@ -122,31 +116,20 @@ def _table(table: Table) -> str:
         return f"{heading}{note}"
     head = "".join(f'<th scope="col">{escape.text(column)}</th>' for column in table.columns)
     top = f"<thead><tr>{head}</tr></thead>\n" if any(table.columns) else ""
-    rows = "".join(_row(table, index) for index in range(len(table.rows)))
+    rows = []
+    for index, (name, *cells) in enumerate(table.rows):
+        data = []
+        for column, cell in enumerate(cells, 1):
+            # A cell with prose keeps a readable width, and the table scrolls. Lines after the first are small.
+            kind = ' class="long"' if not table.numeric and len(cell) > _LONG else ""
+            first, *rest = cell.split("\n")
+            small = "".join(f"<small>{escape.text(line)}</small>" for line in rest)
+            data.append(f"<td{kind}{_data(table, index, column)}>{escape.text(first)}{small}</td>")
+        rows.append(f'<tr><th scope="row">{escape.text(name)}</th>{"".join(data)}</tr>\n')
     return (
         f'{heading}<div class="scroll" role="region" aria-label="{title or "Table"}" tabindex="0"><table'
-        f"{' class=numeric' if table.numeric else ''}>\n{top}<tbody>\n{rows}</tbody>\n</table></div>\n{note}"
+        f"{' class=numeric' if table.numeric else ''}>\n{top}<tbody>\n{''.join(rows)}</tbody>\n</table></div>\n{note}"
     )
-
-
-def _row(table: Table, index: int) -> str:
-    first, *cells = table.rows[index]
-    data = "".join(
-        f"<td{_long(table, cell)}{_data(table, index, column)}>{_cell(cell)}</td>"
-        for column, cell in enumerate(cells, 1)
-    )
-    return f'<tr><th scope="row">{escape.text(first)}</th>{data}</tr>\n'
-
-
-def _long(table: Table, cell: str) -> str:
-    """Return the class of a cell with prose: it keeps a readable width, and the table scrolls."""
-    return ' class="long"' if not table.numeric and len(cell) > _LONG else ""
-
-
-def _cell(text: str) -> str:
-    """Render a cell; lines after the first are small."""
-    first, *rest = text.split("\n")
-    return escape.text(first) + "".join(f"<small>{escape.text(line)}</small>" for line in rest)
 
 
 def _cards(table: Table) -> str:

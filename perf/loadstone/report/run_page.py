@@ -57,31 +57,47 @@ def page(summary: Summary, data: ChartData | None, server: Times | None = None) 
         Prose(f"{table.note}.") for table in reported.get("verdict", []) if isinstance(table, Table)
     ]
 
+    whole_note = "Below each figure: its 95 % interval, if the sample is large enough. Successful requests only."
+    whole = _distribution("Distributions, whole run", "metrics", summary.metrics, whole_note)
+    steady: list[Table] = []
+    if window := summary.steady:
+        note = f"{steady_span(window)}."
+        steady = _distribution("Distributions, steady window", "steady.metrics", window.metrics, note)
+    config = summary.run.get("config") or {}
+    settings = Table(
+        "",
+        ["setting", "value"],
+        [[name, _json(value)] for name, value in config.items() if value not in (None, {}, [])],
+        "Settings that are not in this table were not set and have no default.",
+    )
+
     sections = [
-        Section("Numbers", [_cards(summary), *_whole(summary), *reported.get("other", [])]),
+        Section("Numbers", [_cards(summary), *whole, *reported.get("other", [])]),
         *(_charts(summary, data, server or {}) if data else []),
         Section("Charts", [Prose(_NO_CHARTS)] if data is None and summary.metrics else []),
-        Section("Steady window", [*_steady(summary)], folded=True),
+        Section("Steady window", [*steady], folded=True),
         Section("Server metrics", reported.get("server", [])),
         Section("Groups of requests", reported.get("group", [])),
         Section("Failures", reported.get("failures", [])),
         Section("Run", reported.get("run", [])),
-        Section("Configuration", [_settings(summary.run.get("config") or {})], folded=True),
+        Section("Configuration", [settings], folded=True),
         Section("Client and environment", [*verdict_notes, *_environment(summary)], folded=True),
     ]
-    return Page(_title(summary), _verdict(summary), [section for section in sections if _has_content(section)])
 
-
-def _has_content(section: Section) -> bool:
-    return any(not isinstance(block, Table) or block.rows or block.note for block in section.blocks)
-
-
-def _title(summary: Summary) -> str:
+    # The title says what was run, and when.
     run = summary.run
     label = (run.get("config") or {}).get("label") or "Load test"
     model = " and ".join(run.get("models") or [run.get("model") or "requests"])
     began = str(run.get("began") or "").replace("T", " ")[:16]
-    return one_line(f"{label}: {model}") + (f", {began}" if began else "")
+    title = one_line(f"{label}: {model}") + (f", {began}" if began else "")
+
+    # A section is shown if a block in it has content.
+    shown = [
+        section
+        for section in sections
+        if any(not isinstance(block, Table) or block.rows or block.note for block in section.blocks)
+    ]
+    return Page(title, _verdict(summary), shown)
 
 
 def _verdict(summary: Summary) -> Prose:
@@ -107,7 +123,10 @@ def _cards(summary: Summary) -> Table:
     rows = [["Succeeded", f"{counts.succeeded:,}", failed]]
     for name, percentile in _CARDS:
         metric = summary.metrics.get(name)
-        point = _known_percentile(metric, percentile) if metric else None
+        # Where the sample is too small for a percentile, the card shows the next lower one that is known.
+        point: str | None = percentile
+        while metric and point and getattr(metric, point) is None:
+            point = _LOWER.get(point)
         if metric and point:
             value = getattr(metric, point)
             figures[len(rows), 1] = (f"metrics.{name}.{point}", value)
@@ -122,31 +141,13 @@ def _cards(summary: Summary) -> Table:
     return Table("", ["", "whole run", ""], rows, cards=True, figures=figures)
 
 
-def _known_percentile(metric: Metric, percentile: str | None) -> str | None:
-    """Return the percentile or, if the sample is too small for it, the next lower one that is known."""
-    while percentile is not None and getattr(metric, percentile) is None:
-        percentile = _LOWER.get(percentile)
-    return percentile
-
-
 def _interval(metric: Metric, figure: str, prefix: str = "") -> str:
     ends = metric.ci95.get(figure)
     return "" if ends is None else f"{prefix}{number(ends[0], metric.unit)} to {number(ends[1], metric.unit)}"
 
 
-def _whole(summary: Summary) -> Iterator[Table]:
-    note = "Below each figure: its 95 % interval, if the sample is large enough. Successful requests only."
-    yield from _distribution("Distributions, whole run", "metrics", summary.metrics, note)
-
-
-def _steady(summary: Summary) -> Iterator[Table]:
-    if steady := summary.steady:
-        yield from _distribution(
-            "Distributions, steady window", "steady.metrics", steady.metrics, f"{steady_span(steady)}."
-        )
-
-
-def _distribution(title: str, path: str, metrics: dict[str, Metric], note: str) -> Iterator[Table]:
+def _distribution(title: str, path: str, metrics: dict[str, Metric], note: str) -> list[Table]:
+    """Return the table of the metrics, or nothing if there are none. path: of the metrics in summary.json."""
     rows: list[list[str]] = []
     figures: dict[tuple[int, int], tuple[str, float]] = {}
     shown = {name: metrics[name] for name in LABELS if name in metrics and metrics[name].n}
@@ -155,16 +156,14 @@ def _distribution(title: str, path: str, metrics: dict[str, Metric], note: str) 
             if (value := getattr(metric, figure)) is not None:
                 figures[len(rows), column] = (f"{path}.{name}.{figure}", value)
         figures[len(rows), len(_FIGURES) + 1] = (f"{path}.{name}.n", metric.n)
-        rows.append([LABELS[name], *(_cell(metric, figure) for figure in _FIGURES), f"{metric.n:,}"])
+        cells = []
+        for figure in _FIGURES:
+            interval = _interval(metric, figure)
+            cells.append(number(getattr(metric, figure), metric.unit) + (f"\n{interval}" if interval else ""))
+        rows.append([LABELS[name], *cells, f"{metric.n:,}"])
     notes = [note, *(f"{LABELS[name]}: {metric.note}." for name, metric in shown.items() if metric.note)]
-    if rows:
-        columns = ["times in ms", *_FIGURES, "n"]
-        yield Table(title, columns, rows, " ".join(notes), numeric=True, figures=figures)
-
-
-def _cell(metric: Metric, figure: str) -> str:
-    interval = _interval(metric, figure)
-    return number(getattr(metric, figure), metric.unit) + (f"\n{interval}" if interval else "")
+    columns = ["times in ms", *_FIGURES, "n"]
+    return [Table(title, columns, rows, " ".join(notes), numeric=True, figures=figures)] if rows else []
 
 
 def _charts(summary: Summary, data: ChartData, server: Times) -> Iterator[Section]:
@@ -177,13 +176,6 @@ def _charts(summary: Summary, data: ChartData, server: Times) -> Iterator[Sectio
     yield Section("Distributions", run_charts.distributions(summary, data))
     yield Section("Over time", over_time)
     yield Section("Inside requests", inside)
-
-
-def _settings(config: dict[str, Any]) -> Table:
-    rows = [[name, _json(value)] for name, value in config.items() if value not in (None, {}, [])]
-    return Table(
-        "", ["setting", "value"], rows, "Settings that are not in this table were not set and have no default."
-    )
 
 
 def _environment(summary: Summary) -> Iterator[Table]:
