@@ -16,7 +16,7 @@ from loadstone.metrics import token_timeline, windows
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.measure import per_request
 from loadstone.metrics.token_timeline import GapsByPosition
-from loadstone.units import S_PER_NS, Array, Mask
+from loadstone.units import S_PER_NS, Array
 
 Indices = NDArray[np.int64]
 CURVES = ("ttft", "latency", "tpot", "gap")
@@ -102,23 +102,39 @@ def trace(columns: Columns) -> ChartData | None:
     r, span = columns.requests, windows.whole(columns.requests)
     if span is None:
         return None
-    edges = _edges(r)
-    timeline = token_timeline.build(columns, r.ok, r.ok & r.measured, edges)
-    values = {name: column[r.ok & r.measured] for name, (column, _) in per_request(r).items() if name in CURVES}
-    curves = {name: curve(column) for name, column in values.items()}
+    # Slices of time: from the first scheduled request to the end of the last, in ns.
+    slices = min(SLICES, max(MIN_SLICES, len(r.ok) // REQUESTS_PER_SLICE))
+    begin, end = float(r.scheduled.min()), float(r.end.max())
+    edges = np.linspace(begin, max(end, begin + 1e3), slices + 1)
+    seconds = np.diff(edges) * S_PER_NS
+    rows = r.ok & r.measured
+    timeline = token_timeline.build(columns, r.ok, rows, edges)
+    # Tokens of a response that was not streamed have no events: all arrive at its end.
+    whole = r.ok & np.isnan(r.packets)
+    at_once = token_timeline.sum_per_slice(r.end[whole], edges, r.output_tokens[whole])
+    # Distributions of the measured requests.
+    curves = {name: curve(column[rows]) for name, (column, _) in per_request(r).items() if name in CURVES}
     curves["gap"] = _thin(Curve(timeline.gaps, timeline.below / max(timeline.count, 1), timeline.count))
     answered, failed = np.flatnonzero(r.ok), np.flatnonzero(~r.ok)
     durations = _durations(r)
+    measured = np.flatnonzero(rows)
+    slowest = measured[np.argsort(-durations[measured], kind="stable")[:SLOWEST]]
     return ChartData(
         curves={name: curves[name] for name in CURVES if curves[name].n},
-        timeline=_flow(columns, edges, timeline.tokens),
+        timeline=Timeline(
+            edges=edges * S_PER_NS,
+            tokens=None if timeline.tokens is None else (timeline.tokens + at_once) / seconds,
+            succeeded=token_timeline.sum_per_slice(r.end[r.ok], edges) / seconds,
+            failed=token_timeline.sum_per_slice(r.end[r.judged & ~r.ok], edges) / seconds,
+            in_flight=np.diff(windows.in_flight_time(r, edges)) / np.diff(edges),
+        ),
         succeeded=_shots(
             columns, answered[select_extremes(_at(r)[answered], [_ttft(r)[answered], durations[answered]], REQUESTS)]
         ),
         failed=_shots(columns, failed[select_extremes(_at(r)[failed], [durations[failed]], FAILURES)]),
         succeeded_count=len(answered),
         failed_count=len(failed),
-        slowest=_shots(columns, _slowest(durations, r.ok & r.measured)),
+        slowest=_shots(columns, slowest),
         gaps_by_position=timeline.gaps_by_position,
         measure_start=span[0] * S_PER_NS,
         measure_end=span[1] * S_PER_NS,
@@ -171,46 +187,18 @@ def select_extremes(at: Array, measures: list[Array], limit: int) -> Indices:
     of = np.minimum((at - low) / max(high - low, 1e-9) * slices, slices - 1).astype(np.int64)
     chosen = np.zeros(len(at), dtype=bool)
     for measure in measures:
-        chosen[_extremes(of, measure)] = True
+        # Sorted by slice and then by value, the lowest and the highest of a slice are where the slice changes.
+        there = np.flatnonzero(~np.isnan(measure))
+        order = there[np.lexsort((measure[there], of[there]))]
+        changes = np.flatnonzero(np.diff(of[order]))
+        chosen[order[:1]] = True
+        chosen[order[changes + 1]] = True
+        chosen[order[changes]] = True
+        chosen[order[-1:]] = True
     others = np.flatnonzero(~chosen)
     chosen[others[np.linspace(0, len(others) - 1, limit - int(chosen.sum())).round().astype(np.int64)]] = True
     indices = np.flatnonzero(chosen)
     return np.asarray(indices[np.argsort(at[indices], kind="stable")], dtype=np.int64)
-
-
-def _extremes(of: Indices, measure: Array) -> Indices:
-    """Return the indices of the lowest and the highest value of each slice."""
-    there = np.flatnonzero(~np.isnan(measure))
-    order = there[np.lexsort((measure[there], of[there]))]
-    changes = np.flatnonzero(np.diff(of[order]))
-    ends = np.r_[changes, len(order) - 1] if len(order) else changes
-    return np.asarray(np.r_[order[: len(ends[:1])], order[changes + 1], order[ends]], dtype=np.int64)
-
-
-def _edges(r: Requests) -> Array:
-    """Return the edges of the slices in ns, from the first scheduled request to the end of the last."""
-    slices = min(SLICES, max(MIN_SLICES, len(r.ok) // REQUESTS_PER_SLICE))
-    begin, end = float(r.scheduled.min()), float(r.end.max())
-    return np.linspace(begin, max(end, begin + 1e3), slices + 1)
-
-
-def _flow(columns: Columns, edges: Array, streamed: Array | None) -> Timeline:
-    r, seconds = columns.requests, np.diff(edges) * S_PER_NS
-    whole = r.ok & np.isnan(r.packets)
-    at_once = token_timeline.sum_per_slice(r.end[whole], edges, r.output_tokens[whole])
-    return Timeline(
-        edges=edges * S_PER_NS,
-        tokens=None if streamed is None else (streamed + at_once) / seconds,
-        succeeded=token_timeline.sum_per_slice(r.end[r.ok], edges) / seconds,
-        failed=token_timeline.sum_per_slice(r.end[r.judged & ~r.ok], edges) / seconds,
-        in_flight=np.diff(windows.in_flight_time(r, edges)) / np.diff(edges),
-    )
-
-
-def _slowest(durations: Array, rows: Mask) -> Indices:
-    there = np.flatnonzero(rows)
-    order = np.argsort(-durations[there], kind="stable")
-    return np.asarray(there[order[:SLOWEST]], dtype=np.int64)
 
 
 def _at(r: Requests) -> Array:
