@@ -189,7 +189,7 @@ def _three(median: float, p95: float, largest: float) -> str:
 def server(metrics: Times, summary: Summary, traces: ChartData) -> list[Chart]:
     """Draw the metrics of the servers on the time axis of the client's charts."""
     bands = windows(summary, traces)
-    return [_of_server(name, *told, traces, bands) for name, told in metrics.items()]
+    return [_of_server(name, *series, traces, bands) for name, series in metrics.items()]
 
 
 def _of_server(

@@ -18,7 +18,7 @@ from loadstone.units import Array
 
 # Values per batch mean (the 5 of MSER-5).
 BATCH_SIZE = 5
-# With fewer values than this, a warm-up cannot be told from noise.
+# With fewer values than this, a warm-up cannot be distinguished from noise.
 MIN_VALUES = 100
 # Longest warm-up, as a fraction of the series. What takes longer is a drift.
 MAX_FRACTION = 0.4
