@@ -26,14 +26,26 @@ def figures(columns: Columns, steady: Window | None) -> dict[str, float | None]:
     """Return fractions and ratios by name; None if unknown."""
     r, events = columns.requests, len(columns.events)
     known = r.ok & ~np.isnan(r.asked) & ~np.isnan(r.output_tokens)
+    # Rate of sending over the planned rate, from the first to the last measured request; of a retried request its first
+    # attempt counts.
+    first = (r.measured | r.superseded) & (r.attempt == 0) & ~np.isnan(r.sent)
+    sending = np.ptp(r.sent[first]) if first.sum() >= 2 else 0
+    # Most connections opened to one server within the time that a port stays in TIME_WAIT.
+    most: float | None = None
+    opened = (r.connect > 0) & ~np.isnan(r.sent)
+    servers = np.nan_to_num(r.server)
+    for server in np.unique(servers):
+        at = np.sort(r.sent[opened & (servers == server)])
+        within = np.searchsorted(at, at + TIME_WAIT / S_PER_NS, "right") - np.arange(len(at))
+        most = max(most or 0.0, float(within.max(initial=0)))
     return {
         "shared_reads": columns.events.shared_reads / events if events else None,
         "length_missed": _fraction((r.output_tokens != r.asked)[known]),
         "kernel_stamped": _fraction(r.stamped[r.ok & r.streamed]),
         "unfinished": _fraction(~r.finished[r.ok & r.streamed]),
-        "rate_ratio": _rate_ratio(r),
+        "rate_ratio": float(np.ptp(r.scheduled[first]) / sending) if sending else None,
         "little": _little(r, steady),
-        "opened_a_minute": _opened(r),
+        "opened_a_minute": most,
         **_trends(r, steady),
     }
 
@@ -48,29 +60,6 @@ def _little(r: Requests, steady: Window | None) -> float | None:
         return None
     stay = float(np.mean((r.end - r.sent)[inside])) * S_PER_NS
     return (steady.rates["request_rate"] or 0.0) * stay / level
-
-
-def _rate_ratio(r: Requests) -> float | None:
-    """Return the rate of sending over the planned rate, from the first to the last measured request.
-
-    Of a retried request its first attempt counts.
-    """
-    rows = (r.measured | r.superseded) & (r.attempt == 0) & ~np.isnan(r.sent)
-    if rows.sum() < 2 or np.ptp(r.sent[rows]) == 0:
-        return None
-    return float(np.ptp(r.scheduled[rows]) / np.ptp(r.sent[rows]))
-
-
-def _opened(r: Requests) -> float | None:
-    """Return the most connections opened to one server within the time that a port stays in TIME_WAIT."""
-    opened = (r.connect > 0) & ~np.isnan(r.sent)
-    servers = np.nan_to_num(r.server)
-    return max((_most_within(r.sent[opened & (servers == server)]) for server in np.unique(servers)), default=None)
-
-
-def _most_within(at: Array) -> float:
-    at = np.sort(at)
-    return float((np.searchsorted(at, at + TIME_WAIT / S_PER_NS, "right") - np.arange(len(at))).max(initial=0))
 
 
 def _trends(r: Requests, steady: Window | None) -> dict[str, float | None]:
@@ -90,7 +79,11 @@ def _trends(r: Requests, steady: Window | None) -> dict[str, float | None]:
         trends[f"warmup_{name}_shift"] = None if start is None else start.shift
     for name, values in _tested(r).items():
         rows = r.measured & r.ok & (r.sent >= begin) & (r.sent <= end)
-        trends |= _change(name, drift(_means(values[rows])))
+        # Means of consecutive batches; none if there are too few values.
+        steady_values = values[rows & ~np.isnan(values)]
+        size = len(steady_values) // BATCHES
+        batches = steady_values[: size * BATCHES].reshape(BATCHES, size)
+        trends |= _change(name, drift(batches.mean(axis=1) if size >= BATCHES else steady_values[:0]))
     ended = r.end[r.ok & (r.end >= begin) & (r.end < end)]
     rate = np.histogram(ended, BATCHES, (begin, end))[0] if len(ended) >= BATCHES**2 else np.empty(0)
     return trends | _change("qps", drift(rate))
@@ -104,13 +97,6 @@ def _tested(r: Requests) -> dict[str, Array]:
     with np.errstate(divide="ignore", invalid="ignore"):
         tpot = np.where(r.output_tokens > 1, (r.last - r.first) / (r.output_tokens - 1), np.nan)
     return {"ttft": r.first - r.sent, "latency": np.where(r.streamed, np.nan, r.end - r.sent), "tpot": tpot}
-
-
-def _means(values: Array) -> Array:
-    """Return the means of consecutive batches; none if there are too few values."""
-    values = values[~np.isnan(values)]
-    size = len(values) // BATCHES
-    return values[: size * BATCHES].reshape(BATCHES, size).mean(axis=1) if size >= BATCHES else values[:0]
 
 
 def drift(means: Array) -> tuple[float, float] | None:

@@ -54,7 +54,10 @@ class TokenTimeline(Struct, frozen=True):
 
 def build(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> TokenTimeline:
     """Count the tokens of the requests `rows` in slices of time (edges in ns), and the gaps of the requests `shown`."""
-    events, each = columns.events, _tokens_each(columns, rows)
+    events, r = columns.events, columns.requests
+    # Tokens of an event of each request, spread evenly; None if those of any request are unknown.
+    unknown = np.isnan(r.output_tokens[rows]).any() or not rows.any()
+    each = None if unknown else r.output_tokens / r.packets
     longest = int(events.lengths.max(initial=1))
     width = -(-longest // PLACES)
     cells = np.zeros((PLACES, BINS), dtype=np.int64)
@@ -65,7 +68,8 @@ def build(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> TokenTimel
             tokens += sum_per_slice(chunk.at, edges, each[chunk.row])
         counted = (chunk.before > 0) & shown[chunk.row]
         gap, place = chunk.gap[counted], chunk.before[counted] // width
-        cells += np.bincount(place * BINS + _bins(gap), minlength=cells.size).reshape(cells.shape)
+        bins = np.minimum((np.log2(1.0 + gap / UNIT) * FINE).astype(np.int64), BINS - 1)
+        cells += np.bincount(place * BINS + bins, minlength=cells.size).reshape(cells.shape)
         np.maximum.at(largest, place, gap)
         least = min(least, int(gap.min(initial=least)))
     values, below = _curve(cells.sum(axis=0), least, int(largest.max()))
@@ -82,21 +86,8 @@ def sum_per_slice(at: Array | Integers, edges: Array, weights: Array | None = No
     return np.bincount(place, weights, minlength=slices).astype(np.float64, copy=False)
 
 
-def _tokens_each(columns: Columns, rows: Mask) -> Array | None:
-    """Return the tokens of an event of each request, spread evenly; None if those of any request are unknown."""
-    r = columns.requests
-    if np.isnan(r.output_tokens[rows]).any() or not rows.any():
-        return None
-    return r.output_tokens / r.packets
-
-
-def _bins(gap: Integers) -> Integers:
-    bins: Integers = (np.log2(1.0 + gap / UNIT) * FINE).astype(np.int64)
-    return np.minimum(bins, BINS - 1, out=bins)
-
-
 def _value(bins: Integers | Array) -> Array:
-    """Return the lower edge of bins in ns, the inverse of `_bins`; half a bin more is the middle."""
+    """Return the lower edge of bins in ns, the inverse of what `build` counts by; half a bin more is the middle."""
     value: Array = UNIT * (np.exp2(bins / FINE) - 1.0)
     return value
 
