@@ -1,8 +1,8 @@
 """Accuracy on the same transport: benchmark questions become requests of ordinary runs, whose records are scored.
 
-`evaluate` runs an evaluation (`loadstone eval`), `prepare` decides before the first request what is sent, `dry_run`
-only estimates it, and `settings` holds its settings (`Eval`). `rescore` scores saved answers again, and `compare`
-compares two evaluations.
+`evaluate` runs an evaluation (`loadstone eval`) and resumes one that was killed. `prepare` decides before the first
+request what is sent, `dry_run` only estimates it, and `settings` holds its settings (`Eval`). `rescore` scores saved
+answers again, and `compare` compares two evaluations.
 
     Task -> Sample (data) -> EvalRequest (requests) -> Record (a run) -> Response -> Score (scoring) -> files (output)
 

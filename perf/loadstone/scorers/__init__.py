@@ -1,8 +1,8 @@
 """How an answer is scored: extractors take the answer out of a response, scorers compare it with the target.
 
 `base` has the two types, `EXTRACTORS` and `SCORERS` below have the names. `letter` reads multiple-choice answers,
-`number`, `boxed` and `math_equivalence` read numbers and formulas, `code` reads programs, `ifeval` checks instructions,
-and `choice` scores log-likelihoods.
+`number` (GSM8K), `boxed` (MATH) and `math_equivalence` read numbers and formulas, `code` reads programs, `ifeval`
+checks instructions, and `choice` scores log-likelihoods.
 
 All functions are pure and fast on any input. Each has at least 30 labelled cases in tests/scorers/cases. This room
 imports the root modules only (`samples`, `errors`); it reads no files, sends nothing and has no clock.
